@@ -1,0 +1,54 @@
+"""The one protocol of assimilation: same batch in, ensemble in physical units out.
+
+Whoever implements it, classical or generative, sees the same background, the same `H` and `R`
+and the same observed values, and has no access to `batch.fields` (the verifying truth).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from slams.fields import Batch, Ensemble
+
+__all__ = ["Archive", "Assimilator"]
+
+
+@dataclass(frozen=True)
+class Archive:
+    """Holds days of the training period, from which methods estimate their covariances.
+
+    Attributes:
+        fields: `(N, T, C, H, W)` normalised.
+        background: `(N, T, C, H, W)` normalised, the background of each of these windows.
+        time: `(N, T)` float64, days since 1970-01-01 00 UTC.
+    """
+
+    fields: Tensor
+    background: Tensor
+    time: Tensor
+
+
+class Assimilator(Protocol):
+    """Analyses batches with one method."""
+
+    name: str
+
+    def fit(self, archive: Archive) -> None:
+        """Estimates what the method needs from the training period; called once before use."""
+        ...
+
+    def analyse(self, batch: Batch, members: int) -> Ensemble:
+        """Gives the analysis ensemble.
+
+        Args:
+            batch: Background and observations; the truth in it must not be read.
+            members: Number of ensemble members `M`.
+
+        Returns:
+            Members `(B, M, T, C, H, W)` in physical units. Member `m` of a case depends on the
+            experiment's seed, the case and `m` only, never on the batch it came with.
+        """
+        ...

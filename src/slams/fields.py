@@ -1,0 +1,358 @@
+"""What flows between the rooms: channels, windows, batches, observations, ensembles.
+
+Notation, used everywhere below and in every module that consumes these types::
+
+    B  cases (one case = one verifying window)     M  ensemble members
+    T  days in a window                            C  channels (one variable at one level)
+    H  latitudes, W  longitudes                    P  observed points of one modality
+
+Three representations of the state are told apart by name and never mixed:
+
+* *physical*: the units of the training store (K, mm day-1, W m-2);
+* *channel units*: physical after the channel's transform (precipitation as log(1 + mm day-1));
+  observation operators act on these, in them the observation errors are Gaussian;
+* *normalised*: (channel units - seasonal climatology) / standard deviation, what networks see.
+
+`slams.normalisation.Normaliser` converts. Missing values are NaN in physical arrays and
+`False` in masks; no array ever uses zero for missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from slams.grid import LatLonGrid
+
+__all__ = [
+    "TRANSFORMS",
+    "Background",
+    "Batch",
+    "Ensemble",
+    "FieldSpec",
+    "ObservationOperator",
+    "Observations",
+    "Window",
+    "channel_index",
+]
+
+TRANSFORMS = ("identity", "log1p")
+
+_UNITS = {
+    "temperature": "K",
+    "2m_temperature": "K",
+    "total_precipitation_24hr": "mm day-1",
+    "outgoing_longwave_radiation": "W m-2",
+}
+
+
+@dataclass(frozen=True)
+class FieldSpec:
+    """Names one channel: a variable, its pressure level, its units and its transform.
+
+    Attributes:
+        variable: WeatherBench2 name, for example `temperature`.
+        level: Pressure level (hPa), or `None` for a variable without levels.
+        units: Physical units of the stored values.
+        transform: `identity` or `log1p`, applied to physical values before normalising.
+    """
+
+    variable: str
+    level: int | None = None
+    units: str = "K"
+    transform: str = "identity"
+
+    def __post_init__(self) -> None:
+        if self.transform not in TRANSFORMS:
+            raise ValueError(
+                f"transform of channel {self.name!r}: found {self.transform!r}, expected one of "
+                f"{', '.join(TRANSFORMS)}"
+            )
+
+    @property
+    def name(self) -> str:
+        """Gives the channel's name, `variable` or `variable@level`."""
+        return self.variable if self.level is None else f"{self.variable}@{self.level}"
+
+    @classmethod
+    def parse(cls, name: str) -> FieldSpec:
+        """Reads a channel name as written in recipes, `temperature@850` or `2m_temperature`.
+
+        Raises:
+            ValueError: The variable is unknown, or the level is not a whole number of hPa.
+        """
+        variable, _, level = name.partition("@")
+        if variable not in _UNITS:
+            raise ValueError(
+                f"channel {name!r}: variable {variable!r} is unknown; expected one of "
+                f"{', '.join(_UNITS)}"
+            )
+        if level and not level.isdigit():
+            raise ValueError(f"channel {name!r}: level {level!r} is not a whole number of hPa")
+        return cls(
+            variable=variable,
+            level=int(level) if level else None,
+            units=_UNITS[variable],
+            transform="log1p" if variable == "total_precipitation_24hr" else "identity",
+        )
+
+    @property
+    def channel_units(self) -> str:
+        """Gives the units after the transform, in which `H` and `R` are stated."""
+        return f"log(1 + {self.units})" if self.transform == "log1p" else self.units
+
+
+def channel_index(channels: Sequence[FieldSpec], name: str) -> int:
+    """Finds a channel by name.
+
+    Raises:
+        KeyError: No channel of that name; the message lists those there are.
+    """
+    for index, spec in enumerate(channels):
+        if spec.name == name:
+            return index
+    raise KeyError(f"channel {name!r} is not there; found {', '.join(c.name for c in channels)}")
+
+
+class _OnDevice:
+    """Moves every tensor (and nested carrier) of a data class to a device."""
+
+    def to(self, *args: Any, **kwargs: Any) -> Any:
+        moved = {}
+        for item in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, item.name)
+            if isinstance(value, tuple) and all(hasattr(v, "to") for v in value):
+                moved[item.name] = tuple(v.to(*args, **kwargs) for v in value)
+            elif hasattr(value, "to"):
+                moved[item.name] = value.to(*args, **kwargs)
+        return replace(self, **moved)  # type: ignore[type-var]
+
+    def pin_memory(self) -> Any:
+        moved = {
+            item.name: value.pin_memory()
+            for item in fields(self)  # type: ignore[arg-type]
+            if isinstance(value := getattr(self, item.name), Tensor)
+        }
+        return replace(self, **moved)  # type: ignore[type-var]
+
+
+@dataclass(frozen=True)
+class Window(_OnDevice):
+    """Carries what a DataLoader yields: raw windows of the training store, in physical units.
+
+    Attributes:
+        fields: `(B, T, C, H, W)` physical, NaN where missing.
+        previous: `(B, L, C, H, W)` physical, L consecutive days, the last of them `lag` days
+            before the first day of the window; NaN where missing or where the store does not
+            reach back; `None` when no background is asked for.
+        time: `(B, T)` float64, days since 1970-01-01 00 UTC.
+        case: `(B,)` int64, index in the store of the window's first day; seeds derive from it.
+        stations: `(B, T, P, V)` values in channel units, NaN missing; `None` without stations.
+        satellite: `(B, T, P)` values in channel units, NaN missing; `None` without satellite.
+    """
+
+    fields: Tensor
+    time: Tensor
+    case: Tensor
+    previous: Tensor | None = None
+    stations: Tensor | None = None
+    satellite: Tensor | None = None
+
+
+class ObservationOperator(Protocol):
+    """Maps a state in channel units to observed points: `y = H(f)`, linear in channel units.
+
+    Attributes:
+        latitude: `(P,)` degrees north of each observed point (a footprint's centre).
+        longitude: `(P,)` degrees east.
+        units: Units of `y`.
+    """
+
+    latitude: Tensor
+    longitude: Tensor
+    units: str
+
+    def __call__(self, state: Tensor) -> Tensor:
+        """Observes `(..., C, H, W)` in channel units; gives `(..., P)`."""
+        ...
+
+    def adjoint(self, values: Tensor) -> Tensor:
+        """Applies the transpose: `(..., P)` to `(..., C, H, W)`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Observations(_OnDevice):
+    """Holds the observations of one modality and variable for a batch, with `H` and `R`.
+
+    Attributes:
+        name: What is observed, for example `stations/2m_temperature`.
+        operator: `H`, from `(..., C, H, W)` in channel units to `(..., P)`.
+        values: `(B, T, P)` in the operator's units; undefined where `mask` is False.
+        mask: `(B, T, P)` bool, True where observed.
+        error_variance: `(B, T, P)`, diagonal of `R` in the operator's units squared.
+    """
+
+    name: str
+    operator: ObservationOperator
+    values: Tensor
+    mask: Tensor
+    error_variance: Tensor
+
+    @property
+    def modality(self) -> str:
+        """Gives `stations` or `satellite`, the part of the name before the slash."""
+        return self.name.partition("/")[0]
+
+
+@dataclass(frozen=True)
+class Background(_OnDevice):
+    """Holds the background x_b of a batch, which never saw the verifying truth.
+
+    Attributes:
+        mean: `(B, T, C, H, W)` normalised.
+        variance: `(B, T, C, H, W)` normalised error variance estimated in the training period.
+        kind: `damped_persistence`, `climatology` or `file`.
+    """
+
+    mean: Tensor
+    variance: Tensor
+    kind: str = "damped_persistence"
+
+
+@dataclass(frozen=True)
+class Batch(_OnDevice):
+    """Carries a batch on the device, normalised: what modules and assimilators receive.
+
+    Attributes:
+        fields: `(B, T, C, H, W)` normalised truth, 0 where `mask` is False (a filler that every
+            consumer must mask; the climatological mean).
+        mask: `(B, T, C, H, W)` bool, True where the truth is known.
+        time: `(B, T)` float64, days since 1970-01-01 00 UTC.
+        case: `(B,)` int64, seeds derive from it.
+        climatology: `(B, T, C, H, W)` channel units, the climatology that `fields` and
+            `background` are anomalies from (re-centred when the recipe asks for it).
+        background: The background, or `None` where the stage needs none.
+        observations: One entry a modality and variable; empty without observations.
+    """
+
+    fields: Tensor
+    mask: Tensor
+    time: Tensor
+    case: Tensor
+    climatology: Tensor
+    background: Background | None = None
+    observations: tuple[Observations, ...] = ()
+
+    def __len__(self) -> int:
+        return self.fields.shape[0]
+
+    def select(self, index: slice) -> Batch:
+        """Takes some of the cases.
+
+        Args:
+            index: A slice of the case axis.
+        """
+        background = self.background and replace(
+            self.background,
+            mean=self.background.mean[index],
+            variance=self.background.variance[index],
+        )
+        observations = tuple(
+            replace(
+                o,
+                values=o.values[index],
+                mask=o.mask[index],
+                error_variance=o.error_variance[index],
+            )
+            for o in self.observations
+        )
+        return Batch(
+            fields=self.fields[index],
+            mask=self.mask[index],
+            time=self.time[index],
+            case=self.case[index],
+            climatology=self.climatology[index],
+            background=background,
+            observations=observations,
+        )
+
+
+@dataclass(frozen=True)
+class Ensemble(_OnDevice):
+    """Holds the analyses of one method for a batch, in physical units.
+
+    Attributes:
+        method: Name of the method, as in the results table.
+        members: `(B, M, T, C, H, W)` physical.
+        time: `(B, T)` float64, days since 1970-01-01 00 UTC.
+        channels: The channels, in order.
+        grid: The grid.
+        diverged: `(B,)` int64, members that diverged and were drawn again.
+        seconds: Wall-clock seconds the analysis of the whole batch took.
+    """
+
+    method: str
+    members: Tensor
+    time: Tensor
+    channels: tuple[FieldSpec, ...]
+    grid: LatLonGrid
+    diverged: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+    seconds: float = 0.0
+
+    @property
+    def mean(self) -> Tensor:
+        """Averages the members: `(B, T, C, H, W)` physical."""
+        return self.members.mean(dim=1)
+
+    @property
+    def spread(self) -> Tensor:
+        """Gives the standard deviation of the members (ddof = 1): `(B, T, C, H, W)`."""
+        return self.members.std(dim=1, correction=1)
+
+    def to_xarray(self) -> Any:
+        """Converts to an `xarray.Dataset` with CF attributes.
+
+        Variables with levels get dims `(case, member, day, level, latitude, longitude)`, the
+        others lack `level`; `time (case, day)` is a coordinate.
+        """
+        import numpy as np
+        import xarray as xr
+
+        members = self.members.detach().cpu().numpy()
+        stamps = (self.time.cpu().numpy() * 86400.0).astype("timedelta64[s]") + np.datetime64(
+            "1970-01-01T00:00:00", "s"
+        )
+        data: dict[str, Any] = {}
+        for variable in dict.fromkeys(c.variable for c in self.channels):
+            index = [i for i, c in enumerate(self.channels) if c.variable == variable]
+            spec = self.channels[index[0]]
+            if spec.level is None:
+                dims = ("case", "member", "day", "latitude", "longitude")
+                data[variable] = xr.DataArray(members[:, :, :, index[0]], dims=dims)
+            else:
+                dims = ("case", "member", "day", "level", "latitude", "longitude")
+                levels = [self.channels[i].level for i in index]
+                data[variable] = xr.DataArray(
+                    members[:, :, :, index], dims=dims, coords={"level": levels}
+                )
+            data[variable].attrs = {"units": spec.units, "long_name": variable.replace("_", " ")}
+        dataset = xr.Dataset(
+            data,
+            coords={
+                "time": (("case", "day"), stamps.astype("datetime64[ns]")),
+                "latitude": ("latitude", self.grid.latitude.cpu().numpy()),
+                "longitude": ("longitude", self.grid.longitude.cpu().numpy()),
+            },
+            attrs={"Conventions": "CF-1.10", "method": self.method},
+        )
+        dataset["latitude"].attrs = {"units": "degrees_north", "standard_name": "latitude"}
+        dataset["longitude"].attrs = {"units": "degrees_east", "standard_name": "longitude"}
+        if "level" in dataset.coords:
+            dataset["level"].attrs = {"units": "hPa", "standard_name": "air_pressure"}
+        return dataset

@@ -1,0 +1,331 @@
+"""The global latitude-longitude grid: cell areas, interpolation, distances, padding.
+
+Rows run from north to south, columns eastwards from about 0 degrees. A row's cell reaches to
+the midpoints between it and its neighbours, the outermost cells to the poles, so that its area
+is proportional to
+
+    w_j = sin(upper_j) - sin(lower_j),    sum_j w_j = 2.
+
+Beyond a pole the sphere goes on along the opposite meridian: the row next to the pole is met
+again, half a turn away in longitude. Interpolation and padding both use this; along longitude
+everything is periodic. Scalars only: vector components would change sign across the pole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from slams.errors import UserError
+
+__all__ = ["EARTH_RADIUS_KM", "LatLonGrid", "pad_sphere", "unit_vectors"]
+
+EARTH_RADIUS_KM = 6371.0
+
+# Points closer than this share of a cell to a grid point lie on it: coordinates that went
+# through float32 must not blend in a neighbour, which may be missing.
+_SNAP = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class LatLonGrid:
+    """Describes a global grid in canonical order.
+
+    Attributes:
+        latitude: `(H,)` float64 degrees north, north to south, need not be equally spaced.
+        longitude: `(W,)` float64 degrees east in [0, 360), equally spaced, the first of them
+            less than one spacing from 0.
+        latitude_bounds: `(H + 1,)` float64 degrees north, cell bounds from 90 to -90; by
+            default the midpoints.
+
+    Raises:
+        UserError: The grid is not global, not in canonical order or not equally spaced in
+            longitude, or a coordinate is duplicate or NaN.
+    """
+
+    latitude: Tensor
+    longitude: Tensor
+    latitude_bounds: Tensor = field(default=None, repr=False)  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        latitude = torch.as_tensor(self.latitude).detach().to(torch.float64)
+        longitude = torch.as_tensor(self.longitude).detach().to(torch.float64)
+        _check_latitude(latitude)
+        longitude = _regular_longitude(longitude)
+        bounds = self.latitude_bounds
+        if bounds is None:
+            middle = (latitude[1:] + latitude[:-1]) / 2
+            bounds = torch.cat([middle.new_tensor([90.0]), middle, middle.new_tensor([-90.0])])
+        object.__setattr__(self, "latitude", latitude)
+        object.__setattr__(self, "longitude", longitude)
+        object.__setattr__(self, "latitude_bounds", bounds)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Gives the number of latitudes and longitudes `(H, W)`."""
+        return self.latitude.shape[0], self.longitude.shape[0]
+
+    @property
+    def spacing(self) -> float:
+        """Gives the spacing of the longitudes (degrees)."""
+        return 360.0 / self.longitude.shape[0]
+
+    @property
+    def pole_rows(self) -> bool:
+        """Tells whether the outermost rows lie on the poles themselves."""
+        return bool(self.latitude[0] > 90 - 1e-6) and bool(self.latitude[-1] < -90 + 1e-6)
+
+    @cached_property
+    def weights(self) -> Tensor:
+        """Gives the area weight of a cell of each row, `(H,)` float64 with mean 1."""
+        sine = torch.sin(torch.deg2rad(self.latitude_bounds))
+        area = sine[:-1] - sine[1:]
+        return area / area.mean()
+
+    @cached_property
+    def points(self) -> tuple[Tensor, Tensor]:
+        """Lists all grid points in row order: latitude `(H*W,)` and longitude `(H*W,)`."""
+        latitude, longitude = torch.meshgrid(self.latitude, self.longitude, indexing="ij")
+        return latitude.reshape(-1), longitude.reshape(-1)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Identifies the grid: equal for coordinates that agree to 1e-4 degrees."""
+        coordinates = torch.cat([self.latitude, self.longitude]).cpu()
+        # Rounding to whole units of 1e-4 makes float32 and float64 files of one grid agree.
+        whole = torch.round(coordinates * 1e4).to(torch.int64).tolist()
+        text = f"{self.shape}:{whole}"
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, LatLonGrid) and self.fingerprint == other.fingerprint
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> LatLonGrid:
+        """Moves the coordinates to a device."""
+        if self.latitude.device == torch.device(device):
+            return self
+        return LatLonGrid(
+            self.latitude.to(device, non_blocking=non_blocking),
+            self.longitude.to(device, non_blocking=non_blocking),
+            self.latitude_bounds.to(device, non_blocking=non_blocking),
+        )
+
+    def coarsen(self, block: int) -> LatLonGrid:
+        """Makes the grid of block means over `block` x `block` cells.
+
+        Its cells are unions of this grid's cells, its latitudes the mean of theirs.
+
+        Raises:
+            UserError: The block does not divide the grid.
+        """
+        self.check_block(block, "block")
+        rows = self.latitude.reshape(-1, block).mean(dim=1)
+        columns = self.longitude.reshape(-1, block).mean(dim=1)
+        return LatLonGrid(rows, columns, self.latitude_bounds[::block])
+
+    def check_block(self, block: int, what: str) -> None:
+        """Refuses a block of cells that does not divide the grid both ways.
+
+        Args:
+            block: Cells each way.
+            what: Name of the setting, for the message.
+
+        Raises:
+            UserError: The block does not divide the grid; names the nearest that do.
+        """
+        rows, columns = self.shape
+        if block >= 1 and rows % block == 0 and columns % block == 0 and rows > block:
+            return
+        divisors = [d for d in range(1, rows) if rows % d == 0 and columns % d == 0]
+        nearest = sorted(sorted(divisors, key=lambda d: abs(d - block))[:3])
+        raise UserError(
+            f"{what} {block} does not divide the {rows} x {columns} grid; "
+            f"nearest that do: {', '.join(map(str, nearest))}"
+        )
+
+    def interpolation(self, latitude: Tensor, longitude: Tensor) -> tuple[Tensor, Tensor]:
+        """Finds the four grid points and weights of bilinear interpolation on the sphere.
+
+        Between the outermost row and its pole, the interpolation runs along the meridian over
+        the pole to the same row half a turn away.
+
+        Args:
+            latitude: `(P,)` degrees north in [-90, 90].
+            longitude: `(P,)` degrees east, any turn.
+
+        Returns:
+            `(P, 4)` int64 indices into the flattened `H*W` points, and `(P, 4)` float64
+            weights, not negative, summing to 1. Points of weight 0 repeat a point of weight
+            above 0, so that a missing value next to an observed one does no harm.
+        """
+        device = self.latitude.device
+        latitude = torch.as_tensor(latitude).to(device, torch.float64)
+        longitude = torch.as_tensor(longitude).to(device, torch.float64)
+        rows, _ = self.shape
+        beyond = torch.cat([180 - self.latitude[:1], self.latitude, -180 - self.latitude[-1:]])
+        # `upper` counts rows of `beyond`: 0 is the one across the north pole.
+        upper = torch.searchsorted(-beyond, -latitude, right=True) - 1
+        upper = upper.clamp(0, rows)
+        height = beyond[upper] - beyond[upper + 1]
+        below = _snap((beyond[upper] - latitude) / height.clamp(min=1e-12)).clamp(0, 1)
+        index, weight = [], []
+        for row, share in ((upper, 1 - below), (upper + 1, below)):
+            across = (row == 0) | (row == rows + 1)
+            west, east, toward_east = self._columns(longitude + 180 * across)
+            inside = (row - 1).clamp(0, rows - 1)
+            index += [inside * self.shape[1] + west, inside * self.shape[1] + east]
+            weight += [share * (1 - toward_east), share * toward_east]
+        index, weight = torch.stack(index, dim=-1), torch.stack(weight, dim=-1)
+        heaviest = index.gather(-1, weight.argmax(dim=-1, keepdim=True))
+        return torch.where(weight > 0, index, heaviest), weight
+
+    def _columns(self, longitude: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Finds the columns west and east of `(P,)` longitudes, and the share of the way east."""
+        count = self.shape[1]
+        position = _snap((longitude - self.longitude[0]) / self.spacing)
+        west = torch.floor(position)
+        column = west.to(torch.int64)
+        return column % count, (column + 1) % count, position - west
+
+    def distance(self, lat1: Tensor, lon1: Tensor, lat2: Tensor, lon2: Tensor) -> Tensor:
+        """Measures great-circle distances.
+
+        Args:
+            lat1: `(P1,)` degrees north.
+            lon1: `(P1,)` degrees east.
+            lat2: `(P2,)` degrees north.
+            lon2: `(P2,)` degrees east.
+
+        Returns:
+            `(P1, P2)` km, in the precision of the arguments.
+        """
+        one, two = unit_vectors(lat1, lon1), unit_vectors(lat2, lon2)
+        # From the chord: exact for near points, where the arc cosine of a product is not.
+        square = (one[:, None, 0] - two[None, :, 0]).square_()
+        for axis in (1, 2):
+            square += (one[:, None, axis] - two[None, :, axis]).square_()
+        half_chord = square.sqrt_().mul_(0.5).clamp_(max=1.0)
+        return half_chord.asin_().mul_(2 * EARTH_RADIUS_KM)
+
+
+def unit_vectors(latitude: Tensor, longitude: Tensor) -> Tensor:
+    """Gives the points of the unit sphere `(..., 3)` at latitudes and longitudes in degrees."""
+    latitude, longitude = torch.deg2rad(latitude), torch.deg2rad(longitude)
+    across = torch.cos(latitude)
+    return torch.stack(
+        [across * torch.cos(longitude), across * torch.sin(longitude), torch.sin(latitude)], dim=-1
+    )
+
+
+def pad_sphere(x: Tensor, n: int, pole_rows: bool = False) -> Tensor:
+    """Pads a field by its own continuation on the sphere.
+
+    Circular in longitude; across a pole the rows are met again in reverse order, half a turn
+    away in longitude.
+
+    Args:
+        x: `(..., H, W)` scalars, `W` even.
+        n: Rows and columns to add on each side.
+        pole_rows: The outermost rows lie on the poles (`LatLonGrid.pole_rows`), and so are not
+            met a second time.
+
+    Returns:
+        `(..., H + 2n, W + 2n)`.
+
+    Raises:
+        ValueError: `W` is odd, or `n` exceeds the rows or columns there are.
+    """
+    if n == 0:
+        return x
+    rows, columns = x.shape[-2:]
+    skip = int(pole_rows)
+    if columns % 2 or n > columns or n + skip > rows:
+        raise ValueError(
+            f"cannot pad a {rows} x {columns} grid by {n} on the sphere; expected an even number "
+            f"of longitudes and a padding of at most {min(rows - skip, columns)}"
+        )
+    turned = columns // 2
+    north = x[..., skip : n + skip, :].flip(-2).roll(turned, dims=-1)
+    south = x[..., rows - n - skip : rows - skip, :].flip(-2).roll(turned, dims=-1)
+    tall = torch.cat([north, x, south], dim=-2)
+    return torch.cat([tall[..., -n:], tall, tall[..., :n]], dim=-1)
+
+
+def _snap(position: Tensor) -> Tensor:
+    """Moves positions (in cells) within rounding of a grid point onto it."""
+    nearest = torch.round(position)
+    return torch.where((position - nearest).abs() < _SNAP, nearest, position)
+
+
+def _check_latitude(latitude: Tensor) -> None:
+    """Refuses latitudes that are not a global row of distinct values, north to south."""
+    if latitude.ndim != 1 or latitude.shape[0] < 2:
+        raise UserError(
+            f"latitude has shape {tuple(latitude.shape)}; expected one dimension and at least 2 "
+            "values"
+        )
+    if bool(torch.isnan(latitude).any()):
+        raise UserError(f"latitude {int(latitude.isnan().nonzero()[0])} is NaN; expected degrees")
+    if bool((latitude.abs() > 90 + 1e-6).any()):
+        worst = float(latitude[latitude.abs().argmax()])
+        raise UserError(f"latitude {worst:g} lies outside [-90, 90] degrees")
+    steps = latitude[:-1] - latitude[1:]
+    if bool((steps.abs() < 1e-6).any()):
+        twice = float(latitude[int(steps.abs().argmin())])
+        raise UserError(f"latitude {twice:g} occurs twice; expected distinct latitudes")
+    if bool((steps < 0).any()):
+        order = "south to north" if bool((steps < 0).all()) else "no order"
+        raise UserError(
+            f"latitudes run in {order} ({float(latitude[0]):g} to {float(latitude[-1]):g}); "
+            "expected north to south: flip the latitude axis of the fields and coordinates"
+        )
+    north, south = 90 - float(latitude[0]), 90 + float(latitude[-1])
+    if north > 1.1 * float(steps[0]) or south > 1.1 * float(steps[-1]):
+        raise UserError(
+            f"latitudes reach from {float(latitude[0]):g} to {float(latitude[-1]):g} degrees; "
+            "expected a global grid that comes within one spacing of both poles"
+        )
+
+
+def _regular_longitude(longitude: Tensor) -> Tensor:
+    """Refuses longitudes that do not go once round the globe; gives them free of rounding."""
+    if longitude.ndim != 1 or longitude.shape[0] < 2:
+        raise UserError(
+            f"longitude has shape {tuple(longitude.shape)}; expected one dimension and at least 2 "
+            "values"
+        )
+    if bool(torch.isnan(longitude).any()):
+        raise UserError(
+            f"longitude {int(longitude.isnan().nonzero()[0])} is NaN; expected degrees"
+        )
+    count = longitude.shape[0]
+    spacing = 360.0 / count
+    steps = longitude[1:] - longitude[:-1]
+    if bool((steps.abs() < 1e-6).any()):
+        twice = float(longitude[int(steps.abs().argmin())])
+        raise UserError(f"longitude {twice:g} occurs twice; expected distinct longitudes")
+    first, last = float(longitude[0]), float(longitude[-1])
+    if bool((steps < 0).any()) or first < -1e-3 * spacing or first > spacing * (1 - 1e-3):
+        raise UserError(
+            f"longitudes run from {first:g} to {last:g} degrees; expected eastwards from about 0 "
+            "in [0, 360): roll the longitude axis of the fields and coordinates"
+        )
+    regular = max(first, 0.0) + spacing * torch.arange(
+        count, dtype=torch.float64, device=longitude.device
+    )
+    if float((longitude - regular).abs().max()) > 1e-2 * spacing:
+        even = math.isclose(float(steps.max()), float(steps.min()), rel_tol=1e-2)
+        raise UserError(
+            f"longitudes from {first:g} to {last:g} degrees are not "
+            + ("global" if even else "equally spaced")
+            + f"; expected {count} values {spacing:g} degrees apart, once round the globe"
+        )
+    return regular

@@ -1,0 +1,374 @@
+"""The configuration schema: what a recipe may say, with defaults, units and meanings.
+
+Plain data classes, so that reading a recipe costs no heavy import. `slams.config` loads recipes
+into these classes and refuses what does not fit; the comment above a field is its help text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+__all__ = [
+    "AssimilationConfig",
+    "BackgroundConfig",
+    "Config",
+    "DataConfig",
+    "DegradationConfig",
+    "GuidanceConfig",
+    "ObservationsConfig",
+    "OptimalInterpolationConfig",
+    "OptimizerConfig",
+    "ReportConfig",
+    "SamplerConfig",
+    "SatelliteConfig",
+    "ScoreConfig",
+    "SimulateConfig",
+    "SourceConfig",
+    "SplitsConfig",
+    "StationVariableConfig",
+    "StationsConfig",
+    "TrackingConfig",
+    "TrainerConfig",
+    "VAEConfig",
+]
+
+
+@dataclass
+class SourceConfig:
+    """Where the fields come from."""
+
+    # Layout of the source: `nature_run` (CF Zarr) or `noaa_psl` (NetCDF with `air`).
+    kind: str = "nature_run"
+    # Path of the source; `sample` is the nature run embedded in the package.
+    path: str = "sample"
+    # Where a user gets the source (documentation, goes into the store's attributes).
+    origin: str = ""
+    # Target grid: `native`, or a training store or source whose grid is taken, or `LATxLON`.
+    grid: str = "native"
+    # Regridding to the target grid: `conservative` or `bilinear`.
+    regrid: str = "conservative"
+
+
+@dataclass
+class SplitsConfig:
+    """First and last day (ISO dates, both inside) of each split, with a gap between them."""
+
+    train: list[str] = field(default_factory=list)
+    validation: list[str] = field(default_factory=list)
+    test: list[str] = field(default_factory=list)
+    # Smallest number of days between two splits.
+    gap: int = 5
+
+
+@dataclass
+class DataConfig:
+    """The training store, its splits, and how windows are read."""
+
+    # Path of the training store (Zarr v3), written by `slams prepare`.
+    store: str = "stores/demo.zarr"
+    source: SourceConfig = field(default_factory=SourceConfig)
+    # Channels as `variable@level` (hPa) or `variable`.
+    channels: list[str] = field(default_factory=list)
+    splits: SplitsConfig = field(default_factory=SplitsConfig)
+    # Annual harmonics of the seasonal climatology.
+    harmonics: int = 3
+    # Floor of the standard deviation at a grid point, as a share of its channel's.
+    sd_floor: float = 0.3
+    # Lags (days) for which damped persistence is fitted in the training period.
+    lags: list[int] = field(default_factory=lambda: [1, 2, 3, 4])
+    # Store whose climatology, standard deviations and persistence are used in place of its own
+    # ("" for its own): a window of few days cannot have statistics.
+    statistics_from: str = ""
+    # Days in a window.
+    window: int = 1
+    # Cases (windows) a batch.
+    batch_size: int = 16
+    # DataLoader workers; 0 reads in the main process.
+    num_workers: int = 0
+    # Number of verifying dates, evenly spaced over the test split; 0 takes every date.
+    test_cases: int = 24
+    # Hold the store in memory (small stores only).
+    in_memory: bool = True
+
+
+@dataclass
+class StationVariableConfig:
+    """One quantity that every station observes."""
+
+    # Channel observed, as in `data.channels`.
+    channel: str = "2m_temperature"
+    # Standard deviation of the observation error (channel units: K, log(1 + mm day-1)).
+    error: float = 1.0
+    # Standard deviation of the representativeness error, added in quadrature.
+    representativeness: float = 0.0
+
+
+@dataclass
+class StationsConfig:
+    """In-situ observations at irregular points."""
+
+    # Number of stations, drawn from real airport (METAR) sites by thinning.
+    count: int = 400
+    # Explicit stations as a CSV file (id,latitude,longitude,elevation) in place of airports.
+    file: str = ""
+    variables: list[StationVariableConfig] = field(
+        default_factory=lambda: [StationVariableConfig()]
+    )
+    # Lapse rate of the elevation correction (K m-1); used where both elevations are known.
+    lapse_rate: float = 0.0065
+    # Share of station reports that are missing at random.
+    missing: float = 0.0
+
+
+@dataclass
+class SatelliteConfig:
+    """Satellite imagery of outgoing longwave radiation."""
+
+    channel: str = "outgoing_longwave_radiation"
+    # Footprint in grid cells each way (block mean).
+    footprint: int = 2
+    # Share of the globe inside the moving swaths.
+    coverage: float = 0.5
+    # Standard deviation of the observation error (W m-2).
+    error: float = 5.0
+
+
+@dataclass
+class DegradationConfig:
+    """SLAMS's degradations: direct observations of a channel, coarse, noisy, sparse."""
+
+    # Channels observed directly; empty switches the degradation off.
+    channels: list[str] = field(default_factory=list)
+    # Block mean over r x r cells.
+    block: int = 1
+    # Keep every gap-th cell each way.
+    gap: int = 1
+    # Standard deviation of the noise, as a share of the channel's mean standard deviation.
+    noise: float = 0.1
+
+
+@dataclass
+class ObservationsConfig:
+    """What is observed: which modalities, and with which `H` and `R`."""
+
+    # Modalities in use: any of `stations`, `satellite`, `degraded`; empty observes nothing.
+    use: list[str] = field(default_factory=lambda: ["stations", "satellite"])
+    # Values drawn from the truth when read (`truth`), or streamed from the training store's
+    # stations and satellite arrays (`store`).
+    source: str = "truth"
+    stations: StationsConfig = field(default_factory=StationsConfig)
+    satellite: SatelliteConfig = field(default_factory=SatelliteConfig)
+    degraded: DegradationConfig = field(default_factory=DegradationConfig)
+    # Reject observations further than this many standard deviations from the background.
+    gross_error: float = 5.0
+
+
+@dataclass
+class BackgroundConfig:
+    """The background, which never sees the verifying truth."""
+
+    # `damped_persistence` or `climatology` or `file`.
+    kind: str = "damped_persistence"
+    # Days between the state that persists and the first day of the window.
+    lag: int = 2
+    # Training store that holds background states (kind `file`).
+    path: str = ""
+    # Re-centre the climatology on this many real days before the verifying day; 0 keeps it.
+    recentre_days: int = 0
+
+
+@dataclass
+class OptimizerConfig:
+    """One optimiser for every trained stage: AdamW, warm-up, cosine decay."""
+
+    learning_rate: float = 1.5e-3
+    weight_decay: float = 1e-3
+    # Optimiser steps of the whole training.
+    steps: int = 3600
+    warmup_steps: int = 100
+    # Largest norm of the gradient.
+    clip: float = 1.0
+    # Decay of the exponential moving average of the weights; 0 switches it off.
+    ema: float = 0.998
+
+
+@dataclass
+class VAEConfig:
+    """The variational autoencoder of all modalities."""
+
+    latent_channels: int = 32
+    # Fewer grid points each way.
+    factor: int = 4
+    # Width and number of residual blocks of the convolutional paths.
+    hidden: int = 128
+    blocks: int = 3
+    kl_weight: float = 1e-3
+    # Probability that a modality is hidden from the encoder in a training sample.
+    modality_dropout: float = 0.15
+    batch_size: int = 16
+    optimizer: OptimizerConfig = field(
+        default_factory=lambda: OptimizerConfig(learning_rate=2e-3, steps=2000)
+    )
+
+
+@dataclass
+class ScoreConfig:
+    """The denoiser of latent windows."""
+
+    # Widths of the U-Net, one a resolution.
+    channels: list[int] = field(default_factory=lambda: [64, 96])
+    blocks: int = 2
+    embedding: int = 128
+    # Probability that the background is hidden in a training sample.
+    condition_dropout: float = 0.4
+    # Log-normal training noise: mean and standard deviation of log sigma.
+    noise_mean: float = 0.3
+    noise_sd: float = 1.5
+    dropout: float = 0.1
+    batch_size: int = 16
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+
+
+@dataclass
+class SamplerConfig:
+    """The sampler of the reverse diffusion."""
+
+    # `adams_bashforth` (deterministic, second order, DPM-Solver++ 2M), `ddim` or `ancestral`.
+    kind: str = "adams_bashforth"
+    steps: int = 16
+    sigma_max: float = 60.0
+    sigma_min: float = 0.03
+
+
+@dataclass
+class GuidanceConfig:
+    """How observations enter the reverse diffusion."""
+
+    # `decg` (denoising-error-covariance guidance) or `mmps` (moment matching, GMRES).
+    kind: str = "decg"
+    # Training days in the archive of denoising errors.
+    archive: int = 240
+    # Gaspari-Cohn half-width (km) of the localisation.
+    localisation: float = 3000.0
+    # GMRES iterations of MMPS, and the noise level below which it guides.
+    iterations: int = 3
+    below_sigma: float = 8.0
+
+
+@dataclass
+class OptimalInterpolationConfig:
+    """The classical baseline."""
+
+    # Gaspari-Cohn half-width (km).
+    localisation: float = 4000.0
+    # Days from the verifying day of year within which training days enter the archive.
+    season: int = 75
+
+
+@dataclass
+class AssimilationConfig:
+    """Which methods are compared, and how."""
+
+    # Names as in the results table.
+    methods: list[str] = field(
+        default_factory=lambda: [
+            "climatology",
+            "background",
+            "optimal_interpolation",
+            "latent_diffusion",
+        ]
+    )
+    # Name of the setting, the second column of the results table and the name of its directory.
+    setting: str = "default"
+    members: int = 16
+    batch_size: int = 4
+    guidance: GuidanceConfig = field(default_factory=GuidanceConfig)
+    sampler: SamplerConfig = field(default_factory=SamplerConfig)
+    optimal_interpolation: OptimalInterpolationConfig = field(
+        default_factory=OptimalInterpolationConfig
+    )
+    # Also run each setting of modalities: every subset of `observations.use`.
+    modality_study: bool = False
+    # Dates a block of the block bootstrap, and the number of resamples.
+    bootstrap_block: int = 3
+    bootstrap_samples: int = 1000
+    # Cases whose ensembles are kept in analysis.zarr.
+    keep_cases: int = 4
+
+
+@dataclass
+class TrainerConfig:
+    """The one Trainer of all stages."""
+
+    accelerator: str = "auto"
+    devices: int = 1
+    num_nodes: int = 1
+    # Lightning precision of training; assimilation runs in float32.
+    precision: str = "bf16-mixed"
+    # Threads a process on the CPU; 0 leaves torch's choice.
+    threads: int = 0
+    # Steps between two validations and checkpoints, rounded to whole epochs.
+    validate_every_epochs: int = 5
+    # Seconds between two progress lines in logs.
+    log_every_seconds: float = 10.0
+
+
+@dataclass
+class TrackingConfig:
+    """MLflow."""
+
+    enabled: bool = True
+    # Tracking server; "" is sqlite in the run directory's root.
+    uri: str = ""
+    # MLflow experiment; "" takes the recipe's `experiment`.
+    experiment: str = ""
+
+
+@dataclass
+class ReportConfig:
+    """The report."""
+
+    # Case (number in the order of test dates) shown on the maps.
+    case: int = 0
+    # Level (hPa) shown on the maps.
+    level: int = 850
+    # Dots a inch of the figures.
+    dpi: int = 110
+
+
+@dataclass
+class SimulateConfig:
+    """A nature run made with jcm (extra `simulate`)."""
+
+    output: str = "stores/nature_run.zarr"
+    start: str = "1980-01-01"
+    # Months kept, after the spin-up.
+    months: int = 12
+    spinup_days: int = 184
+    truncation: int = 31
+
+
+@dataclass
+class Config:
+    """A recipe."""
+
+    # Name of the experiment: directory under `runs` and MLflow experiment.
+    experiment: str = "demo"
+    # Directory of all run directories.
+    runs: str = "runs"
+    seed: int = 0
+    # What to do with a run directory that exists: `auto` continues a killed run and refuses a
+    # finished one; `never` refuses; `overwrite` starts over.
+    resume: str = "auto"
+    data: DataConfig = field(default_factory=DataConfig)
+    observations: ObservationsConfig = field(default_factory=ObservationsConfig)
+    background: BackgroundConfig = field(default_factory=BackgroundConfig)
+    vae: VAEConfig = field(default_factory=VAEConfig)
+    score: ScoreConfig = field(default_factory=ScoreConfig)
+    # Experiment whose trained VAE and score are used ("" for this one's own).
+    trained_in: str = ""
+    assimilation: AssimilationConfig = field(default_factory=AssimilationConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    report: ReportConfig = field(default_factory=ReportConfig)
+    simulate: SimulateConfig = field(default_factory=SimulateConfig)
