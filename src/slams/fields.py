@@ -26,6 +26,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor
 
+from slams.variables import UNITS
+
 if TYPE_CHECKING:
     from slams.grid import LatLonGrid
 
@@ -42,13 +44,6 @@ __all__ = [
 ]
 
 TRANSFORMS = ("identity", "log1p")
-
-_UNITS = {
-    "temperature": "K",
-    "2m_temperature": "K",
-    "total_precipitation_24hr": "mm day-1",
-    "outgoing_longwave_radiation": "W m-2",
-}
 
 
 @dataclass(frozen=True)
@@ -87,17 +82,17 @@ class FieldSpec:
             ValueError: The variable is unknown, or the level is not a whole number of hPa.
         """
         variable, _, level = name.partition("@")
-        if variable not in _UNITS:
+        if variable not in UNITS:
             raise ValueError(
                 f"channel {name!r}: variable {variable!r} is unknown; expected one of "
-                f"{', '.join(_UNITS)}"
+                f"{', '.join(UNITS)}"
             )
         if level and not level.isdigit():
             raise ValueError(f"channel {name!r}: level {level!r} is not a whole number of hPa")
         return cls(
             variable=variable,
             level=int(level) if level else None,
-            units=_UNITS[variable],
+            units=UNITS[variable],
             transform="log1p" if variable == "total_precipitation_24hr" else "identity",
         )
 

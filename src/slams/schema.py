@@ -357,8 +357,8 @@ class Config:
     # Directory of all run directories.
     runs: str = "runs"
     seed: int = 0
-    # What to do with a run directory that exists: `auto` continues a killed run and refuses a
-    # finished one; `never` refuses; `overwrite` starts over.
+    # What to do with a run directory that exists: `auto` continues a killed run, keeps a finished
+    # one of the same recipe and refuses another recipe's; `never` refuses; `overwrite` starts over.
     resume: str = "auto"
     data: DataConfig = field(default_factory=DataConfig)
     observations: ObservationsConfig = field(default_factory=ObservationsConfig)

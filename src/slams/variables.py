@@ -1,0 +1,16 @@
+"""The variables a channel may name, with the physical units of their stored values.
+
+Kept apart from `slams.fields`, so that checking a recipe costs no import of torch.
+"""
+
+from __future__ import annotations
+
+__all__ = ["UNITS"]
+
+# WeatherBench2 names; outgoing longwave radiation has none there and carries its CF name.
+UNITS = {
+    "temperature": "K",
+    "2m_temperature": "K",
+    "total_precipitation_24hr": "mm day-1",
+    "outgoing_longwave_radiation": "W m-2",
+}
