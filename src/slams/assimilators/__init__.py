@@ -1,0 +1,1 @@
+"""Methods that turn a background and observations into an analysis ensemble."""

@@ -1,0 +1,160 @@
+"""What the classical methods share: an archive, one case at a time, normalised space.
+
+Each case is computed on its own, with arrays whose shapes do not depend on the batch it came
+with; so its numbers do not either, to the last bit.
+
+Ensembles are *centred*: their perturbations p_m have their mean over the members removed, so
+that the ensemble mean is the method's own analysis and not a sample of it. The variance over
+members (divisor M - 1) stays unbiased. Hence a member depends on the seed, the case, `m` and,
+through the mean that is removed, the number of members; with one member it is the analysis.
+Centring holds in normalised space: precipitation, whose transform is not linear, is centred
+in log(1 + mm day-1).
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from slams.assimilators.base import Archive
+from slams.assimilators.season import season_days
+from slams.errors import UserError
+from slams.fields import Background, Batch, Ensemble
+from slams.grid import LatLonGrid
+from slams.normalisation import Normaliser
+
+__all__ = ["ClassicalAssimilator", "centre"]
+
+
+def centre(perturbations: Tensor) -> Tensor:
+    """Removes the mean over the first axis."""
+    return perturbations - perturbations.mean(dim=0, keepdim=True)
+
+
+class ClassicalAssimilator(ABC):
+    """Analyses cases one by one with the help of an archive of the training period.
+
+    Args:
+        normaliser: Climatology, standard deviations and transforms.
+        grid: The grid.
+        seed: The experiment's seed.
+        season: Days from the verifying day of year within which archive days are used.
+    """
+
+    name: str
+
+    def __init__(
+        self, normaliser: Normaliser, grid: LatLonGrid, seed: int, season: float = 45.0
+    ) -> None:
+        self.normaliser = normaliser
+        self.grid = grid
+        self.seed = seed
+        self.season = season
+        self._archive: Archive | None = None
+
+    @property
+    def archive(self) -> Archive:
+        """Gives the archive.
+
+        Raises:
+            UserError: `fit` was not called.
+        """
+        if self._archive is None:
+            raise UserError(f"{self.name} has no archive yet; call fit(archive) before analyse")
+        return self._archive
+
+    def fit(self, archive: Archive) -> None:
+        """Keeps the archive.
+
+        Args:
+            archive: Days of the training period with their backgrounds.
+
+        Raises:
+            UserError: The archive holds fewer than two days, its shapes disagree with one
+                another or the grid, or it holds NaN.
+        """
+        count = archive.fields.shape[0]
+        if count < 2:
+            raise UserError(
+                f"{self.name}: the archive holds {count} windows of the training period; expected "
+                "at least 2, in practice 100 or more: lengthen the training split"
+            )
+        expected = (count, archive.fields.shape[1], *self.normaliser.sd.shape)
+        for what, found in (("fields", archive.fields), ("background", archive.background)):
+            if tuple(found.shape) != expected:
+                raise UserError(
+                    f"{self.name}: archive {what} have shape {tuple(found.shape)}; expected "
+                    f"{expected}, windows, days, channels and grid of the fields and statistics"
+                )
+            bad = sum(int(not bool(torch.isfinite(window).all())) for window in found)
+            if bad:
+                raise UserError(
+                    f"{self.name}: archive {what} hold NaN or infinite values in {bad} of "
+                    f"{count} windows; expected complete windows"
+                )
+        self._archive = archive
+
+    def analyse(self, batch: Batch, members: int) -> Ensemble:
+        """Gives the analysis ensemble, see `slams.assimilators.base.Assimilator`.
+
+        Raises:
+            UserError: No archive, no background where one is needed, a window whose length is
+                not the archive's, or observations that cannot be used.
+        """
+        if members < 1:
+            raise UserError(f"{self.name}: found {members} members, expected at least 1")
+        days, found = self.archive.fields.shape[1], batch.climatology.shape[1]
+        if days != found:
+            raise UserError(
+                f"{self.name}: the batch has windows of {found} days, the archive of {days}; "
+                "expected the same number"
+            )
+        started = time.perf_counter()
+        normaliser = self.normaliser.to(batch.climatology.device)
+        results = []
+        with torch.no_grad():
+            for position in range(len(batch)):
+                case = batch.select(slice(position, position + 1))
+                normalised = self.analyse_case(case, members)
+                state = normaliser.denormalise(normalised.unsqueeze(0), case.climatology)
+                results.append(normaliser.to_physical(state[0]))
+        return Ensemble(
+            method=self.name,
+            members=torch.stack(results),
+            time=batch.time,
+            channels=self.normaliser.channels,
+            grid=self.grid,
+            diverged=torch.zeros(len(batch), dtype=torch.int64),
+            seconds=time.perf_counter() - started,
+        )
+
+    @abstractmethod
+    def analyse_case(self, batch: Batch, members: int) -> Tensor:
+        """Analyses the one case of a batch.
+
+        Args:
+            batch: One case.
+            members: Number of members `M`.
+
+        Returns:
+            `(M, T, C, H, W)` normalised.
+        """
+
+    def season_of(self, batch: Batch) -> Tensor:
+        """Selects the archive's windows of the case's season: `(n,)` int64, on the CPU."""
+        return season_days(self.archive.time[:, 0], float(batch.time[0, 0]), self.season)
+
+    def background_of(self, batch: Batch) -> Background:
+        """Gives the background.
+
+        Raises:
+            UserError: The batch has none.
+        """
+        if batch.background is None:
+            raise UserError(
+                f"{self.name} needs a background and the batch has none; set background.kind"
+            )
+        return batch.background

@@ -1,0 +1,28 @@
+"""The climatological ensemble: what is known without background and observations."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from slams.assimilators.classical import ClassicalAssimilator, centre
+from slams.assimilators.season import draw_days
+from slams.fields import Batch
+
+__all__ = ["Climatology"]
+
+
+class Climatology(ClassicalAssimilator):
+    """Takes anomalies of past days of the season, centred on the climatology.
+
+    The members are days that occurred: their spread varies with the season, and their
+    channels and grid points belong together. Where the case's climatology is re-centred, the
+    anomalies move with it.
+    """
+
+    name = "climatology"
+
+    def analyse_case(self, batch: Batch, members: int) -> Tensor:
+        """Draws the members; `(M, T, C, H, W)` normalised."""
+        season = self.season_of(batch)
+        drawn = draw_days(len(season), self.seed, self.name, int(batch.case[0]), members)
+        return centre(self.archive.fields[season[drawn]].to(batch.climatology.device))

@@ -1,0 +1,95 @@
+"""The gain of an ensemble covariance that is localised point by point.
+
+With centred anomalies Z (n, K, G) of K fields at G points and their images Y = H Z (n, P),
+localisation L_zo (G, P) and L_oo (P, P), and `o` the elementwise product,
+
+    S = L_oo o (Y^T Y) / (n - 1) + R
+    increment of field k = [L_zo o (Z_k^T Y) / (n - 1)] S^-1 innovation
+
+The gain (K * G, P) is never formed: the innovations of all members are solved for first,
+V = S^-1 innovation (P, J), and one field's covariance (G, P) exists at a time. The system is
+solved in double precision, since S is as badly conditioned as dense observations make it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from slams.errors import UserError
+
+__all__ = ["innovation_covariance", "localised_increments", "solve_innovations"]
+
+# Share of the mean of the diagonal that is added to it when rounding spoils the factorisation.
+_JITTERS = (0.0, 1e-10, 1e-7)
+
+
+def innovation_covariance(observed: Tensor, localisation: Tensor, variance: Tensor) -> Tensor:
+    """Forms S = L_oo o (Y^T Y) / (n - 1) + R.
+
+    Args:
+        observed: `(n, P)` observed anomalies Y, centred.
+        localisation: `(P, P)` L_oo.
+        variance: `(P,)` diagonal of R.
+
+    Returns:
+        `(P, P)` float64.
+    """
+    observed = observed.to(torch.float64)
+    covariance = (observed.T @ observed).div_(observed.shape[0] - 1).mul_(localisation)
+    covariance.diagonal().add_(variance.to(torch.float64))
+    return covariance
+
+
+def solve_innovations(covariance: Tensor, innovations: Tensor) -> Tensor:
+    """Solves S V = innovations.
+
+    Args:
+        covariance: `(P, P)` float64, see `innovation_covariance`.
+        innovations: `(J, P)`.
+
+    Returns:
+        `(P, J)` float64.
+
+    Raises:
+        UserError: S is not positive definite, even with its diagonal raised by 1e-7.
+    """
+    mean = covariance.diagonal().mean()
+    for jitter in _JITTERS:
+        raised = (
+            covariance
+            if jitter == 0
+            else covariance + torch.diag_embed((jitter * mean).expand(covariance.shape[0]))
+        )
+        factor, info = torch.linalg.cholesky_ex(raised)
+        if int(info) == 0:
+            return torch.cholesky_solve(innovations.to(torch.float64).T, factor)
+    raise UserError(
+        f"the covariance of {covariance.shape[0]} innovations is not positive definite; expected "
+        "finite anomalies and positive observation error variances"
+    )
+
+
+def localised_increments(
+    anomalies: Tensor, observed: Tensor, localisation: Tensor, weights: Tensor
+) -> Tensor:
+    """Spreads solved innovations over the state.
+
+    Args:
+        anomalies: `(n, K, G)` anomalies Z, centred.
+        observed: `(n, P)` their images Y, centred.
+        localisation: `(G, P)` L_zo.
+        weights: `(P, J)` V of `solve_innovations`.
+
+    Returns:
+        `(J, K, G)` increments in the units and the precision of the anomalies.
+    """
+    count, fields, points = anomalies.shape
+    observed = observed.to(anomalies.dtype)
+    weights = weights.to(anomalies.dtype) / (count - 1)
+    increments = anomalies.new_empty(weights.shape[1], fields, points)
+    covariance = anomalies.new_empty(points, observed.shape[1])
+    for field in range(fields):
+        torch.mm(anomalies[:, field].T, observed, out=covariance)
+        increments[:, field] = (covariance.mul_(localisation) @ weights).T
+    return increments

@@ -1,0 +1,57 @@
+"""Days of an archive that belong to the season of a date, and draws among them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from slams.normalisation import DAYS_PER_YEAR
+from slams.seeds import generator
+
+__all__ = ["draw_days", "season_days"]
+
+
+def season_days(
+    time: Tensor, date: float, half_width: float, minimum: int = 30, exclude: float = 10.0
+) -> Tensor:
+    """Selects the archive's days within a season, whatever their year.
+
+    Days close to the date itself are left out, so that an archive that happens to hold the
+    verifying weather does not give it away.
+
+    Args:
+        time: `(N,)` days of the archive since 1970-01-01.
+        date: The date, days since 1970-01-01.
+        half_width: Largest distance (days) from the date's day of year.
+        minimum: If the season holds fewer days, this many nearest by day of year are taken.
+        exclude: Days nearer to the date than this (days, counting years) are left out.
+
+    Returns:
+        `(n,)` int64 indices into the archive, ascending.
+    """
+    time = time.to("cpu", torch.float64)
+    apart = (time - date + DAYS_PER_YEAR / 2) % DAYS_PER_YEAR - DAYS_PER_YEAR / 2
+    distance = apart.abs()
+    distance[(time - date).abs() < exclude] = torch.inf
+    inside = torch.nonzero(distance <= half_width).flatten()
+    if inside.shape[0] >= minimum:
+        return inside
+    nearest = torch.argsort(distance, stable=True)[:minimum]
+    return nearest[torch.isfinite(distance[nearest])].sort().values
+
+
+def draw_days(count: int, seed: int, stream: str, case: int, members: int) -> Tensor:
+    """Draws a day for each member, none of them twice as long as there are enough days.
+
+    Args:
+        count: Number of days to draw from.
+        seed: The experiment's seed.
+        stream: What the draw is for.
+        case: The case.
+        members: Number `M` of members.
+
+    Returns:
+        `(M,)` int64 in [0, count); entry `m` does not depend on `M`.
+    """
+    order = torch.randperm(count, generator=generator(seed, stream, "days", case))
+    return order[torch.arange(members) % count]
