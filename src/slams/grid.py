@@ -32,7 +32,7 @@ EARTH_RADIUS_KM = 6371.0
 _SNAP = 1e-6
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LatLonGrid:
     """Describes a global grid in canonical order.
 
@@ -50,7 +50,7 @@ class LatLonGrid:
 
     latitude: Tensor
     longitude: Tensor
-    latitude_bounds: Tensor = field(default=None, repr=False)  # type: ignore[assignment]
+    latitude_bounds: Tensor = field(default=None)  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         latitude = torch.as_tensor(self.latitude).detach().to(torch.float64)
@@ -101,6 +101,10 @@ class LatLonGrid:
         whole = torch.round(coordinates * 1e4).to(torch.int64).tolist()
         text = f"{self.shape}:{whole}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def __repr__(self) -> str:
+        rows, columns = self.shape
+        return f"LatLonGrid({rows} x {columns}, fingerprint={self.fingerprint})"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, LatLonGrid) and self.fingerprint == other.fingerprint

@@ -1,0 +1,104 @@
+"""Backgrounds that never see the verifying truth, and the re-centring of the climatology.
+
+Damped persistence of the anomaly `x'` from `lag` days before the window's first day, with
+coefficients `a_t` and error variances `v_t` fitted in the training period:
+
+    x_b(t) = a_t x'(-lag),    E (x(t) - x_b(t))^2 = v_t.
+
+All anomalies are normalised, so that a background that knows nothing is 0 with variance 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from slams.fields import Background
+
+__all__ = ["climatological", "damped_persistence", "from_states", "recentring_offset"]
+
+
+def damped_persistence(previous: Tensor, coefficient: Tensor, variance: Tensor) -> Background:
+    """Lets an earlier anomaly persist, damped.
+
+    Args:
+        previous: `(B, C, H, W)` normalised anomaly `lag` days before the first day of the
+            window, NaN where missing.
+        coefficient: `(T, C, H, W)`, for day t of the window the one fitted for lag + t days.
+        variance: `(T, C, H, W)` normalised error variances.
+
+    Returns:
+        The background; climatology with variance 1 where `previous` is missing.
+    """
+    previous = previous.unsqueeze(1)
+    missing = torch.isnan(previous)
+    mean = torch.where(missing, 0.0, previous) * coefficient
+    return Background(
+        mean=mean,
+        variance=torch.where(missing, torch.ones_like(mean), variance),
+        kind="damped_persistence",
+    )
+
+
+def climatological(
+    shape: Sequence[int],
+    variance: Tensor | float = 1.0,
+    *,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Background:
+    """Takes the climatology as background: anomaly 0.
+
+    Args:
+        shape: `(B, T, C, H, W)`.
+        variance: Normalised variance, a number or what broadcasts to `shape`; 1 by
+            construction of the normalisation, up to its floor.
+        device: Device of the background; that of `variance` when it is a tensor.
+        dtype: Precision.
+    """
+    variance = torch.as_tensor(variance, dtype=dtype, device=device)
+    return Background(
+        mean=torch.zeros(tuple(shape), dtype=dtype, device=variance.device),
+        variance=variance.expand(tuple(shape)).clone(),
+        kind="climatology",
+    )
+
+
+def from_states(states: Tensor, variance: Tensor) -> Background:
+    """Takes given states, for example a forecast read from a file.
+
+    Args:
+        states: `(B, T, C, H, W)` normalised, NaN where missing.
+        variance: `(T, C, H, W)` normalised error variances.
+
+    Returns:
+        The background; climatology with variance 1 where a state is missing.
+    """
+    missing = torch.isnan(states)
+    return Background(
+        mean=torch.where(missing, 0.0, states),
+        variance=torch.where(missing, torch.ones_like(states), variance),
+        kind="file",
+    )
+
+
+def recentring_offset(previous: Tensor, climatology: Tensor) -> Tensor:
+    """Estimates how far the climatology lies from the days before the window.
+
+    The zonal mean of the time-mean difference: what L earlier days can tell of a lasting bias,
+    averaged round each latitude so that their weather does not count as bias. The verifying
+    days have no part in it, since the function never sees them.
+
+    Args:
+        previous: `(B, L, C, H, W)` channel units, days before the window, NaN where missing.
+        climatology: `(B, L, C, H, W)` channel units, the climatology of those days.
+
+    Returns:
+        `(B, C, H, W)` channel units, to be added to the climatology; constant along longitude,
+        0 at latitudes without any value.
+    """
+    difference = (previous - climatology).nanmean(dim=1)
+    zonal = difference.nanmean(dim=-1, keepdim=True)
+    return torch.nan_to_num(zonal, nan=0.0).expand_as(difference).contiguous()

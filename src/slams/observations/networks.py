@@ -1,0 +1,191 @@
+"""Networks of weather stations: real airport sites, or a list from a file.
+
+Airports with an ICAO location indicator are the sites from which METAR comes. They stand where
+people live: on land, unevenly, with few in the far south. Thinning keeps them on land, but no
+two of the kept sites are closer than a separation chosen so that the asked number remains.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from slams.errors import UserError
+from slams.grid import EARTH_RADIUS_KM, unit_vectors
+from slams.observations.stations import check_positions
+from slams.seeds import generator
+
+__all__ = ["Network", "airport_network", "read_network"]
+
+_METRES_PER_FOOT = 0.3048
+_COLUMNS = ("id", "latitude", "longitude", "elevation")
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """Lists stations.
+
+    Attributes:
+        id: `P` distinct names.
+        latitude: `(P,)` float64 degrees north.
+        longitude: `(P,)` float64 degrees east in [-180, 360].
+        elevation: `(P,)` float64 m above sea level, NaN where unknown.
+
+    Raises:
+        UserError: A name occurs twice, or a station does not lie on the globe.
+    """
+
+    id: tuple[str, ...]
+    latitude: Tensor
+    longitude: Tensor
+    elevation: Tensor
+
+    def __post_init__(self) -> None:
+        check_positions(self.latitude, self.longitude, self.id)
+        seen: set[str] = set()
+        for name in self.id:
+            if name in seen:
+                raise UserError(f"station {name} is listed twice; expected distinct names")
+            seen.add(name)
+
+    def __len__(self) -> int:
+        return len(self.id)
+
+    def write(self, path: str | Path) -> None:
+        """Writes the stations as CSV with columns id, latitude, longitude, elevation."""
+        with open(path, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(_COLUMNS)
+            for name, *numbers in zip(
+                self.id,
+                self.latitude.tolist(),
+                self.longitude.tolist(),
+                self.elevation.tolist(),
+                strict=True,
+            ):
+                writer.writerow([name, *("" if math.isnan(v) else f"{v:.10g}" for v in numbers)])
+
+
+def airport_network(count: int = 400, seed: int = 0) -> Network:
+    """Thins the world's airports to a number of stations.
+
+    Args:
+        count: Number of stations.
+        seed: The experiment's seed; another seed gives another thinning.
+
+    Returns:
+        The network, sorted by ICAO indicator; elevations are the airports' own.
+
+    Raises:
+        UserError: More stations are asked for than there are airports, or none.
+    """
+    # Reading the table takes a moment, which those with their own list need not wait for.
+    import airportsdata
+
+    table = airportsdata.load("ICAO")
+    # Four letters: the table also lists national codes with digits, which send no METAR.
+    codes = sorted(c for c in table if len(c) == 4 and c.isascii() and c.isalpha())
+    if not 1 <= count <= len(codes):
+        raise UserError(
+            f"{count} stations asked for; expected between 1 and {len(codes)}, the airports there "
+            "are"
+        )
+    rows = [table[code] for code in codes]
+    latitude = torch.tensor([r["lat"] for r in rows], dtype=torch.float64)
+    longitude = torch.tensor([r["lon"] for r in rows], dtype=torch.float64)
+    feet = torch.tensor([r["elevation"] for r in rows], dtype=torch.float64)
+    order = torch.randperm(len(codes), generator=generator(seed, "network"))
+    kept = order[_thin(unit_vectors(latitude, longitude)[order], count)].sort().values
+    return Network(
+        id=tuple(codes[i] for i in kept.tolist()),
+        latitude=latitude[kept],
+        longitude=longitude[kept],
+        elevation=feet[kept] * _METRES_PER_FOOT,
+    )
+
+
+def read_network(path: str | Path) -> Network:
+    """Reads stations from a CSV file with columns id, latitude, longitude and elevation.
+
+    The elevation (m) may be left out or empty: unknown.
+
+    Raises:
+        UserError: The file is missing or empty, a column is missing, a value is no number, a
+            name occurs twice, or a station does not lie on the globe.
+    """
+    path = Path(path)
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, skipinitialspace=True)
+            found = [name.strip() for name in reader.fieldnames or ()]
+            reader.fieldnames = found
+            records = list(reader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"station list {path} cannot be read: {error}") from None
+    missing = [c for c in _COLUMNS[:3] if c not in found]
+    if missing:
+        raise UserError(
+            f"station list {path} lacks column {', '.join(missing)}; found "
+            f"{', '.join(found) or 'nothing'}, expected id,latitude,longitude[,elevation]"
+        )
+    if not records:
+        raise UserError(f"station list {path} holds no station")
+    columns = {
+        column: torch.tensor(
+            [_number(path, record, column) for record in records], dtype=torch.float64
+        )
+        for column in _COLUMNS[1:]
+    }
+    try:
+        return Network(id=tuple(str(r["id"]).strip() for r in records), **columns)
+    except UserError as error:
+        raise UserError(f"station list {path}: {error}") from None
+
+
+def _number(path: Path, record: dict[str, str | None], column: str) -> float:
+    """Reads one number of a record; NaN for an elevation that is not given."""
+    text = (record.get(column) or "").strip()
+    if column == "elevation" and not text:
+        return math.nan
+    try:
+        return float(text)
+    except ValueError:
+        raise UserError(
+            f"station list {path}: {column} of station {record.get('id')} is {text!r}; expected a "
+            "number"
+        ) from None
+
+
+def _thin(vectors: Tensor, count: int) -> Tensor:
+    """Keeps `count` of the points `(N, 3)`, far apart, the earlier ones first.
+
+    Bisects for the largest separation at which going through the points in order, and leaving
+    out those too close to a kept one, still keeps `count`.
+    """
+    low, high = 0.0, math.pi
+    kept = torch.arange(count)
+    while (high - low) * EARTH_RADIUS_KM > 1.0:
+        separation = (low + high) / 2
+        trial = _separated(vectors, math.cos(separation), count)
+        if len(trial) == count:
+            low, kept = separation, trial
+        else:
+            high = separation
+    return kept
+
+
+def _separated(vectors: Tensor, closest: float, count: int) -> Tensor:
+    """Goes through points in order; keeps at most `count` whose cosines stay below `closest`."""
+    free = torch.ones(len(vectors), dtype=torch.bool)
+    kept: list[int] = []
+    while len(kept) < count and bool(free.any()):
+        first = int(free.nonzero()[0])
+        kept.append(first)
+        free &= vectors @ vectors[first] < closest
+        free[first] = False
+    return torch.tensor(kept, dtype=torch.int64)

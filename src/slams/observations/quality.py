@@ -1,0 +1,60 @@
+"""The gross-error check: an observation too far from the background is not used.
+
+    reject if |y - H x_b| > limit sqrt(R + (H s_b)^2)
+
+with `s_b` the background's standard deviation. `(H s_b)^2` is the variance of `H x_b` when the
+errors inside a footprint are fully correlated, the most that it can be: the check is lenient
+by design.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from torch import Tensor
+
+from slams.errors import UserError
+from slams.fields import Observations
+
+__all__ = ["count_rejected", "gross_error_check"]
+
+
+def gross_error_check(
+    observations: Observations, background: Tensor, background_sd: Tensor, limit: float
+) -> Observations:
+    """Masks the observations that contradict the background.
+
+    Args:
+        observations: One modality and variable.
+        background: `(B, T, C, H, W)` channel units.
+        background_sd: `(B, T, C, H, W)` channel units, its error standard deviation.
+        limit: Standard deviations of `y - H x_b` that are still accepted; infinite accepts all.
+
+    Returns:
+        The observations with a mask that is nowhere wider; see `count_rejected`.
+
+    Raises:
+        UserError: The limit is not positive.
+    """
+    if not limit > 0:
+        raise UserError(
+            f"limit of the gross-error check is {limit:g} standard deviations; expected above 0 "
+            "(inf accepts everything)"
+        )
+    operator = observations.operator
+    departure = observations.values - operator(background)
+    # Anomalies pass through the linear part only: an elevation offset has no variance.
+    footprint_sd = operator.linear(background_sd)
+    variance = observations.error_variance + footprint_sd**2
+    accepted = departure**2 <= limit**2 * variance
+    return replace(observations, mask=observations.mask & accepted)
+
+
+def count_rejected(before: Observations, after: Observations) -> Tensor:
+    """Counts what a check rejected: `(B,)` int64.
+
+    Args:
+        before: Observations before the check.
+        after: The same after it.
+    """
+    return (before.mask & ~after.mask).sum(dim=(1, 2))

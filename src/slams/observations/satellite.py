@@ -1,0 +1,104 @@
+"""Satellite imagery: footprints that average grid cells, and swaths that move from day to day.
+
+The swaths are those of a sun-synchronous orbit (inclination 98.7 degrees, 14.2 revolutions a
+day). With `u` the angle along the orbit from the equator, the ascending track runs along
+
+    sin(latitude) = sin(inclination) sin(u)
+    longitude     = node + atan2(cos(inclination) sin(u), cos(u)) - u / revolutions,
+
+14 of them a day; the nodes drift by the fraction of a revolution left over. At each latitude a
+swath is as wide as the asked share of the distance between two tracks, so that the share holds
+at every latitude; the crowding of real swaths near the poles is left out on purpose, since it
+would tie the share at low latitudes to the orbit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from slams.errors import UserError
+from slams.fields import FieldSpec
+from slams.grid import LatLonGrid
+from slams.observations.blocks import block_mean, block_spread, block_weights
+from slams.observations.operator import PointOperator
+
+__all__ = ["SatelliteOperator", "swath_mask"]
+
+_INCLINATION = math.radians(98.7)
+_REVOLUTIONS = 14.1958
+_TRACKS = 14
+
+
+class SatelliteOperator(PointOperator):
+    """Observes one channel as area-weighted means over square footprints.
+
+    Args:
+        grid: The grid of the state.
+        channels: The `C` channels of the state.
+        channel_name: Channel observed.
+        footprint: Grid cells each way.
+
+    Attributes:
+        image_shape: Footprints each way `(y, x)`; `P = y * x` in row order.
+
+    Raises:
+        UserError: The footprint does not divide the grid, or the channel is unknown.
+    """
+
+    def __init__(
+        self,
+        grid: LatLonGrid,
+        channels: Sequence[FieldSpec],
+        channel_name: str,
+        footprint: int = 1,
+    ) -> None:
+        super().__init__(grid, channels, channel_name)
+        grid.check_block(footprint, "satellite footprint")
+        coarse = grid.coarsen(footprint)
+        self.latitude, self.longitude = coarse.points
+        self.image_shape = coarse.shape
+        self.footprint = footprint
+        self._weights = block_weights(grid, footprint)
+
+    def _observe(self, plane: Tensor) -> Tensor:
+        return block_mean(plane, self._weights, self.footprint).flatten(-2)
+
+    def _scatter(self, values: Tensor) -> Tensor:
+        image = values.unflatten(-1, self.image_shape)
+        return block_spread(image, self._weights, self.footprint)
+
+
+def swath_mask(
+    latitude: Tensor, longitude: Tensor, time: Tensor | float, coverage: float
+) -> Tensor:
+    """Marks the points inside the swaths of a day; depends on the date alone.
+
+    Args:
+        latitude: `(P,)` degrees north.
+        longitude: `(P,)` degrees east.
+        time: `(...)` days since 1970-01-01 00 UTC; the time of day does not matter.
+        coverage: Share of the globe seen in a day, in (0, 1].
+
+    Returns:
+        `(..., P)` bool, True where seen.
+
+    Raises:
+        UserError: The coverage lies outside (0, 1].
+    """
+    if not 0 < coverage <= 1:
+        raise UserError(f"coverage of the satellite swaths is {coverage:g}; expected in (0, 1]")
+    latitude = torch.deg2rad(latitude.to(torch.float64))
+    day = torch.floor(torch.as_tensor(time, dtype=torch.float64, device=latitude.device))
+    if coverage == 1:
+        return torch.ones(*day.shape, len(latitude), dtype=torch.bool, device=latitude.device)
+    # The orbit turns before the poles; what lies beyond is seen with the turning point.
+    along = torch.asin((torch.sin(latitude) / math.sin(_INCLINATION)).clamp(-1, 1))
+    track = torch.atan2(math.cos(_INCLINATION) * torch.sin(along), torch.cos(along))
+    track = torch.rad2deg(track - along / _REVOLUTIONS)
+    spacing = 360.0 / _TRACKS
+    phase = (longitude.to(torch.float64) - track) / spacing + (day * _REVOLUTIONS)[..., None]
+    return torch.remainder(phase, 1.0) < coverage

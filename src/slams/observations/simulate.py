@@ -1,0 +1,118 @@
+"""Observations drawn from a known truth: `y = H(f) + e`, `e ~ N(0, R)`, `R` diagonal.
+
+The noise of a day depends on the seed, on what is observed and on the day's index in the store,
+so that it is the same in every window, batch and rank that meets this day.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from slams.errors import UserError
+from slams.fields import Observations
+from slams.observations.operator import PointOperator
+from slams.seeds import generator
+
+__all__ = ["draw", "random_reports"]
+
+
+def draw(
+    name: str,
+    operator: PointOperator,
+    truth: Tensor,
+    truth_mask: Tensor,
+    error_sd: Tensor | float,
+    case: Tensor,
+    seed: int,
+    mask: Tensor | None = None,
+) -> Observations:
+    """Observes the truth with noise.
+
+    Args:
+        name: Modality and variable, for example `stations/2m_temperature`.
+        operator: `H`.
+        truth: `(B, T, C, H, W)` channel units; any value where it is missing.
+        truth_mask: `(B, T, C, H, W)` bool, True where the truth is known.
+        error_sd: Standard deviation of the error, a number or `(P,)`, in the operator's units.
+        case: `(B,)` index in the store of the first day of each window.
+        seed: The experiment's seed.
+        mask: `(B, T, P)` bool, or what broadcasts to it, True where there is a report.
+
+    Returns:
+        Observations, masked where a point takes anything from a missing truth; masked values
+        are NaN, so that nobody uses them unnoticed.
+
+    Raises:
+        UserError: An error is negative or NaN, or there is not one for each point.
+    """
+    sd = _checked_error(name, error_sd, len(operator)).to(truth.device, truth.dtype)
+    observed = operator(torch.where(truth_mask, truth, 0.0))
+    seen = ~operator.touches(~truth_mask)
+    if mask is not None:
+        seen = seen & mask
+    batch, days, points = observed.shape
+    noise = torch.stack(
+        [
+            torch.randn(points, generator=generator(seed, "observations", name, first + t))
+            for first in case.tolist()
+            for t in range(days)
+        ]
+    )
+    noise = noise.reshape(batch, days, points).to(truth.device, truth.dtype)
+    values = torch.where(seen, observed + sd * noise, torch.nan)
+    return Observations(
+        name=name,
+        operator=operator,
+        values=values,
+        mask=seen,
+        error_variance=(sd**2).expand(batch, days, points).contiguous(),
+    )
+
+
+def random_reports(
+    name: str, points: int, days: int, missing: float, case: Tensor, seed: int
+) -> Tensor:
+    """Draws which reports arrive when some are missing at random.
+
+    Args:
+        name: Modality, or modality and variable; one name gives one pattern.
+        points: Number `P` of points.
+        days: Number `T` of days in a window.
+        missing: Share of the reports that are missing, in [0, 1).
+        case: `(B,)` index in the store of the first day of each window.
+        seed: The experiment's seed.
+
+    Returns:
+        `(B, T, P)` bool on the device of `case`, True where there is a report; the pattern of a
+        day is the same in every window.
+
+    Raises:
+        UserError: The share lies outside [0, 1).
+    """
+    if not 0 <= missing < 1:
+        raise UserError(f"share of missing {name} reports is {missing:g}; expected in [0, 1)")
+    arrived = [
+        torch.rand(points, generator=generator(seed, "reports", name, first + t)) >= missing
+        for first in case.tolist()
+        for t in range(days)
+    ]
+    return torch.stack(arrived).reshape(-1, days, points).to(case.device)
+
+
+def _checked_error(name: str, error_sd: Tensor | float, points: int) -> Tensor:
+    """Refuses standard deviations that are negative or NaN; gives `(P,)` float64."""
+    sd = torch.as_tensor(error_sd, dtype=torch.float64)
+    if sd.ndim > 1 or (sd.ndim == 1 and sd.shape[0] != points):
+        raise UserError(
+            f"observation error of {name} has shape {tuple(sd.shape)}; expected one number or "
+            f"one for each of {points} points"
+        )
+    wrong = (~(sd >= 0)).reshape(-1).nonzero()
+    if len(wrong):
+        found = float(sd.reshape(-1)[int(wrong[0])])
+        raise UserError(
+            f"observation error of {name}: standard deviation {found:g} makes R negative or "
+            "undefined; expected 0 or more"
+        )
+    return sd.expand(points)
