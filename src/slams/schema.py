@@ -358,7 +358,7 @@ class Config:
     runs: str = "runs"
     seed: int = 0
     # What to do with a run directory that exists: `auto` continues a killed run, keeps a finished
-    # one of the same recipe and refuses another recipe's; `never` refuses; `overwrite` starts over.
+    # one and refuses one of another recipe; `never` refuses; `overwrite` starts over.
     resume: str = "auto"
     data: DataConfig = field(default_factory=DataConfig)
     observations: ObservationsConfig = field(default_factory=ObservationsConfig)

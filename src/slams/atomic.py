@@ -1,0 +1,35 @@
+"""Files that are there in full or not at all, whatever kills the process that writes them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["replacing", "write_text"]
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Gives a temporary path beside `path` that takes its place when the block ends well.
+
+    When the block raises, the temporary file is removed and `path` stays as it was. The
+    temporary file keeps the suffix, since some writers choose their format by it.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:  # on disk before the name points to it
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Writes a text file in UTF-8, in full or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -1,0 +1,319 @@
+"""Checks that a recipe makes sense, without importing anything heavy and without reading data.
+
+`check` holds for every verb; `require` adds what one verb needs. Whatever can only be known from
+the data (does the store have this level, is there any day in this split) is checked where the
+data are opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from slams.conformity import nearest
+from slams.errors import UserError
+from slams.schema import Config, OptimizerConfig
+from slams.splits import check_splits, parse_day
+from slams.variables import UNITS
+
+__all__ = ["METHODS", "check", "require"]
+
+# Names of the results table that this version can compute.
+METHODS = ("climatology", "background", "optimal_interpolation", "latent_diffusion")
+
+_CHOICES = {
+    "resume": ("auto", "never", "overwrite"),
+    "data.source.kind": ("nature_run", "noaa_psl"),
+    "data.source.regrid": ("conservative", "bilinear"),
+    "observations.source": ("truth", "store"),
+    "background.kind": ("damped_persistence", "climatology", "file"),
+    "assimilation.guidance.kind": ("decg", "mmps"),
+    "assimilation.sampler.kind": ("adams_bashforth", "ddim", "ancestral"),
+    "trainer.accelerator": ("auto", "cpu", "gpu", "cuda", "mps", "tpu"),
+    "trainer.precision": ("32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true"),
+}
+_AT_LEAST = {
+    "seed": 0,
+    "data.splits.gap": 0,
+    "data.harmonics": 0,
+    "data.window": 1,
+    "data.batch_size": 1,
+    "data.num_workers": 0,
+    "data.test_cases": 0,
+    "observations.stations.count": 1,
+    "observations.satellite.footprint": 1,
+    "observations.degraded.block": 1,
+    "observations.degraded.gap": 1,
+    "background.lag": 1,
+    "background.recentre_days": 0,
+    "vae.latent_channels": 1,
+    "vae.factor": 1,
+    "vae.hidden": 1,
+    "vae.blocks": 0,
+    "vae.batch_size": 1,
+    "score.blocks": 1,
+    "score.embedding": 1,
+    "score.batch_size": 1,
+    # Two members are the fewest that have a spread.
+    "assimilation.members": 2,
+    "assimilation.batch_size": 1,
+    "assimilation.guidance.archive": 2,
+    "assimilation.guidance.iterations": 1,
+    "assimilation.sampler.steps": 1,
+    "assimilation.optimal_interpolation.season": 1,
+    "assimilation.bootstrap_block": 1,
+    "assimilation.bootstrap_samples": 1,
+    "assimilation.keep_cases": 0,
+    "trainer.devices": 1,
+    "trainer.num_nodes": 1,
+    "trainer.threads": 0,
+    "trainer.validate_every_epochs": 1,
+    "report.case": 0,
+    "report.level": 1,
+    "report.dpi": 20,
+    "simulate.months": 1,
+    "simulate.spinup_days": 0,
+    "simulate.truncation": 1,
+}
+_NOT_NEGATIVE = (
+    "data.sd_floor",
+    "observations.satellite.error",
+    "observations.degraded.noise",
+    "vae.kl_weight",
+    "trainer.log_every_seconds",
+)
+_POSITIVE = (
+    "observations.gross_error",
+    "score.noise_sd",
+    "assimilation.guidance.localisation",
+    "assimilation.guidance.below_sigma",
+    "assimilation.sampler.sigma_min",
+    "assimilation.optimal_interpolation.localisation",
+)
+# Probabilities and shares: a share of one would leave nothing.
+_SHARES = (
+    "observations.stations.missing",
+    "vae.modality_dropout",
+    "score.dropout",
+)
+
+
+def check(config: Config) -> None:
+    """Refuses a recipe that contradicts itself.
+
+    Raises:
+        UserError: One sentence: the key, what was found, what is expected.
+    """
+    for key, choices in _CHOICES.items():
+        _one_of(key, _value(config, key), choices)
+    for key, smallest in _AT_LEAST.items():
+        _holds(config, key, lambda v, s=smallest: v >= s, f"at least {smallest}")
+    for key in _NOT_NEGATIVE:
+        _holds(config, key, lambda v: v >= 0, "0 or more")
+    for key in _POSITIVE:
+        _holds(config, key, lambda v: v > 0, "more than 0")
+    for key in _SHARES:
+        _holds(config, key, lambda v: 0 <= v < 1, "at least 0 and less than 1")
+    _holds(config, "observations.satellite.coverage", lambda v: 0 < v <= 1, "in (0, 1]")
+    _holds(config, "score.condition_dropout", lambda v: 0 <= v <= 1, "in [0, 1]")
+    _check_names(config)
+    _check_channels(config)
+    check_splits(config.data.splits, config.data.window)
+    _check_background(config)
+    _check_observations(config)
+    _check_optimizer("vae.optimizer", config.vae.optimizer)
+    _check_optimizer("score.optimizer", config.score.optimizer)
+    _check_networks(config)
+    _check_assimilation(config)
+    parse_day("simulate.start", config.simulate.start)
+
+
+def require(config: Config, verb: str) -> None:
+    """Refuses a recipe that lacks what one verb of the command line needs.
+
+    Args:
+        config: A recipe that `check` has accepted.
+        verb: `prepare`, `train vae`, `train score`, `assimilate`, `report` or `simulate`.
+
+    Raises:
+        UserError: A split, the channels or the level on the maps are missing.
+    """
+    if verb == "simulate":
+        return
+    if not config.data.channels:
+        raise UserError(
+            "key 'data.channels': found an empty list, expected channels such as "
+            "temperature@850 or 2m_temperature"
+        )
+    needed: tuple[str, ...] = ()
+    if verb.startswith("train"):
+        needed = ("train", "validation")
+    elif verb in ("assimilate", "report"):
+        needed = ("test",)
+    elif verb == "prepare" and not config.data.statistics_from:
+        needed = ("train",)
+    for name in needed:
+        if not getattr(config.data.splits, name):
+            raise UserError(
+                f"key 'data.splits.{name}': found no days, expected the first and the last day, "
+                f"for example [1980-01-01, 1982-12-31]; `slams {verb}` needs them"
+            )
+    if verb in ("assimilate", "report"):
+        levels = sorted(
+            {int(n.partition("@")[2]) for n in config.data.channels if "@" in n}, reverse=True
+        )
+        if levels and config.report.level not in levels:
+            raise UserError(
+                f"key 'report.level': found {config.report.level} hPa, expected one of the levels "
+                f"in data.channels, {', '.join(map(str, levels))}"
+            )
+
+
+def _value(config: Config, key: str) -> Any:
+    value: Any = config
+    for part in key.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def _holds(config: Config, key: str, test: Callable[[Any], bool], expected: str) -> None:
+    value = _value(config, key)
+    if not test(value):
+        raise UserError(f"key {key!r}: found {value}, expected {expected}")
+
+
+def _one_of(key: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise UserError(f"key {key!r}: found {value!r}; {nearest(value, choices)}")
+
+
+def _unique(key: str, values: Iterable[Any]) -> None:
+    seen = set()
+    for value in values:
+        if value in seen:
+            raise UserError(f"key {key!r}: {value} is listed twice")
+        seen.add(value)
+
+
+def _check_names(config: Config) -> None:
+    """Refuses names that would leave the runs directory or hide in it."""
+    names = {"experiment": config.experiment, "assimilation.setting": config.assimilation.setting}
+    if config.trained_in:
+        names["trained_in"] = config.trained_in
+    for key, name in names.items():
+        parts = name.split("/") if key != "assimilation.setting" else [name]
+        if not all(p and not p.startswith(".") and set(p).isdisjoint('\\/:*?"<>|') for p in parts):
+            raise UserError(f"key {key!r}: found {name!r}, expected the name of a directory")
+
+
+def _check_channels(config: Config) -> None:
+    for name in config.data.channels:
+        variable, at, level = name.partition("@")
+        if variable not in UNITS:
+            raise UserError(
+                f"key 'data.channels': variable {variable!r} is unknown; "
+                f"{nearest(variable, tuple(UNITS))}"
+            )
+        if at and not (level.isdigit() and int(level) > 0):
+            raise UserError(
+                f"key 'data.channels': level {level!r} of {name!r} is not a whole number of hPa"
+            )
+    _unique("data.channels", config.data.channels)
+
+
+def _check_background(config: Config) -> None:
+    data, background = config.data, config.background
+    for lag in data.lags:
+        if lag < 1:
+            raise UserError(f"key 'data.lags': found {lag}, expected days of 1 or more")
+    _unique("data.lags", data.lags)
+    if background.kind == "damped_persistence":
+        # The last day of the window lies window - 1 days further from the state that persists.
+        needed = range(background.lag, background.lag + data.window)
+        missing = [lag for lag in needed if lag not in data.lags]
+        if missing:
+            raise UserError(
+                f"key 'background.lag': lag {background.lag} and a window of {data.window} days "
+                f"need persistence fitted for {', '.join(map(str, missing))} days, but data.lags "
+                f"has {', '.join(map(str, data.lags)) or 'none'}"
+            )
+    if background.kind == "file" and not background.path:
+        raise UserError("key 'background.path': found nothing, expected the background's store")
+
+
+def _check_observations(config: Config) -> None:
+    observations, channels = config.observations, config.data.channels
+    for name in observations.use:
+        _one_of("observations.use", name, ("stations", "satellite", "degraded"))
+    _unique("observations.use", observations.use)
+    for position, variable in enumerate(observations.stations.variables):
+        for part in ("error", "representativeness"):
+            value = getattr(variable, part)
+            if value < 0:
+                raise UserError(
+                    f"key 'observations.stations.variables.{position}.{part}': found {value}, "
+                    f"expected a standard deviation of 0 or more"
+                )
+    observed: dict[str, list[str]] = {}
+    if "stations" in observations.use:
+        observed["stations.variables"] = [v.channel for v in observations.stations.variables]
+    if "satellite" in observations.use:
+        observed["satellite.channel"] = [observations.satellite.channel]
+    if "degraded" in observations.use:
+        observed["degraded.channels"] = observations.degraded.channels
+    for key, names in observed.items():
+        key = f"observations.{key}"
+        if not names:
+            raise UserError(f"key {key!r}: found an empty list, expected channels to observe")
+        _unique(key, names)
+        for name in names:
+            if channels and name not in channels:
+                raise UserError(
+                    f"key {key!r}: channel {name!r} is not in data.channels; "
+                    f"{nearest(name, channels)}"
+                )
+
+
+def _check_optimizer(section: str, optimizer: OptimizerConfig) -> None:
+    rules = {
+        "learning_rate": (optimizer.learning_rate > 0, "more than 0"),
+        "weight_decay": (optimizer.weight_decay >= 0, "0 or more"),
+        "steps": (optimizer.steps >= 1, "at least 1"),
+        "warmup_steps": (optimizer.warmup_steps >= 0, "0 or more"),
+        "clip": (optimizer.clip > 0, "more than 0"),
+        "ema": (0 <= optimizer.ema < 1, "at least 0 and less than 1"),
+    }
+    for name, (holds, expected) in rules.items():
+        if not holds:
+            found = getattr(optimizer, name)
+            raise UserError(f"key '{section}.{name}': found {found}, expected {expected}")
+
+
+def _check_networks(config: Config) -> None:
+    widths = config.score.channels
+    if not widths or min(widths) < 1:
+        raise UserError(
+            f"key 'score.channels': found {widths}, expected the widths of the U-Net, one a "
+            f"resolution, each at least 1"
+        )
+    sampler = config.assimilation.sampler
+    if sampler.sigma_max <= sampler.sigma_min:
+        raise UserError(
+            f"key 'assimilation.sampler.sigma_max': found {sampler.sigma_max}, expected more than "
+            f"sigma_min, {sampler.sigma_min}"
+        )
+
+
+def _check_assimilation(config: Config) -> None:
+    methods = config.assimilation.methods
+    if not methods:
+        raise UserError(f"key 'assimilation.methods': found none, expected {', '.join(METHODS)}")
+    for name in methods:
+        _one_of("assimilation.methods", name, METHODS)
+    _unique("assimilation.methods", methods)
+    cases = config.data.test_cases
+    if cases and config.report.case >= cases:
+        raise UserError(
+            f"key 'report.case': found {config.report.case}, expected less than data.test_cases, "
+            f"{cases}; the first case is 0"
+        )

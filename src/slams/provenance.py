@@ -1,0 +1,117 @@
+"""What a run was made with: versions, source revision, and the part of the recipe it depends on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from slams.config import to_plain
+from slams.conformity import is_inside
+from slams.schema import Config
+
+__all__ = ["STAGES", "Difference", "difference", "flatten", "revision", "versions"]
+
+STAGES = ("vae", "score", "assimilation")
+
+_PACKAGES = ("slams", "torch", "lightning", "torchmetrics", "azula", "zarr", "xarray", "mlflow")
+# Keys that a trained network depends on.
+_VAE = ("seed", "data", "vae")
+_SCORE = (*_VAE, "score", "background")
+# Keys that change how fast a run is, where it lies or how it is shown, never what comes out.
+_NEVER = ("data.num_workers", "data.in_memory", "data.source.origin")
+_NOT_TRAINING = (*_NEVER, "data.splits.test", "data.test_cases")
+_NOT_ASSIMILATION = (
+    *_NEVER,
+    "experiment",
+    "runs",
+    "resume",
+    "trainer",
+    "tracking",
+    "report",
+    "simulate",
+)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Names the first key in which two recipes differ.
+
+    Attributes:
+        key: Dotted path.
+        found: Its value in the run directory.
+        expected: Its value in the recipe at hand.
+    """
+
+    key: str
+    found: Any
+    expected: Any
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Flattens nested mappings to dotted keys; lists stay values."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def difference(stage: str, found: Mapping[str, Any], config: Config) -> Difference | None:
+    """Finds the first key, of those that a stage depends on, in which two recipes differ.
+
+    Args:
+        stage: `vae`, `score` or `assimilation`.
+        found: The recipe of an earlier run as a plain tree. A key it lacks, because it is older
+            than the key, counts as having had the default.
+        config: The recipe at hand.
+    """
+    earlier = flatten(to_plain(Config())) | flatten(found)
+    for key, expected in flatten(to_plain(config)).items():
+        if _depends(stage, key) and earlier[key] != expected:
+            return Difference(key, earlier[key], expected)
+    return None
+
+
+def versions() -> dict[str, str]:
+    """Lists the versions of Python and of the packages that results depend on."""
+    found = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for name in _PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def revision() -> str:
+    """Gives the commit of the source tree, `+` behind it when changed; empty outside of git."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", str(here), *words], capture_output=True, text=True, timeout=10, check=True
+        )
+        return done.stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", Path(__file__).name)  # an installed copy has no commit
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", str(here))
+        return git("rev-parse", "HEAD") + ("+" if changed else "")
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def _depends(stage: str, key: str) -> bool:
+    def inside(sections: tuple[str, ...]) -> bool:
+        return any(is_inside(key, section) for section in sections)
+
+    if stage == "assimilation":
+        return not inside(_NOT_ASSIMILATION)
+    return inside(_VAE if stage == "vae" else _SCORE) and not inside(_NOT_TRAINING)
