@@ -47,6 +47,11 @@ class SourceConfig:
     grid: str = "native"
     # Regridding to the target grid: `conservative` or `bilinear`.
     regrid: str = "conservative"
+    # Channels the source does not have: stored as missing throughout.
+    absent: list[str] = field(default_factory=list)
+    # Channels that may have missing values here and there; in any other, one missing value on a
+    # training day is an error.
+    gaps: list[str] = field(default_factory=list)
 
 
 @dataclass
