@@ -1,0 +1,1 @@
+"""Lightning modules, their callbacks and the one Trainer factory."""

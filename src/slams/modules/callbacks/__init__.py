@@ -1,0 +1,22 @@
+"""Callbacks of training and evaluation, one concept a module."""
+
+from __future__ import annotations
+
+from slams.modules.callbacks.checkpoints import BEST, LAST, Checkpoints
+from slams.modules.callbacks.metrics_csv import MetricsCSV
+from slams.modules.callbacks.progress import ProgressLines
+from slams.modules.callbacks.seeding import StepSeed
+from slams.modules.callbacks.summary import RunSummary
+from slams.modules.callbacks.weight_ema import WeightEMA, ema_weights
+
+__all__ = [
+    "BEST",
+    "LAST",
+    "Checkpoints",
+    "MetricsCSV",
+    "ProgressLines",
+    "RunSummary",
+    "StepSeed",
+    "WeightEMA",
+    "ema_weights",
+]

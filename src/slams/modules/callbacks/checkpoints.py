@@ -1,0 +1,103 @@
+"""Two checkpoints: the best validated, and the last as the rescue of a killed run."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+
+from slams.errors import UserError
+
+__all__ = ["BEST", "LAST", "Checkpoints"]
+
+BEST = "best.ckpt"
+LAST = "last.ckpt"
+
+
+class Checkpoints(Checkpoint):
+    """Writes `best.ckpt` and `last.ckpt` at the end of each validated epoch, and at the end.
+
+    Both appear by renaming a finished file: a run killed while it writes leaves the checkpoint
+    before in place (Lightning's own callback moves from the system's temporary directory, which
+    is a copy when that is another file system).
+
+    Args:
+        directory: Where the two files go.
+        monitor: Logged metric that is smallest at the best epoch, for example `validation/loss`.
+    """
+
+    def __init__(self, directory: str | Path, monitor: str) -> None:
+        self.directory = Path(directory)
+        self.monitor = monitor
+        self.best_score = math.inf
+        self.best_step = -1
+        self._saved_step = -1
+        self._validated = False
+
+    @property
+    def best_path(self) -> Path:
+        """Gives the path of the best validated checkpoint."""
+        return self.directory / BEST
+
+    @property
+    def last_path(self) -> Path:
+        """Gives the path of the last checkpoint."""
+        return self.directory / LAST
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.sanity_checking:
+            self._score(trainer)  # a misspelt name fails now, not after the first epoch
+        else:
+            self._validated = True
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._validated:
+            self._save(trainer, self._score(trainer))
+        elif not trainer.enable_validation:
+            self._save(trainer, None)
+        self._validated = False
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Saves the steps after the last validated epoch, if there are any."""
+        if trainer.global_step > self._saved_step:
+            self._save(trainer, None)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best_score": self.best_score, "best_step": self.best_step}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best_score = float(state_dict["best_score"])
+        self.best_step = int(state_dict["best_step"])
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._saved_step = trainer.global_step if trainer.ckpt_path else -1
+
+    def _score(self, trainer: Trainer) -> float:
+        if self.monitor not in trainer.callback_metrics:
+            raise UserError(
+                f"checkpoint monitor: found no metric {self.monitor!r} among the logged "
+                f"{', '.join(sorted(trainer.callback_metrics)) or '(none)'}"
+            )
+        return float(trainer.callback_metrics[self.monitor])
+
+    def _save(self, trainer: Trainer, score: float | None) -> None:
+        # The first checkpoint is the best so far even if its score is not a number.
+        best = score is not None and (score < self.best_score or self.best_step < 0)
+        if best:
+            self.best_score = score if math.isfinite(score) else math.inf
+            self.best_step = trainer.global_step
+        part = self.directory / f".{LAST}.part"
+        trainer.save_checkpoint(part)  # on every rank: it ends in a barrier
+        self._saved_step = trainer.global_step
+        if trainer.is_global_zero:
+            if best:
+                copy = self.directory / f".{BEST}.part"
+                shutil.copyfile(part, copy)
+                os.replace(copy, self.best_path)
+            os.replace(part, self.last_path)
+        trainer.strategy.barrier("checkpoint")

@@ -1,0 +1,111 @@
+"""The training curves as a table: `metrics.csv`, one row a logged step, safe under resume."""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+__all__ = ["MetricsCSV"]
+
+
+class MetricsCSV(Callback):
+    """Writes the columns `step`, `epoch`, `learning_rate` and every logged `split/metric`.
+
+    A training metric is the mean over the steps since the row before; a row ends every
+    `every_steps` steps and at the end of each epoch, so that a run that resumes at an epoch
+    writes the rows it would have written without the interruption. Validation metrics join the
+    row of the epoch's last step. `step` counts optimiser steps taken; no step appears twice:
+    when a run resumes, rows after the checkpoint's step are dropped.
+
+    Args:
+        path: The file; its directory exists.
+        every_steps: Steps between two rows.
+    """
+
+    def __init__(self, path: str | Path, every_steps: int = 10) -> None:
+        self.path = Path(path)
+        self.every_steps = every_steps
+        self._columns = ["step", "epoch", "learning_rate"]
+        self._seen: list[dict[str, Tensor]] = []
+        self._step = 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._seen, self._step = [], trainer.global_step
+        if trainer.is_global_zero:
+            columns, rows = self._read()
+            self._columns += [c for c in columns if c not in self._columns]
+            self._rewrite([r for r in rows if int(r["step"]) <= trainer.global_step])
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any
+    ) -> None:
+        if not trainer.is_global_zero:
+            return
+        self._seen.append(
+            {k: v.detach() for k, v in _named(trainer, "train/").items() if v.numel() == 1}
+        )
+        last = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+        full = trainer.global_step % self.every_steps == 0 and trainer.global_step > self._step
+        if full and not last:
+            self._write(trainer, {})
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.is_global_zero or trainer.global_step == self._step:
+            return
+        every = trainer.check_val_every_n_epoch or 1
+        validated = trainer.enable_validation and (trainer.current_epoch + 1) % every == 0
+        self._write(trainer, _named(trainer, "validation/") if validated else {})
+
+    def _write(self, trainer: Trainer, validation: dict[str, Tensor]) -> None:
+        row: dict[str, float | int] = {
+            "step": trainer.global_step,
+            "epoch": trainer.current_epoch,
+        }
+        if trainer.optimizers:
+            row["learning_rate"] = float(trainer.optimizers[0].param_groups[0]["lr"])
+        for name in dict.fromkeys(k for seen in self._seen for k in seen):
+            values = torch.stack([s[name].double().cpu() for s in self._seen if name in s])
+            row[name] = float(values.mean())
+        row.update({k: float(v) for k, v in validation.items()})
+        self._seen, self._step = [], trainer.global_step
+
+        new = [name for name in row if name not in self._columns]
+        if new or not self.path.exists():
+            _, rows = self._read()
+            self._columns += new
+            self._rewrite([*rows, row])
+        else:
+            with self.path.open("a", newline="") as file:
+                csv.DictWriter(file, self._columns, restval="").writerow(row)
+
+    def _read(self) -> tuple[list[str], list[dict[str, Any]]]:
+        if not self.path.exists():
+            return [], []
+        with self.path.open(newline="") as file:
+            reader = csv.DictReader(file)
+            # A kill in the middle of a line leaves a row without its last columns.
+            rows = [r for r in reader if None not in r.values() and r["step"].isdigit()]
+            return list(reader.fieldnames or ()), rows
+
+    def _rewrite(self, rows: list[dict[str, Any]]) -> None:
+        part = self.path.with_name(f".{self.path.name}.part")
+        with part.open("w", newline="") as file:
+            writer = csv.DictWriter(file, self._columns, restval="")
+            writer.writeheader()
+            writer.writerows(rows)
+        os.replace(part, self.path)
+
+
+def _named(trainer: Trainer, prefix: str) -> dict[str, Tensor]:
+    """Picks the logged metrics of a split, without Lightning's `_step` and `_epoch` doubles."""
+    return {
+        k: v
+        for k, v in trainer.callback_metrics.items()
+        if k.startswith(prefix) and not k.endswith(("_step", "_epoch"))
+    }

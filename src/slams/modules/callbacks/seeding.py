@@ -1,0 +1,57 @@
+"""Random numbers of training that survive an interruption.
+
+Lightning's checkpoints do not hold the state of the random generators. Here every step sets
+torch's generators from (seed, step, rank), so that a resumed run draws the noise and the dropout
+masks that an uninterrupted one draws, and two ranks draw different ones.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from slams.seeds import generator
+
+__all__ = ["StepSeed"]
+
+
+class StepSeed(Callback):
+    """Seeds torch at every batch of training and of validation.
+
+    Validation batches get the same numbers in every epoch, so that a noisy validation loss is
+    comparable from epoch to epoch.
+
+    Args:
+        seed: The experiment's seed.
+        stage: Keeps stages of one experiment apart, for example `vae`.
+    """
+
+    def __init__(self, seed: int, stage: str) -> None:
+        self.seed = seed
+        self.stage = stage
+
+    def on_train_batch_start(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        # Batches, not optimiser steps: those stand still while gradients accumulate.
+        done = trainer.fit_loop.epoch_loop.total_batch_idx
+        self._set("train", done, trainer.global_rank)
+
+    def on_validation_batch_start(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        self._set("validation", batch_idx, trainer.global_rank)
+
+    def _set(self, split: str, index: int, rank: int) -> None:
+        torch.manual_seed(generator(self.seed, self.stage, split, index, rank).initial_seed())

@@ -1,0 +1,101 @@
+"""What a run cost: parameters, throughput, peak memory and the share of waiting for data."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from slams.modules.callbacks.clock import StageClock, batch_length
+
+__all__ = ["RunSummary", "peak_memory_gib"]
+
+
+class RunSummary(Callback):
+    """Measures a run, prints one line at its end, and keeps the numbers in `summary`.
+
+    Attributes:
+        summary: After the run: `parameters` (trainable), `samples_per_second` (all ranks),
+            `seconds`, `data_wait_share` in [0, 1], `peak_memory_gib` (of rank zero: the
+            process's resident memory on the CPU, the allocator's peak on a GPU).
+    """
+
+    def __init__(self) -> None:
+        self.summary: dict[str, float] = {}
+        self._clock = StageClock()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._clock = StageClock()
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._clock.resume()
+
+    def on_train_batch_start(self, *args: Any, **kwargs: Any) -> None:
+        self._clock.batch_start()
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        self._clock.batch_end(batch_length(batch) * trainer.world_size)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._clock.resume()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._finish(trainer, pl_module)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._clock = StageClock()
+
+    def on_test_batch_start(self, *args: Any, **kwargs: Any) -> None:
+        self._clock.batch_start()
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        # Shards of an evaluation are unequal; ranks differ by one case at most.
+        self._clock.batch_end(batch_length(batch) * trainer.world_size)
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._finish(trainer, pl_module)
+
+    def _finish(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        clock = self._clock
+        self.summary = {
+            "parameters": sum(p.numel() for p in pl_module.parameters() if p.requires_grad),
+            "samples_per_second": clock.samples_per_second,
+            "seconds": clock.seconds,
+            "data_wait_share": clock.wait_share,
+            "peak_memory_gib": peak_memory_gib(),
+        }
+        if trainer.is_global_zero:
+            print(
+                f"{self.summary['parameters']:,} parameters, "
+                f"{clock.samples_per_second:.1f} samples/s, {clock.seconds:.0f} s, "
+                f"{100 * clock.wait_share:.0f} % waiting for data, "
+                f"peak memory {self.summary['peak_memory_gib']:.2f} GiB",
+                file=sys.stderr,
+                flush=True,
+            )
+
+
+def peak_memory_gib() -> float:
+    """Gives the peak memory of this process (GiB): on the GPU where one is in use."""
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        return torch.cuda.max_memory_allocated() / 2**30
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**30 if sys.platform == "darwin" else 2**20)

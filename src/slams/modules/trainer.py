@@ -1,0 +1,186 @@
+"""The one place where a Trainer is made: fit, validate and test, CPU or GPU, one process or many.
+
+What every stage relies on is decided here once:
+
+* no sampler is replaced behind the DataModule's back (`use_distributed_sampler=False`): padding a
+  shard to equal length would count a case twice in an evaluation;
+* gradients stay possible in evaluation (`inference_mode=False`): guidance differentiates through
+  the decoder;
+* nothing is written unless a callback was given for it, and never outside the run directory;
+* under SLURM, Lightning's own SIGUSR1 requeue is off: its collectives inside a signal handler hang
+  with fast steps (upstream issue 21406).
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.plugins.environments import SLURMEnvironment
+from lightning.pytorch.strategies import DDPStrategy
+
+from slams.errors import UserError
+from slams.modules.callbacks import ProgressLines, RunSummary
+
+if TYPE_CHECKING:
+    from lightning.pytorch.loggers import Logger
+
+    from slams.schema import TrainerConfig
+
+__all__ = ["EVALUATION_PRECISION", "make_trainer", "quiet_lightning"]
+
+EVALUATION_PRECISION = "32-true"
+
+_ACCELERATORS = ("auto", "cpu", "gpu")
+_PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "64-true", "bf16-true")
+
+# Advice of Lightning that does not apply here, each for a reason that is settled elsewhere.
+_SETTLED = (
+    ".*does not have many workers.*",  # data.num_workers is the user's choice
+    ".*The number of training batches .* is smaller than the logging interval.*",
+    ".*Checkpoint directory .* exists and is not empty.*",  # resume is intended
+    ".*The `srun` command is available on your system but is not used.*",
+    ".*It is recommended to use `self.log.*sync_dist=True.*",  # sums are exact without it
+    ".*No `test_dataloader\\(\\)` method defined.*",
+    ".*The .*compute.* method of metric .* was called before the .*update.*",  # an empty rank
+    ".*isinstance\\(treespec, LeafSpec\\).*",
+    ".*GPU available but not used.*",
+)
+
+
+def make_trainer(
+    config: TrainerConfig,
+    *,
+    run_dir: str | Path,
+    max_steps: int = -1,
+    max_epochs: int | None = None,
+    logger: Logger | Sequence[Logger] | None = None,
+    callbacks: Sequence[Callback] = (),
+    precision: str | None = None,
+    gradient_clip: float = 0.0,
+    log_every_steps: int = 10,
+) -> Trainer:
+    """Makes the Trainer of a stage.
+
+    A `ProgressLines` and a `RunSummary` are added unless `callbacks` brings them.
+
+    Args:
+        config: The recipe's `trainer`.
+        run_dir: Directory of the run; becomes `default_root_dir`.
+        max_steps: Optimiser steps of the training; -1 for no limit.
+        max_epochs: Epochs of the training; with neither limit the Trainer only evaluates.
+        logger: Where metrics go besides the callbacks; `None` for nowhere.
+        callbacks: Callbacks of the stage; without a checkpoint callback nothing is saved.
+        precision: Lightning precision; `None` takes the recipe's. Evaluation passes
+            `EVALUATION_PRECISION`.
+        gradient_clip: Largest norm of the gradient; 0 for no limit.
+        log_every_steps: Steps between two rows given to the loggers.
+
+    Raises:
+        UserError: The accelerator, the devices or the precision do not exist on this machine.
+    """
+    accelerator = _accelerator(config)
+    precision = config.precision if precision is None else precision
+    if precision not in _PRECISIONS:
+        raise UserError(
+            f"trainer.precision: found {precision!r}, expected one of {', '.join(_PRECISIONS)}"
+        )
+    quiet_lightning()
+    world = config.devices * config.num_nodes
+    _set_threads(config.threads, several_ranks=world > 1, accelerator=accelerator)
+
+    added: list[Callback] = list(callbacks)
+    if not any(isinstance(c, ProgressLines) for c in added):
+        added.append(ProgressLines(config.log_every_seconds))
+    if not any(isinstance(c, RunSummary) for c in added):
+        added.append(RunSummary())
+
+    if max_epochs is None:
+        max_epochs = -1 if max_steps >= 0 else 0
+    return Trainer(
+        accelerator=accelerator,
+        devices=config.devices,
+        num_nodes=config.num_nodes,
+        strategy=_strategy(accelerator, world),
+        precision=precision,
+        max_steps=max_steps,
+        max_epochs=max_epochs,
+        check_val_every_n_epoch=config.validate_every_epochs,
+        gradient_clip_val=gradient_clip or None,
+        logger=_loggers(logger),
+        log_every_n_steps=log_every_steps,
+        callbacks=added,
+        plugins=_plugins(),
+        # On the CPU determinism costs nothing; on a GPU only the choice of kernels is fixed.
+        deterministic="warn" if accelerator == "cpu" else None,
+        benchmark=False,
+        inference_mode=False,
+        use_distributed_sampler=False,
+        # One batch of validation before the first step: a wrong name fails now, not in an hour.
+        num_sanity_val_steps=1,
+        enable_checkpointing=any(isinstance(c, Checkpoint) for c in added),
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=str(run_dir),
+    )
+
+
+def quiet_lightning() -> None:
+    """Silences Lightning's tips and the warnings that this project has settled; errors stay."""
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in _SETTLED:
+        warnings.filterwarnings("ignore", message=message)
+
+
+def _accelerator(config: TrainerConfig) -> str:
+    """Resolves `auto` to a GPU if there is one, else the CPU (metrics need float64: not MPS)."""
+    if config.accelerator not in _ACCELERATORS:
+        raise UserError(
+            f"trainer.accelerator: found {config.accelerator!r}, expected one of "
+            f"{', '.join(_ACCELERATORS)}"
+        )
+    if config.devices < 1 or config.num_nodes < 1:
+        raise UserError(
+            f"trainer.devices and trainer.num_nodes: found {config.devices} and "
+            f"{config.num_nodes}, expected at least 1 of each"
+        )
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if config.accelerator == "cpu" or (config.accelerator == "auto" and gpus == 0):
+        return "cpu"
+    if gpus < config.devices:
+        raise UserError(
+            f"trainer.devices: found {config.devices}, but this machine has {gpus} GPUs; ask for "
+            "fewer, or set trainer.accelerator=cpu"
+        )
+    return "gpu"
+
+
+def _strategy(accelerator: str, world: int) -> str | DDPStrategy:
+    if world == 1:
+        return "auto"
+    return DDPStrategy(process_group_backend="nccl" if accelerator == "gpu" else "gloo")
+
+
+def _plugins() -> list[Any] | None:
+    return [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else None
+
+
+def _loggers(logger: Logger | Sequence[Logger] | None) -> Any:
+    if logger is None:
+        return False
+    return list(logger) if isinstance(logger, Sequence) else logger
+
+
+def _set_threads(threads: int, *, several_ranks: bool, accelerator: str) -> None:
+    """Sets torch's threads: ranks that share a CPU would otherwise each take all of it."""
+    if threads > 0:
+        torch.set_num_threads(threads)
+    elif several_ranks and accelerator == "cpu":
+        torch.set_num_threads(1)

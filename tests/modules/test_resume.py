@@ -1,0 +1,149 @@
+"""A training that was cut and resumed is the training that was not cut, bit for bit."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+import torch
+from lightning.pytorch import LightningModule
+from torch.utils.data import DataLoader, TensorDataset
+
+from slams.errors import UserError
+from slams.modules.callbacks import Checkpoints, MetricsCSV, StepSeed, WeightEMA, ema_weights
+from slams.modules.trainer import make_trainer
+from slams.schema import TrainerConfig
+
+CONFIG = TrainerConfig(accelerator="cpu", precision="32-true", validate_every_epochs=1, threads=1)
+
+
+class NoisyRegression(LightningModule):
+    """Fits a line with dropout and noise, so that every random stream matters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Linear(8, 1))
+        self.register_buffer("scale", torch.full((), 2.0))
+        self.validated: list[torch.Tensor] = []
+
+    def loss(self, batch):
+        x, y = batch
+        x = torch.nn.functional.dropout(x + 0.1 * torch.randn_like(x), 0.2)
+        return (self.net(x) * self.scale - y).square().mean()
+
+    def training_step(self, batch, batch_idx):
+        loss = self.loss(batch)
+        self.log("train/loss", loss)
+        return loss
+
+    def validation_step(self, batch, batch_idx):
+        self.validated.append(self.net[0].weight.detach().clone())
+        self.log("validation/loss", self.loss(batch), batch_size=len(batch[0]))
+
+    def test_step(self, batch, batch_idx):
+        self.validated.append(self.net[0].weight.detach().clone())
+
+    def configure_optimizers(self):
+        optimizer = torch.optim.AdamW(self.parameters(), lr=0.05)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: 1 / (1 + 0.1 * s))
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+
+def loader():
+    x = torch.randn(28, 3, generator=torch.Generator().manual_seed(1))
+    return DataLoader(TensorDataset(x, x.sum(1, keepdim=True)), batch_size=4)
+
+
+def train(directory, epochs, resume=None):
+    directory.mkdir(exist_ok=True)
+    model = NoisyRegression()
+    callbacks = [
+        WeightEMA(0.9),
+        StepSeed(3, "vae"),
+        MetricsCSV(directory / "metrics.csv", every_steps=3),
+        Checkpoints(directory, "validation/loss"),
+    ]
+    trainer = make_trainer(CONFIG, run_dir=directory, max_epochs=epochs, callbacks=callbacks)
+    trainer.fit(model, loader(), loader(), ckpt_path=resume)
+    return model, torch.load(directory / "last.ckpt", weights_only=False), callbacks[-1]
+
+
+def rows(directory):
+    with (directory / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_two_epochs_and_two_more_equal_four(tmp_path):
+    _, whole, _ = train(tmp_path / "whole", 4)
+    train(tmp_path / "cut", 2)
+    # The run went on after its last checkpoint, and was killed in the middle of a row.
+    with (tmp_path / "cut" / "metrics.csv").open("a") as file:
+        file.write("15,2,0.1,9.9,\n16,")
+    _, resumed, checkpoints = train(tmp_path / "cut", 4, tmp_path / "cut" / "last.ckpt")
+
+    assert resumed["global_step"] == whole["global_step"] == 28
+    for key in ("state_dict", "training_state_dict"):
+        for name, value in whole[key].items():
+            torch.testing.assert_close(resumed[key][name], value, rtol=0, atol=0)
+    assert resumed["weight_ema"] == whole["weight_ema"]
+    assert rows(tmp_path / "cut") == rows(tmp_path / "whole")
+    assert checkpoints.best_step > 0
+
+
+def test_rows_of_metrics_csv(tmp_path):
+    train(tmp_path / "run", 2)
+    table = rows(tmp_path / "run")
+    assert [int(r["step"]) for r in table] == [3, 6, 7, 9, 12, 14]
+    assert [r["validation/loss"] != "" for r in table] == [False, False, True] * 2
+    assert all(float(r["train/loss"]) > 0 for r in table)
+
+
+def test_state_dict_is_the_average_and_says_so(tmp_path):
+    model, checkpoint, _ = train(tmp_path / "run", 2)
+    assert checkpoint["weight_ema"]["state_dict"] == "ema"
+    ema, raw = checkpoint["state_dict"], checkpoint["training_state_dict"]
+    assert not torch.equal(ema["net.0.weight"], raw["net.0.weight"])
+    assert torch.equal(ema["scale"], raw["scale"])
+    # After fit the module holds the average, and validation saw it.
+    assert torch.equal(model.net[0].weight, ema["net.0.weight"])
+    assert torch.equal(model.validated[-1], ema["net.0.weight"])
+    assert ema_weights(checkpoint) is ema
+    with pytest.raises(UserError, match="without an average"):
+        ema_weights({"state_dict": ema})
+
+
+def test_ema_is_the_recursion(tmp_path):
+    class Recorder(WeightEMA):
+        weights: list = []
+
+        def on_train_batch_end(self, trainer, module, *args, **kwargs):
+            self.weights.append(module.net[0].weight.detach().clone())
+            super().on_train_batch_end(trainer, module, *args, **kwargs)
+
+    model = NoisyRegression()
+    expected = model.net[0].weight.detach().clone()
+    ema = Recorder(0.5)
+    make_trainer(CONFIG, run_dir=tmp_path, max_steps=10, callbacks=[ema]).fit(model, loader())
+    assert len(ema.weights) == 10
+    for n, weight in enumerate(ema.weights, start=1):
+        decay = min(0.5, (1 + n) / (10 + n))
+        expected = decay * expected + (1 - decay) * weight
+    torch.testing.assert_close(model.net[0].weight.detach(), expected)
+
+
+def test_test_after_fit_in_one_trainer_sees_the_average(tmp_path):
+    model = NoisyRegression()
+    trainer = make_trainer(
+        CONFIG,
+        run_dir=tmp_path,
+        max_epochs=1,
+        callbacks=[WeightEMA(0.9), Checkpoints(tmp_path, "validation/loss")],
+    )
+    trainer.fit(model, loader(), loader())
+    checkpoint = torch.load(tmp_path / "last.ckpt", weights_only=False)
+    trainer.test(model, loader(), ckpt_path=tmp_path / "last.ckpt", verbose=False)
+    assert torch.equal(model.validated[-1], checkpoint["state_dict"]["net.0.weight"])
