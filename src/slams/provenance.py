@@ -1,22 +1,27 @@
-"""What a run was made with: versions, source revision, and the part of the recipe it depends on."""
+"""What a run was made with: versions, source revision, and the keys of the recipe it needs."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from slams.config import to_plain
-from slams.conformity import is_inside
+from slams.conformity import describe, is_inside
 from slams.schema import Config
 
-__all__ = ["STAGES", "Difference", "difference", "flatten", "revision", "versions"]
-
-STAGES = ("vae", "score", "assimilation")
+__all__ = [
+    "Difference",
+    "difference",
+    "flatten",
+    "network_difference",
+    "revision",
+    "versions",
+]
 
 _PACKAGES = ("slams", "torch", "lightning", "torchmetrics", "azula", "zarr", "xarray", "mlflow")
 # Keys that a trained network depends on.
@@ -51,6 +56,9 @@ class Difference:
     found: Any
     expected: Any
 
+    def __str__(self) -> str:
+        return f"key {self.key!r}, found {_show(self.found)}, expected {_show(self.expected)}"
+
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Flattens nested mappings to dotted keys; lists stay values."""
@@ -72,11 +80,16 @@ def difference(stage: str, found: Mapping[str, Any], config: Config) -> Differen
             than the key, counts as having had the default.
         config: The recipe at hand.
     """
-    earlier = flatten(to_plain(Config())) | flatten(found)
-    for key, expected in flatten(to_plain(config)).items():
-        if _depends(stage, key) and earlier[key] != expected:
-            return Difference(key, earlier[key], expected)
-    return None
+    return _first(found, config, lambda key: _depends(stage, key))
+
+
+def network_difference(stage: str, found: Mapping[str, Any], config: Config) -> Difference | None:
+    """Finds the first key in which the network of a trained stage is described otherwise.
+
+    Data, seed and background may differ: one network serves many assimilations.
+    """
+    sections = ("vae",) if stage == "vae" else ("vae", "score")
+    return _first(found, config, lambda key: _inside(key, sections))
 
 
 def versions() -> dict[str, str]:
@@ -95,9 +108,8 @@ def revision() -> str:
     here = Path(__file__).parent
 
     def git(*words: str) -> str:
-        done = subprocess.run(
-            ["git", "-C", str(here), *words], capture_output=True, text=True, timeout=10, check=True
-        )
+        command = ["git", "-C", str(here), *words]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
         return done.stdout.strip()
 
     try:
@@ -108,10 +120,26 @@ def revision() -> str:
         return ""
 
 
-def _depends(stage: str, key: str) -> bool:
-    def inside(sections: tuple[str, ...]) -> bool:
-        return any(is_inside(key, section) for section in sections)
+def _first(
+    found: Mapping[str, Any], config: Config, matters: Callable[[str], bool]
+) -> Difference | None:
+    earlier = flatten(to_plain(Config())) | flatten(found)
+    for key, expected in flatten(to_plain(config)).items():
+        if matters(key) and earlier[key] != expected:
+            return Difference(key, earlier[key], expected)
+    return None
 
+
+def _depends(stage: str, key: str) -> bool:
     if stage == "assimilation":
-        return not inside(_NOT_ASSIMILATION)
-    return inside(_VAE if stage == "vae" else _SCORE) and not inside(_NOT_TRAINING)
+        return not _inside(key, _NOT_ASSIMILATION)
+    return _inside(key, _VAE if stage == "vae" else _SCORE) and not _inside(key, _NOT_TRAINING)
+
+
+def _inside(key: str, sections: tuple[str, ...]) -> bool:
+    return any(is_inside(key, section) for section in sections)
+
+
+def _show(value: Any) -> str:
+    text = repr(value) if isinstance(value, list) else describe(value)
+    return text if len(text) <= 120 else f"{text[:117]}..."

@@ -1,0 +1,274 @@
+"""Run directories: `runs/<experiment>/<stage>/`, owned by one recipe and one process at a time.
+
+A directory holds `config.yaml` (the resolved recipe), `run.json` (identity, lineage, versions,
+data fingerprint, status), `metrics.csv`, `checkpoints/` and the stage's results. Every file that
+says something about the run is replaced in one step, so that a process killed at any moment
+leaves a directory that the next one can read.
+
+    with RunDirectory.open(config, "score", inputs={"vae": vae.run_id}) as run:
+        if run.finished:
+            say(run.summary)
+        else:
+            ...  # continue from run.last_checkpoint, which may be None
+
+Under several processes only rank zero locks and writes; the others see the same directory.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import uuid
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import filelock
+
+from slams import atomic, provenance
+from slams.config import to_yaml
+from slams.errors import UserError
+from slams.ranks import is_rank_zero
+from slams.records import RunRecord, now, read_recipe, stage_directory
+from slams.schema import Config
+
+__all__ = ["RunDirectory", "ending"]
+
+
+class RunDirectory:
+    """Owns one run directory while a stage works in it; a context manager.
+
+    Leaving the block without an exception marks the run finished, with one failed, with an
+    interrupt or a signal killed.
+
+    Attributes:
+        path: The directory.
+        record: What `run.json` says.
+        finished: The run had finished before; nothing was locked and nothing is written.
+        resumed: An earlier attempt of this run is continued.
+    """
+
+    def __init__(
+        self, path: Path, record: RunRecord, lock: filelock.FileLock | None, finished: bool
+    ) -> None:
+        self.path = path
+        self.record = record
+        self.finished = finished
+        self.resumed = not finished and record.attempts > 1
+        self._lock = lock
+        # Other ranks may look before rank zero has cleared the directory away.
+        self._fresh = False
+
+    @classmethod
+    def open(
+        cls,
+        config: Config,
+        stage: str,
+        inputs: Mapping[str, str] | None = None,
+        fingerprint: str = "",
+    ) -> RunDirectory:
+        """Creates, continues or refuses the directory of a stage, as `config.resume` says.
+
+        Args:
+            config: The recipe.
+            stage: `vae`, `score` or `assimilation`.
+            inputs: Lineage, stage -> run id of each run this one is built on.
+            fingerprint: Fingerprint of the training store.
+
+        Raises:
+            UserError: The directory belongs to another recipe, other inputs or other data; it is
+                in use; it exists and `resume` is `never`; or it is no run directory.
+        """
+        path = stage_directory(config, stage)
+        inputs = dict(inputs or {})
+        new = RunRecord(
+            run_id=uuid.uuid4().hex,
+            stage=stage,
+            experiment=config.experiment,
+            created=now(),
+            inputs=inputs,
+            fingerprint=fingerprint,
+        )
+        if not is_rank_zero():
+            return cls._beside_rank_zero(path, new, config)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Locked before it is read: whoever held the lock may just have finished the run.
+        lock = _lock(path)
+        try:
+            old = _existing(path, config)
+            if old is None:
+                _clear(path)
+                path.mkdir()
+                atomic.write_text(path / "config.yaml", to_yaml(config))
+            else:
+                _refuse_other(path, old, config, new)
+                if old.status == "finished":
+                    lock.release()
+                    return cls(path, old, None, finished=True)
+                new = replace(old, attempts=old.attempts + 1, status="running")
+            run = cls(path, new, lock, finished=False)
+            run._save(
+                versions=provenance.versions(),
+                revision=provenance.revision(),
+                process={"host": socket.gethostname(), "pid": os.getpid()},
+            )
+        except BaseException:
+            lock.release()
+            raise
+        return run
+
+    @classmethod
+    def _beside_rank_zero(cls, path: Path, new: RunRecord, config: Config) -> RunDirectory:
+        """Sees the directory as rank zero does or will, without writing to it."""
+        record, fresh = new, config.resume == "overwrite"
+        if not fresh and (path / "run.json").exists():
+            record = RunRecord.read(path)
+        run = cls(path, record, None, finished=record.status == "finished")
+        run._fresh = fresh
+        return run
+
+    @property
+    def run_id(self) -> str:
+        """Gives the identity of the run, for the lineage of what is built on it."""
+        return self.record.run_id
+
+    @property
+    def checkpoints(self) -> Path:
+        """Gives the directory of checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def last_checkpoint(self) -> Path | None:
+        """Gives the checkpoint to continue from, `checkpoints/last.ckpt`, when there is one."""
+        path = self.checkpoints / "last.ckpt"
+        return path if path.exists() and not self._fresh else None
+
+    @property
+    def summary(self) -> str:
+        """Says in one line that the run had finished before and is kept."""
+        when = self.record.updated
+        return f"{self.path} finished already ({when}), kept; resume=overwrite starts over"
+
+    def update(
+        self,
+        *,
+        mlflow_run_id: str | None = None,
+        fingerprint: str | None = None,
+        results: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Adds to the record; results are merged with those there are."""
+        changes: dict[str, Any] = {}
+        if mlflow_run_id is not None:
+            changes["mlflow_run_id"] = mlflow_run_id
+        if fingerprint is not None:
+            changes["fingerprint"] = fingerprint
+        if results is not None:
+            changes["results"] = {**self.record.results, **results}
+        self._save(**changes)
+
+    def close(self, status: str) -> None:
+        """Records how the run ended (`finished`, `failed` or `killed`) and gives up the lock."""
+        if self.finished or self._lock is None:
+            return
+        try:
+            self._save(status=status)
+        finally:
+            self._lock.release()
+            self._lock = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close(ending(error))
+
+    def _save(self, **changes: Any) -> None:
+        if self._lock is not None:
+            self.record = replace(self.record, updated=now(), **changes)
+            self.record.write(self.path)
+
+
+def ending(error: BaseException | None) -> str:
+    """Names how a run ended: `finished`, `failed` for an error, `killed` for an interrupt."""
+    if error is None:
+        return "finished"
+    # Lightning turns an interrupt into SystemExit, and so does the handler of SIGTERM.
+    return "failed" if isinstance(error, Exception) else "killed"
+
+
+def _existing(path: Path, config: Config) -> RunRecord | None:
+    """Reads the record of a directory that is to be kept; `None` where one starts afresh."""
+    if not path.exists():
+        return None
+    if not (path / "run.json").exists():
+        # A process killed while it created the directory leaves no more than these.
+        strangers = [p.name for p in path.iterdir() if not _is_debris(p)]
+        if strangers:
+            raise UserError(
+                f"{path} is not a run directory: it has no run.json but holds {strangers[0]}; "
+                f"move it away or choose another experiment"
+            )
+        return None
+    if config.resume == "never":
+        raise UserError(f"{path} exists and resume=never; choose another experiment")
+    return None if config.resume == "overwrite" else RunRecord.read(path)
+
+
+def _is_debris(path: Path) -> bool:
+    return path.name == "config.yaml" or path.name.startswith(".")
+
+
+def _refuse_other(path: Path, old: RunRecord, config: Config, new: RunRecord) -> None:
+    """Refuses a directory that belongs to another recipe, other inputs or other data."""
+    choice = "choose another experiment or start over with resume=overwrite"
+    other = provenance.difference(old.stage, read_recipe(path), config)
+    if other is not None:
+        raise UserError(f"{path} belongs to another recipe: {other}; {choice}")
+    for stage, run_id in new.inputs.items():
+        if old.inputs.get(stage) != run_id:
+            raise UserError(
+                f"{path} was built on another {stage} run: found {old.inputs.get(stage)}, "
+                f"expected {run_id}; {choice}"
+            )
+    if new.fingerprint and old.fingerprint and new.fingerprint != old.fingerprint:
+        raise UserError(
+            f"{path} was made from other data: found fingerprint {old.fingerprint[:12]}, expected "
+            f"{new.fingerprint[:12]} of {config.data.store}; {choice}"
+        )
+
+
+def _lock(path: Path) -> filelock.FileLock:
+    """Locks a run directory for this process; the system frees it when the process dies.
+
+    The lock stands beside the directory, so that clearing the directory leaves it alone.
+    """
+    lock = filelock.FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        owner = "another process"
+        if (path / "run.json").exists():
+            process = RunRecord.read(path).process
+            owner = f"process {process.get('pid')} on {process.get('host')}"
+        raise UserError(
+            f"{path} is in use by {owner}; wait for it, stop it, or choose another experiment"
+        ) from None
+    return lock
+
+
+def _clear(path: Path) -> None:
+    """Removes a run directory, in one step as far as anyone can see."""
+    trash = path.with_name(f".{path.name}.old")
+    if trash.exists():  # a process was killed while it removed an earlier one
+        shutil.rmtree(trash)
+    if path.exists():
+        path.rename(trash)
+        shutil.rmtree(trash)
