@@ -1,7 +1,8 @@
 """Optimal interpolation with covariances from an archive of background errors.
 
-In normalised space, with errors e = x - x_b of past days of the season (centred, n of them),
-Y = H_lin (e * sd), Gaspari-Cohn localisations L of great-circle distances and innovation d,
+In normalised space, with background errors e of n past days of the season (centred, rescaled
+to the background's error variance, see `BackgroundErrors`), Y = H_lin (e * sd), Gaspari-Cohn
+localisations L of great-circle distances and innovation d,
 
     x_a = x_b + [L_zo o (e^T Y) / (n - 1)] S^-1 d,     S = L_oo o (Y^T Y) / (n - 1) + R
     d   = y - H(x_b * sd + climatology)
@@ -13,7 +14,8 @@ Ensemble (perturbed observations, Burgers et al. 1998, Mon. Weather Rev. 126, 17
 member m has background x_b + p_m and observations y + r_m, with p_m an error of the archive and
 r_m drawn from R. Both are centred over the members, and the analysis is linear in them, so that
 the ensemble mean is x_a itself. The p_m are not localised, being days that occurred; S and the
-gain are.
+gain are. Since the gain was estimated from the days that the p_m are drawn from, the spread of
+a small archive is somewhat too small.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from slams.assimilators.background_errors import BackgroundErrors
 from slams.assimilators.base import Archive
 from slams.assimilators.classical import ClassicalAssimilator, centre
 from slams.assimilators.localisation import gaspari_cohn
@@ -29,18 +32,19 @@ from slams.assimilators.localised_gain import (
     localised_increments,
     solve_innovations,
 )
-from slams.assimilators.observed_archive import ObservedArchive, observe_archive
+from slams.assimilators.network_localisation import NetworkLocalisation
 from slams.assimilators.season import draw_days
-from slams.fields import Batch, ObservationOperator
+from slams.fields import Batch
 from slams.grid import LatLonGrid
 from slams.normalisation import Normaliser
-from slams.observations.stacked import StackedObservations, stack_observations
+from slams.observations.stacked import (
+    StackedObservations,
+    observe_perturbations,
+    stack_observations,
+)
 from slams.seeds import member_noise
 
 __all__ = ["OptimalInterpolation"]
-
-# Networks kept ready: a study of modalities comes back to the same few.
-_NETWORKS = 4
 
 
 class OptimalInterpolation(ClassicalAssimilator):
@@ -68,47 +72,40 @@ class OptimalInterpolation(ClassicalAssimilator):
         season: float = 75.0,
     ) -> None:
         super().__init__(normaliser, grid, seed, season)
+        # A half-width out of range is refused here and not at the first case.
         gaspari_cohn(torch.zeros(1), localisation)
-        self.localisation = localisation
-        self._networks: list[ObservedArchive] = []
+        self.localisation = NetworkLocalisation(grid, localisation)
 
     def fit(self, archive: Archive) -> None:
-        """Keeps the archive; see `ClassicalAssimilator.fit`."""
+        """Keeps the archive and its errors; see `ClassicalAssimilator.fit`."""
         super().fit(archive)
-        self._networks = []
+        self._errors = BackgroundErrors(archive)
 
     def analyse_case(self, batch: Batch, members: int) -> Tensor:
         """Analyses one case; `(M, T, C, H, W)` normalised."""
-        background = self.background_of(batch).mean[0]
-        device = background.device
+        background = self.background_of(batch)
         case = int(batch.case[0])
         season = self.season_of(batch)
-        errors = self.archive.fields[season] - self.archive.background[season]
-        errors = centre(errors.to(device))
+        errors = self._errors.of(season, background.variance[0])
         drawn = draw_days(len(season), self.seed, self.name, case, members)
-        perturbations = centre(errors[drawn])
-        prior = background + perturbations
+        prior = background.mean[0] + centre(errors[drawn])
         observations = stack_observations(batch, 0)
         if len(observations) == 0:
             return prior
-        network = self._network(observations.operators)
-        images = centre(observations.select(network.images[season]))
+        images = observe_perturbations(observations.operators, errors * self.normaliser.sd)
+        noise = self._noise(images.shape[1:], case, members).to(errors.device)
+        images = observations.select(images)
+        noise = observations.select(noise) * observations.variance.sqrt()
         innovation = self._innovation(batch, observations)
-        noise = member_noise(
-            network.images.shape[1:], self.seed, f"{self.name}/observations", case, range(members)
-        ).to(device)
-        noise = centre(observations.select(noise)) * observations.variance.sqrt()
-        innovations = innovation + noise - centre(images[drawn])
-        points = observations.points
-        covariance = innovation_covariance(
-            images,
-            network.observation_localisation[points][:, points],
-            observations.variance,
+        innovations = innovation + centre(noise) - centre(images[drawn])
+        state_localisation, observed_localisation = self.localisation.matrices(
+            observations.operators, observations.points, errors.device
         )
+        covariance = innovation_covariance(images, observed_localisation, observations.variance)
         increments = localised_increments(
-            errors.reshape(len(season), -1, errors[0, 0, 0].numel()),
+            errors.flatten(1, 2).flatten(2),
             images,
-            network.state_localisation[:, points],
+            state_localisation,
             solve_innovations(covariance, innovations),
         )
         return prior + increments.reshape(prior.shape)
@@ -118,13 +115,11 @@ class OptimalInterpolation(ClassicalAssimilator):
         state = self.normaliser.denormalise(self.background_of(batch).mean, batch.climatology)
         return observations.values - observations.apply(state)[0]
 
-    def _network(self, operators: tuple[ObservationOperator, ...]) -> ObservedArchive:
-        """Finds or makes what depends on the network alone."""
-        for network in self._networks:
-            if network.belongs_to(operators, self.normaliser.sd):
-                return network
-        network = observe_archive(
-            self.archive, operators, self.normaliser, self.grid, self.localisation
+    def _noise(self, shape: torch.Size, case: int, members: int) -> Tensor:
+        """Draws `(M, T, P_total)` standard normal numbers, for masked points too.
+
+        A point's number does not depend on which others are masked.
+        """
+        return member_noise(
+            tuple(shape), self.seed, f"{self.name}/observations", case, range(members)
         )
-        self._networks = [network, *self._networks[: _NETWORKS - 1]]
-        return network

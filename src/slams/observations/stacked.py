@@ -118,8 +118,8 @@ def stack_observations(batch: Batch, case: int) -> StackedObservations:
         Operator by operator within a day, day by day; empty without active observations.
 
     Raises:
-        UserError: An active observation is NaN or infinite, or its error variance is not
-            positive.
+        UserError: An active observation is NaN or infinite, or its error variance is negative
+            or NaN.
     """
     operators = tuple(o.operator for o in batch.observations)
     device = batch.climatology.device
@@ -158,8 +158,10 @@ def _check(observations: Observations, case: int) -> None:
             f"observations {observations.name}: {count} values are NaN or infinite though their "
             "mask says observed; expected missing values to be masked"
         )
-    if not bool((variance > 0).all()):
+    # Written so that NaN counts as wrong.
+    wrong = variance[~(variance >= 0)]
+    if wrong.numel():
         raise UserError(
-            f"observations {observations.name}: the smallest error variance is "
-            f"{float(variance.min()):g}; expected all of them above 0"
+            f"observations {observations.name}: an error variance is {float(wrong[0]):g}; "
+            "expected 0 or more"
         )

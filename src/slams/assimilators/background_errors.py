@@ -1,0 +1,67 @@
+"""Background errors of past days, as large as the background of the day says.
+
+The archive knows how errors e = x - x_b belong together and how their size changes with the
+season; the background comes with an error variance v of its own, of all seasons (larger than
+the archive's where, for example, the state that should persist was missing). Both are kept:
+
+    e' = e * sqrt(v / v_archive),    v_archive the variance of e over the whole archive.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from slams.assimilators.base import Archive
+
+__all__ = ["BackgroundErrors"]
+
+# Windows of the archive taken at a time: bounds the temporaries, not the result.
+_WINDOWS = 32
+
+# Normalised variance below which an archive's errors say nothing about their size.
+_SMALLEST_VARIANCE = 1e-8
+
+# Largest factor of an error. Where the archive hardly varies (precipitation of deserts) a rare
+# event would otherwise be blown up to something that never happens.
+_LARGEST_SCALE = 3.0
+
+
+class BackgroundErrors:
+    """Serves the errors of an archive's backgrounds.
+
+    Args:
+        archive: Windows of the training period with their backgrounds, normalised.
+
+    Attributes:
+        variance: `(T, C, H, W)` normalised variance over the whole archive.
+    """
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+        count = archive.fields.shape[0]
+        total = torch.zeros(archive.fields.shape[1:], dtype=torch.float64)
+        square = torch.zeros_like(total)
+        for start in range(0, count, _WINDOWS):
+            errors = self._errors(slice(start, start + _WINDOWS)).to("cpu", torch.float64)
+            total += errors.sum(dim=0)
+            square += errors.square().sum(dim=0)
+        variance = (square - total.square() / count) / (count - 1)
+        self.variance = variance.clamp(min=_SMALLEST_VARIANCE).to(torch.float32)
+
+    def of(self, windows: Tensor, variance: Tensor) -> Tensor:
+        """Gives the errors of some windows, centred over them and rescaled.
+
+        Args:
+            windows: `(n,)` int64 indices into the archive.
+            variance: `(T, C, H, W)` error variance of the background, normalised.
+
+        Returns:
+            `(n, T, C, H, W)` normalised, on the device of `variance`.
+        """
+        scale = (variance / self.variance.to(variance.device)).sqrt().clamp(max=_LARGEST_SCALE)
+        errors = self._errors(windows).to(variance.device)
+        return (errors - errors.mean(dim=0, keepdim=True)) * scale
+
+    def _errors(self, windows: Tensor | slice) -> Tensor:
+        return self._archive.fields[windows] - self._archive.background[windows]

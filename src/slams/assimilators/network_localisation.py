@@ -1,0 +1,87 @@
+"""Localisation between a grid and all points of a network: computed once, then selected from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from slams.assimilators.localisation import localisation_matrix
+from slams.errors import UserError
+from slams.fields import ObservationOperator
+from slams.grid import LatLonGrid
+from slams.observations.stacked import network_positions
+
+__all__ = ["NetworkLocalisation"]
+
+# Points of a network that the dense covariance of its innovations allows (0.6 GB in float32).
+_MOST_POINTS = 12_000
+
+# Networks kept ready: a study of modalities comes back to the same few.
+_NETWORKS = 4
+
+
+class NetworkLocalisation:
+    """Localises networks on one grid; what a network needs is kept from case to case.
+
+    Only masks change from case to case, so that the matrices of the active observations are
+    columns of those of the whole network.
+
+    Args:
+        grid: The grid.
+        half_width_km: Gaspari-Cohn half-width (km); infinity for none.
+    """
+
+    def __init__(self, grid: LatLonGrid, half_width_km: float) -> None:
+        self.grid = grid
+        self.half_width_km = half_width_km
+        self._kept: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+
+    def matrices(
+        self,
+        operators: Sequence[ObservationOperator],
+        points: Tensor,
+        device: torch.device | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Gives the localisation matrices of the active points of a network.
+
+        Args:
+            operators: All operators of the network, `P_total` points.
+            points: `(P,)` int64, the active ones, see `StackedObservations.points`.
+            device: Device of the result; that of `points` by default.
+
+        Returns:
+            `(H * W, P)` between grid points and observed points, and `(P, P)` between observed
+            points, float32.
+
+        Raises:
+            UserError: The network has more points than fit a dense covariance, or the
+                half-width is out of range (see `gaspari_cohn`).
+        """
+        device = device or points.device
+        latitude, longitude = (x.to(device) for x in network_positions(operators))
+        state, observed = self._of_network(latitude, longitude)
+        return state[:, points], observed[points][:, points]
+
+    def _of_network(self, latitude: Tensor, longitude: Tensor) -> tuple[Tensor, Tensor]:
+        """Finds or makes the matrices of a whole network."""
+        for kept_latitude, kept_longitude, state, observed in self._kept:
+            if (
+                kept_latitude.device == latitude.device
+                and torch.equal(kept_latitude, latitude)
+                and torch.equal(kept_longitude, longitude)
+            ):
+                return state, observed
+        if len(latitude) > _MOST_POINTS:
+            raise UserError(
+                f"the observations in use have {len(latitude)} points; expected at most "
+                f"{_MOST_POINTS}, since their covariance is a dense matrix: thin them, or take "
+                "larger footprints"
+            )
+        there = latitude, longitude
+        here = tuple(x.to(latitude.device) for x in self.grid.points)
+        state = localisation_matrix(self.grid, *here, *there, self.half_width_km)
+        observed = localisation_matrix(self.grid, *there, *there, self.half_width_km)
+        self._kept = [(latitude, longitude, state, observed), *self._kept[: _NETWORKS - 1]]
+        return state, observed
