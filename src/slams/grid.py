@@ -116,11 +116,13 @@ class LatLonGrid:
         """Moves the coordinates to a device."""
         if self.latitude.device == torch.device(device):
             return self
-        return LatLonGrid(
-            self.latitude.to(device, non_blocking=non_blocking),
-            self.longitude.to(device, non_blocking=non_blocking),
-            self.latitude_bounds.to(device, non_blocking=non_blocking),
-        )
+        # Past the checks of the constructor, each of which would wait for the device.
+        moved = object.__new__(LatLonGrid)
+        for name in ("latitude", "longitude", "latitude_bounds"):
+            value = getattr(self, name).to(device, non_blocking=non_blocking)
+            object.__setattr__(moved, name, value)
+        vars(moved)["fingerprint"] = self.fingerprint
+        return moved
 
     def coarsen(self, block: int) -> LatLonGrid:
         """Makes the grid of block means over `block` x `block` cells.

@@ -1,7 +1,8 @@
 """Satellite imagery: footprints that average grid cells, and swaths that move from day to day.
 
-The swaths are those of a sun-synchronous orbit (inclination 98.7 degrees, 14.2 revolutions a
-day). With `u` the angle along the orbit from the equator, the ascending track runs along
+The swaths are those of a sun-synchronous orbit (inclination 98.6 degrees, 14.38 revolutions a
+day, a height of about 780 km). With `u` the angle along the orbit from the
+equator, the ascending track runs along
 
     sin(latitude) = sin(inclination) sin(u)
     longitude     = node + atan2(cos(inclination) sin(u), cos(u)) - u / revolutions,
@@ -28,9 +29,11 @@ from slams.observations.operator import PointOperator
 
 __all__ = ["SatelliteOperator", "swath_mask"]
 
-_INCLINATION = math.radians(98.7)
-_REVOLUTIONS = 14.1958
 _TRACKS = 14
+_INCLINATION = math.radians(98.6)
+# What is left over of a revolution at the end of a day is the golden section: no orbit that
+# repeats after a few days, so that every place is seen even with narrow swaths.
+_REVOLUTIONS = _TRACKS + (3 - math.sqrt(5)) / 2
 
 
 class SatelliteOperator(PointOperator):

@@ -44,7 +44,7 @@ def draw(
         are NaN, so that nobody uses them unnoticed.
 
     Raises:
-        UserError: An error is negative or NaN, or there is not one for each point.
+        UserError: An error is not above 0, or there is not one for each point.
     """
     sd = _checked_error(name, error_sd, len(operator)).to(truth.device, truth.dtype)
     observed = operator(torch.where(truth_mask, truth, 0.0))
@@ -101,18 +101,18 @@ def random_reports(
 
 
 def _checked_error(name: str, error_sd: Tensor | float, points: int) -> Tensor:
-    """Refuses standard deviations that are negative or NaN; gives `(P,)` float64."""
+    """Refuses standard deviations that are not above 0; gives `(P,)` float64."""
     sd = torch.as_tensor(error_sd, dtype=torch.float64)
     if sd.ndim > 1 or (sd.ndim == 1 and sd.shape[0] != points):
         raise UserError(
             f"observation error of {name} has shape {tuple(sd.shape)}; expected one number or "
             f"one for each of {points} points"
         )
-    wrong = (~(sd >= 0)).reshape(-1).nonzero()
+    # Written so that NaN is refused; 0 is too, since every method divides by R somewhere.
+    wrong = (~(sd > 0)).reshape(-1).nonzero()
     if len(wrong):
         found = float(sd.reshape(-1)[int(wrong[0])])
         raise UserError(
-            f"observation error of {name}: standard deviation {found:g} makes R negative or "
-            "undefined; expected 0 or more"
+            f"observation error of {name}: R needs a standard deviation above 0, found {found:g}"
         )
     return sd.expand(points)
