@@ -29,7 +29,7 @@ _CHOICES = {
     "background.kind": ("damped_persistence", "climatology", "file"),
     "assimilation.guidance.kind": ("decg", "mmps"),
     "assimilation.sampler.kind": ("adams_bashforth", "ddim", "ancestral"),
-    "trainer.accelerator": ("auto", "cpu", "gpu", "cuda", "mps", "tpu"),
+    "trainer.accelerator": ("auto", "cpu", "gpu"),
     "trainer.precision": ("32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true"),
 }
 _AT_LEAST = {

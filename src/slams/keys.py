@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import functools
 import inspect
 import textwrap
 import typing
@@ -83,6 +84,7 @@ def _walk(value: Any, kind: Any, prefix: str, comments: dict[str, str]) -> Itera
             yield Key(path, str(item.type), entry, comment)
 
 
+@functools.cache
 def _comments() -> dict[str, str]:
     """Collects the comments above fields: `Class.field` -> one line of text."""
     source = inspect.getsource(schema)

@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from slams import __version__
 from slams.config import to_plain
 from slams.conformity import describe, is_inside
 from slams.schema import Config
@@ -23,7 +24,7 @@ __all__ = [
     "versions",
 ]
 
-_PACKAGES = ("slams", "torch", "lightning", "torchmetrics", "azula", "zarr", "xarray", "mlflow")
+_PACKAGES = ("torch", "lightning", "torchmetrics", "azula", "zarr", "xarray", "mlflow")
 # Keys that a trained network depends on.
 _VAE = ("seed", "data", "vae")
 _SCORE = (*_VAE, "score", "background")
@@ -94,7 +95,7 @@ def network_difference(stage: str, found: Mapping[str, Any], config: Config) -> 
 
 def versions() -> dict[str, str]:
     """Lists the versions of Python and of the packages that results depend on."""
-    found = {"python": ".".join(map(str, sys.version_info[:3]))}
+    found = {"slams": __version__, "python": ".".join(map(str, sys.version_info[:3]))}
     for name in _PACKAGES:
         try:
             found[name] = metadata.version(name)

@@ -1,0 +1,268 @@
+"""The command line: `slams VERB RECIPE.yaml [key=value ...]`.
+
+The one place that puts the rooms together. A recipe is read and checked before anything heavy is
+imported; a mistake of the user ends in one sentence on standard error and exit code 2, an
+interrupt in 130. Whatever else escapes is a defect and shows its traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from slams import __version__
+from slams.checks import require
+from slams.config import load, to_yaml
+from slams.conformity import nearest
+from slams.errors import UserError
+from slams.failures import explain_failure
+from slams.keys import explain, keys
+from slams.ranks import is_rank_zero, say
+from slams.schema import Config
+
+__all__ = ["main"]
+
+_REFUSED = 2
+_INTERRUPTED = 128 + signal.SIGINT
+_TERMINATED = 128 + signal.SIGTERM
+_CONTINUES = "{}; the same command continues from the last checkpoint"
+
+
+@dataclass(frozen=True)
+class _Verb:
+    """Describes a verb: its help, and the sections of the recipe that its help explains."""
+
+    summary: str
+    description: str
+    sections: tuple[str, ...] = ()
+    dry_run: bool = True
+
+
+_TRAINING = "Continues from the last checkpoint when a run was killed; a finished run is kept."
+_VERBS = {
+    "simulate": _Verb(
+        "make a nature run with a general circulation model (extra `simulate`)",
+        "Runs the general circulation model jcm and writes daily means as a CF Zarr store.",
+        ("simulate",),
+    ),
+    "prepare": _Verb(
+        "turn source files into a training store with statistics",
+        "Reads the source, checks and regrids it, and writes the training store with the "
+        "climatology, standard deviations and persistence of the training period.",
+        ("data",),
+    ),
+    "train vae": _Verb(
+        "train the autoencoder of all modalities",
+        f"Trains the VAE on the training store. {_TRAINING}",
+        ("vae", "trainer"),
+    ),
+    "train score": _Verb(
+        "train the denoiser of latent windows",
+        f"Encodes the training store with the VAE and trains the latent score on it. {_TRAINING}",
+        ("score", "background", "trainer"),
+    ),
+    "assimilate": _Verb(
+        "analyse the test period with every method and score the analyses",
+        "Draws or reads observations, analyses every test case with every configured method, and "
+        "writes results.parquet, cases.parquet, analysis.zarr and the report.",
+        ("observations", "background", "assimilation"),
+    ),
+    "report": _Verb(
+        "make the figures and the HTML report of a finished assimilation",
+        "Writes the figures and report/index.html from the results of `slams assimilate`.",
+        ("report",),
+    ),
+    "config print": _Verb(
+        "print a recipe with everything it extends, every default and override",
+        "Prints the resolved recipe as YAML; --keys explains each key.",
+        dry_run=False,
+    ),
+    "config validate": _Verb(
+        "check a recipe without running anything",
+        "Reads and checks the recipe; exit code 2 and one sentence when it is refused.",
+        dry_run=False,
+    ),
+}
+_GROUPS = {
+    "train": "train a model: `vae`, then `score`",
+    "config": "look at a recipe: `print`, `validate`",
+}
+
+
+class _Terminated(SystemExit):
+    """Ends the program on SIGTERM in good order, so that the run is recorded as killed."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Refuses like the rest of the program does: one sentence with the nearest right name."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see `{self.prog} --help`")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            hint = nearest(str(value), list(action.choices))
+            raise UserError(f"there is no verb {value!r}; {hint}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        argv: Arguments without the program's name; those of the process when not given.
+
+    Returns:
+        The exit code: 0, 2 for what the user can correct, 130 for an interrupt.
+    """
+    # Before mlflow is imported by whatever imports it first.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    try:
+        arguments = _parse(sys.argv[1:] if argv is None else argv)
+        if arguments is None:
+            return _REFUSED
+        signal.signal(signal.SIGTERM, _terminate)
+        return _run(arguments)
+    except KeyboardInterrupt:
+        _complain(_CONTINUES.format("interrupted"))
+        return _INTERRUPTED
+    except _Terminated:
+        _complain(_CONTINUES.format("terminated"))
+        return _TERMINATED
+    except SystemExit as error:
+        # Lightning shuts a fit down on an interrupt and then leaves with code 1.
+        if not isinstance(error.__context__, KeyboardInterrupt):
+            raise
+        _complain(_CONTINUES.format("interrupted"))
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # The reader (`| head`) has gone; Python would complain once more while it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        sentence = explain_failure(error)
+        if sentence is None:
+            raise
+        _complain(sentence)
+        return _REFUSED
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace | None:
+    parser = _parser()
+    if not argv:
+        parser.print_help(sys.stderr)
+        return None
+    # Overrides may stand anywhere, before and after options, which argparse's own positional
+    # lists cannot do: what it leaves over is taken when it has the form of an override.
+    arguments, rest = parser.parse_known_args(argv)
+    words = [word for word in (arguments.recipe, *rest) if word is not None]
+    arguments.recipe = next((word for word in words if "=" not in word), None)
+    arguments.overrides = [word for word in words if word != arguments.recipe]
+    for word in arguments.overrides:
+        if word.startswith("-"):
+            options = ["--help", *(["--dry-run"] if _VERBS[arguments.verb].dry_run else [])]
+            raise UserError(f"there is no option {word!r}; {nearest(word, options)}")
+        if "=" not in word:
+            raise UserError(
+                f"unexpected argument {word!r} beside the recipe {arguments.recipe}; overrides are "
+                f"written key=value"
+            )
+    if arguments.recipe is None and arguments.verb != "config print":
+        raise UserError(f"a recipe is missing: slams {arguments.verb} RECIPE.yaml [key=value ...]")
+    return arguments
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="slams",
+        description="Score-based latent data assimilation in a multimodal setting.",
+        epilog="Overrides are dotted keys, for example assimilation.members=32. "
+        "`slams VERB --help` explains the keys of a verb.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"slams {__version__}")
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    groups: dict[str, Any] = {}
+    for name, verb in _VERBS.items():
+        group, _, leaf = name.rpartition(" ")
+        if group and group not in groups:
+            inner = verbs.add_parser(group, help=_GROUPS[group], description=_GROUPS[group])
+            groups[group] = inner.add_subparsers(metavar="VERB", required=True)
+        parent = groups[group] if group else verbs
+        one = parent.add_parser(
+            leaf,
+            help=verb.summary,
+            description=verb.description,
+            epilog=_explain_sections(verb.sections),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        one.set_defaults(verb=name)
+        explained = name == "config print"
+        one.add_argument("recipe", help="recipe (YAML)", nargs="?" if explained else None)
+        if verb.dry_run:
+            one.add_argument(
+                "--dry-run",
+                action="store_true",
+                help="build everything, run one batch, print shapes, memory and time, and "
+                "write nothing",
+            )
+        if explained:
+            one.add_argument(
+                "--keys", action="store_true", help="explain every key, with its value"
+            )
+    return parser
+
+
+def _explain_sections(sections: tuple[str, ...]) -> str:
+    if not sections:
+        return ""
+    explained = explain(keys(sections=sections))
+    return f"keys and their defaults, override them with key=value:\n\n{explained}"
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    verb = arguments.verb
+    if verb == "config print" and arguments.recipe is None:
+        if not arguments.keys or arguments.overrides:
+            raise UserError("a recipe is missing: slams config print RECIPE.yaml, or --keys alone")
+        print(explain(keys()))
+        return 0
+    config = load(arguments.recipe, arguments.overrides)
+    if verb == "config print":
+        print(explain(keys(config)) if arguments.keys else to_yaml(config).rstrip())
+    elif verb == "config validate":
+        require(config, "prepare")
+        say(f"{arguments.recipe} is valid")
+    else:
+        require(config, verb)
+        _stage(verb, config, arguments.dry_run)
+    return 0
+
+
+def _stage(verb: str, config: Config, dry_run: bool) -> None:
+    """Imports and runs what a verb stands for; everything heavy happens here."""
+    from slams import stages
+
+    run = {
+        "simulate": stages.simulate,
+        "prepare": stages.prepare,
+        "train vae": stages.train_vae,
+        "train score": stages.train_score,
+        "assimilate": stages.assimilate,
+        "report": stages.report,
+    }[verb]
+    run(config, dry_run)
+
+
+def _terminate(signum: int, frame: object) -> NoReturn:
+    raise _Terminated(_TERMINATED)
+
+
+def _complain(sentence: str) -> None:
+    if is_rank_zero():
+        print(f"slams: {sentence}", file=sys.stderr, flush=True)

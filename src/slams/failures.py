@@ -1,0 +1,64 @@
+"""Words the failures that a user can do something about; anything else is a defect."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+
+from slams.errors import UserError
+
+__all__ = ["explain_failure"]
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+# sqlite and libraries written in C report a full disk in words of their own.
+_FULL_WORDS = ("No space left on device", "database or disk is full", "Disk quota exceeded")
+
+
+def explain_failure(error: BaseException) -> str | None:
+    """Gives one sentence for a failure that the user can correct.
+
+    Args:
+        error: What escaped from a command.
+
+    Returns:
+        The sentence, or `None` when the traceback is what a reader needs.
+    """
+    for cause in _chain(error):
+        full = isinstance(cause, OSError) and cause.errno in _FULL
+        if full or any(words in str(cause) for words in _FULL_WORDS):
+            return (
+                f"no space left on the device{_path_of(cause, ' while writing ')}; free some, or "
+                f"let the keys 'runs' and 'data.store' name another disk"
+            )
+    if isinstance(error, UserError):
+        return _sentence(error)
+    if isinstance(error, FileNotFoundError) and error.filename:
+        return f"{_path_of(error)} does not exist"
+    if isinstance(error, PermissionError) or (
+        isinstance(error, OSError) and error.errno == errno.EROFS
+    ):
+        return f"no permission to read or write{_path_of(error, ' ')}" if error.filename else None
+    return None
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Walks from an error to what caused it."""
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        current = current.__cause__ or current.__context__
+
+
+def _path_of(error: BaseException, before: str = "") -> str:
+    name = getattr(error, "filename", None)
+    return f"{before}{name}" if name else ""
+
+
+def _sentence(error: UserError) -> str:
+    """Takes the sentence out of what a DataLoader worker adds to it: its whole traceback."""
+    text = str(error).strip()
+    if "Original Traceback" in text:
+        return text.splitlines()[-1].partition("UserError: ")[2]
+    return text

@@ -1,0 +1,41 @@
+"""The Lightning logger of a tracked stage; the life of the MLflow run is left to its owner."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from lightning.pytorch.loggers import MLFlowLogger
+from lightning.pytorch.utilities import rank_zero_only
+
+if TYPE_CHECKING:
+    from slams.tracking import Tracker
+
+__all__ = ["RunLogger"]
+
+
+class RunLogger(MLFlowLogger):
+    """Sends what modules log to the MLflow run of a stage.
+
+    Args:
+        tracker: The tracked run. Store and run are given explicitly, since Lightning's defaults
+            fail with mlflow 3.13 and later.
+    """
+
+    def __init__(self, tracker: Tracker) -> None:
+        super().__init__(tracking_uri=tracker.uri, run_id=tracker.run_id, log_model=False)
+        self._tracker = tracker
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Logs numbers at a step."""
+        self._tracker.log_metrics(metrics, step or 0)
+
+    @rank_zero_only
+    def log_hyperparams(self, params: dict[str, Any] | Namespace) -> None:
+        """Leaves parameters alone: the whole recipe was logged when the run was started."""
+
+    @rank_zero_only
+    def finalize(self, status: str = "success") -> None:
+        """Leaves the run open: a stage goes on after its fit, and its tracker closes the run."""
