@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from typing import ClassVar
 
 import pytest
 import torch
@@ -118,7 +119,7 @@ def test_state_dict_is_the_average_and_says_so(tmp_path):
 
 def test_ema_is_the_recursion(tmp_path):
     class Recorder(WeightEMA):
-        weights: list = []
+        weights: ClassVar[list] = []
 
         def on_train_batch_end(self, trainer, module, *args, **kwargs):
             self.weights.append(module.net[0].weight.detach().clone())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
+from slams.atomic import replacing
 from slams.errors import UserError
 
 __all__ = ["BEST", "LAST", "Checkpoints"]
@@ -50,12 +50,14 @@ class Checkpoints(Checkpoint):
         return self.directory / LAST
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Notes the validated epoch; the trial validation checks the metric's name."""
         if trainer.sanity_checking:
             self._score(trainer)  # a misspelt name fails now, not after the first epoch
         else:
             self._validated = True
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Saves, once the epoch's rows are written and its validation is done."""
         if self._validated:
             self._save(trainer, self._score(trainer))
         elif not trainer.enable_validation:
@@ -68,13 +70,16 @@ class Checkpoints(Checkpoint):
             self._save(trainer, None)
 
     def state_dict(self) -> dict[str, Any]:
+        """Gives the best score so far and its step."""
         return {"best_score": self.best_score, "best_step": self.best_step}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes up the best score of the run that is resumed."""
         self.best_score = float(state_dict["best_score"])
         self.best_step = int(state_dict["best_step"])
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Counts what a resumed run already has as saved."""
         self._saved_step = trainer.global_step if trainer.ckpt_path else -1
 
     def _score(self, trainer: Trainer) -> float:
@@ -96,8 +101,8 @@ class Checkpoints(Checkpoint):
         self._saved_step = trainer.global_step
         if trainer.is_global_zero:
             if best:
-                copy = self.directory / f".{BEST}.part"
-                shutil.copyfile(part, copy)
-                os.replace(copy, self.best_path)
-            os.replace(part, self.last_path)
+                with replacing(self.best_path) as copy:
+                    shutil.copyfile(part, copy)
+            with replacing(self.last_path) as finished:
+                part.replace(finished)
         trainer.strategy.barrier("checkpoint")

@@ -6,17 +6,18 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-__all__ = ["StageClock", "batch_length"]
+__all__ = ["ClockedCallback", "StageClock", "batch_length"]
 
 
 class StageClock:
     """Splits the time of a loop over batches into waiting for data and work.
 
     Waiting is what passes between the end of a batch and the start of the next: reading,
-    collating and moving to the device. Pauses (validation, checkpoints between epochs) count
-    as neither.
+    collating and moving to the device. Pauses (validation, the time between epochs) count as
+    neither.
 
     Args:
         now: Gives seconds; tests pass their own.
@@ -25,7 +26,6 @@ class StageClock:
     def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
         self._now = now
         self._mark = now()
-        self._waiting = True
         self.batches = 0
         self.samples = 0
         self.wait_seconds = 0.0
@@ -34,21 +34,18 @@ class StageClock:
     def resume(self) -> None:
         """Starts to wait for the next batch; what passed since the last batch is a pause."""
         self._mark = self._now()
-        self._waiting = True
 
     def batch_start(self) -> None:
         """Notes that a batch has arrived."""
-        if self._waiting:
-            self.wait_seconds += self._now() - self._mark
+        self.wait_seconds += self._now() - self._mark
         self._mark = self._now()
-        self._waiting = False
 
     def batch_end(self, samples: int) -> None:
         """Notes that a batch of that many samples is done, and waits for the next."""
         self.work_seconds += self._now() - self._mark
         self.batches += 1
         self.samples += samples
-        self.resume()
+        self._mark = self._now()
 
     @property
     def seconds(self) -> float:
@@ -66,8 +63,90 @@ class StageClock:
         return self.wait_seconds / self.seconds if self.seconds > 0 else 0.0
 
 
+class ClockedCallback(Callback):
+    """Runs a `StageClock` through training and testing; a subclass says what to do with it.
+
+    Args:
+        now: Gives seconds; tests pass their own.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
+        self._now = now
+        self.clock = StageClock(now)
+
+    def begin(self, trainer: Trainer, stage: str) -> None:
+        """Is called when the stage, `train` or `test`, begins."""
+
+    def progress(self, trainer: Trainer, stage: str) -> None:
+        """Is called after each batch."""
+
+    def finish(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Is called when the stage has ended without an exception."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the clock."""
+        self._start(trainer, "train")
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Waits for the epoch's first batch."""
+        self.clock.resume()
+
+    def on_train_batch_start(self, *args: Any, **kwargs: Any) -> None:
+        """Notes that a batch has arrived."""
+        self.clock.batch_start()
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Counts the samples of all ranks (training shards are of equal length)."""
+        self.clock.batch_end(batch_length(batch) * trainer.world_size)
+        self.progress(trainer, "train")
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leaves the validation out of the waiting."""
+        self.clock.resume()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Closes the training."""
+        self.finish(trainer, pl_module, "train")
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the clock."""
+        self._start(trainer, "test")
+
+    def on_test_batch_start(self, *args: Any, **kwargs: Any) -> None:
+        """Notes that a batch has arrived."""
+        self.clock.batch_start()
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Counts the samples, as if every rank had as many (they differ by one at most)."""
+        self.clock.batch_end(batch_length(batch) * trainer.world_size)
+        self.progress(trainer, "test")
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Closes the test."""
+        self.finish(trainer, pl_module, "test")
+
+    def _start(self, trainer: Trainer, stage: str) -> None:
+        self.clock = StageClock(self._now)
+        self.begin(trainer, stage)
+
+
 def batch_length(batch: Any) -> int:
-    """Counts the samples of a batch: its length, or that of its first tensor."""
+    """Counts the samples of a batch: its cases, or the length of its first tensor."""
     if isinstance(batch, Tensor):
         return batch.shape[0]
     if isinstance(batch, dict):
@@ -75,4 +154,6 @@ def batch_length(batch: Any) -> int:
     if isinstance(batch, tuple | list):
         return batch_length(batch[0]) if batch else 0
     case = getattr(batch, "case", None)
-    return case.shape[0] if isinstance(case, Tensor) else 1
+    if isinstance(case, Tensor):
+        return case.shape[0]
+    return len(batch) if hasattr(batch, "__len__") else 1

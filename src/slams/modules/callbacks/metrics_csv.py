@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
+
+from slams.atomic import replacing
 
 __all__ = ["MetricsCSV"]
 
@@ -36,6 +37,7 @@ class MetricsCSV(Callback):
         self._step = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Drops the rows after the step from which the run resumes."""
         self._seen, self._step = [], trainer.global_step
         if trainer.is_global_zero:
             columns, rows = self._read()
@@ -45,6 +47,7 @@ class MetricsCSV(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any
     ) -> None:
+        """Gathers the step's metrics and writes a row when it is due."""
         if not trainer.is_global_zero:
             return
         self._seen.append(
@@ -56,6 +59,7 @@ class MetricsCSV(Callback):
             self._write(trainer, {})
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes the epoch's last row, with its validation."""
         if not trainer.is_global_zero or trainer.global_step == self._step:
             return
         every = trainer.check_val_every_n_epoch or 1
@@ -94,12 +98,10 @@ class MetricsCSV(Callback):
             return list(reader.fieldnames or ()), rows
 
     def _rewrite(self, rows: list[dict[str, Any]]) -> None:
-        part = self.path.with_name(f".{self.path.name}.part")
-        with part.open("w", newline="") as file:
+        with replacing(self.path) as part, part.open("w", newline="") as file:
             writer = csv.DictWriter(file, self._columns, restval="")
             writer.writeheader()
             writer.writerows(rows)
-        os.replace(part, self.path)
 
 
 def _named(trainer: Trainer, prefix: str) -> dict[str, Tensor]:

@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable
 from typing import Any, TextIO
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 
-from slams.modules.callbacks.clock import StageClock, batch_length
+from slams.modules.callbacks.clock import ClockedCallback
 
 __all__ = ["ProgressLines"]
 
 
-class ProgressLines(Callback):
+class ProgressLines(ClockedCallback):
     """Reports stage, step, loss, samples a second, time left, and the share of waiting for data.
 
     Only rank zero reports. On a terminal it draws one rich bar; elsewhere (a batch log, a pipe)
@@ -32,124 +32,67 @@ class ProgressLines(Callback):
         stream: TextIO | None = None,
         now: Callable[[], float] = time.perf_counter,
     ) -> None:
+        super().__init__(now)
         self.every_seconds = every_seconds
         self._stream = stream
-        self._now = now
-        self._clock = StageClock(now)
-        self._printed = now()
+        self._reported = now()
         self._first = 0
         self._bar: Any = None
 
-    # Training.
+    def begin(self, trainer: Trainer, stage: str) -> None:
+        """Opens the bar, if there is a terminal to draw it on."""
+        self._reported = self._now()
+        # A resumed training counts on from its checkpoint.
+        resumed = trainer.fit_loop.epoch_loop.total_batch_idx + 1
+        self._first = resumed if stage == "train" else 0
+        stream = self._stream or sys.stderr
+        if trainer.is_global_zero and stream.isatty():
+            self._bar = _bar(stream)
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._begin(trainer, first=trainer.fit_loop.epoch_loop.total_batch_idx + 1)
+    def progress(self, trainer: Trainer, stage: str) -> None:
+        """Moves the bar, or prints a line if the last one is old enough."""
+        if not trainer.is_global_zero:
+            return
+        # The loss is read, and so waited for on a GPU, only when it is shown.
+        every = self.every_seconds if self._bar is None else 0.2
+        if self._now() - self._reported < every:
+            return
+        self._reported = self._now()
+        total, text = self._text(trainer, stage)
+        if self._bar is None:
+            self._print(f"{stage} {text}")
+        else:
+            done = self._first + self.clock.batches
+            task = self._bar.task_ids[0]
+            self._bar.update(task, description=stage, completed=done, total=total, text=text)
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._clock.resume()
-
-    def on_train_batch_start(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
-        self._clock.batch_start()
-
-    def on_train_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
-        self._clock.batch_end(batch_length(batch) * trainer.world_size)
-        if trainer.is_global_zero:
-            loss = trainer.callback_metrics.get("train/loss")
-            total = _training_batches(trainer)
-            self._report("train", total, "" if loss is None else f"loss {float(loss):.4g}")
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._clock.resume()
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._end(trainer, "train", _training_batches(trainer))
-
-    # Evaluation.
-
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._begin(trainer, first=0)
-
-    def on_test_batch_start(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
-        self._clock.batch_start()
-
-    def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        self._clock.batch_end(batch_length(batch))
-        if trainer.is_global_zero:
-            self._report("test", _test_batches(trainer), "")
-
-    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._end(trainer, "test", _test_batches(trainer))
+    def finish(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Prints the last line."""
+        self._close_bar()
+        if trainer.is_global_zero and self.clock.batches:
+            self._print(f"{stage} {self._text(trainer, stage)[1]}")
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
+        """Gives the terminal back before the error is printed."""
         self._close_bar()
 
-    # Reporting.
-
-    def _begin(self, trainer: Trainer, first: int) -> None:
-        self._clock = StageClock(self._now)
-        self._printed = self._now()
-        self._first = first
-        stream = self._stream or sys.stderr
-        if trainer.is_global_zero and stream.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, Progress, TextColumn
-
-            self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                TextColumn("{task.fields[text]}"),
-                console=Console(file=stream),
-            )
-            self._bar.start()
-            self._bar.add_task("", total=None, text="")
-
-    def _report(self, stage: str, total: int | None, loss: str) -> None:
-        if self._bar is not None:
-            task = self._bar.tasks[0]
-            done = self._first + self._clock.batches
-            text = self._text(total, loss)
-            self._bar.update(task.id, description=stage, completed=done, total=total, text=text)
-        elif self._now() - self._printed >= self.every_seconds:
-            self._line(f"{stage} {self._text(total, loss)}")
-
-    def _end(self, trainer: Trainer, stage: str, total: int | None) -> None:
-        had_bar = self._bar is not None
-        self._close_bar()
-        if trainer.is_global_zero and not had_bar and self._clock.batches:
-            self._line(f"{stage} {self._text(total, '')}")
-
-    def _text(self, total: int | None, loss: str) -> str:
-        clock = self._clock
-        done = self._first + clock.batches
+    def _text(self, trainer: Trainer, stage: str) -> tuple[int | None, str]:
+        total = _batches(trainer, stage)
+        done = self._first + self.clock.batches
         parts = [f"step {done}/{total}" if total else f"step {done}"]
-        if loss:
-            parts.append(loss)
-        parts.append(f"{clock.samples_per_second:.1f} samples/s")
-        if total and clock.batches:
-            left = (total - done) * clock.seconds / clock.batches
+        loss = trainer.callback_metrics.get("train/loss") if stage == "train" else None
+        if loss is not None:
+            parts.append(f"loss {float(loss):.4g}")
+        parts.append(f"{self.clock.samples_per_second:.1f} samples/s")
+        if total and self.clock.batches:
+            left = (total - done) * self.clock.seconds / self.clock.batches
             parts.append(f"{_duration(left)} left")
-        parts.append(f"{100 * clock.wait_share:.0f} % waiting for data")
-        return ", ".join(parts)
+        parts.append(f"{100 * self.clock.wait_share:.0f} % waiting for data")
+        return total, ", ".join(parts)
 
-    def _line(self, text: str) -> None:
-        self._printed = self._now()
+    def _print(self, text: str) -> None:
         print(text, file=self._stream or sys.stderr, flush=True)
 
     def _close_bar(self) -> None:
@@ -158,19 +101,33 @@ class ProgressLines(Callback):
             self._bar = None
 
 
-def _training_batches(trainer: Trainer) -> int | None:
-    """Counts the batches of the whole training, from the limit that ends it first."""
-    limits = []
-    if trainer.max_steps is not None and trainer.max_steps >= 0:
-        limits.append(trainer.max_steps * trainer.accumulate_grad_batches)
-    if trainer.max_epochs is not None and trainer.max_epochs >= 0:
-        limits.append(trainer.max_epochs * trainer.num_training_batches)
+def _bar(stream: TextIO) -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[text]}"),
+        console=Console(file=stream),
+        transient=True,  # the last line replaces it
+    )
+    bar.start()
+    bar.add_task("", total=None, text="")
+    return bar
+
+
+def _batches(trainer: Trainer, stage: str) -> int | None:
+    """Counts the batches of the whole stage, from the limit that ends it first."""
+    if stage == "test":
+        limits = [sum(trainer.num_test_batches)]
+    else:
+        limits = []
+        if trainer.max_steps >= 0:
+            limits.append(trainer.max_steps * trainer.accumulate_grad_batches)
+        if (trainer.max_epochs or 0) > 0:
+            limits.append(trainer.max_epochs * trainer.num_training_batches)
     total = min(limits, default=float("inf"))
-    return int(total) if total != float("inf") else None
-
-
-def _test_batches(trainer: Trainer) -> int | None:
-    total = sum(trainer.num_test_batches)
     return int(total) if total != float("inf") else None
 
 

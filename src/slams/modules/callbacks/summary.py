@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import resource
 import sys
-from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 
-from slams.modules.callbacks.clock import StageClock, batch_length
+from slams.modules.callbacks.clock import ClockedCallback
 
 __all__ = ["RunSummary", "peak_memory_gib"]
 
 
-class RunSummary(Callback):
+class RunSummary(ClockedCallback):
     """Measures a run, prints one line at its end, and keeps the numbers in `summary`.
 
     Attributes:
@@ -24,57 +23,12 @@ class RunSummary(Callback):
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.summary: dict[str, float] = {}
-        self._clock = StageClock()
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._clock = StageClock()
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._clock.resume()
-
-    def on_train_batch_start(self, *args: Any, **kwargs: Any) -> None:
-        self._clock.batch_start()
-
-    def on_train_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
-        self._clock.batch_end(batch_length(batch) * trainer.world_size)
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._clock.resume()
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._finish(trainer, pl_module)
-
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._clock = StageClock()
-
-    def on_test_batch_start(self, *args: Any, **kwargs: Any) -> None:
-        self._clock.batch_start()
-
-    def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        # Shards of an evaluation are unequal; ranks differ by one case at most.
-        self._clock.batch_end(batch_length(batch) * trainer.world_size)
-
-    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._finish(trainer, pl_module)
-
-    def _finish(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        clock = self._clock
+    def finish(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Keeps the numbers and prints them."""
+        clock = self.clock
         self.summary = {
             "parameters": sum(p.numel() for p in pl_module.parameters() if p.requires_grad),
             "samples_per_second": clock.samples_per_second,
@@ -84,7 +38,7 @@ class RunSummary(Callback):
         }
         if trainer.is_global_zero:
             print(
-                f"{self.summary['parameters']:,} parameters, "
+                f"{stage}: {self.summary['parameters']:,} parameters, "
                 f"{clock.samples_per_second:.1f} samples/s, {clock.seconds:.0f} s, "
                 f"{100 * clock.wait_share:.0f} % waiting for data, "
                 f"peak memory {self.summary['peak_memory_gib']:.2f} GiB",
