@@ -168,7 +168,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace | None:
             raise UserError(f"there is no option {word!r}; {nearest(word, options)}")
         if "=" not in word:
             raise UserError(
-                f"unexpected argument {word!r} beside the recipe {arguments.recipe}; overrides are "
+                f"unexpected argument {word!r} beside recipe {arguments.recipe}; overrides are "
                 f"written key=value"
             )
     if arguments.recipe is None and arguments.verb != "config print":

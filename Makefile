@@ -1,0 +1,94 @@
+# Every target sets up what it needs: a virtual environment in $(VENV), made again only when
+# pyproject.toml or the constraints have changed. `make help` lists the targets.
+
+PYTHON ?= python3
+VENV ?= .venv
+# The pair of torch and torchvision for CPU machines; on a GPU machine: make install CONSTRAINTS=
+CONSTRAINTS ?= constraints/cpu.txt
+# Recipe of prepare, train-vae, train-score, assimilate, report and simulate.
+CONFIG ?= experiments/demo.yaml
+# Overrides, for example ARGS="assimilation.members=32 resume=overwrite"
+ARGS ?=
+# Directory whose tracking store `make mlflow-ui` shows: the key `runs` of the recipe.
+RUNS ?= runs
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
+SLAMS := $(BIN)/slams
+DEMO := experiments/demo.yaml
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: help install demo test test-slow lint format prepare train-vae train-score assimilate \
+	report mlflow-ui simulate docs clean
+
+help: ## List the targets
+	@echo 'make TARGET [CONFIG=recipe.yaml] [ARGS="key=value ..."]'
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(VENV)/.installed ## Make the virtual environment and install the package in it
+
+$(VENV)/.installed: pyproject.toml $(CONSTRAINTS)
+	@echo "installing into $(VENV) (some minutes and gigabytes the first time)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) -e '.[test,dev]'
+	@touch $@
+
+demo: install ## Embedded sample -> VAE -> score -> assimilation with baselines -> report
+	$(SLAMS) prepare $(DEMO) $(ARGS)
+	$(SLAMS) train vae $(DEMO) $(ARGS)
+	$(SLAMS) train score $(DEMO) $(ARGS)
+	$(SLAMS) assimilate $(DEMO) $(ARGS)
+	$(SLAMS) report $(DEMO) $(ARGS)
+
+test: install ## Run the tests, but for the slow ones
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow"
+
+test-slow: install ## Run the slow tests: training, several processes
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
+
+lint: install ## Check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: install ## Repair style and format
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+prepare: install ## Turn the recipe's source into its training store
+	$(SLAMS) prepare $(CONFIG) $(ARGS)
+
+train-vae: install ## Train the autoencoder; continues where it was killed
+	$(SLAMS) train vae $(CONFIG) $(ARGS)
+
+train-score: install ## Train the latent score; continues where it was killed
+	$(SLAMS) train score $(CONFIG) $(ARGS)
+
+assimilate: install ## Analyse the test period with every method and score the analyses
+	$(SLAMS) assimilate $(CONFIG) $(ARGS)
+
+report: install ## Make the figures and the HTML report
+	$(SLAMS) report $(CONFIG) $(ARGS)
+
+mlflow-ui: install ## Show the tracked runs in a browser
+	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --backend-store-uri sqlite:///$(abspath $(RUNS))/mlflow.db
+
+simulate: $(VENV)/.simulate ## Make a nature run with jcm (installs the extra `simulate`)
+	$(SLAMS) simulate $(CONFIG) $(ARGS)
+
+$(VENV)/.simulate: $(VENV)/.installed
+	$(PIP) -e '.[simulate]'
+	@touch $@
+
+docs: $(VENV)/.docs ## Write the pages of the Python interface to docs/api (extra `docs`)
+	$(BIN)/pdoc --docformat google --output-directory docs/api slams data_modules
+
+$(VENV)/.docs: $(VENV)/.installed
+	$(PIP) -e '.[docs]'
+	@touch $@
+
+clean: ## Remove caches and builds; runs/, stores/ and the environment are kept
+	rm -rf build dist docs/api .pytest_cache .ruff_cache
+	find src data_modules tests -name __pycache__ -type d -prune -exec rm -rf {} +
