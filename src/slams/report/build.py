@@ -1,0 +1,233 @@
+"""Builds `report/index.html` from run directories."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+
+from slams import __version__
+from slams.errors import UserError
+from slams.report.calibration import rank_histograms, spread_against_error
+from slams.report.dates import error_by_date
+from slams.report.exhibit import Exhibit
+from slams.report.innovations import innovations
+from slams.report.limits import limits
+from slams.report.mapdata import leading
+from slams.report.maps import surface_maps, temperature_maps
+from slams.report.modalities import modality_study, setting_labels
+from slams.report.page import page
+from slams.report.paired import by_date, compare
+from slams.report.profiles import METRICS, profiles
+from slams.report.reading import (
+    AssimilationRun,
+    TrainingRun,
+    config_value,
+    lookup,
+    read_assimilation,
+    read_training,
+)
+from slams.report.settings import provenance, settings
+from slams.report.style import RC, in_order, method_style, quantity
+from slams.report.summary import summary_figure
+from slams.report.tables import level_tables, method_table, other_table
+from slams.report.training import reconstruction, training_curves
+from slams.report.wording import change, with_interval
+from slams.schema import ReportConfig
+
+__all__ = ["write_report"]
+
+
+def write_report(
+    assimilation_dirs: Sequence[Path],
+    vae_dir: Path | None = None,
+    score_dir: Path | None = None,
+    *,
+    output: Path,
+    options: ReportConfig | None = None,
+) -> Path:
+    """Writes a self-contained report, its figures as PNG files beside it, and a summary picture.
+
+    What a run directory lacks is said in the report. Files appear only once everything was made:
+    an interrupted or refused report leaves the one before it as it was.
+
+    Args:
+        assimilation_dirs: One assimilation run directory a setting of observations; the report
+            is about the first, the others are compared with it.
+        vae_dir: Run directory of the VAE.
+        score_dir: Run directory of the latent score.
+        output: Directory of the report, for example `runs/demo/report`.
+        options: Case, level and resolution of the figures.
+
+    Returns:
+        Path of `index.html`; `summary.png` and `figures/` are beside it.
+
+    Raises:
+        UserError: None of the assimilation directories exists.
+    """
+    options = options or ReportConfig()
+    paths = [Path(path) for path in assimilation_dirs]
+    present = [path for path in paths if path.is_dir()]
+    if not present:
+        found = ", ".join(map(str, paths)) or "no directory"
+        raise UserError(
+            f"report: no assimilation run to report on; looked for {found}; "
+            "run `slams assimilate` first"
+        )
+    runs = [read_assimilation(path) for path in present]
+    absent = [
+        f"{path} does not exist: its setting is left out." for path in paths if not path.is_dir()
+    ]
+    trainings = []
+    for stage, path in (("vae", vae_dir), ("score", score_dir)):
+        if path is None:
+            continue
+        if Path(path).is_dir():
+            trainings.append(read_training(Path(path), stage))
+        else:
+            absent.append(f"{path} does not exist: nothing on the training of the {stage}.")
+    with mpl.rc_context(RC):
+        exhibits = _exhibits(runs, trainings, absent, options)
+        summary = summary_figure(runs[0], options)
+    name = str(config_value(runs[0].config, "experiment", runs[0].path.parent.name))
+    text = page(
+        title=f"{name}: analyses of temperature and their uncertainty",
+        subtitle=_subtitle(runs[0]),
+        exhibits=exhibits,
+        footer=f"Written by slams {__version__}. Coastlines: Natural Earth, public domain.",
+    )
+    return _write(Path(output), text, exhibits, summary.png if summary else None)
+
+
+def _exhibits(
+    runs: list[AssimilationRun],
+    trainings: list[TrainingRun],
+    absent: list[str],
+    options: ReportConfig,
+) -> list[Exhibit]:
+    first = runs[0]
+    vae = next((run for run in trainings if run.stage == "vae"), None)
+    dates = 0 if first.cases is None else int(first.cases["date"].nunique())
+    profile_exhibit = profiles(first, options)
+    if first.results is not None and profile_exhibit.panels:
+        labels = {m: quantity(name, units) for m, (name, units, _) in METRICS.items()}
+        folded = "".join(level_tables(first, labels))
+        profile_exhibit = Exhibit(
+            **{
+                **vars(profile_exhibit),
+                "tables": [f"<details><summary>The numbers</summary>{folded}</details>"],
+            }
+        )
+    others = surface_maps(first, options)
+    exhibits = [
+        _methods(first),
+        modality_study(runs, options),
+        temperature_maps(first, options),
+        *([others] if others else []),
+        profile_exhibit,
+        rank_histograms(first, options),
+        spread_against_error(first, options),
+        error_by_date(first, options),
+        innovations(first, options),
+        reconstruction(vae, options),
+        training_curves(trainings, options),
+        settings(first, setting_labels(runs)),
+        limits(first, dates),
+        provenance(runs, trainings),
+    ]
+    missing = [*absent, *(text for run in (*runs, *trainings) for text in run.missing)]
+    if missing:
+        exhibits.append(Exhibit("missing", "What is missing from this report", missing=missing))
+    return exhibits
+
+
+def _methods(run: AssimilationRun) -> Exhibit:
+    """Makes the first section: the table of methods and what it says in sentences."""
+    anchor, title = "methods", "Methods compared"
+    if run.results is None or run.results.empty:
+        return Exhibit(anchor, title, missing=["No results table: no table of methods."])
+    other = other_table(run)
+    return Exhibit(
+        anchor=anchor,
+        title=title,
+        findings=_method_findings(run),
+        tables=[method_table(run), *([other] if other else [])],
+        reading=(
+            "All methods saw the same background, the same observations and the same errors of "
+            "them. RMSE is the error of the ensemble mean, CRPS judges the whole ensemble (both: "
+            "lower is better), spread / skill is 1 for an ensemble as uncertain as it is wrong."
+        ),
+    )
+
+
+def _method_findings(run: AssimilationRun) -> list[str]:
+    method = leading(in_order(run.results["method"]))
+    if method is None:
+        return []
+    label = method_style(method).label
+    sentences = []
+    score = lookup(run.results, method, "rmse")
+    if score is not None:
+        sentences.append(
+            f"Mean over levels, the RMSE of {label} is {with_interval(score, 'K')} on "
+            f"{score.n} dates."
+        )
+    if run.cases is not None:
+        block = int(config_value(run.config, "assimilation.bootstrap_block", 3))
+        samples = int(config_value(run.config, "assimilation.bootstrap_samples", 1000))
+        for metric in ("rmse", "crps"):
+            this = by_date(run.cases, method, metric)
+            for reference in ("background", "optimal_interpolation"):
+                if reference == method or reference not in run.methods:
+                    continue
+                comparison = compare(
+                    this, by_date(run.cases, reference, metric), metric, block, samples
+                )
+                if comparison is not None:
+                    subject = f"The {metric.upper()} of {label}"
+                    sentences.append(change(subject, comparison, method_style(reference).label))
+    ratio = lookup(run.results, method, "spread_skill")
+    if ratio is not None:
+        sentences.append(f"The spread of {label} is {with_interval(ratio)} times its error.")
+    diverged = lookup(run.results, method, "divergent_members")
+    if diverged is not None and diverged.value > 0:
+        sentences.append(
+            f"{diverged.value:g} members of {label} diverged; they were detected and drawn again."
+        )
+    return sentences
+
+
+def _subtitle(run: AssimilationRun) -> str:
+    parts = [f"Setting {run.setting}"]
+    if run.modalities is not None:
+        parts.append("observed: " + (", ".join(run.modalities) or "nothing"))
+    test = config_value(run.config, "data.splits.test")
+    if test:
+        parts.append("test period " + " to ".join(str(day) for day in test))
+    if config_value(run.config, "data.source.kind") == "nature_run":
+        parts.append("twin experiment (OSSE)")
+    return " · ".join(parts)
+
+
+def _write(output: Path, text: str, exhibits: list[Exhibit], summary: bytes | None) -> Path:
+    output.mkdir(parents=True, exist_ok=True)
+    figures = output / "figures"
+    # Figures of an earlier report that this one lacks would pass for this one's.
+    shutil.rmtree(figures, ignore_errors=True)
+    figures.mkdir()
+    for exhibit in exhibits:
+        for panel in exhibit.panels:
+            (figures / f"{panel.name}.png").write_bytes(panel.png)
+    picture = output / "summary.png"
+    if summary is None:
+        picture.unlink(missing_ok=True)
+    else:
+        picture.write_bytes(summary)
+    index = output / "index.html"
+    partial = output / "index.html.part"
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, index)
+    return index

@@ -1,0 +1,87 @@
+"""Coastlines on a plate carree map, from a small asset that ships with the package.
+
+The asset is Natural Earth's land at 1:110 million, in the public domain; it came by way of
+world-atlas 2.0.2 (its notice is in `coastline_110m.txt`) and holds lines cut at the date line,
+in hundredths of a degree. Nothing is ever downloaded.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.resources import files
+
+import numpy as np
+from matplotlib import patheffects
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+
+__all__ = ["cell_edges", "coastlines", "draw_coastlines", "wrap_longitudes"]
+
+_ASSET = "coastline_110m.json"
+
+
+@cache
+def coastlines() -> tuple[np.ndarray, ...]:
+    """Reads the coastlines: one `(N, 2)` array of longitude, latitude (degrees) a line.
+
+    Longitudes lie in [-180, 180] and no line crosses the date line.
+    """
+    document = json.loads(files("slams.report").joinpath(_ASSET).read_text(encoding="utf-8"))
+    return tuple(np.asarray(line, dtype=float).reshape(-1, 2) / 100 for line in document["lines"])
+
+
+def draw_coastlines(axes: Axes, width: float = 0.7) -> None:
+    """Draws the coastlines and sets the axes to the whole globe.
+
+    A light edge under the dark line keeps it visible on any colour.
+    """
+    lines = LineCollection(list(coastlines()), colors="#1a1a1a", linewidths=width, zorder=3)
+    lines.set_path_effects([patheffects.withStroke(linewidth=width + 0.9, foreground="#ffffff90")])
+    axes.add_collection(lines, autolim=False)
+    axes.set_xlim(-180, 180)
+    axes.set_ylim(-90, 90)
+    axes.set_aspect("equal")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.grid(False)
+
+
+def wrap_longitudes(longitude: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Turns a field on [0, 360) so that its seam falls on the date line.
+
+    The first column is repeated at the end, so that a map over [-180, 180] has no gap.
+
+    Args:
+        longitude: `(W,)` degrees east, equally spaced over the globe.
+        values: `(..., W)`.
+
+    Returns:
+        Longitudes `(W + 1,)` increasing from about -180, and values `(..., W + 1)`.
+    """
+    turned = (np.asarray(longitude, dtype=float) + 180.0) % 360.0 - 180.0
+    order = np.argsort(turned)
+    order = np.append(order, order[0])
+    turned = turned[order]
+    turned[-1] += 360.0
+    return turned, np.asarray(values)[..., order]
+
+
+def cell_edges(latitude: np.ndarray, longitude: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Gives the bounds of the cells, midway between their centres, with the poles at +-90.
+
+    Args:
+        latitude: `(H,)` degrees north, monotone.
+        longitude: `(W,)` degrees east, increasing, equally spaced.
+
+    Returns:
+        Latitudes `(H + 1,)` and longitudes `(W + 1,)` of the bounds.
+    """
+    latitude = np.asarray(latitude, dtype=float)
+    between = (latitude[1:] + latitude[:-1]) / 2
+    pole = 90.0 if latitude[0] > latitude[-1] else -90.0
+    half = (longitude[1] - longitude[0]) / 2
+    return (
+        np.concatenate([[pole], between, [-pole]]),
+        np.append(longitude - half, longitude[-1] + half),
+    )

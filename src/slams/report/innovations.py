@@ -1,0 +1,130 @@
+"""Observation space: observations minus background, and minus analysis."""
+
+from __future__ import annotations
+
+import html
+import math
+
+import pandas as pd
+
+from slams.report.exhibit import Exhibit, Panel, new_figure, render
+from slams.report.reading import AssimilationRun, config_value
+from slams.report.style import in_order, method_style
+from slams.report.tables import method_cell, table
+from slams.report.wording import number
+from slams.schema import ReportConfig
+
+__all__ = ["innovations", "observation_error"]
+
+
+def observation_error(run: AssimilationRun, observation: str) -> float | None:
+    """Finds the standard deviation of an observation's error in the recipe (channel units)."""
+    modality, _, channel = observation.partition("/")
+    if modality == "satellite":
+        error = config_value(run.config, "observations.satellite.error")
+        return None if error is None else float(error)
+    if modality == "stations":
+        for entry in config_value(run.config, "observations.stations.variables", []):
+            if entry.get("channel") == channel:
+                return math.hypot(
+                    float(entry.get("error", 0.0)), float(entry.get("representativeness", 0.0))
+                )
+    return None
+
+
+def innovations(run: AssimilationRun, options: ReportConfig) -> Exhibit:
+    """Shows how far the observations lie from background and analysis, kind by kind."""
+    anchor, title = "innovations", "Observations minus background, minus analysis"
+    if run.innovations is None or run.innovations.empty:
+        reason = (
+            "Nothing was observed in this setting: no O-B and O-A."
+            if run.modalities == ()
+            else "No table of observations: no O-B and O-A."
+        )
+        return Exhibit(anchor, title, missing=[reason])
+    panels, rows = [], []
+    for observation, part in run.innovations.groupby("observation", sort=True):
+        panels.append(_panel(run, str(observation), part, options.dpi))
+        rows += _rows(str(observation), part)
+    headings = ["observation", "method", "quantity", "mean", "standard deviation", "n"]
+    return Exhibit(
+        anchor=anchor,
+        title=title,
+        reading=(
+            "Standard deviation of observation minus background (hollow) and minus analysis "
+            "(filled). The arrow from hollow to filled is how far a method draws to the "
+            "observations; the dashed line is the observations' own error. An analysis that "
+            "used an observation comes closer to it than that error; one far closer fits noise."
+        ),
+        panels=panels,
+        tables=[table(headings, rows, "O-B and O-A in the observations' units.")],
+    )
+
+
+def _wide(part: pd.DataFrame, column: str) -> pd.DataFrame:
+    return part.pivot_table(index="method", columns="quantity", values=column, aggfunc="first")
+
+
+def _rows(observation: str, part: pd.DataFrame) -> list[list[str]]:
+    rows = []
+    for method in in_order(part["method"]):
+        for _, row in part[part["method"] == method].iterrows():
+            name = {"o_minus_b": "O-B", "o_minus_a": "O-A"}.get(row["quantity"], row["quantity"])
+            rows.append(
+                [
+                    f'<th scope="row">{html.escape(observation)}</th>',
+                    method_cell(method),
+                    f"<td>{html.escape(str(name))}</td>",
+                    f'<td data-value="{float(row["mean"])!r}">{number(float(row["mean"]))}</td>',
+                    f'<td data-value="{float(row["sd"])!r}">{number(float(row["sd"]))}</td>',
+                    f"<td>{int(row['n']):,}</td>",
+                ]
+            )
+    return rows
+
+
+def _panel(run: AssimilationRun, observation: str, part: pd.DataFrame, dpi: int) -> Panel:
+    values = _wide(part, "sd")
+    methods = in_order(values.index)
+    figure = new_figure(height=1.5 + 0.34 * len(methods))
+    axes = figure.add_subplot()
+    for position, method in enumerate(reversed(methods)):
+        style = method_style(method)
+        before = values.loc[method].get("o_minus_b", math.nan)
+        after = values.loc[method].get("o_minus_a", math.nan)
+        axes.annotate(
+            "",
+            xy=(after, position),
+            xytext=(before, position),
+            arrowprops={
+                "arrowstyle": "->",
+                "color": style.colour,
+                "lw": 1.4,
+                "shrinkA": 4,
+                "shrinkB": 4,
+            },
+        )
+        axes.plot(before, position, style.marker, mfc="white", mec=style.colour, ms=6.5, mew=1.5)
+        axes.plot(after, position, style.marker, color=style.colour, ms=6.5)
+    error = observation_error(run, observation)
+    if error is not None:
+        axes.axvline(error, color="#444444", linestyle="--", linewidth=1.0, zorder=1)
+        axes.annotate(
+            "observation error",
+            (error, 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(3, -1),
+            textcoords="offset points",
+            fontsize=8,
+            va="top",
+            color="#444444",
+        )
+    axes.set_yticks(range(len(methods)), [method_style(m).label for m in reversed(methods)])
+    axes.set_ylim(-0.6, len(methods) - 0.1)
+    axes.set_xlim(left=0)
+    axes.grid(axis="y", visible=False)
+    axes.set_xlabel("standard deviation (units of the observation)")
+    axes.set_title(observation)
+    name = "innovations_" + "".join(c if c.isalnum() else "_" for c in observation)
+    alt = f"Standard deviation of O-B and O-A for {observation}, by method"
+    return render(figure, name, alt, dpi)

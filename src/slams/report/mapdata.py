@@ -1,0 +1,170 @@
+"""Takes the fields of one case out of `analysis.zarr`, ready to be drawn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from slams.report.coastlines import cell_edges
+from slams.report.reading import AssimilationRun
+
+__all__ = [
+    "CaseFields",
+    "area_rmse",
+    "area_weights",
+    "case_fields",
+    "chosen_case",
+    "chosen_level",
+    "leading",
+]
+
+# Which method the maps are about: the first of these that the run kept.
+_LEADING = (
+    "latent_diffusion",
+    "pixel_diffusion",
+    "latent_3dvar",
+    "letkf",
+    "enkf",
+    "3dvar",
+    "optimal_interpolation",
+)
+
+
+@dataclass(frozen=True)
+class CaseFields:
+    """Holds the maps of one variable on one date, in physical units.
+
+    Attributes:
+        latitude: `(H,)` degrees north.
+        longitude: `(W,)` degrees east.
+        units: Units of the fields.
+        date: The verifying date (ISO).
+        truth: `(H, W)`.
+        background: `(H, W)`, or `None` where it was not kept.
+        climatology: `(H, W)`, mean of the climatology's members, or `None`.
+        mean: `(H, W)` ensemble mean a method.
+        spread: `(H, W)` ensemble standard deviation (ddof = 1) a method.
+    """
+
+    latitude: np.ndarray
+    longitude: np.ndarray
+    units: str
+    date: str
+    truth: np.ndarray
+    background: np.ndarray | None
+    climatology: np.ndarray | None
+    mean: dict[str, np.ndarray]
+    spread: dict[str, np.ndarray]
+
+
+def leading(methods: list[str]) -> str | None:
+    """Names the method that maps and statements are about, or `None` where only priors ran."""
+    return next((name for name in _LEADING if name in methods), None)
+
+
+def chosen_case(dataset: xr.Dataset, case: int) -> tuple[int, str | None]:
+    """Chooses the case to show, and says so where the one asked for was not kept."""
+    kept = dataset.sizes["case"]
+    if case < kept:
+        return case, None
+    return kept - 1, (
+        f"report.case is {case}, but analysis.zarr keeps {kept} cases; case {kept - 1} is shown."
+    )
+
+
+def chosen_level(dataset: xr.Dataset, level: int) -> tuple[int, str | None]:
+    """Chooses the level (hPa) to show, and says so where the one asked for is not there."""
+    levels = [int(value) for value in dataset["level"].values]
+    if level in levels:
+        return level, None
+    nearest = min(levels, key=lambda value: abs(np.log(value / level)))
+    return nearest, (
+        f"report.level is {level} hPa, which is not among {', '.join(map(str, levels))} hPa; "
+        f"{nearest} hPa is shown."
+    )
+
+
+def case_fields(
+    run: AssimilationRun, variable: str, case: int, level: int | None, methods: list[str]
+) -> CaseFields | None:
+    """Takes one variable of one case on the window's first day.
+
+    Args:
+        run: The assimilation.
+        variable: Name of the variable.
+        case: Index of the case in `analysis.zarr`.
+        level: Pressure (hPa), or `None` for a variable without levels.
+        methods: Methods whose mean and spread are wanted; those not kept are left out.
+
+    Returns:
+        The fields, or `None` where the truth of this variable was not kept.
+    """
+
+    def take(dataset: xr.Dataset | None) -> xr.DataArray | None:
+        if dataset is None or variable not in dataset:
+            return None
+        array = dataset[variable].isel(case=case, day=0)
+        if level is not None:
+            if "level" not in array.dims or level not in array["level"].values:
+                return None
+            array = array.sel(level=level)
+        return array.load()
+
+    def deterministic(group: str) -> np.ndarray | None:
+        array = take(run.fields(group))
+        if array is None:
+            return None
+        return (array.mean("member") if "member" in array.dims else array).values
+
+    dataset = run.fields("truth")
+    truth = take(dataset)
+    if dataset is None or truth is None:
+        return None
+    mean, spread = {}, {}
+    for method in methods:
+        array = take(run.fields(method))
+        if array is not None and "member" in array.dims:
+            mean[method] = array.mean("member").values
+            if array.sizes["member"] > 1:
+                spread[method] = array.std("member", ddof=1).values
+    date = "unknown date"
+    if "time" in dataset:
+        date = str(dataset["time"].isel(case=case, day=0).values.astype("datetime64[D]"))
+    return CaseFields(
+        latitude=dataset["latitude"].values,
+        longitude=dataset["longitude"].values,
+        units=str(truth.attrs.get("units", "")),
+        date=date,
+        truth=truth.values,
+        background=deterministic("background"),
+        climatology=deterministic("climatology"),
+        mean=mean,
+        spread=spread,
+    )
+
+
+def area_weights(latitude: np.ndarray) -> np.ndarray:
+    """Gives the true areas of a row's cells, `sin(upper) - sin(lower)`: `(H,)`.
+
+    Args:
+        latitude: `(H,)` degrees north.
+    """
+    bounds, _ = cell_edges(latitude, np.array([0.0, 1.0]))
+    return np.abs(np.diff(np.sin(np.deg2rad(bounds))))
+
+
+def area_rmse(difference: np.ndarray, latitude: np.ndarray) -> float:
+    """Gives the root of the mean square, weighted by the true area of the cells.
+
+    Args:
+        difference: `(H, W)`; NaN where unknown.
+        latitude: `(H,)` degrees north.
+    """
+    known = np.isfinite(difference)
+    weights = area_weights(latitude)[:, None] * known
+    if weights.sum() == 0:
+        return float("nan")
+    square = np.where(known, difference, 0.0) ** 2
+    return float(np.sqrt((weights * square).sum() / weights.sum()))

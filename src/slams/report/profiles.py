@@ -1,0 +1,134 @@
+"""Profiles by pressure: RMSE, CRPS, bias and spread-skill, one line a method."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from slams.report.exhibit import Exhibit, Panel, new_figure, render
+from slams.report.reading import AssimilationRun, profile
+from slams.report.style import in_order, method_style, quantity
+from slams.schema import ReportConfig
+
+__all__ = ["METRICS", "draw_profile", "pressure_axis", "profiles"]
+
+# Metric: axis label, units of temperature, reference line that a perfect ensemble would follow.
+METRICS: dict[str, tuple[str, str, float | None]] = {
+    "rmse": ("RMSE", "K", None),
+    "crps": ("CRPS", "K", None),
+    "bias": ("bias", "K", 0.0),
+    "spread_skill": ("spread / skill", "", 1.0),
+}
+
+
+def pressure_axis(axes: Axes, pressures: Sequence[float]) -> None:
+    """Makes the vertical axis logarithmic in pressure, the surface at the bottom."""
+    axes.set_yscale("log")
+    axes.set_yticks(sorted(set(pressures)))
+    axes.set_yticks([], minor=True)
+    # Labels of neighbouring levels must not touch: 925 hides beside 850 on a small panel only
+    # if they are closer than this.
+    labels, last = [], np.inf
+    for pressure in sorted(set(pressures), reverse=True):
+        near = last / pressure < 1.075
+        labels.append("" if near else f"{pressure:g}")
+        last = last if near else pressure
+    axes.set_yticklabels(labels[::-1])
+    margin = 1.06
+    axes.set_ylim(max(pressures) * margin, min(pressures) / margin)
+    axes.set_ylabel("pressure (hPa)")
+
+
+def draw_profile(
+    axes: Axes,
+    rows: pd.DataFrame,
+    colour: str,
+    marker: str,
+    label: str,
+    linestyle: str = "-",
+) -> None:
+    """Draws one profile with its 95 % interval as shading.
+
+    Args:
+        axes: Where to draw.
+        rows: Columns pressure (hPa), value, lower, upper, from the surface up.
+        colour: Colour of line and shading.
+        marker: Marker of the levels.
+        label: Name in the legend.
+        linestyle: Matplotlib line style.
+    """
+    pressure = rows["pressure"].to_numpy(float)
+    lower, upper = rows["lower"].to_numpy(float), rows["upper"].to_numpy(float)
+    if np.isfinite(lower).any():
+        axes.fill_betweenx(pressure, lower, upper, color=colour, alpha=0.18, linewidth=0)
+    axes.plot(
+        rows["value"],
+        pressure,
+        color=colour,
+        marker=marker,
+        linestyle=linestyle,
+        label=label,
+        markeredgecolor="white",
+        markeredgewidth=0.6,
+    )
+
+
+def profiles(run: AssimilationRun, options: ReportConfig) -> Exhibit:
+    """Shows how each method does at each level, for temperature."""
+    anchor, title = "profiles", "Temperature by level"
+    if run.results is None:
+        return Exhibit(anchor, title, missing=["No results table: no profiles."])
+    panels = [
+        panel
+        for metric in METRICS
+        if (panel := _metric_panel(run.results, metric, options.dpi)) is not None
+    ]
+    missing = [
+        f"The results table has no {METRICS[metric][0]} by level."
+        for metric in METRICS
+        if not any(panel.name == f"profile_{metric}" for panel in panels)
+    ]
+    return Exhibit(
+        anchor=anchor,
+        title=title,
+        reading=(
+            "Each line is one method from the surface (bottom) to the stratosphere (top); "
+            "shading is the 95 % interval over dates, and methods share their dates, so that "
+            "overlapping shadings do not make a tie. RMSE judges the ensemble mean and CRPS the "
+            "whole ensemble: further left is better. Bias and spread / skill should follow the "
+            "dashed line; spread / skill below 1 means an overconfident ensemble."
+        ),
+        panels=panels,
+        missing=missing,
+    )
+
+
+def _metric_panel(results: pd.DataFrame, metric: str, dpi: int) -> Panel | None:
+    name, units, reference = METRICS[metric]
+    figure = new_figure(height=4.1)
+    axes = figure.add_subplot()
+    pressures: set[float] = set()
+    drawn = []
+    for method in in_order(results["method"]):
+        rows = profile(results, method, metric)
+        if rows.empty:
+            continue
+        style = method_style(method)
+        draw_profile(axes, rows, style.colour, style.marker, style.label)
+        pressures |= set(rows["pressure"])
+        drawn.append(style.label)
+    if not drawn:
+        return None
+    pressure_axis(axes, sorted(pressures))
+    if reference is not None:
+        axes.axvline(reference, color="#444444", linestyle="--", linewidth=1.0, zorder=1)
+    if metric in ("rmse", "crps"):
+        axes.set_xlim(left=0)
+    axes.set_xlabel(quantity(name, units))
+    axes.set_title(f"{name[0].upper()}{name[1:]} of temperature")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    alt = f"Profile of the {name} of temperature by pressure for {', '.join(drawn)}"
+    return render(figure, f"profile_{metric}", alt, dpi)

@@ -1,0 +1,280 @@
+"""Reads run directories for the report; what is absent becomes a sentence, never a crash.
+
+The files and their columns are those that the evaluation writes: `results.parquet`,
+`cases.parquet`, `rank_histogram.parquet`, `observations.parquet`, `analysis.zarr`,
+`stations.csv`, `run.json` and `config.yaml` of an assimilation, `metrics.csv`,
+`reconstruction.parquet` and, if kept, `reconstruction.zarr` of a training.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import xarray as xr
+import yaml
+
+from slams.report.style import in_order
+
+__all__ = [
+    "AssimilationRun",
+    "Estimate",
+    "TrainingRun",
+    "config_value",
+    "lookup",
+    "profile",
+    "read_assimilation",
+    "read_training",
+]
+
+_RESULTS = ("method", "setting", "variable", "level", "metric", "value", "lower", "upper", "n")
+_CASES = ("method", "case", "date", "variable", "level", "statistic", "value")
+_RANKS = ("method", "variable", "level", "bin", "weight")
+_INNOVATIONS = ("method", "observation", "quantity", "mean", "sd", "n")
+_STATIONS = ("latitude", "longitude")
+_RECONSTRUCTION = ("variable", "level", "rmse")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Holds one number of the results table with its 95 % interval.
+
+    Attributes:
+        value: The metric, in its variable's units.
+        lower: Lower bound of the interval; NaN where none was estimated.
+        upper: Upper bound of the interval; NaN where none was estimated.
+        n: Number of cases.
+    """
+
+    value: float
+    lower: float = float("nan")
+    upper: float = float("nan")
+    n: int = 0
+
+
+@dataclass(frozen=True)
+class AssimilationRun:
+    """Holds what one assimilation run directory says; a table that is absent is `None`.
+
+    Attributes:
+        path: The run directory.
+        setting: Name of the setting.
+        config: The recipe as plain dictionaries.
+        record: `run.json`.
+        missing: A sentence for each file that is absent or cannot be read.
+    """
+
+    path: Path
+    setting: str
+    config: Mapping[str, Any]
+    record: Mapping[str, Any]
+    results: pd.DataFrame | None
+    cases: pd.DataFrame | None
+    ranks: pd.DataFrame | None
+    innovations: pd.DataFrame | None
+    stations: pd.DataFrame | None
+    missing: tuple[str, ...]
+
+    @property
+    def methods(self) -> list[str]:
+        """Lists the methods of this run, in the order of tables."""
+        tables = (self.results, self.cases, self.ranks)
+        return in_order(m for table in tables if table is not None for m in table["method"])
+
+    @property
+    def modalities(self) -> tuple[str, ...] | None:
+        """Lists what was observed, or `None` where the recipe is not known."""
+        use = config_value(self.config, "observations.use")
+        return None if use is None else tuple(use)
+
+    def fields(self, group: str) -> xr.Dataset | None:
+        """Opens a group of `analysis.zarr`: a method, `truth` or `background`; lazily."""
+        return _open_group(self.path / "analysis.zarr", group)
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """Holds what one training run directory says.
+
+    Attributes:
+        path: The run directory.
+        stage: `vae` or `score`.
+        metrics: Columns step, epoch and split/metric.
+        reconstruction: Columns variable, level, rmse (channel units).
+        record: `run.json`.
+        missing: A sentence for each file that is absent or cannot be read.
+    """
+
+    path: Path
+    stage: str
+    metrics: pd.DataFrame | None
+    reconstruction: pd.DataFrame | None
+    record: Mapping[str, Any]
+    missing: tuple[str, ...]
+
+    def fields(self, group: str) -> xr.Dataset | None:
+        """Opens a group of `reconstruction.zarr`: `truth` or `reconstruction`; lazily."""
+        return _open_group(self.path / "reconstruction.zarr", group)
+
+
+def read_assimilation(path: Path) -> AssimilationRun:
+    """Reads an assimilation run directory, as far as it goes."""
+    missing: list[str] = []
+
+    def table(name: str, columns: tuple[str, ...], consequence: str) -> pd.DataFrame | None:
+        reader = pd.read_csv if name.endswith(".csv") else pd.read_parquet
+        return _table(path / name, reader, columns, consequence, missing)
+
+    results = table("results.parquet", _RESULTS, "no table of methods and no profiles")
+    cases = table("cases.parquet", _CASES, "no series over dates and no paired comparisons")
+    ranks = table("rank_histogram.parquet", _RANKS, "no rank histograms")
+    innovations = table("observations.parquet", _INNOVATIONS, "no O-B and O-A")
+    stations = None
+    if (path / "stations.csv").exists():  # a setting without stations has none
+        stations = table("stations.csv", _STATIONS, "no station dots on the maps")
+    if not (path / "analysis.zarr").exists():
+        missing.append(f"analysis.zarr is not in {path}: no maps.")
+    config = _document(path / "config.yaml", yaml.safe_load, "no settings", missing)
+    record = _document(path / "run.json", json.loads, "no provenance", missing)
+    setting = config_value(config, "assimilation.setting")
+    if results is not None and len(results):
+        setting = str(results["setting"].iloc[0])
+    for frame in (results, cases, ranks):
+        if frame is not None:
+            frame["level"] = frame["level"].astype(str)
+    return AssimilationRun(
+        path=path,
+        setting=str(setting or path.name),
+        config=config,
+        record=record,
+        results=results,
+        cases=cases,
+        ranks=ranks,
+        innovations=innovations,
+        stations=stations,
+        missing=tuple(missing),
+    )
+
+
+def read_training(path: Path, stage: str) -> TrainingRun:
+    """Reads the run directory of a training stage, `vae` or `score`, as far as it goes."""
+    missing: list[str] = []
+    metrics = _table(
+        path / "metrics.csv", pd.read_csv, ("step",), f"no training curves of the {stage}", missing
+    )
+    reconstruction = None
+    if stage == "vae":
+        reconstruction = _table(
+            path / "reconstruction.parquet",
+            pd.read_parquet,
+            _RECONSTRUCTION,
+            "no reconstruction errors",
+            missing,
+        )
+    record = _document(path / "run.json", json.loads, f"no provenance of the {stage}", missing)
+    return TrainingRun(path, stage, metrics, reconstruction, record, tuple(missing))
+
+
+def lookup(
+    results: pd.DataFrame | None,
+    method: str,
+    metric: str,
+    variable: str = "temperature",
+    level: str = "mean",
+) -> Estimate | None:
+    """Finds one number of the results table; `None` where it is not there or not finite.
+
+    Metrics of a whole method (`divergent_members`, `seconds_per_member`) are found whatever
+    variable and level they were filed under, as long as there is only one.
+    """
+    if results is None:
+        return None
+    rows = results[(results["method"] == method) & (results["metric"] == metric)]
+    exact = rows[(rows["variable"] == variable) & (rows["level"] == level)]
+    if exact.empty and metric in ("divergent_members", "seconds_per_member") and len(rows) == 1:
+        exact = rows
+    if exact.empty or pd.isna(exact["value"].iloc[0]):
+        return None
+    row = exact.iloc[0]
+    number = 0 if pd.isna(row["n"]) else int(row["n"])
+    return Estimate(float(row["value"]), float(row["lower"]), float(row["upper"]), number)
+
+
+def profile(
+    results: pd.DataFrame, method: str, metric: str, variable: str = "temperature"
+) -> pd.DataFrame:
+    """Takes a metric level by level, from the surface up: columns pressure (hPa), value, ..."""
+    rows = results[
+        (results["method"] == method)
+        & (results["metric"] == metric)
+        & (results["variable"] == variable)
+    ]
+    rows = rows.assign(pressure=pd.to_numeric(rows["level"], errors="coerce"))
+    rows = rows.dropna(subset=["pressure", "value"])
+    return rows.sort_values("pressure", ascending=False)
+
+
+def config_value(config: Mapping[str, Any], key: str, default: Any = None) -> Any:
+    """Finds a dotted key of a recipe; gives the default where any part of it is absent."""
+    value: Any = config
+    for part in key.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            return default
+        value = value[part]
+    return value
+
+
+def _table(
+    path: Path,
+    reader: Callable[[Path], pd.DataFrame],
+    columns: tuple[str, ...],
+    consequence: str,
+    missing: list[str],
+) -> pd.DataFrame | None:
+    if not path.exists():
+        missing.append(f"{path.name} is not in {path.parent}: {consequence}.")
+        return None
+    try:
+        frame = reader(path)
+    except (OSError, ValueError) as error:  # pandas' and pyarrow's errors are among these
+        missing.append(f"{path} cannot be read ({_first_line(error)}): {consequence}.")
+        return None
+    absent = [name for name in columns if name not in frame.columns]
+    if absent:
+        missing.append(f"{path} lacks the columns {', '.join(absent)}: {consequence}.")
+        return None
+    return frame
+
+
+def _document(
+    path: Path, parse: Callable[[str], Any], consequence: str, missing: list[str]
+) -> Mapping[str, Any]:
+    if not path.exists():
+        missing.append(f"{path.name} is not in {path.parent}: {consequence}.")
+        return {}
+    try:
+        document = parse(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        missing.append(f"{path} cannot be read ({_first_line(error)}): {consequence}.")
+        return {}
+    if not isinstance(document, Mapping):
+        missing.append(f"{path} holds no keys: {consequence}.")
+        return {}
+    return document
+
+
+def _open_group(store: Path, group: str) -> xr.Dataset | None:
+    if not store.exists():
+        return None
+    try:
+        return xr.open_zarr(store, group=group, consolidated=False, chunks=None)
+    except (OSError, KeyError, ValueError):  # no such group
+        return None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

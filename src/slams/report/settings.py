@@ -1,0 +1,172 @@
+"""What was run: the essentials of the recipe, and provenance."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from slams.report.exhibit import Exhibit
+from slams.report.reading import AssimilationRun, TrainingRun, config_value
+from slams.report.tables import key_table
+from slams.report.wording import joined
+
+__all__ = ["provenance", "settings"]
+
+
+def settings(run: AssimilationRun, labels: Sequence[str]) -> Exhibit:
+    """Lists the essentials of the recipe, and keeps all of it folded below.
+
+    Args:
+        run: The assimilation that the report is about.
+        labels: Names of all settings that the report compares.
+    """
+    anchor, title = "settings", "Settings"
+    if not run.config:
+        return Exhibit(anchor, title, missing=["No recipe beside the results: settings unknown."])
+    items = {name: text for name, text in _essentials(run.config).items() if text}
+    items["settings compared"] = ", ".join(labels)
+    whole = yaml.safe_dump(dict(run.config), sort_keys=False, allow_unicode=True)
+    return Exhibit(
+        anchor=anchor,
+        title=title,
+        tables=[
+            key_table(items),
+            "<details><summary>The whole recipe</summary>"
+            f'<pre class="scroll" tabindex="0">{html.escape(whole)}</pre></details>',
+        ],
+    )
+
+
+def _essentials(config: Mapping[str, Any]) -> dict[str, str]:
+    """Writes one phrase a fact; a phrase of which a key is absent stays empty."""
+
+    def get(key: str) -> Any:
+        return config_value(config, key)
+
+    def phrase(text: str, *keys: str) -> str:
+        values = [get(key) for key in keys]
+        if any(value is None for value in values):
+            return ""
+        return text.format(*(_plain(value) for value in values))
+
+    use = get("observations.use")
+    guidance, interpolation = "assimilation.guidance", "assimilation.optimal_interpolation"
+    satellite, splits = "observations.satellite", "data.splits"
+    return {
+        "experiment": phrase("{}, seed {}", "experiment", "seed"),
+        "truth": phrase("{}, from {}", "data.source.kind", "data.source.path"),
+        "its origin": phrase("{}", "data.source.origin"),
+        "statistics from": phrase("{}", "data.statistics_from"),
+        "channels": phrase("{}", "data.channels"),
+        "training": " to ".join(map(str, get(f"{splits}.train") or ())),
+        "validation": " to ".join(map(str, get(f"{splits}.validation") or ())),
+        "test": " to ".join(map(str, get(f"{splits}.test") or ())),
+        "gap between splits": phrase("at least {} days", f"{splits}.gap"),
+        "window": phrase("{} days", "data.window"),
+        "observed": "" if use is None else (_plain(use) or "nothing"),
+        "stations": _stations(config) if use and "stations" in use else "",
+        "satellite": phrase(
+            "{0} in footprints of {1} x {1} cells, a share of {2} of the globe in swaths, error "
+            "{3} W m-2",
+            *(f"{satellite}.{key}" for key in ("channel", "footprint", "coverage", "error")),
+        )
+        if use and "satellite" in use
+        else "",
+        "degraded": phrase(
+            "{} in means of {} cells each way, every {} kept, noise {} of the standard deviation",
+            *(f"observations.degraded.{key}" for key in ("channels", "block", "gap", "noise")),
+        )
+        if use and "degraded" in use
+        else "",
+        "gross-error check": phrase("{} standard deviations", "observations.gross_error"),
+        "background": _background(config),
+        "ensemble": phrase("{} members", "assimilation.members"),
+        "optimal interpolation": phrase(
+            "localised with a half-width of {} km, archive within {} days of the season",
+            f"{interpolation}.localisation",
+            f"{interpolation}.season",
+        ),
+        "latent": phrase(
+            "{} channels, {} times fewer points each way", "vae.latent_channels", "vae.factor"
+        ),
+        "guidance": phrase(
+            "{}, localised with a half-width of {} km, archive of {} days",
+            *(f"{guidance}.{key}" for key in ("kind", "localisation", "archive")),
+        ),
+        "sampler": phrase(
+            "{}, {} steps", "assimilation.sampler.kind", "assimilation.sampler.steps"
+        ),
+        "intervals": phrase(
+            "95 %, block bootstrap over dates, {} dates a block, {} resamples",
+            "assimilation.bootstrap_block",
+            "assimilation.bootstrap_samples",
+        ),
+    }
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return joined([str(item) for item in value])
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _stations(config: Mapping[str, Any]) -> str:
+    file = config_value(config, "observations.stations.file")
+    count = config_value(config, "observations.stations.count")
+    where = f"from {file}" if file else f"{count} airport sites"
+    variables = []
+    for entry in config_value(config, "observations.stations.variables", ()):
+        text = f"{entry.get('channel')} (error {entry.get('error')}"
+        if entry.get("representativeness"):
+            text += f", representativeness {entry['representativeness']}"
+        variables.append(f"{text})")
+    return f"{where}: {joined(variables)}"
+
+
+def _background(config: Mapping[str, Any]) -> str:
+    kind = config_value(config, "background.kind")
+    if kind is None:
+        return ""
+    text = kind.replace("_", " ")
+    if kind == "damped_persistence":
+        lag = config_value(config, "background.lag", "?")
+        text += f" of the state {lag} days before the window"
+    days = config_value(config, "background.recentre_days", 0)
+    return f"{text}, climatology re-centred on {days} days before" if days else text
+
+
+def provenance(runs: Sequence[AssimilationRun], trainings: Sequence[TrainingRun]) -> Exhibit:
+    """Lists versions, fingerprints, run identifiers and lineage of every run in the report."""
+    tables, missing = [], []
+    for name, record in [
+        *((f"assimilation, setting {run.setting}", run.record) for run in runs),
+        *((f"training of the {run.stage}", run.record) for run in trainings),
+    ]:
+        if record:
+            body = key_table(_flat(record))
+            tables.append(f"<details><summary>{html.escape(name)}</summary>{body}</details>")
+        else:
+            missing.append(f"No run.json of the {name}: its provenance is unknown.")
+    return Exhibit(
+        anchor="provenance",
+        title="Provenance",
+        reading="Identifiers, versions, data fingerprints and lineage, as each run recorded them.",
+        tables=tables,
+        missing=missing,
+    )
+
+
+def _flat(record: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for key, value in record.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{name}.")
+        elif isinstance(value, (list, tuple)):
+            flat[name] = ", ".join(str(item) for item in value) or "–"
+        else:
+            flat[name] = "–" if value is None or value == "" else str(value)
+    return flat

@@ -1,0 +1,182 @@
+"""Tables of the report as HTML, each number beside its interval and kept in full in the cell."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from slams.report.reading import AssimilationRun, Estimate, lookup, profile
+from slams.report.style import in_order, method_style, variable_label
+from slams.report.wording import number
+from slams.variables import UNITS
+
+__all__ = [
+    "Column",
+    "estimate_cell",
+    "key_table",
+    "level_tables",
+    "method_cell",
+    "method_table",
+    "other_table",
+    "table",
+]
+
+_PLAIN = ("rank_chi2", "divergent_members", "seconds_per_member")
+
+
+@dataclass(frozen=True)
+class Column:
+    """Names a column of a table of methods.
+
+    Attributes:
+        metric: Metric of the results table.
+        heading: What stands above it, with units.
+        best: What is set in bold: `low`, `one` (nearest to 1) or nothing.
+    """
+
+    metric: str
+    heading: str
+    best: str = ""
+
+
+_METHOD_COLUMNS = (
+    Column("rmse", "RMSE (K)", "low"),
+    Column("crps", "CRPS (K)", "low"),
+    Column("bias", "bias (K)"),
+    Column("spread_skill", "spread / skill"),
+    Column("rank_chi2", "rank χ²"),
+    Column("divergent_members", "members redrawn"),
+    Column("seconds_per_member", "seconds a member"),
+)
+
+
+def table(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "", identity: str = ""
+) -> str:
+    """Makes a table that scrolls sideways on narrow screens.
+
+    Args:
+        headings: Plain text, escaped here.
+        rows: Whole cells, `<td>...</td>` or `<th>...</th>`, already escaped.
+        caption: Plain text.
+        identity: `id` of the table.
+    """
+    head = "".join(f'<th scope="col">{html.escape(text)}</th>' for text in headings)
+    body = "\n".join(f"<tr>{''.join(cells)}</tr>" for cells in rows)
+    title = f"<caption>{html.escape(caption)}</caption>" if caption else ""
+    name = f' id="{html.escape(identity)}"' if identity else ""
+    return (
+        f'<div class="scroll" tabindex="0"><table{name}>{title}\n<thead><tr>{head}</tr></thead>\n'
+        f"<tbody>\n{body}\n</tbody></table></div>"
+    )
+
+
+def estimate_cell(estimate: Estimate | None, bold: bool = False) -> str:
+    """Writes a number above its interval; the cell's `data-value` keeps every digit."""
+    if estimate is None:
+        return "<td>–</td>"
+    bounds = (estimate.lower, estimate.upper)
+    text = number(estimate.value, bounds)
+    text = f"<strong>{text}</strong>" if bold else text
+    if all(math.isfinite(bound) for bound in bounds) and bounds[0] < bounds[1]:
+        low, high = (number(bound, bounds) for bound in bounds)
+        text += f'<span class="interval">{low} to {high}</span>'
+    return f'<td data-value="{estimate.value!r}">{text}</td>'
+
+
+def method_cell(method: str) -> str:
+    """Writes a method's name with the dot of its colour."""
+    style = method_style(method)
+    dot = f'<span class="dot" style="background:{style.colour}"></span>'
+    return f'<th scope="row">{dot}{html.escape(style.label)}</th>'
+
+
+def method_table(run: AssimilationRun) -> str:
+    """Makes the first table: every method's scores of temperature, mean over levels."""
+    grid = {
+        method: [lookup(run.results, method, column.metric) for column in _METHOD_COLUMNS]
+        for method in in_order(run.results["method"])
+    }
+    rows = []
+    for method, estimates in grid.items():
+        cells = [method_cell(method)]
+        for index, (column, estimate) in enumerate(zip(_METHOD_COLUMNS, estimates, strict=True)):
+            others = [e[index].value for e in grid.values() if e[index] is not None]
+            bold = column.best == "low" and estimate is not None and estimate.value == min(others)
+            cells.append(estimate_cell(estimate, bold))
+        rows.append(cells)
+    count = max((e[0].n for e in grid.values() if e[0] is not None), default=0)
+    return table(
+        ["method", *(column.heading for column in _METHOD_COLUMNS)],
+        rows,
+        f"Temperature, mean over levels, {count} dates; small: 95 % interval over dates; bold: "
+        "the smallest.",
+        "table-methods",
+    )
+
+
+def other_table(run: AssimilationRun) -> str | None:
+    """Makes the table of every variable but temperature; `None` where there is none."""
+    results = run.results
+    variables = [v for v in dict.fromkeys(results["variable"]) if v != "temperature"]
+    variables = [v for v in variables if v in UNITS]
+    if not variables:
+        return None
+    columns = [("rmse", "RMSE"), ("crps", "CRPS"), ("spread_skill", "spread / skill")]
+    rows = []
+    for variable in variables:
+        levels = list(dict.fromkeys(results.loc[results["variable"] == variable, "level"]))
+        level = "surface" if "surface" in levels else levels[0]
+        for method in in_order(results["method"]):
+            estimates = [lookup(results, method, metric, variable, level) for metric, _ in columns]
+            if any(estimates):
+                label = f'<th scope="row">{html.escape(variable_label(variable))}</th>'
+                rows.append([label, method_cell(method), *map(estimate_cell, estimates)])
+    return table(
+        ["variable", "method", *(heading for _, heading in columns)],
+        rows,
+        "The other fields.",
+        "table-others",
+    )
+
+
+def level_tables(run: AssimilationRun, metrics: Mapping[str, str]) -> list[str]:
+    """Makes one table a metric, levels down the side and methods across.
+
+    Args:
+        run: The assimilation.
+        metrics: Metric and its name with units.
+    """
+    tables = []
+    for metric, heading in metrics.items():
+        methods = [
+            m for m in in_order(run.results["method"]) if not profile(run.results, m, metric).empty
+        ]
+        levels = sorted({p for m in methods for p in profile(run.results, m, metric)["pressure"]})
+        if not methods:
+            continue
+        rows = [
+            [
+                f'<th scope="row">{level:g} hPa</th>',
+                *(
+                    estimate_cell(lookup(run.results, m, metric, level=f"{level:g}"))
+                    for m in methods
+                ),
+            ]
+            for level in levels
+        ]
+        labels = [method_style(m).label for m in methods]
+        caption = f"{heading} of temperature by level"
+        tables.append(table(["level", *labels], rows, caption, f"table-levels-{metric}"))
+    return tables
+
+
+def key_table(items: Mapping[str, str], caption: str = "") -> str:
+    """Makes a table of two columns, names and values, both plain text."""
+    rows = [
+        [f'<th scope="row">{html.escape(key)}</th>', f"<td>{html.escape(value)}</td>"]
+        for key, value in items.items()
+    ]
+    return table(["what", "value"], rows, caption).replace("<table", '<table class="keys"', 1)
