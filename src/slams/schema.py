@@ -292,8 +292,9 @@ class AssimilationConfig:
     optimal_interpolation: OptimalInterpolationConfig = field(
         default_factory=OptimalInterpolationConfig
     )
-    # Also run each setting of modalities: every subset of `observations.use`.
-    modality_study: bool = False
+    # Test dates on which every smaller subset of `observations.use` is tried too, to see what each
+    # modality brings; 0 for none.
+    modality_study: int = 0
     # Dates a block of the block bootstrap, and the number of resamples.
     bootstrap_block: int = 3
     bootstrap_samples: int = 1000

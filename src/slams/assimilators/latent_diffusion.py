@@ -1,0 +1,202 @@
+"""Latent diffusion assimilation: the score model's analysis, guided by the observations.
+
+The denoiser, conditioned on the encoded background, samples latent windows; at each noise level
+its estimate is corrected by the observations through the decoder and `H`. Without observations
+the sample is the score model's own ensemble for the given background.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from slams.assimilators.base import Archive
+from slams.assimilators.classical import ClassicalAssimilator
+from slams.assimilators.localisation import localisation_matrix
+from slams.diffusion.backend import Denoiser, time_of_sigma
+from slams.diffusion.guidance import (
+    DECGDenoiser,
+    DenoisingErrors,
+    below_sigma,
+    mmps_denoiser,
+)
+from slams.diffusion.sampling import noise_levels, sample
+from slams.errors import UserError
+from slams.fields import Batch, ObservationOperator
+from slams.grid import LatLonGrid
+from slams.nn.latent_space import LatentSpace
+from slams.normalisation import DAYS_PER_YEAR, Normaliser
+from slams.observations.stacked import (
+    StackedObservations,
+    network_positions,
+    observe_perturbations,
+    stack_observations,
+)
+from slams.schema import GuidanceConfig, SamplerConfig
+from slams.seeds import generator
+
+__all__ = ["LatentDiffusion"]
+
+# Windows passed through the networks at a time: bounds memory, not the result.
+_CHUNK = 32
+
+
+@dataclass(frozen=True)
+class _Network:
+    """What guidance holds for one observing network, computed at its first use."""
+
+    latitude: Tensor
+    longitude: Tensor
+    errors: list[DenoisingErrors]
+    decoder_variance: Tensor
+
+
+class LatentDiffusion(ClassicalAssimilator):
+    """Samples the latent score model under guidance.
+
+    Args:
+        space: The trained VAE's latent space.
+        denoiser: The trained denoiser of latent windows.
+        normaliser: Climatology, standard deviations and transforms.
+        grid: The grid of the fields.
+        seed: The experiment's seed.
+        guidance: How observations enter.
+        sampler: How the reverse diffusion is integrated.
+
+    Raises:
+        UserError: The kind of guidance is unknown.
+    """
+
+    name = "latent_diffusion"
+
+    def __init__(
+        self,
+        space: LatentSpace,
+        denoiser: Denoiser,
+        normaliser: Normaliser,
+        grid: LatLonGrid,
+        seed: int,
+        guidance: GuidanceConfig,
+        sampler: SamplerConfig,
+    ) -> None:
+        super().__init__(normaliser, grid, seed)
+        if guidance.kind not in ("decg", "mmps"):
+            raise UserError(
+                f"assimilation.guidance.kind: found {guidance.kind!r}, expected decg or mmps"
+            )
+        self.space = space.eval().requires_grad_(False)
+        self.denoiser = denoiser.eval().requires_grad_(False)
+        self.guidance = guidance
+        self.sampler = sampler
+        self.latent_grid = grid.coarsen(space.encoder.factor)
+        self._network: _Network | None = None
+
+    def fit(self, archive: Archive) -> None:
+        """Keeps evenly spaced days of the archive for the denoising errors."""
+        super().fit(archive)
+        self._network = None
+
+    def analyse_case(self, batch: Batch, members: int) -> tuple[Tensor, int]:
+        """Samples the one case of a batch: `(M, T, C, H, W)` normalised, and redraws."""
+        condition = self._condition(batch, members)
+        stacked = stack_observations(batch, 0)
+        denoiser = self._guided(batch, stacked) if len(stacked) else self.denoiser
+        case = int(batch.case[0])
+        shape = (batch.climatology.shape[1], self.space.mean.shape[0], *self.latent_grid.shape)
+
+        def draw(member: int, stream: str) -> Tensor:
+            keyed = generator(self.seed, self.name, stream, case, member)
+            return torch.randn(shape, generator=keyed).to(batch.climatology.device)
+
+        samples = sample(denoiser, self.sampler, draw, members, **condition)
+        return self.space.decode(samples.members), samples.diverged
+
+    def _condition(self, batch: Batch, members: int) -> dict[str, Tensor]:
+        season = (batch.time[:1, 0] / DAYS_PER_YEAR % 1).to(torch.float32).expand(members)
+        background = self.background_of(batch)
+        if background.kind == "climatology":
+            return {"season": season}
+        encoded = self.space.encode(background.mean)
+        return {"season": season, "condition": encoded.expand(members, -1, -1, -1, -1)}
+
+    def _guided(self, batch: Batch, stacked: StackedObservations) -> Denoiser:
+        network = self._fitted_network(stacked.operators)
+
+        def observe(latents: Tensor) -> Tensor:
+            fields = self.space.decode(latents)
+            return stacked.apply(fields * self.normaliser.sd + batch.climatology)
+
+        if self.guidance.kind == "mmps":
+            variance = stacked.variance + network.decoder_variance[stacked.columns]
+            guided = mmps_denoiser(
+                self.denoiser, observe, stacked.values, variance, self.guidance.iterations
+            )
+            return below_sigma(guided, self.denoiser, self.guidance.below_sigma)
+        here = stacked.latitude, stacked.longitude
+        width = self.guidance.localisation
+        return DECGDenoiser(
+            self.denoiser,
+            observe,
+            levels=noise_levels(self.sampler),
+            errors=network.errors,
+            columns=stacked.columns,
+            y=stacked.values,
+            variance=stacked.variance,
+            localisation_oo=localisation_matrix(self.grid, *here, *here, width),
+            localisation_zo=localisation_matrix(self.grid, *self.latent_grid.points, *here, width),
+        )
+
+    def _fitted_network(self, operators: tuple[ObservationOperator, ...]) -> _Network:
+        latitude, longitude = network_positions(operators)
+        known = self._network
+        if (
+            known is None
+            or known.latitude.shape != latitude.shape
+            or not torch.equal(known.latitude, latitude)
+            or not torch.equal(known.longitude, longitude)
+        ):
+            self._network = self._fit_network(operators, latitude, longitude)
+        return self._network
+
+    def _fit_network(
+        self, operators: tuple[ObservationOperator, ...], latitude: Tensor, longitude: Tensor
+    ) -> _Network:
+        """Measures denoising and decoding errors of archive days, seen through the network."""
+        archive = self.archive
+        count = min(self.guidance.archive, archive.fields.shape[0])
+        days = torch.linspace(0, archive.fields.shape[0] - 1, count).round().long().unique()
+        truth, season = [], (archive.time[days, 0] / DAYS_PER_YEAR % 1).to(torch.float32)
+        condition = []
+        for chunk in days.split(_CHUNK):
+            truth.append(self.space.encode(archive.fields[chunk]))
+            condition.append(self.space.encode(archive.background[chunk]))
+        truth, condition = torch.cat(truth), torch.cat(condition)
+
+        def seen(latents: Tensor, chunk: Tensor) -> Tensor:
+            error = archive.fields[chunk] - self.space.decode(latents)
+            return observe_perturbations(operators, error * self.normaliser.sd).flatten(1)
+
+        decoding = torch.cat(
+            [seen(z, c) for z, c in zip(truth.split(_CHUNK), days.split(_CHUNK), strict=True)]
+        )
+        errors = []
+        levels = noise_levels(self.sampler) if self.guidance.kind == "decg" else []
+        for number, sigma in enumerate(levels):
+            noise = torch.randn(
+                truth.shape, generator=generator(self.seed, "denoising errors", number)
+            ).to(truth)
+            time = time_of_sigma(sigma, self.denoiser.schedule)
+            latent, observed = [], []
+            for at in torch.arange(days.shape[0]).split(_CHUNK):
+                mean = self.denoiser(
+                    truth[at] + sigma * noise[at],
+                    time,
+                    condition=condition[at],
+                    season=season[at],
+                ).mean
+                latent.append(truth[at] - mean)
+                observed.append(seen(mean, days[at]))
+            errors.append(DenoisingErrors.centred(torch.cat(latent), torch.cat(observed)))
+        return _Network(latitude, longitude, errors, decoding.square().mean(dim=0))

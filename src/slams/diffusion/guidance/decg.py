@@ -1,0 +1,125 @@
+r"""Denoising-error-covariance guidance (DECG).
+
+The posterior denoiser is `E[z | z_t, y]`. If, given `z_t`, the state `z` is Gaussian with mean
+`D(z_t)` and covariance `P_sigma`, and `y = H dec(z) + e` with linear `H dec`, then
+
+    E[z | z_t, y] = D + P_sigma H^T (H P_sigma H^T + R)^-1 (y - H dec(D)).
+
+For a Gaussian prior `P_sigma` does not depend on `z_t`: it is the covariance of the denoising
+error `e_z = z - D(z + sigma n)`, and the formula is exact. For other priors it is the linear
+minimum-variance estimate *on average over z_t*. The covariance is estimated from `N` days of
+the training period at each noise level that the sampler visits. Errors are paired: `e_z` in
+latent space, and `H e_x` with `e_x = x - dec(D)` in field space, which contains the decoder's
+own error, so that `H C_dec H^T` need not be added to `R`.
+
+    S = L_oo * (H e_x)(H e_x)^T / (N - 1) + R,    K = L_zo * (e_z (H e_x)^T / (N - 1)) S^-1
+
+with `L` a localisation by distance (elementwise product), which removes the sampling noise of
+`N` << dimension. There is no Jacobian of the network, and one gain serves all members.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from slams.diffusion.backend import Denoiser, DiracPosterior
+
+__all__ = ["DECGDenoiser", "DenoisingErrors"]
+
+
+@dataclass(frozen=True)
+class DenoisingErrors:
+    """Holds denoising errors of training days at one noise level, centred.
+
+    Attributes:
+        latent: `(N, F, S)` errors in latent space, `F` features (days x latent channels) at `S`
+            horizontal points.
+        observed: `(N, Q)` the same days' errors seen through `H`, whole network.
+    """
+
+    latent: Tensor
+    observed: Tensor
+
+    @classmethod
+    def centred(cls, latent: Tensor, observed: Tensor) -> DenoisingErrors:
+        """Removes the mean over the days.
+
+        Args:
+            latent: `(N, T, K, h, w)`.
+            observed: `(N, Q)`.
+        """
+        n, days, channels = latent.shape[:3]
+        flat = latent.reshape(n, days * channels, -1)
+        return cls(flat - flat.mean(dim=0), observed - observed.mean(dim=0))
+
+
+class DECGDenoiser(Denoiser):
+    """Corrects a denoiser by the observations of one case.
+
+    Args:
+        denoiser: Denoiser `D` of the prior, of `(M, T, K, h, w)`.
+        observe: Maps `(M, T, K, h, w)` latents to `(M, P)`, decoder and `H` together.
+        levels: `(L,)` noise levels at which errors are held.
+        errors: One entry a level.
+        columns: `(P,)` which of the network's `Q` points this case observes.
+        y: `(P,)` observed values.
+        variance: `(P,)` diagonal of `R`.
+        localisation_oo: `(P, P)` localisation between observations.
+        localisation_zo: `(S, P)` localisation between latent points and observations.
+    """
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        observe: Callable[[Tensor], Tensor],
+        levels: Tensor,
+        errors: list[DenoisingErrors],
+        columns: Tensor,
+        y: Tensor,
+        variance: Tensor,
+        localisation_oo: Tensor,
+        localisation_zo: Tensor,
+    ) -> None:
+        super().__init__()
+        self.denoiser = denoiser
+        self.observe = observe
+        self.levels = levels
+        self.errors = errors
+        self.columns = columns
+        self.y = y
+        self.variance = variance
+        self.localisation_oo = localisation_oo
+        self.localisation_zo = localisation_zo
+
+    @property
+    def schedule(self):
+        """Gives the schedule of the prior's denoiser."""
+        return self.denoiser.schedule
+
+    @torch.no_grad()
+    def forward(self, x_t: Tensor, t: Tensor, **condition: Tensor) -> DiracPosterior:
+        """Gives `E[z | z_t, y]` for `(M, T, K, h, w)` states at one time `()`."""
+        _, sigma_t = self.schedule(t)
+        mean = self.denoiser(x_t, t, **condition).mean
+        level = int((self.levels.log() - sigma_t.log().to(self.levels)).abs().argmin())
+        errors = self.errors[level]
+        innovation = self.y - self.observe(mean)
+        return DiracPosterior(mean=mean + self._increment(errors, innovation).reshape(mean.shape))
+
+    def _increment(self, errors: DenoisingErrors, innovation: Tensor) -> Tensor:
+        """Applies the gain to `(M, P)` innovations; gives `(M, F, S)`."""
+        observed = errors.observed[:, self.columns]
+        scale = 1.0 / (observed.shape[0] - 1)
+        s = (observed.T @ observed).mul_(self.localisation_oo).mul_(scale)
+        s.diagonal().add_(self.variance)
+        weights = torch.cholesky_solve(innovation.T, torch.linalg.cholesky(s)).T  # (M, P)
+        # (e_z * L_zo (H e_x)^T) weights, without forming the F S x P gain.
+        members, size = weights.shape[0], observed.shape[0]
+        columns = (weights[:, None, :] * observed).reshape(members * size, -1)  # (M N, P)
+        projected = (self.localisation_zo @ columns.T).reshape(-1, members, size)  # (S, M, N)
+        latent = errors.latent.permute(2, 0, 1)  # (S, N, F)
+        return scale * torch.bmm(projected, latent).permute(1, 2, 0)

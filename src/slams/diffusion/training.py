@@ -1,0 +1,91 @@
+"""The denoiser of latent windows and its training loss.
+
+The denoiser has the preconditioning of Karras et al. 2022 (arXiv 2206.00364); the training
+noise levels are log-normal; the loss is `(1 + sigma^2) / sigma^2 |D(x + sigma n) - x|^2`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from slams.diffusion.backend import KarrasDenoiser, VESchedule, time_of_sigma
+
+__all__ = ["NoiseDraw", "denoising_loss", "draw_noise", "make_denoiser"]
+
+
+def make_denoiser(
+    backbone: nn.Module, sigma_min: float = 1e-2, sigma_max: float = 1e2
+) -> KarrasDenoiser:
+    """Wraps a network into a denoiser with unit data variance.
+
+    Args:
+        backbone: Network of `(B, T, K, h, w)` and `(B,)` log noise levels.
+        sigma_min: Noise level at `t = 0`.
+        sigma_max: Noise level at `t = 1`; a denoiser accepts levels beyond both.
+    """
+    return KarrasDenoiser(backbone, VESchedule(sigma_min=sigma_min, sigma_max=sigma_max))
+
+
+@dataclass(frozen=True)
+class NoiseDraw:
+    """Holds what a training step draws.
+
+    Attributes:
+        sigma: `(B,)` noise levels.
+        noise: `(B, T, K, h, w)` standard normal.
+        known: `(B,)` bool, False where the background is hidden.
+    """
+
+    sigma: Tensor
+    noise: Tensor
+    known: Tensor
+
+
+def draw_noise(
+    x: Tensor,
+    mean: float,
+    sd: float,
+    condition_dropout: float,
+    generator: torch.Generator | None = None,
+) -> NoiseDraw:
+    """Draws noise levels, noise and hidden conditions for a batch.
+
+    Args:
+        x: `(B, T, K, h, w)` clean latents (only shape and device are used).
+        mean: Mean of log sigma.
+        sd: Standard deviation of log sigma.
+        condition_dropout: Probability that the background is hidden.
+        generator: CPU generator; torch's own by default, which training seeds at every step, so
+            that a resumed run draws what an uninterrupted one does.
+    """
+    size = x.shape[0]
+    log_sigma = mean + sd * torch.randn(size, generator=generator)
+    known = torch.rand(size, generator=generator) >= condition_dropout
+    noise = torch.randn(x.shape, generator=generator)
+    return NoiseDraw(log_sigma.exp().to(x.device), noise.to(x), known.to(x.device))
+
+
+def denoising_loss(
+    denoiser: KarrasDenoiser, x: Tensor, draw: NoiseDraw, condition: Tensor | None, season: Tensor
+) -> Tensor:
+    """Evaluates the weighted denoising error of each sample.
+
+    Args:
+        denoiser: The denoiser.
+        x: `(B, T, K, h, w)` clean latents, standardised.
+        draw: Noise levels, noise and hidden conditions.
+        condition: `(B, T, K, h, w)` encoded background.
+        season: `(B,)` time of year in [0, 1).
+
+    Returns:
+        `(B,)` loss.
+    """
+    sigma = draw.sigma.reshape(-1, *[1] * (x.ndim - 1))
+    x_t = x + sigma * draw.noise
+    t = time_of_sigma(draw.sigma, denoiser.schedule)
+    mean = denoiser(x_t, t, condition=condition, known=draw.known, season=season).mean
+    weight = (1 + sigma**2) / sigma**2
+    return (weight * (mean - x).square()).flatten(1).mean(dim=1)

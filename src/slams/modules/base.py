@@ -1,0 +1,184 @@
+"""What every trained module shares: optimiser, learning rate, and a checkpoint with identity.
+
+A checkpoint says which stage, grid, channels and layout version it belongs to, so that loading
+it against other data is refused in one sentence and not found out from wrong numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LambdaLR
+
+from slams.errors import UserError
+from slams.fields import FieldSpec
+from slams.grid import LatLonGrid
+from slams.schema import OptimizerConfig
+
+__all__ = ["CHECKPOINT_VERSION", "TrainedModule", "read_checkpoint", "warmup_cosine"]
+
+CHECKPOINT_VERSION = 1
+
+
+def warmup_cosine(step: int, steps: int, warmup: int) -> float:
+    """Gives the factor of the learning rate at a step: linear warm-up, then half a cosine."""
+    rise = min(1.0, (step + 1) / max(warmup, 1))
+    return rise * 0.5 * (1.0 + math.cos(math.pi * min(1.0, step / max(steps, 1))))
+
+
+class TrainedModule(LightningModule):
+    """Fixes the life cycle of a trained stage; subclasses fill in networks and losses.
+
+    Args:
+        optimizer: Optimiser settings.
+        channels: Channels of the fields.
+        grid: Grid of the fields.
+        settings: The stage's own settings as a plain dictionary, kept in the checkpoint.
+    """
+
+    stage = ""
+
+    def __init__(
+        self,
+        optimizer: OptimizerConfig,
+        channels: Sequence[FieldSpec],
+        grid: LatLonGrid,
+        settings: dict[str, Any],
+    ) -> None:
+        super().__init__()
+        self.optimizer_config = optimizer
+        self.identity = {
+            "version": CHECKPOINT_VERSION,
+            "stage": self.stage,
+            "channels": [c.name for c in channels],
+            "grid": grid.fingerprint,
+            "shape": list(grid.shape),
+            "settings": settings,
+        }
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """Makes AdamW with linear warm-up and cosine decay, stepped every batch.
+
+        Biases, norms, position embeddings and noise parameters are not decayed.
+        """
+        decayed = [p for p in self.parameters() if p.requires_grad and p.ndim >= 2]
+        free = [p for p in self.parameters() if p.requires_grad and p.ndim < 2]
+        config = self.optimizer_config
+        optimizer = AdamW(
+            [
+                {"params": decayed, "weight_decay": config.weight_decay},
+                {"params": free, "weight_decay": 0.0},
+            ],
+            lr=config.learning_rate,
+        )
+        schedule = LambdaLR(
+            optimizer, lambda step: warmup_cosine(step, config.steps, config.warmup_steps)
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["slams"] = self.identity
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        check_identity(checkpoint, self.identity, "the checkpoint to resume from")
+
+    @classmethod
+    def build(
+        cls,
+        settings: dict[str, Any],
+        channels: Sequence[FieldSpec],
+        grid: LatLonGrid,
+        state: dict[str, Tensor],
+    ) -> Self:
+        """Makes the module that a checkpoint's settings and weights describe."""
+        raise NotImplementedError
+
+    @classmethod
+    def load(cls, path: str | Path, channels: Sequence[FieldSpec], grid: LatLonGrid) -> Self:
+        """Loads a trained module for evaluation, with the averaged weights if there are any.
+
+        Args:
+            path: The checkpoint.
+            channels: Channels of the data it is meant for.
+            grid: Grid of the data it is meant for.
+
+        Raises:
+            UserError: The file is missing or unreadable, or the checkpoint belongs to another
+                stage, grid, channel set or version.
+        """
+        checkpoint = read_checkpoint(path)
+        expected = {
+            "version": CHECKPOINT_VERSION,
+            "stage": cls.stage,
+            "channels": [c.name for c in channels],
+            "grid": grid.fingerprint,
+            "shape": list(grid.shape),
+        }
+        check_identity(checkpoint, expected, str(path))
+        settings = checkpoint["slams"]["settings"]
+        module = cls.build(settings, channels, grid, checkpoint["state_dict"])
+        module.load_state_dict(checkpoint["state_dict"])
+        return module.eval().requires_grad_(False)
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Reads a checkpoint, tensors and plain containers only.
+
+    Raises:
+        UserError: The file is missing, or is no checkpoint of this project.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise UserError(f"checkpoint {path}: no such file; train that stage first")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises a different type for each kind of damage
+        raise UserError(
+            f"checkpoint {path}: cannot be read ({type(error).__name__}); it is damaged or no "
+            "checkpoint; train that stage again"
+        ) from error
+    if "slams" not in checkpoint:
+        raise UserError(f"checkpoint {path}: was not written by this project; train again")
+    return checkpoint
+
+
+def check_identity(checkpoint: dict[str, Any], expected: dict[str, Any], where: str) -> None:
+    """Refuses a checkpoint whose identity is not the expected one.
+
+    Raises:
+        UserError: Names the first thing that differs, with what was found and expected.
+    """
+    found = checkpoint.get("slams", {})
+    for key in ("version", "stage", "channels", "shape", "grid", "settings"):
+        if key in expected and found.get(key) != expected[key]:
+            raise UserError(
+                f"{where}: belongs to another {_WORDS[key]}: found {found.get(key)}, expected "
+                f"{expected[key]}; train on this data, or point the recipe to the data it was "
+                "trained on"
+            )
+
+
+_WORDS = {
+    "version": "version of the checkpoint layout",
+    "stage": "stage",
+    "channels": "channel set",
+    "shape": "grid",
+    "grid": "grid (fingerprint of its coordinates)",
+    "settings": "network",
+}
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """Turns a configuration data class into plain containers, safe to load back."""
+    return asdict(config)

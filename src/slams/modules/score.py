@@ -1,0 +1,140 @@
+"""The latent score model: a denoiser of latent windows, conditioned on the background.
+
+Trained on the latents of the training period, standardised a channel. The encoded background is
+hidden in a share of the samples, so that one network serves with and without a background.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import MeanMetric
+
+from slams.diffusion.training import denoising_loss, draw_noise, make_denoiser
+from slams.fields import FieldSpec
+from slams.grid import LatLonGrid
+from slams.modules.base import TrainedModule, plain
+from slams.modules.vae import settings_of
+from slams.nn.unet import LatentUNet
+from slams.schema import ScoreConfig
+
+__all__ = ["LatentBatch", "LatentScore"]
+
+
+@dataclass(frozen=True)
+class LatentBatch:
+    """Carries standardised latent windows.
+
+    Attributes:
+        latents: `(B, T, K, h, w)`.
+        background: `(B, T, K, h, w)` encoded backgrounds.
+        season: `(B,)` time of year in [0, 1).
+    """
+
+    latents: Tensor
+    background: Tensor
+    season: Tensor
+
+    def __len__(self) -> int:
+        return self.latents.shape[0]
+
+    def to(self, *args: Any, **kwargs: Any) -> LatentBatch:
+        """Moves the tensors."""
+        return LatentBatch(
+            self.latents.to(*args, **kwargs),
+            self.background.to(*args, **kwargs),
+            self.season.to(*args, **kwargs),
+        )
+
+
+class LatentScore(TrainedModule):
+    """Trains the denoiser.
+
+    Args:
+        config: Network, noise levels, condition dropout, optimiser.
+        channels: Channels of the fields that the latents stand for.
+        grid: Grid of these fields.
+        latent_shape: `(T, K, h, w)` of a latent window.
+        latent_mean: `(K,)` mean of the latents over the training period.
+        latent_sd: `(K,)` their standard deviation.
+        vae: Fingerprint of the VAE's run; a score model is worthless with another VAE.
+    """
+
+    stage = "score"
+    latent_mean: Tensor
+    latent_sd: Tensor
+
+    def __init__(
+        self,
+        config: ScoreConfig,
+        channels: Sequence[FieldSpec],
+        grid: LatLonGrid,
+        latent_shape: tuple[int, int, int, int],
+        latent_mean: Tensor,
+        latent_sd: Tensor,
+        vae: str,
+    ) -> None:
+        settings = {"config": plain(config), "latent_shape": list(latent_shape), "vae": vae}
+        super().__init__(config.optimizer, channels, grid, settings)
+        self.config = config
+        window, latent_channels, *shape = latent_shape
+        backbone = LatentUNet(
+            latent_channels,
+            window,
+            (shape[0], shape[1]),
+            config.channels,
+            config.blocks,
+            config.embedding,
+            config.dropout,
+        )
+        self.denoiser = make_denoiser(backbone)
+        self.register_buffer("latent_mean", latent_mean.clone())
+        self.register_buffer("latent_sd", latent_sd.clone())
+        self.validation_loss = MeanMetric()
+        self.to(memory_format=torch.channels_last)
+
+    @classmethod
+    def build(
+        cls,
+        settings: dict[str, Any],
+        channels: Sequence[FieldSpec],
+        grid: LatLonGrid,
+        state: dict[str, Tensor],
+    ) -> LatentScore:
+        return cls(
+            ScoreConfig(**settings_of(settings["config"])),
+            channels,
+            grid,
+            tuple(settings["latent_shape"]),
+            state["latent_mean"],
+            state["latent_sd"],
+            settings["vae"],
+        )
+
+    @property
+    def vae_run(self) -> str:
+        """Gives the id of the VAE's run that the latents came from."""
+        return self.identity["settings"]["vae"]
+
+    def loss(self, batch: LatentBatch) -> Tensor:
+        """Evaluates the denoising loss of each window: `(B,)`."""
+        config = self.config
+        draw = draw_noise(
+            batch.latents, config.noise_mean, config.noise_sd, config.condition_dropout
+        )
+        return denoising_loss(self.denoiser, batch.latents, draw, batch.background, batch.season)
+
+    def training_step(self, batch: LatentBatch, index: int) -> Tensor:
+        loss = self.loss(batch).mean()
+        self.log("train/loss", loss.detach(), batch_size=len(batch))
+        return loss
+
+    def validation_step(self, batch: LatentBatch, index: int) -> None:
+        # Several draws a window: few validation days would else make a noisy criterion.
+        for _ in range(4):
+            self.validation_loss.update(self.loss(batch).float())
+        self.log("validation/loss", self.validation_loss)

@@ -1,0 +1,163 @@
+"""The variational autoencoder of all modalities.
+
+One latent for temperature, 2 m temperature, precipitation and outgoing longwave radiation:
+
+    q(z | f, m) = N(mu(f, m), diag s^2(f, m)),      p(f | z) = N(dec(z), diag sigma_c^2)
+
+with masks `m` of what is known and an error `sigma_c` learned for each channel. The loss is the
+negative log-likelihood of the known values, area-weighted, plus a weighted KL divergence to
+N(0, I). Whole modalities are hidden from the encoder at random in training, never from the
+loss: the latent must carry all of them from whichever are there, and the decoder becomes the
+observation operator of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import MeanMetric, MeanSquaredError
+
+from slams.fields import Batch, FieldSpec
+from slams.grid import LatLonGrid
+from slams.modules.base import TrainedModule, plain
+from slams.nn.autoencoder import PatchDecoder, PatchEncoder, patch_principal_components
+from slams.schema import VAEConfig
+
+__all__ = ["VAE"]
+
+
+class VAE(TrainedModule):
+    """Trains the autoencoder on windows of a reanalysis.
+
+    Args:
+        config: Sizes, KL weight, modality dropout, optimiser.
+        channels: Channels of the fields.
+        grid: Grid of the fields.
+        sd: `(C, H, W)` standard deviations in channel units, to report errors with units.
+    """
+
+    stage = "vae"
+    sd: Tensor
+    weights: Tensor
+
+    def __init__(
+        self, config: VAEConfig, channels: Sequence[FieldSpec], grid: LatLonGrid, sd: Tensor
+    ) -> None:
+        super().__init__(config.optimizer, channels, grid, plain(config))
+        self.config = config
+        self.channels = tuple(channels)
+        sizes = (
+            len(channels),
+            config.latent_channels,
+            grid.shape,
+            config.factor,
+            config.hidden,
+            config.blocks,
+        )
+        self.encoder = PatchEncoder(*sizes)
+        self.decoder = PatchDecoder(*sizes)
+        self.log_error = nn.Parameter(torch.full((len(channels),), -1.5))
+        self.register_buffer("sd", sd.clone())
+        self.register_buffer("weights", grid.weights.to(torch.float32), persistent=False)
+        variables = list(dict.fromkeys(c.variable for c in channels))
+        self.modality = torch.tensor([variables.index(c.variable) for c in channels])
+        self.validation_loss = MeanMetric()
+        self.channel_error = MeanSquaredError(num_outputs=len(channels))
+        # channels_last keeps oneDNN from reordering at every layer.
+        self.to(memory_format=torch.channels_last)
+
+    @classmethod
+    def build(
+        cls,
+        settings: dict[str, Any],
+        channels: Sequence[FieldSpec],
+        grid: LatLonGrid,
+        state: dict[str, Tensor],
+    ) -> VAE:
+        return cls(VAEConfig(**settings_of(settings)), channels, grid, state["sd"])
+
+    @torch.no_grad()
+    def initialise(self, fields: Tensor) -> None:
+        """Sets the linear paths to the principal components of training patches.
+
+        Args:
+            fields: `(N, C, H, W)` normalised, complete.
+        """
+        components, sd = patch_principal_components(
+            fields, self.config.factor, self.config.latent_channels, self.weights.to(fields)
+        )
+        self.encoder.linear.weight.copy_((components / sd[:, None])[..., None, None])
+        self.decoder.linear.weight.copy_((components * sd[:, None]).T[..., None, None])
+
+    def hide_modalities(self, mask: Tensor) -> Tensor:
+        """Hides whole modalities of samples at random, at least one staying in each.
+
+        Args:
+            mask: `(B, C, H, W)` bool, True where known.
+        """
+        count = int(self.modality.max()) + 1
+        kept = torch.rand(mask.shape[0], count) >= self.config.modality_dropout
+        kept[~kept.any(dim=1)] = True
+        return mask & kept[:, self.modality].to(mask.device)[..., None, None]
+
+    def loss(self, fields: Tensor, known: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Evaluates the loss.
+
+        Args:
+            fields: `(B, C, H, W)` normalised truth.
+            known: `(B, C, H, W)` bool, where the truth is known: what the loss covers.
+            seen: `(B, C, H, W)` bool, what the encoder is shown.
+
+        Returns:
+            The loss, its KL divergence a latent value, and the reconstruction.
+        """
+        mean, log_variance = self.encoder(fields, seen)
+        mean, log_variance = mean.float(), log_variance.float().clamp(-14.0, 4.0)
+        latents = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
+        decoded = self.decoder(latents).float()
+        weight = known * self.weights[:, None]
+        total = weight.sum(dim=(0, 2, 3)).clamp(min=1e-12)
+        error = (weight * (fields - decoded).square()).sum(dim=(0, 2, 3)) / total
+        likelihood = 0.5 * error * (-2 * self.log_error).exp() + self.log_error
+        there = known.any(dim=3).any(dim=2).any(dim=0)
+        kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
+        loss = likelihood[there].mean() + self.config.kl_weight * kl
+        return loss, kl, decoded
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        fields, known = batch.fields.flatten(0, 1), batch.mask.flatten(0, 1)
+        loss, kl, _ = self.loss(fields, known, self.hide_modalities(known))
+        self.log("train/loss", loss.detach(), batch_size=len(batch))
+        self.log("train/kl", kl.detach(), batch_size=len(batch))
+        return loss
+
+    def validation_step(self, batch: Batch, index: int) -> None:
+        fields, known = batch.fields.flatten(0, 1), batch.mask.flatten(0, 1)
+        loss, _, _ = self.loss(fields, known, known)
+        self.validation_loss.update(loss, fields.shape[0])
+        self.update_error(fields, known)
+        self.log("validation/loss", self.validation_loss)
+
+    def update_error(self, fields: Tensor, known: Tensor) -> None:
+        """Adds windows to the reconstruction error of each channel (from the latent mean)."""
+        decoded = self.decoder(self.encoder(fields, known)[0]).float()
+        weight = (known * self.weights[:, None]).sqrt()
+        error = ((fields - decoded) * self.sd * weight).movedim(1, -1).reshape(-1, len(self.sd))
+        self.channel_error.update(error, torch.zeros_like(error))
+
+    def on_validation_epoch_end(self) -> None:
+        error = self.channel_error.compute().sqrt()
+        self.channel_error.reset()
+        levels = [i for i, c in enumerate(self.channels) if c.variable == "temperature"]
+        if levels:
+            self.log("validation/rmse_temperature", error[levels].mean())
+
+
+def settings_of(settings: dict[str, Any]) -> dict[str, Any]:
+    """Restores the nested optimiser settings of a checkpoint."""
+    from slams.schema import OptimizerConfig
+
+    return {**settings, "optimizer": OptimizerConfig(**settings["optimizer"])}

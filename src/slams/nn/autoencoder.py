@@ -1,0 +1,140 @@
+"""The networks of the variational autoencoder: patches to latents and back.
+
+A field of `C` channels is cut into patches of `f x f` grid points. Encoder and decoder each are
+the sum of two paths: a *linear* one, initialised with the principal components of the training
+patches (whitened, so that latents start with unit variance), and a *convolutional* one whose
+last layer starts at zero. Training therefore starts at the optimum of all linear codes of one
+patch and only improves on it. A learned position embedding tells the convolutions where on
+the globe they are.
+
+Missing input is told to the encoder by masks: a masked value enters as the climatological mean
+(0 in normalised units) together with a mask that says it is missing.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from slams.nn.layers import ResidualBlock, SphereConv2d, zero_init
+
+__all__ = ["PatchDecoder", "PatchEncoder", "patch_principal_components"]
+
+
+def patch_principal_components(
+    fields: Tensor, factor: int, count: int, weights: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Finds the principal components of patches.
+
+    Args:
+        fields: `(N, C, H, W)` normalised.
+        factor: Size `f` of a patch in grid points each way.
+        count: Number of components `K`.
+        weights: `(H,)` area weights of the latitudes.
+
+    Returns:
+        Components `(K, C f f)`, orthonormal, by falling variance, and their standard deviations
+        `(K,)`.
+
+    Raises:
+        ValueError: More components are asked for than a patch has values.
+    """
+    patches = functional.pixel_unshuffle(fields, factor)
+    size = patches.shape[1]
+    if count > size:
+        raise ValueError(
+            f"vae.latent_channels: found {count}, expected at most {size}, the values of one "
+            f"patch of {factor}x{factor} points and {fields.shape[1]} channels"
+        )
+    area = weights.reshape(-1, factor).mean(dim=1).to(patches.dtype)
+    flat = (patches * area.sqrt()[:, None]).movedim(1, -1).reshape(-1, size).double()
+    covariance = flat.T @ flat / flat.shape[0]
+    variance, vectors = torch.linalg.eigh(covariance)
+    order = torch.argsort(variance, descending=True)[:count]
+    return vectors[:, order].T.float(), variance[order].clamp(min=1e-12).sqrt().float()
+
+
+class PatchEncoder(nn.Module):
+    """Encodes fields and their masks into the mean and log-variance of latents.
+
+    Args:
+        channels: Channels `C` of the fields.
+        latent_channels: Channels `K` of the latents.
+        shape: `(H, W)` of the fields; both divisible by `factor`.
+        factor: Fewer points each way.
+        hidden: Width of the convolutional path.
+        blocks: Its residual blocks.
+
+    Raises:
+        ValueError: The factor does not divide the grid.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        latent_channels: int,
+        shape: tuple[int, int],
+        factor: int,
+        hidden: int,
+        blocks: int,
+    ) -> None:
+        super().__init__()
+        height, width = shape
+        if height % factor or width % factor:
+            raise ValueError(
+                f"vae.factor: found {factor}, which does not divide the grid of {height} x "
+                f"{width} points"
+            )
+        self.factor = factor
+        size = channels * factor**2
+        self.linear = nn.Conv2d(size, latent_channels, 1, bias=False)
+        self.entry = nn.Conv2d(size + channels, hidden, 1)
+        self.position = nn.Parameter(torch.zeros(1, hidden, height // factor, width // factor))
+        self.blocks = nn.Sequential(*(ResidualBlock(hidden) for _ in range(blocks)))
+        self.exit = zero_init(nn.Conv2d(hidden, 2 * latent_channels, 1))
+
+    def forward(self, fields: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Encodes.
+
+        Args:
+            fields: `(B, C, H, W)` normalised, any finite filler where missing.
+            mask: `(B, C, H, W)` bool, True where known.
+
+        Returns:
+            Mean and log-variance, `(B, K, H / f, W / f)` each.
+        """
+        known = torch.where(mask, fields, 0.0)
+        patches = functional.pixel_unshuffle(known, self.factor)
+        share = functional.avg_pool2d(mask.to(fields.dtype), self.factor)
+        h = self.entry(torch.cat([patches, 1.0 - share], dim=1)) + self.position
+        mean, log_variance = self.exit(self.blocks(h)).chunk(2, dim=1)
+        return self.linear(patches) + mean, log_variance - 4.0
+
+
+class PatchDecoder(nn.Module):
+    """Decodes latents into all fields; arguments as for `PatchEncoder`."""
+
+    def __init__(
+        self,
+        channels: int,
+        latent_channels: int,
+        shape: tuple[int, int],
+        factor: int,
+        hidden: int,
+        blocks: int,
+    ) -> None:
+        super().__init__()
+        height, width = shape
+        self.factor = factor
+        size = channels * factor**2
+        self.linear = nn.Conv2d(latent_channels, size, 1, bias=False)
+        self.entry = SphereConv2d(latent_channels, hidden)
+        self.position = nn.Parameter(torch.zeros(1, hidden, height // factor, width // factor))
+        self.blocks = nn.Sequential(*(ResidualBlock(hidden) for _ in range(blocks)))
+        self.exit = zero_init(nn.Conv2d(hidden, size, 1))
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Maps `(B, K, H / f, W / f)` to `(B, C, H, W)` normalised fields."""
+        h = self.blocks(self.entry(latents) + self.position)
+        return functional.pixel_shuffle(self.linear(latents) + self.exit(h), self.factor)

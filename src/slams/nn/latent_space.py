@@ -1,0 +1,45 @@
+"""The latent space that a trained VAE defines: standardised latents to fields and back."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["LatentSpace"]
+
+
+class LatentSpace(nn.Module):
+    """Encodes windows into standardised latents and decodes them.
+
+    Args:
+        encoder: Maps `(B, C, H, W)` fields and masks to latent mean and log-variance.
+        decoder: Maps `(B, K, h, w)` latents to `(B, C, H, W)` fields.
+        mean: `(K,)` mean of the latents over the training period.
+        sd: `(K,)` standard deviation of the latents over the training period.
+    """
+
+    mean: Tensor
+    sd: Tensor
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module, mean: Tensor, sd: Tensor) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+        self.register_buffer("mean", mean.reshape(-1, 1, 1))
+        self.register_buffer("sd", sd.reshape(-1, 1, 1))
+
+    def encode(self, fields: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Encodes `(B, T, C, H, W)` normalised fields into `(B, T, K, h, w)` latents.
+
+        Args:
+            fields: Normalised fields; any finite filler where missing.
+            mask: True where known; `None` if all of it is.
+        """
+        mask = torch.ones_like(fields, dtype=torch.bool) if mask is None else mask
+        mean, _ = self.encoder(fields.flatten(0, 1), mask.flatten(0, 1))
+        return ((mean - self.mean) / self.sd).unflatten(0, fields.shape[:2])
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Decodes `(B, T, K, h, w)` latents into `(B, T, C, H, W)` normalised fields."""
+        fields = self.decoder((latents * self.sd + self.mean).flatten(0, 1))
+        return fields.unflatten(0, latents.shape[:2])

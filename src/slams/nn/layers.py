@@ -1,0 +1,122 @@
+"""Layers on a latitude-longitude grid: circular in longitude, continued across the poles.
+
+Every convolution pads with `slams.grid.pad_sphere`, so that a network commutes with a turn of
+the globe (until a position embedding breaks that on purpose) and sees across the poles.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from slams.grid import pad_sphere
+
+__all__ = ["FourierEmbedding", "ModulatedBlock", "ResidualBlock", "SphereConv2d", "zero_init"]
+
+
+def zero_init(layer: nn.Module) -> nn.Module:
+    """Sets a layer's weight and bias to zero, so that its branch starts as nothing."""
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+class SphereConv2d(nn.Conv2d):
+    """Convolves `(B, C, H, W)` fields on the sphere, keeping the grid.
+
+    Args:
+        in_channels: Channels in.
+        out_channels: Channels out.
+        kernel_size: Odd size of the kernel.
+
+    Raises:
+        ValueError: The kernel's size is even.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 3) -> None:
+        if kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size: found {kernel_size}, expected an odd number")
+        super().__init__(in_channels, out_channels, kernel_size)
+        self.halo = kernel_size // 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(pad_sphere(x, self.halo) if self.halo else x)
+
+
+class ResidualBlock(nn.Module):
+    """Adds `conv(silu(conv(silu(norm(x)))))` to its input; starts as the identity.
+
+    Args:
+        channels: Channels in and out.
+        dropout: Probability of dropping an activation between the convolutions.
+    """
+
+    def __init__(self, channels: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(8, channels)
+        self.first = SphereConv2d(channels, channels)
+        self.dropout = nn.Dropout(dropout)
+        self.second = zero_init(SphereConv2d(channels, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.first(functional.silu(self.norm(x)))
+        return x + self.second(self.dropout(functional.silu(h)))
+
+
+class ModulatedBlock(nn.Module):
+    """A residual block scaled and shifted by an embedding (FiLM; Perez et al. 2018).
+
+    Args:
+        in_channels: Channels in.
+        out_channels: Channels out.
+        embedding: Size of the modulating vector.
+        dropout: Probability of dropping an activation between the convolutions.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, embedding: int, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.norm_in = nn.GroupNorm(8, in_channels)
+        self.first = SphereConv2d(in_channels, out_channels)
+        self.modulation = zero_init(nn.Linear(embedding, 2 * out_channels))
+        self.norm_out = nn.GroupNorm(8, out_channels)
+        self.dropout = nn.Dropout(dropout)
+        self.second = zero_init(SphereConv2d(out_channels, out_channels))
+        self.skip = (
+            nn.Identity()
+            if in_channels == out_channels
+            else nn.Conv2d(in_channels, out_channels, 1)
+        )
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """Maps `(B, C_in, H, W)` and `(B, E)` to `(B, C_out, H, W)`."""
+        scale, shift = self.modulation(embedding)[..., None, None].chunk(2, dim=1)
+        h = self.first(functional.silu(self.norm_in(x)))
+        h = self.norm_out(h) * (1 + scale) + shift
+        return self.skip(x) + self.second(self.dropout(functional.silu(h)))
+
+
+class FourierEmbedding(nn.Module):
+    """Embeds a scalar in sines and cosines of geometrically spaced frequencies.
+
+    Args:
+        size: Even size of the embedding.
+        longest: Longest period resolved.
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, size: int, longest: float = 64.0) -> None:
+        super().__init__()
+        exponent = torch.linspace(0, 1, size // 2)
+        self.register_buffer("frequencies", 2 * math.pi * longest ** (exponent - 1) * 2)
+
+    def forward(self, value: Tensor) -> Tensor:
+        """Maps `(B,)` to `(B, size)`."""
+        phase = value[:, None] * self.frequencies
+        return torch.cat([phase.sin(), phase.cos()], dim=-1)

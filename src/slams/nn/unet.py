@@ -1,0 +1,131 @@
+"""The backbone of the latent denoiser: a U-Net over latent windows.
+
+The days of a window are stacked as channels. The network sees the noisy latents, the encoded
+background (or zeros and a flag where it is hidden), the noise level and the day of year.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from slams.nn.layers import FourierEmbedding, ModulatedBlock, SphereConv2d, zero_init
+
+__all__ = ["LatentUNet"]
+
+
+class LatentUNet(nn.Module):
+    """Predicts the preconditioned clean latents of a window.
+
+    Args:
+        latent_channels: Channels `K` of the latents.
+        window: Days `T` of the window.
+        shape: `(h, w)` of the latent grid.
+        channels: Widths, one a resolution (each half the one before).
+        blocks: Modulated blocks a resolution, down and up.
+        embedding: Size of the modulation vector.
+        dropout: Dropout inside the blocks.
+
+    Raises:
+        ValueError: The latent grid cannot be halved as often as there are resolutions.
+    """
+
+    def __init__(
+        self,
+        latent_channels: int,
+        window: int,
+        shape: tuple[int, int],
+        channels: Sequence[int] = (64, 96),
+        blocks: int = 2,
+        embedding: int = 128,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        halvings = 2 ** (len(channels) - 1)
+        if shape[0] % halvings or shape[1] % halvings:
+            raise ValueError(
+                f"score.channels: {len(channels)} resolutions need a latent grid divisible by "
+                f"{halvings}; found {shape[0]} x {shape[1]}"
+            )
+        stacked = latent_channels * window
+        self.noise_embedding = FourierEmbedding(embedding)
+        self.embedding = nn.Sequential(
+            nn.Linear(embedding + 4, embedding), nn.SiLU(), nn.Linear(embedding, embedding)
+        )
+        self.entry = SphereConv2d(2 * stacked + 1, channels[0])
+        self.position = nn.Parameter(torch.zeros(1, channels[0], *shape))
+        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        for level, width in enumerate(channels):
+            below = channels[max(level - 1, 0)]
+            self.down.append(
+                nn.ModuleList(
+                    ModulatedBlock(below if b == 0 else width, width, embedding, dropout)
+                    for b in range(blocks)
+                )
+            )
+        for level in reversed(range(len(channels) - 1)):
+            width = channels[level]
+            self.up.append(
+                nn.ModuleList(
+                    ModulatedBlock(
+                        channels[level + 1] + width if b == 0 else width, width, embedding, dropout
+                    )
+                    for b in range(blocks)
+                )
+            )
+        self.norm = nn.GroupNorm(8, channels[0])
+        self.exit = zero_init(SphereConv2d(channels[0], stacked))
+
+    def forward(
+        self,
+        z: Tensor,
+        log_sigma: Tensor,
+        condition: Tensor | None = None,
+        known: Tensor | None = None,
+        season: Tensor | None = None,
+    ) -> Tensor:
+        """Evaluates the network.
+
+        Args:
+            z: `(B, T, K, h, w)` noisy latents, scaled to unit variance.
+            log_sigma: `(B,)` or `()` log of the noise level.
+            condition: `(B, T, K, h, w)` encoded background; `None` hides it.
+            known: `(B,)` bool, False where the condition is hidden; `None` shows it everywhere.
+            season: `(B,)` time of year in [0, 1).
+
+        Returns:
+            `(B, T, K, h, w)`.
+        """
+        size = z.shape[0]
+        flag = z.new_zeros(size, 1, 1, 1)
+        if condition is None:
+            condition = torch.zeros_like(z)
+        else:
+            flag = flag + 1.0 if known is None else known.to(z.dtype).reshape(-1, 1, 1, 1)
+            condition = condition.to(z.dtype) * flag[:, None]
+        phase = 2 * math.pi * (z.new_zeros(size) if season is None else season.to(z.dtype))
+        annual = torch.stack(
+            [phase.sin(), phase.cos(), (2 * phase).sin(), (2 * phase).cos()], dim=-1
+        )
+        noise = self.noise_embedding(log_sigma.to(z.dtype).expand(size))
+        e = functional.silu(self.embedding(torch.cat([noise, annual], dim=-1)))
+        plane = flag.expand(-1, 1, *z.shape[-2:])
+        h = self.entry(torch.cat([z.flatten(1, 2), condition.flatten(1, 2), plane], dim=1))
+        h = h + self.position
+        skips = []
+        for level, stage in enumerate(self.down):
+            if level:
+                skips.append(h)
+                h = functional.avg_pool2d(h, 2)
+            for block in stage:
+                h = block(h, e)
+        for stage in self.up:
+            h = functional.interpolate(h, scale_factor=2, mode="nearest")
+            h = torch.cat([h, skips.pop()], dim=1)
+            for block in stage:
+                h = block(h, e)
+        return self.exit(functional.silu(self.norm(h))).reshape(z.shape)
