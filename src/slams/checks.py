@@ -61,6 +61,7 @@ _AT_LEAST = {
     "assimilation.guidance.iterations": 1,
     "assimilation.sampler.steps": 1,
     "assimilation.optimal_interpolation.season": 1,
+    "assimilation.modality_study": 0,
     "assimilation.bootstrap_block": 1,
     "assimilation.bootstrap_samples": 1,
     "assimilation.keep_cases": 0,

@@ -21,7 +21,7 @@ from slams.config import load, to_yaml
 from slams.conformity import nearest
 from slams.errors import UserError
 from slams.failures import explain_failure
-from slams.keys import explain, keys
+from slams.keys import explain, list_keys
 from slams.ranks import is_rank_zero, say
 from slams.schema import Config
 
@@ -126,7 +126,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments is None:
             return _REFUSED
         signal.signal(signal.SIGTERM, _terminate)
-        return _run(arguments)
+        code = _run(arguments)
+        sys.stdout.flush()  # a reader that has gone is noticed here, not while Python exits
+        return code
     except KeyboardInterrupt:
         _complain(_CONTINUES.format("interrupted"))
         return _INTERRUPTED
@@ -221,7 +223,7 @@ def _parser() -> argparse.ArgumentParser:
 def _explain_sections(sections: tuple[str, ...]) -> str:
     if not sections:
         return ""
-    explained = explain(keys(sections=sections))
+    explained = explain(list_keys(sections=sections))
     return f"keys and their defaults, override them with key=value:\n\n{explained}"
 
 
@@ -230,11 +232,11 @@ def _run(arguments: argparse.Namespace) -> int:
     if verb == "config print" and arguments.recipe is None:
         if not arguments.keys or arguments.overrides:
             raise UserError("a recipe is missing: slams config print RECIPE.yaml, or --keys alone")
-        print(explain(keys()))
+        print(explain(list_keys()))
         return 0
     config = load(arguments.recipe, arguments.overrides)
     if verb == "config print":
-        print(explain(keys(config)) if arguments.keys else to_yaml(config).rstrip())
+        print(explain(list_keys(config)) if arguments.keys else to_yaml(config).rstrip())
     elif verb == "config validate":
         require(config, "prepare")
         say(f"{arguments.recipe} is valid")

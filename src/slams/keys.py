@@ -1,7 +1,7 @@
 """Explains the keys of a recipe: the comments of `slams.schema` become the help.
 
-The comment lines directly above a field belong to it; a section without one is explained by the
-first sentence of its data class.
+The comment lines directly above a field belong to it; a section is explained by the docstring of
+its data class.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 from slams import schema
 from slams.schema import Config
 
-__all__ = ["Key", "explain", "keys"]
+__all__ = ["Key", "explain", "list_keys"]
 
 
 @dataclass(frozen=True)
@@ -31,16 +31,18 @@ class Key:
         kind: Type as written in the schema.
         value: Its default, or its value in a recipe.
         comment: What it means, with units; empty where the name says it all.
+        section: What the section it belongs to is about.
     """
 
     path: str
     kind: str
     value: Any
     comment: str
+    section: str
 
 
-def keys(config: Config | None = None, sections: tuple[str, ...] = ()) -> Iterator[Key]:
-    """Lists the keys in the order of the schema, sections left out.
+def list_keys(config: Config | None = None, sections: tuple[str, ...] = ()) -> Iterator[Key]:
+    """Lists the keys, those of a section before those of the sections inside it.
 
     Args:
         config: Recipe whose values are shown; the defaults when not given.
@@ -53,35 +55,42 @@ def keys(config: Config | None = None, sections: tuple[str, ...] = ()) -> Iterat
 
 
 def explain(found: Iterator[Key], width: int = 79) -> str:
-    """Lays out keys for a terminal: `key = value`, the meaning below."""
+    """Lays out keys for a terminal: each section with what it is about, then `key = value`."""
     lines = []
+    shown_section = ""
     for key in found:
-        shown = key.value if isinstance(key.value, str) and key.value else repr(key.value)
-        lines.append(f"  {key.path} = {_shorten(shown, width - 5 - len(key.path))}")
+        section = key.path.rpartition(".")[0]
+        if section and section != shown_section:
+            lines += ["", *textwrap.wrap(f"{section}: {key.section}", width)]
+        shown_section = section
+        value = key.value if isinstance(key.value, str) and key.value else repr(key.value)
+        lines.append(f"  {key.path} = {_shorten(value, width - 5 - len(key.path))}")
         if key.comment:
             margin = "      "
             lines += textwrap.wrap(
                 key.comment, width, initial_indent=margin, subsequent_indent=margin
             )
-    return "\n".join(lines)
+    return "\n".join(lines).strip("\n")
 
 
 def _walk(value: Any, kind: Any, prefix: str, comments: dict[str, str]) -> Iterator[Key]:
     hints = typing.get_type_hints(kind)
+    sections: list[tuple[Any, Any, str]] = []
     for item in dataclasses.fields(kind):
         path = f"{prefix}{item.name}"
         entry = getattr(value, item.name)
-        if dataclasses.is_dataclass(entry):
-            yield from _walk(entry, hints[item.name], f"{path}.", comments)
-            continue
-        comment = comments.get(f"{kind.__name__}.{item.name}", "")
         inner = typing.get_args(hints[item.name])
-        if inner and dataclasses.is_dataclass(inner[0]):
+        if dataclasses.is_dataclass(entry):
+            sections.append((entry, hints[item.name], f"{path}."))
+        elif inner and dataclasses.is_dataclass(inner[0]):
             # A list of sections: its keys are explained once, under the first position.
-            for position, one in enumerate(entry[:1]):
-                yield from _walk(one, inner[0], f"{path}.{position}.", comments)
+            sections += [(one, inner[0], f"{path}.0.") for one in entry[:1]]
         else:
-            yield Key(path, str(item.type), entry, comment)
+            comment = comments.get(f"{kind.__name__}.{item.name}", "")
+            about = (kind.__doc__ or "").splitlines()[0]
+            yield Key(path, str(item.type), entry, comment, about)
+    for section in sections:
+        yield from _walk(*section, comments)
 
 
 @functools.cache

@@ -1,0 +1,306 @@
+"""Recipes: what they mean, and the sentence with which a wrong one is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from slams import conformity, keys
+from slams.checks import require
+from slams.config import load, to_plain, to_yaml
+from slams.errors import UserError
+from slams.schema import Config
+
+RECIPE = """
+experiment: tiny
+data:
+  channels: [temperature@850, temperature@500, 2m_temperature, outgoing_longwave_radiation]
+  splits:
+    train: [1980-01-01, 1981-12-31]
+    validation: [1982-01-06, 1982-06-30]
+    test: [1982-07-06, 1982-12-31]
+  window: 2
+vae:
+  optimizer: {learning_rate: 1e-4}
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(RECIPE)
+    return path
+
+
+def refusal(recipe: Path, *overrides: str) -> str:
+    with pytest.raises(UserError) as caught:
+        load(recipe, overrides)
+    sentence = str(caught.value)
+    assert "\n" not in sentence
+    return sentence
+
+
+def test_values_of_the_recipe_and_defaults_of_the_schema(recipe: Path) -> None:
+    config = load(recipe)
+    assert config.experiment == "tiny"
+    assert config.data.splits.train == ["1980-01-01", "1981-12-31"]  # text, not dates
+    assert config.vae.optimizer.learning_rate == pytest.approx(1e-4)
+    # Only what is named changes: the VAE's own default of steps is not the optimiser's.
+    assert config.vae.optimizer.steps == Config().vae.optimizer.steps == 2000
+    assert config.score == Config().score
+
+
+def test_extending_merges_sections_and_replaces_lists(recipe: Path, tmp_path: Path) -> None:
+    middle = tmp_path / "deeper" / "middle.yaml"
+    middle.parent.mkdir()
+    middle.write_text("extends: ../tiny.yaml\nseed: 7\nscore: {channels: [8]}\n")
+    child = tmp_path / "child.yaml"
+    child.write_text("extends: deeper/middle.yaml\nvae: {optimizer: {steps: 5}}\nscore:\n")
+    config = load(child)
+    assert (config.experiment, config.seed) == ("tiny", 7)
+    assert config.score.channels == [8]
+    assert config.vae.optimizer.steps == 5
+    assert config.vae.optimizer.learning_rate == pytest.approx(1e-4)
+
+
+def test_a_cycle_of_recipes_is_refused(recipe: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("extends: b.yaml")
+    (tmp_path / "b.yaml").write_text("extends: a.yaml")
+    assert "a.yaml -> b.yaml -> a.yaml" in refusal(tmp_path / "a.yaml")
+
+
+def test_overrides_are_typed_by_the_schema(recipe: Path) -> None:
+    config = load(
+        recipe,
+        [
+            "assimilation.members=8",
+            "assimilation.setting=8",
+            "tracking.enabled=false",
+            "data.store=a=b.zarr",
+            "tracking.experiment=",
+            "score.channels=[8, 16]",
+            "vae.optimizer={steps: 3}",
+            "observations.stations.variables.0.error=2",
+        ],
+    )
+    assert config.assimilation.members == 8
+    assert config.assimilation.setting == "8"
+    assert config.tracking.enabled is False
+    assert config.data.store == "a=b.zarr"
+    assert config.tracking.experiment == ""
+    assert config.score.channels == [8, 16]
+    assert config.vae.optimizer.steps == 3
+    assert config.vae.optimizer.learning_rate == pytest.approx(1e-4)
+    assert config.observations.stations.variables[0].error == 2
+    assert config.observations.stations.variables[0].channel == "2m_temperature"
+
+
+def test_entries_of_a_list_of_sections_are_completed(recipe: Path) -> None:
+    recipe.write_text(
+        RECIPE + "observations: {stations: {variables: [{channel: temperature@850}]}}"
+    )
+    (variable,) = load(recipe).observations.stations.variables
+    assert (variable.channel, variable.error) == ("temperature@850", 1.0)
+
+
+def test_interpolations_are_resolved_and_checked(recipe: Path) -> None:
+    assert load(recipe, ["score.batch_size=${vae.batch_size}"]).score.batch_size == 16
+    assert "'score.batch_size'" in refusal(recipe, "score.batch_size=${experiment}")
+    assert "'score.batch_size'" in refusal(recipe, "score.batch_size=${nowhere}")
+
+
+def test_what_is_printed_reads_back_as_the_same_recipe(recipe: Path, tmp_path: Path) -> None:
+    config = load(recipe, ["seed=3", "observations.satellite.coverage=0.25"])
+    printed = tmp_path / "printed.yaml"
+    printed.write_text(to_yaml(config))
+    assert load(printed) == config
+    assert to_plain(config) == dataclasses.asdict(config)
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("vae.latent_chanels=3", "did you mean 'vae.latent_channels'?"),
+        ("members=4", "did you mean 'assimilation.members'?"),
+        ("vae.learning_rate=1", "did you mean 'vae.optimizer.learning_rate'?"),
+        ("observations.stations.variables.0.eror=1", "'observations.stations.variables.0.error'"),
+        ("vae.factor.x=1", "'vae.factor' is one value"),
+        ("observations.stations.variables.3.error=1", "has 1 entries"),
+        ("nonsense", "not of the form key=value"),
+    ],
+)
+def test_unknown_keys_on_the_command_line(recipe: Path, override: str, expected: str) -> None:
+    assert expected in refusal(recipe, override)
+
+
+def test_an_unknown_key_names_its_file_and_dotted_path(recipe: Path, tmp_path: Path) -> None:
+    child = tmp_path / "child.yaml"
+    child.write_text("extends: tiny.yaml\nseed: 1\n")
+    recipe.write_text(RECIPE.replace("learning_rate", "learning_rat"))
+    sentence = refusal(child)
+    assert "'vae.optimizer.learning_rat'" in sentence
+    assert "'vae.optimizer.learning_rate'?" in sentence
+    assert f"in {recipe}" in sentence  # where it stands, not the recipe that extends it
+
+
+@pytest.mark.parametrize(
+    ("override", "found", "expected"),
+    [
+        ("vae.factor=many", "'many'", "a whole number"),
+        ("vae.factor=4.5", "4.5", "a whole number"),
+        ("vae.factor=true", "true", "a whole number"),
+        ("vae.factor=", "nothing", "a whole number"),
+        ("vae.kl_weight=.nan", "nan", "a finite number"),
+        ("vae.kl_weight='1'", "'1'", "a number"),
+        ("data.in_memory=1", "1", "true or false"),
+        ("data.channels=temperature@850", "'temperature@850'", "a list of texts"),
+        ("score.channels=[64, wide]", "'wide'", "a whole number"),
+        ("data=5", "5", "the keys store"),
+    ],
+)
+def test_wrong_types(recipe: Path, override: str, found: str, expected: str) -> None:
+    sentence = refusal(recipe, override)
+    assert f"found {found}, expected {expected}" in sentence
+    assert "on the command line" in sentence
+
+
+def test_a_number_where_text_stands_in_a_file(recipe: Path) -> None:
+    recipe.write_text(RECIPE.replace("experiment: tiny", "experiment: 2024"))
+    assert "put it in quotes: '2024'" in refusal(recipe)
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("observations.satellite.error=-1", ["'observations.satellite.error'", "-1"]),
+        (
+            "observations.stations.variables=[{channel: 2m_temperature, error: -2}]",
+            ["'observations.stations.variables.0.error'", "-2"],
+        ),
+        ("observations.satellite.coverage=1.5", ["coverage", "(0, 1]"]),
+        ("observations.satellite.coverage=0", ["coverage", "(0, 1]"]),
+        ("assimilation.members=1", ["members", "at least 2"]),
+        ("assimilation.methods=[letkf]", ["'letkf'", "climatology"]),
+        ("assimilation.methods=[optimal_interpolatoin]", ["did you mean 'optimal_interpolation'"]),
+        ("assimilation.methods=[background, background]", ["listed twice"]),
+        ("assimilation.setting=../x", ["'assimilation.setting'"]),
+        ("experiment=../x", ["'experiment'"]),
+        ("assimilation.sampler.sigma_max=0.01", ["sigma_max", "0.03"]),
+        ("vae.factor=0", ["'vae.factor'", "at least 1"]),
+        ("score.batch_size=0", ["'score.batch_size'"]),
+        ("score.optimizer.ema=1", ["'score.optimizer.ema'", "less than 1"]),
+        ("background.lag=4", ["'background.lag'", "5 days", "1, 2, 3, 4"]),
+        ("background.kind=file", ["'background.path'"]),
+        ("background.kind=persistence", ["damped_persistence"]),
+        ("data.channels=[temprature@850]", ["did you mean 'temperature'"]),
+        ("data.channels=[temperature@low]", ["'low'", "hPa"]),
+        ("observations.satellite.channel=2m_temp", ["did you mean '2m_temperature'"]),
+        ("observations.use=[radar]", ["'radar'", "stations"]),
+        ("observations.use=[degraded]", ["'observations.degraded.channels'"]),
+        ("resume=maybe", ["'resume'", "overwrite"]),
+        ("report.case=24", ["'report.case'", "24"]),
+        ("simulate.start=1980-13-01", ["'simulate.start'", "1980-13-01"]),
+    ],
+)
+def test_recipes_that_contradict_themselves(recipe: Path, override: str, words: list[str]) -> None:
+    sentence = refusal(recipe, override)
+    assert all(word in sentence for word in words), sentence
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("data.splits.test=[1982-06-01, 1982-12-31]", ["overlaps data.splits.validation"]),
+        ("data.splits.test=[1982-07-05, 1982-12-31]", ["4 days", "expects 5 days"]),
+        ("data.splits.train=[1981-01-01, 1980-01-01]", ["before the first"]),
+        ("data.splits.train=[1980-01-01]", ["1 dates"]),
+        ("data.splits.train=[1980-02-30, 1981-01-01]", ["'1980-02-30'", "exists"]),
+        ("data.splits.test=[1982-12-31, 1982-12-31]", ["window of 2 days", "has 1"]),
+    ],
+)
+def test_splits(recipe: Path, override: str, words: list[str]) -> None:
+    sentence = refusal(recipe, override)
+    assert all(word in sentence for word in words), sentence
+
+
+def test_a_split_may_follow_exactly_after_the_gap(recipe: Path) -> None:
+    assert load(recipe, ["data.splits.test=[1982-07-06, 1982-12-31]"]).data.splits.gap == 5
+
+
+def test_each_verb_asks_for_what_it_needs(recipe: Path) -> None:
+    only_test = load(recipe, ["data.splits.train=[]", "data.splits.validation=[]"])
+    require(only_test, "assimilate")
+    require(only_test, "simulate")
+    for verb in ("prepare", "train vae", "train score"):
+        with pytest.raises(UserError, match=r"data\.splits\.train"):
+            require(only_test, verb)
+    only_test.data.statistics_from = "stores/other.zarr"
+    require(only_test, "prepare")
+    with pytest.raises(UserError, match=r"report\.level.*700.*850, 500"):
+        require(load(recipe, ["report.level=700"]), "assimilate")
+    with pytest.raises(UserError, match=r"data\.channels"):
+        require(load(recipe, ["data.channels=[]"]), "prepare")
+
+
+def test_a_missing_recipe_names_the_nearest(recipe: Path) -> None:
+    assert f"did you mean {recipe}" in refusal(recipe.with_name("tinny.yaml"))
+    recipe.write_text("extends: bse.yaml")
+    assert "which tiny.yaml extends" in refusal(recipe)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("seed: [1", "not valid YAML"),
+        ("seed: 1\nseed: 2\n", "line 2"),
+        ("- seed", "expected keys and values"),
+        ("extends: [a, b]", "'extends'"),
+    ],
+)
+def test_files_that_are_no_recipe(recipe: Path, text: str, words: str) -> None:
+    recipe.write_text(text)
+    assert words in refusal(recipe)
+
+
+def test_every_dotted_key_can_be_overridden() -> None:
+    sections = {
+        key for key in conformity.dotted_keys() if dataclasses.is_dataclass(_at(Config(), key))
+    }
+    plain = set(conformity.dotted_keys()) - sections
+    listed = {key.path for key in keys.list_keys() if ".variables.0." not in key.path}
+    assert listed == plain - {"observations.stations.variables"}
+    for key in plain:
+        conformity.type_at(key, "here")
+
+
+def test_comments_of_the_schema_become_help() -> None:
+    found = {key.path: key for key in keys.list_keys()}
+    assert found["data.lags"].comment.startswith("Lags (days)")
+    assert found["vae.blocks"].comment == ""
+    error = found["observations.stations.variables.0.error"]
+    assert "standard deviation of the observation error" in error.comment.lower()
+    text = keys.explain(keys.list_keys(sections=("background",)))
+    assert "background.lag = 2" in text
+    assert "vae." not in text
+
+
+def test_reading_a_recipe_imports_nothing_heavy(recipe: Path) -> None:
+    code = (
+        "import sys; from slams.config import load; load(sys.argv[1]); import slams.cli; "
+        "print([m for m in ('torch', 'lightning', 'mlflow', 'zarr', 'xarray', 'numpy') "
+        "if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(recipe)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def _at(config: object, key: str) -> object:
+    for part in key.split("."):
+        config = getattr(config, part)
+    return config
