@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from slams.assimilators.base import Archive
-from slams.assimilators.localisation import localisation_matrix
+from slams.localisation import localisation_matrix
 from slams.fields import Background, Batch, FieldSpec, ObservationOperator, Observations
 from slams.grid import LatLonGrid
 from slams.normalisation import DAYS_PER_YEAR, Normaliser

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from slams.assimilators.localisation import localisation_matrix
+from slams.localisation import localisation_matrix
 from slams.assimilators.network_localisation import NetworkLocalisation
 from slams.errors import UserError
 from tests.assimilators.problems import small_grid

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from slams.assimilators.base import Archive
-from slams.assimilators.localisation import gaspari_cohn
+from slams.localisation import gaspari_cohn
 from slams.assimilators.optimal_interpolation import OptimalInterpolation
 from slams.errors import UserError
 from slams.fields import Observations

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
 from slams.assimilators.background_errors import BackgroundErrors
 from slams.assimilators.base import Archive
-from slams.assimilators.classical import ClassicalAssimilator, centre
+from slams.assimilators.case_by_case import CaseAnalysis, CaseByCase, centre
 from slams.assimilators.season import draw_days
 from slams.fields import Batch
 
 __all__ = ["BackgroundEnsemble"]
 
 
-class BackgroundEnsemble(ClassicalAssimilator):
+class BackgroundEnsemble(CaseByCase):
     """Adds past errors of the background to it.
 
     The errors of days of the season carry the correlations between channels and grid points.
@@ -24,14 +22,14 @@ class BackgroundEnsemble(ClassicalAssimilator):
     name = "background"
 
     def fit(self, archive: Archive) -> None:
-        """Keeps the archive and its errors; see `ClassicalAssimilator.fit`."""
+        """Keeps the archive and its errors; see `CaseByCase.fit`."""
         super().fit(archive)
         self._errors = BackgroundErrors(archive)
 
-    def analyse_case(self, batch: Batch, members: int) -> Tensor:
+    def analyse_case(self, batch: Batch, members: int) -> CaseAnalysis:
         """Draws the members; `(M, T, C, H, W)` normalised."""
         background = self.background_of(batch)
         season = self.season_of(batch)
         drawn = draw_days(len(season), self.seed, self.name, int(batch.case[0]), members)
         errors = self._errors.of(season, background.variance[0])
-        return background.mean[0] + centre(errors[drawn])
+        return CaseAnalysis(background.mean[0] + centre(errors[drawn]))

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
-from slams.assimilators.classical import ClassicalAssimilator, centre
+from slams.assimilators.case_by_case import CaseAnalysis, CaseByCase, centre
 from slams.assimilators.season import draw_days
 from slams.fields import Batch
 
 __all__ = ["Climatology"]
 
 
-class Climatology(ClassicalAssimilator):
+class Climatology(CaseByCase):
     """Takes anomalies of past days of the season, centred on the climatology.
 
     The members are days that occurred: their spread varies with the season, and their
@@ -21,8 +19,9 @@ class Climatology(ClassicalAssimilator):
 
     name = "climatology"
 
-    def analyse_case(self, batch: Batch, members: int) -> Tensor:
+    def analyse_case(self, batch: Batch, members: int) -> CaseAnalysis:
         """Draws the members; `(M, T, C, H, W)` normalised."""
         season = self.season_of(batch)
         drawn = draw_days(len(season), self.seed, self.name, int(batch.case[0]), members)
-        return centre(self.archive.fields[season[drawn]].to(batch.climatology.device))
+        members = self.archive.fields[season[drawn]].to(batch.climatology.device)
+        return CaseAnalysis(centre(members))

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from slams.assimilators.base import Archive
-from slams.assimilators.classical import ClassicalAssimilator
-from slams.assimilators.localisation import localisation_matrix
+from slams.assimilators.case_by_case import CaseAnalysis, CaseByCase
+from slams.assimilators.network_localisation import NetworkLocalisation
 from slams.diffusion.backend import Denoiser, time_of_sigma
 from slams.diffusion.guidance import (
     DECGDenoiser,
@@ -53,7 +53,7 @@ class _Network:
     decoder_variance: Tensor
 
 
-class LatentDiffusion(ClassicalAssimilator):
+class LatentDiffusion(CaseByCase):
     """Samples the latent score model under guidance.
 
     Args:
@@ -91,6 +91,7 @@ class LatentDiffusion(ClassicalAssimilator):
         self.guidance = guidance
         self.sampler = sampler
         self.latent_grid = grid.coarsen(space.encoder.factor)
+        self.localisation = NetworkLocalisation(self.latent_grid, guidance.localisation)
         self._network: _Network | None = None
 
     def fit(self, archive: Archive) -> None:
@@ -98,8 +99,8 @@ class LatentDiffusion(ClassicalAssimilator):
         super().fit(archive)
         self._network = None
 
-    def analyse_case(self, batch: Batch, members: int) -> tuple[Tensor, int]:
-        """Samples the one case of a batch: `(M, T, C, H, W)` normalised, and redraws."""
+    def analyse_case(self, batch: Batch, members: int) -> CaseAnalysis:
+        """Samples the one case of a batch."""
         condition = self._condition(batch, members)
         stacked = stack_observations(batch, 0)
         denoiser = self._guided(batch, stacked) if len(stacked) else self.denoiser
@@ -111,7 +112,7 @@ class LatentDiffusion(ClassicalAssimilator):
             return torch.randn(shape, generator=keyed).to(batch.climatology.device)
 
         samples = sample(denoiser, self.sampler, draw, members, **condition)
-        return self.space.decode(samples.members), samples.diverged
+        return CaseAnalysis(self.space.decode(samples.members), samples.diverged)
 
     def _condition(self, batch: Batch, members: int) -> dict[str, Tensor]:
         season = (batch.time[:1, 0] / DAYS_PER_YEAR % 1).to(torch.float32).expand(members)
@@ -134,8 +135,9 @@ class LatentDiffusion(ClassicalAssimilator):
                 self.denoiser, observe, stacked.values, variance, self.guidance.iterations
             )
             return below_sigma(guided, self.denoiser, self.guidance.below_sigma)
-        here = stacked.latitude, stacked.longitude
-        width = self.guidance.localisation
+        state_localisation, observed_localisation = self.localisation.matrices(
+            stacked.operators, stacked.points
+        )
         return DECGDenoiser(
             self.denoiser,
             observe,
@@ -144,8 +146,8 @@ class LatentDiffusion(ClassicalAssimilator):
             columns=stacked.columns,
             y=stacked.values,
             variance=stacked.variance,
-            localisation_oo=localisation_matrix(self.grid, *here, *here, width),
-            localisation_zo=localisation_matrix(self.grid, *self.latent_grid.points, *here, width),
+            localisation_oo=observed_localisation,
+            localisation_zo=state_localisation,
         )
 
     def _fitted_network(self, operators: tuple[ObservationOperator, ...]) -> _Network:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from slams.assimilators.localisation import localisation_matrix
 from slams.errors import UserError
 from slams.fields import ObservationOperator
 from slams.grid import LatLonGrid
+from slams.localisation import localisation_matrix
 from slams.observations.stacked import network_positions
 
 __all__ = ["NetworkLocalisation"]

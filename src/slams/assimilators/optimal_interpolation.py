@@ -25,17 +25,17 @@ from torch import Tensor
 
 from slams.assimilators.background_errors import BackgroundErrors
 from slams.assimilators.base import Archive
-from slams.assimilators.classical import ClassicalAssimilator, centre
-from slams.assimilators.localisation import gaspari_cohn
-from slams.assimilators.localised_gain import (
-    innovation_covariance,
-    localised_increments,
-    solve_innovations,
-)
+from slams.assimilators.case_by_case import CaseAnalysis, CaseByCase, centre
 from slams.assimilators.network_localisation import NetworkLocalisation
 from slams.assimilators.season import draw_days
 from slams.fields import Batch
 from slams.grid import LatLonGrid
+from slams.localisation import gaspari_cohn
+from slams.localised_gain import (
+    innovation_covariance,
+    localised_increments,
+    solve_innovations,
+)
 from slams.normalisation import Normaliser
 from slams.observations.stacked import (
     StackedObservations,
@@ -47,7 +47,7 @@ from slams.seeds import member_noise
 __all__ = ["OptimalInterpolation"]
 
 
-class OptimalInterpolation(ClassicalAssimilator):
+class OptimalInterpolation(CaseByCase):
     """Corrects the background by observations with localised climatological covariances.
 
     Args:
@@ -77,11 +77,11 @@ class OptimalInterpolation(ClassicalAssimilator):
         self.localisation = NetworkLocalisation(grid, localisation)
 
     def fit(self, archive: Archive) -> None:
-        """Keeps the archive and its errors; see `ClassicalAssimilator.fit`."""
+        """Keeps the archive and its errors; see `CaseByCase.fit`."""
         super().fit(archive)
         self._errors = BackgroundErrors(archive)
 
-    def analyse_case(self, batch: Batch, members: int) -> Tensor:
+    def analyse_case(self, batch: Batch, members: int) -> CaseAnalysis:
         """Analyses one case; `(M, T, C, H, W)` normalised."""
         background = self.background_of(batch)
         case = int(batch.case[0])
@@ -91,7 +91,7 @@ class OptimalInterpolation(ClassicalAssimilator):
         prior = background.mean[0] + centre(errors[drawn])
         observations = stack_observations(batch, 0)
         if len(observations) == 0:
-            return prior
+            return CaseAnalysis(prior)
         images = observe_perturbations(observations.operators, errors * self.normaliser.sd)
         noise = self._noise(images.shape[1:], case, members).to(errors.device)
         images = observations.select(images)
@@ -108,7 +108,7 @@ class OptimalInterpolation(ClassicalAssimilator):
             state_localisation,
             solve_innovations(covariance, innovations),
         )
-        return prior + increments.reshape(prior.shape)
+        return CaseAnalysis(prior + increments.reshape(prior.shape))
 
     def _innovation(self, batch: Batch, observations: StackedObservations) -> Tensor:
         """Gives y - H(x_b), `(P,)`."""

@@ -27,6 +27,11 @@ import torch
 from torch import Tensor
 
 from slams.diffusion.backend import Denoiser, DiracPosterior
+from slams.localised_gain import (
+    innovation_covariance,
+    localised_increments,
+    solve_innovations,
+)
 
 __all__ = ["DECGDenoiser", "DenoisingErrors"]
 
@@ -113,13 +118,6 @@ class DECGDenoiser(Denoiser):
     def _increment(self, errors: DenoisingErrors, innovation: Tensor) -> Tensor:
         """Applies the gain to `(M, P)` innovations; gives `(M, F, S)`."""
         observed = errors.observed[:, self.columns]
-        scale = 1.0 / (observed.shape[0] - 1)
-        s = (observed.T @ observed).mul_(self.localisation_oo).mul_(scale)
-        s.diagonal().add_(self.variance)
-        weights = torch.cholesky_solve(innovation.T, torch.linalg.cholesky(s)).T  # (M, P)
-        # (e_z * L_zo (H e_x)^T) weights, without forming the F S x P gain.
-        members, size = weights.shape[0], observed.shape[0]
-        columns = (weights[:, None, :] * observed).reshape(members * size, -1)  # (M N, P)
-        projected = (self.localisation_zo @ columns.T).reshape(-1, members, size)  # (S, M, N)
-        latent = errors.latent.permute(2, 0, 1)  # (S, N, F)
-        return scale * torch.bmm(projected, latent).permute(1, 2, 0)
+        covariance = innovation_covariance(observed, self.localisation_oo, self.variance)
+        weights = solve_innovations(covariance, innovation)
+        return localised_increments(errors.latent, observed, self.localisation_zo, weights)

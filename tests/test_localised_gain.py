@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from slams.assimilators.localised_gain import (
+from slams.localised_gain import (
     innovation_covariance,
     localised_increments,
     solve_innovations,

@@ -1,4 +1,4 @@
-"""What the classical methods share: an archive, one case at a time, normalised space.
+"""What the methods share: an archive, one case at a time, normalised space.
 
 Each case is computed on its own, with arrays whose shapes do not depend on the batch it came
 with; so its numbers do not either, to the last bit.
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -26,7 +27,7 @@ from slams.fields import Background, Batch, Ensemble
 from slams.grid import LatLonGrid
 from slams.normalisation import Normaliser
 
-__all__ = ["ClassicalAssimilator", "centre"]
+__all__ = ["CaseAnalysis", "CaseByCase", "centre"]
 
 
 def centre(perturbations: Tensor) -> Tensor:
@@ -34,7 +35,19 @@ def centre(perturbations: Tensor) -> Tensor:
     return perturbations - perturbations.mean(dim=0, keepdim=True)
 
 
-class ClassicalAssimilator(ABC):
+class CaseAnalysis(NamedTuple):
+    """Holds the analysis of one case.
+
+    Attributes:
+        members: `(M, T, C, H, W)` normalised.
+        diverged: Number of members that diverged and were drawn again.
+    """
+
+    members: Tensor
+    diverged: int = 0
+
+
+class CaseByCase(ABC):
     """Analyses cases one by one with the help of an archive of the training period.
 
     Args:
@@ -114,33 +127,31 @@ class ClassicalAssimilator(ABC):
             )
         started = time.perf_counter()
         normaliser = self.normaliser.to(batch.climatology.device)
-        results = []
+        results, diverged = [], []
         with torch.no_grad():
             for position in range(len(batch)):
                 case = batch.select(slice(position, position + 1))
-                normalised = self.analyse_case(case, members)
-                state = normaliser.denormalise(normalised.unsqueeze(0), case.climatology)
+                analysis = self.analyse_case(case, members)
+                state = normaliser.denormalise(analysis.members.unsqueeze(0), case.climatology)
                 results.append(normaliser.to_physical(state[0]))
+                diverged.append(analysis.diverged)
         return Ensemble(
             method=self.name,
             members=torch.stack(results),
             time=batch.time,
             channels=self.normaliser.channels,
             grid=self.grid,
-            diverged=torch.zeros(len(batch), dtype=torch.int64),
+            diverged=torch.tensor(diverged, dtype=torch.int64),
             seconds=time.perf_counter() - started,
         )
 
     @abstractmethod
-    def analyse_case(self, batch: Batch, members: int) -> Tensor:
+    def analyse_case(self, batch: Batch, members: int) -> CaseAnalysis:
         """Analyses the one case of a batch.
 
         Args:
             batch: One case.
             members: Number of members `M`.
-
-        Returns:
-            `(M, T, C, H, W)` normalised.
         """
 
     def season_of(self, batch: Batch) -> Tensor:

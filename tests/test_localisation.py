@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from slams.assimilators.localisation import (
+from slams.localisation import (
     MAX_HALF_WIDTH_KM,
     gaspari_cohn,
     localisation_matrix,
