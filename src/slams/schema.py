@@ -339,7 +339,7 @@ class ReportConfig:
     # Level (hPa) shown on the maps.
     level: int = 850
     # Dots a inch of the figures.
-    dpi: int = 110
+    dpi: int = 150
 
 
 @dataclass

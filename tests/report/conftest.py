@@ -19,6 +19,9 @@ SCALES = {  # error of each method as a share of its worst, roughly as in a twin
     "optimal_interpolation": 0.64,
     "latent_diffusion": 0.55,
 }
+RESULTS = ["method", "setting", "variable", "level", "metric", "value", "lower", "upper", "n"]
+RANKS = ["method", "setting", "variable", "level", "bin", "weight"]
+INNOVATIONS = ["method", "setting", "observation", "quantity", "mean", "sd", "n"]
 LEVELS = (925, 850, 500, 200, 30)
 SURFACE = {
     "2m_temperature": ("K", 285.0, 8.0, 1.6),
@@ -75,8 +78,10 @@ def small_world(cases: int = 8, seed: int = 0) -> World:
     )
 
 
-def statistics(truth: np.ndarray, members: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
-    """Area means `(K, ...)` of per-case statistics; truth `(K, ..., H, W)`, members `(M, K, ...)`."""
+def statistics(
+    truth: np.ndarray, members: np.ndarray, weights: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Area means `(K, ...)` of per-case statistics of members `(M, K, ..., H, W)`."""
     count = len(members)
     error = members.mean(axis=0) - truth
     ordered = np.sort(members, axis=0)
@@ -115,7 +120,7 @@ def write_assimilation(
     source: str = "nature_run",
     statistics_from: str = "",
 ) -> Path:
-    """Writes every file of an assimilation run; `gain` scales the errors of methods that observe."""
+    """Writes every file of a run; `gain` scales the errors of the methods that observe."""
     path.mkdir(parents=True)
     rng = np.random.default_rng(seed)
     shape = np.array([2.2, 2.6, 2.7, 2.5, 2.6, 2.4, 2.5, 2.6])[: len(world.levels)]
@@ -173,13 +178,11 @@ def write_assimilation(
             results.append((method, "temperature", "mean", metric, value, np.nan, np.nan))
     table = pd.DataFrame(
         [(r[0], setting, *r[1:], count) for r in results],
-        columns="method setting variable level metric value lower upper n".split(),
+        columns=RESULTS,
     )
     table.to_parquet(path / "results.parquet")
     frame.to_parquet(path / "cases.parquet")
-    pd.DataFrame(ranks, columns="method setting variable level bin weight".split()).to_parquet(
-        path / "rank_histogram.parquet"
-    )
+    pd.DataFrame(ranks, columns=RANKS).to_parquet(path / "rank_histogram.parquet")
     _write_innovations(path, setting, use)
     _write_analysis(path, world, kept, keep)
     if "stations" in use:
@@ -212,8 +215,7 @@ def _write_innovations(path: Path, setting: str, use: Sequence[str]) -> None:
             for method, scale in SCALES.items():
                 rows.append((method, setting, name, "o_minus_b", 0.05, sd, 9000))
                 rows.append((method, setting, name, "o_minus_a", 0.01, sd * scale, 9000))
-    columns = "method setting observation quantity mean sd n".split()
-    pd.DataFrame(rows, columns=columns).to_parquet(path / "observations.parquet")
+    pd.DataFrame(rows, columns=INNOVATIONS).to_parquet(path / "observations.parquet")
 
 
 def _write_analysis(
@@ -325,8 +327,13 @@ def write_training(path: Path, stage: str, world: World) -> Path:
     rows.to_csv(path / "metrics.csv", index=False)
     (path / "run.json").write_text(json.dumps({"id": f"{stage}-77", "status": "finished"}))
     if stage == "vae":
-        errors = [("temperature", str(level), 0.2 + 0.02 * i) for i, level in enumerate(world.levels)]
-        errors += [("2m_temperature", "surface", 0.31), ("total_precipitation_24hr", "surface", 0.34)]
+        errors = [
+            ("temperature", str(level), 0.2 + 0.02 * i) for i, level in enumerate(world.levels)
+        ]
+        errors += [
+            ("2m_temperature", "surface", 0.31),
+            ("total_precipitation_24hr", "surface", 0.34),
+        ]
         pd.DataFrame(errors, columns=["variable", "level", "rmse"]).to_parquet(
             path / "reconstruction.parquet"
         )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib as mpl
 
-from slams import __version__
+from slams import __version__, atomic
 from slams.errors import UserError
 from slams.report.calibration import rank_histograms, spread_against_error
 from slams.report.dates import error_by_date
@@ -39,6 +38,12 @@ from slams.report.wording import change, with_interval
 from slams.schema import ReportConfig
 
 __all__ = ["write_report"]
+
+# What the leading method is compared with in sentences.
+_REFERENCES = {
+    "background": "the background",
+    "optimal_interpolation": "optimal interpolation",
+}
 
 
 def write_report(
@@ -154,7 +159,8 @@ def _methods(run: AssimilationRun) -> Exhibit:
         anchor=anchor,
         title=title,
         findings=_method_findings(run),
-        tables=[method_table(run), *([other] if other else [])],
+        lead=[method_table(run)],
+        tables=[other] if other else [],
         reading=(
             "All methods saw the same background, the same observations and the same errors of "
             "them. RMSE is the error of the ensemble mean, CRPS judges the whole ensemble (both: "
@@ -177,18 +183,20 @@ def _method_findings(run: AssimilationRun) -> list[str]:
         )
     if run.cases is not None:
         block = int(config_value(run.config, "assimilation.bootstrap_block", 3))
+        seed = int(config_value(run.config, "seed", 0))
         samples = int(config_value(run.config, "assimilation.bootstrap_samples", 1000))
         for metric in ("rmse", "crps"):
             this = by_date(run.cases, method, metric)
-            for reference in ("background", "optimal_interpolation"):
+            for reference in _REFERENCES:
                 if reference == method or reference not in run.methods:
                     continue
-                comparison = compare(
-                    this, by_date(run.cases, reference, metric), metric, block, samples
-                )
+                other = by_date(run.cases, reference, metric)
+                comparison = compare(this, other, metric, block, samples, seed)
                 if comparison is not None:
                     subject = f"The {metric.upper()} of {label}"
-                    sentences.append(change(subject, comparison, method_style(reference).label))
+                    sentences.append(
+                        change(subject, comparison, f"that of {_REFERENCES[reference]}")
+                    )
     ratio = lookup(run.results, method, "spread_skill")
     if ratio is not None:
         sentences.append(f"The spread of {label} is {with_interval(ratio)} times its error.")
@@ -227,7 +235,5 @@ def _write(output: Path, text: str, exhibits: list[Exhibit], summary: bytes | No
     else:
         picture.write_bytes(summary)
     index = output / "index.html"
-    partial = output / "index.html.part"
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, index)
+    atomic.write_text(index, text)
     return index

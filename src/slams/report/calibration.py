@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from slams.report.exhibit import Exhibit, Panel, new_figure, render
+from slams.report.exhibit import Exhibit, Panel, headline, new_figure, render
 from slams.report.mapdata import area_weights
 from slams.report.reading import AssimilationRun
 from slams.report.style import in_order, method_style
@@ -71,7 +71,7 @@ def _rank_panel(method: str, share: np.ndarray, top: float, dpi: int) -> Panel:
     axes.grid(axis="x", visible=False)
     axes.set_xlabel("rank of the truth among the members")
     axes.set_ylabel("observed / expected")
-    axes.set_title(style.label[0].upper() + style.label[1:])
+    headline(figure, style.label[0].upper() + style.label[1:])
     alt = f"Rank histogram of {style.label}, {len(share)} ranks"
     return render(figure, f"ranks_{method}", alt, dpi)
 
@@ -187,7 +187,7 @@ def _spread_panel(curves: dict[str, tuple[np.ndarray, np.ndarray]], dpi: int) ->
     axes.set(xlim=(0, top), ylim=(0, top), aspect="equal")
     axes.set_xlabel("spread (K)")
     axes.set_ylabel("error of the ensemble mean (K)")
-    axes.set_title("Spread against error, temperature")
+    headline(figure, "Spread against error, temperature")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     labels = joined([method_style(method).label for method in curves])
     return render(figure, "spread_error", f"Binned spread against error for {labels}", dpi)

@@ -37,7 +37,7 @@ def draw_coastlines(axes: Axes, width: float = 0.7) -> None:
     A light edge under the dark line keeps it visible on any colour.
     """
     lines = LineCollection(list(coastlines()), colors="#1a1a1a", linewidths=width, zorder=3)
-    lines.set_path_effects([patheffects.withStroke(linewidth=width + 0.9, foreground="#ffffff90")])
+    lines.set_path_effects([patheffects.withStroke(linewidth=width + 0.7, foreground="#ffffff70")])
     axes.add_collection(lines, autolim=False)
     axes.set_xlim(-180, 180)
     axes.set_ylim(-90, 90)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
-from slams.report.exhibit import Exhibit, Panel, new_figure, render
-from slams.report.paired import by_date
+from slams.report.exhibit import Exhibit, Panel, headline, new_figure, render
+from slams.report.paired import by_date, error_by_level
 from slams.report.reading import AssimilationRun
 from slams.report.style import in_order, method_style
 from slams.schema import ReportConfig
@@ -44,10 +43,10 @@ def _panel(tables: dict[str, pd.DataFrame], metric: str, name: str, dpi: int) ->
     axes = figure.add_subplot()
     for method, table in tables.items():
         style = method_style(method)
-        values = np.sqrt(table.to_numpy()) if metric == "rmse" else table.to_numpy()
+        values = error_by_level(table.to_numpy(float), metric)
         axes.plot(
             pd.to_datetime(table.index),
-            values.mean(axis=1),
+            values.numpy(),
             color=style.colour,
             marker=style.marker,
             label=style.label,
@@ -61,7 +60,7 @@ def _panel(tables: dict[str, pd.DataFrame], metric: str, name: str, dpi: int) ->
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     axes.set_ylim(bottom=0)
     axes.set_ylabel(f"{name} (K)")
-    axes.set_title(f"{name} of temperature by date")
+    headline(figure, f"{name} of temperature by date")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     labels = ", ".join(method_style(method).label for method in tables)
     return render(figure, f"dates_{metric}", f"{name} of temperature by date: {labels}", dpi)

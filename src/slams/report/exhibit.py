@@ -8,7 +8,7 @@ from io import BytesIO
 
 from matplotlib.figure import Figure
 
-__all__ = ["PANEL_WIDTH", "Exhibit", "Panel", "new_figure", "render"]
+__all__ = ["PANEL_WIDTH", "Exhibit", "Panel", "headline", "new_figure", "render"]
 
 # Inches. One panel fills a phone and a third of a desktop page, with letters legible on both.
 PANEL_WIDTH = 4.3
@@ -43,6 +43,7 @@ class Exhibit:
         findings: Sentences computed from the tables.
         missing: Sentences on what is absent, and why.
         tables: HTML of tables that go with it.
+        lead: HTML that stands before everything else.
     """
 
     anchor: str
@@ -52,11 +53,17 @@ class Exhibit:
     findings: Sequence[str] = ()
     missing: Sequence[str] = ()
     tables: Sequence[str] = ()
+    lead: Sequence[str] = ()
 
 
 def new_figure(width: float = PANEL_WIDTH, height: float = 3.4) -> Figure:
     """Makes an empty figure of that many inches, laid out so that nothing overlaps."""
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def headline(figure: Figure, text: str) -> None:
+    """Writes a panel's title along its left edge, whatever the labels of its axes take."""
+    figure.suptitle(text, x=0.02, ha="left", fontsize=10.5, fontweight="bold")
 
 
 def render(figure: Figure, name: str, alt: str, dpi: int, wide: bool = False) -> Panel:

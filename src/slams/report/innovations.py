@@ -7,12 +7,13 @@ import math
 
 import pandas as pd
 
-from slams.report.exhibit import Exhibit, Panel, new_figure, render
+from slams.report.exhibit import Exhibit, Panel, headline, new_figure, render
 from slams.report.reading import AssimilationRun, config_value
-from slams.report.style import in_order, method_style
+from slams.report.style import in_order, method_style, quantity, variable_label
 from slams.report.tables import method_cell, table
 from slams.report.wording import number
 from slams.schema import ReportConfig
+from slams.variables import UNITS
 
 __all__ = ["innovations", "observation_error"]
 
@@ -61,6 +62,20 @@ def innovations(run: AssimilationRun, options: ReportConfig) -> Exhibit:
     )
 
 
+def _heading(observation: str) -> str:
+    modality, _, channel = observation.partition("/")
+    variable, _, level = channel.partition("@")
+    name = f"{modality[:1].upper()}{modality[1:]}: {variable_label(variable)}"
+    return f"{name} {level} hPa" if level else name
+
+
+def _units(observation: str) -> str:
+    variable = observation.partition("/")[2].partition("@")[0]
+    units = UNITS.get(variable, "")
+    # Operators act after the transform of the channel.
+    return f"log(1 + {units})" if variable == "total_precipitation_24hr" else units
+
+
 def _wide(part: pd.DataFrame, column: str) -> pd.DataFrame:
     return part.pivot_table(index="method", columns="quantity", values=column, aggfunc="first")
 
@@ -72,7 +87,7 @@ def _rows(observation: str, part: pd.DataFrame) -> list[list[str]]:
             name = {"o_minus_b": "O-B", "o_minus_a": "O-A"}.get(row["quantity"], row["quantity"])
             rows.append(
                 [
-                    f'<th scope="row">{html.escape(observation)}</th>',
+                    f'<th scope="row">{html.escape(_heading(observation))}</th>',
                     method_cell(method),
                     f"<td>{html.escape(str(name))}</td>",
                     f'<td data-value="{float(row["mean"])!r}">{number(float(row["mean"]))}</td>',
@@ -123,8 +138,8 @@ def _panel(run: AssimilationRun, observation: str, part: pd.DataFrame, dpi: int)
     axes.set_ylim(-0.6, len(methods) - 0.1)
     axes.set_xlim(left=0)
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel("standard deviation (units of the observation)")
-    axes.set_title(observation)
+    axes.set_xlabel(quantity("standard deviation", _units(observation)))
+    headline(figure, _heading(observation))
     name = "innovations_" + "".join(c if c.isalnum() else "_" for c in observation)
     alt = f"Standard deviation of O-B and O-A for {observation}, by method"
     return render(figure, name, alt, dpi)

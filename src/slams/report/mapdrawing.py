@@ -9,14 +9,15 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import Normalize, PowerNorm
+from matplotlib.figure import Figure
 
 from slams.report.coastlines import cell_edges, draw_coastlines, wrap_longitudes
-from slams.report.exhibit import Panel, new_figure, render
+from slams.report.exhibit import PANEL_WIDTH, Panel, render
 from slams.report.mapdata import CaseFields
 
-__all__ = ["MAP_HEIGHT", "centred", "draw_map", "field_panel", "ranged"]
+__all__ = ["MAP_FRAME", "centred", "draw_map", "field_panel", "place_map", "ranged"]
 
-MAP_HEIGHT = 2.85  # inches, for a panel of the usual width
+MAP_FRAME = 0.95  # inches above and below a map: title, colour bar and its label
 
 
 def draw_map(
@@ -49,10 +50,10 @@ def draw_map(
         axes.scatter(
             (stations["longitude"].to_numpy(float) + 180.0) % 360.0 - 180.0,
             stations["latitude"].to_numpy(float),
-            s=3.2,
+            s=4.5,
             c="black",
             edgecolors="white",
-            linewidths=0.35,
+            linewidths=0.45,
             zorder=4,
         )
     return mesh
@@ -73,6 +74,52 @@ def ranged(fields: Sequence[np.ndarray], zero: bool = False, power: float = 1.0)
     return PowerNorm(power, low, high) if power != 1.0 else Normalize(low, high)
 
 
+def place_map(
+    figure: Figure,
+    corner: tuple[float, float],
+    width: float,
+    title: str,
+    field: np.ndarray,
+    fields: CaseFields,
+    cmap: str,
+    norm: Normalize,
+    label: str,
+    stations: pd.DataFrame | None = None,
+) -> None:
+    """Draws a titled map with its colour bar at an exact place of a figure.
+
+    A map's shape is fixed, and automatic layouts cut its title; so inches are counted here.
+
+    Args:
+        figure: The figure, without automatic layout.
+        corner: Left and bottom of the whole, colour bar included (inches).
+        width: Width of the map (inches); it is half as high and takes `MAP_FRAME` beside that.
+        title: What stands above.
+        field: `(H, W)`.
+        fields: Gives the coordinates.
+        cmap: Colour map.
+        norm: Its range.
+        label: What stands below the colour bar, with units.
+        stations: Columns latitude and longitude.
+    """
+    across, up = figure.get_size_inches()
+    left, bottom = corner
+
+    def box(x: float, y: float, w: float, h: float) -> tuple[float, float, float, float]:
+        return ((left + x) / across, (bottom + y) / up, w / across, h / up)
+
+    axes = figure.add_axes(box(0, 0.60, width, width / 2))
+    mesh = draw_map(axes, field, fields.latitude, fields.longitude, cmap, norm, stations)
+    axes.set_title(title)
+    beyond = int(np.nanmin(field) < norm.vmin), int(np.nanmax(field) > norm.vmax)
+    extend = {(0, 0): "neither", (0, 1): "max", (1, 0): "min", (1, 1): "both"}[beyond]
+    bar_axes = figure.add_axes(box(0, 0.44, width, 0.09))
+    bar = figure.colorbar(mesh, cax=bar_axes, orientation="horizontal", extend=extend)
+    bar.set_label(label, labelpad=1.5)
+    bar.ax.tick_params(length=2.5, pad=2)
+    bar.outline.set_linewidth(0.5)
+
+
 def field_panel(
     name: str,
     title: str,
@@ -84,23 +131,8 @@ def field_panel(
     dpi: int,
     stations: pd.DataFrame | None = None,
 ) -> Panel:
-    """Draws one map with its colour bar as a panel."""
-    figure = new_figure(height=MAP_HEIGHT)
-    axes = figure.add_subplot()
-    mesh = draw_map(axes, field, fields.latitude, fields.longitude, cmap, norm, stations)
-    axes.set_title(title)
-    beyond_high = np.nanmax(field) > norm.vmax
-    beyond_low = np.nanmin(field) < norm.vmin
-    extend = {(0, 0): "neither", (0, 1): "max", (1, 0): "min", (1, 1): "both"}
-    bar = figure.colorbar(
-        mesh,
-        ax=axes,
-        orientation="horizontal",
-        fraction=0.06,
-        pad=0.03,
-        aspect=38,
-        extend=extend[int(beyond_low), int(beyond_high)],
-    )
-    bar.set_label(label)
-    bar.outline.set_linewidth(0.5)
+    """Draws one map with its colour bar as a panel of its own."""
+    width = PANEL_WIDTH - 0.24
+    figure = Figure(figsize=(PANEL_WIDTH, width / 2 + MAP_FRAME))
+    place_map(figure, (0.12, 0.0), width, title, field, fields, cmap, norm, label, stations)
     return render(figure, name, f"Map: {title}, {label}, {fields.date}", dpi)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from slams.report.exhibit import Exhibit, Panel, new_figure, render
+from slams.report.exhibit import Exhibit, Panel, headline, new_figure, render
 from slams.report.mapdata import leading
 from slams.report.paired import by_date, compare
 from slams.report.profiles import draw_profile, pressure_axis
@@ -134,6 +134,7 @@ def _bars(
                 textcoords="offset points",
                 va="center",
                 fontsize=8,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
             )
             top = max(top, high)
         axes.barh(np.nan, 0, color=style.colour, label=style.label)
@@ -158,7 +159,7 @@ def _bars(
     axes.grid(axis="y", visible=False)
     axes.set_xlim(0, 1.16 * top)
     axes.set_xlabel(f"{name} (K)")
-    axes.set_title(f"{name} of temperature by what is observed")
+    headline(figure, f"{name} of temperature by observations used")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     alt = f"Bars of {name} by setting: {'; '.join(labels)}"
     return render(figure, f"modalities_{metric}", alt, dpi)
@@ -191,7 +192,7 @@ def _profiles(
     pressure_axis(axes, sorted(pressures))
     axes.set_xlim(left=0)
     axes.set_xlabel("RMSE (K)")
-    axes.set_title(f"RMSE by level: {style.label}")
+    headline(figure, f"RMSE by level: {style.label}")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     alt = f"Profiles of RMSE of {style.label} by setting: {'; '.join(labels)}"
     return render(figure, "modalities_profile", alt, dpi)
@@ -204,16 +205,18 @@ def _findings(runs: list[AssimilationRun], labels: list[str], methods: list[str]
         for run, label in zip(runs, labels, strict=True):
             if nothing is None or run is nothing or run.cases is None or nothing.cases is None:
                 continue
-            block = int(config_value(run.config, "assimilation.bootstrap_block", 3))
             comparison = compare(
                 by_date(run.cases, method, "rmse"),
                 by_date(nothing.cases, method, "rmse"),
                 "rmse",
-                block,
+                int(config_value(run.config, "assimilation.bootstrap_block", 3)),
+                int(config_value(run.config, "assimilation.bootstrap_samples", 1000)),
+                int(config_value(run.config, "seed", 0)),
             )
             if comparison is not None:
-                subject = f"With {label}, the RMSE of {method_style(method).label}"
-                sentences.append(change(subject, comparison, "the same without observations"))
+                seen = label.replace(" + ", " and ")
+                subject = f"With {seen}, the RMSE of {method_style(method).label}"
+                sentences.append(change(subject, comparison, "its RMSE without observations"))
     if nothing is None:
         sentences.append(
             "No setting without observations was run, so that the gain of each modality over "

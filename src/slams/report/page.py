@@ -44,13 +44,17 @@ def section(exhibit: Exhibit) -> str:
         f'<section id="{html.escape(exhibit.anchor)}">',
         f"<h2>{html.escape(exhibit.title)}</h2>",
     ]
+    parts += exhibit.lead
     if exhibit.findings:
         items = "".join(f"<li>{html.escape(text)}</li>" for text in exhibit.findings)
         parts.append(f'<ul class="findings">{items}</ul>')
     parts += [f'<p class="missing">{html.escape(text)}</p>' for text in exhibit.missing]
     if exhibit.panels:
-        parts.append(f'<div class="panels">{"".join(map(_image, exhibit.panels))}</div>')
-    if exhibit.reading and (exhibit.panels or exhibit.tables):
+        # Four panels make a row of four: three and a lonely one look like a mistake.
+        four = " four" if len(exhibit.panels) == 4 else ""
+        images = "".join(map(_image, exhibit.panels))
+        parts.append(f'<div class="panels{four}">{images}</div>')
+    if exhibit.reading and (exhibit.panels or exhibit.tables or exhibit.lead):
         parts.append(f'<p class="reading">{html.escape(exhibit.reading)}</p>')
     parts += exhibit.tables
     parts.append("</section>")

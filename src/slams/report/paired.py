@@ -1,8 +1,8 @@
 """Paired comparisons of two methods, or two settings, on the same dates.
 
 Two analyses of one date share its weather, so that their difference is known far better than
-either of them. The interval of the relative difference comes from a circular block bootstrap
-over dates (Politis and Romano 1992): blocks of consecutive dates are drawn for both at once.
+either of them. The interval of the relative difference comes from the block bootstrap of
+`slams.metrics.bootstrap`, the same blocks of dates drawn for both.
 """
 
 from __future__ import annotations
@@ -11,11 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import torch
+from torch import Tensor
 
-__all__ = ["Comparison", "by_date", "compare"]
+from slams.metrics.bootstrap import Resamples
 
-# The per-case statistic behind a metric, and the function of its mean over dates.
-_STATISTICS = {"rmse": ("mse", np.sqrt), "crps": ("crps", lambda mean: mean)}
+__all__ = ["Comparison", "by_date", "compare", "error_by_level"]
+
+# The per-case statistic behind a metric, and whether a root is taken of its mean over dates.
+_STATISTICS = {"rmse": ("mse", True), "crps": ("crps", False)}
 
 
 @dataclass(frozen=True)
@@ -42,9 +46,6 @@ def by_date(
 ) -> pd.DataFrame:
     """Arranges a metric's statistic by date (rows) and level (columns).
 
-    Rows of level `mean` are used alone where they exist; otherwise every level is a column and
-    the metric is averaged over them.
-
     Raises:
         KeyError: The metric is neither `rmse` nor `crps`.
     """
@@ -53,11 +54,16 @@ def by_date(
         (cases["method"] == method)
         & (cases["statistic"] == statistic)
         & (cases["variable"] == variable)
+        & (cases["level"] != "mean")
     ]
-    if (rows["level"] == "mean").any():
-        rows = rows[rows["level"] == "mean"]
-    table = rows.pivot_table(index="date", columns="level", values="value", aggfunc="mean")
-    return table.sort_index()
+    return rows.pivot_table(index="date", columns="level", values="value", aggfunc="mean")
+
+
+def error_by_level(mean: Tensor | np.ndarray, metric: str) -> Tensor:
+    """Turns mean statistics `(..., L)` into the metric, averaged over levels: `(...)`."""
+    _, root = _STATISTICS[metric]
+    mean = torch.as_tensor(mean, dtype=torch.float64)
+    return (mean.sqrt() if root else mean).mean(dim=-1)
 
 
 def compare(
@@ -76,38 +82,29 @@ def compare(
         metric: `rmse` or `crps`.
         block: Consecutive dates in a block.
         samples: Resamples.
-        seed: Seed of the resampling.
+        seed: The experiment's seed.
 
     Returns:
         The comparison, or `None` where fewer than two dates are common to both.
     """
-    dates = this.index.intersection(other.index)
+    dates = this.index.intersection(other.index).sort_values()
     levels = this.columns.intersection(other.columns)
-    if len(dates) < 2 or len(levels) == 0:
-        return None
-    a = this.loc[dates, levels].to_numpy(float)
-    b = other.loc[dates, levels].to_numpy(float)
-    known = np.isfinite(a).all(axis=1) & np.isfinite(b).all(axis=1)
+    a = torch.tensor(this.loc[dates, levels].to_numpy(float))
+    b = torch.tensor(other.loc[dates, levels].to_numpy(float))
+    known = (a.isfinite() & b.isfinite()).all(dim=1)
     a, b = a[known], b[known]
-    count = len(a)
-    if count < 2:
+    if len(a) < 2 or len(levels) == 0:
         return None
-    _, function = _STATISTICS[metric]
-
-    def relative(index: np.ndarray) -> np.ndarray:
-        this_value = function(a[index].mean(axis=-2)).mean(axis=-1)
-        other_value = function(b[index].mean(axis=-2)).mean(axis=-1)
-        return (this_value - other_value) / other_value
-
-    length = max(1, min(block, count))
-    starts = np.random.default_rng(seed).integers(count, size=(samples, -(-count // length)))
-    index = (starts[..., None] + np.arange(length)) % count
-    resampled = relative(index.reshape(samples, -1)[:, :count])
-    lower, upper = np.quantile(resampled, [0.025, 0.975])
+    resamples = Resamples(torch.arange(len(a)), block, samples, seed)
+    resampled = error_by_level(resamples.means(a), metric) / error_by_level(
+        resamples.means(b), metric
+    )
+    lower, upper = resamples.interval(resampled)
+    ratio = error_by_level(a.mean(dim=0), metric) / error_by_level(b.mean(dim=0), metric)
     return Comparison(
-        relative=float(relative(np.arange(count))),
-        lower=float(lower),
-        upper=float(upper),
-        better=int((function(a).mean(axis=1) < function(b).mean(axis=1)).sum()),
-        dates=count,
+        relative=float(ratio) - 1,
+        lower=float(lower) - 1,
+        upper=float(upper) - 1,
+        better=int((error_by_level(a, metric) < error_by_level(b, metric)).sum()),
+        dates=len(a),
     )

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from slams.report.exhibit import Exhibit, Panel, new_figure, render
+from slams.report.exhibit import Exhibit, Panel, headline, new_figure, render
 from slams.report.reading import AssimilationRun, profile
 from slams.report.style import in_order, method_style, quantity
 from slams.schema import ReportConfig
@@ -29,11 +29,11 @@ def pressure_axis(axes: Axes, pressures: Sequence[float]) -> None:
     axes.set_yscale("log")
     axes.set_yticks(sorted(set(pressures)))
     axes.set_yticks([], minor=True)
-    # Labels of neighbouring levels must not touch: 925 hides beside 850 on a small panel only
-    # if they are closer than this.
+    # Labels of neighbouring levels must not touch: the lower level keeps its label.
+    span = np.log(max(pressures) / min(pressures))
     labels, last = [], np.inf
     for pressure in sorted(set(pressures), reverse=True):
-        near = last / pressure < 1.075
+        near = np.log(last / pressure) < 0.045 * span
         labels.append("" if near else f"{pressure:g}")
         last = last if near else pressure
     axes.set_yticklabels(labels[::-1])
@@ -63,7 +63,7 @@ def draw_profile(
     pressure = rows["pressure"].to_numpy(float)
     lower, upper = rows["lower"].to_numpy(float), rows["upper"].to_numpy(float)
     if np.isfinite(lower).any():
-        axes.fill_betweenx(pressure, lower, upper, color=colour, alpha=0.18, linewidth=0)
+        axes.fill_betweenx(pressure, lower, upper, color=colour, alpha=0.16, linewidth=0)
     axes.plot(
         rows["value"],
         pressure,
@@ -128,7 +128,7 @@ def _metric_panel(results: pd.DataFrame, metric: str, dpi: int) -> Panel | None:
     if metric in ("rmse", "crps"):
         axes.set_xlim(left=0)
     axes.set_xlabel(quantity(name, units))
-    axes.set_title(f"{name[0].upper()}{name[1:]} of temperature")
+    headline(figure, f"{name[0].upper()}{name[1:]} of temperature")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     alt = f"Profile of the {name} of temperature by pressure for {', '.join(drawn)}"
     return render(figure, f"profile_{metric}", alt, dpi)

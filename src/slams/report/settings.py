@@ -146,7 +146,9 @@ def provenance(runs: Sequence[AssimilationRun], trainings: Sequence[TrainingRun]
         *((f"training of the {run.stage}", run.record) for run in trainings),
     ]:
         if record:
-            body = key_table(_flat(record))
+            # A report travels: the machine it was made on stays at home.
+            shared = {key: value for key, value in record.items() if key != "process"}
+            body = key_table(_flat(shared))
             tables.append(f"<details><summary>{html.escape(name)}</summary>{body}</details>")
         else:
             missing.append(f"No run.json of the {name}: its provenance is unknown.")

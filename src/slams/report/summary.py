@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from slams.report.exhibit import Panel, new_figure, render
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from slams.report.exhibit import Panel, render
 from slams.report.mapdata import case_fields, chosen_case, chosen_level, leading
-from slams.report.mapdrawing import centred, draw_map, ranged
+from slams.report.mapdrawing import MAP_FRAME, centred, place_map, ranged
 from slams.report.profiles import draw_profile, pressure_axis
 from slams.report.reading import AssimilationRun, profile
 from slams.report.style import (
@@ -18,6 +21,11 @@ from slams.report.style import (
 from slams.schema import ReportConfig
 
 __all__ = ["summary_figure"]
+
+# Inches.
+_MAP, _GAP, _EDGE = 3.3, 0.3, 0.15
+_WIDTH = 2 * _EDGE + 3 * _MAP + 2 * _GAP
+_HEIGHT = 5.9
 
 
 def summary_figure(run: AssimilationRun, options: ReportConfig) -> Panel | None:
@@ -73,40 +81,36 @@ def summary_figure(run: AssimilationRun, options: ReportConfig) -> Panel | None:
             run.stations,
         ),
     ]
-    figure = new_figure(10.4, 6.6)
-    grid = figure.add_gridspec(2, 3, height_ratios=[1, 1.15])
-    places = [grid[0, 0], grid[0, 1], grid[0, 2], grid[1, 0]]
-    for (title, field, cmap, norm, caption, stations), place in zip(maps, places, strict=True):
-        axes = figure.add_subplot(place)
-        mesh = draw_map(axes, field, fields.latitude, fields.longitude, cmap, norm, stations)
-        axes.set_title(title)
-        bar = figure.colorbar(
-            mesh,
-            ax=axes,
-            orientation="horizontal",
-            fraction=0.06,
-            pad=0.03,
-            aspect=38,
-            extend="neither" if cmap == SPREAD_MAP else "both",
-        )
-        bar.set_label(caption)
-        bar.outline.set_linewidth(0.5)
+    figure = Figure(figsize=(_WIDTH, _HEIGHT))
+    lower = 0.45  # room for the legend
+    upper = _HEIGHT - _MAP / 2 - MAP_FRAME
+    corners = [(_EDGE + k * (_MAP + _GAP), upper) for k in range(3)] + [(_EDGE, lower)]
+    for (title, field, cmap, norm, caption, stations), corner in zip(maps, corners, strict=True):
+        place_map(figure, corner, _MAP, title, field, fields, cmap, norm, caption, stations)
     for column, (metric, name) in enumerate((("rmse", "RMSE"), ("crps", "CRPS")), start=1):
-        axes = figure.add_subplot(grid[1, column])
-        pressures: set[float] = set()
-        for entry in in_order(run.results["method"]):
-            rows = profile(run.results, entry, metric)
-            if not rows.empty:
-                style = method_style(entry)
-                draw_profile(axes, rows, style.colour, style.marker, style.label)
-                pressures |= set(rows["pressure"])
-        if not pressures:
+        left = _EDGE + column * (_MAP + _GAP) + 0.5
+        box = (left / _WIDTH, (lower + 0.44) / _HEIGHT, (_MAP - 0.5) / _WIDTH, 2.0 / _HEIGHT)
+        axes = figure.add_axes(box)
+        if not _draw_profiles(axes, run, metric):
             return None
-        pressure_axis(axes, sorted(pressures))
-        axes.set_xlim(left=0)
         axes.set_xlabel(quantity(name, fields.units))
         axes.set_title(f"{name} of temperature")
         if column == 1:
-            axes.legend(loc="best")
+            figure.legend(*axes.get_legend_handles_labels(), loc="lower center", ncols=6)
     alt = f"Maps at {level} hPa on {fields.date} and profiles of RMSE and CRPS by method"
     return render(figure, "summary", alt, max(options.dpi, 110), wide=True)
+
+
+def _draw_profiles(axes: Axes, run: AssimilationRun, metric: str) -> bool:
+    pressures: set[float] = set()
+    for method in in_order(run.results["method"]):
+        rows = profile(run.results, method, metric)
+        if not rows.empty:
+            style = method_style(method)
+            draw_profile(axes, rows, style.colour, style.marker, style.label)
+            pressures |= set(rows["pressure"])
+    if not pressures:
+        return False
+    pressure_axis(axes, sorted(pressures))
+    axes.set_xlim(left=0)
+    return True

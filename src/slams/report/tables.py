@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from slams.report.reading import AssimilationRun, Estimate, lookup, profile
-from slams.report.style import in_order, method_style, variable_label
+from slams.report.style import in_order, method_style, quantity, variable_label
 from slams.report.wording import number
 from slams.variables import UNITS
 
@@ -65,10 +65,10 @@ def table(
     """
     head = "".join(f'<th scope="col">{html.escape(text)}</th>' for text in headings)
     body = "\n".join(f"<tr>{''.join(cells)}</tr>" for cells in rows)
-    title = f"<caption>{html.escape(caption)}</caption>" if caption else ""
+    title = f'<p class="caption">{html.escape(caption)}</p>' if caption else ""
     name = f' id="{html.escape(identity)}"' if identity else ""
     return (
-        f'<div class="scroll" tabindex="0"><table{name}>{title}\n<thead><tr>{head}</tr></thead>\n'
+        f'{title}<div class="scroll" tabindex="0"><table{name}>\n<thead><tr>{head}</tr></thead>\n'
         f"<tbody>\n{body}\n</tbody></table></div>"
     )
 
@@ -124,22 +124,24 @@ def other_table(run: AssimilationRun) -> str | None:
     variables = [v for v in variables if v in UNITS]
     if not variables:
         return None
-    columns = [("rmse", "RMSE"), ("crps", "CRPS"), ("spread_skill", "spread / skill")]
+    columns = [
+        (variable, metric, quantity(f"{variable_label(variable)}: {heading}", units))
+        for variable in variables
+        for metric, heading, units in (
+            ("rmse", "RMSE", UNITS[variable]),
+            ("crps", "CRPS", UNITS[variable]),
+            ("spread_skill", "spread / skill", ""),
+        )
+    ]
     rows = []
-    for variable in variables:
-        levels = list(dict.fromkeys(results.loc[results["variable"] == variable, "level"]))
-        level = "surface" if "surface" in levels else levels[0]
-        for method in in_order(results["method"]):
-            estimates = [lookup(results, method, metric, variable, level) for metric, _ in columns]
-            if any(estimates):
-                label = f'<th scope="row">{html.escape(variable_label(variable))}</th>'
-                rows.append([label, method_cell(method), *map(estimate_cell, estimates)])
-    return table(
-        ["variable", "method", *(heading for _, heading in columns)],
-        rows,
-        "The other fields.",
-        "table-others",
-    )
+    for method in in_order(results["method"]):
+        cells = [method_cell(method)]
+        for variable, metric, _ in columns:
+            levels = results.loc[results["variable"] == variable, "level"]
+            cells.append(estimate_cell(lookup(results, method, metric, variable, levels.iloc[0])))
+        rows.append(cells)
+    headings = ["method", *(heading for _, _, heading in columns)]
+    return table(headings, rows, "The other fields, physical units.", "table-others")
 
 
 def level_tables(run: AssimilationRun, metrics: Mapping[str, str]) -> list[str]:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from slams.report.exhibit import Exhibit, Panel, new_figure, render
+from slams.report.exhibit import Exhibit, Panel, headline, new_figure, render
 from slams.report.mapdata import CaseFields, area_rmse
 from slams.report.mapdrawing import centred, field_panel, ranged
 from slams.report.profiles import draw_profile, pressure_axis
@@ -99,7 +99,7 @@ def _curve_panel(run: TrainingRun, name: str, dpi: int) -> Panel | None:
             axes.set_ylim(low - 0.05 * (high - low), high + 0.15 * (high - low))
     axes.set_xlabel("optimiser step")
     axes.set_ylabel(name.replace("_", " "))
-    axes.set_title(f"{_STAGES.get(run.stage, run.stage)}: {name.replace('_', ' ')}")
+    headline(figure, f"{_STAGES.get(run.stage, run.stage)}: {name.replace('_', ' ')}")
     axes.legend(loc="best")
     file = "".join(c if c.isalnum() else "_" for c in name)
     alt = f"{name} of the {run.stage} against the optimiser step"
@@ -173,7 +173,7 @@ def _error_profile(rows: pd.DataFrame, dpi: int) -> Panel:
     pressure_axis(axes, sorted(rows["pressure"]))
     axes.set_xlim(left=0)
     axes.set_xlabel("RMSE (K)")
-    axes.set_title("Reconstruction error of temperature")
+    headline(figure, "Reconstruction error of temperature")
     return render(figure, "reconstruction_profile", "Reconstruction error by pressure", dpi)
 
 
@@ -192,7 +192,9 @@ def _maps(run: TrainingRun, options: ReportConfig) -> list[Panel]:
     error = second - first
     rms = area_rmse(error, fields.latitude)
     norm, colours = ranged([first, second]), FIELD_MAPS["temperature"]
-    label = quantity(f"temperature, {float(pair[0].coords.get('level', options.level)):g} hPa", units)
+    label = quantity(
+        f"temperature, {float(pair[0].coords.get('level', options.level)):g} hPa", units
+    )
     return [
         field_panel(
             f"reconstruction_{name}", title, field, fields, cmap, scale, label, options.dpi

@@ -43,35 +43,43 @@ def with_interval(estimate: Estimate, units: str = "") -> str:
 
 
 def percent_range(comparison: Comparison) -> str:
-    """Writes the interval of a comparison by its size: `20 to 24 %`, the sign left to the text."""
+    """Writes the interval of a comparison: `95 % interval 20 to 24 %`.
+
+    The sign is left to the text around it, unless the interval holds zero.
+    """
     low, high = sorted((100 * comparison.lower, 100 * comparison.upper))
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return "too few dates for an interval"
     if high <= 0:
         low, high = -high, -low
     decimals = 0 if high - low >= 2 else 1
     low_text, high_text = (f"{value:.{decimals}f}".replace("-", "−") for value in (low, high))
-    return f"{low_text} to {high_text} %"
+    return f"95 % interval {low_text} to {high_text} %"
 
 
 def change(subject: str, comparison: Comparison, reference: str) -> str:
     """Says how a subject compares with a reference, and whether the data tell them apart.
 
-    Example: `the RMSE of latent diffusion is 22 % below that of the background (95 % interval
-    20 to 24 %), smaller on 23 of 24 dates`.
+    Example: `The RMSE of latent diffusion is 22 % below that of the background (95 % interval
+    20 to 24 %), smaller on 23 of 24 dates.`
+
+    Args:
+        subject: Beginning of the sentence.
+        comparison: The numbers.
+        reference: What it is compared with, as in `that of the background`.
     """
     size = abs(100 * comparison.relative)
-    decimals = 0 if 100 * (comparison.upper - comparison.lower) >= 2 else 1
     wins = f"smaller on {comparison.better} of {comparison.dates} dates"
-    if comparison.lower < 0 < comparison.upper:
+    interval = percent_range(comparison)
+    known = math.isfinite(comparison.lower) and math.isfinite(comparison.upper)
+    if known and comparison.lower < 0 < comparison.upper:
         sign = "−" if comparison.relative < 0 else "+"
         return (
-            f"{subject} cannot be told from that of {reference}: {sign}{size:.1f} % "
-            f"(95 % interval {percent_range(comparison)}), {wins}."
+            f"{subject} cannot be told from {reference}: {sign}{size:.1f} % ({interval}), {wins}."
         )
     direction = "below" if comparison.relative < 0 else "above"
-    return (
-        f"{subject} is {size:.{decimals}f} % {direction} that of {reference} "
-        f"(95 % interval {percent_range(comparison)}), {wins}."
-    )
+    decimals = 0 if known and 100 * (comparison.upper - comparison.lower) >= 2 else 1
+    return f"{subject} is {size:.{decimals}f} % {direction} {reference} ({interval}), {wins}."
 
 
 def joined(words: Sequence[str]) -> str:
