@@ -184,11 +184,14 @@ def _unknown(key: str, kind: Any, prefix: str, where: str) -> UserError:
     if close:
         hint = f"did you mean '{f'{prefix}.' if prefix else ''}{close[0]}'?"
     else:
-        everywhere = list(dotted_keys())
-        same = [k for k in everywhere if k.rpartition(".")[2] == key]
-        same = same or difflib.get_close_matches(path, everywhere, n=1, cutoff=0.7)
+        everywhere = {k.rpartition(".")[2]: k for k in reversed(list(dotted_keys()))}
+        same = difflib.get_close_matches(key, everywhere, n=1, cutoff=0.75)
         section = f"{prefix!r}" if prefix else "a recipe"
-        hint = f"did you mean {same[0]!r}?" if same else f"{section} has {', '.join(siblings)}"
+        hint = (
+            f"did you mean {everywhere[same[0]]!r}?"
+            if same
+            else f"{section} has {', '.join(siblings)}"
+        )
     return UserError(f"unknown key {path!r} {where}; {hint}")
 
 
