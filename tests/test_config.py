@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -166,6 +167,12 @@ def test_wrong_types(recipe: Path, override: str, found: str, expected: str) -> 
     sentence = refusal(recipe, override)
     assert f"found {found}, expected {expected}" in sentence
     assert "on the command line" in sentence
+
+
+def test_only_a_limit_may_be_infinite(recipe: Path) -> None:
+    assert load(recipe, ["observations.gross_error=.inf"]).observations.gross_error == math.inf
+    assert "finite" in refusal(recipe, "observations.gross_error=-.inf")
+    assert "finite" in refusal(recipe, "observations.satellite.error=.inf")
 
 
 def test_a_number_where_text_stands_in_a_file(recipe: Path) -> None:

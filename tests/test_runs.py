@@ -15,7 +15,7 @@ import pytest
 from slams import atomic, provenance
 from slams.config import to_plain
 from slams.errors import UserError
-from slams.records import LAYOUT, RunRecord, finished_run, stage_directory
+from slams.records import LAYOUT, RunRecord, finished_run, stage_directory, trained_directory
 from slams.runs import RunDirectory
 from slams.schema import Config
 
@@ -41,14 +41,14 @@ def fail(config: Config, error: BaseException) -> RunDirectory:
 def test_a_run_leaves_its_recipe_and_its_record(config: Config) -> None:
     with RunDirectory.open(config, "score", {"vae": "abc"}, fingerprint="f00") as run:
         during = json.loads((run.path / "run.json").read_text())
-        run.update(results={"parameters": 3})
-        run.update(results={"peak_memory_mb": 1.5})
+        run.update(summary={"parameters": 3})
+        run.update(summary={"peak_memory_mb": 1.5})
     assert run.path == Path(config.runs) / "tiny" / "score"
     assert during["status"] == "running"
     assert during["process"]["pid"] == os.getpid()
     after = RunRecord.read(run.path)
     assert (after.status, after.inputs, after.fingerprint) == ("finished", {"vae": "abc"}, "f00")
-    assert after.results == {"parameters": 3, "peak_memory_mb": 1.5}
+    assert after.summary == {"parameters": 3, "peak_memory_mb": 1.5}
     assert set(after.versions) >= {"slams", "python", "torch", "zarr", "azula", "lightning"}
     assert (run.path / "config.yaml").read_text().startswith("experiment: tiny")
 
@@ -78,8 +78,8 @@ def test_a_finished_run_is_kept_untouched(config: Config) -> None:
     before = {p: p.stat().st_mtime_ns for p in path.rglob("*")}
     with RunDirectory.open(config, "vae", fingerprint="f" * 64) as run:
         assert run.finished
-        assert "finished already" in run.summary
-        run.update(results={"late": 1})
+        assert "finished already" in run.summary()
+        run.update(summary={"late": 1})
     assert {p: p.stat().st_mtime_ns for p in path.rglob("*")} == before
     assert RunRecord.read(path) == record
 
@@ -227,7 +227,7 @@ def test_other_ranks_see_the_run_and_write_nothing(
     with RunDirectory.open(config, "vae") as one:
         assert one.run_id == zero.run_id
         assert one.last_checkpoint == zero.last_checkpoint
-        one.update(results={"rank": 1})
+        one.update(summary={"rank": 1})
     with RunDirectory.open(replace(config, resume="overwrite"), "vae") as fresh:
         # Rank zero clears the directory, perhaps after this rank has looked.
         assert not fresh.finished
@@ -244,22 +244,23 @@ def test_settings_have_directories_of_their_own(config: Config) -> None:
 
 
 def test_finding_the_run_a_stage_builds_on(config: Config) -> None:
-    with pytest.raises(UserError, match="run `slams train vae` for experiment 'tiny' first"):
+    with pytest.raises(
+        UserError, match="run `slams train vae` with the recipe of experiment 'tiny' first"
+    ):
         finished_run(config, "vae")
     fail(config, KeyboardInterrupt())
     with pytest.raises(UserError, match="is killed, expected a finished run"):
         finished_run(config, "vae")
     with RunDirectory.open(config, "vae"):
         pass
-    path, record = finished_run(config, "vae")
-    assert path == stage_directory(config, "vae")
-    assert record.status == "finished"
+    assert finished_run(config, "vae").status == "finished"
     # Another data set may borrow the network, but the same experiment must describe it rightly.
     other = replace(config, vae=replace(config.vae, hidden=9))
     with pytest.raises(UserError, match=r"'vae\.hidden', found 128, expected 9"):
         finished_run(other, "vae")
     borrowing = replace(other, experiment="window", trained_in="tiny")
-    assert finished_run(borrowing, "vae")[0] == path
+    assert finished_run(borrowing, "vae").experiment == "tiny"
+    assert trained_directory(borrowing, "vae") == stage_directory(config, "vae")
 
 
 def test_files_are_there_in_full_or_not_at_all(tmp_path: Path) -> None:

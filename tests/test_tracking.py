@@ -94,7 +94,12 @@ def test_a_resumed_stage_continues_its_run(
     assert found.info.status == "FINISHED"
     assert found.data.metrics["train/loss"] == 0.5
     assert found.data.metrics["many/1099"] == 1099
-    assert (Path(found.info.artifact_uri.removeprefix("file://")) / "figures/figure.svg").exists()
+    artifacts = Path(found.info.artifact_uri.removeprefix("file://"))
+    assert (artifacts / "figures/figure.svg").exists()
+    # The report is made after the stage, and belongs to its run all the same.
+    tracking.attach(config, run.path, tmp_path, "report")
+    assert (artifacts / "report/figure.svg").exists()
+    assert mlflow_run(uri, run_id).info.status == "FINISHED"
 
 
 def test_a_failure_is_recorded(config: Config, tracked: tuple[RunDirectory, str]) -> None:
@@ -127,6 +132,7 @@ def test_switched_off_it_does_nothing(config: Config, tmp_path: Path) -> None:
         assert tracker.logger is None
         tracker.log_metrics({"train/loss": 1.0})
         tracker.log_artifact(tmp_path / "not there")
+    tracking.attach(off, run.path, tmp_path, "report")
     assert not (tmp_path / "off" / "mlflow.db").exists()
 
 

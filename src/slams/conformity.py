@@ -32,6 +32,8 @@ __all__ = [
 # Where each key that a recipe sets was set: dotted path -> "in file" or "on the command line".
 Origin = Mapping[str, str]
 
+# A limit that nothing exceeds: the check is off.
+_MAY_BE_INFINITE = ("observations.gross_error",)
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 _PLURALS = {int: "whole numbers", float: "numbers", bool: "true or false", str: "texts"}
 
@@ -164,6 +166,8 @@ def refuse_wrong_types(value: Any, kind: Any, path: str, origin: Origin) -> None
     if not fits or (isinstance(value, bool) and kind is not bool):
         raise _wrong_type(path, value, _WORDS[kind], origin)
     if isinstance(value, float) and not math.isfinite(value):
+        if path in _MAY_BE_INFINITE and value > 0:
+            return
         raise _wrong_type(path, value, "a finite number", origin)
 
 

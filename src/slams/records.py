@@ -17,7 +17,15 @@ from slams import atomic, provenance
 from slams.errors import UserError
 from slams.schema import Config
 
-__all__ = ["LAYOUT", "RunRecord", "finished_run", "now", "read_recipe", "stage_directory"]
+__all__ = [
+    "LAYOUT",
+    "RunRecord",
+    "finished_run",
+    "now",
+    "read_recipe",
+    "stage_directory",
+    "trained_directory",
+]
 
 # Version of the layout of a run directory; another one is refused, never guessed at.
 LAYOUT = 1
@@ -44,7 +52,7 @@ class RunRecord:
         revision: Commit of the source tree; empty for an installed copy.
         process: Host and process id of the last attempt.
         mlflow_run_id: Run of the tracking server; empty without tracking.
-        results: What the stage found worth keeping: parameters, throughput, peak memory.
+        summary: What the stage measured: parameters, throughput, peak memory.
     """
 
     run_id: str
@@ -60,7 +68,7 @@ class RunRecord:
     revision: str = ""
     process: dict[str, Any] = field(default_factory=dict)
     mlflow_run_id: str = ""
-    results: dict[str, Any] = field(default_factory=dict)
+    summary: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def read(cls, directory: str | Path) -> RunRecord:
@@ -123,23 +131,30 @@ def read_recipe(directory: Path) -> dict[str, Any]:
         ) from None
 
 
-def finished_run(config: Config, stage: str) -> tuple[Path, RunRecord]:
-    """Finds the finished run of an earlier stage that this recipe builds on.
+def trained_directory(config: Config, stage: str) -> Path:
+    """Gives the directory of the trained stage that a recipe builds on.
 
-    Looks in the experiment that `trained_in` names, or else in the recipe's own; there the
-    recipe must describe the network as it was trained.
+    It lies in the experiment that `trained_in` names, or else in the recipe's own.
+    """
+    experiment = config.trained_in or config.experiment
+    return stage_directory(replace(config, experiment=experiment), stage)
+
+
+def finished_run(config: Config, stage: str) -> RunRecord:
+    """Reads the record of the finished run of a stage that a recipe builds on.
+
+    In its own experiment the recipe must describe the network as it was trained.
 
     Raises:
         UserError: There is none, it has not finished, or its network is another; the sentence
             says which command to run.
     """
-    experiment = config.trained_in or config.experiment
-    path = stage_directory(replace(config, experiment=experiment), stage)
+    path = trained_directory(config, stage)
     command = f"slams {_COMMANDS[stage]}"
     if not (path / "run.json").exists():
         raise UserError(
-            f"{path} does not exist or is no run; run `{command}` for experiment "
-            f"{experiment!r} first"
+            f"{path} does not exist or is no run; run `{command}` with the recipe of experiment "
+            f"{config.trained_in or config.experiment!r} first"
         )
     record = RunRecord.read(path)
     if record.status != "finished":
@@ -154,7 +169,7 @@ def finished_run(config: Config, stage: str) -> tuple[Path, RunRecord]:
                 f"{path} was trained with another recipe: {other}; train it again with "
                 f"resume=overwrite or choose another experiment"
             )
-    return path, record
+    return record
 
 
 def now() -> str:

@@ -7,7 +7,7 @@ leaves a directory that the next one can read.
 
     with RunDirectory.open(config, "score", inputs={"vae": vae.run_id}) as run:
         if run.finished:
-            say(run.summary)
+            say(run.summary())
         else:
             ...  # continue from run.last_checkpoint, which may be None
 
@@ -146,7 +146,6 @@ class RunDirectory:
         path = self.checkpoints / "last.ckpt"
         return path if path.exists() and not self._fresh else None
 
-    @property
     def summary(self) -> str:
         """Says in one line that the run had finished before and is kept."""
         when = self.record.updated
@@ -157,16 +156,16 @@ class RunDirectory:
         *,
         mlflow_run_id: str | None = None,
         fingerprint: str | None = None,
-        results: Mapping[str, Any] | None = None,
+        summary: Mapping[str, Any] | None = None,
     ) -> None:
-        """Adds to the record; results are merged with those there are."""
+        """Adds to the record; a summary is merged with what there is."""
         changes: dict[str, Any] = {}
         if mlflow_run_id is not None:
             changes["mlflow_run_id"] = mlflow_run_id
         if fingerprint is not None:
             changes["fingerprint"] = fingerprint
-        if results is not None:
-            changes["results"] = {**self.record.results, **results}
+        if summary is not None:
+            changes["summary"] = {**self.record.summary, **summary}
         self._save(**changes)
 
     def close(self, status: str) -> None:

@@ -28,6 +28,7 @@ from slams.config import to_plain
 from slams.errors import UserError
 from slams.provenance import flatten
 from slams.ranks import is_rank_zero, say
+from slams.records import RunRecord
 from slams.runs import RunDirectory, ending
 from slams.schema import Config
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
     from mlflow import MlflowClient
 
-__all__ = ["Tracker", "start", "tracking_uri"]
+__all__ = ["Tracker", "attach", "start", "tracking_uri"]
 
 _STATUS = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 # What mlflow takes in one call, and the length of a parameter that every version takes.
@@ -77,12 +78,36 @@ def start(config: Config, run: RunDirectory) -> Tracker:
         run_id = _take_up(client, run) or _create(client, experiment_id, config, run)
         _log_recipe(client, run_id, config, run)
     except MlflowException as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(
-            f"key 'tracking.uri': the tracking server {uri} cannot be used ({reason}); correct "
-            f"it or set tracking.enabled=false"
-        ) from error
+        raise _unusable(uri, error) from error
     return Tracker(client, run_id, uri)
+
+
+def attach(config: Config, run_dir: str | Path, directory: str | Path, folder: str) -> None:
+    """Copies what a directory holds into the MLflow run of a stage that has finished.
+
+    Does nothing without tracking, on other ranks, and where the stage was not tracked.
+
+    Args:
+        config: The recipe.
+        run_dir: Run directory of the finished stage.
+        directory: What to copy.
+        folder: Folder among the run's artifacts.
+
+    Raises:
+        UserError: The tracking server cannot be reached or used.
+    """
+    run_id = RunRecord.read(run_dir).mlflow_run_id
+    if not (config.tracking.enabled and run_id and is_rank_zero()):
+        return
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    from mlflow.exceptions import MlflowException
+
+    uri = tracking_uri(config)
+    try:
+        client, _ = _open(config, uri)
+        client.log_artifacts(run_id, str(directory), folder)
+    except MlflowException as error:
+        raise _unusable(uri, error) from error
 
 
 class Tracker:
@@ -259,6 +284,14 @@ def _log_recipe(client: MlflowClient, run_id: str, config: Config, run: RunDirec
     for first in range(0, len(rows), _PARAMETERS_A_CALL):
         client.log_batch(run_id, params=rows[first : first + _PARAMETERS_A_CALL])
     client.log_artifact(run_id, str(run.path / "config.yaml"))
+
+
+def _unusable(uri: str, error: Exception) -> UserError:
+    reason = str(error).strip().splitlines()[0]
+    return UserError(
+        f"key 'tracking.uri': the tracking server {uri} cannot be used ({reason}); correct it or "
+        f"set tracking.enabled=false"
+    )
 
 
 def _allowed(name: str) -> str:
