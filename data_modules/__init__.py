@@ -1,0 +1,1 @@
+"""Data: stores, sources, preparation, datasets and the LightningDataModules."""

@@ -1,0 +1,172 @@
+"""Windows of days out of a training store, a whole batch at a time.
+
+`WindowDataset.__getitems__` fills one array for a batch, since the cost of reading is per array
+and per call, not per byte. Nothing here uses dask, and a dataset that travels to another process
+carries the path of its store only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, get_worker_info
+
+from data_modules.periods import find_days
+from data_modules.stores import TrainingStore, iso_date
+from slams.errors import UserError
+from slams.fields import Window
+
+__all__ = ["Earlier", "WindowDataset", "WindowLoader"]
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """Says which earlier days come with a window.
+
+    Attributes:
+        lag: Days between the last of them and the first day of the window.
+        days: Number of consecutive days, `L`.
+    """
+
+    lag: int
+    days: int = 1
+
+    def offsets(self) -> np.ndarray:
+        """Gives the days relative to the window's first, `(L,)`, in the order of time."""
+        return np.arange(-self.days + 1, 1) - self.lag
+
+
+class WindowDataset(Dataset[Window]):
+    """Gives windows of `T` consecutive days.
+
+    Args:
+        store: The training store.
+        cases: `(N,)` positions in the store of the first day of each window.
+        window: Days in a window, `T`.
+        earlier: Earlier days to give as `Window.previous`, or `None`.
+        states: Store whose states of the window's own days are given as `Window.previous`
+            (a background from file), in place of `earlier`.
+        arrays: Observation arrays of the store to give, any of `stations`, `satellite`.
+        complete: Refuse missing values (training), except in channels that may have them.
+        memory: `(N, C, H, W)` fields of the store, when they are held in memory.
+    """
+
+    def __init__(
+        self,
+        store: TrainingStore,
+        cases: np.ndarray,
+        window: int,
+        earlier: Earlier | None = None,
+        states: TrainingStore | None = None,
+        arrays: Sequence[str] = (),
+        complete: bool = False,
+        memory: np.ndarray | None = None,
+    ) -> None:
+        self.store = store
+        self.cases = np.asarray(cases, dtype=np.int64)
+        self.window = window
+        self.earlier = earlier
+        self.states = states
+        self.arrays = tuple(arrays)
+        self.complete = complete
+        self._memory = memory
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def __getitem__(self, position: int) -> Window:
+        return self.read([position])
+
+    def __getitems__(self, positions: list[int]) -> Window | UserError:
+        try:
+            return self.read(positions)
+        except UserError as error:
+            # Raised again by `WindowLoader`: a worker would bury the sentence in a traceback.
+            if get_worker_info() is None:
+                raise
+            return error
+
+    def read(self, positions: Sequence[int]) -> Window:
+        """Reads a batch of windows.
+
+        Args:
+            positions: `B` positions in the dataset.
+
+        Raises:
+            UserError: A chunk is corrupt, or a training field has a missing value.
+        """
+        case = self.cases[np.asarray(positions, dtype=np.int64)]
+        first = self.store.time[case][:, None]
+        index = find_days(self.store.time, first + np.arange(self.window))
+        fields = self._fields(self.store, index, self._memory)
+        if self.complete:
+            self._refuse_missing(fields, index)
+        previous = None
+        if self.states is not None:
+            found = find_days(self.states.time, first + np.arange(self.window))
+            previous = self._fields(self.states, found, None)
+        elif self.earlier is not None:
+            found = find_days(self.store.time, first + self.earlier.offsets())
+            previous = self._fields(self.store, found, self._memory)
+        observed: dict[str, Tensor] = {}
+        for name in self.arrays:
+            values = self.store.read_array(name, index.reshape(-1))
+            # One satellite channel, its image in row order; stations keep their variables.
+            shape = values.shape[1:] if name == "stations" else (-1,)
+            observed[name] = torch.from_numpy(values.reshape(*index.shape, *shape))
+        return Window(
+            fields=torch.from_numpy(fields),
+            time=torch.from_numpy(self.store.time[index]),
+            case=torch.from_numpy(case.copy()),
+            previous=None if previous is None else torch.from_numpy(previous),
+            **observed,
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Fields in memory stay in their process: each worker would get a copy of its own.
+        return {**self.__dict__, "_memory": None}
+
+    def _fields(
+        self, store: TrainingStore, index: np.ndarray, memory: np.ndarray | None
+    ) -> np.ndarray:
+        """Gives `(B, n, C, H, W)`, NaN where the index is -1."""
+        shape = (*index.shape, len(store.channels), *store.grid.shape)
+        there = index >= 0
+        if there.all():
+            flat = index.reshape(-1)
+            values = store.read(flat) if memory is None else memory[flat]
+            return values.reshape(shape)
+        out = np.full(shape, np.nan, dtype=np.float32)
+        if there.any():
+            out[there] = store.read(index[there]) if memory is None else memory[index[there]]
+        return out
+
+    def _refuse_missing(self, fields: np.ndarray, index: np.ndarray) -> None:
+        may = {*self.store.absent, *self.store.attributes.get("gaps", ())}
+        must = [i for i, c in enumerate(self.store.channels) if c.name not in may]
+        # One pass over the batch in the common case; the search only when it failed.
+        if np.isfinite(fields[:, :, must].sum(dtype=np.float64)):
+            return
+        for b, t, c in np.ndindex(*fields.shape[:3]):
+            if c in must and not np.isfinite(fields[b, t, c]).all():
+                raise UserError(
+                    f"training store {self.store.path}: {self.store.channels[c].name} of "
+                    f"{iso_date(self.store.time[index[b, t]])}, a training day, has missing "
+                    f"values (NaN); prepare the store again, with the channel under "
+                    f"data.source.gaps if they are to be expected"
+                )
+
+
+class WindowLoader(DataLoader):
+    """A DataLoader that raises a worker's `UserError` as it was."""
+
+    def __iter__(self) -> Iterator[Window]:  # type: ignore[override]
+        for batch in super().__iter__():
+            if isinstance(batch, UserError):
+                raise batch
+            yield batch

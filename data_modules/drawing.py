@@ -1,0 +1,143 @@
+"""Observations drawn into the training store, from which the DataModules then stream them."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import torch
+import zarr
+
+from data_modules.blocks import channel_units
+from data_modules.observers import SatelliteObserver, StationObserver
+from data_modules.recipe import difference, observation_recipe
+from data_modules.stores import SHARD_STEPS, TrainingStore
+from data_modules.writing import create_steps
+from slams.errors import UserError
+from slams.fields import FieldSpec
+from slams.grid import LatLonGrid
+from slams.schema import Config
+
+__all__ = ["check_drawn", "draw_observations"]
+
+
+def draw_observations(
+    config: Config,
+    channels: tuple[FieldSpec, ...],
+    grid: LatLonGrid,
+    time: np.ndarray,
+    group: zarr.Group,
+) -> None:
+    """Observes every day of a store that is being written, and writes `stations`, `satellite`.
+
+    Values are in channel units (K, log(1 + mm day-1), W m-2), NaN where nothing is observed.
+
+    Args:
+        config: The recipe.
+        channels: The channels of the store.
+        grid: Its grid.
+        time: `(N,)` days since 1970-01-01 00 UTC.
+        group: The store, with its fields written.
+
+    Raises:
+        UserError: Stations, errors, channels or footprint are not right.
+    """
+    observers: dict[str, StationObserver | SatelliteObserver] = {}
+    arrays: dict[str, zarr.Array] = {}
+    if "stations" in config.observations.use:
+        stations = StationObserver(config, channels, grid, _terrain(group))
+        observers["stations"] = stations
+        arrays["stations"] = _create_stations(group, stations, len(time))
+    if "satellite" in config.observations.use:
+        satellite = SatelliteObserver(config, channels, grid)
+        observers["satellite"] = satellite
+        arrays["satellite"] = _create_satellite(group, satellite, len(time))
+    for start in range(0, len(time), SHARD_STEPS):
+        stop = min(start + SHARD_STEPS, len(time))
+        fields = channel_units(np.asarray(group["fields"][start:stop]), channels)
+        # In single precision, as the DataModules see it: the same values to the last bit.
+        truth = torch.from_numpy(fields.astype(np.float32))
+        truth = truth.reshape(stop - start, 1, len(channels), *grid.shape)
+        days = torch.from_numpy(time[start:stop]).unsqueeze(1)
+        case = torch.arange(start, stop)
+        for name, observer in observers.items():
+            found = observer(truth, torch.isfinite(truth), days, case)
+            values = torch.stack([o.values[:, 0] for o in found], dim=-1).numpy()
+            if name == "satellite":
+                values = values.transpose(0, 2, 1)
+            arrays[name][start:stop] = values.reshape(stop - start, *arrays[name].shape[1:])
+
+
+def check_drawn(store: TrainingStore, config: Config, modality: str) -> None:
+    """Refuses a store whose observations are not those of the recipe.
+
+    Args:
+        store: The training store.
+        config: The recipe, with `observations.source` = `store`.
+        modality: `stations` or `satellite`.
+
+    Raises:
+        UserError: The store has no such observations, or they were drawn by another recipe.
+    """
+    if not store.has(modality):
+        raise UserError(
+            f"observations.source: training store {store.path} holds no {modality}; run `slams "
+            f"prepare` with observations.source=store and resume=overwrite, or observe the truth"
+        )
+    found = json.loads(store.attributes["recipe"])["observations"] or {}
+    expected = json.loads(json.dumps(observation_recipe(config)))
+    for key in ("seed", modality):
+        changed = difference(found.get(key), expected.get(key), key)
+        if changed:
+            raise UserError(
+                f"observations.{modality}: training store {store.path} holds others ({changed}); "
+                f"run `slams prepare` with resume=overwrite"
+            )
+
+
+def _create_stations(group: zarr.Group, observer: StationObserver, steps: int) -> zarr.Array:
+    network = observer.network
+    for name, values, units in (
+        ("station_latitude", network.latitude, "degrees_north"),
+        ("station_longitude", network.longitude, "degrees_east"),
+        ("station_elevation", network.elevation, "m"),
+    ):
+        group.create_array(
+            name, data=values.numpy(), dimension_names=("station",), attributes={"units": units}
+        )
+    # Fixed-width bytes: variable-length strings are no part of the Zarr format 3 core.
+    ids = np.array([name.encode() for name in network.id])
+    group.create_array(
+        "station_id",
+        data=np.frombuffer(ids.tobytes(), dtype=np.uint8).reshape(len(ids), -1),
+        dimension_names=("station", "character"),
+        attributes={"comment": "UTF-8, padded with zero bytes"},
+    )
+    names = list(observer.operators)
+    return create_steps(
+        group,
+        "stations",
+        (steps, len(network.id), len(names)),
+        ("time", "station", "variable"),
+        {
+            "variables": [name.partition("/")[2] for name in names],
+            "units": [operator.units for operator in observer.operators.values()],
+        },
+    )
+
+
+def _create_satellite(group: zarr.Group, observer: SatelliteObserver, steps: int) -> zarr.Array:
+    ((name, operator),) = observer.operators.items()
+    return create_steps(
+        group,
+        "satellite",
+        (steps, 1, *operator.image_shape),
+        ("time", "satellite_channel", "y", "x"),
+        {"channels": [name.partition("/")[2]], "units": [operator.units]},
+    )
+
+
+def _terrain(group: zarr.Group) -> torch.Tensor | None:
+    if "surface_elevation" not in group:
+        return None
+    return torch.from_numpy(np.asarray(group["surface_elevation"][...], dtype=np.float64))

@@ -1,0 +1,165 @@
+"""The latent store: encodings of the training store by one VAE, and the DataModule over it.
+
+Layout (Zarr v3), keyed by the VAE's run and the training store's fingerprint::
+
+    train/latents, validation/latents        (case, T, K, h, w)  raw latents of windows
+    train/background, validation/background  (case, T, K, h, w)  their encoded backgrounds
+    train/time, validation/time              (case,)             first day, days since 1970-01-01
+    mean, sd                                 (K,)                over the training period
+
+The latents are standardised when they are read. The store is small (a day of the demo takes
+37 kB), so that it is held in memory.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import filelock
+import numpy as np
+import torch
+import zarr
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from data_modules.samplers import BlockShuffleSampler, ShardSampler
+from slams.assimilators.base import Archive
+from slams.errors import UserError
+from slams.modules.score import LatentBatch
+from slams.nn.latent_space import LatentSpace
+from slams.normalisation import DAYS_PER_YEAR
+
+__all__ = ["LatentDataModule", "LatentStore", "write_latents"]
+
+_VERSION = 1
+_CHUNK = 64
+
+
+def write_latents(
+    path: Path, space: LatentSpace, splits: dict[str, Archive], key: dict[str, str]
+) -> None:
+    """Encodes windows and their backgrounds, once; a complete store of the same key is kept.
+
+    Args:
+        path: Directory of the latent store.
+        space: The VAE's latent space, with mean 0 and standard deviation 1 (raw latents).
+        splits: Windows and backgrounds of `train` and `validation`.
+        key: What the encodings depend on, for example the VAE's run id.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(f"{path}.lock"):
+        if path.exists() and dict(zarr.open_group(path, mode="r").attrs).get("key") == key:
+            return
+        group = zarr.open_group(path, mode="w", zarr_format=3)
+        for split, windows in splits.items():
+            latents = _encode(space, windows.fields)
+            arrays = {
+                "latents": latents,
+                "background": _encode(space, windows.background),
+                "time": windows.time[:, 0].to(torch.float64),
+            }
+            for name, values in arrays.items():
+                group.create_array(
+                    f"{split}/{name}",
+                    data=values.numpy(),
+                    chunks=(min(_CHUNK, len(values)), *values.shape[1:]),
+                )
+            if split == "train":
+                group.create_array("mean", data=latents.mean(dim=(0, 1, 3, 4)).numpy())
+                group.create_array("sd", data=latents.std(dim=(0, 1, 3, 4)).numpy())
+        # Written last: a store without a key was cut short and is written again.
+        group.attrs.update({"slams_latents": _VERSION, "key": key})
+
+
+@torch.no_grad()
+def _encode(space: LatentSpace, fields: Tensor) -> Tensor:
+    return torch.cat([space.encode(chunk).cpu() for chunk in fields.split(_CHUNK)])
+
+
+class LatentStore(Dataset[int]):
+    """Reads one split of a latent store, standardised.
+
+    Args:
+        path: Directory of the store.
+        split: `train` or `validation`.
+
+    Raises:
+        UserError: There is no complete latent store.
+    """
+
+    def __init__(self, path: Path, split: str) -> None:
+        if not path.exists() or "key" not in (group := zarr.open_group(path, mode="r")).attrs:
+            raise UserError(
+                f"latent store {path}: not there or incomplete; run `slams train score`"
+            )
+        self.mean, self.sd = (torch.from_numpy(np.asarray(group[n][:])) for n in ("mean", "sd"))
+        scale = [x.reshape(-1, 1, 1) for x in (self.mean, self.sd)]
+        arrays = [torch.from_numpy(np.asarray(group[f"{split}/{n}"][:])) for n in _FIELDS]
+        self.latents, self.background = ((x - scale[0]) / scale[1] for x in arrays)
+        time = torch.from_numpy(np.asarray(group[f"{split}/time"][:]))
+        self.season = (time / DAYS_PER_YEAR % 1).to(torch.float32)
+
+    def __len__(self) -> int:
+        return self.latents.shape[0]
+
+    def __getitem__(self, index: int) -> LatentBatch:
+        return self.__getitems__([index])
+
+    def __getitems__(self, index: list[int]) -> LatentBatch:
+        """Gathers a batch in one go."""
+        return LatentBatch(self.latents[index], self.background[index], self.season[index])
+
+
+_FIELDS = ("latents", "background")
+
+
+class LatentDataModule(LightningDataModule):
+    """Serves latent windows for the training of the score model.
+
+    Args:
+        path: Directory of the latent store.
+        batch_size: Windows a batch.
+        seed: The experiment's seed, for the order of the training windows.
+    """
+
+    def __init__(self, path: Path, batch_size: int, seed: int) -> None:
+        super().__init__()
+        self.path = path
+        self.batch_size = batch_size
+        self.seed = seed
+        self.train = LatentStore(path, "train")
+        self.validation = LatentStore(path, "validation")
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int, int]:
+        """Gives `(T, K, h, w)` of a window."""
+        return tuple(self.train.latents.shape[1:])
+
+    def train_dataloader(self) -> DataLoader[LatentBatch]:
+        """Serves shuffled windows, shards of equal length on all ranks."""
+        world, rank = self._ranks()
+        # In memory there are no files to respect: one block, shuffled whole.
+        sampler = BlockShuffleSampler(np.zeros(len(self.train)), self.seed, rank, world)
+        return self._loader(self.train, sampler, drop_last=True)
+
+    def val_dataloader(self) -> DataLoader[LatentBatch]:
+        """Serves every validation window exactly once over all ranks."""
+        world, rank = self._ranks()
+        sampler = ShardSampler(len(self.validation), rank, world)
+        return self._loader(self.validation, sampler, drop_last=False)
+
+    def _loader(
+        self, dataset: LatentStore, sampler: Sampler[int], drop_last: bool
+    ) -> DataLoader[LatentBatch]:
+        return DataLoader(
+            dataset,
+            batch_size=self.batch_size,
+            sampler=sampler,
+            drop_last=drop_last,
+            collate_fn=lambda batch: batch,
+        )
+
+    def _ranks(self) -> tuple[int, int]:
+        trainer = self.trainer
+        return (1, 0) if trainer is None else (trainer.world_size, trainer.global_rank)

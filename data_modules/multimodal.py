@@ -1,0 +1,230 @@
+"""The LightningDataModule that joins fields, background, stations, imagery and degradations."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data_modules.background import BackgroundProvider
+from data_modules.datasets import Earlier, WindowDataset
+from data_modules.periods import Period, window_cases
+from data_modules.reanalysis import ReanalysisDataModule
+from data_modules.satellite import SatelliteDataModule
+from data_modules.station import StationDataModule
+from data_modules.stores import TrainingStore
+from slams.assimilators.base import Archive
+from slams.errors import UserError
+from slams.fields import Background, Batch, ObservationOperator, Observations, Window
+from slams.normalisation import Normaliser
+from slams.observations.degradations import DegradedOperator
+from slams.observations.networks import Network
+from slams.observations.quality import gross_error_check
+from slams.observations.simulate import draw
+from slams.schema import Config
+
+__all__ = ["MultimodalDataModule"]
+
+# Windows read at a time into the archive.
+_ARCHIVE_BATCH = 64
+
+
+class MultimodalDataModule(ReanalysisDataModule):
+    """Gives batches with a background and the observations of every modality in use.
+
+    Args:
+        config: The recipe.
+        store: An open store; by default the one the recipe names.
+        batch_size: Cases a batch; by default as the recipe says.
+
+    Attributes:
+        stations: The DataModule of the stations, or `None` when they are not in use.
+        satellite: That of the imagery, or `None`.
+
+    Raises:
+        UserError: Whatever the parts refuse, or a background that the store cannot give.
+    """
+
+    def __init__(
+        self, config: Config, store: TrainingStore | None = None, batch_size: int | None = None
+    ) -> None:
+        self._provider: BackgroundProvider | None = None
+        super().__init__(config, store, batch_size)
+        use = config.observations.use
+        self.stations = StationDataModule(config, self.store) if "stations" in use else None
+        self.satellite = SatelliteDataModule(config, self.store) if "satellite" in use else None
+        degraded = config.observations.degraded
+        self._degraded = {
+            f"degraded/{name}": DegradedOperator(
+                self.grid, self.channels, name, degraded.block, degraded.gap
+            )
+            for name in (degraded.channels if "degraded" in use else ())
+        }
+
+    @property
+    def network(self) -> Network | None:
+        """Gives the stations, or `None` when they are not in use."""
+        return None if self.stations is None else self.stations.network
+
+    @property
+    def provider(self) -> BackgroundProvider:
+        """Gives what makes the backgrounds."""
+        if self._provider is None:
+            self._provider = BackgroundProvider(
+                self.config.background, self.store, self.config.data.window
+            )
+        return self._provider
+
+    def operators(self) -> dict[str, ObservationOperator]:
+        """Gives `H` of everything that is observed, by name `MODALITY/CHANNEL`."""
+        found: dict[str, ObservationOperator] = {}
+        for part in (self.stations, self.satellite):
+            if part is not None:
+                found.update(part.operators())
+        found.update(self._degraded)
+        return found
+
+    def archive(self, windows: int = 0) -> Archive:
+        """Gives windows of the training period with their backgrounds, never re-centred.
+
+        A store whose statistics come from another one has no training period of its own: the
+        archive is then that of the other store, with damped persistence as background.
+
+        Args:
+            windows: Number of windows, evenly spaced; 0 gives all of them.
+
+        Raises:
+            UserError: There is no training period anywhere.
+        """
+        source, period = self._archive_source()
+        background = replace(self.config.background, recentre_days=0)
+        if source is not self.store and background.kind == "file":
+            background = replace(background, kind="damped_persistence")
+        days = self.config.data.window
+        provider = BackgroundProvider(background, source, days)
+        cases = window_cases(source.time, period, days)
+        cases = cases[provider.available(source, cases, days)]
+        if provider.earlier is not None:
+            # Nothing from before the training period either, which may be another split.
+            cases = cases[source.time[cases] - provider.earlier.lag >= period.first]
+        if 0 < windows < len(cases):
+            pick = np.linspace(0, len(cases) - 1, windows)
+            cases = cases[np.floor(pick + 0.5).astype(np.int64)]
+        dataset = WindowDataset(
+            source,
+            cases,
+            days,
+            earlier=provider.earlier,
+            states=provider.states,
+            memory=self._memory if source is self.store else None,
+        )
+        normaliser = source.normaliser()
+        parts = [
+            _archived(
+                dataset.read(range(i, min(i + _ARCHIVE_BATCH, len(cases)))), provider, normaliser
+            )
+            for i in range(0, len(cases), _ARCHIVE_BATCH)
+        ]
+        return Archive(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
+
+    def _archive_source(self) -> tuple[TrainingStore, Period]:
+        if "train" in self.periods:
+            return self.store, self.periods["train"]
+        other = self.store.attributes.get("statistics_from")
+        if not other:
+            raise UserError(
+                "data.splits.train: found no days; an archive of training days needs them, or a "
+                "store under data.statistics_from"
+            )
+        source = TrainingStore.open(other, [c.name for c in self.channels])
+        first, last = (
+            int(np.datetime64(day, "D").astype(np.int64))
+            for day in source.attributes["statistics_days"]
+        )
+        return source, Period("train", first, last)
+
+    def streams(self, split: str) -> tuple[str, ...]:
+        """Names the observation arrays of the store that a split streams."""
+        parts = [p for p in (self.stations, self.satellite) if p is not None]
+        return tuple(name for part in parts for name in part.streams(split))
+
+    def _earlier(self) -> Earlier | None:
+        return self.provider.earlier
+
+    def _states(self) -> TrainingStore | None:
+        return self.provider.states
+
+    def _verifiable(self, cases: np.ndarray, period: Period) -> np.ndarray:
+        kept = cases[self.provider.available(self.store, cases, self.config.data.window)]
+        if len(kept) == 0:
+            background = self.config.background
+            needed = (
+                f"states of the same days in {background.path}"
+                if background.kind == "file"
+                else f"a state {background.lag} days before (background.lag) in the store"
+            )
+            raise UserError(
+                f"data.splits.{period.name}: no window from {period} has {needed}, from which its "
+                f"background is made"
+            )
+        return kept
+
+    def _offset(self, window: Window, normaliser: Normaliser) -> Tensor | None:
+        return self.provider.offset(window, normaliser)
+
+    def _background(
+        self, window: Window, normaliser: Normaliser, climatology: Tensor, offset: Tensor | None
+    ) -> Background | None:
+        return self.provider(window, normaliser, climatology, offset)
+
+    def _observe(
+        self, window: Window, truth: Tensor, mask: Tensor, batch: Batch
+    ) -> tuple[Observations, ...]:
+        found: list[Observations] = []
+        for part in (self.stations, self.satellite):
+            if part is not None:
+                found += part.observe(window, truth, mask)
+        found += self._degrade(window, truth, mask)
+        return self._checked(batch, found)
+
+    def _degrade(self, window: Window, truth: Tensor, mask: Tensor) -> list[Observations]:
+        """Observes channels directly, coarse, noisy and sparse."""
+        share = self.config.observations.degraded.noise
+        weights = self.grid.weights.to(truth.device, truth.dtype)[:, None]
+        sd = self._normaliser.sd
+        return [
+            draw(
+                name,
+                operator.to(truth.device),
+                truth,
+                mask,
+                share * float((sd[operator.channel] * weights).mean()),
+                window.case,
+                self.config.seed,
+            )
+            for name, operator in self._degraded.items()
+        ]
+
+    def _checked(self, batch: Batch, found: list[Observations]) -> tuple[Observations, ...]:
+        """Rejects gross errors against the background."""
+        background = batch.background
+        if background is None:
+            return tuple(found)
+        sd = self._normaliser.sd
+        mean = self._normaliser.denormalise(background.mean, batch.climatology)
+        spread = background.variance.sqrt() * sd
+        limit = self.config.observations.gross_error
+        return tuple(gross_error_check(o, mean, spread, limit) for o in found)
+
+
+def _archived(
+    window: Window, provider: BackgroundProvider, normaliser: Normaliser
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gives normalised fields, background mean and time of a batch of the archive."""
+    climatology = normaliser.climatology(window.time)
+    fields = normaliser.normalise(window.fields, climatology)
+    background = provider(window, normaliser, climatology, None)
+    # A missing training value has no anomaly to learn from.
+    return torch.nan_to_num(fields, nan=0.0), background.mean, window.time

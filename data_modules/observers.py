@@ -1,0 +1,177 @@
+"""What looks at the fields: the recipe's stations and imagery with their `H`, `R` and masks.
+
+The DataModules use an observer when they observe the truth, the preparation when it draws
+observations into the store: either way the values are the same.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from slams.fields import FieldSpec, Observations
+from slams.grid import LatLonGrid
+from slams.observations.networks import Network, airport_network, read_network
+from slams.observations.satellite import SatelliteOperator, swath_mask
+from slams.observations.simulate import draw, random_reports
+from slams.observations.stations import StationOperator
+from slams.schema import Config
+
+__all__ = ["SatelliteObserver", "StationObserver", "station_network", "streamed"]
+
+
+def station_network(config: Config) -> Network:
+    """Finds the stations of a recipe: its file, or airports thinned to their number.
+
+    Raises:
+        UserError: The file is not right, or more stations are asked for than there are.
+    """
+    stations = config.observations.stations
+    if stations.file:
+        return read_network(stations.file)
+    return airport_network(stations.count, config.seed)
+
+
+class StationObserver:
+    """Observes at stations.
+
+    Args:
+        config: The recipe.
+        channels: The channels of the fields.
+        grid: Their grid.
+        elevation: `(H, W)` m, the model's terrain, or `None` when it is unknown.
+
+    Attributes:
+        network: The stations.
+        operators: `H` of each variable, by name `stations/CHANNEL`.
+        errors: Standard deviation of each, instrument and representativeness together.
+
+    Raises:
+        UserError: A station lies outside the globe, or a channel is not there.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        channels: tuple[FieldSpec, ...],
+        grid: LatLonGrid,
+        elevation: Tensor | None = None,
+    ) -> None:
+        stations = config.observations.stations
+        self._seed, self._missing = config.seed, stations.missing
+        self.network = station_network(config)
+        self.operators: dict[str, StationOperator] = {}
+        self.errors: dict[str, float] = {}
+        for variable in stations.variables:
+            name = f"stations/{variable.channel}"
+            self.operators[name] = StationOperator(
+                grid,
+                channels,
+                variable.channel,
+                self.network.latitude,
+                self.network.longitude,
+                elevation=self.network.elevation,
+                model_elevation=elevation,
+                lapse_rate=stations.lapse_rate,
+                names=self.network.id,
+            )
+            # A negative error goes through to `draw`, which refuses it by its name.
+            both = math.hypot(variable.error, variable.representativeness)
+            self.errors[name] = math.copysign(both, variable.error)
+
+    def __call__(
+        self, truth: Tensor, mask: Tensor, time: Tensor, case: Tensor
+    ) -> tuple[Observations, ...]:
+        """Observes the truth.
+
+        Args:
+            truth: `(B, T, C, H, W)` channel units.
+            mask: `(B, T, C, H, W)` bool, True where the truth is known.
+            time: `(B, T)` days since 1970-01-01 00 UTC.
+            case: `(B,)` index in the store of the first day of each window.
+        """
+        # One pattern for all variables: a report is lost as a whole.
+        reports = random_reports(
+            "stations", len(self.network.id), truth.shape[1], self._missing, case, self._seed
+        )
+        return tuple(
+            draw(
+                name,
+                operator.to(truth.device),
+                truth,
+                mask,
+                self.errors[name],
+                case,
+                self._seed,
+                mask=reports,
+            )
+            for name, operator in self.operators.items()
+        )
+
+
+class SatelliteObserver:
+    """Observes images inside moving swaths.
+
+    Args:
+        config: The recipe.
+        channels: The channels of the fields.
+        grid: Their grid.
+
+    Attributes:
+        operators: `H`, by name `satellite/CHANNEL`.
+        errors: Standard deviation of the observation error.
+
+    Raises:
+        UserError: The footprint does not divide the grid, or the channel is not there.
+    """
+
+    def __init__(self, config: Config, channels: tuple[FieldSpec, ...], grid: LatLonGrid) -> None:
+        satellite = config.observations.satellite
+        name = f"satellite/{satellite.channel}"
+        self._seed, self._coverage = config.seed, satellite.coverage
+        self.operators: dict[str, SatelliteOperator] = {
+            name: SatelliteOperator(grid, channels, satellite.channel, satellite.footprint)
+        }
+        self.errors: dict[str, float] = {name: satellite.error}
+
+    def __call__(
+        self, truth: Tensor, mask: Tensor, time: Tensor, case: Tensor
+    ) -> tuple[Observations, ...]:
+        """Observes the truth; arguments as for `StationObserver`."""
+        found = []
+        for name, operator in self.operators.items():
+            here = operator.to(truth.device)
+            seen = swath_mask(here.latitude, here.longitude, time, self._coverage)
+            found.append(
+                draw(name, here, truth, mask, self.errors[name], case, self._seed, mask=seen)
+            )
+        return tuple(found)
+
+
+def streamed(
+    operators: dict[str, StationOperator] | dict[str, SatelliteOperator],
+    errors: dict[str, float],
+    values: Tensor,
+) -> tuple[Observations, ...]:
+    """Wraps values read from the store.
+
+    Args:
+        operators: `H` by name.
+        errors: Standard deviations by name.
+        values: `(B, T, P, V)` in the operators' units, NaN missing, one `V` an operator.
+    """
+    found = []
+    for number, (name, operator) in enumerate(operators.items()):
+        value = values[..., number]
+        found.append(
+            Observations(
+                name=name,
+                operator=operator.to(value.device),
+                values=value,
+                mask=torch.isfinite(value),
+                error_variance=torch.full_like(value, errors[name] ** 2),
+            )
+        )
+    return tuple(found)

@@ -1,0 +1,370 @@
+"""Preparation: source -> training store with the statistics of the training period.
+
+Blocks of time are read, checked, regridded and written by dask's threads; sums are added in the
+order of time. Everything goes into `<store>.partial`, which takes the store's name once it is
+complete: a preparation that was cut short never passes for a finished one.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import platform
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import dask
+import numpy as np
+import xarray as xr
+import zarr
+
+from data_modules.blocks import channel_units, check_block, read_block
+from data_modules.drawing import draw_observations
+from data_modules.periods import Period, split_periods
+from data_modules.recipe import difference, store_recipe
+from data_modules.regridding import Regridder
+from data_modules.sources import open_source
+from data_modules.statistics import AnomalySums, HarmonicSums, StatisticsArrays, finish
+from data_modules.stores import SHARD_STEPS, STORE_VERSION, TrainingStore, iso_date
+from data_modules.target_grid import dataset_grid, target_grid
+from data_modules.writing import (
+    canonical_json,
+    content_digest,
+    create_steps,
+    digest,
+    fingerprint,
+    write_coordinates,
+    write_statistics,
+)
+from slams.errors import UserError
+from slams.fields import FieldSpec
+from slams.grid import LatLonGrid
+from slams.schema import Config
+
+__all__ = ["Plan", "plan", "prepare", "verify"]
+
+_LOG = logging.getLogger(__name__)
+# Working memory of one block (bytes as float64) and blocks in flight at a time.
+_BLOCK_BYTES = 64e6
+_IN_FLIGHT = 16
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Holds what a preparation is going to do; the source is open and checked, nothing written.
+
+    Attributes:
+        source: Canonical dataset.
+        channels: The channels of the store, in order.
+        grid: The grid of the store.
+        regridder: From the source's grid to it.
+        time: `(N,)` days since 1970-01-01 00 UTC.
+        train: The training period, or `None` when statistics come from another store.
+        statistics_from: That store, or `None`.
+    """
+
+    source: xr.Dataset
+    channels: tuple[FieldSpec, ...]
+    grid: LatLonGrid
+    regridder: Regridder
+    time: np.ndarray
+    train: Period | None
+    statistics_from: TrainingStore | None
+
+    def describe(self) -> str:
+        """Says in a few lines what will be written."""
+        size = len(self.time) * len(self.channels) * self.grid.shape[0] * self.grid.shape[1] * 4
+        lines = [
+            f"{len(self.time)} steps from {iso_date(self.time[0])} to {iso_date(self.time[-1])}",
+            f"{len(self.channels)} channels: {', '.join(c.name for c in self.channels)}",
+            f"grid {self.grid.shape[0]} x {self.grid.shape[1]}"
+            + ("" if self.regridder.identity else f", regridded ({self.regridder.method})"),
+            f"{size / 1e6:.0f} MB before compression",
+        ]
+        return "\n".join(lines + [f"repaired: {r}" for r in self.source.attrs["repairs"]])
+
+
+def plan(config: Config) -> Plan:
+    """Opens the source and checks that the recipe can be prepared from it.
+
+    Raises:
+        UserError: Source, channels, grid or splits are not right.
+    """
+    data = config.data
+    channels = tuple(FieldSpec.parse(name) for name in data.channels)
+    for key in ("absent", "gaps"):
+        for name in getattr(data.source, key):
+            if name not in data.channels:
+                raise UserError(f"data.source.{key}: {name!r} is not among data.channels")
+    source = open_source(data.source, channels)
+    grid = target_grid(data.source, source)
+    time = source["time"].values.astype(np.float64)
+    train, statistics = None, None
+    if data.statistics_from:
+        statistics = TrainingStore.open(data.statistics_from, data.channels)
+        if statistics.grid.fingerprint != grid.fingerprint:
+            raise UserError(
+                f"data.statistics_from: {data.statistics_from} has a grid of "
+                f"{statistics.grid.shape}, the store to prepare one of {grid.shape}, expected "
+                f"the same; write data.source.grid: {data.statistics_from}"
+            )
+    else:
+        periods = split_periods(data.splits, data.window)
+        if "train" not in periods:
+            raise UserError(
+                "data.splits.train: no days given, expected the training period, or a store "
+                "with statistics under data.statistics_from"
+            )
+        train = periods["train"]
+        if not train.contains(time).any():
+            raise UserError(
+                f"data.splits.train: the source has no data from {train}; it holds "
+                f"{iso_date(time[0])} to {iso_date(time[-1])}"
+            )
+        if data.source.absent:
+            raise UserError(
+                f"data.source.absent: {data.source.absent[0]} has no statistics of its own; name "
+                f"a store that has it under data.statistics_from"
+            )
+    regridder = Regridder(dataset_grid(source), grid, data.source.regrid)
+    return Plan(source, channels, grid, regridder, time, train, statistics)
+
+
+def prepare(config: Config) -> Path:
+    """Writes the training store of a recipe.
+
+    Returns:
+        Path of the complete store. A complete store of the same recipe is kept as it is.
+
+    Raises:
+        UserError: The recipe cannot be prepared, another store is in the way, the source holds
+            values that are not allowed, or the disk is full.
+    """
+    path = Path(config.data.store)
+    partial = path.with_name(path.name + ".partial")
+    if _keep(config, path):
+        _LOG.info("training store %s is complete and of this recipe: kept", path)
+        return path
+    work = plan(config)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if partial.exists():
+        _LOG.info("an unfinished preparation of %s is removed and started over", path)
+        shutil.rmtree(partial)
+    try:
+        _write(config, work, partial)
+    except UserError:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    except Exception as error:
+        if not _disk_full(error):
+            raise
+        shutil.rmtree(partial, ignore_errors=True)
+        raise UserError(
+            f"data.store: no space left on the device while writing {path}; what was written is "
+            f"removed, free about {_bytes(work) / 1e6:.0f} MB or choose another place"
+        ) from error
+    _take_place(partial, path)
+    return path
+
+
+def verify(path: str | Path) -> None:
+    """Reads a whole store again and compares its content with its fingerprint.
+
+    Raises:
+        UserError: The store cannot be read, or its content has changed.
+    """
+    store = TrainingStore.open(path)
+    digests = []
+    for start in range(0, len(store.time), SHARD_STEPS):
+        digests.append(digest(store.read(slice(start, start + SHARD_STEPS))))
+    attributes = store.attributes
+    found = fingerprint(
+        digests, attributes["content"], attributes["recipe"], attributes["channels"]
+    )
+    if found != store.fingerprint:
+        raise UserError(
+            f"training store {path}: its fields have changed since it was prepared (fingerprint "
+            f"{found[:12]}, expected {store.fingerprint[:12]}); run `slams prepare` with "
+            f"resume=overwrite"
+        )
+
+
+def _keep(config: Config, path: Path) -> bool:
+    """Decides whether a store that is there stays.
+
+    Raises:
+        UserError: It is in the way.
+    """
+    if not path.exists() or config.resume == "overwrite":
+        return False
+    if config.resume == "never":
+        raise UserError(f"data.store: {path} exists and resume=never; remove it or change the key")
+    store = TrainingStore.open(path)
+    found = json.loads(store.attributes["recipe"])
+    changed = difference(found, json.loads(canonical_json(store_recipe(config))))
+    if changed:
+        raise UserError(
+            f"data.store: {path} was prepared from another recipe ({changed}); choose another "
+            f"data.store, or resume=overwrite to write it again"
+        )
+    return True
+
+
+def _take_place(partial: Path, path: Path) -> None:
+    """Renames the finished store; an old one in its place goes last."""
+    old = path.with_name(path.name + ".old")
+    if path.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        path.rename(old)
+    partial.rename(path)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _write(config: Config, work: Plan, partial: Path) -> None:
+    recipe = store_recipe(config)
+    group = zarr.create_group(str(partial))
+    group.attrs.update({"slams_store": STORE_VERSION, "status": "preparing"})
+    write_coordinates(group, work.time, work.grid)
+    harmonics = config.data.harmonics
+    digests, sums = _write_fields(config, work, group, harmonics)
+    if work.train is not None:
+        statistics = _statistics(config, work, group, sums)
+        days = work.train.dates
+    else:
+        copied = work.statistics_from
+        assert copied is not None
+        s = copied.statistics
+        statistics = StatisticsArrays(
+            s.harmonics.numpy(),
+            s.sd.numpy(),
+            np.asarray(s.lags, dtype=np.int64),
+            s.persistence.numpy(),
+            s.persistence_variance.numpy(),
+        )
+        days = list(copied.attributes["statistics_days"])
+    write_statistics(group, statistics, work.grid)
+    if config.observations.source == "store":
+        draw_observations(config, work.channels, work.grid, work.time, group)
+    attributes = {
+        "channels": [c.name for c in work.channels],
+        "units": [c.units for c in work.channels],
+        "absent": list(config.data.source.absent),
+        "gaps": list(config.data.source.gaps),
+        "repairs": list(work.source.attrs["repairs"]),
+        "source": {
+            "kind": config.data.source.kind,
+            "path": config.data.source.path,
+            "origin": config.data.source.origin,
+            **{k: v for k, v in work.source.attrs.items() if isinstance(v, str)},
+        },
+        "regridding": "none" if work.regridder.identity else work.regridder.method,
+        "statistics_from": config.data.statistics_from,
+        "statistics_days": days,
+        "recipe": canonical_json(recipe),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("numpy", "xarray", "zarr", "dask")},
+        },
+        "content": content_digest(group),
+    }
+    attributes["fingerprint"] = fingerprint(
+        digests, attributes["content"], attributes["recipe"], attributes["channels"]
+    )
+    group.attrs.update(attributes)
+    group.attrs["status"] = "complete"
+
+
+def _write_fields(
+    config: Config, work: Plan, group: zarr.Group, harmonics: int
+) -> tuple[list[str], HarmonicSums | None]:
+    """Reads, checks, regrids and writes the fields; gives digests and the climatology's sums."""
+    shape = (len(work.time), len(work.channels), *work.grid.shape)
+    fields = create_steps(group, "fields", shape, ("time", "channel", "latitude", "longitude"))
+    absent, gaps = config.data.source.absent, config.data.source.gaps
+
+    def one(start: int, stop: int) -> tuple[list[str], HarmonicSums | None]:
+        time = work.time[start:stop]
+        values = read_block(
+            work.source, work.channels, start, stop, absent, config.data.source.path
+        )
+        train = np.zeros(len(time), bool) if work.train is None else work.train.contains(time)
+        check_block(values, work.channels, time, train, absent, gaps, config.data.source.path)
+        values = work.regridder(values).astype(np.float32)
+        fields[start:stop] = values
+        digests = [digest(values[i : i + SHARD_STEPS]) for i in range(0, len(time), SHARD_STEPS)]
+        if not train.any():
+            return digests, None
+        flat = channel_units(values[train], work.channels)
+        return digests, HarmonicSums.of_block(flat, time[train], harmonics)
+
+    digests: list[str] = []
+    total: HarmonicSums | None = None
+    for block_digests, sums in _in_order(one, _blocks(work)):
+        digests += block_digests
+        if sums is not None:
+            total = sums if total is None else total + sums
+    return digests, total
+
+
+def _statistics(
+    config: Config, work: Plan, group: zarr.Group, sums: HarmonicSums | None
+) -> StatisticsArrays:
+    assert sums is not None
+    assert work.train is not None
+    coefficients = sums.solve()
+    lags = tuple(config.data.lags)
+    fields = group["fields"]
+    inside = np.flatnonzero(work.train.contains(work.time))
+    first, last = int(inside[0]), int(inside[-1]) + 1
+
+    def one(start: int, stop: int) -> AnomalySums | None:
+        start, stop = max(start, first), min(stop, last)
+        if start >= stop:
+            return None
+        early = int(np.searchsorted(work.time, work.time[start] - max(lags, default=0) - 1e-3))
+        early = max(early, first)
+        values = channel_units(np.asarray(fields[early:stop]), work.channels)
+        return AnomalySums.of_block(
+            values, work.time[early:stop], start - early, coefficients, lags
+        )
+
+    total: AnomalySums | None = None
+    for part in _in_order(one, _blocks(work)):
+        if part is not None:
+            total = part if total is None else total + part
+    assert total is not None
+    weights = work.grid.weights.numpy().repeat(work.grid.shape[1])
+    names = [c.name for c in work.channels]
+    return finish(coefficients, total, lags, config.data.sd_floor, weights, names)
+
+
+def _blocks(work: Plan) -> list[tuple[int, int]]:
+    """Cuts the time axis into blocks of whole shards."""
+    points = work.source.sizes["latitude"] * work.source.sizes["longitude"]
+    shard = SHARD_STEPS * len(work.channels) * points * 8
+    steps = SHARD_STEPS * max(1, int(_BLOCK_BYTES // shard))
+    return [(i, min(i + steps, len(work.time))) for i in range(0, len(work.time), steps)]
+
+
+def _in_order(function: Callable[[int, int], Any], blocks: Sequence[tuple[int, int]]) -> Iterator:
+    """Runs a function on blocks with dask's threads; yields results in the order of time."""
+    for group in range(0, len(blocks), _IN_FLIGHT):
+        tasks = [dask.delayed(function)(*b) for b in blocks[group : group + _IN_FLIGHT]]
+        yield from dask.compute(*tasks, scheduler="threads")
+
+
+def _disk_full(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _bytes(work: Plan) -> int:
+    return len(work.time) * len(work.channels) * work.grid.shape[0] * work.grid.shape[1] * 4

@@ -1,0 +1,271 @@
+"""The LightningDataModule of gridded fields: what the VAE trains on, and the base of the others.
+
+It opens the store, finds the windows of each split, and builds every DataLoader in one place;
+what a subclass adds is a background and observations, on the device.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import Sampler
+
+from data_modules.datasets import Earlier, WindowDataset, WindowLoader
+from data_modules.periods import Period, split_periods, window_cases
+from data_modules.samplers import BlockShuffleSampler, ShardSampler
+from data_modules.stores import SHARD_STEPS, TrainingStore
+from slams.errors import UserError
+from slams.fields import Background, Batch, FieldSpec, ObservationOperator, Observations, Window
+from slams.grid import LatLonGrid
+from slams.normalisation import Normaliser
+from slams.schema import Config
+
+__all__ = ["ReanalysisDataModule"]
+
+# Seconds after which a silent worker is an error, and not a job that hangs till its time is up.
+_WORKER_TIMEOUT = 300
+
+
+class ReanalysisDataModule(LightningDataModule):
+    """Streams windows of the training store and normalises them on the device.
+
+    Args:
+        config: The recipe.
+        store: An open store; by default the one the recipe names, narrowed to its channels.
+        batch_size: Cases a batch; by default `data.batch_size`, and for the test split
+            `assimilation.batch_size`.
+
+    Attributes:
+        store: The training store.
+        splits: Split to `(n,)` positions in the store of its windows' first days; a split that
+            the recipe leaves empty is not in it.
+
+    Raises:
+        UserError: The store, a split or a window is not right; the message names it.
+    """
+
+    def __init__(
+        self, config: Config, store: TrainingStore | None = None, batch_size: int | None = None
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.store = store or TrainingStore.open(config.data.store, config.data.channels or None)
+        self._batch_size = batch_size
+        self._normaliser = self.store.normaliser()
+        self._memory: np.ndarray | None = None
+        self._resumed: dict[str, int] | None = None
+        self._train_sampler: BlockShuffleSampler | None = None
+        self.periods = split_periods(config.data.splits, config.data.window)
+        _check_training_days(self.store, self.periods)
+        self.splits = {name: self._cases(period) for name, period in self.periods.items()}
+
+    @property
+    def channels(self) -> tuple[FieldSpec, ...]:
+        """Gives the channels, in order."""
+        return self.store.channels
+
+    @property
+    def grid(self) -> LatLonGrid:
+        """Gives the grid."""
+        return self.store.grid
+
+    @property
+    def normaliser(self) -> Normaliser:
+        """Gives the normaliser, on the device it was last used on."""
+        return self._normaliser
+
+    def operators(self) -> dict[str, ObservationOperator]:
+        """Gives the observation operators by name; none for fields alone."""
+        return {}
+
+    def setup(self, stage: str | None = None) -> None:
+        """Reads the fields into memory when the recipe says so."""
+        data = self.config.data
+        if data.in_memory and data.num_workers == 0 and self._memory is None:
+            self._memory = self.store.read(slice(None))
+
+    def train_dataloader(self) -> WindowLoader:
+        """Streams the training split, shuffled anew in each epoch."""
+        return self._dataloader_factory("train")
+
+    def val_dataloader(self) -> WindowLoader:
+        """Streams the validation split in the order of time."""
+        return self._dataloader_factory("validation")
+
+    def test_dataloader(self) -> WindowLoader:
+        """Streams the verifying dates of the test split."""
+        return self._dataloader_factory("test")
+
+    def streams(self, split: str) -> tuple[str, ...]:
+        """Names the observation arrays of the store that a split streams; none for fields."""
+        return ()
+
+    def dataset(self, split: str) -> WindowDataset:
+        """Makes the dataset of a split.
+
+        Raises:
+            UserError: The recipe gives no days for this split.
+        """
+        if split not in self.splits:
+            raise UserError(
+                f"data.splits.{split}: found no days, expected the first and the last day"
+            )
+        self.setup()
+        return WindowDataset(
+            self.store,
+            self.splits[split],
+            self.config.data.window,
+            earlier=self._earlier(),
+            states=self._states(),
+            arrays=self.streams(split),
+            complete=split == "train",
+            memory=self._memory,
+        )
+
+    def on_after_batch_transfer(self, batch: Window | Batch, dataloader_idx: int = 0) -> Batch:
+        """Turns a window into a batch on its device."""
+        if isinstance(batch, Batch):
+            return batch
+        return self.assemble(batch, observe=self._observing())
+
+    @torch.no_grad()
+    def assemble(self, window: Window, observe: bool = True) -> Batch:
+        """Normalises a window, and adds background and observations.
+
+        Args:
+            window: Physical, on any device.
+            observe: Whether to add observations.
+        """
+        normaliser = self._normaliser.to(window.fields.device)
+        offset = self._offset(window, normaliser)
+        climatology = normaliser.climatology(window.time)
+        if offset is not None:
+            climatology = climatology + offset.unsqueeze(1)
+        truth = normaliser.to_channel_units(window.fields)
+        mask = torch.isfinite(truth)
+        batch = Batch(
+            fields=torch.where(mask, (truth - climatology) / normaliser.sd, 0.0),
+            mask=mask,
+            time=window.time,
+            case=window.case,
+            climatology=climatology,
+            background=self._background(window, normaliser, climatology, offset),
+        )
+        if not observe:
+            return batch
+        return replace(batch, observations=self._observe(window, truth, mask, batch))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Gives epoch and consumed samples of the training stream, for the checkpoint."""
+        if self.trainer is None or self._train_sampler is None:
+            return {}
+        progress = self.trainer.fit_loop.epoch_loop.batch_progress.current
+        return {
+            "epoch": self._train_sampler.epoch,
+            "batches": 0 if self.trainer.fit_loop.epoch_loop.done else progress.ready,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes up the training stream where a checkpoint left it."""
+        self._resumed = dict(state_dict) or None
+
+    def _dataloader_factory(self, split: str) -> WindowLoader:
+        dataset = self.dataset(split)
+        data = self.config.data
+        size = self._batch_size or (
+            self.config.assimilation.batch_size if split == "test" else data.batch_size
+        )
+        sampler = self._sampler(split, dataset, size)
+        workers: dict[str, Any] = {}
+        if data.num_workers > 0:
+            # A forked worker hangs once the parent has used dask, and inherits open files.
+            workers = {
+                "multiprocessing_context": "forkserver",
+                "persistent_workers": True,
+                "timeout": _WORKER_TIMEOUT,
+            }
+        return WindowLoader(
+            dataset,
+            batch_size=size,
+            sampler=sampler,
+            num_workers=data.num_workers,
+            collate_fn=_as_it_is,
+            drop_last=split == "train" and len(sampler) >= size,  # type: ignore[arg-type]
+            pin_memory=torch.cuda.is_available(),
+            **workers,
+        )
+
+    def _sampler(self, split: str, dataset: WindowDataset, size: int) -> Sampler[int]:
+        rank = self.trainer.global_rank if self.trainer else 0
+        world = self.trainer.world_size if self.trainer else 1
+        if split != "train":
+            return ShardSampler(len(dataset), rank, world)
+        sampler = BlockShuffleSampler(dataset.cases // SHARD_STEPS, self.config.seed, rank, world)
+        if self._resumed is not None:
+            sampler.resume(self._resumed["epoch"], self._resumed["batches"] * size)
+            self._resumed = None
+        self._train_sampler = sampler
+        return sampler
+
+    def _cases(self, period: Period) -> np.ndarray:
+        data = self.config.data
+        cases = window_cases(self.store.time, period, data.window)
+        if period.name != "train":
+            cases = self._verifiable(cases, period)
+        if period.name == "test" and 0 < data.test_cases < len(cases):
+            # Evenly spaced over the split, first and last included.
+            pick = np.linspace(0, len(cases) - 1, data.test_cases)
+            cases = cases[np.floor(pick + 0.5).astype(np.int64)]
+        return cases
+
+    def _verifiable(self, cases: np.ndarray, period: Period) -> np.ndarray:
+        """Keeps the windows that can be verified: those whose background can be made."""
+        return cases
+
+    def _observing(self) -> bool:
+        """Tells whether batches carry observations now: not while a network is trained."""
+        return self.trainer is None or not (
+            self.trainer.training or self.trainer.sanity_checking or self.trainer.validating
+        )
+
+    def _earlier(self) -> Earlier | None:
+        return None
+
+    def _states(self) -> TrainingStore | None:
+        return None
+
+    def _offset(self, window: Window, normaliser: Normaliser) -> Tensor | None:
+        return None
+
+    def _background(
+        self, window: Window, normaliser: Normaliser, climatology: Tensor, offset: Tensor | None
+    ) -> Background | None:
+        return None
+
+    def _observe(
+        self, window: Window, truth: Tensor, mask: Tensor, batch: Batch
+    ) -> tuple[Observations, ...]:
+        return ()
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def _check_training_days(store: TrainingStore, periods: dict[str, Period]) -> None:
+    """Refuses statistics of other days than those of the training split."""
+    if store.attributes.get("statistics_from") or "train" not in periods:
+        return
+    found = list(store.attributes["statistics_days"])
+    expected = periods["train"].dates
+    if found != expected:
+        raise UserError(
+            f"data.splits.train: {' to '.join(expected)}, but the statistics of training store "
+            f"{store.path} are from {' to '.join(found)}; run `slams prepare` with "
+            f"resume=overwrite"
+        )

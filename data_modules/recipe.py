@@ -1,0 +1,54 @@
+"""What decides the content of a training store, so that two recipes can be told apart."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from slams.schema import Config
+
+__all__ = ["difference", "observation_recipe", "store_recipe"]
+
+
+def store_recipe(config: Config) -> dict[str, Any]:
+    """Gives the part of a recipe that decides what `prepare` writes, as plain containers.
+
+    Validation and test days are not in it: they may change without another preparation.
+    """
+    data = config.data
+    own = not data.statistics_from
+    recipe: dict[str, Any] = {
+        "source": asdict(data.source),
+        "channels": list(data.channels),
+        "statistics_from": data.statistics_from,
+        "train": [str(day) for day in data.splits.train] if own else [],
+        "harmonics": data.harmonics if own else None,
+        "sd_floor": data.sd_floor if own else None,
+        "lags": list(data.lags) if own else [],
+    }
+    recipe["observations"] = (
+        observation_recipe(config) if config.observations.source == "store" else None
+    )
+    return recipe
+
+
+def observation_recipe(config: Config) -> dict[str, Any]:
+    """Gives what decides the observations that are drawn into a store."""
+    observations = config.observations
+    drawn = [name for name in ("stations", "satellite") if name in observations.use]
+    return {
+        "seed": config.seed,
+        "drawn": drawn,
+        **{name: asdict(getattr(observations, name)) for name in drawn},
+    }
+
+
+def difference(found: Any, expected: Any, key: str = "") -> str:
+    """Names the first key in which two recipes differ, with both values; "" when none does."""
+    if isinstance(found, dict) and isinstance(expected, dict):
+        for name in dict.fromkeys([*expected, *found]):
+            below = difference(found.get(name), expected.get(name), f"{key}.{name}".strip("."))
+            if below:
+                return below
+        return ""
+    return "" if found == expected else f"{key}: {found!r} in the store, {expected!r} asked for"

@@ -1,0 +1,132 @@
+"""Regridding between global latitude-longitude grids by separable matrices.
+
+With the cells of source and target bounded in `s = sin(latitude)` and longitude, conservative
+regridding takes the area mean
+
+    g_ij = sum_kl A_ik B_jl f_kl,   A_ik = |s_i cap s_k| / |s_i|,   B_jl = |x_j cap x_l| / |x_j|,
+
+so that `sum_ij |s_i||x_j| g_ij = sum_kl |s_k||x_l| f_kl` and a constant stays constant. Bilinear
+regridding has two weights a row in each matrix; beyond the outermost row it goes on across the
+pole, half a turn away. Missing values are left out of the means, and a cell known by less than
+half stays missing.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from slams.errors import UserError
+from slams.grid import LatLonGrid
+
+__all__ = ["METHODS", "Regridder"]
+
+METHODS = ("conservative", "bilinear")
+
+# A target cell needs this share of its area (or of its weight) known.
+_KNOWN = 0.5
+
+
+class Regridder:
+    """Regrids fields from one grid to another.
+
+    Args:
+        source: Grid of the input.
+        target: Grid of the output.
+        method: `conservative` or `bilinear`.
+
+    Raises:
+        UserError: The method is unknown.
+    """
+
+    def __init__(self, source: LatLonGrid, target: LatLonGrid, method: str) -> None:
+        if method not in METHODS:
+            raise UserError(
+                f"data.source.regrid: found {method!r}, expected one of {', '.join(METHODS)}"
+            )
+        self.source, self.target, self.method = source, target, method
+        lat_s, lat_t = source.latitude.numpy(), target.latitude.numpy()
+        lon_s, lon_t = source.longitude.numpy(), target.longitude.numpy()
+        if method == "conservative":
+            self._rows = _row_overlaps(
+                source.latitude_bounds.numpy(), target.latitude_bounds.numpy()
+            )
+            self._columns = _column_overlaps(lon_s, lon_t)
+        else:
+            self._half_turn = _periodic_weights(lon_s, np.mod(lon_s + 180.0, 360.0))
+            self._rows = _row_weights(lat_s, lat_t)
+            self._columns = _periodic_weights(lon_s, lon_t)
+
+    @property
+    def identity(self) -> bool:
+        """Tells whether both grids are the same, so that nothing is computed."""
+        return self.source.fingerprint == self.target.fingerprint
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """Regrids `(..., H, W)` in any units, NaN missing; gives `(..., H', W')` float64."""
+        values = np.asarray(values, dtype=np.float64)
+        if self.identity:
+            return values
+        known = np.isfinite(values)
+        if known.all():
+            return self._apply(values)
+        weight = self._apply(known.astype(np.float64))
+        total = self._apply(np.where(known, values, 0.0))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(weight >= _KNOWN - 1e-9, total / weight, np.nan)
+
+    def _apply(self, values: np.ndarray) -> np.ndarray:
+        if self.method == "bilinear":
+            north = values[..., :1, :] @ self._half_turn.T
+            south = values[..., -1:, :] @ self._half_turn.T
+            values = np.concatenate([north, values, south], axis=-2)
+        return (self._rows @ values) @ self._columns.T
+
+
+def _row_overlaps(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Gives `(H', H)` shares of each target band (bounds in degrees, north to south)."""
+    s, t = np.sin(np.deg2rad(source)), np.sin(np.deg2rad(target))
+    upper = np.minimum(t[:-1, None], s[None, :-1])
+    lower = np.maximum(t[1:, None], s[None, 1:])
+    return np.clip(upper - lower, 0.0, None) / (t[:-1] - t[1:])[:, None]
+
+
+def _column_overlaps(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Gives `(W', W)` shares of each target sector, around the date line and Greenwich alike."""
+    ds, dt = 360.0 / len(source), 360.0 / len(target)
+    shares = np.zeros((len(target), len(source)))
+    for turn in (-360.0, 0.0, 360.0):
+        right = np.minimum(target[:, None] + dt / 2, source[None] + turn + ds / 2)
+        left = np.maximum(target[:, None] - dt / 2, source[None] + turn - ds / 2)
+        shares += np.clip(right - left, 0.0, None)
+    return shares / dt
+
+
+def _periodic_weights(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Gives `(W', W)` linear weights between equally spaced longitudes."""
+    count = len(source)
+    position = np.mod(target - source[0], 360.0) / (360.0 / count)
+    # Coordinates that went through float32 must not blend in a neighbour.
+    near = np.round(position)
+    position = np.where(np.abs(position - near) < 1e-6, near, position)
+    west = np.floor(position).astype(np.int64)
+    share = position - west
+    weights = np.zeros((len(target), count))
+    rows = np.arange(len(target))
+    np.add.at(weights, (rows, west % count), 1.0 - share)
+    np.add.at(weights, (rows, (west + 1) % count), share)
+    return weights
+
+
+def _row_weights(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Gives `(H', H + 2)` linear weights on the source rows with one row beyond each pole."""
+    rows = np.concatenate([[180.0 - source[0]], source, [-180.0 - source[-1]]])
+    weights = np.zeros((len(target), len(rows)))
+    for i, latitude in enumerate(target):
+        near = np.flatnonzero(np.abs(rows - latitude) < 1e-6)
+        if len(near):
+            weights[i, near] = 1.0 / len(near)
+            continue
+        below = int(np.flatnonzero(rows < latitude)[0])
+        share = (rows[below - 1] - latitude) / (rows[below - 1] - rows[below])
+        weights[i, below - 1], weights[i, below] = 1.0 - share, share
+    return weights

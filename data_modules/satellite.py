@@ -1,0 +1,64 @@
+"""The LightningDataModule of satellite imagery."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from data_modules.drawing import check_drawn
+from data_modules.observers import SatelliteObserver, streamed
+from data_modules.reanalysis import ReanalysisDataModule
+from data_modules.stores import TrainingStore
+from slams.fields import Batch, ObservationOperator, Observations, Window
+from slams.schema import Config
+
+__all__ = ["SatelliteDataModule"]
+
+
+class SatelliteDataModule(ReanalysisDataModule):
+    """Gives fields with satellite imagery, drawn from the truth or streamed from the store.
+
+    Args:
+        config: The recipe.
+        store: An open store; by default the one the recipe names.
+        batch_size: Cases a batch; by default as the recipe says.
+
+    Raises:
+        UserError: The footprint does not divide the grid, an error is negative, the channel is
+            not there, or the store's imagery is not that of the recipe.
+    """
+
+    def __init__(
+        self, config: Config, store: TrainingStore | None = None, batch_size: int | None = None
+    ) -> None:
+        super().__init__(config, store, batch_size)
+        if config.observations.source == "store":
+            check_drawn(self.store, config, "satellite")
+        self.observer = SatelliteObserver(config, self.channels, self.grid)
+
+    def operators(self) -> dict[str, ObservationOperator]:
+        """Gives `H` of the imagery, by name `satellite/CHANNEL`."""
+        return dict(self.observer.operators)
+
+    def observe(self, window: Window, truth: Tensor, mask: Tensor) -> tuple[Observations, ...]:
+        """Gives the imagery of a window, inside the swaths of its days.
+
+        Args:
+            window: The window, on the device of the result.
+            truth: `(B, T, C, H, W)` channel units.
+            mask: `(B, T, C, H, W)` bool, True where the truth is known.
+        """
+        observer = self.observer
+        if window.satellite is not None:
+            values = window.satellite.unsqueeze(-1)
+            return streamed(observer.operators, observer.errors, values)
+        return observer(truth, mask, window.time, window.case)
+
+    def streams(self, split: str) -> tuple[str, ...]:
+        """Names the arrays of the store that a split streams: none while training."""
+        from_store = self.config.observations.source == "store" and split != "train"
+        return ("satellite",) if from_store else ()
+
+    def _observe(
+        self, window: Window, truth: Tensor, mask: Tensor, batch: Batch
+    ) -> tuple[Observations, ...]:
+        return self.observe(window, truth, mask)

@@ -1,0 +1,338 @@
+"""The training store: one Zarr v3 directory that holds fields, observations and statistics.
+
+Layout (notation of `slams.fields`, time in days since 1970-01-01 00 UTC)::
+
+    fields (time, channel, latitude, longitude)   float32 physical, NaN missing; one step a chunk
+    time, latitude, longitude                     float64
+    stations (time, station, variable)            float32 channel units, NaN missing (optional)
+    station_id, station_latitude, ...             (optional)
+    satellite (time, channel, y, x)               float32 channel units, NaN missing (optional)
+    statistics/harmonics, sd, lags, persistence, persistence_variance
+
+The attribute `status` becomes `complete` last, after everything else was written. An open Zarr
+array never crosses a process boundary: pickling a `TrainingStore` carries its path, and the
+other process opens the files itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import zarr
+from torch import Tensor
+
+from slams.errors import UserError
+from slams.fields import FieldSpec
+from slams.grid import LatLonGrid
+from slams.normalisation import Normaliser
+
+__all__ = ["SHARD_STEPS", "STORE_VERSION", "Statistics", "TrainingStore", "iso_date"]
+
+STORE_VERSION = 1
+SHARD_STEPS = 64
+
+_HOW = "run `slams prepare` with the recipe"
+
+
+def iso_date(day: float) -> str:
+    """Writes days since 1970-01-01 as an ISO date (with the hour where it is not midnight)."""
+    stamp = np.datetime64(round(float(day) * 86400), "s")
+    text = str(stamp)
+    return text.removesuffix("T00:00:00")
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Holds what the training period says about each channel and grid point.
+
+    Attributes:
+        harmonics: `(2K + 1, C, H, W)` float32, climatology in channel units.
+        sd: `(C, H, W)` float32, standard deviation of anomalies in channel units, floored.
+        lags: The `L` lags (days) of damped persistence.
+        persistence: `(L, C, H, W)` float32, regression of the anomaly on the one `lag` before.
+        persistence_variance: `(L, C, H, W)` float32, its error variance, normalised units.
+    """
+
+    harmonics: Tensor
+    sd: Tensor
+    lags: tuple[int, ...]
+    persistence: Tensor
+    persistence_variance: Tensor
+
+    def select(self, index: Sequence[int]) -> Statistics:
+        """Takes some channels, in the order given."""
+        order = list(index)
+        return Statistics(
+            self.harmonics[:, order],
+            self.sd[order],
+            self.lags,
+            self.persistence[:, order],
+            self.persistence_variance[:, order],
+        )
+
+
+@dataclass(frozen=True)
+class TrainingStore:
+    """Reads a complete training store; picklable, opened again in each process.
+
+    Attributes:
+        path: Directory of the store.
+        channels: The channels read, in order (all of the store's, or those selected).
+        channel_index: Position of each of them in the store.
+        time: `(N,)` float64, days since 1970-01-01 00 UTC, increasing.
+        grid: The grid.
+        attributes: The store's attributes (sources, units, recipe, versions, fingerprint).
+    """
+
+    path: Path
+    channels: tuple[FieldSpec, ...]
+    channel_index: tuple[int, ...]
+    time: np.ndarray
+    grid: LatLonGrid
+    attributes: dict[str, Any]
+
+    @classmethod
+    def open(cls, path: str | Path, channels: Sequence[str] | None = None) -> TrainingStore:
+        """Opens and validates a store.
+
+        Args:
+            path: Directory of the store.
+            channels: Names of the channels to read, in order; all of them by default.
+
+        Raises:
+            UserError: There is no store, it is incomplete, damaged or of another version, or a
+                channel is not in it.
+        """
+        path = Path(path)
+        if not path.exists():
+            left = path.with_name(path.name + ".partial").exists()
+            found = "only an unfinished preparation of it" if left else "no such directory"
+            raise UserError(f"training store {path}: found {found}; {_HOW}")
+        group = _open_group(path)
+        attributes = dict(group.attrs)
+        _check_attributes(path, attributes)
+        names = list(attributes["channels"])
+        _check_arrays(path, group, len(names))
+        specs = tuple(FieldSpec.parse(name) for name in names)
+        store = cls(
+            path=path,
+            channels=specs,
+            channel_index=tuple(range(len(specs))),
+            time=np.asarray(group["time"][:], dtype=np.float64),
+            grid=LatLonGrid(
+                torch.from_numpy(np.asarray(group["latitude"][:], dtype=np.float64)),
+                torch.from_numpy(np.asarray(group["longitude"][:], dtype=np.float64)),
+            ),
+            attributes=attributes,
+        )
+        store._check_shards()
+        return store if channels is None else store.select(channels)
+
+    def select(self, names: Sequence[str]) -> TrainingStore:
+        """Narrows the store to some channels, in the order given.
+
+        Raises:
+            UserError: A channel is not in the store; the message lists levels or channels found.
+        """
+        there = {spec.name: i for i, spec in enumerate(self.channels)}
+        for name in names:
+            if name in there:
+                continue
+            wanted = FieldSpec.parse(name)
+            same = [c for c in self.channels if c.variable == wanted.variable]
+            if wanted.level is not None and same:
+                levels = ", ".join(str(c.level) for c in same)
+                found = f"levels {levels} hPa of {wanted.variable}"
+            else:
+                found = f"channels {', '.join(there)}"
+            raise UserError(
+                f"data.channels: {name!r} is not in training store {self.path}; found {found}; "
+                f"change data.channels, or prepare a store that has it"
+            )
+        picked = [there[name] for name in names]
+        return TrainingStore(
+            self.path,
+            tuple(self.channels[i] for i in picked),
+            tuple(self.channel_index[i] for i in picked),
+            self.time,
+            self.grid,
+            self.attributes,
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """Gives the sha256 over the store's content and the recipe of its making."""
+        return str(self.attributes["fingerprint"])
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """Names the channels that the source did not have: missing throughout."""
+        return tuple(self.attributes.get("absent", ()))
+
+    @cached_property
+    def statistics(self) -> Statistics:
+        """Gives the statistics of the training period for the channels read."""
+        group = self._group["statistics"]
+
+        def tensor(name: str) -> Tensor:
+            return torch.from_numpy(np.asarray(group[name][...], dtype=np.float32))
+
+        return Statistics(
+            tensor("harmonics"),
+            tensor("sd"),
+            tuple(int(lag) for lag in group["lags"][:]),
+            tensor("persistence"),
+            tensor("persistence_variance"),
+        ).select(self.channel_index)
+
+    def normaliser(self) -> Normaliser:
+        """Makes the normaliser of the channels read."""
+        return Normaliser(self.channels, self.statistics.harmonics, self.statistics.sd)
+
+    @cached_property
+    def elevation(self) -> np.ndarray | None:
+        """Gives the model's terrain `(H, W)` m above sea level, or `None` when it is unknown."""
+        if "surface_elevation" not in self._group:
+            return None
+        return np.asarray(self._group["surface_elevation"][...], dtype=np.float64)
+
+    def read(self, index: slice | Sequence[int] | np.ndarray) -> np.ndarray:
+        """Reads days of the fields.
+
+        Args:
+            index: A slice of the time axis, or positions on it in any order (repeats allowed).
+
+        Returns:
+            `(n, C, H, W)` float32, physical, NaN where missing.
+
+        Raises:
+            UserError: A chunk is truncated or corrupt; the message names its date and file.
+        """
+        return self._read("fields", index)[:, list(self.channel_index)]
+
+    def has(self, name: str) -> bool:
+        """Tells whether an optional array (`stations`, `satellite`) is in the store."""
+        return name in self._group
+
+    def read_array(
+        self, name: str, index: slice | Sequence[int] | np.ndarray | None = None
+    ) -> np.ndarray:
+        """Reads an optional array, whole or at some positions of its first axis."""
+        if name not in self._group:
+            raise UserError(f"training store {self.path} has no array {name!r}; {_HOW}")
+        return np.asarray(self._group[name][...]) if index is None else self._read(name, index)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(self.__dict__)
+        # An open array in another process hangs or kills it; each opens the files itself.
+        for name in ("_group", "statistics", "elevation"):
+            state.pop(name, None)
+        return state
+
+    @cached_property
+    def _group(self) -> zarr.Group:
+        return _open_group(self.path)
+
+    def _read(self, name: str, index: slice | Sequence[int] | np.ndarray) -> np.ndarray:
+        array = self._group[name]
+        if isinstance(index, slice):
+            index = np.arange(len(self.time))[index]
+        index = np.asarray(index, dtype=np.int64)
+        wanted, place = np.unique(index, return_inverse=True)
+        out = np.empty((len(wanted), *array.shape[1:]), dtype=np.float32)
+        # Contiguous runs, because a slice costs far less than as many single steps.
+        cuts = np.flatnonzero(np.diff(wanted) != 1) + 1
+        for run in np.split(np.arange(len(wanted)), cuts) if len(wanted) else ():
+            first, last = int(wanted[run[0]]), int(wanted[run[-1]]) + 1
+            try:
+                out[run[0] : run[-1] + 1] = array[first:last]
+            except Exception as error:
+                raise self._damaged(name, array, first, last, error) from error
+        return out if np.array_equal(wanted, index) else out[place]
+
+    def _damaged(
+        self, name: str, array: zarr.Array, first: int, last: int, error: Exception
+    ) -> Exception:
+        """Finds the first step of `[first, last)` that cannot be read, and says so."""
+        for step in range(first, last):
+            try:
+                array[step]
+            except Exception:
+                file = self._shard_file(name, array, step)
+                return UserError(
+                    f"training store {self.path}: {name} of {iso_date(self.time[step])} cannot "
+                    f"be read, file {file} is truncated or corrupt; run `slams prepare` with "
+                    f"resume=overwrite to write the store again"
+                )
+        return error
+
+    def _shard_file(self, name: str, array: zarr.Array, step: int) -> str:
+        steps = (array.shards or array.chunks)[0]
+        return "/".join([name, "c", str(step // steps), *["0"] * (array.ndim - 1)])
+
+    def _check_shards(self) -> None:
+        """Refuses a store with a shard file missing, which Zarr would read as missing values."""
+        for name in ("fields", "stations", "satellite"):
+            if name not in self._group:
+                continue
+            array = self._group[name]
+            steps = (array.shards or array.chunks)[0]
+            for step in range(0, array.shape[0], steps):
+                file = self._shard_file(name, array, step)
+                if not (self.path / file).is_file():
+                    raise UserError(
+                        f"training store {self.path}: file {file} ({name} from "
+                        f"{iso_date(self.time[step])}) is missing; run `slams prepare` with "
+                        f"resume=overwrite to write the store again"
+                    )
+
+
+def _open_group(path: Path) -> zarr.Group:
+    try:
+        return zarr.open_group(str(path), mode="r", use_consolidated=False)
+    except Exception as error:
+        raise UserError(
+            f"{path} is not a training store (no Zarr group could be opened there); {_HOW}"
+        ) from error
+
+
+def _check_attributes(path: Path, attributes: dict[str, Any]) -> None:
+    version = attributes.get("slams_store")
+    if version is None:
+        raise UserError(
+            f"{path} is a Zarr group but not a training store (attribute slams_store is "
+            f"missing); {_HOW}"
+        )
+    if version != STORE_VERSION:
+        raise UserError(
+            f"training store {path}: found version {version}, expected {STORE_VERSION}; {_HOW} "
+            f"and resume=overwrite"
+        )
+    if attributes.get("status") != "complete":
+        raise UserError(
+            f"training store {path}: its preparation was not finished (status "
+            f"{attributes.get('status')!r}); {_HOW} and resume=overwrite"
+        )
+
+
+def _check_arrays(path: Path, group: zarr.Group, channels: int) -> None:
+    for name in ("fields", "time", "latitude", "longitude", "statistics"):
+        if name not in group:
+            raise UserError(f"training store {path}: {name!r} is missing from it; {_HOW}")
+    expected = (
+        group["time"].shape[0],
+        channels,
+        group["latitude"].shape[0],
+        group["longitude"].shape[0],
+    )
+    if group["fields"].shape != expected:
+        raise UserError(
+            f"training store {path}: fields have shape {group['fields'].shape}, expected "
+            f"{expected}; {_HOW} and resume=overwrite"
+        )

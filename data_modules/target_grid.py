@@ -1,0 +1,84 @@
+"""The grid of a training store, as named by the key `data.source.grid`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import torch
+import xarray as xr
+import zarr
+
+from data_modules.sample import sample_path
+from slams.errors import UserError
+from slams.grid import LatLonGrid
+from slams.schema import SourceConfig
+
+__all__ = ["dataset_grid", "regular_grid", "target_grid"]
+
+
+def target_grid(config: SourceConfig, source: xr.Dataset) -> LatLonGrid:
+    """Finds the grid that a source is to be brought to.
+
+    Args:
+        config: `config.grid` is `native`, `sample`, `LATxLON`, or the path of a training store,
+            of another Zarr store or of a NetCDF file.
+        source: Canonical dataset, whose grid is the native one.
+
+    Raises:
+        UserError: The key names no grid.
+    """
+    name = config.grid
+    if name == "native":
+        return dataset_grid(source)
+    if match := re.fullmatch(r"(\d+)x(\d+)", name):
+        return regular_grid(int(match[1]), int(match[2]))
+    path = sample_path() if name == "sample" else Path(name)
+    if not path.exists():
+        raise UserError(
+            f"data.source.grid: found {name!r}, expected `native`, `sample`, LATxLON such as "
+            f"32x64, or the path of a store or file; there is no such path"
+        )
+    return _file_grid(path)
+
+
+def dataset_grid(source: xr.Dataset) -> LatLonGrid:
+    """Gives the grid of a canonical dataset."""
+    return _grid(source["latitude"].values, source["longitude"].values)
+
+
+def regular_grid(rows: int, columns: int) -> LatLonGrid:
+    """Makes a grid of equal angles, rows at the centres of their bands, longitude from 0.
+
+    Raises:
+        UserError: There are fewer than 2 rows or 4 columns.
+    """
+    if rows < 2 or columns < 4:
+        raise UserError(f"data.source.grid: found {rows}x{columns}, expected at least 2x4")
+    step = 180.0 / rows
+    return _grid(90.0 - step * (np.arange(rows) + 0.5), 360.0 / columns * np.arange(columns))
+
+
+def _file_grid(path: Path) -> LatLonGrid:
+    try:
+        if path.is_dir():
+            group = zarr.open_group(str(path), mode="r", use_consolidated=False)
+            latitude, longitude = group["latitude"][:], group["longitude"][:]
+        else:
+            with xr.open_dataset(path) as dataset:
+                names = ("latitude", "longitude") if "latitude" in dataset else ("lat", "lon")
+                latitude, longitude = (dataset[n].values for n in names)
+    except Exception as error:
+        raise UserError(
+            f"data.source.grid: {path} has no latitude and longitude that can be read ({error})"
+        ) from error
+    latitude = np.sort(np.asarray(latitude, dtype=np.float64))[::-1]
+    return _grid(latitude, np.sort(np.mod(np.asarray(longitude, dtype=np.float64), 360.0)))
+
+
+def _grid(latitude: np.ndarray, longitude: np.ndarray) -> LatLonGrid:
+    return LatLonGrid(
+        torch.from_numpy(np.array(latitude, dtype=np.float64)),
+        torch.from_numpy(np.array(longitude, dtype=np.float64)),
+    )
