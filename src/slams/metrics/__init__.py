@@ -1,0 +1,39 @@
+"""Verification: statistics of cases, metrics as functions of their means, intervals, tables."""
+
+from __future__ import annotations
+
+from slams.metrics.accumulators import (
+    RMSE,
+    Bias,
+    FairCRPS,
+    Innovation,
+    RankHistogram,
+    SpreadSkill,
+)
+from slams.metrics.bootstrap import Resamples, paired_difference, resampled_scores
+from slams.metrics.innovations import InnovationSums
+from slams.metrics.records import MethodRecord
+from slams.metrics.scores import SCORES, score
+from slams.metrics.statistics import CaseStatistics, case_statistics, fair_crps
+from slams.metrics.tables import make_tables, print_methods
+
+__all__ = [
+    "RMSE",
+    "SCORES",
+    "Bias",
+    "CaseStatistics",
+    "FairCRPS",
+    "Innovation",
+    "InnovationSums",
+    "MethodRecord",
+    "RankHistogram",
+    "Resamples",
+    "SpreadSkill",
+    "case_statistics",
+    "fair_crps",
+    "make_tables",
+    "paired_difference",
+    "print_methods",
+    "resampled_scores",
+    "score",
+]

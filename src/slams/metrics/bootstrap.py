@@ -1,0 +1,165 @@
+"""95 % intervals by the circular block bootstrap over dates (Politis and Romano 1992).
+
+Weather persists for days, so dates are drawn in blocks of `L` consecutive ones, around the end
+to the beginning; a metric is computed anew from the mean statistics of each resample. Every
+method and channel sees the same resamples: differences of two methods are paired.
+
+With `m = n / L` blocks in `n` dates the percentile interval is too short for small `m`. It is
+expanded as Hesterberg (2015, arXiv 1411.5279) does: the quantiles are taken at
+
+    alpha' / 2 = Phi( - sqrt(m / (m - 1)) t_{1 - alpha/2, m - 1} )
+
+and below four blocks the whole range of the resamples is given.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from statistics import NormalDist
+
+import torch
+from torch import Tensor
+
+from slams.errors import UserError
+from slams.metrics.scores import SCORES, score
+from slams.seeds import generator
+
+__all__ = ["Resamples", "paired_difference", "resampled_scores"]
+
+_ALPHA = 0.05
+
+
+class Resamples:
+    """Draws the resamples of a set of cases once, for all methods and metrics.
+
+    Args:
+        time: `(N,)` the verifying date of each case, in days; cases of one date are drawn
+            together.
+        block: Dates a block `L`; shortened where it would leave fewer than three blocks.
+        samples: Number of resamples `S`.
+        seed: The experiment's seed.
+
+    Attributes:
+        counts: `(S, N)` float64, how often each case is drawn.
+        blocks: Number of blocks `m` in the dates.
+
+    Raises:
+        UserError: The block or the number of resamples is less than 1.
+    """
+
+    def __init__(self, time: Tensor, block: int, samples: int, seed: int) -> None:
+        if block < 1 or samples < 1:
+            raise UserError(
+                f"assimilation.bootstrap_block and bootstrap_samples: found {block} and "
+                f"{samples}, expected at least 1 of each"
+            )
+        dates, date_of_case = torch.unique(time.cpu(), sorted=True, return_inverse=True)
+        n = len(dates)
+        length = min(block, max(1, n // 3))
+        self.blocks = n / length
+        number = math.ceil(n / length) if n else 0
+        starts = torch.randint(
+            max(n, 1), (samples, number), generator=generator(seed, "bootstrap", n, length)
+        )
+        drawn = (starts.unsqueeze(-1) + torch.arange(length)).reshape(samples, -1)[:, :n]
+        counts = torch.zeros(samples, n, dtype=torch.float64)
+        if n:
+            drawn = drawn % n
+            counts.scatter_add_(1, drawn, torch.ones(drawn.shape, dtype=torch.float64))
+        self.counts = counts[:, date_of_case]
+
+    def means(self, values: Tensor) -> Tensor:
+        """Averages per-case values in every resample.
+
+        Args:
+            values: `(N, ...)` float64, NaN where a case has no value.
+
+        Returns:
+            `(S, ...)`, NaN where a resample has drawn no case with a value.
+        """
+        flat = values.cpu().to(torch.float64).reshape(len(values), -1)
+        known = flat.isfinite()
+        total = self.counts @ torch.where(known, flat, 0.0)
+        number = self.counts @ known.to(torch.float64)
+        return (total / number).reshape(-1, *values.shape[1:])
+
+    def interval(self, resampled: Tensor) -> tuple[Tensor, Tensor]:
+        """Gives the bounds of the 95 % interval.
+
+        Args:
+            resampled: `(S, ...)` a metric in every resample.
+
+        Returns:
+            Lower and upper bound, `(...)` each; NaN with fewer than two dates.
+        """
+        if self.counts.shape[1] == 0 or self.blocks < 2:
+            missing = torch.full(resampled.shape[1:], torch.nan, dtype=torch.float64)
+            return missing, missing.clone()
+        tail = _expanded_tail(self.blocks)
+        probabilities = torch.tensor([tail, 1 - tail], dtype=torch.float64)
+        lower, upper = torch.nanquantile(resampled, probabilities, dim=0)
+        return lower, upper
+
+
+def resampled_scores(
+    name: str, statistics: Mapping[str, Tensor], members: int, resamples: Resamples
+) -> Tensor:
+    """Evaluates a metric in every resample.
+
+    Args:
+        name: The metric, see `slams.metrics.scores`.
+        statistics: Per-case statistics, `(N, C)` or `(N, C, M + 1)`.
+        members: Number of ensemble members.
+        resamples: The resamples.
+
+    Returns:
+        `(S, C)`.
+    """
+    means = {key: resamples.means(statistics[key]) for key in SCORES[name]}
+    return score(name, means, members)
+
+
+def paired_difference(
+    name: str,
+    first: Mapping[str, Tensor],
+    second: Mapping[str, Tensor],
+    members: int,
+    resamples: Resamples,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Compares two methods on the same cases: metric of the first minus that of the second.
+
+    Args:
+        name: The metric.
+        first: Per-case statistics of the first method, cases in the order of `resamples`.
+        second: Per-case statistics of the second method.
+        members: Number of ensemble members.
+        resamples: The resamples, drawn for these cases.
+
+    Returns:
+        Difference, lower and upper bound of its 95 % interval, `(C,)` each.
+    """
+
+    def plain(statistics: Mapping[str, Tensor]) -> Tensor:
+        return score(name, {k: statistics[k].nanmean(dim=0) for k in SCORES[name]}, members)
+
+    resampled = resampled_scores(name, first, members, resamples) - resampled_scores(
+        name, second, members, resamples
+    )
+    return plain(first) - plain(second), *resamples.interval(resampled)
+
+
+def _expanded_tail(blocks: float) -> float:
+    """Gives the probability below the lower quantile, see the module."""
+    freedom = blocks - 1
+    if freedom < 3:
+        return 0.0
+    # Student's quantile by its expansion about the normal one (Abramowitz and Stegun 26.7.5).
+    z = NormalDist().inv_cdf(1 - _ALPHA / 2)
+    student = (
+        z
+        + (z**3 + z) / (4 * freedom)
+        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * freedom**3)
+    )
+    return NormalDist().cdf(-math.sqrt(blocks / freedom) * student)

@@ -1,0 +1,117 @@
+"""What an evaluation keeps of each case, so that ranks can be merged and dates resampled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from slams.errors import UserError
+from slams.metrics.innovations import InnovationSums
+from slams.metrics.statistics import STATISTICS, CaseStatistics
+
+__all__ = ["MethodRecord"]
+
+
+@dataclass(frozen=True)
+class MethodRecord:
+    """Holds the per-case results of one method, on the CPU.
+
+    Attributes:
+        case: `(N,)` int64.
+        time: `(N,)` float64, first day of each window, days since 1970-01-01 00 UTC.
+        members: Number of ensemble members `M`.
+        statistics: `(N, C)` float64 of each scalar statistic, `(N, C, M + 1)` of `rank`.
+        seconds: `(N,)` float64, wall-clock seconds of the analysis, shared over its batch.
+        diverged: `(N,)` int64, members that diverged and were drawn again.
+        innovations: One mapping a case, from (observation, quantity) to its sums.
+    """
+
+    case: Tensor
+    time: Tensor
+    members: int
+    statistics: dict[str, Tensor]
+    seconds: Tensor
+    diverged: Tensor
+    innovations: tuple[dict[tuple[str, str], InnovationSums], ...] = field(default=())
+
+    @classmethod
+    def empty(cls, channels: int, members: int) -> MethodRecord:
+        """Makes the record of a rank without cases."""
+        statistics = {n: torch.zeros(0, channels, dtype=torch.float64) for n in STATISTICS}
+        statistics["rank"] = torch.zeros(0, channels, members + 1, dtype=torch.float64)
+        return cls(
+            case=torch.zeros(0, dtype=torch.int64),
+            time=torch.zeros(0, dtype=torch.float64),
+            members=members,
+            statistics=statistics,
+            seconds=torch.zeros(0, dtype=torch.float64),
+            diverged=torch.zeros(0, dtype=torch.int64),
+        )
+
+    @classmethod
+    def of_batch(
+        cls,
+        statistics: CaseStatistics,
+        time: Tensor,
+        seconds: float,
+        diverged: Tensor,
+        innovations: Sequence[dict[tuple[str, str], InnovationSums]],
+    ) -> MethodRecord:
+        """Keeps the results of a batch.
+
+        Args:
+            statistics: The statistics of its `B` cases.
+            time: `(B,)` first day of each window.
+            seconds: Wall-clock seconds of the whole batch.
+            diverged: `(B,)` members drawn again, or empty where the method does not count.
+            innovations: One mapping a case.
+        """
+        count = len(statistics.case)
+        names = (*STATISTICS, "rank")
+        if not len(diverged):
+            diverged = torch.zeros(count, dtype=torch.int64)
+        return cls(
+            case=statistics.case.cpu(),
+            time=time.cpu().to(torch.float64),
+            members=statistics.members,
+            statistics={n: getattr(statistics, n).cpu() for n in names},
+            seconds=torch.full((count,), seconds / max(count, 1), dtype=torch.float64),
+            diverged=diverged.cpu(),
+            innovations=tuple(innovations),
+        )
+
+    @classmethod
+    def merge(cls, records: Sequence[MethodRecord]) -> MethodRecord:
+        """Joins records of batches or ranks, in the order of cases.
+
+        Raises:
+            UserError: A case occurs twice, as with a sampler that pads its shards.
+        """
+        case = torch.cat([r.case for r in records])
+        order = case.argsort(stable=True)
+        twice = case[order][1:][case[order].diff() == 0].tolist()
+        if twice:
+            raise UserError(
+                f"case {twice[0]} was evaluated twice (in all {len(twice)} too many); the "
+                "evaluation needs a sampler that pads no shard and repeats no case"
+            )
+        innovations = [i for r in records for i in r.innovations]
+        return cls(
+            case=case[order],
+            time=torch.cat([r.time for r in records])[order],
+            members=records[0].members,
+            statistics={
+                name: torch.cat([r.statistics[name] for r in records])[order]
+                for name in records[0].statistics
+            },
+            seconds=torch.cat([r.seconds for r in records])[order],
+            diverged=torch.cat([r.diverged for r in records])[order],
+            innovations=tuple(innovations[i] for i in order.tolist()),
+        )
+
+    def innovation(self, key: tuple[str, str]) -> InnovationSums:
+        """Adds up the departures of one observation and quantity over the cases."""
+        return sum((i[key] for i in self.innovations if key in i), InnovationSums())

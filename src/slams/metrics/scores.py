@@ -1,0 +1,105 @@
+"""Metrics as functions of mean statistics, for one array or many.
+
+`means` holds the mean over cases of each statistic of `slams.metrics.statistics`; leading axes
+(resamples of a bootstrap, channels) pass through. Roots and ratios come last, after every mean.
+
+    rmse         = sqrt(mse)
+    bias         = bias
+    crps         = crps
+    spread_skill = sqrt((M + 1) / M) sqrt(variance) / rmse
+    rank_chi2    = (M + 1) sum_k (rank_k - 1 / (M + 1))^2
+
+The spread-skill ratio of a calibrated ensemble is 1 for every M (Fortin et al. 2014).
+`rank_chi2` is the chi-square statistic of a flat histogram *per independent sample*: 0 when flat,
+M when one rank takes all. Neighbouring points are not independent, so it is a measure of
+flatness, not a test; multiplied by a number of independent samples it is the usual statistic
+with M degrees of freedom.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from slams.fields import FieldSpec
+
+__all__ = [
+    "SCORES",
+    "level_groups",
+    "mean_over_levels",
+    "rank_chi_square",
+    "score",
+    "spread_skill_ratio",
+]
+
+# Metrics in the order of tables, with the statistics that each is a function of.
+SCORES: dict[str, tuple[str, ...]] = {
+    "rmse": ("mse",),
+    "bias": ("bias",),
+    "crps": ("crps",),
+    "spread_skill": ("variance", "mse"),
+    "rank_chi2": ("rank",),
+}
+
+
+def score(name: str, means: Mapping[str, Tensor], members: int) -> Tensor:
+    """Evaluates a metric from mean statistics.
+
+    Args:
+        name: One of `SCORES`.
+        means: The mean of each statistic, `(..., C)`; of `rank`, `(..., C, M + 1)`.
+        members: Number of ensemble members `M`.
+
+    Returns:
+        `(..., C)`.
+
+    Raises:
+        KeyError: No metric of that name.
+    """
+    if name == "rmse":
+        return means["mse"].sqrt()
+    if name == "spread_skill":
+        return spread_skill_ratio(means["variance"], means["mse"], members)
+    if name == "rank_chi2":
+        return rank_chi_square(means["rank"])
+    if name in SCORES:
+        return means[SCORES[name][0]]
+    raise KeyError(f"metric {name!r} is unknown; expected one of {', '.join(SCORES)}")
+
+
+def spread_skill_ratio(variance: Tensor, mse: Tensor, members: int) -> Tensor:
+    """Gives sqrt((M + 1) / M) sqrt(variance) / sqrt(mse); NaN where both vanish."""
+    return ((members + 1) / members * variance / mse).sqrt()
+
+
+def rank_chi_square(frequency: Tensor) -> Tensor:
+    """Measures how far rank frequencies `(..., M + 1)` are from flat, see the module."""
+    ranks = frequency.shape[-1]
+    return ranks * (frequency - 1 / ranks).square().sum(dim=-1)
+
+
+def level_groups(channels: Sequence[FieldSpec]) -> dict[str, list[int]]:
+    """Groups the channels of each variable with pressure levels: variable -> channel indices."""
+    groups: dict[str, list[int]] = {}
+    for index, spec in enumerate(channels):
+        if spec.level is not None:
+            groups.setdefault(spec.variable, []).append(index)
+    return groups
+
+
+def mean_over_levels(values: Tensor, index: Sequence[int]) -> Tensor:
+    """Averages a metric's per-level values, each level alike; levels without truth are left out.
+
+    The RMSE `mean` over levels is therefore the mean of the levels' RMSE, not the root of their
+    mean squared error.
+
+    Args:
+        values: `(..., C)` values of a metric.
+        index: The channels of one variable.
+
+    Returns:
+        `(...)`, NaN where no level has a value.
+    """
+    return torch.nanmean(values[..., list(index)], dim=-1)

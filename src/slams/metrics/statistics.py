@@ -1,0 +1,201 @@
+r"""Per-case statistics of an ensemble against the truth: what may be averaged.
+
+With truth `y`, members `x_1 .. x_M`, their mean `m`, and `<.>` the area-weighted mean over the
+points of a case whose truth is known,
+
+    mse      = < (m - y)^2 >
+    bias     = < m - y >
+    variance = < sum_i (x_i - m)^2 / (M - 1) >
+    crps     = < sum_i |x_i - y| / M - sum_{i<j} |x_i - x_j| / (M (M - 1)) >
+    rank_k   = < 1 if k members lie below the truth >,   k = 0 .. M
+
+Every statistic is the mean over points of one case (a window), in float64. Metrics are functions
+of their means over cases (`slams.metrics.scores`); a root is never averaged. Because cases may be
+averaged in any order and grouping, batches and ranks do not change a result.
+
+The CRPS is the fair estimator (Ferro 2014), whose expectation does not depend on `M`; the sum
+over pairs is taken from the sorted members in O(M log M).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from slams.errors import UserError
+from slams.fields import FieldSpec
+from slams.seeds import generator
+
+__all__ = [
+    "STATISTICS",
+    "CaseStatistics",
+    "area_mean",
+    "case_statistics",
+    "fair_crps",
+    "rank_of_truth",
+]
+
+# The scalar statistics, in the order of tables.
+STATISTICS = ("mse", "bias", "crps", "variance")
+
+# Values closer than this times (1 + |y|) count as equal: float32 fields that go through their
+# normalisation and back differ by a few units of the last place, and a dry day must tie with a
+# dry day.
+_TIE = 4e-6
+
+
+@dataclass(frozen=True)
+class CaseStatistics:
+    """Holds the statistics of `B` cases, float64, NaN where a channel's truth is missing.
+
+    Attributes:
+        case: `(B,)` int64, the cases.
+        members: Number of ensemble members `M`.
+        mse: `(B, C)` squared error of the ensemble mean, physical units squared.
+        bias: `(B, C)` ensemble mean minus truth, physical units.
+        crps: `(B, C)` fair continuous ranked probability score, physical units.
+        variance: `(B, C)` ensemble variance (ddof = 1), physical units squared.
+        rank: `(B, C, M + 1)` share of the area where so many members lie below the truth.
+    """
+
+    case: Tensor
+    members: int
+    mse: Tensor
+    bias: Tensor
+    crps: Tensor
+    variance: Tensor
+    rank: Tensor
+
+    @property
+    def valid(self) -> Tensor:
+        """Tells which channels of which cases have a truth: `(B, C)` bool."""
+        return self.mse.isfinite()
+
+
+def area_mean(values: Tensor, weight: Tensor) -> Tensor:
+    """Averages over the last three axes.
+
+    Args:
+        values: `(..., T, H, W)`; not read where the weight is zero.
+        weight: `(T, H, W)` float64 cell areas, zero where the truth is missing.
+
+    Returns:
+        `(...)` float64, NaN where no point has a weight.
+    """
+    weight = weight.to(torch.float64)
+    known = torch.where(weight > 0, values.to(torch.float64), 0.0)
+    return (known * weight).sum(dim=(-3, -2, -1)) / weight.sum()
+
+
+def fair_crps(members: Tensor, truth: Tensor) -> Tensor:
+    """Scores an ensemble at each point by the fair CRPS estimator (Ferro 2014).
+
+    Args:
+        members: `(M, ...)`.
+        truth: `(...)`.
+
+    Returns:
+        `(...)` in the units of the arguments; it may be negative, its expectation is not.
+
+    Raises:
+        UserError: Fewer than two members.
+    """
+    count = members.shape[0]
+    _check_members(count)
+    # sum_{i<j} |x_i - x_j| = sum_i (2 i - M - 1) x_(i) over the sorted members, i = 1 .. M.
+    ordered = (members - truth).sort(dim=0).values
+    factor = torch.arange(1 - count, count, 2, dtype=members.dtype, device=members.device)
+    pairs = torch.tensordot(factor, ordered, dims=1)
+    return ordered.abs().mean(dim=0) - pairs / (count * (count - 1))
+
+
+def rank_of_truth(members: Tensor, truth: Tensor, draw: Tensor) -> Tensor:
+    """Counts the members below the truth; ties are broken at random.
+
+    A truth that equals `k` members (dry days, where precipitation is zero) takes each of the
+    `k + 1` possible ranks with the same probability, so that a perfect ensemble stays flat.
+
+    Args:
+        members: `(M, ...)`.
+        truth: `(...)`.
+        draw: `(...)` uniform in [0, 1), decides the ties.
+
+    Returns:
+        `(...)` int64 in 0 .. M.
+    """
+    tolerance = _TIE * (1 + truth.abs())
+    below = (members < truth - tolerance).sum(dim=0)
+    ties = ((members - truth).abs() <= tolerance).sum(dim=0)
+    return below + (draw * (ties + 1)).long().clamp(max=ties)
+
+
+def case_statistics(
+    members: Tensor,
+    truth: Tensor,
+    mask: Tensor,
+    weights: Tensor,
+    case: Tensor,
+    channels: Sequence[FieldSpec],
+    seed: int,
+) -> CaseStatistics:
+    """Computes the statistics of a batch, case by case and channel by channel.
+
+    Args:
+        members: `(B, M, T, C, H, W)` physical.
+        truth: `(B, T, C, H, W)` physical.
+        mask: `(B, T, C, H, W)` bool, True where the truth is known.
+        weights: `(H,)` cell areas.
+        case: `(B,)` int64; seeds the ties of the ranks.
+        channels: The `C` channels.
+        seed: The experiment's seed.
+
+    Raises:
+        UserError: Fewer than two members, or a member that is not finite where the truth is
+            known.
+    """
+    batch, count = members.shape[:2]
+    _check_members(count)
+    number = len(channels)
+    device = members.device
+    scalars = {
+        name: torch.full((batch, number), torch.nan, dtype=torch.float64, device=device)
+        for name in STATISTICS
+    }
+    rank = torch.full((batch, number, count + 1), torch.nan, dtype=torch.float64, device=device)
+    area = weights.to(device, torch.float64).reshape(1, -1, 1)
+    # One channel of one case at a time: float64 copies of a whole batch would not fit.
+    for b in range(batch):
+        for c, spec in enumerate(channels):
+            known = mask[b, :, c]
+            if not bool(known.any()):
+                continue
+            weight = area * known
+            x = members[b, :, :, c].to(torch.float64)
+            y = truth[b, :, c].to(torch.float64)
+            error = x.mean(dim=0) - y
+            if not bool(torch.isfinite(x[:, known]).all()):
+                raise UserError(
+                    f"case {int(case[b])}, channel {spec.name}: the ensemble holds values that "
+                    "are not finite; a method must redraw a member that diverges"
+                )
+            scalars["mse"][b, c] = area_mean(error.square(), weight)
+            scalars["bias"][b, c] = area_mean(error, weight)
+            scalars["crps"][b, c] = area_mean(fair_crps(x, y), weight)
+            scalars["variance"][b, c] = area_mean(x.var(dim=0, correction=1), weight)
+            source = generator(seed, "rank", int(case[b]), spec.name)
+            draw = torch.rand(y.shape, generator=source, dtype=torch.float64).to(device)
+            ranks = rank_of_truth(x, y, draw)
+            bins = torch.arange(count + 1, device=device).reshape(-1, 1, 1, 1)
+            rank[b, c] = area_mean(ranks == bins, weight)
+    return CaseStatistics(case=case, members=count, rank=rank, **scalars)
+
+
+def _check_members(count: int) -> None:
+    if count < 2:
+        raise UserError(
+            f"assimilation.members: found {count}, expected at least 2; spread and fair CRPS are "
+            "not defined for one member"
+        )

@@ -1,0 +1,211 @@
+"""The results as tables: one row a number, as files and as print.
+
+`results`: method, setting, variable, level, metric, value, lower, upper, n. The level is a
+pressure (hPa) as text, `mean` over the levels of a variable (the mean of their metrics), or
+`surface` for a variable without levels; `lower` and `upper` bound the 95 % interval over dates
+(NaN where there is none); `n` counts cases. Metrics of a whole method (`divergent_members`,
+`seconds_per_member`) have variable and level `all`.
+
+`cases`: method, setting, case, date, variable, level, statistic, value, whose means over cases
+give the metrics. `rank_histogram`: method, setting, variable, level, bin, weight.
+`observations`: method, setting, observation, quantity, mean, sd, n, chi2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from slams.fields import FieldSpec
+from slams.metrics.bootstrap import Resamples, resampled_scores
+from slams.metrics.records import MethodRecord
+from slams.metrics.scores import SCORES, level_groups, mean_over_levels, score
+from slams.metrics.statistics import STATISTICS
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["make_tables", "print_methods"]
+
+_COLUMNS = {
+    "results": [
+        "method",
+        "setting",
+        "variable",
+        "level",
+        "metric",
+        "value",
+        "lower",
+        "upper",
+        "n",
+    ],
+    "cases": [
+        "method",
+        "setting",
+        "case",
+        "date",
+        "variable",
+        "level",
+        "statistic",
+        "value",
+    ],
+    "rank_histogram": ["method", "setting", "variable", "level", "bin", "weight"],
+    "observations": [
+        "method",
+        "setting",
+        "observation",
+        "quantity",
+        "mean",
+        "sd",
+        "n",
+        "chi2",
+    ],
+}
+
+
+def make_tables(
+    records: Mapping[str, MethodRecord],
+    means: Mapping[str, Mapping[str, Tensor]],
+    channels: Sequence[FieldSpec],
+    setting: str,
+    block: int,
+    samples: int,
+    seed: int,
+) -> dict[str, pd.DataFrame]:
+    """Makes the four tables of an evaluation.
+
+    Args:
+        records: Per-case results of each method, merged over ranks.
+        means: Mean statistics of each method, `(C)` or `(C, M + 1)`; values come from these,
+            intervals from the records.
+        channels: The `C` channels.
+        setting: Name of the setting.
+        block: Dates a block of the bootstrap.
+        samples: Resamples of the bootstrap.
+        seed: The experiment's seed.
+
+    Returns:
+        `results`, `cases`, `rank_histogram`, `observations`.
+    """
+    rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in _COLUMNS}
+    for method, record in records.items():
+        # One seed and one set of dates: every method sees the same resamples.
+        resamples = Resamples(record.time, block, samples, seed)
+        key = (method, setting)
+        rows["results"] += [
+            (*key, *row) for row in _results(record, means[method], channels, resamples)
+        ]
+        rows["cases"] += [(*key, *row) for row in _cases(record, channels)]
+        rows["rank_histogram"] += [(*key, *row) for row in _ranks(means[method]["rank"], channels)]
+        rows["observations"] += [(*key, *row) for row in _observations(record)]
+    return {name: pd.DataFrame(rows[name], columns=_COLUMNS[name]) for name in _COLUMNS}
+
+
+def _level(spec: FieldSpec) -> str:
+    return "surface" if spec.level is None else str(spec.level)
+
+
+def _results(
+    record: MethodRecord,
+    means: Mapping[str, Tensor],
+    channels: Sequence[FieldSpec],
+    resamples: Resamples,
+) -> Iterator[tuple[Any, ...]]:
+    valid = record.statistics["mse"].isfinite()
+    groups = level_groups(channels)
+    for metric in SCORES:
+        value = score(metric, means, record.members).cpu()
+        resampled = resampled_scores(metric, record.statistics, record.members, resamples)
+        lower, upper = resamples.interval(resampled)
+        for c, spec in enumerate(channels):
+            if n := int(valid[:, c].sum()):
+                bounds = float(value[c]), float(lower[c]), float(upper[c])
+                yield spec.variable, _level(spec), metric, *bounds, n
+        for variable, index in groups.items():
+            if n := int(valid[:, index].any(dim=1).sum()):
+                low, high = resamples.interval(mean_over_levels(resampled, index))
+                bounds = float(mean_over_levels(value, index)), float(low), float(high)
+                yield variable, "mean", metric, *bounds, n
+    if n := len(record.case):
+        diverged = float(record.diverged.sum())
+        yield "all", "all", "divergent_members", diverged, np.nan, np.nan, n
+        seconds = float(record.seconds.mean()) / record.members
+        yield "all", "all", "seconds_per_member", seconds, np.nan, np.nan, n
+
+
+def _cases(record: MethodRecord, channels: Sequence[FieldSpec]) -> Iterator[tuple[Any, ...]]:
+    days = np.floor(record.time.numpy()).astype("int64").astype("datetime64[D]").astype(str)
+    for c, spec in enumerate(channels):
+        for statistic in STATISTICS:
+            values = record.statistics[statistic][:, c].tolist()
+            for case, date, value in zip(record.case.tolist(), days, values, strict=True):
+                if np.isfinite(value):
+                    yield case, str(date), spec.variable, _level(spec), statistic, value
+
+
+def _ranks(frequency: Tensor, channels: Sequence[FieldSpec]) -> Iterator[tuple[Any, ...]]:
+    frequency = frequency.cpu()
+    groups = [((s.variable, _level(s)), [c]) for c, s in enumerate(channels)]
+    groups += [((variable, "mean"), index) for variable, index in level_groups(channels).items()]
+    for key, index in groups:
+        weights = torch.nanmean(frequency[index], dim=0)
+        if bool(weights.isfinite().all()):
+            yield from ((*key, k, weight) for k, weight in enumerate(weights.tolist()))
+
+
+def _observations(record: MethodRecord) -> Iterator[tuple[Any, ...]]:
+    keys = dict.fromkeys(key for case in record.innovations for key in case)
+    for key in keys:
+        sums = record.innovation(key)
+        if sums.n:
+            yield *key, sums.mean, sums.sd, int(sums.n), sums.chi2
+
+
+def print_methods(
+    results: pd.DataFrame,
+    console: Console | None = None,
+    variable: str = "temperature",
+    level: str = "mean",
+) -> None:
+    """Prints a table of methods: RMSE, fair CRPS and spread-skill ratio with their intervals.
+
+    Args:
+        results: The `results` table; several settings are printed below one another.
+        console: Where to print; `None` is standard output.
+        variable: The variable shown.
+        level: The level shown, as in the table.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    rows = results[(results["variable"] == variable) & (results["level"] == level)]
+    if rows.empty:  # a recipe without pressure levels
+        rows = results[results["level"] != "all"]
+        rows = rows[rows["variable"] == rows["variable"].iloc[0]] if len(rows) else rows
+    shown = {"rmse": "RMSE", "crps": "CRPS", "spread_skill": "spread / skill"}
+    for setting, part in rows.groupby("setting", sort=False):
+        variable, level = part["variable"].iloc[0], part["level"].iloc[0]
+        title = f"{variable.replace('_', ' ')}, {level}, setting {setting}, n = {part['n'].max()}"
+        table = Table(title=title, caption="95 % intervals over dates")
+        table.add_column("method")
+        for heading in shown.values():
+            table.add_column(heading, justify="right")
+        for method, lines in part.groupby("method", sort=False):
+            lines = lines.drop_duplicates("metric").set_index("metric")
+            cells = [_cell(lines.loc[m]) if m in lines.index else "" for m in shown]
+            table.add_row(str(method), *cells)
+        (console or Console()).print(table)
+
+
+def _cell(row: pd.Series) -> str:
+    if not np.isfinite(row["lower"]):
+        return f"{row['value']:.3g}"
+    # As many decimals as the interval's width is worth.
+    width = row["upper"] - row["lower"]
+    digits = 3 if width <= 0 else int(np.clip(1 - np.floor(np.log10(width)), 0, 4))
+    return f"{row['value']:.{digits}f} [{row['lower']:.{digits}f}, {row['upper']:.{digits}f}]"

@@ -1,0 +1,280 @@
+"""The evaluation of assimilation methods, side by side, exact on any number of processes.
+
+Every method sees the same background, `H`, `R` and observed values. What is kept of a case is a
+handful of float64 statistics; metrics are functions of their means. So the numbers depend on the
+cases only: not on the batch size, nor on the number of ranks, nor on a rank having no case.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torch import distributed as dist
+
+from slams.assimilators.base import Assimilator
+from slams.atomic import replacing
+from slams.errors import UserError
+from slams.fields import Batch, Ensemble, FieldSpec
+from slams.grid import LatLonGrid
+from slams.metrics.accumulators import (
+    RMSE,
+    Bias,
+    FairCRPS,
+    RankHistogram,
+    SpreadSkill,
+)
+from slams.metrics.innovations import InnovationSums
+from slams.metrics.records import MethodRecord
+from slams.metrics.statistics import case_statistics
+from slams.metrics.tables import make_tables
+from slams.modules.analyses import DETERMINISTIC, KeptCases
+from slams.normalisation import Normaliser
+from slams.schema import AssimilationConfig
+
+__all__ = ["AssimilationEvaluator", "departures"]
+
+_METRICS = (RMSE, Bias, FairCRPS, SpreadSkill, RankHistogram)
+
+
+class AssimilationEvaluator(LightningModule):
+    """Runs every assimilator on every test batch, and scores the ensembles.
+
+    After `trainer.test`, `tables()` gives the results and `write(run_dir)` writes them; both on
+    rank zero, on the others they give and write nothing.
+
+    Args:
+        assimilators: The methods, fitted; those that are modules move to the device with this.
+        config: The recipe's `assimilation`.
+        normaliser: Climatology, standard deviations and transforms.
+        grid: The grid, whose cell areas weigh every mean.
+        channels: The `C` channels.
+        setting: Name of the setting in the tables; `None` takes the recipe's.
+        seed: The experiment's seed, for rank ties and the bootstrap.
+    """
+
+    def __init__(
+        self,
+        assimilators: Sequence[Assimilator],
+        config: AssimilationConfig,
+        normaliser: Normaliser,
+        grid: LatLonGrid,
+        channels: Sequence[FieldSpec],
+        setting: str | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        # With fewer cases than ranks, some have none.
+        self.allow_zero_length_dataloader_with_multiple_devices = True
+        self.assimilators = list(assimilators)
+        self.networks = nn.ModuleList(a for a in self.assimilators if isinstance(a, nn.Module))
+        self.config = config
+        self.normaliser = normaliser
+        self.grid = grid
+        self.channels = tuple(channels)
+        self.setting = config.setting if setting is None else setting
+        self.seed = seed
+        self.scores = nn.ModuleDict(
+            {
+                a.name: nn.ModuleDict(
+                    {kind.metric: kind(len(channels), config.members) for kind in _METRICS}
+                )
+                for a in self.assimilators
+            }
+        )
+        self._records: dict[str, list[MethodRecord]] = {}
+        self._kept = KeptCases(config.keep_cases)
+        self._tables: dict[str, pd.DataFrame] | None = None
+
+    def setup(self, stage: str) -> None:
+        """Forgets an earlier evaluation (on a rank without cases no later hook is called)."""
+        if stage != "test":
+            return
+        for metrics in self.scores.values():
+            for metric in metrics.values():
+                metric.reset()
+        empty = MethodRecord.empty(len(self.channels), self.config.members)
+        self._records = {a.name: [empty] for a in self.assimilators}
+        self._kept = KeptCases(self.config.keep_cases)
+        self._tables = None
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Analyses and scores one batch with every method.
+
+        Raises:
+            UserError: An ensemble has the wrong shape, or values that are not finite.
+        """
+        truth = self._physical(batch.fields, batch)
+        for assimilator in self.assimilators:
+            name = assimilator.name
+            ensemble = self._analyse(assimilator, batch)
+            statistics = case_statistics(
+                ensemble.members,
+                truth,
+                batch.mask,
+                self.grid.weights,
+                batch.case,
+                self.channels,
+                self.seed,
+            )
+            for metric in self.scores[name].values():
+                metric.update(statistics)
+            analysis = self.normaliser.to_channel_units(ensemble.members).mean(dim=1)
+            self._records[name].append(
+                MethodRecord.of_batch(
+                    statistics,
+                    batch.time[:, 0],
+                    ensemble.seconds,
+                    ensemble.diverged,
+                    departures(batch, analysis, self.normaliser),
+                )
+            )
+            if name not in DETERMINISTIC:
+                self._kept.add(name, batch.case, ensemble)
+        self._keep_state("truth", truth.masked_fill(~batch.mask, torch.nan), batch)
+        if batch.background is not None:
+            self._keep_state("background", self._physical(batch.background.mean, batch), batch)
+
+    def teardown(self, stage: str) -> None:
+        """Brings the results of all ranks together.
+
+        This is the first hook after a test that Lightning calls on every rank: one without cases
+        skips the whole loop with its hooks. It is not called after an exception.
+        """
+        if stage != "test":
+            return
+        device = self.trainer.strategy.root_device
+        means: dict[str, dict[str, Tensor]] = {}
+        for name, metrics in self.scores.items():
+            means[name] = {}
+            for metric in metrics.values():
+                # Lightning has moved the module to the CPU by now; NCCL sums on the GPU only.
+                metric.to(device)
+                with metric.sync_context():
+                    means[name].update({k: v.cpu() for k, v in metric.means().items()})
+        ranks = _gather({n: MethodRecord.merge(r) for n, r in self._records.items()})
+        records = {
+            name: MethodRecord.merge([rank[name] for rank in ranks]) for name in self._records
+        }
+        cases = sorted({n for r in records.values() for n in r.case.tolist()})
+        parts = _gather_on_root(self._kept.select(cases[: self.config.keep_cases]))
+        if parts is None:
+            return
+        self._kept = KeptCases.merge(parts)
+        self._tables = make_tables(
+            records,
+            means,
+            self.channels,
+            self.setting,
+            self.config.bootstrap_block,
+            self.config.bootstrap_samples,
+            self.seed,
+        )
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Gives `results`, `cases`, `rank_histogram` and `observations`; empty off rank zero."""
+        return dict(self._tables or {})
+
+    def write(self, run_dir: str | Path) -> None:
+        """Writes the tables as Parquet files and `analysis.zarr`; nothing off rank zero.
+
+        Args:
+            run_dir: Directory of the run, which exists.
+        """
+        if self._tables is None:
+            return
+        for name, table in self._tables.items():
+            with replacing(Path(run_dir) / f"{name}.parquet") as part:
+                table.to_parquet(part, index=False)
+        if self.config.keep_cases:
+            self._kept.write(Path(run_dir) / "analysis.zarr", {"setting": self.setting})
+
+    def _analyse(self, assimilator: Assimilator, batch: Batch) -> Ensemble:
+        started = time.perf_counter()
+        ensemble = assimilator.analyse(batch, self.config.members)
+        if batch.fields.is_cuda:
+            torch.cuda.synchronize(batch.fields.device)
+        seconds = ensemble.seconds or time.perf_counter() - started
+        expected = (len(batch), self.config.members, *batch.fields.shape[1:])
+        if tuple(ensemble.members.shape) != expected:
+            raise UserError(
+                f"method {assimilator.name} gave an ensemble of shape "
+                f"{tuple(ensemble.members.shape)}, expected {expected}: cases, members, days, "
+                "channels, latitudes, longitudes"
+            )
+        members = ensemble.members.to(batch.fields.device)
+        return replace(ensemble, members=members, seconds=seconds)
+
+    def _physical(self, normalised: Tensor, batch: Batch) -> Tensor:
+        state = self.normaliser.denormalise(normalised, batch.climatology)
+        return self.normaliser.to_physical(state)
+
+    def _keep_state(self, group: str, state: Tensor, batch: Batch) -> None:
+        members, grid = state.unsqueeze(1), self.grid
+        self._kept.add(
+            group, batch.case, Ensemble(group, members, batch.time, self.channels, grid)
+        )
+
+
+def departures(
+    batch: Batch, analysis: Tensor, normaliser: Normaliser
+) -> list[dict[tuple[str, str], InnovationSums]]:
+    """Sums O-B and O-A over the assimilated observations of each case.
+
+    The expected variance of O-B is `R + (H s)^2`, with `s` the standard deviation of the
+    background's error (taken as fully correlated within a footprint); O-A is divided by `R`
+    alone, so that its `chi2` falls below 1 the closer the analysis is drawn to the data.
+
+    Args:
+        batch: The batch.
+        analysis: `(B, T, C, H, W)` ensemble mean in channel units.
+        normaliser: The conversions.
+
+    Returns:
+        One mapping a case, from (observation, `o_minus_b` or `o_minus_a`) to the sums.
+    """
+    states = {"o_minus_a": (analysis, None)}
+    if batch.background is not None:
+        mean = normaliser.denormalise(batch.background.mean, batch.climatology)
+        sd = batch.background.variance.sqrt() * normaliser.sd
+        states = {"o_minus_b": (mean, sd), **states}
+    found: list[dict[tuple[str, str], InnovationSums]] = [{} for _ in range(len(batch))]
+    for observed in batch.observations:
+        for quantity, (state, sd) in states.items():
+            departure = observed.values - observed.operator(state)
+            variance = observed.error_variance
+            if sd is not None:
+                # Without the constant part of H, such as an elevation correction.
+                zero = observed.operator(torch.zeros_like(sd))
+                variance = variance + (observed.operator(sd) - zero).square()
+            for b, sums in enumerate(found):
+                sums[observed.name, quantity] = InnovationSums.of(
+                    departure[b], observed.mask[b], variance[b]
+                )
+    return found
+
+
+def _gather(value: Any) -> list[Any]:
+    """Collects an object of every rank on every rank."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return [value]
+    values: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def _gather_on_root(value: Any) -> list[Any] | None:
+    """Collects an object of every rank on rank zero; `None` elsewhere."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return [value]
+    root = dist.get_rank() == 0
+    values: list[Any] | None = [None] * dist.get_world_size() if root else None
+    dist.gather_object(value, values, dst=0)
+    return values

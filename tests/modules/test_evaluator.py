@@ -1,0 +1,234 @@
+"""The evaluation gives the same numbers whatever the batch size and the number of processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import scoringrules
+import torch
+import xarray as xr
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import toy_evaluation as toy
+
+from slams.errors import UserError
+
+TABLES = ("results", "cases", "rank_histogram", "observations")
+
+
+@pytest.fixture(scope="module")
+def single(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("single")
+    module = toy.evaluate(directory)
+    module.write(directory)
+    return directory, module.tables()
+
+
+def run_script(directory, *arguments, check=True):
+    """Runs the toy evaluation as users do: one command that starts its own second rank."""
+    source = Path(toy.__file__).parents[2] / "src"
+    environment = {
+        **{k: v for k, v in os.environ.items() if not k.startswith(("SLURM", "PL_"))},
+        "PYTHONPATH": str(source),
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+    command = [sys.executable, toy.__file__, str(directory), *map(str, arguments)]
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    if check:
+        assert done.returncode == 0, done.stderr
+    return done
+
+
+def assert_same(found, expected, tolerance):
+    for name in TABLES:
+        pd.testing.assert_frame_equal(found[name], expected[name], rtol=tolerance, atol=tolerance)
+
+
+def read(directory):
+    return {name: pd.read_parquet(directory / f"{name}.parquet") for name in TABLES}
+
+
+def test_batch_size_does_not_matter(single, tmp_path):
+    four = toy.evaluate(tmp_path, batch_size=4).tables()
+    assert_same(four, single[1], 1e-12)
+
+
+def test_two_processes_give_the_numbers_of_one(single, tmp_path):
+    run_script(tmp_path, 2, 2, 7)
+    assert_same(read(tmp_path), single[1], 1e-9)
+    for group in ("analysis", "truth", "background"):
+        one, two = (
+            xr.open_zarr(d / "analysis.zarr", group=group, consolidated=False, chunks=None)
+            for d in (single[0], tmp_path)
+        )
+        xr.testing.assert_equal(one.load(), two.load())
+
+
+def test_a_rank_without_cases(tmp_path):
+    run_script(tmp_path, 2, 1, 1)
+    expected = toy.evaluate(tmp_path, cases=1).tables()
+    assert_same(read(tmp_path), expected, 1e-12)
+    # One date: values, but no interval.
+    results = expected["results"]
+    assert results["value"].notna().all()
+    assert results["lower"].isna().all()
+
+
+@pytest.mark.slow
+def test_a_padded_sampler_is_refused(tmp_path):
+    done = run_script(tmp_path, 2, 1, 7, "padded", check=False)
+    assert done.returncode != 0
+    assert "case 0 was evaluated twice" in done.stderr
+    assert not (tmp_path / "results.parquet").exists()
+
+
+def test_values_against_an_independent_computation(single):
+    """Recomputes RMSE, CRPS and spread-skill of one channel with NumPy and scoringrules."""
+    batch = toy.collate([toy.Cases(7)[i] for i in range(7)])
+    normal = toy.normaliser()
+    truth = normal.to_physical(normal.denormalise(batch.fields, batch.climatology))
+    members = toy.Noisy("analysis", 0.4).analyse(batch, toy.MEMBERS).members
+    y = truth[:, 0].double().numpy()
+    x = members[:, :, 0].double().numpy()
+    known = batch.mask[:, 0].numpy()
+    area = np.broadcast_to(toy.GRID.weights.numpy()[:, None], y.shape[-2:])
+
+    def case_mean(values, channel):
+        weight = area * known[:, channel]
+        return (values * weight).sum((-2, -1)) / weight.sum((-2, -1))
+
+    expected = {}
+    for c, level in enumerate(["500", "850"]):
+        error = x[:, :, c].mean(1) - y[:, c]
+        mse = case_mean(error**2, c).mean()
+        crps = scoringrules.crps_ensemble(
+            y[:, c], np.moveaxis(x[:, :, c], 1, -1), estimator="fair", backend="numpy"
+        )
+        variance = case_mean(x[:, :, c].var(1, ddof=1), c).mean()
+        expected[level] = {
+            "rmse": np.sqrt(mse),
+            "bias": case_mean(error, c).mean(),
+            "crps": case_mean(crps, c).mean(),
+            "spread_skill": np.sqrt(6 / 5) * np.sqrt(variance) / np.sqrt(mse),
+        }
+    results = single[1]["results"]
+    rows = results[(results["method"] == "analysis") & (results["variable"] == "temperature")]
+    table = rows.pivot(index="level", columns="metric", values="value")
+    for metric in ("rmse", "bias", "crps", "spread_skill"):
+        for level in ("500", "850"):
+            assert table.loc[level, metric] == pytest.approx(expected[level][metric], rel=1e-9)
+        mean = (expected["500"][metric] + expected["850"][metric]) / 2
+        assert table.loc["mean", metric] == pytest.approx(mean, rel=1e-9)
+
+
+def test_metrics_are_functions_of_the_means_of_cases(single):
+    tables = single[1]
+    cases = tables["cases"].groupby(["method", "variable", "level", "statistic"])["value"].mean()
+    results = tables["results"].set_index(["method", "variable", "level", "metric"])
+    for method in ("background", "analysis"):
+        for key in (("temperature", "850"), ("total_precipitation_24hr", "surface")):
+            rmse = results.loc[(method, *key, "rmse")]
+            assert rmse["value"] == pytest.approx(cases[(method, *key, "mse")] ** 0.5, rel=1e-12)
+            assert rmse["lower"] <= rmse["value"] <= rmse["upper"]
+            assert rmse["n"] == 7
+
+
+def test_missing_truth_yields_no_rows(single):
+    tables = single[1]
+    for name in ("results", "cases", "rank_histogram"):
+        assert "2m_temperature" not in set(tables[name]["variable"])
+        assert "total_precipitation_24hr" in set(tables[name]["variable"])
+
+
+def test_whole_method_metrics_and_histograms(single):
+    tables = single[1]
+    results = tables["results"].set_index(["method", "metric"])
+    assert results.loc[("analysis", "divergent_members"), "value"] == 1
+    assert results.loc[("analysis", "seconds_per_member"), "value"] == pytest.approx(2 / 5)
+    sums = tables["rank_histogram"].groupby(["method", "variable", "level"])["weight"].sum()
+    np.testing.assert_allclose(sums, 1)
+    assert set(tables["rank_histogram"]["bin"]) == set(range(toy.MEMBERS + 1))
+
+
+def test_departures(single):
+    """O-B is observation error plus background error; masked observations are not read."""
+    rows = single[1]["observations"].set_index(["method", "observation", "quantity"])
+    cases = [toy.Cases(7)[i] for i in range(7)]
+    departures = []
+    for batch in cases:
+        normal = toy.normaliser()
+        state = normal.denormalise(batch.background.mean, batch.climatology)
+        seen = batch.observations[0]
+        departures.append((seen.values - seen.operator(state))[seen.mask])
+    expected = torch.cat(departures).double()
+    row = rows.loc[("analysis", "stations/2m", "o_minus_b")]
+    assert row["n"] == len(expected) == 7 * 8
+    assert row["mean"] == pytest.approx(float(expected.mean()), rel=1e-6)
+    assert row["sd"] == pytest.approx(float(expected.std()), rel=1e-6)
+    # R = 1 and the background's error has a standard deviation of 3 K.
+    assert row["chi2"] == pytest.approx(float(expected.square().mean()) / 10, rel=1e-6)
+    # The method called background starts from the same background.
+    same = rows.loc[("background", "stations/2m", "o_minus_b")]
+    assert same["mean"] == row["mean"]
+    assert rows.loc[("analysis", "stations/2m", "o_minus_a"), "sd"] < row["sd"]
+
+
+def test_analysis_store(single):
+    directory, _ = single
+    groups = {
+        g: xr.open_zarr(directory / "analysis.zarr", group=g, consolidated=False, chunks=None)
+        for g in ("analysis", "truth", "background")
+    }
+    analysis = groups["analysis"]
+    assert analysis["temperature"].dims == (
+        "case",
+        "member",
+        "day",
+        "level",
+        "latitude",
+        "longitude",
+    )
+    assert analysis["case"].values.tolist() == [0, 1, 2]
+    assert analysis["time"].values[2, 0] == np.datetime64("1970-01-01") + np.timedelta64(3654)
+    for name in ("truth", "background"):
+        assert "member" not in groups[name]["temperature"].dims
+    truth = groups["truth"]
+    assert np.isnan(truth["2m_temperature"]).all()
+    assert truth["temperature"].sel(level=850).notnull().all()
+    batch = toy.Cases(7)[1]
+    normal = toy.normaliser()
+    state = normal.to_physical(normal.denormalise(batch.background.mean, batch.climatology))
+    np.testing.assert_array_equal(
+        groups["background"]["total_precipitation_24hr"][1, 0], state[0, 0, 3]
+    )
+
+
+@pytest.mark.parametrize("fault", ["nan", "members"])
+def test_bad_ensembles_are_refused(fault):
+    module = toy.evaluator()
+    good = module.assimilators[1].analyse
+
+    def bad(batch, members):
+        if fault == "members":
+            return good(batch, members - 1)
+        ensemble = good(batch, members)
+        broken = ensemble.members.clone()
+        broken[0, 2, 0, 1, 3, 3] = torch.nan
+        return replace(ensemble, members=broken)
+
+    module.assimilators[1].analyse = bad
+    module.setup("test")
+    message = "not finite" if fault == "nan" else "shape"
+    with pytest.raises(UserError, match=message):
+        module.test_step(toy.Cases(7)[0], 0)
