@@ -38,7 +38,8 @@ def log_and_stop(tracker: tracking.Tracker) -> None:
     logger = tracker.logger
     logger.log_hyperparams({"seed": "another value of a parameter that is there"})
     logger.log_metrics({"train/loss": 0.5, "rmse/temperature@850": 1.25}, step=3)
-    # Lightning closes its loggers when a fit ends; the stage has not ended.
+    # Lightning opens its loggers before a fit and closes them after; the stage has not ended.
+    assert logger.experiment.get_run(tracker.run_id).info.run_id == tracker.run_id
     logger.finalize("success")
     assert mlflow_run(tracker.uri, tracker.run_id).info.status == "RUNNING"
     raise KeyboardInterrupt
