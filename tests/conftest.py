@@ -1,0 +1,47 @@
+"""Fixtures for every room: a made-up nature run, a recipe for it, and its training store.
+
+The run and the store are made once a session and never changed; a test that damages one copies
+it first (`shutil.copytree`), or prepares its own from `tiny_source`.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from slams.schema import Config
+from tests.synthetic import nature_run, tiny_recipe
+
+
+@pytest.fixture(scope="session")
+def tiny_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Gives the path of a nature run: 110 days, 12 x 24, two levels (Zarr)."""
+    path = tmp_path_factory.mktemp("source") / "nature.zarr"
+    nature_run().to_zarr(path, zarr_format=3, consolidated=False)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_prepared(tmp_path_factory: pytest.TempPathFactory, tiny_source: Path) -> Path:
+    """Gives the path of the prepared training store; read it, never write it."""
+    from data_modules.prepare import prepare
+
+    return prepare(tiny_recipe(tmp_path_factory.mktemp("prepared"), tiny_source))
+
+
+@pytest.fixture
+def tiny_config(tmp_path: Path, tiny_source: Path, tiny_prepared: Path) -> Config:
+    """Gives a recipe whose store is prepared; its runs go to the test's own directory."""
+    return tiny_recipe(tmp_path, tiny_source, store=str(tiny_prepared))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Gives the directory of real data, or skips the test."""
+    default = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+    path = Path(os.environ.get("SLAMS_SHARED_DATA", default))
+    if not path.is_dir():
+        pytest.skip(f"no real data at {path}; set SLAMS_SHARED_DATA to their directory")
+    return path

@@ -1,0 +1,138 @@
+"""Small made-up nature runs and the recipes that prepare them, for tests of every room.
+
+Anomalies are a few global waves with AR(1) amplitudes, shared between the channels, so that each
+channel tells something about the others and yesterday something about today.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from slams.schema import (
+    BackgroundConfig,
+    Config,
+    DataConfig,
+    ObservationsConfig,
+    SatelliteConfig,
+    SourceConfig,
+    SplitsConfig,
+    StationsConfig,
+    StationVariableConfig,
+)
+
+__all__ = ["CHANNELS", "FIRST_DAY", "PERSISTENCE", "nature_run", "tiny_recipe"]
+
+FIRST_DAY = "2001-01-01"
+PERSISTENCE = 0.8
+CHANNELS = [
+    "temperature@850",
+    "temperature@500",
+    "total_precipitation_24hr",
+    "outgoing_longwave_radiation",
+]
+
+
+def nature_run(
+    days: int = 110,
+    rows: int = 12,
+    columns: int = 24,
+    levels: Sequence[int] = (850, 500),
+    seed: int = 0,
+) -> xr.Dataset:
+    """Makes a nature run with temperature (K), 2 m temperature, precipitation and OLR."""
+    rng = np.random.default_rng(seed)
+    latitude = 90 - 180 / rows * (np.arange(rows) + 0.5)
+    longitude = 360 / columns * np.arange(columns)
+    waves = _waves(latitude, longitude)
+    amplitude = np.zeros((days, len(waves)))
+    amplitude[0] = rng.standard_normal(len(waves))
+    for day in range(1, days):
+        kick = np.sqrt(1 - PERSISTENCE**2) * rng.standard_normal(len(waves))
+        amplitude[day] = PERSISTENCE * amplitude[day - 1] + kick
+    mixing = rng.uniform(0.5, 1.5, (len(levels) + 3, len(waves)))
+    noise = 0.2 * rng.standard_normal((len(levels) + 3, days, rows, columns))
+    anomaly = np.einsum("cw,tw,wij->ctij", mixing, amplitude, waves) + noise
+    season = np.cos(2 * np.pi * (np.arange(days) - 15) / 365.2425)[:, None, None]
+    warm = 40 * np.cos(np.deg2rad(latitude))[:, None] - 10 * season
+    temperature = np.stack(
+        [250 + warm - 10 * k + 2 * anomaly[k] for k in range(len(levels))], axis=1
+    )
+    dims = ("time", "latitude", "longitude")
+    dataset = xr.Dataset(
+        {
+            "temperature": (("time", "level", *dims[1:]), temperature, {"units": "K"}),
+            "2m_temperature": (dims, 255 + warm + 2 * anomaly[-3], {"units": "K"}),
+            "total_precipitation_24hr": (
+                dims,
+                np.maximum(3 * anomaly[-2], 0),
+                {"units": "mm day-1"},
+            ),
+            "outgoing_longwave_radiation": (
+                dims,
+                220 + warm / 2 + 8 * anomaly[-1],
+                {"units": "W m-2"},
+            ),
+        },
+        coords={
+            "time": np.datetime64(FIRST_DAY, "ns") + np.arange(days) * np.timedelta64(1, "D"),
+            "level": ("level", list(levels), {"units": "hPa"}),
+            "latitude": latitude,
+            "longitude": longitude,
+        },
+        attrs={"title": "made-up nature run", "license": "free to use"},
+    )
+    return dataset.astype(np.float32)
+
+
+def tiny_recipe(directory: Path, source: str | Path, **data: object) -> Config:
+    """Writes a recipe for a made-up nature run of 110 days.
+
+    Args:
+        directory: Where the store and the runs go.
+        source: Path of the nature run.
+        data: Fields of `DataConfig` to replace.
+    """
+    settings: dict[str, object] = {
+        "store": str(directory / "store.zarr"),
+        "source": SourceConfig(path=str(source)),
+        "channels": list(CHANNELS),
+        "splits": SplitsConfig(
+            train=["2001-01-01", "2001-03-11"],
+            validation=["2001-03-14", "2001-03-25"],
+            test=["2001-03-28", "2001-04-20"],
+            gap=2,
+        ),
+        "harmonics": 1,
+        "lags": [1, 2, 3],
+        "batch_size": 8,
+        "test_cases": 7,
+        **data,
+    }
+    return Config(
+        experiment="tiny",
+        runs=str(directory / "runs"),
+        data=DataConfig(**settings),  # type: ignore[arg-type]
+        observations=ObservationsConfig(
+            stations=StationsConfig(
+                count=30, variables=[StationVariableConfig("temperature@850", 0.5)]
+            ),
+            satellite=SatelliteConfig(footprint=2, error=4.0),
+        ),
+        background=BackgroundConfig(lag=2),
+    )
+
+
+def _waves(latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
+    """Gives `(W, H, W)` global waves with rms of about 1 together."""
+    y, x = np.deg2rad(latitude)[:, None], np.deg2rad(longitude)[None]
+    waves = []
+    for k in range(4):
+        for n in range(3):
+            across = np.cos(y) ** min(k, 2) * np.cos(n * (y + np.pi / 2))
+            waves += [across * np.cos(k * x)] + ([across * np.sin(k * x)] if k else [])
+    stacked = np.stack(waves)
+    return stacked / np.sqrt((stacked**2).sum(axis=0).mean())
