@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -159,11 +160,17 @@ def test_defects_keep_their_traceback(
         cli.main(["prepare", str(recipe)])
 
 
-def test_a_full_disk_behind_another_error() -> None:
+def test_a_full_disk_behind_another_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     error = RuntimeError("checkpoint")
     error.__cause__ = OSError(errno.ENOSPC, "No space left on device", "last.ckpt")
     assert "while writing last.ckpt" in explain_failure(error)
     assert "no space left" in explain_failure(RuntimeError("(sqlite) database or disk is full"))
+    # A failed write has no name: the disk that is full has to be found.
+    nameless = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: types.SimpleNamespace(free=4096))
+    assert f"device of {tmp_path / 'runs'};" in explain_failure(nameless, [tmp_path / "runs"])
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: types.SimpleNamespace(free=2**40))
+    assert "device;" in explain_failure(nameless, [tmp_path / "runs"])
     assert explain_failure(RuntimeError("other")) is None
     assert explain_failure(FileNotFoundError("no name")) is None
 

@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 from slams import __version__
@@ -121,12 +122,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     # Before mlflow is imported by whatever imports it first.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    places: list[Path] = []
     try:
         arguments = _parse(sys.argv[1:] if argv is None else argv)
         if arguments is None:
             return _REFUSED
         signal.signal(signal.SIGTERM, _terminate)
-        code = _run(arguments)
+        code = _run(arguments, places)
         sys.stdout.flush()  # a reader that has gone is noticed here, not while Python exits
         return code
     except KeyboardInterrupt:
@@ -146,7 +148,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        sentence = explain_failure(error)
+        sentence = explain_failure(error, places)
         if sentence is None:
             raise
         _complain(sentence)
@@ -227,7 +229,8 @@ def _explain_sections(sections: tuple[str, ...]) -> str:
     return f"keys and their defaults, override them with key=value:\n\n{explained}"
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def _run(arguments: argparse.Namespace, places: list[Path]) -> int:
+    """Runs a verb; notes in `places` where it writes, for the case that it cannot."""
     verb = arguments.verb
     if verb == "config print" and arguments.recipe is None:
         if not arguments.keys or arguments.overrides:
@@ -235,6 +238,7 @@ def _run(arguments: argparse.Namespace) -> int:
         print(explain(list_keys()))
         return 0
     config = load(arguments.recipe, arguments.overrides)
+    places += [Path(config.runs), Path(config.data.store)]
     if verb == "config print":
         print(explain(list_keys(config)) if arguments.keys else to_yaml(config).rstrip())
     elif verb == "config validate":

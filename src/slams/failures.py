@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from slams.errors import UserError
 
 __all__ = ["explain_failure"]
 
+# A disk that has refused a write may still have room for something smaller (bytes).
+_NOTHING = 16 * 2**20
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 # sqlite and libraries written in C report a full disk in words of their own.
 _FULL_WORDS = ("No space left on device", "database or disk is full", "Disk quota exceeded")
 
 
-def explain_failure(error: BaseException) -> str | None:
+def explain_failure(error: BaseException, places: Sequence[Path] = ()) -> str | None:
     """Gives one sentence for a failure that the user can correct.
 
     Args:
         error: What escaped from a command.
+        places: Where the command writes; a failed write does not say by itself which disk it was.
 
     Returns:
         The sentence, or `None` when the traceback is what a reader needs.
@@ -26,9 +31,10 @@ def explain_failure(error: BaseException) -> str | None:
     for cause in _chain(error):
         full = isinstance(cause, OSError) and cause.errno in _FULL
         if full or any(words in str(cause) for words in _FULL_WORDS):
+            where = _path_of(cause, " while writing ") or _full_place(places)
             return (
-                f"no space left on the device{_path_of(cause, ' while writing ')}; free some, or "
-                f"let the keys 'runs' and 'data.store' name another disk"
+                f"no space left on the device{where}; free some, or let the keys 'runs' and "
+                f"'data.store' name another disk"
             )
     if isinstance(error, UserError):
         return _sentence(error)
@@ -54,6 +60,15 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 def _path_of(error: BaseException, before: str = "") -> str:
     name = getattr(error, "filename", None)
     return f"{before}{name}" if name else ""
+
+
+def _full_place(places: Sequence[Path]) -> str:
+    """Names the place whose disk has next to nothing left."""
+    for place in places:
+        there = next((p for p in (place, *place.resolve().parents) if p.exists()), None)
+        if there is not None and shutil.disk_usage(there).free < _NOTHING:
+            return f" of {place}"
+    return ""
 
 
 def _sentence(error: UserError) -> str:
