@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from typing import ClassVar
 
 import pytest
@@ -27,6 +28,7 @@ class NoisyRegression(LightningModule):
         self.net = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Linear(8, 1))
         self.register_buffer("scale", torch.full((), 2.0))
         self.validated: list[torch.Tensor] = []
+        self.dies_at = -1
 
     def loss(self, batch):
         x, y = batch
@@ -34,6 +36,8 @@ class NoisyRegression(LightningModule):
         return (self.net(x) * self.scale - y).square().mean()
 
     def training_step(self, batch, batch_idx):
+        if self.trainer.global_step == self.dies_at:
+            raise RuntimeError("killed")
         loss = self.loss(batch)
         self.log("train/loss", loss)
         return loss
@@ -59,16 +63,18 @@ def loader():
     return DataLoader(TensorDataset(x, x.sum(1, keepdim=True)), batch_size=4)
 
 
-def train(directory, epochs, resume=None):
+def train(directory, epochs, resume=None, every=1, dies_at=-1):
     directory.mkdir(exist_ok=True)
     model = NoisyRegression()
+    model.dies_at = dies_at
     callbacks = [
         WeightEMA(0.9),
         StepSeed(3, "vae"),
         MetricsCSV(directory / "metrics.csv", every_steps=3),
         Checkpoints(directory, "validation/loss"),
     ]
-    trainer = make_trainer(CONFIG, run_dir=directory, max_epochs=epochs, callbacks=callbacks)
+    config = replace(CONFIG, validate_every_epochs=every)
+    trainer = make_trainer(config, run_dir=directory, max_epochs=epochs, callbacks=callbacks)
     trainer.fit(model, loader(), loader(), ckpt_path=resume)
     return model, torch.load(directory / "last.ckpt", weights_only=False), callbacks[-1]
 
@@ -93,6 +99,22 @@ def test_two_epochs_and_two_more_equal_four(tmp_path):
     assert resumed["weight_ema"] == whole["weight_ema"]
     assert rows(tmp_path / "cut") == rows(tmp_path / "whole")
     assert checkpoints.best_step > 0
+
+
+def test_a_run_that_dies_between_two_checkpoints(tmp_path):
+    _, whole, _ = train(tmp_path / "whole", 5, every=2)
+    with pytest.raises(RuntimeError, match="killed"):
+        train(tmp_path / "cut", 5, every=2, dies_at=24)
+    assert int(rows(tmp_path / "cut")[-1]["step"]) > 14  # rows that the resumed run writes again
+    last = tmp_path / "cut" / "last.ckpt"
+    assert torch.load(last, weights_only=False)["global_step"] == 14
+    _, resumed, _ = train(tmp_path / "cut", 5, last, every=2)
+    # The fifth epoch is not validated, but its weights are saved.
+    assert resumed["global_step"] == whole["global_step"] == 35
+    for key in ("state_dict", "training_state_dict"):
+        for name, value in whole[key].items():
+            torch.testing.assert_close(resumed[key][name], value, rtol=0, atol=0)
+    assert rows(tmp_path / "cut") == rows(tmp_path / "whole")
 
 
 def test_rows_of_metrics_csv(tmp_path):

@@ -110,6 +110,8 @@ class Innovation(Metric):
         """Adds departures, see `InnovationSums.of`."""
         self.sums += InnovationSums.of(departure, mask, variance).as_tensor(self.sums.device)
 
-    def compute(self) -> InnovationSums:
-        """Gives the sums, whose properties are the results."""
-        return InnovationSums.from_tensor(self.sums)
+    def compute(self) -> Tensor:
+        """Gives mean, standard deviation, count and chi-square, `(4,)` float64."""
+        sums = InnovationSums.from_tensor(self.sums)
+        results = (sums.mean, sums.sd, sums.n, sums.chi2)
+        return torch.tensor(results, dtype=torch.float64, device=self.sums.device)

@@ -9,7 +9,9 @@ expanded as Hesterberg (2015, arXiv 1411.5279) does: the quantiles are taken at
 
     alpha' / 2 = Phi( - sqrt(m / (m - 1)) t_{1 - alpha/2, m - 1} )
 
-and below four blocks the whole range of the resamples is given.
+and below four blocks the whole range of the resamples is given. Dates that depend on one another
+beyond a block still make the interval too short: first-order correlation 0.6 over 32 dates in
+blocks of 4 leaves 87 % coverage in place of 95 (blocks of 1: 68 %).
 """
 
 from __future__ import annotations
@@ -73,16 +75,16 @@ class Resamples:
         """Averages per-case values in every resample.
 
         Args:
-            values: `(N, ...)` float64, NaN where a case has no value.
+            values: `(N, C, ...)` float64, NaN where a case has no value.
 
         Returns:
-            `(S, ...)`, NaN where a resample has drawn no case with a value.
+            `(S, C, ...)`, NaN where a resample has drawn no case with a value.
         """
-        flat = values.cpu().to(torch.float64).reshape(len(values), -1)
+        flat = values.cpu().to(torch.float64).flatten(1)
         known = flat.isfinite()
         total = self.counts @ torch.where(known, flat, 0.0)
         number = self.counts @ known.to(torch.float64)
-        return (total / number).reshape(-1, *values.shape[1:])
+        return (total / number).reshape(len(self.counts), *values.shape[1:])
 
     def interval(self, resampled: Tensor) -> tuple[Tensor, Tensor]:
         """Gives the bounds of the 95 % interval.

@@ -1,0 +1,70 @@
+"""Records are merged exactly once, and the printed table says what the rows say."""
+
+from __future__ import annotations
+
+import io
+
+import pandas as pd
+import pytest
+import torch
+from rich.console import Console
+
+from slams.errors import UserError
+from slams.metrics import InnovationSums, MethodRecord, print_methods
+
+
+def record(*cases):
+    number = len(cases)
+    empty = MethodRecord.empty(2, 3)
+    return MethodRecord(
+        case=torch.tensor(cases, dtype=torch.int64),
+        time=torch.tensor(cases, dtype=torch.float64),
+        members=3,
+        statistics={
+            k: torch.full((number, *v.shape[1:]), float(sum(cases))).double()
+            for k, v in empty.statistics.items()
+        },
+        seconds=torch.ones(number, dtype=torch.float64),
+        diverged=torch.zeros(number, dtype=torch.int64),
+        innovations=tuple({("a", "o_minus_b"): InnovationSums(c, c, c, c)} for c in cases),
+    )
+
+
+def test_merge_orders_cases_and_keeps_their_rows_together():
+    merged = MethodRecord.merge([record(4, 1), MethodRecord.empty(2, 3), record(3)])
+    assert merged.case.tolist() == merged.time.tolist() == [1, 3, 4]
+    assert merged.statistics["mse"][:, 0].tolist() == [5, 3, 5]
+    assert merged.statistics["rank"].shape == (3, 2, 4)
+    assert [i["a", "o_minus_b"].n for i in merged.innovations] == [1, 3, 4]
+    assert merged.innovation(("a", "o_minus_b")).n == 8
+
+
+def test_merge_refuses_a_case_that_was_evaluated_twice():
+    # Seven cases on two ranks, padded to four each, as Lightning's default sampler does.
+    with pytest.raises(UserError, match="case 0 was evaluated twice"):
+        MethodRecord.merge([record(0, 2, 4, 6), record(1, 3, 5, 0)])
+
+
+def rows(method, value, lower, upper, variable="temperature", level="mean"):
+    return [
+        (method, "default", variable, level, metric, value, lower, upper, 24)
+        for metric in ("rmse", "crps", "spread_skill", "bias")
+    ]
+
+
+def test_printed_table():
+    columns = ["method", "setting", "variable", "level", "metric", "value", "lower", "upper", "n"]
+    results = pd.DataFrame(
+        rows("background", 2.3456, 2.2111, 2.4222)
+        + rows("latent_diffusion", 1.4321, float("nan"), float("nan"))
+        + rows("background", 9.0, 8.0, 10.0, level="850"),
+        columns=columns,
+    )
+    out = io.StringIO()
+    print_methods(results, Console(file=out, width=120))
+    text = out.getvalue()
+    assert "2.35 [2.21, 2.42]" in text
+    assert "1.43" in text
+    assert "n = 24" in text
+    assert "9.0" not in text
+    print_methods(results[:0], Console(file=out))  # nothing to show is not an error

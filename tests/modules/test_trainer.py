@@ -1,0 +1,96 @@
+"""The Trainer factory: what every stage relies on, and what it refuses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.plugins.environments import SLURMEnvironment
+from lightning.pytorch.strategies import DDPStrategy
+from torch.utils.data import DataLoader
+
+from slams.errors import UserError
+from slams.modules.callbacks import Checkpoints, ProgressLines, RunSummary
+from slams.modules.trainer import EVALUATION_PRECISION, make_trainer
+from slams.schema import TrainerConfig
+
+CONFIG = TrainerConfig(accelerator="cpu", threads=1)
+
+
+class Differentiates(LightningModule):
+    """Needs a gradient in its test step, as guidance does."""
+
+    def test_step(self, batch, batch_idx):
+        with torch.enable_grad():
+            x = batch.requires_grad_()
+            (self.gradient,) = torch.autograd.grad((x**2).sum(), x)
+
+
+def test_samplers_are_left_alone_and_nothing_is_written(tmp_path):
+    trainer = make_trainer(CONFIG, run_dir=tmp_path, precision=EVALUATION_PRECISION)
+    module = Differentiates()
+    loader = DataLoader(torch.ones(2, 3), batch_size=2)
+    trainer.test(module, loader, verbose=False)
+    assert module.gradient.tolist() == [[2.0] * 3] * 2
+    assert trainer._accelerator_connector.use_distributed_sampler is False
+    assert trainer.precision == "32-true"
+    assert list(tmp_path.iterdir()) == []
+    assert trainer.checkpoint_callback is None
+
+
+def test_callbacks_are_added_once(tmp_path):
+    mine = RunSummary()
+    trainer = make_trainer(CONFIG, run_dir=tmp_path, max_steps=5, callbacks=[mine])
+    assert [c for c in trainer.callbacks if isinstance(c, RunSummary)] == [mine]
+    assert sum(isinstance(c, ProgressLines) for c in trainer.callbacks) == 1
+    assert (trainer.max_steps, trainer.max_epochs) == (5, -1)
+    assert trainer.precision == CONFIG.precision
+    assert trainer.default_root_dir == str(tmp_path)
+    with_checkpoints = make_trainer(
+        CONFIG, run_dir=tmp_path, max_epochs=1, callbacks=[Checkpoints(tmp_path, "validation/x")]
+    )
+    assert isinstance(with_checkpoints.callbacks[-1], Checkpoints)
+
+
+def test_two_processes_on_the_cpu_use_gloo_and_one_thread_each(tmp_path):
+    torch.set_num_threads(2)
+    trainer = make_trainer(replace(CONFIG, devices=2, threads=0), run_dir=tmp_path)
+    assert isinstance(trainer.strategy, DDPStrategy)
+    assert trainer.strategy.process_group_backend == "gloo"
+    assert trainer.world_size == 2
+    assert torch.get_num_threads() == 1
+
+
+def test_slurm_without_lightning_s_requeue(tmp_path, monkeypatch):
+    for name, value in {
+        "SLURM_NTASKS": "1",
+        "SLURM_JOB_NAME": "train",
+        "SLURM_JOB_ID": "1",
+        "SLURM_PROCID": "0",
+        "SLURM_LOCALID": "0",
+        "SLURM_NODEID": "0",
+        "SLURM_NTASKS_PER_NODE": "1",
+        "SLURM_NNODES": "1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    trainer = make_trainer(CONFIG, run_dir=tmp_path)
+    environment = trainer._accelerator_connector.cluster_environment
+    assert isinstance(environment, SLURMEnvironment)
+    assert environment.auto_requeue is False
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"accelerator": "tpu"}, "trainer.accelerator: found 'tpu'"),
+        ({"precision": "bf16"}, "trainer.precision: found 'bf16'"),
+        ({"devices": 0}, "expected at least 1"),
+        ({"num_nodes": -1}, "expected at least 1"),
+        ({"accelerator": "gpu", "devices": 999}, "this machine has"),
+    ],
+)
+def test_refusals(tmp_path, change, message):
+    with pytest.raises(UserError, match=message):
+        make_trainer(replace(CONFIG, **change), run_dir=tmp_path)
