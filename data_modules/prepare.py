@@ -13,25 +13,20 @@ import logging
 import platform
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import dask
 import numpy as np
-import xarray as xr
 import zarr
 
 from data_modules.blocks import channel_units, check_block, read_block
 from data_modules.drawing import draw_observations
-from data_modules.periods import Period, split_periods
+from data_modules.plan import Plan, plan
 from data_modules.recipe import difference, store_recipe
-from data_modules.regridding import Regridder
-from data_modules.sources import open_source
 from data_modules.statistics import AnomalySums, HarmonicSums, StatisticsArrays, finish
-from data_modules.stores import SHARD_STEPS, STORE_VERSION, TrainingStore, iso_date
-from data_modules.target_grid import dataset_grid, target_grid
+from data_modules.stores import SHARD_STEPS, STORE_VERSION, TrainingStore
 from data_modules.writing import (
     canonical_json,
     content_digest,
@@ -39,11 +34,10 @@ from data_modules.writing import (
     digest,
     fingerprint,
     write_coordinates,
+    write_elevation,
     write_statistics,
 )
 from slams.errors import UserError
-from slams.fields import FieldSpec
-from slams.grid import LatLonGrid
 from slams.schema import Config
 
 __all__ = ["Plan", "plan", "prepare", "verify"]
@@ -52,87 +46,6 @@ _LOG = logging.getLogger(__name__)
 # Working memory of one block (bytes as float64) and blocks in flight at a time.
 _BLOCK_BYTES = 64e6
 _IN_FLIGHT = 16
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Holds what a preparation is going to do; the source is open and checked, nothing written.
-
-    Attributes:
-        source: Canonical dataset.
-        channels: The channels of the store, in order.
-        grid: The grid of the store.
-        regridder: From the source's grid to it.
-        time: `(N,)` days since 1970-01-01 00 UTC.
-        train: The training period, or `None` when statistics come from another store.
-        statistics_from: That store, or `None`.
-    """
-
-    source: xr.Dataset
-    channels: tuple[FieldSpec, ...]
-    grid: LatLonGrid
-    regridder: Regridder
-    time: np.ndarray
-    train: Period | None
-    statistics_from: TrainingStore | None
-
-    def describe(self) -> str:
-        """Says in a few lines what will be written."""
-        size = len(self.time) * len(self.channels) * self.grid.shape[0] * self.grid.shape[1] * 4
-        lines = [
-            f"{len(self.time)} steps from {iso_date(self.time[0])} to {iso_date(self.time[-1])}",
-            f"{len(self.channels)} channels: {', '.join(c.name for c in self.channels)}",
-            f"grid {self.grid.shape[0]} x {self.grid.shape[1]}"
-            + ("" if self.regridder.identity else f", regridded ({self.regridder.method})"),
-            f"{size / 1e6:.0f} MB before compression",
-        ]
-        return "\n".join(lines + [f"repaired: {r}" for r in self.source.attrs["repairs"]])
-
-
-def plan(config: Config) -> Plan:
-    """Opens the source and checks that the recipe can be prepared from it.
-
-    Raises:
-        UserError: Source, channels, grid or splits are not right.
-    """
-    data = config.data
-    channels = tuple(FieldSpec.parse(name) for name in data.channels)
-    for key in ("absent", "gaps"):
-        for name in getattr(data.source, key):
-            if name not in data.channels:
-                raise UserError(f"data.source.{key}: {name!r} is not among data.channels")
-    source = open_source(data.source, channels)
-    grid = target_grid(data.source, source)
-    time = source["time"].values.astype(np.float64)
-    train, statistics = None, None
-    if data.statistics_from:
-        statistics = TrainingStore.open(data.statistics_from, data.channels)
-        if statistics.grid.fingerprint != grid.fingerprint:
-            raise UserError(
-                f"data.statistics_from: {data.statistics_from} has a grid of "
-                f"{statistics.grid.shape}, the store to prepare one of {grid.shape}, expected "
-                f"the same; write data.source.grid: {data.statistics_from}"
-            )
-    else:
-        periods = split_periods(data.splits, data.window)
-        if "train" not in periods:
-            raise UserError(
-                "data.splits.train: no days given, expected the training period, or a store "
-                "with statistics under data.statistics_from"
-            )
-        train = periods["train"]
-        if not train.contains(time).any():
-            raise UserError(
-                f"data.splits.train: the source has no data from {train}; it holds "
-                f"{iso_date(time[0])} to {iso_date(time[-1])}"
-            )
-        if data.source.absent:
-            raise UserError(
-                f"data.source.absent: {data.source.absent[0]} has no statistics of its own; name "
-                f"a store that has it under data.statistics_from"
-            )
-    regridder = Regridder(dataset_grid(source), grid, data.source.regrid)
-    return Plan(source, channels, grid, regridder, time, train, statistics)
 
 
 def prepare(config: Config) -> Path:
@@ -230,23 +143,17 @@ def _write(config: Config, work: Plan, partial: Path) -> None:
     group = zarr.create_group(str(partial))
     group.attrs.update({"slams_store": STORE_VERSION, "status": "preparing"})
     write_coordinates(group, work.time, work.grid)
+    if "surface_elevation" in work.source:
+        terrain = work.regridder(work.source["surface_elevation"].values)
+        write_elevation(group, terrain)
     harmonics = config.data.harmonics
     digests, sums = _write_fields(config, work, group, harmonics)
-    if work.train is not None:
+    if work.statistics_from is None:
         statistics = _statistics(config, work, group, sums)
-        days = work.train.dates
+        days = work.train.dates if work.train else []
     else:
-        copied = work.statistics_from
-        assert copied is not None
-        s = copied.statistics
-        statistics = StatisticsArrays(
-            s.harmonics.numpy(),
-            s.sd.numpy(),
-            np.asarray(s.lags, dtype=np.int64),
-            s.persistence.numpy(),
-            s.persistence_variance.numpy(),
-        )
-        days = list(copied.attributes["statistics_days"])
+        statistics = _copied(work.statistics_from)
+        days = list(work.statistics_from.attributes["statistics_days"])
     write_statistics(group, statistics, work.grid)
     if config.observations.source == "store":
         draw_observations(config, work.channels, work.grid, work.time, group)
@@ -341,6 +248,17 @@ def _statistics(
     weights = work.grid.weights.numpy().repeat(work.grid.shape[1])
     names = [c.name for c in work.channels]
     return finish(coefficients, total, lags, config.data.sd_floor, weights, names)
+
+
+def _copied(store: TrainingStore) -> StatisticsArrays:
+    found = store.statistics
+    return StatisticsArrays(
+        found.harmonics.numpy(),
+        found.sd.numpy(),
+        np.asarray(found.lags, dtype=np.int64),
+        found.persistence.numpy(),
+        found.persistence_variance.numpy(),
+    )
 
 
 def _blocks(work: Plan) -> list[tuple[int, int]]:

@@ -27,6 +27,16 @@ import torch
 import zarr
 from torch import Tensor
 
+from data_modules.store_checks import (
+    STORE_VERSION,
+    check_arrays,
+    check_attributes,
+    check_files,
+    iso_date,
+    open_group,
+    read_small,
+    shard_file,
+)
 from slams.errors import UserError
 from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
@@ -34,17 +44,9 @@ from slams.normalisation import Normaliser
 
 __all__ = ["SHARD_STEPS", "STORE_VERSION", "Statistics", "TrainingStore", "iso_date"]
 
-STORE_VERSION = 1
 SHARD_STEPS = 64
 
 _HOW = "run `slams prepare` with the recipe"
-
-
-def iso_date(day: float) -> str:
-    """Writes days since 1970-01-01 as an ISO date (with the hour where it is not midnight)."""
-    stamp = np.datetime64(round(float(day) * 86400), "s")
-    text = str(stamp)
-    return text.removesuffix("T00:00:00")
 
 
 @dataclass(frozen=True)
@@ -114,24 +116,25 @@ class TrainingStore:
             left = path.with_name(path.name + ".partial").exists()
             found = "only an unfinished preparation of it" if left else "no such directory"
             raise UserError(f"training store {path}: found {found}; {_HOW}")
-        group = _open_group(path)
+        group = open_group(path)
         attributes = dict(group.attrs)
-        _check_attributes(path, attributes)
+        check_attributes(path, attributes)
         names = list(attributes["channels"])
-        _check_arrays(path, group, len(names))
+        check_arrays(path, group, len(names))
+        time = read_small(path, group, "time", np.float64)
+        check_files(path, group, time)
         specs = tuple(FieldSpec.parse(name) for name in names)
         store = cls(
             path=path,
             channels=specs,
             channel_index=tuple(range(len(specs))),
-            time=np.asarray(group["time"][:], dtype=np.float64),
+            time=time,
             grid=LatLonGrid(
-                torch.from_numpy(np.asarray(group["latitude"][:], dtype=np.float64)),
-                torch.from_numpy(np.asarray(group["longitude"][:], dtype=np.float64)),
+                torch.from_numpy(read_small(path, group, "latitude", np.float64)),
+                torch.from_numpy(read_small(path, group, "longitude", np.float64)),
             ),
             attributes=attributes,
         )
-        store._check_shards()
         return store if channels is None else store.select(channels)
 
     def select(self, names: Sequence[str]) -> TrainingStore:
@@ -178,15 +181,16 @@ class TrainingStore:
     @cached_property
     def statistics(self) -> Statistics:
         """Gives the statistics of the training period for the channels read."""
-        group = self._group["statistics"]
+        lags = read_small(self.path, self._group, "statistics/lags", np.int64)
 
         def tensor(name: str) -> Tensor:
-            return torch.from_numpy(np.asarray(group[name][...], dtype=np.float32))
+            values = read_small(self.path, self._group, f"statistics/{name}", np.float32)
+            return torch.from_numpy(values)
 
         return Statistics(
             tensor("harmonics"),
             tensor("sd"),
-            tuple(int(lag) for lag in group["lags"][:]),
+            tuple(lags.tolist()),
             tensor("persistence"),
             tensor("persistence_variance"),
         ).select(self.channel_index)
@@ -200,7 +204,7 @@ class TrainingStore:
         """Gives the model's terrain `(H, W)` m above sea level, or `None` when it is unknown."""
         if "surface_elevation" not in self._group:
             return None
-        return np.asarray(self._group["surface_elevation"][...], dtype=np.float64)
+        return read_small(self.path, self._group, "surface_elevation", np.float64)
 
     def read(self, index: slice | Sequence[int] | np.ndarray) -> np.ndarray:
         """Reads days of the fields.
@@ -220,13 +224,18 @@ class TrainingStore:
         """Tells whether an optional array (`stations`, `satellite`) is in the store."""
         return name in self._group
 
-    def read_array(
-        self, name: str, index: slice | Sequence[int] | np.ndarray | None = None
-    ) -> np.ndarray:
-        """Reads an optional array, whole or at some positions of its first axis."""
+    def read_array(self, name: str, index: slice | Sequence[int] | np.ndarray) -> np.ndarray:
+        """Reads days of an optional array (`stations`, `satellite`), as `read` does.
+
+        Returns:
+            `(n, ...)` float32 channel units, NaN where nothing was observed.
+
+        Raises:
+            UserError: The array is not in the store, or a chunk is truncated or corrupt.
+        """
         if name not in self._group:
             raise UserError(f"training store {self.path} has no array {name!r}; {_HOW}")
-        return np.asarray(self._group[name][...]) if index is None else self._read(name, index)
+        return self._read(name, index)
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)
@@ -237,7 +246,7 @@ class TrainingStore:
 
     @cached_property
     def _group(self) -> zarr.Group:
-        return _open_group(self.path)
+        return open_group(self.path)
 
     def _read(self, name: str, index: slice | Sequence[int] | np.ndarray) -> np.ndarray:
         array = self._group[name]
@@ -264,75 +273,10 @@ class TrainingStore:
             try:
                 array[step]
             except Exception:
-                file = self._shard_file(name, array, step)
+                file = shard_file(array, step)
                 return UserError(
                     f"training store {self.path}: {name} of {iso_date(self.time[step])} cannot "
                     f"be read, file {file} is truncated or corrupt; run `slams prepare` with "
                     f"resume=overwrite to write the store again"
                 )
         return error
-
-    def _shard_file(self, name: str, array: zarr.Array, step: int) -> str:
-        steps = (array.shards or array.chunks)[0]
-        return "/".join([name, "c", str(step // steps), *["0"] * (array.ndim - 1)])
-
-    def _check_shards(self) -> None:
-        """Refuses a store with a shard file missing, which Zarr would read as missing values."""
-        for name in ("fields", "stations", "satellite"):
-            if name not in self._group:
-                continue
-            array = self._group[name]
-            steps = (array.shards or array.chunks)[0]
-            for step in range(0, array.shape[0], steps):
-                file = self._shard_file(name, array, step)
-                if not (self.path / file).is_file():
-                    raise UserError(
-                        f"training store {self.path}: file {file} ({name} from "
-                        f"{iso_date(self.time[step])}) is missing; run `slams prepare` with "
-                        f"resume=overwrite to write the store again"
-                    )
-
-
-def _open_group(path: Path) -> zarr.Group:
-    try:
-        return zarr.open_group(str(path), mode="r", use_consolidated=False)
-    except Exception as error:
-        raise UserError(
-            f"{path} is not a training store (no Zarr group could be opened there); {_HOW}"
-        ) from error
-
-
-def _check_attributes(path: Path, attributes: dict[str, Any]) -> None:
-    version = attributes.get("slams_store")
-    if version is None:
-        raise UserError(
-            f"{path} is a Zarr group but not a training store (attribute slams_store is "
-            f"missing); {_HOW}"
-        )
-    if version != STORE_VERSION:
-        raise UserError(
-            f"training store {path}: found version {version}, expected {STORE_VERSION}; {_HOW} "
-            f"and resume=overwrite"
-        )
-    if attributes.get("status") != "complete":
-        raise UserError(
-            f"training store {path}: its preparation was not finished (status "
-            f"{attributes.get('status')!r}); {_HOW} and resume=overwrite"
-        )
-
-
-def _check_arrays(path: Path, group: zarr.Group, channels: int) -> None:
-    for name in ("fields", "time", "latitude", "longitude", "statistics"):
-        if name not in group:
-            raise UserError(f"training store {path}: {name!r} is missing from it; {_HOW}")
-    expected = (
-        group["time"].shape[0],
-        channels,
-        group["latitude"].shape[0],
-        group["longitude"].shape[0],
-    )
-    if group["fields"].shape != expected:
-        raise UserError(
-            f"training store {path}: fields have shape {group['fields'].shape}, expected "
-            f"{expected}; {_HOW} and resume=overwrite"
-        )

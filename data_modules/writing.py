@@ -15,7 +15,7 @@ from data_modules.stores import SHARD_STEPS
 from slams.grid import LatLonGrid
 
 __all__ = ["canonical_json", "content_digest", "create_steps", "digest", "fingerprint"]
-__all__ += ["write_coordinates", "write_statistics"]
+__all__ += ["write_coordinates", "write_elevation", "write_statistics"]
 
 
 def create_steps(
@@ -59,6 +59,12 @@ def write_coordinates(group: zarr.Group, time: np.ndarray, grid: LatLonGrid) -> 
         _small(group, name, array, (name,), attributes)
 
 
+def write_elevation(group: zarr.Group, elevation: np.ndarray) -> None:
+    """Writes the model's terrain, `(H, W)` m above sea level."""
+    values = np.asarray(elevation, dtype=np.float64)
+    _small(group, "surface_elevation", values, ("latitude", "longitude"), {"units": "m"})
+
+
 def write_statistics(group: zarr.Group, statistics: StatisticsArrays, grid: LatLonGrid) -> None:
     """Writes the group `statistics`; a flattened grid is given its shape again."""
     target = group.create_group("statistics")
@@ -85,7 +91,8 @@ def digest(values: np.ndarray) -> str:
 def content_digest(group: zarr.Group) -> str:
     """Gives the sha256 of what is in a store beside its fields."""
     total = hashlib.sha256()
-    for name in ("time", "latitude", "longitude", "stations", "satellite"):
+    beside = ("time", "latitude", "longitude", "surface_elevation", "stations", "satellite")
+    for name in beside:
         if name in group:
             total.update(np.ascontiguousarray(group[name][...]).tobytes())
     for name in sorted(group["statistics"].array_keys()):

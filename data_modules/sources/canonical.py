@@ -45,6 +45,9 @@ UNIT_CONVERSIONS: dict[str, dict[str, tuple[float, float]]] = {
 # Values outside are wrong units, a wrong sign or an unmasked fill value, not weather.
 VALID_RANGE = {"K": (100.0, 400.0), "mm day-1": (-1.0, 5000.0), "W m-2": (0.0, 700.0)}
 
+# Optional, without time: lets stations correct for their elevation above the model's terrain.
+_TERRAIN = "surface_elevation"
+
 _LEVEL_FACTORS = {
     **dict.fromkeys(("hPa", "millibar", "millibars", "mb", "mbar"), 1.0),
     **dict.fromkeys(("Pa", "pascal", "pascals"), 0.01),
@@ -68,8 +71,9 @@ def canonicalise(
         where: The file, for messages.
 
     Returns:
-        The variables of `channels` that are there; levels are those wanted. The attribute
-        `repairs` lists what was changed.
+        The variables of `channels` that are there; levels are those wanted; and
+        `surface_elevation` (m) if the file has it. The attribute `repairs` lists what was
+        changed.
 
     Raises:
         UserError: A dimension, variable, level or unit is missing or unknown, a date or
@@ -107,6 +111,8 @@ def canonicalise(
         variables[variable] = array.transpose(*order)
     if not variables:
         raise UserError(f"source {where}: every channel asked for is under data.source.absent")
+    if _TERRAIN in dataset and set(dataset[_TERRAIN].dims) == {"latitude", "longitude"}:
+        variables[_TERRAIN] = dataset[_TERRAIN].transpose("latitude", "longitude")
     out = xr.Dataset(variables).drop_attrs(deep=False)
     out = _order_time(out, repairs, where)
     out = _order_latitude(out, repairs, where)

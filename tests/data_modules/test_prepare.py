@@ -58,7 +58,7 @@ def test_store_has_one_step_a_chunk_and_few_files(tiny_prepared):
     fields = zarr.open_group(str(tiny_prepared), mode="r")["fields"]
     assert fields.chunks == (1, 4, 12, 24)
     assert fields.shards == (64, 4, 12, 24)
-    assert len(list((tiny_prepared / "fields" / "c").rglob("0/0/0"))) == 2
+    assert len([f for f in (tiny_prepared / "fields" / "c").rglob("*") if f.is_file()]) == 2
 
 
 @pytest.mark.parametrize("channel", CHANNELS)
@@ -155,7 +155,7 @@ def test_store_of_another_recipe_is_refused_unless_overwritten(tmp_path, tiny_so
     recipe = tiny_recipe(tmp_path, tiny_source)
     path = prepare(recipe)
     other = replace(recipe, data=replace(recipe.data, sd_floor=0.5))
-    with pytest.raises(UserError, match="sd_floor: 0.3 in the store, 0.5 asked for"):
+    with pytest.raises(UserError, match=r"sd_floor: 0\.3 in the store, 0\.5 asked for"):
         prepare(other)
     with pytest.raises(UserError, match="resume=never"):
         prepare(replace(recipe, resume="never"))
@@ -214,7 +214,7 @@ def test_missing_value_on_a_training_day_is_refused(tmp_path):
     dataset["temperature"][10, 1, 3, 4] = np.nan
     dataset["temperature"][10, 1, 3, 5] = np.nan
     recipe = tiny_recipe(tmp_path, written(dataset, tmp_path / "hole.zarr"))
-    with pytest.raises(UserError, match="temperature@500 of 2001-01-11.*2 missing values"):
+    with pytest.raises(UserError, match=r"temperature@500 of 2001-01-11.*2 missing values"):
         prepare(recipe)
     assert not Path(recipe.data.store).exists()
     recipe.data.source.gaps = ["temperature@500"]
@@ -262,7 +262,7 @@ def test_values_beyond_their_units_are_refused(tmp_path):
     dataset = nature_run()
     dataset["temperature"][5, 0, 0, 0] = -9.96921e36
     recipe = tiny_recipe(tmp_path, written(dataset, tmp_path / "fill.zarr"))
-    with pytest.raises(UserError, match="2001-01-06 holds -9.96921e.36"):
+    with pytest.raises(UserError, match=r"2001-01-06 holds -9\.96921e.36"):
         prepare(recipe)
 
 
@@ -284,7 +284,7 @@ def test_too_few_days_for_the_harmonics_are_refused(tmp_path, tiny_source):
 def test_training_split_without_data_is_refused(tmp_path, tiny_source):
     recipe = tiny_recipe(tmp_path, tiny_source)
     recipe.data.splits.train = ["1990-01-01", "1990-12-31"]
-    with pytest.raises(UserError, match="splits.train.*1990-01-01 to 1990-12-31"):
+    with pytest.raises(UserError, match=r"splits\.train.*1990-01-01 to 1990-12-31"):
         prepare(recipe)
 
 
@@ -293,7 +293,7 @@ def test_statistics_of_another_store_are_copied(tmp_path, tiny_source, tiny_prep
     source = written(few[["temperature"]].drop_encoding(), tmp_path / "few.zarr")
     recipe = tiny_recipe(tmp_path, source, statistics_from=str(tiny_prepared))
     recipe.data.channels = [CHANNELS[3], CHANNELS[1], CHANNELS[0]]
-    with pytest.raises(UserError, match="outgoing_longwave_radiation.*is missing"):
+    with pytest.raises(UserError, match=r"outgoing_longwave_radiation.*is missing"):
         prepare(recipe)
     recipe.data.source.absent = [CHANNELS[3]]
     store = TrainingStore.open(prepare(recipe))

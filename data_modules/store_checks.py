@@ -1,0 +1,125 @@
+"""Checks of a training store when it is opened: is it one, complete, of this version, whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+
+from slams.errors import UserError
+
+__all__ = ["STORE_VERSION", "check_arrays", "check_attributes", "check_files", "iso_date"]
+__all__ += ["open_group", "read_small", "shard_file"]
+
+STORE_VERSION = 1
+
+_AGAIN = "run `slams prepare` with the recipe and resume=overwrite"
+
+
+def iso_date(day: float) -> str:
+    """Writes days since 1970-01-01 as an ISO date (with the time where it is not midnight)."""
+    stamp = np.datetime64(round(float(day) * 86400), "s")
+    return str(stamp).removesuffix("T00:00:00")
+
+
+def open_group(path: Path) -> zarr.Group:
+    """Opens a Zarr group for reading.
+
+    Raises:
+        UserError: There is none.
+    """
+    try:
+        return zarr.open_group(str(path), mode="r", use_consolidated=False)
+    except Exception as error:
+        raise UserError(
+            f"{path} is not a training store (no Zarr group could be opened there); run `slams "
+            f"prepare` with the recipe"
+        ) from error
+
+
+def read_small(path: Path, group: zarr.Group, name: str, dtype: type) -> np.ndarray:
+    """Reads a coordinate or a statistic as a whole.
+
+    Raises:
+        UserError: It is truncated or corrupt.
+    """
+    try:
+        return np.asarray(group[name][...], dtype=dtype)
+    except Exception as error:
+        raise UserError(
+            f"training store {path}: {name} cannot be read, its file is missing, truncated or "
+            f"corrupt; {_AGAIN}"
+        ) from error
+
+
+def shard_file(array: zarr.Array, step: int) -> str:
+    """Gives the file that holds a step of an array over time, relative to the store."""
+    steps = (array.shards or array.chunks)[0]
+    return "/".join([array.basename, "c", str(step // steps), *["0"] * (array.ndim - 1)])
+
+
+def check_attributes(path: Path, attributes: dict[str, Any]) -> None:
+    """Refuses what is no training store, one of another version, and an unfinished one.
+
+    Raises:
+        UserError: One sentence that says which of them.
+    """
+    version = attributes.get("slams_store")
+    if version is None:
+        raise UserError(
+            f"{path} is a Zarr group but not a training store (attribute slams_store is "
+            f"missing); run `slams prepare` with the recipe"
+        )
+    if version != STORE_VERSION:
+        raise UserError(
+            f"training store {path}: found version {version}, expected {STORE_VERSION}; {_AGAIN}"
+        )
+    if attributes.get("status") != "complete":
+        raise UserError(
+            f"training store {path}: its preparation was not finished (status "
+            f"{attributes.get('status')!r}); {_AGAIN}"
+        )
+
+
+def check_arrays(path: Path, group: zarr.Group, channels: int) -> None:
+    """Refuses a store that lacks an array, or whose arrays disagree.
+
+    Raises:
+        UserError: Names the array.
+    """
+    for name in ("fields", "time", "latitude", "longitude", "statistics"):
+        if name not in group:
+            raise UserError(f"training store {path}: {name!r} is missing from it; {_AGAIN}")
+    sizes = [group[name].shape[0] for name in ("time", "latitude", "longitude")]
+    expected = (sizes[0], channels, *sizes[1:])
+    if group["fields"].shape != expected:
+        raise UserError(
+            f"training store {path}: fields have shape {group['fields'].shape}, expected "
+            f"{expected}; {_AGAIN}"
+        )
+
+
+def check_files(path: Path, group: zarr.Group, time: np.ndarray) -> None:
+    """Refuses a store with a file missing, which Zarr would read as missing values.
+
+    Args:
+        path: Directory of the store.
+        group: The open store.
+        time: `(N,)` days since 1970-01-01.
+
+    Raises:
+        UserError: Names the file and its first date.
+    """
+    for name in ("fields", "stations", "satellite"):
+        if name not in group:
+            continue
+        array = group[name]
+        for step in range(0, array.shape[0], (array.shards or array.chunks)[0]):
+            file = shard_file(array, step)
+            if not (path / file).is_file():
+                raise UserError(
+                    f"training store {path}: file {file} ({name} from {iso_date(time[step])}) is "
+                    f"missing; {_AGAIN}"
+                )
