@@ -19,7 +19,7 @@ from slams.report.mapdata import leading
 from slams.report.maps import surface_maps, temperature_maps
 from slams.report.modalities import modality_study, setting_labels
 from slams.report.page import page
-from slams.report.paired import by_date, compare
+from slams.report.paired import Sampling, by_date, compare
 from slams.report.profiles import METRICS, profiles
 from slams.report.reading import (
     AssimilationRun,
@@ -182,16 +182,14 @@ def _method_findings(run: AssimilationRun) -> list[str]:
             f"{score.n} dates."
         )
     if run.cases is not None:
-        block = int(config_value(run.config, "assimilation.bootstrap_block", 3))
-        seed = int(config_value(run.config, "seed", 0))
-        samples = int(config_value(run.config, "assimilation.bootstrap_samples", 1000))
+        sampling = Sampling.of(run)
         for metric in ("rmse", "crps"):
             this = by_date(run.cases, method, metric)
             for reference in _REFERENCES:
                 if reference == method or reference not in run.methods:
                     continue
                 other = by_date(run.cases, reference, metric)
-                comparison = compare(this, other, metric, block, samples, seed)
+                comparison = compare(this, other, metric, sampling)
                 if comparison is not None:
                     subject = f"The {metric.upper()} of {label}"
                     sentences.append(

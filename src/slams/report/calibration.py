@@ -9,7 +9,7 @@ from slams.report.exhibit import Exhibit, Panel, headline, new_figure, render
 from slams.report.mapdata import area_weights
 from slams.report.reading import AssimilationRun
 from slams.report.style import in_order, method_style
-from slams.report.wording import joined, number
+from slams.report.wording import capitalised, joined, number
 from slams.schema import ReportConfig
 
 __all__ = ["pooled_ranks", "rank_histograms", "spread_against_error", "spread_bins"]
@@ -55,7 +55,7 @@ def rank_histograms(run: AssimilationRun, options: ReportConfig) -> Exhibit:
             "much, a slope a bias."
         ),
         panels=panels,
-        findings=[text[0].upper() + text[1:] for text in findings],
+        findings=[capitalised(text) for text in findings],
         missing=[] if panels else ["The table of ranks has no temperature."],
     )
 
@@ -71,7 +71,7 @@ def _rank_panel(method: str, share: np.ndarray, top: float, dpi: int) -> Panel:
     axes.grid(axis="x", visible=False)
     axes.set_xlabel("rank of the truth among the members")
     axes.set_ylabel("observed / expected")
-    headline(figure, style.label[0].upper() + style.label[1:])
+    headline(figure, capitalised(style.label))
     alt = f"Rank histogram of {style.label}, {len(share)} ranks"
     return render(figure, f"ranks_{method}", alt, dpi)
 
@@ -149,7 +149,7 @@ def spread_against_error(run: AssimilationRun, options: ReportConfig) -> Exhibit
         if error[0] > 0:
             label = method_style(method).label
             findings.append(
-                f"{label[0].upper()}{label[1:]}: from the tenth of the globe with the least "
+                f"{capitalised(label)}: from the tenth of the globe with the least "
                 f"spread to the tenth with the most, the spread grows from {number(spread[0])} to "
                 f"{number(spread[-1])} K and the error from {number(error[0])} to "
                 f"{number(error[-1])} K."

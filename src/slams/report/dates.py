@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pandas as pd
+import torch
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
 from slams.report.exhibit import Exhibit, Panel, headline, new_figure, render
@@ -43,7 +44,7 @@ def _panel(tables: dict[str, pd.DataFrame], metric: str, name: str, dpi: int) ->
     axes = figure.add_subplot()
     for method, table in tables.items():
         style = method_style(method)
-        values = error_by_level(table.to_numpy(float), metric)
+        values = error_by_level(torch.tensor(table.to_numpy(float)), metric)
         axes.plot(
             pd.to_datetime(table.index),
             values.numpy(),

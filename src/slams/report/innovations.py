@@ -11,7 +11,7 @@ from slams.report.exhibit import Exhibit, Panel, headline, new_figure, render
 from slams.report.reading import AssimilationRun, config_value
 from slams.report.style import in_order, method_style, quantity, variable_label
 from slams.report.tables import method_cell, table
-from slams.report.wording import number
+from slams.report.wording import capitalised, number
 from slams.schema import ReportConfig
 from slams.variables import UNITS
 
@@ -47,7 +47,9 @@ def innovations(run: AssimilationRun, options: ReportConfig) -> Exhibit:
     for observation, part in run.innovations.groupby("observation", sort=True):
         panels.append(_panel(run, str(observation), part, options.dpi))
         rows += _rows(str(observation), part)
-    headings = ["observation", "method", "quantity", "mean", "standard deviation", "n"]
+    headings = ["observation", "method", "O-B mean", "O-B sd", "O-A mean", "O-A sd", "n"]
+    if "chi2" in run.innovations:
+        headings.append("O-B χ²")
     return Exhibit(
         anchor=anchor,
         title=title,
@@ -58,14 +60,16 @@ def innovations(run: AssimilationRun, options: ReportConfig) -> Exhibit:
             "used an observation comes closer to it than that error; one far closer fits noise."
         ),
         panels=panels,
-        tables=[table(headings, rows, "O-B and O-A in the observations' units.")],
+        tables=[
+            table(headings, rows, "O-B and O-A in the observations' units.", "table-innovations")
+        ],
     )
 
 
 def _heading(observation: str) -> str:
     modality, _, channel = observation.partition("/")
     variable, _, level = channel.partition("@")
-    name = f"{modality[:1].upper()}{modality[1:]}: {variable_label(variable)}"
+    name = f"{capitalised(modality)}: {variable_label(variable)}"
     return f"{name} {level} hPa" if level else name
 
 
@@ -81,20 +85,19 @@ def _wide(part: pd.DataFrame, column: str) -> pd.DataFrame:
 
 
 def _rows(observation: str, part: pd.DataFrame) -> list[list[str]]:
+    tables = {column: _wide(part, column) for column in ("mean", "sd", "n")}
     rows = []
     for method in in_order(part["method"]):
-        for _, row in part[part["method"] == method].iterrows():
-            name = {"o_minus_b": "O-B", "o_minus_a": "O-A"}.get(row["quantity"], row["quantity"])
-            rows.append(
-                [
-                    f'<th scope="row">{html.escape(_heading(observation))}</th>',
-                    method_cell(method),
-                    f"<td>{html.escape(str(name))}</td>",
-                    f'<td data-value="{float(row["mean"])!r}">{number(float(row["mean"]))}</td>',
-                    f'<td data-value="{float(row["sd"])!r}">{number(float(row["sd"]))}</td>',
-                    f"<td>{int(row['n']):,}</td>",
-                ]
-            )
+        cells = [f'<th scope="row">{html.escape(_heading(observation))}</th>', method_cell(method)]
+        for departure in ("o_minus_b", "o_minus_a"):
+            for column in ("mean", "sd"):
+                value = float(tables[column].loc[method].get(departure, math.nan))
+                cells.append(f'<td data-value="{value!r}">{number(value)}</td>')
+        cells.append(f"<td>{int(tables['n'].loc[method].max()):,}</td>")
+        if "chi2" in part:
+            chi2 = float(_wide(part, "chi2").loc[method].get("o_minus_b", math.nan))
+            cells.append(f'<td data-value="{chi2!r}">{number(chi2)}</td>')
+        rows.append(cells)
     return rows
 
 

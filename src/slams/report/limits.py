@@ -55,7 +55,7 @@ def limits(run: AssimilationRun, dates: int) -> Exhibit:
     if config_value(run.config, "background.kind", "damped_persistence") == "damped_persistence":
         lag = config_value(run.config, "background.lag", "some")
         sentences.append(
-            f"The background is not cycled: it persists the true state of {lag} days before. "
+            f"The background is not cycled: it is the true state {lag} days before, damped. "
             "A cycled system would start from its own analysis, with errors that carry over."
         )
     else:

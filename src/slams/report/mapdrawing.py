@@ -17,7 +17,7 @@ from slams.report.mapdata import CaseFields
 
 __all__ = ["MAP_FRAME", "centred", "draw_map", "field_panel", "place_map", "ranged"]
 
-MAP_FRAME = 0.95  # inches above and below a map: title, colour bar and its label
+MAP_FRAME = 0.88  # inches above and below a map: title, colour bar and its label
 
 
 def draw_map(
@@ -108,12 +108,15 @@ def place_map(
     def box(x: float, y: float, w: float, h: float) -> tuple[float, float, float, float]:
         return ((left + x) / across, (bottom + y) / up, w / across, h / up)
 
-    axes = figure.add_axes(box(0, 0.60, width, width / 2))
+    axes = figure.add_axes(box(0, 0.54, width, width / 2))
     mesh = draw_map(axes, field, fields.latitude, fields.longitude, cmap, norm, stations)
+    axes.spines[:].set(visible=True, linewidth=0.6)
     axes.set_title(title)
     beyond = int(np.nanmin(field) < norm.vmin), int(np.nanmax(field) > norm.vmax)
     extend = {(0, 0): "neither", (0, 1): "max", (1, 0): "min", (1, 1): "both"}[beyond]
-    bar_axes = figure.add_axes(box(0, 0.44, width, 0.09))
+    if norm.vmin == -norm.vmax:  # maps of a row share their scale, and should look it
+        extend = "both"
+    bar_axes = figure.add_axes(box(0, 0.38, width, 0.09))
     bar = figure.colorbar(mesh, cax=bar_axes, orientation="horizontal", extend=extend)
     bar.set_label(label, labelpad=1.5)
     bar.ax.tick_params(length=2.5, pad=2)

@@ -23,6 +23,7 @@ from slams.report.style import (
     quantity,
     variable_label,
 )
+from slams.report.wording import capitalised
 from slams.schema import ReportConfig
 
 __all__ = ["surface_maps", "temperature_maps"]
@@ -99,7 +100,7 @@ def surface_maps(run: AssimilationRun, options: ReportConfig) -> Exhibit | None:
             ("analysis", f"{name}: {label}", fields.mean[method], cmap, norm),
             ("error", f"error, rms {rms:.2f}", error, DIFFERENCE_MAP, centred([error])),
         ):
-            heading = heading[0].upper() + heading[1:]
+            heading = capitalised(heading)
             dots = run.stations if part == "analysis" else None
             panels.append(
                 field_panel(

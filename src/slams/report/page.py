@@ -50,7 +50,7 @@ def section(exhibit: Exhibit) -> str:
         parts.append(f'<ul class="findings">{items}</ul>')
     parts += [f'<p class="missing">{html.escape(text)}</p>' for text in exhibit.missing]
     if exhibit.panels:
-        # Four panels make a row of four: three and a lonely one look like a mistake.
+        # Four panels make two rows of two: three and a lonely one look like a mistake.
         four = " four" if len(exhibit.panels) == 4 else ""
         images = "".join(map(_image, exhibit.panels))
         parts.append(f'<div class="panels{four}">{images}</div>')

@@ -9,14 +9,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
 from slams.metrics.bootstrap import Resamples
+from slams.report.reading import AssimilationRun, Estimate, config_value
 
-__all__ = ["Comparison", "by_date", "compare", "error_by_level"]
+__all__ = [
+    "Comparison",
+    "Sampling",
+    "by_date",
+    "compare",
+    "error_by_level",
+    "estimate",
+    "estimates",
+]
 
 # The per-case statistic behind a metric, and whether a root is taken of its mean over dates.
 _STATISTICS = {"rmse": ("mse", True), "crps": ("crps", False)}
@@ -41,6 +49,34 @@ class Comparison:
     dates: int
 
 
+@dataclass(frozen=True)
+class Sampling:
+    """Says how intervals are drawn, as the recipe does for the evaluation.
+
+    Attributes:
+        block: Consecutive dates in a block.
+        samples: Resamples.
+        seed: The experiment's seed.
+    """
+
+    block: int = 3
+    samples: int = 1000
+    seed: int = 0
+
+    @classmethod
+    def of(cls, run: AssimilationRun) -> Sampling:
+        """Takes the recipe's choices, or the defaults where it is absent."""
+        return cls(
+            int(config_value(run.config, "assimilation.bootstrap_block", cls.block)),
+            int(config_value(run.config, "assimilation.bootstrap_samples", cls.samples)),
+            int(config_value(run.config, "seed", cls.seed)),
+        )
+
+    def resamples(self, count: int) -> Resamples:
+        """Draws the resamples of that many dates in order."""
+        return Resamples(torch.arange(count), self.block, self.samples, self.seed)
+
+
 def by_date(
     cases: pd.DataFrame, method: str, metric: str, variable: str = "temperature"
 ) -> pd.DataFrame:
@@ -59,10 +95,9 @@ def by_date(
     return rows.pivot_table(index="date", columns="level", values="value", aggfunc="mean")
 
 
-def error_by_level(mean: Tensor | np.ndarray, metric: str) -> Tensor:
+def error_by_level(mean: Tensor, metric: str) -> Tensor:
     """Turns mean statistics `(..., L)` into the metric, averaged over levels: `(...)`."""
     _, root = _STATISTICS[metric]
-    mean = torch.as_tensor(mean, dtype=torch.float64)
     return (mean.sqrt() if root else mean).mean(dim=-1)
 
 
@@ -70,9 +105,7 @@ def compare(
     this: pd.DataFrame,
     other: pd.DataFrame,
     metric: str,
-    block: int = 3,
-    samples: int = 1000,
-    seed: int = 0,
+    sampling: Sampling,
 ) -> Comparison | None:
     """Compares two tables of `by_date` on the dates and levels that both have.
 
@@ -80,9 +113,7 @@ def compare(
         this: `(dates, levels)` statistics of the method in question.
         other: The same of the method compared with.
         metric: `rmse` or `crps`.
-        block: Consecutive dates in a block.
-        samples: Resamples.
-        seed: The experiment's seed.
+        sampling: How the interval is drawn.
 
     Returns:
         The comparison, or `None` where fewer than two dates are common to both.
@@ -95,7 +126,7 @@ def compare(
     a, b = a[known], b[known]
     if len(a) < 2 or len(levels) == 0:
         return None
-    resamples = Resamples(torch.arange(len(a)), block, samples, seed)
+    resamples = sampling.resamples(len(a))
     resampled = error_by_level(resamples.means(a), metric) / error_by_level(
         resamples.means(b), metric
     )
@@ -108,3 +139,17 @@ def compare(
         better=int((error_by_level(a, metric) < error_by_level(b, metric)).sum()),
         dates=len(a),
     )
+
+
+def estimate(table: pd.DataFrame, metric: str, sampling: Sampling) -> Estimate:
+    """Scores a table of `by_date`, mean over levels, with its interval."""
+    values = torch.tensor(table.to_numpy(float))
+    resamples = sampling.resamples(len(values))
+    lower, upper = resamples.interval(error_by_level(resamples.means(values), metric))
+    value = error_by_level(values.nanmean(dim=0), metric)
+    return Estimate(float(value), float(lower), float(upper), len(values))
+
+
+def estimates(table: pd.DataFrame, metric: str, sampling: Sampling) -> dict[str, Estimate]:
+    """Scores a table of `by_date` level by level."""
+    return {level: estimate(table[[level]], metric, sampling) for level in table.columns}

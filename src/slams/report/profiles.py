@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from slams.report.exhibit import Exhibit, Panel, headline, new_figure, render
 from slams.report.reading import AssimilationRun, profile
 from slams.report.style import in_order, method_style, quantity
+from slams.report.wording import capitalised
 from slams.schema import ReportConfig
 
 __all__ = ["METRICS", "draw_profile", "pressure_axis", "profiles"]
@@ -128,7 +129,7 @@ def _metric_panel(results: pd.DataFrame, metric: str, dpi: int) -> Panel | None:
     if metric in ("rmse", "crps"):
         axes.set_xlim(left=0)
     axes.set_xlabel(quantity(name, units))
-    headline(figure, f"{name[0].upper()}{name[1:]} of temperature")
+    headline(figure, f"{capitalised(name)} of temperature")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     alt = f"Profile of the {name} of temperature by pressure for {', '.join(drawn)}"
     return render(figure, f"profile_{metric}", alt, dpi)

@@ -133,13 +133,15 @@ def read_assimilation(path: Path) -> AssimilationRun:
     cases = table("cases.parquet", _CASES, "no series over dates and no paired comparisons")
     ranks = table("rank_histogram.parquet", _RANKS, "no rank histograms")
     innovations = table("observations.parquet", _INNOVATIONS, "no O-B and O-A")
-    stations = None
-    if (path / "stations.csv").exists():  # a setting without stations has none
-        stations = table("stations.csv", _STATIONS, "no station dots on the maps")
-    if not (path / "analysis.zarr").exists():
-        missing.append(f"analysis.zarr is not in {path}: no maps.")
     config = _document(path / "config.yaml", yaml.safe_load, "no settings", missing)
     record = _document(path / "run.json", json.loads, "no provenance", missing)
+    keep = config_value(config, "assimilation.keep_cases", 1)
+    if keep and not (path / "analysis.zarr").exists():
+        missing.append(f"analysis.zarr is not in {path}: no maps.")
+    # A network may be written beside a setting that does not observe it.
+    stations = None
+    if "stations" in config_value(config, "observations.use", ("stations",)):
+        stations = table("stations.csv", _STATIONS, "no station dots on the maps")
     setting = config_value(config, "assimilation.setting")
     if results is not None and len(results):
         setting = str(results["setting"].iloc[0])

@@ -64,8 +64,8 @@ def _essentials(config: Mapping[str, Any]) -> dict[str, str]:
         "training": " to ".join(map(str, get(f"{splits}.train") or ())),
         "validation": " to ".join(map(str, get(f"{splits}.validation") or ())),
         "test": " to ".join(map(str, get(f"{splits}.test") or ())),
-        "gap between splits": phrase("at least {} days", f"{splits}.gap"),
-        "window": phrase("{} days", "data.window"),
+        "gap between splits (days)": phrase("at least {}", f"{splits}.gap"),
+        "window (days)": phrase("{}", "data.window"),
         "observed": "" if use is None else (_plain(use) or "nothing"),
         "stations": _stations(config) if use and "stations" in use else "",
         "satellite": phrase(

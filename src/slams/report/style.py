@@ -121,8 +121,10 @@ def in_order(methods: Iterable[str]) -> list[str]:
     return sorted(set(methods), key=lambda name: (rank.get(name, len(rank)), name))
 
 
-def variable_label(variable: str) -> str:
-    """Gives a variable's name in words."""
+def variable_label(variable: str, short: bool = False) -> str:
+    """Gives a variable's name in words, or as short as headings of tables want it."""
+    if short and variable == "outgoing_longwave_radiation":
+        return "OLR"
     return _VARIABLE_LABELS.get(variable, variable.replace("_", " "))
 
 
@@ -130,4 +132,6 @@ def quantity(name: str, units: str) -> str:
     """Labels an axis: `RMSE (K)`, or the name alone for a quantity without units."""
     if not units:
         return name
-    return f"{name} ({units.replace('-1', '⁻¹').replace('-2', '⁻²')})"
+    # No-break spaces: units stay in one piece.
+    units = units.replace("-1", "⁻¹").replace("-2", "⁻²").replace(" ", "\N{NO-BREAK SPACE}")
+    return f"{name} ({units})"

@@ -18,6 +18,7 @@ from slams.report.style import (
     method_style,
     quantity,
 )
+from slams.report.wording import capitalised
 from slams.schema import ReportConfig
 
 __all__ = ["summary_figure"]
@@ -65,7 +66,7 @@ def summary_figure(run: AssimilationRun, options: ReportConfig) -> Panel | None:
             None,
         ),
         (
-            f"{label[0].upper()}{label[1:]} − truth",
+            f"{capitalised(label)} − truth",
             errors[1],
             DIFFERENCE_MAP,
             difference,

@@ -125,7 +125,7 @@ def other_table(run: AssimilationRun) -> str | None:
     if not variables:
         return None
     columns = [
-        (variable, metric, quantity(f"{variable_label(variable)}: {heading}", units))
+        (variable, metric, quantity(f"{variable_label(variable, short=True)}: {heading}", units))
         for variable in variables
         for metric, heading, units in (
             ("rmse", "RMSE", UNITS[variable]),

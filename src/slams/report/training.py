@@ -7,6 +7,7 @@ import html
 import numpy as np
 import pandas as pd
 import xarray as xr
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from slams.report.exhibit import Exhibit, Panel, headline, new_figure, render
 from slams.report.mapdata import CaseFields, area_rmse
@@ -15,14 +16,14 @@ from slams.report.profiles import draw_profile, pressure_axis
 from slams.report.reading import TrainingRun
 from slams.report.style import DIFFERENCE_MAP, FIELD_MAPS, quantity, variable_label
 from slams.report.tables import table
-from slams.report.wording import number
+from slams.report.wording import capitalised, number
 from slams.schema import ReportConfig
 from slams.variables import UNITS
 
 __all__ = ["reconstruction", "training_curves"]
 
 _COLOURS = {"train": "#999999", "validation": "#0072b2"}
-_STAGES = {"vae": "VAE", "score": "latent score"}
+_STAGES = {"vae": "VAE", "score": "Latent score"}
 _MAX_PANELS = 3
 
 
@@ -92,6 +93,10 @@ def _curve_panel(run: TrainingRun, name: str, dpi: int) -> Panel | None:
     everything = np.concatenate(drawn)
     if (everything > 0).all() and everything.max() > 5 * everything.min():
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        if everything.max() < 30 * everything.min():  # decades alone would leave it bare
+            axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     elif len(everything) > 20:
         # The first steps of a Gaussian likelihood dwarf all that follows.
         low, high = everything.min(), float(np.quantile(everything, 0.97))
@@ -99,7 +104,7 @@ def _curve_panel(run: TrainingRun, name: str, dpi: int) -> Panel | None:
             axes.set_ylim(low - 0.05 * (high - low), high + 0.15 * (high - low))
     axes.set_xlabel("optimiser step")
     axes.set_ylabel(name.replace("_", " "))
-    headline(figure, f"{_STAGES.get(run.stage, run.stage)}: {name.replace('_', ' ')}")
+    headline(figure, f"{_STAGES.get(run.stage, capitalised(run.stage))}: {name.replace('_', ' ')}")
     axes.legend(loc="best")
     file = "".join(c if c.isalnum() else "_" for c in name)
     alt = f"{name} of the {run.stage} against the optimiser step"
@@ -124,10 +129,10 @@ def reconstruction(run: TrainingRun | None, options: ReportConfig) -> Exhibit:
         ).dropna(subset=["pressure"])
         if not temperature.empty:
             panels.append(_error_profile(temperature, options.dpi))
-            overall = float(np.sqrt((temperature["rmse"] ** 2).mean()))
+            overall = float(temperature["rmse"].mean())
             findings.append(
-                f"Encoding and decoding temperature costs {number(overall)} K (root mean square "
-                "over levels): an analysis decoded from this latent can hardly come closer."
+                f"Encoding and decoding temperature costs {number(overall)} K (RMSE, "
+                "mean over levels): an analysis decoded from this latent can hardly come closer."
             )
     maps = _maps(run, options)
     panels += maps
@@ -137,8 +142,8 @@ def reconstruction(run: TrainingRun | None, options: ReportConfig) -> Exhibit:
         anchor=anchor,
         title=title,
         reading=(
-            "Error of decoding what was encoded, on the validation period: the floor under every "
-            "latent analysis, which the guidance adds to the observation error."
+            "Error of decoding what was encoded: the floor under every latent analysis, and the "
+            "part of the observation error that the decoder itself brings."
         ),
         panels=panels,
         findings=findings,

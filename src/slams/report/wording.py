@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from slams.report.paired import Comparison
 from slams.report.reading import Estimate
 
-__all__ = ["change", "joined", "number", "percent_range", "with_interval"]
+__all__ = ["capitalised", "change", "joined", "number", "percent_range", "with_interval"]
 
 
 def number(value: float, interval: tuple[float, float] | None = None) -> str:
@@ -88,3 +88,8 @@ def joined(words: Sequence[str]) -> str:
     if len(words) < 2:
         return "".join(words)
     return f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def capitalised(text: str) -> str:
+    """Begins a sentence or a heading: the first letter large, all others as they are."""
+    return text[:1].upper() + text[1:]
