@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,12 +16,13 @@ from slams.report.calibration import pooled_ranks, spread_bins
 from slams.report.innovations import innovations, observation_error
 from slams.report.mapdata import case_fields, leading
 from slams.report.mapdrawing import centred, draw_map, ranged
+from slams.report.maps import surface_maps, temperature_maps
 from slams.report.profiles import pressure_axis
 from slams.report.reading import lookup, read_assimilation, read_training
 from slams.report.style import in_order, method_style
 from slams.report.training import reconstruction
 from slams.schema import ReportConfig
-from tests.report.synthetic import Runs
+from tests.report.synthetic import Runs, write_assimilation
 
 METHODS = [
     "climatology",
@@ -187,6 +189,22 @@ def test_case_fields_are_those_of_the_store(runs: Runs) -> None:
     assert set(fields.mean) == {"latent_diffusion"}
     assert leading(run.methods) == "latent_diffusion"
     assert leading(["climatology", "background"]) is None
+
+
+def test_a_variable_without_any_truth_has_no_map(runs: Runs, tmp_path: Path) -> None:
+    world = runs.world
+    unknown = np.full_like(world.surface["total_precipitation_24hr"], np.nan)
+    world = replace(world, surface={**world.surface, "total_precipitation_24hr": unknown})
+    run = read_assimilation(write_assimilation(tmp_path / "run", world, keep=1))
+    names = {panel.name for panel in surface_maps(run, ReportConfig(dpi=30)).panels}
+    assert "map_2m_temperature_truth" in names
+    assert not any("precipitation" in name for name in names)
+    blank = replace(world, temperature=np.full_like(world.temperature, np.nan))
+    run = read_assimilation(write_assimilation(tmp_path / "blank", blank, keep=1))
+    assert temperature_maps(run, ReportConfig(dpi=30)).missing == [
+        "The truth has no temperature at 850 hPa in case 0: no maps."
+    ]
+    assert not calibration.spread_against_error(run, ReportConfig(dpi=30)).panels
 
 
 def test_metrics_of_a_whole_method_are_found_under_any_variable(runs: Runs) -> None:

@@ -115,8 +115,9 @@ def spread_against_error(run: AssimilationRun, options: ReportConfig) -> Exhibit
     truth = run.fields("truth")
     curves: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     cases = 0
-    if truth is not None and "temperature" in truth:
-        state = truth["temperature"].load()
+    state = None if truth is None else truth.get("temperature")
+    if state is not None and "level" in state.dims:
+        state = state.load()
         cases = state.sizes["case"]
         weight = area_weights(state["latitude"].values)
         for method in run.methods:
@@ -135,15 +136,18 @@ def spread_against_error(run: AssimilationRun, options: ReportConfig) -> Exhibit
             weights = np.broadcast_to(weight[:, None], spread.transpose(*dims).shape[1:]).reshape(
                 -1
             )
-            curves[method] = spread_bins(
+            curve = spread_bins(
                 spread.transpose(*dims).values.reshape(shape),
                 error.transpose(*dims).values.reshape(shape),
                 weights,
             )
+            if len(curve[0]):
+                curves[method] = curve
     if not curves:
         return Exhibit(
             anchor, title, missing=["No ensembles of temperature were kept: no spread-error plot."]
         )
+    unseen = [method_style(method).label for method in run.methods if method not in curves]
     findings = []
     for method, (spread, error) in curves.items():
         if error[0] > 0:
@@ -158,13 +162,14 @@ def spread_against_error(run: AssimilationRun, options: ReportConfig) -> Exhibit
         anchor=anchor,
         title=title,
         reading=(
-            f"Every grid point of the {cases} kept cases is sorted by its ensemble's spread into "
-            "ten bins of equal area, level by level; a dot is the root mean square of one bin "
+            f"Every grid point of the {cases} kept cases is sorted by its ensemble's spread (times "
+            "√(1 + 1/M) for M members) into ten bins of equal area, level by level; a dot is the root mean square of one bin "
             "over all levels. On the diagonal an ensemble knows how wrong it is; above it the "
             "errors are larger than it says, and a flat line does not tell good places from bad."
         ),
         panels=[_spread_panel(curves, options.dpi)],
         findings=findings,
+        missing=[f"No ensembles were kept of {joined(unseen)}: no line."] if unseen else [],
     )
 
 

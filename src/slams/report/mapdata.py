@@ -99,7 +99,7 @@ def case_fields(
         methods: Methods whose mean and spread are wanted; those not kept are left out.
 
     Returns:
-        The fields, or `None` where the truth of this variable was not kept.
+        The fields, or `None` where the truth of this variable is unknown or was not kept.
     """
 
     def take(dataset: xr.Dataset | None) -> xr.DataArray | None:
@@ -120,7 +120,7 @@ def case_fields(
 
     dataset = run.fields("truth")
     truth = take(dataset)
-    if dataset is None or truth is None:
+    if dataset is None or truth is None or not np.isfinite(truth.values).any():
         return None
     mean, spread = {}, {}
     for method in methods:

@@ -51,6 +51,9 @@ def temperature_maps(run: AssimilationRun, options: ReportConfig) -> Exhibit:
     shown = [m for m in ("optimal_interpolation", method) if m]
     fields = case_fields(run, "temperature", case, level, list(dict.fromkeys(shown)))
     missing = [note for note in (case_note, level_note) if note]
+    if fields is None:
+        missing.append(f"The truth has no temperature at {level} hPa in case {case}: no maps.")
+        return Exhibit(anchor, title, missing=missing)
     if method and method not in fields.mean:
         missing.append(f"{run.path / 'analysis.zarr'} has no group {method}: no maps of it.")
     panels = _states(fields, method, run.stations, options.dpi)

@@ -273,9 +273,10 @@ def _open_group(store: Path, group: str) -> xr.Dataset | None:
     if not store.exists():
         return None
     try:
-        return xr.open_zarr(store, group=group, consolidated=False, chunks=None)
+        dataset = xr.open_zarr(store, group=group, consolidated=False, chunks=None)
     except (OSError, KeyError, ValueError):  # no such group
         return None
+    return None if 0 in dataset.sizes.values() else dataset
 
 
 def _first_line(error: Exception) -> str:

@@ -36,7 +36,9 @@ def summary_figure(run: AssimilationRun, options: ReportConfig) -> Panel | None:
         The picture, or `None` where fields or results are missing.
     """
     method, dataset = leading(run.methods), run.fields("truth")
-    if method is None or dataset is None or run.results is None or "temperature" not in dataset:
+    if method is None or dataset is None or run.results is None:
+        return None
+    if "temperature" not in dataset or "level" not in dataset["temperature"].dims:
         return None
     case, _ = chosen_case(dataset, options.case)
     level, _ = chosen_level(dataset, options.level)
