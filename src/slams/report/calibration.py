@@ -154,7 +154,7 @@ def spread_against_error(run: AssimilationRun, options: ReportConfig) -> Exhibit
             label = method_style(method).label
             findings.append(
                 f"{capitalised(label)}: from the tenth of the globe with the least "
-                f"spread to the tenth with the most, the spread grows from {number(spread[0])} to "
+                f"spread to the tenth with the most, the spread goes from {number(spread[0])} to "
                 f"{number(spread[-1])} K and the error from {number(error[0])} to "
                 f"{number(error[-1])} K."
             )
@@ -162,9 +162,9 @@ def spread_against_error(run: AssimilationRun, options: ReportConfig) -> Exhibit
         anchor=anchor,
         title=title,
         reading=(
-            f"Every grid point of the {cases} kept cases is sorted by its ensemble's spread (times "
-            "√(1 + 1/M) for M members) into ten bins of equal area, level by level; a dot is the root mean square of one bin "
-            "over all levels. On the diagonal an ensemble knows how wrong it is; above it the "
+            f"Every grid point of the {cases} kept cases is sorted by its ensemble's spread "
+            "(times √(1 + 1/M) for M members) into ten bins of equal area, level by level; a dot "
+            "is the root mean square of one bin over all levels. On the diagonal an ensemble knows how wrong it is; above it the "
             "errors are larger than it says, and a flat line does not tell good places from bad."
         ),
         panels=[_spread_panel(curves, options.dpi)],

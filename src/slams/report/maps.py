@@ -14,7 +14,7 @@ from slams.report.mapdata import (
     leading,
 )
 from slams.report.mapdrawing import centred, field_panel, ranged
-from slams.report.reading import AssimilationRun
+from slams.report.reading import AssimilationRun, config_value
 from slams.report.style import (
     DIFFERENCE_MAP,
     FIELD_MAPS,
@@ -84,6 +84,8 @@ def surface_maps(run: AssimilationRun, options: ReportConfig) -> Exhibit | None:
         return None
     case, _ = chosen_case(dataset, options.case)
     panels: list[Panel] = []
+    entries = config_value(run.config, "observations.stations.variables", ())
+    seen = {entry.get("channel") for entry in entries}  # dots where stations measure it
     for variable in dataset.data_vars:
         if "level" in dataset[variable].dims:
             continue
@@ -104,7 +106,7 @@ def surface_maps(run: AssimilationRun, options: ReportConfig) -> Exhibit | None:
             ("error", f"error, rms {rms:.2f}", error, DIFFERENCE_MAP, centred([error])),
         ):
             heading = capitalised(heading)
-            dots = run.stations if part == "analysis" else None
+            dots = run.stations if part == "analysis" and variable in seen else None
             panels.append(
                 field_panel(
                     f"map_{variable}_{part}",
