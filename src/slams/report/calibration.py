@@ -165,7 +165,8 @@ def spread_against_error(run: AssimilationRun, options: ReportConfig) -> Exhibit
             f"Every grid point of the {cases} kept cases is sorted by its ensemble's spread "
             "(times √(1 + 1/M) for M members) into ten bins of equal area, level by level; a dot "
             "is the root mean square of one bin over all levels. On the diagonal an "
-            "ensemble knows how wrong it is; above it the errors are larger than it says, and a flat line does not tell good places from bad."
+            "ensemble knows how wrong it is; above it the errors are larger than it says, and a "
+            "flat line does not tell good places from bad."
         ),
         panels=[_spread_panel(curves, options.dpi)],
         findings=findings,
