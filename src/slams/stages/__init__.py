@@ -1,0 +1,11 @@
+"""What the verbs of the command line do: each stage composes the rooms, none computes."""
+
+from __future__ import annotations
+
+from slams.stages.assimilation import assimilate
+from slams.stages.loading import load
+from slams.stages.reporting import report
+from slams.stages.sources import prepare, simulate
+from slams.stages.training import train_score, train_vae
+
+__all__ = ["assimilate", "load", "prepare", "report", "simulate", "train_score", "train_vae"]

@@ -1,0 +1,187 @@
+"""The stage that analyses the test period with every method and scores the analyses."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from data_modules.multimodal import MultimodalDataModule
+from slams import tracking
+from slams.assimilators.base import Assimilator
+from slams.fields import Batch, Window
+from slams.metrics.tables import print_methods
+from slams.modules.callbacks import ProgressLines, RunSummary
+from slams.modules.callbacks.summary import peak_memory_gib
+from slams.modules.evaluator import AssimilationEvaluator
+from slams.modules.trainer import EVALUATION_PRECISION, make_trainer
+from slams.ranks import is_rank_zero, say
+from slams.records import finished_run, stage_directory
+from slams.runs import RunDirectory
+from slams.schema import Config
+from slams.stages.methods import make_methods
+from slams.stages.reporting import report
+
+__all__ = ["assimilate", "modality_settings"]
+
+# Methods that use observations, and the one they start from.
+_STUDIED = ("background", "optimal_interpolation", "latent_diffusion")
+
+
+def assimilate(config: Config, dry_run: bool = False) -> Path:
+    """Analyses the test dates of a recipe, then those of its modality study, and reports.
+
+    Args:
+        config: The recipe.
+        dry_run: Build everything, analyse one case with two members, print shapes, memory and
+            time, write nothing.
+
+    Returns:
+        The run directory.
+    """
+    settings = [config, *modality_settings(config)]
+    directories = [stage_directory(one, "assimilation") for one in settings]
+    datamodule = MultimodalDataModule(config)
+    datamodule.setup("test")
+    methods = make_methods(config, config.assimilation.methods, datamodule)
+    if dry_run:
+        _rehearse(config, methods, datamodule)
+        return directories[0]
+    for one in settings:
+        _evaluate(one, config, methods, datamodule)
+    if is_rank_zero():
+        report(config)
+    return directories[0]
+
+
+def modality_settings(config: Config) -> list[Config]:
+    """Lists the recipes of the modality study: every smaller subset of the modalities in use.
+
+    Args:
+        config: The recipe; `assimilation.modality_study` is the number of test dates.
+    """
+    count = config.assimilation.modality_study
+    use = config.observations.use
+    if count == 0:
+        return []
+    subsets = [s for n in range(len(use)) for s in itertools.combinations(use, n)]
+    names = [name for name in _STUDIED if name in config.assimilation.methods]
+    return [
+        replace(
+            config,
+            observations=replace(config.observations, use=list(subset)),
+            data=replace(config.data, test_cases=count),
+            assimilation=replace(
+                config.assimilation,
+                setting="+".join(subset) or "none",
+                methods=names,
+                modality_study=0,
+                keep_cases=0,
+            ),
+        )
+        for subset in subsets
+    ]
+
+
+def _evaluate(
+    config: Config,
+    everything: Config,
+    methods: Sequence[Assimilator],
+    datamodule: MultimodalDataModule,
+) -> None:
+    """Scores one setting; observations that it does not use are withheld from everyone."""
+    inputs = {}
+    if "latent_diffusion" in config.assimilation.methods:
+        inputs = {stage: finished_run(config, stage).run_id for stage in ("vae", "score")}
+    with (
+        RunDirectory.open(config, "assimilation", inputs, datamodule.store.fingerprint) as run,
+        tracking.start(config, run) as tracker,
+    ):
+        if run.finished:
+            say(run.summary())
+            return
+        data = _Withholding(everything, config)
+        evaluator = AssimilationEvaluator(
+            [m for m in methods if m.name in config.assimilation.methods],
+            config.assimilation,
+            data.normaliser,
+            data.grid,
+            data.channels,
+            seed=config.seed,
+        )
+        summary = RunSummary()
+        trainer = make_trainer(
+            config.trainer,
+            run_dir=run.path,
+            logger=tracker.logger,
+            callbacks=[ProgressLines(config.trainer.log_every_seconds), summary],
+            precision=EVALUATION_PRECISION,
+        )
+        trainer.test(evaluator, datamodule=data, verbose=False)
+        if trainer.interrupted:
+            raise KeyboardInterrupt
+        evaluator.write(run.path)
+        if is_rank_zero():
+            run.update(summary=summary.summary)
+            if data.network is not None:
+                data.network.write(run.path / "stations.csv")
+            results = evaluator.tables()["results"]
+            print_methods(results)
+            tracker.log_metrics(_flat(results))
+            for name in ("results", "cases", "rank_histogram", "observations"):
+                tracker.log_artifact(run.path / f"{name}.parquet")
+
+
+class _Withholding(MultimodalDataModule):
+    """Gives batches of the whole network, with the modalities that a setting lacks masked.
+
+    What a method holds for a network serves all settings then: only masks change.
+    """
+
+    def __init__(self, everything: Config, setting: Config) -> None:
+        super().__init__(replace(setting, observations=everything.observations))
+        self._used = setting.observations.use
+
+    def on_after_batch_transfer(self, batch: Window | Batch, dataloader_idx: int = 0) -> Batch:
+        batch = super().on_after_batch_transfer(batch, dataloader_idx)
+        observations = tuple(
+            o if o.modality in self._used else replace(o, mask=torch.zeros_like(o.mask))
+            for o in batch.observations
+        )
+        return replace(batch, observations=observations)
+
+
+def _flat(results: pd.DataFrame) -> dict[str, float]:
+    """Names each number of the results table for MLflow."""
+    return {
+        f"{row.method}/{row.metric}/{row.variable}/{row.level}": row.value
+        for row in results.itertuples()
+    }
+
+
+def _rehearse(
+    config: Config, methods: Sequence[Assimilator], datamodule: MultimodalDataModule
+) -> None:
+    window = next(iter(datamodule.test_dataloader()))
+    batch = datamodule.on_after_batch_transfer(window, 0).select(slice(0, 1))
+    say(f"batch {tuple(batch.fields.shape)}; observations:")
+    for observations in batch.observations:
+        say(
+            f"  {observations.name}: {int(observations.mask.sum())} of {observations.mask.numel()}"
+        )
+    for method in methods:
+        started = time.perf_counter()
+        with torch.no_grad():
+            ensemble = method.analyse(batch, 2)
+        seconds = time.perf_counter() - started
+        say(f"{method.name}: members {tuple(ensemble.members.shape)}, {seconds:.1f} s")
+    cases = len(datamodule.splits["test"])
+    say(
+        f"{cases} test cases, {config.assimilation.members} members each; peak memory "
+        f"{peak_memory_gib():.2f} GiB"
+    )

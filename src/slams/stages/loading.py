@@ -1,0 +1,64 @@
+"""Finished runs and what they hold: trained modules, and assimilators ready to analyse."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from slams.assimilators.base import Assimilator
+from slams.errors import UserError
+from slams.fields import FieldSpec
+from slams.grid import LatLonGrid
+from slams.modules.score import LatentScore
+from slams.modules.vae import VAE
+from slams.nn.latent_space import LatentSpace
+from slams.records import finished_run, trained_directory
+from slams.schema import Config
+
+__all__ = ["load", "load_score", "load_vae"]
+
+
+def load_vae(config: Config, channels: Sequence[FieldSpec], grid: LatLonGrid) -> VAE:
+    """Loads the VAE that a recipe builds on.
+
+    Raises:
+        UserError: It is not there, unfinished, or belongs to another grid or channel set.
+    """
+    finished_run(config, "vae")
+    return VAE.load(trained_directory(config, "vae") / "checkpoints" / "best.ckpt", channels, grid)
+
+
+def load_score(
+    config: Config, channels: Sequence[FieldSpec], grid: LatLonGrid
+) -> tuple[LatentSpace, LatentScore]:
+    """Loads the score model that a recipe builds on, with the latent space it lives in.
+
+    Raises:
+        UserError: It is not there, unfinished, of another grid or channel set, or was trained
+            on the latents of another VAE.
+    """
+    vae = load_vae(config, channels, grid)
+    finished_run(config, "score")
+    path = trained_directory(config, "score") / "checkpoints" / "best.ckpt"
+    score = LatentScore.load(path, channels, grid)
+    found, expected = score.vae_run, finished_run(config, "vae").run_id
+    if found != expected:
+        raise UserError(
+            f"{path}: was trained on latents of VAE run {found}, expected the present VAE's, "
+            f"{expected}; run `slams train score` again with resume=overwrite"
+        )
+    return LatentSpace(vae.encoder, vae.decoder, score.latent_mean, score.latent_sd), score
+
+
+def load(run_dir: str | Path) -> Assimilator:
+    """Loads a finished run as a ready assimilator, see `slams.load`."""
+    from data_modules.multimodal import MultimodalDataModule
+    from slams.config import load as load_recipe
+    from slams.stages.methods import make_methods
+
+    path = Path(run_dir)
+    if not (path / "run.json").exists():
+        raise UserError(f"{path}: expected a run directory, found no run.json in it")
+    config = load_recipe(path / "config.yaml")
+    datamodule = MultimodalDataModule(config)
+    return make_methods(config, ["latent_diffusion"], datamodule)[0]

@@ -1,0 +1,52 @@
+"""The stage that gathers results into figures and one HTML page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from slams import tracking
+from slams.errors import UserError
+from slams.ranks import say
+from slams.records import RunRecord, stage_directory, trained_directory
+from slams.schema import Config
+
+__all__ = ["report"]
+
+
+def report(config: Config, dry_run: bool = False) -> Path:
+    """Writes `report/index.html` of the recipe's assimilation and all its settings.
+
+    Args:
+        config: The recipe.
+        dry_run: Only say which runs the report would be made of.
+
+    Raises:
+        UserError: There is no finished assimilation.
+    """
+    from slams.report import write_report
+
+    root = Path(config.runs) / config.experiment
+    first = stage_directory(config, "assimilation")
+    directories = [d for d in (first, *sorted(root.glob("assimilation*"))) if _finished(d)]
+    directories = list(dict.fromkeys(directories))
+    if not directories:
+        raise UserError(f"{first}: expected a finished assimilation; run `slams assimilate` first")
+    if dry_run:
+        say("the report would be made of " + ", ".join(str(d) for d in directories))
+        return first
+    vae, score = (trained_directory(config, stage) for stage in ("vae", "score"))
+    page = write_report(
+        directories,
+        vae if _finished(vae) else None,
+        score if _finished(score) else None,
+        output=directories[0] / "report",
+        options=config.report,
+    )
+    tracking.attach(config, directories[0], page.parent, "report")
+    say(f"report: {page}")
+    return page
+
+
+def _finished(directory: Path) -> bool:
+    there = (directory / "run.json").exists()
+    return there and RunRecord.read(directory).status == "finished"

@@ -1,0 +1,41 @@
+"""Stages that make data: the training store, and nature runs."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from slams.ranks import say
+from slams.schema import Config
+
+__all__ = ["prepare", "simulate"]
+
+
+def prepare(config: Config, dry_run: bool = False) -> Path:
+    """Writes the training store of a recipe.
+
+    Args:
+        config: The recipe.
+        dry_run: Only open and check the source, and say what would be written.
+    """
+    from data_modules import prepare as preparation
+
+    if dry_run:
+        say(preparation.plan(config).describe())
+        return Path(config.data.store)
+    started = time.perf_counter()
+    path = preparation.prepare(config)
+    say(f"training store {path} is ready ({time.perf_counter() - started:.0f} s)")
+    return path
+
+
+def simulate(config: Config, dry_run: bool = False) -> Path:
+    """Makes a nature run with the general circulation model jcm.
+
+    Args:
+        config: The recipe; section `simulate` counts.
+        dry_run: Only say what would be simulated.
+    """
+    from data_modules import simulate as simulation
+
+    return simulation.simulate(config, dry_run)

@@ -1,0 +1,212 @@
+"""Stages that train: the VAE, then the latent score model on its encodings."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from lightning.pytorch import Callback, LightningDataModule
+
+from data_modules.latents import LatentDataModule, write_latents
+from data_modules.multimodal import MultimodalDataModule
+from data_modules.reanalysis import ReanalysisDataModule
+from data_modules.sequential import read_batches
+from slams import tracking
+from slams.assimilators.base import Archive
+from slams.modules.base import TrainedModule
+from slams.modules.callbacks import (
+    Checkpoints,
+    MetricsCSV,
+    ProgressLines,
+    RunSummary,
+    StepSeed,
+    WeightEMA,
+)
+from slams.modules.callbacks.summary import peak_memory_gib
+from slams.modules.score import LatentScore
+from slams.modules.trainer import make_trainer
+from slams.modules.vae import VAE
+from slams.nn.latent_space import LatentSpace
+from slams.ranks import is_rank_zero, say
+from slams.records import finished_run, stage_directory, trained_directory
+from slams.runs import RunDirectory
+from slams.schema import Config, ObservationsConfig, OptimizerConfig
+from slams.stages.loading import load_vae
+from slams.stages.reconstruction import write_reconstruction
+
+__all__ = ["train_score", "train_vae"]
+
+# Training windows whose patches give the principal components: more change nothing.
+_COMPONENT_WINDOWS = 400
+
+
+def train_vae(config: Config, dry_run: bool = False) -> Path:
+    """Trains the VAE of a recipe; continues a killed run, keeps a finished one.
+
+    Args:
+        config: The recipe.
+        dry_run: Build everything, run one batch, print shapes, memory and time, write nothing.
+
+    Returns:
+        The run directory.
+    """
+    data = replace(config.data, batch_size=config.vae.batch_size)
+    datamodule = ReanalysisDataModule(replace(config, data=data))
+    datamodule.setup("fit")
+    torch.manual_seed(config.seed)
+    module = VAE(config.vae, datamodule.channels, datamodule.grid, datamodule.normaliser.sd)
+    if dry_run:
+        window = next(iter(datamodule.train_dataloader()))
+        batch = datamodule.on_after_batch_transfer(window, 0)
+        _rehearse(
+            module,
+            batch.fields.shape,
+            lambda: module.loss(
+                batch.fields.flatten(0, 1), batch.mask.flatten(0, 1), batch.mask.flatten(0, 1)
+            )[0],
+        )
+        return stage_directory(config, "vae")
+    fingerprint = datamodule.store.fingerprint
+    with (
+        RunDirectory.open(config, "vae", fingerprint=fingerprint) as run,
+        tracking.start(config, run) as tracker,
+    ):
+        if run.finished:
+            say(run.summary())
+            return run.path
+        fields = [
+            b.fields.flatten(0, 1) for b in read_batches(datamodule, "train", _COMPONENT_WINDOWS)
+        ]
+        module.initialise(torch.cat(fields))
+        _fit(config, module, config.vae.optimizer, datamodule, run, tracker)
+        if is_rank_zero():
+            best = VAE.load(run.checkpoints / "best.ckpt", datamodule.channels, datamodule.grid)
+            errors = write_reconstruction(run.path, best, datamodule)
+            tracker.log_metrics({f"reconstruction/{name}": e for name, e in errors.items()})
+            tracker.log_artifact(run.path / "reconstruction.parquet")
+            say("reconstruction error: " + ", ".join(f"{n} {e:.3f}" for n, e in errors.items()))
+    return run.path
+
+
+def train_score(config: Config, dry_run: bool = False) -> Path:
+    """Trains the latent score model on the encodings of the recipe's VAE.
+
+    Args:
+        config: The recipe.
+        dry_run: Build everything, run one batch, print shapes, memory and time, write nothing.
+
+    Returns:
+        The run directory.
+    """
+    # The score model never sees observations: it learns p(z | background).
+    fields_only = replace(config, observations=ObservationsConfig(use=[]))
+    datamodule = MultimodalDataModule(fields_only)
+    datamodule.setup("fit")
+    vae_run = finished_run(config, "vae")
+    vae = load_vae(config, datamodule.channels, datamodule.grid)
+    count = vae.config.latent_channels
+    raw = torch.zeros(count), torch.ones(count)
+    space = LatentSpace(vae.encoder, vae.decoder, *raw)
+    key = {
+        "vae": vae_run.run_id,
+        "data": datamodule.store.fingerprint,
+        "background": f"{config.background.kind}/{config.background.lag}/{config.data.window}",
+        "splits": str(config.data.splits),
+    }
+    path = trained_directory(config, "vae") / f"latents_{config.background.lag}.zarr"
+    splits = {"train": datamodule.archive(), "validation": _windows(datamodule, "validation")}
+    write_latents(path, space, splits, key)
+    latents = LatentDataModule(path, config.score.batch_size, config.seed)
+    torch.manual_seed(config.seed)
+    module = LatentScore(
+        config.score,
+        datamodule.channels,
+        datamodule.grid,
+        latents.latent_shape,
+        latents.train.mean,
+        latents.train.sd,
+        vae_run.run_id,
+    )
+    if dry_run:
+        batch = next(iter(latents.train_dataloader()))
+        _rehearse(module, batch.latents.shape, lambda: module.loss(batch).mean())
+        return stage_directory(config, "score")
+    with (
+        RunDirectory.open(
+            config, "score", {"vae": vae_run.run_id}, datamodule.store.fingerprint
+        ) as run,
+        tracking.start(config, run) as tracker,
+    ):
+        if run.finished:
+            say(run.summary())
+            return run.path
+        _fit(config, module, config.score.optimizer, latents, run, tracker)
+    return run.path
+
+
+def _windows(datamodule: MultimodalDataModule, split: str) -> Archive:
+    """Reads the windows of a split with their backgrounds."""
+    batches = list(read_batches(datamodule, split))
+    return Archive(
+        torch.cat([b.fields for b in batches]),
+        torch.cat([b.background.mean for b in batches]),
+        torch.cat([b.time for b in batches]),
+    )
+
+
+def _fit(
+    config: Config,
+    module: TrainedModule,
+    optimizer: OptimizerConfig,
+    datamodule: LightningDataModule,
+    run: RunDirectory,
+    tracker: tracking.Tracker,
+) -> None:
+    """Trains a module from the last checkpoint, or from the start."""
+    summary = RunSummary()
+    callbacks: list[Callback] = [
+        StepSeed(config.seed, module.stage),
+        Checkpoints(run.checkpoints, monitor="validation/loss"),
+        MetricsCSV(run.path / "metrics.csv"),
+        ProgressLines(config.trainer.log_every_seconds),
+        summary,
+    ]
+    if optimizer.ema > 0:
+        callbacks.insert(1, WeightEMA(optimizer.ema))
+    trainer = make_trainer(
+        config.trainer,
+        run_dir=run.path,
+        max_steps=optimizer.steps,
+        logger=tracker.logger,
+        callbacks=callbacks,
+        gradient_clip=optimizer.clip,
+    )
+    last = run.last_checkpoint
+    if last is not None:
+        say(f"continues from {last}")
+    trainer.fit(module, datamodule=datamodule, ckpt_path=last, weights_only=False)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    if is_rank_zero():
+        run.update(summary=summary.summary)
+        tracker.log_metrics({f"run/{name}": x for name, x in summary.summary.items()})
+        tracker.log_artifact(run.path / "metrics.csv")
+        tracker.log_artifact(run.checkpoints / "best.ckpt", "checkpoints")
+
+
+def _rehearse(module: TrainedModule, shape: Sequence[int], loss: object) -> None:
+    """Runs one training step and says what it took."""
+    started = time.perf_counter()
+    value = loss()  # type: ignore[operator]
+    value.backward()
+    seconds = time.perf_counter() - started
+    count = sum(p.numel() for p in module.parameters())
+    say(
+        f"dry run of train {module.stage}: batch {tuple(shape)}, {count / 1e6:.2f} M parameters, "
+        f"loss {value.item():.4f}, {seconds:.2f} s a step, peak memory {peak_memory_gib():.2f} "
+        f"GiB; {module.optimizer_config.steps} steps would take about "
+        f"{seconds * module.optimizer_config.steps / 60:.0f} min"
+    )
