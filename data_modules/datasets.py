@@ -7,21 +7,21 @@ carries the path of its store only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, get_worker_info
+from torch.utils.data import Dataset, get_worker_info
 
 from data_modules.periods import find_days
 from data_modules.stores import TrainingStore, iso_date
 from slams.errors import UserError
 from slams.fields import Window
 
-__all__ = ["Earlier", "WindowDataset", "WindowLoader"]
+__all__ = ["Earlier", "WindowDataset"]
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class WindowDataset(Dataset[Window]):
         try:
             return self.read(positions)
         except UserError as error:
-            # Raised again by `WindowLoader`: a worker would bury the sentence in a traceback.
+            # Raised again by `StreamLoader`: a worker would bury the sentence in a traceback.
             if get_worker_info() is None:
                 raise
             return error
@@ -160,13 +160,3 @@ class WindowDataset(Dataset[Window]):
                     f"values (NaN); prepare the store again, with the channel under "
                     f"data.source.gaps if they are to be expected"
                 )
-
-
-class WindowLoader(DataLoader):
-    """A DataLoader that raises a worker's `UserError` as it was."""
-
-    def __iter__(self) -> Iterator[Window]:  # type: ignore[override]
-        for batch in super().__iter__():
-            if isinstance(batch, UserError):
-                raise batch
-            yield batch

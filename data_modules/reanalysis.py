@@ -15,7 +15,8 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from data_modules.datasets import Earlier, WindowDataset, WindowLoader
+from data_modules.datasets import Earlier, WindowDataset
+from data_modules.loaders import StreamLoader
 from data_modules.periods import Period, split_periods, window_cases
 from data_modules.samplers import BlockShuffleSampler, ShardSampler
 from data_modules.stores import SHARD_STEPS, TrainingStore
@@ -58,8 +59,6 @@ class ReanalysisDataModule(LightningDataModule):
         self._batch_size = batch_size
         self._normaliser = self.store.normaliser()
         self._memory: np.ndarray | None = None
-        self._resumed: dict[str, int] | None = None
-        self._train_sampler: BlockShuffleSampler | None = None
         self.periods = split_periods(config.data.splits, config.data.window)
         _check_training_days(self.store, self.periods)
         self.splits = {name: self._cases(period) for name, period in self.periods.items()}
@@ -89,15 +88,15 @@ class ReanalysisDataModule(LightningDataModule):
         if data.in_memory and data.num_workers == 0 and self._memory is None:
             self._memory = self.store.read(slice(None))
 
-    def train_dataloader(self) -> WindowLoader:
+    def train_dataloader(self) -> StreamLoader:
         """Streams the training split, shuffled anew in each epoch."""
         return self._dataloader_factory("train")
 
-    def val_dataloader(self) -> WindowLoader:
+    def val_dataloader(self) -> StreamLoader:
         """Streams the validation split in the order of time."""
         return self._dataloader_factory("validation")
 
-    def test_dataloader(self) -> WindowLoader:
+    def test_dataloader(self) -> StreamLoader:
         """Streams the verifying dates of the test split."""
         return self._dataloader_factory("test")
 
@@ -160,27 +159,13 @@ class ReanalysisDataModule(LightningDataModule):
             return batch
         return replace(batch, observations=self._observe(window, truth, mask, batch))
 
-    def state_dict(self) -> dict[str, Any]:
-        """Gives epoch and consumed samples of the training stream, for the checkpoint."""
-        if self.trainer is None or self._train_sampler is None:
-            return {}
-        progress = self.trainer.fit_loop.epoch_loop.batch_progress.current
-        return {
-            "epoch": self._train_sampler.epoch,
-            "batches": 0 if self.trainer.fit_loop.epoch_loop.done else progress.ready,
-        }
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes up the training stream where a checkpoint left it."""
-        self._resumed = dict(state_dict) or None
-
-    def _dataloader_factory(self, split: str) -> WindowLoader:
+    def _dataloader_factory(self, split: str) -> StreamLoader:
         dataset = self.dataset(split)
         data = self.config.data
         size = self._batch_size or (
             self.config.assimilation.batch_size if split == "test" else data.batch_size
         )
-        sampler = self._sampler(split, dataset, size)
+        sampler = self._sampler(split, dataset)
         workers: dict[str, Any] = {}
         if data.num_workers > 0:
             # A forked worker hangs once the parent has used dask, and inherits open files.
@@ -189,7 +174,7 @@ class ReanalysisDataModule(LightningDataModule):
                 "persistent_workers": True,
                 "timeout": _WORKER_TIMEOUT,
             }
-        return WindowLoader(
+        return StreamLoader(
             dataset,
             batch_size=size,
             sampler=sampler,
@@ -200,17 +185,12 @@ class ReanalysisDataModule(LightningDataModule):
             **workers,
         )
 
-    def _sampler(self, split: str, dataset: WindowDataset, size: int) -> Sampler[int]:
+    def _sampler(self, split: str, dataset: WindowDataset) -> Sampler[int]:
         rank = self.trainer.global_rank if self.trainer else 0
         world = self.trainer.world_size if self.trainer else 1
         if split != "train":
             return ShardSampler(len(dataset), rank, world)
-        sampler = BlockShuffleSampler(dataset.cases // SHARD_STEPS, self.config.seed, rank, world)
-        if self._resumed is not None:
-            sampler.resume(self._resumed["epoch"], self._resumed["batches"] * size)
-            self._resumed = None
-        self._train_sampler = sampler
-        return sampler
+        return BlockShuffleSampler(dataset.cases // SHARD_STEPS, self.config.seed, rank, world)
 
     def _cases(self, period: Period) -> np.ndarray:
         data = self.config.data

@@ -7,7 +7,6 @@ arguments, so that what a rank sees can be tested in one process.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -68,17 +67,15 @@ class BlockShuffleSampler(Sampler[int]):
         self._skip = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Chooses the order; called by the Trainer at the start of each epoch."""
-        if epoch != self.epoch:
-            self._skip = 0
-        self.epoch = epoch
+        """Chooses the order of an epoch, from its beginning."""
+        self.resume(epoch, 0)
 
     def resume(self, epoch: int, consumed: int) -> None:
-        """Leaves out the positions of an epoch that were consumed before an interruption.
+        """Chooses the order of an epoch, without what was consumed of it already.
 
         Args:
-            epoch: The epoch that was interrupted.
-            consumed: Positions that this rank had consumed of it.
+            epoch: The epoch.
+            consumed: Positions that this rank has consumed of it; left out once.
         """
         self.epoch, self._skip = epoch, consumed
 
@@ -101,7 +98,3 @@ class BlockShuffleSampler(Sampler[int]):
 
     def __len__(self) -> int:
         return len(self._blocks) // self._world
-
-    def state_dict(self) -> dict[str, Any]:
-        """Gives what identifies the order."""
-        return {"seed": self._seed, "epoch": self.epoch}
