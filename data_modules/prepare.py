@@ -125,6 +125,13 @@ def _keep(config: Config, path: Path) -> bool:
             f"data.store: {path} was prepared from another recipe ({changed}); choose another "
             f"data.store, or resume=overwrite to write it again"
         )
+    if config.data.statistics_from:
+        other = TrainingStore.open(config.data.statistics_from)
+        if store.attributes.get("statistics_fingerprint") != other.fingerprint:
+            raise UserError(
+                f"data.statistics_from: {other.path} has changed since {path} took its "
+                f"statistics; resume=overwrite to prepare {path} again"
+            )
     return True
 
 
@@ -171,6 +178,7 @@ def _write(config: Config, work: Plan, partial: Path) -> None:
         },
         "regridding": "none" if work.regridder.identity else work.regridder.method,
         "statistics_from": config.data.statistics_from,
+        "statistics_fingerprint": work.statistics_from.fingerprint if work.statistics_from else "",
         "statistics_days": days,
         "recipe": canonical_json(recipe),
         "versions": {

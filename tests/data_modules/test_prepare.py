@@ -307,6 +307,47 @@ def test_statistics_of_another_store_are_copied(tmp_path, tiny_source, tiny_prep
     assert store.attributes["statistics_days"] == ["2001-01-01", "2001-03-11"]
 
 
+def test_stale_copied_statistics_are_refused(tmp_path, tiny_source):
+    own = tiny_recipe(tmp_path, tiny_source, store=str(tmp_path / "own.zarr"))
+    recipe = tiny_recipe(tmp_path, tiny_source, statistics_from=str(prepare(own)))
+    path = prepare(recipe)
+    assert prepare(recipe) == path
+    own.data.sd_floor, own.resume = 0.5, "overwrite"
+    prepare(own)
+    with pytest.raises(UserError, match=r"own\.zarr has changed since"):
+        prepare(recipe)
+
+
+def test_real_reanalysis_window_on_the_sample_s_grid(tmp_path, shared_data):
+    """The NCEP file, regridded, with the statistics of a store on the nature run's grid."""
+    channels = ["temperature@850", "temperature@500", "outgoing_longwave_radiation"]
+    own = tiny_recipe(tmp_path, "sample", store=str(tmp_path / "own.zarr"), channels=channels)
+    own.data.splits.train = ["1981-07-01", "1982-06-30"]
+    own.data.splits.validation = own.data.splits.test = []
+    prepare(own)
+    file = shared_data / "real" / "ncep_r1_air_daily_20220101-05_17lev.nc"
+    recipe = tiny_recipe(tmp_path, file, statistics_from=own.data.store, channels=channels)
+    recipe.data.source = SourceConfig(
+        kind="noaa_psl", path=str(file), grid="sample", absent=[channels[2]]
+    )
+    store = TrainingStore.open(prepare(recipe))
+    assert store.grid.shape == (48, 96)
+    values = store.read(slice(None))
+    assert np.isnan(values[:, 2]).all()
+    raw = xr.open_dataset(file)["air"].sel(level=850).values.astype(np.float64)
+    bounds = np.deg2rad(np.r_[90, np.arange(88.75, -90, -2.5), -90])
+    weights = np.sin(bounds[:-1]) - np.sin(bounds[1:])
+    before = (raw.mean(axis=2) * weights).sum(axis=1) / weights.sum()
+    after = (values[:, 0].mean(axis=2, dtype=np.float64) * store.grid.weights.numpy()).mean(axis=1)
+    np.testing.assert_allclose(after, before, atol=1e-4)
+    anomaly = (
+        values[:, 0]
+        - store.normaliser().climatology(torch.from_numpy(store.time[:, None]))[:, 0, 0].numpy()
+    )
+    # A real January against a nature run's: no bug of units, levels or orientation is this small.
+    assert np.sqrt((anomaly**2).mean()) < 8
+
+
 def test_statistics_of_another_grid_are_refused(tmp_path, tiny_source, tiny_prepared):
     recipe = tiny_recipe(tmp_path, tiny_source, statistics_from=str(tiny_prepared))
     recipe.data.source.grid = "6x12"
