@@ -213,11 +213,14 @@ class Background(_OnDevice):
         mean: `(B, T, C, H, W)` normalised.
         variance: `(B, T, C, H, W)` normalised error variance estimated in the training period.
         kind: `damped_persistence`, `climatology` or `file`.
+        known: `(B, T, C, H, W)` bool, False where no state was there to start from and the
+            climatology stands in; `None` if all of it is known.
     """
 
     mean: Tensor
     variance: Tensor
     kind: str = "damped_persistence"
+    known: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -257,6 +260,7 @@ class Batch(_OnDevice):
             self.background,
             mean=self.background.mean[index],
             variance=self.background.variance[index],
+            known=None if self.background.known is None else self.background.known[index],
         )
         observations = tuple(
             replace(

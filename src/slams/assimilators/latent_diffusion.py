@@ -119,7 +119,7 @@ class LatentDiffusion(CaseByCase):
         background = self.background_of(batch)
         if background.kind == "climatology":
             return {"season": season}
-        encoded = self.space.encode(background.mean)
+        encoded = self.space.encode(background.mean, background.known)
         return {"season": season, "condition": encoded.expand(members, -1, -1, -1, -1)}
 
     def _guided(self, batch: Batch, stacked: StackedObservations) -> Denoiser:

@@ -39,6 +39,7 @@ def damped_persistence(previous: Tensor, coefficient: Tensor, variance: Tensor) 
         mean=mean,
         variance=torch.where(missing, torch.ones_like(mean), variance),
         kind="damped_persistence",
+        known=~missing.expand_as(mean),
     )
 
 
@@ -81,6 +82,7 @@ def from_states(states: Tensor, variance: Tensor) -> Background:
         mean=torch.where(missing, 0.0, states),
         variance=torch.where(missing, torch.ones_like(states), variance),
         kind="file",
+        known=~missing,
     )
 
 
