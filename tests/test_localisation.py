@@ -5,12 +5,12 @@ import math
 import pytest
 import torch
 
+from slams.errors import UserError
 from slams.localisation import (
     MAX_HALF_WIDTH_KM,
     gaspari_cohn,
     localisation_matrix,
 )
-from slams.errors import UserError
 from tests.assimilators.problems import small_grid
 
 F64 = torch.float64

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from slams.errors import UserError
 from slams.localised_gain import (
     innovation_covariance,
     localised_increments,
     solve_innovations,
 )
-from slams.errors import UserError
 
 
 def test_equals_dense_linear_algebra() -> None:

@@ -1,8 +1,8 @@
 """A Gaussian prior with its exact denoiser, and the posterior that samplers must reproduce.
 
-    x ~ N(m, B),  y = G x + e,  e ~ N(0, R)
-    S = G B G^T + R,  mean = m + B G^T S^-1 (y - G m),  covariance = B - B G^T S^-1 G B
-    Cov(x | x_sigma) = (B^-1 + sigma^-2)^-1
+x ~ N(m, B),  y = G x + e,  e ~ N(0, R)
+S = G B G^T + R,  mean = m + B G^T S^-1 (y - G m),  covariance = B - B G^T S^-1 G B
+Cov(x | x_sigma) = (B^-1 + sigma^-2)^-1
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ class GaussianProblem:
         values, vectors = torch.linalg.eigh(self.covariance)
         return _Flat(
             GaussianDenoiser(
-                self.mean, FullCovariance(vectors, values), VESchedule(sigma_min=1e-2, sigma_max=1e2)
+                self.mean,
+                FullCovariance(vectors, values),
+                VESchedule(sigma_min=1e-2, sigma_max=1e2),
             )
         )
 
@@ -72,7 +74,7 @@ class _Flat(GaussianDenoiser):
         super().__init__(inner.mean, inner.cov, inner.schedule)
         self.inner = inner
 
-    def forward(self, x_t: Tensor, t: Tensor, **condition: Tensor):  # noqa: ANN201
+    def forward(self, x_t: Tensor, t: Tensor, **condition: Tensor):
         posterior = self.inner(x_t.flatten(1), t)
         posterior.mean = posterior.mean.reshape(x_t.shape)
         return posterior

@@ -26,9 +26,7 @@ def guided(problem: GaussianProblem, kind: str, config: SamplerConfig) -> Denois
         return problem.denoiser
     if kind == "mmps":
         exact = len(problem.y)
-        return mmps_denoiser(
-            problem.denoiser, problem.observe, problem.y, problem.variance, exact
-        )
+        return mmps_denoiser(problem.denoiser, problem.observe, problem.y, problem.variance, exact)
     levels = noise_levels(config).double()
     count = len(problem.y)
     return DECGDenoiser(
@@ -121,10 +119,10 @@ class _Diverging(Denoiser):
         self.inner, self.bad = inner, bad
 
     @property
-    def schedule(self):  # noqa: ANN202
+    def schedule(self):
         return self.inner.schedule
 
-    def forward(self, x_t: Tensor, t: Tensor, **condition: Tensor):  # noqa: ANN202
+    def forward(self, x_t: Tensor, t: Tensor, **condition: Tensor):
         posterior = self.inner(x_t, t)
         runaway = x_t.flatten(1)[:, 0] > self.bad
         posterior.mean = torch.where(

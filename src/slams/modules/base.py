@@ -88,9 +88,11 @@ class TrainedModule(LightningModule):
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Writes the identity."""
         checkpoint["slams"] = self.identity
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuses to resume from another stage, grid, channel set or network."""
         check_identity(checkpoint, self.identity, "the checkpoint to resume from")
 
     @classmethod

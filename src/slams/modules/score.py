@@ -105,6 +105,7 @@ class LatentScore(TrainedModule):
         grid: LatLonGrid,
         state: dict[str, Tensor],
     ) -> LatentScore:
+        """Makes the module that a checkpoint describes."""
         return cls(
             ScoreConfig(**settings_of(settings["config"])),
             channels,
@@ -129,11 +130,13 @@ class LatentScore(TrainedModule):
         return denoising_loss(self.denoiser, batch.latents, draw, batch.background, batch.season)
 
     def training_step(self, batch: LatentBatch, index: int) -> Tensor:
+        """Gives the mean loss of a batch."""
         loss = self.loss(batch).mean()
         self.log("train/loss", loss.detach(), batch_size=len(batch))
         return loss
 
     def validation_step(self, batch: LatentBatch, index: int) -> None:
+        """Adds a batch to the validation loss."""
         # Several draws a window: few validation days would else make a noisy criterion.
         for _ in range(4):
             self.validation_loss.update(self.loss(batch).float())

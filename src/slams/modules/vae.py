@@ -77,6 +77,7 @@ class VAE(TrainedModule):
         grid: LatLonGrid,
         state: dict[str, Tensor],
     ) -> VAE:
+        """Makes the module that a checkpoint describes."""
         return cls(VAEConfig(**settings_of(settings)), channels, grid, state["sd"])
 
     @torch.no_grad()
@@ -128,6 +129,7 @@ class VAE(TrainedModule):
         return loss, kl, decoded
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
+        """Gives the loss of a batch, with modalities hidden at random."""
         fields, known = batch.fields.flatten(0, 1), batch.mask.flatten(0, 1)
         loss, kl, _ = self.loss(fields, known, self.hide_modalities(known))
         self.log("train/loss", loss.detach(), batch_size=len(batch))
@@ -135,6 +137,7 @@ class VAE(TrainedModule):
         return loss
 
     def validation_step(self, batch: Batch, index: int) -> None:
+        """Adds a batch to the validation loss and to the reconstruction error."""
         fields, known = batch.fields.flatten(0, 1), batch.mask.flatten(0, 1)
         loss, _, _ = self.loss(fields, known, known)
         self.validation_loss.update(loss, fields.shape[0])
@@ -149,6 +152,7 @@ class VAE(TrainedModule):
         self.channel_error.update(error, torch.zeros_like(error))
 
     def on_validation_epoch_end(self) -> None:
+        """Logs the reconstruction error of temperature, mean over levels (K)."""
         error = self.channel_error.compute().sqrt()
         self.channel_error.reset()
         levels = [i for i, c in enumerate(self.channels) if c.variable == "temperature"]

@@ -44,6 +44,7 @@ class SphereConv2d(nn.Conv2d):
         self.halo = kernel_size // 2
 
     def forward(self, x: Tensor) -> Tensor:
+        """Maps `(B, C_in, H, W)` to `(B, C_out, H, W)`."""
         return super().forward(pad_sphere(x, self.halo) if self.halo else x)
 
 
@@ -63,6 +64,7 @@ class ResidualBlock(nn.Module):
         self.second = zero_init(SphereConv2d(channels, channels))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Maps `(B, C, H, W)` to the same shape."""
         h = self.first(functional.silu(self.norm(x)))
         return x + self.second(self.dropout(functional.silu(h)))
 
