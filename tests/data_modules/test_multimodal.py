@@ -78,8 +78,14 @@ def test_test_cases_are_evenly_spaced(tiny_config):
     module = ReanalysisDataModule(with_data(tiny_config, test_cases=7))
     cases = module.splits["test"]
     assert len(cases) == 7
-    assert cases[[0, -1]].tolist() == [86, 109]
+    assert cases[[0, -1]].tolist() == [87, 108]
     assert set(np.diff(cases)) <= {3, 4}
+    for many, few in ((12, 4), (9, 3), (15, 5)):
+        chosen = [
+            ReanalysisDataModule(with_data(tiny_config, test_cases=n)).splits["test"].tolist()
+            for n in (many, few)
+        ]
+        assert chosen[0][1::3] == chosen[1], "a study's dates are among the comparison's"
     assert len(ReanalysisDataModule(with_data(tiny_config, test_cases=0)).splits["test"]) == 24
     assert len(ReanalysisDataModule(with_data(tiny_config, test_cases=99)).splits["test"]) == 24
 

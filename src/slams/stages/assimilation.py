@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import time
 from collections.abc import Sequence
@@ -47,10 +48,14 @@ def assimilate(config: Config, dry_run: bool = False) -> Path:
     settings = [config, *modality_settings(config)]
     directories = [stage_directory(one, "assimilation") for one in settings]
     datamodule = MultimodalDataModule(config)
-    datamodule.setup("test")
-    methods = make_methods(config, config.assimilation.methods, datamodule)
+
+    @functools.cache
+    def methods() -> list[Assimilator]:
+        # Fitted once for all settings, and not at all where every setting has finished.
+        return make_methods(config, config.assimilation.methods, datamodule)
+
     if dry_run:
-        _rehearse(config, methods, datamodule)
+        _rehearse(config, methods(), datamodule)
         return directories[0]
     for one in settings:
         _evaluate(one, config, methods, datamodule)
@@ -107,7 +112,7 @@ def _evaluate(
             return
         data = _Withholding(everything, config)
         evaluator = AssimilationEvaluator(
-            [m for m in methods if m.name in config.assimilation.methods],
+            [m for m in methods() if m.name in config.assimilation.methods],
             config.assimilation,
             data.normaliser,
             data.grid,
@@ -131,7 +136,8 @@ def _evaluate(
             if data.network is not None:
                 data.network.write(run.path / "stations.csv")
             results = evaluator.tables()["results"]
-            print_methods(results)
+            if config.assimilation.setting != everything.assimilation.setting:
+                print_methods(results)
             tracker.log_metrics(_flat(results))
             for name in ("results", "cases", "rank_histogram", "observations"):
                 tracker.log_artifact(run.path / f"{name}.parquet")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
+
 from slams import tracking
 from slams.errors import UserError
+from slams.metrics.tables import print_methods
 from slams.ranks import say
 from slams.records import RunRecord, stage_directory, trained_directory
 from slams.schema import Config
@@ -14,7 +17,7 @@ __all__ = ["report"]
 
 
 def report(config: Config, dry_run: bool = False) -> Path:
-    """Writes `report/index.html` of the recipe's assimilation and all its settings.
+    """Writes `report/index.html` of the recipe's assimilation and all its settings; prints both.
 
     Args:
         config: The recipe.
@@ -43,6 +46,7 @@ def report(config: Config, dry_run: bool = False) -> Path:
         options=config.report,
     )
     tracking.attach(config, directories[0], page.parent, "report")
+    print_methods(pd.read_parquet(directories[0] / "results.parquet"))
     say(f"report: {page}")
     return page
 
