@@ -26,8 +26,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from data_modules.samplers import BlockShuffleSampler, ShardSampler
 from slams.assimilators.base import Archive
 from slams.errors import UserError
-from slams.modules.score import LatentBatch
-from slams.nn.latent_space import LatentSpace
+from slams.nn.latent_space import LatentBatch, LatentSpace
 from slams.normalisation import DAYS_PER_YEAR
 
 __all__ = ["LatentDataModule", "LatentStore", "write_latents"]
@@ -49,7 +48,7 @@ def write_latents(
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(f"{path}.lock"):
-        if path.exists() and dict(zarr.open_group(path, mode="r").attrs).get("key") == key:
+        if _key(path) == key:
             return
         group = zarr.open_group(path, mode="w", zarr_format=3)
         for split, windows in splits.items():
@@ -72,6 +71,15 @@ def write_latents(
         group.attrs.update({"slams_latents": _VERSION, "key": key})
 
 
+def _key(path: Path) -> dict[str, str] | None:
+    """Reads what a complete store of this version depends on; `None` for anything else."""
+    try:
+        attributes = zarr.open_group(path, mode="r").attrs.asdict()
+    except (OSError, ValueError):  # there is none, or it was cut short at its first file
+        return None
+    return attributes.get("key") if attributes.get("slams_latents") == _VERSION else None
+
+
 @torch.no_grad()
 def _encode(space: LatentSpace, fields: Tensor) -> Tensor:
     return torch.cat([space.encode(chunk).cpu() for chunk in fields.split(_CHUNK)])
@@ -89,10 +97,11 @@ class LatentStore(Dataset[int]):
     """
 
     def __init__(self, path: Path, split: str) -> None:
-        if not path.exists() or "key" not in (group := zarr.open_group(path, mode="r")).attrs:
+        if _key(path) is None:
             raise UserError(
                 f"latent store {path}: not there or incomplete; run `slams train score`"
             )
+        group = zarr.open_group(path, mode="r")
         self.mean, self.sd = (torch.from_numpy(np.asarray(group[n][:])) for n in ("mean", "sd"))
         scale = [x.reshape(-1, 1, 1) for x in (self.mean, self.sd)]
         arrays = [torch.from_numpy(np.asarray(group[f"{split}/{n}"][:])) for n in _FIELDS]
@@ -141,7 +150,8 @@ class LatentDataModule(LightningDataModule):
         world, rank = self._ranks()
         # In memory there are no files to respect: one block, shuffled whole.
         sampler = BlockShuffleSampler(np.zeros(len(self.train)), self.seed, rank, world)
-        return self._loader(self.train, sampler, drop_last=True)
+        # The last batch of an epoch is left out when it is short, unless it is all there is.
+        return self._loader(self.train, sampler, drop_last=len(sampler) >= self.batch_size)
 
     def val_dataloader(self) -> DataLoader[LatentBatch]:
         """Serves every validation window exactly once over all ranks."""

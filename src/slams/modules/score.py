@@ -7,7 +7,6 @@ hidden in a share of the samples, so that one network serves with and without a 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,36 +18,11 @@ from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
 from slams.modules.base import TrainedModule, plain
 from slams.modules.vae import settings_of
+from slams.nn.latent_space import LatentBatch
 from slams.nn.unet import LatentUNet
 from slams.schema import ScoreConfig
 
-__all__ = ["LatentBatch", "LatentScore"]
-
-
-@dataclass(frozen=True)
-class LatentBatch:
-    """Carries standardised latent windows.
-
-    Attributes:
-        latents: `(B, T, K, h, w)`.
-        background: `(B, T, K, h, w)` encoded backgrounds.
-        season: `(B,)` time of year in [0, 1).
-    """
-
-    latents: Tensor
-    background: Tensor
-    season: Tensor
-
-    def __len__(self) -> int:
-        return self.latents.shape[0]
-
-    def to(self, *args: Any, **kwargs: Any) -> LatentBatch:
-        """Moves the tensors."""
-        return LatentBatch(
-            self.latents.to(*args, **kwargs),
-            self.background.to(*args, **kwargs),
-            self.season.to(*args, **kwargs),
-        )
+__all__ = ["LatentScore"]
 
 
 class LatentScore(TrainedModule):

@@ -2,10 +2,39 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
-__all__ = ["LatentSpace"]
+__all__ = ["LatentBatch", "LatentSpace"]
+
+
+@dataclass(frozen=True)
+class LatentBatch:
+    """Carries standardised latent windows.
+
+    Attributes:
+        latents: `(B, T, K, h, w)`.
+        background: `(B, T, K, h, w)` encoded backgrounds.
+        season: `(B,)` time of year in [0, 1).
+    """
+
+    latents: Tensor
+    background: Tensor
+    season: Tensor
+
+    def __len__(self) -> int:
+        return self.latents.shape[0]
+
+    def to(self, *args: Any, **kwargs: Any) -> LatentBatch:
+        """Moves the tensors."""
+        return LatentBatch(
+            self.latents.to(*args, **kwargs),
+            self.background.to(*args, **kwargs),
+            self.season.to(*args, **kwargs),
+        )
 
 
 class LatentSpace(nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from slams.stages.assimilation import assimilate
-from slams.stages.loading import load
+from slams.stages.methods import load
 from slams.stages.reporting import report
 from slams.stages.sources import prepare, simulate
 from slams.stages.training import train_score, train_vae

@@ -1,11 +1,9 @@
-"""Finished runs and what they hold: trained modules, and assimilators ready to analyse."""
+"""The trained modules of finished runs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from slams.assimilators.base import Assimilator
 from slams.errors import UserError
 from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
@@ -15,7 +13,7 @@ from slams.nn.latent_space import LatentSpace
 from slams.records import finished_run, trained_directory
 from slams.schema import Config
 
-__all__ = ["load", "load_score", "load_vae"]
+__all__ = ["load_score", "load_vae"]
 
 
 def load_vae(config: Config, channels: Sequence[FieldSpec], grid: LatLonGrid) -> VAE:
@@ -48,17 +46,3 @@ def load_score(
             f"{expected}; run `slams train score` again with resume=overwrite"
         )
     return LatentSpace(vae.encoder, vae.decoder, score.latent_mean, score.latent_sd), score
-
-
-def load(run_dir: str | Path) -> Assimilator:
-    """Loads a finished run as a ready assimilator, see `slams.load`."""
-    from data_modules.multimodal import MultimodalDataModule
-    from slams.config import load as load_recipe
-    from slams.stages.methods import make_methods
-
-    path = Path(run_dir)
-    if not (path / "run.json").exists():
-        raise UserError(f"{path}: expected a run directory, found no run.json in it")
-    config = load_recipe(path / "config.yaml")
-    datamodule = MultimodalDataModule(config)
-    return make_methods(config, ["latent_diffusion"], datamodule)[0]

@@ -1,27 +1,29 @@
-"""The methods of a comparison, built and fitted by name."""
+"""The methods of a comparison, built and fitted by name, for the stages and for `slams.load`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from data_modules.multimodal import MultimodalDataModule
 from slams.assimilators.background import BackgroundEnsemble
-from slams.assimilators.base import Archive, Assimilator
+from slams.assimilators.base import Assimilator
 from slams.assimilators.climatology import Climatology
 from slams.assimilators.latent_diffusion import LatentDiffusion
 from slams.assimilators.optimal_interpolation import OptimalInterpolation
+from slams.config import load as load_recipe
 from slams.errors import UserError
 from slams.schema import Config
 from slams.stages.loading import load_score
 
-__all__ = ["make_methods"]
+__all__ = ["load", "make_methods"]
 
 
 def make_methods(
     config: Config,
     names: Sequence[str],
     datamodule: MultimodalDataModule,
-    archive: Archive | None = None,
 ) -> list[Assimilator]:
     """Builds methods and fits them to the training period.
 
@@ -29,13 +31,12 @@ def make_methods(
         config: The recipe.
         names: Names as in the results table.
         datamodule: Gives normaliser, grid and the archive.
-        archive: The archive, when it was read already.
 
     Raises:
         UserError: A method is unknown, or its trained stages are not there.
     """
     normaliser, grid, seed = datamodule.normaliser, datamodule.grid, config.seed
-    archive = datamodule.archive() if archive is None else archive
+    archive = datamodule.archive()
 
     def optimal_interpolation() -> Assimilator:
         settings = config.assimilation.optimal_interpolation
@@ -66,3 +67,15 @@ def make_methods(
         method.fit(archive)
         methods.append(method)
     return methods
+
+
+def load(run_dir: str | Path) -> Assimilator:
+    """Loads a finished run as a ready assimilator, see `slams.load`."""
+    path = Path(run_dir)
+    if not (path / "run.json").exists():
+        raise UserError(f"{path}: expected a run directory, found no run.json in it")
+    # The directory may have been moved, or be looked at from elsewhere: what lies beside it counts.
+    runs = str(path.resolve().parent.parent)
+    config = replace(load_recipe(path / "config.yaml"), runs=runs)
+    datamodule = MultimodalDataModule(config)
+    return make_methods(config, ["latent_diffusion"], datamodule)[0]
