@@ -74,7 +74,7 @@ def load(run_dir: str | Path) -> Assimilator:
     path = Path(run_dir)
     if not (path / "run.json").exists():
         raise UserError(f"{path}: expected a run directory, found no run.json in it")
-    # The directory may have been moved, or be looked at from elsewhere: what lies beside it counts.
+    # Seen from another directory, or moved: the runs beside it count.
     runs = str(path.resolve().parent.parent)
     config = replace(load_recipe(path / "config.yaml"), runs=runs)
     datamodule = MultimodalDataModule(config)
