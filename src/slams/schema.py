@@ -188,7 +188,7 @@ class OptimizerConfig:
 
     learning_rate: float = 1.5e-3
     weight_decay: float = 1e-3
-    # Optimiser steps of the whole training.
+    # Optimiser steps of the whole training, rounded to whole validated epochs.
     steps: int = 3600
     warmup_steps: int = 100
     # Largest norm of the gradient.

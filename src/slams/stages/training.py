@@ -29,7 +29,8 @@ from slams.modules.callbacks.summary import peak_memory_gib
 from slams.modules.score import LatentScore
 from slams.modules.trainer import make_trainer
 from slams.modules.vae import VAE
-from slams.nn.latent_space import LatentSpace
+from slams.nn.latent_space import LatentBatch, LatentSpace
+from slams.normalisation import DAYS_PER_YEAR
 from slams.ranks import is_rank_zero, say
 from slams.records import finished_run, stage_directory, trained_directory
 from slams.runs import RunDirectory
@@ -101,8 +102,13 @@ def train_score(config: Config, dry_run: bool = False) -> Path:
     Returns:
         The run directory.
     """
-    # The score model never sees observations: it learns p(z | background).
-    fields_only = replace(config, observations=ObservationsConfig(use=[]))
+    # The score model never sees observations, nor a climatology shifted for them: it learns
+    # p(z | background).
+    fields_only = replace(
+        config,
+        observations=ObservationsConfig(use=[]),
+        background=replace(config.background, recentre_days=0),
+    )
     datamodule = MultimodalDataModule(fields_only)
     datamodule.setup("fit")
     vae_run = finished_run(config, "vae")
@@ -110,11 +116,17 @@ def train_score(config: Config, dry_run: bool = False) -> Path:
     count = vae.config.latent_channels
     raw = torch.zeros(count), torch.ones(count)
     space = LatentSpace(vae.encoder, vae.decoder, *raw)
+    if dry_run:
+        _rehearse_score(config, datamodule, space, vae_run.run_id)
+        return stage_directory(config, "score")
+    background = fields_only.background
     key = {
         "vae": vae_run.run_id,
         "data": datamodule.store.fingerprint,
-        "background": f"{config.background.kind}/{config.background.lag}/{config.data.window}",
-        "splits": str(config.data.splits),
+        "background": f"{background.kind}/{background.lag}/{background.path}",
+        "window": str(config.data.window),
+        "train": str(config.data.splits.train),
+        "validation": str(config.data.splits.validation),
     }
     path = trained_directory(config, "vae") / f"latents_{config.background.lag}.zarr"
     splits = {"train": datamodule.archive(), "validation": _windows(datamodule, "validation")}
@@ -130,10 +142,6 @@ def train_score(config: Config, dry_run: bool = False) -> Path:
         latents.train.sd,
         vae_run.run_id,
     )
-    if dry_run:
-        batch = next(iter(latents.train_dataloader()))
-        _rehearse(module, batch.latents.shape, lambda: module.loss(batch).mean())
-        return stage_directory(config, "score")
     with (
         RunDirectory.open(
             config, "score", {"vae": vae_run.run_id}, datamodule.store.fingerprint
@@ -145,6 +153,23 @@ def train_score(config: Config, dry_run: bool = False) -> Path:
             return run.path
         _fit(config, module, config.score.optimizer, latents, run, tracker)
     return run.path
+
+
+def _rehearse_score(
+    config: Config, datamodule: MultimodalDataModule, space: LatentSpace, vae_run: str
+) -> None:
+    """Rehearses the training on the encodings of one batch, which are kept nowhere."""
+    archive = datamodule.archive(config.score.batch_size)
+    with torch.no_grad():
+        latents, background = space.encode(archive.fields), space.encode(archive.background)
+    mean, sd = latents.mean(dim=(0, 1, 3, 4)), latents.std(dim=(0, 1, 3, 4))
+    season = (archive.time[:, 0] / DAYS_PER_YEAR % 1).to(torch.float32)
+    batch = LatentBatch(latents, background, season)
+    shape = tuple(latents.shape[1:])
+    module = LatentScore(
+        config.score, datamodule.channels, datamodule.grid, shape, mean, sd, vae_run
+    )
+    _rehearse(module, latents.shape, lambda: module.loss(batch).mean())
 
 
 def _windows(datamodule: MultimodalDataModule, split: str) -> Archive:
@@ -166,6 +191,8 @@ def _fit(
     tracker: tracking.Tracker,
 ) -> None:
     """Trains a module from the last checkpoint, or from the start."""
+    optimizer = replace(optimizer, steps=_whole_epochs(config, optimizer.steps, datamodule))
+    module.optimizer_config = optimizer
     summary = RunSummary()
     callbacks: list[Callback] = [
         StepSeed(config.seed, module.stage),
@@ -195,6 +222,17 @@ def _fit(
         tracker.log_metrics({f"run/{name}": x for name, x in summary.summary.items()})
         tracker.log_artifact(run.path / "metrics.csv")
         tracker.log_artifact(run.checkpoints / "best.ckpt", "checkpoints")
+
+
+def _whole_epochs(config: Config, steps: int, datamodule: LightningDataModule) -> int:
+    """Rounds steps to whole validated epochs, so that the last weights are validated too.
+
+    The learning rate ends at zero: weights from before its end are never the best there are.
+    """
+    world = config.trainer.devices * config.trainer.num_nodes
+    batches = len(datamodule.train_dataloader()) // world
+    unit = batches * config.trainer.validate_every_epochs
+    return round(steps / unit) * unit if unit and steps >= unit else steps
 
 
 def _rehearse(module: TrainedModule, shape: Sequence[int], loss: object) -> None:
