@@ -18,10 +18,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchmetrics import MeanMetric, MeanSquaredError
+from torchmetrics import MeanMetric
 
 from slams.fields import Batch, FieldSpec
 from slams.grid import LatLonGrid
+from slams.metrics.reconstruction import ChannelError
 from slams.modules.base import TrainedModule, plain
 from slams.nn.autoencoder import PatchDecoder, PatchEncoder, patch_principal_components
 from slams.schema import VAEConfig
@@ -65,7 +66,7 @@ class VAE(TrainedModule):
         variables = list(dict.fromkeys(c.variable for c in channels))
         self.modality = torch.tensor([variables.index(c.variable) for c in channels])
         self.validation_loss = MeanMetric()
-        self.channel_error = MeanSquaredError(num_outputs=len(channels))
+        self.channel_error = ChannelError(len(channels))
         # channels_last keeps oneDNN from reordering at every layer.
         self.to(memory_format=torch.channels_last)
 
@@ -94,15 +95,17 @@ class VAE(TrainedModule):
         self.decoder.linear.weight.copy_((components * sd[:, None]).T[..., None, None])
 
     def hide_modalities(self, mask: Tensor) -> Tensor:
-        """Hides whole modalities of samples at random, at least one staying in each.
+        """Hides whole variables of samples at random; something known stays in each.
 
         Args:
             mask: `(B, C, H, W)` bool, True where known.
         """
         count = int(self.modality.max()) + 1
         kept = torch.rand(mask.shape[0], count) >= self.config.modality_dropout
-        kept[~kept.any(dim=1)] = True
-        return mask & kept[:, self.modality].to(mask.device)[..., None, None]
+        kept = kept[:, self.modality].to(mask.device)
+        # A sample that lost all it had is shown whole: an empty one teaches nothing.
+        kept |= ~(mask.any(dim=3).any(dim=2) & kept).any(dim=1, keepdim=True)
+        return mask & kept[..., None, None]
 
     def loss(self, fields: Tensor, known: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Evaluates the loss.
@@ -121,7 +124,8 @@ class VAE(TrainedModule):
         decoded = self.decoder(latents).float()
         weight = known * self.weights[:, None]
         total = weight.sum(dim=(0, 2, 3)).clamp(min=1e-12)
-        error = (weight * (fields - decoded).square()).sum(dim=(0, 2, 3)) / total
+        difference = torch.where(known, fields - decoded, 0.0)
+        error = (weight * difference.square()).sum(dim=(0, 2, 3)) / total
         likelihood = 0.5 * error * (-2 * self.log_error).exp() + self.log_error
         there = known.any(dim=3).any(dim=2).any(dim=0)
         kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
@@ -141,23 +145,21 @@ class VAE(TrainedModule):
         fields, known = batch.fields.flatten(0, 1), batch.mask.flatten(0, 1)
         loss, _, _ = self.loss(fields, known, known)
         self.validation_loss.update(loss, fields.shape[0])
-        self.update_error(fields, known)
+        error = (fields - self.reconstruct(fields, known)) * self.sd
+        self.channel_error.update(error, known, self.weights)
         self.log("validation/loss", self.validation_loss)
 
-    def update_error(self, fields: Tensor, known: Tensor) -> None:
-        """Adds windows to the reconstruction error of each channel (from the latent mean)."""
-        decoded = self.decoder(self.encoder(fields, known)[0]).float()
-        weight = (known * self.weights[:, None]).sqrt()
-        error = ((fields - decoded) * self.sd * weight).movedim(1, -1).reshape(-1, len(self.sd))
-        self.channel_error.update(error, torch.zeros_like(error))
+    def reconstruct(self, fields: Tensor, known: Tensor) -> Tensor:
+        """Decodes the latent mean of `(B, C, H, W)` normalised fields; float32."""
+        return self.decoder(self.encoder(fields, known)[0]).float()
 
     def on_validation_epoch_end(self) -> None:
         """Logs the reconstruction error of temperature, mean over levels (K)."""
-        error = self.channel_error.compute().sqrt()
+        error = self.channel_error.compute()
         self.channel_error.reset()
         levels = [i for i, c in enumerate(self.channels) if c.variable == "temperature"]
         if levels:
-            self.log("validation/rmse_temperature", error[levels].mean())
+            self.log("validation/rmse_temperature", error[levels].nanmean().float())
 
 
 def settings_of(settings: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from data_modules.reanalysis import ReanalysisDataModule
-from slams.fields import Ensemble
+from data_modules.sequential import read_batches
+from slams.fields import Batch, Ensemble
+from slams.metrics.reconstruction import ChannelError
 from slams.modules.vae import VAE
 
 __all__ = ["write_reconstruction"]
@@ -27,48 +29,50 @@ def write_reconstruction(
         datamodule: Gives the validation windows.
 
     Returns:
-        Area-weighted root-mean-square error a channel, channel units; and
-        `temperature`, its mean over the levels (K).
+        Area-weighted root-mean-square error of each channel that is ever known, channel
+        units; and `temperature`, its mean over the levels (K).
     """
-    vae.channel_error.reset()
-    shown = False
-    for window in datamodule.val_dataloader():
-        batch = datamodule.on_after_batch_transfer(window, 0)
+    # Rank zero reads the whole split, and asks nothing of the other ranks.
+    error = ChannelError(len(vae.channels), sync_on_compute=False)
+    for number, batch in enumerate(read_batches(datamodule, "validation")):
         fields, known = batch.fields.flatten(0, 1), batch.mask.flatten(0, 1)
-        vae.update_error(fields, known)
-        if not shown:
-            decoded = vae.decoder(vae.encoder(fields[:1], known[:1])[0])
-            _write_maps(directory, datamodule, batch.fields[:1], decoded[:, None], batch)
-            shown = True
-    error = vae.channel_error.compute().sqrt()
+        decoded = vae.reconstruct(fields, known)
+        error.update((fields - decoded) * vae.sd, known, vae.weights)
+        if number == 0:
+            first = decoded.unflatten(0, batch.fields.shape[:2])[:1]
+            _write_maps(directory, datamodule, first, batch.select(slice(0, 1)))
+    named = {
+        c.name: float(e)
+        for c, e in zip(vae.channels, error.compute(), strict=True)
+        if torch.isfinite(e)
+    }
     rows = [
         {
             "variable": c.variable,
             "level": "surface" if c.level is None else str(c.level),
-            "rmse": float(e),
+            "rmse": named[c.name],
             "units": c.channel_units,
         }
-        for c, e in zip(vae.channels, error, strict=True)
+        for c in vae.channels
+        if c.name in named
     ]
     pd.DataFrame(rows).to_parquet(directory / "reconstruction.parquet", index=False)
-    named = {c.name: float(e) for c, e in zip(vae.channels, error, strict=True)}
-    levels = [named[c.name] for c in vae.channels if c.variable == "temperature"]
+    levels = [
+        named[c.name] for c in vae.channels if c.variable == "temperature" and c.name in named
+    ]
     if levels:
         named["temperature"] = sum(levels) / len(levels)
     return named
 
 
 def _write_maps(
-    directory: Path,
-    datamodule: ReanalysisDataModule,
-    truth: Tensor,
-    decoded: Tensor,
-    batch: object,
+    directory: Path, datamodule: ReanalysisDataModule, decoded: Tensor, case: Batch
 ) -> None:
     normaliser = datamodule.normaliser
+    truth = case.fields.masked_fill(~case.mask, torch.nan)
     for name, fields in (("truth", truth), ("reconstruction", decoded)):
-        state = normaliser.to_physical(normaliser.denormalise(fields, batch.climatology[:1]))
-        one = Ensemble(name, state[:, None], batch.time[:1], datamodule.channels, datamodule.grid)
+        state = normaliser.to_physical(normaliser.denormalise(fields, case.climatology))
+        one = Ensemble(name, state[:, None], case.time, datamodule.channels, datamodule.grid)
         one.to_xarray().isel(member=0).to_zarr(
             directory / "reconstruction.zarr",
             group=name,
