@@ -91,6 +91,8 @@ _POSITIVE = (
     "assimilation.sampler.sigma_min",
     "assimilation.optimal_interpolation.localisation",
 )
+# Groups of `slams.nn`'s group normalisation, which divide the width of every layer.
+_GROUPS = 8
 # Probabilities and shares: a share of one would leave nothing.
 _SHARES = (
     "observations.stations.missing",
@@ -297,6 +299,13 @@ def _check_networks(config: Config) -> None:
             f"key 'score.channels': found {widths}, expected the widths of the U-Net, one a "
             f"resolution, each at least 1"
         )
+    for key, found in {"vae.hidden": [config.vae.hidden], "score.channels": widths}.items():
+        if any(width % _GROUPS for width in found):
+            raise UserError(
+                f"key {key!r}: found {_value(config, key)}, expected multiples of {_GROUPS}, the "
+                f"groups of each normalisation"
+            )
+    _holds(config, "score.embedding", lambda v: v % 2 == 0, "an even number")
     sampler = config.assimilation.sampler
     if sampler.sigma_max <= sampler.sigma_min:
         raise UserError(

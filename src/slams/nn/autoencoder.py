@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from slams.errors import UserError
 from slams.nn.layers import ResidualBlock, SphereConv2d, zero_init
 
 __all__ = ["PatchDecoder", "PatchEncoder", "patch_principal_components"]
@@ -36,17 +37,9 @@ def patch_principal_components(
     Returns:
         Components `(K, C f f)`, orthonormal, by falling variance, and their standard deviations
         `(K,)`.
-
-    Raises:
-        ValueError: More components are asked for than a patch has values.
     """
     patches = functional.pixel_unshuffle(fields, factor)
     size = patches.shape[1]
-    if count > size:
-        raise ValueError(
-            f"vae.latent_channels: found {count}, expected at most {size}, the values of one "
-            f"patch of {factor}x{factor} points and {fields.shape[1]} channels"
-        )
     area = weights.reshape(-1, factor).mean(dim=1).to(patches.dtype)
     flat = (patches * area.sqrt()[:, None]).movedim(1, -1).reshape(-1, size).double()
     covariance = flat.T @ flat / flat.shape[0]
@@ -67,7 +60,8 @@ class PatchEncoder(nn.Module):
         blocks: Its residual blocks.
 
     Raises:
-        ValueError: The factor does not divide the grid.
+        UserError: The factor does not divide the grid, or there are more latent channels than
+            a patch has values.
     """
 
     def __init__(
@@ -82,12 +76,17 @@ class PatchEncoder(nn.Module):
         super().__init__()
         height, width = shape
         if height % factor or width % factor:
-            raise ValueError(
+            raise UserError(
                 f"vae.factor: found {factor}, which does not divide the grid of {height} x "
                 f"{width} points"
             )
         self.factor = factor
         size = channels * factor**2
+        if latent_channels > size:
+            raise UserError(
+                f"vae.latent_channels: found {latent_channels}, expected at most {size}, the "
+                f"values of one patch of {factor}x{factor} points and {channels} channels"
+            )
         self.linear = nn.Conv2d(size, latent_channels, 1, bias=False)
         self.entry = nn.Conv2d(size + channels, hidden, 1)
         self.position = nn.Parameter(torch.zeros(1, hidden, height // factor, width // factor))

@@ -108,15 +108,16 @@ class FourierEmbedding(nn.Module):
 
     Args:
         size: Even size of the embedding.
-        longest: Longest period resolved.
+        longest: Longest period.
+        shortest: Shortest period.
     """
 
     frequencies: Tensor
 
-    def __init__(self, size: int, longest: float = 64.0) -> None:
+    def __init__(self, size: int, longest: float = 32.0, shortest: float = 0.5) -> None:
         super().__init__()
-        exponent = torch.linspace(0, 1, size // 2)
-        self.register_buffer("frequencies", 2 * math.pi * longest ** (exponent - 1) * 2)
+        periods = longest * (shortest / longest) ** torch.linspace(0, 1, size // 2)
+        self.register_buffer("frequencies", 2 * math.pi / periods)
 
     def forward(self, value: Tensor) -> Tensor:
         """Maps `(B,)` to `(B, size)`."""

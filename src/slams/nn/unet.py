@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from slams.errors import UserError
 from slams.nn.layers import FourierEmbedding, ModulatedBlock, SphereConv2d, zero_init
 
 __all__ = ["LatentUNet"]
@@ -31,7 +32,7 @@ class LatentUNet(nn.Module):
         dropout: Dropout inside the blocks.
 
     Raises:
-        ValueError: The latent grid cannot be halved as often as there are resolutions.
+        UserError: The latent grid cannot be halved as often as there are resolutions.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class LatentUNet(nn.Module):
         super().__init__()
         halvings = 2 ** (len(channels) - 1)
         if shape[0] % halvings or shape[1] % halvings:
-            raise ValueError(
+            raise UserError(
                 f"score.channels: {len(channels)} resolutions need a latent grid divisible by "
                 f"{halvings}; found {shape[0]} x {shape[1]}"
             )
