@@ -69,8 +69,11 @@ class TrainedModule(LightningModule):
 
         Biases, norms, position embeddings and noise parameters are not decayed.
         """
-        decayed = [p for p in self.parameters() if p.requires_grad and p.ndim >= 2]
-        free = [p for p in self.parameters() if p.requires_grad and p.ndim < 2]
+        decayed, free = [], []
+        for name, parameter in self.named_parameters():
+            if parameter.requires_grad:
+                whole = parameter.ndim < 2 or name.rpartition(".")[2] == "position"
+                (free if whole else decayed).append(parameter)
         config = self.optimizer_config
         optimizer = AdamW(
             [
@@ -150,7 +153,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             f"checkpoint {path}: cannot be read ({type(error).__name__}); it is damaged or no "
             "checkpoint; train that stage again"
         ) from error
-    if "slams" not in checkpoint:
+    if not isinstance(checkpoint, dict) or "slams" not in checkpoint:
         raise UserError(f"checkpoint {path}: was not written by this project; train again")
     return checkpoint
 
