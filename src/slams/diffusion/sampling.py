@@ -123,7 +123,7 @@ def sample(
         config: The sampler.
         draw: Gives `(...)` standard normal noise for a member and a stream's name.
         members: Number of members `M`.
-        condition: Passed on to the denoiser.
+        condition: `(M, ...)` each, passed on to the denoiser.
 
     Raises:
         RuntimeError: A member diverged every time it was drawn.
@@ -138,7 +138,9 @@ def sample(
             return torch.stack([draw(member, stream) for member in wanted])
 
         sampler = make_sampler(denoiser, config, lambda step: noise(f"step {step}"))
-        x = sampler(config.sigma_max * noise("start"), **condition)
+        x = sampler(
+            config.sigma_max * noise("start"), **{k: v[wanted] for k, v in condition.items()}
+        )
         result = x.new_zeros(members, *x.shape[1:]) if result is None else result
         result[wanted] = x
         flat = x.flatten(1)
