@@ -30,7 +30,7 @@ from slams.nn.latent_space import LatentSpace
 from slams.normalisation import DAYS_PER_YEAR, Normaliser
 from slams.observations.stacked import (
     StackedObservations,
-    network_positions,
+    observe_all,
     observe_perturbations,
     stack_observations,
 )
@@ -45,10 +45,17 @@ _CHUNK = 32
 
 @dataclass(frozen=True)
 class _Network:
-    """What guidance holds for one observing network, computed at its first use."""
+    """What guidance holds for one observing network, computed at its first use.
 
-    latitude: Tensor
-    longitude: Tensor
+    Attributes:
+        probe: `(1, T, P_total)` what the network observes of a fixed state: its identity.
+        conditioned: The denoiser sees the background.
+        errors: Denoising errors, one entry a noise level.
+        decoder_variance: `(T * P_total,)` variance of the decoder's error, observed.
+    """
+
+    probe: Tensor
+    conditioned: bool
     errors: list[DenoisingErrors]
     decoder_variance: Tensor
 
@@ -101,15 +108,20 @@ class LatentDiffusion(CaseByCase):
 
     def analyse_case(self, batch: Batch, members: int) -> CaseAnalysis:
         """Samples the one case of a batch."""
+        device = batch.climatology.device
+        self.space.to(device)
+        self.denoiser.to(device)
         condition = self._condition(batch, members)
         stacked = stack_observations(batch, 0)
-        denoiser = self._guided(batch, stacked) if len(stacked) else self.denoiser
+        denoiser = self.denoiser
+        if len(stacked):
+            denoiser = self._guided(batch, stacked, "condition" in condition)
         case = int(batch.case[0])
         shape = (batch.climatology.shape[1], self.space.mean.shape[0], *self.latent_grid.shape)
 
         def draw(member: int, stream: str) -> Tensor:
             keyed = generator(self.seed, self.name, stream, case, member)
-            return torch.randn(shape, generator=keyed).to(batch.climatology.device)
+            return torch.randn(shape, generator=keyed).to(device)
 
         samples = sample(denoiser, self.sampler, draw, members, **condition)
         return CaseAnalysis(self.space.decode(samples.members), samples.diverged)
@@ -122,8 +134,8 @@ class LatentDiffusion(CaseByCase):
         encoded = self.space.encode(background.mean, background.known)
         return {"season": season, "condition": encoded.expand(members, -1, -1, -1, -1)}
 
-    def _guided(self, batch: Batch, stacked: StackedObservations) -> Denoiser:
-        network = self._fitted_network(stacked.operators)
+    def _guided(self, batch: Batch, stacked: StackedObservations, conditioned: bool) -> Denoiser:
+        network = self._fitted_network(stacked.operators, batch.climatology.device, conditioned)
 
         def observe(latents: Tensor) -> Tensor:
             fields = self.space.decode(latents)
@@ -150,34 +162,42 @@ class LatentDiffusion(CaseByCase):
             localisation_zo=state_localisation,
         )
 
-    def _fitted_network(self, operators: tuple[ObservationOperator, ...]) -> _Network:
-        latitude, longitude = network_positions(operators)
+    def _fitted_network(
+        self, operators: tuple[ObservationOperator, ...], device: torch.device, conditioned: bool
+    ) -> _Network:
+        # Two networks that observe the same of a random state are one, wherever they stand.
+        shape = self.archive.fields.shape[1:]
+        state = torch.randn(1, *shape, generator=generator(self.seed, "probe")).to(device)
+        probe = observe_all(operators, state)
         known = self._network
         if (
             known is None
-            or known.latitude.shape != latitude.shape
-            or not torch.equal(known.latitude, latitude)
-            or not torch.equal(known.longitude, longitude)
+            or known.conditioned != conditioned
+            or known.probe.device != probe.device
+            or known.probe.shape != probe.shape
+            or not torch.allclose(known.probe, probe)
         ):
-            self._network = self._fit_network(operators, latitude, longitude)
+            self._network = self._fit_network(operators, probe, conditioned)
         return self._network
 
     def _fit_network(
-        self, operators: tuple[ObservationOperator, ...], latitude: Tensor, longitude: Tensor
+        self, operators: tuple[ObservationOperator, ...], probe: Tensor, conditioned: bool
     ) -> _Network:
         """Measures denoising and decoding errors of archive days, seen through the network."""
-        archive = self.archive
+        archive, device = self.archive, probe.device
         count = min(self.guidance.archive, archive.fields.shape[0])
         days = torch.linspace(0, archive.fields.shape[0] - 1, count).round().long().unique()
-        truth, season = [], (archive.time[days, 0] / DAYS_PER_YEAR % 1).to(torch.float32)
-        condition = []
-        for chunk in days.split(_CHUNK):
-            truth.append(self.space.encode(archive.fields[chunk]))
-            condition.append(self.space.encode(archive.background[chunk]))
-        truth, condition = torch.cat(truth), torch.cat(condition)
+        season = (archive.time[days, 0] / DAYS_PER_YEAR % 1).to(device, torch.float32)
+
+        def encode(fields: Tensor) -> Tensor:
+            return torch.cat([self.space.encode(fields[c].to(device)) for c in days.split(_CHUNK)])
+
+        truth = encode(archive.fields)
+        # Errors of the denoiser as it is used: where it sees no background, neither here.
+        condition = encode(archive.background) if conditioned else None
 
         def seen(latents: Tensor, chunk: Tensor) -> Tensor:
-            error = archive.fields[chunk] - self.space.decode(latents)
+            error = archive.fields[chunk].to(device) - self.space.decode(latents)
             return observe_perturbations(operators, error * self.normaliser.sd).flatten(1)
 
         decoding = torch.cat(
@@ -189,16 +209,16 @@ class LatentDiffusion(CaseByCase):
             noise = torch.randn(
                 truth.shape, generator=generator(self.seed, "denoising errors", number)
             ).to(truth)
-            time = time_of_sigma(sigma, self.denoiser.schedule)
+            time = time_of_sigma(sigma.to(device), self.denoiser.schedule)
             latent, observed = [], []
             for at in torch.arange(days.shape[0]).split(_CHUNK):
                 mean = self.denoiser(
                     truth[at] + sigma * noise[at],
                     time,
-                    condition=condition[at],
+                    condition=None if condition is None else condition[at],
                     season=season[at],
                 ).mean
                 latent.append(truth[at] - mean)
                 observed.append(seen(mean, days[at]))
             errors.append(DenoisingErrors.centred(torch.cat(latent), torch.cat(observed)))
-        return _Network(latitude, longitude, errors, decoding.square().mean(dim=0))
+        return _Network(probe, conditioned, errors, decoding.square().mean(dim=0))
