@@ -21,6 +21,7 @@ __all__ = [
     "LAYOUT",
     "RunRecord",
     "finished_run",
+    "is_finished",
     "now",
     "read_recipe",
     "stage_directory",
@@ -170,6 +171,12 @@ def finished_run(config: Config, stage: str) -> RunRecord:
                 f"resume=overwrite or choose another experiment"
             )
     return record
+
+
+def is_finished(directory: Path) -> bool:
+    """Tells whether a directory holds a finished run."""
+    there = (directory / "run.json").exists()
+    return there and RunRecord.read(directory).status == "finished"
 
 
 def now() -> str:

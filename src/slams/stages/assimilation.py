@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from slams.modules.callbacks.summary import peak_memory_gib
 from slams.modules.evaluator import AssimilationEvaluator
 from slams.modules.trainer import EVALUATION_PRECISION, make_trainer
 from slams.ranks import is_rank_zero, say
-from slams.records import finished_run, stage_directory
+from slams.records import finished_run, is_finished, stage_directory
 from slams.runs import RunDirectory
 from slams.schema import Config
 from slams.stages.methods import make_methods
@@ -57,6 +57,8 @@ def assimilate(config: Config, dry_run: bool = False) -> Path:
     if dry_run:
         _rehearse(config, methods(), datamodule)
         return directories[0]
+    if config.resume == "overwrite" or not all(is_finished(d) for d in directories):
+        methods()  # now, so that what they refuse leaves no directory behind
     for one in settings:
         _evaluate(one, config, methods, datamodule)
     if is_rank_zero():
@@ -96,7 +98,7 @@ def modality_settings(config: Config) -> list[Config]:
 def _evaluate(
     config: Config,
     everything: Config,
-    methods: Sequence[Assimilator],
+    methods: Callable[[], Sequence[Assimilator]],
     datamodule: MultimodalDataModule,
 ) -> None:
     """Scores one setting; observations that it does not use are withheld from everyone."""

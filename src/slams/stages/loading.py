@@ -32,8 +32,8 @@ def load_score(
     """Loads the score model that a recipe builds on, with the latent space it lives in.
 
     Raises:
-        UserError: It is not there, unfinished, of another grid or channel set, or was trained
-            on the latents of another VAE.
+        UserError: It is not there, unfinished, of another grid, channel set or length of the
+            window, or was trained on the latents of another VAE.
     """
     vae = load_vae(config, channels, grid)
     finished_run(config, "score")
@@ -44,5 +44,11 @@ def load_score(
         raise UserError(
             f"{path}: was trained on latents of VAE run {found}, expected the present VAE's, "
             f"{expected}; run `slams train score` again with resume=overwrite"
+        )
+    days = score.identity["settings"]["latent_shape"][0]
+    if days != config.data.window:
+        raise UserError(
+            f"{path}: was trained on windows of {days} days, but data.window is "
+            f"{config.data.window}; set data.window={days}, or train the score again"
         )
     return LatentSpace(vae.encoder, vae.decoder, score.latent_mean, score.latent_sd), score

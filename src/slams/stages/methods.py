@@ -14,6 +14,7 @@ from slams.assimilators.latent_diffusion import LatentDiffusion
 from slams.assimilators.optimal_interpolation import OptimalInterpolation
 from slams.config import load as load_recipe
 from slams.errors import UserError
+from slams.records import RunRecord
 from slams.schema import Config
 from slams.stages.loading import load_score
 
@@ -72,10 +73,13 @@ def make_methods(
 def load(run_dir: str | Path) -> Assimilator:
     """Loads a finished run as a ready assimilator, see `slams.load`."""
     path = Path(run_dir)
-    if not (path / "run.json").exists():
-        raise UserError(f"{path}: expected a run directory, found no run.json in it")
-    # Seen from another directory, or moved: the runs beside it count.
-    runs = str(path.resolve().parent.parent)
-    config = replace(load_recipe(path / "config.yaml"), runs=runs)
+    record = RunRecord.read(path)
+    if record.status != "finished":
+        raise UserError(f"{path} is {record.status}, expected a finished run")
+    config = load_recipe(path / "config.yaml")
+    # Seen from another directory, or moved: the runs beside it count. An experiment's name may
+    # have several parts.
+    runs = path.resolve().parents[1 + config.experiment.count("/")]
+    config = replace(config, runs=str(runs))
     datamodule = MultimodalDataModule(config)
     return make_methods(config, ["latent_diffusion"], datamodule)[0]

@@ -10,7 +10,7 @@ from slams import tracking
 from slams.errors import UserError
 from slams.metrics.tables import print_methods
 from slams.ranks import say
-from slams.records import RunRecord, stage_directory, trained_directory
+from slams.records import is_finished, stage_directory, trained_directory
 from slams.schema import Config
 
 __all__ = ["report"]
@@ -30,7 +30,7 @@ def report(config: Config, dry_run: bool = False) -> Path:
 
     root = Path(config.runs) / config.experiment
     first = stage_directory(config, "assimilation")
-    directories = [d for d in (first, *sorted(root.glob("assimilation*"))) if _finished(d)]
+    directories = [d for d in (first, *sorted(root.glob("assimilation*"))) if is_finished(d)]
     directories = list(dict.fromkeys(directories))
     if not directories:
         raise UserError(f"{first}: expected a finished assimilation; run `slams assimilate` first")
@@ -40,8 +40,8 @@ def report(config: Config, dry_run: bool = False) -> Path:
     vae, score = (trained_directory(config, stage) for stage in ("vae", "score"))
     page = write_report(
         directories,
-        vae if _finished(vae) else None,
-        score if _finished(score) else None,
+        vae if is_finished(vae) else None,
+        score if is_finished(score) else None,
         output=directories[0] / "report",
         options=config.report,
     )
@@ -49,8 +49,3 @@ def report(config: Config, dry_run: bool = False) -> Path:
     print_methods(pd.read_parquet(directories[0] / "results.parquet"))
     say(f"report: {page}")
     return page
-
-
-def _finished(directory: Path) -> bool:
-    there = (directory / "run.json").exists()
-    return there and RunRecord.read(directory).status == "finished"
