@@ -187,11 +187,11 @@ def test_a_failed_write_leaves_the_checkpoint_before(tmp_path, monkeypatch):
     assert load(checkpoints.best_path)["global_step"] == 3
 
 
-def test_without_validation_the_last_checkpoint_is_written(tmp_path):
+def test_without_validation_the_last_checkpoint_is_the_best(tmp_path):
     checkpoints = Checkpoints(tmp_path, "validation/loss")
     fit(tmp_path, Scripted(), [checkpoints], validate=False)
     assert load(checkpoints.last_path)["global_step"] == 3
-    assert not checkpoints.best_path.exists()
+    assert load(checkpoints.best_path)["global_step"] == 3
 
 
 def test_step_seed_draws_anew_in_each_step_and_the_same_in_each_run(tmp_path):

@@ -65,9 +65,13 @@ class Checkpoints(Checkpoint):
         self._validated = False
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Saves the steps after the last validated epoch, if there are any."""
-        if trainer.global_step > self._saved_step:
-            self._save(trainer, None)
+        """Saves the steps after the last validated epoch, if there are any.
+
+        A training too short to be validated has no best checkpoint but its last.
+        """
+        unvalidated = self.best_step < 0
+        if trainer.global_step > self._saved_step or unvalidated:
+            self._save(trainer, math.inf if unvalidated else None)
 
     def state_dict(self) -> dict[str, Any]:
         """Gives the best score so far and its step."""
