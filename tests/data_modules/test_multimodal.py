@@ -279,6 +279,10 @@ def test_recentring_moves_climatology_and_background_together(tiny_config):
     climatology = normaliser.climatology(torch.from_numpy(time)[None])[0]
     expected = (values - climatology).mean(dim=(0, 3))
     torch.testing.assert_close(offset[0, 0, :, :, 0], expected, atol=1e-3, rtol=1e-4)
+    # The state that persists is an anomaly from the moved climatology too.
+    rho = module.store.statistics.persistence[1]
+    expected = plain.background.mean[0, 0] - rho * offset[0, 0] / normaliser.sd
+    torch.testing.assert_close(moved.background.mean[0, 0], expected, atol=1e-3, rtol=1e-4)
     # The truth in physical units is the same, whatever its anomalies are from.
     for batch in (plain, moved):
         state = normaliser.denormalise(batch.fields, batch.climatology)
