@@ -21,8 +21,9 @@ import torch
 import zarr
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset, Sampler
 
+from data_modules.loaders import StreamLoader
 from data_modules.samplers import BlockShuffleSampler, ShardSampler
 from slams.assimilators.base import Archive
 from slams.errors import UserError
@@ -145,7 +146,7 @@ class LatentDataModule(LightningDataModule):
         """Gives `(T, K, h, w)` of a window."""
         return tuple(self.train.latents.shape[1:])
 
-    def train_dataloader(self) -> DataLoader[LatentBatch]:
+    def train_dataloader(self) -> StreamLoader:
         """Serves shuffled windows, shards of equal length on all ranks."""
         world, rank = self._ranks()
         # In memory there are no files to respect: one block, shuffled whole.
@@ -153,7 +154,7 @@ class LatentDataModule(LightningDataModule):
         # The last batch of an epoch is left out when it is short, unless it is all there is.
         return self._loader(self.train, sampler, drop_last=len(sampler) >= self.batch_size)
 
-    def val_dataloader(self) -> DataLoader[LatentBatch]:
+    def val_dataloader(self) -> StreamLoader:
         """Serves every validation window exactly once over all ranks."""
         world, rank = self._ranks()
         sampler = ShardSampler(len(self.validation), rank, world)
@@ -161,8 +162,8 @@ class LatentDataModule(LightningDataModule):
 
     def _loader(
         self, dataset: LatentStore, sampler: Sampler[int], drop_last: bool
-    ) -> DataLoader[LatentBatch]:
-        return DataLoader(
+    ) -> StreamLoader:
+        return StreamLoader(
             dataset,
             batch_size=self.batch_size,
             sampler=sampler,

@@ -73,7 +73,12 @@ class Normaliser(nn.Module):
         """Evaluates the climatology at `(B, T)` times; gives `(B, T, C, H, W)` channel units."""
         basis = harmonic_basis(time, (self.harmonics.shape[0] - 1) // 2)
         basis = basis.to(self.harmonics.device, torch.float32)
-        return torch.einsum("...k,kchw->...chw", basis, self.harmonics)
+        # Term by term and not as a matrix product, whose rounding depends on the batch size.
+        terms = basis.unbind(dim=-1)
+        climatology = torch.zeros_like(self.harmonics[0])
+        for weight, harmonic in zip(terms, self.harmonics, strict=True):
+            climatology = climatology + weight[..., None, None, None] * harmonic
+        return climatology
 
     def to_channel_units(self, physical: Tensor) -> Tensor:
         """Applies each channel's transform to `(..., C, H, W)` physical values."""
