@@ -397,8 +397,7 @@ def test_observations_do_not_depend_on_batch_size_or_rank(tiny_config):
         assert found.keys() == reference.keys()
         for case, values in reference.items():
             for one, other in zip(values, found[case], strict=True):
-                # Single precision of a climatology near 300 K, over a deviation near 2 K.
-                torch.testing.assert_close(one, other, equal_nan=True, rtol=0, atol=1e-4)
+                torch.testing.assert_close(one, other, equal_nan=True, rtol=0, atol=0)
 
 
 def fake_trainer(rank: int = 0, world: int = 1, **state: bool) -> SimpleNamespace:
