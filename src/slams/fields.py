@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor
 
-from slams.variables import UNITS
+from slams.variables import STANDARD_NAMES, UNITS
 
 if TYPE_CHECKING:
     from slams.grid import LatLonGrid
@@ -324,9 +324,8 @@ class Ensemble(_OnDevice):
         import xarray as xr
 
         members = self.members.detach().cpu().numpy()
-        stamps = (self.time.cpu().numpy() * 86400.0).astype("timedelta64[s]") + np.datetime64(
-            "1970-01-01T00:00:00", "s"
-        )
+        seconds = np.round(self.time.cpu().numpy() * 86400.0).astype("timedelta64[s]")
+        stamps = np.datetime64("1970-01-01T00:00:00", "s") + seconds
         data: dict[str, Any] = {}
         for variable in dict.fromkeys(c.variable for c in self.channels):
             index = [i for i, c in enumerate(self.channels) if c.variable == variable]
@@ -341,6 +340,8 @@ class Ensemble(_OnDevice):
                     members[:, :, :, index], dims=dims, coords={"level": levels}
                 )
             data[variable].attrs = {"units": spec.units, "long_name": variable.replace("_", " ")}
+            if variable in STANDARD_NAMES:
+                data[variable].attrs["standard_name"] = STANDARD_NAMES[variable]
         dataset = xr.Dataset(
             data,
             coords={
@@ -350,8 +351,13 @@ class Ensemble(_OnDevice):
             },
             attrs={"Conventions": "CF-1.10", "method": self.method},
         )
+        dataset["time"].attrs = {"standard_name": "time"}
         dataset["latitude"].attrs = {"units": "degrees_north", "standard_name": "latitude"}
         dataset["longitude"].attrs = {"units": "degrees_east", "standard_name": "longitude"}
         if "level" in dataset.coords:
-            dataset["level"].attrs = {"units": "hPa", "standard_name": "air_pressure"}
+            dataset["level"].attrs = {
+                "units": "hPa",
+                "standard_name": "air_pressure",
+                "positive": "down",
+            }
         return dataset

@@ -5,7 +5,7 @@ Kept apart from `slams.fields`, so that checking a recipe costs no import of tor
 
 from __future__ import annotations
 
-__all__ = ["UNITS"]
+__all__ = ["STANDARD_NAMES", "UNITS"]
 
 # WeatherBench2 names; outgoing longwave radiation has none there and carries its CF name.
 UNITS = {
@@ -13,4 +13,12 @@ UNITS = {
     "2m_temperature": "K",
     "total_precipitation_24hr": "mm day-1",
     "outgoing_longwave_radiation": "W m-2",
+}
+
+# CF standard names of the same.
+STANDARD_NAMES = {
+    "temperature": "air_temperature",
+    "2m_temperature": "air_temperature",
+    "total_precipitation_24hr": "lwe_precipitation_rate",
+    "outgoing_longwave_radiation": "toa_outgoing_longwave_flux",
 }

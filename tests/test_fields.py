@@ -1,0 +1,186 @@
+"""The carriers: names of channels, selection and moving of batches, and ensembles as xarray."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+from slams.fields import (
+    Background,
+    Batch,
+    Ensemble,
+    FieldSpec,
+    Observations,
+    Window,
+    channel_index,
+)
+from slams.grid import LatLonGrid
+from slams.observations.stations import StationOperator
+
+NAMES = ("temperature@850", "2m_temperature", "temperature@500", "total_precipitation_24hr")
+CHANNELS = tuple(FieldSpec.parse(n) for n in NAMES)
+GRID = LatLonGrid(
+    torch.linspace(67.5, -67.5, 4, dtype=torch.float64),
+    torch.arange(8, dtype=torch.float64) * 45,
+)
+
+
+def batch(size: int = 3, days: int = 2) -> Batch:
+    draw = torch.Generator().manual_seed(0)
+    shape = (size, days, 4, 4, 8)
+    station = StationOperator(
+        GRID, CHANNELS, "2m_temperature", torch.tensor([10.0, -20.0]), torch.tensor([5.0, 200.0])
+    )
+    values = torch.randn(size, days, 2, generator=draw)
+    return Batch(
+        fields=torch.randn(shape, generator=draw),
+        mask=torch.rand(shape, generator=draw) < 0.9,
+        time=torch.arange(size * days, dtype=torch.float64).reshape(size, days),
+        case=torch.arange(size),
+        climatology=torch.randn(shape, generator=draw),
+        background=Background(
+            torch.randn(shape, generator=draw),
+            torch.rand(shape, generator=draw),
+            "file",
+            torch.rand(shape, generator=draw) < 0.5,
+        ),
+        observations=(
+            Observations("stations/2m_temperature", station, values, values > 0, values.square()),
+        ),
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_channels_have_names_units_and_transforms(name: str) -> None:
+    spec = FieldSpec.parse(name)
+    assert spec.name == name
+    assert channel_index(CHANNELS, name) == NAMES.index(name)
+    rain = name == "total_precipitation_24hr"
+    assert spec.units == ("mm day-1" if rain else "K")
+    assert spec.channel_units == ("log(1 + mm day-1)" if rain else "K")
+    assert spec.transform == ("log1p" if rain else "identity")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("temprature@850", "'temprature' is unknown; expected one of .*temperature"),
+        ("temperature@8.5", "level '8.5' is not a whole number of hPa"),
+        ("temperature@-1", "not a whole number"),
+    ],
+)
+def test_channel_names_that_mean_nothing(name: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        FieldSpec.parse(name)
+
+
+def test_an_unknown_transform_and_a_channel_that_is_not_there() -> None:
+    with pytest.raises(ValueError, match="found 'sqrt', expected one of identity, log1p"):
+        FieldSpec("temperature", 850, transform="sqrt")
+    with pytest.raises(KeyError, match="'temperature@300' is not there; found temperature@850"):
+        channel_index(CHANNELS, "temperature@300")
+
+
+def test_select_takes_cases_from_every_part() -> None:
+    whole = batch()
+    part = whole.select(slice(1, 3))
+    assert len(part) == 2
+    for name in ("fields", "mask", "time", "case", "climatology"):
+        assert torch.equal(getattr(part, name), getattr(whole, name)[1:3])
+    for name in ("mean", "variance", "known"):
+        assert torch.equal(getattr(part.background, name), getattr(whole.background, name)[1:3])
+    assert part.background.kind == "file"
+    (one,), (other,) = part.observations, whole.observations
+    for name in ("values", "mask", "error_variance"):
+        assert torch.equal(getattr(one, name), getattr(other, name)[1:3])
+    assert (one.name, one.operator, one.modality) == (other.name, other.operator, "stations")
+
+    bare = replace(whole, background=None, observations=()).select(slice(0, 1))
+    assert bare.background is None
+    assert bare.observations == ()
+
+
+def test_moving_moves_every_tensor_and_nested_carrier() -> None:
+    moved = batch().to("meta")
+    found = [moved.fields, moved.mask, moved.time, moved.case, moved.climatology]
+    found += [moved.background.mean, moved.background.variance, moved.background.known]
+    (one,) = moved.observations
+    found += [one.values, one.mask, one.error_variance]
+    assert {str(x.device) for x in found} == {"meta"}
+    assert one.name == "stations/2m_temperature"
+
+    window = Window(torch.zeros(1, 1, 4, 4, 8), torch.zeros(1, 1), torch.zeros(1)).to("meta")
+    assert window.fields.is_meta
+    assert window.previous is None
+
+
+def ensemble(members: int = 3) -> Ensemble:
+    draw = torch.Generator().manual_seed(0)
+    return Ensemble(
+        method="made",
+        members=torch.randn(2, members, 2, 4, 4, 8, generator=draw),
+        time=torch.tensor([[0.0, 1.0], [10957.0, 10958.25]], dtype=torch.float64),
+        channels=CHANNELS,
+        grid=GRID,
+    )
+
+
+def test_mean_and_unbiased_spread() -> None:
+    one = ensemble()
+    values = one.members.numpy()
+    np.testing.assert_allclose(one.mean.numpy(), values.mean(axis=1), atol=1e-6)
+    np.testing.assert_allclose(one.spread.numpy(), values.std(axis=1, ddof=1), atol=1e-6)
+
+
+def test_xarray_has_names_levels_dates_and_cf_attributes() -> None:
+    one = ensemble()
+    dataset = one.to_xarray()
+    assert dataset["temperature"].dims == (
+        "case", "member", "day", "level", "latitude", "longitude",
+    )  # fmt: skip
+    assert dataset["2m_temperature"].dims == ("case", "member", "day", "latitude", "longitude")
+    assert dataset["level"].values.tolist() == [850, 500]
+    values = one.members.numpy()
+    np.testing.assert_array_equal(dataset["temperature"].sel(level=500), values[:, :, :, 2])
+    np.testing.assert_array_equal(dataset["2m_temperature"], values[:, :, :, 1])
+    np.testing.assert_array_equal(dataset["latitude"], GRID.latitude)
+    expected = np.array(
+        [["1970-01-01", "1970-01-02"], ["2000-01-01", "2000-01-02T06"]], "datetime64[ns]"
+    )
+    np.testing.assert_array_equal(dataset["time"].values, expected)
+
+    assert dataset.attrs["Conventions"].startswith("CF-")
+    assert dataset.attrs["method"] == "made"
+    assert dataset["temperature"].attrs["units"] == "K"
+    assert dataset["total_precipitation_24hr"].attrs["units"] == "mm day-1"
+    names = {
+        "latitude": ("latitude", "degrees_north"),
+        "longitude": ("longitude", "degrees_east"),
+        "level": ("air_pressure", "hPa"),
+    }
+    for coordinate, (standard_name, units) in names.items():
+        attributes = dataset[coordinate].attrs
+        assert (attributes["standard_name"], attributes["units"]) == (standard_name, units)
+    assert dataset["time"].attrs["standard_name"] == "time"
+    assert dataset["level"].attrs["positive"] == "down"
+    assert dataset["temperature"].attrs["standard_name"] == "air_temperature"
+    assert all("long_name" in dataset[v].attrs for v in dataset.data_vars)
+
+
+def test_xarray_survives_a_file(tmp_path) -> None:
+    dataset = ensemble().to_xarray()
+    dataset.to_zarr(tmp_path / "analysis.zarr", zarr_format=3, consolidated=False)
+    again = xr.open_zarr(tmp_path / "analysis.zarr", consolidated=False)
+    xr.testing.assert_identical(again.load(), dataset)
+
+
+def test_stamps_are_rounded_and_not_cut() -> None:
+    """A third of a day is no binary fraction: cutting would lose a second."""
+    hours = torch.arange(1, 5, dtype=torch.float64).reshape(2, 2)
+    stamps = replace(ensemble(), time=19000 + hours / 24).to_xarray()["time"].values
+    expected = [f"2022-01-08T0{hour}:00:00" for hour in range(1, 5)]
+    assert np.datetime_as_string(stamps, "s").ravel().tolist() == expected
