@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from slams.localisation import localisation_matrix
 from slams.assimilators.network_localisation import NetworkLocalisation
 from slams.errors import UserError
+from slams.localisation import localisation_matrix
 from tests.assimilators.problems import small_grid
 
 F64 = torch.float64
