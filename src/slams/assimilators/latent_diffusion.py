@@ -26,6 +26,7 @@ from slams.diffusion.sampling import noise_levels, sample
 from slams.errors import UserError
 from slams.fields import Batch, ObservationOperator
 from slams.grid import LatLonGrid
+from slams.localisation import gaspari_cohn
 from slams.nn.latent_space import LatentSpace
 from slams.normalisation import DAYS_PER_YEAR, Normaliser
 from slams.observations.stacked import (
@@ -73,7 +74,8 @@ class LatentDiffusion(CaseByCase):
         sampler: How the reverse diffusion is integrated.
 
     Raises:
-        UserError: The kind of guidance is unknown.
+        UserError: The kind of guidance is unknown, or the half-width of the localisation is out
+            of range.
     """
 
     name = "latent_diffusion"
@@ -93,6 +95,8 @@ class LatentDiffusion(CaseByCase):
             raise UserError(
                 f"assimilation.guidance.kind: found {guidance.kind!r}, expected decg or mmps"
             )
+        # A half-width out of range is refused here and not at the first case.
+        gaspari_cohn(torch.zeros(1), guidance.localisation)
         self.space = space.eval().requires_grad_(False)
         self.denoiser = denoiser.eval().requires_grad_(False)
         self.guidance = guidance
