@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from lightning.pytorch import Callback, LightningDataModule
+from torch import Tensor
 
 from data_modules.latents import LatentDataModule, write_latents
 from data_modules.multimodal import MultimodalDataModule
@@ -54,8 +55,7 @@ def train_vae(config: Config, dry_run: bool = False) -> Path:
     Returns:
         The run directory.
     """
-    data = replace(config.data, batch_size=config.vae.batch_size)
-    datamodule = ReanalysisDataModule(replace(config, data=data))
+    datamodule = ReanalysisDataModule(config, batch_size=config.vae.batch_size)
     datamodule.setup("fit")
     torch.manual_seed(config.seed)
     module = VAE(config.vae, datamodule.channels, datamodule.grid, datamodule.normaliser.sd)
@@ -235,10 +235,10 @@ def _whole_epochs(config: Config, steps: int, datamodule: LightningDataModule) -
     return round(steps / unit) * unit if unit and steps >= unit else steps
 
 
-def _rehearse(module: TrainedModule, shape: Sequence[int], loss: object) -> None:
+def _rehearse(module: TrainedModule, shape: Sequence[int], loss: Callable[[], Tensor]) -> None:
     """Runs one training step and says what it took."""
     started = time.perf_counter()
-    value = loss()  # type: ignore[operator]
+    value = loss()
     value.backward()
     seconds = time.perf_counter() - started
     count = sum(p.numel() for p in module.parameters())
