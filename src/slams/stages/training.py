@@ -236,7 +236,8 @@ def _whole_epochs(config: Config, steps: int, datamodule: LightningDataModule) -
 
 
 def _rehearse(module: TrainedModule, shape: Sequence[int], loss: Callable[[], Tensor]) -> None:
-    """Runs one training step and says what it took."""
+    """Runs one training step and says what it took, after another that warms up."""
+    loss().backward()
     started = time.perf_counter()
     value = loss()
     value.backward()
@@ -246,5 +247,5 @@ def _rehearse(module: TrainedModule, shape: Sequence[int], loss: Callable[[], Te
         f"dry run of train {module.stage}: batch {tuple(shape)}, {count / 1e6:.2f} M parameters, "
         f"loss {value.item():.4f}, {seconds:.2f} s a step, peak memory {peak_memory_gib():.2f} "
         f"GiB; {module.optimizer_config.steps} steps would take about "
-        f"{seconds * module.optimizer_config.steps / 60:.0f} min"
+        f"{seconds * module.optimizer_config.steps / 60:.0f} min in single precision"
     )
