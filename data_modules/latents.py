@@ -67,7 +67,7 @@ def write_latents(
                 )
             if split == "train":
                 group.create_array("mean", data=latents.mean(dim=(0, 1, 3, 4)).numpy())
-                group.create_array("sd", data=latents.std(dim=(0, 1, 3, 4)).numpy())
+                group.create_array("sd", data=_spread(latents).numpy())
         # Written last: a store without a key was cut short and is written again.
         group.attrs.update({"slams_latents": _VERSION, "key": key})
 
@@ -79,6 +79,11 @@ def _key(path: Path) -> dict[str, str] | None:
     except (OSError, ValueError):  # there is none, or it was cut short at its first file
         return None
     return attributes.get("key") if attributes.get("slams_latents") == _VERSION else None
+
+
+def _spread(latents: Tensor) -> Tensor:
+    """Gives the standard deviation `(K,)`; a latent that never varies stays constant."""
+    return latents.std(dim=(0, 1, 3, 4)).clamp(min=1e-6)
 
 
 @torch.no_grad()
