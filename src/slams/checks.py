@@ -27,8 +27,14 @@ _CHOICES = {
     "data.source.regrid": ("conservative", "bilinear"),
     "observations.source": ("truth", "store"),
     "background.kind": ("damped_persistence", "climatology", "file"),
-    "assimilation.guidance.kind": ("decg", "mmps"),
-    "assimilation.sampler.kind": ("adams_bashforth", "ddim", "ancestral"),
+    "assimilation.guidance.kind": ("decg", "mmps", "sda", "dps", "pgdm"),
+    "assimilation.sampler.kind": (
+        "adams_bashforth",
+        "ddim",
+        "heun",
+        "ancestral",
+        "predictor_corrector",
+    ),
     "trainer.accelerator": ("auto", "cpu", "gpu"),
     "trainer.precision": ("32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true"),
 }
@@ -59,7 +65,9 @@ _AT_LEAST = {
     "assimilation.batch_size": 1,
     "assimilation.guidance.archive": 2,
     "assimilation.guidance.iterations": 1,
-    "assimilation.sampler.steps": 1,
+    # The first noise level and the last.
+    "assimilation.sampler.steps": 2,
+    "assimilation.sampler.corrections": 0,
     "assimilation.optimal_interpolation.season": 1,
     "assimilation.modality_study": 0,
     "assimilation.bootstrap_block": 1,
@@ -80,6 +88,7 @@ _NOT_NEGATIVE = (
     "data.sd_floor",
     "observations.satellite.error",
     "observations.degraded.noise",
+    "assimilation.guidance.gamma",
     "vae.kl_weight",
     "trainer.log_every_seconds",
 )
@@ -88,6 +97,7 @@ _POSITIVE = (
     "score.noise_sd",
     "assimilation.guidance.localisation",
     "assimilation.guidance.below_sigma",
+    "assimilation.guidance.zeta",
     "assimilation.sampler.sigma_min",
     "assimilation.optimal_interpolation.localisation",
 )
@@ -117,6 +127,7 @@ def check(config: Config) -> None:
         _holds(config, key, lambda v: v > 0, "more than 0")
     for key in _SHARES:
         _holds(config, key, lambda v: 0 <= v < 1, "at least 0 and less than 1")
+    _holds(config, "assimilation.sampler.correction", lambda v: 0 < v <= 1, "in (0, 1]")
     _holds(config, "observations.satellite.coverage", lambda v: 0 < v <= 1, "in (0, 1]")
     _holds(config, "score.condition_dropout", lambda v: 0 <= v <= 1, "in [0, 1]")
     _check_names(config)

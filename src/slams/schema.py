@@ -238,26 +238,37 @@ class ScoreConfig:
 class SamplerConfig:
     """The sampler of the reverse diffusion."""
 
-    # `adams_bashforth` (deterministic, second order, DPM-Solver++ 2M), `ddim` or `ancestral`.
+    # `adams_bashforth` (deterministic, second order, DPM-Solver++ 2M), `ddim`, `heun`, `ancestral`
+    # or `predictor_corrector`.
     kind: str = "adams_bashforth"
+    # Noise levels, log-spaced; `heun` and `predictor_corrector` evaluate the denoiser twice at
+    # each.
     steps: int = 16
     sigma_max: float = 60.0
     sigma_min: float = 0.03
+    # Langevin corrections a level of `predictor_corrector`, and the share of the noise's variance
+    # that each draws anew.
+    corrections: int = 1
+    correction: float = 0.3
 
 
 @dataclass
 class GuidanceConfig:
     """How observations enter the reverse diffusion."""
 
-    # `decg` (denoising-error-covariance guidance) or `mmps` (moment matching, GMRES).
+    # `decg` (denoising-error-covariance guidance), `mmps` (moment matching, GMRES), or, to compare
+    # with and known to be uncalibrated, `sda` (gamma rule), `dps` or `pgdm` (pseudo-inverse).
     kind: str = "decg"
     # Training days in the archive of denoising errors.
     archive: int = 240
     # Gaspari-Cohn half-width (km) of the localisation.
     localisation: float = 3000.0
-    # GMRES iterations of MMPS, and the noise level below which it guides.
+    # Solver iterations of `mmps` and `pgdm`; the noise level below which all but `decg` guide.
     iterations: int = 3
     below_sigma: float = 8.0
+    # Variance that `sda` gives the state at noise level one, and the length of the steps of `dps`.
+    gamma: float = 0.01
+    zeta: float = 1.0
 
 
 @dataclass

@@ -132,13 +132,15 @@ def assimilator(
 
     Args:
         problem: The problem.
-        kind: `decg` or `mmps`.
+        kind: Kind of guidance; `decg` and `mmps` are exact here.
         archive: Days in the archive of denoising errors.
         steps: Steps of the sampler.
         iterations: GMRES iterations of `mmps`.
     """
     space = linear_space(problem)
     denoiser = ExactDenoiser(problem, space)
+    # PGDM takes the prior's variance to be one; where it is forty, its first steps overshoot.
+    below_sigma = 8.0 if kind == "pgdm" else math.inf
     method = LatentDiffusion(
         space,
         denoiser,
@@ -150,7 +152,7 @@ def assimilator(
             archive=archive,
             localisation=math.inf,
             iterations=iterations,
-            below_sigma=math.inf,
+            below_sigma=below_sigma,
         ),
         SamplerConfig(steps=steps),
     )

@@ -20,6 +20,8 @@ from tests.assimilators.problems import LinearGaussian, linear_gaussian, masked
 
 MEMBERS = 1000
 KINDS = ("decg", "mmps")
+# With those that are not calibrated: what they must not depend on is the same.
+EVERY = (*KINDS, "sda", "dps", "pgdm")
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +32,7 @@ def problem() -> LinearGaussian:
 @pytest.fixture(scope="module")
 def quick(problem: LinearGaussian) -> dict[str, Setup]:
     """Gives an assimilator of each kind with little effort: for what it depends on."""
-    return {kind: assimilator(problem, kind, archive=40, steps=4) for kind in KINDS}
+    return {kind: assimilator(problem, kind, archive=40, steps=4) for kind in EVERY}
 
 
 def calibration(
@@ -104,7 +106,7 @@ def test_without_observations_the_ensemble_is_the_prior(problem: LinearGaussian)
     assert 0.97 < ratio < 1.03
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EVERY)
 def test_withheld_observations_equal_none(quick: dict[str, Setup], problem, kind: str) -> None:
     method, batch = quick[kind].method, problem.batch(1)
     none = method.analyse(replace(batch, observations=()), 3).members
@@ -127,7 +129,7 @@ def test_a_withheld_modality_equals_not_having_it(problem: LinearGaussian) -> No
         torch.testing.assert_close(one.members, other.members, rtol=1e-4, atol=2e-3)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EVERY)
 def test_masked_values_have_no_effect_at_all(quick, problem, kind: str) -> None:
     method, batch = quick[kind].method, problem.batch(1)
     mask = torch.rand(batch.observations[0].mask.shape) < 0.5
@@ -142,7 +144,7 @@ def test_masked_values_have_no_effect_at_all(quick, problem, kind: str) -> None:
     assert torch.equal(method.analyse(nan, 3).members, method.analyse(huge, 3).members)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EVERY)
 def test_the_truth_is_not_read(quick, problem, kind: str) -> None:
     method, batch = quick[kind].method, problem.batch(1)
     blind = replace(
@@ -151,7 +153,7 @@ def test_the_truth_is_not_read(quick, problem, kind: str) -> None:
     assert torch.equal(method.analyse(blind, 3).members, method.analyse(batch, 3).members)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EVERY)
 def test_a_case_does_not_depend_on_the_batch_to_the_last_bit(quick, problem, kind: str) -> None:
     method, batch = quick[kind].method, problem.batch(4)
     whole = method.analyse(batch, 3).members
@@ -165,7 +167,7 @@ def test_a_case_does_not_depend_on_the_batch_to_the_last_bit(quick, problem, kin
     assert not torch.allclose(method.analyse(other, 3).members, whole[:1])
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EVERY)
 def test_a_member_does_not_depend_on_how_many_there_are(quick, problem, kind: str) -> None:
     method, batch = quick[kind].method, problem.batch(1)
     many, few = method.analyse(batch, 7).members, method.analyse(batch, 2).members
@@ -284,8 +286,8 @@ def test_refusals(problem: LinearGaussian) -> None:
     space = linear_space(problem)
     denoiser = ExactDenoiser(problem, space)
     parts = (space, denoiser, problem.normaliser, problem.grid, 3)
-    with pytest.raises(UserError, match="found 'dps', expected decg or mmps"):
-        LatentDiffusion(*parts, GuidanceConfig(kind="dps"), SamplerConfig())
+    with pytest.raises(UserError, match="found 'diffpir', expected one of decg, mmps"):
+        LatentDiffusion(*parts, GuidanceConfig(kind="diffpir"), SamplerConfig())
     method = LatentDiffusion(*parts, GuidanceConfig(), SamplerConfig())
     with pytest.raises(UserError, match="call fit"):
         method.analyse(problem.batch(1), 2)

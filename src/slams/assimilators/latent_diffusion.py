@@ -19,8 +19,7 @@ from slams.diffusion.backend import Denoiser, time_of_sigma
 from slams.diffusion.guidance import (
     DECGDenoiser,
     DenoisingErrors,
-    below_sigma,
-    mmps_denoiser,
+    jacobian_guidance,
 )
 from slams.diffusion.sampling import noise_levels, sample
 from slams.errors import UserError
@@ -42,6 +41,7 @@ __all__ = ["LatentDiffusion"]
 
 # Windows passed through the networks at a time: bounds memory, not the result.
 _CHUNK = 32
+_KINDS = ("decg", "mmps", "sda", "dps", "pgdm")
 
 
 @dataclass(frozen=True)
@@ -91,9 +91,10 @@ class LatentDiffusion(CaseByCase):
         sampler: SamplerConfig,
     ) -> None:
         super().__init__(normaliser, grid, seed)
-        if guidance.kind not in ("decg", "mmps"):
+        if guidance.kind not in _KINDS:
             raise UserError(
-                f"assimilation.guidance.kind: found {guidance.kind!r}, expected decg or mmps"
+                f"assimilation.guidance.kind: found {guidance.kind!r}, expected one of "
+                f"{', '.join(_KINDS)}"
             )
         # A half-width out of range is refused here and not at the first case.
         gaspari_cohn(torch.zeros(1), guidance.localisation)
@@ -145,12 +146,13 @@ class LatentDiffusion(CaseByCase):
             fields = self.space.decode(latents)
             return stacked.apply(fields * self.normaliser.sd + batch.climatology)
 
-        if self.guidance.kind == "mmps":
+        if self.guidance.kind != "decg":
             variance = stacked.variance + network.decoder_variance[stacked.columns]
-            guided = mmps_denoiser(
-                self.denoiser, observe, stacked.values, variance, self.guidance.iterations
+            unit = self.normaliser.sd.expand(1, *batch.climatology.shape[1:])
+            scale = observe_perturbations(stacked.operators, unit).flatten()[stacked.columns]
+            return jacobian_guidance(
+                self.guidance, self.denoiser, observe, stacked.values, variance, scale
             )
-            return below_sigma(guided, self.denoiser, self.guidance.below_sigma)
         state_localisation, observed_localisation = self.localisation.matrices(
             stacked.operators, stacked.points
         )

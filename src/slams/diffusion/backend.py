@@ -11,8 +11,9 @@ import torch
 from azula.denoise import Denoiser, DiracPosterior, GaussianDenoiser, KarrasDenoiser
 from azula.guidance.mmps import MMPSDenoiser
 from azula.linalg.covariance import DiagonalCovariance, FullCovariance
+from azula.linalg.solve import cg as conjugate_gradients
 from azula.noise import Schedule, VESchedule
-from azula.sample import EulerSampler, Sampler, xEABSampler
+from azula.sample import EulerSampler, HeunSampler, Sampler, xEABSampler
 from torch import Tensor
 
 __all__ = [
@@ -23,11 +24,13 @@ __all__ = [
     "EulerSampler",
     "FullCovariance",
     "GaussianDenoiser",
+    "HeunSampler",
     "KarrasDenoiser",
     "MMPSDenoiser",
     "Sampler",
     "Schedule",
     "VESchedule",
+    "conjugate_gradients",
     "time_of_sigma",
 ]
 

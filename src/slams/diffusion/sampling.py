@@ -1,8 +1,12 @@
 """Few-step samplers of the reverse diffusion, and the watch over members that diverge.
 
-All start from `x_T ~ N(0, sigma_max^2 I)` and visit log-spaced noise levels down to `sigma_min`,
-where the last denoised mean is the sample. Noise is drawn member by member from generators
-keyed by case and member, so that a member does not depend on the batch it is computed in.
+All start from `x_T ~ N(0, sigma_max^2 I)` and evaluate the denoiser at log-spaced noise levels,
+`sigma_max` the first and `sigma_min` the last. From there to zero noise a sample takes half of
+the way to its denoised mean: the probability flow `dx / d(sigma^2) = (x - D) / (2 sigma^2)` over
+the interval `[0, sigma_min^2]`, in one step. (Where one stops at `sigma_min`, a posterior as
+narrow as three times `sigma_min` comes out 5 % too wide; the denoised mean itself, 5 % too
+narrow.) Noise is drawn member by member from generators keyed by case and member, so that a
+member does not depend on the batch it is computed in.
 """
 
 from __future__ import annotations
@@ -17,12 +21,20 @@ from slams.diffusion.backend import (
     AdamsBashforthSampler,
     Denoiser,
     EulerSampler,
+    HeunSampler,
     Sampler,
     time_of_sigma,
 )
 from slams.schema import SamplerConfig
 
-__all__ = ["AncestralSampler", "Samples", "make_sampler", "noise_levels", "sample"]
+__all__ = [
+    "AncestralSampler",
+    "PredictorCorrectorSampler",
+    "Samples",
+    "make_sampler",
+    "noise_levels",
+    "sample",
+]
 
 # A standardised latent further from zero than this is no state of the atmosphere.
 _BOUND = 50.0
@@ -56,6 +68,51 @@ class AncestralSampler(Sampler):
         return mean + kept * (x_t - mean) + sigma_s * torch.sqrt(1 - kept) * noise
 
 
+class PredictorCorrectorSampler(Sampler):
+    """Corrects by Langevin steps at each noise level, then takes a deterministic step down.
+
+    A correction keeps the share `sqrt(1 - tau)` of the noise in `x_t` and draws the rest anew,
+
+        x_t <- D(x_t) + sqrt(1 - tau) (x_t - D(x_t)) + sqrt(tau) sigma_t n,
+
+    which is a step of the unadjusted Langevin algorithm (Song et al. 2021, arXiv 2011.13456). For
+    a Gaussian it loses at most `(1 - sqrt(1 - tau))^2 / 4` of the variance.
+
+    Args:
+        denoiser: The (guided) denoiser.
+        noise: Gives the standard normal noise of a correction, called with its number.
+        corrections: Corrections a level.
+        tau: Share of the noise's variance that a correction draws anew.
+    """
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        noise: Callable[[int], Tensor],
+        corrections: int,
+        tau: float,
+        **kwargs: float,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.denoiser = denoiser
+        self.noise = noise
+        self.corrections = corrections
+        self.tau = tau
+        self._count = 0
+
+    def step(self, x_t: Tensor, t: Tensor, s: Tensor, **kwargs: Tensor) -> Tensor:
+        """Corrects `x_t` and takes it to `x_s`, `(M, ...)` both."""
+        _, sigma_t = self.denoiser.schedule(t)
+        _, sigma_s = self.denoiser.schedule(s)
+        for _ in range(self.corrections):
+            mean = self.denoiser(x_t, t, **kwargs).mean
+            noise = self.noise(self._count).to(x_t)
+            self._count += 1
+            x_t = mean + (1 - self.tau) ** 0.5 * (x_t - mean) + self.tau**0.5 * sigma_t * noise
+        mean = self.denoiser(x_t, t, **kwargs).mean
+        return mean + sigma_s / sigma_t * (x_t - mean)
+
+
 @dataclass(frozen=True)
 class Samples:
     """Holds what sampling gives.
@@ -72,7 +129,7 @@ class Samples:
 def noise_levels(config: SamplerConfig) -> Tensor:
     """Gives the noise levels at which the denoiser is evaluated, `(steps,)`, falling."""
     low, high = torch.tensor([config.sigma_min, config.sigma_max]).log()
-    return torch.linspace(high, low, config.steps + 1)[:-1].exp()
+    return torch.linspace(high, low, config.steps).exp()
 
 
 def make_sampler(
@@ -83,30 +140,43 @@ def make_sampler(
     Args:
         denoiser: The (guided) denoiser.
         config: Kind, steps and noise levels.
-        noise: Noise of each step, for the ancestral sampler.
+        noise: Noise of each step, for the ancestral and the predictor-corrector sampler.
+
+    Returns:
+        A sampler from `sigma_max` to `sigma_min`, in one step fewer than there are levels.
 
     Raises:
         ValueError: The kind is unknown.
     """
-    ends = time_of_sigma(
-        torch.tensor([config.sigma_max, config.sigma_min], dtype=torch.float64), denoiser.schedule
-    )
+    start, stop = _ends(denoiser, config)
     grid = {
-        "start": float(ends[0]),
-        "stop": float(ends[1]),
-        "steps": config.steps,
+        "start": float(start),
+        "stop": float(stop),
+        "steps": config.steps - 1,
         "silent": True,
     }
     if config.kind == "adams_bashforth":
         return AdamsBashforthSampler(denoiser, order=2, **grid)
     if config.kind == "ddim":
         return EulerSampler(denoiser, **grid)
+    if config.kind == "heun":
+        return HeunSampler(denoiser, **grid)
     if config.kind == "ancestral" and noise is not None:
         return AncestralSampler(denoiser, noise, **grid)
+    if config.kind == "predictor_corrector" and noise is not None:
+        return PredictorCorrectorSampler(
+            denoiser, noise, config.corrections, config.correction, **grid
+        )
     raise ValueError(
         f"assimilation.sampler.kind: found {config.kind!r}, expected one of adams_bashforth, "
-        "ddim, ancestral"
+        "ddim, heun, ancestral, predictor_corrector"
     )
+
+
+def _ends(denoiser: Denoiser, config: SamplerConfig) -> Tensor:
+    """Gives the times `(2,)` of the first and the last noise level."""
+    levels = torch.tensor([config.sigma_max, config.sigma_min], dtype=torch.float64)
+    return time_of_sigma(levels, denoiser.schedule)
 
 
 def sample(
@@ -138,9 +208,10 @@ def sample(
             return torch.stack([draw(member, stream) for member in wanted])
 
         sampler = make_sampler(denoiser, config, lambda step: noise(f"step {step}"))
-        x = sampler(
-            config.sigma_max * noise("start"), **{k: v[wanted] for k, v in condition.items()}
-        )
+        chosen = {name: value[wanted] for name, value in condition.items()}
+        x = sampler(config.sigma_max * noise("start"), **chosen)
+        last = _ends(denoiser, config)[1].to(x)
+        x = (x + denoiser(x, last, **chosen).mean) / 2
         result = x.new_zeros(members, *x.shape[1:]) if result is None else result
         result[wanted] = x
         flat = x.flatten(1)

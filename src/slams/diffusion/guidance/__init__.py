@@ -1,6 +1,23 @@
-"""Guidance: denoisers of the posterior, made from the denoiser of the prior and observations."""
+"""Guidance: denoisers of the posterior, made from the denoiser of the prior and observations.
+
+One interface for every kind: a `Denoiser` of `(M, ...)` states that wraps the prior's, so that
+any sampler integrates it. No kind couples the members.
+"""
 
 from slams.diffusion.guidance.decg import DECGDenoiser, DenoisingErrors
+from slams.diffusion.guidance.dps import DPSDenoiser
+from slams.diffusion.guidance.jacobian import jacobian_guidance
 from slams.diffusion.guidance.mmps import below_sigma, mmps_denoiser
+from slams.diffusion.guidance.pgdm import PGDMDenoiser
+from slams.diffusion.guidance.sda import SDADenoiser
 
-__all__ = ["DECGDenoiser", "DenoisingErrors", "below_sigma", "mmps_denoiser"]
+__all__ = [
+    "DECGDenoiser",
+    "DPSDenoiser",
+    "DenoisingErrors",
+    "PGDMDenoiser",
+    "SDADenoiser",
+    "below_sigma",
+    "jacobian_guidance",
+    "mmps_denoiser",
+]

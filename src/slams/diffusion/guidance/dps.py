@@ -1,0 +1,62 @@
+r"""Diffusion posterior sampling (DPS; Chung et al. 2023, arXiv 2209.14687).
+
+The authors follow each step of an ancestral sampler of the variance-preserving process by a
+step of length `zeta` down the gradient of the misfit, `x_s <- x_s - zeta grad ||y - A(D)||`. The
+norm is each sample's own. (A norm over the batch makes the guidance of a member fade as one over
+the root of the number of members.) In the variance-exploding notation used here, where
+`x = x_VP / alpha` and `alpha^2 = 1 / (1 + sigma_t^2)`, the step is `zeta (1 + sigma_t^2)` long.
+As a denoiser, for any sampler,
+
+    E[z | z_t, y] = D - zeta (1 + sigma_t^2) grad_{z_t} ||d / s||,
+
+    w = zeta (1 + sigma_t^2) / sigma_t^2 * (d / s^2) / ||d / s||.
+
+An ancestral step moves by `1 - sigma_s^2 / sigma_t^2` of a change of the denoised mean, the same
+share at every step of log-spaced levels: the authors' rule with a step length smaller by it. `s`
+brings observations of different units on one scale, as in `slams.diffusion.guidance.sda`. The
+observation error `R` does not enter: the spread of the samples follows `zeta`, not the posterior.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from slams.diffusion.backend import Denoiser
+from slams.diffusion.guidance.likelihood import LikelihoodGuidance
+
+__all__ = ["DPSDenoiser"]
+
+
+class DPSDenoiser(LikelihoodGuidance):
+    """Guides by steps of one length down the gradient of each sample's misfit.
+
+    Args:
+        denoiser: Denoiser `D` of the prior, of `(M, ...)` states.
+        observe: Maps states `(M, ...)` to `(M, P)`, decoder and `H` together.
+        y: `(P,)` observed values.
+        scale: `(P,)` `s`, units of the observations.
+        zeta: Length of the steps.
+    """
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        observe: Callable[[Tensor], Tensor],
+        y: Tensor,
+        scale: Tensor,
+        zeta: float,
+    ) -> None:
+        super().__init__(denoiser, observe, y)
+        self.scale = scale
+        self.zeta = zeta
+
+    def weights(self, innovation: Tensor, sigma_t: Tensor, mean: Tensor) -> Tensor:
+        """Gives minus the gradient of each sample's norm, times the length of the step."""
+        scaled = innovation / self.scale
+        norm = torch.linalg.vector_norm(scaled, dim=-1, keepdim=True)
+        length = self.zeta * (1 + sigma_t**2) / sigma_t**2
+        # A sample that fits its observations exactly is where the norm has no gradient.
+        return length * scaled / self.scale / norm.clamp(min=torch.finfo(norm.dtype).tiny)

@@ -1,0 +1,71 @@
+r"""The step that SDA, DPS and PGDM share: the gradient of a likelihood through the denoiser.
+
+By Tweedie's formula the posterior denoiser is
+
+    E[z | z_t, y] = D(z_t) + sigma_t^2 grad_{z_t} log p(y | z_t).
+
+The three differ in how they approximate `p(y | z_t)` around `H dec(D)`. With `J = dD/dz_t`,
+`A = H dec` and the innovation `d = y - A(D)`, each gives
+
+    grad_{z_t} log p(y | z_t) = J^T A'^T w(d, sigma_t),
+
+one vector-Jacobian product. Samples are computed side by side and never see one another.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from slams.diffusion.backend import Denoiser, DiracPosterior
+
+__all__ = ["LikelihoodGuidance"]
+
+
+class LikelihoodGuidance(Denoiser, abc.ABC):
+    """Adds `sigma_t^2 J^T A'^T w` to a denoiser; a subclass gives the weights `w`.
+
+    Args:
+        denoiser: Denoiser `D` of the prior, of `(M, ...)` states.
+        observe: Maps states `(M, ...)` to `(M, P)`, decoder and `H` together.
+        y: `(P,)` observed values.
+    """
+
+    def __init__(self, denoiser: Denoiser, observe: Callable[[Tensor], Tensor], y: Tensor) -> None:
+        super().__init__()
+        self.denoiser = denoiser
+        self.observe = observe
+        self.y = y
+
+    @property
+    def schedule(self):
+        """Gives the schedule of the prior's denoiser."""
+        return self.denoiser.schedule
+
+    @abc.abstractmethod
+    def weights(self, innovation: Tensor, sigma_t: Tensor, mean: Tensor) -> Tensor:
+        """Gives `w`.
+
+        Args:
+            innovation: `(M, P)` observed minus denoised.
+            sigma_t: `()` noise level.
+            mean: `(M, ...)` denoised states, where `A` is linearised.
+
+        Returns:
+            `(M, P)`.
+        """
+
+    @torch.no_grad()
+    def forward(self, x_t: Tensor, t: Tensor, **condition: Tensor) -> DiracPosterior:
+        """Gives `E[z | z_t, y]` for `(M, ...)` states at one time `()`."""
+        _, sigma_t = self.schedule(t)
+        with torch.enable_grad():
+            x_t = x_t.detach().requires_grad_()
+            mean = self.denoiser(x_t, t, **condition).mean
+            observed = self.observe(mean)
+        weights = self.weights(self.y - observed.detach(), sigma_t, mean.detach())
+        (gradient,) = torch.autograd.grad(observed, x_t, weights.to(observed))
+        return DiracPosterior(mean=mean.detach() + sigma_t**2 * gradient)

@@ -1,0 +1,60 @@
+r"""Pseudo-inverse guidance (PGDM; Song et al. 2023, openreview 9_gsMA8MRKQ).
+
+Given `z_t`, the state is taken to be `N(D, r_t^2 I)` with `r_t^2 = sigma_t^2 / (1 + sigma_t^2)`,
+which is right for a prior of independent components of variance one, and for no other:
+
+    p(y | z_t) = N(y | A(D), R + r_t^2 A' A'^T),    w = (R + r_t^2 A' A'^T)^-1 d.
+
+Without observation error `r_t^2 A'^T w` is the pseudo-inverse of `A'` applied to `d`, whence the
+name. The score of that likelihood is used as it is, without the authors' weight of the steps.
+The system is symmetric positive definite whatever the network, so that conjugate gradients are
+safe; they need the decoder's and `H`'s derivatives only, the denoiser's once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from slams.diffusion.backend import Denoiser, conjugate_gradients
+from slams.diffusion.guidance.likelihood import LikelihoodGuidance
+
+__all__ = ["PGDMDenoiser"]
+
+
+class PGDMDenoiser(LikelihoodGuidance):
+    """Guides by a likelihood that takes the state's uncertainty to be the same in all directions.
+
+    Args:
+        denoiser: Denoiser `D` of the prior, of `(M, ...)` states.
+        observe: Maps states `(M, ...)` to `(M, P)`, decoder and `H` together.
+        y: `(P,)` observed values.
+        variance: `(P,)` diagonal of `R`, the decoder's error included.
+        iterations: Conjugate gradient iterations.
+    """
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        observe: Callable[[Tensor], Tensor],
+        y: Tensor,
+        variance: Tensor,
+        iterations: int,
+    ) -> None:
+        super().__init__(denoiser, observe, y)
+        self.variance = variance
+        self.iterations = iterations
+
+    def weights(self, innovation: Tensor, sigma_t: Tensor, mean: Tensor) -> Tensor:
+        """Solves `(R + r_t^2 A' A'^T) w = d`, scaled to `R^(1/2)` so that units do not matter."""
+        r2 = sigma_t**2 / (1 + sigma_t**2)
+        sd = self.variance.sqrt()
+        _, adjoint = torch.func.vjp(self.observe, mean)
+
+        def system(v: Tensor) -> Tensor:
+            back = adjoint(v / sd)[0]
+            return v + r2 * torch.func.jvp(self.observe, (mean,), (back,))[1] / sd
+
+        return conjugate_gradients(system, innovation / sd, iterations=self.iterations) / sd

@@ -1,0 +1,53 @@
+r"""Guidance of score-based data assimilation (SDA; Rozet and Louppe 2023, arXiv 2306.10574).
+
+Given `z_t`, the state is taken to scatter about `D(z_t)` so that what is observed of it has the
+variance `gamma sigma_t^2 / alpha_t^2` in units of the state, whatever the prior:
+
+    p(y | z_t) = N(y | A(D), R + gamma s^2 sigma_t^2),    w = d / (R + gamma s^2 sigma_t^2)
+
+with `s` what a standard deviation of one in every field is for an observation, in its own units.
+The rule is right for no prior: the true variance levels off at the prior's where `sigma_t` is
+large, and differs with the direction. `gamma` trades spread against fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from slams.diffusion.backend import Denoiser
+from slams.diffusion.guidance.likelihood import LikelihoodGuidance
+
+__all__ = ["SDADenoiser"]
+
+
+class SDADenoiser(LikelihoodGuidance):
+    """Guides by a likelihood whose variance grows with the noise level.
+
+    Args:
+        denoiser: Denoiser `D` of the prior, of `(M, ...)` states.
+        observe: Maps states `(M, ...)` to `(M, P)`, decoder and `H` together.
+        y: `(P,)` observed values.
+        variance: `(P,)` diagonal of `R`, the decoder's error included.
+        scale: `(P,)` `s`, units of the observations.
+        gamma: Variance of the state about `D` at noise level one; the authors' is 0.01.
+    """
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        observe: Callable[[Tensor], Tensor],
+        y: Tensor,
+        variance: Tensor,
+        scale: Tensor,
+        gamma: float,
+    ) -> None:
+        super().__init__(denoiser, observe, y)
+        self.variance = variance
+        self.scale = scale
+        self.gamma = gamma
+
+    def weights(self, innovation: Tensor, sigma_t: Tensor, mean: Tensor) -> Tensor:
+        """Gives `d / (R + gamma s^2 sigma_t^2)`."""
+        return innovation / (self.variance + self.gamma * (self.scale * sigma_t) ** 2)
