@@ -1,0 +1,105 @@
+"""Tiny recipes through the real command line, in this process or in one of their own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from slams.cli import main
+from slams.config import to_yaml
+from slams.schema import (
+    AssimilationConfig,
+    Config,
+    GuidanceConfig,
+    OptimizerConfig,
+    ReportConfig,
+    SamplerConfig,
+    ScoreConfig,
+    TrackingConfig,
+    TrainerConfig,
+    VAEConfig,
+)
+from tests.synthetic import tiny_recipe
+
+__all__ = ["VERBS", "copy_stages", "slams", "study", "subprocess_slams", "tree"]
+
+VERBS = ("prepare", "train vae", "train score", "assimilate", "report")
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+def study(directory: Path, source: Path, **data: object) -> Config:
+    """Makes a recipe whose five stages take some seconds together on one thread.
+
+    Args:
+        directory: Where store, runs and `recipe.yaml` go.
+        source: Path of the made-up nature run.
+        data: Fields of `DataConfig` to replace.
+    """
+    config = tiny_recipe(directory, source, **data)
+    config.vae = VAEConfig(
+        latent_channels=8,
+        hidden=8,
+        blocks=1,
+        batch_size=8,
+        optimizer=OptimizerConfig(steps=48, warmup_steps=5, ema=0.9),
+    )
+    config.score = ScoreConfig(
+        channels=[8],
+        blocks=1,
+        embedding=16,
+        batch_size=8,
+        optimizer=OptimizerConfig(steps=48, warmup_steps=5, ema=0.9),
+    )
+    config.assimilation = AssimilationConfig(
+        members=3,
+        guidance=GuidanceConfig(archive=20),
+        sampler=SamplerConfig(steps=4),
+        bootstrap_samples=20,
+        keep_cases=2,
+        modality_study=2,
+    )
+    config.trainer = TrainerConfig(
+        accelerator="cpu", threads=1, precision="32-true", validate_every_epochs=2
+    )
+    config.tracking = TrackingConfig(enabled=False)
+    config.report = ReportConfig(dpi=40)
+    (directory / "recipe.yaml").write_text(to_yaml(config))
+    return config
+
+
+def slams(recipe: Path, verb: str, *words: str) -> int:
+    """Runs a verb in this process; gives the exit code."""
+    return main([*verb.split(), str(recipe), *words])
+
+
+def subprocess_slams(recipe: Path, verb: str, *words: str) -> subprocess.Popen[str]:
+    """Starts a verb in a process of its own, on one thread."""
+    path = os.pathsep.join([str(_ROOT / "src"), str(_ROOT), os.environ.get("PYTHONPATH", "")])
+    return subprocess.Popen(
+        [sys.executable, "-m", "slams", *verb.split(), str(recipe), *words],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def copy_stages(config: Config, runs: Path, *stages: str) -> Path:
+    """Copies finished stages to another directory of runs, which is returned."""
+    for stage in stages:
+        shutil.copytree(
+            Path(config.runs) / config.experiment / stage, runs / config.experiment / stage
+        )
+    return runs
+
+
+def tree(directory: Path) -> dict[str, tuple[int, int]]:
+    """Lists every file with its size and time of change; locks of processes do not count."""
+    return {
+        str(path.relative_to(directory)): (path.stat().st_size, path.stat().st_mtime_ns)
+        for path in sorted(directory.rglob("*"))
+        if path.is_file() and path.suffix != ".lock"
+    }
