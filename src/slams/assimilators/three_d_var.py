@@ -1,0 +1,215 @@
+"""Three-dimensional variational assimilation, also with observation operators that are nonlinear.
+
+In normalised space, with the background errors E (n, D) of optimal interpolation, Y_k = H'(x_k) E
+and Gaspari-Cohn localisations L, the analysis minimises
+
+    J(x) = 1/2 (x - x_b)^T B^-1 (x - x_b) + 1/2 (y - H(x))^T R^-1 (y - H(x)).
+
+B has no inverse, nor is it ever formed. The minimum lies where x - x_b = B H'^T w, so that the
+control variable is w, one number an observation (the dual formulation: Courtier 1997, Q. J. R.
+Meteorol. Soc. 123, 2449-2461). With the localised covariance of optimal interpolation,
+
+    x(w) - x_b = [L_zo o (E^T Y_k) / (n - 1)] w
+    (x - x_b)^T B^-1 (x - x_b) = w^T [L_oo o (Y_k^T Y_k) / (n - 1)] w
+
+Outer loops (Gauss-Newton) linearise `H` about x_k; there, the gradient of the quadratic J vanishes
+for S_k w = y - H(x_k) + H'(x_k) (x_k - x_b), S_k = L_oo o (Y_k^T Y_k) / (n - 1) + R, which is
+solved directly. A step is halved until it lowers J. The loops end when what is neglected by the
+last linearisation is small beside the observation error. With linear `H` nothing is neglected,
+one loop is enough and the analysis is that of optimal interpolation.
+
+Ensemble: the analysis plus centred p_m + K_a (r_m - H'(x_a) p_m), with perturbed observations and
+the last gain (Laplace's approximation of the posterior where `H` is not linear).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from slams.assimilators.case_by_case import CaseAnalysis, centre
+from slams.assimilators.optimal_interpolation import OptimalInterpolation
+from slams.assimilators.season import draw_days
+from slams.fields import Batch
+from slams.grid import LatLonGrid
+from slams.localised_gain import (
+    innovation_covariance,
+    localised_increments,
+    solve_innovations,
+)
+from slams.normalisation import Normaliser
+from slams.observations.stacked import StackedObservations, stack_observations
+from slams.observations.tangent import observe_tangent
+
+__all__ = ["ThreeDVar"]
+
+# Largest error of linearisation at the end, in standard deviations of the observation error.
+_TOLERANCE = 1e-3
+
+# Halvings of a step before it is given up: the minimum is then as near as rounding allows.
+_HALVINGS = 8
+
+# Stands for an observation error variance of 0 in the cost (units squared).
+_SMALLEST_VARIANCE = 1e-12
+
+
+@dataclass
+class _Iterate:
+    """Holds where the minimisation is.
+
+    Attributes:
+        increment: `(T, C, H, W)` x - x_b, normalised.
+        parts: Images Y `(n, P)` and weights w `(P,)` that the increment is the sum of.
+        background_term: (x - x_b)^T B^-1 (x - x_b).
+    """
+
+    increment: Tensor
+    parts: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    background_term: float = 0.0
+
+
+class ThreeDVar(OptimalInterpolation):
+    """Minimises the distance to background and observations with localised covariances.
+
+    Args:
+        normaliser: Climatology, standard deviations and transforms.
+        grid: The grid.
+        seed: The experiment's seed.
+        localisation: Gaspari-Cohn half-width (km); infinity for none.
+        season: Days from the verifying day of year within which archive days are used.
+        outer_loops: Largest number of linearisations of `H`.
+
+    Raises:
+        UserError: The half-width is out of range, see `gaspari_cohn`.
+    """
+
+    name = "3dvar"
+
+    def __init__(
+        self,
+        normaliser: Normaliser,
+        grid: LatLonGrid,
+        seed: int,
+        localisation: float = 4000.0,
+        season: float = 75.0,
+        outer_loops: int = 8,
+    ) -> None:
+        super().__init__(normaliser, grid, seed, localisation, season)
+        self.outer_loops = outer_loops
+
+    def analyse_case(self, batch: Batch, members: int) -> CaseAnalysis:
+        """Analyses one case; `(M, T, C, H, W)` normalised."""
+        background = self.background_of(batch)
+        case = int(batch.case[0])
+        season = self.season_of(batch)
+        errors = self._errors.of(season, background.variance[0])
+        drawn = draw_days(len(season), self.seed, self.name, case, members)
+        perturbations = centre(errors[drawn])
+        observations = stack_observations(batch, 0)
+        if len(observations) == 0:
+            return CaseAnalysis(background.mean[0] + perturbations)
+        problem = _Problem(self, batch, observations, errors)
+        increment, images = problem.minimise(self.outer_loops)
+        shape = (batch.climatology.shape[1], problem.network_size)
+        noise = observations.select(self._noise(torch.Size(shape), case, members).to(errors))
+        noise = noise * observations.variance.sqrt()
+        perturbations = perturbations + problem.increments(
+            images, problem.solve(images, centre(noise) - centre(images[drawn]))
+        )
+        return CaseAnalysis(background.mean[0] + increment + perturbations)
+
+
+class _Problem:
+    """The cost of one case and what it takes to lower it."""
+
+    def __init__(
+        self, method: ThreeDVar, batch: Batch, observations: StackedObservations, errors: Tensor
+    ) -> None:
+        self.errors = errors
+        self.observations = observations
+        self.network_size = sum(len(o.latitude) for o in observations.operators)
+        self._variance = observations.variance.to(torch.float64).clamp(min=_SMALLEST_VARIANCE)
+        self._sd = method.normaliser.sd
+        self._state = method.normaliser.denormalise(
+            method.background_of(batch).mean, batch.climatology
+        )
+        self._between, self._observed = method.localisation.matrices(
+            observations.operators, observations.points, errors.device
+        )
+
+    def minimise(self, outer_loops: int) -> tuple[Tensor, Tensor]:
+        """Gives the increment `(T, C, H, W)` and the images `(n, P)` of the last linearisation."""
+        now = _Iterate(torch.zeros_like(self.errors[0]))
+        for _ in range(outer_loops):
+            departure = self._departure(now.increment)
+            images, of_increment = self._images(now.increment, self.errors)
+            weights = self.solve(images, (departure + of_increment)[None])
+            target = self.increments(images, weights)[0]
+            _, of_target = self._images(now.increment, self.errors[:0], target)
+            neglected = self._departure(target) - (departure + of_increment - of_target)
+            if float((neglected.abs() / self._variance.sqrt()).max()) < _TOLERANCE:
+                return target, images
+            new = self._line_search(now, departure, images, weights[:, 0], target)
+            if new is None:
+                break
+            now = new
+        return now.increment, images
+
+    def solve(self, images: Tensor, innovations: Tensor) -> Tensor:
+        """Solves S V = innovations `(J, P)` for `(P, J)` float64."""
+        covariance = innovation_covariance(images, self._observed, self.observations.variance)
+        return solve_innovations(covariance, innovations)
+
+    def increments(self, images: Tensor, weights: Tensor) -> Tensor:
+        """Spreads weights `(P, J)` over the state: `(J, T, C, H, W)`."""
+        anomalies = self.errors.flatten(1, 2).flatten(2)
+        increments = localised_increments(anomalies, images, self._between, weights)
+        return increments.reshape(-1, *self.errors.shape[1:])
+
+    def cost(self, background_term: float, departure: Tensor) -> float:
+        """Evaluates J."""
+        observed = departure.to(torch.float64).square() / self._variance
+        return 0.5 * (background_term + float(observed.sum()))
+
+    def _line_search(
+        self, now: _Iterate, departure: Tensor, images: Tensor, weights: Tensor, target: Tensor
+    ) -> _Iterate | None:
+        """Goes from the iterate towards a target as far as J falls; `None` if nowhere."""
+        cost = self.cost(now.background_term, departure)
+        both = sum(float(w @ self._product(y, images, weights)) for y, w in now.parts)
+        ahead = float(weights @ self._product(images, images, weights))
+        for halving in range(_HALVINGS + 1):
+            s = 0.5**halving
+            new = _Iterate(
+                torch.lerp(now.increment, target, s),
+                [*((y, (1 - s) * w) for y, w in now.parts), (images, s * weights)],
+                (1 - s) ** 2 * now.background_term + 2 * s * (1 - s) * both + s**2 * ahead,
+            )
+            if self.cost(new.background_term, self._departure(new.increment)) < cost:
+                return new
+        return None
+
+    def _product(self, left: Tensor, right: Tensor, weights: Tensor) -> Tensor:
+        """Applies H_left B H_right^T to weights `(P,)`."""
+        left, right = left.to(torch.float64), right.to(torch.float64)
+        return (left.T @ right).div_(len(left) - 1).mul_(self._observed) @ weights
+
+    def _departure(self, increment: Tensor) -> Tensor:
+        """Gives y - H(x), `(P,)`."""
+        state = self._state + increment * self._sd
+        return self.observations.values - self.observations.apply(state)[0]
+
+    def _images(
+        self, about: Tensor, errors: Tensor, increment: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Observes errors `(n, P)` and an increment `(P,)`, linearised about x_b + `about`."""
+        increment = about if increment is None else increment
+        images = observe_tangent(
+            self.observations.operators,
+            self._state + about * self._sd,
+            torch.cat([errors, increment[None]]) * self._sd,
+        )
+        images = self.observations.select(images)
+        return images[:-1], images[-1]
