@@ -1,0 +1,61 @@
+"""Ensemble Kalman filter with perturbed observations and localised covariances.
+
+With perturbations X (K, D) of the prior, Y (K, P) their images, Gaspari-Cohn localisations L and
+innovation d of the ensemble mean,
+
+    gain      = [L_zo o (X^T Y) / (K - 1)] [L_oo o (Y^T Y) / (K - 1) + R]^-1
+    x_a       = x_b + gain d
+    member k  = x_a + p_k + gain (r_k - Y_k),       r_k ~ N(0, R) centred
+
+(Burgers, van Leeuwen and Evensen 1998, Mon. Weather Rev. 126, 1719-1724; localisation by the
+Schur product: Houtekamer and Mitchell 2001, Mon. Weather Rev. 129, 123-137). Prior, inflation,
+relaxation and the choice of members: `slams.assimilators.ensemble_kalman`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from slams.assimilators.case_by_case import centre
+from slams.assimilators.ensemble_kalman import EnsembleKalman
+from slams.localised_gain import (
+    innovation_covariance,
+    localised_increments,
+    solve_innovations,
+)
+from slams.observations.stacked import StackedObservations
+from slams.seeds import member_noise
+
+__all__ = ["EnKF"]
+
+
+class EnKF(EnsembleKalman):
+    """Updates every member by observations perturbed for it; see `EnsembleKalman`."""
+
+    name = "enkf"
+
+    def update(
+        self,
+        prior: Tensor,
+        images: Tensor,
+        innovation: Tensor,
+        observations: StackedObservations,
+        case: int,
+    ) -> tuple[Tensor, Tensor]:
+        """Updates the ensemble; see `EnsembleKalman.update`."""
+        network = sum(len(o.latitude) for o in observations.operators)
+        # For masked points too: a point's number does not depend on which others are masked.
+        noise = member_noise(
+            (prior.shape[1], network), self.seed, "enkf/observations", case, range(len(prior))
+        )
+        noise = centre(observations.select(noise.to(prior)) * observations.variance.sqrt())
+        between, observed = self.localisation.matrices(
+            observations.operators, observations.points, prior.device
+        )
+        covariance = innovation_covariance(images, observed, observations.variance)
+        # The mean's innovation first, then the members' own.
+        weights = solve_innovations(covariance, torch.cat([innovation[None], noise - images]))
+        increments = localised_increments(prior.flatten(1, 2).flatten(2), images, between, weights)
+        increments = increments.reshape(-1, *prior.shape[1:])
+        return increments[0], prior + increments[1:]

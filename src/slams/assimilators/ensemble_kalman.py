@@ -1,0 +1,165 @@
+"""What ensemble Kalman filters share: a prior ensemble, inflation, relaxation, and its thinning.
+
+The prior ensemble of K members is the background plus K of its past errors of the season, drawn
+without replacement, centred and rescaled to the background's error variance (see
+`BackgroundErrors`). Errors of past days stand for a forecast ensemble, so that the covariance
+knows the season but not the flow of the day; every filter draws the same days.
+
+    inflation     p_k <- inflation p_k             before the update (factor on perturbations)
+    relaxation    p_k <- p_k (1 + rtps (sd_b - sd_a) / sd_a)        after it
+
+at every grid point and field; sd_b and sd_a are the ensemble's standard deviations before and
+after the update (relaxation to prior spread: Whitaker and Hamill 2012, Mon. Weather Rev. 140,
+3078-3089). Both make up for what a sampled covariance takes away too much of.
+
+The M members of the result are a random choice of the K, without repetition while M <= K, moved
+so that their mean is that of all K. Their variance (divisor M - 1) is on average that of the K.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor
+
+from slams.assimilators.background_errors import BackgroundErrors
+from slams.assimilators.base import Archive
+from slams.assimilators.case_by_case import CaseAnalysis, CaseByCase, centre
+from slams.assimilators.network_localisation import NetworkLocalisation
+from slams.assimilators.season import draw_days
+from slams.errors import UserError
+from slams.fields import Batch
+from slams.grid import LatLonGrid
+from slams.localisation import gaspari_cohn
+from slams.normalisation import Normaliser
+from slams.observations.stacked import StackedObservations, stack_observations
+
+__all__ = ["EnsembleKalman", "relax_to_prior_spread"]
+
+# Variance (normalised) below which an analysis has no spread that could be relaxed.
+_SMALLEST_VARIANCE = 1e-12
+
+
+def relax_to_prior_spread(prior: Tensor, analysis: Tensor, rtps: float) -> Tensor:
+    """Moves the spread of an analysis towards that of its prior.
+
+    Args:
+        prior: `(K, ...)` perturbations before the update, centred.
+        analysis: `(K, ...)` perturbations after it, centred.
+        rtps: Share of the lost spread that is given back, 0 to 1.
+
+    Returns:
+        `(K, ...)`; with 1 the spread is the prior's, with 0 the perturbations are as they were.
+    """
+    if rtps == 0:
+        return analysis
+    before = prior.square().mean(dim=0).sqrt()
+    after = analysis.square().mean(dim=0).clamp(min=_SMALLEST_VARIANCE).sqrt()
+    return analysis * (1 + rtps * (before - after) / after)
+
+
+class EnsembleKalman(CaseByCase):
+    """Updates an ensemble of background errors by observations.
+
+    Args:
+        normaliser: Climatology, standard deviations and transforms.
+        grid: The grid.
+        seed: The experiment's seed.
+        ensemble: Members `K` of the prior; fewer if the season holds fewer days.
+        localisation: Gaspari-Cohn half-width (km); infinity for none.
+        season: Days from the verifying day of year within which archive days are used.
+        inflation: Factor on the perturbations of the prior.
+        rtps: Relaxation to prior spread, 0 to 1.
+
+    Raises:
+        UserError: Fewer than two members, an inflation that is not positive, a relaxation
+            outside [0, 1], or a half-width out of range (see `gaspari_cohn`).
+    """
+
+    def __init__(
+        self,
+        normaliser: Normaliser,
+        grid: LatLonGrid,
+        seed: int,
+        ensemble: int = 80,
+        localisation: float = 3000.0,
+        season: float = 75.0,
+        inflation: float = 1.0,
+        rtps: float = 0.0,
+    ) -> None:
+        super().__init__(normaliser, grid, seed, season)
+        for what, found, holds, expected in (
+            ("ensemble", ensemble, ensemble >= 2, "at least 2 members"),
+            ("inflation", inflation, inflation > 0, "more than 0"),
+            ("rtps", rtps, 0 <= rtps <= 1, "a share in [0, 1]"),
+        ):
+            if not holds:
+                raise UserError(f"{self.name}: {what} is {found}, expected {expected}")
+        gaspari_cohn(torch.zeros(1), localisation)
+        self.ensemble = ensemble
+        self.inflation = inflation
+        self.rtps = rtps
+        self.localisation = NetworkLocalisation(grid, localisation)
+
+    def fit(self, archive: Archive) -> None:
+        """Keeps the archive and its errors; see `CaseByCase.fit`."""
+        super().fit(archive)
+        self._errors = BackgroundErrors(archive)
+
+    def analyse_case(self, batch: Batch, members: int) -> CaseAnalysis:
+        """Analyses one case; `(M, T, C, H, W)` normalised."""
+        mean, perturbations = self.analyse_ensemble(batch)
+        chosen = draw_days(
+            len(perturbations), self.seed, "ensemble_kalman/members", int(batch.case[0]), members
+        )
+        return CaseAnalysis(mean + centre(perturbations[chosen]))
+
+    def analyse_ensemble(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Analyses one case with all `K` members.
+
+        Args:
+            batch: One case.
+
+        Returns:
+            The analysis `(T, C, H, W)` and its perturbations `(K, T, C, H, W)`, normalised.
+        """
+        background = self.background_of(batch)
+        case = int(batch.case[0])
+        season = self.season_of(batch)
+        size = min(self.ensemble, len(season))
+        drawn = draw_days(len(season), self.seed, "ensemble_kalman", case, size)
+        prior = self.inflation * self._errors.of(season[drawn], background.variance[0])
+        observations = stack_observations(batch, 0)
+        if len(observations) == 0:
+            return background.mean[0], prior
+        # H of every member, and not its linear part: it may be nonlinear.
+        state = self.normaliser.denormalise(background.mean, batch.climatology)
+        observed = observations.apply(state + prior * self.normaliser.sd)
+        mean = observed.mean(dim=0)
+        increment, analysis = self.update(
+            prior, observed - mean, observations.values - mean, observations, case
+        )
+        return background.mean[0] + increment, relax_to_prior_spread(prior, analysis, self.rtps)
+
+    @abstractmethod
+    def update(
+        self,
+        prior: Tensor,
+        images: Tensor,
+        innovation: Tensor,
+        observations: StackedObservations,
+        case: int,
+    ) -> tuple[Tensor, Tensor]:
+        """Updates the ensemble.
+
+        Args:
+            prior: `(K, T, C, H, W)` perturbations, normalised, centred.
+            images: `(K, P)` what the observations see of them, centred.
+            innovation: `(P,)` observed values less the ensemble mean of `H`.
+            observations: The active observations.
+            case: The case, for seeds.
+
+        Returns:
+            Increment `(T, C, H, W)` of the mean and perturbations `(K, T, C, H, W)`, centred.
+        """

@@ -1,0 +1,107 @@
+"""Local ensemble transform Kalman filter.
+
+At each grid point, with the images Y (K, P) of the prior's perturbations, innovation d and the
+error variances R divided by the Gaspari-Cohn localisation L of the distances to the point (so
+that observations fade out with distance: R-localisation),
+
+    A   = (K - 1) I + Y (L / R) Y^T = Q diag(lambda) Q^T            (K, K)
+    w   = A^-1 Y (L / R) d                                          weights of the mean
+    W   = ((K - 1) A^-1)^1/2 = Q diag(((K - 1) / lambda)^1/2) Q^T   symmetric transform
+    x_a = x_b + X w,      perturbations = X W
+
+(Hunt, Kostelich and Szunyogh 2007, Physica D 230, 112-126, arXiv physics/0511236, section 2).
+The symmetric root keeps perturbations centred and W continuous from one point to the next. All
+fields and days of a point share its weights. Prior, inflation, relaxation and the choice of
+members: `slams.assimilators.ensemble_kalman`.
+
+Observations without any error are refused: the ensemble space has no room for them.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from slams.assimilators.ensemble_kalman import EnsembleKalman
+from slams.errors import UserError
+from slams.observations.stacked import StackedObservations
+
+__all__ = ["LETKF"]
+
+# Grid points analysed at a time: bounds memory, not the result.
+_POINTS = 96
+
+# Largest A relative to its smallest eigenvalue, K - 1, that single precision resolves.
+_SINGLE = 1e4
+
+
+class LETKF(EnsembleKalman):
+    """Transforms the ensemble at each grid point; see `EnsembleKalman`."""
+
+    name = "letkf"
+
+    def update(
+        self,
+        prior: Tensor,
+        images: Tensor,
+        innovation: Tensor,
+        observations: StackedObservations,
+        case: int,
+    ) -> tuple[Tensor, Tensor]:
+        """Updates the ensemble; see `EnsembleKalman.update`.
+
+        Raises:
+            UserError: An observation has an error variance of 0.
+        """
+        if not bool((observations.variance > 0).all()):
+            raise UserError(
+                "letkf: an active observation has an error variance of 0, expected more than 0"
+            )
+        sd = observations.variance.sqrt()
+        images, innovation = images / sd, innovation / sd
+        taper, _ = self.localisation.matrices(
+            observations.operators, observations.points, prior.device
+        )
+        by_point = prior.flatten(1, 2).flatten(2).permute(2, 1, 0)  # (G, fields, K)
+        increment = prior.new_empty(by_point.shape[:2])
+        analysis = prior.new_empty(len(prior), by_point.shape[1], len(by_point))
+        for start in range(0, len(by_point), _POINTS):
+            points = slice(start, start + _POINTS)
+            mean, transform = _weights(taper[points], images, innovation)
+            local = by_point[points]
+            increment[points] = (local @ mean.unsqueeze(-1)).squeeze(-1)
+            analysis[:, :, points] = (local @ transform).permute(2, 1, 0)
+        return increment.T.reshape(prior.shape[1:]), analysis.reshape(prior.shape)
+
+
+def _weights(taper: Tensor, images: Tensor, innovation: Tensor) -> tuple[Tensor, Tensor]:
+    """Solves for the weights of some grid points in ensemble space.
+
+    Args:
+        taper: `(g, P)` localisation L.
+        images: `(K, P)` images in standard deviations of the observation error.
+        innovation: `(P,)` innovations in the same units.
+
+    Returns:
+        Weights of the mean `(g, K)` and transforms `(g, K, K)`.
+    """
+    members = len(images)
+    near = int((taper > 0).sum(dim=1).max())
+    # The observations within reach; where a point has fewer than others, L = 0 fills up.
+    taper, index = taper.topk(near, dim=1)
+    root = taper.sqrt()
+    local = images.T[index].transpose(1, 2) * root.unsqueeze(1)  # (g, K, near)
+    precision = local @ local.transpose(1, 2)
+    single = float(precision.diagonal(dim1=1, dim2=2).sum(dim=1).max()) < _SINGLE * (members - 1)
+    if not single:
+        local, root = local.to(torch.float64), root.to(torch.float64)
+        precision = local @ local.transpose(1, 2)
+    precision.diagonal(dim1=1, dim2=2).add_(members - 1)
+    eigenvalues, vectors = torch.linalg.eigh(precision)
+    eigenvalues = eigenvalues.clamp(min=members - 1)
+    seen = local @ (root * innovation[index]).unsqueeze(-1)  # (g, K, 1)
+    turned = vectors.transpose(1, 2)
+    mean = vectors @ ((turned @ seen) / eigenvalues.unsqueeze(-1))
+    scale = ((members - 1) / eigenvalues).sqrt()
+    transform = (vectors * scale.unsqueeze(1)) @ turned
+    return mean.squeeze(-1).to(images.dtype), transform.to(images.dtype)
