@@ -41,7 +41,6 @@ demo: install ## Embedded sample -> VAE -> score -> assimilation with baselines 
 	$(SLAMS) train vae $(DEMO) $(ARGS)
 	$(SLAMS) train score $(DEMO) $(ARGS)
 	$(SLAMS) assimilate $(DEMO) $(ARGS)
-	$(SLAMS) report $(DEMO) $(ARGS)
 
 test: install ## Run the tests, but for the slow ones
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow"
