@@ -19,7 +19,15 @@ from slams.variables import UNITS
 __all__ = ["METHODS", "check", "require"]
 
 # Names of the results table that this version can compute.
-METHODS = ("climatology", "background", "optimal_interpolation", "latent_diffusion")
+METHODS = (
+    "climatology",
+    "background",
+    "optimal_interpolation",
+    "3dvar",
+    "enkf",
+    "letkf",
+    "latent_diffusion",
+)
 
 _CHOICES = {
     "resume": ("auto", "never", "overwrite"),
@@ -69,6 +77,12 @@ _AT_LEAST = {
     "assimilation.sampler.steps": 2,
     "assimilation.sampler.corrections": 0,
     "assimilation.optimal_interpolation.season": 1,
+    "assimilation.three_d_var.season": 1,
+    "assimilation.three_d_var.outer_loops": 1,
+    "assimilation.enkf.ensemble": 2,
+    "assimilation.enkf.season": 1,
+    "assimilation.letkf.ensemble": 2,
+    "assimilation.letkf.season": 1,
     "assimilation.modality_study": 0,
     "assimilation.bootstrap_block": 1,
     "assimilation.bootstrap_samples": 1,
@@ -100,6 +114,11 @@ _POSITIVE = (
     "assimilation.guidance.zeta",
     "assimilation.sampler.sigma_min",
     "assimilation.optimal_interpolation.localisation",
+    "assimilation.three_d_var.localisation",
+    "assimilation.enkf.localisation",
+    "assimilation.enkf.inflation",
+    "assimilation.letkf.localisation",
+    "assimilation.letkf.inflation",
 )
 # Groups of `slams.nn`'s group normalisation, which divide the width of every layer.
 _GROUPS = 8
@@ -127,6 +146,8 @@ def check(config: Config) -> None:
         _holds(config, key, lambda v: v > 0, "more than 0")
     for key in _SHARES:
         _holds(config, key, lambda v: 0 <= v < 1, "at least 0 and less than 1")
+    for name in ("enkf", "letkf"):
+        _holds(config, f"assimilation.{name}.rtps", lambda v: 0 <= v <= 1, "in [0, 1]")
     _holds(config, "assimilation.sampler.correction", lambda v: 0 < v <= 1, "in (0, 1]")
     _holds(config, "observations.satellite.coverage", lambda v: 0 < v <= 1, "in (0, 1]")
     _holds(config, "score.condition_dropout", lambda v: 0 <= v <= 1, "in [0, 1]")

@@ -14,6 +14,7 @@ __all__ = [
     "Config",
     "DataConfig",
     "DegradationConfig",
+    "EnsembleKalmanConfig",
     "GuidanceConfig",
     "ObservationsConfig",
     "OptimalInterpolationConfig",
@@ -27,6 +28,7 @@ __all__ = [
     "SplitsConfig",
     "StationVariableConfig",
     "StationsConfig",
+    "ThreeDVarConfig",
     "TrackingConfig",
     "TrainerConfig",
     "VAEConfig",
@@ -267,7 +269,7 @@ class GuidanceConfig:
     iterations: int = 3
     below_sigma: float = 8.0
     # Variance that `sda` gives the state at noise level one, and the length of the steps of `dps`.
-    gamma: float = 0.01
+    gamma: float = 0.2
     zeta: float = 1.0
 
 
@@ -279,6 +281,34 @@ class OptimalInterpolationConfig:
     localisation: float = 4000.0
     # Days from the verifying day of year within which training days enter the archive.
     season: int = 75
+
+
+@dataclass
+class ThreeDVarConfig:
+    """Variational assimilation (`3dvar`) with the covariances of optimal interpolation."""
+
+    # Gaspari-Cohn half-width (km).
+    localisation: float = 4000.0
+    # Days from the verifying day of year within which training days enter the archive.
+    season: int = 75
+    # Largest number of linearisations of `H`; no more than one is made where `H` is linear.
+    outer_loops: int = 8
+
+
+@dataclass
+class EnsembleKalmanConfig:
+    """An ensemble Kalman filter (`enkf` or `letkf`) of past background errors."""
+
+    # Members of the prior ensemble, of which `assimilation.members` are given as the analysis.
+    ensemble: int = 80
+    # Gaspari-Cohn half-width (km): of covariances (`enkf`), of observation error (`letkf`).
+    localisation: float = 2000.0
+    # Days from the verifying day of year within which the members' days are drawn.
+    season: int = 75
+    # Factor on the prior's perturbations.
+    inflation: float = 1.0
+    # Share of the spread lost by the update that is given back (relaxation to prior spread).
+    rtps: float = 0.0
 
 
 @dataclass
@@ -302,6 +332,11 @@ class AssimilationConfig:
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
     optimal_interpolation: OptimalInterpolationConfig = field(
         default_factory=OptimalInterpolationConfig
+    )
+    three_d_var: ThreeDVarConfig = field(default_factory=ThreeDVarConfig)
+    enkf: EnsembleKalmanConfig = field(default_factory=EnsembleKalmanConfig)
+    letkf: EnsembleKalmanConfig = field(
+        default_factory=lambda: EnsembleKalmanConfig(localisation=1500.0)
     )
     # Test dates on which every smaller subset of `observations.use` is tried too, to see what each
     # modality brings; 0 for none.

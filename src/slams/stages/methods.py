@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from data_modules.multimodal import MultimodalDataModule
 from slams.assimilators.background import BackgroundEnsemble
 from slams.assimilators.base import Assimilator
+from slams.assimilators.case_by_case import CaseByCase
 from slams.assimilators.climatology import Climatology
+from slams.assimilators.enkf import EnKF
 from slams.assimilators.latent_diffusion import LatentDiffusion
+from slams.assimilators.letkf import LETKF
 from slams.assimilators.optimal_interpolation import OptimalInterpolation
+from slams.assimilators.three_d_var import ThreeDVar
 from slams.config import load as load_recipe
 from slams.errors import UserError
 from slams.records import RunRecord
@@ -19,6 +23,49 @@ from slams.schema import Config
 from slams.stages.loading import load_score
 
 __all__ = ["load", "make_methods"]
+
+_Builder = Callable[[Config, MultimodalDataModule], Assimilator]
+
+
+def _plain(kind: type[CaseByCase]) -> _Builder:
+    """Builds a method that has no settings."""
+    return lambda config, data: kind(data.normaliser, data.grid, config.seed)
+
+
+def _configured(kind: type[CaseByCase], section: str) -> _Builder:
+    """Builds a method whose settings are a section of `assimilation`, with the same names."""
+
+    def build(config: Config, data: MultimodalDataModule) -> Assimilator:
+        settings = asdict(getattr(config.assimilation, section))
+        return kind(data.normaliser, data.grid, config.seed, **settings)
+
+    return build
+
+
+def _latent_diffusion(config: Config, data: MultimodalDataModule) -> Assimilator:
+    space, score = load_score(config, data.channels, data.grid)
+    settings = config.assimilation
+    return LatentDiffusion(
+        space,
+        score.denoiser,
+        data.normaliser,
+        data.grid,
+        config.seed,
+        settings.guidance,
+        settings.sampler,
+    )
+
+
+# By name, as in the results table and in `slams.checks.METHODS`.
+_BUILDERS: dict[str, _Builder] = {
+    "climatology": _plain(Climatology),
+    "background": _plain(BackgroundEnsemble),
+    "optimal_interpolation": _configured(OptimalInterpolation, "optimal_interpolation"),
+    "3dvar": _configured(ThreeDVar, "three_d_var"),
+    "enkf": _configured(EnKF, "enkf"),
+    "letkf": _configured(LETKF, "letkf"),
+    "latent_diffusion": _latent_diffusion,
+}
 
 
 def make_methods(
@@ -36,35 +83,14 @@ def make_methods(
     Raises:
         UserError: A method is unknown, or its trained stages are not there.
     """
-    normaliser, grid, seed = datamodule.normaliser, datamodule.grid, config.seed
     archive = datamodule.archive()
-
-    def optimal_interpolation() -> Assimilator:
-        settings = config.assimilation.optimal_interpolation
-        return OptimalInterpolation(
-            normaliser, grid, seed, settings.localisation, float(settings.season)
-        )
-
-    def latent_diffusion() -> Assimilator:
-        space, score = load_score(config, datamodule.channels, grid)
-        settings = config.assimilation
-        return LatentDiffusion(
-            space, score.denoiser, normaliser, grid, seed, settings.guidance, settings.sampler
-        )
-
-    builders = {
-        "climatology": lambda: Climatology(normaliser, grid, seed),
-        "background": lambda: BackgroundEnsemble(normaliser, grid, seed),
-        "optimal_interpolation": optimal_interpolation,
-        "latent_diffusion": latent_diffusion,
-    }
     methods = []
     for name in names:
-        if name not in builders:
+        if name not in _BUILDERS:
             raise UserError(
-                f"assimilation.methods: found {name!r}, expected any of {', '.join(builders)}"
+                f"assimilation.methods: found {name!r}, expected any of {', '.join(_BUILDERS)}"
             )
-        method = builders[name]()
+        method = _BUILDERS[name](config, datamodule)
         method.fit(archive)
         methods.append(method)
     return methods

@@ -1,0 +1,84 @@
+"""Methods are built by name, with the settings of the recipe."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from slams.checks import METHODS
+from slams.config import load
+from slams.errors import UserError
+from slams.schema import AssimilationConfig, Config, EnsembleKalmanConfig, ThreeDVarConfig
+from slams.stages import methods
+from tests.assimilators.problems import linear_gaussian
+
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+
+
+@pytest.fixture(scope="module")
+def data() -> SimpleNamespace:
+    """What methods ask a DataModule for."""
+    problem = linear_gaussian()
+    archive = problem.archive(problem.draw(40, seed=7))
+    return SimpleNamespace(
+        problem=problem,
+        normaliser=problem.normaliser,
+        grid=problem.grid,
+        archive=lambda: archive,
+    )
+
+
+def test_the_table_holds_every_name_that_recipes_may_use() -> None:
+    assert set(methods._BUILDERS) == set(METHODS)
+
+
+def test_settings_of_the_recipe_reach_the_methods(data) -> None:
+    config = Config(
+        seed=5,
+        assimilation=AssimilationConfig(
+            three_d_var=ThreeDVarConfig(localisation=3100.0, season=31, outer_loops=3),
+            enkf=EnsembleKalmanConfig(20, 3200.0, 32, 1.2, 0.2),
+            letkf=EnsembleKalmanConfig(30, math.inf, 33, 1.3, 0.3),
+        ),
+    )
+    built = methods.make_methods(config, ["3dvar", "enkf", "letkf"], data)
+    assert [m.name for m in built] == ["3dvar", "enkf", "letkf"]
+    assert [m.localisation.half_width_km for m in built] == [3100.0, 3200.0, math.inf]
+    assert [m.season for m in built] == [31, 32, 33]
+    assert {m.seed for m in built} == {5}
+    assert built[0].outer_loops == 3
+    assert [(m.ensemble, m.inflation, m.rtps) for m in built[1:]] == [
+        (20, 1.2, 0.2),
+        (30, 1.3, 0.3),
+    ]
+
+
+def test_classical_methods_beat_the_background_as_configured(data) -> None:
+    names = [name for name in METHODS if name != "latent_diffusion"]
+    config = load(EXPERIMENTS / "classical.yaml")
+    assert set(names) < set(config.assimilation.methods)
+    batch = data.problem.batch(cases=2)
+    errors = {
+        method.name: float(
+            (
+                method.analyse(batch, 8).mean / data.normaliser.sd
+                - data.normaliser.denormalise(batch.fields, batch.climatology) / data.normaliser.sd
+            )
+            .square()
+            .mean()
+        )
+        for method in methods.make_methods(config, names, data)
+    }
+    for name in ("optimal_interpolation", "3dvar", "enkf", "letkf"):
+        assert errors[name] < 0.6 * errors["background"], errors
+
+
+def test_an_unknown_name_is_refused(data) -> None:
+    config = Config()
+    config = replace(config, assimilation=replace(config.assimilation, methods=["kriging"]))
+    with pytest.raises(UserError, match="found 'kriging', expected any of climatology"):
+        methods.make_methods(config, config.assimilation.methods, data)
