@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from slams.assimilators.optimal_interpolation import OptimalInterpolation
-from slams.assimilators.three_d_var import ThreeDVar
+from slams.assimilators.three_d_var import ThreeDVar, _Iterate, _Problem
 from slams.errors import UserError
 from slams.observations.stacked import stack_observations
 from tests.assimilators.classical import fitted, warped
@@ -145,15 +145,33 @@ def test_steps_that_overshoot_are_halved(problem) -> None:
     batch = replace(batch, observations=observations)
     archive = problem.archive(problem.draw(60, seed=7))
     primal = Primal(problem, archive, batch)
-    zero = torch.zeros(60, dtype=F64)
-    costs = []
-    for loops in range(1, 7):
+    costs = [float(primal.cost(torch.zeros(60, dtype=F64)))]
+    for loops in (1, 2, 3, 4, 12):
         method = fitted(ThreeDVar, problem, archive, localisation=math.inf, outer_loops=loops)
         found = analysis(method, problem, batch)[0]
         costs.append(float(primal.cost(primal.weights(found))))
-    start = float(primal.cost(zero))
-    assert costs[0] < start
-    assert all(later <= earlier * 1.0001 for earlier, later in itertools.pairwise(costs))
+    assert all(later < earlier for earlier, later in itertools.pairwise(costs))
+    assert costs[-1] == pytest.approx(float(primal.cost(primal.minimum())), rel=1e-3)
+    assert costs[1] > 10 * costs[-1]
+
+
+def test_distance_to_the_background_is_that_of_the_primal_cost(problem) -> None:
+    """A part of a step towards a target of another linearisation, and that a second time."""
+    batch = warped(problem.batch(seed=3), 0.8)
+    archive = problem.archive(problem.draw(60, seed=7))
+    method = fitted(ThreeDVar, problem, archive, localisation=math.inf)
+    errors = method._errors.of(torch.arange(60), batch.background.variance[0])
+    minimisation = _Problem(method, batch, stack_observations(batch, 0), errors)
+    primal = Primal(problem, archive, batch)
+    now = _Iterate(torch.zeros_like(errors[0]))
+    generator = torch.Generator().manual_seed(5)
+    for share in (0.5, 0.25, 0.5):
+        images, _ = minimisation._images(now.increment, errors)
+        weights = 0.1 * torch.randn(images.shape[1], generator=generator, dtype=F64)
+        target = minimisation.increments(images, weights[:, None])[0]
+        now = minimisation.towards(now, images, weights, target, share)
+        v = primal.weights(batch.background.mean[0] + now.increment)
+        assert now.background_term == pytest.approx(float(v @ v), rel=1e-3)
 
 
 def test_numbers_do_not_depend_on_the_batch(problem) -> None:

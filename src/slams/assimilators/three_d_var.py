@@ -168,6 +168,19 @@ class _Problem:
         increments = localised_increments(anomalies, images, self._between, weights)
         return increments.reshape(-1, *self.errors.shape[1:])
 
+    def towards(
+        self, now: _Iterate, images: Tensor, weights: Tensor, target: Tensor, share: float
+    ) -> _Iterate:
+        """Goes a share of the way to the increment `target` that `images` and `weights` make."""
+        both = sum(float(w @ self._product(y, images, weights)) for y, w in now.parts)
+        ahead = float(weights @ self._product(images, images, weights))
+        left = 1 - share
+        return _Iterate(
+            torch.lerp(now.increment, target, share),
+            [*((y, left * w) for y, w in now.parts), (images, share * weights)],
+            left**2 * now.background_term + 2 * share * left * both + share**2 * ahead,
+        )
+
     def cost(self, background_term: float, departure: Tensor) -> float:
         """Evaluates J."""
         observed = departure.to(torch.float64).square() / self._variance
@@ -178,15 +191,8 @@ class _Problem:
     ) -> _Iterate | None:
         """Goes from the iterate towards a target as far as J falls; `None` if nowhere."""
         cost = self.cost(now.background_term, departure)
-        both = sum(float(w @ self._product(y, images, weights)) for y, w in now.parts)
-        ahead = float(weights @ self._product(images, images, weights))
         for halving in range(_HALVINGS + 1):
-            s = 0.5**halving
-            new = _Iterate(
-                torch.lerp(now.increment, target, s),
-                [*((y, (1 - s) * w) for y, w in now.parts), (images, s * weights)],
-                (1 - s) ** 2 * now.background_term + 2 * s * (1 - s) * both + s**2 * ahead,
-            )
+            new = self.towards(now, images, weights, target, 0.5**halving)
             if self.cost(new.background_term, self._departure(new.increment)) < cost:
                 return new
         return None
