@@ -21,7 +21,7 @@ DEMO := experiments/demo.yaml
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 .PHONY: help install demo test test-slow lint format prepare train-vae train-score assimilate \
-	report mlflow-ui simulate docs clean
+	report bench mlflow-ui simulate docs clean
 
 help: ## List the targets
 	@echo 'make TARGET [CONFIG=recipe.yaml] [ARGS="key=value ..."]'
@@ -70,6 +70,9 @@ assimilate: install ## Analyse the test period with every method and score the a
 
 report: install ## Make the figures and the HTML report
 	$(SLAMS) report $(CONFIG) $(ARGS)
+
+bench: install ## Hold guidance and samplers to known posteriors (two minutes)
+	OMP_NUM_THREADS=1 $(SLAMS) bench posterior $(ARGS)
 
 mlflow-ui: install ## Show the tracked runs in a browser
 	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --backend-store-uri sqlite:///$(abspath $(RUNS))/mlflow.db

@@ -36,12 +36,13 @@ _CONTINUES = "{}; the same command continues from the last checkpoint"
 
 @dataclass(frozen=True)
 class _Verb:
-    """Describes a verb: its help, and the sections of the recipe that its help explains."""
+    """Describes a verb: its help, the sections of the recipe explained there, what it takes."""
 
     summary: str
     description: str
     sections: tuple[str, ...] = ()
     dry_run: bool = True
+    recipe: bool = True
 
 
 _TRAINING = "Continues from the last checkpoint when a run was killed; a finished run is kept."
@@ -78,6 +79,14 @@ _VERBS = {
         "Writes the figures and report/index.html from the results of `slams assimilate`.",
         ("report",),
     ),
+    "bench posterior": _Verb(
+        "hold every guidance and sampler to posteriors known in closed form",
+        "Samples posteriors whose mean and spread are known with every guidance and sampler, "
+        "prints how far each is off, and writes the tables and a figure. Takes no recipe; one to "
+        "two minutes on one thread.",
+        dry_run=False,
+        recipe=False,
+    ),
     "config print": _Verb(
         "print a recipe with everything it extends, every default and override",
         "Prints the resolved recipe as YAML; --keys explains each key.",
@@ -91,6 +100,7 @@ _VERBS = {
 }
 _GROUPS = {
     "train": "train a model: `vae`, then `score`",
+    "bench": "measure parts by themselves: `posterior`",
     "config": "look at a recipe: `print`, `validate`",
 }
 
@@ -172,6 +182,13 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace | None:
     # Overrides may stand anywhere, before and after options, which argparse's own positional
     # lists cannot do: what it leaves over is taken when it has the form of an override.
     arguments, rest = parser.parse_known_args(argv)
+    if not _VERBS[arguments.verb].recipe:
+        if rest:
+            raise UserError(
+                f"unexpected argument {rest[0]!r}; slams {arguments.verb} takes no recipe and no "
+                f"overrides, only --output DIR"
+            )
+        return arguments
     words = [word for word in (arguments.recipe, *rest) if word is not None]
     arguments.recipe = next((word for word in words if "=" not in word), None)
     arguments.overrides = [word for word in words if word != arguments.recipe]
@@ -216,7 +233,15 @@ def _parser() -> argparse.ArgumentParser:
         )
         one.set_defaults(verb=name)
         explained = name == "config print"
-        one.add_argument("recipe", help="recipe (YAML)", nargs="?" if explained else None)
+        if verb.recipe:
+            one.add_argument("recipe", help="recipe (YAML)", nargs="?" if explained else None)
+        else:
+            one.add_argument(
+                "--output",
+                metavar="DIR",
+                default=f"runs/{name.replace(' ', '-')}",
+                help="where the tables and the figure go (default: %(default)s)",
+            )
         if verb.dry_run:
             one.add_argument(
                 "--dry-run",
@@ -241,6 +266,12 @@ def _explain_sections(sections: tuple[str, ...]) -> str:
 def _run(arguments: argparse.Namespace, places: list[Path]) -> int:
     """Runs a verb; notes in `places` where it writes, for the case that it cannot."""
     verb = arguments.verb
+    if verb == "bench posterior":
+        from slams.benchmarks.posterior import bench_posterior
+
+        places.append(Path(arguments.output))
+        bench_posterior(Path(arguments.output))
+        return 0
     if verb == "config print" and arguments.recipe is None:
         if not arguments.keys or arguments.overrides:
             raise UserError("a recipe is missing: slams config print RECIPE.yaml, or --keys alone")

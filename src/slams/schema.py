@@ -268,7 +268,8 @@ class GuidanceConfig:
     # Solver iterations of `mmps` and `pgdm`; the noise level below which all but `decg` guide.
     iterations: int = 3
     below_sigma: float = 8.0
-    # Variance that `sda` gives the state at noise level one, and the length of the steps of `dps`.
+    # Variance that `sda` gives the state at noise level one (its authors' 0.01 needs hundreds of
+    # steps), and the length of the steps of `dps`.
     gamma: float = 0.2
     zeta: float = 1.0
 

@@ -1,157 +1,149 @@
-"""Guided sampling against a posterior known in closed form.
+"""Guided sampling against posteriors known in closed form, every guidance with every sampler.
 
-Each case reports two numbers, over components: the root-mean-square error of the ensemble mean
-in posterior standard deviations (Monte-Carlo error is 1 / sqrt(2000) = 0.022), and the ratio of
-ensemble to posterior standard deviation, on observed and on unobserved components.
+Three numbers each, over the decoded fields: the root-mean-square error of the ensemble mean in
+posterior standard deviations (Monte-Carlo error is 1 / sqrt(2000) = 0.022), and the ratio of
+ensemble to posterior standard deviation, on observed and on unobserved fields.
+
+The default, DECG with Adams-Bashforth and 16 noise levels, is held to the posterior. What is not
+calibrated, because of the guidance or of the sampler, is held to its measured figures from both
+sides: a change that moves them is a change of the method, for better or worse.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
-from torch import Tensor
 
-from slams.diffusion.backend import Denoiser
-from slams.diffusion.guidance import DECGDenoiser, below_sigma, mmps_denoiser
-from slams.diffusion.sampling import noise_levels, sample
+from slams.benchmarks.calibration import calibrate
+from slams.benchmarks.gaussian import dense_problem, linear_decoder_problem
+from slams.benchmarks.guided import MEAN_BAND, SD_BAND, guide, noise_of
+from slams.diffusion.sampling import sample
 from slams.schema import SamplerConfig
-from slams.seeds import generator
-from tests.diffusion.gaussian import SHAPE, GaussianProblem, gaussian_problem
 
-MEMBERS = 2000
-
-
-def guided(problem: GaussianProblem, kind: str, config: SamplerConfig) -> Denoiser:
-    if kind == "none":
-        return problem.denoiser
-    if kind == "mmps":
-        exact = len(problem.y)
-        return mmps_denoiser(problem.denoiser, problem.observe, problem.y, problem.variance, exact)
-    levels = noise_levels(config).double()
-    count = len(problem.y)
-    return DECGDenoiser(
-        problem.denoiser,
-        problem.observe,
-        levels,
-        [problem.errors(sigma) for sigma in levels],
-        columns=torch.arange(count),
-        y=problem.y,
-        variance=problem.variance,
-        localisation_oo=torch.ones(count, count, dtype=torch.float64),
-        localisation_zo=torch.ones(SHAPE[2] * SHAPE[3], count, dtype=torch.float64),
-    )
-
-
-def draw(member: int, stream: str) -> Tensor:
-    keyed = generator(0, "test", stream, member)
-    return torch.randn(SHAPE, generator=keyed, dtype=torch.float64)
-
-
-def calibration(
-    problem: GaussianProblem, kind: str, config: SamplerConfig
-) -> tuple[float, float, float]:
-    """Gives the mean's error, and the ratio of spreads on observed and unobserved components."""
-    members = sample(guided(problem, kind, config), config, draw, MEMBERS).members.flatten(1)
-    if kind == "none":
-        mean, covariance = problem.mean, problem.covariance
-    else:
-        mean, covariance = problem.posterior
-    sd = covariance.diagonal().sqrt()
-    error = ((members.mean(dim=0) - mean) / sd).square().mean().sqrt()
-    ratio = members.std(dim=0) / sd
-    observed = problem.operator.abs().sum(dim=0) > 0
-    return float(error), float(ratio[observed].mean()), float(ratio[~observed].mean())
+PROBLEMS = {"dense": dense_problem, "linear decoder": linear_decoder_problem}
+# How far a figure may be from what was measured: other draws of 2000 members, other rounding.
+CLOSE = 0.03
 
 
 @pytest.mark.parametrize("error", [0.1, 0.5])
-@pytest.mark.parametrize("kind", ["none", "decg", "mmps"])
-def test_adams_bashforth_gives_the_posterior(kind: str, error: float) -> None:
-    config = SamplerConfig(steps=32)
-    mean, observed, unobserved = calibration(gaussian_problem(error), kind, config)
-    assert mean < 0.05
-    assert 0.95 < observed < 1.05
-    assert 0.95 < unobserved < 1.05
+@pytest.mark.parametrize("problem", list(PROBLEMS))
+@pytest.mark.parametrize("kind", ["none", "decg"])
+def test_default_sampler_and_guidance_give_the_posterior(
+    kind: str, problem: str, error: float
+) -> None:
+    found = calibrate(PROBLEMS[problem](error), kind, SamplerConfig())
+    assert found.mean_error < MEAN_BAND
+    assert abs(found.observed - 1) < SD_BAND
+    assert abs(found.unobserved - 1) < SD_BAND
+    assert found.diverged == 0
 
 
-def test_fewer_steps_lose_little() -> None:
-    """Holds the default of 16 steps to the figures it was chosen for."""
-    mean, observed, unobserved = calibration(gaussian_problem(0.3), "decg", SamplerConfig())
-    assert mean < 0.06
-    assert 0.9 < observed < 1.1
-    assert 0.9 < unobserved < 1.1
+@pytest.mark.parametrize("error", [0.1, 0.5])
+def test_mmps_gives_the_posterior(error: float) -> None:
+    """One problem here; that its denoiser is the posterior's is tested at every noise level."""
+    found = calibrate(linear_decoder_problem(error), "mmps", SamplerConfig())
+    assert found.mean_error < MEAN_BAND
+    assert abs(found.observed - 1) < SD_BAND
+    assert abs(found.unobserved - 1) < SD_BAND
 
 
-@pytest.mark.parametrize("kind", ["ddim", "ancestral"])
-def test_first_order_samplers_are_underdispersed_with_few_steps(kind: str) -> None:
-    """Documents why they are not the default: 32 steps lose a tenth of the spread."""
-    config = SamplerConfig(kind=kind, steps=32)
-    mean, observed, unobserved = calibration(gaussian_problem(0.3), "decg", config)
-    assert mean < 0.06
-    assert 0.8 < unobserved < 0.97
-    assert 0.8 < observed < 1.0
+# (mean error, sd on observed, sd on unobserved fields) at R = 0.1^2 and 0.5^2, dense problem.
+FIGURES = {
+    "adams_bashforth": {
+        "sda": ((0.159, 0.451, 1.004), (0.138, 0.915, 1.011)),
+        "dps": ((1.065, 2.768, 1.326), (0.360, 0.848, 1.219)),
+        "pgdm": ((0.439, 1.165, 1.016), (0.435, 1.001, 0.986)),
+    },
+    "heun": {
+        "decg": ((0.037, 1.044, 1.037), (0.037, 1.044, 1.038)),
+        "sda": ((0.158, 0.459, 1.012), (0.145, 0.927, 1.021)),
+        "dps": ((0.931, 2.532, 1.335), (0.362, 0.793, 1.228)),
+        "pgdm": ((0.446, 1.192, 1.024), (0.448, 1.009, 0.994)),
+    },
+    "ddim": {
+        "decg": ((0.031, 0.895, 0.882), (0.032, 0.888, 0.882)),
+        "sda": ((0.195, 0.296, 0.865), (0.187, 0.784, 0.875)),
+        "dps": ((1.249, 2.719, 1.140), (0.357, 0.810, 1.048)),
+        "pgdm": ((0.505, 1.066, 0.866), (0.492, 0.849, 0.836)),
+    },
+    "ancestral": {
+        "decg": ((0.019, 0.809, 0.795), (0.017, 0.800, 0.796)),
+        "sda": ((0.113, 0.592, 0.769), (0.078, 0.708, 0.769)),
+        "dps": ((0.517, 1.181, 1.002), (0.352, 0.437, 0.923)),
+        "pgdm": ((0.200, 0.873, 0.807), (0.214, 0.812, 0.790)),
+    },
+    "predictor_corrector": {
+        "decg": ((0.020, 0.911, 0.902), (0.018, 0.907, 0.903)),
+        "sda": ((0.136, 0.541, 0.874), (0.097, 0.797, 0.879)),
+        "dps": ((0.754, 1.942, 1.148), (0.335, 0.638, 1.057)),
+        "pgdm": ((0.316, 1.029, 0.905), (0.341, 0.904, 0.881)),
+    },
+}
 
 
-def test_members_do_not_depend_on_how_many_there_are() -> None:
-    problem = gaussian_problem()
-    config = SamplerConfig(steps=8)
-    many = sample(guided(problem, "decg", config), config, draw, 6).members
-    few = sample(guided(problem, "decg", config), config, draw, 2).members
-    torch.testing.assert_close(many[:2], few, rtol=1e-10, atol=1e-10)
+@pytest.mark.parametrize(
+    ("sampler", "kind"), [(sampler, kind) for sampler, kinds in FIGURES.items() for kind in kinds]
+)
+def test_what_is_not_calibrated_keeps_its_figures(sampler: str, kind: str) -> None:
+    """First-order samplers lose a tenth to a fifth of the spread in 16 steps, whatever guides.
+
+    SDA's rule is too narrow where observations are accurate; PGDM's mean is off by half a
+    standard deviation, since the prior is not white; DPS, which does not know R, has any spread.
+    """
+    for error, expected in zip((0.1, 0.5), FIGURES[sampler][kind], strict=True):
+        found = calibrate(dense_problem(error), kind, SamplerConfig(kind=sampler))
+        assert found.mean_error == pytest.approx(expected[0], abs=CLOSE, rel=0.05)
+        assert found.observed == pytest.approx(expected[1], abs=CLOSE)
+        assert found.unobserved == pytest.approx(expected[2], abs=CLOSE)
 
 
-def test_a_wrong_gain_is_noticed() -> None:
-    """Breaks the guidance on purpose (R left out) and sees the bands above fail."""
-    problem = gaussian_problem(0.5)
-    config = SamplerConfig(steps=32)
-    broken = guided(problem, "decg", config)
-    broken.variance = torch.full_like(problem.variance, 1e-6)
-    members = sample(broken, config, draw, 500).members.flatten(1)
-    mean, covariance = problem.posterior
-    sd = covariance.diagonal().sqrt()
-    assert ((members.mean(dim=0) - mean) / sd).square().mean().sqrt() > 0.2
+@pytest.mark.parametrize("kind", ["ddim", "ancestral", "predictor_corrector"])
+def test_first_order_samplers_converge(kind: str) -> None:
+    few, many = (
+        calibrate(dense_problem(0.5), "decg", SamplerConfig(kind=kind, steps=steps))
+        for steps in (16, 64)
+    )
+    assert few.unobserved < 0.92
+    assert 0.93 < many.unobserved < 1.03
+    assert many.mean_error < MEAN_BAND
 
 
-class _Diverging(Denoiser):
-    """Sends some members to infinity in their first draw, as a bad gain would."""
-
-    def __init__(self, inner: Denoiser, bad: float) -> None:
-        super().__init__()
-        self.inner, self.bad = inner, bad
-
-    @property
-    def schedule(self):
-        return self.inner.schedule
-
-    def forward(self, x_t: Tensor, t: Tensor, **condition: Tensor):
-        posterior = self.inner(x_t, t)
-        runaway = x_t.flatten(1)[:, 0] > self.bad
-        posterior.mean = torch.where(
-            runaway.reshape(-1, 1, 1, 1, 1), 1e6 * torch.ones_like(x_t), posterior.mean
-        )
-        return posterior
-
-
-def test_diverged_members_are_drawn_again_and_counted() -> None:
-    problem = gaussian_problem()
-    config = SamplerConfig(steps=8)
-    samples = sample(_Diverging(problem.denoiser, 40.0), config, draw, 50)
-    assert 0 < samples.diverged < 50
-    assert samples.members.abs().max() < 50
-
-
-def test_members_that_always_diverge_are_an_error() -> None:
-    config = SamplerConfig(steps=4)
+def test_the_rule_of_sda_diverges_in_few_steps_with_the_authors_gamma() -> None:
+    problem = dense_problem(0.1)
+    guided = guide(problem, "sda", SamplerConfig())
+    guided.guided.gamma = 0.01
     with pytest.raises(RuntimeError, match="diverged"):
-        sample(_Diverging(gaussian_problem().denoiser, -1e9), config, draw, 2)
+        sample(guided, SamplerConfig(), noise_of(problem.shape, 20), 20)
 
 
-def test_guidance_is_off_above_a_noise_level() -> None:
-    problem = gaussian_problem()
-    config = SamplerConfig()
-    prior, exact = problem.denoiser, guided(problem, "mmps", config)
-    partly = below_sigma(exact, prior, 8.0)
-    x = torch.randn(3, *SHAPE, dtype=torch.float64)
-    t = torch.tensor([0.1, 0.9], dtype=torch.float64)
-    assert torch.equal(partly(x, t[0]).mean, exact(x, t[0]).mean)
-    assert torch.equal(partly(x, t[1]).mean, prior(x, t[1]).mean)
-    assert not torch.equal(exact(x, t[0]).mean, prior(x, t[0]).mean)
+@pytest.mark.parametrize("kind", ["adams_bashforth", "ancestral", "predictor_corrector"])
+@pytest.mark.parametrize("guidance", ["decg", "mmps", "sda", "dps", "pgdm"])
+def test_members_do_not_depend_on_how_many_there_are(guidance: str, kind: str) -> None:
+    problem, config = dense_problem(0.3), SamplerConfig(kind=kind, steps=8)
+    guided, draw = guide(problem, guidance, config), noise_of(problem.shape, 6)
+    many = sample(guided, config, draw, 6).members
+    few = sample(guided, config, draw, 2).members
+    torch.testing.assert_close(many[:2], few, rtol=1e-8, atol=1e-8)
+
+
+def test_a_wrong_r_is_noticed() -> None:
+    """Breaks the guidance on purpose (no observation error) and sees the bands above fail."""
+    problem = dense_problem(0.5)
+    broken = replace(problem, variance=torch.full_like(problem.variance, 1e-6))
+    draw = noise_of(problem.shape, 500)
+    members = sample(guide(broken, "decg", SamplerConfig()), SamplerConfig(), draw, 500).members
+    mean, covariance = problem.posterior
+    error = (problem.decode(members).mean(dim=0) - mean) / covariance.diagonal().sqrt()
+    assert error.square().mean().sqrt() > 5 * MEAN_BAND
+
+
+def test_a_forgotten_decoder_error_is_noticed() -> None:
+    problem = linear_decoder_problem(0.1)
+    broken = replace(problem, decoder_variance=0.0)
+    draw = noise_of(problem.shape, 500)
+    members = sample(guide(broken, "decg", SamplerConfig()), SamplerConfig(), draw, 500).members
+    sd = problem.posterior[1].diagonal().sqrt()
+    ratio = problem.decode(members).std(dim=0) / sd
+    assert ratio[problem.observed].mean() < 1 - SD_BAND

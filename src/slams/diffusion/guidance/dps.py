@@ -15,6 +15,9 @@ An ancestral step moves by `1 - sigma_s^2 / sigma_t^2` of a change of the denois
 share at every step of log-spaced levels: the authors' rule with a step length smaller by it. `s`
 brings observations of different units on one scale, as in `slams.diffusion.guidance.sda`. The
 observation error `R` does not enter: the spread of the samples follows `zeta`, not the posterior.
+
+Measured by `slams bench posterior` (16 noise levels, `zeta = 1`): mean off by 0.4-1.2 posterior
+standard deviations, ensemble over posterior standard deviation 0.8-2.8.
 """
 
 from __future__ import annotations

@@ -9,6 +9,9 @@ Without observation error `r_t^2 A'^T w` is the pseudo-inverse of `A'` applied t
 name. The score of that likelihood is used as it is, without the authors' weight of the steps.
 The system is symmetric positive definite whatever the network, so that conjugate gradients are
 safe; they need the decoder's and `H`'s derivatives only, the denoiser's once.
+
+Measured by `slams bench posterior` (16 noise levels): mean off by 0.42-0.47 posterior standard
+deviations, ensemble over posterior standard deviation 0.93-1.17.
 """
 
 from __future__ import annotations

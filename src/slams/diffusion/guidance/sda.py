@@ -8,6 +8,11 @@ variance `gamma sigma_t^2 / alpha_t^2` in units of the state, whatever the prior
 with `s` what a standard deviation of one in every field is for an observation, in its own units.
 The rule is right for no prior: the true variance levels off at the prior's where `sigma_t` is
 large, and differs with the direction. `gamma` trades spread against fit.
+
+Measured by `slams bench posterior` (16 noise levels, `gamma = 0.2`, the best of 0.01 to 2): mean
+off by 0.14-0.32 posterior standard deviations, ensemble over posterior standard deviation
+0.45-0.92 on what is observed. With the authors' `gamma = 0.01` and accurate observations it
+diverges in so few steps.
 """
 
 from __future__ import annotations
@@ -31,7 +36,8 @@ class SDADenoiser(LikelihoodGuidance):
         y: `(P,)` observed values.
         variance: `(P,)` diagonal of `R`, the decoder's error included.
         scale: `(P,)` `s`, units of the observations.
-        gamma: Variance of the state about `D` at noise level one; the authors' is 0.01.
+        gamma: Variance of the state about `D` at noise level one; the authors' is 0.01, with
+            hundreds of steps.
     """
 
     def __init__(

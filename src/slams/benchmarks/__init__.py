@@ -1,0 +1,1 @@
+"""Problems with a known answer, and the tables that hold the methods to it."""

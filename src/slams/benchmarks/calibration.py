@@ -1,0 +1,59 @@
+"""Ensembles of one guidance and one sampler, measured against the Gaussian posterior."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from slams.benchmarks.gaussian import GaussianProblem
+from slams.benchmarks.guided import MEMBERS, guide, noise_of
+from slams.diffusion.sampling import sample
+from slams.schema import SamplerConfig
+
+__all__ = ["Calibration", "calibrate"]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Holds how far an ensemble is from the posterior.
+
+    Attributes:
+        mean_error: Error of the ensemble mean in posterior standard deviations, root mean square
+            over the fields.
+        observed: Ensemble over posterior standard deviation, mean over the observed fields.
+        unobserved: The same over the others.
+        diverged: Number of members that had to be drawn again.
+    """
+
+    mean_error: float
+    observed: float
+    unobserved: float
+    diverged: int
+
+
+def calibrate(
+    problem: GaussianProblem, kind: str, sampler: SamplerConfig, members: int = MEMBERS
+) -> Calibration:
+    """Samples an ensemble and compares it with the posterior (with the prior for `none`).
+
+    Args:
+        problem: The problem.
+        kind: As in `slams.benchmarks.guided.guide`.
+        sampler: The sampler.
+        members: Size of the ensemble.
+
+    Raises:
+        RuntimeError: A member diverged every time it was drawn.
+    """
+    draw = noise_of(problem.shape, members)
+    samples = sample(guide(problem, kind, sampler), sampler, draw, members)
+    fields = problem.decode(samples.members)
+    mean, covariance = problem.prior if kind == "none" else problem.posterior
+    sd = covariance.diagonal().sqrt()
+    ratio = fields.std(dim=0) / sd
+    observed = problem.observed
+    return Calibration(
+        mean_error=float(((fields.mean(dim=0) - mean) / sd).square().mean().sqrt()),
+        observed=float(ratio[observed].mean()),
+        unobserved=float(ratio[~observed].mean()),
+        diverged=samples.diverged,
+    )

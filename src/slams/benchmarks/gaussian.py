@@ -1,0 +1,186 @@
+r"""A Gaussian prior with its exact denoiser, and the posterior that samplers must reproduce.
+
+Latents `z ~ N(m, B)` are decoded by a matrix, `f = W z + e_dec`, `e_dec ~ N(0, c I)`, and
+observed, `y = H f + e`, `e ~ N(0, R)`. With `G = H W` and `R' = R + c H H^T`,
+
+    S = G B G^T + R',    mean = m + B G^T S^-1 (y - G m),    covariance = B - B G^T S^-1 G B,
+    Cov(z | z_t) = (B^-1 + sigma_t^-2)^-1.
+
+The analysis is compared as decoded, `W z`. Without a decoder `W = I` and `c = 0`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from slams.diffusion.backend import Denoiser, DiracPosterior, VESchedule
+from slams.diffusion.guidance import DenoisingErrors
+
+__all__ = ["GaussianProblem", "dense_problem", "linear_decoder_problem"]
+
+
+class _ExactDenoiser(Denoiser):
+    """Gives `E[z | z_t]` of a Gaussian, `(M, *shape)`."""
+
+    def __init__(self, mean: Tensor, covariance: Tensor) -> None:
+        super().__init__()
+        self.schedule = VESchedule(sigma_min=1e-2, sigma_max=1e2)
+        self.mean = mean
+        self.values, self.vectors = torch.linalg.eigh(covariance)
+
+    def forward(self, x_t: Tensor, t: Tensor, **condition: Tensor) -> DiracPosterior:
+        _, sigma_t = self.schedule(t)
+        shrink = self.values / (self.values + sigma_t**2)
+        error = (x_t.flatten(1) - self.mean) @ self.vectors
+        return DiracPosterior(
+            mean=(self.mean + (error * shrink) @ self.vectors.T).reshape(x_t.shape)
+        )
+
+
+@dataclass(frozen=True)
+class GaussianProblem:
+    """Holds prior, decoder, observations and posterior: `D` latents, `F` fields, `P` observed.
+
+    Attributes:
+        name: As in the table.
+        shape: `(T, K, h, w)` of a latent, `D` numbers.
+        mean: `(D,)` `m`.
+        covariance: `(D, D)` `B`.
+        decoder: `(F, D)` `W`.
+        decoder_variance: `c`.
+        operator: `(P, F)` `H`; its rows are orthogonal, so that `R'` is diagonal.
+        variance: `(P,)` diagonal of `R`.
+        y: `(P,)`.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    mean: Tensor
+    covariance: Tensor
+    decoder: Tensor
+    decoder_variance: float
+    operator: Tensor
+    variance: Tensor
+    y: Tensor
+
+    @property
+    def denoiser(self) -> Denoiser:
+        """Gives the exact denoiser of the prior, of `(M, *shape)`."""
+        return _ExactDenoiser(self.mean, self.covariance)
+
+    @property
+    def total_variance(self) -> Tensor:
+        """Gives the diagonal of `R'`, `(P,)`."""
+        return self.variance + self.decoder_variance * self.operator.square().sum(dim=1)
+
+    @property
+    def scale(self) -> Tensor:
+        """Gives what one in every field is for an observation, `(P,)`."""
+        return self.operator.sum(dim=1)
+
+    @property
+    def observed(self) -> Tensor:
+        """Tells which fields are observed, `(F,)` bool."""
+        return self.operator.abs().sum(dim=0) > 0
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Maps `(M, *shape)` to `(M, F)`."""
+        return latents.flatten(1) @ self.decoder.T
+
+    def observe(self, latents: Tensor) -> Tensor:
+        """Maps `(M, *shape)` to `(M, P)`."""
+        return self.decode(latents) @ self.operator.T
+
+    @property
+    def prior(self) -> tuple[Tensor, Tensor]:
+        """Gives mean `(F,)` and covariance `(F, F)` of the decoded prior."""
+        return self.decoder @ self.mean, self.decoder @ self.covariance @ self.decoder.T
+
+    @property
+    def posterior(self) -> tuple[Tensor, Tensor]:
+        """Gives mean `(F,)` and covariance `(F, F)` of the decoded posterior."""
+        seen = self.operator @ self.decoder
+        cross = self.covariance @ seen.T
+        s = seen @ cross + torch.diag(self.total_variance)
+        gain = torch.linalg.solve(s, cross.T).T
+        mean = self.mean + gain @ (self.y - seen @ self.mean)
+        covariance = self.covariance - gain @ cross.T
+        return self.decoder @ mean, self.decoder @ covariance @ self.decoder.T
+
+    def errors(self, sigma: Tensor, count: int = 400) -> DenoisingErrors:
+        """Gives denoising errors of latents, and as observed, decoder's error included.
+
+        Their sample covariance is exact, so that nothing but the guidance is put to the test.
+
+        Args:
+            sigma: `()` noise level.
+            count: Number of errors, more than `D + F`.
+        """
+        values, vectors = torch.linalg.eigh(self.covariance)
+        sd = (1 / (1 / values + 1 / sigma**2)).sqrt()
+        size, fields = len(values), len(self.decoder)
+        draw = torch.Generator().manual_seed(3)
+        noise = torch.randn(count, size + fields, generator=draw, dtype=values.dtype)
+        white, _ = torch.linalg.qr(noise - noise.mean(dim=0))
+        white = (count - 1) ** 0.5 * white
+        latent = (white[:, :size] * sd) @ vectors.T
+        field = latent @ self.decoder.T + self.decoder_variance**0.5 * white[:, size:]
+        return DenoisingErrors.centred(latent.reshape(count, *self.shape), field @ self.operator.T)
+
+
+def dense_problem(error: float) -> GaussianProblem:
+    """Makes a dense, correlated problem of 48 components, a third of them observed.
+
+    Args:
+        error: Standard deviation of the observation error; the prior's is about one.
+    """
+    return _problem("dense", (1, 2, 4, 6), 48, 0.0, error)
+
+
+def linear_decoder_problem(error: float) -> GaussianProblem:
+    """Makes 24 correlated latents, decoded to 48 fields with an error, a third of them observed.
+
+    Args:
+        error: Standard deviation of the observation error; the prior's is about one.
+    """
+    return _problem("linear decoder", (1, 4, 2, 3), 48, 0.01, error)
+
+
+def _problem(
+    name: str, shape: tuple[int, ...], fields: int, decoder_variance: float, error: float
+) -> GaussianProblem:
+    draw = torch.Generator().manual_seed(11)
+
+    def normal(*size: int) -> Tensor:
+        return torch.randn(*size, generator=draw, dtype=torch.float64)
+
+    size = torch.Size(shape).numel()
+    points = torch.rand(size, 2, generator=draw, dtype=torch.float64)
+    scale = 0.6 + torch.rand(size, generator=draw, dtype=torch.float64)
+    correlation = torch.exp(-torch.cdist(points, points) / 0.3)
+    covariance = scale[:, None] * correlation * scale
+    decoder = torch.eye(size, dtype=torch.float64)
+    if fields != size:
+        mixture = normal(fields, size)
+        decoder = mixture / (mixture @ covariance * mixture).sum(dim=1, keepdim=True).sqrt()
+    operator = torch.zeros(fields // 3, fields, dtype=torch.float64)
+    operator[torch.arange(fields // 3), torch.arange(0, fields, 3)] = 1.0
+    # One observation sees a mean of four components, as a footprint does.
+    operator[0, [0, 1, 2, 4]] = 0.25
+    mean = normal(size)
+    truth = decoder @ (mean + torch.linalg.cholesky(covariance) @ normal(size))
+    truth = truth + decoder_variance**0.5 * normal(fields)
+    return GaussianProblem(
+        name=name,
+        shape=shape,
+        mean=mean,
+        covariance=covariance,
+        decoder=decoder,
+        decoder_variance=decoder_variance,
+        operator=operator,
+        variance=torch.full((fields // 3,), error**2, dtype=torch.float64),
+        y=operator @ truth + error * normal(fields // 3),
+    )

@@ -1,0 +1,104 @@
+"""What every known problem is given: guidance by name, and noise that all methods share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import cache
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from slams.diffusion.backend import Denoiser
+from slams.diffusion.guidance import DECGDenoiser, DenoisingErrors, jacobian_guidance
+from slams.diffusion.sampling import noise_levels
+from slams.schema import GuidanceConfig, SamplerConfig
+from slams.seeds import generator
+
+__all__ = ["MEAN_BAND", "MEMBERS", "SD_BAND", "KnownProblem", "guide", "noise_of"]
+
+# The Monte-Carlo error of a mean is 1 / sqrt(MEMBERS) = 0.022 standard deviations.
+MEMBERS = 2000
+# What the default guidance and sampler are held to: error of the mean in posterior standard
+# deviations, and distance of the ratio of standard deviations from one.
+MEAN_BAND, SD_BAND = 0.05, 0.05
+
+
+class KnownProblem(Protocol):
+    """A prior with its exact denoiser, and observations `y = A(z) + e`.
+
+    Attributes:
+        shape: `(T, K, h, w)` of a latent.
+        y: `(P,)`.
+        variance: `(P,)` diagonal of `R`.
+    """
+
+    shape: tuple[int, ...]
+    y: Tensor
+    variance: Tensor
+
+    @property
+    def denoiser(self) -> Denoiser:
+        """Gives the exact denoiser of the prior, of `(M, *shape)`."""
+
+    @property
+    def total_variance(self) -> Tensor:
+        """Gives the diagonal of `R` with the decoder's error, `(P,)`."""
+
+    @property
+    def scale(self) -> Tensor:
+        """Gives what one in every field is for an observation, `(P,)`."""
+
+    def observe(self, latents: Tensor) -> Tensor:
+        """Maps `(M, *shape)` to `(M, P)`."""
+
+    def errors(self, sigma: Tensor) -> DenoisingErrors:
+        """Gives denoising errors at a noise level `()`, the decoder's in what is observed."""
+
+
+def guide(problem: KnownProblem, kind: str, sampler: SamplerConfig) -> Denoiser:
+    """Builds the denoiser of the posterior under one kind of guidance.
+
+    Args:
+        problem: The problem.
+        kind: `none` (the prior), or as `assimilation.guidance.kind`; parameters are the default
+            ones, solvers run to the end, and guidance is never switched off.
+        sampler: The sampler whose noise levels `decg` needs.
+    """
+    if kind == "none":
+        return problem.denoiser
+    count = len(problem.y)
+    if kind != "decg":
+        return jacobian_guidance(
+            GuidanceConfig(kind=kind, iterations=count, below_sigma=math.inf),
+            problem.denoiser,
+            problem.observe,
+            problem.y,
+            problem.total_variance,
+            problem.scale,
+        )
+    levels = noise_levels(sampler).double()
+    return DECGDenoiser(
+        problem.denoiser,
+        problem.observe,
+        levels,
+        [problem.errors(sigma) for sigma in levels],
+        columns=torch.arange(count),
+        y=problem.y,
+        variance=problem.variance,
+        localisation_oo=torch.ones(count, count, dtype=torch.float64),
+        localisation_zo=torch.ones(math.prod(problem.shape[2:]), count, dtype=torch.float64),
+    )
+
+
+@cache
+def noise_of(shape: tuple[int, ...], members: int) -> Callable[[int, str], Tensor]:
+    """Gives the noise `(*shape)` of a member and a stream's name: the same for every method."""
+
+    @cache
+    def stream_of(stream: str) -> Tensor:
+        keyed = generator(0, "bench posterior", stream)
+        return torch.randn(members, *shape, generator=keyed, dtype=torch.float64)
+
+    return lambda member, stream: stream_of(stream)[member]

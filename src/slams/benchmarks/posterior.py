@@ -1,0 +1,167 @@
+"""`slams bench posterior`: the calibration of every guidance with every sampler.
+
+Writes `gaussian.csv` (one row a guidance, sampler, problem and observation error),
+`mixture.csv` (one row a guidance) and `posterior.png`, and prints the tables.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from slams.benchmarks.calibration import calibrate
+from slams.benchmarks.figure import draw_calibration
+from slams.benchmarks.gaussian import GaussianProblem, dense_problem, linear_decoder_problem
+from slams.benchmarks.guided import MEAN_BAND, MEMBERS, SD_BAND
+from slams.benchmarks.mixture import mixture_problem, modes_of
+from slams.errors import UserError
+from slams.schema import SamplerConfig
+
+__all__ = [
+    "ERRORS",
+    "GUIDANCE",
+    "PROBLEMS",
+    "SAMPLERS",
+    "bench_posterior",
+    "gaussian_table",
+    "mixture_table",
+]
+
+# `none` samples the prior: what the sampler does without any guidance.
+GUIDANCE = ("none", "decg", "mmps", "sda", "dps", "pgdm")
+SAMPLERS = ("adams_bashforth", "heun", "ddim", "ancestral", "predictor_corrector")
+PROBLEMS: tuple[Callable[[float], GaussianProblem], ...] = (dense_problem, linear_decoder_problem)
+# Standard deviations of the observation error; the prior's are about one.
+ERRORS = (0.1, 0.5)
+
+
+def gaussian_table(
+    guidance: Iterable[str] = GUIDANCE,
+    samplers: Iterable[str] = SAMPLERS,
+    members: int = MEMBERS,
+) -> pd.DataFrame:
+    """Calibrates guidance and samplers, with default parameters, on the Gaussian problems.
+
+    Args:
+        guidance: Kinds of guidance.
+        samplers: Kinds of samplers.
+        members: Size of each ensemble.
+
+    Returns:
+        Columns guidance, sampler, problem, error, mean_error, sd_observed, sd_unobserved (both
+        over the posterior's), diverged, seconds. Numbers are missing where members diverged
+        every time they were drawn.
+    """
+    rows = []
+    for kind, sampler, problem, error in itertools.product(guidance, samplers, PROBLEMS, ERRORS):
+        known = problem(error)
+        begun = time.perf_counter()
+        try:
+            found = calibrate(known, kind, SamplerConfig(kind=sampler), members)
+            numbers = (found.mean_error, found.observed, found.unobserved, found.diverged)
+        except RuntimeError:
+            numbers = (math.nan, math.nan, math.nan, members)
+        seconds = round(time.perf_counter() - begun, 2)
+        rows.append((kind, sampler, known.name, error, *numbers, seconds))
+    columns = ["guidance", "sampler", "problem", "error", "mean_error"]
+    return pd.DataFrame(
+        rows, columns=[*columns, "sd_observed", "sd_unobserved", "diverged", "seconds"]
+    )
+
+
+def mixture_table(members: int = MEMBERS) -> pd.DataFrame:
+    """Measures the modes of every guidance with the default sampler on the mixture.
+
+    Args:
+        members: Size of each ensemble.
+
+    Returns:
+        Columns guidance, weight (of the first mode), mean_error_1, mean_error_2, sd_1, sd_2
+        (over the posterior's); the row `posterior` is the closed form, `exact` its own denoiser.
+    """
+    problem = mixture_problem()
+    rows = [("posterior", float(problem.posterior[0][0]), 0.0, 0.0, 1.0, 1.0)]
+    for kind in ("exact", *GUIDANCE[1:]):
+        found = modes_of(problem, kind, SamplerConfig(), members)
+        rows.append((kind, found.weight, *found.mean_error, *found.sd_ratio))
+    return pd.DataFrame(
+        rows, columns=["guidance", "weight", "mean_error_1", "mean_error_2", "sd_1", "sd_2"]
+    )
+
+
+def bench_posterior(output: Path, members: int = MEMBERS) -> None:
+    """Runs both benchmarks, prints their tables and writes tables and figure.
+
+    Args:
+        output: Directory, made where it is missing.
+        members: Size of each ensemble.
+
+    Raises:
+        UserError: The output is no directory.
+    """
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise UserError(f"--output: {output} is or lies in a file, expected a directory") from None
+    cells = len(GUIDANCE) * len(SAMPLERS) * len(PROBLEMS) * len(ERRORS)
+    print(f"sampling {cells} posteriors, {members} members each", flush=True)
+    gaussian = gaussian_table(members=members)
+    mixture = mixture_table(members)
+    gaussian.to_csv(output / "gaussian.csv", index=False, float_format="%.4f")
+    mixture.to_csv(output / "mixture.csv", index=False, float_format="%.4f")
+    draw_calibration(gaussian, output / "posterior.png")
+    console = Console()
+    # A pipe has no width of its own; a table of numbers broken over lines cannot be read.
+    console.width = max(console.width, 110)
+    console.print(_gaussian_page(gaussian, members))
+    console.print(_mixture_page(mixture))
+    print(f"tables and figure are in {output}")
+
+
+def _gaussian_page(table: pd.DataFrame, members: int) -> Table:
+    page = Table(
+        title=f"Gaussian posterior, {members} samples, {SamplerConfig().steps} noise levels",
+        caption="error of the mean in posterior sd, ensemble over posterior sd on observed and on "
+        f"unobserved fields; green: the mean within {MEAN_BAND}, both ratios within {SD_BAND:.0%}",
+    )
+    page.add_column("guidance")
+    page.add_column("sampler")
+    cells = table[["problem", "error"]].drop_duplicates()
+    for problem, error in cells.itertuples(index=False):
+        page.add_column(f"{problem}\nR = {error:g}²", justify="right", no_wrap=True)
+    for (kind, sampler), rows in table.groupby(["guidance", "sampler"], sort=False):
+        page.add_row(str(kind), str(sampler).replace("_", " "), *_cells(rows))
+    return page
+
+
+def _cells(rows: pd.DataFrame) -> Iterator[str]:
+    for row in rows.itertuples():
+        if math.isnan(row.mean_error):
+            yield "diverged"
+            continue
+        numbers = f"{row.mean_error:.3f} {row.sd_observed:.2f} {row.sd_unobserved:.2f}"
+        if row.diverged:
+            numbers += f" ({row.diverged} diverged)"
+        off = max(abs(row.sd_observed - 1), abs(row.sd_unobserved - 1))
+        good = row.mean_error < MEAN_BAND and off < SD_BAND
+        yield f"[green]{numbers}[/green]" if good else numbers
+
+
+def _mixture_page(table: pd.DataFrame) -> Table:
+    page = Table(
+        title="Mixture of two modes, adams bashforth",
+        caption="weight of the first mode; per mode, as above",
+    )
+    page.add_column("guidance")
+    for heading in ("weight", "mean 1", "mean 2", "sd 1", "sd 2"):
+        page.add_column(heading, justify="right")
+    for kind, *numbers in table.itertuples(index=False):
+        page.add_row(kind, *(f"{number:.3f}" for number in numbers))
+    return page

@@ -1,0 +1,138 @@
+"""Samplers by themselves: noise levels, the last step, members that diverge."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from slams.benchmarks.gaussian import dense_problem
+from slams.benchmarks.guided import noise_of
+from slams.diffusion.backend import Denoiser, DiracPosterior, VESchedule, time_of_sigma
+from slams.diffusion.sampling import PredictorCorrectorSampler, make_sampler, noise_levels, sample
+from slams.schema import SamplerConfig
+
+KINDS = ("adams_bashforth", "heun", "ddim", "ancestral", "predictor_corrector")
+
+
+class _Scalar(Denoiser):
+    """Gives E[x | x_t] of N(0, variance), component by component; keeps the levels it is asked."""
+
+    def __init__(self, variance: float) -> None:
+        super().__init__()
+        self.schedule = VESchedule(sigma_min=1e-2, sigma_max=1e2)
+        self.variance = variance
+        self.levels: list[float] = []
+
+    def forward(self, x_t, t, **condition):
+        _, sigma_t = self.schedule(t)
+        self.levels.append(float(sigma_t))
+        return DiracPosterior(mean=self.variance / (self.variance + sigma_t**2) * x_t)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_denoiser_is_evaluated_at_the_noise_levels(kind: str) -> None:
+    config = SamplerConfig(kind=kind, steps=6)
+    denoiser = _Scalar(1.0)
+    sample(denoiser, config, noise_of((3,), 2), 2)
+    levels = noise_levels(config)
+    twice = {"heun": [1, 2, 2, 2, 2, 2], "predictor_corrector": [2, 2, 2, 2, 2, 1]}
+    times = torch.tensor(twice.get(kind, [1] * 6))
+    torch.testing.assert_close(
+        torch.tensor(denoiser.levels), levels.repeat_interleave(times), rtol=1e-4, atol=0
+    )
+    assert float(levels[0]) == pytest.approx(60.0)
+    assert float(levels[-1]) == pytest.approx(0.03)
+
+
+@pytest.mark.parametrize("sd", [0.05, 0.1, 0.3, 1.0, 1.7])
+def test_the_default_keeps_any_spread_within_three_percent(sd: float) -> None:
+    """The sampler is linear here: members over what they started from is the ratio of spreads."""
+    config, draw = SamplerConfig(), noise_of((1,), 1)
+    member = sample(_Scalar(sd**2), config, draw, 1).members[0]
+    ratio = float(member / draw(0, "start")) / sd
+    # Starting from sigma_max in place of sqrt(sigma_max^2 + sd^2) takes nothing away here.
+    assert 0.98 < ratio < 1.035
+
+
+def test_the_last_step_ends_at_zero_noise() -> None:
+    """A state known to be zero ends at half of sigma_min's noise, not at all of it."""
+    config = SamplerConfig(kind="ddim")
+    draw = noise_of((1,), 1)
+    member = sample(_Scalar(0.0), config, draw, 1).members[0]
+    assert float(member / draw(0, "start")) == pytest.approx(config.sigma_min / 2, rel=1e-4)
+
+
+@pytest.mark.parametrize("tau", [0.1, 0.5])
+def test_a_correction_leaves_a_gaussian_as_it_is(tau: float) -> None:
+    """Holds the variance after a step to the closed form, and the closed form to its bound."""
+    variance, sigma = 0.7, 0.9
+    denoiser, count = _Scalar(variance), 200_000
+    draw = torch.Generator().manual_seed(0)
+    x_t = math.sqrt(variance + sigma**2) * torch.randn(count, 1, generator=draw)
+    noise = torch.randn(count, 1, generator=draw)
+    sampler = PredictorCorrectorSampler(denoiser, lambda n: noise, corrections=1, tau=tau)
+    time = time_of_sigma(torch.tensor(sigma), denoiser.schedule)
+    found = float(sampler.step(x_t, time, time).var()) / (variance + sigma**2)
+    share = sigma**2 / (variance + sigma**2)
+    loss = (1 - math.sqrt(1 - tau)) ** 2
+    assert found == pytest.approx(1 - loss * share * (1 - share), abs=0.012)
+    assert loss * share * (1 - share) <= loss / 4
+
+
+def test_stochastic_samplers_draw_noise_by_member_and_step() -> None:
+    for kind, draws in {"ancestral": 5, "predictor_corrector": 15, "heun": 0, "ddim": 0}.items():
+        config = SamplerConfig(kind=kind, steps=6, corrections=3)
+        asked = []
+
+        def draw(member: int, stream: str, asked: list = asked) -> torch.Tensor:
+            asked.append((member, stream))
+            return torch.ones(2)
+
+        state = torch.random.get_rng_state()
+        sample(_Scalar(1.0), config, draw, 2)
+        assert torch.equal(torch.random.get_rng_state(), state)
+        streams = ["start", *(f"step {number}" for number in range(draws))]
+        assert asked == [(member, stream) for stream in streams for member in (0, 1)]
+
+
+class _Diverging(Denoiser):
+    """Sends some members to infinity in their first draw, as a bad gain would."""
+
+    def __init__(self, inner: Denoiser, bad: float) -> None:
+        super().__init__()
+        self.inner, self.bad = inner, bad
+
+    @property
+    def schedule(self):
+        return self.inner.schedule
+
+    def forward(self, x_t, t, **condition):
+        mean = self.inner(x_t, t).mean
+        runaway = x_t.flatten(1)[:, 0] > self.bad
+        return DiracPosterior(
+            mean=torch.where(runaway.reshape(-1, 1, 1, 1, 1), 1e6 * torch.ones_like(x_t), mean)
+        )
+
+
+def test_diverged_members_are_drawn_again_and_counted() -> None:
+    problem = dense_problem(0.3)
+    config = SamplerConfig(steps=8)
+    draw = noise_of(problem.shape, 50)
+    samples = sample(_Diverging(problem.denoiser, 40.0), config, draw, 50)
+    assert 0 < samples.diverged < 50
+    assert samples.members.abs().max() < 50
+
+
+def test_members_that_always_diverge_are_an_error() -> None:
+    problem = dense_problem(0.3)
+    draw = noise_of(problem.shape, 2)
+    with pytest.raises(RuntimeError, match="diverged"):
+        sample(_Diverging(problem.denoiser, -1e9), SamplerConfig(steps=4), draw, 2)
+
+
+@pytest.mark.parametrize("kind", ["euler", "ancestral", "predictor_corrector"])
+def test_a_sampler_that_cannot_be_made_is_refused(kind: str) -> None:
+    with pytest.raises(ValueError, match="expected one of adams_bashforth"):
+        make_sampler(_Scalar(1.0), SamplerConfig(kind=kind))
