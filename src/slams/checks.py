@@ -8,13 +8,14 @@ data are opened.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from slams.conformity import nearest
 from slams.errors import UserError
 from slams.schema import Config, OptimizerConfig
 from slams.splits import check_splits, parse_day
-from slams.variables import UNITS
+from slams.variables import ON_LEVELS, UNITS
 
 __all__ = ["METHODS", "check", "require"]
 
@@ -44,7 +45,7 @@ _CHOICES = {
         "predictor_corrector",
     ),
     "trainer.accelerator": ("auto", "cpu", "gpu"),
-    "trainer.precision": ("32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true"),
+    "trainer.precision": ("32-true", "16-mixed", "bf16-mixed"),
 }
 _AT_LEAST = {
     "seed": 0,
@@ -100,13 +101,14 @@ _AT_LEAST = {
 }
 _NOT_NEGATIVE = (
     "data.sd_floor",
-    "observations.satellite.error",
-    "observations.degraded.noise",
     "assimilation.guidance.gamma",
     "vae.kl_weight",
     "trainer.log_every_seconds",
 )
 _POSITIVE = (
+    # An R of zero has no inverse.
+    "observations.satellite.error",
+    "observations.degraded.noise",
     "observations.gross_error",
     "score.noise_sd",
     "assimilation.guidance.localisation",
@@ -122,6 +124,8 @@ _POSITIVE = (
 )
 # Groups of `slams.nn`'s group normalisation, which divide the width of every layer.
 _GROUPS = 8
+# Longest name of a directory: a file system takes 255 bytes, locks and temporary names want some.
+_LONGEST_NAME = 60
 # Probabilities and shares: a share of one would leave nothing.
 _SHARES = (
     "observations.stations.missing",
@@ -151,6 +155,8 @@ def check(config: Config) -> None:
     _holds(config, "assimilation.sampler.correction", lambda v: 0 < v <= 1, "in (0, 1]")
     _holds(config, "observations.satellite.coverage", lambda v: 0 < v <= 1, "in (0, 1]")
     _holds(config, "score.condition_dropout", lambda v: 0 <= v <= 1, "in [0, 1]")
+    # What torch takes as a seed.
+    _holds(config, "seed", lambda v: v < 2**63, "less than 2**63")
     _check_names(config)
     _check_channels(config)
     check_splits(config.data.splits, config.data.window)
@@ -231,14 +237,25 @@ def _unique(key: str, values: Iterable[Any]) -> None:
 
 
 def _check_names(config: Config) -> None:
-    """Refuses names that would leave the runs directory or hide in it."""
+    """Refuses names that would leave the runs directory or hide in it, and paths to nowhere."""
     names = {"experiment": config.experiment, "assimilation.setting": config.assimilation.setting}
     if config.trained_in:
         names["trained_in"] = config.trained_in
     for key, name in names.items():
         parts = name.split("/") if key != "assimilation.setting" else [name]
-        if not all(p and not p.startswith(".") and set(p).isdisjoint('\\/:*?"<>|') for p in parts):
+        if not all(_is_name(part) for part in parts):
             raise UserError(f"key {key!r}: found {name!r}, expected the name of a directory")
+    for key, path in {"runs": config.runs, "data.store": config.data.store}.items():
+        # A store takes the place of what had its name: never the working directory.
+        nowhere = not path.strip() or (key == "data.store" and Path(path).name in ("", ".."))
+        if nowhere or not path.isprintable():
+            raise UserError(f"key {key!r}: found {path!r}, expected the path of a directory")
+
+
+def _is_name(part: str) -> bool:
+    """Tells whether a part of a name can be the name of a directory everywhere."""
+    plain = part == part.strip() and part.isprintable() and set(part).isdisjoint('\\/:*?"<>|')
+    return plain and 0 < len(part) <= _LONGEST_NAME and not part.startswith(".")
 
 
 def _check_channels(config: Config) -> None:
@@ -249,9 +266,15 @@ def _check_channels(config: Config) -> None:
                 f"key 'data.channels': variable {variable!r} is unknown; "
                 f"{nearest(variable, tuple(UNITS))}"
             )
-        if at and not (level.isdigit() and int(level) > 0):
+        if at and not (level.isascii() and level.isdigit() and level[0] != "0"):
             raise UserError(
                 f"key 'data.channels': level {level!r} of {name!r} is not a whole number of hPa"
+            )
+        if bool(at) != (variable in ON_LEVELS):
+            written = f"{variable}@850" if variable in ON_LEVELS else variable
+            raise UserError(
+                f"key 'data.channels': found {name!r}, expected the form {written}, since "
+                f"{variable} {'has' if variable in ON_LEVELS else 'has no'} levels"
             )
     _unique("data.channels", config.data.channels)
 
@@ -289,6 +312,11 @@ def _check_observations(config: Config) -> None:
                     f"key 'observations.stations.variables.{position}.{part}': found {value}, "
                     f"expected a standard deviation of 0 or more"
                 )
+        if variable.error == 0 and variable.representativeness == 0:
+            raise UserError(
+                f"key 'observations.stations.variables.{position}.error': found 0, expected a "
+                f"standard deviation of more than 0, this or its representativeness"
+            )
     observed: dict[str, list[str]] = {}
     if "stations" in observations.use:
         observed["stations.variables"] = [v.channel for v in observations.stations.variables]

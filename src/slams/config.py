@@ -139,7 +139,9 @@ def _place(tree: Any, key: str, value: Any) -> None:
     for part in parents:
         tree = tree[_position(tree, part, key)]
     index = _position(tree, last, key)
-    tree[index] = _overlay(tree[index], value)
+    # An entry of a list, a station's variable, need not spell out all its keys.
+    before = tree.get(index) if isinstance(tree, dict) else tree[index]
+    tree[index] = _overlay(before, value)
 
 
 def _position(tree: Any, part: str, key: str) -> Any:

@@ -161,7 +161,8 @@ def refuse_wrong_types(value: Any, kind: Any, path: str, origin: Origin) -> None
         for position, entry in enumerate(value):
             refuse_wrong_types(entry, item, f"{path}.{position}", origin)
         return
-    fits = isinstance(value, (int, float) if kind is float else kind)
+    # OmegaConf takes ??? for a value that is still to come, and would keep the default silently.
+    fits = isinstance(value, (int, float) if kind is float else kind) and value != "???"
     # To Python, true is a number; to a reader of recipes it is not.
     if not fits or (isinstance(value, bool) and kind is not bool):
         raise _wrong_type(path, value, _WORDS[kind], origin)

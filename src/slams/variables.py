@@ -5,7 +5,7 @@ Kept apart from `slams.fields`, so that checking a recipe costs no import of tor
 
 from __future__ import annotations
 
-__all__ = ["STANDARD_NAMES", "UNITS"]
+__all__ = ["ON_LEVELS", "STANDARD_NAMES", "UNITS"]
 
 # WeatherBench2 names; outgoing longwave radiation has none there and carries its CF name.
 UNITS = {
@@ -22,3 +22,6 @@ STANDARD_NAMES = {
     "total_precipitation_24hr": "lwe_precipitation_rate",
     "outgoing_longwave_radiation": "toa_outgoing_longwave_flux",
 }
+
+# Those given at pressure levels; the others have one value a column of air.
+ON_LEVELS = ("temperature",)

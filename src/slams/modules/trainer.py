@@ -38,7 +38,8 @@ __all__ = ["EVALUATION_PRECISION", "make_trainer", "quiet_lightning"]
 EVALUATION_PRECISION = "32-true"
 
 _ACCELERATORS = ("auto", "cpu", "gpu")
-_PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "64-true", "bf16-true")
+# Not the "true" half and double ones: they would convert the time stamps of a batch too.
+_PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 # Advice of Lightning that does not apply here, each for a reason that is settled elsewhere.
 _SETTLED = (
@@ -90,6 +91,11 @@ def make_trainer(
     if precision not in _PRECISIONS:
         raise UserError(
             f"trainer.precision: found {precision!r}, expected one of {', '.join(_PRECISIONS)}"
+        )
+    if precision == "16-mixed" and accelerator == "cpu":
+        raise UserError(
+            "trainer.precision: found '16-mixed', which needs a GPU; on the CPU set "
+            "trainer.precision=bf16-mixed or 32-true"
         )
     quiet_lightning()
     world = config.devices * config.num_nodes
