@@ -10,6 +10,7 @@ import yaml
 
 from slams.report.exhibit import Exhibit
 from slams.report.reading import AssimilationRun, TrainingRun, config_value
+from slams.report.style import method_style
 from slams.report.tables import key_table
 from slams.report.wording import joined
 
@@ -89,6 +90,7 @@ def _essentials(config: Mapping[str, Any]) -> dict[str, str]:
             f"{interpolation}.localisation",
             f"{interpolation}.season",
         ),
+        **_classical(config),
         "latent": phrase(
             "{} channels, {} times fewer points each way", "vae.latent_channels", "vae.factor"
         ),
@@ -105,6 +107,27 @@ def _essentials(config: Mapping[str, Any]) -> dict[str, str]:
             "assimilation.bootstrap_samples",
         ),
     }
+
+
+def _classical(config: Mapping[str, Any]) -> dict[str, str]:
+    """Writes the settings of the classical methods that take part."""
+    used = config_value(config, "assimilation.methods") or ()
+    texts = {
+        "3dvar": "localised with a half-width of {localisation} km, archive within {season} days "
+        "of the season, at most {outer_loops} linearisations",
+        "enkf": "{ensemble} members within {season} days of the season, localised with a "
+        "half-width of {localisation} km, inflation {inflation}, relaxation to prior spread "
+        "{rtps}",
+    }
+    texts["letkf"] = texts["enkf"]
+    sections = {"3dvar": "three_d_var", "enkf": "enkf", "letkf": "letkf"}
+    found = {}
+    for method, section in sections.items():
+        values = config_value(config, f"assimilation.{section}")
+        if method in used and values:
+            plain = {key: _plain(value) for key, value in values.items()}
+            found[method_style(method).label] = texts[method].format_map(plain)
+    return found
 
 
 def _plain(value: Any) -> str:
