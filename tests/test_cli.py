@@ -41,13 +41,14 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Config, bool]]:
-    """Stands in for the stages, and keeps the handler of SIGTERM as it is."""
+    """Stands in for the stages and what they build on; keeps the handler of SIGTERM."""
     made: list[tuple[str, Config, bool]] = []
     stages = types.ModuleType("slams.stages")
     for name in STAGES:
         setattr(stages, name, lambda c, dry_run, name=name: made.append((name, c, dry_run)))
     monkeypatch.setitem(sys.modules, "slams.stages", stages)
     monkeypatch.setattr(slams, "stages", stages, raising=False)
+    monkeypatch.setattr(cli, "check_prerequisites", lambda *arguments: None)
     monkeypatch.setattr(cli.signal, "signal", lambda *arguments: None)
     return made
 
@@ -252,8 +253,9 @@ def test_the_program_refuses_without_traceback(recipe: Path) -> None:
 def test_termination_is_recorded_as_killed(recipe: Path) -> None:
     # The program as it is, with a stage that sits in its run directory until it is told to go.
     code = (
-        "import sys, time, types, slams\n"
+        "import sys, time, types, slams, slams.cli\n"
         "from slams.cli import main\n"
+        "slams.cli.check_prerequisites = lambda *arguments: None\n"
         "from slams.runs import RunDirectory\n"
         "def stage(config, dry_run):\n"
         "    with RunDirectory.open(config, 'vae'):\n"

@@ -23,6 +23,7 @@ from slams.conformity import nearest
 from slams.errors import UserError
 from slams.failures import explain_failure
 from slams.keys import explain, list_keys
+from slams.prerequisites import check_prerequisites
 from slams.ranks import is_rank_zero, say
 from slams.schema import Config
 
@@ -191,7 +192,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace | None:
         return arguments
     words = [word for word in (arguments.recipe, *rest) if word is not None]
     arguments.recipe = next((word for word in words if "=" not in word), None)
-    arguments.overrides = [word for word in words if word != arguments.recipe]
+    if arguments.recipe is not None:
+        words.remove(arguments.recipe)
+    arguments.overrides = words
     for word in arguments.overrides:
         if word.startswith("-"):
             options = ["--help", *(["--dry-run"] if _VERBS[arguments.verb].dry_run else [])]
@@ -286,6 +289,7 @@ def _run(arguments: argparse.Namespace, places: list[Path]) -> int:
         say(f"{arguments.recipe} is valid")
     else:
         require(config, verb)
+        check_prerequisites(config, verb, arguments.dry_run)
         _stage(verb, config, arguments.dry_run)
     return 0
 

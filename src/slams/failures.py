@@ -40,6 +40,8 @@ def explain_failure(error: BaseException, places: Sequence[Path] = ()) -> str | 
         return _sentence(error)
     if isinstance(error, FileNotFoundError) and error.filename:
         return f"{_path_of(error)} does not exist"
+    if isinstance(error, NotADirectoryError | FileExistsError) and error.filename:
+        return f"{_path_of(error)} cannot be made a directory: a file of that name is in the way"
     if isinstance(error, PermissionError) or (
         isinstance(error, OSError) and error.errno == errno.EROFS
     ):
@@ -75,5 +77,6 @@ def _sentence(error: UserError) -> str:
     """Takes the sentence out of what a DataLoader worker adds to it: its whole traceback."""
     text = str(error).strip()
     if "Original Traceback" in text:
-        return text.splitlines()[-1].partition("UserError: ")[2]
-    return text
+        text = text.splitlines()[-1].partition("UserError: ")[2]
+    # A reason that a library gives, or a name out of a file, may run over several lines.
+    return " ".join(text.split())

@@ -3,7 +3,9 @@
 A directory holds `config.yaml` (the resolved recipe), `run.json` (identity, lineage, versions,
 data fingerprint, status), `metrics.csv`, `checkpoints/` and the stage's results. Every file that
 says something about the run is replaced in one step, so that a process killed at any moment
-leaves a directory that the next one can read.
+leaves a directory that the next one can read. A run that is refused, by a mistake in the data or a
+full disk, before it has a checkpoint to continue from leaves nothing, and what it was to replace
+(`resume=overwrite`) is there again.
 
     with RunDirectory.open(config, "score", inputs={"vae": vae.run_id}) as run:
         if run.finished:
@@ -17,7 +19,6 @@ Under several processes only rank zero locks and writes; the others see the same
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import uuid
 from collections.abc import Mapping
@@ -28,9 +29,10 @@ from typing import Any, Self
 
 import filelock
 
-from slams import atomic, provenance
+from slams import atomic, directories, provenance
 from slams.config import to_yaml
 from slams.errors import UserError
+from slams.failures import explain_failure
 from slams.ranks import is_rank_zero
 from slams.records import RunRecord, now, read_recipe, stage_directory
 from slams.schema import Config
@@ -42,7 +44,7 @@ class RunDirectory:
     """Owns one run directory while a stage works in it; a context manager.
 
     Leaving the block without an exception marks the run finished, with one failed, with an
-    interrupt or a signal killed.
+    interrupt or a signal killed. A refusal before the first checkpoint removes the directory.
 
     Attributes:
         path: The directory.
@@ -59,6 +61,7 @@ class RunDirectory:
         self.finished = finished
         self.resumed = not finished and record.attempts > 1
         self._lock = lock
+        self._made: list[Path] = []
         # Other ranks may look before rank zero has cleared the directory away.
         self._fresh = False
 
@@ -83,42 +86,64 @@ class RunDirectory:
                 in use; it exists and `resume` is `never`; or it is no run directory.
         """
         path = stage_directory(config, stage)
-        inputs = dict(inputs or {})
         new = RunRecord(
             run_id=uuid.uuid4().hex,
             stage=stage,
             experiment=config.experiment,
             created=now(),
-            inputs=inputs,
+            inputs=dict(inputs or {}),
             fingerprint=fingerprint,
         )
         if not is_rank_zero():
             return cls._beside_rank_zero(path, new, config)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _readable(path, config, new)  # a refusal leaves no lock behind
+        made = directories.make(path.parent)
         # Locked before it is read: whoever held the lock may just have finished the run.
-        lock = _lock(path)
+        lock = directories.lock(path, lambda: _owner(path))
+        run = cls(path, new, lock, finished=False)
+        run._made = made
+        fresh = False
         try:
-            old = _existing(path, config)
+            old = _readable(path, config, new)
             if old is None:
-                _clear(path)
+                directories.set_aside(path)
+                fresh = True
                 path.mkdir()
                 atomic.write_text(path / "config.yaml", to_yaml(config))
+            elif old.status == "finished":
+                lock.release()
+                return cls(path, old, None, finished=True)
             else:
-                _refuse_other(path, old, config, new)
-                if old.status == "finished":
-                    lock.release()
-                    return cls(path, old, None, finished=True)
-                new = replace(old, attempts=old.attempts + 1, status="running")
-            run = cls(path, new, lock, finished=False)
+                run.record = replace(old, attempts=old.attempts + 1, status="running")
+                run.resumed = True
             run._save(
                 versions=provenance.versions(),
                 revision=provenance.revision(),
                 process={"host": socket.gethostname(), "pid": os.getpid()},
             )
         except BaseException:
-            lock.release()
+            if fresh:
+                run.discard()
+            else:
+                lock.release()
             raise
         return run
+
+    @staticmethod
+    def check(
+        config: Config,
+        stage: str,
+        inputs: Mapping[str, str] | None = None,
+        fingerprint: str = "",
+    ) -> None:
+        """Refuses what `open` would refuse, and writes nothing; arguments as there.
+
+        Raises:
+            UserError: As for `open`, except that a directory in use is found out only there.
+        """
+        if is_rank_zero():  # which makes the directory that the others would find
+            asked = RunRecord("", stage, "", inputs=dict(inputs or {}), fingerprint=fingerprint)
+            _readable(stage_directory(config, stage), config, asked)
 
     @classmethod
     def _beside_rank_zero(cls, path: Path, new: RunRecord, config: Config) -> RunDirectory:
@@ -174,9 +199,19 @@ class RunDirectory:
             return
         try:
             self._save(status=status)
+            directories.forget(self.path)
         finally:
             self._lock.release()
             self._lock = None
+
+    def discard(self) -> None:
+        """Removes the directory, brings back the run it was to replace, and gives up the lock."""
+        if self.finished or self._lock is None:
+            return
+        directories.bring_back(self.path)
+        directories.unlock(self._lock)
+        self._lock = None
+        directories.unmake(self._made)
 
     def __enter__(self) -> Self:
         return self
@@ -187,7 +222,11 @@ class RunDirectory:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close(ending(error))
+        refused = error is not None and explain_failure(error) is not None
+        if refused and self.last_checkpoint is None:
+            self.discard()
+        else:
+            self.close(ending(error))
 
     def _save(self, **changes: Any) -> None:
         if self._lock is not None:
@@ -203,8 +242,14 @@ def ending(error: BaseException | None) -> str:
     return "failed" if isinstance(error, Exception) else "killed"
 
 
-def _existing(path: Path, config: Config) -> RunRecord | None:
-    """Reads the record of a directory that is to be kept; `None` where one starts afresh."""
+def _readable(path: Path, config: Config, new: RunRecord) -> RunRecord | None:
+    """Reads the record of a directory that is to be kept; `None` where one starts afresh.
+
+    Raises:
+        UserError: The directory is none, or belongs to another recipe, other inputs or data.
+    """
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{path} is a file, expected a run directory; move it away")
     if not path.exists():
         return None
     if not (path / "run.json").exists():
@@ -218,7 +263,19 @@ def _existing(path: Path, config: Config) -> RunRecord | None:
         return None
     if config.resume == "never":
         raise UserError(f"{path} exists and resume=never; choose another experiment")
-    return None if config.resume == "overwrite" else RunRecord.read(path)
+    if config.resume == "overwrite":
+        return None
+    old = RunRecord.read(path)
+    _refuse_other(path, old, config, new)
+    return old
+
+
+def _owner(path: Path) -> str:
+    """Names the process that a record says is at work."""
+    if not (path / "run.json").exists():
+        return "another process"
+    process = RunRecord.read(path).process
+    return f"process {process.get('pid')} on {process.get('host')}"
 
 
 def _is_debris(path: Path) -> bool:
@@ -242,32 +299,3 @@ def _refuse_other(path: Path, old: RunRecord, config: Config, new: RunRecord) ->
             f"{path} was made from other data: found fingerprint {old.fingerprint[:12]}, expected "
             f"{new.fingerprint[:12]} of {config.data.store}; {choice}"
         )
-
-
-def _lock(path: Path) -> filelock.FileLock:
-    """Locks a run directory for this process; the system frees it when the process dies.
-
-    The lock stands beside the directory, so that clearing the directory leaves it alone.
-    """
-    lock = filelock.FileLock(path.with_name(f".{path.name}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        owner = "another process"
-        if (path / "run.json").exists():
-            process = RunRecord.read(path).process
-            owner = f"process {process.get('pid')} on {process.get('host')}"
-        raise UserError(
-            f"{path} is in use by {owner}; wait for it, stop it, or choose another experiment"
-        ) from None
-    return lock
-
-
-def _clear(path: Path) -> None:
-    """Removes a run directory, in one step as far as anyone can see."""
-    trash = path.with_name(f".{path.name}.old")
-    if trash.exists():  # a process was killed while it removed an earlier one
-        shutil.rmtree(trash)
-    if path.exists():
-        path.rename(trash)
-        shutil.rmtree(trash)

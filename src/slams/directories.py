@@ -1,0 +1,91 @@
+"""Directories that one process at a time works in, and that are replaced as a whole.
+
+What a directory replaces waits beside it, hidden, until the new one is worth keeping; a lock
+stands beside it too, so that moving the directory leaves it alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import filelock
+
+from slams.errors import UserError
+
+__all__ = ["bring_back", "forget", "lock", "make", "set_aside", "unlock", "unmake"]
+
+
+def make(path: Path) -> list[Path]:
+    """Makes a directory and those above it.
+
+    Returns:
+        Those that were not there, the upper ones first, for `unmake`.
+    """
+    missing = [p for p in (*reversed(path.parents), path) if not p.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    return missing
+
+
+def unmake(made: Sequence[Path]) -> None:
+    """Removes directories that `make` has made, as far as nothing else is in them by now."""
+    for directory in reversed(made):
+        with contextlib.suppress(OSError):
+            directory.rmdir()
+
+
+def lock(path: Path, owner: Callable[[], str]) -> filelock.FileLock:
+    """Locks a directory for this process; the system frees it when the process dies.
+
+    Args:
+        path: The directory, which need not exist.
+        owner: Names who holds the lock, for the message.
+
+    Raises:
+        UserError: Another process holds it.
+    """
+    held = filelock.FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        held.acquire(timeout=0)
+    except filelock.Timeout:
+        raise UserError(
+            f"{path} is in use by {owner()}; wait for it, stop it, or choose another name"
+        ) from None
+    return held
+
+
+def unlock(held: filelock.FileLock) -> None:
+    """Gives up a lock and removes its file."""
+    # While it is held: afterwards it might be another's.
+    Path(held.lock_file).unlink(missing_ok=True)
+    held.release()
+
+
+def set_aside(path: Path) -> None:
+    """Moves a directory, if it is there, to where it waits for what becomes of its successor."""
+    if path.exists():
+        forget(path)  # left by a process that was killed while it replaced an earlier one
+        path.rename(_aside(path))
+
+
+def forget(path: Path) -> None:
+    """Removes what waits beside a directory."""
+    _remove(_aside(path))
+
+
+def bring_back(path: Path) -> None:
+    """Removes a directory, and puts back what it was to replace."""
+    _remove(path)
+    if _aside(path).exists():
+        _aside(path).rename(path)
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.old")
+
+
+def _remove(path: Path) -> None:
+    if path.exists():
+        shutil.rmtree(path)

@@ -1,0 +1,147 @@
+"""Checks that what a verb builds on is there, before anything heavy is imported.
+
+Looks at names of files, run records and small text files only; what is inside a store or a
+checkpoint is checked where it is opened, in the same words.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from glob import glob
+from pathlib import Path
+
+from slams.errors import UserError
+from slams.ranks import is_rank_zero
+from slams.records import finished_run, is_finished, stage_directory
+from slams.runs import RunDirectory
+from slams.schema import Config
+
+__all__ = ["check_prerequisites"]
+
+
+def check_prerequisites(config: Config, verb: str, dry_run: bool = False) -> None:
+    """Refuses a command whose files, earlier stages or places to write are not there.
+
+    Args:
+        config: A recipe that `slams.checks` has accepted.
+        verb: `prepare`, `train vae`, `train score`, `assimilate`, `report` or `simulate`.
+        dry_run: Nothing will be written: the places to write do not matter.
+
+    Raises:
+        UserError: One sentence: which file or directory, and what to do.
+    """
+    if not is_rank_zero():  # the other ranks come when rank zero has begun to write
+        return
+    if verb == "prepare":
+        _check_prepare(config, dry_run)
+    elif verb == "train vae":
+        _check_store(config)
+        _check_run(config, "vae", dry_run)
+    elif verb == "train score":
+        _check_store(config)
+        _check_background(config)
+        vae = finished_run(config, "vae").run_id
+        _check_run(config, "score", dry_run, vae=vae)
+    elif verb == "assimilate":
+        _check_assimilate(config, dry_run)
+    elif verb == "report":
+        first = stage_directory(config, "assimilation")
+        root = Path(config.runs) / config.experiment
+        if not any(is_finished(d) for d in (first, *root.glob("assimilation*"))):
+            raise UserError(
+                f"{first}: expected a finished assimilation; run `slams assimilate` first"
+            )
+
+
+def _check_prepare(config: Config, dry_run: bool) -> None:
+    data = config.data
+    if not dry_run:
+        _check_writable("data.store", Path(data.store).parent)
+        if Path(data.store).exists() and config.resume != "overwrite":
+            return  # it is kept or refused, and the source is not looked at
+    if data.source.path != "sample":
+        found = glob(data.source.path) or Path(data.source.path).exists()
+        if not found:
+            expected = {
+                "nature_run": "a nature run (Zarr), make one with `slams simulate` or write "
+                "`sample`",
+                "noaa_psl": "a NetCDF file of NOAA PSL (data.source.origin says where it comes "
+                "from)",
+            }[data.source.kind]
+            raise UserError(
+                f"key 'data.source.path': {data.source.path} is not there, expected {expected}"
+                f"{_nearest(data.source.path)}"
+            )
+    if data.statistics_from:
+        _check_is_there("data.statistics_from", data.statistics_from)
+
+
+def _check_assimilate(config: Config, dry_run: bool) -> None:
+    _check_store(config)
+    _check_background(config)
+    stations = config.observations.stations
+    if "stations" in config.observations.use and stations.file:
+        key = "observations.stations.file"
+        if not Path(stations.file).is_file():
+            found = "a directory" if Path(stations.file).is_dir() else "no such file"
+            raise UserError(
+                f"key {key!r}: {stations.file}: found {found}, expected a CSV file with the "
+                f"columns id,latitude,longitude[,elevation]{_nearest(stations.file)}"
+            )
+    inputs = {}
+    if "latent_diffusion" in config.assimilation.methods:
+        inputs = {stage: finished_run(config, stage).run_id for stage in ("vae", "score")}
+    _check_run(config, "assimilation", dry_run, **inputs)
+
+
+def _check_store(config: Config) -> None:
+    path = Path(config.data.store)
+    if not path.exists():
+        left = path.with_name(path.name + ".partial").exists()
+        found = "only an unfinished preparation of it" if left else "no such directory"
+        raise UserError(
+            f"key 'data.store': training store {path}: found {found}; run `slams prepare` with "
+            f"the recipe{_nearest(path)}"
+        )
+
+
+def _check_background(config: Config) -> None:
+    if config.background.kind == "file":
+        _check_is_there("background.path", config.background.path)
+
+
+def _check_is_there(key: str, path: str) -> None:
+    if not Path(path).exists():
+        raise UserError(
+            f"key {key!r}: {path}: found no such directory, expected a training store"
+            f"{_nearest(path)}"
+        )
+
+
+def _check_run(config: Config, stage: str, dry_run: bool, **inputs: str) -> None:
+    """Refuses a run directory that belongs to another recipe, or cannot be written."""
+    if not dry_run:
+        RunDirectory.check(config, stage, inputs)
+        _check_writable("runs", stage_directory(config, stage).parent)
+
+
+def _check_writable(key: str, directory: Path) -> None:
+    there = next(p for p in (directory, *directory.absolute().parents) if p.exists())
+    if not there.is_dir():
+        raise UserError(f"key {key!r}: {there} is a file, expected a directory to write into")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(
+            f"key {key!r}: no permission to write into {there.absolute()}; choose another place"
+        )
+
+
+def _nearest(path: str | Path) -> str:
+    """Names what lies beside a missing path and is called nearly the same."""
+    path = Path(path)
+    try:
+        beside = [p.name for p in path.parent.iterdir() if not p.name.startswith(".")]
+    except OSError:
+        return ""
+    close = difflib.get_close_matches(path.name, beside, n=1, cutoff=0.6)
+    return f"; did you mean {path.with_name(close[0])}?" if close else ""
