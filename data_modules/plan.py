@@ -70,6 +70,7 @@ def plan(config: Config) -> Plan:
     source = open_source(data.source, channels)
     grid = target_grid(data.source, source)
     time = source["time"].values.astype(np.float64)
+    _check_periods(data, time)
     train, statistics = None, None
     if data.statistics_from:
         statistics = _statistics_store(data, grid)
@@ -90,17 +91,22 @@ def _statistics_store(data: DataConfig, grid: LatLonGrid) -> TrainingStore:
     return store
 
 
+def _check_periods(data: DataConfig, time: np.ndarray) -> None:
+    """Refuses a split without data now, and not when it is first used."""
+    for name, period in split_periods(data.splits, data.window).items():
+        if not period.contains(time).any():
+            raise UserError(
+                f"data.splits.{name}: the source has no data from {period}; it holds "
+                f"{iso_date(time[0])} to {iso_date(time[-1])}"
+            )
+
+
 def _training_period(data: DataConfig, time: np.ndarray) -> Period:
     periods = split_periods(data.splits, data.window)
     if "train" not in periods:
         raise UserError(
             "data.splits.train: no days given, expected the training period, or a store with "
             "statistics under data.statistics_from"
-        )
-    if not periods["train"].contains(time).any():
-        raise UserError(
-            f"data.splits.train: the source has no data from {periods['train']}; it holds "
-            f"{iso_date(time[0])} to {iso_date(time[-1])}"
         )
     if data.source.absent:
         raise UserError(

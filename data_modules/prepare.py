@@ -26,6 +26,7 @@ from data_modules.drawing import draw_observations
 from data_modules.plan import Plan, plan
 from data_modules.recipe import difference, store_recipe
 from data_modules.statistics import AnomalySums, HarmonicSums, StatisticsArrays, finish
+from data_modules.store_checks import open_group
 from data_modules.stores import SHARD_STEPS, STORE_VERSION, TrainingStore
 from data_modules.writing import (
     canonical_json,
@@ -37,6 +38,7 @@ from data_modules.writing import (
     write_elevation,
     write_statistics,
 )
+from slams import directories
 from slams.errors import UserError
 from slams.schema import Config
 
@@ -63,13 +65,18 @@ def prepare(config: Config) -> Path:
     if _keep(config, path):
         _LOG.info("training store %s is complete and of this recipe: kept", path)
         return path
+    _check_replaceable(config, path)
     work = plan(config)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if partial.exists():
-        _LOG.info("an unfinished preparation of %s is removed and started over", path)
-        shutil.rmtree(partial)
+    made = directories.make(path.parent)
+    lock = directories.lock(path, lambda: "another preparation")
     try:
+        if _keep(config, path):  # whoever held the lock has just finished
+            return path
+        if partial.exists():
+            _LOG.info("an unfinished preparation of %s is removed and started over", path)
+            shutil.rmtree(partial)
         _write(config, work, partial)
+        _take_place(partial, path)
     except UserError:
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -78,10 +85,12 @@ def prepare(config: Config) -> Path:
             raise
         shutil.rmtree(partial, ignore_errors=True)
         raise UserError(
-            f"data.store: no space left on the device while writing {path}; what was written is "
+            f"data.store: no space left on device while writing {path}; what was written is "
             f"removed, free about {_bytes(work) / 1e6:.0f} MB or choose another place"
         ) from error
-    _take_place(partial, path)
+    finally:
+        directories.unlock(lock)
+        directories.unmake(made)
     return path
 
 
@@ -133,6 +142,36 @@ def _keep(config: Config, path: Path) -> bool:
                 f"statistics; resume=overwrite to prepare {path} again"
             )
     return True
+
+
+def _check_replaceable(config: Config, path: Path) -> None:
+    """Refuses to put the store in the place of anything but an earlier store.
+
+    Raises:
+        UserError: What is there is no training store, or the recipe reads from it.
+    """
+    if not path.exists():
+        return
+    data = config.data
+    read = {
+        "data.source.path": data.source.path,
+        "data.source.grid": data.source.grid,
+        "data.statistics_from": data.statistics_from,
+        "background.path": config.background.path,
+    }
+    for key, name in read.items():
+        if name and path.resolve() in (Path(name).resolve(), *Path(name).resolve().parents):
+            raise UserError(
+                f"data.store: {path} would be overwritten, but {key} reads from it; choose "
+                f"another data.store"
+            )
+    if path.is_dir() and not any(path.iterdir()):
+        return
+    if "slams_store" not in open_group(path).attrs:
+        raise UserError(
+            f"data.store: {path} is not a training store and is not overwritten; move it away or "
+            f"choose another data.store"
+        )
 
 
 def _take_place(partial: Path, path: Path) -> None:

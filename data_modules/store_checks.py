@@ -46,7 +46,11 @@ def read_small(path: Path, group: zarr.Group, name: str, dtype: type) -> np.ndar
         UserError: It is truncated or corrupt.
     """
     try:
-        return np.asarray(group[name][...], dtype=dtype)
+        array = group[name]
+        # Zarr would read a file that is missing as zeros.
+        if not (path / name / "/".join(["c", *["0"] * array.ndim])).is_file():
+            raise FileNotFoundError(name)
+        return np.asarray(array[...], dtype=dtype)
     except Exception as error:
         raise UserError(
             f"training store {path}: {name} cannot be read, its file is missing, truncated or "
@@ -81,6 +85,12 @@ def check_attributes(path: Path, attributes: dict[str, Any]) -> None:
             f"training store {path}: its preparation was not finished (status "
             f"{attributes.get('status')!r}); {_AGAIN}"
         )
+    for name in ("channels", "fingerprint", "recipe", "statistics_days"):
+        if name not in attributes:
+            raise UserError(
+                f"training store {path}: attribute {name!r} is missing, its zarr.json is "
+                f"damaged; {_AGAIN}"
+            )
 
 
 def check_arrays(path: Path, group: zarr.Group, channels: int) -> None:
@@ -90,7 +100,13 @@ def check_arrays(path: Path, group: zarr.Group, channels: int) -> None:
         UserError: Names the array.
     """
     for name in ("fields", "time", "latitude", "longitude", "statistics"):
-        if name not in group:
+        try:
+            there = name in group
+        except ValueError as error:  # metadata that are no JSON, or say what cannot be
+            raise UserError(
+                f"training store {path}: {name}/zarr.json is truncated or corrupt; {_AGAIN}"
+            ) from error
+        if not there:
             raise UserError(f"training store {path}: {name!r} is missing from it; {_AGAIN}")
     sizes = [group[name].shape[0] for name in ("time", "latitude", "longitude")]
     expected = (sizes[0], channels, *sizes[1:])
@@ -118,8 +134,9 @@ def check_files(path: Path, group: zarr.Group, time: np.ndarray) -> None:
         array = group[name]
         for step in range(0, array.shape[0], (array.shards or array.chunks)[0]):
             file = shard_file(array, step)
-            if not (path / file).is_file():
+            there = (path / file).is_file()
+            if not there or (path / file).stat().st_size == 0:
                 raise UserError(
                     f"training store {path}: file {file} ({name} from {iso_date(time[step])}) is "
-                    f"missing; {_AGAIN}"
+                    f"{'empty' if there else 'missing'}; {_AGAIN}"
                 )

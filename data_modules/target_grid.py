@@ -71,7 +71,8 @@ def _file_grid(path: Path) -> LatLonGrid:
                 latitude, longitude = (dataset[n].values for n in names)
     except Exception as error:
         raise UserError(
-            f"data.source.grid: {path} has no latitude and longitude that can be read ({error})"
+            f"data.source.grid: {path} has no latitude and longitude that can be read "
+            f"({type(error).__name__})"
         ) from error
     latitude = np.sort(np.asarray(latitude, dtype=np.float64))[::-1]
     return _grid(latitude, np.sort(np.mod(np.asarray(longitude, dtype=np.float64), 360.0)))

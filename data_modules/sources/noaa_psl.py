@@ -49,12 +49,14 @@ def open_noaa_psl(
         )
     parts = []
     for file in files:
+        if Path(file).is_dir():
+            raise UserError(f"data.source.path: {file} is a directory, expected a NetCDF file")
         try:
             parts.append(xr.open_dataset(file, chunks={"time": 16}))
         except Exception as error:
             raise UserError(
                 f"data.source.path: {file} cannot be read as NetCDF, it is truncated or of "
-                f"another format ({type(error).__name__}: {error})"
+                f"another format ({type(error).__name__})"
             ) from error
     dataset = parts[0] if len(parts) == 1 else xr.concat(parts, dim="time", data_vars="minimal")
     out = canonicalise(dataset, _NAMES, channels, absent, path)
