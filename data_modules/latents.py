@@ -53,10 +53,10 @@ def write_latents(
             return
         group = zarr.open_group(path, mode="w", zarr_format=3)
         for split, windows in splits.items():
-            latents = _encode(space, windows.fields)
+            latents = _encode(space, windows.fields, windows.known)
             arrays = {
                 "latents": latents,
-                "background": _encode(space, windows.background),
+                "background": _encode(space, windows.background, windows.background_known),
                 "time": windows.time[:, 0].to(torch.float64),
             }
             for name, values in arrays.items():
@@ -87,8 +87,13 @@ def _spread(latents: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _encode(space: LatentSpace, fields: Tensor) -> Tensor:
-    return torch.cat([space.encode(chunk).cpu() for chunk in fields.split(_CHUNK)])
+def _encode(space: LatentSpace, fields: Tensor, known: Tensor | None) -> Tensor:
+    parts = []
+    for start in range(0, len(fields), _CHUNK):
+        chunk = slice(start, start + _CHUNK)
+        mask = None if known is None else known[chunk]
+        parts.append(space.encode(fields[chunk], mask).cpu())
+    return torch.cat(parts)
 
 
 class LatentStore(Dataset[int]):

@@ -127,7 +127,8 @@ class MultimodalDataModule(ReanalysisDataModule):
             )
             for i in range(0, len(cases), _ARCHIVE_BATCH)
         ]
-        return Archive(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
+        fields, mean, time, *known = (torch.cat(columns) for columns in zip(*parts, strict=True))
+        return Archive(fields, mean, time, *(None if mask.all() else mask for mask in known))
 
     def _archive_source(self) -> tuple[TrainingStore, Period]:
         if "train" in self.periods:
@@ -221,10 +222,15 @@ class MultimodalDataModule(ReanalysisDataModule):
 
 def _archived(
     window: Window, provider: BackgroundProvider, normaliser: Normaliser
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Gives normalised fields, background mean and time of a batch of the archive."""
+) -> tuple[Tensor, ...]:
+    """Gives normalised fields, background and time of a batch of the archive, and what is known.
+
+    The masks are those of fields and background.
+    """
     climatology = normaliser.climatology(window.time)
     fields = normaliser.normalise(window.fields, climatology)
     background = provider(window, normaliser, climatology, None)
+    known = torch.isfinite(fields)
+    there = torch.ones_like(known) if background.known is None else background.known
     # A missing training value has no anomaly to learn from.
-    return torch.nan_to_num(fields, nan=0.0), background.mean, window.time
+    return torch.where(known, fields, 0.0), background.mean, window.time, known, there

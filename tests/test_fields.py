@@ -179,8 +179,9 @@ def test_xarray_survives_a_file(tmp_path) -> None:
 
 
 def test_stamps_are_rounded_and_not_cut() -> None:
-    """A third of a day is no binary fraction: cutting would lose a second."""
-    hours = torch.arange(1, 5, dtype=torch.float64).reshape(2, 2)
-    stamps = replace(ensemble(), time=19000 + hours / 24).to_xarray()["time"].values
-    expected = [f"2022-01-08T0{hour}:00:00" for hour in range(1, 5)]
-    assert np.datetime_as_string(stamps, "s").ravel().tolist() == expected
+    """21 s are no binary fraction of a day: cutting would lose one of them."""
+    seconds = torch.tensor([[0.0, 21.0], [3600.0, 86399.0]], dtype=torch.float64)
+    stamps = replace(ensemble(), time=19000 + seconds / 86400).to_xarray()["time"].values
+    assert np.datetime_as_string(stamps, "s").ravel().tolist() == [
+        f"2022-01-08T{clock}" for clock in ("00:00:00", "00:00:21", "01:00:00", "23:59:59")
+    ]

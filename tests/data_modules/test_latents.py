@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,19 @@ def test_latents_are_standardised_over_the_training_windows(store: Path) -> None
         torch.testing.assert_close(part.background, expected)
     season = (9000.0 + torch.arange(70)) / 365.2425 % 1
     torch.testing.assert_close(train.season, season)
+
+
+def test_missing_values_are_encoded_as_missing(tmp_path: Path) -> None:
+    whole = archive(5)
+    known = torch.ones_like(whole.fields, dtype=torch.bool)
+    known[2, 1, 0, :4, :4] = False
+    gaps = replace(whole, known=known, background_known=known)
+    path = tmp_path / "latents.zarr"
+    write_latents(path, space(), {"train": whole, "validation": gaps}, KEY)
+    one, other = LatentStore(path, "train"), LatentStore(path, "validation")
+    for name in ("latents", "background"):
+        differs = getattr(one, name) != getattr(other, name)
+        assert differs.nonzero().tolist() == [[2, 1, 0, 0, 0]]
 
 
 def test_a_latent_that_never_varies_is_no_number_to_divide_by(tmp_path: Path) -> None:

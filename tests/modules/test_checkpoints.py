@@ -95,6 +95,19 @@ def a_tensor(path: Path) -> None:
     torch.save(torch.zeros(3), path)
 
 
+class Burglar:
+    """Runs code when it is unpickled."""
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (Path(self.door),)
+
+
+def code(path: Path) -> None:
+    burglar = Burglar()
+    burglar.door = path.with_name("was here")
+    torch.save({"state_dict": {}, "slams": burglar}, path)
+
+
 def another_version(path: Path) -> None:
     save(vae(), path, version=99)
 
@@ -110,6 +123,7 @@ def another_stage(path: Path) -> None:
         (garbage, "cannot be read"),
         (cut_short, "cannot be read"),
         (of_another_project, "not written by this project"),
+        (code, "cannot be read"),
         (a_tensor, "not written by this project"),
         (another_version, "another version of the checkpoint layout: found 99, expected 1"),
         (another_stage, "another stage: found score, expected vae"),
@@ -124,6 +138,7 @@ def test_refuses_what_is_no_checkpoint_of_the_stage(
         VAE.load(path, CHANNELS, GRID)
     assert str(path) in str(refusal.value)
     assert "\n" not in str(refusal.value)
+    assert not (tmp_path / "was here").exists()
 
 
 def test_a_training_resumes_only_its_own_network() -> None:

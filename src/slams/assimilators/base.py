@@ -21,14 +21,18 @@ class Archive:
     """Holds days of the training period, from which methods estimate their covariances.
 
     Attributes:
-        fields: `(N, T, C, H, W)` normalised.
+        fields: `(N, T, C, H, W)` normalised, 0 where missing.
         background: `(N, T, C, H, W)` normalised, the background of each of these windows.
         time: `(N, T)` float64, days since 1970-01-01 00 UTC.
+        known: `(N, T, C, H, W)` bool, False where a field is missing; `None` if none is.
+        background_known: The same of the background, see `Background.known`.
     """
 
     fields: Tensor
     background: Tensor
     time: Tensor
+    known: Tensor | None = None
+    background_known: Tensor | None = None
 
 
 class Assimilator(Protocol):

@@ -195,15 +195,23 @@ class LatentDiffusion(CaseByCase):
         days = torch.linspace(0, archive.fields.shape[0] - 1, count).round().long().unique()
         season = (archive.time[days, 0] / DAYS_PER_YEAR % 1).to(device, torch.float32)
 
-        def encode(fields: Tensor) -> Tensor:
-            return torch.cat([self.space.encode(fields[c].to(device)) for c in days.split(_CHUNK)])
+        def encode(fields: Tensor, known: Tensor | None) -> Tensor:
+            parts = []
+            for chunk in days.split(_CHUNK):
+                mask = None if known is None else known[chunk].to(device)
+                parts.append(self.space.encode(fields[chunk].to(device), mask))
+            return torch.cat(parts)
 
-        truth = encode(archive.fields)
+        truth = encode(archive.fields, archive.known)
         # Errors of the denoiser as it is used: where it sees no background, neither here.
-        condition = encode(archive.background) if conditioned else None
+        condition = None
+        if conditioned:
+            condition = encode(archive.background, archive.background_known)
 
         def seen(latents: Tensor, chunk: Tensor) -> Tensor:
             error = archive.fields[chunk].to(device) - self.space.decode(latents)
+            if archive.known is not None:  # what is missing has no error to measure
+                error = torch.where(archive.known[chunk].to(device), error, 0.0)
             return observe_perturbations(operators, error * self.normaliser.sd).flatten(1)
 
         decoding = torch.cat(

@@ -17,6 +17,7 @@ from data_modules.reanalysis import ReanalysisDataModule
 from data_modules.sequential import read_batches
 from slams import tracking
 from slams.assimilators.base import Archive
+from slams.fields import Background
 from slams.modules.base import TrainedModule
 from slams.modules.callbacks import (
     Checkpoints,
@@ -161,7 +162,8 @@ def _rehearse_score(
     """Rehearses the training on the encodings of one batch, which are kept nowhere."""
     archive = datamodule.archive(config.score.batch_size)
     with torch.no_grad():
-        latents, background = space.encode(archive.fields), space.encode(archive.background)
+        latents = space.encode(archive.fields, archive.known)
+        background = space.encode(archive.background, archive.background_known)
     mean, sd = latents.mean(dim=(0, 1, 3, 4)), latents.std(dim=(0, 1, 3, 4))
     season = (archive.time[:, 0] / DAYS_PER_YEAR % 1).to(torch.float32)
     batch = LatentBatch(latents, background, season)
@@ -179,7 +181,14 @@ def _windows(datamodule: MultimodalDataModule, split: str) -> Archive:
         torch.cat([b.fields for b in batches]),
         torch.cat([b.background.mean for b in batches]),
         torch.cat([b.time for b in batches]),
+        torch.cat([b.mask for b in batches]),
+        torch.cat([_known(b.background) for b in batches]),
     )
+
+
+def _known(background: Background) -> Tensor:
+    everything = torch.ones_like(background.mean, dtype=torch.bool)
+    return everything if background.known is None else background.known
 
 
 def _fit(
