@@ -70,12 +70,12 @@ def plan(config: Config) -> Plan:
     source = open_source(data.source, channels)
     grid = target_grid(data.source, source)
     time = source["time"].values.astype(np.float64)
-    _check_periods(data, time)
     train, statistics = None, None
     if data.statistics_from:
         statistics = _statistics_store(data, grid)
     else:
-        train = _training_period(data, time)
+        _check_periods(data, time)
+        train = _training_period(data)
     regridder = Regridder(dataset_grid(source), grid, data.source.regrid)
     return Plan(source, channels, grid, regridder, time, train, statistics)
 
@@ -101,7 +101,7 @@ def _check_periods(data: DataConfig, time: np.ndarray) -> None:
             )
 
 
-def _training_period(data: DataConfig, time: np.ndarray) -> Period:
+def _training_period(data: DataConfig) -> Period:
     periods = split_periods(data.splits, data.window)
     if "train" not in periods:
         raise UserError(

@@ -85,7 +85,7 @@ def prepare(config: Config) -> Path:
             raise
         shutil.rmtree(partial, ignore_errors=True)
         raise UserError(
-            f"data.store: no space left on device while writing {path}; what was written is "
+            f"data.store: no space left on the device while writing {path}; what was written is "
             f"removed, free about {_bytes(work) / 1e6:.0f} MB or choose another place"
         ) from error
     finally:

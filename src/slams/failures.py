@@ -28,7 +28,7 @@ def explain_failure(error: BaseException, places: Sequence[Path] = ()) -> str | 
     Returns:
         The sentence, or `None` when the traceback is what a reader needs.
     """
-    if isinstance(error, UserError) and _FULL_WORDS[0].lower() in str(error):
+    if isinstance(error, UserError) and "no space left on the device" in str(error):
         return _sentence(error)  # whoever wrote it knows more
     for cause in _chain(error):
         full = isinstance(cause, OSError) and cause.errno in _FULL
