@@ -300,16 +300,17 @@ class ThreeDVarConfig:
 class EnsembleKalmanConfig:
     """An ensemble Kalman filter (`enkf` or `letkf`) of past background errors."""
 
-    # Members of the prior ensemble, of which `assimilation.members` are given as the analysis.
-    ensemble: int = 80
+    # Members of the prior ensemble, at most the training days of the season; of them,
+    # `assimilation.members` are given as the analysis.
+    ensemble: int = 320
     # Gaspari-Cohn half-width (km): of covariances (`enkf`), of observation error (`letkf`).
-    localisation: float = 2000.0
+    localisation: float = 3000.0
     # Days from the verifying day of year within which the members' days are drawn.
     season: int = 75
     # Factor on the prior's perturbations.
     inflation: float = 1.0
     # Share of the spread lost by the update that is given back (relaxation to prior spread).
-    rtps: float = 0.0
+    rtps: float = 0.2
 
 
 @dataclass
@@ -336,8 +337,9 @@ class AssimilationConfig:
     )
     three_d_var: ThreeDVarConfig = field(default_factory=ThreeDVarConfig)
     enkf: EnsembleKalmanConfig = field(default_factory=EnsembleKalmanConfig)
+    # Fewer members than `enkf`: the time of its local transforms grows faster than their number.
     letkf: EnsembleKalmanConfig = field(
-        default_factory=lambda: EnsembleKalmanConfig(localisation=1500.0)
+        default_factory=lambda: EnsembleKalmanConfig(ensemble=160, localisation=1500.0)
     )
     # Test dates on which every smaller subset of `observations.use` is tried too, to see what each
     # modality brings; 0 for none.
