@@ -11,6 +11,7 @@ import math
 import torch
 from torch import Tensor
 
+from slams.errors import UserError
 from slams.fields import FieldSpec, Observations
 from slams.grid import LatLonGrid
 from slams.observations.networks import Network, airport_network, read_network
@@ -31,7 +32,10 @@ def station_network(config: Config) -> Network:
     stations = config.observations.stations
     if stations.file:
         return read_network(stations.file)
-    return airport_network(stations.count, config.seed)
+    try:
+        return airport_network(stations.count, config.seed)
+    except UserError as error:
+        raise UserError(f"observations.stations.count: {error}") from None
 
 
 class StationObserver:

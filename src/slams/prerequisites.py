@@ -12,6 +12,7 @@ from glob import glob
 from pathlib import Path
 
 from slams.errors import UserError
+from slams.observations.station_list import read_station_list
 from slams.ranks import is_rank_zero
 from slams.records import finished_run, is_finished, stage_directory
 from slams.runs import RunDirectory
@@ -82,13 +83,14 @@ def _check_assimilate(config: Config, dry_run: bool) -> None:
     _check_background(config)
     stations = config.observations.stations
     if "stations" in config.observations.use and stations.file:
-        key = "observations.stations.file"
         if not Path(stations.file).is_file():
             found = "a directory" if Path(stations.file).is_dir() else "no such file"
             raise UserError(
-                f"key {key!r}: {stations.file}: found {found}, expected a CSV file with the "
-                f"columns id,latitude,longitude[,elevation]{_nearest(stations.file)}"
+                f"key 'observations.stations.file': {stations.file}: found {found}, expected a CSV "
+                f"file with the columns id,latitude,longitude[,elevation]"
+                f"{_nearest(stations.file)}"
             )
+        read_station_list(stations.file)
     inputs = {}
     if "latent_diffusion" in config.assimilation.methods:
         inputs = {stage: finished_run(config, stage).run_id for stage in ("vae", "score")}

@@ -17,13 +17,13 @@ from torch import Tensor
 
 from slams.errors import UserError
 from slams.grid import EARTH_RADIUS_KM, unit_vectors
+from slams.observations.station_list import COLUMNS, read_station_list
 from slams.observations.stations import check_positions
 from slams.seeds import generator
 
 __all__ = ["Network", "airport_network", "read_network"]
 
 _METRES_PER_FOOT = 0.3048
-_COLUMNS = ("id", "latitude", "longitude", "elevation")
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +60,7 @@ class Network:
         """Writes the stations as CSV with columns id, latitude, longitude, elevation."""
         with open(path, "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            writer.writerow(_COLUMNS)
+            writer.writerow(COLUMNS)
             for name, *numbers in zip(
                 self.id,
                 self.latitude.tolist(),
@@ -115,50 +115,14 @@ def read_network(path: str | Path) -> Network:
     The elevation (m) may be left out or empty: unknown.
 
     Raises:
-        UserError: The file is missing or empty, a column is missing, a value is no number, a
-            name occurs twice, or a station does not lie on the globe.
+        UserError: As `station_list.read_station_list` says.
     """
-    path = Path(path)
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, skipinitialspace=True)
-            found = [name.strip() for name in reader.fieldnames or ()]
-            reader.fieldnames = found
-            records = list(reader)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"station list {path} cannot be read: {error}") from None
-    missing = [c for c in _COLUMNS[:3] if c not in found]
-    if missing:
-        raise UserError(
-            f"station list {path} lacks column {', '.join(missing)}; found "
-            f"{', '.join(found) or 'nothing'}, expected id,latitude,longitude[,elevation]"
-        )
-    if not records:
-        raise UserError(f"station list {path} holds no station")
+    stations = read_station_list(path)
     columns = {
-        column: torch.tensor(
-            [_number(path, record, column) for record in records], dtype=torch.float64
-        )
-        for column in _COLUMNS[1:]
+        column: torch.tensor([getattr(s, column) for s in stations], dtype=torch.float64)
+        for column in COLUMNS[1:]
     }
-    try:
-        return Network(id=tuple(str(r["id"]).strip() for r in records), **columns)
-    except UserError as error:
-        raise UserError(f"station list {path}: {error}") from None
-
-
-def _number(path: Path, record: dict[str, str | None], column: str) -> float:
-    """Reads one number of a record; NaN for an elevation that is not given."""
-    text = (record.get(column) or "").strip()
-    if column == "elevation" and not text:
-        return math.nan
-    try:
-        return float(text)
-    except ValueError:
-        raise UserError(
-            f"station list {path}: {column} of station {record.get('id')} is {text!r}; expected a "
-            "number"
-        ) from None
+    return Network(id=tuple(s.id for s in stations), **columns)
 
 
 def _thin(vectors: Tensor, count: int) -> Tensor:
