@@ -86,8 +86,8 @@ def _check_assimilate(config: Config, dry_run: bool) -> None:
         if not Path(stations.file).is_file():
             found = "a directory" if Path(stations.file).is_dir() else "no such file"
             raise UserError(
-                f"key 'observations.stations.file': {stations.file}: found {found}, expected a CSV "
-                f"file with the columns id,latitude,longitude[,elevation]"
+                f"key 'observations.stations.file': {stations.file}: found {found}, expected a "
+                f"CSV file with the columns id,latitude,longitude[,elevation]"
                 f"{_nearest(stations.file)}"
             )
         read_station_list(stations.file)

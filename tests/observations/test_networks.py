@@ -107,7 +107,7 @@ def test_elevation_may_be_left_out_and_columns_come_in_any_order(tmp_path):
         ("id,latitude,longitude\nA,1,2\nA,3,4\n", "station A is listed twice"),
         ("id,latitude,longitude\nA,north,2\n", "latitude of station A is 'north'; expected"),
         ("id,latitude,longitude\nA,1\n", "longitude of station A is ''"),
-        ("id,latitude,longitude\nA,1,2,3\nB,1,,\n", "longitude of station B is ''"),
+        ("id,latitude,longitude\nA,1,2\nB,1,\n", "longitude of station B is ''"),
         ("id,latitude,longitude,elevation\nA,1,2,high\n", "elevation of station A is 'high'"),
         ("id,lat,lon\nA,1,2\n", "lacks column latitude, longitude; found id, lat, lon"),
         ("id,latitude,longitude\n", "holds no station"),
