@@ -105,12 +105,21 @@ class KeptCases:
         path = Path(path)
         part = path.with_name(f".{path.stem}.tmp{path.suffix}")
         shutil.rmtree(part, ignore_errors=True)
-        root = zarr.open_group(part, mode="w", zarr_format=3)
-        root.attrs.update({"Conventions": "CF-1.10", **(attributes or {})})
-        for group, dataset in self.datasets().items():
-            encoding = {"time": {"units": "seconds since 1970-01-01", "dtype": "int64"}}
-            dataset.to_zarr(
-                part, group=group, mode="a", zarr_format=3, consolidated=False, encoding=encoding
-            )
+        try:
+            root = zarr.open_group(part, mode="w", zarr_format=3)
+            root.attrs.update({"Conventions": "CF-1.10", **(attributes or {})})
+            for group, dataset in self.datasets().items():
+                encoding = {"time": {"units": "seconds since 1970-01-01", "dtype": "int64"}}
+                dataset.to_zarr(
+                    part,
+                    group=group,
+                    mode="a",
+                    zarr_format=3,
+                    consolidated=False,
+                    encoding=encoding,
+                )
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
         shutil.rmtree(path, ignore_errors=True)
         part.rename(path)

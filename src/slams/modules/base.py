@@ -27,6 +27,8 @@ __all__ = ["CHECKPOINT_VERSION", "TrainedModule", "read_checkpoint", "warmup_cos
 
 CHECKPOINT_VERSION = 1
 
+_AGAIN = "train that stage again with resume=overwrite"
+
 
 def warmup_cosine(step: int, steps: int, warmup: int) -> float:
     """Gives the factor of the learning rate at a step: linear warm-up, then half a cosine."""
@@ -131,9 +133,20 @@ class TrainedModule(LightningModule):
             "shape": list(grid.shape),
         }
         check_identity(checkpoint, expected, str(path))
-        settings = checkpoint["slams"]["settings"]
-        module = cls.build(settings, channels, grid, checkpoint["state_dict"])
-        module.load_state_dict(checkpoint["state_dict"])
+        try:
+            settings, state = checkpoint["slams"]["settings"], checkpoint["state_dict"]
+            module = cls.build(settings, channels, grid, state)
+            module.load_state_dict(state)
+        except (KeyError, TypeError, RuntimeError) as error:
+            raise UserError(
+                f"checkpoint {path}: its weights do not fit the network that it describes, it is "
+                f"damaged or of another version; {_AGAIN}"
+            ) from error
+        if not all(bool(p.isfinite().all()) for p in module.parameters()):
+            raise UserError(
+                f"checkpoint {path}: holds weights that are no numbers, its training diverged; "
+                f"{_AGAIN}, with a lower {cls.stage}.optimizer.learning_rate"
+            )
         return module.eval().requires_grad_(False)
 
 
@@ -151,10 +164,10 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     except Exception as error:  # torch raises a different type for each kind of damage
         raise UserError(
             f"checkpoint {path}: cannot be read ({type(error).__name__}); it is damaged or no "
-            "checkpoint; train that stage again"
+            f"checkpoint; {_AGAIN}"
         ) from error
     if not isinstance(checkpoint, dict) or "slams" not in checkpoint:
-        raise UserError(f"checkpoint {path}: was not written by this project; train again")
+        raise UserError(f"checkpoint {path}: was not written by this project; {_AGAIN}")
     return checkpoint
 
 

@@ -68,7 +68,8 @@ class LatentScore(TrainedModule):
         self.denoiser = make_denoiser(backbone)
         self.register_buffer("latent_mean", latent_mean.clone())
         self.register_buffer("latent_sd", latent_sd.clone())
-        self.validation_loss = MeanMetric()
+        # A loss that is no number must show, not be left out of the mean.
+        self.validation_loss = MeanMetric(nan_strategy="disable")
         self.to(memory_format=torch.channels_last)
 
     @classmethod

@@ -65,7 +65,8 @@ class VAE(TrainedModule):
         self.register_buffer("weights", grid.weights.to(torch.float32), persistent=False)
         variables = list(dict.fromkeys(c.variable for c in channels))
         self.modality = torch.tensor([variables.index(c.variable) for c in channels])
-        self.validation_loss = MeanMetric()
+        # A loss that is no number must show, not be left out of the mean.
+        self.validation_loss = MeanMetric(nan_strategy="disable")
         self.channel_error = ChannelError(len(channels))
         # channels_last keeps oneDNN from reordering at every layer.
         self.to(memory_format=torch.channels_last)

@@ -18,11 +18,12 @@ from data_modules.sequential import read_batches
 from slams import tracking
 from slams.assimilators.base import Archive
 from slams.fields import Background
-from slams.modules.base import TrainedModule
+from slams.modules.base import TrainedModule, check_identity, read_checkpoint
 from slams.modules.callbacks import (
     Checkpoints,
     MetricsCSV,
     ProgressLines,
+    RefuseDivergence,
     RunSummary,
     StepSeed,
     WeightEMA,
@@ -205,6 +206,7 @@ def _fit(
     summary = RunSummary()
     callbacks: list[Callback] = [
         StepSeed(config.seed, module.stage),
+        RefuseDivergence("validation/loss"),
         Checkpoints(run.checkpoints, monitor="validation/loss"),
         MetricsCSV(run.path / "metrics.csv"),
         ProgressLines(config.trainer.log_every_seconds),
@@ -222,6 +224,7 @@ def _fit(
     )
     last = run.last_checkpoint
     if last is not None:
+        check_identity(read_checkpoint(last), module.identity, str(last))
         say(f"continues from {last}")
     trainer.fit(module, datamodule=datamodule, ckpt_path=last, weights_only=False)
     if trainer.interrupted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from slams.modules.callbacks.checkpoints import BEST, LAST, Checkpoints
+from slams.modules.callbacks.divergence import RefuseDivergence
 from slams.modules.callbacks.metrics_csv import MetricsCSV
 from slams.modules.callbacks.progress import ProgressLines
 from slams.modules.callbacks.seeding import StepSeed
@@ -15,6 +16,7 @@ __all__ = [
     "Checkpoints",
     "MetricsCSV",
     "ProgressLines",
+    "RefuseDivergence",
     "RunSummary",
     "StepSeed",
     "WeightEMA",

@@ -101,12 +101,16 @@ class Checkpoints(Checkpoint):
             self.best_score = score if math.isfinite(score) else math.inf
             self.best_step = trainer.global_step
         part = self.directory / f".{LAST}.part"
-        trainer.save_checkpoint(part)  # on every rank: it ends in a barrier
-        self._saved_step = trainer.global_step
-        if trainer.is_global_zero:
-            if best:
-                with replacing(self.best_path) as copy:
-                    shutil.copyfile(part, copy)
-            with replacing(self.last_path) as finished:
-                part.replace(finished)
+        try:
+            trainer.save_checkpoint(part)  # on every rank: it ends in a barrier
+            self._saved_step = trainer.global_step
+            if trainer.is_global_zero:
+                if best:
+                    with replacing(self.best_path) as copy:
+                        shutil.copyfile(part, copy)
+                with replacing(self.last_path) as finished:
+                    part.replace(finished)
+        except BaseException:  # a full disk, which this part of a file would keep full
+            part.unlink(missing_ok=True)
+            raise
         trainer.strategy.barrier("checkpoint")
