@@ -13,6 +13,8 @@ The latents are standardised when they are read. The store is small (a day of th
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 from pathlib import Path
 
 import filelock
@@ -51,6 +53,16 @@ def write_latents(
     with filelock.FileLock(f"{path}.lock"):
         if _key(path) == key:
             return
+        try:
+            _write(path, space, splits, key)
+        except BaseException:
+            shutil.rmtree(path, ignore_errors=True)
+            raise
+
+
+def _write(
+    path: Path, space: LatentSpace, splits: dict[str, Archive], key: dict[str, str]
+) -> None:
         group = zarr.open_group(path, mode="w", zarr_format=3)
         for split, windows in splits.items():
             latents = _encode(space, windows.fields, windows.known)
@@ -69,16 +81,33 @@ def write_latents(
                 group.create_array("mean", data=latents.mean(dim=(0, 1, 3, 4)).numpy())
                 group.create_array("sd", data=_spread(latents).numpy())
         # Written last: a store without a key was cut short and is written again.
-        group.attrs.update({"slams_latents": _VERSION, "key": key})
+        group.attrs.update({"slams_latents": _VERSION, "key": key, "content": _content(group)})
 
 
 def _key(path: Path) -> dict[str, str] | None:
     """Reads what a complete store of this version depends on; `None` for anything else."""
     try:
-        attributes = zarr.open_group(path, mode="r").attrs.asdict()
+        group = zarr.open_group(path, mode="r")
     except (OSError, ValueError):  # there is none, or it was cut short at its first file
         return None
-    return attributes.get("key") if attributes.get("slams_latents") == _VERSION else None
+    attributes = group.attrs.asdict()
+    if attributes.get("slams_latents") != _VERSION or "key" not in attributes:
+        return None
+    try:
+        whole = _content(group) == attributes.get("content")
+    except Exception:  # every codec raises an error of its own over a truncated chunk
+        return None
+    return attributes["key"] if whole else None
+
+
+def _content(group: zarr.Group) -> str:
+    """Gives the sha256 of all arrays: Zarr reads a chunk that was lost as zeros."""
+    total = hashlib.sha256()
+    for name, array in sorted(group.members(max_depth=None)):
+        if isinstance(array, zarr.Array):
+            total.update(name.encode())
+            total.update(np.ascontiguousarray(array[...]).tobytes())
+    return total.hexdigest()
 
 
 def _spread(latents: Tensor) -> Tensor:
@@ -110,7 +139,7 @@ class LatentStore(Dataset[int]):
     def __init__(self, path: Path, split: str) -> None:
         if _key(path) is None:
             raise UserError(
-                f"latent store {path}: not there or incomplete; run `slams train score`"
+                f"latent store {path}: not there, incomplete or damaged; run `slams train score`"
             )
         group = zarr.open_group(path, mode="r")
         self.mean, self.sd = (torch.from_numpy(np.asarray(group[n][:])) for n in ("mean", "sd"))

@@ -96,7 +96,8 @@ class MultimodalDataModule(ReanalysisDataModule):
             windows: Number of windows, evenly spaced; 0 gives all of them.
 
         Raises:
-            UserError: There is no training period anywhere.
+            UserError: There is no training period anywhere, or a training field has a missing
+                value.
         """
         source, period = self._archive_source()
         background = replace(self.config.background, recentre_days=0)
@@ -118,6 +119,7 @@ class MultimodalDataModule(ReanalysisDataModule):
             days,
             earlier=provider.earlier,
             states=provider.states,
+            complete=True,
             memory=self._memory if source is self.store else None,
         )
         normaliser = source.normaliser()

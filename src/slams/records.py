@@ -125,11 +125,14 @@ def read_recipe(directory: Path) -> dict[str, Any]:
     """
     path = directory / "config.yaml"
     try:
-        return typing.cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(path)))
+        recipe = OmegaConf.to_container(OmegaConf.load(path))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, OmegaConfBaseException) as error:
         raise UserError(
             f"{path} cannot be read ({type(error).__name__}); start over with resume=overwrite"
         ) from None
+    if not isinstance(recipe, dict):
+        raise UserError(f"{path} holds no keys and values; start over with resume=overwrite")
+    return typing.cast(dict[str, Any], recipe)
 
 
 def trained_directory(config: Config, stage: str) -> Path:

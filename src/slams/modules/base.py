@@ -23,7 +23,13 @@ from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
 from slams.schema import OptimizerConfig
 
-__all__ = ["CHECKPOINT_VERSION", "TrainedModule", "read_checkpoint", "warmup_cosine"]
+__all__ = [
+    "CHECKPOINT_VERSION",
+    "TrainedModule",
+    "check_identity",
+    "read_checkpoint",
+    "warmup_cosine",
+]
 
 CHECKPOINT_VERSION = 1
 

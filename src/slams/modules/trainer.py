@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from slams.schema import TrainerConfig
 
-__all__ = ["EVALUATION_PRECISION", "make_trainer", "quiet_lightning"]
+__all__ = ["EVALUATION_PRECISION", "check_machine", "make_trainer", "quiet_lightning"]
 
 EVALUATION_PRECISION = "32-true"
 
@@ -86,17 +86,8 @@ def make_trainer(
     Raises:
         UserError: The accelerator, the devices or the precision do not exist on this machine.
     """
-    accelerator = _accelerator(config)
     precision = config.precision if precision is None else precision
-    if precision not in _PRECISIONS:
-        raise UserError(
-            f"trainer.precision: found {precision!r}, expected one of {', '.join(_PRECISIONS)}"
-        )
-    if precision == "16-mixed" and accelerator == "cpu":
-        raise UserError(
-            "trainer.precision: found '16-mixed', which needs a GPU; on the CPU set "
-            "trainer.precision=bf16-mixed or 32-true"
-        )
+    accelerator = check_machine(config, precision)
     quiet_lightning()
     world = config.devices * config.num_nodes
     _set_threads(config.threads, several_ranks=world > 1, accelerator=accelerator)
@@ -135,6 +126,30 @@ def make_trainer(
         enable_model_summary=False,
         default_root_dir=str(run_dir),
     )
+
+
+def check_machine(config: TrainerConfig, precision: str | None = None) -> str:
+    """Refuses devices and a precision that this machine does not have; gives the accelerator.
+
+    Args:
+        config: The recipe's `trainer`.
+        precision: Lightning precision; `None` takes the recipe's.
+
+    Raises:
+        UserError: The accelerator, the devices or the precision do not exist here.
+    """
+    accelerator = _accelerator(config)
+    precision = config.precision if precision is None else precision
+    if precision not in _PRECISIONS:
+        raise UserError(
+            f"trainer.precision: found {precision!r}, expected one of {', '.join(_PRECISIONS)}"
+        )
+    if precision == "16-mixed" and accelerator == "cpu":
+        raise UserError(
+            "trainer.precision: found '16-mixed', which needs a GPU; on the CPU set "
+            "trainer.precision=bf16-mixed or 32-true"
+        )
+    return accelerator
 
 
 def quiet_lightning() -> None:

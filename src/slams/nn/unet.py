@@ -19,6 +19,20 @@ from slams.nn.layers import FourierEmbedding, ModulatedBlock, SphereConv2d, zero
 __all__ = ["LatentUNet"]
 
 
+def check_resolutions(shape: Sequence[int], count: int) -> None:
+    """Refuses a latent grid `(h, w)` that cannot be halved for each of `count` resolutions.
+
+    Raises:
+        UserError: It cannot.
+    """
+    halvings = 2 ** (count - 1)
+    if shape[0] % halvings or shape[1] % halvings:
+        raise UserError(
+            f"score.channels: {count} resolutions need a latent grid divisible by {halvings}; "
+            f"found {shape[0]} x {shape[1]}"
+        )
+
+
 class LatentUNet(nn.Module):
     """Predicts the preconditioned clean latents of a window.
 
@@ -46,12 +60,7 @@ class LatentUNet(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        halvings = 2 ** (len(channels) - 1)
-        if shape[0] % halvings or shape[1] % halvings:
-            raise UserError(
-                f"score.channels: {len(channels)} resolutions need a latent grid divisible by "
-                f"{halvings}; found {shape[0]} x {shape[1]}"
-            )
+        check_resolutions(shape, len(channels))
         stacked = latent_channels * window
         self.noise_embedding = FourierEmbedding(embedding)
         self.embedding = nn.Sequential(

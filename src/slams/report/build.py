@@ -8,7 +8,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 
-from slams import __version__, atomic
+from slams import __version__, atomic, directories
 from slams.errors import UserError
 from slams.report.calibration import rank_histograms, spread_against_error
 from slams.report.dates import error_by_date
@@ -219,19 +219,25 @@ def _subtitle(run: AssimilationRun) -> str:
 
 
 def _write(output: Path, text: str, exhibits: list[Exhibit], summary: bytes | None) -> Path:
-    output.mkdir(parents=True, exist_ok=True)
-    figures = output / "figures"
-    # Figures of an earlier report that this one lacks would pass for this one's.
-    shutil.rmtree(figures, ignore_errors=True)
-    figures.mkdir()
-    for exhibit in exhibits:
-        for panel in exhibit.panels:
-            (figures / f"{panel.name}.png").write_bytes(panel.png)
-    picture = output / "summary.png"
+    made = directories.make(output)
+    figures, new = output / "figures", output / ".figures.tmp"
+    picture, index = output / "summary.png", output / "index.html"
+    shutil.rmtree(new, ignore_errors=True)
+    try:
+        new.mkdir()
+        for exhibit in exhibits:
+            for panel in exhibit.panels:
+                (new / f"{panel.name}.png").write_bytes(panel.png)
+        with atomic.replacing(index) as page_part, atomic.replacing(picture) as picture_part:
+            page_part.write_text(text, encoding="utf-8")
+            picture_part.write_bytes(summary or b"")
+            # Figures of an earlier report that this one lacks would pass for this one's.
+            shutil.rmtree(figures, ignore_errors=True)
+            new.rename(figures)
+    except BaseException:
+        shutil.rmtree(new, ignore_errors=True)
+        directories.unmake(made)
+        raise
     if summary is None:
-        picture.unlink(missing_ok=True)
-    else:
-        picture.write_bytes(summary)
-    index = output / "index.html"
-    atomic.write_text(index, text)
+        picture.unlink()
     return index

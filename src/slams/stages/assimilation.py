@@ -20,7 +20,7 @@ from slams.metrics.tables import print_methods
 from slams.modules.callbacks import ProgressLines, RunSummary
 from slams.modules.callbacks.summary import peak_memory_gib
 from slams.modules.evaluator import AssimilationEvaluator
-from slams.modules.trainer import EVALUATION_PRECISION, make_trainer
+from slams.modules.trainer import EVALUATION_PRECISION, check_machine, make_trainer
 from slams.ranks import is_rank_zero, say
 from slams.records import finished_run, is_finished, stage_directory
 from slams.runs import RunDirectory
@@ -57,6 +57,9 @@ def assimilate(config: Config, dry_run: bool = False) -> Path:
     if dry_run:
         _rehearse(config, methods(), datamodule)
         return directories[0]
+    check_machine(config.trainer, EVALUATION_PRECISION)
+    for one in settings:
+        RunDirectory.check(one, "assimilation", _inputs(one), datamodule.store.fingerprint)
     if config.resume == "overwrite" or not all(is_finished(d) for d in directories):
         methods()  # now, so that what they refuse leaves no directory behind
     for one in settings:
@@ -95,6 +98,13 @@ def modality_settings(config: Config) -> list[Config]:
     ]
 
 
+def _inputs(config: Config) -> dict[str, str]:
+    """Gives the runs that an assimilation is built on, stage -> run id."""
+    if "latent_diffusion" not in config.assimilation.methods:
+        return {}
+    return {stage: finished_run(config, stage).run_id for stage in ("vae", "score")}
+
+
 def _evaluate(
     config: Config,
     everything: Config,
@@ -102,11 +112,9 @@ def _evaluate(
     datamodule: MultimodalDataModule,
 ) -> None:
     """Scores one setting; observations that it does not use are withheld from everyone."""
-    inputs = {}
-    if "latent_diffusion" in config.assimilation.methods:
-        inputs = {stage: finished_run(config, stage).run_id for stage in ("vae", "score")}
+    fingerprint = datamodule.store.fingerprint
     with (
-        RunDirectory.open(config, "assimilation", inputs, datamodule.store.fingerprint) as run,
+        RunDirectory.open(config, "assimilation", _inputs(config), fingerprint) as run,
         tracking.start(config, run) as tracker,
     ):
         if run.finished:

@@ -24,7 +24,7 @@ def report(config: Config, dry_run: bool = False) -> Path:
         dry_run: Only say which runs the report would be made of.
 
     Raises:
-        UserError: There is no finished assimilation.
+        UserError: There is no finished assimilation, or its results are gone.
     """
     from slams.report import write_report
 
@@ -37,6 +37,14 @@ def report(config: Config, dry_run: bool = False) -> Path:
     if dry_run:
         say("the report would be made of " + ", ".join(str(d) for d in directories))
         return first
+    table = directories[0] / "results.parquet"
+    try:
+        results = pd.read_parquet(table)
+    except (OSError, ValueError) as error:  # pyarrow's errors are among these
+        raise UserError(
+            f"{table} is {'damaged' if table.exists() else 'missing'}; run `slams assimilate` "
+            f"again with resume=overwrite"
+        ) from error
     vae, score = (trained_directory(config, stage) for stage in ("vae", "score"))
     page = write_report(
         directories,
@@ -46,6 +54,6 @@ def report(config: Config, dry_run: bool = False) -> Path:
         options=config.report,
     )
     tracking.attach(config, directories[0], page.parent, "report")
-    print_methods(pd.read_parquet(directories[0] / "results.parquet"))
+    print_methods(results)
     say(f"report: {page}")
     return page

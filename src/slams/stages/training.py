@@ -30,8 +30,9 @@ from slams.modules.callbacks import (
 )
 from slams.modules.callbacks.summary import peak_memory_gib
 from slams.modules.score import LatentScore
-from slams.modules.trainer import make_trainer
+from slams.modules.trainer import check_machine, make_trainer
 from slams.modules.vae import VAE
+from slams.nn.unet import check_resolutions
 from slams.nn.latent_space import LatentBatch, LatentSpace
 from slams.normalisation import DAYS_PER_YEAR
 from slams.ranks import is_rank_zero, say
@@ -73,6 +74,8 @@ def train_vae(config: Config, dry_run: bool = False) -> Path:
         )
         return stage_directory(config, "vae")
     fingerprint = datamodule.store.fingerprint
+    RunDirectory.check(config, "vae", fingerprint=fingerprint)
+    check_machine(config.trainer)
     with (
         RunDirectory.open(config, "vae", fingerprint=fingerprint) as run,
         tracking.start(config, run) as tracker,
@@ -118,6 +121,13 @@ def train_score(config: Config, dry_run: bool = False) -> Path:
     count = vae.config.latent_channels
     raw = torch.zeros(count), torch.ones(count)
     space = LatentSpace(vae.encoder, vae.decoder, *raw)
+    # All that can be refused without the encodings, before these are written.
+    check_resolutions(
+        [size // vae.config.factor for size in datamodule.grid.shape], len(config.score.channels)
+    )
+    check_machine(config.trainer)
+    inputs, fingerprint = {"vae": vae_run.run_id}, datamodule.store.fingerprint
+    RunDirectory.check(config, "score", inputs, fingerprint)
     if dry_run:
         _rehearse_score(config, datamodule, space, vae_run.run_id)
         return stage_directory(config, "score")
@@ -145,9 +155,7 @@ def train_score(config: Config, dry_run: bool = False) -> Path:
         vae_run.run_id,
     )
     with (
-        RunDirectory.open(
-            config, "score", {"vae": vae_run.run_id}, datamodule.store.fingerprint
-        ) as run,
+        RunDirectory.open(config, "score", inputs, fingerprint) as run,
         tracking.start(config, run) as tracker,
     ):
         if run.finished:
