@@ -32,8 +32,8 @@ from slams.modules.callbacks.summary import peak_memory_gib
 from slams.modules.score import LatentScore
 from slams.modules.trainer import check_machine, make_trainer
 from slams.modules.vae import VAE
-from slams.nn.unet import check_resolutions
 from slams.nn.latent_space import LatentBatch, LatentSpace
+from slams.nn.unet import check_resolutions
 from slams.normalisation import DAYS_PER_YEAR
 from slams.ranks import is_rank_zero, say
 from slams.records import finished_run, stage_directory, trained_directory
