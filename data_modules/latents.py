@@ -139,7 +139,7 @@ class LatentStore(Dataset[int]):
     def __init__(self, path: Path, split: str) -> None:
         if _key(path) is None:
             raise UserError(
-                f"latent store {path}: not there, incomplete or damaged; run `slams train score`"
+                f"latent store {path}: not there or incomplete; run `slams train score`"
             )
         group = zarr.open_group(path, mode="r")
         self.mean, self.sd = (torch.from_numpy(np.asarray(group[n][:])) for n in ("mean", "sd"))

@@ -66,6 +66,7 @@ class AssimilationRun:
         config: The recipe as plain dictionaries.
         record: `run.json`.
         missing: A sentence for each file that is absent or cannot be read.
+        damaged: Groups of `analysis.zarr` that cannot be read, and count as absent.
     """
 
     path: Path
@@ -78,6 +79,7 @@ class AssimilationRun:
     innovations: pd.DataFrame | None
     stations: pd.DataFrame | None
     missing: tuple[str, ...]
+    damaged: frozenset[str] = frozenset()
 
     @property
     def methods(self) -> list[str]:
@@ -93,6 +95,8 @@ class AssimilationRun:
 
     def fields(self, group: str) -> xr.Dataset | None:
         """Opens a group of `analysis.zarr`: a method, `truth` or `background`; lazily."""
+        if group in self.damaged:
+            return None
         return _open_group(self.path / "analysis.zarr", group)
 
 
@@ -107,6 +111,7 @@ class TrainingRun:
         reconstruction: Columns variable, level, rmse (channel units).
         record: `run.json`.
         missing: A sentence for each file that is absent or cannot be read.
+        damaged: Groups of `reconstruction.zarr` that cannot be read, and count as absent.
     """
 
     path: Path
@@ -115,9 +120,12 @@ class TrainingRun:
     reconstruction: pd.DataFrame | None
     record: Mapping[str, Any]
     missing: tuple[str, ...]
+    damaged: frozenset[str] = frozenset()
 
     def fields(self, group: str) -> xr.Dataset | None:
         """Opens a group of `reconstruction.zarr`: `truth` or `reconstruction`; lazily."""
+        if group in self.damaged:
+            return None
         return _open_group(self.path / "reconstruction.zarr", group)
 
 
@@ -138,6 +146,7 @@ def read_assimilation(path: Path) -> AssimilationRun:
     keep = config_value(config, "assimilation.keep_cases", 1)
     if keep and not (path / "analysis.zarr").exists():
         missing.append(f"analysis.zarr is not in {path}: no maps.")
+    damaged = _damaged(path / "analysis.zarr", missing)
     # A network may be written beside a setting that does not observe it.
     stations = None
     if "stations" in config_value(config, "observations.use", ("stations",)):
@@ -159,6 +168,7 @@ def read_assimilation(path: Path) -> AssimilationRun:
         innovations=innovations,
         stations=stations,
         missing=tuple(missing),
+        damaged=damaged,
     )
 
 
@@ -178,7 +188,8 @@ def read_training(path: Path, stage: str) -> TrainingRun:
             missing,
         )
     record = _document(path / "run.json", json.loads, f"no provenance of the {stage}", missing)
-    return TrainingRun(path, stage, metrics, reconstruction, record, tuple(missing))
+    damaged = _damaged(path / "reconstruction.zarr", missing)
+    return TrainingRun(path, stage, metrics, reconstruction, record, tuple(missing), damaged)
 
 
 def lookup(
@@ -277,6 +288,23 @@ def _open_group(store: Path, group: str) -> xr.Dataset | None:
     except (OSError, KeyError, ValueError):  # no such group
         return None
     return None if 0 in dataset.sizes.values() else dataset
+
+
+def _damaged(store: Path, missing: list[str]) -> frozenset[str]:
+    """Reads every group once, a case at a time, and names those that cannot be read."""
+    found = set()
+    for group in sorted(p.name for p in store.glob("*") if p.is_dir()):
+        try:
+            dataset = xr.open_zarr(store, group=group, consolidated=False, chunks=None)
+            for variable in dataset.variables.values():
+                for index in range(variable.shape[0] if variable.ndim > 1 else 0):
+                    variable[index].to_numpy()
+        except Exception as error:  # every codec raises an error of its own
+            missing.append(
+                f"{group} in {store} is truncated or corrupt ({_first_line(error)}): no maps of it."
+            )
+            found.add(group)
+    return frozenset(found)
 
 
 def _first_line(error: Exception) -> str:
