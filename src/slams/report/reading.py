@@ -301,7 +301,7 @@ def _damaged(store: Path, missing: list[str]) -> frozenset[str]:
                     variable[index].to_numpy()
         except Exception as error:  # every codec raises an error of its own
             missing.append(
-                f"{group} in {store} is truncated or corrupt ({_first_line(error)}): no maps of it."
+                f"{group} in {store} is truncated or corrupt ({_first_line(error)}): no maps."
             )
             found.add(group)
     return frozenset(found)
