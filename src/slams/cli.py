@@ -8,6 +8,7 @@ interrupt in 130. Whatever else escapes is a defect and shows its traceback.
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import signal
 import sys
@@ -32,7 +33,6 @@ __all__ = ["main"]
 _REFUSED = 2
 _INTERRUPTED = 128 + signal.SIGINT
 _TERMINATED = 128 + signal.SIGTERM
-_CONTINUES = "{}; the same command continues from the last checkpoint"
 
 
 @dataclass(frozen=True)
@@ -143,6 +143,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     places: list[Path] = []
+    arguments: argparse.Namespace | None = None
     try:
         arguments = _parse(sys.argv[1:] if argv is None else argv)
         if arguments is None:
@@ -152,16 +153,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()  # a reader that has gone is noticed here, not while Python exits
         return code
     except KeyboardInterrupt:
-        _complain(_CONTINUES.format("interrupted"))
+        _complain(f"interrupted{_continuation(arguments)}")
         return _INTERRUPTED
     except _Terminated:
-        _complain(_CONTINUES.format("terminated"))
+        _complain(f"terminated{_continuation(arguments)}")
         return _TERMINATED
     except SystemExit as error:
         # Lightning shuts a fit down on an interrupt and then leaves with code 1.
         if not isinstance(error.__context__, KeyboardInterrupt):
             raise
-        _complain(_CONTINUES.format("interrupted"))
+        _complain(f"interrupted{_continuation(arguments)}")
         return _INTERRUPTED
     except BrokenPipeError:
         # The reader (`| head`) has gone; Python would complain once more while it exits.
@@ -313,6 +314,17 @@ def _terminate(signum: int, frame: object) -> NoReturn:
     raise _Terminated(_TERMINATED)
 
 
+def _continuation(arguments: argparse.Namespace | None) -> str:
+    """Says what the same command does after an interrupt."""
+    if arguments is None:
+        return ""
+    if arguments.verb.startswith("train"):
+        return "; the same command continues from the last checkpoint"
+    return "; nothing unfinished counts, the same command does it again"
+
+
 def _complain(sentence: str) -> None:
+    # What zarr had in flight is told about at length while Python exits.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     if is_rank_zero():
         print(f"slams: {sentence}", file=sys.stderr, flush=True)
