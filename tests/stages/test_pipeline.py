@@ -169,11 +169,12 @@ def test_a_run_is_found_again_after_it_has_moved(finished: Study, tmp_path, monk
 def test_load_refuses_what_is_no_finished_run(finished: Study, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a run directory"):
         package.load(tmp_path)
-    runs = copy_stages(finished.config, tmp_path / "runs", "vae", "score")
-    path = runs / "tiny" / "score" / "run.json"
-    path.write_text(path.read_text().replace('"finished"', '"killed"'))
-    with pytest.raises(UserError, match="killed, expected a finished run"):
-        package.load(path.parent)
+    runs = copy_stages(finished.config, tmp_path / "runs", "vae", "score", "assimilation")
+    for stage in ("assimilation", "score"):
+        path = runs / "tiny" / stage / "run.json"
+        path.write_text(path.read_text().replace('"finished"', '"killed"'))
+        with pytest.raises(UserError, match=f"{stage} is killed, expected a finished run"):
+            package.load(path.parent)
 
 
 @pytest.mark.parametrize("size", [1, 4])
@@ -212,7 +213,7 @@ def test_other_guidance_with_the_same_networks(finished: Study, tmp_path: Path) 
 
 
 def test_windows_of_two_days_from_the_vae_to_the_report(
-    finished: Study, tmp_path: Path, tiny_source: Path
+    finished: Study, tmp_path: Path, tiny_source: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = study(tmp_path, tiny_source, store=finished.config.data.store, window=2)
     recipe = tmp_path / "recipe.yaml"
@@ -235,17 +236,10 @@ def test_windows_of_two_days_from_the_vae_to_the_report(
     own, other = (np.abs(made[1] - truth[day]).mean() for day in (1, 0))
     assert own < 0.95 * other
     # Networks of one day do not serve windows of two.
-    with pytest.raises(UserError, match=r"trained on windows of 2 days, but data\.window is 1"):
-        _refused(recipe, "assimilate", "data.window=1")
-
-
-def _refused(recipe: Path, verb: str, *words: str) -> None:
-    """Raises what a command refuses."""
-    from slams import stages
-    from slams.config import load
-
-    run = {"assimilate": stages.assimilate, "train score": stages.train_score}[verb]
-    run(load(recipe, list(words)), False)
+    words = ("data.window=1", "assimilation.setting=day")
+    assert slams(recipe, "assimilate", *words) == 2
+    assert "trained on windows of 2 days, but data.window is 1" in capsys.readouterr().err
+    assert not (runs / "assimilation-day").exists()
 
 
 def test_a_training_too_short_to_be_validated_still_serves(
