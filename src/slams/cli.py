@@ -153,17 +153,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()  # a reader that has gone is noticed here, not while Python exits
         return code
     except KeyboardInterrupt:
-        _complain(f"interrupted{_continuation(arguments)}")
-        return _INTERRUPTED
+        return _stop("interrupted", _INTERRUPTED, arguments, process=argv is None)
     except _Terminated:
-        _complain(f"terminated{_continuation(arguments)}")
-        return _TERMINATED
+        return _stop("terminated", _TERMINATED, arguments, process=argv is None)
     except SystemExit as error:
         # Lightning shuts a fit down on an interrupt and then leaves with code 1.
         if not isinstance(error.__context__, KeyboardInterrupt):
             raise
-        _complain(f"interrupted{_continuation(arguments)}")
-        return _INTERRUPTED
+        return _stop("interrupted", _INTERRUPTED, arguments, process=argv is None)
     except BrokenPipeError:
         # The reader (`| head`) has gone; Python would complain once more while it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -314,13 +311,22 @@ def _terminate(signum: int, frame: object) -> NoReturn:
     raise _Terminated(_TERMINATED)
 
 
-def _continuation(arguments: argparse.Namespace | None) -> str:
-    """Says what the same command does after an interrupt."""
-    if arguments is None:
-        return ""
-    if arguments.verb.startswith("train"):
-        return "; the same command continues from the last checkpoint"
-    return "; nothing unfinished counts, the same command does it again"
+def _stop(what: str, code: int, arguments: argparse.Namespace | None, *, process: bool) -> int:
+    """Says what the same command does after an interrupt, and leaves at once.
+
+    Runs are closed by now. A thread that was interrupted while it started would be waited for
+    without end (Python does not know it), and zarr tells at length what it had in flight.
+    """
+    then = ""
+    if arguments is not None:
+        then = "; nothing unfinished counts, the same command does it again"
+        if arguments.verb.startswith("train"):
+            then = "; the same command continues from the last checkpoint"
+    _complain(f"{what}{then}")
+    if process:
+        sys.stdout.flush()
+        os._exit(code)
+    return code
 
 
 def _complain(sentence: str) -> None:
