@@ -7,6 +7,7 @@ it against other data is refused in one sentence and not found out from wrong nu
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -107,6 +108,7 @@ class TrainedModule(LightningModule):
         check_identity(checkpoint, self.identity, "the checkpoint to resume from")
 
     @classmethod
+    @abstractmethod
     def build(
         cls,
         settings: dict[str, Any],
@@ -115,7 +117,6 @@ class TrainedModule(LightningModule):
         state: dict[str, Tensor],
     ) -> Self:
         """Makes the module that a checkpoint's settings and weights describe."""
-        raise NotImplementedError
 
     @classmethod
     def load(cls, path: str | Path, channels: Sequence[FieldSpec], grid: LatLonGrid) -> Self:
