@@ -33,7 +33,8 @@ def explain_failure(error: BaseException, places: Sequence[Path] = ()) -> str | 
     for cause in _chain(error):
         full = isinstance(cause, OSError) and cause.errno in _FULL
         if full or any(words in str(cause) for words in _FULL_WORDS):
-            where = _path_of(cause, " while writing ") or _full_place(places)
+            # The name may be that of a temporary file which could not be moved to a full disk.
+            where = _full_place(places) or _path_of(cause, " while writing ")
             return (
                 f"no space left on the device{where}; free some, or let the keys 'runs' and "
                 f"'data.store' name another disk"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 import torch
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
+from matplotlib.ticker import FixedLocator
 
 from slams.report.exhibit import Exhibit, Panel, headline, new_figure, render
 from slams.report.paired import by_date, error_by_level
@@ -56,7 +57,9 @@ def _panel(tables: dict[str, pd.DataFrame], metric: str, name: str, dpi: int) ->
             markeredgecolor="white",
             markeredgewidth=0.5,
         )
-    locator = AutoDateLocator(maxticks=7)
+    dates = pd.to_datetime(list(dict.fromkeys(d for t in tables.values() for d in t.index)))
+    # The automatic locator warns where the dates span no time.
+    locator = AutoDateLocator(maxticks=7) if len(dates) > 1 else FixedLocator(date2num(dates))
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     axes.set_ylim(bottom=0)

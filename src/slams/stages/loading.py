@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
+from torch import Tensor
+
 from slams.errors import UserError
 from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
@@ -16,26 +19,45 @@ from slams.schema import Config
 __all__ = ["load_score", "load_vae"]
 
 
-def load_vae(config: Config, channels: Sequence[FieldSpec], grid: LatLonGrid) -> VAE:
+def load_vae(
+    config: Config, channels: Sequence[FieldSpec], grid: LatLonGrid, sd: Tensor
+) -> VAE:
     """Loads the VAE that a recipe builds on.
 
+    Args:
+        config: The recipe.
+        channels: Channels of its training store.
+        grid: Grid of its training store.
+        sd: `(C, H, W)` standard deviations that normalise its fields.
+
     Raises:
-        UserError: It is not there, unfinished, or belongs to another grid or channel set.
+        UserError: It is not there, unfinished, belongs to another grid or channel set, or was
+            trained on fields that other statistics had normalised.
     """
     finished_run(config, "vae")
-    return VAE.load(trained_directory(config, "vae") / "checkpoints" / "best.ckpt", channels, grid)
+    path = trained_directory(config, "vae") / "checkpoints" / "best.ckpt"
+    vae = VAE.load(path, channels, grid)
+    if not torch.allclose(vae.sd, sd.to(vae.sd), rtol=1e-4):
+        raise UserError(
+            f"{path}: was trained with other statistics (standard deviations) than those of "
+            f"training store {config.data.store}; train again on this store, or prepare it with "
+            f"data.statistics_from naming the store of that training"
+        )
+    return vae
 
 
 def load_score(
-    config: Config, channels: Sequence[FieldSpec], grid: LatLonGrid
+    config: Config, channels: Sequence[FieldSpec], grid: LatLonGrid, sd: Tensor
 ) -> tuple[LatentSpace, LatentScore]:
     """Loads the score model that a recipe builds on, with the latent space it lives in.
 
+    Arguments as for `load_vae`.
+
     Raises:
         UserError: It is not there, unfinished, of another grid, channel set or length of the
-            window, or was trained on the latents of another VAE.
+            window, or was trained on the latents of another VAE; or the VAE is refused.
     """
-    vae = load_vae(config, channels, grid)
+    vae = load_vae(config, channels, grid, sd)
     finished_run(config, "score")
     path = trained_directory(config, "score") / "checkpoints" / "best.ckpt"
     score = LatentScore.load(path, channels, grid)

@@ -43,7 +43,7 @@ def _configured(kind: type[CaseByCase], section: str) -> _Builder:
 
 
 def _latent_diffusion(config: Config, data: MultimodalDataModule) -> Assimilator:
-    space, score = load_score(config, data.channels, data.grid)
+    space, score = load_score(config, data.channels, data.grid, data.normaliser.sd)
     settings = config.assimilation
     return LatentDiffusion(
         space,

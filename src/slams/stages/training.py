@@ -117,7 +117,7 @@ def train_score(config: Config, dry_run: bool = False) -> Path:
     datamodule = MultimodalDataModule(fields_only)
     datamodule.setup("fit")
     vae_run = finished_run(config, "vae")
-    vae = load_vae(config, datamodule.channels, datamodule.grid)
+    vae = load_vae(config, datamodule.channels, datamodule.grid, datamodule.normaliser.sd)
     count = vae.config.latent_channels
     raw = torch.zeros(count), torch.ones(count)
     space = LatentSpace(vae.encoder, vae.decoder, *raw)
