@@ -19,9 +19,7 @@ from slams.schema import Config
 __all__ = ["load_score", "load_vae"]
 
 
-def load_vae(
-    config: Config, channels: Sequence[FieldSpec], grid: LatLonGrid, sd: Tensor
-) -> VAE:
+def load_vae(config: Config, channels: Sequence[FieldSpec], grid: LatLonGrid, sd: Tensor) -> VAE:
     """Loads the VAE that a recipe builds on.
 
     Args:
