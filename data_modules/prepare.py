@@ -167,7 +167,11 @@ def _check_replaceable(config: Config, path: Path) -> None:
             )
     if path.is_dir() and not any(path.iterdir()):
         return
-    if "slams_store" not in open_group(path).attrs:
+    try:
+        foreign = "slams_store" not in open_group(path).attrs
+    except UserError:
+        foreign = True
+    if foreign:
         raise UserError(
             f"data.store: {path} is not a training store and is not overwritten; move it away or "
             f"choose another data.store"

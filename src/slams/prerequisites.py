@@ -20,6 +20,8 @@ from slams.schema import Config
 
 __all__ = ["check_prerequisites"]
 
+_SQLITE = "sqlite:///"
+
 
 def check_prerequisites(config: Config, verb: str, dry_run: bool = False) -> None:
     """Refuses a command whose files, earlier stages or places to write are not there.
@@ -126,6 +128,9 @@ def _check_run(config: Config, stage: str, dry_run: bool, **inputs: str) -> None
     if not dry_run:
         RunDirectory.check(config, stage, inputs)
         _check_writable("runs", stage_directory(config, stage).parent)
+        uri = config.tracking.uri
+        if config.tracking.enabled and uri.startswith(_SQLITE):
+            _check_writable("tracking.uri", Path(uri.removeprefix(_SQLITE)).parent)
 
 
 def _check_writable(key: str, directory: Path) -> None:

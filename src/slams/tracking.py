@@ -72,12 +72,13 @@ def start(config: Config, run: RunDirectory) -> Tracker:
     # Read once when mlflow is imported, therefore set before.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
     try:
         client, experiment_id = _open(config, uri)
         run_id = _take_up(client, run) or _create(client, experiment_id, config, run)
         _log_recipe(client, run_id, config, run)
-    except MlflowException as error:
+    except (MlflowException, SQLAlchemyError) as error:
         raise _unusable(uri, error) from error
     return Tracker(client, run_id, uri)
 
@@ -101,12 +102,13 @@ def attach(config: Config, run_dir: str | Path, directory: str | Path, folder: s
         return
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
     uri = tracking_uri(config)
     try:
         client, _ = _open(config, uri)
         client.log_artifacts(run_id, str(directory), folder)
-    except MlflowException as error:
+    except (MlflowException, SQLAlchemyError) as error:
         raise _unusable(uri, error) from error
 
 
