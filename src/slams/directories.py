@@ -15,7 +15,7 @@ import filelock
 
 from slams.errors import UserError
 
-__all__ = ["bring_back", "forget", "lock", "make", "set_aside", "unlock", "unmake"]
+__all__ = ["bring_back", "forget", "lock", "make", "set_aside", "unlock", "unmake", "waits"]
 
 
 def make(path: Path) -> list[Path]:
@@ -68,6 +68,11 @@ def set_aside(path: Path) -> None:
     if path.exists():
         forget(path)  # left by a process that was killed while it replaced an earlier one
         path.rename(_aside(path))
+
+
+def waits(path: Path) -> bool:
+    """Tells whether a predecessor of a directory waits for what becomes of it."""
+    return _aside(path).exists()
 
 
 def forget(path: Path) -> None:

@@ -4,8 +4,8 @@ A directory holds `config.yaml` (the resolved recipe), `run.json` (identity, lin
 data fingerprint, status), `metrics.csv`, `checkpoints/` and the stage's results. Every file that
 says something about the run is replaced in one step, so that a process killed at any moment
 leaves a directory that the next one can read. A run that is refused, by a mistake in the data or a
-full disk, before it has a checkpoint to continue from leaves nothing, and what it was to replace
-(`resume=overwrite`) is there again.
+full disk, before it has a checkpoint to continue from leaves nothing. What a run was to replace
+(`resume=overwrite`) is there again when the new one ends without anything to keep.
 
     with RunDirectory.open(config, "score", inputs={"vae": vae.run_id}) as run:
         if run.finished:
@@ -223,7 +223,8 @@ class RunDirectory:
         traceback: TracebackType | None,
     ) -> None:
         refused = error is not None and explain_failure(error) is not None
-        if refused and self.last_checkpoint is None:
+        replaces = error is not None and directories.waits(self.path)
+        if (refused or replaces) and self.last_checkpoint is None:
             self.discard()
         else:
             self.close(ending(error))
