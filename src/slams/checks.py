@@ -45,7 +45,7 @@ _CHOICES = {
         "predictor_corrector",
     ),
     "trainer.accelerator": ("auto", "cpu", "gpu"),
-    "trainer.precision": ("32-true", "16-mixed", "bf16-mixed"),
+    "trainer.precision": ("auto", "32-true", "16-mixed", "bf16-mixed"),
 }
 _AT_LEAST = {
     "seed": 0,

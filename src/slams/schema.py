@@ -358,8 +358,9 @@ class TrainerConfig:
     accelerator: str = "auto"
     devices: int = 1
     num_nodes: int = 1
-    # Lightning precision of training; assimilation runs in float32.
-    precision: str = "bf16-mixed"
+    # Lightning precision of training: `auto` takes `bf16-mixed` where the hardware computes in
+    # bfloat16, else `32-true`. Assimilation runs in float32.
+    precision: str = "auto"
     # Threads a process on the CPU; 0 leaves torch's choice.
     threads: int = 0
     # Steps between two validations and checkpoints, rounded to whole epochs.

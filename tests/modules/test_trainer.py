@@ -46,12 +46,23 @@ def test_callbacks_are_added_once(tmp_path):
     assert [c for c in trainer.callbacks if isinstance(c, RunSummary)] == [mine]
     assert sum(isinstance(c, ProgressLines) for c in trainer.callbacks) == 1
     assert (trainer.max_steps, trainer.max_epochs) == (5, -1)
-    assert trainer.precision == CONFIG.precision
     assert trainer.default_root_dir == str(tmp_path)
     with_checkpoints = make_trainer(
         CONFIG, run_dir=tmp_path, max_epochs=1, callbacks=[Checkpoints(tmp_path, "validation/x")]
     )
     assert isinstance(with_checkpoints.callbacks[-1], Checkpoints)
+
+
+@pytest.mark.parametrize(("native", "expected"), [(True, "bf16-mixed"), (False, "32-true")])
+def test_auto_computes_in_bfloat16_only_where_the_hardware_does(
+    tmp_path, monkeypatch, native, expected
+):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False, raising=False)
+    config = replace(CONFIG, accelerator="cpu", precision="auto")
+    assert make_trainer(config, run_dir=tmp_path).precision == expected
+    explicit = replace(config, precision="bf16-mixed")
+    assert make_trainer(explicit, run_dir=tmp_path).precision == "bf16-mixed"
 
 
 def test_two_processes_on_the_cpu_use_gloo_and_one_thread_each(tmp_path):

@@ -39,7 +39,7 @@ EVALUATION_PRECISION = "32-true"
 
 _ACCELERATORS = ("auto", "cpu", "gpu")
 # Not the "true" half and double ones: they would convert the time stamps of a batch too.
-_PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+_PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 
 # Advice of Lightning that does not apply here, each for a reason that is settled elsewhere.
 _SETTLED = (
@@ -88,6 +88,8 @@ def make_trainer(
     """
     precision = config.precision if precision is None else precision
     accelerator = check_machine(config, precision)
+    if precision == "auto":
+        precision = _natural_precision(accelerator)
     quiet_lightning()
     world = config.devices * config.num_nodes
     _set_threads(config.threads, several_ranks=world > 1, accelerator=accelerator)
@@ -181,6 +183,18 @@ def _accelerator(config: TrainerConfig) -> str:
             "fewer, or set trainer.accelerator=cpu"
         )
     return "gpu"
+
+
+def _natural_precision(accelerator: str) -> str:
+    """Takes bfloat16 where the hardware computes in it: emulated, it is a hundred times slower."""
+    if accelerator == "gpu":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = any(
+            getattr(torch.cpu, name, lambda: False)()
+            for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        )
+    return "bf16-mixed" if native else "32-true"
 
 
 def _strategy(accelerator: str, world: int) -> str | DDPStrategy:
