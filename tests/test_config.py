@@ -202,6 +202,7 @@ def test_a_number_where_text_stands_in_a_file(recipe: Path) -> None:
         ("assimilation.letkf.rtps=1.5", ["'assimilation.letkf.rtps'", "[0, 1]"]),
         ("assimilation.three_d_var.outer_loops=0", ["outer_loops", "at least 1"]),
         ("vae.factor=0", ["'vae.factor'", "at least 1"]),
+        ("score.ensemble=17", ["'score.ensemble'", "found 17", "batch of 16"]),
         ("score.batch_size=0", ["'score.batch_size'"]),
         ("score.optimizer.ema=1", ["'score.optimizer.ema'", "less than 1"]),
         ("background.lag=4", ["'background.lag'", "5 days", "1, 2, 3, 4"]),

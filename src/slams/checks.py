@@ -68,6 +68,7 @@ _AT_LEAST = {
     "vae.batch_size": 1,
     "score.blocks": 1,
     "score.embedding": 1,
+    "score.ensemble": 1,
     "score.batch_size": 1,
     # Two members are the fewest that have a spread.
     "assimilation.members": 2,
@@ -353,6 +354,12 @@ def _check_optimizer(section: str, optimizer: OptimizerConfig) -> None:
 
 
 def _check_networks(config: Config) -> None:
+    score = config.score
+    if score.batch_size < score.ensemble:
+        raise UserError(
+            f"key 'score.ensemble': found {score.ensemble} networks for a batch of "
+            f"{score.batch_size} samples (score.batch_size), expected no more networks than samples"
+        )
     widths = config.score.channels
     if not widths or min(widths) < 1:
         raise UserError(

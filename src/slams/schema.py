@@ -226,6 +226,9 @@ class ScoreConfig:
     channels: list[int] = field(default_factory=lambda: [64, 96])
     blocks: int = 2
     embedding: int = 128
+    # Networks whose mean is the denoiser. Each sample of a batch trains one of them: give as many
+    # times more steps or larger batches.
+    ensemble: int = 1
     # Probability that the background is hidden in a training sample.
     condition_dropout: float = 0.4
     # Log-normal training noise: mean and standard deviation of log sigma.

@@ -19,6 +19,7 @@ from slams.grid import LatLonGrid
 from slams.modules.base import TrainedModule, plain
 from slams.modules.vae import settings_of
 from slams.nn.latent_space import LatentBatch
+from slams.nn.network_mean import NetworkMean
 from slams.nn.unet import LatentUNet
 from slams.schema import ScoreConfig
 
@@ -56,16 +57,19 @@ class LatentScore(TrainedModule):
         super().__init__(config.optimizer, channels, grid, settings)
         self.config = config
         window, latent_channels, *shape = latent_shape
-        backbone = LatentUNet(
-            latent_channels,
-            window,
-            (shape[0], shape[1]),
-            config.channels,
-            config.blocks,
-            config.embedding,
-            config.dropout,
-        )
-        self.denoiser = make_denoiser(backbone)
+        networks = [
+            LatentUNet(
+                latent_channels,
+                window,
+                (shape[0], shape[1]),
+                config.channels,
+                config.blocks,
+                config.embedding,
+                config.dropout,
+            )
+            for _ in range(config.ensemble)
+        ]
+        self.denoiser = make_denoiser(NetworkMean(networks) if len(networks) > 1 else networks[0])
         self.register_buffer("latent_mean", latent_mean.clone())
         self.register_buffer("latent_sd", latent_sd.clone())
         # A loss that is no number must show, not be left out of the mean.

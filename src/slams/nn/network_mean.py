@@ -1,0 +1,65 @@
+"""The mean of several networks of one shape, trained side by side.
+
+Networks that start from different weights and see different samples make different errors where
+training data are few; their mean makes smaller ones (deep ensembles, Lakshminarayanan et al.
+2017, arXiv 1612.01474). A mean of denoisers is a denoiser, so guidance and samplers need not
+know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["NetworkMean"]
+
+
+class NetworkMean(nn.Module):
+    """Averages `K` networks; while training, each sample is shown to one of them.
+
+    A training step costs what it costs with one network, and `K` times as many of them show each
+    network as much. An evaluation costs `K` times as much.
+
+    Args:
+        networks: Networks of equal signature, `f(z, log_sigma, condition, known, season)`.
+    """
+
+    def __init__(self, networks: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+
+    def forward(
+        self,
+        z: Tensor,
+        log_sigma: Tensor,
+        condition: Tensor | None = None,
+        known: Tensor | None = None,
+        season: Tensor | None = None,
+    ) -> Tensor:
+        """Evaluates the mean, or while training the networks on a part of the batch each.
+
+        Args:
+            z: `(B, T, K, h, w)` noisy latents.
+            log_sigma: `(B,)` or `()` log of the noise level.
+            condition: `(B, T, K, h, w)` encoded background, or `None`.
+            known: `(B,)` bool, False where the condition is hidden, or `None`.
+            season: `(B,)` time of year in [0, 1), or `None`.
+
+        Returns:
+            `(B, T, K, h, w)`.
+        """
+        if not self.training:
+            outputs = [f(z, log_sigma, condition, known, season) for f in self.networks]
+            return torch.stack(outputs).mean(dim=0)
+        count = len(self.networks)
+        log_sigma = log_sigma.expand(z.shape[0])
+        parts = []
+        for number, network in enumerate(self.networks):
+            inputs = (z, log_sigma, condition, known, season)
+            parts.append(network(*(None if x is None else x[number::count] for x in inputs)))
+        output = parts[0].new_empty(z.shape)
+        for number, part in enumerate(parts):
+            output[number::count] = part
+        return output
