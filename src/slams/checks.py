@@ -358,7 +358,7 @@ def _check_networks(config: Config) -> None:
     if score.batch_size < score.ensemble:
         raise UserError(
             f"key 'score.ensemble': found {score.ensemble} networks for a batch of "
-            f"{score.batch_size} samples (score.batch_size), expected no more networks than samples"
+            f"{score.batch_size} samples (score.batch_size), expected no more than that"
         )
     widths = config.score.channels
     if not widths or min(widths) < 1:
