@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 import shutil
@@ -226,6 +227,52 @@ def test_config_print(recipe: Path, calls: list, capsys: pytest.CaptureFixture[s
     assert "  experiment = tiny\n" in capsys.readouterr().out
     assert cli.main(["config", "print", "--keys"]) == 0
     assert "  experiment = demo\n" in capsys.readouterr().out
+
+
+@dataclasses.dataclass
+class Toy:
+    """A small pendulum."""
+
+    # Where it hangs.
+    length: float = 1.0
+
+
+def _upright(toy: Toy) -> None:
+    if toy.length <= 0:
+        raise UserError("key 'length': a pendulum hangs")
+
+
+def test_a_verb_that_measures_with_a_recipe_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = []
+    module = types.ModuleType("toy_bench")
+    module.run = lambda recipe, output: made.append((recipe, output))
+    monkeypatch.setitem(sys.modules, "toy_bench", module)
+    verb = cli._Verb(
+        "swing", "Swings.", dry_run=False, schema=Toy, sense=_upright, bench="toy_bench:run"
+    )
+    monkeypatch.setitem(cli._VERBS, "bench toy", verb)
+    monkeypatch.chdir(tmp_path)
+    Path("toy.yaml").write_text("length: 2\n")
+    assert cli.main(["bench", "toy", "length=3", "toy.yaml", "--output", "here"]) == 0
+    assert cli.main(["bench", "toy", "toy.yaml"]) == 0
+    assert made == [(Toy(3.0), Path("here")), (Toy(2.0), Path("runs/bench-toy"))]
+    for words, sentence in [
+        (["toy.yaml", "lenght=1"], "did you mean 'length'?"),
+        (["toy.yaml", "length=0"], "a pendulum hangs"),
+        (["toy.yaml", "--outptu=x"], "did you mean '--output'?"),
+        (["length=1"], "a recipe is missing"),
+        (["to.yaml"], "did you mean toy.yaml?"),
+    ]:
+        assert cli.main(["bench", "toy", *words]) == 2
+        assert sentence in capsys.readouterr().err
+    assert len(made) == 2
+    with pytest.raises(SystemExit):
+        cli.main(["bench", "toy", "--help"])
+    shown = capsys.readouterr().out
+    assert "length = 1.0\n      Where it hangs." in shown
+    assert "runs/bench-toy" in shown
 
 
 SLAMS = "import sys; from slams.cli import main; sys.exit(main())"

@@ -14,7 +14,8 @@ from slams import conformity, keys
 from slams.checks import require
 from slams.config import load, to_plain, to_yaml
 from slams.errors import UserError
-from slams.schema import Config
+from slams.rules import check_optimizer, holds
+from slams.schema import Config, OptimizerConfig
 
 RECIPE = """
 experiment: tiny
@@ -310,6 +311,52 @@ def test_reading_a_recipe_imports_nothing_heavy(recipe: Path) -> None:
         [sys.executable, "-c", code, str(recipe)], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+@dataclasses.dataclass
+class Toy:
+    """A small pendulum."""
+
+    # Where it hangs.
+    length: float = 1.0
+    # Shared with the other recipes.
+    optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
+
+
+def test_a_recipe_of_another_schema(tmp_path: Path) -> None:
+    def sense(toy: Toy) -> None:
+        holds(toy, "length", lambda v: v > 0, "more than 0")
+        check_optimizer("optimizer", toy.optimizer)
+
+    base, child = tmp_path / "base.yaml", tmp_path / "child.yaml"
+    base.write_text("optimizer: {steps: 7}\n")
+    child.write_text("extends: base.yaml\nlength: 2\n")
+
+    def read(*overrides: str) -> Toy:
+        return load(child, overrides, Toy, sense)
+
+    assert read("optimizer.clip=2") == Toy(2.0, OptimizerConfig(steps=7, clip=2.0))
+    printed = tmp_path / "printed.yaml"
+    printed.write_text(to_yaml(read()))
+    assert load(printed, (), Toy, sense) == read()
+    for override, words in [
+        ("lenght=1", "did you mean 'length'?"),
+        ("steps=1", "did you mean 'optimizer.steps'?"),
+        ("vae.factor=4", "a recipe has length, optimizer"),
+        ("length=long", "found 'long', expected a number"),
+        ("length=0", "'length': found 0.0, expected more than 0"),
+        ("optimizer.ema=1", "'optimizer.ema'"),
+    ]:
+        with pytest.raises(UserError) as caught:
+            read(override)
+        assert words in str(caught.value)
+    base.write_text("optimizer: {step: 7}\n")
+    with pytest.raises(UserError, match=r"'optimizer.step' in .*base.yaml; did you mean"):
+        read()
+    explained = keys.explain(keys.list_keys(schema=Toy))
+    assert "length = 1.0\n      Where it hangs." in explained
+    # Of a section that is defined elsewhere, the comments beside its definition.
+    assert "optimizer.clip = 1.0\n      Largest norm of the gradient." in explained
 
 
 def _at(config: object, key: str) -> object:

@@ -7,13 +7,17 @@ data are opened.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from slams.conformity import nearest
 from slams.errors import UserError
-from slams.schema import Config, OptimizerConfig
+from slams.rules import check_optimizer as _check_optimizer
+from slams.rules import holds as _holds
+from slams.rules import one_of as _one_of
+from slams.rules import value_at as _value
+from slams.schema import Config
 from slams.splits import check_splits, parse_day
 from slams.variables import ON_LEVELS, UNITS
 
@@ -211,24 +215,6 @@ def require(config: Config, verb: str) -> None:
             )
 
 
-def _value(config: Config, key: str) -> Any:
-    value: Any = config
-    for part in key.split("."):
-        value = getattr(value, part)
-    return value
-
-
-def _holds(config: Config, key: str, test: Callable[[Any], bool], expected: str) -> None:
-    value = _value(config, key)
-    if not test(value):
-        raise UserError(f"key {key!r}: found {value}, expected {expected}")
-
-
-def _one_of(key: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise UserError(f"key {key!r}: found {value!r}; {nearest(value, choices)}")
-
-
 def _unique(key: str, values: Iterable[Any]) -> None:
     seen = set()
     for value in values:
@@ -336,21 +322,6 @@ def _check_observations(config: Config) -> None:
                     f"key {key!r}: channel {name!r} is not in data.channels; "
                     f"{nearest(name, channels)}"
                 )
-
-
-def _check_optimizer(section: str, optimizer: OptimizerConfig) -> None:
-    rules = {
-        "learning_rate": (optimizer.learning_rate > 0, "more than 0"),
-        "weight_decay": (optimizer.weight_decay >= 0, "0 or more"),
-        "steps": (optimizer.steps >= 1, "at least 1"),
-        "warmup_steps": (optimizer.warmup_steps >= 0, "0 or more"),
-        "clip": (optimizer.clip > 0, "more than 0"),
-        "ema": (0 <= optimizer.ema < 1, "at least 0 and less than 1"),
-    }
-    for name, (holds, expected) in rules.items():
-        if not holds:
-            found = getattr(optimizer, name)
-            raise UserError(f"key '{section}.{name}': found {found}, expected {expected}")
 
 
 def _check_networks(config: Config) -> None:

@@ -8,17 +8,18 @@ interrupt in 130. Whatever else escapes is a defect and shows its traceback.
 from __future__ import annotations
 
 import argparse
+import importlib
 import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 from slams import __version__
-from slams.checks import require
+from slams.checks import check, require
 from slams.config import load, to_yaml
 from slams.conformity import nearest
 from slams.errors import UserError
@@ -37,13 +38,22 @@ _TERMINATED = 128 + signal.SIGTERM
 
 @dataclass(frozen=True)
 class _Verb:
-    """Describes a verb: its help, the sections of the recipe explained there, what it takes."""
+    """Describes a verb: its help, the sections of the recipe explained there, what it takes.
+
+    A verb with `bench` measures something by itself and writes into `--output DIR`: what it names,
+    `module:function`, is called with the recipe, where it takes one, and that directory. Its
+    recipe may be of another data class than `slams.schema.Config`, `schema`, whose sense `sense`
+    checks; such a recipe has no sections to choose from, all its keys are explained.
+    """
 
     summary: str
     description: str
     sections: tuple[str, ...] = ()
     dry_run: bool = True
     recipe: bool = True
+    schema: type = Config
+    sense: Callable[[Any], None] = check
+    bench: str = ""
 
 
 _TRAINING = "Continues from the last checkpoint when a run was killed; a finished run is kept."
@@ -87,6 +97,7 @@ _VERBS = {
         "two minutes on one thread.",
         dry_run=False,
         recipe=False,
+        bench="slams.benchmarks.posterior:bench_posterior",
     ),
     "config print": _Verb(
         "print a recipe with everything it extends, every default and override",
@@ -195,7 +206,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace | None:
     arguments.overrides = words
     for word in arguments.overrides:
         if word.startswith("-"):
-            options = ["--help", *(["--dry-run"] if _VERBS[arguments.verb].dry_run else [])]
+            verb = _VERBS[arguments.verb]
+            options = ["--help", *(["--dry-run"] if verb.dry_run else [])]
+            options += ["--output"] if verb.bench else []
             raise UserError(f"there is no option {word!r}; {nearest(word, options)}")
         if "=" not in word:
             raise UserError(
@@ -228,7 +241,7 @@ def _parser() -> argparse.ArgumentParser:
             leaf,
             help=verb.summary,
             description=verb.description,
-            epilog=_explain_sections(verb.sections),
+            epilog=_explain_sections(verb),
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
@@ -236,7 +249,7 @@ def _parser() -> argparse.ArgumentParser:
         explained = name == "config print"
         if verb.recipe:
             one.add_argument("recipe", help="recipe (YAML)", nargs="?" if explained else None)
-        else:
+        if verb.bench:
             one.add_argument(
                 "--output",
                 metavar="DIR",
@@ -257,21 +270,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _explain_sections(sections: tuple[str, ...]) -> str:
-    if not sections:
+def _explain_sections(verb: _Verb) -> str:
+    if not verb.sections and verb.schema is Config:
         return ""
-    explained = explain(list_keys(sections=sections))
+    explained = explain(list_keys(sections=verb.sections, schema=verb.schema))
     return f"keys and their defaults, override them with key=value:\n\n{explained}"
 
 
 def _run(arguments: argparse.Namespace, places: list[Path]) -> int:
     """Runs a verb; notes in `places` where it writes, for the case that it cannot."""
     verb = arguments.verb
-    if verb == "bench posterior":
-        from slams.benchmarks.posterior import bench_posterior
-
-        places.append(Path(arguments.output))
-        bench_posterior(Path(arguments.output))
+    if _VERBS[verb].bench:
+        _bench(_VERBS[verb], arguments, places)
         return 0
     if verb == "config print" and arguments.recipe is None:
         if not arguments.keys or arguments.overrides:
@@ -290,6 +300,17 @@ def _run(arguments: argparse.Namespace, places: list[Path]) -> int:
         check_prerequisites(config, verb, arguments.dry_run)
         _stage(verb, config, arguments.dry_run)
     return 0
+
+
+def _bench(verb: _Verb, arguments: argparse.Namespace, places: list[Path]) -> None:
+    """Reads the recipe of a verb that measures, if it takes one; imports and calls the rest."""
+    output = Path(arguments.output)
+    recipe = ()
+    if verb.recipe:
+        recipe = (load(arguments.recipe, arguments.overrides, verb.schema, verb.sense),)
+    places.append(output)
+    module, _, function = verb.bench.partition(":")
+    getattr(importlib.import_module(module), function)(*recipe, output)
 
 
 def _stage(verb: str, config: Config, dry_run: bool) -> None:

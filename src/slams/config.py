@@ -1,10 +1,10 @@
 """Reads recipes: YAML files that extend one another, dotted overrides, and the schema's defaults.
 
-A recipe is a YAML file with the keys of `slams.schema.Config`. `extends: other.yaml` (relative
-to the recipe) takes everything from another recipe first. Overrides `a.b=value` come last; a
-number in the dotted path is a position in a list. What does not fit is refused in one sentence
-before anything heavy is imported: types and names in `slams.conformity`, sense in
-`slams.checks`.
+A recipe is a YAML file with the keys of `slams.schema.Config`, or of the data class of a warm-up
+(`slams.warmups.recipes`). `extends: other.yaml` (relative to the recipe) takes everything from
+another recipe first. Overrides `a.b=value` come last; a number in the dotted path is a position
+in a list. What does not fit is refused in one sentence before anything heavy is imported: types
+and names in `slams.conformity`, sense in `slams.checks`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from omegaconf import OmegaConf
@@ -36,14 +36,22 @@ from slams.schema import Config
 __all__ = ["load", "to_plain", "to_yaml"]
 
 _COMMAND_LINE = "on the command line"
+_Schema = TypeVar("_Schema")
 
 
-def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+def load(
+    path: str | Path,
+    overrides: Sequence[str] = (),
+    schema: type[_Schema] = Config,
+    sense: Callable[[_Schema], None] = check,
+) -> _Schema:
     """Reads a recipe, applies overrides, and checks that it makes sense.
 
     Args:
         path: The recipe (YAML).
         overrides: Dotted overrides, `a.b=value`, the value in YAML.
+        schema: Data class of the whole recipe.
+        sense: Refuses with a `UserError` a recipe that contradicts itself.
 
     Returns:
         The configuration, every default filled in.
@@ -52,29 +60,29 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         UserError: A file is missing or is not YAML, a key is unknown, a value has a wrong type,
             or the recipe contradicts itself (see `slams.checks.check`).
     """
-    values, origin = _read(Path(path), ())
-    tree = _overlay(to_plain(Config()), values)
+    values, origin = _read(Path(path), (), schema)
+    tree = _overlay(to_plain(schema()), values)
     for override in overrides:
-        key, value = _parse_override(override)
+        key, value = _parse_override(override, schema)
         _place(tree, key, value)
         origin = _set(origin, key, _COMMAND_LINE)
-    refuse_unknown(tree, Config, "", origin)
-    config = _build(tree, origin)
-    check(config)
+    refuse_unknown(tree, schema, "", origin, schema)
+    config = _build(tree, origin, schema)
+    sense(config)
     return config
 
 
-def to_plain(config: Config) -> dict[str, Any]:
+def to_plain(config: Any) -> dict[str, Any]:
     """Converts to plain dictionaries, lists and numbers (checkpoints and JSON take these)."""
     return dataclasses.asdict(config)
 
 
-def to_yaml(config: Config) -> str:
+def to_yaml(config: Any) -> str:
     """Writes the configuration as YAML, every key, in the order of the schema."""
     return OmegaConf.to_yaml(OmegaConf.create(to_plain(config)))
 
 
-def _read(path: Path, chain: tuple[Path, ...]) -> tuple[dict[str, Any], Origin]:
+def _read(path: Path, chain: tuple[Path, ...], schema: type) -> tuple[dict[str, Any], Origin]:
     """Reads one recipe and what it extends; gives its values and the file of each key."""
     resolved = path.resolve()
     if resolved in chain:
@@ -91,11 +99,11 @@ def _read(path: Path, chain: tuple[Path, ...]) -> tuple[dict[str, Any], Origin]:
             raise UserError(
                 f"key 'extends' in {path}: found {describe(parent)}, expected another recipe"
             )
-        base, origin = _read(path.parent / parent, (*chain, resolved))
+        base, origin = _read(path.parent / parent, (*chain, resolved), schema)
     for key in _leaves(values):
         origin = _set(origin, key, f"in {path}")
     # File by file, so that the sentence names the file that is wrong and not its child.
-    refuse_unknown(values, Config, "", origin)
+    refuse_unknown(values, schema, "", origin, schema)
     return _overlay(base, values), origin
 
 
@@ -122,13 +130,13 @@ def _parse(text: str, what: str) -> Any:
         raise UserError(f"{what} is not valid YAML: {_first_line(error)}") from None
 
 
-def _parse_override(override: str) -> tuple[str, Any]:
+def _parse_override(override: str, schema: type) -> tuple[str, Any]:
     """Splits `a.b=value`; text keys keep what was typed, others are parsed as YAML."""
     key, separator, text = override.partition("=")
     key = key.strip()
     if not separator or not key:
         raise UserError(f"override {override!r} is not of the form key=value")
-    if type_at(key, _COMMAND_LINE) is str and not text.startswith(("'", '"')):
+    if type_at(key, _COMMAND_LINE, schema) is str and not text.startswith(("'", '"')):
         return key, text
     return key, _parse(f"value: {text}", f"the value of override {key!r}")["value"]
 
@@ -167,14 +175,14 @@ def _overlay(base: Any, top: Any) -> Any:
     return merged
 
 
-def _build(tree: dict[str, Any], origin: Origin) -> Config:
+def _build(tree: dict[str, Any], origin: Origin, schema: type[_Schema]) -> _Schema:
     """Resolves interpolations, checks types once more, and makes the data classes."""
-    node = OmegaConf.structured(Config)
+    node = OmegaConf.structured(schema)
     try:
         node = OmegaConf.merge(node, tree)
         resolved = OmegaConf.to_container(node, resolve=True)
-        refuse_wrong_types(resolved, Config, "", origin)
-        return typing.cast(Config, OmegaConf.to_object(node))
+        refuse_wrong_types(resolved, schema, "", origin)
+        return typing.cast(_Schema, OmegaConf.to_object(node))
     except OmegaConfBaseException as error:
         key = error.full_key or "?"
         raise UserError(f"key {key!r} {where_set(key, origin)}: {_first_line(error)}") from None

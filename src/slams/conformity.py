@@ -82,24 +82,25 @@ def dotted_keys(kind: Any = Config, prefix: str = "") -> Iterator[str]:
             yield from dotted_keys(hint, f"{prefix}{name}.")
 
 
-def type_at(key: str, where: str) -> Any:
+def type_at(key: str, where: str, schema: Any = Config) -> Any:
     """Finds the schema's type at a dotted path; a number in the path is a list position.
 
     Args:
         key: The dotted path.
         where: Where the path was written, for the message.
+        schema: Data class of the whole recipe.
 
     Raises:
         UserError: There is no such key; the message names the nearest.
     """
-    kind: Any = Config
+    kind: Any = schema
     walked: list[str] = []
     for part in key.split("."):
         item = _item_type(kind)
         if dataclasses.is_dataclass(kind):
             hints = typing.get_type_hints(kind)
             if part not in hints:
-                raise _unknown(part, kind, ".".join(walked), where)
+                raise _unknown(part, kind, ".".join(walked), where, schema)
             kind = hints[part]
         elif item is not None and part.isdigit():
             kind = item
@@ -111,7 +112,9 @@ def type_at(key: str, where: str) -> Any:
     return kind
 
 
-def refuse_unknown(values: Any, kind: Any, prefix: str, origin: Origin) -> None:
+def refuse_unknown(
+    values: Any, kind: Any, prefix: str, origin: Origin, schema: Any = Config
+) -> None:
     """Refuses unknown keys, and values of a wrong type unless they are interpolations.
 
     Args:
@@ -119,6 +122,7 @@ def refuse_unknown(values: Any, kind: Any, prefix: str, origin: Origin) -> None:
         kind: The schema's type of it.
         prefix: Dotted path of the tree, empty for a whole recipe.
         origin: Where keys were set.
+        schema: Data class of the whole recipe, where the nearest name is looked for.
 
     Raises:
         UserError: Something does not fit.
@@ -134,11 +138,11 @@ def refuse_unknown(values: Any, kind: Any, prefix: str, origin: Origin) -> None:
         for key, value in values.items():
             path = f"{prefix}.{key}" if prefix else str(key)
             if key not in hints:
-                raise _unknown(str(key), kind, prefix, where_set(path, origin))
-            refuse_unknown(value, hints[key], path, origin)
+                raise _unknown(str(key), kind, prefix, where_set(path, origin), schema)
+            refuse_unknown(value, hints[key], path, origin, schema)
     elif item is not None and isinstance(values, list):
         for position, value in enumerate(values):
-            refuse_unknown(value, item, f"{prefix}.{position}", origin)
+            refuse_unknown(value, item, f"{prefix}.{position}", origin, schema)
     elif not (isinstance(values, str) and "${" in values):
         refuse_wrong_types(values, kind, prefix, origin)
 
@@ -181,7 +185,7 @@ def _wrong_type(path: str, value: Any, expected: str, origin: Origin) -> UserErr
     )
 
 
-def _unknown(key: str, kind: Any, prefix: str, where: str) -> UserError:
+def _unknown(key: str, kind: Any, prefix: str, where: str, schema: Any) -> UserError:
     """Words the refusal of a key: the nearest beside it, or the same name elsewhere."""
     path = f"{prefix}.{key}" if prefix else key
     siblings = [f.name for f in dataclasses.fields(kind)]
@@ -189,7 +193,7 @@ def _unknown(key: str, kind: Any, prefix: str, where: str) -> UserError:
     if close:
         hint = f"did you mean '{f'{prefix}.' if prefix else ''}{close[0]}'?"
     else:
-        everywhere = {k.rpartition(".")[2]: k for k in reversed(list(dotted_keys()))}
+        everywhere = {k.rpartition(".")[2]: k for k in reversed(list(dotted_keys(schema)))}
         same = difflib.get_close_matches(key, everywhere, n=1, cutoff=0.75)
         section = f"{prefix!r}" if prefix else "a recipe"
         hint = (

@@ -1,4 +1,4 @@
-"""Explains the keys of a recipe: the comments of `slams.schema` become the help.
+"""Explains the keys of a recipe: the comments of the schema become the help.
 
 The comment lines directly above a field belong to it; a section is explained by the docstring of
 its data class.
@@ -10,13 +10,13 @@ import ast
 import dataclasses
 import functools
 import inspect
+import sys
 import textwrap
 import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from slams import schema
 from slams.schema import Config
 
 __all__ = ["Key", "explain", "list_keys"]
@@ -41,15 +41,17 @@ class Key:
     section: str
 
 
-def list_keys(config: Config | None = None, sections: tuple[str, ...] = ()) -> Iterator[Key]:
+def list_keys(
+    config: Any = None, sections: tuple[str, ...] = (), schema: type = Config
+) -> Iterator[Key]:
     """Lists the keys, those of a section before those of the sections inside it.
 
     Args:
         config: Recipe whose values are shown; the defaults when not given.
         sections: Only keys inside these, for example `("vae", "trainer")`; all when empty.
+        schema: Data class of the whole recipe.
     """
-    comments = _comments()
-    for key in _walk(config or Config(), Config, "", comments):
+    for key in _walk(config or schema(), schema, ""):
         if not sections or key.path.startswith(tuple(f"{s}." for s in sections)):
             yield key
 
@@ -73,7 +75,8 @@ def explain(found: Iterator[Key], width: int = 79) -> str:
     return "\n".join(lines).strip("\n")
 
 
-def _walk(value: Any, kind: Any, prefix: str, comments: dict[str, str]) -> Iterator[Key]:
+def _walk(value: Any, kind: Any, prefix: str) -> Iterator[Key]:
+    comments = _comments(kind.__module__)
     hints = typing.get_type_hints(kind)
     sections: list[tuple[Any, Any, str]] = []
     for item in dataclasses.fields(kind):
@@ -90,13 +93,13 @@ def _walk(value: Any, kind: Any, prefix: str, comments: dict[str, str]) -> Itera
             about = (kind.__doc__ or "").splitlines()[0]
             yield Key(path, str(item.type), entry, comment, about)
     for section in sections:
-        yield from _walk(*section, comments)
+        yield from _walk(*section)
 
 
 @functools.cache
-def _comments() -> dict[str, str]:
-    """Collects the comments above fields: `Class.field` -> one line of text."""
-    source = inspect.getsource(schema)
+def _comments(module: str) -> dict[str, str]:
+    """Collects a module's comments above fields: `Class.field` -> one line of text."""
+    source = inspect.getsource(sys.modules[module])
     lines = source.splitlines()
     found = {}
     for node in ast.parse(source).body:
