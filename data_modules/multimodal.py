@@ -86,7 +86,7 @@ class MultimodalDataModule(ReanalysisDataModule):
         found.update(self._degraded)
         return found
 
-    def archive(self, windows: int = 0) -> Archive:
+    def archive(self, windows: int = 0, split: str = "train") -> Archive:
         """Gives windows of the training period with their backgrounds, never re-centred.
 
         A store whose statistics come from another one has no training period of its own: the
@@ -94,12 +94,13 @@ class MultimodalDataModule(ReanalysisDataModule):
 
         Args:
             windows: Number of windows, evenly spaced; 0 gives all of them.
+            split: Another split of the store's own in place of the training period.
 
         Raises:
-            UserError: There is no training period anywhere, or a training field has a missing
-                value.
+            UserError: There is no training period anywhere, or no such split, or a field of it
+                has a missing value.
         """
-        source, period = self._archive_source()
+        source, period = self._archive_source(split)
         background = replace(self.config.background, recentre_days=0)
         if source is not self.store and background.kind == "file":
             background = replace(background, kind="damped_persistence")
@@ -108,7 +109,7 @@ class MultimodalDataModule(ReanalysisDataModule):
         cases = window_cases(source.time, period, days)
         cases = cases[provider.available(source, cases, days)]
         if provider.earlier is not None:
-            # Nothing from before the training period either, which may be another split.
+            # Nothing from before the period either, which may be another split.
             cases = cases[source.time[cases] - provider.earlier.lag >= period.first]
         if 0 < windows < len(cases):
             pick = np.linspace(0, len(cases) - 1, windows)
@@ -132,9 +133,13 @@ class MultimodalDataModule(ReanalysisDataModule):
         fields, mean, time, *known = (torch.cat(columns) for columns in zip(*parts, strict=True))
         return Archive(fields, mean, time, *(None if mask.all() else mask for mask in known))
 
-    def _archive_source(self) -> tuple[TrainingStore, Period]:
-        if "train" in self.periods:
-            return self.store, self.periods["train"]
+    def _archive_source(self, split: str) -> tuple[TrainingStore, Period]:
+        if split in self.periods:
+            return self.store, self.periods[split]
+        if split != "train":
+            raise UserError(
+                f"data.splits.{split}: found no days, expected the first and the last day"
+            )
         other = self.store.attributes.get("statistics_from")
         if not other:
             raise UserError(

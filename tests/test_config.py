@@ -240,6 +240,30 @@ def test_splits(recipe: Path, override: str, words: list[str]) -> None:
     assert all(word in sentence for word in words), sentence
 
 
+def test_first_guesses(recipe: Path) -> None:
+    methods = "assimilation.methods=[letkf@linear_inverse_model, latent_diffusion@climatology]"
+    assert load(recipe, [methods]).assimilation.methods[1] == "latent_diffusion@climatology"
+    for name, words in {
+        "3dvar@score_meen": "did you mean '3dvar@score_mean'?",
+        "letkf@": "found 'letkf@'",
+        # The score model knows backgrounds as they are, and none at all.
+        "latent_diffusion@score_mean": "found 'latent_diffusion@score_mean'",
+        "climatology@score_mean": "found 'climatology@score_mean'",
+    }.items():
+        assert words in refusal(recipe, f"assimilation.methods=[{name}]")
+    sentence = refusal(
+        recipe, "background.kind=climatology", "assimilation.methods=[letkf@score_mean]"
+    )
+    assert "'letkf@score_mean' makes its first guess of the background" in sentence
+    load(recipe, ["background.kind=climatology", "assimilation.methods=[3dvar@climatology]"])
+    section = "assimilation.linear_inverse_model"
+    for word in ("ridges=[]", "ridges=[1.0, 0.0]", "folds=1", "eofs=0", "gap=-1"):
+        assert f"'{section}.{word.partition('=')[0]}'" in refusal(recipe, f"{section}.{word}")
+    unseen = load(recipe, ["data.splits.validation=[]", "assimilation.methods=[enkf@score_mean]"])
+    with pytest.raises(UserError, match=r"data\.splits\.validation.*enkf@score_mean"):
+        require(unseen, "assimilate")
+
+
 def test_a_split_may_follow_exactly_after_the_gap(recipe: Path) -> None:
     assert load(recipe, ["data.splits.test=[1982-07-06, 1982-12-31]"]).data.splits.gap == 5
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from slams.conformity import nearest
 from slams.errors import UserError
+from slams.method_names import METHODS, NAMES, split_name
 from slams.rules import check_optimizer as _check_optimizer
 from slams.rules import holds as _holds
 from slams.rules import one_of as _one_of
@@ -22,17 +23,6 @@ from slams.splits import check_splits, parse_day
 from slams.variables import ON_LEVELS, UNITS
 
 __all__ = ["METHODS", "check", "require"]
-
-# Names of the results table that this version can compute.
-METHODS = (
-    "climatology",
-    "background",
-    "optimal_interpolation",
-    "3dvar",
-    "enkf",
-    "letkf",
-    "latent_diffusion",
-)
 
 _CHOICES = {
     "resume": ("auto", "never", "overwrite"),
@@ -89,6 +79,10 @@ _AT_LEAST = {
     "assimilation.enkf.season": 1,
     "assimilation.letkf.ensemble": 2,
     "assimilation.letkf.season": 1,
+    "assimilation.linear_inverse_model.eofs": 1,
+    "assimilation.linear_inverse_model.folds": 2,
+    "assimilation.linear_inverse_model.gap": 0,
+    "assimilation.score_mean.draws": 1,
     "assimilation.modality_study": 0,
     "assimilation.bootstrap_block": 1,
     "assimilation.bootstrap_samples": 1,
@@ -126,6 +120,7 @@ _POSITIVE = (
     "assimilation.enkf.inflation",
     "assimilation.letkf.localisation",
     "assimilation.letkf.inflation",
+    "assimilation.score_mean.sigma",
 )
 # Groups of `slams.nn`'s group normalisation, which divide the width of every layer.
 _GROUPS = 8
@@ -204,6 +199,13 @@ def require(config: Config, verb: str) -> None:
                 f"key 'data.splits.{name}': found no days, expected the first and the last day, "
                 f"for example [1980-01-01, 1982-12-31]; `slams {verb}` needs them"
             )
+    if verb == "assimilate" and not config.data.splits.validation:
+        for name in config.assimilation.methods:
+            if split_name(name)[1] == "score_mean":
+                raise UserError(
+                    f"key 'data.splits.validation': found no days; {name} measures its first "
+                    f"guess on days that the score model was not trained on"
+                )
     if verb in ("assimilate", "report"):
         levels = sorted(
             {int(n.partition("@")[2]) for n in config.data.channels if "@" in n}, reverse=True
@@ -357,11 +359,29 @@ def _check_assimilation(config: Config) -> None:
     if not methods:
         raise UserError(f"key 'assimilation.methods': found none, expected {', '.join(METHODS)}")
     for name in methods:
-        _one_of("assimilation.methods", name, METHODS)
+        _one_of("assimilation.methods", name, NAMES if "@" in name else METHODS)
+        _check_first_guess(config, name)
     _unique("assimilation.methods", methods)
+    ridges = config.assimilation.linear_inverse_model.ridges
+    if not ridges or min(ridges) <= 0:
+        raise UserError(
+            f"key 'assimilation.linear_inverse_model.ridges': found {ridges}, expected penalties "
+            f"of more than 0 to choose from"
+        )
     cases = config.data.test_cases
     if cases and config.report.case >= cases:
         raise UserError(
             f"key 'report.case': found {config.report.case}, expected less than data.test_cases, "
             f"{cases}; the first case is 0"
+        )
+
+
+def _check_first_guess(config: Config, name: str) -> None:
+    first_guess = split_name(name)[1]
+    if first_guess in ("", "climatology"):
+        return
+    if config.background.kind == "climatology":
+        raise UserError(
+            f"key 'assimilation.methods': {name!r} makes its first guess of the background, and "
+            f"background.kind=climatology has nothing to make one of"
         )

@@ -14,7 +14,7 @@ from pathlib import Path
 from slams.errors import UserError
 from slams.observations.station_list import read_station_list
 from slams.ranks import is_rank_zero
-from slams.records import finished_run, is_finished, stage_directory
+from slams.records import finished_run, is_finished, stage_directory, trained_inputs
 from slams.runs import RunDirectory
 from slams.schema import Config
 
@@ -93,10 +93,7 @@ def _check_assimilate(config: Config, dry_run: bool) -> None:
                 f"{_nearest(stations.file)}"
             )
         read_station_list(stations.file)
-    inputs = {}
-    if "latent_diffusion" in config.assimilation.methods:
-        inputs = {stage: finished_run(config, stage).run_id for stage in ("vae", "score")}
-    _check_run(config, "assimilation", dry_run, **inputs)
+    _check_run(config, "assimilation", dry_run, **trained_inputs(config))
 
 
 def _check_store(config: Config) -> None:

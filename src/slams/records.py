@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from slams import atomic, provenance
 from slams.errors import UserError
+from slams.method_names import split_name
 from slams.schema import Config
 
 __all__ = [
@@ -26,12 +27,16 @@ __all__ = [
     "read_recipe",
     "stage_directory",
     "trained_directory",
+    "trained_inputs",
 ]
 
 # Version of the layout of a run directory; another one is refused, never guessed at.
 LAYOUT = 1
 
 _COMMANDS = {"vae": "train vae", "score": "train score", "assimilation": "assimilate"}
+
+# Trained stages that methods and first guesses are built on.
+_TRAINED = {"score_mean": ("vae", "score"), "latent_diffusion": ("vae", "score")}
 
 
 @dataclass(frozen=True)
@@ -174,6 +179,17 @@ def finished_run(config: Config, stage: str) -> RunRecord:
                 f"resume=overwrite or choose another experiment"
             )
     return record
+
+
+def trained_inputs(config: Config) -> dict[str, str]:
+    """Gives the finished runs that the methods of an assimilation are built on: stage -> run id.
+
+    Raises:
+        UserError: One of them is not there, see `finished_run`.
+    """
+    parts = {part for name in config.assimilation.methods for part in split_name(name)}
+    stages = {stage for part in parts for stage in _TRAINED.get(part, ())}
+    return {stage: finished_run(config, stage).run_id for stage in sorted(stages, reverse=True)}
 
 
 def is_finished(directory: Path) -> bool:

@@ -16,6 +16,7 @@ __all__ = [
     "DegradationConfig",
     "EnsembleKalmanConfig",
     "GuidanceConfig",
+    "LinearInverseModelConfig",
     "ObservationsConfig",
     "OptimalInterpolationConfig",
     "OptimizerConfig",
@@ -23,6 +24,7 @@ __all__ = [
     "SamplerConfig",
     "SatelliteConfig",
     "ScoreConfig",
+    "ScoreMeanConfig",
     "SimulateConfig",
     "SourceConfig",
     "SplitsConfig",
@@ -317,10 +319,33 @@ class EnsembleKalmanConfig:
 
 
 @dataclass
+class LinearInverseModelConfig:
+    """The first guess `linear_inverse_model`: penalised regression on EOFs of the background."""
+
+    # Largest number of EOFs, the best on the demo's training blocks.
+    eofs: int = 200
+    # Penalties to choose from by cross-validation, a channel, in units of a score's mean variance.
+    ridges: list[float] = field(default_factory=lambda: [0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0])
+    # Blocks of the cross-validation, and the days next to a block that its model does not see.
+    folds: int = 5
+    gap: int = 10
+
+
+@dataclass
+class ScoreMeanConfig:
+    """The first guess `score_mean`: the score model's mean for the background."""
+
+    # Noise level of the denoiser, and the draws of noise that are averaged over.
+    sigma: float = 20.0
+    draws: int = 4
+
+
+@dataclass
 class AssimilationConfig:
     """Which methods are compared, and how."""
 
-    # Names as in the results table.
+    # Names as in the results table; `METHOD@FIRST_GUESS` starts a method from `climatology`,
+    # `linear_inverse_model` or `score_mean` in the place of the background.
     methods: list[str] = field(
         default_factory=lambda: [
             "climatology",
@@ -344,6 +369,10 @@ class AssimilationConfig:
     letkf: EnsembleKalmanConfig = field(
         default_factory=lambda: EnsembleKalmanConfig(ensemble=160, localisation=1500.0)
     )
+    linear_inverse_model: LinearInverseModelConfig = field(
+        default_factory=LinearInverseModelConfig
+    )
+    score_mean: ScoreMeanConfig = field(default_factory=ScoreMeanConfig)
     # Test dates on which every smaller subset of `observations.use` is tried too, to see what each
     # modality brings; 0 for none.
     modality_study: int = 0

@@ -9,10 +9,17 @@ from types import SimpleNamespace
 
 import pytest
 
-from slams.checks import METHODS
 from slams.config import load
 from slams.errors import UserError
-from slams.schema import AssimilationConfig, Config, EnsembleKalmanConfig, ThreeDVarConfig
+from slams.method_names import FIRST_GUESSES, METHODS, NAMES
+from slams.records import trained_inputs
+from slams.schema import (
+    AssimilationConfig,
+    Config,
+    EnsembleKalmanConfig,
+    LinearInverseModelConfig,
+    ThreeDVarConfig,
+)
 from slams.stages import methods
 from tests.assimilators.problems import linear_gaussian
 
@@ -34,6 +41,34 @@ def data() -> SimpleNamespace:
 
 def test_the_table_holds_every_name_that_recipes_may_use() -> None:
     assert set(methods._BUILDERS) == set(METHODS)
+    assert set(methods._FIRST_GUESSES) == set(FIRST_GUESSES)
+    assert {m for group in FIRST_GUESSES.values() for m in group} < set(METHODS)
+
+
+def test_a_method_starts_from_the_first_guess_after_its_name(data) -> None:
+    config = Config(
+        assimilation=AssimilationConfig(
+            linear_inverse_model=LinearInverseModelConfig(eofs=7, ridges=[2.0], folds=3, gap=1)
+        )
+    )
+    names = ["background@linear_inverse_model", "letkf@linear_inverse_model", "3dvar@climatology"]
+    assert set(names) < set(NAMES)
+    built = methods.make_methods(config, names, data)
+    assert [m.name for m in built] == names
+    model = built[0].first_guess
+    assert (model.eofs, model.ridges, model.folds, model.gap) == (7, (2.0,), 3, 1)
+    assert built[1].first_guess is model  # one fit for both
+    assert built[0].analyse(data.problem.batch(), 4).method == names[0]
+
+
+def test_networks_are_needed_by_name(tmp_path: Path) -> None:
+    def asked(*names: str) -> Config:
+        return Config(runs=str(tmp_path), assimilation=AssimilationConfig(methods=list(names)))
+
+    assert trained_inputs(asked("background@linear_inverse_model", "3dvar@climatology")) == {}
+    for name in ("letkf@score_mean", "latent_diffusion@climatology"):
+        with pytest.raises(UserError, match="run `slams train vae`"):
+            trained_inputs(asked("background", name))
 
 
 def test_settings_of_the_recipe_reach_the_methods(data) -> None:

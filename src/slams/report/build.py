@@ -12,6 +12,7 @@ from slams import __version__, atomic, directories
 from slams.errors import UserError
 from slams.report.calibration import rank_histograms, spread_against_error
 from slams.report.dates import error_by_date
+from slams.report.decomposition import decomposition
 from slams.report.exhibit import Exhibit
 from slams.report.innovations import innovations
 from slams.report.limits import limits
@@ -127,8 +128,10 @@ def _exhibits(
             }
         )
     others = surface_maps(first, options)
+    parts = decomposition(runs, options)
     exhibits = [
         _methods(first),
+        *([parts] if parts else []),
         modality_study(runs, options),
         temperature_maps(first, options),
         *([others] if others else []),

@@ -52,6 +52,19 @@ _METHODS = {
     "pixel_diffusion": MethodStyle("pixel diffusion", "#009e73", "X"),
     "latent_diffusion": MethodStyle("latent diffusion", "#d55e00", "o"),
 }
+# A method on a first guess keeps its colour, lighter or darker, and has a marker of its own.
+_GUESSES = {
+    "climatology": MethodStyle("climatology", "#ffffff", "p"),
+    "linear_inverse_model": MethodStyle("linear inverse model", "#000000", "d"),
+    "score_mean": MethodStyle("score mean", "#000000", "*"),
+}
+_MIXED = {"climatology": 0.45, "linear_inverse_model": 0.3, "score_mean": 0.55}
+# Alone a first guess is a forecast, and a climatology in the place of a background is none.
+_RENAMED = {
+    "background@linear_inverse_model": "linear inverse model",
+    "background@score_mean": "score mean",
+    "latent_diffusion@climatology": "latent diffusion without background",
+}
 _SPARE_COLOURS = ("#1b4f72", "#6e2c00", "#145a32", "#4a235a", "#4d5656")
 
 _VARIABLE_LABELS = {
@@ -109,6 +122,11 @@ def method_style(method: str) -> MethodStyle:
     """Gives a method's label, colour and marker, the same in every figure of every report."""
     if method in _METHODS:
         return _METHODS[method]
+    base, _, guess = method.partition("@")
+    if base in _METHODS and guess in _GUESSES:
+        other, own = _GUESSES[guess], _METHODS[base]
+        label = _RENAMED.get(method, f"{own.label} on {other.label}")
+        return MethodStyle(label, _mix(own.colour, other.colour, _MIXED[guess]), other.marker)
     # A method that came after this table: its colour hangs on its name, not on its neighbours.
     digest = hashlib.blake2b(method.encode(), digest_size=2).digest()
     colour = _SPARE_COLOURS[int.from_bytes(digest, "big") % len(_SPARE_COLOURS)]
@@ -118,7 +136,19 @@ def method_style(method: str) -> MethodStyle:
 def in_order(methods: Iterable[str]) -> list[str]:
     """Sorts methods for tables and legends; unknown ones come last, by name."""
     rank = {name: index for index, name in enumerate(_METHODS)}
-    return sorted(set(methods), key=lambda name: (rank.get(name, len(rank)), name))
+    guesses = {"climatology": 0, "": 1, "linear_inverse_model": 2, "score_mean": 3}
+
+    def key(name: str) -> tuple[int, int, str]:
+        base, _, guess = name.partition("@")
+        return rank.get(base, len(rank)), guesses.get(guess, len(guesses)), name
+
+    return sorted(set(methods), key=key)
+
+
+def _mix(colour: str, other: str, share: float) -> str:
+    """Mixes a share of another colour into a hexadecimal colour."""
+    pairs = [(int(colour[i : i + 2], 16), int(other[i : i + 2], 16)) for i in (1, 3, 5)]
+    return "#" + "".join(f"{round(a + share * (b - a)):02x}" for a, b in pairs)
 
 
 def variable_label(variable: str, short: bool = False) -> str:

@@ -22,7 +22,7 @@ from slams.modules.callbacks.summary import peak_memory_gib
 from slams.modules.evaluator import AssimilationEvaluator
 from slams.modules.trainer import EVALUATION_PRECISION, check_machine, make_trainer
 from slams.ranks import is_rank_zero, say
-from slams.records import finished_run, is_finished, stage_directory
+from slams.records import is_finished, stage_directory, trained_inputs
 from slams.runs import RunDirectory
 from slams.schema import Config
 from slams.stages.methods import make_methods
@@ -59,7 +59,7 @@ def assimilate(config: Config, dry_run: bool = False) -> Path:
         return directories[0]
     check_machine(config.trainer, EVALUATION_PRECISION)
     for one in settings:
-        RunDirectory.check(one, "assimilation", _inputs(one), datamodule.store.fingerprint)
+        RunDirectory.check(one, "assimilation", trained_inputs(one), datamodule.store.fingerprint)
     if config.resume == "overwrite" or not all(is_finished(d) for d in directories):
         methods()  # now, so that what they refuse leaves no directory behind
     for one in settings:
@@ -98,13 +98,6 @@ def modality_settings(config: Config) -> list[Config]:
     ]
 
 
-def _inputs(config: Config) -> dict[str, str]:
-    """Gives the runs that an assimilation is built on, stage -> run id."""
-    if "latent_diffusion" not in config.assimilation.methods:
-        return {}
-    return {stage: finished_run(config, stage).run_id for stage in ("vae", "score")}
-
-
 def _evaluate(
     config: Config,
     everything: Config,
@@ -114,7 +107,7 @@ def _evaluate(
     """Scores one setting; observations that it does not use are withheld from everyone."""
     fingerprint = datamodule.store.fingerprint
     with (
-        RunDirectory.open(config, "assimilation", _inputs(config), fingerprint) as run,
+        RunDirectory.open(config, "assimilation", trained_inputs(config), fingerprint) as run,
         tracking.start(config, run) as tracker,
     ):
         if run.finished:
@@ -173,9 +166,9 @@ class _Withholding(MultimodalDataModule):
 
 
 def _flat(results: pd.DataFrame) -> dict[str, float]:
-    """Names each number of the results table for MLflow."""
+    """Names each number of the results table for MLflow, whose names have no `@`."""
     return {
-        f"{row.method}/{row.metric}/{row.variable}/{row.level}": row.value
+        f"{row.method.replace('@', '.')}/{row.metric}/{row.variable}/{row.level}": row.value
         for row in results.itertuples()
     }
 

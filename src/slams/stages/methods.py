@@ -12,12 +12,16 @@ from slams.assimilators.base import Assimilator
 from slams.assimilators.case_by_case import CaseByCase
 from slams.assimilators.climatology import Climatology
 from slams.assimilators.enkf import EnKF
+from slams.assimilators.first_guess import ClimatologyGuess, FirstGuess, OnFirstGuess
 from slams.assimilators.latent_diffusion import LatentDiffusion
 from slams.assimilators.letkf import LETKF
+from slams.assimilators.linear_inverse_model import LinearInverseModel
 from slams.assimilators.optimal_interpolation import OptimalInterpolation
+from slams.assimilators.score_mean import ScoreMean
 from slams.assimilators.three_d_var import ThreeDVar
 from slams.config import load as load_recipe
 from slams.errors import UserError
+from slams.method_names import NAMES, split_name
 from slams.records import RunRecord
 from slams.schema import Config
 from slams.stages.loading import load_score
@@ -56,7 +60,18 @@ def _latent_diffusion(config: Config, data: MultimodalDataModule) -> Assimilator
     )
 
 
-# By name, as in the results table and in `slams.checks.METHODS`.
+def _linear_inverse_model(config: Config, data: MultimodalDataModule) -> FirstGuess:
+    return LinearInverseModel(data.grid, **asdict(config.assimilation.linear_inverse_model))
+
+
+def _score_mean(config: Config, data: MultimodalDataModule) -> FirstGuess:
+    space, score = load_score(config, data.channels, data.grid, data.normaliser.sd)
+    settings = asdict(config.assimilation.score_mean)
+    unseen = data.archive(split="validation")
+    return ScoreMean(space, score.denoiser, data.grid, config.seed, unseen, **settings)
+
+
+# By name, as in the results table and in `slams.method_names`.
 _BUILDERS: dict[str, _Builder] = {
     "climatology": _plain(Climatology),
     "background": _plain(BackgroundEnsemble),
@@ -65,6 +80,12 @@ _BUILDERS: dict[str, _Builder] = {
     "enkf": _configured(EnKF, "enkf"),
     "letkf": _configured(LETKF, "letkf"),
     "latent_diffusion": _latent_diffusion,
+}
+
+_FIRST_GUESSES: dict[str, Callable[[Config, MultimodalDataModule], FirstGuess]] = {
+    "climatology": lambda config, data: ClimatologyGuess(),
+    "linear_inverse_model": _linear_inverse_model,
+    "score_mean": _score_mean,
 }
 
 
@@ -84,13 +105,19 @@ def make_methods(
         UserError: A method is unknown, or its trained stages are not there.
     """
     archive = datamodule.archive()
+    first_guesses: dict[str, FirstGuess] = {}
     methods = []
     for name in names:
-        if name not in _BUILDERS:
+        if name not in NAMES:
             raise UserError(
-                f"assimilation.methods: found {name!r}, expected any of {', '.join(_BUILDERS)}"
+                f"assimilation.methods: found {name!r}, expected any of {', '.join(NAMES)}"
             )
-        method = _BUILDERS[name](config, datamodule)
+        kind, guess = split_name(name)
+        method = _BUILDERS[kind](config, datamodule)
+        if guess:
+            if guess not in first_guesses:  # fitted once for all methods that start from it
+                first_guesses[guess] = _FIRST_GUESSES[guess](config, datamodule)
+            method = OnFirstGuess(method, first_guesses[guess])
         method.fit(archive)
         methods.append(method)
     return methods

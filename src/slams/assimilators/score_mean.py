@@ -1,0 +1,147 @@
+"""The score model's conditional mean without observations, as a first guess.
+
+For z_t = z + sigma n the denoiser gives E[z | z_t, c], c the encoded background. As sigma grows,
+z_t says less and less about z,
+
+    E[z | z_t, c] -> E[z | c],      D(sigma n, c; sigma) = E[z | c] + O(1 / sigma),
+
+so that one evaluation at a high noise level is the conditional mean. What noise is put in hardly
+matters to a perfect denoiser; the mean over a few draws, half of them the others' mirror images,
+takes out the little that it matters to a trained one. The decoder turns it into fields.
+
+*In-sample errors.* The network was trained on the days of the archive and knows them better than
+other days. Its forecasts of the validation period, whose days it has not seen, tell by how much:
+with the mean squared errors v of the validation period and v' of the archive's days of the same
+season, area-weighted,
+
+    inflation = (v / v')^1/2 a channel,       hindcast = x - inflation (x - x_f).
+
+The archive's errors keep their shape and have the size of errors on unseen days. (The best
+checkpoint was chosen by its loss on the validation period: v is slightly too small.)
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from slams.assimilators.base import Archive
+from slams.assimilators.first_guess import FirstGuess
+from slams.assimilators.season import season_days
+from slams.diffusion.backend import Denoiser, time_of_sigma
+from slams.grid import LatLonGrid
+from slams.nn.latent_space import LatentSpace
+from slams.normalisation import DAYS_PER_YEAR
+from slams.seeds import generator
+
+__all__ = ["ScoreMean"]
+
+# Windows passed through the networks at a time: bounds memory, not the result.
+_CHUNK = 32
+# Days from the day of year of a validation day within which archive days are of its season.
+_SEASON = 15.0
+
+
+class ScoreMean(FirstGuess):
+    """Forecasts the truth by the mean of the score model for the given background.
+
+    Args:
+        space: The trained VAE's latent space.
+        denoiser: The trained denoiser of latent windows.
+        grid: The grid, for area weights.
+        seed: The experiment's seed.
+        validation: Windows that the network was not trained on, with their backgrounds.
+        sigma: The noise level, in standard deviations of a latent.
+        draws: Draws of the noise; rounded up to an even number.
+
+    Attributes:
+        inflation: `(C,)` how much larger errors are on unseen days, once fitted.
+    """
+
+    name = "score_mean"
+
+    def __init__(
+        self,
+        space: LatentSpace,
+        denoiser: Denoiser,
+        grid: LatLonGrid,
+        seed: int,
+        validation: Archive,
+        sigma: float = 20.0,
+        draws: int = 4,
+    ) -> None:
+        super().__init__()
+        self.space = space.eval().requires_grad_(False)
+        self.denoiser = denoiser.eval().requires_grad_(False)
+        self.validation = validation
+        self.sigma = sigma
+        shape = (
+            validation.fields.shape[1],
+            len(space.mean),
+            *grid.coarsen(space.encoder.factor).shape,
+        )
+        noise = torch.randn((draws + 1) // 2, *shape, generator=generator(seed, "score mean"))
+        self._noise = torch.cat([noise, -noise])
+        self._weights = grid.weights.to("cpu", torch.float64)[:, None]
+
+    def hindcast(self, archive: Archive) -> Tensor:
+        """Forecasts the archive, its errors enlarged to those of unseen days."""
+        guesses = self._forecast_archive(archive)
+        unseen = self.validation.fields - self._forecast_archive(self.validation)
+        season = torch.cat(
+            [
+                season_days(archive.time[:, 0], float(day), _SEASON)
+                for day in self.validation.time[:, 0]
+            ]
+        )
+        errors = archive.fields - guesses
+        large = self._mean_square(unseen, self.validation.known)
+        counts = torch.bincount(season, minlength=len(errors))
+        seen = self._mean_square(errors, archive.known, counts)
+        self.inflation = (large / seen).sqrt().to(torch.float32)
+        return archive.fields - self.inflation[:, None, None] * errors
+
+    def forecast(self, background: Tensor, time: Tensor, known: Tensor | None = None) -> Tensor:
+        """Forecasts windows; see `FirstGuess.forecast`."""
+        device = background.device
+        self.space.to(device)
+        self.denoiser.to(device)
+        condition = self.space.encode(background, known)
+        season = (time[:, 0] / DAYS_PER_YEAR % 1).to(device, torch.float32)
+        sigma = torch.tensor(self.sigma, dtype=torch.float64)
+        level = time_of_sigma(sigma, self.denoiser.schedule).to(condition)
+        total = torch.zeros_like(condition)
+        for noise in self._noise.to(condition):
+            x = (self.sigma * noise).expand_as(condition)
+            total += self.denoiser(x, level, condition=condition, season=season).mean
+        return self.space.decode(total / len(self._noise))
+
+    def _forecast_archive(self, archive: Archive) -> Tensor:
+        parts = []
+        with torch.no_grad():
+            for days in torch.arange(len(archive.fields)).split(_CHUNK):
+                known = archive.background_known
+                known = None if known is None else known[days]
+                parts.append(self.forecast(archive.background[days], archive.time[days], known))
+        return torch.cat(parts)
+
+    def _mean_square(
+        self, errors: Tensor, known: Tensor | None, counts: Tensor | None = None
+    ) -> Tensor:
+        """Averages squared errors over area, days and windows: `(C,)`.
+
+        Args:
+            errors: `(N, T, C, H, W)` normalised.
+            known: Where the fields are known; `None` everywhere.
+            counts: `(N,)` how often each window counts; `None` once.
+        """
+        total = torch.zeros(errors.shape[2], dtype=torch.float64)
+        size = torch.zeros_like(total)
+        for index, error in enumerate(errors):
+            weight = self._weights * (1 if counts is None else int(counts[index]))
+            weight = weight.expand(error.shape)
+            if known is not None:
+                weight = weight * known[index]
+            total += (error.square() * weight).sum(dim=(0, 2, 3))
+            size += weight.sum(dim=(0, 2, 3))
+        return total / size.clamp(min=1e-12)

@@ -1,0 +1,78 @@
+"""The score model's conditional mean, where the exact one is known: the background itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from slams.assimilators.score_mean import ScoreMean
+from slams.normalisation import DAYS_PER_YEAR
+from tests.assimilators.latent_gaussian import ExactDenoiser, linear_space
+from tests.assimilators.problems import linear_gaussian
+
+
+@pytest.fixture(scope="module")
+def problem():
+    return linear_gaussian()
+
+
+def score_mean(problem, validation, **settings) -> ScoreMean:
+    space = linear_space(problem)
+    return ScoreMean(space, ExactDenoiser(problem, space), problem.grid, 3, validation, **settings)
+
+
+def test_is_the_mean_of_the_posterior_without_observations(problem) -> None:
+    archive = problem.archive(problem.draw(40, seed=2))
+    guess = score_mean(problem, archive, sigma=90.0)
+    batch = problem.batch(cases=3)
+    found = guess.forecast(batch.background.mean, batch.time)
+    torch.testing.assert_close(found, batch.background.mean, rtol=0, atol=0.06)
+    # A low noise level takes the noise for information: it is no mean any more.
+    low = score_mean(problem, archive, sigma=1.0).forecast(batch.background.mean, batch.time)
+    assert float((low - batch.background.mean).abs().max()) > 0.2
+    seen = guess.denoiser.seen[-1]
+    torch.testing.assert_close(
+        seen["season"].double(), batch.time[:, 0] / DAYS_PER_YEAR % 1, rtol=0, atol=1e-6
+    )
+
+
+def test_errors_have_the_size_of_those_on_unseen_days(problem) -> None:
+    errors = problem.draw(400, seed=2)
+    archive = problem.archive(errors)
+    larger = problem.draw(300, seed=3) * torch.tensor([1.5, 0.8])[:, None, None]
+    validation = problem.archive(larger, seed=8)
+    guess = score_mean(problem, validation, sigma=90.0)
+    guess.fit(archive)
+    assert guess.inflation.tolist() == pytest.approx([1.5, 0.8], rel=0.05)
+    expected = problem.variance * torch.tensor([1.5, 0.8])[:, None, None] ** 2
+    torch.testing.assert_close(guess.variance, expected, rtol=0.35, atol=0.02)
+    # Errors keep their shape: only their size is another.
+    found = archive.fields - guess.archive.background
+    ratio = found[:, :, 0] / errors[:, :, 0].float()
+    assert float(ratio.median()) == pytest.approx(1.5, rel=0.05)
+
+
+def test_compares_with_archive_days_of_the_same_season(problem) -> None:
+    archive = problem.archive(problem.draw(400, seed=2))
+    time = archive.time.clone()
+    time[200:] += DAYS_PER_YEAR / 2
+    other = archive.fields.clone()
+    other[200:] += 5.0 * problem.draw(200, seed=4).float()
+    archive = replace(archive, fields=other, time=time)
+    validation = problem.archive(problem.draw(300, seed=3), seed=8)
+    guess = score_mean(problem, validation, sigma=90.0)
+    guess.fit(archive)
+    assert guess.inflation.tolist() == pytest.approx([1.0, 1.0], rel=0.05)
+
+
+def test_missing_fields_do_not_count(problem) -> None:
+    errors = problem.draw(300, seed=3)
+    validation = problem.archive(errors, seed=8)
+    known = torch.ones_like(validation.fields, dtype=torch.bool)
+    known[:, :, :, ::2] = False
+    spoiled = torch.where(known, validation.fields, 50.0)
+    guess = score_mean(problem, replace(validation, fields=spoiled, known=known), sigma=90.0)
+    guess.fit(problem.archive(problem.draw(400, seed=2)))
+    assert guess.inflation.tolist() == pytest.approx([1.0, 1.0], rel=0.08)
