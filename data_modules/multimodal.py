@@ -25,7 +25,7 @@ from slams.observations.quality import gross_error_check
 from slams.observations.simulate import draw
 from slams.schema import Config
 
-__all__ = ["MultimodalDataModule"]
+__all__ = ["MultimodalDataModule", "cases_with_background"]
 
 # Windows read at a time into the archive.
 _ARCHIVE_BATCH = 64
@@ -106,11 +106,7 @@ class MultimodalDataModule(ReanalysisDataModule):
             background = replace(background, kind="damped_persistence")
         days = self.config.data.window
         provider = BackgroundProvider(background, source, days)
-        cases = window_cases(source.time, period, days)
-        cases = cases[provider.available(source, cases, days)]
-        if provider.earlier is not None:
-            # Nothing from before the period either, which may be another split.
-            cases = cases[source.time[cases] - provider.earlier.lag >= period.first]
+        cases = cases_with_background(source, provider, period, days)
         if 0 < windows < len(cases):
             pick = np.linspace(0, len(cases) - 1, windows)
             cases = cases[np.floor(pick + 0.5).astype(np.int64)]
@@ -225,6 +221,18 @@ class MultimodalDataModule(ReanalysisDataModule):
         spread = background.variance.sqrt() * sd
         limit = self.config.observations.gross_error
         return tuple(gross_error_check(o, mean, spread, limit) for o in found)
+
+
+def cases_with_background(
+    store: TrainingStore, provider: BackgroundProvider, period: Period, days: int
+) -> np.ndarray:
+    """Lists the windows of a period that have a background from within it: `(N,)` indices."""
+    cases = window_cases(store.time, period, days)
+    cases = cases[provider.available(store, cases, days)]
+    if provider.earlier is not None:
+        # Nothing from before the period either, which may be another split.
+        cases = cases[store.time[cases] - provider.earlier.lag >= period.first]
+    return cases
 
 
 def _archived(

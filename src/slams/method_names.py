@@ -16,6 +16,8 @@ METHODS = (
     "3dvar",
     "enkf",
     "letkf",
+    "latent_3dvar",
+    "pixel_diffusion",
     "latent_diffusion",
 )
 

@@ -44,8 +44,11 @@ def check_prerequisites(config: Config, verb: str, dry_run: bool = False) -> Non
     elif verb == "train score":
         _check_store(config)
         _check_background(config)
-        vae = finished_run(config, "vae").run_id
-        _check_run(config, "score", dry_run, vae=vae)
+        if config.score.space == "pixel":
+            _check_run(config, "score_pixel", dry_run)
+        else:
+            vae = finished_run(config, "vae").run_id
+            _check_run(config, "score", dry_run, vae=vae)
     elif verb == "assimilate":
         _check_assimilate(config, dry_run)
     elif verb == "report":

@@ -28,6 +28,7 @@ _PACKAGES = ("torch", "lightning", "torchmetrics", "azula", "zarr", "xarray", "m
 # Keys that a trained network depends on.
 _VAE = ("seed", "data", "vae")
 _SCORE = (*_VAE, "score", "background")
+_TRAINED = {"vae": _VAE, "score": _SCORE, "score_pixel": ("seed", "data", "score", "background")}
 # Keys that change how fast a run is, where it lies or how it is shown, never what comes out.
 _NEVER = ("data.num_workers", "data.in_memory", "data.source.origin")
 _NOT_TRAINING = (*_NEVER, "data.splits.test", "data.test_cases")
@@ -76,7 +77,7 @@ def difference(stage: str, found: Mapping[str, Any], config: Config) -> Differen
     """Finds the first key, of those that a stage depends on, in which two recipes differ.
 
     Args:
-        stage: `vae`, `score` or `assimilation`.
+        stage: `vae`, `score`, `score_pixel` or `assimilation`.
         found: The recipe of an earlier run as a plain tree. A key it lacks, because it is older
             than the key, counts as having had the default.
         config: The recipe at hand.
@@ -89,7 +90,10 @@ def network_difference(stage: str, found: Mapping[str, Any], config: Config) -> 
 
     Data, seed and background may differ: one network serves many assimilations.
     """
-    sections = ("vae",) if stage == "vae" else ("vae", "score")
+    sections = () if stage == "score_pixel" else ("vae",)
+    # A recipe describes one score model: that of its `score.space`.
+    if stage == ("score_pixel" if config.score.space == "pixel" else "score"):
+        sections = (*sections, "score")
     return _first(found, config, lambda key: _inside(key, sections))
 
 
@@ -134,7 +138,7 @@ def _first(
 def _depends(stage: str, key: str) -> bool:
     if stage == "assimilation":
         return not _inside(key, _NOT_ASSIMILATION)
-    return _inside(key, _VAE if stage == "vae" else _SCORE) and not _inside(key, _NOT_TRAINING)
+    return _inside(key, _TRAINED[stage]) and not _inside(key, _NOT_TRAINING)
 
 
 def _inside(key: str, sections: tuple[str, ...]) -> bool:

@@ -33,10 +33,22 @@ __all__ = [
 # Version of the layout of a run directory; another one is refused, never guessed at.
 LAYOUT = 1
 
-_COMMANDS = {"vae": "train vae", "score": "train score", "assimilation": "assimilate"}
+_COMMANDS = {
+    "vae": "train vae",
+    "score": "train score",
+    "score_pixel": "train score",
+    "assimilation": "assimilate",
+}
+# Words that a command wants besides the recipe, unless the recipe has them.
+_WORDS = {"score_pixel": " (score.space=pixel)"}
 
 # Trained stages that methods and first guesses are built on.
-_TRAINED = {"score_mean": ("vae", "score"), "latent_diffusion": ("vae", "score")}
+_TRAINED = {
+    "score_mean": ("vae", "score"),
+    "latent_3dvar": ("vae",),
+    "pixel_diffusion": ("score_pixel",),
+    "latent_diffusion": ("vae", "score"),
+}
 
 
 @dataclass(frozen=True)
@@ -45,7 +57,7 @@ class RunRecord:
 
     Attributes:
         run_id: Identity of the run, a new one whenever it starts over.
-        stage: `vae`, `score` or `assimilation`.
+        stage: `vae`, `score`, `score_pixel` or `assimilation`.
         experiment: Name of the experiment.
         status: `running`, `finished`, `failed` or `killed`. A run that says `running` while no
             process holds its lock was killed.
@@ -159,11 +171,11 @@ def finished_run(config: Config, stage: str) -> RunRecord:
             says which command to run.
     """
     path = trained_directory(config, stage)
-    command = f"slams {_COMMANDS[stage]}"
+    command, words = f"slams {_COMMANDS[stage]}", _WORDS.get(stage, "")
     if not (path / "run.json").exists():
         raise UserError(
             f"{path} does not exist or is no run; run `{command}` with the recipe of experiment "
-            f"{config.trained_in or config.experiment!r} first"
+            f"{config.trained_in or config.experiment!r}{words} first"
         )
     record = RunRecord.read(path)
     if record.status != "finished":

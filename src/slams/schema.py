@@ -16,10 +16,12 @@ __all__ = [
     "DegradationConfig",
     "EnsembleKalmanConfig",
     "GuidanceConfig",
+    "Latent3DVarConfig",
     "LinearInverseModelConfig",
     "ObservationsConfig",
     "OptimalInterpolationConfig",
     "OptimizerConfig",
+    "PixelDiffusionConfig",
     "ReportConfig",
     "SamplerConfig",
     "SatelliteConfig",
@@ -222,8 +224,11 @@ class VAEConfig:
 
 @dataclass
 class ScoreConfig:
-    """The denoiser of latent windows."""
+    """The denoiser of latent windows, or of the fields themselves."""
 
+    # What the denoiser learns: `latent`, encodings of the VAE, or `pixel`, the normalised fields
+    # (method `pixel_diffusion`); each has a run directory of its own.
+    space: str = "latent"
     # Widths of the U-Net, one a resolution.
     channels: list[int] = field(default_factory=lambda: [64, 96])
     blocks: int = 2
@@ -302,6 +307,30 @@ class ThreeDVarConfig:
 
 
 @dataclass
+class Latent3DVarConfig:
+    """Variational assimilation in the latent space (`latent_3dvar`), the decoder inside `H`."""
+
+    # Gaspari-Cohn half-width (km).
+    localisation: float = 3000.0
+    # Days from the verifying day of year within which training days enter the archive.
+    season: int = 75
+    # Largest number of linearisations of decoder and `H`.
+    outer_loops: int = 4
+    # Largest number of training days that the covariance is made from: each costs a derivative of
+    # the decoder in each outer loop.
+    archive: int = 320
+
+
+@dataclass
+class PixelDiffusionConfig:
+    """Diffusion of the fields themselves (`pixel_diffusion`); the rest is `latent_diffusion`'s."""
+
+    # Factor on the noise levels of `assimilation.sampler`. The mean of n x n points hides under
+    # n times as much noise as each of them: where the VAE has n times fewer points each way, n.
+    noise_scale: float = 4.0
+
+
+@dataclass
 class EnsembleKalmanConfig:
     """An ensemble Kalman filter (`enkf` or `letkf`) of past background errors."""
 
@@ -364,6 +393,8 @@ class AssimilationConfig:
         default_factory=OptimalInterpolationConfig
     )
     three_d_var: ThreeDVarConfig = field(default_factory=ThreeDVarConfig)
+    latent_3dvar: Latent3DVarConfig = field(default_factory=Latent3DVarConfig)
+    pixel_diffusion: PixelDiffusionConfig = field(default_factory=PixelDiffusionConfig)
     enkf: EnsembleKalmanConfig = field(default_factory=EnsembleKalmanConfig)
     # Fewer members than `enkf`: the time of its local transforms grows faster than their number.
     letkf: EnsembleKalmanConfig = field(

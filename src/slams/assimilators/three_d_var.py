@@ -24,6 +24,7 @@ the last gain (Laplace's approximation of the posterior where `H` is not linear)
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -40,8 +41,12 @@ from slams.localised_gain import (
     solve_innovations,
 )
 from slams.normalisation import Normaliser
-from slams.observations.stacked import StackedObservations, stack_observations
-from slams.observations.tangent import observe_tangent
+from slams.observations.stacked import (
+    StackedObservations,
+    observe_all,
+    stack_observations,
+)
+from slams.observations.tangent import tangent
 
 __all__ = ["ThreeDVar"]
 
@@ -60,7 +65,7 @@ class _Iterate:
     """Holds where the minimisation is.
 
     Attributes:
-        increment: `(T, C, H, W)` x - x_b, normalised.
+        increment: x - x_b, in the shape of the control vector: `(T, C, H, W)` normalised.
         parts: Images Y `(n, P)` and weights w `(P,)` that the increment is the sum of.
         background_term: (x - x_b)^T B^-1 (x - x_b).
     """
@@ -101,15 +106,13 @@ class ThreeDVar(OptimalInterpolation):
 
     def analyse_case(self, batch: Batch, members: int) -> CaseAnalysis:
         """Analyses one case; `(M, T, C, H, W)` normalised."""
-        background = self.background_of(batch)
         case = int(batch.case[0])
-        season = self.season_of(batch)
-        errors = self._errors.of(season, background.variance[0])
-        drawn = draw_days(len(season), self.seed, self.name, case, members)
+        errors = self.errors_of(batch)
+        drawn = draw_days(len(errors), self.seed, self.name, case, members)
         perturbations = centre(errors[drawn])
-        observations = stack_observations(batch, 0)
+        observations = self.observations_of(batch)
         if len(observations) == 0:
-            return CaseAnalysis(background.mean[0] + perturbations)
+            return CaseAnalysis(self.state_of(batch, perturbations))
         problem = _Problem(self, batch, observations, errors)
         increment, images = problem.minimise(self.outer_loops)
         shape = (batch.climatology.shape[1], problem.network_size)
@@ -118,7 +121,30 @@ class ThreeDVar(OptimalInterpolation):
         perturbations = perturbations + problem.increments(
             images, problem.solve(images, centre(noise) - centre(images[drawn]))
         )
-        return CaseAnalysis(background.mean[0] + increment + perturbations)
+        return CaseAnalysis(self.state_of(batch, increment + perturbations))
+
+    # What the control vector is: here the normalised state itself.
+
+    def errors_of(self, batch: Batch) -> Tensor:
+        """Gives the background errors of the case's season, centred: `(n, *control)`."""
+        variance = self.background_of(batch).variance[0]
+        return self._errors.of(self.season_of(batch), variance)
+
+    def observations_of(self, batch: Batch) -> StackedObservations:
+        """Gives the active observations with the error variance that they count with."""
+        return stack_observations(batch, 0)
+
+    def observer(
+        self, batch: Batch, observations: StackedObservations
+    ) -> Callable[[Tensor], Tensor]:
+        """Gives the map of increments `(N, *control)` to what is observed, `(N, T, P_total)`."""
+        state = self.normaliser.denormalise(self.background_of(batch).mean, batch.climatology)
+        sd = self.normaliser.sd
+        return lambda increments: observe_all(observations.operators, state + increments * sd)
+
+    def state_of(self, batch: Batch, increments: Tensor) -> Tensor:
+        """Adds increments `(M, *control)` to the background: `(M, T, C, H, W)` normalised."""
+        return self.background_of(batch).mean[0] + increments
 
 
 class _Problem:
@@ -131,10 +157,7 @@ class _Problem:
         self.observations = observations
         self.network_size = sum(len(o.latitude) for o in observations.operators)
         self._variance = observations.variance.to(torch.float64).clamp(min=_SMALLEST_VARIANCE)
-        self._sd = method.normaliser.sd
-        self._state = method.normaliser.denormalise(
-            method.background_of(batch).mean, batch.climatology
-        )
+        self._observe = method.observer(batch, observations)
         self._between, self._observed = method.localisation.matrices(
             observations.operators, observations.points, errors.device
         )
@@ -204,18 +227,14 @@ class _Problem:
 
     def _departure(self, increment: Tensor) -> Tensor:
         """Gives y - H(x), `(P,)`."""
-        state = self._state + increment * self._sd
-        return self.observations.values - self.observations.apply(state)[0]
+        observed = self.observations.select(self._observe(increment[None]))
+        return self.observations.values - observed[0]
 
     def _images(
         self, about: Tensor, errors: Tensor, increment: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Observes errors `(n, P)` and an increment `(P,)`, linearised about x_b + `about`."""
         increment = about if increment is None else increment
-        images = observe_tangent(
-            self.observations.operators,
-            self._state + about * self._sd,
-            torch.cat([errors, increment[None]]) * self._sd,
-        )
+        images = tangent(self._observe, about[None], torch.cat([errors, increment[None]]))
         images = self.observations.select(images)
         return images[:-1], images[-1]

@@ -54,6 +54,8 @@ class TrainedModule(LightningModule):
     """
 
     stage = ""
+    # Section of the recipe; that of the stage's name where it is empty.
+    section = ""
 
     def __init__(
         self,
@@ -152,7 +154,7 @@ class TrainedModule(LightningModule):
         if not all(bool(p.isfinite().all()) for p in module.parameters()):
             raise UserError(
                 f"checkpoint {path}: holds weights that are no numbers, its training diverged; "
-                f"{_AGAIN}, with a lower {cls.stage}.optimizer.learning_rate"
+                f"{_AGAIN}, with a lower {cls.section or cls.stage}.optimizer.learning_rate"
             )
         return module.eval().requires_grad_(False)
 

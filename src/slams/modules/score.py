@@ -1,7 +1,8 @@
 """The latent score model: a denoiser of latent windows, conditioned on the background.
 
 Trained on the latents of the training period, standardised a channel. The encoded background is
-hidden in a share of the samples, so that one network serves with and without a background.
+hidden in a share of the samples, so that one network serves with and without a background. The
+same on the normalised fields themselves is the pixel score model.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from slams.nn.network_mean import NetworkMean
 from slams.nn.unet import LatentUNet
 from slams.schema import ScoreConfig
 
-__all__ = ["LatentScore"]
+__all__ = ["LatentScore", "PixelScore"]
 
 
 class LatentScore(TrainedModule):
@@ -120,3 +121,53 @@ class LatentScore(TrainedModule):
         for _ in range(4):
             self.validation_loss.update(self.loss(batch).float())
         self.log("validation/loss", self.validation_loss)
+
+
+class PixelScore(LatentScore):
+    """Trains the denoiser of the fields themselves.
+
+    Args:
+        config: Network, noise levels, condition dropout, optimiser.
+        channels: Channels of the fields.
+        grid: Their grid.
+        shape: `(T, C, H, W)` of a window.
+        mean: `(C,)` mean of the normalised fields over the training period.
+        sd: `(C,)` their standard deviation.
+        field_sd: `(C, H, W)` standard deviations that normalised the fields.
+    """
+
+    stage = "score_pixel"
+    section = "score"
+    field_sd: Tensor
+
+    def __init__(
+        self,
+        config: ScoreConfig,
+        channels: Sequence[FieldSpec],
+        grid: LatLonGrid,
+        shape: tuple[int, int, int, int],
+        mean: Tensor,
+        sd: Tensor,
+        field_sd: Tensor,
+    ) -> None:
+        super().__init__(config, channels, grid, shape, mean, sd, vae="")
+        self.register_buffer("field_sd", field_sd.clone())
+
+    @classmethod
+    def build(
+        cls,
+        settings: dict[str, Any],
+        channels: Sequence[FieldSpec],
+        grid: LatLonGrid,
+        state: dict[str, Tensor],
+    ) -> PixelScore:
+        """Makes the module that a checkpoint describes."""
+        return cls(
+            ScoreConfig(**settings_of(settings["config"])),
+            channels,
+            grid,
+            tuple(settings["latent_shape"]),
+            state["latent_mean"],
+            state["latent_sd"],
+            state["field_sd"],
+        )

@@ -1,4 +1,8 @@
-"""The latent space that a trained VAE defines: standardised latents to fields and back."""
+"""The latent space that a trained VAE defines: standardised latents to fields and back.
+
+Also the space of the fields themselves in the same form, so that whatever works on latents can
+work on fields.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["LatentBatch", "LatentSpace"]
+from slams.errors import UserError
+
+__all__ = ["IdentitySpace", "LatentBatch", "LatentSpace"]
 
 
 @dataclass(frozen=True)
@@ -72,3 +78,37 @@ class LatentSpace(nn.Module):
         """Decodes `(B, T, K, h, w)` latents into `(B, T, C, H, W)` normalised fields."""
         fields = self.decoder((latents * self.sd + self.mean).flatten(0, 1))
         return fields.unflatten(0, latents.shape[:2])
+
+
+class _Identity(nn.Module):
+    """Encodes fields as themselves."""
+
+    factor = 1
+
+    def forward(self, fields: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Gives `(B, C, H, W)` fields back, with a log-variance of 0.
+
+        Raises:
+            UserError: A value is missing: there is nothing to put in its place.
+        """
+        missing = (~mask).sum(dim=(0, 2, 3))
+        if bool(missing.any()):
+            channel = int(missing.argmax())
+            raise UserError(
+                f"diffusion of the fields themselves (pixel): channel {channel} has "
+                f"{int(missing[channel])} missing values, expected none, since only a VAE knows "
+                f"what is missing; use latent_diffusion, or data.channels without it"
+            )
+        return fields, torch.zeros_like(fields)
+
+
+class IdentitySpace(LatentSpace):
+    """Standardises fields and leaves them as they are: the latent space of no VAE.
+
+    Args:
+        mean: `(C,)` mean of the normalised fields over the training period.
+        sd: `(C,)` their standard deviation.
+    """
+
+    def __init__(self, mean: Tensor, sd: Tensor) -> None:
+        super().__init__(_Identity(), nn.Identity(), mean, sd)

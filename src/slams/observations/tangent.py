@@ -10,7 +10,7 @@ package it is their linear part, whatever `f`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -18,10 +18,29 @@ from torch import Tensor
 from slams.fields import ObservationOperator
 from slams.observations.stacked import observe_all
 
-__all__ = ["observe_tangent"]
+__all__ = ["observe_tangent", "tangent"]
 
 # Perturbations taken at a time: bounds the temporaries, not the result.
 _PERTURBATIONS = 64
+
+
+def tangent(function: Callable[[Tensor], Tensor], about: Tensor, perturbations: Tensor) -> Tensor:
+    """Applies the tangent linear of a function that treats the rows of a batch alike.
+
+    Args:
+        function: Maps `(N, ...)` to `(N, ...)`, row by row, differentiable in forward mode.
+        about: `(1, ...)` where it is linearised.
+        perturbations: `(N, ...)` what its derivative is applied to.
+
+    Returns:
+        `(N, ...)`.
+    """
+    images = []
+    for some in perturbations.split(_PERTURBATIONS):
+        at = about.expand_as(some).contiguous()
+        _, image = torch.func.jvp(function, (at,), (some,))
+        images.append(image)
+    return torch.cat(images)
 
 
 def observe_tangent(
@@ -37,9 +56,4 @@ def observe_tangent(
     Returns:
         `(N, T, P_total)`, as `slams.observations.stacked.observe_all` orders them.
     """
-    images = []
-    for some in perturbations.split(_PERTURBATIONS):
-        about = state.expand_as(some).contiguous()
-        _, image = torch.func.jvp(lambda f: observe_all(operators, f), (about,), (some,))
-        images.append(image)
-    return torch.cat(images)
+    return tangent(lambda f: observe_all(operators, f), state, perturbations)

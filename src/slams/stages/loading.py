@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -10,13 +11,13 @@ from torch import Tensor
 from slams.errors import UserError
 from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
-from slams.modules.score import LatentScore
+from slams.modules.score import LatentScore, PixelScore
 from slams.modules.vae import VAE
-from slams.nn.latent_space import LatentSpace
+from slams.nn.latent_space import IdentitySpace, LatentSpace
 from slams.records import finished_run, trained_directory
 from slams.schema import Config
 
-__all__ = ["load_score", "load_vae"]
+__all__ = ["load_pixel_score", "load_score", "load_vae"]
 
 
 def load_vae(config: Config, channels: Sequence[FieldSpec], grid: LatLonGrid, sd: Tensor) -> VAE:
@@ -35,12 +36,7 @@ def load_vae(config: Config, channels: Sequence[FieldSpec], grid: LatLonGrid, sd
     finished_run(config, "vae")
     path = trained_directory(config, "vae") / "checkpoints" / "best.ckpt"
     vae = VAE.load(path, channels, grid)
-    if not torch.allclose(vae.sd, sd.to(vae.sd), rtol=1e-4):
-        raise UserError(
-            f"{path}: was trained with other statistics (standard deviations) than those of "
-            f"training store {config.data.store}; train again on this store, or prepare it with "
-            f"data.statistics_from naming the store of that training"
-        )
+    _check_statistics(vae.sd, sd, config, path)
     return vae
 
 
@@ -65,10 +61,44 @@ def load_score(
             f"{path}: was trained on latents of VAE run {found}, expected the present VAE's, "
             f"{expected}; run `slams train score` again with resume=overwrite"
         )
+    _check_window(score, config, path)
+    return LatentSpace(vae.encoder, vae.decoder, score.latent_mean, score.latent_sd), score
+
+
+def load_pixel_score(
+    config: Config, channels: Sequence[FieldSpec], grid: LatLonGrid, sd: Tensor
+) -> tuple[IdentitySpace, PixelScore]:
+    """Loads the score model of the fields that a recipe builds on, with its space.
+
+    Arguments as for `load_vae`.
+
+    Raises:
+        UserError: It is not there, unfinished, of another grid, channel set or length of the
+            window, or was trained on fields that other statistics had normalised.
+    """
+    finished_run(config, PixelScore.stage)
+    path = trained_directory(config, PixelScore.stage) / "checkpoints" / "best.ckpt"
+    score = PixelScore.load(path, channels, grid)
+    _check_statistics(score.field_sd, sd, config, path)
+    _check_window(score, config, path)
+    return IdentitySpace(score.latent_mean, score.latent_sd), score
+
+
+def _check_statistics(trained: Tensor, sd: Tensor, config: Config, path: Path) -> None:
+    """Refuses a network whose fields were normalised by other standard deviations."""
+    if not torch.allclose(trained, sd.to(trained), rtol=1e-4):
+        raise UserError(
+            f"{path}: was trained with other statistics (standard deviations) than those of "
+            f"training store {config.data.store}; train again on this store, or prepare it with "
+            f"data.statistics_from naming the store of that training"
+        )
+
+
+def _check_window(score: LatentScore, config: Config, path: Path) -> None:
+    """Refuses a score model of windows of another length."""
     days = score.identity["settings"]["latent_shape"][0]
     if days != config.data.window:
         raise UserError(
             f"{path}: was trained on windows of {days} days, but data.window is "
             f"{config.data.window}; set data.window={days}, or train the score again"
         )
-    return LatentSpace(vae.encoder, vae.decoder, score.latent_mean, score.latent_sd), score

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import torch
+
 from data_modules.multimodal import MultimodalDataModule
 from slams.assimilators.background import BackgroundEnsemble
 from slams.assimilators.base import Assimilator
@@ -13,18 +15,21 @@ from slams.assimilators.case_by_case import CaseByCase
 from slams.assimilators.climatology import Climatology
 from slams.assimilators.enkf import EnKF
 from slams.assimilators.first_guess import ClimatologyGuess, FirstGuess, OnFirstGuess
+from slams.assimilators.latent_3dvar import Latent3DVar
 from slams.assimilators.latent_diffusion import LatentDiffusion
 from slams.assimilators.letkf import LETKF
 from slams.assimilators.linear_inverse_model import LinearInverseModel
 from slams.assimilators.optimal_interpolation import OptimalInterpolation
+from slams.assimilators.pixel_diffusion import PixelDiffusion
 from slams.assimilators.score_mean import ScoreMean
 from slams.assimilators.three_d_var import ThreeDVar
 from slams.config import load as load_recipe
 from slams.errors import UserError
 from slams.method_names import NAMES, split_name
+from slams.nn.latent_space import LatentSpace
 from slams.records import RunRecord
 from slams.schema import Config
-from slams.stages.loading import load_score
+from slams.stages.loading import load_pixel_score, load_score, load_vae
 
 __all__ = ["load", "make_methods"]
 
@@ -71,6 +76,30 @@ def _score_mean(config: Config, data: MultimodalDataModule) -> FirstGuess:
     return ScoreMean(space, score.denoiser, data.grid, config.seed, unseen, **settings)
 
 
+def _pixel_diffusion(config: Config, data: MultimodalDataModule) -> Assimilator:
+    space, score = load_pixel_score(config, data.channels, data.grid, data.normaliser.sd)
+    settings = config.assimilation
+    return PixelDiffusion(
+        space,
+        score.denoiser,
+        data.normaliser,
+        data.grid,
+        config.seed,
+        settings.guidance,
+        settings.sampler,
+        **asdict(settings.pixel_diffusion),
+    )
+
+
+def _latent_3dvar(config: Config, data: MultimodalDataModule) -> Assimilator:
+    vae = load_vae(config, data.channels, data.grid, data.normaliser.sd)
+    # The covariance is measured in the same units: any standardisation gives the same analysis.
+    count = vae.config.latent_channels
+    space = LatentSpace(vae.encoder, vae.decoder, torch.zeros(count), torch.ones(count))
+    settings = asdict(config.assimilation.latent_3dvar)
+    return Latent3DVar(space, data.normaliser, data.grid, config.seed, **settings)
+
+
 # By name, as in the results table and in `slams.method_names`.
 _BUILDERS: dict[str, _Builder] = {
     "climatology": _plain(Climatology),
@@ -79,6 +108,8 @@ _BUILDERS: dict[str, _Builder] = {
     "3dvar": _configured(ThreeDVar, "three_d_var"),
     "enkf": _configured(EnKF, "enkf"),
     "letkf": _configured(LETKF, "letkf"),
+    "latent_3dvar": _latent_3dvar,
+    "pixel_diffusion": _pixel_diffusion,
     "latent_diffusion": _latent_diffusion,
 }
 

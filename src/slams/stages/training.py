@@ -1,4 +1,4 @@
-"""Stages that train: the VAE, then the latent score model on its encodings."""
+"""Stages that train: the VAE, then the score model on its encodings or on the fields."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from data_modules.latents import LatentDataModule, write_latents
 from data_modules.multimodal import MultimodalDataModule
+from data_modules.pixels import PixelDataModule
 from data_modules.reanalysis import ReanalysisDataModule
 from data_modules.sequential import read_batches
 from slams import tracking
@@ -29,7 +30,7 @@ from slams.modules.callbacks import (
     WeightEMA,
 )
 from slams.modules.callbacks.summary import peak_memory_gib
-from slams.modules.score import LatentScore
+from slams.modules.score import LatentScore, PixelScore
 from slams.modules.trainer import check_machine, make_trainer
 from slams.modules.vae import VAE
 from slams.nn.latent_space import LatentBatch, LatentSpace
@@ -98,7 +99,9 @@ def train_vae(config: Config, dry_run: bool = False) -> Path:
 
 
 def train_score(config: Config, dry_run: bool = False) -> Path:
-    """Trains the latent score model on the encodings of the recipe's VAE.
+    """Trains the score model: on the encodings of the recipe's VAE, or on the fields themselves.
+
+    `score.space` says which.
 
     Args:
         config: The recipe.
@@ -114,6 +117,8 @@ def train_score(config: Config, dry_run: bool = False) -> Path:
         observations=ObservationsConfig(use=[]),
         background=replace(config.background, recentre_days=0),
     )
+    if config.score.space == "pixel":
+        return _train_pixel_score(config, fields_only, dry_run)
     datamodule = MultimodalDataModule(fields_only)
     datamodule.setup("fit")
     vae_run = finished_run(config, "vae")
@@ -162,6 +167,41 @@ def train_score(config: Config, dry_run: bool = False) -> Path:
             say(run.summary())
             return run.path
         _fit(config, module, config.score.optimizer, latents, run, tracker)
+    return run.path
+
+
+def _train_pixel_score(config: Config, fields_only: Config, dry_run: bool) -> Path:
+    """Trains the denoiser of the fields themselves, streamed from the training store."""
+    datamodule = PixelDataModule(fields_only)
+    check_resolutions(datamodule.grid.shape, len(config.score.channels))
+    check_machine(config.trainer)
+    fingerprint = datamodule.store.fingerprint
+    RunDirectory.check(config, PixelScore.stage, fingerprint=fingerprint)
+    datamodule.setup("fit")
+    space = datamodule.space
+    torch.manual_seed(config.seed)
+    module = PixelScore(
+        config.score,
+        datamodule.channels,
+        datamodule.grid,
+        datamodule.window_shape,
+        space.mean.flatten(),
+        space.sd.flatten(),
+        datamodule.normaliser.sd,
+    )
+    if dry_run:
+        window = next(iter(datamodule.train_dataloader()))
+        batch = datamodule.on_after_batch_transfer(window)
+        _rehearse(module, batch.latents.shape, lambda: module.loss(batch).mean())
+        return stage_directory(config, module.stage)
+    with (
+        RunDirectory.open(config, module.stage, fingerprint=fingerprint) as run,
+        tracking.start(config, run) as tracker,
+    ):
+        if run.finished:
+            say(run.summary())
+            return run.path
+        _fit(config, module, config.score.optimizer, datamodule, run, tracker)
     return run.path
 
 

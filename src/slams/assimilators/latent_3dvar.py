@@ -1,0 +1,184 @@
+"""Variational assimilation in the latent space, with the decoder inside the observation operator.
+
+With the encoded background z_b = enc(x_b), the analysis minimises
+
+    J(z) = 1/2 (z - z_b)^T B_z^-1 (z - z_b)
+         + 1/2 (y - H dec(z))^T (R + diag(H C_dec H^T))^-1 (y - H dec(z))
+
+and is decoded. B_z is the covariance of the latent background errors of past days of the season,
+
+    e_z = enc(x) - enc(x_b),    centred,
+
+localised by Gaspari-Cohn functions of the distance between latent points and observations, and
+C_dec that of the decoder's own error (`slams.assimilators.decoding`). Minimising over the latents
+of a variational autoencoder: Melinc and Zaplotnik 2024, Q. J. R. Meteorol. Soc.,
+doi:10.1002/qj.4708, arXiv 2308.16073.
+
+The minimisation is that of `slams.assimilators.three_d_var`, with z in the place of the state
+and H dec in that of H: outer loops that linearise the decoder by forward-mode differentiation,
+a direct solution in the space of the observations within each, and the ensemble of perturbed
+observations and backgrounds. Where decoder and H are linear and nothing is lost in encoding, the
+analysis is optimal interpolation in latent coordinates, and its posterior the Gaussian one.
+
+The members are decoded latents: what the decoder cannot represent has no spread in them. The size
+of e_z is that of the season in the archive; an error variance that comes with the background of
+the day has no counterpart in latent space and is not used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from slams.assimilators.base import Archive
+from slams.assimilators.case_by_case import CaseByCase, centre
+from slams.assimilators.decoding import decoding_variance, encode_windows
+from slams.assimilators.network_localisation import NetworkLocalisation
+from slams.assimilators.three_d_var import ThreeDVar
+from slams.fields import Batch, ObservationOperator
+from slams.grid import LatLonGrid
+from slams.nn.latent_space import LatentSpace
+from slams.normalisation import Normaliser
+from slams.observations.stacked import (
+    StackedObservations,
+    observe_all,
+    stack_observations,
+)
+from slams.seeds import generator
+
+__all__ = ["Latent3DVar"]
+
+
+@dataclass(frozen=True)
+class _Decoding:
+    """Holds the observed variance of the decoder's error for one network.
+
+    Attributes:
+        probe: `(1, T, P_total)` what the network observes of a fixed state: its identity.
+        variance: `(T * P_total,)`.
+    """
+
+    probe: Tensor
+    variance: Tensor
+
+
+class Latent3DVar(ThreeDVar):
+    """Minimises the distance to background and observations over latents.
+
+    Args:
+        space: The trained VAE's latent space.
+        normaliser: Climatology, standard deviations and transforms.
+        grid: The grid of the fields.
+        seed: The experiment's seed.
+        localisation: Gaspari-Cohn half-width (km); infinity for none.
+        season: Days from the verifying day of year within which archive days are used.
+        outer_loops: Largest number of linearisations of the decoder and `H`.
+        archive: Largest number of past background errors that B_z is made from, evenly spaced
+            over the season's; each costs a derivative of the decoder in each outer loop.
+
+    Raises:
+        UserError: The half-width is out of range, see `gaspari_cohn`.
+    """
+
+    name = "latent_3dvar"
+
+    def __init__(
+        self,
+        space: LatentSpace,
+        normaliser: Normaliser,
+        grid: LatLonGrid,
+        seed: int,
+        localisation: float = 3000.0,
+        season: float = 75.0,
+        outer_loops: int = 4,
+        archive: int = 320,
+    ) -> None:
+        super().__init__(normaliser, grid, seed, localisation, season, outer_loops)
+        self.space = space.eval().requires_grad_(False)
+        self.archive_size = archive
+        # Rows of B_z are latent points: the distances are theirs.
+        latent_grid = grid.coarsen(space.encoder.factor)
+        self.localisation = NetworkLocalisation(latent_grid, localisation)
+        self._encoded: tuple[Tensor, Tensor] | None = None
+        self._decoding: _Decoding | None = None
+
+    def fit(self, archive: Archive) -> None:
+        """Keeps the archive, which is encoded at the first case; see `CaseByCase.fit`."""
+        CaseByCase.fit(self, archive)
+        self._encoded = self._decoding = None
+
+    def errors_of(self, batch: Batch) -> Tensor:
+        """Gives latent background errors of the case's season, centred: `(n, T, K, h, w)`."""
+        season = self.season_of(batch)
+        if len(season) > self.archive_size:
+            pick = torch.linspace(0, len(season) - 1, self.archive_size)
+            season = season[pick.round().long()]
+        truth, background = self._encodings(batch.climatology.device)
+        return centre(truth[season] - background[season])
+
+    def observations_of(self, batch: Batch) -> StackedObservations:
+        """Gives the active observations, with the variance of the decoder's error in theirs."""
+        observations = stack_observations(batch, 0)
+        if len(observations) == 0:
+            return observations
+        decoder = self._decoder_variance(observations.operators, batch.climatology.device)
+        return replace(
+            observations, variance=observations.variance + decoder[observations.columns]
+        )
+
+    def observer(
+        self, batch: Batch, observations: StackedObservations
+    ) -> Callable[[Tensor], Tensor]:
+        """Gives the map of latent increments to what is observed, `(N, T, P_total)`."""
+        encoded, sd = self._encoded_background(batch), self.normaliser.sd
+
+        def observe(increments: Tensor) -> Tensor:
+            fields = self.space.decode(encoded + increments)
+            return observe_all(observations.operators, fields * sd + batch.climatology)
+
+        return observe
+
+    def state_of(self, batch: Batch, increments: Tensor) -> Tensor:
+        """Decodes the encoded background plus increments: `(M, T, C, H, W)` normalised."""
+        return self.space.decode(self._encoded_background(batch) + increments)
+
+    def _encoded_background(self, batch: Batch) -> Tensor:
+        self.space.to(batch.climatology.device)
+        background = self.background_of(batch)
+        return self.space.encode(background.mean, background.known)
+
+    def _encodings(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Gives the encoded archive and its encoded backgrounds, made at the first use."""
+        if self._encoded is None or self._encoded[0].device != device:
+            archive, space = self.archive, self.space.to(device)
+            self._encoded = (
+                encode_windows(space, archive.fields, archive.known, device),
+                encode_windows(space, archive.background, archive.background_known, device),
+            )
+        return self._encoded
+
+    def _decoder_variance(
+        self, operators: tuple[ObservationOperator, ...], device: torch.device
+    ) -> Tensor:
+        # Two networks that observe the same of a random state are one, wherever they stand.
+        archive = self.archive
+        state = torch.randn(1, *archive.fields.shape[1:], generator=generator(self.seed, "probe"))
+        probe = observe_all(operators, state.to(device))
+        known = self._decoding
+        if (
+            known is None
+            or known.probe.device != probe.device
+            or known.probe.shape != probe.shape
+            or not torch.allclose(known.probe, probe)
+        ):
+            count = min(self.archive_size, len(archive.fields))
+            days = torch.linspace(0, len(archive.fields) - 1, count).round().long()
+            latents = self._encodings(device)[0][days]
+            variance = decoding_variance(
+                self.space, latents, archive, days, operators, self.normaliser.sd
+            )
+            self._decoding = _Decoding(probe, variance)
+        return self._decoding.variance

@@ -1,0 +1,64 @@
+"""Diffusion of the fields themselves: the score-based assimilation without a latent space.
+
+The baseline of the original (score-based data assimilation, Rozet and Louppe 2023, arXiv
+2306.10574): the same denoiser, guidance and sampler as `latent_diffusion`, with the identity in
+the place of encoder and decoder, so that `H` acts on the state directly and there is no decoder's
+error. The cost is that of the grid, 16 times the points of a latent space with a factor of four.
+
+Noise levels are not comparable between the spaces. A mean over n x n points is hidden by n times
+as much noise as one of them (Hoogeboom et al. 2023, arXiv 2301.11093), so that all levels, of
+training (`score.noise_mean`) and of sampling, are higher by a factor of about n.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from slams.assimilators.latent_diffusion import LatentDiffusion
+from slams.diffusion.backend import Denoiser
+from slams.grid import LatLonGrid
+from slams.nn.latent_space import IdentitySpace
+from slams.normalisation import Normaliser
+from slams.schema import GuidanceConfig, SamplerConfig
+
+__all__ = ["PixelDiffusion"]
+
+
+class PixelDiffusion(LatentDiffusion):
+    """Samples the score model of the fields under guidance.
+
+    Args:
+        space: Standardises the fields.
+        denoiser: The trained denoiser of windows of standardised fields.
+        normaliser: Climatology, standard deviations and transforms.
+        grid: The grid of the fields.
+        seed: The experiment's seed.
+        guidance: How observations enter.
+        sampler: How the reverse diffusion is integrated.
+        noise_scale: Factor on the noise levels of sampler and guidance.
+
+    Raises:
+        UserError: As `LatentDiffusion`; in `analyse` also for a value that is missing in a
+            background.
+    """
+
+    name = "pixel_diffusion"
+
+    def __init__(
+        self,
+        space: IdentitySpace,
+        denoiser: Denoiser,
+        normaliser: Normaliser,
+        grid: LatLonGrid,
+        seed: int,
+        guidance: GuidanceConfig,
+        sampler: SamplerConfig,
+        noise_scale: float = 1.0,
+    ) -> None:
+        guidance = replace(guidance, below_sigma=noise_scale * guidance.below_sigma)
+        sampler = replace(
+            sampler,
+            sigma_max=noise_scale * sampler.sigma_max,
+            sigma_min=noise_scale * sampler.sigma_min,
+        )
+        super().__init__(space, denoiser, normaliser, grid, seed, guidance, sampler)
