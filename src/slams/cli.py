@@ -54,6 +54,9 @@ class _Verb:
     schema: type = Config
     sense: Callable[[Any], None] = check
     bench: str = ""
+    rehearsal: str = (
+        "build everything, run one batch, print shapes, memory and time, and write nothing"
+    )
 
 
 _TRAINING = "Continues from the last checkpoint when a run was killed; a finished run is kept."
@@ -89,6 +92,14 @@ _VERBS = {
         "make the figures and the HTML report of a finished assimilation",
         "Writes the figures and report/index.html from the results of `slams assimilate`.",
         ("report",),
+    ),
+    "ablate": _Verb(
+        "run every setting of a recipe's sweep",
+        "Expands the section `ablation` into settings, shows them, and runs those that have not "
+        "finished one after another, each in a run directory of its own; a failure is kept with "
+        "its reason and the others go on. The same command again runs only what is missing.",
+        ("ablation",),
+        rehearsal="only show the settings and how far each has come",
     ),
     "bench posterior": _Verb(
         "hold every guidance and sampler to posteriors known in closed form",
@@ -209,6 +220,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace | None:
             verb = _VERBS[arguments.verb]
             options = ["--help", *(["--dry-run"] if verb.dry_run else [])]
             options += ["--output"] if verb.bench else []
+            options += ["--setting"] if arguments.verb == "ablate" else []
             raise UserError(f"there is no option {word!r}; {nearest(word, options)}")
         if "=" not in word:
             raise UserError(
@@ -257,11 +269,12 @@ def _parser() -> argparse.ArgumentParser:
                 help="where the tables and the figure go (default: %(default)s)",
             )
         if verb.dry_run:
+            one.add_argument("--dry-run", action="store_true", help=verb.rehearsal)
+        if name == "ablate":
             one.add_argument(
-                "--dry-run",
-                action="store_true",
-                help="build everything, run one batch, print shapes, memory and time, and "
-                "write nothing",
+                "--setting",
+                metavar="N",
+                help="run one setting only, by number or name, as the member of a job array does",
             )
         if explained:
             one.add_argument(
@@ -295,6 +308,8 @@ def _run(arguments: argparse.Namespace, places: list[Path]) -> int:
     elif verb == "config validate":
         require(config, "prepare")
         say(f"{arguments.recipe} is valid")
+    elif verb == "ablate":
+        _ablate(arguments)
     else:
         require(config, verb)
         check_prerequisites(config, verb, arguments.dry_run)
@@ -311,6 +326,22 @@ def _bench(verb: _Verb, arguments: argparse.Namespace, places: list[Path]) -> No
     places.append(output)
     module, _, function = verb.bench.partition(":")
     getattr(importlib.import_module(module), function)(*recipe, output)
+
+
+def _ablate(arguments: argparse.Namespace) -> None:
+    """Shows a sweep and runs it, unless it is only rehearsed."""
+    from slams.sweep_status import describe
+    from slams.sweeps import expand
+
+    sweep = expand(arguments.recipe, arguments.overrides)
+    for setting in sweep.settings:
+        require(setting.config, "assimilate")
+    which = arguments.setting
+    say(describe(sweep, sweep.settings if which is None else [sweep.find(which)]))
+    if not arguments.dry_run:
+        from slams.stages.ablation import ablate
+
+        ablate(sweep, which)
 
 
 def _stage(verb: str, config: Config, dry_run: bool) -> None:

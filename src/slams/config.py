@@ -36,6 +36,8 @@ from slams.schema import Config
 __all__ = ["load", "to_plain", "to_yaml"]
 
 _COMMAND_LINE = "on the command line"
+# Keys whose values are mappings of a reader's own: replaced as a whole, like lists.
+_WHOLE = ("ablation.grid", "ablation.zip")
 _Schema = TypeVar("_Schema")
 
 
@@ -149,7 +151,7 @@ def _place(tree: Any, key: str, value: Any) -> None:
     index = _position(tree, last, key)
     # An entry of a list, a station's variable, need not spell out all its keys.
     before = tree.get(index) if isinstance(tree, dict) else tree[index]
-    tree[index] = _overlay(before, value)
+    tree[index] = _overlay(before, value, key)
 
 
 def _position(tree: Any, part: str, key: str) -> Any:
@@ -163,15 +165,16 @@ def _position(tree: Any, part: str, key: str) -> Any:
     return int(part)
 
 
-def _overlay(base: Any, top: Any) -> Any:
+def _overlay(base: Any, top: Any, path: str = "") -> Any:
     """Merges mappings key by key; anything else, lists too, is replaced."""
     if isinstance(base, dict) and top is None:  # a section whose keys are all commented out
         return base
-    if not isinstance(base, dict) or not isinstance(top, dict):
+    if not isinstance(base, dict) or not isinstance(top, dict) or path in _WHOLE:
         return top
     merged = dict(base)
     for key, value in top.items():
-        merged[key] = _overlay(base[key], value) if key in base else value
+        inner = f"{path}.{key}" if path else str(key)
+        merged[key] = _overlay(base[key], value, inner) if key in base else value
     return merged
 
 

@@ -140,6 +140,8 @@ def refuse_unknown(
             if key not in hints:
                 raise _unknown(str(key), kind, prefix, where_set(path, origin), schema)
             refuse_unknown(value, hints[key], path, origin, schema)
+    elif _is_free(kind):
+        _refuse_no_mapping(values, prefix, origin)
     elif item is not None and isinstance(values, list):
         for position, value in enumerate(values):
             refuse_unknown(value, item, f"{prefix}.{position}", origin, schema)
@@ -164,6 +166,9 @@ def refuse_wrong_types(value: Any, kind: Any, path: str, origin: Origin) -> None
             raise _wrong_type(path, value, f"a list of {_plural(item)}", origin)
         for position, entry in enumerate(value):
             refuse_wrong_types(entry, item, f"{path}.{position}", origin)
+        return
+    if _is_free(kind):
+        _refuse_no_mapping(value, path, origin)
         return
     # OmegaConf takes ??? for a value that is still to come, and would keep the default silently.
     fits = isinstance(value, (int, float) if kind is float else kind) and value != "???"
@@ -209,7 +214,19 @@ def _item_type(kind: Any) -> Any:
     return typing.get_args(kind)[0] if typing.get_origin(kind) is list else None
 
 
+def _is_free(kind: Any) -> bool:
+    """Tells whether a key holds keys and values of its reader's choice, as `ablation.grid`."""
+    return typing.get_origin(kind) is dict
+
+
+def _refuse_no_mapping(value: Any, path: str, origin: Origin) -> None:
+    if not (isinstance(value, Mapping) and all(isinstance(key, str) for key in value)):
+        raise _wrong_type(path, value, "dotted keys and values", origin)
+
+
 def _plural(kind: Any) -> str:
     if dataclasses.is_dataclass(kind):
         return f"entries with the keys {', '.join(f.name for f in dataclasses.fields(kind))}"
+    if _is_free(kind):
+        return "entries of dotted keys and values"
     return _PLURALS[kind]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -17,8 +19,10 @@ from slams.schema import Config
 
 __all__ = [
     "Difference",
+    "depends",
     "difference",
     "flatten",
+    "inputs_fingerprint",
     "network_difference",
     "revision",
     "versions",
@@ -41,6 +45,7 @@ _NOT_ASSIMILATION = (
     "tracking",
     "report",
     "simulate",
+    "ablation",
 )
 
 
@@ -82,7 +87,7 @@ def difference(stage: str, found: Mapping[str, Any], config: Config) -> Differen
             than the key, counts as having had the default.
         config: The recipe at hand.
     """
-    return _first(found, config, lambda key: _depends(stage, key))
+    return _first(found, config, lambda key: depends(stage, key))
 
 
 def network_difference(stage: str, found: Mapping[str, Any], config: Config) -> Difference | None:
@@ -95,6 +100,17 @@ def network_difference(stage: str, found: Mapping[str, Any], config: Config) -> 
     if stage == ("score_pixel" if config.score.space == "pixel" else "score"):
         sections = (*sections, "score")
     return _first(found, config, lambda key: _inside(key, sections))
+
+
+def inputs_fingerprint(stage: str, config: Config) -> str:
+    """Condenses all keys of a recipe that a stage depends on: equal for runs that can be shared.
+
+    Args:
+        stage: `vae`, `score` or `assimilation`.
+        config: The recipe.
+    """
+    keys = {k: v for k, v in flatten(to_plain(config)).items() if depends(stage, k)}
+    return hashlib.sha256(json.dumps(keys, sort_keys=True).encode()).hexdigest()
 
 
 def versions() -> dict[str, str]:
@@ -135,7 +151,8 @@ def _first(
     return None
 
 
-def _depends(stage: str, key: str) -> bool:
+def depends(stage: str, key: str) -> bool:
+    """Tells whether what comes out of a stage depends on a key of the recipe."""
     if stage == "assimilation":
         return not _inside(key, _NOT_ASSIMILATION)
     return _inside(key, _TRAINED[stage]) and not _inside(key, _NOT_TRAINING)

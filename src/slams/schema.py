@@ -7,8 +7,10 @@ into these classes and refuses what does not fit; the comment above a field is i
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 __all__ = [
+    "AblationConfig",
     "AssimilationConfig",
     "BackgroundConfig",
     "Config",
@@ -468,6 +470,29 @@ class SimulateConfig:
 
 
 @dataclass
+class AblationConfig:
+    """A sweep of `slams ablate`: its settings are grid x zip x list, each over the recipe."""
+
+    # Name of the sweep, its directory in the experiment's; "" takes the name of the recipe's file.
+    name: str = ""
+    # What may be run for a setting: `assimilate` alone, which uses the networks there are, or
+    # `train score` or `train vae` and `train score` before it. Settings that need the same network
+    # train it once.
+    stages: list[str] = field(default_factory=lambda: ["assimilate"])
+    # Setting, or method, that `slams compare` holds the others against; "" is the first setting.
+    baseline: str = ""
+    # Table of published figures (CSV: key,value,method,metric,result), beside the recipe, shown
+    # next to ours; what differs is said in a file of the same name ending in .md.
+    published: str = ""
+    # Every combination of values: {key: [value, ...], other.key: [value, ...]}.
+    grid: dict[str, Any] = field(default_factory=dict)
+    # Values that change together: {key: [value, ...], other.key: [as many values]}.
+    zip: dict[str, Any] = field(default_factory=dict)
+    # Settings one by one: [{key: value, other.key: value}, ...]; `name` names one of them.
+    list: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass
 class Config:
     """A recipe."""
 
@@ -487,6 +512,7 @@ class Config:
     # Experiment whose trained VAE and score are used ("" for this one's own).
     trained_in: str = ""
     assimilation: AssimilationConfig = field(default_factory=AssimilationConfig)
+    ablation: AblationConfig = field(default_factory=AblationConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     report: ReportConfig = field(default_factory=ReportConfig)

@@ -31,12 +31,13 @@ from slams.ranks import is_rank_zero, say
 from slams.records import RunRecord
 from slams.runs import RunDirectory, ending
 from slams.schema import Config
+from slams.sweep_records import parent_tags
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
     from mlflow import MlflowClient
 
-__all__ = ["Tracker", "attach", "start", "tracking_uri"]
+__all__ = ["Tracker", "attach", "open_store", "start", "tracking_uri", "unusable"]
 
 _STATUS = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 # What mlflow takes in one call, and the length of a parameter that every version takes.
@@ -75,11 +76,11 @@ def start(config: Config, run: RunDirectory) -> Tracker:
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
-        client, experiment_id = _open(config, uri)
+        client, experiment_id = open_store(config, uri)
         run_id = _take_up(client, run) or _create(client, experiment_id, config, run)
         _log_recipe(client, run_id, config, run)
     except (MlflowException, SQLAlchemyError) as error:
-        raise _unusable(uri, error) from error
+        raise unusable(uri, error) from error
     return Tracker(client, run_id, uri)
 
 
@@ -106,10 +107,10 @@ def attach(config: Config, run_dir: str | Path, directory: str | Path, folder: s
 
     uri = tracking_uri(config)
     try:
-        client, _ = _open(config, uri)
+        client, _ = open_store(config, uri)
         client.log_artifacts(run_id, str(directory), folder)
     except (MlflowException, SQLAlchemyError) as error:
-        raise _unusable(uri, error) from error
+        raise unusable(uri, error) from error
 
 
 class Tracker:
@@ -195,7 +196,7 @@ class Tracker:
         self.close(ending(error))
 
 
-def _open(config: Config, uri: str) -> tuple[MlflowClient, str]:
+def open_store(config: Config, uri: str) -> tuple[MlflowClient, str]:
     """Opens the store and the experiment; makes either where it is missing.
 
     Processes that make one sqlite store, or one experiment, at the same moment break it for
@@ -263,6 +264,7 @@ def _create(client: MlflowClient, experiment_id: str, config: Config, run: RunDi
     }
     if record.stage == "assimilation":
         tags["setting"] = config.assimilation.setting
+    tags |= parent_tags(run.path)
     tags |= {f"{stage}_run_id": run_id for stage, run_id in record.inputs.items()}
     name = f"{record.experiment}/{run.path.name}"
     created = client.create_run(experiment_id, tags=tags, run_name=name)
@@ -288,7 +290,8 @@ def _log_recipe(client: MlflowClient, run_id: str, config: Config, run: RunDirec
     client.log_artifact(run_id, str(run.path / "config.yaml"))
 
 
-def _unusable(uri: str, error: Exception) -> UserError:
+def unusable(uri: str, error: Exception) -> UserError:
+    """Words the failure of a tracking server."""
     reason = str(error).strip().splitlines()[0]
     return UserError(
         f"key 'tracking.uri': the tracking server {uri} cannot be used ({reason}); correct it or "

@@ -34,13 +34,14 @@ __all__ = ["assimilate", "modality_settings"]
 _STUDIED = ("background", "optimal_interpolation", "latent_diffusion")
 
 
-def assimilate(config: Config, dry_run: bool = False) -> Path:
+def assimilate(config: Config, dry_run: bool = False, report_after: bool = True) -> Path:
     """Analyses the test dates of a recipe, then those of its modality study, and reports.
 
     Args:
         config: The recipe.
         dry_run: Build everything, analyse one case with two members, print shapes, memory and
             time, write nothing.
+        report_after: Write the report at the end.
 
     Returns:
         The run directory.
@@ -64,7 +65,7 @@ def assimilate(config: Config, dry_run: bool = False) -> Path:
         methods()  # now, so that what they refuse leaves no directory behind
     for one in settings:
         _evaluate(one, config, methods, datamodule)
-    if is_rank_zero():
+    if is_rank_zero() and report_after:
         report(config)
     return directories[0]
 

@@ -1,0 +1,96 @@
+"""How far the settings of a sweep have come, told from their directories alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from slams.errors import UserError
+from slams.records import (
+    RunRecord,
+    finished_run,
+    is_finished,
+    stage_directory,
+    trained_directory,
+)
+from slams.runs import RunDirectory
+from slams.sweep_records import claim, failure
+from slams.sweeps import Setting, Sweep
+
+__all__ = ["describe", "has_finished", "status"]
+
+_FINISHED, _FAILED, _RUNNING, _TODO = "finished", "failed", "running", "to do"
+
+
+def has_finished(setting: Setting) -> bool:
+    """Tells whether a setting has finished as the recipe has it now, and need not run again."""
+    if setting.config.resume == "overwrite" or not is_finished(setting.directory):
+        return False
+    return _is_current(setting)
+
+
+def status(sweep: Sweep, setting: Setting) -> str:
+    """Says how far a setting has come: `finished`, `failed`, `running` or `to do`."""
+    if has_finished(setting):
+        return _FINISHED
+    if sweep.directory.is_dir():
+        with claim(sweep.directory, setting.name) as free:
+            if not free:
+                return _RUNNING
+    if failure(sweep.directory, setting.name):
+        return _FAILED
+    return _TODO
+
+
+def describe(sweep: Sweep, chosen: Sequence[Setting]) -> str:
+    """Lays out what a sweep is made of, and how far it has come.
+
+    Args:
+        sweep: The sweep.
+        chosen: The settings shown.
+    """
+    rows = [("", "setting", "status", "networks", "overrides")]
+    states = []
+    for setting in chosen:
+        states.append(status(sweep, setting))
+        words = " ".join(f"{key}={_show(value)}" for key, value in setting.overrides.items())
+        rows.append((str(setting.number), setting.name, states[-1], _origin(setting), words))
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    lines = [
+        "  ".join([*(f"{row[c]:{widths[c]}}" for c in range(4)), row[4]]).rstrip() for row in rows
+    ]
+    for setting, state in zip(chosen, states, strict=True):
+        if state == _FAILED:
+            lines.append(f"{setting.name} failed: {failure(sweep.directory, setting.name)}")
+    counts = ", ".join(f"{states.count(one)} {one}" for one in dict.fromkeys(states))
+    lines.append(f"sweep {sweep.name} in {sweep.directory}: {len(chosen)} settings, {counts}")
+    return "\n".join(lines)
+
+
+def _is_current(setting: Setting) -> bool:
+    """Tells whether a finished assimilation is what its setting says, on the networks of today."""
+    record = RunRecord.read(setting.directory)
+    try:
+        inputs = {stage: finished_run(setting.config, stage).run_id for stage in record.inputs}
+        RunDirectory.check(replace(setting.config, resume="auto"), "assimilation", inputs)
+    except UserError:
+        return False
+    return True
+
+
+def _origin(setting: Setting) -> str:
+    """Names the experiment of the networks, and what of them is still to be trained."""
+    missing = [
+        stage
+        for stage, c in setting.trainings.items()
+        if not is_finished(stage_directory(c, stage))
+    ]
+    where = setting.config.trained_in
+    there = trained_directory(setting.config, "score").parent
+    if missing:
+        return f"{where} (to train: {', '.join(missing)})"
+    return where if there.is_dir() else f"{where} (not there)"
+
+
+def _show(value: object) -> str:
+    return f"[{','.join(map(str, value))}]" if isinstance(value, list) else str(value)

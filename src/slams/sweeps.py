@@ -1,0 +1,387 @@
+"""Expands the section `ablation` of a recipe into settings.
+
+A sweep is the product grid x zip x list: every combination of the grid's values, with every row
+of the keys that change together, with every entry of the list; an empty one counts as a single
+setting without overrides. Each setting is the recipe with its overrides laid over, read and
+checked by `slams.config.load` like any other recipe, before anything runs.
+
+A sweep is an experiment inside the recipe's, `<experiment>/<sweep>`, so that reports of the one
+do not gather the settings of the other: `runs/<experiment>/<sweep>/assimilation-<setting>/`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from slams.checks import METHODS
+from slams.config import load
+from slams.conformity import is_inside, nearest, type_at
+from slams.errors import UserError
+from slams.provenance import depends, inputs_fingerprint
+from slams.records import stage_directory
+from slams.schema import AblationConfig, Config
+
+__all__ = ["Setting", "Sweep", "expand"]
+
+_STAGES = ("train vae", "train score", "assimilate")
+# Keys that a sweep sets itself, or that would take a setting out of it.
+_RESERVED = (
+    "experiment",
+    "runs",
+    "resume",
+    "tracking",
+    "ablation",
+    "assimilation.setting",
+    "assimilation.modality_study",
+)
+# Longest name of a setting, as `slams.checks` admits it.
+_LONGEST = 60
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Holds one setting of a sweep.
+
+    Attributes:
+        number: Position in the sweep, counted from 0.
+        name: Name of its results and of its directory.
+        overrides: The swept keys and their values.
+        config: The recipe that is assimilated with.
+        trainings: Trained stage -> the recipe that trains it; only those that the sweep may train.
+        networks: Experiment of the networks that the recipe itself uses.
+    """
+
+    number: int
+    name: str
+    overrides: Mapping[str, Any]
+    config: Config
+    trainings: Mapping[str, Config]
+    networks: str
+
+    @property
+    def directory(self) -> Path:
+        """Gives the run directory of its assimilation."""
+        return stage_directory(self.config, "assimilation")
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Holds a sweep.
+
+    Attributes:
+        name: Its name.
+        recipe: Its file.
+        config: The recipe without overrides of settings.
+        settings: Its settings, in order.
+    """
+
+    name: str
+    recipe: Path
+    config: Config
+    settings: tuple[Setting, ...]
+
+    @property
+    def directory(self) -> Path:
+        """Gives the directory that holds everything the sweep makes."""
+        return Path(self.config.runs) / self.config.experiment / self.name
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Lists the swept keys, in the order in which settings name them."""
+        return tuple(dict.fromkeys(key for s in self.settings for key in s.overrides))
+
+    def find(self, which: str) -> Setting:
+        """Finds a setting by number or name.
+
+        Raises:
+            UserError: There is none.
+        """
+        for setting in self.settings:
+            if which in (setting.name, str(setting.number)):
+                return setting
+        if which.isdigit():
+            raise UserError(
+                f"sweep {self.name!r} has no setting {which}; it has {len(self.settings)}, "
+                f"counted from 0"
+            )
+        names = [setting.name for setting in self.settings]
+        raise UserError(f"sweep {self.name!r} has no setting {which!r}; {nearest(which, names)}")
+
+
+def expand(recipe: str | Path, overrides: Sequence[str] = ()) -> Sweep:
+    """Reads a recipe and expands its sweep.
+
+    Args:
+        recipe: The recipe (YAML), with a section `ablation`.
+        overrides: Overrides of the command line, for all settings.
+
+    Raises:
+        UserError: The recipe or a setting is refused, or there is no sweep in it.
+    """
+    path = Path(recipe)
+    base = load(path, overrides)
+    ablation = base.ablation
+    name = ablation.name or path.stem
+    taken = name in ("vae", "score") or name.startswith(("assimilation", "."))
+    if not re.fullmatch(r"[\w+.-]+", name) or taken or len(name) > _LONGEST:
+        raise UserError(
+            f"key 'ablation.name': found {name!r}, expected at most {_LONGEST} letters, digits, "
+            f"_, -, + and . that are not the name of a stage"
+        )
+    _check_stages(ablation.stages)
+    rows = list(_rows(ablation, path))
+    _refuse_overridden(rows, overrides)
+    names = _names(rows)
+    settings = tuple(
+        _setting(number, one, row, path, overrides, base, name)
+        for number, (one, row) in enumerate(zip(names, rows, strict=True))
+    )
+    sweep = Sweep(name, path, base, settings)
+    if ablation.baseline and ablation.baseline not in (*names, *METHODS):
+        raise UserError(
+            f"key 'ablation.baseline': found {ablation.baseline!r}, expected a setting or a "
+            f"method; {nearest(ablation.baseline, [*names, *METHODS])}"
+        )
+    return sweep
+
+
+def _check_stages(stages: Sequence[str]) -> None:
+    admitted = [list(_STAGES[first:]) for first in (2, 1, 0)]
+    if list(stages) not in admitted:
+        listed = " or ".join(f"[{', '.join(one)}]" for one in admitted)
+        raise UserError(f"key 'ablation.stages': found [{', '.join(stages)}], expected {listed}")
+
+
+def _rows(ablation: AblationConfig, path: Path) -> Iterator[dict[str, Any]]:
+    """Lists the overrides of every setting; `name` is that of an entry of the list."""
+    grid = _columns("grid", ablation.grid, path)
+    together = _columns("zip", ablation.zip, path)
+    lengths = {key: len(values) for key, values in together.items()}
+    if len(set(lengths.values())) > 1:
+        found = ", ".join(f"{key} {n}" for key, n in lengths.items())
+        raise UserError(
+            f"key 'ablation.zip': found lists of different lengths ({found}), expected as many "
+            f"values of each key"
+        )
+    for position, entry in enumerate(ablation.list):
+        for key in entry:
+            if key != "name":
+                _check_key(key, f"list.{position}", path)
+    _refuse_twice(ablation)
+    if not (grid or together or ablation.list):
+        raise UserError(
+            f"key 'ablation' of {path}: found no settings, expected grid, zip or list, for "
+            f"example grid: {{observations.stations.count: [100, 400]}}"
+        )
+    combinations = [
+        dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())
+    ]
+    rows = [
+        dict(zip(together, values, strict=True)) for values in zip(*together.values(), strict=True)
+    ]
+    for first, second, third in itertools.product(
+        combinations, rows or [{}], ablation.list or [{}]
+    ):
+        yield {**third, **first, **second}
+
+
+def _columns(section: str, columns: Mapping[str, Any], path: Path) -> dict[str, list[Any]]:
+    for key, values in columns.items():
+        _check_key(key, section, path)
+        if not isinstance(values, list) or not values:
+            raise UserError(
+                f"key 'ablation.{section}': {key} has {values!r}, expected a list of values"
+            )
+    return dict(columns)
+
+
+def _check_key(key: str, section: str, path: Path) -> None:
+    where = f"in 'ablation.{section}' of {path}"
+    type_at(key, where)
+    if any(is_inside(key, reserved) for reserved in _RESERVED):
+        raise UserError(f"key {key!r} {where}: a sweep sets it itself and cannot vary it")
+
+
+def _refuse_twice(ablation: AblationConfig) -> None:
+    listed = {key for entry in ablation.list for key in entry}
+    for key in ablation.grid:
+        if key in ablation.zip or key in listed:
+            other = "zip" if key in ablation.zip else "list"
+            raise UserError(f"key 'ablation.{other}': {key} is in ablation.grid too; keep one")
+    for key in ablation.zip:
+        if key in listed:
+            raise UserError(f"key 'ablation.list': {key} is in ablation.zip too; keep one")
+
+
+def _refuse_overridden(rows: Sequence[Mapping[str, Any]], overrides: Sequence[str]) -> None:
+    swept = {key for row in rows for key in row}
+    for override in overrides:
+        key = override.partition("=")[0].strip()
+        for one in swept:
+            if is_inside(one, key) or is_inside(key, one):
+                raise UserError(
+                    f"key {key!r} on the command line: the sweep varies {one}; change its "
+                    f"values in the recipe or with ablation.grid"
+                )
+
+
+def _setting(
+    number: int,
+    name: str,
+    row: Mapping[str, Any],
+    path: Path,
+    overrides: Sequence[str],
+    base: Config,
+    sweep: str,
+) -> Setting:
+    """Makes the recipes of one setting."""
+    values = {key: value for key, value in row.items() if key != "name"}
+    words = [f"{key}={_as_text(key, value)}" for key, value in values.items()]
+    try:
+        own = load(path, [*overrides, *words])
+    except UserError as error:
+        raise UserError(f"setting {name} of sweep {sweep}: {error}") from None
+    home = f"{base.experiment}/{sweep}"
+    networks = own.trained_in or base.experiment
+    tracked = base.tracking.experiment or base.experiment
+    own = replace(
+        own,
+        ablation=AblationConfig(),
+        tracking=replace(own.tracking, experiment=tracked),
+        assimilation=replace(own.assimilation, setting=name, modality_study=0),
+    )
+    stages = base.ablation.stages
+    if len(stages) == 1:
+        _refuse_untrained(name, values)
+        config = replace(own, experiment=home, trained_in=networks)
+        return Setting(number, name, values, config, {}, networks)
+    if "trained_in" in values:
+        raise UserError(
+            "key 'trained_in' in 'ablation': found it beside training, expected "
+            "ablation.stages: [assimilate]"
+        )
+    trainings, experiment = {}, networks
+    for stage in ("vae", "score"):
+        if inputs_fingerprint(stage, own) != inputs_fingerprint(stage, base):
+            experiment = f"{home}/trained-{_words_of(stage, values)}"
+        elif stage == "vae" or experiment == networks:
+            experiment = networks
+        if f"train {stage}" in stages:
+            shared = experiment == networks
+            one = replace(base, ablation=AblationConfig()) if shared else own
+            trainings[stage] = replace(
+                one, experiment=experiment, trained_in="", resume="auto", tracking=own.tracking
+            )
+        elif experiment != networks:
+            raise UserError(
+                f"key 'ablation.stages': setting {name} needs a VAE of its own, expected "
+                f"[{', '.join(_STAGES)}]"
+            )
+    config = replace(own, experiment=home, trained_in=experiment)
+    return Setting(number, name, values, config, trainings, networks)
+
+
+def _refuse_untrained(name: str, values: Mapping[str, Any]) -> None:
+    """Refuses to change a network that is not trained anew."""
+    for key in values:
+        if is_inside(key, "vae") or is_inside(key, "score"):
+            stages = _STAGES if is_inside(key, "vae") else _STAGES[1:]
+            raise UserError(
+                f"key 'ablation.stages': found [assimilate], but setting {name} changes {key}, "
+                f"which needs a network of its own; expected [{', '.join(stages)}]"
+            )
+
+
+def _words_of(stage: str, values: Mapping[str, Any]) -> str:
+    """Names a training by those of the swept keys that it depends on."""
+    mattering = {key: value for key, value in values.items() if depends(stage, key)}
+    return _shorten(_words(mattering, list(values)), mattering)
+
+
+def _as_text(key: str, value: Any) -> str:
+    """Writes a value as an override does."""
+    if isinstance(value, str) and type_at(key, "") is str:
+        return json.dumps(value) if value.startswith(("'", '"')) else value
+    written = yaml.safe_dump([value], default_flow_style=True, width=10**6, allow_unicode=True)
+    return written.strip()[1:-1]
+
+
+def _names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Names settings by their values, short, readable, and each one once."""
+    keys = list(dict.fromkeys(key for row in rows for key in row if key != "name"))
+    names, seen = [], {}
+    for row in rows:
+        values = {key: value for key, value in row.items() if key != "name"}
+        listed = row.get("name")
+        parts = []
+        if listed is not None:
+            if not isinstance(listed, str) or not re.fullmatch(r"[\w+.=-]+", listed):
+                raise UserError(
+                    f"key 'ablation.list': name {listed!r}, expected letters, digits, _, - and +"
+                )
+            parts = [listed]
+        own = _own_of_list(rows, row) if listed is not None else ()
+        words = _words({k: v for k, v in values.items() if k not in own}, keys)
+        name = _shorten("-".join([*parts, words] if words else parts) or "recipe", values)
+        for other, earlier in seen.items():
+            if earlier == values:
+                raise UserError(f"key 'ablation': settings {other} and {name} are the same")
+        if name in seen:
+            name = f"{name[: _LONGEST - 9]}-{_digest(values)}"
+        seen[name] = values
+        names.append(name)
+    return names
+
+
+def _own_of_list(rows: Sequence[Mapping[str, Any]], row: Mapping[str, Any]) -> set[str]:
+    """Tells which keys of a named entry need no words: those that its name fixes."""
+    alike = [other for other in rows if other.get("name") == row["name"]]
+    return {key for key in row if all(other.get(key) == row[key] for other in alike)}
+
+
+def _words(values: Mapping[str, Any], keys: Sequence[str]) -> str:
+    return "-".join(f"{_tail(key, keys)}_{_slug(value)}" for key, value in values.items())
+
+
+def _tail(key: str, keys: Sequence[str]) -> str:
+    """Takes as many last parts of a dotted key as tell it from the other keys."""
+    parts = key.split(".")
+    for count in range(1, len(parts) + 1):
+        tail = parts[-count:]
+        if not any(k != key and k.split(".")[-count:] == tail for k in keys):
+            break
+    return _slug(".".join(tail))
+
+
+def _slug(value: Any) -> str:
+    if isinstance(value, list):
+        text = "+".join(_slug(entry) for entry in value) or "none"
+    elif isinstance(value, Mapping):
+        text = "+".join(f"{key}_{_slug(entry)}" for key, entry in value.items()) or "none"
+    elif isinstance(value, bool):
+        text = str(value).lower()
+    elif isinstance(value, float):
+        text = f"{value:g}"
+    else:
+        text = str(value)
+    return re.sub(r"[^\w+.-]+", "_", text).strip("_") or "empty"
+
+
+def _shorten(name: str, values: Mapping[str, Any]) -> str:
+    room = _LONGEST - len("trained-")
+    if len(name) <= room:
+        return name
+    return f"{name[: room - 9].rstrip('-_.')}-{_digest(values)}"
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
