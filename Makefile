@@ -21,7 +21,7 @@ DEMO := experiments/demo.yaml
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 .PHONY: help install demo test test-slow lint format prepare train-vae train-score assimilate \
-	report bench mlflow-ui simulate docs clean
+	ablate compare report bench mlflow-ui simulate docs clean
 
 help: ## List the targets
 	@echo 'make TARGET [CONFIG=recipe.yaml] [ARGS="key=value ..."]'
@@ -67,6 +67,12 @@ train-score: install ## Train the latent score; continues where it was killed
 
 assimilate: install ## Analyse the test period with every method and score the analyses
 	$(SLAMS) assimilate $(CONFIG) $(ARGS)
+
+ablate: install ## Run the settings of a recipe's sweep that have not finished
+	$(SLAMS) ablate $(CONFIG) $(ARGS)
+
+compare: install ## Hold the settings of a sweep against one another: tables and figures
+	$(SLAMS) compare $(CONFIG) $(ARGS)
 
 report: install ## Make the figures and the HTML report
 	$(SLAMS) report $(CONFIG) $(ARGS)

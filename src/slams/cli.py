@@ -32,6 +32,7 @@ from slams.schema import Config
 __all__ = ["main"]
 
 _REFUSED = 2
+_FORMATS = ("md", "csv", "latex", "html")
 _INTERRUPTED = 128 + signal.SIGINT
 _TERMINATED = 128 + signal.SIGTERM
 
@@ -100,6 +101,14 @@ _VERBS = {
         "its reason and the others go on. The same command again runs only what is missing.",
         ("ablation",),
         rehearsal="only show the settings and how far each has come",
+    ),
+    "compare": _Verb(
+        "hold the settings of a sweep against one another",
+        "Reads the run directories of a recipe's sweep, or those named, and writes tables "
+        "(Markdown, CSV, LaTeX, HTML) with intervals and paired differences from a baseline, and "
+        "figures of the metric against what was varied. RECIPE may be run directories instead.",
+        ("ablation",),
+        dry_run=False,
     ),
     "bench posterior": _Verb(
         "hold every guidance and sampler to posteriors known in closed form",
@@ -210,6 +219,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace | None:
                 f"overrides, only --output DIR"
             )
         return arguments
+    if arguments.verb == "compare":
+        return _sources(arguments, rest)
     words = [word for word in (arguments.recipe, *rest) if word is not None]
     arguments.recipe = next((word for word in words if "=" not in word), None)
     if arguments.recipe is not None:
@@ -229,6 +240,22 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace | None:
             )
     if arguments.recipe is None and arguments.verb != "config print":
         raise UserError(f"a recipe is missing: slams {arguments.verb} RECIPE.yaml [key=value ...]")
+    return arguments
+
+
+def _sources(arguments: argparse.Namespace, rest: Sequence[str]) -> argparse.Namespace:
+    """Tells run directories and recipe from overrides; any number of either may stand anywhere."""
+    words = [word for word in (arguments.recipe, *rest) if word is not None]
+    for word in words:
+        if word.startswith("-"):
+            options = ["--help", "--baseline", "--metric", "--format", "--output"]
+            raise UserError(f"there is no option {word!r}; {nearest(word, options)}")
+    # A directory may have an equals sign in its name.
+    arguments.sources = [w for w in words if "=" not in w or Path(w).is_dir()]
+    arguments.overrides = [w for w in words if w not in arguments.sources]
+    if not arguments.sources:
+        raise UserError("a recipe is missing: slams compare RECIPE.yaml, or run directories")
+    arguments.recipe = arguments.sources[0]
     return arguments
 
 
@@ -270,6 +297,8 @@ def _parser() -> argparse.ArgumentParser:
             )
         if verb.dry_run:
             one.add_argument("--dry-run", action="store_true", help=verb.rehearsal)
+        if name == "compare":
+            _add_comparison(one)
         if name == "ablate":
             one.add_argument(
                 "--setting",
@@ -281,6 +310,28 @@ def _parser() -> argparse.ArgumentParser:
                 "--keys", action="store_true", help="explain every key, with its value"
             )
     return parser
+
+
+def _add_comparison(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--baseline",
+        default="",
+        help="setting or method held against (default: the recipe's, or the first setting)",
+    )
+    parser.add_argument(
+        "--metric", default="crps", help="metric of the results table (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--format",
+        default="md,csv,latex,html",
+        help="what is written, with commas between (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--output",
+        metavar="DIR",
+        default="",
+        help="where it goes (default: `comparison` in the sweep's directory)",
+    )
 
 
 def _explain_sections(verb: _Verb) -> str:
@@ -295,6 +346,9 @@ def _run(arguments: argparse.Namespace, places: list[Path]) -> int:
     verb = arguments.verb
     if _VERBS[verb].bench:
         _bench(_VERBS[verb], arguments, places)
+        return 0
+    if verb == "compare":
+        _compare(arguments, places)
         return 0
     if verb == "config print" and arguments.recipe is None:
         if not arguments.keys or arguments.overrides:
@@ -326,6 +380,24 @@ def _bench(verb: _Verb, arguments: argparse.Namespace, places: list[Path]) -> No
     places.append(output)
     module, _, function = verb.bench.partition(":")
     getattr(importlib.import_module(module), function)(*recipe, output)
+
+
+def _compare(arguments: argparse.Namespace, places: list[Path]) -> None:
+    formats = [word.strip() for word in arguments.format.split(",") if word.strip()]
+    for name in formats:
+        if name not in _FORMATS:
+            raise UserError(f"--format: found {name!r}; {nearest(name, _FORMATS)}")
+    from slams.stages.comparison import compare
+
+    places.append(Path(arguments.output or "."))
+    compare(
+        arguments.sources,
+        arguments.overrides,
+        arguments.baseline,
+        arguments.metric,
+        formats,
+        arguments.output,
+    )
 
 
 def _ablate(arguments: argparse.Namespace) -> None:

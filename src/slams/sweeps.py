@@ -30,7 +30,7 @@ from slams.provenance import depends, inputs_fingerprint
 from slams.records import stage_directory
 from slams.schema import AblationConfig, Config
 
-__all__ = ["Setting", "Sweep", "expand"]
+__all__ = ["Setting", "Sweep", "expand", "without_seed"]
 
 _STAGES = ("train vae", "train score", "assimilate")
 # Keys that a sweep sets itself, or that would take a setting out of it.
@@ -146,12 +146,19 @@ def expand(recipe: str | Path, overrides: Sequence[str] = ()) -> Sweep:
         for number, (one, row) in enumerate(zip(names, rows, strict=True))
     )
     sweep = Sweep(name, path, base, settings)
-    if ablation.baseline and ablation.baseline not in (*names, *METHODS):
+    # Settings that differ in their seed alone are compared as one.
+    seedless = [without_seed(one) for one in names]
+    if ablation.baseline and ablation.baseline not in (*names, *seedless, *METHODS):
         raise UserError(
             f"key 'ablation.baseline': found {ablation.baseline!r}, expected a setting or a "
             f"method; {nearest(ablation.baseline, [*names, *METHODS])}"
         )
     return sweep
+
+
+def without_seed(name: str) -> str:
+    """Takes the seed out of a setting's name."""
+    return re.sub(r"(^|-)seed_\d+", "", name).strip("-") or "recipe"
 
 
 def _check_stages(stages: Sequence[str]) -> None:

@@ -19,6 +19,7 @@ from slams.sweep_status import describe, status
 from slams.sweeps import expand
 from tests.stages.commands import slams
 
+SMALL = ["ablation.grid={observations.stations.count: [5, 6], assimilation.members: [2, 3]}"]
 GRID = {"observations.stations.count": [5, 6, 7, 8, 9, 10], "assimilation.members": [2, 3]}
 
 
@@ -87,7 +88,7 @@ def test_one_failure_of_twelve_leaves_eleven_and_is_all_that_runs_again(
 
 
 def test_two_processes_on_one_sweep_run_no_setting_twice(recipe: Path, runs: list[str]) -> None:
-    sweep = expand(recipe)
+    sweep = expand(recipe, SMALL)
     threads = [threading.Thread(target=ablation.ablate, args=(sweep,)) for _ in range(2)]
     for thread in threads:
         thread.start()
@@ -97,23 +98,23 @@ def test_two_processes_on_one_sweep_run_no_setting_twice(recipe: Path, runs: lis
 
 
 def test_one_setting_by_number_or_name(recipe: Path, runs: list[str]) -> None:
-    sweep = expand(recipe)
+    sweep = expand(recipe, SMALL)
     ablation.ablate(sweep, "3")
     ablation.ablate(sweep, "count_5-members_2")
     assert runs == ["count_6-members_3", "count_5-members_2"]
-    with ablation.claim(sweep.directory, sweep.settings[4].name):
-        assert status(sweep, sweep.settings[4]) == "running"
+    with ablation.claim(sweep.directory, sweep.settings[2].name):
+        assert status(sweep, sweep.settings[2]) == "running"
         with pytest.raises(UserError, match="is being run by another process"):
-            ablation.ablate(sweep, "4")
+            ablation.ablate(sweep, "2")
 
 
 def test_a_changed_recipe_is_not_taken_for_finished(recipe: Path, runs: list[str]) -> None:
-    ablation.ablate(expand(recipe), "0")
-    changed = expand(recipe, ["assimilation.bootstrap_samples=30"])
+    ablation.ablate(expand(recipe, SMALL), "0")
+    changed = expand(recipe, [*SMALL, "assimilation.bootstrap_samples=30"])
     assert status(changed, changed.settings[0]) == "to do"
     with pytest.raises(UserError, match="belongs to another recipe"):
         ablation.ablate(changed, "0")
-    over = expand(recipe, ["resume=overwrite"])
+    over = expand(recipe, [*SMALL, "resume=overwrite"])
     runs.clear()
     ablation.ablate(over, "0")
     assert runs == ["count_5-members_2"]

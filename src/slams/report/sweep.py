@@ -1,0 +1,310 @@
+"""Reads the settings of a sweep and scores them: one row a method and setting.
+
+Settings that differ in their seed alone count as one: their statistics are averaged date by
+date, so that intervals are over dates, and what the seed does is given beside them as the
+standard deviation of the metric over seeds.
+
+How a method degrades over a sweep is its metric relative to its own value `m_0` in the reference
+setting, the easiest. It degrades faster than another method `o` where
+
+    (m_k / m_0) / (o_k / o_0) > 1,
+
+with an interval from resamples of the dates that all four share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+import yaml
+
+from slams.errors import UserError
+from slams.report.paired import Comparison, Sampling, by_date, compare, error_by_level, estimate
+from slams.report.reading import Estimate, config_value, lookup
+from slams.report.style import in_order
+from slams.sweeps import without_seed
+
+__all__ = ["Row", "ScoredSetting", "degradation", "read_settings", "score_settings"]
+
+_PAIRED = ("rmse", "crps")
+
+
+@dataclass(frozen=True)
+class ScoredSetting:
+    """Holds the tables of one setting, or of several that differ in their seed alone.
+
+    Attributes:
+        name: Its name, without the seed.
+        overrides: The swept keys and their values, without the seed.
+        seeds: Results table of each seed, in order.
+        cases: Statistics by date of all seeds together.
+        sampling: How intervals are drawn.
+    """
+
+    name: str
+    overrides: Mapping[str, Any]
+    seeds: tuple[pd.DataFrame, ...]
+    cases: tuple[pd.DataFrame, ...]
+    sampling: Sampling
+
+    @property
+    def methods(self) -> list[str]:
+        """Lists its methods, in the order of tables."""
+        return in_order(self.seeds[0]["method"])
+
+    @property
+    def variable(self) -> str:
+        """Names the variable that is scored: temperature, or the first where there is none."""
+        there = list(dict.fromkeys(self.seeds[0]["variable"]))
+        return "temperature" if "temperature" in there else there[0]
+
+    def by_date(self, method: str, metric: str) -> pd.DataFrame:
+        """Arranges the metric's statistic by date and level, averaged over seeds."""
+        return by_date(pd.concat(self.cases), method, metric, self.variable)
+
+
+@dataclass(frozen=True)
+class Row:
+    """Holds one method in one setting.
+
+    Attributes:
+        setting: The setting.
+        method: The method.
+        estimate: The metric, with its interval over dates.
+        seed_sd: Standard deviation over seeds; NaN with one seed.
+        comparison: Difference from the baseline; `None` where there is none.
+        baseline: Whether this is the baseline itself.
+    """
+
+    setting: ScoredSetting
+    method: str
+    estimate: Estimate
+    seed_sd: float
+    comparison: Comparison | None = None
+    baseline: bool = False
+
+    @property
+    def verdict(self) -> str:
+        """Says whether 95 % of the resamples tell it from the baseline, and in which direction."""
+        if self.baseline:
+            return "baseline"
+        if self.comparison is None or not self.comparison.lower <= self.comparison.upper:
+            return ""
+        if self.comparison.upper < 0:
+            return "better"
+        return "worse" if self.comparison.lower > 0 else "not told apart"
+
+
+def read_settings(
+    runs: Sequence[Path], overrides: Mapping[str, Mapping[str, Any]] | None = None
+) -> list[ScoredSetting]:
+    """Reads finished assimilations, and puts those together that differ in their seed alone.
+
+    Args:
+        runs: Run directories.
+        overrides: Setting -> swept keys and values; where not given, the keys in which the
+            recipes of the runs differ.
+
+    Raises:
+        UserError: A table is missing or damaged, or the settings share no method.
+    """
+    configs = [_config(path) for path in runs]
+    named = [
+        str(config_value(c, "assimilation.setting", p.name))
+        for c, p in zip(configs, runs, strict=True)
+    ]
+    if overrides is None:
+        different = _differences(configs)
+        swept = [{key: config_value(c, key) for key in different} for c in configs]
+    else:
+        swept = [dict(overrides.get(name, {})) for name in named]
+    groups: dict[str, list[int]] = {}
+    for index, values in enumerate(swept):
+        key = repr(sorted((k, repr(v)) for k, v in values.items() if k != "seed"))
+        # Runs that differ in nothing known are told apart by their names.
+        key += "" if "seed" in values else named[index] + str(runs[index])
+        groups.setdefault(key, []).append(index)
+    settings = []
+    for members in groups.values():
+        first = members[0]
+        name = named[first]
+        if len(members) > 1 or "seed" in swept[first]:
+            name = without_seed(name)
+        tables = [(_table(runs[i], "results"), _table(runs[i], "cases")) for i in members]
+        config = configs[first]
+        sampling = Sampling(
+            int(config_value(config, "assimilation.bootstrap_block", 3)),
+            int(config_value(config, "assimilation.bootstrap_samples", 1000)),
+        )
+        values = {key: value for key, value in swept[first].items() if key != "seed"}
+        results, cases = zip(*tables, strict=True)
+        settings.append(ScoredSetting(name, values, results, cases, sampling))
+    return settings
+
+
+def score_settings(
+    settings: Sequence[ScoredSetting], metric: str, baseline: str = ""
+) -> list[Row]:
+    """Scores every method in every setting, and holds it against the baseline.
+
+    Args:
+        settings: The settings.
+        metric: A metric of the results table; `rmse` and `crps` can be compared date by date.
+        baseline: A setting, whose methods the same methods are compared with, or a method, which
+            the others of the same setting are compared with; empty compares nothing.
+
+    Raises:
+        UserError: No setting has the metric.
+    """
+    reference = next((s for s in settings if s.name == baseline), None)
+    rows = []
+    for setting in settings:
+        for method in setting.methods:
+            found = _estimate(setting, method, metric)
+            if found is None:
+                continue
+            values = [
+                lookup(t, method, metric, setting.variable, _level(t, setting))
+                for t in setting.seeds
+            ]
+            known = pd.Series([e.value for e in values if e is not None], dtype=float)
+            other = (reference, method) if reference is not None else (setting, baseline)
+            rows.append(
+                Row(
+                    setting,
+                    method,
+                    found,
+                    float(known.std()) if len(known) > 1 else float("nan"),
+                    _compare((setting, method), other, metric) if baseline else None,
+                    baseline=(setting.name == baseline or method == baseline),
+                )
+            )
+    if not rows:
+        there = sorted({str(m) for s in settings for t in s.seeds for m in t["metric"]})
+        raise UserError(f"--metric: found {metric!r}, expected one of {', '.join(there)}")
+    return rows
+
+
+def degradation(
+    settings: Sequence[ScoredSetting], method: str, other: str, metric: str, reference: str
+) -> dict[str, tuple[Comparison | None, Comparison | None, Comparison | None]]:
+    """Measures how much faster one method degrades over a sweep than another.
+
+    Args:
+        settings: The settings.
+        method: The method in question.
+        other: The method compared with.
+        metric: `rmse` or `crps`.
+        reference: The easiest setting.
+
+    Returns:
+        Setting -> change of the method, change of the other, each against its own value in the
+        reference setting, and the excess of the first over the second, `> 0` where the method
+        degrades faster. `None` where fewer than two dates are shared.
+    """
+    first = next(s for s in settings if s.name == reference)
+    found = {}
+    for setting in settings:
+        if setting.name != reference and {method, other} <= set(setting.methods):
+            changes = [_compare((setting, m), (first, m), metric) for m in (method, other)]
+            found[setting.name] = (*changes, _excess(setting, first, method, other, metric))
+    return found
+
+
+def _excess(
+    setting: ScoredSetting, first: ScoredSetting, method: str, other: str, metric: str
+) -> Comparison | None:
+    tables = [
+        s.by_date(m, metric)
+        for s, m in ((setting, method), (first, method), (setting, other), (first, other))
+    ]
+    dates, levels = tables[0].index, tables[0].columns
+    for table in tables[1:]:
+        dates, levels = dates.intersection(table.index), levels.intersection(table.columns)
+    values = [torch.tensor(t.loc[dates.sort_values(), levels].to_numpy(float)) for t in tables]
+    known = torch.stack([v.isfinite().all(dim=1) for v in values]).all(dim=0)
+    values = [v[known] for v in values]
+    if len(values[0]) < 2 or len(levels) == 0:
+        return None
+    resamples = setting.sampling.resamples(len(values[0]))
+
+    def ratio(means: Sequence[torch.Tensor]) -> torch.Tensor:
+        a, b, c, d = (error_by_level(mean, metric) for mean in means)
+        return (a / b) / (c / d)
+
+    lower, upper = resamples.interval(ratio([resamples.means(v) for v in values]))
+    value = ratio([v.mean(dim=0) for v in values])
+    single = [error_by_level(v, metric) for v in values]
+    better = int(((single[0] / single[1]) < (single[2] / single[3])).sum())
+    return Comparison(float(value) - 1, float(lower) - 1, float(upper) - 1, better, len(values[0]))
+
+
+def _compare(
+    this: tuple[ScoredSetting, str], other: tuple[ScoredSetting, str], metric: str
+) -> Comparison | None:
+    same = this[0] is other[0] and this[1] == other[1]
+    if same or metric not in _PAIRED or other[1] not in other[0].methods:
+        return None
+    a, b = (setting.by_date(method, metric) for setting, method in (this, other))
+    return compare(a, b, metric, this[0].sampling)
+
+
+def _estimate(setting: ScoredSetting, method: str, metric: str) -> Estimate | None:
+    """Scores a method over all seeds; from the results table where there are no statistics."""
+    if metric in _PAIRED:
+        table = setting.by_date(method, metric)
+        return estimate(table, metric, setting.sampling) if len(table) else None
+    found = [
+        lookup(t, method, metric, setting.variable, _level(t, setting)) for t in setting.seeds
+    ]
+    known = [e for e in found if e is not None]
+    if not known:
+        return None
+    columns = pd.DataFrame([(e.value, e.lower, e.upper) for e in known])
+    value, lower, upper = columns.mean(skipna=False)
+    return Estimate(float(value), float(lower), float(upper), known[0].n)
+
+
+def _level(results: pd.DataFrame, setting: ScoredSetting) -> str:
+    levels = set(results.loc[results["variable"] == setting.variable, "level"])
+    return "mean" if "mean" in levels else sorted(levels)[0]
+
+
+def _differences(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Lists the keys in which recipes differ, but for those that only name or place runs."""
+    names = ("experiment", "runs", "resume", "trained_in", "tracking", "report", "trainer")
+    flat = [pd.json_normalize(dict(c)).iloc[0].to_dict() if c else {} for c in configs]
+    keys = dict.fromkeys(key for one in flat for key in one)
+    return [
+        key
+        for key in keys
+        if key.partition(".")[0] not in names
+        and key not in ("assimilation.setting", "assimilation.modality_study")
+        and len({repr(one.get(key)) for one in flat}) > 1
+    ]
+
+
+def _config(run: Path) -> Mapping[str, Any]:
+    try:
+        document = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    return document if isinstance(document, Mapping) else {}
+
+
+def _table(run: Path, name: str) -> pd.DataFrame:
+    path = run / f"{name}.parquet"
+    try:
+        frame = pd.read_parquet(path)
+    except (OSError, ValueError) as error:  # pyarrow's errors are among these
+        raise UserError(
+            f"{path} is {'damaged' if path.exists() else 'missing'}; run the setting again with "
+            f"resume=overwrite"
+        ) from error
+    frame["level"] = frame["level"].astype(str)
+    return frame
