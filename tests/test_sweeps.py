@@ -120,6 +120,10 @@ def test_names_are_short_readable_and_unique(tmp_path: Path) -> None:
             "needs a VAE of its own",
         ),
         (
+            "stages: [train score, assimilate], grid: {score.space: [latent, pixel]}",
+            "expected 'latent' in a sweep that trains",
+        ),
+        (
             "stages: [train score, assimilate], grid: {trained_in: [a]}",
             "key 'trained_in' in 'ablation'",
         ),

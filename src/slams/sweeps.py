@@ -147,11 +147,12 @@ def expand(recipe: str | Path, overrides: Sequence[str] = ()) -> Sweep:
     )
     sweep = Sweep(name, path, base, settings)
     # Settings that differ in their seed alone are compared as one.
+    methods = dict.fromkeys((*base.assimilation.methods, *METHODS))
     seedless = [without_seed(one) for one in names]
-    if ablation.baseline and ablation.baseline not in (*names, *seedless, *METHODS):
+    if ablation.baseline and ablation.baseline not in (*names, *seedless, *methods):
         raise UserError(
             f"key 'ablation.baseline': found {ablation.baseline!r}, expected a setting or a "
-            f"method; {nearest(ablation.baseline, [*names, *METHODS])}"
+            f"method; {nearest(ablation.baseline, [*names, *methods])}"
         )
     return sweep
 
@@ -275,6 +276,11 @@ def _setting(
         raise UserError(
             "key 'trained_in' in 'ablation': found it beside training, expected "
             "ablation.stages: [assimilate]"
+        )
+    if own.score.space == "pixel":
+        raise UserError(
+            f"key 'score.space': found 'pixel' in setting {name}, expected 'latent' in a sweep "
+            f"that trains; train it by itself and name its experiment in trained_in"
         )
     trainings, experiment = {}, networks
     for stage in ("vae", "score"):
