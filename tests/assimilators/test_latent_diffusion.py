@@ -297,6 +297,28 @@ def test_a_member_that_diverges_is_drawn_again_and_reported(problem: LinearGauss
     assert not torch.allclose(redrawn.members[0, 1], whole.members[0, 1], atol=0.1)
 
 
+def test_members_that_always_diverge_are_named_with_their_case(problem: LinearGaussian) -> None:
+    """Two of three members leave the bounds whatever is drawn: one sentence, with the date."""
+
+    class Hopeless(ExactDenoiser):
+        def forward(self, x_t: Tensor, t: Tensor, **condition: Tensor) -> DiracPosterior:
+            posterior = super().forward(x_t, t, **condition)
+            posterior.mean[-2:] = torch.nan
+            return posterior
+
+    space = linear_space(problem)
+    parts = (problem.normaliser, problem.grid, 3, GuidanceConfig(archive=10))
+    method = LatentDiffusion(space, Hopeless(problem, space), *parts, SamplerConfig(steps=4))
+    method.fit(problem.archive(problem.draw(10, 5)))
+    batch = replace(problem.batch(1), observations=())
+    with pytest.raises(
+        UserError,
+        match=r"latent_diffusion, case 17 \(1994-08-23\): 2 of 3 members diverged in each of 4 "
+        r"draws; lower .*below_sigma",
+    ):
+        method.analyse(batch, 3)
+
+
 def test_refusals(problem: LinearGaussian) -> None:
     space = linear_space(problem)
     denoiser = ExactDenoiser(problem, space)

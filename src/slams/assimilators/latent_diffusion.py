@@ -8,6 +8,7 @@ the sample is the score model's own ensemble for the given background.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date, timedelta
 
 import torch
 from torch import Tensor
@@ -21,7 +22,7 @@ from slams.diffusion.guidance import (
     DenoisingErrors,
     jacobian_guidance,
 )
-from slams.diffusion.sampling import noise_levels, sample
+from slams.diffusion.sampling import MembersDiverged, noise_levels, sample
 from slams.errors import UserError
 from slams.fields import Batch, ObservationOperator
 from slams.grid import LatLonGrid
@@ -112,7 +113,11 @@ class LatentDiffusion(CaseByCase):
         self._network = None
 
     def analyse_case(self, batch: Batch, members: int) -> CaseAnalysis:
-        """Samples the one case of a batch."""
+        """Samples the one case of a batch.
+
+        Raises:
+            UserError: A member diverged every time it was drawn, besides what `analyse` refuses.
+        """
         device = batch.climatology.device
         self.space.to(device)
         self.denoiser.to(device)
@@ -128,7 +133,11 @@ class LatentDiffusion(CaseByCase):
             keyed = generator(self.seed, self.name, stream, case, member)
             return torch.randn(shape, generator=keyed).to(device)
 
-        samples = sample(denoiser, self.sampler, draw, members, **condition)
+        try:
+            samples = sample(denoiser, self.sampler, draw, members, **condition)
+        except MembersDiverged as error:
+            day = date(1970, 1, 1) + timedelta(days=float(batch.time[0, 0]))
+            raise UserError(f"{self.name}, case {case} ({day}): {error}") from None
         return CaseAnalysis(self.space.decode(samples.members), samples.diverged)
 
     def _condition(self, batch: Batch, members: int) -> dict[str, Tensor]:

@@ -42,7 +42,7 @@ def calibrate(
         members: Size of the ensemble.
 
     Raises:
-        RuntimeError: A member diverged every time it was drawn.
+        MembersDiverged: A member diverged every time it was drawn.
     """
     draw = noise_of(problem.shape, members)
     samples = sample(guide(problem, kind, sampler), sampler, draw, members)

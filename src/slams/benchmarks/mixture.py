@@ -167,7 +167,7 @@ def modes_of(
         members: Size of the ensemble.
 
     Raises:
-        RuntimeError: A member diverged every time it was drawn.
+        MembersDiverged: A member diverged every time it was drawn.
     """
     weights, means, covariance = problem.posterior
     exact = kind == "exact"

@@ -25,10 +25,12 @@ from slams.diffusion.backend import (
     Sampler,
     time_of_sigma,
 )
+from slams.errors import UserError
 from slams.schema import SamplerConfig
 
 __all__ = [
     "AncestralSampler",
+    "MembersDiverged",
     "PredictorCorrectorSampler",
     "Samples",
     "make_sampler",
@@ -39,6 +41,10 @@ __all__ = [
 # A standardised latent further from zero than this is no state of the atmosphere.
 _BOUND = 50.0
 _ATTEMPTS = 4
+
+
+class MembersDiverged(UserError):
+    """Says that some members diverged every time they were drawn; whoever samples adds for what."""
 
 
 class AncestralSampler(Sampler):
@@ -196,7 +202,7 @@ def sample(
         condition: `(M, ...)` each, passed on to the denoiser.
 
     Raises:
-        RuntimeError: A member diverged every time it was drawn.
+        MembersDiverged: A member diverged every time it was drawn.
     """
     result: Tensor | None = None
     wanted = list(range(members))
@@ -220,7 +226,8 @@ def sample(
         if not wanted:
             return Samples(result, diverged)
         diverged += len(wanted)
-    raise RuntimeError(
-        f"{len(wanted)} of {members} members diverged {_ATTEMPTS} times; lower "
-        "assimilation.guidance.below_sigma, raise assimilation.sampler.steps, or use guidance decg"
+    raise MembersDiverged(
+        f"{len(wanted)} of {members} members diverged in each of {_ATTEMPTS} draws; lower "
+        "assimilation.guidance.below_sigma, raise assimilation.sampler.steps, or set "
+        "assimilation.guidance.kind=decg"
     )
