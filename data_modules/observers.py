@@ -18,9 +18,19 @@ from slams.observations.networks import Network, airport_network, read_network
 from slams.observations.satellite import SatelliteOperator, swath_mask
 from slams.observations.simulate import draw, random_reports
 from slams.observations.stations import StationOperator
-from slams.schema import Config
+from slams.schema import Config, StationVariableConfig
 
-__all__ = ["SatelliteObserver", "StationObserver", "station_network", "streamed"]
+__all__ = ["SatelliteObserver", "StationObserver", "is_censored", "station_network", "streamed"]
+
+# Channels that cannot fall below zero, and of which zero is an ordinary value.
+_CENSORED = ("total_precipitation_24hr",)
+
+
+def is_censored(variable: StationVariableConfig) -> bool:
+    """Tells whether a station variable reads zero for whatever lies below."""
+    if variable.likelihood == "auto":
+        return variable.channel in _CENSORED
+    return variable.likelihood == "censored"
 
 
 def station_network(config: Config) -> Network:
@@ -51,6 +61,7 @@ class StationObserver:
         network: The stations.
         operators: `H` of each variable, by name `stations/CHANNEL`.
         errors: Standard deviation of each, instrument and representativeness together.
+        bounds: What each reads at least: 0 where it is censored, minus infinity elsewhere.
 
     Raises:
         UserError: A station lies outside the globe, or a channel is not there.
@@ -68,6 +79,7 @@ class StationObserver:
         self.network = station_network(config)
         self.operators: dict[str, StationOperator] = {}
         self.errors: dict[str, float] = {}
+        self.bounds: dict[str, float] = {}
         for variable in stations.variables:
             name = f"stations/{variable.channel}"
             self.operators[name] = StationOperator(
@@ -84,6 +96,7 @@ class StationObserver:
             # A negative error goes through to `draw`, which refuses it by its name.
             both = math.hypot(variable.error, variable.representativeness)
             self.errors[name] = math.copysign(both, variable.error)
+            self.bounds[name] = 0.0 if is_censored(variable) else -math.inf
 
     def __call__(
         self, truth: Tensor, mask: Tensor, time: Tensor, case: Tensor
@@ -110,6 +123,7 @@ class StationObserver:
                 case,
                 self._seed,
                 mask=reports,
+                bound=self.bounds[name],
             )
             for name, operator in self.operators.items()
         )
@@ -158,6 +172,7 @@ def streamed(
     operators: dict[str, StationOperator] | dict[str, SatelliteOperator],
     errors: dict[str, float],
     values: Tensor,
+    bounds: dict[str, float] | None = None,
 ) -> tuple[Observations, ...]:
     """Wraps values read from the store.
 
@@ -165,6 +180,7 @@ def streamed(
         operators: `H` by name.
         errors: Standard deviations by name.
         values: `(B, T, P, V)` in the operators' units, NaN missing, one `V` an operator.
+        bounds: What each reads at least; `None` where none is censored.
     """
     found = []
     for number, (name, operator) in enumerate(operators.items()):
@@ -176,6 +192,7 @@ def streamed(
                 values=value,
                 mask=torch.isfinite(value),
                 error_variance=torch.full_like(value, errors[name] ** 2),
+                bound=-math.inf if bounds is None else bounds[name],
             )
         )
     return tuple(found)

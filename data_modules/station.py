@@ -62,7 +62,7 @@ class StationDataModule(ReanalysisDataModule):
         """
         observer = self.observer
         if window.stations is not None:
-            return streamed(observer.operators, observer.errors, window.stations)
+            return streamed(observer.operators, observer.errors, window.stations, observer.bounds)
         return observer(truth, mask, window.time, window.case)
 
     def streams(self, split: str) -> tuple[str, ...]:

@@ -186,6 +186,14 @@ def test_a_number_where_text_stands_in_a_file(recipe: Path) -> None:
     [
         ("observations.satellite.error=-1", ["'observations.satellite.error'", "-1"]),
         (
+            "observations.stations.variables=[{channel: 2m_temperature, likelihood: censored}]",
+            ["variables.0.likelihood'", "2m_temperature, expected gaussian or auto"],
+        ),
+        (
+            "observations.stations.variables=[{channel: 2m_temperature, likelihood: gausian}]",
+            ["variables.0.likelihood'", "did you mean 'gaussian'"],
+        ),
+        (
             "observations.stations.variables=[{channel: 2m_temperature, error: -2}]",
             ["'observations.stations.variables.0.error'", "-2"],
         ),

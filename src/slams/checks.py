@@ -307,6 +307,13 @@ def _check_observations(config: Config) -> None:
                     f"key 'observations.stations.variables.{position}.{part}': found {value}, "
                     f"expected a standard deviation of 0 or more"
                 )
+        key = f"observations.stations.variables.{position}.likelihood"
+        _one_of(key, variable.likelihood, ("auto", "gaussian", "censored"))
+        if variable.likelihood == "censored" and variable.channel != "total_precipitation_24hr":
+            raise UserError(
+                f"key {key!r}: found 'censored' for {variable.channel}, expected gaussian or "
+                "auto; only total_precipitation_24hr cannot fall below 0"
+            )
         if variable.error == 0 and variable.representativeness == 0:
             raise UserError(
                 f"key 'observations.stations.variables.{position}.error': found 0, expected a "

@@ -19,6 +19,7 @@ Three representations of the state are told apart by name and never mixed:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Protocol
@@ -191,6 +192,8 @@ class Observations(_OnDevice):
         values: `(B, T, P)` in the operator's units; undefined where `mask` is False.
         mask: `(B, T, P)` bool, True where observed.
         error_variance: `(B, T, P)`, diagonal of `R` in the operator's units squared.
+        bound: Below it an observation reads the bound itself (`slams.censoring`); minus infinity
+            where observations are not censored.
     """
 
     name: str
@@ -198,6 +201,7 @@ class Observations(_OnDevice):
     values: Tensor
     mask: Tensor
     error_variance: Tensor
+    bound: float = -math.inf
 
     @property
     def modality(self) -> str:

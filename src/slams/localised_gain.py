@@ -19,7 +19,7 @@ from torch import Tensor
 
 from slams.errors import UserError
 
-__all__ = ["innovation_covariance", "localised_increments", "solve_innovations"]
+__all__ = ["factorise", "innovation_covariance", "localised_increments", "solve_innovations"]
 
 # Share of the mean of the diagonal that is added to it when rounding spoils the factorisation.
 _JITTERS = (0.0, 1e-10, 1e-7)
@@ -42,15 +42,14 @@ def innovation_covariance(observed: Tensor, localisation: Tensor, variance: Tens
     return covariance
 
 
-def solve_innovations(covariance: Tensor, innovations: Tensor) -> Tensor:
-    """Solves S V = innovations.
+def factorise(covariance: Tensor) -> Tensor:
+    """Gives the lower Cholesky factor of S.
 
     Args:
         covariance: `(P, P)` float64, see `innovation_covariance`.
-        innovations: `(J, P)`.
 
     Returns:
-        `(P, J)` float64.
+        `(P, P)` float64.
 
     Raises:
         UserError: S is not positive definite, even with its diagonal raised by 1e-7.
@@ -64,11 +63,27 @@ def solve_innovations(covariance: Tensor, innovations: Tensor) -> Tensor:
         )
         factor, info = torch.linalg.cholesky_ex(raised)
         if int(info) == 0:
-            return torch.cholesky_solve(innovations.to(torch.float64).T, factor)
+            return factor
     raise UserError(
         f"the covariance of {covariance.shape[0]} innovations is not positive definite; expected "
         "finite anomalies and positive observation error variances"
     )
+
+
+def solve_innovations(covariance: Tensor, innovations: Tensor) -> Tensor:
+    """Solves S V = innovations.
+
+    Args:
+        covariance: `(P, P)` float64, see `innovation_covariance`.
+        innovations: `(J, P)`.
+
+    Returns:
+        `(P, J)` float64.
+
+    Raises:
+        UserError: S is not positive definite, even with its diagonal raised by 1e-7.
+    """
+    return torch.cholesky_solve(innovations.to(torch.float64).T, factorise(covariance))
 
 
 def localised_increments(

@@ -114,6 +114,9 @@ class StationVariableConfig:
     error: float = 1.0
     # Standard deviation of the representativeness error, added in quadrature.
     representativeness: float = 0.0
+    # `gaussian`; `censored`: a Gaussian that reads 0 for all that is below, as a rain gauge does;
+    # `auto`: censored for precipitation, Gaussian for anything else.
+    likelihood: str = "auto"
 
 
 @dataclass

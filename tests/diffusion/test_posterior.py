@@ -19,7 +19,7 @@ import torch
 from slams.benchmarks.calibration import calibrate
 from slams.benchmarks.gaussian import dense_problem, linear_decoder_problem
 from slams.benchmarks.guided import MEAN_BAND, SD_BAND, guide, noise_of
-from slams.diffusion.sampling import MembersDiverged, sample
+from slams.diffusion.sampling import DivergedError, sample
 from slams.schema import SamplerConfig
 
 PROBLEMS = {"dense": dense_problem, "linear decoder": linear_decoder_problem}
@@ -114,7 +114,7 @@ def test_the_rule_of_sda_diverges_in_few_steps_with_the_authors_gamma() -> None:
     problem = dense_problem(0.1)
     guided = guide(problem, "sda", SamplerConfig())
     guided.guided.gamma = 0.01
-    with pytest.raises(MembersDiverged, match="diverged in each of 4 draws"):
+    with pytest.raises(DivergedError, match="diverged in each of 4 draws"):
         sample(guided, SamplerConfig(), noise_of(problem.shape, 20), 20)
 
 

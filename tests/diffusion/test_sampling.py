@@ -11,7 +11,7 @@ from slams.benchmarks.gaussian import dense_problem
 from slams.benchmarks.guided import noise_of
 from slams.diffusion.backend import Denoiser, DiracPosterior, VESchedule, time_of_sigma
 from slams.diffusion.sampling import (
-    MembersDiverged,
+    DivergedError,
     PredictorCorrectorSampler,
     make_sampler,
     noise_levels,
@@ -134,7 +134,7 @@ def test_diverged_members_are_drawn_again_and_counted() -> None:
 def test_members_that_always_diverge_are_an_error() -> None:
     problem = dense_problem(0.3)
     draw = noise_of(problem.shape, 2)
-    with pytest.raises(MembersDiverged, match="diverged in each of 4 draws"):
+    with pytest.raises(DivergedError, match="diverged in each of 4 draws"):
         sample(_Diverging(problem.denoiser, -1e9), SamplerConfig(steps=4), draw, 2)
 
 

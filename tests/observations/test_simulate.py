@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -106,6 +108,17 @@ def test_a_mask_hides_reports_and_changes_no_other(operator, truth):
     assert torch.equal(part.mask, mask)
     assert torch.equal(part.values[mask], whole.values[mask])
     assert bool(part.values[~mask].isnan().all())
+
+
+def test_what_falls_below_the_bound_reads_the_bound(operator, truth):
+    case = torch.arange(4)
+    free = draw(NAME, operator, truth, known(truth), 2.0, case, seed=1)
+    found = draw(NAME, operator, truth, known(truth), 2.0, case, seed=1, bound=0.0)
+    assert free.bound == -math.inf
+    assert found.bound == 0
+    # The same noise: whoever is above the bound does not notice it.
+    assert torch.equal(found.values, free.values.clamp(min=0))
+    assert 0.3 < float((found.values == 0).double().mean()) < 0.7
 
 
 @pytest.mark.parametrize("sd", [-1.0, 0.0, float("nan")])

@@ -19,6 +19,7 @@ so that their mean is that of all K. Their variance (divisor M - 1) is on averag
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -26,6 +27,7 @@ from torch import Tensor
 from slams.assimilators.background_errors import BackgroundErrors
 from slams.assimilators.base import Archive
 from slams.assimilators.case_by_case import CaseAnalysis, CaseByCase, centre
+from slams.assimilators.gaussian_innovations import gaussian_innovations
 from slams.assimilators.network_localisation import NetworkLocalisation
 from slams.assimilators.season import draw_days
 from slams.errors import UserError
@@ -137,9 +139,15 @@ class EnsembleKalman(CaseByCase):
         state = self.normaliser.denormalise(background.mean, batch.climatology)
         observed = observations.apply(state + prior * self.normaliser.sd)
         mean = observed.mean(dim=0)
-        increment, analysis = self.update(
-            prior, observed - mean, observations.values - mean, observations, case
+        images = observed - mean
+        _, localisation = self.localisation.matrices(
+            observations.operators, observations.points, images.device
         )
+        innovation, variance = gaussian_innovations(
+            images, localisation, observations.values - mean, observations
+        )
+        gaussian = replace(observations, variance=variance)
+        increment, analysis = self.update(prior, images, innovation, gaussian, case)
         return background.mean[0] + increment, relax_to_prior_spread(prior, analysis, self.rtps)
 
     @abstractmethod

@@ -22,7 +22,7 @@ from slams.diffusion.guidance import (
     DenoisingErrors,
     jacobian_guidance,
 )
-from slams.diffusion.sampling import MembersDiverged, noise_levels, sample
+from slams.diffusion.sampling import DivergedError, noise_levels, sample
 from slams.errors import UserError
 from slams.fields import Batch, ObservationOperator
 from slams.grid import LatLonGrid
@@ -135,7 +135,7 @@ class LatentDiffusion(CaseByCase):
 
         try:
             samples = sample(denoiser, self.sampler, draw, members, **condition)
-        except MembersDiverged as error:
+        except DivergedError as error:
             day = date(1970, 1, 1) + timedelta(days=float(batch.time[0, 0]))
             raise UserError(f"{self.name}, case {case} ({day}): {error}") from None
         return CaseAnalysis(self.space.decode(samples.members), samples.diverged)
@@ -160,7 +160,13 @@ class LatentDiffusion(CaseByCase):
             unit = self.normaliser.sd.expand(1, *batch.climatology.shape[1:])
             scale = observe_perturbations(stacked.operators, unit).flatten()[stacked.columns]
             return jacobian_guidance(
-                self.guidance, self.denoiser, observe, stacked.values, variance, scale
+                self.guidance,
+                self.denoiser,
+                observe,
+                stacked.values,
+                variance,
+                scale,
+                stacked.silent,
             )
         state_localisation, observed_localisation = self.localisation.matrices(
             stacked.operators, stacked.points
@@ -175,6 +181,7 @@ class LatentDiffusion(CaseByCase):
             variance=stacked.variance,
             localisation_oo=observed_localisation,
             localisation_zo=state_localisation,
+            silent=stacked.silent,
         )
 
     def _fitted_network(

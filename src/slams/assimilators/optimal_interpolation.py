@@ -16,6 +16,9 @@ r_m drawn from R. Both are centred over the members, and the analysis is linear 
 the ensemble mean is x_a itself. The p_m are not localised, being days that occurred; S and the
 gain are. Since the gain was estimated from the days that the p_m are drawn from, the spread of
 a small archive is somewhat too small.
+
+Censored observations are replaced by Gaussian ones that move the background as they do, see
+`slams.censoring`.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from torch import Tensor
 from slams.assimilators.background_errors import BackgroundErrors
 from slams.assimilators.base import Archive
 from slams.assimilators.case_by_case import CaseAnalysis, CaseByCase, centre
+from slams.assimilators.gaussian_innovations import gaussian_innovations
 from slams.assimilators.network_localisation import NetworkLocalisation
 from slams.assimilators.season import draw_days
 from slams.fields import Batch
@@ -95,13 +99,15 @@ class OptimalInterpolation(CaseByCase):
         images = observe_perturbations(observations.operators, errors * self.normaliser.sd)
         noise = self._noise(images.shape[1:], case, members).to(errors.device)
         images = observations.select(images)
-        noise = observations.select(noise) * observations.variance.sqrt()
-        innovation = self._innovation(batch, observations)
-        innovations = innovation + centre(noise) - centre(images[drawn])
         state_localisation, observed_localisation = self.localisation.matrices(
             observations.operators, observations.points, errors.device
         )
-        covariance = innovation_covariance(images, observed_localisation, observations.variance)
+        innovation, variance = gaussian_innovations(
+            images, observed_localisation, self._innovation(batch, observations), observations
+        )
+        noise = observations.select(noise) * variance.sqrt()
+        innovations = innovation + centre(noise) - centre(images[drawn])
+        covariance = innovation_covariance(images, observed_localisation, variance)
         increments = localised_increments(
             errors.flatten(1, 2).flatten(2),
             images,

@@ -25,12 +25,13 @@ the last gain (Laplace's approximation of the posterior where `H` is not linear)
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from slams.assimilators.case_by_case import CaseAnalysis, centre
+from slams.assimilators.gaussian_innovations import gaussian_innovations
 from slams.assimilators.optimal_interpolation import OptimalInterpolation
 from slams.assimilators.season import draw_days
 from slams.fields import Batch
@@ -114,6 +115,7 @@ class ThreeDVar(OptimalInterpolation):
         if len(observations) == 0:
             return CaseAnalysis(self.state_of(batch, perturbations))
         problem = _Problem(self, batch, observations, errors)
+        observations = problem.observations
         increment, images = problem.minimise(self.outer_loops)
         shape = (batch.climatology.shape[1], problem.network_size)
         noise = observations.select(self._noise(torch.Size(shape), case, members).to(errors))
@@ -161,6 +163,23 @@ class _Problem:
         self._between, self._observed = method.localisation.matrices(
             observations.operators, observations.points, errors.device
         )
+        if bool(observations.silent.any()):
+            self._replace_silent()
+
+    def _replace_silent(self) -> None:
+        """Replaces censored observations by Gaussian ones, with `H` linearised about x_b."""
+        nothing = torch.zeros_like(self.errors[0])
+        images, _ = self._images(nothing, self.errors)
+        departure = self._departure(nothing)
+        innovation, variance = gaussian_innovations(
+            images, self._observed, departure, self.observations
+        )
+        self.observations = replace(
+            self.observations,
+            values=self.observations.values - departure + innovation,
+            variance=variance,
+        )
+        self._variance = variance.to(torch.float64).clamp(min=_SMALLEST_VARIANCE)
 
     def minimise(self, outer_loops: int) -> tuple[Tensor, Tensor]:
         """Gives the increment `(T, C, H, W)` and the images `(n, P)` of the last linearisation."""

@@ -42,7 +42,7 @@ def calibrate(
         members: Size of the ensemble.
 
     Raises:
-        MembersDiverged: A member diverged every time it was drawn.
+        DivergedError: A member diverged every time it was drawn.
     """
     draw = noise_of(problem.shape, members)
     samples = sample(guide(problem, kind, sampler), sampler, draw, members)

@@ -167,7 +167,7 @@ def modes_of(
         members: Size of the ensemble.
 
     Raises:
-        MembersDiverged: A member diverged every time it was drawn.
+        DivergedError: A member diverged every time it was drawn.
     """
     weights, means, covariance = problem.posterior
     exact = kind == "exact"

@@ -21,7 +21,7 @@ from slams.benchmarks.figure import draw_calibration
 from slams.benchmarks.gaussian import GaussianProblem, dense_problem, linear_decoder_problem
 from slams.benchmarks.guided import MEAN_BAND, MEMBERS, SD_BAND
 from slams.benchmarks.mixture import mixture_problem, modes_of
-from slams.diffusion.sampling import MembersDiverged
+from slams.diffusion.sampling import DivergedError
 from slams.errors import UserError
 from slams.schema import SamplerConfig
 
@@ -67,7 +67,7 @@ def gaussian_table(
         try:
             found = calibrate(known, kind, SamplerConfig(kind=sampler), members)
             numbers = (found.mean_error, found.observed, found.unobserved, found.diverged)
-        except MembersDiverged:
+        except DivergedError:
             numbers = (math.nan, math.nan, math.nan, members)
         seconds = round(time.perf_counter() - begun, 2)
         rows.append((kind, sampler, known.name, error, *numbers, seconds))

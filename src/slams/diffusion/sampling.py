@@ -30,7 +30,7 @@ from slams.schema import SamplerConfig
 
 __all__ = [
     "AncestralSampler",
-    "MembersDiverged",
+    "DivergedError",
     "PredictorCorrectorSampler",
     "Samples",
     "make_sampler",
@@ -43,8 +43,8 @@ _BOUND = 50.0
 _ATTEMPTS = 4
 
 
-class MembersDiverged(UserError):
-    """Says that some members diverged every time they were drawn; whoever samples adds for what."""
+class DivergedError(UserError):
+    """Says that members diverged every time they were drawn; the caller adds for which case."""
 
 
 class AncestralSampler(Sampler):
@@ -202,7 +202,7 @@ def sample(
         condition: `(M, ...)` each, passed on to the denoiser.
 
     Raises:
-        MembersDiverged: A member diverged every time it was drawn.
+        DivergedError: A member diverged every time it was drawn.
     """
     result: Tensor | None = None
     wanted = list(range(members))
@@ -226,7 +226,7 @@ def sample(
         if not wanted:
             return Samples(result, diverged)
         diverged += len(wanted)
-    raise MembersDiverged(
+    raise DivergedError(
         f"{len(wanted)} of {members} members diverged in each of {_ATTEMPTS} draws; lower "
         "assimilation.guidance.below_sigma, raise assimilation.sampler.steps, or set "
         "assimilation.guidance.kind=decg"

@@ -1,10 +1,15 @@
 """Observations drawn from a known truth: `y = H(f) + e`, `e ~ N(0, R)`, `R` diagonal.
 
+Where there is a bound `b`, `y = max(b, H(f) + e)`: a rain gauge reads zero and never less
+(`slams.censoring`).
+
 The noise of a day depends on the seed, on what is observed and on the day's index in the store,
 so that it is the same in every window, batch and rank that meets this day.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
@@ -26,6 +31,7 @@ def draw(
     case: Tensor,
     seed: int,
     mask: Tensor | None = None,
+    bound: float = -math.inf,
 ) -> Observations:
     """Observes the truth with noise.
 
@@ -38,6 +44,7 @@ def draw(
         case: `(B,)` index in the store of the first day of each window.
         seed: The experiment's seed.
         mask: `(B, T, P)` bool, or what broadcasts to it, True where there is a report.
+        bound: What is below it reads as the bound, in the operator's units.
 
     Returns:
         Observations, masked where a point takes anything from a missing truth; masked values
@@ -60,13 +67,14 @@ def draw(
         ]
     )
     noise = noise.reshape(batch, days, points).to(truth.device, truth.dtype)
-    values = torch.where(seen, observed + sd * noise, torch.nan)
+    values = torch.where(seen, (observed + sd * noise).clamp(min=bound), torch.nan)
     return Observations(
         name=name,
         operator=operator,
         values=values,
         mask=seen,
         error_variance=(sd**2).expand(batch, days, points).contiguous(),
+        bound=bound,
     )
 
 

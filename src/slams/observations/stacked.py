@@ -84,6 +84,8 @@ class StackedObservations:
         columns: `(P,)` int64, index into the flattened `(T, P_total)` of `observe_all`.
         points: `(P,)` int64, index into the `P_total` points of the network.
         operators: The operators of the network, all of them.
+        silent: `(P,)` bool, where a censored observation reads its bound and the values that it
+            may stand for lie below (`slams.censoring`).
     """
 
     values: Tensor
@@ -94,6 +96,7 @@ class StackedObservations:
     columns: Tensor
     points: Tensor
     operators: tuple[ObservationOperator, ...]
+    silent: Tensor
 
     def __len__(self) -> int:
         return self.values.shape[0]
@@ -127,13 +130,14 @@ def stack_observations(batch: Batch, case: int) -> StackedObservations:
         real, whole = torch.empty(0, device=device), torch.empty(0, 2, device=device).long()
         double = real.to(torch.float64)
         return StackedObservations(
-            real, real, whole[:, 0], double, double, whole[:, 0], whole[:, 1], operators
+            real, real, whole[:, 0], double, double, whole[:, 0], whole[:, 1], operators, real > 0
         )
     for observations in batch.observations:
         _check(observations, case)
     mask = torch.cat([o.mask[case] for o in batch.observations], dim=-1)
     values = torch.cat([o.values[case] for o in batch.observations], dim=-1)
     variance = torch.cat([o.error_variance[case] for o in batch.observations], dim=-1)
+    silent = torch.cat([o.values[case] <= o.bound for o in batch.observations], dim=-1)
     latitude, longitude = (x.to(mask.device) for x in network_positions(operators))
     day, points = torch.nonzero(mask, as_tuple=True)
     return StackedObservations(
@@ -145,6 +149,7 @@ def stack_observations(batch: Batch, case: int) -> StackedObservations:
         columns=day * mask.shape[-1] + points,
         points=points,
         operators=operators,
+        silent=silent[day, points],
     )
 
 

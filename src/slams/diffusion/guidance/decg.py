@@ -16,6 +16,12 @@ own error, so that `H C_dec H^T` need not be added to `R`.
 
 with `L` a localisation by distance (elementwise product), which removes the sampling noise of
 `N` << dimension. There is no Jacobian of the network, and one gain serves all members.
+
+A censored observation that reads its bound is no number: what is known is `u = y + e <= b`. With
+`u` Gaussian given `z_t`, `E[z | z_t, y] = D + K (E[u | y] - H dec(D))` takes the place of the
+formula above, member by member with the same `S` (`slams.censoring`). For a Gaussian prior and
+one censored observation the denoiser is exact again, and so are the samples, which need not be
+Gaussian.
 """
 
 from __future__ import annotations
@@ -26,6 +32,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from slams.censoring import solve_censored
 from slams.diffusion.backend import Denoiser, DiracPosterior
 from slams.localised_gain import (
     innovation_covariance,
@@ -75,6 +82,7 @@ class DECGDenoiser(Denoiser):
         variance: `(P,)` diagonal of `R`.
         localisation_oo: `(P, P)` localisation between observations.
         localisation_zo: `(S, P)` localisation between latent points and observations.
+        silent: `(P,)` bool, where a censored observation reads its bound; `None` for nowhere.
     """
 
     def __init__(
@@ -88,6 +96,7 @@ class DECGDenoiser(Denoiser):
         variance: Tensor,
         localisation_oo: Tensor,
         localisation_zo: Tensor,
+        silent: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.denoiser = denoiser
@@ -99,6 +108,7 @@ class DECGDenoiser(Denoiser):
         self.variance = variance
         self.localisation_oo = localisation_oo
         self.localisation_zo = localisation_zo
+        self.silent = silent if silent is not None and bool(silent.any()) else None
 
     @property
     def schedule(self):
@@ -119,5 +129,8 @@ class DECGDenoiser(Denoiser):
         """Applies the gain to `(M, P)` innovations; gives `(M, F, S)`."""
         observed = errors.observed[:, self.columns]
         covariance = innovation_covariance(observed, self.localisation_oo, self.variance)
-        weights = solve_innovations(covariance, innovation)
+        if self.silent is None:
+            weights = solve_innovations(covariance, innovation)
+        else:
+            weights = solve_censored(covariance, innovation, self.silent)
         return localised_increments(errors.latent, observed, self.localisation_zo, weights)

@@ -42,6 +42,7 @@ class DPSDenoiser(LikelihoodGuidance):
         y: `(P,)` observed values.
         scale: `(P,)` `s`, units of the observations.
         zeta: Length of the steps.
+        silent: `(P,)` bool, where a censored observation reads its bound; `None` for nowhere.
     """
 
     def __init__(
@@ -51,13 +52,16 @@ class DPSDenoiser(LikelihoodGuidance):
         y: Tensor,
         scale: Tensor,
         zeta: float,
+        silent: Tensor | None = None,
     ) -> None:
-        super().__init__(denoiser, observe, y)
+        super().__init__(denoiser, observe, y, silent)
         self.scale = scale
         self.zeta = zeta
 
     def weights(self, innovation: Tensor, sigma_t: Tensor, mean: Tensor) -> Tensor:
         """Gives minus the gradient of each sample's norm, times the length of the step."""
+        # A misfit has no likelihood to be censored: what is below the bound fits.
+        innovation = torch.where(self.silent, innovation.clamp(max=0), innovation)
         scaled = innovation / self.scale
         norm = torch.linalg.vector_norm(scaled, dim=-1, keepdim=True)
         length = self.zeta * (1 + sigma_t**2) / sigma_t**2

@@ -26,6 +26,7 @@ def jacobian_guidance(
     y: Tensor,
     variance: Tensor,
     scale: Tensor,
+    silent: Tensor | None = None,
 ) -> Denoiser:
     """Builds the guided denoiser of one case, which guides below `config.below_sigma` alone.
 
@@ -36,18 +37,19 @@ def jacobian_guidance(
         y: `(P,)` observed values.
         variance: `(P,)` diagonal of `R`, the decoder's error included.
         scale: `(P,)` what a standard deviation of one in every field is for an observation.
+        silent: `(P,)` bool, where a censored observation reads its bound; `None` for nowhere.
 
     Raises:
         ValueError: The kind is unknown.
     """
     if config.kind == "mmps":
-        guided = mmps_denoiser(denoiser, observe, y, variance, config.iterations)
+        guided = mmps_denoiser(denoiser, observe, y, variance, config.iterations, silent)
     elif config.kind == "sda":
-        guided = SDADenoiser(denoiser, observe, y, variance, scale, config.gamma)
+        guided = SDADenoiser(denoiser, observe, y, variance, scale, config.gamma, silent)
     elif config.kind == "dps":
-        guided = DPSDenoiser(denoiser, observe, y, scale, config.zeta)
+        guided = DPSDenoiser(denoiser, observe, y, scale, config.zeta, silent)
     elif config.kind == "pgdm":
-        guided = PGDMDenoiser(denoiser, observe, y, variance, config.iterations)
+        guided = PGDMDenoiser(denoiser, observe, y, variance, config.iterations, silent)
     else:
         raise ValueError(
             f"assimilation.guidance.kind: found {config.kind!r}, expected one of mmps, sda, dps, "

@@ -9,7 +9,9 @@ The three differ in how they approximate `p(y | z_t)` around `H dec(D)`. With `J
 
     grad_{z_t} log p(y | z_t) = J^T A'^T w(d, sigma_t),
 
-one vector-Jacobian product. Samples are computed side by side and never see one another.
+one vector-Jacobian product. Samples are computed side by side and never see one another. Of a
+censored observation that reads its bound, `silent`, the likelihood is `Phi((b - A(D)) / s)`, see
+`slams.censoring`, and each subclass says what it makes of it.
 """
 
 from __future__ import annotations
@@ -32,13 +34,21 @@ class LikelihoodGuidance(Denoiser, abc.ABC):
         denoiser: Denoiser `D` of the prior, of `(M, ...)` states.
         observe: Maps states `(M, ...)` to `(M, P)`, decoder and `H` together.
         y: `(P,)` observed values.
+        silent: `(P,)` bool, where a censored observation reads its bound; `None` for nowhere.
     """
 
-    def __init__(self, denoiser: Denoiser, observe: Callable[[Tensor], Tensor], y: Tensor) -> None:
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        observe: Callable[[Tensor], Tensor],
+        y: Tensor,
+        silent: Tensor | None = None,
+    ) -> None:
         super().__init__()
         self.denoiser = denoiser
         self.observe = observe
         self.y = y
+        self.silent = torch.zeros_like(y, dtype=torch.bool) if silent is None else silent
 
     @property
     def schedule(self):

@@ -6,14 +6,20 @@ The covariance of `z` given `z_t` is taken from Tweedie's formula, `sigma_t^2 dD
 
 solved by a few GMRES iterations of vector-Jacobian products. GMRES rather than conjugate
 gradients, because the Jacobian of a trained network is not symmetric positive definite.
+
+Censored observations that read their bound enter as Gaussian ones with the slope and curvature
+of their likelihood about `H dec(D)`, see `slams.censoring`; this takes one more evaluation of the
+denoiser.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
+from slams.censoring import linearised_observations
 from slams.diffusion.backend import (
     Denoiser,
     DiagonalCovariance,
@@ -58,6 +64,7 @@ def mmps_denoiser(
     y: Tensor,
     variance: Tensor,
     iterations: int,
+    silent: Tensor | None = None,
 ) -> Denoiser:
     """Builds the guided denoiser of one case.
 
@@ -67,7 +74,20 @@ def mmps_denoiser(
         y: `(P,)` observed values.
         variance: `(P,)` diagonal of `R`, the decoder's error included.
         iterations: GMRES iterations.
+        silent: `(P,)` bool, where a censored observation reads its bound; `None` for nowhere.
     """
+    if silent is not None and bool(silent.any()):
+        return _CensoredMMPS(denoiser, observe, y, variance, iterations, silent)
+    return _gaussian(denoiser, observe, y, variance, iterations)
+
+
+def _gaussian(
+    denoiser: Denoiser,
+    observe: Callable[[Tensor], Tensor],
+    y: Tensor,
+    variance: Tensor,
+    iterations: int,
+) -> Denoiser:
     return MMPSDenoiser(
         denoiser,
         y=y,
@@ -76,3 +96,39 @@ def mmps_denoiser(
         solver="gmres",
         iterations=iterations,
     )
+
+
+class _CensoredMMPS(Denoiser):
+    """Linearises the likelihood about what is denoised, member by member."""
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        observe: Callable[[Tensor], Tensor],
+        y: Tensor,
+        variance: Tensor,
+        iterations: int,
+        silent: Tensor,
+    ) -> None:
+        super().__init__()
+        self.denoiser = denoiser
+        self.observe = observe
+        self.y = y
+        self.variance = variance
+        self.iterations = iterations
+        self.silent = silent
+
+    @property
+    def schedule(self):
+        return self.denoiser.schedule
+
+    @torch.no_grad()
+    def forward(self, x_t: Tensor, t: Tensor, **condition: Tensor) -> DiracPosterior:
+        predicted = self.observe(self.denoiser(x_t, t, **condition).mean)
+        innovation, variance = linearised_observations(
+            self.y - predicted, self.variance, self.silent
+        )
+        y = predicted + innovation
+        return _gaussian(self.denoiser, self.observe, y, variance, self.iterations)(
+            x_t, t, **condition
+        )

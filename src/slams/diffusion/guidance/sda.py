@@ -19,8 +19,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
+from slams.censoring import inverse_mills
 from slams.diffusion.backend import Denoiser
 from slams.diffusion.guidance.likelihood import LikelihoodGuidance
 
@@ -38,6 +40,7 @@ class SDADenoiser(LikelihoodGuidance):
         scale: `(P,)` `s`, units of the observations.
         gamma: Variance of the state about `D` at noise level one; the authors' is 0.01, with
             hundreds of steps.
+        silent: `(P,)` bool, where a censored observation reads its bound; `None` for nowhere.
     """
 
     def __init__(
@@ -48,12 +51,17 @@ class SDADenoiser(LikelihoodGuidance):
         variance: Tensor,
         scale: Tensor,
         gamma: float,
+        silent: Tensor | None = None,
     ) -> None:
-        super().__init__(denoiser, observe, y)
+        super().__init__(denoiser, observe, y, silent)
         self.variance = variance
         self.scale = scale
         self.gamma = gamma
 
     def weights(self, innovation: Tensor, sigma_t: Tensor, mean: Tensor) -> Tensor:
-        """Gives `d / (R + gamma s^2 sigma_t^2)`."""
-        return innovation / (self.variance + self.gamma * (self.scale * sigma_t) ** 2)
+        """Gives `d / (R + gamma s^2 sigma_t^2)`, and the slope of `log Phi` where silent."""
+        variance = self.variance + self.gamma * (self.scale * sigma_t) ** 2
+        sd = variance.sqrt()
+        return torch.where(
+            self.silent, -inverse_mills(innovation / sd) / sd, innovation / variance
+        )

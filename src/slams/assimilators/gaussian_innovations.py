@@ -1,0 +1,33 @@
+"""What methods that take Gaussian observations make of censored ones."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from slams.censoring import equivalent_observations
+from slams.localised_gain import innovation_covariance
+from slams.observations.stacked import StackedObservations
+
+__all__ = ["gaussian_innovations"]
+
+
+def gaussian_innovations(
+    images: Tensor, localisation: Tensor, innovation: Tensor, observations: StackedObservations
+) -> tuple[Tensor, Tensor]:
+    """Replaces silent observations by Gaussian ones of the same effect on the prior.
+
+    Args:
+        images: `(n, P)` observed anomalies of the prior, centred.
+        localisation: `(P, P)` between observations.
+        innovation: `(P,)` observed minus predicted by the prior's mean.
+        observations: The active observations.
+
+    Returns:
+        Innovation and error variance, `(P,)` each; as they were without silent observations.
+    """
+    if not bool(observations.silent.any()):
+        return innovation, observations.variance
+    covariance = innovation_covariance(images, localisation, observations.variance)
+    return equivalent_observations(
+        covariance, innovation, observations.variance, observations.silent
+    )
