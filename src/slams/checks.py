@@ -32,6 +32,7 @@ _CHOICES = {
     "background.kind": ("damped_persistence", "climatology", "file"),
     "score.space": ("latent", "pixel"),
     "assimilation.guidance.kind": ("decg", "mmps", "sda", "dps", "pgdm"),
+    "assimilation.guidance.background": ("condition", "observation", "both", "neither"),
     "assimilation.sampler.kind": (
         "adams_bashforth",
         "ddim",
@@ -69,6 +70,7 @@ _AT_LEAST = {
     "assimilation.members": 2,
     "assimilation.batch_size": 1,
     "assimilation.guidance.archive": 2,
+    "assimilation.guidance.background_points": 1,
     "assimilation.guidance.iterations": 1,
     # The first noise level and the last.
     "assimilation.sampler.steps": 2,

@@ -280,6 +280,11 @@ class GuidanceConfig:
     archive: int = 240
     # Gaspari-Cohn half-width (km) of the localisation.
     localisation: float = 3000.0
+    # How the background enters: as `condition` of the denoiser, as `observation` of the latent
+    # state with the covariance of its error, as `both`, or not at all (`neither`).
+    background: str = "condition"
+    # Latent points, the nearest ones, whose background corrects a point (`observation`, `both`).
+    background_points: int = 1
     # Solver iterations of `mmps` and `pgdm`; the noise level below which all but `decg` guide.
     iterations: int = 3
     below_sigma: float = 8.0

@@ -3,10 +3,21 @@
 The denoiser, conditioned on the encoded background, samples latent windows; at each noise level
 its estimate is corrected by the observations through the decoder and `H`. Without observations
 the sample is the score model's own ensemble for the given background.
+
+`guidance.background` says how the background `z_b` enters,
+
+    condition     D(z_t, z_b)             the network has learned what it is worth
+    observation   D(z_t) + G d            by the covariance of its error, over archive days
+    both          D(z_t, z_b) + G d       G finds what the network left
+    neither       D(z_t)                  the prior is the climatology
+
+with the innovation `d` and gain `G` of `slams.diffusion.guidance.background`. Denoising errors
+are measured with the denoiser as it is used.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -18,8 +29,11 @@ from slams.assimilators.case_by_case import CaseAnalysis, CaseByCase
 from slams.assimilators.network_localisation import NetworkLocalisation
 from slams.diffusion.backend import Denoiser, time_of_sigma
 from slams.diffusion.guidance import (
+    BackgroundDenoiser,
+    BackgroundGain,
     DECGDenoiser,
     DenoisingErrors,
+    day_folds,
     jacobian_guidance,
 )
 from slams.diffusion.sampling import DivergedError, noise_levels, sample
@@ -43,6 +57,7 @@ __all__ = ["LatentDiffusion"]
 # Windows passed through the networks at a time: bounds memory, not the result.
 _CHUNK = 32
 _KINDS = ("decg", "mmps", "sda", "dps", "pgdm")
+_BACKGROUND = ("condition", "observation", "both", "neither")
 
 
 @dataclass(frozen=True)
@@ -75,8 +90,8 @@ class LatentDiffusion(CaseByCase):
         sampler: How the reverse diffusion is integrated.
 
     Raises:
-        UserError: The kind of guidance is unknown, or the half-width of the localisation is out
-            of range.
+        UserError: The kind of guidance or the use of the background is unknown, or the
+            half-width of the localisation is out of range.
     """
 
     name = "latent_diffusion"
@@ -97,6 +112,11 @@ class LatentDiffusion(CaseByCase):
                 f"assimilation.guidance.kind: found {guidance.kind!r}, expected one of "
                 f"{', '.join(_KINDS)}"
             )
+        if guidance.background not in _BACKGROUND:
+            raise UserError(
+                f"assimilation.guidance.background: found {guidance.background!r}, expected one "
+                f"of {', '.join(_BACKGROUND)}"
+            )
         # A half-width out of range is refused here and not at the first case.
         gaspari_cohn(torch.zeros(1), guidance.localisation)
         self.space = space.eval().requires_grad_(False)
@@ -106,11 +126,13 @@ class LatentDiffusion(CaseByCase):
         self.latent_grid = grid.coarsen(space.encoder.factor)
         self.localisation = NetworkLocalisation(self.latent_grid, guidance.localisation)
         self._network: _Network | None = None
+        self._informed: BackgroundDenoiser | None = None
 
     def fit(self, archive: Archive) -> None:
         """Keeps evenly spaced days of the archive for the denoising errors."""
         super().fit(archive)
         self._network = None
+        self._informed = None
 
     def analyse_case(self, batch: Batch, members: int) -> CaseAnalysis:
         """Samples the one case of a batch.
@@ -123,7 +145,7 @@ class LatentDiffusion(CaseByCase):
         self.denoiser.to(device)
         condition = self._condition(batch, members)
         stacked = stack_observations(batch, 0)
-        denoiser = self.denoiser
+        denoiser = self._prior("condition" in condition)
         if len(stacked):
             denoiser = self._guided(batch, stacked, "condition" in condition)
         case = int(batch.case[0])
@@ -143,10 +165,18 @@ class LatentDiffusion(CaseByCase):
     def _condition(self, batch: Batch, members: int) -> dict[str, Tensor]:
         season = (batch.time[:1, 0] / DAYS_PER_YEAR % 1).to(torch.float32).expand(members)
         background = self.background_of(batch)
-        if background.kind == "climatology":
+        if background.kind == "climatology" or self.guidance.background == "neither":
             return {"season": season}
         encoded = self.space.encode(background.mean, background.known)
         return {"season": season, "condition": encoded.expand(members, -1, -1, -1, -1)}
+
+    def _prior(self, conditioned: bool) -> Denoiser:
+        """Gives the denoiser as it is used, before any observation."""
+        if not conditioned or self.guidance.background == "condition":
+            return self.denoiser
+        if self._informed is None:
+            self._informed = self._fit_background()
+        return self._informed
 
     def _guided(self, batch: Batch, stacked: StackedObservations, conditioned: bool) -> Denoiser:
         network = self._fitted_network(stacked.operators, batch.climatology.device, conditioned)
@@ -155,13 +185,14 @@ class LatentDiffusion(CaseByCase):
             fields = self.space.decode(latents)
             return stacked.apply(fields * self.normaliser.sd + batch.climatology)
 
+        prior = self._prior(conditioned)
         if self.guidance.kind != "decg":
             variance = stacked.variance + network.decoder_variance[stacked.columns]
             unit = self.normaliser.sd.expand(1, *batch.climatology.shape[1:])
             scale = observe_perturbations(stacked.operators, unit).flatten()[stacked.columns]
             return jacobian_guidance(
                 self.guidance,
-                self.denoiser,
+                prior,
                 observe,
                 stacked.values,
                 variance,
@@ -172,7 +203,7 @@ class LatentDiffusion(CaseByCase):
             stacked.operators, stacked.points
         )
         return DECGDenoiser(
-            self.denoiser,
+            prior,
             observe,
             levels=noise_levels(self.sampler),
             errors=network.errors,
@@ -202,27 +233,89 @@ class LatentDiffusion(CaseByCase):
             self._network = self._fit_network(operators, probe, conditioned)
         return self._network
 
+    def _days(self) -> Tensor:
+        """Chooses the archive days whose denoising errors are measured, `(n,)`."""
+        total = self.archive.fields.shape[0]
+        count = min(self.guidance.archive, total)
+        return torch.linspace(0, total - 1, count).round().long().unique()
+
+    def _encoded(
+        self, days: Tensor, fields: Tensor, known: Tensor | None, device: torch.device
+    ) -> Tensor:
+        """Encodes archive days, `(n, T, K, h, w)`."""
+        parts = []
+        for chunk in days.split(_CHUNK):
+            mask = None if known is None else known[chunk].to(device)
+            parts.append(self.space.encode(fields[chunk].to(device), mask))
+        return torch.cat(parts)
+
+    def _denoised(
+        self,
+        denoiser: Denoiser,
+        level: int,
+        truth: Tensor,
+        condition: Tensor | None,
+        season: Tensor,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Adds noise of a level to archive days and denoises them, chunk by chunk.
+
+        Yields:
+            Positions `(b,)` among the days and denoised latents `(b, T, K, h, w)`.
+        """
+        sigma = noise_levels(self.sampler)[level].to(truth)
+        time = time_of_sigma(sigma, denoiser.schedule)
+        noise = torch.randn(
+            truth.shape, generator=generator(self.seed, "denoising errors", level)
+        ).to(truth)
+        parts = [torch.arange(len(truth))]
+        if isinstance(denoiser, BackgroundDenoiser):
+            fold = day_folds(len(truth))
+            parts = [torch.nonzero(fold == k).flatten() for k in fold.unique()]
+        for number, part in enumerate(parts):
+            # Denoised by a gain that has not seen these days, as it has not seen the case.
+            unseen = {"fold": number} if isinstance(denoiser, BackgroundDenoiser) else {}
+            for at in part.split(_CHUNK):
+                known = None if condition is None else condition[at]
+                state = truth[at] + sigma * noise[at]
+                posterior = denoiser(state, time, condition=known, season=season[at], **unseen)
+                yield at, posterior.mean
+
+    def _season(self, days: Tensor, device: torch.device) -> Tensor:
+        return (self.archive.time[days, 0] / DAYS_PER_YEAR % 1).to(device, torch.float32)
+
+    def _fit_background(self) -> BackgroundDenoiser:
+        """Regresses denoising errors on the background's innovations at every noise level."""
+        archive, device = self.archive, self.space.mean.device
+        days = self._days()
+        season = self._season(days, device)
+        truth = self._encoded(days, archive.fields, archive.known, device)
+        background = self._encoded(days, archive.background, archive.background_known, device)
+        conditioned = self.guidance.background == "both"
+        points = tuple(x.to(device) for x in self.latent_grid.points)
+        reach = min(self.guidance.background_points, len(points[0]))
+        near = self.latent_grid.distance(*points, *points).argsort(dim=1, stable=True)[:, :reach]
+        levels = noise_levels(self.sampler)
+        gains = []
+        for level in range(len(levels)):
+            chunks = self._denoised(
+                self.denoiser, level, truth, background if conditioned else None, season
+            )
+            denoised = torch.cat([mean for _, mean in chunks])
+            gains.append(BackgroundGain.fit(truth, background, denoised, near))
+        return BackgroundDenoiser(self.denoiser, levels, gains, conditioned)
+
     def _fit_network(
         self, operators: tuple[ObservationOperator, ...], probe: Tensor, conditioned: bool
     ) -> _Network:
         """Measures denoising and decoding errors of archive days, seen through the network."""
         archive, device = self.archive, probe.device
-        count = min(self.guidance.archive, archive.fields.shape[0])
-        days = torch.linspace(0, archive.fields.shape[0] - 1, count).round().long().unique()
-        season = (archive.time[days, 0] / DAYS_PER_YEAR % 1).to(device, torch.float32)
-
-        def encode(fields: Tensor, known: Tensor | None) -> Tensor:
-            parts = []
-            for chunk in days.split(_CHUNK):
-                mask = None if known is None else known[chunk].to(device)
-                parts.append(self.space.encode(fields[chunk].to(device), mask))
-            return torch.cat(parts)
-
-        truth = encode(archive.fields, archive.known)
+        days = self._days()
+        season = self._season(days, device)
+        truth = self._encoded(days, archive.fields, archive.known, device)
         # Errors of the denoiser as it is used: where it sees no background, neither here.
         condition = None
         if conditioned:
-            condition = encode(archive.background, archive.background_known)
+            condition = self._encoded(days, archive.background, archive.background_known, device)
 
         def seen(latents: Tensor, chunk: Tensor) -> Tensor:
             error = archive.fields[chunk].to(device) - self.space.decode(latents)
@@ -234,20 +327,11 @@ class LatentDiffusion(CaseByCase):
             [seen(z, c) for z, c in zip(truth.split(_CHUNK), days.split(_CHUNK), strict=True)]
         )
         errors = []
-        levels = noise_levels(self.sampler) if self.guidance.kind == "decg" else []
-        for number, sigma in enumerate(levels):
-            noise = torch.randn(
-                truth.shape, generator=generator(self.seed, "denoising errors", number)
-            ).to(truth)
-            time = time_of_sigma(sigma.to(device), self.denoiser.schedule)
+        prior = self._prior(conditioned)
+        levels = len(noise_levels(self.sampler)) if self.guidance.kind == "decg" else 0
+        for level in range(levels):
             latent, observed = [], []
-            for at in torch.arange(days.shape[0]).split(_CHUNK):
-                mean = self.denoiser(
-                    truth[at] + sigma * noise[at],
-                    time,
-                    condition=None if condition is None else condition[at],
-                    season=season[at],
-                ).mean
+            for at, mean in self._denoised(prior, level, truth, condition, season):
                 latent.append(truth[at] - mean)
                 observed.append(seen(mean, days[at]))
             errors.append(DenoisingErrors.centred(torch.cat(latent), torch.cat(observed)))

@@ -4,6 +4,11 @@ One interface for every kind: a `Denoiser` of `(M, ...)` states that wraps the p
 any sampler integrates it. No kind couples the members.
 """
 
+from slams.diffusion.guidance.background import (
+    BackgroundDenoiser,
+    BackgroundGain,
+    day_folds,
+)
 from slams.diffusion.guidance.decg import DECGDenoiser, DenoisingErrors
 from slams.diffusion.guidance.dps import DPSDenoiser
 from slams.diffusion.guidance.jacobian import jacobian_guidance
@@ -12,12 +17,15 @@ from slams.diffusion.guidance.pgdm import PGDMDenoiser
 from slams.diffusion.guidance.sda import SDADenoiser
 
 __all__ = [
+    "BackgroundDenoiser",
+    "BackgroundGain",
     "DECGDenoiser",
     "DPSDenoiser",
     "DenoisingErrors",
     "PGDMDenoiser",
     "SDADenoiser",
     "below_sigma",
+    "day_folds",
     "jacobian_guidance",
     "mmps_denoiser",
 ]

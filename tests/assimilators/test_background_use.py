@@ -1,0 +1,97 @@
+"""Condition, observation, both, neither: each against the posterior it should give."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from slams.assimilators.base import Archive
+from slams.assimilators.latent_diffusion import LatentDiffusion
+from slams.diffusion.backend import DiracPosterior
+from slams.errors import UserError
+from slams.fields import Background, Batch
+from slams.schema import GuidanceConfig, SamplerConfig
+from tests.assimilators.latent_gaussian import FACTOR, ExactDenoiser, linear_space
+from tests.assimilators.problems import LinearGaussian, linear_gaussian, masked
+
+DAYS = 800
+
+
+class Informed(ExactDenoiser):
+    """Knows that x_b = x + e with B for both: given x_b, the prior is N(x_b / 2, B / 2)."""
+
+    def forward(
+        self,
+        x_t: Tensor,
+        t: Tensor,
+        condition: Tensor | None = None,
+        known: Tensor | None = None,
+        season: Tensor | None = None,
+    ) -> DiracPosterior:
+        if condition is None:
+            return super().forward(x_t, t, season=season)
+        values = self.values
+        self.values = values / 2
+        half = (condition + self.climatology.reshape(condition.shape[1:]).to(condition)) / 2
+        posterior = super().forward(x_t, t, condition=half, season=season)
+        self.values = values
+        return posterior
+
+
+@pytest.fixture(scope="module")
+def problem() -> LinearGaussian:
+    """Keeps correlations inside the patches of the latent space: a gain by point is exact."""
+    problem = linear_gaussian()
+    rows, columns = problem.grid.shape
+    patch = (torch.arange(rows)[:, None] // FACTOR) * columns + torch.arange(columns) // FACTOR
+    patch = patch.flatten().repeat(problem.shape[1])
+    return replace(problem, covariance=problem.covariance * (patch[:, None] == patch))
+
+
+def analysed(problem: LinearGaussian, use: str, batch: Batch, members: int) -> Tensor:
+    space = linear_space(problem)
+    truth, error = problem.draw(DAYS, 5).float(), problem.draw(DAYS, 6).float()
+    method = LatentDiffusion(
+        space,
+        Informed(problem, space),
+        problem.normaliser,
+        problem.grid,
+        3,
+        GuidanceConfig(archive=DAYS, localisation=math.inf, background=use),
+        SamplerConfig(steps=10),
+    )
+    time = problem.archive(truth).time
+    method.fit(Archive(fields=truth, background=truth + error, time=time))
+    return problem.normalised(method.analyse(batch, members).members, batch).double()
+
+
+@pytest.mark.parametrize("use", ["condition", "observation", "both", "neither"])
+def test_posterior_of_each_use(problem: LinearGaussian, use: str) -> None:
+    """The Monte-Carlo error of the mean is 0.08, the archive's about sqrt(8 / 800) a patch."""
+    batch = problem.batch(1, mean=1.4)
+    # Few observations, whose gains an archive of 800 days determines well.
+    batch = masked(batch, 0, torch.arange(batch.observations[0].mask.shape[-1]) < 8)
+    batch = masked(batch, 1, torch.arange(batch.observations[1].mask.shape[-1]) % 8 == 0)
+    background = batch.background.mean
+    known = 0.0 if use == "neither" else 0.5
+    prior = replace(problem, covariance=problem.covariance * (1.0 if use == "neither" else 0.5))
+    told = replace(batch, background=Background(known * background, batch.background.variance))
+    mean, covariance = prior.posterior(told)
+    members = analysed(problem, use, batch, 150).flatten(1)
+    sd = covariance.diagonal().sqrt()
+    error = ((members.mean(dim=0) - mean.flatten()) / sd).square().mean().sqrt()
+    assert float(error) < 0.16
+    assert 0.94 < float((members.std(dim=0) / sd).mean()) < 1.06
+    # The others are far away.
+    assert float(((background.flatten() / 2) / sd).square().mean().sqrt()) > 0.6
+
+
+def test_an_unknown_use_is_refused(problem: LinearGaussian) -> None:
+    space = linear_space(problem)
+    parts = (space, Informed(problem, space), problem.normaliser, problem.grid, 3)
+    with pytest.raises(UserError, match="found 'prior', expected one of condition, observation"):
+        LatentDiffusion(*parts, GuidanceConfig(background="prior"), SamplerConfig())
