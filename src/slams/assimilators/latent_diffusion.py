@@ -17,7 +17,6 @@ are measured with the denoiser as it is used.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -26,14 +25,13 @@ from torch import Tensor
 
 from slams.assimilators.base import Archive
 from slams.assimilators.case_by_case import CaseAnalysis, CaseByCase
+from slams.assimilators.denoising_archive import DenoisingArchive
 from slams.assimilators.network_localisation import NetworkLocalisation
-from slams.diffusion.backend import Denoiser, time_of_sigma
+from slams.diffusion.backend import Denoiser
 from slams.diffusion.guidance import (
     BackgroundDenoiser,
-    BackgroundGain,
     DECGDenoiser,
     DenoisingErrors,
-    day_folds,
     jacobian_guidance,
 )
 from slams.diffusion.sampling import DivergedError, noise_levels, sample
@@ -54,8 +52,6 @@ from slams.seeds import generator
 
 __all__ = ["LatentDiffusion"]
 
-# Windows passed through the networks at a time: bounds memory, not the result.
-_CHUNK = 32
 _KINDS = ("decg", "mmps", "sda", "dps", "pgdm")
 _BACKGROUND = ("condition", "observation", "both", "neither")
 
@@ -233,106 +229,32 @@ class LatentDiffusion(CaseByCase):
             self._network = self._fit_network(operators, probe, conditioned)
         return self._network
 
-    def _days(self) -> Tensor:
-        """Chooses the archive days whose denoising errors are measured, `(n,)`."""
-        total = self.archive.fields.shape[0]
-        count = min(self.guidance.archive, total)
-        return torch.linspace(0, total - 1, count).round().long().unique()
-
-    def _encoded(
-        self, days: Tensor, fields: Tensor, known: Tensor | None, device: torch.device
-    ) -> Tensor:
-        """Encodes archive days, `(n, T, K, h, w)`."""
-        parts = []
-        for chunk in days.split(_CHUNK):
-            mask = None if known is None else known[chunk].to(device)
-            parts.append(self.space.encode(fields[chunk].to(device), mask))
-        return torch.cat(parts)
-
-    def _denoised(
-        self,
-        denoiser: Denoiser,
-        level: int,
-        truth: Tensor,
-        condition: Tensor | None,
-        season: Tensor,
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Adds noise of a level to archive days and denoises them, chunk by chunk.
-
-        Yields:
-            Positions `(b,)` among the days and denoised latents `(b, T, K, h, w)`.
-        """
-        sigma = noise_levels(self.sampler)[level].to(truth)
-        time = time_of_sigma(sigma, denoiser.schedule)
-        noise = torch.randn(
-            truth.shape, generator=generator(self.seed, "denoising errors", level)
-        ).to(truth)
-        parts = [torch.arange(len(truth))]
-        if isinstance(denoiser, BackgroundDenoiser):
-            fold = day_folds(len(truth))
-            parts = [torch.nonzero(fold == k).flatten() for k in fold.unique()]
-        for number, part in enumerate(parts):
-            # Denoised by a gain that has not seen these days, as it has not seen the case.
-            unseen = {"fold": number} if isinstance(denoiser, BackgroundDenoiser) else {}
-            for at in part.split(_CHUNK):
-                known = None if condition is None else condition[at]
-                state = truth[at] + sigma * noise[at]
-                posterior = denoiser(state, time, condition=known, season=season[at], **unseen)
-                yield at, posterior.mean
-
-    def _season(self, days: Tensor, device: torch.device) -> Tensor:
-        return (self.archive.time[days, 0] / DAYS_PER_YEAR % 1).to(device, torch.float32)
-
-    def _fit_background(self) -> BackgroundDenoiser:
-        """Regresses denoising errors on the background's innovations at every noise level."""
-        archive, device = self.archive, self.space.mean.device
-        days = self._days()
-        season = self._season(days, device)
-        truth = self._encoded(days, archive.fields, archive.known, device)
-        background = self._encoded(days, archive.background, archive.background_known, device)
-        conditioned = self.guidance.background == "both"
-        points = tuple(x.to(device) for x in self.latent_grid.points)
-        reach = min(self.guidance.background_points, len(points[0]))
-        near = self.latent_grid.distance(*points, *points).argsort(dim=1, stable=True)[:, :reach]
-        levels = noise_levels(self.sampler)
-        gains = []
-        for level in range(len(levels)):
-            chunks = self._denoised(
-                self.denoiser, level, truth, background if conditioned else None, season
-            )
-            denoised = torch.cat([mean for _, mean in chunks])
-            gains.append(BackgroundGain.fit(truth, background, denoised, near))
-        return BackgroundDenoiser(self.denoiser, levels, gains, conditioned)
-
     def _fit_network(
         self, operators: tuple[ObservationOperator, ...], probe: Tensor, conditioned: bool
     ) -> _Network:
         """Measures denoising and decoding errors of archive days, seen through the network."""
-        archive, device = self.archive, probe.device
-        days = self._days()
-        season = self._season(days, device)
-        truth = self._encoded(days, archive.fields, archive.known, device)
-        # Errors of the denoiser as it is used: where it sees no background, neither here.
-        condition = None
-        if conditioned:
-            condition = self._encoded(days, archive.background, archive.background_known, device)
-
-        def seen(latents: Tensor, chunk: Tensor) -> Tensor:
-            error = archive.fields[chunk].to(device) - self.space.decode(latents)
-            if archive.known is not None:  # what is missing has no error to measure
-                error = torch.where(archive.known[chunk].to(device), error, 0.0)
-            return observe_perturbations(operators, error * self.normaliser.sd).flatten(1)
-
-        decoding = torch.cat(
-            [seen(z, c) for z, c in zip(truth.split(_CHUNK), days.split(_CHUNK), strict=True)]
-        )
-        errors = []
         prior = self._prior(conditioned)
-        levels = len(noise_levels(self.sampler)) if self.guidance.kind == "decg" else 0
-        for level in range(levels):
-            latent, observed = [], []
-            for at, mean in self._denoised(prior, level, truth, condition, season):
-                latent.append(truth[at] - mean)
-                observed.append(seen(mean, days[at]))
-            errors.append(DenoisingErrors.centred(torch.cat(latent), torch.cat(observed)))
-        return _Network(probe, conditioned, errors, decoding.square().mean(dim=0))
+        days = self._denoising_archive(probe.device)
+        # Errors of the denoiser as it is used: where it sees no background, neither there.
+        decg = self.guidance.kind == "decg"
+        errors = days.errors(prior, operators, conditioned) if decg else []
+        return _Network(probe, conditioned, errors, days.decoder_variance(operators))
+
+    def _denoising_archive(self, device: torch.device) -> DenoisingArchive:
+        return DenoisingArchive(
+            self.archive,
+            self.space,
+            self.normaliser.sd.to(device),
+            noise_levels(self.sampler),
+            self.guidance.archive,
+            self.seed,
+        )
+
+    def _fit_background(self) -> BackgroundDenoiser:
+        """Fits what the background says of denoising errors, see `BackgroundGain`."""
+        device = self.space.mean.device
+        points = tuple(x.to(device) for x in self.latent_grid.points)
+        reach = min(self.guidance.background_points, len(points[0]))
+        near = self.latent_grid.distance(*points, *points).argsort(dim=1, stable=True)[:, :reach]
+        both = self.guidance.background == "both"
+        return self._denoising_archive(device).fit_background(self.denoiser, near, both)

@@ -1,0 +1,167 @@
+"""Archive days as a latent denoiser sees them: encoded, noised to a level, denoised.
+
+Guidance needs to know how wrong the denoiser is at each noise level, and how these errors belong
+together. Both are measured on evenly spaced days of the training period, each with its own
+background.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from slams.assimilators.base import Archive
+from slams.diffusion.backend import Denoiser, time_of_sigma
+from slams.diffusion.guidance import (
+    BackgroundDenoiser,
+    BackgroundGain,
+    DenoisingErrors,
+    day_folds,
+)
+from slams.fields import ObservationOperator
+from slams.nn.latent_space import LatentSpace
+from slams.normalisation import DAYS_PER_YEAR
+from slams.observations.stacked import observe_perturbations
+from slams.seeds import generator
+
+__all__ = ["DenoisingArchive"]
+
+# Windows passed through the networks at a time: bounds memory, not the result.
+_CHUNK = 32
+
+
+class DenoisingArchive:
+    """Encodes archive days once and measures what denoisers make of them.
+
+    Args:
+        archive: Windows of the training period with their backgrounds.
+        space: The latent space.
+        sd: `(C, H, W)` standard deviations that fields are normalised by.
+        levels: `(L,)` noise levels of the sampler.
+        count: Largest number of days taken, evenly spaced.
+        seed: The experiment's seed.
+    """
+
+    def __init__(
+        self,
+        archive: Archive,
+        space: LatentSpace,
+        sd: Tensor,
+        levels: Tensor,
+        count: int,
+        seed: int,
+    ) -> None:
+        self.archive, self.space, self.sd, self.levels = archive, space, sd, levels
+        self.device, self.seed = sd.device, seed
+        total = archive.fields.shape[0]
+        self.days = torch.linspace(0, total - 1, min(count, total)).round().long().unique()
+        self.season = (archive.time[self.days, 0] / DAYS_PER_YEAR % 1).to(
+            self.device, torch.float32
+        )
+        self.truth = self._encode(archive.fields, archive.known)
+        self._background: Tensor | None = None
+
+    @property
+    def background(self) -> Tensor:
+        """Gives the encoded backgrounds, `(n, T, K, h, w)`."""
+        if self._background is None:
+            archive = self.archive
+            self._background = self._encode(archive.background, archive.background_known)
+        return self._background
+
+    def fit_background(self, denoiser: Denoiser, near: Tensor, both: bool) -> BackgroundDenoiser:
+        """Regresses denoising errors on the background's innovations at every noise level.
+
+        Args:
+            denoiser: The trained denoiser.
+            near: `(S, p)` points whose background corrects a point.
+            both: The denoiser is given the background as well.
+
+        Raises:
+            UserError: There are too few days, see `BackgroundGain.fit`.
+        """
+        gains = []
+        for level in range(len(self.levels)):
+            chunks = [mean for _, mean in self._denoise(denoiser, level, both)]
+            denoised = torch.cat(chunks)
+            gains.append(BackgroundGain.fit(self.truth, self.background, denoised, near))
+        return BackgroundDenoiser(denoiser, self.levels, gains, both)
+
+    def errors(
+        self, denoiser: Denoiser, operators: tuple[ObservationOperator, ...], conditioned: bool
+    ) -> list[DenoisingErrors]:
+        """Measures denoising errors at every noise level, latent and seen through a network.
+
+        Args:
+            denoiser: The denoiser as it is used.
+            operators: `H` of the network.
+            conditioned: It is given the background.
+        """
+        errors = []
+        for level in range(len(self.levels)):
+            latent, observed = [], []
+            for at, mean in self._denoise(denoiser, level, conditioned):
+                latent.append(self.truth[at] - mean)
+                observed.append(self._seen(mean, self.days[at], operators))
+            errors.append(DenoisingErrors.centred(torch.cat(latent), torch.cat(observed)))
+        return errors
+
+    def decoder_variance(self, operators: tuple[ObservationOperator, ...]) -> Tensor:
+        """Measures the variance of the decoder's error seen through a network, `(T * P_total,)`.
+
+        Args:
+            operators: `H` of the network.
+        """
+        chunks = zip(self.truth.split(_CHUNK), self.days.split(_CHUNK), strict=True)
+        error = torch.cat([self._seen(z, days, operators) for z, days in chunks])
+        return error.square().mean(dim=0)
+
+    def _encode(self, fields: Tensor, known: Tensor | None) -> Tensor:
+        parts = []
+        for chunk in self.days.split(_CHUNK):
+            mask = None if known is None else known[chunk].to(self.device)
+            parts.append(self.space.encode(fields[chunk].to(self.device), mask))
+        return torch.cat(parts)
+
+    def _seen(
+        self, latents: Tensor, days: Tensor, operators: tuple[ObservationOperator, ...]
+    ) -> Tensor:
+        """Observes how far the decoded latents of some days are from their fields."""
+        error = self.archive.fields[days].to(self.device) - self.space.decode(latents)
+        if self.archive.known is not None:  # what is missing has no error to measure
+            error = torch.where(self.archive.known[days].to(self.device), error, 0.0)
+        return observe_perturbations(operators, error * self.sd).flatten(1)
+
+    def _denoise(
+        self, denoiser: Denoiser, level: int, conditioned: bool
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Adds noise of a level and denoises, chunk by chunk.
+
+        Yields:
+            Positions `(b,)` among the days and denoised latents `(b, T, K, h, w)`.
+        """
+        truth = self.truth
+        sigma = self.levels[level].to(truth)
+        time = time_of_sigma(sigma, denoiser.schedule)
+        noise = torch.randn(
+            truth.shape, generator=generator(self.seed, "denoising errors", level)
+        ).to(truth)
+        parts = [torch.arange(len(truth))]
+        regressed = isinstance(denoiser, BackgroundDenoiser)
+        if regressed:
+            fold = day_folds(len(truth))
+            parts = [torch.nonzero(fold == k).flatten() for k in fold.unique()]
+        for number, part in enumerate(parts):
+            # By a gain that has not seen these days, as it has not seen the case.
+            unseen = {"fold": number} if regressed else {}
+            for at in part.split(_CHUNK):
+                posterior = denoiser(
+                    truth[at] + sigma * noise[at],
+                    time,
+                    condition=self.background[at] if conditioned else None,
+                    season=self.season[at],
+                    **unseen,
+                )
+                yield at, posterior.mean
