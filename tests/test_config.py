@@ -210,7 +210,7 @@ def test_a_number_where_text_stands_in_a_file(recipe: Path) -> None:
         ("assimilation.enkf.inflation=0", ["'assimilation.enkf.inflation'", "more than 0"]),
         ("assimilation.letkf.rtps=1.5", ["'assimilation.letkf.rtps'", "[0, 1]"]),
         ("assimilation.three_d_var.outer_loops=0", ["outer_loops", "at least 1"]),
-        ("assimilation.guidance.background=obs", ["guidance.background'", "'observation'"]),
+        ("assimilation.guidance.background=obs", ["guidance.background'", "observation"]),
         ("assimilation.guidance.background_points=0", ["background_points'", "at least 1"]),
         ("vae.factor=0", ["'vae.factor'", "at least 1"]),
         ("score.ensemble=17", ["'score.ensemble'", "found 17", "batch of 16"]),
