@@ -31,6 +31,7 @@ _CHOICES = {
     "observations.source": ("truth", "store"),
     "background.kind": ("damped_persistence", "climatology", "file"),
     "score.space": ("latent", "pixel"),
+    "assimilation.guidance.likelihood": ("decoder", "latent"),
     "assimilation.guidance.kind": ("decg", "mmps", "sda", "dps", "pgdm"),
     "assimilation.guidance.background": ("condition", "observation", "both", "neither"),
     "assimilation.sampler.kind": (

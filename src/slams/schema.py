@@ -276,6 +276,9 @@ class GuidanceConfig:
     # `decg` (denoising-error-covariance guidance), `mmps` (moment matching, GMRES), or, to compare
     # with and known to be uncalibrated, `sda` (gamma rule), `dps` or `pgdm` (pseudo-inverse).
     kind: str = "decg"
+    # Where observations are compared with the state: `decoder`, in their own units through decoder
+    # and `H`, or `latent`, as encodings of what was observed (the original's, to compare with).
+    likelihood: str = "decoder"
     # Training days in the archive of denoising errors.
     archive: int = 240
     # Gaspari-Cohn half-width (km) of the localisation.

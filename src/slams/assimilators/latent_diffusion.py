@@ -26,12 +26,14 @@ from torch import Tensor
 from slams.assimilators.base import Archive
 from slams.assimilators.case_by_case import CaseAnalysis, CaseByCase
 from slams.assimilators.denoising_archive import DenoisingArchive
+from slams.assimilators.latent_likelihood import encode_observations
 from slams.assimilators.network_localisation import NetworkLocalisation
 from slams.diffusion.backend import Denoiser
 from slams.diffusion.guidance import (
     BackgroundDenoiser,
     DECGDenoiser,
     DenoisingErrors,
+    PointwiseDenoiser,
     jacobian_guidance,
 )
 from slams.diffusion.sampling import DivergedError, noise_levels, sample
@@ -176,6 +178,8 @@ class LatentDiffusion(CaseByCase):
 
     def _guided(self, batch: Batch, stacked: StackedObservations, conditioned: bool) -> Denoiser:
         network = self._fitted_network(stacked.operators, batch.climatology.device, conditioned)
+        if self.guidance.likelihood == "latent":
+            return self._guided_by_latents(batch, stacked, network)
 
         def observe(latents: Tensor) -> Tensor:
             fields = self.space.decode(latents)
@@ -209,6 +213,34 @@ class LatentDiffusion(CaseByCase):
             localisation_oo=observed_localisation,
             localisation_zo=state_localisation,
             silent=stacked.silent,
+        )
+
+    def _guided_by_latents(
+        self, batch: Batch, stacked: StackedObservations, network: _Network
+    ) -> Denoiser:
+        """Guides by encoded observations, see `slams.assimilators.latent_likelihood`."""
+        seen = encode_observations(
+            self.space,
+            stacked,
+            batch.climatology,
+            self.normaliser,
+            self.archive,
+            self.guidance.archive,
+            self.seed,
+        )
+        prior = self._prior(network.conditioned)
+        if self.guidance.kind == "decg":
+            return PointwiseDenoiser(prior, noise_levels(self.sampler), network.errors, seen)
+        variance = seen.covariance.diagonal(dim1=-2, dim2=-1).flatten()
+        # A latent that the encoding does not show would be divided by nothing.
+        scale = seen.matrix.square().sum(dim=-1).sqrt().clamp(min=0.1).flatten()
+        return jacobian_guidance(
+            self.guidance,
+            prior,
+            lambda z: seen.observe(z).flatten(1),
+            seen.values.flatten(),
+            variance.clamp(min=1e-6),
+            scale,
         )
 
     def _fitted_network(

@@ -33,7 +33,7 @@ class PixelDiffusion(LatentDiffusion):
         normaliser: Climatology, standard deviations and transforms.
         grid: The grid of the fields.
         seed: The experiment's seed.
-        guidance: How observations enter.
+        guidance: How observations enter; both likelihood spaces are the fields here.
         sampler: How the reverse diffusion is integrated.
         noise_scale: Factor on the noise levels of sampler and guidance.
 
@@ -55,7 +55,9 @@ class PixelDiffusion(LatentDiffusion):
         sampler: SamplerConfig,
         noise_scale: float = 1.0,
     ) -> None:
-        guidance = replace(guidance, below_sigma=noise_scale * guidance.below_sigma)
+        guidance = replace(
+            guidance, likelihood="decoder", below_sigma=noise_scale * guidance.below_sigma
+        )
         sampler = replace(
             sampler,
             sigma_max=noise_scale * sampler.sigma_max,

@@ -14,6 +14,7 @@ from slams.diffusion.guidance.dps import DPSDenoiser
 from slams.diffusion.guidance.jacobian import jacobian_guidance
 from slams.diffusion.guidance.mmps import below_sigma, mmps_denoiser
 from slams.diffusion.guidance.pgdm import PGDMDenoiser
+from slams.diffusion.guidance.pointwise import LatentObservation, PointwiseDenoiser
 from slams.diffusion.guidance.sda import SDADenoiser
 
 __all__ = [
@@ -22,7 +23,9 @@ __all__ = [
     "DECGDenoiser",
     "DPSDenoiser",
     "DenoisingErrors",
+    "LatentObservation",
     "PGDMDenoiser",
+    "PointwiseDenoiser",
     "SDADenoiser",
     "below_sigma",
     "day_folds",
