@@ -377,9 +377,10 @@ class LinearInverseModelConfig:
 class ScoreMeanConfig:
     """The first guess `score_mean`: the score model's mean for the background."""
 
-    # Noise level of the denoiser, and the draws of noise that are averaged over.
-    sigma: float = 20.0
-    draws: int = 4
+    # Noise level of the denoiser, the best on the demo's validation period, and the draws of noise
+    # that are averaged over.
+    sigma: float = 8.0
+    draws: int = 8
 
 
 @dataclass

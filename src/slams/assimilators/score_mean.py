@@ -5,9 +5,10 @@ z_t says less and less about z,
 
     E[z | z_t, c] -> E[z | c],      D(sigma n, c; sigma) = E[z | c] + O(1 / sigma),
 
-so that one evaluation at a high noise level is the conditional mean. What noise is put in hardly
-matters to a perfect denoiser; the mean over a few draws, half of them the others' mirror images,
-takes out the little that it matters to a trained one. The decoder turns it into fields.
+so that one evaluation at a high noise level is the conditional mean. The mean over a few draws of
+n, half of them the others' mirror images, takes out what is odd in n: of the conditional mean
+O(1 / sigma^2) is then missing, as if it were damped. Levels far above those it was trained at a
+network knows less well. The decoder turns the mean into fields.
 
 *In-sample errors.* The network was trained on the days of the archive and knows them better than
 other days. Its forecasts of the validation period, whose days it has not seen, tell by how much:
@@ -67,8 +68,8 @@ class ScoreMean(FirstGuess):
         grid: LatLonGrid,
         seed: int,
         validation: Archive,
-        sigma: float = 20.0,
-        draws: int = 4,
+        sigma: float = 8.0,
+        draws: int = 8,
     ) -> None:
         super().__init__()
         self.space = space.eval().requires_grad_(False)
