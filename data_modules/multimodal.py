@@ -65,8 +65,13 @@ class MultimodalDataModule(ReanalysisDataModule):
 
     @property
     def network(self) -> Network | None:
-        """Gives the stations, or `None` when they are not in use."""
+        """Gives the stations that are assimilated, or `None` when they are not in use."""
         return None if self.stations is None else self.stations.network
+
+    @property
+    def held_out_network(self) -> Network | None:
+        """Gives the stations that are held out, or `None` when there are none."""
+        return None if self.stations is None else self.stations.held_out_network
 
     @property
     def provider(self) -> BackgroundProvider:
@@ -192,6 +197,10 @@ class MultimodalDataModule(ReanalysisDataModule):
                 found += part.observe(window, truth, mask)
         found += self._degrade(window, truth, mask)
         return self._checked(batch, found)
+
+    def _hold_out(self, window: Window, truth: Tensor, mask: Tensor) -> tuple[Observations, ...]:
+        # No gross-error check: it would verify against what lies near the background alone.
+        return () if self.stations is None else self.stations.hold_out(window, truth, mask)
 
     def _degrade(self, window: Window, truth: Tensor, mask: Tensor) -> list[Observations]:
         """Observes channels directly, coarse, noisy and sparse."""

@@ -157,7 +157,11 @@ class ReanalysisDataModule(LightningDataModule):
         )
         if not observe:
             return batch
-        return replace(batch, observations=self._observe(window, truth, mask, batch))
+        return replace(
+            batch,
+            observations=self._observe(window, truth, mask, batch),
+            held_out=self._hold_out(window, truth, mask),
+        )
 
     def _dataloader_factory(self, split: str) -> StreamLoader:
         dataset = self.dataset(split)
@@ -230,6 +234,10 @@ class ReanalysisDataModule(LightningDataModule):
     def _observe(
         self, window: Window, truth: Tensor, mask: Tensor, batch: Batch
     ) -> tuple[Observations, ...]:
+        return ()
+
+    def _hold_out(self, window: Window, truth: Tensor, mask: Tensor) -> tuple[Observations, ...]:
+        """Gives observations that verify analyses and are assimilated by none."""
         return ()
 
 

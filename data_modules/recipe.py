@@ -36,11 +36,10 @@ def observation_recipe(config: Config) -> dict[str, Any]:
     """Gives what decides the observations that are drawn into a store."""
     observations = config.observations
     drawn = [name for name in ("stations", "satellite") if name in observations.use]
-    return {
-        "seed": config.seed,
-        "drawn": drawn,
-        **{name: asdict(getattr(observations, name)) for name in drawn},
-    }
+    recipes = {name: asdict(getattr(observations, name)) for name in drawn}
+    # Every station is drawn; which of them are held out is decided when they are read.
+    recipes.get("stations", {}).pop("held_out", None)
+    return {"seed": config.seed, "drawn": drawn, **recipes}
 
 
 def difference(found: Any, expected: Any, key: str = "") -> str:

@@ -1,6 +1,12 @@
-"""The LightningDataModule of weather stations."""
+"""The LightningDataModule of weather stations.
+
+Every station of the recipe is observed; those held out are then told apart, so that the values
+of the others do not depend on them.
+"""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -11,6 +17,7 @@ from data_modules.reanalysis import ReanalysisDataModule
 from data_modules.stores import TrainingStore
 from slams.fields import Batch, ObservationOperator, Observations, Window
 from slams.observations.networks import Network
+from slams.observations.stations import StationOperator
 from slams.schema import Config
 
 __all__ = ["StationDataModule"]
@@ -42,18 +49,45 @@ class StationDataModule(ReanalysisDataModule):
             self.grid,
             None if terrain is None else torch.from_numpy(terrain),
         )
+        whole = self.observer.network
+        kept, held = whole.split(config.observations.stations.held_out, config.seed)
+        self._network = _Part(whole, kept, self.observer.operators)
+        self._held_out = _Part(whole, held, self.observer.operators) if len(held) else None
 
     @property
     def network(self) -> Network:
-        """Gives the stations."""
-        return self.observer.network
+        """Gives the stations that are assimilated."""
+        return self._network.network
+
+    @property
+    def held_out_network(self) -> Network | None:
+        """Gives the stations that are held out, or `None` when all are assimilated."""
+        return None if self._held_out is None else self._held_out.network
 
     def operators(self) -> dict[str, ObservationOperator]:
-        """Gives `H` of each station variable, by name `stations/CHANNEL`."""
-        return dict(self.observer.operators)
+        """Gives `H` of each station variable that is assimilated, by name `stations/CHANNEL`."""
+        return dict(self._network.operators)
 
     def observe(self, window: Window, truth: Tensor, mask: Tensor) -> tuple[Observations, ...]:
-        """Gives the stations' observations of a window.
+        """Gives the observations of a window that are assimilated.
+
+        Args:
+            window: The window, on the device of the result.
+            truth: `(B, T, C, H, W)` channel units.
+            mask: `(B, T, C, H, W)` bool, True where the truth is known.
+        """
+        return self._network.take(self._observe_all(window, truth, mask))
+
+    def hold_out(self, window: Window, truth: Tensor, mask: Tensor) -> tuple[Observations, ...]:
+        """Gives the observations of a window that no method is given, as `observe`."""
+        if self._held_out is None:
+            return ()
+        return self._held_out.take(self._observe_all(window, truth, mask))
+
+    def _observe_all(
+        self, window: Window, truth: Tensor, mask: Tensor
+    ) -> tuple[Observations, ...]:
+        """Gives the observations of all stations.
 
         Args:
             window: The window, on the device of the result.
@@ -74,3 +108,38 @@ class StationDataModule(ReanalysisDataModule):
         self, window: Window, truth: Tensor, mask: Tensor, batch: Batch
     ) -> tuple[Observations, ...]:
         return self.observe(window, truth, mask)
+
+    def _hold_out(self, window: Window, truth: Tensor, mask: Tensor) -> tuple[Observations, ...]:
+        return self.hold_out(window, truth, mask)
+
+
+class _Part:
+    """Takes some of the stations.
+
+    Args:
+        whole: All of them.
+        stations: `(Q,)` int64, indices of those taken.
+        operators: `H` of all of them, by name.
+    """
+
+    def __init__(
+        self, whole: Network, stations: Tensor, operators: dict[str, StationOperator]
+    ) -> None:
+        self.network, self._stations = whole.select(stations), stations
+        self.operators = {name: h.select(stations) for name, h in operators.items()}
+
+    def take(self, observations: tuple[Observations, ...]) -> tuple[Observations, ...]:
+        """Takes their part of the observations of all stations."""
+        found = []
+        for o in observations:
+            stations = self._stations.to(o.values.device)
+            found.append(
+                replace(
+                    o,
+                    operator=self.operators[o.name].to(o.values.device),
+                    values=o.values[..., stations],
+                    mask=o.mask[..., stations],
+                    error_variance=o.error_variance[..., stations],
+                )
+            )
+        return tuple(found)

@@ -138,6 +138,7 @@ _LONGEST_NAME = 60
 # Probabilities and shares: a share of one would leave nothing.
 _SHARES = (
     "observations.stations.missing",
+    "observations.stations.held_out",
     "vae.modality_dropout",
     "score.dropout",
 )

@@ -241,6 +241,7 @@ class Batch(_OnDevice):
             `background` are anomalies from (re-centred when the recipe asks for it).
         background: The background, or `None` where the stage needs none.
         observations: One entry a modality and variable; empty without observations.
+        held_out: Observations that verify analyses; the evaluation gives them to no method.
     """
 
     fields: Tensor
@@ -250,6 +251,7 @@ class Batch(_OnDevice):
     climatology: Tensor
     background: Background | None = None
     observations: tuple[Observations, ...] = ()
+    held_out: tuple[Observations, ...] = ()
 
     def __len__(self) -> int:
         return self.fields.shape[0]
@@ -266,14 +268,17 @@ class Batch(_OnDevice):
             variance=self.background.variance[index],
             known=None if self.background.known is None else self.background.known[index],
         )
-        observations = tuple(
-            replace(
-                o,
-                values=o.values[index],
-                mask=o.mask[index],
-                error_variance=o.error_variance[index],
+        observations, held_out = (
+            tuple(
+                replace(
+                    o,
+                    values=o.values[index],
+                    mask=o.mask[index],
+                    error_variance=o.error_variance[index],
+                )
+                for o in group
             )
-            for o in self.observations
+            for group in (self.observations, self.held_out)
         )
         return Batch(
             fields=self.fields[index],
@@ -283,6 +288,7 @@ class Batch(_OnDevice):
             climatology=self.climatology[index],
             background=background,
             observations=observations,
+            held_out=held_out,
         )
 
 

@@ -134,6 +134,8 @@ class StationsConfig:
     lapse_rate: float = 0.0065
     # Share of station reports that are missing at random.
     missing: float = 0.0
+    # Share of the stations that no method is given; they verify the analyses. 0 holds none out.
+    held_out: float = 0.0
 
 
 @dataclass

@@ -12,10 +12,9 @@ from slams.metrics import (
     RMSE,
     Bias,
     FairCRPS,
-    Innovation,
-    InnovationSums,
     RankHistogram,
     SpreadSkill,
+    Wasserstein,
     case_statistics,
 )
 from slams.metrics.scores import level_groups, mean_over_levels, rank_chi_square, score
@@ -67,7 +66,7 @@ def test_grouping_of_the_cases_does_not_matter(kind):
 
 
 def test_states_are_float64_sums():
-    for kind in (RMSE, Bias, FairCRPS, SpreadSkill, RankHistogram):
+    for kind in (RMSE, Bias, FairCRPS, SpreadSkill, RankHistogram, Wasserstein):
         metric = kind(2, MEMBERS)
         assert set(metric._reductions.values()) == {torch.sum} or all(
             r.__name__ == "dim_zero_sum" for r in metric._reductions.values()
@@ -128,22 +127,4 @@ def test_mean_over_levels_is_the_mean_of_the_levels_values():
 
 def test_unknown_metric():
     with pytest.raises(KeyError, match="rmse"):
-        score("wasserstein", {}, 2)
-
-
-def test_innovations_against_their_definition():
-    g = torch.Generator().manual_seed(0)
-    departure = 0.5 + 2.0 * torch.randn(3, 400, generator=g, dtype=torch.float64)
-    mask = torch.rand(3, 400, generator=g) > 0.3
-    variance = torch.full_like(departure, 4.25)
-    spoiled = departure.masked_fill(~mask, math.nan)
-    metric = Innovation()
-    for row in range(3):
-        metric.update(spoiled[row], mask[row], variance[row])
-    known = departure[mask]
-    expected = [known.mean(), known.std(), len(known), (known**2 / 4.25).mean()]
-    assert metric.compute().tolist() == pytest.approx([float(v) for v in expected], rel=1e-12)
-    # E d^2 = 0.25 + 4 is what the variance says.
-    assert float(metric.compute()[3]) == pytest.approx(1, abs=0.15)
-    assert math.isnan(InnovationSums().mean)
-    assert math.isnan(InnovationSums(n=1, total=2, squares=4).sd)
+        score("sharpness", {}, 2)

@@ -10,7 +10,8 @@ import torch
 from rich.console import Console
 
 from slams.errors import UserError
-from slams.metrics import InnovationSums, MethodRecord, print_methods
+from slams.metrics import MethodRecord, print_methods
+from slams.metrics.observation_space import ObservedSums
 
 
 def record(*cases):
@@ -26,7 +27,10 @@ def record(*cases):
         },
         seconds=torch.ones(number, dtype=torch.float64),
         diverged=torch.zeros(number, dtype=torch.int64),
-        innovations=tuple({("a", "o_minus_b"): InnovationSums(c, c, c, c)} for c in cases),
+        observed=tuple(
+            {("a", "held_out"): ObservedSums(torch.full((6, 12), c), torch.full((4,), c))}
+            for c in cases
+        ),
     )
 
 
@@ -35,8 +39,7 @@ def test_merge_orders_cases_and_keeps_their_rows_together():
     assert merged.case.tolist() == merged.time.tolist() == [1, 3, 4]
     assert merged.statistics["mse"][:, 0].tolist() == [5, 3, 5]
     assert merged.statistics["rank"].shape == (3, 2, 4)
-    assert [i["a", "o_minus_b"].n for i in merged.innovations] == [1, 3, 4]
-    assert merged.innovation(("a", "o_minus_b")).n == 8
+    assert [int(o["a", "held_out"].ranks[0]) for o in merged.observed] == [1, 3, 4]
 
 
 def test_merge_refuses_a_case_that_was_evaluated_twice():

@@ -21,7 +21,16 @@ import toy_evaluation as toy
 
 from slams.errors import UserError
 
-TABLES = ("results", "cases", "rank_histogram", "observations")
+TABLES = (
+    "results",
+    "cases",
+    "rank_histogram",
+    "observations",
+    "observation_space",
+    "observation_ranks",
+    "regions",
+    "spectra",
+)
 
 
 @pytest.fixture(scope="module")
@@ -144,9 +153,21 @@ def test_metrics_are_functions_of_the_means_of_cases(single):
             assert rmse["n"] == 7
 
 
+def test_regions_hold_the_globe_and_its_numbers(single):
+    tables = single[1]
+    key = ["method", "variable", "level", "metric"]
+    regions = tables["regions"].set_index(["region", *key])["value"]
+    results = tables["results"].set_index(key)["value"]
+    for metric in ("rmse", "bias", "crps", "spread_skill"):
+        row = ("analysis", "temperature", "mean", metric)
+        assert regions.loc[("global", *row)] == pytest.approx(results.loc[row], rel=1e-12)
+        assert regions.loc[("tropics", *row)] != results.loc[row]
+    assert 0 < results.loc["analysis", "temperature", "mean", "wasserstein"] < 1
+
+
 def test_missing_truth_yields_no_rows(single):
     tables = single[1]
-    for name in ("results", "cases", "rank_histogram"):
+    for name in ("results", "cases", "rank_histogram", "regions"):
         assert "2m_temperature" not in set(tables[name]["variable"])
         assert "total_precipitation_24hr" in set(tables[name]["variable"])
 
@@ -182,6 +203,30 @@ def test_departures(single):
     same = rows.loc[("background", "stations/2m", "o_minus_b")]
     assert same["mean"] == row["mean"]
     assert rows.loc[("analysis", "stations/2m", "o_minus_a"), "sd"] < row["sd"]
+
+
+def test_observation_space(single):
+    """Held-out observations are compared with every method; O-B and O-A agree in all tables."""
+    tables = single[1]
+    key = ["method", "observation", "use", "region", "statistic"]
+    space = tables["observation_space"].set_index(key)
+    assert {(o, u) for _, o, u, *_ in space.index} == {
+        ("stations/2m", "assimilated"),
+        ("stations/rain", "assimilated"),
+        ("stations/later", "held_out"),
+    }
+    plain = tables["observations"].set_index(["method", "observation", "quantity"])
+    for quantity in ("o_minus_b", "o_minus_a"):
+        row = plain.loc[("analysis", "stations/2m", quantity)]
+        where = ("analysis", "stations/2m", "assimilated", "global")
+        assert space.loc[(*where, f"{quantity}_sd"), "value"] == row["sd"]
+        assert space.loc[(*where, f"{quantity}_mean"), "n"] == row["n"]
+    assert "stations/later" not in plain.index.get_level_values("observation")
+    scores = space.xs(("stations/later", "held_out", "global", "crps"), level=key[1:])
+    assert (scores["lower"] <= scores["value"]).all()
+    assert scores.loc["analysis", "value"] < scores.loc["background", "value"]
+    ranks = tables["observation_ranks"].groupby(["method", "observation"])["weight"].sum()
+    np.testing.assert_allclose(ranks, 1)
 
 
 def test_analysis_store(single):

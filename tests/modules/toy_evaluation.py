@@ -74,7 +74,11 @@ class Cases(Dataset):
         noise = torch.randn(truth.shape, generator=generator(0, "background", case))
         state = normal.denormalise(truth, climatology)
         observations = []
-        for channel, name, count in ((1, "stations/2m", 9), (3, "stations/rain", 4)):
+        for channel, name, count in (
+            (1, "stations/2m", 9),
+            (3, "stations/rain", 4),
+            (1, "stations/later", 7),
+        ):
             operator = FirstPoints(channel, count, offset=0.5)
             error = torch.randn(1, 1, count, generator=generator(0, name, case))
             seen = torch.ones(1, 1, count, dtype=torch.bool)
@@ -95,7 +99,8 @@ class Cases(Dataset):
             case=torch.tensor([case]),
             climatology=climatology,
             background=Background(truth + noise, torch.ones_like(truth)),
-            observations=tuple(observations),
+            observations=tuple(observations[:2]),
+            held_out=tuple(observations[2:]),
         )
 
 
@@ -108,15 +113,18 @@ def collate(items):
 
         return torch.cat([take(item) for item in items])
 
-    observations = tuple(
-        Observations(
-            name=first.name,
-            operator=first.operator,
-            values=cat("observations", i, "values"),
-            mask=cat("observations", i, "mask"),
-            error_variance=cat("observations", i, "error_variance"),
+    observations, held_out = (
+        tuple(
+            Observations(
+                name=first.name,
+                operator=first.operator,
+                values=cat(group, i, "values"),
+                mask=cat(group, i, "mask"),
+                error_variance=cat(group, i, "error_variance"),
+            )
+            for i, first in enumerate(getattr(items[0], group))
         )
-        for i, first in enumerate(items[0].observations)
+        for group in ("observations", "held_out")
     )
     return Batch(
         fields=cat("fields"),
@@ -126,6 +134,7 @@ def collate(items):
         climatology=cat("climatology"),
         background=Background(cat("background", "mean"), cat("background", "variance")),
         observations=observations,
+        held_out=held_out,
     )
 
 
@@ -136,6 +145,7 @@ class Noisy:
         self.name, self.error, self.normal = name, error, normaliser()
 
     def analyse(self, batch, members):
+        assert batch.held_out == ()
         state = batch.fields if self.name != "background" else batch.background.mean
         noise = torch.stack(
             [

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from matplotlib.path import Path as Outline
 
-from slams.report.coastlines import cell_edges, coastlines, wrap_longitudes
+from slams.landsea import coastlines
+from slams.report.coastlines import cell_edges, wrap_longitudes
 from slams.report.mapdata import area_rmse
 
 
 def test_the_asset_is_small_and_says_where_it_comes_from() -> None:
-    folder = files("slams.report")
+    folder = files("slams")
     assert len(folder.joinpath("coastline_110m.json").read_bytes()) < 150_000
     origin = folder.joinpath("coastline_110m.txt").read_text(encoding="utf-8")
     assert "Natural Earth" in origin

@@ -6,12 +6,12 @@ from slams.metrics.accumulators import (
     RMSE,
     Bias,
     FairCRPS,
-    Innovation,
     RankHistogram,
     SpreadSkill,
+    Wasserstein,
 )
 from slams.metrics.bootstrap import Resamples, paired_difference, resampled_scores
-from slams.metrics.innovations import InnovationSums
+from slams.metrics.observation_space import ObservationSpace, observed_statistics
 from slams.metrics.records import MethodRecord
 from slams.metrics.scores import SCORES, score
 from slams.metrics.statistics import CaseStatistics, case_statistics, fair_crps
@@ -23,15 +23,16 @@ __all__ = [
     "Bias",
     "CaseStatistics",
     "FairCRPS",
-    "Innovation",
-    "InnovationSums",
     "MethodRecord",
+    "ObservationSpace",
     "RankHistogram",
     "Resamples",
     "SpreadSkill",
+    "Wasserstein",
     "case_statistics",
     "fair_crps",
     "make_tables",
+    "observed_statistics",
     "paired_difference",
     "print_methods",
     "resampled_scores",

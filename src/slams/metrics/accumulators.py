@@ -13,11 +13,10 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from slams.metrics.innovations import InnovationSums
 from slams.metrics.scores import SCORES, score
 from slams.metrics.statistics import CaseStatistics
 
-__all__ = ["RMSE", "Bias", "FairCRPS", "Innovation", "RankHistogram", "SpreadSkill"]
+__all__ = ["RMSE", "Bias", "FairCRPS", "RankHistogram", "SpreadSkill", "Wasserstein"]
 
 
 class _MeanStatistics(Metric):
@@ -37,8 +36,8 @@ class _MeanStatistics(Metric):
         self.members = members
         self.statistics = SCORES[self.metric]
         for name in self.statistics:
-            shape = (channels, members + 1) if name == "rank" else (channels,)
-            zeros = torch.zeros(shape, dtype=torch.float64)
+            shape = CaseStatistics.shapes(members)[name]
+            zeros = torch.zeros(channels, *shape, dtype=torch.float64)
             self.add_state(f"sum_{name}", zeros, dist_reduce_fx="sum")
         self.add_state("cases", torch.zeros(channels, dtype=torch.float64), dist_reduce_fx="sum")
 
@@ -96,22 +95,7 @@ class RankHistogram(_MeanStatistics):
         return self.means()["rank"]
 
 
-class Innovation(Metric):
-    """Mean, standard deviation, count and chi-square of departures y - H(x)."""
+class Wasserstein(_MeanStatistics):
+    """One-dimensional Wasserstein distance of the marginals, in standard deviations."""
 
-    full_state_update = False
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        zeros = torch.zeros(4, dtype=torch.float64)
-        self.add_state("sums", zeros, dist_reduce_fx="sum")
-
-    def update(self, departure: Tensor, mask: Tensor, variance: Tensor) -> None:
-        """Adds departures, see `InnovationSums.of`."""
-        self.sums += InnovationSums.of(departure, mask, variance).as_tensor(self.sums.device)
-
-    def compute(self) -> Tensor:
-        """Gives mean, standard deviation, count and chi-square, `(4,)` float64."""
-        sums = InnovationSums.from_tensor(self.sums)
-        results = (sums.mean, sums.sd, sums.n, sums.chi2)
-        return torch.tensor(results, dtype=torch.float64, device=self.sums.device)
+    metric = "wasserstein"

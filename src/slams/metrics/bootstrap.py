@@ -111,15 +111,20 @@ def resampled_scores(
 
     Args:
         name: The metric, see `slams.metrics.scores`.
-        statistics: Per-case statistics, `(N, C)` or `(N, C, M + 1)`.
+        statistics: Per-case statistics, `(N, C)` or `(N, C, ...)`.
         members: Number of ensemble members.
         resamples: The resamples.
 
     Returns:
         `(S, C)`.
     """
-    means = {key: resamples.means(statistics[key]) for key in SCORES[name]}
-    return score(name, means, members)
+    keys = SCORES[name]
+    scores = []
+    # Channel by channel: the means of distribution functions of all at once would fill memory.
+    for c in range(statistics[keys[0]].shape[1]):
+        means = {key: resamples.means(statistics[key][:, c : c + 1]) for key in keys}
+        scores.append(score(name, means, members))
+    return torch.cat(scores, dim=1)
 
 
 def paired_difference(

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from slams.errors import UserError
-from slams.metrics.innovations import InnovationSums
-from slams.metrics.statistics import STATISTICS, CaseStatistics
+from slams.metrics.observation_space import Key, ObservedSums
+from slams.metrics.statistics import CaseStatistics
 
 __all__ = ["MethodRecord"]
 
@@ -23,10 +23,10 @@ class MethodRecord:
         case: `(N,)` int64.
         time: `(N,)` float64, first day of each window, days since 1970-01-01 00 UTC.
         members: Number of ensemble members `M`.
-        statistics: `(N, C)` float64 of each scalar statistic, `(N, C, M + 1)` of `rank`.
+        statistics: `(N, C, ...)` float64 of each statistic, see `CaseStatistics.shapes`.
         seconds: `(N,)` float64, wall-clock seconds of the analysis, shared over its batch.
         diverged: `(N,)` int64, members that diverged and were drawn again.
-        innovations: One mapping a case, from (observation, quantity) to its sums.
+        observed: One mapping a case, from (observation, use) to its sums.
     """
 
     case: Tensor
@@ -35,13 +35,15 @@ class MethodRecord:
     statistics: dict[str, Tensor]
     seconds: Tensor
     diverged: Tensor
-    innovations: tuple[dict[tuple[str, str], InnovationSums], ...] = field(default=())
+    observed: tuple[dict[Key, ObservedSums], ...] = field(default=())
 
     @classmethod
     def empty(cls, channels: int, members: int) -> MethodRecord:
         """Makes the record of a rank without cases."""
-        statistics = {n: torch.zeros(0, channels, dtype=torch.float64) for n in STATISTICS}
-        statistics["rank"] = torch.zeros(0, channels, members + 1, dtype=torch.float64)
+        statistics = {
+            name: torch.zeros(0, channels, *shape, dtype=torch.float64)
+            for name, shape in CaseStatistics.shapes(members).items()
+        }
         return cls(
             case=torch.zeros(0, dtype=torch.int64),
             time=torch.zeros(0, dtype=torch.float64),
@@ -58,7 +60,7 @@ class MethodRecord:
         time: Tensor,
         seconds: float,
         diverged: Tensor,
-        innovations: Sequence[dict[tuple[str, str], InnovationSums]],
+        observed: Sequence[dict[Key, ObservedSums]],
     ) -> MethodRecord:
         """Keeps the results of a batch.
 
@@ -67,20 +69,22 @@ class MethodRecord:
             time: `(B,)` first day of each window.
             seconds: Wall-clock seconds of the whole batch.
             diverged: `(B,)` members drawn again, or empty where the method does not count.
-            innovations: One mapping a case.
+            observed: One mapping a case.
         """
         count = len(statistics.case)
-        names = (*STATISTICS, "rank")
         if not len(diverged):
             diverged = torch.zeros(count, dtype=torch.int64)
         return cls(
             case=statistics.case.cpu(),
             time=time.cpu().to(torch.float64),
             members=statistics.members,
-            statistics={n: getattr(statistics, n).cpu() for n in names},
+            statistics={
+                name: getattr(statistics, name).cpu()
+                for name in CaseStatistics.shapes(statistics.members)
+            },
             seconds=torch.full((count,), seconds / max(count, 1), dtype=torch.float64),
             diverged=diverged.cpu(),
-            innovations=tuple(innovations),
+            observed=tuple(observed),
         )
 
     @classmethod
@@ -98,7 +102,7 @@ class MethodRecord:
                 f"case {twice[0]} was evaluated twice (in all {len(twice)} too many); the "
                 "evaluation needs a sampler that pads no shard and repeats no case"
             )
-        innovations = [i for r in records for i in r.innovations]
+        observed = [sums for record in records for sums in record.observed]
         return cls(
             case=case[order],
             time=torch.cat([r.time for r in records])[order],
@@ -109,9 +113,5 @@ class MethodRecord:
             },
             seconds=torch.cat([r.seconds for r in records])[order],
             diverged=torch.cat([r.diverged for r in records])[order],
-            innovations=tuple(innovations[i] for i in order.tolist()),
+            observed=tuple(observed[i] for i in order.tolist()),
         )
-
-    def innovation(self, key: tuple[str, str]) -> InnovationSums:
-        """Adds up the departures of one observation and quantity over the cases."""
-        return sum((i[key] for i in self.innovations if key in i), InnovationSums())

@@ -8,6 +8,7 @@
     crps         = crps
     spread_skill = sqrt((M + 1) / M) sqrt(variance) / rmse
     rank_chi2    = (M + 1) sum_k (rank_k - 1 / (M + 1))^2
+    wasserstein  = d sum_k |cdf_difference_k|              (`slams.metrics.marginals`)
 
 The spread-skill ratio of a calibrated ensemble is 1 for every M (Fortin et al. 2014).
 `rank_chi2` is the chi-square statistic of a flat histogram *per independent sample*: 0 when flat,
@@ -24,6 +25,7 @@ import torch
 from torch import Tensor
 
 from slams.fields import FieldSpec
+from slams.metrics.marginals import wasserstein
 
 __all__ = [
     "SCORES",
@@ -41,6 +43,7 @@ SCORES: dict[str, tuple[str, ...]] = {
     "crps": ("crps",),
     "spread_skill": ("variance", "mse"),
     "rank_chi2": ("rank",),
+    "wasserstein": ("cdf_difference",),
 }
 
 
@@ -49,7 +52,8 @@ def score(name: str, means: Mapping[str, Tensor], members: int) -> Tensor:
 
     Args:
         name: One of `SCORES`.
-        means: The mean of each statistic, `(..., C)`; of `rank`, `(..., C, M + 1)`.
+        means: The mean of each statistic, `(..., C)`; of `rank`, `(..., C, M + 1)`; of
+            `cdf_difference`, `(..., C, K)`.
         members: Number of ensemble members `M`.
 
     Returns:
@@ -64,6 +68,8 @@ def score(name: str, means: Mapping[str, Tensor], members: int) -> Tensor:
         return spread_skill_ratio(means["variance"], means["mse"], members)
     if name == "rank_chi2":
         return rank_chi_square(means["rank"])
+    if name == "wasserstein":
+        return wasserstein(means["cdf_difference"])
     if name in SCORES:
         return means[SCORES[name][0]]
     raise KeyError(f"metric {name!r} is unknown; expected one of {', '.join(SCORES)}")

@@ -9,6 +9,9 @@ points of a case whose truth is known,
     crps     = < sum_i |x_i - y| / M - sum_{i<j} |x_i - x_j| / (M (M - 1)) >
     rank_k   = < 1 if k members lie below the truth >,   k = 0 .. M
 
+and, at the nodes of `slams.metrics.marginals`, the members' distribution function minus the
+truth's. The first four are also taken over the regions of `slams.metrics.regions`.
+
 Every statistic is the mean over points of one case (a window), in float64. Metrics are functions
 of their means over cases (`slams.metrics.scores`); a root is never averaged. Because cases may be
 averaged in any order and grouping, batches and ranks do not change a result.
@@ -27,9 +30,12 @@ from torch import Tensor
 
 from slams.errors import UserError
 from slams.fields import FieldSpec
+from slams.metrics.marginals import NODES, Marginals
+from slams.metrics.regions import REGIONS
 from slams.seeds import generator
 
 __all__ = [
+    "REGIONAL",
     "STATISTICS",
     "CaseStatistics",
     "area_mean",
@@ -40,6 +46,9 @@ __all__ = [
 
 # The scalar statistics, in the order of tables.
 STATISTICS = ("mse", "bias", "crps", "variance")
+
+# Their names where they are kept region by region.
+REGIONAL = {name: f"regional_{name}" for name in STATISTICS}
 
 # Values closer than this times (1 + |y|) count as equal: float32 fields that go through their
 # normalisation and back differ by a few units of the last place, and a dry day must tie with a
@@ -59,6 +68,12 @@ class CaseStatistics:
         crps: `(B, C)` fair continuous ranked probability score, physical units.
         variance: `(B, C)` ensemble variance (ddof = 1), physical units squared.
         rank: `(B, C, M + 1)` share of the area where so many members lie below the truth.
+        cdf_difference: `(B, C, K)` distribution function of the members minus that of the truth
+            at the nodes of `slams.metrics.marginals`.
+        regional_mse: `(B, C, R)` as `mse`, in the regions of `slams.metrics.regions`.
+        regional_bias: `(B, C, R)`.
+        regional_crps: `(B, C, R)`.
+        regional_variance: `(B, C, R)`.
     """
 
     case: Tensor
@@ -68,6 +83,21 @@ class CaseStatistics:
     crps: Tensor
     variance: Tensor
     rank: Tensor
+    cdf_difference: Tensor
+    regional_mse: Tensor
+    regional_bias: Tensor
+    regional_crps: Tensor
+    regional_variance: Tensor
+
+    @staticmethod
+    def shapes(members: int) -> dict[str, tuple[int, ...]]:
+        """Gives what follows the axes of cases and channels, by name of the statistic."""
+        return {
+            **dict.fromkeys(STATISTICS, ()),
+            "rank": (members + 1,),
+            "cdf_difference": (NODES,),
+            **dict.fromkeys(REGIONAL.values(), (len(REGIONS),)),
+        }
 
     @property
     def valid(self) -> Tensor:
@@ -140,6 +170,8 @@ def case_statistics(
     case: Tensor,
     channels: Sequence[FieldSpec],
     seed: int,
+    regions: Tensor | None = None,
+    marginals: Marginals | None = None,
 ) -> CaseStatistics:
     """Computes the statistics of a batch, case by case and channel by channel.
 
@@ -151,6 +183,8 @@ def case_statistics(
         case: `(B,)` int64; seeds the ties of the ranks.
         channels: The `C` channels.
         seed: The experiment's seed.
+        regions: `(R, H, W)` bool, the cells of each region; without, no regional statistics.
+        marginals: Standardises the marginal distributions; without, they are not compared.
 
     Raises:
         UserError: Fewer than two members, or a member that is not finite where the truth is
@@ -160,11 +194,10 @@ def case_statistics(
     _check_members(count)
     number = len(channels)
     device = members.device
-    scalars = {
-        name: torch.full((batch, number), torch.nan, dtype=torch.float64, device=device)
-        for name in STATISTICS
+    found = {
+        name: torch.full((batch, number, *shape), torch.nan, dtype=torch.float64, device=device)
+        for name, shape in CaseStatistics.shapes(count).items()
     }
-    rank = torch.full((batch, number, count + 1), torch.nan, dtype=torch.float64, device=device)
     area = weights.to(device, torch.float64).reshape(1, -1, 1)
     # One channel of one case at a time: float64 copies of a whole batch would not fit.
     for b in range(batch):
@@ -181,16 +214,34 @@ def case_statistics(
                     f"case {int(case[b])}, channel {spec.name}: the ensemble holds values that "
                     "are not finite; a method must redraw a member that diverges"
                 )
-            scalars["mse"][b, c] = area_mean(error.square(), weight)
-            scalars["bias"][b, c] = area_mean(error, weight)
-            scalars["crps"][b, c] = area_mean(fair_crps(x, y), weight)
-            scalars["variance"][b, c] = area_mean(x.var(dim=0, correction=1), weight)
+            points = {
+                "mse": error.square(),
+                "bias": error,
+                "crps": fair_crps(x, y),
+                "variance": x.var(dim=0, correction=1),
+            }
+            for name, values in points.items():
+                found[name][b, c] = area_mean(values, weight)
+                if regions is not None:
+                    found[REGIONAL[name]][b, c] = _regional_means(values, weight, regions)
             source = generator(seed, "rank", int(case[b]), spec.name)
             draw = torch.rand(y.shape, generator=source, dtype=torch.float64).to(device)
             ranks = rank_of_truth(x, y, draw)
             bins = torch.arange(count + 1, device=device).reshape(-1, 1, 1, 1)
-            rank[b, c] = area_mean(ranks == bins, weight)
-    return CaseStatistics(case=case, members=count, rank=rank, **scalars)
+            found["rank"][b, c] = area_mean(ranks == bins, weight)
+            if marginals is not None:
+                if spec.transform == "log1p":
+                    x, y = (torch.log1p(values.clamp(min=0)) for values in (x, y))
+                found["cdf_difference"][b, c] = marginals.difference(x, y, weight, c)
+    return CaseStatistics(case=case, members=count, **found)
+
+
+def _regional_means(values: Tensor, weight: Tensor, regions: Tensor) -> Tensor:
+    """Averages `(T, H, W)` values over each region: `(R,)`, NaN where none of it is known."""
+    known = torch.where(weight > 0, values, 0.0)
+    masks = regions.double().flatten(1)
+    total = masks @ (known * weight).sum(dim=0).flatten()
+    return total / (masks @ weight.sum(dim=0).flatten())
 
 
 def _check_members(count: int) -> None:

@@ -8,7 +8,8 @@ pressure (hPa) as text, `mean` over the levels of a variable (the mean of their 
 
 `cases`: method, setting, case, date, variable, level, statistic, value, whose means over cases
 give the metrics. `rank_histogram`: method, setting, variable, level, bin, weight.
-`observations`: method, setting, observation, quantity, mean, sd, n, chi2.
+`regions` is told in `slams.metrics.regional`; `observations`, `observation_space` and
+`observation_ranks` in `slams.metrics.observed_tables`, `spectra` in `slams.metrics.spectra`.
 """
 
 from __future__ import annotations
@@ -23,8 +24,11 @@ from torch import Tensor
 
 from slams.fields import FieldSpec
 from slams.metrics.bootstrap import Resamples, resampled_scores
+from slams.metrics.observed_tables import observation_rows, rank_rows, space_rows
 from slams.metrics.records import MethodRecord
+from slams.metrics.regional import regional_rows
 from slams.metrics.scores import SCORES, level_groups, mean_over_levels, score
+from slams.metrics.spectra import spectra_rows
 from slams.metrics.statistics import STATISTICS
 
 if TYPE_CHECKING:
@@ -32,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["make_tables", "print_methods"]
 
-_COLUMNS = {
+_COLUMNS: dict[str, list[str]] = {
     "results": [
         "method",
         "setting",
@@ -65,24 +69,63 @@ _COLUMNS = {
         "n",
         "chi2",
     ],
+    "observation_space": [
+        "method",
+        "setting",
+        "observation",
+        "use",
+        "region",
+        "statistic",
+        "value",
+        "lower",
+        "upper",
+        "n",
+    ],
+    "observation_ranks": ["method", "setting", "observation", "use", "bin", "weight", "n"],
+    "spectra": [
+        "method",
+        "setting",
+        "kind",
+        "region",
+        "variable",
+        "level",
+        "wavenumber",
+        "truth",
+        "members",
+        "mean",
+    ],
+    "regions": [
+        "method",
+        "setting",
+        "region",
+        "variable",
+        "level",
+        "metric",
+        "value",
+        "lower",
+        "upper",
+        "n",
+    ],
 }
 
 
 def make_tables(
     records: Mapping[str, MethodRecord],
     means: Mapping[str, Mapping[str, Tensor]],
+    spectra: Mapping[str, tuple[Tensor, Tensor]],
     channels: Sequence[FieldSpec],
     setting: str,
     block: int,
     samples: int,
     seed: int,
 ) -> dict[str, pd.DataFrame]:
-    """Makes the four tables of an evaluation.
+    """Makes the tables of an evaluation.
 
     Args:
         records: Per-case results of each method, merged over ranks.
-        means: Mean statistics of each method, `(C)` or `(C, M + 1)`; values come from these,
+        means: Mean statistics of each method, `(C, ...)`; values come from these,
             intervals from the records.
+        spectra: Zonal and spherical power spectra of each method, see `slams.metrics.spectra`.
         channels: The `C` channels.
         setting: Name of the setting.
         block: Dates a block of the bootstrap.
@@ -90,19 +133,25 @@ def make_tables(
         seed: The experiment's seed.
 
     Returns:
-        `results`, `cases`, `rank_histogram`, `observations`.
+        The tables by name.
     """
     rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in _COLUMNS}
     for method, record in records.items():
         # One seed and one set of dates: every method sees the same resamples.
         resamples = Resamples(record.time, block, samples, seed)
         key = (method, setting)
-        rows["results"] += [
-            (*key, *row) for row in _results(record, means[method], channels, resamples)
-        ]
-        rows["cases"] += [(*key, *row) for row in _cases(record, channels)]
-        rows["rank_histogram"] += [(*key, *row) for row in _ranks(means[method]["rank"], channels)]
-        rows["observations"] += [(*key, *row) for row in _observations(record)]
+        found: dict[str, Iterator[tuple[Any, ...]]] = {
+            "results": _results(record, means[method], channels, resamples),
+            "cases": _cases(record, channels),
+            "rank_histogram": _ranks(means[method]["rank"], channels),
+            "observations": observation_rows(record),
+            "observation_space": space_rows(record, resamples),
+            "observation_ranks": rank_rows(record),
+            "regions": regional_rows(record, channels, resamples),
+            "spectra": spectra_rows(spectra[method], channels),
+        }
+        for name, lines in found.items():
+            rows[name] += [(*key, *line) for line in lines]
     return {name: pd.DataFrame(rows[name], columns=_COLUMNS[name]) for name in _COLUMNS}
 
 
@@ -156,14 +205,6 @@ def _ranks(frequency: Tensor, channels: Sequence[FieldSpec]) -> Iterator[tuple[A
         weights = torch.nanmean(frequency[index], dim=0)
         if bool(weights.isfinite().all()):
             yield from ((*key, k, weight) for k, weight in enumerate(weights.tolist()))
-
-
-def _observations(record: MethodRecord) -> Iterator[tuple[Any, ...]]:
-    keys = dict.fromkeys(key for case in record.innovations for key in case)
-    for key in keys:
-        sums = record.innovation(key)
-        if sums.n:
-            yield *key, sums.mean, sums.sd, int(sums.n), sums.chi2
 
 
 def print_methods(

@@ -30,18 +30,22 @@ from slams.metrics.accumulators import (
     FairCRPS,
     RankHistogram,
     SpreadSkill,
+    Wasserstein,
 )
-from slams.metrics.innovations import InnovationSums
+from slams.metrics.marginals import Marginals
+from slams.metrics.observation_space import ObservationSpace
 from slams.metrics.records import MethodRecord
+from slams.metrics.regions import grid_regions
+from slams.metrics.spectra import PowerSpectra
 from slams.metrics.statistics import case_statistics
 from slams.metrics.tables import make_tables
 from slams.modules.analyses import DETERMINISTIC, KeptCases
 from slams.normalisation import Normaliser
 from slams.schema import AssimilationConfig
 
-__all__ = ["AssimilationEvaluator", "departures"]
+__all__ = ["AssimilationEvaluator"]
 
-_METRICS = (RMSE, Bias, FairCRPS, SpreadSkill, RankHistogram)
+_METRICS = (RMSE, Bias, FairCRPS, SpreadSkill, RankHistogram, Wasserstein)
 
 
 class AssimilationEvaluator(LightningModule):
@@ -89,6 +93,12 @@ class AssimilationEvaluator(LightningModule):
                 for a in self.assimilators
             }
         )
+        self.spectra = nn.ModuleDict(
+            {a.name: PowerSpectra(self.channels, grid) for a in self.assimilators}
+        )
+        self._regions = grid_regions(grid)
+        self._marginals = Marginals.of(normaliser, grid.weights)
+        self._observed = ObservationSpace(normaliser, seed)
         self._records: dict[str, list[MethodRecord]] = {}
         self._kept = KeptCases(config.keep_cases)
         self._tables: dict[str, pd.DataFrame] | None = None
@@ -100,6 +110,8 @@ class AssimilationEvaluator(LightningModule):
         for metrics in self.scores.values():
             for metric in metrics.values():
                 metric.reset()
+        for spectra in self.spectra.values():
+            spectra.reset()
         empty = MethodRecord.empty(len(self.channels), self.config.members)
         self._records = {a.name: [empty] for a in self.assimilators}
         self._kept = KeptCases(self.config.keep_cases)
@@ -112,9 +124,12 @@ class AssimilationEvaluator(LightningModule):
             UserError: An ensemble has the wrong shape, or values that are not finite.
         """
         truth = self._physical(batch.fields, batch)
+        regions, marginals = (x.to(truth.device) for x in (self._regions, self._marginals))
+        # No method is ever given what is held out.
+        given = replace(batch, held_out=())
         for assimilator in self.assimilators:
             name = assimilator.name
-            ensemble = self._analyse(assimilator, batch)
+            ensemble = self._analyse(assimilator, given)
             statistics = case_statistics(
                 ensemble.members,
                 truth,
@@ -123,17 +138,19 @@ class AssimilationEvaluator(LightningModule):
                 batch.case,
                 self.channels,
                 self.seed,
+                regions,
+                marginals,
             )
             for metric in self.scores[name].values():
                 metric.update(statistics)
-            analysis = self.normaliser.to_channel_units(ensemble.members).mean(dim=1)
+            self.spectra[name].update(ensemble.members, truth, batch.mask)
             self._records[name].append(
                 MethodRecord.of_batch(
                     statistics,
                     batch.time[:, 0],
                     ensemble.seconds,
                     ensemble.diverged,
-                    departures(batch, analysis, self.normaliser),
+                    self._observed(batch, self.normaliser.to_channel_units(ensemble.members)),
                 )
             )
             if name not in DETERMINISTIC:
@@ -159,6 +176,11 @@ class AssimilationEvaluator(LightningModule):
                 metric.to(device)
                 with metric.sync_context():
                     means[name].update({k: v.cpu() for k, v in metric.means().items()})
+        powers: dict[str, tuple[Tensor, Tensor]] = {}
+        for name, spectra in self.spectra.items():
+            spectra.to(device)
+            with spectra.sync_context():
+                powers[name] = spectra.means()
         ranks = _gather({n: MethodRecord.merge(r) for n, r in self._records.items()})
         records = {
             name: MethodRecord.merge([rank[name] for rank in ranks]) for name in self._records
@@ -171,6 +193,7 @@ class AssimilationEvaluator(LightningModule):
         self._tables = make_tables(
             records,
             means,
+            powers,
             self.channels,
             self.setting,
             self.config.bootstrap_block,
@@ -179,7 +202,7 @@ class AssimilationEvaluator(LightningModule):
         )
 
     def tables(self) -> dict[str, pd.DataFrame]:
-        """Gives `results`, `cases`, `rank_histogram` and `observations`; empty off rank zero."""
+        """Gives the tables of `slams.metrics.tables` by name; empty off rank zero."""
         return dict(self._tables or {})
 
     def write(self, run_dir: str | Path) -> None:
@@ -221,44 +244,6 @@ class AssimilationEvaluator(LightningModule):
         self._kept.add(
             group, batch.case, Ensemble(group, members, batch.time, self.channels, grid)
         )
-
-
-def departures(
-    batch: Batch, analysis: Tensor, normaliser: Normaliser
-) -> list[dict[tuple[str, str], InnovationSums]]:
-    """Sums O-B and O-A over the assimilated observations of each case.
-
-    The expected variance of O-B is `R + (H s)^2`, with `s` the standard deviation of the
-    background's error (taken as fully correlated within a footprint); O-A is divided by `R`
-    alone, so that its `chi2` falls below 1 the closer the analysis is drawn to the data.
-
-    Args:
-        batch: The batch.
-        analysis: `(B, T, C, H, W)` ensemble mean in channel units.
-        normaliser: The conversions.
-
-    Returns:
-        One mapping a case, from (observation, `o_minus_b` or `o_minus_a`) to the sums.
-    """
-    states = {"o_minus_a": (analysis, None)}
-    if batch.background is not None:
-        mean = normaliser.denormalise(batch.background.mean, batch.climatology)
-        sd = batch.background.variance.sqrt() * normaliser.sd
-        states = {"o_minus_b": (mean, sd), **states}
-    found: list[dict[tuple[str, str], InnovationSums]] = [{} for _ in range(len(batch))]
-    for observed in batch.observations:
-        for quantity, (state, sd) in states.items():
-            departure = observed.values - observed.operator(state)
-            variance = observed.error_variance
-            if sd is not None:
-                # Without the constant part of H, such as an elevation correction.
-                zero = observed.operator(torch.zeros_like(sd))
-                variance = variance + (observed.operator(sd) - zero).square()
-            for b, sums in enumerate(found):
-                sums[observed.name, quantity] = InnovationSums.of(
-                    departure[b], observed.mask[b], variance[b]
-                )
-    return found
 
 
 def _gather(value: Any) -> list[Any]:

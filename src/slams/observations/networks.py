@@ -56,6 +56,41 @@ class Network:
     def __len__(self) -> int:
         return len(self.id)
 
+    def select(self, stations: Tensor) -> Network:
+        """Lists some of the stations.
+
+        Args:
+            stations: `(Q,)` int64, their indices, at least one.
+        """
+        return Network(
+            id=tuple(self.id[i] for i in stations.tolist()),
+            latitude=self.latitude[stations],
+            longitude=self.longitude[stations],
+            elevation=self.elevation[stations],
+        )
+
+    def split(self, share: float, seed: int) -> tuple[Tensor, Tensor]:
+        """Draws the stations that are held out for verification.
+
+        Args:
+            share: Their share of all stations, in [0, 1).
+            seed: The experiment's seed; another seed holds out others.
+
+        Returns:
+            Indices of the stations that are kept and of those held out, each in order.
+
+        Raises:
+            UserError: The share is above 0 but less than half a station, or leaves none.
+        """
+        count = round(share * len(self))
+        if share > 0 and not 0 < count < len(self):
+            raise UserError(
+                f"observations.stations.held_out: a share of {share:g} of {len(self)} stations "
+                f"is {count} of them; expected at least one, and one left to assimilate"
+            )
+        order = torch.randperm(len(self), generator=generator(seed, "held_out"))
+        return order[count:].sort().values, order[:count].sort().values
+
     def write(self, path: str | Path) -> None:
         """Writes the stations as CSV with columns id, latitude, longitude, elevation."""
         with open(path, "w", newline="", encoding="utf-8") as file:

@@ -8,6 +8,7 @@ both elevations are known; any other channel has none.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -87,6 +88,19 @@ class StationOperator(PointOperator):
             )
         height = elevation - self._observe(model_elevation)
         return torch.nan_to_num(-lapse_rate * height, nan=0.0)
+
+    def select(self, stations: Tensor) -> StationOperator:
+        """Makes the operator of some of the stations.
+
+        Args:
+            stations: `(Q,)` int64, indices of the stations kept.
+        """
+        chosen = copy.copy(self)
+        for name in ("latitude", "longitude", "_index", "_weight", "offset"):
+            value = getattr(self, name)
+            if value is not None:
+                setattr(chosen, name, value[stations.to(value.device)])
+        return chosen
 
     def _observe(self, plane: Tensor) -> Tensor:
         flat = plane.flatten(-2).index_select(-1, self._index.reshape(-1))

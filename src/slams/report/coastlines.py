@@ -1,34 +1,15 @@
-"""Coastlines on a plate carree map, from a small asset that ships with the package.
-
-The asset is Natural Earth's land at 1:110 million, in the public domain; it came by way of
-world-atlas 2.0.2 (its notice is in `coastline_110m.txt`) and holds lines cut at the date line,
-in hundredths of a degree. Nothing is ever downloaded.
-"""
+"""Coastlines on a plate carree map; where they come from is told in `slams.landsea`."""
 
 from __future__ import annotations
-
-import json
-from functools import cache
-from importlib.resources import files
 
 import numpy as np
 from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
-__all__ = ["cell_edges", "coastlines", "draw_coastlines", "wrap_longitudes"]
+from slams.landsea import coastlines
 
-_ASSET = "coastline_110m.json"
-
-
-@cache
-def coastlines() -> tuple[np.ndarray, ...]:
-    """Reads the coastlines: one `(N, 2)` array of longitude, latitude (degrees) a line.
-
-    Longitudes lie in [-180, 180] and no line crosses the date line.
-    """
-    document = json.loads(files("slams.report").joinpath(_ASSET).read_text(encoding="utf-8"))
-    return tuple(np.asarray(line, dtype=float).reshape(-1, 2) / 100 for line in document["lines"])
+__all__ = ["cell_edges", "draw_coastlines", "wrap_longitudes"]
 
 
 def draw_coastlines(axes: Axes, width: float = 0.7) -> None:

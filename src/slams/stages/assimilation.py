@@ -139,11 +139,14 @@ def _evaluate(
             run.update(summary=summary.summary)
             if data.network is not None:
                 data.network.write(run.path / "stations.csv")
-            results = evaluator.tables()["results"]
+            if data.held_out_network is not None:
+                data.held_out_network.write(run.path / "stations_held_out.csv")
+            tables = evaluator.tables()
+            results = tables["results"]
             if config.assimilation.setting != everything.assimilation.setting:
                 print_methods(results)
             tracker.log_metrics(_flat(results))
-            for name in ("results", "cases", "rank_histogram", "observations"):
+            for name in tables:
                 tracker.log_artifact(run.path / f"{name}.parquet")
 
 

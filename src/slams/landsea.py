@@ -1,0 +1,75 @@
+"""Land and sea, from the small asset of coastlines that ships with the package.
+
+The asset is Natural Earth's land at 1:110 million, in the public domain; it came by way of
+world-atlas 2.0.2 (its notice is in `coastline_110m.txt`) and holds lines cut at the date line,
+in hundredths of a degree. Nothing is ever downloaded.
+
+A point is on land when its meridian, followed to the south pole, crosses coastlines an even
+number of times: the pole itself lies on land. Lakes as large as the Caspian count as sea.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.resources import files
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from slams.grid import LatLonGrid
+
+__all__ = ["coastlines", "is_land", "land_share"]
+
+_ASSET = "coastline_110m.json"
+
+# Points each way inside a cell whose share of land is counted.
+_WITHIN = 4
+
+
+@cache
+def coastlines() -> tuple[np.ndarray, ...]:
+    """Reads the coastlines: one `(N, 2)` array of longitude, latitude (degrees) a line.
+
+    Longitudes lie in [-180, 180] and no line crosses the date line.
+    """
+    document = json.loads(files("slams").joinpath(_ASSET).read_text(encoding="utf-8"))
+    return tuple(np.asarray(line, dtype=float).reshape(-1, 2) / 100 for line in document["lines"])
+
+
+def is_land(latitude: Tensor, longitude: Tensor) -> Tensor:
+    """Tells which points lie on land.
+
+    Args:
+        latitude: `(P,)` degrees north.
+        longitude: `(P,)` degrees east, any turn.
+
+    Returns:
+        `(P,)` bool, on the CPU.
+    """
+    y = torch.as_tensor(latitude).detach().cpu().double().numpy()
+    x = (torch.as_tensor(longitude).detach().cpu().double().numpy() + 180) % 360 - 180
+    begin = np.concatenate([line[:-1] for line in coastlines()])
+    end = np.concatenate([line[1:] for line in coastlines()])
+    land = np.ones(len(y), dtype=bool)
+    meridians, which = np.unique(x, return_inverse=True)
+    for number, meridian in enumerate(meridians):
+        spans = (begin[:, 0] > meridian) != (end[:, 0] > meridian)
+        a, b = begin[spans], end[spans]
+        at = a[:, 1] + (meridian - a[:, 0]) / (b[:, 0] - a[:, 0]) * (b[:, 1] - a[:, 1])
+        here = which == number
+        land[here] = np.searchsorted(np.sort(at), y[here]) % 2 == 0
+    return torch.from_numpy(land)
+
+
+def land_share(grid: LatLonGrid) -> Tensor:
+    """Counts the share of land in every cell of a grid: `(H, W)` float64, on the CPU."""
+    rows, columns = grid.shape
+    share = (torch.arange(_WITHIN, dtype=torch.float64) + 0.5) / _WITHIN
+    bounds = grid.latitude_bounds.cpu()
+    latitude = bounds[:-1, None] + share * (bounds[1:] - bounds[:-1])[:, None]
+    longitude = grid.longitude.cpu()[:, None] + (share - 0.5) * grid.spacing
+    points = torch.meshgrid(latitude.reshape(-1), longitude.reshape(-1), indexing="ij")
+    inside = is_land(points[0].reshape(-1), points[1].reshape(-1)).double()
+    return inside.reshape(rows, _WITHIN, columns, _WITHIN).mean(dim=(1, 3))

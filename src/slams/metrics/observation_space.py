@@ -1,0 +1,212 @@
+r"""Statistics in observation space: what observations say of background and analysis.
+
+With the departures of an observation `y` from background and analysis (the ensemble mean),
+
+    d_ob = y - H(x_b),    d_oa = y - H(x_a),    d_ab = d_ob - d_oa = H(x_a) - H(x_b),
+
+the sums over the observations of a case, region by region, give
+
+* mean and standard deviation of O-B and O-A;
+* the innovation chi-square `E[d_ob^2 / (R + H B H^T)]`, 1 when `R` and `B` are right (Menard and
+  Chang 2000). `H B H^T` enters by its diagonal alone: `d^T (H B H^T + R)^-1 d / p` needs the
+  whole matrix, which is too dear, and has the same expectation;
+* the estimates of Desroziers et al. (2005, doi 10.1256/qj.05.108), for observations that were
+  assimilated with weights near the optimal ones,
+
+      E[d_oa d_ob] = R,    E[d_ab d_ob] = H B H^T,    E[d_ab d_oa] = H A H^T;
+
+* the variance of the departures from the ensemble mean, `E[d_oa^2]`, beside the total spread
+  `R + (1 + 1/M) s^2` with `s^2` the ensemble's variance at the observed points. They agree for a
+  reliable ensemble that has *not* seen the observation; one that has gives `R - H A H^T`;
+* the score of `slams.metrics.observation_error`.
+
+Each is a function of the sums, which add up over cases, batches and ranks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from slams.fields import Batch, Observations
+from slams.metrics.observation_error import crps_with_error, rank_with_error
+from slams.metrics.regions import point_regions
+from slams.normalisation import Normaliser
+from slams.seeds import generator
+
+__all__ = [
+    "ASSIMILATED",
+    "HELD_OUT",
+    "SUMS",
+    "Key",
+    "ObservationSpace",
+    "ObservedSums",
+    "observed_statistics",
+]
+
+ASSIMILATED, HELD_OUT = "assimilated", "held_out"
+
+# Name of the observation, and whether it was `assimilated` or `held_out`.
+Key = tuple[str, str]
+
+# What is summed over observations; `b` for O-B (NaN without a background), `a` for O-A.
+SUMS = (
+    "n",
+    "b",
+    "b_b",
+    "b_b/v",  # v = R + H B H^T, assumed
+    "a",
+    "a_a",
+    "a_a/r",
+    "a_b",
+    "r",
+    "hbh",
+    "spread",
+    "crps",
+)
+
+
+@dataclass(frozen=True)
+class ObservedSums:
+    """Holds the sums over the observations of one case, of one name.
+
+    Attributes:
+        sums: `(R, K)` float64, regions by `SUMS`.
+        ranks: `(M + 1,)` float64, how many observations take each rank, over the globe.
+    """
+
+    sums: Tensor
+    ranks: Tensor
+
+
+class ObservationSpace:
+    """Compares analyses with observations, assimilated or held out.
+
+    Args:
+        normaliser: The conversions.
+        seed: The experiment's seed, for the errors that members are given before ranking.
+    """
+
+    def __init__(self, normaliser: Normaliser, seed: int) -> None:
+        self._normaliser = normaliser
+        self._seed = seed
+        self._regions: dict[Key, tuple[Tensor, Tensor]] = {}
+
+    def __call__(self, batch: Batch, members: Tensor) -> list[dict[Key, ObservedSums]]:
+        """Sums over the observations of each case.
+
+        Args:
+            batch: The batch.
+            members: `(B, M, T, C, H, W)` channel units.
+
+        Returns:
+            One mapping a case; an observation that has no value in it has no entry.
+        """
+        background = None
+        if batch.background is not None:
+            mean = self._normaliser.denormalise(batch.background.mean, batch.climatology)
+            background = mean, batch.background.variance.sqrt() * self._normaliser.sd
+        found: list[dict[Key, ObservedSums]] = [{} for _ in range(len(batch))]
+        for use, group in ((ASSIMILATED, batch.observations), (HELD_OUT, batch.held_out)):
+            for observed in group:
+                key = observed.name, use
+                regions = self._point_regions(key, observed)
+                h_members = observed.operator(members)
+                h_background = h_sd = None
+                if background is not None:
+                    h_background = observed.operator(background[0])
+                    # Without the constant part of H, such as an elevation correction. The
+                    # background's errors count as fully correlated within a footprint.
+                    zero = observed.operator(torch.zeros_like(background[1]))
+                    h_sd = observed.operator(background[1]) - zero
+                for b, sums in enumerate(found):
+                    if not bool(observed.mask[b].any()):
+                        continue
+                    columns = None
+                    if h_background is not None and h_sd is not None:
+                        columns = h_background[b], h_sd[b]
+                    sums[key] = self._sum(
+                        observed, b, h_members[b], columns, regions, int(batch.case[b])
+                    )
+        return found
+
+    def _sum(
+        self,
+        observed: Observations,
+        b: int,
+        members: Tensor,
+        background: tuple[Tensor, Tensor] | None,
+        regions: Tensor,
+        case: int,
+    ) -> ObservedSums:
+        mask = observed.mask[b]
+        y = observed.values[b][mask].double()
+        r = observed.error_variance[b][mask].double()
+        x = members[:, mask].double()
+        count = x.shape[0]
+        a = y - x.mean(dim=0)
+        columns = dict.fromkeys(SUMS, torch.full_like(y, torch.nan))
+        if background is not None:
+            d = y - background[0][mask].double()
+            hbh = background[1][mask].double().square()
+            columns |= {"b": d, "b_b": d * d, "b_b/v": d * d / (r + hbh), "a_b": a * d, "hbh": hbh}
+        columns |= {
+            "n": torch.ones_like(y),
+            "a": a,
+            "a_a": a * a,
+            "a_a/r": a * a / r,
+            "r": r,
+            "spread": x.var(dim=0, correction=1),
+            "crps": crps_with_error(x, y, r),
+        }
+        inside = regions[:, None].expand(-1, *mask.shape)[:, mask].double()
+        sums = inside @ torch.stack([columns[name] for name in SUMS], dim=1)
+        source = generator(self._seed, "observation_rank", observed.name, case)
+        noise = torch.randn(count, *mask.shape, generator=source, dtype=torch.float64)
+        rank = rank_with_error(x, y, r, noise.to(x.device)[:, mask])
+        ranks = torch.bincount(rank, minlength=count + 1).double()
+        return ObservedSums(sums.cpu(), ranks.cpu())
+
+    def _point_regions(self, key: Key, observed: Observations) -> Tensor:
+        """Finds the regions of a network once; it is the same in every batch."""
+        latitude, longitude = observed.operator.latitude, observed.operator.longitude
+        if key not in self._regions or not torch.equal(self._regions[key][0], latitude):
+            self._regions[key] = latitude, point_regions(latitude, longitude)
+        return self._regions[key][1].to(observed.mask.device)
+
+
+def observed_statistics(sums: Tensor, members: int, use: str) -> dict[str, Tensor]:
+    """Evaluates the statistics.
+
+    Args:
+        sums: `(..., K)` sums over observations, last axis in the order of `SUMS`.
+        members: Number of ensemble members `M`.
+        use: `assimilated` or `held_out`; the latter have no estimates of Desroziers.
+
+    Returns:
+        Name -> `(...)`, NaN where there are no observations, or no background. Means, standard
+        deviations and scores in the observations' units; `r_`, `hbh_`, `hah_`,
+        `departure_variance` and `total_spread` in their squares.
+    """
+    of = dict(zip(SUMS, sums.unbind(dim=-1), strict=True))
+    n = of["n"]
+    found = {}
+    for departure in "ba":
+        mean = of[departure] / n
+        square = of[f"{departure}_{departure}"] - n * mean.square()
+        found[f"o_minus_{departure}_mean"] = mean
+        found[f"o_minus_{departure}_sd"] = (square.clamp(min=0) / (n - 1)).sqrt()
+    found["chi2"] = of["b_b/v"] / n
+    found["r_assumed"] = of["r"] / n
+    found["hbh_assumed"] = of["hbh"] / n
+    if use == ASSIMILATED:
+        found["r_desroziers"] = of["a_b"] / n
+        found["hbh_desroziers"] = (of["b_b"] - of["a_b"]) / n
+        found["hah_desroziers"] = (of["a_b"] - of["a_a"]) / n
+    found["hah_ensemble"] = of["spread"] / n
+    found["departure_variance"] = of["a_a"] / n
+    found["total_spread"] = (of["r"] + (1 + 1 / members) * of["spread"]) / n
+    found["crps"] = of["crps"] / n
+    return found

@@ -1,0 +1,94 @@
+"""The tables of observation space.
+
+`observations`: method, setting, observation, quantity, mean, sd, n, chi2; of `o_minus_b` and
+`o_minus_a` of the assimilated observations, over the globe. `chi2` divides by `R + H B H^T` and
+by `R`.
+
+`observation_space`: method, setting, observation, use, region, statistic, value, lower, upper,
+n; the statistics of `slams.metrics.observation_space` with their 95 % intervals over dates; `use`
+is `assimilated` or `held_out`, `n` counts observations.
+
+`observation_ranks`: method, setting, observation, use, bin, weight, n; the share of the
+observations that take each rank among members with observation error, over the globe.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from slams.metrics.bootstrap import Resamples
+from slams.metrics.observation_space import (
+    ASSIMILATED,
+    SUMS,
+    Key,
+    ObservedSums,
+    observed_statistics,
+)
+from slams.metrics.records import MethodRecord
+from slams.metrics.regions import REGIONS
+
+__all__ = ["observation_rows", "rank_rows", "space_rows"]
+
+
+def observation_rows(record: MethodRecord) -> Iterator[tuple[Any, ...]]:
+    """Gives the rows of `observations` of one method, from observation on."""
+    for key in _keys(record):
+        name, use = key
+        total = _total(record, key)
+        sums = dict(zip(SUMS, total.sums[0].tolist(), strict=True))
+        values = observed_statistics(total.sums[0], record.members, use)
+        for letter, divided in (("b", "b_b/v"), ("a", "a_a/r")):
+            quantity = f"o_minus_{letter}"
+            mean = float(values[f"{quantity}_mean"])
+            if use == ASSIMILATED and math.isfinite(mean):
+                sd = float(values[f"{quantity}_sd"])
+                yield name, quantity, mean, sd, int(sums["n"]), sums[divided] / sums["n"]
+
+
+def space_rows(record: MethodRecord, resamples: Resamples) -> Iterator[tuple[Any, ...]]:
+    """Gives the rows of `observation_space` of one method, from observation on.
+
+    Args:
+        record: Its per-case results, merged over ranks.
+        resamples: The resamples of its cases.
+    """
+    for key in _keys(record):
+        name, use = key
+        zero = torch.zeros(len(REGIONS), len(SUMS), dtype=torch.float64)
+        cases = torch.stack([c[key].sums if key in c else zero for c in record.observed])
+        # Sums of resamples, not means: a date with more observations weighs more.
+        drawn = torch.einsum("sn,nrk->srk", resamples.counts, cases)
+        values = observed_statistics(cases.sum(dim=0), record.members, use)
+        resampled = observed_statistics(drawn, record.members, use)
+        count = cases[..., SUMS.index("n")].sum(dim=0)
+        for statistic, value in values.items():
+            lower, upper = resamples.interval(resampled[statistic])
+            for r, region in enumerate(REGIONS):
+                if bool(value[r].isfinite()):
+                    numbers = float(value[r]), float(lower[r]), float(upper[r])
+                    yield name, use, region, statistic, *numbers, int(count[r])
+
+
+def rank_rows(record: MethodRecord) -> Iterator[tuple[Any, ...]]:
+    """Gives the rows of `observation_ranks` of one method, from observation on."""
+    for key in _keys(record):
+        ranks = _total(record, key).ranks
+        n = int(ranks.sum())
+        for rank, weight in enumerate((ranks / n).tolist()):
+            yield *key, rank, weight, n
+
+
+def _keys(record: MethodRecord) -> list[Key]:
+    return list(dict.fromkeys(key for case in record.observed for key in case))
+
+
+def _total(record: MethodRecord, key: Key) -> ObservedSums:
+    parts = [case[key] for case in record.observed if key in case]
+    return ObservedSums(
+        torch.stack([part.sums for part in parts]).sum(dim=0),
+        torch.stack([part.ranks for part in parts]).sum(dim=0),
+    )
