@@ -21,6 +21,7 @@ SCALES = {  # error of each method as a share of its worst, roughly as in a twin
 RESULTS = ["method", "setting", "variable", "level", "metric", "value", "lower", "upper", "n"]
 RANKS = ["method", "setting", "variable", "level", "bin", "weight"]
 INNOVATIONS = ["method", "setting", "observation", "quantity", "mean", "sd", "n", "chi2"]
+REGIONS = ("global", "northern_extratropics", "tropics", "southern_extratropics", "land", "sea")
 LEVELS = (925, 850, 500, 200, 30)
 SURFACE = {
     "2m_temperature": ("K", 285.0, 8.0, 1.6),
@@ -173,6 +174,7 @@ def write_assimilation(
             row = (method, "temperature", "mean", metric, value, value - half, value + half)
             results.append(row)
         results.append((method, "temperature", "mean", "rank_chi2", 7.5, 4.0, 12.0))
+        results.append((method, "temperature", "mean", "wasserstein", 0.04, 0.03, 0.05))
         for metric, value in (("divergent_members", 0.0), ("seconds_per_member", 0.4)):
             results.append((method, "all", "all", metric, value, np.nan, np.nan))
     table = pd.DataFrame(
@@ -183,6 +185,9 @@ def write_assimilation(
     frame.to_parquet(path / "cases.parquet")
     pd.DataFrame(ranks, columns=RANKS).to_parquet(path / "rank_histogram.parquet")
     _write_innovations(path, setting, use)
+    _write_observation_space(path, setting, use, members)
+    _write_regions(path, table)
+    _write_spectra(path, setting)
     _write_analysis(path, world, kept, keep)
     if "stations" in use:
         pd.DataFrame(
@@ -215,6 +220,72 @@ def _write_innovations(path: Path, setting: str, use: Sequence[str]) -> None:
                 rows.append((method, setting, name, "o_minus_b", 0.05, sd, 9000, 1.1))
                 rows.append((method, setting, name, "o_minus_a", 0.01, sd * scale, 9000, 0.6))
     pd.DataFrame(rows, columns=INNOVATIONS).to_parquet(path / "observations.parquet")
+
+
+def _write_observation_space(path: Path, setting: str, use: Sequence[str], members: int) -> None:
+    """Writes departures of optimal analyses, assimilated and held out."""
+    rows, ranks = [], []
+    r, b = 1.0, 4.76
+    name = "stations/2m_temperature"
+    for method, scale in SCALES.items() if "stations" in use else ():
+        a = r * b / (r + b) * scale
+        values = {
+            "o_minus_b_mean": 0.05,
+            "o_minus_b_sd": 2.4,
+            "o_minus_a_mean": 0.01,
+            "o_minus_a_sd": 2.4 * scale,
+            "chi2": 1.1,
+            "r_assumed": r,
+            "hbh_assumed": b,
+            "r_desroziers": 1.21,
+            "hbh_desroziers": b,
+            "hah_desroziers": a,
+            "hah_ensemble": a,
+            "departure_variance": 1 + a,
+            "total_spread": 1 + a,
+            "crps": scale,
+        }
+        for kind, n in (("assimilated", 9000), ("held_out", 800)):
+            for region in REGIONS:
+                rows += [
+                    (method, setting, name, kind, region, key, v, 0.9 * v, 1.1 * v, n)
+                    for key, v in values.items()
+                    if kind == "assimilated" or "desroziers" not in key
+                ]
+            share = 1 / (members + 1)
+            ranks += [(method, setting, name, kind, k, share, n) for k in range(members + 1)]
+    columns = ["method", "setting", "observation", "use"]
+    space = [*columns, "region", "statistic", "value", "lower", "upper", "n"]
+    pd.DataFrame(rows, columns=space).to_parquet(path / "observation_space.parquet")
+    columns += ["bin", "weight", "n"]
+    pd.DataFrame(ranks, columns=columns).to_parquet(path / "observation_ranks.parquet")
+
+
+def _write_regions(path: Path, results: pd.DataFrame) -> None:
+    """Writes the results of every region: those of the globe, times a factor."""
+    own = results[results["metric"].isin(["rmse", "bias", "crps", "spread_skill"])]
+    parts = []
+    for region, factor in zip(REGIONS, (1, 1.1, 0.4, 1.2, 1.3, 0.9), strict=True):
+        part = own.assign(region=region)
+        part[["value", "lower", "upper"]] *= factor
+        parts.append(part)
+    pd.concat(parts).to_parquet(path / "regions.parquet")
+
+
+def _write_spectra(path: Path, setting: str) -> None:
+    """Writes power that falls with the wavenumber; the mean loses half of it at wavenumber 6."""
+    rows = []
+    for method in SCALES:
+        for kind, region in (("zonal", "tropics"), ("zonal", "global"), ("spherical", "global")):
+            for level in LEVELS:
+                for wave in range(12):
+                    power = 100.0 / (1 + wave) ** 3
+                    mean = power * (0.9 if wave < 6 else 0.3)
+                    key = (method, setting, kind, region, "temperature", str(level), wave)
+                    rows.append((*key, power, 0.8 * power, mean))
+    columns = ["method", "setting", "kind", "region", "variable", "level", "wavenumber"]
+    columns += ["truth", "members", "mean"]
+    pd.DataFrame(rows, columns=columns).to_parquet(path / "spectra.parquet")
 
 
 def _write_analysis(

@@ -26,10 +26,15 @@ SECTIONS = [
     "maps",
     "other-maps",
     "profiles",
+    "regions",
     "ranks",
     "spread-error",
+    "spectra",
     "dates",
     "innovations",
+    "consistency",
+    "held-out",
+    "observation-ranks",
     "reconstruction",
     "training",
     "settings",
@@ -128,12 +133,12 @@ def test_the_table_of_methods_holds_the_numbers_of_the_parquet(runs: Runs, page:
     results = pd.read_parquet(runs.assimilation[0] / "results.parquet")
     rows = [row for row in page.tables["table-methods"] if row]
     methods = ["climatology", "background", "optimal_interpolation", "latent_diffusion"]
-    metrics = ["rmse", "crps", "bias", "spread_skill", "rank_chi2"]
+    metrics = ["rmse", "crps", "bias", "spread_skill", "rank_chi2", "wasserstein"]
     for method, row in zip(methods, rows, strict=True):
         own = results[(results["method"] == method) & results["variable"].eq("temperature")]
         mean = own[own["level"] == "mean"].set_index("metric")["value"]
-        assert row[:5] == [mean[metric] for metric in metrics]
-        assert row[5:] == [0.0, 0.4]
+        assert row[:6] == [mean[metric] for metric in metrics]
+        assert row[6:] == [0.0, 0.4]
 
 
 def test_level_tables_hold_the_numbers_of_the_parquet(runs: Runs, page: Page) -> None:
@@ -208,6 +213,10 @@ def test_each_missing_file_is_a_sentence(runs: Runs, tmp_path: Path) -> None:
         "cases.parquet",
         "rank_histogram.parquet",
         "observations.parquet",
+        "observation_space.parquet",
+        "observation_ranks.parquet",
+        "regions.parquet",
+        "spectra.parquet",
         "analysis.zarr",
         "config.yaml",
         "run.json",

@@ -210,7 +210,7 @@ def test_a_variable_without_any_truth_has_no_map(runs: Runs, tmp_path: Path) -> 
 def test_metrics_of_a_whole_method_are_found_under_any_variable(runs: Runs) -> None:
     results = read_assimilation(runs.assimilation[0]).results
     assert lookup(results, "latent_diffusion", "seconds_per_member").value == 0.4
-    assert lookup(results, "latent_diffusion", "wasserstein") is None
+    assert lookup(results, "latent_diffusion", "sharpness") is None
     assert lookup(None, "latent_diffusion", "rmse") is None
 
 

@@ -11,9 +11,11 @@ import matplotlib as mpl
 from slams import __version__, atomic, directories
 from slams.errors import UserError
 from slams.report.calibration import rank_histograms, spread_against_error
+from slams.report.consistency import consistency
 from slams.report.dates import error_by_date
 from slams.report.decomposition import decomposition
 from slams.report.exhibit import Exhibit
+from slams.report.held_out import held_out, observation_ranks
 from slams.report.innovations import innovations
 from slams.report.limits import limits
 from slams.report.mapdata import leading
@@ -30,7 +32,9 @@ from slams.report.reading import (
     read_assimilation,
     read_training,
 )
+from slams.report.regions import regional_scores
 from slams.report.settings import provenance, settings
+from slams.report.spectra import spectra
 from slams.report.style import RC, in_order, method_style, quantity
 from slams.report.summary import summary_figure
 from slams.report.tables import level_tables, method_table, other_table
@@ -136,10 +140,15 @@ def _exhibits(
         temperature_maps(first, options),
         *([others] if others else []),
         profile_exhibit,
+        regional_scores(first, options),
         rank_histograms(first, options),
         spread_against_error(first, options),
+        spectra(first, options),
         error_by_date(first, options),
         innovations(first, options),
+        consistency(first, options),
+        held_out(first, options),
+        observation_ranks(first, options),
         reconstruction(vae, options),
         training_curves(trainings, options),
         settings(first, setting_labels(runs)),
@@ -167,7 +176,9 @@ def _methods(run: AssimilationRun) -> Exhibit:
         reading=(
             "All methods saw the same background, the same observations and the same errors of "
             "them. RMSE is the error of the ensemble mean, CRPS judges the whole ensemble (both: "
-            "lower is better), spread / skill is 1 for an ensemble as uncertain as it is wrong."
+            "lower is better), spread / skill is 1 for an ensemble as uncertain as it is wrong. "
+            "The Wasserstein distance compares the climate of all members with the truth's, in "
+            "standard deviations: it sees no date, so that even climatology does well."
         ),
     )
 

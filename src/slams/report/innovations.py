@@ -8,14 +8,20 @@ import math
 import pandas as pd
 
 from slams.report.exhibit import Exhibit, Panel, headline, new_figure, render
-from slams.report.reading import AssimilationRun, config_value
-from slams.report.style import in_order, method_style, quantity, variable_label
-from slams.report.tables import method_cell, table
+from slams.report.reading import AssimilationRun, config_value, observed
+from slams.report.style import (
+    in_order,
+    method_style,
+    quantity,
+    region_label,
+    variable_label,
+)
+from slams.report.tables import estimate_cell, method_cell, table
 from slams.report.wording import capitalised, number
 from slams.schema import ReportConfig
 from slams.variables import UNITS
 
-__all__ = ["innovations", "observation_error"]
+__all__ = ["innovations", "observation_error", "observation_heading", "observation_units"]
 
 
 def observation_error(run: AssimilationRun, observation: str) -> float | None:
@@ -61,22 +67,52 @@ def innovations(run: AssimilationRun, options: ReportConfig) -> Exhibit:
         ),
         panels=panels,
         tables=[
-            table(headings, rows, "O-B and O-A in the observations' units.", "table-innovations")
+            table(headings, rows, "O-B and O-A in the observations' units.", "table-innovations"),
+            *_region_table(run),
         ],
     )
 
 
-def _heading(observation: str) -> str:
+def _region_table(run: AssimilationRun) -> list[str]:
+    """Makes the folded table of O-B and O-A by region, as far as there is one."""
+    space = run.observation_space
+    if space is None:
+        return []
+    space = space[space["use"].eq("assimilated") & space["region"].ne("global")]
+    columns = ("o_minus_b_mean", "o_minus_b_sd", "o_minus_a_mean", "o_minus_a_sd")
+    rows = []
+    for (observation, region), there in space.groupby(["observation", "region"], sort=False):
+        for method in in_order(there["method"]):
+            own = there[there["method"] == method]
+            rows.append(
+                [
+                    f'<th scope="row">{html.escape(observation_heading(observation))}</th>',
+                    f"<td>{html.escape(capitalised(region_label(region)))}</td>",
+                    method_cell(method),
+                    *(estimate_cell(observed(own, column)) for column in columns),
+                    f"<td>{int(own['n'].max()):,}</td>",
+                ]
+            )
+    if not rows:
+        return []
+    headings = ["observation", "region", "method", "O-B mean", "O-B sd", "O-A mean", "O-A sd", "n"]
+    caption = "O-B and O-A by region, with 95 % intervals over dates."
+    text = table(headings, rows, caption, "table-innovations-regions")
+    return [f"<details><summary>By region</summary>{text}</details>"]
+
+
+def observation_heading(observation: str) -> str:
+    """Names an observation in words: `Stations: 2 m temperature`."""
     modality, _, channel = observation.partition("/")
     variable, _, level = channel.partition("@")
     name = f"{capitalised(modality)}: {variable_label(variable)}"
     return f"{name} {level} hPa" if level else name
 
 
-def _units(observation: str) -> str:
+def observation_units(observation: str) -> str:
+    """Gives the units of an observation, after the transform of its channel."""
     variable = observation.partition("/")[2].partition("@")[0]
     units = UNITS.get(variable, "")
-    # Operators act after the transform of the channel.
     return f"log(1 + {units})" if variable == "total_precipitation_24hr" else units
 
 
@@ -88,7 +124,10 @@ def _rows(observation: str, part: pd.DataFrame) -> list[list[str]]:
     tables = {column: _wide(part, column) for column in ("mean", "sd", "n")}
     rows = []
     for method in in_order(part["method"]):
-        cells = [f'<th scope="row">{html.escape(_heading(observation))}</th>', method_cell(method)]
+        cells = [
+            f'<th scope="row">{html.escape(observation_heading(observation))}</th>',
+            method_cell(method),
+        ]
         for departure in ("o_minus_b", "o_minus_a"):
             for column in ("mean", "sd"):
                 value = float(tables[column].loc[method].get(departure, math.nan))
@@ -141,8 +180,8 @@ def _panel(run: AssimilationRun, observation: str, part: pd.DataFrame, dpi: int)
     axes.set_ylim(-0.6, len(methods) - 0.1)
     axes.set_xlim(left=0)
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel(quantity("standard deviation", _units(observation)))
-    headline(figure, _heading(observation))
+    axes.set_xlabel(quantity("standard deviation", observation_units(observation)))
+    headline(figure, observation_heading(observation))
     name = "innovations_" + "".join(c if c.isalnum() else "_" for c in observation)
     alt = f"Standard deviation of O-B and O-A for {observation}, by method"
     return render(figure, name, alt, dpi)

@@ -1,9 +1,9 @@
 """Reads run directories for the report; what is absent becomes a sentence, never a crash.
 
-The files and their columns are those that the evaluation writes: `results.parquet`,
-`cases.parquet`, `rank_histogram.parquet`, `observations.parquet`, `analysis.zarr`,
-`stations.csv`, `run.json` and `config.yaml` of an assimilation, `metrics.csv`,
-`reconstruction.parquet` and, if kept, `reconstruction.zarr` of a training.
+The files and their columns are those that the evaluation writes: the tables of
+`slams.metrics.tables`, one Parquet file each, `analysis.zarr`, `stations.csv`, `run.json` and
+`config.yaml` of an assimilation, `metrics.csv`, `reconstruction.parquet` and, if kept,
+`reconstruction.zarr` of a training.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ __all__ = [
     "TrainingRun",
     "config_value",
     "lookup",
+    "observed",
     "profile",
     "read_assimilation",
     "read_training",
@@ -35,6 +36,30 @@ _RESULTS = ("method", "setting", "variable", "level", "metric", "value", "lower"
 _CASES = ("method", "case", "date", "variable", "level", "statistic", "value")
 _RANKS = ("method", "variable", "level", "bin", "weight")
 _INNOVATIONS = ("method", "observation", "quantity", "mean", "sd", "n")
+_SPACE = (
+    "method",
+    "observation",
+    "use",
+    "region",
+    "statistic",
+    "value",
+    "lower",
+    "upper",
+    "n",
+)
+_OBSERVATION_RANKS = ("method", "observation", "use", "bin", "weight", "n")
+_REGIONS = ("method", "region", "variable", "level", "metric", "value", "lower", "upper", "n")
+_SPECTRA = (
+    "method",
+    "kind",
+    "region",
+    "variable",
+    "level",
+    "wavenumber",
+    "truth",
+    "members",
+    "mean",
+)
 _STATIONS = ("latitude", "longitude")
 _RECONSTRUCTION = ("variable", "level", "rmse")
 
@@ -80,6 +105,10 @@ class AssimilationRun:
     stations: pd.DataFrame | None
     missing: tuple[str, ...]
     damaged: frozenset[str] = frozenset()
+    observation_space: pd.DataFrame | None = None
+    observation_ranks: pd.DataFrame | None = None
+    regions: pd.DataFrame | None = None
+    spectra: pd.DataFrame | None = None
 
     @property
     def methods(self) -> list[str]:
@@ -141,6 +170,12 @@ def read_assimilation(path: Path) -> AssimilationRun:
     cases = table("cases.parquet", _CASES, "no series over dates and no paired comparisons")
     ranks = table("rank_histogram.parquet", _RANKS, "no rank histograms")
     innovations = table("observations.parquet", _INNOVATIONS, "no O-B and O-A")
+    space = table("observation_space.parquet", _SPACE, "no estimates of the assumed errors")
+    observation_ranks = table(
+        "observation_ranks.parquet", _OBSERVATION_RANKS, "no ranks at the observed points"
+    )
+    regions = table("regions.parquet", _REGIONS, "no scores by region")
+    spectra = table("spectra.parquet", _SPECTRA, "no power spectra")
     config = _document(path / "config.yaml", yaml.safe_load, "no settings", missing)
     record = _document(path / "run.json", json.loads, "no provenance", missing)
     keep = config_value(config, "assimilation.keep_cases", 1)
@@ -154,7 +189,7 @@ def read_assimilation(path: Path) -> AssimilationRun:
     setting = config_value(config, "assimilation.setting")
     if results is not None and len(results):
         setting = str(results["setting"].iloc[0])
-    for frame in (results, cases, ranks):
+    for frame in (results, cases, ranks, regions, spectra):
         if frame is not None:
             frame["level"] = frame["level"].astype(str)
     return AssimilationRun(
@@ -169,6 +204,10 @@ def read_assimilation(path: Path) -> AssimilationRun:
         stations=stations,
         missing=tuple(missing),
         damaged=damaged,
+        observation_space=space,
+        observation_ranks=observation_ranks,
+        regions=regions,
+        spectra=spectra,
     )
 
 
@@ -215,6 +254,20 @@ def lookup(
     row = exact.iloc[0]
     number = 0 if pd.isna(row["n"]) else int(row["n"])
     return Estimate(float(row["value"]), float(row["lower"]), float(row["upper"]), number)
+
+
+def observed(rows: pd.DataFrame, statistic: str) -> Estimate | None:
+    """Finds a statistic among the rows of one method, observation and region.
+
+    Args:
+        rows: Rows of the table `observation_space`.
+        statistic: Its name; `None` comes back where it is not there.
+    """
+    row = rows[rows["statistic"] == statistic]
+    if row.empty:
+        return None
+    value, lower, upper = (float(row[name].iloc[0]) for name in ("value", "lower", "upper"))
+    return Estimate(value, lower, upper, int(row["n"].iloc[0]))
 
 
 def profile(

@@ -21,6 +21,7 @@ __all__ = [
     "in_order",
     "method_style",
     "quantity",
+    "region_label",
     "variable_label",
 ]
 
@@ -72,6 +73,12 @@ _VARIABLE_LABELS = {
     "2m_temperature": "2 m temperature",
     "total_precipitation_24hr": "precipitation",
     "outgoing_longwave_radiation": "outgoing longwave radiation",
+}
+
+_REGION_LABELS = {
+    "global": "globe",
+    "northern_extratropics": "northern extratropics",
+    "southern_extratropics": "southern extratropics",
 }
 
 FIELD_MAPS = {
@@ -156,6 +163,11 @@ def variable_label(variable: str, short: bool = False) -> str:
     if short and variable == "outgoing_longwave_radiation":
         return "OLR"
     return _VARIABLE_LABELS.get(variable, variable.replace("_", " "))
+
+
+def region_label(region: str) -> str:
+    """Gives a region's name in words."""
+    return _REGION_LABELS.get(region, region.replace("_", " "))
 
 
 def quantity(name: str, units: str) -> str:

@@ -47,6 +47,7 @@ _METHOD_COLUMNS = (
     Column("bias", "bias (K)"),
     Column("spread_skill", "spread / skill"),
     Column("rank_chi2", "rank χ²"),
+    Column("wasserstein", "Wasserstein (σ)", "low"),
     Column("divergent_members", "members redrawn"),
     Column("seconds_per_member", "seconds a member"),
 )
