@@ -49,17 +49,13 @@ def is_land(latitude: Tensor, longitude: Tensor) -> Tensor:
         `(P,)` bool, on the CPU.
     """
     y = torch.as_tensor(latitude).detach().cpu().double().numpy()
-    x = (torch.as_tensor(longitude).detach().cpu().double().numpy() + 180) % 360 - 180
-    begin = np.concatenate([line[:-1] for line in coastlines()])
-    end = np.concatenate([line[1:] for line in coastlines()])
-    land = np.ones(len(y), dtype=bool)
+    x = torch.as_tensor(longitude).detach().cpu().double().numpy()
     meridians, which = np.unique(x, return_inverse=True)
-    for number, meridian in enumerate(meridians):
-        spans = (begin[:, 0] > meridian) != (end[:, 0] > meridian)
-        a, b = begin[spans], end[spans]
-        at = a[:, 1] + (meridian - a[:, 0]) / (b[:, 0] - a[:, 0]) * (b[:, 1] - a[:, 1])
-        here = which == number
-        land[here] = np.searchsorted(np.sort(at), y[here]) % 2 == 0
+    order = np.argsort(which, kind="stable")
+    groups = np.split(order, np.searchsorted(which[order], np.arange(1, len(meridians))))
+    land = np.empty(len(y), dtype=bool)
+    for meridian, here in zip(meridians, groups, strict=True):
+        land[here] = _along(meridian, y[here])
     return torch.from_numpy(land)
 
 
@@ -70,6 +66,22 @@ def land_share(grid: LatLonGrid) -> Tensor:
     bounds = grid.latitude_bounds.cpu()
     latitude = bounds[:-1, None] + share * (bounds[1:] - bounds[:-1])[:, None]
     longitude = grid.longitude.cpu()[:, None] + (share - 0.5) * grid.spacing
-    points = torch.meshgrid(latitude.reshape(-1), longitude.reshape(-1), indexing="ij")
-    inside = is_land(points[0].reshape(-1), points[1].reshape(-1)).double()
+    inside = np.stack([_along(x, latitude.reshape(-1).numpy()) for x in longitude.reshape(-1)])
+    inside = torch.from_numpy(inside.T.astype(np.float64))
     return inside.reshape(rows, _WITHIN, columns, _WITHIN).mean(dim=(1, 3))
+
+
+def _along(meridian: float, latitude: np.ndarray) -> np.ndarray:
+    """Tells which latitudes of a meridian (degrees east, any turn) lie on land."""
+    begin, end = _segments()
+    x = (float(meridian) + 180) % 360 - 180
+    spans = (begin[:, 0] > x) != (end[:, 0] > x)
+    a, b = begin[spans], end[spans]
+    crossings = a[:, 1] + (x - a[:, 0]) / (b[:, 0] - a[:, 0]) * (b[:, 1] - a[:, 1])
+    return np.searchsorted(np.sort(crossings), latitude) % 2 == 0
+
+
+@cache
+def _segments() -> tuple[np.ndarray, np.ndarray]:
+    begin = np.concatenate([line[:-1] for line in coastlines()])
+    return begin, np.concatenate([line[1:] for line in coastlines()])

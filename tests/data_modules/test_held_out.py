@@ -9,6 +9,7 @@ import torch
 
 from data_modules.multimodal import MultimodalDataModule
 from data_modules.recipe import observation_recipe
+from slams.checks import check
 from slams.errors import UserError
 
 
@@ -73,3 +74,9 @@ def test_without_stations_nothing_is_held_out(tiny_config):
     module = MultimodalDataModule(holding(tiny_config, 0.25, use=["satellite"]))
     assert module.held_out_network is None
     assert first_batch(module).held_out == ()
+
+
+def test_a_share_outside_zero_to_one_is_refused(tiny_config):
+    for share in (-0.1, 1.0):
+        with pytest.raises(UserError, match=r"'observations\.stations\.held_out': found .* less"):
+            check(holding(tiny_config, share))

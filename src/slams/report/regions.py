@@ -109,7 +109,7 @@ def _findings(rows: pd.DataFrame) -> list[str]:
     found = []
     own = rows[rows["metric"].eq("spread_skill") & rows["region"].ne("global")]
     for method in in_order(own["method"]):
-        part = own[own["method"] == method].dropna(subset=["value"])
+        part = own[own["method"] == method].dropna(subset=["value"]).reset_index()
         if part.empty:
             continue
         far = part.loc[(np.log(part["value"])).abs().idxmax()]
