@@ -8,17 +8,21 @@ import math
 import pandas as pd
 
 from slams.report.exhibit import Exhibit
-from slams.report.innovations import observation_heading, observation_units
+from slams.report.innovations import in_units, observation_heading
 from slams.report.reading import AssimilationRun, Estimate, observed
-from slams.report.style import in_order, method_style, quantity
+from slams.report.style import in_order, method_style
 from slams.report.tables import estimate_cell, method_cell, table
-from slams.report.wording import number
 from slams.schema import ReportConfig
 
-__all__ = ["NOT_ASSIMILATING", "consistency", "root"]
+__all__ = ["assimilates", "consistency", "root"]
 
 # Methods that use no observation: they have nothing that Desroziers' relations could estimate.
-NOT_ASSIMILATING = ("climatology", "background")
+_NOT_ASSIMILATING = ("climatology", "background")
+
+
+def assimilates(method: str) -> bool:
+    """Tells whether a method, from whatever first guess, uses observations."""
+    return method.partition("@")[0] not in _NOT_ASSIMILATING
 
 
 def root(estimate: Estimate | None) -> Estimate | None:
@@ -37,7 +41,7 @@ def consistency(run: AssimilationRun, options: ReportConfig) -> Exhibit:
     if space is None or space.empty:
         return Exhibit(anchor, title, missing=["No statistics in observation space."])
     whole = space[space["region"].eq("global") & space["use"].eq("assimilated")]
-    whole = whole[~whole["method"].isin(NOT_ASSIMILATING)]
+    whole = whole[whole["method"].map(assimilates).astype(bool)]
     if whole.empty:
         return Exhibit(anchor, title, missing=["No method here assimilates observations."])
     rows = []
@@ -100,10 +104,9 @@ def _findings(observation: str, part: pd.DataFrame) -> list[str]:
         )
         if assumed is None or estimated is None:
             continue
-        units = observation_units(observation)
         found.append(
             f"{observation_heading(observation)}, {method_style(method).label}: the departures "
-            f"imply an observation error of {quantity(number(estimated.value), units)}, "
-            f"assumed is {number(assumed.value)}."
+            f"imply an observation error of {in_units(estimated.value, observation)}, assumed is "
+            f"{in_units(assumed.value, observation)}."
         )
     return found

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from slams.metrics.observation_space import ASSIMILATED, HELD_OUT
-from slams.report.consistency import NOT_ASSIMILATING, root
+from slams.report.consistency import assimilates, root
 from slams.report.exhibit import Exhibit, Panel, headline, new_figure, render
-from slams.report.innovations import observation_heading, observation_units
+from slams.report.innovations import in_units, observation_heading, observation_units
 from slams.report.reading import AssimilationRun, observed
 from slams.report.style import in_order, method_style, quantity
 from slams.report.tables import estimate_cell, method_cell, table
@@ -61,7 +61,7 @@ def held_out(run: AssimilationRun, options: ReportConfig) -> Exhibit:
             best = scores.iloc[0]
             findings.append(
                 f"{heading}: the smallest CRPS is that of {method_style(best['method']).label}, "
-                f"{quantity(number(float(best['value'])), units)}."
+                f"{in_units(float(best['value']), observation)}."
             )
     return Exhibit(
         anchor=anchor,
@@ -97,7 +97,7 @@ def observation_ranks(run: AssimilationRun, options: ReportConfig) -> Exhibit:
     missing = []
     if use == ASSIMILATED:
         # What a method has seen lies closer to it than its spread says: only others are fair.
-        rows = rows[rows["method"].isin(NOT_ASSIMILATING)]
+        rows = rows[~rows["method"].map(assimilates).astype(bool)]
         missing.append(
             "No station was held out, so that only methods that assimilate nothing can be judged "
             "by observations."

@@ -21,7 +21,13 @@ from slams.report.wording import capitalised, number
 from slams.schema import ReportConfig
 from slams.variables import UNITS
 
-__all__ = ["innovations", "observation_error", "observation_heading", "observation_units"]
+__all__ = [
+    "in_units",
+    "innovations",
+    "observation_error",
+    "observation_heading",
+    "observation_units",
+]
 
 
 def observation_error(run: AssimilationRun, observation: str) -> float | None:
@@ -114,6 +120,12 @@ def observation_units(observation: str) -> str:
     variable = observation.partition("/")[2].partition("@")[0]
     units = UNITS.get(variable, "")
     return f"log(1 + {units})" if variable == "total_precipitation_24hr" else units
+
+
+def in_units(value: float, observation: str) -> str:
+    """Writes a number with the units of an observation: `1.11 K`."""
+    units = quantity("", observation_units(observation)).strip()
+    return f"{number(value)} {units[1:-1]}" if units else number(value)
 
 
 def _wide(part: pd.DataFrame, column: str) -> pd.DataFrame:
