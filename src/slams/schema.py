@@ -290,6 +290,9 @@ class GuidanceConfig:
     background: str = "condition"
     # Latent points, the nearest ones, whose background corrects a point (`observation`, `both`).
     background_points: int = 1
+    # Give decoded precipitation the distribution that it has over training days (quantile
+    # mapping of the members): the decoder blurs, so that too few points are dry.
+    calibrated: bool = False
     # Solver iterations of `mmps` and `pgdm`; the noise level below which all but `decg` guide.
     iterations: int = 3
     below_sigma: float = 8.0

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from slams.assimilators.base import Archive
+from slams.assimilators.marginals import MarginalMap
 from slams.diffusion.backend import Denoiser, time_of_sigma
 from slams.diffusion.guidance import (
     BackgroundDenoiser,
@@ -22,7 +23,7 @@ from slams.diffusion.guidance import (
 )
 from slams.fields import ObservationOperator
 from slams.nn.latent_space import LatentSpace
-from slams.normalisation import DAYS_PER_YEAR
+from slams.normalisation import DAYS_PER_YEAR, Normaliser
 from slams.observations.stacked import observe_perturbations
 from slams.seeds import generator
 
@@ -117,6 +118,23 @@ class DenoisingArchive:
         chunks = zip(self.truth.split(_CHUNK), self.days.split(_CHUNK), strict=True)
         error = torch.cat([self._seen(z, days, operators) for z, days in chunks])
         return error.square().mean(dim=0)
+
+    def marginals(self, normaliser: Normaliser) -> dict[int, MarginalMap]:
+        """Fits the map of every channel that is never negative, by the channel's number.
+
+        Args:
+            normaliser: Climatology, standard deviations and transforms.
+        """
+        wet = [i for i, c in enumerate(normaliser.channels) if c.transform == "log1p"]
+        decoded = torch.cat([self.space.decode(z)[:, :, wet] for z in self.truth.split(_CHUNK)])
+        fields = self.archive.fields[self.days][:, :, wet].to(self.device)
+        climatology = normaliser.climatology(self.archive.time[self.days])[:, :, wet]
+        climatology, sd = climatology.to(self.device), self.sd[wet]
+        decoded, fields = decoded * sd + climatology, fields * sd + climatology
+        return {
+            channel: MarginalMap.fit(decoded[:, :, at], fields[:, :, at])
+            for at, channel in enumerate(wet)
+        }
 
     def _encode(self, fields: Tensor, known: Tensor | None) -> Tensor:
         parts = []

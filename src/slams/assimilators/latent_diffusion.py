@@ -27,6 +27,7 @@ from slams.assimilators.base import Archive
 from slams.assimilators.case_by_case import CaseAnalysis, CaseByCase
 from slams.assimilators.denoising_archive import DenoisingArchive
 from slams.assimilators.latent_likelihood import encode_observations
+from slams.assimilators.marginals import MarginalMap
 from slams.assimilators.network_localisation import NetworkLocalisation
 from slams.diffusion.backend import Denoiser
 from slams.diffusion.guidance import (
@@ -125,12 +126,14 @@ class LatentDiffusion(CaseByCase):
         self.localisation = NetworkLocalisation(self.latent_grid, guidance.localisation)
         self._network: _Network | None = None
         self._informed: BackgroundDenoiser | None = None
+        self._marginals: dict[int, MarginalMap] | None = None
 
     def fit(self, archive: Archive) -> None:
         """Keeps evenly spaced days of the archive for the denoising errors."""
         super().fit(archive)
         self._network = None
         self._informed = None
+        self._marginals = None
 
     def analyse_case(self, batch: Batch, members: int) -> CaseAnalysis:
         """Samples the one case of a batch.
@@ -158,7 +161,22 @@ class LatentDiffusion(CaseByCase):
         except DivergedError as error:
             day = date(1970, 1, 1) + timedelta(days=float(batch.time[0, 0]))
             raise UserError(f"{self.name}, case {case} ({day}): {error}") from None
-        return CaseAnalysis(self.space.decode(samples.members), samples.diverged)
+        members = self.space.decode(samples.members)
+        if self.guidance.calibrated:
+            members = self._calibrated(members, batch.climatology[0])
+        return CaseAnalysis(members, samples.diverged)
+
+    def _calibrated(self, members: Tensor, climatology: Tensor) -> Tensor:
+        """Maps the channels that are never negative, see `MarginalMap`; `(M, T, C, H, W)`."""
+        if self._marginals is None:
+            archive = self._denoising_archive(members.device)
+            self._marginals = archive.marginals(self.normaliser)
+        mapped = members.clone()
+        sd = self.normaliser.sd
+        for channel, marginal in self._marginals.items():
+            values = members[:, :, channel] * sd[channel] + climatology[:, channel]
+            mapped[:, :, channel] = (marginal(values) - climatology[:, channel]) / sd[channel]
+        return mapped
 
     def _condition(self, batch: Batch, members: int) -> dict[str, Tensor]:
         season = (batch.time[:1, 0] / DAYS_PER_YEAR % 1).to(torch.float32).expand(members)
