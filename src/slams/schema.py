@@ -265,6 +265,9 @@ class SamplerConfig:
     steps: int = 16
     sigma_max: float = 60.0
     sigma_min: float = 0.03
+    # Remove the mean over the members from the noise: the ensemble's mean is then the analysis,
+    # as it is with the classical methods, and not a sample of it.
+    centred: bool = True
     # Langevin corrections a level of `predictor_corrector`, and the share of the noise's variance
     # that each draws anew.
     corrections: int = 1

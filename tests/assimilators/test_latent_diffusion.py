@@ -169,8 +169,11 @@ def test_a_case_does_not_depend_on_the_batch_to_the_last_bit(quick, problem, kin
 
 
 @pytest.mark.parametrize("kind", EVERY)
-def test_a_member_does_not_depend_on_how_many_there_are(quick, problem, kind: str) -> None:
+def test_a_member_not_centred_does_not_depend_on_how_many_there_are(
+    quick, problem, kind: str, monkeypatch
+) -> None:
     method, batch = quick[kind].method, problem.batch(1)
+    monkeypatch.setattr(method, "sampler", replace(method.sampler, centred=False))
     many, few = method.analyse(batch, 7).members, method.analyse(batch, 2).members
     torch.testing.assert_close(many[:, :2], few, rtol=1e-4, atol=2e-3)
     assert not torch.allclose(many[:, 0], many[:, 1], atol=0.1)

@@ -52,6 +52,21 @@ def test_the_denoiser_is_evaluated_at_the_noise_levels(kind: str) -> None:
     assert float(levels[-1]) == pytest.approx(0.03)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_mean_of_few_centred_members_is_the_analysis(kind: str) -> None:
+    """For a Gaussian the mean of five members is exact; drawn freely, off by sd / sqrt(5)."""
+    draw = noise_of((400,), 5)
+    found = {}
+    for centred in (True, False):
+        config = SamplerConfig(kind=kind, steps=12, centred=centred)
+        members = sample(_Scalar(0.3**2), config, draw, 5).members
+        found[centred] = members.mean(dim=0).square().mean().sqrt(), members.var(dim=0).mean()
+    assert float(found[True][0]) < 1e-5
+    expected = float((found[False][1] / 5).sqrt())  # some samplers narrow the spread
+    assert float(found[False][0]) == pytest.approx(expected, rel=0.15)
+    torch.testing.assert_close(found[True][1], found[False][1], rtol=1e-4, atol=0)
+
+
 @pytest.mark.parametrize("sd", [0.05, 0.1, 0.3, 1.0, 1.7])
 def test_the_default_keeps_any_spread_within_three_percent(sd: float) -> None:
     """The sampler is linear here: members over what they started from is the ratio of spreads."""

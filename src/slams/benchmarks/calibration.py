@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from slams.benchmarks.gaussian import GaussianProblem
 from slams.benchmarks.guided import MEMBERS, guide, noise_of
@@ -45,6 +45,7 @@ def calibrate(
         DivergedError: A member diverged every time it was drawn.
     """
     draw = noise_of(problem.shape, members)
+    sampler = replace(sampler, centred=False)  # independent samples, whose chance is known
     samples = sample(guide(problem, kind, sampler), sampler, draw, members)
     fields = problem.decode(samples.members)
     mean, covariance = problem.prior if kind == "none" else problem.posterior

@@ -12,7 +12,7 @@ another in what is, so that guidance has to move the weights and not only the st
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -174,6 +174,7 @@ def modes_of(
     denoiser = (
         _MixtureDenoiser(weights, means, covariance) if exact else guide(problem, kind, sampler)
     )
+    sampler = replace(sampler, centred=False)  # independent samples, as modes need them
     samples = sample(denoiser, sampler, noise_of(problem.shape, members), members)
     states = samples.members.flatten(1)
     first = _shares(states, weights, means, covariance)[:, 0] > 0.5

@@ -7,6 +7,11 @@ the interval `[0, sigma_min^2]`, in one step. (Where one stops at `sigma_min`, a
 narrow as three times `sigma_min` comes out 5 % too wide; the denoised mean itself, 5 % too
 narrow.) Noise is drawn member by member from generators keyed by case and member, so that a
 member does not depend on the batch it is computed in.
+
+*Centred* noise has its mean over the members removed. A sample of a Gaussian posterior is linear
+in the noise, so that the mean of few members then is the posterior's mean, and not a sample of
+it that is off by its standard deviation over sqrt(M); the variance over members (divisor M - 1)
+stays unbiased. Members then depend, through the mean that is removed, on how many there are.
 """
 
 from __future__ import annotations
@@ -211,7 +216,10 @@ def sample(
 
         def noise(name: str, wanted: list[int] = wanted, attempt: int = attempt) -> Tensor:
             stream = f"{name}/{attempt}" if attempt else name
-            return torch.stack([draw(member, stream) for member in wanted])
+            drawn = torch.stack([draw(member, stream) for member in wanted])
+            # Members drawn again stand beside others that have gone before them.
+            centred = config.centred and members > 1 and attempt == 0
+            return drawn - drawn.mean(dim=0, keepdim=True) if centred else drawn
 
         sampler = make_sampler(denoiser, config, lambda step: noise(f"step {step}"))
         chosen = {name: value[wanted] for name, value in condition.items()}
