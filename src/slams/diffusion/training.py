@@ -69,7 +69,11 @@ def draw_noise(
 
 
 def denoising_loss(
-    denoiser: KarrasDenoiser, x: Tensor, draw: NoiseDraw, condition: Tensor | None, season: Tensor
+    denoiser: KarrasDenoiser,
+    x: Tensor,
+    draw: NoiseDraw,
+    condition: Tensor | None = None,
+    season: Tensor | None = None,
 ) -> Tensor:
     """Evaluates the weighted denoising error of each sample.
 
@@ -77,7 +81,7 @@ def denoising_loss(
         denoiser: The denoiser.
         x: `(B, T, K, h, w)` clean latents, standardised.
         draw: Noise levels, noise and hidden conditions.
-        condition: `(B, T, K, h, w)` encoded background.
+        condition: `(B, T, K, h, w)` encoded background; `None` hides it.
         season: `(B,)` time of year in [0, 1).
 
     Returns:

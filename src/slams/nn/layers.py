@@ -14,7 +14,14 @@ from torch.nn import functional
 
 from slams.grid import pad_sphere
 
-__all__ = ["FourierEmbedding", "ModulatedBlock", "ResidualBlock", "SphereConv2d", "zero_init"]
+__all__ = [
+    "FourierEmbedding",
+    "ModulatedBlock",
+    "PeriodicConv2d",
+    "ResidualBlock",
+    "SphereConv2d",
+    "zero_init",
+]
 
 
 def zero_init(layer: nn.Module) -> nn.Module:
@@ -48,6 +55,25 @@ class SphereConv2d(nn.Conv2d):
         return super().forward(pad_sphere(x, self.halo) if self.halo else x)
 
 
+class PeriodicConv2d(nn.Conv2d):
+    """Convolves `(B, C, H, W)` fields that are periodic in both directions, keeping the grid.
+
+    Args:
+        in_channels: Channels in.
+        out_channels: Channels out.
+        kernel_size: Odd size of the kernel.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 3) -> None:
+        super().__init__(
+            in_channels,
+            out_channels,
+            kernel_size,
+            padding=kernel_size // 2,
+            padding_mode="circular",
+        )
+
+
 class ResidualBlock(nn.Module):
     """Adds `conv(silu(conv(silu(norm(x)))))` to its input; starts as the identity.
 
@@ -77,18 +103,24 @@ class ModulatedBlock(nn.Module):
         out_channels: Channels out.
         embedding: Size of the modulating vector.
         dropout: Probability of dropping an activation between the convolutions.
+        convolution: Of the grid that the fields live on.
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, embedding: int, dropout: float = 0.0
+        self,
+        in_channels: int,
+        out_channels: int,
+        embedding: int,
+        dropout: float = 0.0,
+        convolution: type[SphereConv2d] | type[PeriodicConv2d] = SphereConv2d,
     ) -> None:
         super().__init__()
         self.norm_in = nn.GroupNorm(8, in_channels)
-        self.first = SphereConv2d(in_channels, out_channels)
+        self.first = convolution(in_channels, out_channels)
         self.modulation = zero_init(nn.Linear(embedding, 2 * out_channels))
         self.norm_out = nn.GroupNorm(8, out_channels)
         self.dropout = nn.Dropout(dropout)
-        self.second = zero_init(SphereConv2d(out_channels, out_channels))
+        self.second = zero_init(convolution(out_channels, out_channels))
         self.skip = (
             nn.Identity()
             if in_channels == out_channels

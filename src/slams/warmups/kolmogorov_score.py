@@ -1,0 +1,203 @@
+r"""The denoiser of short windows of the Kolmogorov flow: a linear filter and a network beside it.
+
+The anomalies `x`, windows of `T` velocities, are statistically the same everywhere (but for the
+phase of the forcing). Their Fourier coefficients `a_k`, `(2 T)`, are then uncorrelated from wave
+number to wave number, and the linear minimum-variance denoiser (Wiener filter) is, with the
+covariance `C_k` of each wave number,
+
+    a_k <- C_k (C_k + sigma_t^2 I)^-1 a_k,
+    e^2(sigma_t) = mean over k of tr[C_k sigma_t^2 (C_k + sigma_t^2 I)^-1] / 2 T,
+
+the latter its error. It is exact for a Gaussian prior of that spectrum, keeps velocities without
+divergence, and knows the largest scales, which noise levels far above one still show and a small
+network learns last. The network learns the rest, in units of its error,
+
+    D(x_t) = W(x_t) + e(sigma_t) net(x_t, W(x_t), sigma_t),
+
+from zero. Half-turn and mirror (`slams.warmups.kolmogorov_data`) make `C_k` real, and that of
+`-k_x` the same but for the sign of the covariance of `u` and `v`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from slams.nn.layers import FourierEmbedding, ModulatedBlock, PeriodicConv2d, zero_init
+
+__all__ = ["FlowBackbone", "WienerFilter", "window_covariance"]
+
+
+def window_covariance(anomalies: Tensor, window: int) -> Tensor:
+    """Estimates the covariance of each wave number from trajectories.
+
+    Args:
+        anomalies: `(B, L, 2, N, N)`, `L >= T`.
+        window: `T`.
+
+    Returns:
+        `(N, N // 2 + 1, 2 T, 2 T)`, white noise of variance one having the identity.
+    """
+    size = anomalies.shape[-1]
+    count = len(anomalies) * (anomalies.shape[1] - window + 1)
+    total = anomalies.new_zeros(size, size // 2 + 1, 2 * window, 2 * window)
+    for trajectory in anomalies:
+        a = torch.fft.rfft2(trajectory, norm="ortho").permute(2, 3, 0, 1)
+        for part in (a.real, a.imag):
+            seen = part.unfold(2, window, 1).transpose(-1, -2).flatten(-2)
+            total += seen.mT @ seen / count
+    # The mirror takes k_x to -k_x, where the coefficients are those of -k_y, conjugated.
+    sign = total.new_tensor([-1.0, 1.0]).repeat(window)
+    mirrored = sign[:, None] * total.flip(0).roll(1, 0) * sign
+    return (total + mirrored) / 2
+
+
+class WienerFilter(nn.Module):
+    """Denoises windows `(B, T, 2, N, N)` linearly, wave number by wave number.
+
+    Args:
+        covariance: `(N, N // 2 + 1, 2 T, 2 T)`, as from `window_covariance`.
+    """
+
+    variances: Tensor
+    vectors: Tensor
+    weights: Tensor
+
+    def __init__(self, covariance: Tensor) -> None:
+        super().__init__()
+        variances, vectors = torch.linalg.eigh(covariance.double())
+        size, half = covariance.shape[:2]
+        # All but the first and the last column stand for their mirror image too.
+        weights = torch.full((half,), 2.0)
+        weights[0] = weights[-1] = 1.0
+        self.register_buffer("variances", variances.clamp(min=0).float())
+        self.register_buffer("vectors", vectors.float())
+        self.register_buffer("weights", weights / size**2)
+
+    def error(self, sigma: Tensor) -> Tensor:
+        """Gives the standard deviation `e` of the error at noise levels `(B,)`, `(B,)`."""
+        noise = sigma.square().reshape(-1, 1, 1, 1)
+        left = self.variances * noise / (self.variances + noise)
+        return (left.mean(dim=-1).sum(dim=1) @ self.weights).sqrt()
+
+    def forward(self, x_t: Tensor, sigma: Tensor) -> Tensor:
+        """Denoises `(B, T, 2, N, N)` at noise levels `(B,)`."""
+        a = torch.fft.rfft2(x_t, norm="ortho").flatten(1, 2).permute(2, 3, 1, 0)
+        gain = self.variances[..., None] / (self.variances[..., None] + sigma.square())
+        real, imaginary = (
+            self.vectors @ (gain * (self.vectors.mT @ part)) for part in (a.real, a.imag)
+        )
+        a = torch.complex(real, imaginary).permute(3, 2, 0, 1).unflatten(1, x_t.shape[1:3])
+        return torch.fft.irfft2(a, s=x_t.shape[-2:], norm="ortho")
+
+
+class FlowBackbone(nn.Module):
+    """The Wiener filter and a U-Net, in the form that `slams.diffusion.training` preconditions.
+
+    Each 2 x 2 points are one of the network, four times as many channels: the scales that it has
+    to add are not much smaller.
+
+    Args:
+        covariance: `(N, N // 2 + 1, 2 T, 2 T)`, as from `window_covariance`.
+        wave_number: Of the forcing, whose phase the network is shown.
+        channels: Widths, one a resolution (each half the one before, the first `N / 2`).
+        blocks: Modulated blocks a resolution, down and up.
+        embedding: Size of the modulation vector.
+
+    Raises:
+        ValueError: The grid cannot be halved that often.
+    """
+
+    phase: Tensor
+    # Whether derivatives go through the network. Without, the Jacobian is that of the filter:
+    # symmetric, of the right size, and hundreds of times cheaper.
+    through_network = True
+
+    def __init__(
+        self,
+        covariance: Tensor,
+        wave_number: int,
+        channels: Sequence[int],
+        blocks: int,
+        embedding: int,
+    ) -> None:
+        super().__init__()
+        size, stacked = covariance.shape[0], covariance.shape[-1]
+        if size % 2 ** len(channels):
+            raise ValueError(
+                f"channels: {len(channels)} resolutions need a grid divisible by "
+                f"{2 ** len(channels)}, found {size}"
+            )
+        self.filter = WienerFilter(covariance)
+        y = (torch.arange(size // 2) + 0.25) * 4 * math.pi / size * wave_number
+        phase = torch.stack([y.sin(), y.cos()])[:, :, None].expand(-1, -1, size // 2)
+        self.register_buffer("phase", phase.clone(), persistent=False)
+        self.noise_embedding = FourierEmbedding(embedding)
+        self.embedding = nn.Sequential(
+            nn.Linear(embedding, embedding), nn.SiLU(), nn.Linear(embedding, embedding)
+        )
+
+        def stage(entering: int, width: int) -> nn.ModuleList:
+            return nn.ModuleList(
+                ModulatedBlock(
+                    width if b else entering, width, embedding, convolution=PeriodicConv2d
+                )
+                for b in range(blocks)
+            )
+
+        self.entry = PeriodicConv2d(8 * stacked + 2, channels[0])
+        pairs = list(zip(channels, channels[1:], strict=False))
+        self.down = nn.ModuleList([stage(channels[0], channels[0])])
+        self.down.extend(stage(above, below) for above, below in pairs)
+        self.up = nn.ModuleList(stage(above + below, above) for above, below in reversed(pairs))
+        self.norm = nn.GroupNorm(8, channels[0])
+        self.exit = zero_init(PeriodicConv2d(channels[0], 4 * stacked))
+
+    def forward(self, x: Tensor, log_sigma: Tensor, **condition: Tensor | None) -> Tensor:
+        """Evaluates the backbone.
+
+        Args:
+            x: `(B, T, 2, N, N)` noisy windows over `sqrt(1 + sigma^2)`.
+            log_sigma: `(B,)` or `()` log of the noise level.
+            condition: Not used: the flow has neither background nor season.
+
+        Returns:
+            `(B, T, 2, N, N)` so that the denoised mean is as in the module's docstring.
+        """
+        log_sigma = log_sigma.to(x).expand(len(x))
+        sigma = log_sigma.exp()
+        total = (1 + sigma**2).sqrt()
+
+        def spread(values: Tensor) -> Tensor:
+            return values.reshape(-1, 1, 1, 1, 1)
+
+        linear = self.filter(x * spread(total), sigma)
+        # Trained through the network; sampled, if so asked, with the filter's Jacobian alone.
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.through_network):
+            net = self._network(x, linear, log_sigma)
+        mean = linear + spread(self.filter.error(sigma)) * net
+        return (mean - x / spread(total)) * spread(total / sigma)
+
+    def _network(self, x: Tensor, linear: Tensor, log_sigma: Tensor) -> Tensor:
+        e = functional.silu(self.embedding(self.noise_embedding(log_sigma)))
+        fields = torch.cat([x, linear], dim=1).flatten(1, 2)
+        h = functional.pixel_unshuffle(fields, 2)
+        h = self.entry(torch.cat([h, self.phase.expand(len(x), -1, -1, -1)], dim=1))
+        skips = []
+        for level, stage in enumerate(self.down):
+            if level:
+                skips.append(h)
+                h = functional.avg_pool2d(h, 2)
+            for block in stage:
+                h = block(h, e)
+        for stage in self.up:
+            h = functional.interpolate(h, scale_factor=2, mode="nearest")
+            h = torch.cat([h, skips.pop()], dim=1)
+            for block in stage:
+                h = block(h, e)
+        h = self.exit(functional.silu(self.norm(h)))
+        return functional.pixel_shuffle(h, 2).reshape(x.shape)
