@@ -28,6 +28,7 @@ from slams.keys import explain, list_keys
 from slams.prerequisites import check_prerequisites
 from slams.ranks import is_rank_zero, say
 from slams.schema import Config
+from slams.warmups.kolmogorov_recipe import KolmogorovConfig, check_kolmogorov
 
 __all__ = ["main"]
 
@@ -119,6 +120,17 @@ _VERBS = {
         recipe=False,
         bench="slams.benchmarks.posterior:bench_posterior",
     ),
+    "bench kolmogorov": _Verb(
+        "assimilate three kinds of observations of a turbulent flow",
+        "Integrates the Kolmogorov flow, trains a score network on short windows, and samples "
+        "trajectories from coarse, sparse and saturating observations; prints how far the "
+        "residuals are from the observation error, and writes table and figure. What was "
+        "integrated and trained is taken again while its settings are unchanged.",
+        dry_run=False,
+        schema=KolmogorovConfig,
+        sense=check_kolmogorov,
+        bench="slams.warmups.kolmogorov_bench:bench_kolmogorov",
+    ),
     "config print": _Verb(
         "print a recipe with everything it extends, every default and override",
         "Prints the resolved recipe as YAML; --keys explains each key.",
@@ -132,7 +144,7 @@ _VERBS = {
 }
 _GROUPS = {
     "train": "train a model: `vae`, then `score`",
-    "bench": "measure parts by themselves: `posterior`",
+    "bench": "measure parts by themselves: `posterior`, `kolmogorov`",
     "config": "look at a recipe: `print`, `validate`",
 }
 

@@ -13,7 +13,6 @@ truth, since both were drawn alike given `y`: its standard deviation must be tha
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -86,10 +85,3 @@ def interpolate(operator: FlowOperator, seen: Tensor, length: int, size: int) ->
     after = (before + 1).clamp(max=len(seen) - 1)
     share = (times - before).to(seen)[:, None, None, None].clamp(max=1)
     return (1 - share) * fields[before] + share * fields[after]
-
-
-def climatological_sd(
-    observe: Callable[[Tensor], Tensor], velocity: Tensor
-) -> Tensor:
-    """Gives the root mean square `()` of what an operator sees of trajectories `(B, L, ...)`."""
-    return observe(velocity).square().mean().sqrt()

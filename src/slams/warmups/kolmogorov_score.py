@@ -20,6 +20,7 @@ from zero. Half-turn and mirror (`slams.warmups.kolmogorov_data`) make `C_k` rea
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -113,9 +114,10 @@ class FlowBackbone(nn.Module):
     """
 
     phase: Tensor
-    # Whether derivatives go through the network. Without, the Jacobian is that of the filter:
-    # symmetric, of the right size, and hundreds of times cheaper.
-    through_network = True
+    # What the network does: `trained` it enters mean and derivatives, `mean` the mean alone, so
+    # that the Jacobian is that of the filter (symmetric, and next to nothing to compute); with
+    # `none` the prior is Gaussian.
+    role = "trained"
 
     def __init__(
         self,
@@ -150,7 +152,7 @@ class FlowBackbone(nn.Module):
             )
 
         self.entry = PeriodicConv2d(8 * stacked + 2, channels[0])
-        pairs = list(zip(channels, channels[1:], strict=False))
+        pairs = list(itertools.pairwise(channels))
         self.down = nn.ModuleList([stage(channels[0], channels[0])])
         self.down.extend(stage(above, below) for above, below in pairs)
         self.up = nn.ModuleList(stage(above + below, above) for above, below in reversed(pairs))
@@ -176,10 +178,12 @@ class FlowBackbone(nn.Module):
             return values.reshape(-1, 1, 1, 1, 1)
 
         linear = self.filter(x * spread(total), sigma)
-        # Trained through the network; sampled, if so asked, with the filter's Jacobian alone.
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self.through_network):
-            net = self._network(x, linear, log_sigma)
-        mean = linear + spread(self.filter.error(sigma)) * net
+        mean = linear
+        if self.role != "none":
+            through = torch.is_grad_enabled() and self.role == "trained"
+            with torch.set_grad_enabled(through):
+                net = self._network(x, linear, log_sigma)
+            mean = linear + spread(self.filter.error(sigma)) * net
         return (mean - x / spread(total)) * spread(total / sigma)
 
     def _network(self, x: Tensor, linear: Tensor, log_sigma: Tensor) -> Tensor:

@@ -1,0 +1,148 @@
+"""One observed trajectory of the Kolmogorov flow, analysed by each method.
+
+Methods: `climatology` (the mean profile), `interpolation` (where velocities are observed),
+`gaussian` (the posterior of the Gaussian prior that the Wiener filter stands for: optimal
+interpolation with the climatological spectrum), `score` (the trained network). The last two are
+sampled alike, guided by the same observations and started from the same noise.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from slams.diffusion.backend import KarrasDenoiser
+from slams.diffusion.guidance import jacobian_guidance
+from slams.diffusion.sampling import sample
+from slams.diffusion.trajectory import TrajectoryDenoiser
+from slams.schema import GuidanceConfig
+from slams.seeds import generator
+from slams.warmups.kolmogorov_data import Climatology
+from slams.warmups.kolmogorov_operators import FlowOperator, interpolate
+from slams.warmups.kolmogorov_recipe import KolmogorovConfig
+
+__all__ = ["BAND", "Case", "assimilate"]
+
+# What the residual's standard deviation is held to, about that of the noise.
+BAND = 0.15
+# Windows that pass through the network at a time.
+_CHUNK = 16
+
+
+@dataclass(frozen=True)
+class Case:
+    """Holds one trajectory, what was observed of it and what came out.
+
+    Attributes:
+        operator: What observed it.
+        truth: `(L, 2, N, N)`.
+        seen: `(L', C, n, n)` observed values.
+        members: Method -> `(M, L, 2, N, N)`, of one member where it has no spread.
+        rows: One a method: operator, method, values, target, residual_sd, rmse, spread, members,
+            diverged, seconds.
+    """
+
+    operator: FlowOperator
+    truth: Tensor
+    seen: Tensor
+    members: dict[str, Tensor]
+    rows: list[dict[str, float | str]]
+
+
+def assimilate(
+    config: KolmogorovConfig,
+    kind: str,
+    number: int,
+    truth: Tensor,
+    clim: Climatology,
+    denoiser: KarrasDenoiser,
+) -> Case:
+    """Observes a trajectory and analyses it with every method.
+
+    Args:
+        config: The recipe.
+        kind: The operator.
+        number: Of the case, which its noise hangs on.
+        truth: `(L, 2, N, N)` velocities.
+        clim: Climatology of the training trajectories.
+        denoiser: Of windows; its backbone is a `FlowBackbone`.
+    """
+    observed = getattr(config, kind)
+    operator = FlowOperator(kind, observed.every, observed.cells, observed.margin)
+    clean = operator.seen(truth)
+    noise = torch.randn(clean.shape, generator=generator(config.seed, "noise", kind, number))
+    seen = clean + observed.error * noise
+    members = {"climatology": clim.mean.expand_as(truth)[None]}
+    if kind != "saturation":
+        length, size = truth.shape[0], truth.shape[-1]
+        members["interpolation"] = interpolate(operator, seen, length, size)[None]
+    found = {name: (states, 0, 0.0) for name, states in members.items()}
+    roles = {"gaussian": "none", "score": "mean" if _filtered(config) else "trained"}
+    for method, role in roles.items():
+        denoiser.backbone.role = role
+        found[method] = _sampled(config, operator, seen, observed.error, number, clim, denoiser)
+    rows = []
+    for method, (states, diverged, seconds) in found.items():
+        residual = seen.flatten() - operator(states)
+        spread = states.var(dim=0).mean().sqrt().item() if len(states) > 1 else math.nan
+        rows.append(
+            {
+                "operator": kind,
+                "method": method,
+                "values": seen.numel(),
+                "target": observed.error,
+                "residual_sd": residual.square().mean().sqrt().item(),
+                "rmse": (states.mean(dim=0) - truth).square().mean().sqrt().item(),
+                "spread": spread,
+                "members": len(states),
+                "diverged": diverged,
+                "seconds": seconds,
+            }
+        )
+    return Case(operator, truth, seen, {name: found[name][0] for name in found}, rows)
+
+
+def _filtered(config: KolmogorovConfig) -> bool:
+    return config.guidance.jacobian == "filter"
+
+
+def _sampled(
+    config: KolmogorovConfig,
+    operator: FlowOperator,
+    seen: Tensor,
+    error: float,
+    number: int,
+    clim: Climatology,
+    denoiser: KarrasDenoiser,
+) -> tuple[Tensor, int, float]:
+    """Gives members `(M, L, 2, N, N)`, how many were drawn again, and the seconds it took."""
+    guidance, y = config.guidance, seen.flatten()
+    shape = (config.length, 2, config.flow.grid, config.flow.grid)
+    # What a standard deviation of one everywhere is for a velocity; of the others, near enough.
+    guided = jacobian_guidance(
+        GuidanceConfig(
+            kind=guidance.kind,
+            iterations=guidance.iterations,
+            below_sigma=math.inf,
+            gamma=guidance.gamma,
+            zeta=guidance.zeta,
+        ),
+        TrajectoryDenoiser(denoiser, config.score.window, chunk=_CHUNK),
+        lambda x: operator(clim.velocity(x)),
+        y,
+        torch.full_like(y, error**2),
+        torch.full_like(y, float(clim.sd)),
+    )
+
+    def draw(member: int, stream: str) -> Tensor:
+        keyed = generator(config.seed, "members", operator.kind, number, member, stream)
+        return torch.randn(shape, generator=keyed)
+
+    begun = time.perf_counter()
+    samples = sample(guided, config.sampler, draw, config.members)
+    seconds = time.perf_counter() - begun
+    return clim.velocity(samples.members), samples.diverged, seconds

@@ -1,0 +1,221 @@
+"""`slams bench kolmogorov`: trajectories, score network, and posteriors for three operators.
+
+Trajectories and network are kept in the output directory and taken from there again as long as
+what they were made with is unchanged.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from slams.atomic import replacing, write_text
+from slams.config import to_yaml
+from slams.diffusion.backend import KarrasDenoiser
+from slams.diffusion.training import make_denoiser
+from slams.errors import UserError
+from slams.warmups.kolmogorov_assimilation import BAND, assimilate
+from slams.warmups.kolmogorov_data import climatology, simulate, transformed
+from slams.warmups.kolmogorov_figure import draw_kolmogorov
+from slams.warmups.kolmogorov_flow import KolmogorovFlow
+from slams.warmups.kolmogorov_operators import OPERATORS
+from slams.warmups.kolmogorov_recipe import KolmogorovConfig
+from slams.warmups.kolmogorov_score import FlowBackbone, window_covariance
+from slams.warmups.training import fit_denoiser
+
+__all__ = ["bench_kolmogorov", "make_trajectories", "train_score"]
+
+
+def bench_kolmogorov(config: KolmogorovConfig, output: Path) -> None:
+    """Runs the warm-up, prints its table and writes table and figure.
+
+    Args:
+        config: The recipe.
+        output: Directory, made where it is missing.
+
+    Raises:
+        UserError: The output is no directory.
+    """
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise UserError(f"--output: {output} is or lies in a file, expected a directory") from None
+    write_text(output / "config.yaml", to_yaml(config))
+    velocity = make_trajectories(config, output)
+    clim = climatology(velocity["train"], config.flow.wave_number)
+    denoiser = train_score(config, clim.anomalies(velocity["train"]), output)
+    rows, cases = [], []
+    for kind in OPERATORS:
+        for number, truth in enumerate(velocity["test"]):
+            found = assimilate(config, kind, number, truth, clim, denoiser)
+            rows += found.rows
+            if number == 0:
+                cases.append(found)
+            ratios = ", ".join(
+                f"{row['method']} {row['residual_sd'] / row['target']:.3f}" for row in found.rows
+            )
+            print(f"{kind} {number + 1}/{config.cases}: residual / noise: {ratios}", flush=True)
+    table = summary(pd.DataFrame(rows))
+    with replacing(output / "results.csv") as path:
+        table.to_csv(path, index=False, float_format="%.4f")
+    draw_kolmogorov(cases, output / "kolmogorov.png")
+    console = Console()
+    # A pipe has no width of its own; a table of numbers broken over lines cannot be read.
+    console.width = max(console.width, 110)
+    console.print(_page(table, config))
+    print(f"table and figure are in {output}")
+
+
+def make_trajectories(config: KolmogorovConfig, output: Path) -> dict[str, Tensor]:
+    """Gives velocities `(B, L, 2, N, N)` for `train` and `test`, made once."""
+    flow = config.flow
+    solver = KolmogorovFlow(
+        flow.integration, flow.reynolds, flow.forcing, flow.wave_number, flow.drag
+    )
+    made_with = {"seed": config.seed, "flow": dataclasses.asdict(flow)}
+
+    def make(name: str, count: int, length: int) -> Callable[[], Tensor]:
+        def run() -> Tensor:
+            print(f"integrating {count} trajectories of {length} states ({name})", flush=True)
+            return simulate(
+                solver, count, length, flow.spin_up, flow.interval, flow.grid, config.seed, name
+            )
+
+        return run
+
+    train = make("train", flow.trajectories, flow.length)
+    test = make("test", config.cases, config.length)
+    tested = made_with | {"cases": config.cases, "length": config.length}
+    return {
+        "train": _kept(output / "train.pt", made_with, train),
+        "test": _kept(output / "test.pt", tested, test),
+    }
+
+
+def train_score(config: KolmogorovConfig, anomalies: Tensor, output: Path) -> KarrasDenoiser:
+    """Gives the denoiser of windows `(B, T, 2, N, N)`, trained once.
+
+    Args:
+        config: The recipe.
+        anomalies: `(B, L, 2, N, N)` of the training.
+        output: Where the weights are kept.
+    """
+    score, waves = config.score, config.flow.wave_number
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        backbone = FlowBackbone(
+            window_covariance(anomalies, score.window),
+            waves,
+            score.channels,
+            score.blocks,
+            score.embedding,
+        )
+    denoiser = make_denoiser(backbone)
+    starts = anomalies.shape[1] - score.window + 1
+
+    def batch(draw: torch.Generator) -> Tensor:
+        size = (score.batch_size,)
+        which = torch.randint(len(anomalies), size, generator=draw).tolist()
+        first = torch.randint(starts, size, generator=draw).tolist()
+        windows = [anomalies[i, j : j + score.window] for i, j in zip(which, first, strict=True)]
+        return transformed(torch.stack(windows), waves, draw)
+
+    def train() -> dict[str, Tensor]:
+        count = sum(p.numel() for p in backbone.parameters())
+        print(f"training the score network, {count / 1e6:.2f} million parameters", flush=True)
+        averaged = fit_denoiser(
+            denoiser, batch, score.optimizer, score.noise_mean, score.noise_sd, config.seed
+        )
+        return averaged.backbone.state_dict()
+
+    made_with = {"seed": config.seed, "flow": dataclasses.asdict(config.flow)}
+    made_with["score"] = dataclasses.asdict(score)
+    backbone.load_state_dict(_kept(output / "score.pt", made_with, train))
+    return denoiser.requires_grad_(False).eval()
+
+
+def _kept(path: Path, made_with: dict[str, Any], make: Callable[[], Any]) -> Any:
+    """Reads what was made with the same settings before, or makes it and writes it."""
+    if path.exists():
+        try:
+            found = torch.load(path, weights_only=True)
+        except Exception as error:  # torch raises a different type for each kind of damage
+            raise UserError(
+                f"{path} cannot be read ({type(error).__name__}), it is damaged; remove it"
+            ) from error
+        if found["made_with"] == made_with:
+            print(f"{path} is taken as it is", flush=True)
+            return found["what"]
+    what = make()
+    with replacing(path) as temporary:
+        torch.save({"made_with": made_with, "what": what}, temporary)
+    return what
+
+
+def summary(rows: pd.DataFrame) -> pd.DataFrame:
+    """Averages cases: squares of what is a root, sums of what is counted.
+
+    Args:
+        rows: Columns operator, method, values (observed, of a case), target, residual_sd, rmse,
+            spread, members, diverged, seconds; a row a case.
+
+    Returns:
+        One row an operator and method, with `residual_ratio` (over the target), `spread_skill`
+        (with the factor `sqrt((M + 1) / M)`) and `cases` beside.
+    """
+    squares = ["residual_sd", "rmse", "spread"]
+    groups = rows.assign(**{name: rows[name] ** 2 for name in squares}).groupby(
+        ["operator", "method"], sort=False
+    )
+    table = groups[["values", "target", *squares, "members", "seconds"]].mean()
+    table[squares] **= 0.5
+    table["values"] = table["values"].astype(int)
+    table.insert(3, "residual_ratio", table["residual_sd"] / table["target"])
+    larger = ((table["members"] + 1) / table["members"]) ** 0.5
+    table.insert(6, "spread_skill", larger * table["spread"] / table["rmse"])
+    table["diverged"] = groups["diverged"].sum()
+    table["cases"] = groups.size()
+    return table.drop(columns="members").reset_index()
+
+
+def _page(table: pd.DataFrame, config: KolmogorovConfig) -> Table:
+    page = Table(
+        title=f"Kolmogorov flow, {config.cases} trajectories of {config.length} states, "
+        f"{config.members} members",
+        caption="residual: standard deviation of y - A(x) over that of the noise, green within "
+        f"{BAND:.0%}; rmse of the ensemble mean and spread in units of the velocity",
+    )
+    for name in ("operator", "method"):
+        page.add_column(name)
+    for name in ("values", "noise", "residual", "rmse", "spread", "spread-skill", "s a case"):
+        page.add_column(name, justify="right")
+    for row in table.itertuples():
+        ratio = f"{row.residual_ratio:.3f}"
+        if abs(row.residual_ratio - 1) < BAND:
+            ratio = f"[green]{ratio}[/green]"
+        spread = ("-", "-") if pd.isna(row.spread) else _numbers(row.spread, row.spread_skill)
+        if row.diverged:
+            ratio += f" ({row.diverged} diverged)"
+        page.add_row(
+            row.operator,
+            row.method,
+            str(row.values),
+            f"{row.target:g}",
+            ratio,
+            f"{row.rmse:.3f}",
+            *spread,
+            f"{row.seconds:.0f}",
+        )
+    return page
+
+
+def _numbers(*values: float) -> tuple[str, ...]:
+    return tuple(f"{value:.3f}" for value in values)

@@ -1,0 +1,191 @@
+"""The keys of `slams bench kolmogorov`, with defaults, and what makes sense of them.
+
+The comment above a field is its help text.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from slams.errors import UserError
+from slams.rules import check_optimizer, holds, one_of
+from slams.schema import OptimizerConfig, SamplerConfig
+
+__all__ = [
+    "FlowConfig",
+    "FlowGuidanceConfig",
+    "FlowScoreConfig",
+    "KolmogorovConfig",
+    "ObservedConfig",
+    "check_kolmogorov",
+]
+
+_JACOBIAN = ("filter", "network")
+_GUIDANCE = ("mmps", "sda", "dps", "pgdm")
+_SAMPLERS = ("adams_bashforth", "heun", "ddim", "ancestral", "predictor_corrector")
+
+
+@dataclass
+class FlowConfig:
+    """The flow, and the trajectories that are made of it."""
+
+    # Grid points each way of the integration, and of what is kept (the larger scales).
+    integration: int = 64
+    grid: int = 64
+    reynolds: float = 1000.0
+    # Amplitude and wave number of the forcing along x, and drag per unit of time.
+    forcing: float = 1.0
+    wave_number: int = 4
+    drag: float = 0.1
+    # Time from one state to the next, and states left out at the start of a trajectory.
+    interval: float = 0.2
+    spin_up: int = 64
+    # Trajectories to train on, and states of each.
+    trajectories: int = 48
+    length: int = 64
+
+
+@dataclass
+class FlowScoreConfig:
+    """The denoiser of short windows."""
+
+    # States of a window; odd, since longer trajectories take the middle of each.
+    window: int = 5
+    # Widths of the U-Net, one a resolution, the first half the grid's.
+    channels: list[int] = field(default_factory=lambda: [32, 64])
+    blocks: int = 2
+    embedding: int = 64
+    # Log-normal training noise: mean and standard deviation of log sigma.
+    noise_mean: float = -0.5
+    noise_sd: float = 1.4
+    batch_size: int = 8
+    optimizer: OptimizerConfig = field(
+        default_factory=lambda: OptimizerConfig(
+            learning_rate=3e-3, steps=240, warmup_steps=20, ema=0.97
+        )
+    )
+
+
+@dataclass
+class ObservedConfig:
+    """One way to observe the flow."""
+
+    # States from one that is observed to the next, the first being observed.
+    every: int = 1
+    # Grid points each way of a block, or from one point of the lattice to the next.
+    cells: int = 8
+    # Blocks along each side that are not observed (`saturation` alone).
+    margin: int = 0
+    # Standard deviation of the observation error.
+    error: float = 0.1
+
+
+@dataclass
+class FlowGuidanceConfig:
+    """How observations enter the reverse diffusion."""
+
+    # `mmps` (moment matching), or, to compare with, `sda` (gamma rule), `dps` or `pgdm`.
+    kind: str = "mmps"
+    # Derivatives of the denoiser: `filter` takes those of its linear part, `network` all.
+    jacobian: str = "filter"
+    # Solver iterations of `mmps` and `pgdm`.
+    iterations: int = 8
+    # Variance that `sda` gives the state at noise level one; length of the steps of `dps`.
+    gamma: float = 0.2
+    zeta: float = 1.0
+
+
+@dataclass
+class KolmogorovConfig:
+    """The Kolmogorov flow observed in three ways."""
+
+    seed: int = 0
+    flow: FlowConfig = field(default_factory=FlowConfig)
+    score: FlowScoreConfig = field(default_factory=FlowScoreConfig)
+    # States of the trajectories that are analysed, trajectories, members of each analysis.
+    length: int = 9
+    cases: int = 2
+    members: int = 4
+    coarse: ObservedConfig = field(default_factory=lambda: ObservedConfig(every=4, cells=8))
+    sparse: ObservedConfig = field(default_factory=lambda: ObservedConfig(every=1, cells=8))
+    saturation: ObservedConfig = field(
+        default_factory=lambda: ObservedConfig(every=3, cells=4, margin=2, error=0.05)
+    )
+    guidance: FlowGuidanceConfig = field(default_factory=FlowGuidanceConfig)
+    sampler: SamplerConfig = field(default_factory=SamplerConfig)
+
+
+def check_kolmogorov(config: KolmogorovConfig) -> None:
+    """Refuses a recipe that contradicts itself.
+
+    Raises:
+        UserError: In one sentence.
+    """
+    one_of("guidance.kind", config.guidance.kind, _GUIDANCE)
+    one_of("guidance.jacobian", config.guidance.jacobian, _JACOBIAN)
+    one_of("sampler.kind", config.sampler.kind, _SAMPLERS)
+    check_optimizer("score.optimizer", config.score.optimizer)
+    counts = ("flow.trajectories", "flow.wave_number", "score.blocks", "score.batch_size", "cases")
+    counts += ("members", "guidance.iterations", "sampler.steps")
+    least = dict.fromkeys(counts, 1) | {"members": 2, "sampler.steps": 2, "flow.spin_up": 0}
+    for key, limit in least.items():
+        holds(config, key, lambda value, limit=limit: value >= limit, f"at least {limit}")
+    positive = ("flow.reynolds", "flow.interval", "score.noise_sd", "sampler.sigma_min")
+    for key in (*positive, "guidance.gamma", "guidance.zeta"):
+        holds(config, key, lambda value: 0 < value < math.inf, "more than 0")
+    holds(config, "flow.drag", lambda value: value >= 0, "0 or more")
+    above = config.sampler.sigma_min
+    holds(config, "sampler.sigma_max", lambda value: value > above, f"more than {above}")
+    _check_sizes(config)
+    for kind in ("coarse", "sparse", "saturation"):
+        _check_observed(config, kind)
+
+
+def _check_sizes(config: KolmogorovConfig) -> None:
+    flow, score = config.flow, config.score
+    halved = 2 ** len(score.channels)
+    holds(
+        config,
+        "score.channels",
+        lambda widths: widths and all(width > 0 and width % 8 == 0 for width in widths),
+        "widths divisible by 8, one a resolution",
+    )
+    holds(config, "score.embedding", lambda size: size > 0 and size % 2 == 0, "an even number")
+    # The symmetries of the flow shift by half a wave of the forcing.
+    for divisor, why in ((halved, "score.channels"), (2 * flow.wave_number, "flow.wave_number")):
+        holds(
+            config,
+            "flow.grid",
+            lambda size, divisor=divisor: size > 0 and size % divisor == 0,
+            f"a multiple of {divisor} (for {why})",
+        )
+    least = max(flow.grid, 3 * flow.wave_number + 1)
+    holds(config, "flow.integration", lambda size: size >= least, f"at least {least}")
+    holds(config, "flow.integration", lambda size: size % 2 == 0, "an even number")
+    holds(config, "score.window", lambda states: states % 2 == 1, "an odd number of states")
+    window = score.window
+    for key in ("flow.length", "length"):
+        holds(config, key, lambda states: states >= window, f"at least score.window, {window}")
+
+
+def _check_observed(config: KolmogorovConfig, kind: str) -> None:
+    grid = config.flow.grid
+    holds(config, f"{kind}.every", lambda states: states >= 1, "at least 1")
+    holds(config, f"{kind}.error", lambda sd: sd > 0, "more than 0")
+    holds(
+        config,
+        f"{kind}.cells",
+        lambda cells: cells >= 1 and grid % cells == 0,
+        f"a divisor of flow.grid, {grid}",
+    )
+    observed = getattr(config, kind)
+    if kind != "saturation" and observed.margin:
+        raise UserError(f"key '{kind}.margin': found {observed.margin}, expected 0 there")
+    across = grid // observed.cells
+    holds(
+        config,
+        f"{kind}.margin",
+        lambda margin: 0 <= 2 * margin < across,
+        f"less than half of the {across} blocks across",
+    )

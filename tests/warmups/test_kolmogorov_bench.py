@@ -1,0 +1,155 @@
+"""`slams bench kolmogorov`: its verb on a tiny flow, the calibration, and what it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from slams import cli
+from slams.config import load
+from slams.diffusion.training import make_denoiser
+from slams.errors import UserError
+from slams.schema import SamplerConfig
+from slams.warmups.kolmogorov_assimilation import assimilate
+from slams.warmups.kolmogorov_bench import summary
+from slams.warmups.kolmogorov_data import Climatology
+from slams.warmups.kolmogorov_recipe import (
+    FlowConfig,
+    FlowScoreConfig,
+    KolmogorovConfig,
+    ObservedConfig,
+    check_kolmogorov,
+)
+from slams.warmups.kolmogorov_score import FlowBackbone
+
+RECIPES = Path(__file__).parents[2] / "experiments/kolmogorov"
+TINY = """
+flow: {integration: 16, grid: 16, wave_number: 2, spin_up: 1, trajectories: 4, length: 6}
+score:
+  {window: 3, channels: [8], blocks: 1, embedding: 8, batch_size: 2, optimizer: {steps: 2}}
+length: 5
+cases: 1
+members: 2
+coarse: {every: 2, cells: 4}
+sparse: {every: 2, cells: 4}
+saturation: {every: 2, cells: 2, margin: 1}
+sampler: {steps: 4}
+"""
+
+
+def test_the_verb_prints_and_writes_everything_and_takes_up_what_is_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    command = ["bench", "kolmogorov", str(tmp_path / "tiny.yaml")]
+    command += ["--output", str(tmp_path / "here")]
+    assert cli.main(command) == 0
+    table = pd.read_csv(tmp_path / "here/results.csv")
+    assert list(table["operator"].unique()) == ["coarse", "sparse", "saturation"]
+    assert list(table["method"][:4]) == ["climatology", "interpolation", "gaussian", "score"]
+    assert len(table) == 4 + 4 + 3
+    assert table[["residual_sd", "residual_ratio", "rmse"]].notna().all(axis=None)
+    assert (tmp_path / "here/kolmogorov.png").stat().st_size > 10_000
+    printed = capsys.readouterr().out
+    assert "Kolmogorov flow, 1 trajectories of 5 states, 2 members" in printed
+    assert "taken as it is" not in printed
+    assert cli.main([*command, "sampler.steps=3"]) == 0
+    assert capsys.readouterr().out.count("taken as it is") == 3
+    assert cli.main([*command, "flow.drag=0.2"]) == 0
+    assert "taken as it is" not in capsys.readouterr().out
+
+
+def gaussian_problem() -> tuple[KolmogorovConfig, torch.Tensor, FlowBackbone, Climatology]:
+    """A Gaussian prior with exact denoiser: windows as long as the trajectory, no network."""
+    size, length = 16, 3
+    config = KolmogorovConfig(
+        flow=FlowConfig(integration=size, grid=size, wave_number=2),
+        score=FlowScoreConfig(window=length, channels=[8]),
+        length=length,
+        members=48,
+        coarse=ObservedConfig(every=2, cells=4, error=0.1),
+        sparse=ObservedConfig(every=1, cells=4, error=0.1),
+        saturation=ObservedConfig(every=2, cells=2, margin=1, error=0.05),
+        sampler=SamplerConfig(steps=24),
+    )
+    config.guidance.iterations = 12
+    k = torch.hypot(torch.fft.fftfreq(size, 1 / size)[:, None], torch.fft.rfftfreq(size, 1 / size))
+    lags = (torch.arange(length)[:, None] - torch.arange(length)).abs()
+    covariance = torch.kron(0.8**lags, torch.eye(2)) * (6 / (1 + k) ** 4)[..., None, None]
+    backbone = FlowBackbone(covariance, 2, [8], 1, 8).requires_grad_(False)
+    noise = torch.randn(length, 2, size, size, generator=torch.Generator().manual_seed(5))
+    a = torch.fft.rfft2(noise, norm="ortho").flatten(0, 1).permute(1, 2, 0)[..., None]
+    root = torch.linalg.cholesky(covariance)
+    a = torch.complex(root @ a.real, root @ a.imag)[..., 0].permute(2, 0, 1)
+    truth = torch.fft.irfft2(a, s=(size, size), norm="ortho").unflatten(0, (length, 2))
+    clim = Climatology(torch.full((2, size, 1), 0.2), torch.tensor(1.5))
+    return config, clim.velocity(truth), backbone, clim
+
+
+@pytest.mark.parametrize("kind", ["coarse", "sparse", "saturation"])
+def test_of_a_gaussian_prior_residuals_and_spread_are_what_they_must_be(kind: str) -> None:
+    config, truth, backbone, clim = gaussian_problem()
+    case = assimilate(config, kind, 0, truth, clim, make_denoiser(backbone))
+    rows = {row["method"]: row for row in case.rows}
+    # An untrained network is the filter: both draw from one posterior, with the same noise.
+    torch.testing.assert_close(case.members["score"], case.members["gaussian"], atol=1e-3, rtol=0)
+    found = rows["gaussian"]
+    assert found["residual_sd"] / found["target"] == pytest.approx(1, abs=0.15)
+    assert found["diverged"] == 0
+    assert found["rmse"] < 0.9 * rows["climatology"]["rmse"]
+    assert (49 / 48) ** 0.5 * found["spread"] / found["rmse"] == pytest.approx(1, abs=0.2)
+    assert rows["climatology"]["residual_sd"] > 2 * found["target"]
+
+
+def test_cases_are_averaged_as_squares() -> None:
+    row = {"operator": "coarse", "method": "score", "values": 10, "target": 0.1, "members": 4}
+    row |= {"diverged": 1, "seconds": 2.0, "spread": 0.5}
+    rows = [row | {"residual_sd": sd, "rmse": sd} for sd in (0.1, 0.7)]
+    table = summary(pd.DataFrame(rows))
+    assert table["rmse"][0] == pytest.approx(0.5)
+    assert table["residual_ratio"][0] == pytest.approx(5.0)
+    assert table["spread_skill"][0] == pytest.approx(1.25**0.5)
+    assert (table["diverged"][0], table["cases"][0]) == (2, 2)
+
+
+@pytest.mark.parametrize("name", ["small.yaml", "full.yaml"])
+def test_the_recipes_are_valid(name: str) -> None:
+    config = load(RECIPES / name, (), KolmogorovConfig, check_kolmogorov)
+    assert config.flow.grid == 64
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("guidance.kind=dsp", "did you mean 'dps'"),
+        ("guidance.jacobian=no", "expected one of filter, network"),
+        ("flow.grid=60", "key 'flow.grid': found 60, expected a multiple of 8"),
+        ("flow.integration=32", "expected at least 64"),
+        ("score.window=4", "an odd number"),
+        ("length=3", "at least score.window, 5"),
+        ("sparse.cells=7", "a divisor of flow.grid, 64"),
+        ("coarse.margin=1", "expected 0"),
+        ("saturation.margin=8", "less than half of the 16"),
+        ("members=1", "at least 2"),
+        ("sampler.sigma_max=0.01", "more than 0.03"),
+        ("score.channels=[12]", "divisible by 8"),
+        ("score.optimizer.ema=1.0", "less than 1"),
+        ("sarse.cells=8", "did you mean 'sparse'"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_one_sentence(override: str, named: str) -> None:
+    with pytest.raises(UserError, match="key") as refused:
+        load(RECIPES / "small.yaml", (override,), KolmogorovConfig, check_kolmogorov)
+    assert named in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_damaged_trajectories_are_named(tmp_path: Path, capsys) -> None:
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    (tmp_path / "train.pt").write_bytes(b"no tensors")
+    command = ["bench", "kolmogorov", str(tmp_path / "tiny.yaml"), "--output", str(tmp_path)]
+    assert cli.main(command) == 2
+    assert "train.pt cannot be read" in capsys.readouterr().err
