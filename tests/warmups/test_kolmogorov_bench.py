@@ -69,13 +69,13 @@ def gaussian_problem() -> tuple[KolmogorovConfig, torch.Tensor, FlowBackbone, Cl
         flow=FlowConfig(integration=size, grid=size, wave_number=2),
         score=FlowScoreConfig(window=length, channels=[8]),
         length=length,
-        members=48,
+        members=16,
         coarse=ObservedConfig(every=2, cells=4, error=0.1),
         sparse=ObservedConfig(every=1, cells=4, error=0.1),
         saturation=ObservedConfig(every=2, cells=2, margin=1, error=0.05),
-        sampler=SamplerConfig(steps=24),
+        sampler=SamplerConfig(steps=16),
     )
-    config.guidance.iterations = 12
+    config.guidance.iterations = 8
     k = torch.hypot(torch.fft.fftfreq(size, 1 / size)[:, None], torch.fft.rfftfreq(size, 1 / size))
     lags = (torch.arange(length)[:, None] - torch.arange(length)).abs()
     covariance = torch.kron(0.8**lags, torch.eye(2)) * (6 / (1 + k) ** 4)[..., None, None]
@@ -99,8 +99,16 @@ def test_of_a_gaussian_prior_residuals_and_spread_are_what_they_must_be(kind: st
     found = rows["gaussian"]
     assert found["residual_sd"] / found["target"] == pytest.approx(1, abs=0.15)
     assert found["diverged"] == 0
-    assert found["rmse"] < 0.9 * rows["climatology"]["rmse"]
-    assert (49 / 48) ** 0.5 * found["spread"] / found["rmse"] == pytest.approx(1, abs=0.2)
+    skill = (17 / 16) ** 0.5 * found["spread"] / found["rmse"]
+    if kind == "saturation":
+        # Vorticity does not show the mean velocity, which has most of the variance here: the error
+        # of one trajectory is one draw of it, and the spread stays near the prior's.
+        prior = float(clim.sd * backbone.filter.error(torch.tensor([1e4]))[0])
+        assert 0.8 * prior < found["spread"] < 1.1 * prior
+        assert found["rmse"] < rows["climatology"]["rmse"]
+    else:
+        assert skill == pytest.approx(1, abs=0.2)
+        assert found["rmse"] < 0.9 * rows["climatology"]["rmse"]
     assert rows["climatology"]["residual_sd"] > 2 * found["target"]
 
 
