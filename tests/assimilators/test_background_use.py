@@ -62,7 +62,7 @@ def analysed(problem: LinearGaussian, use: str, batch: Batch, members: int) -> T
         problem.grid,
         3,
         GuidanceConfig(archive=DAYS, localisation=math.inf, background=use),
-        SamplerConfig(steps=10),
+        SamplerConfig(centred=False),
     )
     time = problem.archive(truth).time
     method.fit(Archive(fields=truth, background=truth + error, time=time))
