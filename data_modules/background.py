@@ -63,6 +63,19 @@ class BackgroundProvider:
                 f"climatology or file"
             )
 
+    @property
+    def persistence(self) -> tuple[Tensor, Tensor]:
+        """Gives coefficients and error variances of damped persistence, `(T, C, H, W)` each.
+
+        Raises:
+            UserError: The background is of another kind.
+        """
+        if self._coefficient is None or self._variance is None:
+            raise UserError(
+                f"background.kind: found {self.config.kind!r}, expected damped_persistence"
+            )
+        return self._coefficient, self._variance
+
     def available(self, store: TrainingStore, cases: np.ndarray, window: int) -> np.ndarray:
         """Tells for which windows there is a state to make the background from.
 

@@ -131,12 +131,14 @@ class LatentStore(Dataset[int]):
     Args:
         path: Directory of the store.
         split: `train` or `validation`.
+        window: Days `T` of the windows that are cut out of what the store holds, at every place;
+            0 for windows as they are in the store.
 
     Raises:
         UserError: There is no complete latent store.
     """
 
-    def __init__(self, path: Path, split: str) -> None:
+    def __init__(self, path: Path, split: str, window: int = 0) -> None:
         if _key(path) is None:
             raise UserError(
                 f"latent store {path}: not there or incomplete; run `slams train score`"
@@ -147,17 +149,27 @@ class LatentStore(Dataset[int]):
         arrays = [torch.from_numpy(np.asarray(group[f"{split}/{n}"][:])) for n in _FIELDS]
         self.latents, self.background = ((x - scale[0]) / scale[1] for x in arrays)
         time = torch.from_numpy(np.asarray(group[f"{split}/time"][:]))
-        self.season = (time / DAYS_PER_YEAR % 1).to(torch.float32)
+        self.window = window or self.latents.shape[1]
+        self._places = self.latents.shape[1] - self.window + 1
+        days = time[:, None] + torch.arange(self._places)
+        self.season = (days / DAYS_PER_YEAR % 1).to(torch.float32)
 
     def __len__(self) -> int:
-        return self.latents.shape[0]
+        return self.latents.shape[0] * self._places
 
     def __getitem__(self, index: int) -> LatentBatch:
         return self.__getitems__([index])
 
     def __getitems__(self, index: list[int]) -> LatentBatch:
         """Gathers a batch in one go."""
-        return LatentBatch(self.latents[index], self.background[index], self.season[index])
+        case = torch.tensor(index) // self._places
+        place = torch.tensor(index) % self._places
+        days = place[:, None] + torch.arange(self.window)
+        return LatentBatch(
+            self.latents[case[:, None], days],
+            self.background[case[:, None], days],
+            self.season[case, place],
+        )
 
 
 _FIELDS = ("latents", "background")
@@ -170,20 +182,21 @@ class LatentDataModule(LightningDataModule):
         path: Directory of the latent store.
         batch_size: Windows a batch.
         seed: The experiment's seed, for the order of the training windows.
+        window: Days `T` of the windows, see `LatentStore`.
     """
 
-    def __init__(self, path: Path, batch_size: int, seed: int) -> None:
+    def __init__(self, path: Path, batch_size: int, seed: int, window: int = 0) -> None:
         super().__init__()
         self.path = path
         self.batch_size = batch_size
         self.seed = seed
-        self.train = LatentStore(path, "train")
-        self.validation = LatentStore(path, "validation")
+        self.train = LatentStore(path, "train", window)
+        self.validation = LatentStore(path, "validation", window)
 
     @property
     def latent_shape(self) -> tuple[int, int, int, int]:
         """Gives `(T, K, h, w)` of a window."""
-        return tuple(self.train.latents.shape[1:])
+        return (self.train.window, *self.train.latents.shape[2:])
 
     def train_dataloader(self) -> StreamLoader:
         """Serves shuffled windows, shards of equal length on all ranks."""

@@ -196,7 +196,17 @@ class MultimodalDataModule(ReanalysisDataModule):
             if part is not None:
                 found += part.observe(window, truth, mask)
         found += self._degrade(window, truth, mask)
-        return self._checked(batch, found)
+        return self._checked(batch, [self._at_days(o) for o in found])
+
+    def _at_days(self, observations: Observations) -> Observations:
+        """Withholds what is observed on other days than the recipe's."""
+        days = self.config.observations.days
+        if not days:
+            return observations
+        kept = torch.zeros_like(observations.mask)
+        kept[:, days] = observations.mask[:, days]
+        values = observations.values.masked_fill(~kept, torch.nan)
+        return replace(observations, mask=kept, values=values)
 
     def _hold_out(self, window: Window, truth: Tensor, mask: Tensor) -> tuple[Observations, ...]:
         # No gross-error check: it would verify against what lies near the background alone.

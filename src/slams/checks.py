@@ -20,6 +20,7 @@ from slams.rules import one_of as _one_of
 from slams.rules import value_at as _value
 from slams.schema import Config
 from slams.splits import check_splits, parse_day
+from slams.time_axis import check_days
 from slams.variables import ON_LEVELS, UNITS
 
 __all__ = ["METHODS", "check", "require"]
@@ -49,6 +50,7 @@ _AT_LEAST = {
     "data.splits.gap": 0,
     "data.harmonics": 0,
     "data.window": 1,
+    "data.trajectory": 0,
     "data.batch_size": 1,
     "data.num_workers": 0,
     "data.test_cases": 0,
@@ -91,6 +93,7 @@ _AT_LEAST = {
     "assimilation.linear_inverse_model.gap": 0,
     "assimilation.score_mean.draws": 1,
     "assimilation.modality_study": 0,
+    "assimilation.cycle_days": 0,
     "assimilation.bootstrap_block": 1,
     "assimilation.bootstrap_samples": 1,
     "assimilation.keep_cases": 0,
@@ -130,6 +133,7 @@ _POSITIVE = (
     "assimilation.letkf.localisation",
     "assimilation.letkf.inflation",
     "assimilation.score_mean.sigma",
+    "assimilation.cycle_inflation",
 )
 # Groups of `slams.nn`'s group normalisation, which divide the width of every layer.
 _GROUPS = 8
@@ -139,6 +143,7 @@ _LONGEST_NAME = 60
 _SHARES = (
     "observations.stations.missing",
     "observations.stations.held_out",
+    "background.analysis_error",
     "vae.modality_dropout",
     "score.dropout",
 )
@@ -169,7 +174,8 @@ def check(config: Config) -> None:
     _holds(config, "seed", lambda v: v < 2**63, "less than 2**63")
     _check_names(config)
     _check_channels(config)
-    check_splits(config.data.splits, config.data.window)
+    check_splits(config.data.splits, config.data.days)
+    check_days(config)
     _check_background(config)
     _check_observations(config)
     _check_optimizer("vae.optimizer", config.vae.optimizer)
@@ -286,11 +292,11 @@ def _check_background(config: Config) -> None:
     _unique("data.lags", data.lags)
     if background.kind == "damped_persistence":
         # The last day of the window lies window - 1 days further from the state that persists.
-        needed = range(background.lag, background.lag + data.window)
+        needed = range(background.lag, background.lag + data.days)
         missing = [lag for lag in needed if lag not in data.lags]
         if missing:
             raise UserError(
-                f"key 'background.lag': lag {background.lag} and a window of {data.window} days "
+                f"key 'background.lag': lag {background.lag} and a window of {data.days} days "
                 f"need persistence fitted for {', '.join(map(str, missing))} days, but data.lags "
                 f"has {', '.join(map(str, data.lags)) or 'none'}"
             )

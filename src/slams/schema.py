@@ -94,6 +94,9 @@ class DataConfig:
     statistics_from: str = ""
     # Days in a window.
     window: int = 1
+    # Days that are analysed at once, composed from windows of `window` days, an odd number; 0
+    # takes the window. Networks are trained on windows cut out of this many days.
+    trajectory: int = 0
     # Cases (windows) a batch.
     batch_size: int = 16
     # DataLoader workers; 0 reads in the main process.
@@ -102,6 +105,11 @@ class DataConfig:
     test_cases: int = 24
     # Hold the store in memory (small stores only).
     in_memory: bool = True
+
+    @property
+    def days(self) -> int:
+        """Gives the days that are analysed at once."""
+        return self.trajectory or self.window
 
 
 @dataclass
@@ -177,6 +185,8 @@ class ObservationsConfig:
     stations: StationsConfig = field(default_factory=StationsConfig)
     satellite: SatelliteConfig = field(default_factory=SatelliteConfig)
     degraded: DegradationConfig = field(default_factory=DegradationConfig)
+    # Days of the window (0 the first) on which anything is observed; empty for all of them.
+    days: list[int] = field(default_factory=list)
     # Reject observations further than this many standard deviations from the background.
     gross_error: float = 5.0
 
@@ -193,6 +203,9 @@ class BackgroundConfig:
     path: str = ""
     # Re-centre the climatology on this many real days before the verifying day; 0 keeps it.
     recentre_days: int = 0
+    # Error variance, as a share of the climatology's, that the state which persists is given in
+    # the training period: that of an analysis, where backgrounds are cycled; 0 for the truth.
+    analysis_error: float = 0.0
 
 
 @dataclass
@@ -432,6 +445,11 @@ class AssimilationConfig:
     # Dates a block of the block bootstrap, and the number of resamples.
     bootstrap_block: int = 3
     bootstrap_samples: int = 1000
+    # Consecutive days over which each method is cycled from the first test day: its analysis of a
+    # day gives its background of the next, by persistence; 0 for separate test dates.
+    cycle_days: int = 0
+    # Factor on the error variance of a cycled background.
+    cycle_inflation: float = 1.0
     # Cases whose ensembles are kept in analysis.zarr.
     keep_cases: int = 4
 

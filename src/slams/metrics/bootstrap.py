@@ -27,7 +27,7 @@ from slams.errors import UserError
 from slams.metrics.scores import SCORES, score
 from slams.seeds import generator
 
-__all__ = ["Resamples", "paired_difference", "resampled_scores"]
+__all__ = ["Resamples", "paired_difference", "resampled_scores", "student_quantile"]
 
 _ALPHA = 0.05
 
@@ -156,17 +156,25 @@ def paired_difference(
     return plain(first) - plain(second), *resamples.interval(resampled)
 
 
-def _expanded_tail(blocks: float) -> float:
-    """Gives the probability below the lower quantile, see the module."""
-    freedom = blocks - 1
-    if freedom < 3:
-        return 0.0
-    # Student's quantile by its expansion about the normal one (Abramowitz and Stegun 26.7.5).
+def student_quantile(freedom: float) -> float:
+    """Gives the quantile of Student's t that leaves 2.5 % above it, from 3 degrees of freedom on.
+
+    By its expansion about the normal one (Abramowitz and Stegun 26.7.5); at 3 degrees it is 1 %
+    too small.
+    """
     z = NormalDist().inv_cdf(1 - _ALPHA / 2)
-    student = (
+    return (
         z
         + (z**3 + z) / (4 * freedom)
         + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
         + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * freedom**3)
     )
+
+
+def _expanded_tail(blocks: float) -> float:
+    """Gives the probability below the lower quantile, see the module."""
+    freedom = blocks - 1
+    if freedom < 3:
+        return 0.0
+    student = student_quantile(freedom)
     return NormalDist().cdf(-math.sqrt(blocks / freedom) * student)

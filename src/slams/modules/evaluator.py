@@ -32,6 +32,7 @@ from slams.metrics.accumulators import (
     SpreadSkill,
     Wasserstein,
 )
+from slams.metrics.days import DayRecords
 from slams.metrics.marginals import Marginals
 from slams.metrics.observation_space import ObservationSpace
 from slams.metrics.records import MethodRecord
@@ -101,6 +102,7 @@ class AssimilationEvaluator(LightningModule):
         self._observed = ObservationSpace(normaliser, seed)
         self._records: dict[str, list[MethodRecord]] = {}
         self._kept = KeptCases(config.keep_cases)
+        self._days = DayRecords(channels, grid.weights, seed)
         self._tables: dict[str, pd.DataFrame] | None = None
 
     def setup(self, stage: str) -> None:
@@ -115,6 +117,7 @@ class AssimilationEvaluator(LightningModule):
         empty = MethodRecord.empty(len(self.channels), self.config.members)
         self._records = {a.name: [empty] for a in self.assimilators}
         self._kept = KeptCases(self.config.keep_cases)
+        self._days = DayRecords(self.channels, self.grid.weights, self.seed)
         self._tables = None
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
@@ -153,6 +156,7 @@ class AssimilationEvaluator(LightningModule):
                     self._observed(batch, self.normaliser.to_channel_units(ensemble.members)),
                 )
             )
+            self._days.add(name, ensemble, truth, batch)
             if name not in DETERMINISTIC:
                 self._kept.add(name, batch.case, ensemble)
         self._keep_state("truth", truth.masked_fill(~batch.mask, torch.nan), batch)
@@ -187,7 +191,8 @@ class AssimilationEvaluator(LightningModule):
         }
         cases = sorted({n for r in records.values() for n in r.case.tolist()})
         parts = _gather_on_root(self._kept.select(cases[: self.config.keep_cases]))
-        if parts is None:
+        days = _gather_on_root(self._days)
+        if parts is None or days is None:
             return
         self._kept = KeptCases.merge(parts)
         self._tables = make_tables(
@@ -200,9 +205,17 @@ class AssimilationEvaluator(LightningModule):
             self.config.bootstrap_samples,
             self.seed,
         )
+        by_day = DayRecords.merge(days).table(
+            self.setting, self.config.bootstrap_block, self.config.bootstrap_samples
+        )
+        if len(by_day):
+            self._tables["days"] = by_day
 
     def tables(self) -> dict[str, pd.DataFrame]:
-        """Gives the tables of `slams.metrics.tables` by name; empty off rank zero."""
+        """Gives the tables of `slams.metrics.tables` by name; empty off rank zero.
+
+        For windows of several days also `days`.
+        """
         return dict(self._tables or {})
 
     def write(self, run_dir: str | Path) -> None:
@@ -213,7 +226,7 @@ class AssimilationEvaluator(LightningModule):
         """
         if self._tables is None:
             return
-        for name, table in self._tables.items():
+        for name, table in self.tables().items():
             with replacing(Path(run_dir) / f"{name}.parquet") as part:
                 table.to_parquet(part, index=False)
         if self.config.keep_cases:

@@ -12,7 +12,9 @@ from slams import __version__, atomic, directories
 from slams.errors import UserError
 from slams.report.calibration import rank_histograms, spread_against_error
 from slams.report.consistency import consistency
+from slams.report.cycling import cycle_drift
 from slams.report.dates import error_by_date
+from slams.report.days import errors_by_day
 from slams.report.decomposition import decomposition
 from slams.report.exhibit import Exhibit
 from slams.report.held_out import held_out, observation_ranks
@@ -133,6 +135,7 @@ def _exhibits(
         )
     others = surface_maps(first, options)
     parts = decomposition(runs, options)
+    over_time = (errors_by_day(first, options), cycle_drift(first, options))
     exhibits = [
         _methods(first),
         *([parts] if parts else []),
@@ -145,6 +148,7 @@ def _exhibits(
         spread_against_error(first, options),
         spectra(first, options),
         error_by_date(first, options),
+        *(exhibit for exhibit in over_time if exhibit),
         innovations(first, options),
         consistency(first, options),
         held_out(first, options),

@@ -15,10 +15,12 @@ import torch
 from data_modules.multimodal import MultimodalDataModule
 from slams import tracking
 from slams.assimilators.base import Assimilator
+from slams.assimilators.cycle import Cycle
 from slams.fields import Batch, Window
 from slams.metrics.tables import print_methods
 from slams.modules.callbacks import ProgressLines, RunSummary
 from slams.modules.callbacks.summary import peak_memory_gib
+from slams.modules.cycling import CyclingEvaluator
 from slams.modules.evaluator import AssimilationEvaluator
 from slams.modules.trainer import EVALUATION_PRECISION, check_machine, make_trainer
 from slams.ranks import is_rank_zero, say
@@ -27,6 +29,7 @@ from slams.runs import RunDirectory
 from slams.schema import Config
 from slams.stages.methods import make_methods
 from slams.stages.reporting import report
+from slams.time_axis import analysed
 
 __all__ = ["assimilate", "modality_settings"]
 
@@ -48,7 +51,7 @@ def assimilate(config: Config, dry_run: bool = False, report_after: bool = True)
     """
     settings = [config, *modality_settings(config)]
     directories = [stage_directory(one, "assimilation") for one in settings]
-    datamodule = MultimodalDataModule(config)
+    datamodule = MultimodalDataModule(analysed(config))
 
     @functools.cache
     def methods() -> list[Assimilator]:
@@ -115,7 +118,7 @@ def _evaluate(
             say(run.summary())
             return
         data = _Withholding(everything, config)
-        evaluator = AssimilationEvaluator(
+        evaluator = _evaluator_of(config, data)(
             [m for m in methods() if m.name in config.assimilation.methods],
             config.assimilation,
             data.normaliser,
@@ -150,6 +153,26 @@ def _evaluate(
                 tracker.log_artifact(run.path / f"{name}.parquet")
 
 
+def _evaluator_of(
+    config: Config, data: MultimodalDataModule
+) -> Callable[..., AssimilationEvaluator]:
+    """Chooses how methods are evaluated: date by date, or cycled from day to day."""
+    if not config.assimilation.cycle_days:
+        return AssimilationEvaluator
+    coefficient, variance = data.provider.persistence
+
+    def cycle() -> Cycle:
+        return Cycle(
+            data.normaliser,
+            coefficient[0],
+            variance[0],
+            config.assimilation.cycle_inflation,
+            config.observations.gross_error,
+        )
+
+    return functools.partial(CyclingEvaluator, cycle=cycle)
+
+
 class _Withholding(MultimodalDataModule):
     """Gives batches of the whole network, with the modalities that a setting lacks masked.
 
@@ -157,7 +180,7 @@ class _Withholding(MultimodalDataModule):
     """
 
     def __init__(self, everything: Config, setting: Config) -> None:
-        super().__init__(replace(setting, observations=everything.observations))
+        super().__init__(analysed(replace(setting, observations=everything.observations)))
         self._used = setting.observations.use
 
     def on_after_batch_transfer(self, batch: Window | Batch, dataloader_idx: int = 0) -> Batch:

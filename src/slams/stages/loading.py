@@ -8,16 +8,34 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from slams.diffusion.backend import Denoiser
+from slams.diffusion.trajectory import TrajectoryDenoiser
 from slams.errors import UserError
 from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
 from slams.modules.score import LatentScore, PixelScore
 from slams.modules.vae import VAE
 from slams.nn.latent_space import IdentitySpace, LatentSpace
+from slams.normalisation import DAYS_PER_YEAR
 from slams.records import finished_run, trained_directory
 from slams.schema import Config
 
-__all__ = ["load_pixel_score", "load_score", "load_vae"]
+__all__ = ["compose", "load_pixel_score", "load_score", "load_vae"]
+
+# Windows of trajectories that pass through a denoiser at a time.
+_CHUNK = 64
+
+
+def compose(denoiser: Denoiser, config: Config) -> Denoiser:
+    """Composes a denoiser of windows into one of trajectories, where the recipe has longer ones.
+
+    Args:
+        denoiser: Denoiser of windows of `data.window` days.
+        config: The recipe.
+    """
+    if config.data.days == config.data.window:
+        return denoiser
+    return TrajectoryDenoiser(denoiser, config.data.window, _CHUNK, season_step=1 / DAYS_PER_YEAR)
 
 
 def load_vae(config: Config, channels: Sequence[FieldSpec], grid: LatLonGrid, sd: Tensor) -> VAE:

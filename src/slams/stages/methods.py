@@ -13,6 +13,7 @@ from slams.assimilators.background import BackgroundEnsemble
 from slams.assimilators.base import Assimilator
 from slams.assimilators.case_by_case import CaseByCase
 from slams.assimilators.climatology import Climatology
+from slams.assimilators.degraded_backgrounds import degrade
 from slams.assimilators.enkf import EnKF
 from slams.assimilators.first_guess import ClimatologyGuess, FirstGuess, OnFirstGuess
 from slams.assimilators.latent_3dvar import Latent3DVar
@@ -29,7 +30,8 @@ from slams.method_names import NAMES, split_name
 from slams.nn.latent_space import LatentSpace
 from slams.records import RunRecord
 from slams.schema import Config
-from slams.stages.loading import load_pixel_score, load_score, load_vae
+from slams.stages.loading import compose, load_pixel_score, load_score, load_vae
+from slams.time_axis import at_length
 
 __all__ = ["load", "make_methods"]
 
@@ -56,7 +58,7 @@ def _latent_diffusion(config: Config, data: MultimodalDataModule) -> Assimilator
     settings = config.assimilation
     return LatentDiffusion(
         space,
-        score.denoiser,
+        compose(score.denoiser, config),
         data.normaliser,
         data.grid,
         config.seed,
@@ -72,8 +74,10 @@ def _linear_inverse_model(config: Config, data: MultimodalDataModule) -> FirstGu
 def _score_mean(config: Config, data: MultimodalDataModule) -> FirstGuess:
     space, score = load_score(config, data.channels, data.grid, data.normaliser.sd)
     settings = asdict(config.assimilation.score_mean)
-    unseen = data.archive(split="validation")
-    return ScoreMean(space, score.denoiser, data.grid, config.seed, unseen, **settings)
+    unseen = degrade(data.archive(split="validation"), config.background.analysis_error)
+    return ScoreMean(
+        space, compose(score.denoiser, config), data.grid, config.seed, unseen, **settings
+    )
 
 
 def _pixel_diffusion(config: Config, data: MultimodalDataModule) -> Assimilator:
@@ -81,7 +85,7 @@ def _pixel_diffusion(config: Config, data: MultimodalDataModule) -> Assimilator:
     settings = config.assimilation
     return PixelDiffusion(
         space,
-        score.denoiser,
+        compose(score.denoiser, config),
         data.normaliser,
         data.grid,
         config.seed,
@@ -135,7 +139,7 @@ def make_methods(
     Raises:
         UserError: A method is unknown, or its trained stages are not there.
     """
-    archive = datamodule.archive()
+    archive = degrade(datamodule.archive(), config.background.analysis_error)
     first_guesses: dict[str, FirstGuess] = {}
     methods = []
     for name in names:
@@ -165,5 +169,5 @@ def load(run_dir: str | Path) -> Assimilator:
     # have several parts.
     runs = path.resolve().parents[1 + config.experiment.count("/")]
     config = replace(config, runs=str(runs))
-    datamodule = MultimodalDataModule(config)
+    datamodule = MultimodalDataModule(at_length(config))
     return make_methods(config, ["latent_diffusion"], datamodule)[0]

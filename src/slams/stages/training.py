@@ -18,6 +18,7 @@ from data_modules.reanalysis import ReanalysisDataModule
 from data_modules.sequential import read_batches
 from slams import tracking
 from slams.assimilators.base import Archive
+from slams.assimilators.degraded_backgrounds import degrade
 from slams.fields import Background
 from slams.modules.base import TrainedModule, check_identity, read_checkpoint
 from slams.modules.callbacks import (
@@ -42,6 +43,7 @@ from slams.runs import RunDirectory
 from slams.schema import Config, ObservationsConfig, OptimizerConfig
 from slams.stages.loading import load_vae
 from slams.stages.reconstruction import write_reconstruction
+from slams.time_axis import at_length
 
 __all__ = ["train_score", "train_vae"]
 
@@ -119,7 +121,9 @@ def train_score(config: Config, dry_run: bool = False) -> Path:
     )
     if config.score.space == "pixel":
         return _train_pixel_score(config, fields_only, dry_run)
-    datamodule = MultimodalDataModule(fields_only)
+    # Windows are cut out of the days that are analysed at once, from their beginning to their
+    # end, with backgrounds that grow older on the way.
+    datamodule = MultimodalDataModule(at_length(fields_only))
     datamodule.setup("fit")
     vae_run = finished_run(config, "vae")
     vae = load_vae(config, datamodule.channels, datamodule.grid, datamodule.normaliser.sd)
@@ -141,14 +145,16 @@ def train_score(config: Config, dry_run: bool = False) -> Path:
         "vae": vae_run.run_id,
         "data": datamodule.store.fingerprint,
         "background": f"{background.kind}/{background.lag}/{background.path}",
-        "window": str(config.data.window),
+        "analysis_error": f"{background.analysis_error:g}",
+        "window": str(config.data.days),
         "train": str(config.data.splits.train),
         "validation": str(config.data.splits.validation),
     }
     path = trained_directory(config, "vae") / f"latents_{config.background.lag}.zarr"
     splits = {"train": datamodule.archive(), "validation": _windows(datamodule, "validation")}
+    splits = {name: degrade(part, background.analysis_error) for name, part in splits.items()}
     write_latents(path, space, splits, key)
-    latents = LatentDataModule(path, config.score.batch_size, config.seed)
+    latents = LatentDataModule(path, config.score.batch_size, config.seed, config.data.window)
     torch.manual_seed(config.seed)
     module = LatentScore(
         config.score,
@@ -213,6 +219,7 @@ def _rehearse_score(
     with torch.no_grad():
         latents = space.encode(archive.fields, archive.known)
         background = space.encode(archive.background, archive.background_known)
+    latents, background = (x[:, : config.data.window] for x in (latents, background))
     mean, sd = latents.mean(dim=(0, 1, 3, 4)), latents.std(dim=(0, 1, 3, 4))
     season = (archive.time[:, 0] / DAYS_PER_YEAR % 1).to(torch.float32)
     batch = LatentBatch(latents, background, season)

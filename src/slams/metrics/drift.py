@@ -1,0 +1,99 @@
+r"""Does a cycle drift? The trend of its errors over its days, with an interval.
+
+A straight line is fitted to the daily RMSE and bias after the first days, in which the cycle
+forgets its start. Errors of one day resemble those of the next, so that `n` days count as
+
+    n_e = n (1 - r) / (1 + r),     r the lag-one correlation of the residuals, 0 or more,
+
+in the standard error of the slope and in the degrees of freedom of Student's t (Santer et al.
+2000, J. Geophys. Res. 105, 7337-7356). A drift is a slope whose interval leaves out zero.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from slams.metrics.bootstrap import student_quantile
+
+__all__ = ["SPIN_UP", "daily", "drift", "trend"]
+
+# Days in which a cycle forgets its first background.
+SPIN_UP = 20
+
+_COLUMNS = ("method", "setting", "variable", "level", "metric", "mean", "largest", "slope")
+
+
+def daily(cases: pd.DataFrame) -> pd.DataFrame:
+    """Gives RMSE and bias of each day, level by level and averaged over levels.
+
+    Args:
+        cases: The `cases` table of an evaluation.
+
+    Returns:
+        method, setting, date, variable, level (`mean` over levels beside them), metric, value.
+    """
+    rows = cases[cases["statistic"].isin(("mse", "bias"))].copy()
+    root = rows["statistic"] == "mse"
+    rows.loc[root, "value"] = np.sqrt(rows.loc[root, "value"])
+    rows["metric"] = np.where(root, "rmse", "bias")
+    columns = ["method", "setting", "date", "variable", "level", "metric", "value"]
+    rows = rows[columns]
+    on_levels = rows[rows["level"] != "surface"]
+    keys = [c for c in columns if c not in ("level", "value")]
+    over = on_levels.groupby(keys, sort=False)["value"].mean().reset_index()
+    return pd.concat([rows, over.assign(level="mean")[columns]], ignore_index=True)
+
+
+def drift(cases: pd.DataFrame, spin_up: int = SPIN_UP) -> pd.DataFrame:
+    """Fits the trends of all methods, variables and levels.
+
+    Args:
+        cases: The `cases` table of a cycled evaluation.
+        spin_up: Days left out at the beginning; none where no ten days would be left.
+
+    Returns:
+        method, setting, variable, level, metric (`rmse` or `bias`), mean and largest absolute
+        value over the days, slope a day with the bounds of its 95 % interval, number of days.
+    """
+    found = []
+    for key, rows in daily(cases).groupby(
+        ["method", "setting", "variable", "level", "metric"], sort=False
+    ):
+        values = rows.sort_values("date")["value"].to_numpy(float)
+        values = values[spin_up:] if len(values) >= spin_up + 10 else values
+        slope, lower, upper = trend(values)
+        mean, largest = float(values.mean()), float(np.abs(values).max())
+        found.append((*key, mean, largest, slope, lower, upper, len(values)))
+    return pd.DataFrame(found, columns=[*_COLUMNS, "lower", "upper", "n"])
+
+
+def trend(values: np.ndarray) -> tuple[float, float, float]:
+    """Fits a line through equally spaced values.
+
+    Args:
+        values: `(n,)`.
+
+    Returns:
+        Slope a step and the bounds of its 95 % interval, which is infinite where the values are
+        too few, or too much alike from one to the next, to tell.
+    """
+    n = len(values)
+    if n < 2:
+        return math.nan, -math.inf, math.inf
+    step = np.arange(n) - (n - 1) / 2
+    square = float((step**2).sum())
+    slope = float((step * values).sum() / square)
+    residual = values - values.mean() - slope * step
+    total = float((residual**2).sum())
+    if total <= 1e-24 * max(1.0, float((values**2).sum())):
+        return slope, slope, slope
+    r = max(0.0, float((residual[1:] * residual[:-1]).sum()) / total)
+    count = n * (1 - r) / (1 + r)
+    if count < 5:
+        return slope, -math.inf, math.inf
+    error = math.sqrt(total / (count - 2) / square)
+    half = student_quantile(count - 2) * error
+    return slope, slope - half, slope + half

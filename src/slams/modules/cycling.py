@@ -1,0 +1,81 @@
+"""The evaluation of cycled methods: each has a background of its own, day after day.
+
+The days come in order, in one process. What is seen of the truth after the first background is
+what the observations say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pandas as pd
+import torch
+
+from slams.assimilators.base import Assimilator
+from slams.assimilators.cycle import Cycle
+from slams.fields import Batch, Ensemble, FieldSpec
+from slams.grid import LatLonGrid
+from slams.metrics.drift import drift
+from slams.modules.evaluator import AssimilationEvaluator
+from slams.normalisation import Normaliser
+from slams.schema import AssimilationConfig
+
+__all__ = ["CyclingEvaluator"]
+
+
+class CyclingEvaluator(AssimilationEvaluator):
+    """Scores methods that start each day from their own analysis of the day before.
+
+    The kept state `background` is that of the last method.
+
+    Args:
+        assimilators: The methods, fitted.
+        config: The recipe's `assimilation`.
+        normaliser: Climatology, standard deviations and transforms.
+        grid: The grid.
+        channels: The channels.
+        seed: The experiment's seed.
+        cycle: Makes the cycle of a method.
+    """
+
+    def __init__(
+        self,
+        assimilators: Sequence[Assimilator],
+        config: AssimilationConfig,
+        normaliser: Normaliser,
+        grid: LatLonGrid,
+        channels: Sequence[FieldSpec],
+        seed: int,
+        cycle: Callable[[], Cycle],
+    ) -> None:
+        super().__init__(assimilators, config, normaliser, grid, channels, seed=seed)
+        self._cycles = {a.name: cycle() for a in self.assimilators}
+
+    def setup(self, stage: str) -> None:
+        """Forgets an earlier evaluation."""
+        super().setup(stage)
+        for cycle in self._cycles.values():
+            cycle.reset()
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Analyses and scores the cases of a batch one after another, method by method."""
+        methods = self.assimilators
+        try:
+            for position in range(len(batch)):
+                case = batch.select(slice(position, position + 1))
+                for method in methods:
+                    self.assimilators = [method]
+                    super().test_step(self._cycles[method.name].prepare(case), batch_idx)
+        finally:
+            self.assimilators = methods
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Gives the tables of the evaluation, and `drift`."""
+        tables = super().tables()
+        return {**tables, "drift": drift(tables["cases"])} if tables else tables
+
+    @torch.no_grad()
+    def _analyse(self, assimilator: Assimilator, batch: Batch) -> Ensemble:
+        ensemble = super()._analyse(assimilator, batch)
+        self._cycles[assimilator.name].keep(batch, ensemble)
+        return ensemble

@@ -1,0 +1,133 @@
+"""Trajectories and cycles through the command line, on a made-up nature run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import xarray as xr
+import zarr
+
+from slams.modules.base import read_checkpoint
+from tests.stages.commands import copy_stages, slams, study
+from tests.stages.conftest import Study
+
+METHODS = {"background", "climatology", "latent_diffusion", "optimal_interpolation"}
+CYCLE_DAYS = 12
+
+
+@pytest.fixture(scope="module")
+def trajectories(tmp_path_factory: pytest.TempPathFactory, tiny_source: Path) -> Path:
+    """Gives the experiment's directory: five days analysed with networks of three."""
+    root = tmp_path_factory.mktemp("trajectories")
+    lags = [1, 2, 3, 4, 5, 6]
+    study(root, tiny_source, window=3, trajectory=5, lags=lags, test_cases=4)
+    words = ("observations.days=[0,4]", "assimilation.modality_study=0", "report.dpi=30")
+    for verb in ("prepare", "train vae", "train score", "assimilate"):
+        assert slams(root / "recipe.yaml", verb, *words) == 0
+    return root / "runs" / "tiny"
+
+
+@pytest.fixture(scope="module")
+def cycle(tmp_path_factory: pytest.TempPathFactory, finished: Study) -> Path:
+    """Gives the run directory of a cycle with the networks of the finished study."""
+    runs = copy_stages(finished.config, tmp_path_factory.mktemp("cycle"), "vae", "score")
+    words = (
+        f"runs={runs}",
+        "experiment=cycle",
+        "trained_in=tiny",
+        "background.lag=1",
+        "background.analysis_error=0.3",
+        f"assimilation.cycle_days={CYCLE_DAYS}",
+        "assimilation.modality_study=0",
+    )
+    assert slams(finished.recipe, "assimilate", *words) == 0
+    return runs / "cycle" / "assimilation"
+
+
+def test_networks_see_windows_out_of_trajectories(trajectories: Path) -> None:
+    latents = zarr.open_group(trajectories / "vae" / "latents_2.zarr", mode="r")
+    assert latents["train/latents"].shape[1] == 5
+    checkpoint = read_checkpoint(trajectories / "score" / "checkpoints" / "best.ckpt")
+    assert checkpoint["slams"]["settings"]["latent_shape"][0] == 3
+
+
+def test_every_method_analyses_the_whole_trajectory(trajectories: Path) -> None:
+    run = trajectories / "assimilation"
+    for method in METHODS - {"background"}:
+        group = xr.open_zarr(run / "analysis.zarr", group=method, consolidated=False)
+        assert group.sizes["day"] == 5
+
+
+def test_days_are_scored_apart_and_the_observed_ones_are_known(trajectories: Path) -> None:
+    days = pd.read_parquet(trajectories / "assimilation" / "days.parquet")
+    results = pd.read_parquet(trajectories / "assimilation" / "results.parquet")
+    assert [*results.columns, "day", "observed"] == sorted(
+        days.columns, key=[*results.columns, "day", "observed"].index
+    )
+    assert set(days["method"]) == METHODS
+    assert set(days["metric"]) == {"rmse", "crps", "spread_skill"}
+    observed = days.groupby("day")["observed"].agg(["min", "max"])
+    assert observed["min"].tolist() == [True, False, False, False, True]
+    assert observed["max"].tolist() == [True, False, False, False, True]
+
+
+def test_mean_squared_errors_of_the_days_make_that_of_the_window(trajectories: Path) -> None:
+    run = trajectories / "assimilation"
+    days, results = (pd.read_parquet(run / f"{n}.parquet") for n in ("days", "results"))
+
+    def of(table: pd.DataFrame) -> pd.DataFrame:
+        return table[(table["metric"] == "rmse") & (table["level"] == "850")]
+
+    squares = of(days).assign(value=lambda t: t["value"] ** 2).groupby("method")["value"].mean()
+    whole = of(results).set_index("method")["value"] ** 2
+    pd.testing.assert_series_equal(squares, whole.sort_index(), rtol=1e-5)
+
+
+def test_observations_help_most_on_their_own_days(trajectories: Path) -> None:
+    days = pd.read_parquet(trajectories / "assimilation" / "days.parquet")
+    rows = days[(days["metric"] == "rmse") & (days["level"] == "850")]
+    error = rows.pivot_table(index="day", columns="method", values="value")
+    gain = 1 - error["optimal_interpolation"] / error["background"]
+    assert gain[[0, 4]].min() > 0.15
+    assert gain[2] < gain[[0, 4]].min()
+
+
+def test_the_report_shows_days(trajectories: Path) -> None:
+    report = trajectories / "assimilation" / "report"
+    assert "Days of the window, observed and not" in (report / "index.html").read_text()
+    assert (report / "figures" / "days_rmse.png").stat().st_size > 0
+
+
+def test_a_cycle_scores_consecutive_days(cycle: Path) -> None:
+    cases = pd.read_parquet(cycle / "cases.parquet")
+    assert set(cases["method"]) == METHODS
+    expected = pd.date_range("2001-03-28", periods=CYCLE_DAYS).strftime("%Y-%m-%d").tolist()
+    assert sorted(cases["date"].unique()) == expected
+
+
+def test_without_observations_a_cycle_forgets_and_with_them_it_does_not(cycle: Path) -> None:
+    cases = pd.read_parquet(cycle / "cases.parquet")
+    rows = cases[(cases["statistic"] == "mse") & (cases["level"] == "850")]
+    error = rows.pivot_table(index="date", columns="method", values="value")
+    start, end = error.iloc[0], error.iloc[-5:].mean()
+    # The free run starts from the truth of the day before and ends in the climatology.
+    assert start["background"] < 0.7 * start["climatology"]
+    assert end["background"] == pytest.approx(end["climatology"], rel=0.1)
+    assert end["optimal_interpolation"] < 0.8 * end["climatology"]
+
+
+def test_departures_are_those_from_each_methods_own_background(cycle: Path) -> None:
+    rows = pd.read_parquet(cycle / "observations.parquet")
+    rows = rows[(rows["quantity"] == "o_minus_b") & (rows["observation"].str.startswith("stat"))]
+    sd = rows.set_index("method")["sd"]
+    assert sd["optimal_interpolation"] < sd["background"]
+
+
+def test_the_drift_of_a_cycle_is_written_and_shown(cycle: Path) -> None:
+    drift = pd.read_parquet(cycle / "drift.parquet")
+    assert set(drift["method"]) == METHODS
+    assert set(drift["metric"]) == {"rmse", "bias"}
+    assert (drift["lower"] <= drift["slope"]).all()
+    assert "The cycle, day by day" in (cycle / "report" / "index.html").read_text()
