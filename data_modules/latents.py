@@ -152,7 +152,8 @@ class LatentStore(Dataset[int]):
         self.window = window or self.latents.shape[1]
         self._places = self.latents.shape[1] - self.window + 1
         days = time[:, None] + torch.arange(self._places)
-        self.season = (days / DAYS_PER_YEAR % 1).to(torch.float32)
+        self._season = (days / DAYS_PER_YEAR % 1).to(torch.float32)
+        self.season = self._season[:, 0]
 
     def __len__(self) -> int:
         return self.latents.shape[0] * self._places
@@ -168,7 +169,7 @@ class LatentStore(Dataset[int]):
         return LatentBatch(
             self.latents[case[:, None], days],
             self.background[case[:, None], days],
-            self.season[case, place],
+            self._season[case, place],
         )
 
 
