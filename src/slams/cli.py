@@ -29,6 +29,7 @@ from slams.prerequisites import check_prerequisites
 from slams.ranks import is_rank_zero, say
 from slams.schema import Config
 from slams.warmups.kolmogorov_recipe import KolmogorovConfig, check_kolmogorov
+from slams.warmups.recipes import Lorenz63Config, check_lorenz63
 
 __all__ = ["main"]
 
@@ -131,6 +132,16 @@ _VERBS = {
         sense=check_kolmogorov,
         bench="slams.warmups.kolmogorov_bench:bench_kolmogorov",
     ),
+    "bench lorenz63": _Verb(
+        "guided diffusion against a particle filter on the Lorenz (1963) system",
+        "Trains a denoiser of short windows, composes it to trajectories, guides it by "
+        "observations of one coordinate, and compares with a particle filter: W1 distance, "
+        "log-densities. Prints the table, writes it with a figure.",
+        dry_run=False,
+        schema=Lorenz63Config,
+        sense=check_lorenz63,
+        bench="slams.warmups.lorenz63_experiment:bench_lorenz63",
+    ),
     "config print": _Verb(
         "print a recipe with everything it extends, every default and override",
         "Prints the resolved recipe as YAML; --keys explains each key.",
@@ -144,7 +155,7 @@ _VERBS = {
 }
 _GROUPS = {
     "train": "train a model: `vae`, then `score`",
-    "bench": "measure parts by themselves: `posterior`, `kolmogorov`",
+    "bench": "measure parts by themselves: `posterior`, `kolmogorov`, `lorenz63`",
     "config": "look at a recipe: `print`, `validate`",
 }
 

@@ -1,0 +1,187 @@
+r"""A small denoiser of windows of a trajectory, preconditioned by their covariance.
+
+Windows `x` of `T` states are vectors of mean `m` and covariance `C = U diag(l) U^T`. Neighbouring
+states are so alike that the `l` spread over five orders of magnitude: what tells a trajectory of
+the dynamics from another lies in the smallest. The scalar preconditioning of Karras et al. 2022
+(arXiv 2206.00364), which takes all directions to have variance one, is therefore done in each
+principal direction by itself. With `w = U^T (x_t - m)`,
+
+    D(x_t) = m + U (l / (l + sigma^2) w + c_out F(c_in w, log sigma)),
+    c_in = 1 / sqrt(l + sigma^2),    c_out = sigma sqrt(l) / sqrt(l + sigma^2).
+
+Without the network `F` this is the exact denoiser of a Gaussian with this covariance; `F` gives
+what is not Gaussian, and its inputs and targets have variance one in every direction and at every
+noise level. The loss is the mean square of the network's own error.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from slams.diffusion.backend import Denoiser, DiracPosterior, VESchedule
+from slams.schema import OptimizerConfig
+from slams.warmups.recipes import WindowScoreConfig
+
+__all__ = ["WindowDenoiser", "train_windows"]
+
+_EMBEDDING = 32
+# Directions of less variance than this share of the largest carry rounding errors alone.
+_FLOOR = 1e-10
+
+
+class _Block(nn.Module):
+    """Adds to `(B, W)` features a two-layer network, scaled and shifted by the noise level."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width, elementwise_affine=False)
+        self.modulate = nn.Linear(_EMBEDDING, 2 * width)
+        self.inner = nn.Linear(width, width)
+        self.outer = nn.Linear(width, width)
+        nn.init.zeros_(self.outer.weight)
+        nn.init.zeros_(self.outer.bias)
+
+    def forward(self, h: Tensor, level: Tensor) -> Tensor:
+        scale, shift = self.modulate(level).chunk(2, dim=-1)
+        h_in = torch.addcmul(shift, self.norm(h), 1 + scale)
+        return h + self.outer(nn.functional.silu(self.inner(h_in)))
+
+
+class WindowDenoiser(Denoiser):
+    """Denoises windows of standardised states.
+
+    Args:
+        windows: `(N, T, D)` windows of the training data, for their mean and covariance.
+        width: Width of the network.
+        blocks: Residual blocks.
+    """
+
+    def __init__(self, windows: Tensor, width: int, blocks: int) -> None:
+        super().__init__()
+        self.schedule = VESchedule(sigma_min=1e-3, sigma_max=1e2)
+        flat = windows.double().flatten(1)
+        values, vectors = torch.linalg.eigh(torch.cov(flat.T))
+        self.register_buffer("mean", flat.mean(dim=0).float())
+        self.register_buffer("vectors", vectors.float())
+        self.register_buffer("values", values.clamp(min=_FLOOR * float(values[-1])).float())
+        size = flat.shape[1]
+        self.read = nn.Linear(size, width)
+        self.level = nn.Sequential(nn.Linear(_EMBEDDING, _EMBEDDING), nn.SiLU())
+        self.blocks = nn.ModuleList([_Block(width) for _ in range(blocks)])
+        self.write = nn.Linear(width, size)
+        nn.init.zeros_(self.write.weight)
+        nn.init.zeros_(self.write.bias)
+
+    def forward(self, x_t: Tensor, t: Tensor, **condition: Tensor) -> DiracPosterior:
+        """Gives `E[x | x_t]`, `(B, T, D)`, at times `()` or `(B,)`."""
+        _, sigma = self.schedule(t)
+        sigma = sigma.to(x_t).reshape(-1, 1)
+        w = self._rotate(x_t)
+        total = self.values + sigma**2
+        c_out = sigma * (self.values / total).sqrt()
+        mean = self.values / total * w + c_out * self._network(w * total.rsqrt(), sigma)
+        return DiracPosterior(mean=(self.mean + mean @ self.vectors.T).reshape(x_t.shape))
+
+    def loss(self, x: Tensor, sigma: Tensor, noise: Tensor) -> Tensor:
+        """Gives the error of the network, one without it for Gaussian windows.
+
+        Args:
+            x: `(B, T, D)` windows.
+            sigma: `(B,)` noise levels.
+            noise: `(B, T, D)` standard normal.
+
+        Returns:
+            `(B,)`.
+        """
+        sigma = sigma[:, None]
+        clean = self._rotate(x)
+        # Noise is the same in any orthogonal basis.
+        w = clean + sigma * noise.flatten(1)
+        total = self.values + sigma**2
+        c_out = sigma * (self.values / total).sqrt()
+        target = (clean - self.values / total * w) / c_out
+        return (self._network(w * total.rsqrt(), sigma) - target).square().mean(dim=1)
+
+    def _rotate(self, x: Tensor) -> Tensor:
+        return (x.flatten(1) - self.mean) @ self.vectors
+
+    def _network(self, w: Tensor, sigma: Tensor) -> Tensor:
+        """Gives `F`, `(B, T D)`, for noise levels `(B, 1)` or `(1, 1)`."""
+        octaves = torch.arange(_EMBEDDING // 2, device=w.device) / 4
+        phase = sigma.log() * 2**octaves / 4
+        level = self.level(torch.cat([phase.sin(), phase.cos()], dim=1))
+        h = self.read(w)
+        for block in self.blocks:
+            h = block(h, level)
+        return self.write(h)
+
+
+def train_windows(
+    trajectories: Tensor,
+    config: WindowScoreConfig,
+    generator: torch.Generator,
+    tell: Callable[[str], None] = lambda line: None,
+) -> WindowDenoiser:
+    """Trains a denoiser of all windows of some trajectories; gives the averaged weights.
+
+    Args:
+        trajectories: `(N, L, D)` standardised.
+        config: Window, network and optimiser.
+        generator: CPU generator of windows, noise levels and noise.
+        tell: Called with a line on the progress, ten times.
+    """
+    size = 2 * config.blanket + 1
+    windows = trajectories.unfold(1, size, 1)  # (N, n, D, T), no copy
+    count = windows.shape[:2]
+
+    def draw(number: int) -> Tensor:
+        i = torch.randint(count[0], (number,), generator=generator)
+        j = torch.randint(count[1], (number,), generator=generator)
+        return windows[i, j].transpose(1, 2)
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
+        denoiser = WindowDenoiser(draw(1 << 16), config.width, config.blocks)
+    averaged = {name: value.clone() for name, value in denoiser.state_dict().items()}
+    names = {name for name, _ in denoiser.named_parameters()}
+    settings = config.optimizer
+    optimizer = torch.optim.AdamW(
+        denoiser.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+    )
+    rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, settings))
+    begun, total = time.perf_counter(), 0.0
+    every = max(settings.steps // 10, 1)
+    for step in range(1, settings.steps + 1):
+        x = draw(config.batch_size)
+        log_sigma = torch.randn(len(x), generator=generator) * config.noise_sd
+        noise = torch.randn(x.shape, generator=generator)
+        loss = denoiser.loss(x, (log_sigma + config.noise_mean).exp(), noise).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(denoiser.parameters(), settings.clip)
+        optimizer.step()
+        rate.step()
+        # Young averages forget faster: the start is not to be remembered.
+        decay = min(settings.ema, (1 + step) / (10 + step))
+        with torch.no_grad():
+            for name, value in denoiser.state_dict().items():
+                if name in names:
+                    averaged[name].lerp_(value, 1 - decay)
+        total += float(loss.detach())
+        if step % every == 0:
+            seconds = time.perf_counter() - begun
+            tell(f"step {step} of {settings.steps}, loss {total / every:.4f}, {seconds:.0f} s")
+            total = 0.0
+    denoiser.load_state_dict(averaged)
+    return denoiser.eval().requires_grad_(False)
+
+
+def _rate(step: int, settings: OptimizerConfig) -> float:
+    """Gives the share of the learning rate: linear warm-up, then half a cosine to zero."""
+    rise = min((step + 1) / (settings.warmup_steps + 1), 1.0)
+    return rise * 0.5 * (1 + math.cos(math.pi * min(step / settings.steps, 1.0)))

@@ -1,0 +1,96 @@
+"""The denoiser of windows: exact for Gaussians without its network, better than that with it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from slams.diffusion.backend import time_of_sigma
+from slams.diffusion.trajectory import TrajectoryDenoiser
+from slams.schema import OptimizerConfig
+from slams.seeds import generator
+from slams.warmups.recipes import WindowScoreConfig
+from slams.warmups.window_denoiser import WindowDenoiser, train_windows
+
+
+def _chain(count: int, length: int, a: float = 0.95) -> torch.Tensor:
+    """Draws stationary trajectories of an autoregressive chain of two numbers a state."""
+    noise = torch.randn(count, length, 2, generator=generator(0, "test"))
+    x = [noise[:, 0]]
+    for n in noise[:, 1:].unbind(dim=1):
+        x.append(a * x[-1] + (1 - a**2) ** 0.5 * n)
+    return torch.stack(x, dim=1)
+
+
+@pytest.mark.parametrize("sigma", [0.01, 0.3, 20.0])
+def test_untrained_it_is_the_exact_denoiser_of_the_gaussian(sigma: float) -> None:
+    windows = _chain(4000, 5)
+    denoiser = WindowDenoiser(windows, 16, 1)
+    flat = windows.double().flatten(1)
+    covariance, mean = torch.cov(flat.T), flat.mean(dim=0)
+    x_t = windows[:7] + sigma * torch.randn(7, 5, 2, generator=generator(1, "test"))
+    total = covariance + sigma**2 * torch.eye(10)
+    exact = mean + (x_t.double().flatten(1) - mean) @ torch.linalg.solve(total, covariance)
+    found = denoiser(x_t, time_of_sigma(torch.tensor(sigma), denoiser.schedule)).mean
+    assert torch.allclose(found.double().flatten(1), exact, atol=2e-4)
+    noise = torch.randn(windows.shape, generator=generator(2, "test"))
+    loss = denoiser.loss(windows, torch.full((4000,), sigma), noise)
+    assert float(loss.mean()) == pytest.approx(1, abs=0.03)
+
+
+def test_the_loss_is_the_weighted_error_of_the_denoiser() -> None:
+    windows = _chain(500, 5)
+    denoiser = WindowDenoiser(windows, 16, 2)
+    torch.nn.init.normal_(denoiser.write.weight)
+    noise = torch.randn(500, 5, 2, generator=generator(3, "test"))
+    sigma = torch.logspace(-2, 1, 500)
+    t = time_of_sigma(sigma, denoiser.schedule)
+    # The loss draws its noise along the principal directions.
+    turned = (noise.flatten(1) @ denoiser.vectors.T).reshape(noise.shape)
+    error = denoiser(windows + sigma[:, None, None] * turned, t).mean - windows
+    values = denoiser.values
+    weight = (values + sigma[:, None] ** 2) / (values * sigma[:, None] ** 2)
+    expected = (weight * (error.flatten(1) @ denoiser.vectors).square()).mean(dim=1)
+    assert torch.allclose(denoiser.loss(windows, sigma, noise), expected, rtol=1e-2, atol=1e-3)
+
+
+def test_training_learns_what_is_not_gaussian_and_repeats_itself() -> None:
+    # Two trajectories alone, up or down: the Gaussian of that covariance knows nothing of it.
+    sign = torch.where(torch.rand(64, 1, 1, generator=generator(4, "test")) < 0.5, -1.0, 1.0)
+    x = sign + 0.1 * torch.randn(64, 12, 2, generator=generator(5, "test"))
+    config = WindowScoreConfig(
+        blanket=1,
+        width=32,
+        blocks=1,
+        batch_size=128,
+        noise_mean=-0.5,
+        noise_sd=0.5,
+        optimizer=OptimizerConfig(learning_rate=1e-2, steps=150, warmup_steps=5, ema=0.9),
+    )
+    lines: list[str] = []
+    denoiser = train_windows(x, config, generator(6, "test"), lines.append)
+    x_t = torch.full((1, 3, 2), 0.3)
+    t = time_of_sigma(torch.tensor(0.6), denoiser.schedule)
+    assert len(lines) == 10
+    # Six numbers of 0.3 are up for sure: exp(2 * 6 * 0.3 / (0.6^2 + 0.1^2)) to one.
+    gaussian = WindowDenoiser(x.unfold(1, 3, 1).transpose(2, 3).flatten(0, 1), 32, 1)
+    assert float(gaussian(x_t, t).mean.mean()) < 0.35
+    assert float(denoiser(x_t, t).mean.mean()) == pytest.approx(0.98, abs=0.1)
+    again = train_windows(x, config, generator(6, "test"))
+    assert torch.equal(denoiser(x_t, t).mean, again(x_t, t).mean)
+    assert not any(p.requires_grad for p in denoiser.parameters())
+
+
+def test_composed_windows_of_a_chain_give_the_score_of_the_trajectory() -> None:
+    a, length, sigma = 0.95, 15, 0.01
+    windows = _chain(60000, 7, a)
+    composed = TrajectoryDenoiser(WindowDenoiser(windows, 8, 0), 7)
+    time = torch.arange(length, dtype=torch.float64)
+    covariance = a ** (time[:, None] - time).abs()
+    x_t = _chain(5, length, a)
+    total = covariance + sigma**2 * torch.eye(length)
+    exact = torch.linalg.solve(total, covariance).T @ x_t.double()
+    t = time_of_sigma(torch.tensor(sigma), composed.schedule)
+    found = composed(x_t, t).mean.double()
+    # What denoising changes, to the sampling error of the covariance.
+    assert (found - exact).norm() < 0.03 * (exact - x_t).norm()
