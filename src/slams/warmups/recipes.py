@@ -98,7 +98,9 @@ class Lorenz63Config:
     backward_particles: int = 16384
     guidance: WarmupGuidanceConfig = field(default_factory=WarmupGuidanceConfig)
     sampler: SamplerConfig = field(
-        default_factory=lambda: SamplerConfig(steps=64, sigma_max=30.0, sigma_min=0.004)
+        default_factory=lambda: SamplerConfig(
+            steps=64, sigma_max=30.0, sigma_min=0.004, centred=False
+        )
     )
 
 
