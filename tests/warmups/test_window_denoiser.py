@@ -22,10 +22,14 @@ def _chain(count: int, length: int, a: float = 0.95) -> torch.Tensor:
     return torch.stack(x, dim=1)
 
 
+def _network(width: int, blocks: int, local: int = 0) -> WindowScoreConfig:
+    return WindowScoreConfig(width=width, blocks=blocks, local_width=local, local_blocks=2)
+
+
 @pytest.mark.parametrize("sigma", [0.01, 0.3, 20.0])
 def test_untrained_it_is_the_exact_denoiser_of_the_gaussian(sigma: float) -> None:
     windows = _chain(4000, 5)
-    denoiser = WindowDenoiser(windows, 16, 1)
+    denoiser = WindowDenoiser(windows, _network(16, 1))
     flat = windows.double().flatten(1)
     covariance, mean = torch.cov(flat.T), flat.mean(dim=0)
     x_t = windows[:7] + sigma * torch.randn(7, 5, 2, generator=generator(1, "test"))
@@ -38,28 +42,58 @@ def test_untrained_it_is_the_exact_denoiser_of_the_gaussian(sigma: float) -> Non
     assert float(loss.mean()) == pytest.approx(1, abs=0.03)
 
 
-def test_the_loss_is_the_weighted_error_of_the_denoiser() -> None:
+@pytest.mark.parametrize("local", [0, 8])
+def test_the_loss_is_the_weighted_error_of_the_denoiser(local: int) -> None:
     windows = _chain(500, 5)
-    denoiser = WindowDenoiser(windows, 16, 2)
-    torch.nn.init.normal_(denoiser.write.weight)
+    denoiser = WindowDenoiser(windows, _network(16, 2, local))
+    torch.nn.init.normal_(denoiser.network.write.weight)
     noise = torch.randn(500, 5, 2, generator=generator(3, "test"))
     sigma = torch.logspace(-2, 1, 500)
     t = time_of_sigma(sigma, denoiser.schedule)
     # The loss draws its noise along the principal directions.
     turned = (noise.flatten(1) @ denoiser.vectors.T).reshape(noise.shape)
-    error = denoiser(windows + sigma[:, None, None] * turned, t).mean - windows
     values = denoiser.values
     weight = (values + sigma[:, None] ** 2) / (values * sigma[:, None] ** 2)
-    expected = (weight * (error.flatten(1) @ denoiser.vectors).square()).mean(dim=1)
+
+    def error() -> torch.Tensor:
+        error = denoiser(windows + sigma[:, None, None] * turned, t).mean - windows
+        return (weight * (error.flatten(1) @ denoiser.vectors).square()).mean(dim=1)
+
+    expected = error()
+    if local:
+        # So far the local part adds nothing; a fifth of the loss stays with what it starts from.
+        torch.nn.init.normal_(denoiser.network.local_write.weight)
+        assert (error() - expected).abs().max() > 0.1
+        expected = 0.8 * error() + 0.2 * expected
     assert torch.allclose(denoiser.loss(windows, sigma, noise), expected, rtol=1e-2, atol=1e-3)
 
 
-def test_training_learns_what_is_not_gaussian() -> None:
+def test_the_local_part_sees_what_the_global_part_leaves() -> None:
+    windows = _chain(500, 5)
+    network = WindowDenoiser(windows, _network(16, 2, 8)).network
+    torch.nn.init.normal_(network.write.weight)
+    seen = []
+    network.local_read.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    x_t, sigma = windows[:7] + 0.5, torch.tensor([[0.3]])
+    w = (x_t.flatten(1) - network.mean) @ network.vectors
+    whole, _ = network(w, sigma)
+    estimate, noise, _, _ = seen[0].transpose(1, 2).unflatten(2, (2, 4)).unbind(dim=3)
+    # The estimate is what the denoiser would give without the local part ...
+    total = network.values + sigma**2
+    mean = network.values / total * w + sigma * (network.values / total).sqrt() * whole
+    expected = (network.mean + mean @ network.vectors.T).reshape(x_t.shape)
+    assert torch.allclose(estimate, expected, atol=1e-4)
+    # ... and with the noise that it leaves it makes up the input.
+    assert torch.allclose(estimate + sigma * noise, x_t, atol=1e-4)
+
+
+@pytest.mark.parametrize("local", [0, 16])
+def test_training_learns_what_is_not_gaussian(local: int) -> None:
     # Two trajectories alone, up or down: the Gaussian of that covariance knows nothing of it.
     spread, sigma = 0.1, 2.0
     x = _up_or_down(spread)
     lines: list[str] = []
-    denoiser = train_windows(x, _training(500), generator(6, "test"), lines.append)
+    denoiser = train_windows(x, _training(500, local), generator(6, "test"), lines.append)
     assert len(lines) == 10
     t = time_of_sigma(torch.tensor(sigma), denoiser.schedule)
     windows = x.unfold(1, 3, 1).transpose(2, 3).flatten(0, 1)
@@ -72,7 +106,7 @@ def test_training_learns_what_is_not_gaussian() -> None:
     def error(found: WindowDenoiser) -> float:
         return float((found(x_t, t).mean - exact).square().mean().sqrt())
 
-    gaussian = error(WindowDenoiser(windows, 32, 1))
+    gaussian = error(WindowDenoiser(windows, _network(32, 1)))
     assert gaussian > 0.25
     assert error(denoiser) < 0.2 * gaussian
     # Six times 0.5: the sign is up with odds exp(2 * 3 / 4) to one.
@@ -95,11 +129,13 @@ def _up_or_down(spread: float) -> torch.Tensor:
     return sign + spread * torch.randn(64, 12, 2, generator=generator(5, "test"))
 
 
-def _training(steps: int) -> WindowScoreConfig:
+def _training(steps: int, local: int = 0) -> WindowScoreConfig:
     return WindowScoreConfig(
         blanket=1,
         width=32,
         blocks=1,
+        local_width=local,
+        local_blocks=1,
         batch_size=256,
         noise_mean=0.7,
         noise_sd=0.3,
@@ -110,7 +146,7 @@ def _training(steps: int) -> WindowScoreConfig:
 def test_composed_windows_of_a_chain_give_the_score_of_the_trajectory() -> None:
     a, length, sigma = 0.95, 15, 0.01
     windows = _chain(60000, 7, a)
-    composed = TrajectoryDenoiser(WindowDenoiser(windows, 8, 0), 7)
+    composed = TrajectoryDenoiser(WindowDenoiser(windows, _network(8, 0)), 7)
     time = torch.arange(length, dtype=torch.float64)
     covariance = a ** (time[:, None] - time).abs()
     x_t = _chain(5, length, a)

@@ -256,7 +256,7 @@ def _trained(config: Lorenz63Config, path: Path) -> WindowDenoiser:
         if kept["settings"] == wanted:
             print(f"weights of the same training are in {path}", flush=True)
             windows = torch.randn(64, 2 * config.score.blanket + 1, 3, generator=keyed)
-            denoiser = WindowDenoiser(windows, config.score.width, config.score.blocks)
+            denoiser = WindowDenoiser(windows, config.score)
             denoiser.load_state_dict(kept["weights"])
             return denoiser.eval().requires_grad_(False)
     start = system.spun_up(config.trajectories, config.spinup, keyed)

@@ -29,9 +29,15 @@ class WindowScoreConfig:
 
     # States on either side that a state is denoised with (SDA's k): windows of 2 k + 1.
     blanket: int = 5
-    # Width and number of residual blocks of the network.
+    # Width and number of residual blocks of the network of all states of a window at once.
     width: int = 128
     blocks: int = 3
+    # Channels and residual blocks of the network, convolutional in time, that refines it; 0
+    # channels leave it out.
+    local_width: int = 0
+    local_blocks: int = 5
+    # Of the training: `32-true`, or `bf16-mixed`, twice as fast where the processor has it.
+    precision: str = "32-true"
     # Windows a training step.
     batch_size: int = 1024
     # Training noise levels: mean and standard deviation of log sigma.

@@ -26,30 +26,14 @@ from torch import Tensor, nn
 from slams.diffusion.backend import Denoiser, DiracPosterior, VESchedule
 from slams.schema import OptimizerConfig
 from slams.warmups.recipes import WindowScoreConfig
+from slams.warmups.window_network import WindowNetwork
 
 __all__ = ["WindowDenoiser", "train_windows"]
 
-_EMBEDDING = 32
+# Share of the global part's own error in the loss.
+_GLOBAL = 0.2
 # Directions of less variance than this share of the largest carry rounding errors alone.
 _FLOOR = 1e-10
-
-
-class _Block(nn.Module):
-    """Adds to `(B, W)` features a two-layer network, scaled and shifted by the noise level."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(width, elementwise_affine=False)
-        self.modulate = nn.Linear(_EMBEDDING, 2 * width)
-        self.inner = nn.Linear(width, width)
-        self.outer = nn.Linear(width, width)
-        nn.init.zeros_(self.outer.weight)
-        nn.init.zeros_(self.outer.bias)
-
-    def forward(self, h: Tensor, level: Tensor) -> Tensor:
-        scale, shift = self.modulate(level).chunk(2, dim=-1)
-        h_in = torch.addcmul(shift, self.norm(h), 1 + scale)
-        return h + self.outer(nn.functional.silu(self.inner(h_in)))
 
 
 class WindowDenoiser(Denoiser):
@@ -57,11 +41,10 @@ class WindowDenoiser(Denoiser):
 
     Args:
         windows: `(N, T, D)` windows of the training data, for their mean and covariance.
-        width: Width of the network.
-        blocks: Residual blocks.
+        config: Size of the network.
     """
 
-    def __init__(self, windows: Tensor, width: int, blocks: int) -> None:
+    def __init__(self, windows: Tensor, config: WindowScoreConfig) -> None:
         super().__init__()
         self.schedule = VESchedule(sigma_min=1e-3, sigma_max=1e2)
         flat = windows.double().flatten(1)
@@ -69,13 +52,16 @@ class WindowDenoiser(Denoiser):
         self.register_buffer("mean", flat.mean(dim=0).float())
         self.register_buffer("vectors", vectors.float())
         self.register_buffer("values", values.clamp(min=_FLOOR * float(values[-1])).float())
-        size = flat.shape[1]
-        self.read = nn.Linear(size, width)
-        self.level = nn.Sequential(nn.Linear(_EMBEDDING, _EMBEDDING), nn.SiLU())
-        self.blocks = nn.ModuleList([_Block(width) for _ in range(blocks)])
-        self.write = nn.Linear(width, size)
-        nn.init.zeros_(self.write.weight)
-        nn.init.zeros_(self.write.bias)
+        self.network = WindowNetwork(
+            self.mean,
+            self.vectors,
+            self.values,
+            windows.shape[1],
+            config.width,
+            config.blocks,
+            config.local_width,
+            config.local_blocks,
+        )
 
     def forward(self, x_t: Tensor, t: Tensor, **condition: Tensor) -> DiracPosterior:
         """Gives `E[x | x_t]`, `(B, T, D)`, at times `()` or `(B,)`."""
@@ -84,11 +70,14 @@ class WindowDenoiser(Denoiser):
         w = self._rotate(x_t)
         total = self.values + sigma**2
         c_out = sigma * (self.values / total).sqrt()
-        mean = self.values / total * w + c_out * self._network(w * total.rsqrt(), sigma)
+        mean = self.values / total * w + c_out * self.network(w, sigma)[1]
         return DiracPosterior(mean=(self.mean + mean @ self.vectors.T).reshape(x_t.shape))
 
     def loss(self, x: Tensor, sigma: Tensor, noise: Tensor) -> Tensor:
         """Gives the error of the network, one without it for Gaussian windows.
+
+        Where the network has a local part, a share of the error of the global part alone is in
+        it, so that the local part refines an estimate.
 
         Args:
             x: `(B, T, D)` windows.
@@ -105,20 +94,15 @@ class WindowDenoiser(Denoiser):
         total = self.values + sigma**2
         c_out = sigma * (self.values / total).sqrt()
         target = (clean - self.values / total * w) / c_out
-        return (self._network(w * total.rsqrt(), sigma) - target).square().mean(dim=1)
+        whole, both = self.network(w, sigma)
+        error = (both - target).square().mean(dim=1)
+        if whole is both:
+            return error
+        return (1 - _GLOBAL) * error + _GLOBAL * (whole - target).square().mean(dim=1)
 
     def _rotate(self, x: Tensor) -> Tensor:
-        return (x.flatten(1) - self.mean) @ self.vectors
-
-    def _network(self, w: Tensor, sigma: Tensor) -> Tensor:
-        """Gives `F`, `(B, T D)`, for noise levels `(B, 1)` or `(1, 1)`."""
-        octaves = torch.arange(_EMBEDDING // 2, device=w.device) / 4
-        phase = sigma.log() * 2**octaves / 4
-        level = self.level(torch.cat([phase.sin(), phase.cos()], dim=1))
-        h = self.read(w)
-        for block in self.blocks:
-            h = block(h, level)
-        return self.write(h)
+        with torch.autocast(x.device.type, enabled=False):  # rounding would be noise
+            return (x.flatten(1) - self.mean) @ self.vectors
 
 
 def train_windows(
@@ -146,7 +130,7 @@ def train_windows(
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
-        denoiser = WindowDenoiser(draw(1 << 16), config.width, config.blocks)
+        denoiser = WindowDenoiser(draw(1 << 16), config)
     averaged = {name: value.clone() for name, value in denoiser.state_dict().items()}
     names = {name for name, _ in denoiser.named_parameters()}
     settings = config.optimizer
@@ -160,7 +144,8 @@ def train_windows(
         x = draw(config.batch_size)
         log_sigma = torch.randn(len(x), generator=generator) * config.noise_sd
         noise = torch.randn(x.shape, generator=generator)
-        loss = denoiser.loss(x, (log_sigma + config.noise_mean).exp(), noise).mean()
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bf16-mixed"):
+            loss = denoiser.loss(x, (log_sigma + config.noise_mean).exp(), noise).mean()
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(denoiser.parameters(), settings.clip)

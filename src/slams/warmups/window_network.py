@@ -1,0 +1,149 @@
+r"""The network inside a denoiser of windows: all states at once, then each among its neighbours.
+
+A window `x` of `T` states of `D` numbers is given in the principal directions of its covariance,
+`w = U^T (x_t - m)`, with variances `l`. Two parts share the work:
+
+- the *global* part is a residual network of the whole vector `w / sqrt(l + sigma^2)`. Where noise
+  is large, what a window tells lies in a few directions that all its states share;
+- the *local* part is convolutional in time, the same for every state, and refines what the first
+  part gives. Where noise is small, a state is decided by its neighbours through the dynamics. It
+  sees, state by state, the estimate of the first part (the dynamics depend on it), the noise that
+  this estimate leaves, and the whitened input.
+
+Both give `F` in units of `c_out`, see `slams.warmups.window_denoiser`; their sum is the answer.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["WindowNetwork"]
+
+_EMBEDDING = 32
+# States between those that a kernel of the local part takes in, block after block.
+_DILATIONS = (1, 2, 4)
+
+
+class _Block(nn.Module):
+    """Adds to `(B, W)` features a two-layer network, scaled and shifted by the noise level."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width, elementwise_affine=False)
+        self.modulate = nn.Linear(_EMBEDDING, 2 * width)
+        self.inner = nn.Linear(width, width)
+        self.outer = nn.Linear(width, width)
+        nn.init.zeros_(self.outer.weight)
+        nn.init.zeros_(self.outer.bias)
+
+    def forward(self, h: Tensor, level: Tensor) -> Tensor:
+        scale, shift = self.modulate(level).chunk(2, dim=-1)
+        h_in = torch.addcmul(shift, self.norm(h), 1 + scale)
+        return h + self.outer(nn.functional.silu(self.inner(h_in)))
+
+
+class _LocalBlock(nn.Module):
+    """Adds to `(B, W, T)` features two convolutions in time, modulated by the noise level."""
+
+    def __init__(self, width: int, dilation: int) -> None:
+        super().__init__()
+        self.modulate = nn.Linear(_EMBEDDING, 2 * width)
+        self.inner = nn.Conv1d(width, width, 3, padding=dilation, dilation=dilation)
+        self.outer = nn.Conv1d(width, width, 1)
+        nn.init.zeros_(self.outer.weight)
+        nn.init.zeros_(self.outer.bias)
+
+    def forward(self, h: Tensor, level: Tensor) -> Tensor:
+        scale, shift = self.modulate(level)[..., None].chunk(2, dim=1)
+        size = h.square().mean(dim=1, keepdim=True)
+        h_in = torch.addcmul(shift, h * torch.rsqrt(size + 1e-6), 1 + scale)
+        return h + self.outer(nn.functional.silu(self.inner(h_in)))
+
+
+class WindowNetwork(nn.Module):
+    """Gives `F` of a window.
+
+    Args:
+        mean: `(T D,)` m.
+        vectors: `(T D, T D)` U.
+        values: `(T D,)` l.
+        states: `T`.
+        width: Width of the global part.
+        blocks: Its residual blocks.
+        local_width: Channels of the local part; 0 leaves it out.
+        local_blocks: Its residual blocks.
+    """
+
+    def __init__(
+        self,
+        mean: Tensor,
+        vectors: Tensor,
+        values: Tensor,
+        states: int,
+        width: int,
+        blocks: int,
+        local_width: int = 0,
+        local_blocks: int = 0,
+    ) -> None:
+        super().__init__()
+        size = len(values)
+        for name, value in [("mean", mean), ("vectors", vectors), ("values", values)]:
+            self.register_buffer(name, value, persistent=False)
+        self.states = states
+        self.read = nn.Linear(size, width)
+        self.level = nn.Sequential(nn.Linear(_EMBEDDING, _EMBEDDING), nn.SiLU())
+        self.blocks = nn.ModuleList([_Block(width) for _ in range(blocks)])
+        self.write = nn.Linear(width, size)
+        nn.init.zeros_(self.write.weight)
+        nn.init.zeros_(self.write.bias)
+        self.local = local_width > 0
+        if self.local:
+            numbers = size // states
+            self.local_read = nn.Conv1d(4 * numbers, local_width, 5, padding=2)
+            self.local_blocks = nn.ModuleList(
+                [
+                    _LocalBlock(local_width, _DILATIONS[number % len(_DILATIONS)])
+                    for number in range(local_blocks)
+                ]
+            )
+            self.local_write = nn.Conv1d(local_width, numbers, 1)
+            nn.init.zeros_(self.local_write.weight)
+            nn.init.zeros_(self.local_write.bias)
+
+    def forward(self, w: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """Gives `F` of the global part alone, and of both.
+
+        Args:
+            w: `(B, T D)` noisy windows in the principal directions.
+            sigma: `(B, 1)` or `(1, 1)` noise levels.
+
+        Returns:
+            `(B, T D)` twice; the same tensor where there is no local part.
+        """
+        octaves = torch.arange(_EMBEDDING // 2, device=w.device) / 4
+        phase = sigma.log() * 2**octaves / 4
+        level = self.level(torch.cat([phase.sin(), phase.cos()], dim=1))
+        total = self.values + sigma**2
+        scaled = w * total.rsqrt()
+        h = self.read(scaled)
+        for block in self.blocks:
+            h = block(h, level)
+        whole = self.write(h).float()
+        if not self.local:
+            return whole, whole
+        share = (self.values / total).sqrt()
+        noise = sigma * total.rsqrt() * scaled - share * whole
+        estimate = w - sigma * noise
+        # In time: the estimate, the noise that it leaves, input and F of the global part.
+        stacked = torch.stack([estimate, noise, scaled, whole])
+        with torch.autocast(w.device.type, enabled=False):
+            features = stacked @ self.vectors.T
+            features[0] += self.mean
+        features = features.unflatten(-1, (self.states, -1)).movedim(0, -1).flatten(2)
+        h = self.local_read(features.transpose(1, 2))
+        for block in self.local_blocks:
+            h = block(h, level)
+        added = self.local_write(h).float().transpose(1, 2).flatten(1)
+        with torch.autocast(w.device.type, enabled=False):
+            return whole, whole + added @ self.vectors
