@@ -18,7 +18,7 @@ TINY = """
 trajectories: 16
 states: 24
 spinup: 20
-score: {blanket: 1, width: 16, blocks: 1, batch_size: 32, optimizer: {steps: 30}}
+score: {blanket: 1, width: 16, blocks: 1, local_width: 4, batch_size: 32, optimizer: {steps: 30}}
 cases: 1
 length: 9
 members: 6
@@ -71,6 +71,8 @@ def test_the_verb_prints_and_writes_everything(
     ("override", "words"),
     [
         ("score.blanket=0", "'score.blanket': found 0"),
+        ("score.local_width=-1", "'score.local_width': found -1"),
+        ("score.precision=64-true", "'score.precision': found '64-true'"),
         ("length=2", "at least the 3 of a window"),
         ("particles=5", "at least members, 6"),
         ("backward_particles=65", "1 to particles, 64"),

@@ -1,6 +1,6 @@
 """`slams bench lorenz63`: guided diffusion against a particle filter on the Lorenz (1963) system.
 
-Trains a denoiser of short windows, composes it to trajectories, guides it by observations of one
+Trains a denoiser of windows, composes it to trajectories, guides it by observations of one
 coordinate and compares the trajectories with those of a bootstrap particle filter (Rozet and
 Louppe 2023, arXiv 2306.10574, section 4.1): earth mover's distance in the system's own
 coordinates, log-density of the dynamics and of the observations. Writes `results.csv` and

@@ -19,6 +19,7 @@ __all__ = [
     "check_lorenz63",
 ]
 
+_PRECISIONS = ("32-true", "bf16-mixed")
 _GUIDANCE = ("mmps", "sda", "dps", "pgdm")
 _SAMPLERS = ("adams_bashforth", "ddim", "heun", "ancestral", "predictor_corrector")
 
@@ -27,7 +28,9 @@ _SAMPLERS = ("adams_bashforth", "ddim", "heun", "ancestral", "predictor_correcto
 class WindowScoreConfig:
     """The denoiser of short windows, composed to trajectories of any length."""
 
-    # States on either side that a state is denoised with (SDA's k): windows of 2 k + 1.
+    # States on either side that a state is denoised with (SDA's k): windows of 2 k + 1, composed
+    # to trajectories by Markov blankets; with `length` 2 k + 1 there is one window and no
+    # composition.
     blanket: int = 5
     # Width and number of residual blocks of the network of all states of a window at once.
     width: int = 128
@@ -118,7 +121,7 @@ def check_lorenz63(config: Lorenz63Config) -> None:
     """
     for key in ("trajectories", "score.blanket", "score.width", "score.batch_size"):
         holds(config, key, lambda v: v >= 1, "at least 1")
-    for key in ("seed", "spinup", "score.blocks"):
+    for key in ("seed", "spinup", "score.blocks", "score.local_width", "score.local_blocks"):
         holds(config, key, lambda v: v >= 0, "0 or more")
     for key in ("cases", "batch_size", "guidance.iterations"):
         holds(config, key, lambda v: v >= 1, "at least 1")
@@ -133,6 +136,7 @@ def check_lorenz63(config: Lorenz63Config) -> None:
     for key in ("length", "states"):
         expected = f"at least the {window} of a window (2 score.blanket + 1)"
         holds(config, key, lambda v: v >= window, expected)
+    one_of("score.precision", config.score.precision, _PRECISIONS)
     one_of("guidance.kind", config.guidance.kind, _GUIDANCE)
     _check_sampler(config)
     check_optimizer("score.optimizer", config.score.optimizer)
