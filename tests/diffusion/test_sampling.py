@@ -102,6 +102,22 @@ def test_a_correction_leaves_a_gaussian_as_it_is(tau: float) -> None:
     assert loss * share * (1 - share) <= loss / 4
 
 
+@pytest.mark.parametrize(("tau", "sigma"), [(0.5, 0.3), (0.8, 0.3), (0.8, 0.9)])
+def test_what_many_corrections_lose_of_a_gaussian(tau: float, sigma: float) -> None:
+    variance, draw = 0.7, torch.Generator().manual_seed(0)
+    denoiser, count = _Scalar(variance), 40_000
+    sampler = PredictorCorrectorSampler(
+        denoiser, lambda n: torch.randn(count, 1, generator=draw), corrections=200, tau=tau
+    )
+    time = time_of_sigma(torch.tensor(sigma), denoiser.schedule)
+    x_t = math.sqrt(variance + sigma**2) * torch.randn(count, 1, generator=draw)
+    found = float(sampler.step(x_t, time, time).var()) / (variance + sigma**2)
+    share, c = sigma**2 / (variance + sigma**2), 1 - math.sqrt(1 - tau)
+    kept = (2 - c) / (2 - share * c)
+    assert found == pytest.approx(kept, abs=0.03)
+    assert kept > 1 - c / 2
+
+
 def test_stochastic_samplers_draw_noise_by_member_and_step() -> None:
     for kind, draws in {"ancestral": 5, "predictor_corrector": 15, "heun": 0, "ddim": 0}.items():
         config = SamplerConfig(kind=kind, steps=6, corrections=3)

@@ -86,8 +86,11 @@ class PredictorCorrectorSampler(Sampler):
 
         x_t <- D(x_t) + sqrt(1 - tau) (x_t - D(x_t)) + sqrt(tau) sigma_t n,
 
-    which is a step of the unadjusted Langevin algorithm (Song et al. 2021, arXiv 2011.13456). For
-    a Gaussian it loses at most `(1 - sqrt(1 - tau))^2 / 4` of the variance.
+    which is a step of the unadjusted Langevin algorithm (Song et al. 2021, arXiv 2011.13456). With
+    `c = 1 - sqrt(1 - tau)` one correction loses at most `c^2 / 4` of the variance of a Gaussian;
+    ever more of them at one level end at the share `(2 - c) / (2 - r c)` of it, where `r` is the
+    share of `sigma_t^2` in the variance of `x_t`: up to `c / 2` is lost. Large steps reach far,
+    many small ones keep the spread.
 
     Args:
         denoiser: The (guided) denoiser.
