@@ -61,5 +61,7 @@ def draw_trajectories(
                 panel.set_ylabel(letter)
         panels[-1, column].set_xlabel("step (0.025 time units)")
     handles, labels = panels[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2 * min(len(cases), 2), fontsize=9)
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=2 * min(len(cases), 2), fontsize=9
+    )
     figure.savefig(path, dpi=150)
