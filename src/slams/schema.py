@@ -258,6 +258,10 @@ class ScoreConfig:
     ensemble: int = 1
     # Probability that the background is hidden in a training sample.
     condition_dropout: float = 0.4
+    # Ages (days) of further backgrounds that the denoiser is trained with beside
+    # `background.lag`; it is told how old each is. More pairs of states where training days are
+    # few; it is validated and used with `background.lag` alone.
+    lags: list[int] = field(default_factory=list)
     # Log-normal training noise: mean and standard deviation of log sigma.
     noise_mean: float = 0.3
     noise_sd: float = 1.5
@@ -285,6 +289,9 @@ class SamplerConfig:
     # that each draws anew.
     corrections: int = 1
     correction: float = 0.3
+    # Precision in which `decg` evaluates denoiser and decoder: `32-true`, `bf16-mixed`, or `auto`,
+    # which takes bfloat16 where the hardware computes in it. Guidance itself is never in bfloat16.
+    precision: str = "32-true"
 
 
 @dataclass

@@ -150,11 +150,23 @@ def train_score(config: Config, dry_run: bool = False) -> Path:
         "train": str(config.data.splits.train),
         "validation": str(config.data.splits.validation),
     }
+    lags = [lag for lag in config.score.lags if lag != background.lag]
+    if lags:
+        key["lags"] = str(lags)
     path = trained_directory(config, "vae") / f"latents_{config.background.lag}.zarr"
     splits = {"train": datamodule.archive(), "validation": _windows(datamodule, "validation")}
+    for lag in lags:
+        other = at_length(replace(fields_only, background=replace(background, lag=lag)))
+        splits[f"train_lag_{lag}"] = MultimodalDataModule(other, datamodule.store).archive()
     splits = {name: degrade(part, background.analysis_error) for name, part in splits.items()}
     write_latents(path, space, splits, key)
-    latents = LatentDataModule(path, config.score.batch_size, config.seed, config.data.window)
+    latents = LatentDataModule(
+        path,
+        config.score.batch_size,
+        config.seed,
+        config.data.window,
+        {lag: lag / background.lag for lag in lags},
+    )
     torch.manual_seed(config.seed)
     module = LatentScore(
         config.score,
