@@ -122,6 +122,7 @@ _POSITIVE = (
     "observations.gross_error",
     "score.noise_sd",
     "assimilation.guidance.localisation",
+    "assimilation.guidance.season",
     "assimilation.guidance.below_sigma",
     "assimilation.guidance.zeta",
     "assimilation.sampler.sigma_min",

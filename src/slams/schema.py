@@ -6,6 +6,7 @@ into these classes and refuses what does not fit; the comment above a field is i
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -308,6 +309,9 @@ class GuidanceConfig:
     archive: int = 240
     # Gaspari-Cohn half-width (km) of the localisation.
     localisation: float = 3000.0
+    # Width (days) of the Gaussian by which archive days count less, the further their day of year
+    # is from the case's; .inf lets all count alike (`decg`).
+    season: float = math.inf
     # How the background enters: as `condition` of the denoiser, as `observation` of the latent
     # state with the covariance of its error, as `both`, or not at all (`neither`).
     background: str = "condition"
