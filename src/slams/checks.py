@@ -112,6 +112,9 @@ _AT_LEAST = {
 _NOT_NEGATIVE = (
     "data.sd_floor",
     "assimilation.guidance.gamma",
+    "assimilation.guidance.season",
+    "assimilation.optimal_interpolation.shifts",
+    "assimilation.three_d_var.shifts",
     "vae.kl_weight",
     "trainer.log_every_seconds",
 )
@@ -122,7 +125,6 @@ _POSITIVE = (
     "observations.gross_error",
     "score.noise_sd",
     "assimilation.guidance.localisation",
-    "assimilation.guidance.season",
     "assimilation.guidance.below_sigma",
     "assimilation.guidance.zeta",
     "assimilation.sampler.sigma_min",

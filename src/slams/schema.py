@@ -6,7 +6,6 @@ into these classes and refuses what does not fit; the comment above a field is i
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -310,8 +309,8 @@ class GuidanceConfig:
     # Gaspari-Cohn half-width (km) of the localisation.
     localisation: float = 3000.0
     # Width (days) of the Gaussian by which archive days count less, the further their day of year
-    # is from the case's; .inf lets all count alike (`decg`).
-    season: float = math.inf
+    # is from the case's (`decg`); 0 lets all count alike.
+    season: float = 0.0
     # How the background enters: as `condition` of the denoiser, as `observation` of the latent
     # state with the covariance of its error, as `both`, or not at all (`neither`).
     background: str = "condition"
@@ -337,6 +336,8 @@ class OptimalInterpolationConfig:
     localisation: float = 3000.0
     # Days from the verifying day of year within which training days enter the archive.
     season: int = 75
+    # Cells of longitude, either way, by which turned copies of the archive's errors are added.
+    shifts: int = 0
 
 
 @dataclass
@@ -349,6 +350,8 @@ class ThreeDVarConfig:
     season: int = 75
     # Largest number of linearisations of `H`; no more than one is made where `H` is linear.
     outer_loops: int = 8
+    # Cells of longitude, either way, by which turned copies of the archive's errors are added.
+    shifts: int = 0
 
 
 @dataclass

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -48,12 +46,12 @@ def season_weights(time: Tensor, date: float, width: float) -> Tensor | None:
     Args:
         time: `(N,)` days of the archive since 1970-01-01.
         date: The date, days since 1970-01-01.
-        width: Standard deviation (days) of the Gaussian; infinity for no weights.
+        width: Standard deviation (days) of the Gaussian; 0 for no weights.
 
     Returns:
         `(N,)` in (0, 1], or `None`.
     """
-    if math.isinf(width):
+    if width == 0:
         return None
     apart = (time - date + DAYS_PER_YEAR / 2) % DAYS_PER_YEAR - DAYS_PER_YEAR / 2
     return torch.exp(-0.5 * (apart / width).square())
