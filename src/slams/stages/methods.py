@@ -94,11 +94,10 @@ def _linear_inverse_model(config: Config, data: MultimodalDataModule) -> FirstGu
 
 def _score_mean(config: Config, data: MultimodalDataModule) -> FirstGuess:
     space, score = load_score(config, data.channels, data.grid, data.normaliser.sd)
+    space, denoiser = _evaluated(config, space, score)
     settings = asdict(config.assimilation.score_mean)
     unseen = degrade(data.archive(split="validation"), config.background.analysis_error)
-    return ScoreMean(
-        space, compose(score.denoiser, config), data.grid, config.seed, unseen, **settings
-    )
+    return ScoreMean(space, denoiser, data.grid, config.seed, unseen, **settings)
 
 
 def _pixel_diffusion(config: Config, data: MultimodalDataModule) -> Assimilator:
