@@ -217,6 +217,8 @@ def test_a_number_where_text_stands_in_a_file(recipe: Path) -> None:
         ("score.batch_size=0", ["'score.batch_size'"]),
         ("score.optimizer.ema=1", ["'score.optimizer.ema'", "less than 1"]),
         ("background.lag=4", ["'background.lag'", "5 days", "1, 2, 3, 4"]),
+        ("score.lags=[1, 5]", ["'score.lags'", "lag 5", "1, 2, 3, 4"]),
+        ("score.lags=[1, 1]", ["'score.lags'", "twice"]),
         ("background.kind=file", ["'background.path'"]),
         ("background.kind=persistence", ["damped_persistence"]),
         ("data.channels=[temprature@850]", ["did you mean 'temperature'"]),

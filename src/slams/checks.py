@@ -43,6 +43,7 @@ _CHOICES = {
         "predictor_corrector",
     ),
     "trainer.accelerator": ("auto", "cpu", "gpu"),
+    "assimilation.sampler.precision": ("auto", "32-true", "bf16-mixed"),
     "trainer.precision": ("auto", "32-true", "16-mixed", "bf16-mixed"),
 }
 _AT_LEAST = {
@@ -111,6 +112,9 @@ _AT_LEAST = {
 _NOT_NEGATIVE = (
     "data.sd_floor",
     "assimilation.guidance.gamma",
+    "assimilation.guidance.season",
+    "assimilation.optimal_interpolation.shifts",
+    "assimilation.three_d_var.shifts",
     "vae.kl_weight",
     "trainer.log_every_seconds",
 )
@@ -299,6 +303,19 @@ def _check_background(config: Config) -> None:
                 f"key 'background.lag': lag {background.lag} and a window of {data.days} days "
                 f"need persistence fitted for {', '.join(map(str, missing))} days, but data.lags "
                 f"has {', '.join(map(str, data.lags)) or 'none'}"
+            )
+    _unique("score.lags", config.score.lags)
+    for lag in config.score.lags:
+        if background.kind != "damped_persistence" or config.score.space != "latent":
+            raise UserError(
+                f"key 'score.lags': found {config.score.lags}, expected none unless "
+                f"background.kind=damped_persistence and score.space=latent"
+            )
+        missing = [day for day in range(lag, lag + data.days) if day not in data.lags]
+        if lag < 1 or missing:
+            raise UserError(
+                f"key 'score.lags': found lag {lag}, expected one that persistence is fitted for: "
+                f"data.lags has {', '.join(map(str, data.lags)) or 'none'}"
             )
     if background.kind == "file" and not background.path:
         raise UserError("key 'background.path': found nothing, expected the background's store")

@@ -258,6 +258,10 @@ class ScoreConfig:
     ensemble: int = 1
     # Probability that the background is hidden in a training sample.
     condition_dropout: float = 0.4
+    # Ages (days) of further backgrounds that the denoiser is trained with beside
+    # `background.lag`; it is told how old each is. More pairs of states where training days are
+    # few; it is validated and used with `background.lag` alone.
+    lags: list[int] = field(default_factory=list)
     # Log-normal training noise: mean and standard deviation of log sigma.
     noise_mean: float = 0.3
     noise_sd: float = 1.5
@@ -285,6 +289,9 @@ class SamplerConfig:
     # that each draws anew.
     corrections: int = 1
     correction: float = 0.3
+    # Precision in which `decg` evaluates denoiser and decoder: `32-true`, `bf16-mixed`, or `auto`,
+    # which takes bfloat16 where the hardware computes in it. Guidance itself is never in bfloat16.
+    precision: str = "32-true"
 
 
 @dataclass
@@ -301,6 +308,9 @@ class GuidanceConfig:
     archive: int = 240
     # Gaspari-Cohn half-width (km) of the localisation.
     localisation: float = 3000.0
+    # Width (days) of the Gaussian by which archive days count less, the further their day of year
+    # is from the case's (`decg`); 0 lets all count alike.
+    season: float = 0.0
     # How the background enters: as `condition` of the denoiser, as `observation` of the latent
     # state with the covariance of its error, as `both`, or not at all (`neither`).
     background: str = "condition"
@@ -326,6 +336,8 @@ class OptimalInterpolationConfig:
     localisation: float = 3000.0
     # Days from the verifying day of year within which training days enter the archive.
     season: int = 75
+    # Cells of longitude, either way, by which turned copies of the archive's errors are added.
+    shifts: int = 0
 
 
 @dataclass
@@ -338,6 +350,8 @@ class ThreeDVarConfig:
     season: int = 75
     # Largest number of linearisations of `H`; no more than one is made where `H` is linear.
     outer_loops: int = 8
+    # Cells of longitude, either way, by which turned copies of the archive's errors are added.
+    shifts: int = 0
 
 
 @dataclass

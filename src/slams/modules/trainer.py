@@ -27,6 +27,7 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from slams.errors import UserError
 from slams.modules.callbacks import ProgressLines, RunSummary
+from slams.nn.precision import natural_precision
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
@@ -89,7 +90,7 @@ def make_trainer(
     precision = config.precision if precision is None else precision
     accelerator = check_machine(config, precision)
     if precision == "auto":
-        precision = _natural_precision(accelerator)
+        precision = natural_precision(accelerator)
     quiet_lightning()
     world = config.devices * config.num_nodes
     _set_threads(config.threads, several_ranks=world > 1, accelerator=accelerator)
@@ -183,18 +184,6 @@ def _accelerator(config: TrainerConfig) -> str:
             "fewer, or set trainer.accelerator=cpu"
         )
     return "gpu"
-
-
-def _natural_precision(accelerator: str) -> str:
-    """Takes bfloat16 where the hardware computes in it: emulated, it is a hundred times slower."""
-    if accelerator == "gpu":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        native = any(
-            getattr(torch.cpu, name, lambda: False)()
-            for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-        )
-    return "bf16-mixed" if native else "32-true"
 
 
 def _strategy(accelerator: str, world: int) -> str | DDPStrategy:

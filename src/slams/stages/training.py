@@ -150,11 +150,18 @@ def train_score(config: Config, dry_run: bool = False) -> Path:
         "train": str(config.data.splits.train),
         "validation": str(config.data.splits.validation),
     }
+    lags = [lag for lag in config.score.lags if lag != background.lag]
+    if lags:
+        key["lags"] = str(lags)
     path = trained_directory(config, "vae") / f"latents_{config.background.lag}.zarr"
-    splits = {"train": datamodule.archive(), "validation": _windows(datamodule, "validation")}
-    splits = {name: degrade(part, background.analysis_error) for name, part in splits.items()}
-    write_latents(path, space, splits, key)
-    latents = LatentDataModule(path, config.score.batch_size, config.seed, config.data.window)
+    write_latents(path, space, _splits(fields_only, datamodule, lags), key)
+    latents = LatentDataModule(
+        path,
+        config.score.batch_size,
+        config.seed,
+        config.data.window,
+        {lag: lag / background.lag for lag in lags},
+    )
     torch.manual_seed(config.seed)
     module = LatentScore(
         config.score,
@@ -228,6 +235,18 @@ def _rehearse_score(
         config.score, datamodule.channels, datamodule.grid, shape, mean, sd, vae_run
     )
     _rehearse(module, latents.shape, lambda: module.loss(batch).mean())
+
+
+def _splits(
+    fields_only: Config, datamodule: MultimodalDataModule, lags: Sequence[int]
+) -> dict[str, Archive]:
+    """Reads what the latent store holds; nothing of it stays in memory once that is written."""
+    splits = {"train": datamodule.archive(), "validation": _windows(datamodule, "validation")}
+    background = fields_only.background
+    for lag in lags:
+        other = at_length(replace(fields_only, background=replace(background, lag=lag)))
+        splits[f"train_lag_{lag}"] = MultimodalDataModule(other, datamodule.store).archive()
+    return {name: degrade(part, background.analysis_error) for name, part in splits.items()}
 
 
 def _windows(datamodule: MultimodalDataModule, split: str) -> Archive:
