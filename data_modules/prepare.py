@@ -21,7 +21,7 @@ import dask
 import numpy as np
 import zarr
 
-from data_modules.blocks import channel_units, check_block, read_block
+from data_modules.blocks import channel_units
 from data_modules.drawing import draw_observations
 from data_modules.plan import Plan, plan
 from data_modules.recipe import difference, store_recipe
@@ -154,8 +154,8 @@ def _check_replaceable(config: Config, path: Path) -> None:
         return
     data = config.data
     read = {
-        "data.source.path": data.source.path,
-        "data.source.grid": data.source.grid,
+        **{f"{key}.path": source.path for key, source in data.inputs},
+        **{f"{key}.grid": source.grid for key, source in data.inputs},
         "data.statistics_from": data.statistics_from,
         "background.path": config.background.path,
     }
@@ -193,8 +193,7 @@ def _write(config: Config, work: Plan, partial: Path) -> None:
     group = zarr.create_group(str(partial))
     group.attrs.update({"slams_store": STORE_VERSION, "status": "preparing"})
     write_coordinates(group, work.time, work.grid)
-    if "surface_elevation" in work.source:
-        terrain = work.regridder(work.source["surface_elevation"].values)
+    if (terrain := work.terrain) is not None:
         write_elevation(group, terrain)
     harmonics = config.data.harmonics
     digests, sums = _write_fields(config, work, group, harmonics)
@@ -210,16 +209,12 @@ def _write(config: Config, work: Plan, partial: Path) -> None:
     attributes = {
         "channels": [c.name for c in work.channels],
         "units": [c.units for c in work.channels],
-        "absent": list(config.data.source.absent),
-        "gaps": list(config.data.source.gaps),
-        "repairs": list(work.source.attrs["repairs"]),
-        "source": {
-            "kind": config.data.source.kind,
-            "path": config.data.source.path,
-            "origin": config.data.source.origin,
-            **{k: v for k, v in work.source.attrs.items() if isinstance(v, str)},
-        },
-        "regridding": "none" if work.regridder.identity else work.regridder.method,
+        "absent": work.absent,
+        "gaps": work.gaps,
+        "repairs": work.repairs,
+        "source": work.parts[0].record,
+        "sources": [part.record for part in work.parts],
+        "regridding": work.regridding,
         "statistics_from": config.data.statistics_from,
         "statistics_fingerprint": work.statistics_from.fingerprint if work.statistics_from else "",
         "statistics_days": days,
@@ -243,16 +238,11 @@ def _write_fields(
     """Reads, checks, regrids and writes the fields; gives digests and the climatology's sums."""
     shape = (len(work.time), len(work.channels), *work.grid.shape)
     fields = create_steps(group, "fields", shape, ("time", "channel", "latitude", "longitude"))
-    absent, gaps = config.data.source.absent, config.data.source.gaps
 
     def one(start: int, stop: int) -> tuple[list[str], HarmonicSums | None]:
         time = work.time[start:stop]
-        values = read_block(
-            work.source, work.channels, start, stop, absent, config.data.source.path
-        )
         train = np.zeros(len(time), bool) if work.train is None else work.train.contains(time)
-        check_block(values, work.channels, time, train, absent, gaps, config.data.source.path)
-        values = work.regridder(values).astype(np.float32)
+        values = work.read(start, stop).astype(np.float32)
         fields[start:stop] = values
         digests = [digest(values[i : i + SHARD_STEPS]) for i in range(0, len(time), SHARD_STEPS)]
         if not train.any():
@@ -314,8 +304,7 @@ def _copied(store: TrainingStore) -> StatisticsArrays:
 
 def _blocks(work: Plan) -> list[tuple[int, int]]:
     """Cuts the time axis into blocks of whole shards."""
-    points = work.source.sizes["latitude"] * work.source.sizes["longitude"]
-    shard = SHARD_STEPS * len(work.channels) * points * 8
+    shard = SHARD_STEPS * work.values_a_step * 8
     steps = SHARD_STEPS * max(1, int(_BLOCK_BYTES // shard))
     return [(i, min(i + steps, len(work.time))) for i in range(0, len(work.time), steps)]
 

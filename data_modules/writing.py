@@ -111,7 +111,10 @@ def fingerprint(digests: list[str], content: str, recipe: str, channels: list[st
     """
     keys = json.loads(recipe)
     # Paths are left out: a copy in another place is the same data.
-    keys["source"] = {k: v for k, v in keys["source"].items() if k not in ("path", "grid")}
+    sources = keys.get("sources") or [keys["source"]]
+    for source in sources:
+        source.pop("path")
+        source.pop("grid")
     keys.pop("statistics_from")
     parts = [*digests, content, canonical_json(keys), canonical_json(channels)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -19,6 +19,7 @@ from slams.rules import holds as _holds
 from slams.rules import one_of as _one_of
 from slams.rules import value_at as _value
 from slams.schema import Config
+from slams.source_keys import check_sources
 from slams.splits import check_splits, parse_day
 from slams.time_axis import check_days
 from slams.variables import ON_LEVELS, UNITS
@@ -27,8 +28,6 @@ __all__ = ["METHODS", "check", "require"]
 
 _CHOICES = {
     "resume": ("auto", "never", "overwrite"),
-    "data.source.kind": ("nature_run", "noaa_psl"),
-    "data.source.regrid": ("conservative", "bilinear"),
     "observations.source": ("truth", "store"),
     "background.kind": ("damped_persistence", "climatology", "file"),
     "score.space": ("latent", "pixel"),
@@ -174,6 +173,7 @@ def check(config: Config) -> None:
     _holds(config, "seed", lambda v: v < 2**63, "less than 2**63")
     _check_names(config)
     _check_channels(config)
+    check_sources(config.data)
     check_splits(config.data.splits, config.data.days)
     check_days(config)
     _check_background(config)

@@ -71,6 +71,9 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Flattens nested mappings to dotted keys; lists stay values."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
+        if prefix + key == "data.sources":
+            # Where a user gets a source says nothing of what is in it (`_NEVER`).
+            value = [{k: v for k, v in one.items() if k != "origin"} for one in value]
         if isinstance(value, Mapping):
             flat |= flatten(value, f"{prefix}{key}.")
         else:

@@ -49,6 +49,9 @@ class SourceConfig:
     kind: str = "nature_run"
     # Path of the source; `sample` is the nature run embedded in the package.
     path: str = "sample"
+    # In `data.sources`: the channels it gives, each as in `data.channels` or as the name of a
+    # variable, for all its levels there.
+    channels: list[str] = field(default_factory=list)
     # Where a user gets the source (documentation, goes into the store's attributes).
     origin: str = ""
     # Target grid: `native`, or a training store or source whose grid is taken, or `LATxLON`.
@@ -80,6 +83,9 @@ class DataConfig:
     # Path of the training store (Zarr v3), written by `slams prepare`.
     store: str = "stores/demo.zarr"
     source: SourceConfig = field(default_factory=SourceConfig)
+    # Several sources in the place of `data.source`, joined on their days. The grid of the store
+    # is the one that the first names; each is regridded to it by its own `regrid`.
+    sources: list[SourceConfig] = field(default_factory=list)
     # Channels as `variable@level` (hPa) or `variable`.
     channels: list[str] = field(default_factory=list)
     splits: SplitsConfig = field(default_factory=SplitsConfig)
@@ -105,6 +111,13 @@ class DataConfig:
     test_cases: int = 24
     # Hold the store in memory (small stores only).
     in_memory: bool = True
+
+    @property
+    def inputs(self) -> list[tuple[str, SourceConfig]]:
+        """Gives the sources in use, each with its key in the recipe."""
+        if not self.sources:
+            return [("data.source", self.source)]
+        return [(f"data.sources.{i}", source) for i, source in enumerate(self.sources)]
 
     @property
     def days(self) -> int:
