@@ -60,7 +60,7 @@ class Part:
             train: `(n,)` bool, days of the training split.
 
         Returns:
-            `(n, c, H, W)` float64 physical of `channels` on the store's grid, NaN missing.
+            `(n, c, H, W)` float32 physical of `channels` on the store's grid, NaN missing.
 
         Raises:
             UserError: The source is damaged, or holds values that are not allowed.
@@ -77,7 +77,7 @@ class Part:
                 values = read_block(picked, self.channels, 0, len(steps), absent, path)
             time = self.dataset["time"].values[steps]
             check_block(values, self.channels, time, train, absent, self.config.gaps, path)
-        return self.regridder(values)
+        return self.regridder.fields(values)
 
     @property
     def record(self) -> dict[str, str]:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 
 import numpy as np
 
 from data_modules.joining import Part, open_parts
+from data_modules.moments import evenly_paired
 from data_modules.periods import Period, split_periods
 from data_modules.stores import TrainingStore, iso_date
 from slams.errors import UserError
 from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
 from slams.schema import Config, DataConfig
+from slams.splits import day_range
 
-__all__ = ["Plan", "plan"]
+__all__ = ["Plan", "masked_channels", "plan"]
+
+_EPOCH = date(1970, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class Plan:
         """Reads, checks and regrids days `[start, stop)` of the store.
 
         Returns:
-            `(n, C, H, W)` float64 physical on the store's grid, NaN missing.
+            `(n, C, H, W)` float32 physical on the store's grid, NaN missing.
 
         Raises:
             UserError: A source is damaged, or holds values that are not allowed.
@@ -50,19 +55,10 @@ class Plan:
         train = np.zeros(len(time), bool) if self.train is None else self.train.contains(time)
         if len(self.parts) == 1:
             return self.parts[0].read(start, stop, train)
-        out = np.empty((len(time), len(self.channels), *self.grid.shape))
+        out = np.empty((len(time), len(self.channels), *self.grid.shape), np.float32)
         for part in self.parts:
             out[:, list(part.place)] = part.read(start, stop, train)
         return out
-
-    @property
-    def values_a_step(self) -> int:
-        """Counts the values that are read from all sources for one day."""
-        sizes = (p.dataset.sizes for p in self.parts)
-        return sum(
-            len(p.channels) * s["latitude"] * s["longitude"]
-            for p, s in zip(self.parts, sizes, strict=True)
-        )
 
     @property
     def terrain(self) -> np.ndarray | None:
@@ -120,7 +116,7 @@ def plan(config: Config) -> Plan:
             for name in getattr(source, key):
                 if name not in data.channels:
                     raise UserError(f"{source_key}.{key}: {name!r} is not among data.channels")
-    parts, grid, time = open_parts(data, channels)
+    parts, grid, time = _within(data.period, *open_parts(data, channels))
     train, statistics = None, None
     if data.statistics_from:
         statistics = _statistics_store(data, grid)
@@ -128,6 +124,40 @@ def plan(config: Config) -> Plan:
         _check_periods(data, time)
         train = _training_period(data)
     return Plan(parts, channels, grid, time, train, statistics)
+
+
+def masked_channels(config: Config, work: Plan) -> tuple[int, ...]:
+    """Finds the channels whose sums over training days must count days and pairs at each point.
+
+    Those that may have gaps; every one of them where the training days do not follow evenly.
+    """
+    if work.train is None:
+        return ()
+    time = work.time[work.train.contains(work.time)]
+    if not evenly_paired(time, config.data.lags):
+        return tuple(range(len(work.channels)))
+    return tuple(i for i, spec in enumerate(work.channels) if spec.name in work.gaps)
+
+
+def _within(
+    days: list[str], parts: tuple[Part, ...], grid: LatLonGrid, time: np.ndarray
+) -> tuple[tuple[Part, ...], LatLonGrid, np.ndarray]:
+    """Takes the days of `data.period` from sources that are open.
+
+    Raises:
+        UserError: They have none of them.
+    """
+    found = day_range("data.period", days)
+    if found is None:
+        return parts, grid, time
+    first, last = (float((day - _EPOCH).days) for day in found)
+    inside = (time >= first) & (time < last + 1)
+    if not inside.any():
+        raise UserError(
+            f"data.period: the source has no data from {found[0]} to {found[1]}; it holds "
+            f"{iso_date(time[0])} to {iso_date(time[-1])}"
+        )
+    return tuple(replace(p, steps=p.steps[inside]) for p in parts), grid, time[inside]
 
 
 def _statistics_store(data: DataConfig, grid: LatLonGrid) -> TrainingStore:

@@ -24,6 +24,7 @@ __all__ = [
     "OptimalInterpolationConfig",
     "OptimizerConfig",
     "PixelDiffusionConfig",
+    "PrepareConfig",
     "ReportConfig",
     "SamplerConfig",
     "SatelliteConfig",
@@ -77,6 +78,30 @@ class SplitsConfig:
 
 
 @dataclass
+class PrepareConfig:
+    """How `slams prepare` works through a source: where, and within which memory."""
+
+    # Where the work is done: `threads` of this process, `distributed` (processes of
+    # dask.distributed on this machine) or `slurm` (jobs through dask-jobqueue); the last two need
+    # the extra `cluster`.
+    scheduler: str = "threads"
+    # Threads, processes or jobs at a time; 0 takes as many as there are cores (one job on SLURM).
+    # As many of them work as the memory allows.
+    workers: int = 0
+    # Bound on the memory of each process that works: all threads together, one process of
+    # dask.distributed, one job; with its unit, MB or GB.
+    memory: str = "2 GB"
+    # Partition of the SLURM jobs ("" for the cluster's own).
+    partition: str = ""
+    # Account that the SLURM jobs are billed to ("" for the cluster's own).
+    account: str = ""
+    # Time limit of a SLURM job; one that comes to it is replaced, what it has finished counts.
+    walltime: str = "02:00:00"
+    # Lines that a SLURM job runs before the work: modules, the virtual environment.
+    prologue: list[str] = field(default_factory=list)
+
+
+@dataclass
 class DataConfig:
     """The training store, its splits, and how windows are read."""
 
@@ -88,6 +113,9 @@ class DataConfig:
     sources: list[SourceConfig] = field(default_factory=list)
     # Channels as `variable@level` (hPa) or `variable`.
     channels: list[str] = field(default_factory=list)
+    # First and last day taken from the source (ISO dates, both inside), empty for all there are; a
+    # later last day extends a finished store.
+    period: list[str] = field(default_factory=list)
     splits: SplitsConfig = field(default_factory=SplitsConfig)
     # Annual harmonics of the seasonal climatology.
     harmonics: int = 3
@@ -111,6 +139,7 @@ class DataConfig:
     test_cases: int = 24
     # Hold the store in memory (small stores only).
     in_memory: bool = True
+    prepare: PrepareConfig = field(default_factory=PrepareConfig)
 
     @property
     def inputs(self) -> list[tuple[str, SourceConfig]]:

@@ -15,6 +15,8 @@ import torch
 import xarray as xr
 import zarr
 
+from data_modules import budget as budgets
+from data_modules import manifest as manifests
 from data_modules import prepare as preparation
 from data_modules.prepare import plan, prepare, verify
 from data_modules.stores import TrainingStore
@@ -128,9 +130,8 @@ def test_preparing_twice_gives_the_same_bytes(tmp_path, tiny_source, tiny_prepar
 
 
 def test_blocks_do_not_matter(tmp_path, tiny_source, tiny_prepared, monkeypatch):
-    # Blocks of one shard and one in flight, where the fixture took everything at once.
-    monkeypatch.setattr(preparation, "_BLOCK_BYTES", 1.0)
-    monkeypatch.setattr(preparation, "_IN_FLIGHT", 1)
+    # Blocks of one file each, where the fixture took everything at once.
+    monkeypatch.setattr(budgets, "BLOCK_STEPS", 64)
     again = TrainingStore.open(prepare(tiny_recipe(tmp_path, tiny_source)))
     fixture = TrainingStore.open(tiny_prepared)
     np.testing.assert_array_equal(again.read(slice(None)), fixture.read(slice(None)))
@@ -193,7 +194,7 @@ def test_full_disk_is_said_and_leaves_nothing(tmp_path, tiny_source, monkeypatch
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(preparation, "digest", full)
+    monkeypatch.setattr(manifests, "digest", full)
     with pytest.raises(UserError, match="no space left on the device"):
         prepare(recipe)
     assert list(tmp_path.iterdir()) == []
@@ -205,7 +206,7 @@ def test_verify_finds_changed_fields(tmp_path, tiny_prepared):
     verify(copy)
     fields = zarr.open_group(str(copy), mode="a")["fields"]
     fields[3] = fields[3] + 1
-    with pytest.raises(UserError, match="have changed"):
+    with pytest.raises(UserError, match=r"file fields/c/0/0/0/0 \(fields of 2001-01-01 to"):
         verify(copy)
 
 
