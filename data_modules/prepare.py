@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import errno
 import json
-import logging
 import platform
 import shutil
 from importlib.metadata import version
@@ -44,11 +43,11 @@ from data_modules.writing import (
 )
 from slams import directories
 from slams.errors import UserError
+from slams.ranks import say
 from slams.schema import Config
 
 __all__ = ["Plan", "describe", "plan", "prepare", "verify"]
 
-_LOG = logging.getLogger(__name__)
 # What an unfinished store keeps when its preparation goes on; the rest is quickly made again.
 _KEPT = ("zarr.json", "fields", "time", "latitude", "longitude", "surface_elevation", FIRST_GUESS)
 
@@ -76,7 +75,7 @@ def prepare(config: Config) -> Path:
     path = Path(config.data.store)
     partial = path.with_name(path.name + ".partial")
     if _keep(config, path):
-        _LOG.info("training store %s is complete and of this recipe: kept", path)
+        say(f"training store {path} is complete and of this recipe: kept")
         return path
     _check_replaceable(config, path)
     work = plan(config)
@@ -90,7 +89,7 @@ def prepare(config: Config) -> Path:
             old = TrainingStore.open(path)
             check_extension(config, work, old)
             if len(old.time) == len(work.time):
-                _LOG.info("the source has no later days than training store %s: kept", path)
+                say(f"the source has no later days than training store {path}: kept")
                 return path
         if not _finished(config, work, partial, old):
             _write(config, work, partial, old)
@@ -187,7 +186,7 @@ def _take_place(partial: Path, path: Path) -> None:
 def _write(config: Config, work: Plan, partial: Path, old: TrainingStore | None) -> None:
     """Writes the store, going on from what there is of it."""
     found = budget(config, needs(config, work))
-    _LOG.info("%s", found.text)
+    say(found.text)
     group = _begin(config, work, partial, old)
     task = BlockWork(config, partial, found.read_steps)
     task.open(work)
@@ -257,14 +256,14 @@ def _begin(config: Config, work: Plan, partial: Path, old: TrainingStore | None)
     if partial.exists():
         if _attributes(partial).get("preparing") == intention and config.resume != "overwrite":
             done = len(read_records(partial))
-            _LOG.info("an unfinished preparation is continued: %d files are finished", done)
+            say(f"an unfinished preparation is continued, {done} files of fields are finished")
             for entry in partial.iterdir():
                 if entry.name not in _KEPT:
                     shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
             for entry in partial.rglob("*.partial"):  # what Zarr was writing when it was killed
                 entry.unlink()
             return zarr.open_group(str(partial), mode="r+", use_consolidated=False)
-        _LOG.info("an unfinished preparation of another kind is removed, this one starts over")
+        say("an unfinished preparation of another kind is removed, this one starts over")
         shutil.rmtree(partial)
     group = zarr.create_group(str(partial))
     write_coordinates(group, work.time, work.grid)
