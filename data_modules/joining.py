@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from functools import reduce
 
 import numpy as np
@@ -23,6 +24,7 @@ from slams.errors import UserError
 from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
 from slams.schema import DataConfig, SourceConfig
+from slams.splits import day_range
 
 __all__ = ["Part", "open_parts"]
 
@@ -76,7 +78,7 @@ class Part:
                 picked = self.dataset.isel(time=steps)
                 values = read_block(picked, self.channels, 0, len(steps), absent, path)
             time = self.dataset["time"].values[steps]
-            check_block(values, self.channels, time, train, absent, self.config.gaps, path)
+            check_block(values, self.channels, time, train, absent, self.gaps, path)
         return self.regridder.fields(values)
 
     @property
@@ -84,13 +86,20 @@ class Part:
         """Says where the channels come from, for the attributes of the store."""
         return {
             "kind": self.config.kind,
-            "path": self.config.path,
+            "path": " ".join(self.config.files) or self.config.path,
             "origin": self.config.origin,
             "channels": ", ".join(c.name for c in self.channels),
             "regridding": "none" if self.regridder.identity else self.regridder.method,
             **{k: v for k, v in self.dataset.attrs.items() if isinstance(v, str)},
             **({"left_out": self.left_out} if self.left_out else {}),
         }
+
+    @property
+    def gaps(self) -> list[str]:
+        """Names the channels that may have missing values: by the recipe, or by the layout."""
+        own = self.dataset.attrs.get("gaps", ())
+        named = [c.name for c in self.channels if c.variable in own]
+        return list(dict.fromkeys([*self.config.gaps, *named]))
 
     @property
     def repairs(self) -> list[str]:
@@ -116,10 +125,11 @@ def open_parts(
             in all of them.
     """
     shares = _shares(data, channels)
+    period = _period(data)
     opened = []
     for (key, config), share in zip(data.inputs, shares, strict=True):
         with naming(key):
-            opened.append(open_source(config, [channels[i] for i in share]))
+            opened.append(open_source(config, [channels[i] for i in share], period))
     with naming(data.inputs[0][0]):
         grid = target_grid(data.inputs[0][1], opened[0])
     axes = [dataset["time"].values.astype(np.float64) for dataset in opened]
@@ -187,6 +197,15 @@ def _shares(data: DataConfig, channels: Sequence[FieldSpec]) -> list[list[int]]:
                 f"the `channels` of one"
             )
     return shares
+
+
+def _period(data: DataConfig) -> tuple[float, float] | None:
+    """Gives the first and the last day wanted, days since 1970-01-01."""
+    days = day_range("data.period", data.period)
+    if days is None:
+        return None
+    first, last = (float((day - date(1970, 1, 1)).days) for day in days)
+    return first, last
 
 
 def _left_out(axis: np.ndarray, time: np.ndarray) -> str:

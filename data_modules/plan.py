@@ -76,7 +76,7 @@ class Plan:
     @property
     def gaps(self) -> list[str]:
         """Names the channels that may have missing values."""
-        return [name for part in self.parts for name in part.config.gaps]
+        return [name for part in self.parts for name in part.gaps]
 
     @property
     def repairs(self) -> list[str]:
@@ -99,6 +99,7 @@ class Plan:
             + ("" if self.regridding == "none" else f", regridded ({self.regridding})"),
             f"{size / 1e6:.0f} MB before compression",
         ]
+        lines += [f"{p.config.path}: {p.dataset.attrs['time']}" for p in self.parts]
         lines += [f"left out of {p.config.path}: {p.left_out}" for p in self.parts if p.left_out]
         return "\n".join(lines + [f"repaired: {r}" for r in self.repairs])
 

@@ -132,8 +132,8 @@ def fingerprint(digests: list[str], content: str, recipe: str, channels: list[st
     # Paths are left out: a copy in another place is the same data.
     sources = keys.get("sources") or [keys["source"]]
     for source in sources:
-        source.pop("path")
-        source.pop("grid")
+        for name in ("path", "files", "grid"):
+            source.pop(name, None)
     keys.pop("statistics_from")
     parts = [*digests, content, canonical_json(keys), canonical_json(channels)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

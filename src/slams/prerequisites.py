@@ -73,15 +73,23 @@ def _check_prepare(config: Config, dry_run: bool) -> None:
 
 
 def _check_source(key: str, source: SourceConfig) -> None:
-    if source.path == "sample" or glob(source.path) or Path(source.path).exists():
-        return
-    expected = {
-        "nature_run": "a nature run (Zarr), make one with `slams simulate` or write `sample`",
-        "noaa_psl": f"a NetCDF file of NOAA PSL ({key}.origin says where it comes from)",
-    }[source.kind]
-    raise UserError(
-        f"key '{key}.path': {source.path} is not there, expected {expected}{_nearest(source.path)}"
-    )
+    for path in source.files or [source.path]:
+        there = path == "sample" or "://" in path or glob(path) or Path(path).exists()
+        if there:
+            continue
+        expected = {
+            "nature_run": "a nature run (Zarr), make one with `slams simulate` or write `sample`",
+            "weatherbench2": "a WeatherBench2 store (Zarr) or its address",
+            "arco_era5": "an ARCO-ERA5 store (Zarr) or its address",
+            "chaosbench": "a directory with one Zarr store a day",
+            "noaa_psl": f"a NetCDF file of NOAA PSL ({key}.origin says where it comes from)",
+            "cpc_gauge": "NetCDF files of the CPC gauge analysis",
+            "cf": "a NetCDF file or a Zarr store",
+        }[source.kind]
+        raise UserError(
+            f"key '{key}.{'files' if source.files else 'path'}': {path} is not there, expected "
+            f"{expected}{_nearest(path)}"
+        )
 
 
 def _check_assimilate(config: Config, dry_run: bool) -> None:

@@ -32,6 +32,8 @@ __all__ = [
     "ScoreMeanConfig",
     "SimulateConfig",
     "SourceConfig",
+    "SourceDimensionsConfig",
+    "SourceVariableConfig",
     "SplitsConfig",
     "StationVariableConfig",
     "StationsConfig",
@@ -43,13 +45,51 @@ __all__ = [
 
 
 @dataclass
+class SourceVariableConfig:
+    """How a file of kind `cf` holds a variable, where it does not say so itself."""
+
+    # The variable, as in `data.channels` without its level.
+    variable: str = ""
+    # Its name in the file; "" finds it by the variable's own or by its CF standard name.
+    name: str = ""
+    # Its units, whatever the file states; "" takes those of the file.
+    units: str = ""
+    # What values are multiplied by beside their units: -1 for a downward flux.
+    factor: float = 1.0
+    # Hours that a value covers, a mean or an accumulation: 0 for an instant, -1 as the file says.
+    hours: float = -1.0
+    # Where the time stamp lies in them: `start`, `middle` or `end`; "" as the file says.
+    stamp: str = ""
+
+
+@dataclass
+class SourceDimensionsConfig:
+    """Names of the dimensions of a file of kind `cf`; "" finds the usual ones by themselves."""
+
+    time: str = ""
+    level: str = ""
+    latitude: str = ""
+    longitude: str = ""
+
+
+@dataclass
 class SourceConfig:
     """Where the fields come from."""
 
-    # Layout of the source: `nature_run` (CF Zarr) or `noaa_psl` (NetCDF with `air`).
+    # Layout of the source: `nature_run` (CF Zarr), `weatherbench2`, `arco_era5`, `chaosbench`
+    # (Zarr), `noaa_psl`, `cpc_gauge` (NetCDF), or `cf`, anything that follows the CF conventions.
     kind: str = "nature_run"
-    # Path of the source; `sample` is the nature run embedded in the package.
+    # Path, pattern with `*`, or address (gs://, s3://, https://; extra `cloud`) of the source;
+    # `sample` is the nature run embedded in the package.
     path: str = "sample"
+    # Files that follow one another in time, in the place of `path` (NetCDF).
+    files: list[str] = field(default_factory=list)
+    # What a day of a source with several instants a day is: the `instant` at 00 UTC, or their
+    # `mean`. Accumulations and mean fluxes are put together to whole UTC days in either case.
+    daily: str = "instant"
+    # How a file of kind `cf` holds variables and dimensions, where it does not say so itself.
+    variables: list[SourceVariableConfig] = field(default_factory=list)
+    dimensions: SourceDimensionsConfig = field(default_factory=SourceDimensionsConfig)
     # In `data.sources`: the channels it gives, each as in `data.channels` or as the name of a
     # variable, for all its levels there.
     channels: list[str] = field(default_factory=list)

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import math
+
 from slams.errors import UserError
 from slams.rules import one_of
-from slams.schema import DataConfig, SourceConfig
+from slams.schema import DataConfig, SourceConfig, SourceDimensionsConfig
+from slams.variables import UNITS
 
-__all__ = ["KINDS", "REGRIDS", "check_sources"]
+__all__ = ["DAILY", "KINDS", "REGRIDS", "STAMPS", "check_sources"]
 
 # Layouts that have a reader in `data_modules.sources`.
-KINDS = ("nature_run", "noaa_psl")
+KINDS = (
+    "nature_run",
+    "weatherbench2",
+    "arco_era5",
+    "chaosbench",
+    "noaa_psl",
+    "cpc_gauge",
+    "cf",
+)
+DAILY = ("instant", "mean")
+STAMPS = ("", "start", "middle", "end")
 REGRIDS = ("conservative", "bilinear")
 
 
@@ -27,6 +40,8 @@ def check_sources(data: DataConfig) -> None:
     for key, source in data.inputs:
         one_of(f"{key}.kind", source.kind, KINDS)
         one_of(f"{key}.regrid", source.regrid, REGRIDS)
+        one_of(f"{key}.daily", source.daily, DAILY)
+        _check_layout(key, source)
         if data.sources and not source.channels:
             raise UserError(
                 f"key '{key}.channels': found an empty list, expected the channels that "
@@ -43,3 +58,24 @@ def check_sources(data: DataConfig) -> None:
                 f"key '{key}.grid': found {source.grid!r}, expected nothing; the grid of the "
                 f"store is named by data.sources.0.grid"
             )
+
+
+def _check_layout(key: str, source: SourceConfig) -> None:
+    if source.kind != "cf" and (source.variables or source.dimensions != SourceDimensionsConfig()):
+        raise UserError(
+            f"key '{key}.variables': found with kind {source.kind}, whose layout is known; "
+            f"describe variables and dimensions with kind cf"
+        )
+    for position, one in enumerate(source.variables):
+        inner = f"{key}.variables.{position}"
+        one_of(f"{inner}.variable", one.variable, tuple(UNITS))
+        one_of(f"{inner}.stamp", one.stamp, STAMPS)
+        if not math.isfinite(one.factor) or one.factor == 0:
+            raise UserError(f"key '{inner}.factor': found {one.factor}, expected a number not 0")
+        if one.hours > 24 or (one.hours < 0 and one.hours != -1):
+            raise UserError(
+                f"key '{inner}.hours': found {one.hours:g}, expected 0 to 24 hours, or -1"
+            )
+    names = [one.variable for one in source.variables]
+    if len(set(names)) < len(names):
+        raise UserError(f"key '{key}.variables': a variable is described twice")
