@@ -17,6 +17,8 @@ from slams.errors import UserError
 
 __all__ = ["Days", "find_days_of"]
 
+# From the start of what a value covers to its stamp, in shares of it.
+_SHIFTS = {"start": 0.0, "middle": 0.5, "end": 1.0}
 _NEAR = 1e-4  # days; 9 seconds, for axes in float32
 
 
@@ -102,16 +104,23 @@ def _daily_axis(time: np.ndarray, held: Held, amount: bool, said: str) -> Days:
             f"{said} is daily, but its stamps lie at different hours, from {hour.min():g} to "
             f"{hour.max():g} UTC"
         )
-    at = f"{round(float(hour[0]), 2):g} UTC"
+    at = f"{_clock(float(hour[0]))} UTC"
     covers = held.hours == 24 or (held.hours is None and held.fixed)
     index = np.arange(len(time))[:, None]
-    if covers and held.stamp == "end" and hour[0] < 24 * _NEAR:
-        return Days(day - 1, index, "take", f"{_kind(amount)} of the UTC day, stamped at its end")
+    if covers:
+        start = time - _SHIFTS[held.stamp]
+        if (np.abs(start - np.round(start)) > _NEAR).any():
+            raise UserError(
+                f"{said} covers 24 h with the stamp {at} at their {held.stamp}, which is no UTC "
+                f"day; expected days from 00 UTC to 00 UTC"
+            )
+        text = f"{_kind(amount)} of the UTC day"
+        return Days(np.round(start), index, "take", text)
     if held.hours not in (0, 24, None) and not (amount and held.hours == 0):
         raise UserError(
             f"{said} covers {held.hours:g} h at one step a day; the rest of the day is not there"
         )
-    if amount or covers:
+    if amount:
         return Days(day, index, "take", f"{_kind(amount)} of the day, stamped at {at}")
     if held.fixed:
         return Days(day, index, "take", f"instant at {at}")
@@ -140,8 +149,7 @@ def _covered(
         )
     if abs(round(24 / hours) * hours - 24) > 1e-6:
         raise UserError(f"{said} covers {hours:g} h, which do not divide a day")
-    shift = {"start": 0.0, "middle": hours / 48, "end": hours / 24}[held.stamp]
-    start = time - shift
+    start = time - _SHIFTS[held.stamp] * hours / 24
     # Of values that overlap, those that follow one another from 00 UTC on.
     slot = start * 24 / hours
     keep = np.flatnonzero(np.abs(slot - np.round(slot)) < _NEAR * 24 / hours)
@@ -164,10 +172,13 @@ def _group(start: np.ndarray, step: float, how: str, text: str, said: str) -> Da
     whole = found == count
     if not whole.any():
         raise UserError(f"{said} has no day with all its {count} steps")
-    inside = np.flatnonzero(whole)
-    broken = np.flatnonzero(~whole[inside[0] : inside[-1] + 1])
-    if len(broken):
-        one = inside[0] + broken[0]
+    # Only the first day and the last may be cut off, from the outside.
+    slot = np.round((start - day) * count).astype(np.int64)
+    whole_or_cut = whole.copy()
+    whole_or_cut[0] |= slot[0] + found[0] == count
+    whole_or_cut[-1] |= slot[-1] + 1 == found[-1]
+    if not whole_or_cut.all():
+        one = int(np.flatnonzero(~whole_or_cut)[0])
         date = np.datetime64(int(days[one]), "D")
         raise UserError(
             f"{said} of {date} has {found[one]} of its {count} steps; complete the source, or "
@@ -177,6 +188,11 @@ def _group(start: np.ndarray, step: float, how: str, text: str, said: str) -> Da
     left_out = f"{cut} incomplete day{'s' if cut > 1 else ''} at the ends" if cut else ""
     index = first[whole][:, None] + np.arange(count)
     return Days(days[whole], index, how, text, left_out)
+
+
+def _clock(hour: float) -> str:
+    minutes = round(hour * 60)
+    return f"{minutes // 60:02d}" + (f":{minutes % 60:02d}" if minutes % 60 else "")
 
 
 def _kind(amount: bool) -> str:

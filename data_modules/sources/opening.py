@@ -87,11 +87,16 @@ def open_zarr(path: str, expected: str = "a Zarr store") -> xr.Dataset:
     else:
         store = _object_store(path)
     try:
-        return xr.open_dataset(store, engine="zarr", cache=False)
-    except UserError:
-        raise
+        # Behind an address, the consolidated metadata are the only list of what is there.
+        return xr.open_dataset(store, engine="zarr", cache=False, consolidated=True)
+    except Exception:
+        pass  # format 3 has no need of them
+    try:
+        return xr.open_dataset(store, engine="zarr", cache=False, consolidated=False)
     except Exception as error:
-        raise UserError(f"data.source.path: {path} cannot be opened as Zarr ({error})") from error
+        raise UserError(
+            f"data.source.path: {path} cannot be opened as Zarr ({_first_line(error)})"
+        ) from error
 
 
 def open_netcdf(files: Sequence[str], time: str = "time") -> xr.Dataset:
