@@ -37,7 +37,7 @@ def read_block(
         part = source[variable].isel(time=slice(start, stop))
         try:
             values = part.compute(scheduler="synchronous").values
-        except MemoryError:
+        except (MemoryError, UserError):
             raise
         except Exception as error:
             first, last = (iso_date(source["time"].values[i]) for i in (start, stop - 1))

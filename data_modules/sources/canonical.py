@@ -44,9 +44,12 @@ _LEVEL_FACTORS = {
     **dict.fromkeys(("Pa", "pascal", "pascals"), 0.01),
 }
 
+# Attribute in which the chunks of the file travel along until they are said.
+_STORED = "chunks of the file"
+
 # Bytes of one variable that a dask chunk reads, and the most days in it.
 _CHUNK_BYTES = 32e6
-_CHUNK_DAYS = 64
+_CHUNK_DAYS = 16
 
 
 def canonicalise(
@@ -121,12 +124,16 @@ def canonicalise(
         unit = units[variable]
         factor = unit.factor * held.factor
         if (factor, unit.offset) != (1.0, 0.0):
-            array = array * factor + unit.offset
+            attrs = array.attrs  # arithmetic forgets them
+            array = (array * factor + unit.offset).assign_attrs(attrs)
         out[variable] = array
     if _TERRAIN in dataset and set(dataset[_TERRAIN].dims) == {"latitude", "longitude"}:
         terrain = dataset[_TERRAIN].transpose("latitude", "longitude")
         out[_TERRAIN] = _pick(_pick(terrain, "latitude", rows), "longitude", columns)
-    bare = {name: xr.Variable(array.dims, array.data) for name, array in out.items()}
+    bare = {
+        name: xr.Variable(array.dims, array.data, encoding=_reading(array, days.get(name)))
+        for name, array in out.items()
+    }
     places = {"time": axis, "latitude": latitude, "longitude": longitude}
     for array in out.values():
         if "level" in array.dims:
@@ -135,6 +142,19 @@ def canonicalise(
     said = {f"{name}: {one.said}" for name, one in days.items()}
     result.attrs = {"repairs": list(dict.fromkeys(repairs)), "time": "; ".join(sorted(said))}
     return result
+
+
+def _reading(array: xr.DataArray, days: Days | None) -> dict[str, dict[str, int]]:
+    """Says how much a chunk of a day's values reads from the file, as xarray's encoding does."""
+    stored = array.attrs.get(_STORED)
+    if days is None or stored is None:
+        return {}
+    count = days.index.shape[1]
+    # Steps that are put together are held as read, and once more in float64.
+    together = 1 if count == 1 else 3 * count * array.data.chunks[0][0]
+    rest = int(np.prod([n for d, n in array.sizes.items() if d != "time"]))
+    whole = max(int(np.prod(list(stored.values()))), together * rest)
+    return {"preferred_chunks": {"time": -(-whole // rest), "rest": rest}}
 
 
 def _find(
@@ -194,6 +214,9 @@ def _take_days(
 ) -> xr.DataArray:
     """Takes the steps of each day and puts them together, `index` `(n, k)` positions."""
     count = index.shape[1]
+    stored = array.encoding.get("preferred_chunks") or {
+        d: max(c) for d, c in array.chunksizes.items()
+    }
     array = array.isel(time=_as_slice(index.reshape(-1)))
     step = array.dtype.itemsize * max(array.size // max(array.sizes["time"], 1), 1) * count
     length = count * _power_of_two(_CHUNK_BYTES / step, _CHUNK_DAYS)
@@ -204,7 +227,7 @@ def _take_days(
         repairs.append(f"{array.name}: dimensions {array.dims} transposed")
         array = array.transpose(*order)
     if how == "take":
-        return array
+        return array.assign_attrs({_STORED: stored})
     data = array.data.map_blocks(
         _together,
         count,
@@ -214,7 +237,8 @@ def _take_days(
         meta=np.empty((0,) * array.ndim, np.float32),
     )
     coords = {d: array[d] for d in order[1:] if d in array.coords}
-    return xr.DataArray(data, dims=array.dims, coords=coords, name=array.name)
+    attrs = {_STORED: stored}
+    return xr.DataArray(data, dims=array.dims, coords=coords, name=array.name, attrs=attrs)
 
 
 def _together(block: np.ndarray, count: int, how: str) -> np.ndarray:

@@ -7,6 +7,7 @@ whole, no credentials are looked for.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from glob import glob
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import xarray as xr
 
+from data_modules.sources.remote_file import open_remote_file
 from slams.errors import UserError
 from slams.schema import SourceConfig
 
@@ -89,8 +91,13 @@ def open_zarr(path: str, expected: str = "a Zarr store") -> xr.Dataset:
     try:
         # Behind an address, the consolidated metadata are the only list of what is there.
         return xr.open_dataset(store, engine="zarr", cache=False, consolidated=True)
-    except Exception:
-        pass  # format 3 has no need of them
+    except Exception as error:
+        # Files of format 3 have no need of them; a web server cannot list what it has.
+        if path.startswith(("http://", "https://")):
+            raise UserError(
+                f"data.source.path: {path} cannot be opened as Zarr, it is not there or has no "
+                f"consolidated metadata ({_first_line(error)})"
+            ) from error
     try:
         return xr.open_dataset(store, engine="zarr", cache=False, consolidated=False)
     except Exception as error:
@@ -159,22 +166,24 @@ def _open_one(file: str) -> xr.Dataset:
 
 def _decoded(file: Any, engine: str) -> xr.Dataset:
     """Opens a file; a time axis that makes no dates stays as it is and is refused later."""
-    try:
-        return xr.open_dataset(file, engine=engine, cache=False)
-    except ValueError:
-        return xr.open_dataset(file, engine=engine, cache=False, decode_times=False)
+    with warnings.catch_warnings():
+        # Two missing codes are both missing, and year 1 is year 1.
+        warnings.simplefilter("ignore", xr.SerializationWarning)
+        try:
+            return xr.open_dataset(file, engine=engine, cache=False)
+        except ValueError:
+            return xr.open_dataset(file, engine=engine, cache=False, decode_times=False)
 
 
 def _open_remote(address: str) -> xr.Dataset:
     try:
         import h5netcdf  # noqa: F401
-        import obstore
+        import obstore  # noqa: F401
     except ImportError:
         raise _without_extra(address) from None
     parent, _, name = address.rpartition("/")
     try:
-        file = obstore.open_reader(_bucket(parent), name)
-        return _decoded(file, "h5netcdf")
+        return _decoded(open_remote_file(_bucket(parent), name), "h5netcdf")
     except Exception as error:
         raise UserError(
             f"data.source.path: {address} cannot be read as NetCDF 4 ({_first_line(error)})"

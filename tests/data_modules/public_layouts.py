@@ -6,6 +6,7 @@ shape and seed. What is drawn in canonical order is written in the order of the 
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,7 @@ def weatherbench2(
     zarr_format: int = 2,
     start: str = "1959-01-01",
     step: int = 6,
+    consolidated: bool = True,
 ) -> xr.Dataset:
     """Writes `1959-2023_01_10-6h-240x121_equiangular_with_poles_conservative.zarr` in small.
 
@@ -87,6 +89,7 @@ def weatherbench2(
         zarr_format: 2, as published, or 3.
         start: First day.
         step: Hours between two steps.
+        consolidated: With consolidated metadata, as published.
 
     Returns:
         The dataset in canonical order: time, level, latitude 90..-90, longitude 0..360.
@@ -133,9 +136,11 @@ def weatherbench2(
     chunks = {n: (min(8, len(time)), *v.shape[1:]) for n, v in written.data_vars.items()}
     chunks["geopotential_at_surface"] = written["geopotential_at_surface"].shape
     encoding = {name: {"chunks": chunk} for name, chunk in chunks.items()}
-    written.to_zarr(
-        path, encoding=encoding, zarr_format=zarr_format, consolidated=zarr_format == 2
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Consolidated metadata is currently not part")
+        written.to_zarr(
+            path, encoding=encoding, zarr_format=zarr_format, consolidated=consolidated
+        )
     return dataset
 
 

@@ -111,6 +111,7 @@ def test_every_layout_gives_the_same_training_store(tmp_path):
             southward=southward,
             west=west,
             zarr_format=zarr_format,
+            consolidated=zarr_format == 2,
         )
         recipe = recipe_of(folder, folder / "era5.zarr")
         found = TrainingStore.open(prepare(recipe))
