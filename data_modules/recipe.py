@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from slams.schema import Config
+from slams.schema import Config, SourceConfig
 
 __all__ = ["difference", "observation_recipe", "store_recipe"]
+
+# Keys of a source that every training store's recipe has.
+_FIRST_KEYS = ("kind", "path", "origin", "grid", "regrid", "absent", "gaps")
 
 
 def store_recipe(config: Config) -> dict[str, Any]:
@@ -18,7 +21,7 @@ def store_recipe(config: Config) -> dict[str, Any]:
     data = config.data
     own = not data.statistics_from
     recipe: dict[str, Any] = {
-        "source": asdict(data.source),
+        **_sources(data.inputs),
         "channels": list(data.channels),
         "statistics_from": data.statistics_from,
         "train": [str(day) for day in data.splits.train] if own else [],
@@ -30,6 +33,19 @@ def store_recipe(config: Config) -> dict[str, Any]:
         observation_recipe(config) if config.observations.source == "store" else None
     )
     return recipe
+
+
+def _sources(inputs: list[tuple[str, SourceConfig]]) -> dict[str, Any]:
+    """Gives what decides the fields; keys younger than the layout are left out at their defaults.
+
+    A store that was prepared before such a key existed is still of the same recipe.
+    """
+    default = asdict(SourceConfig())
+    kept = [
+        {k: v for k, v in asdict(source).items() if k in _FIRST_KEYS or v != default[k]}
+        for _, source in inputs
+    ]
+    return {"source": kept[0]} if inputs[0][0] == "data.source" else {"sources": kept}
 
 
 def observation_recipe(config: Config) -> dict[str, Any]:

@@ -43,10 +43,28 @@ from slams.grid import LatLonGrid
 from slams.normalisation import Normaliser
 
 __all__ = ["SHARD_STEPS", "STORE_VERSION", "Statistics", "TrainingStore", "iso_date"]
+__all__ += ["shard_steps"]
 
+# Steps a file holds, at most, and the values (before compression) that it holds at most.
 SHARD_STEPS = 64
+_SHARD_VALUES = 2**25
 
 _HOW = "run `slams prepare` with the recipe"
+
+
+def shard_steps(values: int) -> int:
+    """Gives the steps that a file of a training store holds.
+
+    A power of two up to `SHARD_STEPS`, so that a file is no larger than 128 MB before compression
+    where a step allows it; it depends on the layout alone, never on the machine that prepares.
+
+    Args:
+        values: Numbers a step: channels times grid points.
+    """
+    steps = SHARD_STEPS
+    while steps > 1 and steps * values > _SHARD_VALUES:
+        steps //= 2
+    return steps
 
 
 @dataclass(frozen=True)

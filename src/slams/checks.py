@@ -7,19 +7,22 @@ data are opened.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from slams.conformity import nearest
 from slams.errors import UserError
+from slams.memory import parse_memory
 from slams.method_names import METHODS, NAMES, split_name
 from slams.rules import check_optimizer as _check_optimizer
 from slams.rules import holds as _holds
 from slams.rules import one_of as _one_of
 from slams.rules import value_at as _value
 from slams.schema import Config
-from slams.splits import check_splits, parse_day
+from slams.source_keys import check_sources
+from slams.splits import check_splits, day_range, parse_day
 from slams.time_axis import check_days
 from slams.variables import ON_LEVELS, UNITS
 
@@ -27,8 +30,7 @@ __all__ = ["METHODS", "check", "require"]
 
 _CHOICES = {
     "resume": ("auto", "never", "overwrite"),
-    "data.source.kind": ("nature_run", "noaa_psl"),
-    "data.source.regrid": ("conservative", "bilinear"),
+    "data.prepare.scheduler": ("threads", "distributed", "slurm"),
     "observations.source": ("truth", "store"),
     "background.kind": ("damped_persistence", "climatology", "file"),
     "score.space": ("latent", "pixel"),
@@ -54,6 +56,7 @@ _AT_LEAST = {
     "data.trajectory": 0,
     "data.batch_size": 1,
     "data.num_workers": 0,
+    "data.prepare.workers": 0,
     "data.test_cases": 0,
     "observations.stations.count": 1,
     "observations.satellite.footprint": 1,
@@ -178,7 +181,11 @@ def check(config: Config) -> None:
     _holds(config, "seed", lambda v: v < 2**63, "less than 2**63")
     _check_names(config)
     _check_channels(config)
+    check_sources(config.data)
     check_splits(config.data.splits, config.data.days)
+    day_range("data.period", config.data.period)
+    parse_memory("data.prepare.memory", config.data.prepare.memory)
+    _holds(config, "data.prepare.walltime", _is_walltime, "a time limit such as 02:00:00")
     check_days(config)
     _check_background(config)
     _check_observations(config)
@@ -235,6 +242,10 @@ def require(config: Config, verb: str) -> None:
                 f"key 'report.level': found {config.report.level} hPa, expected one of the levels "
                 f"in data.channels, {', '.join(map(str, levels))}"
             )
+
+
+def _is_walltime(text: str) -> bool:
+    return re.fullmatch(r"(\d+-)?\d{1,3}:[0-5]\d:[0-5]\d", text) is not None
 
 
 def _unique(key: str, values: Iterable[Any]) -> None:

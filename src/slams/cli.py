@@ -72,7 +72,9 @@ _VERBS = {
     "prepare": _Verb(
         "turn source files into a training store with statistics",
         "Reads the source, checks and regrids it, and writes the training store with the "
-        "climatology, standard deviations and persistence of the training period.",
+        "climatology, standard deviations and persistence of the training period. A preparation "
+        "that was killed goes on from the files it has finished; a later data.period extends a "
+        "finished store.",
         ("data",),
     ),
     "train vae": _Verb(
@@ -255,6 +257,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace | None:
             options = ["--help", *(["--dry-run"] if verb.dry_run else [])]
             options += ["--output"] if verb.bench else []
             options += ["--setting"] if arguments.verb == "ablate" else []
+            options += ["--verify"] if arguments.verb == "prepare" else []
             raise UserError(f"there is no option {word!r}; {nearest(word, options)}")
         if "=" not in word:
             raise UserError(
@@ -328,6 +331,12 @@ def _parser() -> argparse.ArgumentParser:
                 metavar="N",
                 help="run one setting only, by number or name, as the member of a job array does",
             )
+        if name == "prepare":
+            one.add_argument(
+                "--verify",
+                action="store_true",
+                help="read a finished store again and compare all of it with its checksums",
+            )
         if explained:
             one.add_argument(
                 "--keys", action="store_true", help="explain every key, with its value"
@@ -387,6 +396,10 @@ def _run(arguments: argparse.Namespace, places: list[Path]) -> int:
         say(f"{arguments.recipe} is valid")
     elif verb == "ablate":
         _ablate(arguments)
+    elif verb == "prepare" and arguments.verify:
+        from slams.stages import verify
+
+        verify(config)
     else:
         require(config, verb)
         check_prerequisites(config, verb, arguments.dry_run)
@@ -443,15 +456,7 @@ def _stage(verb: str, config: Config, dry_run: bool) -> None:
     """Imports and runs what a verb stands for; everything heavy happens here."""
     from slams import stages
 
-    run = {
-        "simulate": stages.simulate,
-        "prepare": stages.prepare,
-        "train vae": stages.train_vae,
-        "train score": stages.train_score,
-        "assimilate": stages.assimilate,
-        "report": stages.report,
-    }[verb]
-    run(config, dry_run)
+    getattr(stages, verb.replace(" ", "_"))(config, dry_run)
 
 
 def _terminate(signum: int, frame: object) -> NoReturn:
@@ -469,6 +474,8 @@ def _stop(what: str, code: int, arguments: argparse.Namespace | None, *, process
         then = "; nothing unfinished counts, the same command does it again"
         if arguments.verb.startswith("train"):
             then = "; the same command continues from the last checkpoint"
+        if arguments.verb == "prepare":
+            then = "; the same command continues from the files that are finished"
     _complain(f"{what}{then}")
     if process:
         sys.stdout.flush()

@@ -24,6 +24,7 @@ __all__ = [
     "OptimalInterpolationConfig",
     "OptimizerConfig",
     "PixelDiffusionConfig",
+    "PrepareConfig",
     "ReportConfig",
     "SamplerConfig",
     "SatelliteConfig",
@@ -31,6 +32,8 @@ __all__ = [
     "ScoreMeanConfig",
     "SimulateConfig",
     "SourceConfig",
+    "SourceDimensionsConfig",
+    "SourceVariableConfig",
     "SplitsConfig",
     "StationVariableConfig",
     "StationsConfig",
@@ -42,13 +45,54 @@ __all__ = [
 
 
 @dataclass
+class SourceVariableConfig:
+    """How a file of kind `cf` holds a variable, where it does not say so itself."""
+
+    # The variable, as in `data.channels` without its level.
+    variable: str = ""
+    # Its name in the file; "" finds it by the variable's own or by its CF standard name.
+    name: str = ""
+    # Its units, whatever the file states; "" takes those of the file.
+    units: str = ""
+    # What values are multiplied by beside their units: -1 for a downward flux.
+    factor: float = 1.0
+    # Hours that a value covers, a mean or an accumulation: 0 for an instant, -1 as the file says.
+    hours: float = -1.0
+    # Where the time stamp lies in them: `start`, `middle` or `end`; "" as the file says.
+    stamp: str = ""
+
+
+@dataclass
+class SourceDimensionsConfig:
+    """Names of the dimensions of a file of kind `cf`; "" finds the usual ones by themselves."""
+
+    time: str = ""
+    level: str = ""
+    latitude: str = ""
+    longitude: str = ""
+
+
+@dataclass
 class SourceConfig:
     """Where the fields come from."""
 
-    # Layout of the source: `nature_run` (CF Zarr) or `noaa_psl` (NetCDF with `air`).
+    # Layout of the source: `nature_run` (CF Zarr), `weatherbench2`, `arco_era5`, `chaosbench`
+    # (Zarr), `noaa_psl`, `cpc_gauge` (NetCDF), or `cf`, anything that follows the CF conventions.
     kind: str = "nature_run"
-    # Path of the source; `sample` is the nature run embedded in the package.
+    # Path, pattern with `*`, or address (gs://, s3://, https://; extra `cloud`) of the source;
+    # `sample` is the nature run embedded in the package.
     path: str = "sample"
+    # Files that follow one another in time, in the place of `path` (NetCDF).
+    files: list[str] = field(default_factory=list)
+    # What a day of a source with several instants a day is: the `instant` at 00 UTC, or their
+    # `mean`. Accumulations and mean fluxes are put together to whole UTC days in either case.
+    daily: str = "instant"
+    # How a file of kind `cf` holds variables and dimensions, where it does not say so itself.
+    variables: list[SourceVariableConfig] = field(default_factory=list)
+    dimensions: SourceDimensionsConfig = field(default_factory=SourceDimensionsConfig)
+    # In `data.sources`: the channels it gives, each as in `data.channels` or as the name of a
+    # variable, for all its levels there.
+    channels: list[str] = field(default_factory=list)
     # Where a user gets the source (documentation, goes into the store's attributes).
     origin: str = ""
     # Target grid: `native`, or a training store or source whose grid is taken, or `LATxLON`.
@@ -74,14 +118,44 @@ class SplitsConfig:
 
 
 @dataclass
+class PrepareConfig:
+    """How `slams prepare` works through a source: where, and within which memory."""
+
+    # Where the work is done: `threads` of this process, `distributed` (processes of
+    # dask.distributed on this machine) or `slurm` (jobs through dask-jobqueue); the last two need
+    # the extra `cluster`.
+    scheduler: str = "threads"
+    # Threads, processes or jobs at a time; 0 takes as many as there are cores (one job on SLURM).
+    # As many of them work as the memory allows.
+    workers: int = 0
+    # Bound on the memory of each process that works: all threads together, one process of
+    # dask.distributed, one job; with its unit, MB or GB.
+    memory: str = "2 GB"
+    # Partition of the SLURM jobs ("" for the cluster's own).
+    partition: str = ""
+    # Account that the SLURM jobs are billed to ("" for the cluster's own).
+    account: str = ""
+    # Time limit of a SLURM job; one that comes to it is replaced, what it has finished counts.
+    walltime: str = "02:00:00"
+    # Lines that a SLURM job runs before the work: modules, the virtual environment.
+    prologue: list[str] = field(default_factory=list)
+
+
+@dataclass
 class DataConfig:
     """The training store, its splits, and how windows are read."""
 
     # Path of the training store (Zarr v3), written by `slams prepare`.
     store: str = "stores/demo.zarr"
     source: SourceConfig = field(default_factory=SourceConfig)
+    # Several sources in the place of `data.source`, joined on their days. The grid of the store
+    # is the one that the first names; each is regridded to it by its own `regrid`.
+    sources: list[SourceConfig] = field(default_factory=list)
     # Channels as `variable@level` (hPa) or `variable`.
     channels: list[str] = field(default_factory=list)
+    # First and last day taken from the source (ISO dates, both inside), empty for all there are; a
+    # later last day extends a finished store.
+    period: list[str] = field(default_factory=list)
     splits: SplitsConfig = field(default_factory=SplitsConfig)
     # Annual harmonics of the seasonal climatology.
     harmonics: int = 3
@@ -105,6 +179,14 @@ class DataConfig:
     test_cases: int = 24
     # Hold the store in memory (small stores only).
     in_memory: bool = True
+    prepare: PrepareConfig = field(default_factory=PrepareConfig)
+
+    @property
+    def inputs(self) -> list[tuple[str, SourceConfig]]:
+        """Gives the sources in use, each with its key in the recipe."""
+        if not self.sources:
+            return [("data.source", self.source)]
+        return [(f"data.sources.{i}", source) for i, source in enumerate(self.sources)]
 
     @property
     def days(self) -> int:
