@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from slams import __version__
+from slams.benchmarks.preparation_recipe import PreparationBenchConfig, check_preparation_bench
 from slams.checks import check, require
 from slams.config import load, to_yaml
 from slams.conformity import nearest
@@ -123,6 +124,16 @@ _VERBS = {
         recipe=False,
         bench="slams.benchmarks.posterior:bench_posterior",
     ),
+    "bench prepare": _Verb(
+        "prepare a source larger than memory, killed on the way",
+        "Writes a synthetic source, prepares it in peace and killed several times (SIGKILL), and "
+        "compares the stores byte for byte; prints time, throughput and the largest resident "
+        "memory of every run.",
+        dry_run=False,
+        schema=PreparationBenchConfig,
+        sense=check_preparation_bench,
+        bench="slams.benchmarks.preparation:bench_preparation",
+    ),
     "bench kolmogorov": _Verb(
         "assimilate three kinds of observations of a turbulent flow",
         "Integrates the Kolmogorov flow, trains a score network on short windows, and samples "
@@ -157,7 +168,7 @@ _VERBS = {
 }
 _GROUPS = {
     "train": "train a model: `vae`, then `score`",
-    "bench": "measure parts by themselves: `posterior`, `kolmogorov`, `lorenz63`",
+    "bench": "measure parts by themselves: `posterior`, `prepare`, `kolmogorov`, `lorenz63`",
     "config": "look at a recipe: `print`, `validate`",
 }
 
