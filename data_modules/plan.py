@@ -99,7 +99,8 @@ class Plan:
             + ("" if self.regridding == "none" else f", regridded ({self.regridding})"),
             f"{size / 1e6:.0f} MB before compression",
         ]
-        lines += [f"{p.config.path}: {p.dataset.attrs['time']}" for p in self.parts]
+        said = [(p.config.path, p.dataset.attrs.get("time")) for p in self.parts]
+        lines += [f"{path}: {time}" for path, time in said if time]
         lines += [f"left out of {p.config.path}: {p.left_out}" for p in self.parts if p.left_out]
         return "\n".join(lines + [f"repaired: {r}" for r in self.repairs])
 
