@@ -151,6 +151,11 @@ def _check_replaceable(config: Config, path: Path) -> None:
     read = {
         **{f"{key}.path": source.path for key, source in data.inputs},
         **{f"{key}.grid": source.grid for key, source in data.inputs},
+        **{
+            f"{key}.files.{number}": file
+            for key, source in data.inputs
+            for number, file in enumerate(source.files)
+        },
         "data.statistics_from": data.statistics_from,
         "background.path": config.background.path,
     }

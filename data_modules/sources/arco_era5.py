@@ -61,7 +61,10 @@ def open_arco_era5(
             f"{last}"
         )
     whole = len(times)
-    dataset = with_terrain(dataset).isel(time=inside)
+    # A slice stays one, however many steps it has.
+    run = inside[-1] - inside[0] + 1 == len(inside)
+    steps = slice(int(inside[0]), int(inside[-1]) + 1) if run else inside
+    dataset = with_terrain(dataset).isel(time=steps)
     out = canonicalise(
         dataset, era5_layout(dataset), channels, config.absent, path, config.daily, period
     )
