@@ -15,6 +15,7 @@ from slams.errors import UserError
 from slams.fields import FieldSpec, Observations
 from slams.grid import LatLonGrid
 from slams.observations.networks import Network, airport_network, read_network
+from slams.observations.representativeness import representativeness_sd
 from slams.observations.satellite import SatelliteOperator, swath_mask
 from slams.observations.simulate import draw, random_reports
 from slams.observations.stations import StationOperator
@@ -56,11 +57,13 @@ class StationObserver:
         channels: The channels of the fields.
         grid: Their grid.
         elevation: `(H, W)` m, the model's terrain, or `None` when it is unknown.
+        network: The stations; by default those of the recipe.
 
     Attributes:
         network: The stations.
         operators: `H` of each variable, by name `stations/CHANNEL`.
-        errors: Standard deviation of each, instrument and representativeness together.
+        errors: Standard deviation of each, instrument and representativeness together: a number,
+            or `(P,)` where it depends on the grid spacing.
         bounds: What each reads at least: 0 where it is censored, minus infinity elsewhere.
 
     Raises:
@@ -73,12 +76,13 @@ class StationObserver:
         channels: tuple[FieldSpec, ...],
         grid: LatLonGrid,
         elevation: Tensor | None = None,
+        network: Network | None = None,
     ) -> None:
         stations = config.observations.stations
         self._seed, self._missing = config.seed, stations.missing
-        self.network = station_network(config)
+        self.network = network or station_network(config)
         self.operators: dict[str, StationOperator] = {}
-        self.errors: dict[str, float] = {}
+        self.errors: dict[str, float | Tensor] = {}
         self.bounds: dict[str, float] = {}
         for variable in stations.variables:
             name = f"stations/{variable.channel}"
@@ -93,9 +97,7 @@ class StationObserver:
                 lapse_rate=stations.lapse_rate,
                 names=self.network.id,
             )
-            # A negative error goes through to `draw`, which refuses it by its name.
-            both = math.hypot(variable.error, variable.representativeness)
-            self.errors[name] = math.copysign(both, variable.error)
+            self.errors[name] = _error(variable, grid, self.network.latitude)
             self.bounds[name] = 0.0 if is_censored(variable) else -math.inf
 
     def __call__(
@@ -168,9 +170,22 @@ class SatelliteObserver:
         return tuple(found)
 
 
+def _error(variable: StationVariableConfig, grid: LatLonGrid, latitude: Tensor) -> float | Tensor:
+    """Adds representativeness to the observation error, at each station where they differ."""
+    if variable.representativeness_km > 0:
+        rest = representativeness_sd(
+            variable.representativeness, variable.representativeness_km, grid, latitude
+        )
+        both = torch.hypot(torch.full_like(rest, variable.error), rest)
+        return both.copysign(torch.tensor(variable.error, dtype=rest.dtype))
+    # A negative error goes through to `draw`, which refuses it by its name.
+    both = math.hypot(variable.error, variable.representativeness)
+    return math.copysign(both, variable.error)
+
+
 def streamed(
     operators: dict[str, StationOperator] | dict[str, SatelliteOperator],
-    errors: dict[str, float],
+    errors: dict[str, float | Tensor],
     values: Tensor,
     bounds: dict[str, float] | None = None,
 ) -> tuple[Observations, ...]:
@@ -178,20 +193,21 @@ def streamed(
 
     Args:
         operators: `H` by name.
-        errors: Standard deviations by name.
+        errors: Standard deviations by name, numbers or `(P,)`.
         values: `(B, T, P, V)` in the operators' units, NaN missing, one `V` an operator.
         bounds: What each reads at least; `None` where none is censored.
     """
     found = []
     for number, (name, operator) in enumerate(operators.items()):
         value = values[..., number]
+        variance = torch.as_tensor(errors[name], dtype=torch.float64) ** 2
         found.append(
             Observations(
                 name=name,
                 operator=operator.to(value.device),
                 values=value,
                 mask=torch.isfinite(value),
-                error_variance=torch.full_like(value, errors[name] ** 2),
+                error_variance=variance.to(value).expand_as(value).contiguous(),
                 bound=-math.inf if bounds is None else bounds[name],
             )
         )

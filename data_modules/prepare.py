@@ -158,6 +158,7 @@ def _check_replaceable(config: Config, path: Path) -> None:
         },
         "data.statistics_from": data.statistics_from,
         "background.path": config.background.path,
+        "observations.stations.source.path": config.observations.stations.source.path,
     }
     for key, name in read.items():
         if name and path.resolve() in (Path(name).resolve(), *Path(name).resolve().parents):

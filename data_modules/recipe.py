@@ -53,9 +53,20 @@ def observation_recipe(config: Config) -> dict[str, Any]:
     observations = config.observations
     drawn = [name for name in ("stations", "satellite") if name in observations.use]
     recipes = {name: asdict(getattr(observations, name)) for name in drawn}
-    # Every station is drawn; which of them are held out is decided when they are read.
-    recipes.get("stations", {}).pop("held_out", None)
+    if "stations" in recipes:
+        _leave_out(recipes["stations"])
     return {"seed": config.seed, "drawn": drawn, **recipes}
+
+
+def _leave_out(stations: dict[str, Any]) -> None:
+    """Removes what does not decide the values of stations."""
+    # Every station is drawn; which of them are held out is decided when they are read.
+    stations.pop("held_out", None)
+    if not stations["source"]["kind"]:
+        stations.pop("source")
+    for variable in stations["variables"]:
+        if variable["representativeness_km"] == 0:
+            variable.pop("representativeness_km")
 
 
 def difference(found: Any, expected: Any, key: str = "") -> str:

@@ -23,6 +23,7 @@ from slams.rules import value_at as _value
 from slams.schema import Config
 from slams.source_keys import check_sources
 from slams.splits import check_splits, day_range, parse_day
+from slams.station_rules import check_station_source
 from slams.time_axis import check_days
 from slams.variables import ON_LEVELS, UNITS
 
@@ -189,6 +190,7 @@ def check(config: Config) -> None:
     check_days(config)
     _check_background(config)
     _check_observations(config)
+    check_station_source(config)
     _check_optimizer("vae.optimizer", config.vae.optimizer)
     _check_optimizer("score.optimizer", config.score.optimizer)
     _check_networks(config)
@@ -338,12 +340,12 @@ def _check_observations(config: Config) -> None:
         _one_of("observations.use", name, ("stations", "satellite", "degraded"))
     _unique("observations.use", observations.use)
     for position, variable in enumerate(observations.stations.variables):
-        for part in ("error", "representativeness"):
+        for part in ("error", "representativeness", "representativeness_km"):
             value = getattr(variable, part)
             if value < 0:
                 raise UserError(
                     f"key 'observations.stations.variables.{position}.{part}': found {value}, "
-                    f"expected a standard deviation of 0 or more"
+                    f"expected 0 or more"
                 )
         key = f"observations.stations.variables.{position}.likelihood"
         _one_of(key, variable.likelihood, ("auto", "gaussian", "censored"))

@@ -70,9 +70,24 @@ def _check_prepare(config: Config, dry_run: bool) -> None:
         _check_source(key, source)
     if data.statistics_from:
         _check_is_there("data.statistics_from", data.statistics_from)
+    if "stations" in config.observations.use:
+        _check_station_archive(config)
+
+
+def _check_station_archive(config: Config) -> None:
+    source = config.observations.stations.source
+    for name in ("path", "station_list") if source.kind else ():
+        path = getattr(source, name)
+        if path and not (glob(path) or Path(path).exists()):
+            raise UserError(
+                f"key 'observations.stations.source.{name}': {path} is not there, expected the "
+                f"archive's files{_nearest(path)}"
+            )
 
 
 def _check_source(key: str, source: SourceConfig) -> None:
+    if source.kind == "no_fields":  # whose path is no file but two days
+        return
     for path in source.files or [source.path]:
         there = path == "sample" or "://" in path or glob(path) or Path(path).exists()
         if there:

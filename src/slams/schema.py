@@ -35,6 +35,8 @@ __all__ = [
     "SourceDimensionsConfig",
     "SourceVariableConfig",
     "SplitsConfig",
+    "StationQualityConfig",
+    "StationSourceConfig",
     "StationVariableConfig",
     "StationsConfig",
     "ThreeDVarConfig",
@@ -77,7 +79,8 @@ class SourceConfig:
     """Where the fields come from."""
 
     # Layout of the source: `nature_run` (CF Zarr), `weatherbench2`, `arco_era5`, `chaosbench`
-    # (Zarr), `noaa_psl`, `cpc_gauge` (NetCDF), or `cf`, anything that follows the CF conventions.
+    # (Zarr), `noaa_psl`, `cpc_gauge` (NetCDF), `cf`, anything that follows the CF conventions, or
+    # `no_fields`, days with observations alone; its path is FIRST/LAST.
     kind: str = "nature_run"
     # Path, pattern with `*`, or address (gs://, s3://, https://; extra `cloud`) of the source;
     # `sample` is the nature run embedded in the package.
@@ -204,9 +207,62 @@ class StationVariableConfig:
     error: float = 1.0
     # Standard deviation of the representativeness error, added in quadrature.
     representativeness: float = 0.0
+    # Grid spacing (km) that `representativeness` is stated for: it grows with the cube root of the
+    # model's spacing at each station. 0 takes it as it is everywhere.
+    representativeness_km: float = 0.0
     # `gaussian`; `censored`: a Gaussian that reads 0 for all that is below, as a rain gauge does;
     # `auto`: censored for precipitation, Gaussian for anything else.
     likelihood: str = "auto"
+
+
+@dataclass
+class StationQualityConfig:
+    """Checks of station reports while they are prepared; what they reject is counted."""
+
+    # Reject values that the variable cannot have.
+    range: bool = True
+    # Reject a temperature that differs from the ones before and after by more than this (K), twice
+    # that where they are more than 6 hours apart; 0 switches the check off.
+    step: float = 15.0
+    # Reject a daily value whose departure from the climatology differs from the median of at least
+    # three neighbours' within this distance (km) by more than `buddy_limit` standard deviations; 0
+    # switches the check off.
+    buddy_km: float = 500.0
+    buddy_limit: float = 4.0
+
+
+@dataclass
+class StationSourceConfig:
+    """A public archive of station reports, prepared into the training store."""
+
+    # Layout: `ghcn_daily`, `isd`, `isd_lite`, `igra2`, `metar` or `arm_column`; "" has none, and
+    # station values are drawn from the fields.
+    kind: str = ""
+    # A file, a directory of files, or a pattern with *.
+    path: str = ""
+    # The archive's own list of stations (ghcnd-stations.txt, isd-history.csv,
+    # igra2-station-list.txt).
+    station_list: str = ""
+    # Elements (GHCN-Daily) or columns (METAR) read; empty for all that give a channel observed.
+    elements: list[str] = field(default_factory=list)
+    # GHCN-Daily's morning observations: `as_dated`, or `day_before`.
+    morning: str = "as_dated"
+    # Quarters of the UTC day with a report that a daily mean near the surface needs.
+    quarters: int = 4
+    # Soundings that a daily mean on a level needs.
+    soundings: int = 1
+    # Share of the day that reports of precipitation must cover.
+    coverage: float = 1.0
+    # A station that is listed at places further apart than this (km) has moved, and becomes two.
+    moved_km: float = 1.0
+    # Stations closer together than this (km) are one; the one with more values stays.
+    same_place_km: float = 0.1
+    # Largest difference (m) between a station's elevation and the model's terrain for 2 m
+    # temperature; 0 sets no limit.
+    height_difference: float = 0.0
+    # Smallest distance (km) between two stations; those with more values stay. 0 keeps all.
+    thinning_km: float = 0.0
+    qc: StationQualityConfig = field(default_factory=StationQualityConfig)
 
 
 @dataclass
@@ -217,6 +273,8 @@ class StationsConfig:
     count: int = 400
     # Explicit stations as a CSV file (id,latitude,longitude,elevation) in place of airports.
     file: str = ""
+    # Real reports in place of values drawn from the fields; needs observations.source: store.
+    source: StationSourceConfig = field(default_factory=StationSourceConfig)
     variables: list[StationVariableConfig] = field(
         default_factory=lambda: [StationVariableConfig()]
     )

@@ -20,6 +20,7 @@ KINDS = (
     "noaa_psl",
     "cpc_gauge",
     "cf",
+    "no_fields",
 )
 DAILY = ("instant", "mean")
 STAMPS = ("", "start", "middle", "end")
