@@ -101,7 +101,11 @@ def digest_days(time: np.ndarray) -> str:
 
 def beside_fields(group: zarr.Group) -> Iterator[tuple[str, zarr.Array]]:
     """Lists the arrays, other than the fields, whose values belong to a store's content."""
-    for name in ("time", "latitude", "longitude", "surface_elevation", *STEP_ARRAYS):
+    names = ["time", "latitude", "longitude", "surface_elevation", *STEP_ARRAYS]
+    if "stations" in group and "counts" in group["stations"].attrs:
+        # Stations that are drawn follow from the recipe; real ones only from their archive.
+        names += ["station_id", "station_latitude", "station_longitude", "station_elevation"]
+    for name in names:
         if name in group:
             yield name, group[name]
     for name in sorted(group["statistics"].array_keys()):
@@ -135,6 +139,9 @@ def fingerprint(digests: list[str], content: str, recipe: str, channels: list[st
         for name in ("path", "files", "grid"):
             source.pop(name, None)
     keys.pop("statistics_from")
+    archive = ((keys["observations"] or {}).get("stations") or {}).get("source") or {}
+    for name in ("path", "station_list"):
+        archive.pop(name, None)
     parts = [*digests, content, canonical_json(keys), canonical_json(channels)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 

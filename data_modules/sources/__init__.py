@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 __all__ = ["KINDS", "open_source"]
 
 
-
 def open_source(
     config: SourceConfig,
     channels: Sequence[FieldSpec],

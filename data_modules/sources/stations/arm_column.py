@@ -64,7 +64,9 @@ def read_arm_column(
     if (column.sizes["x"], column.sizes["y"]) != (1, 1):
         raise UserError(f"station archive {file}: found several columns, expected one")
     column = column.isel(x=0, y=0)
-    time = column["time"].values.astype("datetime64[s]").astype("datetime64[ns]")
+    # Days as float32 carry seconds of rounding.
+    minutes = column["time"].values + np.timedelta64(30, "s")
+    time = minutes.astype("datetime64[m]").astype("datetime64[ns]")
     hours = float(np.median(np.diff(time)) / np.timedelta64(1, "h"))
     parts, steps = [], 0
     for variable in variables:

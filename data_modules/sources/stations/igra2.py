@@ -2,9 +2,9 @@
 
 A sounding is a header and NUMLEV lines of fixed width::
 
-    #ID YYYY MM DD HH RELTIME NUMLEV P_SRC NP_SRC LAT LON      columns 2-12, 14-17, 19-20, 22-23,
-                                                               25-26, 28-31, 33-36, .., 56-62, 64-71
-    PRESS (Pa) 10-15, TEMP (0.1 degrees Celsius) 23-27
+    header   ID 2-12, year 14-17, month 19-20, day 22-23, hour 25-26, release time 28-31,
+             NUMLEV 33-36, LAT 56-62, LON 64-71
+    level    PRESS (Pa) 10-15, TEMP (0.1 degrees Celsius) 23-27
 
 LAT and LON are degrees times 10,000. -9999 is missing; -8888 was removed by the archive's quality
 control, and counts here as rejected. Elevations stand in `igra2-station-list.txt` (ID 1-11,

@@ -122,6 +122,8 @@ def _temperature(rows: pd.DataFrame, file: Path, repairs: dict[str, int]) -> pd.
 
 def _precipitation(rows: pd.DataFrame, file: Path, repairs: dict[str, int]) -> pd.DataFrame:
     rows = rows[rows["AA1"].str.strip().ne("")]
+    if rows.empty:
+        return pd.DataFrame()
     codes = _codes(rows, "AA1", file).str.split(",", expand=True).reindex(columns=range(4))
     hours, depth = codes[0].astype(np.int64), codes[1].astype(np.int64)
     missing = depth.eq(9999) | hours.isin([0, 99])

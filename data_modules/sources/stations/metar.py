@@ -12,9 +12,12 @@ Source: NOAA MADIS, quality control descriptors.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow
+import pyarrow.parquet
 
 from data_modules.sources.stations.files import archive_files
 from data_modules.sources.stations.table import StationReports, station_reports
@@ -60,7 +63,7 @@ def read_metar(
     if elements:
         columns = {c: v for c, v in columns.items() if c in elements}
     files = archive_files(path, (".parquet",))
-    parts = [_read(file, columns) for file in files]
+    parts = [_read(file, list(columns)) for file in files]
     rows = pd.concat(parts, ignore_index=True)
     # Periods that end early on the day after belong to the last one.
     inside = rows["timeObs"].between(first, last + np.timedelta64(2, "D"), inclusive="left")
@@ -75,6 +78,8 @@ def read_metar(
     tables = []
     for column, (variable, hours) in columns.items():
         there = rows[rows[column].notna()]
+        if hours == 0:
+            repairs["missing temperatures left out"] = len(rows) - len(there)
         letter = there.get(column + "DD", pd.Series("Z", index=there.index)).astype(str)
         good = letter.isin(_GOOD)
         value = there[column].astype(np.float64)
@@ -111,10 +116,8 @@ def read_metar(
     )
 
 
-def _read(file, columns) -> pd.DataFrame:
-    import pyarrow
-    import pyarrow.parquet
-
+def _read(file: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """Reads the columns of one file that are there."""
     try:
         names = pyarrow.parquet.read_schema(file).names
     except (OSError, pyarrow.ArrowInvalid) as error:
