@@ -7,6 +7,7 @@ observations into the store: either way the values are the same.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -14,7 +15,10 @@ from torch import Tensor
 from slams.errors import UserError
 from slams.fields import FieldSpec, Observations
 from slams.grid import LatLonGrid
+from slams.observations.footprints import FootprintOperator
 from slams.observations.networks import Network, airport_network, read_network
+from slams.observations.operator import PointOperator
+from slams.observations.orbit import Orbit
 from slams.observations.representativeness import representativeness_sd
 from slams.observations.satellite import SatelliteOperator, swath_mask
 from slams.observations.simulate import draw, random_reports
@@ -141,20 +145,30 @@ class SatelliteObserver:
 
     Attributes:
         operators: `H`, by name `satellite/CHANNEL`.
-        errors: Standard deviation of the observation error.
+        errors: Standard deviation of the observation error of one pass.
+        orbit: The orbit, or `None` for slanted bands.
 
     Raises:
-        UserError: The footprint does not divide the grid, or the channel is not there.
+        UserError: The footprint does not divide the grid, no orbit is like that of the recipe,
+            or the channel is not there.
     """
 
     def __init__(self, config: Config, channels: tuple[FieldSpec, ...], grid: LatLonGrid) -> None:
         satellite = config.observations.satellite
         name = f"satellite/{satellite.channel}"
         self._seed, self._coverage = config.seed, satellite.coverage
-        self.operators: dict[str, SatelliteOperator] = {
-            name: SatelliteOperator(grid, channels, satellite.channel, satellite.footprint)
-        }
-        self.errors: dict[str, float] = {name: satellite.error}
+        self._mean = satellite.composite == "mean"
+        operator: SatelliteOperator | FootprintOperator
+        if satellite.footprint_km > 0:
+            operator = FootprintOperator(
+                grid, channels, satellite.channel, satellite.footprint, satellite.footprint_km
+            )
+        else:
+            operator = SatelliteOperator(grid, channels, satellite.channel, satellite.footprint)
+        self.operators: dict[str, SatelliteOperator | FootprintOperator] = {name: operator}
+        self.errors: dict[str, float | Tensor] = {name: satellite.error}
+        self.orbit = satellite_orbit(config)
+        self._passes: dict[int, Tensor] = {}
 
     def __call__(
         self, truth: Tensor, mask: Tensor, time: Tensor, case: Tensor
@@ -163,11 +177,66 @@ class SatelliteObserver:
         found = []
         for name, operator in self.operators.items():
             here = operator.to(truth.device)
-            seen = swath_mask(here.latitude, here.longitude, time, self._coverage)
-            found.append(
-                draw(name, here, truth, mask, self.errors[name], case, self._seed, mask=seen)
-            )
+            number = self.passes(time).to(truth.device)
+            error = self.errors[name]
+            if self._mean:
+                error = error / number.clamp(min=1).sqrt()
+            found.append(draw(name, here, truth, mask, error, case, self._seed, mask=number > 0))
         return tuple(found)
+
+    def passes(self, time: Tensor) -> Tensor:
+        """Counts the passes that see each footprint: `(..., P)` float64, 0 outside all swaths.
+
+        Args:
+            time: `(...)` days since 1970-01-01 00 UTC; the time of day does not matter.
+        """
+        (operator,) = self.operators.values()
+        latitude, longitude = operator.latitude.cpu(), operator.longitude.cpu()
+        if self.orbit is None:
+            seen = swath_mask(latitude, longitude, time.cpu(), self._coverage)
+            return seen.to(torch.float64)
+        counts = []
+        for day in torch.floor(time.to(torch.float64)).reshape(-1).tolist():
+            # The same for every batch that meets the day.
+            if day not in self._passes:
+                seen = self.orbit.passes(latitude, longitude, day).seen
+                self._passes[day] = seen.sum(dim=0).to(torch.float64)
+            counts.append(self._passes[day])
+        return torch.stack(counts).reshape(*time.shape, -1)
+
+    def error_variance(self, observations: Observations, time: Tensor) -> Tensor:
+        """Gives the error variances of imagery read from the store, `(B, T, P)`.
+
+        Args:
+            observations: As `streamed` wraps them, with the variance of one pass.
+            time: `(B, T)` days since 1970-01-01 00 UTC.
+        """
+        variance = observations.error_variance
+        return variance / self.passes(time).clamp(min=1).to(variance) if self._mean else variance
+
+
+def satellite_orbit(config: Config) -> Orbit | None:
+    """Gives the orbit of a recipe, or `None` for slanted bands.
+
+    Raises:
+        UserError: No orbit is like this.
+    """
+    satellite = config.observations.satellite
+    if satellite.geometry != "orbit":
+        return None
+    orbit = satellite.orbit
+    try:
+        found = Orbit(
+            orbit.repeat_days,
+            orbit.revolutions,
+            orbit.crossing_time,
+            orbit.swath_km,
+            orbit.inclination or None,
+        )
+        found.inclination_radians  # noqa: B018, refuses what is not sun-synchronous
+    except UserError as error:
+        raise UserError(f"observations.satellite.orbit: {error}") from None
+    return found
 
 
 def _error(variable: StationVariableConfig, grid: LatLonGrid, latitude: Tensor) -> float | Tensor:
@@ -184,7 +253,7 @@ def _error(variable: StationVariableConfig, grid: LatLonGrid, latitude: Tensor) 
 
 
 def streamed(
-    operators: dict[str, StationOperator] | dict[str, SatelliteOperator],
+    operators: Mapping[str, PointOperator],
     errors: dict[str, float | Tensor],
     values: Tensor,
     bounds: dict[str, float] | None = None,

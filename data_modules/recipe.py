@@ -55,6 +55,8 @@ def observation_recipe(config: Config) -> dict[str, Any]:
     recipes = {name: asdict(getattr(observations, name)) for name in drawn}
     if "stations" in recipes:
         _leave_out(recipes["stations"])
+    if "satellite" in recipes:
+        _leave_out_orbit(recipes["satellite"])
     return {"seed": config.seed, "drawn": drawn, **recipes}
 
 
@@ -67,6 +69,19 @@ def _leave_out(stations: dict[str, Any]) -> None:
     for variable in stations["variables"]:
         if variable["representativeness_km"] == 0:
             variable.pop("representativeness_km")
+
+
+def _leave_out_orbit(satellite: dict[str, Any]) -> None:
+    """Removes what slanted bands and square footprints do not depend on."""
+    if satellite["geometry"] == "slanted":
+        for name in ("geometry", "orbit"):
+            satellite.pop(name)
+    else:
+        satellite.pop("coverage")
+    if satellite["footprint_km"] == 0:
+        satellite.pop("footprint_km")
+    if satellite["composite"] == "latest":
+        satellite.pop("composite")
 
 
 def difference(found: Any, expected: Any, key: str = "") -> str:

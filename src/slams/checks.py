@@ -33,6 +33,8 @@ _CHOICES = {
     "resume": ("auto", "never", "overwrite"),
     "data.prepare.scheduler": ("threads", "distributed", "slurm"),
     "observations.source": ("truth", "store"),
+    "observations.satellite.geometry": ("slanted", "orbit"),
+    "observations.satellite.composite": ("latest", "mean"),
     "background.kind": ("damped_persistence", "climatology", "file"),
     "score.space": ("latent", "pixel"),
     "assimilation.guidance.likelihood": ("decoder", "latent"),
@@ -61,6 +63,8 @@ _AT_LEAST = {
     "data.test_cases": 0,
     "observations.stations.count": 1,
     "observations.satellite.footprint": 1,
+    "observations.satellite.orbit.repeat_days": 1,
+    "observations.satellite.orbit.revolutions": 1,
     "observations.degraded.block": 1,
     "observations.degraded.gap": 1,
     "background.lag": 1,
@@ -114,6 +118,7 @@ _AT_LEAST = {
     "simulate.truncation": 1,
 }
 _NOT_NEGATIVE = (
+    "observations.satellite.footprint_km",
     "data.sd_floor",
     "assimilation.guidance.gamma",
     "assimilation.guidance.season",
@@ -125,6 +130,7 @@ _NOT_NEGATIVE = (
 _POSITIVE = (
     # An R of zero has no inverse.
     "observations.satellite.error",
+    "observations.satellite.orbit.swath_km",
     "observations.degraded.noise",
     "observations.gross_error",
     "score.noise_sd",
@@ -176,6 +182,18 @@ def check(config: Config) -> None:
     for name in ("enkf", "letkf"):
         _holds(config, f"assimilation.{name}.rtps", lambda v: 0 <= v <= 1, "in [0, 1]")
     _holds(config, "assimilation.sampler.correction", lambda v: 0 < v <= 1, "in (0, 1]")
+    _holds(
+        config,
+        "observations.satellite.orbit.inclination",
+        lambda v: 0 <= v < 180,
+        "in [0, 180), 0 for the sun-synchronous one",
+    )
+    _holds(
+        config,
+        "observations.satellite.orbit.crossing_time",
+        lambda v: 0 <= v < 24,
+        "an hour in [0, 24)",
+    )
     _holds(config, "observations.satellite.coverage", lambda v: 0 < v <= 1, "in (0, 1]")
     _holds(config, "score.condition_dropout", lambda v: 0 <= v <= 1, "in [0, 1]")
     # What torch takes as a seed.

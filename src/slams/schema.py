@@ -23,6 +23,7 @@ __all__ = [
     "ObservationsConfig",
     "OptimalInterpolationConfig",
     "OptimizerConfig",
+    "OrbitConfig",
     "PixelDiffusionConfig",
     "PrepareConfig",
     "ReportConfig",
@@ -287,16 +288,39 @@ class StationsConfig:
 
 
 @dataclass
+class OrbitConfig:
+    """A satellite on a circular orbit whose ground track repeats."""
+
+    # Days after which the track repeats, and revolutions in that time: 233 in 16 is 705 km.
+    repeat_days: int = 16
+    revolutions: int = 233
+    # Local mean time (hours) at which it crosses the equator northwards.
+    crossing_time: float = 13.5
+    # Width of the swath (km).
+    swath_km: float = 2330.0
+    # Inclination (degrees); 0 takes the sun-synchronous one, which follows from the period.
+    inclination: float = 0.0
+
+
+@dataclass
 class SatelliteConfig:
     """Satellite imagery of outgoing longwave radiation."""
 
     channel: str = "outgoing_longwave_radiation"
     # Footprint in grid cells each way (block mean).
     footprint: int = 2
-    # Share of the globe inside the moving swaths.
+    # Share of the globe inside the moving swaths of `geometry: slanted`.
     coverage: float = 0.5
-    # Standard deviation of the observation error (W m-2).
+    # Standard deviation of the observation error (W m-2), of one pass.
     error: float = 5.0
+    # `slanted`: bands of which `coverage` says how wide; `orbit`: the passes of `orbit`.
+    geometry: str = "slanted"
+    orbit: OrbitConfig = field(default_factory=OrbitConfig)
+    # Diameter (km) of circular footprints about the centres of the blocks, weighted by the area
+    # shared with each grid cell; 0 takes the blocks themselves.
+    footprint_km: float = 0.0
+    # What several passes of a day make: `latest`, or their `mean`, whose error variance is less.
+    composite: str = "latest"
 
 
 @dataclass
