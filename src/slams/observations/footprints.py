@@ -25,7 +25,7 @@ from slams.observations.operator import WeightedOperator
 
 __all__ = ["FootprintOperator", "cap_overlap"]
 
-_NODES = 12
+_NODES = 16
 # Footprints at a time: bounds the temporaries, not the result.
 _CHUNK = 32
 

@@ -95,10 +95,10 @@ class Orbit:
     inclination: float | None = None
 
     def __post_init__(self) -> None:
-        if self.repeat_days < 1 or not 8 <= self.revolutions / self.repeat_days <= 17:
+        if self.repeat_days < 1 or not 2 <= self.revolutions / self.repeat_days <= 17:
             raise UserError(
                 f"orbit of {self.revolutions} revolutions in {self.repeat_days} days; expected "
-                f"between 8 and 17 a day, as satellites between 200 and 4,200 km make"
+                f"between 2 and 17 a day"
             )
         if math.gcd(self.revolutions, self.repeat_days) != 1:
             shortest = math.gcd(self.revolutions, self.repeat_days)
@@ -182,14 +182,16 @@ class Orbit:
         """
         points = unit_vectors(latitude.to(torch.float64), longitude.to(torch.float64))
         start = math.floor(day)
-        turns = DAY_SECONDS / self.period
-        first, last = math.floor(start * turns) - 1, math.ceil((start + 1) * turns) + 1
+        # Two guesses a revolution, so that no approach lies half a revolution from all of them.
+        guesses = 2 * DAY_SECONDS / self.period
+        first, last = math.floor(start * guesses) - 2, math.ceil((start + 1) * guesses) + 2
         time = torch.arange(first, last + 1, dtype=torch.float64, device=points.device)
-        time = (time / turns)[:, None].expand(-1, len(points))
+        time = (time / guesses)[:, None].expand(-1, len(points))
         for _ in range(_PASS_STEPS):
             below, ahead, _ = self._frame(time)
             along = torch.atan2((points * ahead).sum(-1), (points * below).sum(-1))
             time = time + along * self.period / (2 * math.pi * DAY_SECONDS)
+        time = time.sort(dim=0).values
         below, _, normal = self._frame(time)
         across = EARTH_RADIUS_KM * torch.asin((points * normal).sum(-1).clamp(-1, 1))
         near = (across.abs() <= self.swath_km / 2) & ((points * below).sum(-1) > 0)
@@ -244,8 +246,7 @@ def _precession(period: float, inclination: float) -> float:
 
 
 def _twice(time: Tensor, period: float) -> Tensor:
-    """Marks approaches that an earlier revolution has found already, `(K, P)`."""
+    """Marks approaches that another guess has found already; `(K, P)`, in the order of time."""
     same = torch.zeros_like(time, dtype=torch.bool)
-    gap = (time[1:] - time[:-1]).abs() * DAY_SECONDS < 0.1 * period
-    same[1:] = gap
+    same[1:] = (time[1:] - time[:-1]) * DAY_SECONDS < 0.1 * period
     return same
