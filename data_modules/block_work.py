@@ -117,7 +117,10 @@ class BlockWork:
     def open(self, work: Plan) -> None:
         """Opens the store for the tasks of this process, with a plan that is there already."""
         key = json.dumps([asdict(self.config.data), str(self.partial)], sort_keys=True)
-        fields = zarr.open_group(str(self.partial), mode="r+", use_consolidated=False)["fields"]
+        # Files without a single value are written too: a lost file is told from them.
+        with zarr.config.set({"array.write_empty_chunks": True}):
+            group = zarr.open_group(str(self.partial), mode="r+", use_consolidated=False)
+            fields = group["fields"]
         frame = None
         if work.train is not None:
             data = self.config.data

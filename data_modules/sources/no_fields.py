@@ -47,14 +47,16 @@ def open_no_fields(
         first, last = (np.datetime64(day.strip(), "D") for day in config.path.split("/"))
     except ValueError:
         raise UserError(
-            f"data.source.path: found {config.path!r}, expected the first and the last day such as "
-            f"2020-01-01/2020-01-31, since data.source.kind is no_fields"
+            f"data.source.path: found {config.path!r}, expected the first and the last day, such "
+            f"as 2020-01-01/2020-01-31, since data.source.kind is no_fields"
         ) from None
     if not first <= last:
         raise UserError(f"data.source.path: {first} lies after {last}")
     days = np.arange(first.astype(np.int64), last.astype(np.int64) + 1).astype(np.float64)
     if period is not None:
         days = days[(days >= period[0]) & (days <= period[1])]
+        if not len(days):
+            raise UserError(f"data.period: no day of it lies in {config.path}, data.source.path")
     latitude = 90 - 180 / _ROWS * (np.arange(_ROWS) + 0.5)
     longitude = 360 / _COLUMNS * np.arange(_COLUMNS)
     return xr.Dataset(
