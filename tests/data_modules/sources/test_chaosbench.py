@@ -95,3 +95,13 @@ def test_two_stores_of_one_day_are_refused(folder):
     shutil.copytree(path / "era5_full_1.5deg_20160301.zarr", path / "copy_20160301.zarr")
     with pytest.raises(UserError, match=r"2016-03-01 has two stores, copy_20160301\.zarr and"):
         opened(path)
+
+
+def test_time_may_be_a_dimension_of_one(folder, tmp_path_factory):
+    path, _ = folder
+    whole = opened(path)["temperature"].values
+    other = tmp_path_factory.mktemp("dated")
+    for store in sorted(path.glob("*.zarr")):
+        dated = xr.open_zarr(store).load().expand_dims("time")
+        dated.to_zarr(other / store.name, zarr_format=2, consolidated=True)
+    np.testing.assert_array_equal(opened(other)["temperature"].values, whole)
