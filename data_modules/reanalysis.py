@@ -16,10 +16,11 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from data_modules.datasets import Earlier, WindowDataset
+from data_modules.field_cache import FieldSource, cache_directory, load_fields, map_fields
 from data_modules.loaders import StreamLoader
 from data_modules.periods import Period, split_periods, window_cases
 from data_modules.samplers import BlockShuffleSampler, ShardSampler
-from data_modules.stores import SHARD_STEPS, TrainingStore
+from data_modules.stores import TrainingStore
 from slams.errors import UserError
 from slams.fields import Background, Batch, FieldSpec, ObservationOperator, Observations, Window
 from slams.grid import LatLonGrid
@@ -58,7 +59,7 @@ class ReanalysisDataModule(LightningDataModule):
         self.store = store or TrainingStore.open(config.data.store, config.data.channels or None)
         self._batch_size = batch_size
         self._normaliser = self.store.normaliser()
-        self._memory: np.ndarray | None = None
+        self._cache: FieldSource | None = None
         self.periods = split_periods(config.data.splits, config.data.window)
         _check_training_days(self.store, self.periods)
         self.splits = {name: self._cases(period) for name, period in self.periods.items()}
@@ -83,10 +84,15 @@ class ReanalysisDataModule(LightningDataModule):
         return {}
 
     def setup(self, stage: str | None = None) -> None:
-        """Reads the fields into memory when the recipe says so."""
+        """Makes the cache of the fields that the recipe asks for."""
         data = self.config.data
-        if data.in_memory and data.num_workers == 0 and self._memory is None:
-            self._memory = self.store.read(slice(None))
+        if self._cache is not None:
+            return
+        if data.cache == "mmap":
+            self._cache = map_fields(self.store, cache_directory(self.store, data.cache_directory))
+        elif data.cache == "memory" and data.num_workers == 0:
+            # With workers each of them would hold a copy: they read the store.
+            self._cache = load_fields(self.store)
 
     def train_dataloader(self) -> StreamLoader:
         """Streams the training split, shuffled anew in each epoch."""
@@ -123,7 +129,7 @@ class ReanalysisDataModule(LightningDataModule):
             states=self._states(),
             arrays=self.streams(split),
             complete=split == "train",
-            memory=self._memory,
+            cache=self._cache,
         )
 
     def on_after_batch_transfer(self, batch: Window | Batch, dataloader_idx: int = 0) -> Batch:
@@ -177,6 +183,7 @@ class ReanalysisDataModule(LightningDataModule):
                 "multiprocessing_context": "forkserver",
                 "persistent_workers": True,
                 "timeout": _WORKER_TIMEOUT,
+                "prefetch_factor": max(data.ahead, 1),
             }
         return StreamLoader(
             dataset,
@@ -186,6 +193,7 @@ class ReanalysisDataModule(LightningDataModule):
             collate_fn=_as_it_is,
             drop_last=split == "train" and len(sampler) >= size,  # type: ignore[arg-type]
             pin_memory=torch.cuda.is_available(),
+            ahead=data.ahead,
             **workers,
         )
 
@@ -194,7 +202,9 @@ class ReanalysisDataModule(LightningDataModule):
         world = self.trainer.world_size if self.trainer else 1
         if split != "train":
             return ShardSampler(len(dataset), rank, world)
-        return BlockShuffleSampler(dataset.cases // SHARD_STEPS, self.config.seed, rank, world)
+        return BlockShuffleSampler(
+            dataset.cases // self.store.file_steps, self.config.seed, rank, world
+        )
 
     def _cases(self, period: Period) -> np.ndarray:
         data = self.config.data

@@ -158,7 +158,7 @@ def test_an_unknown_key_names_its_file_and_dotted_path(recipe: Path, tmp_path: P
         ("vae.factor=", "nothing", "a whole number"),
         ("vae.kl_weight=.nan", "nan", "a finite number"),
         ("vae.kl_weight='1'", "'1'", "a number"),
-        ("data.in_memory=1", "1", "true or false"),
+        ("tracking.enabled=1", "1", "true or false"),
         ("data.channels=temperature@850", "'temperature@850'", "a list of texts"),
         ("score.channels=[64, wide]", "'wide'", "a whole number"),
         ("data=5", "5", "the keys store"),

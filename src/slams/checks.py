@@ -31,6 +31,7 @@ __all__ = ["METHODS", "check", "require"]
 
 _CHOICES = {
     "resume": ("auto", "never", "overwrite"),
+    "data.cache": ("none", "memory", "mmap"),
     "data.prepare.scheduler": ("threads", "distributed", "slurm"),
     "observations.source": ("truth", "store"),
     "observations.satellite.geometry": ("slanted", "orbit"),
@@ -60,6 +61,7 @@ _AT_LEAST = {
     "data.batch_size": 1,
     "data.num_workers": 0,
     "data.prepare.workers": 0,
+    "data.ahead": 0,
     "data.test_cases": 0,
     "observations.stations.count": 1,
     "observations.satellite.footprint": 1,

@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 
 from slams import __version__
 from slams.benchmarks.preparation_recipe import PreparationBenchConfig, check_preparation_bench
+from slams.benchmarks.stream_recipe import StreamBenchConfig, check_stream_bench
 from slams.checks import check, require
 from slams.config import load, to_yaml
 from slams.conformity import nearest
@@ -58,6 +59,8 @@ class _Verb:
     schema: type = Config
     sense: Callable[[Any], None] = check
     bench: str = ""
+    # The recipe may be left out: every key then has its default.
+    optional: bool = False
     rehearsal: str = (
         "build everything, run one batch, print shapes, memory and time, and write nothing"
     )
@@ -134,6 +137,17 @@ _VERBS = {
         sense=check_preparation_bench,
         bench="slams.benchmarks.preparation:bench_preparation",
     ),
+    "bench data": _Verb(
+        "measure how fast windows come out of a training store",
+        "Makes stores of several grids, reads random windows from them in every way there is, in "
+        "turn, and prints samples/s, ratios, and the plan of a quarter-degree store; writes the "
+        "tables and a figure. The recipe may be left out.",
+        dry_run=False,
+        schema=StreamBenchConfig,
+        sense=check_stream_bench,
+        bench="slams.benchmarks.stream:bench_data",
+        optional=True,
+    ),
     "bench kolmogorov": _Verb(
         "assimilate three kinds of observations of a turbulent flow",
         "Integrates the Kolmogorov flow, trains a score network on short windows, and samples "
@@ -168,7 +182,7 @@ _VERBS = {
 }
 _GROUPS = {
     "train": "train a model: `vae`, then `score`",
-    "bench": "measure parts by themselves: `posterior`, `prepare`, `kolmogorov`, `lorenz63`",
+    "bench": "measure parts: `posterior`, `prepare`, `data`, `kolmogorov`, `lorenz63`",
     "config": "look at a recipe: `print`, `validate`",
 }
 
@@ -275,7 +289,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace | None:
                 f"unexpected argument {word!r} beside recipe {arguments.recipe}; overrides are "
                 f"written key=value"
             )
-    if arguments.recipe is None and arguments.verb != "config print":
+    optional = arguments.verb == "config print" or _VERBS[arguments.verb].optional
+    if arguments.recipe is None and not optional:
         raise UserError(f"a recipe is missing: slams {arguments.verb} RECIPE.yaml [key=value ...]")
     return arguments
 
@@ -323,8 +338,9 @@ def _parser() -> argparse.ArgumentParser:
         )
         one.set_defaults(verb=name)
         explained = name == "config print"
+        times = "?" if explained or verb.optional else None
         if verb.recipe:
-            one.add_argument("recipe", help="recipe (YAML)", nargs="?" if explained else None)
+            one.add_argument("recipe", help="recipe (YAML)", nargs=times)
         if verb.bench:
             one.add_argument(
                 "--output",

@@ -62,6 +62,11 @@ def check_prerequisites(config: Config, verb: str, dry_run: bool = False) -> Non
 
 def _check_prepare(config: Config, dry_run: bool) -> None:
     data = config.data
+    if _is_url(data.store):
+        raise UserError(
+            f"key 'data.store': found the address {data.store}, expected a directory to prepare "
+            f"the store in; copy it to a server afterwards"
+        )
     if not dry_run:
         _check_writable("data.store", Path(data.store).parent)
         if Path(data.store).exists() and config.resume != "overwrite":
@@ -124,6 +129,8 @@ def _check_assimilate(config: Config, dry_run: bool) -> None:
 
 
 def _check_store(config: Config) -> None:
+    if _is_url(config.data.store):  # looked for when it is opened
+        return
     path = Path(config.data.store)
     if not path.exists():
         left = path.with_name(path.name + ".partial").exists()
@@ -139,8 +146,12 @@ def _check_background(config: Config) -> None:
         _check_is_there("background.path", config.background.path)
 
 
+def _is_url(path: str) -> bool:
+    return path.startswith(("http://", "https://"))
+
+
 def _check_is_there(key: str, path: str) -> None:
-    if not Path(path).exists():
+    if not _is_url(path) and not Path(path).exists():
         raise UserError(
             f"key {key!r}: {path}: found no such directory, expected a training store"
             f"{_nearest(path)}"

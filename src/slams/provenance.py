@@ -36,7 +36,10 @@ _TRAINED = {"vae": _VAE, "score": _SCORE, "score_pixel": ("seed", "data", "score
 # Keys that change how fast a run is, where it lies or how it is shown, never what comes out.
 _NEVER = (
     "data.num_workers",
-    "data.in_memory",
+    "data.in_memory",  # of recipes from before `data.cache`
+    "data.cache",
+    "data.cache_directory",
+    "data.ahead",
     "data.source.origin",
     "data.prepare",
     # What it decides, the days of the splits say, and the store's fingerprint.

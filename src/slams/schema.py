@@ -181,8 +181,15 @@ class DataConfig:
     num_workers: int = 0
     # Number of verifying dates, evenly spaced over the test split; 0 takes every date.
     test_cases: int = 24
-    # Hold the store in memory (small stores only).
-    in_memory: bool = True
+    # Fields uncompressed, to read windows at the speed of memory: `memory` holds the channels in
+    # use in memory (small stores, no workers), `mmap` maps a file that is written once, `none`
+    # decompresses each window anew.
+    cache: str = "memory"
+    # Where the file of `mmap` lies; "" puts it beside the store.
+    cache_directory: str = ""
+    # Batches that are read ahead: by a thread without workers, by each worker otherwise; 0 reads
+    # a batch when it is asked for.
+    ahead: int = 2
     prepare: PrepareConfig = field(default_factory=PrepareConfig)
 
     @property

@@ -560,7 +560,7 @@ def test_dataset_travels_without_its_data(tiny_config):
 
 
 def test_memory_and_store_give_the_same(tiny_config):
-    module = MultimodalDataModule(with_data(tiny_config, in_memory=False))
+    module = MultimodalDataModule(with_data(tiny_config, cache="none"))
     module.setup()
     assert module._memory is None
     lazy = module.dataset("train").__getitems__([1, 50, 2])
