@@ -176,14 +176,14 @@ class LatentStore(Dataset[int]):
 
     def __getitems__(self, index: list[int]) -> LatentBatch:
         """Gathers a batch in one go."""
-        case = torch.tensor(index) // self._places
-        place = torch.tensor(index) % self._places
-        days = place[:, None] + torch.arange(self.window)
+        # Gathered by NumPy: torch would start threads of its own in the one that reads ahead.
+        case, place = np.divmod(np.asarray(index), self._places)
+        days = place[:, None] + np.arange(self.window)
+        arrays = [x.numpy()[case[:, None], days] for x in (self.latents, self.background)]
         return LatentBatch(
-            self.latents[case[:, None], days],
-            self.background[case[:, None], days],
-            self._season[case, place],
-            None if self._age is None else self._age[case],
+            *(torch.from_numpy(x) for x in arrays),
+            torch.from_numpy(self._season.numpy()[case, place]),
+            None if self._age is None else self._age[torch.from_numpy(case)],
         )
 
 
@@ -199,6 +199,7 @@ class LatentDataModule(LightningDataModule):
         seed: The experiment's seed, for the order of the training windows.
         window: Days `T` of the windows, see `LatentStore`.
         ages: Further training windows, see `LatentStore`.
+        ahead: Batches that a thread gathers ahead.
     """
 
     def __init__(
@@ -208,11 +209,13 @@ class LatentDataModule(LightningDataModule):
         seed: int,
         window: int = 0,
         ages: Mapping[int, float] | None = None,
+        ahead: int = 0,
     ) -> None:
         super().__init__()
         self.path = path
         self.batch_size = batch_size
         self.seed = seed
+        self.ahead = ahead
         self.train = LatentStore(path, "train", window, ages)
         self.validation = LatentStore(path, "validation", window)
 
@@ -244,6 +247,8 @@ class LatentDataModule(LightningDataModule):
             sampler=sampler,
             drop_last=drop_last,
             collate_fn=lambda batch: batch,
+            pin_memory=torch.cuda.is_available(),
+            ahead=self.ahead,
         )
 
     def _ranks(self) -> tuple[int, int]:

@@ -6,6 +6,7 @@ what a subclass adds is a background and observations, on the device.
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -46,6 +47,8 @@ class ReanalysisDataModule(LightningDataModule):
         store: The training store.
         splits: Split to `(n,)` positions in the store of its windows' first days; a split that
             the recipe leaves empty is not in it.
+        arrived_at: When the last batch had come to its device (`time.perf_counter`), for clocks:
+            what follows, its normalisation there, is work and no waiting for data.
 
     Raises:
         UserError: The store, a split or a window is not right; the message names it.
@@ -60,6 +63,7 @@ class ReanalysisDataModule(LightningDataModule):
         self._batch_size = batch_size
         self._normaliser = self.store.normaliser()
         self._cache: FieldSource | None = None
+        self.arrived_at: float | None = None
         self.periods = split_periods(config.data.splits, config.data.window)
         _check_training_days(self.store, self.periods)
         self.splits = {name: self._cases(period) for name, period in self.periods.items()}
@@ -136,6 +140,7 @@ class ReanalysisDataModule(LightningDataModule):
         """Turns a window into a batch on its device."""
         if isinstance(batch, Batch):
             return batch
+        self.arrived_at = time.perf_counter()
         return self.assemble(batch, observe=self._observing())
 
     @torch.no_grad()
@@ -153,8 +158,9 @@ class ReanalysisDataModule(LightningDataModule):
             climatology = climatology + offset.unsqueeze(1)
         truth = normaliser.to_channel_units(window.fields)
         mask = torch.isfinite(truth)
+        fields = (truth - climatology).div_(normaliser.sd)
         batch = Batch(
-            fields=torch.where(mask, (truth - climatology) / normaliser.sd, 0.0),
+            fields=fields.masked_fill_(~mask, 0.0),
             mask=mask,
             time=window.time,
             case=window.case,

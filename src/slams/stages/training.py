@@ -161,6 +161,7 @@ def train_score(config: Config, dry_run: bool = False) -> Path:
         config.seed,
         config.data.window,
         {lag: lag / background.lag for lag in lags},
+        ahead=config.data.ahead,
     )
     torch.manual_seed(config.seed)
     module = LatentScore(
