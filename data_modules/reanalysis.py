@@ -83,6 +83,14 @@ class ReanalysisDataModule(LightningDataModule):
         """Gives the normaliser, on the device it was last used on."""
         return self._normaliser
 
+    @property
+    def earlier_days(self) -> int:
+        """Gives the earlier days that come with each window."""
+        earlier = self._earlier()
+        if self._states() is not None:
+            return self.config.data.window
+        return 0 if earlier is None else earlier.days
+
     def operators(self) -> dict[str, ObservationOperator]:
         """Gives the observation operators by name; none for fields alone."""
         return {}

@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch import Callback, LightningDataModule
 from torch import Tensor
 
+from data_modules.host_memory import host_memory
 from data_modules.latents import LatentDataModule, write_latents
 from data_modules.multimodal import MultimodalDataModule
 from data_modules.pixels import PixelDataModule
@@ -62,6 +63,7 @@ def train_vae(config: Config, dry_run: bool = False) -> Path:
         The run directory.
     """
     datamodule = ReanalysisDataModule(config, batch_size=config.vae.batch_size)
+    say(str(host_memory(datamodule, config.vae.batch_size, archive=_COMPONENT_WINDOWS)))
     datamodule.setup("fit")
     torch.manual_seed(config.seed)
     module = VAE(config.vae, datamodule.channels, datamodule.grid, datamodule.normaliser.sd)
@@ -124,6 +126,9 @@ def train_score(config: Config, dry_run: bool = False) -> Path:
     # Windows are cut out of the days that are analysed at once, from their beginning to their
     # end, with backgrounds that grow older on the way.
     datamodule = MultimodalDataModule(at_length(fields_only))
+    # The windows that are encoded are held at once; what is trained on are their encodings.
+    windows = sum(len(datamodule.splits[name]) for name in ("train", "validation"))
+    say(str(host_memory(datamodule, config.score.batch_size, archive=windows, background=True)))
     datamodule.setup("fit")
     vae_run = finished_run(config, "vae")
     vae = load_vae(config, datamodule.channels, datamodule.grid, datamodule.normaliser.sd)
@@ -191,6 +196,7 @@ def _train_pixel_score(config: Config, fields_only: Config, dry_run: bool) -> Pa
     check_machine(config.trainer)
     fingerprint = datamodule.store.fingerprint
     RunDirectory.check(config, PixelScore.stage, fingerprint=fingerprint)
+    say(str(host_memory(datamodule, config.score.batch_size)))
     datamodule.setup("fit")
     space = datamodule.space
     torch.manual_seed(config.seed)
