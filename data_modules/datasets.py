@@ -144,18 +144,11 @@ class WindowDataset(Dataset[Window]):
         shape = (*index.shape, len(store.channels), *store.grid.shape)
         out = self._buffers.take((index.size, *shape[index.ndim :]))
         flat = index.reshape(-1)
-        there = flat >= 0
-        out[~there] = np.nan
+        out[flat < 0] = np.nan
         if cache is not None:
             cache.fill(flat, out)
         else:
-            # Each day once, however many windows of the batch have it.
-            days = flat[there]
-            if len(np.unique(days)) == len(days):
-                for place, first, count in runs_of(flat):
-                    store.read_run(first, out[place : place + count])
-            elif there.any():
-                out[there] = store.read(days)
+            _read_once(store, flat, out)
         return out.reshape(shape)
 
     def _refuse_missing(self, fields: np.ndarray, index: np.ndarray) -> None:
@@ -175,3 +168,14 @@ class WindowDataset(Dataset[Window]):
                     f"values (NaN); prepare the store again, with the channel under "
                     f"data.source.gaps if they are to be expected"
                 )
+
+
+def _read_once(store: TrainingStore, index: np.ndarray, out: np.ndarray) -> None:
+    """Reads each day once, however many windows of a batch have it; copies it to the others."""
+    days, first = np.unique(index, return_index=True)
+    fresh = np.full(len(index), -1)
+    fresh[first] = days
+    store.read_runs([(day, out[p : p + count]) for p, day, count in runs_of(fresh)])
+    where = dict(zip(days.tolist(), first.tolist(), strict=True))
+    for place in np.flatnonzero((fresh < 0) & (index >= 0)).tolist():
+        out[place] = out[where[int(index[place])]]

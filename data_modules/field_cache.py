@@ -171,8 +171,8 @@ class MappedFields:
 def load_fields(store: TrainingStore) -> MemoryFields:
     """Reads all days of a store into memory."""
     fields = np.empty((len(store.time), len(store.channels), *store.grid.shape), np.float32)
-    for start in range(0, len(fields), _BLOCK):
-        store.read_run(start, fields[start : start + _BLOCK])
+    starts = range(0, len(fields), _BLOCK)
+    store.read_runs([(start, fields[start : start + _BLOCK]) for start in starts])
     return MemoryFields(fields)
 
 

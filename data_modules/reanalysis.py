@@ -6,6 +6,7 @@ what a subclass adds is a background and observations, on the device.
 
 from __future__ import annotations
 
+import multiprocessing
 import time
 from dataclasses import replace
 from typing import Any
@@ -192,7 +193,9 @@ class ReanalysisDataModule(LightningDataModule):
         sampler = self._sampler(split, dataset)
         workers: dict[str, Any] = {}
         if data.num_workers > 0:
-            # A forked worker hangs once the parent has used dask, and inherits open files.
+            # A forked worker hangs once the parent has used dask, and inherits open files. The
+            # server that workers are forked from imports once what each of them needs.
+            multiprocessing.set_forkserver_preload(["data_modules.datasets"])
             workers = {
                 "multiprocessing_context": "forkserver",
                 "persistent_workers": True,

@@ -22,6 +22,8 @@ from data_modules.store_files import StoreFiles
 
 __all__ = ["ShardReader"]
 
+# Blosc's threads would wait for one another within each chunk; days are decoded side by side.
+blosc.use_threads = False
 _MISSING = np.iinfo(np.uint64).max
 _CHECKSUM_BYTES = 4
 

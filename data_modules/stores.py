@@ -16,7 +16,9 @@ other process opens the files itself. The path may be an address (`http://` or `
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +28,7 @@ import numpy as np
 import torch
 import zarr
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
 from data_modules.shards import ShardReader
 from data_modules.store_checks import (
@@ -262,7 +265,7 @@ class TrainingStore:
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)
         # An open array in another process hangs or kills it; each opens the files itself.
-        for name in ("_group", "_files", "_readers", "statistics", "elevation"):
+        for name in ("_group", "_files", "_readers", "_threads", "statistics", "elevation"):
             state.pop(name, None)
         return state
 
@@ -286,6 +289,24 @@ class TrainingStore:
             self._read_run("fields", first, out)
         else:
             out[...] = self.read(slice(first, first + len(out)))
+
+    def read_runs(self, runs: Sequence[tuple[int, np.ndarray]]) -> None:
+        """Reads several runs of days side by side, see `read_run`.
+
+        Args:
+            runs: Position of the first day, and the array that takes the run.
+        """
+        if len(runs) < 2 or get_worker_info() is not None:  # workers are side by side already
+            for first, out in runs:
+                self.read_run(first, out)
+        else:
+            list(self._threads.map(lambda run: self.read_run(*run), runs))
+
+    @cached_property
+    def _threads(self) -> ThreadPoolExecutor:
+        # On a server the wait is for answers, not for processors.
+        count = 8 if is_url(self.path) else min(os.cpu_count() or 1, 8)
+        return ThreadPoolExecutor(count, thread_name_prefix="slams-decode")
 
     @property
     def _all_channels(self) -> bool:

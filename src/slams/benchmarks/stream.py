@@ -8,6 +8,7 @@ middle and largest value reported. Writes `samples.csv` (one row a measurement),
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import shutil
 import time
@@ -179,6 +180,10 @@ def _take_turns(
             f"{config.repetitions} took {seconds:.0f} s",
             flush=True,
         )
+    for turn in turns.values():
+        turn.reader.close()
+    del turn, turns
+    gc.collect()  # what stays mapped stays in memory, and would be warm in the next cell
     return rows
 
 

@@ -72,6 +72,10 @@ class WindowReader(Dataset[Tensor]):
             self._read = self._open()
         return self._read(positions)
 
+    def close(self) -> None:
+        """Gives up the open files."""
+        self._read = None
+
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_read": None}
 
@@ -89,12 +93,14 @@ class WindowReader(Dataset[Tensor]):
                 return batch
 
             return stream
-        buffer: dict[int, np.ndarray] = {}
+        # Two in turn: a batch is worked on while the next one is read.
+        rooms: dict[int, list[np.ndarray]] = {}
 
         def room(count: int) -> np.ndarray:
-            if count not in buffer:
-                buffer[count] = np.empty((count, days, *step), np.float32)
-            return buffer[count]
+            if count not in rooms:
+                rooms[count] = [np.empty((count, days, *step), np.float32) for _ in range(2)]
+            rooms[count].reverse()
+            return rooms[count][0]
 
         take = getattr(self, f"_{self.kind.replace('+', '_')}")()
 
