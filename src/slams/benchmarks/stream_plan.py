@@ -5,15 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from data_modules.stores import shard_steps
 from slams.benchmarks.stream_recipe import parse_grid
 
 __all__ = ["plan_table"]
 
 _ROWS, _COLUMNS, _CHANNELS = 721, 1440, 13
 _YEARS = 40
-# Largest number of values that a file holds, before compression (128 MiB).
-_FILE_VALUES = 2**25
-_STEPS = 64
 
 
 def plan_table(samples: pd.DataFrame, window: int) -> pd.DataFrame:
@@ -27,9 +25,7 @@ def plan_table(samples: pd.DataFrame, window: int) -> pd.DataFrame:
         Columns what, value, unit.
     """
     values = _ROWS * _COLUMNS * _CHANNELS
-    day, steps = 4 * values, _STEPS
-    while steps > 1 and steps * values > _FILE_VALUES:
-        steps //= 2
+    day, steps = 4 * values, shard_steps(values)
     days = 365.2425 * _YEARS
     largest = max(samples["grid"].unique(), key=lambda g: int(np.prod(parse_grid(g))))
     there = samples[(samples["grid"] == largest) & (samples["workers"] == 0)]
