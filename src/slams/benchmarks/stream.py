@@ -168,9 +168,12 @@ def _take_turns(
     state = "cold" if cold else "warm"
     turns = {kind: _Turn(kind, layouts, config, workers, cold) for kind in READERS}
     rows: list[dict[str, object]] = []
+    order = np.random.default_rng(config.seed)
     for repetition in range(config.repetitions):
         begun = time.perf_counter()
-        for kind, turn in turns.items():
+        # Drawn anew: a disk is not as fast after one reader as after another.
+        for kind in order.permutation(list(turns)).tolist():
+            turn = turns[kind]
             row = {"grid": grid, "page_cache": state, "workers": workers, "reader": kind}
             found = {**row, "repetition": repetition, **turn.measure()}
             rows.append({**found, "bytes": layouts.size(turn.reader.path)})
