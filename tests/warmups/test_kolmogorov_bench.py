@@ -115,7 +115,9 @@ def test_of_a_gaussian_prior_residuals_and_spread_are_what_they_must_be(kind: st
     # Nothing but the algorithm and chance can move this from one: the prior is the truth's. The
     # noise that was drawn takes the place of its standard deviation, which is less of chance.
     noise = torch.stack(drawn).mean().sqrt().item()
-    assert residual / noise == pytest.approx(1, abs=0.06)
+    # Saturation is linearised about what is denoised, which is not exact.
+    band = 0.15 if kind == "saturation" else 0.06
+    assert residual / noise == pytest.approx(1, abs=band)
     if kind == "saturation":
         # Vorticity does not show the mean velocity, which has most of the variance here: the error
         # of one trajectory is one draw of it, and the spread stays near the prior's.
