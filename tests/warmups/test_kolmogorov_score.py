@@ -32,7 +32,7 @@ def smooth(count: int, size: int = N, length: int = T) -> torch.Tensor:
 def untrained(covariance: torch.Tensor, channels: list[int]) -> FlowBackbone:
     profile = torch.sin(torch.arange(len(covariance)) * 4 * math.pi / len(covariance))
     mean = torch.stack([profile, 0 * profile])[..., None]
-    return FlowBackbone(covariance, 2, channels, 1, 8, mean, 0.7)
+    return FlowBackbone(covariance, 2, channels, 1, 8, mean, 0.7).eval()
 
 
 def test_white_noise_has_the_covariance_one() -> None:
