@@ -62,54 +62,71 @@ def test_the_verb_prints_and_writes_everything_and_takes_up_what_is_there(
     assert "taken as it is" not in capsys.readouterr().out
 
 
-def gaussian_problem() -> tuple[KolmogorovConfig, torch.Tensor, FlowBackbone, Climatology]:
-    """A Gaussian prior with exact denoiser: windows as long as the trajectory, no network."""
+def gaussian_problem(
+    truths: int,
+) -> tuple[KolmogorovConfig, torch.Tensor, FlowBackbone, Climatology]:
+    """A Gaussian prior with exact denoiser, and truths that are draws of it.
+
+    Windows are as long as the trajectory, and there is no network.
+    """
     size, length = 16, 3
     config = KolmogorovConfig(
         flow=FlowConfig(integration=size, grid=size, wave_number=2),
         score=FlowScoreConfig(window=length, channels=[8]),
         length=length,
-        members=16,
+        members=8,
         coarse=ObservedConfig(every=2, cells=4, error=0.1),
         sparse=ObservedConfig(every=1, cells=4, error=0.1),
         saturation=ObservedConfig(every=2, cells=2, margin=1, error=0.05),
-        sampler=SamplerConfig(steps=16),
+        sampler=SamplerConfig(steps=16, centred=False),
     )
     config.guidance.iterations = 8
     k = torch.hypot(torch.fft.fftfreq(size, 1 / size)[:, None], torch.fft.rfftfreq(size, 1 / size))
     lags = (torch.arange(length)[:, None] - torch.arange(length)).abs()
     covariance = torch.kron(0.8**lags, torch.eye(2)) * (6 / (1 + k) ** 4)[..., None, None]
-    backbone = FlowBackbone(covariance, 2, [8], 1, 8).requires_grad_(False)
-    noise = torch.randn(length, 2, size, size, generator=torch.Generator().manual_seed(5))
-    a = torch.fft.rfft2(noise, norm="ortho").flatten(0, 1).permute(1, 2, 0)[..., None]
+    mean = torch.full((2, size, 1), 0.2)
+    backbone = FlowBackbone(covariance, 2, [8], 1, 8, mean, 1.0).requires_grad_(False)
+    shape = (truths, length, 2, size, size)
+    noise = torch.randn(shape, generator=torch.Generator().manual_seed(5))
+    a = torch.fft.rfft2(noise, norm="ortho").flatten(1, 2).permute(2, 3, 1, 0)
     root = torch.linalg.cholesky(covariance)
-    a = torch.complex(root @ a.real, root @ a.imag)[..., 0].permute(2, 0, 1)
-    truth = torch.fft.irfft2(a, s=(size, size), norm="ortho").unflatten(0, (length, 2))
-    clim = Climatology(torch.full((2, size, 1), 0.2), torch.tensor(1.5))
+    a = torch.complex(root @ a.real, root @ a.imag).permute(3, 2, 0, 1)
+    truth = torch.fft.irfft2(a, s=(size, size), norm="ortho").reshape(shape)
+    clim = Climatology(mean, torch.tensor(1.5))
     return config, clim.velocity(truth), backbone, clim
 
 
 @pytest.mark.parametrize("kind", ["coarse", "sparse", "saturation"])
 def test_of_a_gaussian_prior_residuals_and_spread_are_what_they_must_be(kind: str) -> None:
-    config, truth, backbone, clim = gaussian_problem()
-    case = assimilate(config, kind, 0, truth, clim, make_denoiser(backbone))
-    rows = {row["method"]: row for row in case.rows}
-    # An untrained network is the filter: both draw from one posterior, with the same noise.
-    torch.testing.assert_close(case.members["score"], case.members["gaussian"], atol=1e-3, rtol=0)
-    found = rows["gaussian"]
-    assert found["residual_sd"] / found["target"] == pytest.approx(1, abs=0.15)
-    assert found["diverged"] == 0
-    skill = (17 / 16) ** 0.5 * found["spread"] / found["rmse"]
+    config, truths, backbone, clim = gaussian_problem(4)
+    found: dict[str, list[float]] = {"residual_sd": [], "spread": [], "rmse": []}
+    drawn = []
+    for number, truth in enumerate(truths):
+        case = assimilate(config, kind, number, truth, clim, make_denoiser(backbone))
+        rows = {row["method"]: row for row in case.rows}
+        # An untrained network is the filter: both draw from one posterior, with the same noise.
+        both = case.members["score"], case.members["gaussian"]
+        torch.testing.assert_close(*both, atol=1e-3, rtol=0)
+        assert rows["gaussian"]["diverged"] == 0
+        drawn.append((case.seen - case.operator.seen(truth)).square().mean())
+        for name, values in found.items():
+            values.append(float(rows["gaussian"][name]) ** 2)
+    residual, spread, rmse = (torch.tensor(v).mean().sqrt().item() for v in found.values())
+    # Nothing but the algorithm and chance can move this from one: the prior is the truth's. The
+    # noise that was drawn takes the place of its standard deviation, which is less of chance.
+    noise = torch.stack(drawn).mean().sqrt().item()
+    # Saturation is linearised about what is denoised, which is not exact.
+    band = 0.15 if kind == "saturation" else 0.06
+    assert residual / noise == pytest.approx(1, abs=band)
     if kind == "saturation":
         # Vorticity does not show the mean velocity, which has most of the variance here: the error
         # of one trajectory is one draw of it, and the spread stays near the prior's.
         prior = float(clim.sd * backbone.filter.error(torch.tensor([1e4]))[0])
-        assert 0.8 * prior < found["spread"] < 1.1 * prior
-        assert found["rmse"] < rows["climatology"]["rmse"]
+        assert 0.8 * prior < spread < 1.1 * prior
     else:
-        assert skill == pytest.approx(1, abs=0.2)
-        assert found["rmse"] < 0.9 * rows["climatology"]["rmse"]
-    assert rows["climatology"]["residual_sd"] > 2 * found["target"]
+        assert (9 / 8) ** 0.5 * spread / rmse == pytest.approx(1, abs=0.12)
+        assert rmse < 0.9 * rows["climatology"]["rmse"]
+    assert rows["climatology"]["residual_sd"] > 2 * noise
 
 
 def test_cases_are_averaged_as_squares() -> None:

@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from slams.diffusion.training import make_denoiser
+from slams.schema import OptimizerConfig
 from slams.warmups.kolmogorov_operators import FlowOperator, interpolate
 from slams.warmups.kolmogorov_score import FlowBackbone, WienerFilter, window_covariance
+from slams.warmups.training import fit_denoiser
 
 N, T = 8, 3
 
@@ -25,6 +27,12 @@ def smooth(count: int, size: int = N, length: int = T) -> torch.Tensor:
     for i in range(1, length):
         noise[:, i] = 0.8 * noise[:, i - 1] + 0.6 * noise[:, i]
     return torch.fft.irfft2(torch.fft.rfft2(noise) / (1 + k) ** 2, s=(size, size))
+
+
+def untrained(covariance: torch.Tensor, channels: list[int]) -> FlowBackbone:
+    profile = torch.sin(torch.arange(len(covariance)) * 4 * math.pi / len(covariance))
+    mean = torch.stack([profile, 0 * profile])[..., None]
+    return FlowBackbone(covariance, 2, channels, 1, 8, mean, 0.7).eval()
 
 
 def test_white_noise_has_the_covariance_one() -> None:
@@ -46,6 +54,27 @@ def test_a_filter_of_one_mode_is_the_known_ratio() -> None:
     # One of two components of two of the N^2 wave numbers.
     error = math.sqrt(3 * 0.25 / 3.25 / N**2)
     torch.testing.assert_close(wiener.error(sigma), torch.tensor([error]))
+    # Vorticity is k times as large, and has one component in place of two.
+    expected = torch.tensor([error * math.sqrt(2 * 5)])
+    torch.testing.assert_close(wiener.vorticity_error(sigma), expected)
+
+
+def test_the_loss_is_in_units_of_the_error_that_the_filter_leaves() -> None:
+    x = smooth(64, 16)
+    backbone = untrained(window_covariance(x, T), [8])
+    said: list[str] = []
+    fit_denoiser(
+        make_denoiser(backbone),
+        lambda draw: x,
+        OptimizerConfig(learning_rate=1e-9, steps=1, warmup_steps=0),
+        -0.5,
+        1.2,
+        0,
+        said.append,
+        backbone.filter.error,
+    )
+    # Of an untrained network it is one, at every noise level.
+    assert float(said[-1].split()[3]) == pytest.approx(1, abs=0.1)
 
 
 @pytest.mark.parametrize("sigma", [0.1, 1.0, 10.0])
@@ -64,7 +93,7 @@ def test_the_filter_errs_as_it_says_and_less_than_any_other_gain(sigma: float) -
 
 def test_an_untrained_network_leaves_the_filter_and_each_role_does_what_it_says() -> None:
     covariance = window_covariance(smooth(50, 16), T)
-    backbone = FlowBackbone(covariance, 2, [8, 8], 1, 8)
+    backbone = untrained(covariance, [8, 8])
     denoiser = make_denoiser(backbone)
     x_t, t = draw(2, T, 2, 16, 16), torch.tensor(0.4)
     sigma = denoiser.schedule(t)[1].expand(2)
@@ -87,7 +116,7 @@ def test_an_untrained_network_leaves_the_filter_and_each_role_does_what_it_says(
 
 
 def test_the_network_is_periodic_and_knows_the_phase_of_the_forcing() -> None:
-    backbone = FlowBackbone(window_covariance(smooth(50, 16), T), 2, [8, 8], 1, 8)
+    backbone = untrained(window_covariance(smooth(50, 16), T), [8, 8])
     torch.nn.init.normal_(backbone.exit.weight)
     x, level = draw(1, T, 2, 16, 16), torch.tensor([0.0])
     found = backbone(x, level)
@@ -101,7 +130,7 @@ def test_the_network_is_periodic_and_knows_the_phase_of_the_forcing() -> None:
 
 def test_a_grid_that_cannot_be_halved_is_refused() -> None:
     with pytest.raises(ValueError, match="divisible by 16, found 8"):
-        FlowBackbone(torch.eye(6).expand(8, 5, 6, 6), 2, [8, 8, 8, 8], 1, 8)
+        untrained(torch.eye(6).expand(8, 5, 6, 6), [8, 8, 8, 8])
 
 
 def test_what_the_linear_operators_see() -> None:

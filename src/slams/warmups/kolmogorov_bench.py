@@ -7,6 +7,7 @@ what they were made with is unchanged.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from slams.diffusion.backend import KarrasDenoiser
 from slams.diffusion.training import make_denoiser
 from slams.errors import UserError
 from slams.warmups.kolmogorov_assimilation import BAND, assimilate
-from slams.warmups.kolmogorov_data import climatology, simulate, transformed
+from slams.warmups.kolmogorov_data import Climatology, climatology, simulate, transformed
 from slams.warmups.kolmogorov_figure import draw_kolmogorov
 from slams.warmups.kolmogorov_flow import KolmogorovFlow
 from slams.warmups.kolmogorov_operators import OPERATORS
@@ -51,7 +52,7 @@ def bench_kolmogorov(config: KolmogorovConfig, output: Path) -> None:
     write_text(output / "config.yaml", to_yaml(config))
     velocity = make_trajectories(config, output)
     clim = climatology(velocity["train"], config.flow.wave_number)
-    denoiser = train_score(config, clim.anomalies(velocity["train"]), output)
+    denoiser = train_score(config, velocity["train"], clim, output)
     rows, cases = [], []
     for kind in OPERATORS:
         for number, truth in enumerate(velocity["test"]):
@@ -100,15 +101,19 @@ def make_trajectories(config: KolmogorovConfig, output: Path) -> dict[str, Tenso
     }
 
 
-def train_score(config: KolmogorovConfig, anomalies: Tensor, output: Path) -> KarrasDenoiser:
+def train_score(
+    config: KolmogorovConfig, velocity: Tensor, clim: Climatology, output: Path
+) -> KarrasDenoiser:
     """Gives the denoiser of windows `(B, T, 2, N, N)`, trained once.
 
     Args:
         config: The recipe.
-        anomalies: `(B, L, 2, N, N)` of the training.
+        velocity: `(B, L, 2, N, N)` of the training.
+        clim: Its climatology.
         output: Where the weights are kept.
     """
-    score, waves = config.score, config.flow.wave_number
+    score, flow, waves = config.score, config.flow, config.flow.wave_number
+    anomalies = clim.anomalies(velocity)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         backbone = FlowBackbone(
@@ -117,6 +122,8 @@ def train_score(config: KolmogorovConfig, anomalies: Tensor, output: Path) -> Ka
             score.channels,
             score.blocks,
             score.embedding,
+            clim.mean / clim.sd,
+            float(clim.sd) * flow.interval * flow.grid / (2 * math.pi),
         )
     denoiser = make_denoiser(backbone)
     starts = anomalies.shape[1] - score.window + 1
@@ -132,7 +139,15 @@ def train_score(config: KolmogorovConfig, anomalies: Tensor, output: Path) -> Ka
         count = sum(p.numel() for p in backbone.parameters())
         print(f"training the score network, {count / 1e6:.2f} million parameters", flush=True)
         averaged = fit_denoiser(
-            denoiser, batch, score.optimizer, score.noise_mean, score.noise_sd, config.seed
+            denoiser,
+            batch,
+            score.optimizer,
+            score.noise_mean,
+            score.noise_sd,
+            config.seed,
+            # A linear filter is the start: what it leaves is small, and nearly all of the loss
+            # would be at noise levels where it leaves most of the noise.
+            error=backbone.filter.error,
         )
         return averaged.backbone.state_dict()
 

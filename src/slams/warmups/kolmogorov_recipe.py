@@ -58,11 +58,11 @@ class FlowScoreConfig:
     embedding: int = 64
     # Log-normal training noise: mean and standard deviation of log sigma.
     noise_mean: float = -0.5
-    noise_sd: float = 1.4
+    noise_sd: float = 1.2
     batch_size: int = 8
     optimizer: OptimizerConfig = field(
         default_factory=lambda: OptimizerConfig(
-            learning_rate=3e-3, steps=240, warmup_steps=20, ema=0.97
+            learning_rate=3e-3, steps=450, warmup_steps=30, ema=0.98
         )
     )
 
@@ -105,7 +105,7 @@ class KolmogorovConfig:
     score: FlowScoreConfig = field(default_factory=FlowScoreConfig)
     # States of the trajectories that are analysed, trajectories, members of each analysis.
     length: int = 9
-    cases: int = 2
+    cases: int = 6
     members: int = 4
     coarse: ObservedConfig = field(default_factory=lambda: ObservedConfig(every=4, cells=8))
     sparse: ObservedConfig = field(default_factory=lambda: ObservedConfig(every=1, cells=8))
@@ -113,7 +113,9 @@ class KolmogorovConfig:
         default_factory=lambda: ObservedConfig(every=3, cells=4, margin=2, error=0.05)
     )
     guidance: FlowGuidanceConfig = field(default_factory=FlowGuidanceConfig)
-    sampler: SamplerConfig = field(default_factory=SamplerConfig)
+    # Members that are not centred are draws of the posterior: where their mean is removed from the
+    # noise, a residual lacks one over `members` of the ensemble's variance.
+    sampler: SamplerConfig = field(default_factory=lambda: SamplerConfig(centred=False))
 
 
 def check_kolmogorov(config: KolmogorovConfig) -> None:

@@ -14,7 +14,9 @@ network learns last. The network learns the rest, in units of its error,
 
     D(x_t) = W(x_t) + e(sigma_t) net(x_t, W(x_t), sigma_t),
 
-from zero. Half-turn and mirror (`slams.warmups.kolmogorov_data`) make `C_k` real, and that of
+from zero; it is shown what the filtered velocities carry to each state from those beside it
+(`slams.warmups.kolmogorov_advection`), a part of its output is vorticity, and its loss is in units
+of `e` as well. Half-turn and mirror (`slams.warmups.kolmogorov_data`) make `C_k` real, and that of
 `-k_x` the same but for the sign of the covariance of `u` and `v`.
 """
 
@@ -29,6 +31,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from slams.nn.layers import FourierEmbedding, ModulatedBlock, PeriodicConv2d, zero_init
+from slams.warmups.kolmogorov_advection import carried, carry_pairs
+from slams.warmups.kolmogorov_flow import KolmogorovFlow, vorticity
 
 __all__ = ["FlowBackbone", "WienerFilter", "window_covariance"]
 
@@ -85,6 +89,15 @@ class WienerFilter(nn.Module):
         left = self.variances * noise / (self.variances + noise)
         return (left.mean(dim=-1).sum(dim=1) @ self.weights).sqrt()
 
+    def vorticity_error(self, sigma: Tensor) -> Tensor:
+        """Gives the standard deviation of the error of vorticity at noise levels `(B,)`."""
+        noise = sigma.square().reshape(-1, 1, 1, 1)
+        left = (self.variances * noise / (self.variances + noise)).sum(dim=-1)
+        size, states = self.variances.shape[0], self.variances.shape[-1] // 2
+        k = torch.fft.fftfreq(size, 1 / size).to(left)[:, None], torch.arange(left.shape[-1])
+        squares = k[0] ** 2 + k[1].to(left) ** 2
+        return ((left * squares).sum(dim=1) @ self.weights / states).sqrt()
+
     def forward(self, x_t: Tensor, sigma: Tensor) -> Tensor:
         """Denoises `(B, T, 2, N, N)` at noise levels `(B,)`."""
         a = torch.fft.rfft2(x_t, norm="ortho").flatten(1, 2).permute(2, 3, 1, 0)
@@ -108,12 +121,15 @@ class FlowBackbone(nn.Module):
         channels: Widths, one a resolution (each half the one before, the first `N / 2`).
         blocks: Modulated blocks a resolution, down and up.
         embedding: Size of the modulation vector.
+        mean: `(2, N, 1)` mean profile of the velocity, in standard deviations of the anomalies.
+        cells: Grid points from one state to the next at a velocity of one standard deviation.
 
     Raises:
         ValueError: The grid cannot be halved that often.
     """
 
     phase: Tensor
+    profile: Tensor
     # What the network does: `trained` it enters mean and derivatives, `mean` the mean alone, so
     # that the Jacobian is that of the filter (symmetric, and next to nothing to compute); with
     # `none` the prior is Gaussian.
@@ -126,6 +142,8 @@ class FlowBackbone(nn.Module):
         channels: Sequence[int],
         blocks: int,
         embedding: int,
+        mean: Tensor,
+        cells: float,
     ) -> None:
         super().__init__()
         size, stacked = covariance.shape[0], covariance.shape[-1]
@@ -135,6 +153,11 @@ class FlowBackbone(nn.Module):
                 f"{2 ** len(channels)}, found {size}"
             )
         self.filter = WienerFilter(covariance)
+        self.flow = KolmogorovFlow(size)
+        self.register_buffer("profile", mean.float())
+        self.cells = cells
+        # Of the prior: what is left where noise leaves nothing.
+        self.vorticity_sd = float(self.filter.vorticity_error(torch.tensor([1e4])))
         y = (torch.arange(size // 2) + 0.25) * 4 * math.pi / size * wave_number
         phase = torch.stack([y.sin(), y.cos()])[:, :, None].expand(-1, -1, size // 2)
         self.register_buffer("phase", phase.clone(), persistent=False)
@@ -151,13 +174,15 @@ class FlowBackbone(nn.Module):
                 for b in range(blocks)
             )
 
-        self.entry = PeriodicConv2d(8 * stacked + 2, channels[0])
+        states = stacked // 2
+        inputs = 2 * stacked + states + len(carry_pairs(states))
+        self.entry = PeriodicConv2d(4 * inputs + 2, channels[0])
         pairs = list(itertools.pairwise(channels))
         self.down = nn.ModuleList([stage(channels[0], channels[0])])
         self.down.extend(stage(above, below) for above, below in pairs)
         self.up = nn.ModuleList(stage(above + below, above) for above, below in reversed(pairs))
         self.norm = nn.GroupNorm(8, channels[0])
-        self.exit = zero_init(PeriodicConv2d(channels[0], 4 * stacked))
+        self.exit = zero_init(PeriodicConv2d(channels[0], 4 * (stacked + states)))
 
     def forward(self, x: Tensor, log_sigma: Tensor, **condition: Tensor | None) -> Tensor:
         """Evaluates the backbone.
@@ -187,10 +212,34 @@ class FlowBackbone(nn.Module):
         return (mean - x / spread(total)) * spread(total / sigma)
 
     def _network(self, x: Tensor, linear: Tensor, log_sigma: Tensor) -> Tensor:
+        fields = self._fields(x, linear, log_sigma.exp())
+        # Half as many bits are several times as fast where a processor has them, and do for
+        # training: what is learned is a correction.
+        narrow = self.training and x.device.type == "cpu"
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=narrow):
+            out = self._unet(fields, log_sigma).float()
+        states = x.shape[1]
+        velocity, w = out[:, : 2 * states].reshape(x.shape), out[:, 2 * states :]
+        # What is learned as vorticity, in units of the filter's error of it, enters as velocity.
+        ratio = self.filter.vorticity_error(log_sigma.exp()) / self.filter.error(log_sigma.exp())
+        return velocity + self.flow.velocity(w * ratio.reshape(-1, 1, 1, 1))
+
+    def _fields(self, x: Tensor, linear: Tensor, sigma: Tensor) -> Tensor:
+        """Gives what the network sees, `(B, C, N, N)`."""
+        total = linear + self.profile
+        w = vorticity(total)
+        elsewhere = carried(w, total * self.cells)
+        differing = elsewhere - w[:, [target for _, target in carry_pairs(x.shape[1])]]
+        error = self.filter.vorticity_error(sigma).reshape(-1, 1, 1, 1)
+        fields = [x.flatten(1, 2), linear.flatten(1, 2), w / self.vorticity_sd]
+        # In units of the error, which is small where little noise is.
+        return torch.cat([*fields, torch.asinh(differing / error)], dim=1)
+
+    def _unet(self, fields: Tensor, log_sigma: Tensor) -> Tensor:
         e = functional.silu(self.embedding(self.noise_embedding(log_sigma)))
-        fields = torch.cat([x, linear], dim=1).flatten(1, 2)
         h = functional.pixel_unshuffle(fields, 2)
-        h = self.entry(torch.cat([h, self.phase.expand(len(x), -1, -1, -1)], dim=1))
+        h = torch.cat([h, self.phase.expand(len(h), -1, -1, -1)], dim=1)
+        h = self.entry(h.to(memory_format=torch.channels_last))
         skips = []
         for level, stage in enumerate(self.down):
             if level:
@@ -204,4 +253,4 @@ class FlowBackbone(nn.Module):
             for block in stage:
                 h = block(h, e)
         h = self.exit(functional.silu(self.norm(h)))
-        return functional.pixel_shuffle(h, 2).reshape(x.shape)
+        return functional.pixel_shuffle(h, 2)

@@ -35,6 +35,7 @@ def fit_denoiser(
     noise_sd: float,
     seed: int,
     say: Callable[[str], None] = print,
+    error: Callable[[Tensor], Tensor] | None = None,
 ) -> KarrasDenoiser:
     """Trains a denoiser and gives its averaged copy, ready to sample from.
 
@@ -46,6 +47,8 @@ def fit_denoiser(
         noise_sd: Standard deviation of log sigma.
         seed: The experiment's seed.
         say: Takes the lines of progress.
+        error: Gives standard deviations `(B,)` of the error at noise levels `(B,)`, in units of
+            which the loss is; without it, `sigma / sqrt(1 + sigma^2)`.
 
     Returns:
         The averaged denoiser; without gradients of its weights.
@@ -64,7 +67,11 @@ def fit_denoiser(
         draw = generator(seed, "training", step)
         x = batch(draw)
         noise = draw_noise(x, noise_mean, noise_sd, 0.0, draw)
-        loss = denoising_loss(denoiser, x, noise).mean()
+        loss = denoising_loss(denoiser, x, noise)
+        if error is not None:
+            square = noise.sigma**2
+            loss = loss * square / (1 + square) / error(noise.sigma).square()
+        loss = loss.mean()
         losses.append(loss.item())
         if not math.isfinite(losses[-1]):
             raise UserError(
