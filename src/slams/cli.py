@@ -112,6 +112,14 @@ _VERBS = {
         ("ablation",),
         dry_run=False,
     ),
+    "sync": _Verb(
+        "copy tracked runs from the local store to the recipe's tracking server",
+        "Copies the MLflow runs of the recipe's experiment from sqlite in `runs`, where nodes "
+        "without a network log with tracking.offline=true, to the server that tracking.uri names. "
+        "Each run is copied once; the same command again brings the copies up to date.",
+        ("tracking",),
+        rehearsal="only count what would be copied",
+    ),
     "bench posterior": _Verb(
         "hold every guidance and sampler to posteriors known in closed form",
         "Samples posteriors whose mean and spread are known with every guidance and sampler, "
@@ -387,6 +395,10 @@ def _run(arguments: argparse.Namespace, places: list[Path]) -> int:
         say(f"{arguments.recipe} is valid")
     elif verb == "ablate":
         _ablate(arguments)
+    elif verb == "sync":
+        from slams.sync import sync
+
+        sync(config, arguments.dry_run)
     else:
         require(config, verb)
         check_prerequisites(config, verb, arguments.dry_run)
