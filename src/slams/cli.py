@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from slams import __version__
+from slams.benchmarks.cost_recipe import CostConfig, check_cost
 from slams.checks import check, require
 from slams.config import load, to_yaml
 from slams.conformity import nearest
@@ -129,6 +130,34 @@ _VERBS = {
         recipe=False,
         bench="slams.benchmarks.posterior:bench_posterior",
     ),
+    "bench sampler": _Verb(
+        "what a member costs and what it is worth, recipe beside recipe",
+        "Analyses the same dates with each recipe in turn and prints seconds a member, their "
+        "ratio to the first recipe's, and RMSE and CRPS beside it. The recipes' networks must "
+        "have been trained.",
+        dry_run=False,
+        schema=CostConfig,
+        sense=check_cost,
+        bench="slams.benchmarks.sampler_cost:bench_sampler",
+    ),
+    "bench train": _Verb(
+        "what a training step costs, recipe beside recipe",
+        "Steps the networks of each recipe in turn on a batch of its own data, and prints samples "
+        "a second and their ratio to the first recipe's.",
+        dry_run=False,
+        schema=CostConfig,
+        sense=check_cost,
+        bench="slams.benchmarks.train_cost:bench_train",
+    ),
+    "bench scaling": _Verb(
+        "samples a second against processes, seconds a member against what it depends on",
+        "Trains the first recipe's score model on several numbers of processes, and times its "
+        "sampler against steps and members and its denoiser against window and grid.",
+        dry_run=False,
+        schema=CostConfig,
+        sense=check_cost,
+        bench="slams.benchmarks.scaling:bench_scaling",
+    ),
     "bench kolmogorov": _Verb(
         "assimilate three kinds of observations of a turbulent flow",
         "Integrates the Kolmogorov flow, trains a score network on short windows, and samples "
@@ -163,7 +192,7 @@ _VERBS = {
 }
 _GROUPS = {
     "train": "train a model: `vae`, then `score`",
-    "bench": "measure parts by themselves: `posterior`, `kolmogorov`, `lorenz63`",
+    "bench": "measure parts by themselves: `posterior`, `sampler`, `train`, `scaling`, ...",
     "config": "look at a recipe: `print`, `validate`",
 }
 

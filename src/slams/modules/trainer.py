@@ -33,7 +33,13 @@ if TYPE_CHECKING:
 
     from slams.schema import TrainerConfig
 
-__all__ = ["EVALUATION_PRECISION", "check_machine", "make_trainer", "quiet_lightning"]
+__all__ = [
+    "EVALUATION_PRECISION",
+    "check_machine",
+    "make_trainer",
+    "natural_precision",
+    "quiet_lightning",
+]
 
 EVALUATION_PRECISION = "32-true"
 
@@ -89,7 +95,7 @@ def make_trainer(
     precision = config.precision if precision is None else precision
     accelerator = check_machine(config, precision)
     if precision == "auto":
-        precision = _natural_precision(accelerator)
+        precision = natural_precision(accelerator)
     quiet_lightning()
     world = config.devices * config.num_nodes
     _set_threads(config.threads, several_ranks=world > 1, accelerator=accelerator)
@@ -185,8 +191,14 @@ def _accelerator(config: TrainerConfig) -> str:
     return "gpu"
 
 
-def _natural_precision(accelerator: str) -> str:
-    """Takes bfloat16 where the hardware computes in it: emulated, it is a hundred times slower."""
+def natural_precision(accelerator: str) -> str:
+    """Gives the precision of training that `auto` stands for, `bf16-mixed` or `32-true`.
+
+    bfloat16 where the hardware computes in it: emulated, it is a hundred times slower.
+
+    Args:
+        accelerator: `cpu` or `gpu`.
+    """
     if accelerator == "gpu":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
