@@ -22,12 +22,7 @@ class CostConfig:
 
     # Name in the tables: recipe (path from the working directory). The first is what the ratios
     # of the others refer to.
-    recipes: dict[str, Any] = field(
-        default_factory=lambda: {
-            "ours": "experiments/demo.yaml",
-            "original": "experiments/benchmarks/original.yaml",
-        }
-    )
+    recipes: dict[str, Any] = field(default_factory=dict)
     # Method of the recipes that `sampler` times.
     method: str = "latent_diffusion"
     # Verifying dates and members that `sampler` draws with each recipe, the same for all.

@@ -37,10 +37,10 @@ def print_table(page: Table) -> None:
 
 
 def spread_of(values: pd.Series) -> str:
-    """Writes timings as median [least, most]."""
-    return f"{values.median():.3g} [{values.min():.3g}, {values.max():.3g}]"
+    """Writes timings as median (least, most)."""
+    return f"{values.median():.3g} ({values.min():.3g}, {values.max():.3g})"
 
 
 def ratio(values: pd.Series) -> str:
-    """Writes ratios of timings taken in turn as median [least, most]."""
+    """Writes ratios of timings taken in turn as median (least, most)."""
     return spread_of(values)

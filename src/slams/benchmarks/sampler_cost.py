@@ -180,7 +180,7 @@ def _page(table: pd.DataFrame, config: CostConfig) -> Table:
     page = Table(
         title=f"{config.method}: cost and quality of {config.cases} dates, {config.members} "
         f"members each",
-        caption="ratios date by date, median [least, most]; temperature, mean over levels (K)",
+        caption="ratios date by date, median (least, most); temperature, mean over levels (K)",
     )
     for heading in ("recipe", "parameters", "s a member", f"times {first}", "set-up s"):
         page.add_column(heading, justify="left" if heading == "recipe" else "right")

@@ -139,7 +139,7 @@ def _page(table: pd.DataFrame, config: CostConfig) -> Table:
     first = next(iter(config.recipes))
     page = Table(
         title=f"training steps, {config.repetitions} x {config.steps} a stage",
-        caption="median [least, most]; ratios repetition by repetition",
+        caption="median (least, most); ratios repetition by repetition",
     )
     for heading in ("stage", "recipe", "parameters", "samples/s", f"times {first}"):
         page.add_column(heading, justify="left" if heading in ("stage", "recipe") else "right")
