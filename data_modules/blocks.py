@@ -26,18 +26,18 @@ def read_block(
     """Reads steps `[start, stop)` of a canonical dataset and stacks the channels.
 
     Returns:
-        `(n, C, H, W)` float64 physical, NaN where missing and in absent channels.
+        `(n, C, H, W)` float32 physical, NaN where missing and in absent channels.
 
     Raises:
         UserError: A chunk of the source is truncated or corrupt.
     """
     shape = (stop - start, len(channels), source.sizes["latitude"], source.sizes["longitude"])
-    out = np.full(shape, np.nan)
+    out = np.full(shape, np.nan, dtype=np.float32)
     for variable in dict.fromkeys(c.variable for c in channels if c.name not in absent):
         part = source[variable].isel(time=slice(start, stop))
         try:
             values = part.compute(scheduler="synchronous").values
-        except MemoryError:
+        except (MemoryError, UserError):
             raise
         except Exception as error:
             first, last = (iso_date(source["time"].values[i]) for i in (start, stop - 1))

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
+from data_modules.buffers import Buffers
+from data_modules.field_cache import FieldSource, MemoryFields, runs_of
 from data_modules.periods import find_days
 from data_modules.stores import TrainingStore, iso_date
 from slams.errors import UserError
@@ -53,7 +55,7 @@ class WindowDataset(Dataset[Window]):
             (a background from file), in place of `earlier`.
         arrays: Observation arrays of the store to give, any of `stations`, `satellite`.
         complete: Refuse missing values (training), except in channels that may have them.
-        memory: `(N, C, H, W)` fields of the store, when they are held in memory.
+        cache: Fields of the store, where they are held uncompressed.
     """
 
     def __init__(
@@ -65,7 +67,7 @@ class WindowDataset(Dataset[Window]):
         states: TrainingStore | None = None,
         arrays: Sequence[str] = (),
         complete: bool = False,
-        memory: np.ndarray | None = None,
+        cache: FieldSource | None = None,
     ) -> None:
         self.store = store
         self.cases = np.asarray(cases, dtype=np.int64)
@@ -74,7 +76,10 @@ class WindowDataset(Dataset[Window]):
         self.states = states
         self.arrays = tuple(arrays)
         self.complete = complete
-        self._memory = memory
+        self._cache = cache
+        self._buffers = Buffers()
+        # Days of which it is known that no value is missing that must not be.
+        self._whole = np.zeros(len(store.time) if complete else 0, dtype=bool)
 
     def __len__(self) -> int:
         return len(self.cases)
@@ -103,7 +108,7 @@ class WindowDataset(Dataset[Window]):
         case = self.cases[np.asarray(positions, dtype=np.int64)]
         first = self.store.time[case][:, None]
         index = find_days(self.store.time, first + np.arange(self.window))
-        fields = self._fields(self.store, index, self._memory)
+        fields = self._fields(self.store, index, self._cache)
         if self.complete:
             self._refuse_missing(fields, index)
         previous = None
@@ -112,7 +117,7 @@ class WindowDataset(Dataset[Window]):
             previous = self._fields(self.states, found, None)
         elif self.earlier is not None:
             found = find_days(self.store.time, first + self.earlier.offsets())
-            previous = self._fields(self.store, found, self._memory)
+            previous = self._fields(self.store, found, self._cache)
         observed: dict[str, Tensor] = {}
         for name in self.arrays:
             values = self.store.read_array(name, index.reshape(-1))
@@ -129,34 +134,48 @@ class WindowDataset(Dataset[Window]):
 
     def __getstate__(self) -> dict[str, Any]:
         # Fields in memory stay in their process: each worker would get a copy of its own.
-        return {**self.__dict__, "_memory": None}
+        cache = None if isinstance(self._cache, MemoryFields) else self._cache
+        return {**self.__dict__, "_cache": cache}
 
     def _fields(
-        self, store: TrainingStore, index: np.ndarray, memory: np.ndarray | None
+        self, store: TrainingStore, index: np.ndarray, cache: FieldSource | None
     ) -> np.ndarray:
         """Gives `(B, n, C, H, W)`, NaN where the index is -1."""
         shape = (*index.shape, len(store.channels), *store.grid.shape)
-        there = index >= 0
-        if there.all():
-            flat = index.reshape(-1)
-            values = store.read(flat) if memory is None else memory[flat]
-            return values.reshape(shape)
-        out = np.full(shape, np.nan, dtype=np.float32)
-        if there.any():
-            out[there] = store.read(index[there]) if memory is None else memory[index[there]]
-        return out
+        out = self._buffers.take((index.size, *shape[index.ndim :]))
+        flat = index.reshape(-1)
+        out[flat < 0] = np.nan
+        if cache is not None:
+            cache.fill(flat, out)
+        else:
+            _read_once(store, flat, out)
+        return out.reshape(shape)
 
     def _refuse_missing(self, fields: np.ndarray, index: np.ndarray) -> None:
         may = {*self.store.absent, *self.store.attributes.get("gaps", ())}
         must = [i for i, c in enumerate(self.store.channels) if c.name not in may]
-        # One pass over the batch in the common case; the search only when it failed.
-        if np.isfinite(fields[:, :, must].sum(dtype=np.float64)):
-            return
-        for b, t, c in np.ndindex(*fields.shape[:3]):
-            if c in must and not np.isfinite(fields[b, t, c]).all():
+        for b, t in np.argwhere(~self._whole[index]):
+            # A sum is not finite where one value is not; the search only when it failed.
+            if np.isfinite(fields[b, t, must].sum(dtype=np.float64)):
+                self._whole[index[b, t]] = True
+                continue
+            for c in must:
+                if np.isfinite(fields[b, t, c]).all():
+                    continue
                 raise UserError(
                     f"training store {self.store.path}: {self.store.channels[c].name} of "
                     f"{iso_date(self.store.time[index[b, t]])}, a training day, has missing "
                     f"values (NaN); prepare the store again, with the channel under "
                     f"data.source.gaps if they are to be expected"
                 )
+
+
+def _read_once(store: TrainingStore, index: np.ndarray, out: np.ndarray) -> None:
+    """Reads each day once, however many windows of a batch have it; copies it to the others."""
+    days, first = np.unique(index, return_index=True)
+    fresh = np.full(len(index), -1)
+    fresh[first] = days
+    store.read_runs([(day, out[p : p + count]) for p, day, count in runs_of(fresh)])
+    where = dict(zip(days.tolist(), first.tolist(), strict=True))
+    for place in np.flatnonzero((fresh < 0) & (index >= 0)).tolist():
+        out[place] = out[where[int(index[place])]]

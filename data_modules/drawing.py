@@ -1,4 +1,4 @@
-"""Observations drawn into the training store, from which the DataModules then stream them."""
+"""Observations in the training store, drawn or real, from which the DataModules stream them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ import torch
 import zarr
 
 from data_modules.blocks import channel_units
+from data_modules.in_situ.archive import station_days
 from data_modules.observers import SatelliteObserver, StationObserver
 from data_modules.recipe import difference, observation_recipe
+from data_modules.station_arrays import create_stations
 from data_modules.stores import SHARD_STEPS, TrainingStore
 from data_modules.writing import create_steps
 from slams.errors import UserError
 from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
+from slams.normalisation import Normaliser
+from slams.ranks import say
 from slams.schema import Config
 
 __all__ = ["check_drawn", "draw_observations"]
@@ -29,6 +33,8 @@ def draw_observations(
     group: zarr.Group,
 ) -> None:
     """Observes every day of a store that is being written, and writes `stations`, `satellite`.
+
+    Stations with an archive of reports are not drawn: theirs are written.
 
     Values are in channel units (K, log(1 + mm day-1), W m-2), NaN where nothing is observed.
 
@@ -45,14 +51,17 @@ def draw_observations(
     observers: dict[str, StationObserver | SatelliteObserver] = {}
     arrays: dict[str, zarr.Array] = {}
     if "stations" in config.observations.use:
-        stations = StationObserver(config, channels, grid, _terrain(group))
-        observers["stations"] = stations
-        arrays["stations"] = _create_stations(group, stations, len(time))
+        if config.observations.stations.source.kind:
+            _write_reports(config, channels, grid, time, group)
+        else:
+            stations = StationObserver(config, channels, grid, _terrain(group))
+            observers["stations"] = stations
+            arrays["stations"] = create_stations(group, stations, len(time))
     if "satellite" in config.observations.use:
         satellite = SatelliteObserver(config, channels, grid)
         observers["satellite"] = satellite
         arrays["satellite"] = _create_satellite(group, satellite, len(time))
-    for start in range(0, len(time), SHARD_STEPS):
+    for start in range(0, len(time) if observers else 0, SHARD_STEPS):
         stop = min(start + SHARD_STEPS, len(time))
         fields = channel_units(np.asarray(group["fields"][start:stop]), channels)
         # In single precision, as the DataModules see it: the same values to the last bit.
@@ -95,35 +104,38 @@ def check_drawn(store: TrainingStore, config: Config, modality: str) -> None:
             )
 
 
-def _create_stations(group: zarr.Group, observer: StationObserver, steps: int) -> zarr.Array:
-    network = observer.network
-    for name, values, units in (
-        ("station_latitude", network.latitude, "degrees_north"),
-        ("station_longitude", network.longitude, "degrees_east"),
-        ("station_elevation", network.elevation, "m"),
-    ):
-        group.create_array(
-            name, data=values.numpy(), dimension_names=("station",), attributes={"units": units}
-        )
-    # Fixed-width bytes: variable-length strings are no part of the Zarr format 3 core.
-    ids = np.array([name.encode() for name in network.id])
-    group.create_array(
-        "station_id",
-        data=np.frombuffer(ids.tobytes(), dtype=np.uint8).reshape(len(ids), -1),
-        dimension_names=("station", "character"),
-        attributes={"comment": "UTF-8, padded with zero bytes"},
+def _write_reports(
+    config: Config,
+    channels: tuple[FieldSpec, ...],
+    grid: LatLonGrid,
+    time: np.ndarray,
+    group: zarr.Group,
+) -> None:
+    """Writes real station reports, with the record of what was done to them."""
+    harmonics, sd = (
+        torch.from_numpy(np.asarray(group[f"statistics/{name}"][...]))
+        for name in ("harmonics", "sd")
     )
-    names = list(observer.operators)
-    return create_steps(
+    terrain = _terrain(group)
+    found = station_days(
+        config, channels, grid, time, Normaliser(channels, harmonics, sd), terrain
+    )
+    for line in found.lines():
+        say(line)
+    array = create_stations(
         group,
-        "stations",
-        (steps, len(network.id), len(names)),
-        ("time", "station", "variable"),
+        StationObserver(config, channels, grid, terrain, found.network),
+        len(time),
         {
-            "variables": [name.partition("/")[2] for name in names],
-            "units": [operator.units for operator in observer.operators.values()],
+            "counts": dict(found.counts),
+            "repairs": dict(found.repairs),
+            "conventions": dict(found.conventions),
+            "elevation_correction": "none: the store has no terrain"
+            if terrain is None
+            else f"{config.observations.stations.lapse_rate:g} K m-1",
         },
     )
+    array[:] = found.values
 
 
 def _create_satellite(group: zarr.Group, observer: SatelliteObserver, steps: int) -> zarr.Array:

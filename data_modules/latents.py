@@ -5,6 +5,7 @@ Layout (Zarr v3), keyed by the VAE's run and the training store's fingerprint::
     train/latents, validation/latents        (case, T, K, h, w)  raw latents of windows
     train/background, validation/background  (case, T, K, h, w)  their encoded backgrounds
     train/time, validation/time              (case,)             first day, days since 1970-01-01
+    train_lag_L/latents, ...                 the training period with backgrounds of L days before
     mean, sd                                 (K,)                over the training period
 
 The latents are standardised when they are read. The store is small (a day of the demo takes
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import filelock
@@ -46,7 +48,7 @@ def write_latents(
     Args:
         path: Directory of the latent store.
         space: The VAE's latent space, with mean 0 and standard deviation 1 (raw latents).
-        splits: Windows and backgrounds of `train` and `validation`.
+        splits: Windows and backgrounds of `train` and `validation`, and of `train_lag_L`.
         key: What the encodings depend on, for example the VAE's run id.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -133,12 +135,16 @@ class LatentStore(Dataset[int]):
         split: `train` or `validation`.
         window: Days `T` of the windows that are cut out of what the store holds, at every place;
             0 for windows as they are in the store.
+        ages: Further training windows: `{L: age}`, see `LatentBatch.age`, of those of split
+            `train_lag_L`.
 
     Raises:
         UserError: There is no complete latent store.
     """
 
-    def __init__(self, path: Path, split: str, window: int = 0) -> None:
+    def __init__(
+        self, path: Path, split: str, window: int = 0, ages: Mapping[int, float] | None = None
+    ) -> None:
         if _key(path) is None:
             raise UserError(
                 f"latent store {path}: not there or incomplete; run `slams train score`"
@@ -146,9 +152,16 @@ class LatentStore(Dataset[int]):
         group = zarr.open_group(path, mode="r")
         self.mean, self.sd = (torch.from_numpy(np.asarray(group[n][:])) for n in ("mean", "sd"))
         scale = [x.reshape(-1, 1, 1) for x in (self.mean, self.sd)]
-        arrays = [torch.from_numpy(np.asarray(group[f"{split}/{n}"][:])) for n in _FIELDS]
-        self.latents, self.background = ((x - scale[0]) / scale[1] for x in arrays)
-        time = torch.from_numpy(np.asarray(group[f"{split}/time"][:]))
+        parts = {split: 1.0, **{f"{split}_lag_{lag}": age for lag, age in (ages or {}).items()}}
+
+        def read(name: str) -> Tensor:
+            arrays = [np.asarray(group[f"{part}/{name}"][:]) for part in parts]
+            return torch.from_numpy(np.concatenate(arrays))
+
+        self.latents, self.background = ((read(n) - scale[0]) / scale[1] for n in _FIELDS)
+        time = read("time")
+        sizes = torch.tensor([group[f"{part}/time"].shape[0] for part in parts])
+        self._age = torch.tensor(list(parts.values())).repeat_interleave(sizes) if ages else None
         self.window = window or self.latents.shape[1]
         self._places = self.latents.shape[1] - self.window + 1
         days = time[:, None] + torch.arange(self._places)
@@ -163,13 +176,14 @@ class LatentStore(Dataset[int]):
 
     def __getitems__(self, index: list[int]) -> LatentBatch:
         """Gathers a batch in one go."""
-        case = torch.tensor(index) // self._places
-        place = torch.tensor(index) % self._places
-        days = place[:, None] + torch.arange(self.window)
+        # Gathered by NumPy: torch would start threads of its own in the one that reads ahead.
+        case, place = np.divmod(np.asarray(index), self._places)
+        days = place[:, None] + np.arange(self.window)
+        arrays = [x.numpy()[case[:, None], days] for x in (self.latents, self.background)]
         return LatentBatch(
-            self.latents[case[:, None], days],
-            self.background[case[:, None], days],
-            self._season[case, place],
+            *(torch.from_numpy(x) for x in arrays),
+            torch.from_numpy(self._season.numpy()[case, place]),
+            None if self._age is None else self._age[torch.from_numpy(case)],
         )
 
 
@@ -184,14 +198,25 @@ class LatentDataModule(LightningDataModule):
         batch_size: Windows a batch.
         seed: The experiment's seed, for the order of the training windows.
         window: Days `T` of the windows, see `LatentStore`.
+        ages: Further training windows, see `LatentStore`.
+        ahead: Batches that a thread gathers ahead.
     """
 
-    def __init__(self, path: Path, batch_size: int, seed: int, window: int = 0) -> None:
+    def __init__(
+        self,
+        path: Path,
+        batch_size: int,
+        seed: int,
+        window: int = 0,
+        ages: Mapping[int, float] | None = None,
+        ahead: int = 0,
+    ) -> None:
         super().__init__()
         self.path = path
         self.batch_size = batch_size
         self.seed = seed
-        self.train = LatentStore(path, "train", window)
+        self.ahead = ahead
+        self.train = LatentStore(path, "train", window, ages)
         self.validation = LatentStore(path, "validation", window)
 
     @property
@@ -222,6 +247,8 @@ class LatentDataModule(LightningDataModule):
             sampler=sampler,
             drop_last=drop_last,
             collate_fn=lambda batch: batch,
+            pin_memory=torch.cuda.is_available(),
+            ahead=self.ahead,
         )
 
     def _ranks(self) -> tuple[int, int]:

@@ -122,7 +122,7 @@ class MultimodalDataModule(ReanalysisDataModule):
             earlier=provider.earlier,
             states=provider.states,
             complete=True,
-            memory=self._memory if source is self.store else None,
+            cache=self._cache if source is self.store else None,
         )
         normaliser = source.normaliser()
         parts = [

@@ -7,6 +7,7 @@ observations into the store: either way the values are the same.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -14,7 +15,11 @@ from torch import Tensor
 from slams.errors import UserError
 from slams.fields import FieldSpec, Observations
 from slams.grid import LatLonGrid
+from slams.observations.footprints import FootprintOperator
 from slams.observations.networks import Network, airport_network, read_network
+from slams.observations.operator import PointOperator
+from slams.observations.orbit import Orbit
+from slams.observations.representativeness import representativeness_sd
 from slams.observations.satellite import SatelliteOperator, swath_mask
 from slams.observations.simulate import draw, random_reports
 from slams.observations.stations import StationOperator
@@ -56,11 +61,13 @@ class StationObserver:
         channels: The channels of the fields.
         grid: Their grid.
         elevation: `(H, W)` m, the model's terrain, or `None` when it is unknown.
+        network: The stations; by default those of the recipe.
 
     Attributes:
         network: The stations.
         operators: `H` of each variable, by name `stations/CHANNEL`.
-        errors: Standard deviation of each, instrument and representativeness together.
+        errors: Standard deviation of each, instrument and representativeness together: a number,
+            or `(P,)` where it depends on the grid spacing.
         bounds: What each reads at least: 0 where it is censored, minus infinity elsewhere.
 
     Raises:
@@ -73,12 +80,13 @@ class StationObserver:
         channels: tuple[FieldSpec, ...],
         grid: LatLonGrid,
         elevation: Tensor | None = None,
+        network: Network | None = None,
     ) -> None:
         stations = config.observations.stations
         self._seed, self._missing = config.seed, stations.missing
-        self.network = station_network(config)
+        self.network = network or station_network(config)
         self.operators: dict[str, StationOperator] = {}
-        self.errors: dict[str, float] = {}
+        self.errors: dict[str, float | Tensor] = {}
         self.bounds: dict[str, float] = {}
         for variable in stations.variables:
             name = f"stations/{variable.channel}"
@@ -93,9 +101,7 @@ class StationObserver:
                 lapse_rate=stations.lapse_rate,
                 names=self.network.id,
             )
-            # A negative error goes through to `draw`, which refuses it by its name.
-            both = math.hypot(variable.error, variable.representativeness)
-            self.errors[name] = math.copysign(both, variable.error)
+            self.errors[name] = _error(variable, grid, self.network.latitude)
             self.bounds[name] = 0.0 if is_censored(variable) else -math.inf
 
     def __call__(
@@ -139,20 +145,30 @@ class SatelliteObserver:
 
     Attributes:
         operators: `H`, by name `satellite/CHANNEL`.
-        errors: Standard deviation of the observation error.
+        errors: Standard deviation of the observation error of one pass.
+        orbit: The orbit, or `None` for slanted bands.
 
     Raises:
-        UserError: The footprint does not divide the grid, or the channel is not there.
+        UserError: The footprint does not divide the grid, no orbit is like that of the recipe,
+            or the channel is not there.
     """
 
     def __init__(self, config: Config, channels: tuple[FieldSpec, ...], grid: LatLonGrid) -> None:
         satellite = config.observations.satellite
         name = f"satellite/{satellite.channel}"
         self._seed, self._coverage = config.seed, satellite.coverage
-        self.operators: dict[str, SatelliteOperator] = {
-            name: SatelliteOperator(grid, channels, satellite.channel, satellite.footprint)
-        }
-        self.errors: dict[str, float] = {name: satellite.error}
+        self._mean = satellite.composite == "mean"
+        operator: SatelliteOperator | FootprintOperator
+        if satellite.footprint_km > 0:
+            operator = FootprintOperator(
+                grid, channels, satellite.channel, satellite.footprint, satellite.footprint_km
+            )
+        else:
+            operator = SatelliteOperator(grid, channels, satellite.channel, satellite.footprint)
+        self.operators: dict[str, SatelliteOperator | FootprintOperator] = {name: operator}
+        self.errors: dict[str, float | Tensor] = {name: satellite.error}
+        self.orbit = satellite_orbit(config)
+        self._passes: dict[int, Tensor] = {}
 
     def __call__(
         self, truth: Tensor, mask: Tensor, time: Tensor, case: Tensor
@@ -161,16 +177,84 @@ class SatelliteObserver:
         found = []
         for name, operator in self.operators.items():
             here = operator.to(truth.device)
-            seen = swath_mask(here.latitude, here.longitude, time, self._coverage)
-            found.append(
-                draw(name, here, truth, mask, self.errors[name], case, self._seed, mask=seen)
-            )
+            number = self.passes(time).to(truth.device)
+            error = self.errors[name]
+            if self._mean:
+                error = error / number.clamp(min=1).sqrt()
+            found.append(draw(name, here, truth, mask, error, case, self._seed, mask=number > 0))
         return tuple(found)
+
+    def passes(self, time: Tensor) -> Tensor:
+        """Counts the passes that see each footprint: `(..., P)` float64, 0 outside all swaths.
+
+        Args:
+            time: `(...)` days since 1970-01-01 00 UTC; the time of day does not matter.
+        """
+        (operator,) = self.operators.values()
+        latitude, longitude = operator.latitude.cpu(), operator.longitude.cpu()
+        if self.orbit is None:
+            seen = swath_mask(latitude, longitude, time.cpu(), self._coverage)
+            return seen.to(torch.float64)
+        counts = []
+        for day in torch.floor(time.to(torch.float64)).reshape(-1).tolist():
+            # The same for every batch that meets the day.
+            if day not in self._passes:
+                seen = self.orbit.passes(latitude, longitude, day).seen
+                self._passes[day] = seen.sum(dim=0).to(torch.float64)
+            counts.append(self._passes[day])
+        return torch.stack(counts).reshape(*time.shape, -1)
+
+    def error_variance(self, observations: Observations, time: Tensor) -> Tensor:
+        """Gives the error variances of imagery read from the store, `(B, T, P)`.
+
+        Args:
+            observations: As `streamed` wraps them, with the variance of one pass.
+            time: `(B, T)` days since 1970-01-01 00 UTC.
+        """
+        variance = observations.error_variance
+        return variance / self.passes(time).clamp(min=1).to(variance) if self._mean else variance
+
+
+def satellite_orbit(config: Config) -> Orbit | None:
+    """Gives the orbit of a recipe, or `None` for slanted bands.
+
+    Raises:
+        UserError: No orbit is like this.
+    """
+    satellite = config.observations.satellite
+    if satellite.geometry != "orbit":
+        return None
+    orbit = satellite.orbit
+    try:
+        found = Orbit(
+            orbit.repeat_days,
+            orbit.revolutions,
+            orbit.crossing_time,
+            orbit.swath_km,
+            orbit.inclination or None,
+        )
+        found.inclination_radians  # noqa: B018, refuses what is not sun-synchronous
+    except UserError as error:
+        raise UserError(f"observations.satellite.orbit: {error}") from None
+    return found
+
+
+def _error(variable: StationVariableConfig, grid: LatLonGrid, latitude: Tensor) -> float | Tensor:
+    """Adds representativeness to the observation error, at each station where they differ."""
+    if variable.representativeness_km > 0:
+        rest = representativeness_sd(
+            variable.representativeness, variable.representativeness_km, grid, latitude
+        )
+        both = torch.hypot(torch.full_like(rest, variable.error), rest)
+        return both.copysign(torch.tensor(variable.error, dtype=rest.dtype))
+    # A negative error goes through to `draw`, which refuses it by its name.
+    both = math.hypot(variable.error, variable.representativeness)
+    return math.copysign(both, variable.error)
 
 
 def streamed(
-    operators: dict[str, StationOperator] | dict[str, SatelliteOperator],
-    errors: dict[str, float],
+    operators: Mapping[str, PointOperator],
+    errors: dict[str, float | Tensor],
     values: Tensor,
     bounds: dict[str, float] | None = None,
 ) -> tuple[Observations, ...]:
@@ -178,20 +262,21 @@ def streamed(
 
     Args:
         operators: `H` by name.
-        errors: Standard deviations by name.
+        errors: Standard deviations by name, numbers or `(P,)`.
         values: `(B, T, P, V)` in the operators' units, NaN missing, one `V` an operator.
         bounds: What each reads at least; `None` where none is censored.
     """
     found = []
     for number, (name, operator) in enumerate(operators.items()):
         value = values[..., number]
+        variance = torch.as_tensor(errors[name], dtype=torch.float64) ** 2
         found.append(
             Observations(
                 name=name,
                 operator=operator.to(value.device),
                 values=value,
                 mask=torch.isfinite(value),
-                error_variance=torch.full_like(value, errors[name] ** 2),
+                error_variance=variance.to(value).expand_as(value).contiguous(),
                 bound=-math.inf if bounds is None else bounds[name],
             )
         )

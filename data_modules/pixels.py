@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import torch
 
@@ -59,6 +61,7 @@ class PixelDataModule(MultimodalDataModule):
         """Turns a window into standardised fields and background on its device."""
         if isinstance(batch, LatentBatch):
             return batch
+        self.arrived_at = time.perf_counter()
         return self.standardise(self.assemble(batch, observe=False))
 
     @torch.no_grad()

@@ -1,46 +1,93 @@
-"""What a preparation is going to do: the source opened and checked, nothing written yet."""
+"""What a preparation is going to do: sources opened, checked and joined, nothing written yet."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 
 import numpy as np
-import xarray as xr
 
+from data_modules.joining import Part, open_parts
+from data_modules.moments import evenly_paired
 from data_modules.periods import Period, split_periods
-from data_modules.regridding import Regridder
-from data_modules.sources import open_source
 from data_modules.stores import TrainingStore, iso_date
-from data_modules.target_grid import dataset_grid, target_grid
 from slams.errors import UserError
 from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
 from slams.schema import Config, DataConfig
+from slams.splits import day_range
 
-__all__ = ["Plan", "plan"]
+__all__ = ["Plan", "masked_channels", "plan"]
+
+_EPOCH = date(1970, 1, 1)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Holds what a preparation is going to do; the source is open and checked, nothing written.
+    """Holds what a preparation is going to do; sources are open and checked, nothing written.
 
     Attributes:
-        source: Canonical dataset.
+        parts: The sources, each with the channels it gives.
         channels: The channels of the store, in order.
         grid: The grid of the store.
-        regridder: From the source's grid to it.
-        time: `(N,)` days since 1970-01-01 00 UTC.
+        time: `(N,)` days since 1970-01-01 00 UTC, those that every source has.
         train: The training period, or `None` when statistics come from another store.
         statistics_from: That store, or `None`.
     """
 
-    source: xr.Dataset
+    parts: tuple[Part, ...]
     channels: tuple[FieldSpec, ...]
     grid: LatLonGrid
-    regridder: Regridder
     time: np.ndarray
     train: Period | None
     statistics_from: TrainingStore | None
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Reads, checks and regrids days `[start, stop)` of the store.
+
+        Returns:
+            `(n, C, H, W)` float32 physical on the store's grid, NaN missing.
+
+        Raises:
+            UserError: A source is damaged, or holds values that are not allowed.
+        """
+        time = self.time[start:stop]
+        train = np.zeros(len(time), bool) if self.train is None else self.train.contains(time)
+        if len(self.parts) == 1:
+            return self.parts[0].read(start, stop, train)
+        out = np.empty((len(time), len(self.channels), *self.grid.shape), np.float32)
+        for part in self.parts:
+            out[:, list(part.place)] = part.read(start, stop, train)
+        return out
+
+    @property
+    def terrain(self) -> np.ndarray | None:
+        """Gives the model's terrain `(H, W)` m on the store's grid, or `None`."""
+        for part in self.parts:
+            if "surface_elevation" in part.dataset:
+                return part.regridder(part.dataset["surface_elevation"].values)
+        return None
+
+    @property
+    def absent(self) -> list[str]:
+        """Names the channels that are missing throughout."""
+        return [name for part in self.parts for name in part.config.absent]
+
+    @property
+    def gaps(self) -> list[str]:
+        """Names the channels that may have missing values."""
+        return [name for part in self.parts for name in part.gaps]
+
+    @property
+    def repairs(self) -> list[str]:
+        """Lists what was changed when the sources were opened."""
+        return [repair for part in self.parts for repair in part.repairs]
+
+    @property
+    def regridding(self) -> str:
+        """Names how the sources were regridded, `none` where they were not."""
+        methods = (p.regridder.method for p in self.parts if not p.regridder.identity)
+        return ", ".join(dict.fromkeys(methods)) or "none"
 
     def describe(self) -> str:
         """Says in a few lines what will be written."""
@@ -49,35 +96,70 @@ class Plan:
             f"{len(self.time)} steps from {iso_date(self.time[0])} to {iso_date(self.time[-1])}",
             f"{len(self.channels)} channels: {', '.join(c.name for c in self.channels)}",
             f"grid {self.grid.shape[0]} x {self.grid.shape[1]}"
-            + ("" if self.regridder.identity else f", regridded ({self.regridder.method})"),
+            + ("" if self.regridding == "none" else f", regridded ({self.regridding})"),
             f"{size / 1e6:.0f} MB before compression",
         ]
-        return "\n".join(lines + [f"repaired: {r}" for r in self.source.attrs["repairs"]])
+        said = [(p.config.path, p.dataset.attrs.get("time")) for p in self.parts]
+        lines += [f"{path}: {time}" for path, time in said if time]
+        lines += [f"left out of {p.config.path}: {p.left_out}" for p in self.parts if p.left_out]
+        return "\n".join(lines + [f"repaired: {r}" for r in self.repairs])
 
 
 def plan(config: Config) -> Plan:
-    """Opens the source and checks that the recipe can be prepared from it.
+    """Opens the sources and checks that the recipe can be prepared from them.
 
     Raises:
-        UserError: Source, channels, grid or splits are not right.
+        UserError: Sources, channels, grid or splits are not right.
     """
     data = config.data
     channels = tuple(FieldSpec.parse(name) for name in data.channels)
-    for key in ("absent", "gaps"):
-        for name in getattr(data.source, key):
-            if name not in data.channels:
-                raise UserError(f"data.source.{key}: {name!r} is not among data.channels")
-    source = open_source(data.source, channels)
-    grid = target_grid(data.source, source)
-    time = source["time"].values.astype(np.float64)
+    for source_key, source in data.inputs:
+        for key in ("absent", "gaps"):
+            for name in getattr(source, key):
+                if name not in data.channels:
+                    raise UserError(f"{source_key}.{key}: {name!r} is not among data.channels")
+    parts, grid, time = _within(data.period, *open_parts(data, channels))
     train, statistics = None, None
     if data.statistics_from:
         statistics = _statistics_store(data, grid)
     else:
         _check_periods(data, time)
         train = _training_period(data)
-    regridder = Regridder(dataset_grid(source), grid, data.source.regrid)
-    return Plan(source, channels, grid, regridder, time, train, statistics)
+    return Plan(parts, channels, grid, time, train, statistics)
+
+
+def masked_channels(config: Config, work: Plan) -> tuple[int, ...]:
+    """Finds the channels whose sums over training days must count days and pairs at each point.
+
+    Those that may have gaps; every one of them where the training days do not follow evenly.
+    """
+    if work.train is None:
+        return ()
+    time = work.time[work.train.contains(work.time)]
+    if not evenly_paired(time, config.data.lags):
+        return tuple(range(len(work.channels)))
+    return tuple(i for i, spec in enumerate(work.channels) if spec.name in work.gaps)
+
+
+def _within(
+    days: list[str], parts: tuple[Part, ...], grid: LatLonGrid, time: np.ndarray
+) -> tuple[tuple[Part, ...], LatLonGrid, np.ndarray]:
+    """Takes the days of `data.period` from sources that are open.
+
+    Raises:
+        UserError: They have none of them.
+    """
+    found = day_range("data.period", days)
+    if found is None:
+        return parts, grid, time
+    first, last = (float((day - _EPOCH).days) for day in found)
+    inside = (time >= first) & (time < last + 1)
+    if not inside.any():
+        raise UserError(
+            f"data.period: the source has no data from {found[0]} to {found[1]}; it holds "
+            f"{iso_date(time[0])} to {iso_date(time[-1])}"
+        )
+    return tuple(replace(p, steps=p.steps[inside]) for p in parts), grid, time[inside]
 
 
 def _statistics_store(data: DataConfig, grid: LatLonGrid) -> TrainingStore:
@@ -85,8 +167,8 @@ def _statistics_store(data: DataConfig, grid: LatLonGrid) -> TrainingStore:
     if store.grid.fingerprint != grid.fingerprint:
         raise UserError(
             f"data.statistics_from: {data.statistics_from} has a grid of {store.grid.shape}, the "
-            f"store to prepare one of {grid.shape}, expected the same; write data.source.grid: "
-            f"{data.statistics_from}"
+            f"store to prepare one of {grid.shape}, expected the same; write {data.inputs[0][0]}"
+            f".grid: {data.statistics_from}"
         )
     return store
 
@@ -108,9 +190,10 @@ def _training_period(data: DataConfig) -> Period:
             "data.splits.train: no days given, expected the training period, or a store with "
             "statistics under data.statistics_from"
         )
-    if data.source.absent:
-        raise UserError(
-            f"data.source.absent: {data.source.absent[0]} has no statistics of its own; name a "
-            f"store that has it under data.statistics_from"
-        )
+    for key, source in data.inputs:
+        if source.absent:
+            raise UserError(
+                f"{key}.absent: {source.absent[0]} has no statistics of its own; name a store "
+                f"that has it under data.statistics_from"
+            )
     return periods["train"]

@@ -1,38 +1,41 @@
 """Preparation: source -> training store with the statistics of the training period.
 
-Blocks of time are read, checked, regridded and written by dask's threads; sums are added in the
-order of time. Everything goes into `<store>.partial`, which takes the store's name once it is
-complete: a preparation that was cut short never passes for a finished one.
+Blocks of time are read, checked, regridded, written and added up by threads, processes or jobs
+(`schedulers`) within a stated memory (`budget`). Everything goes into `<store>.partial`, which
+takes the store's name once it is complete: a preparation that was cut short never passes for a
+finished one, and the same command goes on from the files that are finished (`manifest`). A store
+whose recipe asks for later days is extended (`extension`).
 """
 
 from __future__ import annotations
 
 import errno
 import json
-import logging
 import platform
 import shutil
-from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-import dask
 import numpy as np
 import zarr
 
-from data_modules.blocks import channel_units, check_block, read_block
+from data_modules.block_work import FIRST_GUESS, BlockWork, first_guess
+from data_modules.budget import blocks, budget, needs
 from data_modules.drawing import draw_observations
+from data_modules.extension import check_extension, extends, take_over
+from data_modules.manifest import clear_records, read_records, verify, write_manifest
+from data_modules.moments import Moments
 from data_modules.plan import Plan, plan
 from data_modules.recipe import difference, store_recipe
-from data_modules.statistics import AnomalySums, HarmonicSums, StatisticsArrays, finish
+from data_modules.schedulers import in_order, scheduler
+from data_modules.statistics import StatisticsArrays, statistics
 from data_modules.store_checks import open_group
-from data_modules.stores import SHARD_STEPS, STORE_VERSION, TrainingStore
+from data_modules.stores import STORE_VERSION, TrainingStore
 from data_modules.writing import (
     canonical_json,
     content_digest,
     create_steps,
-    digest,
+    digest_days,
     fingerprint,
     write_coordinates,
     write_elevation,
@@ -40,30 +43,39 @@ from data_modules.writing import (
 )
 from slams import directories
 from slams.errors import UserError
+from slams.ranks import say
 from slams.schema import Config
 
-__all__ = ["Plan", "plan", "prepare", "verify"]
+__all__ = ["Plan", "describe", "plan", "prepare", "verify"]
 
-_LOG = logging.getLogger(__name__)
-# Working memory of one block (bytes as float64) and blocks in flight at a time.
-_BLOCK_BYTES = 64e6
-_IN_FLIGHT = 16
+# What an unfinished store keeps when its preparation goes on; the rest is quickly made again.
+_KEPT = ("zarr.json", "fields", "time", "latitude", "longitude", "surface_elevation", FIRST_GUESS)
+
+
+def describe(config: Config) -> str:
+    """Says what a preparation would write, and in how much memory, without writing anything.
+
+    Raises:
+        UserError: The recipe cannot be prepared.
+    """
+    work = plan(config)
+    return f"{work.describe()}\n{budget(config, needs(config, work)).text}"
 
 
 def prepare(config: Config) -> Path:
-    """Writes the training store of a recipe.
+    """Writes the training store of a recipe, or what of it is missing.
 
     Returns:
         Path of the complete store. A complete store of the same recipe is kept as it is.
 
     Raises:
         UserError: The recipe cannot be prepared, another store is in the way, the source holds
-            values that are not allowed, or the disk is full.
+            values that are not allowed, the memory is too little, or the disk is full.
     """
     path = Path(config.data.store)
     partial = path.with_name(path.name + ".partial")
     if _keep(config, path):
-        _LOG.info("training store %s is complete and of this recipe: kept", path)
+        say(f"training store {path} is complete and of this recipe: kept")
         return path
     _check_replaceable(config, path)
     work = plan(config)
@@ -72,10 +84,15 @@ def prepare(config: Config) -> Path:
     try:
         if _keep(config, path):  # whoever held the lock has just finished
             return path
-        if partial.exists():
-            _LOG.info("an unfinished preparation of %s is removed and started over", path)
-            shutil.rmtree(partial)
-        _write(config, work, partial)
+        old = None
+        if path.exists() and config.resume != "overwrite":
+            old = TrainingStore.open(path)
+            check_extension(config, work, old)
+            if len(old.time) == len(work.time):
+                say(f"the source has no later days than training store {path}: kept")
+                return path
+        if not _finished(config, work, partial, old):
+            _write(config, work, partial, old)
         _take_place(partial, path)
     except UserError:
         shutil.rmtree(partial, ignore_errors=True)
@@ -94,30 +111,8 @@ def prepare(config: Config) -> Path:
     return path
 
 
-def verify(path: str | Path) -> None:
-    """Reads a whole store again and compares its content with its fingerprint.
-
-    Raises:
-        UserError: The store cannot be read, or its content has changed.
-    """
-    store = TrainingStore.open(path)
-    digests = []
-    for start in range(0, len(store.time), SHARD_STEPS):
-        digests.append(digest(store.read(slice(start, start + SHARD_STEPS))))
-    attributes = store.attributes
-    found = fingerprint(
-        digests, attributes["content"], attributes["recipe"], attributes["channels"]
-    )
-    if found != store.fingerprint:
-        raise UserError(
-            f"training store {path}: its fields have changed since it was prepared (fingerprint "
-            f"{found[:12]}, expected {store.fingerprint[:12]}); run `slams prepare` with "
-            f"resume=overwrite"
-        )
-
-
 def _keep(config: Config, path: Path) -> bool:
-    """Decides whether a store that is there stays.
+    """Decides whether a store that is there stays as it is.
 
     Raises:
         UserError: It is in the way.
@@ -141,7 +136,7 @@ def _keep(config: Config, path: Path) -> bool:
                 f"data.statistics_from: {other.path} has changed since {path} took its "
                 f"statistics; resume=overwrite to prepare {path} again"
             )
-    return True
+    return not extends(config, store)
 
 
 def _check_replaceable(config: Config, path: Path) -> None:
@@ -154,10 +149,16 @@ def _check_replaceable(config: Config, path: Path) -> None:
         return
     data = config.data
     read = {
-        "data.source.path": data.source.path,
-        "data.source.grid": data.source.grid,
+        **{f"{key}.path": source.path for key, source in data.inputs},
+        **{f"{key}.grid": source.grid for key, source in data.inputs},
+        **{
+            f"{key}.files.{number}": file
+            for key, source in data.inputs
+            for number, file in enumerate(source.files)
+        },
         "data.statistics_from": data.statistics_from,
         "background.path": config.background.path,
+        "observations.stations.source.path": config.observations.stations.source.path,
     }
     for key, name in read.items():
         if name and path.resolve() in (Path(name).resolve(), *Path(name).resolve().parents):
@@ -188,42 +189,51 @@ def _take_place(partial: Path, path: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _write(config: Config, work: Plan, partial: Path) -> None:
-    recipe = store_recipe(config)
-    group = zarr.create_group(str(partial))
-    group.attrs.update({"slams_store": STORE_VERSION, "status": "preparing"})
-    write_coordinates(group, work.time, work.grid)
-    if "surface_elevation" in work.source:
-        terrain = work.regridder(work.source["surface_elevation"].values)
-        write_elevation(group, terrain)
-    harmonics = config.data.harmonics
-    digests, sums = _write_fields(config, work, group, harmonics)
+def _write(config: Config, work: Plan, partial: Path, old: TrainingStore | None) -> None:
+    """Writes the store, going on from what there is of it."""
+    found = budget(config, needs(config, work))
+    say(found.text)
+    group = _begin(config, work, partial, old)
+    task = BlockWork(config, partial, found.read_steps)
+    task.open(work)
+    total: Moments | None = None
+    waiting = found.workers if config.data.prepare.scheduler == "threads" else 2 * found.workers
+    with scheduler(config.data.prepare, found.workers, partial / "logs") as pool:
+        for part in in_order(pool, task, blocks(len(work.time)), waiting):
+            if part is None:
+                continue
+            if total is None:
+                total = part
+            else:
+                total.merge(part)
     if work.statistics_from is None:
-        statistics = _statistics(config, work, group, sums)
+        assert total is not None
+        weights = work.grid.weights.numpy().repeat(work.grid.shape[1])
+        arrays = statistics(total, config.data.sd_floor, weights)
         days = work.train.dates if work.train else []
     else:
-        statistics = _copied(work.statistics_from)
+        arrays = _copied(work.statistics_from)
         days = list(work.statistics_from.attributes["statistics_days"])
-    write_statistics(group, statistics, work.grid)
+    del total
+    write_statistics(group, arrays, work.grid)
     if config.observations.source == "store":
         draw_observations(config, work.channels, work.grid, work.time, group)
+    records = read_records(partial)
+    write_manifest(partial, group, records)
     attributes = {
+        "slams_store": STORE_VERSION,
         "channels": [c.name for c in work.channels],
         "units": [c.units for c in work.channels],
-        "absent": list(config.data.source.absent),
-        "gaps": list(config.data.source.gaps),
-        "repairs": list(work.source.attrs["repairs"]),
-        "source": {
-            "kind": config.data.source.kind,
-            "path": config.data.source.path,
-            "origin": config.data.source.origin,
-            **{k: v for k, v in work.source.attrs.items() if isinstance(v, str)},
-        },
-        "regridding": "none" if work.regridder.identity else work.regridder.method,
+        "absent": work.absent,
+        "gaps": work.gaps,
+        "repairs": work.repairs,
+        "source": work.parts[0].record,
+        "sources": [part.record for part in work.parts],
+        "regridding": work.regridding,
         "statistics_from": config.data.statistics_from,
         "statistics_fingerprint": work.statistics_from.fingerprint if work.statistics_from else "",
         "statistics_days": days,
-        "recipe": canonical_json(recipe),
+        "recipe": canonical_json(store_recipe(config)),
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in ("numpy", "xarray", "zarr", "dask")},
@@ -231,74 +241,89 @@ def _write(config: Config, work: Plan, partial: Path) -> None:
         "content": content_digest(group),
     }
     attributes["fingerprint"] = fingerprint(
-        digests, attributes["content"], attributes["recipe"], attributes["channels"]
+        [records[i].sha256 for i in sorted(records)],
+        attributes["content"],
+        attributes["recipe"],
+        attributes["channels"],
     )
-    group.attrs.update(attributes)
-    group.attrs["status"] = "complete"
+    if old is not None:
+        attributes["extended"] = [
+            *old.attributes.get("extended", []),
+            {"steps": len(old.time), "fingerprint": old.fingerprint},
+        ]
+    # In one piece: the store is complete with all that says what it is, or not at all.
+    group.attrs.put({**attributes, "status": "complete"})
+    _tidy(partial)
 
 
-def _write_fields(
-    config: Config, work: Plan, group: zarr.Group, harmonics: int
-) -> tuple[list[str], HarmonicSums | None]:
-    """Reads, checks, regrids and writes the fields; gives digests and the climatology's sums."""
+def _begin(config: Config, work: Plan, partial: Path, old: TrainingStore | None) -> zarr.Group:
+    """Opens an unfinished store of this very preparation, or creates it."""
+    intention = _intention(config, work, old)
+    if partial.exists():
+        if _attributes(partial).get("preparing") == intention and config.resume != "overwrite":
+            done = len(read_records(partial))
+            say(f"an unfinished preparation is continued, {done} files of fields are finished")
+            for entry in partial.iterdir():
+                if entry.name not in _KEPT:
+                    shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+            for entry in partial.rglob("*.partial"):  # what Zarr was writing when it was killed
+                entry.unlink()
+            return zarr.open_group(str(partial), mode="r+", use_consolidated=False)
+        say("an unfinished preparation of another kind is removed, this one starts over")
+        shutil.rmtree(partial)
+    group = zarr.create_group(str(partial))
+    write_coordinates(group, work.time, work.grid)
+    if (terrain := work.terrain) is not None:
+        write_elevation(group, terrain)
     shape = (len(work.time), len(work.channels), *work.grid.shape)
-    fields = create_steps(group, "fields", shape, ("time", "channel", "latitude", "longitude"))
-    absent, gaps = config.data.source.absent, config.data.source.gaps
-
-    def one(start: int, stop: int) -> tuple[list[str], HarmonicSums | None]:
-        time = work.time[start:stop]
-        values = read_block(
-            work.source, work.channels, start, stop, absent, config.data.source.path
-        )
-        train = np.zeros(len(time), bool) if work.train is None else work.train.contains(time)
-        check_block(values, work.channels, time, train, absent, gaps, config.data.source.path)
-        values = work.regridder(values).astype(np.float32)
-        fields[start:stop] = values
-        digests = [digest(values[i : i + SHARD_STEPS]) for i in range(0, len(time), SHARD_STEPS)]
-        if not train.any():
-            return digests, None
-        flat = channel_units(values[train], work.channels)
-        return digests, HarmonicSums.of_block(flat, time[train], harmonics)
-
-    digests: list[str] = []
-    total: HarmonicSums | None = None
-    for block_digests, sums in _in_order(one, _blocks(work)):
-        digests += block_digests
-        if sums is not None:
-            total = sums if total is None else total + sums
-    return digests, total
+    create_steps(group, "fields", shape, ("time", "channel", "latitude", "longitude"))
+    if work.train is not None:
+        np.save(partial / FIRST_GUESS, first_guess(config, work))
+    if old is not None:
+        take_over(old, partial)
+    # Last: a store that was killed before this is not continued.
+    group.attrs.put({"slams_store": STORE_VERSION, "status": "preparing", "preparing": intention})
+    return group
 
 
-def _statistics(
-    config: Config, work: Plan, group: zarr.Group, sums: HarmonicSums | None
-) -> StatisticsArrays:
-    assert sums is not None
-    assert work.train is not None
-    coefficients = sums.solve()
-    lags = tuple(config.data.lags)
-    fields = group["fields"]
-    inside = np.flatnonzero(work.train.contains(work.time))
-    first, last = int(inside[0]), int(inside[-1]) + 1
+def _finished(config: Config, work: Plan, partial: Path, old: TrainingStore | None) -> bool:
+    """Finds a store that was complete when its process was killed, before it took its name."""
+    if not partial.exists() or config.resume == "overwrite":
+        return False
+    attributes = _attributes(partial)
+    if attributes.get("status") != "complete":
+        return False
+    _tidy(partial)
+    store = TrainingStore.open(partial)
+    same = attributes["recipe"] == canonical_json(store_recipe(config))
+    return same and np.array_equal(store.time, work.time)
 
-    def one(start: int, stop: int) -> AnomalySums | None:
-        start, stop = max(start, first), min(stop, last)
-        if start >= stop:
-            return None
-        early = int(np.searchsorted(work.time, work.time[start] - max(lags, default=0) - 1e-3))
-        early = max(early, first)
-        values = channel_units(np.asarray(fields[early:stop]), work.channels)
-        return AnomalySums.of_block(
-            values, work.time[early:stop], start - early, coefficients, lags
-        )
 
-    total: AnomalySums | None = None
-    for part in _in_order(one, _blocks(work)):
-        if part is not None:
-            total = part if total is None else total + part
-    assert total is not None
-    weights = work.grid.weights.numpy().repeat(work.grid.shape[1])
-    names = [c.name for c in work.channels]
-    return finish(coefficients, total, lags, config.data.sd_floor, weights, names)
+def _tidy(partial: Path) -> None:
+    """Removes what only a preparation needs."""
+    clear_records(partial)
+    (partial / FIRST_GUESS).unlink(missing_ok=True)
+    shutil.rmtree(partial / "logs", ignore_errors=True)
+
+
+def _intention(config: Config, work: Plan, old: TrainingStore | None) -> str:
+    """Says what a preparation is going to write: two that agree may finish one another."""
+    return canonical_json(
+        {
+            "recipe": store_recipe(config),
+            "time": digest_days(work.time),
+            "grid": work.grid.fingerprint,
+            "statistics": work.statistics_from.fingerprint if work.statistics_from else "",
+            "extends": old.fingerprint if old else "",
+        }
+    )
+
+
+def _attributes(store: Path) -> dict:
+    try:
+        return dict(open_group(store).attrs)
+    except UserError:
+        return {}
 
 
 def _copied(store: TrainingStore) -> StatisticsArrays:
@@ -310,21 +335,6 @@ def _copied(store: TrainingStore) -> StatisticsArrays:
         found.persistence.numpy(),
         found.persistence_variance.numpy(),
     )
-
-
-def _blocks(work: Plan) -> list[tuple[int, int]]:
-    """Cuts the time axis into blocks of whole shards."""
-    points = work.source.sizes["latitude"] * work.source.sizes["longitude"]
-    shard = SHARD_STEPS * len(work.channels) * points * 8
-    steps = SHARD_STEPS * max(1, int(_BLOCK_BYTES // shard))
-    return [(i, min(i + steps, len(work.time))) for i in range(0, len(work.time), steps)]
-
-
-def _in_order(function: Callable[[int, int], Any], blocks: Sequence[tuple[int, int]]) -> Iterator:
-    """Runs a function on blocks with dask's threads; yields results in the order of time."""
-    for group in range(0, len(blocks), _IN_FLIGHT):
-        tasks = [dask.delayed(function)(*b) for b in blocks[group : group + _IN_FLIGHT]]
-        yield from dask.compute(*tasks, scheduler="threads")
 
 
 def _disk_full(error: BaseException | None) -> bool:

@@ -6,6 +6,8 @@ what a subclass adds is a background and observations, on the device.
 
 from __future__ import annotations
 
+import multiprocessing
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -16,10 +18,11 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from data_modules.datasets import Earlier, WindowDataset
+from data_modules.field_cache import FieldSource, cache_directory, load_fields, map_fields
 from data_modules.loaders import StreamLoader
 from data_modules.periods import Period, split_periods, window_cases
 from data_modules.samplers import BlockShuffleSampler, ShardSampler
-from data_modules.stores import SHARD_STEPS, TrainingStore
+from data_modules.stores import TrainingStore
 from slams.errors import UserError
 from slams.fields import Background, Batch, FieldSpec, ObservationOperator, Observations, Window
 from slams.grid import LatLonGrid
@@ -45,6 +48,8 @@ class ReanalysisDataModule(LightningDataModule):
         store: The training store.
         splits: Split to `(n,)` positions in the store of its windows' first days; a split that
             the recipe leaves empty is not in it.
+        arrived_at: When the last batch had come to its device (`time.perf_counter`), for clocks:
+            what follows, its normalisation there, is work and no waiting for data.
 
     Raises:
         UserError: The store, a split or a window is not right; the message names it.
@@ -58,7 +63,8 @@ class ReanalysisDataModule(LightningDataModule):
         self.store = store or TrainingStore.open(config.data.store, config.data.channels or None)
         self._batch_size = batch_size
         self._normaliser = self.store.normaliser()
-        self._memory: np.ndarray | None = None
+        self._cache: FieldSource | None = None
+        self.arrived_at: float | None = None
         self.periods = split_periods(config.data.splits, config.data.window)
         _check_training_days(self.store, self.periods)
         self.splits = {name: self._cases(period) for name, period in self.periods.items()}
@@ -78,15 +84,28 @@ class ReanalysisDataModule(LightningDataModule):
         """Gives the normaliser, on the device it was last used on."""
         return self._normaliser
 
+    @property
+    def earlier_days(self) -> int:
+        """Gives the earlier days that come with each window."""
+        earlier = self._earlier()
+        if self._states() is not None:
+            return self.config.data.window
+        return 0 if earlier is None else earlier.days
+
     def operators(self) -> dict[str, ObservationOperator]:
         """Gives the observation operators by name; none for fields alone."""
         return {}
 
     def setup(self, stage: str | None = None) -> None:
-        """Reads the fields into memory when the recipe says so."""
+        """Makes the cache of the fields that the recipe asks for."""
         data = self.config.data
-        if data.in_memory and data.num_workers == 0 and self._memory is None:
-            self._memory = self.store.read(slice(None))
+        if self._cache is not None:
+            return
+        if data.cache == "mmap":
+            self._cache = map_fields(self.store, cache_directory(self.store, data.cache_directory))
+        elif data.cache == "memory" and data.num_workers == 0:
+            # With workers each of them would hold a copy: they read the store.
+            self._cache = load_fields(self.store)
 
     def train_dataloader(self) -> StreamLoader:
         """Streams the training split, shuffled anew in each epoch."""
@@ -123,13 +142,14 @@ class ReanalysisDataModule(LightningDataModule):
             states=self._states(),
             arrays=self.streams(split),
             complete=split == "train",
-            memory=self._memory,
+            cache=self._cache,
         )
 
     def on_after_batch_transfer(self, batch: Window | Batch, dataloader_idx: int = 0) -> Batch:
         """Turns a window into a batch on its device."""
         if isinstance(batch, Batch):
             return batch
+        self.arrived_at = time.perf_counter()
         return self.assemble(batch, observe=self._observing())
 
     @torch.no_grad()
@@ -147,8 +167,9 @@ class ReanalysisDataModule(LightningDataModule):
             climatology = climatology + offset.unsqueeze(1)
         truth = normaliser.to_channel_units(window.fields)
         mask = torch.isfinite(truth)
+        fields = (truth - climatology).div_(normaliser.sd)
         batch = Batch(
-            fields=torch.where(mask, (truth - climatology) / normaliser.sd, 0.0),
+            fields=fields.masked_fill_(~mask, 0.0),
             mask=mask,
             time=window.time,
             case=window.case,
@@ -172,11 +193,14 @@ class ReanalysisDataModule(LightningDataModule):
         sampler = self._sampler(split, dataset)
         workers: dict[str, Any] = {}
         if data.num_workers > 0:
-            # A forked worker hangs once the parent has used dask, and inherits open files.
+            # A forked worker hangs once the parent has used dask, and inherits open files. The
+            # server that workers are forked from imports once what each of them needs.
+            multiprocessing.set_forkserver_preload(["data_modules.datasets"])
             workers = {
                 "multiprocessing_context": "forkserver",
                 "persistent_workers": True,
                 "timeout": _WORKER_TIMEOUT,
+                "prefetch_factor": max(data.ahead, 1),
             }
         return StreamLoader(
             dataset,
@@ -186,6 +210,7 @@ class ReanalysisDataModule(LightningDataModule):
             collate_fn=_as_it_is,
             drop_last=split == "train" and len(sampler) >= size,  # type: ignore[arg-type]
             pin_memory=torch.cuda.is_available(),
+            ahead=data.ahead,
             **workers,
         )
 
@@ -194,7 +219,9 @@ class ReanalysisDataModule(LightningDataModule):
         world = self.trainer.world_size if self.trainer else 1
         if split != "train":
             return ShardSampler(len(dataset), rank, world)
-        return BlockShuffleSampler(dataset.cases // SHARD_STEPS, self.config.seed, rank, world)
+        return BlockShuffleSampler(
+            dataset.cases // self.store.file_steps, self.config.seed, rank, world
+        )
 
     def _cases(self, period: Period) -> np.ndarray:
         data = self.config.data

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from slams.schema import Config
+from slams.schema import Config, SourceConfig
 
 __all__ = ["difference", "observation_recipe", "store_recipe"]
+
+# Keys of a source that every training store's recipe has.
+_FIRST_KEYS = ("kind", "path", "origin", "grid", "regrid", "absent", "gaps")
 
 
 def store_recipe(config: Config) -> dict[str, Any]:
@@ -18,7 +21,7 @@ def store_recipe(config: Config) -> dict[str, Any]:
     data = config.data
     own = not data.statistics_from
     recipe: dict[str, Any] = {
-        "source": asdict(data.source),
+        **_sources(data.inputs),
         "channels": list(data.channels),
         "statistics_from": data.statistics_from,
         "train": [str(day) for day in data.splits.train] if own else [],
@@ -32,14 +35,53 @@ def store_recipe(config: Config) -> dict[str, Any]:
     return recipe
 
 
+def _sources(inputs: list[tuple[str, SourceConfig]]) -> dict[str, Any]:
+    """Gives what decides the fields; keys younger than the layout are left out at their defaults.
+
+    A store that was prepared before such a key existed is still of the same recipe.
+    """
+    default = asdict(SourceConfig())
+    kept = [
+        {k: v for k, v in asdict(source).items() if k in _FIRST_KEYS or v != default[k]}
+        for _, source in inputs
+    ]
+    return {"source": kept[0]} if inputs[0][0] == "data.source" else {"sources": kept}
+
+
 def observation_recipe(config: Config) -> dict[str, Any]:
     """Gives what decides the observations that are drawn into a store."""
     observations = config.observations
     drawn = [name for name in ("stations", "satellite") if name in observations.use]
     recipes = {name: asdict(getattr(observations, name)) for name in drawn}
-    # Every station is drawn; which of them are held out is decided when they are read.
-    recipes.get("stations", {}).pop("held_out", None)
+    if "stations" in recipes:
+        _leave_out(recipes["stations"])
+    if "satellite" in recipes:
+        _leave_out_orbit(recipes["satellite"])
     return {"seed": config.seed, "drawn": drawn, **recipes}
+
+
+def _leave_out(stations: dict[str, Any]) -> None:
+    """Removes what does not decide the values of stations."""
+    # Every station is drawn; which of them are held out is decided when they are read.
+    stations.pop("held_out", None)
+    if not stations["source"]["kind"]:
+        stations.pop("source")
+    for variable in stations["variables"]:
+        if variable["representativeness_km"] == 0:
+            variable.pop("representativeness_km")
+
+
+def _leave_out_orbit(satellite: dict[str, Any]) -> None:
+    """Removes what slanted bands and square footprints do not depend on."""
+    if satellite["geometry"] == "slanted":
+        for name in ("geometry", "orbit"):
+            satellite.pop(name)
+    else:
+        satellite.pop("coverage")
+    if satellite["footprint_km"] == 0:
+        satellite.pop("footprint_km")
+    if satellite["composite"] == "latest":
+        satellite.pop("composite")
 
 
 def difference(found: Any, expected: Any, key: str = "") -> str:

@@ -74,6 +74,18 @@ class Regridder:
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.where(weight >= _KNOWN - 1e-9, total / weight, np.nan)
 
+    def fields(self, values: np.ndarray) -> np.ndarray:
+        """Regrids `(n, C, H, W)` float32 step by step; gives `(n, C, H', W')` float32.
+
+        Sums are in float64, of which only one step is held at a time.
+        """
+        if self.identity:
+            return values
+        out = np.empty((*values.shape[:2], *self.target.shape), np.float32)
+        for step, fields in enumerate(values):
+            out[step] = self(fields)
+        return out
+
     def _apply(self, values: np.ndarray) -> np.ndarray:
         if self.method == "bilinear":
             north = values[..., :1, :] @ self._half_turn.T

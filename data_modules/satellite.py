@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import Tensor
 
 from data_modules.drawing import check_drawn
@@ -50,7 +52,10 @@ class SatelliteDataModule(ReanalysisDataModule):
         observer = self.observer
         if window.satellite is not None:
             values = window.satellite.unsqueeze(-1)
-            return streamed(observer.operators, observer.errors, values)
+            return tuple(
+                replace(o, error_variance=observer.error_variance(o, window.time))
+                for o in streamed(observer.operators, observer.errors, values)
+            )
         return observer(truth, mask, window.time, window.case)
 
     def streams(self, split: str) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from torch import Tensor
 from data_modules.drawing import check_drawn
 from data_modules.observers import StationObserver, streamed
 from data_modules.reanalysis import ReanalysisDataModule
+from data_modules.station_arrays import read_stations
 from data_modules.stores import TrainingStore
 from slams.fields import Batch, ObservationOperator, Observations, Window
 from slams.observations.networks import Network
@@ -48,6 +49,8 @@ class StationDataModule(ReanalysisDataModule):
             self.channels,
             self.grid,
             None if terrain is None else torch.from_numpy(terrain),
+            # Where real reports come from is known once they are prepared.
+            read_stations(self.store) if config.observations.stations.source.kind else None,
         )
         whole = self.observer.network
         kept, held = whole.split(config.observations.stations.held_out, config.seed)

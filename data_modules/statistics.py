@@ -9,8 +9,13 @@ over the training days on which `f` is known::
     rho_l = sum a(t) a(t - l) / sum a(t - l)^2          damped persistence, kept in [0, 1]
     v_l   = mean (a(t) - rho_l a(t - l))^2 / sd^2       its error variance
 
-Sums are taken block by block in float64 and added in the order of time, so that they do not
-depend on the number of threads.
+All of them follow from the sums of one pass, `moments.Moments`, in whose notation (`x = f - g`)
+
+    sum a^2        = S - 2 c.M + c.G c,                          G = sum B B^T,
+    sum a(t)^2     = ... of P_l and the pairs' own sums, likewise for a(s)^2,
+    sum a(t) a(s)  = X_l - c.R_l^T E_l - c.R_l P_l + c.G_l R_l^T c,   G_l = sum B(t) B(t)^T.
+
+Each is a whole quadratic form in `c`: an error of `c` enters squared.
 """
 
 from __future__ import annotations
@@ -18,170 +23,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
-from data_modules.periods import find_days
+from data_modules.moments import Moments, trigonometric
 from slams.errors import UserError
-from slams.normalisation import harmonic_basis
+from slams.normalisation import DAYS_PER_YEAR
 
-__all__ = ["AnomalySums", "HarmonicSums", "StatisticsArrays", "finish"]
+__all__ = ["StatisticsArrays", "statistics"]
 
 # Beyond this the harmonics cannot be told apart over the days there are.
 _WORST_CONDITION = 1e8
 
 
-@dataclass
-class HarmonicSums:
-    """Holds the normal equations of the climatology.
-
-    Attributes:
-        gram: `(C, P or 1, K, K)`, sum of `B B^T` where the field is known (P grid points, `K`
-            basis functions); one for all points while nothing is missing.
-        moment: `(C, P, K)`, sum of `B f`.
-    """
-
-    gram: np.ndarray
-    moment: np.ndarray
-
-    @classmethod
-    def of_block(cls, values: np.ndarray, time: np.ndarray, harmonics: int) -> HarmonicSums:
-        """Sums over a block.
-
-        Args:
-            values: `(n, C, P)` channel units, NaN missing.
-            time: `(n,)` days since 1970-01-01.
-            harmonics: Number of annual harmonics.
-        """
-        basis = harmonic_basis(torch.from_numpy(time), harmonics).numpy()
-        pairs = np.einsum("tk,tl->tkl", basis, basis)
-        known = np.isfinite(values)
-        size = basis.shape[1]
-        if known.all():
-            gram = np.broadcast_to(pairs.sum(axis=0), (values.shape[1], 1, size, size))
-        else:
-            gram = np.einsum("tcp,tkl->cpkl", known.astype(np.float64), pairs)
-            values = np.where(known, values, 0.0)
-        moment = np.stack(
-            [np.einsum("tcp,t->cp", values, basis[:, k]) for k in range(size)], axis=-1
-        )
-        return cls(gram, moment)
-
-    def __add__(self, other: HarmonicSums) -> HarmonicSums:
-        return HarmonicSums(self.gram + other.gram, self.moment + other.moment)
-
-    def solve(self) -> np.ndarray:
-        """Solves for the coefficients.
-
-        Returns:
-            `(K, C, P)` float64; a point without enough days takes its channel's mean.
-
-        Raises:
-            UserError: The training days cannot tell the harmonics apart.
-        """
-        gram = np.broadcast_to(self.gram, (*self.moment.shape, self.moment.shape[-1]))
-        days = gram[..., 0, 0]
-        if not days.any():
-            raise UserError("the training split has no value at all")
-        scaled = self.gram / np.maximum(self.gram[..., :1, :1], 1.0)
-        usable = np.linalg.cond(scaled) < _WORST_CONDITION
-        usable = np.broadcast_to(usable, self.moment.shape[:2])
-        if not usable.any(axis=1).all():
-            size = self.moment.shape[-1]
-            raise UserError(
-                f"data.harmonics: {(size - 1) // 2} annual harmonics cannot be fitted to "
-                f"{int(days.max())} days of training; lower data.harmonics, lengthen "
-                f"data.splits.train or name a store under data.statistics_from"
-            )
-        safe = np.where(usable[..., None, None], gram, np.eye(gram.shape[-1]))
-        solution = np.linalg.solve(safe, self.moment[..., None])[..., 0]
-        for channel in np.flatnonzero(~usable.all(axis=1)):
-            mean = solution[channel][usable[channel]].mean(axis=0)
-            solution[channel][~usable[channel]] = mean
-        return np.moveaxis(solution, -1, 0)
-
-
-@dataclass
-class AnomalySums:
-    """Holds the second moments of the anomalies.
-
-    Attributes:
-        count: `(C, P)`, days known.
-        square: `(C, P)`, sum of squares.
-        pairs: `(L, C, P)`, days known together with the day `lag` before.
-        product: `(L, C, P)`, sum of `a(t) a(t - lag)`.
-        earlier: `(L, C, P)`, sum of `a(t - lag)^2` over these pairs.
-        later: `(L, C, P)`, sum of `a(t)^2` over these pairs.
-    """
-
-    count: np.ndarray
-    square: np.ndarray
-    pairs: np.ndarray
-    product: np.ndarray
-    earlier: np.ndarray
-    later: np.ndarray
-
-    @classmethod
-    def of_block(
-        cls,
-        values: np.ndarray,
-        time: np.ndarray,
-        start: int,
-        coefficients: np.ndarray,
-        lags: tuple[int, ...],
-    ) -> AnomalySums:
-        """Sums over a block.
-
-        Args:
-            values: `(n, C, P)` channel units, NaN missing; days before `start` are there for
-                the lags only, and were counted in the block before.
-            time: `(n,)` days since 1970-01-01.
-            start: First step that counts.
-            coefficients: `(K, C, P)`.
-            lags: Lags (days).
-        """
-        harmonics = (coefficients.shape[0] - 1) // 2
-        basis = harmonic_basis(torch.from_numpy(time), harmonics).numpy()
-        anomaly = values - np.einsum("tk,kcp->tcp", basis, coefficients)
-        known = np.isfinite(anomaly)
-        whole = bool(known.all())
-        anomaly = anomaly if whole else np.where(known, anomaly, 0.0)
-        shape = anomaly.shape[1:]
-        fields = [np.zeros((len(lags), *shape)) for _ in range(4)]
-        for number, lag in enumerate(lags):
-            partner = find_days(time, time[start:] - lag)
-            now = np.arange(start, len(time))[partner >= 0]
-            before = partner[partner >= 0]
-            a, b = anomaly[now], anomaly[before]
-            if whole:
-                fields[0][number] = len(now)
-            else:
-                both = known[now] & known[before]
-                a, b = a * both, b * both
-                fields[0][number] = both.sum(axis=0)
-            fields[1][number] = np.einsum("tcp,tcp->cp", a, b)
-            fields[2][number] = np.einsum("tcp,tcp->cp", b, b)
-            fields[3][number] = np.einsum("tcp,tcp->cp", a, a)
-        counted = anomaly[start:]
-        return cls(
-            known[start:].sum(axis=0).astype(np.float64),
-            np.einsum("tcp,tcp->cp", counted, counted),
-            *fields,
-        )
-
-    def __add__(self, other: AnomalySums) -> AnomalySums:
-        return AnomalySums(
-            self.count + other.count,
-            self.square + other.square,
-            self.pairs + other.pairs,
-            self.product + other.product,
-            self.earlier + other.earlier,
-            self.later + other.later,
-        )
-
-
 @dataclass(frozen=True)
 class StatisticsArrays:
-    """Holds the finished statistics as the store keeps them (float32, see `stores.Statistics`)."""
+    """Holds the finished statistics as the store keeps them (float32, see `stores.Statistics`).
+
+    Arrays lie over the flattened grid: `harmonics (K, C, P)`, `sd (C, P)`, `lags (L,)`,
+    `persistence (L, C, P)`, `persistence_variance (L, C, P)`.
+    """
 
     harmonics: np.ndarray
     sd: np.ndarray
@@ -190,55 +49,202 @@ class StatisticsArrays:
     persistence_variance: np.ndarray
 
 
-def finish(
-    coefficients: np.ndarray,
-    sums: AnomalySums,
-    lags: tuple[int, ...],
-    floor: float,
-    weights: np.ndarray,
-    names: list[str],
-) -> StatisticsArrays:
-    """Turns the sums into statistics.
+@dataclass(frozen=True)
+class _Side:
+    """Holds the sums of one end of the pairs, or of all days: `(J, P or 1)`, `(K, P)`, `(P,)`."""
+
+    trig: np.ndarray
+    moment: np.ndarray
+    square: np.ndarray
+
+    def without(self, trig: np.ndarray, x: np.ndarray) -> _Side:
+        """Leaves out days, `trig (n, J)` and `x (n, P)`."""
+        size = len(self.moment)
+        return _Side(
+            self.trig - trig.sum(axis=0)[:, None],
+            self.moment - trig[:, :size].T @ x,
+            self.square - np.einsum("tp,tp->p", x, x),
+        )
+
+    def anomalies(self, c: np.ndarray) -> np.ndarray:
+        """Sums the squares of the anomalies from a climatology `(K, P)`."""
+        gram = _gram(self.trig)
+        total = self.square - 2 * (c * self.moment).sum(axis=0) + _form(c, gram, c)
+        return np.maximum(total, 0.0)
+
+
+def statistics(sums: Moments, floor: float, weights: np.ndarray) -> StatisticsArrays:
+    """Turns the sums over all training days into the statistics of the store.
 
     Args:
-        coefficients: `(K, C, P)`.
-        sums: Of all training days.
-        lags: Lags (days).
+        sums: Of one pass over the training days.
         floor: Smallest standard deviation as a share of the channel's rms.
         weights: `(P,)` area weights.
-        names: The channels, for messages.
-
-    Returns:
-        Arrays over the flattened grid, `(..., C, P)`.
 
     Raises:
-        UserError: A channel does not vary in the training period.
+        UserError: The training days cannot tell the harmonics apart, or a channel does not vary.
     """
-    with np.errstate(invalid="ignore", divide="ignore"):
-        variance = sums.square / sums.count
-    known = sums.count > 0
-    area = np.where(known, weights, 0.0)
-    rms = np.sqrt((np.where(known, variance, 0.0) * area).sum(axis=1) / area.sum(axis=1))
-    for name, value in zip(names, rms, strict=True):
-        if not value > 1e-6:
-            raise UserError(
-                f"channel {name} does not vary in the training split (standard deviation "
-                f"{value:g}); leave it out of data.channels or check the source"
-            )
-    sd = np.where(known, np.sqrt(np.where(known, variance, 0.0)), rms[:, None])
-    sd = np.maximum(sd, floor * rms[:, None])
-    # A floor of zero leaves a constant point (an ocean that never freezes) without spread.
-    sd = np.maximum(sd, 1e-6 * rms[:, None])
-    possible = sums.earlier > 0
-    rho = np.where(possible, sums.product / np.where(possible, sums.earlier, 1.0), 0.0)
-    rho = np.clip(rho, 0.0, 1.0)
-    total = sums.later - 2 * rho * sums.product + rho**2 * sums.earlier
-    error = np.maximum(total, 0.0) / np.maximum(sums.pairs, 1.0) / sd**2
-    error = np.where(sums.pairs > 0, error, 1.0)
-    return StatisticsArrays(
-        coefficients.astype(np.float32),
-        sd.astype(np.float32),
-        np.asarray(lags, dtype=np.int64),
-        rho.astype(np.float32),
-        error.astype(np.float32),
+    frame = sums.frame
+    size, (channels, points), lags = 2 * frame.harmonics + 1, frame.guess.shape, len(frame.lags)
+    out = StatisticsArrays(
+        np.empty((size, channels, points), np.float32),
+        np.empty((channels, points), np.float32),
+        np.asarray(frame.lags, dtype=np.int64),
+        np.empty((lags, channels, points), np.float32),
+        np.empty((lags, channels, points), np.float32),
     )
+    # Channel by channel, so that the working memory is that of one.
+    for channel, spec in enumerate(frame.channels):
+        every, pairs = _sides(sums, channel)
+        c = _climatology(every.trig, every.moment)
+        days = np.broadcast_to(every.trig[0], points)
+        sd = _standard_deviation(every.anomalies(c), days, floor, weights, spec.name)
+        out.harmonics[:, channel] = c
+        out.harmonics[0, channel] = c[0] + frame.guess[channel]
+        out.sd[channel] = sd
+        for number, (lag, (later, earlier)) in enumerate(zip(frame.lags, pairs, strict=True)):
+            turn = _turn(lag, frame.harmonics)
+            product = (
+                sums.product[number, channel]
+                - (c * (turn.T @ earlier.moment)).sum(axis=0)
+                - (c * (turn @ later.moment)).sum(axis=0)
+                + _form(c, _gram(later.trig), turn.T @ c)
+            )
+            rho, error = _persistence(later, earlier, product, c, sd)
+            out.persistence[number, channel] = rho
+            out.persistence_variance[number, channel] = error
+    return out
+
+
+def _sides(sums: Moments, channel: int) -> tuple[_Side, list[tuple[_Side, _Side]]]:
+    """Gives the sums of a channel over all days, and over both ends of the pairs at each lag."""
+    frame, time = sums.frame, sums.time
+    if channel in frame.masked:
+        place, stored = frame.masked.index(channel), sums.pair_sums
+        every = _Side(stored.days[:, place], sums.moment[:, channel], sums.square[channel])
+        pairs = []
+        for number, lag in enumerate(frame.lags):
+            trig = stored.pairs[number, :, place]
+            later, earlier = stored.later[number, :, place], stored.earlier[number, :, place]
+            pairs.append(
+                (
+                    _Side(trig, later[:-1], later[-1]),
+                    _Side(_turn(lag, 2 * frame.harmonics) @ trig, earlier[:-1], earlier[-1]),
+                )
+            )
+        return every, pairs
+    trig = trigonometric(time, 2 * frame.harmonics)
+    every = _Side(trig.sum(axis=0)[:, None], sums.moment[:, channel], sums.square[channel])
+    head, tail = (frame.centred(days, channel, slice(None)) for days in (sums.head, sums.tail))
+    pairs = []
+    for lag in frame.lags:
+        # The first `lag` days have no partner before them, the last none after.
+        first = int(np.searchsorted(time, time[0] + lag - 1e-3))
+        last = len(time) - int(np.searchsorted(time, time[-1] - lag + 1e-3))
+        pairs.append(
+            (
+                every.without(trig[:first], head[:first]),
+                every.without(trig[len(time) - last :], tail[len(tail) - last :]),
+            )
+        )
+    return every, pairs
+
+
+def _climatology(trig: np.ndarray, moment: np.ndarray) -> np.ndarray:
+    """Solves for the coefficients `(K, P)`; a point without enough days takes the mean of others.
+
+    Raises:
+        UserError: The training days cannot tell the harmonics apart.
+    """
+    size, points = moment.shape
+    gram = np.moveaxis(_gram(trig), -1, 0)
+    days = gram[:, 0, 0]
+    if not days.any():
+        raise UserError("the training split has no value at all")
+    usable = np.linalg.cond(gram / np.maximum(days, 1.0)[:, None, None]) < _WORST_CONDITION
+    if not usable.any():
+        raise UserError(
+            f"data.harmonics: {(size - 1) // 2} annual harmonics cannot be fitted to "
+            f"{int(days.max())} days of training; lower data.harmonics, lengthen "
+            f"data.splits.train or name a store under data.statistics_from"
+        )
+    safe = np.where(usable[:, None, None], gram, np.eye(size))
+    solution = np.linalg.solve(safe, moment.T[:, :, None])[:, :, 0].T
+    usable = np.broadcast_to(usable, points)
+    if not usable.all():
+        solution[:, ~usable] = solution[:, usable].mean(axis=1, keepdims=True)
+    return solution
+
+
+def _standard_deviation(
+    square: np.ndarray, days: np.ndarray, floor: float, weights: np.ndarray, name: str
+) -> np.ndarray:
+    """Gives the standard deviation `(P,)`, floored and positive.
+
+    Raises:
+        UserError: The channel does not vary in the training period.
+    """
+    known = days > 0
+    variance = np.where(known, square / np.maximum(days, 1.0), 0.0)
+    rms = float(np.sqrt((variance * weights * known).sum() / (weights * known).sum()))
+    if not rms > 1e-6:
+        raise UserError(
+            f"channel {name} does not vary in the training split (standard deviation {rms:g}); "
+            f"leave it out of data.channels or check the source"
+        )
+    sd = np.where(known, np.sqrt(variance), rms)
+    # A floor of zero leaves a constant point (an ocean that never freezes) without spread.
+    return np.maximum(sd, max(floor, 1e-6) * rms)
+
+
+def _persistence(
+    later: _Side, earlier: _Side, product: np.ndarray, c: np.ndarray, sd: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gives the regression on the earlier day and its error variance over `sd`, `(P,)` each."""
+    before, now = earlier.anomalies(c), later.anomalies(c)
+    pairs = np.broadcast_to(later.trig[0], product.shape)
+    possible = before > 0
+    rho = np.clip(np.where(possible, product / np.where(possible, before, 1.0), 0.0), 0.0, 1.0)
+    total = np.maximum(now - 2 * rho * product + rho**2 * before, 0.0)
+    error = np.where(pairs > 0, total / np.maximum(pairs, 1.0) / sd**2, 1.0)
+    return rho, error
+
+
+def _gram(trig: np.ndarray) -> np.ndarray:
+    """Gives the sum of `B B^T`, `(K, K, P)`, from sums of 1, cos, sin, ... up to twice as high."""
+    harmonics = (len(trig) - 1) // 4
+    cosine = np.concatenate([trig[:1], trig[1::2]])
+    sine = np.concatenate([np.zeros_like(trig[:1]), trig[2::2]])
+    order = [0, *(k for k in range(1, harmonics + 1) for _ in range(2))]
+    odd = [False, *(flag for _ in range(harmonics) for flag in (False, True))]
+    out = np.empty((len(order), len(order), trig.shape[1]))
+    for i, (j, sin_j) in enumerate(zip(order, odd, strict=True)):
+        for n, (k, sin_k) in enumerate(zip(order, odd, strict=True)):
+            if sin_j and sin_k:
+                value = cosine[abs(j - k)] - cosine[j + k]
+            elif not sin_j and not sin_k:
+                value = cosine[abs(j - k)] + cosine[j + k]
+            else:
+                s, o = (j, k) if sin_j else (k, j)  # sin s cos o
+                value = sine[s + o] + np.sign(s - o) * sine[abs(s - o)]
+            out[i, n] = value / 2
+    return out
+
+
+def _form(a: np.ndarray, gram: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Evaluates `a^T G b` at each point."""
+    gram = np.broadcast_to(gram, (*gram.shape[:2], a.shape[1]))
+    return np.einsum("ip,ijp,jp->p", a, gram, b, optimize=False)
+
+
+def _turn(lag: float, harmonics: int) -> np.ndarray:
+    """Gives `R` of `B(t - lag) = R B(t)`."""
+    turn = np.eye(2 * harmonics + 1)
+    for k in range(1, harmonics + 1):
+        phase = 2 * np.pi * k * lag / DAYS_PER_YEAR
+        block = slice(2 * k - 1, 2 * k + 1)
+        turn[block, block] = [
+            [np.cos(phase), np.sin(phase)],
+            [-np.sin(phase), np.cos(phase)],
+        ]
+    return turn

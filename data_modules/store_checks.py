@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import zarr
 
+from data_modules.http_store import HttpStore
+from data_modules.store_files import HttpFiles, is_url
 from slams.errors import UserError
 
 __all__ = ["STORE_VERSION", "check_arrays", "check_attributes", "check_files", "iso_date"]
@@ -24,14 +26,19 @@ def iso_date(day: float) -> str:
     return str(stamp).removesuffix("T00:00:00")
 
 
-def open_group(path: Path) -> zarr.Group:
-    """Opens a Zarr group for reading.
+def open_group(path: Path | str) -> zarr.Group:
+    """Opens a Zarr group for reading, in a directory or at an address.
 
     Raises:
         UserError: There is none.
     """
     try:
+        if is_url(path):
+            store = HttpStore(HttpFiles(str(path)))
+            return zarr.open_group(store, mode="r", zarr_format=3, use_consolidated=False)
         return zarr.open_group(str(path), mode="r", use_consolidated=False)
+    except UserError:
+        raise
     except Exception as error:
         raise UserError(
             f"{path} is not a training store (no Zarr group could be opened there); run `slams "
@@ -39,7 +46,7 @@ def open_group(path: Path) -> zarr.Group:
         ) from error
 
 
-def read_small(path: Path, group: zarr.Group, name: str, dtype: type) -> np.ndarray:
+def read_small(path: Path | str, group: zarr.Group, name: str, dtype: type) -> np.ndarray:
     """Reads a coordinate or a statistic as a whole.
 
     Raises:
@@ -47,10 +54,13 @@ def read_small(path: Path, group: zarr.Group, name: str, dtype: type) -> np.ndar
     """
     try:
         array = group[name]
-        # Zarr would read a file that is missing as zeros.
-        if not (path / name / "/".join(["c", *["0"] * array.ndim])).is_file():
-            raise FileNotFoundError(name)
+        # Zarr would read a file that is missing as zeros; `HttpStore` raises.
+        chunk = "/".join([name, "c", *["0"] * array.ndim])
+        if isinstance(path, Path) and not (path / chunk).is_file():
+            raise FileNotFoundError(chunk)
         return np.asarray(array[...], dtype=dtype)
+    except UserError:
+        raise
     except Exception as error:
         raise UserError(
             f"training store {path}: {name} cannot be read, its file is missing, truncated or "
@@ -64,7 +74,7 @@ def shard_file(array: zarr.Array, step: int) -> str:
     return "/".join([array.basename, "c", str(step // steps), *["0"] * (array.ndim - 1)])
 
 
-def check_attributes(path: Path, attributes: dict[str, Any]) -> None:
+def check_attributes(path: Path | str, attributes: dict[str, Any]) -> None:
     """Refuses what is no training store, one of another version, and an unfinished one.
 
     Raises:
@@ -93,7 +103,7 @@ def check_attributes(path: Path, attributes: dict[str, Any]) -> None:
             )
 
 
-def check_arrays(path: Path, group: zarr.Group, channels: int) -> None:
+def check_arrays(path: Path | str, group: zarr.Group, channels: int) -> None:
     """Refuses a store that lacks an array, or whose arrays disagree.
 
     Raises:

@@ -11,12 +11,14 @@ Layout (notation of `slams.fields`, time in days since 1970-01-01 00 UTC)::
 
 The attribute `status` becomes `complete` last, after everything else was written. An open Zarr
 array never crosses a process boundary: pickling a `TrainingStore` carries its path, and the
-other process opens the files itself.
+other process opens the files itself. The path may be an address (`http://` or `https://`).
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +28,9 @@ import numpy as np
 import torch
 import zarr
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
+from data_modules.shards import ShardReader
 from data_modules.store_checks import (
     STORE_VERSION,
     check_arrays,
@@ -37,16 +41,35 @@ from data_modules.store_checks import (
     read_small,
     shard_file,
 )
+from data_modules.store_files import StoreFiles, files_of, is_url
 from slams.errors import UserError
 from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
 from slams.normalisation import Normaliser
 
 __all__ = ["SHARD_STEPS", "STORE_VERSION", "Statistics", "TrainingStore", "iso_date"]
+__all__ += ["shard_steps"]
 
+# Steps a file holds, at most, and the values (before compression) that it holds at most.
 SHARD_STEPS = 64
+_SHARD_VALUES = 2**25
 
 _HOW = "run `slams prepare` with the recipe"
+
+
+def shard_steps(values: int) -> int:
+    """Gives the steps that a file of a training store holds.
+
+    A power of two up to `SHARD_STEPS`, so that a file is no larger than 128 MB before compression
+    where a step allows it; it depends on the layout alone, never on the machine that prepares.
+
+    Args:
+        values: Numbers a step: channels times grid points.
+    """
+    steps = SHARD_STEPS
+    while steps > 1 and steps * values > _SHARD_VALUES:
+        steps //= 2
+    return steps
 
 
 @dataclass(frozen=True)
@@ -84,7 +107,7 @@ class TrainingStore:
     """Reads a complete training store; picklable, opened again in each process.
 
     Attributes:
-        path: Directory of the store.
+        path: Directory of the store, or its address.
         channels: The channels read, in order (all of the store's, or those selected).
         channel_index: Position of each of them in the store.
         time: `(N,)` float64, days since 1970-01-01 00 UTC, increasing.
@@ -92,7 +115,7 @@ class TrainingStore:
         attributes: The store's attributes (sources, units, recipe, versions, fingerprint).
     """
 
-    path: Path
+    path: Path | str
     channels: tuple[FieldSpec, ...]
     channel_index: tuple[int, ...]
     time: np.ndarray
@@ -104,15 +127,15 @@ class TrainingStore:
         """Opens and validates a store.
 
         Args:
-            path: Directory of the store.
+            path: Directory of the store, or its address.
             channels: Names of the channels to read, in order; all of them by default.
 
         Raises:
             UserError: There is no store, it is incomplete, damaged or of another version, or a
                 channel is not in it.
         """
-        path = Path(path)
-        if not path.exists():
+        path = str(path).rstrip("/") if is_url(path) else Path(path)
+        if isinstance(path, Path) and not path.exists():
             left = path.with_name(path.name + ".partial").exists()
             found = "only an unfinished preparation of it" if left else "no such directory"
             raise UserError(f"training store {path}: found {found}; {_HOW}")
@@ -122,7 +145,8 @@ class TrainingStore:
         names = list(attributes["channels"])
         check_arrays(path, group, len(names))
         time = read_small(path, group, "time", np.float64)
-        check_files(path, group, time)
+        if isinstance(path, Path):  # over HTTP a file that is missing is found when it is read
+            check_files(path, group, time)
         specs = tuple(FieldSpec.parse(name) for name in names)
         store = cls(
             path=path,
@@ -218,7 +242,8 @@ class TrainingStore:
         Raises:
             UserError: A chunk is truncated or corrupt; the message names its date and file.
         """
-        return self._read("fields", index)[:, list(self.channel_index)]
+        values = self._read("fields", index)
+        return values if self._all_channels else values[:, list(self.channel_index)]
 
     def has(self, name: str) -> bool:
         """Tells whether an optional array (`stations`, `satellite`) is in the store."""
@@ -240,13 +265,64 @@ class TrainingStore:
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)
         # An open array in another process hangs or kills it; each opens the files itself.
-        for name in ("_group", "statistics", "elevation"):
+        for name in ("_group", "_files", "_readers", "_threads", "statistics", "elevation"):
             state.pop(name, None)
         return state
+
+    @property
+    def file_steps(self) -> int:
+        """Gives the steps that a file of the fields holds."""
+        fields = self._group["fields"]
+        return (fields.shards or fields.chunks)[0]
+
+    def read_run(self, first: int, out: np.ndarray) -> None:
+        """Reads consecutive days of the fields into an array of the caller.
+
+        Args:
+            first: Position of the first day.
+            out: `(n, C, H, W)` float32, C-contiguous.
+
+        Raises:
+            UserError: As for `read`.
+        """
+        if self._all_channels:
+            self._read_run("fields", first, out)
+        else:
+            out[...] = self.read(slice(first, first + len(out)))
+
+    def read_runs(self, runs: Sequence[tuple[int, np.ndarray]]) -> None:
+        """Reads several runs of days side by side, see `read_run`.
+
+        Args:
+            runs: Position of the first day, and the array that takes the run.
+        """
+        if len(runs) < 2 or get_worker_info() is not None:  # workers are side by side already
+            for first, out in runs:
+                self.read_run(first, out)
+        else:
+            list(self._threads.map(lambda run: self.read_run(*run), runs))
+
+    @cached_property
+    def _threads(self) -> ThreadPoolExecutor:
+        # On a server the wait is for answers, not for processors.
+        count = 8 if is_url(self.path) else min(os.cpu_count() or 1, 8)
+        return ThreadPoolExecutor(count, thread_name_prefix="slams-decode")
+
+    @property
+    def _all_channels(self) -> bool:
+        return self.channel_index == tuple(range(self._group["fields"].shape[1]))
 
     @cached_property
     def _group(self) -> zarr.Group:
         return open_group(self.path)
+
+    @cached_property
+    def _files(self) -> StoreFiles:
+        return files_of(self.path)
+
+    @cached_property
+    def _readers(self) -> dict[str, ShardReader | None]:
+        return {}
 
     def _read(self, name: str, index: slice | Sequence[int] | np.ndarray) -> np.ndarray:
         array = self._group[name]
@@ -258,25 +334,39 @@ class TrainingStore:
         # Contiguous runs, because a slice costs far less than as many single steps.
         cuts = np.flatnonzero(np.diff(wanted) != 1) + 1
         for run in np.split(np.arange(len(wanted)), cuts) if len(wanted) else ():
-            first, last = int(wanted[run[0]]), int(wanted[run[-1]]) + 1
-            try:
-                out[run[0] : run[-1] + 1] = array[first:last]
-            except Exception as error:
-                raise self._damaged(name, array, first, last, error) from error
+            self._read_run(name, int(wanted[run[0]]), out[run[0] : run[-1] + 1])
         return out if np.array_equal(wanted, index) else out[place]
 
-    def _damaged(
-        self, name: str, array: zarr.Array, first: int, last: int, error: Exception
-    ) -> Exception:
-        """Finds the first step of `[first, last)` that cannot be read, and says so."""
-        for step in range(first, last):
+    def _read_run(self, name: str, first: int, out: np.ndarray) -> None:
+        try:
+            self._decode(name, first, out)
+        except UserError:
+            raise
+        except Exception as error:
+            raise self._damaged(name, first, out, error) from error
+
+    def _decode(self, name: str, first: int, out: np.ndarray) -> None:
+        if name not in self._readers:
+            self._readers[name] = ShardReader.of(self._files, self._group[name])
+        reader = self._readers[name]
+        if reader is None:
+            out[...] = self._group[name][first : first + len(out)]
+        else:
+            reader.read(first, out)
+
+    def _damaged(self, name: str, first: int, out: np.ndarray, error: Exception) -> Exception:
+        """Finds the first step that cannot be read, and says so."""
+        for step in range(first, first + len(out)):
             try:
-                array[step]
-            except Exception:
-                file = shard_file(array, step)
+                self._decode(name, step, out[:1])
+            except Exception as found:
+                if isinstance(found, UserError):
+                    return found
+                missing = isinstance(found, FileNotFoundError)
                 return UserError(
                     f"training store {self.path}: {name} of {iso_date(self.time[step])} cannot "
-                    f"be read, file {file} is truncated or corrupt; run `slams prepare` with "
-                    f"resume=overwrite to write the store again"
+                    f"be read, file {shard_file(self._group[name], step)} is "
+                    f"{'missing' if missing else 'truncated or corrupt'}; run `slams prepare` "
+                    f"with resume=overwrite to write the store again"
                 )
         return error

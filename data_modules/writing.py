@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,11 +13,15 @@ import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from data_modules.statistics import StatisticsArrays
-from data_modules.stores import SHARD_STEPS
+from data_modules.stores import shard_steps
 from slams.grid import LatLonGrid
 
-__all__ = ["canonical_json", "content_digest", "create_steps", "digest", "fingerprint"]
-__all__ += ["write_coordinates", "write_elevation", "write_statistics"]
+__all__ = ["STEP_ARRAYS", "beside_fields", "canonical_json", "content_digest", "create_steps"]
+__all__ += ["digest", "digest_days", "fingerprint", "write_coordinates", "write_elevation"]
+__all__ += ["write_statistics"]
+
+# Arrays over time beside the fields, in files of some steps each.
+STEP_ARRAYS = ("stations", "satellite")
 
 
 def create_steps(
@@ -25,7 +31,7 @@ def create_steps(
     dims: tuple[str, ...],
     attributes: dict[str, Any] | None = None,
 ) -> zarr.Array:
-    """Creates a float32 array over time: one step a chunk, `SHARD_STEPS` steps a file.
+    """Creates a float32 array over time: one step a chunk, `shard_steps` steps a file.
 
     One step a chunk, because windows are short and drawn at random; a file for many of them,
     because file systems suffer from millions of small files. Every chunk carries a checksum.
@@ -35,7 +41,7 @@ def create_steps(
         shape=shape,
         dtype="float32",
         chunks=(1, *shape[1:]),
-        shards=(SHARD_STEPS, *shape[1:]),
+        shards=(shard_steps(math.prod(shape[1:])), *shape[1:]),
         compressors=[
             BloscCodec(typesize=4, cname="lz4", clevel=5, shuffle="shuffle"),
             Crc32cCodec(),
@@ -85,18 +91,35 @@ def write_statistics(group: zarr.Group, statistics: StatisticsArrays, grid: LatL
 
 def digest(values: np.ndarray) -> str:
     """Gives the sha256 of fields."""
-    return hashlib.sha256(np.ascontiguousarray(values, dtype="<f4").tobytes()).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(values, dtype="<f4").data).hexdigest()
+
+
+def digest_days(time: np.ndarray) -> str:
+    """Gives the sha256 of a time axis (days since 1970-01-01)."""
+    return hashlib.sha256(np.ascontiguousarray(time, dtype="<f8").data).hexdigest()
+
+
+def beside_fields(group: zarr.Group) -> Iterator[tuple[str, zarr.Array]]:
+    """Lists the arrays, other than the fields, whose values belong to a store's content."""
+    names = ["time", "latitude", "longitude", "surface_elevation", *STEP_ARRAYS]
+    if "stations" in group and "counts" in group["stations"].attrs:
+        # Stations that are drawn follow from the recipe; real ones only from their archive.
+        names += ["station_id", "station_latitude", "station_longitude", "station_elevation"]
+    for name in names:
+        if name in group:
+            yield name, group[name]
+    for name in sorted(group["statistics"].array_keys()):
+        yield f"statistics/{name}", group["statistics"][name]
 
 
 def content_digest(group: zarr.Group) -> str:
     """Gives the sha256 of what is in a store beside its fields."""
     total = hashlib.sha256()
-    beside = ("time", "latitude", "longitude", "surface_elevation", "stations", "satellite")
-    for name in beside:
-        if name in group:
-            total.update(np.ascontiguousarray(group[name][...]).tobytes())
-    for name in sorted(group["statistics"].array_keys()):
-        total.update(np.ascontiguousarray(group["statistics"][name][...]).tobytes())
+    for _, array in beside_fields(group):
+        # File by file: the satellite's images need not fit into memory.
+        steps = array.shards[0] if array.shards else max(array.shape[0], 1)
+        for start in range(0, array.shape[0], steps):
+            total.update(np.ascontiguousarray(array[start : start + steps]).data)
     return total.hexdigest()
 
 
@@ -104,15 +127,21 @@ def fingerprint(digests: list[str], content: str, recipe: str, channels: list[st
     """Combines content and recipe into the store's fingerprint.
 
     Args:
-        digests: Of the fields, one for `SHARD_STEPS` steps.
+        digests: Of the fields, one a file.
         content: `content_digest` of the rest.
         recipe: `recipe.store_recipe` as JSON.
         channels: Names of the channels.
     """
     keys = json.loads(recipe)
     # Paths are left out: a copy in another place is the same data.
-    keys["source"] = {k: v for k, v in keys["source"].items() if k not in ("path", "grid")}
+    sources = keys.get("sources") or [keys["source"]]
+    for source in sources:
+        for name in ("path", "files", "grid"):
+            source.pop(name, None)
     keys.pop("statistics_from")
+    archive = ((keys["observations"] or {}).get("stations") or {}).get("source") or {}
+    for name in ("path", "station_list"):
+        archive.pop(name, None)
     parts = [*digests, content, canonical_json(keys), canonical_json(channels)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 

@@ -158,7 +158,7 @@ def test_an_unknown_key_names_its_file_and_dotted_path(recipe: Path, tmp_path: P
         ("vae.factor=", "nothing", "a whole number"),
         ("vae.kl_weight=.nan", "nan", "a finite number"),
         ("vae.kl_weight='1'", "'1'", "a number"),
-        ("data.in_memory=1", "1", "true or false"),
+        ("tracking.enabled=1", "1", "true or false"),
         ("data.channels=temperature@850", "'temperature@850'", "a list of texts"),
         ("score.channels=[64, wide]", "'wide'", "a whole number"),
         ("data=5", "5", "the keys store"),
@@ -217,6 +217,8 @@ def test_a_number_where_text_stands_in_a_file(recipe: Path) -> None:
         ("score.batch_size=0", ["'score.batch_size'"]),
         ("score.optimizer.ema=1", ["'score.optimizer.ema'", "less than 1"]),
         ("background.lag=4", ["'background.lag'", "5 days", "1, 2, 3, 4"]),
+        ("score.lags=[1, 5]", ["'score.lags'", "lag 5", "1, 2, 3, 4"]),
+        ("score.lags=[1, 1]", ["'score.lags'", "twice"]),
         ("background.kind=file", ["'background.path'"]),
         ("background.kind=persistence", ["damped_persistence"]),
         ("data.channels=[temprature@850]", ["did you mean 'temperature'"]),
@@ -319,7 +321,8 @@ def test_every_dotted_key_can_be_overridden() -> None:
     }
     plain = set(conformity.dotted_keys()) - sections
     listed = {key.path for key in keys.list_keys() if ".variables.0." not in key.path}
-    assert listed == plain - {"observations.stations.variables"}
+    lists = {"data.source.variables", "data.sources", "observations.stations.variables"}
+    assert listed == plain - lists
     for key in plain:
         conformity.type_at(key, "here")
 

@@ -126,7 +126,7 @@ def test_another_recipe_is_refused_with_its_first_key(config: Config, finished: 
         ("score", "background.lag", 3, True),
         ("vae", "data.harmonics", 1, True),
         ("vae", "data.num_workers", 7, False),
-        ("vae", "data.in_memory", False, False),
+        ("vae", "data.cache", "mmap", False),
         ("vae", "data.splits.test", ["1990-01-01", "1991-01-01"], False),
         ("assimilation", "data.splits.test", ["1990-01-01", "1991-01-01"], True),
         ("assimilation", "observations.stations.count", 7, True),

@@ -12,21 +12,29 @@ import zarr
 
 from data_modules.sample import sample_path
 from data_modules.sources.canonical import canonicalise
+from data_modules.sources.layouts import Held
 from slams.errors import UserError
 from slams.fields import FieldSpec
+from slams.schema import SourceConfig
+from slams.variables import UNITS
 
 __all__ = ["open_nature_run"]
 
+# Daily means, under the day that they are of.
+_LAYOUT = {variable: Held(variable, hours=24) for variable in UNITS}
+
 
 def open_nature_run(
-    path: str, channels: Sequence[FieldSpec], absent: Sequence[str] = ()
+    config: SourceConfig,
+    channels: Sequence[FieldSpec],
+    period: tuple[float, float] | None = None,
 ) -> xr.Dataset:
     """Opens a nature run lazily.
 
     Args:
-        path: Zarr directory, or `sample` for the embedded one.
+        config: The source; `path` is a Zarr directory, or `sample` for the embedded one.
         channels: The channels wanted.
-        absent: Names of channels that the source may lack.
+        period: First and last day wanted, days since 1970-01-01.
 
     Returns:
         Canonical dataset (see `sources.canonical`), dask arrays in the chunks of the file.
@@ -35,6 +43,7 @@ def open_nature_run(
         UserError: The directory is missing, no Zarr store or incomplete, or the dataset cannot
             be made canonical.
     """
+    path, absent = config.path, config.absent
     where = sample_path() if path == "sample" else Path(path)
     if not where.exists():
         raise UserError(
@@ -43,14 +52,14 @@ def open_nature_run(
         )
     try:
         group = zarr.open_group(str(where), mode="r", use_consolidated=False)
-        dataset = xr.open_zarr(str(where), consolidated=False, chunks={})
+        dataset = xr.open_dataset(str(where), engine="zarr", consolidated=False, cache=False)
     except Exception as error:
         raise UserError(f"data.source.path: {path} cannot be opened as Zarr ({error})") from error
     variables = dict.fromkeys(c.variable for c in channels if c.name not in absent)
     for variable in variables:
         if variable in group:
             _check_chunks(group[variable], where / variable, path)
-    out = canonicalise(dataset, {}, channels, absent, path)
+    out = canonicalise(dataset, _LAYOUT, channels, absent, path, config.daily, period)
     for name in ("title", "source", "license"):
         if name in dataset.attrs:
             out.attrs[name] = str(dataset.attrs[name])

@@ -7,19 +7,23 @@ data are opened.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from slams.conformity import nearest
 from slams.errors import UserError
+from slams.memory import parse_memory
 from slams.method_names import METHODS, NAMES, split_name
 from slams.rules import check_optimizer as _check_optimizer
 from slams.rules import holds as _holds
 from slams.rules import one_of as _one_of
 from slams.rules import value_at as _value
 from slams.schema import Config
-from slams.splits import check_splits, parse_day
+from slams.source_keys import check_sources
+from slams.splits import check_splits, day_range, parse_day
+from slams.station_rules import check_station_source
 from slams.time_axis import check_days
 from slams.variables import ON_LEVELS, UNITS
 
@@ -27,9 +31,11 @@ __all__ = ["METHODS", "check", "require"]
 
 _CHOICES = {
     "resume": ("auto", "never", "overwrite"),
-    "data.source.kind": ("nature_run", "noaa_psl"),
-    "data.source.regrid": ("conservative", "bilinear"),
+    "data.cache": ("none", "memory", "mmap"),
+    "data.prepare.scheduler": ("threads", "distributed", "slurm"),
     "observations.source": ("truth", "store"),
+    "observations.satellite.geometry": ("slanted", "orbit"),
+    "observations.satellite.composite": ("latest", "mean"),
     "background.kind": ("damped_persistence", "climatology", "file"),
     "score.space": ("latent", "pixel"),
     "assimilation.guidance.likelihood": ("decoder", "latent"),
@@ -43,6 +49,7 @@ _CHOICES = {
         "predictor_corrector",
     ),
     "trainer.accelerator": ("auto", "cpu", "gpu"),
+    "assimilation.sampler.precision": ("auto", "32-true", "bf16-mixed"),
     "trainer.precision": ("auto", "32-true", "16-mixed", "bf16-mixed"),
 }
 _AT_LEAST = {
@@ -53,9 +60,13 @@ _AT_LEAST = {
     "data.trajectory": 0,
     "data.batch_size": 1,
     "data.num_workers": 0,
+    "data.prepare.workers": 0,
+    "data.ahead": 0,
     "data.test_cases": 0,
     "observations.stations.count": 1,
     "observations.satellite.footprint": 1,
+    "observations.satellite.orbit.repeat_days": 1,
+    "observations.satellite.orbit.revolutions": 1,
     "observations.degraded.block": 1,
     "observations.degraded.gap": 1,
     "background.lag": 1,
@@ -101,6 +112,7 @@ _AT_LEAST = {
     "trainer.num_nodes": 1,
     "trainer.threads": 0,
     "trainer.validate_every_epochs": 1,
+    "trainer.checkpoint_every_steps": 0,
     "report.case": 0,
     "report.level": 1,
     "report.dpi": 20,
@@ -109,14 +121,19 @@ _AT_LEAST = {
     "simulate.truncation": 1,
 }
 _NOT_NEGATIVE = (
+    "observations.satellite.footprint_km",
     "data.sd_floor",
     "assimilation.guidance.gamma",
+    "assimilation.guidance.season",
+    "assimilation.optimal_interpolation.shifts",
+    "assimilation.three_d_var.shifts",
     "vae.kl_weight",
     "trainer.log_every_seconds",
 )
 _POSITIVE = (
     # An R of zero has no inverse.
     "observations.satellite.error",
+    "observations.satellite.orbit.swath_km",
     "observations.degraded.noise",
     "observations.gross_error",
     "score.noise_sd",
@@ -169,16 +186,33 @@ def check(config: Config) -> None:
     for name in ("enkf", "letkf"):
         _holds(config, f"assimilation.{name}.rtps", lambda v: 0 <= v <= 1, "in [0, 1]")
     _holds(config, "assimilation.sampler.correction", lambda v: 0 < v <= 1, "in (0, 1]")
+    _holds(
+        config,
+        "observations.satellite.orbit.inclination",
+        lambda v: 0 <= v < 180,
+        "in [0, 180), 0 for the sun-synchronous one",
+    )
+    _holds(
+        config,
+        "observations.satellite.orbit.crossing_time",
+        lambda v: 0 <= v < 24,
+        "an hour in [0, 24)",
+    )
     _holds(config, "observations.satellite.coverage", lambda v: 0 < v <= 1, "in (0, 1]")
     _holds(config, "score.condition_dropout", lambda v: 0 <= v <= 1, "in [0, 1]")
     # What torch takes as a seed.
     _holds(config, "seed", lambda v: v < 2**63, "less than 2**63")
     _check_names(config)
     _check_channels(config)
+    check_sources(config.data)
     check_splits(config.data.splits, config.data.days)
+    day_range("data.period", config.data.period)
+    parse_memory("data.prepare.memory", config.data.prepare.memory)
+    _holds(config, "data.prepare.walltime", _is_walltime, "a time limit such as 02:00:00")
     check_days(config)
     _check_background(config)
     _check_observations(config)
+    check_station_source(config)
     _check_optimizer("vae.optimizer", config.vae.optimizer)
     _check_optimizer("score.optimizer", config.score.optimizer)
     _check_networks(config)
@@ -232,6 +266,10 @@ def require(config: Config, verb: str) -> None:
                 f"key 'report.level': found {config.report.level} hPa, expected one of the levels "
                 f"in data.channels, {', '.join(map(str, levels))}"
             )
+
+
+def _is_walltime(text: str) -> bool:
+    return re.fullmatch(r"(\d+-)?\d{1,3}:[0-5]\d:[0-5]\d", text) is not None
 
 
 def _unique(key: str, values: Iterable[Any]) -> None:
@@ -301,6 +339,19 @@ def _check_background(config: Config) -> None:
                 f"need persistence fitted for {', '.join(map(str, missing))} days, but data.lags "
                 f"has {', '.join(map(str, data.lags)) or 'none'}"
             )
+    _unique("score.lags", config.score.lags)
+    for lag in config.score.lags:
+        if background.kind != "damped_persistence" or config.score.space != "latent":
+            raise UserError(
+                f"key 'score.lags': found {config.score.lags}, expected none unless "
+                f"background.kind=damped_persistence and score.space=latent"
+            )
+        missing = [day for day in range(lag, lag + data.days) if day not in data.lags]
+        if lag < 1 or missing:
+            raise UserError(
+                f"key 'score.lags': found lag {lag}, expected one that persistence is fitted for: "
+                f"data.lags has {', '.join(map(str, data.lags)) or 'none'}"
+            )
     if background.kind == "file" and not background.path:
         raise UserError("key 'background.path': found nothing, expected the background's store")
 
@@ -311,12 +362,12 @@ def _check_observations(config: Config) -> None:
         _one_of("observations.use", name, ("stations", "satellite", "degraded"))
     _unique("observations.use", observations.use)
     for position, variable in enumerate(observations.stations.variables):
-        for part in ("error", "representativeness"):
+        for part in ("error", "representativeness", "representativeness_km"):
             value = getattr(variable, part)
             if value < 0:
                 raise UserError(
                     f"key 'observations.stations.variables.{position}.{part}': found {value}, "
-                    f"expected a standard deviation of 0 or more"
+                    f"expected 0 or more"
                 )
         key = f"observations.stations.variables.{position}.likelihood"
         _one_of(key, variable.likelihood, ("auto", "gaussian", "censored"))

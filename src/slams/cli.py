@@ -20,6 +20,8 @@ from typing import Any, NoReturn
 
 from slams import __version__
 from slams.benchmarks.cost_recipe import CostConfig, check_cost
+from slams.benchmarks.preparation_recipe import PreparationBenchConfig, check_preparation_bench
+from slams.benchmarks.stream_recipe import StreamBenchConfig, check_stream_bench
 from slams.checks import check, require
 from slams.config import load, to_yaml
 from slams.conformity import nearest
@@ -58,6 +60,8 @@ class _Verb:
     schema: type = Config
     sense: Callable[[Any], None] = check
     bench: str = ""
+    # The recipe may be left out: every key then has its default.
+    optional: bool = False
     rehearsal: str = (
         "build everything, run one batch, print shapes, memory and time, and write nothing"
     )
@@ -73,7 +77,9 @@ _VERBS = {
     "prepare": _Verb(
         "turn source files into a training store with statistics",
         "Reads the source, checks and regrids it, and writes the training store with the "
-        "climatology, standard deviations and persistence of the training period.",
+        "climatology, standard deviations and persistence of the training period. A preparation "
+        "that was killed goes on from the files it has finished; a later data.period extends a "
+        "finished store.",
         ("data",),
     ),
     "train vae": _Verb(
@@ -158,6 +164,27 @@ _VERBS = {
         sense=check_cost,
         bench="slams.benchmarks.scaling:bench_scaling",
     ),
+    "bench prepare": _Verb(
+        "prepare a source larger than memory, killed on the way",
+        "Writes a synthetic source, prepares it in peace and killed several times (SIGKILL), and "
+        "compares the stores byte for byte; prints time, throughput and the largest resident "
+        "memory of every run.",
+        dry_run=False,
+        schema=PreparationBenchConfig,
+        sense=check_preparation_bench,
+        bench="slams.benchmarks.preparation:bench_preparation",
+    ),
+    "bench data": _Verb(
+        "measure how fast windows come out of a training store",
+        "Makes stores of several grids, reads random windows from them in every way there is, in "
+        "turn, and prints samples/s, ratios, and the plan of a quarter-degree store; writes the "
+        "tables and a figure. The recipe may be left out.",
+        dry_run=False,
+        schema=StreamBenchConfig,
+        sense=check_stream_bench,
+        bench="slams.benchmarks.stream:bench_data",
+        optional=True,
+    ),
     "bench kolmogorov": _Verb(
         "assimilate three kinds of observations of a turbulent flow",
         "Integrates the Kolmogorov flow, trains a score network on short windows, and samples "
@@ -192,7 +219,7 @@ _VERBS = {
 }
 _GROUPS = {
     "train": "train a model: `vae`, then `score`",
-    "bench": "measure parts by themselves: `posterior`, `sampler`, `train`, `scaling`, ...",
+    "bench": "measure parts: `posterior`, `data`, `prepare`, `sampler`, `train`, ...",
     "config": "look at a recipe: `print`, `validate`",
 }
 
@@ -292,13 +319,15 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace | None:
             options = ["--help", *(["--dry-run"] if verb.dry_run else [])]
             options += ["--output"] if verb.bench else []
             options += ["--setting"] if arguments.verb == "ablate" else []
+            options += ["--verify"] if arguments.verb == "prepare" else []
             raise UserError(f"there is no option {word!r}; {nearest(word, options)}")
         if "=" not in word:
             raise UserError(
                 f"unexpected argument {word!r} beside recipe {arguments.recipe}; overrides are "
                 f"written key=value"
             )
-    if arguments.recipe is None and arguments.verb != "config print":
+    optional = arguments.verb == "config print" or _VERBS[arguments.verb].optional
+    if arguments.recipe is None and not optional:
         raise UserError(f"a recipe is missing: slams {arguments.verb} RECIPE.yaml [key=value ...]")
     return arguments
 
@@ -346,8 +375,9 @@ def _parser() -> argparse.ArgumentParser:
         )
         one.set_defaults(verb=name)
         explained = name == "config print"
+        times = "?" if explained or verb.optional else None
         if verb.recipe:
-            one.add_argument("recipe", help="recipe (YAML)", nargs="?" if explained else None)
+            one.add_argument("recipe", help="recipe (YAML)", nargs=times)
         if verb.bench:
             one.add_argument(
                 "--output",
@@ -364,6 +394,12 @@ def _parser() -> argparse.ArgumentParser:
                 "--setting",
                 metavar="N",
                 help="run one setting only, by number or name, as the member of a job array does",
+            )
+        if name == "prepare":
+            one.add_argument(
+                "--verify",
+                action="store_true",
+                help="read a finished store again and compare all of it with its checksums",
             )
         if explained:
             one.add_argument(
@@ -428,6 +464,10 @@ def _run(arguments: argparse.Namespace, places: list[Path]) -> int:
         from slams.sync import sync
 
         sync(config, arguments.dry_run)
+    elif verb == "prepare" and arguments.verify:
+        from slams.stages import verify
+
+        verify(config)
     else:
         require(config, verb)
         check_prerequisites(config, verb, arguments.dry_run)
@@ -484,15 +524,7 @@ def _stage(verb: str, config: Config, dry_run: bool) -> None:
     """Imports and runs what a verb stands for; everything heavy happens here."""
     from slams import stages
 
-    run = {
-        "simulate": stages.simulate,
-        "prepare": stages.prepare,
-        "train vae": stages.train_vae,
-        "train score": stages.train_score,
-        "assimilate": stages.assimilate,
-        "report": stages.report,
-    }[verb]
-    run(config, dry_run)
+    getattr(stages, verb.replace(" ", "_"))(config, dry_run)
 
 
 def _terminate(signum: int, frame: object) -> NoReturn:
@@ -510,6 +542,8 @@ def _stop(what: str, code: int, arguments: argparse.Namespace | None, *, process
         then = "; nothing unfinished counts, the same command does it again"
         if arguments.verb.startswith("train"):
             then = "; the same command continues from the last checkpoint"
+        if arguments.verb == "prepare":
+            then = "; the same command continues from the files that are finished"
     _complain(f"{what}{then}")
     if process:
         sys.stdout.flush()

@@ -42,7 +42,7 @@ _Schema = TypeVar("_Schema")
 
 
 def load(
-    path: str | Path,
+    path: str | Path | None,
     overrides: Sequence[str] = (),
     schema: type[_Schema] = Config,
     sense: Callable[[_Schema], None] = check,
@@ -50,7 +50,7 @@ def load(
     """Reads a recipe, applies overrides, and checks that it makes sense.
 
     Args:
-        path: The recipe (YAML).
+        path: The recipe (YAML); `None` for one of defaults alone.
         overrides: Dotted overrides, `a.b=value`, the value in YAML.
         schema: Data class of the whole recipe.
         sense: Refuses with a `UserError` a recipe that contradicts itself.
@@ -62,7 +62,7 @@ def load(
         UserError: A file is missing or is not YAML, a key is unknown, a value has a wrong type,
             or the recipe contradicts itself (see `slams.checks.check`).
     """
-    values, origin = _read(Path(path), (), schema)
+    values, origin = ({}, {}) if path is None else _read(Path(path), (), schema)
     tree = _overlay(to_plain(schema()), values)
     for override in overrides:
         key, value = _parse_override(override, schema)

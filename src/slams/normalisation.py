@@ -74,10 +74,12 @@ class Normaliser(nn.Module):
         basis = harmonic_basis(time, (self.harmonics.shape[0] - 1) // 2)
         basis = basis.to(self.harmonics.device, torch.float32)
         # Term by term and not as a matrix product, whose rounding depends on the batch size.
-        terms = basis.unbind(dim=-1)
-        climatology = torch.zeros_like(self.harmonics[0])
-        for weight, harmonic in zip(terms, self.harmonics, strict=True):
-            climatology = climatology + weight[..., None, None, None] * harmonic
+        first, *terms = basis[..., None, None, None, :].unbind(dim=-1)
+        climatology = first * self.harmonics[0]
+        # Two arrays for all terms: fresh ones for each cost more than the sums.
+        product = torch.empty_like(climatology)
+        for weight, harmonic in zip(terms, self.harmonics[1:], strict=True):
+            climatology += torch.mul(weight, harmonic, out=product)
         return climatology
 
     def to_channel_units(self, physical: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from slams.observations.station_list import read_station_list
 from slams.ranks import is_rank_zero
 from slams.records import finished_run, is_finished, stage_directory, trained_inputs
 from slams.runs import RunDirectory
-from slams.schema import Config
+from slams.schema import Config, SourceConfig
 
 __all__ = ["check_prerequisites"]
 
@@ -62,25 +62,54 @@ def check_prerequisites(config: Config, verb: str, dry_run: bool = False) -> Non
 
 def _check_prepare(config: Config, dry_run: bool) -> None:
     data = config.data
+    if _is_url(data.store):
+        raise UserError(
+            f"key 'data.store': found the address {data.store}, expected a directory to prepare "
+            f"the store in; copy it to a server afterwards"
+        )
     if not dry_run:
         _check_writable("data.store", Path(data.store).parent)
         if Path(data.store).exists() and config.resume != "overwrite":
             return  # it is kept or refused, and the source is not looked at
-    if data.source.path != "sample":
-        found = glob(data.source.path) or Path(data.source.path).exists()
-        if not found:
-            expected = {
-                "nature_run": "a nature run (Zarr), make one with `slams simulate` or write "
-                "`sample`",
-                "noaa_psl": "a NetCDF file of NOAA PSL (data.source.origin says where it comes "
-                "from)",
-            }[data.source.kind]
-            raise UserError(
-                f"key 'data.source.path': {data.source.path} is not there, expected {expected}"
-                f"{_nearest(data.source.path)}"
-            )
+    for key, source in data.inputs:
+        _check_source(key, source)
     if data.statistics_from:
         _check_is_there("data.statistics_from", data.statistics_from)
+    if "stations" in config.observations.use:
+        _check_station_archive(config)
+
+
+def _check_station_archive(config: Config) -> None:
+    source = config.observations.stations.source
+    for name in ("path", "station_list") if source.kind else ():
+        path = getattr(source, name)
+        if path and not (glob(path) or Path(path).exists()):
+            raise UserError(
+                f"key 'observations.stations.source.{name}': {path} is not there, expected the "
+                f"archive's files{_nearest(path)}"
+            )
+
+
+def _check_source(key: str, source: SourceConfig) -> None:
+    if source.kind == "no_fields":  # whose path is no file but two days
+        return
+    for path in source.files or [source.path]:
+        there = path == "sample" or "://" in path or glob(path) or Path(path).exists()
+        if there:
+            continue
+        expected = {
+            "nature_run": "a nature run (Zarr), make one with `slams simulate` or write `sample`",
+            "weatherbench2": "a WeatherBench2 store (Zarr) or its address",
+            "arco_era5": "an ARCO-ERA5 store (Zarr) or its address",
+            "chaosbench": "a directory with one Zarr store a day",
+            "noaa_psl": f"a NetCDF file of NOAA PSL ({key}.origin says where it comes from)",
+            "cpc_gauge": "NetCDF files of the CPC gauge analysis",
+            "cf": "a NetCDF file or a Zarr store",
+        }[source.kind]
+        raise UserError(
+            f"key '{key}.{'files' if source.files else 'path'}': {path} is not there, expected "
+            f"{expected}{_nearest(path)}"
+        )
 
 
 def _check_assimilate(config: Config, dry_run: bool) -> None:
@@ -100,6 +129,8 @@ def _check_assimilate(config: Config, dry_run: bool) -> None:
 
 
 def _check_store(config: Config) -> None:
+    if _is_url(config.data.store):  # looked for when it is opened
+        return
     path = Path(config.data.store)
     if not path.exists():
         left = path.with_name(path.name + ".partial").exists()
@@ -115,8 +146,12 @@ def _check_background(config: Config) -> None:
         _check_is_there("background.path", config.background.path)
 
 
+def _is_url(path: str) -> bool:
+    return path.startswith(("http://", "https://"))
+
+
 def _check_is_there(key: str, path: str) -> None:
-    if not Path(path).exists():
+    if not _is_url(path) and not Path(path).exists():
         raise UserError(
             f"key {key!r}: {path}: found no such directory, expected a training store"
             f"{_nearest(path)}"

@@ -34,7 +34,17 @@ _VAE = ("seed", "data", "vae")
 _SCORE = (*_VAE, "score", "background")
 _TRAINED = {"vae": _VAE, "score": _SCORE, "score_pixel": ("seed", "data", "score", "background")}
 # Keys that change how fast a run is, where it lies or how it is shown, never what comes out.
-_NEVER = ("data.num_workers", "data.in_memory", "data.source.origin")
+_NEVER = (
+    "data.num_workers",
+    "data.in_memory",  # of recipes from before `data.cache`
+    "data.cache",
+    "data.cache_directory",
+    "data.ahead",
+    "data.source.origin",
+    "data.prepare",
+    # What it decides, the days of the splits say, and the store's fingerprint.
+    "data.period",
+)
 _NOT_TRAINING = (*_NEVER, "data.splits.test", "data.test_cases")
 _NOT_ASSIMILATION = (
     *_NEVER,
@@ -71,6 +81,9 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Flattens nested mappings to dotted keys; lists stay values."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
+        if prefix + key == "data.sources":
+            # Where a user gets a source says nothing of what is in it (`_NEVER`).
+            value = [{k: v for k, v in one.items() if k != "origin"} for one in value]
         if isinstance(value, Mapping):
             flat |= flatten(value, f"{prefix}{key}.")
         else:

@@ -23,7 +23,9 @@ __all__ = [
     "ObservationsConfig",
     "OptimalInterpolationConfig",
     "OptimizerConfig",
+    "OrbitConfig",
     "PixelDiffusionConfig",
+    "PrepareConfig",
     "ReportConfig",
     "SamplerConfig",
     "SatelliteConfig",
@@ -31,7 +33,11 @@ __all__ = [
     "ScoreMeanConfig",
     "SimulateConfig",
     "SourceConfig",
+    "SourceDimensionsConfig",
+    "SourceVariableConfig",
     "SplitsConfig",
+    "StationQualityConfig",
+    "StationSourceConfig",
     "StationVariableConfig",
     "StationsConfig",
     "ThreeDVarConfig",
@@ -42,13 +48,55 @@ __all__ = [
 
 
 @dataclass
+class SourceVariableConfig:
+    """How a file of kind `cf` holds a variable, where it does not say so itself."""
+
+    # The variable, as in `data.channels` without its level.
+    variable: str = ""
+    # Its name in the file; "" finds it by the variable's own or by its CF standard name.
+    name: str = ""
+    # Its units, whatever the file states; "" takes those of the file.
+    units: str = ""
+    # What values are multiplied by beside their units: -1 for a downward flux.
+    factor: float = 1.0
+    # Hours that a value covers, a mean or an accumulation: 0 for an instant, -1 as the file says.
+    hours: float = -1.0
+    # Where the time stamp lies in them: `start`, `middle` or `end`; "" as the file says.
+    stamp: str = ""
+
+
+@dataclass
+class SourceDimensionsConfig:
+    """Names of the dimensions of a file of kind `cf`; "" finds the usual ones by themselves."""
+
+    time: str = ""
+    level: str = ""
+    latitude: str = ""
+    longitude: str = ""
+
+
+@dataclass
 class SourceConfig:
     """Where the fields come from."""
 
-    # Layout of the source: `nature_run` (CF Zarr) or `noaa_psl` (NetCDF with `air`).
+    # Layout of the source: `nature_run` (CF Zarr), `weatherbench2`, `arco_era5`, `chaosbench`
+    # (Zarr), `noaa_psl`, `cpc_gauge` (NetCDF), `cf`, anything that follows the CF conventions, or
+    # `no_fields`, days with observations alone; its path is FIRST/LAST.
     kind: str = "nature_run"
-    # Path of the source; `sample` is the nature run embedded in the package.
+    # Path, pattern with `*`, or address (gs://, s3://, https://; extra `cloud`) of the source;
+    # `sample` is the nature run embedded in the package.
     path: str = "sample"
+    # Files that follow one another in time, in the place of `path` (NetCDF).
+    files: list[str] = field(default_factory=list)
+    # What a day of a source with several instants a day is: the `instant` at 00 UTC, or their
+    # `mean`. Accumulations and mean fluxes are put together to whole UTC days in either case.
+    daily: str = "instant"
+    # How a file of kind `cf` holds variables and dimensions, where it does not say so itself.
+    variables: list[SourceVariableConfig] = field(default_factory=list)
+    dimensions: SourceDimensionsConfig = field(default_factory=SourceDimensionsConfig)
+    # In `data.sources`: the channels it gives, each as in `data.channels` or as the name of a
+    # variable, for all its levels there.
+    channels: list[str] = field(default_factory=list)
     # Where a user gets the source (documentation, goes into the store's attributes).
     origin: str = ""
     # Target grid: `native`, or a training store or source whose grid is taken, or `LATxLON`.
@@ -74,14 +122,44 @@ class SplitsConfig:
 
 
 @dataclass
+class PrepareConfig:
+    """How `slams prepare` works through a source: where, and within which memory."""
+
+    # Where the work is done: `threads` of this process, `distributed` (processes of
+    # dask.distributed on this machine) or `slurm` (jobs through dask-jobqueue); the last two need
+    # the extra `cluster`.
+    scheduler: str = "threads"
+    # Threads, processes or jobs at a time; 0 takes as many as there are cores (one job on SLURM).
+    # As many of them work as the memory allows.
+    workers: int = 0
+    # Bound on the memory of each process that works: all threads together, one process of
+    # dask.distributed, one job; with its unit, MB or GB.
+    memory: str = "2 GB"
+    # Partition of the SLURM jobs ("" for the cluster's own).
+    partition: str = ""
+    # Account that the SLURM jobs are billed to ("" for the cluster's own).
+    account: str = ""
+    # Time limit of a SLURM job; one that comes to it is replaced, what it has finished counts.
+    walltime: str = "02:00:00"
+    # Lines that a SLURM job runs before the work: modules, the virtual environment.
+    prologue: list[str] = field(default_factory=list)
+
+
+@dataclass
 class DataConfig:
     """The training store, its splits, and how windows are read."""
 
     # Path of the training store (Zarr v3), written by `slams prepare`.
     store: str = "stores/demo.zarr"
     source: SourceConfig = field(default_factory=SourceConfig)
+    # Several sources in the place of `data.source`, joined on their days. The grid of the store
+    # is the one that the first names; each is regridded to it by its own `regrid`.
+    sources: list[SourceConfig] = field(default_factory=list)
     # Channels as `variable@level` (hPa) or `variable`.
     channels: list[str] = field(default_factory=list)
+    # First and last day taken from the source (ISO dates, both inside), empty for all there are; a
+    # later last day extends a finished store.
+    period: list[str] = field(default_factory=list)
     splits: SplitsConfig = field(default_factory=SplitsConfig)
     # Annual harmonics of the seasonal climatology.
     harmonics: int = 3
@@ -103,8 +181,23 @@ class DataConfig:
     num_workers: int = 0
     # Number of verifying dates, evenly spaced over the test split; 0 takes every date.
     test_cases: int = 24
-    # Hold the store in memory (small stores only).
-    in_memory: bool = True
+    # Fields uncompressed, to read windows at the speed of memory: `memory` holds the channels in
+    # use in memory (small stores, no workers), `mmap` maps a file that is written once, `none`
+    # decompresses each window anew.
+    cache: str = "memory"
+    # Where the file of `mmap` lies; "" puts it beside the store.
+    cache_directory: str = ""
+    # Batches that are read ahead: by a thread without workers, by each worker otherwise; 0 reads
+    # a batch when it is asked for.
+    ahead: int = 2
+    prepare: PrepareConfig = field(default_factory=PrepareConfig)
+
+    @property
+    def inputs(self) -> list[tuple[str, SourceConfig]]:
+        """Gives the sources in use, each with its key in the recipe."""
+        if not self.sources:
+            return [("data.source", self.source)]
+        return [(f"data.sources.{i}", source) for i, source in enumerate(self.sources)]
 
     @property
     def days(self) -> int:
@@ -122,9 +215,62 @@ class StationVariableConfig:
     error: float = 1.0
     # Standard deviation of the representativeness error, added in quadrature.
     representativeness: float = 0.0
+    # Grid spacing (km) that `representativeness` is stated for: it grows with the cube root of the
+    # model's spacing at each station. 0 takes it as it is everywhere.
+    representativeness_km: float = 0.0
     # `gaussian`; `censored`: a Gaussian that reads 0 for all that is below, as a rain gauge does;
     # `auto`: censored for precipitation, Gaussian for anything else.
     likelihood: str = "auto"
+
+
+@dataclass
+class StationQualityConfig:
+    """Checks of station reports while they are prepared; what they reject is counted."""
+
+    # Reject values that the variable cannot have.
+    range: bool = True
+    # Reject a temperature that differs from the ones before and after by more than this (K), twice
+    # that where they are more than 6 hours apart; 0 switches the check off.
+    step: float = 15.0
+    # Reject a daily value whose departure from the climatology differs from the median of at least
+    # three neighbours' within this distance (km) by more than `buddy_limit` standard deviations; 0
+    # switches the check off.
+    buddy_km: float = 500.0
+    buddy_limit: float = 4.0
+
+
+@dataclass
+class StationSourceConfig:
+    """A public archive of station reports, prepared into the training store."""
+
+    # Layout: `ghcn_daily`, `isd`, `isd_lite`, `igra2`, `metar` or `arm_column`; "" has none, and
+    # station values are drawn from the fields.
+    kind: str = ""
+    # A file, a directory of files, or a pattern with *.
+    path: str = ""
+    # The archive's own list of stations (ghcnd-stations.txt, isd-history.csv,
+    # igra2-station-list.txt).
+    station_list: str = ""
+    # Elements (GHCN-Daily) or columns (METAR) read; empty for all that give a channel observed.
+    elements: list[str] = field(default_factory=list)
+    # GHCN-Daily's morning observations: `as_dated`, or `day_before`.
+    morning: str = "as_dated"
+    # Quarters of the UTC day with a report that a daily mean near the surface needs.
+    quarters: int = 4
+    # Soundings that a daily mean on a level needs.
+    soundings: int = 1
+    # Share of the day that reports of precipitation must cover.
+    coverage: float = 1.0
+    # A station that is listed at places further apart than this (km) has moved, and becomes two.
+    moved_km: float = 1.0
+    # Stations closer together than this (km) are one; the one with more values stays.
+    same_place_km: float = 0.1
+    # Largest difference (m) between a station's elevation and the model's terrain for 2 m
+    # temperature; 0 sets no limit.
+    height_difference: float = 0.0
+    # Smallest distance (km) between two stations; those with more values stay. 0 keeps all.
+    thinning_km: float = 0.0
+    qc: StationQualityConfig = field(default_factory=StationQualityConfig)
 
 
 @dataclass
@@ -135,6 +281,8 @@ class StationsConfig:
     count: int = 400
     # Explicit stations as a CSV file (id,latitude,longitude,elevation) in place of airports.
     file: str = ""
+    # Real reports in place of values drawn from the fields; needs observations.source: store.
+    source: StationSourceConfig = field(default_factory=StationSourceConfig)
     variables: list[StationVariableConfig] = field(
         default_factory=lambda: [StationVariableConfig()]
     )
@@ -147,16 +295,39 @@ class StationsConfig:
 
 
 @dataclass
+class OrbitConfig:
+    """A satellite on a circular orbit whose ground track repeats."""
+
+    # Days after which the track repeats, and revolutions in that time: 233 in 16 is 705 km.
+    repeat_days: int = 16
+    revolutions: int = 233
+    # Local mean time (hours) at which it crosses the equator northwards.
+    crossing_time: float = 13.5
+    # Width of the swath (km).
+    swath_km: float = 2330.0
+    # Inclination (degrees); 0 takes the sun-synchronous one, which follows from the period.
+    inclination: float = 0.0
+
+
+@dataclass
 class SatelliteConfig:
     """Satellite imagery of outgoing longwave radiation."""
 
     channel: str = "outgoing_longwave_radiation"
     # Footprint in grid cells each way (block mean).
     footprint: int = 2
-    # Share of the globe inside the moving swaths.
+    # Share of the globe inside the moving swaths of `geometry: slanted`.
     coverage: float = 0.5
-    # Standard deviation of the observation error (W m-2).
+    # Standard deviation of the observation error (W m-2), of one pass.
     error: float = 5.0
+    # `slanted`: bands of which `coverage` says how wide; `orbit`: the passes of `orbit`.
+    geometry: str = "slanted"
+    orbit: OrbitConfig = field(default_factory=OrbitConfig)
+    # Diameter (km) of circular footprints about the centres of the blocks, weighted by the area
+    # shared with each grid cell; 0 takes the blocks themselves.
+    footprint_km: float = 0.0
+    # What several passes of a day make: `latest`, or their `mean`, whose error variance is less.
+    composite: str = "latest"
 
 
 @dataclass
@@ -258,6 +429,10 @@ class ScoreConfig:
     ensemble: int = 1
     # Probability that the background is hidden in a training sample.
     condition_dropout: float = 0.4
+    # Ages (days) of further backgrounds that the denoiser is trained with beside
+    # `background.lag`; it is told how old each is. More pairs of states where training days are
+    # few; it is validated and used with `background.lag` alone.
+    lags: list[int] = field(default_factory=list)
     # Log-normal training noise: mean and standard deviation of log sigma.
     noise_mean: float = 0.3
     noise_sd: float = 1.5
@@ -285,6 +460,9 @@ class SamplerConfig:
     # that each draws anew.
     corrections: int = 1
     correction: float = 0.3
+    # Precision in which `decg` evaluates denoiser and decoder: `32-true`, `bf16-mixed`, or `auto`,
+    # which takes bfloat16 where the hardware computes in it. Guidance itself is never in bfloat16.
+    precision: str = "32-true"
 
 
 @dataclass
@@ -301,6 +479,9 @@ class GuidanceConfig:
     archive: int = 240
     # Gaspari-Cohn half-width (km) of the localisation.
     localisation: float = 3000.0
+    # Width (days) of the Gaussian by which archive days count less, the further their day of year
+    # is from the case's (`decg`); 0 lets all count alike.
+    season: float = 0.0
     # How the background enters: as `condition` of the denoiser, as `observation` of the latent
     # state with the covariance of its error, as `both`, or not at all (`neither`).
     background: str = "condition"
@@ -326,6 +507,8 @@ class OptimalInterpolationConfig:
     localisation: float = 3000.0
     # Days from the verifying day of year within which training days enter the archive.
     season: int = 75
+    # Cells of longitude, either way, by which turned copies of the archive's errors are added.
+    shifts: int = 0
 
 
 @dataclass
@@ -338,6 +521,8 @@ class ThreeDVarConfig:
     season: int = 75
     # Largest number of linearisations of `H`; no more than one is made where `H` is linear.
     outer_loops: int = 8
+    # Cells of longitude, either way, by which turned copies of the archive's errors are added.
+    shifts: int = 0
 
 
 @dataclass
@@ -468,6 +653,9 @@ class TrainerConfig:
     threads: int = 0
     # Steps between two validations and checkpoints, rounded to whole epochs.
     validate_every_epochs: int = 5
+    # Optimiser steps between two checkpoints inside of epochs, besides those at validations; 0 for
+    # none. A run continues from any of them with the windows that it has not seen.
+    checkpoint_every_steps: int = 0
     # Seconds between two progress lines in logs.
     log_every_seconds: float = 10.0
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 from slams.errors import UserError
 from slams.schema import SplitsConfig
 
-__all__ = ["SPLITS", "check_splits", "parse_day", "split_days"]
+__all__ = ["SPLITS", "check_splits", "day_range", "parse_day", "split_days"]
 
 SPLITS = ("train", "validation", "test")
 
@@ -37,8 +37,19 @@ def split_days(splits: SplitsConfig, name: str) -> tuple[date, date] | None:
     Raises:
         UserError: The split is not two ISO dates in order.
     """
-    key = f"data.splits.{name}"
-    days = getattr(splits, name)
+    return day_range(f"data.splits.{name}", getattr(splits, name))
+
+
+def day_range(key: str, days: list[str]) -> tuple[date, date] | None:
+    """Reads the first and the last day of a range, or `None` where there are no days.
+
+    Args:
+        key: The key they stand under, for the message.
+        days: Nothing, or two ISO dates.
+
+    Raises:
+        UserError: They are not two ISO dates in order.
+    """
     if not days:
         return None
     if len(days) != 2:

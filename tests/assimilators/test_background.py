@@ -67,6 +67,26 @@ def test_errors_of_points_that_hardly_vary_stay_small() -> None:
     assert float(found[:, 0, 0, 0, :2].abs().max()) < 0.02
 
 
+def test_turned_copies_keep_the_variance_of_each_place() -> None:
+    problem = linear_gaussian()
+    errors = problem.draw_exact(400, seed=2)
+    made = BackgroundErrors(problem.archive(errors))
+    own = made.of(torch.arange(400), problem.variance)
+    found = made.of(torch.arange(400), problem.variance, shifts=2)
+    assert found.shape[0] == 5 * 400
+    assert torch.equal(found[:400], own)
+    for copy in found.split(400):
+        torch.testing.assert_close(
+            copy.var(dim=0), problem.variance.to(copy), rtol=1e-3, atol=1e-5
+        )
+    # The second copy is turned by a cell: what stood west of a place now stands there.
+    turned, here = (x / x.std(dim=0) for x in (found[400:800], own))
+    matching = [
+        k for k in (-1, 1) if torch.allclose(turned, here.roll(k, -1), rtol=1e-3, atol=1e-4)
+    ]
+    assert matching == [-1]
+
+
 def test_refuses_a_batch_without_background(world) -> None:
     batch = replace(world.batch(torch.tensor([3])), background=None)
     with pytest.raises(UserError, match="background needs a background"):

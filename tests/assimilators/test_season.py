@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import math
+
 import torch
 
-from slams.assimilators.season import draw_days, season_days
+from slams.assimilators.season import draw_days, season_days, season_weights
 from slams.normalisation import DAYS_PER_YEAR
 
 # Three years, the first day a first of January (to within the leap day).
@@ -44,3 +46,17 @@ def test_draws_are_distinct_and_do_not_depend_on_the_number_of_members() -> None
     assert torch.equal(draw_days(50, 3, "climatology", 11, 7), many[:7])
     assert not torch.equal(draw_days(50, 3, "climatology", 12, 50), many[:50])
     assert not torch.equal(draw_days(50, 4, "climatology", 11, 50), many[:50])
+
+
+def test_weights_fall_with_the_distance_in_the_day_of_year() -> None:
+    date = float(TIME[0]) + 20 * DAYS_PER_YEAR + 5
+    weights = season_weights(TIME, date, 30.0)
+    assert weights.argmax() in (5, 370, 735, 736)
+    near = torch.tensor(
+        [5 + 30, 365 + 5 - 30]
+    )  # 30 days on either side, over the turn of the year
+    torch.testing.assert_close(
+        weights[near], torch.full((2,), math.exp(-0.5)).double(), rtol=0.03, atol=0
+    )
+    assert float(weights.min()) < 1e-6
+    assert season_weights(TIME, date, 0.0) is None

@@ -88,15 +88,18 @@ class Primal:
         return v.detach()
 
 
+@pytest.mark.parametrize("shifts", [0, 1])
 @pytest.mark.parametrize("half_width", [1500.0, 4000.0, math.inf])
-def test_equals_optimal_interpolation_where_h_is_linear(problem, half_width) -> None:
+def test_equals_optimal_interpolation_where_h_is_linear(problem, half_width, shifts) -> None:
     batch = problem.batch(cases=2, seed=6)
     generator = torch.Generator().manual_seed(1)
     for which, o in enumerate(batch.observations):
         batch = masked(batch, which, torch.rand(o.mask.shape, generator=generator) > 0.2)
     archive = problem.archive(problem.draw(60, seed=7))
     found, expected = (
-        analysis(fitted(kind, problem, archive, localisation=half_width), problem, batch)
+        analysis(
+            fitted(kind, problem, archive, localisation=half_width, shifts=shifts), problem, batch
+        )
         for kind in (ThreeDVar, OptimalInterpolation)
     )
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)

@@ -69,7 +69,7 @@ def test_a_missing_value_in_a_source(refused: Refused, value: float) -> None:
     ("verb", "words"),
     [
         ("train vae", ["experiment=new"]),
-        ("train vae", ["experiment=new", "data.in_memory=false"]),
+        ("train vae", ["experiment=new", "data.cache=none"]),
         ("train score", [*NEW]),
         ("assimilate", [*NEW]),
     ],
@@ -97,11 +97,11 @@ def test_a_truncated_chunk_of_the_source(refused: Refused, root: Path, resume: s
     ("verb", "file", "words"),
     [
         ("train vae", FIRST_SHARD, ["experiment=new"]),
-        ("train vae", FIRST_SHARD, ["experiment=new", "data.in_memory=false"]),
-        ("train vae", FIRST_SHARD, ["data.in_memory=false", "resume=overwrite"]),
+        ("train vae", FIRST_SHARD, ["experiment=new", "data.cache=none"]),
+        ("train vae", FIRST_SHARD, ["data.cache=none", "resume=overwrite"]),
         ("train score", FIRST_SHARD, [*NEW]),
         ("assimilate", SECOND_SHARD, [*NEW]),
-        ("assimilate", SECOND_SHARD, [*NEW, "data.in_memory=false"]),
+        ("assimilate", SECOND_SHARD, [*NEW, "data.cache=none"]),
     ],
 )
 def test_a_truncated_chunk_of_the_store(

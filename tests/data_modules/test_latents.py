@@ -206,3 +206,20 @@ def test_ranks_share_the_windows(store: Path) -> None:
     everything = datamodule.validation.season.tolist()
     assert sorted(validation[0] + validation[1]) == sorted(everything)
     assert (len(validation[0]), len(validation[1])) == (5, 4)
+
+
+def test_backgrounds_of_other_ages_are_further_training_windows(tmp_path: Path) -> None:
+    path = tmp_path / "latents.zarr"
+    parts = {"train": archive(6), "validation": archive(3, 1), "train_lag_1": archive(5, 2)}
+    write_latents(path, space(), parts, KEY)
+    data = LatentDataModule(path, batch_size=4, seed=0, ages={1: 0.5})
+    assert len(data.train) == 11
+    batch = data.train.__getitems__([5, 6, 10])
+    assert batch.age.tolist() == [1.0, 0.5, 0.5]
+    # Standardised by the training period alone, whichever backgrounds come with it.
+    torch.testing.assert_close(data.train.mean, LatentStore(path, "train").mean)
+    raw = nn.functional.avg_pool2d(archive(5, 2).background.flatten(0, 1), 4).unflatten(0, (5, 2))
+    scale = data.train.mean[:, None, None], data.train.sd[:, None, None]
+    torch.testing.assert_close(batch.background[1:], ((raw - scale[0]) / scale[1])[[0, 4]])
+    assert data.validation.__getitems__([0]).age is None
+    assert LatentStore(path, "train").__getitems__([0]).age is None

@@ -552,7 +552,7 @@ def test_workers_give_the_same_windows(tiny_config):
 def test_dataset_travels_without_its_data(tiny_config):
     module = MultimodalDataModule(tiny_config)
     dataset = module.dataset("train")
-    assert dataset._memory is not None
+    assert dataset._cache is not None
     blob = pickle.dumps(dataset)
     assert len(blob) < 20_000 + dataset.cases.nbytes
     copy = pickle.loads(blob)
@@ -560,9 +560,9 @@ def test_dataset_travels_without_its_data(tiny_config):
 
 
 def test_memory_and_store_give_the_same(tiny_config):
-    module = MultimodalDataModule(with_data(tiny_config, in_memory=False))
+    module = MultimodalDataModule(with_data(tiny_config, cache="none"))
     module.setup()
-    assert module._memory is None
+    assert module._cache is None
     lazy = module.dataset("train").__getitems__([1, 50, 2])
     held = MultimodalDataModule(tiny_config).dataset("train").__getitems__([1, 50, 2])
     assert torch.equal(lazy.fields, held.fields)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import logging
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,8 @@ import torch
 import xarray as xr
 import zarr
 
+from data_modules import budget as budgets
+from data_modules import manifest as manifests
 from data_modules import prepare as preparation
 from data_modules.prepare import plan, prepare, verify
 from data_modules.stores import TrainingStore
@@ -128,9 +129,8 @@ def test_preparing_twice_gives_the_same_bytes(tmp_path, tiny_source, tiny_prepar
 
 
 def test_blocks_do_not_matter(tmp_path, tiny_source, tiny_prepared, monkeypatch):
-    # Blocks of one shard and one in flight, where the fixture took everything at once.
-    monkeypatch.setattr(preparation, "_BLOCK_BYTES", 1.0)
-    monkeypatch.setattr(preparation, "_IN_FLIGHT", 1)
+    # Blocks of one file each, where the fixture took everything at once.
+    monkeypatch.setattr(budgets, "BLOCK_STEPS", 64)
     again = TrainingStore.open(prepare(tiny_recipe(tmp_path, tiny_source)))
     fixture = TrainingStore.open(tiny_prepared)
     np.testing.assert_array_equal(again.read(slice(None)), fixture.read(slice(None)))
@@ -140,15 +140,15 @@ def test_blocks_do_not_matter(tmp_path, tiny_source, tiny_prepared, monkeypatch)
         )
 
 
-def test_complete_store_of_the_same_recipe_is_kept(tmp_path, tiny_source, caplog):
+def test_complete_store_of_the_same_recipe_is_kept(tmp_path, tiny_source, capsys):
     recipe = tiny_recipe(tmp_path, tiny_source)
     path = prepare(recipe)
     stamp = (path / "zarr.json").stat().st_mtime_ns
     recipe.data.splits.test = ["2001-04-01", "2001-04-20"]  # decides nothing in the store
-    with caplog.at_level(logging.INFO):
-        assert prepare(recipe) == path
+    capsys.readouterr()
+    assert prepare(recipe) == path
     assert (path / "zarr.json").stat().st_mtime_ns == stamp
-    assert "kept" in caplog.text
+    assert "kept" in capsys.readouterr().out
 
 
 def test_store_of_another_recipe_is_refused_unless_overwritten(tmp_path, tiny_source):
@@ -193,7 +193,7 @@ def test_full_disk_is_said_and_leaves_nothing(tmp_path, tiny_source, monkeypatch
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(preparation, "digest", full)
+    monkeypatch.setattr(manifests, "digest", full)
     with pytest.raises(UserError, match="no space left on the device"):
         prepare(recipe)
     assert list(tmp_path.iterdir()) == []
@@ -205,7 +205,7 @@ def test_verify_finds_changed_fields(tmp_path, tiny_prepared):
     verify(copy)
     fields = zarr.open_group(str(copy), mode="a")["fields"]
     fields[3] = fields[3] + 1
-    with pytest.raises(UserError, match="have changed"):
+    with pytest.raises(UserError, match=r"file fields/c/0/0/0/0 \(fields of 2001-01-01 to"):
         verify(copy)
 
 

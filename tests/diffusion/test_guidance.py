@@ -12,7 +12,13 @@ from torch import Tensor
 from slams.benchmarks.gaussian import GaussianProblem, dense_problem, linear_decoder_problem
 from slams.benchmarks.guided import guide
 from slams.diffusion.backend import time_of_sigma
-from slams.diffusion.guidance import DPSDenoiser, PGDMDenoiser, SDADenoiser, jacobian_guidance
+from slams.diffusion.guidance import (
+    DenoisingErrors,
+    DPSDenoiser,
+    PGDMDenoiser,
+    SDADenoiser,
+    jacobian_guidance,
+)
 from slams.diffusion.sampling import AncestralSampler, noise_levels
 from slams.schema import GuidanceConfig, SamplerConfig
 
@@ -184,4 +190,23 @@ def test_an_unknown_kind_is_refused() -> None:
     with pytest.raises(ValueError, match="found 'decg', expected one of mmps"):
         jacobian_guidance(
             GuidanceConfig(), problem.denoiser, problem.observe, problem.y, problem.y, problem.y
+        )
+
+
+def test_weights_of_days_give_the_weighted_covariance() -> None:
+    draw = torch.Generator().manual_seed(2)
+    latent = torch.randn(30, 1, 2, 2, 3, generator=draw) + 4.0
+    observed = torch.randn(30, 5, generator=draw)
+    errors = DenoisingErrors.centred(latent, observed)
+    alike = errors.weighted(torch.full((30,), 0.3))
+    torch.testing.assert_close(alike.latent, errors.latent, rtol=1e-5, atol=1e-5)
+    # Days that do not count might as well not be there: their number leaves no trace.
+    chosen = torch.arange(30) % 3 == 0
+    found = errors.weighted(chosen.float())
+    subset = DenoisingErrors.centred(latent[chosen], observed[chosen])
+    for name in ("latent", "observed"):
+        part, expected = getattr(found, name).flatten(1), getattr(subset, name).flatten(1)
+        assert not part[~chosen].any()
+        torch.testing.assert_close(
+            part.T @ part / 29, expected.T @ expected / 9, rtol=1e-4, atol=1e-5
         )

@@ -62,6 +62,17 @@ def test_a_hidden_condition_has_no_influence() -> None:
     torch.testing.assert_close(one[0], net(z, log_sigma, condition, season=season)[0])
 
 
+def test_the_age_of_the_condition_matters_and_is_one_where_it_is_not_given() -> None:
+    z, log_sigma, condition, season = inputs()
+    net = network()
+    usual = net(z, log_sigma, condition, season=season)
+    found = net(z, log_sigma, condition, torch.tensor([1.0, 1.5, 0.0]), season)
+    torch.testing.assert_close(found[0], usual[0])
+    assert not torch.allclose(found[1], usual[1], atol=1e-3)
+    without = net(z, log_sigma, season=season)
+    torch.testing.assert_close(found[2], without[2], rtol=1e-5, atol=1e-5)
+
+
 def test_the_season_is_periodic_and_matters() -> None:
     z, log_sigma, condition, season = inputs()
     net = network()

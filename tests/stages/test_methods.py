@@ -8,10 +8,15 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
+from torch import nn
 
 from slams.config import load
+from slams.diffusion.backend import KarrasDenoiser, VESchedule
 from slams.errors import UserError
 from slams.method_names import FIRST_GUESSES, METHODS, NAMES
+from slams.nn.latent_space import LatentSpace
+from slams.nn.precision import Bfloat16
 from slams.records import trained_inputs
 from slams.schema import (
     AssimilationConfig,
@@ -118,3 +123,20 @@ def test_an_unknown_name_is_refused(data) -> None:
     config = replace(config, assimilation=replace(config.assimilation, methods=["kriging"]))
     with pytest.raises(UserError, match="found 'kriging', expected any of climatology"):
         methods.make_methods(config, config.assimilation.methods, data)
+
+
+@pytest.mark.parametrize(("kind", "reduced"), [("decg", True), ("mmps", False)])
+def test_networks_are_evaluated_in_the_precision_of_the_recipe(kind, reduced) -> None:
+    """But for guidance by the network's derivatives."""
+    space = LatentSpace(nn.Identity(), nn.Conv2d(3, 2, 1), torch.zeros(3), torch.ones(3))
+    score = SimpleNamespace(denoiser=KarrasDenoiser(nn.Conv2d(3, 3, 1), VESchedule()))
+    config = Config()
+    config.assimilation.guidance.kind = kind
+    assert methods._evaluated(config, space, score) == (space, score.denoiser)
+    config.assimilation.sampler.precision = "bf16-mixed"
+    found, denoiser = methods._evaluated(config, space, score)
+    latents = torch.randn(1, 1, 3, 4, 8)
+    exact, rounded = space.decode(latents), found.decode(latents)
+    assert rounded.dtype == torch.float32
+    assert torch.equal(exact, rounded) != reduced
+    assert isinstance(denoiser.backbone, Bfloat16) == reduced

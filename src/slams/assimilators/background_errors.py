@@ -5,6 +5,12 @@ season; the background comes with an error variance v of its own, of all seasons
 the archive's where, for example, the state that should persist was missing). Both are kept:
 
     e' = e * sqrt(v / v_archive),    v_archive the variance of e over the whole archive.
+
+Covariances of few days are noisy. How errors belong together changes little over the next cells
+of the same latitude: copies of the errors, turned by some cells of longitude and scaled to the
+variance of the place that they come to, make several times as many samples (in the way of spatial
+neighbours: Huang and Wang 2018, doi:10.1175/MWR-D-17-0252.1). They smooth the covariance along
+latitude circles and leave its variance alone.
 """
 
 from __future__ import annotations
@@ -49,19 +55,26 @@ class BackgroundErrors:
         variance = (square - total.square() / count) / (count - 1)
         self.variance = variance.clamp(min=_SMALLEST_VARIANCE).to(torch.float32)
 
-    def of(self, windows: Tensor, variance: Tensor) -> Tensor:
+    def of(self, windows: Tensor, variance: Tensor, shifts: int = 0) -> Tensor:
         """Gives the errors of some windows, centred over them and rescaled.
 
         Args:
             windows: `(n,)` int64 indices into the archive.
             variance: `(T, C, H, W)` error variance of the background, normalised.
+            shifts: Cells of longitude, either way, by which turned copies are added.
 
         Returns:
-            `(n, T, C, H, W)` normalised, on the device of `variance`.
+            `((2 shifts + 1) n, T, C, H, W)` normalised, on the device of `variance`; the first
+            `n` are the errors as they were.
         """
-        scale = (variance / self.variance.to(variance.device)).sqrt().clamp(max=_LARGEST_SCALE)
         errors = self._errors(windows).to(variance.device)
-        return (errors - errors.mean(dim=0, keepdim=True)) * scale
+        errors = errors - errors.mean(dim=0, keepdim=True)
+        own = self.variance.to(variance.device)
+        copies = []
+        for cells in sorted(range(-shifts, shifts + 1), key=abs):
+            scale = (variance / own.roll(cells, -1)).sqrt().clamp(max=_LARGEST_SCALE)
+            copies.append(errors.roll(cells, -1) * scale)
+        return torch.cat(copies) if shifts else copies[0]
 
     def _errors(self, windows: Tensor | slice) -> Tensor:
         return self._archive.fields[windows] - self._archive.background[windows]

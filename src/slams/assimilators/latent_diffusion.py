@@ -29,6 +29,7 @@ from slams.assimilators.denoising_archive import DenoisingArchive
 from slams.assimilators.latent_likelihood import encode_observations
 from slams.assimilators.marginals import MarginalMap
 from slams.assimilators.network_localisation import NetworkLocalisation
+from slams.assimilators.season import season_weights
 from slams.diffusion.backend import Denoiser
 from slams.diffusion.guidance import (
     BackgroundDenoiser,
@@ -67,12 +68,14 @@ class _Network:
         probe: `(1, T, P_total)` what the network observes of a fixed state: its identity.
         conditioned: The denoiser sees the background.
         errors: Denoising errors, one entry a noise level.
+        time: `(N,)` the days they are of, since 1970-01-01.
         decoder_variance: `(T * P_total,)` variance of the decoder's error, observed.
     """
 
     probe: Tensor
     conditioned: bool
     errors: list[DenoisingErrors]
+    time: Tensor
     decoder_variance: Tensor
 
 
@@ -231,6 +234,7 @@ class LatentDiffusion(CaseByCase):
             localisation_oo=observed_localisation,
             localisation_zo=state_localisation,
             silent=stacked.silent,
+            weights=season_weights(network.time, float(batch.time[0, 0]), self.guidance.season),
         )
 
     def _guided_by_latents(
@@ -288,7 +292,8 @@ class LatentDiffusion(CaseByCase):
         # Errors of the denoiser as it is used: where it sees no background, neither there.
         decg = self.guidance.kind == "decg"
         errors = days.errors(prior, operators, conditioned) if decg else []
-        return _Network(probe, conditioned, errors, days.decoder_variance(operators))
+        time = self.archive.time[days.days, 0]
+        return _Network(probe, conditioned, errors, time, days.decoder_variance(operators))
 
     def _denoising_archive(self, device: torch.device) -> DenoisingArchive:
         return DenoisingArchive(

@@ -15,7 +15,8 @@ member m has background x_b + p_m and observations y + r_m, with p_m an error of
 r_m drawn from R. Both are centred over the members, and the analysis is linear in them, so that
 the ensemble mean is x_a itself. The p_m are not localised, being days that occurred; S and the
 gain are. Since the gain was estimated from the days that the p_m are drawn from, the spread of
-a small archive is somewhat too small.
+a small archive is somewhat too small. Turned copies of the errors (`shifts`) enter covariances
+alone, the p_m are days as they were.
 
 Censored observations are replaced by Gaussian ones that move the background as they do, see
 `slams.censoring`.
@@ -60,6 +61,8 @@ class OptimalInterpolation(CaseByCase):
         seed: The experiment's seed.
         localisation: Gaspari-Cohn half-width (km); infinity for none.
         season: Days from the verifying day of year within which archive days are used.
+        shifts: Cells of longitude, either way, by which turned copies of the errors are added to
+            the archive, see `BackgroundErrors`.
 
     Raises:
         UserError: The half-width is out of range, see `gaspari_cohn`.
@@ -74,8 +77,10 @@ class OptimalInterpolation(CaseByCase):
         seed: int,
         localisation: float = 4000.0,
         season: float = 75.0,
+        shifts: int = 0,
     ) -> None:
         super().__init__(normaliser, grid, seed, season)
+        self.shifts = shifts
         # A half-width out of range is refused here and not at the first case.
         gaspari_cohn(torch.zeros(1), localisation)
         self.localisation = NetworkLocalisation(grid, localisation)
@@ -90,7 +95,7 @@ class OptimalInterpolation(CaseByCase):
         background = self.background_of(batch)
         case = int(batch.case[0])
         season = self.season_of(batch)
-        errors = self._errors.of(season, background.variance[0])
+        errors = self._errors.of(season, background.variance[0], self.shifts)
         drawn = draw_days(len(season), self.seed, self.name, case, members)
         prior = background.mean[0] + centre(errors[drawn])
         observations = stack_observations(batch, 0)

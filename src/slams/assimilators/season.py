@@ -8,7 +8,7 @@ from torch import Tensor
 from slams.normalisation import DAYS_PER_YEAR
 from slams.seeds import generator
 
-__all__ = ["draw_days", "season_days"]
+__all__ = ["draw_days", "season_days", "season_weights"]
 
 
 def season_days(
@@ -38,6 +38,23 @@ def season_days(
         return inside
     nearest = torch.argsort(distance, stable=True)[:minimum]
     return nearest[torch.isfinite(distance[nearest])].sort().values
+
+
+def season_weights(time: Tensor, date: float, width: float) -> Tensor | None:
+    """Weighs the archive's days by a Gaussian of their distance in the day of year from a date.
+
+    Args:
+        time: `(N,)` days of the archive since 1970-01-01.
+        date: The date, days since 1970-01-01.
+        width: Standard deviation (days) of the Gaussian; 0 for no weights.
+
+    Returns:
+        `(N,)` in (0, 1], or `None`.
+    """
+    if width == 0:
+        return None
+    apart = (time - date + DAYS_PER_YEAR / 2) % DAYS_PER_YEAR - DAYS_PER_YEAR / 2
+    return torch.exp(-0.5 * (apart / width).square())
 
 
 def draw_days(count: int, seed: int, stream: str, case: int, members: int) -> Tensor:

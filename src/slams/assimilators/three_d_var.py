@@ -86,6 +86,7 @@ class ThreeDVar(OptimalInterpolation):
         localisation: Gaspari-Cohn half-width (km); infinity for none.
         season: Days from the verifying day of year within which archive days are used.
         outer_loops: Largest number of linearisations of `H`.
+        shifts: As `OptimalInterpolation`.
 
     Raises:
         UserError: The half-width is out of range, see `gaspari_cohn`.
@@ -101,15 +102,18 @@ class ThreeDVar(OptimalInterpolation):
         localisation: float = 4000.0,
         season: float = 75.0,
         outer_loops: int = 8,
+        shifts: int = 0,
     ) -> None:
-        super().__init__(normaliser, grid, seed, localisation, season)
+        super().__init__(normaliser, grid, seed, localisation, season, shifts)
         self.outer_loops = outer_loops
 
     def analyse_case(self, batch: Batch, members: int) -> CaseAnalysis:
         """Analyses one case; `(M, T, C, H, W)` normalised."""
         case = int(batch.case[0])
         errors = self.errors_of(batch)
-        drawn = draw_days(len(errors), self.seed, self.name, case, members)
+        # Perturbations are days as they were: the first of the errors, before turned copies.
+        days = len(errors) // (2 * self.shifts + 1)
+        drawn = draw_days(days, self.seed, self.name, case, members)
         perturbations = centre(errors[drawn])
         observations = self.observations_of(batch)
         if len(observations) == 0:
@@ -130,7 +134,7 @@ class ThreeDVar(OptimalInterpolation):
     def errors_of(self, batch: Batch) -> Tensor:
         """Gives the background errors of the case's season, centred: `(n, *control)`."""
         variance = self.background_of(batch).variance[0]
-        return self._errors.of(self.season_of(batch), variance)
+        return self._errors.of(self.season_of(batch), variance, self.shifts)
 
     def observations_of(self, batch: Batch) -> StackedObservations:
         """Gives the active observations with the error variance that they count with."""

@@ -24,9 +24,10 @@ from slams.benchmarks.cost_recipe import CostConfig, load_contenders
 from slams.benchmarks.cost_tables import output_directory, print_table, ratio, spread_of
 from slams.modules.base import TrainedModule
 from slams.modules.score import LatentScore
-from slams.modules.trainer import check_machine, natural_precision
+from slams.modules.trainer import check_machine
 from slams.modules.vae import VAE
 from slams.nn.latent_space import LatentBatch
+from slams.nn.precision import natural_precision
 from slams.ranks import say
 from slams.schema import Config
 

@@ -74,6 +74,7 @@ def denoising_loss(
     draw: NoiseDraw,
     condition: Tensor | None = None,
     season: Tensor | None = None,
+    age: Tensor | None = None,
 ) -> Tensor:
     """Evaluates the weighted denoising error of each sample.
 
@@ -83,6 +84,7 @@ def denoising_loss(
         draw: Noise levels, noise and hidden conditions.
         condition: `(B, T, K, h, w)` encoded background; `None` hides it.
         season: `(B,)` time of year in [0, 1).
+        age: `(B,)` age of the condition, above 0; 1 by default.
 
     Returns:
         `(B,)` loss.
@@ -90,6 +92,7 @@ def denoising_loss(
     sigma = draw.sigma.reshape(-1, *[1] * (x.ndim - 1))
     x_t = x + sigma * draw.noise
     t = time_of_sigma(draw.sigma, denoiser.schedule)
-    mean = denoiser(x_t, t, condition=condition, known=draw.known, season=season).mean
+    known = draw.known if age is None else draw.known * age
+    mean = denoiser(x_t, t, condition=condition, known=known, season=season).mean
     weight = (1 + sigma**2) / sigma**2
     return (weight * (mean - x).square()).flatten(1).mean(dim=1)

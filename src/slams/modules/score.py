@@ -107,7 +107,9 @@ class LatentScore(TrainedModule):
         draw = draw_noise(
             batch.latents, config.noise_mean, config.noise_sd, config.condition_dropout
         )
-        return denoising_loss(self.denoiser, batch.latents, draw, batch.background, batch.season)
+        return denoising_loss(
+            self.denoiser, batch.latents, draw, batch.background, batch.season, batch.age
+        )
 
     def training_step(self, batch: LatentBatch, index: int) -> Tensor:
         """Gives the mean loss of a batch."""

@@ -27,19 +27,14 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from slams.errors import UserError
 from slams.modules.callbacks import ProgressLines, RunSummary
+from slams.nn.precision import natural_precision
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
 
     from slams.schema import TrainerConfig
 
-__all__ = [
-    "EVALUATION_PRECISION",
-    "check_machine",
-    "make_trainer",
-    "natural_precision",
-    "quiet_lightning",
-]
+__all__ = ["EVALUATION_PRECISION", "check_machine", "make_trainer", "quiet_lightning"]
 
 EVALUATION_PRECISION = "32-true"
 
@@ -189,24 +184,6 @@ def _accelerator(config: TrainerConfig) -> str:
             "fewer, or set trainer.accelerator=cpu"
         )
     return "gpu"
-
-
-def natural_precision(accelerator: str) -> str:
-    """Gives the precision of training that `auto` stands for, `bf16-mixed` or `32-true`.
-
-    bfloat16 where the hardware computes in it: emulated, it is a hundred times slower.
-
-    Args:
-        accelerator: `cpu` or `gpu`.
-    """
-    if accelerator == "gpu":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        native = any(
-            getattr(torch.cpu, name, lambda: False)()
-            for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-        )
-    return "bf16-mixed" if native else "32-true"
 
 
 def _strategy(accelerator: str, world: int) -> str | DDPStrategy:

@@ -25,11 +25,14 @@ class LatentBatch:
         latents: `(B, T, K, h, w)`.
         background: `(B, T, K, h, w)` encoded backgrounds.
         season: `(B,)` time of year in [0, 1).
+        age: `(B,)` age of the background, in that of the backgrounds that the denoiser is used
+            with; `None` if all are of that age.
     """
 
     latents: Tensor
     background: Tensor
     season: Tensor
+    age: Tensor | None = None
 
     def __len__(self) -> int:
         return self.latents.shape[0]
@@ -40,6 +43,7 @@ class LatentBatch:
             self.latents.to(*args, **kwargs),
             self.background.to(*args, **kwargs),
             self.season.to(*args, **kwargs),
+            None if self.age is None else self.age.to(*args, **kwargs),
         )
 
 

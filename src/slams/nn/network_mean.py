@@ -44,7 +44,7 @@ class NetworkMean(nn.Module):
             z: `(B, T, K, h, w)` noisy latents.
             log_sigma: `(B,)` or `()` log of the noise level.
             condition: `(B, T, K, h, w)` encoded background, or `None`.
-            known: `(B,)` bool, False where the condition is hidden, or `None`.
+            known: `(B,)` age of the condition, 0 where it is hidden (or bool), or `None`.
             season: `(B,)` time of year in [0, 1), or `None`.
 
         Returns:
@@ -52,7 +52,8 @@ class NetworkMean(nn.Module):
         """
         if not self.training:
             outputs = [f(z, log_sigma, condition, known, season) for f in self.networks]
-            return torch.stack(outputs).mean(dim=0)
+            # Where each is evaluated in bfloat16, their mean has more digits.
+            return torch.stack([output.to(z.dtype) for output in outputs]).mean(dim=0)
         count = len(self.networks)
         log_sigma = log_sigma.expand(z.shape[0])
         parts = []

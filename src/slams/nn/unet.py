@@ -104,7 +104,8 @@ class LatentUNet(nn.Module):
             z: `(B, T, K, h, w)` noisy latents, scaled to unit variance.
             log_sigma: `(B,)` or `()` log of the noise level.
             condition: `(B, T, K, h, w)` encoded background; `None` hides it.
-            known: `(B,)` bool, False where the condition is hidden; `None` shows it everywhere.
+            known: `(B,)` age of the condition, 1 for the usual one and 0 where it is hidden (or
+                bool); `None` shows a usual one everywhere.
             season: `(B,)` time of year in [0, 1).
 
         Returns:
@@ -116,7 +117,7 @@ class LatentUNet(nn.Module):
             condition = torch.zeros_like(z)
         else:
             flag = flag + 1.0 if known is None else known.to(z.dtype).reshape(-1, 1, 1, 1)
-            condition = condition.to(z.dtype) * flag[:, None]
+            condition = torch.where(flag[:, None] > 0, condition.to(z.dtype), 0.0)
         phase = 2 * math.pi * (z.new_zeros(size) if season is None else season.to(z.dtype))
         annual = torch.stack(
             [phase.sin(), phase.cos(), (2 * phase).sin(), (2 * phase).cos()], dim=-1

@@ -18,7 +18,7 @@ from slams.errors import UserError
 from slams.fields import FieldSpec, channel_index
 from slams.grid import LatLonGrid
 
-__all__ = ["PointOperator"]
+__all__ = ["PointOperator", "WeightedOperator"]
 
 
 class PointOperator(ABC):
@@ -112,3 +112,26 @@ class PointOperator(ABC):
     @abstractmethod
     def _scatter(self, values: Tensor) -> Tensor:
         """Maps `(..., P)` to `(..., H, W)` by the transpose of `_observe`."""
+
+
+class WeightedOperator(PointOperator):
+    """Observes sums of a few weighted grid points, the same number `K` for every point.
+
+    A subclass sets `_index` `(P, K)` int64, positions in the flattened grid, and `_weight`
+    `(P, K)` float64.
+    """
+
+    _index: Tensor
+    _weight: Tensor
+
+    def _observe(self, plane: Tensor) -> Tensor:
+        flat = plane.flatten(-2).index_select(-1, self._index.reshape(-1))
+        corners = flat.unflatten(-1, self._index.shape)
+        return (corners * self._weight.to(plane.dtype)).sum(dim=-1)
+
+    def _scatter(self, values: Tensor) -> Tensor:
+        parts = (values.unsqueeze(-1) * self._weight.to(values.dtype)).flatten(-2)
+        rows, columns = self.state_shape[1:]
+        plane = values.new_zeros(*values.shape[:-1], rows * columns)
+        plane = plane.index_add(-1, self._index.reshape(-1), parts)
+        return plane.unflatten(-1, (rows, columns))

@@ -40,7 +40,8 @@ def draw(
         operator: `H`.
         truth: `(B, T, C, H, W)` channel units; any value where it is missing.
         truth_mask: `(B, T, C, H, W)` bool, True where the truth is known.
-        error_sd: Standard deviation of the error, a number or `(P,)`, in the operator's units.
+        error_sd: Standard deviation of the error, a number, `(P,)` or `(B, T, P)`, in the
+            operator's units.
         case: `(B,)` index in the store of the first day of each window.
         seed: The experiment's seed.
         mask: `(B, T, P)` bool, or what broadcasts to it, True where there is a report.
@@ -53,7 +54,8 @@ def draw(
     Raises:
         UserError: An error is not above 0, or there is not one for each point.
     """
-    sd = _checked_error(name, error_sd, len(operator)).to(truth.device, truth.dtype)
+    shape = (*truth.shape[:2], len(operator))
+    sd = _checked_error(name, error_sd, shape).to(truth.device, truth.dtype)
     observed = operator(torch.where(truth_mask, truth, 0.0))
     seen = ~operator.touches(~truth_mask)
     if mask is not None:
@@ -108,13 +110,13 @@ def random_reports(
     return torch.stack(arrived).reshape(-1, days, points).to(case.device)
 
 
-def _checked_error(name: str, error_sd: Tensor | float, points: int) -> Tensor:
-    """Refuses standard deviations that are not above 0; gives `(P,)` float64."""
+def _checked_error(name: str, error_sd: Tensor | float, shape: tuple[int, int, int]) -> Tensor:
+    """Refuses standard deviations that are not above 0; gives `(P,)` or `(B, T, P)` float64."""
     sd = torch.as_tensor(error_sd, dtype=torch.float64)
-    if sd.ndim > 1 or (sd.ndim == 1 and sd.shape[0] != points):
+    if sd.ndim > 0 and tuple(sd.shape) not in (shape[-1:], shape):
         raise UserError(
             f"observation error of {name} has shape {tuple(sd.shape)}; expected one number or "
-            f"one for each of {points} points"
+            f"one for each of {shape[-1]} points"
         )
     # Written so that NaN is refused; 0 is too, since every method divides by R somewhere.
     wrong = (~(sd > 0)).reshape(-1).nonzero()
@@ -123,4 +125,4 @@ def _checked_error(name: str, error_sd: Tensor | float, points: int) -> Tensor:
         raise UserError(
             f"observation error of {name}: R needs a standard deviation above 0, found {found:g}"
         )
-    return sd.expand(points)
+    return sd if sd.ndim == 3 else sd.expand(shape[-1])

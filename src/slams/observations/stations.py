@@ -17,7 +17,7 @@ from torch import Tensor
 from slams.errors import UserError
 from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
-from slams.observations.operator import PointOperator
+from slams.observations.operator import WeightedOperator
 
 __all__ = ["StationOperator", "check_positions"]
 
@@ -25,7 +25,7 @@ __all__ = ["StationOperator", "check_positions"]
 _TERRAIN_CHANNELS = ("2m_temperature",)
 
 
-class StationOperator(PointOperator):
+class StationOperator(WeightedOperator):
     """Observes one channel at stations.
 
     Args:
@@ -101,18 +101,6 @@ class StationOperator(PointOperator):
             if value is not None:
                 setattr(chosen, name, value[stations.to(value.device)])
         return chosen
-
-    def _observe(self, plane: Tensor) -> Tensor:
-        flat = plane.flatten(-2).index_select(-1, self._index.reshape(-1))
-        corners = flat.unflatten(-1, self._index.shape)
-        return (corners * self._weight.to(plane.dtype)).sum(dim=-1)
-
-    def _scatter(self, values: Tensor) -> Tensor:
-        parts = (values.unsqueeze(-1) * self._weight.to(values.dtype)).flatten(-2)
-        rows, columns = self.state_shape[1:]
-        plane = values.new_zeros(*values.shape[:-1], rows * columns)
-        plane = plane.index_add(-1, self._index.reshape(-1), parts)
-        return plane.unflatten(-1, (rows, columns))
 
 
 def check_positions(

@@ -33,6 +33,7 @@ from slams.report.reading import (
     lookup,
     read_assimilation,
     read_training,
+    source_values,
 )
 from slams.report.regions import regional_scores
 from slams.report.settings import provenance, settings
@@ -231,7 +232,7 @@ def _subtitle(run: AssimilationRun) -> str:
     test = config_value(run.config, "data.splits.test")
     if test:
         parts.append("test period " + " to ".join(str(day) for day in test))
-    if config_value(run.config, "data.source.kind") == "nature_run":
+    if source_values(run.config, "kind") == ["nature_run"]:
         parts.append("twin experiment (OSSE)")
     return " · ".join(parts)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 
 from slams.report.exhibit import Exhibit
-from slams.report.reading import AssimilationRun, config_value
+from slams.report.reading import AssimilationRun, config_value, source_values
 
 __all__ = ["limits"]
 
@@ -17,21 +17,21 @@ def limits(run: AssimilationRun, dates: int) -> Exhibit:
         run: The assimilation that the report is about.
         dates: Number of verifying dates; 0 where unknown.
     """
-    kind = config_value(run.config, "data.source.kind")
+    kinds = source_values(run.config, "kind")
     borrowed = config_value(run.config, "data.statistics_from", "")
     recentred = config_value(run.config, "background.recentre_days", 0)
     sentences = []
-    if kind == "nature_run":
+    if kinds == ["nature_run"]:
         sentences.append(
             "This is a twin experiment (OSSE): the truth is a nature run of a general circulation "
             "model with SPEEDY physics, never ERA5 or the real atmosphere. Its troposphere is "
             "good, its stratosphere poor, and it has no diurnal cycle. Networks were trained on "
             "the model that also made the truth, which flatters every method that learns."
         )
-    elif kind:
+    elif kinds:
         sentences.append(
-            f"The truth is read from a source of kind {kind}: an analysis of the real atmosphere "
-            "with errors of its own, which count here as errors of the methods."
+            f"The truth is read from a source of kind {', '.join(kinds)}: an analysis of the real "
+            "atmosphere with errors of its own, which count here as errors of the methods."
         )
     else:
         sentences.append("Where the truth came from is not known, for want of a recipe.")

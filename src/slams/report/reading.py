@@ -30,6 +30,7 @@ __all__ = [
     "profile",
     "read_assimilation",
     "read_training",
+    "source_values",
 ]
 
 _RESULTS = ("method", "setting", "variable", "level", "metric", "value", "lower", "upper", "n")
@@ -292,6 +293,13 @@ def config_value(config: Mapping[str, Any], key: str, default: Any = None) -> An
             return default
         value = value[part]
     return value
+
+
+def source_values(config: Mapping[str, Any], key: str) -> list[Any]:
+    """Finds a key of every source of a recipe, `data.source` or those of `data.sources`."""
+    several = config_value(config, "data.sources") or []
+    found = [one.get(key) for one in several] or [config_value(config, f"data.source.{key}")]
+    return [value for value in dict.fromkeys(found) if value]
 
 
 def _table(

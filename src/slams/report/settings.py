@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from slams.report.exhibit import Exhibit
-from slams.report.reading import AssimilationRun, TrainingRun, config_value
+from slams.report.reading import AssimilationRun, TrainingRun, config_value, source_values
 from slams.report.style import method_style
 from slams.report.tables import key_table
 from slams.report.wording import joined
@@ -58,8 +58,8 @@ def _essentials(config: Mapping[str, Any]) -> dict[str, str]:
     satellite, splits = "observations.satellite", "data.splits"
     return {
         "experiment": phrase("{}, seed {}", "experiment", "seed"),
-        "truth": phrase("{}, from {}", "data.source.kind", "data.source.path"),
-        "its origin": phrase("{}", "data.source.origin"),
+        "truth": _truth(config),
+        "its origin": "; ".join(source_values(config, "origin")),
         "statistics from": phrase("{}", "data.statistics_from"),
         "channels": phrase("{}", "data.channels"),
         "training": " to ".join(map(str, get(f"{splits}.train") or ())),
@@ -107,6 +107,11 @@ def _essentials(config: Mapping[str, Any]) -> dict[str, str]:
             "assimilation.bootstrap_samples",
         ),
     }
+
+
+def _truth(config: Mapping[str, Any]) -> str:
+    kinds, paths = (source_values(config, key) for key in ("kind", "path"))
+    return f"{', '.join(kinds)}, from {', '.join(paths)}" if kinds and paths else ""
 
 
 def _classical(config: Mapping[str, Any]) -> dict[str, str]:

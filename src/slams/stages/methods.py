@@ -25,9 +25,12 @@ from slams.assimilators.pixel_diffusion import PixelDiffusion
 from slams.assimilators.score_mean import ScoreMean
 from slams.assimilators.three_d_var import ThreeDVar
 from slams.config import load as load_recipe
+from slams.diffusion.backend import Denoiser, KarrasDenoiser
 from slams.errors import UserError
 from slams.method_names import NAMES, split_name
+from slams.modules.score import LatentScore
 from slams.nn.latent_space import LatentSpace
+from slams.nn.precision import Bfloat16, natural_precision
 from slams.records import RunRecord
 from slams.schema import Config
 from slams.stages.loading import compose, load_pixel_score, load_score, load_vae
@@ -53,12 +56,30 @@ def _configured(kind: type[CaseByCase], section: str) -> _Builder:
     return build
 
 
+def _evaluated(
+    config: Config, space: LatentSpace, score: LatentScore
+) -> tuple[LatentSpace, Denoiser]:
+    """Puts decoder and denoiser into the precision that the recipe's sampler evaluates them in.
+
+    Guidance through the network's derivatives keeps its digits.
+    """
+    denoiser = score.denoiser
+    precision = config.assimilation.sampler.precision
+    if precision == "auto":
+        precision = natural_precision("gpu" if torch.cuda.is_available() else "cpu")
+    if precision == "bf16-mixed" and config.assimilation.guidance.kind == "decg":
+        space = LatentSpace(space.encoder, Bfloat16(space.decoder), space.mean, space.sd)
+        denoiser = KarrasDenoiser(Bfloat16(denoiser.backbone), denoiser.schedule)
+    return space, compose(denoiser, config)
+
+
 def _latent_diffusion(config: Config, data: MultimodalDataModule) -> Assimilator:
     space, score = load_score(config, data.channels, data.grid, data.normaliser.sd)
+    space, denoiser = _evaluated(config, space, score)
     settings = config.assimilation
     return LatentDiffusion(
         space,
-        compose(score.denoiser, config),
+        denoiser,
         data.normaliser,
         data.grid,
         config.seed,
@@ -73,19 +94,19 @@ def _linear_inverse_model(config: Config, data: MultimodalDataModule) -> FirstGu
 
 def _score_mean(config: Config, data: MultimodalDataModule) -> FirstGuess:
     space, score = load_score(config, data.channels, data.grid, data.normaliser.sd)
+    space, denoiser = _evaluated(config, space, score)
     settings = asdict(config.assimilation.score_mean)
     unseen = degrade(data.archive(split="validation"), config.background.analysis_error)
-    return ScoreMean(
-        space, compose(score.denoiser, config), data.grid, config.seed, unseen, **settings
-    )
+    return ScoreMean(space, denoiser, data.grid, config.seed, unseen, **settings)
 
 
 def _pixel_diffusion(config: Config, data: MultimodalDataModule) -> Assimilator:
     space, score = load_pixel_score(config, data.channels, data.grid, data.normaliser.sd)
+    space, denoiser = _evaluated(config, space, score)
     settings = config.assimilation
     return PixelDiffusion(
         space,
-        compose(score.denoiser, config),
+        denoiser,
         data.normaliser,
         data.grid,
         config.seed,

@@ -8,6 +8,7 @@ import pandas as pd
 
 from slams import tracking
 from slams.errors import UserError
+from slams.metrics.observed_print import print_observations
 from slams.metrics.tables import print_methods
 from slams.ranks import say
 from slams.records import is_finished, stage_directory, trained_directory
@@ -55,5 +56,8 @@ def report(config: Config, dry_run: bool = False) -> Path:
     )
     tracking.attach(config, directories[0], page.parent, "report")
     print_methods(results)
+    space = directories[0] / "observation_space.parquet"
+    if config.observations.stations.source.kind and space.exists():
+        print_observations(pd.read_parquet(space))
     say(f"report: {page}")
     return page

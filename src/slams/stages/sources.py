@@ -8,7 +8,7 @@ from pathlib import Path
 from slams.ranks import say
 from slams.schema import Config
 
-__all__ = ["prepare", "simulate"]
+__all__ = ["prepare", "simulate", "verify"]
 
 
 def prepare(config: Config, dry_run: bool = False) -> Path:
@@ -21,12 +21,26 @@ def prepare(config: Config, dry_run: bool = False) -> Path:
     from data_modules import prepare as preparation
 
     if dry_run:
-        say(preparation.plan(config).describe())
+        say(preparation.describe(config))
         return Path(config.data.store)
     started = time.perf_counter()
     path = preparation.prepare(config)
     say(f"training store {path} is ready ({time.perf_counter() - started:.0f} s)")
     return path
+
+
+def verify(config: Config) -> None:
+    """Reads the training store of a recipe again and compares it with its checksums.
+
+    Raises:
+        UserError: It is not there, or has changed; names the first file that is wrong.
+    """
+    from data_modules import manifest
+
+    started = time.perf_counter()
+    manifest.verify(config.data.store)
+    seconds = time.perf_counter() - started
+    say(f"training store {config.data.store} is as prepared ({seconds:.0f} s)")
 
 
 def simulate(config: Config, dry_run: bool = False) -> Path:

@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch import Callback, LightningDataModule
 from torch import Tensor
 
+from data_modules.host_memory import host_memory
 from data_modules.latents import LatentDataModule, write_latents
 from data_modules.multimodal import MultimodalDataModule
 from data_modules.pixels import PixelDataModule
@@ -62,6 +63,7 @@ def train_vae(config: Config, dry_run: bool = False) -> Path:
         The run directory.
     """
     datamodule = ReanalysisDataModule(config, batch_size=config.vae.batch_size)
+    say(str(host_memory(datamodule, config.vae.batch_size, archive=_COMPONENT_WINDOWS)))
     datamodule.setup("fit")
     torch.manual_seed(config.seed)
     module = VAE(config.vae, datamodule.channels, datamodule.grid, datamodule.normaliser.sd)
@@ -124,6 +126,9 @@ def train_score(config: Config, dry_run: bool = False) -> Path:
     # Windows are cut out of the days that are analysed at once, from their beginning to their
     # end, with backgrounds that grow older on the way.
     datamodule = MultimodalDataModule(at_length(fields_only))
+    # The windows that are encoded are held at once; what is trained on are their encodings.
+    windows = sum(len(datamodule.splits[name]) for name in ("train", "validation"))
+    say(str(host_memory(datamodule, config.score.batch_size, archive=windows, background=True)))
     datamodule.setup("fit")
     vae_run = finished_run(config, "vae")
     vae = load_vae(config, datamodule.channels, datamodule.grid, datamodule.normaliser.sd)
@@ -150,11 +155,19 @@ def train_score(config: Config, dry_run: bool = False) -> Path:
         "train": str(config.data.splits.train),
         "validation": str(config.data.splits.validation),
     }
+    lags = [lag for lag in config.score.lags if lag != background.lag]
+    if lags:
+        key["lags"] = str(lags)
     path = trained_directory(config, "vae") / f"latents_{config.background.lag}.zarr"
-    splits = {"train": datamodule.archive(), "validation": _windows(datamodule, "validation")}
-    splits = {name: degrade(part, background.analysis_error) for name, part in splits.items()}
-    write_latents(path, space, splits, key)
-    latents = LatentDataModule(path, config.score.batch_size, config.seed, config.data.window)
+    write_latents(path, space, _splits(fields_only, datamodule, lags), key)
+    latents = LatentDataModule(
+        path,
+        config.score.batch_size,
+        config.seed,
+        config.data.window,
+        {lag: lag / background.lag for lag in lags},
+        ahead=config.data.ahead,
+    )
     torch.manual_seed(config.seed)
     module = LatentScore(
         config.score,
@@ -183,6 +196,7 @@ def _train_pixel_score(config: Config, fields_only: Config, dry_run: bool) -> Pa
     check_machine(config.trainer)
     fingerprint = datamodule.store.fingerprint
     RunDirectory.check(config, PixelScore.stage, fingerprint=fingerprint)
+    say(str(host_memory(datamodule, config.score.batch_size)))
     datamodule.setup("fit")
     space = datamodule.space
     torch.manual_seed(config.seed)
@@ -230,6 +244,18 @@ def _rehearse_score(
     _rehearse(module, latents.shape, lambda: module.loss(batch).mean())
 
 
+def _splits(
+    fields_only: Config, datamodule: MultimodalDataModule, lags: Sequence[int]
+) -> dict[str, Archive]:
+    """Reads what the latent store holds; nothing of it stays in memory once that is written."""
+    splits = {"train": datamodule.archive(), "validation": _windows(datamodule, "validation")}
+    background = fields_only.background
+    for lag in lags:
+        other = at_length(replace(fields_only, background=replace(background, lag=lag)))
+        splits[f"train_lag_{lag}"] = MultimodalDataModule(other, datamodule.store).archive()
+    return {name: degrade(part, background.analysis_error) for name, part in splits.items()}
+
+
 def _windows(datamodule: MultimodalDataModule, split: str) -> Archive:
     """Reads the windows of a split with their backgrounds."""
     batches = list(read_batches(datamodule, split))
@@ -259,10 +285,12 @@ def _fit(
     optimizer = replace(optimizer, steps=_whole_epochs(config, optimizer.steps, datamodule))
     module.optimizer_config = optimizer
     summary = RunSummary()
+    every = config.trainer.checkpoint_every_steps
+    checkpoints = Checkpoints(run.checkpoints, monitor="validation/loss", every_steps=every)
     callbacks: list[Callback] = [
         StepSeed(config.seed, module.stage),
         RefuseDivergence("validation/loss"),
-        Checkpoints(run.checkpoints, monitor="validation/loss"),
+        checkpoints,
         MetricsCSV(run.path / "metrics.csv"),
         ProgressLines(config.trainer.log_every_seconds),
         summary,

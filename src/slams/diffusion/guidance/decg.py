@@ -68,6 +68,23 @@ class DenoisingErrors:
         flat = latent.reshape(n, days * channels, -1)
         return cls(flat - flat.mean(dim=0), observed - observed.mean(dim=0))
 
+    def weighted(self, weights: Tensor) -> DenoisingErrors:
+        """Lets days count differently.
+
+        Products summed over days and divided by `N - 1` then are the unbiased weighted covariance.
+
+        Args:
+            weights: `(N,)` not negative, more than one of them above zero.
+        """
+        share = weights / weights.sum()
+        scale = (share * (len(share) - 1) / (1 - share.square().sum())).sqrt()
+        parts = []
+        for values in (self.latent, self.observed):
+            flat = values.flatten(1)
+            mean = share.to(flat) @ flat
+            parts.append(((flat - mean) * scale.to(flat)[:, None]).reshape(values.shape))
+        return DenoisingErrors(*parts)
+
 
 class DECGDenoiser(Denoiser):
     """Corrects a denoiser by the observations of one case.
@@ -83,6 +100,7 @@ class DECGDenoiser(Denoiser):
         localisation_oo: `(P, P)` localisation between observations.
         localisation_zo: `(S, P)` localisation between latent points and observations.
         silent: `(P,)` bool, where a censored observation reads its bound; `None` for nowhere.
+        weights: `(N,)` how much each day of the errors counts; `None` for alike.
     """
 
     def __init__(
@@ -97,8 +115,10 @@ class DECGDenoiser(Denoiser):
         localisation_oo: Tensor,
         localisation_zo: Tensor,
         silent: Tensor | None = None,
+        weights: Tensor | None = None,
     ) -> None:
         super().__init__()
+        self.weights = weights
         self.denoiser = denoiser
         self.observe = observe
         self.levels = levels
@@ -122,6 +142,8 @@ class DECGDenoiser(Denoiser):
         mean = self.denoiser(x_t, t, **condition).mean
         level = int((self.levels.log() - sigma_t.log().to(self.levels)).abs().argmin())
         errors = self.errors[level]
+        if self.weights is not None:
+            errors = errors.weighted(self.weights)
         innovation = self.y - self.observe(mean)
         return DiracPosterior(mean=mean + self._increment(errors, innovation).reshape(mean.shape))
 

@@ -15,8 +15,9 @@ __all__ = ["ClockedCallback", "StageClock", "batch_length"]
 class StageClock:
     """Splits the time of a loop over batches into waiting for data and work.
 
-    Waiting is what passes between the end of a batch and the start of the next: reading,
-    collating and moving to the device. Pauses (validation, the time between epochs) count as
+    Waiting is what passes between the end of a batch and the arrival of the next on its device:
+    reading, collating and moving. What a DataModule does with it there (`arrived_at`) is work.
+    Pauses (validation, the time between epochs) count as
     neither.
 
     Args:
@@ -35,10 +36,13 @@ class StageClock:
         """Starts to wait for the next batch; what passed since the last batch is a pause."""
         self._mark = self._now()
 
-    def batch_start(self) -> None:
-        """Notes that a batch has arrived."""
-        self.wait_seconds += self._now() - self._mark
-        self._mark = self._now()
+    def batch_start(self, arrived: float | None = None) -> None:
+        """Notes that a batch has arrived: now, or at a time since the last one ended."""
+        now = self._now()
+        if arrived is None or not self._mark <= arrived <= now:
+            arrived = now
+        self.wait_seconds += arrived - self._mark
+        self._mark = arrived
 
     def batch_end(self, samples: int) -> None:
         """Notes that a batch of that many samples is done, and waits for the next."""
@@ -91,9 +95,9 @@ class ClockedCallback(Callback):
         """Waits for the epoch's first batch."""
         self.clock.resume()
 
-    def on_train_batch_start(self, *args: Any, **kwargs: Any) -> None:
+    def on_train_batch_start(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
         """Notes that a batch has arrived."""
-        self.clock.batch_start()
+        self.clock.batch_start(getattr(trainer.datamodule, "arrived_at", None))
 
     def on_train_batch_end(
         self,
@@ -119,9 +123,9 @@ class ClockedCallback(Callback):
         """Starts the clock."""
         self._start(trainer, "test")
 
-    def on_test_batch_start(self, *args: Any, **kwargs: Any) -> None:
+    def on_test_batch_start(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
         """Notes that a batch has arrived."""
-        self.clock.batch_start()
+        self.clock.batch_start(getattr(trainer.datamodule, "arrived_at", None))
 
     def on_test_batch_end(
         self,

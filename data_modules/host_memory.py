@@ -1,0 +1,108 @@
+"""What a stream will hold in the memory of its machine, calculated before anything is read.
+
+For each process (rank), with windows of `T` days, `L` earlier ones, `C` channels on `P` points:
+
+    program   what this process holds now, and each worker as much
+    cache     4 N C P for the `N` days of the store (data.cache=memory)
+    batches   4 B (T + L) C P for each batch that is read, waits or is worked on
+    pinned    as much for two batches, where there is a GPU
+    archive   windows that a stage holds all at once: fields, background, and a byte of mask each
+
+A mapped cache is not counted: its pages belong to the system, which drops them when it must.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from data_modules.reanalysis import ReanalysisDataModule
+
+__all__ = ["HostMemory", "host_memory"]
+
+
+@dataclass(frozen=True)
+class HostMemory:
+    """Holds an estimate for all processes on a machine.
+
+    Attributes:
+        parts: Part to bytes.
+        available: Bytes that the machine has to give now.
+    """
+
+    parts: Mapping[str, int]
+    available: int
+
+    @property
+    def total(self) -> int:
+        """Gives the sum (bytes)."""
+        return sum(self.parts.values())
+
+    def __str__(self) -> str:
+        parts = ", ".join(f"{name} {size / 1e9:.2f}" for name, size in self.parts.items() if size)
+        text = (
+            f"host memory: about {self.total / 1e9:.2f} GB ({parts}) of "
+            f"{self.available / 1e9:.2f} GB available"
+        )
+        if self.total > self.available:
+            text += "; too much: set data.cache=mmap, or fewer workers or smaller batches"
+        return text
+
+
+def host_memory(
+    datamodule: ReanalysisDataModule, batch_size: int, archive: int = 0, background: bool = False
+) -> HostMemory:
+    """Estimates what training from a DataModule takes, before it is set up.
+
+    Args:
+        datamodule: The DataModule.
+        batch_size: Cases a batch.
+        archive: Windows that the stage holds at once besides.
+        background: Whether they come with backgrounds.
+    """
+    config, store = datamodule.config, datamodule.store
+    data, ranks = config.data, config.trainer.devices
+    day = 4 * len(store.channels) * store.grid.shape[0] * store.grid.shape[1]
+    batch = batch_size * day * (data.window + datamodule.earlier_days)
+    if data.num_workers:
+        # Read ahead by the workers, and the one that is worked on.
+        batches = data.num_workers * max(data.ahead, 1) + 1
+    else:
+        # One is filled, some wait, one is worked on.
+        batches = data.ahead + 2 if data.ahead else 1
+    held = data.cache == "memory" and data.num_workers == 0
+    window = data.window * day
+    parts = {
+        "program": _resident() * (1 + data.num_workers),
+        "cache": len(store.time) * day if held else 0,
+        "batches": batch * batches,
+        "pinned": 2 * batch if torch.cuda.is_available() else 0,
+        "archive": archive * (window + window // 4) * (2 if background else 1),
+    }
+    return HostMemory({name: ranks * size for name, size in parts.items()}, _available())
+
+
+def _resident() -> int:
+    """Gives the memory of this process (bytes); 0 where the system does not tell."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak * (1 if sys.platform == "darwin" else 1024)
+
+
+def _available() -> int:
+    """Gives the memory that programs can have without swapping (bytes)."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            rows = dict(line.split(":", 1) for line in file)
+        return int(rows["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

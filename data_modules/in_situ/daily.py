@@ -1,0 +1,175 @@
+"""Reports to daily values: one a station, day and channel.
+
+* 2 m temperature: the mean of the four quarters of the UTC day, each the mean of its reports, so
+  that a station which reports more often by day is not warmer for it; daily values of an archive
+  (GHCN-Daily) are taken as they are.
+* Temperature on a level: soundings that have the level, else interpolated in the logarithm of
+  pressure between two reported levels no further apart than a factor of 1.3; the day's value is
+  the mean of its soundings.
+* Precipitation: periods of one length whose sum covers the day, without overlap; a period belongs
+  to the day that holds its middle. Of several lengths the one that covers most counts, the longer
+  of two.
+* OLR: as 2 m temperature.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from slams.fields import FieldSpec
+from slams.schema import StationSourceConfig
+
+__all__ = ["daily_values", "profile_value"]
+
+# Largest ratio of the pressures between which a profile is interpolated.
+_RATIO = 1.3
+# Reported levels this close (hPa) are the level itself.
+_SAME_LEVEL = 0.5
+_EPOCH = np.datetime64("1970-01-01", "ns")
+_DAY = np.timedelta64(1, "D")
+# Rounding of a share of the day.
+_SLACK = 1e-9
+
+
+def daily_values(
+    table: pd.DataFrame, channels: Sequence[FieldSpec], config: StationSourceConfig
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Makes daily values of the accepted reports.
+
+    Args:
+        table: Long table, checked.
+        channels: The channels observed.
+        config: How many reports make a day.
+
+    Returns:
+        Columns station_id, day (days since 1970-01-01), channel (index), value (K, mm day-1,
+        W m-2); and how many days had too few reports, by channel.
+    """
+    good = table[table["accepted"]]
+    parts, short = [], {}
+    for index, spec in enumerate(channels):
+        rows = good[good["variable"] == spec.variable]
+        if spec.variable == "total_precipitation_24hr":
+            found, few = _totals(rows, config.coverage)
+        elif spec.level is not None:
+            found, few = _soundings(rows, spec.level, config.soundings)
+        else:
+            found, few = _means(rows, config.quarters)
+        short[f"{spec.name}: days with too few reports"] = few
+        parts.append(found.assign(channel=index))
+    values = pd.concat(parts, ignore_index=True)
+    return values, {k: v for k, v in short.items() if v}
+
+
+def profile_value(pressure: np.ndarray, temperature: np.ndarray, level: float) -> float:
+    """Reads a profile at a level: as reported, or interpolated in log pressure; else NaN.
+
+    Args:
+        pressure: `(n,)` hPa.
+        temperature: `(n,)` K.
+        level: hPa.
+    """
+    near = np.abs(pressure - level)
+    if len(near) and near.min() <= _SAME_LEVEL:
+        return float(temperature[near.argmin()])
+    below, above = pressure > level, pressure < level
+    if not below.any() or not above.any():
+        return math.nan
+    low = np.flatnonzero(below)[pressure[below].argmin()]
+    high = np.flatnonzero(above)[pressure[above].argmax()]
+    if pressure[low] / pressure[high] > _RATIO:
+        return math.nan
+    share = math.log(pressure[low] / level) / math.log(pressure[low] / pressure[high])
+    return float(temperature[low] + share * (temperature[high] - temperature[low]))
+
+
+def _means(rows: pd.DataFrame, quarters: int) -> tuple[pd.DataFrame, int]:
+    """Averages instants over the quarters of the day; takes daily values as they are."""
+    whole = rows[rows["hours"] >= 24]
+    instants = rows[rows["hours"] < 24]
+    day = _days(instants["time"] - _hours(instants["hours"]) / 2)
+    quarter = np.floor((day % 1.0) * 4).astype(np.int64)
+    keyed = instants.assign(day=np.floor(day).astype(np.int64), quarter=quarter)
+    means = keyed.groupby(["station_id", "day", "quarter"])["value"].mean()
+    by_day = means.groupby(["station_id", "day"]).agg(["mean", "size"]).reset_index()
+    enough = by_day["size"] >= quarters
+    found = by_day.loc[enough, ["station_id", "day", "mean"]].rename(columns={"mean": "value"})
+    middle = _days(whole["time"] - _hours(whole["hours"]) / 2)
+    daily = pd.DataFrame(
+        {
+            "station_id": whole["station_id"],
+            "day": np.floor(middle).astype(np.int64),
+            "value": whole["value"],
+        }
+    )
+    # An archive's own daily value comes before one made of its reports.
+    both = pd.concat([daily, found], ignore_index=True)
+    both = both.drop_duplicates(["station_id", "day"], ignore_index=True)
+    return both, int((~enough).sum())
+
+
+def _soundings(rows: pd.DataFrame, level: int, soundings: int) -> tuple[pd.DataFrame, int]:
+    """Averages the soundings of a day at a level."""
+    records = []
+    near = rows[rows["level"].between(level / _RATIO - 1, level * _RATIO + 1)]
+    for (name, time), profile in near.groupby(["station_id", "time"], sort=True):
+        value = profile_value(
+            profile["level"].to_numpy(), profile["value"].to_numpy(), float(level)
+        )
+        if not math.isnan(value):
+            records.append((name, time, value))
+    found = pd.DataFrame(records, columns=["station_id", "time", "value"])
+    if found.empty:
+        return pd.DataFrame(columns=["station_id", "day", "value"]), 0
+    found["day"] = np.floor(_days(found["time"])).astype(np.int64)
+    by_day = found.groupby(["station_id", "day"])["value"].agg(["mean", "size"]).reset_index()
+    enough = by_day["size"] >= soundings
+    kept = by_day.loc[enough, ["station_id", "day", "mean"]].rename(columns={"mean": "value"})
+    return kept, int((~enough).sum())
+
+
+def _totals(rows: pd.DataFrame, coverage: float) -> tuple[pd.DataFrame, int]:
+    """Adds precipitation over the periods of a day."""
+    rows = rows[rows["hours"] > 0].sort_values(["station_id", "hours", "time"], kind="stable")
+    if rows.empty:
+        return pd.DataFrame(columns=["station_id", "day", "value"]), 0
+    rows = rows[_apart(rows)]
+    day = np.floor(_days(rows["time"] - _hours(rows["hours"]) / 2)).astype(np.int64)
+    sums = (
+        rows.assign(day=day, covered=rows["hours"] / 24)
+        .groupby(["station_id", "day", "hours"])[["value", "covered"]]
+        .sum()
+        .reset_index()
+        .sort_values(["station_id", "day", "covered", "hours"], kind="stable")
+    )
+    best = sums.drop_duplicates(["station_id", "day"], keep="last")
+    # More than a day in one day: periods that shift, which no rule can sort out.
+    enough = best["covered"].between(coverage - _SLACK, 1.0 + _SLACK)
+    return best.loc[enough, ["station_id", "day", "value"]], int((~enough).sum())
+
+
+def _apart(rows: pd.DataFrame) -> np.ndarray:
+    """Marks periods that do not overlap an earlier one of the same station and length."""
+    start = (rows["time"] - _hours(rows["hours"])).to_numpy()
+    end = rows["time"].to_numpy()
+    group = rows.groupby(["station_id", "hours"], sort=False).ngroup().to_numpy()
+    kept = np.ones(len(rows), dtype=bool)
+    last_group, last_end = -1, np.datetime64(0, "ns")
+    for index in range(len(rows)):
+        if group[index] == last_group and start[index] < last_end:
+            kept[index] = False
+            continue
+        last_group, last_end = group[index], end[index]
+    return kept
+
+
+def _hours(hours: pd.Series) -> pd.Series:
+    return pd.to_timedelta(hours, unit="h")
+
+
+def _days(time: pd.Series) -> pd.Series:
+    return (time - _EPOCH) / _DAY

@@ -1,0 +1,131 @@
+"""Quality control of station reports: range, step and buddy check.
+
+* Range: a value that the variable cannot have.
+* Step: with `v` the values of one station in time, `v_i` is a spike when it lies more than `L`
+  above both its neighbours, or below both; `L = step` for neighbours up to 6 hours away, `2 step`
+  up to 36 hours; a neighbour that is further away says nothing, and without two of them there is
+  no check.
+* Buddy: with `d = y - H(climatology)` the departures of one day, `s` the climatology's standard
+  deviation at the station and `r` the observation error, a value is rejected when
+
+      |d_i - median_j d_j| > limit sqrt(s_i^2 + r_i^2),    j the neighbours within a distance,
+
+  at least three of them. The median bears a minority of wrong neighbours, so that one pass
+  suffices.
+
+Only temperatures are held against their neighbours in time and space: rain is not smooth.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import numpy as np
+import pandas as pd
+from scipy.spatial import cKDTree
+
+from slams.grid import EARTH_RADIUS_KM
+from slams.schema import StationQualityConfig
+
+__all__ = ["RANGES", "buddy_check", "check_reports"]
+
+# Beyond the records of the World Meteorological Organization by a margin (K, mm, W m-2).
+RANGES = {
+    "temperature": (150.0, 333.15),
+    "2m_temperature": (180.0, 335.0),
+    "total_precipitation_24hr": (0.0, 1850.0),
+    "outgoing_longwave_radiation": (50.0, 450.0),
+}
+_SMOOTH = ("temperature", "2m_temperature")
+_NEAR, _FAR = np.timedelta64(6, "h"), np.timedelta64(36, "h")
+_FEWEST = 3
+
+
+def check_reports(table: pd.DataFrame, config: StationQualityConfig) -> pd.DataFrame:
+    """Rejects reports out of range, and spikes.
+
+    Args:
+        table: Long table of `sources.stations.table`.
+        config: Which checks, and their limits.
+
+    Returns:
+        The table, sorted, with `accepted` nowhere wider and `reason` naming the check.
+    """
+    table = table.sort_values(
+        ["station_id", "variable", "level", "time", "hours"], kind="stable", ignore_index=True
+    )
+    if config.range:
+        low = table["variable"].map({k: v[0] for k, v in RANGES.items()})
+        high = table["variable"].map({k: v[1] for k, v in RANGES.items()})
+        table = _reject(table, ~table["value"].between(low, high), "range")
+    if config.step > 0:
+        table = _reject(table, _spikes(table, config.step), "step")
+    return table
+
+
+def buddy_check(
+    departures: np.ndarray,
+    scale: np.ndarray,
+    latitude: np.ndarray,
+    longitude: np.ndarray,
+    radius_km: float,
+    limit: float,
+) -> np.ndarray:
+    """Compares each station's departure with its neighbours'.
+
+    Args:
+        departures: `(N, P)` observation minus climatology, NaN where there is none.
+        scale: `(P,)` or `(N, P)` standard deviation that a difference is measured in.
+        latitude: `(P,)` degrees north.
+        longitude: `(P,)` degrees east.
+        radius_km: Distance (km) within which stations are neighbours.
+        limit: Standard deviations that are still accepted.
+
+    Returns:
+        `(N, P)` bool, True where rejected.
+    """
+    y, x = np.deg2rad(latitude), np.deg2rad(longitude)
+    vectors = np.stack([np.cos(y) * np.cos(x), np.cos(y) * np.sin(x), np.sin(y)], axis=-1)
+    chord = 2 * math.sin(min(radius_km / EARTH_RADIUS_KM, math.pi) / 2)
+    rejected = np.zeros(departures.shape, dtype=bool)
+    scale = np.broadcast_to(scale, departures.shape)
+    for station, near in enumerate(cKDTree(vectors).query_ball_point(vectors, chord)):
+        others = departures[:, [n for n in near if n != station]]
+        enough = np.isfinite(others).sum(axis=1) >= _FEWEST
+        if not enough.any():
+            continue
+        with warnings.catch_warnings():
+            # Days without any neighbour, which do not count.
+            warnings.simplefilter("ignore", RuntimeWarning)
+            middle = np.nanmedian(others, axis=1)
+        far = np.abs(departures[:, station] - middle) > limit * scale[:, station]
+        rejected[:, station] = enough & far
+    return rejected
+
+
+def _reject(table: pd.DataFrame, wrong: pd.Series, reason: str) -> pd.DataFrame:
+    # What the archive had rejected already keeps its reason; NaN is one of those.
+    wrong = wrong & table["accepted"]
+    return table.assign(
+        accepted=table["accepted"] & ~wrong, reason=table["reason"].mask(wrong, reason)
+    )
+
+
+def _spikes(table: pd.DataFrame, step: float) -> pd.Series:
+    """Marks values that stand out from both neighbours of the same station, variable, level."""
+    good = table[table["accepted"] & table["variable"].isin(_SMOOTH)]
+    # NaN levels are one group: missing keys would be dropped.
+    groups = good.assign(level=good["level"].fillna(0.0)).groupby(
+        ["station_id", "variable", "level", "hours"], sort=False
+    )
+    beyond = {}
+    for side in (1, -1):
+        other = groups[["value", "time"]].shift(side)
+        apart = (good["time"] - other["time"]).abs()
+        limit = np.where(apart <= _NEAR, step, 2 * step)
+        limit = np.where(apart <= _FAR, limit, np.inf)
+        difference = good["value"] - other["value"]
+        beyond[side] = np.sign(difference).where(difference.abs() > limit, 0.0)
+    spike = beyond[1].ne(0) & beyond[1].eq(beyond[-1])
+    return spike.reindex(table.index, fill_value=False)

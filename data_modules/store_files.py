@@ -1,0 +1,203 @@
+"""Where the files of a store lie: a directory, or a web server or bucket that answers HTTP.
+
+Both give ranges of bytes, since a reader of shards wants some chunks of a file, and both tell a
+file that is missing from one that cannot be read. Over HTTP what fails for a moment (no answer,
+a cut connection, a server that is busy) is asked for again with growing pauses; what still fails
+then ends in one sentence that names the file.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import urllib3
+
+from slams.errors import UserError
+
+__all__ = ["HttpFiles", "LocalFiles", "StoreFiles", "files_of", "is_url"]
+
+
+class StoreFiles(Protocol):
+    """Gives the files of a store by their keys, such as `fields/c/0/0/0/0`."""
+
+    def read(self, key: str, start: int = 0, length: int | None = None) -> bytes:
+        """Reads bytes of a file.
+
+        Args:
+            key: Name of the file, relative to the store.
+            start: First byte; a negative number counts from the end of the file.
+            length: Number of bytes; `None` reads to the end.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            EOFError: The file is shorter than that.
+            UserError: It cannot be read at present.
+        """
+
+
+def is_url(path: str | Path) -> bool:
+    """Tells whether a store is named by its address on the web."""
+    return str(path).startswith(("http://", "https://"))
+
+
+def files_of(path: str | Path) -> StoreFiles:
+    """Gives access to the files of a store."""
+    return HttpFiles(str(path)) if is_url(path) else LocalFiles(Path(path))
+
+
+class LocalFiles:
+    """Reads files of a directory.
+
+    Args:
+        path: The directory.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self, key: str, start: int = 0, length: int | None = None) -> bytes:
+        """Reads bytes of a file, see `StoreFiles`."""
+        opened = os.open(self.path / key, os.O_RDONLY)
+        try:
+            size = os.fstat(opened).st_size
+            if start < 0:
+                start += size
+            wanted = size - start if length is None else length
+            if start < 0 or start + wanted > size:
+                raise EOFError(f"{key} has {size} bytes, expected {start + wanted}")
+            parts = []
+            while wanted > 0:
+                part = os.pread(opened, wanted, start)
+                if not part:
+                    raise EOFError(f"{key} ends at byte {start}")
+                parts.append(part)
+                start, wanted = start + len(part), wanted - len(part)
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+        finally:
+            os.close(opened)
+
+
+class HttpFiles:
+    """Reads files of a store over HTTP by requests for ranges.
+
+    Args:
+        url: Address of the store.
+        attempts: How often a request is made before it counts as failed.
+        pause: Seconds before the second attempt; they double with each one after it.
+        timeout: Seconds without a byte after which a connection counts as dead.
+    """
+
+    def __init__(
+        self, url: str, attempts: int = 6, pause: float = 0.5, timeout: float = 30.0
+    ) -> None:
+        self.url = url.rstrip("/")
+        self.attempts, self.pause, self.timeout = attempts, pause, timeout
+        self._pool: urllib3.PoolManager | None = None
+
+    def read(self, key: str, start: int = 0, length: int | None = None) -> bytes:
+        """Reads bytes of a file, see `StoreFiles`."""
+        headers, whole = {}, start == 0 and length is None
+        if start < 0:
+            headers["Range"] = f"bytes={start}"
+        elif not whole:
+            headers["Range"] = f"bytes={start}-{'' if length is None else start + length - 1}"
+        begun, reason = time.monotonic(), ""
+        for attempt in range(self.attempts):
+            if attempt:
+                _wait(self.pause * 2 ** (attempt - 1))
+            try:
+                answer = self._pools().request(
+                    "GET", f"{self.url}/{key}", headers=headers, preload_content=False
+                )
+                try:
+                    reason = f"HTTP {answer.status}"
+                    if answer.status in _BUSY:
+                        continue
+                    self._check(key, answer, whole)
+                    data = answer.read()
+                finally:
+                    answer.close()
+                    answer.release_conn()
+            except (urllib3.exceptions.HTTPError, OSError) as error:
+                if isinstance(error, FileNotFoundError):
+                    raise
+                reason = _reason(error)
+                continue
+            wanted = -start if start < 0 else length
+            if wanted is not None and len(data) != wanted:
+                raise EOFError(f"{key}: found {len(data)} bytes of {wanted}")
+            return data
+        raise UserError(
+            f"{self.url}/{key} cannot be read: {reason} in the last of {self.attempts} attempts "
+            f"over {time.monotonic() - begun:.0f} s; wait until the server answers and give the "
+            f"same command, or copy the store to a disk and set data.store to it"
+        )
+
+    def _check(self, key: str, answer: Any, whole: bool) -> None:
+        """Refuses answers that no further attempt would change.
+
+        Raises:
+            FileNotFoundError: The server has no such file.
+            EOFError: The file is shorter than the range asked for.
+            UserError: It denies access, or knows no ranges.
+        """
+        if answer.status in (404, 410):
+            raise FileNotFoundError(f"{self.url}/{key}")
+        if answer.status == 416:
+            raise EOFError(f"{self.url}/{key} is shorter than expected")
+        if answer.status == 200 and not whole:
+            raise UserError(
+                f"{self.url}: the server gives whole files only (HTTP 200 for a range), expected "
+                f"one that answers requests for ranges; copy the store to a disk and set "
+                f"data.store to it"
+            )
+        if answer.status not in (200, 206):
+            raise UserError(
+                f"{self.url}/{key} cannot be read: HTTP {answer.status}; check that the address "
+                f"is right and open to everyone"
+            )
+
+    def _pools(self) -> urllib3.PoolManager:
+        if self._pool is None:
+            timeout = urllib3.Timeout(connect=self.timeout, read=self.timeout)
+            settings: dict[str, Any] = {
+                "retries": urllib3.Retry(False, redirect=5),
+                "timeout": timeout,
+                "maxsize": 16,
+            }
+            parts = urlsplit(self.url)
+            proxy = urllib.request.getproxies().get(parts.scheme)
+            if proxy and not urllib.request.proxy_bypass(parts.hostname or ""):
+                self._pool = urllib3.ProxyManager(proxy, **settings)
+            else:
+                self._pool = urllib3.PoolManager(**settings)
+        return self._pool
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Connections belong to the process that opened them.
+        return {**self.__dict__, "_pool": None}
+
+
+# A name of its own, so that tests need not wait.
+_wait = time.sleep
+# Too many requests, and what servers say when they cannot answer for the moment.
+_BUSY = (408, 425, 429, 500, 502, 503, 504)
+
+
+def _reason(error: Exception) -> str:
+    """Names a failure of the connection without the library's nesting of messages."""
+    inner = getattr(error, "reason", None) or error
+    words = {
+        "ConnectTimeoutError": "no connection in time",
+        "ReadTimeoutError": "no byte in time",
+        "NewConnectionError": "no connection",
+        "NameResolutionError": "the server's name is unknown",
+        "ProtocolError": "the connection was cut",
+        "IncompleteRead": "the connection was cut",
+    }
+    return words.get(type(inner).__name__, type(inner).__name__)

@@ -1,0 +1,73 @@
+"""What the recipe of `slams bench data` may say, and the checks that it makes sense."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from slams.errors import UserError
+from slams.rules import holds
+
+__all__ = ["StreamBenchConfig", "check_stream_bench", "parse_grid"]
+
+
+@dataclass
+class StreamBenchConfig:
+    """How fast windows come out of a training store, against other ways of reading them."""
+
+    # Grids as LATITUDESxLONGITUDESxCHANNELS, each with a made-up store of its own.
+    grids: list[str] = field(default_factory=lambda: ["48x96x11", "121x240x13"])
+    # Days of each store, and of a window.
+    days: int = 320
+    window: int = 5
+    # Windows a batch.
+    batch_size: int = 8
+    # Numbers of DataLoader workers.
+    workers: list[int] = field(default_factory=lambda: [0, 2])
+    # Repetitions, in each of which every way of reading has its turn.
+    repetitions: int = 5
+    # Seconds that a measurement takes, about.
+    seconds: float = 1.0
+    # Measure with files that are not in the page cache too.
+    cold: bool = True
+    # Keep the stores that were made (in the output directory, `stores`).
+    keep_stores: bool = False
+    seed: int = 0
+
+
+def parse_grid(text: str) -> tuple[int, int, int]:
+    """Reads `48x96x11` as (channels, latitudes, longitudes) `(11, 48, 96)`.
+
+    Raises:
+        UserError: It is no such grid.
+    """
+    parts = text.split("x")
+    if len(parts) != 3 or not all(p.isdecimal() and int(p) > 0 for p in parts):
+        raise UserError(
+            f"key 'grids': found {text!r}, expected LATITUDESxLONGITUDESxCHANNELS such as 48x96x11"
+        )
+    rows, columns, channels = map(int, parts)
+    if channels > 200:
+        raise UserError(
+            f"key 'grids': found {channels} channels in {text!r}, expected 200 at most"
+        )
+    return channels, rows, columns
+
+
+def check_stream_bench(config: StreamBenchConfig) -> None:
+    """Refuses a recipe that contradicts itself.
+
+    Raises:
+        UserError: One sentence: the key, what was found, what is expected.
+    """
+    for key in ("window", "batch_size", "repetitions"):
+        holds(config, key, lambda v: v >= 1, "at least 1")
+    holds(config, "seconds", lambda v: v > 0, "more than 0")
+    holds(config, "seed", lambda v: v >= 0, "0 or more")
+    fewest = 2 * config.window * config.batch_size
+    expected = f"at least the days of two batches of separate windows, {fewest}"
+    holds(config, "days", lambda v: v >= fewest, expected)
+    for key in ("grids", "workers"):
+        holds(config, key, bool, "one at least")
+    holds(config, "workers", lambda v: all(w >= 0 for w in v), "numbers of 0 or more")
+    for grid in config.grids:
+        parse_grid(grid)

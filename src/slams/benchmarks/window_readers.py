@@ -1,0 +1,162 @@
+"""Ways of reading random windows, each as a data set that fills a whole batch.
+
+All give `(B, T, C, H, W)` float32 of the same days. A reader opens its files in the process that
+reads, when it first does.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import zarr
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from data_modules.datasets import WindowDataset
+from data_modules.field_cache import MappedFields
+from data_modules.stores import TrainingStore
+from slams.benchmarks.stream_stores import Layouts
+
+__all__ = ["READERS", "WindowReader"]
+
+# Reader -> what it reads and how, as tables and figure say it.
+READERS = {
+    "memmap": "numpy.memmap, copied out by hand",
+    "pread": "the same file, os.preadv",
+    "cache": "training store, data.cache=mmap",
+    "store": "training store, data.cache=none",
+    "variables": "zarr, one array a variable",
+    "xarray": "xarray without dask",
+    "xarray+dask": "xarray with dask",
+}
+
+_Read = Callable[[list[int]], Tensor]
+
+
+class WindowReader(Dataset[Tensor]):
+    """Reads windows in one of the ways of `READERS`.
+
+    Args:
+        kind: The way.
+        layouts: Where the fields lie.
+        window: Days in a window, `T`.
+        fresh: Map files anew for each batch: the system keeps in memory what is mapped.
+    """
+
+    def __init__(self, kind: str, layouts: Layouts, window: int, fresh: bool = False) -> None:
+        self.kind, self.layouts, self.window = kind, layouts, window
+        self.fresh = fresh and kind in ("memmap", "cache")
+        self._read: _Read | None = None
+
+    @property
+    def path(self) -> Path:
+        """Gives the files that it reads."""
+        if self.kind in ("memmap", "pread", "cache"):
+            return self.layouts.cache
+        return self.layouts.variables if self.kind == "variables" else self.layouts.store
+
+    def __len__(self) -> int:
+        return self.layouts.shape[0] - self.window + 1
+
+    def __getitem__(self, position: int) -> Tensor:
+        return self.__getitems__([position])
+
+    def __getitems__(self, positions: list[int]) -> Tensor:
+        """Reads a batch."""
+        if self._read is None:
+            self._read = self._open()
+        return self._read(positions)
+
+    def close(self) -> None:
+        """Gives up the open files."""
+        self._read = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_read": None}
+
+    def _open(self) -> _Read:
+        days, step = self.window, self.layouts.shape[1:]
+        if self.kind in ("store", "cache"):
+            store = TrainingStore.open(self.layouts.store)
+            cache = MappedFields(self.layouts.cache) if self.kind == "cache" else None
+            windows = WindowDataset(store, np.arange(len(self)), days, cache=cache)
+
+            def stream(positions: list[int]) -> Tensor:
+                batch = windows.read(positions).fields
+                if self.fresh and cache is not None:
+                    cache.close()
+                return batch
+
+            return stream
+        # Two in turn: a batch is worked on while the next one is read.
+        rooms: dict[int, list[np.ndarray]] = {}
+
+        def room(count: int) -> np.ndarray:
+            if count not in rooms:
+                rooms[count] = [np.empty((count, days, *step), np.float32) for _ in range(2)]
+            rooms[count].reverse()
+            return rooms[count][0]
+
+        take = getattr(self, f"_{self.kind.replace('+', '_')}")()
+
+        def read(positions: list[int]) -> Tensor:
+            out = room(len(positions))
+            for target, position in zip(out, positions, strict=True):
+                take(position, target)
+            return torch.from_numpy(out)
+
+        return read
+
+    def _memmap(self) -> Callable[[int, np.ndarray], None]:
+        days, held = self.window, np.load(self.layouts.cache, mmap_mode="r")
+
+        def take(position: int, out: np.ndarray) -> None:
+            fields = np.load(self.layouts.cache, mmap_mode="r") if self.fresh else held
+            out[...] = fields[position : position + days]
+
+        if self.fresh:
+            del held
+        return take
+
+    def _pread(self) -> Callable[[int, np.ndarray], None]:
+        offset = np.load(self.layouts.cache, mmap_mode="r").offset
+        size = 4 * int(np.prod(self.layouts.shape[1:]))
+        file = self.layouts.cache.open("rb", buffering=0)
+
+        def take(position: int, out: np.ndarray) -> None:
+            view, place = memoryview(out).cast("B"), offset + position * size
+            while len(view):
+                count = os.preadv(file.fileno(), [view], place)
+                view, place = view[count:], place + count
+
+        return take
+
+    def _variables(self) -> Callable[[int, np.ndarray], None]:
+        group, days = zarr.open_group(self.layouts.variables, mode="r"), self.window
+        names = zarr.open_group(self.layouts.store, mode="r").attrs["channels"]
+        arrays = [group[str(name)] for name in names]  # type: ignore[union-attr]
+
+        def take(position: int, out: np.ndarray) -> None:
+            for number, array in enumerate(arrays):
+                out[:, number] = array[position : position + days]
+
+        return take
+
+    def _xarray(self, chunks: dict[str, int] | None = None) -> Callable[[int, np.ndarray], None]:
+        import xarray as xr
+
+        dataset = xr.open_zarr(self.layouts.store, chunks=chunks, consolidated=False)
+        fields, days = dataset["fields"], self.window
+
+        def take(position: int, out: np.ndarray) -> None:
+            out[...] = fields.isel(time=slice(position, position + days)).values
+
+        return take
+
+    def _xarray_dask(self) -> Callable[[int, np.ndarray], None]:
+        return self._xarray({})

@@ -1,0 +1,252 @@
+r"""The orbit of a polar satellite: its ground track, its repeat cycle, and what its swath sees.
+
+A circular orbit of inclination `i` that makes `R` revolutions in `N` nodal days, after which its
+ground track repeats. With `Omega'` the precession of the node, `w` the rotation of the Earth and
+`T` the nodal period,
+
+    nodal day  D = 2 pi / (w - Omega'),         T = N D / R,
+    Omega'    = -(3/2) J2 (a_e / a)^2 n cos i,  n = 2 pi / T,     a^3 = mu / n^2.
+
+A sun-synchronous orbit has `Omega'` = one turn a tropical year, so that `D` is 86,400 s, the
+track repeats after `N` calendar days exactly, and each crossing of the equator has the same local
+mean time; that equation gives `i`. For any other inclination it gives `Omega'`, by iteration.
+
+With `u = 2 pi t / T` the angle from the ascending node and `L_0` the longitude of the node at
+`t = 0`, the ground track runs along
+
+    sin(latitude) = sin i sin u,
+    longitude     = L_0 + atan2(cos i sin u, cos u) - (w - Omega') t.
+
+A point `x` is seen by a pass when it lies within half a swath of the track: with `n(t)` the
+normal of the orbit in the turning frame, the angle across is `asin(x . n(t))` at the time at
+which the angle along is zero, found by iteration; it contracts by about `1/15`, the ratio of the
+Earth's rotation to the satellite's.
+
+Source: Vallado 2013, Fundamentals of Astrodynamics and Applications, chapters 9 and 11.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from slams.errors import UserError
+from slams.grid import EARTH_RADIUS_KM, unit_vectors
+
+__all__ = ["DAY_SECONDS", "Orbit", "Passes"]
+
+DAY_SECONDS = 86400.0
+_MU = 398600.4418  # km3 s-2, gravity of the Earth
+_J2 = 1.08262668e-3
+_EQUATOR_KM = 6378.137
+_TROPICAL_YEAR = 365.24219  # days
+_SUN = 2 * math.pi / (_TROPICAL_YEAR * DAY_SECONDS)  # rad s-1
+# Rotation of the Earth: one turn a day relative to the mean sun.
+_EARTH = 2 * math.pi / DAY_SECONDS + _SUN
+# Steps of the iterations, each of which gains more than a digit; six bring the time of a pass to
+# well below a millisecond.
+_STEPS, _PASS_STEPS = 12, 6
+
+
+@dataclass(frozen=True)
+class Passes:
+    """Says which passes of a day see which points.
+
+    Attributes:
+        time: `(K, P)` float64 days since 1970-01-01 00 UTC of the closest approach; NaN where
+            the pass does not see the point on that day.
+        across: `(K, P)` float64 km, distance from the ground track, positive to its left; NaN
+            likewise.
+    """
+
+    time: Tensor
+    across: Tensor
+
+    @property
+    def seen(self) -> Tensor:
+        """Tells which pass sees which point: `(K, P)` bool."""
+        return torch.isfinite(self.time)
+
+
+@dataclass(frozen=True)
+class Orbit:
+    """Describes a circular orbit that repeats, and the swath of its instrument.
+
+    Attributes:
+        repeat_days: Nodal days `N` after which the ground track repeats.
+        revolutions: Revolutions `R` in that time, without a common divisor with `N`.
+        crossing_time: Local mean time (hours) at which the node crosses the equator northwards
+            on 1970-01-01, for ever so when the orbit is sun-synchronous.
+        swath_km: Width of the swath on the ground.
+        inclination: Degrees; `None` gives the sun-synchronous one.
+
+    Raises:
+        UserError: No orbit is like this.
+    """
+
+    repeat_days: int
+    revolutions: int
+    crossing_time: float
+    swath_km: float
+    inclination: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.repeat_days < 1 or not 2 <= self.revolutions / self.repeat_days <= 17:
+            raise UserError(
+                f"orbit of {self.revolutions} revolutions in {self.repeat_days} days; expected "
+                f"between 2 and 17 a day"
+            )
+        if math.gcd(self.revolutions, self.repeat_days) != 1:
+            shortest = math.gcd(self.revolutions, self.repeat_days)
+            raise UserError(
+                f"orbit of {self.revolutions} revolutions in {self.repeat_days} days repeats "
+                f"after {self.repeat_days // shortest} already; write "
+                f"{self.revolutions // shortest} in {self.repeat_days // shortest}"
+            )
+        if self.inclination is not None and not 0 < self.inclination < 180:
+            raise UserError(
+                f"inclination of the orbit is {self.inclination:g} degrees; expected between 0 "
+                f"and 180"
+            )
+        if not 0 < self.swath_km < math.pi * EARTH_RADIUS_KM:
+            raise UserError(
+                f"swath of {self.swath_km:g} km; expected more than 0 and less than half the "
+                f"Earth's circumference"
+            )
+
+    @cached_property
+    def precession(self) -> float:
+        """Gives the precession of the node, rad s-1, eastwards positive."""
+        if self.inclination is None:
+            return _SUN
+        rate = 0.0
+        for _ in range(_STEPS):
+            rate = _precession(self._period(rate), math.radians(self.inclination))
+        return rate
+
+    @cached_property
+    def period(self) -> float:
+        """Gives the nodal period (s)."""
+        return self._period(self.precession)
+
+    @cached_property
+    def repeat(self) -> float:
+        """Gives the days after which the ground track repeats; whole when sun-synchronous."""
+        return self.revolutions * self.period / DAY_SECONDS
+
+    @cached_property
+    def altitude(self) -> float:
+        """Gives the height above the equator (km), of the orbit of Kepler with this period."""
+        return _radius(self.period) - _EQUATOR_KM
+
+    @cached_property
+    def inclination_radians(self) -> float:
+        """Gives the inclination (rad).
+
+        Raises:
+            UserError: At this period no orbit is sun-synchronous.
+        """
+        if self.inclination is not None:
+            return math.radians(self.inclination)
+        cosine = _SUN / _precession(self.period, 0.0)
+        if not -1 <= cosine <= 1:
+            raise UserError(
+                f"orbit of {self.revolutions} revolutions in {self.repeat_days} days is too high "
+                f"to be sun-synchronous; give observations.satellite.orbit.inclination"
+            )
+        return math.acos(cosine)
+
+    def ground_track(self, time: Tensor) -> tuple[Tensor, Tensor]:
+        """Gives latitude and longitude (degrees, in [-180, 180)) below the satellite.
+
+        Args:
+            time: `(...)` float64 days since 1970-01-01 00 UTC.
+        """
+        u, node = self._angles(time)
+        i = self.inclination_radians
+        latitude = torch.asin((math.sin(i) * torch.sin(u)).clamp(-1, 1))
+        longitude = node + torch.atan2(math.cos(i) * torch.sin(u), torch.cos(u))
+        return torch.rad2deg(latitude), torch.remainder(torch.rad2deg(longitude) + 180, 360) - 180
+
+    def passes(self, latitude: Tensor, longitude: Tensor, day: float) -> Passes:
+        """Finds the passes that see points on a UTC day.
+
+        Args:
+            latitude: `(P,)` degrees north.
+            longitude: `(P,)` degrees east.
+            day: Days since 1970-01-01; its time of day does not matter.
+        """
+        points = unit_vectors(latitude.to(torch.float64), longitude.to(torch.float64))
+        start = math.floor(day)
+        # Two guesses a revolution, so that no approach lies half a revolution from all of them.
+        guesses = 2 * DAY_SECONDS / self.period
+        first, last = math.floor(start * guesses) - 2, math.ceil((start + 1) * guesses) + 2
+        time = torch.arange(first, last + 1, dtype=torch.float64, device=points.device)
+        time = (time / guesses)[:, None].expand(-1, len(points))
+        for _ in range(_PASS_STEPS):
+            below, ahead, _ = self._frame(time)
+            along = torch.atan2((points * ahead).sum(-1), (points * below).sum(-1))
+            time = time + along * self.period / (2 * math.pi * DAY_SECONDS)
+        time = time.sort(dim=0).values
+        below, _, normal = self._frame(time)
+        across = EARTH_RADIUS_KM * torch.asin((points * normal).sum(-1).clamp(-1, 1))
+        near = (across.abs() <= self.swath_km / 2) & ((points * below).sum(-1) > 0)
+        # The day owns its beginning, not its end.
+        seen = near & (time >= start) & (time < start + 1) & ~_twice(time, self.period)
+        return Passes(time.where(seen, torch.nan), across.where(seen, torch.nan))
+
+    def _period(self, precession: float) -> float:
+        return self.repeat_days * 2 * math.pi / (_EARTH - precession) / self.revolutions
+
+    def _angles(self, time: Tensor) -> tuple[Tensor, Tensor]:
+        """Gives the angle from the node and the node's longitude (rad)."""
+        seconds = time.to(torch.float64) * DAY_SECONDS
+        u = 2 * math.pi * torch.remainder(seconds / self.period, 1.0)
+        # Whole turns are taken out first, which keeps the digits of long times.
+        turned = torch.remainder(seconds * (_EARTH - self.precession) / (2 * math.pi), 1.0)
+        return u, 2 * math.pi * (self.crossing_time / 24 - turned)
+
+    def _frame(self, time: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Gives the directions below, ahead and to the left, `(..., 3)`, in the Earth's frame."""
+        u, node = self._angles(time)
+        i = self.inclination_radians
+        east = torch.stack([torch.cos(node), torch.sin(node), torch.zeros_like(node)], dim=-1)
+        # A quarter of a revolution after the node.
+        top = torch.stack(
+            [
+                -math.cos(i) * torch.sin(node),
+                math.cos(i) * torch.cos(node),
+                torch.full_like(node, math.sin(i)),
+            ],
+            dim=-1,
+        )
+        c, s = torch.cos(u)[..., None], torch.sin(u)[..., None]
+        normal = torch.linalg.cross(east, top)
+        return c * east + s * top, c * top - s * east, normal
+
+
+def _radius(period: float) -> float:
+    """Gives the radius (km) of the circular orbit of Kepler with a period (s)."""
+    return (_MU * (period / (2 * math.pi)) ** 2) ** (1 / 3)
+
+
+def _precession(period: float, inclination: float) -> float:
+    """Gives the precession of the node (rad s-1) that the Earth's oblateness makes."""
+    return (
+        -1.5
+        * _J2
+        * (_EQUATOR_KM / _radius(period)) ** 2
+        * (2 * math.pi / period)
+        * math.cos(inclination)
+    )
+
+
+def _twice(time: Tensor, period: float) -> Tensor:
+    """Marks approaches that another guess has found already; `(K, P)`, in the order of time."""
+    same = torch.zeros_like(time, dtype=torch.bool)
+    same[1:] = (time[1:] - time[:-1]) * DAY_SECONDS < 0.1 * period
+    return same
