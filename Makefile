@@ -20,13 +20,13 @@ DEMO := experiments/demo.yaml
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-slow lint format prepare train-vae train-score assimilate \
+.PHONY: help install demo test test-slow test-e2e lint format prepare train-vae train-score assimilate \
 	ablate compare report bench mlflow-ui simulate docs clean
 
 help: ## List the targets
 	@echo 'make TARGET [CONFIG=recipe.yaml] [ARGS="key=value ..."]'
 	@echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(VENV)/.installed ## Make the virtual environment and install the package in it
 
@@ -43,7 +43,14 @@ demo: install ## Embedded sample -> VAE -> score -> assimilation with baselines 
 	$(SLAMS) assimilate $(DEMO) $(ARGS)
 
 test: install ## Run the tests, but for the slow ones
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow and not e2e"
+
+test-e2e: install ## Open MLflow's page and the report in a headless browser
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
+		{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
+		apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; } || \
+		echo "no browser here and none could be installed: the tests will say that they skip"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m e2e
 
 test-slow: install ## Run the slow tests: training, several processes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow

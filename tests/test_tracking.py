@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -113,8 +114,32 @@ def test_a_failure_is_recorded(config: Config, tracked: tuple[RunDirectory, str]
 
     with pytest.raises(RuntimeError):
         stage()
-    assert mlflow_run(tracker.uri, tracker.run_id).info.status == "FAILED"
+    found = mlflow_run(tracker.uri, tracker.run_id)
+    assert found.info.status == "FAILED"
     assert run.record.status == "failed"
+    # What mlflow's page shows beside the run, and the whole of it as a file.
+    assert found.data.tags["error"].endswith("RuntimeError: a defect\n")
+    text = (Path(found.info.artifact_uri.removeprefix("file://")) / "error.txt").read_text()
+    assert text.startswith("Traceback")
+    assert "in stage" in text
+
+
+def test_the_machine_is_measured_while_a_stage_runs(
+    config: Config, tracked: tuple[RunDirectory, str]
+) -> None:
+    often = replace(config, tracking=TrackingConfig(system_seconds=0.05))
+    with RunDirectory.open(often, "score_pixel") as run, tracking.start(often, run) as tracker:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            metrics = mlflow_run(tracker.uri, tracker.run_id).data.metrics
+            if "system/cpu_utilization_percentage" in metrics:
+                break
+            time.sleep(0.05)
+    assert 0 <= metrics["system/cpu_utilization_percentage"] <= 100
+    assert metrics["system/system_memory_usage_megabytes"] > 0
+    off = replace(config, tracking=TrackingConfig(system_metrics=False))
+    with RunDirectory.open(off, "pixel") as run, tracking.start(off, run) as tracker:
+        assert tracker._monitor is None
 
 
 def test_a_finished_run_is_not_opened_again(

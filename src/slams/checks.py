@@ -151,6 +151,7 @@ _POSITIVE = (
     "assimilation.letkf.inflation",
     "assimilation.score_mean.sigma",
     "assimilation.cycle_inflation",
+    "tracking.system_seconds",
 )
 # Groups of `slams.nn`'s group normalisation, which divide the width of every layer.
 _GROUPS = 8

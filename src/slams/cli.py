@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from slams import __version__
+from slams.benchmarks.cost_recipe import CostConfig, check_cost
 from slams.benchmarks.preparation_recipe import PreparationBenchConfig, check_preparation_bench
 from slams.benchmarks.stream_recipe import StreamBenchConfig, check_stream_bench
 from slams.checks import check, require
@@ -118,6 +119,14 @@ _VERBS = {
         ("ablation",),
         dry_run=False,
     ),
+    "sync": _Verb(
+        "copy tracked runs from the local store to the recipe's tracking server",
+        "Copies the MLflow runs of the recipe's experiment from sqlite in `runs`, where nodes "
+        "without a network log with tracking.offline=true, to the server that tracking.uri names. "
+        "Each run is copied once; the same command again brings the copies up to date.",
+        ("tracking",),
+        rehearsal="only count what would be copied",
+    ),
     "bench posterior": _Verb(
         "hold every guidance and sampler to posteriors known in closed form",
         "Samples posteriors whose mean and spread are known with every guidance and sampler, "
@@ -126,6 +135,34 @@ _VERBS = {
         dry_run=False,
         recipe=False,
         bench="slams.benchmarks.posterior:bench_posterior",
+    ),
+    "bench sampler": _Verb(
+        "what a member costs and what it is worth, recipe beside recipe",
+        "Analyses the same dates with each recipe in turn and prints seconds a member, their "
+        "ratio to the first recipe's, and RMSE and CRPS beside it. The recipes' networks must "
+        "have been trained.",
+        dry_run=False,
+        schema=CostConfig,
+        sense=check_cost,
+        bench="slams.benchmarks.sampler_cost:bench_sampler",
+    ),
+    "bench train": _Verb(
+        "what a training step costs, recipe beside recipe",
+        "Steps the networks of each recipe in turn on a batch of its own data, and prints samples "
+        "a second and their ratio to the first recipe's.",
+        dry_run=False,
+        schema=CostConfig,
+        sense=check_cost,
+        bench="slams.benchmarks.train_cost:bench_train",
+    ),
+    "bench scaling": _Verb(
+        "samples a second against processes, seconds a member against what it depends on",
+        "Trains the first recipe's score model on several numbers of processes, and times its "
+        "sampler against steps and members and its denoiser against window and grid.",
+        dry_run=False,
+        schema=CostConfig,
+        sense=check_cost,
+        bench="slams.benchmarks.scaling:bench_scaling",
     ),
     "bench prepare": _Verb(
         "prepare a source larger than memory, killed on the way",
@@ -182,7 +219,7 @@ _VERBS = {
 }
 _GROUPS = {
     "train": "train a model: `vae`, then `score`",
-    "bench": "measure parts: `posterior`, `prepare`, `data`, `kolmogorov`, `lorenz63`",
+    "bench": "measure parts: `posterior`, `data`, `prepare`, `sampler`, `train`, ...",
     "config": "look at a recipe: `print`, `validate`",
 }
 
@@ -423,6 +460,10 @@ def _run(arguments: argparse.Namespace, places: list[Path]) -> int:
         say(f"{arguments.recipe} is valid")
     elif verb == "ablate":
         _ablate(arguments)
+    elif verb == "sync":
+        from slams.sync import sync
+
+        sync(config, arguments.dry_run)
     elif verb == "prepare" and arguments.verify:
         from slams.stages import verify
 

@@ -164,7 +164,8 @@ def _check_run(config: Config, stage: str, dry_run: bool, **inputs: str) -> None
         RunDirectory.check(config, stage, inputs)
         _check_writable("runs", stage_directory(config, stage).parent)
         uri = config.tracking.uri
-        if config.tracking.enabled and uri.startswith(_SQLITE):
+        used = config.tracking.enabled and not config.tracking.offline
+        if used and uri.startswith(_SQLITE):
             _check_writable("tracking.uri", Path(uri.removeprefix(_SQLITE)).parent)
 
 

@@ -667,6 +667,12 @@ class TrackingConfig:
     enabled: bool = True
     # Tracking server; "" is sqlite in the run directory's root.
     uri: str = ""
+    # Log to sqlite all the same, where no server can be reached; `slams sync` copies it to `uri`.
+    offline: bool = False
+    # Log use of processor, memory, disk, network and GPU of the machine that logs.
+    system_metrics: bool = True
+    # Seconds between two such measurements.
+    system_seconds: float = 10.0
     # MLflow experiment; "" takes the recipe's `experiment`.
     experiment: str = ""
 

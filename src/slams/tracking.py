@@ -17,7 +17,9 @@ import logging
 import os
 import re
 import time
+import traceback
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -30,12 +32,13 @@ from slams.provenance import flatten
 from slams.ranks import is_rank_zero, say
 from slams.records import RunRecord
 from slams.runs import RunDirectory, ending
-from slams.schema import Config
+from slams.schema import Config, TrackingConfig
 from slams.sweep_records import parent_tags
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
     from mlflow import MlflowClient
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 __all__ = ["Tracker", "attach", "open_store", "start", "tracking_uri", "unusable"]
 
@@ -44,13 +47,15 @@ _STATUS = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 _METRICS_A_CALL = 1000
 _PARAMETERS_A_CALL = 100
 _PARAMETER_LENGTH = 250
+# Characters of the end of an error that are kept as a tag, which mlflow shows beside the run.
+_ERROR_LENGTH = 1000
 # A new sqlite store takes about ten seconds; a process that waits longer waits for a dead one.
 _LOCK_SECONDS = 300
 
 
 def tracking_uri(config: Config) -> str:
-    """Gives the tracking server of a recipe: its own, or sqlite in the directory of all runs."""
-    if config.tracking.uri:
+    """Gives where a recipe logs to: its server, or sqlite in the directory of all runs."""
+    if config.tracking.uri and not config.tracking.offline:
         return config.tracking.uri
     return f"sqlite:///{(Path(config.runs) / 'mlflow.db').resolve().as_posix()}"
 
@@ -81,7 +86,8 @@ def start(config: Config, run: RunDirectory) -> Tracker:
         _log_recipe(client, run_id, config, run)
     except (MlflowException, SQLAlchemyError) as error:
         raise unusable(uri, error) from error
-    return Tracker(client, run_id, uri)
+    seconds = config.tracking.system_seconds if config.tracking.system_metrics else 0.0
+    return Tracker(client, run_id, uri, seconds)
 
 
 def attach(config: Config, run_dir: str | Path, directory: str | Path, folder: str) -> None:
@@ -123,10 +129,15 @@ class Tracker:
         uri: The tracking server.
     """
 
-    def __init__(self, client: MlflowClient | None, run_id: str, uri: str) -> None:
+    def __init__(
+        self, client: MlflowClient | None, run_id: str, uri: str, system_seconds: float = 0.0
+    ) -> None:
         self.run_id = run_id
         self.uri = uri
         self._client = client
+        self._monitor = None
+        if client is not None and system_seconds > 0:
+            self._monitor = _watch_system(run_id, uri, system_seconds)
 
     @property
     def logger(self) -> Logger | None:
@@ -180,6 +191,8 @@ class Tracker:
         import mlflow
 
         mlflow.set_tracking_uri(self.uri)
+        if self._monitor is not None:
+            self._monitor.finish()
         mlflow.flush_async_logging()
         self._client.set_terminated(self.run_id, _STATUS[status])
         self._client = None
@@ -191,9 +204,32 @@ class Tracker:
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
-        traceback: TracebackType | None,
+        trace: TracebackType | None,
     ) -> None:
+        if isinstance(error, Exception):
+            self._explain(error)
         self.close(ending(error))
+
+    def _explain(self, error: Exception) -> None:
+        """Records why a run failed: the last lines as a tag, the whole traceback as a file."""
+        if self._client is None:
+            return
+        lines = traceback.format_exception(error)
+        self._client.set_tag(self.run_id, "error", "".join(lines[-2:])[-_ERROR_LENGTH:])
+        self._client.log_text(self.run_id, "".join(lines), "error.txt")
+
+
+def _watch_system(run_id: str, uri: str, seconds: float) -> SystemMetricsMonitor:
+    """Starts to measure the machine; a resumed run goes on counting where it was."""
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    for name in ("system_metrics_monitor", "metrics.gpu_monitor"):
+        logging.getLogger(f"mlflow.system_metrics.{name}").setLevel(logging.ERROR)
+    monitor = SystemMetricsMonitor(
+        run_id, sampling_interval=seconds, resume_logging=True, tracking_uri=uri
+    )
+    monitor.start()
+    return monitor
 
 
 def open_store(config: Config, uri: str) -> tuple[MlflowClient, str]:
@@ -211,7 +247,7 @@ def open_store(config: Config, uri: str) -> tuple[MlflowClient, str]:
     runs.mkdir(parents=True, exist_ok=True)
     name = config.tracking.experiment or config.experiment
     location = None
-    if not config.tracking.uri:
+    if uri == tracking_uri(replace(config, tracking=TrackingConfig())):
         location = (runs / "mlflow-artifacts" / name).resolve().as_uri()
         if not (runs / "mlflow.db").exists():
             say(f"creating the tracking store {runs / 'mlflow.db'} (about ten seconds, once)")

@@ -1,0 +1,89 @@
+"""Recipes of `slams bench sampler`, `train` and `scaling`: which are timed side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from slams.checks import require
+from slams.config import load
+from slams.errors import UserError
+from slams.rules import holds
+from slams.schema import Config
+
+__all__ = ["CostConfig", "check_cost", "load_contenders"]
+
+
+@dataclass
+class CostConfig:
+    """Recipes that are timed in turn, in one run."""
+
+    # Name in the tables: recipe (path from the working directory). The first is what the ratios
+    # of the others refer to.
+    recipes: dict[str, Any] = field(default_factory=dict)
+    # Method of the recipes that `sampler` times.
+    method: str = "latent_diffusion"
+    # Verifying dates and members that `sampler` draws with each recipe, the same for all.
+    cases: int = 3
+    members: int = 4
+    # Training steps that `train` times at once, and how often it goes round the recipes.
+    steps: int = 10
+    repetitions: int = 5
+    # Numbers of processes that `scaling` trains the first recipe with, and training steps of each.
+    ranks: list[int] = field(default_factory=lambda: [1, 2])
+    scaling_steps: int = 120
+    # What `scaling` samples with the first recipe: steps of the sampler, and members.
+    sampler_steps: list[int] = field(default_factory=lambda: [8, 16, 32, 64])
+    sampler_members: list[int] = field(default_factory=lambda: [2, 4, 8, 16])
+
+
+def check_cost(config: CostConfig) -> None:
+    """Refuses a recipe that contradicts itself.
+
+    Raises:
+        UserError: In one sentence.
+    """
+    if not config.recipes:
+        raise UserError(
+            "key 'recipes': found none, expected {name: recipe.yaml}, the first to compare with"
+        )
+    for name, path in config.recipes.items():
+        if not isinstance(path, str):
+            raise UserError(f"key 'recipes.{name}': found {path!r}, expected the path of a recipe")
+        if not Path(path).is_file():
+            raise UserError(
+                f"key 'recipes.{name}': {path} is not there; paths count from the working "
+                f"directory"
+            )
+    least = {"cases": 1, "members": 2, "steps": 1, "repetitions": 1, "scaling_steps": 1}
+    for key, limit in least.items():
+        holds(config, key, lambda value, limit=limit: value >= limit, f"at least {limit}")
+    for key, limit in {"ranks": 1, "sampler_steps": 2, "sampler_members": 2}.items():
+        holds(
+            config,
+            key,
+            lambda values, limit=limit: values and min(values) >= limit,
+            f"numbers of at least {limit}",
+        )
+
+
+def load_contenders(config: CostConfig, verb: str) -> Mapping[str, Config]:
+    """Reads the recipes that are timed.
+
+    Args:
+        config: The benchmark's recipe.
+        verb: What each recipe must be able to do, as for `slams.checks.require`.
+
+    Raises:
+        UserError: One of them is refused; the sentence names it.
+    """
+    found = {}
+    for name, path in config.recipes.items():
+        try:
+            found[name] = load(path)
+            require(found[name], verb)
+        except UserError as error:
+            raise UserError(f"recipe {name!r}: {error}") from None
+    return found

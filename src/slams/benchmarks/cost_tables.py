@@ -1,0 +1,46 @@
+"""How the benchmarks of cost write their tables: medians with their range, ratios pair by pair."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from slams.errors import UserError
+
+__all__ = ["output_directory", "print_table", "ratio", "spread_of"]
+
+# A pipe has no width of its own; a table of numbers broken over lines cannot be read.
+_WIDTH = 110
+
+
+def output_directory(output: Path) -> Path:
+    """Makes the directory of a benchmark's tables.
+
+    Raises:
+        UserError: It is or lies in a file.
+    """
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise UserError(f"--output: {output} is or lies in a file, expected a directory") from None
+    return output
+
+
+def print_table(page: Table) -> None:
+    """Prints a table, as wide as it needs to be."""
+    console = Console()
+    console.width = max(console.width, _WIDTH)
+    console.print(page)
+
+
+def spread_of(values: pd.Series) -> str:
+    """Writes timings as median (least, most)."""
+    return f"{values.median():.3g} ({values.min():.3g}, {values.max():.3g})"
+
+
+def ratio(values: pd.Series) -> str:
+    """Writes ratios of timings taken in turn as median (least, most)."""
+    return spread_of(values)

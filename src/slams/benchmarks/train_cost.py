@@ -1,0 +1,160 @@
+"""`slams bench train`: what a training step costs, recipe beside recipe, stage by stage.
+
+Networks are made as the recipe describes them, untrained, and step on one batch of the recipe's
+own data, in the precision and with the optimiser of a real run. Recipes take turns, a few steps at
+a time: a machine whose speed drifts slows all of them. Loading is not in it (`slams bench data`).
+
+Writes `train.csv` (a row a recipe, stage and repetition), and prints the table.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+from rich.table import Table
+from torch import Tensor
+
+from data_modules.reanalysis import ReanalysisDataModule
+from slams.benchmarks.cost_recipe import CostConfig, load_contenders
+from slams.benchmarks.cost_tables import output_directory, print_table, ratio, spread_of
+from slams.modules.base import TrainedModule
+from slams.modules.score import LatentScore
+from slams.modules.trainer import check_machine
+from slams.modules.vae import VAE
+from slams.nn.latent_space import LatentBatch
+from slams.nn.precision import natural_precision
+from slams.ranks import say
+from slams.schema import Config
+
+__all__ = ["bench_train", "train_table"]
+
+
+@dataclass(frozen=True)
+class _Step:
+    """Holds one stage of one recipe, ready to step."""
+
+    recipe: str
+    stage: str
+    module: TrainedModule
+    loss: Callable[[], Tensor]
+    samples: int
+    bfloat16: bool
+
+
+def bench_train(config: CostConfig, output: Path) -> None:
+    """Times the recipes, prints the table and writes it.
+
+    Args:
+        config: What is timed.
+        output: Directory, made where it is missing.
+
+    Raises:
+        UserError: A recipe is refused or its store is not there.
+    """
+    directory = output_directory(output)
+    table = train_table(config)
+    table.to_csv(directory / "train.csv", index=False, float_format="%.5g")
+    print_table(_page(table, config))
+    say(f"the table is in {directory}")
+
+
+def train_table(config: CostConfig) -> pd.DataFrame:
+    """Steps every stage of every recipe in turn.
+
+    Args:
+        config: What is timed.
+
+    Returns:
+        Columns recipe, stage, repetition, parameters, samples_per_second.
+    """
+    rows = []
+    steps = [
+        step
+        for name, recipe in load_contenders(config, "train score").items()
+        for step in _steps(name, recipe)
+    ]
+    for repetition in range(config.repetitions + 1):
+        for step in steps:
+            seconds = _run(step, config.steps)
+            if repetition == 0:  # memory is allocated and kernels are chosen
+                continue
+            rows.append(
+                {
+                    "recipe": step.recipe,
+                    "stage": step.stage,
+                    "repetition": repetition,
+                    "parameters": sum(p.numel() for p in step.module.parameters()),
+                    "samples_per_second": step.samples * config.steps / seconds,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _steps(name: str, recipe: Config) -> Iterator[_Step]:
+    data = ReanalysisDataModule(recipe, batch_size=recipe.vae.batch_size)
+    window = next(iter(data.train_dataloader()))
+    batch = data.on_after_batch_transfer(window, 0)
+    fields, mask = batch.fields.flatten(0, 1), batch.mask.flatten(0, 1)
+    torch.manual_seed(recipe.seed)
+    vae = VAE(recipe.vae, data.channels, data.grid, data.normaliser.sd)
+    bfloat16 = _in_bfloat16(recipe)
+    yield _Step(name, "vae", vae, lambda: vae.loss(fields, mask, mask)[0], len(fields), bfloat16)
+    size = recipe.score.batch_size
+    shape = (recipe.data.window, recipe.vae.latent_channels)
+    shape += tuple(n // recipe.vae.factor for n in data.grid.shape)
+    latents = torch.randn(size, *shape)
+    zero, one = torch.zeros(shape[1]), torch.ones(shape[1])
+    score = LatentScore(recipe.score, data.channels, data.grid, shape, zero, one, "")
+    # Timing does not depend on the values: latents of an untrained encoder would be no truer.
+    drawn = LatentBatch(latents, torch.randn_like(latents), torch.rand(size))
+    yield _Step(name, "score", score, lambda: score.loss(drawn).mean(), size, bfloat16)
+
+
+def _in_bfloat16(recipe: Config) -> bool:
+    precision = recipe.trainer.precision
+    if precision == "auto":
+        precision = natural_precision(check_machine(recipe.trainer))
+    return precision == "bf16-mixed"
+
+
+def _run(step: _Step, count: int) -> float:
+    configured = step.module.configure_optimizers()
+    optimizer = configured["optimizer"] if isinstance(configured, dict) else configured[0][0]
+    started = time.perf_counter()
+    for _ in range(count):
+        optimizer.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=step.bfloat16):
+            loss = step.loss()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(step.module.parameters(), 1.0)
+        optimizer.step()
+    return time.perf_counter() - started
+
+
+def _page(table: pd.DataFrame, config: CostConfig) -> Table:
+    first = next(iter(config.recipes))
+    page = Table(
+        title=f"training steps, {config.repetitions} x {config.steps} a stage",
+        caption="median (least, most); ratios repetition by repetition",
+    )
+    for heading in ("stage", "recipe", "parameters", "samples/s", f"times {first}"):
+        page.add_column(heading, justify="left" if heading in ("stage", "recipe") else "right")
+    for stage, rows in table.groupby("stage", sort=False):
+        speeds = {
+            name: part.set_index("repetition").samples_per_second
+            for name, part in rows.groupby("recipe", sort=False)
+        }
+        for name, part in rows.groupby("recipe", sort=False):
+            page.add_row(
+                str(stage),
+                str(name),
+                f"{part.parameters.iloc[0] / 1e6:.2f} M",
+                spread_of(speeds[name]),
+                ratio(speeds[name] / speeds[first]),
+            )
+    return page
