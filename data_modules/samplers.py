@@ -62,7 +62,8 @@ class BlockShuffleSampler(Sampler[int]):
         buffer: int = 8,
     ) -> None:
         self._blocks = np.asarray(blocks, dtype=np.int64)
-        self._seed, self._rank, self._world, self._buffer = seed, rank, world, buffer
+        self._seed, self._rank, self._buffer = seed, rank, buffer
+        self.world = world
         self.epoch = 0
         self._skip = 0
 
@@ -92,9 +93,9 @@ class BlockShuffleSampler(Sampler[int]):
         return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
 
     def __iter__(self) -> Iterator[int]:
-        order = self.order(self.epoch)[: len(self) * self._world]
+        order = self.order(self.epoch)[: len(self) * self.world]
         skip, self._skip = self._skip, 0
-        return iter(order[self._rank :: self._world][skip:].tolist())
+        return iter(order[self._rank :: self.world][skip:].tolist())
 
     def __len__(self) -> int:
-        return len(self._blocks) // self._world
+        return len(self._blocks) // self.world

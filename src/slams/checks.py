@@ -110,6 +110,7 @@ _AT_LEAST = {
     "trainer.num_nodes": 1,
     "trainer.threads": 0,
     "trainer.validate_every_epochs": 1,
+    "trainer.checkpoint_every_steps": 0,
     "report.case": 0,
     "report.level": 1,
     "report.dpi": 20,

@@ -646,6 +646,9 @@ class TrainerConfig:
     threads: int = 0
     # Steps between two validations and checkpoints, rounded to whole epochs.
     validate_every_epochs: int = 5
+    # Optimiser steps between two checkpoints inside of epochs, besides those at validations; 0 for
+    # none. A run continues from any of them with the windows that it has not seen.
+    checkpoint_every_steps: int = 0
     # Seconds between two progress lines in logs.
     log_every_seconds: float = 10.0
 

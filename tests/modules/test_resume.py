@@ -6,11 +6,14 @@ import csv
 from dataclasses import replace
 from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule
 from torch.utils.data import DataLoader, TensorDataset
 
+from data_modules.loaders import StreamLoader
+from data_modules.samplers import BlockShuffleSampler
 from slams.errors import UserError
 from slams.modules.callbacks import Checkpoints, MetricsCSV, StepSeed, WeightEMA, ema_weights
 from slams.modules.trainer import make_trainer
@@ -63,7 +66,16 @@ def loader():
     return DataLoader(TensorDataset(x, x.sum(1, keepdim=True)), batch_size=4)
 
 
-def train(directory, epochs, resume=None, every=1, dies_at=-1):
+def stream(batch_size=4, ranks=1):
+    """Shuffles the same 28 samples anew in each epoch, and knows its place in it."""
+    dataset = loader().dataset
+    sampler = BlockShuffleSampler(np.zeros(len(dataset)), seed=3, world=ranks)
+    return StreamLoader(dataset, batch_size=batch_size, sampler=sampler, ahead=2)
+
+
+def train(
+    directory, epochs, resume=None, every=1, dies_at=-1, save_every=0, data=loader, watch=()
+):
     directory.mkdir(exist_ok=True)
     model = NoisyRegression()
     model.dies_at = dies_at
@@ -71,11 +83,16 @@ def train(directory, epochs, resume=None, every=1, dies_at=-1):
         WeightEMA(0.9),
         StepSeed(3, "vae"),
         MetricsCSV(directory / "metrics.csv", every_steps=3),
-        Checkpoints(directory, "validation/loss"),
+        Checkpoints(directory, "validation/loss", save_every),
+        *watch,
     ]
     config = replace(CONFIG, validate_every_epochs=every)
-    trainer = make_trainer(config, run_dir=directory, max_epochs=epochs, callbacks=callbacks)
-    trainer.fit(model, loader(), loader(), ckpt_path=resume)
+    # A limit in steps, as every stage has one: with one in epochs, Lightning does not load the
+    # state of a loader that stands between two epochs.
+    steps = 7 * epochs
+    trainer = make_trainer(config, run_dir=directory, max_steps=steps, callbacks=callbacks)
+    trainer.fit(model, data(), loader(), ckpt_path=resume)
+    callbacks = [c for c in callbacks if isinstance(c, Checkpoints)]
     return model, torch.load(directory / "last.ckpt", weights_only=False), callbacks[-1]
 
 
@@ -115,6 +132,56 @@ def test_a_run_that_dies_between_two_checkpoints(tmp_path):
         for name, value in whole[key].items():
             torch.testing.assert_close(resumed[key][name], value, rtol=0, atol=0)
     assert rows(tmp_path / "cut") == rows(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(("save_every", "dies_at", "at"), [(5, 12, 10), (4, 17, 16), (7, 19, 14)])
+def test_a_run_that_dies_inside_an_epoch_goes_on_inside_it(tmp_path, save_every, dies_at, at):
+    """Seven steps an epoch, validated every second one: step 14 ends a validated epoch."""
+    _, whole, _ = train(tmp_path / "whole", 4, every=2, data=stream)
+    cut = tmp_path / "cut"
+    with pytest.raises(RuntimeError, match="killed"):
+        train(cut, 4, every=2, dies_at=dies_at, save_every=save_every, data=stream)
+    last = cut / "last.ckpt"
+    assert torch.load(last, weights_only=False)["global_step"] == at
+    model, resumed, _ = train(cut, 4, last, every=2, save_every=save_every, data=stream)
+    assert resumed["global_step"] == whole["global_step"] == 28
+    for key in ("state_dict", "training_state_dict"):
+        for name, value in whole[key].items():
+            torch.testing.assert_close(resumed[key][name], value, rtol=0, atol=0)
+    assert rows(cut) == rows(tmp_path / "whole")
+    # The validations that were still to come, and no trial before them; seven batches each.
+    assert len(model.validated) == 7 * (1 + (at < 14))
+
+
+def test_a_checkpoint_at_the_end_of_an_epoch_waits_for_its_validation(tmp_path):
+    seen = []
+
+    class Watch(Callback):
+        def on_validation_start(self, trainer, pl_module):
+            if not trainer.sanity_checking:
+                seen.append((tmp_path / "run" / "last.ckpt").exists())
+
+    _, _, checkpoints = train(tmp_path / "run", 1, save_every=7, data=stream, watch=[Watch()])
+    assert seen == [False]
+    assert checkpoints.best_step == 7
+    # An epoch that is not validated saves at its end, what was due.
+    with pytest.raises(RuntimeError, match="killed"):
+        train(tmp_path / "other", 2, every=2, save_every=7, dies_at=9, data=stream)
+    assert torch.load(tmp_path / "other" / "last.ckpt", weights_only=False)["global_step"] == 7
+
+
+def test_an_epoch_cannot_go_on_in_other_batches():
+    begun = stream()
+    batches = iter(begun)
+    next(batches)
+    state = begun.state_dict()
+    assert state["batches"] == 1
+    for changes, found in (({"batch_size": 7}, "batches of 7"), ({"ranks": 2}, "2 ranks")):
+        with pytest.raises(UserError, match=found):
+            stream(**changes).load_state_dict(state)
+    # Between two epochs there is nothing to be told apart.
+    list(batches)
+    stream(ranks=2).load_state_dict(begun.state_dict())
 
 
 def test_rows_of_metrics_csv(tmp_path):

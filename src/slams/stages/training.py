@@ -278,10 +278,12 @@ def _fit(
     optimizer = replace(optimizer, steps=_whole_epochs(config, optimizer.steps, datamodule))
     module.optimizer_config = optimizer
     summary = RunSummary()
+    every = config.trainer.checkpoint_every_steps
+    checkpoints = Checkpoints(run.checkpoints, monitor="validation/loss", every_steps=every)
     callbacks: list[Callback] = [
         StepSeed(config.seed, module.stage),
         RefuseDivergence("validation/loss"),
-        Checkpoints(run.checkpoints, monitor="validation/loss"),
+        checkpoints,
         MetricsCSV(run.path / "metrics.csv"),
         ProgressLines(config.trainer.log_every_seconds),
         summary,

@@ -1,4 +1,9 @@
-"""Two checkpoints: the best validated, and the last as the rescue of a killed run."""
+"""Two checkpoints: the best validated, and the last as the rescue of a killed run.
+
+The last one may stand in the middle of an epoch: the stream's place in it is part of a checkpoint
+(`data_modules.loaders.StreamLoader`), so that a run which continues sees the windows that an
+uninterrupted one sees.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +27,8 @@ LAST = "last.ckpt"
 class Checkpoints(Checkpoint):
     """Writes `best.ckpt` and `last.ckpt` at the end of each validated epoch, and at the end.
 
+    `last.ckpt` is also written every `every_steps` steps, and by `rescue`.
+
     Both appear by renaming a finished file: a run killed while it writes leaves the checkpoint
     before in place (Lightning's own callback moves from the system's temporary directory, which
     is a copy when that is another file system).
@@ -29,15 +36,18 @@ class Checkpoints(Checkpoint):
     Args:
         directory: Where the two files go.
         monitor: Logged metric that is smallest at the best epoch, for example `validation/loss`.
+        every_steps: Optimiser steps between two checkpoints inside of epochs; 0 for none.
     """
 
-    def __init__(self, directory: str | Path, monitor: str) -> None:
+    def __init__(self, directory: str | Path, monitor: str, every_steps: int = 0) -> None:
         self.directory = Path(directory)
         self.monitor = monitor
+        self.every_steps = every_steps
         self.best_score = math.inf
         self.best_step = -1
         self._saved_step = -1
         self._validated = False
+        self._due = False
 
     @property
     def best_path(self) -> Path:
@@ -56,13 +66,27 @@ class Checkpoints(Checkpoint):
         else:
             self._validated = True
 
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any
+    ) -> None:
+        """Saves every `every_steps` steps; Lightning calls checkpoint callbacks last."""
+        step = trainer.global_step
+        # Between two optimiser steps, while gradients accumulate, the number stands still.
+        if not self.every_steps or step % self.every_steps or step <= self._saved_step:
+            return
+        if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            # Resumed from here, a Trainer would leave the epoch's validation out.
+            self._due = True
+        else:
+            self.rescue(trainer)
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Saves, once the epoch's rows are written and its validation is done."""
         if self._validated:
             self._save(trainer, self._score(trainer))
-        elif not trainer.enable_validation:
+        elif not trainer.enable_validation or self._due:
             self._save(trainer, None)
-        self._validated = False
+        self._validated = self._due = False
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Saves the steps after the last validated epoch, if there are any.
@@ -72,6 +96,13 @@ class Checkpoints(Checkpoint):
         unvalidated = self.best_step < 0
         if trainer.global_step > self._saved_step or unvalidated:
             self._save(trainer, math.inf if unvalidated else None)
+
+    def rescue(self, trainer: Trainer) -> None:
+        """Saves where a training stands, on every rank, without a validation.
+
+        It stands after a batch that took an optimiser step and was not the last of its epoch.
+        """
+        self._save(trainer, None)
 
     def state_dict(self) -> dict[str, Any]:
         """Gives the best score so far and its step."""

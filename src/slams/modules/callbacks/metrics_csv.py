@@ -19,8 +19,9 @@ class MetricsCSV(Callback):
     """Writes the columns `step`, `epoch`, `learning_rate` and every logged `split/metric`.
 
     A training metric is the mean over the steps since the row before; a row ends every
-    `every_steps` steps and at the end of each epoch, so that a run that resumes at an epoch
-    writes the rows it would have written without the interruption. Validation metrics join the
+    `every_steps` steps and at the end of each epoch. A checkpoint between two rows holds what the
+    next one is made of: a run that resumes writes the rows that it would have written without the
+    interruption. Validation metrics join the
     row of the epoch's last step. `step` counts optimiser steps taken; no step appears twice:
     when a run resumes, rows after the checkpoint's step are dropped.
 
@@ -38,7 +39,8 @@ class MetricsCSV(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Drops the rows after the step from which the run resumes."""
-        self._seen, self._step = [], trainer.global_step
+        if trainer.ckpt_path is None:
+            self._seen, self._step = [], trainer.global_step
         if trainer.is_global_zero:
             columns, rows = self._read()
             self._columns += [c for c in columns if c not in self._columns]
@@ -65,6 +67,19 @@ class MetricsCSV(Callback):
         every = trainer.check_val_every_n_epoch or 1
         validated = trainer.enable_validation and (trainer.current_epoch + 1) % every == 0
         self._write(trainer, _named(trainer, "validation/") if validated else {})
+
+    def state_dict(self) -> dict[str, Any]:
+        """Gives the step of the last row, and what was logged since."""
+        seen = [{k: float(v) for k, v in row.items()} for row in self._seen]
+        return {"step": self._step, "seen": seen}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes up a row that was cut short by the end of the run."""
+        self._step = int(state_dict["step"])
+        self._seen = [
+            {k: torch.tensor(v, dtype=torch.float64) for k, v in row.items()}
+            for row in state_dict["seen"]
+        ]
 
     def _write(self, trainer: Trainer, validation: dict[str, Tensor]) -> None:
         row: dict[str, float | int] = {
