@@ -18,17 +18,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from slams import __version__
+from slams import __version__, slurm
 from slams.benchmarks.preparation_recipe import PreparationBenchConfig, check_preparation_bench
 from slams.checks import check, require
 from slams.config import load, to_yaml
 from slams.conformity import nearest
 from slams.errors import UserError
-from slams.failures import explain_failure
+from slams.failures import explain_failure, lost_rank
 from slams.keys import explain, list_keys
 from slams.prerequisites import check_prerequisites
 from slams.ranks import is_rank_zero, say
 from slams.schema import Config
+from slams.stopping import STOPPED, Stopped, begin, listen
 from slams.warmups.kolmogorov_recipe import KolmogorovConfig, check_kolmogorov
 from slams.warmups.recipes import Lorenz63Config, check_lorenz63
 
@@ -37,7 +38,6 @@ __all__ = ["main"]
 _REFUSED = 2
 _FORMATS = ("md", "csv", "latex", "html")
 _INTERRUPTED = 128 + signal.SIGINT
-_TERMINATED = 128 + signal.SIGTERM
 
 
 @dataclass(frozen=True)
@@ -182,10 +182,6 @@ _ENVIRONMENT = {
 }
 
 
-class _Terminated(SystemExit):
-    """Ends the program on SIGTERM in good order, so that the run is recorded as killed."""
-
-
 class _Parser(argparse.ArgumentParser):
     """Refuses like the rest of the program does: one sentence with the nearest right name."""
 
@@ -205,8 +201,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name; those of the process when not given.
 
     Returns:
-        The exit code: 0, 2 for what the user can correct, 130 for an interrupt.
+        The exit code: 0, 2 for what the user can correct, 75 for what was stopped and goes on
+        with the same command, 130 for an interrupt, 143 for SIGTERM.
     """
+    listen()
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     places: list[Path] = []
@@ -215,14 +213,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = _parse(sys.argv[1:] if argv is None else argv)
         if arguments is None:
             return _REFUSED
-        signal.signal(signal.SIGTERM, _terminate)
+        begin()
         code = _run(arguments, places)
         sys.stdout.flush()  # a reader that has gone is noticed here, not while Python exits
         return code
     except KeyboardInterrupt:
         return _stop("interrupted", _INTERRUPTED, arguments, process=argv is None)
-    except _Terminated:
-        return _stop("terminated", _TERMINATED, arguments, process=argv is None)
+    except Stopped as stopped:
+        return _stop_and_requeue(stopped, arguments, process=argv is None)
     except SystemExit as error:
         # Lightning shuts a fit down on an interrupt and then leaves with code 1.
         if not isinstance(error.__context__, KeyboardInterrupt):
@@ -236,6 +234,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         sentence = explain_failure(error, places)
         if sentence is None:
             raise
+        if lost_rank(error):
+            # Another rank must not take rank zero down before it has closed its run.
+            code = STOPPED if is_rank_zero() else 0
+            return _stop(sentence, code, arguments, process=argv is None)
         _complain(sentence)
         return _REFUSED
 
@@ -470,8 +472,17 @@ def _stage(verb: str, config: Config, dry_run: bool) -> None:
     getattr(stages, verb.replace(" ", "_"))(config, dry_run)
 
 
-def _terminate(signum: int, frame: object) -> NoReturn:
-    raise _Terminated(_TERMINATED)
+def _stop_and_requeue(
+    stopped: Stopped, arguments: argparse.Namespace | None, *, process: bool
+) -> int:
+    """Says what stopped the program, and has SLURM run it again if it was SLURM's doing."""
+    what = "terminated" if stopped.signum == signal.SIGTERM else f"stopped by {stopped.reason}"
+    if not is_rank_zero():
+        # A task that ends with an error takes rank zero down (`srun --kill-on-bad-exit`).
+        return _stop(what, 0, arguments, process=process)
+    if stopped.signum and slurm.job_id():
+        what = f"{what}; {slurm.requeue(stopped.saved)}"
+    return _stop(what, int(str(stopped.code)), arguments, process=process)
 
 
 def _stop(what: str, code: int, arguments: argparse.Namespace | None, *, process: bool) -> int:

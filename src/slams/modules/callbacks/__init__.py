@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from slams.modules.callbacks.checkpoints import BEST, LAST, Checkpoints
 from slams.modules.callbacks.divergence import RefuseDivergence
+from slams.modules.callbacks.early_end import EarlyEnd
 from slams.modules.callbacks.metrics_csv import MetricsCSV
 from slams.modules.callbacks.progress import ProgressLines
 from slams.modules.callbacks.seeding import StepSeed
@@ -14,6 +15,7 @@ __all__ = [
     "BEST",
     "LAST",
     "Checkpoints",
+    "EarlyEnd",
     "MetricsCSV",
     "ProgressLines",
     "RefuseDivergence",
