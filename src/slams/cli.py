@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ from slams.keys import explain, list_keys
 from slams.prerequisites import check_prerequisites
 from slams.ranks import is_rank_zero, say
 from slams.schema import Config
-from slams.stopping import STOPPED, Stopped, begin, listen
+from slams.stopping import LOST, Stopped, begin, listen
 from slams.warmups.kolmogorov_recipe import KolmogorovConfig, check_kolmogorov
 from slams.warmups.recipes import Lorenz63Config, check_lorenz63
 
@@ -37,6 +38,20 @@ __all__ = ["main"]
 
 _REFUSED = 2
 _FORMATS = ("md", "csv", "latex", "html")
+_SUBMISSION = (
+    "--nodes",
+    "--gpus-per-node",
+    "--cpus-per-task",
+    "--time",
+    "--partition",
+    "--account",
+    "--stages",
+    "--sweep",
+    "--at-once",
+    "--sbatch",
+)
+# Seconds that the last words take through srun to the log of a job.
+_WORDS_SECONDS = 0.5
 _INTERRUPTED = 128 + signal.SIGINT
 
 
@@ -106,6 +121,14 @@ _VERBS = {
         "its reason and the others go on. The same command again runs only what is missing.",
         ("ablation",),
         rehearsal="only show the settings and how far each has come",
+    ),
+    "submit": _Verb(
+        "run a recipe as jobs of a SLURM cluster",
+        "Writes a batch script for each stage that has not finished, submits them, each after the "
+        "one before, and leaves. Jobs that are pre-empted, run out of time or lose a node are "
+        "requeued and continue in the same run directories. docs/cluster.md has the whole of it.",
+        ("trainer",),
+        rehearsal="only print the scripts",
     ),
     "compare": _Verb(
         "hold the settings of a sweep against one another",
@@ -202,7 +225,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0, 2 for what the user can correct, 75 for what was stopped and goes on
-        with the same command, 130 for an interrupt, 143 for SIGTERM.
+        with the same command, 69 where another rank was lost, 130 for an interrupt, 143 for
+        SIGTERM.
     """
     listen()
     for name, value in _ENVIRONMENT.items():
@@ -236,7 +260,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         if lost_rank(error):
             # Another rank must not take rank zero down before it has closed its run.
-            code = STOPPED if is_rank_zero() else 0
+            code = LOST if is_rank_zero() else 0
             return _stop(sentence, code, arguments, process=argv is None)
         _complain(sentence)
         return _REFUSED
@@ -271,6 +295,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace | None:
             options += ["--output"] if verb.bench else []
             options += ["--setting"] if arguments.verb == "ablate" else []
             options += ["--verify"] if arguments.verb == "prepare" else []
+            options += _SUBMISSION if arguments.verb == "submit" else []
             raise UserError(f"there is no option {word!r}; {nearest(word, options)}")
         if "=" not in word:
             raise UserError(
@@ -338,6 +363,8 @@ def _parser() -> argparse.ArgumentParser:
             one.add_argument("--dry-run", action="store_true", help=verb.rehearsal)
         if name == "compare":
             _add_comparison(one)
+        if name == "submit":
+            _add_submission(one)
         if name == "ablate":
             one.add_argument(
                 "--setting",
@@ -355,6 +382,37 @@ def _parser() -> argparse.ArgumentParser:
                 "--keys", action="store_true", help="explain every key, with its value"
             )
     return parser
+
+
+def _add_submission(parser: argparse.ArgumentParser) -> None:
+    for option, default, metavar, explanation in (
+        ("--nodes", 1, "N", "nodes of each job (default: %(default)s)"),
+        ("--gpus-per-node", 0, "G", "GPUs a node, a rank on each; 0 for the CPU, the default"),
+        ("--cpus-per-task", 0, "C", "CPUs a rank (default: 1 + data.num_workers)"),
+        ("--at-once", 0, "K", "settings of a sweep that may run at a time (default: all)"),
+        ("--time", "", "T", "time limit of each job, such as 90 or 1-12:00:00"),
+        ("--partition", "", "NAME", "partition"),
+        ("--account", "", "NAME", "account"),
+        (
+            "--stages",
+            "",
+            "LIST",
+            "stages, with commas between: prepare,vae,score,assimilate (default: what is missing)",
+        ),
+    ):
+        parser.add_argument(
+            option, type=type(default), default=default, metavar=metavar, help=explanation
+        )
+    parser.add_argument(
+        "--sweep", action="store_true", help="the settings of the sweep as a job array"
+    )
+    parser.add_argument(
+        "--sbatch",
+        action="append",
+        default=[],
+        metavar="OPTION",
+        help="one more option of sbatch, such as --sbatch=--qos=long; may be repeated",
+    )
 
 
 def _add_comparison(parser: argparse.ArgumentParser) -> None:
@@ -413,6 +471,8 @@ def _run(arguments: argparse.Namespace, places: list[Path]) -> int:
         from slams.stages import verify
 
         verify(config)
+    elif verb == "submit":
+        _submit(arguments)
     else:
         require(config, verb)
         check_prerequisites(config, verb, arguments.dry_run)
@@ -465,6 +525,26 @@ def _ablate(arguments: argparse.Namespace) -> None:
         ablate(sweep, which)
 
 
+def _submit(arguments: argparse.Namespace) -> None:
+    from slams.submission import Request, submit
+
+    request = Request(
+        recipe=arguments.recipe,
+        overrides=arguments.overrides,
+        nodes=arguments.nodes,
+        gpus=arguments.gpus_per_node,
+        cpus=arguments.cpus_per_task,
+        time=arguments.time,
+        partition=arguments.partition,
+        account=arguments.account,
+        stages=arguments.stages,
+        sweep=arguments.sweep,
+        at_once=arguments.at_once,
+        extra=arguments.sbatch,
+    )
+    submit(request, arguments.dry_run)
+
+
 def _stage(verb: str, config: Config, dry_run: bool) -> None:
     """Imports and runs what a verb stands for; everything heavy happens here."""
     from slams import stages
@@ -481,7 +561,10 @@ def _stop_and_requeue(
         # A task that ends with an error takes rank zero down (`srun --kill-on-bad-exit`).
         return _stop(what, 0, arguments, process=process)
     if stopped.signum and slurm.job_id():
-        what = f"{what}; {slurm.requeue(stopped.saved)}"
+        # Before the requeue, which ends this process and what carries its words to the log.
+        _complain(f"{what}, {'with a checkpoint' if stopped.saved else 'nothing to save'}")
+        time.sleep(_WORDS_SECONDS)
+        what = slurm.requeue(stopped.saved)
     return _stop(what, int(str(stopped.code)), arguments, process=process)
 
 

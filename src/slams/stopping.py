@@ -21,10 +21,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["STOPPED", "Stopped", "begin", "deferred", "listen", "noted", "seconds_running"]
+__all__ = ["LOST", "STOPPED", "Stopped", "begin", "deferred", "listen", "noted", "seconds_running"]
 
-# Exit code of what was stopped and can go on (EX_TEMPFAIL of sysexits.h).
+# Exit codes of what can go on (sysexits.h): it was stopped, EX_TEMPFAIL, or another rank is gone,
+# EX_UNAVAILABLE.
 STOPPED = 75
+LOST = 69
 
 
 class Stopped(SystemExit):

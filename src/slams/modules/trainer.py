@@ -29,7 +29,7 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from slams import slurm
 from slams.errors import UserError
-from slams.modules.callbacks import ProgressLines, RunSummary
+from slams.modules.callbacks import ProgressLines, RollCall, RunSummary
 from slams.nn.precision import natural_precision
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def make_trainer(
     world = config.devices * config.num_nodes
     _set_threads(config.threads, several_ranks=world > 1, accelerator=accelerator)
 
-    added: list[Callback] = list(callbacks)
+    added: list[Callback] = [*([RollCall()] if world > 1 else []), *callbacks]
     if not any(isinstance(c, ProgressLines) for c in added):
         added.append(ProgressLines(config.log_every_seconds))
     if not any(isinstance(c, RunSummary) for c in added):

@@ -7,6 +7,7 @@ from slams.modules.callbacks.divergence import RefuseDivergence
 from slams.modules.callbacks.early_end import EarlyEnd
 from slams.modules.callbacks.metrics_csv import MetricsCSV
 from slams.modules.callbacks.progress import ProgressLines
+from slams.modules.callbacks.roll_call import RollCall
 from slams.modules.callbacks.seeding import StepSeed
 from slams.modules.callbacks.summary import RunSummary
 from slams.modules.callbacks.weight_ema import WeightEMA, ema_weights
@@ -19,6 +20,7 @@ __all__ = [
     "MetricsCSV",
     "ProgressLines",
     "RefuseDivergence",
+    "RollCall",
     "RunSummary",
     "StepSeed",
     "WeightEMA",

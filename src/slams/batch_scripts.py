@@ -1,0 +1,137 @@
+"""The text of SLURM batch scripts: what `slams submit` writes, and `experiments/slurm/` holds.
+
+Every script is a header of `#SBATCH` lines, the command as a bash array, and one body, the same
+for all of them. Values are quoted for the shell; what a recipe or an override says reaches the
+program letter by letter.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+__all__ = ["BODY", "Resources", "job_script", "signal_lead"]
+
+BODY = """\
+# Since SLURM 22.05 srun does not take this over from sbatch.
+export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}"
+
+# Signals are for the tasks, which save and have the job requeued; this shell would die of them.
+trap : USR1 TERM
+
+status=0
+srun --kill-on-bad-exit=1 --wait=0 "${command[@]}" || status=$?
+
+# Rank zero has requeued a job that was told to stop (75), and what a user must correct (2) would
+# be the same again. Left are a node that is lost, which another rank cannot tell from a process
+# that died, and a signal that came before the program could listen (128 + 10).
+case "$status" in 0 | 2 | 75) exit "$status" ;; esac
+lost=""
+if [ "$status" -eq 138 ]; then
+    lost="a signal came before the program had started"
+elif [ "${SLURM_JOB_NUM_NODES:-1}" -gt 1 ] &&
+    [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ] &&
+    ! timeout --kill-after=10 60 srun --overlap --kill-on-bad-exit=1 \\
+        --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 true; then
+    lost="a node of $SLURM_JOB_NODELIST does not answer"
+fi
+if [ -n "$lost" ] && [ "${SLURM_RESTART_COUNT:-0}" -lt 10 ]; then
+    echo "slams: $lost; job $SLURM_JOB_ID is requeued and goes on by itself" >&2
+    scontrol requeue "$SLURM_JOB_ID"
+fi
+exit "$status"
+"""
+
+# Longest and shortest time (s) between SLURM's signal and the end of a job.
+_LONGEST_LEAD, _SHORTEST_LEAD = 600, 30
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Holds what a job asks SLURM for.
+
+    Attributes:
+        nodes: Number of nodes.
+        tasks: Ranks a node.
+        gpus: GPUs a node, one a rank; 0 for the CPU.
+        cpus: CPUs a rank.
+        seconds: Time limit (s); 0 for the partition's own.
+        time: The same as SLURM writes it.
+        partition: Partition; "" for the default one.
+        account: Account; "" for the user's own.
+        extra: More options of sbatch, for example `--qos=long`.
+    """
+
+    nodes: int = 1
+    tasks: int = 1
+    gpus: int = 0
+    cpus: int = 1
+    seconds: int = 0
+    time: str = ""
+    partition: str = ""
+    account: str = ""
+    extra: Sequence[str] = field(default_factory=tuple)
+
+    def directives(self) -> list[str]:
+        """Lists the options of sbatch."""
+        lines = [f"--nodes={self.nodes}", f"--ntasks-per-node={self.tasks}"]
+        if self.gpus:
+            lines.append(f"--gpus-per-node={self.gpus}")
+        lines.append(f"--cpus-per-task={self.cpus}")
+        named = {"time": self.time, "partition": self.partition, "account": self.account}
+        lines += [f"--{name}={value}" for name, value in named.items() if value]
+        lines.append(f"--signal=USR1@{signal_lead(self.seconds)}")
+        return [*lines, *self.extra]
+
+
+def signal_lead(seconds: int) -> int:
+    """Gives how long before its end a job is signalled (s): a tenth of its time, within limits.
+
+    SLURM may signal up to a minute earlier than that.
+
+    Args:
+        seconds: Time limit of the job (s); 0 where it is not known.
+    """
+    return min(_LONGEST_LEAD, max(_SHORTEST_LEAD, seconds // 10)) if seconds else 300
+
+
+def job_script(
+    name: str,
+    command: Sequence[str],
+    resources: Resources,
+    *,
+    log: str,
+    directory: str,
+    array: str = "",
+    origin: str = "",
+) -> str:
+    """Writes a batch script.
+
+    Args:
+        name: Name of the job.
+        command: The program and its arguments; `$NAME` alone stands for a variable of the job.
+        resources: What it asks for.
+        log: File of everything it prints; a requeued job adds to it.
+        directory: Working directory.
+        array: Numbers of a job array, for example `0-11%4`; "" for a single job.
+        origin: The command that the script comes from, for the reader.
+    """
+    directives = [
+        f"--job-name={shlex.quote(name)}",
+        *([f"--array={array}"] if array else []),
+        *resources.directives(),
+        f"--chdir={shlex.quote(directory)}",
+        f"--output={shlex.quote(log)}",
+        "--open-mode=append",
+        "--requeue",
+    ]
+    lines = ["#!/usr/bin/env bash"]
+    lines += [f"#SBATCH {directive}" for directive in directives]
+    lines += ["", *([f"# Written by: {origin}"] if origin else []), "command=("]
+    lines += [f"    {_word(word)}" for word in command]
+    return "\n".join([*lines, ")", "", BODY])
+
+
+def _word(word: str) -> str:
+    return f'"{word}"' if word.startswith("$") and word[1:].isidentifier() else shlex.quote(word)
