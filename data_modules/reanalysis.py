@@ -45,6 +45,7 @@ class ReanalysisDataModule(LightningDataModule):
         store: The training store.
         splits: Split to `(n,)` positions in the store of its windows' first days; a split that
             the recipe leaves empty is not in it.
+        whole_test: Every rank is given all of the test split, see `AssimilationEvaluator`.
 
     Raises:
         UserError: The store, a split or a window is not right; the message names it.
@@ -57,6 +58,7 @@ class ReanalysisDataModule(LightningDataModule):
         self.config = config
         self.store = store or TrainingStore.open(config.data.store, config.data.channels or None)
         self._batch_size = batch_size
+        self.whole_test = False
         self._normaliser = self.store.normaliser()
         self._memory: np.ndarray | None = None
         self.periods = split_periods(config.data.splits, config.data.window)
@@ -192,6 +194,8 @@ class ReanalysisDataModule(LightningDataModule):
     def _sampler(self, split: str, dataset: WindowDataset) -> Sampler[int]:
         rank = self.trainer.global_rank if self.trainer else 0
         world = self.trainer.world_size if self.trainer else 1
+        if split == "test" and self.whole_test:
+            rank, world = 0, 1
         if split != "train":
             return ShardSampler(len(dataset), rank, world)
         return BlockShuffleSampler(dataset.cases // SHARD_STEPS, self.config.seed, rank, world)

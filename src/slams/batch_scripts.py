@@ -23,21 +23,10 @@ trap : USR1 TERM
 status=0
 srun --kill-on-bad-exit=1 --wait=0 "${command[@]}" || status=$?
 
-# Rank zero has requeued a job that was told to stop (75), and what a user must correct (2) would
-# be the same again. Left are a node that is lost, which another rank cannot tell from a process
-# that died, and a signal that came before the program could listen (128 + 10).
-case "$status" in 0 | 2 | 75) exit "$status" ;; esac
-lost=""
-if [ "$status" -eq 138 ]; then
-    lost="a signal came before the program had started"
-elif [ "${SLURM_JOB_NUM_NODES:-1}" -gt 1 ] &&
-    [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ] &&
-    ! timeout --kill-after=10 60 srun --overlap --kill-on-bad-exit=1 \\
-        --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 true; then
-    lost="a node of $SLURM_JOB_NODELIST does not answer"
-fi
-if [ -n "$lost" ] && [ "${SLURM_RESTART_COUNT:-0}" -lt 10 ]; then
-    echo "slams: $lost; job $SLURM_JOB_ID is requeued and goes on by itself" >&2
+# Rank zero has had a job requeued that was told to stop, and SLURM does so when a node is lost.
+# Left is a signal that came before the program could listen (128 + 10).
+if [ "$status" -eq 138 ] && [ "${SLURM_RESTART_COUNT:-0}" -lt 10 ]; then
+    echo "slams: a signal came before the program had started; job $SLURM_JOB_ID is requeued" >&2
     scontrol requeue "$SLURM_JOB_ID"
 fi
 exit "$status"

@@ -53,9 +53,10 @@ def explain_failure(error: BaseException, places: Sequence[Path] = ()) -> str | 
     if isinstance(error, UserError):
         return _sentence(error)
     if lost_rank(error):
+        words = next(words for words in _LOST_WORDS if words in str(error))
         return (
-            f"lost the connection to another rank ({str(error).strip().splitlines()[0]}): a node "
-            f"or a process of this run has gone; what it said last is in the log"
+            f"lost the connection to another rank ({words}): a node or a process of this run has "
+            f"gone; what it said last is in the log"
         )
     if isinstance(error, FileNotFoundError) and error.filename:
         return f"{_path_of(error)} does not exist"

@@ -126,6 +126,10 @@ def _evaluate(
             data.channels,
             seed=config.seed,
         )
+        # With fewer cases than ranks, ranks would be idle: they share the members instead.
+        world = config.trainer.devices * config.trainer.num_nodes
+        data.whole_test = len(data.splits["test"]) < world and not config.assimilation.cycle_days
+        evaluator.share_members = data.whole_test
         summary = RunSummary()
         trainer = make_trainer(
             config.trainer,

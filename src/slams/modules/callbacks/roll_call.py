@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import distributed as dist
 
 from slams.errors import UserError
@@ -42,4 +43,5 @@ class RollCall(Callback):
                     f"must name a directory that all nodes share"
                 )
         hosts = list(dict.fromkeys(host for host, *_ in ranks))
-        say(f"{stage}: {len(ranks)} ranks on {len(hosts)} hosts ({', '.join(hosts)})")
+        where = f"{len(hosts)} hosts ({', '.join(hosts)})"
+        say(f"{TrainerFn(stage).value}: world size {len(ranks)} on {where}")
