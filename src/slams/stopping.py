@@ -59,17 +59,19 @@ class _Listener:
     def __init__(self) -> None:
         self.started = time.monotonic()
         self.signum = 0
+        self.terminations = 0
         self.raises = False
         self.holds = 0
 
     def receive(self, signum: int, frame: object) -> None:
-        again = self.signum == signal.SIGTERM == signum
         self.signum = signum
-        if again or (self.raises and not self.holds):
+        self.terminations += signum == signal.SIGTERM
+        if self.terminations > 1 or (self.raises and not self.holds):
             self.stop()
 
     def stop(self) -> None:
         signum, self.signum = self.signum, 0
+        self.holds += 1  # runs are being closed from here on: the next signal does not cut that
         raise Stopped(signal.Signals(signum).name, signum)
 
 
@@ -92,6 +94,7 @@ def begin() -> None:
         Stopped: One has come already.
     """
     _listener.raises, _listener.holds = True, 0
+    _listener.terminations = int(_listener.signum == signal.SIGTERM)
     if _listener.signum:
         _listener.stop()
 
@@ -106,8 +109,10 @@ def deferred() -> Iterator[None]:
     _listener.holds += 1
     try:
         yield
-    finally:
-        _listener.holds = max(_listener.holds - 1, 0)
+    except BaseException:  # on the way out, and still held: runs are being closed
+        _listener.signum = 0
+        raise
+    _listener.holds -= 1
     if _listener.signum and _listener.raises:
         _listener.stop()
 

@@ -281,6 +281,7 @@ def _fit(
     """Trains a module from the last checkpoint, or from the start."""
     optimizer = replace(optimizer, steps=_whole_epochs(config, optimizer, datamodule))
     module.optimizer_config = optimizer
+    module.configure_networks(config.trainer)
     summary = RunSummary()
     every = config.trainer.checkpoint_every_steps
     checkpoints = Checkpoints(run.checkpoints, monitor="validation/loss", every_steps=every)
