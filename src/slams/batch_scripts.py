@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["BODY", "Resources", "job_script", "signal_lead"]
+__all__ = ["BODY", "GENERIC", "Resources", "generic_script", "job_script", "signal_lead"]
 
 BODY = """\
 # Since SLURM 22.05 srun does not take this over from sbatch.
@@ -31,6 +31,15 @@ if [ "$status" -eq 138 ] && [ "${SLURM_RESTART_COUNT:-0}" -lt 10 ]; then
 fi
 exit "$status"
 """
+
+# Scripts of `experiments/slurm/`: file -> what is run, and the sentence on how to submit it.
+GENERIC = {
+    "prepare": ("prepare", "--nodes=1 --ntasks=1"),
+    "train-vae": ("train vae", "--nodes=2 --ntasks-per-node=4 --gpus-per-node=4"),
+    "train-score": ("train score", "--nodes=2 --ntasks-per-node=4 --gpus-per-node=4"),
+    "assimilate": ("assimilate", "--nodes=2 --ntasks-per-node=4 --gpus-per-node=4"),
+    "ablate": ("ablate", "--array=0-11%4 --nodes=1 --ntasks-per-node=1 --gpus-per-node=1"),
+}
 
 # Longest and shortest time (s) between SLURM's signal and the end of a job.
 _LONGEST_LEAD, _SHORTEST_LEAD = 600, 30
@@ -120,6 +129,39 @@ def job_script(
     lines += ["", *([f"# Written by: {origin}"] if origin else []), "command=("]
     lines += [f"    {_word(word)}" for word in command]
     return "\n".join([*lines, ")", "", BODY])
+
+
+def generic_script(name: str) -> str:
+    """Writes a script that takes recipe and overrides as its arguments, for use without `submit`.
+
+    Args:
+        name: One of `GENERIC`.
+    """
+    verb, resources = GENERIC[name]
+    words = ["slams", *verb.split(), '"$@"']
+    if name == "ablate":
+        words += ["--setting", '"$SLURM_ARRAY_TASK_ID"']
+    if name != "prepare":
+        words += ['trainer.num_nodes="$SLURM_JOB_NUM_NODES"']
+        words += ['trainer.devices="${SLURM_NTASKS_PER_NODE:-1}"']
+    return "\n".join(
+        [
+            "#!/usr/bin/env bash",
+            f"#SBATCH --job-name=slams-{name}",
+            f"#SBATCH --signal=USR1@{signal_lead(0)}",
+            f"#SBATCH --output={name}-{'%A_%a' if name == 'ablate' else '%j'}.log",
+            "#SBATCH --open-mode=append",
+            "#SBATCH --requeue",
+            "",
+            "# Without `slams submit`; recipe and overrides come behind the name of the script:",
+            f"#   sbatch {resources} --time=12:00:00 \\",
+            f"#       experiments/slurm/{name}.sbatch RECIPE.yaml [key=value ...]",
+            "# Nodes and ranks are told to the program; the environment is that of the caller.",
+            f"command=({' '.join(words)})",
+            "",
+            BODY,
+        ]
+    )
 
 
 def _word(word: str) -> str:
