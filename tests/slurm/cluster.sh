@@ -156,7 +156,7 @@ boot() { start "slurmd.$1" "$1" slurmd -D -f "$home/slurm.conf"; }
 crash() { for pid in $(ip netns pids "$1"); do kill -KILL "$pid" 2>/dev/null || true; done; }
 
 down() {
-    [ -d "$home" ] || return 0
+    [ -e "$home/namespaces" ] || return 0
     if [ -s "$home/daemons" ]; then
         run timeout 10 scancel --user=root 2>/dev/null || true
         while read -r pid started _; do
