@@ -94,6 +94,18 @@ def test_a_rank_without_cases(tmp_path):
     assert results["lower"].isna().all()
 
 
+def test_averages_of_averages_would_be_seen(single):
+    """Seven cases on two ranks: the mean of the ranks' means is far from the mean."""
+    cases = single[1]["cases"]
+    means = cases.groupby(["method", "variable", "level", "statistic"])["value"].mean()
+    ranks = cases.assign(rank=cases["case"] % 2).groupby(
+        ["method", "variable", "level", "statistic", "rank"]
+    )["value"]
+    averaged = ranks.mean().groupby(level=[0, 1, 2, 3]).mean()
+    off = ((averaged - means) / means).abs()
+    assert off[means.index.get_level_values("statistic") == "mse"].min() > 1e-4
+
+
 @pytest.mark.slow
 def test_a_padded_sampler_is_refused(tmp_path):
     done = run_script(tmp_path, 2, 1, 7, "padded", check=False)

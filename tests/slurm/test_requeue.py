@@ -99,7 +99,7 @@ def submit(cluster: Callable[..., str], recipe: Path, *words: str) -> dict[str, 
     return {words[2].rstrip(","): words[1].rstrip(":") for words in jobs}
 
 
-def until(what: str, ready: Callable[[], bool], seconds: float = 300) -> None:
+def until(what: str, ready: Callable[[], bool], seconds: float = 900) -> None:
     """Waits for something, with the name of it in the failure."""
     end = time.monotonic() + seconds
     while not ready():

@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch import Callback, LightningDataModule
 from torch import Tensor
 
-from data_modules.latents import LatentDataModule, write_latents
+from data_modules.latents import LatentDataModule, wait_for_latents, write_latents
 from data_modules.multimodal import MultimodalDataModule
 from data_modules.pixels import PixelDataModule
 from data_modules.reanalysis import ReanalysisDataModule
@@ -158,7 +158,10 @@ def train_score(config: Config, dry_run: bool = False) -> Path:
     if lags:
         key["lags"] = str(lags)
     path = trained_directory(config, "vae") / f"latents_{config.background.lag}.zarr"
-    write_latents(path, space, _splits(fields_only, datamodule, lags), key)
+    if is_rank_zero():
+        write_latents(path, space, _splits(fields_only, datamodule, lags), key)
+    else:
+        wait_for_latents(path, key)
     latents = LatentDataModule(
         path,
         config.score.batch_size,
