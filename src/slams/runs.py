@@ -184,6 +184,11 @@ class RunDirectory:
         path = self.checkpoints / "last.ckpt"
         return path if path.exists() and not self._fresh else None
 
+    @property
+    def progress(self) -> Path:
+        """Gives the directory of what an evaluation has got so far."""
+        return self.path / "progress"
+
     def summary(self) -> str:
         """Says in one line that the run had finished before and is kept."""
         when = self.record.updated
@@ -237,7 +242,8 @@ class RunDirectory:
     ) -> None:
         refused = error is not None and explain_failure(error) is not None and not lost_rank(error)
         replaces = error is not None and directories.waits(self.path)
-        if (refused or replaces) and self.last_checkpoint is None:
+        begun = self.last_checkpoint is not None or self.progress.exists()
+        if (refused or replaces) and not begun:
             self.discard()
         else:
             self.close(ending(error))

@@ -69,6 +69,7 @@ class AssimilationEvaluator(LightningModule):
 
     Attributes:
         share_members: Every rank is given every case, in the same batches.
+        done: Batches that this rank has evaluated.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class AssimilationEvaluator(LightningModule):
         self.share_members = False
         self._share = Share()
         self._seen = 0
+        self.done = 0
         self.scores = nn.ModuleDict(
             {
                 a.name: nn.ModuleDict(
@@ -120,7 +122,7 @@ class AssimilationEvaluator(LightningModule):
             return
         several = self.share_members and self.trainer.world_size > 1
         ranks = (self.trainer.global_rank, self.trainer.world_size) if several else ()
-        self._share, self._seen = Share(*ranks), 0
+        self._share, self._seen, self.done = Share(*ranks), 0, 0
         for metrics in self.scores.values():
             for metric in metrics.values():
                 metric.reset()
@@ -138,8 +140,11 @@ class AssimilationEvaluator(LightningModule):
         Raises:
             UserError: An ensemble has the wrong shape, or values that are not finite.
         """
+        if batch_idx < self.done:  # by an earlier attempt of this run
+            return
         if self._share.world == 1:
             self._evaluate(batch)
+            self.done = batch_idx + 1
             return
         for position in range(len(batch)):
             mine = self._seen % self._share.world == self._share.rank
@@ -190,6 +195,24 @@ class AssimilationEvaluator(LightningModule):
         self._keep_state("truth", truth.masked_fill(~batch.mask, torch.nan), batch)
         if batch.background is not None:
             self._keep_state("background", self._physical(batch.background.mean, batch), batch)
+
+    def progress(self) -> dict[str, Any]:
+        """Gives all that this rank has got so far, for `restore`."""
+        return {
+            "done": self.done,
+            "scores": self.scores,
+            "spectra": self.spectra,
+            "records": self._records,
+            "kept": self._kept,
+            "days": self._days,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes on behind what an earlier attempt has got."""
+        self.done = state["done"]
+        self.scores, self.spectra = state["scores"], state["spectra"]
+        self._records, self._kept = state["records"], state["kept"]
+        self._days = state["days"]
 
     def teardown(self, stage: str) -> None:
         """Brings the results of all ranks together.

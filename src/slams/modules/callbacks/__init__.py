@@ -5,6 +5,7 @@ from __future__ import annotations
 from slams.modules.callbacks.checkpoints import BEST, LAST, Checkpoints
 from slams.modules.callbacks.divergence import RefuseDivergence
 from slams.modules.callbacks.early_end import EarlyEnd
+from slams.modules.callbacks.evaluation_progress import EvaluationProgress
 from slams.modules.callbacks.metrics_csv import MetricsCSV
 from slams.modules.callbacks.progress import ProgressLines
 from slams.modules.callbacks.roll_call import RollCall
@@ -17,6 +18,7 @@ __all__ = [
     "LAST",
     "Checkpoints",
     "EarlyEnd",
+    "EvaluationProgress",
     "MetricsCSV",
     "ProgressLines",
     "RefuseDivergence",
