@@ -12,6 +12,7 @@ import importlib
 import logging
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -52,6 +53,9 @@ _SUBMISSION = (
 )
 # Seconds that the last words take through srun to the log of a job.
 _WORDS_SECONDS = 0.5
+# Seconds that rank zero has to close its run before another rank leaves with an error, which takes
+# it down (`srun --kill-on-bad-exit`).
+_OTHERS_SECONDS = 15.0
 _INTERRUPTED = 128 + signal.SIGINT
 
 
@@ -259,9 +263,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if sentence is None:
             raise
         if lost_rank(error):
-            # Another rank must not take rank zero down before it has closed its run.
-            code = LOST if is_rank_zero() else 0
-            return _stop(sentence, code, arguments, process=argv is None)
+            if not is_rank_zero():
+                _complain(sentence, every_rank=True)
+                time.sleep(_OTHERS_SECONDS)
+            return _stop(sentence, LOST, arguments, process=argv is None)
         _complain(sentence)
         return _REFUSED
 
@@ -558,8 +563,11 @@ def _stop_and_requeue(
     """Says what stopped the program, and has SLURM run it again if it was SLURM's doing."""
     what = "terminated" if stopped.signum == signal.SIGTERM else f"stopped by {stopped.reason}"
     if not is_rank_zero():
-        # A task that ends with an error takes rank zero down (`srun --kill-on-bad-exit`).
-        return _stop(what, 0, arguments, process=process)
+        if stopped.saved:  # as agreed with rank zero, which does the rest
+            return _stop(what, 0, arguments, process=process)
+        # Rank zero is still at work if the signal came to this rank alone.
+        time.sleep(_OTHERS_SECONDS)
+        _complain(what, every_rank=True)
     if stopped.signum and slurm.job_id():
         # Before the requeue, which ends this process and what carries its words to the log.
         _complain(f"{what}, {'with a checkpoint' if stopped.saved else 'nothing to save'}")
@@ -588,8 +596,11 @@ def _stop(what: str, code: int, arguments: argparse.Namespace | None, *, process
     return code
 
 
-def _complain(sentence: str) -> None:
+def _complain(sentence: str, every_rank: bool = False) -> None:
     # What zarr had in flight is told about at length while Python exits.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     if is_rank_zero():
         print(f"slams: {sentence}", file=sys.stderr, flush=True)
+    elif every_rank:
+        where = f"another rank on {socket.gethostname()}"
+        print(f"slams: {where}: {sentence}", file=sys.stderr, flush=True)
