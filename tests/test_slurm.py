@@ -20,9 +20,18 @@ def scontrol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.setenv("SLURM_JOB_ID", "12")
 
-    def answer(state: str = "RUNNING", batch: int = 1, left: float = 86400, code: int = 0) -> Path:
+    def answer(
+        state: str = "RUNNING",
+        batch: int = 1,
+        left: float = 86400,
+        code: int = 0,
+        restarts: int = 0,
+    ) -> Path:
         end = datetime.fromtimestamp(time.time() + left).isoformat(timespec="seconds")
-        show = f"JobId=12 JobName=x JobState={state} BatchFlag={batch} Restarts=0 EndTime={end}"
+        show = (
+            f"JobId=12 JobName=x JobState={state} BatchFlag={batch} Restarts={restarts} "
+            f"EndTime={end}"
+        )
         script = tmp_path / "scontrol"
         script.write_text(
             f'#!/bin/sh\necho "$@" >> {asked}\n'
@@ -48,6 +57,7 @@ def test_a_running_batch_job_is_requeued(scontrol) -> None:
         ({"state": "CANCELLED"}, True, "was cancelled and stays so"),
         ({"batch": 0}, True, "an interactive job is not requeued"),
         ({"left": 0.0}, False, "used up its time with nothing to continue from"),
+        ({"restarts": 5}, False, "run again 5 times and has nothing to continue from"),
     ],
 )
 def test_jobs_that_are_not_requeued(scontrol, answer, saved, sentence) -> None:
@@ -56,9 +66,11 @@ def test_jobs_that_are_not_requeued(scontrol, answer, saved, sentence) -> None:
     assert "requeue" not in asked.read_text()
 
 
-@pytest.mark.parametrize(("saved", "left"), [(True, 0.0), (False, 80000.0)])
-def test_time_that_is_up_with_a_checkpoint_and_pre_emption_without(scontrol, saved, left) -> None:
-    scontrol(state="PREEMPTED" if left else "TIMEOUT", left=left)
+@pytest.mark.parametrize(("saved", "left", "restarts"), [(True, 0.0, 40), (False, 80000.0, 4)])
+def test_time_that_is_up_with_a_checkpoint_and_pre_emption_without(
+    scontrol, saved, left, restarts
+) -> None:
+    scontrol(state="PREEMPTED" if left else "TIMEOUT", left=left, restarts=restarts)
     assert "is requeued" in slurm.requeue(saved)
 
 

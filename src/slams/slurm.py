@@ -21,6 +21,9 @@ __all__ = ["Job", "is_task", "job_id", "requeue", "restarted"]
 _PATIENCE = 60
 # A signal this close to the end of a job (s) came because its time was up.
 _NEAR_THE_END = 600
+# Times that a job without a checkpoint from this attempt comes back: SIGTERM also comes from srun,
+# when another rank has died of something that would be the same again.
+_IN_VAIN = 5
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,14 @@ class Job:
         state: `RUNNING`, `CANCELLED`, `TIMEOUT`, `PREEMPTED`, ...
         batch: Whether it was submitted with `sbatch`; only such a job can be requeued.
         left: Seconds to its end; infinite without a time limit.
+        restarts: How often it was run again.
     """
 
     number: str
     state: str
     batch: bool
     left: float
+    restarts: int
 
     @classmethod
     def read(cls, number: str) -> Job | None:
@@ -52,7 +57,14 @@ class Job:
             left = end.timestamp() - time.time()
         except ValueError:  # `Unknown`
             pass
-        return cls(number, found["JobState"], found.get("BatchFlag") == "1", left)
+        restarts = found.get("Restarts", "0")
+        return cls(
+            number,
+            found["JobState"],
+            found.get("BatchFlag") == "1",
+            left,
+            int(restarts) if restarts.isdigit() else 0,
+        )
 
 
 def job_id() -> str:
@@ -91,6 +103,11 @@ def requeue(saved: bool) -> str:
         return "the same command goes on; an interactive job is not requeued"
     if job.state.startswith("CANCELLED"):
         return f"job {job.number} was cancelled and stays so"
+    if not saved and job.restarts >= _IN_VAIN:
+        return (
+            f"job {job.number} was run again {job.restarts} times and has nothing to continue "
+            f"from; it is not requeued, its log may say why"
+        )
     if not saved and job.left < min(_NEAR_THE_END, seconds_running()):
         return (
             f"job {job.number} has used up its time with nothing to continue from and is not "

@@ -145,7 +145,7 @@ def test_a_signal_and_a_lost_node_change_nothing(
     vae = jobs["train-vae"]
     until("the middle of the VAE's training", lambda: steps(runs / "vae") > 200)
     cluster("run", "scancel", "--signal=USR1", vae)
-    until("the requeue", lambda: restarts(cluster, vae) == 1)
+    until("the requeue", lambda: restarts(cluster, vae) == 1)  # of the very job
     until("the VAE", lambda: done(cluster, vae))
     said = (runs / f"slurm/train-vae-{vae}.log").read_text()
     assert "fit: world size 2 on 2 hosts (slams1, slams2)" in said
@@ -157,6 +157,8 @@ def test_a_signal_and_a_lost_node_change_nothing(
     until("the middle of the score's training", lambda: steps(runs / "score") > 200)
     cluster("crash", "slams2")
     until("the requeue", lambda: restarts(cluster, score) == 1)
+    # What SLURM still has to say to the node that was lost would hit the job that comes back.
+    time.sleep(15)
     cluster("boot", "slams2")
     until("the score", lambda: done(cluster, score))
     said = (runs / f"slurm/train-score-{score}.log").read_text()
@@ -172,7 +174,8 @@ def test_a_signal_and_a_lost_node_change_nothing(
     # A latent store is keyed by the run of its VAE: that of the cluster is used for the score.
     for stage in ("vae", "score"):
         record = json.loads((runs / stage / "run.json").read_text())
-        assert (record["status"], record["attempts"]) == ("finished", 2)
+        assert record["status"] == "finished"
+        assert record["attempts"] >= 2
     same_training(runs / "vae", other / "tiny" / "vae")
     slams("train score", path, *words)
     same_training(runs / "score", other / "tiny" / "score")
