@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from slams import __version__, slurm
+from slams import __version__, slurm, submission_options
 from slams.benchmarks.preparation_recipe import PreparationBenchConfig, check_preparation_bench
 from slams.checks import check, require
 from slams.config import load, to_yaml
@@ -32,6 +32,7 @@ from slams.prerequisites import check_prerequisites
 from slams.ranks import is_rank_zero, say
 from slams.schema import Config
 from slams.stopping import LOST, Stopped, begin, listen
+from slams.submission import submit
 from slams.warmups.kolmogorov_recipe import KolmogorovConfig, check_kolmogorov
 from slams.warmups.recipes import Lorenz63Config, check_lorenz63
 
@@ -39,18 +40,6 @@ __all__ = ["main"]
 
 _REFUSED = 2
 _FORMATS = ("md", "csv", "latex", "html")
-_SUBMISSION = (
-    "--nodes",
-    "--gpus-per-node",
-    "--cpus-per-task",
-    "--time",
-    "--partition",
-    "--account",
-    "--stages",
-    "--sweep",
-    "--at-once",
-    "--sbatch",
-)
 # Seconds that the last words take through srun to the log of a job.
 _WORDS_SECONDS = 0.5
 # Seconds that rank zero has to close its run before another rank leaves with an error, which takes
@@ -300,7 +289,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace | None:
             options += ["--output"] if verb.bench else []
             options += ["--setting"] if arguments.verb == "ablate" else []
             options += ["--verify"] if arguments.verb == "prepare" else []
-            options += _SUBMISSION if arguments.verb == "submit" else []
+            options += submission_options.OPTIONS if arguments.verb == "submit" else []
             raise UserError(f"there is no option {word!r}; {nearest(word, options)}")
         if "=" not in word:
             raise UserError(
@@ -369,7 +358,7 @@ def _parser() -> argparse.ArgumentParser:
         if name == "compare":
             _add_comparison(one)
         if name == "submit":
-            _add_submission(one)
+            submission_options.add_options(one)
         if name == "ablate":
             one.add_argument(
                 "--setting",
@@ -387,37 +376,6 @@ def _parser() -> argparse.ArgumentParser:
                 "--keys", action="store_true", help="explain every key, with its value"
             )
     return parser
-
-
-def _add_submission(parser: argparse.ArgumentParser) -> None:
-    for option, default, metavar, explanation in (
-        ("--nodes", 1, "N", "nodes of each job (default: %(default)s)"),
-        ("--gpus-per-node", 0, "G", "GPUs a node, a rank on each; 0 for the CPU, the default"),
-        ("--cpus-per-task", 0, "C", "CPUs a rank (default: 1 + data.num_workers)"),
-        ("--at-once", 0, "K", "settings of a sweep that may run at a time (default: all)"),
-        ("--time", "", "T", "time limit of each job, such as 90 or 1-12:00:00"),
-        ("--partition", "", "NAME", "partition"),
-        ("--account", "", "NAME", "account"),
-        (
-            "--stages",
-            "",
-            "LIST",
-            "stages, with commas between: prepare,vae,score,assimilate (default: what is missing)",
-        ),
-    ):
-        parser.add_argument(
-            option, type=type(default), default=default, metavar=metavar, help=explanation
-        )
-    parser.add_argument(
-        "--sweep", action="store_true", help="the settings of the sweep as a job array"
-    )
-    parser.add_argument(
-        "--sbatch",
-        action="append",
-        default=[],
-        metavar="OPTION",
-        help="one more option of sbatch, such as --sbatch=--qos=long; may be repeated",
-    )
 
 
 def _add_comparison(parser: argparse.ArgumentParser) -> None:
@@ -477,7 +435,7 @@ def _run(arguments: argparse.Namespace, places: list[Path]) -> int:
 
         verify(config)
     elif verb == "submit":
-        _submit(arguments)
+        submit(submission_options.request_of(arguments), arguments.dry_run)
     else:
         require(config, verb)
         check_prerequisites(config, verb, arguments.dry_run)
@@ -528,26 +486,6 @@ def _ablate(arguments: argparse.Namespace) -> None:
         from slams.stages.ablation import ablate
 
         ablate(sweep, which)
-
-
-def _submit(arguments: argparse.Namespace) -> None:
-    from slams.submission import Request, submit
-
-    request = Request(
-        recipe=arguments.recipe,
-        overrides=arguments.overrides,
-        nodes=arguments.nodes,
-        gpus=arguments.gpus_per_node,
-        cpus=arguments.cpus_per_task,
-        time=arguments.time,
-        partition=arguments.partition,
-        account=arguments.account,
-        stages=arguments.stages,
-        sweep=arguments.sweep,
-        at_once=arguments.at_once,
-        extra=arguments.sbatch,
-    )
-    submit(request, arguments.dry_run)
 
 
 def _stage(verb: str, config: Config, dry_run: bool) -> None:
