@@ -9,6 +9,8 @@ CONSTRAINTS ?= constraints/cpu.txt
 CONFIG ?= experiments/demo.yaml
 # Overrides, for example ARGS="assimilation.members=32 resume=overwrite"
 ARGS ?=
+# Options of `make slurm-submit`, for example SUBMIT="--nodes 2 --gpus-per-node 4 --time 12:00:00"
+SUBMIT ?=
 # Directory whose tracking store `make mlflow-ui` shows: the key `runs` of the recipe.
 RUNS ?= runs
 
@@ -20,8 +22,9 @@ DEMO := experiments/demo.yaml
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-slow test-e2e lint format prepare train-vae train-score assimilate \
-	ablate compare report bench mlflow-ui simulate docs clean
+.PHONY: help install demo test test-slow test-e2e test-slurm lint format prepare train-vae \
+	train-score assimilate ablate compare report bench mlflow-ui simulate docs clean \
+	slurm-submit slurm-sweep slurm-show
 
 help: ## List the targets
 	@echo 'make TARGET [CONFIG=recipe.yaml] [ARGS="key=value ..."]'
@@ -43,7 +46,7 @@ demo: install ## Embedded sample -> VAE -> score -> assimilation with baselines 
 	$(SLAMS) assimilate $(DEMO) $(ARGS)
 
 test: install ## Run the tests, but for the slow ones
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow and not e2e"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow and not e2e and not slurm"
 
 test-e2e: install ## Open MLflow's page and the report in a headless browser
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
@@ -54,6 +57,9 @@ test-e2e: install ## Open MLflow's page and the report in a headless browser
 
 test-slow: install ## Run the slow tests: training, several processes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
+
+test-slurm: install ## Stop, crash and requeue runs on a SLURM cluster of our own (Debian, root)
+	@OMP_NUM_THREADS=1 tests/slurm/run.sh $(BIN)/python
 
 lint: install ## Check style and format
 	$(BIN)/ruff check .
@@ -86,6 +92,15 @@ report: install ## Make the figures and the HTML report
 
 bench: install ## Hold guidance and samplers to known posteriors (two minutes)
 	OMP_NUM_THREADS=1 $(SLAMS) bench posterior $(ARGS)
+
+slurm-submit: install ## Submit the stages that have not finished, each after the one before
+	$(SLAMS) submit $(CONFIG) $(SUBMIT) $(ARGS)
+
+slurm-sweep: install ## Submit the settings of the recipe's sweep as a job array
+	$(SLAMS) submit $(CONFIG) --sweep $(SUBMIT) $(ARGS)
+
+slurm-show: install ## Print the batch scripts of a recipe, submit nothing
+	$(SLAMS) submit $(CONFIG) --dry-run $(SUBMIT) $(ARGS)
 
 mlflow-ui: install ## Show the tracked runs in a browser
 	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --backend-store-uri sqlite:///$(abspath $(RUNS))/mlflow.db

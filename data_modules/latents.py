@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -34,7 +35,7 @@ from slams.errors import UserError
 from slams.nn.latent_space import LatentBatch, LatentSpace
 from slams.normalisation import DAYS_PER_YEAR
 
-__all__ = ["LatentDataModule", "LatentStore", "write_latents"]
+__all__ = ["LatentDataModule", "LatentStore", "wait_for_latents", "write_latents"]
 
 _VERSION = 1
 _CHUNK = 64
@@ -60,6 +61,33 @@ def write_latents(
         except BaseException:
             shutil.rmtree(path, ignore_errors=True)
             raise
+
+
+def wait_for_latents(
+    path: Path, key: dict[str, str], patience: float = 7200.0, look: float = 1.0
+) -> None:
+    """Waits until another rank has written a latent store, as `write_latents` does on rank zero.
+
+    A lock would not do: file systems of clusters show a new file late, and a rank that came to
+    the lock after rank zero would write again what the others read.
+
+    Args:
+        path: Directory of the latent store.
+        key: What the encodings depend on.
+        patience: Seconds to wait.
+        look: Seconds between two looks.
+
+    Raises:
+        UserError: The store has not appeared.
+    """
+    end = time.monotonic() + patience
+    while _key(path) != key:
+        if time.monotonic() > end:
+            raise UserError(
+                f"latent store {path}: rank zero has not written it within {patience:.0f} s; the "
+                f"key 'runs' must name a directory that all nodes share"
+            )
+        time.sleep(look)
 
 
 def _write(

@@ -50,6 +50,7 @@ class ReanalysisDataModule(LightningDataModule):
             the recipe leaves empty is not in it.
         arrived_at: When the last batch had come to its device (`time.perf_counter`), for clocks:
             what follows, its normalisation there, is work and no waiting for data.
+        whole_test: Every rank is given all of the test split, see `AssimilationEvaluator`.
 
     Raises:
         UserError: The store, a split or a window is not right; the message names it.
@@ -62,6 +63,7 @@ class ReanalysisDataModule(LightningDataModule):
         self.config = config
         self.store = store or TrainingStore.open(config.data.store, config.data.channels or None)
         self._batch_size = batch_size
+        self.whole_test = False
         self._normaliser = self.store.normaliser()
         self._cache: FieldSource | None = None
         self.arrived_at: float | None = None
@@ -217,6 +219,8 @@ class ReanalysisDataModule(LightningDataModule):
     def _sampler(self, split: str, dataset: WindowDataset) -> Sampler[int]:
         rank = self.trainer.global_rank if self.trainer else 0
         world = self.trainer.world_size if self.trainer else 1
+        if split == "test" and self.whole_test:
+            rank, world = 0, 1
         if split != "train":
             return ShardSampler(len(dataset), rank, world)
         return BlockShuffleSampler(

@@ -283,3 +283,74 @@ def test_files_are_there_in_full_or_not_at_all(tmp_path: Path) -> None:
         assert path.read_text() == "old"
     assert path.read_text() == "new"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def as_job(monkeypatch: pytest.MonkeyPatch, number: str, restarts: int, rank: int = 0) -> None:
+    """Makes this process rank `rank` of a SLURM job that was run again so many times."""
+    monkeypatch.setenv("SLURM_JOB_ID", number)
+    monkeypatch.setenv("SLURM_RESTART_COUNT", str(restarts))
+    monkeypatch.setenv("SLURM_PROCID", str(rank))
+
+
+@pytest.mark.parametrize("resume", ["overwrite", "never"])
+def test_a_job_that_runs_again_continues_what_it_began(
+    config: Config, monkeypatch: pytest.MonkeyPatch, resume: str
+) -> None:
+    if resume == "overwrite":
+        finish(config)
+    config = replace(config, resume=resume)
+    as_job(monkeypatch, "7", 0)
+    run = RunDirectory.open(config, "vae")
+    run.checkpoints.mkdir()
+    (run.checkpoints / "last.ckpt").touch()
+    run.close("killed")
+    as_job(monkeypatch, "7", 1, rank=1)
+    beside = RunDirectory.open(config, "vae")
+    assert beside.last_checkpoint == run.checkpoints / "last.ckpt"
+    as_job(monkeypatch, "7", 1)
+    with RunDirectory.open(config, "vae") as again:
+        assert (again.run_id, again.resumed) == (run.run_id, True)
+        assert again.last_checkpoint == run.checkpoints / "last.ckpt"
+
+
+def test_what_another_job_began_is_not_what_this_one_began(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job was requeued before it had begun the run that it was to replace."""
+    as_job(monkeypatch, "6", 0)
+    old = finish(config)
+    as_job(monkeypatch, "7", 1)
+    with RunDirectory.open(replace(config, resume="overwrite"), "vae") as run:
+        assert run.run_id != old.run_id
+    as_job(monkeypatch, "8", 1)
+    with pytest.raises(UserError, match="exists and resume=never"):
+        RunDirectory.open(replace(config, resume="never"), "vae")
+
+
+def test_a_lost_rank_before_the_first_checkpoint_leaves_the_run(config: Config) -> None:
+    """The job that comes back is the same run, and the same one of the tracking server."""
+    run = fail(config, RuntimeError("[pair.cc:545] Read error: Connection closed by peer"))
+    assert RunRecord.read(run.path).status == "killed"
+    with RunDirectory.open(config, "vae") as again:
+        assert again.run_id == run.run_id
+
+
+def test_a_job_that_runs_again_waits_for_its_earlier_attempt(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node that SLURM has given up may be alive behind a broken network."""
+    first = RunDirectory.open(config, "vae")
+    name = str(first._lock.lock_file)
+    first.close("killed")
+    code = (
+        f"import filelock, time; lock = filelock.FileLock({name!r}); lock.acquire(); "
+        f"print('held', flush=True); time.sleep(3)"
+    )
+    other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert other.stdout.readline() == "held\n"
+    with pytest.raises(UserError, match="is in use"):
+        RunDirectory.open(config, "vae")
+    as_job(monkeypatch, "7", 1)
+    with RunDirectory.open(config, "vae") as run:
+        assert run.resumed
+    assert other.wait(timeout=10) == 0

@@ -1,10 +1,25 @@
-"""Lets `python -m slams` do what the command `slams` does."""
+"""The program: `slams`, or `python -m slams`.
+
+Signals are listened to before anything else is imported, which takes seconds on a cluster's file
+system: SLURM may send one at any time.
+"""
 
 from __future__ import annotations
 
 import sys
 
-from slams.cli import main
+from slams.stopping import listen
+
+__all__ = ["run"]
+
+
+def run() -> int:
+    """Runs one command with the arguments of the process; gives the exit code."""
+    listen()
+    from slams.cli import main
+
+    return main()
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run())

@@ -25,6 +25,7 @@ from slams.source_keys import check_sources
 from slams.splits import check_splits, day_range, parse_day
 from slams.station_rules import check_station_source
 from slams.time_axis import check_days
+from slams.time_limits import parse_limit
 from slams.variables import ON_LEVELS, UNITS
 
 __all__ = ["METHODS", "check", "require"]
@@ -218,6 +219,8 @@ def check(config: Config) -> None:
     _check_networks(config)
     _check_assimilation(config)
     parse_day("simulate.start", config.simulate.start)
+    if config.trainer.max_time:
+        parse_limit("key 'trainer.max_time'", config.trainer.max_time)
 
 
 def require(config: Config, verb: str) -> None:

@@ -12,13 +12,15 @@ import importlib
 import logging
 import os
 import signal
+import socket
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from slams import __version__
+from slams import __version__, slurm, submission_options
 from slams.benchmarks.cost_recipe import CostConfig, check_cost
 from slams.benchmarks.preparation_recipe import PreparationBenchConfig, check_preparation_bench
 from slams.benchmarks.stream_recipe import StreamBenchConfig, check_stream_bench
@@ -26,11 +28,13 @@ from slams.checks import check, require
 from slams.config import load, to_yaml
 from slams.conformity import nearest
 from slams.errors import UserError
-from slams.failures import explain_failure
+from slams.failures import explain_failure, lost_rank
 from slams.keys import explain, list_keys
 from slams.prerequisites import check_prerequisites
 from slams.ranks import is_rank_zero, say
 from slams.schema import Config
+from slams.stopping import LOST, Stopped, begin, listen
+from slams.submission import submit
 from slams.warmups.kolmogorov_recipe import KolmogorovConfig, check_kolmogorov
 from slams.warmups.recipes import Lorenz63Config, check_lorenz63
 
@@ -38,8 +42,12 @@ __all__ = ["main"]
 
 _REFUSED = 2
 _FORMATS = ("md", "csv", "latex", "html")
+# Seconds that the last words take through srun to the log of a job.
+_WORDS_SECONDS = 0.5
+# Seconds that rank zero has to close its run before another rank leaves with an error, which takes
+# it down (`srun --kill-on-bad-exit`).
+_OTHERS_SECONDS = 15.0
 _INTERRUPTED = 128 + signal.SIGINT
-_TERMINATED = 128 + signal.SIGTERM
 
 
 @dataclass(frozen=True)
@@ -110,6 +118,14 @@ _VERBS = {
         "its reason and the others go on. The same command again runs only what is missing.",
         ("ablation",),
         rehearsal="only show the settings and how far each has come",
+    ),
+    "submit": _Verb(
+        "run a recipe as jobs of a SLURM cluster",
+        "Writes a batch script for each stage that has not finished, submits them, each after the "
+        "one before, and leaves. Jobs that are pre-empted, run out of time or lose a node are "
+        "requeued and continue in the same run directories. docs/cluster.md has the whole of it.",
+        ("trainer",),
+        rehearsal="only print the scripts",
     ),
     "compare": _Verb(
         "hold the settings of a sweep against one another",
@@ -233,10 +249,6 @@ _ENVIRONMENT = {
 }
 
 
-class _Terminated(SystemExit):
-    """Ends the program on SIGTERM in good order, so that the run is recorded as killed."""
-
-
 class _Parser(argparse.ArgumentParser):
     """Refuses like the rest of the program does: one sentence with the nearest right name."""
 
@@ -256,8 +268,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name; those of the process when not given.
 
     Returns:
-        The exit code: 0, 2 for what the user can correct, 130 for an interrupt.
+        The exit code: 0, 2 for what the user can correct, 75 for what was stopped and goes on
+        with the same command, 69 where another rank was lost, 130 for an interrupt, 143 for
+        SIGTERM.
     """
+    listen()
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     places: list[Path] = []
@@ -266,14 +281,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = _parse(sys.argv[1:] if argv is None else argv)
         if arguments is None:
             return _REFUSED
-        signal.signal(signal.SIGTERM, _terminate)
+        begin()
         code = _run(arguments, places)
         sys.stdout.flush()  # a reader that has gone is noticed here, not while Python exits
         return code
     except KeyboardInterrupt:
         return _stop("interrupted", _INTERRUPTED, arguments, process=argv is None)
-    except _Terminated:
-        return _stop("terminated", _TERMINATED, arguments, process=argv is None)
+    except Stopped as stopped:
+        return _stop_and_requeue(stopped, arguments, process=argv is None)
     except SystemExit as error:
         # Lightning shuts a fit down on an interrupt and then leaves with code 1.
         if not isinstance(error.__context__, KeyboardInterrupt):
@@ -287,6 +302,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         sentence = explain_failure(error, places)
         if sentence is None:
             raise
+        if lost_rank(error):
+            if not is_rank_zero():
+                _complain(sentence, every_rank=True)
+                time.sleep(_OTHERS_SECONDS)
+            return _stop(sentence, LOST, arguments, process=argv is None)
         _complain(sentence)
         return _REFUSED
 
@@ -320,6 +340,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace | None:
             options += ["--output"] if verb.bench else []
             options += ["--setting"] if arguments.verb == "ablate" else []
             options += ["--verify"] if arguments.verb == "prepare" else []
+            options += submission_options.OPTIONS if arguments.verb == "submit" else []
             raise UserError(f"there is no option {word!r}; {nearest(word, options)}")
         if "=" not in word:
             raise UserError(
@@ -389,6 +410,8 @@ def _parser() -> argparse.ArgumentParser:
             one.add_argument("--dry-run", action="store_true", help=verb.rehearsal)
         if name == "compare":
             _add_comparison(one)
+        if name == "submit":
+            submission_options.add_options(one)
         if name == "ablate":
             one.add_argument(
                 "--setting",
@@ -468,6 +491,8 @@ def _run(arguments: argparse.Namespace, places: list[Path]) -> int:
         from slams.stages import verify
 
         verify(config)
+    elif verb == "submit":
+        submit(submission_options.request_of(arguments), arguments.dry_run)
     else:
         require(config, verb)
         check_prerequisites(config, verb, arguments.dry_run)
@@ -527,8 +552,23 @@ def _stage(verb: str, config: Config, dry_run: bool) -> None:
     getattr(stages, verb.replace(" ", "_"))(config, dry_run)
 
 
-def _terminate(signum: int, frame: object) -> NoReturn:
-    raise _Terminated(_TERMINATED)
+def _stop_and_requeue(
+    stopped: Stopped, arguments: argparse.Namespace | None, *, process: bool
+) -> int:
+    """Says what stopped the program, and has SLURM run it again if it was SLURM's doing."""
+    what = "terminated" if stopped.signum == signal.SIGTERM else f"stopped by {stopped.reason}"
+    if not is_rank_zero():
+        if stopped.saved:  # as agreed with rank zero, which does the rest
+            return _stop(what, 0, arguments, process=process)
+        # Rank zero is still at work if the signal came to this rank alone.
+        time.sleep(_OTHERS_SECONDS)
+        _complain(what, every_rank=True)
+    if stopped.signum and slurm.job_id():
+        # Before the requeue, which ends this process and what carries its words to the log.
+        _complain(f"{what}, {'with a checkpoint' if stopped.saved else 'nothing to save'}")
+        time.sleep(_WORDS_SECONDS)
+        what = slurm.requeue(stopped.saved)
+    return _stop(what, int(str(stopped.code)), arguments, process=process)
 
 
 def _stop(what: str, code: int, arguments: argparse.Namespace | None, *, process: bool) -> int:
@@ -551,8 +591,11 @@ def _stop(what: str, code: int, arguments: argparse.Namespace | None, *, process
     return code
 
 
-def _complain(sentence: str) -> None:
+def _complain(sentence: str, every_rank: bool = False) -> None:
     # What zarr had in flight is told about at length while Python exits.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     if is_rank_zero():
         print(f"slams: {sentence}", file=sys.stderr, flush=True)
+    elif every_rank:
+        where = f"another rank on {socket.gethostname()}"
+        print(f"slams: {where}: {sentence}", file=sys.stderr, flush=True)

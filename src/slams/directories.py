@@ -36,19 +36,20 @@ def unmake(made: Sequence[Path]) -> None:
             directory.rmdir()
 
 
-def lock(path: Path, owner: Callable[[], str]) -> filelock.FileLock:
+def lock(path: Path, owner: Callable[[], str], patience: float = 0.0) -> filelock.FileLock:
     """Locks a directory for this process; the system frees it when the process dies.
 
     Args:
         path: The directory, which need not exist.
         owner: Names who holds the lock, for the message.
+        patience: Seconds to wait for another process to give it up.
 
     Raises:
         UserError: Another process holds it.
     """
     held = filelock.FileLock(path.with_name(f".{path.name}.lock"))
     try:
-        held.acquire(timeout=0)
+        held.acquire(timeout=patience)
     except filelock.Timeout:
         raise UserError(
             f"{path} is in use by {owner()}; wait for it, stop it, or choose another name"

@@ -9,11 +9,22 @@ from pathlib import Path
 
 from slams.errors import UserError
 
-__all__ = ["explain_failure"]
+__all__ = ["explain_failure", "lost_rank"]
 
 # A disk that has refused a write may still have room for something smaller (bytes).
 _NOTHING = 16 * 2**20
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+# What gloo, NCCL and the store between them say when a process at the other end has gone.
+_LOST_WORDS = (
+    "Connection closed by peer",
+    "Connection reset by peer",
+    "Broken pipe",
+    "failed to recv, got 0 bytes",
+    "remote process exited",
+    "NCCL communicator was aborted",
+    "Timed out waiting",
+    "Socket Timeout",
+)
 # sqlite and libraries written in C report a full disk in words of their own.
 _FULL_WORDS = ("No space left on device", "database or disk is full", "Disk quota exceeded")
 
@@ -41,6 +52,12 @@ def explain_failure(error: BaseException, places: Sequence[Path] = ()) -> str | 
             )
     if isinstance(error, UserError):
         return _sentence(error)
+    if lost_rank(error):
+        words = next(words for words in _LOST_WORDS if words in str(error))
+        return (
+            f"lost the connection to another rank ({words}): a node or a process of this run has "
+            f"gone; what it said last is in the log"
+        )
     if isinstance(error, FileNotFoundError) and error.filename:
         return f"{_path_of(error)} does not exist"
     if isinstance(error, NotADirectoryError | FileExistsError) and error.filename:
@@ -50,6 +67,17 @@ def explain_failure(error: BaseException, places: Sequence[Path] = ()) -> str | 
     ):
         return f"no permission to read or write{_path_of(error, ' ')}" if error.filename else None
     return None
+
+
+def lost_rank(error: BaseException) -> bool:
+    """Tells whether a collective failed because another rank is gone.
+
+    By its words: what torch raises is a bare RuntimeError with gloo, and one of several types
+    with NCCL.
+    """
+    module = type(error).__module__
+    distributed = type(error) is RuntimeError or module.startswith("torch")
+    return distributed and any(words in str(error) for words in _LOST_WORDS)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

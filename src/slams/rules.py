@@ -61,6 +61,7 @@ def check_optimizer(section: str, optimizer: OptimizerConfig) -> None:
         "learning_rate": (optimizer.learning_rate > 0, "more than 0"),
         "weight_decay": (optimizer.weight_decay >= 0, "0 or more"),
         "steps": (optimizer.steps >= 1, "at least 1"),
+        "accumulate": (optimizer.accumulate >= 1, "at least 1"),
         "warmup_steps": (optimizer.warmup_steps >= 0, "0 or more"),
         "clip": (optimizer.clip > 0, "more than 0"),
         "ema": (0 <= optimizer.ema < 1, "at least 0 and less than 1"),

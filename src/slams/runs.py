@@ -14,6 +14,9 @@ full disk, before it has a checkpoint to continue from leaves nothing. What a ru
             ...  # continue from run.last_checkpoint, which may be None
 
 Under several processes only rank zero locks and writes; the others see the same directory.
+
+A job that SLURM runs again types the same command again: where its own earlier attempt has begun
+the run, `resume=overwrite` and `resume=never` mean what they meant then, and it is continued.
 """
 
 from __future__ import annotations
@@ -29,15 +32,19 @@ from typing import Any, Self
 
 import filelock
 
-from slams import atomic, directories, provenance
+from slams import atomic, directories, provenance, slurm
 from slams.config import to_yaml
 from slams.errors import UserError
-from slams.failures import explain_failure
+from slams.failures import explain_failure, lost_rank
 from slams.ranks import is_rank_zero
 from slams.records import RunRecord, now, read_recipe, stage_directory
 from slams.schema import Config
 
 __all__ = ["RunDirectory", "ending"]
+
+# Seconds that a job which SLURM runs again waits for its earlier attempt to be gone: a node that
+# was lost may be alive behind a broken network, until SLURM or the file system gives it up.
+_WAIT_SECONDS = 300
 
 
 class RunDirectory:
@@ -99,7 +106,8 @@ class RunDirectory:
         _readable(path, config, new)  # a refusal leaves no lock behind
         made = directories.make(path.parent)
         # Locked before it is read: whoever held the lock may just have finished the run.
-        lock = directories.lock(path, lambda: _owner(path))
+        patience = _WAIT_SECONDS if slurm.restarted() else 0
+        lock = directories.lock(path, lambda: _owner(path), patience)
         run = cls(path, new, lock, finished=False)
         run._made = made
         fresh = False
@@ -119,7 +127,11 @@ class RunDirectory:
             run._save(
                 versions=provenance.versions(),
                 revision=provenance.revision(),
-                process={"host": socket.gethostname(), "pid": os.getpid()},
+                process={
+                    "host": socket.gethostname(),
+                    "pid": os.getpid(),
+                    "job": slurm.job_id(),
+                },
             )
         except BaseException:
             if fresh:
@@ -148,9 +160,10 @@ class RunDirectory:
     @classmethod
     def _beside_rank_zero(cls, path: Path, new: RunRecord, config: Config) -> RunDirectory:
         """Sees the directory as rank zero does or will, without writing to it."""
+        there = (path / "run.json").exists()
         record, fresh = new, config.resume == "overwrite"
-        if not fresh and (path / "run.json").exists():
-            record = RunRecord.read(path)
+        if there and (not fresh or _own(RunRecord.read(path))):
+            record, fresh = RunRecord.read(path), False
         run = cls(path, record, None, finished=record.status == "finished")
         run._fresh = fresh
         return run
@@ -170,6 +183,11 @@ class RunDirectory:
         """Gives the checkpoint to continue from, `checkpoints/last.ckpt`, when there is one."""
         path = self.checkpoints / "last.ckpt"
         return path if path.exists() and not self._fresh else None
+
+    @property
+    def progress(self) -> Path:
+        """Gives the directory of what an evaluation has got so far."""
+        return self.path / "progress"
 
     def summary(self) -> str:
         """Says in one line that the run had finished before and is kept."""
@@ -222,9 +240,10 @@ class RunDirectory:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        refused = error is not None and explain_failure(error) is not None
+        refused = error is not None and explain_failure(error) is not None and not lost_rank(error)
         replaces = error is not None and directories.waits(self.path)
-        if (refused or replaces) and self.last_checkpoint is None:
+        begun = self.last_checkpoint is not None or self.progress.exists()
+        if (refused or replaces) and not begun:
             self.discard()
         else:
             self.close(ending(error))
@@ -240,7 +259,7 @@ def ending(error: BaseException | None) -> str:
     if error is None:
         return "finished"
     # Lightning turns an interrupt into SystemExit, and so does the handler of SIGTERM.
-    return "failed" if isinstance(error, Exception) else "killed"
+    return "failed" if isinstance(error, Exception) and not lost_rank(error) else "killed"
 
 
 def _readable(path: Path, config: Config, new: RunRecord) -> RunRecord | None:
@@ -262,13 +281,19 @@ def _readable(path: Path, config: Config, new: RunRecord) -> RunRecord | None:
                 f"move it away or choose another experiment"
             )
         return None
-    if config.resume == "never":
+    own = slurm.restarted() and _own(RunRecord.read(path))  # else a damaged record may be replaced
+    if config.resume == "never" and not own:
         raise UserError(f"{path} exists and resume=never; choose another experiment")
-    if config.resume == "overwrite":
+    if config.resume == "overwrite" and not own:
         return None
     old = RunRecord.read(path)
     _refuse_other(path, old, config, new)
     return old
+
+
+def _own(record: RunRecord) -> bool:
+    """Tells whether an earlier attempt of the SLURM job that runs again has begun a run."""
+    return slurm.restarted() and record.process.get("job") == slurm.job_id()
 
 
 def _owner(path: Path) -> str:

@@ -388,6 +388,8 @@ class OptimizerConfig:
     # Optimiser steps of the whole training, rounded to whole validated epochs.
     steps: int = 3600
     warmup_steps: int = 100
+    # Batches, on each process, whose gradients are added up to one step.
+    accumulate: int = 1
     # Largest norm of the gradient.
     clip: float = 1.0
     # Decay of the exponential moving average of the weights; 0 switches it off.
@@ -651,6 +653,14 @@ class TrainerConfig:
     precision: str = "auto"
     # Threads a process on the CPU; 0 leaves torch's choice.
     threads: int = 0
+    # Time after which a training saves and ends, to be continued by the same command, as SLURM
+    # writes it: 90 (minutes), 12:00:00, 2-12:00:00; "" for no limit.
+    max_time: str = ""
+    # Compute activations again in the backward pass and keep fewer of them: less memory for long
+    # windows, about a third more time.
+    checkpoint_activations: bool = False
+    # Compile the networks with torch.compile: pays on a GPU in long trainings.
+    compile: bool = False
     # Steps between two validations and checkpoints, rounded to whole epochs.
     validate_every_epochs: int = 5
     # Optimiser steps between two checkpoints inside of epochs, besides those at validations; 0 for

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,12 @@ import torch
 import zarr
 from torch import Tensor, nn
 
-from data_modules.latents import LatentDataModule, LatentStore, write_latents
+from data_modules.latents import (
+    LatentDataModule,
+    LatentStore,
+    wait_for_latents,
+    write_latents,
+)
 from slams.assimilators.base import Archive
 from slams.errors import UserError
 from slams.nn.latent_space import LatentSpace
@@ -223,3 +229,24 @@ def test_backgrounds_of_other_ages_are_further_training_windows(tmp_path: Path) 
     torch.testing.assert_close(batch.background[1:], ((raw - scale[0]) / scale[1])[[0, 4]])
     assert data.validation.__getitems__([0]).age is None
     assert LatentStore(path, "train").__getitems__([0]).age is None
+
+
+def test_other_ranks_wait_for_rank_zero(tmp_path: Path) -> None:
+    path = tmp_path / "vae" / "latents.zarr"
+    with pytest.raises(UserError, match="rank zero has not written it within 0 s"):
+        wait_for_latents(path, KEY, patience=0.0, look=0.0)
+    seen = []
+
+    def wait() -> None:
+        wait_for_latents(path, KEY, patience=60, look=0.01)
+        seen.append(len(LatentStore(path, "train")))
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    # A store of another VAE is not the one that is waited for.
+    splits = {"train": archive(8), "validation": archive(3, 1)}
+    write_latents(path, space(), splits, {**KEY, "vae": "run-0"})
+    assert seen == []
+    write_latents(path, space(), {**splits, "train": archive(12)}, KEY)
+    waiting.join(timeout=60)
+    assert seen == [12]

@@ -153,6 +153,18 @@ class _Diverging(Denoiser):
         )
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("centred", [True, False])
+def test_some_members_are_what_they_are_among_all(kind: str, centred: bool) -> None:
+    config = SamplerConfig(kind=kind, steps=4, centred=centred)
+    draw = noise_of((6,), 5)
+    condition = {"season": torch.arange(5.0)}
+    every = sample(_Scalar(1.0), config, draw, 5, **condition).members
+    for only in (range(2), range(2, 5), range(4, 5)):
+        some = sample(_Scalar(1.0), config, draw, 5, only, **condition).members
+        torch.testing.assert_close(some, every[only.start : only.stop], rtol=1e-6, atol=1e-6)
+
+
 def test_diverged_members_are_drawn_again_and_counted() -> None:
     problem = dense_problem(0.3)
     config = SamplerConfig(steps=8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,12 +15,16 @@ import pytest
 import scoringrules
 import torch
 import xarray as xr
+from lightning.pytorch import Callback
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 import toy_evaluation as toy
 
+from slams import stopping
 from slams.errors import UserError
+from slams.modules.callbacks import EvaluationProgress
+from slams.stopping import Stopped
 
 TABLES = (
     "results",
@@ -94,12 +99,90 @@ def test_a_rank_without_cases(tmp_path):
     assert results["lower"].isna().all()
 
 
+def test_averages_of_averages_would_be_seen(single):
+    """Seven cases on two ranks: the mean of the ranks' means is far from the mean."""
+    cases = single[1]["cases"]
+    means = cases.groupby(["method", "variable", "level", "statistic"])["value"].mean()
+    ranks = cases.assign(rank=cases["case"] % 2).groupby(
+        ["method", "variable", "level", "statistic", "rank"]
+    )["value"]
+    averaged = ranks.mean().groupby(level=[0, 1, 2, 3]).mean()
+    off = ((averaged - means) / means).abs()
+    assert off[means.index.get_level_values("statistic") == "mse"].min() > 1e-4
+
+
 @pytest.mark.slow
 def test_a_padded_sampler_is_refused(tmp_path):
     done = run_script(tmp_path, 2, 1, 7, "padded", check=False)
     assert done.returncode != 0
     assert "case 0 was evaluated twice" in done.stderr
     assert not (tmp_path / "results.parquet").exists()
+
+
+class Interrupt(Callback):
+    """Sends a signal in the middle of a batch, and counts the batches of methods."""
+
+    def __init__(self, at=-1):
+        self.at = at
+
+    def on_test_batch_start(self, trainer, pl_module, batch, batch_idx, dataloader_idx=0):
+        if batch_idx == self.at:
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+
+@pytest.mark.parametrize("at", [0, 1, 3])
+def test_an_evaluation_that_is_stopped_goes_on_behind_it(single, tmp_path, monkeypatch, at):
+    """Seven cases, two a batch; batch 3 is the last."""
+    analysed = []
+    analyse = toy.Noisy.analyse
+
+    def counted(self, batch, members):
+        analysed.append((self.name, batch.case.tolist()))
+        return analyse(self, batch, members)
+
+    monkeypatch.setattr(toy.Noisy, "analyse", counted)
+    kept = tmp_path / "progress"
+    stopping.listen()
+    stopping.begin()
+    callbacks = [EvaluationProgress(kept), Interrupt(at)]
+    with pytest.raises(Stopped) as caught, stopping.deferred():
+        toy.evaluate(tmp_path, batch_size=2, callbacks=callbacks)
+    assert caught.value.saved
+    assert caught.value.reason == f"SIGUSR1 after batch {at + 1}"
+    # Beside other batches than these, what was kept is of no use.
+    other = toy.evaluate(tmp_path, batch_size=1, callbacks=[EvaluationProgress(kept)])
+    assert_same(other.tables(), single[1], 1e-12)
+    before = len(analysed) - 2 * 7
+    progress = EvaluationProgress(kept)
+    module = toy.evaluate(tmp_path, batch_size=2, callbacks=[progress])
+    assert_same(module.tables(), single[1], 1e-12)
+    module.write(tmp_path)
+    found = analysed[:before] + analysed[before + 14 :]
+    cases = [(name, case) for name, batch in found for case in batch]
+    assert len(cases) == len(set(cases)) == 14  # none was analysed twice
+    for group in ("analysis", "truth", "background"):
+        one, two = (
+            xr.open_zarr(d / "analysis.zarr", group=group, consolidated=False, chunks=None)
+            for d in (single[0], tmp_path)
+        )
+        xr.testing.assert_equal(one.load(), two.load())
+    progress.forget()
+    assert not kept.exists()
+
+
+def test_progress_is_kept_about_every_minute(tmp_path):
+    passed = iter(range(0, 1000, 25))
+    progress = EvaluationProgress(tmp_path / "kept", 60, now=lambda: next(passed))
+    written = []
+
+    class Look(Callback):
+        def on_test_batch_end(self, *arguments, **more):
+            path = tmp_path / "kept" / "rank-0.pt"
+            written.append(path.stat().st_mtime_ns if path.exists() else 0)
+
+    toy.evaluate(tmp_path, callbacks=[progress, Look()])
+    assert written[0] == 0
+    assert 2 <= len(set(written)) <= 4
 
 
 def test_values_against_an_independent_computation(single):

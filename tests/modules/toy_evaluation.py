@@ -187,11 +187,13 @@ def evaluator():
     return AssimilationEvaluator(methods, config, normaliser(), GRID, CHANNELS, seed=1)
 
 
-def evaluate(directory, devices=1, batch_size=1, cases=7, padded=False):
+def evaluate(directory, devices=1, batch_size=1, cases=7, padded=False, callbacks=()):
     """Runs the evaluation and gives the evaluator."""
     module = evaluator()
     config = TrainerConfig(accelerator="cpu", devices=devices, threads=1, log_every_seconds=1e9)
-    trainer = make_trainer(config, run_dir=directory, precision=EVALUATION_PRECISION)
+    trainer = make_trainer(
+        config, run_dir=directory, precision=EVALUATION_PRECISION, callbacks=callbacks
+    )
     dataset = Cases(cases)
     rank, world = trainer.global_rank, trainer.world_size
     sampler = Shard(cases, rank, world)

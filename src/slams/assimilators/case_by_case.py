@@ -58,6 +58,8 @@ class CaseByCase(ABC):
     """
 
     name: str
+    # Whether `analyse_case` takes `only`: its cost is that of its members, one by one.
+    shares_members = False
 
     def __init__(
         self, normaliser: Normaliser, grid: LatLonGrid, seed: int, season: float = 45.0
@@ -110,8 +112,13 @@ class CaseByCase(ABC):
                 )
         self._archive = archive
 
-    def analyse(self, batch: Batch, members: int) -> Ensemble:
+    def analyse(self, batch: Batch, members: int, only: range | None = None) -> Ensemble:
         """Gives the analysis ensemble, see `slams.assimilators.base.Assimilator`.
+
+        Args:
+            batch: Background and observations.
+            members: Number of members `M`.
+            only: The members to compute, where `shares_members`; `None` for all.
 
         Raises:
             UserError: No archive, no background where one is needed, a window whose length is
@@ -131,7 +138,8 @@ class CaseByCase(ABC):
         with torch.no_grad():
             for position in range(len(batch)):
                 case = batch.select(slice(position, position + 1))
-                analysis = self.analyse_case(case, members)
+                share = {} if only is None else {"only": only}
+                analysis = self.analyse_case(case, members, **share)
                 state = normaliser.denormalise(analysis.members.unsqueeze(0), case.climatology)
                 results.append(normaliser.to_physical(state[0]))
                 diverged.append(analysis.diverged)

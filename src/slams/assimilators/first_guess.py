@@ -117,14 +117,20 @@ class OnFirstGuess:
         self.method = method
         self.first_guess = first_guess
         self.name = f"{method.name}@{first_guess.name}"
+        self.shares_members = getattr(method, "shares_members", False)
 
     def fit(self, archive: Archive) -> None:
         """Fits the first guess, and the method to its errors."""
         self.first_guess.fit(archive)
         self.method.fit(self.first_guess.archive)
 
-    def analyse(self, batch: Batch, members: int) -> Ensemble:
+    def analyse(self, batch: Batch, members: int, only: range | None = None) -> Ensemble:
         """Gives the analysis ensemble, see `slams.assimilators.base.Assimilator`.
+
+        Args:
+            batch: Background and observations.
+            members: Number of members `M`.
+            only: The members to compute, where the method `shares_members`; `None` for all.
 
         Raises:
             UserError: The batch has no background, or the method refuses it.
@@ -135,7 +141,8 @@ class OnFirstGuess:
                 f"{self.name} needs a background and the batch has none; set background.kind"
             )
         guess = self._guess(batch, batch.background)
-        ensemble = self.method.analyse(replace(batch, background=guess), members)
+        share = {} if only is None else {"only": only}
+        ensemble = self.method.analyse(replace(batch, background=guess), members, **share)
         seconds = time.perf_counter() - started
         return replace(ensemble, method=self.name, seconds=seconds)
 

@@ -97,6 +97,7 @@ class LatentDiffusion(CaseByCase):
     """
 
     name = "latent_diffusion"
+    shares_members = True
 
     def __init__(
         self,
@@ -138,7 +139,7 @@ class LatentDiffusion(CaseByCase):
         self._informed = None
         self._marginals = None
 
-    def analyse_case(self, batch: Batch, members: int) -> CaseAnalysis:
+    def analyse_case(self, batch: Batch, members: int, only: range | None = None) -> CaseAnalysis:
         """Samples the one case of a batch.
 
         Raises:
@@ -160,14 +161,14 @@ class LatentDiffusion(CaseByCase):
             return torch.randn(shape, generator=keyed).to(device)
 
         try:
-            samples = sample(denoiser, self.sampler, draw, members, **condition)
+            samples = sample(denoiser, self.sampler, draw, members, only, **condition)
         except DivergedError as error:
             day = date(1970, 1, 1) + timedelta(days=float(batch.time[0, 0]))
             raise UserError(f"{self.name}, case {case} ({day}): {error}") from None
-        members = self.space.decode(samples.members)
+        states = self.space.decode(samples.members)
         if self.guidance.calibrated:
-            members = self._calibrated(members, batch.climatology[0])
-        return CaseAnalysis(members, samples.diverged)
+            states = self._calibrated(states, batch.climatology[0])
+        return CaseAnalysis(states, samples.diverged)
 
     def _calibrated(self, members: Tensor, climatology: Tensor) -> Tensor:
         """Maps the channels that are never negative, see `MarginalMap`; `(M, T, C, H, W)`."""

@@ -198,6 +198,7 @@ def sample(
     config: SamplerConfig,
     draw: Callable[[int, str], Tensor],
     members: int,
+    only: range | None = None,
     **condition: Tensor,
 ) -> Samples:
     """Samples an ensemble; a member that diverges is drawn again, never averaged in.
@@ -207,30 +208,35 @@ def sample(
         config: The sampler.
         draw: Gives `(...)` standard normal noise for a member and a stream's name.
         members: Number of members `M`.
+        only: Members to sample, of the `M` that the noise is drawn for; `None` for all. Each is
+            what it is among all of them.
         condition: `(M, ...)` each, passed on to the denoiser.
 
     Raises:
         DivergedError: A member diverged every time it was drawn.
     """
     result: Tensor | None = None
-    wanted = list(range(members))
+    chosen_members = range(members) if only is None else only
+    wanted = list(chosen_members)
     diverged = 0
     for attempt in range(_ATTEMPTS):
 
         def noise(name: str, wanted: list[int] = wanted, attempt: int = attempt) -> Tensor:
             stream = f"{name}/{attempt}" if attempt else name
-            drawn = torch.stack([draw(member, stream) for member in wanted])
             # Members drawn again stand beside others that have gone before them.
-            centred = config.centred and members > 1 and attempt == 0
-            return drawn - drawn.mean(dim=0, keepdim=True) if centred else drawn
+            if not config.centred or members == 1 or attempt:
+                return torch.stack([draw(member, stream) for member in wanted])
+            drawn = torch.stack([draw(member, stream) for member in range(members)])
+            return (drawn - drawn.mean(dim=0, keepdim=True))[wanted]
 
         sampler = make_sampler(denoiser, config, lambda step: noise(f"step {step}"))
         chosen = {name: value[wanted] for name, value in condition.items()}
         x = sampler(config.sigma_max * noise("start"), **chosen)
         last = _ends(denoiser, config)[1].to(x)
         x = (x + denoiser(x, last, **chosen).mean) / 2
-        result = x.new_zeros(members, *x.shape[1:]) if result is None else result
-        result[wanted] = x
+        if result is None:
+            result = x.new_zeros(len(chosen_members), *x.shape[1:])
+        result[[chosen_members.index(member) for member in wanted]] = x
         flat = x.flatten(1)
         good = torch.isfinite(flat).all(dim=1) & (flat.abs().amax(dim=1) < _BOUND)
         wanted = [member for member, ok in zip(wanted, good.tolist(), strict=True) if not ok]

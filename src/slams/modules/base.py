@@ -15,14 +15,15 @@ from typing import Any, Self
 
 import torch
 from lightning.pytorch import LightningModule
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
 from slams.errors import UserError
 from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
-from slams.schema import OptimizerConfig
+from slams.nn.checkpointing import checkpoint_blocks
+from slams.schema import OptimizerConfig, TrainerConfig
 
 __all__ = [
     "CHECKPOINT_VERSION",
@@ -74,6 +75,23 @@ class TrainedModule(LightningModule):
             "shape": list(grid.shape),
             "settings": settings,
         }
+
+    @property
+    @abstractmethod
+    def networks(self) -> tuple[nn.Module, ...]:
+        """Gives the networks of the training step: what is compiled, and checkpointed."""
+
+    def configure_networks(self, trainer: TrainerConfig) -> None:
+        """Prepares the networks for training as the recipe says; weights keep their names.
+
+        Args:
+            trainer: The recipe's `trainer`.
+        """
+        for network in self.networks:
+            if trainer.checkpoint_activations:
+                checkpoint_blocks(network)
+            if trainer.compile:
+                network.compile()
 
     def configure_optimizers(self) -> dict[str, Any]:
         """Makes AdamW with linear warm-up and cosine decay, stepped every batch.

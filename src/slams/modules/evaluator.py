@@ -1,8 +1,10 @@
 """The evaluation of assimilation methods, side by side, exact on any number of processes.
 
-Every method sees the same background, `H`, `R` and observed values. What is kept of a case is a
-handful of float64 statistics; metrics are functions of their means. So the numbers depend on the
-cases only: not on the batch size, nor on the number of ranks, nor on a rank having no case.
+Every method sees the same background, `H`, `R` and observed values. Ranks share the cases; with
+fewer cases than ranks (`share_members`) every rank is given every case and they share the members
+of methods whose cost is that of their members (`slams.modules.shares`). What is kept of a case is
+a handful of float64 statistics; metrics are functions of their means. So the numbers depend on
+the cases only: not on the batch size, nor on the number of ranks, nor on a rank having no case.
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ from slams.metrics.spectra import PowerSpectra
 from slams.metrics.statistics import case_statistics
 from slams.metrics.tables import make_tables
 from slams.modules.analyses import DETERMINISTIC, KeptCases
+from slams.modules.shares import Share
 from slams.normalisation import Normaliser
 from slams.schema import AssimilationConfig
 
@@ -63,6 +66,10 @@ class AssimilationEvaluator(LightningModule):
         channels: The `C` channels.
         setting: Name of the setting in the tables; `None` takes the recipe's.
         seed: The experiment's seed, for rank ties and the bootstrap.
+
+    Attributes:
+        share_members: Every rank is given every case, in the same batches.
+        done: Batches that this rank has evaluated.
     """
 
     def __init__(
@@ -86,6 +93,10 @@ class AssimilationEvaluator(LightningModule):
         self.channels = tuple(channels)
         self.setting = config.setting if setting is None else setting
         self.seed = seed
+        self.share_members = False
+        self._share = Share()
+        self._seen = 0
+        self.done = 0
         self.scores = nn.ModuleDict(
             {
                 a.name: nn.ModuleDict(
@@ -109,6 +120,9 @@ class AssimilationEvaluator(LightningModule):
         """Forgets an earlier evaluation (on a rank without cases no later hook is called)."""
         if stage != "test":
             return
+        several = self.share_members and self.trainer.world_size > 1
+        ranks = (self.trainer.global_rank, self.trainer.world_size) if several else ()
+        self._share, self._seen, self.done = Share(*ranks), 0, 0
         for metrics in self.scores.values():
             for metric in metrics.values():
                 metric.reset()
@@ -126,13 +140,30 @@ class AssimilationEvaluator(LightningModule):
         Raises:
             UserError: An ensemble has the wrong shape, or values that are not finite.
         """
+        if batch_idx < self.done:  # by an earlier attempt of this run
+            return
+        if self._share.world == 1:
+            self._evaluate(batch)
+            self.done = batch_idx + 1
+            return
+        for position in range(len(batch)):
+            mine = self._seen % self._share.world == self._share.rank
+            self._seen += 1
+            self._evaluate(batch.select(slice(position, position + 1)), mine)
+
+    def _evaluate(self, batch: Batch, mine: bool = True) -> None:
+        """Analyses a batch; scores it unless it is another rank's, which is helped only."""
         truth = self._physical(batch.fields, batch)
         regions, marginals = (x.to(truth.device) for x in (self._regions, self._marginals))
         # No method is ever given what is held out.
         given = replace(batch, held_out=())
         for assimilator in self.assimilators:
+            if not mine and not getattr(assimilator, "shares_members", False):
+                continue
             name = assimilator.name
             ensemble = self._analyse(assimilator, given)
+            if not mine:
+                continue
             statistics = case_statistics(
                 ensemble.members,
                 truth,
@@ -159,9 +190,29 @@ class AssimilationEvaluator(LightningModule):
             self._days.add(name, ensemble, truth, batch)
             if name not in DETERMINISTIC:
                 self._kept.add(name, batch.case, ensemble)
+        if not mine:
+            return
         self._keep_state("truth", truth.masked_fill(~batch.mask, torch.nan), batch)
         if batch.background is not None:
             self._keep_state("background", self._physical(batch.background.mean, batch), batch)
+
+    def progress(self) -> dict[str, Any]:
+        """Gives all that this rank has got so far, for `restore`."""
+        return {
+            "done": self.done,
+            "scores": self.scores,
+            "spectra": self.spectra,
+            "records": self._records,
+            "kept": self._kept,
+            "days": self._days,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes on behind what an earlier attempt has got."""
+        self.done = state["done"]
+        self.scores, self.spectra = state["scores"], state["spectra"]
+        self._records, self._kept = state["records"], state["kept"]
+        self._days = state["days"]
 
     def teardown(self, stage: str) -> None:
         """Brings the results of all ranks together.
@@ -234,7 +285,12 @@ class AssimilationEvaluator(LightningModule):
 
     def _analyse(self, assimilator: Assimilator, batch: Batch) -> Ensemble:
         started = time.perf_counter()
-        ensemble = assimilator.analyse(batch, self.config.members)
+        if self._share.world > 1 and getattr(assimilator, "shares_members", False):
+            ensemble = self._share.analyse(
+                assimilator, batch, self.config.members, self.channels, self.grid
+            )
+        else:
+            ensemble = assimilator.analyse(batch, self.config.members)
         if batch.fields.is_cuda:
             torch.cuda.synchronize(batch.fields.device)
         seconds = ensemble.seconds or time.perf_counter() - started

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
 from slams.diffusion.training import denoising_loss, draw_noise, make_denoiser
@@ -95,6 +95,11 @@ class LatentScore(TrainedModule):
             state["latent_sd"],
             settings["vae"],
         )
+
+    @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """Gives the denoiser's backbone."""
+        return (self.denoiser.backbone,)
 
     @property
     def vae_run(self) -> str:

@@ -7,13 +7,15 @@ What every stage relies on is decided here once:
 * gradients stay possible in evaluation (`inference_mode=False`): guidance differentiates through
   the decoder;
 * nothing is written unless a callback was given for it, and never outside the run directory;
-* under SLURM, Lightning's own SIGUSR1 requeue is off: its collectives inside a signal handler hang
-  with fast steps (upstream issue 21406).
+* Lightning handles no signals: under several ranks its handler of SIGTERM broadcasts, and that of
+  SIGUSR1 saves a checkpoint, wherever the program stands, which hangs when ranks stand at
+  different places (upstream issue 21406). `EarlyEnd` and `slams.stopping` do it instead.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,8 +27,9 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 
+from slams import slurm
 from slams.errors import UserError
-from slams.modules.callbacks import ProgressLines, RunSummary
+from slams.modules.callbacks import ProgressLines, RollCall, RunSummary
 from slams.nn.precision import natural_precision
 
 if TYPE_CHECKING:
@@ -66,6 +69,7 @@ def make_trainer(
     callbacks: Sequence[Callback] = (),
     precision: str | None = None,
     gradient_clip: float = 0.0,
+    accumulate: int = 1,
     log_every_steps: int = 10,
 ) -> Trainer:
     """Makes the Trainer of a stage.
@@ -82,10 +86,12 @@ def make_trainer(
         precision: Lightning precision; `None` takes the recipe's. Evaluation passes
             `EVALUATION_PRECISION`.
         gradient_clip: Largest norm of the gradient; 0 for no limit.
+        accumulate: Batches, on each rank, whose gradients are added up to one step.
         log_every_steps: Steps between two rows given to the loggers.
 
     Raises:
-        UserError: The accelerator, the devices or the precision do not exist on this machine.
+        UserError: The accelerator, the devices or the precision do not exist on this machine, or
+            SLURM runs another number of tasks.
     """
     precision = config.precision if precision is None else precision
     accelerator = check_machine(config, precision)
@@ -95,7 +101,7 @@ def make_trainer(
     world = config.devices * config.num_nodes
     _set_threads(config.threads, several_ranks=world > 1, accelerator=accelerator)
 
-    added: list[Callback] = list(callbacks)
+    added: list[Callback] = [*([RollCall()] if world > 1 else []), *callbacks]
     if not any(isinstance(c, ProgressLines) for c in added):
         added.append(ProgressLines(config.log_every_seconds))
     if not any(isinstance(c, RunSummary) for c in added):
@@ -103,7 +109,7 @@ def make_trainer(
 
     if max_epochs is None:
         max_epochs = -1 if max_steps >= 0 else 0
-    return Trainer(
+    trainer = Trainer(
         accelerator=accelerator,
         devices=config.devices,
         num_nodes=config.num_nodes,
@@ -113,6 +119,7 @@ def make_trainer(
         max_epochs=max_epochs,
         check_val_every_n_epoch=config.validate_every_epochs,
         gradient_clip_val=gradient_clip or None,
+        accumulate_grad_batches=accumulate,
         logger=_loggers(logger),
         log_every_n_steps=log_every_steps,
         callbacks=added,
@@ -129,6 +136,9 @@ def make_trainer(
         enable_model_summary=False,
         default_root_dir=str(run_dir),
     )
+    # There is no switch: without it the handler would be put in front of ours.
+    trainer._signal_connector.register_signal_handlers = _leave_signals_alone
+    return trainer
 
 
 def check_machine(config: TrainerConfig, precision: str | None = None) -> str:
@@ -139,8 +149,10 @@ def check_machine(config: TrainerConfig, precision: str | None = None) -> str:
         precision: Lightning precision; `None` takes the recipe's.
 
     Raises:
-        UserError: The accelerator, the devices or the precision do not exist here.
+        UserError: The accelerator, the devices or the precision do not exist here, or SLURM runs
+            another number of tasks.
     """
+    _check_tasks(config)
     accelerator = _accelerator(config)
     precision = config.precision if precision is None else precision
     if precision not in _PRECISIONS:
@@ -186,14 +198,33 @@ def _accelerator(config: TrainerConfig) -> str:
     return "gpu"
 
 
+def _check_tasks(config: TrainerConfig) -> None:
+    """Refuses to start as another number of ranks than SLURM has started processes."""
+    if not slurm.is_task():
+        return
+    tasks = int(os.environ["SLURM_NTASKS"])
+    nodes = int(os.environ.get("SLURM_NNODES", "1"))
+    if (tasks, nodes) != (config.devices * config.num_nodes, config.num_nodes):
+        raise UserError(
+            f"trainer.devices and trainer.num_nodes: found {config.devices} and "
+            f"{config.num_nodes}, but SLURM runs {tasks} tasks on {nodes} nodes; start it with "
+            f"srun --nodes={config.num_nodes} --ntasks-per-node={config.devices}, or let "
+            f"`slams submit` write the script"
+        )
+
+
 def _strategy(accelerator: str, world: int) -> str | DDPStrategy:
     if world == 1:
         return "auto"
     return DDPStrategy(process_group_backend="nccl" if accelerator == "gpu" else "gloo")
 
 
+def _leave_signals_alone() -> None:
+    """Stands in for what would register Lightning's handlers."""
+
+
 def _plugins() -> list[Any] | None:
-    return [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else None
+    return [SLURMEnvironment(auto_requeue=False)] if slurm.is_task() else None
 
 
 def _loggers(logger: Logger | Sequence[Logger] | None) -> Any:

@@ -82,6 +82,11 @@ class VAE(TrainedModule):
         """Makes the module that a checkpoint describes."""
         return cls(VAEConfig(**settings_of(settings)), channels, grid, state["sd"])
 
+    @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """Gives encoder and decoder."""
+        return self.encoder, self.decoder
+
     @torch.no_grad()
     def initialise(self, fields: Tensor) -> None:
         """Sets the linear paths to the principal components of training patches.

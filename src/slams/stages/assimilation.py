@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import time
@@ -18,7 +19,7 @@ from slams.assimilators.base import Assimilator
 from slams.assimilators.cycle import Cycle
 from slams.fields import Batch, Window
 from slams.metrics.tables import print_methods
-from slams.modules.callbacks import ProgressLines, RunSummary
+from slams.modules.callbacks import EvaluationProgress, ProgressLines, RunSummary
 from slams.modules.callbacks.summary import peak_memory_gib
 from slams.modules.cycling import CyclingEvaluator
 from slams.modules.evaluator import AssimilationEvaluator
@@ -29,6 +30,7 @@ from slams.runs import RunDirectory
 from slams.schema import Config
 from slams.stages.methods import make_methods
 from slams.stages.reporting import report
+from slams.stopping import deferred
 from slams.time_axis import analysed
 
 __all__ = ["assimilate", "modality_settings"]
@@ -126,19 +128,32 @@ def _evaluate(
             data.channels,
             seed=config.seed,
         )
+        # With fewer cases than ranks, ranks would be idle: they share the members instead.
+        world = config.trainer.devices * config.trainer.num_nodes
+        data.whole_test = len(data.splits["test"]) < world and not config.assimilation.cycle_days
+        evaluator.share_members = data.whole_test
+        # Ranks that share members go on together, cycles hold states: both begin again.
+        alone = not data.whole_test and not config.assimilation.cycle_days
+        progress = EvaluationProgress(run.progress)
         summary = RunSummary()
         trainer = make_trainer(
             config.trainer,
             run_dir=run.path,
             logger=tracker.logger,
-            callbacks=[ProgressLines(config.trainer.log_every_seconds), summary],
+            callbacks=[
+                *([progress] if alone else []),
+                ProgressLines(config.trainer.log_every_seconds),
+                summary,
+            ],
             precision=EVALUATION_PRECISION,
         )
-        trainer.test(evaluator, datamodule=data, verbose=False)
+        with deferred() if alone else contextlib.nullcontext():
+            trainer.test(evaluator, datamodule=data, verbose=False)
         if trainer.interrupted:
             raise KeyboardInterrupt
         evaluator.write(run.path)
         if is_rank_zero():
+            progress.forget()
             run.update(summary=summary.summary)
             if data.network is not None:
                 data.network.write(run.path / "stations.csv")

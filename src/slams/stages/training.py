@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,7 +13,7 @@ from lightning.pytorch import Callback, LightningDataModule
 from torch import Tensor
 
 from data_modules.host_memory import host_memory
-from data_modules.latents import LatentDataModule, write_latents
+from data_modules.latents import LatentDataModule, wait_for_latents, write_latents
 from data_modules.multimodal import MultimodalDataModule
 from data_modules.pixels import PixelDataModule
 from data_modules.reanalysis import ReanalysisDataModule
@@ -24,6 +25,7 @@ from slams.fields import Background
 from slams.modules.base import TrainedModule, check_identity, read_checkpoint
 from slams.modules.callbacks import (
     Checkpoints,
+    EarlyEnd,
     MetricsCSV,
     ProgressLines,
     RefuseDivergence,
@@ -44,7 +46,9 @@ from slams.runs import RunDirectory
 from slams.schema import Config, ObservationsConfig, OptimizerConfig
 from slams.stages.loading import load_vae
 from slams.stages.reconstruction import write_reconstruction
+from slams.stopping import deferred
 from slams.time_axis import at_length
+from slams.time_limits import parse_limit
 
 __all__ = ["train_score", "train_vae"]
 
@@ -159,7 +163,10 @@ def train_score(config: Config, dry_run: bool = False) -> Path:
     if lags:
         key["lags"] = str(lags)
     path = trained_directory(config, "vae") / f"latents_{config.background.lag}.zarr"
-    write_latents(path, space, _splits(fields_only, datamodule, lags), key)
+    if is_rank_zero():
+        write_latents(path, space, _splits(fields_only, datamodule, lags), key)
+    else:
+        wait_for_latents(path, key)
     latents = LatentDataModule(
         path,
         config.score.batch_size,
@@ -282,16 +289,20 @@ def _fit(
     tracker: tracking.Tracker,
 ) -> None:
     """Trains a module from the last checkpoint, or from the start."""
-    optimizer = replace(optimizer, steps=_whole_epochs(config, optimizer.steps, datamodule))
+    optimizer = replace(optimizer, steps=_whole_epochs(config, optimizer, datamodule))
     module.optimizer_config = optimizer
+    module.configure_networks(config.trainer)
     summary = RunSummary()
     every = config.trainer.checkpoint_every_steps
     checkpoints = Checkpoints(run.checkpoints, monitor="validation/loss", every_steps=every)
+    limit = config.trainer.max_time
+    seconds = parse_limit("key 'trainer.max_time'", limit) if limit else float("inf")
     callbacks: list[Callback] = [
         StepSeed(config.seed, module.stage),
         RefuseDivergence("validation/loss"),
         checkpoints,
         MetricsCSV(run.path / "metrics.csv"),
+        EarlyEnd(checkpoints, seconds),
         ProgressLines(config.trainer.log_every_seconds),
         summary,
     ]
@@ -304,12 +315,14 @@ def _fit(
         logger=tracker.logger,
         callbacks=callbacks,
         gradient_clip=optimizer.clip,
+        accumulate=optimizer.accumulate,
     )
     last = run.last_checkpoint
     if last is not None:
         check_identity(read_checkpoint(last), module.identity, str(last))
         say(f"continues from {last}")
-    trainer.fit(module, datamodule=datamodule, ckpt_path=last, weights_only=False)
+    with deferred():
+        trainer.fit(module, datamodule=datamodule, ckpt_path=last, weights_only=False)
     if trainer.interrupted:
         raise KeyboardInterrupt
     if is_rank_zero():
@@ -319,14 +332,18 @@ def _fit(
         tracker.log_artifact(run.checkpoints / "best.ckpt", "checkpoints")
 
 
-def _whole_epochs(config: Config, steps: int, datamodule: LightningDataModule) -> int:
+def _whole_epochs(
+    config: Config, optimizer: OptimizerConfig, datamodule: LightningDataModule
+) -> int:
     """Rounds steps to whole validated epochs, so that the last weights are validated too.
 
     The learning rate ends at zero: weights from before its end are never the best there are.
     """
     world = config.trainer.devices * config.trainer.num_nodes
     batches = len(datamodule.train_dataloader()) // world
-    unit = batches * config.trainer.validate_every_epochs
+    # The last step of an epoch takes what batches there are.
+    unit = math.ceil(batches / optimizer.accumulate) * config.trainer.validate_every_epochs
+    steps = optimizer.steps
     return round(steps / unit) * unit if unit and steps >= unit else steps
 
 

@@ -124,11 +124,20 @@ def _batches(trainer: Trainer, stage: str) -> int | None:
     else:
         limits = []
         if trainer.max_steps >= 0:
-            limits.append(trainer.max_steps * trainer.accumulate_grad_batches)
+            limits.append(_batches_of(trainer.max_steps, trainer))
         if (trainer.max_epochs or 0) > 0:
             limits.append(trainer.max_epochs * trainer.num_training_batches)
     total = min(limits, default=float("inf"))
     return int(total) if total != float("inf") else None
+
+
+def _batches_of(steps: int, trainer: Trainer) -> float:
+    """Counts the batches of some steps; the last step of an epoch takes what batches there are."""
+    accumulate, epoch = trainer.accumulate_grad_batches, trainer.num_training_batches
+    if epoch == float("inf"):
+        return steps * accumulate
+    epochs, rest = divmod(steps, -(-epoch // accumulate))
+    return epochs * epoch + min(rest * accumulate, epoch)
 
 
 def _duration(seconds: float) -> str:

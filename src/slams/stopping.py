@@ -1,0 +1,127 @@
+"""Signals that ask a run to stop: noted at once, acted on where nothing is lost.
+
+SLURM sends SIGUSR1 some minutes before the time is up (`#SBATCH --signal`) and SIGTERM when it
+takes a job off its nodes; people send SIGTERM. What a signal does depends on where the program is:
+
+* from the first line of the program to the start of a verb it is noted, since Python without a
+  handler would die of it, and acted on when the verb starts;
+* while a training runs (`deferred`) it is noted; the training looks at the end of each batch,
+  agrees with its other ranks, saves and raises `Stopped`. Nothing else happens in the handler:
+  a collective there waits for ranks that have not got the signal;
+* everywhere else `Stopped` is raised where the program stands, and so is it by a second SIGTERM.
+
+The standard library alone is imported here: a signal may come before torch is loaded.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["LOST", "STOPPED", "Stopped", "begin", "deferred", "listen", "noted", "seconds_running"]
+
+# Exit codes of what can go on (sysexits.h): it was stopped, EX_TEMPFAIL, or another rank is gone,
+# EX_UNAVAILABLE.
+STOPPED = 75
+LOST = 69
+
+
+class Stopped(SystemExit):
+    """Ends the program in good order, so that its run is recorded as killed and can go on.
+
+    Args:
+        reason: What stopped it, in words.
+        signum: The signal; 0 where it was the recipe's `trainer.max_time`.
+        saved: Whether there is a checkpoint from this attempt.
+
+    Attributes:
+        reason: As above.
+        signum: As above.
+        saved: As above.
+    """
+
+    def __init__(self, reason: str, signum: int = 0, saved: bool = False) -> None:
+        super().__init__(128 + signum if signum == signal.SIGTERM else STOPPED)
+        self.reason = reason
+        self.signum = signum
+        self.saved = saved
+
+
+class _Listener:
+    """Holds what signals have come, and what to do about the next one.
+
+    A process has one table of signals, and so one listener.
+    """
+
+    def __init__(self) -> None:
+        self.started = time.monotonic()
+        self.signum = 0
+        self.terminations = 0
+        self.raises = False
+        self.holds = 0
+
+    def receive(self, signum: int, frame: object) -> None:
+        self.signum = signum
+        self.terminations += signum == signal.SIGTERM
+        if self.terminations > 1 or (self.raises and not self.holds):
+            self.stop()
+
+    def stop(self) -> None:
+        signum, self.signum = self.signum, 0
+        self.holds += 1  # runs are being closed from here on: the next signal does not cut that
+        raise Stopped(signal.Signals(signum).name, signum)
+
+
+_listener = _Listener()
+
+
+def listen() -> None:
+    """Notes signals from now on; to be called first of all. Calling it again changes nothing."""
+    if threading.current_thread() is not threading.main_thread():
+        return  # Python lets the main thread alone handle signals
+    for signum in (signal.SIGTERM, signal.SIGUSR1):
+        if signal.getsignal(signum) != _listener.receive:
+            signal.signal(signum, _listener.receive)
+
+
+def begin() -> None:
+    """Lets signals end the program from now on.
+
+    Raises:
+        Stopped: One has come already.
+    """
+    _listener.raises, _listener.holds = True, 0
+    _listener.terminations = int(_listener.signum == signal.SIGTERM)
+    if _listener.signum:
+        _listener.stop()
+
+
+@contextmanager
+def deferred() -> Iterator[None]:
+    """Only notes signals while the block lasts, which asks `noted` and stops by itself.
+
+    Raises:
+        Stopped: At the end of the block, when a signal has come that was not acted on.
+    """
+    _listener.holds += 1
+    try:
+        yield
+    except BaseException:  # on the way out, and still held: runs are being closed
+        _listener.signum = 0
+        raise
+    _listener.holds -= 1
+    if _listener.signum and _listener.raises:
+        _listener.stop()
+
+
+def noted() -> int:
+    """Gives the last signal that has come; 0 if there was none."""
+    return _listener.signum
+
+
+def seconds_running() -> float:
+    """Gives the seconds since the program was started."""
+    return time.monotonic() - _listener.started

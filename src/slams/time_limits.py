@@ -1,0 +1,41 @@
+"""Durations as SLURM writes them: `90`, `12:00:00`, `2-12:00:00`."""
+
+from __future__ import annotations
+
+import re
+
+from slams.errors import UserError
+
+__all__ = ["parse_limit"]
+
+_FORMS = "minutes, minutes:seconds, hours:minutes:seconds, days-hours[:minutes[:seconds]]"
+
+
+def parse_limit(what: str, text: str) -> int:
+    """Reads a duration.
+
+    Args:
+        what: The key or option it comes from, for the message.
+        text: The duration.
+
+    Returns:
+        Seconds.
+
+    Raises:
+        UserError: It has none of SLURM's forms, or is no time at all.
+    """
+    form = r"(?:(?P<days>\d+)-)?(?P<first>\d+)(?::(?P<second>\d+))?(?::(?P<third>\d+))?"
+    match = re.fullmatch(form, text.strip(), flags=re.ASCII)
+    if match is None:
+        raise UserError(f"{what}: found {text!r}, expected a time as SLURM writes it: {_FORMS}")
+    parts = [int(p) for p in match.group("first", "second", "third") if p is not None]
+    if match["days"] is not None:
+        hours, minutes, seconds = (*parts, 0, 0)[:3]
+        total = 86400 * int(match["days"]) + 3600 * hours + 60 * minutes + seconds
+    elif len(parts) == 3:
+        total = 3600 * parts[0] + 60 * parts[1] + parts[2]
+    else:
+        total = 60 * parts[0] + (parts[1] if len(parts) > 1 else 0)
+    if total == 0:
+        raise UserError(f"{what}: found {text!r}, expected more than no time at all")
+    return total

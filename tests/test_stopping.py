@@ -1,0 +1,131 @@
+"""Signals: noted from the first moment, acted on where nothing is lost."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+import slams
+
+# What a process prints for each piece of code, with `send(signum)` at hand.
+PREAMBLE = """
+import os, signal
+from slams import stopping
+def send(signum):
+    os.kill(os.getpid(), signum)
+stopping.listen()
+"""
+
+
+def run(code: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [sys.executable, "-c", PREAMBLE + textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={"PYTHONPATH": slams.__path__[0] + "/.."},
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, done.stdout.strip()
+
+
+def test_before_a_verb_starts_a_signal_is_noted_and_then_acted_on() -> None:
+    code, said = run(
+        """
+        send(signal.SIGUSR1)
+        print("still here", stopping.noted() == signal.SIGUSR1)
+        try:
+            stopping.begin()
+        except stopping.Stopped as stopped:
+            print(stopped.reason, stopped.signum == signal.SIGUSR1, stopped.saved)
+            raise
+        """
+    )
+    assert (code, said) == (75, "still here True\nSIGUSR1 True False")
+
+
+def test_while_a_training_runs_it_is_only_noted() -> None:
+    code, said = run(
+        """
+        stopping.begin()
+        try:
+            with stopping.deferred():
+                send(signal.SIGUSR1)
+                print("in the batch", stopping.noted() == signal.SIGUSR1)
+        except stopping.Stopped as stopped:
+            print("after it", stopped.reason)
+        """
+    )
+    assert (code, said) == (0, "in the batch True\nafter it SIGUSR1")
+
+
+def test_elsewhere_it_ends_the_program() -> None:
+    code, _ = run("stopping.begin(); send(signal.SIGTERM); print('unreachable')")
+    assert code == 128 + signal.SIGTERM
+
+
+def test_whoever_means_it_says_sigterm_twice() -> None:
+    code, said = run(
+        """
+        stopping.begin()
+        with stopping.deferred():
+            send(signal.SIGTERM)
+            print("noted", flush=True)
+            send(signal.SIGTERM)
+            print("unreachable")
+        """
+    )
+    assert (code, said) == (128 + signal.SIGTERM, "noted")
+
+
+def test_what_was_acted_on_is_not_acted_on_again() -> None:
+    """A fit that has raised for the signal leaves no second exception behind."""
+    code, said = run(
+        """
+        stopping.begin()
+        try:
+            with stopping.deferred():
+                send(signal.SIGUSR1)
+                raise stopping.Stopped("SIGUSR1", signal.SIGUSR1, saved=True)
+        except stopping.Stopped as stopped:
+            print(stopped.saved)
+        """
+    )
+    assert (code, said) == (0, "True")
+
+
+@pytest.mark.parametrize("sent", [signal.SIGUSR1, signal.SIGTERM])
+def test_the_program_listens_before_it_imports(sent: signal.Signals, tmp_path) -> None:
+    """A signal that comes while the program is loading does not kill it as it kills Python."""
+    code = (
+        "import os, sys, types\n"
+        "class Late:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == 'slams.cli': os.kill(os.getpid(), {int(sent)})\n"
+        "sys.meta_path.insert(0, Late())\n"
+        "from slams.__main__ import run\n"
+        "sys.exit(run())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "config", "print", "--keys"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={"PYTHONPATH": slams.__path__[0] + "/.."},
+    )
+    assert done.returncode == (143 if sent == signal.SIGTERM else 75), done.stderr
+    assert "the same command does it again" in done.stderr
+    assert done.stdout == ""
+
+
+def test_the_clock_starts_with_the_program() -> None:
+    from slams.stopping import seconds_running
+
+    before = seconds_running()
+    time.sleep(0.01)
+    assert seconds_running() >= before + 0.01
