@@ -160,6 +160,8 @@ def test_the_recipes_are_valid(name: str) -> None:
         ("saturation.margin=8", "less than half of the 16"),
         ("members=1", "at least 2"),
         ("sampler.sigma_max=0.01", "more than 0.03"),
+        ("sampler.correction=1.2", "expected in (0, 1]"),
+        ("sampler.corrections=-1", "at least 0"),
         ("score.channels=[12]", "divisible by 8"),
         ("score.optimizer.ema=1.0", "less than 1"),
         ("sarse.cells=8", "did you mean 'sparse'"),

@@ -131,12 +131,14 @@ def check_kolmogorov(config: KolmogorovConfig) -> None:
     counts = ("flow.trajectories", "flow.wave_number", "score.blocks", "score.batch_size", "cases")
     counts += ("members", "guidance.iterations", "sampler.steps")
     least = dict.fromkeys(counts, 1) | {"members": 2, "sampler.steps": 2, "flow.spin_up": 0}
+    least["sampler.corrections"] = 0
     for key, limit in least.items():
         holds(config, key, lambda value, limit=limit: value >= limit, f"at least {limit}")
     positive = ("flow.reynolds", "flow.interval", "score.noise_sd", "sampler.sigma_min")
     for key in (*positive, "guidance.gamma", "guidance.zeta"):
         holds(config, key, lambda value: 0 < value < math.inf, "more than 0")
     holds(config, "flow.drag", lambda value: value >= 0, "0 or more")
+    holds(config, "sampler.correction", lambda share: 0 < share <= 1, "in (0, 1]")
     above = config.sampler.sigma_min
     holds(config, "sampler.sigma_max", lambda value: value > above, f"more than {above}")
     _check_sizes(config)
