@@ -13,16 +13,20 @@ import sys
 from slams.cli import main
 from slams.modules.vae import VAE
 
-_LOG = os.open(sys.argv[1], os.O_CREAT | os.O_APPEND | os.O_WRONLY)
-_step = VAE.training_step
+
+def note_windows(path: str) -> None:
+    """Writes the windows of every step of the VAE's training to a file."""
+    log = os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
+    step = VAE.training_step
+
+    def noted(self: VAE, batch: object, batch_idx: int) -> object:
+        words = [self.trainer.global_step, *batch.case.tolist()]
+        os.write(log, (" ".join(map(str, words)) + "\n").encode())
+        return step(self, batch, batch_idx)
+
+    VAE.training_step = noted
 
 
-def _noted(self: VAE, batch: object, batch_idx: int) -> object:
-    words = [self.trainer.global_step, *batch.case.tolist()]
-    os.write(_LOG, (" ".join(map(str, words)) + "\n").encode())
-    return _step(self, batch, batch_idx)
-
-
-VAE.training_step = _noted
 if __name__ == "__main__":
+    note_windows(sys.argv[1])
     sys.exit(main(sys.argv[2:]))
