@@ -201,9 +201,11 @@ def _common_days(
     if period is not None:
         inside = axis[(axis >= period[0]) & (axis <= period[1])]
         if not len(inside):
-            first, last = (str(np.datetime64(int(d), "D")) for d in (axis[0], axis[-1]))
+            ends = (*period, axis[0], axis[-1])
+            asked, until, first, last = (str(np.datetime64(int(day), "D")) for day in ends)
             raise UserError(
-                f"source {where}: there is no day of data.period in it; it holds {first} to {last}"
+                f"data.period: the source has no data from {asked} to {until}; {where} holds "
+                f"{first} to {last}"
             )
         axis = inside
     return axis.astype(np.float64)

@@ -11,6 +11,7 @@ from data_modules.stores import TrainingStore
 from slams.cli import main
 from slams.config import load
 from tests.data_modules.public_layouts import chaosbench, noaa_olr, weatherbench2
+from tests.data_modules.stations.archives import ghcn_stations, write_lines
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 RECIPES = ("era5_1p5deg.yaml", "era5_1p5deg_10hpa.yaml")
@@ -34,6 +35,17 @@ def archives(tmp_path_factory) -> Path:
     noaa_olr(
         root / "olr.nc", days=DAYS, era="int16", start="2016-02-27", rows=7, columns=12, step=12
     )
+    sites = [(f"XX{n:09d}", 60.0 - 4 * n, -170.0 + 11 * n, 10.0 * n) for n in range(30)]
+    ghcn_stations(root / "ghcnd-stations.txt", sites)
+    days = np.datetime64("2016-02-27") + np.arange(DAYS)
+    rows = [
+        f"{name},{str(day).replace('-', '')},{element},{value + number % 7},,,S,"
+        for name, *_ in sites
+        for number, day in enumerate(days)
+        for element, value in (("TMAX", 150), ("TMIN", 60), ("PRCP", 12))
+    ]
+    (root / "ghcn-daily").mkdir()
+    write_lines(root / "ghcn-daily" / "2016.csv.gz", rows)
     (root / "era5").mkdir()
     chaosbench(root / "era5", days=DAYS, rows=13, columns=24)
     return root
@@ -52,7 +64,8 @@ def words(archives: Path, directory: Path, name: str) -> list[str]:
         "data.splits.test": "[2016-05-28, 2016-06-14]",
         "data.harmonics": 1,
         "data.num_workers": 0,
-        "observations.stations.count": 30,
+        "observations.stations.source.path": archives / "ghcn-daily" / "*.csv.gz",
+        "observations.stations.source.station_list": archives / "ghcnd-stations.txt",
         "runs": directory / "runs",
         "tracking.enabled": "false",
         "trainer.accelerator": "cpu",
@@ -86,6 +99,9 @@ def test_preparation_is_rehearsed_and_done(name, archives, tmp_path, capsys):
     assert values.shape == (110, len(store.channels), 12, 24)
     assert np.isfinite(values).all()
     kinds = [one["kind"] for one in store.attributes["sources"]]
+    stations = store.read_array("stations", slice(None))
+    assert stations.shape[1:] == (30, 2)
+    assert np.isfinite(stations[1:]).mean() > 0.9
     assert kinds == ["weatherbench2", *(["chaosbench"] if "10hpa" in name else []), "noaa_psl"]
 
 
@@ -106,6 +122,5 @@ def test_ten_hectopascal_of_weatherbench2_is_refused_by_name(archives, tmp_path,
     changed = words(archives, tmp_path, RECIPES[0])
     changed += ["data.channels=[temperature@10, outgoing_longwave_radiation]"]
     changed += ["data.sources.0.channels=[temperature]", "observations.use=[satellite]"]
-    changed += ["observations.stations.variables.0.channel=temperature@10"]
     assert run("prepare", RECIPES[0], changed, "--dry-run") == 2
     assert "level 10 hPa of temperature is missing; found 50, 100" in capsys.readouterr().err

@@ -175,5 +175,8 @@ def test_ten_hectopascal_is_in_none_of_these_stores(store):
 def test_a_period_is_all_that_is_read(store):
     found = open_source(source(store[0]), SPECS, period=(-4016.0, -4014.0))
     assert found["time"].values.tolist() == [-4016.0, -4015.0, -4014.0]
-    with pytest.raises(UserError, match=r"no day of data\.period.*1959-01-01 to 1959-01-11"):
+    with pytest.raises(
+        UserError,
+        match=r"data\.period: .* from 1970-01-01 to 1970-01-11; .*1959-01-01 to 1959-01-11",
+    ):
         open_source(source(store[0]), SPECS, period=(0.0, 10.0))
