@@ -65,7 +65,7 @@ class CyclingEvaluator(AssimilationEvaluator):
                 case = batch.select(slice(position, position + 1))
                 for method in methods:
                     self.assimilators = [method]
-                    super().test_step(self._cycles[method.name].prepare(case), batch_idx)
+                    self._evaluate(self._cycles[method.name].prepare(case))
         finally:
             self.assimilators = methods
 
