@@ -11,6 +11,7 @@ Source: the sharding codec of the Zarr specification, version 3 (ZEP 2).
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import google_crc32c
@@ -45,6 +46,7 @@ class ShardReader:
         self.shape, self.steps = shape, steps
         self._files, self._name, self._checked = files, name, checked
         self._index: dict[int, np.ndarray] = {}
+        self._rooms = threading.local()
 
     @classmethod
     def of(cls, files: StoreFiles, array: zarr.Array) -> ShardReader | None:
@@ -88,10 +90,18 @@ class ShardReader:
             parts = (self._files.read(self._key(shard), int(o), int(n)) for o, n in index)
             views = [np.frombuffer(part, np.uint8) for part in parts]
         else:
-            data = np.frombuffer(self._files.read(self._key(shard), begin, end - begin), np.uint8)
+            data = self._room(end - begin)
+            self._files.read_into(self._key(shard), begin, memoryview(data))
             views = [data[int(o) - begin : int(o) - begin + int(n)] for o, n in index]
         for view, target in zip(views, out, strict=True):
             blosc.decompress(self._verified(view, shard), target)
+
+    def _room(self, size: int) -> np.ndarray:
+        """Gives bytes of this thread, used again: fresh ones would cost as much as the read."""
+        room = getattr(self._rooms, "bytes", None)
+        if room is None or room.size < size:
+            room = self._rooms.bytes = np.empty(size, np.uint8)
+        return room[:size]
 
     def _read_index(self, shard: int) -> np.ndarray:
         """Gives `(S, 2)` offsets and sizes; kept, since a file is visited many times."""
@@ -111,9 +121,6 @@ class ShardReader:
         if google_crc32c.value(values) != int.from_bytes(checksum.tobytes(), "little"):
             raise ValueError(f"{self._key(shard)}: a checksum does not match")
         return values
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_index": {}}
 
 
 def _layout(array: zarr.Array) -> bool | None:

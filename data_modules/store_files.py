@@ -39,6 +39,9 @@ class StoreFiles(Protocol):
             UserError: It cannot be read at present.
         """
 
+    def read_into(self, key: str, start: int, out: memoryview) -> None:
+        """Reads bytes of a file from `start` on into memory of the caller, as `read` does."""
+
 
 def is_url(path: str | Path) -> bool:
     """Tells whether a store is named by its address on the web."""
@@ -70,14 +73,21 @@ class LocalFiles:
             wanted = size - start if length is None else length
             if start < 0 or start + wanted > size:
                 raise EOFError(f"{key} has {size} bytes, expected {start + wanted}")
-            parts = []
-            while wanted > 0:
-                part = os.pread(opened, wanted, start)
-                if not part:
+        finally:
+            os.close(opened)
+        data = bytearray(wanted)
+        self.read_into(key, start, memoryview(data))
+        return bytes(data)
+
+    def read_into(self, key: str, start: int, out: memoryview) -> None:
+        """Reads bytes of a file into memory of the caller, see `StoreFiles`."""
+        opened = os.open(self.path / key, os.O_RDONLY)
+        try:
+            while len(out):
+                count = os.preadv(opened, [out], start)
+                if count == 0:
                     raise EOFError(f"{key} ends at byte {start}")
-                parts.append(part)
-                start, wanted = start + len(part), wanted - len(part)
-            return parts[0] if len(parts) == 1 else b"".join(parts)
+                start, out = start + count, out[count:]
         finally:
             os.close(opened)
 
@@ -137,6 +147,10 @@ class HttpFiles:
             f"over {time.monotonic() - begun:.0f} s; wait until the server answers and give the "
             f"same command, or copy the store to a disk and set data.store to it"
         )
+
+    def read_into(self, key: str, start: int, out: memoryview) -> None:
+        """Reads bytes of a file into memory of the caller, see `StoreFiles`."""
+        out[:] = self.read(key, start, len(out))
 
     def _check(self, key: str, answer: Any, whole: bool) -> None:
         """Refuses answers that no further attempt would change.

@@ -269,7 +269,7 @@ class TrainingStore:
             state.pop(name, None)
         return state
 
-    @property
+    @cached_property
     def file_steps(self) -> int:
         """Gives the steps that a file of the fields holds."""
         fields = self._group["fields"]
@@ -308,8 +308,9 @@ class TrainingStore:
         count = 8 if is_url(self.path) else min(os.cpu_count() or 1, 8)
         return ThreadPoolExecutor(count, thread_name_prefix="slams-decode")
 
-    @property
+    @cached_property
     def _all_channels(self) -> bool:
+        # Kept: to look an array up in a group takes as long as to decode a window.
         return self.channel_index == tuple(range(self._group["fields"].shape[1]))
 
     @cached_property
