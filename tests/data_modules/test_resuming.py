@@ -123,6 +123,28 @@ def test_a_finished_file_that_was_damaged_is_written_again(
     assert contents(Path(recipe.data.store)) == contents(tiny_prepared)
 
 
+def test_what_is_finished_is_kept_when_the_source_fails_on_the_way(
+    tmp_path, tiny_source, tiny_prepared, monkeypatch
+):
+    """What cannot be read today may be there tomorrow; hours of work are not thrown away."""
+    recipe = tiny_recipe(tmp_path, tiny_source)
+    read = Plan.read
+
+    def fails(self: Plan, start: int, stop: int) -> np.ndarray:
+        if start >= 64:
+            raise UserError("source run.zarr: temperature cannot be read")
+        return read(self, start, stop)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Plan, "read", fails)
+        with pytest.raises(UserError, match=r"cannot be read; 1 finished files .* are kept in"):
+            prepare(recipe)
+    reads = counted_reads(monkeypatch)
+    prepare(recipe)
+    assert reads == [64]
+    assert contents(Path(recipe.data.store)) == contents(tiny_prepared)
+
+
 def test_another_recipe_starts_over(tmp_path, tiny_source, monkeypatch, capsys):
     recipe = tiny_recipe(tmp_path, tiny_source)
     kill_at("statistics", recipe, monkeypatch)
@@ -153,7 +175,7 @@ def test_period_takes_its_days_alone(shorter):
     assert len(store.time) == 102
     shorter.data.period = ["2010-01-01", "2010-02-01"]
     shorter.resume = "overwrite"
-    with pytest.raises(UserError, match=r"data\.period: the source has no data from 2010-01-01"):
+    with pytest.raises(UserError, match=r"there is no day of data\.period in it"):
         prepare(shorter)
     assert TrainingStore.open(shorter.data.store).fingerprint == store.fingerprint
 
@@ -285,6 +307,16 @@ def test_verify_names_what_has_changed(array, expected, tmp_path, tiny_source):
     values = zarr.open_group(str(path), mode="r+")[array]
     values[-1] = values[-1] * 2 + 1
     with pytest.raises(UserError, match=expected):
+        verify(path)
+
+
+def test_verify_names_what_cannot_be_read(tmp_path, tiny_source):
+    recipe = tiny_recipe(tmp_path, tiny_source)
+    recipe.observations.source = "store"
+    path = prepare(recipe)
+    file = path / "satellite/c/1/0/0/0"
+    file.write_bytes(file.read_bytes()[:-20])
+    with pytest.raises(UserError, match="satellite cannot be read, a file of it is truncated"):
         verify(path)
 
 
