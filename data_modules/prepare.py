@@ -87,6 +87,8 @@ def prepare(config: Config) -> Path:
         return path
     _check_replaceable(config, path)
     work = plan(config)
+    # Refused before anything is touched: what an earlier attempt has finished stays.
+    found = budget(config, needs(config, work))
     made = directories.make(path.parent)
     lock = directories.lock(path, lambda: "another preparation")
     try:
@@ -100,7 +102,7 @@ def prepare(config: Config) -> Path:
                 say(f"the source has no later days than training store {path}: kept")
                 return path
         if not _finished(config, work, partial, old):
-            _write(config, work, partial, old)
+            _write(config, work, partial, old, found)
         _take_place(partial, path)
     except UnfinishedError:
         raise
@@ -199,9 +201,10 @@ def _take_place(partial: Path, path: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _write(config: Config, work: Plan, partial: Path, old: TrainingStore | None) -> None:
+def _write(
+    config: Config, work: Plan, partial: Path, old: TrainingStore | None, found: Budget
+) -> None:
     """Writes the store, going on from what there is of it."""
-    found = budget(config, needs(config, work))
     say(found.text)
     group = _begin(config, work, partial, old)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -108,15 +109,23 @@ def test_killed_three_times_on_the_way(tmp_path, tiny_source, tiny_prepared, mon
     assert contents(Path(recipe.data.store)) == contents(tiny_prepared)
 
 
+@pytest.mark.parametrize("damage", ["bytes", "size", "values"])
 def test_a_finished_file_that_was_damaged_is_written_again(
-    tmp_path, tiny_source, tiny_prepared, monkeypatch
+    damage, tmp_path, tiny_source, tiny_prepared, monkeypatch
 ):
     recipe = tiny_recipe(tmp_path, tiny_source)
     kill_at("statistics", recipe, monkeypatch)
-    file = Path(recipe.data.store + ".partial") / "fields/c/0/0/0/0"
-    damaged = bytearray(file.read_bytes())
-    damaged[len(damaged) // 2] ^= 1
-    file.write_bytes(damaged)
+    partial = Path(recipe.data.store + ".partial")
+    file, record = partial / "fields/c/0/0/0/0", partial / "fields/records/0.json"
+    if damage == "values":  # a whole file, but another than was finished
+        fields = zarr.open_group(str(partial), mode="r+")["fields"]
+        fields[:64] = fields[:64] + 1
+        noted = json.loads(record.read_text()) | {"size": file.stat().st_size}
+        record.write_text(json.dumps(noted))
+    else:
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 1
+        file.write_bytes(content if damage == "bytes" else content[:-1])
     reads = counted_reads(monkeypatch)
     prepare(recipe)
     assert reads == [0]
@@ -142,6 +151,21 @@ def test_what_is_finished_is_kept_when_the_source_fails_on_the_way(
     reads = counted_reads(monkeypatch)
     prepare(recipe)
     assert reads == [64]
+    assert contents(Path(recipe.data.store)) == contents(tiny_prepared)
+
+
+def test_too_little_memory_costs_nothing_that_is_finished(
+    tmp_path, tiny_source, tiny_prepared, monkeypatch
+):
+    recipe = tiny_recipe(tmp_path, tiny_source)
+    kill_at("statistics", recipe, monkeypatch)
+    recipe.data.prepare.memory = "1 MB"
+    with pytest.raises(UserError, match=r"data\.prepare\.memory: 1 MB is too little"):
+        prepare(recipe)
+    recipe.data.prepare.memory = "2 GB"
+    reads = counted_reads(monkeypatch)
+    prepare(recipe)
+    assert reads == []
     assert contents(Path(recipe.data.store)) == contents(tiny_prepared)
 
 
@@ -175,7 +199,7 @@ def test_period_takes_its_days_alone(shorter):
     assert len(store.time) == 102
     shorter.data.period = ["2010-01-01", "2010-02-01"]
     shorter.resume = "overwrite"
-    with pytest.raises(UserError, match=r"there is no day of data\.period in it"):
+    with pytest.raises(UserError, match=r"data\.period: the source has no data from 2010-01-01"):
         prepare(shorter)
     assert TrainingStore.open(shorter.data.store).fingerprint == store.fingerprint
 
