@@ -103,6 +103,8 @@ class BlockWork:
         for start in range(first, last, self.read_steps):
             stop = min(start + self.read_steps, last)
             out[start - first : stop - first] = work.read(start, stop)
+        # Zarr would read what of a file is there before it writes over it.
+        (self.partial / shard_file(fields, first)).unlink(missing_ok=True)
         fields[first:last] = out
         shard = first // fields.shards[0]
         write_record(self.partial, Record.of_file(self.partial, fields, shard, out))

@@ -61,8 +61,12 @@ def draw_observations(
         satellite = SatelliteObserver(config, channels, grid)
         observers["satellite"] = satellite
         arrays["satellite"] = _create_satellite(group, satellite, len(time))
-    for start in range(0, len(time) if observers else 0, SHARD_STEPS):
-        stop = min(start + SHARD_STEPS, len(time))
+    # A file of fields at a time, which is as much as may be in memory, and only whole files of
+    # observations, which are small: they are written once.
+    read_steps = group["fields"].shards[0]
+    drawn: dict[str, list[np.ndarray]] = {name: [] for name in observers}
+    for start in range(0, len(time) if observers else 0, read_steps):
+        stop = min(start + read_steps, len(time))
         fields = channel_units(np.asarray(group["fields"][start:stop]), channels)
         # In single precision, as the DataModules see it: the same values to the last bit.
         truth = torch.from_numpy(fields.astype(np.float32))
@@ -74,7 +78,12 @@ def draw_observations(
             values = torch.stack([o.values[:, 0] for o in found], dim=-1).numpy()
             if name == "satellite":
                 values = values.transpose(0, 2, 1)
-            arrays[name][start:stop] = values.reshape(stop - start, *arrays[name].shape[1:])
+            drawn[name].append(values.reshape(stop - start, *arrays[name].shape[1:]))
+        if stop % SHARD_STEPS == 0 or stop == len(time):
+            for name, values in drawn.items():
+                block = np.concatenate(values)
+                arrays[name][stop - len(block) : stop] = block
+                values.clear()
 
 
 def check_drawn(store: TrainingStore, config: Config, modality: str) -> None:

@@ -157,7 +157,7 @@ def verify(path: str | Path) -> None:
                 f"{_AGAIN}"
             )
     for name, array in beside_fields(group):
-        for number, found in enumerate(_checksums(array)):
+        for number, found in enumerate(_read_checksums(path, name, array)):
             known = manifest.beside.get(name, [])
             if number >= len(known) or found != known[number]:
                 file = shard_file(array, number * array.shards[0]) if array.shards else name
@@ -173,6 +173,16 @@ def verify(path: str | Path) -> None:
             f"training store {path}: its attributes have changed since it was prepared "
             f"(fingerprint {found[:12]}, expected {store.fingerprint[:12]}); {_AGAIN}"
         )
+
+
+def _read_checksums(store: Path, name: str, array: zarr.Array) -> list[str]:
+    try:
+        return _checksums(array)
+    except Exception as error:
+        raise UserError(
+            f"training store {store}: {name} cannot be read, a file of it is truncated or "
+            f"corrupt; {_AGAIN}"
+        ) from error
 
 
 def _checksums(array: zarr.Array) -> list[str]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from datetime import date
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,11 +14,8 @@ from slams.errors import UserError
 from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
 from slams.schema import Config, DataConfig
-from slams.splits import day_range
 
 __all__ = ["Plan", "masked_channels", "plan"]
-
-_EPOCH = date(1970, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -118,7 +114,7 @@ def plan(config: Config) -> Plan:
             for name in getattr(source, key):
                 if name not in data.channels:
                     raise UserError(f"{source_key}.{key}: {name!r} is not among data.channels")
-    parts, grid, time = _within(data.period, *open_parts(data, channels))
+    parts, grid, time = open_parts(data, channels)
     train, statistics = None, None
     if data.statistics_from:
         statistics = _statistics_store(data, grid)
@@ -139,27 +135,6 @@ def masked_channels(config: Config, work: Plan) -> tuple[int, ...]:
     if not evenly_paired(time, config.data.lags):
         return tuple(range(len(work.channels)))
     return tuple(i for i, spec in enumerate(work.channels) if spec.name in work.gaps)
-
-
-def _within(
-    days: list[str], parts: tuple[Part, ...], grid: LatLonGrid, time: np.ndarray
-) -> tuple[tuple[Part, ...], LatLonGrid, np.ndarray]:
-    """Takes the days of `data.period` from sources that are open.
-
-    Raises:
-        UserError: They have none of them.
-    """
-    found = day_range("data.period", days)
-    if found is None:
-        return parts, grid, time
-    first, last = (float((day - _EPOCH).days) for day in found)
-    inside = (time >= first) & (time < last + 1)
-    if not inside.any():
-        raise UserError(
-            f"data.period: the source has no data from {found[0]} to {found[1]}; it holds "
-            f"{iso_date(time[0])} to {iso_date(time[-1])}"
-        )
-    return tuple(replace(p, steps=p.steps[inside]) for p in parts), grid, time[inside]
 
 
 def _statistics_store(data: DataConfig, grid: LatLonGrid) -> TrainingStore:

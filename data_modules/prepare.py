@@ -13,6 +13,7 @@ import errno
 import json
 import platform
 import shutil
+import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -20,7 +21,7 @@ import numpy as np
 import zarr
 
 from data_modules.block_work import FIRST_GUESS, BlockWork, first_guess
-from data_modules.budget import blocks, budget, needs
+from data_modules.budget import Budget, blocks, budget, needs
 from data_modules.drawing import draw_observations
 from data_modules.extension import check_extension, extends, take_over
 from data_modules.manifest import clear_records, read_records, verify, write_manifest
@@ -46,10 +47,17 @@ from slams.errors import UserError
 from slams.ranks import say
 from slams.schema import Config
 
-__all__ = ["Plan", "describe", "plan", "prepare", "verify"]
+__all__ = ["Plan", "UnfinishedError", "describe", "plan", "prepare", "verify"]
+
+# How often a long preparation says how far it is (s).
+_SAY_SECONDS = 60
 
 # What an unfinished store keeps when its preparation goes on; the rest is quickly made again.
 _KEPT = ("zarr.json", "fields", "time", "latitude", "longitude", "surface_elevation", FIRST_GUESS)
+
+
+class UnfinishedError(UserError):
+    """Says why a preparation ended early; what it has finished is kept."""
 
 
 def describe(config: Config) -> str:
@@ -79,6 +87,8 @@ def prepare(config: Config) -> Path:
         return path
     _check_replaceable(config, path)
     work = plan(config)
+    # Refused before anything is touched: what an earlier attempt has finished stays.
+    found = budget(config, needs(config, work))
     made = directories.make(path.parent)
     lock = directories.lock(path, lambda: "another preparation")
     try:
@@ -92,8 +102,10 @@ def prepare(config: Config) -> Path:
                 say(f"the source has no later days than training store {path}: kept")
                 return path
         if not _finished(config, work, partial, old):
-            _write(config, work, partial, old)
+            _write(config, work, partial, old, found)
         _take_place(partial, path)
+    except UnfinishedError:
+        raise
     except UserError:
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -189,23 +201,22 @@ def _take_place(partial: Path, path: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _write(config: Config, work: Plan, partial: Path, old: TrainingStore | None) -> None:
+def _write(
+    config: Config, work: Plan, partial: Path, old: TrainingStore | None, found: Budget
+) -> None:
     """Writes the store, going on from what there is of it."""
-    found = budget(config, needs(config, work))
     say(found.text)
     group = _begin(config, work, partial, old)
-    task = BlockWork(config, partial, found.read_steps)
-    task.open(work)
-    total: Moments | None = None
-    waiting = found.workers if config.data.prepare.scheduler == "threads" else 2 * found.workers
-    with scheduler(config.data.prepare, found.workers, partial / "logs") as pool:
-        for part in in_order(pool, task, blocks(len(work.time)), waiting):
-            if part is None:
-                continue
-            if total is None:
-                total = part
-            else:
-                total.merge(part)
+    try:
+        total = _work_through(config, work, partial, found)
+    except UserError as error:
+        done = len(read_records(partial))
+        if not done:
+            raise
+        raise UnfinishedError(
+            f"{error}; {done} finished files of fields are kept in {partial}, the same command "
+            f"goes on from them"
+        ) from error
     if work.statistics_from is None:
         assert total is not None
         weights = work.grid.weights.numpy().repeat(work.grid.shape[1])
@@ -254,6 +265,28 @@ def _write(config: Config, work: Plan, partial: Path, old: TrainingStore | None)
     # In one piece: the store is complete with all that says what it is, or not at all.
     group.attrs.put({**attributes, "status": "complete"})
     _tidy(partial)
+
+
+def _work_through(config: Config, work: Plan, partial: Path, found: Budget) -> Moments | None:
+    """Has every block worked on; gives the sums over the training days."""
+    task = BlockWork(config, partial, found.read_steps)
+    task.open(work)
+    keys, total = config.data.prepare, None
+    waiting = found.workers if keys.scheduler == "threads" else 2 * found.workers
+    parts = blocks(len(work.time))
+    started = said = time.monotonic()
+    with scheduler(keys, found.workers, partial / "logs") as pool:
+        for (_, stop), part in zip(parts, in_order(pool, task, parts, waiting), strict=True):
+            if part is not None and total is None:
+                total = part
+            elif part is not None:
+                total.merge(part)
+            now = time.monotonic()
+            if now - said > _SAY_SECONDS:
+                said, share = now, stop / len(work.time)
+                left = (now - started) * (1 - share) / share
+                say(f"{stop} of {len(work.time)} steps, about {left / 60:.0f} min left")
+    return total
 
 
 def _begin(config: Config, work: Plan, partial: Path, old: TrainingStore | None) -> zarr.Group:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -108,18 +109,63 @@ def test_killed_three_times_on_the_way(tmp_path, tiny_source, tiny_prepared, mon
     assert contents(Path(recipe.data.store)) == contents(tiny_prepared)
 
 
+@pytest.mark.parametrize("damage", ["bytes", "size", "values"])
 def test_a_finished_file_that_was_damaged_is_written_again(
+    damage, tmp_path, tiny_source, tiny_prepared, monkeypatch
+):
+    recipe = tiny_recipe(tmp_path, tiny_source)
+    kill_at("statistics", recipe, monkeypatch)
+    partial = Path(recipe.data.store + ".partial")
+    file, record = partial / "fields/c/0/0/0/0", partial / "fields/records/0.json"
+    if damage == "values":  # a whole file, but another than was finished
+        fields = zarr.open_group(str(partial), mode="r+")["fields"]
+        fields[:64] = fields[:64] + 1
+        noted = json.loads(record.read_text()) | {"size": file.stat().st_size}
+        record.write_text(json.dumps(noted))
+    else:
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 1
+        file.write_bytes(content if damage == "bytes" else content[:-1])
+    reads = counted_reads(monkeypatch)
+    prepare(recipe)
+    assert reads == [0]
+    assert contents(Path(recipe.data.store)) == contents(tiny_prepared)
+
+
+def test_what_is_finished_is_kept_when_the_source_fails_on_the_way(
+    tmp_path, tiny_source, tiny_prepared, monkeypatch
+):
+    """What cannot be read today may be there tomorrow; hours of work are not thrown away."""
+    recipe = tiny_recipe(tmp_path, tiny_source)
+    read = Plan.read
+
+    def fails(self: Plan, start: int, stop: int) -> np.ndarray:
+        if start >= 64:
+            raise UserError("source run.zarr: temperature cannot be read")
+        return read(self, start, stop)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Plan, "read", fails)
+        with pytest.raises(UserError, match=r"cannot be read; 1 finished files .* are kept in"):
+            prepare(recipe)
+    reads = counted_reads(monkeypatch)
+    prepare(recipe)
+    assert reads == [64]
+    assert contents(Path(recipe.data.store)) == contents(tiny_prepared)
+
+
+def test_too_little_memory_costs_nothing_that_is_finished(
     tmp_path, tiny_source, tiny_prepared, monkeypatch
 ):
     recipe = tiny_recipe(tmp_path, tiny_source)
     kill_at("statistics", recipe, monkeypatch)
-    file = Path(recipe.data.store + ".partial") / "fields/c/0/0/0/0"
-    damaged = bytearray(file.read_bytes())
-    damaged[len(damaged) // 2] ^= 1
-    file.write_bytes(damaged)
+    recipe.data.prepare.memory = "1 MB"
+    with pytest.raises(UserError, match=r"data\.prepare\.memory: 1 MB is too little"):
+        prepare(recipe)
+    recipe.data.prepare.memory = "2 GB"
     reads = counted_reads(monkeypatch)
     prepare(recipe)
-    assert reads == [0]
+    assert reads == []
     assert contents(Path(recipe.data.store)) == contents(tiny_prepared)
 
 
@@ -285,6 +331,16 @@ def test_verify_names_what_has_changed(array, expected, tmp_path, tiny_source):
     values = zarr.open_group(str(path), mode="r+")[array]
     values[-1] = values[-1] * 2 + 1
     with pytest.raises(UserError, match=expected):
+        verify(path)
+
+
+def test_verify_names_what_cannot_be_read(tmp_path, tiny_source):
+    recipe = tiny_recipe(tmp_path, tiny_source)
+    recipe.observations.source = "store"
+    path = prepare(recipe)
+    file = path / "satellite/c/1/0/0/0"
+    file.write_bytes(file.read_bytes()[:-20])
+    with pytest.raises(UserError, match="satellite cannot be read, a file of it is truncated"):
         verify(path)
 
 
