@@ -22,6 +22,7 @@ def scontrol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
     def answer(
         state: str = "RUNNING",
+        reason: str = "None",
         batch: int = 1,
         left: float = 86400,
         code: int = 0,
@@ -29,8 +30,8 @@ def scontrol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     ) -> Path:
         end = datetime.fromtimestamp(time.time() + left).isoformat(timespec="seconds")
         show = (
-            f"JobId=12 JobName=x JobState={state} BatchFlag={batch} Restarts={restarts} "
-            f"EndTime={end}"
+            f"JobId=12 JobName=x JobState={state} Reason={reason} BatchFlag={batch} "
+            f"Restarts={restarts} EndTime={end}"
         )
         script = tmp_path / "scontrol"
         script.write_text(
@@ -53,10 +54,15 @@ def test_a_running_batch_job_is_requeued(scontrol) -> None:
 @pytest.mark.parametrize(
     ("answer", "saved", "sentence"),
     [
-        # A requeue would bring a cancelled job back to life.
-        ({"state": "CANCELLED"}, True, "was cancelled and stays so"),
+        # A requeue would bring it back to life; SLURM says `CANCELLED` only when it is over.
+        ({"state": "COMPLETING"}, True, "was cancelled, or SLURM ends it otherwise"),
+        ({"state": "CANCELLED"}, True, "was cancelled, or SLURM ends it otherwise"),
         ({"batch": 0}, True, "an interactive job is not requeued"),
-        ({"left": 0.0}, False, "used up its time with nothing to continue from"),
+        (
+            {"state": "COMPLETING", "reason": "TimeLimit", "left": 0.0},
+            False,
+            "used up its time with nothing to continue from",
+        ),
         ({"restarts": 5}, False, "run again 5 times and has nothing to continue from"),
     ],
 )
@@ -70,7 +76,9 @@ def test_jobs_that_are_not_requeued(scontrol, answer, saved, sentence) -> None:
 def test_time_that_is_up_with_a_checkpoint_and_pre_emption_without(
     scontrol, saved, left, restarts
 ) -> None:
-    scontrol(state="PREEMPTED" if left else "TIMEOUT", left=left, restarts=restarts)
+    # With time left, SLURM gives a job that it takes away its grace while it runs.
+    over = {} if left else {"state": "COMPLETING", "reason": "TimeLimit"}
+    scontrol(left=left, restarts=restarts, **over)
     assert "is requeued" in slurm.requeue(saved)
 
 

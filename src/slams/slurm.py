@@ -32,7 +32,9 @@ class Job:
 
     Attributes:
         number: Its number.
-        state: `RUNNING`, `CANCELLED`, `TIMEOUT`, `PREEMPTED`, ...
+        state: `RUNNING`; `COMPLETING` from the moment that SLURM begins to end it, for whatever
+            cause; then `CANCELLED`, `TIMEOUT`, ...
+        reason: `TimeLimit` where it is ended since its time is up; `None` where it is cancelled.
         batch: Whether it was submitted with `sbatch`; only such a job can be requeued.
         left: Seconds to its end; infinite without a time limit.
         restarts: How often it was run again.
@@ -40,6 +42,7 @@ class Job:
 
     number: str
     state: str
+    reason: str
     batch: bool
     left: float
     restarts: int
@@ -61,6 +64,7 @@ class Job:
         return cls(
             number,
             found["JobState"],
+            found.get("Reason", ""),
             found.get("BatchFlag") == "1",
             left,
             int(restarts) if restarts.isdigit() else 0,
@@ -101,8 +105,8 @@ def requeue(saved: bool) -> str:
         return f"job {job_id()}: scontrol does not answer, submit it again"
     if not job.batch:
         return "the same command goes on; an interactive job is not requeued"
-    if job.state.startswith("CANCELLED"):
-        return f"job {job.number} was cancelled and stays so"
+    if job.state != "RUNNING" and job.reason != "TimeLimit":
+        return f"job {job.number} was cancelled, or SLURM ends it otherwise, and stays so"
     if not saved and job.restarts >= _IN_VAIN:
         return (
             f"job {job.number} was run again {job.restarts} times and has nothing to continue "

@@ -87,6 +87,9 @@ SchedulerParameters=batch_sched_delay=0,sched_interval=2,bf_interval=2,requeue_d
 ReturnToService=2
 JobRequeue=1
 KillWait=10
+# An answer that comes late is asked for again a minute later, and a node that is told again to end
+# a job ends the attempt that has begun meanwhile: a busy machine needs time to answer.
+MessageTimeout=60
 MinJobAge=3600
 # A node that is silent for so long is lost.
 SlurmdTimeout=30

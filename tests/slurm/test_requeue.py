@@ -129,6 +129,10 @@ def steps(run: Path) -> int:
         return 0
 
 
+def one_space(text: str) -> str:
+    return " ".join(text.split())
+
+
 def done(cluster: Callable[..., str], job: str) -> bool:
     found = state(cluster, job)
     assert found in ("PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "COMPLETED"), found
@@ -159,9 +163,13 @@ def test_a_signal_and_a_lost_node_change_nothing(
     until("the middle of the score's training", lambda: steps(runs / "score") > 150)
     cluster("crash", "slams2")
     until("the requeue", lambda: restarts(cluster, score) == 1)
-    # What SLURM still has to say to the node that was lost would hit the job that comes back.
-    time.sleep(15)
+    # What SLURM has still to tell the lost node, to end the job, would end the attempt that comes
+    # back: the node takes no job before it has heard it.
+    cluster("run", "scontrol", "update", "nodename=slams2", "state=drain", "reason=lost")
     cluster("boot", "slams2")
+    until("the node", lambda: "slams2 drained" in cluster("run", "sinfo", "-hNo", "%N %T"))
+    until("its news", lambda: "Agent queue size: 0" in one_space(cluster("run", "sdiag")))
+    cluster("run", "scontrol", "update", "nodename=slams2", "state=resume")
     until("the score", lambda: done(cluster, score))
     said = (runs / f"slurm/train-score-{score}.log").read_text()
     assert "lost the connection to another rank" in said
