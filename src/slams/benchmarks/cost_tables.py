@@ -10,7 +10,7 @@ from rich.table import Table
 
 from slams.errors import UserError
 
-__all__ = ["output_directory", "print_table", "ratio", "spread_of"]
+__all__ = ["output_directory", "print_table", "spread_of"]
 
 # A pipe has no width of its own; a table of numbers broken over lines cannot be read.
 _WIDTH = 110
@@ -37,10 +37,5 @@ def print_table(page: Table) -> None:
 
 
 def spread_of(values: pd.Series) -> str:
-    """Writes timings as median (least, most)."""
+    """Writes timings, or their ratios pair by pair, as median (least, most)."""
     return f"{values.median():.3g} ({values.min():.3g}, {values.max():.3g})"
-
-
-def ratio(values: pd.Series) -> str:
-    """Writes ratios of timings taken in turn as median (least, most)."""
-    return spread_of(values)

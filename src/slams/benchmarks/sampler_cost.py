@@ -21,7 +21,8 @@ from rich.table import Table
 from data_modules.multimodal import MultimodalDataModule
 from slams.assimilators.base import Assimilator
 from slams.benchmarks.cost_recipe import CostConfig, load_contenders
-from slams.benchmarks.cost_tables import output_directory, print_table, ratio, spread_of
+from slams.benchmarks.cost_tables import output_directory, print_table, spread_of
+from slams.benchmarks.devices import device_of, synchronise
 from slams.errors import UserError
 from slams.fields import Batch
 from slams.metrics.statistics import case_statistics
@@ -41,6 +42,7 @@ class _Contender:
     data: MultimodalDataModule
     method: Assimilator
     parameters: int
+    device: torch.device
 
 
 def bench_sampler(config: CostConfig, output: Path) -> None:
@@ -113,7 +115,7 @@ def _prepare(name: str, recipe: Config, config: CostConfig) -> _Contender:
     method = make_methods(recipe, [config.method], data)[0]
     denoiser = getattr(method, "denoiser", None)
     count = 0 if denoiser is None else sum(p.numel() for p in denoiser.parameters())
-    return _Contender(name, data, method, count)
+    return _Contender(name, data, method, count, device_of(recipe.trainer))
 
 
 def _batches(contender: _Contender, cases: int) -> list[Batch]:
@@ -126,7 +128,7 @@ def _batches(contender: _Contender, cases: int) -> list[Batch]:
             f"dates"
         )
     pick = [int((i + 0.5) * len(windows) / cases) for i in range(cases)]
-    return [data.on_after_batch_transfer(windows[i], 0) for i in pick]
+    return [data.on_after_batch_transfer(windows[i].to(contender.device), 0) for i in pick]
 
 
 def _check_same_truth(
@@ -144,6 +146,7 @@ def _check_same_truth(
 def _timed(contender: _Contender, batch: Batch, members: int) -> tuple[float, torch.Tensor]:
     started = time.perf_counter()
     ensemble = contender.method.analyse(batch, members)
+    synchronise(contender.device)
     return time.perf_counter() - started, ensemble.members
 
 
@@ -193,7 +196,7 @@ def _page(table: pd.DataFrame, config: CostConfig) -> Table:
             str(name),
             f"{rows.parameters.iloc[0] / 1e6:.2f} M",
             spread_of(own),
-            ratio(own / reference),
+            spread_of(own / reference),
             f"{rows.setup_seconds.iloc[0]:.1f}",
             f"{rows.rmse.mean():.3f}",
             f"{rows.crps.mean():.3f}",

@@ -26,6 +26,7 @@ from rich.table import Table
 from data_modules.multimodal import MultimodalDataModule
 from slams.benchmarks.cost_recipe import CostConfig, load_contenders
 from slams.benchmarks.cost_tables import output_directory, print_table
+from slams.benchmarks.devices import device_of, synchronise
 from slams.errors import UserError
 from slams.nn.unet import LatentUNet
 from slams.ranks import say
@@ -118,7 +119,8 @@ def sampling_table(recipe: Config, config: CostConfig) -> pd.DataFrame:
         Columns steps, members, seconds_per_member.
     """
     data = MultimodalDataModule(analysed(recipe), batch_size=1)
-    batch = data.on_after_batch_transfer(next(iter(data.test_dataloader())), 0)
+    device = device_of(recipe.trainer)
+    batch = data.on_after_batch_transfer(next(iter(data.test_dataloader())).to(device), 0)
     own = recipe.assimilation.sampler.steps
     cells = [(steps, config.members) for steps in config.sampler_steps]
     cells += [(own, members) for members in config.sampler_members]
@@ -135,6 +137,7 @@ def sampling_table(recipe: Config, config: CostConfig) -> pd.DataFrame:
             for _, members in group:
                 started = time.perf_counter()
                 method.analyse(batch, members)
+                synchronise(device)
                 seconds = (time.perf_counter() - started) / members
                 rows.append({"steps": steps, "members": members, "seconds_per_member": seconds})
                 say(f"{steps} steps, {members} members: {seconds:.2f} s a member")
@@ -150,6 +153,7 @@ def denoiser_table(recipe: Config) -> pd.DataFrame:
     data = MultimodalDataModule(analysed(recipe), batch_size=1)
     base = [size // recipe.vae.factor for size in data.grid.shape]
     score, members = recipe.score, 4
+    device = device_of(recipe.trainer)
     rows = []
     for days, factor in itertools.product(_WINDOWS, _GRIDS):
         shape = (base[0] * factor, base[1] * factor)
@@ -161,13 +165,17 @@ def denoiser_table(recipe: Config) -> pd.DataFrame:
             score.blocks,
             score.embedding,
             0.0,
-        ).eval()
-        x = torch.randn(members, days, recipe.vae.latent_channels, *shape)
+        )
+        network.eval().to(device)
+        x = torch.randn(members, days, recipe.vae.latent_channels, *shape, device=device)
+        sigma = torch.zeros(members, device=device)
         with torch.no_grad():
-            network(x, torch.zeros(members), x)
+            network(x, sigma, x)
+            synchronise(device)
             started = time.perf_counter()
             for _ in range(_TIMED):
-                network(x, torch.zeros(members), x)
+                network(x, sigma, x)
+            synchronise(device)
         milliseconds = 1000 * (time.perf_counter() - started) / _TIMED / members
         rows.append(
             {

@@ -21,7 +21,8 @@ from torch import Tensor
 
 from data_modules.reanalysis import ReanalysisDataModule
 from slams.benchmarks.cost_recipe import CostConfig, load_contenders
-from slams.benchmarks.cost_tables import output_directory, print_table, ratio, spread_of
+from slams.benchmarks.cost_tables import output_directory, print_table, spread_of
+from slams.benchmarks.devices import device_of, synchronise
 from slams.modules.base import TrainedModule
 from slams.modules.score import LatentScore
 from slams.modules.trainer import check_machine
@@ -44,6 +45,7 @@ class _Step:
     loss: Callable[[], Tensor]
     samples: int
     bfloat16: bool
+    device: torch.device
 
 
 def bench_train(config: CostConfig, output: Path) -> None:
@@ -98,21 +100,22 @@ def train_table(config: CostConfig) -> pd.DataFrame:
 def _steps(name: str, recipe: Config) -> Iterator[_Step]:
     data = ReanalysisDataModule(recipe, batch_size=recipe.vae.batch_size)
     window = next(iter(data.train_dataloader()))
-    batch = data.on_after_batch_transfer(window, 0)
+    device = device_of(recipe.trainer)
+    batch = data.on_after_batch_transfer(window.to(device), 0)
     fields, mask = batch.fields.flatten(0, 1), batch.mask.flatten(0, 1)
     torch.manual_seed(recipe.seed)
-    vae = VAE(recipe.vae, data.channels, data.grid, data.normaliser.sd)
+    vae = VAE(recipe.vae, data.channels, data.grid, data.normaliser.sd.cpu()).to(device)
     bfloat16 = _in_bfloat16(recipe)
     yield _Step(name, "vae", vae, lambda: vae.loss(fields, mask, mask)[0], len(fields), bfloat16)
     size = recipe.score.batch_size
     shape = (recipe.data.window, recipe.vae.latent_channels)
     shape += tuple(n // recipe.vae.factor for n in data.grid.shape)
-    latents = torch.randn(size, *shape)
+    latents = torch.randn(size, *shape, device=device)
     zero, one = torch.zeros(shape[1]), torch.ones(shape[1])
-    score = LatentScore(recipe.score, data.channels, data.grid, shape, zero, one, "")
+    score = LatentScore(recipe.score, data.channels, data.grid, shape, zero, one, "").to(device)
     # Timing does not depend on the values: latents of an untrained encoder would be no truer.
-    drawn = LatentBatch(latents, torch.randn_like(latents), torch.rand(size))
-    yield _Step(name, "score", score, lambda: score.loss(drawn).mean(), size, bfloat16)
+    drawn = LatentBatch(latents, torch.randn_like(latents), torch.rand(size, device=device))
+    yield _Step(name, "score", score, lambda: score.loss(drawn).mean(), size, bfloat16, device)
 
 
 def _in_bfloat16(recipe: Config) -> bool:
@@ -125,14 +128,16 @@ def _in_bfloat16(recipe: Config) -> bool:
 def _run(step: _Step, count: int) -> float:
     configured = step.module.configure_optimizers()
     optimizer = configured["optimizer"] if isinstance(configured, dict) else configured[0][0]
+    synchronise(step.device)
     started = time.perf_counter()
     for _ in range(count):
         optimizer.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=step.bfloat16):
+        with torch.autocast(step.device.type, torch.bfloat16, enabled=step.bfloat16):
             loss = step.loss()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(step.module.parameters(), 1.0)
         optimizer.step()
+    synchronise(step.device)
     return time.perf_counter() - started
 
 
@@ -155,6 +160,6 @@ def _page(table: pd.DataFrame, config: CostConfig) -> Table:
                 str(name),
                 f"{part.parameters.iloc[0] / 1e6:.2f} M",
                 spread_of(speeds[name]),
-                ratio(speeds[name] / speeds[first]),
+                spread_of(speeds[name] / speeds[first]),
             )
     return page
