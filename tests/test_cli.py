@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import slams
-from slams import cli
+from slams import cli, verbs
 from slams.errors import UserError
 from slams.failures import explain_failure
 from slams.schema import Config
@@ -50,7 +50,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Config, bool]]:
     monkeypatch.setitem(sys.modules, "slams.stages", stages)
     monkeypatch.setattr(slams, "stages", stages, raising=False)
     monkeypatch.setattr(cli, "check_prerequisites", lambda *arguments: None)
-    monkeypatch.setattr(cli.signal, "signal", lambda *arguments: None)
+    monkeypatch.setattr(signal, "signal", lambda *arguments: None)
     return made
 
 
@@ -249,10 +249,10 @@ def test_a_verb_that_measures_with_a_recipe_of_its_own(
     module = types.ModuleType("toy_bench")
     module.run = lambda recipe, output: made.append((recipe, output))
     monkeypatch.setitem(sys.modules, "toy_bench", module)
-    verb = cli._Verb(
+    verb = verbs.Verb(
         "swing", "Swings.", dry_run=False, schema=Toy, sense=_upright, bench="toy_bench:run"
     )
-    monkeypatch.setitem(cli._VERBS, "bench toy", verb)
+    monkeypatch.setitem(verbs.VERBS, "bench toy", verb)
     monkeypatch.chdir(tmp_path)
     Path("toy.yaml").write_text("length: 2\n")
     assert cli.main(["bench", "toy", "length=3", "toy.yaml", "--output", "here"]) == 0

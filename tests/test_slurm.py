@@ -128,14 +128,14 @@ def test_the_command_line_requeues_on_rank_zero(
     import types
 
     import slams
-    from slams import cli
+    from slams import cli, leaving
     from tests.test_cli import RECIPE
 
     def train(config: object, dry_run: bool) -> None:
         raise stopped
 
     asked = scontrol()
-    monkeypatch.setattr(cli, "_OTHERS_SECONDS", 0.0)
+    monkeypatch.setattr(leaving, "_OTHERS_SECONDS", 0.0)
     monkeypatch.setenv("SLURM_PROCID", rank)
     names = ("simulate", "prepare", "train_vae", "train_score", "assimilate", "report")
     stages = types.SimpleNamespace(**dict.fromkeys(names, train))

@@ -78,8 +78,8 @@ def recipe(tmp_path_factory: pytest.TempPathFactory, tiny_source: Path) -> tuple
     return path, config
 
 
-def slams(verb: str, recipe: Path, *words: str) -> None:
-    """Runs a verb on this machine, outside of the cluster."""
+def slams(verb: str, recipe: Path, *words: str) -> str:
+    """Runs a verb on this machine, outside of the cluster; gives what it prints."""
     done = subprocess.run(
         [sys.executable, "-m", "slams", *verb.split(), str(recipe), *words],
         capture_output=True,
@@ -92,6 +92,7 @@ def slams(verb: str, recipe: Path, *words: str) -> None:
         },
     )
     assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def submit(cluster: Callable[..., str], recipe: Path, *words: str) -> dict[str, str]:
@@ -230,9 +231,10 @@ def test_a_cancelled_job_stays_cancelled(
 
 
 def test_a_sweep_as_an_array(cluster: Callable[..., str], recipe: tuple[Path, Config]) -> None:
-    """Members run side by side; one fails, and submitting again runs only that one."""
+    """Twelve settings run side by side; one fails, and submitting again runs only that one."""
     path, config = recipe
     sweep = path.with_name("sweep.yaml")
+    counts = range(10, 43, 3)
     text = "\n".join(
         [
             f"extends: {path.name}",
@@ -241,8 +243,7 @@ def test_a_sweep_as_an_array(cluster: Callable[..., str], recipe: tuple[Path, Co
             "assimilation: {members: 2, keep_cases: 0}",
             "ablation:",
             "  list:",
-            "    - {name: few, observations.stations.count: 10}",
-            "    - {name: many, observations.stations.count: 40}",
+            *(f"    - {{name: s{n}, observations.stations.count: {n}}}" for n in counts),
             "    - {name: listed, observations.stations.file: FILE}",
         ]
     )
@@ -250,7 +251,7 @@ def test_a_sweep_as_an_array(cluster: Callable[..., str], recipe: tuple[Path, Co
     sweep.write_text(text.replace("FILE", str(stations)))
     (job,) = submit(cluster, sweep, "--sweep").values()
     until("the array", lambda: set(state(cluster, job).split()) <= {"COMPLETED", "FAILED"})
-    assert sorted(state(cluster, job).split()) == ["COMPLETED", "COMPLETED", "FAILED"]
+    assert sorted(state(cluster, job).split()) == [*["COMPLETED"] * len(counts), "FAILED"]
     reason = Path(config.runs) / "swept/sweep/failures/listed.txt"
     assert "stations.csv: found no such file" in reason.read_text()
 
@@ -259,3 +260,7 @@ def test_a_sweep_as_an_array(cluster: Callable[..., str], recipe: tuple[Path, Co
     until("the last setting", lambda: done(cluster, job))
     assert len(state(cluster, job).split()) == 1
     assert not reason.exists()
+
+    table = slams("compare", sweep)
+    assert all(name in table for name in ["listed", *(f"s{n}" for n in counts)])
+    assert list((Path(config.runs) / "swept/sweep").rglob("*.png"))
