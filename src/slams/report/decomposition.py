@@ -22,12 +22,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from slams.report.bars import draw_bar
 from slams.report.exhibit import Exhibit, Panel, headline, new_figure, render
 from slams.report.paired import Comparison, Sampling, by_date, compare, estimate
 from slams.report.reading import AssimilationRun, Estimate, lookup
 from slams.report.style import method_style
 from slams.report.tables import estimate_cell, table
-from slams.report.wording import capitalised, change, number, percent_range
+from slams.report.wording import capitalised, change, percent_range
 from slams.schema import ReportConfig
 
 __all__ = ["Row", "decomposition"]
@@ -293,29 +294,7 @@ def _bars(
         if score is None:
             continue
         colour = _COLOURS[row.condition, row.observed]
-        axes.barh(position, score.value, 0.72, color=colour)
-        high = score.value
-        ends = np.array([[score.value - score.lower], [score.upper - score.value]])
-        if np.isfinite(ends).all():
-            high = score.upper
-            axes.errorbar(
-                score.value,
-                position,
-                xerr=np.maximum(ends, 0),
-                color="#222222",
-                linewidth=1.0,
-                capsize=2.5,
-            )
-        axes.annotate(
-            number(score.value, (score.lower, score.upper)),
-            (high, position),
-            xytext=(4, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=8,
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
-        )
-        top = max(top, high)
+        top = max(top, draw_bar(axes, position, score, 0.72, colour))
     for kind in dict.fromkeys((row.condition, row.observed) for row in rows):
         axes.barh(np.nan, 0, color=_COLOURS[kind], label=_KINDS[kind])
     axes.set_yticks(range(len(rows)), [row.label for row in rows])

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from slams.report.bars import draw_bar
 from slams.report.exhibit import Panel, headline, new_figure, render
 from slams.report.profiles import draw_profile, pressure_axis
 from slams.report.style import method_style
-from slams.report.wording import number
 
 if TYPE_CHECKING:
     from slams.report.modalities import SettingScores
@@ -38,29 +38,7 @@ def bars(
             if estimate is None:
                 continue
             position = row + (index - (len(methods) - 1) / 2) * height
-            axes.barh(position, estimate.value, height * 0.92, color=style.colour)
-            high = estimate.value
-            ends = np.array([[estimate.value - estimate.lower], [estimate.upper - estimate.value]])
-            if np.isfinite(ends).all():
-                high = estimate.upper
-                axes.errorbar(
-                    estimate.value,
-                    position,
-                    xerr=np.maximum(ends, 0),
-                    color="#222222",
-                    linewidth=1.0,
-                    capsize=2.5,
-                )
-            axes.annotate(
-                number(estimate.value, (estimate.lower, estimate.upper)),
-                (high, position),
-                xytext=(4, 0),
-                textcoords="offset points",
-                va="center",
-                fontsize=8,
-                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
-            )
-            top = max(top, high)
+            top = max(top, draw_bar(axes, position, estimate, 0.92 * height, style.colour))
         axes.barh(np.nan, 0, color=style.colour, label=style.label)
     if top == 0.0:
         return None
