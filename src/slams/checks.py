@@ -87,6 +87,7 @@ _AT_LEAST = {
     "assimilation.guidance.archive": 2,
     "assimilation.guidance.background_points": 1,
     "assimilation.guidance.iterations": 1,
+    "assimilation.guidance.linearisations": 1,
     # The first noise level and the last.
     "assimilation.sampler.steps": 2,
     "assimilation.sampler.corrections": 0,

@@ -462,6 +462,9 @@ class SamplerConfig:
     # that each draws anew.
     corrections: int = 1
     correction: float = 0.3
+    # Let two corrections that follow one another share half of their noise: they then keep the
+    # variance of a Gaussian whatever their size, of which they lose some otherwise.
+    averaged: bool = False
     # Precision in which `decg` evaluates denoiser and decoder: `32-true`, `bf16-mixed`, or `auto`,
     # which takes bfloat16 where the hardware computes in it. Guidance itself is never in bfloat16.
     precision: str = "32-true"
@@ -495,6 +498,9 @@ class GuidanceConfig:
     # Solver iterations of `mmps` and `pgdm`; the noise level below which all but `decg` guide.
     iterations: int = 3
     below_sigma: float = 8.0
+    # Times that `mmps` linearises the operator at a noise level, each with its own iterations: one
+    # is enough where decoder and `H` are near to linear.
+    linearisations: int = 1
     # Variance that `sda` gives the state at noise level one (its authors' 0.01 needs hundreds of
     # steps), and the length of the steps of `dps`.
     gamma: float = 0.2

@@ -162,6 +162,7 @@ def test_the_recipes_are_valid(name: str) -> None:
         ("sampler.sigma_max=0.01", "more than 0.03"),
         ("sampler.correction=1.2", "expected in (0, 1]"),
         ("sampler.corrections=-1", "at least 0"),
+        ("guidance.linearisations=0", "at least 1"),
         ("score.channels=[12]", "divisible by 8"),
         ("score.optimizer.ema=1.0", "less than 1"),
         ("sarse.cells=8", "did you mean 'sparse'"),

@@ -12,6 +12,7 @@ from azula.denoise import Denoiser, DiracPosterior, GaussianDenoiser, KarrasDeno
 from azula.guidance.mmps import MMPSDenoiser
 from azula.linalg.covariance import DiagonalCovariance, FullCovariance
 from azula.linalg.solve import cg as conjugate_gradients
+from azula.linalg.solve import gmres as generalized_minimal_residual
 from azula.noise import Schedule, VESchedule
 from azula.sample import EulerSampler, HeunSampler, Sampler, xEABSampler
 from torch import Tensor
@@ -31,6 +32,7 @@ __all__ = [
     "Schedule",
     "VESchedule",
     "conjugate_gradients",
+    "generalized_minimal_residual",
     "time_of_sigma",
 ]
 

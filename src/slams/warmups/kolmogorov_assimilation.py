@@ -127,6 +127,8 @@ def _sampled(
         GuidanceConfig(
             kind=guidance.kind,
             iterations=guidance.iterations,
+            # Of a linear operator another linearisation changes nothing.
+            linearisations=guidance.linearisations if operator.kind == "saturation" else 1,
             below_sigma=math.inf,
             gamma=guidance.gamma,
             zeta=guidance.zeta,

@@ -91,6 +91,8 @@ class FlowGuidanceConfig:
     jacobian: str = "filter"
     # Solver iterations of `mmps` and `pgdm`.
     iterations: int = 8
+    # Times that `mmps` linearises the operator at a noise level; only `saturation` is not linear.
+    linearisations: int = 1
     # Variance that `sda` gives the state at noise level one; length of the steps of `dps`.
     gamma: float = 0.2
     zeta: float = 1.0
@@ -129,7 +131,7 @@ def check_kolmogorov(config: KolmogorovConfig) -> None:
     one_of("sampler.kind", config.sampler.kind, _SAMPLERS)
     check_optimizer("score.optimizer", config.score.optimizer)
     counts = ("flow.trajectories", "flow.wave_number", "score.blocks", "score.batch_size", "cases")
-    counts += ("members", "guidance.iterations", "sampler.steps")
+    counts += ("members", "guidance.iterations", "guidance.linearisations", "sampler.steps")
     least = dict.fromkeys(counts, 1) | {"members": 2, "sampler.steps": 2, "flow.spin_up": 0}
     least["sampler.corrections"] = 0
     for key, limit in least.items():

@@ -43,7 +43,9 @@ def jacobian_guidance(
         ValueError: The kind is unknown.
     """
     if config.kind == "mmps":
-        guided = mmps_denoiser(denoiser, observe, y, variance, config.iterations, silent)
+        guided = mmps_denoiser(
+            denoiser, observe, y, variance, config.iterations, silent, config.linearisations
+        )
     elif config.kind == "sda":
         guided = SDADenoiser(denoiser, observe, y, variance, scale, config.gamma, silent)
     elif config.kind == "dps":

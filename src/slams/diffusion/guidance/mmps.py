@@ -7,9 +7,20 @@ The covariance of `z` given `z_t` is taken from Tweedie's formula, `sigma_t^2 dD
 solved by a few GMRES iterations of vector-Jacobian products. GMRES rather than conjugate
 gradients, because the Jacobian of a trained network is not symmetric positive definite.
 
+Where the operator `A = H dec` is not linear, `A` is taken as linear about `D`. Far from the answer
+that can be far too certain: of a sensor that saturates, the slope at `D = 0` is the largest.
+`linearisations` above one repeat it about the last answer `x` (Gauss-Newton; the iterated extended
+Kalman filter of Bell and Cathey 1993), with `D` and `P = sigma_t^2 J` as they are:
+
+    x <- D + P A'^T (R + A' P A'^T)^-1 (y - A(x) - A' (D - x)),   A' = A'(x),
+
+a stationary point of which is the most probable state, `D - x + P A'^T R^-1 (y - A(x)) = 0`. An
+operator that saturates lets such steps overshoot: each member takes the largest of 1, 1/2, 1/4 and
+1/8 of its step that makes its own state more probable.
+
 Censored observations that read their bound enter as Gaussian ones with the slope and curvature
-of their likelihood about `H dec(D)`, see `slams.censoring`; this takes one more evaluation of the
-denoiser.
+of their likelihood about `H dec(D)`, see `slams.censoring`, the same at all linearisations; this
+takes one more evaluation of the denoiser.
 """
 
 from __future__ import annotations
@@ -25,9 +36,13 @@ from slams.diffusion.backend import (
     DiagonalCovariance,
     DiracPosterior,
     MMPSDenoiser,
+    generalized_minimal_residual,
 )
 
 __all__ = ["below_sigma", "mmps_denoiser"]
+
+# Shares of a Gauss-Newton step that are tried, the largest first.
+_SHARES = (1.0, 0.5, 0.25, 0.125)
 
 
 class _BelowSigma(Denoiser):
@@ -65,6 +80,7 @@ def mmps_denoiser(
     variance: Tensor,
     iterations: int,
     silent: Tensor | None = None,
+    linearisations: int = 1,
 ) -> Denoiser:
     """Builds the guided denoiser of one case.
 
@@ -73,12 +89,13 @@ def mmps_denoiser(
         observe: Maps latents `(M, T, K, h, w)` to `(M, P)`, decoder and `H` together.
         y: `(P,)` observed values.
         variance: `(P,)` diagonal of `R`, the decoder's error included.
-        iterations: GMRES iterations.
+        iterations: GMRES iterations, of each linearisation.
         silent: `(P,)` bool, where a censored observation reads its bound; `None` for nowhere.
+        linearisations: Of `observe`, the first about `D`; one is enough where it is linear.
     """
     if silent is not None and bool(silent.any()):
-        return _CensoredMMPS(denoiser, observe, y, variance, iterations, silent)
-    return _gaussian(denoiser, observe, y, variance, iterations)
+        return _CensoredMMPS(denoiser, observe, y, variance, iterations, silent, linearisations)
+    return _gaussian(denoiser, observe, y, variance, iterations, linearisations)
 
 
 def _gaussian(
@@ -87,7 +104,10 @@ def _gaussian(
     y: Tensor,
     variance: Tensor,
     iterations: int,
+    linearisations: int,
 ) -> Denoiser:
+    if linearisations > 1:
+        return _IteratedMMPS(denoiser, observe, y, variance, iterations, linearisations)
     return MMPSDenoiser(
         denoiser,
         y=y,
@@ -96,6 +116,101 @@ def _gaussian(
         solver="gmres",
         iterations=iterations,
     )
+
+
+class _IteratedMMPS(Denoiser):
+    """Linearises the operator about the last answer, several times; the denoiser is asked once."""
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        observe: Callable[[Tensor], Tensor],
+        y: Tensor,
+        variance: Tensor,
+        iterations: int,
+        linearisations: int,
+    ) -> None:
+        super().__init__()
+        self.denoiser = denoiser
+        self.observe = observe
+        self.y = y
+        self.variance = variance
+        self.iterations = iterations
+        self.linearisations = linearisations
+
+    @property
+    def schedule(self):
+        return self.denoiser.schedule
+
+    @torch.no_grad()
+    def forward(self, x_t: Tensor, t: Tensor, **condition: Tensor) -> DiracPosterior:
+        _, sigma_t = self.schedule(t)
+        with torch.enable_grad():
+            x_t = x_t.detach().requires_grad_()
+            denoised = self.denoiser(x_t, t, **condition).mean
+        mean = denoised.detach()
+
+        def spread(v: Tensor) -> Tensor:
+            """Gives P v, as far as the Jacobian is symmetric."""
+            return sigma_t**2 * torch.autograd.grad(denoised, x_t, v, retain_graph=True)[0]
+
+        # The increment x - D is P times the source, whence its cost without another solve.
+        increment, source = torch.zeros_like(mean), torch.zeros_like(mean)
+        cost = self._cost(mean, increment, source)
+        for number in range(self.linearisations):
+            full = self._solved(mean, increment, spread)
+            towards = spread(full) - increment, full - source
+            share = self._share(mean, increment, source, towards, cost)
+            if number == 0:
+                # Where no share helps, what is left is one linearisation.
+                share = torch.where(share > 0, share, 1.0)
+            elif not bool((share > 0).any()):
+                break
+            share = share.reshape(-1, *[1] * (mean.ndim - 1))
+            increment = increment + share * towards[0]
+            source = source + share * towards[1]
+            cost = self._cost(mean, increment, source)
+        return DiracPosterior(mean=mean + increment)
+
+    def _solved(
+        self, mean: Tensor, increment: Tensor, spread: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        """Gives the source `A'^T (R + A' P A'^T)^-1 (y - A(x) + A' (x - D))`, linearised at x."""
+        state = mean + increment
+
+        def tangent(v: Tensor) -> Tensor:
+            return torch.func.jvp(self.observe, (state,), (v,))[1]
+
+        observed, adjoint = torch.func.vjp(self.observe, state)
+
+        def system(v: Tensor) -> Tensor:
+            return v * self.variance + tangent(spread(adjoint(v.to(observed))[0]))
+
+        innovation = self.y - observed + tangent(increment)
+        weights = generalized_minimal_residual(system, innovation, iterations=self.iterations)
+        return adjoint(weights.to(observed))[0]
+
+    def _cost(self, mean: Tensor, increment: Tensor, source: Tensor) -> Tensor:
+        """Gives minus twice the log-density of each member, `(M,)`, up to a constant."""
+        misfit = (self.y - self.observe(mean + increment)).square() / self.variance
+        return misfit.flatten(1).sum(dim=1) + (increment * source).flatten(1).sum(dim=1)
+
+    def _share(
+        self,
+        mean: Tensor,
+        increment: Tensor,
+        source: Tensor,
+        towards: tuple[Tensor, Tensor],
+        cost: Tensor,
+    ) -> Tensor:
+        """Gives for each member the largest share of its step that lowers its cost, or none."""
+        chosen = torch.zeros_like(cost)
+        for share in _SHARES:
+            tried = self._cost(mean, increment + share * towards[0], source + share * towards[1])
+            chosen = torch.where((chosen == 0) & (tried < cost), share, chosen)
+            if bool((chosen > 0).all()):
+                break
+        return chosen
 
 
 class _CensoredMMPS(Denoiser):
@@ -109,6 +224,7 @@ class _CensoredMMPS(Denoiser):
         variance: Tensor,
         iterations: int,
         silent: Tensor,
+        linearisations: int,
     ) -> None:
         super().__init__()
         self.denoiser = denoiser
@@ -117,6 +233,7 @@ class _CensoredMMPS(Denoiser):
         self.variance = variance
         self.iterations = iterations
         self.silent = silent
+        self.linearisations = linearisations
 
     @property
     def schedule(self):
@@ -129,6 +246,6 @@ class _CensoredMMPS(Denoiser):
             self.y - predicted, self.variance, self.silent
         )
         y = predicted + innovation
-        return _gaussian(self.denoiser, self.observe, y, variance, self.iterations)(
-            x_t, t, **condition
-        )
+        return _gaussian(
+            self.denoiser, self.observe, y, variance, self.iterations, self.linearisations
+        )(x_t, t, **condition)
