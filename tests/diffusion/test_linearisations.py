@@ -102,3 +102,26 @@ def test_members_do_not_see_each_other() -> None:
     for member in range(len(x_t)):
         alone = saturating(problem, 4)(x_t[member : member + 1], time).mean
         torch.testing.assert_close(together[member : member + 1], alone, rtol=0, atol=1e-9)
+
+
+def test_the_next_linearisation_goes_on_solving() -> None:
+    """Three of two iterations come nearer to the solution than one, or one of three."""
+    problem, x_t, time = setting()
+
+    def answer(iterations: int, count: int) -> Tensor:
+        guided = mmps_denoiser(
+            problem.denoiser,
+            problem.observe,
+            problem.y,
+            problem.variance,
+            iterations,
+            linearisations=count,
+        )
+        return guided(x_t, time).mean
+
+    exact = answer(16, 1)
+    one, other, several = (
+        (answer(*counts) - exact).square().mean().sqrt() for counts in ((2, 1), (3, 1), (2, 6))
+    )
+    assert several < other < one
+    assert several < 0.3 * one

@@ -157,8 +157,10 @@ class _IteratedMMPS(Denoiser):
         # The increment x - D is P times the source, whence its cost without another solve.
         increment, source = torch.zeros_like(mean), torch.zeros_like(mean)
         cost = self._cost(mean, increment, source)
+        weights = None
         for number in range(self.linearisations):
-            full = self._solved(mean, increment, spread)
+            # Few iterations do not solve the system: the next go on from where these ended.
+            weights, full = self._solved(mean, increment, spread, weights)
             towards = spread(full) - increment, full - source
             share = self._share(mean, increment, source, towards, cost)
             if number == 0:
@@ -173,9 +175,17 @@ class _IteratedMMPS(Denoiser):
         return DiracPosterior(mean=mean + increment)
 
     def _solved(
-        self, mean: Tensor, increment: Tensor, spread: Callable[[Tensor], Tensor]
-    ) -> Tensor:
-        """Gives the source `A'^T (R + A' P A'^T)^-1 (y - A(x) + A' (x - D))`, linearised at x."""
+        self,
+        mean: Tensor,
+        increment: Tensor,
+        spread: Callable[[Tensor], Tensor],
+        start: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        """Solves the system linearised at x.
+
+        Returns:
+            `w = (R + A' P A'^T)^-1 (y - A(x) + A' (x - D))` and the source `A'^T w`.
+        """
         state = mean + increment
 
         def tangent(v: Tensor) -> Tensor:
@@ -187,8 +197,10 @@ class _IteratedMMPS(Denoiser):
             return v * self.variance + tangent(spread(adjoint(v.to(observed))[0]))
 
         innovation = self.y - observed + tangent(increment)
-        weights = generalized_minimal_residual(system, innovation, iterations=self.iterations)
-        return adjoint(weights.to(observed))[0]
+        weights = generalized_minimal_residual(
+            system, innovation, x0=start, iterations=self.iterations
+        )
+        return weights, adjoint(weights.to(observed))[0]
 
     def _cost(self, mean: Tensor, increment: Tensor, source: Tensor) -> Tensor:
         """Gives minus twice the log-density of each member, `(M,)`, up to a constant."""
