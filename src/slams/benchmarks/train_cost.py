@@ -106,7 +106,11 @@ def _steps(name: str, recipe: Config) -> Iterator[_Step]:
     torch.manual_seed(recipe.seed)
     vae = VAE(recipe.vae, data.channels, data.grid, data.normaliser.sd.cpu()).to(device)
     bfloat16 = _in_bfloat16(recipe)
-    yield _Step(name, "vae", vae, lambda: vae.loss(fields, mask, mask)[0], len(fields), bfloat16)
+
+    def vae_loss() -> Tensor:
+        return vae.loss(fields, mask, mask)[0]
+
+    yield _Step(name, "vae", vae, vae_loss, len(fields), bfloat16, device)
     size = recipe.score.batch_size
     shape = (recipe.data.window, recipe.vae.latent_channels)
     shape += tuple(n // recipe.vae.factor for n in data.grid.shape)
