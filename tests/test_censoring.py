@@ -126,9 +126,11 @@ def test_without_silent_observations_nothing_changes() -> None:
     assert torch.equal(same[1], r)
 
 
-def test_members_do_not_see_one_another() -> None:
+@pytest.mark.parametrize("members", [3, 4])
+def test_members_do_not_see_one_another(members: int) -> None:
+    """Nor where there are as many of them as silent observations, four."""
     s = spatial(6) + 0.1 * torch.eye(6, dtype=torch.float64)
-    d = torch.randn(3, 6, generator=torch.Generator().manual_seed(2))
+    d = torch.randn(members, 6, generator=torch.Generator().manual_seed(2))
     silent = torch.tensor([True, False, True, True, False, True])
     many = solve_censored(s, d, silent)
     torch.testing.assert_close(solve_censored(s, d[1:2], silent), many[:, 1:2])

@@ -189,7 +189,9 @@ def _propagate(covariance: Tensor, bound: Tensor) -> tuple[Tensor, Tensor, Tenso
         precision = (1 / second - inside).clamp(min=0)
         shift = first / second - centre * inside
         # (S^-1 + T)^-1 = (I + S T)^-1 S, which has a solution where T is zero too.
-        posterior = torch.linalg.solve(unit + covariance * precision.unsqueeze(-2), covariance)
+        system = unit + covariance * precision.unsqueeze(-2)
+        # Expanded, or a covariance of as many sites as bounds would be taken for a set of vectors.
+        posterior = torch.linalg.solve(system, covariance.expand_as(system))
         mean = (posterior @ shift.unsqueeze(-1)).squeeze(-1)
         variance = posterior.diagonal(dim1=-2, dim2=-1)
     return mean, precision, shift
