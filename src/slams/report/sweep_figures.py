@@ -93,7 +93,6 @@ def relative_figure(
     settings: Sequence[ScoredSetting],
     changes: Mapping[str, Mapping[str, tuple[float, float, float]]],
     metric: str,
-    reference: str,
     dpi: int = 150,
 ) -> Panel:
     """Draws every method relative to its own value in the easiest setting.
@@ -102,7 +101,6 @@ def relative_figure(
         settings: The settings.
         changes: Method -> setting -> value, lower and upper bound of the ratio.
         metric: The metric.
-        reference: The easiest setting, where every ratio is 1.
         dpi: Dots an inch.
     """
     axis = find_axis(settings)
@@ -117,7 +115,7 @@ def relative_figure(
             points,
             settings,
             key,
-            f"{name} / own {name} at {reference}",
+            f"{name} / own {name} in the easiest",
             "relative to the easiest setting",
             f"relative_{metric}",
             dpi,

@@ -170,7 +170,7 @@ def _relative(settings: Sequence[ScoredSetting], metric: str, reference: str) ->
         changes[method] = {
             name: _ratio(c) for name, c in own.items() if c is not None or name == reference
         }
-    return relative_figure(settings, changes, metric, reference)
+    return relative_figure(settings, changes, metric)
 
 
 def _ratio(comparison: Comparison | None) -> tuple[float, float, float]:
