@@ -54,14 +54,7 @@ def steps_in(log: Path) -> dict[int, list[int]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "words",
-    [
-        ("data.cache=memory",),
-        ("data.cache=mmap", "data.ahead=4"),
-        ("data.cache=none", "data.num_workers=2"),
-    ],
-)
+@pytest.mark.parametrize("words", [("data.cache=memory",), ("data.cache=mmap", "data.ahead=4")])
 def test_each_window_of_the_epoch_exactly_once(
     finished: Study, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
