@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,7 +27,8 @@ class StreamLoader(DataLoader):
 
     What counts is what was delivered, not what workers or a thread have read ahead.
 
-    A worker's `UserError` is raised as it was, without the worker's traceback.
+    A worker's `UserError` is raised as it was, without the worker's traceback. Workers end with a
+    process that is killed.
 
     Args:
         arguments: As of `DataLoader`.
@@ -37,7 +41,7 @@ class StreamLoader(DataLoader):
     _resumed = 0
 
     def __init__(self, *arguments: Any, ahead: int = 0, **options: Any) -> None:
-        super().__init__(*arguments, **options)
+        super().__init__(*arguments, worker_init_fn=_end_with_parent, **options)
         self._ahead = ahead
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
@@ -87,3 +91,19 @@ class StreamLoader(DataLoader):
 
     def _batch(self) -> dict[str, int]:
         return {"size": self.batch_size or 1, "ranks": getattr(self.sampler, "world", 1)}
+
+
+def _end_with_parent(worker: int) -> None:
+    """Has a worker end when the process that reads from it does, however that ends.
+
+    torch's own watch is over the process that a worker was forked from. That is a forkserver, which
+    is told of the end by a pipe that the workers keep open: each would wait for the other.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_leave_after, args=(parent,), daemon=True).start()
+
+
+def _leave_after(parent: Any) -> None:
+    parent.join()
+    os._exit(1)

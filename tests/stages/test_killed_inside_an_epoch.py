@@ -54,7 +54,14 @@ def steps_in(log: Path) -> dict[int, list[int]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("words", [("data.cache=memory",), ("data.cache=mmap", "data.ahead=4")])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("data.cache=memory",),
+        ("data.cache=mmap", "data.ahead=4"),
+        ("data.cache=none", "data.num_workers=2"),
+    ],
+)
 def test_each_window_of_the_epoch_exactly_once(
     finished: Study, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
@@ -66,7 +73,8 @@ def test_each_window_of_the_epoch_exactly_once(
         assert first.poll() is None, first.communicate()[0]
         time.sleep(0.005)
     first.send_signal(signal.SIGKILL)
-    first.communicate()
+    # Workers that stayed behind would keep its output open.
+    first.communicate(timeout=60)
     last = tmp_path / "runs" / "tiny" / "vae" / "checkpoints" / "last.ckpt"
     saved = torch.load(last, weights_only=False)["global_step"]
     assert saved % BATCHES != 0, "it was killed too late: the checkpoint ends an epoch"
