@@ -274,7 +274,7 @@ def sample(
             return Samples(result, diverged)
         diverged += len(wanted)
     raise DivergedError(
-        f"{len(wanted)} of {members} members diverged in each of {_ATTEMPTS} draws; lower "
-        "assimilation.guidance.below_sigma, raise assimilation.sampler.steps, or set "
-        "assimilation.guidance.kind=decg"
+        f"{len(wanted)} of {members} members diverged in each of {_ATTEMPTS} draws; raise "
+        "assimilation.sampler.steps, or where assimilation.guidance.kind is not decg, lower "
+        "assimilation.guidance.below_sigma or take decg"
     )

@@ -8,6 +8,7 @@ settings need is trained by the first of them while the others wait.
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 import traceback
@@ -101,6 +102,9 @@ def _run_all(
                 continue
             say(f"setting {position + 1} of {len(chosen)}: {setting.name}")
             _attempt(sweep, setting)
+            # Trainer, module and data refer to one another: without this, what a setting held in
+            # memory is still there while the next one fills it.
+            gc.collect()
             done += 1
             minutes = (time.perf_counter() - started) / 60
             say(f"setting {setting.name}: {minutes / done:.1f} min a setting so far")
