@@ -96,8 +96,8 @@ class StreamLoader(DataLoader):
 def _end_with_parent(worker: int) -> None:
     """Has a worker end when the process that reads from it does, however that ends.
 
-    torch's own watch is over the process that a worker was forked from. That is a forkserver, which
-    is told of the end by a pipe that the workers keep open: each would wait for the other.
+    torch's own watch is over the process that a worker was forked from. That is a forkserver,
+    which is told of the end by a pipe that workers keep open: each would wait for the other.
     """
     parent = multiprocessing.parent_process()
     if parent is not None:
