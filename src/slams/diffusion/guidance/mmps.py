@@ -93,29 +93,23 @@ def mmps_denoiser(
         silent: `(P,)` bool, where a censored observation reads its bound; `None` for nowhere.
         linearisations: Of `observe`, the first about `D`; one is enough where it is linear.
     """
+
+    def guided(values: Tensor, errors: Tensor) -> Denoiser:
+        """Takes all observations for Gaussian ones."""
+        if linearisations > 1:
+            return _IteratedMMPS(denoiser, observe, values, errors, iterations, linearisations)
+        return MMPSDenoiser(
+            denoiser,
+            y=values,
+            A=observe,
+            cov_y=DiagonalCovariance(errors),
+            solver="gmres",
+            iterations=iterations,
+        )
+
     if silent is not None and bool(silent.any()):
-        return _CensoredMMPS(denoiser, observe, y, variance, iterations, silent, linearisations)
-    return _gaussian(denoiser, observe, y, variance, iterations, linearisations)
-
-
-def _gaussian(
-    denoiser: Denoiser,
-    observe: Callable[[Tensor], Tensor],
-    y: Tensor,
-    variance: Tensor,
-    iterations: int,
-    linearisations: int,
-) -> Denoiser:
-    if linearisations > 1:
-        return _IteratedMMPS(denoiser, observe, y, variance, iterations, linearisations)
-    return MMPSDenoiser(
-        denoiser,
-        y=y,
-        A=observe,
-        cov_y=DiagonalCovariance(variance),
-        solver="gmres",
-        iterations=iterations,
-    )
+        return _CensoredMMPS(denoiser, observe, y, variance, silent, guided)
+    return guided(y, variance)
 
 
 class _IteratedMMPS(Denoiser):
@@ -226,7 +220,12 @@ class _IteratedMMPS(Denoiser):
 
 
 class _CensoredMMPS(Denoiser):
-    """Linearises the likelihood about what is denoised, member by member."""
+    """Linearises the likelihood about what is denoised, member by member.
+
+    Args:
+        guided: Makes the guided denoiser of Gaussian observations with values and error variances
+            `(M, P)`.
+    """
 
     def __init__(
         self,
@@ -234,18 +233,16 @@ class _CensoredMMPS(Denoiser):
         observe: Callable[[Tensor], Tensor],
         y: Tensor,
         variance: Tensor,
-        iterations: int,
         silent: Tensor,
-        linearisations: int,
+        guided: Callable[[Tensor, Tensor], Denoiser],
     ) -> None:
         super().__init__()
         self.denoiser = denoiser
         self.observe = observe
         self.y = y
         self.variance = variance
-        self.iterations = iterations
         self.silent = silent
-        self.linearisations = linearisations
+        self.guided = guided
 
     @property
     def schedule(self):
@@ -257,7 +254,4 @@ class _CensoredMMPS(Denoiser):
         innovation, variance = linearised_observations(
             self.y - predicted, self.variance, self.silent
         )
-        y = predicted + innovation
-        return _gaussian(
-            self.denoiser, self.observe, y, variance, self.iterations, self.linearisations
-        )(x_t, t, **condition)
+        return self.guided(predicted + innovation, variance)(x_t, t, **condition)
