@@ -64,6 +64,26 @@ def test_a_cold_file_is_read_as_a_warm_one(tiny_prepared, tmp_path, monkeypatch)
     assert len(asked) == 5
 
 
+def test_a_warm_file_is_not_asked_for_each_window_until_a_page_had_to_be_fetched(
+    tiny_prepared, tmp_path, monkeypatch
+):
+    store = TrainingStore.open(tiny_prepared)
+    mapped = map_fields(store, tmp_path)
+    expected = store.read(slice(None))
+    asked, counts = [], []
+    # Read before and after a batch that is trusted: in the third a page is fetched.
+    faults = iter([7, 7, 7, 8, 8, 8])
+    monkeypatch.setattr(MappedFields, "_resident", lambda *a: asked.append(a) or True)
+    monkeypatch.setattr(field_cache, "_major_faults", lambda: next(faults))
+    for _ in range(5):
+        before = len(asked)
+        np.testing.assert_array_equal(
+            filled(mapped, expected.shape)[ORDER >= 0], expected[ORDER[ORDER >= 0]]
+        )
+        counts.append(len(asked) - before)
+    assert counts == [5, 0, 0, 5, 0]
+
+
 def test_a_file_is_built_once_and_keyed_by_content_and_channels(tiny_prepared, tmp_path):
     store = TrainingStore.open(tiny_prepared)
     path = map_fields(store, tmp_path).path
