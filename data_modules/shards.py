@@ -12,6 +12,7 @@ Source: the sharding codec of the Zarr specification, version 3 (ZEP 2).
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import google_crc32c
@@ -66,11 +67,31 @@ class ShardReader:
             UserError: A file cannot be read at present.
         """
         done = 0
-        while done < len(out):
-            shard, place = divmod(first + done, self.steps)
-            count = min(self.steps - place, len(out) - done)
+        for shard, place, count in self._parts(first, len(out)):
             self._read_shard(shard, place, out[done : done + count])
             done += count
+
+    def expect(self, first: int, count: int) -> None:
+        """Says that consecutive steps will soon be read, so that the disk can fetch them.
+
+        Of files whose index has not been read yet nothing is said.
+        """
+        for shard, place, n in self._parts(first, count):
+            if shard not in self._index:
+                continue
+            index = self._index[shard][place : place + n]
+            if not (index == _MISSING).any():  # reading will refuse it
+                begin, end = _extent(index)
+                self._files.expect(self._key(shard), begin, end - begin)
+
+    def _parts(self, first: int, count: int) -> Iterator[tuple[int, int, int]]:
+        """Cuts consecutive steps by files: file, first step in it, number."""
+        last = first + count
+        while first < last:
+            shard, place = divmod(first, self.steps)
+            n = min(self.steps - place, last - first)
+            yield shard, place, n
+            first += n
 
     def file(self, step: int) -> str:
         """Gives the key of the file that holds a step."""
@@ -83,7 +104,7 @@ class ShardReader:
         index = self._read_index(shard)[place : place + len(out)]
         if (index == _MISSING).any():
             raise ValueError(f"{self._key(shard)}: a chunk is missing")
-        begin, end = int(index[:, 0].min()), int(index.sum(axis=1).max())
+        begin, end = _extent(index)
         if end - begin > 2 * int(index[:, 1].sum()):
             # Written out of order: fetching all that lies between would cost more than reading
             # one by one.
@@ -121,6 +142,11 @@ class ShardReader:
         if google_crc32c.value(values) != int.from_bytes(checksum.tobytes(), "little"):
             raise ValueError(f"{self._key(shard)}: a checksum does not match")
         return values
+
+
+def _extent(index: np.ndarray) -> tuple[int, int]:
+    """Gives the first byte of some chunks, and the one after the last."""
+    return int(index[:, 0].min()), int(index.sum(axis=1).max())
 
 
 def _layout(array: zarr.Array) -> bool | None:

@@ -8,6 +8,7 @@ then ends in one sentence that names the file.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 import urllib.request
@@ -41,6 +42,9 @@ class StoreFiles(Protocol):
 
     def read_into(self, key: str, start: int, out: memoryview) -> None:
         """Reads bytes of a file from `start` on into memory of the caller, as `read` does."""
+
+    def expect(self, key: str, start: int, length: int) -> None:
+        """Says that bytes of a file will soon be read, for who can fetch them meanwhile."""
 
 
 def is_url(path: str | Path) -> bool:
@@ -90,6 +94,15 @@ class LocalFiles:
                 start, out = start + count, out[count:]
         finally:
             os.close(opened)
+
+    def expect(self, key: str, start: int, length: int) -> None:
+        """Tells the system what will soon be read, see `StoreFiles`."""
+        with contextlib.suppress(AttributeError, OSError):  # reading will say what is wrong
+            opened = os.open(self.path / key, os.O_RDONLY)
+            try:
+                os.posix_fadvise(opened, start, length, os.POSIX_FADV_WILLNEED)
+            finally:
+                os.close(opened)
 
 
 class HttpFiles:
@@ -151,6 +164,9 @@ class HttpFiles:
     def read_into(self, key: str, start: int, out: memoryview) -> None:
         """Reads bytes of a file into memory of the caller, see `StoreFiles`."""
         out[:] = self.read(key, start, len(out))
+
+    def expect(self, key: str, start: int, length: int) -> None:
+        """Does nothing, see `StoreFiles`: requests are made side by side."""
 
     def _check(self, key: str, answer: Any, whole: bool) -> None:
         """Refuses answers that no further attempt would change.

@@ -300,6 +300,9 @@ class TrainingStore:
             for first, out in runs:
                 self.read_run(first, out)
         else:
+            reader = self._readers.get("fields")
+            for first, out in runs if reader is not None else ():
+                reader.expect(first, len(out))
             list(self._threads.map(lambda run: self.read_run(*run), runs))
 
     @cached_property
