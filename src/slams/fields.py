@@ -219,12 +219,15 @@ class Background(_OnDevice):
         kind: `damped_persistence`, `climatology` or `file`.
         known: `(B, T, C, H, W)` bool, False where no state was there to start from and the
             climatology stands in; `None` if all of it is known.
+        members: `(B, M, T, C, H, W)` normalised, one background for each member of an ensemble
+            that is cycled; `None` where all share the mean.
     """
 
     mean: Tensor
     variance: Tensor
     kind: str = "damped_persistence"
     known: Tensor | None = None
+    members: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -267,6 +270,7 @@ class Batch(_OnDevice):
             mean=self.background.mean[index],
             variance=self.background.variance[index],
             known=None if self.background.known is None else self.background.known[index],
+            members=None if self.background.members is None else self.background.members[index],
         )
         observations, held_out = (
             tuple(

@@ -90,6 +90,25 @@ def test_posterior_of_each_use(problem: LinearGaussian, use: str) -> None:
     assert float(((background.flatten() / 2) / sd).square().mean().sqrt()) > 0.6
 
 
+def test_each_member_is_conditioned_on_its_own_background(problem: LinearGaussian) -> None:
+    """Two groups with backgrounds of their own: each has the posterior of its background."""
+    batch = replace(problem.batch(1, mean=1.4), observations=())
+    first, second = batch.background.mean, problem.batch(1, seed=4, mean=1.4).background.mean
+    own = torch.cat([first.expand(80, -1, -1, -1, -1), second.expand(80, -1, -1, -1, -1)])
+    told = replace(batch, background=replace(batch.background, members=own.unsqueeze(0)))
+    members = analysed(problem, "condition", told, 160).flatten(1)
+    sd = (problem.covariance.diagonal() / 2).sqrt()
+    for group, background in ((members[:80], first), (members[80:], second)):
+        error = (group.mean(dim=0).flatten() - background.flatten() / 2) / sd
+        assert float(error.square().mean().sqrt()) < 0.2  # 0.11 is chance
+    shared = replace(batch.background, members=first.expand(20, -1, -1, -1, -1).unsqueeze(0))
+    alike = [
+        analysed(problem, "condition", replace(batch, background=b), 20)
+        for b in (batch.background, shared)
+    ]
+    torch.testing.assert_close(*alike)
+
+
 def test_an_unknown_use_is_refused(problem: LinearGaussian) -> None:
     space = linear_space(problem)
     parts = (space, Informed(problem, space), problem.normaliser, problem.grid, 3)

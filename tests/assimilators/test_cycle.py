@@ -54,6 +54,62 @@ def test_mean_and_variance_of_the_next_background(problem) -> None:
     torch.testing.assert_close(background.variance, expected, rtol=1e-3, atol=1e-4)
 
 
+def test_each_member_gives_its_own_next_background_where_asked(problem) -> None:
+    first = day(problem, 0)
+    anomalies = torch.randn(1, 6, *problem.shape, generator=torch.Generator().manual_seed(0))
+    found = {}
+    for members in (False, True):
+        cycle = make(problem, members=members)
+        cycle.keep(cycle.prepare(first), ensemble(problem, first, anomalies))
+        found[members] = cycle.prepare(day(problem, 1)).background
+    torch.testing.assert_close(found[True].members, DAMPING * anomalies, rtol=1e-4, atol=1e-4)
+    assert found[False].members is None
+    assert torch.equal(found[True].mean, found[False].mean)
+    assert torch.equal(found[True].variance, found[False].variance)
+
+
+@pytest.mark.parametrize("members", [True, False])
+def test_members_with_backgrounds_of_their_own_are_as_far_apart_as_they_are_wrong(
+    problem, members
+) -> None:
+    """A chain that only its first half observes, drawn exactly given the state of the day before.
+
+    Then spread is error where it is seen, and the climatology where it is not. Told the mean as
+    if it were a state, the same draws are certain of what they made up.
+    """
+    draw = torch.Generator().manual_seed(0)
+    cycle = make(problem, members=members)
+    variance, r = 1 - DAMPING**2, 0.5
+    seen = torch.zeros(problem.shape).flatten()
+    seen[: seen.numel() // 2] = 1
+    seen = seen.reshape(problem.shape)
+    gain = seen * variance / (variance + r)
+
+    def noise(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, *problem.shape, generator=draw)
+
+    truth, error, spread = noise(1), [], []
+    for number in range(160):
+        batch = cycle.prepare(day(problem, number)).background
+        own = batch.mean if batch.members is None else batch.members[0]
+        if number == 0:
+            own = DAMPING * truth
+        truth = DAMPING * truth + variance**0.5 * noise(1)
+        y = truth + r**0.5 * noise(1)
+        drawn = own + gain * (y - own) + (variance * (1 - gain)).sqrt() * noise(12)
+        cycle.keep(day(problem, number), ensemble(problem, day(problem, number), drawn[None]))
+        if number >= 20:
+            error.append((drawn.mean(dim=0) - truth[0]).square())
+            spread.append(drawn.var(dim=0) * 13 / 12)
+    error, spread = torch.stack(error).mean(dim=0), torch.stack(spread).mean(dim=0)
+    ratio = (spread / error).sqrt()
+    if members:
+        assert float(ratio.mean()) == pytest.approx(1, abs=0.05)
+        assert float(spread[seen == 0].mean()) == pytest.approx(13 / 12, abs=0.1)
+    else:
+        assert float(ratio[seen == 0].mean()) < 0.85
+
+
 def test_a_cycle_that_is_reset_starts_anew(problem) -> None:
     cycle, first = make(problem), day(problem, 0)
     cycle.keep(first, ensemble(problem, first, torch.ones(1, 2, *problem.shape)))

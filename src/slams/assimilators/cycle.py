@@ -11,6 +11,18 @@ truth: where the analysis makes the best of what it knows, `E[x | x_a] = x_a`, w
 cannot be forecast from it. `c` is 1 where the ensemble's spread is its error; innovations say
 whether it is.
 
+A score model that was trained with backgrounds from true states knows `p(x | a x')`, `x'` the
+state of the day before. An analysis mean is no such state: it lacks the variance of what is not
+known, and to be told that it is one makes the model certain of it, in a circle. Members are
+states. With `members`, each gives its own next background, `a x_a^m`, and each draw is of
+
+    x^m(t + 1) ~ p(x | a x_a^m(t), y(t + 1)):
+
+the truth and every member go through the same Markov chain, and what observations do not see
+returns to the climatology's mean *and* spread. This is a particle filter with the optimal proposal
+and without weights: its gain is that of one day's forecast error alone, less than the best one,
+in exchange for an ensemble that cannot collapse.
+
 The prior of the cycle, stated plainly: a stationary linear forecast of one day, each channel and
 point by itself, and what a method adds to it (the score model's conditional climatology; the
 archive of errors, rescaled to `v_b`, of optimal interpolation). It is neither a forecast model
@@ -40,6 +52,8 @@ class Cycle:
         variance: `(C, H, W)` normalised error variance `v_1` of one day's persistence.
         inflation: Factor `c` on the error variance.
         gross_error: Limit of the gross-error check, which is made against this background.
+        members: Give each member a background of its own besides, for methods that draw members
+            one by one; the others go by mean and variance.
     """
 
     def __init__(
@@ -49,19 +63,20 @@ class Cycle:
         variance: Tensor,
         inflation: float = 1.0,
         gross_error: float = float("inf"),
+        members: bool = False,
     ) -> None:
         self.normaliser = normaliser
         self.coefficient = coefficient
         self.variance = variance
         self.inflation = inflation
         self.gross_error = gross_error
+        self.members = members
         self._day: float | None = None
-        self._mean: Tensor | None = None
-        self._spread: Tensor | None = None
+        self._members: Tensor | None = None
 
     def reset(self) -> None:
         """Forgets the last analysis: the next case starts from the background it comes with."""
-        self._day = self._mean = self._spread = None
+        self._day = self._members = None
 
     def prepare(self, batch: Batch) -> Batch:
         """Gives one case its cycled background; the first keeps the one it comes with.
@@ -72,7 +87,7 @@ class Cycle:
         Raises:
             UserError: It is not the day after the last analysis.
         """
-        if self._day is not None:
+        if self._day is not None and self._members is not None:
             day = float(batch.time[0, 0])
             if round(day - self._day, 6) != 1:
                 raise UserError(
@@ -81,9 +96,15 @@ class Cycle:
                 )
             device = batch.fields.device
             coefficient, variance = self.coefficient.to(device), self.variance.to(device)
-            mean = coefficient * self._mean
-            spread = self.inflation * (variance + coefficient.square() * self._spread)
-            batch = replace(batch, background=Background(mean, spread, "damped_persistence"))
+            members = coefficient * self._members
+            spread = self.inflation * (variance + members.var(dim=1))
+            background = Background(
+                members.mean(dim=1),
+                spread,
+                "damped_persistence",
+                members=members if self.members else None,
+            )
+            batch = replace(batch, background=background)
         return self._checked(batch)
 
     def keep(self, batch: Batch, ensemble: Ensemble) -> None:
@@ -95,8 +116,7 @@ class Cycle:
         """
         normaliser = self.normaliser.to(batch.fields.device)
         state = normaliser.to_channel_units(ensemble.members)
-        anomaly = (state - batch.climatology.unsqueeze(1)) / normaliser.sd
-        self._mean, self._spread = anomaly.mean(dim=1), anomaly.var(dim=1)
+        self._members = (state - batch.climatology.unsqueeze(1)) / normaliser.sd
         self._day = float(batch.time[0, 0])
 
     def _checked(self, batch: Batch) -> Batch:

@@ -187,6 +187,8 @@ class LatentDiffusion(CaseByCase):
         background = self.background_of(batch)
         if background.kind == "climatology" or self.guidance.background == "neither":
             return {"season": season}
+        if background.members is not None:
+            return {"season": season, "condition": self.space.encode(background.members[0])}
         encoded = self.space.encode(background.mean, background.known)
         return {"season": season, "condition": encoded.expand(members, -1, -1, -1, -1)}
 

@@ -183,6 +183,8 @@ def _evaluator_of(
             variance[0],
             config.assimilation.cycle_inflation,
             config.observations.gross_error,
+            # Networks that were trained with true states before take states, not means.
+            members=config.background.analysis_error == 0,
         )
 
     return functools.partial(CyclingEvaluator, cycle=cycle)
