@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import xarray as xr
 import zarr
 
 from slams.modules.base import read_checkpoint
+from slams.schema import Config
+from slams.stages.assimilation import _evaluator_of
 from tests.stages.commands import copy_stages, slams, study
 from tests.stages.conftest import Study
 
@@ -30,8 +34,10 @@ def trajectories(tmp_path_factory: pytest.TempPathFactory, tiny_source: Path) ->
     return root / "runs" / "tiny"
 
 
-@pytest.fixture(scope="module")
-def cycle(tmp_path_factory: pytest.TempPathFactory, finished: Study) -> Path:
+@pytest.fixture(scope="module", params=[0.3, 0.0], ids=["means", "members"])
+def cycle(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, finished: Study
+) -> Path:
     """Gives the run directory of a cycle with the networks of the finished study."""
     runs = copy_stages(finished.config, tmp_path_factory.mktemp("cycle"), "vae", "score")
     words = (
@@ -39,7 +45,7 @@ def cycle(tmp_path_factory: pytest.TempPathFactory, finished: Study) -> Path:
         "experiment=cycle",
         "trained_in=tiny",
         "background.lag=1",
-        "background.analysis_error=0.3",
+        f"background.analysis_error={request.param}",
         f"assimilation.cycle_days={CYCLE_DAYS}",
         "assimilation.modality_study=0",
     )
@@ -152,3 +158,19 @@ def test_the_drift_of_a_cycle_is_written_and_shown(cycle: Path) -> None:
     assert set(drift["metric"]) == {"rmse", "bias"}
     assert (drift["lower"] <= drift["slope"]).all()
     assert "The cycle, day by day" in (cycle / "report" / "index.html").read_text()
+
+
+@pytest.mark.parametrize(("error", "members"), [(0.0, True), (0.3, False)])
+def test_members_are_cycled_where_the_networks_know_true_states(
+    error: float, members: bool
+) -> None:
+    whole = torch.ones(1, 1, 2, 2)
+    data = SimpleNamespace(
+        provider=SimpleNamespace(persistence=(whole, whole)),
+        normaliser=None,
+    )
+    config = Config()
+    config.assimilation.cycle_days = 3
+    config.background.analysis_error = error
+    evaluator = _evaluator_of(config, data)
+    assert evaluator.keywords["cycle"]().members is members
