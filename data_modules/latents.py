@@ -15,7 +15,6 @@ The latents are standardised when they are read. The store is small (a day of th
 from __future__ import annotations
 
 import hashlib
-import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,6 +30,7 @@ from torch.utils.data import Dataset, Sampler
 from data_modules.loaders import StreamLoader
 from data_modules.samplers import BlockShuffleSampler, ShardSampler
 from slams.assimilators.base import Archive
+from slams.atomic import remove_store
 from slams.errors import UserError
 from slams.nn.latent_space import LatentBatch, LatentSpace
 from slams.normalisation import DAYS_PER_YEAR
@@ -59,7 +59,7 @@ def write_latents(
         try:
             _write(path, space, splits, key)
         except BaseException:
-            shutil.rmtree(path, ignore_errors=True)
+            remove_store(path)
             raise
 
 

@@ -43,6 +43,7 @@ from data_modules.writing import (
     write_statistics,
 )
 from slams import directories
+from slams.atomic import remove_store
 from slams.errors import UserError
 from slams.ranks import say
 from slams.schema import Config
@@ -107,12 +108,12 @@ def prepare(config: Config) -> Path:
     except UnfinishedError:
         raise
     except UserError:
-        shutil.rmtree(partial, ignore_errors=True)
+        remove_store(partial)
         raise
     except Exception as error:
         if not _disk_full(error):
             raise
-        shutil.rmtree(partial, ignore_errors=True)
+        remove_store(partial)
         raise UserError(
             f"data.store: no space left on the device while writing {path}; what was written is "
             f"removed, free about {_bytes(work) / 1e6:.0f} MB or choose another place"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["replacing", "write_text"]
+__all__ = ["remove_store", "replacing", "write_text"]
 
 
 @contextmanager
@@ -33,3 +35,19 @@ def write_text(path: str | Path, text: str) -> None:
     """Writes a text file in UTF-8, in full or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def remove_store(path: str | Path) -> None:
+    """Removes a Zarr store whose writing has failed, for good.
+
+    Zarr writes several files at a time in a thread of its own, and raises at the first that fails:
+    the others, still under way, would make the directory again after it was removed.
+    """
+    from zarr.core.sync import sync
+
+    async def rest() -> None:
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.gather(*others, return_exceptions=True)
+
+    sync(rest())
+    shutil.rmtree(path, ignore_errors=True)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from slams.atomic import remove_store
 from slams.fields import Ensemble
 
 __all__ = ["DETERMINISTIC", "KeptCases"]
@@ -119,7 +120,7 @@ class KeptCases:
                     encoding=encoding,
                 )
         except BaseException:
-            shutil.rmtree(part, ignore_errors=True)
+            remove_store(part)
             raise
         shutil.rmtree(path, ignore_errors=True)
         part.rename(path)
