@@ -19,6 +19,7 @@ PACKING: dict[str, tuple[str, float, float]] = {
     "2m_temperature": ("K", 0.1, 280.0),
     "total_precipitation_24hr": ("mm day-1", 0.1, 0.0),
     "outgoing_longwave_radiation": ("W m-2", 1.0, 200.0),
+    "surface_pressure": ("Pa", 10.0, 80000.0),
 }
 
 _CHUNK_DAYS = 137

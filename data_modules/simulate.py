@@ -123,8 +123,9 @@ def daily_fields(output: xr.Dataset) -> xr.Dataset:
         output: What jcm gives: dims (time, [level,] lon, lat), `level` the sigma of full levels.
 
     Returns:
-        Temperature on pressure levels (K), 2 m temperature (K), precipitation (mm day-1) and
-        OLR (W m-2), latitude from north to south, each day dated at its beginning.
+        Temperature on pressure levels (K), 2 m temperature (K), precipitation (mm day-1), OLR
+        (W m-2) and surface pressure (Pa), latitude from north to south, each day dated at its
+        beginning.
     """
     output = output.transpose("time", "level", "lat", "lon", ...).sortby("lat", ascending=False)
     pressure = output["normalized_surface_pressure"].values * _REFERENCE_PRESSURE
@@ -141,6 +142,7 @@ def daily_fields(output: xr.Dataset) -> xr.Dataset:
             "2m_temperature": (dims, output["surface_flux.t0"].values),
             "total_precipitation_24hr": (dims, rain),
             "outgoing_longwave_radiation": (dims, output["longwave_rad.ftop"].values),
+            "surface_pressure": (dims, pressure),
         },
         coords={
             "time": days,

@@ -34,7 +34,12 @@ _ALIASES = {
 }
 
 # Values outside are wrong units, a wrong sign or an unmasked fill value, not weather.
-VALID_RANGE = {"K": (100.0, 400.0), "mm day-1": (-1.0, 5000.0), "W m-2": (0.0, 700.0)}
+VALID_RANGE = {
+    "K": (100.0, 400.0),
+    "mm day-1": (-1.0, 5000.0),
+    "W m-2": (0.0, 700.0),
+    "Pa": (3e4, 1.2e5),
+}
 
 # Optional, without time: lets stations correct for their elevation above the model's terrain.
 _TERRAIN = "surface_elevation"

@@ -44,6 +44,7 @@ _STANDARD = {
         "toa_net_upward_longwave_flux": 1.0,
         "toa_net_downward_longwave_flux": -1.0,
     },
+    "surface_pressure": {"surface_air_pressure": 1.0},
 }
 _AXES = {
     "time": ("time", "T"),

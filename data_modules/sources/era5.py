@@ -36,6 +36,7 @@ _CHOICES = {
         ),
         Held("top_net_thermal_radiation", units="J m**-2", factor=-1.0, hours=1, stamp="end"),
     ),
+    "surface_pressure": (Held("surface_pressure", units="Pa"),),
 }
 
 

@@ -80,6 +80,10 @@ UNIT_CONVERSIONS: dict[str, dict[str, Unit]] = {
         **_spelled(Unit(), "W m-2", "W/m^2", "W/m2", "W m**-2", "W m^-2"),
         **_spelled(Unit(1.0 / _DAY, amount=True), "J m-2", "J m**-2", "J/m^2", "J/m2"),
     },
+    "Pa": {
+        **_spelled(Unit(), "Pa", "Pascal", "Pascals"),
+        **_spelled(Unit(100.0), "hPa", "mb", "mbar", "millibar", "millibars"),
+    },
 }
 
 

@@ -13,6 +13,7 @@ UNITS = {
     "2m_temperature": "K",
     "total_precipitation_24hr": "mm day-1",
     "outgoing_longwave_radiation": "W m-2",
+    "surface_pressure": "Pa",
 }
 
 # CF standard names of the same.
@@ -21,6 +22,7 @@ STANDARD_NAMES = {
     "2m_temperature": "air_temperature",
     "total_precipitation_24hr": "lwe_precipitation_rate",
     "outgoing_longwave_radiation": "toa_outgoing_longwave_flux",
+    "surface_pressure": "surface_air_pressure",
 }
 
 # Those given at pressure levels; the others have one value a column of air.

@@ -66,6 +66,8 @@ def test_daily_fields():
     found_rain = found["total_precipitation_24hr"].values[5, -1, 2]
     assert found_rain == pytest.approx(max(rain, 0) * 86400)
     assert float(found["total_precipitation_24hr"].min()) >= 0
+    pressure = output["normalized_surface_pressure"].values[5, 2, 0]
+    assert found["surface_pressure"].values[5, -1, 2] == pytest.approx(1e5 * pressure)
 
 
 def test_boundary_conditions_follow_calendar_and_anomaly():
@@ -109,9 +111,11 @@ def test_written_run_is_a_source(tmp_path):
     write_nature_run(fields, tmp_path / "run.zarr")
     names = [f"temperature@{level}" for level in LEVELS]
     names += ["2m_temperature", "total_precipitation_24hr", "outgoing_longwave_radiation"]
+    names += ["surface_pressure"]
     channels = tuple(FieldSpec.parse(name) for name in names)
     found = open_source(SourceConfig(path=str(tmp_path / "run.zarr")), channels)
-    for name, step in (("temperature", 0.1), ("outgoing_longwave_radiation", 1.0)):
+    steps = {"temperature": 0.1, "outgoing_longwave_radiation": 1.0, "surface_pressure": 10.0}
+    for name, step in steps.items():
         difference = np.abs(found[name].values - fields[name].values)
         assert difference.max() <= 0.5001 * step
     np.testing.assert_array_equal(found["surface_elevation"], fields["surface_elevation"])

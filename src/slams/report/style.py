@@ -73,6 +73,7 @@ _VARIABLE_LABELS = {
     "2m_temperature": "2 m temperature",
     "total_precipitation_24hr": "precipitation",
     "outgoing_longwave_radiation": "outgoing longwave radiation",
+    "surface_pressure": "surface pressure",
 }
 
 _REGION_LABELS = {
@@ -86,6 +87,7 @@ FIELD_MAPS = {
     "2m_temperature": "viridis",
     "total_precipitation_24hr": "YlGnBu",
     "outgoing_longwave_radiation": "magma",
+    "surface_pressure": "cividis",
 }
 DIFFERENCE_MAP = "RdBu_r"
 SPREAD_MAP = "magma_r"

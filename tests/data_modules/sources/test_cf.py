@@ -17,6 +17,7 @@ from tests.data_modules.public_layouts import fields
 T850 = (FieldSpec.parse("temperature@850"),)
 RAIN = (FieldSpec.parse("total_precipitation_24hr"),)
 OLR = (FieldSpec.parse("outgoing_longwave_radiation"),)
+PRESSURE = (FieldSpec.parse("surface_pressure"),)
 LATITUDE, LONGITUDE = np.linspace(-75, 75, 6), 30.0 * np.arange(12)
 
 
@@ -44,6 +45,7 @@ def made(days: int = 4, step: int = 24, offset: float = 0.0) -> xr.Dataset:
                 base,
                 {"units": "W m-2", "standard_name": "toa_outgoing_longwave_flux"},
             ),
+            "ps": (dims, base + 700, {"units": "hPa", "standard_name": "surface_air_pressure"}),
         },
         coords={
             "time": ("time", time, {"standard_name": "time", "axis": "T"}),
@@ -65,11 +67,12 @@ def opened(dataset: xr.Dataset, directory: Path, channels=T850, **keys: object) 
 
 def test_variables_are_found_by_standard_name(tmp_path):
     dataset = made()
-    found = opened(dataset, tmp_path, (*T850, *RAIN, *OLR))
+    found = opened(dataset, tmp_path, (*T850, *RAIN, *OLR, *PRESSURE))
     for ours, theirs in (
         ("temperature", dataset["ta"][:, 1:]),
         ("total_precipitation_24hr", 86400 * dataset["pr"]),
         ("outgoing_longwave_radiation", dataset["rlut"]),
+        ("surface_pressure", 100 * dataset["ps"]),
     ):
         expected = theirs.isel(lat=slice(None, None, -1)).values
         np.testing.assert_allclose(found[ours].values, expected, rtol=1e-6)
