@@ -143,6 +143,7 @@ _POSITIVE = (
     "assimilation.guidance.below_sigma",
     "assimilation.guidance.zeta",
     "assimilation.sampler.sigma_min",
+    "assimilation.sampler.inflation",
     "assimilation.optimal_interpolation.localisation",
     "assimilation.three_d_var.localisation",
     "assimilation.latent_3dvar.localisation",
@@ -188,6 +189,7 @@ def check(config: Config) -> None:
     for name in ("enkf", "letkf"):
         _holds(config, f"assimilation.{name}.rtps", lambda v: 0 <= v <= 1, "in [0, 1]")
     _holds(config, "assimilation.sampler.correction", lambda v: 0 < v <= 1, "in (0, 1]")
+    _holds(config, "assimilation.sampler.order", lambda v: 1 <= v <= 4, "1 to 4")
     _holds(
         config,
         "observations.satellite.orbit.inclination",

@@ -447,9 +447,13 @@ class ScoreConfig:
 class SamplerConfig:
     """The sampler of the reverse diffusion."""
 
-    # `adams_bashforth` (deterministic, second order, DPM-Solver++ 2M), `ddim`, `heun`, `ancestral`
-    # or `predictor_corrector`.
+    # `adams_bashforth` (deterministic, multistep), `ddim`, `heun`, `ancestral` or
+    # `predictor_corrector`.
     kind: str = "adams_bashforth"
+    # Order of `adams_bashforth`, at one evaluation a step whatever it is: 1 is `ddim`, 2 is
+    # DPM-Solver++ 2M. The spread of a Gaussian comes out 12 % too small, 3 % and 0.5 % too large
+    # with 1, 2 and 3 in 16 steps.
+    order: int = 3
     # Noise levels, log-spaced; `heun` and `predictor_corrector` evaluate the denoiser twice at
     # each.
     steps: int = 16
@@ -458,6 +462,9 @@ class SamplerConfig:
     # Remove the mean over the members from the noise: the ensemble's mean is then the analysis,
     # as it is with the classical methods, and not a sample of it.
     centred: bool = True
+    # Factor on all noise that members are drawn from, and so on the spread of a Gaussian posterior
+    # (1: as sampled). Below 1 it narrows an ensemble as the filters' inflation widens theirs.
+    inflation: float = 1.0
     # Langevin corrections a level of `predictor_corrector`, and the share of the noise's variance
     # that each draws anew.
     corrections: int = 1

@@ -36,7 +36,7 @@ __all__ = [
     "time_of_sigma",
 ]
 
-# Second-order exponential Adams-Bashforth in the data prediction: DPM-Solver++ 2M.
+# Exponential Adams-Bashforth in the data prediction; of second order it is DPM-Solver++ 2M.
 AdamsBashforthSampler = xEABSampler
 
 

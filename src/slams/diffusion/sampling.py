@@ -12,6 +12,9 @@ member does not depend on the batch it is computed in.
 in the noise, so that the mean of few members then is the posterior's mean, and not a sample of
 it that is off by its standard deviation over sqrt(M); the variance over members (divisor M - 1)
 stays unbiased. Members then depend, through the mean that is removed, on how many there are.
+
+*Inflation* multiplies the noise. Of a Gaussian posterior, that of the deterministic samplers
+multiplies the spread by as much and leaves the mean of centred members where it is.
 """
 
 from __future__ import annotations
@@ -200,7 +203,7 @@ def make_sampler(
         "silent": True,
     }
     if config.kind == "adams_bashforth":
-        return AdamsBashforthSampler(denoiser, order=2, **grid)
+        return AdamsBashforthSampler(denoiser, order=config.order, **grid)
     if config.kind == "ddim":
         return EulerSampler(denoiser, **grid)
     if config.kind == "heun":
@@ -255,9 +258,9 @@ def sample(
             stream = f"{name}/{attempt}" if attempt else name
             # Members drawn again stand beside others that have gone before them.
             if not config.centred or members == 1 or attempt:
-                return torch.stack([draw(member, stream) for member in wanted])
+                return config.inflation * torch.stack([draw(m, stream) for m in wanted])
             drawn = torch.stack([draw(member, stream) for member in range(members)])
-            return (drawn - drawn.mean(dim=0, keepdim=True))[wanted]
+            return config.inflation * (drawn - drawn.mean(dim=0, keepdim=True))[wanted]
 
         sampler = make_sampler(denoiser, config, lambda step: noise(f"step {step}"))
         chosen = {name: value[wanted] for name, value in condition.items()}
