@@ -39,6 +39,7 @@ _CHOICES = {
     "observations.satellite.composite": ("latest", "mean"),
     "background.kind": ("damped_persistence", "climatology", "file"),
     "score.space": ("latent", "pixel"),
+    "score.loss": ("latent", "decoded"),
     "assimilation.guidance.likelihood": ("decoder", "latent"),
     "assimilation.guidance.kind": ("decg", "mmps", "sda", "dps", "pgdm"),
     "assimilation.guidance.background": ("condition", "observation", "both", "neither"),

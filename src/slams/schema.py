@@ -435,6 +435,9 @@ class ScoreConfig:
     # `background.lag`; it is told how old each is. More pairs of states where training days are
     # few; it is validated and used with `background.lag` alone.
     lags: list[int] = field(default_factory=list)
+    # What the training loss weighs errors by: `latent`, all standardised channels alike, or
+    # `decoded`, each by the variance of the fields that the decoder makes of it.
+    loss: str = "latent"
     # Log-normal training noise: mean and standard deviation of log sigma.
     noise_mean: float = 0.3
     noise_sd: float = 1.5

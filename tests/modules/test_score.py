@@ -49,6 +49,24 @@ def test_the_untrained_denoiser_is_its_skip() -> None:
     torch.testing.assert_close(loss, expected.flatten(1).mean(dim=1), rtol=2e-3, atol=0)
 
 
+def test_importance_weighs_channels() -> None:
+    data, importance = batch(), torch.tensor([2.0, 1.0, 0.7, 0.3])
+    config = ScoreConfig(channels=[8], blocks=1, embedding=16)
+    shape, moments = (2, 4, 3, 6), (torch.zeros(4), torch.ones(4))
+    module = LatentScore(config, CHANNELS, GRID, shape, *moments, "vae-run", importance)
+    draw = drawn(data, torch.full((6,), 0.5))
+    found = denoising_loss(module.denoiser, data.latents, draw, importance=module.importance)
+    expected = (draw.noise - 0.5 * data.latents).square() / 1.25
+    expected = (expected * importance.reshape(-1, 1, 1)).flatten(1).mean(dim=1)
+    torch.testing.assert_close(found, expected, rtol=2e-3, atol=0)
+    torch.manual_seed(0)
+    weighted = module.loss(data)
+    module.importance.fill_(1.0)
+    torch.manual_seed(0)
+    assert not torch.allclose(weighted, module.loss(data))
+    assert "importance" not in module.state_dict()
+
+
 def test_the_weight_makes_every_noise_level_cost_the_same_at_the_start() -> None:
     """For x ~ N(0, 1) the expectation of the untrained loss is 1 at each sigma."""
     data, module = batch(1200), score()

@@ -1,7 +1,9 @@
 """The denoiser of latent windows and its training loss.
 
 The denoiser has the preconditioning of Karras et al. 2022 (arXiv 2206.00364); the training
-noise levels are log-normal; the loss is `(1 + sigma^2) / sigma^2 |D(x + sigma n) - x|^2`.
+noise levels are log-normal; the loss is `(1 + sigma^2) / sigma^2 |D(x + sigma n) - x|^2`, with a
+weight a channel where they do not count alike: whatever the weights, the best denoiser is
+`E[x | x_t]`, but a network that does not reach it errs where it costs least.
 """
 
 from __future__ import annotations
@@ -75,6 +77,7 @@ def denoising_loss(
     condition: Tensor | None = None,
     season: Tensor | None = None,
     age: Tensor | None = None,
+    importance: Tensor | None = None,
 ) -> Tensor:
     """Evaluates the weighted denoising error of each sample.
 
@@ -85,6 +88,7 @@ def denoising_loss(
         condition: `(B, T, K, h, w)` encoded background; `None` hides it.
         season: `(B,)` time of year in [0, 1).
         age: `(B,)` age of the condition, above 0; 1 by default.
+        importance: `(K,)` weights of the channels; 1 by default.
 
     Returns:
         `(B,)` loss.
@@ -95,4 +99,7 @@ def denoising_loss(
     known = draw.known if age is None else draw.known * age
     mean = denoiser(x_t, t, condition=condition, known=known, season=season).mean
     weight = (1 + sigma**2) / sigma**2
-    return (weight * (mean - x).square()).flatten(1).mean(dim=1)
+    error = weight * (mean - x).square()
+    if importance is not None:
+        error = importance.reshape(-1, 1, 1) * error
+    return error.flatten(1).mean(dim=1)

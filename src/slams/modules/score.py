@@ -38,11 +38,14 @@ class LatentScore(TrainedModule):
         latent_mean: `(K,)` mean of the latents over the training period.
         latent_sd: `(K,)` their standard deviation.
         vae: Fingerprint of the VAE's run; a score model is worthless with another VAE.
+        importance: `(K,)` weights of the channels in the loss, needed for training alone;
+            `None` for 1.
     """
 
     stage = "score"
     latent_mean: Tensor
     latent_sd: Tensor
+    importance: Tensor
 
     def __init__(
         self,
@@ -53,6 +56,7 @@ class LatentScore(TrainedModule):
         latent_mean: Tensor,
         latent_sd: Tensor,
         vae: str,
+        importance: Tensor | None = None,
     ) -> None:
         settings = {"config": plain(config), "latent_shape": list(latent_shape), "vae": vae}
         super().__init__(config.optimizer, channels, grid, settings)
@@ -73,6 +77,8 @@ class LatentScore(TrainedModule):
         self.denoiser = make_denoiser(NetworkMean(networks) if len(networks) > 1 else networks[0])
         self.register_buffer("latent_mean", latent_mean.clone())
         self.register_buffer("latent_sd", latent_sd.clone())
+        weights = torch.ones_like(latent_mean) if importance is None else importance.clone()
+        self.register_buffer("importance", weights, persistent=False)
         # A loss that is no number must show, not be left out of the mean.
         self.validation_loss = MeanMetric(nan_strategy="disable")
         self.to(memory_format=torch.channels_last)
@@ -113,7 +119,13 @@ class LatentScore(TrainedModule):
             batch.latents, config.noise_mean, config.noise_sd, config.condition_dropout
         )
         return denoising_loss(
-            self.denoiser, batch.latents, draw, batch.background, batch.season, batch.age
+            self.denoiser,
+            batch.latents,
+            draw,
+            batch.background,
+            batch.season,
+            batch.age,
+            self.importance,
         )
 
     def training_step(self, batch: LatentBatch, index: int) -> Tensor:

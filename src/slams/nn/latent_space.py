@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from slams.errors import UserError
 
-__all__ = ["IdentitySpace", "LatentBatch", "LatentSpace"]
+__all__ = ["IdentitySpace", "LatentBatch", "LatentSpace", "decoded_importance"]
+
+# How far latents are moved to see what the decoder makes of it, in standard deviations.
+_STEP = 0.3
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,32 @@ class LatentSpace(nn.Module):
         """Decodes `(B, T, K, h, w)` latents into `(B, T, C, H, W)` normalised fields."""
         fields = self.decoder((latents * self.sd + self.mean).flatten(0, 1))
         return fields.unflatten(0, latents.shape[:2])
+
+
+@torch.no_grad()
+def decoded_importance(space: LatentSpace, latents: Tensor, noise: Generator) -> Tensor:
+    """Measures what each latent channel does in the fields.
+
+    One channel at a time is moved by white noise: the variance that decoded, normalised fields
+    gain, in units of the mean over the channels.
+
+    Args:
+        space: The latent space.
+        latents: `(N, T, K, h, w)` standardised latents to start from.
+        noise: Draws the noise, on the CPU.
+
+    Returns:
+        `(K,)`, of mean 1.
+    """
+    fields = space.decode(latents)
+    gained = []
+    for channel in range(latents.shape[2]):
+        moved = latents.clone()
+        drawn = torch.randn(latents[:, :, channel].shape, generator=noise)
+        moved[:, :, channel] += _STEP * drawn.to(latents)
+        gained.append((space.decode(moved) - fields).square().mean())
+    importance = torch.stack(gained)
+    return importance / importance.mean()
 
 
 class _Identity(nn.Module):

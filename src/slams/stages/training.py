@@ -13,7 +13,12 @@ from lightning.pytorch import Callback, LightningDataModule
 from torch import Tensor
 
 from data_modules.host_memory import host_memory
-from data_modules.latents import LatentDataModule, wait_for_latents, write_latents
+from data_modules.latents import (
+    LatentDataModule,
+    LatentStore,
+    wait_for_latents,
+    write_latents,
+)
 from data_modules.multimodal import MultimodalDataModule
 from data_modules.pixels import PixelDataModule
 from data_modules.reanalysis import ReanalysisDataModule
@@ -37,13 +42,14 @@ from slams.modules.callbacks.summary import peak_memory_gib
 from slams.modules.score import LatentScore, PixelScore
 from slams.modules.trainer import check_machine, make_trainer
 from slams.modules.vae import VAE
-from slams.nn.latent_space import LatentBatch, LatentSpace
+from slams.nn.latent_space import LatentBatch, LatentSpace, decoded_importance
 from slams.nn.unet import check_resolutions
 from slams.normalisation import DAYS_PER_YEAR
 from slams.ranks import is_rank_zero, say
 from slams.records import finished_run, stage_directory, trained_directory
 from slams.runs import RunDirectory
 from slams.schema import Config, ObservationsConfig, OptimizerConfig
+from slams.seeds import generator
 from slams.stages.loading import load_vae
 from slams.stages.reconstruction import write_reconstruction
 from slams.stopping import deferred
@@ -54,6 +60,9 @@ __all__ = ["train_score", "train_vae"]
 
 # Training windows whose patches give the principal components: more change nothing.
 _COMPONENT_WINDOWS = 400
+
+# Training windows at which the decoder is looked at for the weights of the loss.
+_IMPORTANCE_WINDOWS = 32
 
 
 def train_vae(config: Config, dry_run: bool = False) -> Path:
@@ -184,6 +193,7 @@ def train_score(config: Config, dry_run: bool = False) -> Path:
         latents.train.mean,
         latents.train.sd,
         vae_run.run_id,
+        _importance(config, vae, latents.train),
     )
     with (
         RunDirectory.open(config, "score", inputs, fingerprint) as run,
@@ -249,6 +259,15 @@ def _rehearse_score(
         config.score, datamodule.channels, datamodule.grid, shape, mean, sd, vae_run
     )
     _rehearse(module, latents.shape, lambda: module.loss(batch).mean())
+
+
+def _importance(config: Config, vae: VAE, train: LatentStore) -> Tensor | None:
+    """Measures what each latent channel does in the fields, where the loss is to know it."""
+    if config.score.loss == "latent":
+        return None
+    days = torch.linspace(0, len(train.latents) - 1, _IMPORTANCE_WINDOWS).long().unique()
+    space = LatentSpace(vae.encoder, vae.decoder, train.mean, train.sd)
+    return decoded_importance(space, train.latents[days], generator(config.seed, "importance"))
 
 
 def _splits(

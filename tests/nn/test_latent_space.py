@@ -1,0 +1,34 @@
+"""What a latent channel does in the fields, against a decoder that is known."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from slams.nn.latent_space import LatentSpace, decoded_importance
+from slams.seeds import generator
+
+
+class _Linear(nn.Module):
+    """Decodes `(B, K, h, w)` by a matrix `(C, K)`, point by point, plus a constant."""
+
+    def __init__(self, matrix: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("matrix", matrix)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        return torch.einsum("ck,bkhw->bchw", self.matrix, latents) + 3.0
+
+
+def test_a_linear_decoder_weighs_by_the_squares_of_its_columns() -> None:
+    draw = torch.Generator().manual_seed(0)
+    matrix = torch.randn(5, 3, generator=draw)
+    mean, sd = torch.randn(3, generator=draw), torch.tensor([0.5, 1.0, 3.0])
+    space = LatentSpace(nn.Identity(), _Linear(matrix), mean, sd)
+    latents = torch.randn(40, 1, 3, 10, 20, generator=draw)
+    found = decoded_importance(space, latents, generator(0, "test"))
+    expected = matrix.square().sum(dim=0) * sd**2
+    # 8000 draws a channel: their variance is known to 2 %.
+    torch.testing.assert_close(found, expected / expected.mean(), rtol=0.05, atol=0)
+    assert float(found.mean()) == pytest.approx(1)
