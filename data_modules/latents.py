@@ -6,6 +6,7 @@ Layout (Zarr v3), keyed by the VAE's run and the training store's fingerprint::
     train/background, validation/background  (case, T, K, h, w)  their encoded backgrounds
     train/time, validation/time              (case,)             first day, days since 1970-01-01
     train_lag_L/latents, ...                 the training period with backgrounds of L days before
+    train_turned_S/latents, ...              the training period turned by S cells of longitude
     mean, sd                                 (K,)                over the training period
 
 The latents are standardised when they are read. The store is small (a day of the demo takes
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import filelock
@@ -42,14 +43,18 @@ _CHUNK = 64
 
 
 def write_latents(
-    path: Path, space: LatentSpace, splits: dict[str, Archive], key: dict[str, str]
+    path: Path,
+    space: LatentSpace,
+    splits: Iterable[tuple[str, Archive]],
+    key: dict[str, str],
 ) -> None:
     """Encodes windows and their backgrounds, once; a complete store of the same key is kept.
 
     Args:
         path: Directory of the latent store.
         space: The VAE's latent space, with mean 0 and standard deviation 1 (raw latents).
-        splits: Windows and backgrounds of `train` and `validation`, and of `train_lag_L`.
+        splits: Windows and backgrounds of `train` and `validation`, of `train_lag_L` and of
+            `train_turned_S`, by name; taken one by one, and not at all where the store is kept.
         key: What the encodings depend on, for example the VAE's run id.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -91,10 +96,13 @@ def wait_for_latents(
 
 
 def _write(
-    path: Path, space: LatentSpace, splits: dict[str, Archive], key: dict[str, str]
+    path: Path,
+    space: LatentSpace,
+    splits: Iterable[tuple[str, Archive]],
+    key: dict[str, str],
 ) -> None:
     group = zarr.open_group(path, mode="w", zarr_format=3)
-    for split, windows in splits.items():
+    for split, windows in splits:
         latents = _encode(space, windows.fields, windows.known)
         arrays = {
             "latents": latents,
@@ -165,13 +173,20 @@ class LatentStore(Dataset[int]):
             0 for windows as they are in the store.
         ages: Further training windows: `{L: age}`, see `LatentBatch.age`, of those of split
             `train_lag_L`.
+        turned: Further training windows: cells of longitude `S`, of those of split
+            `train_turned_S`.
 
     Raises:
         UserError: There is no complete latent store.
     """
 
     def __init__(
-        self, path: Path, split: str, window: int = 0, ages: Mapping[int, float] | None = None
+        self,
+        path: Path,
+        split: str,
+        window: int = 0,
+        ages: Mapping[int, float] | None = None,
+        turned: Sequence[int] = (),
     ) -> None:
         if _key(path) is None:
             raise UserError(
@@ -181,6 +196,7 @@ class LatentStore(Dataset[int]):
         self.mean, self.sd = (torch.from_numpy(np.asarray(group[n][:])) for n in ("mean", "sd"))
         scale = [x.reshape(-1, 1, 1) for x in (self.mean, self.sd)]
         parts = {split: 1.0, **{f"{split}_lag_{lag}": age for lag, age in (ages or {}).items()}}
+        parts |= {f"{split}_turned_{cells}": 1.0 for cells in turned}
 
         def read(name: str) -> Tensor:
             arrays = [np.asarray(group[f"{part}/{name}"][:]) for part in parts]
@@ -227,6 +243,7 @@ class LatentDataModule(LightningDataModule):
         seed: The experiment's seed, for the order of the training windows.
         window: Days `T` of the windows, see `LatentStore`.
         ages: Further training windows, see `LatentStore`.
+        turned: Further training windows, see `LatentStore`.
         ahead: Batches that a thread gathers ahead.
     """
 
@@ -237,6 +254,7 @@ class LatentDataModule(LightningDataModule):
         seed: int,
         window: int = 0,
         ages: Mapping[int, float] | None = None,
+        turned: Sequence[int] = (),
         ahead: int = 0,
     ) -> None:
         super().__init__()
@@ -244,7 +262,7 @@ class LatentDataModule(LightningDataModule):
         self.batch_size = batch_size
         self.seed = seed
         self.ahead = ahead
-        self.train = LatentStore(path, "train", window, ages)
+        self.train = LatentStore(path, "train", window, ages, turned)
         self.validation = LatentStore(path, "validation", window)
 
     @property

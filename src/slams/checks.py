@@ -128,6 +128,7 @@ _NOT_NEGATIVE = (
     "data.sd_floor",
     "assimilation.guidance.gamma",
     "assimilation.guidance.season",
+    "score.shifts",
     "assimilation.optimal_interpolation.shifts",
     "assimilation.three_d_var.shifts",
     "vae.kl_weight",

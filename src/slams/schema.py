@@ -435,6 +435,9 @@ class ScoreConfig:
     # `background.lag`; it is told how old each is. More pairs of states where training days are
     # few; it is validated and used with `background.lag` alone.
     lags: list[int] = field(default_factory=list)
+    # Cells of longitude, either way, by which turned copies of the training days are added, fields
+    # and background alike: weather a little to the east is weather that could have been.
+    shifts: int = 0
     # What the training loss weighs errors by: `latent`, all standardised channels alike, or
     # `decoded`, each by the variance of the fields that the decoder makes of it.
     loss: str = "latent"

@@ -55,10 +55,14 @@ def archive(count: int, seed: int = 0, days: int = 2) -> Archive:
     )
 
 
+def write(path: Path, space: LatentSpace, splits: dict[str, Archive], key: dict[str, str]) -> None:
+    write_latents(path, space, splits.items(), key)
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
     path = tmp_path / "vae" / "latents.zarr"
-    write_latents(path, space(), {"train": archive(70), "validation": archive(9, 1)}, KEY)
+    write(path, space(), {"train": archive(70), "validation": archive(9, 1)}, KEY)
     return path
 
 
@@ -89,7 +93,7 @@ def test_missing_values_are_encoded_as_missing(tmp_path: Path) -> None:
     known[2, 1, 0, :4, :4] = False
     gaps = replace(whole, known=known, background_known=known)
     path = tmp_path / "latents.zarr"
-    write_latents(path, space(), {"train": whole, "validation": gaps}, KEY)
+    write(path, space(), {"train": whole, "validation": gaps}, KEY)
     one, other = LatentStore(path, "train"), LatentStore(path, "validation")
     for name in ("latents", "background"):
         differs = getattr(one, name) != getattr(other, name)
@@ -100,20 +104,20 @@ def test_a_latent_that_never_varies_is_no_number_to_divide_by(tmp_path: Path) ->
     constant = archive(5)
     constant.fields[:, :, 1] = 7.0
     path = tmp_path / "latents.zarr"
-    write_latents(path, space(), {"train": constant, "validation": constant}, KEY)
+    write(path, space(), {"train": constant, "validation": constant}, KEY)
     assert torch.isfinite(LatentStore(path, "train").latents).all()
 
 
 def test_a_complete_store_is_kept(store: Path) -> None:
     again = space()
-    write_latents(store, again, {"train": archive(70, 5), "validation": archive(9, 6)}, KEY)
+    write(store, again, {"train": archive(70, 5), "validation": archive(9, 6)}, KEY)
     assert again.encoder.calls == 0
     assert LatentStore(store, "train").latents.shape[0] == 70
 
 
 @pytest.mark.parametrize("key", [{**KEY, "vae": "run-2"}, {"vae": "run-1"}])
 def test_another_key_writes_it_again(store: Path, key: dict[str, str]) -> None:
-    write_latents(store, space(), {"train": archive(8, 5), "validation": archive(3, 6)}, key)
+    write(store, space(), {"train": archive(8, 5), "validation": archive(3, 6)}, key)
     assert len(LatentStore(store, "train")) == 8
     assert len(LatentStore(store, "validation")) == 3
     assert dict(zarr.open_group(store, mode="r").attrs)["key"] == key
@@ -144,7 +148,7 @@ def test_a_store_that_was_cut_short_is_refused_and_written_again(store: Path, da
     damage(store)
     with pytest.raises(UserError, match="not there or incomplete; run `slams train score`"):
         LatentStore(store, "train")
-    write_latents(store, space(), {"train": archive(70), "validation": archive(9, 1)}, KEY)
+    write(store, space(), {"train": archive(70), "validation": archive(9, 1)}, KEY)
     assert torch.equal(LatentStore(store, "train").latents, expected)
 
 
@@ -217,7 +221,7 @@ def test_ranks_share_the_windows(store: Path) -> None:
 def test_backgrounds_of_other_ages_are_further_training_windows(tmp_path: Path) -> None:
     path = tmp_path / "latents.zarr"
     parts = {"train": archive(6), "validation": archive(3, 1), "train_lag_1": archive(5, 2)}
-    write_latents(path, space(), parts, KEY)
+    write(path, space(), parts, KEY)
     data = LatentDataModule(path, batch_size=4, seed=0, ages={1: 0.5})
     assert len(data.train) == 11
     batch = data.train.__getitems__([5, 6, 10])
@@ -229,6 +233,32 @@ def test_backgrounds_of_other_ages_are_further_training_windows(tmp_path: Path) 
     torch.testing.assert_close(batch.background[1:], ((raw - scale[0]) / scale[1])[[0, 4]])
     assert data.validation.__getitems__([0]).age is None
     assert LatentStore(path, "train").__getitems__([0]).age is None
+
+
+def test_turned_copies_are_further_training_windows_of_the_usual_age(tmp_path: Path) -> None:
+    path = tmp_path / "latents.zarr"
+    whole = archive(6)
+    turned = {f"train_turned_{cells}": whole.turned(cells) for cells in (-4, 4)}
+    write(path, space(), {"train": whole, **turned, "validation": archive(3, 1)}, KEY)
+    train = LatentDataModule(path, batch_size=4, seed=0, turned=(-4, 4)).train
+    assert len(train) == 18
+    batch = train.__getitems__([2, 8, 14])
+    assert batch.age is None
+    # A patch is four cells: what is turned by four is turned by one latent point.
+    for name in ("latents", "background"):
+        plain, west, east = getattr(batch, name)
+        torch.testing.assert_close(west, plain.roll(-1, -1))
+        torch.testing.assert_close(east, plain.roll(1, -1))
+    assert batch.season.unique().numel() == 1
+    torch.testing.assert_close(train.mean, LatentStore(path, "train").mean)
+
+
+def test_a_store_that_is_kept_asks_for_no_windows(store: Path) -> None:
+    def windows():
+        raise AssertionError("read")
+        yield "train", archive(1)
+
+    write_latents(store, space(), windows(), KEY)
 
 
 def test_other_ranks_wait_for_rank_zero(tmp_path: Path) -> None:
@@ -245,8 +275,8 @@ def test_other_ranks_wait_for_rank_zero(tmp_path: Path) -> None:
     waiting.start()
     # A store of another VAE is not the one that is waited for.
     splits = {"train": archive(8), "validation": archive(3, 1)}
-    write_latents(path, space(), splits, {**KEY, "vae": "run-0"})
+    write(path, space(), splits, {**KEY, "vae": "run-0"})
     assert seen == []
-    write_latents(path, space(), {**splits, "train": archive(12)}, KEY)
+    write(path, space(), {**splits, "train": archive(12)}, KEY)
     waiting.join(timeout=60)
     assert seen == [12]

@@ -34,6 +34,14 @@ class Archive:
     known: Tensor | None = None
     background_known: Tensor | None = None
 
+    def turned(self, cells: int) -> Archive:
+        """Turns fields and backgrounds to the east by cells of longitude."""
+        parts = (self.fields, self.background, self.known, self.background_known)
+        fields, background, known, background_known = (
+            None if part is None else part.roll(cells, -1) for part in parts
+        )
+        return Archive(fields, background, self.time, known, background_known)
+
 
 class Assimilator(Protocol):
     """Analyses batches with one method."""

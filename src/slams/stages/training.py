@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -171,9 +171,12 @@ def train_score(config: Config, dry_run: bool = False) -> Path:
     lags = [lag for lag in config.score.lags if lag != background.lag]
     if lags:
         key["lags"] = str(lags)
+    turned = [cells for cells in range(-config.score.shifts, config.score.shifts + 1) if cells]
+    if turned:
+        key["turned"] = str(turned)
     path = trained_directory(config, "vae") / f"latents_{config.background.lag}.zarr"
     if is_rank_zero():
-        write_latents(path, space, _splits(fields_only, datamodule, lags), key)
+        write_latents(path, space, _splits(fields_only, datamodule, lags, turned), key)
     else:
         wait_for_latents(path, key)
     latents = LatentDataModule(
@@ -182,6 +185,7 @@ def train_score(config: Config, dry_run: bool = False) -> Path:
         config.seed,
         config.data.window,
         {lag: lag / background.lag for lag in lags},
+        turned,
         ahead=config.data.ahead,
     )
     torch.manual_seed(config.seed)
@@ -271,15 +275,27 @@ def _importance(config: Config, vae: VAE, train: LatentStore) -> Tensor | None:
 
 
 def _splits(
-    fields_only: Config, datamodule: MultimodalDataModule, lags: Sequence[int]
-) -> dict[str, Archive]:
-    """Reads what the latent store holds; nothing of it stays in memory once that is written."""
-    splits = {"train": datamodule.archive(), "validation": _windows(datamodule, "validation")}
+    fields_only: Config,
+    datamodule: MultimodalDataModule,
+    lags: Sequence[int],
+    turned: Sequence[int],
+) -> Iterator[tuple[str, Archive]]:
+    """Reads what the latent store holds, one part after the other."""
     background = fields_only.background
+
+    def degraded(part: Archive) -> Archive:
+        return degrade(part, background.analysis_error)
+
+    train = degraded(datamodule.archive())
+    yield "train", train
+    for cells in turned:
+        yield f"train_turned_{cells}", train.turned(cells)
+    del train
+    yield "validation", degraded(_windows(datamodule, "validation"))
     for lag in lags:
         other = at_length(replace(fields_only, background=replace(background, lag=lag)))
-        splits[f"train_lag_{lag}"] = MultimodalDataModule(other, datamodule.store).archive()
-    return {name: degrade(part, background.analysis_error) for name, part in splits.items()}
+        archive = MultimodalDataModule(other, datamodule.store).archive()
+        yield f"train_lag_{lag}", degraded(archive)
 
 
 def _windows(datamodule: MultimodalDataModule, split: str) -> Archive:
