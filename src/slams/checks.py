@@ -429,6 +429,11 @@ def _check_networks(config: Config) -> None:
                 f"groups of each normalisation"
             )
     _holds(config, "score.embedding", lambda v: v % 2 == 0, "an even number")
+    if score.space == "pixel":
+        only = "0, since fields are streamed as they are where score.space is pixel"
+        _holds(config, "score.shifts", lambda v: v == 0, only)
+        only = "latent, since where score.space is pixel there is no decoder"
+        _holds(config, "score.loss", lambda v: v == "latent", only)
     sampler = config.assimilation.sampler
     if sampler.sigma_max <= sampler.sigma_min:
         raise UserError(
