@@ -17,7 +17,7 @@ brings observations of different units on one scale, as in `slams.diffusion.guid
 observation error `R` does not enter: the spread of the samples follows `zeta`, not the posterior.
 
 Measured by `slams bench posterior` (16 noise levels, `zeta = 1`): mean off by 0.4-1.2 posterior
-standard deviations, ensemble over posterior standard deviation 0.8-2.8.
+standard deviations, ensemble over posterior standard deviation 0.8-2.5.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ The rule is right for no prior: the true variance levels off at the prior's wher
 large, and differs with the direction. `gamma` trades spread against fit.
 
 Measured by `slams bench posterior` (16 noise levels, `gamma = 0.2`, the best of 0.01 to 2): mean
-off by 0.14-0.32 posterior standard deviations, ensemble over posterior standard deviation
-0.45-0.92 on what is observed. With the authors' `gamma = 0.01` and accurate observations it
+off by 0.18-0.39 posterior standard deviations, ensemble over posterior standard deviation
+0.44-0.91 on what is observed. With the authors' `gamma = 0.01` and accurate observations it
 diverges in so few steps.
 """
 
