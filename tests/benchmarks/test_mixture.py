@@ -61,21 +61,21 @@ def test_the_posteriors_own_denoiser_gives_the_posterior() -> None:
 
 # Weight of the first mode, error of the mean a mode, sd ratio a mode.
 FIGURES = {
-    "decg": (0.589, (0.051, 0.102), (1.009, 1.023)),
-    "mmps": (0.643, (0.081, 0.036), (1.026, 1.036)),
-    "dps": (0.669, (0.284, 0.624), (0.807, 0.840)),
-    "sda": (0.552, (0.100, 0.052), (1.017, 1.029)),
-    "pgdm": (0.572, (0.123, 0.100), (1.049, 1.067)),
+    "decg": (0.587, (0.079, 0.158), (0.988, 1.001)),
+    "mmps": (0.641, (0.111, 0.086), (1.005, 1.017)),
+    "dps": (0.668, (0.254, 0.526), (0.762, 0.784)),
+    "sda": (0.555, (0.139, 0.054), (1.001, 1.009)),
+    "pgdm": (0.572, (0.146, 0.108), (1.031, 1.042)),
 }
 
 
 @pytest.mark.parametrize("kind", list(FIGURES))
 def test_guidance_keeps_its_figures(kind: str) -> None:
-    """DECG and MMPS get each mode right, but move its weight a half and three quarters of the way.
+    """DECG and MMPS get each mode nearly right, but move its weight a half and three quarters.
 
     The weight is decided at high noise, where one covariance for both modes (DECG) or a Gaussian
     about their average (MMPS) stands for two separate possibilities. DPS comes nearest to the
-    weight, by its step length and not by R, with modes that are too narrow and off by up to 0.6.
+    weight, by its step length and not by R, with modes that are too narrow and off by up to 0.5.
     """
     weight, mean_error, sd_ratio = FIGURES[kind]
     found = modes_of(mixture_problem(), kind, SamplerConfig())
