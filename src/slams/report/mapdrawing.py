@@ -10,12 +10,16 @@ from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from slams.report.coastlines import cell_edges, draw_coastlines, wrap_longitudes
 from slams.report.exhibit import PANEL_WIDTH, Panel, render
 from slams.report.mapdata import CaseFields
 
 __all__ = ["MAP_FRAME", "centred", "draw_map", "field_panel", "place_map", "ranged"]
+
+# Numbers from here on (pressure in Pa) are too wide for as many ticks as others have.
+_WIDE = 1e4
 
 MAP_FRAME = 0.88  # inches above and below a map: title, colour bar and its label
 
@@ -118,6 +122,8 @@ def place_map(
         extend = "both"
     bar_axes = figure.add_axes(box(0, 0.38, width, 0.09))
     bar = figure.colorbar(mesh, cax=bar_axes, orientation="horizontal", extend=extend)
+    if max(abs(norm.vmin), abs(norm.vmax)) >= _WIDE:
+        bar.locator = MaxNLocator(5)
     bar.set_label(label, labelpad=1.5)
     bar.ax.tick_params(length=2.5, pad=2)
     bar.outline.set_linewidth(0.5)
