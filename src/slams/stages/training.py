@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -280,22 +281,20 @@ def _splits(
     lags: Sequence[int],
     turned: Sequence[int],
 ) -> Iterator[tuple[str, Archive]]:
-    """Reads what the latent store holds, one part after the other."""
+    """Gives what the latent store holds; turned copies are made one at a time.
+
+    The days are read now, and not when they are encoded: what is wrong with them is said even
+    where their encodings are kept.
+    """
+    splits = {"train": datamodule.archive(), "validation": _windows(datamodule, "validation")}
     background = fields_only.background
-
-    def degraded(part: Archive) -> Archive:
-        return degrade(part, background.analysis_error)
-
-    train = degraded(datamodule.archive())
-    yield "train", train
-    for cells in turned:
-        yield f"train_turned_{cells}", train.turned(cells)
-    del train
-    yield "validation", degraded(_windows(datamodule, "validation"))
     for lag in lags:
         other = at_length(replace(fields_only, background=replace(background, lag=lag)))
-        archive = MultimodalDataModule(other, datamodule.store).archive()
-        yield f"train_lag_{lag}", degraded(archive)
+        splits[f"train_lag_{lag}"] = MultimodalDataModule(other, datamodule.store).archive()
+    splits = {name: degrade(part, background.analysis_error) for name, part in splits.items()}
+    train = splits["train"]
+    copies = ((f"train_turned_{cells}", train.turned(cells)) for cells in turned)
+    return itertools.chain(splits.items(), copies)
 
 
 def _windows(datamodule: MultimodalDataModule, split: str) -> Archive:
