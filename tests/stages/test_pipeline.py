@@ -12,6 +12,7 @@ import torch
 import xarray as xr
 
 import slams as package
+from data_modules.latents import LatentStore
 from data_modules.multimodal import MultimodalDataModule
 from slams.errors import UserError
 from slams.modules.base import read_checkpoint
@@ -300,6 +301,22 @@ def test_a_latent_grid_that_cannot_be_halved_is_refused(finished: Study, tmp_pat
     assert slams(finished.recipe, "train score", *words) == 2
     assert "need a latent grid divisible by 4; found 3 x 6" in capsys.readouterr().err
     assert not (runs / "tiny" / "score").exists()
+
+
+def test_turned_days_and_the_decoded_loss_are_trained_with(
+    finished: Study, tmp_path: Path
+) -> None:
+    runs = copy_stages(finished.config, tmp_path / "runs", "vae")
+    words = (f"runs={runs}", "score.shifts=1", "score.loss=decoded")
+    assert slams(finished.recipe, "train score", *words) == 0
+    path = runs / "tiny" / "vae" / "latents_2.zarr"
+    usual, turned = LatentStore(path, "train"), LatentStore(path, "train", turned=(-1, 1))
+    assert len(turned) == 3 * len(usual)
+    assert not torch.equal(turned.latents[len(usual) :][: len(usual)], usual.latents)
+    # Of the same days, their encodings have nearly the same variance.
+    ratio = turned.latents.var() / usual.latents.var()
+    assert float(ratio) == pytest.approx(1, abs=0.1)
+    assert (runs / "tiny" / "score" / "checkpoints" / "best.ckpt").exists()
 
 
 def test_checkpoints_of_other_data_are_refused_before_anything_is_written(
