@@ -105,6 +105,7 @@ def weatherbench2(
         {
             "temperature": (("time", "level", *plane[1:]), np.stack(levels, axis=1)),
             "2m_temperature": (plane, fields(hours, latitude, longitude, 270, 91)),
+            "surface_pressure": (plane, 100 * fields(hours, latitude, longitude, 900, 93)),
             "total_precipitation_6hr": (plane, rain.astype(np.float32)),
             "total_precipitation_24hr": (
                 plane,
@@ -124,6 +125,7 @@ def weatherbench2(
     )
     # Derived variables, the accumulations over 24 hours among them, carry no units.
     units = {"temperature": "K", "2m_temperature": "K", "total_precipitation_6hr": "m"}
+    units["surface_pressure"] = "Pa"
     for name, unit in {**units, "geopotential_at_surface": "m**2 s**-2"}.items():
         dataset[name].attrs["units"] = unit
     written = dataset

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -254,11 +255,17 @@ def test_turned_copies_are_further_training_windows_of_the_usual_age(tmp_path: P
 
 
 def test_a_store_that_is_kept_asks_for_no_windows(store: Path) -> None:
-    def windows():
-        raise AssertionError("read")
-        yield "train", archive(1)
+    asked = []
+
+    def windows() -> Iterator[tuple[str, Archive]]:
+        for name in ("train", "validation"):
+            asked.append(name)
+            yield name, archive(3)
 
     write_latents(store, space(), windows(), KEY)
+    assert asked == []
+    write_latents(store, space(), windows(), {**KEY, "vae": "run-2"})
+    assert asked == ["train", "validation"]
 
 
 def test_other_ranks_wait_for_rank_zero(tmp_path: Path) -> None:

@@ -142,6 +142,8 @@ def train_score(config: Config, dry_run: bool = False) -> Path:
     datamodule = MultimodalDataModule(at_length(fields_only))
     # The windows that are encoded are held at once; what is trained on are their encodings.
     windows = sum(len(datamodule.splits[name]) for name in ("train", "validation"))
+    if config.score.shifts:  # and one turned copy beside them
+        windows += len(datamodule.splits["train"])
     say(str(host_memory(datamodule, config.score.batch_size, archive=windows, background=True)))
     datamodule.setup("fit")
     vae_run = finished_run(config, "vae")

@@ -48,6 +48,13 @@ def test_instants_at_midnight_are_the_days(store):
     assert "temperature: instant at 00 UTC" in found.attrs["time"]
 
 
+def test_surface_pressure_is_read_in_pascals(store):
+    path, truth = store
+    found = open_source(source(path), (FieldSpec.parse("surface_pressure"),))["surface_pressure"]
+    np.testing.assert_array_equal(found.values, truth["surface_pressure"].values[::4])
+    assert 8e4 < float(found.mean()) < 1.1e5
+
+
 def test_daily_means_are_of_the_four_steps_of_the_utc_day(store):
     path, truth = store
     found = open_source(source(path, daily="mean"), SPECS)
