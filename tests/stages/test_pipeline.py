@@ -16,6 +16,8 @@ from data_modules.latents import LatentStore
 from data_modules.multimodal import MultimodalDataModule
 from slams.errors import UserError
 from slams.modules.base import read_checkpoint
+from slams.modules.score import LatentScore
+from slams.nn.latent_space import LatentBatch
 from tests.stages.commands import VERBS, copy_stages, slams, study, tree
 from tests.stages.conftest import Study
 
@@ -304,11 +306,20 @@ def test_a_latent_grid_that_cannot_be_halved_is_refused(finished: Study, tmp_pat
 
 
 def test_turned_days_and_the_decoded_loss_are_trained_with(
-    finished: Study, tmp_path: Path
+    finished: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    seen, loss = [], LatentScore.loss
+
+    def watched(self: LatentScore, batch: LatentBatch) -> torch.Tensor:
+        seen.append(self.importance.clone())
+        return loss(self, batch)
+
+    monkeypatch.setattr(LatentScore, "loss", watched)
     runs = copy_stages(finished.config, tmp_path / "runs", "vae")
     words = (f"runs={runs}", "score.shifts=1", "score.loss=decoded")
     assert slams(finished.recipe, "train score", *words) == 0
+    assert float(seen[0].mean()) == pytest.approx(1)
+    assert float(seen[0].max()) > 1.2 * float(seen[0].min())
     path = runs / "tiny" / "vae" / "latents_2.zarr"
     usual, turned = LatentStore(path, "train"), LatentStore(path, "train", turned=(-1, 1))
     assert len(turned) == 3 * len(usual)
