@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import zarr
+from zarr.codecs import BloscCodec
 
 from data_modules.http_store import HttpStore
 from data_modules.store_files import HttpFiles, is_url
@@ -16,6 +17,9 @@ __all__ = ["STORE_VERSION", "check_arrays", "check_attributes", "check_files", "
 __all__ += ["open_group", "read_small", "shard_file"]
 
 STORE_VERSION = 1
+
+# Bytes of the header of a Blosc chunk, of which the last four hold its length.
+_BLOSC_HEADER = 16
 
 _AGAIN = "run `slams prepare` with the recipe and resume=overwrite"
 
@@ -56,8 +60,8 @@ def read_small(path: Path | str, group: zarr.Group, name: str, dtype: type) -> n
         array = group[name]
         # Zarr would read a file that is missing as zeros; `HttpStore` raises.
         chunk = "/".join([name, "c", *["0"] * array.ndim])
-        if isinstance(path, Path) and not (path / chunk).is_file():
-            raise FileNotFoundError(chunk)
+        if isinstance(path, Path):
+            _check_length(path / chunk, array)
         return np.asarray(array[...], dtype=dtype)
     except UserError:
         raise
@@ -66,6 +70,26 @@ def read_small(path: Path | str, group: zarr.Group, name: str, dtype: type) -> n
             f"training store {path}: {name} cannot be read, its file is missing, truncated or "
             f"corrupt; {_AGAIN}"
         ) from error
+
+
+def _check_length(file: Path, array: zarr.Array) -> None:
+    """Refuses a chunk that is shorter or longer than its own header says.
+
+    Blosc is not told where a chunk ends: cut short, it is read on into whatever memory follows, and
+    in one case of some hundreds that gives numbers in the place of an error.
+
+    Raises:
+        OSError: The file is not there.
+        ValueError: It has another length.
+    """
+    found = file.stat().st_size
+    if not any(isinstance(codec, BloscCodec) for codec in array.compressors):
+        return
+    with file.open("rb") as stream:
+        header = stream.read(_BLOSC_HEADER)
+    expected = int.from_bytes(header[12:16], "little")
+    if len(header) < _BLOSC_HEADER or found != expected:
+        raise ValueError(f"{file}: found {found} bytes, expected {expected}")
 
 
 def shard_file(array: zarr.Array, step: int) -> str:

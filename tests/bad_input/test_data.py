@@ -118,6 +118,10 @@ def remove(path: Path) -> None:
     path.unlink()
 
 
+def lengthen(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + bytes(8))
+
+
 def empty(path: Path) -> None:
     path.write_bytes(b"")
 
@@ -134,6 +138,8 @@ def empty(path: Path) -> None:
         ("store.zarr/latitude/c/0", remove, ["latitude cannot be read"]),
         ("store.zarr/statistics/sd/c/0/0/0", remove, ["statistics/sd cannot be read"]),
         ("store.zarr/statistics/sd/c/0/0/0", cut, ["statistics/sd cannot be read"]),
+        # Blosc would not notice: it does not know how long a chunk is, and reads beyond a cut one.
+        ("store.zarr/statistics/sd/c/0/0/0", lengthen, ["statistics/sd cannot be read"]),
     ],
 )
 def test_a_damaged_store(
