@@ -75,8 +75,8 @@ def read_small(path: Path | str, group: zarr.Group, name: str, dtype: type) -> n
 def _check_length(file: Path, array: zarr.Array) -> None:
     """Refuses a chunk that is shorter or longer than its own header says.
 
-    Blosc is not told where a chunk ends: cut short, it is read on into whatever memory follows, and
-    in one case of some hundreds that gives numbers in the place of an error.
+    Blosc is not told where a chunk ends: cut short, it is read on into whatever memory follows,
+    and in one case of some hundreds that gives numbers in the place of an error.
 
     Raises:
         OSError: The file is not there.
