@@ -5,15 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
-from rich.console import Console
-from rich.table import Table
 
 from slams.errors import UserError
 
-__all__ = ["output_directory", "print_table", "spread_of"]
-
-# A pipe has no width of its own; a table of numbers broken over lines cannot be read.
-_WIDTH = 110
+__all__ = ["output_directory", "spread_of"]
 
 
 def output_directory(output: Path) -> Path:
@@ -27,13 +22,6 @@ def output_directory(output: Path) -> Path:
     except (FileExistsError, NotADirectoryError):
         raise UserError(f"--output: {output} is or lies in a file, expected a directory") from None
     return output
-
-
-def print_table(page: Table) -> None:
-    """Prints a table, as wide as it needs to be."""
-    console = Console()
-    console.width = max(console.width, _WIDTH)
-    console.print(page)
 
 
 def spread_of(values: pd.Series) -> str:

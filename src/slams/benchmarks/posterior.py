@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pandas as pd
-from rich.console import Console
 from rich.table import Table
 
 from slams.benchmarks.calibration import calibrate
@@ -21,6 +20,7 @@ from slams.benchmarks.figure import draw_calibration
 from slams.benchmarks.gaussian import GaussianProblem, dense_problem, linear_decoder_problem
 from slams.benchmarks.guided import MEAN_BAND, MEMBERS, SD_BAND
 from slams.benchmarks.mixture import mixture_problem, modes_of
+from slams.console import print_tables
 from slams.diffusion.sampling import DivergedError
 from slams.errors import UserError
 from slams.schema import SamplerConfig
@@ -118,11 +118,7 @@ def bench_posterior(output: Path, members: int = MEMBERS) -> None:
     gaussian.to_csv(output / "gaussian.csv", index=False, float_format="%.4f")
     mixture.to_csv(output / "mixture.csv", index=False, float_format="%.4f")
     draw_calibration(gaussian, output / "posterior.png")
-    console = Console()
-    # A pipe has no width of its own; a table of numbers broken over lines cannot be read.
-    console.width = max(console.width, 110)
-    console.print(_gaussian_page(gaussian, members))
-    console.print(_mixture_page(mixture))
+    print_tables(_gaussian_page(gaussian, members), _mixture_page(mixture))
     print(f"tables and figure are in {output}")
 
 

@@ -21,8 +21,9 @@ from rich.table import Table
 from data_modules.multimodal import MultimodalDataModule
 from slams.assimilators.base import Assimilator
 from slams.benchmarks.cost_recipe import CostConfig, load_contenders
-from slams.benchmarks.cost_tables import output_directory, print_table, spread_of
+from slams.benchmarks.cost_tables import output_directory, spread_of
 from slams.benchmarks.devices import device_of, synchronise
+from slams.console import print_tables
 from slams.errors import UserError
 from slams.fields import Batch
 from slams.metrics.statistics import case_statistics
@@ -58,7 +59,7 @@ def bench_sampler(config: CostConfig, output: Path) -> None:
     directory = output_directory(output)
     table = sampler_table(config)
     table.to_csv(directory / "sampler.csv", index=False, float_format="%.5g")
-    print_table(_page(table, config))
+    print_tables(_page(table, config))
     from slams.benchmarks.cost_figure import draw_sampler
 
     draw_sampler(table, directory / "sampler.png")

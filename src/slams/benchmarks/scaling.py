@@ -25,8 +25,9 @@ from rich.table import Table
 
 from data_modules.multimodal import MultimodalDataModule
 from slams.benchmarks.cost_recipe import CostConfig, load_contenders
-from slams.benchmarks.cost_tables import output_directory, print_table
+from slams.benchmarks.cost_tables import output_directory
 from slams.benchmarks.devices import device_of, synchronise
+from slams.console import print_tables
 from slams.errors import UserError
 from slams.nn.unet import LatentUNet
 from slams.ranks import say
@@ -68,7 +69,7 @@ def bench_scaling(config: CostConfig, output: Path) -> None:
             page.add_column(str(column).replace("_", " "), justify="right")
         for row in table.itertuples(index=False):
             page.add_row(*(f"{x:.3g}" if isinstance(x, float) else str(x) for x in row))
-        print_table(page)
+        print_tables(page)
     from slams.benchmarks.cost_figure import draw_scaling
 
     draw_scaling(tables, directory / "scaling.png")

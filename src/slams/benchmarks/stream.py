@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from rich.console import Console
 from rich.table import Table
 from torch.utils.data import DataLoader, Sampler
 
@@ -29,6 +28,7 @@ from slams.benchmarks.stream_plan import plan_table
 from slams.benchmarks.stream_recipe import StreamBenchConfig, parse_grid
 from slams.benchmarks.stream_stores import Layouts, make_layouts
 from slams.benchmarks.window_readers import READERS, WindowReader
+from slams.console import print_tables
 from slams.errors import UserError
 
 __all__ = ["RATIOS", "bench_data", "ratio_table", "sample_table"]
@@ -251,12 +251,12 @@ def bench_data(config: StreamBenchConfig, output: Path) -> None:
     for name, table in (("samples", samples), ("ratios", ratios), ("plan", plan)):
         table.to_csv(output / f"{name}.csv", index=False, float_format="%.5g")
     draw_stream(samples, output / "data.png")
-    console = Console()
-    console.width = max(console.width, 110)
-    console.print(_samples_page(samples, config))
-    console.print(_ratios_page(ratios))
-    console.print(_plan_page(plan))
-    console.print(_randomness_page())
+    print_tables(
+        _samples_page(samples, config),
+        _ratios_page(ratios),
+        _plan_page(plan),
+        _randomness_page(),
+    )
     _complain_of_warm_files(samples)
     print(f"tables and figure are in {output}")
 

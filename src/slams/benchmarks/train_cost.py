@@ -21,8 +21,9 @@ from torch import Tensor
 
 from data_modules.reanalysis import ReanalysisDataModule
 from slams.benchmarks.cost_recipe import CostConfig, load_contenders
-from slams.benchmarks.cost_tables import output_directory, print_table, spread_of
+from slams.benchmarks.cost_tables import output_directory, spread_of
 from slams.benchmarks.devices import device_of, synchronise
+from slams.console import print_tables
 from slams.modules.base import TrainedModule
 from slams.modules.score import LatentScore
 from slams.modules.trainer import check_machine
@@ -61,7 +62,7 @@ def bench_train(config: CostConfig, output: Path) -> None:
     directory = output_directory(output)
     table = train_table(config)
     table.to_csv(directory / "train.csv", index=False, float_format="%.5g")
-    print_table(_page(table, config))
+    print_tables(_page(table, config))
     say(f"the table is in {directory}")
 
 

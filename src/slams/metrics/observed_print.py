@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from slams.console import print_tables
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -27,7 +29,6 @@ def print_observations(table: pd.DataFrame, console: Console | None = None) -> N
         table: The table `observation_space`; its globe is shown, in the observations' units.
         console: Where to print; `None` is standard output.
     """
-    from rich.console import Console
     from rich.table import Table
 
     rows = table[table["region"] == "global"]
@@ -42,4 +43,4 @@ def print_observations(table: pd.DataFrame, console: Console | None = None) -> N
             values = lines["value"].reindex(list(_SHOWN))
             cells = ["" if pd.isna(value) else f"{value:.2f}" for value in values]
             shown.add_row(str(method), *cells)
-        (console or Console()).print(shown)
+        print_tables(shown, console=console)

@@ -22,6 +22,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from slams.console import print_tables
 from slams.fields import FieldSpec
 from slams.metrics.bootstrap import Resamples, resampled_scores
 from slams.metrics.observed_tables import observation_rows, rank_rows, space_rows
@@ -221,7 +222,6 @@ def print_methods(
         variable: The variable shown.
         level: The level shown, as in the table.
     """
-    from rich.console import Console
     from rich.table import Table
 
     rows = results[(results["variable"] == variable) & (results["level"] == level)]
@@ -240,7 +240,7 @@ def print_methods(
             lines = lines.drop_duplicates("metric").set_index("metric")
             cells = [_cell(lines.loc[m]) if m in lines.index else "" for m in shown]
             table.add_row(str(method), *cells)
-        (console or Console()).print(table)
+        print_tables(table, console=console)
 
 
 def _cell(row: pd.Series) -> str:

@@ -14,12 +14,12 @@ from typing import Any
 
 import pandas as pd
 import torch
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
 from slams.atomic import replacing, write_text
 from slams.config import to_yaml
+from slams.console import print_tables
 from slams.diffusion.backend import KarrasDenoiser
 from slams.diffusion.training import make_denoiser
 from slams.errors import UserError
@@ -68,10 +68,7 @@ def bench_kolmogorov(config: KolmogorovConfig, output: Path) -> None:
     with replacing(output / "results.csv") as path:
         table.to_csv(path, index=False, float_format="%.4f")
     draw_kolmogorov(cases, output / "kolmogorov.png")
-    console = Console()
-    # A pipe has no width of its own; a table of numbers broken over lines cannot be read.
-    console.width = max(console.width, 110)
-    console.print(_page(table, config))
+    print_tables(_page(table, config))
     print(f"table and figure are in {output}")
 
 

@@ -20,11 +20,11 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
 from slams.atomic import replacing
+from slams.console import print_tables
 from slams.diffusion.backend import Denoiser
 from slams.diffusion.guidance import jacobian_guidance
 from slams.diffusion.sampling import sample
@@ -210,10 +210,7 @@ def bench_lorenz63(config: Lorenz63Config, output: Path) -> None:
         [(regime, c.truth, c.y, c.smoothed[0], c.guided) for regime, c in shown],
         output / "lorenz63.png",
     )
-    console = Console()
-    # A pipe has no width of its own; a table of numbers broken over lines cannot be read.
-    console.width = max(console.width, 110)
-    console.print(_page(table, config))
+    print_tables(_page(table, config))
     print(f"tables and figure are in {output}")
 
 

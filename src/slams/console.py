@@ -1,0 +1,29 @@
+"""Tables on standard output."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+__all__ = ["print_tables"]
+
+# A pipe has no width of its own; a table of numbers broken over lines cannot be read.
+_WIDTH = 110
+
+
+def print_tables(*tables: Table, console: Console | None = None) -> None:
+    """Prints tables below one another, at least 110 columns wide.
+
+    Args:
+        tables: What to print.
+        console: Where to print; `None` is standard output.
+    """
+    from rich.console import Console  # takes a while, and few verbs print a table
+
+    console = console or Console()
+    console.width = max(console.width, _WIDTH)
+    for table in tables:
+        console.print(table)
