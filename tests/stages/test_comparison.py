@@ -18,15 +18,15 @@ from tests.test_sweeps import BASE
 
 DAYS = [str(day) for day in np.arange("1982-07-10", "1982-08-03", dtype="datetime64[D]")]
 LEVELS = ("850", "500")
-METHODS = ("optimal_interpolation", "latent_diffusion")
+METHODS = ("optimal_interpolation", "latent_diffusion", "optimal_interpolation@score_mean")
 
 
 def crps(method: str, block: int, seed: int) -> np.ndarray:
-    """Gives CRPS by date: the latent method starts lower and grows faster with the block."""
+    """Gives CRPS by date: growing fastest from the forecast, slowest from the background."""
     weather = 1 + 0.3 * np.sin(np.arange(len(DAYS)))
     noise = 0.01 * np.random.default_rng([block, seed, len(method)]).standard_normal(len(DAYS))
-    growth = {"optimal_interpolation": 0.02, "latent_diffusion": 0.06}[method]
-    first = {"optimal_interpolation": 1.0, "latent_diffusion": 0.6}[method]
+    growth = dict(zip(METHODS, (0.02, 0.06, 0.09), strict=True))[method]
+    first = dict(zip(METHODS, (1.0, 0.6, 0.7), strict=True))[method]
     return first * (1 + growth * (block - 4)) * weather + noise
 
 
@@ -138,6 +138,18 @@ def test_which_method_degrades_faster(recipe: Path) -> None:
     assert (same.relative, same.lower, same.upper) == pytest.approx((0, 0, 0), abs=1e-12)
 
 
+def test_degradation_is_held_against_every_first_guess(recipe: Path) -> None:
+    assert main(["compare", str(recipe)]) == 0
+    text = (expand(recipe).directory / "comparison/crps.md").read_text(encoding="utf-8")
+    verdicts = {}
+    for table in text.split("**How ")[1:]:
+        other = table.splitlines()[0].partition(" beside ")[2].rstrip("*")
+        rows = [line for line in table.splitlines() if line.startswith("| block_")]
+        verdicts[other] = {row.split("|")[-2].strip() for row in rows}
+    assert list(verdicts.values()) == [{"faster"}, {"slower"}]
+    assert [" on score mean" in other for other in verdicts] == [False, True]
+
+
 def test_compare_writes_every_format(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", str(recipe)]) == 0
     printed = capsys.readouterr().out
@@ -150,7 +162,9 @@ def test_compare_writes_every_format(recipe: Path, capsys: pytest.CaptureFixture
     }
     assert "| faster |" in (output / "crps.md").read_text()
     table = pd.read_csv(output / "crps.csv")
-    assert list(table["observations.degraded.block"]) == [4, 4, 8, 8, 16, 16]
+    assert list(table["observations.degraded.block"]) == [
+        block for block in (4, 8, 16) for _ in METHODS
+    ]
     latex = (output / "crps.tex").read_text()
     assert r"block\_16 & latent diffusion" in latex
     assert r"\toprule" in latex
@@ -192,6 +206,8 @@ def test_run_directories_are_compared_without_a_recipe(
     paths = [str(s.directory) for s in sweep.settings[:4:2]]
     assert main(["compare", *paths, "--format", "csv", "--output", str(tmp_path / "out")]) == 0
     table = pd.read_csv(tmp_path / "out" / "crps.csv")
-    assert list(table["observations.degraded.block"]) == [4, 4, 8, 8]
+    assert list(table["observations.degraded.block"]) == [
+        block for block in (4, 8) for _ in METHODS
+    ]
     assert main(["compare", paths[0], "nowhere"]) == 2
     assert "nowhere is not a run directory" in capsys.readouterr().err

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from slams import __version__, atomic
 from slams.errors import UserError
+from slams.method_names import split_name
 from slams.ranks import say
 from slams.records import RunRecord, is_finished
 from slams.report.exhibit import Exhibit, Panel
@@ -33,7 +34,7 @@ __all__ = ["FORMATS", "compare"]
 
 FORMATS = ("md", "csv", "latex", "html")
 _SUFFIX = {"md": ".md", "csv": ".csv", "latex": ".tex", "html": ".html"}
-# The method that others are held against where degradation is concerned.
+# What a degradation is held against, from every first guess that is there.
 _CLASSICAL = "optimal_interpolation"
 
 
@@ -182,15 +183,15 @@ def _ratio(comparison: Comparison | None) -> tuple[float, float, float]:
 def _degradations(
     settings: Sequence[ScoredSetting], metric: str, reference: str, label: str
 ) -> list[PlainTable]:
-    first = next(s for s in settings if s.name == reference)
-    if _CLASSICAL not in first.methods:
-        return []
+    methods = next(s for s in settings if s.name == reference).methods
     tables = []
-    for method in first.methods:
-        if method.endswith("diffusion"):
-            found = degradation(settings, method, _CLASSICAL, metric, reference)
+    for method in methods:
+        for other in methods:
+            if not method.endswith("diffusion") or split_name(other)[0] != _CLASSICAL:
+                continue
+            found = degradation(settings, method, other, metric, reference)
             if found:
-                tables.append(degradation_table(found, method, _CLASSICAL, label, reference))
+                tables.append(degradation_table(found, method, other, label, reference))
     return tables
 
 
