@@ -6,8 +6,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor, nn
 
+from slams.assimilators import score_mean as module
+from slams.assimilators.last_made import LastMade
 from slams.assimilators.score_mean import ScoreMean
+from slams.diffusion.backend import KarrasDenoiser, VESchedule
 from slams.normalisation import DAYS_PER_YEAR
 from tests.assimilators.latent_gaussian import ExactDenoiser, linear_space
 from tests.assimilators.problems import linear_gaussian
@@ -76,3 +80,68 @@ def test_missing_fields_do_not_count(problem) -> None:
     guess = score_mean(problem, replace(validation, fields=spoiled, known=known), sigma=90.0)
     guess.fit(problem.archive(problem.draw(400, seed=2)))
     assert guess.inflation.tolist() == pytest.approx([1.0, 1.0], rel=0.08)
+
+
+class Network(nn.Module):
+    """Gives a share of the condition and counts how often it was asked."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.tensor(factor))
+        self.calls = 0
+
+    def forward(self, z: Tensor, log_sigma: Tensor, condition: Tensor, season: Tensor) -> Tensor:
+        self.calls += 1
+        return self.factor * condition + 0 * z
+
+
+def networks(problem, validation, factor: float = 0.5, sigma: float = 8.0) -> ScoreMean:
+    space = linear_space(problem)
+    denoiser = KarrasDenoiser(Network(factor), VESchedule())
+    return ScoreMean(space, denoiser, problem.grid, 3, validation, sigma=sigma)
+
+
+def test_equal_networks_forecast_the_same_days_once(
+    problem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_kept", LastMade())
+    archive = problem.archive(problem.draw(40, seed=2))
+    validation = problem.archive(problem.draw(30, seed=3), seed=8)
+    first, second = networks(problem, validation), networks(problem, validation)
+    first.fit(archive)
+    assert first.denoiser.backbone.calls > 0
+    second.fit(archive)
+    assert second.denoiser.backbone.calls == 0
+    assert torch.equal(first.archive.background, second.archive.background)
+    assert torch.equal(first.inflation, second.inflation)
+
+
+@pytest.mark.parametrize("what", ["weights", "sigma", "archive", "validation", "decoder"])
+def test_whatever_changes_a_forecast_makes_it_again(
+    problem, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setattr(module, "_kept", LastMade())
+    archive = problem.archive(problem.draw(40, seed=2))
+    validation = problem.archive(problem.draw(30, seed=3), seed=8)
+    networks(problem, validation).fit(archive)
+    if what == "archive":
+        archive = problem.archive(problem.draw(40, seed=2), seed=4)
+    if what == "validation":
+        validation = problem.archive(problem.draw(30, seed=3), seed=5)
+    factor, sigma = 0.6 if what == "weights" else 0.5, 9.0 if what == "sigma" else 8.0
+    guess, fresh = (networks(problem, validation, factor, sigma) for _ in range(2))
+    for one in (guess, fresh):
+        one.space.decoder.turn.mul_(2.0 if what == "decoder" else 1.0)
+    guess.fit(archive)
+    assert guess.denoiser.backbone.calls > 0
+    module._kept.clear()
+    fresh.fit(archive)
+    assert torch.equal(guess.archive.background, fresh.archive.background)
+
+
+def test_a_large_archive_is_forecast_anew(problem, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_kept", LastMade())
+    monkeypatch.setattr(module, "_MOST_KEPT", 10)
+    archive = problem.archive(problem.draw(40, seed=2))
+    networks(problem, archive).fit(archive)
+    assert not module._kept

@@ -3,20 +3,17 @@
 Guidance needs to know how wrong the denoiser is at each noise level, and how these errors belong
 together. Both are measured on evenly spaced days of the training period, each with its own
 background.
-
-What a network makes of the archive does not depend on what is observed. The settings of a sweep
-run in one process and differ in little else: the last denoised archive is kept for the next one.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from slams.assimilators.base import Archive
+from slams.assimilators.last_made import LastMade, digest
 from slams.assimilators.marginals import MarginalMap
 from slams.diffusion.backend import Denoiser, KarrasDenoiser, time_of_sigma
 from slams.diffusion.guidance import (
@@ -36,8 +33,8 @@ __all__ = ["DenoisingArchive"]
 # Windows passed through the networks at a time: bounds memory, not the result.
 _CHUNK = 32
 
-# The last denoised archive, by what it was made of, and the most numbers that are kept (1 GB).
-_kept: dict[bytes, list[Tensor]] = {}
+# The last denoised archive, and the most numbers that are kept (1 GB).
+_kept = LastMade()
 _MOST_KEPT = 250_000_000
 
 
@@ -172,25 +169,22 @@ class DenoisingArchive:
             for level in levels:
                 yield self._denoise(denoiser, level, conditioned)
             return
-        key = self._digest(denoiser, conditioned)
-        if key not in _kept:
-            _kept.clear()
-            made = [
+
+        def denoise_all() -> list[Tensor]:
+            return [
                 torch.cat([mean for _, mean in self._denoise(denoiser, level, conditioned)])
                 for level in levels
             ]
-            _kept[key] = made
-        for means in _kept[key]:
+
+        for means in _kept.get(self._digest(denoiser, conditioned), denoise_all):
             days = torch.arange(len(means))
             yield zip(days.split(_CHUNK), means.split(_CHUNK), strict=True)
 
     def _digest(self, denoiser: Denoiser, conditioned: bool) -> bytes:
-        """Gives the sha256 of all that denoised latents depend on."""
-        total = hashlib.sha256(f"{denoiser}/{self.seed}/{conditioned}/{self.device}".encode())
+        """Gives the digest of all that denoised latents depend on."""
         tensors = [self.truth, self.season, self.levels, *denoiser.state_dict().values()]
-        for tensor in (*tensors, *([self.background] if conditioned else [])):
-            total.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-        return total.digest()
+        tensors += [self.background] if conditioned else []
+        return digest(f"{denoiser}/{self.seed}/{conditioned}/{self.device}", tensors)
 
     def _denoise(
         self, denoiser: Denoiser, level: int, conditioned: bool
