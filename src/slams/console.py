@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 __all__ = ["print_tables"]
 
 # A pipe has no width of its own; a table of numbers broken over lines cannot be read.
-_WIDTH = 110
+_WIDTH = 130
 
 
 def print_tables(*tables: Table, console: Console | None = None) -> None:
-    """Prints tables below one another, at least 110 columns wide.
+    """Prints tables below one another, at least 130 columns wide.
 
     Args:
         tables: What to print.
