@@ -9,63 +9,24 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import pandas as pd
 
 from slams.report.exhibit import Exhibit
 from slams.report.mapdata import leading
 from slams.report.modality_panels import bars, level_lines
-from slams.report.paired import Sampling, by_date, compare, estimate, estimates
-from slams.report.reading import AssimilationRun, Estimate, lookup, profile
+from slams.report.paired import Sampling, by_date, compare
+from slams.report.reading import AssimilationRun
+from slams.report.setting_scores import SettingScores
 from slams.report.style import in_order, method_style
 from slams.report.tables import estimate_cell, table
 from slams.report.wording import change
 from slams.schema import ReportConfig
 
-__all__ = ["SettingScores", "modality_study", "setting_labels"]
+__all__ = ["modality_study", "setting_labels"]
 
 # Methods that see no observations, and so do not differ between settings.
 _BLIND = ("climatology", "background")
-
-
-@dataclass(frozen=True)
-class SettingScores:
-    """Scores the temperature of one setting on a choice of dates.
-
-    Attributes:
-        run: The assimilation run.
-        label: What was observed, in words.
-        dates: Dates to score; `None` takes the numbers of the results table.
-    """
-
-    run: AssimilationRun
-    label: str
-    dates: pd.Index | None = None
-
-    def overall(self, method: str, metric: str) -> Estimate | None:
-        """Gives a metric, mean over levels."""
-        if self.dates is None:
-            return lookup(self.run.results, method, metric)
-        chosen = self._chosen(method, metric)
-        return None if chosen.empty else estimate(chosen, metric, Sampling.of(self.run))
-
-    def levels(self, method: str, metric: str) -> pd.DataFrame:
-        """Gives a metric by level: columns pressure (hPa), value, lower, upper."""
-        if self.dates is None:
-            return profile(self.run.results, method, metric)
-        scores = estimates(self._chosen(method, metric), metric, Sampling.of(self.run))
-        rows = [
-            (float(level), score.value, score.lower, score.upper)
-            for level, score in scores.items()
-            if level.isdigit()
-        ]
-        frame = pd.DataFrame(rows, columns=["pressure", "value", "lower", "upper"])
-        return frame.sort_values("pressure", ascending=False)
-
-    def _chosen(self, method: str, metric: str) -> pd.DataFrame:
-        scored = by_date(self.run.cases, method, metric)
-        return scored.loc[scored.index.intersection(self.dates)]
 
 
 def setting_labels(runs: Sequence[AssimilationRun]) -> list[str]:

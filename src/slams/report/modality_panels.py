@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from slams.report.bars import draw_bar
 from slams.report.exhibit import Panel, headline, new_figure, render
 from slams.report.profiles import draw_profile, pressure_axis
+from slams.report.setting_scores import SettingScores
 from slams.report.style import method_style
-
-if TYPE_CHECKING:
-    from slams.report.modalities import SettingScores
 
 __all__ = ["bars", "level_lines"]
 
