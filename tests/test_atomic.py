@@ -40,3 +40,4 @@ def test_a_store_does_not_come_back_after_it_was_removed(tmp_path: Path) -> None
 
 def test_a_store_that_is_not_there_is_no_error(tmp_path: Path) -> None:
     remove_store(tmp_path / "none.zarr")
+    assert list(tmp_path.iterdir()) == []

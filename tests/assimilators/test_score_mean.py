@@ -116,7 +116,9 @@ def test_equal_networks_forecast_the_same_days_once(
     assert torch.equal(first.inflation, second.inflation)
 
 
-@pytest.mark.parametrize("what", ["weights", "sigma", "archive", "validation", "decoder"])
+@pytest.mark.parametrize(
+    "what", ["weights", "sigma", "archive", "validation", "decoder", "time", "known"]
+)
 def test_whatever_changes_a_forecast_makes_it_again(
     problem, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
@@ -128,6 +130,12 @@ def test_whatever_changes_a_forecast_makes_it_again(
         archive = problem.archive(problem.draw(40, seed=2), seed=4)
     if what == "validation":
         validation = problem.archive(problem.draw(30, seed=3), seed=5)
+    if what == "time":
+        archive = replace(archive, time=archive.time + 40)
+    if what == "known":
+        known = torch.ones_like(archive.background, dtype=torch.bool)
+        known[:, :, :, ::2] = False
+        archive = replace(archive, background_known=known)
     factor, sigma = 0.6 if what == "weights" else 0.5, 9.0 if what == "sigma" else 8.0
     guess, fresh = (networks(problem, validation, factor, sigma) for _ in range(2))
     for one in (guess, fresh):
