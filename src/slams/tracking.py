@@ -150,7 +150,7 @@ class Tracker:
             return DummyLogger()
         from slams.modules.mlflow_logger import RunLogger
 
-        return RunLogger(self)
+        return RunLogger(self.uri, self.run_id, self.log_metrics)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Logs numbers at a step without waiting for the store (1 ms in place of 30).

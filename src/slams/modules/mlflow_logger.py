@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from lightning.pytorch.loggers import MLFlowLogger
 from lightning.pytorch.utilities import rank_zero_only
-
-if TYPE_CHECKING:
-    from slams.tracking import Tracker
 
 __all__ = ["RunLogger"]
 
@@ -18,19 +15,24 @@ __all__ = ["RunLogger"]
 class RunLogger(MLFlowLogger):
     """Sends what modules log to the MLflow run of a stage.
 
+    Store and run are given explicitly, since Lightning's defaults fail with mlflow 3.13 and later.
+
     Args:
-        tracker: The tracked run. Store and run are given explicitly, since Lightning's defaults
-            fail with mlflow 3.13 and later.
+        uri: The tracking server.
+        run_id: MLflow's id of the run.
+        write: Logs numbers by name at a step, without waiting for the store.
     """
 
-    def __init__(self, tracker: Tracker) -> None:
-        super().__init__(tracking_uri=tracker.uri, run_id=tracker.run_id, log_model=False)
-        self._tracker = tracker
+    def __init__(
+        self, uri: str, run_id: str, write: Callable[[Mapping[str, float], int], None]
+    ) -> None:
+        super().__init__(tracking_uri=uri, run_id=run_id, log_model=False)
+        self._write = write
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Logs numbers at a step."""
-        self._tracker.log_metrics(metrics, step or 0)
+        self._write(metrics, step or 0)
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace) -> None:
