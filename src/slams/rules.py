@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from slams.conformity import nearest
 from slams.errors import UserError
 from slams.schema import OptimizerConfig
 
-__all__ = ["check_optimizer", "holds", "one_of", "value_at"]
+__all__ = ["check_optimizer", "holds", "one_of", "unique", "value_at"]
 
 
 def value_at(config: Any, key: str) -> Any:
@@ -45,6 +45,19 @@ def one_of(key: str, value: str, choices: Sequence[str]) -> None:
     """
     if value not in choices:
         raise UserError(f"key {key!r}: found {value!r}; {nearest(value, choices)}")
+
+
+def unique(key: str, values: Iterable[Any]) -> None:
+    """Refuses a list that has a value twice.
+
+    Raises:
+        UserError: A value is listed twice.
+    """
+    seen = set()
+    for value in values:
+        if value in seen:
+            raise UserError(f"key {key!r}: {value} is listed twice")
+        seen.add(value)
 
 
 def check_optimizer(section: str, optimizer: OptimizerConfig) -> None:

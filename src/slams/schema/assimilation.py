@@ -1,0 +1,229 @@
+"""The methods of assimilation, guidance and samplers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+__all__ = [
+    "AssimilationConfig",
+    "EnsembleKalmanConfig",
+    "GuidanceConfig",
+    "Latent3DVarConfig",
+    "LinearInverseModelConfig",
+    "OptimalInterpolationConfig",
+    "PixelDiffusionConfig",
+    "SamplerConfig",
+    "ScoreMeanConfig",
+    "ThreeDVarConfig",
+]
+
+
+@dataclass
+class SamplerConfig:
+    """The sampler of the reverse diffusion."""
+
+    # `adams_bashforth` (deterministic, multistep), `ddim`, `heun`, `ancestral` or
+    # `predictor_corrector`.
+    kind: str = "adams_bashforth"
+    # Order of `adams_bashforth`, at one evaluation a step whatever it is: 1 is `ddim`, 2 is
+    # DPM-Solver++ 2M. With 16 steps and 1, 2, 3 the spread of a Gaussian half as wide as the data
+    # or wider comes out 12 % too small, 3 % and 0.5 % too large.
+    order: int = 3
+    # Noise levels, log-spaced; `heun` and `predictor_corrector` evaluate the denoiser twice at
+    # each.
+    steps: int = 16
+    sigma_max: float = 60.0
+    sigma_min: float = 0.03
+    # Remove the mean over the members from the noise: the ensemble's mean is then the analysis,
+    # as it is with the classical methods, and not a sample of it.
+    centred: bool = True
+    # Factor on all noise that members are drawn from, and so on the spread of a Gaussian posterior
+    # (1: as sampled). Below 1 it narrows an ensemble as the filters' inflation widens theirs.
+    inflation: float = 1.0
+    # Langevin corrections a level of `predictor_corrector`, and the share of the noise's variance
+    # that each draws anew.
+    corrections: int = 1
+    correction: float = 0.3
+    # Let two corrections that follow one another share half of their noise: they then keep the
+    # variance of a Gaussian whatever their size, of which they lose some otherwise.
+    averaged: bool = False
+    # Precision in which `decg` evaluates denoiser and decoder: `32-true`, `bf16-mixed`, or `auto`,
+    # which takes bfloat16 where the hardware computes in it. Guidance itself is never in bfloat16.
+    precision: str = "32-true"
+
+
+@dataclass
+class GuidanceConfig:
+    """How observations enter the reverse diffusion."""
+
+    # `decg` (denoising-error-covariance guidance), `mmps` (moment matching, GMRES), or, to compare
+    # with and known to be uncalibrated, `sda` (gamma rule), `dps` or `pgdm` (pseudo-inverse).
+    kind: str = "decg"
+    # Where observations are compared with the state: `decoder`, in their own units through decoder
+    # and `H`, or `latent`, as encodings of what was observed (the original's, to compare with).
+    likelihood: str = "decoder"
+    # Training days in the archive of denoising errors.
+    archive: int = 240
+    # Gaspari-Cohn half-width (km) of the localisation.
+    localisation: float = 3000.0
+    # Width (days) of the Gaussian by which archive days count less, the further their day of year
+    # is from the case's (`decg`); 0 lets all count alike.
+    season: float = 0.0
+    # How the background enters: as `condition` of the denoiser, as `observation` of the latent
+    # state with the covariance of its error, as `both`, or not at all (`neither`).
+    background: str = "condition"
+    # Latent points, the nearest ones, whose background corrects a point (`observation`, `both`).
+    background_points: int = 1
+    # Give decoded precipitation the distribution that it has over training days (quantile
+    # mapping of the members): the decoder blurs, so that too few points are dry.
+    calibrated: bool = False
+    # Solver iterations of `mmps` and `pgdm`; the noise level below which all but `decg` guide.
+    iterations: int = 3
+    below_sigma: float = 8.0
+    # Times that `mmps` linearises the operator at a noise level, each with its own iterations: one
+    # is enough where decoder and `H` are near to linear.
+    linearisations: int = 1
+    # Variance that `sda` gives the state at noise level one (its authors' 0.01 needs hundreds of
+    # steps), and the length of the steps of `dps`.
+    gamma: float = 0.2
+    zeta: float = 1.0
+
+
+@dataclass
+class OptimalInterpolationConfig:
+    """The classical baseline."""
+
+    # Gaspari-Cohn half-width (km), the best on the demo's validation period.
+    localisation: float = 3000.0
+    # Days from the verifying day of year within which training days enter the archive.
+    season: int = 75
+    # Cells of longitude, either way, by which turned copies of the archive's errors are added.
+    shifts: int = 0
+
+
+@dataclass
+class ThreeDVarConfig:
+    """Variational assimilation (`3dvar`) with the covariances of optimal interpolation."""
+
+    # Gaspari-Cohn half-width (km).
+    localisation: float = 3000.0
+    # Days from the verifying day of year within which training days enter the archive.
+    season: int = 75
+    # Largest number of linearisations of `H`; no more than one is made where `H` is linear.
+    outer_loops: int = 8
+    # Cells of longitude, either way, by which turned copies of the archive's errors are added.
+    shifts: int = 0
+
+
+@dataclass
+class Latent3DVarConfig:
+    """Variational assimilation in the latent space (`latent_3dvar`), the decoder inside `H`."""
+
+    # Gaspari-Cohn half-width (km).
+    localisation: float = 3000.0
+    # Days from the verifying day of year within which training days enter the archive.
+    season: int = 75
+    # Largest number of linearisations of decoder and `H`.
+    outer_loops: int = 4
+    # Largest number of training days that the covariance is made from: each costs a derivative of
+    # the decoder in each outer loop.
+    archive: int = 320
+
+
+@dataclass
+class PixelDiffusionConfig:
+    """Diffusion of the fields themselves (`pixel_diffusion`); the rest is `latent_diffusion`'s."""
+
+    # Factor on the noise levels of `assimilation.sampler`. The mean of n x n points hides under
+    # n times as much noise as each of them: where the VAE has n times fewer points each way, n.
+    noise_scale: float = 4.0
+
+
+@dataclass
+class EnsembleKalmanConfig:
+    """An ensemble Kalman filter (`enkf` or `letkf`) of past background errors."""
+
+    # Members of the prior ensemble, at most the training days of the season; of them,
+    # `assimilation.members` are given as the analysis.
+    ensemble: int = 320
+    # Gaspari-Cohn half-width (km): of covariances (`enkf`), of observation error (`letkf`).
+    localisation: float = 3000.0
+    # Days from the verifying day of year within which the members' days are drawn.
+    season: int = 75
+    # Factor on the prior's perturbations.
+    inflation: float = 1.0
+    # Share of the spread lost by the update that is given back (relaxation to prior spread).
+    rtps: float = 0.2
+
+
+@dataclass
+class LinearInverseModelConfig:
+    """The first guess `linear_inverse_model`: penalised regression on EOFs of the background."""
+
+    # Largest number of EOFs, the best on the demo's training blocks.
+    eofs: int = 200
+    # Penalties to choose from by cross-validation, a channel, in units of a score's mean variance.
+    ridges: list[float] = field(default_factory=lambda: [0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0])
+    # Blocks of the cross-validation, and the days next to a block that its model does not see.
+    folds: int = 5
+    gap: int = 10
+
+
+@dataclass
+class ScoreMeanConfig:
+    """The first guess `score_mean`: the score model's mean for the background."""
+
+    # Noise level of the denoiser, the best on the demo's validation period, and the draws of noise
+    # that are averaged over.
+    sigma: float = 8.0
+    draws: int = 8
+
+
+@dataclass
+class AssimilationConfig:
+    """Which methods are compared, and how."""
+
+    # Names as in the results table; `METHOD@FIRST_GUESS` starts a method from `climatology`,
+    # `linear_inverse_model` or `score_mean` in the place of the background.
+    methods: list[str] = field(
+        default_factory=lambda: [
+            "climatology",
+            "background",
+            "optimal_interpolation",
+            "latent_diffusion",
+        ]
+    )
+    # Name of the setting, the second column of the results table and the name of its directory.
+    setting: str = "default"
+    members: int = 16
+    batch_size: int = 4
+    guidance: GuidanceConfig = field(default_factory=GuidanceConfig)
+    sampler: SamplerConfig = field(default_factory=SamplerConfig)
+    optimal_interpolation: OptimalInterpolationConfig = field(
+        default_factory=OptimalInterpolationConfig
+    )
+    three_d_var: ThreeDVarConfig = field(default_factory=ThreeDVarConfig)
+    latent_3dvar: Latent3DVarConfig = field(default_factory=Latent3DVarConfig)
+    pixel_diffusion: PixelDiffusionConfig = field(default_factory=PixelDiffusionConfig)
+    enkf: EnsembleKalmanConfig = field(default_factory=EnsembleKalmanConfig)
+    # Fewer members than `enkf`: the time of its local transforms grows faster than their number.
+    letkf: EnsembleKalmanConfig = field(
+        default_factory=lambda: EnsembleKalmanConfig(ensemble=160, localisation=1500.0)
+    )
+    linear_inverse_model: LinearInverseModelConfig = field(
+        default_factory=LinearInverseModelConfig
+    )
+    score_mean: ScoreMeanConfig = field(default_factory=ScoreMeanConfig)
+    # Test dates on which every smaller subset of `observations.use` is tried too, to see what each
+    # modality brings; 0 for none.
+    modality_study: int = 0
+    # Dates a block of the block bootstrap, and the number of resamples.
+    bootstrap_block: int = 3
+    bootstrap_samples: int = 1000
+    # Consecutive days over which each method is cycled from the first test day: its analysis of a
+    # day gives its background of the next, by persistence; 0 for separate test dates.
+    cycle_days: int = 0
+    # Factor on the error variance of a cycled background.
+    cycle_inflation: float = 1.0
+    # Cases whose ensembles are kept in analysis.zarr.
+    keep_cases: int = 4

@@ -1,0 +1,172 @@
+"""Where the data come from, how they are prepared and how they are read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+__all__ = [
+    "DataConfig",
+    "PrepareConfig",
+    "SourceConfig",
+    "SourceDimensionsConfig",
+    "SourceVariableConfig",
+    "SplitsConfig",
+]
+
+
+@dataclass
+class SourceVariableConfig:
+    """How a file of kind `cf` holds a variable, where it does not say so itself."""
+
+    # The variable, as in `data.channels` without its level.
+    variable: str = ""
+    # Its name in the file; "" finds it by the variable's own or by its CF standard name.
+    name: str = ""
+    # Its units, whatever the file states; "" takes those of the file.
+    units: str = ""
+    # What values are multiplied by beside their units: -1 for a downward flux.
+    factor: float = 1.0
+    # Hours that a value covers, a mean or an accumulation: 0 for an instant, -1 as the file says.
+    hours: float = -1.0
+    # Where the time stamp lies in them: `start`, `middle` or `end`; "" as the file says.
+    stamp: str = ""
+
+
+@dataclass
+class SourceDimensionsConfig:
+    """Names of the dimensions of a file of kind `cf`; "" finds the usual ones by themselves."""
+
+    time: str = ""
+    level: str = ""
+    latitude: str = ""
+    longitude: str = ""
+
+
+@dataclass
+class SourceConfig:
+    """Where the fields come from."""
+
+    # Layout of the source: `nature_run` (CF Zarr), `weatherbench2`, `arco_era5`, `chaosbench`
+    # (Zarr), `noaa_psl`, `cpc_gauge` (NetCDF), `cf`, anything that follows the CF conventions, or
+    # `no_fields`, days with observations alone; its path is FIRST/LAST.
+    kind: str = "nature_run"
+    # Path, pattern with `*`, or address (gs://, s3://, https://; extra `cloud`) of the source;
+    # `sample` is the nature run embedded in the package.
+    path: str = "sample"
+    # Files that follow one another in time, in the place of `path` (NetCDF).
+    files: list[str] = field(default_factory=list)
+    # What a day of a source with several instants a day is: the `instant` at 00 UTC, or their
+    # `mean`. Accumulations and mean fluxes are put together to whole UTC days in either case.
+    daily: str = "instant"
+    # How a file of kind `cf` holds variables and dimensions, where it does not say so itself.
+    variables: list[SourceVariableConfig] = field(default_factory=list)
+    dimensions: SourceDimensionsConfig = field(default_factory=SourceDimensionsConfig)
+    # In `data.sources`: the channels it gives, each as in `data.channels` or as the name of a
+    # variable, for all its levels there.
+    channels: list[str] = field(default_factory=list)
+    # Where a user gets the source (documentation, goes into the store's attributes).
+    origin: str = ""
+    # Target grid: `native`, or a training store or source whose grid is taken, or `LATxLON`.
+    grid: str = "native"
+    # Regridding to the target grid: `conservative` or `bilinear`.
+    regrid: str = "conservative"
+    # Channels the source does not have: stored as missing throughout.
+    absent: list[str] = field(default_factory=list)
+    # Channels that may have missing values here and there; in any other, one missing value on a
+    # training day is an error.
+    gaps: list[str] = field(default_factory=list)
+
+
+@dataclass
+class SplitsConfig:
+    """First and last day (ISO dates, both inside) of each split, with a gap between them."""
+
+    train: list[str] = field(default_factory=list)
+    validation: list[str] = field(default_factory=list)
+    test: list[str] = field(default_factory=list)
+    # Smallest number of days between two splits.
+    gap: int = 5
+
+
+@dataclass
+class PrepareConfig:
+    """How `slams prepare` works through a source: where, and within which memory."""
+
+    # Where the work is done: `threads` of this process, `distributed` (processes of
+    # dask.distributed on this machine) or `slurm` (jobs through dask-jobqueue); the last two need
+    # the extra `cluster`.
+    scheduler: str = "threads"
+    # Threads, processes or jobs at a time; 0 takes as many as there are cores (one job on SLURM).
+    # As many of them work as the memory allows.
+    workers: int = 0
+    # Bound on the memory of each process that works: all threads together, one process of
+    # dask.distributed, one job; with its unit, MB or GB.
+    memory: str = "2 GB"
+    # Partition of the SLURM jobs ("" for the cluster's own).
+    partition: str = ""
+    # Account that the SLURM jobs are billed to ("" for the cluster's own).
+    account: str = ""
+    # Time limit of a SLURM job; one that comes to it is replaced, what it has finished counts.
+    walltime: str = "02:00:00"
+    # Lines that a SLURM job runs before the work: modules, the virtual environment.
+    prologue: list[str] = field(default_factory=list)
+
+
+@dataclass
+class DataConfig:
+    """The training store, its splits, and how windows are read."""
+
+    # Path of the training store (Zarr v3), written by `slams prepare`.
+    store: str = "stores/demo.zarr"
+    source: SourceConfig = field(default_factory=SourceConfig)
+    # Several sources in the place of `data.source`, joined on their days. The grid of the store
+    # is the one that the first names; each is regridded to it by its own `regrid`.
+    sources: list[SourceConfig] = field(default_factory=list)
+    # Channels as `variable@level` (hPa) or `variable`.
+    channels: list[str] = field(default_factory=list)
+    # First and last day taken from the source (ISO dates, both inside), empty for all there are; a
+    # later last day extends a finished store.
+    period: list[str] = field(default_factory=list)
+    splits: SplitsConfig = field(default_factory=SplitsConfig)
+    # Annual harmonics of the seasonal climatology.
+    harmonics: int = 3
+    # Floor of the standard deviation at a grid point, as a share of its channel's.
+    sd_floor: float = 0.3
+    # Lags (days) for which damped persistence is fitted in the training period.
+    lags: list[int] = field(default_factory=lambda: [1, 2, 3, 4])
+    # Store whose climatology, standard deviations and persistence are used in place of its own
+    # ("" for its own): a window of few days cannot have statistics.
+    statistics_from: str = ""
+    # Days in a window.
+    window: int = 1
+    # Days that are analysed at once, composed from windows of `window` days, an odd number; 0
+    # takes the window. Networks are trained on windows cut out of this many days.
+    trajectory: int = 0
+    # Cases (windows) a batch.
+    batch_size: int = 16
+    # DataLoader workers; 0 reads in the main process.
+    num_workers: int = 0
+    # Number of verifying dates, evenly spaced over the test split; 0 takes every date.
+    test_cases: int = 24
+    # Fields uncompressed, to read windows at the speed of memory: `memory` holds the channels in
+    # use in memory (small stores, no workers), `mmap` maps a file that is written once, `none`
+    # decompresses each window anew.
+    cache: str = "memory"
+    # Where the file of `mmap` lies; "" puts it beside the store.
+    cache_directory: str = ""
+    # Batches that are read ahead: by a thread without workers, by each worker otherwise; 0 reads
+    # a batch when it is asked for.
+    ahead: int = 2
+    prepare: PrepareConfig = field(default_factory=PrepareConfig)
+
+    @property
+    def inputs(self) -> list[tuple[str, SourceConfig]]:
+        """Gives the sources in use, each with its key in the recipe."""
+        if not self.sources:
+            return [("data.source", self.source)]
+        return [(f"data.sources.{i}", source) for i, source in enumerate(self.sources)]
+
+    @property
+    def days(self) -> int:
+        """Gives the days that are analysed at once."""
+        return self.trajectory or self.window

@@ -1,0 +1,191 @@
+"""What is observed, by whom and with what errors; what the background is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+__all__ = [
+    "BackgroundConfig",
+    "DegradationConfig",
+    "ObservationsConfig",
+    "OrbitConfig",
+    "SatelliteConfig",
+    "StationQualityConfig",
+    "StationSourceConfig",
+    "StationVariableConfig",
+    "StationsConfig",
+]
+
+
+@dataclass
+class StationVariableConfig:
+    """One quantity that every station observes."""
+
+    # Channel observed, as in `data.channels`.
+    channel: str = "2m_temperature"
+    # Standard deviation of the observation error (channel units: K, log(1 + mm day-1)).
+    error: float = 1.0
+    # Standard deviation of the representativeness error, added in quadrature.
+    representativeness: float = 0.0
+    # Grid spacing (km) that `representativeness` is stated for: it grows with the cube root of the
+    # model's spacing at each station. 0 takes it as it is everywhere.
+    representativeness_km: float = 0.0
+    # `gaussian`; `censored`: a Gaussian that reads 0 for all that is below, as a rain gauge does;
+    # `auto`: censored for precipitation, Gaussian for anything else.
+    likelihood: str = "auto"
+
+
+@dataclass
+class StationQualityConfig:
+    """Checks of station reports while they are prepared; what they reject is counted."""
+
+    # Reject values that the variable cannot have.
+    range: bool = True
+    # Reject a temperature that differs from the ones before and after by more than this (K), twice
+    # that where they are more than 6 hours apart; 0 switches the check off.
+    step: float = 15.0
+    # Reject a daily value whose departure from the climatology differs from the median of at least
+    # three neighbours' within this distance (km) by more than `buddy_limit` standard deviations; 0
+    # switches the check off.
+    buddy_km: float = 500.0
+    buddy_limit: float = 4.0
+
+
+@dataclass
+class StationSourceConfig:
+    """A public archive of station reports, prepared into the training store."""
+
+    # Layout: `ghcn_daily`, `isd`, `isd_lite`, `igra2`, `metar` or `arm_column`; "" has none, and
+    # station values are drawn from the fields.
+    kind: str = ""
+    # A file, a directory of files, or a pattern with *.
+    path: str = ""
+    # The archive's own list of stations (ghcnd-stations.txt, isd-history.csv,
+    # igra2-station-list.txt).
+    station_list: str = ""
+    # Elements (GHCN-Daily) or columns (METAR) read; empty for all that give a channel observed.
+    elements: list[str] = field(default_factory=list)
+    # GHCN-Daily's morning observations: `as_dated`, or `day_before`.
+    morning: str = "as_dated"
+    # Quarters of the UTC day with a report that a daily mean near the surface needs.
+    quarters: int = 4
+    # Soundings that a daily mean on a level needs.
+    soundings: int = 1
+    # Share of the day that reports of precipitation must cover.
+    coverage: float = 1.0
+    # A station that is listed at places further apart than this (km) has moved, and becomes two.
+    moved_km: float = 1.0
+    # Stations closer together than this (km) are one; the one with more values stays.
+    same_place_km: float = 0.1
+    # Largest difference (m) between a station's elevation and the model's terrain for 2 m
+    # temperature; 0 sets no limit.
+    height_difference: float = 0.0
+    # Smallest distance (km) between two stations; those with more values stay. 0 keeps all.
+    thinning_km: float = 0.0
+    qc: StationQualityConfig = field(default_factory=StationQualityConfig)
+
+
+@dataclass
+class StationsConfig:
+    """In-situ observations at irregular points."""
+
+    # Number of stations, drawn from real airport (METAR) sites by thinning.
+    count: int = 400
+    # Explicit stations as a CSV file (id,latitude,longitude,elevation) in place of airports.
+    file: str = ""
+    # Real reports in place of values drawn from the fields; needs observations.source: store.
+    source: StationSourceConfig = field(default_factory=StationSourceConfig)
+    variables: list[StationVariableConfig] = field(
+        default_factory=lambda: [StationVariableConfig()]
+    )
+    # Lapse rate of the elevation correction (K m-1); used where both elevations are known.
+    lapse_rate: float = 0.0065
+    # Share of station reports that are missing at random.
+    missing: float = 0.0
+    # Share of the stations that no method is given; they verify the analyses. 0 holds none out.
+    held_out: float = 0.0
+
+
+@dataclass
+class OrbitConfig:
+    """A satellite on a circular orbit whose ground track repeats."""
+
+    # Days after which the track repeats, and revolutions in that time: 233 in 16 is 705 km.
+    repeat_days: int = 16
+    revolutions: int = 233
+    # Local mean time (hours) at which it crosses the equator northwards.
+    crossing_time: float = 13.5
+    # Width of the swath (km).
+    swath_km: float = 2330.0
+    # Inclination (degrees); 0 takes the sun-synchronous one, which follows from the period.
+    inclination: float = 0.0
+
+
+@dataclass
+class SatelliteConfig:
+    """Satellite imagery of outgoing longwave radiation."""
+
+    channel: str = "outgoing_longwave_radiation"
+    # Footprint in grid cells each way (block mean).
+    footprint: int = 2
+    # Share of the globe inside the moving swaths of `geometry: slanted`.
+    coverage: float = 0.5
+    # Standard deviation of the observation error (W m-2), of one pass.
+    error: float = 5.0
+    # `slanted`: bands of which `coverage` says how wide; `orbit`: the passes of `orbit`.
+    geometry: str = "slanted"
+    orbit: OrbitConfig = field(default_factory=OrbitConfig)
+    # Diameter (km) of circular footprints about the centres of the blocks, weighted by the area
+    # shared with each grid cell; 0 takes the blocks themselves.
+    footprint_km: float = 0.0
+    # What several passes of a day make: `latest`, or their `mean`, whose error variance is less.
+    composite: str = "latest"
+
+
+@dataclass
+class DegradationConfig:
+    """SLAMS's degradations: direct observations of a channel, coarse, noisy, sparse."""
+
+    # Channels observed directly; empty switches the degradation off.
+    channels: list[str] = field(default_factory=list)
+    # Block mean over r x r cells.
+    block: int = 1
+    # Keep every gap-th cell each way.
+    gap: int = 1
+    # Standard deviation of the noise, as a share of the channel's mean standard deviation.
+    noise: float = 0.1
+
+
+@dataclass
+class ObservationsConfig:
+    """What is observed: which modalities, and with which `H` and `R`."""
+
+    # Modalities in use: any of `stations`, `satellite`, `degraded`; empty observes nothing.
+    use: list[str] = field(default_factory=lambda: ["stations", "satellite"])
+    # Values drawn from the truth when read (`truth`), or streamed from the training store's
+    # stations and satellite arrays (`store`).
+    source: str = "truth"
+    stations: StationsConfig = field(default_factory=StationsConfig)
+    satellite: SatelliteConfig = field(default_factory=SatelliteConfig)
+    degraded: DegradationConfig = field(default_factory=DegradationConfig)
+    # Days of the window (0 the first) on which anything is observed; empty for all of them.
+    days: list[int] = field(default_factory=list)
+    # Reject observations further than this many standard deviations from the background.
+    gross_error: float = 5.0
+
+
+@dataclass
+class BackgroundConfig:
+    """The background, which never sees the verifying truth."""
+
+    # `damped_persistence` or `climatology` or `file`.
+    kind: str = "damped_persistence"
+    # Days between the state that persists and the first day of the window.
+    lag: int = 2
+    # Training store that holds background states (kind `file`).
+    path: str = ""
+    # Re-centre the climatology on this many real days before the verifying day; 0 keeps it.
+    recentre_days: int = 0
+    # Error variance, as a share of the climatology's, that the state which persists is given in
+    # the training period: that of an analysis, where backgrounds are cycled; 0 for the truth.
+    analysis_error: float = 0.0

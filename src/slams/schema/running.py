@@ -1,0 +1,107 @@
+"""How stages run: devices, tracking, report, simulation, sweeps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = [
+    "AblationConfig",
+    "ReportConfig",
+    "SimulateConfig",
+    "TrackingConfig",
+    "TrainerConfig",
+]
+
+
+@dataclass
+class TrainerConfig:
+    """The one Trainer of all stages."""
+
+    accelerator: str = "auto"
+    devices: int = 1
+    num_nodes: int = 1
+    # Lightning precision of training: `auto` takes `bf16-mixed` where the hardware computes in
+    # bfloat16, else `32-true`. Assimilation runs in float32.
+    precision: str = "auto"
+    # Threads a process on the CPU; 0 leaves torch's choice.
+    threads: int = 0
+    # Time after which a training saves and ends, to be continued by the same command, as SLURM
+    # writes it: 90 (minutes), 12:00:00, 2-12:00:00; "" for no limit.
+    max_time: str = ""
+    # Compute activations again in the backward pass and keep fewer of them: less memory for long
+    # windows, about a third more time.
+    checkpoint_activations: bool = False
+    # Compile the networks with torch.compile: pays on a GPU in long trainings.
+    compile: bool = False
+    # Steps between two validations and checkpoints, rounded to whole epochs.
+    validate_every_epochs: int = 5
+    # Optimiser steps between two checkpoints inside of epochs, besides those at validations; 0 for
+    # none. A run continues from any of them with the windows that it has not seen.
+    checkpoint_every_steps: int = 0
+    # Seconds between two progress lines in logs.
+    log_every_seconds: float = 10.0
+
+
+@dataclass
+class TrackingConfig:
+    """MLflow."""
+
+    enabled: bool = True
+    # Tracking server; "" is sqlite in the run directory's root.
+    uri: str = ""
+    # Log to sqlite all the same, where no server can be reached; `slams sync` copies it to `uri`.
+    offline: bool = False
+    # Log use of processor, memory, disk, network and GPU of the machine that logs.
+    system_metrics: bool = True
+    # Seconds between two such measurements.
+    system_seconds: float = 10.0
+    # MLflow experiment; "" takes the recipe's `experiment`.
+    experiment: str = ""
+
+
+@dataclass
+class ReportConfig:
+    """The report."""
+
+    # Case (number in the order of test dates) shown on the maps.
+    case: int = 0
+    # Level (hPa) shown on the maps.
+    level: int = 850
+    # Dots a inch of the figures.
+    dpi: int = 150
+
+
+@dataclass
+class SimulateConfig:
+    """A nature run made with jcm (extra `simulate`)."""
+
+    output: str = "stores/nature_run.zarr"
+    start: str = "1980-01-01"
+    # Months kept, after the spin-up.
+    months: int = 12
+    spinup_days: int = 184
+    truncation: int = 31
+
+
+@dataclass
+class AblationConfig:
+    """A sweep of `slams ablate`: its settings are grid x zip x list, each over the recipe."""
+
+    # Name of the sweep, its directory in the experiment's; "" takes the name of the recipe's file.
+    name: str = ""
+    # What may be run for a setting: `assimilate` alone, which uses the networks there are, or
+    # `train score` or `train vae` and `train score` before it. Settings that need the same network
+    # train it once.
+    stages: list[str] = field(default_factory=lambda: ["assimilate"])
+    # Setting, or method, that `slams compare` holds the others against; "" is the first setting.
+    baseline: str = ""
+    # Table of published figures (CSV: key,value,method,metric,result), beside the recipe, shown
+    # next to ours; what differs is said in a file of the same name ending in .md.
+    published: str = ""
+    # Every combination of values: {key: [value, ...], other.key: [value, ...]}.
+    grid: dict[str, Any] = field(default_factory=dict)
+    # Values that change together: {key: [value, ...], other.key: [as many values]}.
+    zip: dict[str, Any] = field(default_factory=dict)
+    # Settings one by one: [{key: value, other.key: value}, ...]; `name` names one of them.
+    list: list[dict[str, Any]] = field(default_factory=list)
