@@ -11,6 +11,7 @@ import argparse
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -57,6 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     listen()
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    # Of torch by torch: torch.func.jvp takes it for rules of its own.
+    warnings.filterwarnings("ignore", message=".*torch.jit.script.* is deprecated.*")
     places: list[Path] = []
     arguments: argparse.Namespace | None = None
     try:

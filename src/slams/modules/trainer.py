@@ -56,7 +56,6 @@ _SETTLED = (
     ".*The .*compute.* method of metric .* was called before the .*update.*",  # an empty rank
     ".*isinstance\\(treespec, LeafSpec\\).*",
     ".*GPU available but not used.*",
-    ".*torch.jit.script.* is deprecated.*",  # torch.func.jvp takes it for rules of its own
 )
 
 
