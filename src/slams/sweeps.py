@@ -11,7 +11,6 @@ do not gather the settings of the other: `runs/<experiment>/<sweep>/assimilation
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import re
@@ -26,11 +25,12 @@ from slams.checks import METHODS
 from slams.config import load
 from slams.conformity import is_inside, nearest, type_at
 from slams.errors import UserError
-from slams.provenance import depends, inputs_fingerprint
+from slams.provenance import inputs_fingerprint
 from slams.records import stage_directory
 from slams.schema import AblationConfig, Config
+from slams.sweep_names import LONGEST, name_settings, name_training, without_seed
 
-__all__ = ["Setting", "Sweep", "expand", "without_seed"]
+__all__ = ["Setting", "Sweep", "expand"]
 
 _STAGES = ("train vae", "train score", "assimilate")
 # Keys that a sweep sets itself, or that would take a setting out of it.
@@ -43,8 +43,6 @@ _RESERVED = (
     "assimilation.setting",
     "assimilation.modality_study",
 )
-# Longest name of a setting, as `slams.checks` admits it.
-_LONGEST = 60
 
 
 @dataclass(frozen=True)
@@ -132,15 +130,15 @@ def expand(recipe: str | Path, overrides: Sequence[str] = ()) -> Sweep:
     ablation = base.ablation
     name = ablation.name or path.stem
     taken = name in ("vae", "score") or name.startswith(("assimilation", "."))
-    if not re.fullmatch(r"[\w+.-]+", name) or taken or len(name) > _LONGEST:
+    if not re.fullmatch(r"[\w+.-]+", name) or taken or len(name) > LONGEST:
         raise UserError(
-            f"key 'ablation.name': found {name!r}, expected at most {_LONGEST} letters, digits, "
+            f"key 'ablation.name': found {name!r}, expected at most {LONGEST} letters, digits, "
             f"_, -, + and . that are not the name of a stage"
         )
     _check_stages(ablation.stages)
     rows = list(_rows(ablation, path))
     _refuse_overridden(rows, overrides)
-    names = _names(rows)
+    names = name_settings(rows)
     settings = tuple(
         _setting(number, one, row, path, overrides, base, name)
         for number, (one, row) in enumerate(zip(names, rows, strict=True))
@@ -155,11 +153,6 @@ def expand(recipe: str | Path, overrides: Sequence[str] = ()) -> Sweep:
             f"method; {nearest(ablation.baseline, [*names, *methods])}"
         )
     return sweep
-
-
-def without_seed(name: str) -> str:
-    """Takes the seed out of a setting's name."""
-    return re.sub(r"(^|-)seed_\d+", "", name).strip("-") or "recipe"
 
 
 def _check_stages(stages: Sequence[str]) -> None:
@@ -285,7 +278,7 @@ def _setting(
     trainings, experiment = {}, networks
     for stage in ("vae", "score"):
         if inputs_fingerprint(stage, own) != inputs_fingerprint(stage, base):
-            experiment = f"{home}/trained-{_words_of(stage, values)}"
+            experiment = f"{home}/trained-{name_training(stage, values)}"
         elif stage == "vae" or experiment == networks:
             experiment = networks
         if f"train {stage}" in stages:
@@ -314,87 +307,9 @@ def _refuse_untrained(name: str, values: Mapping[str, Any]) -> None:
             )
 
 
-def _words_of(stage: str, values: Mapping[str, Any]) -> str:
-    """Names a training by those of the swept keys that it depends on."""
-    mattering = {key: value for key, value in values.items() if depends(stage, key)}
-    return _shorten(_words(mattering, list(values)), mattering)
-
-
 def _as_text(key: str, value: Any) -> str:
     """Writes a value as an override does."""
     if isinstance(value, str) and type_at(key, "") is str:
         return json.dumps(value) if value.startswith(("'", '"')) else value
     written = yaml.safe_dump([value], default_flow_style=True, width=10**6, allow_unicode=True)
     return written.strip()[1:-1]
-
-
-def _names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Names settings by their values, short, readable, and each one once."""
-    keys = list(dict.fromkeys(key for row in rows for key in row if key != "name"))
-    names, seen = [], {}
-    for row in rows:
-        values = {key: value for key, value in row.items() if key != "name"}
-        listed = row.get("name")
-        parts = []
-        if listed is not None:
-            if not isinstance(listed, str) or not re.fullmatch(r"[\w+.=-]+", listed):
-                raise UserError(
-                    f"key 'ablation.list': name {listed!r}, expected letters, digits, _, - and +"
-                )
-            parts = [listed]
-        own = _own_of_list(rows, row) if listed is not None else ()
-        words = _words({k: v for k, v in values.items() if k not in own}, keys)
-        name = _shorten("-".join([*parts, words] if words else parts) or "recipe", values)
-        for other, earlier in seen.items():
-            if earlier == values:
-                raise UserError(f"key 'ablation': settings {other} and {name} are the same")
-        if name in seen:
-            name = f"{name[: _LONGEST - 9]}-{_digest(values)}"
-        seen[name] = values
-        names.append(name)
-    return names
-
-
-def _own_of_list(rows: Sequence[Mapping[str, Any]], row: Mapping[str, Any]) -> set[str]:
-    """Tells which keys of a named entry need no words: those that its name fixes."""
-    alike = [other for other in rows if other.get("name") == row["name"]]
-    return {key for key in row if all(other.get(key) == row[key] for other in alike)}
-
-
-def _words(values: Mapping[str, Any], keys: Sequence[str]) -> str:
-    return "-".join(f"{_tail(key, keys)}_{_slug(value)}" for key, value in values.items())
-
-
-def _tail(key: str, keys: Sequence[str]) -> str:
-    """Takes as many last parts of a dotted key as tell it from the other keys."""
-    parts = key.split(".")
-    for count in range(1, len(parts) + 1):
-        tail = parts[-count:]
-        if not any(k != key and k.split(".")[-count:] == tail for k in keys):
-            break
-    return _slug(".".join(tail))
-
-
-def _slug(value: Any) -> str:
-    if isinstance(value, list):
-        text = "+".join(_slug(entry) for entry in value) or "none"
-    elif isinstance(value, Mapping):
-        text = "+".join(f"{key}_{_slug(entry)}" for key, entry in value.items()) or "none"
-    elif isinstance(value, bool):
-        text = str(value).lower()
-    elif isinstance(value, float):
-        text = f"{value:g}"
-    else:
-        text = str(value)
-    return re.sub(r"[^\w+.-]+", "_", text).strip("_") or "empty"
-
-
-def _shorten(name: str, values: Mapping[str, Any]) -> str:
-    room = _LONGEST - len("trained-")
-    if len(name) <= room:
-        return name
-    return f"{name[: room - 9].rstrip('-_.')}-{_digest(values)}"
-
-
-def _digest(values: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]

@@ -2,60 +2,35 @@
 
 from __future__ import annotations
 
-import itertools
-import math
-import time
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from lightning.pytorch import Callback, LightningDataModule
 from torch import Tensor
 
 from data_modules.host_memory import host_memory
-from data_modules.latents import (
-    LatentDataModule,
-    LatentStore,
-    wait_for_latents,
-    write_latents,
-)
+from data_modules.latents import LatentStore
 from data_modules.multimodal import MultimodalDataModule
 from data_modules.pixels import PixelDataModule
 from data_modules.reanalysis import ReanalysisDataModule
 from data_modules.sequential import read_batches
 from slams import tracking
-from slams.assimilators.base import Archive
-from slams.assimilators.degraded_backgrounds import degrade
-from slams.fields import Background
-from slams.modules.base import TrainedModule, check_identity, read_checkpoint
-from slams.modules.callbacks import (
-    Checkpoints,
-    EarlyEnd,
-    MetricsCSV,
-    ProgressLines,
-    RefuseDivergence,
-    RunSummary,
-    StepSeed,
-    WeightEMA,
-)
-from slams.modules.callbacks.summary import peak_memory_gib
 from slams.modules.score import LatentScore, PixelScore
-from slams.modules.trainer import check_machine, make_trainer
+from slams.modules.trainer import check_machine
 from slams.modules.vae import VAE
 from slams.nn.latent_space import LatentBatch, LatentSpace, decoded_importance
 from slams.nn.unet import check_resolutions
 from slams.normalisation import DAYS_PER_YEAR
 from slams.ranks import is_rank_zero, say
-from slams.records import finished_run, stage_directory, trained_directory
+from slams.records import finished_run, stage_directory
 from slams.runs import RunDirectory
-from slams.schema import Config, ObservationsConfig, OptimizerConfig
+from slams.schema import Config, ObservationsConfig
 from slams.seeds import generator
+from slams.stages.encodings import encode_windows
+from slams.stages.fitting import fit, rehearse
 from slams.stages.loading import load_vae
 from slams.stages.reconstruction import write_reconstruction
-from slams.stopping import deferred
 from slams.time_axis import at_length
-from slams.time_limits import parse_limit
 
 __all__ = ["train_score", "train_vae"]
 
@@ -84,7 +59,7 @@ def train_vae(config: Config, dry_run: bool = False) -> Path:
     if dry_run:
         window = next(iter(datamodule.train_dataloader()))
         batch = datamodule.on_after_batch_transfer(window, 0)
-        _rehearse(
+        rehearse(
             module,
             batch.fields.shape,
             lambda: module.loss(
@@ -106,7 +81,7 @@ def train_vae(config: Config, dry_run: bool = False) -> Path:
             b.fields.flatten(0, 1) for b in read_batches(datamodule, "train", _COMPONENT_WINDOWS)
         ]
         module.initialise(torch.cat(fields))
-        _fit(config, module, config.vae.optimizer, datamodule, run, tracker)
+        fit(config, module, config.vae.optimizer, datamodule, run, tracker)
         if is_rank_zero():
             best = VAE.load(run.checkpoints / "best.ckpt", datamodule.channels, datamodule.grid)
             errors = write_reconstruction(run.path, best, datamodule)
@@ -161,36 +136,7 @@ def train_score(config: Config, dry_run: bool = False) -> Path:
     if dry_run:
         _rehearse_score(config, datamodule, space, vae_run.run_id)
         return stage_directory(config, "score")
-    background = fields_only.background
-    key = {
-        "vae": vae_run.run_id,
-        "data": datamodule.store.fingerprint,
-        "background": f"{background.kind}/{background.lag}/{background.path}",
-        "analysis_error": f"{background.analysis_error:g}",
-        "window": str(config.data.days),
-        "train": str(config.data.splits.train),
-        "validation": str(config.data.splits.validation),
-    }
-    lags = [lag for lag in config.score.lags if lag != background.lag]
-    if lags:
-        key["lags"] = str(lags)
-    turned = [cells for cells in range(-config.score.shifts, config.score.shifts + 1) if cells]
-    if turned:
-        key["turned"] = str(turned)
-    path = trained_directory(config, "vae") / f"latents_{config.background.lag}.zarr"
-    if is_rank_zero():
-        write_latents(path, space, _splits(fields_only, datamodule, lags, turned), key)
-    else:
-        wait_for_latents(path, key)
-    latents = LatentDataModule(
-        path,
-        config.score.batch_size,
-        config.seed,
-        config.data.window,
-        {lag: lag / background.lag for lag in lags},
-        turned,
-        ahead=config.data.ahead,
-    )
+    latents = encode_windows(fields_only, datamodule, space, vae_run.run_id)
     torch.manual_seed(config.seed)
     module = LatentScore(
         config.score,
@@ -209,7 +155,7 @@ def train_score(config: Config, dry_run: bool = False) -> Path:
         if run.finished:
             say(run.summary())
             return run.path
-        _fit(config, module, config.score.optimizer, latents, run, tracker)
+        fit(config, module, config.score.optimizer, latents, run, tracker)
     return run.path
 
 
@@ -236,7 +182,7 @@ def _train_pixel_score(config: Config, fields_only: Config, dry_run: bool) -> Pa
     if dry_run:
         window = next(iter(datamodule.train_dataloader()))
         batch = datamodule.on_after_batch_transfer(window)
-        _rehearse(module, batch.latents.shape, lambda: module.loss(batch).mean())
+        rehearse(module, batch.latents.shape, lambda: module.loss(batch).mean())
         return stage_directory(config, module.stage)
     with (
         RunDirectory.open(config, module.stage, fingerprint=fingerprint) as run,
@@ -245,7 +191,7 @@ def _train_pixel_score(config: Config, fields_only: Config, dry_run: bool) -> Pa
         if run.finished:
             say(run.summary())
             return run.path
-        _fit(config, module, config.score.optimizer, datamodule, run, tracker)
+        fit(config, module, config.score.optimizer, datamodule, run, tracker)
     return run.path
 
 
@@ -265,7 +211,7 @@ def _rehearse_score(
     module = LatentScore(
         config.score, datamodule.channels, datamodule.grid, shape, mean, sd, vae_run
     )
-    _rehearse(module, latents.shape, lambda: module.loss(batch).mean())
+    rehearse(module, latents.shape, lambda: module.loss(batch).mean())
 
 
 def _importance(config: Config, vae: VAE, train: LatentStore) -> Tensor | None:
@@ -275,125 +221,3 @@ def _importance(config: Config, vae: VAE, train: LatentStore) -> Tensor | None:
     days = torch.linspace(0, len(train.latents) - 1, _IMPORTANCE_WINDOWS).long().unique()
     space = LatentSpace(vae.encoder, vae.decoder, train.mean, train.sd)
     return decoded_importance(space, train.latents[days], generator(config.seed, "importance"))
-
-
-def _splits(
-    fields_only: Config,
-    datamodule: MultimodalDataModule,
-    lags: Sequence[int],
-    turned: Sequence[int],
-) -> Iterator[tuple[str, Archive]]:
-    """Gives what the latent store holds; turned copies are made one at a time.
-
-    The days are read now, and not when they are encoded: what is wrong with them is said even
-    where their encodings are kept.
-    """
-    splits = {"train": datamodule.archive(), "validation": _windows(datamodule, "validation")}
-    background = fields_only.background
-    for lag in lags:
-        other = at_length(replace(fields_only, background=replace(background, lag=lag)))
-        splits[f"train_lag_{lag}"] = MultimodalDataModule(other, datamodule.store).archive()
-    splits = {name: degrade(part, background.analysis_error) for name, part in splits.items()}
-    train = splits["train"]
-    copies = ((f"train_turned_{cells}", train.turned(cells)) for cells in turned)
-    return itertools.chain(splits.items(), copies)
-
-
-def _windows(datamodule: MultimodalDataModule, split: str) -> Archive:
-    """Reads the windows of a split with their backgrounds."""
-    batches = list(read_batches(datamodule, split))
-    return Archive(
-        torch.cat([b.fields for b in batches]),
-        torch.cat([b.background.mean for b in batches]),
-        torch.cat([b.time for b in batches]),
-        torch.cat([b.mask for b in batches]),
-        torch.cat([_known(b.background) for b in batches]),
-    )
-
-
-def _known(background: Background) -> Tensor:
-    everything = torch.ones_like(background.mean, dtype=torch.bool)
-    return everything if background.known is None else background.known
-
-
-def _fit(
-    config: Config,
-    module: TrainedModule,
-    optimizer: OptimizerConfig,
-    datamodule: LightningDataModule,
-    run: RunDirectory,
-    tracker: tracking.Tracker,
-) -> None:
-    """Trains a module from the last checkpoint, or from the start."""
-    optimizer = replace(optimizer, steps=_whole_epochs(config, optimizer, datamodule))
-    module.optimizer_config = optimizer
-    module.configure_networks(config.trainer)
-    summary = RunSummary()
-    every = config.trainer.checkpoint_every_steps
-    checkpoints = Checkpoints(run.checkpoints, monitor="validation/loss", every_steps=every)
-    limit = config.trainer.max_time
-    seconds = parse_limit("key 'trainer.max_time'", limit) if limit else float("inf")
-    callbacks: list[Callback] = [
-        StepSeed(config.seed, module.stage),
-        RefuseDivergence("validation/loss"),
-        checkpoints,
-        MetricsCSV(run.path / "metrics.csv"),
-        EarlyEnd(checkpoints, seconds),
-        ProgressLines(config.trainer.log_every_seconds),
-        summary,
-    ]
-    if optimizer.ema > 0:
-        callbacks.insert(1, WeightEMA(optimizer.ema))
-    trainer = make_trainer(
-        config.trainer,
-        run_dir=run.path,
-        max_steps=optimizer.steps,
-        logger=tracker.logger,
-        callbacks=callbacks,
-        gradient_clip=optimizer.clip,
-        accumulate=optimizer.accumulate,
-    )
-    last = run.last_checkpoint
-    if last is not None:
-        check_identity(read_checkpoint(last), module.identity, str(last))
-        say(f"continues from {last}")
-    with deferred():
-        trainer.fit(module, datamodule=datamodule, ckpt_path=last, weights_only=False)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
-    if is_rank_zero():
-        run.update(summary=summary.summary)
-        tracker.log_metrics({f"run/{name}": x for name, x in summary.summary.items()})
-        tracker.log_artifact(run.path / "metrics.csv")
-        tracker.log_artifact(run.checkpoints / "best.ckpt", "checkpoints")
-
-
-def _whole_epochs(
-    config: Config, optimizer: OptimizerConfig, datamodule: LightningDataModule
-) -> int:
-    """Rounds steps to whole validated epochs, so that the last weights are validated too.
-
-    The learning rate ends at zero: weights from before its end are never the best there are.
-    """
-    world = config.trainer.devices * config.trainer.num_nodes
-    batches = len(datamodule.train_dataloader()) // world
-    # The last step of an epoch takes what batches there are.
-    unit = math.ceil(batches / optimizer.accumulate) * config.trainer.validate_every_epochs
-    steps = optimizer.steps
-    return round(steps / unit) * unit if unit and steps >= unit else steps
-
-
-def _rehearse(module: TrainedModule, shape: Sequence[int], loss: Callable[[], Tensor]) -> None:
-    """Runs one training step and says what it took, after another that warms up."""
-    loss().backward()
-    started = time.perf_counter()
-    value = loss()
-    value.backward()
-    seconds = time.perf_counter() - started
-    count = sum(p.numel() for p in module.parameters())
-    say(
-        f"dry run of train {module.stage}: batch {tuple(shape)}, {count / 1e6:.2f} M parameters, "
-        f"loss {value.item():.4f}, {seconds:.2f} s a step, peak memory {peak_memory_gib():.2f} "
-        f"GiB; {module.optimizer_config.steps} steps would take about "
-        f"{seconds * module.optimizer_config.steps / 60:.0f} min in single precision"
-    )

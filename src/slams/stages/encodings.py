@@ -1,0 +1,110 @@
+"""The encodings that the score model is trained on: what is encoded, and what that depends on."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from data_modules.latents import LatentDataModule, wait_for_latents, write_latents
+from data_modules.multimodal import MultimodalDataModule
+from data_modules.sequential import read_batches
+from slams.assimilators.base import Archive
+from slams.assimilators.degraded_backgrounds import degrade
+from slams.fields import Background
+from slams.nn.latent_space import LatentSpace
+from slams.ranks import is_rank_zero
+from slams.records import trained_directory
+from slams.schema import Config
+from slams.time_axis import at_length
+
+__all__ = ["encode_windows"]
+
+
+def encode_windows(
+    config: Config, datamodule: MultimodalDataModule, space: LatentSpace, vae_run: str
+) -> LatentDataModule:
+    """Encodes the windows of training and validation once and gives the batches of their latents.
+
+    Rank zero writes, the others wait; what has been encoded by the same VAE from the same data is
+    kept.
+
+    Args:
+        config: The recipe, without observations and without a recentred background.
+        datamodule: Windows of fields with their backgrounds, set up to fit.
+        space: The VAE's latent space, with mean 0 and standard deviation 1 (raw latents).
+        vae_run: Id of the VAE's run.
+    """
+    background = config.background
+    lags = [lag for lag in config.score.lags if lag != background.lag]
+    shifts = config.score.shifts
+    turned = [cells for cells in range(-shifts, shifts + 1) if cells]
+    key = {
+        "vae": vae_run,
+        "data": datamodule.store.fingerprint,
+        "background": f"{background.kind}/{background.lag}/{background.path}",
+        "analysis_error": f"{background.analysis_error:g}",
+        "window": str(config.data.days),
+        "train": str(config.data.splits.train),
+        "validation": str(config.data.splits.validation),
+    }
+    if lags:
+        key["lags"] = str(lags)
+    if turned:
+        key["turned"] = str(turned)
+    path = trained_directory(config, "vae") / f"latents_{background.lag}.zarr"
+    if is_rank_zero():
+        write_latents(path, space, _splits(config, datamodule, lags, turned), key)
+    else:
+        wait_for_latents(path, key)
+    return LatentDataModule(
+        path,
+        config.score.batch_size,
+        config.seed,
+        config.data.window,
+        {lag: lag / background.lag for lag in lags},
+        turned,
+        ahead=config.data.ahead,
+    )
+
+
+def _splits(
+    config: Config,
+    datamodule: MultimodalDataModule,
+    lags: Sequence[int],
+    turned: Sequence[int],
+) -> Iterator[tuple[str, Archive]]:
+    """Gives what the latent store holds; turned copies are made one at a time.
+
+    The days are read now, and not when they are encoded: what is wrong with them is said even
+    where their encodings are kept.
+    """
+    splits = {"train": datamodule.archive(), "validation": _windows(datamodule, "validation")}
+    background = config.background
+    for lag in lags:
+        other = at_length(replace(config, background=replace(background, lag=lag)))
+        splits[f"train_lag_{lag}"] = MultimodalDataModule(other, datamodule.store).archive()
+    splits = {name: degrade(part, background.analysis_error) for name, part in splits.items()}
+    train = splits["train"]
+    copies = ((f"train_turned_{cells}", train.turned(cells)) for cells in turned)
+    return itertools.chain(splits.items(), copies)
+
+
+def _windows(datamodule: MultimodalDataModule, split: str) -> Archive:
+    """Reads the windows of a split with their backgrounds."""
+    batches = list(read_batches(datamodule, split))
+    return Archive(
+        torch.cat([b.fields for b in batches]),
+        torch.cat([b.background.mean for b in batches]),
+        torch.cat([b.time for b in batches]),
+        torch.cat([b.mask for b in batches]),
+        torch.cat([_known(b.background) for b in batches]),
+    )
+
+
+def _known(background: Background) -> Tensor:
+    everything = torch.ones_like(background.mean, dtype=torch.bool)
+    return everything if background.known is None else background.known

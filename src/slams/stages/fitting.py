@@ -1,0 +1,134 @@
+"""Fits a module of a recipe with the one Trainer, or rehearses one step of it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from lightning.pytorch import Callback, LightningDataModule
+from torch import Tensor
+
+from slams.modules.base import TrainedModule, check_identity, read_checkpoint
+from slams.modules.callbacks import (
+    Checkpoints,
+    EarlyEnd,
+    MetricsCSV,
+    ProgressLines,
+    RefuseDivergence,
+    RunSummary,
+    StepSeed,
+    WeightEMA,
+)
+from slams.modules.callbacks.summary import peak_memory_gib
+from slams.modules.trainer import make_trainer
+from slams.ranks import is_rank_zero, say
+from slams.runs import RunDirectory
+from slams.schema import Config, OptimizerConfig
+from slams.stopping import deferred
+from slams.time_limits import parse_limit
+from slams.tracking import Tracker
+
+__all__ = ["fit", "rehearse"]
+
+
+def fit(
+    config: Config,
+    module: TrainedModule,
+    optimizer: OptimizerConfig,
+    datamodule: LightningDataModule,
+    run: RunDirectory,
+    tracker: Tracker,
+) -> None:
+    """Trains a module from the last checkpoint, or from the start.
+
+    Args:
+        config: The recipe.
+        module: What is trained; it gets `optimizer`, its steps rounded to whole epochs.
+        optimizer: The recipe's section for this module.
+        datamodule: Batches to train on and to validate on.
+        run: The run directory, which gets checkpoints, `metrics.csv` and the summary.
+        tracker: The tracked run.
+
+    Raises:
+        KeyboardInterrupt: The fit was interrupted; Lightning would have returned.
+    """
+    optimizer = replace(optimizer, steps=_whole_epochs(config, optimizer, datamodule))
+    module.optimizer_config = optimizer
+    module.configure_networks(config.trainer)
+    summary = RunSummary()
+    every = config.trainer.checkpoint_every_steps
+    checkpoints = Checkpoints(run.checkpoints, monitor="validation/loss", every_steps=every)
+    limit = config.trainer.max_time
+    seconds = parse_limit("key 'trainer.max_time'", limit) if limit else float("inf")
+    callbacks: list[Callback] = [
+        StepSeed(config.seed, module.stage),
+        RefuseDivergence("validation/loss"),
+        checkpoints,
+        MetricsCSV(run.path / "metrics.csv"),
+        EarlyEnd(checkpoints, seconds),
+        ProgressLines(config.trainer.log_every_seconds),
+        summary,
+    ]
+    if optimizer.ema > 0:
+        callbacks.insert(1, WeightEMA(optimizer.ema))
+    trainer = make_trainer(
+        config.trainer,
+        run_dir=run.path,
+        max_steps=optimizer.steps,
+        logger=tracker.logger,
+        callbacks=callbacks,
+        gradient_clip=optimizer.clip,
+        accumulate=optimizer.accumulate,
+    )
+    last = run.last_checkpoint
+    if last is not None:
+        check_identity(read_checkpoint(last), module.identity, str(last))
+        say(f"continues from {last}")
+    with deferred():
+        trainer.fit(module, datamodule=datamodule, ckpt_path=last, weights_only=False)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    if is_rank_zero():
+        run.update(summary=summary.summary)
+        tracker.log_metrics({f"run/{name}": x for name, x in summary.summary.items()})
+        tracker.log_artifact(run.path / "metrics.csv")
+        tracker.log_artifact(run.checkpoints / "best.ckpt", "checkpoints")
+
+
+def rehearse(module: TrainedModule, shape: Sequence[int], loss: Callable[[], Tensor]) -> None:
+    """Runs one training step and says what it took, after another that warms up.
+
+    Args:
+        module: What would be trained.
+        shape: Shape of a batch.
+        loss: Gives the loss of one batch, a scalar with a graph.
+    """
+    loss().backward()
+    started = time.perf_counter()
+    value = loss()
+    value.backward()
+    seconds = time.perf_counter() - started
+    count = sum(p.numel() for p in module.parameters())
+    say(
+        f"dry run of train {module.stage}: batch {tuple(shape)}, {count / 1e6:.2f} M parameters, "
+        f"loss {value.item():.4f}, {seconds:.2f} s a step, peak memory {peak_memory_gib():.2f} "
+        f"GiB; {module.optimizer_config.steps} steps would take about "
+        f"{seconds * module.optimizer_config.steps / 60:.0f} min in single precision"
+    )
+
+
+def _whole_epochs(
+    config: Config, optimizer: OptimizerConfig, datamodule: LightningDataModule
+) -> int:
+    """Rounds steps to whole validated epochs, so that the last weights are validated too.
+
+    The learning rate ends at zero: weights from before its end are never the best there are.
+    """
+    world = config.trainer.devices * config.trainer.num_nodes
+    batches = len(datamodule.train_dataloader()) // world
+    # The last step of an epoch takes what batches there are.
+    unit = math.ceil(batches / optimizer.accumulate) * config.trainer.validate_every_epochs
+    steps = optimizer.steps
+    return round(steps / unit) * unit if unit and steps >= unit else steps

@@ -1,0 +1,112 @@
+"""Names of the settings of a sweep: short, readable, each once, and the same from day to day."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from slams.errors import UserError
+from slams.provenance import depends
+
+__all__ = ["LONGEST", "name_settings", "name_training", "without_seed"]
+
+# Longest name of a setting, as `slams.checks` admits it.
+LONGEST = 60
+
+
+def name_settings(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Names settings by their values, short, readable, and each one once.
+
+    Args:
+        rows: The overrides of every setting; `name` is that of an entry of the list.
+
+    Raises:
+        UserError: A name is refused, or two settings are the same.
+    """
+    keys = list(dict.fromkeys(key for row in rows for key in row if key != "name"))
+    names, seen = [], {}
+    for row in rows:
+        values = {key: value for key, value in row.items() if key != "name"}
+        listed = row.get("name")
+        parts = []
+        if listed is not None:
+            if not isinstance(listed, str) or not re.fullmatch(r"[\w+.=-]+", listed):
+                raise UserError(
+                    f"key 'ablation.list': name {listed!r}, expected letters, digits, _, - and +"
+                )
+            parts = [listed]
+        own = _own_of_list(rows, row) if listed is not None else ()
+        words = _words({k: v for k, v in values.items() if k not in own}, keys)
+        name = _shorten("-".join([*parts, words] if words else parts) or "recipe", values)
+        for other, earlier in seen.items():
+            if earlier == values:
+                raise UserError(f"key 'ablation': settings {other} and {name} are the same")
+        if name in seen:
+            name = f"{name[: LONGEST - 9]}-{_digest(values)}"
+        seen[name] = values
+        names.append(name)
+    return names
+
+
+def _own_of_list(rows: Sequence[Mapping[str, Any]], row: Mapping[str, Any]) -> set[str]:
+    """Tells which keys of a named entry need no words: those that its name fixes."""
+    alike = [other for other in rows if other.get("name") == row["name"]]
+    return {key for key in row if all(other.get(key) == row[key] for other in alike)}
+
+
+def _words(values: Mapping[str, Any], keys: Sequence[str]) -> str:
+    return "-".join(f"{_tail(key, keys)}_{_slug(value)}" for key, value in values.items())
+
+
+def _tail(key: str, keys: Sequence[str]) -> str:
+    """Takes as many last parts of a dotted key as tell it from the other keys."""
+    parts = key.split(".")
+    for count in range(1, len(parts) + 1):
+        tail = parts[-count:]
+        if not any(k != key and k.split(".")[-count:] == tail for k in keys):
+            break
+    return _slug(".".join(tail))
+
+
+def _slug(value: Any) -> str:
+    if isinstance(value, list):
+        text = "+".join(_slug(entry) for entry in value) or "none"
+    elif isinstance(value, Mapping):
+        text = "+".join(f"{key}_{_slug(entry)}" for key, entry in value.items()) or "none"
+    elif isinstance(value, bool):
+        text = str(value).lower()
+    elif isinstance(value, float):
+        text = f"{value:g}"
+    else:
+        text = str(value)
+    return re.sub(r"[^\w+.-]+", "_", text).strip("_") or "empty"
+
+
+def _shorten(name: str, values: Mapping[str, Any]) -> str:
+    room = LONGEST - len("trained-")
+    if len(name) <= room:
+        return name
+    return f"{name[: room - 9].rstrip('-_.')}-{_digest(values)}"
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def name_training(stage: str, values: Mapping[str, Any]) -> str:
+    """Names a training by those of the swept keys that it depends on.
+
+    Args:
+        stage: `vae` or `score`.
+        values: The swept keys of a setting and their values.
+    """
+    mattering = {key: value for key, value in values.items() if depends(stage, key)}
+    return _shorten(_words(mattering, list(values)), mattering)
+
+
+def without_seed(name: str) -> str:
+    """Takes the seed out of a setting's name."""
+    return re.sub(r"(^|-)seed_\d+", "", name).strip("-") or "recipe"
