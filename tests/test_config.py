@@ -12,9 +12,9 @@ import pytest
 
 from slams import conformity, keys
 from slams.checks import require
+from slams.checks.rules import check_optimizer, holds
 from slams.config import load, to_plain, to_yaml
 from slams.errors import UserError
-from slams.rules import check_optimizer, holds
 from slams.schema import Config, OptimizerConfig
 
 RECIPE = """

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from slams import __version__, submission_options
+from slams import __version__
 from slams.conformity import nearest
 from slams.errors import UserError
 from slams.keys import explain, list_keys
 from slams.schema import Config
+from slams.submission import options as submission_options
 from slams.verbs import GROUPS, VERBS, Verb
 
 __all__ = ["parse"]

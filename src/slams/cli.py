@@ -15,7 +15,6 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from slams import submission_options
 from slams.arguments import parse
 from slams.checks import require
 from slams.config import load, to_yaml
@@ -28,6 +27,7 @@ from slams.prerequisites import check_prerequisites
 from slams.ranks import say
 from slams.schema import Config
 from slams.stopping import Stopped, begin, listen
+from slams.submission import options as submission_options
 from slams.submission import submit
 from slams.verbs import VERBS, Verb
 
@@ -164,8 +164,8 @@ def _compare(arguments: argparse.Namespace, places: list[Path]) -> None:
 
 def _ablate(arguments: argparse.Namespace) -> None:
     """Shows a sweep and runs it, unless it is only rehearsed."""
-    from slams.sweep_status import describe
     from slams.sweeps import expand
+    from slams.sweeps.status import describe
 
     sweep = expand(arguments.recipe, arguments.overrides)
     for setting in sweep.settings:

@@ -20,7 +20,7 @@ if [ "$(id -u)" = 0 ] && ! "$here/cluster.sh" possible 2>/dev/null && command -v
 fi
 if ! why=$("$here/cluster.sh" possible 2>&1); then
     echo "skipped, the cluster cannot be started: ${why#cluster.sh: }"
-    echo "(tests/test_slurm.py and tests/test_submission.py simulate what they can)"
+    echo "(tests/test_slurm.py and tests/submission/ simulate what they can)"
     exit 0
 fi
 cd "$here/../.."

@@ -1,7 +1,7 @@
 """On a real SLURM cluster of two nodes: stopped, crashed, and the same in the end.
 
 `make test-slurm` runs these; they want root, SLURM's programs and network namespaces. What can be
-told without a cluster is tested in tests/test_slurm.py and tests/test_submission.py.
+told without a cluster is tested in tests/test_slurm.py and tests/submission/.
 """
 
 from __future__ import annotations

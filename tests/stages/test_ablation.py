@@ -15,8 +15,8 @@ from slams.records import RunRecord
 from slams.runs import RunDirectory
 from slams.schema import AblationConfig, Config, TrackingConfig
 from slams.stages import ablation
-from slams.sweep_status import describe, status
 from slams.sweeps import expand
+from slams.sweeps.status import describe, status
 from tests.stages.commands import slams
 
 SMALL = ["ablation.grid={observations.stations.count: [5, 6], assimilation.members: [2, 3]}"]

@@ -14,7 +14,7 @@ from slams.records import RunRecord
 from slams.report.sweep import degradation, read_settings, score_settings
 from slams.sweep_records import keep_failure
 from slams.sweeps import expand
-from tests.test_sweeps import BASE
+from tests.sweeps.test_sweeps import BASE
 
 DAYS = [str(day) for day in np.arange("1982-07-10", "1982-08-03", dtype="datetime64[D]")]
 LEVELS = ("850", "500")

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from slams.checks import require
+from slams.checks.rules import holds
 from slams.config import load
 from slams.errors import UserError
-from slams.rules import holds
 from slams.schema import Config
 
 __all__ = ["CostConfig", "check_cost", "load_contenders"]

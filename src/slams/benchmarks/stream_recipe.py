@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from slams.checks.rules import holds
 from slams.errors import UserError
-from slams.rules import holds
 
 __all__ = ["StreamBenchConfig", "check_stream_bench", "parse_grid"]
 

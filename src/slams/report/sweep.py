@@ -27,7 +27,7 @@ from slams.errors import UserError
 from slams.report.paired import Comparison, Sampling, by_date, compare, error_by_level, estimate
 from slams.report.reading import Estimate, config_value, lookup
 from slams.report.style import in_order
-from slams.sweep_names import without_seed
+from slams.sweeps.names import without_seed
 
 __all__ = ["Row", "ScoredSetting", "degradation", "read_settings", "score_settings"]
 

@@ -31,8 +31,8 @@ from slams.schema import Config
 from slams.stages.assimilation import assimilate
 from slams.stages.training import train_score, train_vae
 from slams.sweep_records import claim, failure, forget_failure, keep_failure
-from slams.sweep_status import has_finished
 from slams.sweeps import Setting, Sweep
+from slams.sweeps.status import has_finished
 from slams.tracked_sweeps import open_sweep, record_progress
 
 __all__ = ["ablate"]

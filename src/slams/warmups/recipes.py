@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from slams.checks.rules import check_optimizer, holds, one_of
 from slams.errors import UserError
-from slams.rules import check_optimizer, holds, one_of
 from slams.schema import OptimizerConfig, SamplerConfig
 
 __all__ = [

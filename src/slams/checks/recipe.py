@@ -10,21 +10,21 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from slams.checks.rules import check_optimizer, holds, one_of, unique, value_at
+from slams.checks.sources import check_sources
+from slams.checks.stations import check_station_source
+from slams.checks.values import check_values
 from slams.conformity import nearest
 from slams.errors import UserError
 from slams.memory import parse_memory
 from slams.method_names import METHODS, NAMES, split_name
-from slams.rules import check_optimizer, holds, one_of, unique, value_at
 from slams.schema import Config
-from slams.source_keys import check_sources
 from slams.splits import check_splits, day_range, parse_day
-from slams.station_rules import check_station_source
 from slams.time_axis import check_days
 from slams.time_limits import parse_limit
-from slams.value_ranges import check_values
 from slams.variables import ON_LEVELS, UNITS
 
-__all__ = ["METHODS", "check", "require"]
+__all__ = ["check", "require"]
 
 # Groups of `slams.nn`'s group normalisation, which divide the width of every layer.
 _GROUPS = 8

@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from slams import atomic
-from slams.batch_scripts import Resources, job_script
 from slams.checks import require
 from slams.config import load, to_yaml
 from slams.conformity import nearest
@@ -27,6 +26,7 @@ from slams.ranks import say
 from slams.records import is_finished, stage_directory
 from slams.runs import RunDirectory
 from slams.schema import Config
+from slams.submission.scripts import Resources, job_script
 from slams.time_limits import parse_limit
 
 __all__ = ["STAGES", "Request", "submit"]
@@ -228,8 +228,8 @@ def _sweep(
     """Makes the job array of a sweep's settings that have not finished."""
     if request.stages:
         raise UserError("--stages: a sweep has its own, key 'ablation.stages'; leave one out")
-    from slams.sweep_status import has_finished
     from slams.sweeps import expand
+    from slams.sweeps.status import has_finished
 
     sweep = expand(request.recipe, overrides)
     for setting in sweep.settings:

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from slams import sweeps
 from slams.config import load
 from slams.errors import UserError
 from slams.sweep_records import SweepRecord, claim, parent_tags
-from slams.sweeps import Sweep, expand
+from slams.sweeps import Sweep, expand, expansion
 
 BASE = """
 experiment: tiny
@@ -204,7 +203,7 @@ def test_a_claim_is_had_once(tmp_path: Path) -> None:
         assert again
 
 
-EXPERIMENTS = Path(__file__).parents[1] / "experiments"
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
 
 @pytest.mark.parametrize(
@@ -214,6 +213,6 @@ EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 def test_recipes_of_sweeps_are_valid(name: str) -> None:
     if name.startswith(("slams2024", "ablations")) and not name.endswith("base.yaml"):
         config = load(EXPERIMENTS / name)
-        assert list(sweeps._rows(config.ablation, Path(name)))
+        assert list(expansion._rows(config.ablation, Path(name)))
         if config.ablation.published:
             assert (EXPERIMENTS / name).with_name(config.ablation.published).is_file()

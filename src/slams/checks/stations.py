@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from slams.checks.rules import holds, one_of
 from slams.errors import UserError
-from slams.rules import holds, one_of
 from slams.schema import Config
 
 __all__ = ["check_station_source"]

@@ -5,7 +5,7 @@ How values must fit one another is checked in `slams.checks`.
 
 from __future__ import annotations
 
-from slams.rules import holds, one_of, value_at
+from slams.checks.rules import holds, one_of, value_at
 from slams.schema import Config
 
 __all__ = ["check_values"]

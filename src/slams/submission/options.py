@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from slams.submission import STAGES, Request
+from slams.submission.submit import STAGES, Request
 
 __all__ = ["OPTIONS", "add_options", "request_of"]
 

@@ -15,7 +15,7 @@ from slams.records import (
 )
 from slams.runs import RunDirectory
 from slams.sweep_records import claim, failure
-from slams.sweeps import Setting, Sweep
+from slams.sweeps.expansion import Setting, Sweep
 
 __all__ = ["describe", "has_finished", "status"]
 

@@ -21,14 +21,14 @@ from typing import Any
 
 import yaml
 
-from slams.checks import METHODS
 from slams.config import load
 from slams.conformity import is_inside, nearest, type_at
 from slams.errors import UserError
+from slams.method_names import METHODS
 from slams.provenance import inputs_fingerprint
 from slams.records import stage_directory
 from slams.schema import AblationConfig, Config
-from slams.sweep_names import LONGEST, name_settings, name_training, without_seed
+from slams.sweeps.names import LONGEST, name_settings, name_training, without_seed
 
 __all__ = ["Setting", "Sweep", "expand"]
 

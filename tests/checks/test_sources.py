@@ -8,12 +8,12 @@ import pytest
 
 from data_modules.recipe import difference, store_recipe
 from slams.checks import check
+from slams.checks.sources import KINDS
 from slams.config import to_plain
 from slams.errors import UserError
 from slams.provenance import depends, flatten
 from slams.provenance import difference as run_difference
 from slams.schema import Config, SourceConfig, SourceDimensionsConfig, SourceVariableConfig
-from slams.source_keys import KINDS
 
 
 def recipe(**keys: object) -> Config:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
+from slams.checks.rules import one_of
 from slams.errors import UserError
-from slams.rules import one_of
 from slams.schema import DataConfig, SourceConfig, SourceDimensionsConfig
 from slams.variables import UNITS
 

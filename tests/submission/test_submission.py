@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from slams import cli
-from slams.batch_scripts import BODY, GENERIC, generic_script, signal_lead
-from slams.submission import _ranges
+from slams.submission.scripts import BODY, GENERIC, generic_script, signal_lead
+from slams.submission.submit import _ranges
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DEMO = str(ROOT / "experiments" / "demo.yaml")
 
 

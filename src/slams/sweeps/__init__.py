@@ -1,0 +1,7 @@
+"""Sweeps: the settings of a recipe's `ablation`, their names, and how far they have come."""
+
+from __future__ import annotations
+
+from slams.sweeps.expansion import Setting, Sweep, expand
+
+__all__ = ["Setting", "Sweep", "expand"]
