@@ -129,3 +129,48 @@ def test_the_clock_starts_with_the_program() -> None:
     before = seconds_running()
     time.sleep(0.01)
     assert seconds_running() >= before + 0.01
+
+
+def test_what_is_held_back_comes_at_the_end_of_the_block() -> None:
+    code, said = run(
+        """
+        try:
+            with stopping.held_back():
+                send(signal.SIGINT)
+                print("whole")
+            print("never")
+        except KeyboardInterrupt:
+            print("interrupted")
+        with stopping.held_back():
+            send(signal.SIGUSR1)
+        print(stopping.noted() == signal.SIGUSR1)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        with stopping.held_back():
+            send(signal.SIGINT)
+        print("ignored")
+        """
+    )
+    assert (code, said.split()) == (0, ["whole", "interrupted", "True", "ignored"])
+
+
+@pytest.mark.parametrize("write", ["to_yaml(Config())", "load(None, [])"])
+def test_an_interrupt_while_a_recipe_is_read_or_written_stays_one(write: str) -> None:
+    """OmegaConf would make a `ConfigKeyError` of some of them."""
+    code, said = run(
+        f"""
+        from slams.config import load, to_yaml
+        from slams.schema import Config
+        {write}
+        ended = []
+        for step in range(1, 60):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, step * 1e-3)
+                signal.signal(signal.SIGALRM, lambda *_: send(signal.SIGINT))
+                while True:
+                    {write}
+            except KeyboardInterrupt:
+                ended.append(step)
+        print(len(ended))
+        """
+    )
+    assert (code, said) == (0, "59")

@@ -32,6 +32,7 @@ from slams.conformity import (
 )
 from slams.errors import UserError
 from slams.schema import Config
+from slams.stopping import held_back
 
 __all__ = ["load", "to_plain", "to_yaml"]
 
@@ -69,7 +70,8 @@ def load(
         _place(tree, key, value)
         origin = _set(origin, key, _COMMAND_LINE)
     refuse_unknown(tree, schema, "", origin, schema)
-    config = _build(tree, origin, schema)
+    with held_back():
+        config = _build(tree, origin, schema)
     sense(config)
     return config
 
@@ -81,7 +83,8 @@ def to_plain(config: Any) -> dict[str, Any]:
 
 def to_yaml(config: Any) -> str:
     """Writes the configuration as YAML, every key, in the order of the schema."""
-    return OmegaConf.to_yaml(OmegaConf.create(to_plain(config)))
+    with held_back():
+        return OmegaConf.to_yaml(OmegaConf.create(to_plain(config)))
 
 
 def _read(path: Path, chain: tuple[Path, ...], schema: type) -> tuple[dict[str, Any], Origin]:

@@ -21,7 +21,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["LOST", "STOPPED", "Stopped", "begin", "deferred", "listen", "noted", "seconds_running"]
+__all__ = [
+    "LOST",
+    "STOPPED",
+    "Stopped",
+    "begin",
+    "deferred",
+    "held_back",
+    "listen",
+    "noted",
+    "seconds_running",
+]
 
 # Exit codes of what can go on (sysexits.h): it was stopped, EX_TEMPFAIL, or another rank is gone,
 # EX_UNAVAILABLE.
@@ -115,6 +125,30 @@ def deferred() -> Iterator[None]:
     _listener.holds -= 1
     if _listener.signum and _listener.raises:
         _listener.stop()
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Holds interrupts and signals to stop back while the block lasts; they come at its end.
+
+    For some milliseconds of a library that turns them into errors of its own: OmegaConf, told to
+    stop within `create`, raises `ConfigKeyError`.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # where no signal is handled
+        return
+    came: list[int] = []
+    before = {
+        signum: signal.signal(signum, lambda number, _: came.append(number))
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+    }
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+    for signum in came:
+        signal.raise_signal(signum)
 
 
 def noted() -> int:
