@@ -18,6 +18,8 @@ import os, signal
 from slams import stopping
 def send(signum):
     os.kill(os.getpid(), signum)
+# A shell has what it starts in the background ignore interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 stopping.listen()
 """
 
