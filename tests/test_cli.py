@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import types
+import warnings
 from pathlib import Path
 
 import pytest
@@ -331,3 +332,12 @@ def test_a_reader_that_goes_away_is_no_error(recipe: Path) -> None:
     os.close(write)
     _, complaint = process.communicate()
     assert (process.returncode, complaint) == (0, "")
+
+
+def test_no_verb_shows_a_warning_of_torch_about_torch(recipe: Path) -> None:
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        assert cli.main(["config", "validate", str(recipe)]) == 0
+        warnings.warn("`torch.jit.script` is deprecated. Please switch", FutureWarning, 1)
+        warnings.warn("something else is deprecated", FutureWarning, 1)
+    assert [str(warning.message) for warning in shown] == ["something else is deprecated"]
