@@ -143,6 +143,12 @@ def test_what_is_held_back_comes_at_the_end_of_the_block() -> None:
             print("never")
         except KeyboardInterrupt:
             print("interrupted")
+        try:
+            with stopping.held_back():
+                send(signal.SIGINT)
+                raise ValueError
+        except KeyboardInterrupt:
+            print("refused")
         with stopping.held_back():
             send(signal.SIGUSR1)
         print(stopping.noted() == signal.SIGUSR1)
@@ -152,7 +158,7 @@ def test_what_is_held_back_comes_at_the_end_of_the_block() -> None:
         print("ignored")
         """
     )
-    assert (code, said.split()) == (0, ["whole", "interrupted", "True", "ignored"])
+    assert (code, said.split()) == (0, ["whole", "interrupted", "refused", "True", "ignored"])
 
 
 @pytest.mark.parametrize("write", ["to_yaml(Config())", "load(None, [])"])

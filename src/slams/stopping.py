@@ -147,8 +147,8 @@ def held_back() -> Iterator[None]:
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler)
-    for signum in came:
-        signal.raise_signal(signum)
+        for signum in came:
+            signal.raise_signal(signum)
 
 
 def noted() -> int:
