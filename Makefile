@@ -59,7 +59,7 @@ test-slow: install ## Run the slow tests: training, several processes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
 
 test-slurm: install ## Stop, crash and requeue runs on a SLURM cluster of our own (Debian, root)
-	@OMP_NUM_THREADS=1 tests/slurm/run.sh $(BIN)/python
+	@OMP_NUM_THREADS=1 tests/slurm_cluster/run.sh $(BIN)/python
 
 lint: install ## Check style and format
 	$(BIN)/ruff check .

@@ -9,11 +9,11 @@ from torch import Tensor
 from data_modules.datasets import Earlier
 from data_modules.periods import find_days
 from data_modules.stores import TrainingStore
+from slams.config.schema import BackgroundConfig
 from slams.errors import UserError
 from slams.fields import Background, Window
 from slams.normalisation import Normaliser
 from slams.observations import backgrounds
-from slams.schema import BackgroundConfig
 
 __all__ = ["BackgroundProvider"]
 

@@ -19,7 +19,7 @@ from data_modules.moments import Frame, Moments
 from data_modules.plan import Plan, masked_channels, plan
 from data_modules.store_checks import shard_file
 from data_modules.writing import digest
-from slams.schema import Config
+from slams.config.schema import Config
 
 __all__ = ["FIRST_GUESS", "BlockWork", "first_guess"]
 

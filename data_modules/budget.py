@@ -25,9 +25,9 @@ import numpy as np
 
 from data_modules.plan import Plan, masked_channels
 from data_modules.stores import shard_steps
+from slams.config.memory import parse_memory, show_memory
+from slams.config.schema import Config
 from slams.errors import UserError
-from slams.memory import parse_memory, show_memory
-from slams.schema import Config
 
 __all__ = ["BLOCK_STEPS", "Budget", "Needs", "blocks", "budget", "needs"]
 

@@ -15,12 +15,12 @@ from data_modules.recipe import difference, observation_recipe
 from data_modules.station_arrays import create_stations
 from data_modules.stores import SHARD_STEPS, TrainingStore
 from data_modules.writing import create_steps
+from slams.config.schema import Config
 from slams.errors import UserError
 from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
 from slams.normalisation import Normaliser
-from slams.ranks import say
-from slams.schema import Config
+from slams.runtime.ranks import say
 
 __all__ = ["check_drawn", "draw_observations"]
 

@@ -20,9 +20,9 @@ from data_modules.manifest import read_manifest, write_record
 from data_modules.plan import Plan
 from data_modules.store_checks import shard_file
 from data_modules.stores import TrainingStore, iso_date
+from slams.config.schema import Config
+from slams.config.splits import day_range
 from slams.errors import UserError
-from slams.schema import Config
-from slams.splits import day_range
 
 __all__ = ["check_extension", "extends", "take_over"]
 

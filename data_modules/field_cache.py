@@ -27,9 +27,9 @@ import numpy as np
 
 from data_modules.store_files import is_url
 from data_modules.stores import TrainingStore
-from slams.atomic import replacing, write_text
 from slams.errors import UserError
-from slams.ranks import say
+from slams.runtime.atomic import replacing, write_text
+from slams.runtime.ranks import say
 
 __all__ = ["FieldSource", "MappedFields", "MemoryFields", "cache_directory", "map_fields"]
 __all__ += ["load_fields", "runs_of"]

@@ -20,11 +20,11 @@ from data_modules.regridding import Regridder
 from data_modules.sources import open_source
 from data_modules.stores import iso_date
 from data_modules.target_grid import dataset_grid, target_grid
+from slams.config.schema import DataConfig, SourceConfig
+from slams.config.splits import day_range
 from slams.errors import UserError
 from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
-from slams.schema import DataConfig, SourceConfig
-from slams.splits import day_range
 
 __all__ = ["Part", "open_parts"]
 

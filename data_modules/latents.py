@@ -31,10 +31,10 @@ from torch.utils.data import Dataset, Sampler
 from data_modules.loaders import StreamLoader
 from data_modules.samplers import BlockShuffleSampler, ShardSampler
 from slams.assimilators.base import Archive
-from slams.atomic import remove_store
 from slams.errors import UserError
 from slams.nn.latent_space import LatentBatch, LatentSpace
 from slams.normalisation import DAYS_PER_YEAR
+from slams.runtime.atomic import remove_store
 
 __all__ = ["LatentDataModule", "LatentStore", "wait_for_latents", "write_latents"]
 

@@ -24,8 +24,8 @@ import zarr
 from data_modules.store_checks import shard_file
 from data_modules.stores import TrainingStore, iso_date
 from data_modules.writing import beside_fields, digest, fingerprint
-from slams.atomic import write_text
 from slams.errors import UserError
+from slams.runtime.atomic import write_text
 
 __all__ = ["Manifest", "Record", "clear_records", "read_manifest", "read_record"]
 __all__ += ["read_records", "verify", "write_manifest", "write_record"]

@@ -16,6 +16,7 @@ from data_modules.satellite import SatelliteDataModule
 from data_modules.station import StationDataModule
 from data_modules.stores import TrainingStore
 from slams.assimilators.base import Archive
+from slams.config.schema import Config
 from slams.errors import UserError
 from slams.fields import Background, Batch, ObservationOperator, Observations, Window
 from slams.normalisation import Normaliser
@@ -23,7 +24,6 @@ from slams.observations.degradations import DegradedOperator
 from slams.observations.networks import Network
 from slams.observations.quality import gross_error_check
 from slams.observations.simulate import draw
-from slams.schema import Config
 
 __all__ = ["MultimodalDataModule", "cases_with_background"]
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from slams.config.schema import Config, StationVariableConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec, Observations
 from slams.grid import LatLonGrid
@@ -23,7 +24,6 @@ from slams.observations.representativeness import representativeness_sd
 from slams.observations.satellite import SatelliteOperator, swath_mask
 from slams.observations.simulate import draw, random_reports
 from slams.observations.stations import StationOperator
-from slams.schema import Config, StationVariableConfig
 
 __all__ = ["SatelliteObserver", "StationObserver", "is_censored", "station_network", "streamed"]
 

@@ -7,9 +7,9 @@ from datetime import date
 
 import numpy as np
 
+from slams.config.schema import SplitsConfig
+from slams.config.splits import SPLITS, check_splits, split_days
 from slams.errors import UserError
-from slams.schema import SplitsConfig
-from slams.splits import SPLITS, check_splits, split_days
 
 __all__ = ["Period", "find_days", "split_periods", "window_cases"]
 

@@ -10,11 +10,11 @@ import torch
 from data_modules.multimodal import MultimodalDataModule, cases_with_background
 from data_modules.periods import Period
 from data_modules.sequential import read_batches
+from slams.config.schema import Config
 from slams.errors import UserError
 from slams.fields import Batch, Window
 from slams.nn.latent_space import IdentitySpace, LatentBatch
 from slams.normalisation import DAYS_PER_YEAR
-from slams.schema import Config
 
 __all__ = ["PixelDataModule"]
 

@@ -10,10 +10,10 @@ from data_modules.joining import Part, open_parts
 from data_modules.moments import evenly_paired
 from data_modules.periods import Period, split_periods
 from data_modules.stores import TrainingStore, iso_date
+from slams.config.schema import Config, DataConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
-from slams.schema import Config, DataConfig
 
 __all__ = ["Plan", "masked_channels", "plan"]
 

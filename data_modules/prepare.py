@@ -42,11 +42,11 @@ from data_modules.writing import (
     write_elevation,
     write_statistics,
 )
-from slams import directories
-from slams.atomic import remove_store
+from slams.config.schema import Config
 from slams.errors import UserError
-from slams.ranks import say
-from slams.schema import Config
+from slams.runtime import directories
+from slams.runtime.atomic import remove_store
+from slams.runtime.ranks import say
 
 __all__ = ["Plan", "UnfinishedError", "describe", "plan", "prepare", "verify"]
 

@@ -23,11 +23,11 @@ from data_modules.loaders import StreamLoader
 from data_modules.periods import Period, split_periods, window_cases
 from data_modules.samplers import BlockShuffleSampler, ShardSampler
 from data_modules.stores import TrainingStore
+from slams.config.schema import Config
 from slams.errors import UserError
 from slams.fields import Background, Batch, FieldSpec, ObservationOperator, Observations, Window
 from slams.grid import LatLonGrid
 from slams.normalisation import Normaliser
-from slams.schema import Config
 
 __all__ = ["ReanalysisDataModule"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from slams.schema import Config, SourceConfig
+from slams.config.schema import Config, SourceConfig
 
 __all__ = ["difference", "observation_recipe", "store_recipe"]
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.utils.data import Sampler
 
-from slams.seeds import generator
+from slams.runtime.seeds import generator
 
 __all__ = ["BlockShuffleSampler", "ShardSampler"]
 

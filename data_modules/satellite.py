@@ -10,8 +10,8 @@ from data_modules.drawing import check_drawn
 from data_modules.observers import SatelliteObserver, streamed
 from data_modules.reanalysis import ReanalysisDataModule
 from data_modules.stores import TrainingStore
+from slams.config.schema import Config
 from slams.fields import Batch, ObservationOperator, Observations, Window
-from slams.schema import Config
 
 __all__ = ["SatelliteDataModule"]
 

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from slams.config.memory import parse_memory
+from slams.config.schema import PrepareConfig
 from slams.errors import UserError
-from slams.memory import parse_memory
-from slams.schema import PrepareConfig
 
 __all__ = ["Submits", "in_order", "scheduler", "slurm_cluster"]
 

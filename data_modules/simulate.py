@@ -20,9 +20,9 @@ import numpy as np
 import xarray as xr
 
 from data_modules.nature_layout import LEVELS, to_pressure_levels, write_nature_run
+from slams.config.schema import Config, SimulateConfig
 from slams.errors import UserError
-from slams.ranks import say
-from slams.schema import Config, SimulateConfig
+from slams.runtime.ranks import say
 
 __all__ = ["boundary_conditions", "daily_fields", "simulate"]
 

@@ -16,10 +16,10 @@ from data_modules.observers import StationObserver, streamed
 from data_modules.reanalysis import ReanalysisDataModule
 from data_modules.station_arrays import read_stations
 from data_modules.stores import TrainingStore
+from slams.config.schema import Config
 from slams.fields import Batch, ObservationOperator, Observations, Window
 from slams.observations.networks import Network
 from slams.observations.stations import StationOperator
-from slams.schema import Config
 
 __all__ = ["StationDataModule"]
 

@@ -11,9 +11,9 @@ import xarray as xr
 import zarr
 
 from data_modules.sample import sample_path
+from slams.config.schema import SourceConfig
 from slams.errors import UserError
 from slams.grid import LatLonGrid
-from slams.schema import SourceConfig
 
 __all__ = ["dataset_grid", "regular_grid", "target_grid"]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from slams.schema import Config
+from slams.config.schema import Config
 from tests.synthetic import nature_run, tiny_recipe
 
 

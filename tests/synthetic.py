@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from slams.schema import (
+from slams.config.schema import (
     BackgroundConfig,
     Config,
     DataConfig,

@@ -15,12 +15,12 @@ from data_modules.in_situ.positions import merge_same_place, split_moved, thin
 from data_modules.in_situ.quality import buddy_check, check_reports
 from data_modules.observers import StationObserver
 from data_modules.sources.stations import open_stations
+from slams.config.schema import Config
 from slams.errors import UserError
 from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
 from slams.normalisation import Normaliser
 from slams.observations.networks import Network
-from slams.schema import Config
 
 __all__ = ["StationDays", "station_days"]
 

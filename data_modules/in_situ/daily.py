@@ -20,8 +20,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from slams.config.schema import StationSourceConfig
 from slams.fields import FieldSpec
-from slams.schema import StationSourceConfig
 
 __all__ = ["daily_values", "profile_value"]
 

@@ -25,8 +25,8 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
+from slams.config.schema import StationQualityConfig
 from slams.grid import EARTH_RADIUS_KM
-from slams.schema import StationQualityConfig
 
 __all__ = ["RANGES", "buddy_check", "check_reports"]
 

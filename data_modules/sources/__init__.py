@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from slams.checks.sources import KINDS
+from slams.config.checks.sources import KINDS
+from slams.config.schema import SourceConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec
-from slams.schema import SourceConfig
 
 if TYPE_CHECKING:
     import xarray as xr

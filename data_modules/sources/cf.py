@@ -23,9 +23,9 @@ import xarray as xr
 from data_modules.sources.canonical import canonicalise
 from data_modules.sources.layouts import Held
 from data_modules.sources.opening import find_files, is_zarr, open_netcdf, open_zarr
+from slams.config.schema import SourceConfig, SourceVariableConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec
-from slams.schema import SourceConfig, SourceVariableConfig
 
 __all__ = ["open_cf"]
 

@@ -26,9 +26,9 @@ from xarray.core import indexing
 from data_modules.sources.canonical import canonicalise
 from data_modules.sources.layouts import Held
 from data_modules.sources.opening import open_zarr
+from slams.config.schema import SourceConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec
-from slams.schema import SourceConfig
 
 __all__ = ["open_chaosbench"]
 

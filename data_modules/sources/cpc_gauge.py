@@ -21,9 +21,9 @@ import xarray as xr
 from data_modules.sources.canonical import canonicalise
 from data_modules.sources.layouts import Held
 from data_modules.sources.opening import find_files, open_netcdf
+from slams.config.schema import SourceConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec
-from slams.schema import SourceConfig
 
 __all__ = ["open_cpc_gauge"]
 

@@ -13,9 +13,9 @@ import zarr
 from data_modules.sample import sample_path
 from data_modules.sources.canonical import canonicalise
 from data_modules.sources.layouts import Held
+from slams.config.schema import SourceConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec
-from slams.schema import SourceConfig
 from slams.variables import UNITS
 
 __all__ = ["open_nature_run"]

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
+from slams.config.schema import SourceConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec
-from slams.schema import SourceConfig
 
 __all__ = ["open_no_fields"]
 

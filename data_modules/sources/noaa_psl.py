@@ -23,8 +23,8 @@ import xarray as xr
 from data_modules.sources.canonical import canonicalise
 from data_modules.sources.layouts import Held
 from data_modules.sources.opening import find_files, open_netcdf
+from slams.config.schema import SourceConfig
 from slams.fields import FieldSpec
-from slams.schema import SourceConfig
 
 __all__ = ["open_noaa_psl"]
 

@@ -16,8 +16,8 @@ from typing import Any
 import xarray as xr
 
 from data_modules.sources.remote_file import open_remote_file
+from slams.config.schema import SourceConfig
 from slams.errors import UserError
-from slams.schema import SourceConfig
 
 __all__ = ["find_files", "is_address", "is_zarr", "open_netcdf", "open_zarr"]
 

@@ -21,9 +21,9 @@ import xarray as xr
 from data_modules.sources.canonical import canonicalise
 from data_modules.sources.era5 import era5_layout, with_terrain
 from data_modules.sources.opening import open_zarr
+from slams.config.schema import SourceConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec
-from slams.schema import SourceConfig
 
 __all__ = ["open_weatherbench2"]
 

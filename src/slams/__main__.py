@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from slams.stopping import listen
+from slams.runtime.signals import listen
 
 __all__ = ["run"]
 
@@ -16,7 +16,7 @@ __all__ = ["run"]
 def run() -> int:
     """Runs one command with the arguments of the process; gives the exit code."""
     listen()
-    from slams.cli import main
+    from slams.cli.main import main
 
     return main()
 

@@ -192,8 +192,8 @@ class Observations(_OnDevice):
         values: `(B, T, P)` in the operator's units; undefined where `mask` is False.
         mask: `(B, T, P)` bool, True where observed.
         error_variance: `(B, T, P)`, diagonal of `R` in the operator's units squared.
-        bound: Below it an observation reads the bound itself (`slams.censoring`); minus infinity
-            where observations are not censored.
+        bound: Below it an observation reads the bound itself (`slams.linalg.censoring`); minus
+            infinity where observations are not censored.
     """
 
     name: str

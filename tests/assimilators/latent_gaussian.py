@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from slams.assimilators.latent_diffusion import LatentDiffusion
+from slams.config.schema import GuidanceConfig, SamplerConfig
 from slams.diffusion.backend import Denoiser, DiracPosterior, VESchedule
 from slams.nn.latent_space import LatentSpace
-from slams.schema import GuidanceConfig, SamplerConfig
 from tests.assimilators.problems import LinearGaussian
 
 __all__ = ["ExactDenoiser", "LinearCode", "LinearDecoder", "assimilator", "linear_space"]

@@ -18,7 +18,7 @@ from torch import Tensor
 from slams.assimilators.base import Archive
 from slams.fields import Background, Batch, FieldSpec, ObservationOperator, Observations
 from slams.grid import LatLonGrid
-from slams.localisation import localisation_matrix
+from slams.linalg.localisation import localisation_matrix
 from slams.normalisation import DAYS_PER_YEAR, Normaliser
 from slams.observations.satellite import SatelliteOperator
 from slams.observations.stacked import observe_perturbations, stack_observations

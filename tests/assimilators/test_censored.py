@@ -12,8 +12,8 @@ from slams.assimilators.enkf import EnKF
 from slams.assimilators.letkf import LETKF
 from slams.assimilators.optimal_interpolation import OptimalInterpolation
 from slams.assimilators.three_d_var import ThreeDVar
-from slams.censoring import truncated_normal
 from slams.fields import Batch
+from slams.linalg.censoring import truncated_normal
 from slams.observations.stacked import stack_observations
 from tests.assimilators.classical import fitted
 from tests.assimilators.problems import LinearGaussian, linear_gaussian, masked

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from slams.assimilators.base import Archive
 from slams.assimilators.latent_diffusion import LatentDiffusion
+from slams.config.schema import GuidanceConfig, SamplerConfig
 from slams.diffusion.backend import DiracPosterior
 from slams.errors import UserError
 from slams.fields import Background, Batch
 from slams.observations.stations import StationOperator
-from slams.schema import GuidanceConfig, SamplerConfig
 from tests.assimilators.latent_gaussian import ExactDenoiser, Setup, assimilator, linear_space
 from tests.assimilators.problems import LinearGaussian, linear_gaussian, masked
 

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from slams.assimilators.latent_diffusion import LatentDiffusion
 from slams.assimilators.latent_likelihood import spread
-from slams.checks import check
+from slams.config.checks import check
+from slams.config.schema import AssimilationConfig, Config, GuidanceConfig, SamplerConfig
 from slams.errors import UserError
 from slams.observations.degradations import DegradedOperator
 from slams.observations.stacked import stack_observations
-from slams.schema import AssimilationConfig, Config, GuidanceConfig, SamplerConfig
 from tests.assimilators.latent_gaussian import FACTOR, ExactDenoiser, linear_space
 from tests.assimilators.problems import LinearGaussian, linear_gaussian, masked
 

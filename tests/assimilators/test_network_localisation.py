@@ -7,7 +7,7 @@ import torch
 
 from slams.assimilators.network_localisation import NetworkLocalisation
 from slams.errors import UserError
-from slams.localisation import localisation_matrix
+from slams.linalg.localisation import localisation_matrix
 from tests.assimilators.problems import small_grid
 
 F64 = torch.float64

@@ -11,7 +11,7 @@ from slams.assimilators.base import Archive
 from slams.assimilators.optimal_interpolation import OptimalInterpolation
 from slams.errors import UserError
 from slams.fields import Observations
-from slams.localisation import gaspari_cohn
+from slams.linalg.localisation import gaspari_cohn
 from slams.observations.stacked import stack_observations
 from slams.observations.stations import StationOperator
 from tests.assimilators.problems import linear_gaussian, masked

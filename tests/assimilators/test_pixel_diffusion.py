@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from slams.assimilators.pixel_diffusion import PixelDiffusion
+from slams.config.schema import GuidanceConfig, SamplerConfig
 from slams.errors import UserError
 from slams.fields import Background
 from slams.nn.latent_space import IdentitySpace
-from slams.schema import GuidanceConfig, SamplerConfig
 from tests.assimilators.latent_gaussian import ExactDenoiser
 from tests.assimilators.problems import LinearGaussian, linear_gaussian
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from slams.cli import main
-from slams.config import to_yaml
-from slams.schema import OptimizerConfig
+from slams.cli.main import main
+from slams.config.loading import to_yaml
+from slams.config.schema import OptimizerConfig
 from tests.stages.commands import study
 
 Refused = Callable[..., str]

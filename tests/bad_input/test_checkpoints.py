@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from slams.cli import main
+from slams.cli.main import main
 from tests.bad_input.conftest import Refused, listing
 
 NEW = ("experiment=new", "trained_in=tiny")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import zarr
 
-from slams.cli import main
+from slams.cli.main import main
 from tests.bad_input.conftest import Refused, listing
 
 NEW = ("experiment=new", "trained_in=tiny")

@@ -14,9 +14,9 @@ import pytest
 from lightning.pytorch import Trainer
 
 import slams
-from slams.cli import main
+from slams.cli.main import main
 from slams.modules.callbacks import checkpoints
-from slams.records import RunRecord
+from slams.runs.record import RunRecord
 from tests.bad_input.conftest import Refused
 
 # Mounts a small disk that only this process sees, runs slams, and lists what it left.

@@ -16,7 +16,7 @@ from tests.bad_input.conftest import Refused, listing
 VERBS = ("prepare", "train vae", "train score", "assimilate", "report", "config validate")
 _LIGHT = """
 import sys
-from slams.cli import main
+from slams.cli.main import main
 code = main(sys.argv[1:])
 heavy = [n for n in ("torch", "lightning", "mlflow", "zarr", "xarray") if n in sys.modules]
 sys.exit(f"imported {heavy}" if heavy else code)

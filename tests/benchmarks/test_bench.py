@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from slams import cli
 from slams.benchmarks import posterior
 from slams.benchmarks.figure import draw_calibration
+from slams.cli import main
 
 FEW = {"GUIDANCE": ("none", "decg"), "SAMPLERS": ("adams_bashforth", "ddim")}
 
@@ -29,7 +29,7 @@ def test_the_verb_prints_and_writes_everything(
     few: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(posterior.bench_posterior, "__defaults__", (40,))
-    assert cli.main(["bench", "posterior", "--output", str(tmp_path / "here")]) == 0
+    assert main.main(["bench", "posterior", "--output", str(tmp_path / "here")]) == 0
     table = pd.read_csv(tmp_path / "here/gaussian.csv")
     assert len(table) == 2 * 2 * 2 * 2
     assert set(table["problem"]) == {"dense", "linear decoder"}
@@ -45,7 +45,7 @@ def test_the_verb_prints_and_writes_everything(
 
 @pytest.mark.parametrize("word", ["experiments/demo.yaml", "members=3", "--outptu"])
 def test_the_verb_takes_no_recipe(word: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["bench", "posterior", word]) == 2
+    assert main.main(["bench", "posterior", word]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert word in captured.err
@@ -56,7 +56,7 @@ def test_an_output_that_cannot_be_written_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("")
-    assert cli.main(["bench", "posterior", "--output", str(tmp_path / "file")]) == 2
+    assert main.main(["bench", "posterior", "--output", str(tmp_path / "file")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 

@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 import torch
 
-from slams import cli
 from slams.benchmarks.page_cache import evict, resident_share
 from slams.benchmarks.stream import RATIOS, ratio_table
 from slams.benchmarks.stream_plan import plan_table
 from slams.benchmarks.stream_recipe import parse_grid
 from slams.benchmarks.stream_stores import Layouts, make_layouts
 from slams.benchmarks.window_readers import READERS, WindowReader
+from slams.cli import main
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def test_the_verb_prints_and_writes_everything(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["grids=[6x8x3]", "days=80", "repetitions=2", "seconds=0.01", "workers=[0]"]
-    assert cli.main(["bench", "data", *words, "--output", str(tmp_path / "here")]) == 0
+    assert main.main(["bench", "data", *words, "--output", str(tmp_path / "here")]) == 0
     samples = pd.read_csv(tmp_path / "here/samples.csv")
     assert len(samples) == 2 * len(READERS) * 2
     assert (samples["samples_per_second"] > 0).all()
@@ -113,7 +113,7 @@ def test_files_leave_the_page_cache(layouts: Layouts) -> None:
     ],
 )
 def test_recipes_that_cannot_be(word: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["bench", "data", word]) == 2
+    assert main.main(["bench", "data", word]) == 2
     captured = capsys.readouterr()
     assert said in captured.err
     assert captured.err.count("\n") == 1

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from slams.benchmarks.mixture import MixtureProblem, mixture_problem, modes_of
-from slams.schema import SamplerConfig
+from slams.config.schema import SamplerConfig
 
 
 def quadrature(problem: MixtureProblem, samples: int = 400_000) -> tuple[float, torch.Tensor]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from slams.benchmarks.preparation import _differences
-from slams.cli import main
+from slams.cli.main import main
 
 RECIPE = Path(__file__).parents[2] / "experiments/benchmarks/prepare.yaml"
 SMALL = ["gigabytes=0.06", "rows=61", "columns=120", "levels=[850,500]", "memory=1500 MB"]

@@ -11,8 +11,8 @@ import torch
 from data_modules.multimodal import MultimodalDataModule
 from data_modules.prepare import prepare
 from data_modules.sequential import read_batches
-from slams.config import to_yaml
-from slams.schema import Config
+from slams.config.loading import to_yaml
+from slams.config.schema import Config
 from tests.stages.commands import slams, study
 from tests.synthetic import CHANNELS, nature_run, tiny_recipe
 

@@ -16,9 +16,9 @@ from data_modules.plan import plan
 from data_modules.stores import SHARD_STEPS, shard_steps
 from data_modules.wave_source import write_waves
 from data_modules.writing import create_steps
+from slams.config.memory import parse_memory, show_memory
+from slams.config.schema import Config, DataConfig, PrepareConfig, SourceConfig, SplitsConfig
 from slams.errors import UserError
-from slams.memory import parse_memory, show_memory
-from slams.schema import Config, DataConfig, PrepareConfig, SourceConfig, SplitsConfig
 from tests.synthetic import tiny_recipe
 
 GB = 10**9

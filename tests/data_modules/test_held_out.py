@@ -9,7 +9,7 @@ import torch
 
 from data_modules.multimodal import MultimodalDataModule
 from data_modules.recipe import observation_recipe
-from slams.checks import check
+from slams.config.checks import check
 from slams.errors import UserError
 
 

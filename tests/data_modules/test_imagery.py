@@ -11,10 +11,10 @@ from data_modules.multimodal import MultimodalDataModule
 from data_modules.observers import SatelliteObserver
 from data_modules.prepare import prepare
 from data_modules.recipe import observation_recipe
-from slams import checks
+from slams.config import checks
+from slams.config.schema import OrbitConfig
 from slams.errors import UserError
 from slams.observations.satellite import swath_mask
-from slams.schema import OrbitConfig
 from tests.synthetic import tiny_recipe
 
 OLR = "satellite/outgoing_longwave_radiation"

@@ -11,9 +11,9 @@ import xarray as xr
 
 from data_modules.prepare import Plan, plan, prepare, verify
 from data_modules.stores import TrainingStore
-from slams.checks import check
+from slams.config.checks import check
+from slams.config.schema import Config, SourceConfig
 from slams.errors import UserError
-from slams.schema import Config, SourceConfig
 from tests.synthetic import CHANNELS, tiny_recipe
 
 

@@ -21,13 +21,8 @@ from data_modules.reanalysis import ReanalysisDataModule
 from data_modules.satellite import SatelliteDataModule
 from data_modules.station import StationDataModule
 from data_modules.stores import TrainingStore
+from slams.config.schema import BackgroundConfig, Config, DegradationConfig, StationVariableConfig
 from slams.errors import UserError
-from slams.schema import (
-    BackgroundConfig,
-    Config,
-    DegradationConfig,
-    StationVariableConfig,
-)
 from tests.synthetic import CHANNELS, nature_run, tiny_recipe
 
 

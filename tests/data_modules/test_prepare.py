@@ -19,9 +19,9 @@ from data_modules import manifest as manifests
 from data_modules import prepare as preparation
 from data_modules.prepare import plan, prepare, verify
 from data_modules.stores import TrainingStore
+from slams.config.schema import SourceConfig
 from slams.errors import UserError
 from slams.normalisation import harmonic_basis
-from slams.schema import SourceConfig
 from tests.synthetic import CHANNELS, nature_run, tiny_recipe
 
 

@@ -8,9 +8,9 @@ import torch
 
 from data_modules.regridding import METHODS, Regridder
 from data_modules.target_grid import regular_grid, target_grid
+from slams.config.schema import SourceConfig
 from slams.errors import UserError
 from slams.grid import LatLonGrid
-from slams.schema import SourceConfig
 
 POLES = LatLonGrid(
     torch.linspace(90, -90, 73, dtype=torch.float64), 2.5 * torch.arange(144, dtype=torch.float64)

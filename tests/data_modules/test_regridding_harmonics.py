@@ -9,7 +9,7 @@ import torch
 from data_modules.regridding import METHODS, Regridder
 from data_modules.target_grid import regular_grid
 from slams.grid import LatLonGrid
-from slams.spherical_harmonics import legendre_functions
+from slams.metrics.spherical_harmonics import legendre_functions
 
 # Degree and order: zonal and sectoral, across the poles (order 0 and 1) and not.
 HARMONICS = [(0, 0), (1, 0), (1, 1), (4, 1), (5, 5), (8, 3), (12, 0), (12, 7)]

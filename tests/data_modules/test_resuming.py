@@ -18,9 +18,9 @@ from data_modules import prepare as preparation
 from data_modules.plan import Plan
 from data_modules.prepare import prepare, verify
 from data_modules.stores import TrainingStore
-from slams.cli import main
+from slams.cli.main import main
+from slams.config.schema import Config
 from slams.errors import UserError
-from slams.schema import Config
 from tests.synthetic import nature_run, tiny_recipe
 
 # Points at which a preparation of two files is cut, and the files that are finished by then.

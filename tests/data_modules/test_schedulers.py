@@ -14,9 +14,9 @@ import pytest
 from data_modules import schedulers
 from data_modules.prepare import prepare
 from data_modules.schedulers import in_order, scheduler, slurm_cluster
-from slams.config import load
+from slams.config.loading import load
+from slams.config.schema import PrepareConfig
 from slams.errors import UserError
-from slams.schema import PrepareConfig
 from tests.data_modules.test_resuming import contents
 from tests.synthetic import nature_run
 

@@ -10,7 +10,7 @@ import torch
 from data_modules.multimodal import MultimodalDataModule
 from data_modules.reanalysis import ReanalysisDataModule
 from data_modules.sequential import read_batches
-from slams.schema import Config
+from slams.config.schema import Config
 
 
 def test_every_window_once_in_the_order_of_time(tiny_config: Config) -> None:

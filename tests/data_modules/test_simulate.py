@@ -11,9 +11,9 @@ import xarray as xr
 from data_modules import simulate as simulation
 from data_modules.nature_layout import LEVELS, to_pressure_levels, write_nature_run
 from data_modules.sources import open_source
+from slams.config.schema import Config, SimulateConfig, SourceConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec
-from slams.schema import Config, SimulateConfig, SourceConfig
 
 SIGMA = np.array([0.95, 0.835, 0.685, 0.51, 0.34, 0.2, 0.095, 0.025])
 

@@ -12,9 +12,9 @@ import xarray as xr
 from data_modules.sample import sample_path
 from data_modules.sources import open_source
 from data_modules.sources.canonical import canonicalise
+from slams.config.schema import SourceConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec
-from slams.schema import SourceConfig
 from tests.synthetic import nature_run
 
 WANTED = tuple(

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from slams.benchmarks.gaussian import GaussianProblem, dense_problem
 from slams.benchmarks.guided import noise_of
-from slams.censoring import linearised_observations, truncated_normal
+from slams.config.schema import SamplerConfig
 from slams.diffusion.backend import time_of_sigma
 from slams.diffusion.guidance import (
     DECGDenoiser,
@@ -20,7 +20,7 @@ from slams.diffusion.guidance import (
     mmps_denoiser,
 )
 from slams.diffusion.sampling import noise_levels, sample
-from slams.schema import SamplerConfig
+from slams.linalg.censoring import linearised_observations, truncated_normal
 
 SILENT = torch.arange(16) == 3
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from slams.benchmarks.gaussian import GaussianProblem, dense_problem, linear_decoder_problem
 from slams.benchmarks.guided import guide
+from slams.config.schema import GuidanceConfig, SamplerConfig
 from slams.diffusion.backend import time_of_sigma
 from slams.diffusion.guidance import (
     DenoisingErrors,
@@ -20,7 +21,6 @@ from slams.diffusion.guidance import (
     jacobian_guidance,
 )
 from slams.diffusion.sampling import AncestralSampler, noise_levels
-from slams.schema import GuidanceConfig, SamplerConfig
 
 KINDS = ("decg", "mmps", "sda", "dps", "pgdm")
 PROBLEMS = [

@@ -19,8 +19,8 @@ import torch
 from slams.benchmarks.calibration import calibrate
 from slams.benchmarks.gaussian import dense_problem, linear_decoder_problem
 from slams.benchmarks.guided import MEAN_BAND, SD_BAND, guide, noise_of
+from slams.config.schema import SamplerConfig
 from slams.diffusion.sampling import DivergedError, sample
-from slams.schema import SamplerConfig
 
 PROBLEMS = {"dense": dense_problem, "linear decoder": linear_decoder_problem}
 # How far a figure may be from what was measured: other draws of 2000 members, other rounding.

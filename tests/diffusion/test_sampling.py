@@ -10,6 +10,7 @@ import torch
 
 from slams.benchmarks.gaussian import dense_problem
 from slams.benchmarks.guided import noise_of
+from slams.config.schema import SamplerConfig
 from slams.diffusion.backend import Denoiser, DiracPosterior, VESchedule, time_of_sigma
 from slams.diffusion.sampling import (
     DivergedError,
@@ -18,7 +19,6 @@ from slams.diffusion.sampling import (
     noise_levels,
     sample,
 )
-from slams.schema import SamplerConfig
 
 KINDS = ("adams_bashforth", "heun", "ddim", "ancestral", "predictor_corrector")
 

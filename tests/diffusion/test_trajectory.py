@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from slams.config.schema import SamplerConfig
 from slams.diffusion.backend import Denoiser, DiracPosterior, VESchedule, time_of_sigma
 from slams.diffusion.sampling import sample
 from slams.diffusion.trajectory import TrajectoryDenoiser
 from slams.errors import UserError
-from slams.schema import SamplerConfig
 
 LENGTH = 11
 # Two components a day, coupled: x_i = A x_(i-1) + noise, of unit-order stationary variance.

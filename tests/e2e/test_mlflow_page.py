@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from slams.config import to_yaml
-from slams.schema import AblationConfig, Config, TrackingConfig
+from slams.config.loading import to_yaml
+from slams.config.schema import AblationConfig, Config, TrackingConfig
 from tests.e2e.browser import Browser, find_browser
 from tests.stages.commands import slams
 from tests.synthetic import tiny_recipe

@@ -10,11 +10,11 @@ import torch
 from lightning.pytorch import LightningModule
 from torch.utils.data import DataLoader
 
+from slams.config.schema import TrainerConfig
 from slams.errors import UserError
 from slams.modules.callbacks import Checkpoints, ProgressLines, RunSummary, StepSeed, WeightEMA
 from slams.modules.callbacks.clock import StageClock, batch_length
 from slams.modules.trainer import make_trainer
-from slams.schema import TrainerConfig
 
 CONFIG = TrainerConfig(
     accelerator="cpu",

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import torch
 
+from slams.config.schema import OptimizerConfig, ScoreConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
 from slams.modules.base import TrainedModule, check_identity, warmup_cosine
 from slams.modules.score import LatentScore
 from slams.modules.vae import VAE
-from slams.schema import OptimizerConfig, ScoreConfig
 from tests.modules.test_score import score
 from tests.modules.test_vae import CHANNELS, GRID, vae
 from tests.nn.test_layers import randomise

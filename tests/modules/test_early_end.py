@@ -16,10 +16,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from test_resume import CONFIG, NoisyRegression, loader, rows, stream
 
-from slams import stopping
 from slams.modules.callbacks import Checkpoints, EarlyEnd, MetricsCSV, StepSeed, WeightEMA
 from slams.modules.trainer import make_trainer
-from slams.stopping import Stopped
+from slams.runtime import signals
+from slams.runtime.signals import Stopped
 
 
 class Send(Callback):
@@ -54,9 +54,9 @@ def train(directory, resume=None, send=None, accumulate=1, seconds=float("inf"),
         callbacks=callbacks,
         accumulate=accumulate,
     )
-    stopping.listen()
-    stopping.begin()
-    with stopping.deferred():
+    signals.listen()
+    signals.begin()
+    with signals.deferred():
         trainer.fit(model, stream(), loader(), ckpt_path=resume)
     return torch.load(directory / "last.ckpt", weights_only=False)
 

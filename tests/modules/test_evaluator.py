@@ -21,10 +21,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import toy_evaluation as toy
 
-from slams import stopping
 from slams.errors import UserError
 from slams.modules.callbacks import EvaluationProgress
-from slams.stopping import Stopped
+from slams.runtime import signals
+from slams.runtime.signals import Stopped
 
 TABLES = (
     "results",
@@ -142,10 +142,10 @@ def test_an_evaluation_that_is_stopped_goes_on_behind_it(single, tmp_path, monke
 
     monkeypatch.setattr(toy.Noisy, "analyse", counted)
     kept = tmp_path / "progress"
-    stopping.listen()
-    stopping.begin()
+    signals.listen()
+    signals.begin()
     callbacks = [EvaluationProgress(kept), Interrupt(at)]
-    with pytest.raises(Stopped) as caught, stopping.deferred():
+    with pytest.raises(Stopped) as caught, signals.deferred():
         toy.evaluate(tmp_path, batch_size=2, callbacks=callbacks)
     assert caught.value.saved
     assert caught.value.reason == f"SIGUSR1 after batch {at + 1}"

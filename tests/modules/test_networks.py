@@ -6,7 +6,7 @@ from copy import deepcopy
 
 import torch
 
-from slams.schema import TrainerConfig
+from slams.config.schema import TrainerConfig
 from tests.modules.test_score import batch, score
 from tests.modules.test_vae import vae
 

@@ -14,10 +14,10 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from data_modules.loaders import StreamLoader
 from data_modules.samplers import BlockShuffleSampler
+from slams.config.schema import TrainerConfig
 from slams.errors import UserError
 from slams.modules.callbacks import Checkpoints, MetricsCSV, StepSeed, WeightEMA, ema_weights
 from slams.modules.trainer import make_trainer
-from slams.schema import TrainerConfig
 
 CONFIG = TrainerConfig(accelerator="cpu", precision="32-true", validate_every_epochs=1, threads=1)
 

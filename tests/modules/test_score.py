@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from slams.config.schema import OptimizerConfig, ScoreConfig
 from slams.diffusion.backend import time_of_sigma
 from slams.diffusion.training import NoiseDraw, denoising_loss, draw_noise
 from slams.modules.score import LatentScore
 from slams.nn.latent_space import LatentBatch
-from slams.schema import OptimizerConfig, ScoreConfig
 from tests.modules.test_vae import CHANNELS, GRID
 from tests.nn.test_layers import randomise
 

@@ -11,10 +11,10 @@ from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 from torch.utils.data import DataLoader
 
+from slams.config.schema import TrainerConfig
 from slams.errors import UserError
 from slams.modules.callbacks import Checkpoints, ProgressLines, RunSummary
 from slams.modules.trainer import EVALUATION_PRECISION, make_trainer
-from slams.schema import TrainerConfig
 
 CONFIG = TrainerConfig(accelerator="cpu", threads=1)
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from slams.config.schema import OptimizerConfig, VAEConfig
 from slams.fields import Batch, FieldSpec
 from slams.grid import LatLonGrid
 from slams.metrics.reconstruction import ChannelError
 from slams.modules.vae import VAE
-from slams.schema import OptimizerConfig, VAEConfig
 from tests.nn.test_layers import randomise
 
 CHANNELS = tuple(

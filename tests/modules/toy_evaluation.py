@@ -11,13 +11,13 @@ from pathlib import Path
 import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
+from slams.config.schema import AssimilationConfig, TrainerConfig
 from slams.fields import Background, Batch, Ensemble, FieldSpec, Observations
 from slams.grid import LatLonGrid
 from slams.modules.evaluator import AssimilationEvaluator
 from slams.modules.trainer import EVALUATION_PRECISION, make_trainer
 from slams.normalisation import Normaliser
-from slams.schema import AssimilationConfig, TrainerConfig
-from slams.seeds import generator, member_noise
+from slams.runtime.seeds import generator, member_noise
 
 CHANNELS = tuple(
     FieldSpec.parse(name)

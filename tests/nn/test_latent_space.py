@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from slams.nn.latent_space import LatentSpace, decoded_importance
-from slams.seeds import generator
+from slams.runtime.seeds import generator
 
 
 class _Linear(nn.Module):

@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 import yaml
 
+from slams.config.schema import ReportConfig
 from slams.errors import UserError
 from slams.report import write_report
 from slams.report.maps import temperature_maps
 from slams.report.reading import read_assimilation
-from slams.schema import ReportConfig
 from tests.report.synthetic import Runs, small_world, write_assimilation
 
 OPTIONS = ReportConfig(case=1, level=850, dpi=50)

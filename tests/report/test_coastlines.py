@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.path import Path as Outline
 
-from slams.landsea import coastlines
+from slams.metrics.land_sea_mask import coastlines
 from slams.report.coastlines import cell_edges, wrap_longitudes
 from slams.report.mapdata import area_rmse
 

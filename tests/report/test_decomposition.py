@@ -8,11 +8,11 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+from slams.config.schema import ReportConfig
 from slams.report.decomposition import decomposition
 from slams.report.exhibit import Exhibit
 from slams.report.reading import AssimilationRun, read_assimilation
 from slams.report.style import in_order, method_style
-from slams.schema import ReportConfig
 from tests.report.synthetic import Runs
 
 OPTIONS = ReportConfig(dpi=30)

@@ -8,13 +8,13 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+from slams.config.schema import ReportConfig
 from slams.report.consistency import consistency, root
 from slams.report.held_out import held_out, observation_ranks
 from slams.report.innovations import innovations
 from slams.report.reading import Estimate, read_assimilation
 from slams.report.regions import regional_scores
 from slams.report.spectra import half_power, spectra
-from slams.schema import ReportConfig
 from tests.report.synthetic import Runs
 
 OPTIONS = ReportConfig(dpi=30, level=850)

@@ -11,6 +11,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
+from slams.config.schema import ReportConfig
 from slams.report import calibration, profiles, style
 from slams.report.calibration import pooled_ranks, spread_bins
 from slams.report.innovations import innovations, observation_error
@@ -21,7 +22,6 @@ from slams.report.profiles import pressure_axis
 from slams.report.reading import lookup, read_assimilation, read_training
 from slams.report.style import in_order, method_style
 from slams.report.training import reconstruction
-from slams.schema import ReportConfig
 from tests.report.synthetic import Runs, write_assimilation
 
 METHODS = [

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from slams.config.schema import ReportConfig
 from slams.report.modalities import modality_study, setting_labels
 from slams.report.paired import by_date
 from slams.report.reading import AssimilationRun, read_assimilation
-from slams.schema import ReportConfig
 from tests.report.synthetic import Runs
 
 OPTIONS = ReportConfig(dpi=30)

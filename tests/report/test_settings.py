@@ -3,8 +3,8 @@ from __future__ import annotations
 import dataclasses
 from types import SimpleNamespace
 
+from slams.config.schema import AssimilationConfig
 from slams.report.settings import settings
-from slams.schema import AssimilationConfig
 
 
 def table(methods: list[str]) -> str:

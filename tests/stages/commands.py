@@ -9,9 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from slams.cli import main
-from slams.config import to_yaml
-from slams.schema import (
+from slams.cli.main import main
+from slams.config.loading import to_yaml
+from slams.config.schema import (
     AssimilationConfig,
     Config,
     GuidanceConfig,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from slams.schema import Config
+from slams.config.schema import Config
 from tests.stages.commands import VERBS, slams, study, tree
 
 

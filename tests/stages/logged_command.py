@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
-from slams.cli import main
+from slams.cli.main import main
 from slams.modules.vae import VAE
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from slams.config import to_yaml
+from slams.config.loading import to_yaml
+from slams.config.schema import AblationConfig, Config, TrackingConfig
 from slams.errors import UserError
-from slams.records import RunRecord
-from slams.runs import RunDirectory
-from slams.schema import AblationConfig, Config, TrackingConfig
+from slams.runs.directory import RunDirectory
+from slams.runs.record import RunRecord
 from slams.stages import ablation
 from slams.sweeps import expand
 from slams.sweeps.status import describe, status

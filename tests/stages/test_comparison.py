@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from slams.cli import main
-from slams.records import RunRecord
-from slams.report.sweep import degradation, read_settings, score_settings
-from slams.sweep_records import keep_failure
+from slams.cli.main import main
+from slams.comparison.scores import degradation, read_settings, score_settings
+from slams.runs.record import RunRecord
+from slams.runs.sweep_record import keep_failure
 from slams.sweeps import expand
 from tests.sweeps.test_sweeps import BASE
 

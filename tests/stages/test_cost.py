@@ -10,8 +10,8 @@ import pytest
 
 from slams.benchmarks.cost_recipe import CostConfig, check_cost
 from slams.benchmarks.sampler_cost import sampler_table
-from slams.cli import main
-from slams.config import to_yaml
+from slams.cli.main import main
+from slams.config.loading import to_yaml
 from slams.errors import UserError
 from tests.stages.conftest import Study
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from data_modules.stores import TrainingStore
-from slams.cli import main
-from slams.config import load
+from slams.cli.main import main
+from slams.config.loading import load
 from tests.data_modules.public_layouts import chaosbench, noaa_olr, weatherbench2
 from tests.data_modules.stations.archives import ghcn_stations, write_lines
 

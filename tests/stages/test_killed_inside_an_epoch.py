@@ -16,7 +16,7 @@ import torch
 from data_modules.reanalysis import ReanalysisDataModule
 from data_modules.samplers import BlockShuffleSampler
 from data_modules.stores import TrainingStore
-from slams.config import load
+from slams.config.loading import load
 from tests.stages import logged_command
 from tests.stages.conftest import Study
 

@@ -11,20 +11,20 @@ import pytest
 import torch
 from torch import nn
 
-from slams.config import load
-from slams.diffusion.backend import KarrasDenoiser, VESchedule
-from slams.errors import UserError
-from slams.method_names import FIRST_GUESSES, METHODS, NAMES
-from slams.nn.latent_space import LatentSpace
-from slams.nn.precision import Bfloat16
-from slams.records import trained_inputs
-from slams.schema import (
+from slams.config.loading import load
+from slams.config.methods import FIRST_GUESSES, METHODS, NAMES
+from slams.config.schema import (
     AssimilationConfig,
     Config,
     EnsembleKalmanConfig,
     LinearInverseModelConfig,
     ThreeDVarConfig,
 )
+from slams.diffusion.backend import KarrasDenoiser, VESchedule
+from slams.errors import UserError
+from slams.nn.latent_space import LatentSpace
+from slams.nn.precision import Bfloat16
+from slams.runs.record import trained_inputs
 from slams.stages import methods
 from tests.assimilators.problems import linear_gaussian
 

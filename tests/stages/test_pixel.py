@@ -13,12 +13,12 @@ import torch
 
 from data_modules.multimodal import MultimodalDataModule
 from data_modules.pixels import PixelDataModule
-from slams.checks import check
-from slams.config import load
+from slams.config.checks import check
+from slams.config.loading import load
+from slams.config.schema import Config, ScoreConfig
 from slams.errors import UserError
 from slams.nn.unet import LatentUNet
-from slams.records import finished_run
-from slams.schema import Config, ScoreConfig
+from slams.runs.record import finished_run
 from tests.stages.commands import copy_stages, slams
 from tests.stages.conftest import Study
 

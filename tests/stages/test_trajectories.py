@@ -12,8 +12,8 @@ import torch
 import xarray as xr
 import zarr
 
+from slams.config.schema import Config
 from slams.modules.base import read_checkpoint
-from slams.schema import Config
 from slams.stages.assimilation import _evaluator_of
 from tests.stages.commands import copy_stages, slams, study
 from tests.stages.conftest import Study

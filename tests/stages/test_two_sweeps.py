@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from slams.config import to_yaml
-from slams.schema import AblationConfig, Config, TrackingConfig
+from slams.config.loading import to_yaml
+from slams.config.schema import AblationConfig, Config, TrackingConfig
 from tests.stages.commands import subprocess_slams
 
 

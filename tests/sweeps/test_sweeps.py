@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from slams.config import load
+from slams.config.loading import load
 from slams.errors import UserError
-from slams.sweep_records import SweepRecord, claim, parent_tags
+from slams.runs.sweep_record import SweepRecord, claim, parent_tags
 from slams.sweeps import Sweep, expand, expansion
 
 BASE = """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from slams.seeds import generator
+from slams.runtime.seeds import generator
 from slams.warmups.kolmogorov_advection import carried, carry_pairs
 from slams.warmups.kolmogorov_flow import KolmogorovFlow
 

@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 import torch
 
-from slams import cli
-from slams.config import load
+from slams.cli import main
+from slams.config.loading import load
+from slams.config.schema import SamplerConfig
 from slams.diffusion.training import make_denoiser
 from slams.errors import UserError
-from slams.schema import SamplerConfig
 from slams.warmups.kolmogorov_assimilation import assimilate
 from slams.warmups.kolmogorov_bench import summary
 from slams.warmups.kolmogorov_data import Climatology
@@ -46,7 +46,7 @@ def test_the_verb_prints_and_writes_everything_and_takes_up_what_is_there(
     (tmp_path / "tiny.yaml").write_text(TINY)
     command = ["bench", "kolmogorov", str(tmp_path / "tiny.yaml")]
     command += ["--output", str(tmp_path / "here")]
-    assert cli.main(command) == 0
+    assert main.main(command) == 0
     table = pd.read_csv(tmp_path / "here/results.csv")
     assert list(table["operator"].unique()) == ["coarse", "sparse", "saturation"]
     assert list(table["method"][:4]) == ["climatology", "interpolation", "gaussian", "score"]
@@ -56,9 +56,9 @@ def test_the_verb_prints_and_writes_everything_and_takes_up_what_is_there(
     printed = capsys.readouterr().out
     assert "Kolmogorov flow, 1 trajectories of 5 states, 2 members" in printed
     assert "taken as it is" not in printed
-    assert cli.main([*command, "sampler.steps=3"]) == 0
+    assert main.main([*command, "sampler.steps=3"]) == 0
     assert capsys.readouterr().out.count("taken as it is") == 3
-    assert cli.main([*command, "flow.drag=0.2"]) == 0
+    assert main.main([*command, "flow.drag=0.2"]) == 0
     assert "taken as it is" not in capsys.readouterr().out
 
 
@@ -179,5 +179,5 @@ def test_damaged_trajectories_are_named(tmp_path: Path, capsys) -> None:
     (tmp_path / "tiny.yaml").write_text(TINY)
     (tmp_path / "train.pt").write_bytes(b"no tensors")
     command = ["bench", "kolmogorov", str(tmp_path / "tiny.yaml"), "--output", str(tmp_path)]
-    assert cli.main(command) == 2
+    assert main.main(command) == 2
     assert "train.pt cannot be read" in capsys.readouterr().err

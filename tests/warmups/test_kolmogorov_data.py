@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from slams.seeds import generator
+from slams.runtime.seeds import generator
 from slams.warmups.kolmogorov_data import (
     climatology,
     half_turn,

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from slams.seeds import generator
+from slams.runtime.seeds import generator
 from slams.warmups.kolmogorov_flow import KolmogorovFlow, divergence, truncate, vorticity
 
 N = 32

@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
+from slams.config.schema import OptimizerConfig
 from slams.diffusion.training import make_denoiser
-from slams.schema import OptimizerConfig
 from slams.warmups.kolmogorov_operators import FlowOperator, interpolate
 from slams.warmups.kolmogorov_score import FlowBackbone, WienerFilter, window_covariance
 from slams.warmups.training import fit_denoiser

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Independent, Normal
 
-from slams.seeds import generator
+from slams.runtime.seeds import generator
 from slams.warmups.lorenz63 import Lorenz63, destandardise, standardise
 from slams.warmups.particle_filter import bootstrap_filter, systematic
 from slams.warmups.transport import wasserstein

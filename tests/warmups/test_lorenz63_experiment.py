@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from slams import cli
-from slams.config import load
+from slams.cli import main
+from slams.config.loading import load
 from slams.errors import UserError
 from slams.warmups.lorenz63_experiment import summarise
 from slams.warmups.recipes import Lorenz63Config, check_lorenz63
@@ -44,7 +44,7 @@ def test_the_verb_prints_and_writes_everything(
 ) -> None:
     output = tmp_path / "here"
     command = ["bench", "lorenz63", str(recipe), "--output", str(output)]
-    assert cli.main(command) == 0
+    assert main.main(command) == 0
     results = pd.read_csv(output / "results.csv")
     assert len(results) == 2 * 3
     methods = ["particle filter", "particle smoother", "guided diffusion"]
@@ -58,12 +58,12 @@ def test_the_verb_prints_and_writes_everything(
     row = pd.read_csv(output / "table.csv").iloc[2]
     assert f"{row.w1_filter:.2f} ({row.ratio_filter:.2f})" in printed
     # The weights are found again, members do not depend on how many are sampled at a time.
-    assert cli.main([*command, "batch_size=6"]) == 0
+    assert main.main([*command, "batch_size=6"]) == 0
     assert "weights of the same training" in capsys.readouterr().out
     again = pd.read_csv(output / "results.csv")
     assert again[numbers].sub(results[numbers]).abs().max(axis=None) < 0.01
     # Another training is another network.
-    assert cli.main([*command, "score.optimizer.steps=29"]) == 0
+    assert main.main([*command, "score.optimizer.steps=29"]) == 0
     assert "weights of the same training" not in capsys.readouterr().out
 
 

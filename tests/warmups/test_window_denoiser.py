@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from slams.config.schema import OptimizerConfig
 from slams.diffusion.backend import time_of_sigma
 from slams.diffusion.trajectory import TrajectoryDenoiser
-from slams.schema import OptimizerConfig
-from slams.seeds import generator
+from slams.runtime.seeds import generator
 from slams.warmups.recipes import WindowScoreConfig
 from slams.warmups.window_denoiser import WindowDenoiser, train_windows
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from slams.config.schema import StationSourceConfig
 from slams.errors import UserError
-from slams.schema import StationSourceConfig
 
 if TYPE_CHECKING:
     from data_modules.sources.stations.table import StationReports

@@ -26,7 +26,7 @@ from slams.fields import ObservationOperator
 from slams.nn.latent_space import LatentSpace
 from slams.normalisation import DAYS_PER_YEAR, Normaliser
 from slams.observations.stacked import observe_perturbations
-from slams.seeds import generator
+from slams.runtime.seeds import generator
 
 __all__ = ["DenoisingArchive"]
 

@@ -19,13 +19,13 @@ from torch import Tensor
 
 from slams.assimilators.case_by_case import centre
 from slams.assimilators.ensemble_kalman import EnsembleKalman
-from slams.localised_gain import (
+from slams.linalg.localised_gain import (
     innovation_covariance,
     localised_increments,
     solve_innovations,
 )
 from slams.observations.stacked import StackedObservations
-from slams.seeds import member_noise
+from slams.runtime.seeds import member_noise
 
 __all__ = ["EnKF"]
 

@@ -33,7 +33,7 @@ from slams.assimilators.season import draw_days
 from slams.errors import UserError
 from slams.fields import Batch
 from slams.grid import LatLonGrid
-from slams.localisation import gaspari_cohn
+from slams.linalg.localisation import gaspari_cohn
 from slams.normalisation import Normaliser
 from slams.observations.stacked import StackedObservations, stack_observations
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from slams.censoring import equivalent_observations
-from slams.localised_gain import innovation_covariance
+from slams.linalg.censoring import equivalent_observations
+from slams.linalg.localised_gain import innovation_covariance
 from slams.observations.stacked import StackedObservations
 
 __all__ = ["gaussian_innovations"]

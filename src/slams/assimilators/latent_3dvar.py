@@ -47,7 +47,7 @@ from slams.observations.stacked import (
     observe_all,
     stack_observations,
 )
-from slams.seeds import generator
+from slams.runtime.seeds import generator
 
 __all__ = ["Latent3DVar"]
 

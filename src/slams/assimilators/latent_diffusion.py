@@ -30,6 +30,7 @@ from slams.assimilators.latent_likelihood import encode_observations
 from slams.assimilators.marginals import MarginalMap
 from slams.assimilators.network_localisation import NetworkLocalisation
 from slams.assimilators.season import season_weights
+from slams.config.schema import GuidanceConfig, SamplerConfig
 from slams.diffusion.backend import Denoiser
 from slams.diffusion.guidance import (
     BackgroundDenoiser,
@@ -42,7 +43,7 @@ from slams.diffusion.sampling import DivergedError, noise_levels, sample
 from slams.errors import UserError
 from slams.fields import Batch, ObservationOperator
 from slams.grid import LatLonGrid
-from slams.localisation import gaspari_cohn
+from slams.linalg.localisation import gaspari_cohn
 from slams.nn.latent_space import LatentSpace
 from slams.normalisation import DAYS_PER_YEAR, Normaliser
 from slams.observations.stacked import (
@@ -51,8 +52,7 @@ from slams.observations.stacked import (
     observe_perturbations,
     stack_observations,
 )
-from slams.schema import GuidanceConfig, SamplerConfig
-from slams.seeds import generator
+from slams.runtime.seeds import generator
 
 __all__ = ["LatentDiffusion"]
 

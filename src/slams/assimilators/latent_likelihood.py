@@ -35,7 +35,7 @@ from slams.diffusion.guidance.pointwise import LatentObservation
 from slams.nn.latent_space import LatentSpace
 from slams.normalisation import Normaliser
 from slams.observations.stacked import StackedObservations, observe_perturbations
-from slams.seeds import generator
+from slams.runtime.seeds import generator
 
 __all__ = ["encode_observations", "spread"]
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from slams.errors import UserError
 from slams.fields import ObservationOperator
 from slams.grid import LatLonGrid
-from slams.localisation import localisation_matrix
+from slams.linalg.localisation import localisation_matrix
 from slams.observations.stacked import network_positions
 
 __all__ = ["NetworkLocalisation"]

@@ -19,7 +19,7 @@ a small archive is somewhat too small. Turned copies of the errors (`shifts`) en
 alone, the p_m are days as they were.
 
 Censored observations are replaced by Gaussian ones that move the background as they do, see
-`slams.censoring`.
+`slams.linalg.censoring`.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from slams.assimilators.network_localisation import NetworkLocalisation
 from slams.assimilators.season import draw_days
 from slams.fields import Batch
 from slams.grid import LatLonGrid
-from slams.localisation import gaspari_cohn
-from slams.localised_gain import (
+from slams.linalg.localisation import gaspari_cohn
+from slams.linalg.localised_gain import (
     innovation_covariance,
     localised_increments,
     solve_innovations,
@@ -47,7 +47,7 @@ from slams.observations.stacked import (
     observe_perturbations,
     stack_observations,
 )
-from slams.seeds import member_noise
+from slams.runtime.seeds import member_noise
 
 __all__ = ["OptimalInterpolation"]
 

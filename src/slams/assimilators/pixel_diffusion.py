@@ -15,11 +15,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from slams.assimilators.latent_diffusion import LatentDiffusion
+from slams.config.schema import GuidanceConfig, SamplerConfig
 from slams.diffusion.backend import Denoiser
 from slams.grid import LatLonGrid
 from slams.nn.latent_space import IdentitySpace
 from slams.normalisation import Normaliser
-from slams.schema import GuidanceConfig, SamplerConfig
 
 __all__ = ["PixelDiffusion"]
 

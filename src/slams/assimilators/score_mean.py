@@ -34,7 +34,7 @@ from slams.diffusion.backend import Denoiser, KarrasDenoiser, time_of_sigma
 from slams.grid import LatLonGrid
 from slams.nn.latent_space import LatentSpace
 from slams.normalisation import DAYS_PER_YEAR
-from slams.seeds import generator
+from slams.runtime.seeds import generator
 
 __all__ = ["ScoreMean"]
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from slams.normalisation import DAYS_PER_YEAR
-from slams.seeds import generator
+from slams.runtime.seeds import generator
 
 __all__ = ["draw_days", "season_days", "season_weights"]
 

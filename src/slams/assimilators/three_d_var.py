@@ -36,7 +36,7 @@ from slams.assimilators.optimal_interpolation import OptimalInterpolation
 from slams.assimilators.season import draw_days
 from slams.fields import Batch
 from slams.grid import LatLonGrid
-from slams.localised_gain import (
+from slams.linalg.localised_gain import (
     innovation_covariance,
     localised_increments,
     solve_innovations,

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 from slams.benchmarks.gaussian import GaussianProblem
 from slams.benchmarks.guided import MEMBERS, guide, noise_of
+from slams.config.schema import SamplerConfig
 from slams.diffusion.sampling import sample
-from slams.schema import SamplerConfig
 
 __all__ = ["Calibration", "calibrate"]
 

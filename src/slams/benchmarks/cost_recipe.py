@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from slams.checks import require
-from slams.checks.rules import holds
-from slams.config import load
+from slams.config.checks import require
+from slams.config.checks.rules import holds
+from slams.config.loading import load
+from slams.config.schema import Config
 from slams.errors import UserError
-from slams.schema import Config
 
 __all__ = ["CostConfig", "check_cost", "load_contenders"]
 
@@ -74,7 +74,7 @@ def load_contenders(config: CostConfig, verb: str) -> Mapping[str, Config]:
 
     Args:
         config: The benchmark's recipe.
-        verb: What each recipe must be able to do, as for `slams.checks.require`.
+        verb: What each recipe must be able to do, as for `slams.config.checks.require`.
 
     Raises:
         UserError: One of them is refused; the sentence names it.

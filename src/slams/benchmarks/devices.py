@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from slams.config.schema import TrainerConfig
 from slams.modules.trainer import check_machine
-from slams.schema import TrainerConfig
 
 __all__ = ["device_of", "synchronise"]
 

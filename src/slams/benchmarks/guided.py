@@ -10,11 +10,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from slams.config.schema import GuidanceConfig, SamplerConfig
 from slams.diffusion.backend import Denoiser
 from slams.diffusion.guidance import DECGDenoiser, DenoisingErrors, jacobian_guidance
 from slams.diffusion.sampling import noise_levels
-from slams.schema import GuidanceConfig, SamplerConfig
-from slams.seeds import generator
+from slams.runtime.seeds import generator
 
 __all__ = ["MEAN_BAND", "MEMBERS", "SD_BAND", "KnownProblem", "guide", "noise_of"]
 

@@ -19,10 +19,10 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from slams.benchmarks.guided import MEMBERS, guide, noise_of
+from slams.config.schema import SamplerConfig
 from slams.diffusion.backend import Denoiser, DiracPosterior, VESchedule, time_of_sigma
 from slams.diffusion.guidance import DenoisingErrors
 from slams.diffusion.sampling import sample
-from slams.schema import SamplerConfig
 
 __all__ = ["MixtureProblem", "Modes", "mixture_problem", "modes_of"]
 

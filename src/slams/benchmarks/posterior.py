@@ -20,10 +20,10 @@ from slams.benchmarks.figure import draw_calibration
 from slams.benchmarks.gaussian import GaussianProblem, dense_problem, linear_decoder_problem
 from slams.benchmarks.guided import MEAN_BAND, MEMBERS, SD_BAND
 from slams.benchmarks.mixture import mixture_problem, modes_of
-from slams.console import print_tables
+from slams.config.schema import SamplerConfig
 from slams.diffusion.sampling import DivergedError
 from slams.errors import UserError
-from slams.schema import SamplerConfig
+from slams.runtime.console import print_tables
 
 __all__ = [
     "ERRORS",

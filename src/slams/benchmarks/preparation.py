@@ -23,11 +23,11 @@ from pathlib import Path
 import yaml
 
 from data_modules.wave_source import write_waves
-from slams.atomic import write_text
 from slams.benchmarks.preparation_recipe import PreparationBenchConfig
+from slams.config.memory import parse_memory, show_memory
 from slams.errors import UserError
-from slams.memory import parse_memory, show_memory
-from slams.ranks import say
+from slams.runtime.atomic import write_text
+from slams.runtime.ranks import say
 
 __all__ = ["bench_preparation"]
 

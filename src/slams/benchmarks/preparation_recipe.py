@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from slams.checks.rules import holds, one_of
+from slams.config.checks.rules import holds, one_of
+from slams.config.memory import parse_memory
 from slams.errors import UserError
-from slams.memory import parse_memory
 
 __all__ = ["PreparationBenchConfig", "check_preparation_bench"]
 

@@ -23,14 +23,14 @@ from slams.assimilators.base import Assimilator
 from slams.benchmarks.cost_recipe import CostConfig, load_contenders
 from slams.benchmarks.cost_tables import output_directory, spread_of
 from slams.benchmarks.devices import device_of, synchronise
-from slams.console import print_tables
+from slams.config.schema import Config
+from slams.config.time_axis import analysed
 from slams.errors import UserError
 from slams.fields import Batch
 from slams.metrics.statistics import case_statistics
-from slams.ranks import say
-from slams.schema import Config
+from slams.runtime.console import print_tables
+from slams.runtime.ranks import say
 from slams.stages.methods import make_methods
-from slams.time_axis import analysed
 
 __all__ = ["bench_sampler", "sampler_table"]
 

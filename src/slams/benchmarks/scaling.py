@@ -27,14 +27,14 @@ from data_modules.multimodal import MultimodalDataModule
 from slams.benchmarks.cost_recipe import CostConfig, load_contenders
 from slams.benchmarks.cost_tables import output_directory
 from slams.benchmarks.devices import device_of, synchronise
-from slams.console import print_tables
+from slams.config.schema import Config
+from slams.config.time_axis import analysed
 from slams.errors import UserError
 from slams.nn.unet import LatentUNet
-from slams.ranks import say
-from slams.records import RunRecord, stage_directory
-from slams.schema import Config
+from slams.runs.record import RunRecord, stage_directory
+from slams.runtime.console import print_tables
+from slams.runtime.ranks import say
 from slams.stages.methods import make_methods
-from slams.time_axis import analysed
 
 __all__ = ["bench_scaling", "denoiser_table", "ranks_table", "sampling_table"]
 

@@ -28,8 +28,8 @@ from slams.benchmarks.stream_plan import plan_table
 from slams.benchmarks.stream_recipe import StreamBenchConfig, parse_grid
 from slams.benchmarks.stream_stores import Layouts, make_layouts
 from slams.benchmarks.window_readers import READERS, WindowReader
-from slams.console import print_tables
 from slams.errors import UserError
+from slams.runtime.console import print_tables
 
 __all__ = ["RATIOS", "bench_data", "ratio_table", "sample_table"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from slams.checks.rules import holds
+from slams.config.checks.rules import holds
 from slams.errors import UserError
 
 __all__ = ["StreamBenchConfig", "check_stream_bench", "parse_grid"]

@@ -23,15 +23,15 @@ from data_modules.reanalysis import ReanalysisDataModule
 from slams.benchmarks.cost_recipe import CostConfig, load_contenders
 from slams.benchmarks.cost_tables import output_directory, spread_of
 from slams.benchmarks.devices import device_of, synchronise
-from slams.console import print_tables
+from slams.config.schema import Config
 from slams.modules.base import TrainedModule
 from slams.modules.score import LatentScore
 from slams.modules.trainer import check_machine
 from slams.modules.vae import VAE
 from slams.nn.latent_space import LatentBatch
 from slams.nn.precision import natural_precision
-from slams.ranks import say
-from slams.schema import Config
+from slams.runtime.console import print_tables
+from slams.runtime.ranks import say
 
 __all__ = ["bench_train", "train_table"]
 

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from slams.config.schema import SamplerConfig
 from slams.diffusion.backend import (
     AdamsBashforthSampler,
     Denoiser,
@@ -34,7 +35,6 @@ from slams.diffusion.backend import (
     time_of_sigma,
 )
 from slams.errors import UserError
-from slams.schema import SamplerConfig
 
 __all__ = [
     "AncestralSampler",

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from slams.errors import UserError
 from slams.metrics.scores import SCORES, score
-from slams.seeds import generator
+from slams.runtime.seeds import generator
 
 __all__ = ["Resamples", "paired_difference", "resampled_scores", "student_quantile"]
 

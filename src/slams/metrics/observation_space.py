@@ -34,7 +34,7 @@ from slams.fields import Batch, Observations
 from slams.metrics.observation_error import crps_with_error, rank_with_error
 from slams.metrics.regions import point_regions
 from slams.normalisation import Normaliser
-from slams.seeds import generator
+from slams.runtime.seeds import generator
 
 __all__ = [
     "ASSIMILATED",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from slams.console import print_tables
+from slams.runtime.console import print_tables
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from slams.grid import LatLonGrid
-from slams.landsea import is_land, land_share
+from slams.metrics.land_sea_mask import is_land, land_share
 
 __all__ = ["REGIONS", "grid_regions", "point_regions"]
 

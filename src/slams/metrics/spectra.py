@@ -4,8 +4,8 @@ r"""Power spectra of truth, ensemble members and ensemble mean.
 and the power `(2 - [m = 0 or m = W/2]) |F_m|^2` at wavenumber `m`, which sums to the row's mean
 square. Rows are averaged over the belts of `slams.metrics.regions`, weighted by cell area.
 
-*Spherical*: power by total wavenumber (degree), see `slams.spherical_harmonics`; it does not
-depend on the direction of a wave nor on the latitude.
+*Spherical*: power by total wavenumber (degree), see `slams.metrics.spherical_harmonics`; it does
+not depend on the direction of a wave nor on the latitude.
 
 Spectra are those of the full fields, means over members, days and cases of the power, never the
 power of a mean, but for the ensemble mean's own. A member drawn from the right distribution has
@@ -25,7 +25,7 @@ from torchmetrics import Metric
 from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
 from slams.metrics.regions import REGIONS, grid_regions
-from slams.spherical_harmonics import SphericalHarmonics
+from slams.metrics.spherical_harmonics import SphericalHarmonics
 
 __all__ = ["BELTS", "KINDS", "PowerSpectra", "spectra_rows", "zonal_power"]
 

@@ -32,7 +32,7 @@ from slams.errors import UserError
 from slams.fields import FieldSpec
 from slams.metrics.marginals import NODES, Marginals
 from slams.metrics.regions import REGIONS
-from slams.seeds import generator
+from slams.runtime.seeds import generator
 
 __all__ = [
     "REGIONAL",

@@ -22,7 +22,6 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from slams.console import print_tables
 from slams.fields import FieldSpec
 from slams.metrics.bootstrap import Resamples, resampled_scores
 from slams.metrics.observed_tables import observation_rows, rank_rows, space_rows
@@ -31,6 +30,7 @@ from slams.metrics.regional import regional_rows
 from slams.metrics.scores import SCORES, level_groups, mean_over_levels, score
 from slams.metrics.spectra import spectra_rows
 from slams.metrics.statistics import STATISTICS
+from slams.runtime.console import print_tables
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from slams.atomic import remove_store
 from slams.fields import Ensemble
+from slams.runtime.atomic import remove_store
 
 __all__ = ["DETERMINISTIC", "KeptCases"]
 

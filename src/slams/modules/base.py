@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
+from slams.config.schema import OptimizerConfig, TrainerConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
 from slams.nn.checkpointing import checkpoint_blocks
-from slams.schema import OptimizerConfig, TrainerConfig
 
 __all__ = [
     "CHECKPOINT_VERSION",

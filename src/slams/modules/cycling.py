@@ -13,12 +13,12 @@ import torch
 
 from slams.assimilators.base import Assimilator
 from slams.assimilators.cycle import Cycle
+from slams.config.schema import AssimilationConfig
 from slams.fields import Batch, Ensemble, FieldSpec
 from slams.grid import LatLonGrid
 from slams.metrics.drift import drift
 from slams.modules.evaluator import AssimilationEvaluator
 from slams.normalisation import Normaliser
-from slams.schema import AssimilationConfig
 
 __all__ = ["CyclingEvaluator"]
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch import distributed as dist
 
 from slams.assimilators.base import Assimilator
-from slams.atomic import replacing
+from slams.config.schema import AssimilationConfig
 from slams.errors import UserError
 from slams.fields import Batch, Ensemble, FieldSpec
 from slams.grid import LatLonGrid
@@ -45,7 +45,7 @@ from slams.metrics.tables import make_tables
 from slams.modules.analyses import DETERMINISTIC, KeptCases
 from slams.modules.shares import Share
 from slams.normalisation import Normaliser
-from slams.schema import AssimilationConfig
+from slams.runtime.atomic import replacing
 
 __all__ = ["AssimilationEvaluator"]
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
+from slams.config.schema import ScoreConfig
 from slams.diffusion.training import denoising_loss, draw_noise, make_denoiser
 from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
@@ -22,7 +23,6 @@ from slams.modules.vae import settings_of
 from slams.nn.latent_space import LatentBatch
 from slams.nn.network_mean import NetworkMean
 from slams.nn.unet import LatentUNet
-from slams.schema import ScoreConfig
 
 __all__ = ["LatentScore", "PixelScore"]
 

@@ -9,7 +9,7 @@ What every stage relies on is decided here once:
 * nothing is written unless a callback was given for it, and never outside the run directory;
 * Lightning handles no signals: under several ranks its handler of SIGTERM broadcasts, and that of
   SIGUSR1 saves a checkpoint, wherever the program stands, which hangs when ranks stand at
-  different places (upstream issue 21406). `EarlyEnd` and `slams.stopping` do it instead.
+  different places (upstream issue 21406). `EarlyEnd` and `slams.runtime.signals` do it instead.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 
-from slams import slurm
 from slams.errors import UserError
 from slams.modules.callbacks import ProgressLines, RollCall, RunSummary
 from slams.nn.precision import natural_precision
+from slams.runtime import slurm_job
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
 
-    from slams.schema import TrainerConfig
+    from slams.config.schema import TrainerConfig
 
 __all__ = ["EVALUATION_PRECISION", "check_machine", "make_trainer", "quiet_lightning"]
 
@@ -200,7 +200,7 @@ def _accelerator(config: TrainerConfig) -> str:
 
 def _check_tasks(config: TrainerConfig) -> None:
     """Refuses to start as another number of ranks than SLURM has started processes."""
-    if not slurm.is_task():
+    if not slurm_job.is_task():
         return
     tasks = int(os.environ["SLURM_NTASKS"])
     nodes = int(os.environ.get("SLURM_NNODES", "1"))
@@ -224,7 +224,7 @@ def _leave_signals_alone() -> None:
 
 
 def _plugins() -> list[Any] | None:
-    return [SLURMEnvironment(auto_requeue=False)] if slurm.is_task() else None
+    return [SLURMEnvironment(auto_requeue=False)] if slurm_job.is_task() else None
 
 
 def _loggers(logger: Logger | Sequence[Logger] | None) -> Any:

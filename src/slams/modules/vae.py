@@ -20,12 +20,12 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
+from slams.config.schema import VAEConfig
 from slams.fields import Batch, FieldSpec
 from slams.grid import LatLonGrid
 from slams.metrics.reconstruction import ChannelError
 from slams.modules.base import TrainedModule, plain
 from slams.nn.autoencoder import PatchDecoder, PatchEncoder, patch_principal_components
-from slams.schema import VAEConfig
 
 __all__ = ["VAE"]
 
@@ -170,6 +170,6 @@ class VAE(TrainedModule):
 
 def settings_of(settings: dict[str, Any]) -> dict[str, Any]:
     """Restores the nested optimiser settings of a checkpoint."""
-    from slams.schema import OptimizerConfig
+    from slams.config.schema import OptimizerConfig
 
     return {**settings, "optimizer": OptimizerConfig(**settings["optimizer"])}

@@ -19,7 +19,7 @@ from slams.errors import UserError
 from slams.grid import EARTH_RADIUS_KM, unit_vectors
 from slams.observations.station_list import COLUMNS, read_station_list
 from slams.observations.stations import check_positions
-from slams.seeds import generator
+from slams.runtime.seeds import generator
 
 __all__ = ["Network", "airport_network", "read_network"]
 

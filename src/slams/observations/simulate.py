@@ -1,7 +1,7 @@
 """Observations drawn from a known truth: `y = H(f) + e`, `e ~ N(0, R)`, `R` diagonal.
 
 Where there is a bound `b`, `y = max(b, H(f) + e)`: a rain gauge reads zero and never less
-(`slams.censoring`).
+(`slams.linalg.censoring`).
 
 The noise of a day depends on the seed, on what is observed and on the day's index in the store,
 so that it is the same in every window, batch and rank that meets this day.
@@ -17,7 +17,7 @@ from torch import Tensor
 from slams.errors import UserError
 from slams.fields import Observations
 from slams.observations.operator import PointOperator
-from slams.seeds import generator
+from slams.runtime.seeds import generator
 
 __all__ = ["draw", "random_reports"]
 

@@ -85,7 +85,7 @@ class StackedObservations:
         points: `(P,)` int64, index into the `P_total` points of the network.
         operators: The operators of the network, all of them.
         silent: `(P,)` bool, where a censored observation reads its bound and the values that it
-            may stand for lie below (`slams.censoring`).
+            may stand for lie below (`slams.linalg.censoring`).
     """
 
     values: Tensor

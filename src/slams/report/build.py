@@ -8,7 +8,8 @@ from pathlib import Path
 
 import matplotlib as mpl
 
-from slams import __version__, atomic, directories
+from slams import __version__
+from slams.config.schema import ReportConfig
 from slams.errors import UserError
 from slams.report.calibration import rank_histograms, spread_against_error
 from slams.report.consistency import consistency
@@ -43,7 +44,7 @@ from slams.report.summary import summary_figure
 from slams.report.tables import level_tables, method_table, other_table
 from slams.report.training import reconstruction, training_curves
 from slams.report.wording import change, with_interval
-from slams.schema import ReportConfig
+from slams.runtime import atomic, directories
 
 __all__ = ["write_report"]
 

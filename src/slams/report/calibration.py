@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from slams.config.schema import ReportConfig
 from slams.report.exhibit import Exhibit, Panel, headline, new_figure, render
 from slams.report.mapdata import area_weights
 from slams.report.reading import AssimilationRun
 from slams.report.style import in_order, method_style
 from slams.report.wording import capitalised, joined, number
-from slams.schema import ReportConfig
 
 __all__ = ["pooled_ranks", "rank_histograms", "spread_against_error", "spread_bins"]
 

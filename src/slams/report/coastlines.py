@@ -1,4 +1,4 @@
-"""Coastlines on a plate carree map; where they come from is told in `slams.landsea`."""
+"""Coastlines on a plate carree map; `slams.metrics.land_sea_mask` says where they come from."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
-from slams.landsea import coastlines
+from slams.metrics.land_sea_mask import coastlines
 
 __all__ = ["cell_edges", "draw_coastlines", "wrap_longitudes"]
 

@@ -7,12 +7,12 @@ import math
 
 import pandas as pd
 
+from slams.config.schema import ReportConfig
 from slams.report.exhibit import Exhibit
 from slams.report.innovations import in_units, observation_heading
 from slams.report.reading import AssimilationRun, Estimate, observed
 from slams.report.style import in_order, method_style
 from slams.report.tables import estimate_cell, method_cell, table
-from slams.schema import ReportConfig
 
 __all__ = ["assimilates", "consistency", "root"]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from slams.config.schema import ReportConfig
 from slams.metrics.drift import SPIN_UP, daily
 from slams.report.exhibit import Exhibit, Panel, headline, new_figure, render
 from slams.report.reading import AssimilationRun
 from slams.report.style import in_order, method_style
 from slams.report.tables import method_cell, table
-from slams.schema import ReportConfig
 
 __all__ = ["cycle_drift"]
 

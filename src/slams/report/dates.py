@@ -7,11 +7,11 @@ import torch
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.ticker import FixedLocator
 
+from slams.config.schema import ReportConfig
 from slams.report.exhibit import Exhibit, Panel, headline, new_figure, render
 from slams.report.paired import by_date, error_by_level
 from slams.report.reading import AssimilationRun
 from slams.report.style import in_order, method_style
-from slams.schema import ReportConfig
 
 __all__ = ["error_by_date"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
+from slams.config.schema import ReportConfig
 from slams.report.exhibit import Exhibit, Panel, headline, new_figure, render
 from slams.report.reading import AssimilationRun
 from slams.report.style import in_order, method_style
-from slams.schema import ReportConfig
 
 __all__ = ["errors_by_day"]
 

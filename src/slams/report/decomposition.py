@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from slams.config.schema import ReportConfig
 from slams.report.bars import draw_bar
 from slams.report.exhibit import Exhibit, Panel, headline, new_figure, render
 from slams.report.paired import Comparison, Sampling, by_date, compare, estimate
@@ -29,7 +30,6 @@ from slams.report.reading import AssimilationRun, Estimate, lookup
 from slams.report.style import method_style
 from slams.report.tables import estimate_cell, table
 from slams.report.wording import capitalised, change, percent_range
-from slams.schema import ReportConfig
 
 __all__ = ["Row", "decomposition"]
 

@@ -7,6 +7,7 @@ import html
 import numpy as np
 import pandas as pd
 
+from slams.config.schema import ReportConfig
 from slams.metrics.observation_space import ASSIMILATED, HELD_OUT
 from slams.report.consistency import assimilates, root
 from slams.report.exhibit import Exhibit, Panel, headline, new_figure, render
@@ -15,7 +16,6 @@ from slams.report.reading import AssimilationRun, observed
 from slams.report.style import in_order, method_style, quantity
 from slams.report.tables import estimate_cell, method_cell, table
 from slams.report.wording import capitalised, number
-from slams.schema import ReportConfig
 
 __all__ = ["held_out", "observation_ranks"]
 

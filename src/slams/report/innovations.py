@@ -7,6 +7,7 @@ import math
 
 import pandas as pd
 
+from slams.config.schema import ReportConfig
 from slams.report.exhibit import Exhibit, Panel, headline, new_figure, render
 from slams.report.reading import AssimilationRun, config_value, observed
 from slams.report.style import (
@@ -18,7 +19,6 @@ from slams.report.style import (
 )
 from slams.report.tables import estimate_cell, method_cell, table
 from slams.report.wording import capitalised, number
-from slams.schema import ReportConfig
 from slams.variables import UNITS
 
 __all__ = [

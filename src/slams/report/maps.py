@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from slams.config.schema import ReportConfig
 from slams.report.exhibit import Exhibit, Panel
 from slams.report.mapdata import (
     CaseFields,
@@ -24,7 +25,6 @@ from slams.report.style import (
     variable_label,
 )
 from slams.report.wording import capitalised
-from slams.schema import ReportConfig
 
 __all__ = ["surface_maps", "temperature_maps"]
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from slams.config.schema import ReportConfig
 from slams.report.exhibit import Exhibit
 from slams.report.mapdata import leading
 from slams.report.modality_panels import bars, level_lines
@@ -21,7 +22,6 @@ from slams.report.setting_scores import SettingScores
 from slams.report.style import in_order, method_style
 from slams.report.tables import estimate_cell, table
 from slams.report.wording import change
-from slams.schema import ReportConfig
 
 __all__ = ["modality_study", "setting_labels"]
 

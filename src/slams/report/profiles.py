@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from slams.config.schema import ReportConfig
 from slams.report.exhibit import Exhibit, Panel, headline, new_figure, render
 from slams.report.reading import AssimilationRun, profile
 from slams.report.style import in_order, method_style, quantity
 from slams.report.wording import capitalised
-from slams.schema import ReportConfig
 
 __all__ = ["METRICS", "draw_profile", "pressure_axis", "profiles"]
 

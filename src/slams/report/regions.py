@@ -7,12 +7,12 @@ import html
 import numpy as np
 import pandas as pd
 
+from slams.config.schema import ReportConfig
 from slams.report.exhibit import Exhibit, Panel, headline, new_figure, render
 from slams.report.reading import AssimilationRun, lookup
 from slams.report.style import in_order, method_style, quantity, region_label
 from slams.report.tables import estimate_cell, table
 from slams.report.wording import capitalised, number
-from slams.schema import ReportConfig
 
 __all__ = ["regional_scores"]
 

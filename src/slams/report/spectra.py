@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from slams.config.schema import ReportConfig
 from slams.report.exhibit import Exhibit, Panel, headline, new_figure, render
 from slams.report.reading import AssimilationRun
 from slams.report.style import in_order, method_style, region_label
 from slams.report.wording import capitalised
-from slams.schema import ReportConfig
 
 __all__ = ["half_power", "spectra"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from slams.config.schema import ReportConfig
 from slams.report.exhibit import Panel, render
 from slams.report.mapdata import case_fields, chosen_case, chosen_level, leading
 from slams.report.mapdrawing import MAP_FRAME, centred, place_map, ranged
@@ -19,7 +20,6 @@ from slams.report.style import (
     quantity,
 )
 from slams.report.wording import capitalised
-from slams.schema import ReportConfig
 
 __all__ = ["summary_figure"]
 

@@ -9,6 +9,7 @@ import pandas as pd
 import xarray as xr
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from slams.config.schema import ReportConfig
 from slams.report.exhibit import Exhibit, Panel, headline, new_figure, render
 from slams.report.mapdata import CaseFields, area_rmse
 from slams.report.mapdrawing import centred, field_panel, ranged
@@ -17,7 +18,6 @@ from slams.report.reading import TrainingRun
 from slams.report.style import DIFFERENCE_MAP, FIELD_MAPS, quantity, variable_label
 from slams.report.tables import table
 from slams.report.wording import capitalised, number
-from slams.schema import ReportConfig
 from slams.variables import UNITS
 
 __all__ = ["reconstruction", "training_curves"]

@@ -16,24 +16,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from slams.checks import require
+from slams.config.checks import require
+from slams.config.schema import Config
 from slams.errors import UserError
-from slams.failures import explain_failure
-from slams.prerequisites import check_prerequisites
-from slams.provenance import difference
-from slams.ranks import is_rank_zero, say
-from slams.records import (
-    is_finished,
-    read_recipe,
-    stage_directory,
-)
-from slams.schema import Config
+from slams.runs.preflight import check_prerequisites
+from slams.runs.provenance import difference
+from slams.runs.record import is_finished, read_recipe, stage_directory
+from slams.runs.sweep_record import claim, failure, forget_failure, keep_failure
+from slams.runtime.failures import explain_failure
+from slams.runtime.ranks import is_rank_zero, say
 from slams.stages.assimilation import assimilate
 from slams.stages.training import train_score, train_vae
-from slams.sweep_records import claim, failure, forget_failure, keep_failure
 from slams.sweeps import Setting, Sweep
 from slams.sweeps.status import has_finished
-from slams.tracked_sweeps import open_sweep, record_progress
+from slams.tracking.sweeps import open_sweep, record_progress
 
 __all__ = ["ablate"]
 

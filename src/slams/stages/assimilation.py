@@ -14,9 +14,10 @@ import pandas as pd
 import torch
 
 from data_modules.multimodal import MultimodalDataModule
-from slams import tracking
 from slams.assimilators.base import Assimilator
 from slams.assimilators.cycle import Cycle
+from slams.config.schema import Config
+from slams.config.time_axis import analysed
 from slams.fields import Batch, Window
 from slams.metrics.tables import print_methods
 from slams.modules.callbacks import EvaluationProgress, ProgressLines, RunSummary
@@ -24,14 +25,13 @@ from slams.modules.callbacks.summary import peak_memory_gib
 from slams.modules.cycling import CyclingEvaluator
 from slams.modules.evaluator import AssimilationEvaluator
 from slams.modules.trainer import EVALUATION_PRECISION, check_machine, make_trainer
-from slams.ranks import is_rank_zero, say
-from slams.records import is_finished, stage_directory, trained_inputs
-from slams.runs import RunDirectory
-from slams.schema import Config
+from slams.runs.directory import RunDirectory
+from slams.runs.record import is_finished, stage_directory, trained_inputs
+from slams.runtime.ranks import is_rank_zero, say
+from slams.runtime.signals import deferred
 from slams.stages.methods import make_methods
 from slams.stages.reporting import report
-from slams.stopping import deferred
-from slams.time_axis import analysed
+from slams.tracking import runs
 
 __all__ = ["assimilate", "modality_settings"]
 
@@ -114,7 +114,7 @@ def _evaluate(
     fingerprint = datamodule.store.fingerprint
     with (
         RunDirectory.open(config, "assimilation", trained_inputs(config), fingerprint) as run,
-        tracking.start(config, run) as tracker,
+        runs.start(config, run) as tracker,
     ):
         if run.finished:
             say(run.summary())

@@ -5,17 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from slams import __version__, atomic
-from slams.errors import UserError
-from slams.method_names import split_name
-from slams.ranks import say
-from slams.records import RunRecord, is_finished
-from slams.report.exhibit import Exhibit, Panel
-from slams.report.page import page
-from slams.report.paired import Comparison
-from slams.report.sweep import ScoredSetting, degradation, read_settings, score_settings
-from slams.report.sweep_figures import metric_figures, metric_label, relative_figure
-from slams.report.sweep_tables import (
+from slams import __version__
+from slams.comparison.figures import metric_figures, metric_label, relative_figure
+from slams.comparison.scores import ScoredSetting, degradation, read_settings, score_settings
+from slams.comparison.tables import (
     PlainTable,
     degradation_table,
     latex,
@@ -25,10 +18,18 @@ from slams.report.sweep_tables import (
     tidy,
     to_html,
 )
+from slams.config.methods import split_name
+from slams.errors import UserError
+from slams.report.exhibit import Exhibit, Panel
+from slams.report.page import page
+from slams.report.paired import Comparison
 from slams.report.wording import joined
-from slams.sweep_records import SweepRecord, failure
+from slams.runs.record import RunRecord, is_finished
+from slams.runs.sweep_record import SweepRecord, failure
+from slams.runtime import atomic
+from slams.runtime.ranks import say
 from slams.sweeps import Sweep, expand
-from slams.tracked_sweeps import attach_comparison
+from slams.tracking.sweeps import attach_comparison
 
 __all__ = ["FORMATS", "compare"]
 

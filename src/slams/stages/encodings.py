@@ -14,12 +14,12 @@ from data_modules.multimodal import MultimodalDataModule
 from data_modules.sequential import read_batches
 from slams.assimilators.base import Archive
 from slams.assimilators.degraded_backgrounds import degrade
+from slams.config.schema import Config
+from slams.config.time_axis import at_length
 from slams.fields import Background
 from slams.nn.latent_space import LatentSpace
-from slams.ranks import is_rank_zero
-from slams.records import trained_directory
-from slams.schema import Config
-from slams.time_axis import at_length
+from slams.runs.record import trained_directory
+from slams.runtime.ranks import is_rank_zero
 
 __all__ = ["encode_windows"]
 

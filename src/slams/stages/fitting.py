@@ -10,6 +10,8 @@ from dataclasses import replace
 from lightning.pytorch import Callback, LightningDataModule
 from torch import Tensor
 
+from slams.config.schema import Config, OptimizerConfig
+from slams.config.time_limits import parse_limit
 from slams.modules.base import TrainedModule, check_identity, read_checkpoint
 from slams.modules.callbacks import (
     Checkpoints,
@@ -23,12 +25,10 @@ from slams.modules.callbacks import (
 )
 from slams.modules.callbacks.summary import peak_memory_gib
 from slams.modules.trainer import make_trainer
-from slams.ranks import is_rank_zero, say
-from slams.runs import RunDirectory
-from slams.schema import Config, OptimizerConfig
-from slams.stopping import deferred
-from slams.time_limits import parse_limit
-from slams.tracking import Tracker
+from slams.runs.directory import RunDirectory
+from slams.runtime.ranks import is_rank_zero, say
+from slams.runtime.signals import deferred
+from slams.tracking.runs import Tracker
 
 __all__ = ["fit", "rehearse"]
 

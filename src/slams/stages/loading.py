@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from slams.config.schema import Config
 from slams.diffusion.backend import Denoiser
 from slams.diffusion.trajectory import TrajectoryDenoiser
 from slams.errors import UserError
@@ -17,8 +18,7 @@ from slams.modules.score import LatentScore, PixelScore
 from slams.modules.vae import VAE
 from slams.nn.latent_space import IdentitySpace, LatentSpace
 from slams.normalisation import DAYS_PER_YEAR
-from slams.records import finished_run, trained_directory
-from slams.schema import Config
+from slams.runs.record import finished_run, trained_directory
 
 __all__ = ["compose", "load_pixel_score", "load_score", "load_vae"]
 

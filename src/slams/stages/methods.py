@@ -24,17 +24,17 @@ from slams.assimilators.optimal_interpolation import OptimalInterpolation
 from slams.assimilators.pixel_diffusion import PixelDiffusion
 from slams.assimilators.score_mean import ScoreMean
 from slams.assimilators.three_d_var import ThreeDVar
-from slams.config import load as load_recipe
+from slams.config.loading import load as load_recipe
+from slams.config.methods import NAMES, split_name
+from slams.config.schema import Config
+from slams.config.time_axis import at_length
 from slams.diffusion.backend import Denoiser, KarrasDenoiser
 from slams.errors import UserError
-from slams.method_names import NAMES, split_name
 from slams.modules.score import LatentScore
 from slams.nn.latent_space import LatentSpace
 from slams.nn.precision import Bfloat16, natural_precision
-from slams.records import RunRecord
-from slams.schema import Config
+from slams.runs.record import RunRecord
 from slams.stages.loading import compose, load_pixel_score, load_score, load_vae
-from slams.time_axis import at_length
 
 __all__ = ["load", "make_methods"]
 
@@ -125,7 +125,7 @@ def _latent_3dvar(config: Config, data: MultimodalDataModule) -> Assimilator:
     return Latent3DVar(space, data.normaliser, data.grid, config.seed, **settings)
 
 
-# By name, as in the results table and in `slams.method_names`.
+# By name, as in the results table and in `slams.config.methods`.
 _BUILDERS: dict[str, _Builder] = {
     "climatology": _plain(Climatology),
     "background": _plain(BackgroundEnsemble),

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from slams import tracking
+from slams.config.schema import Config
 from slams.errors import UserError
 from slams.metrics.observed_print import print_observations
 from slams.metrics.tables import print_methods
-from slams.ranks import say
-from slams.records import is_finished, stage_directory, trained_directory
-from slams.schema import Config
+from slams.runs.record import is_finished, stage_directory, trained_directory
+from slams.runtime.ranks import say
+from slams.tracking import runs
 
 __all__ = ["report"]
 
@@ -54,7 +54,7 @@ def report(config: Config, dry_run: bool = False) -> Path:
         output=directories[0] / "report",
         options=config.report,
     )
-    tracking.attach(config, directories[0], page.parent, "report")
+    runs.attach(config, directories[0], page.parent, "report")
     print_methods(results)
     space = directories[0] / "observation_space.parquet"
     if config.observations.stations.source.kind and space.exists():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from slams.ranks import say
-from slams.schema import Config
+from slams.config.schema import Config
+from slams.runtime.ranks import say
 
 __all__ = ["prepare", "simulate", "verify"]
 

@@ -14,23 +14,23 @@ from data_modules.multimodal import MultimodalDataModule
 from data_modules.pixels import PixelDataModule
 from data_modules.reanalysis import ReanalysisDataModule
 from data_modules.sequential import read_batches
-from slams import tracking
+from slams.config.schema import Config, ObservationsConfig
+from slams.config.time_axis import at_length
 from slams.modules.score import LatentScore, PixelScore
 from slams.modules.trainer import check_machine
 from slams.modules.vae import VAE
 from slams.nn.latent_space import LatentBatch, LatentSpace, decoded_importance
 from slams.nn.unet import check_resolutions
 from slams.normalisation import DAYS_PER_YEAR
-from slams.ranks import is_rank_zero, say
-from slams.records import finished_run, stage_directory
-from slams.runs import RunDirectory
-from slams.schema import Config, ObservationsConfig
-from slams.seeds import generator
+from slams.runs.directory import RunDirectory
+from slams.runs.record import finished_run, stage_directory
+from slams.runtime.ranks import is_rank_zero, say
+from slams.runtime.seeds import generator
 from slams.stages.encodings import encode_windows
 from slams.stages.fitting import fit, rehearse
 from slams.stages.loading import load_vae
 from slams.stages.reconstruction import write_reconstruction
-from slams.time_axis import at_length
+from slams.tracking import runs
 
 __all__ = ["train_score", "train_vae"]
 
@@ -72,7 +72,7 @@ def train_vae(config: Config, dry_run: bool = False) -> Path:
     check_machine(config.trainer)
     with (
         RunDirectory.open(config, "vae", fingerprint=fingerprint) as run,
-        tracking.start(config, run) as tracker,
+        runs.start(config, run) as tracker,
     ):
         if run.finished:
             say(run.summary())
@@ -150,7 +150,7 @@ def train_score(config: Config, dry_run: bool = False) -> Path:
     )
     with (
         RunDirectory.open(config, "score", inputs, fingerprint) as run,
-        tracking.start(config, run) as tracker,
+        runs.start(config, run) as tracker,
     ):
         if run.finished:
             say(run.summary())
@@ -186,7 +186,7 @@ def _train_pixel_score(config: Config, fields_only: Config, dry_run: bool) -> Pa
         return stage_directory(config, module.stage)
     with (
         RunDirectory.open(config, module.stage, fingerprint=fingerprint) as run,
-        tracking.start(config, run) as tracker,
+        runs.start(config, run) as tracker,
     ):
         if run.finished:
             say(run.summary())

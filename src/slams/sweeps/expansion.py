@@ -3,7 +3,7 @@
 A sweep is the product grid x zip x list: every combination of the grid's values, with every row
 of the keys that change together, with every entry of the list; an empty one counts as a single
 setting without overrides. Each setting is the recipe with its overrides laid over, read and
-checked by `slams.config.load` like any other recipe, before anything runs.
+checked by `slams.config.loading.load` like any other recipe, before anything runs.
 
 A sweep is an experiment inside the recipe's, `<experiment>/<sweep>`, so that reports of the one
 do not gather the settings of the other: `runs/<experiment>/<sweep>/assimilation-<setting>/`.
@@ -21,13 +21,13 @@ from typing import Any
 
 import yaml
 
-from slams.config import load
-from slams.conformity import is_inside, nearest, type_at
+from slams.config.loading import load
+from slams.config.methods import METHODS
+from slams.config.schema import AblationConfig, Config
+from slams.config.validation import is_inside, nearest, type_at
 from slams.errors import UserError
-from slams.method_names import METHODS
-from slams.provenance import inputs_fingerprint
-from slams.records import stage_directory
-from slams.schema import AblationConfig, Config
+from slams.runs.provenance import inputs_fingerprint
+from slams.runs.record import stage_directory
 from slams.sweeps.names import LONGEST, name_settings, name_training, without_seed
 
 __all__ = ["Setting", "Sweep", "expand"]

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from slams.errors import UserError
-from slams.provenance import depends
+from slams.runs.provenance import depends
 
 __all__ = ["LONGEST", "name_settings", "name_training", "without_seed"]
 
-# Longest name of a setting, as `slams.checks` admits it.
+# Longest name of a setting, as `slams.config.checks` admits it.
 LONGEST = 60
 
 

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from slams.errors import UserError
-from slams.records import (
+from slams.runs.directory import RunDirectory
+from slams.runs.record import (
     RunRecord,
     finished_run,
     is_finished,
     stage_directory,
     trained_directory,
 )
-from slams.runs import RunDirectory
-from slams.sweep_records import claim, failure
+from slams.runs.sweep_record import claim, failure
 from slams.sweeps.expansion import Setting, Sweep
 
 __all__ = ["describe", "has_finished", "status"]

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from slams.config.schema import GuidanceConfig
 from slams.diffusion.backend import KarrasDenoiser
 from slams.diffusion.guidance import jacobian_guidance
 from slams.diffusion.sampling import sample
 from slams.diffusion.trajectory import TrajectoryDenoiser
-from slams.schema import GuidanceConfig
-from slams.seeds import generator
+from slams.runtime.seeds import generator
 from slams.warmups.kolmogorov_data import Climatology
 from slams.warmups.kolmogorov_operators import FlowOperator, interpolate
 from slams.warmups.kolmogorov_recipe import KolmogorovConfig

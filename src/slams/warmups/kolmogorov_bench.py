@@ -17,12 +17,12 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
-from slams.atomic import replacing, write_text
-from slams.config import to_yaml
-from slams.console import print_tables
+from slams.config.loading import to_yaml
 from slams.diffusion.backend import KarrasDenoiser
 from slams.diffusion.training import make_denoiser
 from slams.errors import UserError
+from slams.runtime.atomic import replacing, write_text
+from slams.runtime.console import print_tables
 from slams.warmups.kolmogorov_assimilation import BAND, assimilate
 from slams.warmups.kolmogorov_data import Climatology, climatology, simulate, transformed
 from slams.warmups.kolmogorov_figure import draw_kolmogorov

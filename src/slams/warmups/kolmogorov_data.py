@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from slams.seeds import generator
+from slams.runtime.seeds import generator
 from slams.warmups.kolmogorov_flow import KolmogorovFlow, truncate
 
 __all__ = ["Climatology", "climatology", "half_turn", "mirror", "simulate", "transformed"]

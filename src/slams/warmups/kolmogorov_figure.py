@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from slams.atomic import replacing
+from slams.runtime.atomic import replacing
 from slams.warmups.kolmogorov_assimilation import Case
 from slams.warmups.kolmogorov_flow import vorticity
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from slams.checks.rules import check_optimizer, holds, one_of
+from slams.config.checks.rules import check_optimizer, holds, one_of
+from slams.config.schema import OptimizerConfig, SamplerConfig
 from slams.errors import UserError
-from slams.schema import OptimizerConfig, SamplerConfig
 
 __all__ = [
     "FlowConfig",

@@ -23,15 +23,15 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
-from slams.atomic import replacing
-from slams.console import print_tables
+from slams.config.schema import GuidanceConfig
 from slams.diffusion.backend import Denoiser
 from slams.diffusion.guidance import jacobian_guidance
 from slams.diffusion.sampling import sample
 from slams.diffusion.trajectory import TrajectoryDenoiser
 from slams.errors import UserError
-from slams.schema import GuidanceConfig
-from slams.seeds import generator
+from slams.runtime.atomic import replacing
+from slams.runtime.console import print_tables
+from slams.runtime.seeds import generator
 from slams.warmups.lorenz63 import Lorenz63, destandardise, standardise
 from slams.warmups.lorenz63_figure import draw_trajectories
 from slams.warmups.particle_filter import Filtered, bootstrap_filter

@@ -1,15 +1,15 @@
 """What the recipe of a warm-up may say, and the checks that it makes sense.
 
-Plain data classes like those of `slams.schema`: reading a recipe imports nothing heavy.
+Plain data classes like those of `slams.config.schema`: reading a recipe imports nothing heavy.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from slams.checks.rules import check_optimizer, holds, one_of
+from slams.config.checks.rules import check_optimizer, holds, one_of
+from slams.config.schema import OptimizerConfig, SamplerConfig
 from slams.errors import UserError
-from slams.schema import OptimizerConfig, SamplerConfig
 
 __all__ = [
     "Lorenz63Config",

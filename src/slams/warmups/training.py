@@ -15,11 +15,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from slams.config.schema import OptimizerConfig
 from slams.diffusion.backend import KarrasDenoiser
 from slams.diffusion.training import denoising_loss, draw_noise
 from slams.errors import UserError
-from slams.schema import OptimizerConfig
-from slams.seeds import generator
+from slams.runtime.seeds import generator
 
 __all__ = ["fit_denoiser"]
 

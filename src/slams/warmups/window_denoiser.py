@@ -23,8 +23,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from slams.config.schema import OptimizerConfig
 from slams.diffusion.backend import Denoiser, DiracPosterior, VESchedule
-from slams.schema import OptimizerConfig
 from slams.warmups.recipes import WindowScoreConfig
 from slams.warmups.window_network import WindowNetwork
 

@@ -15,10 +15,8 @@ import zarr
 from data_modules.multimodal import MultimodalDataModule
 from data_modules.prepare import prepare
 from data_modules.stores import TrainingStore
-from slams import checks
-from slams.errors import UserError
-from slams.observations.representativeness import grid_spacing_km
-from slams.schema import (
+from slams.config import checks
+from slams.config.schema import (
     AssimilationConfig,
     BackgroundConfig,
     Config,
@@ -29,6 +27,8 @@ from slams.schema import (
     StationVariableConfig,
     TrackingConfig,
 )
+from slams.errors import UserError
+from slams.observations.representativeness import grid_spacing_km
 from slams.stages.assimilation import assimilate
 from tests.synthetic import nature_run, tiny_recipe
 

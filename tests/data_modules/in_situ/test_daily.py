@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from data_modules.in_situ.daily import daily_values, profile_value
+from slams.config.schema import StationSourceConfig
 from slams.fields import FieldSpec
-from slams.schema import StationSourceConfig
 
 DAY = 18262  # 2020-01-01
 WARM, RAIN, ALOFT = (

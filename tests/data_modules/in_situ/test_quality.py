@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from data_modules.in_situ.quality import buddy_check, check_reports
-from slams.schema import StationQualityConfig
+from slams.config.schema import StationQualityConfig
 
 
 def series(values, hours=1, station="A", variable="2m_temperature", level=np.nan):

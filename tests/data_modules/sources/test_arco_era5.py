@@ -9,9 +9,9 @@ import pytest
 import xarray as xr
 
 from data_modules.sources import open_source
+from slams.config.schema import SourceConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec
-from slams.schema import SourceConfig
 from tests.data_modules.public_layouts import arco_era5
 
 SPECS = tuple(

@@ -11,9 +11,9 @@ import xarray as xr
 import zarr
 
 from data_modules.sources import open_source
+from slams.config.schema import SourceConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec
-from slams.schema import SourceConfig
 from tests.data_modules.public_layouts import SLAMS_LEVELS, chaosbench
 
 SPECS = tuple(FieldSpec.parse(f"temperature@{level}") for level in SLAMS_LEVELS[::-1])

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from data_modules.sources import open_source, opening
+from slams.config.schema import SourceConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec
-from slams.schema import SourceConfig
 from tests.data_modules.public_layouts import noaa_olr, weatherbench2
 
 T850 = (FieldSpec.parse("temperature@850"),)

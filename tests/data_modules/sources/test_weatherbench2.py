@@ -13,9 +13,9 @@ import xarray as xr
 from data_modules.prepare import prepare
 from data_modules.sources import open_source
 from data_modules.stores import TrainingStore
+from slams.config.schema import SourceConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec
-from slams.schema import SourceConfig
 from tests.data_modules.public_layouts import weatherbench2
 from tests.synthetic import tiny_recipe
 

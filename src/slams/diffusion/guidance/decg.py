@@ -19,9 +19,9 @@ with `L` a localisation by distance (elementwise product), which removes the sam
 
 A censored observation that reads its bound is no number: what is known is `u = y + e <= b`. With
 `u` Gaussian given `z_t`, `E[z | z_t, y] = D + K (E[u | y] - H dec(D))` takes the place of the
-formula above, member by member with the same `S` (`slams.censoring`). For a Gaussian prior and
-one censored observation the denoiser is exact again, and so are the samples, which need not be
-Gaussian.
+formula above, member by member with the same `S` (`slams.linalg.censoring`). For a Gaussian prior
+and one censored observation the denoiser is exact again, and so are the samples, which need not
+be Gaussian.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from slams.censoring import solve_censored
 from slams.diffusion.backend import Denoiser, DiracPosterior
-from slams.localised_gain import (
+from slams.linalg.censoring import solve_censored
+from slams.linalg.localised_gain import (
     innovation_covariance,
     localised_increments,
     solve_innovations,

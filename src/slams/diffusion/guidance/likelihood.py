@@ -11,7 +11,7 @@ The three differ in how they approximate `p(y | z_t)` around `H dec(D)`. With `J
 
 one vector-Jacobian product. Samples are computed side by side and never see one another. Of a
 censored observation that reads its bound, `silent`, the likelihood is `Phi((b - A(D)) / s)`, see
-`slams.censoring`, and each subclass says what it makes of it.
+`slams.linalg.censoring`, and each subclass says what it makes of it.
 """
 
 from __future__ import annotations

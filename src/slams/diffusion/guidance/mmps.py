@@ -19,8 +19,8 @@ operator that saturates lets such steps overshoot: each member takes the largest
 1/8 of its step that makes its own state more probable.
 
 Censored observations that read their bound enter as Gaussian ones with the slope and curvature
-of their likelihood about `H dec(D)`, see `slams.censoring`, the same at all linearisations; this
-takes one more evaluation of the denoiser.
+of their likelihood about `H dec(D)`, see `slams.linalg.censoring`, the same at all linearisations;
+this takes one more evaluation of the denoiser.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from slams.censoring import linearised_observations
 from slams.diffusion.backend import (
     Denoiser,
     DiagonalCovariance,
@@ -38,6 +37,7 @@ from slams.diffusion.backend import (
     MMPSDenoiser,
     generalized_minimal_residual,
 )
+from slams.linalg.censoring import linearised_observations
 
 __all__ = ["below_sigma", "mmps_denoiser"]
 

@@ -22,9 +22,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from slams.censoring import linearised_observations
 from slams.diffusion.backend import Denoiser, conjugate_gradients
 from slams.diffusion.guidance.likelihood import LikelihoodGuidance
+from slams.linalg.censoring import linearised_observations
 
 __all__ = ["PGDMDenoiser"]
 

@@ -22,9 +22,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from slams.censoring import inverse_mills
 from slams.diffusion.backend import Denoiser
 from slams.diffusion.guidance.likelihood import LikelihoodGuidance
+from slams.linalg.censoring import inverse_mills
 
 __all__ = ["SDADenoiser"]
 

@@ -15,8 +15,8 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-from slams.atomic import replacing
 from slams.errors import UserError
+from slams.runtime.atomic import replacing
 
 __all__ = ["BEST", "LAST", "Checkpoints"]
 

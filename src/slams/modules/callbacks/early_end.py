@@ -2,7 +2,7 @@
 
 Under several ranks a signal reaches them at different moments, if it reaches all: they agree on
 the larger of their flags, one small reduction about every second. The handler of the signal sets
-the flag and does nothing else (`slams.stopping`).
+the flag and does nothing else (`slams.runtime.signals`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from slams.modules.callbacks.checkpoints import Checkpoints
-from slams.stopping import Stopped, noted, seconds_running
+from slams.runtime.signals import Stopped, noted, seconds_running
 
 __all__ = ["EarlyEnd"]
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from slams.atomic import replacing
-from slams.stopping import Stopped, noted
+from slams.runtime.atomic import replacing
+from slams.runtime.signals import Stopped, noted
 
 if TYPE_CHECKING:
     from slams.modules.evaluator import AssimilationEvaluator

@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from slams.atomic import replacing
+from slams.runtime.atomic import replacing
 
 __all__ = ["MetricsCSV"]
 

@@ -10,7 +10,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import distributed as dist
 
 from slams.errors import UserError
-from slams.ranks import say
+from slams.runtime.ranks import say
 
 __all__ = ["RollCall"]
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from slams.seeds import generator
+from slams.runtime.seeds import generator
 
 __all__ = ["StepSeed"]
 

@@ -1,7 +1,0 @@
-"""Checks that a recipe makes sense: of single values, of what they say together, for a verb."""
-
-from __future__ import annotations
-
-from slams.checks.recipe import check, require
-
-__all__ = ["check", "require"]

@@ -1,0 +1,82 @@
+"""How the program leaves: last words, exit codes, and a requeue where SLURM stopped it."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+
+from slams.runtime import slurm_job
+from slams.runtime.ranks import is_rank_zero
+from slams.runtime.signals import LOST, Stopped
+
+__all__ = ["INTERRUPTED", "complain", "leave_lost", "stop", "stop_and_requeue"]
+
+INTERRUPTED = 128 + signal.SIGINT
+# Seconds that the last words take through srun to the log of a job.
+_WORDS_SECONDS = 0.5
+# Seconds that rank zero has to close its run before another rank leaves with an error, which takes
+# it down (`srun --kill-on-bad-exit`).
+_OTHERS_SECONDS = 15.0
+
+
+def stop_and_requeue(
+    stopped: Stopped, arguments: argparse.Namespace | None, *, process: bool
+) -> int:
+    """Says what stopped the program, and has SLURM run it again if it was SLURM's doing."""
+    what = "terminated" if stopped.signum == signal.SIGTERM else f"stopped by {stopped.reason}"
+    if not is_rank_zero():
+        if stopped.saved:  # as agreed with rank zero, which does the rest
+            return stop(what, 0, arguments, process=process)
+        # Rank zero is still at work if the signal came to this rank alone.
+        time.sleep(_OTHERS_SECONDS)
+        complain(what, every_rank=True)
+    if stopped.signum and slurm_job.job_id():
+        # Before the requeue, which ends this process and what carries its words to the log.
+        complain(f"{what}, {'with a checkpoint' if stopped.saved else 'nothing to save'}")
+        time.sleep(_WORDS_SECONDS)
+        what = slurm_job.requeue(stopped.saved)
+    return stop(what, int(str(stopped.code)), arguments, process=process)
+
+
+def leave_lost(sentence: str, arguments: argparse.Namespace | None, *, process: bool) -> int:
+    """Leaves where another rank was lost; the first rank is given time to close its run."""
+    if not is_rank_zero():
+        complain(sentence, every_rank=True)
+        time.sleep(_OTHERS_SECONDS)
+    return stop(sentence, LOST, arguments, process=process)
+
+
+def stop(what: str, code: int, arguments: argparse.Namespace | None, *, process: bool) -> int:
+    """Says what the same command does after an interrupt, and leaves at once.
+
+    Runs are closed by now. A thread that was interrupted while it started would be waited for
+    without end (Python does not know it), and zarr tells at length what it had in flight.
+    """
+    then = ""
+    if arguments is not None:
+        then = "; nothing unfinished counts, the same command does it again"
+        if arguments.verb.startswith("train"):
+            then = "; the same command continues from the last checkpoint"
+        if arguments.verb == "prepare":
+            then = "; the same command continues from the files that are finished"
+    complain(f"{what}{then}")
+    if process:
+        sys.stdout.flush()
+        os._exit(code)
+    return code
+
+
+def complain(sentence: str, every_rank: bool = False) -> None:
+    """Says one sentence on standard error, on the first rank alone or on every one."""
+    # What zarr had in flight is told about at length while Python exits.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    if is_rank_zero():
+        print(f"slams: {sentence}", file=sys.stderr, flush=True)
+    elif every_rank:
+        where = f"another rank on {socket.gethostname()}"
+        print(f"slams: {where}: {sentence}", file=sys.stderr, flush=True)

@@ -1,0 +1,185 @@
+"""The command line: `slams VERB RECIPE.yaml [key=value ...]`.
+
+The one place that puts the rooms together. A recipe is read and checked before anything heavy is
+imported; a mistake of the user ends in one sentence on standard error and exit code 2, an
+interrupt in 130. Whatever else escapes is a defect and shows its traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from slams.cli.exits import INTERRUPTED, complain, leave_lost, stop, stop_and_requeue
+from slams.cli.parser import parse
+from slams.cli.verbs import VERBS, Verb
+from slams.config.checks import require
+from slams.config.help import explain, list_keys
+from slams.config.loading import load, to_yaml
+from slams.config.schema import Config
+from slams.config.validation import nearest
+from slams.errors import UserError
+from slams.runs.preflight import check_prerequisites
+from slams.runtime.failures import explain_failure, lost_rank
+from slams.runtime.ranks import say
+from slams.runtime.signals import Stopped, begin, listen
+from slams.slurm import options as submission_options
+from slams.slurm import submit
+
+__all__ = ["main"]
+
+_REFUSED = 2
+_FORMATS = ("md", "csv", "latex", "html")
+# Read once, when mlflow and the OpenMP runtime are loaded by whatever imports them first. Threads
+# that wait by spinning make torch ten times slower when another process holds a core.
+_ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "GOMP_SPINCOUNT": "0",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        argv: Arguments without the program's name; those of the process when not given.
+
+    Returns:
+        The exit code: 0, 2 for what the user can correct, 75 for what was stopped and goes on
+        with the same command, 69 where another rank was lost, 130 for an interrupt, 143 for
+        SIGTERM.
+    """
+    listen()
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    # Of torch by torch: torch.func.jvp takes it for rules of its own.
+    warnings.filterwarnings("ignore", message=".*torch.jit.script.* is deprecated.*")
+    places: list[Path] = []
+    arguments: argparse.Namespace | None = None
+    try:
+        arguments = parse(sys.argv[1:] if argv is None else argv)
+        if arguments is None:
+            return _REFUSED
+        begin()
+        code = _run(arguments, places)
+        sys.stdout.flush()  # a reader that has gone is noticed here, not while Python exits
+        return code
+    except KeyboardInterrupt:
+        return stop("interrupted", INTERRUPTED, arguments, process=argv is None)
+    except Stopped as stopped:
+        return stop_and_requeue(stopped, arguments, process=argv is None)
+    except SystemExit as error:
+        # Lightning shuts a fit down on an interrupt and then leaves with code 1.
+        if not isinstance(error.__context__, KeyboardInterrupt):
+            raise
+        return stop("interrupted", INTERRUPTED, arguments, process=argv is None)
+    except BrokenPipeError:
+        # The reader (`| head`) has gone; Python would complain once more while it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        sentence = explain_failure(error, places)
+        if sentence is None:
+            raise
+        if lost_rank(error):
+            return leave_lost(sentence, arguments, process=argv is None)
+        complain(sentence)
+        return _REFUSED
+
+
+def _run(arguments: argparse.Namespace, places: list[Path]) -> int:
+    """Runs a verb; notes in `places` where it writes, for the case that it cannot."""
+    verb = arguments.verb
+    if VERBS[verb].bench:
+        _bench(VERBS[verb], arguments, places)
+        return 0
+    if verb == "compare":
+        _compare(arguments, places)
+        return 0
+    if verb == "config print" and arguments.recipe is None:
+        if not arguments.keys or arguments.overrides:
+            raise UserError("a recipe is missing: slams config print RECIPE.yaml, or --keys alone")
+        print(explain(list_keys()))
+        return 0
+    config = load(arguments.recipe, arguments.overrides)
+    places += [Path(config.runs), Path(config.data.store)]
+    if verb == "config print":
+        print(explain(list_keys(config)) if arguments.keys else to_yaml(config).rstrip())
+    elif verb == "config validate":
+        require(config, "prepare")
+        say(f"{arguments.recipe} is valid")
+    elif verb == "ablate":
+        _ablate(arguments)
+    elif verb == "sync":
+        from slams.tracking.sync import sync
+
+        sync(config, arguments.dry_run)
+    elif verb == "prepare" and arguments.verify:
+        from slams.stages import verify
+
+        verify(config)
+    elif verb == "submit":
+        submit(submission_options.request_of(arguments), arguments.dry_run)
+    else:
+        require(config, verb)
+        check_prerequisites(config, verb, arguments.dry_run)
+        _stage(verb, config, arguments.dry_run)
+    return 0
+
+
+def _bench(verb: Verb, arguments: argparse.Namespace, places: list[Path]) -> None:
+    """Reads the recipe of a verb that measures, if it takes one; imports and calls the rest."""
+    output = Path(arguments.output)
+    recipe = ()
+    if verb.recipe:
+        recipe = (load(arguments.recipe, arguments.overrides, verb.schema, verb.sense),)
+    places.append(output)
+    module, _, function = verb.bench.partition(":")
+    getattr(importlib.import_module(module), function)(*recipe, output)
+
+
+def _compare(arguments: argparse.Namespace, places: list[Path]) -> None:
+    formats = [word.strip() for word in arguments.format.split(",") if word.strip()]
+    for name in formats:
+        if name not in _FORMATS:
+            raise UserError(f"--format: found {name!r}; {nearest(name, _FORMATS)}")
+    from slams.stages.comparison import compare
+
+    places.append(Path(arguments.output or "."))
+    compare(
+        arguments.sources,
+        arguments.overrides,
+        arguments.baseline,
+        arguments.metric,
+        formats,
+        arguments.output,
+    )
+
+
+def _ablate(arguments: argparse.Namespace) -> None:
+    """Shows a sweep and runs it, unless it is only rehearsed."""
+    from slams.sweeps import expand
+    from slams.sweeps.status import describe
+
+    sweep = expand(arguments.recipe, arguments.overrides)
+    for setting in sweep.settings:
+        require(setting.config, "assimilate")
+    which = arguments.setting
+    say(describe(sweep, sweep.settings if which is None else [sweep.find(which)]))
+    if not arguments.dry_run:
+        from slams.stages.ablation import ablate
+
+        ablate(sweep, which)
+
+
+def _stage(verb: str, config: Config, dry_run: bool) -> None:
+    """Imports and runs what a verb stands for; everything heavy happens here."""
+    from slams import stages
+
+    getattr(stages, verb.replace(" ", "_"))(config, dry_run)

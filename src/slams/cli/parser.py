@@ -1,0 +1,192 @@
+"""The command line's arguments: a parser made of the verbs, and what it leaves over sorted out."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from slams import __version__
+from slams.cli.verbs import GROUPS, VERBS, Verb
+from slams.config.help import explain, list_keys
+from slams.config.schema import Config
+from slams.config.validation import nearest
+from slams.errors import UserError
+from slams.slurm import options as submission_options
+
+__all__ = ["parse"]
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace | None:
+    """Reads the arguments of one command.
+
+    Args:
+        argv: Arguments without the program's name.
+
+    Returns:
+        `verb`, `recipe`, `overrides` and the verb's options; `None`, and help on standard error,
+        if there are none.
+
+    Raises:
+        UserError: They are not those of a verb.
+    """
+    parser = _parser()
+    if not argv:
+        parser.print_help(sys.stderr)
+        return None
+    # Overrides may stand anywhere, before and after options, which argparse's own positional
+    # lists cannot do: what it leaves over is taken when it has the form of an override.
+    arguments, rest = parser.parse_known_args(argv)
+    if not VERBS[arguments.verb].recipe:
+        if rest:
+            raise UserError(
+                f"unexpected argument {rest[0]!r}; slams {arguments.verb} takes no recipe and no "
+                f"overrides, only --output DIR"
+            )
+        return arguments
+    if arguments.verb == "compare":
+        return _sources(arguments, rest)
+    words = [word for word in (arguments.recipe, *rest) if word is not None]
+    arguments.recipe = next((word for word in words if "=" not in word), None)
+    if arguments.recipe is not None:
+        words.remove(arguments.recipe)
+    arguments.overrides = words
+    for word in arguments.overrides:
+        if word.startswith("-"):
+            verb = VERBS[arguments.verb]
+            options = ["--help", *(["--dry-run"] if verb.dry_run else [])]
+            options += ["--output"] if verb.bench else []
+            options += ["--setting"] if arguments.verb == "ablate" else []
+            options += ["--verify"] if arguments.verb == "prepare" else []
+            options += submission_options.OPTIONS if arguments.verb == "submit" else []
+            raise UserError(f"there is no option {word!r}; {nearest(word, options)}")
+        if "=" not in word:
+            raise UserError(
+                f"unexpected argument {word!r} beside recipe {arguments.recipe}; overrides are "
+                f"written key=value"
+            )
+    optional = arguments.verb == "config print" or VERBS[arguments.verb].optional
+    if arguments.recipe is None and not optional:
+        raise UserError(f"a recipe is missing: slams {arguments.verb} RECIPE.yaml [key=value ...]")
+    return arguments
+
+
+def _sources(arguments: argparse.Namespace, rest: Sequence[str]) -> argparse.Namespace:
+    """Tells run directories and recipe from overrides; any number of either may stand anywhere."""
+    words = [word for word in (arguments.recipe, *rest) if word is not None]
+    for word in words:
+        if word.startswith("-"):
+            options = ["--help", "--baseline", "--metric", "--format", "--output"]
+            raise UserError(f"there is no option {word!r}; {nearest(word, options)}")
+    # A directory may have an equals sign in its name.
+    arguments.sources = [w for w in words if "=" not in w or Path(w).is_dir()]
+    arguments.overrides = [w for w in words if w not in arguments.sources]
+    if not arguments.sources:
+        raise UserError("a recipe is missing: slams compare RECIPE.yaml, or run directories")
+    arguments.recipe = arguments.sources[0]
+    return arguments
+
+
+class _Parser(argparse.ArgumentParser):
+    """Refuses like the rest of the program does: one sentence with the nearest right name."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see `{self.prog} --help`")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            hint = nearest(str(value), list(action.choices))
+            raise UserError(f"there is no verb {value!r}; {hint}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="slams",
+        description="Score-based latent data assimilation in a multimodal setting.",
+        epilog="Overrides are dotted keys, for example assimilation.members=32. "
+        "`slams VERB --help` explains the keys of a verb.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"slams {__version__}")
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    groups: dict[str, Any] = {}
+    for name, verb in VERBS.items():
+        group, _, leaf = name.rpartition(" ")
+        if group and group not in groups:
+            inner = verbs.add_parser(group, help=GROUPS[group], description=GROUPS[group])
+            groups[group] = inner.add_subparsers(metavar="VERB", required=True)
+        parent = groups[group] if group else verbs
+        one = parent.add_parser(
+            leaf,
+            help=verb.summary,
+            description=verb.description,
+            epilog=_explain_sections(verb),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        one.set_defaults(verb=name)
+        explained = name == "config print"
+        times = "?" if explained or verb.optional else None
+        if verb.recipe:
+            one.add_argument("recipe", help="recipe (YAML)", nargs=times)
+        if verb.bench:
+            one.add_argument(
+                "--output",
+                metavar="DIR",
+                default=f"runs/{name.replace(' ', '-')}",
+                help="where the tables and the figure go (default: %(default)s)",
+            )
+        if verb.dry_run:
+            one.add_argument("--dry-run", action="store_true", help=verb.rehearsal)
+        if name == "compare":
+            _add_comparison(one)
+        if name == "submit":
+            submission_options.add_options(one)
+        if name == "ablate":
+            one.add_argument(
+                "--setting",
+                metavar="N",
+                help="run one setting only, by number or name, as the member of a job array does",
+            )
+        if name == "prepare":
+            one.add_argument(
+                "--verify",
+                action="store_true",
+                help="read a finished store again and compare all of it with its checksums",
+            )
+        if explained:
+            one.add_argument(
+                "--keys", action="store_true", help="explain every key, with its value"
+            )
+    return parser
+
+
+def _add_comparison(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--baseline",
+        default="",
+        help="setting or method held against (default: the recipe's, or the first setting)",
+    )
+    parser.add_argument(
+        "--metric", default="crps", help="metric of the results table (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--format",
+        default="md,csv,latex,html",
+        help="what is written, with commas between (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--output",
+        metavar="DIR",
+        default="",
+        help="where it goes (default: `comparison` in the sweep's directory)",
+    )
+
+
+def _explain_sections(verb: Verb) -> str:
+    if not verb.sections and verb.schema is Config:
+        return ""
+    explained = explain(list_keys(sections=verb.sections, schema=verb.schema))
+    return f"keys and their defaults, override them with key=value:\n\n{explained}"

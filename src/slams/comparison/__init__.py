@@ -1,0 +1,1 @@
+"""Settings compared with one another: their scores, tables and figures."""

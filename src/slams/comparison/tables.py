@@ -1,0 +1,278 @@
+"""Tables of a sweep as Markdown, CSV and LaTeX; rows of plain text serve all of them."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from slams.comparison.scores import Row, ScoredSetting
+from slams.errors import UserError
+from slams.report.paired import Comparison
+from slams.report.style import method_style
+from slams.report.tables import table
+from slams.report.wording import number
+
+__all__ = [
+    "PlainTable",
+    "degradation_table",
+    "latex",
+    "markdown",
+    "published_table",
+    "settings_table",
+    "tidy",
+    "to_html",
+]
+
+_PUBLISHED = ("key", "value", "method", "metric", "result")
+
+
+@dataclass(frozen=True)
+class PlainTable:
+    """Holds a table as text.
+
+    Attributes:
+        caption: What it shows.
+        headings: One a column.
+        rows: Cells.
+        notes: Sentences below it.
+    """
+
+    caption: str
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    notes: Sequence[str] = ()
+
+
+def settings_table(rows: Sequence[Row], label: str, baseline: str) -> PlainTable:
+    """Lays out settings down the side: method, metric with interval, difference, verdict."""
+    seeds = any(len(row.setting.seeds) > 1 for row in rows)
+    paired = any(row.comparison is not None for row in rows)
+    headings = ["setting", "method", f"{label} [95 %]"]
+    headings += ["sd over seeds"] if seeds else []
+    headings += [f"against {baseline}", "verdict"] if paired else []
+    cells = []
+    for row in rows:
+        one = [row.setting.name, method_style(row.method).label, _interval(row)]
+        one += [number(row.seed_sd)] if seeds else []
+        one += [_change(row.comparison), row.verdict] if paired else []
+        cells.append(one)
+    dates = sorted({row.estimate.n for row in rows})
+    counts = " or ".join(map(str, dates))
+    notes = [f"Intervals are over {counts} dates by the block bootstrap."]
+    if paired:
+        notes.append(
+            "Differences are paired, date by date; better and worse: the 95 % interval of the "
+            "difference leaves out zero."
+        )
+    if seeds:
+        count = max(len(row.setting.seeds) for row in rows)
+        notes.append(f"Means over {count} seeds, whose standard deviation stands beside them.")
+    return PlainTable(f"{label} of every setting", headings, cells, notes)
+
+
+def degradation_table(
+    found: Mapping[str, tuple[Comparison | None, Comparison | None, Comparison | None]],
+    method: str,
+    other: str,
+    label: str,
+    reference: str,
+) -> PlainTable:
+    """Says in which settings a method degrades faster than another."""
+    first, second = method_style(method).label, method_style(other).label
+    rows = []
+    for setting, (own, others, excess) in found.items():
+        verdict = "–"
+        if excess is not None and excess.lower <= excess.upper:
+            verdict = "faster" if excess.lower > 0 else "not told apart"
+            verdict = "slower" if excess.upper < 0 else verdict
+        rows.append([setting, _change(own), _change(others), _change(excess), verdict])
+    return PlainTable(
+        f"How {label} grows from setting {reference}: {first} beside {second}",
+        ["setting", first, second, "excess [95 %]", f"{first} degrades"],
+        rows,
+        [f"Each change is relative to the method's own value at {reference}."],
+    )
+
+
+def published_table(
+    path: Path, settings: Sequence[ScoredSetting], rows: Sequence[Row], metric: str
+) -> PlainTable | None:
+    """Sets published figures beside ours, value by value; `None` where the metric is another.
+
+    Args:
+        path: CSV with the columns key, value, method, metric, result. What differs is said in
+            the file of the same name ending in .md, one sentence a line.
+        settings: The settings of the sweep.
+        rows: Our scores.
+        metric: The metric of our scores.
+
+    Raises:
+        UserError: The file cannot be read or lacks a column.
+    """
+    try:
+        published = pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"key 'ablation.published': {path} cannot be read ({error})") from error
+    absent = [name for name in _PUBLISHED if name not in published.columns]
+    if absent:
+        raise UserError(
+            f"key 'ablation.published': {path} lacks the columns {', '.join(absent)}, expected "
+            f"{','.join(_PUBLISHED)}"
+        )
+    swept = {key for s in settings for key in s.overrides}
+    published = published[(published["metric"] == metric) & published["key"].isin(swept)]
+    if published.empty:
+        return None
+    key = str(published["key"].iloc[0])
+    theirs = list(dict.fromkeys(published["method"]))
+    # Settings that differ in another key too, as the modalities in use, are columns of their own.
+    columns = list(
+        dict.fromkeys(
+            (row.method, _others(row.setting, key)) for row in rows if key in row.setting.overrides
+        )
+    )
+    values = {float(v) for v in published["value"]}
+    values |= {float(s.overrides[key]) for s in settings if key in s.overrides}
+    cells = []
+    for value in sorted(values):
+        one = [f"{value:g}"]
+        for method in theirs:
+            found = published[(published["method"] == method) & (published["value"] == value)]
+            one.append(f"{found['result'].iloc[0]:.3f}" if len(found) else "–")
+        for method, others in columns:
+            fitting = [
+                r
+                for r in rows
+                if r.method == method
+                and _others(r.setting, key) == others
+                and float(r.setting.overrides.get(key, float("nan"))) == value
+            ]
+            one.append(_interval(fitting[0]) if fitting else "–")
+        cells.append(one)
+    notes = path.with_suffix(".md")
+    sentences = notes.read_text(encoding="utf-8").splitlines() if notes.exists() else []
+    headings = [key, *(f"published: {m}" for m in theirs)]
+    headings += [f"here: {method_style(m).label}{f' ({o})' if o else ''}" for m, o in columns]
+    return PlainTable(
+        f"Published figures beside ours: {metric}",
+        headings,
+        cells,
+        [s.removeprefix("- ").strip() for s in sentences if s.strip()],
+    )
+
+
+def tidy(rows: Sequence[Row], metric: str) -> pd.DataFrame:
+    """Arranges scores one row a number, with the swept keys as columns and every digit."""
+    return pd.DataFrame(
+        [
+            {
+                "setting": row.setting.name,
+                **{key: _cell(value) for key, value in row.setting.overrides.items()},
+                "method": row.method,
+                "metric": metric,
+                "variable": row.setting.variable,
+                "value": row.estimate.value,
+                "lower": row.estimate.lower,
+                "upper": row.estimate.upper,
+                "n": row.estimate.n,
+                "seeds": len(row.setting.seeds),
+                "seed_sd": row.seed_sd,
+                "relative": row.comparison.relative if row.comparison else float("nan"),
+                "relative_lower": row.comparison.lower if row.comparison else float("nan"),
+                "relative_upper": row.comparison.upper if row.comparison else float("nan"),
+                "verdict": row.verdict,
+            }
+            for row in rows
+        ]
+    )
+
+
+def markdown(one: PlainTable) -> str:
+    """Writes a table as Markdown."""
+
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+    body = [line(one.headings), line(["---"] * len(one.headings)), *map(line, one.rows)]
+    notes = "\n".join(f"- {note}" for note in one.notes)
+    return f"**{one.caption}**\n\n" + "\n".join(body) + (f"\n\n{notes}\n" if notes else "\n")
+
+
+def latex(one: PlainTable) -> str:
+    """Writes a table as LaTeX, for the package booktabs."""
+
+    def line(cells: Sequence[str]) -> str:
+        return " & ".join(map(_escape, cells)) + r" \\"
+
+    notes = " ".join(one.notes)
+    return "\n".join(
+        [
+            r"\begin{table}",
+            rf"\caption{{{_escape(one.caption)}. {_escape(notes)}}}",
+            rf"\begin{{tabular}}{{{'l' * len(one.headings)}}}",
+            r"\toprule",
+            line(one.headings),
+            r"\midrule",
+            *map(line, one.rows),
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
+def to_html(one: PlainTable) -> str:
+    """Writes a table for the report's page."""
+    rows = [
+        [f'<th scope="row">{html.escape(row[0])}</th>']
+        + [f"<td>{html.escape(cell)}</td>" for cell in row[1:]]
+        for row in one.rows
+    ]
+    notes = "".join(f'<p class="reading">{html.escape(note)}</p>' for note in one.notes)
+    return table(one.headings, rows, one.caption) + notes
+
+
+def _interval(row: Row) -> str:
+    bounds = (row.estimate.lower, row.estimate.upper)
+    text = number(row.estimate.value, bounds)
+    if bounds[0] < bounds[1]:
+        text += f" [{number(bounds[0], bounds)}, {number(bounds[1], bounds)}]"
+    return text
+
+
+def _change(comparison: Comparison | None) -> str:
+    if comparison is None:
+        return "–"
+    value, low, high = (
+        f"{100 * x:+.1f}".replace("-", "−")
+        for x in (comparison.relative, comparison.lower, comparison.upper)
+    )
+    if not comparison.lower <= comparison.upper:
+        return f"{value} %"
+    return f"{value} % [{low}, {high}]"
+
+
+def _others(setting: ScoredSetting, key: str) -> str:
+    """Words the overrides of a setting but for one key."""
+    return ", ".join(
+        f"{k.rpartition('.')[2]} {'+'.join(map(str, v)) or 'none' if isinstance(v, list) else v}"
+        for k, v in setting.overrides.items()
+        if k != key
+    )
+
+
+def _cell(value: object) -> object:
+    return "+".join(map(str, value)) if isinstance(value, list) else value
+
+
+_LATEX = {"\\": r"\textbackslash{}", "–": "--", "−": "$-$", "σ": r"$\sigma$", "^": r"\^{}"}
+_LATEX |= {letter: f"\\{letter}" for letter in "&%$#_{}"}
+
+
+def _escape(text: str) -> str:
+    return "".join(_LATEX.get(letter, letter) for letter in text)

@@ -1,0 +1,298 @@
+"""Checks that a recipe makes sense, without importing anything heavy and without reading data.
+
+`check` holds for every verb; `require` adds what one verb needs. Whatever can only be known from
+the data (does the store have this level, is there any day in this split) is checked where the
+data are opened.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from slams.config.checks.rules import check_optimizer, holds, one_of, unique, value_at
+from slams.config.checks.sources import check_sources
+from slams.config.checks.stations import check_station_source
+from slams.config.checks.values import check_values
+from slams.config.memory import parse_memory
+from slams.config.methods import METHODS, NAMES, split_name
+from slams.config.schema import Config
+from slams.config.splits import check_splits, day_range, parse_day
+from slams.config.time_axis import check_days
+from slams.config.time_limits import parse_limit
+from slams.config.validation import nearest
+from slams.errors import UserError
+from slams.variables import ON_LEVELS, UNITS
+
+__all__ = ["check", "require"]
+
+# Groups of `slams.nn`'s group normalisation, which divide the width of every layer.
+_GROUPS = 8
+# Longest name of a directory: a file system takes 255 bytes, locks and temporary names want some.
+_LONGEST_NAME = 60
+
+
+def check(config: Config) -> None:
+    """Refuses a recipe that contradicts itself.
+
+    Raises:
+        UserError: One sentence: the key, what was found, what is expected.
+    """
+    check_values(config)
+    _check_names(config)
+    _check_channels(config)
+    check_sources(config.data)
+    check_splits(config.data.splits, config.data.days)
+    day_range("data.period", config.data.period)
+    parse_memory("data.prepare.memory", config.data.prepare.memory)
+    holds(config, "data.prepare.walltime", _is_walltime, "a time limit such as 02:00:00")
+    check_days(config)
+    _check_background(config)
+    _check_observations(config)
+    check_station_source(config)
+    check_optimizer("vae.optimizer", config.vae.optimizer)
+    check_optimizer("score.optimizer", config.score.optimizer)
+    _check_networks(config)
+    _check_assimilation(config)
+    parse_day("simulate.start", config.simulate.start)
+    if config.trainer.max_time:
+        parse_limit("key 'trainer.max_time'", config.trainer.max_time)
+
+
+def require(config: Config, verb: str) -> None:
+    """Refuses a recipe that lacks what one verb of the command line needs.
+
+    Args:
+        config: A recipe that `check` has accepted.
+        verb: `prepare`, `train vae`, `train score`, `assimilate`, `report` or `simulate`.
+
+    Raises:
+        UserError: A split, the channels or the level on the maps are missing.
+    """
+    if verb == "simulate":
+        return
+    if not config.data.channels:
+        raise UserError(
+            "key 'data.channels': found an empty list, expected channels such as "
+            "temperature@850 or 2m_temperature"
+        )
+    needed: tuple[str, ...] = ()
+    if verb.startswith("train"):
+        needed = ("train", "validation")
+    elif verb in ("assimilate", "report"):
+        needed = ("test",)
+    elif verb == "prepare" and not config.data.statistics_from:
+        needed = ("train",)
+    for name in needed:
+        if not getattr(config.data.splits, name):
+            raise UserError(
+                f"key 'data.splits.{name}': found no days, expected the first and the last day, "
+                f"for example [1980-01-01, 1982-12-31]; `slams {verb}` needs them"
+            )
+    if verb == "assimilate" and not config.data.splits.validation:
+        for name in config.assimilation.methods:
+            if split_name(name)[1] == "score_mean":
+                raise UserError(
+                    f"key 'data.splits.validation': found no days; {name} measures its first "
+                    f"guess on days that the score model was not trained on"
+                )
+    if verb in ("assimilate", "report"):
+        levels = sorted(
+            {int(n.partition("@")[2]) for n in config.data.channels if "@" in n}, reverse=True
+        )
+        if levels and config.report.level not in levels:
+            raise UserError(
+                f"key 'report.level': found {config.report.level} hPa, expected one of the levels "
+                f"in data.channels, {', '.join(map(str, levels))}"
+            )
+
+
+def _is_walltime(text: str) -> bool:
+    return re.fullmatch(r"(\d+-)?\d{1,3}:[0-5]\d:[0-5]\d", text) is not None
+
+
+def _check_names(config: Config) -> None:
+    """Refuses names that would leave the runs directory or hide in it, and paths to nowhere."""
+    names = {"experiment": config.experiment, "assimilation.setting": config.assimilation.setting}
+    if config.trained_in:
+        names["trained_in"] = config.trained_in
+    for key, name in names.items():
+        parts = name.split("/") if key != "assimilation.setting" else [name]
+        if not all(_is_name(part) for part in parts):
+            raise UserError(f"key {key!r}: found {name!r}, expected the name of a directory")
+    for key, path in {"runs": config.runs, "data.store": config.data.store}.items():
+        # A store takes the place of what had its name: never the working directory.
+        nowhere = not path.strip() or (key == "data.store" and Path(path).name in ("", ".."))
+        if nowhere or not path.isprintable():
+            raise UserError(f"key {key!r}: found {path!r}, expected the path of a directory")
+
+
+def _is_name(part: str) -> bool:
+    """Tells whether a part of a name can be the name of a directory everywhere."""
+    plain = part == part.strip() and part.isprintable() and set(part).isdisjoint('\\/:*?"<>|')
+    return plain and 0 < len(part) <= _LONGEST_NAME and not part.startswith(".")
+
+
+def _check_channels(config: Config) -> None:
+    for name in config.data.channels:
+        variable, at, level = name.partition("@")
+        if variable not in UNITS:
+            raise UserError(
+                f"key 'data.channels': variable {variable!r} is unknown; "
+                f"{nearest(variable, tuple(UNITS))}"
+            )
+        if at and not (level.isascii() and level.isdigit() and level[0] != "0"):
+            raise UserError(
+                f"key 'data.channels': level {level!r} of {name!r} is not a whole number of hPa"
+            )
+        if bool(at) != (variable in ON_LEVELS):
+            written = f"{variable}@850" if variable in ON_LEVELS else variable
+            raise UserError(
+                f"key 'data.channels': found {name!r}, expected the form {written}, since "
+                f"{variable} {'has' if variable in ON_LEVELS else 'has no'} levels"
+            )
+    unique("data.channels", config.data.channels)
+
+
+def _check_background(config: Config) -> None:
+    data, background = config.data, config.background
+    for lag in data.lags:
+        if lag < 1:
+            raise UserError(f"key 'data.lags': found {lag}, expected days of 1 or more")
+    unique("data.lags", data.lags)
+    if background.kind == "damped_persistence":
+        # The last day of the window lies window - 1 days further from the state that persists.
+        needed = range(background.lag, background.lag + data.days)
+        missing = [lag for lag in needed if lag not in data.lags]
+        if missing:
+            raise UserError(
+                f"key 'background.lag': lag {background.lag} and a window of {data.days} days "
+                f"need persistence fitted for {', '.join(map(str, missing))} days, but data.lags "
+                f"has {', '.join(map(str, data.lags)) or 'none'}"
+            )
+    unique("score.lags", config.score.lags)
+    for lag in config.score.lags:
+        if background.kind != "damped_persistence" or config.score.space != "latent":
+            raise UserError(
+                f"key 'score.lags': found {config.score.lags}, expected none unless "
+                f"background.kind=damped_persistence and score.space=latent"
+            )
+        missing = [day for day in range(lag, lag + data.days) if day not in data.lags]
+        if lag < 1 or missing:
+            raise UserError(
+                f"key 'score.lags': found lag {lag}, expected one that persistence is fitted for: "
+                f"data.lags has {', '.join(map(str, data.lags)) or 'none'}"
+            )
+    if background.kind == "file" and not background.path:
+        raise UserError("key 'background.path': found nothing, expected the background's store")
+
+
+def _check_observations(config: Config) -> None:
+    observations, channels = config.observations, config.data.channels
+    for name in observations.use:
+        one_of("observations.use", name, ("stations", "satellite", "degraded"))
+    unique("observations.use", observations.use)
+    for position, variable in enumerate(observations.stations.variables):
+        for part in ("error", "representativeness", "representativeness_km"):
+            value = getattr(variable, part)
+            if value < 0:
+                raise UserError(
+                    f"key 'observations.stations.variables.{position}.{part}': found {value}, "
+                    f"expected 0 or more"
+                )
+        key = f"observations.stations.variables.{position}.likelihood"
+        one_of(key, variable.likelihood, ("auto", "gaussian", "censored"))
+        if variable.likelihood == "censored" and variable.channel != "total_precipitation_24hr":
+            raise UserError(
+                f"key {key!r}: found 'censored' for {variable.channel}, expected gaussian or "
+                "auto; only total_precipitation_24hr cannot fall below 0"
+            )
+        if variable.error == 0 and variable.representativeness == 0:
+            raise UserError(
+                f"key 'observations.stations.variables.{position}.error': found 0, expected a "
+                f"standard deviation of more than 0, this or its representativeness"
+            )
+    observed: dict[str, list[str]] = {}
+    if "stations" in observations.use:
+        observed["stations.variables"] = [v.channel for v in observations.stations.variables]
+    if "satellite" in observations.use:
+        observed["satellite.channel"] = [observations.satellite.channel]
+    if "degraded" in observations.use:
+        observed["degraded.channels"] = observations.degraded.channels
+    for key, names in observed.items():
+        key = f"observations.{key}"
+        if not names:
+            raise UserError(f"key {key!r}: found an empty list, expected channels to observe")
+        unique(key, names)
+        for name in names:
+            if channels and name not in channels:
+                raise UserError(
+                    f"key {key!r}: channel {name!r} is not in data.channels; "
+                    f"{nearest(name, channels)}"
+                )
+
+
+def _check_networks(config: Config) -> None:
+    score = config.score
+    if score.batch_size < score.ensemble:
+        raise UserError(
+            f"key 'score.ensemble': found {score.ensemble} networks for a batch of "
+            f"{score.batch_size} samples (score.batch_size), expected no more than that"
+        )
+    widths = config.score.channels
+    if not widths or min(widths) < 1:
+        raise UserError(
+            f"key 'score.channels': found {widths}, expected the widths of the U-Net, one a "
+            f"resolution, each at least 1"
+        )
+    for key, found in {"vae.hidden": [config.vae.hidden], "score.channels": widths}.items():
+        if any(width % _GROUPS for width in found):
+            raise UserError(
+                f"key {key!r}: found {value_at(config, key)}, expected multiples of {_GROUPS}, "
+                f"the groups of each normalisation"
+            )
+    holds(config, "score.embedding", lambda v: v % 2 == 0, "an even number")
+    if score.space == "pixel":
+        only = "0, since fields are streamed as they are where score.space is pixel"
+        holds(config, "score.shifts", lambda v: v == 0, only)
+        only = "latent, since where score.space is pixel there is no decoder"
+        holds(config, "score.loss", lambda v: v == "latent", only)
+    sampler = config.assimilation.sampler
+    if sampler.sigma_max <= sampler.sigma_min:
+        raise UserError(
+            f"key 'assimilation.sampler.sigma_max': found {sampler.sigma_max}, expected more than "
+            f"sigma_min, {sampler.sigma_min}"
+        )
+
+
+def _check_assimilation(config: Config) -> None:
+    methods = config.assimilation.methods
+    if not methods:
+        raise UserError(f"key 'assimilation.methods': found none, expected {', '.join(METHODS)}")
+    for name in methods:
+        one_of("assimilation.methods", name, NAMES if "@" in name else METHODS)
+        _check_first_guess(config, name)
+    unique("assimilation.methods", methods)
+    ridges = config.assimilation.linear_inverse_model.ridges
+    if not ridges or min(ridges) <= 0:
+        raise UserError(
+            f"key 'assimilation.linear_inverse_model.ridges': found {ridges}, expected penalties "
+            f"of more than 0 to choose from"
+        )
+    cases = config.data.test_cases
+    if cases and config.report.case >= cases:
+        raise UserError(
+            f"key 'report.case': found {config.report.case}, expected less than data.test_cases, "
+            f"{cases}; the first case is 0"
+        )
+
+
+def _check_first_guess(config: Config, name: str) -> None:
+    first_guess = split_name(name)[1]
+    if first_guess in ("", "climatology"):
+        return
+    if config.background.kind == "climatology":
+        raise UserError(
+            f"key 'assimilation.methods': {name!r} makes its first guess of the background, and "
+            f"background.kind=climatology has nothing to make one of"
+        )

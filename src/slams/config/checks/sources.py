@@ -1,0 +1,82 @@
+"""Checks of the keys that describe sources, `data.source` and `data.sources`."""
+
+from __future__ import annotations
+
+import math
+
+from slams.config.checks.rules import one_of
+from slams.config.schema import DataConfig, SourceConfig, SourceDimensionsConfig
+from slams.errors import UserError
+from slams.variables import UNITS
+
+__all__ = ["DAILY", "KINDS", "REGRIDS", "STAMPS", "check_sources"]
+
+# Layouts that have a reader in `data_modules.sources`.
+KINDS = (
+    "nature_run",
+    "weatherbench2",
+    "arco_era5",
+    "chaosbench",
+    "noaa_psl",
+    "cpc_gauge",
+    "cf",
+    "no_fields",
+)
+DAILY = ("instant", "mean")
+STAMPS = ("", "start", "middle", "end")
+REGRIDS = ("conservative", "bilinear")
+
+
+def check_sources(data: DataConfig) -> None:
+    """Refuses sources that contradict themselves or one another.
+
+    Raises:
+        UserError: One sentence: the key, what was found, what is expected.
+    """
+    if data.sources and data.source != SourceConfig():
+        raise UserError(
+            "key 'data.sources': found beside data.source, expected one of them; describe every "
+            "source in the list"
+        )
+    for key, source in data.inputs:
+        one_of(f"{key}.kind", source.kind, KINDS)
+        one_of(f"{key}.regrid", source.regrid, REGRIDS)
+        one_of(f"{key}.daily", source.daily, DAILY)
+        _check_layout(key, source)
+        if data.sources and not source.channels:
+            raise UserError(
+                f"key '{key}.channels': found an empty list, expected the channels that "
+                f"{source.path} gives"
+            )
+        if not data.sources and source.channels:
+            raise UserError(
+                f"key '{key}.channels': found {', '.join(source.channels)}, expected an empty "
+                f"list; a single source gives all of data.channels"
+            )
+    for key, source in data.inputs[1:]:
+        if source.grid not in ("native", data.inputs[0][1].grid):
+            raise UserError(
+                f"key '{key}.grid': found {source.grid!r}, expected nothing; the grid of the "
+                f"store is named by data.sources.0.grid"
+            )
+
+
+def _check_layout(key: str, source: SourceConfig) -> None:
+    if source.kind != "cf" and (source.variables or source.dimensions != SourceDimensionsConfig()):
+        raise UserError(
+            f"key '{key}.variables': found with kind {source.kind}, whose layout is known; "
+            f"describe variables and dimensions with kind cf"
+        )
+    for position, one in enumerate(source.variables):
+        inner = f"{key}.variables.{position}"
+        one_of(f"{inner}.variable", one.variable, tuple(UNITS))
+        one_of(f"{inner}.stamp", one.stamp, STAMPS)
+        if not math.isfinite(one.factor) or one.factor == 0:
+            raise UserError(f"key '{inner}.factor': found {one.factor}, expected a number not 0")
+        if one.hours > 24 or (one.hours < 0 and one.hours != -1):
+            raise UserError(
+                f"key '{inner}.hours': found {one.hours:g}, expected 0 to 24 hours, or -1"
+            )
+    names = [one.variable for one in source.variables]
+    if len(set(names)) < len(names):
+        raise UserError(f"key '{key}.variables': a variable is described twice")

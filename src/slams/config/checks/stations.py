@@ -1,0 +1,75 @@
+"""Rules for an archive of station reports in a recipe; nothing is read or imported."""
+
+from __future__ import annotations
+
+from slams.config.checks.rules import holds, one_of
+from slams.config.schema import Config
+from slams.errors import UserError
+
+__all__ = ["check_station_source"]
+
+_PREFIX = "observations.stations.source"
+# What each layout can give.
+_SURFACE = ("2m_temperature", "total_precipitation_24hr")
+_VARIABLES = {
+    "ghcn_daily": _SURFACE,
+    "isd": _SURFACE,
+    "isd_lite": _SURFACE,
+    "igra2": ("temperature",),
+    "metar": _SURFACE,
+    "arm_column": ("temperature", *_SURFACE, "outgoing_longwave_radiation"),
+}
+# Layouts whose positions stand in a list of their own.
+_LISTED = ("ghcn_daily", "isd_lite")
+
+
+def check_station_source(config: Config) -> None:
+    """Refuses an archive that the recipe cannot use.
+
+    Raises:
+        UserError: One sentence: the key, what was found, what is expected.
+    """
+    stations = config.observations.stations
+    source = stations.source
+    one_of(f"{_PREFIX}.kind", source.kind, ("", *_VARIABLES))
+    one_of(f"{_PREFIX}.morning", source.morning, ("as_dated", "day_before"))
+    holds(config, f"{_PREFIX}.quarters", lambda v: 1 <= v <= 4, "1 to 4 quarters of the day")
+    holds(config, f"{_PREFIX}.soundings", lambda v: v >= 1, "at least 1")
+    holds(config, f"{_PREFIX}.coverage", lambda v: 0 < v <= 1, "in (0, 1]")
+    for name in ("moved_km", "same_place_km", "height_difference", "thinning_km"):
+        holds(config, f"{_PREFIX}.{name}", lambda v: v >= 0, "0 or more")
+    for name in ("qc.step", "qc.buddy_km"):
+        holds(config, f"{_PREFIX}.{name}", lambda v: v >= 0, "0 or more")
+    holds(config, f"{_PREFIX}.qc.buddy_limit", lambda v: v > 0, "more than 0")
+    if not source.kind:
+        return
+    if not source.path:
+        raise UserError(f"key '{_PREFIX}.path': found nothing, expected the files of the archive")
+    if source.kind in _LISTED and not source.station_list:
+        raise UserError(
+            f"key '{_PREFIX}.station_list': found nothing, expected the archive's list of "
+            f"stations, which {source.kind} takes positions from"
+        )
+    if "stations" in config.observations.use and config.observations.source != "store":
+        raise UserError(
+            f"key 'observations.source': found {config.observations.source!r}, expected 'store', "
+            f"since {_PREFIX}.kind is {source.kind}: real reports are prepared into the store"
+        )
+    if stations.file:
+        raise UserError(
+            f"key 'observations.stations.file': found {stations.file!r}, expected nothing, since "
+            f"{_PREFIX} brings its own stations"
+        )
+    if stations.missing > 0:
+        raise UserError(
+            f"key 'observations.stations.missing': found {stations.missing}, expected 0, since "
+            f"real reports are missing where they are"
+        )
+    for position, variable in enumerate(stations.variables):
+        name = variable.channel.partition("@")[0]
+        if name not in _VARIABLES[source.kind]:
+            raise UserError(
+                f"key 'observations.stations.variables.{position}.channel': found "
+                f"{variable.channel!r}, expected what {source.kind} reports: "
+                f"{', '.join(_VARIABLES[source.kind])}"
+            )

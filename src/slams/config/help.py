@@ -1,0 +1,120 @@
+"""Explains the keys of a recipe: the comments of the schema become the help.
+
+The comment lines directly above a field belong to it; a section is explained by the docstring of
+its data class.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import functools
+import inspect
+import sys
+import textwrap
+import typing
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from slams.config.schema import Config
+
+__all__ = ["Key", "explain", "list_keys"]
+
+
+@dataclass(frozen=True)
+class Key:
+    """Describes one key of a recipe.
+
+    Attributes:
+        path: Dotted path.
+        kind: Type as written in the schema.
+        value: Its default, or its value in a recipe.
+        comment: What it means, with units; empty where the name says it all.
+        section: What the section it belongs to is about.
+    """
+
+    path: str
+    kind: str
+    value: Any
+    comment: str
+    section: str
+
+
+def list_keys(
+    config: Any = None, sections: tuple[str, ...] = (), schema: type = Config
+) -> Iterator[Key]:
+    """Lists the keys, those of a section before those of the sections inside it.
+
+    Args:
+        config: Recipe whose values are shown; the defaults when not given.
+        sections: Only keys inside these, for example `("vae", "trainer")`; all when empty.
+        schema: Data class of the whole recipe.
+    """
+    for key in _walk(config or schema(), schema, ""):
+        if not sections or key.path.startswith(tuple(f"{s}." for s in sections)):
+            yield key
+
+
+def explain(found: Iterator[Key], width: int = 79) -> str:
+    """Lays out keys for a terminal: each section with what it is about, then `key = value`."""
+    lines = []
+    shown_section = ""
+    for key in found:
+        section = key.path.rpartition(".")[0]
+        if section and section != shown_section:
+            lines += ["", *textwrap.wrap(f"{section}: {key.section}", width)]
+        shown_section = section
+        value = key.value if isinstance(key.value, str) and key.value else repr(key.value)
+        lines.append(f"  {key.path} = {_shorten(value, width - 5 - len(key.path))}")
+        if key.comment:
+            margin = "      "
+            lines += textwrap.wrap(
+                key.comment, width, initial_indent=margin, subsequent_indent=margin
+            )
+    return "\n".join(lines).strip("\n")
+
+
+def _walk(value: Any, kind: Any, prefix: str) -> Iterator[Key]:
+    comments = _comments(kind.__module__)
+    hints = typing.get_type_hints(kind)
+    sections: list[tuple[Any, Any, str]] = []
+    for item in dataclasses.fields(kind):
+        path = f"{prefix}{item.name}"
+        entry = getattr(value, item.name)
+        inner = typing.get_args(hints[item.name])
+        if dataclasses.is_dataclass(entry):
+            sections.append((entry, hints[item.name], f"{path}."))
+        elif inner and dataclasses.is_dataclass(inner[0]):
+            # A list of sections: its keys are explained once, under the first position.
+            sections += [(one, inner[0], f"{path}.0.") for one in entry[:1]]
+        else:
+            comment = comments.get(f"{kind.__name__}.{item.name}", "")
+            about = (kind.__doc__ or "").splitlines()[0]
+            yield Key(path, str(item.type), entry, comment, about)
+    for section in sections:
+        yield from _walk(*section)
+
+
+@functools.cache
+def _comments(module: str) -> dict[str, str]:
+    """Collects a module's comments above fields: `Class.field` -> one line of text."""
+    source = inspect.getsource(sys.modules[module])
+    lines = source.splitlines()
+    found = {}
+    for node in ast.parse(source).body:
+        if not isinstance(node, ast.ClassDef):
+            continue
+        for item in node.body:
+            if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
+                above = []
+                row = item.lineno - 2  # the line above the field, counted from 0
+                while lines[row].strip().startswith("#"):
+                    above.append(lines[row].strip().removeprefix("#").strip())
+                    row -= 1
+                found[f"{node.name}.{item.target.id}"] = " ".join(reversed(above))
+    return found
+
+
+def _shorten(text: str, width: int) -> str:
+    return text if len(text) <= max(width, 20) else f"{text[: max(width, 20) - 3]}..."

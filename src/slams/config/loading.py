@@ -1,0 +1,223 @@
+"""Reads recipes: YAML files that extend one another, dotted overrides, and the schema's defaults.
+
+A recipe is a YAML file with the keys of `slams.config.schema.Config`, or of the data class of a
+warm-up (`slams.warmups.recipes`). `extends: other.yaml` (relative to the recipe) takes everything
+from another recipe first. Overrides `a.b=value` come last; a number in the dotted path is a
+position in a list. What does not fit is refused in one sentence before anything heavy is imported:
+types and names in `slams.config.validation`, sense in `slams.config.checks`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import typing
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from slams.config.checks import check
+from slams.config.schema import Config
+from slams.config.validation import (
+    Origin,
+    describe,
+    is_inside,
+    refuse_unknown,
+    refuse_wrong_types,
+    type_at,
+    where_set,
+)
+from slams.errors import UserError
+from slams.runtime.signals import held_back
+
+__all__ = ["load", "to_plain", "to_yaml"]
+
+_COMMAND_LINE = "on the command line"
+# Keys whose values are mappings of a reader's own: replaced as a whole, like lists.
+_WHOLE = ("ablation.grid", "ablation.zip")
+_Schema = TypeVar("_Schema")
+
+
+def load(
+    path: str | Path | None,
+    overrides: Sequence[str] = (),
+    schema: type[_Schema] = Config,
+    sense: Callable[[_Schema], None] = check,
+) -> _Schema:
+    """Reads a recipe, applies overrides, and checks that it makes sense.
+
+    Args:
+        path: The recipe (YAML); `None` for one of defaults alone.
+        overrides: Dotted overrides, `a.b=value`, the value in YAML.
+        schema: Data class of the whole recipe.
+        sense: Refuses with a `UserError` a recipe that contradicts itself.
+
+    Returns:
+        The configuration, every default filled in.
+
+    Raises:
+        UserError: A file is missing or is not YAML, a key is unknown, a value has a wrong type,
+            or the recipe contradicts itself (see `slams.config.checks.check`).
+    """
+    values, origin = ({}, {}) if path is None else _read(Path(path), (), schema)
+    tree = _overlay(to_plain(schema()), values)
+    for override in overrides:
+        key, value = _parse_override(override, schema)
+        _place(tree, key, value)
+        origin = _set(origin, key, _COMMAND_LINE)
+    refuse_unknown(tree, schema, "", origin, schema)
+    with held_back():
+        config = _build(tree, origin, schema)
+    sense(config)
+    return config
+
+
+def to_plain(config: Any) -> dict[str, Any]:
+    """Converts to plain dictionaries, lists and numbers (checkpoints and JSON take these)."""
+    return dataclasses.asdict(config)
+
+
+def to_yaml(config: Any) -> str:
+    """Writes the configuration as YAML, every key, in the order of the schema."""
+    with held_back():
+        return OmegaConf.to_yaml(OmegaConf.create(to_plain(config)))
+
+
+def _read(path: Path, chain: tuple[Path, ...], schema: type) -> tuple[dict[str, Any], Origin]:
+    """Reads one recipe and what it extends; gives its values and the file of each key."""
+    resolved = path.resolve()
+    if resolved in chain:
+        cycle = " -> ".join(p.name for p in (*chain[chain.index(resolved) :], resolved))
+        raise UserError(f"recipe {chain[0].name} extends itself, {cycle}; remove one `extends`")
+    values = _parse(_text(path, chain), f"recipe {path}")
+    if not isinstance(values, dict):
+        raise UserError(f"recipe {path} holds {describe(values)}, expected keys and values")
+    base: dict[str, Any] = {}
+    origin: Origin = {}
+    if "extends" in values:
+        parent = values.pop("extends")
+        if not isinstance(parent, str) or not parent:
+            raise UserError(
+                f"key 'extends' in {path}: found {describe(parent)}, expected another recipe"
+            )
+        base, origin = _read(path.parent / parent, (*chain, resolved), schema)
+    for key in _leaves(values):
+        origin = _set(origin, key, f"in {path}")
+    # File by file, so that the sentence names the file that is wrong and not its child.
+    refuse_unknown(values, schema, "", origin, schema)
+    return _overlay(base, values), origin
+
+
+def _text(path: Path, chain: tuple[Path, ...]) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        by = f", which {chain[-1].name} extends," if chain else ""
+        raise UserError(f"recipe {path}{by} does not exist; {_nearest_recipe(path)}") from None
+    except IsADirectoryError:
+        raise UserError(f"recipe {path} is a directory, expected a YAML file") from None
+    except UnicodeDecodeError:
+        raise UserError(f"recipe {path} is not a text file in UTF-8") from None
+
+
+def _parse(text: str, what: str) -> Any:
+    """Parses YAML with OmegaConf's loader: `1e-3` is a number, `1980-01-01` stays text."""
+    try:
+        return OmegaConf.to_container(OmegaConf.create(text), resolve=False)
+    except yaml.MarkedYAMLError as error:
+        line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise UserError(f"{what} is not valid YAML{line}: {error.problem}") from None
+    except (yaml.YAMLError, OmegaConfBaseException) as error:
+        raise UserError(f"{what} is not valid YAML: {_first_line(error)}") from None
+
+
+def _parse_override(override: str, schema: type) -> tuple[str, Any]:
+    """Splits `a.b=value`; text keys keep what was typed, others are parsed as YAML."""
+    key, separator, text = override.partition("=")
+    key = key.strip()
+    if not separator or not key:
+        raise UserError(f"override {override!r} is not of the form key=value")
+    if type_at(key, _COMMAND_LINE, schema) is str and not text.startswith(("'", '"')):
+        return key, text
+    return key, _parse(f"value: {text}", f"the value of override {key!r}")["value"]
+
+
+def _place(tree: Any, key: str, value: Any) -> None:
+    """Puts a value at a dotted path that `type_at` has accepted."""
+    *parents, last = key.split(".")
+    for part in parents:
+        tree = tree[_position(tree, part, key)]
+    index = _position(tree, last, key)
+    # An entry of a list, a station's variable, need not spell out all its keys.
+    before = tree.get(index) if isinstance(tree, dict) else tree[index]
+    tree[index] = _overlay(before, value, key)
+
+
+def _position(tree: Any, part: str, key: str) -> Any:
+    if not isinstance(tree, list):
+        return part
+    if int(part) >= len(tree):
+        raise UserError(
+            f"key {key!r} on the command line: position {part} is not in the list, which has "
+            f"{len(tree)} entries counted from 0"
+        )
+    return int(part)
+
+
+def _overlay(base: Any, top: Any, path: str = "") -> Any:
+    """Merges mappings key by key; anything else, lists too, is replaced."""
+    if isinstance(base, dict) and top is None:  # a section whose keys are all commented out
+        return base
+    if not isinstance(base, dict) or not isinstance(top, dict) or path in _WHOLE:
+        return top
+    merged = dict(base)
+    for key, value in top.items():
+        inner = f"{path}.{key}" if path else str(key)
+        merged[key] = _overlay(base[key], value, inner) if key in base else value
+    return merged
+
+
+def _build(tree: dict[str, Any], origin: Origin, schema: type[_Schema]) -> _Schema:
+    """Resolves interpolations, checks types once more, and makes the data classes."""
+    node = OmegaConf.structured(schema)
+    try:
+        node = OmegaConf.merge(node, tree)
+        resolved = OmegaConf.to_container(node, resolve=True)
+        refuse_wrong_types(resolved, schema, "", origin)
+        return typing.cast(_Schema, OmegaConf.to_object(node))
+    except OmegaConfBaseException as error:
+        key = error.full_key or "?"
+        raise UserError(f"key {key!r} {where_set(key, origin)}: {_first_line(error)}") from None
+
+
+def _set(origin: Origin, key: str, where: str) -> dict[str, str]:
+    """Records where a key was set, forgetting who set it or a part of it before."""
+    return {k: v for k, v in origin.items() if not is_inside(k, key)} | {key: where}
+
+
+def _leaves(values: Any, prefix: str = "") -> Iterator[str]:
+    """Lists the dotted paths of a plain tree, a list counted as one value."""
+    if isinstance(values, dict) and values:
+        for key, value in values.items():
+            yield from _leaves(value, f"{prefix}.{key}" if prefix else str(key))
+    elif prefix:
+        yield prefix
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
+
+
+def _nearest_recipe(path: Path) -> str:
+    """Names the recipe whose name is most like a path that does not exist."""
+    beside = path.parent.glob("*.yaml") if path.parent.is_dir() else ()
+    found = sorted({p.as_posix() for p in (*beside, *Path("experiments").glob("**/*.yaml"))})
+    by_name = {Path(name).name: name for name in reversed(found)}
+    close = difflib.get_close_matches(path.with_suffix(".yaml").name, by_name, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean {by_name[close[0]]}?"
+    return f"recipes here: {', '.join(found[:8])}" if found else "no recipe is near"

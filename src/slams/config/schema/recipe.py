@@ -1,0 +1,46 @@
+"""The whole recipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from slams.config.schema.assimilation import AssimilationConfig
+from slams.config.schema.data import DataConfig
+from slams.config.schema.networks import ScoreConfig, VAEConfig
+from slams.config.schema.observations import BackgroundConfig, ObservationsConfig
+from slams.config.schema.running import (
+    AblationConfig,
+    ReportConfig,
+    SimulateConfig,
+    TrackingConfig,
+    TrainerConfig,
+)
+
+__all__ = ["Config"]
+
+
+@dataclass
+class Config:
+    """A recipe."""
+
+    # Name of the experiment: directory under `runs` and MLflow experiment.
+    experiment: str = "demo"
+    # Directory of all run directories.
+    runs: str = "runs"
+    seed: int = 0
+    # What to do with a run directory that exists: `auto` continues a killed run, keeps a finished
+    # one and refuses one of another recipe; `never` refuses; `overwrite` starts over.
+    resume: str = "auto"
+    data: DataConfig = field(default_factory=DataConfig)
+    observations: ObservationsConfig = field(default_factory=ObservationsConfig)
+    background: BackgroundConfig = field(default_factory=BackgroundConfig)
+    vae: VAEConfig = field(default_factory=VAEConfig)
+    score: ScoreConfig = field(default_factory=ScoreConfig)
+    # Experiment whose trained VAE and score are used ("" for this one's own).
+    trained_in: str = ""
+    assimilation: AssimilationConfig = field(default_factory=AssimilationConfig)
+    ablation: AblationConfig = field(default_factory=AblationConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    report: ReportConfig = field(default_factory=ReportConfig)
+    simulate: SimulateConfig = field(default_factory=SimulateConfig)

@@ -1,0 +1,232 @@
+"""Refuses keys and values of a recipe that the schema does not admit, each in one sentence.
+
+Walks a plain tree (what YAML gives) beside the data classes of `slams.config.schema`. Nothing is
+converted silently: `"16"` is no number and `true` is not 1. A sentence names the dotted key, the
+file it stands in, what was found and what was expected, with the nearest right name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from slams.config.schema import Config
+from slams.errors import UserError
+
+__all__ = [
+    "Origin",
+    "describe",
+    "dotted_keys",
+    "is_inside",
+    "nearest",
+    "refuse_unknown",
+    "refuse_wrong_types",
+    "type_at",
+    "where_set",
+]
+
+# Where each key that a recipe sets was set: dotted path -> "in file" or "on the command line".
+Origin = Mapping[str, str]
+
+# A limit that nothing exceeds: the check is off.
+_MAY_BE_INFINITE = ("observations.gross_error",)
+_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+_PLURALS = {int: "whole numbers", float: "numbers", bool: "true or false", str: "texts"}
+
+
+def nearest(name: str, names: Sequence[str]) -> str:
+    """Phrases the most similar of some names as a hint; lists them all when none is similar."""
+    found = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    return f"did you mean {found[0]!r}?" if found else f"expected one of {', '.join(names)}"
+
+
+def describe(value: Any) -> str:
+    """Shows a value as a reader of the recipe would name it."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return repr(value if len(value) <= 60 else value[:57] + "...")
+    if isinstance(value, Mapping):
+        return "keys and values"
+    if isinstance(value, list):
+        return f"a list of {len(value)}"
+    return repr(value)
+
+
+def is_inside(path: str, key: str) -> bool:
+    """Tells whether a dotted path is a key or lies below it."""
+    return path == key or path.startswith(f"{key}.")
+
+
+def where_set(path: str, origin: Origin) -> str:
+    """Finds where a key was set: its own entry, or that of the section or list around it."""
+    around = [key for key in origin if is_inside(path, key)]
+    within = [key for key in origin if is_inside(key, path)]
+    # The innermost entry is the one that was set last.
+    return (
+        origin[max(around, key=len)] if around else origin[within[0]] if within else "by default"
+    )
+
+
+def dotted_keys(kind: Any = Config, prefix: str = "") -> Iterator[str]:
+    """Lists every dotted key of the schema, sections before what they hold."""
+    for name, hint in typing.get_type_hints(kind).items():
+        yield f"{prefix}{name}"
+        if dataclasses.is_dataclass(hint):
+            yield from dotted_keys(hint, f"{prefix}{name}.")
+
+
+def type_at(key: str, where: str, schema: Any = Config) -> Any:
+    """Finds the schema's type at a dotted path; a number in the path is a list position.
+
+    Args:
+        key: The dotted path.
+        where: Where the path was written, for the message.
+        schema: Data class of the whole recipe.
+
+    Raises:
+        UserError: There is no such key; the message names the nearest.
+    """
+    kind: Any = schema
+    walked: list[str] = []
+    for part in key.split("."):
+        item = _item_type(kind)
+        if dataclasses.is_dataclass(kind):
+            hints = typing.get_type_hints(kind)
+            if part not in hints:
+                raise _unknown(part, kind, ".".join(walked), where, schema)
+            kind = hints[part]
+        elif item is not None and part.isdigit():
+            kind = item
+        else:
+            parent = ".".join(walked)
+            what = "a list, expected a position" if item is not None else "one value, no section"
+            raise UserError(f"unknown key {key!r} {where}; {parent!r} is {what}")
+        walked.append(part)
+    return kind
+
+
+def refuse_unknown(
+    values: Any, kind: Any, prefix: str, origin: Origin, schema: Any = Config
+) -> None:
+    """Refuses unknown keys, and values of a wrong type unless they are interpolations.
+
+    Args:
+        values: A plain tree.
+        kind: The schema's type of it.
+        prefix: Dotted path of the tree, empty for a whole recipe.
+        origin: Where keys were set.
+        schema: Data class of the whole recipe, where the nearest name is looked for.
+
+    Raises:
+        UserError: Something does not fit.
+    """
+    item = _item_type(kind)
+    if dataclasses.is_dataclass(kind):
+        if values is None:  # a section whose keys are all commented out
+            return
+        if not isinstance(values, Mapping):
+            names = ", ".join(f.name for f in dataclasses.fields(kind))
+            raise _wrong_type(prefix, values, f"the keys {names}", origin)
+        hints = typing.get_type_hints(kind)
+        for key, value in values.items():
+            path = f"{prefix}.{key}" if prefix else str(key)
+            if key not in hints:
+                raise _unknown(str(key), kind, prefix, where_set(path, origin), schema)
+            refuse_unknown(value, hints[key], path, origin, schema)
+    elif _is_free(kind):
+        _refuse_no_mapping(values, prefix, origin)
+    elif item is not None and isinstance(values, list):
+        for position, value in enumerate(values):
+            refuse_unknown(value, item, f"{prefix}.{position}", origin, schema)
+    elif not (isinstance(values, str) and "${" in values):
+        refuse_wrong_types(values, kind, prefix, origin)
+
+
+def refuse_wrong_types(value: Any, kind: Any, path: str, origin: Origin) -> None:
+    """Refuses values that the schema's types do not admit; takes a tree without unknown keys.
+
+    Raises:
+        UserError: A value has a wrong type, or a number is not finite.
+    """
+    item = _item_type(kind)
+    if dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        for name, entry in value.items():
+            refuse_wrong_types(entry, hints[name], f"{path}.{name}" if path else name, origin)
+        return
+    if item is not None:
+        if not isinstance(value, list):
+            raise _wrong_type(path, value, f"a list of {_plural(item)}", origin)
+        for position, entry in enumerate(value):
+            refuse_wrong_types(entry, item, f"{path}.{position}", origin)
+        return
+    if _is_free(kind):
+        _refuse_no_mapping(value, path, origin)
+        return
+    # OmegaConf takes ??? for a value that is still to come, and would keep the default silently.
+    fits = isinstance(value, (int, float) if kind is float else kind) and value != "???"
+    # To Python, true is a number; to a reader of recipes it is not.
+    if not fits or (isinstance(value, bool) and kind is not bool):
+        raise _wrong_type(path, value, _WORDS[kind], origin)
+    if isinstance(value, float) and not math.isfinite(value):
+        if path in _MAY_BE_INFINITE and value > 0:
+            return
+        raise _wrong_type(path, value, "a finite number", origin)
+
+
+def _wrong_type(path: str, value: Any, expected: str, origin: Origin) -> UserError:
+    quotes = isinstance(value, int | float) and expected == _WORDS[str]
+    hint = f"; put it in quotes: '{describe(value)}'" if quotes else ""
+    return UserError(
+        f"key {path!r} {where_set(path, origin)}: found {describe(value)}, "
+        f"expected {expected}{hint}"
+    )
+
+
+def _unknown(key: str, kind: Any, prefix: str, where: str, schema: Any) -> UserError:
+    """Words the refusal of a key: the nearest beside it, or the same name elsewhere."""
+    path = f"{prefix}.{key}" if prefix else key
+    siblings = [f.name for f in dataclasses.fields(kind)]
+    close = difflib.get_close_matches(key, siblings, n=1, cutoff=0.6)
+    if close:
+        hint = f"did you mean '{f'{prefix}.' if prefix else ''}{close[0]}'?"
+    else:
+        everywhere = {k.rpartition(".")[2]: k for k in reversed(list(dotted_keys(schema)))}
+        same = difflib.get_close_matches(key, everywhere, n=1, cutoff=0.75)
+        section = f"{prefix!r}" if prefix else "a recipe"
+        hint = (
+            f"did you mean {everywhere[same[0]]!r}?"
+            if same
+            else f"{section} has {', '.join(siblings)}"
+        )
+    return UserError(f"unknown key {path!r} {where}; {hint}")
+
+
+def _item_type(kind: Any) -> Any:
+    """Gives the type of a list's entries, or `None` for what is no list."""
+    return typing.get_args(kind)[0] if typing.get_origin(kind) is list else None
+
+
+def _is_free(kind: Any) -> bool:
+    """Tells whether a key holds keys and values of its reader's choice, as `ablation.grid`."""
+    return typing.get_origin(kind) is dict
+
+
+def _refuse_no_mapping(value: Any, path: str, origin: Origin) -> None:
+    if not (isinstance(value, Mapping) and all(isinstance(key, str) for key in value)):
+        raise _wrong_type(path, value, "dotted keys and values", origin)
+
+
+def _plural(kind: Any) -> str:
+    if dataclasses.is_dataclass(kind):
+        return f"entries with the keys {', '.join(f.name for f in dataclasses.fields(kind))}"
+    if _is_free(kind):
+        return "entries of dotted keys and values"
+    return _PLURALS[kind]

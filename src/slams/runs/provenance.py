@@ -1,0 +1,180 @@
+"""What a run was made with: versions, source revision, and the keys of the recipe it needs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from slams import __version__
+from slams.config.loading import to_plain
+from slams.config.schema import Config
+from slams.config.validation import describe, is_inside
+
+__all__ = [
+    "Difference",
+    "depends",
+    "difference",
+    "flatten",
+    "inputs_fingerprint",
+    "network_difference",
+    "revision",
+    "versions",
+]
+
+_PACKAGES = ("torch", "lightning", "torchmetrics", "azula", "zarr", "xarray", "mlflow")
+# Keys that a trained network depends on.
+_VAE = ("seed", "data", "vae")
+_SCORE = (*_VAE, "score", "background")
+_TRAINED = {"vae": _VAE, "score": _SCORE, "score_pixel": ("seed", "data", "score", "background")}
+# Keys that change how fast a run is, where it lies or how it is shown, never what comes out.
+_NEVER = (
+    "data.num_workers",
+    "data.in_memory",  # of recipes from before `data.cache`
+    "data.cache",
+    "data.cache_directory",
+    "data.ahead",
+    "data.source.origin",
+    "data.prepare",
+    # What it decides, the days of the splits say, and the store's fingerprint.
+    "data.period",
+)
+_NOT_TRAINING = (*_NEVER, "data.splits.test", "data.test_cases")
+_NOT_ASSIMILATION = (
+    *_NEVER,
+    "experiment",
+    "runs",
+    "resume",
+    "trainer",
+    "tracking",
+    "report",
+    "simulate",
+    "ablation",
+)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Names the first key in which two recipes differ.
+
+    Attributes:
+        key: Dotted path.
+        found: Its value in the run directory.
+        expected: Its value in the recipe at hand.
+    """
+
+    key: str
+    found: Any
+    expected: Any
+
+    def __str__(self) -> str:
+        return f"key {self.key!r}, found {_show(self.found)}, expected {_show(self.expected)}"
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Flattens nested mappings to dotted keys; lists stay values."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if prefix + key == "data.sources":
+            # Where a user gets a source says nothing of what is in it (`_NEVER`).
+            value = [{k: v for k, v in one.items() if k != "origin"} for one in value]
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def difference(stage: str, found: Mapping[str, Any], config: Config) -> Difference | None:
+    """Finds the first key, of those that a stage depends on, in which two recipes differ.
+
+    Args:
+        stage: `vae`, `score`, `score_pixel` or `assimilation`.
+        found: The recipe of an earlier run as a plain tree. A key it lacks, because it is older
+            than the key, counts as having had the default.
+        config: The recipe at hand.
+    """
+    return _first(found, config, lambda key: depends(stage, key))
+
+
+def network_difference(stage: str, found: Mapping[str, Any], config: Config) -> Difference | None:
+    """Finds the first key in which the network of a trained stage is described otherwise.
+
+    Data, seed and background may differ: one network serves many assimilations.
+    """
+    sections = () if stage == "score_pixel" else ("vae",)
+    # A recipe describes one score model: that of its `score.space`.
+    if stage == ("score_pixel" if config.score.space == "pixel" else "score"):
+        sections = (*sections, "score")
+    return _first(found, config, lambda key: _inside(key, sections))
+
+
+def inputs_fingerprint(stage: str, config: Config) -> str:
+    """Condenses all keys of a recipe that a stage depends on: equal for runs that can be shared.
+
+    Args:
+        stage: `vae`, `score` or `assimilation`.
+        config: The recipe.
+    """
+    keys = {k: v for k, v in flatten(to_plain(config)).items() if depends(stage, k)}
+    return hashlib.sha256(json.dumps(keys, sort_keys=True).encode()).hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Lists the versions of Python and of the packages that results depend on."""
+    found = {"slams": __version__, "python": ".".join(map(str, sys.version_info[:3]))}
+    for name in _PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def revision() -> str:
+    """Gives the commit of the source tree, `+` behind it when changed; empty outside of git."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(here), *words]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+        return done.stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", Path(__file__).name)  # an installed copy has no commit
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", str(here))
+        return git("rev-parse", "HEAD") + ("+" if changed else "")
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def _first(
+    found: Mapping[str, Any], config: Config, matters: Callable[[str], bool]
+) -> Difference | None:
+    earlier = flatten(to_plain(Config())) | flatten(found)
+    for key, expected in flatten(to_plain(config)).items():
+        if matters(key) and earlier[key] != expected:
+            return Difference(key, earlier[key], expected)
+    return None
+
+
+def depends(stage: str, key: str) -> bool:
+    """Tells whether what comes out of a stage depends on a key of the recipe."""
+    if stage == "assimilation":
+        return not _inside(key, _NOT_ASSIMILATION)
+    return _inside(key, _TRAINED[stage]) and not _inside(key, _NOT_TRAINING)
+
+
+def _inside(key: str, sections: tuple[str, ...]) -> bool:
+    return any(is_inside(key, section) for section in sections)
+
+
+def _show(value: Any) -> str:
+    text = repr(value) if isinstance(value, list) else describe(value)
+    return text if len(text) <= 120 else f"{text[:117]}..."

@@ -1,0 +1,128 @@
+"""What a sweep leaves in its directory beside the runs of its settings.
+
+`sweep.json` says what was varied, and names the sweep's MLflow run; every stage that runs below
+that directory becomes a child of it. `failures/<setting>.txt` holds why a setting failed the last
+time, the reason in one line and then the traceback; it goes when the setting succeeds. A file a
+setting, so that processes that run settings of one sweep side by side never write the same one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from slams.errors import UserError
+from slams.runtime import atomic
+
+__all__ = ["SweepRecord", "claim", "failure", "forget_failure", "keep_failure", "parent_tags"]
+
+_FILE = "sweep.json"
+
+
+@dataclass(frozen=True)
+class SweepRecord:
+    """Holds what `sweep.json` says.
+
+    Attributes:
+        name: Name of the sweep.
+        recipe: File of its recipe.
+        settings: Setting -> the swept keys and their values.
+        mlflow_run_id: Its run of the tracking server; empty without tracking.
+    """
+
+    name: str
+    recipe: str
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    mlflow_run_id: str = ""
+
+    @classmethod
+    def read(cls, directory: str | Path) -> SweepRecord | None:
+        """Reads the record of a sweep's directory; `None` where there is none.
+
+        Raises:
+            UserError: It is damaged.
+        """
+        path = Path(directory) / _FILE
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            known = {f.name for f in fields(cls)}
+            return cls(**{key: value for key, value in values.items() if key in known})
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (ValueError, TypeError, AttributeError):
+            raise UserError(f"{path} is damaged; remove it, `slams ablate` writes it") from None
+
+    def write(self, directory: Path) -> None:
+        """Writes the record, in full or not at all."""
+        atomic.write_text(directory / _FILE, json.dumps(asdict(self), indent=2) + "\n")
+
+
+def parent_tags(directory: Path) -> dict[str, str]:
+    """Gives the MLflow tags that make a run below a sweep's directory a child of the sweep."""
+    for above in directory.parents[:3]:
+        record = SweepRecord.read(above)
+        if record is not None:
+            tags = {"sweep": record.name}
+            if record.mlflow_run_id:
+                tags["mlflow.parentRunId"] = record.mlflow_run_id
+            return tags
+    return {}
+
+
+@contextmanager
+def claim(directory: Path, name: str, wait: bool = False) -> Iterator[bool]:
+    """Claims a piece of a sweep for this process while the block lasts.
+
+    The system gives the claim up when the process dies.
+
+    Args:
+        directory: The sweep's directory, which exists.
+        name: What is claimed: a setting, or a training that settings share.
+        wait: Wait for another process to be done with it.
+
+    Yields:
+        Whether the claim was had; always true when waiting.
+    """
+    locks = directory / ".claims"
+    locks.mkdir(exist_ok=True)
+    lock = filelock.FileLock(locks / f"{name.replace('/', '+')}.lock")
+    try:
+        lock.acquire(timeout=-1 if wait else 0)
+    except filelock.Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+def failure(directory: Path, setting: str) -> str:
+    """Gives the reason why a setting failed the last time; empty where it did not."""
+    try:
+        text = (directory / "failures" / f"{setting}.txt").read_text(encoding="utf-8")
+    except OSError:
+        return ""
+    return text.partition("\n")[0]
+
+
+def keep_failure(directory: Path, setting: str, reason: str, details: str) -> Path:
+    """Keeps why a setting failed; gives the file."""
+    path = directory / "failures" / f"{setting}.txt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    atomic.write_text(path, f"{reason}\n\n{details}".rstrip() + "\n")
+    return path
+
+
+def forget_failure(directory: Path, setting: str) -> None:
+    """Forgets why a setting failed, since it has not this time."""
+    (directory / "failures" / f"{setting}.txt").unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        (directory / "failures").rmdir()

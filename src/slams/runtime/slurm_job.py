@@ -1,0 +1,133 @@
+"""The SLURM job that this process is a task of: its state, and bringing it back.
+
+A job that stops with a checkpoint asks SLURM to run it again under the same number; what it runs
+then is the same command, which continues in the same run directory. Rank zero asks.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import time
+from dataclasses import dataclass
+from datetime import datetime
+
+from slams.runtime.signals import seconds_running
+
+__all__ = ["Job", "is_task", "job_id", "requeue", "restarted"]
+
+# Seconds that `scontrol` may take: controllers of large clusters are slow when they are busy.
+_PATIENCE = 60
+# A signal this close to the end of a job (s) came because its time was up.
+_NEAR_THE_END = 600
+# Times that a job without a checkpoint from this attempt comes back: SIGTERM also comes from srun,
+# when another rank has died of something that would be the same again.
+_IN_VAIN = 5
+
+
+@dataclass(frozen=True)
+class Job:
+    """Holds what SLURM says about a job.
+
+    Attributes:
+        number: Its number.
+        state: `RUNNING`; `COMPLETING` from the moment that SLURM begins to end it, for whatever
+            cause; then `CANCELLED`, `TIMEOUT`, ...
+        reason: `TimeLimit` where it is ended since its time is up; `None` where it is cancelled.
+        batch: Whether it was submitted with `sbatch`; only such a job can be requeued.
+        left: Seconds to its end; infinite without a time limit.
+        restarts: How often it was run again.
+    """
+
+    number: str
+    state: str
+    reason: str
+    batch: bool
+    left: float
+    restarts: int
+
+    @classmethod
+    def read(cls, number: str) -> Job | None:
+        """Asks SLURM; `None` where it does not answer."""
+        text = _scontrol("show", "job", "--oneliner", number)[1]
+        found = dict(re.findall(r"(\w+)=(\S+)", text))
+        if "JobState" not in found:
+            return None
+        left = float("inf")
+        try:
+            end = datetime.fromisoformat(found.get("EndTime", ""))
+            left = end.timestamp() - time.time()
+        except ValueError:  # `Unknown`
+            pass
+        restarts = found.get("Restarts", "0")
+        return cls(
+            number,
+            found["JobState"],
+            found.get("Reason", ""),
+            found.get("BatchFlag") == "1",
+            left,
+            int(restarts) if restarts.isdigit() else 0,
+        )
+
+
+def job_id() -> str:
+    """Gives the number of the job that this process is a task of; empty outside of SLURM."""
+    return os.environ.get("SLURM_JOB_ID", "")
+
+
+def is_task() -> bool:
+    """Tells whether SLURM started this process as one of a job's ranks.
+
+    Processes of an interactive session start their own ranks, as they do without SLURM; Lightning
+    tells the one from the other by the same names.
+    """
+    interactive = os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive")
+    return "SLURM_NTASKS" in os.environ and not interactive
+
+
+def restarted() -> bool:
+    """Tells whether SLURM runs this job again, after a requeue or a lost node."""
+    return job_id() != "" and os.environ.get("SLURM_RESTART_COUNT", "0") not in ("", "0")
+
+
+def requeue(saved: bool) -> str:
+    """Asks SLURM to run this job again; says in words what becomes of it.
+
+    Not for a job that was cancelled, which a requeue would bring back to life; nor for one that
+    has used up its time without anything to continue from: it would do so again without end.
+
+    Args:
+        saved: Whether a checkpoint was written in this attempt.
+    """
+    job = Job.read(job_id())
+    if job is None:
+        return f"job {job_id()}: scontrol does not answer, submit it again"
+    if not job.batch:
+        return "the same command goes on; an interactive job is not requeued"
+    if job.state != "RUNNING" and job.reason != "TimeLimit":
+        return f"job {job.number} was cancelled, or SLURM ends it otherwise, and stays so"
+    if not saved and job.restarts >= _IN_VAIN:
+        return (
+            f"job {job.number} was run again {job.restarts} times and has nothing to continue "
+            f"from; it is not requeued, its log may say why"
+        )
+    if not saved and job.left < min(_NEAR_THE_END, seconds_running()):
+        return (
+            f"job {job.number} has used up its time with nothing to continue from and is not "
+            f"requeued; submit it with a longer --time or more nodes"
+        )
+    code, answer = _scontrol("requeue", job.number)
+    if code:
+        return f"job {job.number} could not be requeued ({answer}), submit it again"
+    return f"job {job.number} is requeued and goes on by itself"
+
+
+def _scontrol(*words: str) -> tuple[int, str]:
+    try:
+        done = subprocess.run(
+            ["scontrol", *words], capture_output=True, text=True, timeout=_PATIENCE, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return 1, str(error)
+    return done.returncode, (done.stdout + done.stderr).strip()

@@ -1,0 +1,58 @@
+"""Options of `slams submit` on the command line."""
+
+from __future__ import annotations
+
+import argparse
+
+from slams.slurm.submit import STAGES, Request
+
+__all__ = ["OPTIONS", "add_options", "request_of"]
+
+# Option -> default, what stands for its value, explanation.
+_VALUES: dict[str, tuple[int | str, str, str]] = {
+    "--nodes": (1, "N", "nodes of each job (default: %(default)s)"),
+    "--gpus-per-node": (0, "G", "GPUs a node, a rank on each; 0, the default, for the CPU"),
+    "--cpus-per-task": (0, "C", "CPUs a rank (default: 1 + data.num_workers)"),
+    "--at-once": (0, "K", "settings of a sweep that may run at a time (default: all)"),
+    "--time": ("", "T", "time limit of each job, such as 90 or 1-12:00:00"),
+    "--partition": ("", "NAME", "partition"),
+    "--account": ("", "NAME", "account"),
+    "--stages": ("", "LIST", f"some of {','.join(STAGES)} (default: those that are missing)"),
+}
+OPTIONS = (*_VALUES, "--sweep", "--sbatch")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options to the parser of the verb."""
+    for option, (default, metavar, explanation) in _VALUES.items():
+        parser.add_argument(
+            option, type=type(default), default=default, metavar=metavar, help=explanation
+        )
+    parser.add_argument(
+        "--sweep", action="store_true", help="the settings of the sweep as a job array"
+    )
+    parser.add_argument(
+        "--sbatch",
+        action="append",
+        default=[],
+        metavar="OPTION",
+        help="one more option of sbatch, such as --sbatch=--qos=long; may be repeated",
+    )
+
+
+def request_of(arguments: argparse.Namespace) -> Request:
+    """Reads what was asked for."""
+    return Request(
+        recipe=arguments.recipe,
+        overrides=arguments.overrides,
+        nodes=arguments.nodes,
+        gpus=arguments.gpus_per_node,
+        cpus=arguments.cpus_per_task,
+        time=arguments.time,
+        partition=arguments.partition,
+        account=arguments.account,
+        stages=arguments.stages,
+        sweep=arguments.sweep,
+        at_once=arguments.at_once,
+        extra=arguments.sbatch,
+    )

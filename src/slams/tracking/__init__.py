@@ -1,0 +1,1 @@
+"""MLflow: one tracked run per stage, the runs of sweeps, and copies to a server."""

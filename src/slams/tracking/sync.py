@@ -1,0 +1,234 @@
+"""Copies tracked runs from the local store to a tracking server, each exactly once.
+
+Nodes of a cluster often reach no server: with `tracking.offline=true` a run is logged to sqlite in
+the directory of all runs, and `slams sync` copies it later, from a machine that does reach the
+server. Every copied run carries the id of its original as a tag, by which it is found again, so
+that the same command brings it up to date: what is there already is not written again, and a copy
+that was interrupted is completed by the next one. A run that says it is running while no process
+holds its directory was killed without a word; it is recorded so.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import filelock
+
+from slams.config.schema import Config
+from slams.errors import UserError
+from slams.runtime.ranks import say
+from slams.tracking.runs import open_store, tracking_uri, unusable
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import FileInfo, Metric, Run
+
+__all__ = ["SYNCED_FROM", "Synced", "sync"]
+
+# Tag of a copied run: the id that it has in the store it was copied from.
+SYNCED_FROM = "slams.synced_from"
+_PARENT = "mlflow.parentRunId"
+_RUNS_A_PAGE = 500
+_METRICS_A_CALL = 1000
+_PARAMETERS_A_CALL = 100
+
+
+@dataclass(frozen=True)
+class Synced:
+    """Counts what a synchronisation found: runs that were new, had more to say, or had not."""
+
+    new: int
+    extended: int
+    unchanged: int
+
+    def __str__(self) -> str:
+        total = self.new + self.extended + self.unchanged
+        return (
+            f"{total} runs: {self.new} new, {self.extended} brought up to date, "
+            f"{self.unchanged} unchanged"
+        )
+
+
+def sync(config: Config, dry_run: bool = False) -> Synced:
+    """Copies the runs of a recipe's MLflow experiment from the local store to its server.
+
+    Args:
+        config: The recipe; `tracking.uri` is the server.
+        dry_run: Only count.
+
+    Returns:
+        What was, or would be, copied.
+
+    Raises:
+        UserError: No server is named, there is no local store, or the server cannot be used.
+    """
+    local = replace(config, tracking=replace(config.tracking, uri="", offline=False))
+    server = replace(config, tracking=replace(config.tracking, enabled=True, offline=False))
+    if not config.tracking.uri or tracking_uri(local) == tracking_uri(server):
+        raise UserError(
+            "key 'tracking.uri': found no server, expected the tracking server to copy runs to, "
+            "for example tracking.uri=http://HOST:5000"
+        )
+    store = Path(config.runs) / "mlflow.db"
+    if not store.exists():
+        raise UserError(
+            f"{store} is not there: nothing was tracked under key 'runs', {config.runs}; expected "
+            f"the runs of an experiment with tracking.offline=true"
+        )
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    # One copy at a time: two could each find a run missing, and both create it.
+    with filelock.FileLock(Path(config.runs) / ".sync.lock"):
+        source, origin = open_store(local, tracking_uri(local))
+        uri = tracking_uri(server)
+        try:
+            target, experiment = open_store(server, uri)
+            found = _sync_all(source, origin, target, experiment, dry_run)
+        except (MlflowException, SQLAlchemyError) as error:
+            raise unusable(uri, error) from error
+    say(f"{'would copy' if dry_run else 'copied'} to {uri}: {found}")
+    return found
+
+
+def _sync_all(
+    source: MlflowClient, origin: str, target: MlflowClient, experiment: str, dry_run: bool
+) -> Synced:
+    copies = {
+        run.data.tags[SYNCED_FROM]: run
+        for run in _runs(target, experiment)
+        if SYNCED_FROM in run.data.tags
+    }
+    count = {"new": 0, "extended": 0, "unchanged": 0}
+    ids = {run_id: copy.info.run_id for run_id, copy in copies.items()}
+    # Parents first: a nested run names the copy of its parent.
+    for run in sorted(_runs(source, origin), key=lambda r: _PARENT in r.data.tags):
+        copy = copies.get(run.info.run_id)
+        if not dry_run:
+            run = _settled(source, run)
+        if copy is None:
+            count["new"] += 1
+            if dry_run:
+                continue
+            copy = _create(target, experiment, run, ids)
+            ids[run.info.run_id] = copy.info.run_id
+            _fill(source, run, target, copy, dry_run=False)
+        else:
+            changed = _fill(source, run, target, copy, dry_run)
+            count["extended" if changed else "unchanged"] += 1
+    return Synced(**count)
+
+
+def _runs(client: MlflowClient, experiment: str) -> Iterator[Run]:
+    token = None
+    while True:
+        page = client.search_runs([experiment], max_results=_RUNS_A_PAGE, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _settled(client: MlflowClient, run: Run) -> Run:
+    """Records as killed a run whose process died without recording it."""
+    directory = Path(run.data.tags.get("directory", ""))
+    if run.info.status != "RUNNING" or not (directory / "run.json").exists():
+        return run
+    lock = filelock.FileLock(directory.with_name(f".{directory.name}.lock"))
+    try:
+        with lock.acquire(timeout=0):
+            client.set_terminated(run.info.run_id, "KILLED")
+    except filelock.Timeout:  # somebody is at it
+        return run
+    return client.get_run(run.info.run_id)
+
+
+def _create(target: MlflowClient, experiment: str, run: Run, ids: dict[str, str]) -> Run:
+    tags = {**run.data.tags, SYNCED_FROM: run.info.run_id}
+    if _PARENT in tags:
+        tags[_PARENT] = ids.get(tags[_PARENT], tags[_PARENT])
+    return target.create_run(
+        experiment, start_time=run.info.start_time, tags=tags, run_name=run.info.run_name
+    )
+
+
+def _fill(source: MlflowClient, run: Run, target: MlflowClient, copy: Run, dry_run: bool) -> bool:
+    """Adds to a copy what its original has and it has not; tells whether there was anything."""
+    there = copy.info.run_id
+    changed = False
+    parameters = [(k, v) for k, v in run.data.params.items() if k not in copy.data.params]
+    metrics = list(_missing_metrics(source, run, target, copy))
+    files = _missing_files(source, run.info.run_id, target, there)
+    tags = {
+        k: v for k, v in run.data.tags.items() if k != _PARENT and copy.data.tags.get(k, None) != v
+    }
+    changed = bool(parameters or metrics or files or tags)
+    changed |= copy.info.status != run.info.status
+    if dry_run or not changed:
+        return changed
+    from mlflow.entities import Param, RunTag
+
+    rows = [Param(k, v) for k, v in parameters]
+    for first in range(0, len(rows), _PARAMETERS_A_CALL):
+        target.log_batch(there, params=rows[first : first + _PARAMETERS_A_CALL])
+    for first in range(0, len(metrics), _METRICS_A_CALL):
+        target.log_batch(there, metrics=metrics[first : first + _METRICS_A_CALL])
+    for first in range(0, len(tags), _PARAMETERS_A_CALL):
+        some = list(tags.items())[first : first + _PARAMETERS_A_CALL]
+        target.log_batch(there, tags=[RunTag(k, v) for k, v in some])
+    for path in files:
+        _copy_file(source, run.info.run_id, target, there, path)
+    if run.info.status == "RUNNING":
+        target.update_run(there, status="RUNNING")
+    else:
+        # Last: a copy that ends like its original is complete.
+        target.set_terminated(there, run.info.status, run.info.end_time)
+    return True
+
+
+def _missing_metrics(
+    source: MlflowClient, run: Run, target: MlflowClient, copy: Run
+) -> Iterator[Metric]:
+    for key in run.data.metrics:
+        history = source.get_metric_history(run.info.run_id, key)
+        known: set[Any] = set()
+        if key in copy.data.metrics:
+            known = {_point(m) for m in target.get_metric_history(copy.info.run_id, key)}
+        yield from (m for m in history if _point(m) not in known)
+
+
+def _point(metric: Metric) -> tuple[int, int, str]:
+    # As text, since not-a-number is not equal to itself.
+    return metric.step, metric.timestamp, repr(metric.value)
+
+
+def _missing_files(
+    source: MlflowClient, run_id: str, target: MlflowClient, copy_id: str
+) -> list[str]:
+    """Lists the files of a run that its copy lacks, or has in another size."""
+    there = {f.path: f.file_size for f in _files(target, copy_id)}
+    return [f.path for f in _files(source, run_id) if there.get(f.path, -1) != f.file_size]
+
+
+def _files(client: MlflowClient, run_id: str, folder: str | None = None) -> Iterator[FileInfo]:
+    entries: Sequence[FileInfo] = client.list_artifacts(run_id, folder)
+    for entry in entries:
+        if entry.is_dir:
+            yield from _files(client, run_id, entry.path)
+        else:
+            yield entry
+
+
+def _copy_file(
+    source: MlflowClient, run_id: str, target: MlflowClient, copy_id: str, path: str
+) -> None:
+    folder = path.rpartition("/")[0]
+    with tempfile.TemporaryDirectory() as directory:
+        local = source.download_artifacts(run_id, path, directory)
+        target.log_artifact(copy_id, local, folder or None)

@@ -1,0 +1,92 @@
+"""Windows, trajectories, observed days and cycles of a recipe fit together, or are refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from slams.config.checks import check
+from slams.config.loading import load
+from slams.config.schema import Config
+from slams.config.time_axis import analysed, at_length
+from slams.errors import UserError
+
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+
+
+def cycling(**settings) -> Config:
+    config = load(EXPERIMENTS / "cycling.yaml")
+    return replace(config, **settings)
+
+
+def test_a_trajectory_is_read_as_one_window() -> None:
+    config = load(EXPERIMENTS / "trajectory.yaml")
+    assert config.data.days == config.data.trajectory > config.data.window
+    assert at_length(config).data.window == config.data.trajectory
+    assert at_length(config).data.days == config.data.trajectory
+
+
+def test_a_cycle_takes_consecutive_days_from_the_first() -> None:
+    config = analysed(cycling())
+    assert config.data.splits.test == ["1984-01-01", "1984-02-29"]
+    assert config.data.test_cases == 0
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        ({"trajectory": 2, "window": 3}, "'data.trajectory': found 2 days, expected at least the"),
+        ({"trajectory": 4, "window": 2}, "'data.window': found 2 days, expected an odd number"),
+        ({"trajectory": 5, "window": 3, "lags": [2, 3, 4]}, "persistence fitted for 5, 6 days"),
+        ({"trajectory": -1}, "'data.trajectory': found -1, expected at least 0"),
+    ],
+)
+def test_trajectories_that_do_not_fit_are_refused(data: dict, sentence: str) -> None:
+    config = Config()
+    with pytest.raises(UserError, match=sentence):
+        check(replace(config, data=replace(config.data, **data)))
+
+
+@pytest.mark.parametrize(
+    ("days", "sentence"),
+    [([0, 3], "found 3, expected days of the window, 0 to 2"), ([1, 1], "listed twice")],
+)
+def test_observed_days_outside_the_window_are_refused(days: list[int], sentence: str) -> None:
+    config = Config()
+    config = replace(
+        config,
+        data=replace(config.data, window=3),
+        observations=replace(config.observations, days=days),
+    )
+    with pytest.raises(UserError, match=sentence):
+        check(config)
+
+
+def test_cycles_that_do_not_fit_are_refused() -> None:
+    config = cycling()
+    check(config)
+    for section, settings, sentence in (
+        ("background", {"lag": 2}, "lag of 2 days.*expected damped_persistence of 1 day"),
+        ("background", {"kind": "climatology", "analysis_error": 0.0}, "found climatology"),
+        ("background", {"recentre_days": 3}, "'background.recentre_days': found 3"),
+        ("data", {"window": 3}, "'data.window': found 3"),
+        ("assimilation", {"modality_study": 2}, "modality_study': found 2"),
+        ("assimilation", {"cycle_days": 400}, "no more than the 182 of data.splits.test"),
+        ("assimilation", {"cycle_inflation": 0.0}, "more than 0"),
+        ("trainer", {"devices": 2}, "'trainer.devices': found 2"),
+    ):
+        changed = replace(config, **{section: replace(getattr(config, section), **settings)})
+        with pytest.raises(UserError, match=sentence):
+            check(changed)
+
+
+def test_an_analysis_error_needs_persistence() -> None:
+    config = Config()
+    for background, sentence in (
+        (replace(config.background, kind="climatology", analysis_error=0.2), "analysis_error"),
+        (replace(config.background, analysis_error=1.0), "less than 1"),
+    ):
+        with pytest.raises(UserError, match=sentence):
+            check(replace(config, background=background))

@@ -1,0 +1,43 @@
+"""A store whose writing has failed is gone, whatever of it was still being written."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+
+import pytest
+from zarr.core.sync import sync
+
+from slams.runtime.atomic import remove_store
+
+
+def test_a_store_does_not_come_back_after_it_was_removed(tmp_path: Path) -> None:
+    """One file fails while another one, in a thread of Zarr's, waits to be written."""
+    store, failed, late = tmp_path / "part.zarr", threading.Event(), threading.Event()
+    store.mkdir()
+
+    def write_late() -> None:
+        failed.wait(30)
+        late.wait(0.3)
+        (store / "group").mkdir(parents=True)
+        late.set()
+
+    async def fail() -> None:
+        await asyncio.sleep(0)
+        raise OSError("no space")
+
+    async def write() -> None:
+        await asyncio.gather(asyncio.to_thread(write_late), fail())
+
+    with pytest.raises(OSError, match="no space"):
+        sync(write())
+    failed.set()
+    remove_store(store)
+    assert late.wait(30)
+    assert not store.exists()
+
+
+def test_a_store_that_is_not_there_is_no_error(tmp_path: Path) -> None:
+    remove_store(tmp_path / "none.zarr")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,184 @@
+"""Signals: noted from the first moment, acted on where nothing is lost."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+import slams
+
+# What a process prints for each piece of code, with `send(signum)` at hand.
+PREAMBLE = """
+import os, signal
+from slams.runtime import signals
+def send(signum):
+    os.kill(os.getpid(), signum)
+# A shell has what it starts in the background ignore interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signals.listen()
+"""
+
+
+def run(code: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [sys.executable, "-c", PREAMBLE + textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={"PYTHONPATH": slams.__path__[0] + "/.."},
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, done.stdout.strip()
+
+
+def test_before_a_verb_starts_a_signal_is_noted_and_then_acted_on() -> None:
+    code, said = run(
+        """
+        send(signal.SIGUSR1)
+        print("still here", signals.noted() == signal.SIGUSR1)
+        try:
+            signals.begin()
+        except signals.Stopped as stopped:
+            print(stopped.reason, stopped.signum == signal.SIGUSR1, stopped.saved)
+            raise
+        """
+    )
+    assert (code, said) == (75, "still here True\nSIGUSR1 True False")
+
+
+def test_while_a_training_runs_it_is_only_noted() -> None:
+    code, said = run(
+        """
+        signals.begin()
+        try:
+            with signals.deferred():
+                send(signal.SIGUSR1)
+                print("in the batch", signals.noted() == signal.SIGUSR1)
+        except signals.Stopped as stopped:
+            print("after it", stopped.reason)
+        """
+    )
+    assert (code, said) == (0, "in the batch True\nafter it SIGUSR1")
+
+
+def test_elsewhere_it_ends_the_program() -> None:
+    code, _ = run("signals.begin(); send(signal.SIGTERM); print('unreachable')")
+    assert code == 128 + signal.SIGTERM
+
+
+def test_whoever_means_it_says_sigterm_twice() -> None:
+    code, said = run(
+        """
+        signals.begin()
+        with signals.deferred():
+            send(signal.SIGTERM)
+            print("noted", flush=True)
+            send(signal.SIGTERM)
+            print("unreachable")
+        """
+    )
+    assert (code, said) == (128 + signal.SIGTERM, "noted")
+
+
+def test_what_was_acted_on_is_not_acted_on_again() -> None:
+    """A fit that has raised for the signal leaves no second exception behind."""
+    code, said = run(
+        """
+        signals.begin()
+        try:
+            with signals.deferred():
+                send(signal.SIGUSR1)
+                raise signals.Stopped("SIGUSR1", signal.SIGUSR1, saved=True)
+        except signals.Stopped as stopped:
+            print(stopped.saved)
+        """
+    )
+    assert (code, said) == (0, "True")
+
+
+@pytest.mark.parametrize("sent", [signal.SIGUSR1, signal.SIGTERM])
+def test_the_program_listens_before_it_imports(sent: signal.Signals, tmp_path) -> None:
+    """A signal that comes while the program is loading does not kill it as it kills Python."""
+    code = (
+        "import os, sys, types\n"
+        "class Late:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == 'slams.cli.main': os.kill(os.getpid(), {int(sent)})\n"
+        "sys.meta_path.insert(0, Late())\n"
+        "from slams.__main__ import run\n"
+        "sys.exit(run())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "config", "print", "--keys"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={"PYTHONPATH": slams.__path__[0] + "/.."},
+    )
+    assert done.returncode == (143 if sent == signal.SIGTERM else 75), done.stderr
+    assert "the same command does it again" in done.stderr
+    assert done.stdout == ""
+
+
+def test_the_clock_starts_with_the_program() -> None:
+    from slams.runtime.signals import seconds_running
+
+    before = seconds_running()
+    time.sleep(0.01)
+    assert seconds_running() >= before + 0.01
+
+
+def test_what_is_held_back_comes_at_the_end_of_the_block() -> None:
+    code, said = run(
+        """
+        try:
+            with signals.held_back():
+                send(signal.SIGINT)
+                print("whole")
+            print("never")
+        except KeyboardInterrupt:
+            print("interrupted")
+        try:
+            with signals.held_back():
+                send(signal.SIGINT)
+                raise ValueError
+        except KeyboardInterrupt:
+            print("refused")
+        with signals.held_back():
+            send(signal.SIGUSR1)
+        print(signals.noted() == signal.SIGUSR1)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        with signals.held_back():
+            send(signal.SIGINT)
+        print("ignored")
+        """
+    )
+    assert (code, said.split()) == (0, ["whole", "interrupted", "refused", "True", "ignored"])
+
+
+@pytest.mark.parametrize("write", ["to_yaml(Config())", "load(None, [])"])
+def test_an_interrupt_while_a_recipe_is_read_or_written_stays_one(write: str) -> None:
+    """OmegaConf would make a `ConfigKeyError` of some of them."""
+    code, said = run(
+        f"""
+        from slams.config.loading import load, to_yaml
+        from slams.config.schema import Config
+        {write}
+        ended = []
+        for step in range(1, 60):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, step * 1e-3)
+                signal.signal(signal.SIGALRM, lambda *_: send(signal.SIGINT))
+                while True:
+                    {write}
+            except KeyboardInterrupt:
+                ended.append(step)
+        print(len(ended))
+        """
+    )
+    assert (code, said) == (0, "59")
