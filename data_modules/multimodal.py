@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data_modules.background import BackgroundProvider
-from data_modules.datasets import Earlier, WindowDataset
-from data_modules.periods import Period, window_cases
 from data_modules.reanalysis import ReanalysisDataModule
 from data_modules.satellite import SatelliteDataModule
 from data_modules.station import StationDataModule
-from data_modules.stores import TrainingStore
+from data_modules.store.periods import Period, window_cases
+from data_modules.store.training_store import TrainingStore
+from data_modules.stream.background import BackgroundProvider
+from data_modules.stream.windows import Earlier, WindowDataset
 from slams.assimilators.base import Archive
 from slams.config.schema import Config
 from slams.errors import UserError

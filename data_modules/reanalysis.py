@@ -17,12 +17,12 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from data_modules.datasets import Earlier, WindowDataset
-from data_modules.field_cache import FieldSource, cache_directory, load_fields, map_fields
-from data_modules.loaders import StreamLoader
-from data_modules.periods import Period, split_periods, window_cases
-from data_modules.samplers import BlockShuffleSampler, ShardSampler
-from data_modules.stores import TrainingStore
+from data_modules.store.periods import Period, split_periods, window_cases
+from data_modules.store.training_store import TrainingStore
+from data_modules.stream.field_cache import FieldSource, cache_directory, load_fields, map_fields
+from data_modules.stream.loader import StreamLoader
+from data_modules.stream.samplers import BlockShuffleSampler, ShardSampler
+from data_modules.stream.windows import Earlier, WindowDataset
 from slams.config.schema import Config
 from slams.errors import UserError
 from slams.fields import Background, Batch, FieldSpec, ObservationOperator, Observations, Window
@@ -197,7 +197,7 @@ class ReanalysisDataModule(LightningDataModule):
         if data.num_workers > 0:
             # A forked worker hangs once the parent has used dask, and inherits open files. The
             # server that workers are forked from imports once what each of them needs.
-            multiprocessing.set_forkserver_preload(["data_modules.datasets"])
+            multiprocessing.set_forkserver_preload(["data_modules.stream.windows"])
             workers = {
                 "multiprocessing_context": "forkserver",
                 "persistent_workers": True,

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from data_modules.drawing import check_drawn
-from data_modules.observers import SatelliteObserver, streamed
+from data_modules.observing.observers import SatelliteObserver, streamed
+from data_modules.preparation.observations import check_drawn
 from data_modules.reanalysis import ReanalysisDataModule
-from data_modules.stores import TrainingStore
+from data_modules.store.training_store import TrainingStore
 from slams.config.schema import Config
 from slams.fields import Batch, ObservationOperator, Observations, Window
 

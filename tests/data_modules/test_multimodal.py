@@ -14,13 +14,13 @@ import torch
 import xarray as xr
 import zarr
 
-from data_modules.datasets import Earlier, WindowDataset
 from data_modules.multimodal import MultimodalDataModule
-from data_modules.prepare import prepare
+from data_modules.preparation.prepare import prepare
 from data_modules.reanalysis import ReanalysisDataModule
 from data_modules.satellite import SatelliteDataModule
 from data_modules.station import StationDataModule
-from data_modules.stores import TrainingStore
+from data_modules.store.training_store import TrainingStore
+from data_modules.stream.windows import Earlier, WindowDataset
 from slams.config.schema import BackgroundConfig, Config, DegradationConfig, StationVariableConfig
 from slams.errors import UserError
 from tests.synthetic import CHANNELS, nature_run, tiny_recipe

@@ -12,8 +12,8 @@ import torch
 from lightning.pytorch import Callback, LightningModule
 from torch.utils.data import DataLoader, TensorDataset
 
-from data_modules.loaders import StreamLoader
-from data_modules.samplers import BlockShuffleSampler
+from data_modules.stream.loader import StreamLoader
+from data_modules.stream.samplers import BlockShuffleSampler
 from slams.config.schema import TrainerConfig
 from slams.errors import UserError
 from slams.modules.callbacks import Checkpoints, MetricsCSV, StepSeed, WeightEMA, ema_weights

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_modules.stores import TrainingStore
+from data_modules.store.training_store import TrainingStore
 from slams.cli.main import main
 from slams.config.loading import load
 from tests.data_modules.public_layouts import chaosbench, noaa_olr, weatherbench2
-from tests.data_modules.stations.archives import ghcn_stations, write_lines
+from tests.data_modules.sources.stations.archives import ghcn_stations, write_lines
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 RECIPES = ("era5_1p5deg.yaml", "era5_1p5deg_10hpa.yaml")

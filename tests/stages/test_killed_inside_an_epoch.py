@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from data_modules.reanalysis import ReanalysisDataModule
-from data_modules.samplers import BlockShuffleSampler
-from data_modules.stores import TrainingStore
+from data_modules.store.training_store import TrainingStore
+from data_modules.stream.samplers import BlockShuffleSampler
 from slams.config.loading import load
 from tests.stages import logged_command
 from tests.stages.conftest import Study

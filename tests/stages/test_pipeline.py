@@ -12,8 +12,8 @@ import torch
 import xarray as xr
 
 import slams as package
-from data_modules.latents import LatentStore
 from data_modules.multimodal import MultimodalDataModule
+from data_modules.store.latents import LatentStore
 from slams.errors import UserError
 from slams.modules.base import read_checkpoint
 from slams.modules.score import LatentScore

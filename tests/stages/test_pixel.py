@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from data_modules.multimodal import MultimodalDataModule
-from data_modules.pixels import PixelDataModule
+from data_modules.pixel import PixelDataModule
 from slams.config.checks import check
 from slams.config.loading import load
 from slams.config.schema import Config, ScoreConfig

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from data_modules.reanalysis import ReanalysisDataModule
-from data_modules.sequential import read_batches
+from data_modules.stream.sequential import read_batches
 from slams.modules.base import read_checkpoint
 from slams.modules.vae import VAE
 from tests.stages.commands import copy_stages, slams, subprocess_slams

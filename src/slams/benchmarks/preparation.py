@@ -22,8 +22,8 @@ from pathlib import Path
 
 import yaml
 
-from data_modules.wave_source import write_waves
 from slams.benchmarks.preparation_recipe import PreparationBenchConfig
+from slams.benchmarks.wave_source import write_waves
 from slams.config.memory import parse_memory, show_memory
 from slams.errors import UserError
 from slams.runtime.atomic import write_text

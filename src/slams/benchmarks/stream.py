@@ -20,9 +20,9 @@ import pandas as pd
 from rich.table import Table
 from torch.utils.data import DataLoader, Sampler
 
-from data_modules.randomness import Randomness, measure
-from data_modules.samplers import BlockShuffleSampler
+from data_modules.stream.samplers import BlockShuffleSampler
 from slams.benchmarks.page_cache import evict, resident_share
+from slams.benchmarks.shuffle_quality import Randomness, measure
 from slams.benchmarks.stream_figure import draw_stream
 from slams.benchmarks.stream_plan import plan_table
 from slams.benchmarks.stream_recipe import StreamBenchConfig, parse_grid

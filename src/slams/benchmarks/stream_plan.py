@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from data_modules.stores import shard_steps
+from data_modules.store.training_store import shard_steps
 from slams.benchmarks.stream_recipe import parse_grid
 
 __all__ = ["plan_table"]

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import zarr
 
-from data_modules.field_cache import map_fields
-from data_modules.stores import STORE_VERSION, TrainingStore
-from data_modules.writing import create_steps
+from data_modules.store.training_store import STORE_VERSION, TrainingStore
+from data_modules.store.writing import create_steps
+from data_modules.stream.field_cache import map_fields
 
 __all__ = ["Layouts", "make_layouts"]
 

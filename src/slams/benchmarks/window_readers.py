@@ -17,9 +17,9 @@ import zarr
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from data_modules.datasets import WindowDataset
-from data_modules.field_cache import MappedFields
-from data_modules.stores import TrainingStore
+from data_modules.store.training_store import TrainingStore
+from data_modules.stream.field_cache import MappedFields
+from data_modules.stream.windows import WindowDataset
 from slams.benchmarks.stream_stores import Layouts
 
 __all__ = ["READERS", "WindowReader"]

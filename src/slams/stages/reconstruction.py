@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from data_modules.reanalysis import ReanalysisDataModule
-from data_modules.sequential import read_batches
+from data_modules.stream.sequential import read_batches
 from slams.fields import Batch, Ensemble
 from slams.metrics.reconstruction import ChannelError
 from slams.modules.vae import VAE

@@ -18,7 +18,7 @@ def prepare(config: Config, dry_run: bool = False) -> Path:
         config: The recipe.
         dry_run: Only open and check the source, and say what would be written.
     """
-    from data_modules import prepare as preparation
+    from data_modules.preparation import prepare as preparation
 
     if dry_run:
         say(preparation.describe(config))
@@ -35,7 +35,7 @@ def verify(config: Config) -> None:
     Raises:
         UserError: It is not there, or has changed; names the first file that is wrong.
     """
-    from data_modules import manifest
+    from data_modules.store import manifest
 
     started = time.perf_counter()
     manifest.verify(config.data.store)
@@ -50,6 +50,6 @@ def simulate(config: Config, dry_run: bool = False) -> Path:
         config: The recipe; section `simulate` counts.
         dry_run: Only say what would be simulated.
     """
-    from data_modules import simulate as simulation
+    from data_modules.nature_run import simulate as simulation
 
     return simulation.simulate(config, dry_run)

@@ -6,7 +6,7 @@ from importlib import import_module
 
 import pytest
 
-from data_modules.recipe import difference, store_recipe
+from data_modules.store.identity import difference, store_recipe
 from slams.config.checks import check
 from slams.config.checks.sources import KINDS
 from slams.config.loading import to_plain

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from data_modules.prepare import prepare
+from data_modules.preparation.prepare import prepare
 from data_modules.sources import open_source
-from data_modules.stores import TrainingStore
+from data_modules.store.training_store import TrainingStore
 from slams.config.schema import SourceConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec

@@ -1,7 +1,7 @@
 """Two checkpoints: the best validated, and the last as the rescue of a killed run.
 
 The last one may stand in the middle of an epoch: the stream's place in it is part of a checkpoint
-(`data_modules.loaders.StreamLoader`), so that a run which continues sees the windows that an
+(`data_modules.stream.loader.StreamLoader`), so that a run which continues sees the windows that an
 uninterrupted one sees.
 """
 

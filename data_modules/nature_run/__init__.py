@@ -1,0 +1,1 @@
+"""Nature runs: made with a general circulation model, and how their files are laid out."""

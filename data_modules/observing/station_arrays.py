@@ -1,0 +1,87 @@
+"""The stations of a training store: their list and the array of their values.
+
+    station_id (station, character)                 uint8, UTF-8 padded with zero bytes
+    station_latitude, _longitude, _elevation        float64, elevation NaN where unknown
+    stations (time, station, variable)              float32 channel units, NaN missing
+
+The attributes of `stations` name variables and units; those of real reports also hold `counts`,
+`repairs` and `conventions` of their preparation (`data_modules.preparation.in_situ`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+import zarr
+
+from data_modules.observing.observers import StationObserver
+from data_modules.store.checks import open_group, read_small
+from data_modules.store.training_store import TrainingStore
+from data_modules.store.writing import create_steps
+from slams.observations.networks import Network
+
+__all__ = ["create_stations", "read_stations"]
+
+_COORDINATES = {"latitude": "degrees_north", "longitude": "degrees_east", "elevation": "m"}
+
+
+def create_stations(
+    group: zarr.Group,
+    observer: StationObserver,
+    steps: int,
+    attributes: Mapping[str, Any] | None = None,
+) -> zarr.Array:
+    """Writes the list of stations and creates the array of their values.
+
+    Args:
+        group: The store.
+        observer: What observes at the stations.
+        steps: Days of the store.
+        attributes: Further attributes of the array.
+    """
+    network = observer.network
+    for name, units in _COORDINATES.items():
+        group.create_array(
+            f"station_{name}",
+            data=getattr(network, name).numpy(),
+            dimension_names=("station",),
+            attributes={"units": units},
+        )
+    # Fixed-width bytes: variable-length strings are no part of the Zarr format 3 core.
+    ids = np.array([name.encode() for name in network.id])
+    group.create_array(
+        "station_id",
+        data=np.frombuffer(ids.tobytes(), dtype=np.uint8).reshape(len(ids), -1),
+        dimension_names=("station", "character"),
+        attributes={"comment": "UTF-8, padded with zero bytes"},
+    )
+    names = list(observer.operators)
+    return create_steps(
+        group,
+        "stations",
+        (steps, len(network.id), len(names)),
+        ("time", "station", "variable"),
+        {
+            "variables": [name.partition("/")[2] for name in names],
+            "units": [operator.units for operator in observer.operators.values()],
+            **(attributes or {}),
+        },
+    )
+
+
+def read_stations(store: TrainingStore) -> Network:
+    """Reads the list of stations of a store.
+
+    Raises:
+        UserError: A file of it is missing or corrupt.
+    """
+    group = open_group(store.path)
+    numbers = {
+        name: torch.from_numpy(read_small(store.path, group, f"station_{name}", np.float64))
+        for name in _COORDINATES
+    }
+    names = read_small(store.path, group, "station_id", np.uint8)
+    return Network(id=tuple(bytes(n).rstrip(b"\0").decode() for n in names), **numbers)

@@ -1,0 +1,86 @@
+"""The LightningDataModule of the pixel score model: windows of fields, streamed."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import torch
+
+from data_modules.multimodal import MultimodalDataModule, cases_with_background
+from data_modules.store.periods import Period
+from data_modules.stream.sequential import read_batches
+from slams.config.schema import Config
+from slams.errors import UserError
+from slams.fields import Batch, Window
+from slams.nn.latent_space import IdentitySpace, LatentBatch
+from slams.normalisation import DAYS_PER_YEAR
+
+__all__ = ["PixelDataModule"]
+
+
+class PixelDataModule(MultimodalDataModule):
+    """Serves windows of fields with their backgrounds as `LatentBatch`, standardised a channel.
+
+    The windows are those that a latent store of the same recipe holds.
+
+    Args:
+        config: The recipe; its observations are not looked at.
+
+    Raises:
+        UserError: Whatever `MultimodalDataModule` refuses, or a missing value.
+    """
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config, batch_size=config.score.batch_size)
+        self._space: IdentitySpace | None = None
+
+    @property
+    def window_shape(self) -> tuple[int, int, int, int]:
+        """Gives `(T, C, H, W)` of a window."""
+        return (self.config.data.window, len(self.channels), *self.grid.shape)
+
+    @property
+    def space(self) -> IdentitySpace:
+        """Gives what standardises the fields, measured over the training period once."""
+        if self._space is None:
+            count, total, square = 0, torch.zeros(1), torch.zeros(1)
+            for batch in read_batches(self, "train"):
+                fields = batch.fields.to(torch.float64)
+                count += fields.numel() // fields.shape[2]
+                total = total + fields.sum(dim=(0, 1, 3, 4))
+                square = square + fields.square().sum(dim=(0, 1, 3, 4))
+            mean = total / count
+            sd = (square / count - mean.square()).clamp(min=1e-12).sqrt()
+            self._space = IdentitySpace(mean.float(), sd.float())
+        return self._space
+
+    def on_after_batch_transfer(  # type: ignore[override]
+        self, batch: Window | LatentBatch, dataloader_idx: int = 0
+    ) -> LatentBatch:
+        """Turns a window into standardised fields and background on its device."""
+        if isinstance(batch, LatentBatch):
+            return batch
+        self.arrived_at = time.perf_counter()
+        return self.standardise(self.assemble(batch, observe=False))
+
+    @torch.no_grad()
+    def standardise(self, batch: Batch) -> LatentBatch:
+        """Standardises fields and background of a batch.
+
+        Raises:
+            UserError: The batch has no background, or a value is missing.
+        """
+        if batch.background is None:
+            raise UserError("the pixel score model needs backgrounds; set background.kind")
+        space = self.space.to(batch.fields.device)
+        return LatentBatch(
+            space.encode(batch.fields, batch.mask),
+            space.encode(batch.background.mean, batch.background.known),
+            (batch.time[:, 0] / DAYS_PER_YEAR % 1).to(torch.float32),
+        )
+
+    def _cases(self, period: Period) -> np.ndarray:
+        if period.name != "train":
+            return super()._cases(period)
+        return cases_with_background(self.store, self.provider, period, self.config.data.window)

@@ -1,0 +1,1 @@
+"""`slams prepare`: from source files to a training store, block by block, resumable."""

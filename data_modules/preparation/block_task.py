@@ -1,0 +1,137 @@
+"""The work on one block of time: read from the source, check, regrid, write, add up.
+
+A block's files are written one after the other, each with its record (`manifest`). A file that has
+one is read back in place of the source, so that a preparation that was cut short goes on from
+there, and its statistics are those of an uninterrupted one to the last bit.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import zarr
+
+from data_modules.preparation.moments import Frame, Moments
+from data_modules.preparation.plan import Plan, masked_channels, plan
+from data_modules.store.checks import shard_file
+from data_modules.store.manifest import Record, read_record, write_record
+from data_modules.store.writing import digest
+from slams.config.schema import Config
+
+__all__ = ["FIRST_GUESS", "BlockWork", "first_guess"]
+
+# Beside the arrays of an unfinished store: the first guess that all sums are about.
+FIRST_GUESS = "first_guess.npy"
+# Opened once in each process: recipe and directory to plan, array of fields, frame of the sums.
+_OPEN: dict[str, tuple[Plan, zarr.Array, Frame | None]] = {}
+
+
+def first_guess(config: Config, work: Plan) -> np.ndarray:
+    """Reads the first training day as the store will hold it, `(C, H, W)` float32 physical."""
+    assert work.train is not None
+    step = int(np.flatnonzero(work.train.contains(work.time))[0])
+    return work.read(step, step + 1)[0]
+
+
+@dataclass(frozen=True)
+class BlockWork:
+    """Works on blocks; picklable, each process opens source and store itself.
+
+    Attributes:
+        config: The recipe.
+        partial: Directory of the unfinished store, with its arrays created.
+        read_steps: Steps read from the source at a time.
+    """
+
+    config: Config
+    partial: Path
+    read_steps: int
+
+    def __call__(self, start: int, stop: int) -> Moments | None:
+        """Finishes the files of steps `[start, stop)`.
+
+        Returns:
+            The sums over the training days among them; `None` where there are none, and where
+            statistics are those of another store.
+
+        Raises:
+            UserError: The source cannot be read or holds values that are not allowed.
+        """
+        work, fields, frame = self._open()
+        steps = fields.shards[0]
+        total: Moments | None = None
+        for first in range(start, stop, steps):
+            last = min(first + steps, stop)
+            time = work.time[first:last]
+            train = np.zeros(len(time), bool) if work.train is None else work.train.contains(time)
+            needed = bool(train.any()) and frame is not None
+            record = read_record(self.partial, first // steps)
+            values = self._finished(fields, record, first, last, needed) if record else None
+            if values is None:
+                values = self._write(work, fields, first, last)
+            if not needed or values is None or not len(values):
+                continue
+            part = Moments.of_days(frame, values if train.all() else values[train], time[train])
+            del values
+            if total is None:
+                total = part
+            else:
+                total.merge(part)
+        return total
+
+    def _finished(
+        self, fields: zarr.Array, record: Record, first: int, last: int, needed: bool
+    ) -> np.ndarray | None:
+        """Gives a finished file's values, none where nobody needs them, `None` if it is bad."""
+        file = self.partial / shard_file(fields, first)
+        if not file.is_file() or file.stat().st_size != record.size:
+            return None
+        if not needed:
+            return np.empty(0, np.float32)
+        try:
+            values = np.asarray(fields[first:last])
+        except Exception:  # whatever is wrong with it, it is written again
+            return None
+        return values if digest(values) == record.sha256 else None
+
+    def _write(self, work: Plan, fields: zarr.Array, first: int, last: int) -> np.ndarray:
+        """Writes one file of fields, and its record; gives its values."""
+        out = np.empty((last - first, *fields.shape[1:]), np.float32)
+        for start in range(first, last, self.read_steps):
+            stop = min(start + self.read_steps, last)
+            out[start - first : stop - first] = work.read(start, stop)
+        # Zarr would read what of a file is there before it writes over it.
+        (self.partial / shard_file(fields, first)).unlink(missing_ok=True)
+        fields[first:last] = out
+        shard = first // fields.shards[0]
+        write_record(self.partial, Record.of_file(self.partial, fields, shard, out))
+        return out
+
+    def _open(self) -> tuple[Plan, zarr.Array, Frame | None]:
+        key = json.dumps([asdict(self.config.data), str(self.partial)], sort_keys=True)
+        if key not in _OPEN:
+            self.open(plan(self.config))
+        return _OPEN[key]
+
+    def open(self, work: Plan) -> None:
+        """Opens the store for the tasks of this process, with a plan that is there already."""
+        key = json.dumps([asdict(self.config.data), str(self.partial)], sort_keys=True)
+        # Files without a single value are written too: a lost file is told from them.
+        with zarr.config.set({"array.write_empty_chunks": True}):
+            group = zarr.open_group(str(self.partial), mode="r+", use_consolidated=False)
+            fields = group["fields"]
+        frame = None
+        if work.train is not None:
+            data = self.config.data
+            frame = Frame.about(
+                np.load(self.partial / FIRST_GUESS),
+                work.channels,
+                data.harmonics,
+                data.lags,
+                masked_channels(self.config, work),
+            )
+        _OPEN.clear()
+        _OPEN[key] = work, fields, frame

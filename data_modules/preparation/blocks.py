@@ -1,0 +1,129 @@
+"""Blocks of time on their way from a source to the store: read, stacked, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+
+from data_modules.sources.canonical import VALID_RANGE
+from data_modules.store.training_store import iso_date
+from slams.errors import UserError
+from slams.fields import FieldSpec
+
+__all__ = ["channel_units", "check_block", "read_block"]
+
+
+def read_block(
+    source: xr.Dataset,
+    channels: Sequence[FieldSpec],
+    start: int,
+    stop: int,
+    absent: Sequence[str],
+    where: str,
+) -> np.ndarray:
+    """Reads steps `[start, stop)` of a canonical dataset and stacks the channels.
+
+    Returns:
+        `(n, C, H, W)` float32 physical, NaN where missing and in absent channels.
+
+    Raises:
+        UserError: A chunk of the source is truncated or corrupt.
+    """
+    shape = (stop - start, len(channels), source.sizes["latitude"], source.sizes["longitude"])
+    out = np.full(shape, np.nan, dtype=np.float32)
+    for variable in dict.fromkeys(c.variable for c in channels if c.name not in absent):
+        part = source[variable].isel(time=slice(start, stop))
+        try:
+            values = part.compute(scheduler="synchronous").values
+        except (MemoryError, UserError):
+            raise
+        except Exception as error:
+            first, last = (iso_date(source["time"].values[i]) for i in (start, stop - 1))
+            raise UserError(
+                f"source {where}: {variable} between {first} and {last} cannot be read, the file "
+                f"is truncated or corrupt ({type(error).__name__}: {error})"
+            ) from error
+        for index, spec in enumerate(channels):
+            if spec.variable != variable or spec.name in absent:
+                continue
+            if spec.level is None:
+                out[:, index] = values
+            else:
+                levels = list(part["level"].values)
+                out[:, index] = values[:, levels.index(spec.level)]
+    return out
+
+
+def check_block(
+    values: np.ndarray,
+    channels: Sequence[FieldSpec],
+    time: np.ndarray,
+    train: np.ndarray,
+    absent: Sequence[str],
+    gaps: Sequence[str],
+    where: str,
+) -> None:
+    """Refuses values that no field may have.
+
+    Args:
+        values: `(n, C, H, W)` physical.
+        channels: The channels.
+        time: `(n,)` days since 1970-01-01.
+        train: `(n,)` bool, days of the training split.
+        absent: Channels that are missing throughout.
+        gaps: Channels that may have missing values.
+        where: The source, for messages.
+
+    Raises:
+        UserError: A value lies outside what its units allow, a field has no value at all, or a
+            value is missing on a training day.
+    """
+    for index, spec in enumerate(channels):
+        if spec.name in absent:
+            continue
+        field = values[:, index]
+        known = np.isfinite(field)
+        low, high = VALID_RANGE[spec.units]
+        wrong = known & ((field < low) | (field > high))
+        if wrong.any():
+            step = int(np.argwhere(wrong)[0][0])
+            found = field[wrong].flat[0]
+            raise UserError(
+                f"source {where}: {spec.name} of {iso_date(time[step])} holds {found:g}, expected "
+                f"values from {low:g} to {high:g} {spec.units}; check units, sign and fill value"
+            )
+        if known.all() or spec.name in gaps:
+            continue
+        empty = np.flatnonzero(~known.any(axis=(1, 2)))
+        if len(empty):
+            raise UserError(
+                f"source {where}: {spec.name} of {iso_date(time[empty[0]])} has no value at all; "
+                f"name the channel under data.source.gaps if that is to be expected"
+            )
+        holes = np.flatnonzero(~known.all(axis=(1, 2)) & train)
+        if len(holes):
+            step = int(holes[0])
+            raise UserError(
+                f"source {where}: {spec.name} of {iso_date(time[step])}, a training day, has "
+                f"{int((~known[step]).sum())} missing values (NaN); name the channel under "
+                f"data.source.gaps if that is to be expected"
+            )
+
+
+def channel_units(values: np.ndarray, channels: Sequence[FieldSpec]) -> np.ndarray:
+    """Transforms physical values and flattens the grid.
+
+    Args:
+        values: `(n, C, H, W)` physical.
+        channels: The channels.
+
+    Returns:
+        `(n, C, H * W)` float64 channel units.
+    """
+    out = values.astype(np.float64).reshape(*values.shape[:2], -1)
+    for index, spec in enumerate(channels):
+        if spec.transform == "log1p":
+            out[:, index] = np.log1p(np.maximum(out[:, index], 0.0))
+    return out

@@ -1,0 +1,221 @@
+"""The memory of a preparation: what a task needs, how many fit, and how much is read at a time.
+
+A task turns a block of `BLOCK_STEPS` steps into files of `s` steps, reading `r` of them at a time.
+With `C` channels, `P` points of the store, `P'` of the source, it holds at once (bytes)
+
+    read     4 r C P' + 3 r V + chunk     steps stacked; one variable being decoded; a source chunk
+    regrid   16 C P'                      one step in float64, and half way through
+    write    3 x 4 s C P                  the file's values, its chunks compressed, and joined
+    sums     2 m C P                      its own, and those of the file at hand
+
+where `V` are the bytes of one step of the largest variable and `m` those of the sums a point
+(`moments`). Beside all tasks there are the program itself, the sums of the whole period and those
+of tasks that wait for an earlier one. `r` is the largest number of steps with which all workers
+fit into the memory, at least one chunk of the source; as many of them work as do.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data_modules.preparation.plan import Plan, masked_channels
+from data_modules.store.training_store import shard_steps
+from slams.config.memory import parse_memory, show_memory
+from slams.config.schema import Config
+from slams.errors import UserError
+
+__all__ = ["BLOCK_STEPS", "Budget", "Needs", "blocks", "budget", "needs"]
+
+# Steps of a block: fixed, because statistics are added block by block and their last digits
+# would tell how. A multiple of the steps of any file.
+BLOCK_STEPS = 256
+# Share of the bound that is planned with: allocators keep some of what they were given back.
+_PLANNED = 0.85
+
+
+def blocks(steps: int) -> list[tuple[int, int]]:
+    """Cuts a time axis into blocks `[start, stop)`."""
+    return [(i, min(i + BLOCK_STEPS, steps)) for i in range(0, steps, BLOCK_STEPS)]
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Holds what the memory depends on.
+
+    Attributes:
+        values: Numbers read a step, from all sources.
+        regridded: Numbers of the largest source that is regridded, a step.
+        channels: Channels of the store.
+        points: Grid points of the store.
+        steps: Steps of the store.
+        file_steps: Steps of a file of the store.
+        chunk_steps: Steps of a chunk of the source.
+        chunk_bytes: Bytes of the source's largest chunk, decoded.
+        variable_bytes: Bytes a step of the source's largest variable.
+        sums_bytes: Bytes of the sums over a block a channel and point; 0 without statistics.
+    """
+
+    values: int
+    regridded: int
+    channels: int
+    points: int
+    steps: int
+    file_steps: int
+    chunk_steps: int
+    chunk_bytes: int
+    variable_bytes: int
+    sums_bytes: int
+
+    def task(self, read_steps: int) -> int:
+        """Gives the memory of one task that reads so many steps at a time (bytes)."""
+        read = read_steps * (4 * self.values + 3 * self.variable_bytes) + self.chunk_bytes
+        regrid = 16 * self.regridded
+        write = 12 * min(self.file_steps, self.steps) * self.channels * self.points
+        return read + regrid + write + 2 * self.sums
+
+    @property
+    def sums(self) -> int:
+        """Gives the memory of the sums over one block, or over all of them (bytes)."""
+        return self.sums_bytes * self.channels * self.points
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Holds how a preparation keeps within its memory.
+
+    Attributes:
+        workers: Tasks at a time.
+        read_steps: Steps read from the source at a time.
+        bound: The recipe's bound on a process (bytes).
+        expected: What a process is expected to take at most (bytes).
+        text: How the expected memory is made up, for a reader.
+    """
+
+    workers: int
+    read_steps: int
+    bound: int
+    expected: int
+    text: str
+
+
+def needs(config: Config, work: Plan) -> Needs:
+    """Finds what the memory of a preparation depends on."""
+    grid = work.grid
+    values, regridded, chunk_steps, chunk_bytes, variable_bytes = 0, 0, 1, 0, 0
+    for part in work.parts:
+        sizes = part.dataset.sizes
+        source_points = sizes["latitude"] * sizes["longitude"]
+        values += len(part.channels) * source_points
+        if not part.regridder.identity:
+            regridded = max(regridded, len(part.channels) * source_points)
+        names = dict.fromkeys(c.variable for c in part.channels)
+        for variable in (part.dataset[name] for name in names if name in part.dataset):
+            steps, size = _chunk(variable)
+            chunk_steps, chunk_bytes = max(chunk_steps, steps), max(chunk_bytes, size)
+            step_bytes = variable.sizes.get("level", 1) * source_points
+            step_bytes *= max(variable.dtype.itemsize, 4)
+            variable_bytes = max(variable_bytes, step_bytes)
+    channels, points = len(work.channels), grid.shape[0] * grid.shape[1]
+    sums = 0
+    if work.train is not None:
+        size, lags = 2 * config.data.harmonics + 1, tuple(config.data.lags)
+        time = work.time[work.train.contains(work.time)]
+        reach = max(lags, default=0)
+        kept = int((time < time[0] + reach).sum()) if len(time) else 0
+        # Head and tail of float32 days; channels with gaps carry their own sums over pairs.
+        sums = 8 * (size + 1 + len(lags)) + 8 * kept
+        masked = len(masked_channels(config, work)) / max(channels, 1)
+        sums += round(masked * 8 * ((1 + len(lags)) * (2 * size - 1) + 2 * len(lags) * (size + 1)))
+    return Needs(
+        values,
+        regridded,
+        channels,
+        points,
+        len(work.time),
+        shard_steps(channels * points),
+        chunk_steps,
+        chunk_bytes,
+        variable_bytes,
+        sums,
+    )
+
+
+def budget(config: Config, need: Needs, base: int | None = None) -> Budget:
+    """Fits a preparation into the memory of the recipe.
+
+    Args:
+        config: The recipe.
+        need: What the memory depends on.
+        base: Bytes of the program itself; those of this process by default.
+
+    Raises:
+        UserError: Not even one task fits; names how much it needs.
+    """
+    keys = config.data.prepare
+    bound = parse_memory("data.prepare.memory", keys.memory)
+    base = resident() if base is None else base
+    alone = keys.scheduler != "threads"  # each worker has a process, and its memory, to itself
+    wanted = keys.workers or (1 if keys.scheduler == "slurm" else os.cpu_count() or 1)
+    wanted = min(wanted, -(-need.steps // BLOCK_STEPS))
+    room = _PLANNED * bound - base
+
+    def together(workers: int, read_steps: int) -> int:
+        if alone:
+            return need.task(read_steps)
+        # The whole period's sums, and those of tasks that wait for an earlier one.
+        return workers * (need.task(read_steps) + need.sums) + need.sums
+
+    smallest = min(need.chunk_steps, need.file_steps)
+    read_steps = need.file_steps
+    while read_steps > smallest and together(wanted, read_steps) > room:
+        read_steps = max(smallest, read_steps // 2)
+    workers = wanted
+    if not alone:
+        while workers > 1 and together(workers, read_steps) > room:
+            workers -= 1
+    if together(workers, read_steps) > room:
+        least = (base + together(1, read_steps)) / _PLANNED
+        raise UserError(
+            f"data.prepare.memory: {keys.memory} is too little, one task needs about "
+            f"{show_memory(least)} ({show_memory(base)} for the program, "
+            f"{show_memory(need.task(read_steps))} for {read_steps} steps read and "
+            f"{need.file_steps} written at a time); raise it to {show_memory(1.02 * least)}"
+        )
+    expected = base + together(workers, read_steps)
+    text = (
+        f"{workers} {'worker' if workers == 1 else 'workers'} ({keys.scheduler}), {read_steps} "
+        f"steps read and {need.file_steps} written at a time: about {show_memory(expected)} of "
+        f"{keys.memory}{' each' if alone else ''} ({show_memory(base)} the program, "
+        f"{show_memory(need.task(read_steps))} a task"
+    )
+    if need.sums:
+        text += f", of it {show_memory(2 * need.sums)} sums of the training period"
+    return Budget(workers, read_steps, bound, int(expected), text + ")")
+
+
+def resident() -> int:
+    """Gives the memory that this process holds now (bytes)."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) * 1024
+    import resource
+
+    # Elsewhere the largest so far, which imports have made.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _chunk(variable: Any) -> tuple[int, int]:
+    """Gives the steps and the decoded bytes of a chunk of a variable, as the file has it."""
+    lazy = [max(variable.chunksizes.get(d, (n,))) for d, n in variable.sizes.items()]
+    steps = lazy[variable.dims.index("time")]
+    stored = variable.encoding.get("preferred_chunks") or variable.encoding.get("chunksizes")
+    shape = list(stored.values()) if isinstance(stored, dict) else list(stored or lazy)
+    size = max(int(np.prod(shape)), int(np.prod(lazy)))
+    return steps, size * max(variable.dtype.itemsize, 4)

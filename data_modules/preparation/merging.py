@@ -1,0 +1,223 @@
+"""Several sources of one training store: each gives some channels, joined on their time stamps.
+
+A day is in the store when every source has it; days that one of them lacks are left out, counted
+and recorded. Each source is regridded from its own grid to the store's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from functools import reduce
+
+import numpy as np
+import xarray as xr
+
+from data_modules.preparation.blocks import check_block, read_block
+from data_modules.preparation.regridding import Regridder
+from data_modules.preparation.target_grid import dataset_grid, target_grid
+from data_modules.sources import open_source
+from data_modules.store.training_store import iso_date
+from slams.config.schema import DataConfig, SourceConfig
+from slams.config.splits import day_range
+from slams.errors import UserError
+from slams.fields import FieldSpec
+from slams.grid import LatLonGrid
+
+__all__ = ["Part", "open_parts"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Holds one source, open and checked, and what a store takes from it.
+
+    Attributes:
+        key: Where the recipe describes it, `data.source` or `data.sources.N`.
+        config: That description.
+        dataset: Canonical dataset (see `sources.canonical`), all its days.
+        channels: The channels it gives.
+        place: Position of each of them in the store.
+        regridder: From its grid to the store's.
+        steps: `(N,)` positions on its own time axis of the store's days.
+        left_out: What the join left out of it, in one sentence; "" for nothing.
+    """
+
+    key: str
+    config: SourceConfig
+    dataset: xr.Dataset
+    channels: tuple[FieldSpec, ...]
+    place: tuple[int, ...]
+    regridder: Regridder
+    steps: np.ndarray
+    left_out: str
+
+    def read(self, start: int, stop: int, train: np.ndarray) -> np.ndarray:
+        """Reads, checks and regrids days `[start, stop)` of the store.
+
+        Args:
+            start: First position on the store's time axis.
+            stop: Position after the last.
+            train: `(n,)` bool, days of the training split.
+
+        Returns:
+            `(n, c, H, W)` float32 physical of `channels` on the store's grid, NaN missing.
+
+        Raises:
+            UserError: The source is damaged, or holds values that are not allowed.
+        """
+        absent, path = self.config.absent, self.config.path
+        # Read without gaps and then picked: steps that follow one another are cheap to read.
+        steps = self.steps[start:stop]
+        first, last = int(steps[0]), int(steps[-1]) + 1
+        with naming(self.key):
+            if last - first == len(steps):
+                values = read_block(self.dataset, self.channels, first, last, absent, path)
+            else:
+                picked = self.dataset.isel(time=steps)
+                values = read_block(picked, self.channels, 0, len(steps), absent, path)
+            time = self.dataset["time"].values[steps]
+            check_block(values, self.channels, time, train, absent, self.gaps, path)
+        return self.regridder.fields(values)
+
+    @property
+    def record(self) -> dict[str, str]:
+        """Says where the channels come from, for the attributes of the store."""
+        return {
+            "kind": self.config.kind,
+            "path": " ".join(self.config.files) or self.config.path,
+            "origin": self.config.origin,
+            "channels": ", ".join(c.name for c in self.channels),
+            "regridding": "none" if self.regridder.identity else self.regridder.method,
+            **{k: v for k, v in self.dataset.attrs.items() if isinstance(v, str)},
+            **({"left_out": self.left_out} if self.left_out else {}),
+        }
+
+    @property
+    def gaps(self) -> list[str]:
+        """Names the channels that may have missing values: by the recipe, or by the layout."""
+        own = self.dataset.attrs.get("gaps", ())
+        named = [c.name for c in self.channels if c.variable in own]
+        return list(dict.fromkeys([*self.config.gaps, *named]))
+
+    @property
+    def repairs(self) -> list[str]:
+        """Lists what was changed on opening."""
+        found = list(self.dataset.attrs["repairs"])
+        return found if self.key == "data.source" else [f"{self.config.path}: {r}" for r in found]
+
+
+def open_parts(
+    data: DataConfig, channels: Sequence[FieldSpec]
+) -> tuple[tuple[Part, ...], LatLonGrid, np.ndarray]:
+    """Opens the sources of a recipe and joins them.
+
+    Args:
+        data: The recipe's data.
+        channels: The channels of the store, in order.
+
+    Returns:
+        The parts, the grid of the store, and its time axis `(N,)` days since 1970-01-01 00 UTC.
+
+    Raises:
+        UserError: A source cannot be opened, a channel is given by none or by two, or no day is
+            in all of them.
+    """
+    shares = _shares(data, channels)
+    period = _period(data)
+    opened = []
+    for (key, config), share in zip(data.inputs, shares, strict=True):
+        with naming(key):
+            opened.append(open_source(config, [channels[i] for i in share], period))
+    with naming(data.inputs[0][0]):
+        grid = target_grid(data.inputs[0][1], opened[0])
+    axes = [dataset["time"].values.astype(np.float64) for dataset in opened]
+    time = reduce(np.intersect1d, axes)
+    if not len(time):
+        spans = "; ".join(
+            f"{config.path} {iso_date(axis[0])} to {iso_date(axis[-1])}"
+            for (_, config), axis in zip(data.inputs, axes, strict=True)
+        )
+        raise UserError(f"data.sources: no day is in all of them; found {spans}")
+    parts = []
+    for (key, config), share, dataset, axis in zip(data.inputs, shares, opened, axes, strict=True):
+        with naming(key):
+            regridder = Regridder(dataset_grid(dataset), grid, config.regrid)
+        parts.append(
+            Part(
+                key=key,
+                config=config,
+                dataset=dataset,
+                channels=tuple(channels[i] for i in share),
+                place=tuple(share),
+                regridder=regridder,
+                steps=np.searchsorted(axis, time),
+                left_out=_left_out(axis, time),
+            )
+        )
+    return tuple(parts), grid, time
+
+
+@contextmanager
+def naming(key: str) -> Iterator[None]:
+    """Lets the refusals of a source name its own place in the recipe."""
+    try:
+        yield
+    except UserError as error:
+        if key == "data.source":
+            raise
+        raise UserError(str(error).replace("data.source.", f"{key}.")) from error.__cause__
+
+
+def _shares(data: DataConfig, channels: Sequence[FieldSpec]) -> list[list[int]]:
+    """Finds which channels each source gives; every one has to be given once."""
+    if not data.sources:
+        return [list(range(len(channels)))]
+    giver: dict[int, str] = {}
+    shares = []
+    for key, config in data.inputs:
+        named = set(config.channels)
+        share = [i for i, c in enumerate(channels) if named & {c.name, c.variable}]
+        for name in config.channels:
+            if not any(name in (c.name, c.variable) for c in channels):
+                raise UserError(f"{key}.channels: {name!r} is not among data.channels")
+        for i in share:
+            if i in giver:
+                raise UserError(
+                    f"{key}.channels: {channels[i].name} is given by {giver[i]} too; take it from "
+                    f"one of them"
+                )
+            giver[i] = key
+        shares.append(share)
+    for i, channel in enumerate(channels):
+        if i not in giver:
+            raise UserError(
+                f"data.channels: {channel.name} is given by none of data.sources; name it under "
+                f"the `channels` of one"
+            )
+    return shares
+
+
+def _period(data: DataConfig) -> tuple[float, float] | None:
+    """Gives the first and the last day wanted, days since 1970-01-01."""
+    days = day_range("data.period", data.period)
+    if days is None:
+        return None
+    first, last = (float((day - date(1970, 1, 1)).days) for day in days)
+    return first, last
+
+
+def _left_out(axis: np.ndarray, time: np.ndarray) -> str:
+    """Words which days of a source are not in the store."""
+    missing = np.setdiff1d(axis, time)
+    if not len(missing):
+        return ""
+    inside = missing[(missing > time[0]) & (missing < time[-1])]
+    text = f"{len(missing)} of {len(axis)} days, which another source lacks"
+    if len(inside):
+        text += (
+            f"; {len(inside)} of them between {iso_date(time[0])} and {iso_date(time[-1])}, the "
+            f"first {iso_date(inside[0])}"
+        )
+    return text

@@ -1,0 +1,164 @@
+"""Observations in the training store, drawn or real, from which the DataModules stream them."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import torch
+import zarr
+
+from data_modules.observing.observers import SatelliteObserver, StationObserver
+from data_modules.observing.station_arrays import create_stations
+from data_modules.preparation.blocks import channel_units
+from data_modules.preparation.in_situ.archive import station_days
+from data_modules.store.identity import difference, observation_recipe
+from data_modules.store.training_store import SHARD_STEPS, TrainingStore
+from data_modules.store.writing import create_steps
+from slams.config.schema import Config
+from slams.errors import UserError
+from slams.fields import FieldSpec
+from slams.grid import LatLonGrid
+from slams.normalisation import Normaliser
+from slams.runtime.ranks import say
+
+__all__ = ["check_drawn", "draw_observations"]
+
+
+def draw_observations(
+    config: Config,
+    channels: tuple[FieldSpec, ...],
+    grid: LatLonGrid,
+    time: np.ndarray,
+    group: zarr.Group,
+) -> None:
+    """Observes every day of a store that is being written, and writes `stations`, `satellite`.
+
+    Stations with an archive of reports are not drawn: theirs are written.
+
+    Values are in channel units (K, log(1 + mm day-1), W m-2), NaN where nothing is observed.
+
+    Args:
+        config: The recipe.
+        channels: The channels of the store.
+        grid: Its grid.
+        time: `(N,)` days since 1970-01-01 00 UTC.
+        group: The store, with its fields written.
+
+    Raises:
+        UserError: Stations, errors, channels or footprint are not right.
+    """
+    observers: dict[str, StationObserver | SatelliteObserver] = {}
+    arrays: dict[str, zarr.Array] = {}
+    if "stations" in config.observations.use:
+        if config.observations.stations.source.kind:
+            _write_reports(config, channels, grid, time, group)
+        else:
+            stations = StationObserver(config, channels, grid, _terrain(group))
+            observers["stations"] = stations
+            arrays["stations"] = create_stations(group, stations, len(time))
+    if "satellite" in config.observations.use:
+        satellite = SatelliteObserver(config, channels, grid)
+        observers["satellite"] = satellite
+        arrays["satellite"] = _create_satellite(group, satellite, len(time))
+    # A file of fields at a time, which is as much as may be in memory, and only whole files of
+    # observations, which are small: they are written once.
+    read_steps = group["fields"].shards[0]
+    drawn: dict[str, list[np.ndarray]] = {name: [] for name in observers}
+    for start in range(0, len(time) if observers else 0, read_steps):
+        stop = min(start + read_steps, len(time))
+        fields = channel_units(np.asarray(group["fields"][start:stop]), channels)
+        # In single precision, as the DataModules see it: the same values to the last bit.
+        truth = torch.from_numpy(fields.astype(np.float32))
+        truth = truth.reshape(stop - start, 1, len(channels), *grid.shape)
+        days = torch.from_numpy(time[start:stop]).unsqueeze(1)
+        case = torch.arange(start, stop)
+        for name, observer in observers.items():
+            found = observer(truth, torch.isfinite(truth), days, case)
+            values = torch.stack([o.values[:, 0] for o in found], dim=-1).numpy()
+            if name == "satellite":
+                values = values.transpose(0, 2, 1)
+            drawn[name].append(values.reshape(stop - start, *arrays[name].shape[1:]))
+        if stop % SHARD_STEPS == 0 or stop == len(time):
+            for name, values in drawn.items():
+                block = np.concatenate(values)
+                arrays[name][stop - len(block) : stop] = block
+                values.clear()
+
+
+def check_drawn(store: TrainingStore, config: Config, modality: str) -> None:
+    """Refuses a store whose observations are not those of the recipe.
+
+    Args:
+        store: The training store.
+        config: The recipe, with `observations.source` = `store`.
+        modality: `stations` or `satellite`.
+
+    Raises:
+        UserError: The store has no such observations, or they were drawn by another recipe.
+    """
+    if not store.has(modality):
+        raise UserError(
+            f"observations.source: training store {store.path} holds no {modality}; run `slams "
+            f"prepare` with observations.source=store and resume=overwrite, or observe the truth"
+        )
+    found = json.loads(store.attributes["recipe"])["observations"] or {}
+    expected = json.loads(json.dumps(observation_recipe(config)))
+    for key in ("seed", modality):
+        changed = difference(found.get(key), expected.get(key), key)
+        if changed:
+            raise UserError(
+                f"observations.{modality}: training store {store.path} holds others ({changed}); "
+                f"run `slams prepare` with resume=overwrite"
+            )
+
+
+def _write_reports(
+    config: Config,
+    channels: tuple[FieldSpec, ...],
+    grid: LatLonGrid,
+    time: np.ndarray,
+    group: zarr.Group,
+) -> None:
+    """Writes real station reports, with the record of what was done to them."""
+    harmonics, sd = (
+        torch.from_numpy(np.asarray(group[f"statistics/{name}"][...]))
+        for name in ("harmonics", "sd")
+    )
+    terrain = _terrain(group)
+    found = station_days(
+        config, channels, grid, time, Normaliser(channels, harmonics, sd), terrain
+    )
+    for line in found.lines():
+        say(line)
+    array = create_stations(
+        group,
+        StationObserver(config, channels, grid, terrain, found.network),
+        len(time),
+        {
+            "counts": dict(found.counts),
+            "repairs": dict(found.repairs),
+            "conventions": dict(found.conventions),
+            "elevation_correction": "none: the store has no terrain"
+            if terrain is None
+            else f"{config.observations.stations.lapse_rate:g} K m-1",
+        },
+    )
+    array[:] = found.values
+
+
+def _create_satellite(group: zarr.Group, observer: SatelliteObserver, steps: int) -> zarr.Array:
+    ((name, operator),) = observer.operators.items()
+    return create_steps(
+        group,
+        "satellite",
+        (steps, 1, *operator.image_shape),
+        ("time", "satellite_channel", "y", "x"),
+        {"channels": [name.partition("/")[2]], "units": [operator.units]},
+    )
+
+
+def _terrain(group: zarr.Group) -> torch.Tensor | None:
+    if "surface_elevation" not in group:
+        return None
+    return torch.from_numpy(np.asarray(group["surface_elevation"][...], dtype=np.float64))

@@ -1,0 +1,174 @@
+"""What a preparation is going to do: sources opened, checked and joined, nothing written yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from data_modules.preparation.merging import Part, open_parts
+from data_modules.preparation.moments import evenly_paired
+from data_modules.store.periods import Period, split_periods
+from data_modules.store.training_store import TrainingStore, iso_date
+from slams.config.schema import Config, DataConfig
+from slams.errors import UserError
+from slams.fields import FieldSpec
+from slams.grid import LatLonGrid
+
+__all__ = ["Plan", "masked_channels", "plan"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Holds what a preparation is going to do; sources are open and checked, nothing written.
+
+    Attributes:
+        parts: The sources, each with the channels it gives.
+        channels: The channels of the store, in order.
+        grid: The grid of the store.
+        time: `(N,)` days since 1970-01-01 00 UTC, those that every source has.
+        train: The training period, or `None` when statistics come from another store.
+        statistics_from: That store, or `None`.
+    """
+
+    parts: tuple[Part, ...]
+    channels: tuple[FieldSpec, ...]
+    grid: LatLonGrid
+    time: np.ndarray
+    train: Period | None
+    statistics_from: TrainingStore | None
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Reads, checks and regrids days `[start, stop)` of the store.
+
+        Returns:
+            `(n, C, H, W)` float32 physical on the store's grid, NaN missing.
+
+        Raises:
+            UserError: A source is damaged, or holds values that are not allowed.
+        """
+        time = self.time[start:stop]
+        train = np.zeros(len(time), bool) if self.train is None else self.train.contains(time)
+        if len(self.parts) == 1:
+            return self.parts[0].read(start, stop, train)
+        out = np.empty((len(time), len(self.channels), *self.grid.shape), np.float32)
+        for part in self.parts:
+            out[:, list(part.place)] = part.read(start, stop, train)
+        return out
+
+    @property
+    def terrain(self) -> np.ndarray | None:
+        """Gives the model's terrain `(H, W)` m on the store's grid, or `None`."""
+        for part in self.parts:
+            if "surface_elevation" in part.dataset:
+                return part.regridder(part.dataset["surface_elevation"].values)
+        return None
+
+    @property
+    def absent(self) -> list[str]:
+        """Names the channels that are missing throughout."""
+        return [name for part in self.parts for name in part.config.absent]
+
+    @property
+    def gaps(self) -> list[str]:
+        """Names the channels that may have missing values."""
+        return [name for part in self.parts for name in part.gaps]
+
+    @property
+    def repairs(self) -> list[str]:
+        """Lists what was changed when the sources were opened."""
+        return [repair for part in self.parts for repair in part.repairs]
+
+    @property
+    def regridding(self) -> str:
+        """Names how the sources were regridded, `none` where they were not."""
+        methods = (p.regridder.method for p in self.parts if not p.regridder.identity)
+        return ", ".join(dict.fromkeys(methods)) or "none"
+
+    def describe(self) -> str:
+        """Says in a few lines what will be written."""
+        size = len(self.time) * len(self.channels) * self.grid.shape[0] * self.grid.shape[1] * 4
+        lines = [
+            f"{len(self.time)} steps from {iso_date(self.time[0])} to {iso_date(self.time[-1])}",
+            f"{len(self.channels)} channels: {', '.join(c.name for c in self.channels)}",
+            f"grid {self.grid.shape[0]} x {self.grid.shape[1]}"
+            + ("" if self.regridding == "none" else f", regridded ({self.regridding})"),
+            f"{size / 1e6:.0f} MB before compression",
+        ]
+        said = [(p.config.path, p.dataset.attrs.get("time")) for p in self.parts]
+        lines += [f"{path}: {time}" for path, time in said if time]
+        lines += [f"left out of {p.config.path}: {p.left_out}" for p in self.parts if p.left_out]
+        return "\n".join(lines + [f"repaired: {r}" for r in self.repairs])
+
+
+def plan(config: Config) -> Plan:
+    """Opens the sources and checks that the recipe can be prepared from them.
+
+    Raises:
+        UserError: Sources, channels, grid or splits are not right.
+    """
+    data = config.data
+    channels = tuple(FieldSpec.parse(name) for name in data.channels)
+    for source_key, source in data.inputs:
+        for key in ("absent", "gaps"):
+            for name in getattr(source, key):
+                if name not in data.channels:
+                    raise UserError(f"{source_key}.{key}: {name!r} is not among data.channels")
+    parts, grid, time = open_parts(data, channels)
+    train, statistics = None, None
+    if data.statistics_from:
+        statistics = _statistics_store(data, grid)
+    else:
+        _check_periods(data, time)
+        train = _training_period(data)
+    return Plan(parts, channels, grid, time, train, statistics)
+
+
+def masked_channels(config: Config, work: Plan) -> tuple[int, ...]:
+    """Finds the channels whose sums over training days must count days and pairs at each point.
+
+    Those that may have gaps; every one of them where the training days do not follow evenly.
+    """
+    if work.train is None:
+        return ()
+    time = work.time[work.train.contains(work.time)]
+    if not evenly_paired(time, config.data.lags):
+        return tuple(range(len(work.channels)))
+    return tuple(i for i, spec in enumerate(work.channels) if spec.name in work.gaps)
+
+
+def _statistics_store(data: DataConfig, grid: LatLonGrid) -> TrainingStore:
+    store = TrainingStore.open(data.statistics_from, data.channels)
+    if store.grid.fingerprint != grid.fingerprint:
+        raise UserError(
+            f"data.statistics_from: {data.statistics_from} has a grid of {store.grid.shape}, the "
+            f"store to prepare one of {grid.shape}, expected the same; write {data.inputs[0][0]}"
+            f".grid: {data.statistics_from}"
+        )
+    return store
+
+
+def _check_periods(data: DataConfig, time: np.ndarray) -> None:
+    """Refuses a split without data now, and not when it is first used."""
+    for name, period in split_periods(data.splits, data.window).items():
+        if not period.contains(time).any():
+            raise UserError(
+                f"data.splits.{name}: the source has no data from {period}; it holds "
+                f"{iso_date(time[0])} to {iso_date(time[-1])}"
+            )
+
+
+def _training_period(data: DataConfig) -> Period:
+    periods = split_periods(data.splits, data.window)
+    if "train" not in periods:
+        raise UserError(
+            "data.splits.train: no days given, expected the training period, or a store with "
+            "statistics under data.statistics_from"
+        )
+    for key, source in data.inputs:
+        if source.absent:
+            raise UserError(
+                f"{key}.absent: {source.absent[0]} has no statistics of its own; name a store "
+                f"that has it under data.statistics_from"
+            )
+    return periods["train"]

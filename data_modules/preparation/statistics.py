@@ -1,0 +1,250 @@
+"""Statistics of the training period: climatology, standard deviation, damped persistence.
+
+At every grid point and channel, with `f` in channel units, `B(t)` the annual harmonics and sums
+over the training days on which `f` is known::
+
+    c     = (sum B B^T)^-1 sum B f                      climatology, least squares
+    a     = f - B^T c                                   anomaly
+    sd    = max(sqrt(mean a^2), floor x rms of the channel)
+    rho_l = sum a(t) a(t - l) / sum a(t - l)^2          damped persistence, kept in [0, 1]
+    v_l   = mean (a(t) - rho_l a(t - l))^2 / sd^2       its error variance
+
+All of them follow from the sums of one pass, `moments.Moments`, in whose notation (`x = f - g`)
+
+    sum a^2        = S - 2 c.M + c.G c,                          G = sum B B^T,
+    sum a(t)^2     = ... of P_l and the pairs' own sums, likewise for a(s)^2,
+    sum a(t) a(s)  = X_l - c.R_l^T E_l - c.R_l P_l + c.G_l R_l^T c,   G_l = sum B(t) B(t)^T.
+
+Each is a whole quadratic form in `c`: an error of `c` enters squared.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from data_modules.preparation.moments import Moments, trigonometric
+from slams.errors import UserError
+from slams.normalisation import DAYS_PER_YEAR
+
+__all__ = ["StatisticsArrays", "statistics"]
+
+# Beyond this the harmonics cannot be told apart over the days there are.
+_WORST_CONDITION = 1e8
+
+
+@dataclass(frozen=True)
+class StatisticsArrays:
+    """Holds the finished statistics as the store keeps them (float32, see `stores.Statistics`).
+
+    Arrays lie over the flattened grid: `harmonics (K, C, P)`, `sd (C, P)`, `lags (L,)`,
+    `persistence (L, C, P)`, `persistence_variance (L, C, P)`.
+    """
+
+    harmonics: np.ndarray
+    sd: np.ndarray
+    lags: np.ndarray
+    persistence: np.ndarray
+    persistence_variance: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Side:
+    """Holds the sums of one end of the pairs, or of all days: `(J, P or 1)`, `(K, P)`, `(P,)`."""
+
+    trig: np.ndarray
+    moment: np.ndarray
+    square: np.ndarray
+
+    def without(self, trig: np.ndarray, x: np.ndarray) -> _Side:
+        """Leaves out days, `trig (n, J)` and `x (n, P)`."""
+        size = len(self.moment)
+        return _Side(
+            self.trig - trig.sum(axis=0)[:, None],
+            self.moment - trig[:, :size].T @ x,
+            self.square - np.einsum("tp,tp->p", x, x),
+        )
+
+    def anomalies(self, c: np.ndarray) -> np.ndarray:
+        """Sums the squares of the anomalies from a climatology `(K, P)`."""
+        gram = _gram(self.trig)
+        total = self.square - 2 * (c * self.moment).sum(axis=0) + _form(c, gram, c)
+        return np.maximum(total, 0.0)
+
+
+def statistics(sums: Moments, floor: float, weights: np.ndarray) -> StatisticsArrays:
+    """Turns the sums over all training days into the statistics of the store.
+
+    Args:
+        sums: Of one pass over the training days.
+        floor: Smallest standard deviation as a share of the channel's rms.
+        weights: `(P,)` area weights.
+
+    Raises:
+        UserError: The training days cannot tell the harmonics apart, or a channel does not vary.
+    """
+    frame = sums.frame
+    size, (channels, points), lags = 2 * frame.harmonics + 1, frame.guess.shape, len(frame.lags)
+    out = StatisticsArrays(
+        np.empty((size, channels, points), np.float32),
+        np.empty((channels, points), np.float32),
+        np.asarray(frame.lags, dtype=np.int64),
+        np.empty((lags, channels, points), np.float32),
+        np.empty((lags, channels, points), np.float32),
+    )
+    # Channel by channel, so that the working memory is that of one.
+    for channel, spec in enumerate(frame.channels):
+        every, pairs = _sides(sums, channel)
+        c = _climatology(every.trig, every.moment)
+        days = np.broadcast_to(every.trig[0], points)
+        sd = _standard_deviation(every.anomalies(c), days, floor, weights, spec.name)
+        out.harmonics[:, channel] = c
+        out.harmonics[0, channel] = c[0] + frame.guess[channel]
+        out.sd[channel] = sd
+        for number, (lag, (later, earlier)) in enumerate(zip(frame.lags, pairs, strict=True)):
+            turn = _turn(lag, frame.harmonics)
+            product = (
+                sums.product[number, channel]
+                - (c * (turn.T @ earlier.moment)).sum(axis=0)
+                - (c * (turn @ later.moment)).sum(axis=0)
+                + _form(c, _gram(later.trig), turn.T @ c)
+            )
+            rho, error = _persistence(later, earlier, product, c, sd)
+            out.persistence[number, channel] = rho
+            out.persistence_variance[number, channel] = error
+    return out
+
+
+def _sides(sums: Moments, channel: int) -> tuple[_Side, list[tuple[_Side, _Side]]]:
+    """Gives the sums of a channel over all days, and over both ends of the pairs at each lag."""
+    frame, time = sums.frame, sums.time
+    if channel in frame.masked:
+        place, stored = frame.masked.index(channel), sums.pair_sums
+        every = _Side(stored.days[:, place], sums.moment[:, channel], sums.square[channel])
+        pairs = []
+        for number, lag in enumerate(frame.lags):
+            trig = stored.pairs[number, :, place]
+            later, earlier = stored.later[number, :, place], stored.earlier[number, :, place]
+            pairs.append(
+                (
+                    _Side(trig, later[:-1], later[-1]),
+                    _Side(_turn(lag, 2 * frame.harmonics) @ trig, earlier[:-1], earlier[-1]),
+                )
+            )
+        return every, pairs
+    trig = trigonometric(time, 2 * frame.harmonics)
+    every = _Side(trig.sum(axis=0)[:, None], sums.moment[:, channel], sums.square[channel])
+    head, tail = (frame.centred(days, channel, slice(None)) for days in (sums.head, sums.tail))
+    pairs = []
+    for lag in frame.lags:
+        # The first `lag` days have no partner before them, the last none after.
+        first = int(np.searchsorted(time, time[0] + lag - 1e-3))
+        last = len(time) - int(np.searchsorted(time, time[-1] - lag + 1e-3))
+        pairs.append(
+            (
+                every.without(trig[:first], head[:first]),
+                every.without(trig[len(time) - last :], tail[len(tail) - last :]),
+            )
+        )
+    return every, pairs
+
+
+def _climatology(trig: np.ndarray, moment: np.ndarray) -> np.ndarray:
+    """Solves for the coefficients `(K, P)`; a point without enough days takes the mean of others.
+
+    Raises:
+        UserError: The training days cannot tell the harmonics apart.
+    """
+    size, points = moment.shape
+    gram = np.moveaxis(_gram(trig), -1, 0)
+    days = gram[:, 0, 0]
+    if not days.any():
+        raise UserError("the training split has no value at all")
+    usable = np.linalg.cond(gram / np.maximum(days, 1.0)[:, None, None]) < _WORST_CONDITION
+    if not usable.any():
+        raise UserError(
+            f"data.harmonics: {(size - 1) // 2} annual harmonics cannot be fitted to "
+            f"{int(days.max())} days of training; lower data.harmonics, lengthen "
+            f"data.splits.train or name a store under data.statistics_from"
+        )
+    safe = np.where(usable[:, None, None], gram, np.eye(size))
+    solution = np.linalg.solve(safe, moment.T[:, :, None])[:, :, 0].T
+    usable = np.broadcast_to(usable, points)
+    if not usable.all():
+        solution[:, ~usable] = solution[:, usable].mean(axis=1, keepdims=True)
+    return solution
+
+
+def _standard_deviation(
+    square: np.ndarray, days: np.ndarray, floor: float, weights: np.ndarray, name: str
+) -> np.ndarray:
+    """Gives the standard deviation `(P,)`, floored and positive.
+
+    Raises:
+        UserError: The channel does not vary in the training period.
+    """
+    known = days > 0
+    variance = np.where(known, square / np.maximum(days, 1.0), 0.0)
+    rms = float(np.sqrt((variance * weights * known).sum() / (weights * known).sum()))
+    if not rms > 1e-6:
+        raise UserError(
+            f"channel {name} does not vary in the training split (standard deviation {rms:g}); "
+            f"leave it out of data.channels or check the source"
+        )
+    sd = np.where(known, np.sqrt(variance), rms)
+    # A floor of zero leaves a constant point (an ocean that never freezes) without spread.
+    return np.maximum(sd, max(floor, 1e-6) * rms)
+
+
+def _persistence(
+    later: _Side, earlier: _Side, product: np.ndarray, c: np.ndarray, sd: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gives the regression on the earlier day and its error variance over `sd`, `(P,)` each."""
+    before, now = earlier.anomalies(c), later.anomalies(c)
+    pairs = np.broadcast_to(later.trig[0], product.shape)
+    possible = before > 0
+    rho = np.clip(np.where(possible, product / np.where(possible, before, 1.0), 0.0), 0.0, 1.0)
+    total = np.maximum(now - 2 * rho * product + rho**2 * before, 0.0)
+    error = np.where(pairs > 0, total / np.maximum(pairs, 1.0) / sd**2, 1.0)
+    return rho, error
+
+
+def _gram(trig: np.ndarray) -> np.ndarray:
+    """Gives the sum of `B B^T`, `(K, K, P)`, from sums of 1, cos, sin, ... up to twice as high."""
+    harmonics = (len(trig) - 1) // 4
+    cosine = np.concatenate([trig[:1], trig[1::2]])
+    sine = np.concatenate([np.zeros_like(trig[:1]), trig[2::2]])
+    order = [0, *(k for k in range(1, harmonics + 1) for _ in range(2))]
+    odd = [False, *(flag for _ in range(harmonics) for flag in (False, True))]
+    out = np.empty((len(order), len(order), trig.shape[1]))
+    for i, (j, sin_j) in enumerate(zip(order, odd, strict=True)):
+        for n, (k, sin_k) in enumerate(zip(order, odd, strict=True)):
+            if sin_j and sin_k:
+                value = cosine[abs(j - k)] - cosine[j + k]
+            elif not sin_j and not sin_k:
+                value = cosine[abs(j - k)] + cosine[j + k]
+            else:
+                s, o = (j, k) if sin_j else (k, j)  # sin s cos o
+                value = sine[s + o] + np.sign(s - o) * sine[abs(s - o)]
+            out[i, n] = value / 2
+    return out
+
+
+def _form(a: np.ndarray, gram: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Evaluates `a^T G b` at each point."""
+    gram = np.broadcast_to(gram, (*gram.shape[:2], a.shape[1]))
+    return np.einsum("ip,ijp,jp->p", a, gram, b, optimize=False)
+
+
+def _turn(lag: float, harmonics: int) -> np.ndarray:
+    """Gives `R` of `B(t - lag) = R B(t)`."""
+    turn = np.eye(2 * harmonics + 1)
+    for k in range(1, harmonics + 1):
+        phase = 2 * np.pi * k * lag / DAYS_PER_YEAR
+        block = slice(2 * k - 1, 2 * k + 1)
+        turn[block, block] = [
+            [np.cos(phase), np.sin(phase)],
+            [-np.sin(phase), np.cos(phase)],
+        ]
+    return turn

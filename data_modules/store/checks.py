@@ -1,0 +1,176 @@
+"""Checks of a training store when it is opened: is it one, complete, of this version, whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.codecs import BloscCodec
+
+from data_modules.store.files import HttpFiles, is_url
+from data_modules.store.http import HttpStore
+from slams.errors import UserError
+
+__all__ = ["STORE_VERSION", "check_arrays", "check_attributes", "check_files", "iso_date"]
+__all__ += ["open_group", "read_small", "shard_file"]
+
+STORE_VERSION = 1
+
+# Bytes of the header of a Blosc chunk, of which the last four hold its length.
+_BLOSC_HEADER = 16
+
+_AGAIN = "run `slams prepare` with the recipe and resume=overwrite"
+
+
+def iso_date(day: float) -> str:
+    """Writes days since 1970-01-01 as an ISO date (with the time where it is not midnight)."""
+    stamp = np.datetime64(round(float(day) * 86400), "s")
+    return str(stamp).removesuffix("T00:00:00")
+
+
+def open_group(path: Path | str) -> zarr.Group:
+    """Opens a Zarr group for reading, in a directory or at an address.
+
+    Raises:
+        UserError: There is none.
+    """
+    try:
+        if is_url(path):
+            store = HttpStore(HttpFiles(str(path)))
+            return zarr.open_group(store, mode="r", zarr_format=3, use_consolidated=False)
+        return zarr.open_group(str(path), mode="r", use_consolidated=False)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"{path} is not a training store (no Zarr group could be opened there); run `slams "
+            f"prepare` with the recipe"
+        ) from error
+
+
+def read_small(path: Path | str, group: zarr.Group, name: str, dtype: type) -> np.ndarray:
+    """Reads a coordinate or a statistic as a whole.
+
+    Raises:
+        UserError: It is truncated or corrupt.
+    """
+    try:
+        array = group[name]
+        # Zarr would read a file that is missing as zeros; `HttpStore` raises.
+        chunk = "/".join([name, "c", *["0"] * array.ndim])
+        if isinstance(path, Path):
+            _check_length(path / chunk, array)
+        return np.asarray(array[...], dtype=dtype)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"training store {path}: {name} cannot be read, its file is missing, truncated or "
+            f"corrupt; {_AGAIN}"
+        ) from error
+
+
+def _check_length(file: Path, array: zarr.Array) -> None:
+    """Refuses a chunk that is shorter or longer than its own header says.
+
+    Blosc is not told where a chunk ends: cut short, it is read on into whatever memory follows,
+    and in one case of some hundreds that gives numbers in the place of an error.
+
+    Raises:
+        OSError: The file is not there.
+        ValueError: It has another length.
+    """
+    found = file.stat().st_size
+    if not any(isinstance(codec, BloscCodec) for codec in array.compressors):
+        return
+    with file.open("rb") as stream:
+        header = stream.read(_BLOSC_HEADER)
+    expected = int.from_bytes(header[12:16], "little")
+    if len(header) < _BLOSC_HEADER or found != expected:
+        raise ValueError(f"{file}: found {found} bytes, expected {expected}")
+
+
+def shard_file(array: zarr.Array, step: int) -> str:
+    """Gives the file that holds a step of an array over time, relative to the store."""
+    steps = (array.shards or array.chunks)[0]
+    return "/".join([array.basename, "c", str(step // steps), *["0"] * (array.ndim - 1)])
+
+
+def check_attributes(path: Path | str, attributes: dict[str, Any]) -> None:
+    """Refuses what is no training store, one of another version, and an unfinished one.
+
+    Raises:
+        UserError: One sentence that says which of them.
+    """
+    version = attributes.get("slams_store")
+    if version is None:
+        raise UserError(
+            f"{path} is a Zarr group but not a training store (attribute slams_store is "
+            f"missing); run `slams prepare` with the recipe"
+        )
+    if version != STORE_VERSION:
+        raise UserError(
+            f"training store {path}: found version {version}, expected {STORE_VERSION}; {_AGAIN}"
+        )
+    if attributes.get("status") != "complete":
+        raise UserError(
+            f"training store {path}: its preparation was not finished (status "
+            f"{attributes.get('status')!r}); {_AGAIN}"
+        )
+    for name in ("channels", "fingerprint", "recipe", "statistics_days"):
+        if name not in attributes:
+            raise UserError(
+                f"training store {path}: attribute {name!r} is missing, its zarr.json is "
+                f"damaged; {_AGAIN}"
+            )
+
+
+def check_arrays(path: Path | str, group: zarr.Group, channels: int) -> None:
+    """Refuses a store that lacks an array, or whose arrays disagree.
+
+    Raises:
+        UserError: Names the array.
+    """
+    for name in ("fields", "time", "latitude", "longitude", "statistics"):
+        try:
+            there = name in group
+        except ValueError as error:  # metadata that are no JSON, or say what cannot be
+            raise UserError(
+                f"training store {path}: {name}/zarr.json is truncated or corrupt; {_AGAIN}"
+            ) from error
+        if not there:
+            raise UserError(f"training store {path}: {name!r} is missing from it; {_AGAIN}")
+    sizes = [group[name].shape[0] for name in ("time", "latitude", "longitude")]
+    expected = (sizes[0], channels, *sizes[1:])
+    if group["fields"].shape != expected:
+        raise UserError(
+            f"training store {path}: fields have shape {group['fields'].shape}, expected "
+            f"{expected}; {_AGAIN}"
+        )
+
+
+def check_files(path: Path, group: zarr.Group, time: np.ndarray) -> None:
+    """Refuses a store with a file missing, which Zarr would read as missing values.
+
+    Args:
+        path: Directory of the store.
+        group: The open store.
+        time: `(N,)` days since 1970-01-01.
+
+    Raises:
+        UserError: Names the file and its first date.
+    """
+    for name in ("fields", "stations", "satellite"):
+        if name not in group:
+            continue
+        array = group[name]
+        for step in range(0, array.shape[0], (array.shards or array.chunks)[0]):
+            file = shard_file(array, step)
+            there = (path / file).is_file()
+            if not there or (path / file).stat().st_size == 0:
+                raise UserError(
+                    f"training store {path}: file {file} ({name} from {iso_date(time[step])}) is "
+                    f"{'empty' if there else 'missing'}; {_AGAIN}"
+                )

@@ -1,0 +1,194 @@
+"""The manifest of a training store: a checksum of every file of fields and of all there is beside.
+
+While a store is prepared, each file of fields that is written in full gets a record of its own,
+`fields/records/N.json`, written in full or not at all: what has a record is finished, whatever
+killed the process, and nobody but its writer touches it. In the end the records become
+`fields/manifest.json`, with the other arrays' checksums; in the directory of an array, because
+Zarr warns of strangers in a group. Checksums are those of the values (float32, little-endian), so
+that they hold for what a reader is given.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+
+from data_modules.store.checks import shard_file
+from data_modules.store.training_store import TrainingStore, iso_date
+from data_modules.store.writing import beside_fields, digest, fingerprint
+from slams.errors import UserError
+from slams.runtime.atomic import write_text
+
+__all__ = ["Manifest", "Record", "clear_records", "read_manifest", "read_record"]
+__all__ += ["read_records", "verify", "write_manifest", "write_record"]
+
+_AGAIN = "run `slams prepare` with resume=overwrite"
+
+
+@dataclass(frozen=True)
+class Record:
+    """Holds what is known of a file of fields that is finished.
+
+    Attributes:
+        shard: Its number along time.
+        sha256: Of its values.
+        size: Of the file (bytes).
+    """
+
+    shard: int
+    sha256: str
+    size: int
+
+    @classmethod
+    def of_file(cls, store: Path, array: zarr.Array, shard: int, values: np.ndarray) -> Record:
+        """Makes the record of a file that was just written, once it is on the disk."""
+        file = store / shard_file(array, shard * array.shards[0])
+        with file.open("rb") as opened:
+            os.fsync(opened.fileno())
+        return cls(shard, digest(values), file.stat().st_size)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Holds the checksums of a complete store.
+
+    Attributes:
+        records: Of the files of fields, in the order of time.
+        beside: Of every other array: its name to its checksums, one a file for those over time.
+    """
+
+    records: tuple[Record, ...]
+    beside: dict[str, list[str]]
+
+
+def write_record(store: Path, record: Record) -> None:
+    """Notes that a file of fields is finished."""
+    folder = store / "fields" / "records"
+    folder.mkdir(exist_ok=True)
+    write_text(folder / f"{record.shard}.json", json.dumps(asdict(record)))
+
+
+def read_record(store: Path, shard: int) -> Record | None:
+    """Reads the record of a file of fields; `None` while it is not finished."""
+    try:
+        return Record(**json.loads((store / "fields/records" / f"{shard}.json").read_text()))
+    except FileNotFoundError:
+        return None
+
+
+def read_records(store: Path) -> dict[int, Record]:
+    """Reads which files of fields are finished, by number."""
+    found = {}
+    for file in (store / "fields" / "records").glob("[0-9]*.json"):
+        record = Record(**json.loads(file.read_text()))
+        found[record.shard] = record
+    return found
+
+
+def clear_records(store: Path) -> None:
+    """Removes the records of a store whose manifest is written."""
+    shutil.rmtree(store / "fields" / "records", ignore_errors=True)
+
+
+def write_manifest(store: Path, group: zarr.Group, records: dict[int, Record]) -> Manifest:
+    """Writes the manifest of a store whose arrays are all there."""
+    beside = {name: _checksums(array) for name, array in beside_fields(group)}
+    manifest = Manifest(tuple(records[i] for i in sorted(records)), beside)
+    content: dict[str, Any] = {
+        "checksums": "sha256 of the values, little-endian",
+        "fields": [asdict(record) for record in manifest.records],
+        "beside": beside,
+    }
+    write_text(store / "fields" / "manifest.json", json.dumps(content, indent=1))
+    return manifest
+
+
+def read_manifest(store: Path) -> Manifest:
+    """Reads the manifest of a complete store.
+
+    Raises:
+        UserError: It is missing or damaged.
+    """
+    file = store / "fields" / "manifest.json"
+    try:
+        content = json.loads(file.read_text())
+        records = tuple(Record(**record) for record in content["fields"])
+        return Manifest(records, dict(content["beside"]))
+    except FileNotFoundError:
+        raise UserError(
+            f"training store {store}: it has no manifest of checksums (fields/manifest.json), it "
+            f"is older than that or damaged; {_AGAIN}"
+        ) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"training store {store}: fields/manifest.json is damaged ({error}); {_AGAIN}"
+        ) from error
+
+
+def verify(path: str | Path) -> None:
+    """Reads a whole store again and compares all of it with its manifest and fingerprint.
+
+    Raises:
+        UserError: The store cannot be read, or its content has changed; names the first file.
+    """
+    store = TrainingStore.open(path)
+    path, manifest = Path(path), read_manifest(Path(path))
+    group = zarr.open_group(str(path), mode="r", use_consolidated=False)
+    fields = group["fields"]
+    steps = fields.shards[0]
+    digests = []
+    for shard, start in enumerate(range(0, len(store.time), steps)):
+        stop = min(start + steps, len(store.time))
+        digests.append(digest(store.read(slice(start, stop))))
+        known = manifest.records[shard].sha256 if shard < len(manifest.records) else "none"
+        if digests[-1] != known:
+            raise UserError(
+                f"training store {path}: file {shard_file(fields, start)} (fields of "
+                f"{iso_date(store.time[start])} to {iso_date(store.time[stop - 1])}) has changed "
+                f"since it was prepared, found sha256 {digests[-1][:12]}, expected {known[:12]}; "
+                f"{_AGAIN}"
+            )
+    for name, array in beside_fields(group):
+        for number, found in enumerate(_read_checksums(path, name, array)):
+            known = manifest.beside.get(name, [])
+            if number >= len(known) or found != known[number]:
+                file = shard_file(array, number * array.shards[0]) if array.shards else name
+                raise UserError(
+                    f"training store {path}: {file} has changed since it was prepared; {_AGAIN}"
+                )
+    attributes = store.attributes
+    found = fingerprint(
+        digests, attributes["content"], attributes["recipe"], attributes["channels"]
+    )
+    if found != store.fingerprint:
+        raise UserError(
+            f"training store {path}: its attributes have changed since it was prepared "
+            f"(fingerprint {found[:12]}, expected {store.fingerprint[:12]}); {_AGAIN}"
+        )
+
+
+def _read_checksums(store: Path, name: str, array: zarr.Array) -> list[str]:
+    try:
+        return _checksums(array)
+    except Exception as error:
+        raise UserError(
+            f"training store {store}: {name} cannot be read, a file of it is truncated or "
+            f"corrupt; {_AGAIN}"
+        ) from error
+
+
+def _checksums(array: zarr.Array) -> list[str]:
+    """Gives the sha256 of an array's values, one a file for an array over time."""
+    steps = array.shards[0] if array.shards else max(array.shape[0], 1)
+    return [
+        hashlib.sha256(np.ascontiguousarray(array[start : start + steps]).data).hexdigest()
+        for start in range(0, array.shape[0], steps)
+    ]

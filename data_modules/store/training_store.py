@@ -1,0 +1,376 @@
+"""The training store: one Zarr v3 directory that holds fields, observations and statistics.
+
+Layout (notation of `slams.fields`, time in days since 1970-01-01 00 UTC)::
+
+    fields (time, channel, latitude, longitude)   float32 physical, NaN missing; one step a chunk
+    time, latitude, longitude                     float64
+    stations (time, station, variable)            float32 channel units, NaN missing (optional)
+    station_id, station_latitude, ...             (optional)
+    satellite (time, channel, y, x)               float32 channel units, NaN missing (optional)
+    statistics/harmonics, sd, lags, persistence, persistence_variance
+
+The attribute `status` becomes `complete` last, after everything else was written. An open Zarr
+array never crosses a process boundary: pickling a `TrainingStore` carries its path, and the
+other process opens the files itself. The path may be an address (`http://` or `https://`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import zarr
+from torch import Tensor
+from torch.utils.data import get_worker_info
+
+from data_modules.store.checks import (
+    STORE_VERSION,
+    check_arrays,
+    check_attributes,
+    check_files,
+    iso_date,
+    open_group,
+    read_small,
+    shard_file,
+)
+from data_modules.store.files import StoreFiles, files_of, is_url
+from data_modules.store.shards import ShardReader
+from slams.errors import UserError
+from slams.fields import FieldSpec
+from slams.grid import LatLonGrid
+from slams.normalisation import Normaliser
+
+__all__ = ["SHARD_STEPS", "STORE_VERSION", "Statistics", "TrainingStore", "iso_date"]
+__all__ += ["shard_steps"]
+
+# Steps a file holds, at most, and the values (before compression) that it holds at most.
+SHARD_STEPS = 64
+_SHARD_VALUES = 2**25
+
+_HOW = "run `slams prepare` with the recipe"
+
+
+def shard_steps(values: int) -> int:
+    """Gives the steps that a file of a training store holds.
+
+    A power of two up to `SHARD_STEPS`, so that a file is no larger than 128 MB before compression
+    where a step allows it; it depends on the layout alone, never on the machine that prepares.
+
+    Args:
+        values: Numbers a step: channels times grid points.
+    """
+    steps = SHARD_STEPS
+    while steps > 1 and steps * values > _SHARD_VALUES:
+        steps //= 2
+    return steps
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Holds what the training period says about each channel and grid point.
+
+    Attributes:
+        harmonics: `(2K + 1, C, H, W)` float32, climatology in channel units.
+        sd: `(C, H, W)` float32, standard deviation of anomalies in channel units, floored.
+        lags: The `L` lags (days) of damped persistence.
+        persistence: `(L, C, H, W)` float32, regression of the anomaly on the one `lag` before.
+        persistence_variance: `(L, C, H, W)` float32, its error variance, normalised units.
+    """
+
+    harmonics: Tensor
+    sd: Tensor
+    lags: tuple[int, ...]
+    persistence: Tensor
+    persistence_variance: Tensor
+
+    def select(self, index: Sequence[int]) -> Statistics:
+        """Takes some channels, in the order given."""
+        order = list(index)
+        return Statistics(
+            self.harmonics[:, order],
+            self.sd[order],
+            self.lags,
+            self.persistence[:, order],
+            self.persistence_variance[:, order],
+        )
+
+
+@dataclass(frozen=True)
+class TrainingStore:
+    """Reads a complete training store; picklable, opened again in each process.
+
+    Attributes:
+        path: Directory of the store, or its address.
+        channels: The channels read, in order (all of the store's, or those selected).
+        channel_index: Position of each of them in the store.
+        time: `(N,)` float64, days since 1970-01-01 00 UTC, increasing.
+        grid: The grid.
+        attributes: The store's attributes (sources, units, recipe, versions, fingerprint).
+    """
+
+    path: Path | str
+    channels: tuple[FieldSpec, ...]
+    channel_index: tuple[int, ...]
+    time: np.ndarray
+    grid: LatLonGrid
+    attributes: dict[str, Any]
+
+    @classmethod
+    def open(cls, path: str | Path, channels: Sequence[str] | None = None) -> TrainingStore:
+        """Opens and validates a store.
+
+        Args:
+            path: Directory of the store, or its address.
+            channels: Names of the channels to read, in order; all of them by default.
+
+        Raises:
+            UserError: There is no store, it is incomplete, damaged or of another version, or a
+                channel is not in it.
+        """
+        path = str(path).rstrip("/") if is_url(path) else Path(path)
+        if isinstance(path, Path) and not path.exists():
+            left = path.with_name(path.name + ".partial").exists()
+            found = "only an unfinished preparation of it" if left else "no such directory"
+            raise UserError(f"training store {path}: found {found}; {_HOW}")
+        group = open_group(path)
+        attributes = dict(group.attrs)
+        check_attributes(path, attributes)
+        names = list(attributes["channels"])
+        check_arrays(path, group, len(names))
+        time = read_small(path, group, "time", np.float64)
+        if isinstance(path, Path):  # over HTTP a file that is missing is found when it is read
+            check_files(path, group, time)
+        specs = tuple(FieldSpec.parse(name) for name in names)
+        store = cls(
+            path=path,
+            channels=specs,
+            channel_index=tuple(range(len(specs))),
+            time=time,
+            grid=LatLonGrid(
+                torch.from_numpy(read_small(path, group, "latitude", np.float64)),
+                torch.from_numpy(read_small(path, group, "longitude", np.float64)),
+            ),
+            attributes=attributes,
+        )
+        return store if channels is None else store.select(channels)
+
+    def select(self, names: Sequence[str]) -> TrainingStore:
+        """Narrows the store to some channels, in the order given.
+
+        Raises:
+            UserError: A channel is not in the store; the message lists levels or channels found.
+        """
+        there = {spec.name: i for i, spec in enumerate(self.channels)}
+        for name in names:
+            if name in there:
+                continue
+            wanted = FieldSpec.parse(name)
+            same = [c for c in self.channels if c.variable == wanted.variable]
+            if wanted.level is not None and same:
+                levels = ", ".join(str(c.level) for c in same)
+                found = f"levels {levels} hPa of {wanted.variable}"
+            else:
+                found = f"channels {', '.join(there)}"
+            raise UserError(
+                f"data.channels: {name!r} is not in training store {self.path}; found {found}; "
+                f"change data.channels, or prepare a store that has it"
+            )
+        picked = [there[name] for name in names]
+        return TrainingStore(
+            self.path,
+            tuple(self.channels[i] for i in picked),
+            tuple(self.channel_index[i] for i in picked),
+            self.time,
+            self.grid,
+            self.attributes,
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """Gives the sha256 over the store's content and the recipe of its making."""
+        return str(self.attributes["fingerprint"])
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """Names the channels that the source did not have: missing throughout."""
+        return tuple(self.attributes.get("absent", ()))
+
+    @cached_property
+    def statistics(self) -> Statistics:
+        """Gives the statistics of the training period for the channels read."""
+        lags = read_small(self.path, self._group, "statistics/lags", np.int64)
+
+        def tensor(name: str) -> Tensor:
+            values = read_small(self.path, self._group, f"statistics/{name}", np.float32)
+            return torch.from_numpy(values)
+
+        return Statistics(
+            tensor("harmonics"),
+            tensor("sd"),
+            tuple(lags.tolist()),
+            tensor("persistence"),
+            tensor("persistence_variance"),
+        ).select(self.channel_index)
+
+    def normaliser(self) -> Normaliser:
+        """Makes the normaliser of the channels read."""
+        return Normaliser(self.channels, self.statistics.harmonics, self.statistics.sd)
+
+    @cached_property
+    def elevation(self) -> np.ndarray | None:
+        """Gives the model's terrain `(H, W)` m above sea level, or `None` when it is unknown."""
+        if "surface_elevation" not in self._group:
+            return None
+        return read_small(self.path, self._group, "surface_elevation", np.float64)
+
+    def read(self, index: slice | Sequence[int] | np.ndarray) -> np.ndarray:
+        """Reads days of the fields.
+
+        Args:
+            index: A slice of the time axis, or positions on it in any order (repeats allowed).
+
+        Returns:
+            `(n, C, H, W)` float32, physical, NaN where missing.
+
+        Raises:
+            UserError: A chunk is truncated or corrupt; the message names its date and file.
+        """
+        values = self._read("fields", index)
+        return values if self._all_channels else values[:, list(self.channel_index)]
+
+    def has(self, name: str) -> bool:
+        """Tells whether an optional array (`stations`, `satellite`) is in the store."""
+        return name in self._group
+
+    def read_array(self, name: str, index: slice | Sequence[int] | np.ndarray) -> np.ndarray:
+        """Reads days of an optional array (`stations`, `satellite`), as `read` does.
+
+        Returns:
+            `(n, ...)` float32 channel units, NaN where nothing was observed.
+
+        Raises:
+            UserError: The array is not in the store, or a chunk is truncated or corrupt.
+        """
+        if name not in self._group:
+            raise UserError(f"training store {self.path} has no array {name!r}; {_HOW}")
+        return self._read(name, index)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(self.__dict__)
+        # An open array in another process hangs or kills it; each opens the files itself.
+        for name in ("_group", "_files", "_readers", "_threads", "statistics", "elevation"):
+            state.pop(name, None)
+        return state
+
+    @cached_property
+    def file_steps(self) -> int:
+        """Gives the steps that a file of the fields holds."""
+        fields = self._group["fields"]
+        return (fields.shards or fields.chunks)[0]
+
+    def read_run(self, first: int, out: np.ndarray) -> None:
+        """Reads consecutive days of the fields into an array of the caller.
+
+        Args:
+            first: Position of the first day.
+            out: `(n, C, H, W)` float32, C-contiguous.
+
+        Raises:
+            UserError: As for `read`.
+        """
+        if self._all_channels:
+            self._read_run("fields", first, out)
+        else:
+            out[...] = self.read(slice(first, first + len(out)))
+
+    def read_runs(self, runs: Sequence[tuple[int, np.ndarray]]) -> None:
+        """Reads several runs of days side by side, see `read_run`.
+
+        Args:
+            runs: Position of the first day, and the array that takes the run.
+        """
+        if len(runs) < 2 or get_worker_info() is not None:  # workers are side by side already
+            for first, out in runs:
+                self.read_run(first, out)
+        else:
+            reader = self._readers.get("fields")
+            for first, out in runs if reader is not None else ():
+                reader.expect(first, len(out))
+            list(self._threads.map(lambda run: self.read_run(*run), runs))
+
+    @cached_property
+    def _threads(self) -> ThreadPoolExecutor:
+        # On a server the wait is for answers, not for processors.
+        count = 8 if is_url(self.path) else min(os.cpu_count() or 1, 8)
+        return ThreadPoolExecutor(count, thread_name_prefix="slams-decode")
+
+    @cached_property
+    def _all_channels(self) -> bool:
+        # Kept: to look an array up in a group takes as long as to decode a window.
+        return self.channel_index == tuple(range(self._group["fields"].shape[1]))
+
+    @cached_property
+    def _group(self) -> zarr.Group:
+        return open_group(self.path)
+
+    @cached_property
+    def _files(self) -> StoreFiles:
+        return files_of(self.path)
+
+    @cached_property
+    def _readers(self) -> dict[str, ShardReader | None]:
+        return {}
+
+    def _read(self, name: str, index: slice | Sequence[int] | np.ndarray) -> np.ndarray:
+        array = self._group[name]
+        if isinstance(index, slice):
+            index = np.arange(len(self.time))[index]
+        index = np.asarray(index, dtype=np.int64)
+        wanted, place = np.unique(index, return_inverse=True)
+        out = np.empty((len(wanted), *array.shape[1:]), dtype=np.float32)
+        # Contiguous runs, because a slice costs far less than as many single steps.
+        cuts = np.flatnonzero(np.diff(wanted) != 1) + 1
+        for run in np.split(np.arange(len(wanted)), cuts) if len(wanted) else ():
+            self._read_run(name, int(wanted[run[0]]), out[run[0] : run[-1] + 1])
+        return out if np.array_equal(wanted, index) else out[place]
+
+    def _read_run(self, name: str, first: int, out: np.ndarray) -> None:
+        try:
+            self._decode(name, first, out)
+        except UserError:
+            raise
+        except Exception as error:
+            raise self._damaged(name, first, out, error) from error
+
+    def _decode(self, name: str, first: int, out: np.ndarray) -> None:
+        if name not in self._readers:
+            self._readers[name] = ShardReader.of(self._files, self._group[name])
+        reader = self._readers[name]
+        if reader is None:
+            out[...] = self._group[name][first : first + len(out)]
+        else:
+            reader.read(first, out)
+
+    def _damaged(self, name: str, first: int, out: np.ndarray, error: Exception) -> Exception:
+        """Finds the first step that cannot be read, and says so."""
+        for step in range(first, first + len(out)):
+            try:
+                self._decode(name, step, out[:1])
+            except Exception as found:
+                if isinstance(found, UserError):
+                    return found
+                missing = isinstance(found, FileNotFoundError)
+                return UserError(
+                    f"training store {self.path}: {name} of {iso_date(self.time[step])} cannot "
+                    f"be read, file {shard_file(self._group[name], step)} is "
+                    f"{'missing' if missing else 'truncated or corrupt'}; run `slams prepare` "
+                    f"with resume=overwrite to write the store again"
+                )
+        return error

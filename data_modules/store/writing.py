@@ -1,0 +1,170 @@
+"""Writing the arrays of a training store (see `stores` for the layout)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.codecs import BloscCodec, Crc32cCodec
+
+from data_modules.preparation.statistics import StatisticsArrays
+from data_modules.store.training_store import shard_steps
+from slams.grid import LatLonGrid
+
+__all__ = ["STEP_ARRAYS", "beside_fields", "canonical_json", "content_digest", "create_steps"]
+__all__ += ["digest", "digest_days", "fingerprint", "write_coordinates", "write_elevation"]
+__all__ += ["write_statistics"]
+
+# Arrays over time beside the fields, in files of some steps each.
+STEP_ARRAYS = ("stations", "satellite")
+
+
+def create_steps(
+    group: zarr.Group,
+    name: str,
+    shape: tuple[int, ...],
+    dims: tuple[str, ...],
+    attributes: dict[str, Any] | None = None,
+) -> zarr.Array:
+    """Creates a float32 array over time: one step a chunk, `shard_steps` steps a file.
+
+    One step a chunk, because windows are short and drawn at random; a file for many of them,
+    because file systems suffer from millions of small files. Every chunk carries a checksum.
+    """
+    return group.create_array(
+        name,
+        shape=shape,
+        dtype="float32",
+        chunks=(1, *shape[1:]),
+        shards=(shard_steps(math.prod(shape[1:])), *shape[1:]),
+        compressors=[
+            BloscCodec(typesize=4, cname="lz4", clevel=5, shuffle="shuffle"),
+            Crc32cCodec(),
+        ],
+        fill_value=float("nan"),
+        dimension_names=dims,
+        attributes=attributes or {},
+        # A chunk that is missing throughout is written too: a lost file is told from it.
+        config={"write_empty_chunks": True},
+    )
+
+
+def write_coordinates(group: zarr.Group, time: np.ndarray, grid: LatLonGrid) -> None:
+    """Writes time (days since 1970-01-01), latitude and longitude (degrees)."""
+    values = {
+        "time": (time, {"units": "days since 1970-01-01 00:00:00", "calendar": "standard"}),
+        "latitude": (grid.latitude.numpy(), {"units": "degrees_north"}),
+        "longitude": (grid.longitude.numpy(), {"units": "degrees_east"}),
+    }
+    for name, (array, attributes) in values.items():
+        _small(group, name, array, (name,), attributes)
+
+
+def write_elevation(group: zarr.Group, elevation: np.ndarray) -> None:
+    """Writes the model's terrain, `(H, W)` m above sea level."""
+    values = np.asarray(elevation, dtype=np.float64)
+    _small(group, "surface_elevation", values, ("latitude", "longitude"), {"units": "m"})
+
+
+def write_statistics(group: zarr.Group, statistics: StatisticsArrays, grid: LatLonGrid) -> None:
+    """Writes the group `statistics`; a flattened grid is given its shape again."""
+    target = group.create_group("statistics")
+    plane = ("channel", "latitude", "longitude")
+    names = {
+        "harmonics": ("coefficient", *plane),
+        "sd": plane,
+        "lags": ("lag",),
+        "persistence": ("lag", *plane),
+        "persistence_variance": ("lag", *plane),
+    }
+    for name, dims in names.items():
+        array = np.asarray(getattr(statistics, name))
+        if name != "lags":
+            array = array.reshape(*array.shape[: len(dims) - 2], *grid.shape)
+        _small(target, name, array, dims)
+
+
+def digest(values: np.ndarray) -> str:
+    """Gives the sha256 of fields."""
+    return hashlib.sha256(np.ascontiguousarray(values, dtype="<f4").data).hexdigest()
+
+
+def digest_days(time: np.ndarray) -> str:
+    """Gives the sha256 of a time axis (days since 1970-01-01)."""
+    return hashlib.sha256(np.ascontiguousarray(time, dtype="<f8").data).hexdigest()
+
+
+def beside_fields(group: zarr.Group) -> Iterator[tuple[str, zarr.Array]]:
+    """Lists the arrays, other than the fields, whose values belong to a store's content."""
+    names = ["time", "latitude", "longitude", "surface_elevation", *STEP_ARRAYS]
+    if "stations" in group and "counts" in group["stations"].attrs:
+        # Stations that are drawn follow from the recipe; real ones only from their archive.
+        names += ["station_id", "station_latitude", "station_longitude", "station_elevation"]
+    for name in names:
+        if name in group:
+            yield name, group[name]
+    for name in sorted(group["statistics"].array_keys()):
+        yield f"statistics/{name}", group["statistics"][name]
+
+
+def content_digest(group: zarr.Group) -> str:
+    """Gives the sha256 of what is in a store beside its fields."""
+    total = hashlib.sha256()
+    for _, array in beside_fields(group):
+        # File by file: the satellite's images need not fit into memory.
+        steps = array.shards[0] if array.shards else max(array.shape[0], 1)
+        for start in range(0, array.shape[0], steps):
+            total.update(np.ascontiguousarray(array[start : start + steps]).data)
+    return total.hexdigest()
+
+
+def fingerprint(digests: list[str], content: str, recipe: str, channels: list[str]) -> str:
+    """Combines content and recipe into the store's fingerprint.
+
+    Args:
+        digests: Of the fields, one a file.
+        content: `content_digest` of the rest.
+        recipe: `recipe.store_recipe` as JSON.
+        channels: Names of the channels.
+    """
+    keys = json.loads(recipe)
+    # Paths are left out: a copy in another place is the same data.
+    sources = keys.get("sources") or [keys["source"]]
+    for source in sources:
+        for name in ("path", "files", "grid"):
+            source.pop(name, None)
+    keys.pop("statistics_from")
+    archive = ((keys["observations"] or {}).get("stations") or {}).get("source") or {}
+    for name in ("path", "station_list"):
+        archive.pop(name, None)
+    parts = [*digests, content, canonical_json(keys), canonical_json(channels)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def canonical_json(value: Any) -> str:
+    """Writes plain containers as JSON that is the same for equal values."""
+    return json.dumps(value, sort_keys=True)
+
+
+def _small(
+    group: zarr.Group,
+    name: str,
+    values: np.ndarray,
+    dims: tuple[str, ...],
+    attributes: dict[str, Any] | None = None,
+) -> None:
+    group.create_array(
+        name,
+        data=np.ascontiguousarray(values),
+        chunks=values.shape,
+        compressors=BloscCodec(
+            typesize=values.dtype.itemsize, cname="zstd", clevel=5, shuffle="shuffle"
+        ),
+        dimension_names=dims,
+        attributes=attributes or {},
+    )

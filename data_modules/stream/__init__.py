@@ -1,0 +1,1 @@
+"""Windows out of a store and into batches: datasets, samplers, loaders, caches."""

@@ -1,0 +1,207 @@
+"""The background of a window, made from earlier states of the store or from a file of states."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data_modules.store.periods import find_days
+from data_modules.store.training_store import TrainingStore
+from data_modules.stream.windows import Earlier
+from slams.config.schema import BackgroundConfig
+from slams.errors import UserError
+from slams.fields import Background, Window
+from slams.normalisation import Normaliser
+from slams.observations import backgrounds
+
+__all__ = ["BackgroundProvider"]
+
+# Training days, evenly spaced, from which the error of a background file is estimated.
+_FILE_DAYS = 200
+_FEWEST_FILE_DAYS = 30
+
+
+class BackgroundProvider:
+    """Makes backgrounds; says which earlier days or which states it needs with each window.
+
+    Args:
+        config: Kind of background, lag, re-centring.
+        store: The training store.
+        window: Days in a window, `T`.
+
+    Attributes:
+        earlier: Days to read before each window, or `None`.
+        states: Store to read the window's own days from (kind `file`), or `None`.
+
+    Raises:
+        UserError: The store has no persistence for the lags needed, or the background file is
+            not right.
+    """
+
+    def __init__(self, config: BackgroundConfig, store: TrainingStore, window: int) -> None:
+        self.config = config
+        self.earlier: Earlier | None = None
+        self.states: TrainingStore | None = None
+        self._coefficient: Tensor | None = None
+        self._variance: Tensor | None = None
+        if config.kind == "damped_persistence" or config.recentre_days > 0:
+            self.earlier = Earlier(config.lag, max(1, config.recentre_days))
+        if config.kind == "damped_persistence":
+            self._coefficient, self._variance = _persistence(config, store, window)
+        elif config.kind == "file":
+            if config.recentre_days > 0:
+                raise UserError(
+                    f"background.recentre_days: found {config.recentre_days} with "
+                    f"background.kind=file, expected 0: states of a file are not anomalies"
+                )
+            self.states = _open_states(config, store)
+            self._variance = _file_variance(self.states, store, window)
+        elif config.kind != "climatology":
+            raise UserError(
+                f"background.kind: found {config.kind!r}, expected damped_persistence, "
+                f"climatology or file"
+            )
+
+    @property
+    def persistence(self) -> tuple[Tensor, Tensor]:
+        """Gives coefficients and error variances of damped persistence, `(T, C, H, W)` each.
+
+        Raises:
+            UserError: The background is of another kind.
+        """
+        if self._coefficient is None or self._variance is None:
+            raise UserError(
+                f"background.kind: found {self.config.kind!r}, expected damped_persistence"
+            )
+        return self._coefficient, self._variance
+
+    def available(self, store: TrainingStore, cases: np.ndarray, window: int) -> np.ndarray:
+        """Tells for which windows there is a state to make the background from.
+
+        Args:
+            store: The store the windows are of.
+            cases: `(n,)` positions of their first days.
+            window: Days in a window.
+
+        Returns:
+            `(n,)` bool.
+        """
+        first = store.time[cases]
+        if self.states is not None:
+            days = first[:, None] + np.arange(window)
+            return (find_days(self.states.time, days) >= 0).all(axis=1)
+        if self.earlier is not None:
+            return find_days(store.time, first - self.earlier.lag) >= 0
+        return np.ones(len(cases), dtype=bool)
+
+    def offset(self, window: Window, normaliser: Normaliser) -> Tensor | None:
+        """Gives what re-centring adds to the climatology, `(B, C, H, W)` channel units."""
+        if self.config.recentre_days == 0 or window.previous is None:
+            return None
+        days = self._previous_days(window)
+        return backgrounds.recentring_offset(
+            normaliser.to_channel_units(window.previous), normaliser.climatology(days)
+        )
+
+    def __call__(
+        self,
+        window: Window,
+        normaliser: Normaliser,
+        climatology: Tensor,
+        offset: Tensor | None,
+    ) -> Background:
+        """Makes the background of a window, on the window's device.
+
+        Args:
+            window: The window, with `previous` as `earlier` or `states` asked for.
+            normaliser: On the same device.
+            climatology: `(B, T, C, H, W)` channel units, re-centred.
+            offset: What re-centring added to it, or `None`.
+        """
+        device = window.fields.device
+        if self.config.kind == "climatology":
+            return backgrounds.climatological(window.fields.shape, device=device)
+        if window.previous is None or self._variance is None:
+            raise ValueError("the window comes without the states its background is made from")
+        variance = self._variance.to(device)
+        if self.config.kind == "file":
+            states = normaliser.normalise(window.previous, climatology)
+            return backgrounds.from_states(states, variance)
+        last = self._previous_days(window)[:, -1:]
+        centre = normaliser.climatology(last)
+        if offset is not None:
+            centre = centre + offset.unsqueeze(1)
+        anomaly = normaliser.normalise(window.previous[:, -1:], centre)[:, 0]
+        assert self._coefficient is not None
+        return backgrounds.damped_persistence(anomaly, self._coefficient.to(device), variance)
+
+    def _previous_days(self, window: Window) -> Tensor:
+        """Gives `(B, L)` days of `window.previous`."""
+        assert self.earlier is not None
+        offsets = torch.from_numpy(self.earlier.offsets().astype(np.float64))
+        return window.time[:, :1] + offsets.to(window.time.device)
+
+
+def _persistence(
+    config: BackgroundConfig, store: TrainingStore, window: int
+) -> tuple[Tensor, Tensor]:
+    """Picks coefficients and variances of the window's days, each `(T, C, H, W)`."""
+    statistics = store.statistics
+    needed = [config.lag + day for day in range(window)]
+    missing = [lag for lag in needed if lag not in statistics.lags]
+    if missing:
+        raise UserError(
+            f"background.lag: {config.lag} and a window of {window} days need persistence fitted "
+            f"for {', '.join(map(str, missing))} days, but training store {store.path} has it "
+            f"for {', '.join(map(str, statistics.lags)) or 'none'}; set data.lags and prepare "
+            f"again"
+        )
+    index = [statistics.lags.index(lag) for lag in needed]
+    return statistics.persistence[index], statistics.persistence_variance[index]
+
+
+def _open_states(config: BackgroundConfig, store: TrainingStore) -> TrainingStore:
+    if not config.path:
+        raise UserError("background.path: found nothing, expected the background's store")
+    states = TrainingStore.open(config.path, [c.name for c in store.channels])
+    if states.grid.fingerprint != store.grid.fingerprint:
+        raise UserError(
+            f"background.path: {config.path} has a grid of {states.grid.shape}, training store "
+            f"{store.path} one of {store.grid.shape}, expected the same"
+        )
+    if states.fingerprint == store.fingerprint:
+        raise UserError(
+            f"background.path: {config.path} holds the verifying truth itself, expected "
+            f"states that never saw it"
+        )
+    return states
+
+
+def _file_variance(states: TrainingStore, store: TrainingStore, window: int) -> Tensor:
+    """Estimates the normalised error variance over training days, `(T, C, H, W)`."""
+    first, last = (
+        int(np.datetime64(day, "D").astype(np.int64))
+        for day in store.attributes["statistics_days"]
+    )
+    inside = np.flatnonzero((store.time >= first) & (store.time < last + 1))
+    partner = find_days(states.time, store.time[inside])
+    inside, partner = inside[partner >= 0], partner[partner >= 0]
+    if len(inside) < _FEWEST_FILE_DAYS:
+        raise UserError(
+            f"background.path: {states.path} has {len(inside)} days of the training period, "
+            f"expected at least {_FEWEST_FILE_DAYS} to estimate its errors from"
+        )
+    pick = np.unique(np.linspace(0, len(inside) - 1, _FILE_DAYS).astype(np.int64))
+    normaliser = store.normaliser()
+    total = torch.zeros(len(store.channels), *store.grid.shape, dtype=torch.float64)
+    count = torch.zeros_like(total)
+    for day in pick:
+        truth = normaliser.to_channel_units(torch.from_numpy(store.read([int(inside[day])])))
+        guess = normaliser.to_channel_units(torch.from_numpy(states.read([int(partner[day])])))
+        error = ((guess - truth) / normaliser.sd)[0].to(torch.float64)
+        known = torch.isfinite(error)
+        total += torch.where(known, error, 0.0) ** 2
+        count += known
+    variance = torch.where(count > 0, total / count.clamp(min=1), 1.0).to(torch.float32)
+    return variance.expand(window, *variance.shape).contiguous()

@@ -1,0 +1,185 @@
+"""Windows of days out of a training store, a whole batch at a time.
+
+`WindowDataset.__getitems__` fills one array for a batch, since the cost of reading is per array
+and per call, not per byte. Nothing here uses dask, and a dataset that travels to another process
+carries the path of its store only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, get_worker_info
+
+from data_modules.store.periods import find_days
+from data_modules.store.training_store import TrainingStore, iso_date
+from data_modules.stream.buffers import Buffers
+from data_modules.stream.field_cache import FieldSource, MemoryFields, runs_of
+from slams.errors import UserError
+from slams.fields import Window
+
+__all__ = ["Earlier", "WindowDataset"]
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """Says which earlier days come with a window.
+
+    Attributes:
+        lag: Days between the last of them and the first day of the window.
+        days: Number of consecutive days, `L`.
+    """
+
+    lag: int
+    days: int = 1
+
+    def offsets(self) -> np.ndarray:
+        """Gives the days relative to the window's first, `(L,)`, in the order of time."""
+        return np.arange(-self.days + 1, 1) - self.lag
+
+
+class WindowDataset(Dataset[Window]):
+    """Gives windows of `T` consecutive days.
+
+    Args:
+        store: The training store.
+        cases: `(N,)` positions in the store of the first day of each window.
+        window: Days in a window, `T`.
+        earlier: Earlier days to give as `Window.previous`, or `None`.
+        states: Store whose states of the window's own days are given as `Window.previous`
+            (a background from file), in place of `earlier`.
+        arrays: Observation arrays of the store to give, any of `stations`, `satellite`.
+        complete: Refuse missing values (training), except in channels that may have them.
+        cache: Fields of the store, where they are held uncompressed.
+    """
+
+    def __init__(
+        self,
+        store: TrainingStore,
+        cases: np.ndarray,
+        window: int,
+        earlier: Earlier | None = None,
+        states: TrainingStore | None = None,
+        arrays: Sequence[str] = (),
+        complete: bool = False,
+        cache: FieldSource | None = None,
+    ) -> None:
+        self.store = store
+        self.cases = np.asarray(cases, dtype=np.int64)
+        self.window = window
+        self.states = states
+        self.arrays = tuple(arrays)
+        self.complete = complete
+        self._cache = cache
+        # Positions of all days of all windows: a search a batch would take a tenth of its time.
+        first = store.time[self.cases][:, None]
+        self._days = find_days(store.time, first + np.arange(window))
+        self._earlier_days = None
+        if earlier is not None:
+            self._earlier_days = find_days(store.time, first + earlier.offsets())
+        self._buffers = Buffers()
+        # Days of which it is known that no value is missing that must not be.
+        self._whole = np.zeros(len(store.time) if complete else 0, dtype=bool)
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def __getitem__(self, position: int) -> Window:
+        return self.read([position])
+
+    def __getitems__(self, positions: list[int]) -> Window | UserError:
+        try:
+            return self.read(positions)
+        except UserError as error:
+            # Raised again by `StreamLoader`: a worker would bury the sentence in a traceback.
+            if get_worker_info() is None:
+                raise
+            return error
+
+    def read(self, positions: Sequence[int]) -> Window:
+        """Reads a batch of windows.
+
+        Args:
+            positions: `B` positions in the dataset.
+
+        Raises:
+            UserError: A chunk is corrupt, or a training field has a missing value.
+        """
+        places = np.asarray(positions, dtype=np.int64)
+        case, index = self.cases[places], self._days[places]
+        fields = self._fields(self.store, index, self._cache)
+        if self.complete:
+            self._refuse_missing(fields, index)
+        previous = None
+        if self.states is not None:
+            first = self.store.time[case][:, None]
+            found = find_days(self.states.time, first + np.arange(self.window))
+            previous = self._fields(self.states, found, None)
+        elif self._earlier_days is not None:
+            previous = self._fields(self.store, self._earlier_days[places], self._cache)
+        observed: dict[str, Tensor] = {}
+        for name in self.arrays:
+            values = self.store.read_array(name, index.reshape(-1))
+            # One satellite channel, its image in row order; stations keep their variables.
+            shape = values.shape[1:] if name == "stations" else (-1,)
+            observed[name] = torch.from_numpy(values.reshape(*index.shape, *shape))
+        return Window(
+            fields=torch.from_numpy(fields),
+            time=torch.from_numpy(self.store.time[index]),
+            case=torch.from_numpy(case),
+            previous=None if previous is None else torch.from_numpy(previous),
+            **observed,
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Fields in memory stay in their process: each worker would get a copy of its own.
+        cache = None if isinstance(self._cache, MemoryFields) else self._cache
+        return {**self.__dict__, "_cache": cache}
+
+    def _fields(
+        self, store: TrainingStore, index: np.ndarray, cache: FieldSource | None
+    ) -> np.ndarray:
+        """Gives `(B, n, C, H, W)`, NaN where the index is -1."""
+        shape = (*index.shape, len(store.channels), *store.grid.shape)
+        out = self._buffers.take((index.size, *shape[index.ndim :]))
+        flat = index.reshape(-1)
+        out[flat < 0] = np.nan
+        if cache is not None:
+            cache.fill(flat, out)
+        else:
+            _read_once(store, flat, out)
+        return out.reshape(shape)
+
+    def _refuse_missing(self, fields: np.ndarray, index: np.ndarray) -> None:
+        may = {*self.store.absent, *self.store.attributes.get("gaps", ())}
+        must = [i for i, c in enumerate(self.store.channels) if c.name not in may]
+        for b, t in np.argwhere(~self._whole[index]):
+            # A sum is not finite where one value is not; the search only when it failed.
+            if np.isfinite(fields[b, t, must].sum(dtype=np.float64)):
+                self._whole[index[b, t]] = True
+                continue
+            for c in must:
+                if np.isfinite(fields[b, t, c]).all():
+                    continue
+                raise UserError(
+                    f"training store {self.store.path}: {self.store.channels[c].name} of "
+                    f"{iso_date(self.store.time[index[b, t]])}, a training day, has missing "
+                    f"values (NaN); prepare the store again, with the channel under "
+                    f"data.source.gaps if they are to be expected"
+                )
+
+
+def _read_once(store: TrainingStore, index: np.ndarray, out: np.ndarray) -> None:
+    """Reads each day once, however many windows of a batch have it; copies it to the others."""
+    days, first = np.unique(index, return_index=True)
+    fresh = np.full(len(index), -1)
+    fresh[first] = days
+    store.read_runs([(day, out[p : p + count]) for p, day, count in runs_of(fresh)])
+    where = dict(zip(days.tolist(), first.tolist(), strict=True))
+    for place in np.flatnonzero((fresh < 0) & (index >= 0)).tolist():
+        out[place] = out[where[int(index[place])]]
