@@ -1,8 +1,11 @@
-"""The one exception of this project for mistakes that a user can correct."""
+"""The one exception of this project for mistakes that a user can correct, and its hints."""
 
 from __future__ import annotations
 
-__all__ = ["UserError"]
+import difflib
+from collections.abc import Sequence
+
+__all__ = ["UserError", "nearest"]
 
 
 class UserError(ValueError):
@@ -12,3 +15,9 @@ class UserError(ValueError):
     where it is not obvious, what to do. The command line prints it without a traceback and
     exits with code 2; anything else that escapes is a defect of the program.
     """
+
+
+def nearest(name: str, names: Sequence[str]) -> str:
+    """Phrases the most similar of some names as a hint; lists them all when none is similar."""
+    found = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    return f"did you mean {found[0]!r}?" if found else f"expected one of {', '.join(names)}"

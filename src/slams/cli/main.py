@@ -22,8 +22,7 @@ from slams.config.checks import require
 from slams.config.help import explain, list_keys
 from slams.config.loading import load, to_yaml
 from slams.config.schema import Config
-from slams.config.validation import nearest
-from slams.errors import UserError
+from slams.errors import UserError, nearest
 from slams.runs.preflight import check_prerequisites
 from slams.runtime.failures import explain_failure, lost_rank
 from slams.runtime.ranks import say

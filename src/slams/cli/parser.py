@@ -12,8 +12,7 @@ from slams import __version__
 from slams.cli.verbs import GROUPS, VERBS, Verb
 from slams.config.help import explain, list_keys
 from slams.config.schema import Config
-from slams.config.validation import nearest
-from slams.errors import UserError
+from slams.errors import UserError, nearest
 from slams.slurm import options as submission_options
 
 __all__ = ["parse"]

@@ -11,7 +11,7 @@ import dataclasses
 import difflib
 import math
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from slams.config.schema import Config
@@ -22,7 +22,6 @@ __all__ = [
     "describe",
     "dotted_keys",
     "is_inside",
-    "nearest",
     "refuse_unknown",
     "refuse_wrong_types",
     "type_at",
@@ -36,12 +35,6 @@ Origin = Mapping[str, str]
 _MAY_BE_INFINITE = ("observations.gross_error",)
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 _PLURALS = {int: "whole numbers", float: "numbers", bool: "true or false", str: "texts"}
-
-
-def nearest(name: str, names: Sequence[str]) -> str:
-    """Phrases the most similar of some names as a hint; lists them all when none is similar."""
-    found = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    return f"did you mean {found[0]!r}?" if found else f"expected one of {', '.join(names)}"
 
 
 def describe(value: Any) -> str:

@@ -20,8 +20,7 @@ from slams.config.checks import require
 from slams.config.loading import load, to_yaml
 from slams.config.schema import Config
 from slams.config.time_limits import parse_limit
-from slams.config.validation import nearest
-from slams.errors import UserError
+from slams.errors import UserError, nearest
 from slams.runs.directory import RunDirectory
 from slams.runs.preflight import check_prerequisites
 from slams.runs.record import is_finished, stage_directory

@@ -24,8 +24,8 @@ import yaml
 from slams.config.loading import load
 from slams.config.methods import METHODS
 from slams.config.schema import AblationConfig, Config
-from slams.config.validation import is_inside, nearest, type_at
-from slams.errors import UserError
+from slams.config.validation import is_inside, type_at
+from slams.errors import UserError, nearest
 from slams.runs.provenance import inputs_fingerprint
 from slams.runs.record import stage_directory
 from slams.sweeps.names import LONGEST, name_settings, name_training, without_seed

@@ -20,8 +20,7 @@ from slams.config.schema import Config
 from slams.config.splits import check_splits, day_range, parse_day
 from slams.config.time_axis import check_days
 from slams.config.time_limits import parse_limit
-from slams.config.validation import nearest
-from slams.errors import UserError
+from slams.errors import UserError, nearest
 from slams.variables import ON_LEVELS, UNITS
 
 __all__ = ["check", "require"]

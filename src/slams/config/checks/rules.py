@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from slams.config.schema import OptimizerConfig
-from slams.config.validation import nearest
-from slams.errors import UserError
+from slams.errors import UserError, nearest
 
 __all__ = ["check_optimizer", "holds", "one_of", "unique", "value_at"]
 

@@ -1,0 +1,1 @@
+"""Registries of whatever a recipe names: methods, guidance, samplers, operators, sources."""

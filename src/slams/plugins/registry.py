@@ -1,0 +1,194 @@
+"""Registries: named specifications, built in or brought by other packages.
+
+Everything that a recipe chooses by name has a registry: methods, guidance, samplers, observation
+operators, sources. A specification is found in one of three places.
+
+- *Built in*: each module of the registry's package that defines `SPEC` brings one. Writing the
+  module is all there is to do.
+- *Installed*: an entry point of the registry's group, in the metadata of another package.
+- *By reference*: `module:Class` in a recipe that the user hands over. `Registry.admit` imports
+  what it names; nothing else here imports a name out of data. Who calls it decides whom to trust,
+  see `slams.config.plugins`.
+
+An entry point or a reference names a specification, or a class with one in its attribute `spec`.
+Names are known without an import; a specification is imported when it is first asked for.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from importlib import metadata
+from typing import Any, Generic, Protocol, TypeVar
+
+from slams.errors import UserError, nearest
+
+__all__ = ["Registry", "Spec", "is_reference"]
+
+
+class Spec(Protocol):
+    """What all specifications have in common."""
+
+    @property
+    def name(self) -> str:
+        """Return the name in recipes and in results."""
+        ...
+
+
+S = TypeVar("S", bound=Spec)
+
+
+def is_reference(name: str) -> bool:
+    """Return whether a name in a recipe is a reference, `module:Class`, and no registered name."""
+    return ":" in name
+
+
+class Registry(Generic[S]):
+    """Finds specifications of one kind by name.
+
+    Args:
+        what: What is registered, for messages: `method of assimilation`.
+        kind: Class of the specifications.
+        group: Entry-point group that other packages register under, `slams.methods`.
+        package: Dotted name of the package whose modules define the built-in ones.
+        by_module: The built-in names are those of the modules, which are then imported only when
+            their specification is asked for; otherwise all of them are, to learn their names.
+    """
+
+    def __init__(
+        self, what: str, kind: type[S], group: str, package: str, by_module: bool = True
+    ) -> None:
+        self.what = what
+        self.kind = kind
+        self.group = group
+        self._package = package
+        self._by_module = by_module
+        # By name and, where it was admitted by one, by reference.
+        self._found: dict[str, S] = {}
+
+    def names(self) -> tuple[str, ...]:
+        """Return every name that a recipe may use here: built in, installed, then admitted."""
+        admitted = (spec.name for spec in self._found.values())
+        return tuple(dict.fromkeys((*self._built_in, *self._installed, *admitted)))
+
+    def get(self, name: str, key: str) -> S:
+        """Return a specification.
+
+        Args:
+            name: A registered name, or a reference that was admitted.
+            key: The recipe's key it stands under, for the message.
+
+        Raises:
+            UserError: There is none of this name, or what an installed package registered under
+                it cannot be imported or is of another kind.
+        """
+        if name not in self._found:
+            if name in self._built_in:
+                self._found[name] = self._import_built_in(name)
+            elif name in self._installed:
+                self._found[name] = self._import_installed(name, key)
+            elif is_reference(name):
+                raise UserError(
+                    f"key {key!r}: found the plug-in {name!r}, which nobody allowed; name it with "
+                    f"--allow-plugin {name} (in Python: plugins=[{name!r}])"
+                )
+            else:
+                raise UserError(f"key {key!r}: found {name!r}; {nearest(name, self.names())}")
+        return self._found[name]
+
+    def find(self, name: str) -> S | None:
+        """Return a specification for what is found in results, or `None` where it has none here.
+
+        A table may hold methods of packages that are not installed on this machine.
+        """
+        if name not in self._found and (is_reference(name) or name not in self.names()):
+            return None
+        return self.get(name, self.group)
+
+    def __iter__(self) -> Iterator[S]:
+        """Iterate over all specifications that can be had; imports them."""
+        return iter([self.get(name, self.group) for name in self.names()])
+
+    def admit(self, reference: str, key: str) -> S:
+        """Import what a reference names, and register it under the reference and its own name.
+
+        Args:
+            reference: `module:Class`, handed over by the user.
+            key: The recipe's key it stands under, for the message.
+
+        Raises:
+            UserError: It cannot be imported, is of another kind, or takes a name that is taken.
+        """
+        if reference in self._found:
+            return self._found[reference]
+        module, _, attribute = reference.partition(":")
+        try:
+            found: Any = importlib.import_module(module)
+            for part in attribute.split("."):
+                found = getattr(found, part)
+        except (ImportError, AttributeError, ValueError, TypeError) as error:
+            raise UserError(
+                f"key {key!r}: cannot import the plug-in {reference!r} ({error}); expected "
+                f"module:Class of a module that Python finds"
+            ) from error
+        spec = self._checked(found, reference, key)
+        if spec.name in self.names():
+            raise UserError(
+                f"key {key!r}: the plug-in {reference!r} is called {spec.name!r}, as another "
+                f"{self.what} is; give it another name"
+            )
+        self._found[reference] = self._found[spec.name] = spec
+        return spec
+
+    @functools.cached_property
+    def _built_in(self) -> dict[str, str]:
+        """Names of the built-in specifications, and their modules."""
+        package = importlib.import_module(self._package)
+        modules = [m.name for m in pkgutil.iter_modules(package.__path__) if not m.ispkg]
+        if self._by_module:
+            return {name: f"{self._package}.{name}" for name in modules}
+        found = {}
+        for name in modules:
+            module = f"{self._package}.{name}"
+            spec = getattr(importlib.import_module(module), "SPEC", None)
+            if isinstance(spec, self.kind):
+                found[spec.name] = module
+        return found
+
+    @functools.cached_property
+    def _installed(self) -> dict[str, metadata.EntryPoint]:
+        """Entry points of the group by name; a built-in name cannot be taken by one."""
+        points = metadata.entry_points(group=self.group)
+        return {point.name: point for point in points if point.name not in self._built_in}
+
+    def _import_built_in(self, name: str) -> S:
+        module = importlib.import_module(self._built_in[name])
+        return module.SPEC
+
+    def _import_installed(self, name: str, key: str) -> S:
+        point = self._installed[name]
+        try:
+            found = point.load()
+        except (ImportError, AttributeError) as error:
+            raise UserError(
+                f"key {key!r}: cannot import {point.value}, which an installed package registers "
+                f"as {self.what} {name!r} ({error}); repair or remove that package"
+            ) from error
+        spec = self._checked(found, point.value, key)
+        if spec.name != name:
+            raise UserError(
+                f"key {key!r}: {point.value} is registered as {name!r} and calls itself "
+                f"{spec.name!r}; expected one name"
+            )
+        return spec
+
+    def _checked(self, found: Any, where: str, key: str) -> S:
+        spec = getattr(found, "spec", found)
+        if not isinstance(spec, self.kind):
+            raise UserError(
+                f"key {key!r}: {where} is no {self.what}; expected a {self.kind.__name__}, or a "
+                f"class with one in its attribute `spec`"
+            )
+        return spec
