@@ -11,7 +11,7 @@ the sample is the score model's own ensemble for the given background.
     both          D(z_t, z_b) + G d       G finds what the network left
     neither       D(z_t)                  the prior is the climatology
 
-with the innovation `d` and gain `G` of `slams.diffusion.guidance.background`. Denoising errors
+with the innovation `d` and gain `G` of `slams.diffusion.posterior.background`. Denoising errors
 are measured with the denoiser as it is used.
 """
 

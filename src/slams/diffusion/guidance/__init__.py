@@ -4,18 +4,14 @@ One interface for every kind: a `Denoiser` of `(M, ...)` states that wraps the p
 any sampler integrates it. No kind couples the members.
 """
 
-from slams.diffusion.guidance.background import (
-    BackgroundDenoiser,
-    BackgroundGain,
-    day_folds,
-)
 from slams.diffusion.guidance.decg import DECGDenoiser, DenoisingErrors
 from slams.diffusion.guidance.dps import DPSDenoiser
-from slams.diffusion.guidance.jacobian import jacobian_guidance
 from slams.diffusion.guidance.mmps import below_sigma, mmps_denoiser
 from slams.diffusion.guidance.pgdm import PGDMDenoiser
-from slams.diffusion.guidance.pointwise import LatentObservation, PointwiseDenoiser
 from slams.diffusion.guidance.sda import SDADenoiser
+from slams.diffusion.posterior.background import BackgroundDenoiser, BackgroundGain, day_folds
+from slams.diffusion.posterior.guided import jacobian_guidance
+from slams.diffusion.posterior.pointwise import LatentObservation, PointwiseDenoiser
 
 __all__ = [
     "BackgroundDenoiser",

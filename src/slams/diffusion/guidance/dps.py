@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from slams.diffusion.backend import Denoiser
-from slams.diffusion.guidance.likelihood import LikelihoodGuidance
+from slams.diffusion.posterior.likelihood import LikelihoodGuidance
 
 __all__ = ["DPSDenoiser"]
 

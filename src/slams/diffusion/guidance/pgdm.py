@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from slams.diffusion.backend import Denoiser, conjugate_gradients
-from slams.diffusion.guidance.likelihood import LikelihoodGuidance
+from slams.diffusion.posterior.likelihood import LikelihoodGuidance
 from slams.linalg.censoring import linearised_observations
 
 __all__ = ["PGDMDenoiser"]

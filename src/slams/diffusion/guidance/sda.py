@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from slams.diffusion.backend import Denoiser
-from slams.diffusion.guidance.likelihood import LikelihoodGuidance
+from slams.diffusion.posterior.likelihood import LikelihoodGuidance
 from slams.linalg.censoring import inverse_mills
 
 __all__ = ["SDADenoiser"]
