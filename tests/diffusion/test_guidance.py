@@ -11,7 +11,6 @@ from torch import Tensor
 
 from slams.benchmarks.gaussian import GaussianProblem, dense_problem, linear_decoder_problem
 from slams.benchmarks.guided import guide
-from slams.config.schema import GuidanceConfig, SamplerConfig
 from slams.diffusion.backend import time_of_sigma
 from slams.diffusion.guidance import (
     DenoisingErrors,
@@ -21,13 +20,14 @@ from slams.diffusion.guidance import (
     jacobian_guidance,
 )
 from slams.diffusion.sampling import AncestralSampler, noise_levels
+from slams.diffusion.settings import GuidanceSettings, SamplerSettings
 
 KINDS = ("decg", "mmps", "sda", "dps", "pgdm")
 PROBLEMS = [
     make(error) for make in (dense_problem, linear_decoder_problem) for error in (0.1, 0.5)
 ]
 NAMES = [f"{p.name} {float(p.variance[0]) ** 0.5:.1f}" for p in PROBLEMS]
-SAMPLER = SamplerConfig(steps=8)
+SAMPLER = SamplerSettings(steps=8)
 
 
 def state(problem: GaussianProblem, sigma: float, count: int = 5) -> tuple[Tensor, Tensor]:
@@ -172,7 +172,7 @@ def test_guidance_by_jacobians_is_off_above_a_noise_level(kind: str) -> None:
     problem = dense_problem(0.3)
     prior, guided = problem.denoiser, guide(problem, kind, SAMPLER)
     partly = jacobian_guidance(
-        GuidanceConfig(kind=kind, iterations=16, below_sigma=8.0),
+        GuidanceSettings(kind=kind, iterations=16, below_sigma=8.0),
         prior,
         problem.observe,
         problem.y,
@@ -189,7 +189,7 @@ def test_an_unknown_kind_is_refused() -> None:
     problem = dense_problem(0.3)
     with pytest.raises(ValueError, match="found 'decg', expected one of mmps"):
         jacobian_guidance(
-            GuidanceConfig(), problem.denoiser, problem.observe, problem.y, problem.y, problem.y
+            GuidanceSettings(), problem.denoiser, problem.observe, problem.y, problem.y, problem.y
         )
 
 

@@ -30,7 +30,6 @@ from slams.assimilators.latent_likelihood import encode_observations
 from slams.assimilators.marginals import MarginalMap
 from slams.assimilators.network_localisation import NetworkLocalisation
 from slams.assimilators.season import season_weights
-from slams.config.schema import GuidanceConfig, SamplerConfig
 from slams.diffusion.backend import Denoiser
 from slams.diffusion.guidance import (
     BackgroundDenoiser,
@@ -40,6 +39,7 @@ from slams.diffusion.guidance import (
     jacobian_guidance,
 )
 from slams.diffusion.sampling import DivergedError, noise_levels, sample
+from slams.diffusion.settings import GuidanceSettings, SamplerSettings
 from slams.errors import UserError
 from slams.fields import Batch, ObservationOperator
 from slams.grid import LatLonGrid
@@ -106,8 +106,8 @@ class LatentDiffusion(CaseByCase):
         normaliser: Normaliser,
         grid: LatLonGrid,
         seed: int,
-        guidance: GuidanceConfig,
-        sampler: SamplerConfig,
+        guidance: GuidanceSettings,
+        sampler: SamplerSettings,
     ) -> None:
         super().__init__(normaliser, grid, seed)
         if guidance.kind not in _KINDS:

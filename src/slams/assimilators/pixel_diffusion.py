@@ -15,8 +15,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from slams.assimilators.latent_diffusion import LatentDiffusion
-from slams.config.schema import GuidanceConfig, SamplerConfig
 from slams.diffusion.backend import Denoiser
+from slams.diffusion.settings import GuidanceSettings, SamplerSettings
 from slams.grid import LatLonGrid
 from slams.nn.latent_space import IdentitySpace
 from slams.normalisation import Normaliser
@@ -51,8 +51,8 @@ class PixelDiffusion(LatentDiffusion):
         normaliser: Normaliser,
         grid: LatLonGrid,
         seed: int,
-        guidance: GuidanceConfig,
-        sampler: SamplerConfig,
+        guidance: GuidanceSettings,
+        sampler: SamplerSettings,
         noise_scale: float = 1.0,
     ) -> None:
         guidance = replace(

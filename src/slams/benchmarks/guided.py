@@ -10,10 +10,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from slams.config.schema import GuidanceConfig, SamplerConfig
 from slams.diffusion.backend import Denoiser
 from slams.diffusion.guidance import DECGDenoiser, DenoisingErrors, jacobian_guidance
 from slams.diffusion.sampling import noise_levels
+from slams.diffusion.settings import GuidanceSettings, SamplerSettings
 from slams.runtime.seeds import generator
 
 __all__ = ["MEAN_BAND", "MEMBERS", "SD_BAND", "KnownProblem", "guide", "noise_of"]
@@ -57,7 +57,7 @@ class KnownProblem(Protocol):
         """Gives denoising errors at a noise level `()`, the decoder's in what is observed."""
 
 
-def guide(problem: KnownProblem, kind: str, sampler: SamplerConfig) -> Denoiser:
+def guide(problem: KnownProblem, kind: str, sampler: SamplerSettings) -> Denoiser:
     """Builds the denoiser of the posterior under one kind of guidance.
 
     Args:
@@ -71,7 +71,7 @@ def guide(problem: KnownProblem, kind: str, sampler: SamplerConfig) -> Denoiser:
     count = len(problem.y)
     if kind != "decg":
         return jacobian_guidance(
-            GuidanceConfig(kind=kind, iterations=count, below_sigma=math.inf),
+            GuidanceSettings(kind=kind, iterations=count, below_sigma=math.inf),
             problem.denoiser,
             problem.observe,
             problem.y,

@@ -25,7 +25,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from slams.config.schema import SamplerConfig
 from slams.diffusion.backend import (
     AdamsBashforthSampler,
     Denoiser,
@@ -34,6 +33,7 @@ from slams.diffusion.backend import (
     Sampler,
     time_of_sigma,
 )
+from slams.diffusion.settings import SamplerSettings
 from slams.errors import UserError
 
 __all__ = [
@@ -173,14 +173,14 @@ class Samples:
     diverged: int
 
 
-def noise_levels(config: SamplerConfig) -> Tensor:
+def noise_levels(config: SamplerSettings) -> Tensor:
     """Gives the noise levels at which the denoiser is evaluated, `(steps,)`, falling."""
     low, high = torch.tensor([config.sigma_min, config.sigma_max]).log()
     return torch.linspace(high, low, config.steps).exp()
 
 
 def make_sampler(
-    denoiser: Denoiser, config: SamplerConfig, noise: Callable[[int], Tensor] | None = None
+    denoiser: Denoiser, config: SamplerSettings, noise: Callable[[int], Tensor] | None = None
 ) -> Sampler:
     """Builds a sampler by name.
 
@@ -220,7 +220,7 @@ def make_sampler(
     )
 
 
-def _ends(denoiser: Denoiser, config: SamplerConfig) -> Tensor:
+def _ends(denoiser: Denoiser, config: SamplerSettings) -> Tensor:
     """Gives the times `(2,)` of the first and the last noise level."""
     levels = torch.tensor([config.sigma_max, config.sigma_min], dtype=torch.float64)
     return time_of_sigma(levels, denoiser.schedule)
@@ -228,7 +228,7 @@ def _ends(denoiser: Denoiser, config: SamplerConfig) -> Tensor:
 
 def sample(
     denoiser: Denoiser,
-    config: SamplerConfig,
+    config: SamplerSettings,
     draw: Callable[[int, str], Tensor],
     members: int,
     only: range | None = None,

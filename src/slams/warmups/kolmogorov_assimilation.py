@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from slams.config.schema import GuidanceConfig
 from slams.diffusion.backend import KarrasDenoiser
 from slams.diffusion.guidance import jacobian_guidance
 from slams.diffusion.sampling import sample
+from slams.diffusion.settings import GuidanceSettings
 from slams.diffusion.trajectory import TrajectoryDenoiser
 from slams.runtime.seeds import generator
 from slams.warmups.kolmogorov_data import Climatology
@@ -124,7 +124,7 @@ def _sampled(
     shape = (config.length, 2, config.flow.grid, config.flow.grid)
     # What a standard deviation of one everywhere is for a velocity; of the others, near enough.
     guided = jacobian_guidance(
-        GuidanceConfig(
+        GuidanceSettings(
             kind=guidance.kind,
             iterations=guidance.iterations,
             # Of a linear operator another linearisation changes nothing.

@@ -9,7 +9,8 @@ import math
 from dataclasses import dataclass, field
 
 from slams.config.checks.rules import check_optimizer, holds, one_of
-from slams.config.schema import OptimizerConfig, SamplerConfig
+from slams.config.schema import OptimizerConfig
+from slams.diffusion.settings import SamplerSettings
 from slams.errors import UserError
 
 __all__ = [
@@ -117,7 +118,7 @@ class KolmogorovConfig:
     guidance: FlowGuidanceConfig = field(default_factory=FlowGuidanceConfig)
     # Members that are not centred are draws of the posterior: where their mean is removed from the
     # noise, a residual lacks one over `members` of the ensemble's variance.
-    sampler: SamplerConfig = field(default_factory=lambda: SamplerConfig(centred=False))
+    sampler: SamplerSettings = field(default_factory=lambda: SamplerSettings(centred=False))
 
 
 def check_kolmogorov(config: KolmogorovConfig) -> None:

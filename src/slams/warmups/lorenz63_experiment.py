@@ -23,10 +23,10 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
-from slams.config.schema import GuidanceConfig
 from slams.diffusion.backend import Denoiser
 from slams.diffusion.guidance import jacobian_guidance
 from slams.diffusion.sampling import sample
+from slams.diffusion.settings import GuidanceSettings
 from slams.diffusion.trajectory import TrajectoryDenoiser
 from slams.errors import UserError
 from slams.runtime.atomic import replacing
@@ -96,7 +96,7 @@ def draw_posterior(
         `(M, L, 3)` in the system's own coordinates.
     """
     guided = jacobian_guidance(
-        GuidanceConfig(**asdict(config.guidance)),
+        GuidanceSettings(**asdict(config.guidance)),
         denoiser,
         lambda x: x[:, :: regime.every, 0],
         y,

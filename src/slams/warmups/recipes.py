@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from slams.config.checks.rules import check_optimizer, holds, one_of
-from slams.config.schema import OptimizerConfig, SamplerConfig
+from slams.config.schema import OptimizerConfig
+from slams.diffusion.settings import SamplerSettings
 from slams.errors import UserError
 
 __all__ = [
@@ -106,8 +107,8 @@ class Lorenz63Config:
     # Of them, those among which the smoother chooses the state before (cost a step, spread).
     backward_particles: int = 16384
     guidance: WarmupGuidanceConfig = field(default_factory=WarmupGuidanceConfig)
-    sampler: SamplerConfig = field(
-        default_factory=lambda: SamplerConfig(
+    sampler: SamplerSettings = field(
+        default_factory=lambda: SamplerSettings(
             steps=64, sigma_max=30.0, sigma_min=0.004, centred=False
         )
     )

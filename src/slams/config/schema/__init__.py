@@ -8,12 +8,10 @@ text.
 from slams.config.schema.assimilation import (
     AssimilationConfig,
     EnsembleKalmanConfig,
-    GuidanceConfig,
     Latent3DVarConfig,
     LinearInverseModelConfig,
     OptimalInterpolationConfig,
     PixelDiffusionConfig,
-    SamplerConfig,
     ScoreMeanConfig,
     ThreeDVarConfig,
 )
@@ -54,7 +52,6 @@ __all__ = [
     "DataConfig",
     "DegradationConfig",
     "EnsembleKalmanConfig",
-    "GuidanceConfig",
     "Latent3DVarConfig",
     "LinearInverseModelConfig",
     "ObservationsConfig",
@@ -64,7 +61,6 @@ __all__ = [
     "PixelDiffusionConfig",
     "PrepareConfig",
     "ReportConfig",
-    "SamplerConfig",
     "SatelliteConfig",
     "ScoreConfig",
     "ScoreMeanConfig",

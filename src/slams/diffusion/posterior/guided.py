@@ -9,18 +9,18 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from slams.config.schema import GuidanceConfig
 from slams.diffusion.backend import Denoiser
 from slams.diffusion.guidance.dps import DPSDenoiser
 from slams.diffusion.guidance.mmps import below_sigma, mmps_denoiser
 from slams.diffusion.guidance.pgdm import PGDMDenoiser
 from slams.diffusion.guidance.sda import SDADenoiser
+from slams.diffusion.settings import GuidanceSettings
 
 __all__ = ["jacobian_guidance"]
 
 
 def jacobian_guidance(
-    config: GuidanceConfig,
+    config: GuidanceSettings,
     denoiser: Denoiser,
     observe: Callable[[Tensor], Tensor],
     y: Tensor,
