@@ -11,13 +11,12 @@ from torch import Tensor
 from slams.benchmarks.gaussian import GaussianProblem, dense_problem
 from slams.benchmarks.guided import noise_of
 from slams.diffusion.backend import time_of_sigma
-from slams.diffusion.guidance import (
-    DECGDenoiser,
-    DPSDenoiser,
-    PGDMDenoiser,
-    SDADenoiser,
-    mmps_denoiser,
-)
+from slams.diffusion.guidance.decg import DECGDenoiser
+from slams.diffusion.guidance.dps import DPSDenoiser
+from slams.diffusion.guidance.mmps import mmps_denoiser
+from slams.diffusion.guidance.pgdm import PGDMDenoiser
+from slams.diffusion.guidance.sda import SDADenoiser
+from slams.diffusion.posterior.errors import ErrorCovariance
 from slams.diffusion.sampling import noise_levels, sample
 from slams.diffusion.settings import SamplerSettings
 from slams.linalg.censoring import linearised_observations, truncated_normal
@@ -55,18 +54,14 @@ def truncated(
 def decg(known: GaussianProblem, sampler: SamplerSettings) -> DECGDenoiser:
     levels = noise_levels(sampler).double()
     count = len(known.y)
-    return DECGDenoiser(
-        known.denoiser,
-        known.observe,
+    covariance = ErrorCovariance(
         levels,
         [known.errors(sigma) for sigma in levels],
         torch.arange(count),
-        known.y,
-        known.variance,
         torch.ones(count, count, dtype=torch.float64),
         torch.ones(24, count, dtype=torch.float64),
-        silent=SILENT,
     )
+    return DECGDenoiser(known.denoiser, known.observe, known.y, known.variance, covariance, SILENT)
 
 
 @pytest.mark.parametrize("sigma", [0.05, 1.0, 20.0])

@@ -20,7 +20,7 @@ from torch.distributions import MultivariateNormal
 
 from slams.benchmarks.guided import MEMBERS, guide, noise_of
 from slams.diffusion.backend import Denoiser, DiracPosterior, VESchedule, time_of_sigma
-from slams.diffusion.guidance import DenoisingErrors
+from slams.diffusion.posterior.errors import DenoisingErrors
 from slams.diffusion.sampling import sample
 from slams.diffusion.settings import SamplerSettings
 

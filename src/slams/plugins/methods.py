@@ -31,6 +31,8 @@ __all__ = [
     "check_method",
     "find_method",
     "in_role",
+    "method_names",
+    "registered_name",
     "split_name",
     "trained_stages",
 ]
@@ -184,14 +186,25 @@ def check_method(name: str) -> tuple[MethodSpec, FirstGuessSpec | None]:
     spec = METHODS.get(method, _KEY)
     if "@" not in name:
         return spec, None
-    if (
-        first_guess not in FIRST_GUESSES.names()
-        or FIRST_GUESSES.get(first_guess, _KEY).knows not in spec.first_guesses
-    ):
-        allowed = [f"{method}@{g.name}" for g in FIRST_GUESSES if g.knows in spec.first_guesses]
-        hint = nearest(name, allowed) if allowed else f"{method} starts from the background alone"
+    guess = FIRST_GUESSES.find(first_guess)
+    if guess is None or guess.knows not in spec.first_guesses:
+        allowed = [g.name for g in FIRST_GUESSES.built_in() if g.knows in spec.first_guesses]
+        hint = nearest(name, [f"{method}@{guess}" for guess in allowed])
+        if not allowed:
+            hint = f"{method} starts from the background alone"
         raise UserError(f"key {_KEY!r}: found {name!r}; {hint}")
-    return spec, FIRST_GUESSES.get(first_guess, _KEY)
+    return spec, guess
+
+
+def method_names() -> tuple[str, ...]:
+    """Return the built-in names that a recipe may use, methods by themselves first."""
+    on_guesses = [
+        f"{spec.name}@{guess.name}"
+        for guess in FIRST_GUESSES.built_in()
+        for spec in METHODS.built_in()
+        if guess.knows in spec.first_guesses
+    ]
+    return (*METHODS.names(), *on_guesses)
 
 
 def find_method(name: str) -> tuple[MethodSpec | None, FirstGuessSpec | None]:
@@ -202,7 +215,7 @@ def find_method(name: str) -> tuple[MethodSpec | None, FirstGuessSpec | None]:
 
 def in_role(role: Role) -> MethodSpec:
     """Return the method that takes a place in comparisons."""
-    return next(spec for spec in METHODS if spec.role is role)
+    return next(spec for spec in METHODS.built_in() if spec.role is role)
 
 
 def trained_stages(name: str) -> frozenset[str]:

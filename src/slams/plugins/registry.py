@@ -19,7 +19,6 @@ from __future__ import annotations
 import functools
 import importlib
 import pkgutil
-from collections.abc import Iterator
 from importlib import metadata
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -107,9 +106,9 @@ class Registry(Generic[S]):
             return None
         return self.get(name, self.group)
 
-    def __iter__(self) -> Iterator[S]:
-        """Iterate over all specifications that can be had; imports them."""
-        return iter([self.get(name, self.group) for name in self.names()])
+    def built_in(self) -> tuple[S, ...]:
+        """Return the specifications that come with this package; imports them."""
+        return tuple(self.get(name, self.group) for name in self._built_in)
 
     def admit(self, reference: str, key: str) -> S:
         """Import what a reference names, and register it under the reference and its own name.

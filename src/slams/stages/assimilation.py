@@ -25,6 +25,7 @@ from slams.modules.callbacks.summary import peak_memory_gib
 from slams.modules.cycling import CyclingEvaluator
 from slams.modules.evaluator import AssimilationEvaluator
 from slams.modules.trainer import EVALUATION_PRECISION, check_machine, make_trainer
+from slams.plugins.methods import Role, in_role
 from slams.runs.directory import RunDirectory
 from slams.runs.record import is_finished, stage_directory, trained_inputs
 from slams.runtime.ranks import is_rank_zero, say
@@ -36,7 +37,7 @@ from slams.tracking import runs
 __all__ = ["assimilate", "modality_settings"]
 
 # Methods that use observations, and the one they start from.
-_STUDIED = ("background", "optimal_interpolation", "latent_diffusion")
+_STUDIED = (Role.BACKGROUND, Role.YARDSTICK, Role.SUBJECT)
 
 
 def assimilate(config: Config, dry_run: bool = False, report_after: bool = True) -> Path:
@@ -86,7 +87,8 @@ def modality_settings(config: Config) -> list[Config]:
     if count == 0:
         return []
     subsets = [s for n in range(len(use)) for s in itertools.combinations(use, n)]
-    names = [name for name in _STUDIED if name in config.assimilation.methods]
+    studied = [in_role(role).name for role in _STUDIED]
+    names = [name for name in studied if name in config.assimilation.methods]
     return [
         replace(
             config,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from slams.diffusion.settings import GuidanceSettings, SamplerSettings
 
@@ -143,6 +144,8 @@ class AssimilationConfig:
         default_factory=LinearInverseModelConfig
     )
     score_mean: ScoreMeanConfig = field(default_factory=ScoreMeanConfig)
+    # Settings of methods of other packages: their names, each with keys and values of its own.
+    options: dict[str, Any] = field(default_factory=dict)
     # Test dates on which every smaller subset of `observations.use` is tried too, to see what each
     # modality brings; 0 for none.
     modality_study: int = 0

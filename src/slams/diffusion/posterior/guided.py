@@ -1,60 +1,74 @@
-"""The guidance that needs the denoiser's Jacobian, by name: `mmps`, `sda`, `dps` and `pgdm`.
-
-`decg` is not among them: it needs denoising errors of training days and no Jacobian.
-"""
+"""The guided denoiser of one case, by the name of its kind."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from torch import Tensor
 
-from slams.diffusion.backend import Denoiser
-from slams.diffusion.guidance.dps import DPSDenoiser
-from slams.diffusion.guidance.mmps import below_sigma, mmps_denoiser
-from slams.diffusion.guidance.pgdm import PGDMDenoiser
-from slams.diffusion.guidance.sda import SDADenoiser
-from slams.diffusion.settings import GuidanceSettings
+from slams.diffusion.backend import Denoiser, DiracPosterior
+from slams.diffusion.posterior.pointwise import LatentObservation
+from slams.diffusion.posterior.problem import GuidanceProblem
+from slams.plugins.guidance import GUIDANCE
 
-__all__ = ["jacobian_guidance"]
+__all__ = ["below_sigma", "guided_denoiser", "guided_latent_denoiser"]
+
+_KEY = "assimilation.guidance.kind"
 
 
-def jacobian_guidance(
-    config: GuidanceSettings,
-    denoiser: Denoiser,
-    observe: Callable[[Tensor], Tensor],
-    y: Tensor,
-    variance: Tensor,
-    scale: Tensor,
-    silent: Tensor | None = None,
-) -> Denoiser:
-    """Builds the guided denoiser of one case, which guides below `config.below_sigma` alone.
+def guided_denoiser(problem: GuidanceProblem) -> Denoiser:
+    """Build the guided denoiser of one case.
+
+    A kind that differentiates the network guides below `settings.below_sigma` alone.
 
     Args:
-        config: Kind and parameters.
-        denoiser: Denoiser `D` of the prior, of `(M, ...)` states.
-        observe: Maps states `(M, ...)` to `(M, P)`, decoder and `H` together.
-        y: `(P,)` observed values.
-        variance: `(P,)` diagonal of `R`, the decoder's error included.
-        scale: `(P,)` what a standard deviation of one in every field is for an observation.
-        silent: `(P,)` bool, where a censored observation reads its bound; `None` for nowhere.
+        problem: Prior, observations and settings; `settings.kind` names the kind.
 
     Raises:
-        ValueError: The kind is unknown.
+        UserError: There is no such kind.
     """
-    if config.kind == "mmps":
-        guided = mmps_denoiser(
-            denoiser, observe, y, variance, config.iterations, silent, config.linearisations
-        )
-    elif config.kind == "sda":
-        guided = SDADenoiser(denoiser, observe, y, variance, scale, config.gamma, silent)
-    elif config.kind == "dps":
-        guided = DPSDenoiser(denoiser, observe, y, scale, config.zeta, silent)
-    elif config.kind == "pgdm":
-        guided = PGDMDenoiser(denoiser, observe, y, variance, config.iterations, silent)
-    else:
-        raise ValueError(
-            f"assimilation.guidance.kind: found {config.kind!r}, expected one of mmps, sda, dps, "
-            "pgdm"
-        )
-    return below_sigma(guided, denoiser, config.below_sigma)
+    spec = GUIDANCE.get(problem.settings.kind, _KEY)
+    guided = spec.build(problem)
+    if spec.uses_jacobian:
+        return below_sigma(guided, problem.denoiser, problem.settings.below_sigma)
+    return guided
+
+
+def guided_latent_denoiser(problem: GuidanceProblem, seen: LatentObservation) -> Denoiser:
+    """Build the guided denoiser where observations are compared with latents, point by point.
+
+    Args:
+        problem: Prior, settings, and the observed latents as one vector `(P,)`.
+        seen: The same observations with their matrices and covariances.
+
+    Raises:
+        UserError: There is no such kind.
+    """
+    spec = GUIDANCE.get(problem.settings.kind, _KEY)
+    return spec.build_latent(problem, seen) if spec.build_latent else guided_denoiser(problem)
+
+
+def below_sigma(guided: Denoiser, prior: Denoiser, limit: float) -> Denoiser:
+    """Guide only below a noise level, where the learned Jacobian can be trusted.
+
+    Args:
+        guided: Denoiser of the posterior.
+        prior: Denoiser of the prior.
+        limit: Noise level at and above which the prior's is used.
+    """
+    return _BelowSigma(guided, prior, limit)
+
+
+class _BelowSigma(Denoiser):
+    def __init__(self, guided: Denoiser, prior: Denoiser, limit: float) -> None:
+        super().__init__()
+        self.guided = guided
+        self.prior = prior
+        self.limit = limit
+
+    @property
+    def schedule(self):
+        return self.prior.schedule
+
+    def forward(self, x_t: Tensor, t: Tensor, **condition: Tensor) -> DiracPosterior:
+        _, sigma_t = self.schedule(t)
+        denoiser = self.guided if float(sigma_t) < self.limit else self.prior
+        return denoiser(x_t, t, **condition)

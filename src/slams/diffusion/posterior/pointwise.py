@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from slams.diffusion.backend import Denoiser, DiracPosterior
-from slams.diffusion.guidance.decg import DenoisingErrors
+from slams.diffusion.posterior.errors import DenoisingErrors
 
 __all__ = ["LatentObservation", "PointwiseDenoiser"]
 
