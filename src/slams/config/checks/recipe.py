@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from slams.config.checks.instruments import check_instruments, modalities
 from slams.config.checks.rules import check_optimizer, holds, one_of, unique, value_at
 from slams.config.checks.sources import check_sources
 from slams.config.checks.stations import check_station_source
@@ -195,8 +196,9 @@ def _check_background(config: Config) -> None:
 
 def _check_observations(config: Config) -> None:
     observations, channels = config.observations, config.data.channels
+    check_instruments(observations)
     for name in observations.use:
-        one_of("observations.use", name, ("stations", "satellite", "degraded"))
+        one_of("observations.use", name, modalities(observations))
     unique("observations.use", observations.use)
     for position, variable in enumerate(observations.stations.variables):
         for part in ("error", "representativeness", "representativeness_km"):

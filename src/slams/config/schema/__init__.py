@@ -27,6 +27,7 @@ from slams.config.schema.networks import OptimizerConfig, ScoreConfig, VAEConfig
 from slams.config.schema.observations import (
     BackgroundConfig,
     DegradationConfig,
+    InstrumentConfig,
     ObservationsConfig,
     OrbitConfig,
     SatelliteConfig,
@@ -52,6 +53,7 @@ __all__ = [
     "DataConfig",
     "DegradationConfig",
     "EnsembleKalmanConfig",
+    "InstrumentConfig",
     "Latent3DVarConfig",
     "LinearInverseModelConfig",
     "ObservationsConfig",
