@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from data_modules.sources.canonical import VALID_RANGE
+from data_modules.sources.canonical.form import VALID_RANGE
 from data_modules.store.training_store import iso_date
 from slams.errors import UserError
 from slams.fields import FieldSpec

@@ -36,5 +36,7 @@ def open_source(
         raise UserError(
             f"data.source.kind: found {config.kind!r}, expected one of {', '.join(KINDS)}"
         )
-    reader = getattr(import_module(f"data_modules.sources.{config.kind}"), f"open_{config.kind}")
+    reader = getattr(
+        import_module(f"data_modules.sources.readers.{config.kind}"), f"open_{config.kind}"
+    )
     return reader(config, channels, period)

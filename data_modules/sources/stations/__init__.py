@@ -1,4 +1,4 @@
-"""Readers of public station archives: each gives one long table (`sources.stations.table`)."""
+"""Readers of public station archives: each gives one long table (`stations.reports.table`)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from slams.config.schema import StationSourceConfig
 from slams.errors import UserError
 
 if TYPE_CHECKING:
-    from data_modules.sources.stations.table import StationReports
+    from data_modules.sources.stations.reports.table import StationReports
 
 __all__ = ["KINDS", "open_stations"]
 
@@ -36,7 +36,7 @@ def open_stations(
         UserError: The kind is unknown, or the files are not there or not of the layout.
     """
     if config.kind == "ghcn_daily":
-        from data_modules.sources.stations.ghcn_daily import read_ghcn_daily
+        from data_modules.sources.stations.readers.ghcn_daily import read_ghcn_daily
 
         return read_ghcn_daily(
             config.path,
@@ -48,23 +48,23 @@ def open_stations(
             config.morning,
         )
     if config.kind == "isd":
-        from data_modules.sources.stations.isd import read_isd
+        from data_modules.sources.stations.readers.isd import read_isd
 
         return read_isd(config.path, variables, first, last)
     if config.kind == "isd_lite":
-        from data_modules.sources.stations.isd_lite import read_isd_lite
+        from data_modules.sources.stations.readers.isd_lite import read_isd_lite
 
         return read_isd_lite(config.path, config.station_list, variables, first, last)
     if config.kind == "igra2":
-        from data_modules.sources.stations.igra2 import read_igra2
+        from data_modules.sources.stations.readers.igra2 import read_igra2
 
         return read_igra2(config.path, config.station_list, first, last)
     if config.kind == "metar":
-        from data_modules.sources.stations.metar import read_metar
+        from data_modules.sources.stations.readers.metar import read_metar
 
         return read_metar(config.path, variables, first, last, config.elements)
     if config.kind == "arm_column":
-        from data_modules.sources.stations.arm_column import read_arm_column
+        from data_modules.sources.stations.readers.arm_column import read_arm_column
 
         return read_arm_column(config.path, variables, first, last)
     raise UserError(

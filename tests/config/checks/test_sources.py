@@ -24,7 +24,7 @@ def recipe(**keys: object) -> Config:
 
 def test_every_kind_has_a_reader():
     for kind in KINDS:
-        module = import_module(f"data_modules.sources.{kind}")
+        module = import_module(f"data_modules.sources.readers.{kind}")
         assert callable(getattr(module, f"open_{kind}"))
 
 

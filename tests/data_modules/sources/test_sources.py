@@ -11,7 +11,7 @@ import xarray as xr
 
 from data_modules.sample import sample_path
 from data_modules.sources import open_source
-from data_modules.sources.canonical import canonicalise
+from data_modules.sources.canonical.form import canonicalise
 from slams.config.schema import SourceConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec

@@ -11,8 +11,8 @@ import xarray as xr
 import zarr
 
 from data_modules.sample import sample_path
-from data_modules.sources.canonical import canonicalise
-from data_modules.sources.layouts import Held
+from data_modules.sources.canonical.form import canonicalise
+from data_modules.sources.canonical.layouts import Held
 from slams.config.schema import SourceConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec

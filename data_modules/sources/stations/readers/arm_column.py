@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from data_modules.sources.stations.files import archive_files
-from data_modules.sources.stations.table import StationReports, station_reports
+from data_modules.sources.stations.reports.files import archive_files
+from data_modules.sources.stations.reports.table import StationReports, station_reports
 from slams.errors import UserError
 
 __all__ = ["read_arm_column"]

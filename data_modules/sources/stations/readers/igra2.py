@@ -23,8 +23,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from data_modules.sources.stations.files import archive_files, open_text
-from data_modules.sources.stations.table import StationReports, station_reports
+from data_modules.sources.stations.reports.files import archive_files, open_text
+from data_modules.sources.stations.reports.table import StationReports, station_reports
 from slams.errors import UserError
 
 __all__ = ["read_igra2", "read_igra2_stations"]

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from data_modules.sources.canonical import canonicalise
-from data_modules.sources.layouts import Held
-from data_modules.sources.opening import find_files, is_zarr, open_netcdf, open_zarr
+from data_modules.sources.canonical.form import canonicalise
+from data_modules.sources.canonical.layouts import Held
+from data_modules.sources.files.opening import find_files, is_zarr, open_netcdf, open_zarr
 from slams.config.schema import SourceConfig, SourceVariableConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec

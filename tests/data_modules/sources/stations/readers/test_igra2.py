@@ -7,7 +7,7 @@ import gzip
 import numpy as np
 import pytest
 
-from data_modules.sources.stations.igra2 import read_igra2, read_igra2_stations
+from data_modules.sources.stations.readers.igra2 import read_igra2, read_igra2_stations
 from slams.errors import UserError
 from tests.data_modules.sources.stations.archives import FIRST, LAST, igra2_sounding, write_lines
 

@@ -18,9 +18,9 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from data_modules.sources.canonical import canonicalise
-from data_modules.sources.layouts import Held
-from data_modules.sources.opening import find_files, open_netcdf
+from data_modules.sources.canonical.form import canonicalise
+from data_modules.sources.canonical.layouts import Held
+from data_modules.sources.files.opening import find_files, open_netcdf
 from slams.config.schema import SourceConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec

@@ -18,9 +18,9 @@ from collections.abc import Sequence
 
 import xarray as xr
 
-from data_modules.sources.canonical import canonicalise
-from data_modules.sources.era5 import era5_layout, with_terrain
-from data_modules.sources.opening import open_zarr
+from data_modules.sources.canonical.form import canonicalise
+from data_modules.sources.files.opening import open_zarr
+from data_modules.sources.readers.era5 import era5_layout, with_terrain
 from slams.config.schema import SourceConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_modules.sources.layouts import Held
+from data_modules.sources.canonical.layouts import Held
 from slams.errors import UserError
 
 __all__ = ["Days", "find_days_of"]

@@ -23,9 +23,9 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from data_modules.sources.canonical import canonicalise
-from data_modules.sources.layouts import Held
-from data_modules.sources.opening import open_zarr
+from data_modules.sources.canonical.form import canonicalise
+from data_modules.sources.canonical.layouts import Held
+from data_modules.sources.files.opening import open_zarr
 from slams.config.schema import SourceConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec

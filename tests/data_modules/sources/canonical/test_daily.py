@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from data_modules.sources.daily import Days, find_days_of
-from data_modules.sources.layouts import Held
+from data_modules.sources.canonical.daily import Days, find_days_of
+from data_modules.sources.canonical.layouts import Held
 from slams.errors import UserError
 
 FIRST = 11323.0  # 2001-01-01

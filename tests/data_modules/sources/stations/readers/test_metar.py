@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data_modules.sources.stations.metar import read_metar
+from data_modules.sources.stations.readers.metar import read_metar
 from slams.errors import UserError
 from tests.data_modules.sources.stations.archives import FIRST, LAST, metar_rows
 

@@ -19,8 +19,8 @@ import pandas as pd
 import pyarrow
 import pyarrow.parquet
 
-from data_modules.sources.stations.files import archive_files
-from data_modules.sources.stations.table import StationReports, station_reports
+from data_modules.sources.stations.reports.files import archive_files
+from data_modules.sources.stations.reports.table import StationReports, station_reports
 from slams.errors import UserError
 
 __all__ = ["read_metar"]

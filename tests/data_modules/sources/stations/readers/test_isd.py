@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from data_modules.sources.stations.isd import read_isd
-from data_modules.sources.stations.isd_lite import read_isd_history, read_isd_lite
+from data_modules.sources.stations.readers.isd import read_isd
+from data_modules.sources.stations.readers.isd_lite import read_isd_history, read_isd_lite
 from slams.errors import UserError
 from tests.data_modules.sources.stations.archives import (
     FIRST,

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data_modules.sources.stations.ghcn_daily import read_ghcn_daily, read_ghcn_stations
+from data_modules.sources.stations.readers.ghcn_daily import read_ghcn_daily, read_ghcn_stations
 from slams.errors import UserError
 from tests.data_modules.sources.stations.archives import FIRST, LAST, ghcn_stations, write_lines
 

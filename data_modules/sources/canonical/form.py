@@ -18,9 +18,9 @@ from functools import reduce
 import numpy as np
 import xarray as xr
 
-from data_modules.sources.daily import Days, find_days_of
-from data_modules.sources.layouts import Held, Unit, find_unit
-from data_modules.sources.time_axis import decode_days
+from data_modules.sources.canonical.daily import Days, find_days_of
+from data_modules.sources.canonical.layouts import Held, Unit, find_unit
+from data_modules.sources.canonical.time_axis import decode_days
 from slams.errors import UserError
 from slams.fields import FieldSpec
 

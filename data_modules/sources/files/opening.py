@@ -15,7 +15,7 @@ from typing import Any
 
 import xarray as xr
 
-from data_modules.sources.remote_file import open_remote_file
+from data_modules.sources.files.remote_file import open_remote_file
 from slams.config.schema import SourceConfig
 from slams.errors import UserError
 

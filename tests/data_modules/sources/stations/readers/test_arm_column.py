@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from data_modules.sources.stations.arm_column import read_arm_column
+from data_modules.sources.stations.readers.arm_column import read_arm_column
 from slams.errors import UserError
 
 ALL = (
