@@ -32,7 +32,8 @@ __all__ = ["open_arco_era5"]
 def open_arco_era5(
     config: SourceConfig,
     channels: Sequence[FieldSpec],
-    period: tuple[float, float] | None = None,
+    period: tuple[float, float] | None,
+    key: str,
 ) -> xr.Dataset:
     """Opens an ARCO-ERA5 store lazily.
 
@@ -40,6 +41,7 @@ def open_arco_era5(
         config: The source; `daily` says what a day of temperature is.
         channels: The channels wanted.
         period: First and last day wanted, days since 1970-01-01.
+        key: Dotted key of the source in the recipe, for messages.
 
     Returns:
         Canonical dataset (see `sources.canonical`).
@@ -49,7 +51,7 @@ def open_arco_era5(
             canonical.
     """
     path = config.path
-    dataset = open_zarr(path, "an ARCO-ERA5 store (Zarr)")
+    dataset = open_zarr(path, "an ARCO-ERA5 store (Zarr)", key)
     if "time" not in dataset.dims:
         raise UserError(f"source {path}: dimension 'time' is missing")
     first, last = (_date(dataset, f"valid_time_{end}", path) for end in ("start", "stop"))
@@ -65,9 +67,8 @@ def open_arco_era5(
     run = inside[-1] - inside[0] + 1 == len(inside)
     steps = slice(int(inside[0]), int(inside[-1]) + 1) if run else inside
     dataset = with_terrain(dataset).isel(time=steps)
-    out = canonicalise(
-        dataset, era5_layout(dataset), channels, config.absent, path, config.daily, period
-    )
+    layout = era5_layout(dataset)
+    out = canonicalise(dataset, layout, channels, config.absent, path, key, config.daily, period)
     if len(inside) < whole:
         out.attrs["repairs"].append(
             f"time: {whole - len(inside)} of {whole} steps outside of {first} to {last}, where "

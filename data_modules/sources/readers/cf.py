@@ -57,7 +57,8 @@ _AXES = {
 def open_cf(
     config: SourceConfig,
     channels: Sequence[FieldSpec],
-    period: tuple[float, float] | None = None,
+    period: tuple[float, float] | None,
+    key: str,
 ) -> xr.Dataset:
     """Opens a CF source lazily.
 
@@ -65,6 +66,7 @@ def open_cf(
         config: The source, with `variables` and `dimensions` where the file does not say enough.
         channels: The channels wanted.
         period: First and last day wanted, days since 1970-01-01.
+        key: Dotted key of the source in the recipe, for messages.
 
     Returns:
         Canonical dataset (see `sources.canonical`).
@@ -72,17 +74,15 @@ def open_cf(
     Raises:
         UserError: The source is not there, says too little, or cannot be made canonical.
     """
-    files = find_files(config, "a NetCDF file or a Zarr store")
+    files = find_files(config, "a NetCDF file or a Zarr store", key)
     stores = [is_zarr(file) for file in files]
     if stores[0]:
         if len(files) > 1:
-            raise UserError(
-                f"data.source.path: {config.path}: expected one Zarr store, found more"
-            )
-        dataset = open_zarr(files[0])
+            raise UserError(f"{key}.path: {config.path}: expected one Zarr store, found more")
+        dataset = open_zarr(files[0], "a Zarr store", key)
     else:
-        dataset = open_netcdf(files, time=config.dimensions.time or "time")
-    dataset = _named_dimensions(dataset, config)
+        dataset = open_netcdf(files, key, time=config.dimensions.time or "time")
+    dataset = _named_dimensions(dataset, config, key)
     if "climatology" in dataset["time"].attrs:
         raise UserError(
             f"source {config.path}: time is that of a climatology, expected the days themselves"
@@ -90,15 +90,17 @@ def open_cf(
     mapped = {one.variable: one for one in config.variables}
     layout = {}
     for variable in dict.fromkeys(c.variable for c in channels if c.name not in config.absent):
-        layout[variable] = _held(dataset, variable, mapped.get(variable), config.path)
-    out = canonicalise(dataset, layout, channels, config.absent, config.path, config.daily, period)
+        layout[variable] = _held(dataset, variable, mapped.get(variable), config.path, key)
+    out = canonicalise(
+        dataset, layout, channels, config.absent, config.path, key, config.daily, period
+    )
     for name in ("title", "institution", "source", "references", "license"):
         if name in dataset.attrs:
             out.attrs[name] = str(dataset.attrs[name])
     return out
 
 
-def _named_dimensions(dataset: xr.Dataset, config: SourceConfig) -> xr.Dataset:
+def _named_dimensions(dataset: xr.Dataset, config: SourceConfig, key: str) -> xr.Dataset:
     """Gives dimensions their canonical names: those of the recipe, or of the attributes."""
     renamed: dict[Any, str] = {}
     for canonical, (standard, axis) in _AXES.items():
@@ -106,7 +108,7 @@ def _named_dimensions(dataset: xr.Dataset, config: SourceConfig) -> xr.Dataset:
         if asked:
             if asked not in dataset.dims and asked not in dataset.coords:
                 raise UserError(
-                    f"data.source.dimensions.{canonical}: {asked!r} is no dimension; found "
+                    f"{key}.dimensions.{canonical}: {asked!r} is no dimension; found "
                     f"{', '.join(map(str, dataset.dims))}"
                 )
             found = [asked]
@@ -126,7 +128,7 @@ def _named_dimensions(dataset: xr.Dataset, config: SourceConfig) -> xr.Dataset:
 
 
 def _held(
-    dataset: xr.Dataset, variable: str, asked: SourceVariableConfig | None, path: str
+    dataset: xr.Dataset, variable: str, asked: SourceVariableConfig | None, path: str, key: str
 ) -> Held:
     factor = 1.0
     if asked is not None and asked.name:
@@ -134,7 +136,7 @@ def _held(
     elif variable in dataset:
         name = variable
     else:
-        name, factor = _by_standard_name(dataset, variable, path)
+        name, factor = _by_standard_name(dataset, variable, path, key)
     hours, stamp, fixed = _covers(dataset, name)
     units = ""
     if asked is not None:
@@ -147,7 +149,9 @@ def _held(
     return Held(name, units, bool(units), factor, hours, stamp, fixed)
 
 
-def _by_standard_name(dataset: xr.Dataset, variable: str, path: str) -> tuple[str, float]:
+def _by_standard_name(
+    dataset: xr.Dataset, variable: str, path: str, key: str
+) -> tuple[str, float]:
     known = _STANDARD[variable]
     found = [
         (str(name), known[array.attrs["standard_name"]])
@@ -161,12 +165,11 @@ def _by_standard_name(dataset: xr.Dataset, variable: str, path: str) -> tuple[st
     if not found:
         raise UserError(
             f"source {path}: no variable is called {variable} or has its standard name; found "
-            f"{there}; name it under data.source.variables, or its channels under "
-            f"data.source.absent"
+            f"{there}; name it under {key}.variables, or its channels under {key}.absent"
         )
     raise UserError(
         f"source {path}: {' and '.join(name for name, _ in found)} both have the standard name of "
-        f"{variable}; name one under data.source.variables"
+        f"{variable}; name one under {key}.variables"
     )
 
 

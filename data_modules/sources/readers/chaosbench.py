@@ -40,7 +40,8 @@ _EPOCH = np.datetime64("1970-01-01", "D")
 def open_chaosbench(
     config: SourceConfig,
     channels: Sequence[FieldSpec],
-    period: tuple[float, float] | None = None,
+    period: tuple[float, float] | None,
+    key: str,
 ) -> xr.Dataset:
     """Opens the daily stores of a directory lazily, each when its day is read.
 
@@ -48,6 +49,7 @@ def open_chaosbench(
         config: The source; `path` is the directory `era5`.
         channels: The channels wanted, temperature alone.
         period: First and last day wanted, days since 1970-01-01.
+        key: Dotted key of the source in the recipe, for messages.
 
     Returns:
         Canonical dataset (see `sources.canonical`).
@@ -56,17 +58,17 @@ def open_chaosbench(
         UserError: A day is missing, a store differs from the first, or the dataset cannot be
             made canonical.
     """
-    days, stores = _daily_stores(config.path, period)
-    first = _open_day(stores[0], days[0])
+    days, stores = _daily_stores(config.path, period, key)
+    first = _open_day(stores[0], days[0], key)
     variables = {}
     for name in first.data_vars:
-        inner = _StoresArray(stores, days, str(name), first[name])
+        inner = _StoresArray(stores, days, str(name), first[name], key)
         lazy = indexing.LazilyIndexedArray(inner)
         variables[name] = xr.Variable(("time", *first[name].dims), lazy, first[name].attrs)
     coords: dict[str, Any] = {n: c for n, c in first.coords.items() if n in first.dims}
     dataset = xr.Dataset(variables, coords={"time": days.astype("datetime64[ns]"), **coords})
     return canonicalise(
-        dataset, _LAYOUT, channels, config.absent, config.path, config.daily, period
+        dataset, _LAYOUT, channels, config.absent, config.path, key, config.daily, period
     )
 
 
@@ -74,9 +76,9 @@ class _StoresArray(BackendArray):
     """Reads a variable out of the stores of the days asked for."""
 
     def __init__(
-        self, stores: Sequence[Path], days: np.ndarray, name: str, like: xr.DataArray
+        self, stores: Sequence[Path], days: np.ndarray, name: str, like: xr.DataArray, key: str
     ) -> None:
-        self._stores, self._days, self._name = list(stores), days, name
+        self._stores, self._days, self._name, self._key = list(stores), days, name, key
         self._dims, self._units = like.dims, like.attrs.get("units")
         self._places = {d: like[d].values for d in like.dims if d in like.coords}
         self.shape = (len(self._stores), *like.shape)
@@ -100,7 +102,7 @@ class _StoresArray(BackendArray):
 
     def _day(self, number: int) -> xr.DataArray:
         store, day = self._stores[number], self._days[number]
-        dataset = _open_day(store, day)
+        dataset = _open_day(store, day, self._key)
         if self._name not in dataset:
             raise UserError(f"source {store}: variable {self._name!r} is missing")
         array = dataset[self._name]
@@ -115,12 +117,14 @@ class _StoresArray(BackendArray):
         return array
 
 
-def _daily_stores(path: str, period: tuple[float, float] | None) -> tuple[np.ndarray, list[Path]]:
+def _daily_stores(
+    path: str, period: tuple[float, float] | None, key: str
+) -> tuple[np.ndarray, list[Path]]:
     """Lists the stores by date; refuses a day that is missing."""
     folder = Path(path)
     if not folder.is_dir():
         raise UserError(
-            f"data.source.path: {path} is not there; expected a directory with one Zarr store a "
+            f"{key}.path: {path} is not there; expected a directory with one Zarr store a "
             f"day, era5_full_1.5deg_YYYYMMDD.zarr"
         )
     found: dict[np.datetime64, Path] = {}
@@ -158,8 +162,8 @@ def _daily_stores(path: str, period: tuple[float, float] | None) -> tuple[np.nda
     return wanted, [found[day] for day in wanted]
 
 
-def _open_day(store: Path, day: np.datetime64) -> xr.Dataset:
-    dataset = open_zarr(str(store), "a daily store of ChaosBench")
+def _open_day(store: Path, day: np.datetime64, key: str) -> xr.Dataset:
+    dataset = open_zarr(str(store), "a daily store of ChaosBench", key)
     if "time" in dataset.variables:
         if dataset["time"].size != 1:
             raise UserError(f"source {store}: holds {dataset['time'].size} dates, expected one")

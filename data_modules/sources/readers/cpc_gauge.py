@@ -36,7 +36,8 @@ _LEAST_MISSING = 0.4
 def open_cpc_gauge(
     config: SourceConfig,
     channels: Sequence[FieldSpec],
-    period: tuple[float, float] | None = None,
+    period: tuple[float, float] | None,
+    key: str,
 ) -> xr.Dataset:
     """Opens files of the gauge analysis lazily.
 
@@ -44,18 +45,19 @@ def open_cpc_gauge(
         config: The source; `path` may be a pattern, `precip.*.nc`.
         channels: The channels wanted, precipitation alone.
         period: First and last day wanted, days since 1970-01-01.
+        key: Dotted key of the source in the recipe, for messages.
 
     Returns:
-        Canonical dataset (see `sources.canonical`); the attribute `gaps` names precipitation.
+        Canonical dataset (see `sources.canonical`).
 
     Raises:
         UserError: A file is not there or cannot be read, the ocean is not missing, or the
             dataset cannot be made canonical.
     """
-    files = find_files(config, "a NetCDF file of the CPC gauge analysis, precip.YYYY.nc")
-    dataset = open_netcdf(files)
+    files = find_files(config, "a NetCDF file of the CPC gauge analysis, precip.YYYY.nc", key)
+    dataset = open_netcdf(files, key)
     out = canonicalise(
-        dataset, _LAYOUT, channels, config.absent, config.path, config.daily, period
+        dataset, _LAYOUT, channels, config.absent, config.path, key, config.daily, period
     )
     if _RAIN in out:
         share = float(np.isnan(out[_RAIN].isel(time=0).values).mean())
@@ -64,7 +66,6 @@ def open_cpc_gauge(
                 f"source {config.path}: {share:.0%} of the first day are missing, expected the "
                 f"ocean to be; a gauge analysis says nothing of it, and missing is never zero"
             )
-        out.attrs["gaps"] = [_RAIN]
         out.attrs["time"] = f"{_RAIN}: local-day total, by the date of the gauges' own day"
         out.attrs["repairs"].append("precip: missing over the ocean, kept as missing")
     return out

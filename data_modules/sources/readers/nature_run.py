@@ -27,7 +27,8 @@ _LAYOUT = {variable: Held(variable, hours=24) for variable in UNITS}
 def open_nature_run(
     config: SourceConfig,
     channels: Sequence[FieldSpec],
-    period: tuple[float, float] | None = None,
+    period: tuple[float, float] | None,
+    key: str,
 ) -> xr.Dataset:
     """Opens a nature run lazily.
 
@@ -35,6 +36,7 @@ def open_nature_run(
         config: The source; `path` is a Zarr directory, or `sample` for the embedded one.
         channels: The channels wanted.
         period: First and last day wanted, days since 1970-01-01.
+        key: Dotted key of the source in the recipe, for messages.
 
     Returns:
         Canonical dataset (see `sources.canonical`), dask arrays in the chunks of the file.
@@ -47,19 +49,19 @@ def open_nature_run(
     where = sample_path() if path == "sample" else Path(path)
     if not where.exists():
         raise UserError(
-            f"data.source.path: {path} is not there; expected a nature run (Zarr), make one with "
+            f"{key}.path: {path} is not there; expected a nature run (Zarr), make one with "
             f"`slams simulate` or write `sample`"
         )
     try:
         group = zarr.open_group(str(where), mode="r", use_consolidated=False)
         dataset = xr.open_dataset(str(where), engine="zarr", consolidated=False, cache=False)
     except Exception as error:
-        raise UserError(f"data.source.path: {path} cannot be opened as Zarr ({error})") from error
+        raise UserError(f"{key}.path: {path} cannot be opened as Zarr ({error})") from error
     variables = dict.fromkeys(c.variable for c in channels if c.name not in absent)
     for variable in variables:
         if variable in group:
             _check_chunks(group[variable], where / variable, path)
-    out = canonicalise(dataset, _LAYOUT, channels, absent, path, config.daily, period)
+    out = canonicalise(dataset, _LAYOUT, channels, absent, path, key, config.daily, period)
     for name in ("title", "source", "license"):
         if name in dataset.attrs:
             out.attrs[name] = str(dataset.attrs[name])

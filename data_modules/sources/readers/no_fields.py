@@ -1,8 +1,7 @@
 """A source without fields: days on which there are observations and nothing else.
 
-Its `data.source.path` is the first and the last day, `2020-01-01/2020-01-31`. Every channel is
-under `data.source.absent`, statistics come from another store, and analyses are judged by the
-observations alone.
+Its `path` is the first and the last day, `2020-01-01/2020-01-31`. Every channel is under `absent`,
+statistics come from another store, and analyses are judged by the observations alone.
 """
 
 from __future__ import annotations
@@ -25,7 +24,8 @@ _ROWS, _COLUMNS = 4, 8
 def open_no_fields(
     config: SourceConfig,
     channels: Sequence[FieldSpec],
-    period: tuple[float, float] | None = None,
+    period: tuple[float, float] | None,
+    key: str,
 ) -> xr.Dataset:
     """Gives the days, on a grid without any variable.
 
@@ -33,6 +33,7 @@ def open_no_fields(
         config: Path, the first and last day separated by a slash; and `absent`, all channels.
         channels: The channels wanted.
         period: First and last day wanted, days since 1970-01-01; all days by default.
+        key: Dotted key of the source in the recipe, for messages.
 
     Raises:
         UserError: The days are none, or a channel is not under `absent`.
@@ -40,23 +41,23 @@ def open_no_fields(
     for spec in channels:
         if spec.name not in config.absent:
             raise UserError(
-                f"data.source.absent: {spec.name} is not among them, but data.source.kind is "
+                f"{key}.absent: {spec.name} is not among them, but {key}.kind is "
                 f"no_fields, which has no channel; expected all of data.channels"
             )
     try:
         first, last = (np.datetime64(day.strip(), "D") for day in config.path.split("/"))
     except ValueError:
         raise UserError(
-            f"data.source.path: found {config.path!r}, expected the first and the last day, such "
-            f"as 2020-01-01/2020-01-31, since data.source.kind is no_fields"
+            f"{key}.path: found {config.path!r}, expected the first and the last day, such "
+            f"as 2020-01-01/2020-01-31, since {key}.kind is no_fields"
         ) from None
     if not first <= last:
-        raise UserError(f"data.source.path: {first} lies after {last}")
+        raise UserError(f"{key}.path: {first} lies after {last}")
     days = np.arange(first.astype(np.int64), last.astype(np.int64) + 1).astype(np.float64)
     if period is not None:
         days = days[(days >= period[0]) & (days <= period[1])]
         if not len(days):
-            raise UserError(f"data.period: no day of it lies in {config.path}, data.source.path")
+            raise UserError(f"data.period: no day of it lies in {config.path}, {key}.path")
     latitude = 90 - 180 / _ROWS * (np.arange(_ROWS) + 0.5)
     longitude = 360 / _COLUMNS * np.arange(_COLUMNS)
     return xr.Dataset(

@@ -42,7 +42,8 @@ _GAP = (np.datetime64("1978-03-16"), np.datetime64("1978-12-31"))
 def open_noaa_psl(
     config: SourceConfig,
     channels: Sequence[FieldSpec],
-    period: tuple[float, float] | None = None,
+    period: tuple[float, float] | None,
+    key: str,
 ) -> xr.Dataset:
     """Opens NOAA PSL files lazily.
 
@@ -51,6 +52,7 @@ def open_noaa_psl(
             in time; `daily` says what a day of instants is.
         channels: The channels wanted; temperature by level (hPa).
         period: First and last day wanted, days since 1970-01-01.
+        key: Dotted key of the source in the recipe, for messages.
 
     Returns:
         Canonical dataset (see `sources.canonical`).
@@ -59,14 +61,16 @@ def open_noaa_psl(
         UserError: A file is missing or unreadable, or the dataset cannot be made canonical.
     """
     files = find_files(
-        config, "a NetCDF file of NOAA PSL (see data.source.origin for where it comes from)"
+        config, f"a NetCDF file of NOAA PSL (see {key}.origin for where it comes from)", key
     )
-    dataset = open_netcdf(files)
+    dataset = open_netcdf(files, key)
     left_out = ""
     if any(c.variable == _OLR for c in channels) and "olr" in dataset and "time" in dataset.dims:
         dataset, left_out = _without_gap(dataset)
     layout = {variable: _held(dataset, name) for variable, name in _NAMES.items()}
-    out = canonicalise(dataset, layout, channels, config.absent, config.path, config.daily, period)
+    out = canonicalise(
+        dataset, layout, channels, config.absent, config.path, key, config.daily, period
+    )
     if left_out:
         out.attrs["repairs"].append(left_out)
     for name in ("title", "References"):

@@ -31,7 +31,8 @@ __all__ = ["open_weatherbench2"]
 def open_weatherbench2(
     config: SourceConfig,
     channels: Sequence[FieldSpec],
-    period: tuple[float, float] | None = None,
+    period: tuple[float, float] | None,
+    key: str,
 ) -> xr.Dataset:
     """Opens a WeatherBench2 store lazily.
 
@@ -39,6 +40,7 @@ def open_weatherbench2(
         config: The source; `daily` says what a day of temperature is.
         channels: The channels wanted.
         period: First and last day wanted, days since 1970-01-01.
+        key: Dotted key of the source in the recipe, for messages.
 
     Returns:
         Canonical dataset (see `sources.canonical`).
@@ -46,13 +48,14 @@ def open_weatherbench2(
     Raises:
         UserError: The store is not there, holds forecasts, or cannot be made canonical.
     """
-    dataset = open_zarr(config.path, "a WeatherBench2 store (Zarr)")
+    dataset = open_zarr(config.path, "a WeatherBench2 store (Zarr)", key)
     if "prediction_timedelta" in dataset.dims:
         raise UserError(
             f"source {config.path}: holds forecasts (dimension prediction_timedelta), expected an "
             f"analysis or reanalysis"
         )
     layout = era5_layout(dataset)
+    dataset = with_terrain(dataset)
     return canonicalise(
-        with_terrain(dataset), layout, channels, config.absent, config.path, config.daily, period
+        dataset, layout, channels, config.absent, config.path, key, config.daily, period
     )

@@ -17,6 +17,7 @@ import xarray as xr
 
 from data_modules.sources.stations.reports.files import archive_files
 from data_modules.sources.stations.reports.table import StationReports, station_reports
+from slams.config.schema import StationSourceConfig
 from slams.errors import UserError
 
 __all__ = ["read_arm_column"]
@@ -32,20 +33,25 @@ _GRAVITY = 9.80665
 
 
 def read_arm_column(
-    path: str, variables: Sequence[str], first: np.datetime64, last: np.datetime64
+    config: StationSourceConfig,
+    variables: Sequence[str],
+    first: np.datetime64,
+    last: np.datetime64,
+    key: str,
 ) -> StationReports:
     """Reads a column.
 
     Args:
-        path: The NetCDF file.
+        config: The archive; `path` is the NetCDF file.
         variables: Variables wanted.
         first: First day.
         last: Last day, inside.
+        key: Dotted key of the archive in the recipe, for messages.
 
     Raises:
         UserError: The file is no such column, or a variable has other units.
     """
-    (file,) = archive_files(path, (".cdf", ".nc"))[:1]
+    (file,) = archive_files(config.path, (".cdf", ".nc"), key)[:1]
     try:
         with warnings.catch_warnings():
             # Two fill values, both of which are missing.
@@ -106,7 +112,8 @@ def read_arm_column(
     )
     return station_reports(
         table,
-        path,
+        config.path,
+        key,
         {"day": "UTC; instants, precipitation over the interval that ends with the step"},
         {"missing values left out": missing},
     )

@@ -23,6 +23,7 @@ import pandas as pd
 
 from data_modules.sources.stations.reports.files import archive_files, open_text
 from data_modules.sources.stations.reports.table import StationReports, station_reports
+from slams.config.schema import StationSourceConfig
 from slams.errors import UserError
 
 __all__ = ["ELEMENTS", "read_ghcn_daily", "read_ghcn_stations"]
@@ -35,46 +36,45 @@ ELEMENTS = {
 }
 _FIELDS = ("id", "date", "element", "value", "mflag", "qflag", "sflag", "obstime")
 _ROWS = 1_000_000
-_LIST = "observations.stations.source.station_list"
 
 
 def read_ghcn_daily(
-    path: str,
-    station_list: str,
+    config: StationSourceConfig,
     variables: Sequence[str],
     first: np.datetime64,
     last: np.datetime64,
-    elements: Sequence[str] = (),
-    morning: str = "as_dated",
+    key: str,
 ) -> StationReports:
     """Reads files by year, a million lines at a time.
 
     Args:
-        path: A file (`2020.csv` or `2020.csv.gz`), a directory of them, or a pattern.
-        station_list: `ghcnd-stations.txt`.
+        config: The archive. `path` is a file (`2020.csv` or `2020.csv.gz`), a directory of them,
+            or a pattern; `station_list` is `ghcnd-stations.txt`; `elements` are those read, all
+            that give a variable wanted by default; `morning` is `as_dated`, or `day_before` to
+            move what is observed before noon a day back. The daily mean temperature is TAVG
+            where there is one, else the mean of TMAX and TMIN.
         variables: Variables wanted.
         first: First day.
         last: Last day, inside.
-        elements: Elements read; all that give a variable wanted by default. The daily mean
-            temperature is TAVG where there is one, else the mean of TMAX and TMIN.
-        morning: `as_dated`, or `day_before` to move what is observed before noon a day back.
+        key: Dotted key of the archive in the recipe, for messages.
 
     Raises:
         UserError: A file is not of this layout, a station is not in the list or does not lie on
             the globe, or a value is no whole number.
     """
-    wanted = [e for e in (elements or ELEMENTS) if ELEMENTS.get(e) in variables]
-    for element in elements:
+    path, station_list = config.path, config.station_list
+    wanted = [e for e in (config.elements or ELEMENTS) if ELEMENTS.get(e) in variables]
+    for element in config.elements:
         if element not in ELEMENTS:
             raise UserError(
-                f"observations.stations.source.elements: {element!r} is not read from GHCN-Daily; "
+                f"{key}.elements: {element!r} is not read from GHCN-Daily; "
                 f"expected some of {', '.join(ELEMENTS)}"
             )
-    stations = read_ghcn_stations(station_list)
+    stations = read_ghcn_stations(station_list, key)
     parts = [
         part
-        for file in archive_files(path, (".csv", ".csv.gz"))
-        for part in _read(file, wanted, first, last)
+        for file in archive_files(path, (".csv", ".csv.gz"), key)
+        for part in _read(file, wanted, first, last, key)
     ]
     rows = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(_FIELDS))
     missing = rows["value"].eq(-9999)
@@ -92,7 +92,7 @@ def read_ghcn_daily(
         found = rows.loc[day.isna(), "date"].iloc[0]
         raise UserError(f"station archive {path}: {found!r} is no date, expected YYYYMMDD")
     early = rows["obstime"].between(1, 1200)
-    if morning == "day_before":
+    if config.morning == "day_before":
         repairs["morning observations moved to the day before"] = int(early.sum())
         day = day.where(~early, day - pd.Timedelta(days=1))
     flagged = rows["qflag"].ne("")
@@ -115,9 +115,10 @@ def read_ghcn_daily(
     return station_reports(
         table,
         path,
+        key,
         {
-            "day": f"the station's own day, {morning}; {share:.1%} of the values have an OBSTIME "
-            "before noon",
+            "day": f"the station's own day, {config.morning}; {share:.1%} of the values have an "
+            "OBSTIME before noon",
             "2m_temperature": "TAVG, else the mean of TMAX and TMIN",
             "flags": "a QFLAG that is not blank rejects",
         },
@@ -125,17 +126,23 @@ def read_ghcn_daily(
     )
 
 
-def read_ghcn_stations(path: str) -> pd.DataFrame:
+def read_ghcn_stations(path: str, key: str) -> pd.DataFrame:
     """Reads `ghcnd-stations.txt`: latitude, longitude and elevation by station.
+
+    Args:
+        path: The file.
+        key: Dotted key of the archive in the recipe, for messages.
 
     Raises:
         UserError: The file is not there, a line is not of this layout, a station occurs twice,
             or a position is not on the globe.
     """
     if not path:
-        raise UserError(f"key '{_LIST}': found nothing, expected the path of ghcnd-stations.txt")
+        raise UserError(
+            f"key '{key}.station_list': found nothing, expected the path of ghcnd-stations.txt"
+        )
     rows: dict[str, tuple[float, float, float]] = {}
-    with open_text(path, _LIST) as file:
+    with open_text(path, f"{key}.station_list") as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
@@ -145,16 +152,16 @@ def read_ghcn_stations(path: str) -> pd.DataFrame:
                 elevation = float(line[31:37])
             except ValueError:
                 raise UserError(
-                    f"{_LIST}: line {number} of {path} is not of the fixed width of "
+                    f"{key}.station_list: line {number} of {path} is not of the fixed width of "
                     f"ghcnd-stations.txt: {line.rstrip()[:40]!r}"
                 ) from None
             if not (-90 <= latitude <= 90 and -180 <= longitude <= 360):
                 raise UserError(
-                    f"{_LIST}: station {name} of {path} lies at {latitude:g}, {longitude:g} "
-                    f"degrees, which is not on the globe"
+                    f"{key}.station_list: station {name} of {path} lies at {latitude:g}, "
+                    f"{longitude:g} degrees, which is not on the globe"
                 )
             if name in rows:
-                raise UserError(f"{_LIST}: station {name} is listed twice in {path}")
+                raise UserError(f"{key}.station_list: station {name} is listed twice in {path}")
             rows[name] = latitude, longitude, np.nan if elevation < -999 else elevation
     return pd.DataFrame.from_dict(
         rows, orient="index", columns=["latitude", "longitude", "elevation"]
@@ -162,12 +169,12 @@ def read_ghcn_stations(path: str) -> pd.DataFrame:
 
 
 def _read(
-    file: Path, elements: Sequence[str], first: np.datetime64, last: np.datetime64
+    file: Path, elements: Sequence[str], first: np.datetime64, last: np.datetime64, key: str
 ) -> list[pd.DataFrame]:
     """Reads the lines of some elements and days of one file."""
     low, high = (str(d.astype("datetime64[D]")).replace("-", "") for d in (first, last))
     parts = []
-    with open_text(file) as text:
+    with open_text(file, f"{key}.path") as text:
         try:
             reader = pd.read_csv(
                 text,

@@ -17,7 +17,7 @@ Source: Durre et al. 2018, doi 10.1175/JTECH-D-17-0223.1, and the archive's form
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,28 +25,34 @@ import pandas as pd
 
 from data_modules.sources.stations.reports.files import archive_files, open_text
 from data_modules.sources.stations.reports.table import StationReports, station_reports
+from slams.config.schema import StationSourceConfig
 from slams.errors import UserError
 
 __all__ = ["read_igra2", "read_igra2_stations"]
 
-_LIST = "observations.stations.source.station_list"
-
 
 def read_igra2(
-    path: str, station_list: str, first: np.datetime64, last: np.datetime64
+    config: StationSourceConfig,
+    variables: Sequence[str],
+    first: np.datetime64,
+    last: np.datetime64,
+    key: str,
 ) -> StationReports:
     """Reads temperature profiles.
 
     Args:
-        path: A file (`...-data.txt`, `.gz`), a directory of them, or a pattern.
-        station_list: `igra2-station-list.txt`, or "" for unknown elevations.
+        config: The archive; `path` is a file (`...-data.txt`, `.gz`), a directory of them, or a
+            pattern, `station_list` is `igra2-station-list.txt`, or "" for unknown elevations.
+        variables: Variables wanted; a sounding gives temperature alone.
         first: First day.
         last: Last day, inside.
+        key: Dotted key of the archive in the recipe, for messages.
 
     Raises:
         UserError: A file is not of this layout or cut short, or a station is not in the list.
     """
-    stations = read_igra2_stations(station_list) if station_list else None
+    station_list = config.station_list
+    stations = read_igra2_stations(station_list, key) if station_list else None
     repairs = dict.fromkeys(
         (
             "missing temperatures (-9999) left out",
@@ -56,8 +62,8 @@ def read_igra2(
         0,
     )
     columns: dict[str, list] = {name: [] for name in ("id", "place", "time", "level", "value")}
-    for file in archive_files(path, ("-data.txt", "-data.txt.gz")):
-        for name, time, place, levels in _soundings(file):
+    for file in archive_files(config.path, ("-data.txt", "-data.txt.gz"), key):
+        for name, time, place, levels in _soundings(file, key):
             if stations is not None and name not in stations:
                 raise UserError(
                     f"station archive {file}: station {name} is not in {station_list}; expected "
@@ -98,7 +104,8 @@ def read_igra2(
     )
     return station_reports(
         table,
-        path,
+        config.path,
+        key,
         {
             "day": "UTC; nominal hour of the sounding",
             "flags": "-8888 was removed by the archive's quality control",
@@ -107,16 +114,20 @@ def read_igra2(
     )
 
 
-def read_igra2_stations(path: str) -> dict[str, float]:
+def read_igra2_stations(path: str, key: str) -> dict[str, float]:
     """Reads the elevations (m) of `igra2-station-list.txt`, NaN where unknown.
 
     Mobile platforms stand in the list without a position; their soundings carry one.
+
+    Args:
+        path: The file.
+        key: Dotted key of the archive in the recipe, for messages.
 
     Raises:
         UserError: The file is not there, a line is not of this layout, or a station occurs twice.
     """
     found: dict[str, float] = {}
-    with open_text(path, _LIST) as file:
+    with open_text(path, f"{key}.station_list") as file:
         for number, line in enumerate(file, start=1):
             name = line[:11].strip()
             if not name:
@@ -126,20 +137,20 @@ def read_igra2_stations(path: str) -> dict[str, float]:
                 elevation = float(line[31:37])
             except ValueError:
                 raise UserError(
-                    f"{_LIST}: line {number} of {path} is not of the fixed width of "
+                    f"{key}.station_list: line {number} of {path} is not of the fixed width of "
                     f"igra2-station-list.txt: {line.rstrip()[:40]!r}"
                 ) from None
             if name in found:
-                raise UserError(f"{_LIST}: station {name} is listed twice in {path}")
+                raise UserError(f"{key}.station_list: station {name} is listed twice in {path}")
             found[name] = np.nan if elevation < -998 else elevation
     return found
 
 
 def _soundings(
-    file: Path,
+    file: Path, key: str
 ) -> Iterator[tuple[str, np.datetime64, tuple[float, float], list[tuple[int, int]]]]:
     """Yields station, time, position (degrees) and levels (Pa, code of the temperature)."""
-    with open_text(file) as text:
+    with open_text(file, f"{key}.path") as text:
         lines = enumerate(text, start=1)
         for number, line in lines:
             if not line.strip():

@@ -24,6 +24,7 @@ import pandas as pd
 
 from data_modules.sources.stations.reports.files import archive_files, open_text
 from data_modules.sources.stations.reports.table import StationReports, station_reports
+from slams.config.schema import StationSourceConfig
 from slams.errors import UserError
 
 __all__ = ["read_isd"]
@@ -35,30 +36,36 @@ _CODES = {"TMP": r"[+-]\d{4},\w", "AA1": r"\d{2},\d{4},\w,\w"}
 
 
 def read_isd(
-    path: str, variables: Sequence[str], first: np.datetime64, last: np.datetime64
+    config: StationSourceConfig,
+    variables: Sequence[str],
+    first: np.datetime64,
+    last: np.datetime64,
+    key: str,
 ) -> StationReports:
     """Reads files by station and year.
 
     Args:
-        path: A file, a directory of them, or a pattern.
+        config: The archive; `path` is a file, a directory of them, or a pattern.
         variables: Variables wanted.
         first: First day.
         last: Last day, inside.
+        key: Dotted key of the archive in the recipe, for messages.
 
     Raises:
         UserError: A file is not of this layout, or a code is none.
     """
     repairs: dict[str, int] = {}
     parts = []
-    for file in archive_files(path, (".csv", ".csv.gz")):
-        rows = _rows(file, first, last, repairs)
+    for file in archive_files(config.path, (".csv", ".csv.gz"), key):
+        rows = _rows(file, first, last, key, repairs)
         if "2m_temperature" in variables:
             parts.append(_temperature(rows, file, repairs))
         if "total_precipitation_24hr" in variables and "AA1" in rows:
             parts.append(_precipitation(rows, file, repairs))
     return station_reports(
         pd.concat(parts, ignore_index=True),
-        path,
+        config.path,
+        key,
         {
             "day": "UTC; instants, and periods that end at the time of the report",
             "flags": "quality codes 2 and 6 (suspect), 3 and 7 (erroneous) reject",
@@ -69,10 +76,10 @@ def read_isd(
 
 
 def _rows(
-    file: Path, first: np.datetime64, last: np.datetime64, repairs: dict[str, int]
+    file: Path, first: np.datetime64, last: np.datetime64, key: str, repairs: dict[str, int]
 ) -> pd.DataFrame:
     """Reads the rows of some days, one a station and minute."""
-    with open_text(file) as text:
+    with open_text(file, f"{key}.path") as text:
         try:
             rows = pd.read_csv(text, dtype=str, keep_default_na=False, skipinitialspace=True)
         except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:

@@ -19,39 +19,41 @@ import pandas as pd
 
 from data_modules.sources.stations.reports.files import archive_files, open_text
 from data_modules.sources.stations.reports.table import StationReports, station_reports
+from slams.config.schema import StationSourceConfig
 from slams.errors import UserError
 
 __all__ = ["read_isd_history", "read_isd_lite"]
 
-_LIST = "observations.stations.source.station_list"
 _HISTORY = ("USAF", "WBAN", "LAT", "LON", "ELEV(M)")
 _FIELDS = 12
 
 
 def read_isd_lite(
-    path: str,
-    station_list: str,
+    config: StationSourceConfig,
     variables: Sequence[str],
     first: np.datetime64,
     last: np.datetime64,
+    key: str,
 ) -> StationReports:
     """Reads files by station and year.
 
     Args:
-        path: A file, a directory of them, or a pattern.
-        station_list: `isd-history.csv`.
+        config: The archive; `path` is a file, a directory of them, or a pattern, `station_list`
+            is `isd-history.csv`.
         variables: Variables wanted.
         first: First day.
         last: Last day, inside.
+        key: Dotted key of the archive in the recipe, for messages.
 
     Raises:
         UserError: A file is not of this layout, a station is not in the list, or its position
             there is none.
     """
-    stations = read_isd_history(station_list)
+    station_list = config.station_list
+    stations = read_isd_history(station_list, key)
     repairs = {"traces of precipitation set to 0 mm": 0}
     parts = []
-    for file in archive_files(path, ("",)):
+    for file in archive_files(config.path, ("",), key):
         name = "-".join(file.name.split(".")[0].split("-")[:2])
         if name not in stations:
             raise UserError(
@@ -61,10 +63,10 @@ def read_isd_lite(
         latitude, longitude, elevation = stations[name]
         if not (-90 <= latitude <= 90 and -180 <= longitude <= 360):
             raise UserError(
-                f"{_LIST}: station {name} of {station_list} lies at {latitude:g}, {longitude:g} "
-                f"degrees, which is not on the globe"
+                f"{key}.station_list: station {name} of {station_list} lies at {latitude:g}, "
+                f"{longitude:g} degrees, which is not on the globe"
             )
-        rows = _numbers(file)
+        rows = _numbers(file, key)
         time = _times(rows, file)
         # Periods that end early on the day after belong to the last one.
         inside = (time >= first) & (time < last + np.timedelta64(2, "D"))
@@ -98,35 +100,42 @@ def read_isd_lite(
     parts = [part for part in parts if len(part)]
     return station_reports(
         pd.concat(parts, ignore_index=True) if parts else _empty(),
-        path,
+        config.path,
+        key,
         {"day": "UTC; instants, and periods that end at the hour", "trace": "0 mm"},
         repairs,
     )
 
 
-def read_isd_history(path: str) -> dict[str, tuple[float, float, float]]:
+def read_isd_history(path: str, key: str) -> dict[str, tuple[float, float, float]]:
     """Reads `isd-history.csv`: latitude, longitude and elevation by `USAF-WBAN`.
 
     Stations without a position are left out.
+
+    Args:
+        path: The file.
+        key: Dotted key of the archive in the recipe, for messages.
 
     Raises:
         UserError: The file is not there or not of this layout, or a station occurs twice.
     """
     if not path:
-        raise UserError(f"key '{_LIST}': found nothing, expected the path of isd-history.csv")
+        raise UserError(
+            f"key '{key}.station_list': found nothing, expected the path of isd-history.csv"
+        )
     found: dict[str, tuple[float, float, float]] = {}
-    with open_text(path, _LIST) as file:
+    with open_text(path, f"{key}.station_list") as file:
         reader = csv.DictReader(file)
         missing = [name for name in _HISTORY if name not in (reader.fieldnames or ())]
         if missing:
             raise UserError(
-                f"{_LIST}: the header of {path} lacks {', '.join(missing)}, expected that of "
-                f"isd-history.csv"
+                f"{key}.station_list: the header of {path} lacks {', '.join(missing)}, expected "
+                f"that of isd-history.csv"
             )
         for row in reader:
             name = f"{row['USAF']}-{row['WBAN']}"
             if name in found:
-                raise UserError(f"{_LIST}: station {name} is listed twice in {path}")
+                raise UserError(f"{key}.station_list: station {name} is listed twice in {path}")
             try:
                 place = float(row["LAT"]), float(row["LON"])
             except (TypeError, ValueError):
@@ -137,10 +146,10 @@ def read_isd_history(path: str) -> dict[str, tuple[float, float, float]]:
     return found
 
 
-def _numbers(file: Path) -> np.ndarray:
+def _numbers(file: Path, key: str) -> np.ndarray:
     """Reads the lines as whole numbers, `(n, 12)`."""
     rows = []
-    with open_text(file) as text:
+    with open_text(file, f"{key}.path") as text:
         for number, line in enumerate(text, start=1):
             fields = line.split()
             if not fields:

@@ -21,6 +21,7 @@ import pyarrow.parquet
 
 from data_modules.sources.stations.reports.files import archive_files
 from data_modules.sources.stations.reports.table import StationReports, station_reports
+from slams.config.schema import StationSourceConfig
 from slams.errors import UserError
 
 __all__ = ["read_metar"]
@@ -31,20 +32,21 @@ _GOOD = ("Z", "C", "S", "V", "G")
 
 
 def read_metar(
-    path: str,
+    config: StationSourceConfig,
     variables: Sequence[str],
     first: np.datetime64,
     last: np.datetime64,
-    elements: Sequence[str] = (),
+    key: str,
 ) -> StationReports:
     """Reads Parquet files.
 
     Args:
-        path: A file, a directory of them, or a pattern.
+        config: The archive; `path` is a file, a directory of them, or a pattern, `elements` are
+            the columns read, all that give a variable wanted by default.
         variables: Variables wanted.
         first: First day.
         last: Last day, inside.
-        elements: Columns read, all that give a variable wanted by default.
+        key: Dotted key of the archive in the recipe, for messages.
 
     Raises:
         UserError: A file is no Parquet file, or a column is missing from it.
@@ -54,15 +56,15 @@ def read_metar(
         "total_precipitation_24hr": _PERIODS,
     }
     columns = {c: (v, h) for v in variables for c, h in names.get(v, {}).items()}
-    for element in elements:
+    for element in config.elements:
         if element not in ("temperature", *_PERIODS):
             raise UserError(
-                f"observations.stations.source.elements: {element!r} is not read from METAR; "
+                f"{key}.elements: {element!r} is not read from METAR; "
                 f"expected some of temperature, {', '.join(_PERIODS)}"
             )
-    if elements:
-        columns = {c: v for c, v in columns.items() if c in elements}
-    files = archive_files(path, (".parquet",))
+    if config.elements:
+        columns = {c: v for c, v in columns.items() if c in config.elements}
+    files = archive_files(config.path, (".parquet",), key)
     parts = [_read(file, list(columns)) for file in files]
     rows = pd.concat(parts, ignore_index=True)
     # Periods that end early on the day after belong to the last one.
@@ -101,13 +103,14 @@ def read_metar(
         )
     if not tables:
         raise UserError(
-            f"observations.stations.source.kind: METAR reports give none of "
+            f"{key}.kind: METAR reports give none of "
             f"{', '.join(variables)}; expected 2m_temperature or total_precipitation_24hr under "
             f"observations.stations.variables"
         )
     return station_reports(
         pd.concat(tables, ignore_index=True),
-        path,
+        config.path,
+        key,
         {
             "day": "UTC; instants, and periods that end at the time of the report",
             "flags": f"MADIS letters other than {', '.join(_GOOD)} reject",

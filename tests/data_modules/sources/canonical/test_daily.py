@@ -14,7 +14,7 @@ FIRST = 11323.0  # 2001-01-01
 
 def days(hours, held: Held, amount: bool = False, daily: str = "instant") -> Days:
     time = FIRST + np.asarray(hours, dtype=np.float64) / 24
-    return find_days_of(time, held, amount, daily, "made-up", "a variable")
+    return find_days_of(time, held, amount, daily, "made-up", "data.source", "a variable")
 
 
 def held(hours: float | None = 0.0, stamp: str = "start", fixed: bool = True) -> Held:
