@@ -62,7 +62,7 @@ def check_extension(config: Config, work: Plan, old: TrainingStore) -> None:
             f"only later days can be added, {_CHOICE}"
         )
     if work.grid.fingerprint != old.grid.fingerprint:
-        raise UserError(f"data.source.grid: the grid of {old.path} is another; {_CHOICE}")
+        raise UserError(f"{work.parts[0].key}.grid: the grid of {old.path} is another; {_CHOICE}")
     if work.train is not None and work.train.contains(work.time[count:]).any():
         raise UserError(
             f"data.period: days after {iso_date(old.time[-1])} belong to data.splits.train "

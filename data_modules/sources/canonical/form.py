@@ -18,9 +18,9 @@ from functools import reduce
 import numpy as np
 import xarray as xr
 
-from data_modules.sources.daily import Days, find_days_of
-from data_modules.sources.layouts import Held, Unit, find_unit
-from data_modules.sources.time_axis import decode_days
+from data_modules.sources.canonical.daily import Days, find_days_of
+from data_modules.sources.canonical.layouts import Held, Unit, find_unit
+from data_modules.sources.canonical.time_axis import decode_days
 from slams.errors import UserError
 from slams.fields import FieldSpec
 
@@ -63,6 +63,7 @@ def canonicalise(
     channels: Sequence[FieldSpec],
     absent: Sequence[str],
     where: str,
+    key: str,
     daily: str = "instant",
     period: tuple[float, float] | None = None,
 ) -> xr.Dataset:
@@ -75,6 +76,7 @@ def canonicalise(
         channels: The channels wanted.
         absent: Names of channels that may be missing from the file; they are left out.
         where: The file, for messages.
+        key: Dotted key of the source in the recipe, for messages.
         daily: What a day of instants is: `instant` (00 UTC) or `mean` (of the day's steps).
         period: First and last day wanted, days since 1970-01-01; all days by default.
 
@@ -91,14 +93,14 @@ def canonicalise(
     dataset = _rename(dataset, repairs, where)
     wanted = [c for c in channels if c.name not in absent]
     if not wanted:
-        raise UserError(f"source {where}: every channel asked for is under data.source.absent")
+        raise UserError(f"source {where}: every channel asked for is under {key}.absent")
     steps, order = decode_days(dataset, repairs, where)
     days: dict[str, Days] = {}
     units: dict[str, Unit] = {}
     arrays: dict[str, xr.DataArray] = {}
     for variable in dict.fromkeys(c.variable for c in wanted):
         held = layout.get(variable, Held(variable))
-        array = _find(dataset, held, variable, repairs, where)
+        array = _find(dataset, held, variable, repairs, where, key)
         target = next(c.units for c in wanted if c.variable == variable)
         unit, spelled, said = find_unit(array.attrs.get("units"), held, target, where)
         if said:
@@ -114,7 +116,7 @@ def canonicalise(
                 f"source {where}: variable {held.name!r} has levels; write the channel as "
                 f"{variable}@LEVEL"
             )
-        days[variable] = find_days_of(steps, held, unit.amount, daily, where, variable)
+        days[variable] = find_days_of(steps, held, unit.amount, daily, where, key, variable)
         units[variable], arrays[variable] = unit, array
     axis = _common_days(days, period, repairs, where)
     latitude, rows = _order_latitude(dataset, repairs, where)
@@ -163,14 +165,14 @@ def _reading(array: xr.DataArray, days: Days | None) -> dict[str, dict[str, int]
 
 
 def _find(
-    dataset: xr.Dataset, held: Held, variable: str, repairs: list[str], where: str
+    dataset: xr.Dataset, held: Held, variable: str, repairs: list[str], where: str, key: str
 ) -> xr.DataArray:
     """Finds a variable and checks its dimensions; those of one element are dropped."""
     if held.name not in dataset:
         raise UserError(
             f"source {where}: variable {held.name!r} ({variable}) is missing; found "
             f"{', '.join(sorted(map(str, dataset.data_vars))) or 'none'}; name its channels "
-            f"under data.source.absent if the source does not have it"
+            f"under {key}.absent if the source does not have it"
         )
     array = dataset[held.name]
     single = [d for d in array.dims if d not in _ALIASES and array.sizes[d] == 1]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_modules.sources.layouts import Held
+from data_modules.sources.canonical.layouts import Held
 from slams.errors import UserError
 
 __all__ = ["Days", "find_days_of"]
@@ -42,7 +42,7 @@ class Days:
 
 
 def find_days_of(
-    time: np.ndarray, held: Held, amount: bool, daily: str, where: str, shown: str
+    time: np.ndarray, held: Held, amount: bool, daily: str, where: str, key: str, shown: str
 ) -> Days:
     """Finds the steps of each day for one variable.
 
@@ -52,6 +52,7 @@ def find_days_of(
         amount: Its values are accumulated over their hours.
         daily: What a day of instants is: `instant` (00 UTC) or `mean`.
         where: The source, for messages.
+        key: Its dotted key in the recipe, for messages.
         shown: The variable's canonical name, for messages.
 
     Raises:
@@ -65,14 +66,14 @@ def find_days_of(
         raise UserError(
             f"{said} has a step every {step * 24:g} h, and whether its values are instants, means "
             f"or accumulations is not stated; say so with `hours` and `stamp` in "
-            f"data.source.variables"
+            f"{key}.variables"
         )
     hours = step * 24 if held.hours is None else held.hours
     if hours == 0:
         if amount:
             raise UserError(
                 f"{said} is an amount, and over which hours it was accumulated is not stated; say "
-                f"so with `hours` in data.source.variables"
+                f"so with `hours` in {key}.variables"
             )
         if daily == "instant":
             return _midnights(time, said)

@@ -70,6 +70,7 @@ class StationReports:
 def station_reports(
     table: pd.DataFrame,
     where: str,
+    key: str,
     conventions: Mapping[str, str],
     repairs: Mapping[str, int] | None = None,
 ) -> StationReports:
@@ -78,6 +79,7 @@ def station_reports(
     Args:
         table: Columns as above; `hours`, `level`, `accepted` and `reason` may be left out.
         where: The file, for messages.
+        key: Dotted key of the archive in the recipe, for messages.
         conventions: See `StationReports`.
         repairs: What the reader has repaired so far.
 
@@ -92,7 +94,7 @@ def station_reports(
     if table.empty:
         raise UserError(
             f"station archive {where}: not one value of the variables asked for; check "
-            f"observations.stations.source.path and observations.stations.variables"
+            f"{key}.path and observations.stations.variables"
         )
     _check_positions(table, where)
     same = table.duplicated([*_KEY, "value", "accepted"])

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import xarray as xr
 
-from data_modules.sources.layouts import Held
+from data_modules.sources.canonical.layouts import Held
 
 __all__ = ["era5_layout", "with_terrain"]
 

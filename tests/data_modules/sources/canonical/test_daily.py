@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from data_modules.sources.daily import Days, find_days_of
-from data_modules.sources.layouts import Held
+from data_modules.sources.canonical.daily import Days, find_days_of
+from data_modules.sources.canonical.layouts import Held
 from slams.errors import UserError
 
 FIRST = 11323.0  # 2001-01-01
@@ -14,7 +14,7 @@ FIRST = 11323.0  # 2001-01-01
 
 def days(hours, held: Held, amount: bool = False, daily: str = "instant") -> Days:
     time = FIRST + np.asarray(hours, dtype=np.float64) / 24
-    return find_days_of(time, held, amount, daily, "made-up", "a variable")
+    return find_days_of(time, held, amount, daily, "made-up", "data.source", "a variable")
 
 
 def held(hours: float | None = 0.0, stamp: str = "start", fixed: bool = True) -> Held:

@@ -7,9 +7,16 @@ import gzip
 import numpy as np
 import pytest
 
-from data_modules.sources.stations.igra2 import read_igra2, read_igra2_stations
+from data_modules.sources.stations.readers.igra2 import read_igra2, read_igra2_stations
+from slams.config.schema import StationSourceConfig
 from slams.errors import UserError
-from tests.data_modules.sources.stations.archives import FIRST, LAST, igra2_sounding, write_lines
+from tests.data_modules.sources.stations.archives import (
+    FIRST,
+    KEY,
+    LAST,
+    igra2_sounding,
+    write_lines,
+)
 
 LEVELS = [(99200, 38), (92500, 6), (85000, -15), (50000, -9999), (30000, -8888), (-9999, 12)]
 LIST = [
@@ -21,7 +28,8 @@ LIST = [
 def read(tmp_path, lines, listed=True, name="AUM00011035-data.txt"):
     stations = write_lines(tmp_path / "igra2-station-list.txt", LIST) if listed else ""
     path = write_lines(tmp_path / name, lines)
-    return read_igra2(str(path), str(stations), FIRST, LAST)
+    config = StationSourceConfig(kind="igra2", path=str(path), station_list=str(stations))
+    return read_igra2(config, ("temperature",), FIRST, LAST, KEY)
 
 
 def test_a_sounding_becomes_a_profile_in_kelvin(tmp_path):
@@ -106,13 +114,13 @@ def test_levels_of_another_width_are_refused(tmp_path):
 
 def test_the_station_list(tmp_path):
     path = write_lines(tmp_path / "list.txt", LIST)
-    found = read_igra2_stations(str(path))
+    found = read_igra2_stations(str(path), KEY)
     assert found["AUM00011035"] == 200.0
     assert np.isnan(found["ZZXUAICE030"])
     with pytest.raises(UserError, match=r"AUM00011035 is listed twice"):
-        read_igra2_stations(str(write_lines(tmp_path / "twice.txt", [LIST[0], LIST[0]])))
+        read_igra2_stations(str(write_lines(tmp_path / "twice.txt", [LIST[0], LIST[0]])), KEY)
     with pytest.raises(UserError, match=r"line 1 .*fixed width"):
-        read_igra2_stations(str(write_lines(tmp_path / "bad.txt", ["AUM00011035;48.2;16.3"])))
+        read_igra2_stations(str(write_lines(tmp_path / "bad.txt", ["AUM00011035;48.2;16.3"])), KEY)
 
 
 def test_real_soundings_of_vienna(shared_data):
@@ -120,9 +128,9 @@ def test_real_soundings_of_vienna(shared_data):
     listed = shared_data / "real" / "igra2-station-list.txt"
     if not path.exists():
         pytest.skip("the real soundings are not there")
-    reports = read_igra2(
-        str(path), str(listed), np.datetime64("2015-01-01"), np.datetime64("2015-06-30")
-    )
+    config = StationSourceConfig(kind="igra2", path=str(path), station_list=str(listed))
+    first, last = np.datetime64("2015-01-01"), np.datetime64("2015-06-30")
+    reports = read_igra2(config, ("temperature",), first, last, KEY)
     # As a plain count of the lines of the file says.
     with gzip.open(path, "rt") as file:
         lines = [line for line in file if line[0] != "#"]
@@ -130,6 +138,6 @@ def test_real_soundings_of_vienna(shared_data):
     assert reports.counts()["reports"] == len(lines) - codes.count("-9999") == 14533
     assert reports.counts()["flag: removed by the archive (-8888)"] == codes.count("-8888") == 1
     assert reports.table["time"].nunique() == 321
-    assert len(read_igra2_stations(str(listed))) == 2761
+    assert len(read_igra2_stations(str(listed), KEY)) == 2761
     noon = reports.table[reports.table["time"] == np.datetime64("2015-01-23T12")]
     assert noon.set_index("level").loc[500.0, "value"] == pytest.approx(273.15 - 26.5)

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from data_modules.sources.stations.arm_column import read_arm_column
+from data_modules.sources.stations.readers.arm_column import read_arm_column
+from slams.config.schema import StationSourceConfig
 from slams.errors import UserError
+from tests.data_modules.sources.stations.archives import KEY
 
 ALL = (
     "temperature",
@@ -43,10 +45,15 @@ def column() -> xr.Dataset:
     )
 
 
+def read_file(path, variables=ALL):
+    config = StationSourceConfig(kind="arm_column", path=str(path))
+    return read_arm_column(config, variables, FIRST, LAST, KEY)
+
+
 def read(tmp_path, dataset, variables=ALL):
     path = tmp_path / "column.cdf"
     dataset.to_netcdf(path)
-    return read_arm_column(str(path), variables, FIRST, LAST)
+    return read_file(path, variables)
 
 
 def test_all_modalities_in_our_units(tmp_path):
@@ -84,14 +91,14 @@ def test_faults_are_refused(tmp_path, change, message):
 def test_no_netcdf(tmp_path):
     (tmp_path / "x.cdf").write_bytes(b"CDF?")
     with pytest.raises(UserError, match=r"cannot be read as NetCDF"):
-        read_arm_column(str(tmp_path / "x.cdf"), ALL, FIRST, LAST)
+        read_file(tmp_path / "x.cdf")
 
 
 def test_the_real_summer(shared_data):
     files = list((shared_data / "real").glob("sgp3h*.cdf"))
     if not files:
         pytest.skip("the real column is not there")
-    reports = read_arm_column(str(files[0]), ALL, FIRST, LAST)
+    reports = read_file(files[0])
     sizes = reports.table.groupby("variable").size().to_dict()
     assert sizes == {
         "2m_temperature": 233,

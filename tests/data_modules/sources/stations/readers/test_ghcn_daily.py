@@ -6,9 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data_modules.sources.stations.ghcn_daily import read_ghcn_daily, read_ghcn_stations
+from data_modules.sources.stations.readers.ghcn_daily import read_ghcn_daily, read_ghcn_stations
+from slams.config.schema import StationSourceConfig
 from slams.errors import UserError
-from tests.data_modules.sources.stations.archives import FIRST, LAST, ghcn_stations, write_lines
+from tests.data_modules.sources.stations.archives import (
+    FIRST,
+    KEY,
+    LAST,
+    ghcn_stations,
+    write_lines,
+)
 
 STATIONS = [("USW00094728", 40.7789, -73.9692, 42.7), ("AE000041196", 25.333, 55.517, -999.9)]
 BOTH = ("2m_temperature", "total_precipitation_24hr")
@@ -32,9 +39,13 @@ def listed(tmp_path):
     return str(ghcn_stations(tmp_path / "ghcnd-stations.txt", STATIONS))
 
 
+def read_file(path, listed, variables=BOTH, last=LAST, **options):
+    config = StationSourceConfig("ghcn_daily", str(path), station_list=listed, **options)
+    return read_ghcn_daily(config, variables, FIRST, last, KEY)
+
+
 def read(tmp_path, listed, rows=ROWS, variables=BOTH, name="2020.csv", **options):
-    path = write_lines(tmp_path / name, rows)
-    return read_ghcn_daily(str(path), listed, variables, FIRST, LAST, **options)
+    return read_file(write_lines(tmp_path / name, rows), listed, variables, **options)
 
 
 def values(reports, station, variable):
@@ -78,7 +89,7 @@ def test_compressed_files_and_directories(tmp_path, listed):
     folder.mkdir()
     write_lines(folder / "2019.csv", ROWS[:4])
     write_lines(folder / "2020.csv.gz", ROWS[4:])
-    both = read_ghcn_daily(str(folder), listed, BOTH, FIRST, LAST).table
+    both = read_file(folder, listed).table
     pd.testing.assert_frame_equal(plain, both)
 
 
@@ -131,7 +142,7 @@ def test_faults_are_refused(tmp_path, listed, row, message):
     last = np.datetime64("2020-03-02")
     path = write_lines(tmp_path / "2020.csv", [*ROWS, row])
     with pytest.raises(UserError, match=message):
-        read_ghcn_daily(str(path), listed, BOTH, FIRST, last)
+        read_file(path, listed, last=last)
 
 
 def test_temperatures_in_other_units_are_refused(tmp_path, listed):
@@ -144,25 +155,25 @@ def test_an_archive_without_a_value_is_refused(tmp_path, listed):
     with pytest.raises(UserError, match=r"not one value"):
         read(tmp_path, listed, ROWS[-1:])
     with pytest.raises(UserError, match=r"source\.path: .*absent\.csv is not there"):
-        read_ghcn_daily(str(tmp_path / "absent.csv"), listed, BOTH, FIRST, LAST)
+        read_file(tmp_path / "absent.csv", listed)
     broken = tmp_path / "2020.csv.gz"
     write_lines(broken, ROWS * 200)
     broken.write_bytes(broken.read_bytes()[:-40])
     with pytest.raises(UserError, match=r"2020\.csv\.gz cannot be read"):
-        read_ghcn_daily(str(broken), listed, BOTH, FIRST, LAST)
+        read_file(broken, listed)
 
 
 def test_faults_of_the_station_list_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"station_list.*found nothing"):
-        read_ghcn_stations("")
+        read_ghcn_stations("", KEY)
     with pytest.raises(UserError, match=r"station_list: .*missing or truncated"):
-        read_ghcn_stations(str(tmp_path / "absent.txt"))
+        read_ghcn_stations(str(tmp_path / "absent.txt"), KEY)
     bad = ghcn_stations(tmp_path / "bad.txt", [("USW00094728", 95.0, 10.0, 1.0)])
     with pytest.raises(UserError, match=r"USW00094728.*95, 10 degrees"):
-        read_ghcn_stations(str(bad))
+        read_ghcn_stations(str(bad), KEY)
     twice = ghcn_stations(tmp_path / "twice.txt", [STATIONS[0], STATIONS[0]])
     with pytest.raises(UserError, match=r"USW00094728 is listed twice"):
-        read_ghcn_stations(str(twice))
+        read_ghcn_stations(str(twice), KEY)
     commas = write_lines(tmp_path / "commas.txt", ["USW00094728,40.7789,-73.9692,42.7"])
     with pytest.raises(UserError, match=r"line 1 .*fixed width"):
-        read_ghcn_stations(str(commas))
+        read_ghcn_stations(str(commas), KEY)

@@ -6,17 +6,23 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data_modules.sources.stations.metar import read_metar
+from data_modules.sources.stations.readers.metar import read_metar
+from slams.config.schema import StationSourceConfig
 from slams.errors import UserError
-from tests.data_modules.sources.stations.archives import FIRST, LAST, metar_rows
+from tests.data_modules.sources.stations.archives import FIRST, KEY, LAST, metar_rows
 
 BOTH = ("2m_temperature", "total_precipitation_24hr")
+
+
+def read_file(path, variables=BOTH, first=FIRST, last=LAST, **options):
+    config = StationSourceConfig(kind="metar", path=str(path), **options)
+    return read_metar(config, variables, first, last, KEY)
 
 
 def read(tmp_path, rows, variables=BOTH, **options):
     path = tmp_path / "metar.parquet"
     rows.to_parquet(path, index=False)
-    return read_metar(str(path), variables, FIRST, LAST, **options)
+    return read_file(path, variables, **options)
 
 
 def test_reports_become_rows(tmp_path):
@@ -95,7 +101,7 @@ def test_contradictory_rows_without_a_time_of_reception_are_refused(tmp_path):
 def test_no_parquet_and_no_variable(tmp_path):
     (tmp_path / "x.parquet").write_bytes(b"PAR1 and nothing else")
     with pytest.raises(UserError, match=r"cannot be read as Parquet"):
-        read_metar(str(tmp_path / "x.parquet"), BOTH, FIRST, LAST)
+        read_file(tmp_path / "x.parquet")
     with pytest.raises(UserError, match=r"METAR reports give none of temperature"):
         read(tmp_path, metar_rows(), ("temperature",))
 
@@ -105,9 +111,8 @@ def test_the_real_month(shared_data):
     if not path.exists():
         pytest.skip("the real reports are not there")
     raw = pd.read_parquet(path)
-    reports = read_metar(
-        str(path), ("2m_temperature",), np.datetime64("2020-01-01"), np.datetime64("2020-01-31")
-    )
+    first, last = np.datetime64("2020-01-01"), np.datetime64("2020-01-31")
+    reports = read_file(path, ("2m_temperature",), first, last)
     inside = raw[raw["timeObs"] >= "2020-01-01"]
     there = inside["temperature"].notna()
     assert reports.counts()["reports"] == int(there.sum()) == 12507

@@ -15,7 +15,7 @@ from typing import Any
 
 import xarray as xr
 
-from data_modules.sources.remote_file import open_remote_file
+from data_modules.sources.files.remote_file import open_remote_file
 from slams.config.schema import SourceConfig
 from slams.errors import UserError
 
@@ -39,12 +39,13 @@ def is_zarr(path: str) -> bool:
     return Path(path).is_dir() or (is_address(path) and ".zarr" in name.rpartition("/")[2])
 
 
-def find_files(config: SourceConfig, expected: str) -> list[str]:
+def find_files(config: SourceConfig, expected: str, key: str) -> list[str]:
     """Lists the files of a source: `files`, or `path`, which may be a pattern with `*`.
 
     Args:
         config: The source.
         expected: What a file should be, for the message.
+        key: Dotted key of the source in the recipe, for messages.
 
     Raises:
         UserError: A file is not there.
@@ -55,8 +56,7 @@ def find_files(config: SourceConfig, expected: str) -> list[str]:
         if is_address(one):
             if "*" in one:
                 raise UserError(
-                    f"data.source.path: {one}: an address takes no *; list the files under "
-                    f"data.source.files"
+                    f"{key}.path: {one}: an address takes no *; list the files under {key}.files"
                 )
             found.append(one)
         elif "*" in one or "?" in one:
@@ -65,29 +65,28 @@ def find_files(config: SourceConfig, expected: str) -> list[str]:
             found.append(one)
     missing = [one for one in found if not is_address(one) and not Path(one).exists()]
     if not found or missing:
-        key = "files" if config.files else "path"
-        raise UserError(
-            f"data.source.{key}: {(missing or named)[0]} is not there; expected {expected}"
-        )
+        name = "files" if config.files else "path"
+        raise UserError(f"{key}.{name}: {(missing or named)[0]} is not there; expected {expected}")
     return list(dict.fromkeys(found))
 
 
-def open_zarr(path: str, expected: str = "a Zarr store") -> xr.Dataset:
+def open_zarr(path: str, expected: str, key: str) -> xr.Dataset:
     """Opens a Zarr store (format 2 or 3) lazily, without dask.
 
     Args:
         path: Directory or address.
         expected: What should be there, for the message.
+        key: Dotted key of the source in the recipe, for messages.
 
     Raises:
         UserError: It is not there, or is no Zarr store.
     """
     if not is_address(path):
         if not Path(path).exists():
-            raise UserError(f"data.source.path: {path} is not there; expected {expected}")
+            raise UserError(f"{key}.path: {path} is not there; expected {expected}")
         store: Any = path
     else:
-        store = _object_store(path)
+        store = _object_store(path, key)
     try:
         # Behind an address, the consolidated metadata are the only list of what is there.
         return xr.open_dataset(store, engine="zarr", cache=False, consolidated=True)
@@ -95,28 +94,29 @@ def open_zarr(path: str, expected: str = "a Zarr store") -> xr.Dataset:
         # Files of format 3 have no need of them; a web server cannot list what it has.
         if path.startswith(("http://", "https://")):
             raise UserError(
-                f"data.source.path: {path} cannot be opened as Zarr, it is not there or has no "
+                f"{key}.path: {path} cannot be opened as Zarr, it is not there or has no "
                 f"consolidated metadata ({_first_line(error)})"
             ) from error
     try:
         return xr.open_dataset(store, engine="zarr", cache=False, consolidated=False)
     except Exception as error:
         raise UserError(
-            f"data.source.path: {path} cannot be opened as Zarr ({_first_line(error)})"
+            f"{key}.path: {path} cannot be opened as Zarr ({_first_line(error)})"
         ) from error
 
 
-def open_netcdf(files: Sequence[str], time: str = "time") -> xr.Dataset:
+def open_netcdf(files: Sequence[str], key: str, time: str = "time") -> xr.Dataset:
     """Opens NetCDF files that follow one another in time, lazily.
 
     Args:
         files: Paths or addresses.
+        key: Dotted key of the source in the recipe, for messages.
         time: Name of the dimension that they are joined along.
 
     Raises:
         UserError: A file cannot be read, or does not continue the others.
     """
-    parts = [_open_one(file) for file in files]
+    parts = [_open_one(file, key) for file in files]
     if len(parts) == 1:
         return parts[0]
     first = parts[0]
@@ -126,16 +126,16 @@ def open_netcdf(files: Sequence[str], time: str = "time") -> xr.Dataset:
                 continue
             if name not in part.coords or not first[name].equals(part[name]):
                 raise UserError(
-                    f"data.source.path: {file} has another {name} than {files[0]}; files that are "
+                    f"{key}.path: {file} has another {name} than {files[0]}; files that are "
                     f"joined have the same grid and levels"
                 )
         for name in first.data_vars:
             if name not in part:
-                raise UserError(f"data.source.path: {file} has no {name}, as {files[0]} has")
+                raise UserError(f"{key}.path: {file} has no {name}, as {files[0]} has")
             found, before = (d[name].attrs.get("units") for d in (part, first))
             if found != before:
                 raise UserError(
-                    f"data.source.path: {file} has {name} in {found!r}, {files[0]} in {before!r}; "
+                    f"{key}.path: {file} has {name} in {found!r}, {files[0]} in {before!r}; "
                     f"files that are joined have the same units"
                 )
     whole = [part.chunk({time: _STEPS}) for part in parts]
@@ -150,16 +150,16 @@ def open_netcdf(files: Sequence[str], time: str = "time") -> xr.Dataset:
     )
 
 
-def _open_one(file: str) -> xr.Dataset:
+def _open_one(file: str, key: str) -> xr.Dataset:
     if is_address(file):
-        return _open_remote(file)
+        return _open_remote(file, key)
     if Path(file).is_dir():
-        raise UserError(f"data.source.path: {file} is a directory, expected a NetCDF file")
+        raise UserError(f"{key}.path: {file} is a directory, expected a NetCDF file")
     try:
         return _decoded(file, "netcdf4")
     except Exception as error:
         raise UserError(
-            f"data.source.path: {file} cannot be read as NetCDF, it is truncated or of another "
+            f"{key}.path: {file} cannot be read as NetCDF, it is truncated or of another "
             f"format ({type(error).__name__})"
         ) from error
 
@@ -175,28 +175,28 @@ def _decoded(file: Any, engine: str) -> xr.Dataset:
             return xr.open_dataset(file, engine=engine, cache=False, decode_times=False)
 
 
-def _open_remote(address: str) -> xr.Dataset:
+def _open_remote(address: str, key: str) -> xr.Dataset:
     try:
         import h5netcdf  # noqa: F401
         import obstore  # noqa: F401
     except ImportError:
-        raise _without_extra(address) from None
+        raise _without_extra(address, key) from None
     parent, _, name = address.rpartition("/")
     try:
         return _decoded(open_remote_file(_bucket(parent), name), "h5netcdf")
     except Exception as error:
         raise UserError(
-            f"data.source.path: {address} cannot be read as NetCDF 4 ({_first_line(error)})"
+            f"{key}.path: {address} cannot be read as NetCDF 4 ({_first_line(error)})"
         ) from error
 
 
-def _object_store(address: str) -> Any:
+def _object_store(address: str, key: str) -> Any:
     try:
         from zarr.storage import ObjectStore
 
         return ObjectStore(_bucket(address), read_only=True)
     except ImportError:
-        raise _without_extra(address) from None
+        raise _without_extra(address, key) from None
 
 
 def _bucket(address: str) -> Any:
@@ -211,9 +211,9 @@ def _bucket(address: str) -> Any:
     return from_url(address, retry_config={"max_retries": _RETRIES}, **options)
 
 
-def _without_extra(address: str) -> UserError:
+def _without_extra(address: str, key: str) -> UserError:
     return UserError(
-        f"data.source.path: {address} is read with the extra `cloud`, which is not installed; "
+        f"{key}.path: {address} is read with the extra `cloud`, which is not installed; "
         f"pip install 'slams[cloud]'"
     )
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_modules.sources import open_source, opening
+from data_modules.sources import open_source
+from data_modules.sources.files import opening
 from slams.config.schema import SourceConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec

@@ -13,15 +13,14 @@ from slams.errors import UserError
 
 __all__ = ["archive_files", "open_text"]
 
-_PATH = "observations.stations.source.path"
 
-
-def archive_files(path: str, suffixes: tuple[str, ...]) -> list[Path]:
+def archive_files(path: str, suffixes: tuple[str, ...], key: str) -> list[Path]:
     """Lists the files of an archive, in the order of their names.
 
     Args:
         path: A file, a directory, or a pattern with `*`.
         suffixes: How the names of files in a directory end.
+        key: Dotted key of the archive in the recipe, for messages.
 
     Raises:
         UserError: There is none.
@@ -34,15 +33,19 @@ def archive_files(path: str, suffixes: tuple[str, ...]) -> list[Path]:
         files = [Path(path)] if Path(path).is_file() else []
     if not files:
         raise UserError(
-            f"{_PATH}: {path or 'nothing'} is not there, expected a file, a directory with "
+            f"{key}.path: {path or 'nothing'} is not there, expected a file, a directory with "
             f"{' or '.join(suffixes)} files, or a pattern with *"
         )
     return files
 
 
 @contextmanager
-def open_text(path: str | Path, key: str = _PATH) -> Iterator[TextIO]:
+def open_text(path: str | Path, key: str) -> Iterator[TextIO]:
     """Opens a text file, compressed with gzip or not.
+
+    Args:
+        path: The file.
+        key: Dotted key of the recipe that names it, for messages.
 
     Raises:
         UserError: It is not there, truncated, no text, or no gzip file in spite of its name.

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from data_modules.sources.stations.isd import read_isd
-from data_modules.sources.stations.isd_lite import read_isd_history, read_isd_lite
+from data_modules.sources.stations.readers.isd import read_isd
+from data_modules.sources.stations.readers.isd_lite import read_isd_history, read_isd_lite
+from slams.config.schema import StationSourceConfig
 from slams.errors import UserError
 from tests.data_modules.sources.stations.archives import (
     FIRST,
+    KEY,
     LAST,
     isd_header,
     isd_row,
@@ -32,7 +34,8 @@ ROWS = [
 
 def read(tmp_path, rows=ROWS, header=None, variables=BOTH):
     path = write_lines(tmp_path / "11035099999.csv", [header or isd_header(), *rows])
-    return read_isd(str(path), variables, FIRST, LAST)
+    config = StationSourceConfig(kind="isd", path=str(path))
+    return read_isd(config, variables, FIRST, LAST, KEY)
 
 
 def accepted(reports, variable):
@@ -118,7 +121,8 @@ HISTORY = [
 def lite(tmp_path, rows=LITE, name="110350-99999-2020", variables=BOTH):
     history = write_lines(tmp_path / "isd-history.csv", HISTORY)
     path = write_lines(tmp_path / name, rows)
-    return read_isd_lite(str(path), str(history), variables, FIRST, LAST)
+    config = StationSourceConfig(kind="isd_lite", path=str(path), station_list=str(history))
+    return read_isd_lite(config, variables, FIRST, LAST, KEY)
 
 
 def test_lite_numbers_missing_and_trace(tmp_path):
@@ -159,9 +163,9 @@ def test_stations_of_lite_must_be_in_the_history(tmp_path):
 
 def test_faults_of_the_history_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"station_list.*found nothing"):
-        read_isd_history("")
+        read_isd_history("", KEY)
     with pytest.raises(UserError, match=r"lacks USAF, WBAN"):
-        read_isd_history(str(write_lines(tmp_path / "other.csv", ["a,b", "1,2"])))
+        read_isd_history(str(write_lines(tmp_path / "other.csv", ["a,b", "1,2"])), KEY)
     twice = write_lines(tmp_path / "twice.csv", [*HISTORY, HISTORY[1]])
     with pytest.raises(UserError, match=r"110350-99999 is listed twice"):
-        read_isd_history(str(twice))
+        read_isd_history(str(twice), KEY)
