@@ -49,9 +49,8 @@ def data() -> SimpleNamespace:
 
 @pytest.mark.parametrize("spec", [*METHODS.built_in(), *FIRST_GUESSES.built_in()])
 def test_a_specification_builds_what_bears_its_name(spec) -> None:
-    module, _, function = spec.build.where.partition(":")
-    module = importlib.import_module(module)
-    built = typing.get_type_hints(getattr(module, function))["return"]
+    module = importlib.import_module(spec.build.module)
+    built = typing.get_type_hints(getattr(module, spec.build.function))["return"]
     assert built.name == spec.name
 
 

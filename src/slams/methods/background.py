@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slams.plugins.lazy import Lazy
+from slams.plugins.deferred import Deferred
 from slams.plugins.methods import Family, Knows, MethodSpec, Role, Style
 
 __all__ = ["SPEC"]
@@ -10,7 +10,7 @@ __all__ = ["SPEC"]
 SPEC = MethodSpec(
     name="background",
     label="background",
-    build=Lazy("slams.assimilators.background:build"),
+    build=Deferred("slams.assimilators.background", "build"),
     style=Style("#e69f00", "D"),
     order=20,
     family=Family.PRIOR,

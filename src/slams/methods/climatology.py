@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slams.plugins.lazy import Lazy
+from slams.plugins.deferred import Deferred
 from slams.plugins.methods import Family, MethodSpec, Role, Style
 
 __all__ = ["SPEC"]
@@ -10,7 +10,7 @@ __all__ = ["SPEC"]
 SPEC = MethodSpec(
     name="climatology",
     label="climatology",
-    build=Lazy("slams.assimilators.climatology:build"),
+    build=Deferred("slams.assimilators.climatology", "build"),
     style=Style("#7f7f7f", "s"),
     order=10,
     family=Family.PRIOR,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slams.plugins.lazy import Lazy
+from slams.plugins.deferred import Deferred
 from slams.plugins.methods import Knows, MethodSpec, Style
 
 __all__ = ["SPEC"]
@@ -10,7 +10,7 @@ __all__ = ["SPEC"]
 SPEC = MethodSpec(
     name="enkf",
     label="EnKF",
-    build=Lazy("slams.assimilators.enkf:build"),
+    build=Deferred("slams.assimilators.enkf", "build"),
     style=Style("#cc79a7", "<"),
     order=50,
     first_guesses=(Knows.NOTHING, Knows.BACKGROUND),

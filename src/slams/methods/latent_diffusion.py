@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slams.plugins.lazy import Lazy
+from slams.plugins.deferred import Deferred
 from slams.plugins.methods import Family, Knows, MethodSpec, Role, Style
 
 __all__ = ["SPEC"]
@@ -10,7 +10,7 @@ __all__ = ["SPEC"]
 SPEC = MethodSpec(
     name="latent_diffusion",
     label="latent diffusion",
-    build=Lazy("slams.assimilators.latent_diffusion:build"),
+    build=Deferred("slams.assimilators.latent_diffusion", "build"),
     style=Style("#d55e00", "o"),
     order=90,
     family=Family.GENERATIVE,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slams.plugins.lazy import Lazy
+from slams.plugins.deferred import Deferred
 from slams.plugins.methods import Knows, MethodSpec, Style
 
 __all__ = ["SPEC"]
@@ -10,7 +10,7 @@ __all__ = ["SPEC"]
 SPEC = MethodSpec(
     name="letkf",
     label="LETKF",
-    build=Lazy("slams.assimilators.letkf:build"),
+    build=Deferred("slams.assimilators.letkf", "build"),
     style=Style("#7b3294", ">"),
     order=60,
     first_guesses=(Knows.NOTHING, Knows.BACKGROUND),

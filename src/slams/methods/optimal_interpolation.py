@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slams.plugins.lazy import Lazy
+from slams.plugins.deferred import Deferred
 from slams.plugins.methods import Knows, MethodSpec, Role, Style
 
 __all__ = ["SPEC"]
@@ -10,7 +10,7 @@ __all__ = ["SPEC"]
 SPEC = MethodSpec(
     name="optimal_interpolation",
     label="optimal interpolation",
-    build=Lazy("slams.assimilators.optimal_interpolation:build"),
+    build=Deferred("slams.assimilators.optimal_interpolation", "build"),
     style=Style("#0072b2", "^"),
     order=30,
     role=Role.YARDSTICK,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slams.plugins.lazy import Lazy
+from slams.plugins.deferred import Deferred
 from slams.plugins.methods import Family, MethodSpec, Style
 
 __all__ = ["SPEC"]
@@ -10,7 +10,7 @@ __all__ = ["SPEC"]
 SPEC = MethodSpec(
     name="pixel_diffusion",
     label="pixel diffusion",
-    build=Lazy("slams.assimilators.pixel_diffusion:build"),
+    build=Deferred("slams.assimilators.pixel_diffusion", "build"),
     style=Style("#009e73", "X"),
     order=80,
     family=Family.GENERATIVE,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slams.plugins.lazy import Lazy
+from slams.plugins.deferred import Deferred
 from slams.plugins.methods import Knows, MethodSpec, Style
 
 __all__ = ["SPEC"]
@@ -10,7 +10,7 @@ __all__ = ["SPEC"]
 SPEC = MethodSpec(
     name="3dvar",
     label="3D-Var",
-    build=Lazy("slams.assimilators.three_d_var:build"),
+    build=Deferred("slams.assimilators.three_d_var", "build"),
     style=Style("#56b4e9", "v"),
     order=40,
     first_guesses=(Knows.NOTHING, Knows.BACKGROUND),

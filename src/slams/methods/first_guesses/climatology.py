@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slams.plugins.lazy import Lazy
+from slams.plugins.deferred import Deferred
 from slams.plugins.methods import FirstGuessSpec, Knows
 
 __all__ = ["SPEC"]
@@ -10,7 +10,7 @@ __all__ = ["SPEC"]
 SPEC = FirstGuessSpec(
     name="climatology",
     label="climatology",
-    build=Lazy("slams.assimilators.first_guess:build_climatology"),
+    build=Deferred("slams.assimilators.first_guess", "build_climatology"),
     knows=Knows.NOTHING,
     marker="p",
     tint=("#ffffff", 0.45),

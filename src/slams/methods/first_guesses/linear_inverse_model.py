@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slams.plugins.lazy import Lazy
+from slams.plugins.deferred import Deferred
 from slams.plugins.methods import FirstGuessSpec
 
 __all__ = ["SPEC"]
@@ -10,7 +10,7 @@ __all__ = ["SPEC"]
 SPEC = FirstGuessSpec(
     name="linear_inverse_model",
     label="linear inverse model",
-    build=Lazy("slams.assimilators.linear_inverse_model:build"),
+    build=Deferred("slams.assimilators.linear_inverse_model", "build"),
     marker="d",
     tint=("#000000", 0.3),
     order=2,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slams.plugins.lazy import Lazy
+from slams.plugins.deferred import Deferred
 from slams.plugins.methods import FirstGuessSpec
 
 __all__ = ["SPEC"]
@@ -10,7 +10,7 @@ __all__ = ["SPEC"]
 SPEC = FirstGuessSpec(
     name="score_mean",
     label="score mean",
-    build=Lazy("slams.assimilators.score_mean:build"),
+    build=Deferred("slams.assimilators.score_mean", "build"),
     marker="*",
     tint=("#000000", 0.55),
     order=3,
