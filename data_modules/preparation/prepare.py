@@ -27,12 +27,13 @@ from data_modules.preparation.moments import Moments
 from data_modules.preparation.observations import draw_observations
 from data_modules.preparation.plan import Plan, plan
 from data_modules.preparation.schedulers import in_order, scheduler
-from data_modules.preparation.statistics import StatisticsArrays, statistics
+from data_modules.preparation.statistics import statistics
 from data_modules.store.checks import open_group
 from data_modules.store.identity import difference, store_recipe
 from data_modules.store.manifest import clear_records, read_records, verify, write_manifest
 from data_modules.store.training_store import STORE_VERSION, TrainingStore
 from data_modules.store.writing import (
+    StatisticsArrays,
     canonical_json,
     content_digest,
     create_steps,
