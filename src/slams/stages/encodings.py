@@ -9,8 +9,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from data_modules.latent import LatentDataModule
 from data_modules.multimodal import MultimodalDataModule
-from data_modules.store.latents import LatentDataModule, wait_for_latents, write_latents
+from data_modules.store.latents import wait_for_latents, write_latents
 from data_modules.stream.sequential import read_batches
 from slams.assimilators.base import Archive
 from slams.assimilators.degraded_backgrounds import degrade
