@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from data_modules.observing.observers import SatelliteObserver, streamed
-from data_modules.preparation.observations import check_drawn
+from data_modules.observing.observers import SatelliteObserver
+from data_modules.observing.stored import check_drawn, streamed
 from data_modules.reanalysis import ReanalysisDataModule
 from data_modules.store.training_store import TrainingStore
 from slams.config.schema import Config

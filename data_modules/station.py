@@ -11,9 +11,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from data_modules.observing.observers import StationObserver, streamed
+from data_modules.observing.observers import StationObserver
 from data_modules.observing.station_arrays import read_stations
-from data_modules.preparation.observations import check_drawn
+from data_modules.observing.stored import check_drawn, streamed
 from data_modules.reanalysis import ReanalysisDataModule
 from data_modules.store.training_store import TrainingStore
 from slams.config.schema import Config

@@ -7,7 +7,6 @@ observations into the store: either way the values are the same.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -18,14 +17,13 @@ from slams.fields import FieldSpec, Observations
 from slams.grid import LatLonGrid
 from slams.observations.footprints import FootprintOperator
 from slams.observations.networks import Network, airport_network, read_network
-from slams.observations.operator import PointOperator
 from slams.observations.orbit import Orbit
 from slams.observations.representativeness import representativeness_sd
 from slams.observations.satellite import SatelliteOperator, swath_mask
 from slams.observations.simulate import draw, random_reports
 from slams.observations.stations import StationOperator
 
-__all__ = ["SatelliteObserver", "StationObserver", "is_censored", "station_network", "streamed"]
+__all__ = ["SatelliteObserver", "StationObserver", "is_censored", "station_network"]
 
 # Channels that cannot fall below zero, and of which zero is an ordinary value.
 _CENSORED = ("total_precipitation_24hr",)
@@ -250,34 +248,3 @@ def _error(variable: StationVariableConfig, grid: LatLonGrid, latitude: Tensor) 
     # A negative error goes through to `draw`, which refuses it by its name.
     both = math.hypot(variable.error, variable.representativeness)
     return math.copysign(both, variable.error)
-
-
-def streamed(
-    operators: Mapping[str, PointOperator],
-    errors: dict[str, float | Tensor],
-    values: Tensor,
-    bounds: dict[str, float] | None = None,
-) -> tuple[Observations, ...]:
-    """Wraps values read from the store.
-
-    Args:
-        operators: `H` by name.
-        errors: Standard deviations by name, numbers or `(P,)`.
-        values: `(B, T, P, V)` in the operators' units, NaN missing, one `V` an operator.
-        bounds: What each reads at least; `None` where none is censored.
-    """
-    found = []
-    for number, (name, operator) in enumerate(operators.items()):
-        value = values[..., number]
-        variance = torch.as_tensor(errors[name], dtype=torch.float64) ** 2
-        found.append(
-            Observations(
-                name=name,
-                operator=operator.to(value.device),
-                values=value,
-                mask=torch.isfinite(value),
-                error_variance=variance.to(value).expand_as(value).contiguous(),
-                bound=-math.inf if bounds is None else bounds[name],
-            )
-        )
-    return tuple(found)

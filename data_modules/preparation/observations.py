@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import torch
 import zarr
@@ -12,17 +10,15 @@ from data_modules.observing.observers import SatelliteObserver, StationObserver
 from data_modules.observing.station_arrays import create_stations
 from data_modules.preparation.blocks import channel_units
 from data_modules.preparation.in_situ.archive import station_days
-from data_modules.store.identity import difference, observation_recipe
-from data_modules.store.training_store import SHARD_STEPS, TrainingStore
+from data_modules.store.training_store import SHARD_STEPS
 from data_modules.store.writing import create_steps
 from slams.config.schema import Config
-from slams.errors import UserError
 from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
 from slams.normalisation import Normaliser
 from slams.runtime.ranks import say
 
-__all__ = ["check_drawn", "draw_observations"]
+__all__ = ["draw_observations"]
 
 
 def draw_observations(
@@ -84,33 +80,6 @@ def draw_observations(
                 block = np.concatenate(values)
                 arrays[name][stop - len(block) : stop] = block
                 values.clear()
-
-
-def check_drawn(store: TrainingStore, config: Config, modality: str) -> None:
-    """Refuses a store whose observations are not those of the recipe.
-
-    Args:
-        store: The training store.
-        config: The recipe, with `observations.source` = `store`.
-        modality: `stations` or `satellite`.
-
-    Raises:
-        UserError: The store has no such observations, or they were drawn by another recipe.
-    """
-    if not store.has(modality):
-        raise UserError(
-            f"observations.source: training store {store.path} holds no {modality}; run `slams "
-            f"prepare` with observations.source=store and resume=overwrite, or observe the truth"
-        )
-    found = json.loads(store.attributes["recipe"])["observations"] or {}
-    expected = json.loads(json.dumps(observation_recipe(config)))
-    for key in ("seed", modality):
-        changed = difference(found.get(key), expected.get(key), key)
-        if changed:
-            raise UserError(
-                f"observations.{modality}: training store {store.path} holds others ({changed}); "
-                f"run `slams prepare` with resume=overwrite"
-            )
 
 
 def _write_reports(
