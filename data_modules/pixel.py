@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from data_modules.multimodal import MultimodalDataModule, cases_with_background
+from data_modules.reanalysis import read_batches
 from data_modules.store.periods import Period
-from data_modules.stream.sequential import read_batches
 from slams.config.schema import Config
 from slams.errors import UserError
 from slams.fields import Batch, Window

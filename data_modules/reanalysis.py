@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -29,7 +30,7 @@ from slams.fields import Background, Batch, FieldSpec, ObservationOperator, Obse
 from slams.grid import LatLonGrid
 from slams.normalisation import Normaliser
 
-__all__ = ["ReanalysisDataModule"]
+__all__ = ["ReanalysisDataModule", "read_batches"]
 
 # Seconds after which a silent worker is an error, and not a job that hangs till its time is up.
 _WORKER_TIMEOUT = 300
@@ -270,6 +271,26 @@ class ReanalysisDataModule(LightningDataModule):
     def _hold_out(self, window: Window, truth: Tensor, mask: Tensor) -> tuple[Observations, ...]:
         """Gives observations that verify analyses and are assimilated by none."""
         return ()
+
+
+def read_batches(
+    datamodule: ReanalysisDataModule, split: str, windows: int = 0, size: int = 64
+) -> Iterator[Batch]:
+    """Reads the windows of a split in the order of time, normalised, without observations.
+
+    Args:
+        datamodule: The DataModule.
+        split: Name of the split.
+        windows: Number of windows, evenly spaced; 0 reads all of them.
+        size: Windows a batch.
+    """
+    dataset = datamodule.dataset(split)
+    picked = np.arange(len(dataset))
+    if 0 < windows < len(dataset):
+        picked = np.linspace(0, len(dataset) - 1, windows).round().astype(np.int64)
+    for start in range(0, len(picked), size):
+        window = dataset.__getitems__(picked[start : start + size].tolist())
+        yield datamodule.assemble(window, observe=False)
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -9,8 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from data_modules.reanalysis import ReanalysisDataModule
-from data_modules.stream.sequential import read_batches
+from data_modules.reanalysis import ReanalysisDataModule, read_batches
 from slams.modules.base import read_checkpoint
 from slams.modules.vae import VAE
 from tests.stages.commands import copy_stages, slams, subprocess_slams

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from data_modules.latent import LatentDataModule
 from data_modules.multimodal import MultimodalDataModule
+from data_modules.reanalysis import read_batches
 from data_modules.store.latents import wait_for_latents, write_latents
-from data_modules.stream.sequential import read_batches
 from slams.assimilators.base import Archive
 from slams.assimilators.degraded_backgrounds import degrade
 from slams.config.schema import Config

@@ -11,9 +11,8 @@ from torch import Tensor
 from data_modules.host_memory import host_memory
 from data_modules.multimodal import MultimodalDataModule
 from data_modules.pixel import PixelDataModule
-from data_modules.reanalysis import ReanalysisDataModule
+from data_modules.reanalysis import ReanalysisDataModule, read_batches
 from data_modules.store.latents import LatentStore
-from data_modules.stream.sequential import read_batches
 from slams.config.schema import Config, ObservationsConfig
 from slams.config.time_axis import at_length
 from slams.modules.score import LatentScore, PixelScore

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from data_modules.multimodal import MultimodalDataModule
-from data_modules.reanalysis import ReanalysisDataModule
-from data_modules.stream.sequential import read_batches
+from data_modules.reanalysis import ReanalysisDataModule, read_batches
 from slams.config.schema import Config
 
 

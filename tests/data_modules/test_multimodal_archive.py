@@ -10,7 +10,7 @@ import torch
 
 from data_modules.multimodal import MultimodalDataModule
 from data_modules.preparation.prepare import prepare
-from data_modules.stream.sequential import read_batches
+from data_modules.reanalysis import read_batches
 from slams.config.loading import to_yaml
 from slams.config.schema import Config
 from tests.stages.commands import slams, study
