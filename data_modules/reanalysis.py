@@ -6,7 +6,6 @@ what a subclass adds is a background and observations, on the device.
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,7 +20,7 @@ from torch.utils.data import Sampler
 from data_modules.store.periods import Period, split_periods, window_cases
 from data_modules.store.training_store import TrainingStore
 from data_modules.stream.field_cache import FieldSource, cache_directory, load_fields, map_fields
-from data_modules.stream.loader import StreamLoader
+from data_modules.stream.loader import StreamLoader, read_ahead
 from data_modules.stream.samplers import BlockShuffleSampler, ShardSampler
 from data_modules.stream.windows import Earlier, WindowDataset
 from slams.config.schema import Config
@@ -31,9 +30,6 @@ from slams.grid import LatLonGrid
 from slams.normalisation import Normaliser
 
 __all__ = ["ReanalysisDataModule", "read_batches"]
-
-# Seconds after which a silent worker is an error, and not a job that hangs till its time is up.
-_WORKER_TIMEOUT = 300
 
 
 class ReanalysisDataModule(LightningDataModule):
@@ -194,27 +190,14 @@ class ReanalysisDataModule(LightningDataModule):
             self.config.assimilation.batch_size if split == "test" else data.batch_size
         )
         sampler = self._sampler(split, dataset)
-        workers: dict[str, Any] = {}
-        if data.num_workers > 0:
-            # A forked worker hangs once the parent has used dask, and inherits open files. The
-            # server that workers are forked from imports once what each of them needs.
-            multiprocessing.set_forkserver_preload(["data_modules.stream.windows"])
-            workers = {
-                "multiprocessing_context": "forkserver",
-                "persistent_workers": True,
-                "timeout": _WORKER_TIMEOUT,
-                "prefetch_factor": max(data.ahead, 1),
-            }
         return StreamLoader(
             dataset,
             batch_size=size,
             sampler=sampler,
-            num_workers=data.num_workers,
             collate_fn=_as_it_is,
             drop_last=split == "train" and len(sampler) >= size,  # type: ignore[arg-type]
             pin_memory=torch.cuda.is_available(),
-            ahead=data.ahead,
-            **workers,
+            **read_ahead(data.num_workers, data.ahead),
         )
 
     def _sampler(self, split: str, dataset: WindowDataset) -> Sampler[int]:
