@@ -23,7 +23,7 @@ from data_modules.stream.field_cache import FieldSource, cache_directory, load_f
 from data_modules.stream.loader import StreamLoader, read_ahead
 from data_modules.stream.samplers import BlockShuffleSampler, ShardSampler
 from data_modules.stream.windows import Earlier, WindowDataset
-from slams.config.schema import Config
+from slams.config.schema import DataConfig
 from slams.errors import UserError
 from slams.fields import Background, Batch, FieldSpec, ObservationOperator, Observations, Window
 from slams.grid import LatLonGrid
@@ -36,12 +36,15 @@ class ReanalysisDataModule(LightningDataModule):
     """Streams windows of the training store and normalises them on the device.
 
     Args:
-        config: The recipe.
-        store: An open store; by default the one the recipe names, narrowed to its channels.
-        batch_size: Cases a batch; by default `data.batch_size`, and for the test split
-            `assimilation.batch_size`.
+        data: The recipe's section `data`.
+        seed: Its seed, for the order of the training windows.
+        store: An open store; by default the one the section names, narrowed to its channels.
+        batch_size: Cases per batch; by default `data.batch_size`.
+        test_batch_size: Cases per batch of the test split; by default as of the others.
 
     Attributes:
+        data: The section `data`.
+        seed: The seed.
         store: The training store.
         splits: Split to `(n,)` positions in the store of its windows' first days; a split that
             the recipe leaves empty is not in it.
@@ -54,17 +57,24 @@ class ReanalysisDataModule(LightningDataModule):
     """
 
     def __init__(
-        self, config: Config, store: TrainingStore | None = None, batch_size: int | None = None
+        self,
+        data: DataConfig,
+        seed: int,
+        *,
+        store: TrainingStore | None = None,
+        batch_size: int | None = None,
+        test_batch_size: int | None = None,
     ) -> None:
         super().__init__()
-        self.config = config
-        self.store = store or TrainingStore.open(config.data.store, config.data.channels or None)
-        self._batch_size = batch_size
+        self.data, self.seed = data, seed
+        self.store = store or TrainingStore.open(data.store, data.channels or None)
+        self._batch_size = batch_size or data.batch_size
+        self._test_batch_size = test_batch_size or self._batch_size
         self.whole_test = False
         self._normaliser = self.store.normaliser()
         self._cache: FieldSource | None = None
         self.arrived_at: float | None = None
-        self.periods = split_periods(config.data.splits, config.data.window)
+        self.periods = split_periods(data.splits, data.window)
         _check_training_days(self.store, self.periods)
         self.splits = {name: self._cases(period) for name, period in self.periods.items()}
 
@@ -88,7 +98,7 @@ class ReanalysisDataModule(LightningDataModule):
         """Gives the earlier days that come with each window."""
         earlier = self._earlier()
         if self._states() is not None:
-            return self.config.data.window
+            return self.data.window
         return 0 if earlier is None else earlier.days
 
     def operators(self) -> dict[str, ObservationOperator]:
@@ -97,7 +107,7 @@ class ReanalysisDataModule(LightningDataModule):
 
     def setup(self, stage: str | None = None) -> None:
         """Makes the cache of the fields that the recipe asks for."""
-        data = self.config.data
+        data = self.data
         if self._cache is not None:
             return
         if data.cache == "mmap":
@@ -136,7 +146,7 @@ class ReanalysisDataModule(LightningDataModule):
         return WindowDataset(
             self.store,
             self.splits[split],
-            self.config.data.window,
+            self.data.window,
             earlier=self._earlier(),
             states=self._states(),
             arrays=self.streams(split),
@@ -185,10 +195,7 @@ class ReanalysisDataModule(LightningDataModule):
 
     def _dataloader_factory(self, split: str) -> StreamLoader:
         dataset = self.dataset(split)
-        data = self.config.data
-        size = self._batch_size or (
-            self.config.assimilation.batch_size if split == "test" else data.batch_size
-        )
+        size = self._test_batch_size if split == "test" else self._batch_size
         sampler = self._sampler(split, dataset)
         return StreamLoader(
             dataset,
@@ -197,7 +204,7 @@ class ReanalysisDataModule(LightningDataModule):
             collate_fn=_as_it_is,
             drop_last=split == "train" and len(sampler) >= size,  # type: ignore[arg-type]
             pin_memory=torch.cuda.is_available(),
-            **read_ahead(data.num_workers, data.ahead),
+            **read_ahead(self.data.num_workers, self.data.ahead),
         )
 
     def _sampler(self, split: str, dataset: WindowDataset) -> Sampler[int]:
@@ -207,12 +214,10 @@ class ReanalysisDataModule(LightningDataModule):
             rank, world = 0, 1
         if split != "train":
             return ShardSampler(len(dataset), rank, world)
-        return BlockShuffleSampler(
-            dataset.cases // self.store.file_steps, self.config.seed, rank, world
-        )
+        return BlockShuffleSampler(dataset.cases // self.store.file_steps, self.seed, rank, world)
 
     def _cases(self, period: Period) -> np.ndarray:
-        data = self.config.data
+        data = self.data
         cases = window_cases(self.store.time, period, data.window)
         if period.name != "train":
             cases = self._verifiable(cases, period)

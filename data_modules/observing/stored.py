@@ -11,7 +11,7 @@ from torch import Tensor
 
 from data_modules.store.identity import difference, observation_recipe
 from data_modules.store.training_store import TrainingStore
-from slams.config.schema import Config
+from slams.config.schema import ObservationsConfig
 from slams.errors import UserError
 from slams.fields import Observations
 from slams.observations.operator import PointOperator
@@ -19,12 +19,15 @@ from slams.observations.operator import PointOperator
 __all__ = ["check_drawn", "streamed"]
 
 
-def check_drawn(store: TrainingStore, config: Config, modality: str) -> None:
-    """Refuses a store whose observations are not those of the recipe.
+def check_drawn(
+    store: TrainingStore, observations: ObservationsConfig, seed: int, modality: str
+) -> None:
+    """Refuse a store whose observations are not those of the recipe.
 
     Args:
         store: The training store.
-        config: The recipe, with `observations.source` = `store`.
+        observations: The recipe's section `observations`, with `source` = `store`.
+        seed: Its seed.
         modality: `stations` or `satellite`.
 
     Raises:
@@ -36,7 +39,7 @@ def check_drawn(store: TrainingStore, config: Config, modality: str) -> None:
             f"prepare` with observations.source=store and resume=overwrite, or observe the truth"
         )
     found = json.loads(store.attributes["recipe"])["observations"] or {}
-    expected = json.loads(json.dumps(observation_recipe(config)))
+    expected = json.loads(json.dumps(observation_recipe(observations, seed)))
     for key in ("seed", modality):
         changed = difference(found.get(key), expected.get(key), key)
         if changed:

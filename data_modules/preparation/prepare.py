@@ -137,7 +137,10 @@ def _keep(config: Config, path: Path) -> bool:
         raise UserError(f"data.store: {path} exists and resume=never; remove it or change the key")
     store = TrainingStore.open(path)
     found = json.loads(store.attributes["recipe"])
-    changed = difference(found, json.loads(canonical_json(store_recipe(config))))
+    changed = difference(
+        found,
+        json.loads(canonical_json(_recipe(config))),
+    )
     if changed:
         raise UserError(
             f"data.store: {path} was prepared from another recipe ({changed}); choose another "
@@ -230,7 +233,9 @@ def _write(
     del total
     write_statistics(group, arrays, work.grid)
     if config.observations.source == "store":
-        draw_observations(config, work.channels, work.grid, work.time, group)
+        draw_observations(
+            config.observations, config.seed, work.channels, work.grid, work.time, group
+        )
     records = read_records(partial)
     write_manifest(partial, group, records)
     attributes = {
@@ -246,7 +251,7 @@ def _write(
         "statistics_from": config.data.statistics_from,
         "statistics_fingerprint": work.statistics_from.fingerprint if work.statistics_from else "",
         "statistics_days": days,
-        "recipe": canonical_json(store_recipe(config)),
+        "recipe": canonical_json(_recipe(config)),
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in ("numpy", "xarray", "zarr", "dask")},
@@ -330,7 +335,7 @@ def _finished(config: Config, work: Plan, partial: Path, old: TrainingStore | No
         return False
     _tidy(partial)
     store = TrainingStore.open(partial)
-    same = attributes["recipe"] == canonical_json(store_recipe(config))
+    same = attributes["recipe"] == canonical_json(_recipe(config))
     return same and np.array_equal(store.time, work.time)
 
 
@@ -345,13 +350,17 @@ def _intention(config: Config, work: Plan, old: TrainingStore | None) -> str:
     """Says what a preparation is going to write: two that agree may finish one another."""
     return canonical_json(
         {
-            "recipe": store_recipe(config),
+            "recipe": _recipe(config),
             "time": digest_days(work.time),
             "grid": work.grid.fingerprint,
             "statistics": work.statistics_from.fingerprint if work.statistics_from else "",
             "extends": old.fingerprint if old else "",
         }
     )
+
+
+def _recipe(config: Config) -> dict:
+    return store_recipe(config.data, config.observations, config.seed)
 
 
 def _attributes(store: Path) -> dict:

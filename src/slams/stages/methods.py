@@ -27,13 +27,13 @@ from slams.assimilators.three_d_var import ThreeDVar
 from slams.config.loading import load as load_recipe
 from slams.config.methods import NAMES, split_name
 from slams.config.schema import Config
-from slams.config.time_axis import at_length
 from slams.diffusion.backend import Denoiser, KarrasDenoiser
 from slams.errors import UserError
 from slams.modules.score import LatentScore
 from slams.nn.latent_space import LatentSpace
 from slams.nn.precision import Bfloat16, natural_precision
 from slams.runs.record import RunRecord
+from slams.stages.data import trajectories
 from slams.stages.loading import compose, load_pixel_score, load_score, load_vae
 
 __all__ = ["load", "make_methods"]
@@ -190,5 +190,5 @@ def load(run_dir: str | Path) -> Assimilator:
     # have several parts.
     runs = path.resolve().parents[1 + config.experiment.count("/")]
     config = replace(config, runs=str(runs))
-    datamodule = MultimodalDataModule(at_length(config))
+    datamodule = trajectories(config)
     return make_methods(config, ["latent_diffusion"], datamodule)[0]
