@@ -19,7 +19,7 @@ from data_modules.preparation.plan import Plan, masked_channels, plan
 from data_modules.store.checks import shard_file
 from data_modules.store.manifest import Record, read_record, write_record
 from data_modules.store.writing import digest
-from slams.config.schema import Config
+from slams.config.schema import DataConfig
 
 __all__ = ["FIRST_GUESS", "BlockWork", "first_guess"]
 
@@ -29,8 +29,8 @@ FIRST_GUESS = "first_guess.npy"
 _OPEN: dict[str, tuple[Plan, zarr.Array, Frame | None]] = {}
 
 
-def first_guess(config: Config, work: Plan) -> np.ndarray:
-    """Reads the first training day as the store will hold it, `(C, H, W)` float32 physical."""
+def first_guess(work: Plan) -> np.ndarray:
+    """Read the first training day as the store will hold it, `(C, H, W)` float32 physical."""
     assert work.train is not None
     step = int(np.flatnonzero(work.train.contains(work.time))[0])
     return work.read(step, step + 1)[0]
@@ -41,12 +41,12 @@ class BlockWork:
     """Works on blocks; picklable, each process opens source and store itself.
 
     Attributes:
-        config: The recipe.
+        data: The recipe's section `data`.
         partial: Directory of the unfinished store, with its arrays created.
         read_steps: Steps read from the source at a time.
     """
 
-    config: Config
+    data: DataConfig
     partial: Path
     read_steps: int
 
@@ -111,27 +111,26 @@ class BlockWork:
         return out
 
     def _open(self) -> tuple[Plan, zarr.Array, Frame | None]:
-        key = json.dumps([asdict(self.config.data), str(self.partial)], sort_keys=True)
+        key = json.dumps([asdict(self.data), str(self.partial)], sort_keys=True)
         if key not in _OPEN:
-            self.open(plan(self.config))
+            self.open(plan(self.data))
         return _OPEN[key]
 
     def open(self, work: Plan) -> None:
         """Opens the store for the tasks of this process, with a plan that is there already."""
-        key = json.dumps([asdict(self.config.data), str(self.partial)], sort_keys=True)
+        key = json.dumps([asdict(self.data), str(self.partial)], sort_keys=True)
         # Files without a single value are written too: a lost file is told from them.
         with zarr.config.set({"array.write_empty_chunks": True}):
             group = zarr.open_group(str(self.partial), mode="r+", use_consolidated=False)
             fields = group["fields"]
         frame = None
         if work.train is not None:
-            data = self.config.data
             frame = Frame.about(
                 np.load(self.partial / FIRST_GUESS),
                 work.channels,
-                data.harmonics,
-                data.lags,
-                masked_channels(self.config, work),
+                self.data.harmonics,
+                self.data.lags,
+                masked_channels(work, self.data.lags),
             )
         _OPEN.clear()
         _OPEN[key] = work, fields, frame

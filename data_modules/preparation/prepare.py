@@ -14,8 +14,11 @@ import json
 import platform
 import shutil
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zarr
@@ -30,7 +33,7 @@ from data_modules.preparation.schedulers import in_order, scheduler
 from data_modules.preparation.statistics import statistics
 from data_modules.store.checks import open_group
 from data_modules.store.identity import difference, store_recipe
-from data_modules.store.manifest import clear_records, read_records, verify, write_manifest
+from data_modules.store.manifest import clear_records, read_records, write_manifest
 from data_modules.store.training_store import STORE_VERSION, TrainingStore
 from data_modules.store.writing import (
     StatisticsArrays,
@@ -43,13 +46,13 @@ from data_modules.store.writing import (
     write_elevation,
     write_statistics,
 )
-from slams.config.schema import Config
+from slams.config.schema import DataConfig, ObservationsConfig
 from slams.errors import UserError
 from slams.runtime import directories
 from slams.runtime.atomic import remove_store
 from slams.runtime.ranks import say
 
-__all__ = ["Plan", "UnfinishedError", "describe", "plan", "prepare", "verify"]
+__all__ = ["UnfinishedError", "describe", "prepare"]
 
 # How often a long preparation says how far it is (s).
 _SAY_SECONDS = 60
@@ -62,18 +65,68 @@ class UnfinishedError(UserError):
     """Says why a preparation ended early; what it has finished is kept."""
 
 
-def describe(config: Config) -> str:
-    """Says what a preparation would write, and in how much memory, without writing anything.
+@dataclass(frozen=True)
+class _Job:
+    """Holds what a store is prepared from, and what becomes of one that is there.
+
+    Attributes:
+        data: The recipe's section `data`.
+        observations: Its section `observations`.
+        seed: Its seed, by which observations are drawn.
+        resume: `auto`, `never` or `overwrite`.
+    """
+
+    data: DataConfig
+    observations: ObservationsConfig
+    seed: int
+    resume: str
+
+    @property
+    def path(self) -> Path:
+        """Return the path of the complete store."""
+        return Path(self.data.store)
+
+    @property
+    def partial(self) -> Path:
+        """Return the path of the store while it is unfinished."""
+        return self.path.with_name(self.path.name + ".partial")
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """Return what decides the content of the store."""
+        return store_recipe(self.data, self.observations, self.seed)
+
+
+def describe(data: DataConfig) -> str:
+    """Say what a preparation would write, and in how much memory, without writing anything.
+
+    Args:
+        data: The recipe's section `data`.
 
     Raises:
         UserError: The recipe cannot be prepared.
     """
-    work = plan(config)
-    return f"{work.describe()}\n{budget(config, needs(config, work)).text}"
+    work = plan(data)
+    return f"{work.describe()}\n{_budget(data, work).text}"
 
 
-def prepare(config: Config) -> Path:
-    """Writes the training store of a recipe, or what of it is missing.
+def prepare(
+    data: DataConfig,
+    observations: ObservationsConfig,
+    seed: int,
+    *,
+    resume: str = "auto",
+    reads: Mapping[str, str] | None = None,
+) -> Path:
+    """Write the training store of a recipe, or what of it is missing.
+
+    Args:
+        data: The recipe's section `data`.
+        observations: Its section `observations`; drawn into the store if `source` is `store`.
+        seed: Its seed, by which observations are drawn.
+        resume: What becomes of a store that is there: `auto` keeps or extends it if it is of this
+            recipe, `never` refuses it, `overwrite` replaces it.
+        reads: Further paths that the recipe reads from, by key: none of them is overwritten.
 
     Returns:
         Path of the complete store. A complete store of the same recipe is kept as it is.
@@ -82,29 +135,29 @@ def prepare(config: Config) -> Path:
         UserError: The recipe cannot be prepared, another store is in the way, the source holds
             values that are not allowed, the memory is too little, or the disk is full.
     """
-    path = Path(config.data.store)
-    partial = path.with_name(path.name + ".partial")
-    if _keep(config, path):
+    job = _Job(data, observations, seed, resume)
+    path, partial = job.path, job.partial
+    if _keep(job):
         say(f"training store {path} is complete and of this recipe: kept")
         return path
-    _check_replaceable(config, path)
-    work = plan(config)
+    _check_replaceable(job, reads or {})
+    work = plan(data)
     # Refused before anything is touched: what an earlier attempt has finished stays.
-    found = budget(config, needs(config, work))
+    found = _budget(data, work)
     made = directories.make(path.parent)
     lock = directories.lock(path, lambda: "another preparation")
     try:
-        if _keep(config, path):  # whoever held the lock has just finished
+        if _keep(job):  # whoever held the lock has just finished
             return path
         old = None
-        if path.exists() and config.resume != "overwrite":
+        if path.exists() and resume != "overwrite":
             old = TrainingStore.open(path)
-            check_extension(config, work, old)
+            check_extension(work, old)
             if len(old.time) == len(work.time):
                 say(f"the source has no later days than training store {path}: kept")
                 return path
-        if not _finished(config, work, partial, old):
-            _write(config, work, partial, old, found)
+        if not _finished(job, work):
+            _write(job, work, old, found)
         _take_place(partial, path)
     except UnfinishedError:
         raise
@@ -125,46 +178,55 @@ def prepare(config: Config) -> Path:
     return path
 
 
-def _keep(config: Config, path: Path) -> bool:
-    """Decides whether a store that is there stays as it is.
+def _budget(data: DataConfig, work: Plan) -> Budget:
+    return budget(data.prepare, needs(work, data.harmonics, data.lags))
+
+
+def _keep(job: _Job) -> bool:
+    """Decide whether a store that is there stays as it is.
 
     Raises:
         UserError: It is in the way.
     """
-    if not path.exists() or config.resume == "overwrite":
+    path = job.path
+    if not path.exists() or job.resume == "overwrite":
         return False
-    if config.resume == "never":
+    if job.resume == "never":
         raise UserError(f"data.store: {path} exists and resume=never; remove it or change the key")
     store = TrainingStore.open(path)
     found = json.loads(store.attributes["recipe"])
     changed = difference(
         found,
-        json.loads(canonical_json(_recipe(config))),
+        json.loads(canonical_json(job.recipe)),
     )
     if changed:
         raise UserError(
             f"data.store: {path} was prepared from another recipe ({changed}); choose another "
             f"data.store, or resume=overwrite to write it again"
         )
-    if config.data.statistics_from:
-        other = TrainingStore.open(config.data.statistics_from)
+    if job.data.statistics_from:
+        other = TrainingStore.open(job.data.statistics_from)
         if store.attributes.get("statistics_fingerprint") != other.fingerprint:
             raise UserError(
                 f"data.statistics_from: {other.path} has changed since {path} took its "
                 f"statistics; resume=overwrite to prepare {path} again"
             )
-    return not extends(config, store)
+    return not extends(job.data.period, store)
 
 
-def _check_replaceable(config: Config, path: Path) -> None:
-    """Refuses to put the store in the place of anything but an earlier store.
+def _check_replaceable(job: _Job, reads: Mapping[str, str]) -> None:
+    """Refuse to put the store in the place of anything but an earlier store.
+
+    Args:
+        job: The preparation.
+        reads: Paths that the recipe reads from besides, by key.
 
     Raises:
         UserError: What is there is no training store, or the recipe reads from it.
     """
+    path, data = job.path, job.data
     if not path.exists():
         return
-    data = config.data
     read = {
         **{f"{key}.path": source.path for key, source in data.inputs},
         **{f"{key}.grid": source.grid for key, source in data.inputs},
@@ -174,8 +236,8 @@ def _check_replaceable(config: Config, path: Path) -> None:
             for number, file in enumerate(source.files)
         },
         "data.statistics_from": data.statistics_from,
-        "background.path": config.background.path,
-        "observations.stations.source.path": config.observations.stations.source.path,
+        **reads,
+        "observations.stations.source.path": job.observations.stations.source.path,
     }
     for key, name in read.items():
         if name and path.resolve() in (Path(name).resolve(), *Path(name).resolve().parents):
@@ -206,14 +268,13 @@ def _take_place(partial: Path, path: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _write(
-    config: Config, work: Plan, partial: Path, old: TrainingStore | None, found: Budget
-) -> None:
-    """Writes the store, going on from what there is of it."""
+def _write(job: _Job, work: Plan, old: TrainingStore | None, found: Budget) -> None:
+    """Write the store, going on from what there is of it."""
+    partial = job.partial
     say(found.text)
-    group = _begin(config, work, partial, old)
+    group = _begin(job, work, old)
     try:
-        total = _work_through(config, work, partial, found)
+        total = _work_through(job, work, found)
     except UserError as error:
         done = len(read_records(partial))
         if not done:
@@ -225,17 +286,15 @@ def _write(
     if work.statistics_from is None:
         assert total is not None
         weights = work.grid.weights.numpy().repeat(work.grid.shape[1])
-        arrays = statistics(total, config.data.sd_floor, weights)
+        arrays = statistics(total, job.data.sd_floor, weights)
         days = work.train.dates if work.train else []
     else:
         arrays = _copied(work.statistics_from)
         days = list(work.statistics_from.attributes["statistics_days"])
     del total
     write_statistics(group, arrays, work.grid)
-    if config.observations.source == "store":
-        draw_observations(
-            config.observations, config.seed, work.channels, work.grid, work.time, group
-        )
+    if job.observations.source == "store":
+        draw_observations(job.observations, job.seed, work.channels, work.grid, work.time, group)
     records = read_records(partial)
     write_manifest(partial, group, records)
     attributes = {
@@ -248,10 +307,10 @@ def _write(
         "source": work.parts[0].record,
         "sources": [part.record for part in work.parts],
         "regridding": work.regridding,
-        "statistics_from": config.data.statistics_from,
+        "statistics_from": job.data.statistics_from,
         "statistics_fingerprint": work.statistics_from.fingerprint if work.statistics_from else "",
         "statistics_days": days,
-        "recipe": canonical_json(_recipe(config)),
+        "recipe": canonical_json(job.recipe),
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in ("numpy", "xarray", "zarr", "dask")},
@@ -274,15 +333,15 @@ def _write(
     _tidy(partial)
 
 
-def _work_through(config: Config, work: Plan, partial: Path, found: Budget) -> Moments | None:
-    """Has every block worked on; gives the sums over the training days."""
-    task = BlockWork(config, partial, found.read_steps)
+def _work_through(job: _Job, work: Plan, found: Budget) -> Moments | None:
+    """Have every block worked on; return the sums over the training days."""
+    task = BlockWork(job.data, job.partial, found.read_steps)
     task.open(work)
-    keys, total = config.data.prepare, None
+    keys, total = job.data.prepare, None
     waiting = found.workers if keys.scheduler == "threads" else 2 * found.workers
     parts = blocks(len(work.time))
     started = said = time.monotonic()
-    with scheduler(keys, found.workers, partial / "logs") as pool:
+    with scheduler(keys, found.workers, job.partial / "logs") as pool:
         for (_, stop), part in zip(parts, in_order(pool, task, parts, waiting), strict=True):
             if part is not None and total is None:
                 total = part
@@ -296,11 +355,11 @@ def _work_through(config: Config, work: Plan, partial: Path, found: Budget) -> M
     return total
 
 
-def _begin(config: Config, work: Plan, partial: Path, old: TrainingStore | None) -> zarr.Group:
-    """Opens an unfinished store of this very preparation, or creates it."""
-    intention = _intention(config, work, old)
+def _begin(job: _Job, work: Plan, old: TrainingStore | None) -> zarr.Group:
+    """Open an unfinished store of this very preparation, or create it."""
+    partial, intention = job.partial, _intention(job, work, old)
     if partial.exists():
-        if _attributes(partial).get("preparing") == intention and config.resume != "overwrite":
+        if _attributes(partial).get("preparing") == intention and job.resume != "overwrite":
             done = len(read_records(partial))
             say(f"an unfinished preparation is continued, {done} files of fields are finished")
             for entry in partial.iterdir():
@@ -318,7 +377,7 @@ def _begin(config: Config, work: Plan, partial: Path, old: TrainingStore | None)
     shape = (len(work.time), len(work.channels), *work.grid.shape)
     create_steps(group, "fields", shape, ("time", "channel", "latitude", "longitude"))
     if work.train is not None:
-        np.save(partial / FIRST_GUESS, first_guess(config, work))
+        np.save(partial / FIRST_GUESS, first_guess(work))
     if old is not None:
         take_over(old, partial)
     # Last: a store that was killed before this is not continued.
@@ -326,16 +385,17 @@ def _begin(config: Config, work: Plan, partial: Path, old: TrainingStore | None)
     return group
 
 
-def _finished(config: Config, work: Plan, partial: Path, old: TrainingStore | None) -> bool:
-    """Finds a store that was complete when its process was killed, before it took its name."""
-    if not partial.exists() or config.resume == "overwrite":
+def _finished(job: _Job, work: Plan) -> bool:
+    """Find a store that was complete when its process was killed, before it took its name."""
+    partial = job.partial
+    if not partial.exists() or job.resume == "overwrite":
         return False
     attributes = _attributes(partial)
     if attributes.get("status") != "complete":
         return False
     _tidy(partial)
     store = TrainingStore.open(partial)
-    same = attributes["recipe"] == canonical_json(_recipe(config))
+    same = attributes["recipe"] == canonical_json(job.recipe)
     return same and np.array_equal(store.time, work.time)
 
 
@@ -346,21 +406,17 @@ def _tidy(partial: Path) -> None:
     shutil.rmtree(partial / "logs", ignore_errors=True)
 
 
-def _intention(config: Config, work: Plan, old: TrainingStore | None) -> str:
-    """Says what a preparation is going to write: two that agree may finish one another."""
+def _intention(job: _Job, work: Plan, old: TrainingStore | None) -> str:
+    """Say what a preparation is going to write: two that agree may finish one another."""
     return canonical_json(
         {
-            "recipe": _recipe(config),
+            "recipe": job.recipe,
             "time": digest_days(work.time),
             "grid": work.grid.fingerprint,
             "statistics": work.statistics_from.fingerprint if work.statistics_from else "",
             "extends": old.fingerprint if old else "",
         }
     )
-
-
-def _recipe(config: Config) -> dict:
-    return store_recipe(config.data, config.observations, config.seed)
 
 
 def _attributes(store: Path) -> dict:

@@ -14,7 +14,6 @@ import torch
 import xarray as xr
 import zarr
 
-from data_modules.preparation.prepare import prepare
 from data_modules.reanalysis import ReanalysisDataModule
 from data_modules.satellite import SatelliteDataModule
 from data_modules.station import StationDataModule
@@ -23,6 +22,7 @@ from data_modules.stream.windows import Earlier, WindowDataset
 from slams.config.schema import BackgroundConfig, Config, DegradationConfig, StationVariableConfig
 from slams.errors import UserError
 from slams.stages.data import multimodal, reanalysis
+from slams.stages.sources import prepare
 from tests.synthetic import CHANNELS, nature_run, tiny_recipe
 
 

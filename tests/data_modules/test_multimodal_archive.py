@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from data_modules.preparation.prepare import prepare
 from data_modules.reanalysis import read_batches
 from slams.config.loading import to_yaml
 from slams.config.schema import Config
 from slams.stages.data import multimodal
+from slams.stages.sources import prepare
 from tests.stages.commands import slams, study
 from tests.synthetic import CHANNELS, nature_run, tiny_recipe
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from data_modules.observing.observers import SatelliteObserver
-from data_modules.preparation.prepare import prepare
 from data_modules.store.identity import observation_recipe
 from slams.config import checks
 from slams.config.schema import OrbitConfig
 from slams.errors import UserError
 from slams.observations.satellite import swath_mask
 from slams.stages.data import multimodal
+from slams.stages.sources import prepare
 from tests.synthetic import tiny_recipe
 
 OLR = "satellite/outgoing_longwave_radiation"

@@ -16,12 +16,13 @@ import zarr
 from data_modules.preparation import block_task, extension
 from data_modules.preparation import prepare as preparation
 from data_modules.preparation.plan import Plan
-from data_modules.preparation.prepare import prepare, verify
 from data_modules.store import manifest
+from data_modules.store.manifest import verify
 from data_modules.store.training_store import TrainingStore
 from slams.cli.main import main
 from slams.config.schema import Config
 from slams.errors import UserError
+from slams.stages.sources import prepare
 from tests.synthetic import nature_run, tiny_recipe
 
 # Points at which a preparation of two files is cut, and the files that are finished by then.

@@ -12,7 +12,6 @@ import pytest
 import torch
 import zarr
 
-from data_modules.preparation.prepare import prepare
 from data_modules.store.training_store import TrainingStore
 from slams.config import checks
 from slams.config.schema import (
@@ -30,6 +29,7 @@ from slams.errors import UserError
 from slams.observations.representativeness import grid_spacing_km
 from slams.stages.assimilation import assimilate
 from slams.stages.data import multimodal
+from slams.stages.sources import prepare
 from tests.synthetic import nature_run, tiny_recipe
 
 WARM = "2m_temperature"
