@@ -10,40 +10,32 @@ whose recipe asks for later days is extended (`extension`).
 from __future__ import annotations
 
 import errno
-import json
 import platform
-import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import zarr
 
-from data_modules.preparation.block_task import FIRST_GUESS, BlockWork, first_guess
-from data_modules.preparation.extension import check_extension, extends, take_over
+from data_modules.preparation.block_task import BlockWork
+from data_modules.preparation.existing import check_replaceable, keep, take_place
+from data_modules.preparation.extension import check_extension
+from data_modules.preparation.job import Job
 from data_modules.preparation.memory_budget import Budget, blocks, budget, needs
 from data_modules.preparation.moments import Moments
 from data_modules.preparation.observations import draw_observations
 from data_modules.preparation.plan import Plan, plan
 from data_modules.preparation.schedulers import in_order, scheduler
 from data_modules.preparation.statistics import statistics
-from data_modules.store.checks import open_group
-from data_modules.store.identity import difference, store_recipe
-from data_modules.store.manifest import clear_records, read_records, write_manifest
+from data_modules.preparation.unfinished import begin, is_finished, tidy
+from data_modules.store.manifest import read_records, write_manifest
 from data_modules.store.training_store import STORE_VERSION, TrainingStore
 from data_modules.store.writing import (
     StatisticsArrays,
     canonical_json,
     content_digest,
-    create_steps,
-    digest_days,
     fingerprint,
-    write_coordinates,
-    write_elevation,
     write_statistics,
 )
 from slams.config.schema import DataConfig, ObservationsConfig
@@ -57,44 +49,9 @@ __all__ = ["UnfinishedError", "describe", "prepare"]
 # How often a long preparation says how far it is (s).
 _SAY_SECONDS = 60
 
-# What an unfinished store keeps when its preparation goes on; the rest is quickly made again.
-_KEPT = ("zarr.json", "fields", "time", "latitude", "longitude", "surface_elevation", FIRST_GUESS)
-
 
 class UnfinishedError(UserError):
     """Says why a preparation ended early; what it has finished is kept."""
-
-
-@dataclass(frozen=True)
-class _Job:
-    """Holds what a store is prepared from, and what becomes of one that is there.
-
-    Attributes:
-        data: The recipe's section `data`.
-        observations: Its section `observations`.
-        seed: Its seed, by which observations are drawn.
-        resume: `auto`, `never` or `overwrite`.
-    """
-
-    data: DataConfig
-    observations: ObservationsConfig
-    seed: int
-    resume: str
-
-    @property
-    def path(self) -> Path:
-        """Return the path of the complete store."""
-        return Path(self.data.store)
-
-    @property
-    def partial(self) -> Path:
-        """Return the path of the store while it is unfinished."""
-        return self.path.with_name(self.path.name + ".partial")
-
-    @property
-    def recipe(self) -> dict[str, Any]:
-        """Return what decides the content of the store."""
-        return store_recipe(self.data, self.observations, self.seed)
 
 
 def describe(data: DataConfig) -> str:
@@ -135,19 +92,19 @@ def prepare(
         UserError: The recipe cannot be prepared, another store is in the way, the source holds
             values that are not allowed, the memory is too little, or the disk is full.
     """
-    job = _Job(data, observations, seed, resume)
+    job = Job(data, observations, seed, resume)
     path, partial = job.path, job.partial
-    if _keep(job):
+    if keep(job):
         say(f"training store {path} is complete and of this recipe: kept")
         return path
-    _check_replaceable(job, reads or {})
+    check_replaceable(job, reads or {})
     work = plan(data)
     # Refused before anything is touched: what an earlier attempt has finished stays.
     found = _budget(data, work)
     made = directories.make(path.parent)
     lock = directories.lock(path, lambda: "another preparation")
     try:
-        if _keep(job):  # whoever held the lock has just finished
+        if keep(job):  # whoever held the lock has just finished
             return path
         old = None
         if path.exists() and resume != "overwrite":
@@ -156,9 +113,9 @@ def prepare(
             if len(old.time) == len(work.time):
                 say(f"the source has no later days than training store {path}: kept")
                 return path
-        if not _finished(job, work):
+        if not is_finished(job, work):
             _write(job, work, old, found)
-        _take_place(partial, path)
+        take_place(partial, path)
     except UnfinishedError:
         raise
     except UserError:
@@ -182,97 +139,11 @@ def _budget(data: DataConfig, work: Plan) -> Budget:
     return budget(data.prepare, needs(work, data.harmonics, data.lags))
 
 
-def _keep(job: _Job) -> bool:
-    """Decide whether a store that is there stays as it is.
-
-    Raises:
-        UserError: It is in the way.
-    """
-    path = job.path
-    if not path.exists() or job.resume == "overwrite":
-        return False
-    if job.resume == "never":
-        raise UserError(f"data.store: {path} exists and resume=never; remove it or change the key")
-    store = TrainingStore.open(path)
-    found = json.loads(store.attributes["recipe"])
-    changed = difference(
-        found,
-        json.loads(canonical_json(job.recipe)),
-    )
-    if changed:
-        raise UserError(
-            f"data.store: {path} was prepared from another recipe ({changed}); choose another "
-            f"data.store, or resume=overwrite to write it again"
-        )
-    if job.data.statistics_from:
-        other = TrainingStore.open(job.data.statistics_from)
-        if store.attributes.get("statistics_fingerprint") != other.fingerprint:
-            raise UserError(
-                f"data.statistics_from: {other.path} has changed since {path} took its "
-                f"statistics; resume=overwrite to prepare {path} again"
-            )
-    return not extends(job.data.period, store)
-
-
-def _check_replaceable(job: _Job, reads: Mapping[str, str]) -> None:
-    """Refuse to put the store in the place of anything but an earlier store.
-
-    Args:
-        job: The preparation.
-        reads: Paths that the recipe reads from besides, by key.
-
-    Raises:
-        UserError: What is there is no training store, or the recipe reads from it.
-    """
-    path, data = job.path, job.data
-    if not path.exists():
-        return
-    read = {
-        **{f"{key}.path": source.path for key, source in data.inputs},
-        **{f"{key}.grid": source.grid for key, source in data.inputs},
-        **{
-            f"{key}.files.{number}": file
-            for key, source in data.inputs
-            for number, file in enumerate(source.files)
-        },
-        "data.statistics_from": data.statistics_from,
-        **reads,
-        "observations.stations.source.path": job.observations.stations.source.path,
-    }
-    for key, name in read.items():
-        if name and path.resolve() in (Path(name).resolve(), *Path(name).resolve().parents):
-            raise UserError(
-                f"data.store: {path} would be overwritten, but {key} reads from it; choose "
-                f"another data.store"
-            )
-    if path.is_dir() and not any(path.iterdir()):
-        return
-    try:
-        foreign = "slams_store" not in open_group(path).attrs
-    except UserError:
-        foreign = True
-    if foreign:
-        raise UserError(
-            f"data.store: {path} is not a training store and is not overwritten; move it away or "
-            f"choose another data.store"
-        )
-
-
-def _take_place(partial: Path, path: Path) -> None:
-    """Renames the finished store; an old one in its place goes last."""
-    old = path.with_name(path.name + ".old")
-    if path.exists():
-        shutil.rmtree(old, ignore_errors=True)
-        path.rename(old)
-    partial.rename(path)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _write(job: _Job, work: Plan, old: TrainingStore | None, found: Budget) -> None:
+def _write(job: Job, work: Plan, old: TrainingStore | None, found: Budget) -> None:
     """Write the store, going on from what there is of it."""
     partial = job.partial
     say(found.text)
-    group = _begin(job, work, old)
+    group = begin(job, work, old)
     try:
         total = _work_through(job, work, found)
     except UserError as error:
@@ -330,10 +201,10 @@ def _write(job: _Job, work: Plan, old: TrainingStore | None, found: Budget) -> N
         ]
     # In one piece: the store is complete with all that says what it is, or not at all.
     group.attrs.put({**attributes, "status": "complete"})
-    _tidy(partial)
+    tidy(partial)
 
 
-def _work_through(job: _Job, work: Plan, found: Budget) -> Moments | None:
+def _work_through(job: Job, work: Plan, found: Budget) -> Moments | None:
     """Have every block worked on; return the sums over the training days."""
     task = BlockWork(job.data, job.partial, found.read_steps)
     task.open(work)
@@ -353,77 +224,6 @@ def _work_through(job: _Job, work: Plan, found: Budget) -> Moments | None:
                 left = (now - started) * (1 - share) / share
                 say(f"{stop} of {len(work.time)} steps, about {left / 60:.0f} min left")
     return total
-
-
-def _begin(job: _Job, work: Plan, old: TrainingStore | None) -> zarr.Group:
-    """Open an unfinished store of this very preparation, or create it."""
-    partial, intention = job.partial, _intention(job, work, old)
-    if partial.exists():
-        if _attributes(partial).get("preparing") == intention and job.resume != "overwrite":
-            done = len(read_records(partial))
-            say(f"an unfinished preparation is continued, {done} files of fields are finished")
-            for entry in partial.iterdir():
-                if entry.name not in _KEPT:
-                    shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-            for entry in partial.rglob("*.partial"):  # what Zarr was writing when it was killed
-                entry.unlink()
-            return zarr.open_group(str(partial), mode="r+", use_consolidated=False)
-        say("an unfinished preparation of another kind is removed, this one starts over")
-        shutil.rmtree(partial)
-    group = zarr.create_group(str(partial))
-    write_coordinates(group, work.time, work.grid)
-    if (terrain := work.terrain) is not None:
-        write_elevation(group, terrain)
-    shape = (len(work.time), len(work.channels), *work.grid.shape)
-    create_steps(group, "fields", shape, ("time", "channel", "latitude", "longitude"))
-    if work.train is not None:
-        np.save(partial / FIRST_GUESS, first_guess(work))
-    if old is not None:
-        take_over(old, partial)
-    # Last: a store that was killed before this is not continued.
-    group.attrs.put({"slams_store": STORE_VERSION, "status": "preparing", "preparing": intention})
-    return group
-
-
-def _finished(job: _Job, work: Plan) -> bool:
-    """Find a store that was complete when its process was killed, before it took its name."""
-    partial = job.partial
-    if not partial.exists() or job.resume == "overwrite":
-        return False
-    attributes = _attributes(partial)
-    if attributes.get("status") != "complete":
-        return False
-    _tidy(partial)
-    store = TrainingStore.open(partial)
-    same = attributes["recipe"] == canonical_json(job.recipe)
-    return same and np.array_equal(store.time, work.time)
-
-
-def _tidy(partial: Path) -> None:
-    """Removes what only a preparation needs."""
-    clear_records(partial)
-    (partial / FIRST_GUESS).unlink(missing_ok=True)
-    shutil.rmtree(partial / "logs", ignore_errors=True)
-
-
-def _intention(job: _Job, work: Plan, old: TrainingStore | None) -> str:
-    """Say what a preparation is going to write: two that agree may finish one another."""
-    return canonical_json(
-        {
-            "recipe": job.recipe,
-            "time": digest_days(work.time),
-            "grid": work.grid.fingerprint,
-            "statistics": work.statistics_from.fingerprint if work.statistics_from else "",
-            "extends": old.fingerprint if old else "",
-        }
-    )
-
-
-def _attributes(store: Path) -> dict:
-    try:
-        return dict(open_group(store).attrs)
-    except UserError:
-        return {}
 
 
 def _copied(store: TrainingStore) -> StatisticsArrays:
