@@ -17,8 +17,6 @@ from data_modules.multimodal import MultimodalDataModule
 from slams.assimilators.base import Assimilator
 from slams.assimilators.cycle import Cycle
 from slams.config.schema import Config
-from slams.config.time_axis import analysed
-from slams.fields import Batch, Window
 from slams.metrics.tables import print_methods
 from slams.modules.callbacks import EvaluationProgress, ProgressLines, RunSummary
 from slams.modules.callbacks.summary import peak_memory_gib
@@ -30,6 +28,7 @@ from slams.runs.directory import RunDirectory
 from slams.runs.record import is_finished, stage_directory, trained_inputs
 from slams.runtime.ranks import is_rank_zero, say
 from slams.runtime.signals import deferred
+from slams.stages.data import analysed_days, withholding
 from slams.stages.methods import make_methods
 from slams.stages.reporting import report
 from slams.tracking import runs
@@ -54,7 +53,7 @@ def assimilate(config: Config, dry_run: bool = False, report_after: bool = True)
     """
     settings = [config, *modality_settings(config)]
     directories = [stage_directory(one, "assimilation") for one in settings]
-    datamodule = MultimodalDataModule(analysed(config))
+    datamodule = analysed_days(config)
 
     @functools.cache
     def methods() -> list[Assimilator]:
@@ -121,7 +120,7 @@ def _evaluate(
         if run.finished:
             say(run.summary())
             return
-        data = _Withholding(everything, config)
+        data = withholding(config, everything)
         evaluator = _evaluator_of(config, data)(
             [m for m in methods() if m.name in config.assimilation.methods],
             config.assimilation,
@@ -190,25 +189,6 @@ def _evaluator_of(
         )
 
     return functools.partial(CyclingEvaluator, cycle=cycle)
-
-
-class _Withholding(MultimodalDataModule):
-    """Gives batches of the whole network, with the modalities that a setting lacks masked.
-
-    What a method holds for a network serves all settings then: only masks change.
-    """
-
-    def __init__(self, everything: Config, setting: Config) -> None:
-        super().__init__(analysed(replace(setting, observations=everything.observations)))
-        self._used = setting.observations.use
-
-    def on_after_batch_transfer(self, batch: Window | Batch, dataloader_idx: int = 0) -> Batch:
-        batch = super().on_after_batch_transfer(batch, dataloader_idx)
-        observations = tuple(
-            o if o.modality in self._used else replace(o, mask=torch.zeros_like(o.mask))
-            for o in batch.observations
-        )
-        return replace(batch, observations=observations)
 
 
 def _flat(results: pd.DataFrame) -> dict[str, float]:

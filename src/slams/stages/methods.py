@@ -15,7 +15,6 @@ from slams.assimilators.first_guess import FirstGuess, OnFirstGuess
 from slams.assimilators.materials import Materials
 from slams.config.loading import load as load_recipe
 from slams.config.schema import Config
-from slams.config.time_axis import at_length
 from slams.diffusion.backend import Denoiser, KarrasDenoiser
 from slams.errors import UserError
 from slams.modules.score import LatentScore
@@ -24,6 +23,7 @@ from slams.nn.precision import Bfloat16, natural_precision
 from slams.plugins.guidance import GUIDANCE
 from slams.plugins.methods import Role, check_method, in_role
 from slams.runs.record import RunRecord
+from slams.stages.data import trajectories
 from slams.stages.loading import compose, load_pixel_score, load_score, load_vae
 
 __all__ = ["load", "make_methods"]
@@ -129,5 +129,4 @@ def load(run_dir: str | Path) -> Assimilator:
     # have several parts.
     runs = path.resolve().parents[1 + config.experiment.count("/")]
     config = replace(config, runs=str(runs))
-    datamodule = MultimodalDataModule(at_length(config))
-    return make_methods(config, [in_role(Role.SUBJECT).name], datamodule)[0]
+    return make_methods(config, [in_role(Role.SUBJECT).name], trajectories(config))[0]

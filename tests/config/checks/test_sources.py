@@ -75,7 +75,8 @@ def test_contradictions_are_refused(keys, match):
 
 def test_keys_at_their_defaults_leave_older_stores_valid():
     """A store that was prepared before there were such keys is of the same recipe."""
-    found = store_recipe(recipe())
+    config = recipe()
+    found = store_recipe(config.data, config.observations, config.seed)
     assert set(found["source"]) == {
         "kind",
         "path",
@@ -86,7 +87,7 @@ def test_keys_at_their_defaults_leave_older_stores_valid():
         "gaps",
     }
     assert "sources" not in found
-    changed = store_recipe(recipe(daily="mean"))
+    changed = store_recipe(recipe(daily="mean").data, config.observations, config.seed)
     assert "daily" in difference(found, changed)
 
 

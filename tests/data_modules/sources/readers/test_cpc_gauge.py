@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from data_modules.preparation.prepare import prepare
 from data_modules.sources import open_source
 from data_modules.store.training_store import TrainingStore
 from slams.config.schema import SourceConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec
 from slams.plugins.sources import SOURCES
+from slams.stages.sources import prepare
 from tests.data_modules.public_layouts import cpc_gauge
 from tests.synthetic import tiny_recipe
 

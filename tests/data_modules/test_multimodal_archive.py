@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from data_modules.multimodal import MultimodalDataModule
-from data_modules.preparation.prepare import prepare
-from data_modules.stream.sequential import read_batches
+from data_modules.reanalysis import read_batches
 from slams.config.loading import to_yaml
 from slams.config.schema import Config
+from slams.stages.data import multimodal
+from slams.stages.sources import prepare
 from tests.stages.commands import slams, study
 from tests.synthetic import CHANNELS, nature_run, tiny_recipe
 
@@ -34,7 +34,7 @@ def gappy(tmp_path_factory: pytest.TempPathFactory) -> Config:
 
 
 def test_masks_of_the_archive_are_the_gaps_of_the_source(gappy: Config) -> None:
-    archive = MultimodalDataModule(gappy).archive()
+    archive = multimodal(gappy).archive()
     expected = torch.ones_like(archive.known)
     # The first window is day 2, whose background is day 0; the lag is two days.
     expected[8:11, :, OLR, :5] = False
@@ -46,7 +46,7 @@ def test_masks_of_the_archive_are_the_gaps_of_the_source(gappy: Config) -> None:
 
 
 def test_batches_have_the_same_masks(gappy: Config) -> None:
-    (batch,) = read_batches(MultimodalDataModule(gappy), "validation")
+    (batch,) = read_batches(multimodal(gappy), "validation")
     # Validation begins on day 72: day 75 has no OLR, and the background of day 77 neither.
     assert (~batch.mask).flatten(1).any(dim=1).nonzero().flatten().tolist() == [3]
     assert not batch.mask[3, :, OLR].any()
@@ -55,7 +55,7 @@ def test_batches_have_the_same_masks(gappy: Config) -> None:
 
 
 def test_a_complete_archive_needs_no_masks(tiny_config: Config) -> None:
-    archive = MultimodalDataModule(tiny_config).archive()
+    archive = multimodal(tiny_config).archive()
     assert archive.known is None
     assert archive.background_known is None
 
