@@ -22,11 +22,11 @@ from slams.config.schema import Config
 from slams.config.time_limits import parse_limit
 from slams.errors import UserError, nearest
 from slams.runs.directory import RunDirectory
-from slams.runs.preflight import check_prerequisites
 from slams.runs.record import is_finished, stage_directory
 from slams.runtime import atomic
 from slams.runtime.ranks import say
 from slams.slurm.scripts import Resources, job_script
+from slams.stages.preflight import check_prerequisites
 
 __all__ = ["STAGES", "Request", "submit"]
 

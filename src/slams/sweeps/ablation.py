@@ -19,13 +19,13 @@ from pathlib import Path
 from slams.config.checks import require
 from slams.config.schema import Config
 from slams.errors import UserError
-from slams.runs.preflight import check_prerequisites
 from slams.runs.provenance import difference
 from slams.runs.record import is_finished, read_recipe, stage_directory
 from slams.runs.sweep_record import claim, failure, forget_failure, keep_failure
 from slams.runtime.failures import explain_failure
 from slams.runtime.ranks import is_rank_zero, say
 from slams.stages.assimilation import assimilate
+from slams.stages.preflight import check_prerequisites
 from slams.stages.training import train_score, train_vae
 from slams.sweeps import Setting, Sweep
 from slams.sweeps.status import has_finished

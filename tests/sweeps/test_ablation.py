@@ -14,8 +14,7 @@ from slams.config.schema import AblationConfig, Config, TrackingConfig
 from slams.errors import UserError
 from slams.runs.directory import RunDirectory
 from slams.runs.record import RunRecord
-from slams.stages import ablation
-from slams.sweeps import expand
+from slams.sweeps import ablation, expand
 from slams.sweeps.status import describe, status
 from tests.stages.commands import slams
 
