@@ -12,7 +12,7 @@ from data_modules.observing.observers import SatelliteObserver, StationObserver
 from data_modules.observing.station_arrays import create_stations
 from data_modules.preparation.blocks import channel_units
 from data_modules.preparation.in_situ.archive import station_days
-from data_modules.store.identity import difference, observation_recipe
+from data_modules.store.identity import observation_recipe, store_difference
 from data_modules.store.training_store import SHARD_STEPS, TrainingStore
 from data_modules.store.writing import create_steps
 from slams.config.schema import Config
@@ -105,7 +105,7 @@ def check_drawn(store: TrainingStore, config: Config, modality: str) -> None:
     found = json.loads(store.attributes["recipe"])["observations"] or {}
     expected = json.loads(json.dumps(observation_recipe(config)))
     for key in ("seed", modality):
-        changed = difference(found.get(key), expected.get(key), key)
+        changed = store_difference(found.get(key), expected.get(key), key)
         if changed:
             raise UserError(
                 f"observations.{modality}: training store {store.path} holds others ({changed}); "

@@ -29,7 +29,7 @@ from data_modules.preparation.plan import Plan, plan
 from data_modules.preparation.schedulers import in_order, scheduler
 from data_modules.preparation.statistics import StatisticsArrays, statistics
 from data_modules.store.checks import open_group
-from data_modules.store.identity import difference, store_recipe
+from data_modules.store.identity import store_difference, store_recipe
 from data_modules.store.manifest import clear_records, read_records, verify, write_manifest
 from data_modules.store.training_store import STORE_VERSION, TrainingStore
 from data_modules.store.writing import (
@@ -136,7 +136,7 @@ def _keep(config: Config, path: Path) -> bool:
         raise UserError(f"data.store: {path} exists and resume=never; remove it or change the key")
     store = TrainingStore.open(path)
     found = json.loads(store.attributes["recipe"])
-    changed = difference(found, json.loads(canonical_json(store_recipe(config))))
+    changed = store_difference(found, json.loads(canonical_json(store_recipe(config))))
     if changed:
         raise UserError(
             f"data.store: {path} was prepared from another recipe ({changed}); choose another "

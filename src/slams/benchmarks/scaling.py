@@ -31,10 +31,11 @@ from slams.config.schema import Config
 from slams.config.time_axis import analysed
 from slams.errors import UserError
 from slams.nn.unet import LatentUNet
-from slams.runs.record import RunRecord, stage_directory
+from slams.runs.record import RunRecord
 from slams.runtime.console import print_tables
 from slams.runtime.ranks import say
 from slams.stages.methods import make_methods
+from slams.stages.places import stage_directory
 
 __all__ = ["bench_scaling", "denoiser_table", "ranks_table", "sampling_table"]
 

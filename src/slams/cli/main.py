@@ -116,9 +116,10 @@ def _run(arguments: argparse.Namespace, places: list[Path]) -> int:
     elif verb == "ablate":
         _ablate(arguments)
     elif verb == "sync":
+        from slams.stages.places import tracking_store
         from slams.tracking.sync import sync
 
-        sync(config, arguments.dry_run)
+        sync(tracking_store(config), arguments.dry_run)
     elif verb == "prepare" and arguments.verify:
         from slams.stages import verify
 

@@ -18,8 +18,8 @@ from slams.config.schema import Config
 from slams.config.time_axis import at_length
 from slams.fields import Background
 from slams.nn.latent_space import LatentSpace
-from slams.runs.record import trained_directory
 from slams.runtime.ranks import is_rank_zero
+from slams.stages.places import trained_directory
 
 __all__ = ["encode_windows"]
 
