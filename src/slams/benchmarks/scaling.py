@@ -25,7 +25,6 @@ from rich.table import Table
 
 from data_modules.multimodal import MultimodalDataModule
 from slams.benchmarks.cost_recipe import CostConfig, load_contenders
-from slams.benchmarks.cost_tables import output_directory
 from slams.benchmarks.devices import device_of, synchronise
 from slams.config.schema import Config
 from slams.config.time_axis import analysed
@@ -33,6 +32,7 @@ from slams.errors import UserError
 from slams.nn.unet import LatentUNet
 from slams.runs.record import RunRecord
 from slams.runtime.console import print_tables
+from slams.runtime.output import make_output
 from slams.runtime.ranks import say
 from slams.stages.methods import make_methods
 from slams.stages.places import stage_directory
@@ -56,7 +56,7 @@ def bench_scaling(config: CostConfig, output: Path) -> None:
     Raises:
         UserError: The recipe is refused, or its networks are not there.
     """
-    directory = output_directory(output)
+    directory = make_output(output)
     name, recipe = next(iter(load_contenders(config, "assimilate").items()))
     tables = {
         "denoiser": denoiser_table(recipe),
