@@ -19,6 +19,7 @@ from slams.errors import UserError
 from slams.runs.directory import RunDirectory
 from slams.stages.places import run_request, tracking_store
 from slams.tracking import runs as tracking
+from slams.tracking.store import resume_run
 
 
 @pytest.fixture(scope="module")
@@ -211,3 +212,18 @@ def test_asking_for_the_store_imports_no_mlflow() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+def test_one_resume_for_runs_and_sweeps(config: Config, tracked: tuple[RunDirectory, str]) -> None:
+    _, run_id = tracked
+    store = tracking_store(config)
+    with store.connected() as (client, _):
+        client.set_terminated(run_id, "KILLED")
+        client.delete_run(run_id)  # by hand, in the page of MLflow
+        assert resume_run(client, run_id)
+        info = client.get_run(run_id).info
+        assert (info.status, info.lifecycle_stage) == ("RUNNING", "active")
+        # The store was removed and made again; or there was no earlier attempt.
+        assert not resume_run(client, "0" * 32)
+        assert not resume_run(client, "")
+        client.set_terminated(run_id, "KILLED")
