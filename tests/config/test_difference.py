@@ -23,6 +23,7 @@ EXPECTED = {"kind": "era5", "grid": {"rows": 8, "columns": 16}, "levels": [850, 
         (EXPECTED | {"grid": None}, Difference("grid", None, EXPECTED["grid"])),
         (EXPECTED | {"origin": "here"}, Difference("origin", "here", None)),
         ({}, Difference("kind", None, "era5")),
+        ({"levels": [850], "kind": "cf"}, Difference("kind", "cf", "era5")),
     ],
 )
 def test_the_first_key_in_the_order_of_the_recipe(

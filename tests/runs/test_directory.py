@@ -165,7 +165,8 @@ def test_other_inputs_and_other_data_are_refused(config: Config) -> None:
     finish(config, "score", vae="one")
     with pytest.raises(UserError, match="another vae run: found one, expected two"):
         RunDirectory.open(run_request(config, "score", {"vae": "two"}, fingerprint="f" * 64))
-    with pytest.raises(UserError, match="other data"):
+    named = f"other data: found fingerprint f{{12}}, expected 0{{12}} of {config.data.store};"
+    with pytest.raises(UserError, match=named):
         RunDirectory.open(run_request(config, "score", {"vae": "one"}, fingerprint="0" * 64))
 
 
