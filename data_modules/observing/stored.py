@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from data_modules.store.identity import difference, observation_recipe
+from data_modules.store.identity import observation_recipe, store_difference
 from data_modules.store.training_store import TrainingStore
 from slams.config.schema import ObservationsConfig
 from slams.errors import UserError
@@ -41,7 +41,7 @@ def check_drawn(
     found = json.loads(store.attributes["recipe"])["observations"] or {}
     expected = json.loads(json.dumps(observation_recipe(observations, seed)))
     for key in ("seed", modality):
-        changed = difference(found.get(key), expected.get(key), key)
+        changed = store_difference(found.get(key), expected.get(key), key)
         if changed:
             raise UserError(
                 f"observations.{modality}: training store {store.path} holds others ({changed}); "

@@ -10,7 +10,7 @@ from pathlib import Path
 from data_modules.preparation.extension import extends
 from data_modules.preparation.job import Job
 from data_modules.store.checks import open_group
-from data_modules.store.identity import difference
+from data_modules.store.identity import store_difference
 from data_modules.store.training_store import TrainingStore
 from data_modules.store.writing import canonical_json
 from slams.errors import UserError
@@ -31,7 +31,7 @@ def keep(job: Job) -> bool:
         raise UserError(f"data.store: {path} exists and resume=never; remove it or change the key")
     store = TrainingStore.open(path)
     found = json.loads(store.attributes["recipe"])
-    changed = difference(
+    changed = store_difference(
         found,
         json.loads(canonical_json(job.recipe)),
     )

@@ -21,12 +21,12 @@ from data_modules.preparation.plan import Plan
 from data_modules.store.checks import shard_file
 from data_modules.store.manifest import read_manifest, write_record
 from data_modules.store.training_store import TrainingStore, iso_date
+from slams.calendar.days import day_number
 from slams.config.splits import day_range
 from slams.errors import UserError
 
 __all__ = ["check_extension", "extends", "take_over"]
 
-_EPOCH_ORDINAL = 719163  # of 1970-01-01
 _CHOICE = "choose another data.store, or resume=overwrite to write it again"
 
 
@@ -43,7 +43,7 @@ def extends(period: Sequence[str], store: TrainingStore) -> bool:
     found = day_range("data.period", period)
     if found is None:
         return False
-    first, last = (day.toordinal() - _EPOCH_ORDINAL for day in found)
+    first, last = (day_number(day) for day in found)
     if store.time[0] < first or store.time[-1] >= last + 1:
         raise UserError(
             f"data.period: {store.path} holds {iso_date(store.time[0])} to "

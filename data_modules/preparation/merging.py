@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
 from functools import reduce
 
 import numpy as np
@@ -19,6 +18,7 @@ from data_modules.preparation.regridding import Regridder
 from data_modules.preparation.target_grid import dataset_grid, target_grid
 from data_modules.sources import open_source
 from data_modules.store.training_store import iso_date
+from slams.calendar.days import day_number
 from slams.config.schema import DataConfig, SourceConfig
 from slams.config.splits import day_range
 from slams.errors import UserError
@@ -190,7 +190,7 @@ def _period(data: DataConfig) -> tuple[float, float] | None:
     days = day_range("data.period", data.period)
     if days is None:
         return None
-    first, last = (float((day - date(1970, 1, 1)).days) for day in days)
+    first, last = (float(day_number(day)) for day in days)
     return first, last
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from slams.config.difference import first_difference
 from slams.config.schema import DataConfig, ObservationsConfig, SourceConfig
 
-__all__ = ["difference", "observation_recipe", "store_recipe"]
+__all__ = ["observation_recipe", "store_difference", "store_recipe"]
 
 # Keys of a source that every training store's recipe has.
 _FIRST_KEYS = ("kind", "path", "origin", "grid", "regrid", "absent", "gaps")
@@ -87,12 +88,15 @@ def _leave_out_orbit(satellite: dict[str, Any]) -> None:
         satellite.pop("composite")
 
 
-def difference(found: Any, expected: Any, key: str = "") -> str:
-    """Names the first key in which two recipes differ, with both values; "" when none does."""
-    if isinstance(found, dict) and isinstance(expected, dict):
-        for name in dict.fromkeys([*expected, *found]):
-            below = difference(found.get(name), expected.get(name), f"{key}.{name}".strip("."))
-            if below:
-                return below
+def store_difference(found: Any, expected: Any, key: str = "") -> str:
+    """Word the first key in which two stores' recipes differ, with both values; "" for none.
+
+    Args:
+        found: The store's recipe, or a part of it.
+        expected: The same of the recipe at hand.
+        key: Dotted path of that part.
+    """
+    other = first_difference(found, expected, key)
+    if other is None:
         return ""
-    return "" if found == expected else f"{key}: {found!r} in the store, {expected!r} asked for"
+    return f"{other.key}: {other.found!r} in the store, {other.expected!r} asked for"

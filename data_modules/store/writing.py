@@ -14,6 +14,7 @@ import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from data_modules.store.training_store import shard_steps
+from slams.calendar.days import TIME_UNITS
 from slams.grid import LatLonGrid
 
 __all__ = [
@@ -83,7 +84,7 @@ def create_steps(
 def write_coordinates(group: zarr.Group, time: np.ndarray, grid: LatLonGrid) -> None:
     """Writes time (days since 1970-01-01), latitude and longitude (degrees)."""
     values = {
-        "time": (time, {"units": "days since 1970-01-01 00:00:00", "calendar": "standard"}),
+        "time": (time, {"units": TIME_UNITS, "calendar": "standard"}),
         "latitude": (grid.latitude.numpy(), {"units": "degrees_north"}),
         "longitude": (grid.longitude.numpy(), {"units": "degrees_east"}),
     }

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor
 
+from slams.calendar.days import time_stamps
 from slams.variables import STANDARD_NAMES, UNITS
 
 if TYPE_CHECKING:
@@ -360,12 +361,10 @@ class Ensemble(_OnDevice):
         Variables with levels get dims `(case, member, day, level, latitude, longitude)`, the
         others lack `level`; `time (case, day)` is a coordinate.
         """
-        import numpy as np
         import xarray as xr
 
         members = self.members.detach().cpu().numpy()
-        seconds = np.round(self.time.cpu().numpy() * 86400.0).astype("timedelta64[s]")
-        stamps = np.datetime64("1970-01-01T00:00:00", "s") + seconds
+        stamps = time_stamps(self.time.cpu().numpy())
         data: dict[str, Any] = {}
         for variable in dict.fromkeys(c.variable for c in self.channels):
             index = [i for i, c in enumerate(self.channels) if c.variable == variable]

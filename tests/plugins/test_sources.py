@@ -27,7 +27,7 @@ from slams.errors import UserError
 from slams.plugins.registry import Registry
 from slams.plugins.sources import SOURCES
 from slams.plugins.station_sources import STATION_SOURCES
-from slams.runs.preflight import check_prerequisites
+from slams.stages.preflight import check_prerequisites
 from tests.synthetic import CHANNELS, tiny_recipe
 
 OLR = "outgoing_longwave_radiation"

@@ -26,8 +26,8 @@ from slams.errors import UserError
 from slams.nn.latent_space import LatentSpace
 from slams.nn.precision import Bfloat16
 from slams.plugins.methods import FIRST_GUESSES, METHODS, Role, check_method, method_names
-from slams.runs.record import trained_inputs
 from slams.stages import methods
+from slams.stages.places import trained_inputs
 from tests.assimilators.problems import linear_gaussian
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"

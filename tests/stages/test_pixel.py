@@ -16,8 +16,8 @@ from slams.config.loading import load
 from slams.config.schema import Config, ScoreConfig
 from slams.errors import UserError
 from slams.nn.unet import LatentUNet
-from slams.runs.record import finished_run
 from slams.stages.data import multimodal, pixel
+from slams.stages.places import finished_run
 from tests.stages.commands import copy_stages, slams
 from tests.stages.conftest import Study
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from slams.calendar.days import days_since_epoch
 from slams.errors import UserError
 
 __all__ = ["decode_days"]
@@ -54,7 +55,7 @@ def decode_days(
         raise UserError(f"source {where}: time could not be decoded into dates; check its units")
     if len(times) == 0:
         raise UserError(f"source {where}: there is not a single date in it")
-    days = (times - np.datetime64("1970-01-01")) / np.timedelta64(1, "D")
+    days = days_since_epoch(times)
     order = np.argsort(days, kind="stable")
     twice = np.flatnonzero(np.diff(days[order]) == 0)
     if len(twice):

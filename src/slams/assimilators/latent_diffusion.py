@@ -18,7 +18,6 @@ are measured with the denoiser as it is used.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, timedelta
 
 import torch
 from torch import Tensor
@@ -31,6 +30,7 @@ from slams.assimilators.marginals import MarginalMap
 from slams.assimilators.materials import Materials
 from slams.assimilators.network_localisation import NetworkLocalisation
 from slams.assimilators.season import season_weights
+from slams.calendar.days import day_of
 from slams.diffusion.backend import Denoiser
 from slams.diffusion.posterior.background import BackgroundDenoiser
 from slams.diffusion.posterior.errors import DenoisingErrors, ErrorCovariance
@@ -158,7 +158,7 @@ class LatentDiffusion(CaseByCase):
         try:
             samples = sample(denoiser, self.sampler, draw, members, only, **condition)
         except DivergedError as error:
-            day = date(1970, 1, 1) + timedelta(days=float(batch.time[0, 0]))
+            day = day_of(float(batch.time[0, 0]))
             raise UserError(f"{self.name}, case {case} ({day}): {error}") from None
         states = self.space.decode(samples.members)
         if self.guidance.calibrated:

@@ -22,8 +22,8 @@ from slams.benchmarks.guided import MEAN_BAND, MEMBERS, SD_BAND
 from slams.benchmarks.mixture import mixture_problem, modes_of
 from slams.diffusion.sampling import DivergedError
 from slams.diffusion.settings import SamplerSettings
-from slams.errors import UserError
 from slams.runtime.console import print_tables
+from slams.runtime.output import make_output
 
 __all__ = [
     "ERRORS",
@@ -107,10 +107,7 @@ def bench_posterior(output: Path, members: int = MEMBERS) -> None:
     Raises:
         UserError: The output is no directory.
     """
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise UserError(f"--output: {output} is or lies in a file, expected a directory") from None
+    make_output(output)
     cells = len(GUIDANCE) * len(SAMPLERS) * len(PROBLEMS) * len(ERRORS)
     print(f"sampling {cells} posteriors, {members} members each", flush=True)
     gaussian = gaussian_table(members=members)

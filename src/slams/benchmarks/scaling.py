@@ -24,16 +24,17 @@ import torch
 from rich.table import Table
 
 from slams.benchmarks.cost_recipe import CostConfig, load_contenders
-from slams.benchmarks.cost_tables import output_directory
 from slams.benchmarks.devices import device_of, synchronise
 from slams.config.schema import Config
 from slams.errors import UserError
 from slams.nn.unet import LatentUNet
-from slams.runs.record import RunRecord, stage_directory
+from slams.runs.record import RunRecord
 from slams.runtime.console import print_tables
+from slams.runtime.output import make_output
 from slams.runtime.ranks import say
 from slams.stages.data import analysed_days
 from slams.stages.methods import make_methods
+from slams.stages.places import stage_directory
 
 __all__ = ["bench_scaling", "denoiser_table", "ranks_table", "sampling_table"]
 
@@ -54,7 +55,7 @@ def bench_scaling(config: CostConfig, output: Path) -> None:
     Raises:
         UserError: The recipe is refused, or its networks are not there.
     """
-    directory = output_directory(output)
+    directory = make_output(output)
     name, recipe = next(iter(load_contenders(config, "assimilate").items()))
     tables = {
         "denoiser": denoiser_table(recipe),

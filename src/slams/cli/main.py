@@ -23,12 +23,12 @@ from slams.config.help import explain, list_keys
 from slams.config.loading import load, to_yaml
 from slams.config.schema import Config
 from slams.errors import UserError, nearest
-from slams.runs.preflight import check_prerequisites
 from slams.runtime.failures import explain_failure, lost_rank
 from slams.runtime.ranks import say
 from slams.runtime.signals import Stopped, begin, listen
 from slams.slurm import options as submission_options
 from slams.slurm import submit
+from slams.stages.preflight import check_prerequisites
 
 __all__ = ["main"]
 
@@ -116,9 +116,10 @@ def _run(arguments: argparse.Namespace, places: list[Path]) -> int:
     elif verb == "ablate":
         _ablate(arguments)
     elif verb == "sync":
+        from slams.stages.places import tracking_store
         from slams.tracking.sync import sync
 
-        sync(config, arguments.dry_run)
+        sync(tracking_store(config), arguments.dry_run)
     elif verb == "prepare" and arguments.verify:
         from slams.stages import verify
 
@@ -148,7 +149,7 @@ def _compare(arguments: argparse.Namespace, places: list[Path]) -> None:
     for name in formats:
         if name not in _FORMATS:
             raise UserError(f"--format: found {name!r}; {nearest(name, _FORMATS)}")
-    from slams.stages.comparison import compare
+    from slams.comparison.compare import compare
 
     places.append(Path(arguments.output or "."))
     compare(
@@ -172,7 +173,7 @@ def _ablate(arguments: argparse.Namespace) -> None:
     which = arguments.setting
     say(describe(sweep, sweep.settings if which is None else [sweep.find(which)]))
     if not arguments.dry_run:
-        from slams.stages.ablation import ablate
+        from slams.sweeps.ablation import ablate
 
         ablate(sweep, which)
 

@@ -18,9 +18,9 @@ from slams.assimilators.degraded_backgrounds import degrade
 from slams.config.schema import Config
 from slams.fields import Background
 from slams.nn.latent_space import LatentSpace
-from slams.runs.record import trained_directory
 from slams.runtime.ranks import is_rank_zero
 from slams.stages.data import trajectories
+from slams.stages.places import trained_directory
 
 __all__ = ["encode_windows"]
 

@@ -29,9 +29,9 @@ from slams.diffusion.posterior.problem import GuidanceProblem
 from slams.diffusion.sampling import sample
 from slams.diffusion.settings import GuidanceSettings
 from slams.diffusion.trajectory import TrajectoryDenoiser
-from slams.errors import UserError
 from slams.runtime.atomic import replacing
 from slams.runtime.console import print_tables
+from slams.runtime.output import make_output
 from slams.runtime.seeds import generator
 from slams.warmups.lorenz63 import Lorenz63, destandardise, standardise
 from slams.warmups.lorenz63_figure import draw_trajectories
@@ -192,10 +192,7 @@ def bench_lorenz63(config: Lorenz63Config, output: Path) -> None:
     Raises:
         UserError: The output is no directory.
     """
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise UserError(f"--output: {output} is or lies in a file, expected a directory") from None
+    make_output(output)
     windows = _trained(config, output / "denoiser.pt")
     denoiser = TrajectoryDenoiser(windows, 2 * config.score.blanket + 1)
     tables, shown = [], []

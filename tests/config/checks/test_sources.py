@@ -6,15 +6,14 @@ from importlib import import_module
 
 import pytest
 
-from data_modules.store.identity import difference, store_recipe
+from data_modules.store.identity import store_difference, store_recipe
 from slams.config.checks import check
 from slams.config.loading import to_plain
 from slams.config.schema import Config, SourceConfig, SourceDimensionsConfig, SourceVariableConfig
 from slams.errors import UserError
 from slams.plugins.sources import SOURCES
 from slams.plugins.station_sources import STATION_SOURCES
-from slams.runs.provenance import depends, flatten
-from slams.runs.provenance import difference as run_difference
+from slams.runs.provenance import depends, flatten, run_difference
 
 
 def recipe(**keys: object) -> Config:
@@ -88,15 +87,15 @@ def test_keys_at_their_defaults_leave_older_stores_valid():
     }
     assert "sources" not in found
     changed = store_recipe(recipe(daily="mean").data, config.observations, config.seed)
-    assert "daily" in difference(found, changed)
+    assert "daily" in store_difference(found, changed)
 
 
 def test_origin_of_a_source_does_not_make_another_run():
     one, other = Config(), Config()
     for config, origin in ((one, "here"), (other, "there")):
         config.data.sources = [SourceConfig(origin=origin, channels=["temperature"])]
-    assert run_difference("vae", to_plain(one), other) is None
+    assert run_difference("vae", to_plain(one), to_plain(other)) is None
     other.data.sources[0].daily = "mean"
-    assert run_difference("vae", to_plain(one), other).key == "data.sources"
+    assert run_difference("vae", to_plain(one), to_plain(other)).key == "data.sources"
     assert depends("vae", "data.sources")
     assert "origin" not in str(flatten(to_plain(one))["data.sources"])

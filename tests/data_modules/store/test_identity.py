@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from data_modules.store.identity import difference, observation_recipe, store_recipe
+from data_modules.store.identity import observation_recipe, store_difference, store_recipe
 from tests.synthetic import CHANNELS, tiny_recipe
 
 OBSERVATIONS = {
@@ -65,5 +65,5 @@ def test_the_record_of_a_recipe_is_as_it_was(source, drawn):
 
 def test_the_first_key_that_differs_is_named():
     other = {**RECIPE, "harmonics": 3, "lags": []}
-    assert difference(RECIPE, other) == "harmonics: 1 in the store, 3 asked for"
-    assert difference(RECIPE, RECIPE) == ""
+    assert store_difference(RECIPE, other) == "harmonics: 1 in the store, 3 asked for"
+    assert store_difference(RECIPE, RECIPE) == ""

@@ -28,6 +28,7 @@ from slams.runs.record import RunRecord, is_finished
 from slams.runs.sweep_record import SweepRecord, failure
 from slams.runtime import atomic
 from slams.runtime.ranks import say
+from slams.stages.places import tracking_store
 from slams.sweeps import Sweep, expand
 from slams.tracking.sweeps import attach_comparison
 
@@ -89,7 +90,9 @@ def compare(
     print(markdown(tables[0]))
     for note in notes:
         say(note)
-    if sweep is not None and attach_comparison(sweep.config, sweep.directory, directory):
+    if sweep is not None and attach_comparison(
+        tracking_store(sweep.config), sweep.directory, directory
+    ):
         say("logged to the sweep's MLflow run")
     say(f"comparison: {directory}")
     return directory

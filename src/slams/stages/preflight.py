@@ -16,8 +16,9 @@ from slams.errors import UserError
 from slams.observations.station_list import read_station_list
 from slams.plugins.sources import SOURCES
 from slams.runs.directory import RunDirectory
-from slams.runs.record import finished_run, is_finished, stage_directory, trained_inputs
+from slams.runs.record import is_finished
 from slams.runtime.ranks import is_rank_zero
+from slams.stages.places import finished_run, run_request, stage_directory, trained_inputs
 
 __all__ = ["check_prerequisites"]
 
@@ -153,8 +154,9 @@ def _check_is_there(key: str, path: str) -> None:
 def _check_run(config: Config, stage: str, dry_run: bool, **inputs: str) -> None:
     """Refuses a run directory that belongs to another recipe, or cannot be written."""
     if not dry_run:
-        RunDirectory.check(config, stage, inputs)
-        _check_writable("runs", stage_directory(config, stage).parent)
+        request = run_request(config, stage, inputs)
+        RunDirectory.check(request)
+        _check_writable("runs", request.path.parent)
         uri = config.tracking.uri
         used = config.tracking.enabled and not config.tracking.offline
         if used and uri.startswith(_SQLITE):

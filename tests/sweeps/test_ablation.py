@@ -14,8 +14,8 @@ from slams.config.schema import AblationConfig, Config, TrackingConfig
 from slams.errors import UserError
 from slams.runs.directory import RunDirectory
 from slams.runs.record import RunRecord
-from slams.stages import ablation
-from slams.sweeps import expand
+from slams.stages.places import run_request
+from slams.sweeps import ablation, expand
 from slams.sweeps.status import describe, status
 from tests.stages.commands import slams
 
@@ -43,7 +43,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def assimilate(config: Config, report_after: bool) -> None:
         assert not report_after
         name = config.assimilation.setting
-        with RunDirectory.open(config, "assimilation") as run:
+        with RunDirectory.open(run_request(config, "assimilation")) as run:
             made.append(name)
             time.sleep(0.02)
             if name in BAD:
@@ -127,7 +127,7 @@ def test_settings_train_what_they_share_once(
 
     def train(stage: str):
         def run(config: Config) -> None:
-            with RunDirectory.open(config, stage):
+            with RunDirectory.open(run_request(config, stage)):
                 trained.append((stage, config.experiment))
             there = Path(config.runs) / config.experiment / "vae" / "run.json"
             assert there.exists()

@@ -17,15 +17,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from slams.config.checks import require
+from slams.config.loading import to_plain
 from slams.config.schema import Config
 from slams.errors import UserError
-from slams.runs.preflight import check_prerequisites
-from slams.runs.provenance import difference
-from slams.runs.record import is_finished, read_recipe, stage_directory
-from slams.runs.sweep_record import claim, failure, forget_failure, keep_failure
+from slams.runs.provenance import run_difference
+from slams.runs.record import is_finished, read_recipe
+from slams.runs.sweep_record import SweepRecord, claim, failure, forget_failure, keep_failure
 from slams.runtime.failures import explain_failure
 from slams.runtime.ranks import is_rank_zero, say
 from slams.stages.assimilation import assimilate
+from slams.stages.places import stage_directory, tracking_store
+from slams.stages.preflight import check_prerequisites
 from slams.stages.training import train_score, train_vae
 from slams.sweeps import Setting, Sweep
 from slams.sweeps.status import has_finished
@@ -57,7 +59,9 @@ def ablate(sweep: Sweep, which: str | None = None) -> Path:
             f"{len(sweep.settings) - 1}"
         )
     if is_rank_zero():
-        open_sweep(sweep)
+        settings = {s.name: dict(s.overrides) for s in sweep.settings}
+        record = SweepRecord(sweep.name, str(sweep.recipe), settings)
+        open_sweep(tracking_store(sweep.config), sweep.directory, record)
     elsewhere: list[str] = []
     try:
         _run_all(sweep, chosen, elsewhere, alone=which is not None)
@@ -168,7 +172,7 @@ def _refuse_other(stage: str, setting: Setting) -> None:
     """Refuses a trained stage that was trained with another recipe than the sweep's."""
     config = setting.trainings[stage]
     directory = stage_directory(config, stage)
-    other = difference(stage, read_recipe(directory), config)
+    other = run_difference(stage, read_recipe(directory), to_plain(config))
     if other is not None:
         raise UserError(
             f"{directory} was trained with another recipe: {other}; train it again with "
@@ -186,4 +190,5 @@ def _record(sweep: Sweep) -> None:
     }
     finished = [name for name, done in states.items() if done and name not in failed]
     open_ones = len(states) - len(finished) - len(failed)
-    record_progress(sweep, len(finished), failed, running=open_ones > 0)
+    store = tracking_store(sweep.config)
+    record_progress(store, sweep.directory, len(finished), failed, running=open_ones > 0)
