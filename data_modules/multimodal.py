@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from data_modules.observing.instruments import Instrument
 from data_modules.reanalysis import ReanalysisDataModule
 from data_modules.satellite import SatelliteDataModule
 from data_modules.station import StationDataModule
@@ -83,6 +84,11 @@ class MultimodalDataModule(ReanalysisDataModule):
             )
             for name in (degraded.channels if "degraded" in use else ())
         }
+        self._instruments = [
+            Instrument(one, f"observations.instruments.{position}", seed, self.channels, self.grid)
+            for position, one in enumerate(observations.instruments)
+            if one.name in use
+        ]
 
     @property
     def network(self) -> Network | None:
@@ -110,6 +116,7 @@ class MultimodalDataModule(ReanalysisDataModule):
             if part is not None:
                 found.update(part.operators())
         found.update(self._degraded)
+        found.update((one.name, one.operator) for one in self._instruments)
         return found
 
     def archive(self, windows: int = 0, split: str = "train") -> Archive:
@@ -217,6 +224,7 @@ class MultimodalDataModule(ReanalysisDataModule):
             if part is not None:
                 found += part.observe(window, truth, mask)
         found += self._degrade(window, truth, mask)
+        found += [one.observe(window, truth, mask) for one in self._instruments]
         return self._checked(batch, [self._at_days(o) for o in found])
 
     def _at_days(self, observations: Observations) -> Observations:

@@ -118,6 +118,15 @@ def _check_assimilate(config: Config, dry_run: bool) -> None:
                 f"{_nearest(stations.file)}"
             )
         read_station_list(stations.file)
+    for position, instrument in enumerate(config.observations.instruments):
+        for name in ("file", "sites"):
+            path = getattr(instrument, name)
+            if path and not Path(path).is_file():
+                found = "a directory" if Path(path).is_dir() else "no such file"
+                raise UserError(
+                    f"key 'observations.instruments.{position}.{name}': {path}: found {found}, "
+                    f"expected a file{_nearest(path)}"
+                )
     _check_run(config, "assimilation", dry_run, **trained_inputs(config))
 
 

@@ -1,0 +1,136 @@
+"""Instruments whose operators are chosen by name, those of other packages too."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data_modules.observing.reports import Reports, read_reports
+from slams.config.schema import InstrumentConfig
+from slams.errors import UserError
+from slams.fields import FieldSpec, ObservationOperator, Observations, Window
+from slams.grid import LatLonGrid
+from slams.observations.instruments import OperatorRequest
+from slams.observations.networks import airport_network, read_network
+from slams.observations.simulate import draw, random_reports
+from slams.plugins.operators import OPERATORS
+
+__all__ = ["Instrument"]
+
+# How far (degrees) a report may lie from a point of an operator with positions of its own.
+_NEAR = 0.01
+
+
+class Instrument:
+    """Observes with one instrument of a recipe: draws its values, or reads its reports.
+
+    Args:
+        section: The instrument as the recipe describes it.
+        key: Dotted key of that description, `observations.instruments.N`.
+        seed: The experiment's seed.
+        channels: The `C` channels of the fields.
+        grid: Their grid.
+
+    Attributes:
+        name: Name of its observations, `NAME/VARIABLE`.
+        operator: `H`.
+
+    Raises:
+        UserError: Its operator, its positions or its reports are not right.
+    """
+
+    def __init__(
+        self,
+        section: InstrumentConfig,
+        key: str,
+        seed: int,
+        channels: tuple[FieldSpec, ...],
+        grid: LatLonGrid,
+    ) -> None:
+        self._section, self._key, self._seed = section, key, seed
+        self._reports = (
+            read_reports(section.file, f"{key}.file", section.error) if section.file else None
+        )
+        spec = OPERATORS.get(section.operator, f"{key}.operator")
+        positions = (
+            self._positions() if spec.at_sites else (torch.empty(0, dtype=torch.float64),) * 3
+        )
+        self.operator: ObservationOperator = spec.build(
+            OperatorRequest(grid, tuple(channels), section.options, key, *positions)
+        )
+        self.name = f"{section.name}/{getattr(self.operator, 'variable', section.operator)}"
+        # Which of the operator's points each position of the reports is.
+        self._point = None if self._reports is None else self._points(self._reports)
+
+    def observe(self, window: Window, truth: Tensor, mask: Tensor) -> Observations:
+        """Return the observations of a window.
+
+        Args:
+            window: The window, on the device of the result.
+            truth: `(B, T, C, H, W)` channel units.
+            mask: `(B, T, C, H, W)` bool, True where the truth is known.
+        """
+        operator = self.operator.to(truth.device)
+        if self._reports is not None:
+            return self._read(self._reports, operator, window)
+        section = self._section
+        reports = random_reports(
+            self.name, len(operator), truth.shape[1], section.missing, window.case, self._seed
+        )
+        return draw(
+            self.name, operator, truth, mask, section.error, window.case, self._seed, mask=reports
+        )
+
+    def _read(
+        self, reports: Reports, operator: ObservationOperator, window: Window
+    ) -> Observations:
+        time = window.time.cpu().numpy()
+        found, spread = reports.of_days(time)
+        shape = (*time.shape, len(operator))
+        values, errors = np.full(shape, np.nan), np.full(shape, self._section.error)
+        values[..., self._point] = found
+        errors[..., self._point] = np.where(np.isfinite(found), spread, self._section.error)
+        like = {"device": window.fields.device, "dtype": window.fields.dtype}
+        values, errors = (torch.from_numpy(x).to(**like) for x in (values, errors))
+        return Observations(
+            name=self.name,
+            operator=operator,
+            values=values,
+            mask=torch.isfinite(values),
+            error_variance=errors.square(),
+        )
+
+    def _positions(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return latitude, longitude and elevation of the sites, `(P,)` float64 each."""
+        if self._reports is not None:
+            latitude, longitude = (
+                torch.from_numpy(x.astype(np.float64))
+                for x in (self._reports.latitude, self._reports.longitude)
+            )
+            return latitude, longitude, torch.full_like(latitude, torch.nan)
+        if self._section.sites:
+            network = read_network(self._section.sites)
+        else:
+            try:
+                network = airport_network(self._section.count, self._seed)
+            except UserError as error:
+                raise UserError(f"key '{self._key}.count': {error}") from None
+        return network.latitude, network.longitude, network.elevation
+
+    def _points(self, reports: Reports) -> np.ndarray:
+        """Find each reported position among the operator's points, `(P,)` int64."""
+        ours = [np.asarray(x.cpu()) for x in (self.operator.latitude, self.operator.longitude)]
+        north = np.abs(ours[0][None] - reports.latitude[:, None])
+        east = np.abs((ours[1][None] - reports.longitude[:, None] + 180) % 360 - 180)
+        away = np.maximum(north, east)
+        nearest = away.argmin(axis=1)
+        far = away[np.arange(len(nearest)), nearest] > _NEAR
+        if far.any():
+            number = int(np.flatnonzero(far)[0])
+            raise UserError(
+                f"key '{self._key}.file': {self._section.file}: a report at "
+                f"{reports.latitude[number]:g}, {reports.longitude[number]:g} is at none of the "
+                f"{len(self.operator)} points that operator {self._section.operator!r} observes"
+            )
+        return nearest

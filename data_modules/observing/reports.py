@@ -1,0 +1,146 @@
+"""Reports of an instrument out of a table: one row per position and day.
+
+Columns::
+
+    time        instant (ISO, UTC where it says nothing else); its UTC day counts
+    latitude    degrees north
+    longitude   degrees east in [-180, 360]
+    value       units of the instrument's operator
+    error       standard deviation of the observation error, the same units; may be left out
+
+A missing report has no row, or no value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from slams.calendar.days import days_since_epoch
+from slams.errors import UserError
+
+__all__ = ["Reports", "read_reports"]
+
+_REQUIRED = ("time", "latitude", "longitude", "value")
+_READERS = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
+# Positions closer than this (degrees) are one: tables round them.
+_DIGITS = 5
+
+
+@dataclass(frozen=True)
+class Reports:
+    """Holds the reports of an instrument at `P` positions.
+
+    Attributes:
+        latitude: `(P,)` degrees north.
+        longitude: `(P,)` degrees east.
+        days: `(N,)` days since 1970-01-01, rising.
+        values: `(N, P)` units of the operator, NaN where there is no report.
+        errors: `(N, P)` standard deviations of the observation error.
+    """
+
+    latitude: np.ndarray
+    longitude: np.ndarray
+    days: np.ndarray
+    values: np.ndarray
+    errors: np.ndarray
+
+    def of_days(self, time: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the values and errors of days, `(..., P)` each, NaN where there is no report.
+
+        Args:
+            time: `(...)` days since 1970-01-01 00 UTC; the hour does not matter.
+        """
+        day = np.floor(time).astype(np.int64)
+        place = np.searchsorted(self.days, day).clip(max=len(self.days) - 1)
+        there = (self.days[place] == day)[..., None]
+        return (np.where(there, x[place], np.nan) for x in (self.values, self.errors))
+
+
+def read_reports(path: str | Path, key: str, error: float) -> Reports:
+    """Read the reports of an instrument.
+
+    Args:
+        path: CSV or Parquet file.
+        key: The recipe's key that names it, for messages.
+        error: Standard deviation where the file states none (units of the operator).
+
+    Raises:
+        UserError: The file is not there, is no such table, or a row of it cannot be.
+    """
+    table = _read(Path(path), key)
+    where = f"key {key!r}: {path}"
+    for name in _REQUIRED:
+        if name not in table:
+            raise UserError(
+                f"{where}: column {name!r} is missing; expected {', '.join(_REQUIRED)} and error"
+            )
+    if "error" not in table:
+        table = table.assign(error=error)
+    try:
+        time = pd.to_datetime(table["time"], utc=True).dt.tz_localize(None)
+        rest = table[["latitude", "longitude", "value", "error"]].astype(np.float64)
+    except (ValueError, TypeError) as reason:
+        first = str(reason).splitlines()[0]
+        raise UserError(
+            f"{where}: expected times and numbers, found other text ({first})"
+        ) from None
+    table = rest.assign(time=time)
+    table["error"] = table["error"].fillna(error)
+    table = table[table["value"].notna()]
+    if table.empty:
+        raise UserError(f"{where}: found no report with a value, expected at least one")
+    _check_rows(table, where)
+    day = np.floor(days_since_epoch(table["time"])).astype(np.int64)
+    table = table.assign(day=day)
+    table[["latitude", "longitude"]] = table[["latitude", "longitude"]].round(_DIGITS)
+    twice = table.duplicated(["day", "latitude", "longitude"])
+    if twice.any():
+        row = table[twice].iloc[0]
+        raise UserError(
+            f"{where}: found two reports at {row.latitude:g}, {row.longitude:g} on "
+            f"{row.time:%Y-%m-%d}, expected one per position and UTC day"
+        )
+    values = table.pivot(index="day", columns=["latitude", "longitude"], values="value")
+    errors = table.pivot(index="day", columns=["latitude", "longitude"], values="error")
+    return Reports(
+        latitude=values.columns.get_level_values("latitude").to_numpy(),
+        longitude=values.columns.get_level_values("longitude").to_numpy(),
+        days=values.index.to_numpy(),
+        values=values.to_numpy(),
+        errors=errors.to_numpy(),
+    )
+
+
+def _read(path: Path, key: str) -> pd.DataFrame:
+    reader = _READERS.get(path.suffix)
+    if reader is None:
+        raise UserError(f"key {key!r}: found {path}, expected a file .csv or .parquet")
+    if not path.is_file():
+        found = "a directory" if path.is_dir() else "no such file"
+        raise UserError(f"key {key!r}: {path}: found {found}, expected a table of reports")
+    try:
+        return reader(path)
+    except (ValueError, OSError) as error:  # pandas' and pyarrow's errors are among these
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(f"key {key!r}: {path} cannot be read as a table ({reason})") from None
+
+
+def _check_rows(table: pd.DataFrame, where: str) -> None:
+    """Refuse positions off the globe, and errors that no observation can have."""
+    rules = {
+        "time": (table["time"].notna(), "a time"),
+        "latitude": (table["latitude"].between(-90, 90), "within [-90, 90]"),
+        "longitude": (table["longitude"].between(-180, 360), "within [-180, 360]"),
+        "value": (np.isfinite(table["value"]), "a finite number"),
+        "error": ((table["error"] > 0) & np.isfinite(table["error"]), "more than 0"),
+    }
+    for name, (fits, expected) in rules.items():
+        if not fits.all():
+            number = int(table.index[~fits][0])
+            raise UserError(
+                f"{where}: row {number} has {name} {table[name][number]}, expected {expected}"
+            )
