@@ -8,7 +8,6 @@ interrupt in 130. Whatever else escapes is a defect and shows its traceback.
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import sys
 import warnings
@@ -17,7 +16,7 @@ from pathlib import Path
 
 from slams.cli.exits import INTERRUPTED, complain, leave_lost, stop, stop_and_requeue
 from slams.cli.parser import parse
-from slams.cli.verbs import VERBS, Verb
+from slams.cli.verbs import VERBS, Verb, resolve
 from slams.config.checks import require
 from slams.config.help import explain, list_keys
 from slams.config.loading import load, to_yaml
@@ -137,10 +136,10 @@ def _bench(verb: Verb, arguments: argparse.Namespace, places: list[Path]) -> Non
     output = Path(arguments.output)
     recipe = ()
     if verb.recipe:
-        recipe = (load(arguments.recipe, arguments.overrides, verb.schema, verb.sense),)
+        schema, check = verb.load_schema(), verb.load_check()
+        recipe = (load(arguments.recipe, arguments.overrides, schema, check),)
     places.append(output)
-    module, _, function = verb.bench.partition(":")
-    getattr(importlib.import_module(module), function)(*recipe, output)
+    resolve(verb.bench)(*recipe, output)
 
 
 def _compare(arguments: argparse.Namespace, places: list[Path]) -> None:
@@ -179,6 +178,6 @@ def _ablate(arguments: argparse.Namespace) -> None:
 
 def _stage(verb: str, config: Config, dry_run: bool) -> None:
     """Imports and runs what a verb stands for; everything heavy happens here."""
-    from slams import stages
+    import slams.stages as stages
 
     getattr(stages, verb.replace(" ", "_"))(config, dry_run)

@@ -12,10 +12,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from slams import __version__
 from slams.config.loading import to_plain
 from slams.config.schema import Config
 from slams.config.validation import describe, is_inside
+from slams.runtime.version import package_version
 
 __all__ = [
     "Difference",
@@ -128,7 +128,7 @@ def inputs_fingerprint(stage: str, config: Config) -> str:
 
 def versions() -> dict[str, str]:
     """Lists the versions of Python and of the packages that results depend on."""
-    found = {"slams": __version__, "python": ".".join(map(str, sys.version_info[:3]))}
+    found = {"slams": package_version(), "python": ".".join(map(str, sys.version_info[:3]))}
     for name in _PACKAGES:
         try:
             found[name] = metadata.version(name)
