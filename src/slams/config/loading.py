@@ -16,11 +16,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from slams.config.checks import check
+from slams.config.interpolations import refuse_endless
+from slams.config.paths import check_path, shorten
 from slams.config.schema import Config
 from slams.config.validation import (
     Origin,
@@ -31,6 +32,7 @@ from slams.config.validation import (
     type_at,
     where_set,
 )
+from slams.config.yaml_text import parse_yaml, read_yaml_text
 from slams.errors import UserError
 from slams.runtime.signals import held_back
 
@@ -39,6 +41,8 @@ __all__ = ["load", "to_plain", "to_yaml"]
 _COMMAND_LINE = "on the command line"
 # Keys whose values are mappings of a reader's own: replaced as a whole, like lists.
 _WHOLE = ("ablation.grid", "ablation.zip")
+# Recipes that extend one another in a row; each is read within the one before.
+_LONGEST_CHAIN = 50
 _Schema = TypeVar("_Schema")
 
 
@@ -70,6 +74,7 @@ def load(
         _place(tree, key, value)
         origin = _set(origin, key, _COMMAND_LINE)
     refuse_unknown(tree, schema, "", origin, schema)
+    refuse_endless(tree, lambda key: where_set(key, origin))
     with held_back():
         config = _build(tree, origin, schema)
     sense(config)
@@ -89,13 +94,17 @@ def to_yaml(config: Any) -> str:
 
 def _read(path: Path, chain: tuple[Path, ...], schema: type) -> tuple[dict[str, Any], Origin]:
     """Reads one recipe and what it extends; gives its values and the file of each key."""
-    resolved = path.resolve()
+    check_path(f"key 'extends' in {chain[-1]}" if chain else "recipe", str(path))
+    resolved = _resolve(path)
     if resolved in chain:
         cycle = " -> ".join(p.name for p in (*chain[chain.index(resolved) :], resolved))
         raise UserError(f"recipe {chain[0].name} extends itself, {cycle}; remove one `extends`")
-    values = _parse(_text(path, chain), f"recipe {path}")
-    if not isinstance(values, dict):
-        raise UserError(f"recipe {path} holds {describe(values)}, expected keys and values")
+    if len(chain) > _LONGEST_CHAIN:
+        raise UserError(
+            f"recipe {chain[0].name} extends more than {_LONGEST_CHAIN} others, one the other; "
+            f"put them together"
+        )
+    values = parse_yaml(_text(path, chain), f"recipe {path}")
     base: dict[str, Any] = {}
     origin: Origin = {}
     if "extends" in values:
@@ -114,25 +123,18 @@ def _read(path: Path, chain: tuple[Path, ...], schema: type) -> tuple[dict[str, 
 
 def _text(path: Path, chain: tuple[Path, ...]) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return read_yaml_text(path)
     except (FileNotFoundError, NotADirectoryError):
         by = f", which {chain[-1].name} extends," if chain else ""
         raise UserError(f"recipe {path}{by} does not exist; {_nearest_recipe(path)}") from None
-    except IsADirectoryError:
-        raise UserError(f"recipe {path} is a directory, expected a YAML file") from None
-    except UnicodeDecodeError:
-        raise UserError(f"recipe {path} is not a text file in UTF-8") from None
 
 
-def _parse(text: str, what: str) -> Any:
-    """Parses YAML with OmegaConf's loader: `1e-3` is a number, `1980-01-01` stays text."""
+def _resolve(path: Path) -> Path:
+    """Return the path without links; where they lead in a circle, reading it will say so."""
     try:
-        return OmegaConf.to_container(OmegaConf.create(text), resolve=False)
-    except yaml.MarkedYAMLError as error:
-        line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise UserError(f"{what} is not valid YAML{line}: {error.problem}") from None
-    except (yaml.YAMLError, OmegaConfBaseException) as error:
-        raise UserError(f"{what} is not valid YAML: {_first_line(error)}") from None
+        return path.resolve()
+    except (OSError, RuntimeError):  # Python 3.11 raises the latter for a circle
+        return path.absolute()
 
 
 def _parse_override(override: str, schema: type) -> tuple[str, Any]:
@@ -140,10 +142,10 @@ def _parse_override(override: str, schema: type) -> tuple[str, Any]:
     key, separator, text = override.partition("=")
     key = key.strip()
     if not separator or not key:
-        raise UserError(f"override {override!r} is not of the form key=value")
+        raise UserError(f"override {shorten(override)!r} is not of the form key=value")
     if type_at(key, _COMMAND_LINE, schema) is str and not text.startswith(("'", '"')):
         return key, text
-    return key, _parse(f"value: {text}", f"the value of override {key!r}")["value"]
+    return key, parse_yaml(f"value: {text}", f"the value of override {key!r}")["value"]
 
 
 def _place(tree: Any, key: str, value: Any) -> None:
@@ -192,6 +194,11 @@ def _build(tree: dict[str, Any], origin: Origin, schema: type[_Schema]) -> _Sche
     except OmegaConfBaseException as error:
         key = error.full_key or "?"
         raise UserError(f"key {key!r} {where_set(key, origin)}: {_first_line(error)}") from None
+    except RecursionError:
+        raise UserError(
+            "the interpolations ${...} of the recipe refer to one another without end, expected "
+            "each to lead to a value"
+        ) from None
 
 
 def _set(origin: Origin, key: str, where: str) -> dict[str, str]:

@@ -8,11 +8,12 @@ data are opened.
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
+from slams.config.checks.paths import check_paths
 from slams.config.checks.rules import check_optimizer, holds, one_of, unique, value_at
 from slams.config.checks.sources import check_sources
 from slams.config.checks.stations import check_station_source
+from slams.config.checks.sweep import check_sweep_size
 from slams.config.checks.values import check_values
 from slams.config.memory import parse_memory
 from slams.config.methods import METHODS, NAMES, split_name
@@ -27,8 +28,6 @@ __all__ = ["check", "require"]
 
 # Groups of `slams.nn`'s group normalisation, which divide the width of every layer.
 _GROUPS = 8
-# Longest name of a directory: a file system takes 255 bytes, locks and temporary names want some.
-_LONGEST_NAME = 60
 
 
 def check(config: Config) -> None:
@@ -38,7 +37,8 @@ def check(config: Config) -> None:
         UserError: One sentence: the key, what was found, what is expected.
     """
     check_values(config)
-    _check_names(config)
+    check_paths(config)
+    check_sweep_size(config.ablation)
     _check_channels(config)
     check_sources(config.data)
     check_splits(config.data.splits, config.data.days)
@@ -108,28 +108,6 @@ def require(config: Config, verb: str) -> None:
 
 def _is_walltime(text: str) -> bool:
     return re.fullmatch(r"(\d+-)?\d{1,3}:[0-5]\d:[0-5]\d", text) is not None
-
-
-def _check_names(config: Config) -> None:
-    """Refuses names that would leave the runs directory or hide in it, and paths to nowhere."""
-    names = {"experiment": config.experiment, "assimilation.setting": config.assimilation.setting}
-    if config.trained_in:
-        names["trained_in"] = config.trained_in
-    for key, name in names.items():
-        parts = name.split("/") if key != "assimilation.setting" else [name]
-        if not all(_is_name(part) for part in parts):
-            raise UserError(f"key {key!r}: found {name!r}, expected the name of a directory")
-    for key, path in {"runs": config.runs, "data.store": config.data.store}.items():
-        # A store takes the place of what had its name: never the working directory.
-        nowhere = not path.strip() or (key == "data.store" and Path(path).name in ("", ".."))
-        if nowhere or not path.isprintable():
-            raise UserError(f"key {key!r}: found {path!r}, expected the path of a directory")
-
-
-def _is_name(part: str) -> bool:
-    """Tells whether a part of a name can be the name of a directory everywhere."""
-    plain = part == part.strip() and part.isprintable() and set(part).isdisjoint('\\/:*?"<>|')
-    return plain and 0 < len(part) <= _LONGEST_NAME and not part.startswith(".")
 
 
 def _check_channels(config: Config) -> None:
