@@ -186,16 +186,22 @@ def test_a_refusal_out_of_a_worker_process_is_one_sentence() -> None:
     assert explain_failure(UserError(text)) == "store a.zarr: chunk 3 is damaged"
 
 
-def test_other_ranks_are_silent(
+def test_other_ranks_say_what_they_refuse_and_nothing_else(
     recipe: Path,
     calls: list,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("LOCAL_RANK", "1")
-    assert main.main(["prepare", "nowhere.yaml"]) == 2
+    assert main.main(["config", "validate", str(recipe)]) == 0
     captured = capsys.readouterr()
     assert captured.out + captured.err == ""
+    assert main.main(["prepare", "nowhere.yaml"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("slams: another rank on ")
+    assert "recipe nowhere.yaml does not exist" in captured.err
+    assert captured.err.count("\n") == 1
 
 
 def test_a_parser_imports_no_benchmark_nor_warm_up() -> None:

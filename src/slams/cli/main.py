@@ -20,12 +20,13 @@ from slams.cli.verbs import VERBS, Verb, resolve
 from slams.config.checks import require
 from slams.config.help import explain, list_keys
 from slams.config.loading import load, to_yaml
+from slams.config.paths import check_path
 from slams.config.schema import Config
 from slams.errors import UserError, nearest
 from slams.runs.preflight import check_prerequisites
 from slams.runtime.failures import explain_failure, lost_rank
-from slams.runtime.ranks import say
-from slams.runtime.signals import Stopped, begin, listen
+from slams.runtime.ranks import check_launcher, say
+from slams.runtime.signals import Stopped, begin, importing, listen
 from slams.slurm import options as submission_options
 from slams.slurm import submit
 
@@ -65,6 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments is None:
             return _REFUSED
         begin()
+        check_launcher()
         code = _run(arguments, places)
         sys.stdout.flush()  # a reader that has gone is noticed here, not while Python exits
         return code
@@ -87,7 +89,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         if lost_rank(error):
             return leave_lost(sentence, arguments, process=argv is None)
-        complain(sentence)
+        # Every rank: a file may be missing on one node alone, and where `LOCAL_RANK` was left over
+        # in a shell there is no rank zero that would say anything.
+        complain(sentence, every_rank=True)
         return _REFUSED
 
 
@@ -115,11 +119,13 @@ def _run(arguments: argparse.Namespace, places: list[Path]) -> int:
     elif verb == "ablate":
         _ablate(arguments)
     elif verb == "sync":
-        from slams.tracking.sync import sync
+        with importing():
+            from slams.tracking.sync import sync
 
         sync(config, arguments.dry_run)
     elif verb == "prepare" and arguments.verify:
-        from slams.stages import verify
+        with importing():
+            from slams.stages import verify
 
         verify(config)
     elif verb == "submit":
@@ -133,13 +139,16 @@ def _run(arguments: argparse.Namespace, places: list[Path]) -> int:
 
 def _bench(verb: Verb, arguments: argparse.Namespace, places: list[Path]) -> None:
     """Reads the recipe of a verb that measures, if it takes one; imports and calls the rest."""
+    check_path("--output", arguments.output, written=True)
     output = Path(arguments.output)
     recipe = ()
     if verb.recipe:
         schema, check = verb.load_schema(), verb.load_check()
         recipe = (load(arguments.recipe, arguments.overrides, schema, check),)
     places.append(output)
-    resolve(verb.bench)(*recipe, output)
+    with importing():
+        bench = resolve(verb.bench)
+    bench(*recipe, output)
 
 
 def _compare(arguments: argparse.Namespace, places: list[Path]) -> None:
@@ -147,7 +156,11 @@ def _compare(arguments: argparse.Namespace, places: list[Path]) -> None:
     for name in formats:
         if name not in _FORMATS:
             raise UserError(f"--format: found {name!r}; {nearest(name, _FORMATS)}")
-    from slams.stages.comparison import compare
+    for source in arguments.sources:
+        check_path("run directory or recipe", source)
+    check_path("--output", arguments.output, written=True)
+    with importing():
+        from slams.stages.comparison import compare
 
     places.append(Path(arguments.output or "."))
     compare(
@@ -171,13 +184,16 @@ def _ablate(arguments: argparse.Namespace) -> None:
     which = arguments.setting
     say(describe(sweep, sweep.settings if which is None else [sweep.find(which)]))
     if not arguments.dry_run:
-        from slams.stages.ablation import ablate
+        with importing():
+            from slams.stages.ablation import ablate
 
         ablate(sweep, which)
 
 
 def _stage(verb: str, config: Config, dry_run: bool) -> None:
     """Imports and runs what a verb stands for; everything heavy happens here."""
-    import slams.stages as stages
+    with importing():
+        import slams.stages as stages
 
-    getattr(stages, verb.replace(" ", "_"))(config, dry_run)
+        stage = getattr(stages, verb.replace(" ", "_"))
+    stage(config, dry_run)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NoReturn
 
 from slams.cli.verbs import GROUPS, RECIPE_SCHEMA, VERBS, Verb
+from slams.config.paths import check_text
 from slams.errors import UserError, nearest
 from slams.runtime.version import package_version
 from slams.slurm import options as submission_options
@@ -29,6 +30,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace | None:
     Raises:
         UserError: They are not those of a verb.
     """
+    for word in argv:
+        check_text("argument", word)
     parser = _parser()
     if not argv:
         parser.print_help(sys.stderr)
@@ -78,7 +81,7 @@ def _sources(arguments: argparse.Namespace, rest: Sequence[str]) -> argparse.Nam
             options = ["--help", "--baseline", "--metric", "--format", "--output"]
             raise UserError(f"there is no option {word!r}; {nearest(word, options)}")
     # A directory may have an equals sign in its name.
-    arguments.sources = [w for w in words if "=" not in w or Path(w).is_dir()]
+    arguments.sources = [w for w in words if "=" not in w or os.path.isdir(w)]
     arguments.overrides = [w for w in words if w not in arguments.sources]
     if not arguments.sources:
         raise UserError("a recipe is missing: slams compare RECIPE.yaml, or run directories")

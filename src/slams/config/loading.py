@@ -67,16 +67,8 @@ def load(
         UserError: A file is missing or is not YAML, a key is unknown, a value has a wrong type,
             or the recipe contradicts itself (see `slams.config.checks.check`).
     """
-    values, origin = ({}, {}) if path is None else _read(Path(path), (), schema)
-    tree = _overlay(to_plain(schema()), values)
-    for override in overrides:
-        key, value = _parse_override(override, schema)
-        _place(tree, key, value)
-        origin = _set(origin, key, _COMMAND_LINE)
-    refuse_unknown(tree, schema, "", origin, schema)
-    refuse_endless(tree, lambda key: where_set(key, origin))
     with held_back():
-        config = _build(tree, origin, schema)
+        config = _read_all(path, overrides, schema)
     sense(config)
     return config
 
@@ -90,6 +82,19 @@ def to_yaml(config: Any) -> str:
     """Writes the configuration as YAML, every key, in the order of the schema."""
     with held_back():
         return OmegaConf.to_yaml(OmegaConf.create(to_plain(config)))
+
+
+def _read_all(path: str | Path | None, overrides: Sequence[str], schema: type[_Schema]) -> _Schema:
+    """Reads a recipe with what it extends and its overrides; what it says is not checked yet."""
+    values, origin = ({}, {}) if path is None else _read(Path(path), (), schema)
+    tree = _overlay(to_plain(schema()), values)
+    for override in overrides:
+        key, value = _parse_override(override, schema)
+        _place(tree, key, value)
+        origin = _set(origin, key, _COMMAND_LINE)
+    refuse_unknown(tree, schema, "", origin, schema)
+    refuse_endless(tree, lambda key: where_set(key, origin))
+    return _build(tree, origin, schema)
 
 
 def _read(path: Path, chain: tuple[Path, ...], schema: type) -> tuple[dict[str, Any], Origin]:

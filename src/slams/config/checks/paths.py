@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from slams.config.checks.rules import value_at
-from slams.config.paths import check_path, check_text
+from slams.config.paths import check_path, check_text, shorten
 from slams.config.schema import Config
 from slams.errors import UserError
 
@@ -69,16 +69,19 @@ def _check_names(config: Config) -> None:
         parts = name.split("/") if key != "assimilation.setting" else [name]
         for part in parts:
             if not is_directory_name(part):
-                inside = f" with the part {part!r}" if len(parts) > 1 else ""
+                inside = f" with the part {shorten(part)!r}" if len(parts) > 1 else ""
                 raise UserError(
-                    f"key {key!r}: found {name!r}{inside}, expected the name of a directory: at "
-                    f'most {_LONGEST_NAME} characters, none of \\/:*?"<>|, no dot first'
+                    f"key {key!r}: found {shorten(name)!r}{inside}, expected the name of a "
+                    f"directory: at most {_LONGEST_NAME} characters, none of "
+                    f'\\/:*?"<>|, no dot first'
                 )
     for key, path in {"runs": config.runs, "data.store": config.data.store}.items():
         # A store takes the place of what had its name: never the working directory.
         nowhere = not path.strip() or (key == "data.store" and Path(path).name in ("", ".."))
         if nowhere or not path.isprintable():
-            raise UserError(f"key {key!r}: found {path!r}, expected the path of a directory")
+            raise UserError(
+                f"key {key!r}: found {shorten(path)!r}, expected the path of a directory"
+            )
 
 
 def _check_tracking(config: Config) -> None:
