@@ -159,6 +159,8 @@ def _compare(arguments: argparse.Namespace, places: list[Path]) -> None:
     for source in arguments.sources:
         check_path("run directory or recipe", source)
     check_path("--output", arguments.output, written=True)
+    if len(arguments.sources) == 1 and not Path(arguments.sources[0]).is_dir():
+        load(arguments.sources[0], arguments.overrides)  # refused before torch is imported
     with importing():
         from slams.stages.comparison import compare
 

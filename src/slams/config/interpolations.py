@@ -8,7 +8,7 @@ from typing import Any
 from slams.config.paths import shorten
 from slams.errors import UserError
 
-__all__ = ["refuse_endless"]
+__all__ = ["check_interpolation", "refuse_endless"]
 
 _OPENING = "${"
 # An interpolation inside of an interpolation is rare; the parser takes a stack for each.
@@ -18,6 +18,30 @@ _LONGEST = 1000
 # Values that refer to others twice, which do so twice, double at each step. This many copies take
 # about a second.
 _MOST_COPIES = 2**13
+
+
+def check_interpolation(what: str, text: str) -> None:
+    """Refuse a text whose interpolations the parser takes long for, or runs out of stack.
+
+    Args:
+        what: Where the text stands, for the message.
+        text: Any text.
+
+    Raises:
+        UserError: It has interpolations, and is too long or nests them too deep.
+    """
+    if _OPENING not in text:
+        return
+    if len(text) > _LONGEST:
+        raise UserError(
+            f"{what}: found an interpolation ${{...}} of {len(text)} characters, expected at most "
+            f"{_LONGEST}"
+        )
+    if _depth(text) > _DEEPEST:
+        raise UserError(
+            f"{what}: found {shorten(text)!r}, expected interpolations ${{...}} nested at most "
+            f"{_DEEPEST} deep"
+        )
 
 
 def refuse_endless(tree: Any, where: Callable[[str], str]) -> None:
@@ -32,21 +56,13 @@ def refuse_endless(tree: Any, where: Callable[[str], str]) -> None:
     """
     copies = 1
     for key, text in _interpolated(tree, ""):
-        if len(text) > _LONGEST:
-            raise UserError(
-                f"key {key!r} {where(key)}: found an interpolation of {len(text)} characters, "
-                f"expected at most {_LONGEST}"
-            )
-        if _depth(text) > _DEEPEST:
-            raise UserError(
-                f"key {key!r} {where(key)}: found {shorten(text)!r}, expected interpolations "
-                f"${{...}} nested at most {_DEEPEST} deep"
-            )
+        what = f"key {key!r} {where(key)}"
+        check_interpolation(what, text)
         copies *= text.count(_OPENING)
         if copies > _MOST_COPIES:
             raise UserError(
-                f"key {key!r} {where(key)}: found too many interpolations ${{...}} that may refer "
-                f"to one another, expected fewer of them in a value"
+                f"{what}: found too many interpolations ${{...}} that may refer to one another, "
+                f"expected fewer of them in a value"
             )
 
 

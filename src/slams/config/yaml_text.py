@@ -16,6 +16,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from slams.config.interpolations import check_interpolation
 from slams.config.paths import shorten
 from slams.errors import UserError
 
@@ -122,6 +123,7 @@ def _refuse_shape(text: str, what: str) -> None:
         elif isinstance(event, yaml.ScalarEvent):
             if not opened and event.value:
                 raise UserError(f"{what} holds a single value, expected keys and values")
+            check_interpolation(f"{what}, line {event.start_mark.line + 1}", event.value)
             size = 1
             if event.anchor:
                 anchors[event.anchor] = 1

@@ -8,6 +8,7 @@ data are opened.
 from __future__ import annotations
 
 import re
+from itertools import islice
 
 from slams.config.checks.paths import check_paths
 from slams.config.checks.rules import check_optimizer, holds, one_of, unique, value_at
@@ -28,6 +29,8 @@ __all__ = ["check", "require"]
 
 # Groups of `slams.nn`'s group normalisation, which divide the width of every layer.
 _GROUPS = 8
+# Lags that a message lists at most: a window may be given more days than there are.
+_MOST_LISTED = 10
 
 
 def check(config: Config) -> None:
@@ -118,7 +121,7 @@ def _check_channels(config: Config) -> None:
                 f"key 'data.channels': variable {variable!r} is unknown; "
                 f"{nearest(variable, tuple(UNITS))}"
             )
-        if at and not (level.isascii() and level.isdigit() and level[0] != "0"):
+        if at and not re.fullmatch(r"[1-9][0-9]{0,3}", level):
             raise UserError(
                 f"key 'data.channels': level {level!r} of {name!r} is not a whole number of hPa"
             )
@@ -139,12 +142,11 @@ def _check_background(config: Config) -> None:
     unique("data.lags", data.lags)
     if background.kind == "damped_persistence":
         # The last day of the window lies window - 1 days further from the state that persists.
-        needed = range(background.lag, background.lag + data.days)
-        missing = [lag for lag in needed if lag not in data.lags]
+        missing = _not_fitted(range(background.lag, background.lag + data.days), data.lags)
         if missing:
             raise UserError(
                 f"key 'background.lag': lag {background.lag} and a window of {data.days} days "
-                f"need persistence fitted for {', '.join(map(str, missing))} days, but data.lags "
+                f"need persistence fitted for {missing} days, but data.lags "
                 f"has {', '.join(map(str, data.lags)) or 'none'}"
             )
     unique("score.lags", config.score.lags)
@@ -154,14 +156,21 @@ def _check_background(config: Config) -> None:
                 f"key 'score.lags': found {config.score.lags}, expected none unless "
                 f"background.kind=damped_persistence and score.space=latent"
             )
-        missing = [day for day in range(lag, lag + data.days) if day not in data.lags]
-        if lag < 1 or missing:
+        if lag < 1 or _not_fitted(range(lag, lag + data.days), data.lags):
             raise UserError(
                 f"key 'score.lags': found lag {lag}, expected one that persistence is fitted for: "
                 f"data.lags has {', '.join(map(str, data.lags)) or 'none'}"
             )
     if background.kind == "file" and not background.path:
         raise UserError("key 'background.path': found nothing, expected the background's store")
+
+
+def _not_fitted(needed: range, fitted: list[int]) -> str:
+    """List the lags that are needed and not fitted, the first of them where there are many."""
+    there = set(fitted)
+    missing = list(islice((lag for lag in needed if lag not in there), _MOST_LISTED + 1))
+    more = ", ..." if len(missing) > _MOST_LISTED else ""
+    return ", ".join(map(str, missing[:_MOST_LISTED])) + more
 
 
 def _check_observations(config: Config) -> None:
