@@ -227,7 +227,7 @@ PATHS = [
 
 
 @pytest.mark.parametrize("key", PATHS)
-@pytest.mark.parametrize("length", [256, 1000, 5000, 70_000])
+@pytest.mark.parametrize("length", [300, 70_000])
 def test_paths_that_no_file_system_holds(validate: Validate, key: str, length: int) -> None:
     assert f"'{key}'" in validate(f"{key}={'x' * length}")
     assert f"'{key}'" in validate(f"{key}=/tmp/{'é' * (length // 2)}/s.zarr")

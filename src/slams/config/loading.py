@@ -90,6 +90,10 @@ def _read_all(path: str | Path | None, overrides: Sequence[str], schema: type[_S
     tree = _overlay(to_plain(schema()), values)
     for override in overrides:
         key, value = _parse_override(override, schema)
+        # One by one: the next may set a part of what this one has put there.
+        refuse_unknown(
+            value, type_at(key, _COMMAND_LINE, schema), key, {key: _COMMAND_LINE}, schema
+        )
         _place(tree, key, value)
         origin = _set(origin, key, _COMMAND_LINE)
     refuse_unknown(tree, schema, "", origin, schema)
@@ -165,8 +169,13 @@ def _place(tree: Any, key: str, value: Any) -> None:
 
 
 def _position(tree: Any, part: str, key: str) -> Any:
-    if not isinstance(tree, list):
+    if isinstance(tree, dict):
         return part
+    if not isinstance(tree, list):
+        raise UserError(
+            f"key {key!r} on the command line: found {describe(tree)} in the place of the list or "
+            f"section around it, which cannot be changed in part"
+        )
     if int(part) >= len(tree):
         raise UserError(
             f"key {key!r} on the command line: position {part} is not in the list, which has "

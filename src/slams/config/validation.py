@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import re
 import typing
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -34,8 +35,6 @@ Origin = Mapping[str, str]
 
 # A limit that nothing exceeds: the check is off.
 _MAY_BE_INFINITE = ("observations.gross_error",)
-# Digits of the largest position in a list.
-_POSITION_DIGITS = 6
 # Longest number that is shown as it is.
 _MOST_DIGITS = 30
 # What 64 bits hold: larger numbers are refused by torch, numpy and SLURM, each in its own way.
@@ -105,12 +104,7 @@ def type_at(key: str, where: str, schema: Any = Config) -> Any:
             if part not in hints:
                 raise _unknown(part, kind, ".".join(walked), where, schema)
             kind = hints[part]
-        elif (
-            item is not None
-            and part.isascii()
-            and part.isdigit()
-            and len(part) <= _POSITION_DIGITS
-        ):
+        elif item is not None and re.fullmatch(r"[0-9]{1,6}", part):
             kind = item
         else:
             parent = ".".join(walked)

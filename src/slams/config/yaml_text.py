@@ -14,7 +14,6 @@ from typing import Any
 
 import yaml
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from slams.config.interpolations import check_interpolation
 from slams.config.paths import shorten
@@ -81,15 +80,17 @@ def parse_yaml(text: str, what: str) -> dict[str, Any]:
     try:
         _refuse_shape(text, what)
         values = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
+    except UserError:
+        raise
     except yaml.MarkedYAMLError as error:
         line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
         reason = shorten(error.problem or "it cannot be parsed", 120)
         raise UserError(f"{what} is not valid YAML{line}: {reason}") from None
     except RecursionError:
         raise UserError(f"{what} is nested too deep, expected plain keys and values") from None
-    except (yaml.YAMLError, OmegaConfBaseException, ValueError, TypeError) as error:
-        # Constructors of the YAML library let errors of Python escape: of a number with more
-        # digits than `int` reads, of a date that does not exist.
+    except Exception as error:
+        # Constructors of the YAML library let errors of Python of any kind escape: of a number
+        # with more digits than `int` reads, of an empty `!!float`, of a date that is none.
         reason = shorten((str(error).strip() or type(error).__name__).splitlines()[0], 120)
         raise UserError(f"{what} is not valid YAML: {reason}") from None
     if isinstance(values, list):
