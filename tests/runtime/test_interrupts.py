@@ -116,6 +116,25 @@ def test_an_interrupt_while_a_recipe_is_read_is_no_error_of_the_recipe(tmp_path:
     assert complaint.startswith("slams: interrupted")
 
 
+def test_a_second_interrupt_changes_nothing() -> None:
+    code = (
+        "import os, signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from slams.cli import exits, main\n"
+        "def interrupt(*arguments):\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "complain = exits.complain\n"
+        "main._run = interrupt\n"
+        "exits.complain = lambda *words: (interrupt(), complain(*words))\n"
+        "sys.exit(main.main())\n"
+    )
+    process = start("-c", code, "config", "validate", "nowhere.yaml")
+    _, complaint = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert complaint.startswith("slams: interrupted")
+    assert complaint.count("\n") == 1
+
+
 def test_an_interrupt_that_is_ignored_stays_so() -> None:
     code = AT_AN_IMPORT.replace("signal.default_int_handler", "signal.SIG_IGN")
     process = start("-c", code, "30", "config", "validate", "nowhere.yaml")

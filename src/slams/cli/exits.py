@@ -59,6 +59,8 @@ def stop(what: str, code: int, arguments: argparse.Namespace | None, *, process:
     Runs are closed by now. A thread that was interrupted while it started would be waited for
     without end (Python does not know it), and zarr tells at length what it had in flight.
     """
+    if process:  # whoever presses Ctrl-C does so twice
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     then = ""
     if arguments is not None:
         then = "; nothing unfinished counts, the same command does it again"
