@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import os
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -82,11 +85,39 @@ def test_constraints_pin_a_pair_that_belongs_together() -> None:
 
 
 def test_version_is_told_once(project: dict) -> None:
-    assert project["project"]["dynamic"] == ["version"]
+    assert "dynamic" not in project["project"]
+    version = project["project"]["version"]
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
-    assert citation["version"] == slams.__version__
+    assert citation["version"] == version == slams.__version__
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py")]
+    assert not [text for text in sources if f'"{version}"' in text]
     assert citation["license"] == project["project"]["license"] == "Apache-2.0"
     assert "Version 2.0, January 2004" in (ROOT / "LICENSE").read_text()
+
+
+def test_nothing_inside_the_package_imports_the_package_itself() -> None:
+    found = []
+    for path in (*(ROOT / "src" / "slams").rglob("*.py"), *(ROOT / "data_modules").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            whole = isinstance(node, ast.Import) and any(a.name == "slams" for a in node.names)
+            part = isinstance(node, ast.ImportFrom) and node.module == "slams"
+            if whole or part:
+                found.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    assert found == []
+
+
+def test_importing_the_package_is_cheap() -> None:
+    code = (
+        "import sys; import slams;"
+        "print(len([name for name in sys.modules if name.split('.')[0] == 'slams']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ
+    )
+    assert done.stdout == "1\n"
+    assert slams.load.__module__ == "slams.api"
+    with pytest.raises(AttributeError, match="no attribute 'laod'"):
+        _ = slams.laod
 
 
 def test_make_help_lists_every_target() -> None:

@@ -1,33 +1,29 @@
 """SLAMS: score-based latent data assimilation in a multimodal setting.
 
 Importing this package is cheap: torch, Lightning and MLflow are imported where they are used.
+The public names are resolved on first use, so that the program's entry point, which lies in this
+package, can handle interrupts a few milliseconds after Python has started.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # that of `typing`, which takes longer to import than everything else here
 if TYPE_CHECKING:
-    from slams.assimilators.base import Assimilator
+    from slams.api import load
+
+    __version__: str
 
 __all__ = ["__version__", "load"]
 
-__version__ = "0.1.0"
 
+def __getattr__(name: str) -> object:
+    """Return a public name of the package, imported on first use."""
+    if name == "load":
+        from slams.api import load
 
-def load(run_dir: str | Path) -> Assimilator:
-    """Loads a finished run as an assimilator that is ready to analyse.
+        return load
+    if name == "__version__":
+        from slams.runtime.version import package_version
 
-    Args:
-        run_dir: Run directory, for example `runs/demo/assimilation` or `runs/demo/score`.
-
-    Returns:
-        An assimilator: `analyse(batch, members)` gives an `Ensemble` in physical units.
-
-    Raises:
-        UserError: The directory is no run of this version, or the run has not finished.
-    """
-    from slams import stages
-
-    return stages.load(run_dir)
+        return package_version()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

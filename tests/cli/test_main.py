@@ -186,16 +186,40 @@ def test_a_refusal_out_of_a_worker_process_is_one_sentence() -> None:
     assert explain_failure(UserError(text)) == "store a.zarr: chunk 3 is damaged"
 
 
-def test_other_ranks_are_silent(
+def test_other_ranks_say_what_they_refuse_and_nothing_else(
     recipe: Path,
     calls: list,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("LOCAL_RANK", "1")
-    assert main.main(["prepare", "nowhere.yaml"]) == 2
+    assert main.main(["config", "validate", str(recipe)]) == 0
     captured = capsys.readouterr()
     assert captured.out + captured.err == ""
+    assert main.main(["prepare", "nowhere.yaml"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("slams: another rank on ")
+    assert "recipe nowhere.yaml does not exist" in captured.err
+    assert captured.err.count("\n") == 1
+
+
+def test_a_parser_imports_no_benchmark_nor_warm_up() -> None:
+    code = (
+        "import sys; from slams.cli.parser import parse; parse(['prepare', 'r.yaml']);"
+        "found = [n for n in sys.modules if n.startswith(('slams.benchmarks', 'slams.warmups'))];"
+        "sys.exit(str(found) if found else 0)"
+    )
+    process = start(code=code)
+    _, complaint = process.communicate()
+    assert process.returncode == 0, complaint
+
+
+@pytest.mark.parametrize("name", verbs.VERBS)
+def test_what_a_verb_names_is_there(name: str) -> None:
+    verb = verbs.VERBS[name]
+    assert dataclasses.is_dataclass(verb.load_schema())
+    assert callable(verb.load_check())
 
 
 @pytest.mark.parametrize(
@@ -249,9 +273,15 @@ def test_a_verb_that_measures_with_a_recipe_of_its_own(
     made = []
     module = types.ModuleType("toy_bench")
     module.run = lambda recipe, output: made.append((recipe, output))
+    module.Toy, module.upright = Toy, _upright
     monkeypatch.setitem(sys.modules, "toy_bench", module)
     verb = verbs.Verb(
-        "swing", "Swings.", dry_run=False, schema=Toy, sense=_upright, bench="toy_bench:run"
+        "swing",
+        "Swings.",
+        dry_run=False,
+        schema="toy_bench:Toy",
+        sense="toy_bench:upright",
+        bench="toy_bench:run",
     )
     monkeypatch.setitem(verbs.VERBS, "bench toy", verb)
     monkeypatch.chdir(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from slams.config.checks.rules import holds
@@ -41,7 +42,7 @@ def parse_grid(text: str) -> tuple[int, int, int]:
         UserError: It is no such grid.
     """
     parts = text.split("x")
-    if len(parts) != 3 or not all(p.isdecimal() and int(p) > 0 for p in parts):
+    if len(parts) != 3 or not all(re.fullmatch(r"[1-9][0-9]{0,8}", p) for p in parts):
         raise UserError(
             f"key 'grids': found {text!r}, expected LATITUDESxLONGITUDESxCHANNELS such as 48x96x11"
         )

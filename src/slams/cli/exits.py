@@ -22,6 +22,8 @@ _WORDS_SECONDS = 0.5
 # Seconds that rank zero has to close its run before another rank leaves with an error, which takes
 # it down (`srun --kill-on-bad-exit`).
 _OTHERS_SECONDS = 15.0
+# Characters of the longest sentence that is shown whole: it may quote a file or an argument.
+_LONGEST_SENTENCE = 2000
 
 
 def stop_and_requeue(
@@ -57,6 +59,8 @@ def stop(what: str, code: int, arguments: argparse.Namespace | None, *, process:
     Runs are closed by now. A thread that was interrupted while it started would be waited for
     without end (Python does not know it), and zarr tells at length what it had in flight.
     """
+    if process:  # whoever presses Ctrl-C does so twice
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     then = ""
     if arguments is not None:
         then = "; nothing unfinished counts, the same command does it again"
@@ -75,8 +79,17 @@ def complain(sentence: str, every_rank: bool = False) -> None:
     """Says one sentence on standard error, on the first rank alone or on every one."""
     # What zarr had in flight is told about at length while Python exits.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    sentence = _readable(sentence)
     if is_rank_zero():
         print(f"slams: {sentence}", file=sys.stderr, flush=True)
     elif every_rank:
         where = f"another rank on {socket.gethostname()}"
         print(f"slams: {where}: {sentence}", file=sys.stderr, flush=True)
+
+
+def _readable(sentence: str) -> str:
+    """Cut a sentence that quotes too much, and escape what would steer the terminal."""
+    if len(sentence) > _LONGEST_SENTENCE:
+        half = _LONGEST_SENTENCE // 2
+        sentence = f"{sentence[:half]} ... {sentence[-half:]}"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in sentence)

@@ -8,7 +8,6 @@ interrupt in 130. Whatever else escapes is a defect and shows its traceback.
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import sys
 import warnings
@@ -17,15 +16,16 @@ from pathlib import Path
 
 from slams.cli.exits import INTERRUPTED, complain, leave_lost, stop, stop_and_requeue
 from slams.cli.parser import parse
-from slams.cli.verbs import VERBS, Verb
+from slams.cli.verbs import VERBS, Verb, resolve
 from slams.config.checks import require
 from slams.config.help import explain, list_keys
 from slams.config.loading import load, to_yaml
+from slams.config.paths import check_path
 from slams.config.schema import Config
 from slams.errors import UserError, nearest
 from slams.runtime.failures import explain_failure, lost_rank
-from slams.runtime.ranks import say
-from slams.runtime.signals import Stopped, begin, listen
+from slams.runtime.ranks import check_launcher, say
+from slams.runtime.signals import Stopped, begin, importing, listen
 from slams.slurm import options as submission_options
 from slams.slurm import submit
 from slams.stages.preflight import check_prerequisites
@@ -66,6 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments is None:
             return _REFUSED
         begin()
+        check_launcher()
         code = _run(arguments, places)
         sys.stdout.flush()  # a reader that has gone is noticed here, not while Python exits
         return code
@@ -88,7 +89,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         if lost_rank(error):
             return leave_lost(sentence, arguments, process=argv is None)
-        complain(sentence)
+        # Every rank: a file may be missing on one node alone, and where `LOCAL_RANK` was left over
+        # in a shell there is no rank zero that would say anything.
+        complain(sentence, every_rank=True)
         return _REFUSED
 
 
@@ -116,12 +119,14 @@ def _run(arguments: argparse.Namespace, places: list[Path]) -> int:
     elif verb == "ablate":
         _ablate(arguments)
     elif verb == "sync":
-        from slams.stages.places import tracking_store
-        from slams.tracking.sync import sync
+        with importing():
+            from slams.stages.places import tracking_store
+            from slams.tracking.sync import sync
 
         sync(tracking_store(config), arguments.dry_run)
     elif verb == "prepare" and arguments.verify:
-        from slams.stages import verify
+        with importing():
+            from slams.stages import verify
 
         verify(config)
     elif verb == "submit":
@@ -135,13 +140,16 @@ def _run(arguments: argparse.Namespace, places: list[Path]) -> int:
 
 def _bench(verb: Verb, arguments: argparse.Namespace, places: list[Path]) -> None:
     """Reads the recipe of a verb that measures, if it takes one; imports and calls the rest."""
+    check_path("--output", arguments.output, written=True)
     output = Path(arguments.output)
     recipe = ()
     if verb.recipe:
-        recipe = (load(arguments.recipe, arguments.overrides, verb.schema, verb.sense),)
+        schema, check = verb.load_schema(), verb.load_check()
+        recipe = (load(arguments.recipe, arguments.overrides, schema, check),)
     places.append(output)
-    module, _, function = verb.bench.partition(":")
-    getattr(importlib.import_module(module), function)(*recipe, output)
+    with importing():
+        bench = resolve(verb.bench)
+    bench(*recipe, output)
 
 
 def _compare(arguments: argparse.Namespace, places: list[Path]) -> None:
@@ -149,7 +157,13 @@ def _compare(arguments: argparse.Namespace, places: list[Path]) -> None:
     for name in formats:
         if name not in _FORMATS:
             raise UserError(f"--format: found {name!r}; {nearest(name, _FORMATS)}")
-    from slams.comparison.compare import compare
+    for source in arguments.sources:
+        check_path("run directory or recipe", source)
+    check_path("--output", arguments.output, written=True)
+    if len(arguments.sources) == 1 and not Path(arguments.sources[0]).is_dir():
+        load(arguments.sources[0], arguments.overrides)  # refused before torch is imported
+    with importing():
+        from slams.comparison.compare import compare
 
     places.append(Path(arguments.output or "."))
     compare(
@@ -173,13 +187,16 @@ def _ablate(arguments: argparse.Namespace) -> None:
     which = arguments.setting
     say(describe(sweep, sweep.settings if which is None else [sweep.find(which)]))
     if not arguments.dry_run:
-        from slams.sweeps.ablation import ablate
+        with importing():
+            from slams.sweeps.ablation import ablate
 
         ablate(sweep, which)
 
 
 def _stage(verb: str, config: Config, dry_run: bool) -> None:
     """Imports and runs what a verb stands for; everything heavy happens here."""
-    from slams import stages
+    with importing():
+        import slams.stages as stages
 
-    getattr(stages, verb.replace(" ", "_"))(config, dry_run)
+        stage = getattr(stages, verb.replace(" ", "_"))
+    stage(config, dry_run)

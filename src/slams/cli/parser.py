@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NoReturn
 
-from slams import __version__
-from slams.cli.verbs import GROUPS, VERBS, Verb
-from slams.config.help import explain, list_keys
-from slams.config.schema import Config
+from slams.cli.verbs import GROUPS, RECIPE_SCHEMA, VERBS, Verb
+from slams.config.paths import check_text
 from slams.errors import UserError, nearest
+from slams.runtime.version import package_version
 from slams.slurm import options as submission_options
 
 __all__ = ["parse"]
@@ -31,6 +30,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace | None:
     Raises:
         UserError: They are not those of a verb.
     """
+    for word in argv:
+        check_text("argument", word)
     parser = _parser()
     if not argv:
         parser.print_help(sys.stderr)
@@ -80,7 +81,7 @@ def _sources(arguments: argparse.Namespace, rest: Sequence[str]) -> argparse.Nam
             options = ["--help", "--baseline", "--metric", "--format", "--output"]
             raise UserError(f"there is no option {word!r}; {nearest(word, options)}")
     # A directory may have an equals sign in its name.
-    arguments.sources = [w for w in words if "=" not in w or Path(w).is_dir()]
+    arguments.sources = [w for w in words if "=" not in w or os.path.isdir(w)]
     arguments.overrides = [w for w in words if w not in arguments.sources]
     if not arguments.sources:
         raise UserError("a recipe is missing: slams compare RECIPE.yaml, or run directories")
@@ -89,7 +90,20 @@ def _sources(arguments: argparse.Namespace, rest: Sequence[str]) -> argparse.Nam
 
 
 class _Parser(argparse.ArgumentParser):
-    """Refuses like the rest of the program does: one sentence with the nearest right name."""
+    """Refuses like the rest of the program does: one sentence with the nearest right name.
+
+    Attributes:
+        described: The verb that the parser belongs to, whose keys its help explains; `None` for
+            the program and for groups of verbs.
+    """
+
+    described: Verb | None = None
+
+    def format_help(self) -> str:
+        """Return the help; the keys of the verb are looked up only when it is asked for."""
+        if self.described is not None:
+            self.epilog = _explain_sections(self.described)
+        return super().format_help()
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; see `{self.prog} --help`")
@@ -100,6 +114,14 @@ class _Parser(argparse.ArgumentParser):
             raise UserError(f"there is no verb {value!r}; {hint}")
 
 
+class _ShowVersion(argparse.Action):
+    """Prints the version, which takes a look into the installed packages, when asked for it."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        print(f"slams {package_version()}")
+        parser.exit()
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="slams",
@@ -108,7 +130,9 @@ def _parser() -> argparse.ArgumentParser:
         "`slams VERB --help` explains the keys of a verb.",
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"slams {__version__}")
+    parser.add_argument(
+        "--version", action=_ShowVersion, nargs=0, help="show program's version number and exit"
+    )
     verbs = parser.add_subparsers(metavar="VERB", required=True)
     groups: dict[str, Any] = {}
     for name, verb in VERBS.items():
@@ -121,10 +145,10 @@ def _parser() -> argparse.ArgumentParser:
             leaf,
             help=verb.summary,
             description=verb.description,
-            epilog=_explain_sections(verb),
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
+        one.described = verb
         one.set_defaults(verb=name)
         explained = name == "config print"
         times = "?" if explained or verb.optional else None
@@ -185,7 +209,9 @@ def _add_comparison(parser: argparse.ArgumentParser) -> None:
 
 
 def _explain_sections(verb: Verb) -> str:
-    if not verb.sections and verb.schema is Config:
+    if not verb.sections and verb.schema == RECIPE_SCHEMA:
         return ""
-    explained = explain(list_keys(sections=verb.sections, schema=verb.schema))
+    from slams.config.help import explain, list_keys
+
+    explained = explain(list_keys(sections=verb.sections, schema=verb.load_schema()))
     return f"keys and their defaults, override them with key=value:\n\n{explained}"

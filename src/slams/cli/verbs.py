@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from slams.benchmarks.cost_recipe import CostConfig, check_cost
-from slams.benchmarks.preparation_recipe import PreparationBenchConfig, check_preparation_bench
-from slams.benchmarks.stream_recipe import StreamBenchConfig, check_stream_bench
-from slams.config.checks import check
-from slams.config.schema import Config
-from slams.warmups.kolmogorov_recipe import KolmogorovConfig, check_kolmogorov
-from slams.warmups.recipes import Lorenz63Config, check_lorenz63
+__all__ = ["GROUPS", "VERBS", "Verb", "resolve"]
 
-__all__ = ["GROUPS", "VERBS", "Verb"]
+RECIPE_SCHEMA = "slams.config.schema:Config"
+RECIPE_CHECK = "slams.config.checks:check"
+
+
+def resolve(name: str) -> Any:
+    """Import what a name stands for.
+
+    Args:
+        name: `module:attribute`.
+    """
+    module, _, attribute = name.partition(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,9 @@ class Verb:
     `module:function`, is called with the recipe, where it takes one, and that directory. Its
     recipe may be of another data class than `slams.config.schema.Config`, `schema`, whose sense
     `sense` checks; such a recipe has no sections to choose from, all its keys are explained.
+
+    `schema` and `sense` are names, `module:attribute`: only the verb that runs, or whose help is
+    asked for, imports what they stand for (`load_schema`, `load_check`).
     """
 
     summary: str
@@ -32,14 +41,22 @@ class Verb:
     sections: tuple[str, ...] = ()
     dry_run: bool = True
     recipe: bool = True
-    schema: type = Config
-    sense: Callable[[Any], None] = check
+    schema: str = RECIPE_SCHEMA
+    sense: str = RECIPE_CHECK
     bench: str = ""
     # The recipe may be left out: every key then has its default.
     optional: bool = False
     rehearsal: str = (
         "build everything, run one batch, print shapes, memory and time, and write nothing"
     )
+
+    def load_schema(self) -> type:
+        """Return the data class of the verb's recipe."""
+        return resolve(self.schema)
+
+    def load_check(self) -> Callable[[Any], None]:
+        """Return the function that refuses a recipe of this verb which contradicts itself."""
+        return resolve(self.sense)
 
 
 _TRAINING = "Continues from the last checkpoint when a run was killed; a finished run is kept."
@@ -125,8 +142,8 @@ VERBS = {
         "ratio to the first recipe's, and RMSE and CRPS beside it. The recipes' networks must "
         "have been trained.",
         dry_run=False,
-        schema=CostConfig,
-        sense=check_cost,
+        schema="slams.benchmarks.cost_recipe:CostConfig",
+        sense="slams.benchmarks.cost_recipe:check_cost",
         bench="slams.benchmarks.sampler_cost:bench_sampler",
     ),
     "bench train": Verb(
@@ -134,8 +151,8 @@ VERBS = {
         "Steps the networks of each recipe in turn on a batch of its own data, and prints samples "
         "a second and their ratio to the first recipe's.",
         dry_run=False,
-        schema=CostConfig,
-        sense=check_cost,
+        schema="slams.benchmarks.cost_recipe:CostConfig",
+        sense="slams.benchmarks.cost_recipe:check_cost",
         bench="slams.benchmarks.train_cost:bench_train",
     ),
     "bench scaling": Verb(
@@ -143,8 +160,8 @@ VERBS = {
         "Trains the first recipe's score model on several numbers of processes, and times its "
         "sampler against steps and members and its denoiser against window and grid.",
         dry_run=False,
-        schema=CostConfig,
-        sense=check_cost,
+        schema="slams.benchmarks.cost_recipe:CostConfig",
+        sense="slams.benchmarks.cost_recipe:check_cost",
         bench="slams.benchmarks.scaling:bench_scaling",
     ),
     "bench prepare": Verb(
@@ -153,8 +170,8 @@ VERBS = {
         "compares the stores byte for byte; prints time, throughput and the largest resident "
         "memory of every run.",
         dry_run=False,
-        schema=PreparationBenchConfig,
-        sense=check_preparation_bench,
+        schema="slams.benchmarks.preparation_recipe:PreparationBenchConfig",
+        sense="slams.benchmarks.preparation_recipe:check_preparation_bench",
         bench="slams.benchmarks.preparation:bench_preparation",
     ),
     "bench data": Verb(
@@ -163,8 +180,8 @@ VERBS = {
         "turn, and prints samples/s, ratios, and the plan of a quarter-degree store; writes the "
         "tables and a figure. The recipe may be left out.",
         dry_run=False,
-        schema=StreamBenchConfig,
-        sense=check_stream_bench,
+        schema="slams.benchmarks.stream_recipe:StreamBenchConfig",
+        sense="slams.benchmarks.stream_recipe:check_stream_bench",
         bench="slams.benchmarks.stream:bench_data",
         optional=True,
     ),
@@ -175,8 +192,8 @@ VERBS = {
         "residuals are from the observation error, and writes table and figure. What was "
         "integrated and trained is taken again while its settings are unchanged.",
         dry_run=False,
-        schema=KolmogorovConfig,
-        sense=check_kolmogorov,
+        schema="slams.warmups.kolmogorov_recipe:KolmogorovConfig",
+        sense="slams.warmups.kolmogorov_recipe:check_kolmogorov",
         bench="slams.warmups.kolmogorov_bench:bench_kolmogorov",
     ),
     "bench lorenz63": Verb(
@@ -185,8 +202,8 @@ VERBS = {
         "observations of one coordinate, and compares with a particle filter: W1 distance, "
         "log-densities. Prints the table, writes it with a figure.",
         dry_run=False,
-        schema=Lorenz63Config,
-        sense=check_lorenz63,
+        schema="slams.warmups.recipes:Lorenz63Config",
+        sense="slams.warmups.recipes:check_lorenz63",
         bench="slams.warmups.lorenz63_experiment:bench_lorenz63",
     ),
     "config print": Verb(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from slams import __version__
 from slams.comparison.figures import metric_figures, metric_label, relative_figure
 from slams.comparison.scores import ScoredSetting, degradation, read_settings, score_settings
 from slams.comparison.tables import (
@@ -28,6 +27,7 @@ from slams.runs.record import RunRecord, is_finished
 from slams.runs.sweep_record import SweepRecord, failure
 from slams.runtime import atomic
 from slams.runtime.ranks import say
+from slams.runtime.version import package_version
 from slams.stages.places import tracking_store
 from slams.sweeps import Sweep, expand
 from slams.tracking.sweeps import attach_comparison
@@ -240,7 +240,7 @@ def _write(
                     for n, table in enumerate(tables)
                 ),
             ],
-            f"Written by slams {__version__}.",
+            f"Written by slams {package_version()}.",
         ),
     }
     for name, make in texts.items():

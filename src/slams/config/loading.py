@@ -16,11 +16,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from slams.config.checks import check
+from slams.config.interpolations import refuse_endless
+from slams.config.paths import check_path, shorten
 from slams.config.schema import Config
 from slams.config.validation import (
     Origin,
@@ -31,6 +32,7 @@ from slams.config.validation import (
     type_at,
     where_set,
 )
+from slams.config.yaml_text import parse_yaml, read_yaml_text
 from slams.errors import UserError
 from slams.runtime.signals import held_back
 
@@ -39,6 +41,8 @@ __all__ = ["default_recipe", "dump_yaml", "load", "to_plain", "to_yaml"]
 _COMMAND_LINE = "on the command line"
 # Keys whose values are mappings of a reader's own: replaced as a whole, like lists.
 _WHOLE = ("ablation.grid", "ablation.zip")
+# Recipes that extend one another in a row; each is read within the one before.
+_LONGEST_CHAIN = 50
 _Schema = TypeVar("_Schema")
 
 
@@ -63,15 +67,8 @@ def load(
         UserError: A file is missing or is not YAML, a key is unknown, a value has a wrong type,
             or the recipe contradicts itself (see `slams.config.checks.check`).
     """
-    values, origin = ({}, {}) if path is None else _read(Path(path), (), schema)
-    tree = _overlay(to_plain(schema()), values)
-    for override in overrides:
-        key, value = _parse_override(override, schema)
-        _place(tree, key, value)
-        origin = _set(origin, key, _COMMAND_LINE)
-    refuse_unknown(tree, schema, "", origin, schema)
     with held_back():
-        config = _build(tree, origin, schema)
+        config = _read_all(path, overrides, schema)
     sense(config)
     return config
 
@@ -97,15 +94,36 @@ def default_recipe() -> dict[str, Any]:
     return to_plain(Config())
 
 
+def _read_all(path: str | Path | None, overrides: Sequence[str], schema: type[_Schema]) -> _Schema:
+    """Reads a recipe with what it extends and its overrides; what it says is not checked yet."""
+    values, origin = ({}, {}) if path is None else _read(Path(path), (), schema)
+    tree = _overlay(to_plain(schema()), values)
+    for override in overrides:
+        key, value = _parse_override(override, schema)
+        # One by one: the next may set a part of what this one has put there.
+        refuse_unknown(
+            value, type_at(key, _COMMAND_LINE, schema), key, {key: _COMMAND_LINE}, schema
+        )
+        _place(tree, key, value)
+        origin = _set(origin, key, _COMMAND_LINE)
+    refuse_unknown(tree, schema, "", origin, schema)
+    refuse_endless(tree, lambda key: where_set(key, origin))
+    return _build(tree, origin, schema)
+
+
 def _read(path: Path, chain: tuple[Path, ...], schema: type) -> tuple[dict[str, Any], Origin]:
     """Reads one recipe and what it extends; gives its values and the file of each key."""
-    resolved = path.resolve()
+    check_path(f"key 'extends' in {chain[-1]}" if chain else "recipe", str(path))
+    resolved = _resolve(path)
     if resolved in chain:
         cycle = " -> ".join(p.name for p in (*chain[chain.index(resolved) :], resolved))
         raise UserError(f"recipe {chain[0].name} extends itself, {cycle}; remove one `extends`")
-    values = _parse(_text(path, chain), f"recipe {path}")
-    if not isinstance(values, dict):
-        raise UserError(f"recipe {path} holds {describe(values)}, expected keys and values")
+    if len(chain) > _LONGEST_CHAIN:
+        raise UserError(
+            f"recipe {chain[0].name} extends more than {_LONGEST_CHAIN} others, one the other; "
+            f"put them together"
+        )
+    values = parse_yaml(_text(path, chain), f"recipe {path}")
     base: dict[str, Any] = {}
     origin: Origin = {}
     if "extends" in values:
@@ -124,25 +142,18 @@ def _read(path: Path, chain: tuple[Path, ...], schema: type) -> tuple[dict[str, 
 
 def _text(path: Path, chain: tuple[Path, ...]) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return read_yaml_text(path)
     except (FileNotFoundError, NotADirectoryError):
         by = f", which {chain[-1].name} extends," if chain else ""
         raise UserError(f"recipe {path}{by} does not exist; {_nearest_recipe(path)}") from None
-    except IsADirectoryError:
-        raise UserError(f"recipe {path} is a directory, expected a YAML file") from None
-    except UnicodeDecodeError:
-        raise UserError(f"recipe {path} is not a text file in UTF-8") from None
 
 
-def _parse(text: str, what: str) -> Any:
-    """Parses YAML with OmegaConf's loader: `1e-3` is a number, `1980-01-01` stays text."""
+def _resolve(path: Path) -> Path:
+    """Return the path without links; where they lead in a circle, reading it will say so."""
     try:
-        return OmegaConf.to_container(OmegaConf.create(text), resolve=False)
-    except yaml.MarkedYAMLError as error:
-        line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise UserError(f"{what} is not valid YAML{line}: {error.problem}") from None
-    except (yaml.YAMLError, OmegaConfBaseException) as error:
-        raise UserError(f"{what} is not valid YAML: {_first_line(error)}") from None
+        return path.resolve()
+    except (OSError, RuntimeError):  # Python 3.11 raises the latter for a circle
+        return path.absolute()
 
 
 def _parse_override(override: str, schema: type) -> tuple[str, Any]:
@@ -150,10 +161,10 @@ def _parse_override(override: str, schema: type) -> tuple[str, Any]:
     key, separator, text = override.partition("=")
     key = key.strip()
     if not separator or not key:
-        raise UserError(f"override {override!r} is not of the form key=value")
+        raise UserError(f"override {shorten(override)!r} is not of the form key=value")
     if type_at(key, _COMMAND_LINE, schema) is str and not text.startswith(("'", '"')):
         return key, text
-    return key, _parse(f"value: {text}", f"the value of override {key!r}")["value"]
+    return key, parse_yaml(f"value: {text}", f"the value of override {key!r}")["value"]
 
 
 def _place(tree: Any, key: str, value: Any) -> None:
@@ -168,8 +179,13 @@ def _place(tree: Any, key: str, value: Any) -> None:
 
 
 def _position(tree: Any, part: str, key: str) -> Any:
-    if not isinstance(tree, list):
+    if isinstance(tree, dict):
         return part
+    if not isinstance(tree, list):
+        raise UserError(
+            f"key {key!r} on the command line: found {describe(tree)} in the place of the list or "
+            f"section around it, which cannot be changed in part"
+        )
     if int(part) >= len(tree):
         raise UserError(
             f"key {key!r} on the command line: position {part} is not in the list, which has "
@@ -202,6 +218,11 @@ def _build(tree: dict[str, Any], origin: Origin, schema: type[_Schema]) -> _Sche
     except OmegaConfBaseException as error:
         key = error.full_key or "?"
         raise UserError(f"key {key!r} {where_set(key, origin)}: {_first_line(error)}") from None
+    except RecursionError:
+        raise UserError(
+            "the interpolations ${...} of the recipe refer to one another without end, expected "
+            "each to lead to a value"
+        ) from None
 
 
 def _set(origin: Origin, key: str, where: str) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from slams.config.paths import shorten
 from slams.errors import UserError
 
 __all__ = ["parse_memory", "show_memory"]
@@ -28,9 +29,11 @@ def parse_memory(key: str, text: str) -> int:
     Raises:
         UserError: It is no such amount.
     """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]i?B)\s*", text)
+    match = re.fullmatch(r"\s*(\d{1,12}(?:\.\d{1,12})?)\s*([KMGT]i?B)\s*", text)
     if match is None or match[2] not in _UNITS or not float(match[1]) > 0:
-        raise UserError(f"key {key!r}: found {text!r}, expected an amount such as 2 GB or 800 MB")
+        raise UserError(
+            f"key {key!r}: found {shorten(text)!r}, expected an amount such as 2 GB or 800 MB"
+        )
     return int(float(match[1]) * _UNITS[match[2]])
 
 

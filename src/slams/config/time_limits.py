@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from slams.config.paths import shorten
 from slams.errors import UserError
 
 __all__ = ["parse_limit"]
@@ -24,10 +25,14 @@ def parse_limit(what: str, text: str) -> int:
     Raises:
         UserError: It has none of SLURM's forms, or is no time at all.
     """
-    form = r"(?:(?P<days>\d+)-)?(?P<first>\d+)(?::(?P<second>\d+))?(?::(?P<third>\d+))?"
+    # Nine digits are more than any limit has, and few enough for every number format.
+    n = r"\d{1,9}"
+    form = rf"(?:(?P<days>{n})-)?(?P<first>{n})(?::(?P<second>{n}))?(?::(?P<third>{n}))?"
     match = re.fullmatch(form, text.strip(), flags=re.ASCII)
     if match is None:
-        raise UserError(f"{what}: found {text!r}, expected a time as SLURM writes it: {_FORMS}")
+        raise UserError(
+            f"{what}: found {shorten(text)!r}, expected a time as SLURM writes it: {_FORMS}"
+        )
     parts = [int(p) for p in match.group("first", "second", "third") if p is not None]
     if match["days"] is not None:
         hours, minutes, seconds = (*parts, 0, 0)[:3]

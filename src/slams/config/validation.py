@@ -10,10 +10,12 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import re
 import typing
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from slams.config.paths import check_text, shorten
 from slams.config.schema import Config
 from slams.errors import UserError
 
@@ -33,6 +35,10 @@ Origin = Mapping[str, str]
 
 # A limit that nothing exceeds: the check is off.
 _MAY_BE_INFINITE = ("observations.gross_error",)
+# Longest number that is shown as it is.
+_MOST_DIGITS = 30
+# What 64 bits hold: larger numbers are refused by torch, numpy and SLURM, each in its own way.
+_LARGEST = 2**63
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 _PLURALS = {int: "whole numbers", float: "numbers", bool: "true or false", str: "texts"}
 
@@ -44,12 +50,15 @@ def describe(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        return repr(value if len(value) <= 60 else value[:57] + "...")
+        return repr(shorten(value))
     if isinstance(value, Mapping):
         return "keys and values"
     if isinstance(value, list):
         return f"a list of {len(value)}"
-    return repr(value)
+    # Python refuses to write whole numbers of more than some thousand digits.
+    if isinstance(value, int) and abs(value) >= 10**_MOST_DIGITS:
+        return f"a number of about {int(value.bit_length() * math.log10(2)) + 1} digits"
+    return shorten(repr(value))
 
 
 def is_inside(path: str, key: str) -> bool:
@@ -95,7 +104,7 @@ def type_at(key: str, where: str, schema: Any = Config) -> Any:
             if part not in hints:
                 raise _unknown(part, kind, ".".join(walked), where, schema)
             kind = hints[part]
-        elif item is not None and part.isdigit():
+        elif item is not None and re.fullmatch(r"[0-9]{1,6}", part):
             kind = item
         else:
             parent = ".".join(walked)
@@ -163,11 +172,15 @@ def refuse_wrong_types(value: Any, kind: Any, path: str, origin: Origin) -> None
     if _is_free(kind):
         _refuse_no_mapping(value, path, origin)
         return
+    if isinstance(value, str):
+        check_text(f"key {path!r} {where_set(path, origin)}", value)
     # OmegaConf takes ??? for a value that is still to come, and would keep the default silently.
     fits = isinstance(value, (int, float) if kind is float else kind) and value != "???"
     # To Python, true is a number; to a reader of recipes it is not.
     if not fits or (isinstance(value, bool) and kind is not bool):
         raise _wrong_type(path, value, _WORDS[kind], origin)
+    if isinstance(value, int) and abs(value) >= _LARGEST:
+        raise _wrong_type(path, value, f"{_WORDS[kind]} of less than 2**63 in size", origin)
     if isinstance(value, float) and not math.isfinite(value):
         if path in _MAY_BE_INFINITE and value > 0:
             return

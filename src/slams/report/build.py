@@ -8,7 +8,6 @@ from pathlib import Path
 
 import matplotlib as mpl
 
-from slams import __version__
 from slams.config.schema import ReportConfig
 from slams.errors import UserError
 from slams.plugins.methods import METHODS
@@ -46,6 +45,7 @@ from slams.report.tables import level_tables, method_table, other_table
 from slams.report.training import reconstruction, training_curves
 from slams.report.wording import change, with_interval
 from slams.runtime import atomic, directories
+from slams.runtime.version import package_version
 
 __all__ = ["write_report"]
 
@@ -106,7 +106,7 @@ def write_report(
         title=f"{name}: analyses of temperature and their uncertainty",
         subtitle=_subtitle(runs[0]),
         exhibits=exhibits,
-        footer=f"Written by slams {__version__}. Coastlines: Natural Earth, public domain.",
+        footer=f"Written by slams {package_version()}. Coastlines: Natural Earth, public domain.",
     )
     return _write(Path(output), text, exhibits, summary.png if summary else None)
 

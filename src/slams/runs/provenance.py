@@ -11,10 +11,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from slams import __version__
 from slams.config.difference import Difference, first_difference
 from slams.config.loading import default_recipe
 from slams.config.validation import is_inside
+from slams.runtime.version import package_version
 
 __all__ = [
     "depends",
@@ -112,7 +112,7 @@ def inputs_fingerprint(stage: str, recipe: Mapping[str, Any]) -> str:
 
 def versions() -> dict[str, str]:
     """Lists the versions of Python and of the packages that results depend on."""
-    found = {"slams": __version__, "python": ".".join(map(str, sys.version_info[:3]))}
+    found = {"slams": package_version(), "python": ".".join(map(str, sys.version_info[:3]))}
     for name in _PACKAGES:
         try:
             found[name] = metadata.version(name)

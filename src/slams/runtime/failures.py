@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +14,8 @@ __all__ = ["explain_failure", "lost_rank"]
 
 # A disk that has refused a write may still have room for something smaller (bytes).
 _NOTHING = 16 * 2**20
+# What the operating system says of a path itself.
+_NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 # What gloo, NCCL and the store between them say when a process at the other end has gone.
 _LOST_WORDS = (
@@ -62,6 +65,9 @@ def explain_failure(error: BaseException, places: Sequence[Path] = ()) -> str | 
         return f"{_path_of(error)} does not exist"
     if isinstance(error, NotADirectoryError | FileExistsError) and error.filename:
         return f"{_path_of(error)} cannot be made a directory: a file of that name is in the way"
+    if isinstance(error, OSError) and error.errno in _NO_PATH:
+        why = os.strerror(error.errno).lower()
+        return f"the path{_path_of(error, ' ')} cannot be used: {why}; choose another one"
     if isinstance(error, PermissionError) or (
         isinstance(error, OSError) and error.errno == errno.EROFS
     ):

@@ -8,7 +8,34 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["is_rank_zero", "say"]
+from slams.errors import UserError
+
+__all__ = ["check_launcher", "is_rank_zero", "say"]
+
+# Variable -> smallest value. Lightning and torch read them as whole numbers, each with a
+# traceback of its own, or wait for ranks that do not exist.
+_NUMBERS = {
+    "RANK": 0,
+    "LOCAL_RANK": 0,
+    "NODE_RANK": 0,
+    "GROUP_RANK": 0,
+    "WORLD_SIZE": 1,
+    "LOCAL_WORLD_SIZE": 1,
+    "MASTER_PORT": 0,
+    "SLURM_PROCID": 0,
+    "SLURM_LOCALID": 0,
+    "SLURM_NODEID": 0,
+    "SLURM_NTASKS": 1,
+    "SLURM_NNODES": 1,
+    "SLURM_JOB_ID": 0,
+    "SLURM_RESTART_COUNT": 0,
+}
+# Empty is as good as not set, for those that this program alone reads.
+_MAY_BE_EMPTY = ("SLURM_JOB_ID", "SLURM_RESTART_COUNT")
+# More digits than any of them has.
+_MOST_DIGITS = 18
+# A rank counts from 0 to one less than the number of ranks.
+_BELOW = {"RANK": "WORLD_SIZE", "LOCAL_RANK": "LOCAL_WORLD_SIZE"}
 
 
 def is_rank_zero() -> bool:
@@ -18,6 +45,34 @@ def is_rank_zero() -> bool:
     # Lightning's children inherit the SLURM variables of their parent: every one must be 0.
     names = ("SLURM_PROCID", "LOCAL_RANK", "NODE_RANK")
     return all(os.environ.get(name, "0") == "0" for name in names)
+
+
+def check_launcher() -> None:
+    """Refuse variables of the environment that no launcher sets to such values.
+
+    Raises:
+        UserError: One of them is no whole number, or a rank is not below the number of ranks.
+    """
+    for name, smallest in _NUMBERS.items():
+        text = os.environ.get(name)
+        if text is None or (text == "" and name in _MAY_BE_EMPTY):
+            continue
+        digits = text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
+        if not digits or int(text) < smallest or text != str(int(text)):
+            shown = text if len(text) <= 60 else f"{text[:57]}..."
+            raise UserError(
+                f"environment variable {name}: found {shown!r}, expected a whole number of at "
+                f"least {smallest}, as a launcher (srun, torchrun) sets it; unset it to run "
+                f"without one"
+            )
+    for rank, size in _BELOW.items():
+        if rank in os.environ and size in os.environ:
+            found, ranks = int(os.environ[rank]), int(os.environ[size])
+            if found >= ranks:
+                raise UserError(
+                    f"environment variable {rank}: found {found}, expected less than {size}, "
+                    f"which is {ranks}; unset both to run without a launcher"
+                )
 
 
 def say(text: str) -> None:

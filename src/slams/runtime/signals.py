@@ -5,6 +5,7 @@ takes a job off its nodes; people send SIGTERM. What a signal does depends on wh
 
 * from the first line of the program to the start of a verb it is noted, since Python without a
   handler would die of it, and acted on when the verb starts;
+* while modules are imported (`importing`) it is noted, and acted on at the end;
 * while a training runs (`deferred`) it is noted; the training looks at the end of each batch,
   agrees with its other ranks, saves and raises `Stopped`. Nothing else happens in the handler:
   a collective there waits for ranks that have not got the signal;
@@ -21,6 +22,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from slams.runtime.interrupts import leave_at_once
+
 __all__ = [
     "LOST",
     "STOPPED",
@@ -28,6 +31,7 @@ __all__ = [
     "begin",
     "deferred",
     "held_back",
+    "importing",
     "listen",
     "noted",
     "seconds_running",
@@ -72,6 +76,8 @@ class _Listener:
         self.terminations = 0
         self.raises = False
         self.holds = 0
+        # Whether the process runs the command line and nothing else.
+        self.own_process = False
 
     def receive(self, signum: int, frame: object) -> None:
         self.signum = signum
@@ -98,11 +104,14 @@ def listen() -> None:
 
 
 def begin() -> None:
-    """Lets signals end the program from now on.
+    """Lets signals end the program from now on, and interrupts raise `KeyboardInterrupt`.
 
     Raises:
         Stopped: One has come already.
     """
+    if signal.getsignal(signal.SIGINT) is leave_at_once:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        _listener.own_process = True
     _listener.raises, _listener.holds = True, 0
     _listener.terminations = int(_listener.signum == signal.SIGTERM)
     if _listener.signum:
@@ -124,6 +133,34 @@ def deferred() -> Iterator[None]:
         raise
     _listener.holds -= 1
     if _listener.signum and _listener.raises:
+        _listener.stop()
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Leave at once on an interrupt, and hold signals back, while the block imports modules.
+
+    To be used around imports that take long (torch, Lightning), before a run is opened. Called
+    from other programs than the command line it leaves interrupts as they are.
+
+    Raises:
+        Stopped: At the end of the block, when a signal has come meanwhile.
+    """
+    swapped = (
+        _listener.own_process
+        and threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    )
+    if swapped:
+        signal.signal(signal.SIGINT, leave_at_once)
+    _listener.holds += 1
+    try:
+        yield
+    finally:
+        _listener.holds -= 1
+        if swapped:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+    if _listener.signum and _listener.raises and not _listener.holds:
         _listener.stop()
 
 

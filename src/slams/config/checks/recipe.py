@@ -8,12 +8,14 @@ data are opened.
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from itertools import islice
 
 from slams.config.checks.instruments import check_instruments, modalities
+from slams.config.checks.paths import check_paths
 from slams.config.checks.rules import check_optimizer, holds, one_of, unique, value_at
 from slams.config.checks.sources import check_sources
 from slams.config.checks.stations import check_station_source
+from slams.config.checks.sweep import check_sweep_size
 from slams.config.checks.values import check_values
 from slams.config.memory import parse_memory
 from slams.config.schema import Config
@@ -28,8 +30,8 @@ __all__ = ["check", "require"]
 
 # Groups of `slams.nn`'s group normalisation, which divide the width of every layer.
 _GROUPS = 8
-# Longest name of a directory: a file system takes 255 bytes, locks and temporary names want some.
-_LONGEST_NAME = 60
+# Lags that a message lists at most: a window may be given more days than there are.
+_MOST_LISTED = 10
 
 
 def check(config: Config) -> None:
@@ -39,7 +41,8 @@ def check(config: Config) -> None:
         UserError: One sentence: the key, what was found, what is expected.
     """
     check_values(config)
-    _check_names(config)
+    check_paths(config)
+    check_sweep_size(config.ablation)
     _check_channels(config)
     check_sources(config.data)
     check_splits(config.data.splits, config.data.days)
@@ -118,28 +121,6 @@ def _is_walltime(text: str) -> bool:
     return re.fullmatch(r"(\d+-)?\d{1,3}:[0-5]\d:[0-5]\d", text) is not None
 
 
-def _check_names(config: Config) -> None:
-    """Refuses names that would leave the runs directory or hide in it, and paths to nowhere."""
-    names = {"experiment": config.experiment, "assimilation.setting": config.assimilation.setting}
-    if config.trained_in:
-        names["trained_in"] = config.trained_in
-    for key, name in names.items():
-        parts = name.split("/") if key != "assimilation.setting" else [name]
-        if not all(_is_name(part) for part in parts):
-            raise UserError(f"key {key!r}: found {name!r}, expected the name of a directory")
-    for key, path in {"runs": config.runs, "data.store": config.data.store}.items():
-        # A store takes the place of what had its name: never the working directory.
-        nowhere = not path.strip() or (key == "data.store" and Path(path).name in ("", ".."))
-        if nowhere or not path.isprintable():
-            raise UserError(f"key {key!r}: found {path!r}, expected the path of a directory")
-
-
-def _is_name(part: str) -> bool:
-    """Tells whether a part of a name can be the name of a directory everywhere."""
-    plain = part == part.strip() and part.isprintable() and set(part).isdisjoint('\\/:*?"<>|')
-    return plain and 0 < len(part) <= _LONGEST_NAME and not part.startswith(".")
-
-
 def _check_channels(config: Config) -> None:
     for name in config.data.channels:
         variable, at, level = name.partition("@")
@@ -148,7 +129,7 @@ def _check_channels(config: Config) -> None:
                 f"key 'data.channels': variable {variable!r} is unknown; "
                 f"{nearest(variable, tuple(UNITS))}"
             )
-        if at and not (level.isascii() and level.isdigit() and level[0] != "0"):
+        if at and not re.fullmatch(r"[1-9][0-9]{0,3}", level):
             raise UserError(
                 f"key 'data.channels': level {level!r} of {name!r} is not a whole number of hPa"
             )
@@ -169,12 +150,11 @@ def _check_background(config: Config) -> None:
     unique("data.lags", data.lags)
     if background.kind == "damped_persistence":
         # The last day of the window lies window - 1 days further from the state that persists.
-        needed = range(background.lag, background.lag + data.days)
-        missing = [lag for lag in needed if lag not in data.lags]
+        missing = _not_fitted(range(background.lag, background.lag + data.days), data.lags)
         if missing:
             raise UserError(
                 f"key 'background.lag': lag {background.lag} and a window of {data.days} days "
-                f"need persistence fitted for {', '.join(map(str, missing))} days, but data.lags "
+                f"need persistence fitted for {missing} days, but data.lags "
                 f"has {', '.join(map(str, data.lags)) or 'none'}"
             )
     unique("score.lags", config.score.lags)
@@ -184,14 +164,21 @@ def _check_background(config: Config) -> None:
                 f"key 'score.lags': found {config.score.lags}, expected none unless "
                 f"background.kind=damped_persistence and score.space=latent"
             )
-        missing = [day for day in range(lag, lag + data.days) if day not in data.lags]
-        if lag < 1 or missing:
+        if lag < 1 or _not_fitted(range(lag, lag + data.days), data.lags):
             raise UserError(
                 f"key 'score.lags': found lag {lag}, expected one that persistence is fitted for: "
                 f"data.lags has {', '.join(map(str, data.lags)) or 'none'}"
             )
     if background.kind == "file" and not background.path:
         raise UserError("key 'background.path': found nothing, expected the background's store")
+
+
+def _not_fitted(needed: range, fitted: list[int]) -> str:
+    """List the lags that are needed and not fitted, the first of them where there are many."""
+    there = set(fitted)
+    missing = list(islice((lag for lag in needed if lag not in there), _MOST_LISTED + 1))
+    more = ", ..." if len(missing) > _MOST_LISTED else ""
+    return ", ".join(map(str, missing[:_MOST_LISTED])) + more
 
 
 def _check_observations(config: Config) -> None:
