@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,18 +12,23 @@ if TYPE_CHECKING:
 __all__ = ["load"]
 
 
-def load(run_dir: str | Path) -> Assimilator:
+def load(run_dir: str | Path, plugins: Sequence[str] = ()) -> Assimilator:
     """Load a finished run as an assimilator that is ready to analyse.
 
     Args:
         run_dir: Run directory, for example `runs/demo/assimilation` or `runs/demo/score`.
+        plugins: `module:Class` of each plug-in that the run's recipe may import. A recipe in a
+            run directory is data: what it names is refused unless it is named here.
 
     Returns:
         An assimilator: `analyse(batch, members)` gives an `Ensemble` in physical units.
 
     Raises:
-        UserError: The directory is no run of this version, or the run has not finished.
+        UserError: The directory is no run of this version, the run has not finished, or its
+            recipe names a plug-in that is not allowed.
     """
+    from slams.plugins.admission import admit_plugins
     from slams.stages import load as load_run
 
+    admit_plugins(plugins, "plugins")
     return load_run(run_dir)

@@ -326,6 +326,7 @@ def test_every_dotted_key_can_be_overridden() -> None:
     plain = set(validation.dotted_keys()) - sections
     listed = {key.path for key in help.list_keys() if ".variables.0." not in key.path}
     lists = {"data.source.variables", "data.sources", "observations.stations.variables"}
+    lists |= {"observations.instruments"}
     assert listed == plain - lists
     for key in plain:
         validation.type_at(key, "here")

@@ -90,10 +90,10 @@ def test_a_reference_is_never_imported_by_asking_for_it(colours: type) -> None:
 
 def test_an_admitted_reference_is_found_by_both_its_names(colours: type) -> None:
     registry = make(colours)
-    spec = registry.admit("paint:Green", "paint.colour")
+    spec = registry.admit("paint:Green", "paint")
     assert spec == colours("green")
     assert registry.get("paint:Green", "k") is registry.get("green", "k") is spec
-    assert registry.admit("paint:Green", "paint.colour") is spec
+    assert registry.admit("paint:Green", "paint") is spec
     assert registry.names() == ("blue", "red", "green")
 
 

@@ -23,6 +23,7 @@ from slams.config.loading import load, to_yaml
 from slams.config.paths import check_path
 from slams.config.schema import Config
 from slams.errors import UserError, nearest
+from slams.plugins.admission import admit_plugins
 from slams.runtime.failures import explain_failure, lost_rank
 from slams.runtime.ranks import check_launcher, say
 from slams.runtime.signals import Stopped, begin, importing, listen
@@ -98,6 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: argparse.Namespace, places: list[Path]) -> int:
     """Runs a verb; notes in `places` where it writes, for the case that it cannot."""
     verb = arguments.verb
+    admit_plugins(getattr(arguments, "allow_plugin", ()), "--allow-plugin")
     if VERBS[verb].bench:
         _bench(VERBS[verb], arguments, places)
         return 0

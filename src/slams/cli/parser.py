@@ -61,6 +61,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace | None:
             options += ["--setting"] if arguments.verb == "ablate" else []
             options += ["--verify"] if arguments.verb == "prepare" else []
             options += submission_options.OPTIONS if arguments.verb == "submit" else []
+            options += ["--allow-plugin"]
             raise UserError(f"there is no option {word!r}; {nearest(word, options)}")
         if "=" not in word:
             raise UserError(
@@ -79,6 +80,7 @@ def _sources(arguments: argparse.Namespace, rest: Sequence[str]) -> argparse.Nam
     for word in words:
         if word.startswith("-"):
             options = ["--help", "--baseline", "--metric", "--format", "--output"]
+            options += ["--allow-plugin"]
             raise UserError(f"there is no option {word!r}; {nearest(word, options)}")
     # A directory may have an equals sign in its name.
     arguments.sources = [w for w in words if "=" not in w or os.path.isdir(w)]
@@ -154,6 +156,13 @@ def _parser() -> argparse.ArgumentParser:
         times = "?" if explained or verb.optional else None
         if verb.recipe:
             one.add_argument("recipe", help="recipe (YAML)", nargs=times)
+            one.add_argument(
+                "--allow-plugin",
+                action="append",
+                default=[],
+                metavar="MODULE:CLASS",
+                help="import a plug-in that a recipe in a run directory names; may be repeated",
+            )
         if verb.bench:
             one.add_argument(
                 "--output",

@@ -22,6 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from slams.config.checks import check
 from slams.config.interpolations import refuse_endless
 from slams.config.paths import check_path, shorten
+from slams.config.plugins import resolve_plugins
 from slams.config.schema import Config
 from slams.config.validation import (
     Origin,
@@ -108,6 +109,8 @@ def _read_all(path: str | Path | None, overrides: Sequence[str], schema: type[_S
         origin = _set(origin, key, _COMMAND_LINE)
     refuse_unknown(tree, schema, "", origin, schema)
     refuse_endless(tree, lambda key: where_set(key, origin))
+    if schema is Config:
+        resolve_plugins(tree, origin, None if path is None else Path(path))
     return _build(tree, origin, schema)
 
 

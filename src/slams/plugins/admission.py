@@ -13,7 +13,7 @@ from slams.plugins.samplers import SAMPLERS
 from slams.plugins.sources import SOURCES
 from slams.plugins.station_sources import STATION_SOURCES
 
-__all__ = ["REGISTRIES", "admit_plugins"]
+__all__ = ["REGISTRIES", "admit_plugins", "is_admitted"]
 
 REGISTRIES: tuple[Registry, ...] = (
     METHODS,
@@ -26,24 +26,31 @@ REGISTRIES: tuple[Registry, ...] = (
 )
 
 
-def admit_plugins(references: Sequence[str], key: str) -> None:
+def admit_plugins(references: Sequence[str], where: str) -> None:
     """Import plug-ins, and register each where its kind belongs.
 
     Args:
         references: `module:Class` each, handed over by the user.
-        key: Where they stand, for messages.
+        where: Where they stand, for messages: `key 'plugins.0'`, `--allow-plugin`.
 
     Raises:
         UserError: One cannot be imported, brings no specification, or takes a name that is taken.
     """
     for reference in references:
-        found = import_reference(reference, key)
+        if is_admitted(reference):
+            continue
+        found = import_reference(reference, where)
         spec = getattr(found, "spec", found)
         registry = next((r for r in REGISTRIES if isinstance(spec, r.kind)), None)
         if registry is None:
             kinds = ", ".join(r.kind.__name__ for r in REGISTRIES)
             raise UserError(
-                f"key {key!r}: {reference} brings nothing that a recipe can name; expected one of "
+                f"{where}: {reference} brings nothing that a recipe can name; expected one of "
                 f"{kinds}, or a class with one in its attribute `spec`"
             )
-        registry.admit(reference, key)
+        registry.admit(reference, where)
+
+
+def is_admitted(reference: str) -> bool:
+    """Return whether the user has named a plug-in already."""
+    return any(registry.has_admitted(reference) for registry in REGISTRIES)

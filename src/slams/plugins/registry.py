@@ -44,12 +44,12 @@ def is_reference(name: str) -> bool:
     return ":" in name
 
 
-def import_reference(reference: str, key: str) -> Any:
+def import_reference(reference: str, where: str) -> Any:
     """Import what a reference names; only for references that the user handed over.
 
     Args:
         reference: `module:Class`.
-        key: The recipe's key it stands under, for the message.
+        where: Where it stands, for the message: `key 'plugins.0'`, `--allow-plugin`.
 
     Raises:
         UserError: It cannot be imported.
@@ -61,8 +61,8 @@ def import_reference(reference: str, key: str) -> Any:
             found = getattr(found, part)
     except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise UserError(
-            f"key {key!r}: cannot import the plug-in {reference!r} ({error}); expected "
-            f"module:Class of a module that Python finds"
+            f"{where}: cannot import the plug-in {reference!r} ({error}); expected module:Class "
+            f"of a module that Python finds"
         ) from error
     return found
 
@@ -133,22 +133,26 @@ class Registry(Generic[S]):
         """Return the specifications that come with this package; imports them."""
         return tuple(self.get(name, self.group) for name in self._built_in)
 
-    def admit(self, reference: str, key: str) -> S:
+    def has_admitted(self, reference: str) -> bool:
+        """Return whether a reference was admitted."""
+        return is_reference(reference) and reference in self._found
+
+    def admit(self, reference: str, where: str) -> S:
         """Import what a reference names, and register it under the reference and its own name.
 
         Args:
             reference: `module:Class`, handed over by the user.
-            key: The recipe's key it stands under, for the message.
+            where: Where it stands, for the message: `key 'plugins.0'`, `--allow-plugin`.
 
         Raises:
             UserError: It cannot be imported, is of another kind, or takes a name that is taken.
         """
         if reference in self._found:
             return self._found[reference]
-        spec = self._checked(import_reference(reference, key), reference, key)
+        spec = self._checked(import_reference(reference, where), reference, where)
         if spec.name in self.names():
             raise UserError(
-                f"key {key!r}: the plug-in {reference!r} is called {spec.name!r}, as another "
+                f"{where}: the plug-in {reference!r} is called {spec.name!r}, as another "
                 f"{self.what} is; give it another name"
             )
         self._found[reference] = self._found[spec.name] = spec
@@ -188,7 +192,7 @@ class Registry(Generic[S]):
                 f"key {key!r}: cannot import {point.value}, which an installed package registers "
                 f"as {self.what} {name!r} ({error}); repair or remove that package"
             ) from error
-        spec = self._checked(found, point.value, key)
+        spec = self._checked(found, point.value, f"key {key!r}")
         if spec.name != name:
             raise UserError(
                 f"key {key!r}: {point.value} is registered as {name!r} and calls itself "
@@ -196,11 +200,11 @@ class Registry(Generic[S]):
             )
         return spec
 
-    def _checked(self, found: Any, where: str, key: str) -> S:
+    def _checked(self, found: Any, reference: str, where: str) -> S:
         spec = getattr(found, "spec", found)
         if not isinstance(spec, self.kind):
             raise UserError(
-                f"key {key!r}: {where} is no {self.what}; expected a {self.kind.__name__}, or a "
+                f"{where}: {reference} is no {self.what}; expected a {self.kind.__name__}, or a "
                 f"class with one in its attribute `spec`"
             )
         return spec
