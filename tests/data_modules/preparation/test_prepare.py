@@ -393,3 +393,12 @@ def test_regridded_store_has_the_target_grid(tmp_path, tiny_source, tiny_prepare
         for s in (store, fine)
     ]
     assert means[0] == pytest.approx(means[1], abs=1e-4)
+
+
+def test_a_store_that_the_recipe_reads_from_is_not_overwritten(tmp_path, tiny_source):
+    recipe = tiny_recipe(tmp_path, tiny_source)
+    before = contents(prepare(recipe))
+    recipe.background.path = recipe.data.store
+    with pytest.raises(UserError, match=r"overwritten, but background\.path reads from it"):
+        prepare(replace(recipe, resume="overwrite"))
+    assert contents(Path(recipe.data.store)) == before
