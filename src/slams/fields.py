@@ -162,11 +162,14 @@ class Window(_OnDevice):
 
 
 class ObservationOperator(Protocol):
-    """Maps a state in channel units to observed points: `y = H(f)`, linear in channel units.
+    """Maps a state in channel units to `P` observed points: `y = H(f) = H_lin f + offset`.
+
+    This is all that the rest of the program asks of an operator;
+    `slams.observations.operator.LinearOperator` is a base class that has most of it.
 
     Attributes:
-        latitude: `(P,)` degrees north of each observed point (a footprint's centre).
-        longitude: `(P,)` degrees east.
+        latitude: `(P,)` float64 degrees north of each observed point (a footprint's centre).
+        longitude: `(P,)` float64 degrees east.
         units: Units of `y`.
     """
 
@@ -174,12 +177,35 @@ class ObservationOperator(Protocol):
     longitude: Tensor
     units: str
 
+    def __len__(self) -> int:
+        """Return the number of points `P`."""
+        ...
+
     def __call__(self, state: Tensor) -> Tensor:
-        """Observes `(..., C, H, W)` in channel units; gives `(..., P)`."""
+        """Observe `(..., C, H, W)` in channel units: `(..., P)`."""
+        ...
+
+    def linear(self, state: Tensor) -> Tensor:
+        """Apply the linear part, the one for anomalies and increments: `(..., P)`."""
         ...
 
     def adjoint(self, values: Tensor) -> Tensor:
-        """Applies the transpose: `(..., P)` to `(..., C, H, W)`."""
+        """Apply the transpose of the linear part: `(..., P)` to `(..., C, H, W)`."""
+        ...
+
+    def touches(self, points: Tensor) -> Tensor:
+        """Return which observed points take anything from marked grid points.
+
+        Args:
+            points: `(..., C, H, W)` bool, for example where the truth is missing.
+
+        Returns:
+            `(..., P)` bool.
+        """
+        ...
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> ObservationOperator:
+        """Return the operator on a device; this one stays where it is."""
         ...
 
 

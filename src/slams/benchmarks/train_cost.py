@@ -19,7 +19,6 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
-from data_modules.reanalysis import ReanalysisDataModule
 from slams.benchmarks.cost_recipe import CostConfig, load_contenders
 from slams.benchmarks.cost_tables import spread_of
 from slams.benchmarks.devices import device_of, synchronise
@@ -33,6 +32,7 @@ from slams.nn.precision import natural_precision
 from slams.runtime.console import print_tables
 from slams.runtime.output import make_output
 from slams.runtime.ranks import say
+from slams.stages.data import reanalysis
 
 __all__ = ["bench_train", "train_table"]
 
@@ -100,7 +100,7 @@ def train_table(config: CostConfig) -> pd.DataFrame:
 
 
 def _steps(name: str, recipe: Config) -> Iterator[_Step]:
-    data = ReanalysisDataModule(recipe, batch_size=recipe.vae.batch_size)
+    data = reanalysis(recipe, batch_size=recipe.vae.batch_size)
     window = next(iter(data.train_dataloader()))
     device = device_of(recipe.trainer)
     batch = data.on_after_batch_transfer(window.to(device), 0)

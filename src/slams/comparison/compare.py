@@ -18,8 +18,8 @@ from slams.comparison.tables import (
     tidy,
     to_html,
 )
-from slams.config.methods import split_name
 from slams.errors import UserError
+from slams.plugins.methods import Family, Role, find_method, in_role, split_name
 from slams.report.exhibit import Exhibit, Panel
 from slams.report.page import page
 from slams.report.paired import Comparison
@@ -36,8 +36,6 @@ __all__ = ["FORMATS", "compare"]
 
 FORMATS = ("md", "csv", "latex", "html")
 _SUFFIX = {"md": ".md", "csv": ".csv", "latex": ".tex", "html": ".html"}
-# What a degradation is held against, from every first guess that is there.
-_CLASSICAL = "optimal_interpolation"
 
 
 def compare(
@@ -188,10 +186,15 @@ def _degradations(
     settings: Sequence[ScoredSetting], metric: str, reference: str, label: str
 ) -> list[PlainTable]:
     methods = next(s for s in settings if s.name == reference).methods
+    yardstick = in_role(Role.YARDSTICK).name
     tables = []
     for method in methods:
         for other in methods:
-            if not method.endswith("diffusion") or split_name(other)[0] != _CLASSICAL:
+            # Held against the yardstick from every first guess that is there.
+            spec, first_guess = find_method(method)
+            if spec is None or spec.family is not Family.GENERATIVE or first_guess is not None:
+                continue
+            if split_name(other)[0] != yardstick:
                 continue
             found = degradation(settings, method, other, metric, reference)
             if found:

@@ -17,19 +17,19 @@ from data_modules.multimodal import MultimodalDataModule
 from slams.assimilators.base import Assimilator
 from slams.assimilators.cycle import Cycle
 from slams.config.schema import Config
-from slams.config.time_axis import analysed
-from slams.fields import Batch, Window
 from slams.metrics.tables import print_methods
 from slams.modules.callbacks import EvaluationProgress, ProgressLines, RunSummary
 from slams.modules.callbacks.summary import peak_memory_gib
 from slams.modules.cycling import CyclingEvaluator
 from slams.modules.evaluator import AssimilationEvaluator
 from slams.modules.trainer import EVALUATION_PRECISION, check_machine, make_trainer
+from slams.plugins.methods import Role, in_role
 from slams.runs.directory import RunDirectory
 from slams.runs.record import is_finished
 from slams.runs.request import RunRequest
 from slams.runtime.ranks import is_rank_zero, say
 from slams.runtime.signals import deferred
+from slams.stages.data import analysed_days, withholding
 from slams.stages.methods import make_methods
 from slams.stages.places import run_request, stage_directory, trained_inputs
 from slams.stages.reporting import report
@@ -39,7 +39,7 @@ from slams.tracking.runs import Tracker
 __all__ = ["assimilate", "modality_settings"]
 
 # Methods that use observations, and the one they start from.
-_STUDIED = ("background", "optimal_interpolation", "latent_diffusion")
+_STUDIED = (Role.BACKGROUND, Role.YARDSTICK, Role.SUBJECT)
 
 
 def assimilate(config: Config, dry_run: bool = False, report_after: bool = True) -> Path:
@@ -56,7 +56,7 @@ def assimilate(config: Config, dry_run: bool = False, report_after: bool = True)
     """
     settings = [config, *modality_settings(config)]
     directories = [stage_directory(one, "assimilation") for one in settings]
-    datamodule = MultimodalDataModule(analysed(config))
+    datamodule = analysed_days(config)
 
     @functools.cache
     def methods() -> list[Assimilator]:
@@ -90,7 +90,8 @@ def modality_settings(config: Config) -> list[Config]:
     if count == 0:
         return []
     subsets = [s for n in range(len(use)) for s in itertools.combinations(use, n)]
-    names = [name for name in _STUDIED if name in config.assimilation.methods]
+    studied = [in_role(role).name for role in _STUDIED]
+    names = [name for name in studied if name in config.assimilation.methods]
     return [
         replace(
             config,
@@ -122,7 +123,7 @@ def _evaluate(
     tracker: Tracker,
 ) -> None:
     """Scores one setting; observations that it does not use are withheld from everyone."""
-    data = _Withholding(everything, config)
+    data = withholding(config, everything)
     evaluator = _evaluator_of(config, data)(
         [m for m in methods() if m.name in config.assimilation.methods],
         config.assimilation,
@@ -191,25 +192,6 @@ def _evaluator_of(
         )
 
     return functools.partial(CyclingEvaluator, cycle=cycle)
-
-
-class _Withholding(MultimodalDataModule):
-    """Gives batches of the whole network, with the modalities that a setting lacks masked.
-
-    What a method holds for a network serves all settings then: only masks change.
-    """
-
-    def __init__(self, everything: Config, setting: Config) -> None:
-        super().__init__(analysed(replace(setting, observations=everything.observations)))
-        self._used = setting.observations.use
-
-    def on_after_batch_transfer(self, batch: Window | Batch, dataloader_idx: int = 0) -> Batch:
-        batch = super().on_after_batch_transfer(batch, dataloader_idx)
-        observations = tuple(
-            o if o.modality in self._used else replace(o, mask=torch.zeros_like(o.mask))
-            for o in batch.observations
-        )
-        return replace(batch, observations=observations)
 
 
 def _flat(results: pd.DataFrame) -> dict[str, float]:

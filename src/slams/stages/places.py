@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from slams.config.loading import to_plain
-from slams.config.methods import split_name
 from slams.config.schema import Config
 from slams.errors import UserError
+from slams.plugins.methods import trained_stages
 from slams.runs.provenance import network_difference
 from slams.runs.record import RunRecord, read_recipe
 from slams.runs.request import RunRequest
@@ -36,14 +36,6 @@ _COMMANDS = {
 }
 # Words that a command wants besides the recipe, unless the recipe has them.
 _WORDS = {"score_pixel": " (score.space=pixel)"}
-
-# Trained stages that methods and first guesses are built on.
-_TRAINED = {
-    "score_mean": ("vae", "score"),
-    "latent_3dvar": ("vae",),
-    "pixel_diffusion": ("score_pixel",),
-    "latent_diffusion": ("vae", "score"),
-}
 
 
 def stage_directory(config: Config, stage: str) -> Path:
@@ -136,6 +128,5 @@ def trained_inputs(config: Config) -> dict[str, str]:
     Raises:
         UserError: One of them is not there, see `finished_run`.
     """
-    parts = {part for name in config.assimilation.methods for part in split_name(name)}
-    stages = {stage for part in parts for stage in _TRAINED.get(part, ())}
+    stages = {stage for name in config.assimilation.methods for stage in trained_stages(name)}
     return {stage: finished_run(config, stage).run_id for stage in sorted(stages, reverse=True)}

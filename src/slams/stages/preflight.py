@@ -14,6 +14,7 @@ from pathlib import Path
 from slams.config.schema import Config, SourceConfig
 from slams.errors import UserError
 from slams.observations.station_list import read_station_list
+from slams.plugins.sources import SOURCES
 from slams.runs.directory import RunDirectory
 from slams.runs.record import is_finished
 from slams.runtime.ranks import is_rank_zero
@@ -92,25 +93,16 @@ def _check_station_archive(config: Config) -> None:
 
 
 def _check_source(key: str, source: SourceConfig) -> None:
-    if source.kind == "no_fields":  # whose path is no file but two days
+    spec = SOURCES.get(source.kind, f"{key}.kind")
+    if not spec.has_files:
         return
     for path in source.files or [source.path]:
         there = path == "sample" or "://" in path or glob(path) or Path(path).exists()
-        if there:
-            continue
-        expected = {
-            "nature_run": "a nature run (Zarr), make one with `slams simulate` or write `sample`",
-            "weatherbench2": "a WeatherBench2 store (Zarr) or its address",
-            "arco_era5": "an ARCO-ERA5 store (Zarr) or its address",
-            "chaosbench": "a directory with one Zarr store a day",
-            "noaa_psl": f"a NetCDF file of NOAA PSL ({key}.origin says where it comes from)",
-            "cpc_gauge": "NetCDF files of the CPC gauge analysis",
-            "cf": "a NetCDF file or a Zarr store",
-        }[source.kind]
-        raise UserError(
-            f"key '{key}.{'files' if source.files else 'path'}': {path} is not there, expected "
-            f"{expected}{_nearest(path)}"
-        )
+        if not there:
+            raise UserError(
+                f"key '{key}.{'files' if source.files else 'path'}': {path} is not there, "
+                f"expected {spec.expected_at(key)}{_nearest(path)}"
+            )
 
 
 def _check_assimilate(config: Config, dry_run: bool) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -11,12 +10,9 @@ from torch import Tensor
 
 from data_modules.host_memory import host_memory
 from data_modules.multimodal import MultimodalDataModule
-from data_modules.pixel import PixelDataModule
-from data_modules.reanalysis import ReanalysisDataModule
+from data_modules.reanalysis import ReanalysisDataModule, read_batches
 from data_modules.store.latents import LatentStore
-from data_modules.stream.sequential import read_batches
-from slams.config.schema import Config, ObservationsConfig
-from slams.config.time_axis import at_length
+from slams.config.schema import Config
 from slams.modules.score import LatentScore, PixelScore
 from slams.modules.trainer import check_machine
 from slams.modules.vae import VAE
@@ -26,6 +22,7 @@ from slams.normalisation import DAYS_PER_YEAR
 from slams.runs.directory import RunDirectory
 from slams.runtime.ranks import is_rank_zero, say
 from slams.runtime.seeds import generator
+from slams.stages.data import fields_only, pixel, reanalysis, trajectories
 from slams.stages.encodings import encode_windows
 from slams.stages.fitting import fit, rehearse
 from slams.stages.loading import load_vae
@@ -53,8 +50,12 @@ def train_vae(config: Config, dry_run: bool = False) -> Path:
     Returns:
         The run directory.
     """
-    datamodule = ReanalysisDataModule(config, batch_size=config.vae.batch_size)
-    say(str(host_memory(datamodule, config.vae.batch_size, archive=_COMPONENT_WINDOWS)))
+    datamodule = reanalysis(config, batch_size=config.vae.batch_size)
+    ranks = config.trainer.devices
+    memory = host_memory(
+        datamodule, config.vae.batch_size, ranks=ranks, archive=_COMPONENT_WINDOWS
+    )
+    say(str(memory))
     datamodule.setup("fit")
     torch.manual_seed(config.seed)
     module = VAE(config.vae, datamodule.channels, datamodule.grid, datamodule.normaliser.sd)
@@ -104,23 +105,21 @@ def train_score(config: Config, dry_run: bool = False) -> Path:
     Returns:
         The run directory.
     """
-    # The score model never sees observations, nor a climatology shifted for them: it learns
-    # p(z | background).
-    fields_only = replace(
-        config,
-        observations=ObservationsConfig(use=[]),
-        background=replace(config.background, recentre_days=0),
-    )
     if config.score.space == "pixel":
-        return _train_pixel_score(config, fields_only, dry_run)
+        return _train_pixel_score(config, dry_run)
+    unobserved = fields_only(config)
     # Windows are cut out of the days that are analysed at once, from their beginning to their
     # end, with backgrounds that grow older on the way.
-    datamodule = MultimodalDataModule(at_length(fields_only))
+    datamodule = trajectories(unobserved)
     # The windows that are encoded are held at once; what is trained on are their encodings.
     windows = sum(len(datamodule.splits[name]) for name in ("train", "validation"))
     if config.score.shifts:  # and one turned copy beside them
         windows += len(datamodule.splits["train"])
-    say(str(host_memory(datamodule, config.score.batch_size, archive=windows, background=True)))
+    ranks = config.trainer.devices
+    memory = host_memory(
+        datamodule, config.score.batch_size, ranks=ranks, archive=windows, background=True
+    )
+    say(str(memory))
     datamodule.setup("fit")
     vae_run = finished_run(config, "vae")
     vae = load_vae(config, datamodule.channels, datamodule.grid, datamodule.normaliser.sd)
@@ -138,7 +137,7 @@ def train_score(config: Config, dry_run: bool = False) -> Path:
     if dry_run:
         _rehearse_score(config, datamodule, space, vae_run.run_id)
         return request.path
-    latents = encode_windows(fields_only, datamodule, space, vae_run.run_id)
+    latents = encode_windows(unobserved, datamodule, space, vae_run.run_id)
     torch.manual_seed(config.seed)
     module = LatentScore(
         config.score,
@@ -154,14 +153,14 @@ def train_score(config: Config, dry_run: bool = False) -> Path:
     return run_stage(config, request, work)
 
 
-def _train_pixel_score(config: Config, fields_only: Config, dry_run: bool) -> Path:
+def _train_pixel_score(config: Config, dry_run: bool) -> Path:
     """Trains the denoiser of the fields themselves, streamed from the training store."""
-    datamodule = PixelDataModule(fields_only)
+    datamodule = pixel(config)
     check_resolutions(datamodule.grid.shape, len(config.score.channels))
     check_machine(config.trainer)
     request = run_request(config, PixelScore.stage, fingerprint=datamodule.store.fingerprint)
     RunDirectory.check(request)
-    say(str(host_memory(datamodule, config.score.batch_size)))
+    say(str(host_memory(datamodule, config.score.batch_size, ranks=config.trainer.devices)))
     datamodule.setup("fit")
     space = datamodule.space
     torch.manual_seed(config.seed)

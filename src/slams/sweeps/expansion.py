@@ -22,10 +22,10 @@ from typing import Any
 import yaml
 
 from slams.config.loading import load, to_plain
-from slams.config.methods import METHODS
 from slams.config.schema import AblationConfig, Config
 from slams.config.validation import is_inside, type_at
 from slams.errors import UserError, nearest
+from slams.plugins.methods import METHODS
 from slams.runs.provenance import inputs_fingerprint
 from slams.stages.places import stage_directory
 from slams.sweeps.names import LONGEST, name_settings, name_training, without_seed
@@ -145,7 +145,7 @@ def expand(recipe: str | Path, overrides: Sequence[str] = ()) -> Sweep:
     )
     sweep = Sweep(name, path, base, settings)
     # Settings that differ in their seed alone are compared as one.
-    methods = dict.fromkeys((*base.assimilation.methods, *METHODS))
+    methods = dict.fromkeys((*base.assimilation.methods, *METHODS.names()))
     seedless = [without_seed(one) for one in names]
     if ablation.baseline and ablation.baseline not in (*names, *seedless, *methods):
         raise UserError(

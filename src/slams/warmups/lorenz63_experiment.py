@@ -23,10 +23,11 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
-from slams.config.schema import GuidanceConfig
 from slams.diffusion.backend import Denoiser
-from slams.diffusion.guidance import jacobian_guidance
+from slams.diffusion.posterior.guided import guided_denoiser
+from slams.diffusion.posterior.problem import GuidanceProblem
 from slams.diffusion.sampling import sample
+from slams.diffusion.settings import GuidanceSettings
 from slams.diffusion.trajectory import TrajectoryDenoiser
 from slams.runtime.atomic import replacing
 from slams.runtime.console import print_tables
@@ -95,13 +96,17 @@ def draw_posterior(
     Returns:
         `(M, L, 3)` in the system's own coordinates.
     """
-    guided = jacobian_guidance(
-        GuidanceConfig(**asdict(config.guidance)),
-        denoiser,
-        lambda x: x[:, :: regime.every, 0],
-        y,
-        torch.full_like(y, regime.error**2),
-        torch.ones_like(y),
+    variance = torch.full_like(y, regime.error**2)
+    guided = guided_denoiser(
+        GuidanceProblem(
+            GuidanceSettings(**asdict(config.guidance)),
+            denoiser,
+            lambda x: x[:, :: regime.every, 0],
+            y,
+            variance,
+            variance,
+            torch.ones_like(y),
+        )
     )
     shape = (config.length, 3)
 

@@ -8,10 +8,11 @@ import pytest
 
 from data_modules.store.identity import store_difference, store_recipe
 from slams.config.checks import check
-from slams.config.checks.sources import KINDS
 from slams.config.loading import to_plain
 from slams.config.schema import Config, SourceConfig, SourceDimensionsConfig, SourceVariableConfig
 from slams.errors import UserError
+from slams.plugins.sources import SOURCES
+from slams.plugins.station_sources import STATION_SOURCES
 from slams.runs.provenance import depends, flatten, run_difference
 
 
@@ -22,9 +23,11 @@ def recipe(**keys: object) -> Config:
 
 
 def test_every_kind_has_a_reader():
-    for kind in KINDS:
-        module = import_module(f"data_modules.sources.{kind}")
-        assert callable(getattr(module, f"open_{kind}"))
+    for registry, function in ((SOURCES, "open"), (STATION_SOURCES, "read")):
+        for spec in registry:
+            reader = getattr(spec, function)
+            assert reader.module.rpartition(".")[2] == spec.name
+            assert callable(getattr(import_module(reader.module), reader.function))
 
 
 @pytest.mark.parametrize(
@@ -60,6 +63,7 @@ def test_every_kind_has_a_reader():
             {"kind": "cf", "variables": [SourceVariableConfig("temperature")] * 2},
             r"variables'.*a variable is described twice",
         ),
+        ({"files": ["a.nc"]}, r"data\.source\.files'.*kind nature_run.*data\.source\.path"),
         ({"channels": ["temperature"]}, r"data\.source\.channels'.*gives all of data\.channels"),
     ],
 )
@@ -70,7 +74,8 @@ def test_contradictions_are_refused(keys, match):
 
 def test_keys_at_their_defaults_leave_older_stores_valid():
     """A store that was prepared before there were such keys is of the same recipe."""
-    found = store_recipe(recipe())
+    config = recipe()
+    found = store_recipe(config.data, config.observations, config.seed)
     assert set(found["source"]) == {
         "kind",
         "path",
@@ -81,7 +86,7 @@ def test_keys_at_their_defaults_leave_older_stores_valid():
         "gaps",
     }
     assert "sources" not in found
-    changed = store_recipe(recipe(daily="mean"))
+    changed = store_recipe(recipe(daily="mean").data, config.observations, config.seed)
     assert "daily" in store_difference(found, changed)
 
 
