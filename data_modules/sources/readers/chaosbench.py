@@ -26,6 +26,7 @@ from xarray.core import indexing
 from data_modules.sources.canonical.form import canonicalise
 from data_modules.sources.canonical.layouts import Held
 from data_modules.sources.files.opening import open_zarr
+from slams.calendar.days import day_of
 from slams.config.schema import SourceConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec
@@ -34,7 +35,6 @@ __all__ = ["open_chaosbench"]
 
 _NAME = re.compile(r".*_(\d{8})\.zarr")
 _LAYOUT = {"temperature": Held("t", units="K")}
-_EPOCH = np.datetime64("1970-01-01", "D")
 
 
 def open_chaosbench(
@@ -149,7 +149,7 @@ def _daily_stores(
         )
     first, last = min(found), max(found)
     if period is not None:
-        first, last = (_EPOCH + np.timedelta64(int(day), "D") for day in period)
+        first, last = (np.datetime64(day_of(day), "D") for day in period)
     wanted = np.arange(first, last + np.timedelta64(1, "D"))
     missing = [day for day in wanted if day not in found]
     if missing:
