@@ -54,18 +54,23 @@ class HostMemory:
 
 
 def host_memory(
-    datamodule: ReanalysisDataModule, batch_size: int, archive: int = 0, background: bool = False
+    datamodule: ReanalysisDataModule,
+    batch_size: int,
+    *,
+    ranks: int = 1,
+    archive: int = 0,
+    background: bool = False,
 ) -> HostMemory:
-    """Estimates what training from a DataModule takes, before it is set up.
+    """Estimate what training from a DataModule takes, before it is set up.
 
     Args:
         datamodule: The DataModule.
-        batch_size: Cases a batch.
+        batch_size: Cases per batch.
+        ranks: Processes of the training on this machine.
         archive: Windows that the stage holds at once besides.
         background: Whether they come with backgrounds.
     """
-    config, store = datamodule.config, datamodule.store
-    data, ranks = config.data, config.trainer.devices
+    data, store = datamodule.data, datamodule.store
     day = 4 * len(store.channels) * store.grid.shape[0] * store.grid.shape[1]
     batch = batch_size * day * (data.window + datamodule.earlier_days)
     if data.num_workers:

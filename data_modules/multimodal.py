@@ -16,7 +16,7 @@ from data_modules.store.training_store import TrainingStore
 from data_modules.stream.background import BackgroundProvider
 from data_modules.stream.windows import Earlier, WindowDataset
 from slams.assimilators.base import Archive
-from slams.config.schema import Config
+from slams.config.schema import BackgroundConfig, DataConfig, ObservationsConfig
 from slams.errors import UserError
 from slams.fields import Background, Batch, ObservationOperator, Observations, Window
 from slams.normalisation import Normaliser
@@ -35,9 +35,13 @@ class MultimodalDataModule(ReanalysisDataModule):
     """Gives batches with a background and the observations of every modality in use.
 
     Args:
-        config: The recipe.
-        store: An open store; by default the one the recipe names.
-        batch_size: Cases a batch; by default as the recipe says.
+        data: The recipe's section `data`.
+        observations: Its section `observations`.
+        background: Its section `background`.
+        seed: Its seed.
+        store: As of `ReanalysisDataModule`.
+        batch_size: As of `ReanalysisDataModule`.
+        test_batch_size: As of `ReanalysisDataModule`.
 
     Attributes:
         stations: The DataModule of the stations, or `None` when they are not in use.
@@ -48,14 +52,31 @@ class MultimodalDataModule(ReanalysisDataModule):
     """
 
     def __init__(
-        self, config: Config, store: TrainingStore | None = None, batch_size: int | None = None
+        self,
+        data: DataConfig,
+        observations: ObservationsConfig,
+        background: BackgroundConfig,
+        seed: int,
+        *,
+        store: TrainingStore | None = None,
+        batch_size: int | None = None,
+        test_batch_size: int | None = None,
     ) -> None:
+        self._observed, self._background_section = observations, background
         self._provider: BackgroundProvider | None = None
-        super().__init__(config, store, batch_size)
-        use = config.observations.use
-        self.stations = StationDataModule(config, self.store) if "stations" in use else None
-        self.satellite = SatelliteDataModule(config, self.store) if "satellite" in use else None
-        degraded = config.observations.degraded
+        super().__init__(
+            data, seed, store=store, batch_size=batch_size, test_batch_size=test_batch_size
+        )
+        use, store = observations.use, self.store
+        self.stations = (
+            StationDataModule(data, observations, seed, store=store) if "stations" in use else None
+        )
+        self.satellite = (
+            SatelliteDataModule(data, observations, seed, store=store)
+            if "satellite" in use
+            else None
+        )
+        degraded = observations.degraded
         self._degraded = {
             f"degraded/{name}": DegradedOperator(
                 self.grid, self.channels, name, degraded.block, degraded.gap
@@ -78,7 +99,7 @@ class MultimodalDataModule(ReanalysisDataModule):
         """Gives what makes the backgrounds."""
         if self._provider is None:
             self._provider = BackgroundProvider(
-                self.config.background, self.store, self.config.data.window
+                self._background_section, self.store, self.data.window
             )
         return self._provider
 
@@ -106,10 +127,10 @@ class MultimodalDataModule(ReanalysisDataModule):
                 has a missing value.
         """
         source, period = self._archive_source(split)
-        background = replace(self.config.background, recentre_days=0)
+        background = replace(self._background_section, recentre_days=0)
         if source is not self.store and background.kind == "file":
             background = replace(background, kind="damped_persistence")
-        days = self.config.data.window
+        days = self.data.window
         provider = BackgroundProvider(background, source, days)
         cases = cases_with_background(source, provider, period, days)
         if 0 < windows < len(cases):
@@ -166,9 +187,9 @@ class MultimodalDataModule(ReanalysisDataModule):
         return self.provider.states
 
     def _verifiable(self, cases: np.ndarray, period: Period) -> np.ndarray:
-        kept = cases[self.provider.available(self.store, cases, self.config.data.window)]
+        kept = cases[self.provider.available(self.store, cases, self.data.window)]
         if len(kept) == 0:
-            background = self.config.background
+            background = self._background_section
             needed = (
                 f"states of the same days in {background.path}"
                 if background.kind == "file"
@@ -200,7 +221,7 @@ class MultimodalDataModule(ReanalysisDataModule):
 
     def _at_days(self, observations: Observations) -> Observations:
         """Withholds what is observed on other days than the recipe's."""
-        days = self.config.observations.days
+        days = self._observed.days
         if not days:
             return observations
         kept = torch.zeros_like(observations.mask)
@@ -214,7 +235,7 @@ class MultimodalDataModule(ReanalysisDataModule):
 
     def _degrade(self, window: Window, truth: Tensor, mask: Tensor) -> list[Observations]:
         """Observes channels directly, coarse, noisy and sparse."""
-        share = self.config.observations.degraded.noise
+        share = self._observed.degraded.noise
         weights = self.grid.weights.to(truth.device, truth.dtype)[:, None]
         sd = self._normaliser.sd
         return [
@@ -225,7 +246,7 @@ class MultimodalDataModule(ReanalysisDataModule):
                 mask,
                 share * float((sd[operator.channel] * weights).mean()),
                 window.case,
-                self.config.seed,
+                self.seed,
             )
             for name, operator in self._degraded.items()
         ]
@@ -238,7 +259,7 @@ class MultimodalDataModule(ReanalysisDataModule):
         sd = self._normaliser.sd
         mean = self._normaliser.denormalise(background.mean, batch.climatology)
         spread = background.variance.sqrt() * sd
-        limit = self.config.observations.gross_error
+        limit = self._observed.gross_error
         return tuple(gross_error_check(o, mean, spread, limit) for o in found)
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from data_modules.multimodal import MultimodalDataModule, cases_with_background
+from data_modules.reanalysis import read_batches
 from data_modules.store.periods import Period
-from data_modules.stream.sequential import read_batches
-from slams.config.schema import Config
+from slams.config.schema import BackgroundConfig, DataConfig, ObservationsConfig
 from slams.errors import UserError
 from slams.fields import Batch, Window
 from slams.nn.latent_space import IdentitySpace, LatentBatch
@@ -25,20 +25,30 @@ class PixelDataModule(MultimodalDataModule):
     The windows are those that a latent store of the same recipe holds.
 
     Args:
-        config: The recipe; its observations are not looked at.
+        data: The recipe's section `data`.
+        background: Its section `background`.
+        seed: Its seed, for the order of the training windows.
+        batch_size: Windows per batch; by default `data.batch_size`.
 
     Raises:
         UserError: Whatever `MultimodalDataModule` refuses, or a missing value.
     """
 
-    def __init__(self, config: Config) -> None:
-        super().__init__(config, batch_size=config.score.batch_size)
+    def __init__(
+        self,
+        data: DataConfig,
+        background: BackgroundConfig,
+        seed: int,
+        *,
+        batch_size: int | None = None,
+    ) -> None:
+        super().__init__(data, ObservationsConfig(use=[]), background, seed, batch_size=batch_size)
         self._space: IdentitySpace | None = None
 
     @property
     def window_shape(self) -> tuple[int, int, int, int]:
         """Gives `(T, C, H, W)` of a window."""
-        return (self.config.data.window, len(self.channels), *self.grid.shape)
+        return (self.data.window, len(self.channels), *self.grid.shape)
 
     @property
     def space(self) -> IdentitySpace:
@@ -83,4 +93,4 @@ class PixelDataModule(MultimodalDataModule):
     def _cases(self, period: Period) -> np.ndarray:
         if period.name != "train":
             return super()._cases(period)
-        return cases_with_background(self.store, self.provider, period, self.config.data.window)
+        return cases_with_background(self.store, self.provider, period, self.data.window)

@@ -6,8 +6,8 @@ what a subclass adds is a background and observations, on the device.
 
 from __future__ import annotations
 
-import multiprocessing
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -20,31 +20,31 @@ from torch.utils.data import Sampler
 from data_modules.store.periods import Period, split_periods, window_cases
 from data_modules.store.training_store import TrainingStore
 from data_modules.stream.field_cache import FieldSource, cache_directory, load_fields, map_fields
-from data_modules.stream.loader import StreamLoader
+from data_modules.stream.loader import StreamLoader, read_ahead
 from data_modules.stream.samplers import BlockShuffleSampler, ShardSampler
 from data_modules.stream.windows import Earlier, WindowDataset
-from slams.config.schema import Config
+from slams.config.schema import DataConfig
 from slams.errors import UserError
 from slams.fields import Background, Batch, FieldSpec, ObservationOperator, Observations, Window
 from slams.grid import LatLonGrid
 from slams.normalisation import Normaliser
 
-__all__ = ["ReanalysisDataModule"]
-
-# Seconds after which a silent worker is an error, and not a job that hangs till its time is up.
-_WORKER_TIMEOUT = 300
+__all__ = ["ReanalysisDataModule", "read_batches"]
 
 
 class ReanalysisDataModule(LightningDataModule):
     """Streams windows of the training store and normalises them on the device.
 
     Args:
-        config: The recipe.
-        store: An open store; by default the one the recipe names, narrowed to its channels.
-        batch_size: Cases a batch; by default `data.batch_size`, and for the test split
-            `assimilation.batch_size`.
+        data: The recipe's section `data`.
+        seed: Its seed, for the order of the training windows.
+        store: An open store; by default the one the section names, narrowed to its channels.
+        batch_size: Cases per batch; by default `data.batch_size`.
+        test_batch_size: Cases per batch of the test split; by default as of the others.
 
     Attributes:
+        data: The section `data`.
+        seed: The seed.
         store: The training store.
         splits: Split to `(n,)` positions in the store of its windows' first days; a split that
             the recipe leaves empty is not in it.
@@ -57,17 +57,24 @@ class ReanalysisDataModule(LightningDataModule):
     """
 
     def __init__(
-        self, config: Config, store: TrainingStore | None = None, batch_size: int | None = None
+        self,
+        data: DataConfig,
+        seed: int,
+        *,
+        store: TrainingStore | None = None,
+        batch_size: int | None = None,
+        test_batch_size: int | None = None,
     ) -> None:
         super().__init__()
-        self.config = config
-        self.store = store or TrainingStore.open(config.data.store, config.data.channels or None)
-        self._batch_size = batch_size
+        self.data, self.seed = data, seed
+        self.store = store or TrainingStore.open(data.store, data.channels or None)
+        self._batch_size = batch_size or data.batch_size
+        self._test_batch_size = test_batch_size or self._batch_size
         self.whole_test = False
         self._normaliser = self.store.normaliser()
         self._cache: FieldSource | None = None
         self.arrived_at: float | None = None
-        self.periods = split_periods(config.data.splits, config.data.window)
+        self.periods = split_periods(data.splits, data.window)
         _check_training_days(self.store, self.periods)
         self.splits = {name: self._cases(period) for name, period in self.periods.items()}
 
@@ -91,7 +98,7 @@ class ReanalysisDataModule(LightningDataModule):
         """Gives the earlier days that come with each window."""
         earlier = self._earlier()
         if self._states() is not None:
-            return self.config.data.window
+            return self.data.window
         return 0 if earlier is None else earlier.days
 
     def operators(self) -> dict[str, ObservationOperator]:
@@ -100,7 +107,7 @@ class ReanalysisDataModule(LightningDataModule):
 
     def setup(self, stage: str | None = None) -> None:
         """Makes the cache of the fields that the recipe asks for."""
-        data = self.config.data
+        data = self.data
         if self._cache is not None:
             return
         if data.cache == "mmap":
@@ -139,7 +146,7 @@ class ReanalysisDataModule(LightningDataModule):
         return WindowDataset(
             self.store,
             self.splits[split],
-            self.config.data.window,
+            self.data.window,
             earlier=self._earlier(),
             states=self._states(),
             arrays=self.streams(split),
@@ -188,32 +195,16 @@ class ReanalysisDataModule(LightningDataModule):
 
     def _dataloader_factory(self, split: str) -> StreamLoader:
         dataset = self.dataset(split)
-        data = self.config.data
-        size = self._batch_size or (
-            self.config.assimilation.batch_size if split == "test" else data.batch_size
-        )
+        size = self._test_batch_size if split == "test" else self._batch_size
         sampler = self._sampler(split, dataset)
-        workers: dict[str, Any] = {}
-        if data.num_workers > 0:
-            # A forked worker hangs once the parent has used dask, and inherits open files. The
-            # server that workers are forked from imports once what each of them needs.
-            multiprocessing.set_forkserver_preload(["data_modules.stream.windows"])
-            workers = {
-                "multiprocessing_context": "forkserver",
-                "persistent_workers": True,
-                "timeout": _WORKER_TIMEOUT,
-                "prefetch_factor": max(data.ahead, 1),
-            }
         return StreamLoader(
             dataset,
             batch_size=size,
             sampler=sampler,
-            num_workers=data.num_workers,
             collate_fn=_as_it_is,
             drop_last=split == "train" and len(sampler) >= size,  # type: ignore[arg-type]
             pin_memory=torch.cuda.is_available(),
-            ahead=data.ahead,
-            **workers,
+            **read_ahead(self.data.num_workers, self.data.ahead),
         )
 
     def _sampler(self, split: str, dataset: WindowDataset) -> Sampler[int]:
@@ -223,12 +214,10 @@ class ReanalysisDataModule(LightningDataModule):
             rank, world = 0, 1
         if split != "train":
             return ShardSampler(len(dataset), rank, world)
-        return BlockShuffleSampler(
-            dataset.cases // self.store.file_steps, self.config.seed, rank, world
-        )
+        return BlockShuffleSampler(dataset.cases // self.store.file_steps, self.seed, rank, world)
 
     def _cases(self, period: Period) -> np.ndarray:
-        data = self.config.data
+        data = self.data
         cases = window_cases(self.store.time, period, data.window)
         if period.name != "train":
             cases = self._verifiable(cases, period)
@@ -270,6 +259,26 @@ class ReanalysisDataModule(LightningDataModule):
     def _hold_out(self, window: Window, truth: Tensor, mask: Tensor) -> tuple[Observations, ...]:
         """Gives observations that verify analyses and are assimilated by none."""
         return ()
+
+
+def read_batches(
+    datamodule: ReanalysisDataModule, split: str, windows: int = 0, size: int = 64
+) -> Iterator[Batch]:
+    """Reads the windows of a split in the order of time, normalised, without observations.
+
+    Args:
+        datamodule: The DataModule.
+        split: Name of the split.
+        windows: Number of windows, evenly spaced; 0 reads all of them.
+        size: Windows a batch.
+    """
+    dataset = datamodule.dataset(split)
+    picked = np.arange(len(dataset))
+    if 0 < windows < len(dataset):
+        picked = np.linspace(0, len(dataset) - 1, windows).round().astype(np.int64)
+    for start in range(0, len(picked), size):
+        window = dataset.__getitems__(picked[start : start + size].tolist())
+        yield datamodule.assemble(window, observe=False)
 
 
 def _as_it_is(batch: Any) -> Any:

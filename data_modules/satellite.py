@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from data_modules.observing.observers import SatelliteObserver, streamed
-from data_modules.preparation.observations import check_drawn
+from data_modules.observing.observers import SatelliteObserver
+from data_modules.observing.stored import check_drawn, streamed
 from data_modules.reanalysis import ReanalysisDataModule
 from data_modules.store.training_store import TrainingStore
-from slams.config.schema import Config
+from slams.config.schema import DataConfig, ObservationsConfig
 from slams.fields import Batch, ObservationOperator, Observations, Window
 
 __all__ = ["SatelliteDataModule"]
@@ -20,9 +20,12 @@ class SatelliteDataModule(ReanalysisDataModule):
     """Gives fields with satellite imagery, drawn from the truth or streamed from the store.
 
     Args:
-        config: The recipe.
-        store: An open store; by default the one the recipe names.
-        batch_size: Cases a batch; by default as the recipe says.
+        data: The recipe's section `data`.
+        observations: Its section `observations`.
+        seed: Its seed.
+        store: As of `ReanalysisDataModule`.
+        batch_size: As of `ReanalysisDataModule`.
+        test_batch_size: As of `ReanalysisDataModule`.
 
     Raises:
         UserError: The footprint does not divide the grid, an error is negative, the channel is
@@ -30,12 +33,22 @@ class SatelliteDataModule(ReanalysisDataModule):
     """
 
     def __init__(
-        self, config: Config, store: TrainingStore | None = None, batch_size: int | None = None
+        self,
+        data: DataConfig,
+        observations: ObservationsConfig,
+        seed: int,
+        *,
+        store: TrainingStore | None = None,
+        batch_size: int | None = None,
+        test_batch_size: int | None = None,
     ) -> None:
-        super().__init__(config, store, batch_size)
-        if config.observations.source == "store":
-            check_drawn(self.store, config, "satellite")
-        self.observer = SatelliteObserver(config, self.channels, self.grid)
+        super().__init__(
+            data, seed, store=store, batch_size=batch_size, test_batch_size=test_batch_size
+        )
+        self._stored = observations.source == "store"
+        if self._stored:
+            check_drawn(self.store, observations, seed, "satellite")
+        self.observer = SatelliteObserver(observations.satellite, seed, self.channels, self.grid)
 
     def operators(self) -> dict[str, ObservationOperator]:
         """Gives `H` of the imagery, by name `satellite/CHANNEL`."""
@@ -60,8 +73,7 @@ class SatelliteDataModule(ReanalysisDataModule):
 
     def streams(self, split: str) -> tuple[str, ...]:
         """Names the arrays of the store that a split streams: none while training."""
-        from_store = self.config.observations.source == "store" and split != "train"
-        return ("satellite",) if from_store else ()
+        return ("satellite",) if self._stored and split != "train" else ()
 
     def _observe(
         self, window: Window, truth: Tensor, mask: Tensor, batch: Batch

@@ -11,12 +11,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from data_modules.observing.observers import StationObserver, streamed
+from data_modules.observing.observers import StationObserver
 from data_modules.observing.station_arrays import read_stations
-from data_modules.preparation.observations import check_drawn
+from data_modules.observing.stored import check_drawn, streamed
 from data_modules.reanalysis import ReanalysisDataModule
 from data_modules.store.training_store import TrainingStore
-from slams.config.schema import Config
+from slams.config.schema import DataConfig, ObservationsConfig
 from slams.fields import Batch, ObservationOperator, Observations, Window
 from slams.observations.networks import Network
 from slams.observations.stations import StationOperator
@@ -28,9 +28,12 @@ class StationDataModule(ReanalysisDataModule):
     """Gives fields with station observations, drawn from the truth or streamed from the store.
 
     Args:
-        config: The recipe.
-        store: An open store; by default the one the recipe names.
-        batch_size: Cases a batch; by default as the recipe says.
+        data: The recipe's section `data`.
+        observations: Its section `observations`.
+        seed: Its seed.
+        store: As of `ReanalysisDataModule`.
+        batch_size: As of `ReanalysisDataModule`.
+        test_batch_size: As of `ReanalysisDataModule`.
 
     Raises:
         UserError: A station lies outside the globe, an error is negative, a channel is not
@@ -38,22 +41,33 @@ class StationDataModule(ReanalysisDataModule):
     """
 
     def __init__(
-        self, config: Config, store: TrainingStore | None = None, batch_size: int | None = None
+        self,
+        data: DataConfig,
+        observations: ObservationsConfig,
+        seed: int,
+        *,
+        store: TrainingStore | None = None,
+        batch_size: int | None = None,
+        test_batch_size: int | None = None,
     ) -> None:
-        super().__init__(config, store, batch_size)
-        if config.observations.source == "store":
-            check_drawn(self.store, config, "stations")
-        terrain = self.store.elevation
+        super().__init__(
+            data, seed, store=store, batch_size=batch_size, test_batch_size=test_batch_size
+        )
+        self._stored = observations.source == "store"
+        if self._stored:
+            check_drawn(self.store, observations, seed, "stations")
+        stations, terrain = observations.stations, self.store.elevation
         self.observer = StationObserver(
-            config,
+            stations,
+            seed,
             self.channels,
             self.grid,
             None if terrain is None else torch.from_numpy(terrain),
             # Where real reports come from is known once they are prepared.
-            read_stations(self.store) if config.observations.stations.source.kind else None,
+            read_stations(self.store) if stations.source.kind else None,
         )
         whole = self.observer.network
-        kept, held = whole.split(config.observations.stations.held_out, config.seed)
+        kept, held = whole.split(stations.held_out, seed)
         self._network = _Part(whole, kept, self.observer.operators)
         self._held_out = _Part(whole, held, self.observer.operators) if len(held) else None
 
@@ -104,8 +118,7 @@ class StationDataModule(ReanalysisDataModule):
 
     def streams(self, split: str) -> tuple[str, ...]:
         """Names the arrays of the store that a split streams: none while training."""
-        from_store = self.config.observations.source == "store" and split != "train"
-        return ("stations",) if from_store else ()
+        return ("stations",) if self._stored and split != "train" else ()
 
     def _observe(
         self, window: Window, truth: Tensor, mask: Tensor, batch: Batch

@@ -26,7 +26,7 @@ def tiny_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_prepared(tmp_path_factory: pytest.TempPathFactory, tiny_source: Path) -> Path:
     """Gives the path of the prepared training store; read it, never write it."""
-    from data_modules.preparation.prepare import prepare
+    from slams.stages.sources import prepare
 
     return prepare(tiny_recipe(tmp_path_factory.mktemp("prepared"), tiny_source))
 

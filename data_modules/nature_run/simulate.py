@@ -20,7 +20,7 @@ import numpy as np
 import xarray as xr
 
 from data_modules.nature_run.layout import LEVELS, to_pressure_levels, write_nature_run
-from slams.config.schema import Config, SimulateConfig
+from slams.config.schema import SimulateConfig
 from slams.errors import UserError
 from slams.runtime.ranks import say
 
@@ -33,11 +33,12 @@ _BLOCK_DAYS = 30
 _REFERENCE_PRESSURE = 1e5
 
 
-def simulate(config: Config, dry_run: bool = False) -> Path:
-    """Makes a nature run.
+def simulate(settings: SimulateConfig, *, overwrite: bool = False, dry_run: bool = False) -> Path:
+    """Make a nature run.
 
     Args:
-        config: The recipe; section `simulate` counts.
+        settings: The recipe's section `simulate`.
+        overwrite: Replace an output that exists.
         dry_run: Only say what would be simulated.
 
     Returns:
@@ -46,13 +47,12 @@ def simulate(config: Config, dry_run: bool = False) -> Path:
     Raises:
         UserError: jcm is not installed, or the output exists.
     """
-    settings = config.simulate
     path = Path(settings.output)
     first = np.datetime64(settings.start, "D")
     month = first.astype("datetime64[M]")
     months = (month + settings.months).astype("datetime64[D]") - month.astype("datetime64[D]")
     days = int(months.astype(np.int64))
-    if path.exists() and config.resume != "overwrite":
+    if path.exists() and not overwrite:
         raise UserError(
             f"simulate.output: {path} exists; choose another, or resume=overwrite to replace it"
         )

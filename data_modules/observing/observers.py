@@ -7,25 +7,23 @@ observations into the store: either way the values are the same.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from slams.config.schema import Config, StationVariableConfig
+from slams.config.schema import SatelliteConfig, StationsConfig, StationVariableConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec, Observations
 from slams.grid import LatLonGrid
 from slams.observations.footprints import FootprintOperator
 from slams.observations.networks import Network, airport_network, read_network
-from slams.observations.operator import PointOperator
 from slams.observations.orbit import Orbit
 from slams.observations.representativeness import representativeness_sd
 from slams.observations.satellite import SatelliteOperator, swath_mask
 from slams.observations.simulate import draw, random_reports
 from slams.observations.stations import StationOperator
 
-__all__ = ["SatelliteObserver", "StationObserver", "is_censored", "station_network", "streamed"]
+__all__ = ["SatelliteObserver", "StationObserver", "is_censored", "station_network"]
 
 # Channels that cannot fall below zero, and of which zero is an ordinary value.
 _CENSORED = ("total_precipitation_24hr",)
@@ -38,17 +36,20 @@ def is_censored(variable: StationVariableConfig) -> bool:
     return variable.likelihood == "censored"
 
 
-def station_network(config: Config) -> Network:
-    """Finds the stations of a recipe: its file, or airports thinned to their number.
+def station_network(stations: StationsConfig, seed: int) -> Network:
+    """Find the stations of a recipe: its file, or airports thinned to their number.
+
+    Args:
+        stations: The recipe's section `observations.stations`.
+        seed: Its seed, by which airports are chosen.
 
     Raises:
         UserError: The file is not right, or more stations are asked for than there are.
     """
-    stations = config.observations.stations
     if stations.file:
         return read_network(stations.file)
     try:
-        return airport_network(stations.count, config.seed)
+        return airport_network(stations.count, seed)
     except UserError as error:
         raise UserError(f"observations.stations.count: {error}") from None
 
@@ -57,7 +58,8 @@ class StationObserver:
     """Observes at stations.
 
     Args:
-        config: The recipe.
+        stations: The recipe's section `observations.stations`.
+        seed: Its seed, by which stations and errors are drawn.
         channels: The channels of the fields.
         grid: Their grid.
         elevation: `(H, W)` m, the model's terrain, or `None` when it is unknown.
@@ -76,15 +78,15 @@ class StationObserver:
 
     def __init__(
         self,
-        config: Config,
+        stations: StationsConfig,
+        seed: int,
         channels: tuple[FieldSpec, ...],
         grid: LatLonGrid,
         elevation: Tensor | None = None,
         network: Network | None = None,
     ) -> None:
-        stations = config.observations.stations
-        self._seed, self._missing = config.seed, stations.missing
-        self.network = network or station_network(config)
+        self._seed, self._missing = seed, stations.missing
+        self.network = network or station_network(stations, seed)
         self.operators: dict[str, StationOperator] = {}
         self.errors: dict[str, float | Tensor] = {}
         self.bounds: dict[str, float] = {}
@@ -139,7 +141,8 @@ class SatelliteObserver:
     """Observes images inside moving swaths.
 
     Args:
-        config: The recipe.
+        satellite: The recipe's section `observations.satellite`.
+        seed: Its seed, by which errors are drawn.
         channels: The channels of the fields.
         grid: Their grid.
 
@@ -153,10 +156,15 @@ class SatelliteObserver:
             or the channel is not there.
     """
 
-    def __init__(self, config: Config, channels: tuple[FieldSpec, ...], grid: LatLonGrid) -> None:
-        satellite = config.observations.satellite
+    def __init__(
+        self,
+        satellite: SatelliteConfig,
+        seed: int,
+        channels: tuple[FieldSpec, ...],
+        grid: LatLonGrid,
+    ) -> None:
         name = f"satellite/{satellite.channel}"
-        self._seed, self._coverage = config.seed, satellite.coverage
+        self._seed, self._coverage = seed, satellite.coverage
         self._mean = satellite.composite == "mean"
         operator: SatelliteOperator | FootprintOperator
         if satellite.footprint_km > 0:
@@ -167,7 +175,7 @@ class SatelliteObserver:
             operator = SatelliteOperator(grid, channels, satellite.channel, satellite.footprint)
         self.operators: dict[str, SatelliteOperator | FootprintOperator] = {name: operator}
         self.errors: dict[str, float | Tensor] = {name: satellite.error}
-        self.orbit = satellite_orbit(config)
+        self.orbit = satellite_orbit(satellite)
         self._passes: dict[int, Tensor] = {}
 
     def __call__(
@@ -215,13 +223,12 @@ class SatelliteObserver:
         return variance / self.passes(time).clamp(min=1).to(variance) if self._mean else variance
 
 
-def satellite_orbit(config: Config) -> Orbit | None:
-    """Gives the orbit of a recipe, or `None` for slanted bands.
+def satellite_orbit(satellite: SatelliteConfig) -> Orbit | None:
+    """Return the orbit of a recipe, or `None` for slanted bands.
 
     Raises:
         UserError: No orbit is like this.
     """
-    satellite = config.observations.satellite
     if satellite.geometry != "orbit":
         return None
     orbit = satellite.orbit
@@ -250,34 +257,3 @@ def _error(variable: StationVariableConfig, grid: LatLonGrid, latitude: Tensor) 
     # A negative error goes through to `draw`, which refuses it by its name.
     both = math.hypot(variable.error, variable.representativeness)
     return math.copysign(both, variable.error)
-
-
-def streamed(
-    operators: Mapping[str, PointOperator],
-    errors: dict[str, float | Tensor],
-    values: Tensor,
-    bounds: dict[str, float] | None = None,
-) -> tuple[Observations, ...]:
-    """Wraps values read from the store.
-
-    Args:
-        operators: `H` by name.
-        errors: Standard deviations by name, numbers or `(P,)`.
-        values: `(B, T, P, V)` in the operators' units, NaN missing, one `V` an operator.
-        bounds: What each reads at least; `None` where none is censored.
-    """
-    found = []
-    for number, (name, operator) in enumerate(operators.items()):
-        value = values[..., number]
-        variance = torch.as_tensor(errors[name], dtype=torch.float64) ** 2
-        found.append(
-            Observations(
-                name=name,
-                operator=operator.to(value.device),
-                values=value,
-                mask=torch.isfinite(value),
-                error_variance=variance.to(value).expand_as(value).contiguous(),
-                bound=-math.inf if bounds is None else bounds[name],
-            )
-        )
-    return tuple(found)

@@ -7,8 +7,8 @@ there, and its statistics are those of an uninterrupted one to the last bit.
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+import threading
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,36 +19,54 @@ from data_modules.preparation.plan import Plan, masked_channels, plan
 from data_modules.store.checks import shard_file
 from data_modules.store.manifest import Record, read_record, write_record
 from data_modules.store.writing import digest
-from slams.config.schema import Config
+from slams.config.schema import DataConfig
 
 __all__ = ["FIRST_GUESS", "BlockWork", "first_guess"]
 
 # Beside the arrays of an unfinished store: the first guess that all sums are about.
 FIRST_GUESS = "first_guess.npy"
-# Opened once in each process: recipe and directory to plan, array of fields, frame of the sums.
-_OPEN: dict[str, tuple[Plan, zarr.Array, Frame | None]] = {}
 
 
-def first_guess(config: Config, work: Plan) -> np.ndarray:
-    """Reads the first training day as the store will hold it, `(C, H, W)` float32 physical."""
+def first_guess(work: Plan) -> np.ndarray:
+    """Read the first training day as the store will hold it, `(C, H, W)` float32 physical."""
     assert work.train is not None
     step = int(np.flatnonzero(work.train.contains(work.time))[0])
     return work.read(step, step + 1)[0]
 
 
 @dataclass(frozen=True)
-class BlockWork:
-    """Works on blocks; picklable, each process opens source and store itself.
+class _Opened:
+    """Holds what the blocks of a process share.
 
     Attributes:
-        config: The recipe.
+        work: The plan, with the sources open.
+        fields: The array of fields.
+        frame: Frame of the sums, or `None` where statistics are those of another store.
+    """
+
+    work: Plan
+    fields: zarr.Array
+    frame: Frame | None
+
+
+class BlockWork:
+    """Works on blocks; source and store are opened once, at the first of them.
+
+    Threads share one object. A pickled copy opens anew, in the process it is sent to.
+
+    Args:
+        data: The recipe's section `data`.
         partial: Directory of the unfinished store, with its arrays created.
         read_steps: Steps read from the source at a time.
     """
 
-    config: Config
-    partial: Path
-    read_steps: int
+    def __init__(self, data: DataConfig, partial: Path, read_steps: int) -> None:
+        self.data, self.partial, self.read_steps = data, partial, read_steps
+        self._opened: _Opened | None = None
+        self._opening = threading.Lock()
+
+    def __reduce__(self) -> tuple[type[BlockWork], tuple[DataConfig, Path, int]]:
+        return BlockWork, (self.data, self.partial, self.read_steps)
 
     def __call__(self, start: int, stop: int) -> Moments | None:
         """Finishes the files of steps `[start, stop)`.
@@ -60,7 +78,8 @@ class BlockWork:
         Raises:
             UserError: The source cannot be read or holds values that are not allowed.
         """
-        work, fields, frame = self._open()
+        opened = self._open()
+        work, fields, frame = opened.work, opened.fields, opened.frame
         steps = fields.shards[0]
         total: Moments | None = None
         for first in range(start, stop, steps):
@@ -110,28 +129,26 @@ class BlockWork:
         write_record(self.partial, Record.of_file(self.partial, fields, shard, out))
         return out
 
-    def _open(self) -> tuple[Plan, zarr.Array, Frame | None]:
-        key = json.dumps([asdict(self.config.data), str(self.partial)], sort_keys=True)
-        if key not in _OPEN:
-            self.open(plan(self.config))
-        return _OPEN[key]
+    def _open(self) -> _Opened:
+        with self._opening:
+            if self._opened is None:
+                self.open(plan(self.data))
+            assert self._opened is not None
+            return self._opened
 
     def open(self, work: Plan) -> None:
-        """Opens the store for the tasks of this process, with a plan that is there already."""
-        key = json.dumps([asdict(self.config.data), str(self.partial)], sort_keys=True)
+        """Open the store, with a plan that is there already."""
         # Files without a single value are written too: a lost file is told from them.
         with zarr.config.set({"array.write_empty_chunks": True}):
             group = zarr.open_group(str(self.partial), mode="r+", use_consolidated=False)
             fields = group["fields"]
         frame = None
         if work.train is not None:
-            data = self.config.data
             frame = Frame.about(
                 np.load(self.partial / FIRST_GUESS),
                 work.channels,
-                data.harmonics,
-                data.lags,
-                masked_channels(self.config, work),
+                self.data.harmonics,
+                self.data.lags,
+                masked_channels(work, self.data.lags),
             )
-        _OPEN.clear()
-        _OPEN[key] = work, fields, frame
+        self._opened = _Opened(work, fields, frame)

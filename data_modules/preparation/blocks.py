@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from data_modules.sources.canonical import VALID_RANGE
+from data_modules.sources.canonical.form import VALID_RANGE
 from data_modules.store.training_store import iso_date
 from slams.errors import UserError
 from slams.fields import FieldSpec
@@ -64,6 +64,7 @@ def check_block(
     absent: Sequence[str],
     gaps: Sequence[str],
     where: str,
+    key: str,
 ) -> None:
     """Refuses values that no field may have.
 
@@ -75,6 +76,7 @@ def check_block(
         absent: Channels that are missing throughout.
         gaps: Channels that may have missing values.
         where: The source, for messages.
+        key: Its dotted key in the recipe, for messages.
 
     Raises:
         UserError: A value lies outside what its units allow, a field has no value at all, or a
@@ -100,7 +102,7 @@ def check_block(
         if len(empty):
             raise UserError(
                 f"source {where}: {spec.name} of {iso_date(time[empty[0]])} has no value at all; "
-                f"name the channel under data.source.gaps if that is to be expected"
+                f"name the channel under {key}.gaps if that is to be expected"
             )
         holes = np.flatnonzero(~known.all(axis=(1, 2)) & train)
         if len(holes):
@@ -108,7 +110,7 @@ def check_block(
             raise UserError(
                 f"source {where}: {spec.name} of {iso_date(time[step])}, a training day, has "
                 f"{int((~known[step]).sum())} missing values (NaN); name the channel under "
-                f"data.source.gaps if that is to be expected"
+                f"{key}.gaps if that is to be expected"
             )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,26 +21,29 @@ from data_modules.preparation.plan import Plan
 from data_modules.store.checks import shard_file
 from data_modules.store.manifest import read_manifest, write_record
 from data_modules.store.training_store import TrainingStore, iso_date
-from slams.config.schema import Config
+from slams.calendar.days import day_number
 from slams.config.splits import day_range
 from slams.errors import UserError
 
 __all__ = ["check_extension", "extends", "take_over"]
 
-_EPOCH_ORDINAL = 719163  # of 1970-01-01
 _CHOICE = "choose another data.store, or resume=overwrite to write it again"
 
 
-def extends(config: Config, store: TrainingStore) -> bool:
-    """Tells whether the recipe asks for days after those of a complete store.
+def extends(period: Sequence[str], store: TrainingStore) -> bool:
+    """Return whether a period goes on after the days of a complete store.
+
+    Args:
+        period: First and last day (ISO dates) as in `data.period`; empty for all there are.
+        store: The complete store.
 
     Raises:
         UserError: The store holds days that the recipe leaves out.
     """
-    found = day_range("data.period", config.data.period)
+    found = day_range("data.period", period)
     if found is None:
         return False
-    first, last = (day.toordinal() - _EPOCH_ORDINAL for day in found)
+    first, last = (day_number(day) for day in found)
     if store.time[0] < first or store.time[-1] >= last + 1:
         raise UserError(
             f"data.period: {store.path} holds {iso_date(store.time[0])} to "
@@ -48,8 +52,8 @@ def extends(config: Config, store: TrainingStore) -> bool:
     return bool(last > np.floor(store.time[-1]))
 
 
-def check_extension(config: Config, work: Plan, old: TrainingStore) -> None:
-    """Refuses a plan that is not the old store and days after it.
+def check_extension(work: Plan, old: TrainingStore) -> None:
+    """Refuse a plan that is not the old store and days after it.
 
     Raises:
         UserError: The first days differ, or later days belong to the training period.
@@ -62,7 +66,7 @@ def check_extension(config: Config, work: Plan, old: TrainingStore) -> None:
             f"only later days can be added, {_CHOICE}"
         )
     if work.grid.fingerprint != old.grid.fingerprint:
-        raise UserError(f"data.source.grid: the grid of {old.path} is another; {_CHOICE}")
+        raise UserError(f"{work.parts[0].key}.grid: the grid of {old.path} is another; {_CHOICE}")
     if work.train is not None and work.train.contains(work.time[count:]).any():
         raise UserError(
             f"data.period: days after {iso_date(old.time[-1])} belong to data.splits.train "

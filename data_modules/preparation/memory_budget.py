@@ -17,6 +17,7 @@ fit into the memory, at least one chunk of the source; as many of them work as d
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ import numpy as np
 from data_modules.preparation.plan import Plan, masked_channels
 from data_modules.store.training_store import shard_steps
 from slams.config.memory import parse_memory, show_memory
-from slams.config.schema import Config
+from slams.config.schema import PrepareConfig
 from slams.errors import UserError
 
 __all__ = ["BLOCK_STEPS", "Budget", "Needs", "blocks", "budget", "needs"]
@@ -103,8 +104,14 @@ class Budget:
     text: str
 
 
-def needs(config: Config, work: Plan) -> Needs:
-    """Finds what the memory of a preparation depends on."""
+def needs(work: Plan, harmonics: int, lags: Sequence[int]) -> Needs:
+    """Find what the memory of a preparation depends on.
+
+    Args:
+        work: The plan.
+        harmonics: Annual harmonics of the climatology.
+        lags: Lags (days) for which persistence is fitted.
+    """
     grid = work.grid
     values, regridded, chunk_steps, chunk_bytes, variable_bytes = 0, 0, 1, 0, 0
     for part in work.parts:
@@ -123,13 +130,13 @@ def needs(config: Config, work: Plan) -> Needs:
     channels, points = len(work.channels), grid.shape[0] * grid.shape[1]
     sums = 0
     if work.train is not None:
-        size, lags = 2 * config.data.harmonics + 1, tuple(config.data.lags)
+        size = 2 * harmonics + 1
         time = work.time[work.train.contains(work.time)]
         reach = max(lags, default=0)
         kept = int((time < time[0] + reach).sum()) if len(time) else 0
         # Head and tail of float32 days; channels with gaps carry their own sums over pairs.
         sums = 8 * (size + 1 + len(lags)) + 8 * kept
-        masked = len(masked_channels(config, work)) / max(channels, 1)
+        masked = len(masked_channels(work, lags)) / max(channels, 1)
         sums += round(masked * 8 * ((1 + len(lags)) * (2 * size - 1) + 2 * len(lags) * (size + 1)))
     return Needs(
         values,
@@ -145,18 +152,17 @@ def needs(config: Config, work: Plan) -> Needs:
     )
 
 
-def budget(config: Config, need: Needs, base: int | None = None) -> Budget:
-    """Fits a preparation into the memory of the recipe.
+def budget(keys: PrepareConfig, need: Needs, base: int | None = None) -> Budget:
+    """Fit a preparation into the memory of the recipe.
 
     Args:
-        config: The recipe.
+        keys: The recipe's section `data.prepare`.
         need: What the memory depends on.
         base: Bytes of the program itself; those of this process by default.
 
     Raises:
         UserError: Not even one task fits; names how much it needs.
     """
-    keys = config.data.prepare
     bound = parse_memory("data.prepare.memory", keys.memory)
     base = resident() if base is None else base
     alone = keys.scheduler != "threads"  # each worker has a process, and its memory, to itself

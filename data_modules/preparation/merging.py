@@ -6,10 +6,8 @@ and recorded. Each source is regridded from its own grid to the store's.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
 from functools import reduce
 
 import numpy as np
@@ -20,11 +18,13 @@ from data_modules.preparation.regridding import Regridder
 from data_modules.preparation.target_grid import dataset_grid, target_grid
 from data_modules.sources import open_source
 from data_modules.store.training_store import iso_date
+from slams.calendar.days import day_number
 from slams.config.schema import DataConfig, SourceConfig
 from slams.config.splits import day_range
 from slams.errors import UserError
 from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
+from slams.plugins.sources import SOURCES
 
 __all__ = ["Part", "open_parts"]
 
@@ -71,14 +71,13 @@ class Part:
         # Read without gaps and then picked: steps that follow one another are cheap to read.
         steps = self.steps[start:stop]
         first, last = int(steps[0]), int(steps[-1]) + 1
-        with naming(self.key):
-            if last - first == len(steps):
-                values = read_block(self.dataset, self.channels, first, last, absent, path)
-            else:
-                picked = self.dataset.isel(time=steps)
-                values = read_block(picked, self.channels, 0, len(steps), absent, path)
-            time = self.dataset["time"].values[steps]
-            check_block(values, self.channels, time, train, absent, self.gaps, path)
+        if last - first == len(steps):
+            values = read_block(self.dataset, self.channels, first, last, absent, path)
+        else:
+            picked = self.dataset.isel(time=steps)
+            values = read_block(picked, self.channels, 0, len(steps), absent, path)
+        time = self.dataset["time"].values[steps]
+        check_block(values, self.channels, time, train, absent, self.gaps, path, self.key)
         return self.regridder.fields(values)
 
     @property
@@ -97,7 +96,7 @@ class Part:
     @property
     def gaps(self) -> list[str]:
         """Names the channels that may have missing values: by the recipe, or by the layout."""
-        own = self.dataset.attrs.get("gaps", ())
+        own = SOURCES.get(self.config.kind, f"{self.key}.kind").gaps
         named = [c.name for c in self.channels if c.variable in own]
         return list(dict.fromkeys([*self.config.gaps, *named]))
 
@@ -128,10 +127,9 @@ def open_parts(
     period = _period(data)
     opened = []
     for (key, config), share in zip(data.inputs, shares, strict=True):
-        with naming(key):
-            opened.append(open_source(config, [channels[i] for i in share], period))
-    with naming(data.inputs[0][0]):
-        grid = target_grid(data.inputs[0][1], opened[0])
+        opened.append(open_source(config, [channels[i] for i in share], period, key))
+    first_key, first = data.inputs[0]
+    grid = target_grid(first, opened[0], first_key)
     axes = [dataset["time"].values.astype(np.float64) for dataset in opened]
     time = reduce(np.intersect1d, axes)
     if not len(time):
@@ -142,8 +140,7 @@ def open_parts(
         raise UserError(f"data.sources: no day is in all of them; found {spans}")
     parts = []
     for (key, config), share, dataset, axis in zip(data.inputs, shares, opened, axes, strict=True):
-        with naming(key):
-            regridder = Regridder(dataset_grid(dataset), grid, config.regrid)
+        regridder = Regridder(dataset_grid(dataset), grid, config.regrid, key)
         parts.append(
             Part(
                 key=key,
@@ -157,17 +154,6 @@ def open_parts(
             )
         )
     return tuple(parts), grid, time
-
-
-@contextmanager
-def naming(key: str) -> Iterator[None]:
-    """Lets the refusals of a source name its own place in the recipe."""
-    try:
-        yield
-    except UserError as error:
-        if key == "data.source":
-            raise
-        raise UserError(str(error).replace("data.source.", f"{key}.")) from error.__cause__
 
 
 def _shares(data: DataConfig, channels: Sequence[FieldSpec]) -> list[list[int]]:
@@ -204,7 +190,7 @@ def _period(data: DataConfig) -> tuple[float, float] | None:
     days = day_range("data.period", data.period)
     if days is None:
         return None
-    first, last = (float((day - date(1970, 1, 1)).days) for day in days)
+    first, last = (float(day_number(day)) for day in days)
     return first, last
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import torch
 import zarr
@@ -12,34 +10,34 @@ from data_modules.observing.observers import SatelliteObserver, StationObserver
 from data_modules.observing.station_arrays import create_stations
 from data_modules.preparation.blocks import channel_units
 from data_modules.preparation.in_situ.archive import station_days
-from data_modules.store.identity import difference, observation_recipe
-from data_modules.store.training_store import SHARD_STEPS, TrainingStore
+from data_modules.store.training_store import SHARD_STEPS
 from data_modules.store.writing import create_steps
-from slams.config.schema import Config
-from slams.errors import UserError
+from slams.config.schema import ObservationsConfig, StationsConfig
 from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
 from slams.normalisation import Normaliser
 from slams.runtime.ranks import say
 
-__all__ = ["check_drawn", "draw_observations"]
+__all__ = ["draw_observations"]
 
 
 def draw_observations(
-    config: Config,
+    observations: ObservationsConfig,
+    seed: int,
     channels: tuple[FieldSpec, ...],
     grid: LatLonGrid,
     time: np.ndarray,
     group: zarr.Group,
 ) -> None:
-    """Observes every day of a store that is being written, and writes `stations`, `satellite`.
+    """Observe every day of a store that is being written, and write `stations`, `satellite`.
 
     Stations with an archive of reports are not drawn: theirs are written.
 
     Values are in channel units (K, log(1 + mm day-1), W m-2), NaN where nothing is observed.
 
     Args:
-        config: The recipe.
+        observations: The recipe's section `observations`.
+        seed: Its seed, by which observations are drawn.
         channels: The channels of the store.
         grid: Its grid.
         time: `(N,)` days since 1970-01-01 00 UTC.
@@ -50,15 +48,17 @@ def draw_observations(
     """
     observers: dict[str, StationObserver | SatelliteObserver] = {}
     arrays: dict[str, zarr.Array] = {}
-    if "stations" in config.observations.use:
-        if config.observations.stations.source.kind:
-            _write_reports(config, channels, grid, time, group)
+    if "stations" in observations.use:
+        if observations.stations.source.kind:
+            _write_reports(observations.stations, seed, channels, grid, time, group)
         else:
-            stations = StationObserver(config, channels, grid, _terrain(group))
+            stations = StationObserver(
+                observations.stations, seed, channels, grid, _terrain(group)
+            )
             observers["stations"] = stations
             arrays["stations"] = create_stations(group, stations, len(time))
-    if "satellite" in config.observations.use:
-        satellite = SatelliteObserver(config, channels, grid)
+    if "satellite" in observations.use:
+        satellite = SatelliteObserver(observations.satellite, seed, channels, grid)
         observers["satellite"] = satellite
         arrays["satellite"] = _create_satellite(group, satellite, len(time))
     # A file of fields at a time, which is as much as may be in memory, and only whole files of
@@ -86,35 +86,9 @@ def draw_observations(
                 values.clear()
 
 
-def check_drawn(store: TrainingStore, config: Config, modality: str) -> None:
-    """Refuses a store whose observations are not those of the recipe.
-
-    Args:
-        store: The training store.
-        config: The recipe, with `observations.source` = `store`.
-        modality: `stations` or `satellite`.
-
-    Raises:
-        UserError: The store has no such observations, or they were drawn by another recipe.
-    """
-    if not store.has(modality):
-        raise UserError(
-            f"observations.source: training store {store.path} holds no {modality}; run `slams "
-            f"prepare` with observations.source=store and resume=overwrite, or observe the truth"
-        )
-    found = json.loads(store.attributes["recipe"])["observations"] or {}
-    expected = json.loads(json.dumps(observation_recipe(config)))
-    for key in ("seed", modality):
-        changed = difference(found.get(key), expected.get(key), key)
-        if changed:
-            raise UserError(
-                f"observations.{modality}: training store {store.path} holds others ({changed}); "
-                f"run `slams prepare` with resume=overwrite"
-            )
-
-
 def _write_reports(
-    config: Config,
+    stations: StationsConfig,
+    seed: int,
     channels: tuple[FieldSpec, ...],
     grid: LatLonGrid,
     time: np.ndarray,
@@ -127,13 +101,13 @@ def _write_reports(
     )
     terrain = _terrain(group)
     found = station_days(
-        config, channels, grid, time, Normaliser(channels, harmonics, sd), terrain
+        stations, channels, grid, time, Normaliser(channels, harmonics, sd), terrain
     )
     for line in found.lines():
         say(line)
     array = create_stations(
         group,
-        StationObserver(config, channels, grid, terrain, found.network),
+        StationObserver(stations, seed, channels, grid, terrain, found.network),
         len(time),
         {
             "counts": dict(found.counts),
@@ -141,7 +115,7 @@ def _write_reports(
             "conventions": dict(found.conventions),
             "elevation_correction": "none: the store has no terrain"
             if terrain is None
-            else f"{config.observations.stations.lapse_rate:g} K m-1",
+            else f"{stations.lapse_rate:g} K m-1",
         },
     )
     array[:] = found.values

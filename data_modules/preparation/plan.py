@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from data_modules.preparation.merging import Part, open_parts
 from data_modules.preparation.moments import evenly_paired
 from data_modules.store.periods import Period, split_periods
 from data_modules.store.training_store import TrainingStore, iso_date
-from slams.config.schema import Config, DataConfig
+from slams.config.schema import DataConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
@@ -101,13 +102,15 @@ class Plan:
         return "\n".join(lines + [f"repaired: {r}" for r in self.repairs])
 
 
-def plan(config: Config) -> Plan:
-    """Opens the sources and checks that the recipe can be prepared from them.
+def plan(data: DataConfig) -> Plan:
+    """Open the sources and check that a store can be prepared from them.
+
+    Args:
+        data: The recipe's section `data`.
 
     Raises:
         UserError: Sources, channels, grid or splits are not right.
     """
-    data = config.data
     channels = tuple(FieldSpec.parse(name) for name in data.channels)
     for source_key, source in data.inputs:
         for key in ("absent", "gaps"):
@@ -124,15 +127,19 @@ def plan(config: Config) -> Plan:
     return Plan(parts, channels, grid, time, train, statistics)
 
 
-def masked_channels(config: Config, work: Plan) -> tuple[int, ...]:
-    """Finds the channels whose sums over training days must count days and pairs at each point.
+def masked_channels(work: Plan, lags: Sequence[int]) -> tuple[int, ...]:
+    """Find the channels whose sums over training days must count days and pairs at each point.
 
     Those that may have gaps; every one of them where the training days do not follow evenly.
+
+    Args:
+        work: The plan.
+        lags: Lags (days) for which persistence is fitted.
     """
     if work.train is None:
         return ()
     time = work.time[work.train.contains(work.time)]
-    if not evenly_paired(time, config.data.lags):
+    if not evenly_paired(time, lags):
         return tuple(range(len(work.channels)))
     return tuple(i for i, spec in enumerate(work.channels) if spec.name in work.gaps)
 

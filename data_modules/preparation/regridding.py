@@ -33,15 +33,18 @@ class Regridder:
         source: Grid of the input.
         target: Grid of the output.
         method: `conservative` or `bilinear`.
+        key: Dotted key of the source in the recipe, for the message.
 
     Raises:
         UserError: The method is unknown.
     """
 
-    def __init__(self, source: LatLonGrid, target: LatLonGrid, method: str) -> None:
+    def __init__(
+        self, source: LatLonGrid, target: LatLonGrid, method: str, key: str = "data.source"
+    ) -> None:
         if method not in METHODS:
             raise UserError(
-                f"data.source.regrid: found {method!r}, expected one of {', '.join(METHODS)}"
+                f"{key}.regrid: found {method!r}, expected one of {', '.join(METHODS)}"
             )
         self.source, self.target, self.method = source, target, method
         lat_s, lat_t = source.latitude.numpy(), target.latitude.numpy()

@@ -112,13 +112,23 @@ def slurm_cluster(keys: PrepareConfig, place: Path) -> Any:
 
 
 class _Client:
-    """Submits to dask.distributed; no call is taken for another with the same arguments."""
+    """Submits to dask.distributed; no call is taken for another with the same arguments.
+
+    A function is sent to each worker once: what it opens there serves all calls of the worker.
+    """
 
     def __init__(self, client: Any) -> None:
         self._client = client
+        self._sent: list[Callable[..., Any]] = []
 
     def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Any:
-        return self._client.submit(function, *arguments, pure=False)
+        from data_modules.preparation.worker_plugin import TaskPlugin, call_task
+
+        if not any(function is sent for sent in self._sent):
+            self._client.register_plugin(TaskPlugin(function), name=f"slams-{len(self._sent)}")
+            self._sent.append(function)
+        number = next(n for n, sent in enumerate(self._sent) if sent is function)
+        return self._client.submit(call_task, f"slams-{number}", *arguments, pure=False)
 
 
 def _cluster(keys: PrepareConfig, workers: int, place: Path) -> tuple[Any, Any]:

@@ -25,28 +25,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from data_modules.preparation.moments import Moments, trigonometric
+from data_modules.store.writing import StatisticsArrays
 from slams.errors import UserError
 from slams.normalisation import DAYS_PER_YEAR
 
-__all__ = ["StatisticsArrays", "statistics"]
+__all__ = ["statistics"]
 
 # Beyond this the harmonics cannot be told apart over the days there are.
 _WORST_CONDITION = 1e8
-
-
-@dataclass(frozen=True)
-class StatisticsArrays:
-    """Holds the finished statistics as the store keeps them (float32, see `stores.Statistics`).
-
-    Arrays lie over the flattened grid: `harmonics (K, C, P)`, `sd (C, P)`, `lags (L,)`,
-    `persistence (L, C, P)`, `persistence_variance (L, C, P)`.
-    """
-
-    harmonics: np.ndarray
-    sd: np.ndarray
-    lags: np.ndarray
-    persistence: np.ndarray
-    persistence_variance: np.ndarray
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The grid of a training store, as named by the key `data.source.grid`."""
+"""The grid of a training store, as the key `grid` of its (first) source names it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from slams.grid import LatLonGrid
 __all__ = ["dataset_grid", "regular_grid", "target_grid"]
 
 
-def target_grid(config: SourceConfig, source: xr.Dataset) -> LatLonGrid:
+def target_grid(config: SourceConfig, source: xr.Dataset, key: str) -> LatLonGrid:
     """Finds the grid that a source is to be brought to.
 
     Args:
         config: `config.grid` is `native`, `sample`, `LATxLON`, or the path of a training store,
             of another Zarr store or of a NetCDF file.
         source: Canonical dataset, whose grid is the native one.
+        key: Dotted key of the source in the recipe, for messages.
 
     Raises:
         UserError: The key names no grid.
@@ -33,14 +34,14 @@ def target_grid(config: SourceConfig, source: xr.Dataset) -> LatLonGrid:
     if name == "native":
         return dataset_grid(source)
     if match := re.fullmatch(r"(\d+)x(\d+)", name):
-        return regular_grid(int(match[1]), int(match[2]))
+        return regular_grid(int(match[1]), int(match[2]), key)
     path = sample_path() if name == "sample" else Path(name)
     if not path.exists():
         raise UserError(
-            f"data.source.grid: found {name!r}, expected `native`, `sample`, LATxLON such as "
+            f"{key}.grid: found {name!r}, expected `native`, `sample`, LATxLON such as "
             f"32x64, or the path of a store or file; there is no such path"
         )
-    return _file_grid(path)
+    return _file_grid(path, key)
 
 
 def dataset_grid(source: xr.Dataset) -> LatLonGrid:
@@ -48,19 +49,24 @@ def dataset_grid(source: xr.Dataset) -> LatLonGrid:
     return _grid(source["latitude"].values, source["longitude"].values)
 
 
-def regular_grid(rows: int, columns: int) -> LatLonGrid:
+def regular_grid(rows: int, columns: int, key: str = "data.source") -> LatLonGrid:
     """Makes a grid of equal angles, rows at the centres of their bands, longitude from 0.
+
+    Args:
+        rows: Number of latitudes.
+        columns: Number of longitudes.
+        key: Dotted key of the source in the recipe, for the message.
 
     Raises:
         UserError: There are fewer than 2 rows or 4 columns.
     """
     if rows < 2 or columns < 4:
-        raise UserError(f"data.source.grid: found {rows}x{columns}, expected at least 2x4")
+        raise UserError(f"{key}.grid: found {rows}x{columns}, expected at least 2x4")
     step = 180.0 / rows
     return _grid(90.0 - step * (np.arange(rows) + 0.5), 360.0 / columns * np.arange(columns))
 
 
-def _file_grid(path: Path) -> LatLonGrid:
+def _file_grid(path: Path, key: str) -> LatLonGrid:
     try:
         if path.is_dir():
             group = zarr.open_group(str(path), mode="r", use_consolidated=False)
@@ -71,7 +77,7 @@ def _file_grid(path: Path) -> LatLonGrid:
                 latitude, longitude = (dataset[n].values for n in names)
     except Exception as error:
         raise UserError(
-            f"data.source.grid: {path} has no latitude and longitude that can be read "
+            f"{key}.grid: {path} has no latitude and longitude that can be read "
             f"({type(error).__name__})"
         ) from error
     latitude = np.sort(np.asarray(latitude, dtype=np.float64))[::-1]

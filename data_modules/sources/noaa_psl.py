@@ -1,97 +1,15 @@
-"""Reader of NOAA PSL's NetCDF files: reanalysis `air`, interpolated and CDR `olr`, `precip`.
-
-Layout (https://psl.noaa.gov/data/gridded): `air(time, level, lat 73: 90..-90, lon 144: 0..357.5)`
-K on any levels in millibar, daily means or four instants a day (attribute `statistic`);
-interpolated `olr(time, lat 73, lon 144)` W m-2, daily means, or two passes of satellites a day;
-the climate data record of OLR on one degree. "hours since 1800-01-01", in old files "hours since
-1-1-1". Values are int16 with scale, offset and missing 32766 in old files, float32 with
--9.96921e+36 in newer ones. Interpolated OLR has no data from 1978-03-16 to 1978-12-31.
-
-Repaired and recorded: names and units, two passes a day averaged, days of the known gap left out
-where a file holds them as missing. Refused: `air` of which nothing says whether several steps a
-day are instants, a day with one pass of two, files of different grids or units, duplicate days,
-levels that are not there, values that no unpacking makes physical.
-"""
+"""Temperature, outgoing longwave radiation and precipitation of NOAA PSL."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from slams.plugins.deferred import Deferred
+from slams.plugins.sources import SourceSpec
 
-import numpy as np
-import xarray as xr
+__all__ = ["SPEC"]
 
-from data_modules.sources.canonical import canonicalise
-from data_modules.sources.layouts import Held
-from data_modules.sources.opening import find_files, open_netcdf
-from slams.config.schema import SourceConfig
-from slams.fields import FieldSpec
-
-__all__ = ["open_noaa_psl"]
-
-_OLR = "outgoing_longwave_radiation"
-_NAMES = {
-    "temperature": "air",
-    "2m_temperature": "air",
-    _OLR: "olr",
-    "total_precipitation_24hr": "precip",
-}
-# Days of the gap in the interpolated OLR, both inside: no satellite.
-_GAP = (np.datetime64("1978-03-16"), np.datetime64("1978-12-31"))
-
-
-def open_noaa_psl(
-    config: SourceConfig,
-    channels: Sequence[FieldSpec],
-    period: tuple[float, float] | None = None,
-) -> xr.Dataset:
-    """Opens NOAA PSL files lazily.
-
-    Args:
-        config: The source: one NetCDF file, a pattern or a list of files that follow one another
-            in time; `daily` says what a day of instants is.
-        channels: The channels wanted; temperature by level (hPa).
-        period: First and last day wanted, days since 1970-01-01.
-
-    Returns:
-        Canonical dataset (see `sources.canonical`).
-
-    Raises:
-        UserError: A file is missing or unreadable, or the dataset cannot be made canonical.
-    """
-    files = find_files(
-        config, "a NetCDF file of NOAA PSL (see data.source.origin for where it comes from)"
-    )
-    dataset = open_netcdf(files)
-    left_out = ""
-    if any(c.variable == _OLR for c in channels) and "olr" in dataset and "time" in dataset.dims:
-        dataset, left_out = _without_gap(dataset)
-    layout = {variable: _held(dataset, name) for variable, name in _NAMES.items()}
-    out = canonicalise(dataset, layout, channels, config.absent, config.path, config.daily, period)
-    if left_out:
-        out.attrs["repairs"].append(left_out)
-    for name in ("title", "References"):
-        if name in dataset.attrs:
-            out.attrs[name.lower()] = str(dataset.attrs[name])
-    return out
-
-
-def _held(dataset: xr.Dataset, name: str) -> Held:
-    if name != "air":
-        return Held(name, hours=None)
-    statistic = str(dataset[name].attrs.get("statistic", "")) if name in dataset else ""
-    if statistic.lower() == "mean":
-        return Held(name, hours=None)
-    return Held(name, hours=0, fixed=statistic != "")
-
-
-def _without_gap(dataset: xr.Dataset) -> tuple[xr.Dataset, str]:
-    """Leaves out the days of the known gap, which some files hold and fill with missing values."""
-    times = dataset["time"].values
-    if not np.issubdtype(times.dtype, np.datetime64):
-        return dataset, ""
-    day = times.astype("datetime64[D]")
-    gap = (day >= _GAP[0]) & (day <= _GAP[1])
-    if not gap.any():
-        return dataset, ""
-    said = f"olr: {int(gap.sum())} steps from {_GAP[0]} to {_GAP[1]}, which have no data, left out"
-    return dataset.isel(time=np.flatnonzero(~gap)), said
+SPEC = SourceSpec(
+    name="noaa_psl",
+    open=Deferred("data_modules.sources.readers.noaa_psl", "open_noaa_psl"),
+    expected="a NetCDF file of NOAA PSL ({key}.origin says where it comes from)",
+    takes_files=True,
+)

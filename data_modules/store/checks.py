@@ -11,6 +11,7 @@ from zarr.codecs import BloscCodec
 
 from data_modules.store.files import HttpFiles, is_url
 from data_modules.store.http import HttpStore
+from slams.calendar.days import time_stamps
 from slams.errors import UserError
 
 __all__ = ["STORE_VERSION", "check_arrays", "check_attributes", "check_files", "iso_date"]
@@ -26,8 +27,7 @@ _AGAIN = "run `slams prepare` with the recipe and resume=overwrite"
 
 def iso_date(day: float) -> str:
     """Writes days since 1970-01-01 as an ISO date (with the time where it is not midnight)."""
-    stamp = np.datetime64(round(float(day) * 86400), "s")
-    return str(stamp).removesuffix("T00:00:00")
+    return str(time_stamps(day)).removesuffix("T00:00:00")
 
 
 def open_group(path: Path | str) -> zarr.Group:

@@ -5,20 +5,25 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from slams.config.schema import Config, SourceConfig
+from slams.config.difference import first_difference
+from slams.config.schema import DataConfig, ObservationsConfig, SourceConfig
 
-__all__ = ["difference", "observation_recipe", "store_recipe"]
+__all__ = ["observation_recipe", "store_difference", "store_recipe"]
 
 # Keys of a source that every training store's recipe has.
 _FIRST_KEYS = ("kind", "path", "origin", "grid", "regrid", "absent", "gaps")
 
 
-def store_recipe(config: Config) -> dict[str, Any]:
-    """Gives the part of a recipe that decides what `prepare` writes, as plain containers.
+def store_recipe(data: DataConfig, observations: ObservationsConfig, seed: int) -> dict[str, Any]:
+    """Return the part of a recipe that decides what `prepare` writes, as plain containers.
 
     Validation and test days are not in it: they may change without another preparation.
+
+    Args:
+        data: The recipe's section `data`.
+        observations: Its section `observations`.
+        seed: Its seed, by which observations are drawn.
     """
-    data = config.data
     own = not data.statistics_from
     recipe: dict[str, Any] = {
         **_sources(data.inputs),
@@ -30,7 +35,7 @@ def store_recipe(config: Config) -> dict[str, Any]:
         "lags": list(data.lags) if own else [],
     }
     recipe["observations"] = (
-        observation_recipe(config) if config.observations.source == "store" else None
+        observation_recipe(observations, seed) if observations.source == "store" else None
     )
     return recipe
 
@@ -48,16 +53,15 @@ def _sources(inputs: list[tuple[str, SourceConfig]]) -> dict[str, Any]:
     return {"source": kept[0]} if inputs[0][0] == "data.source" else {"sources": kept}
 
 
-def observation_recipe(config: Config) -> dict[str, Any]:
-    """Gives what decides the observations that are drawn into a store."""
-    observations = config.observations
+def observation_recipe(observations: ObservationsConfig, seed: int) -> dict[str, Any]:
+    """Return what decides the observations that are drawn into a store."""
     drawn = [name for name in ("stations", "satellite") if name in observations.use]
     recipes = {name: asdict(getattr(observations, name)) for name in drawn}
     if "stations" in recipes:
         _leave_out(recipes["stations"])
     if "satellite" in recipes:
         _leave_out_orbit(recipes["satellite"])
-    return {"seed": config.seed, "drawn": drawn, **recipes}
+    return {"seed": seed, "drawn": drawn, **recipes}
 
 
 def _leave_out(stations: dict[str, Any]) -> None:
@@ -84,12 +88,15 @@ def _leave_out_orbit(satellite: dict[str, Any]) -> None:
         satellite.pop("composite")
 
 
-def difference(found: Any, expected: Any, key: str = "") -> str:
-    """Names the first key in which two recipes differ, with both values; "" when none does."""
-    if isinstance(found, dict) and isinstance(expected, dict):
-        for name in dict.fromkeys([*expected, *found]):
-            below = difference(found.get(name), expected.get(name), f"{key}.{name}".strip("."))
-            if below:
-                return below
+def store_difference(found: Any, expected: Any, key: str = "") -> str:
+    """Word the first key in which two stores' recipes differ, with both values; "" for none.
+
+    Args:
+        found: The store's recipe, or a part of it.
+        expected: The same of the recipe at hand.
+        key: Dotted path of that part.
+    """
+    other = first_difference(found, expected, key)
+    if other is None:
         return ""
-    return "" if found == expected else f"{key}: {found!r} in the store, {expected!r} asked for"
+    return f"{other.key}: {other.found!r} in the store, {other.expected!r} asked for"

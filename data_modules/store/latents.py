@@ -1,4 +1,4 @@
-"""The latent store: encodings of the training store by one VAE, and the DataModule over it.
+"""The latent store: encodings of the training store by one VAE.
 
 Layout (Zarr v3), keyed by the VAE's run and the training store's fingerprint::
 
@@ -24,19 +24,16 @@ import filelock
 import numpy as np
 import torch
 import zarr
-from lightning.pytorch import LightningDataModule
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
-from data_modules.stream.loader import StreamLoader
-from data_modules.stream.samplers import BlockShuffleSampler, ShardSampler
 from slams.assimilators.base import Archive
 from slams.errors import UserError
 from slams.nn.latent_space import LatentBatch, LatentSpace
 from slams.normalisation import DAYS_PER_YEAR
 from slams.runtime.atomic import remove_store
 
-__all__ = ["LatentDataModule", "LatentStore", "wait_for_latents", "write_latents"]
+__all__ = ["LatentStore", "wait_for_latents", "write_latents"]
 
 _VERSION = 1
 _CHUNK = 64
@@ -232,71 +229,3 @@ class LatentStore(Dataset[int]):
 
 
 _FIELDS = ("latents", "background")
-
-
-class LatentDataModule(LightningDataModule):
-    """Serves latent windows for the training of the score model.
-
-    Args:
-        path: Directory of the latent store.
-        batch_size: Windows a batch.
-        seed: The experiment's seed, for the order of the training windows.
-        window: Days `T` of the windows, see `LatentStore`.
-        ages: Further training windows, see `LatentStore`.
-        turned: Further training windows, see `LatentStore`.
-        ahead: Batches that a thread gathers ahead.
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        batch_size: int,
-        seed: int,
-        window: int = 0,
-        ages: Mapping[int, float] | None = None,
-        turned: Sequence[int] = (),
-        ahead: int = 0,
-    ) -> None:
-        super().__init__()
-        self.path = path
-        self.batch_size = batch_size
-        self.seed = seed
-        self.ahead = ahead
-        self.train = LatentStore(path, "train", window, ages, turned)
-        self.validation = LatentStore(path, "validation", window)
-
-    @property
-    def latent_shape(self) -> tuple[int, int, int, int]:
-        """Gives `(T, K, h, w)` of a window."""
-        return (self.train.window, *self.train.latents.shape[2:])
-
-    def train_dataloader(self) -> StreamLoader:
-        """Serves shuffled windows, shards of equal length on all ranks."""
-        world, rank = self._ranks()
-        # In memory there are no files to respect: one block, shuffled whole.
-        sampler = BlockShuffleSampler(np.zeros(len(self.train)), self.seed, rank, world)
-        # The last batch of an epoch is left out when it is short, unless it is all there is.
-        return self._loader(self.train, sampler, drop_last=len(sampler) >= self.batch_size)
-
-    def val_dataloader(self) -> StreamLoader:
-        """Serves every validation window exactly once over all ranks."""
-        world, rank = self._ranks()
-        sampler = ShardSampler(len(self.validation), rank, world)
-        return self._loader(self.validation, sampler, drop_last=False)
-
-    def _loader(
-        self, dataset: LatentStore, sampler: Sampler[int], drop_last: bool
-    ) -> StreamLoader:
-        return StreamLoader(
-            dataset,
-            batch_size=self.batch_size,
-            sampler=sampler,
-            drop_last=drop_last,
-            collate_fn=lambda batch: batch,
-            pin_memory=torch.cuda.is_available(),
-            ahead=self.ahead,
-        )
-
-    def _ranks(self) -> tuple[int, int]:
-        trainer = self.trainer
-        return (1, 0) if trainer is None else (trainer.world_size, trainer.global_rank)

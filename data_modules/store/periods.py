@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
 
 import numpy as np
 
+from slams.calendar.days import day_number
 from slams.config.schema import SplitsConfig
 from slams.config.splits import SPLITS, check_splits, split_days
 from slams.errors import UserError
 
 __all__ = ["Period", "find_days", "split_periods", "window_cases"]
-
-_EPOCH = date(1970, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ def split_periods(splits: SplitsConfig, window: int = 1) -> dict[str, Period]:
     check_splits(splits, window)
     found = {name: split_days(splits, name) for name in SPLITS}
     return {
-        name: Period(name, (days[0] - _EPOCH).days, (days[1] - _EPOCH).days)
+        name: Period(name, day_number(days[0]), day_number(days[1]))
         for name, days in found.items()
         if days
     }

@@ -6,22 +6,49 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
-from data_modules.preparation.statistics import StatisticsArrays
 from data_modules.store.training_store import shard_steps
+from slams.calendar.days import TIME_UNITS
 from slams.grid import LatLonGrid
 
-__all__ = ["STEP_ARRAYS", "beside_fields", "canonical_json", "content_digest", "create_steps"]
-__all__ += ["digest", "digest_days", "fingerprint", "write_coordinates", "write_elevation"]
-__all__ += ["write_statistics"]
+__all__ = [
+    "STEP_ARRAYS",
+    "StatisticsArrays",
+    "beside_fields",
+    "canonical_json",
+    "content_digest",
+    "create_steps",
+    "digest",
+    "digest_days",
+    "fingerprint",
+    "write_coordinates",
+    "write_elevation",
+    "write_statistics",
+]
 
 # Arrays over time beside the fields, in files of some steps each.
 STEP_ARRAYS = ("stations", "satellite")
+
+
+@dataclass(frozen=True)
+class StatisticsArrays:
+    """Holds the finished statistics as the store keeps them (float32, see `stores.Statistics`).
+
+    Arrays lie over the flattened grid: `harmonics (K, C, P)`, `sd (C, P)`, `lags (L,)`,
+    `persistence (L, C, P)`, `persistence_variance (L, C, P)`.
+    """
+
+    harmonics: np.ndarray
+    sd: np.ndarray
+    lags: np.ndarray
+    persistence: np.ndarray
+    persistence_variance: np.ndarray
 
 
 def create_steps(
@@ -57,7 +84,7 @@ def create_steps(
 def write_coordinates(group: zarr.Group, time: np.ndarray, grid: LatLonGrid) -> None:
     """Writes time (days since 1970-01-01), latitude and longitude (degrees)."""
     values = {
-        "time": (time, {"units": "days since 1970-01-01 00:00:00", "calendar": "standard"}),
+        "time": (time, {"units": TIME_UNITS, "calendar": "standard"}),
         "latitude": (grid.latitude.numpy(), {"units": "degrees_north"}),
         "longitude": (grid.longitude.numpy(), {"units": "degrees_east"}),
     }

@@ -14,7 +14,10 @@ from data_modules.stream.prefetch import ReadAhead
 from data_modules.stream.samplers import BlockShuffleSampler
 from slams.errors import UserError
 
-__all__ = ["StreamLoader"]
+__all__ = ["StreamLoader", "read_ahead"]
+
+# Seconds after which a silent worker is an error, and not a job that hangs till its time is up.
+_WORKER_TIMEOUT = 300
 
 
 class StreamLoader(DataLoader):
@@ -91,6 +94,28 @@ class StreamLoader(DataLoader):
 
     def _batch(self) -> dict[str, int]:
         return {"size": self.batch_size or 1, "ranks": getattr(self.sampler, "world", 1)}
+
+
+def read_ahead(workers: int, ahead: int) -> dict[str, Any]:
+    """Return the options of a `StreamLoader` that reads batches of windows ahead.
+
+    Args:
+        workers: Processes that read; 0 reads in this one.
+        ahead: Batches that a thread, or each worker, reads ahead; 0 for none.
+    """
+    if workers == 0:
+        return {"num_workers": 0, "ahead": ahead}
+    # A forked worker hangs once the parent has used dask, and inherits open files. The server
+    # that workers are forked from imports once what each of them needs.
+    multiprocessing.set_forkserver_preload(["data_modules.stream.windows"])
+    return {
+        "num_workers": workers,
+        "ahead": ahead,
+        "multiprocessing_context": "forkserver",
+        "persistent_workers": True,
+        "timeout": _WORKER_TIMEOUT,
+        "prefetch_factor": max(ahead, 1),
+    }
 
 
 def _end_with_parent(worker: int) -> None:

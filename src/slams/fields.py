@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor
 
+from slams.calendar.days import time_stamps
 from slams.variables import STANDARD_NAMES, UNITS
 
 if TYPE_CHECKING:
@@ -161,11 +162,14 @@ class Window(_OnDevice):
 
 
 class ObservationOperator(Protocol):
-    """Maps a state in channel units to observed points: `y = H(f)`, linear in channel units.
+    """Maps a state in channel units to `P` observed points: `y = H(f) = H_lin f + offset`.
+
+    This is all that the rest of the program asks of an operator;
+    `slams.observations.operator.LinearOperator` is a base class that has most of it.
 
     Attributes:
-        latitude: `(P,)` degrees north of each observed point (a footprint's centre).
-        longitude: `(P,)` degrees east.
+        latitude: `(P,)` float64 degrees north of each observed point (a footprint's centre).
+        longitude: `(P,)` float64 degrees east.
         units: Units of `y`.
     """
 
@@ -173,12 +177,35 @@ class ObservationOperator(Protocol):
     longitude: Tensor
     units: str
 
+    def __len__(self) -> int:
+        """Return the number of points `P`."""
+        ...
+
     def __call__(self, state: Tensor) -> Tensor:
-        """Observes `(..., C, H, W)` in channel units; gives `(..., P)`."""
+        """Observe `(..., C, H, W)` in channel units: `(..., P)`."""
+        ...
+
+    def linear(self, state: Tensor) -> Tensor:
+        """Apply the linear part, the one for anomalies and increments: `(..., P)`."""
         ...
 
     def adjoint(self, values: Tensor) -> Tensor:
-        """Applies the transpose: `(..., P)` to `(..., C, H, W)`."""
+        """Apply the transpose of the linear part: `(..., P)` to `(..., C, H, W)`."""
+        ...
+
+    def touches(self, points: Tensor) -> Tensor:
+        """Return which observed points take anything from marked grid points.
+
+        Args:
+            points: `(..., C, H, W)` bool, for example where the truth is missing.
+
+        Returns:
+            `(..., P)` bool.
+        """
+        ...
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> ObservationOperator:
+        """Return the operator on a device; this one stays where it is."""
         ...
 
 
@@ -334,12 +361,10 @@ class Ensemble(_OnDevice):
         Variables with levels get dims `(case, member, day, level, latitude, longitude)`, the
         others lack `level`; `time (case, day)` is a coordinate.
         """
-        import numpy as np
         import xarray as xr
 
         members = self.members.detach().cpu().numpy()
-        seconds = np.round(self.time.cpu().numpy() * 86400.0).astype("timedelta64[s]")
-        stamps = np.datetime64("1970-01-01T00:00:00", "s") + seconds
+        stamps = time_stamps(self.time.cpu().numpy())
         data: dict[str, Any] = {}
         for variable in dict.fromkeys(c.variable for c in self.channels):
             index = [i for i, c in enumerate(self.channels) if c.variable == variable]

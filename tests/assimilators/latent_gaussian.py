@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from slams.assimilators.latent_diffusion import LatentDiffusion
-from slams.config.schema import GuidanceConfig, SamplerConfig
 from slams.diffusion.backend import Denoiser, DiracPosterior, VESchedule
+from slams.diffusion.settings import GuidanceSettings, SamplerSettings
 from slams.nn.latent_space import LatentSpace
 from tests.assimilators.problems import LinearGaussian
 
@@ -147,14 +147,14 @@ def assimilator(
         problem.normaliser,
         problem.grid,
         3,
-        GuidanceConfig(
+        GuidanceSettings(
             kind=kind,
             archive=archive,
             localisation=math.inf,
             iterations=iterations,
             below_sigma=below_sigma,
         ),
-        SamplerConfig(steps=steps),
+        SamplerSettings(steps=steps),
     )
     method.fit(problem.archive(problem.draw(archive, 5)))
     return Setup(method, denoiser, space)

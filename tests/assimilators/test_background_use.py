@@ -11,8 +11,8 @@ from torch import Tensor
 
 from slams.assimilators.base import Archive
 from slams.assimilators.latent_diffusion import LatentDiffusion
-from slams.config.schema import GuidanceConfig, SamplerConfig
 from slams.diffusion.backend import DiracPosterior
+from slams.diffusion.settings import GuidanceSettings, SamplerSettings
 from slams.errors import UserError
 from slams.fields import Background, Batch
 from tests.assimilators.latent_gaussian import FACTOR, ExactDenoiser, linear_space
@@ -61,8 +61,8 @@ def analysed(problem: LinearGaussian, use: str, batch: Batch, members: int) -> T
         problem.normaliser,
         problem.grid,
         3,
-        GuidanceConfig(archive=DAYS, localisation=math.inf, background=use),
-        SamplerConfig(centred=False),
+        GuidanceSettings(archive=DAYS, localisation=math.inf, background=use),
+        SamplerSettings(centred=False),
     )
     time = problem.archive(truth).time
     method.fit(Archive(fields=truth, background=truth + error, time=time))
@@ -113,4 +113,4 @@ def test_an_unknown_use_is_refused(problem: LinearGaussian) -> None:
     space = linear_space(problem)
     parts = (space, Informed(problem, space), problem.normaliser, problem.grid, 3)
     with pytest.raises(UserError, match="found 'prior', expected one of condition, observation"):
-        LatentDiffusion(*parts, GuidanceConfig(background="prior"), SamplerConfig())
+        LatentDiffusion(*parts, GuidanceSettings(background="prior"), SamplerSettings())

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from slams.assimilators.base import Archive
 from slams.assimilators.latent_diffusion import LatentDiffusion
-from slams.config.schema import GuidanceConfig, SamplerConfig
 from slams.diffusion.backend import DiracPosterior
+from slams.diffusion.settings import GuidanceSettings, SamplerSettings
 from slams.errors import UserError
 from slams.fields import Background, Batch
 from slams.observations.stations import StationOperator
@@ -286,8 +286,8 @@ def test_a_member_that_diverges_is_drawn_again_and_reported(problem: LinearGauss
             problem.normaliser,
             problem.grid,
             3,
-            GuidanceConfig(archive=10),
-            SamplerConfig(steps=4),
+            GuidanceSettings(archive=10),
+            SamplerSettings(steps=4),
         )
         method.fit(problem.archive(problem.draw(10, 5)))
         return method.analyse(batch, 3)
@@ -310,8 +310,8 @@ def test_members_that_always_diverge_are_named_with_their_case(problem: LinearGa
             return posterior
 
     space = linear_space(problem)
-    parts = (problem.normaliser, problem.grid, 3, GuidanceConfig(archive=10))
-    method = LatentDiffusion(space, Hopeless(problem, space), *parts, SamplerConfig(steps=4))
+    parts = (problem.normaliser, problem.grid, 3, GuidanceSettings(archive=10))
+    method = LatentDiffusion(space, Hopeless(problem, space), *parts, SamplerSettings(steps=4))
     method.fit(problem.archive(problem.draw(10, 5)))
     batch = replace(problem.batch(1), observations=())
     with pytest.raises(
@@ -327,8 +327,8 @@ def test_refusals(problem: LinearGaussian) -> None:
     denoiser = ExactDenoiser(problem, space)
     parts = (space, denoiser, problem.normaliser, problem.grid, 3)
     with pytest.raises(UserError, match="found 'diffpir', expected one of decg, mmps"):
-        LatentDiffusion(*parts, GuidanceConfig(kind="diffpir"), SamplerConfig())
-    method = LatentDiffusion(*parts, GuidanceConfig(), SamplerConfig())
+        LatentDiffusion(*parts, GuidanceSettings(kind="diffpir"), SamplerSettings())
+    method = LatentDiffusion(*parts, GuidanceSettings(), SamplerSettings())
     with pytest.raises(UserError, match="call fit"):
         method.analyse(problem.batch(1), 2)
     method.fit(problem.archive(problem.draw(10, 5)))

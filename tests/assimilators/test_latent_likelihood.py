@@ -12,7 +12,8 @@ from torch import Tensor
 from slams.assimilators.latent_diffusion import LatentDiffusion
 from slams.assimilators.latent_likelihood import spread
 from slams.config.checks import check
-from slams.config.schema import AssimilationConfig, Config, GuidanceConfig, SamplerConfig
+from slams.config.schema import AssimilationConfig, Config
+from slams.diffusion.settings import GuidanceSettings, SamplerSettings
 from slams.errors import UserError
 from slams.observations.degradations import DegradedOperator
 from slams.observations.stacked import stack_observations
@@ -48,7 +49,7 @@ def assimilator(problem: LinearGaussian, kind: str, days: int, steps: int) -> La
         problem.normaliser,
         problem.grid,
         3,
-        GuidanceConfig(
+        GuidanceSettings(
             kind=kind,
             likelihood="latent",
             archive=days,
@@ -56,7 +57,7 @@ def assimilator(problem: LinearGaussian, kind: str, days: int, steps: int) -> La
             iterations=8,
             below_sigma=math.inf,
         ),
-        SamplerConfig(steps=steps),
+        SamplerSettings(steps=steps),
     )
     made.fit(problem.archive(problem.draw(days, 5)))
     return made
@@ -126,6 +127,6 @@ def test_masked_values_and_the_truth_are_not_read(problem) -> None:
 
 
 def test_an_unknown_space_is_refused() -> None:
-    guidance = GuidanceConfig(likelihood="pixel")
+    guidance = GuidanceSettings(likelihood="pixel")
     with pytest.raises(UserError, match=r"guidance\.likelihood.*'pixel'.*decoder"):
         check(Config(assimilation=AssimilationConfig(guidance=guidance)))

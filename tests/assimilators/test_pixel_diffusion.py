@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from slams.assimilators.pixel_diffusion import PixelDiffusion
-from slams.config.schema import GuidanceConfig, SamplerConfig
+from slams.diffusion.settings import GuidanceSettings, SamplerSettings
 from slams.errors import UserError
 from slams.fields import Background
 from slams.nn.latent_space import IdentitySpace
@@ -31,8 +31,8 @@ def assimilator(problem: LinearGaussian, days: int, steps: int, **settings) -> P
         problem.normaliser,
         problem.grid,
         3,
-        GuidanceConfig(archive=days, localisation=math.inf),
-        SamplerConfig(steps=steps),
+        GuidanceSettings(archive=days, localisation=math.inf),
+        SamplerSettings(steps=steps),
         **settings,
     )
     made.fit(problem.archive(problem.draw(days, 5)))
@@ -53,9 +53,9 @@ def test_ensemble_is_the_posterior(problem: LinearGaussian) -> None:
 
 def test_the_noise_scale_is_that_of_sampler_and_guidance(problem: LinearGaussian) -> None:
     made = assimilator(problem, 10, 4, noise_scale=3.0)
-    assert made.sampler.sigma_max == 3 * SamplerConfig().sigma_max
-    assert made.sampler.sigma_min == 3 * SamplerConfig().sigma_min
-    assert made.guidance.below_sigma == 3 * GuidanceConfig().below_sigma
+    assert made.sampler.sigma_max == 3 * SamplerSettings().sigma_max
+    assert made.sampler.sigma_min == 3 * SamplerSettings().sigma_min
+    assert made.guidance.below_sigma == 3 * GuidanceSettings().below_sigma
 
 
 def test_a_background_with_missing_values_is_refused(problem: LinearGaussian) -> None:

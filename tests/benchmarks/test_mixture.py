@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from slams.benchmarks.mixture import MixtureProblem, mixture_problem, modes_of
-from slams.config.schema import SamplerConfig
+from slams.diffusion.settings import SamplerSettings
 
 
 def quadrature(problem: MixtureProblem, samples: int = 400_000) -> tuple[float, torch.Tensor]:
@@ -53,7 +53,7 @@ def test_denoiser_is_the_mean_given_the_noisy_state(sigma: float) -> None:
 
 def test_the_posteriors_own_denoiser_gives_the_posterior() -> None:
     """Monte-Carlo error of a weight is 0.010, of a mode's mean 0.03 to 0.04."""
-    found = modes_of(mixture_problem(), "exact", SamplerConfig())
+    found = modes_of(mixture_problem(), "exact", SamplerSettings())
     assert found.weight == pytest.approx(found.expected, abs=0.03)
     assert max(found.mean_error) < 0.07
     assert all(0.95 < ratio < 1.05 for ratio in found.sd_ratio)
@@ -78,7 +78,7 @@ def test_guidance_keeps_its_figures(kind: str) -> None:
     weight, by its step length and not by R, with modes that are too narrow and off by up to 0.5.
     """
     weight, mean_error, sd_ratio = FIGURES[kind]
-    found = modes_of(mixture_problem(), kind, SamplerConfig())
+    found = modes_of(mixture_problem(), kind, SamplerSettings())
     assert found.weight == pytest.approx(weight, abs=0.03)
     assert found.mean_error == pytest.approx(mean_error, abs=0.05)
     assert found.sd_ratio == pytest.approx(sd_ratio, abs=0.04)

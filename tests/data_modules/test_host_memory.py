@@ -7,8 +7,7 @@ from dataclasses import replace
 import pytest
 
 from data_modules import host_memory as room
-from data_modules.multimodal import MultimodalDataModule
-from data_modules.reanalysis import ReanalysisDataModule
+from slams.stages.data import multimodal, reanalysis
 
 DAY = 4 * 4 * 12 * 24
 
@@ -20,8 +19,8 @@ def fixed(monkeypatch):
     monkeypatch.setattr(room.torch.cuda, "is_available", lambda: False)
 
 
-def parts(config, batch=8, module=ReanalysisDataModule, **stage):
-    return dict(room.host_memory(module(config), batch, **stage).parts)
+def parts(config, batch=8, make=reanalysis, **stage):
+    return dict(room.host_memory(make(config), batch, **stage).parts)
 
 
 def test_parts_by_hand(tiny_config):
@@ -43,14 +42,13 @@ def test_parts_by_hand(tiny_config):
     assert parts(with_data(cache="mmap", ahead=0))["batches"] == 8 * DAY
     assert parts(with_data(cache="mmap"))["cache"] == 0
     # Damped persistence comes with one earlier day.
-    assert parts(with_data(ahead=0), module=MultimodalDataModule)["batches"] == 8 * 2 * DAY
-    two = replace(tiny_config, trainer=replace(tiny_config.trainer, devices=2))
-    assert parts(two)["cache"] == 2 * 110 * DAY
+    assert parts(with_data(ahead=0), make=multimodal)["batches"] == 8 * 2 * DAY
+    assert parts(tiny_config, ranks=2)["cache"] == 2 * 110 * DAY
 
 
 def test_it_says_when_it_is_too_much(tiny_config, monkeypatch):
-    fits = str(room.host_memory(ReanalysisDataModule(tiny_config), 8))
+    fits = str(room.host_memory(reanalysis(tiny_config), 8))
     assert fits.startswith("host memory: about 0.00 GB (program 0.00, cache 0.00")
     assert fits.endswith("of 1.00 GB available")
     monkeypatch.setattr(room, "_available", lambda: 10)
-    assert "data.cache=mmap" in str(room.host_memory(ReanalysisDataModule(tiny_config), 8))
+    assert "data.cache=mmap" in str(room.host_memory(reanalysis(tiny_config), 8))

@@ -14,8 +14,6 @@ import torch
 import xarray as xr
 import zarr
 
-from data_modules.multimodal import MultimodalDataModule
-from data_modules.preparation.prepare import prepare
 from data_modules.reanalysis import ReanalysisDataModule
 from data_modules.satellite import SatelliteDataModule
 from data_modules.station import StationDataModule
@@ -23,6 +21,8 @@ from data_modules.store.training_store import TrainingStore
 from data_modules.stream.windows import Earlier, WindowDataset
 from slams.config.schema import BackgroundConfig, Config, DegradationConfig, StationVariableConfig
 from slams.errors import UserError
+from slams.stages.data import multimodal, reanalysis
+from slams.stages.sources import prepare
 from tests.synthetic import CHANNELS, nature_run, tiny_recipe
 
 
@@ -48,7 +48,7 @@ def batches(module: ReanalysisDataModule, split: str):
 
 def test_windows_are_the_store_s_days(tiny_config):
     config = with_data(tiny_config, window=3)
-    module = MultimodalDataModule(with_background(config, lag=1))
+    module = multimodal(with_background(config, lag=1))
     dataset = module.dataset("train")
     window = dataset.__getitems__([5, 0])
     everything = module.store.read(slice(None))
@@ -63,26 +63,26 @@ def test_windows_are_the_store_s_days(tiny_config):
 
 
 def test_splits_hold_the_windows_that_lie_inside(tiny_config):
-    module = ReanalysisDataModule(with_data(tiny_config, window=3, test_cases=0))
+    module = reanalysis(with_data(tiny_config, window=3, test_cases=0))
     assert module.splits["train"].tolist() == list(range(68))
     assert module.splits["validation"].tolist() == list(range(72, 82))
     assert module.splits["test"].tolist() == list(range(86, 108))
 
 
 def test_test_cases_are_evenly_spaced(tiny_config):
-    module = ReanalysisDataModule(with_data(tiny_config, test_cases=7))
+    module = reanalysis(with_data(tiny_config, test_cases=7))
     cases = module.splits["test"]
     assert len(cases) == 7
     assert cases[[0, -1]].tolist() == [87, 108]
     assert set(np.diff(cases)) <= {3, 4}
     for many, few in ((12, 4), (9, 3), (15, 5)):
         chosen = [
-            ReanalysisDataModule(with_data(tiny_config, test_cases=n)).splits["test"].tolist()
+            reanalysis(with_data(tiny_config, test_cases=n)).splits["test"].tolist()
             for n in (many, few)
         ]
         assert chosen[0][1::3] == chosen[1], "a study's dates are among the comparison's"
-    assert len(ReanalysisDataModule(with_data(tiny_config, test_cases=0)).splits["test"]) == 24
-    assert len(ReanalysisDataModule(with_data(tiny_config, test_cases=99)).splits["test"]) == 24
+    assert len(reanalysis(with_data(tiny_config, test_cases=0)).splits["test"]) == 24
+    assert len(reanalysis(with_data(tiny_config, test_cases=99)).splits["test"]) == 24
 
 
 def test_windows_never_span_a_gap_in_time(tmp_path, tiny_prepared):
@@ -90,7 +90,7 @@ def test_windows_never_span_a_gap_in_time(tmp_path, tiny_prepared):
     run.to_zarr(tmp_path / "gap.zarr", zarr_format=3, consolidated=False)
     recipe = tiny_recipe(tmp_path, tmp_path / "gap.zarr", window=2)
     prepare(recipe)
-    module = MultimodalDataModule(with_background(recipe, lag=2))
+    module = multimodal(with_background(recipe, lag=2))
     assert 19 not in module.splits["train"]
     window = module.dataset("train").__getitems__([18, 19, 20])
     assert torch.all(window.time.diff(dim=1) == 1)
@@ -109,17 +109,17 @@ def test_cases_without_an_earlier_state_are_not_verified(tiny_config, tmp_path, 
     recipe.data.splits.train = recipe.data.splits.validation = []
     recipe.data.splits.test = ["2001-04-01", "2001-04-05"]
     prepare(recipe)
-    module = MultimodalDataModule(recipe)
+    module = multimodal(recipe)
     assert module.splits["test"].tolist() == [2, 3, 4]
     with pytest.raises(UserError, match=r"data\.splits\.train: found no days"):
         module.train_dataloader()
     # The archive is the other store's training period.
     archive = module.archive()
-    own = MultimodalDataModule(tiny_config).archive()
+    own = multimodal(tiny_config).archive()
     torch.testing.assert_close(archive.fields, own.fields)
     torch.testing.assert_close(archive.background, own.background)
     with pytest.raises(UserError, match=r"splits\.test.*a state 9 days before"):
-        MultimodalDataModule(
+        multimodal(
             replace(
                 with_data(recipe, lags=[9]),
                 background=BackgroundConfig(kind="climatology", lag=9, recentre_days=2),
@@ -150,14 +150,14 @@ def test_cases_without_an_earlier_state_are_not_verified(tiny_config, tmp_path, 
 def test_wrong_splits_are_refused_by_name(tiny_config, split, days, window, match):
     splits = replace(tiny_config.data.splits, **{split: days})
     with pytest.raises(UserError, match=match):
-        ReanalysisDataModule(with_data(tiny_config, splits=splits, window=window))
+        reanalysis(with_data(tiny_config, splits=splits, window=window))
 
 
 def test_window_longer_than_what_the_store_has_of_a_split(tiny_config):
     splits = replace(tiny_config.data.splits, test=["2001-04-19", "2001-05-30"])
     config = with_data(tiny_config, splits=splits, window=3)
     with pytest.raises(UserError, match=r"no window of 3 consecutive days.*2 days of it"):
-        ReanalysisDataModule(config)
+        reanalysis(config)
 
 
 def test_missing_value_in_training_is_refused_when_read(tiny_config, tmp_path):
@@ -169,7 +169,7 @@ def test_missing_value_in_training_is_refused_when_read(tiny_config, tmp_path):
     fields[4] = values
     for workers in (0, 1):  # a worker's sentence arrives without the worker's traceback
         config = with_data(tiny_config, store=str(path), num_workers=workers)
-        module = ReanalysisDataModule(config)
+        module = reanalysis(config)
         with pytest.raises(UserError, match=r"temperature@500 of 2001-01-05, a training day") as e:
             list(module.train_dataloader())
         assert "Traceback" not in str(e.value)
@@ -179,7 +179,7 @@ def test_missing_value_in_training_is_refused_when_read(tiny_config, tmp_path):
 
 
 def test_batch_is_normalised_and_comes_back(tiny_config):
-    module = MultimodalDataModule(tiny_config)
+    module = multimodal(tiny_config)
     for batch, window in zip(batches(module, "test"), module.test_dataloader(), strict=True):
         physical = module.normaliser.to_physical(
             module.normaliser.denormalise(batch.fields, batch.climatology)
@@ -190,7 +190,7 @@ def test_batch_is_normalised_and_comes_back(tiny_config):
 
 
 def test_training_anomalies_have_unit_variance_and_no_mean(tiny_config):
-    fields = MultimodalDataModule(tiny_config).archive().fields[:, 0]
+    fields = multimodal(tiny_config).archive().fields[:, 0]
     variance = (fields**2).mean(dim=0)
     # Two days are left out of the archive, and the floor holds some points below one.
     assert float(variance.max()) < 1.06
@@ -204,7 +204,7 @@ def test_missing_truth_is_masked_and_never_zero_degrees(tmp_path):
     run.to_zarr(tmp_path / "hole.zarr", zarr_format=3, consolidated=False)
     recipe = tiny_recipe(tmp_path, tmp_path / "hole.zarr", test_cases=0)
     prepare(recipe)
-    module = MultimodalDataModule(recipe)
+    module = multimodal(recipe)
     seen = 0
     for batch in batches(module, "test"):
         assert bool(torch.isfinite(batch.fields).all())
@@ -219,7 +219,7 @@ def test_missing_truth_is_masked_and_never_zero_degrees(tmp_path):
 
 def test_background_is_damped_persistence_from_lag_days_before(tiny_config):
     config = with_data(tiny_config, window=2, test_cases=0)
-    module = MultimodalDataModule(config)
+    module = multimodal(config)
     batch = batches(module, "test")[0]
     statistics = module.store.statistics
     normaliser = module.normaliser
@@ -241,18 +241,18 @@ def test_background_never_sees_the_verifying_days(tiny_config, tmp_path):
     path = tmp_path / "other.zarr"
     shutil.copytree(tiny_config.data.store, path)
     config = with_background(with_data(tiny_config, test_cases=1), recentre_days=3)
-    case = int(MultimodalDataModule(config).splits["test"][0])
+    case = int(multimodal(config).splits["test"][0])
     fields = zarr.open_group(str(path), mode="a")["fields"]
     fields[case] = fields[case] + 3
-    old = batches(MultimodalDataModule(config), "test")[0]
-    new = batches(MultimodalDataModule(with_data(config, store=str(path))), "test")[0]
+    old = batches(multimodal(config), "test")[0]
+    new = batches(multimodal(with_data(config, store=str(path))), "test")[0]
     assert torch.equal(old.background.mean, new.background.mean)
     assert torch.equal(old.climatology, new.climatology)
     assert not torch.equal(old.fields, new.fields)
 
 
 def test_background_error_is_what_its_variance_says(tiny_config):
-    module = MultimodalDataModule(tiny_config)
+    module = multimodal(tiny_config)
     archive = module.archive()
     error = ((archive.fields - archive.background) ** 2).mean(dim=0)[0]
     variance = module.store.statistics.persistence_variance[1]
@@ -261,8 +261,8 @@ def test_background_error_is_what_its_variance_says(tiny_config):
 
 def test_recentring_moves_climatology_and_background_together(tiny_config):
     config = with_background(with_data(tiny_config, test_cases=3), recentre_days=4)
-    plain = batches(MultimodalDataModule(tiny_recentred(config, 0)), "test")[0]
-    module = MultimodalDataModule(config)
+    plain = batches(multimodal(tiny_recentred(config, 0)), "test")[0]
+    module = multimodal(config)
     moved = batches(module, "test")[0]
     offset = moved.climatology - plain.climatology
     # Constant along longitude: the weather of those days is not bias.
@@ -300,7 +300,7 @@ def test_background_from_a_file_of_states(tiny_config, tmp_path):
     values[:, 0] += 1.0
     group["fields"][:] = values
     config = with_background(tiny_config, kind="file", path=str(path))
-    module = MultimodalDataModule(config)
+    module = multimodal(config)
     batch = batches(module, "test")[0]
     sd = module.store.statistics.sd
     torch.testing.assert_close(
@@ -313,26 +313,22 @@ def test_background_from_a_file_of_states(tiny_config, tmp_path):
     assert batch.background.kind == "file"
     with pytest.raises(UserError, match="holds the verifying truth itself"):
         batches(
-            MultimodalDataModule(
-                with_background(tiny_config, kind="file", path=tiny_config.data.store)
-            ),
+            multimodal(with_background(tiny_config, kind="file", path=tiny_config.data.store)),
             "test",
         )
     with pytest.raises(UserError, match="expected 0: states of a file"):
-        MultimodalDataModule(with_background(config, recentre_days=2))
+        multimodal(with_background(config, recentre_days=2))
 
 
 def test_climatology_as_background(tiny_config):
-    batch = batches(
-        MultimodalDataModule(with_background(tiny_config, kind="climatology")), "test"
-    )[0]
+    batch = batches(multimodal(with_background(tiny_config, kind="climatology")), "test")[0]
     assert float(batch.background.mean.abs().max()) == 0
     assert float(batch.background.variance.min()) == 1
 
 
 def test_lag_without_fitted_persistence_is_refused(tiny_config):
     with pytest.raises(UserError, match=r"background\.lag: 3.*for 4 days.*has it for 1, 2, 3"):
-        MultimodalDataModule(with_background(with_data(tiny_config, window=2), lag=3))
+        multimodal(with_background(with_data(tiny_config, window=2), lag=3))
 
 
 # observations
@@ -341,7 +337,7 @@ def test_lag_without_fitted_persistence_is_refused(tiny_config):
 def test_modalities_are_those_in_use(tiny_config):
     for size in range(3):
         for use in itertools.combinations(("stations", "satellite"), size):
-            module = MultimodalDataModule(with_observations(tiny_config, use=list(use)))
+            module = multimodal(with_observations(tiny_config, use=list(use)))
             found = {o.modality for o in batches(module, "test")[0].observations}
             assert found == set(use)
             assert {name.partition("/")[0] for name in module.operators()} == set(use)
@@ -349,7 +345,7 @@ def test_modalities_are_those_in_use(tiny_config):
 
 
 def test_observations_are_h_of_the_truth_with_error_r(tiny_config):
-    module = MultimodalDataModule(with_data(tiny_config, test_cases=0))
+    module = multimodal(with_data(tiny_config, test_cases=0))
     errors = {"stations": [], "satellite": []}
     for batch in batches(module, "test"):
         truth = module.normaliser.denormalise(batch.fields, batch.climatology)
@@ -362,9 +358,12 @@ def test_observations_are_h_of_the_truth_with_error_r(tiny_config):
 
 
 def test_parts_alone_give_what_they_give_together(tiny_config):
-    together = batches(MultimodalDataModule(tiny_config), "test")[0].observations
+    together = batches(multimodal(tiny_config), "test")[0].observations
+    config = tiny_config
+    sections = config.data, config.observations, config.seed
+    size = config.assimilation.batch_size
     alone = [
-        batches(part(tiny_config), "test")[0].observations[0]
+        batches(part(*sections, test_batch_size=size), "test")[0].observations[0]
         for part in (StationDataModule, SatelliteDataModule)
     ]
     for one, other in zip(together, alone, strict=True):
@@ -376,7 +375,7 @@ def test_observations_do_not_depend_on_batch_size_or_rank(tiny_config):
     def collect(size: int, ranks: int) -> dict[int, list[torch.Tensor]]:
         found = {}
         for rank in range(ranks):
-            module = MultimodalDataModule(tiny_config, batch_size=size)
+            module = multimodal(tiny_config, batch_size=size)
             module.trainer = fake_trainer(rank, ranks)
             for batch in batches(module, "test"):
                 for b, case in enumerate(batch.case.tolist()):
@@ -401,7 +400,7 @@ def fake_trainer(rank: int = 0, world: int = 1, **state: bool) -> SimpleNamespac
 
 
 def test_no_observations_while_a_network_is_trained(tiny_config):
-    module = MultimodalDataModule(tiny_config)
+    module = multimodal(tiny_config)
     window = next(iter(module.train_dataloader()))
     for state in ("training", "validating", "sanity_checking"):
         module.trainer = fake_trainer(**{state: True})
@@ -426,8 +425,8 @@ def test_observations_streamed_from_the_store_are_those_drawn(tmp_path, tiny_sou
     missing = np.isnan(group["stations"][:])
     assert missing.mean() == pytest.approx(0.3, abs=0.03)
     np.testing.assert_array_equal(missing[..., 0], missing[..., 1])
-    streamed = batches(MultimodalDataModule(recipe), "test")
-    drawn = batches(MultimodalDataModule(with_observations(recipe, source="truth")), "test")
+    streamed = batches(multimodal(recipe), "test")
+    drawn = batches(multimodal(with_observations(recipe, source="truth")), "test")
     for one, other in zip(streamed, drawn, strict=True):
         assert [o.name for o in one.observations] == [o.name for o in other.observations]
         for a, b in zip(one.observations, other.observations, strict=True):
@@ -436,28 +435,28 @@ def test_observations_streamed_from_the_store_are_those_drawn(tmp_path, tiny_sou
             torch.testing.assert_close(a.error_variance, b.error_variance)
     # With windows of several days each day keeps its own.
     longer = with_data(recipe, window=2, lags=[1, 2, 3])
-    batch = batches(MultimodalDataModule(longer), "test")[0]
+    batch = batches(multimodal(longer), "test")[0]
     stored = group["stations"][int(batch.case[1]) + 1, :, 0]
     values = batch.observations[0].values[1, 1].numpy()
     np.testing.assert_array_equal(values, stored)
     changed = replace(recipe, seed=5)
     with pytest.raises(UserError, match=r"observations\.stations.*seed: 0 in the store, 5"):
-        MultimodalDataModule(changed)
+        multimodal(changed)
 
 
 def test_store_without_observations_is_refused(tiny_config):
     with pytest.raises(UserError, match=r"observations\.source.*holds no stations"):
-        MultimodalDataModule(with_observations(tiny_config, source="store"))
+        multimodal(with_observations(tiny_config, source="store"))
 
 
 def test_degradations(tiny_config):
     degraded = DegradationConfig(channels=[CHANNELS[0]], block=3, gap=2, noise=1e-4)
     config = with_observations(tiny_config, use=["degraded"], degraded=degraded)
-    batch = batches(MultimodalDataModule(config), "test")[0]
+    batch = batches(multimodal(config), "test")[0]
     (observed,) = batch.observations
     assert observed.name == f"degraded/{CHANNELS[0]}"
     assert observed.values.shape == (4, 1, 8)
-    module = MultimodalDataModule(config)
+    module = multimodal(config)
     truth = module.normaliser.denormalise(batch.fields, batch.climatology)
     torch.testing.assert_close(observed.values, observed.operator(truth), rtol=0, atol=2e-3)
     sd = module.store.statistics.sd[0].double().mean(dim=1)
@@ -467,8 +466,8 @@ def test_degradations(tiny_config):
 
 def test_gross_errors_are_rejected(tiny_config):
     strict = with_observations(tiny_config, gross_error=1.0)
-    usual = batches(MultimodalDataModule(tiny_config), "test")[0]
-    few = batches(MultimodalDataModule(strict), "test")[0]
+    usual = batches(multimodal(tiny_config), "test")[0]
+    few = batches(multimodal(strict), "test")[0]
     for one, other in zip(few.observations, usual.observations, strict=True):
         assert bool((one.mask <= other.mask).all())
         assert 0.3 < float(one.mask.sum() / other.mask.sum()) < 0.95
@@ -484,7 +483,7 @@ def test_negative_error_is_refused(tiny_config):
         },
         {"satellite": replace(tiny_config.observations.satellite, error=-1.0)},
     ):
-        module = MultimodalDataModule(with_observations(tiny_config, **changes))
+        module = multimodal(with_observations(tiny_config, **changes))
         with pytest.raises(UserError, match=r"above 0, found -1"):
             batches(module, "test")
 
@@ -494,7 +493,7 @@ def test_station_outside_the_globe_is_refused(tiny_config, tmp_path):
     file.write_text("id,latitude,longitude,elevation\nA,10,20,5\nB,95,20,5\n")
     stations = replace(tiny_config.observations.stations, file=str(file))
     with pytest.raises(UserError, match=r"B.*95.*\[-90, 90\]"):
-        MultimodalDataModule(with_observations(tiny_config, stations=stations))
+        multimodal(with_observations(tiny_config, stations=stations))
 
 
 def test_observed_channel_must_be_there(tiny_config):
@@ -502,7 +501,7 @@ def test_observed_channel_must_be_there(tiny_config):
         tiny_config.observations.stations, variables=[StationVariableConfig("2m_temperature")]
     )
     with pytest.raises(UserError, match="2m_temperature"):
-        MultimodalDataModule(with_observations(tiny_config, stations=stations))
+        multimodal(with_observations(tiny_config, stations=stations))
 
 
 def test_terrain_of_the_store_corrects_station_temperatures(tmp_path):
@@ -513,7 +512,7 @@ def test_terrain_of_the_store_corrects_station_temperatures(tmp_path):
     recipe.data.channels = ["temperature@850", "2m_temperature", "outgoing_longwave_radiation"]
     recipe.observations.stations.variables = [StationVariableConfig("2m_temperature", 0.0)]
     prepare(recipe)
-    module = MultimodalDataModule(recipe)
+    module = multimodal(recipe)
     operator = module.operators()["stations/2m_temperature"]
     expected = -0.0065 * (module.network.elevation - 1000.0)
     torch.testing.assert_close(operator.offset, expected)
@@ -523,7 +522,7 @@ def test_terrain_of_the_store_corrects_station_temperatures(tmp_path):
 
 
 def test_training_sees_each_window_once_an_epoch_in_another_order(tiny_config):
-    module = ReanalysisDataModule(with_data(tiny_config, batch_size=10))
+    module = reanalysis(with_data(tiny_config, batch_size=10))
     loader = module.train_dataloader()
     epochs = [[c for window in loader for c in window.case.tolist()] for _ in range(2)]
     assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(70))
@@ -531,9 +530,9 @@ def test_training_sees_each_window_once_an_epoch_in_another_order(tiny_config):
 
 
 def test_workers_give_the_same_windows(tiny_config):
-    here = list(ReanalysisDataModule(tiny_config).train_dataloader())
+    here = list(reanalysis(tiny_config).train_dataloader())
     config = with_data(tiny_config, num_workers=2)
-    loader = ReanalysisDataModule(config).train_dataloader()
+    loader = reanalysis(config).train_dataloader()
     assert loader.multiprocessing_context.get_start_method() == "forkserver"
     assert loader.persistent_workers
     assert loader.timeout > 0
@@ -545,7 +544,7 @@ def test_workers_give_the_same_windows(tiny_config):
 
 
 def test_dataset_travels_without_its_data(tiny_config):
-    module = MultimodalDataModule(tiny_config)
+    module = multimodal(tiny_config)
     dataset = module.dataset("train")
     assert dataset._cache is not None
     blob = pickle.dumps(dataset)
@@ -555,11 +554,11 @@ def test_dataset_travels_without_its_data(tiny_config):
 
 
 def test_memory_and_store_give_the_same(tiny_config):
-    module = MultimodalDataModule(with_data(tiny_config, cache="none"))
+    module = multimodal(with_data(tiny_config, cache="none"))
     module.setup()
     assert module._cache is None
     lazy = module.dataset("train").__getitems__([1, 50, 2])
-    held = MultimodalDataModule(tiny_config).dataset("train").__getitems__([1, 50, 2])
+    held = multimodal(tiny_config).dataset("train").__getitems__([1, 50, 2])
     assert torch.equal(lazy.fields, held.fields)
     torch.testing.assert_close(lazy.previous, held.previous, equal_nan=True)
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from slams.diffusion.backend import Denoiser, DiracPosterior, VESchedule, time_of_sigma
-from slams.diffusion.guidance import BackgroundDenoiser, BackgroundGain, day_folds
+from slams.diffusion.posterior.background import BackgroundDenoiser, BackgroundGain, day_folds
 from slams.errors import UserError
 
 SHAPE = (1, 4, 2, 3)

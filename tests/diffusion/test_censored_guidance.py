@@ -10,16 +10,15 @@ from torch import Tensor
 
 from slams.benchmarks.gaussian import GaussianProblem, dense_problem
 from slams.benchmarks.guided import noise_of
-from slams.config.schema import SamplerConfig
 from slams.diffusion.backend import time_of_sigma
-from slams.diffusion.guidance import (
-    DECGDenoiser,
-    DPSDenoiser,
-    PGDMDenoiser,
-    SDADenoiser,
-    mmps_denoiser,
-)
+from slams.diffusion.guidance.decg import DECGDenoiser
+from slams.diffusion.guidance.dps import DPSDenoiser
+from slams.diffusion.guidance.mmps import mmps_denoiser
+from slams.diffusion.guidance.pgdm import PGDMDenoiser
+from slams.diffusion.guidance.sda import SDADenoiser
+from slams.diffusion.posterior.errors import ErrorCovariance
 from slams.diffusion.sampling import noise_levels, sample
+from slams.diffusion.settings import SamplerSettings
 from slams.linalg.censoring import linearised_observations, truncated_normal
 
 SILENT = torch.arange(16) == 3
@@ -52,21 +51,17 @@ def truncated(
     return mean, covariance - narrowed
 
 
-def decg(known: GaussianProblem, sampler: SamplerConfig) -> DECGDenoiser:
+def decg(known: GaussianProblem, sampler: SamplerSettings) -> DECGDenoiser:
     levels = noise_levels(sampler).double()
     count = len(known.y)
-    return DECGDenoiser(
-        known.denoiser,
-        known.observe,
+    covariance = ErrorCovariance(
         levels,
         [known.errors(sigma) for sigma in levels],
         torch.arange(count),
-        known.y,
-        known.variance,
         torch.ones(count, count, dtype=torch.float64),
         torch.ones(24, count, dtype=torch.float64),
-        silent=SILENT,
     )
+    return DECGDenoiser(known.denoiser, known.observe, known.y, known.variance, covariance, SILENT)
 
 
 @pytest.mark.parametrize("sigma", [0.05, 1.0, 20.0])
@@ -76,7 +71,7 @@ def test_decg_is_the_posterior_denoiser(sigma: float) -> None:
     x_t = sigma * torch.randn(6, *known.shape, generator=draw, dtype=torch.float64)
     level = torch.tensor(sigma, dtype=torch.float64)
     time = time_of_sigma(level, known.denoiser.schedule)
-    guided = decg(known, SamplerConfig(steps=2, sigma_min=sigma, sigma_max=sigma * 1.001))
+    guided = decg(known, SamplerSettings(steps=2, sigma_min=sigma, sigma_max=sigma * 1.001))
     unit = torch.eye(48, dtype=torch.float64)
     posterior = torch.linalg.inv(torch.linalg.inv(known.covariance) + unit / sigma**2)
     denoised = known.denoiser(x_t, time).mean.flatten(1)
@@ -87,7 +82,7 @@ def test_decg_is_the_posterior_denoiser(sigma: float) -> None:
 
 def test_samples_have_mean_and_spread_of_the_truncated_posterior() -> None:
     """In every band that the uncensored problem is held to: 0.05 sd, 5 %."""
-    known, sampler = problem(), SamplerConfig()
+    known, sampler = problem(), SamplerSettings()
     members = 2000
     samples = sample(
         decg(known, sampler), sampler, noise_of(known.shape, members), members

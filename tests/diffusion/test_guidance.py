@@ -11,23 +11,24 @@ from torch import Tensor
 
 from slams.benchmarks.gaussian import GaussianProblem, dense_problem, linear_decoder_problem
 from slams.benchmarks.guided import guide
-from slams.config.schema import GuidanceConfig, SamplerConfig
 from slams.diffusion.backend import time_of_sigma
-from slams.diffusion.guidance import (
-    DenoisingErrors,
-    DPSDenoiser,
-    PGDMDenoiser,
-    SDADenoiser,
-    jacobian_guidance,
-)
-from slams.diffusion.sampling import AncestralSampler, noise_levels
+from slams.diffusion.guidance.dps import DPSDenoiser
+from slams.diffusion.guidance.pgdm import PGDMDenoiser
+from slams.diffusion.guidance.sda import SDADenoiser
+from slams.diffusion.posterior.errors import DenoisingErrors
+from slams.diffusion.posterior.guided import guided_denoiser
+from slams.diffusion.posterior.problem import GuidanceProblem
+from slams.diffusion.samplers.ancestral import AncestralSampler
+from slams.diffusion.sampling import noise_levels
+from slams.diffusion.settings import GuidanceSettings, SamplerSettings
+from slams.errors import UserError
 
 KINDS = ("decg", "mmps", "sda", "dps", "pgdm")
 PROBLEMS = [
     make(error) for make in (dense_problem, linear_decoder_problem) for error in (0.1, 0.5)
 ]
 NAMES = [f"{p.name} {float(p.variance[0]) ** 0.5:.1f}" for p in PROBLEMS]
-SAMPLER = SamplerConfig(steps=8)
+SAMPLER = SamplerSettings(steps=8)
 
 
 def state(problem: GaussianProblem, sigma: float, count: int = 5) -> tuple[Tensor, Tensor]:
@@ -167,18 +168,24 @@ def test_members_do_not_see_one_another(kind: str, sigma: float) -> None:
     torch.testing.assert_close(denoiser(x_t[:1], time).mean, many[:1], rtol=1e-9, atol=1e-9)
 
 
+def problem_of(problem: GaussianProblem, settings: GuidanceSettings) -> GuidanceProblem:
+    return GuidanceProblem(
+        settings,
+        problem.denoiser,
+        problem.observe,
+        problem.y,
+        problem.variance,
+        problem.total_variance,
+        problem.scale,
+    )
+
+
 @pytest.mark.parametrize("kind", KINDS[1:])
 def test_guidance_by_jacobians_is_off_above_a_noise_level(kind: str) -> None:
     problem = dense_problem(0.3)
     prior, guided = problem.denoiser, guide(problem, kind, SAMPLER)
-    partly = jacobian_guidance(
-        GuidanceConfig(kind=kind, iterations=16, below_sigma=8.0),
-        prior,
-        problem.observe,
-        problem.y,
-        problem.total_variance,
-        problem.scale,
-    )
+    settings = GuidanceSettings(kind=kind, iterations=16, below_sigma=8.0)
+    partly = guided_denoiser(problem_of(problem, settings))
     (x, low), (_, high) = state(problem, 7.9), state(problem, 8.1)
     assert torch.equal(partly(x, low).mean, guided(x, low).mean)
     assert torch.equal(partly(x, high).mean, prior(x, high).mean)
@@ -187,10 +194,14 @@ def test_guidance_by_jacobians_is_off_above_a_noise_level(kind: str) -> None:
 
 def test_an_unknown_kind_is_refused() -> None:
     problem = dense_problem(0.3)
-    with pytest.raises(ValueError, match="found 'decg', expected one of mmps"):
-        jacobian_guidance(
-            GuidanceConfig(), problem.denoiser, problem.observe, problem.y, problem.y, problem.y
-        )
+    with pytest.raises(UserError, match="found 'mpms'; did you mean 'mmps'"):
+        guided_denoiser(problem_of(problem, GuidanceSettings(kind="mpms")))
+
+
+def test_guidance_by_errors_needs_errors() -> None:
+    problem = dense_problem(0.3)
+    with pytest.raises(ValueError, match="needs denoising errors, found none"):
+        guided_denoiser(problem_of(problem, GuidanceSettings(kind="decg")))
 
 
 def test_weights_of_days_give_the_weighted_covariance() -> None:

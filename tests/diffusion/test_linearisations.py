@@ -8,7 +8,7 @@ from torch import Tensor
 
 from slams.benchmarks.gaussian import GaussianProblem, dense_problem
 from slams.diffusion.backend import Denoiser, time_of_sigma
-from slams.diffusion.guidance import mmps_denoiser
+from slams.diffusion.guidance.mmps import mmps_denoiser
 
 SIGMA = 1.5
 SILENT = torch.arange(16) == 3

@@ -19,8 +19,8 @@ import torch
 from slams.benchmarks.calibration import calibrate
 from slams.benchmarks.gaussian import dense_problem, linear_decoder_problem
 from slams.benchmarks.guided import MEAN_BAND, SD_BAND, guide, noise_of
-from slams.config.schema import SamplerConfig
 from slams.diffusion.sampling import DivergedError, sample
+from slams.diffusion.settings import SamplerSettings
 
 PROBLEMS = {"dense": dense_problem, "linear decoder": linear_decoder_problem}
 # How far a figure may be from what was measured: other draws of 2000 members, other rounding.
@@ -33,7 +33,7 @@ CLOSE = 0.03
 def test_default_sampler_and_guidance_give_the_posterior(
     kind: str, problem: str, error: float
 ) -> None:
-    found = calibrate(PROBLEMS[problem](error), kind, SamplerConfig())
+    found = calibrate(PROBLEMS[problem](error), kind, SamplerSettings())
     assert found.mean_error < MEAN_BAND
     assert abs(found.observed - 1) < SD_BAND
     assert abs(found.unobserved - 1) < SD_BAND
@@ -43,7 +43,7 @@ def test_default_sampler_and_guidance_give_the_posterior(
 @pytest.mark.parametrize("error", [0.1, 0.5])
 def test_mmps_gives_the_posterior(error: float) -> None:
     """One problem here; that its denoiser is the posterior's is tested at every noise level."""
-    found = calibrate(linear_decoder_problem(error), "mmps", SamplerConfig())
+    found = calibrate(linear_decoder_problem(error), "mmps", SamplerSettings())
     assert found.mean_error < MEAN_BAND
     assert abs(found.observed - 1) < SD_BAND
     assert abs(found.unobserved - 1) < SD_BAND
@@ -93,7 +93,7 @@ def test_what_is_not_calibrated_keeps_its_figures(sampler: str, kind: str) -> No
     standard deviation, since the prior is not white; DPS, which does not know R, has any spread.
     """
     for error, expected in zip((0.1, 0.5), FIGURES[sampler][kind], strict=True):
-        found = calibrate(dense_problem(error), kind, SamplerConfig(kind=sampler))
+        found = calibrate(dense_problem(error), kind, SamplerSettings(kind=sampler))
         assert found.mean_error == pytest.approx(expected[0], abs=CLOSE, rel=0.05)
         assert found.observed == pytest.approx(expected[1], abs=CLOSE)
         assert found.unobserved == pytest.approx(expected[2], abs=CLOSE)
@@ -102,7 +102,7 @@ def test_what_is_not_calibrated_keeps_its_figures(sampler: str, kind: str) -> No
 @pytest.mark.parametrize("kind", ["ddim", "ancestral", "predictor_corrector"])
 def test_first_order_samplers_converge(kind: str) -> None:
     few, many = (
-        calibrate(dense_problem(0.5), "decg", SamplerConfig(kind=kind, steps=steps))
+        calibrate(dense_problem(0.5), "decg", SamplerSettings(kind=kind, steps=steps))
         for steps in (16, 64)
     )
     assert few.unobserved < 0.92
@@ -112,16 +112,16 @@ def test_first_order_samplers_converge(kind: str) -> None:
 
 def test_the_rule_of_sda_diverges_in_few_steps_with_the_authors_gamma() -> None:
     problem = dense_problem(0.1)
-    guided = guide(problem, "sda", SamplerConfig())
+    guided = guide(problem, "sda", SamplerSettings())
     guided.guided.gamma = 0.01
     with pytest.raises(DivergedError, match="diverged in each of 4 draws"):
-        sample(guided, SamplerConfig(), noise_of(problem.shape, 20), 20)
+        sample(guided, SamplerSettings(), noise_of(problem.shape, 20), 20)
 
 
 @pytest.mark.parametrize("kind", ["adams_bashforth", "ancestral", "predictor_corrector"])
 @pytest.mark.parametrize("guidance", ["decg", "mmps", "sda", "dps", "pgdm"])
 def test_free_members_do_not_depend_on_how_many_there_are(guidance: str, kind: str) -> None:
-    problem, config = dense_problem(0.3), SamplerConfig(kind=kind, steps=8, centred=False)
+    problem, config = dense_problem(0.3), SamplerSettings(kind=kind, steps=8, centred=False)
     guided, draw = guide(problem, guidance, config), noise_of(problem.shape, 6)
     many = sample(guided, config, draw, 6).members
     few = sample(guided, config, draw, 2).members
@@ -133,7 +133,9 @@ def test_a_wrong_r_is_noticed() -> None:
     problem = dense_problem(0.5)
     broken = replace(problem, variance=torch.full_like(problem.variance, 1e-6))
     draw = noise_of(problem.shape, 500)
-    members = sample(guide(broken, "decg", SamplerConfig()), SamplerConfig(), draw, 500).members
+    members = sample(
+        guide(broken, "decg", SamplerSettings()), SamplerSettings(), draw, 500
+    ).members
     mean, covariance = problem.posterior
     error = (problem.decode(members).mean(dim=0) - mean) / covariance.diagonal().sqrt()
     assert error.square().mean().sqrt() > 5 * MEAN_BAND
@@ -143,7 +145,9 @@ def test_a_forgotten_decoder_error_is_noticed() -> None:
     problem = linear_decoder_problem(0.1)
     broken = replace(problem, decoder_variance=0.0)
     draw = noise_of(problem.shape, 500)
-    members = sample(guide(broken, "decg", SamplerConfig()), SamplerConfig(), draw, 500).members
+    members = sample(
+        guide(broken, "decg", SamplerSettings()), SamplerSettings(), draw, 500
+    ).members
     sd = problem.posterior[1].diagonal().sqrt()
     ratio = problem.decode(members).std(dim=0) / sd
     assert ratio[problem.observed].mean() < 1 - SD_BAND

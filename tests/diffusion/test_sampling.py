@@ -10,15 +10,15 @@ import torch
 
 from slams.benchmarks.gaussian import dense_problem
 from slams.benchmarks.guided import noise_of
-from slams.config.schema import SamplerConfig
 from slams.diffusion.backend import Denoiser, DiracPosterior, VESchedule, time_of_sigma
+from slams.diffusion.samplers.predictor_corrector import PredictorCorrectorSampler
 from slams.diffusion.sampling import (
     DivergedError,
-    PredictorCorrectorSampler,
     make_sampler,
     noise_levels,
     sample,
 )
+from slams.diffusion.settings import SamplerSettings
 
 KINDS = ("adams_bashforth", "heun", "ddim", "ancestral", "predictor_corrector")
 
@@ -41,7 +41,7 @@ class _Scalar(Denoiser):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_denoiser_is_evaluated_at_the_noise_levels(kind: str) -> None:
-    config = SamplerConfig(kind=kind, steps=6)
+    config = SamplerSettings(kind=kind, steps=6)
     denoiser = _Scalar(1.0)
     sample(denoiser, config, noise_of((3,), 2), 2)
     levels = noise_levels(config)
@@ -60,7 +60,7 @@ def test_the_mean_of_few_centred_members_is_the_analysis(kind: str) -> None:
     draw = noise_of((400,), 5)
     found = {}
     for centred in (True, False):
-        config = SamplerConfig(kind=kind, steps=12, centred=centred)
+        config = SamplerSettings(kind=kind, steps=12, centred=centred)
         members = sample(_Scalar(0.3**2), config, draw, 5).members
         found[centred] = members.mean(dim=0).square().mean().sqrt(), members.var(dim=0).mean()
     assert float(found[True][0]) < 1e-5
@@ -69,7 +69,7 @@ def test_the_mean_of_few_centred_members_is_the_analysis(kind: str) -> None:
     torch.testing.assert_close(found[True][1], found[False][1], rtol=1e-4, atol=0)
 
 
-def spread_of(config: SamplerConfig, sd: float) -> float:
+def spread_of(config: SamplerSettings, sd: float) -> float:
     """Gives the ratio of the sampled spread of a Gaussian to its own, `sd`.
 
     The deterministic samplers are linear here: it is what a member is over what it started from.
@@ -85,11 +85,13 @@ def spread_of(config: SamplerConfig, sd: float) -> float:
     [(0.05, 0.03), (0.1, 0.02), (0.3, 0.01), (0.5, 0.005), (1.0, 0.005), (1.7, 0.005)],
 )
 def test_the_default_keeps_any_spread(sd: float, band: float) -> None:
-    assert spread_of(SamplerConfig(), sd) == pytest.approx(1, abs=band)
+    assert spread_of(SamplerSettings(), sd) == pytest.approx(1, abs=band)
 
 
 def test_a_higher_order_comes_nearer_to_the_spread() -> None:
-    off = [abs(spread_of(SamplerConfig(order=order, steps=24), 0.5) - 1) for order in (1, 2, 3, 4)]
+    off = [
+        abs(spread_of(SamplerSettings(order=order, steps=24), 0.5) - 1) for order in (1, 2, 3, 4)
+    ]
     assert off[0] > 5 * off[1] > 25 * off[2] > 0
     assert off[3] < off[1] / 5  # of one size with what the last step leaves
 
@@ -98,7 +100,7 @@ def test_the_first_order_is_ddim() -> None:
     draw = noise_of((40,), 3)
     first, ddim = (
         sample(_Scalar(0.3), config, draw, 3).members
-        for config in (SamplerConfig(order=1), SamplerConfig(kind="ddim"))
+        for config in (SamplerSettings(order=1), SamplerSettings(kind="ddim"))
     )
     torch.testing.assert_close(first, ddim, rtol=1e-5, atol=1e-6)
 
@@ -110,7 +112,7 @@ def test_centred_members_are_like_the_truth_where_inflation_makes_up_for_centrin
     truth = sd * torch.randn(points, generator=torch.Generator().manual_seed(7))
 
     def ranks(inflation: float) -> torch.Tensor:
-        members = sample(_Scalar(sd**2), SamplerConfig(inflation=inflation), draw, count).members
+        members = sample(_Scalar(sd**2), SamplerSettings(inflation=inflation), draw, count).members
         below = (members < truth).sum(dim=0)
         return torch.bincount(below, minlength=count + 1) / points * (count + 1)
 
@@ -123,7 +125,7 @@ def test_centred_members_are_like_the_truth_where_inflation_makes_up_for_centrin
 
 @pytest.mark.parametrize("kind", ["adams_bashforth", "heun", "ddim"])
 def test_inflation_is_a_factor_on_the_spread_alone(kind: str) -> None:
-    config, draw = SamplerConfig(kind=kind), noise_of((40,), 5)
+    config, draw = SamplerSettings(kind=kind), noise_of((40,), 5)
     plain, narrow = (
         sample(_Scalar(0.3**2, mean=1.5), replace(config, inflation=factor), draw, 5).members
         for factor in (1.0, 0.8)
@@ -135,7 +137,7 @@ def test_inflation_is_a_factor_on_the_spread_alone(kind: str) -> None:
 
 def test_the_last_step_ends_at_zero_noise() -> None:
     """A state known to be zero ends at half of sigma_min's noise, not at all of it."""
-    config = SamplerConfig(kind="ddim")
+    config = SamplerSettings(kind="ddim")
     draw = noise_of((1,), 1)
     member = sample(_Scalar(0.0), config, draw, 1).members[0]
     assert float(member / draw(0, "start")) == pytest.approx(config.sigma_min / 2, rel=1e-4)
@@ -199,7 +201,7 @@ def test_averaged_corrections_keep_a_gaussian(tau: float, sigma: float, correcti
 
 def test_averaged_corrections_of_one_level_share_their_noise() -> None:
     """Draws are one more than corrections a level; none is taken from one level to the next."""
-    config = SamplerConfig(kind="predictor_corrector", steps=6, corrections=3, averaged=True)
+    config = SamplerSettings(kind="predictor_corrector", steps=6, corrections=3, averaged=True)
     asked = []
 
     def draw(member: int, stream: str) -> torch.Tensor:
@@ -212,7 +214,7 @@ def test_averaged_corrections_of_one_level_share_their_noise() -> None:
 
 def test_stochastic_samplers_draw_noise_by_member_and_step() -> None:
     for kind, draws in {"ancestral": 5, "predictor_corrector": 15, "heun": 0, "ddim": 0}.items():
-        config = SamplerConfig(kind=kind, steps=6, corrections=3)
+        config = SamplerSettings(kind=kind, steps=6, corrections=3)
         asked = []
 
         def draw(member: int, stream: str, asked: list = asked) -> torch.Tensor:
@@ -248,7 +250,7 @@ class _Diverging(Denoiser):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("centred", [True, False])
 def test_some_members_are_what_they_are_among_all(kind: str, centred: bool) -> None:
-    config = SamplerConfig(kind=kind, steps=4, centred=centred)
+    config = SamplerSettings(kind=kind, steps=4, centred=centred)
     draw = noise_of((6,), 5)
     condition = {"season": torch.arange(5.0)}
     every = sample(_Scalar(1.0), config, draw, 5, **condition).members
@@ -259,7 +261,7 @@ def test_some_members_are_what_they_are_among_all(kind: str, centred: bool) -> N
 
 def test_diverged_members_are_drawn_again_and_counted() -> None:
     problem = dense_problem(0.3)
-    config = SamplerConfig(steps=8)
+    config = SamplerSettings(steps=8)
     draw = noise_of(problem.shape, 50)
     samples = sample(_Diverging(problem.denoiser, 40.0), config, draw, 50)
     assert 0 < samples.diverged < 50
@@ -270,10 +272,17 @@ def test_members_that_always_diverge_are_an_error() -> None:
     problem = dense_problem(0.3)
     draw = noise_of(problem.shape, 2)
     with pytest.raises(DivergedError, match="diverged in each of 4 draws"):
-        sample(_Diverging(problem.denoiser, -1e9), SamplerConfig(steps=4), draw, 2)
+        sample(_Diverging(problem.denoiser, -1e9), SamplerSettings(steps=4), draw, 2)
 
 
-@pytest.mark.parametrize("kind", ["euler", "ancestral", "predictor_corrector"])
-def test_a_sampler_that_cannot_be_made_is_refused(kind: str) -> None:
-    with pytest.raises(ValueError, match="expected one of adams_bashforth"):
-        make_sampler(_Scalar(1.0), SamplerConfig(kind=kind))
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("euler", "found 'euler'; expected one of adams_bashforth"),
+        ("ancestral", "draws noise, found no noise"),
+        ("predictor_corrector", "draws noise, found no noise"),
+    ],
+)
+def test_a_sampler_that_cannot_be_made_is_refused(kind: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        make_sampler(_Scalar(1.0), SamplerSettings(kind=kind))

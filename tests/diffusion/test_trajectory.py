@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from slams.config.schema import SamplerConfig
 from slams.diffusion.backend import Denoiser, DiracPosterior, VESchedule, time_of_sigma
 from slams.diffusion.sampling import sample
+from slams.diffusion.settings import SamplerSettings
 from slams.diffusion.trajectory import TrajectoryDenoiser
 from slams.errors import UserError
 
@@ -138,7 +138,7 @@ def _sampled_error(window: int) -> float:
     unit = torch.eye(len(expected), dtype=torch.float64).reshape(-1, LENGTH, 2)
     denoiser = _composed(window)
     denoiser.denoiser.schedule = VESchedule(sigma_min=1e-2, sigma_max=1e2)
-    config = SamplerConfig(steps=64, centred=False)  # the noise is a basis, not a sample
+    config = SamplerSettings(steps=64, centred=False)  # the noise is a basis, not a sample
     matrix = sample(denoiser, config, lambda member, stream: unit[member], len(unit)).members
     found = matrix.flatten(1).T @ matrix.flatten(1)
     sd = expected.diagonal().sqrt()

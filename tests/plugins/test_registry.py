@@ -67,7 +67,7 @@ def test_built_in_names_are_those_of_the_modules(colours: type, by_module: bool)
     registry = make(colours, by_module)
     assert registry.names() == ("blue", "red")
     assert registry.get("red", "paint.colour") == colours("red")
-    assert [spec.name for spec in registry] == ["blue", "red"]
+    assert [spec.name for spec in registry.built_in()] == ["blue", "red"]
 
 
 def test_names_are_known_without_an_import(colours: type) -> None:

@@ -17,8 +17,9 @@ from slams.config.schema import Config
 from slams.errors import UserError
 from slams.runs import provenance
 from slams.runs.directory import RunDirectory
-from slams.runs.record import LAYOUT, RunRecord, finished_run, stage_directory, trained_directory
+from slams.runs.record import LAYOUT, RunRecord
 from slams.runtime import atomic
+from slams.stages.places import finished_run, run_request, stage_directory, trained_directory
 
 
 @pytest.fixture
@@ -27,20 +28,20 @@ def config(tmp_path: Path) -> Config:
 
 
 def finish(config: Config, stage: str = "vae", **inputs: str) -> RunRecord:
-    with RunDirectory.open(config, stage, inputs, fingerprint="f" * 64) as run:
+    with RunDirectory.open(run_request(config, stage, inputs, fingerprint="f" * 64)) as run:
         (run.path / "result.txt").write_text("kept")
     return run.record
 
 
 def fail(config: Config, error: BaseException) -> RunDirectory:
-    run = RunDirectory.open(config, "vae")
+    run = RunDirectory.open(run_request(config, "vae"))
     with pytest.raises(type(error)), run:
         raise error
     return run
 
 
 def test_a_run_leaves_its_recipe_and_its_record(config: Config) -> None:
-    with RunDirectory.open(config, "score", {"vae": "abc"}, fingerprint="f00") as run:
+    with RunDirectory.open(run_request(config, "score", {"vae": "abc"}, fingerprint="f00")) as run:
         during = json.loads((run.path / "run.json").read_text())
         run.update(summary={"parameters": 3})
         run.update(summary={"peak_memory_mb": 1.5})
@@ -66,7 +67,7 @@ def test_a_killed_run_continues_as_the_same_run(config: Config) -> None:
     first = fail(config, KeyboardInterrupt())
     first.checkpoints.mkdir()
     (first.checkpoints / "last.ckpt").write_text("weights")
-    with RunDirectory.open(config, "vae") as again:
+    with RunDirectory.open(run_request(config, "vae")) as again:
         assert (again.resumed, again.finished) == (True, False)
         assert again.run_id == first.run_id
         assert again.record.attempts == 2
@@ -77,7 +78,7 @@ def test_a_finished_run_is_kept_untouched(config: Config) -> None:
     record = finish(config)
     path = stage_directory(config, "vae")
     before = {p: p.stat().st_mtime_ns for p in path.rglob("*")}
-    with RunDirectory.open(config, "vae", fingerprint="f" * 64) as run:
+    with RunDirectory.open(run_request(config, "vae", fingerprint="f" * 64)) as run:
         assert run.finished
         assert "finished already" in run.summary()
         run.update(summary={"late": 1})
@@ -88,7 +89,7 @@ def test_a_finished_run_is_kept_untouched(config: Config) -> None:
 def test_overwrite_starts_over_and_never_refuses(config: Config) -> None:
     record = finish(config)
     other = replace(config, seed=5, resume="overwrite")
-    with RunDirectory.open(other, "vae") as run:
+    with RunDirectory.open(run_request(other, "vae")) as run:
         assert run.run_id != record.run_id
         assert not (run.path / "result.txt").exists()
         assert "seed: 5" in (run.path / "config.yaml").read_text()
@@ -98,7 +99,7 @@ def test_overwrite_starts_over_and_never_refuses(config: Config) -> None:
 def test_never_refuses_what_exists(config: Config) -> None:
     finish(config)
     with pytest.raises(UserError, match="resume=never"):
-        RunDirectory.open(replace(config, resume="never"), "vae")
+        RunDirectory.open(run_request(replace(config, resume="never"), "vae"))
 
 
 @pytest.mark.parametrize("finished", [True, False])
@@ -109,12 +110,12 @@ def test_another_recipe_is_refused_with_its_first_key(config: Config, finished: 
         fail(config, KeyboardInterrupt())
     other = replace(config, vae=replace(config.vae, latent_channels=8))
     with pytest.raises(UserError) as caught:
-        RunDirectory.open(other, "vae")
+        RunDirectory.open(run_request(other, "vae"))
     sentence = str(caught.value)
     assert "'vae.latent_channels', found 32, expected 8" in sentence
     assert "resume=overwrite" in sentence
     # The refusal leaves the lock free and the directory usable by its owner.
-    RunDirectory.open(config, "vae").close("finished")
+    RunDirectory.open(run_request(config, "vae")).close("finished")
 
 
 @pytest.mark.parametrize(
@@ -147,7 +148,7 @@ def test_which_keys_a_stage_depends_on(
         section = section[part]
     assert section[last] != value
     section[last] = value
-    difference = provenance.difference(stage, found, config)
+    difference = provenance.run_difference(stage, found, to_plain(config))
     assert (difference is not None) == matters
     assert not matters or difference.key == key
 
@@ -155,17 +156,18 @@ def test_which_keys_a_stage_depends_on(
 def test_a_key_younger_than_the_run_counts_as_its_default(config: Config) -> None:
     found = to_plain(config)
     del found["vae"]["kl_weight"]
-    assert provenance.difference("vae", found, config) is None
+    assert provenance.run_difference("vae", found, to_plain(config)) is None
     other = replace(config, vae=replace(config.vae, kl_weight=0.5))
-    assert provenance.difference("vae", found, other).key == "vae.kl_weight"
+    assert provenance.run_difference("vae", found, to_plain(other)).key == "vae.kl_weight"
 
 
 def test_other_inputs_and_other_data_are_refused(config: Config) -> None:
     finish(config, "score", vae="one")
     with pytest.raises(UserError, match="another vae run: found one, expected two"):
-        RunDirectory.open(config, "score", {"vae": "two"}, fingerprint="f" * 64)
-    with pytest.raises(UserError, match="other data"):
-        RunDirectory.open(config, "score", {"vae": "one"}, fingerprint="0" * 64)
+        RunDirectory.open(run_request(config, "score", {"vae": "two"}, fingerprint="f" * 64))
+    named = f"other data: found fingerprint f{{12}}, expected 0{{12}} of {config.data.store};"
+    with pytest.raises(UserError, match=named):
+        RunDirectory.open(run_request(config, "score", {"vae": "one"}, fingerprint="0" * 64))
 
 
 def test_strangers_are_neither_overwritten_nor_removed(config: Config) -> None:
@@ -174,7 +176,7 @@ def test_strangers_are_neither_overwritten_nor_removed(config: Config) -> None:
     (path / "thesis.tex").write_text("precious")
     for resume in ("auto", "overwrite"):
         with pytest.raises(UserError, match=r"thesis\.tex"):
-            RunDirectory.open(replace(config, resume=resume), "vae")
+            RunDirectory.open(run_request(replace(config, resume=resume), "vae"))
     assert (path / "thesis.tex").exists()
 
 
@@ -184,11 +186,11 @@ def test_records_of_another_layout_and_damaged_ones(config: Config) -> None:
     values = json.loads(path.read_text())
     path.write_text(json.dumps(values | {"layout": LAYOUT + 1}))
     with pytest.raises(UserError, match=f"found layout {LAYOUT + 1}, expected {LAYOUT}"):
-        RunDirectory.open(config, "vae")
+        RunDirectory.open(run_request(config, "vae"))
     path.write_text(path.read_text()[:40])
     with pytest.raises(UserError, match="damaged"):
-        RunDirectory.open(config, "vae")
-    RunDirectory.open(replace(config, resume="overwrite"), "vae").close("finished")
+        RunDirectory.open(run_request(config, "vae"))
+    RunDirectory.open(run_request(replace(config, resume="overwrite"), "vae")).close("finished")
 
 
 def test_one_process_at_a_time_and_no_stale_lock(config: Config) -> None:
@@ -196,7 +198,9 @@ def test_one_process_at_a_time_and_no_stale_lock(config: Config) -> None:
         "import sys, time\n"
         "from slams.runs.directory import RunDirectory\n"
         "from slams.config.schema import Config\n"
-        "run = RunDirectory.open(Config(experiment='tiny', runs=sys.argv[1]), 'vae')\n"
+        "from slams.stages.places import run_request\n"
+        "config = Config(experiment='tiny', runs=sys.argv[1])\n"
+        "run = RunDirectory.open(run_request(config, 'vae'))\n"
         "print('locked', flush=True)\n"
         "time.sleep(60)\n"
     )
@@ -206,31 +210,31 @@ def test_one_process_at_a_time_and_no_stale_lock(config: Config) -> None:
     try:
         assert owner.stdout.readline().strip() == "locked"
         with pytest.raises(UserError, match=f"in use by process {owner.pid}"):
-            RunDirectory.open(config, "vae")
+            RunDirectory.open(run_request(config, "vae"))
         with pytest.raises(UserError, match="in use"):
-            RunDirectory.open(replace(config, resume="overwrite"), "vae")
+            RunDirectory.open(run_request(replace(config, resume="overwrite"), "vae"))
     finally:
         owner.send_signal(signal.SIGKILL)
         owner.wait()
     # It still says running, but nobody holds it: it was killed, and continues.
     assert RunRecord.read(stage_directory(config, "vae")).status == "running"
-    with RunDirectory.open(config, "vae") as run:
+    with RunDirectory.open(run_request(config, "vae")) as run:
         assert run.resumed
 
 
 def test_other_ranks_see_the_run_and_write_nothing(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    zero = RunDirectory.open(config, "vae")
+    zero = RunDirectory.open(run_request(config, "vae"))
     zero.checkpoints.mkdir()
     (zero.checkpoints / "last.ckpt").write_text("weights")
     before = (zero.path / "run.json").read_bytes()
     monkeypatch.setenv("LOCAL_RANK", "1")
-    with RunDirectory.open(config, "vae") as one:
+    with RunDirectory.open(run_request(config, "vae")) as one:
         assert one.run_id == zero.run_id
         assert one.last_checkpoint == zero.last_checkpoint
         one.update(summary={"rank": 1})
-    with RunDirectory.open(replace(config, resume="overwrite"), "vae") as fresh:
+    with RunDirectory.open(run_request(replace(config, resume="overwrite"), "vae")) as fresh:
         # Rank zero clears the directory, perhaps after this rank has looked.
         assert not fresh.finished
         assert fresh.last_checkpoint is None
@@ -253,7 +257,7 @@ def test_finding_the_run_a_stage_builds_on(config: Config) -> None:
     fail(config, KeyboardInterrupt())
     with pytest.raises(UserError, match="is killed, expected a finished run"):
         finished_run(config, "vae")
-    with RunDirectory.open(config, "vae"):
+    with RunDirectory.open(run_request(config, "vae")):
         pass
     assert finished_run(config, "vae").status == "finished"
     # Another data set may borrow the network, but the same experiment must describe it rightly.
@@ -301,15 +305,15 @@ def test_a_job_that_runs_again_continues_what_it_began(
         finish(config)
     config = replace(config, resume=resume)
     as_job(monkeypatch, "7", 0)
-    run = RunDirectory.open(config, "vae")
+    run = RunDirectory.open(run_request(config, "vae"))
     run.checkpoints.mkdir()
     (run.checkpoints / "last.ckpt").touch()
     run.close("killed")
     as_job(monkeypatch, "7", 1, rank=1)
-    beside = RunDirectory.open(config, "vae")
+    beside = RunDirectory.open(run_request(config, "vae"))
     assert beside.last_checkpoint == run.checkpoints / "last.ckpt"
     as_job(monkeypatch, "7", 1)
-    with RunDirectory.open(config, "vae") as again:
+    with RunDirectory.open(run_request(config, "vae")) as again:
         assert (again.run_id, again.resumed) == (run.run_id, True)
         assert again.last_checkpoint == run.checkpoints / "last.ckpt"
 
@@ -321,18 +325,18 @@ def test_what_another_job_began_is_not_what_this_one_began(
     as_job(monkeypatch, "6", 0)
     old = finish(config)
     as_job(monkeypatch, "7", 1)
-    with RunDirectory.open(replace(config, resume="overwrite"), "vae") as run:
+    with RunDirectory.open(run_request(replace(config, resume="overwrite"), "vae")) as run:
         assert run.run_id != old.run_id
     as_job(monkeypatch, "8", 1)
     with pytest.raises(UserError, match="exists and resume=never"):
-        RunDirectory.open(replace(config, resume="never"), "vae")
+        RunDirectory.open(run_request(replace(config, resume="never"), "vae"))
 
 
 def test_a_lost_rank_before_the_first_checkpoint_leaves_the_run(config: Config) -> None:
     """The job that comes back is the same run, and the same one of the tracking server."""
     run = fail(config, RuntimeError("[pair.cc:545] Read error: Connection closed by peer"))
     assert RunRecord.read(run.path).status == "killed"
-    with RunDirectory.open(config, "vae") as again:
+    with RunDirectory.open(run_request(config, "vae")) as again:
         assert again.run_id == run.run_id
 
 
@@ -340,7 +344,7 @@ def test_a_job_that_runs_again_waits_for_its_earlier_attempt(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A node that SLURM has given up may be alive behind a broken network."""
-    first = RunDirectory.open(config, "vae")
+    first = RunDirectory.open(run_request(config, "vae"))
     name = str(first._lock.lock_file)
     first.close("killed")
     code = (
@@ -350,8 +354,8 @@ def test_a_job_that_runs_again_waits_for_its_earlier_attempt(
     other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert other.stdout.readline() == "held\n"
     with pytest.raises(UserError, match="is in use"):
-        RunDirectory.open(config, "vae")
+        RunDirectory.open(run_request(config, "vae"))
     as_job(monkeypatch, "7", 1)
-    with RunDirectory.open(config, "vae") as run:
+    with RunDirectory.open(run_request(config, "vae")) as run:
         assert run.resumed
     assert other.wait(timeout=10) == 0

@@ -7,14 +7,14 @@ import io
 from rich.console import Console
 from rich.table import Table
 
-from slams.config.methods import NAMES
+from slams.plugins.methods import method_names
 from slams.runtime.console import print_tables
 
 
 def test_a_table_is_not_broken_where_there_is_no_terminal() -> None:
     interval = "1.2345 [1.2222, 1.2468]"
     table = Table("method", "RMSE", "CRPS", "spread / skill")
-    longest = max(NAMES, key=len)
+    longest = max(method_names(), key=len)
     table.add_row(longest, interval, interval, interval)
     narrow = Console(file=io.StringIO(), width=40)
     print_tables(table, table, console=narrow)

@@ -14,15 +14,14 @@ from slams.config.loading import to_yaml
 from slams.config.schema import (
     AssimilationConfig,
     Config,
-    GuidanceConfig,
     OptimizerConfig,
     ReportConfig,
-    SamplerConfig,
     ScoreConfig,
     TrackingConfig,
     TrainerConfig,
     VAEConfig,
 )
+from slams.diffusion.settings import GuidanceSettings, SamplerSettings
 from tests.synthetic import tiny_recipe
 
 __all__ = ["VERBS", "copy_stages", "slams", "study", "subprocess_slams", "tree"]
@@ -56,8 +55,8 @@ def study(directory: Path, source: Path, **data: object) -> Config:
     )
     config.assimilation = AssimilationConfig(
         members=3,
-        guidance=GuidanceConfig(archive=20),
-        sampler=SamplerConfig(steps=4),
+        guidance=GuidanceSettings(archive=20),
+        sampler=SamplerSettings(steps=4),
         bootstrap_samples=20,
         keep_cases=2,
         modality_study=2,

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import torch
 
-from data_modules.reanalysis import ReanalysisDataModule
 from data_modules.store.training_store import TrainingStore
 from data_modules.stream.samplers import BlockShuffleSampler
 from slams.config.loading import load
+from slams.stages.data import reanalysis
 from tests.stages import logged_command
 from tests.stages.conftest import Study
 
@@ -90,7 +90,7 @@ def test_each_window_of_the_epoch_exactly_once(
     assert sorted(begun) + sorted(resumed) == list(range(BATCHES * EPOCHS))
     seen = [window for _, windows in sorted({**begun, **resumed}.items()) for window in windows]
     config = load(finished.recipe)
-    module = ReanalysisDataModule(config)
+    module = reanalysis(config)
     cases = module.splits["train"]
     assert len(cases) == BATCH * BATCHES
     for epoch in range(EPOCHS):

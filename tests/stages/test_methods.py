@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import math
+import typing
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +14,6 @@ import torch
 from torch import nn
 
 from slams.config.loading import load
-from slams.config.methods import FIRST_GUESSES, METHODS, NAMES
 from slams.config.schema import (
     AssimilationConfig,
     Config,
@@ -24,8 +25,9 @@ from slams.diffusion.backend import KarrasDenoiser, VESchedule
 from slams.errors import UserError
 from slams.nn.latent_space import LatentSpace
 from slams.nn.precision import Bfloat16
-from slams.runs.record import trained_inputs
+from slams.plugins.methods import FIRST_GUESSES, METHODS, Role, check_method, method_names
 from slams.stages import methods
+from slams.stages.places import trained_inputs
 from tests.assimilators.problems import linear_gaussian
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
@@ -40,14 +42,34 @@ def data() -> SimpleNamespace:
         problem=problem,
         normaliser=problem.normaliser,
         grid=problem.grid,
-        archive=lambda: archive,
+        archive=lambda split="train": archive,
+        channels=problem.normaliser.channels,
     )
 
 
-def test_the_table_holds_every_name_that_recipes_may_use() -> None:
-    assert set(methods._BUILDERS) == set(METHODS)
-    assert set(methods._FIRST_GUESSES) == set(FIRST_GUESSES)
-    assert {m for group in FIRST_GUESSES.values() for m in group} < set(METHODS)
+@pytest.mark.parametrize("spec", [*METHODS.built_in(), *FIRST_GUESSES.built_in()])
+def test_a_specification_builds_what_bears_its_name(spec) -> None:
+    module = importlib.import_module(spec.build.module)
+    built = typing.get_type_hints(getattr(module, spec.build.function))["return"]
+    assert built.name == spec.name
+
+
+def test_each_place_in_comparisons_is_taken_once() -> None:
+    roles = [spec.role for spec in METHODS.built_in() if spec.role is not Role.OTHER]
+    assert sorted(r.name for r in roles) == sorted(r.name for r in Role if r is not Role.OTHER)
+    orders = [spec.order for spec in METHODS.built_in()]
+    assert len(set(orders)) == len(orders)
+
+
+def test_a_method_starts_only_from_first_guesses_that_it_knows() -> None:
+    classical = ("optimal_interpolation", "3dvar", "enkf", "letkf")
+    expected = {f"{m}@{g}" for m in classical for g in FIRST_GUESSES.names()}
+    expected |= {f"background@{g}" for g in ("linear_inverse_model", "score_mean")}
+    expected |= {"latent_diffusion@climatology"}
+    assert {name for name in method_names() if "@" in name} == expected
+    for name in ("latent_diffusion@score_mean", "letkf@score_men", "letkf@", "latent_3dvar@x"):
+        with pytest.raises(UserError, match=r"key 'assimilation\.methods': found "):
+            check_method(name)
 
 
 def test_a_method_starts_from_the_first_guess_after_its_name(data) -> None:
@@ -57,7 +79,7 @@ def test_a_method_starts_from_the_first_guess_after_its_name(data) -> None:
         )
     )
     names = ["background@linear_inverse_model", "letkf@linear_inverse_model", "3dvar@climatology"]
-    assert set(names) < set(NAMES)
+    assert set(names) < set(method_names())
     built = methods.make_methods(config, names, data)
     assert [m.name for m in built] == names
     model = built[0].first_guess
@@ -99,7 +121,7 @@ def test_settings_of_the_recipe_reach_the_methods(data) -> None:
 
 def test_classical_methods_beat_the_background_as_configured(data) -> None:
     trained = ("latent_3dvar", "pixel_diffusion", "latent_diffusion")
-    names = [name for name in METHODS if name not in trained]
+    names = [name for name in METHODS.names() if name not in trained]
     config = load(EXPERIMENTS / "classical.yaml")
     assert set(names) < set(config.assimilation.methods)
     batch = data.problem.batch(cases=2)
@@ -121,7 +143,7 @@ def test_classical_methods_beat_the_background_as_configured(data) -> None:
 def test_an_unknown_name_is_refused(data) -> None:
     config = Config()
     config = replace(config, assimilation=replace(config.assimilation, methods=["kriging"]))
-    with pytest.raises(UserError, match="found 'kriging', expected any of climatology"):
+    with pytest.raises(UserError, match="found 'kriging'; expected one of background"):
         methods.make_methods(config, config.assimilation.methods, data)
 
 
@@ -132,9 +154,11 @@ def test_networks_are_evaluated_in_the_precision_of_the_recipe(kind, reduced) ->
     score = SimpleNamespace(denoiser=KarrasDenoiser(nn.Conv2d(3, 3, 1), VESchedule()))
     config = Config()
     config.assimilation.guidance.kind = kind
-    assert methods._evaluated(config, space, score) == (space, score.denoiser)
+    known = SimpleNamespace(channels=(), grid=None, normaliser=SimpleNamespace(sd=None))
+    networks = methods._Networks(config, known)
+    assert networks._evaluated(space, score) == (space, score.denoiser)
     config.assimilation.sampler.precision = "bf16-mixed"
-    found, denoiser = methods._evaluated(config, space, score)
+    found, denoiser = networks._evaluated(space, score)
     latents = torch.randn(1, 1, 3, 4, 8)
     exact, rounded = space.decode(latents), found.decode(latents)
     assert rounded.dtype == torch.float32

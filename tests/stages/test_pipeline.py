@@ -12,12 +12,12 @@ import torch
 import xarray as xr
 
 import slams as package
-from data_modules.multimodal import MultimodalDataModule
 from data_modules.store.latents import LatentStore
 from slams.errors import UserError
 from slams.modules.base import read_checkpoint
 from slams.modules.score import LatentScore
 from slams.nn.latent_space import LatentBatch
+from slams.stages.data import multimodal
 from tests.stages.commands import VERBS, copy_stages, slams, study, tree
 from tests.stages.conftest import Study
 
@@ -145,7 +145,7 @@ def test_typing_the_commands_again_keeps_everything(finished: Study) -> None:
 def test_a_finished_run_loads_as_an_assimilator(finished: Study, stage: str) -> None:
     """Its analysis is the one that the evaluation kept."""
     assimilator = package.load(finished.run(stage))
-    datamodule = MultimodalDataModule(finished.config)
+    datamodule = multimodal(finished.config)
     batch = datamodule.on_after_batch_transfer(next(iter(datamodule.test_dataloader())))
     analysis = assimilator.analyse(batch, 3).to_xarray()
     assert analysis.attrs["Conventions"].startswith("CF-")

@@ -11,14 +11,13 @@ import pandas as pd
 import pytest
 import torch
 
-from data_modules.multimodal import MultimodalDataModule
-from data_modules.pixel import PixelDataModule
 from slams.config.checks import check
 from slams.config.loading import load
 from slams.config.schema import Config, ScoreConfig
 from slams.errors import UserError
 from slams.nn.unet import LatentUNet
-from slams.runs.record import finished_run
+from slams.stages.data import multimodal, pixel
+from slams.stages.places import finished_run
 from tests.stages.commands import copy_stages, slams
 from tests.stages.conftest import Study
 
@@ -45,8 +44,8 @@ def test_both_networks_of_the_recipe_have_as_many_parameters() -> None:
 
 def test_windows_are_those_of_the_archive_standardised(tiny_config: Config) -> None:
     config = replace(tiny_config, score=replace(tiny_config.score, batch_size=100))
-    data = PixelDataModule(config)
-    archive = MultimodalDataModule(config).archive()
+    data = pixel(config)
+    archive = multimodal(config).archive()
     assert len(data.splits["train"]) == len(archive.fields)
     batch = data.on_after_batch_transfer(next(iter(data.train_dataloader())))
     assert tuple(batch.latents.shape[1:]) == data.window_shape

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 import torch
 
-from data_modules.reanalysis import ReanalysisDataModule
-from data_modules.stream.sequential import read_batches
+from data_modules.reanalysis import read_batches
 from slams.modules.base import read_checkpoint
 from slams.modules.vae import VAE
+from slams.stages.data import reanalysis
 from tests.stages.commands import copy_stages, slams, subprocess_slams
 from tests.stages.conftest import Study
 from tests.stages.test_pipeline import compare
@@ -76,7 +76,7 @@ def test_training_on_two_processes(finished: Study, tmp_path: Path) -> None:
         assert np.isfinite(curves["validation/loss"].dropna()).all()
 
     # The reconstruction covers the validation windows of both ranks.
-    datamodule = ReanalysisDataModule(finished.config)
+    datamodule = reanalysis(finished.config)
     module = VAE.load(vae / "checkpoints" / "best.ckpt", datamodule.channels, datamodule.grid)
     squares = 0.0
     for batch in read_batches(datamodule, "validation"):

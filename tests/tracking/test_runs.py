@@ -17,7 +17,9 @@ import pytest
 from slams.config.schema import Config, TrackingConfig
 from slams.errors import UserError
 from slams.runs.directory import RunDirectory
+from slams.stages.places import run_request, tracking_store
 from slams.tracking import runs as tracking
+from slams.tracking.store import resume_run
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +30,8 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
 @pytest.fixture(scope="module")
 def tracked(config: Config) -> tuple[RunDirectory, str]:
     """A stage that was killed after it had logged something."""
-    run = RunDirectory.open(config, "score", {"vae": "abc"}, fingerprint="f00")
-    tracker = tracking.start(config, run)
+    run = RunDirectory.open(run_request(config, "score", {"vae": "abc"}, fingerprint="f00"))
+    tracker = tracking.start(tracking_store(config), run)
     with pytest.raises(KeyboardInterrupt), run, tracker:
         log_and_stop(tracker)
     return run, tracker.run_id
@@ -54,15 +56,15 @@ def mlflow_run(uri: str, run_id: str):
 
 def test_the_store_is_named_explicitly(config: Config) -> None:
     runs = Path(config.runs).resolve()
-    assert tracking.tracking_uri(config) == f"sqlite:///{runs}/mlflow.db"
-    assert tracking.tracking_uri(replace(config, runs="runs")).startswith("sqlite:////")
+    assert tracking_store(config).uri == f"sqlite:///{runs}/mlflow.db"
+    assert tracking_store(replace(config, runs="runs")).uri.startswith("sqlite:////")
     other = replace(config, tracking=TrackingConfig(uri="sqlite:////elsewhere.db"))
-    assert tracking.tracking_uri(other) == "sqlite:////elsewhere.db"
+    assert tracking_store(other).uri == "sqlite:////elsewhere.db"
 
 
 def test_what_a_run_holds(config: Config, tracked: tuple[RunDirectory, str]) -> None:
     run, run_id = tracked
-    found = mlflow_run(tracking.tracking_uri(config), run_id)
+    found = mlflow_run(tracking_store(config).uri, run_id)
     assert found.info.status == "KILLED"
     assert found.info.run_name == "tiny/score"
     assert found.data.metrics == {"train/loss": 0.5, "rmse/temperature_850": 1.25}
@@ -81,13 +83,13 @@ def test_a_resumed_stage_continues_its_run(
     config: Config, tracked: tuple[RunDirectory, str], tmp_path: Path
 ) -> None:
     _, run_id = tracked
-    uri = tracking.tracking_uri(config)
+    uri = tracking_store(config).uri
     (tmp_path / "figure.svg").write_text("<svg/>")
-    with RunDirectory.open(config, "score", {"vae": "abc"}) as run:
+    with RunDirectory.open(run_request(config, "score", {"vae": "abc"})) as run:
         assert run.record.mlflow_run_id == run_id
         # Parameters of an earlier attempt that may differ, such as devices, do not stop it.
         changed = replace(config, trainer=replace(config.trainer, devices=2))
-        with tracking.start(changed, run) as tracker:
+        with tracking.start(tracking_store(changed), run) as tracker:
             assert tracker.run_id == run_id
             assert mlflow_run(uri, run_id).info.status == "RUNNING"
             tracker.log_metrics({f"many/{i}": i for i in range(1100)}, step=4)
@@ -99,14 +101,14 @@ def test_a_resumed_stage_continues_its_run(
     artifacts = Path(found.info.artifact_uri.removeprefix("file://"))
     assert (artifacts / "figures/figure.svg").exists()
     # The report is made after the stage, and belongs to its run all the same.
-    tracking.attach(config, run.path, tmp_path, "report")
+    tracking.attach(tracking_store(config), run.path, tmp_path, "report")
     assert (artifacts / "report/figure.svg").exists()
     assert mlflow_run(uri, run_id).info.status == "FINISHED"
 
 
 def test_a_failure_is_recorded(config: Config, tracked: tuple[RunDirectory, str]) -> None:
-    run = RunDirectory.open(config, "vae")
-    tracker = tracking.start(config, run)
+    run = RunDirectory.open(run_request(config, "vae"))
+    tracker = tracking.start(tracking_store(config), run)
 
     def stage() -> None:
         with run, tracker:
@@ -128,7 +130,10 @@ def test_the_machine_is_measured_while_a_stage_runs(
     config: Config, tracked: tuple[RunDirectory, str]
 ) -> None:
     often = replace(config, tracking=TrackingConfig(system_seconds=0.05))
-    with RunDirectory.open(often, "score_pixel") as run, tracking.start(often, run) as tracker:
+    with (
+        RunDirectory.open(run_request(often, "score_pixel")) as run,
+        tracking.start(tracking_store(often), run) as tracker,
+    ):
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             metrics = mlflow_run(tracker.uri, tracker.run_id).data.metrics
@@ -138,27 +143,36 @@ def test_the_machine_is_measured_while_a_stage_runs(
     assert 0 <= metrics["system/cpu_utilization_percentage"] <= 100
     assert metrics["system/system_memory_usage_megabytes"] > 0
     off = replace(config, tracking=TrackingConfig(system_metrics=False))
-    with RunDirectory.open(off, "pixel") as run, tracking.start(off, run) as tracker:
+    with (
+        RunDirectory.open(run_request(off, "pixel")) as run,
+        tracking.start(tracking_store(off), run) as tracker,
+    ):
         assert tracker._monitor is None
 
 
 def test_a_finished_run_is_not_opened_again(
     config: Config, tracked: tuple[RunDirectory, str]
 ) -> None:
-    with RunDirectory.open(config, "assimilation"):
+    with RunDirectory.open(run_request(config, "assimilation")):
         pass
-    with RunDirectory.open(config, "assimilation") as run, tracking.start(config, run) as tracker:
+    with (
+        RunDirectory.open(run_request(config, "assimilation")) as run,
+        tracking.start(tracking_store(config), run) as tracker,
+    ):
         assert run.finished
         assert tracker.run_id == ""
 
 
 def test_switched_off_it_does_nothing(config: Config, tmp_path: Path) -> None:
     off = replace(config, runs=str(tmp_path / "off"), tracking=TrackingConfig(enabled=False))
-    with RunDirectory.open(off, "vae") as run, tracking.start(off, run) as tracker:
+    with (
+        RunDirectory.open(run_request(off, "vae")) as run,
+        tracking.start(tracking_store(off), run) as tracker,
+    ):
         assert tracker.logger is None
         tracker.log_metrics({"train/loss": 1.0})
         tracker.log_artifact(tmp_path / "not there")
-    tracking.attach(off, run.path, tmp_path, "report")
+    tracking.attach(tracking_store(off), run.path, tmp_path, "report")
     assert not (tmp_path / "off" / "mlflow.db").exists()
 
 
@@ -167,7 +181,10 @@ def test_other_ranks_open_no_store(
 ) -> None:
     monkeypatch.setenv("LOCAL_RANK", "1")
     away = replace(config, runs=str(tmp_path / "away"))
-    with RunDirectory.open(away, "vae") as run, tracking.start(away, run) as tracker:
+    with (
+        RunDirectory.open(run_request(away, "vae")) as run,
+        tracking.start(tracking_store(away), run) as tracker,
+    ):
         # A logger all the same, so that every rank walks through the same code of Lightning.
         tracker.logger.log_metrics({"train/loss": 1.0}, step=1)
         tracker.log_metrics({"train/loss": 1.0})
@@ -180,17 +197,33 @@ def test_a_server_that_cannot_be_used_is_the_users_to_correct(
     wrong = replace(
         config, runs=str(tmp_path / "wrong"), tracking=TrackingConfig(uri="ftp//nowhere")
     )
-    run = RunDirectory.open(wrong, "vae")
+    run = RunDirectory.open(run_request(wrong, "vae"))
     with pytest.raises(UserError, match=r"'tracking\.uri'.*tracking\.enabled=false"):
-        tracking.start(wrong, run)
+        tracking.start(tracking_store(wrong), run)
     run.close("failed")
 
 
 def test_asking_for_the_store_imports_no_mlflow() -> None:
     code = (
-        "import sys; from slams.tracking import runs as tracking; "
+        "import sys; from slams.tracking import runs; "
         "from slams.config.schema import Config; "
-        "tracking.tracking_uri(Config()); print('mlflow' in sys.modules, 'torch' in sys.modules)"
+        "from slams.stages.places import tracking_store; "
+        "tracking_store(Config()).uri; print('mlflow' in sys.modules, 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+def test_one_resume_for_runs_and_sweeps(config: Config, tracked: tuple[RunDirectory, str]) -> None:
+    _, run_id = tracked
+    store = tracking_store(config)
+    with store.connected() as (client, _):
+        client.set_terminated(run_id, "KILLED")
+        client.delete_run(run_id)  # by hand, in the page of MLflow
+        assert resume_run(client, run_id)
+        info = client.get_run(run_id).info
+        assert (info.status, info.lifecycle_stage) == ("RUNNING", "active")
+        # The store was removed and made again; or there was no earlier attempt.
+        assert not resume_run(client, "0" * 32)
+        assert not resume_run(client, "")
+        client.set_terminated(run_id, "KILLED")

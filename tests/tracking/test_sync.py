@@ -13,6 +13,7 @@ from slams.cli.main import main
 from slams.config.schema import Config, TrackingConfig
 from slams.errors import UserError
 from slams.runs.directory import RunDirectory
+from slams.stages.places import run_request, tracking_store
 from slams.tracking import runs
 from slams.tracking.sync import SYNCED_FROM, Synced, sync
 
@@ -33,13 +34,16 @@ def offline(tmp_path_factory: pytest.TempPathFactory) -> Config:
 @pytest.fixture(scope="module")
 def first(offline: Config) -> Synced:
     """A finished stage and one that is at work, copied once."""
-    with RunDirectory.open(offline, "vae") as run, runs.start(offline, run) as tracker:
+    with (
+        RunDirectory.open(run_request(offline, "vae")) as run,
+        runs.start(tracking_store(offline), run) as tracker,
+    ):
         for step in range(3):
             tracker.log_metrics({"loss": 1.0 / (step + 1), "nothing": math.nan}, step)
         note = run.path / "note.txt"
         note.write_text("said once")
         tracker.log_artifact(note, "notes")
-    return sync(offline)
+    return sync(tracking_store(offline))
 
 
 def server_runs(config: Config) -> list:
@@ -50,7 +54,7 @@ def server_runs(config: Config) -> list:
 
 def test_a_run_is_copied_whole(offline: Config, first: Synced) -> None:
     assert first == Synced(new=1, extended=0, unchanged=0)
-    local = MlflowClient(runs.tracking_uri(offline))
+    local = MlflowClient(tracking_store(offline).uri)
     client = MlflowClient(offline.tracking.uri)
     (copy,) = server_runs(offline)
     original = local.get_run(copy.data.tags[SYNCED_FROM])
@@ -76,18 +80,18 @@ def test_a_run_is_copied_whole(offline: Config, first: Synced) -> None:
 
 
 def test_again_changes_nothing(offline: Config, first: Synced) -> None:
-    assert sync(offline) == Synced(new=0, extended=0, unchanged=1)
+    assert sync(tracking_store(offline)) == Synced(new=0, extended=0, unchanged=1)
     assert len(server_runs(offline)) == 1
 
 
 def test_what_came_since_is_added(offline: Config, first: Synced) -> None:
     (copy,) = server_runs(offline)
-    local = MlflowClient(runs.tracking_uri(offline))
+    local = MlflowClient(tracking_store(offline).uri)
     original = copy.data.tags[SYNCED_FROM]
     local.log_metric(original, "loss", 0.1, step=9)
     local.log_text(original, "later", "notes/later.txt")
-    assert sync(offline, dry_run=True) == Synced(0, 1, 0)
-    assert sync(offline) == Synced(0, 1, 0)
+    assert sync(tracking_store(offline), dry_run=True) == Synced(0, 1, 0)
+    assert sync(tracking_store(offline)) == Synced(0, 1, 0)
     client = MlflowClient(offline.tracking.uri)
     steps = [m.step for m in client.get_metric_history(copy.info.run_id, "loss")]
     assert steps == [0, 1, 2, 9]
@@ -97,7 +101,10 @@ def test_what_came_since_is_added(offline: Config, first: Synced) -> None:
 def test_an_interrupted_copy_is_completed(
     offline: Config, first: Synced, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with RunDirectory.open(offline, "score") as run, runs.start(offline, run) as tracker:
+    with (
+        RunDirectory.open(run_request(offline, "score")) as run,
+        runs.start(tracking_store(offline), run) as tracker,
+    ):
         tracker.log_metrics({"loss": 2.0}, 5)
 
     def cut(*arguments: object, **named: object) -> None:
@@ -106,35 +113,35 @@ def test_an_interrupted_copy_is_completed(
     with monkeypatch.context() as patch:
         patch.setattr("slams.tracking.sync._fill", cut)
         with pytest.raises(KeyboardInterrupt):
-            sync(offline)
+            sync(tracking_store(offline))
     count = len(server_runs(offline))
-    found = sync(offline)
+    found = sync(tracking_store(offline))
     assert (found.new, len(server_runs(offline))) == (0, count)
     copy = next(r for r in server_runs(offline) if r.data.tags["stage"] == "score")
     assert (copy.data.metrics["loss"], copy.info.status) == (2.0, "FINISHED")
 
 
 def test_a_nested_run_is_below_the_copy_of_its_parent(offline: Config, first: Synced) -> None:
-    local = MlflowClient(runs.tracking_uri(offline))
+    local = MlflowClient(tracking_store(offline).uri)
     experiment = local.get_experiment_by_name("tiny").experiment_id
     parent = local.create_run(experiment, run_name="sweep").info.run_id
     child = local.create_run(experiment, tags={"mlflow.parentRunId": parent}).info.run_id
     for run_id in (child, parent):
         local.set_terminated(run_id)
-    sync(offline)
+    sync(tracking_store(offline))
     copies = {r.data.tags[SYNCED_FROM]: r for r in server_runs(offline)}
     assert copies[child].data.tags["mlflow.parentRunId"] == copies[parent].info.run_id
     assert copies[parent].info.run_id != parent
 
 
 def test_a_run_whose_process_has_gone_was_killed(offline: Config, first: Synced) -> None:
-    run = RunDirectory.open(offline, "assimilation")
-    tracker = runs.start(offline, run)
-    sync(offline)
+    run = RunDirectory.open(run_request(offline, "assimilation"))
+    tracker = runs.start(tracking_store(offline), run)
+    sync(tracking_store(offline))
     statuses = {r.data.tags.get("stage"): r.info.status for r in server_runs(offline)}
     assert statuses["assimilation"] == "RUNNING"  # its process holds the directory: this one
     run._lock.release()  # as the system does when a process is killed
-    sync(offline)
+    sync(tracking_store(offline))
     statuses = {r.data.tags.get("stage"): r.info.status for r in server_runs(offline)}
     assert statuses["assimilation"] == "KILLED"
     assert tracker.run_id
@@ -145,9 +152,9 @@ def test_without_a_server_there_is_nothing_to_copy_to(
 ) -> None:
     nowhere = replace(offline, tracking=TrackingConfig())
     with pytest.raises(UserError, match=r"'tracking\.uri'.*found no server"):
-        sync(nowhere)
+        sync(tracking_store(nowhere))
     with pytest.raises(UserError, match=r"mlflow\.db is not there"):
-        sync(replace(offline, runs=str(tmp_path / "runs")))
+        sync(tracking_store(replace(offline, runs=str(tmp_path / "runs"))))
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("experiment: tiny\n")
     assert main(["sync", str(recipe)]) == 2

@@ -10,7 +10,7 @@ import torch
 
 from slams.cli import main
 from slams.config.loading import load
-from slams.config.schema import SamplerConfig
+from slams.diffusion.settings import SamplerSettings
 from slams.diffusion.training import make_denoiser
 from slams.errors import UserError
 from slams.warmups.kolmogorov_assimilation import assimilate
@@ -78,7 +78,7 @@ def gaussian_problem(
         coarse=ObservedConfig(every=2, cells=4, error=0.1),
         sparse=ObservedConfig(every=1, cells=4, error=0.1),
         saturation=ObservedConfig(every=2, cells=2, margin=1, error=0.05),
-        sampler=SamplerConfig(steps=16, centred=False),
+        sampler=SamplerSettings(steps=16, centred=False),
     )
     config.guidance.iterations = 8
     k = torch.hypot(torch.fft.fftfreq(size, 1 / size)[:, None], torch.fft.rfftfreq(size, 1 / size))

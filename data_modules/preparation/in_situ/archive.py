@@ -15,7 +15,7 @@ from data_modules.preparation.in_situ.daily import daily_values
 from data_modules.preparation.in_situ.positions import merge_same_place, split_moved, thin
 from data_modules.preparation.in_situ.quality import buddy_check, check_reports
 from data_modules.sources.stations import open_stations
-from slams.config.schema import Config
+from slams.config.schema import StationQualityConfig, StationsConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
@@ -53,17 +53,17 @@ class StationDays:
 
 
 def station_days(
-    config: Config,
+    stations: StationsConfig,
     channels: Sequence[FieldSpec],
     grid: LatLonGrid,
     time: np.ndarray,
     normaliser: Normaliser,
     terrain: Tensor | None,
 ) -> StationDays:
-    """Reads, checks, averages and thins the reports of a recipe's archive.
+    """Read, check, average and thin the reports of a recipe's archive.
 
     Args:
-        config: The recipe, with `observations.stations.source`.
+        stations: The recipe's section `observations.stations`, with a `source`.
         channels: The channels of the store.
         grid: Its grid.
         time: `(N,)` its days, since 1970-01-01 00 UTC.
@@ -74,7 +74,6 @@ def station_days(
         UserError: The archive cannot be read, no station has a value on the store's days, or
             the store has several steps a day.
     """
-    stations = config.observations.stations
     source = stations.source
     days = np.floor(time).astype(np.int64)
     if len(np.unique(days)) != len(days):
@@ -105,9 +104,10 @@ def station_days(
     kept = merge_same_place(places, np.isfinite(values).sum(axis=(0, 2)), source.same_place_km)
     _count(counts, "stations at the place of another left out", ~kept)
     places, values = _take(places, values, kept)
-    observer = StationObserver(config, tuple(channels), grid, terrain, _network(places))
+    # The seed does not matter: reports are compared with `H` of fields, none are drawn.
+    observer = StationObserver(stations, 0, tuple(channels), grid, terrain, _network(places))
     _check_height(values, observed, places, grid, terrain, source.height_difference, counts)
-    _check_buddies(values, observer, days, normaliser, config, counts)
+    _check_buddies(values, observer, days, normaliser, source.qc, counts)
     there = np.isfinite(values).any(axis=(0, 2))
     _count(counts, "stations without a value left", ~there)
     places, values = _take(places, values, there)
@@ -192,11 +192,10 @@ def _check_buddies(
     observer: StationObserver,
     days: np.ndarray,
     normaliser: Normaliser,
-    config: Config,
+    qc: StationQualityConfig,
     counts: dict[str, int],
 ) -> None:
     """Removes temperatures that their neighbours contradict."""
-    qc = config.observations.stations.source.qc
     if qc.buddy_km <= 0:
         return
     network = observer.network

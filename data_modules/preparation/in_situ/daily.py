@@ -20,6 +20,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from slams.calendar.days import days_since_epoch
 from slams.config.schema import StationSourceConfig
 from slams.fields import FieldSpec
 
@@ -29,8 +30,6 @@ __all__ = ["daily_values", "profile_value"]
 _RATIO = 1.3
 # Reported levels this close (hPa) are the level itself.
 _SAME_LEVEL = 0.5
-_EPOCH = np.datetime64("1970-01-01", "ns")
-_DAY = np.timedelta64(1, "D")
 # Rounding of a share of the day.
 _SLACK = 1e-9
 
@@ -91,14 +90,14 @@ def _means(rows: pd.DataFrame, quarters: int) -> tuple[pd.DataFrame, int]:
     """Averages instants over the quarters of the day; takes daily values as they are."""
     whole = rows[rows["hours"] >= 24]
     instants = rows[rows["hours"] < 24]
-    day = _days(instants["time"] - _hours(instants["hours"]) / 2)
+    day = days_since_epoch(instants["time"] - _hours(instants["hours"]) / 2)
     quarter = np.floor((day % 1.0) * 4).astype(np.int64)
     keyed = instants.assign(day=np.floor(day).astype(np.int64), quarter=quarter)
     means = keyed.groupby(["station_id", "day", "quarter"])["value"].mean()
     by_day = means.groupby(["station_id", "day"]).agg(["mean", "size"]).reset_index()
     enough = by_day["size"] >= quarters
     found = by_day.loc[enough, ["station_id", "day", "mean"]].rename(columns={"mean": "value"})
-    middle = _days(whole["time"] - _hours(whole["hours"]) / 2)
+    middle = days_since_epoch(whole["time"] - _hours(whole["hours"]) / 2)
     daily = pd.DataFrame(
         {
             "station_id": whole["station_id"],
@@ -125,7 +124,7 @@ def _soundings(rows: pd.DataFrame, level: int, soundings: int) -> tuple[pd.DataF
     found = pd.DataFrame(records, columns=["station_id", "time", "value"])
     if found.empty:
         return pd.DataFrame(columns=["station_id", "day", "value"]), 0
-    found["day"] = np.floor(_days(found["time"])).astype(np.int64)
+    found["day"] = np.floor(days_since_epoch(found["time"])).astype(np.int64)
     by_day = found.groupby(["station_id", "day"])["value"].agg(["mean", "size"]).reset_index()
     enough = by_day["size"] >= soundings
     kept = by_day.loc[enough, ["station_id", "day", "mean"]].rename(columns={"mean": "value"})
@@ -138,7 +137,7 @@ def _totals(rows: pd.DataFrame, coverage: float) -> tuple[pd.DataFrame, int]:
     if rows.empty:
         return pd.DataFrame(columns=["station_id", "day", "value"]), 0
     rows = rows[_apart(rows)]
-    day = np.floor(_days(rows["time"] - _hours(rows["hours"]) / 2)).astype(np.int64)
+    day = np.floor(days_since_epoch(rows["time"] - _hours(rows["hours"]) / 2)).astype(np.int64)
     sums = (
         rows.assign(day=day, covered=rows["hours"] / 24)
         .groupby(["station_id", "day", "hours"])[["value", "covered"]]
@@ -169,7 +168,3 @@ def _apart(rows: pd.DataFrame) -> np.ndarray:
 
 def _hours(hours: pd.Series) -> pd.Series:
     return pd.to_timedelta(hours, unit="h")
-
-
-def _days(time: pd.Series) -> pd.Series:
-    return (time - _EPOCH) / _DAY

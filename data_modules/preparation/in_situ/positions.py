@@ -26,7 +26,7 @@ def split_moved(table: pd.DataFrame, moved_km: float) -> tuple[pd.DataFrame, dic
     The place with most reports keeps the station's name, the next is `NAME/2`, and so on.
 
     Args:
-        table: Long table of `sources.stations.table`.
+        table: Long table of `sources.stations.reports.table`.
         moved_km: Distance (km) beyond which a station has moved.
 
     Returns:

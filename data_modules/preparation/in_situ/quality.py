@@ -46,7 +46,7 @@ def check_reports(table: pd.DataFrame, config: StationQualityConfig) -> pd.DataF
     """Rejects reports out of range, and spikes.
 
     Args:
-        table: Long table of `sources.stations.table`.
+        table: Long table of `sources.stations.reports.table`.
         config: Which checks, and their limits.
 
     Returns:

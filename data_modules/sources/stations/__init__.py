@@ -1,21 +1,23 @@
-"""Readers of public station archives: each gives one long table (`sources.stations.table`)."""
+"""Archives of station reports by name: what recipes' checks must know of each, and its reader.
+
+Each module here describes one (`slams.plugins.station_sources`); readers lie in `readers`. What
+they give is one long table (`stations.reports.table`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from slams.config.schema import StationSourceConfig
-from slams.errors import UserError
+from slams.plugins.station_sources import STATION_SOURCES
 
 if TYPE_CHECKING:
-    from data_modules.sources.stations.table import StationReports
+    import numpy as np
 
-__all__ = ["KINDS", "open_stations"]
+    from data_modules.sources.stations.reports.table import StationReports
+    from slams.config.schema import StationSourceConfig
 
-KINDS = ("ghcn_daily", "isd", "isd_lite", "igra2", "metar", "arm_column")
+__all__ = ["open_stations"]
 
 
 def open_stations(
@@ -23,6 +25,7 @@ def open_stations(
     variables: Sequence[str],
     first: np.datetime64,
     last: np.datetime64,
+    key: str = "observations.stations.source",
 ) -> StationReports:
     """Reads the reports of some days from a station archive.
 
@@ -31,43 +34,10 @@ def open_stations(
         variables: Variables wanted, without their levels.
         first: First day.
         last: Last day, inside.
+        key: Dotted key of the archive in the recipe, for messages.
 
     Raises:
         UserError: The kind is unknown, or the files are not there or not of the layout.
     """
-    if config.kind == "ghcn_daily":
-        from data_modules.sources.stations.ghcn_daily import read_ghcn_daily
-
-        return read_ghcn_daily(
-            config.path,
-            config.station_list,
-            variables,
-            first,
-            last,
-            config.elements,
-            config.morning,
-        )
-    if config.kind == "isd":
-        from data_modules.sources.stations.isd import read_isd
-
-        return read_isd(config.path, variables, first, last)
-    if config.kind == "isd_lite":
-        from data_modules.sources.stations.isd_lite import read_isd_lite
-
-        return read_isd_lite(config.path, config.station_list, variables, first, last)
-    if config.kind == "igra2":
-        from data_modules.sources.stations.igra2 import read_igra2
-
-        return read_igra2(config.path, config.station_list, first, last)
-    if config.kind == "metar":
-        from data_modules.sources.stations.metar import read_metar
-
-        return read_metar(config.path, variables, first, last, config.elements)
-    if config.kind == "arm_column":
-        from data_modules.sources.stations.arm_column import read_arm_column
-
-        return read_arm_column(config.path, variables, first, last)
-    raise UserError(
-        f"observations.stations.source.kind: found {config.kind!r}, expected one of "
-        f"{', '.join(KINDS)}"
-    )
+    spec = STATION_SOURCES.get(config.kind, f"{key}.kind")
+    return spec.read(config, variables, first, last, key)

@@ -1,136 +1,14 @@
-"""Reader of METAR reports in Parquet, in MADIS's variables (as WeatherBench-X's test data).
-
-One row a report: `stationName`, `latitude`, `longitude`, `elevation` (m), `timeObs` (UTC),
-`temperature` (K), `precip1Hour` .. `precip24Hour` (m), each with a column `...DD` of MADIS's
-quality letter: Z no check, C, S, V passed level 1, 1-2, 1-3, G good; X failed level 1, Q level
-2 or 3, B bad by hand, K, T are rejected here. A report that was corrected comes again with a
-later `timeReceived`, and takes the place of the first.
-
-Source: NOAA MADIS, quality control descriptors.
-"""
+"""METAR in MADIS's variables: temperature near the surface, precipitation."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from slams.plugins.deferred import Deferred
+from slams.plugins.station_sources import StationSourceSpec
 
-import numpy as np
-import pandas as pd
-import pyarrow
-import pyarrow.parquet
+__all__ = ["SPEC"]
 
-from data_modules.sources.stations.files import archive_files
-from data_modules.sources.stations.table import StationReports, station_reports
-from slams.errors import UserError
-
-__all__ = ["read_metar"]
-
-_NEEDED = ("stationName", "latitude", "longitude", "elevation", "timeObs")
-_PERIODS = {f"precip{hours}Hour": float(hours) for hours in (1, 3, 6, 24)}
-_GOOD = ("Z", "C", "S", "V", "G")
-
-
-def read_metar(
-    path: str,
-    variables: Sequence[str],
-    first: np.datetime64,
-    last: np.datetime64,
-    elements: Sequence[str] = (),
-) -> StationReports:
-    """Reads Parquet files.
-
-    Args:
-        path: A file, a directory of them, or a pattern.
-        variables: Variables wanted.
-        first: First day.
-        last: Last day, inside.
-        elements: Columns read, all that give a variable wanted by default.
-
-    Raises:
-        UserError: A file is no Parquet file, or a column is missing from it.
-    """
-    names = {
-        "2m_temperature": {"temperature": 0.0},
-        "total_precipitation_24hr": _PERIODS,
-    }
-    columns = {c: (v, h) for v in variables for c, h in names.get(v, {}).items()}
-    for element in elements:
-        if element not in ("temperature", *_PERIODS):
-            raise UserError(
-                f"observations.stations.source.elements: {element!r} is not read from METAR; "
-                f"expected some of temperature, {', '.join(_PERIODS)}"
-            )
-    if elements:
-        columns = {c: v for c, v in columns.items() if c in elements}
-    files = archive_files(path, (".parquet",))
-    parts = [_read(file, list(columns)) for file in files]
-    rows = pd.concat(parts, ignore_index=True)
-    # Periods that end early on the day after belong to the last one.
-    inside = rows["timeObs"].between(first, last + np.timedelta64(2, "D"), inclusive="left")
-    rows = rows[inside]
-    repairs: dict[str, int] = {}
-    order = ["stationName", "timeObs"]
-    if "timeReceived" in rows:
-        rows = rows.sort_values([*order, "timeReceived"], kind="stable")
-        earlier = rows.duplicated(order, keep="last")
-        repairs["reports corrected by a later one"] = int(earlier.sum())
-        rows = rows[~earlier]
-    tables = []
-    for column, (variable, hours) in columns.items():
-        there = rows[rows[column].notna()]
-        if hours == 0:
-            repairs["missing temperatures left out"] = len(rows) - len(there)
-        letter = there.get(column + "DD", pd.Series("Z", index=there.index)).astype(str)
-        good = letter.isin(_GOOD)
-        value = there[column].astype(np.float64)
-        tables.append(
-            pd.DataFrame(
-                {
-                    "station_id": there["stationName"].astype(str).str.strip(),
-                    "latitude": there["latitude"].astype(np.float64).round(4),
-                    "longitude": there["longitude"].astype(np.float64).round(4),
-                    "elevation": there["elevation"].astype(np.float64),
-                    "time": there["timeObs"],
-                    "hours": hours,
-                    "variable": variable,
-                    "value": value if hours == 0 else value * 1000.0,
-                    "accepted": good,
-                    "reason": ("flag: letter " + letter).where(~good, ""),
-                }
-            )
-        )
-    if not tables:
-        raise UserError(
-            f"observations.stations.source.kind: METAR reports give none of "
-            f"{', '.join(variables)}; expected 2m_temperature or total_precipitation_24hr under "
-            f"observations.stations.variables"
-        )
-    return station_reports(
-        pd.concat(tables, ignore_index=True),
-        path,
-        {
-            "day": "UTC; instants, and periods that end at the time of the report",
-            "flags": f"MADIS letters other than {', '.join(_GOOD)} reject",
-        },
-        repairs,
-    )
-
-
-def _read(file: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Reads the columns of one file that are there."""
-    try:
-        names = pyarrow.parquet.read_schema(file).names
-    except (OSError, pyarrow.ArrowInvalid) as error:
-        raise UserError(
-            f"station archive {file}: cannot be read as Parquet, it is truncated or of another "
-            f"format ({error})"
-        ) from None
-    missing = [name for name in (*_NEEDED, *columns) if name not in names]
-    if missing:
-        raise UserError(
-            f"station archive {file}: column {', '.join(missing)} is missing, expected METAR "
-            f"reports in MADIS's variables; found {', '.join(names[:8])}..."
-        )
-    wanted = [*_NEEDED, "timeReceived", *columns, *(f"{c}DD" for c in columns)]
-    table = pyarrow.parquet.read_table(file, columns=[n for n in wanted if n in names])
-    return table.to_pandas(ignore_metadata=True)
+SPEC = StationSourceSpec(
+    name="metar",
+    read=Deferred("data_modules.sources.stations.readers.metar", "read_metar"),
+    variables=("2m_temperature", "total_precipitation_24hr"),
+)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from slams.assimilators.background_errors import BackgroundErrors
 from slams.assimilators.base import Archive
 from slams.assimilators.case_by_case import CaseAnalysis, CaseByCase, centre
+from slams.assimilators.materials import Materials
 from slams.assimilators.season import draw_days
 from slams.fields import Batch
+from slams.methods.background import SPEC
 
-__all__ = ["BackgroundEnsemble"]
+__all__ = ["BackgroundEnsemble", "build"]
 
 
 class BackgroundEnsemble(CaseByCase):
@@ -19,7 +21,7 @@ class BackgroundEnsemble(CaseByCase):
     `BackgroundErrors`, and centred.
     """
 
-    name = "background"
+    name = SPEC.name
 
     def fit(self, archive: Archive) -> None:
         """Keeps the archive and its errors; see `CaseByCase.fit`."""
@@ -33,3 +35,8 @@ class BackgroundEnsemble(CaseByCase):
         drawn = draw_days(len(season), self.seed, self.name, int(batch.case[0]), members)
         errors = self._errors.of(season, background.variance[0])
         return CaseAnalysis(background.mean[0] + centre(errors[drawn]))
+
+
+def build(materials: Materials) -> BackgroundEnsemble:
+    """Build the method of a recipe, see `slams.plugins.methods.MethodSpec`."""
+    return BackgroundEnsemble(materials.normaliser, materials.grid, materials.seed)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from slams.assimilators.case_by_case import CaseAnalysis, CaseByCase, centre
+from slams.assimilators.materials import Materials
 from slams.assimilators.season import draw_days
 from slams.fields import Batch
+from slams.methods.climatology import SPEC
 
-__all__ = ["Climatology"]
+__all__ = ["Climatology", "build"]
 
 
 class Climatology(CaseByCase):
@@ -17,7 +19,7 @@ class Climatology(CaseByCase):
     anomalies move with it.
     """
 
-    name = "climatology"
+    name = SPEC.name
 
     def analyse_case(self, batch: Batch, members: int) -> CaseAnalysis:
         """Draws the members; `(M, T, C, H, W)` normalised."""
@@ -25,3 +27,8 @@ class Climatology(CaseByCase):
         drawn = draw_days(len(season), self.seed, self.name, int(batch.case[0]), members)
         members = self.archive.fields[season[drawn]].to(batch.climatology.device)
         return CaseAnalysis(centre(members))
+
+
+def build(materials: Materials) -> Climatology:
+    """Build the method of a recipe, see `slams.plugins.methods.MethodSpec`."""
+    return Climatology(materials.normaliser, materials.grid, materials.seed)

@@ -16,12 +16,12 @@ from slams.assimilators.base import Archive
 from slams.assimilators.last_made import LastMade, digest
 from slams.assimilators.marginals import MarginalMap
 from slams.diffusion.backend import Denoiser, KarrasDenoiser, time_of_sigma
-from slams.diffusion.guidance import (
+from slams.diffusion.posterior.background import (
     BackgroundDenoiser,
     BackgroundGain,
-    DenoisingErrors,
     day_folds,
 )
+from slams.diffusion.posterior.errors import DenoisingErrors
 from slams.fields import ObservationOperator
 from slams.nn.latent_space import LatentSpace
 from slams.normalisation import DAYS_PER_YEAR, Normaliser

@@ -19,21 +19,23 @@ from torch import Tensor
 
 from slams.assimilators.case_by_case import centre
 from slams.assimilators.ensemble_kalman import EnsembleKalman
+from slams.assimilators.materials import Materials
 from slams.linalg.localised_gain import (
     innovation_covariance,
     localised_increments,
     solve_innovations,
 )
+from slams.methods.enkf import SPEC
 from slams.observations.stacked import StackedObservations
 from slams.runtime.seeds import member_noise
 
-__all__ = ["EnKF"]
+__all__ = ["EnKF", "build"]
 
 
 class EnKF(EnsembleKalman):
     """Updates every member by observations perturbed for it; see `EnsembleKalman`."""
 
-    name = "enkf"
+    name = SPEC.name
 
     def update(
         self,
@@ -59,3 +61,9 @@ class EnKF(EnsembleKalman):
         increments = localised_increments(prior.flatten(1, 2).flatten(2), images, between, weights)
         increments = increments.reshape(-1, *prior.shape[1:])
         return increments[0], prior + increments[1:]
+
+
+def build(materials: Materials) -> EnKF:
+    """Build the method of a recipe, see `slams.plugins.methods.MethodSpec`."""
+    settings = materials.settings_of(SPEC.settings_section)
+    return EnKF(materials.normaliser, materials.grid, materials.seed, **settings)

@@ -26,10 +26,12 @@ import torch
 from torch import Tensor
 
 from slams.assimilators.base import Archive, Assimilator
+from slams.assimilators.materials import Materials
 from slams.errors import UserError
 from slams.fields import Background, Batch, Ensemble
+from slams.methods.first_guesses.climatology import SPEC
 
-__all__ = ["ClimatologyGuess", "FirstGuess", "OnFirstGuess"]
+__all__ = ["ClimatologyGuess", "FirstGuess", "OnFirstGuess", "build_climatology"]
 
 # Windows of the archive taken at a time: bounds the temporaries, not the result.
 _WINDOWS = 32
@@ -93,7 +95,7 @@ class FirstGuess(ABC):
 class ClimatologyGuess(FirstGuess):
     """Starts from the climatology: what methods reach without knowing the background."""
 
-    name = "climatology"
+    name = SPEC.name
     kind = "climatology"
 
     def hindcast(self, archive: Archive) -> Tensor:
@@ -175,3 +177,8 @@ def _error_variance(archive: Archive) -> Tensor:
         total += (square * known).sum(dim=0)
         count += known.sum(dim=0)
     return (total / count.clamp(min=1)).to(torch.float32)
+
+
+def build_climatology(materials: Materials) -> ClimatologyGuess:
+    """Build the first guess that knows nothing, see `slams.plugins.methods.FirstGuessSpec`."""
+    return ClimatologyGuess()

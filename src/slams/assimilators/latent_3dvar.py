@@ -36,10 +36,12 @@ from torch import Tensor
 from slams.assimilators.base import Archive
 from slams.assimilators.case_by_case import CaseByCase, centre
 from slams.assimilators.decoding import decoding_variance, encode_windows
+from slams.assimilators.materials import Materials
 from slams.assimilators.network_localisation import NetworkLocalisation
 from slams.assimilators.three_d_var import ThreeDVar
 from slams.fields import Batch, ObservationOperator
 from slams.grid import LatLonGrid
+from slams.methods.latent_3dvar import SPEC
 from slams.nn.latent_space import LatentSpace
 from slams.normalisation import Normaliser
 from slams.observations.stacked import (
@@ -49,7 +51,7 @@ from slams.observations.stacked import (
 )
 from slams.runtime.seeds import generator
 
-__all__ = ["Latent3DVar"]
+__all__ = ["Latent3DVar", "build"]
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class Latent3DVar(ThreeDVar):
         UserError: The half-width is out of range, see `gaspari_cohn`.
     """
 
-    name = "latent_3dvar"
+    name = SPEC.name
 
     def __init__(
         self,
@@ -182,3 +184,11 @@ class Latent3DVar(ThreeDVar):
             )
             self._decoding = _Decoding(probe, variance)
         return self._decoding.variance
+
+
+def build(materials: Materials) -> Latent3DVar:
+    """Build the method of a recipe, see `slams.plugins.methods.MethodSpec`."""
+    settings = materials.settings_of(SPEC.settings_section)
+    # The covariance is measured in the same units: any standardisation gives the same analysis.
+    space = materials.networks.autoencoder()
+    return Latent3DVar(space, materials.normaliser, materials.grid, materials.seed, **settings)

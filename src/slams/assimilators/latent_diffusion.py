@@ -11,14 +11,13 @@ the sample is the score model's own ensemble for the given background.
     both          D(z_t, z_b) + G d       G finds what the network left
     neither       D(z_t)                  the prior is the climatology
 
-with the innovation `d` and gain `G` of `slams.diffusion.guidance.background`. Denoising errors
+with the innovation `d` and gain `G` of `slams.diffusion.posterior.background`. Denoising errors
 are measured with the denoiser as it is used.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, timedelta
 
 import torch
 from torch import Tensor
@@ -28,22 +27,22 @@ from slams.assimilators.case_by_case import CaseAnalysis, CaseByCase
 from slams.assimilators.denoising_archive import DenoisingArchive
 from slams.assimilators.latent_likelihood import encode_observations
 from slams.assimilators.marginals import MarginalMap
+from slams.assimilators.materials import Materials
 from slams.assimilators.network_localisation import NetworkLocalisation
 from slams.assimilators.season import season_weights
-from slams.config.schema import GuidanceConfig, SamplerConfig
+from slams.calendar.days import day_of
 from slams.diffusion.backend import Denoiser
-from slams.diffusion.guidance import (
-    BackgroundDenoiser,
-    DECGDenoiser,
-    DenoisingErrors,
-    PointwiseDenoiser,
-    jacobian_guidance,
-)
+from slams.diffusion.posterior.background import BackgroundDenoiser
+from slams.diffusion.posterior.errors import DenoisingErrors, ErrorCovariance
+from slams.diffusion.posterior.guided import guided_denoiser, guided_latent_denoiser
+from slams.diffusion.posterior.problem import GuidanceProblem
 from slams.diffusion.sampling import DivergedError, noise_levels, sample
+from slams.diffusion.settings import GuidanceSettings, SamplerSettings
 from slams.errors import UserError
 from slams.fields import Batch, ObservationOperator
 from slams.grid import LatLonGrid
 from slams.linalg.localisation import gaspari_cohn
+from slams.methods.latent_diffusion import SPEC
 from slams.nn.latent_space import LatentSpace
 from slams.normalisation import DAYS_PER_YEAR, Normaliser
 from slams.observations.stacked import (
@@ -52,11 +51,11 @@ from slams.observations.stacked import (
     observe_perturbations,
     stack_observations,
 )
+from slams.plugins.guidance import GUIDANCE
 from slams.runtime.seeds import generator
 
-__all__ = ["LatentDiffusion"]
+__all__ = ["LatentDiffusion", "build"]
 
-_KINDS = ("decg", "mmps", "sda", "dps", "pgdm")
 _BACKGROUND = ("condition", "observation", "both", "neither")
 
 
@@ -96,7 +95,7 @@ class LatentDiffusion(CaseByCase):
             half-width of the localisation is out of range.
     """
 
-    name = "latent_diffusion"
+    name = SPEC.name
     shares_members = True
 
     def __init__(
@@ -106,15 +105,11 @@ class LatentDiffusion(CaseByCase):
         normaliser: Normaliser,
         grid: LatLonGrid,
         seed: int,
-        guidance: GuidanceConfig,
-        sampler: SamplerConfig,
+        guidance: GuidanceSettings,
+        sampler: SamplerSettings,
     ) -> None:
         super().__init__(normaliser, grid, seed)
-        if guidance.kind not in _KINDS:
-            raise UserError(
-                f"assimilation.guidance.kind: found {guidance.kind!r}, expected one of "
-                f"{', '.join(_KINDS)}"
-            )
+        self.uses_errors = GUIDANCE.get(guidance.kind, "assimilation.guidance.kind").uses_errors
         if guidance.background not in _BACKGROUND:
             raise UserError(
                 f"assimilation.guidance.background: found {guidance.background!r}, expected one "
@@ -163,7 +158,7 @@ class LatentDiffusion(CaseByCase):
         try:
             samples = sample(denoiser, self.sampler, draw, members, only, **condition)
         except DivergedError as error:
-            day = date(1970, 1, 1) + timedelta(days=float(batch.time[0, 0]))
+            day = day_of(float(batch.time[0, 0]))
             raise UserError(f"{self.name}, case {case} ({day}): {error}") from None
         states = self.space.decode(samples.members)
         if self.guidance.calibrated:
@@ -209,34 +204,32 @@ class LatentDiffusion(CaseByCase):
             fields = self.space.decode(latents)
             return stacked.apply(fields * self.normaliser.sd + batch.climatology)
 
-        prior = self._prior(conditioned)
-        if self.guidance.kind != "decg":
-            variance = stacked.variance + network.decoder_variance[stacked.columns]
-            unit = self.normaliser.sd.expand(1, *batch.climatology.shape[1:])
-            scale = observe_perturbations(stacked.operators, unit).flatten()[stacked.columns]
-            return jacobian_guidance(
+        columns = stacked.columns
+        unit = self.normaliser.sd.expand(1, *batch.climatology.shape[1:])
+        return guided_denoiser(
+            GuidanceProblem(
                 self.guidance,
-                prior,
+                self._prior(conditioned),
                 observe,
                 stacked.values,
-                variance,
-                scale,
+                stacked.variance,
+                stacked.variance + network.decoder_variance[columns],
+                observe_perturbations(stacked.operators, unit).flatten()[columns],
                 stacked.silent,
+                self._covariance(batch, stacked, network) if self.uses_errors else None,
             )
-        state_localisation, observed_localisation = self.localisation.matrices(
-            stacked.operators, stacked.points
         )
-        return DECGDenoiser(
-            prior,
-            observe,
+
+    def _covariance(
+        self, batch: Batch, stacked: StackedObservations, network: _Network
+    ) -> ErrorCovariance:
+        between, observed = self.localisation.matrices(stacked.operators, stacked.points)
+        return ErrorCovariance(
             levels=noise_levels(self.sampler),
             errors=network.errors,
             columns=stacked.columns,
-            y=stacked.values,
-            variance=stacked.variance,
-            localisation_oo=observed_localisation,
-            localisation_zo=state_localisation,
-            silent=stacked.silent,
+            localisation_oo=observed,
+            localisation_zo=between,
             weights=season_weights(network.time, float(batch.time[0, 0]), self.guidance.season),
         )
 
@@ -253,20 +246,20 @@ class LatentDiffusion(CaseByCase):
             self.guidance.archive,
             self.seed,
         )
-        prior = self._prior(network.conditioned)
-        if self.guidance.kind == "decg":
-            return PointwiseDenoiser(prior, noise_levels(self.sampler), network.errors, seen)
-        variance = seen.covariance.diagonal(dim1=-2, dim2=-1).flatten()
         # A latent that the encoding does not show would be divided by nothing.
+        variance = seen.covariance.diagonal(dim1=-2, dim2=-1).flatten().clamp(min=1e-6)
         scale = seen.matrix.square().sum(dim=-1).sqrt().clamp(min=0.1).flatten()
-        return jacobian_guidance(
+        problem = GuidanceProblem(
             self.guidance,
-            prior,
+            self._prior(network.conditioned),
             lambda z: seen.observe(z).flatten(1),
             seen.values.flatten(),
-            variance.clamp(min=1e-6),
+            variance,
+            variance,
             scale,
+            covariance=self._covariance(batch, stacked, network) if self.uses_errors else None,
         )
+        return guided_latent_denoiser(problem, seen)
 
     def _fitted_network(
         self, operators: tuple[ObservationOperator, ...], device: torch.device, conditioned: bool
@@ -293,8 +286,7 @@ class LatentDiffusion(CaseByCase):
         prior = self._prior(conditioned)
         days = self._denoising_archive(probe.device)
         # Errors of the denoiser as it is used: where it sees no background, neither there.
-        decg = self.guidance.kind == "decg"
-        errors = days.errors(prior, operators, conditioned) if decg else []
+        errors = days.errors(prior, operators, conditioned) if self.uses_errors else []
         time = self.archive.time[days.days, 0]
         return _Network(probe, conditioned, errors, time, days.decoder_variance(operators))
 
@@ -316,3 +308,15 @@ class LatentDiffusion(CaseByCase):
         near = self.latent_grid.distance(*points, *points).argsort(dim=1, stable=True)[:, :reach]
         both = self.guidance.background == "both"
         return self._denoising_archive(device).fit_background(self.denoiser, near, both)
+
+
+def build(materials: Materials) -> LatentDiffusion:
+    """Build the method of a recipe, see `slams.plugins.methods.MethodSpec`."""
+    return LatentDiffusion(
+        *materials.networks.latent_score(),
+        materials.normaliser,
+        materials.grid,
+        materials.seed,
+        materials.guidance,
+        materials.sampler,
+    )

@@ -31,7 +31,7 @@ from torch import Tensor
 
 from slams.assimilators.base import Archive
 from slams.assimilators.decoding import encode_windows
-from slams.diffusion.guidance.pointwise import LatentObservation
+from slams.diffusion.posterior.pointwise import LatentObservation
 from slams.nn.latent_space import LatentSpace
 from slams.normalisation import Normaliser
 from slams.observations.stacked import StackedObservations, observe_perturbations

@@ -23,10 +23,12 @@ import torch
 from torch import Tensor
 
 from slams.assimilators.ensemble_kalman import EnsembleKalman
+from slams.assimilators.materials import Materials
 from slams.errors import UserError
+from slams.methods.letkf import SPEC
 from slams.observations.stacked import StackedObservations
 
-__all__ = ["LETKF"]
+__all__ = ["LETKF", "build"]
 
 # Grid points analysed at a time: bounds memory, not the result.
 _POINTS = 96
@@ -38,7 +40,7 @@ _SINGLE = 1e4
 class LETKF(EnsembleKalman):
     """Transforms the ensemble at each grid point; see `EnsembleKalman`."""
 
-    name = "letkf"
+    name = SPEC.name
 
     def update(
         self,
@@ -105,3 +107,9 @@ def _weights(taper: Tensor, images: Tensor, innovation: Tensor) -> tuple[Tensor,
     scale = ((members - 1) / eigenvalues).sqrt()
     transform = (vectors * scale.unsqueeze(1)) @ turned
     return mean.squeeze(-1).to(images.dtype), transform.to(images.dtype)
+
+
+def build(materials: Materials) -> LETKF:
+    """Build the method of a recipe, see `slams.plugins.methods.MethodSpec`."""
+    settings = materials.settings_of(SPEC.settings_section)
+    return LETKF(materials.normaliser, materials.grid, materials.seed, **settings)

@@ -32,10 +32,12 @@ from torch import Tensor
 
 from slams.assimilators.base import Archive
 from slams.assimilators.first_guess import FirstGuess
+from slams.assimilators.materials import Materials
 from slams.errors import UserError
 from slams.grid import LatLonGrid
+from slams.methods.first_guesses.linear_inverse_model import SPEC
 
-__all__ = ["LinearInverseModel"]
+__all__ = ["LinearInverseModel", "build"]
 
 # EOFs of less than this share of the first one's variance are rounding.
 _SMALLEST_SHARE = 1e-6
@@ -86,7 +88,7 @@ class LinearInverseModel(FirstGuess):
         gamma: `(C,)` the factors of the rest, once fitted.
     """
 
-    name = "linear_inverse_model"
+    name = SPEC.name
 
     def __init__(
         self,
@@ -203,3 +205,8 @@ def _leading(weighted: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
     scale = variance.sqrt()[:, None]
     eofs = (vectors / scale).to(weighted) @ weighted
     return variance.to(weighted), eofs, (vectors * scale).to(weighted)
+
+
+def build(materials: Materials) -> LinearInverseModel:
+    """Build the first guess of a recipe, see `slams.plugins.methods.FirstGuessSpec`."""
+    return LinearInverseModel(materials.grid, **materials.settings_of(SPEC.name))

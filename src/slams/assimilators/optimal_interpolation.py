@@ -31,6 +31,7 @@ from slams.assimilators.background_errors import BackgroundErrors
 from slams.assimilators.base import Archive
 from slams.assimilators.case_by_case import CaseAnalysis, CaseByCase, centre
 from slams.assimilators.gaussian_innovations import gaussian_innovations
+from slams.assimilators.materials import Materials
 from slams.assimilators.network_localisation import NetworkLocalisation
 from slams.assimilators.season import draw_days
 from slams.fields import Batch
@@ -41,6 +42,7 @@ from slams.linalg.localised_gain import (
     localised_increments,
     solve_innovations,
 )
+from slams.methods.optimal_interpolation import SPEC
 from slams.normalisation import Normaliser
 from slams.observations.stacked import (
     StackedObservations,
@@ -49,7 +51,7 @@ from slams.observations.stacked import (
 )
 from slams.runtime.seeds import member_noise
 
-__all__ = ["OptimalInterpolation"]
+__all__ = ["OptimalInterpolation", "build"]
 
 
 class OptimalInterpolation(CaseByCase):
@@ -68,7 +70,7 @@ class OptimalInterpolation(CaseByCase):
         UserError: The half-width is out of range, see `gaspari_cohn`.
     """
 
-    name = "optimal_interpolation"
+    name = SPEC.name
 
     def __init__(
         self,
@@ -134,3 +136,9 @@ class OptimalInterpolation(CaseByCase):
         return member_noise(
             tuple(shape), self.seed, f"{self.name}/observations", case, range(members)
         )
+
+
+def build(materials: Materials) -> OptimalInterpolation:
+    """Build the method of a recipe, see `slams.plugins.methods.MethodSpec`."""
+    settings = materials.settings_of(SPEC.settings_section)
+    return OptimalInterpolation(materials.normaliser, materials.grid, materials.seed, **settings)

@@ -15,13 +15,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from slams.assimilators.latent_diffusion import LatentDiffusion
-from slams.config.schema import GuidanceConfig, SamplerConfig
+from slams.assimilators.materials import Materials
 from slams.diffusion.backend import Denoiser
+from slams.diffusion.settings import GuidanceSettings, SamplerSettings
 from slams.grid import LatLonGrid
+from slams.methods.pixel_diffusion import SPEC
 from slams.nn.latent_space import IdentitySpace
 from slams.normalisation import Normaliser
 
-__all__ = ["PixelDiffusion"]
+__all__ = ["PixelDiffusion", "build"]
 
 
 class PixelDiffusion(LatentDiffusion):
@@ -42,7 +44,7 @@ class PixelDiffusion(LatentDiffusion):
             background.
     """
 
-    name = "pixel_diffusion"
+    name = SPEC.name
 
     def __init__(
         self,
@@ -51,8 +53,8 @@ class PixelDiffusion(LatentDiffusion):
         normaliser: Normaliser,
         grid: LatLonGrid,
         seed: int,
-        guidance: GuidanceConfig,
-        sampler: SamplerConfig,
+        guidance: GuidanceSettings,
+        sampler: SamplerSettings,
         noise_scale: float = 1.0,
     ) -> None:
         guidance = replace(
@@ -64,3 +66,16 @@ class PixelDiffusion(LatentDiffusion):
             sigma_min=noise_scale * sampler.sigma_min,
         )
         super().__init__(space, denoiser, normaliser, grid, seed, guidance, sampler)
+
+
+def build(materials: Materials) -> PixelDiffusion:
+    """Build the method of a recipe, see `slams.plugins.methods.MethodSpec`."""
+    return PixelDiffusion(
+        *materials.networks.pixel_score(),
+        materials.normaliser,
+        materials.grid,
+        materials.seed,
+        materials.guidance,
+        materials.sampler,
+        **materials.settings_of(SPEC.settings_section),
+    )

@@ -29,14 +29,16 @@ from torch import Tensor
 from slams.assimilators.base import Archive
 from slams.assimilators.first_guess import FirstGuess
 from slams.assimilators.last_made import LastMade, digest
+from slams.assimilators.materials import Materials
 from slams.assimilators.season import season_days
 from slams.diffusion.backend import Denoiser, KarrasDenoiser, time_of_sigma
 from slams.grid import LatLonGrid
+from slams.methods.first_guesses.score_mean import SPEC
 from slams.nn.latent_space import LatentSpace
 from slams.normalisation import DAYS_PER_YEAR
 from slams.runtime.seeds import generator
 
-__all__ = ["ScoreMean"]
+__all__ = ["ScoreMean", "build"]
 
 # Windows passed through the networks at a time: bounds memory, not the result.
 _CHUNK = 32
@@ -64,7 +66,7 @@ class ScoreMean(FirstGuess):
         inflation: `(C,)` how much larger errors are on unseen days, once fitted.
     """
 
-    name = "score_mean"
+    name = SPEC.name
 
     def __init__(
         self,
@@ -170,3 +172,11 @@ class ScoreMean(FirstGuess):
             total += (error.square() * weight).sum(dim=(0, 2, 3))
             size += weight.sum(dim=(0, 2, 3))
         return total / size.clamp(min=1e-12)
+
+
+def build(materials: Materials) -> ScoreMean:
+    """Build the first guess of a recipe, see `slams.plugins.methods.FirstGuessSpec`."""
+    space, denoiser = materials.networks.latent_score()
+    unseen = materials.archive("validation")
+    settings = materials.settings_of(SPEC.name)
+    return ScoreMean(space, denoiser, materials.grid, materials.seed, unseen, **settings)

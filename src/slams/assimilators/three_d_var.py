@@ -32,6 +32,7 @@ from torch import Tensor
 
 from slams.assimilators.case_by_case import CaseAnalysis, centre
 from slams.assimilators.gaussian_innovations import gaussian_innovations
+from slams.assimilators.materials import Materials
 from slams.assimilators.optimal_interpolation import OptimalInterpolation
 from slams.assimilators.season import draw_days
 from slams.fields import Batch
@@ -41,6 +42,7 @@ from slams.linalg.localised_gain import (
     localised_increments,
     solve_innovations,
 )
+from slams.methods.three_d_var import SPEC
 from slams.normalisation import Normaliser
 from slams.observations.stacked import (
     StackedObservations,
@@ -49,7 +51,7 @@ from slams.observations.stacked import (
 )
 from slams.observations.tangent import tangent
 
-__all__ = ["ThreeDVar"]
+__all__ = ["ThreeDVar", "build"]
 
 # Largest error of linearisation at the end, in standard deviations of the observation error.
 _TOLERANCE = 1e-3
@@ -92,7 +94,7 @@ class ThreeDVar(OptimalInterpolation):
         UserError: The half-width is out of range, see `gaspari_cohn`.
     """
 
-    name = "3dvar"
+    name = SPEC.name
 
     def __init__(
         self,
@@ -261,3 +263,9 @@ class _Problem:
         images = tangent(self._observe, about[None], torch.cat([errors, increment[None]]))
         images = self.observations.select(images)
         return images[:-1], images[-1]
+
+
+def build(materials: Materials) -> ThreeDVar:
+    """Build the method of a recipe, see `slams.plugins.methods.MethodSpec`."""
+    settings = materials.settings_of(SPEC.settings_section)
+    return ThreeDVar(materials.normaliser, materials.grid, materials.seed, **settings)

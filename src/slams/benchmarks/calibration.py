@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 from slams.benchmarks.gaussian import GaussianProblem
 from slams.benchmarks.guided import MEMBERS, guide, noise_of
-from slams.config.schema import SamplerConfig
 from slams.diffusion.sampling import sample
+from slams.diffusion.settings import SamplerSettings
 
 __all__ = ["Calibration", "calibrate"]
 
@@ -31,7 +31,7 @@ class Calibration:
 
 
 def calibrate(
-    problem: GaussianProblem, kind: str, sampler: SamplerConfig, members: int = MEMBERS
+    problem: GaussianProblem, kind: str, sampler: SamplerSettings, members: int = MEMBERS
 ) -> Calibration:
     """Samples an ensemble and compares it with the posterior (with the prior for `none`).
 

@@ -2,26 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pandas as pd
 
-from slams.errors import UserError
-
-__all__ = ["output_directory", "spread_of"]
-
-
-def output_directory(output: Path) -> Path:
-    """Makes the directory of a benchmark's tables.
-
-    Raises:
-        UserError: It is or lies in a file.
-    """
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise UserError(f"--output: {output} is or lies in a file, expected a directory") from None
-    return output
+__all__ = ["spread_of"]
 
 
 def spread_of(values: pd.Series) -> str:

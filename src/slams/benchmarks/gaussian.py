@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from slams.diffusion.backend import Denoiser, DiracPosterior, VESchedule
-from slams.diffusion.guidance import DenoisingErrors
+from slams.diffusion.posterior.errors import DenoisingErrors
 
 __all__ = ["GaussianProblem", "dense_problem", "linear_decoder_problem"]
 

@@ -10,10 +10,13 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from slams.config.schema import GuidanceConfig, SamplerConfig
 from slams.diffusion.backend import Denoiser
-from slams.diffusion.guidance import DECGDenoiser, DenoisingErrors, jacobian_guidance
+from slams.diffusion.posterior.errors import DenoisingErrors, ErrorCovariance
+from slams.diffusion.posterior.guided import guided_denoiser
+from slams.diffusion.posterior.problem import GuidanceProblem
 from slams.diffusion.sampling import noise_levels
+from slams.diffusion.settings import GuidanceSettings, SamplerSettings
+from slams.plugins.guidance import GUIDANCE
 from slams.runtime.seeds import generator
 
 __all__ = ["MEAN_BAND", "MEMBERS", "SD_BAND", "KnownProblem", "guide", "noise_of"]
@@ -57,38 +60,40 @@ class KnownProblem(Protocol):
         """Gives denoising errors at a noise level `()`, the decoder's in what is observed."""
 
 
-def guide(problem: KnownProblem, kind: str, sampler: SamplerConfig) -> Denoiser:
+def guide(problem: KnownProblem, kind: str, sampler: SamplerSettings) -> Denoiser:
     """Builds the denoiser of the posterior under one kind of guidance.
 
     Args:
         problem: The problem.
         kind: `none` (the prior), or as `assimilation.guidance.kind`; parameters are the default
             ones, solvers run to the end, and guidance is never switched off.
-        sampler: The sampler whose noise levels `decg` needs.
+        sampler: The sampler at whose noise levels denoising errors are held.
     """
     if kind == "none":
         return problem.denoiser
     count = len(problem.y)
-    if kind != "decg":
-        return jacobian_guidance(
-            GuidanceConfig(kind=kind, iterations=count, below_sigma=math.inf),
+    covariance = None
+    if GUIDANCE.get(kind, "assimilation.guidance.kind").uses_errors:
+        levels = noise_levels(sampler).double()
+        points = math.prod(problem.shape[2:])
+        covariance = ErrorCovariance(
+            levels,
+            [problem.errors(sigma) for sigma in levels],
+            columns=torch.arange(count),
+            localisation_oo=torch.ones(count, count, dtype=torch.float64),
+            localisation_zo=torch.ones(points, count, dtype=torch.float64),
+        )
+    return guided_denoiser(
+        GuidanceProblem(
+            GuidanceSettings(kind=kind, iterations=count, below_sigma=math.inf),
             problem.denoiser,
             problem.observe,
             problem.y,
+            problem.variance,
             problem.total_variance,
             problem.scale,
+            covariance=covariance,
         )
-    levels = noise_levels(sampler).double()
-    return DECGDenoiser(
-        problem.denoiser,
-        problem.observe,
-        levels,
-        [problem.errors(sigma) for sigma in levels],
-        columns=torch.arange(count),
-        y=problem.y,
-        variance=problem.variance,
-        localisation_oo=torch.ones(count, count, dtype=torch.float64),
-        localisation_zo=torch.ones(math.prod(problem.shape[2:]), count, dtype=torch.float64),
     )
 
 

@@ -19,10 +19,10 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from slams.benchmarks.guided import MEMBERS, guide, noise_of
-from slams.config.schema import SamplerConfig
 from slams.diffusion.backend import Denoiser, DiracPosterior, VESchedule, time_of_sigma
-from slams.diffusion.guidance import DenoisingErrors
+from slams.diffusion.posterior.errors import DenoisingErrors
 from slams.diffusion.sampling import sample
+from slams.diffusion.settings import SamplerSettings
 
 __all__ = ["MixtureProblem", "Modes", "mixture_problem", "modes_of"]
 
@@ -156,7 +156,7 @@ class Modes:
 
 
 def modes_of(
-    problem: MixtureProblem, kind: str, sampler: SamplerConfig, members: int = MEMBERS
+    problem: MixtureProblem, kind: str, sampler: SamplerSettings, members: int = MEMBERS
 ) -> Modes:
     """Samples an ensemble and compares its modes with the posterior's.
 

@@ -20,10 +20,10 @@ from slams.benchmarks.figure import draw_calibration
 from slams.benchmarks.gaussian import GaussianProblem, dense_problem, linear_decoder_problem
 from slams.benchmarks.guided import MEAN_BAND, MEMBERS, SD_BAND
 from slams.benchmarks.mixture import mixture_problem, modes_of
-from slams.config.schema import SamplerConfig
 from slams.diffusion.sampling import DivergedError
-from slams.errors import UserError
+from slams.diffusion.settings import SamplerSettings
 from slams.runtime.console import print_tables
+from slams.runtime.output import make_output
 
 __all__ = [
     "ERRORS",
@@ -65,7 +65,7 @@ def gaussian_table(
         known = problem(error)
         begun = time.perf_counter()
         try:
-            found = calibrate(known, kind, SamplerConfig(kind=sampler), members)
+            found = calibrate(known, kind, SamplerSettings(kind=sampler), members)
             numbers = (found.mean_error, found.observed, found.unobserved, found.diverged)
         except DivergedError:
             numbers = (math.nan, math.nan, math.nan, members)
@@ -90,7 +90,7 @@ def mixture_table(members: int = MEMBERS) -> pd.DataFrame:
     problem = mixture_problem()
     rows = [("posterior", float(problem.posterior[0][0]), 0.0, 0.0, 1.0, 1.0)]
     for kind in ("exact", *GUIDANCE[1:]):
-        found = modes_of(problem, kind, SamplerConfig(), members)
+        found = modes_of(problem, kind, SamplerSettings(), members)
         rows.append((kind, found.weight, *found.mean_error, *found.sd_ratio))
     return pd.DataFrame(
         rows, columns=["guidance", "weight", "mean_error_1", "mean_error_2", "sd_1", "sd_2"]
@@ -107,10 +107,7 @@ def bench_posterior(output: Path, members: int = MEMBERS) -> None:
     Raises:
         UserError: The output is no directory.
     """
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise UserError(f"--output: {output} is or lies in a file, expected a directory") from None
+    make_output(output)
     cells = len(GUIDANCE) * len(SAMPLERS) * len(PROBLEMS) * len(ERRORS)
     print(f"sampling {cells} posteriors, {members} members each", flush=True)
     gaussian = gaussian_table(members=members)
@@ -124,7 +121,7 @@ def bench_posterior(output: Path, members: int = MEMBERS) -> None:
 
 def _gaussian_page(table: pd.DataFrame, members: int) -> Table:
     page = Table(
-        title=f"Gaussian posterior, {members} samples, {SamplerConfig().steps} noise levels",
+        title=f"Gaussian posterior, {members} samples, {SamplerSettings().steps} noise levels",
         caption="error of the mean in posterior sd, ensemble over posterior sd on observed and on "
         f"unobserved fields; green: the mean within {MEAN_BAND}, both ratios within {SD_BAND:.0%}",
     )

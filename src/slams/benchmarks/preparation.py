@@ -27,6 +27,7 @@ from slams.benchmarks.wave_source import write_waves
 from slams.config.memory import parse_memory, show_memory
 from slams.errors import UserError
 from slams.runtime.atomic import write_text
+from slams.runtime.output import make_output
 from slams.runtime.ranks import say
 
 __all__ = ["bench_preparation"]
@@ -63,9 +64,10 @@ def bench_preparation(config: PreparationBenchConfig, output: Path) -> None:
         output: Directory of source, stores, recipes and `preparation.json`.
 
     Raises:
-        UserError: There is too little space, a preparation fails, or the two stores differ.
+        UserError: The output is no directory, there is too little space, a preparation fails, or
+            the two stores differ.
     """
-    output.mkdir(parents=True, exist_ok=True)
+    make_output(output)
     step = 4 * len(config.levels) * config.rows * config.columns
     steps = max(2, round(config.gigabytes * 1e9 / step))
     source = output / "source.zarr"

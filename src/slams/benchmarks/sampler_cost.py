@@ -21,15 +21,17 @@ from rich.table import Table
 from data_modules.multimodal import MultimodalDataModule
 from slams.assimilators.base import Assimilator
 from slams.benchmarks.cost_recipe import CostConfig, load_contenders
-from slams.benchmarks.cost_tables import output_directory, spread_of
+from slams.benchmarks.cost_tables import spread_of
 from slams.benchmarks.devices import device_of, synchronise
+from slams.calendar.days import day_of
 from slams.config.schema import Config
-from slams.config.time_axis import analysed
 from slams.errors import UserError
 from slams.fields import Batch
 from slams.metrics.statistics import case_statistics
 from slams.runtime.console import print_tables
+from slams.runtime.output import make_output
 from slams.runtime.ranks import say
+from slams.stages.data import analysed_days
 from slams.stages.methods import make_methods
 
 __all__ = ["bench_sampler", "sampler_table"]
@@ -56,7 +58,7 @@ def bench_sampler(config: CostConfig, output: Path) -> None:
     Raises:
         UserError: A recipe is refused or its networks are not there.
     """
-    directory = output_directory(output)
+    directory = make_output(output)
     table = sampler_table(config)
     table.to_csv(directory / "sampler.csv", index=False, float_format="%.5g")
     print_tables(_page(table, config))
@@ -112,7 +114,7 @@ def sampler_table(config: CostConfig) -> pd.DataFrame:
 
 
 def _prepare(name: str, recipe: Config, config: CostConfig) -> _Contender:
-    data = MultimodalDataModule(analysed(recipe), batch_size=1)
+    data = analysed_days(recipe, batch_size=1)
     method = make_methods(recipe, [config.method], data)[0]
     denoiser = getattr(method, "denoiser", None)
     count = 0 if denoiser is None else sum(p.numel() for p in denoiser.parameters())
@@ -163,7 +165,7 @@ def _scores(contender: _Contender, batch: Batch, members: torch.Tensor) -> dict[
         data.grid.weights,
         batch.case,
         data.channels,
-        data.config.seed,
+        data.seed,
     )
     count = members.shape[1]
     levels = [i for i, spec in enumerate(data.channels) if spec.variable == "temperature"]
@@ -176,7 +178,7 @@ def _scores(contender: _Contender, batch: Batch, members: torch.Tensor) -> dict[
 
 
 def _date(batch: Batch) -> str:
-    return str(pd.Timestamp("1970-01-01") + pd.Timedelta(days=float(batch.time[0, 0])))[:10]
+    return str(day_of(float(batch.time[0, 0])))
 
 
 def _page(table: pd.DataFrame, config: CostConfig) -> Table:

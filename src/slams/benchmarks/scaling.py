@@ -23,18 +23,18 @@ import pandas as pd
 import torch
 from rich.table import Table
 
-from data_modules.multimodal import MultimodalDataModule
 from slams.benchmarks.cost_recipe import CostConfig, load_contenders
-from slams.benchmarks.cost_tables import output_directory
 from slams.benchmarks.devices import device_of, synchronise
 from slams.config.schema import Config
-from slams.config.time_axis import analysed
 from slams.errors import UserError
 from slams.nn.unet import LatentUNet
-from slams.runs.record import RunRecord, stage_directory
+from slams.runs.record import RunRecord
 from slams.runtime.console import print_tables
+from slams.runtime.output import make_output
 from slams.runtime.ranks import say
+from slams.stages.data import analysed_days
 from slams.stages.methods import make_methods
+from slams.stages.places import stage_directory
 
 __all__ = ["bench_scaling", "denoiser_table", "ranks_table", "sampling_table"]
 
@@ -55,7 +55,7 @@ def bench_scaling(config: CostConfig, output: Path) -> None:
     Raises:
         UserError: The recipe is refused, or its networks are not there.
     """
-    directory = output_directory(output)
+    directory = make_output(output)
     name, recipe = next(iter(load_contenders(config, "assimilate").items()))
     tables = {
         "denoiser": denoiser_table(recipe),
@@ -119,7 +119,7 @@ def sampling_table(recipe: Config, config: CostConfig) -> pd.DataFrame:
     Returns:
         Columns steps, members, seconds_per_member.
     """
-    data = MultimodalDataModule(analysed(recipe), batch_size=1)
+    data = analysed_days(recipe, batch_size=1)
     device = device_of(recipe.trainer)
     batch = data.on_after_batch_transfer(next(iter(data.test_dataloader())).to(device), 0)
     own = recipe.assimilation.sampler.steps
@@ -151,7 +151,7 @@ def denoiser_table(recipe: Config) -> pd.DataFrame:
     Returns:
         Columns days, latitudes, longitudes (of the latent grid), milliseconds a member.
     """
-    data = MultimodalDataModule(analysed(recipe), batch_size=1)
+    data = analysed_days(recipe, batch_size=1)
     base = [size // recipe.vae.factor for size in data.grid.shape]
     score, members = recipe.score, 4
     device = device_of(recipe.trainer)

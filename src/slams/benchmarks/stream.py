@@ -30,6 +30,7 @@ from slams.benchmarks.stream_stores import Layouts, make_layouts
 from slams.benchmarks.window_readers import READERS, WindowReader
 from slams.errors import UserError
 from slams.runtime.console import print_tables
+from slams.runtime.output import make_output
 
 __all__ = ["RATIOS", "bench_data", "ratio_table", "sample_table"]
 
@@ -232,10 +233,7 @@ def bench_data(config: StreamBenchConfig, output: Path) -> None:
     Raises:
         UserError: The output is no directory, or the disk has no room for the stores.
     """
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise UserError(f"--output: {output} is or lies in a file, expected a directory") from None
+    make_output(output)
     # Uncompressed, and twice compressed to less than that.
     needed = max(12 * config.days * int(np.prod(parse_grid(g))) for g in config.grids)
     free = shutil.disk_usage(output).free

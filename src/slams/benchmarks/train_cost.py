@@ -19,9 +19,8 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
-from data_modules.reanalysis import ReanalysisDataModule
 from slams.benchmarks.cost_recipe import CostConfig, load_contenders
-from slams.benchmarks.cost_tables import output_directory, spread_of
+from slams.benchmarks.cost_tables import spread_of
 from slams.benchmarks.devices import device_of, synchronise
 from slams.config.schema import Config
 from slams.modules.base import TrainedModule
@@ -31,7 +30,9 @@ from slams.modules.vae import VAE
 from slams.nn.latent_space import LatentBatch
 from slams.nn.precision import natural_precision
 from slams.runtime.console import print_tables
+from slams.runtime.output import make_output
 from slams.runtime.ranks import say
+from slams.stages.data import reanalysis
 
 __all__ = ["bench_train", "train_table"]
 
@@ -59,7 +60,7 @@ def bench_train(config: CostConfig, output: Path) -> None:
     Raises:
         UserError: A recipe is refused or its store is not there.
     """
-    directory = output_directory(output)
+    directory = make_output(output)
     table = train_table(config)
     table.to_csv(directory / "train.csv", index=False, float_format="%.5g")
     print_tables(_page(table, config))
@@ -99,7 +100,7 @@ def train_table(config: CostConfig) -> pd.DataFrame:
 
 
 def _steps(name: str, recipe: Config) -> Iterator[_Step]:
-    data = ReanalysisDataModule(recipe, batch_size=recipe.vae.batch_size)
+    data = reanalysis(recipe, batch_size=recipe.vae.batch_size)
     window = next(iter(data.train_dataloader()))
     device = device_of(recipe.trainer)
     batch = data.on_after_batch_transfer(window.to(device), 0)

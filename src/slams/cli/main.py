@@ -23,12 +23,12 @@ from slams.config.loading import load, to_yaml
 from slams.config.paths import check_path
 from slams.config.schema import Config
 from slams.errors import UserError, nearest
-from slams.runs.preflight import check_prerequisites
 from slams.runtime.failures import explain_failure, lost_rank
 from slams.runtime.ranks import check_launcher, say
 from slams.runtime.signals import Stopped, begin, importing, listen
 from slams.slurm import options as submission_options
 from slams.slurm import submit
+from slams.stages.preflight import check_prerequisites
 
 __all__ = ["main"]
 
@@ -120,9 +120,10 @@ def _run(arguments: argparse.Namespace, places: list[Path]) -> int:
         _ablate(arguments)
     elif verb == "sync":
         with importing():
+            from slams.stages.places import tracking_store
             from slams.tracking.sync import sync
 
-        sync(config, arguments.dry_run)
+        sync(tracking_store(config), arguments.dry_run)
     elif verb == "prepare" and arguments.verify:
         with importing():
             from slams.stages import verify
@@ -162,7 +163,7 @@ def _compare(arguments: argparse.Namespace, places: list[Path]) -> None:
     if len(arguments.sources) == 1 and not Path(arguments.sources[0]).is_dir():
         load(arguments.sources[0], arguments.overrides)  # refused before torch is imported
     with importing():
-        from slams.stages.comparison import compare
+        from slams.comparison.compare import compare
 
     places.append(Path(arguments.output or "."))
     compare(
@@ -187,7 +188,7 @@ def _ablate(arguments: argparse.Namespace) -> None:
     say(describe(sweep, sweep.settings if which is None else [sweep.find(which)]))
     if not arguments.dry_run:
         with importing():
-            from slams.stages.ablation import ablate
+            from slams.sweeps.ablation import ablate
 
         ablate(sweep, which)
 

@@ -36,7 +36,7 @@ from slams.config.yaml_text import parse_yaml, read_yaml_text
 from slams.errors import UserError
 from slams.runtime.signals import held_back
 
-__all__ = ["load", "to_plain", "to_yaml"]
+__all__ = ["default_recipe", "dump_yaml", "load", "to_plain", "to_yaml"]
 
 _COMMAND_LINE = "on the command line"
 # Keys whose values are mappings of a reader's own: replaced as a whole, like lists.
@@ -80,8 +80,18 @@ def to_plain(config: Any) -> dict[str, Any]:
 
 def to_yaml(config: Any) -> str:
     """Writes the configuration as YAML, every key, in the order of the schema."""
+    return dump_yaml(to_plain(config))
+
+
+def dump_yaml(tree: dict[str, Any]) -> str:
+    """Write a plain tree as YAML, in the order of its keys."""
     with held_back():
-        return OmegaConf.to_yaml(OmegaConf.create(to_plain(config)))
+        return OmegaConf.to_yaml(OmegaConf.create(tree))
+
+
+def default_recipe() -> dict[str, Any]:
+    """Return the recipe that has every key at its default, as a plain tree."""
+    return to_plain(Config())
 
 
 def _read_all(path: str | Path | None, overrides: Sequence[str], schema: type[_Schema]) -> _Schema:

@@ -21,25 +21,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from slams.config.schema import SamplerConfig
-from slams.diffusion.backend import (
-    AdamsBashforthSampler,
-    Denoiser,
-    EulerSampler,
-    HeunSampler,
-    Sampler,
-    time_of_sigma,
-)
+from slams.diffusion.backend import Denoiser, Sampler, time_of_sigma
+from slams.diffusion.settings import SamplerSettings
 from slams.errors import UserError
+from slams.plugins.samplers import SAMPLERS
 
 __all__ = [
-    "AncestralSampler",
     "DivergedError",
-    "PredictorCorrectorSampler",
+    "SamplerProblem",
     "Samples",
     "make_sampler",
     "noise_levels",
@@ -55,111 +49,6 @@ class DivergedError(UserError):
     """Says that members diverged every time they were drawn; the caller adds for which case."""
 
 
-class AncestralSampler(Sampler):
-    """Draws `x_s` from the exact reverse kernel of a Gaussian (Ho et al. 2020), stochastically.
-
-    Args:
-        denoiser: The (guided) denoiser.
-        noise: Gives the standard normal noise of a step, called with the step's number.
-    """
-
-    def __init__(
-        self, denoiser: Denoiser, noise: Callable[[int], Tensor], **kwargs: float
-    ) -> None:
-        super().__init__(**kwargs)
-        self.denoiser = denoiser
-        self.noise = noise
-        self._count = 0
-
-    def step(self, x_t: Tensor, t: Tensor, s: Tensor, **kwargs: Tensor) -> Tensor:
-        """Draws `x_s` given `x_t`, `(M, ...)` both."""
-        _, sigma_t = self.denoiser.schedule(t)
-        _, sigma_s = self.denoiser.schedule(s)
-        kept = (sigma_s / sigma_t) ** 2
-        mean = self.denoiser(x_t, t, **kwargs).mean
-        noise = self.noise(self._count).to(x_t)
-        self._count += 1
-        return mean + kept * (x_t - mean) + sigma_s * torch.sqrt(1 - kept) * noise
-
-
-class PredictorCorrectorSampler(Sampler):
-    """Corrects by Langevin steps at each noise level, then takes a deterministic step down.
-
-    A correction keeps the share `sqrt(1 - tau)` of the noise in `x_t` and draws the rest anew,
-
-        x_t <- D(x_t) + sqrt(1 - tau) (x_t - D(x_t)) + sqrt(tau) sigma_t n,
-
-    which is a step of the unadjusted Langevin algorithm (Song et al. 2021, arXiv 2011.13456). With
-    `c = 1 - sqrt(1 - tau)` one correction loses at most `c^2 / 4` of the variance of a Gaussian;
-    ever more of them at one level end at the share `(2 - c) / (2 - r c)` of it, where `r` is the
-    share of `sigma_t^2` in the variance of `x_t`: up to `c / 2` is lost. Large steps reach far,
-    many small ones keep the spread.
-
-    *Averaged* corrections (Leimkuhler and Matthews 2013, arXiv 1203.5428) take the mean of two
-    draws, one of which the next correction takes again,
-
-        x_t <- x_t + c (D(x_t) - x_t) + sqrt(2 c) sigma_t (n_k + n_k+1) / 2,
-
-    and keep all of a Gaussian's variance whatever `c`. The first correction at a level has no draw
-    before it: it is a plain one of `c / 2`, whose loss those after it make up for.
-
-    Args:
-        denoiser: The (guided) denoiser.
-        noise: Gives the standard normal noise of a correction, called with its number.
-        corrections: Corrections a level.
-        tau: Share of the noise's variance that a correction draws anew.
-        averaged: Whether corrections are averaged.
-    """
-
-    def __init__(
-        self,
-        denoiser: Denoiser,
-        noise: Callable[[int], Tensor],
-        corrections: int,
-        tau: float,
-        averaged: bool = False,
-        **kwargs: float,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.denoiser = denoiser
-        self.noise = noise
-        self.corrections = corrections
-        self.tau = tau
-        self.averaged = averaged
-        self._count = 0
-
-    def step(self, x_t: Tensor, t: Tensor, s: Tensor, **kwargs: Tensor) -> Tensor:
-        """Corrects `x_t` and takes it to `x_s`, `(M, ...)` both."""
-        _, sigma_t = self.denoiser.schedule(t)
-        _, sigma_s = self.denoiser.schedule(s)
-        before = None
-        for _ in range(self.corrections):
-            mean = self.denoiser(x_t, t, **kwargs).mean
-            if self.averaged:
-                x_t, before = self._averaged(x_t, mean, sigma_t, before)
-            else:
-                kept = (1 - self.tau) ** 0.5
-                x_t = mean + kept * (x_t - mean) + self.tau**0.5 * sigma_t * self._draw(x_t)
-        mean = self.denoiser(x_t, t, **kwargs).mean
-        return mean + sigma_s / sigma_t * (x_t - mean)
-
-    def _averaged(
-        self, x_t: Tensor, mean: Tensor, sigma_t: Tensor, before: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Gives `x_t` corrected, and the draw that the next correction takes again."""
-        drift = 1 - (1 - self.tau) ** 0.5
-        width = (drift / 2) ** 0.5 * sigma_t
-        if before is None:
-            before = (1 - drift / 2) ** 0.5 * self._draw(x_t)
-            drift = drift / 2
-        drawn = self._draw(x_t)
-        return x_t + drift * (mean - x_t) + width * (before + drawn), drawn
-
-    def _draw(self, like: Tensor) -> Tensor:
-        self._count += 1
-        return self.noise(self._count - 1).to(like)
-
-
 @dataclass(frozen=True)
 class Samples:
     """Holds what sampling gives.
@@ -173,54 +62,68 @@ class Samples:
     diverged: int
 
 
-def noise_levels(config: SamplerConfig) -> Tensor:
+def noise_levels(config: SamplerSettings) -> Tensor:
     """Gives the noise levels at which the denoiser is evaluated, `(steps,)`, falling."""
     low, high = torch.tensor([config.sigma_min, config.sigma_max]).log()
     return torch.linspace(high, low, config.steps).exp()
 
 
+@dataclass(frozen=True)
+class SamplerProblem:
+    """Holds what a sampler of one case is made of.
+
+    Attributes:
+        denoiser: The (guided) denoiser.
+        settings: Parameters of the sampler.
+        draw: Standard normal noise of a step, by the step's number; `None` where none can be had.
+    """
+
+    denoiser: Denoiser
+    settings: SamplerSettings
+    draw: Callable[[int], Tensor] | None = None
+
+    @property
+    def noise(self) -> Callable[[int], Tensor]:
+        """Return the noise of each step.
+
+        Raises:
+            ValueError: There is none.
+        """
+        if self.draw is None:
+            raise ValueError(f"sampler {self.settings.kind} draws noise, found no noise to draw")
+        return self.draw
+
+    @property
+    def grid(self) -> dict[str, Any]:
+        """Return the arguments that every sampler takes: from the first level to the last."""
+        start, stop = _ends(self.denoiser, self.settings)
+        # One step fewer than there are levels.
+        steps = self.settings.steps - 1
+        return {"start": float(start), "stop": float(stop), "steps": steps, "silent": True}
+
+
 def make_sampler(
-    denoiser: Denoiser, config: SamplerConfig, noise: Callable[[int], Tensor] | None = None
+    denoiser: Denoiser, settings: SamplerSettings, noise: Callable[[int], Tensor] | None = None
 ) -> Sampler:
-    """Builds a sampler by name.
+    """Build a sampler by name.
 
     Args:
         denoiser: The (guided) denoiser.
-        config: Kind, steps and noise levels.
-        noise: Noise of each step, for the ancestral and the predictor-corrector sampler.
+        settings: Kind, steps and noise levels.
+        noise: Noise of each step, for samplers that draw some.
 
     Returns:
         A sampler from `sigma_max` to `sigma_min`, in one step fewer than there are levels.
 
     Raises:
-        ValueError: The kind is unknown.
+        UserError: There is no such kind.
+        ValueError: The kind draws noise and there is none.
     """
-    start, stop = _ends(denoiser, config)
-    grid = {
-        "start": float(start),
-        "stop": float(stop),
-        "steps": config.steps - 1,
-        "silent": True,
-    }
-    if config.kind == "adams_bashforth":
-        return AdamsBashforthSampler(denoiser, order=config.order, **grid)
-    if config.kind == "ddim":
-        return EulerSampler(denoiser, **grid)
-    if config.kind == "heun":
-        return HeunSampler(denoiser, **grid)
-    if config.kind == "ancestral" and noise is not None:
-        return AncestralSampler(denoiser, noise, **grid)
-    if config.kind == "predictor_corrector" and noise is not None:
-        return PredictorCorrectorSampler(
-            denoiser, noise, config.corrections, config.correction, config.averaged, **grid
-        )
-    raise ValueError(
-        f"assimilation.sampler.kind: found {config.kind!r}, expected one of adams_bashforth, "
-        "ddim, heun, ancestral, predictor_corrector"
-    )
+    spec = SAMPLERS.get(settings.kind, "assimilation.sampler.kind")
+    return spec.build(SamplerProblem(denoiser, settings, noise))
 
 
-def _ends(denoiser: Denoiser, config: SamplerConfig) -> Tensor:
+def _ends(denoiser: Denoiser, config: SamplerSettings) -> Tensor:
     """Gives the times `(2,)` of the first and the last noise level."""
     levels = torch.tensor([config.sigma_max, config.sigma_min], dtype=torch.float64)
     return time_of_sigma(levels, denoiser.schedule)
@@ -228,7 +131,7 @@ def _ends(denoiser: Denoiser, config: SamplerConfig) -> Tensor:
 
 def sample(
     denoiser: Denoiser,
-    config: SamplerConfig,
+    config: SamplerSettings,
     draw: Callable[[int, str], Tensor],
     members: int,
     only: range | None = None,

@@ -1,15 +1,6 @@
 """The results as tables: one row a number, as files and as print.
 
-`results`: method, setting, variable, level, metric, value, lower, upper, n. The level is a
-pressure (hPa) as text, `mean` over the levels of a variable (the mean of their metrics), or
-`surface` for a variable without levels; `lower` and `upper` bound the 95 % interval over dates
-(NaN where there is none); `n` counts cases. Metrics of a whole method (`divergent_members`,
-`seconds_per_member`) have variable and level `all`.
-
-`cases`: method, setting, case, date, variable, level, statistic, value, whose means over cases
-give the metrics. `rank_histogram`: method, setting, variable, level, bin, weight.
-`regions` is told in `slams.metrics.regional`; `observations`, `observation_space` and
-`observation_ranks` in `slams.metrics.observed_tables`, `spectra` in `slams.metrics.spectra`.
+What their columns hold is told in `slams.metrics.columns`.
 """
 
 from __future__ import annotations
@@ -24,6 +15,7 @@ from torch import Tensor
 
 from slams.fields import FieldSpec
 from slams.metrics.bootstrap import Resamples, resampled_scores
+from slams.metrics.columns import TABLE_COLUMNS
 from slams.metrics.observed_tables import observation_rows, rank_rows, space_rows
 from slams.metrics.records import MethodRecord
 from slams.metrics.regional import regional_rows
@@ -36,78 +28,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 __all__ = ["make_tables", "print_methods"]
-
-_COLUMNS: dict[str, list[str]] = {
-    "results": [
-        "method",
-        "setting",
-        "variable",
-        "level",
-        "metric",
-        "value",
-        "lower",
-        "upper",
-        "n",
-    ],
-    "cases": [
-        "method",
-        "setting",
-        "case",
-        "date",
-        "variable",
-        "level",
-        "statistic",
-        "value",
-    ],
-    "rank_histogram": ["method", "setting", "variable", "level", "bin", "weight"],
-    "observations": [
-        "method",
-        "setting",
-        "observation",
-        "quantity",
-        "mean",
-        "sd",
-        "n",
-        "chi2",
-    ],
-    "observation_space": [
-        "method",
-        "setting",
-        "observation",
-        "use",
-        "region",
-        "statistic",
-        "value",
-        "lower",
-        "upper",
-        "n",
-    ],
-    "observation_ranks": ["method", "setting", "observation", "use", "bin", "weight", "n"],
-    "spectra": [
-        "method",
-        "setting",
-        "kind",
-        "region",
-        "variable",
-        "level",
-        "wavenumber",
-        "truth",
-        "members",
-        "mean",
-    ],
-    "regions": [
-        "method",
-        "setting",
-        "region",
-        "variable",
-        "level",
-        "metric",
-        "value",
-        "lower",
-        "upper",
-        "n",
-    ],
-}
 
 
 def make_tables(
@@ -136,7 +56,7 @@ def make_tables(
     Returns:
         The tables by name.
     """
-    rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in _COLUMNS}
+    rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in TABLE_COLUMNS}
     for method, record in records.items():
         # One seed and one set of dates: every method sees the same resamples.
         resamples = Resamples(record.time, block, samples, seed)
@@ -153,7 +73,7 @@ def make_tables(
         }
         for name, lines in found.items():
             rows[name] += [(*key, *line) for line in lines]
-    return {name: pd.DataFrame(rows[name], columns=_COLUMNS[name]) for name in _COLUMNS}
+    return {name: pd.DataFrame(rows[name], columns=TABLE_COLUMNS[name]) for name in TABLE_COLUMNS}
 
 
 def _level(spec: FieldSpec) -> str:

@@ -1,8 +1,7 @@
-"""The base of all observation operators: `y = H f + offset` on one channel of the state.
+"""The base classes of observation operators: `y = H f + offset`, affine in channel units.
 
-Every operator here sees one channel and is affine in channel units. A subclass states what `H`
-and its transpose do to one horizontal plane; channels and leading dimensions are handled once,
-in this module.
+Those that observe one channel say what `H` and its transpose do to one horizontal plane;
+channels and leading dimensions are handled once, in this module.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -18,16 +18,81 @@ from slams.errors import UserError
 from slams.fields import FieldSpec, channel_index
 from slams.grid import LatLonGrid
 
-__all__ = ["PointOperator", "WeightedOperator"]
+__all__ = ["LinearOperator", "PointOperator", "WeightedOperator"]
 
 
-class PointOperator(ABC):
-    """Observes one channel at `P` points.
+class LinearOperator(ABC):
+    """Observes `P` points of the state; the base class of every operator.
+
+    A subclass says what `linear` and `adjoint` do, and sets the attributes. An operator of
+    another package subclasses it, and is named in a recipe by its `OperatorSpec`
+    (`slams.plugins.operators`).
 
     Attributes:
         latitude: `(P,)` float64 degrees north of each observed point.
         longitude: `(P,)` float64 degrees east.
+        variable: What is observed, the second part of the name of its observations.
+        units: Units of `y`.
         offset: `(P,)` float64 in the operator's units, or `None`: the constant part of `H`.
+    """
+
+    latitude: Tensor
+    longitude: Tensor
+    variable: str
+    units: str
+    offset: Tensor | None = None
+
+    def __len__(self) -> int:
+        return self.latitude.shape[0]
+
+    def __call__(self, state: Tensor) -> Tensor:
+        """Observe `(..., C, H, W)` in channel units: `(..., P)`."""
+        observed = self.linear(state)
+        if self.offset is not None:
+            observed = observed + self.offset.to(observed.dtype)
+        return observed
+
+    @abstractmethod
+    def linear(self, state: Tensor) -> Tensor:
+        """Apply the linear part of `H`, the one for anomalies and increments.
+
+        Args:
+            state: `(..., C, H, W)` channel units.
+
+        Returns:
+            `(..., P)`.
+        """
+
+    @abstractmethod
+    def adjoint(self, values: Tensor) -> Tensor:
+        """Apply the transpose of the linear part: `(..., P)` to `(..., C, H, W)`."""
+
+    def touches(self, points: Tensor) -> Tensor:
+        """Return which observed points take anything from marked grid points.
+
+        Right for operators without negative weights, in which nothing can cancel.
+
+        Args:
+            points: `(..., C, H, W)` bool, for example where the truth is missing.
+
+        Returns:
+            `(..., P)` bool.
+        """
+        return self.linear(points.to(torch.float32)) > 0
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
+        """Return the operator on a device; this one stays where it is."""
+        moved = copy.copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):
+                setattr(moved, name, value.to(device, non_blocking=non_blocking))
+        return moved
+
+
+class PointOperator(LinearOperator):
+    """Observes one channel at `P` points; a subclass sees one horizontal plane.
+
+    Attributes:
         channel: Index of the observed channel.
         channel_name: Its name.
         units: Units of `y`, the channel's units after its transform.
@@ -36,37 +101,17 @@ class PointOperator(ABC):
         UserError: The channel is not there.
     """
 
-    latitude: Tensor
-    longitude: Tensor
-    offset: Tensor | None = None
-
     def __init__(self, grid: LatLonGrid, channels: Sequence[FieldSpec], channel_name: str) -> None:
         try:
             self.channel = channel_index(channels, channel_name)
         except KeyError as error:
             raise UserError(f"observed {error.args[0]}") from None
-        self.channel_name = channel_name
+        self.channel_name = self.variable = channel_name
         self.units = channels[self.channel].channel_units
         self.state_shape = (len(channels), *grid.shape)
 
-    def __len__(self) -> int:
-        return self.latitude.shape[0]
-
-    def __call__(self, state: Tensor) -> Tensor:
-        """Observes `(..., C, H, W)` in channel units; gives `(..., P)`."""
-        observed = self.linear(state)
-        if self.offset is not None:
-            observed = observed + self.offset.to(observed.dtype)
-        return observed
-
     def linear(self, state: Tensor) -> Tensor:
-        """Applies the linear part of `H`, the one for anomalies and increments.
-
-        Args:
-            state: `(..., C, H, W)` channel units.
-
-        Returns:
-            `(..., P)`.
+        """Apply the linear part of `H`, see `LinearOperator`.
 
         Raises:
             ValueError: The state has another number of channels or another grid.
@@ -79,31 +124,11 @@ class PointOperator(ABC):
         return self._observe(state[..., self.channel, :, :])
 
     def adjoint(self, values: Tensor) -> Tensor:
-        """Applies the transpose of the linear part: `(..., P)` to `(..., C, H, W)`."""
+        """Apply the transpose of the linear part: `(..., P)` to `(..., C, H, W)`."""
         plane = self._scatter(values)
         state = plane.new_zeros(*values.shape[:-1], *self.state_shape)
         state[..., self.channel, :, :] = plane
         return state
-
-    def touches(self, points: Tensor) -> Tensor:
-        """Tells which observed points take anything from marked grid points.
-
-        Args:
-            points: `(..., C, H, W)` bool, for example where the truth is missing.
-
-        Returns:
-            `(..., P)` bool.
-        """
-        # No weight of any operator is negative, so that nothing can cancel.
-        return self.linear(points.to(torch.float32)) > 0
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> PointOperator:
-        """Gives the operator on a device; this one stays where it is."""
-        moved = copy.copy(self)
-        for name, value in vars(self).items():
-            if isinstance(value, Tensor):
-                setattr(moved, name, value.to(device, non_blocking=non_blocking))
-        return moved
 
     @abstractmethod
     def _observe(self, plane: Tensor) -> Tensor:

@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 
 from slams.errors import UserError
-from slams.fields import Observations
-from slams.observations.operator import PointOperator
+from slams.fields import ObservationOperator, Observations
 from slams.runtime.seeds import generator
 
 __all__ = ["draw", "random_reports"]
@@ -24,7 +23,7 @@ __all__ = ["draw", "random_reports"]
 
 def draw(
     name: str,
-    operator: PointOperator,
+    operator: ObservationOperator,
     truth: Tensor,
     truth_mask: Tensor,
     error_sd: Tensor | float,

@@ -19,13 +19,12 @@ from __future__ import annotations
 import functools
 import importlib
 import pkgutil
-from collections.abc import Iterator
 from importlib import metadata
 from typing import Any, Generic, Protocol, TypeVar
 
 from slams.errors import UserError, nearest
 
-__all__ = ["Registry", "Spec", "is_reference"]
+__all__ = ["Registry", "Spec", "import_reference", "is_reference"]
 
 
 class Spec(Protocol):
@@ -43,6 +42,29 @@ S = TypeVar("S", bound=Spec)
 def is_reference(name: str) -> bool:
     """Return whether a name in a recipe is a reference, `module:Class`, and no registered name."""
     return ":" in name
+
+
+def import_reference(reference: str, key: str) -> Any:
+    """Import what a reference names; only for references that the user handed over.
+
+    Args:
+        reference: `module:Class`.
+        key: The recipe's key it stands under, for the message.
+
+    Raises:
+        UserError: It cannot be imported.
+    """
+    module, _, attribute = reference.partition(":")
+    try:
+        found: Any = importlib.import_module(module)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        raise UserError(
+            f"key {key!r}: cannot import the plug-in {reference!r} ({error}); expected "
+            f"module:Class of a module that Python finds"
+        ) from error
+    return found
 
 
 class Registry(Generic[S]):
@@ -107,9 +129,9 @@ class Registry(Generic[S]):
             return None
         return self.get(name, self.group)
 
-    def __iter__(self) -> Iterator[S]:
-        """Iterate over all specifications that can be had; imports them."""
-        return iter([self.get(name, self.group) for name in self.names()])
+    def built_in(self) -> tuple[S, ...]:
+        """Return the specifications that come with this package; imports them."""
+        return tuple(self.get(name, self.group) for name in self._built_in)
 
     def admit(self, reference: str, key: str) -> S:
         """Import what a reference names, and register it under the reference and its own name.
@@ -123,17 +145,7 @@ class Registry(Generic[S]):
         """
         if reference in self._found:
             return self._found[reference]
-        module, _, attribute = reference.partition(":")
-        try:
-            found: Any = importlib.import_module(module)
-            for part in attribute.split("."):
-                found = getattr(found, part)
-        except (ImportError, AttributeError, ValueError, TypeError) as error:
-            raise UserError(
-                f"key {key!r}: cannot import the plug-in {reference!r} ({error}); expected "
-                f"module:Class of a module that Python finds"
-            ) from error
-        spec = self._checked(found, reference, key)
+        spec = self._checked(import_reference(reference, key), reference, key)
         if spec.name in self.names():
             raise UserError(
                 f"key {key!r}: the plug-in {reference!r} is called {spec.name!r}, as another "

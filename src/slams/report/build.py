@@ -10,6 +10,7 @@ import matplotlib as mpl
 
 from slams.config.schema import ReportConfig
 from slams.errors import UserError
+from slams.plugins.methods import METHODS
 from slams.report.calibration import rank_histograms, spread_against_error
 from slams.report.consistency import consistency
 from slams.report.cycling import cycle_drift
@@ -47,12 +48,6 @@ from slams.runtime import atomic, directories
 from slams.runtime.version import package_version
 
 __all__ = ["write_report"]
-
-# What the leading method is compared with in sentences.
-_REFERENCES = {
-    "background": "the background",
-    "optimal_interpolation": "optimal interpolation",
-}
 
 
 def write_report(
@@ -205,16 +200,15 @@ def _method_findings(run: AssimilationRun) -> list[str]:
         sampling = Sampling.of(run)
         for metric in ("rmse", "crps"):
             this = by_date(run.cases, method, metric)
-            for reference in _REFERENCES:
-                if reference == method or reference not in run.methods:
+            for spec in sorted(METHODS.built_in(), key=lambda spec: spec.order):
+                reference = spec.name
+                if not spec.reference or reference == method or reference not in run.methods:
                     continue
                 other = by_date(run.cases, reference, metric)
                 comparison = compare(this, other, metric, sampling)
                 if comparison is not None:
                     subject = f"The {metric.upper()} of {label}"
-                    sentences.append(
-                        change(subject, comparison, f"that of {_REFERENCES[reference]}")
-                    )
+                    sentences.append(change(subject, comparison, f"that of {spec.reference}"))
     ratio = lookup(run.results, method, "spread_skill")
     if ratio is not None:
         sentences.append(f"The spread of {label} is {with_interval(ratio)} times its error.")

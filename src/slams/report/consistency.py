@@ -8,6 +8,7 @@ import math
 import pandas as pd
 
 from slams.config.schema import ReportConfig
+from slams.plugins.methods import Family, find_method
 from slams.report.exhibit import Exhibit
 from slams.report.innovations import in_units, observation_heading
 from slams.report.reading import AssimilationRun, Estimate, observed
@@ -16,13 +17,14 @@ from slams.report.tables import estimate_cell, method_cell, table
 
 __all__ = ["assimilates", "consistency", "root"]
 
-# Methods that use no observation: they have nothing that Desroziers' relations could estimate.
-_NOT_ASSIMILATING = ("climatology", "background")
-
 
 def assimilates(method: str) -> bool:
-    """Tells whether a method, from whatever first guess, uses observations."""
-    return method.partition("@")[0] not in _NOT_ASSIMILATING
+    """Return whether a method, from whatever first guess, uses observations.
+
+    One that does not has nothing that Desroziers' relations could estimate.
+    """
+    spec, _ = find_method(method)
+    return spec is None or spec.family is not Family.PRIOR
 
 
 def root(estimate: Estimate | None) -> Estimate | None:

@@ -19,10 +19,19 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from slams.config.schema import ReportConfig
+from slams.plugins.methods import (
+    FIRST_GUESSES,
+    FirstGuessSpec,
+    Knows,
+    MethodSpec,
+    Role,
+    in_role,
+)
 from slams.report.bars import draw_bar
 from slams.report.exhibit import Exhibit, Panel, headline, new_figure, render
 from slams.report.paired import Comparison, Sampling, by_date, compare, estimate
@@ -33,16 +42,13 @@ from slams.report.wording import capitalised, change, percent_range
 
 __all__ = ["Row", "decomposition"]
 
-# A row of another run: the score model's ensemble where nothing is observed.
-_UNGUIDED = "latent_diffusion, nothing observed"
-
 
 @dataclass(frozen=True)
 class Row:
     """Says what a method knows.
 
     Attributes:
-        method: Name of the method, or `_UNGUIDED`.
+        method: Name of the method; of a row of another run, with what differs there behind it.
         label: Its name in table and figure.
         prior: Its prior, in words.
         condition: Whether the prior knows the background.
@@ -56,52 +62,86 @@ class Row:
     observed: bool
 
 
-_GAUSSIAN, _LINEAR, _SCORE = "Gaussian", "linear regression", "score model"
-_ROWS = (
-    Row("climatology", "climatology", _GAUSSIAN, False, False),
-    Row("background", "background", "persistence", True, False),
-    Row("background@linear_inverse_model", "linear inverse model", _LINEAR, True, False),
-    Row("background@score_mean", "score mean", _SCORE, True, False),
-    Row(_UNGUIDED, "score ensemble", _SCORE, True, False),
-    Row("optimal_interpolation@climatology", "OI on climatology", _GAUSSIAN, False, True),
-    Row("optimal_interpolation", "OI on background", "persistence, Gaussian", True, True),
-    Row(
-        "optimal_interpolation@linear_inverse_model",
-        "OI on linear inverse model",
-        f"{_LINEAR}, Gaussian",
-        True,
-        True,
-    ),
-    Row("optimal_interpolation@score_mean", "OI on score mean", f"{_SCORE}, Gaussian", True, True),
-    Row(
-        "latent_diffusion@climatology",
-        "latent diffusion without background",
-        _SCORE,
-        False,
-        True,
-    ),
-    Row("latent_diffusion", "latent diffusion", _SCORE, True, True),
-)
+@dataclass(frozen=True)
+class _Ladder:
+    """Names the methods that the rows are about, by their roles.
 
-# What brought it; the row in question; the one it is compared with.
-_STEPS = (
-    ("condition", "background@linear_inverse_model", "background"),
-    ("condition", "background@score_mean", "background@linear_inverse_model"),
-    ("condition", "latent_diffusion", "latent_diffusion@climatology"),
-    ("observations", "optimal_interpolation", "background"),
-    (
-        "observations",
-        "optimal_interpolation@linear_inverse_model",
-        "background@linear_inverse_model",
-    ),
-    ("observations", "optimal_interpolation@score_mean", "background@score_mean"),
-    ("observations", "latent_diffusion", "background@score_mean"),
-    ("observations", "latent_diffusion", _UNGUIDED),
-    ("prior", "latent_diffusion@climatology", "optimal_interpolation@climatology"),
-    ("prior", "latent_diffusion", "optimal_interpolation"),
-    ("prior", "latent_diffusion", "optimal_interpolation@linear_inverse_model"),
-    ("prior", "latent_diffusion", "optimal_interpolation@score_mean"),
-)
+    Attributes:
+        climatology: The prior that knows nothing of the day.
+        background: What every method starts from.
+        yardstick: The classical method.
+        subject: The score model's analysis.
+        nothing: The first guess that knows nothing.
+        forecasts: The first guesses that are made of the background; the last of them by the
+            subject's own network.
+    """
+
+    climatology: MethodSpec
+    background: MethodSpec
+    yardstick: MethodSpec
+    subject: MethodSpec
+    nothing: FirstGuessSpec
+    forecasts: tuple[FirstGuessSpec, ...]
+
+    @classmethod
+    def of_methods(cls) -> _Ladder:
+        guesses = sorted(FIRST_GUESSES.built_in(), key=lambda guess: guess.order)
+        return cls(
+            *(
+                in_role(role)
+                for role in (Role.CLIMATOLOGY, Role.BACKGROUND, Role.YARDSTICK, Role.SUBJECT)
+            ),
+            next(guess for guess in guesses if guess.knows is Knows.NOTHING),
+            tuple(guess for guess in guesses if guess.knows is Knows.BACKGROUND),
+        )
+
+    @property
+    def unguided(self) -> str:
+        """Return the name of a row of another run: the score model where nothing is observed."""
+        return f"{self.subject.name}, nothing observed"
+
+    def rows(self) -> list[Row]:
+        """Return what each row knows, from nothing to everything."""
+        blind, yardstick, subject = self.nothing, self.yardstick, self.subject
+        rows = [_row(self.climatology.name, self.climatology.prior, False, False)]
+        rows.append(_row(self.background.name, self.background.prior, True, False))
+        for guess in self.forecasts:
+            rows.append(_row(f"{self.background.name}@{guess.name}", guess.prior, True, False))
+        rows.append(Row(self.unguided, "score ensemble", subject.prior, True, False))
+        label = f"{yardstick.short} on {{}}".format
+        name, prior = yardstick.name, yardstick.prior
+        rows.append(Row(f"{name}@{blind.name}", label(blind.label), prior, False, True))
+        both = f"{self.background.prior}, {prior}"
+        rows.append(Row(name, label(self.background.label), both, True, True))
+        for guess in self.forecasts:
+            both = f"{guess.prior}, {prior}"
+            rows.append(Row(f"{name}@{guess.name}", label(guess.label), both, True, True))
+        rows.append(_row(f"{subject.name}@{blind.name}", subject.prior, False, True))
+        rows.append(_row(subject.name, subject.prior, True, True))
+        return rows
+
+    def steps(self) -> list[tuple[str, str, str]]:
+        """Return what brought it; the row in question; the one it is compared with."""
+        yardstick, subject = self.yardstick.name, self.subject.name
+        background, blind = self.background.name, self.nothing.name
+        guesses = [guess.name for guess in self.forecasts]
+        known = [background, *(f"{background}@{guess}" for guess in guesses)]
+        guided = [yardstick, *(f"{yardstick}@{guess}" for guess in guesses)]
+        return [
+            *(("condition", this, other) for other, this in pairwise(known)),
+            ("condition", subject, f"{subject}@{blind}"),
+            *(("observations", *pair) for pair in zip(guided, known, strict=True)),
+            ("observations", subject, known[-1]),
+            ("observations", subject, self.unguided),
+            ("prior", f"{subject}@{blind}", f"{yardstick}@{blind}"),
+            *(("prior", subject, other) for other in guided),
+        ]
+
+
+def _row(method: str, prior: str, condition: bool, observed: bool) -> Row:
+    return Row(method, method_style(method).label, prior, condition, observed)
+
+
 # Colours of Okabe and Ito, one a kind of knowledge.
 _COLOURS = {
     (False, False): "#999999",
@@ -130,18 +170,19 @@ def decomposition(runs: Sequence[AssimilationRun], options: ReportConfig) -> Exh
     first = runs[0]
     if first.results is None or not any("@" in method for method in first.methods):
         return None
+    ladder = _Ladder.of_methods()
     sources = {method: (first, method) for method in first.methods}
     blind = next((r for r in runs if r.modalities == () and r.cases is not None), None)
-    if blind is not None and _same_dates(first, blind):
-        sources[_UNGUIDED] = (blind, "latent_diffusion")
-    rows = [row for row in _ROWS if row.method in sources]
+    if blind is not None and _same_dates(first, blind, ladder.subject.name):
+        sources[ladder.unguided] = (blind, ladder.subject.name)
+    rows = [row for row in ladder.rows() if row.method in sources]
     scores = {
         (row.method, metric): _score(*sources[row.method], metric)
         for row in rows
         for metric in ("rmse", "crps", "spread_skill")
     }
     rows = [row for row in rows if scores[row.method, "rmse"] is not None]
-    steps = _steps(sources, first)
+    steps = _steps(ladder, sources, first)
     panels = [_bars(rows, scores, metric, options.dpi) for metric in ("rmse", "crps")]
     return Exhibit(
         anchor="decomposition",
@@ -172,8 +213,8 @@ class _Step:
     told: bool
 
 
-def _same_dates(first: AssimilationRun, other: AssimilationRun) -> bool:
-    if first.cases is None or "latent_diffusion" not in set(other.cases["method"]):
+def _same_dates(first: AssimilationRun, other: AssimilationRun, method: str) -> bool:
+    if first.cases is None or method not in set(other.cases["method"]):
         return False
     return set(first.cases["date"]) == set(other.cases["date"])
 
@@ -186,11 +227,13 @@ def _score(run: AssimilationRun, method: str, metric: str) -> Estimate | None:
     return None if series.empty else estimate(series, metric, Sampling.of(run))
 
 
-def _steps(sources: dict[str, tuple[AssimilationRun, str]], first: AssimilationRun) -> list[_Step]:
+def _steps(
+    ladder: _Ladder, sources: dict[str, tuple[AssimilationRun, str]], first: AssimilationRun
+) -> list[_Step]:
     """Compares the pairs of rows that were run; those of the leading ladder become sentences."""
-    named = {row.method: row for row in _ROWS}
+    named = {row.method: row for row in ladder.rows()}
     found = []
-    for brought, this, other in _STEPS:
+    for brought, this, other in ladder.steps():
         pair = [sources.get(name) for name in (this, other)]
         if any(source is None or source[0].cases is None for source in pair):
             continue
@@ -203,7 +246,8 @@ def _steps(sources: dict[str, tuple[AssimilationRun, str]], first: AssimilationR
             for metric in ("rmse", "crps")
         }
         if compared["rmse"] is not None:
-            told = not (this == "latent_diffusion" and other == "background@score_mean")
+            own_mean = f"{ladder.background.name}@{ladder.forecasts[-1].name}"
+            told = not (this == ladder.subject.name and other == own_mean)
             found.append(
                 _Step(brought, named[this], named[other], compared["rmse"], compared["crps"], told)
             )

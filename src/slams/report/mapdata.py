@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from slams.plugins.methods import METHODS, Family, MethodSpec
 from slams.report.coastlines import cell_edges
 from slams.report.reading import AssimilationRun
 
@@ -19,17 +20,6 @@ __all__ = [
     "chosen_level",
     "leading",
 ]
-
-# Which method the maps are about: the first of these that the run kept.
-_LEADING = (
-    "latent_diffusion",
-    "pixel_diffusion",
-    "latent_3dvar",
-    "letkf",
-    "enkf",
-    "3dvar",
-    "optimal_interpolation",
-)
 
 
 @dataclass(frozen=True)
@@ -60,8 +50,15 @@ class CaseFields:
 
 
 def leading(methods: list[str]) -> str | None:
-    """Names the method that maps and statements are about, or `None` where only priors ran."""
-    return next((name for name in _LEADING if name in methods), None)
+    """Return the method that maps and statements are about, or `None` where only priors ran."""
+    found = [METHODS.find(name) for name in methods]
+    known = [spec for spec in found if spec is not None and spec.family is not Family.PRIOR]
+    return max(known, key=_leads).name if known else None
+
+
+def _leads(spec: MethodSpec) -> tuple[bool, float]:
+    """Rank methods: one of this package before one that says nothing of its place."""
+    return spec.order < MethodSpec.order, spec.order
 
 
 def chosen_case(dataset: xr.Dataset, case: int) -> tuple[int, str | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from slams.config.schema import ReportConfig
+from slams.plugins.methods import Role, in_role
 from slams.report.exhibit import Exhibit, Panel
 from slams.report.mapdata import (
     CaseFields,
@@ -48,7 +49,7 @@ def temperature_maps(run: AssimilationRun, options: ReportConfig) -> Exhibit:
     case, case_note = chosen_case(dataset, options.case)
     level, level_note = chosen_level(dataset, options.level)
     method = leading(run.methods)
-    shown = [m for m in ("optimal_interpolation", method) if m]
+    shown = [m for m in (in_role(Role.YARDSTICK).name, method) if m]
     fields = case_fields(run, "temperature", case, level, list(dict.fromkeys(shown)))
     missing = [note for note in (case_note, level_note) if note]
     if fields is None:

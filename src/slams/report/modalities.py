@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from slams.config.schema import ReportConfig
+from slams.plugins.methods import Role, in_role
 from slams.report.exhibit import Exhibit
 from slams.report.mapdata import leading
 from slams.report.modality_panels import bars, level_lines
@@ -24,9 +25,6 @@ from slams.report.tables import estimate_cell, table
 from slams.report.wording import change
 
 __all__ = ["modality_study", "setting_labels"]
-
-# Methods that see no observations, and so do not differ between settings.
-_BLIND = ("climatology", "background")
 
 
 def setting_labels(runs: Sequence[AssimilationRun]) -> list[str]:
@@ -61,7 +59,10 @@ def modality_study(runs: Sequence[AssimilationRun], options: ReportConfig) -> Ex
         SettingScores(run, label, dates)
         for run, label in zip(known, setting_labels(known), strict=True)
     ]
-    methods = [m for m in in_order(m for run in known for m in run.methods) if m not in _BLIND]
+    methods = in_order(m for run in known for m in run.methods)
+    # These see no observations, and so do not differ between settings.
+    blind = [in_role(role).name for role in (Role.CLIMATOLOGY, Role.BACKGROUND)]
+    methods = [m for m in methods if m not in blind]
     drawn = [bars(scores, methods, metric, options.dpi) for metric in ("rmse", "crps")]
     method = leading(methods)
     if method is not None:
@@ -129,7 +130,8 @@ def _findings(scores: list[SettingScores], methods: list[str]) -> list[str]:
             "none is not known."
         ]
     sentences = []
-    for method in (m for m in ("latent_diffusion", "optimal_interpolation") if m in methods):
+    compared = [in_role(role).name for role in (Role.SUBJECT, Role.YARDSTICK)]
+    for method in (m for m in compared if m in methods):
         for setting in scores:
             run = setting.run
             if run is nothing or run.cases is None or nothing.cases is None:

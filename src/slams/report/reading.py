@@ -1,7 +1,7 @@
 """Reads run directories for the report; what is absent becomes a sentence, never a crash.
 
 The files and their columns are those that the evaluation writes: the tables of
-`slams.metrics.tables`, one Parquet file each, `analysis.zarr`, `stations.csv`, `run.json` and
+`slams.metrics.columns`, one Parquet file each, `analysis.zarr`, `stations.csv`, `run.json` and
 `config.yaml` of an assimilation, `metrics.csv`, `reconstruction.parquet` and, if kept,
 `reconstruction.zarr` of a training.
 """
@@ -9,7 +9,7 @@ The files and their columns are those that the evaluation writes: the tables of
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import pandas as pd
 import xarray as xr
 import yaml
 
+from slams.metrics.columns import TABLE_COLUMNS
 from slams.report.style import in_order
 
 __all__ = [
@@ -33,34 +34,8 @@ __all__ = [
     "source_values",
 ]
 
-_RESULTS = ("method", "setting", "variable", "level", "metric", "value", "lower", "upper", "n")
-_CASES = ("method", "case", "date", "variable", "level", "statistic", "value")
-_RANKS = ("method", "variable", "level", "bin", "weight")
-_INNOVATIONS = ("method", "observation", "quantity", "mean", "sd", "n")
-_SPACE = (
-    "method",
-    "observation",
-    "use",
-    "region",
-    "statistic",
-    "value",
-    "lower",
-    "upper",
-    "n",
-)
-_OBSERVATION_RANKS = ("method", "observation", "use", "bin", "weight", "n")
-_REGIONS = ("method", "region", "variable", "level", "metric", "value", "lower", "upper", "n")
-_SPECTRA = (
-    "method",
-    "kind",
-    "region",
-    "variable",
-    "level",
-    "wavenumber",
-    "truth",
-    "members",
-    "mean",
-)
+# Columns of tables of results that are not asked for: those older than they are read as well.
+_UNASKED = ("setting", "chi2")
 _STATIONS = ("latitude", "longitude")
 _RECONSTRUCTION = ("variable", "level", "rmse")
 
@@ -163,20 +138,22 @@ def read_assimilation(path: Path) -> AssimilationRun:
     """Reads an assimilation run directory, as far as it goes."""
     missing: list[str] = []
 
-    def table(name: str, columns: tuple[str, ...], consequence: str) -> pd.DataFrame | None:
+    def table(name: str, columns: Sequence[str], consequence: str) -> pd.DataFrame | None:
         reader = pd.read_csv if name.endswith(".csv") else pd.read_parquet
         return _table(path / name, reader, columns, consequence, missing)
 
-    results = table("results.parquet", _RESULTS, "no table of methods and no profiles")
-    cases = table("cases.parquet", _CASES, "no series over dates and no paired comparisons")
-    ranks = table("rank_histogram.parquet", _RANKS, "no rank histograms")
-    innovations = table("observations.parquet", _INNOVATIONS, "no O-B and O-A")
-    space = table("observation_space.parquet", _SPACE, "no estimates of the assumed errors")
-    observation_ranks = table(
-        "observation_ranks.parquet", _OBSERVATION_RANKS, "no ranks at the observed points"
-    )
-    regions = table("regions.parquet", _REGIONS, "no scores by region")
-    spectra = table("spectra.parquet", _SPECTRA, "no power spectra")
+    def scores(name: str, consequence: str) -> pd.DataFrame | None:
+        columns = [c for c in TABLE_COLUMNS[name] if name == "results" or c not in _UNASKED]
+        return table(f"{name}.parquet", columns, consequence)
+
+    results = scores("results", "no table of methods and no profiles")
+    cases = scores("cases", "no series over dates and no paired comparisons")
+    ranks = scores("rank_histogram", "no rank histograms")
+    innovations = scores("observations", "no O-B and O-A")
+    space = scores("observation_space", "no estimates of the assumed errors")
+    observation_ranks = scores("observation_ranks", "no ranks at the observed points")
+    regions = scores("regions", "no scores by region")
+    spectra = scores("spectra", "no power spectra")
     config = _document(path / "config.yaml", yaml.safe_load, "no settings", missing)
     record = _document(path / "run.json", json.loads, "no provenance", missing)
     keep = config_value(config, "assimilation.keep_cases", 1)
@@ -305,7 +282,7 @@ def source_values(config: Mapping[str, Any], key: str) -> list[Any]:
 def _table(
     path: Path,
     reader: Callable[[Path], pd.DataFrame],
-    columns: tuple[str, ...],
+    columns: Sequence[str],
     consequence: str,
     missing: list[str],
 ) -> pd.DataFrame | None:

@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml
 
+from slams.plugins.methods import METHODS, split_name
 from slams.report.exhibit import Exhibit
 from slams.report.reading import AssimilationRun, TrainingRun, config_value, source_values
-from slams.report.style import method_style
 from slams.report.tables import key_table
 from slams.report.wording import joined
 
@@ -54,7 +54,7 @@ def _essentials(config: Mapping[str, Any]) -> dict[str, str]:
         return text.format(*(_plain(value) for value in values))
 
     use = get("observations.use")
-    guidance, interpolation = "assimilation.guidance", "assimilation.optimal_interpolation"
+    guidance = "assimilation.guidance"
     satellite, splits = "observations.satellite", "data.splits"
     return {
         "experiment": phrase("{}, seed {}", "experiment", "seed"),
@@ -85,12 +85,7 @@ def _essentials(config: Mapping[str, Any]) -> dict[str, str]:
         "gross-error check": phrase("{} standard deviations", "observations.gross_error"),
         "background": _background(config),
         "ensemble": phrase("{} members", "assimilation.members"),
-        "optimal interpolation": phrase(
-            "localised with a half-width of {} km, archive within {} days of the season",
-            f"{interpolation}.localisation",
-            f"{interpolation}.season",
-        ),
-        **_classical(config),
+        **_methods(config),
         "latent": phrase(
             "{} channels, {} times fewer points each way", "vae.latent_channels", "vae.factor"
         ),
@@ -114,24 +109,16 @@ def _truth(config: Mapping[str, Any]) -> str:
     return f"{', '.join(kinds)}, from {', '.join(paths)}" if kinds and paths else ""
 
 
-def _classical(config: Mapping[str, Any]) -> dict[str, str]:
-    """Writes the settings of the classical methods that take part."""
-    used = config_value(config, "assimilation.methods") or ()
-    texts = {
-        "3dvar": "localised with a half-width of {localisation} km, archive within {season} days "
-        "of the season, at most {outer_loops} linearisations",
-        "enkf": "{ensemble} members within {season} days of the season, localised with a "
-        "half-width of {localisation} km, inflation {inflation}, relaxation to prior spread "
-        "{rtps}",
-    }
-    texts["letkf"] = texts["enkf"]
-    sections = {"3dvar": "three_d_var", "enkf": "enkf", "letkf": "letkf"}
+def _methods(config: Mapping[str, Any]) -> dict[str, str]:
+    """Write the settings of the methods that take part, each in one phrase."""
+    used = {split_name(name)[0] for name in config_value(config, "assimilation.methods") or ()}
+    specs = [spec for spec in map(METHODS.find, used) if spec is not None]
     found = {}
-    for method, section in sections.items():
-        values = config_value(config, f"assimilation.{section}")
-        if method in used and values:
+    for spec in sorted(specs, key=lambda spec: (spec.order, spec.name)):
+        values = config_value(config, f"assimilation.{spec.settings_section}")
+        if spec.settings and values:
             plain = {key: _plain(value) for key, value in values.items()}
-            found[method_style(method).label] = texts[method].format_map(plain)
+            found[spec.label] = spec.settings.format_map(plain)
     return found
 
 

@@ -8,9 +8,12 @@ uniform maps, differences a diverging map centred at zero.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
+
+from slams.plugins.methods import Role, find_method
 
 __all__ = [
     "DIFFERENCE_MAP",
@@ -41,31 +44,7 @@ class MethodStyle:
     marker: str
 
 
-# In the order of tables and legends: from knowing nothing to knowing most.
-_METHODS = {
-    "climatology": MethodStyle("climatology", "#7f7f7f", "s"),
-    "background": MethodStyle("background", "#e69f00", "D"),
-    "optimal_interpolation": MethodStyle("optimal interpolation", "#0072b2", "^"),
-    "3dvar": MethodStyle("3D-Var", "#56b4e9", "v"),
-    "enkf": MethodStyle("EnKF", "#cc79a7", "<"),
-    "letkf": MethodStyle("LETKF", "#7b3294", ">"),
-    "latent_3dvar": MethodStyle("latent 3D-Var", "#8c6d1f", "P"),
-    "pixel_diffusion": MethodStyle("pixel diffusion", "#009e73", "X"),
-    "latent_diffusion": MethodStyle("latent diffusion", "#d55e00", "o"),
-}
-# A method on a first guess keeps its colour, lighter or darker, and has a marker of its own.
-_GUESSES = {
-    "climatology": MethodStyle("climatology", "#ffffff", "p"),
-    "linear_inverse_model": MethodStyle("linear inverse model", "#000000", "d"),
-    "score_mean": MethodStyle("score mean", "#000000", "*"),
-}
-_MIXED = {"climatology": 0.45, "linear_inverse_model": 0.3, "score_mean": 0.55}
-# Alone a first guess is a forecast, and a climatology in the place of a background is none.
-_RENAMED = {
-    "background@linear_inverse_model": "linear inverse model",
-    "background@score_mean": "score mean",
-    "latent_diffusion@climatology": "latent diffusion without background",
-}
+# Of methods that say nothing of their style, or are not installed here.
 _SPARE_COLOURS = ("#1b4f72", "#6e2c00", "#145a32", "#4a235a", "#4d5656")
 
 _VARIABLE_LABELS = {
@@ -128,30 +107,39 @@ RC: dict[str, Any] = {
 
 
 def method_style(method: str) -> MethodStyle:
-    """Gives a method's label, colour and marker, the same in every figure of every report."""
-    if method in _METHODS:
-        return _METHODS[method]
+    """Return a method's label, colour and marker, the same in every figure of every report.
+
+    A method on a first guess keeps its colour, lighter or darker, and has a marker of its own.
+    """
     base, _, guess = method.partition("@")
-    if base in _METHODS and guess in _GUESSES:
-        other, own = _GUESSES[guess], _METHODS[base]
-        label = _RENAMED.get(method, f"{own.label} on {other.label}")
-        return MethodStyle(label, _mix(own.colour, other.colour, _MIXED[guess]), other.marker)
-    # A method that came after this table: its colour hangs on its name, not on its neighbours.
-    digest = hashlib.blake2b(method.encode(), digest_size=2).digest()
-    colour = _SPARE_COLOURS[int.from_bytes(digest, "big") % len(_SPARE_COLOURS)]
-    return MethodStyle(method.replace("_", " "), colour, "h")
+    spec, first_guess = find_method(method)
+    if spec is None or (guess and first_guess is None):
+        return MethodStyle(method.replace("_", " "), _spare_colour(method), "h")
+    colour = spec.style.colour if spec.style else _spare_colour(base)
+    if first_guess is None:
+        return MethodStyle(spec.label, colour, spec.style.marker if spec.style else "h")
+    if spec.role is Role.BACKGROUND:  # alone a first guess is a forecast
+        label = first_guess.label
+    else:
+        label = spec.labels.get(guess, f"{spec.label} on {first_guess.label}")
+    return MethodStyle(label, _mix(colour, *first_guess.tint), first_guess.marker)
 
 
 def in_order(methods: Iterable[str]) -> list[str]:
-    """Sorts methods for tables and legends; unknown ones come last, by name."""
-    rank = {name: index for index, name in enumerate(_METHODS)}
-    guesses = {"climatology": 0, "": 1, "linear_inverse_model": 2, "score_mean": 3}
+    """Sort methods for tables and legends; unknown ones come last, by name."""
 
-    def key(name: str) -> tuple[int, int, str]:
-        base, _, guess = name.partition("@")
-        return rank.get(base, len(rank)), guesses.get(guess, len(guesses)), name
+    def key(name: str) -> tuple[float, float, str]:
+        spec, first_guess = find_method(name)
+        place = first_guess.order if first_guess else 1 if "@" not in name else math.inf
+        return spec.order if spec else math.inf, place, name
 
     return sorted(set(methods), key=key)
+
+
+def _spare_colour(method: str) -> str:
+    """Choose a colour that hangs on a method's name and not on its neighbours."""
+    digest = hashlib.blake2b(method.encode(), digest_size=2).digest()
+    return _SPARE_COLOURS[int.from_bytes(digest, "big") % len(_SPARE_COLOURS)]
 
 
 def _mix(colour: str, other: str, share: float) -> str:

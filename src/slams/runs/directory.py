@@ -7,7 +7,7 @@ leaves a directory that the next one can read. A run that is refused, by a mista
 full disk, before it has a checkpoint to continue from leaves nothing. What a run was to replace
 (`resume=overwrite`) is there again when the new one ends without anything to keep.
 
-    with RunDirectory.open(config, "score", inputs={"vae": vae.run_id}) as run:
+    with RunDirectory.open(request) as run:  # a slams.runs.request.RunRequest
         if run.finished:
             say(run.summary())
         else:
@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import os
 import socket
-import uuid
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -32,11 +31,10 @@ from typing import Any, Self
 
 import filelock
 
-from slams.config.loading import to_yaml
-from slams.config.schema import Config
-from slams.errors import UserError
+from slams.config.loading import dump_yaml
 from slams.runs import provenance
-from slams.runs.record import RunRecord, now, read_recipe, stage_directory
+from slams.runs.record import RunRecord, now
+from slams.runs.request import RunRequest, begun_by_this_job
 from slams.runtime import atomic, directories, slurm_job
 from slams.runtime.failures import explain_failure, lost_rank
 from slams.runtime.ranks import is_rank_zero
@@ -56,15 +54,21 @@ class RunDirectory:
 
     Attributes:
         path: The directory.
+        request: What this attempt was asked for.
         record: What `run.json` says.
         finished: The run had finished before; nothing was locked and nothing is written.
         resumed: An earlier attempt of this run is continued.
     """
 
     def __init__(
-        self, path: Path, record: RunRecord, lock: filelock.FileLock | None, finished: bool
+        self,
+        request: RunRequest,
+        record: RunRecord,
+        lock: filelock.FileLock | None,
+        finished: bool,
     ) -> None:
-        self.path = path
+        self.path = request.path
+        self.request = request
         self.record = record
         self.finished = finished
         self.resumed = not finished and record.attempts > 1
@@ -74,54 +78,34 @@ class RunDirectory:
         self._fresh = False
 
     @classmethod
-    def open(
-        cls,
-        config: Config,
-        stage: str,
-        inputs: Mapping[str, str] | None = None,
-        fingerprint: str = "",
-    ) -> RunDirectory:
-        """Creates, continues or refuses the directory of a stage, as `config.resume` says.
-
-        Args:
-            config: The recipe.
-            stage: `vae`, `score` or `assimilation`.
-            inputs: Lineage, stage -> run id of each run this one is built on.
-            fingerprint: Fingerprint of the training store.
+    def open(cls, request: RunRequest) -> RunDirectory:
+        """Create, continue or refuse the directory of a stage, as `request.resume` says.
 
         Raises:
             UserError: The directory belongs to another recipe, other inputs or other data; it is
                 in use; it exists and `resume` is `never`; or it is no run directory.
         """
-        path = stage_directory(config, stage)
-        new = RunRecord(
-            run_id=uuid.uuid4().hex,
-            stage=stage,
-            experiment=config.experiment,
-            created=now(),
-            inputs=dict(inputs or {}),
-            fingerprint=fingerprint,
-        )
+        path, new = request.path, request.new_record()
         if not is_rank_zero():
-            return cls._beside_rank_zero(path, new, config)
-        _readable(path, config, new)  # a refusal leaves no lock behind
+            return cls._beside_rank_zero(request, new)
+        request.find()  # a refusal leaves no lock behind
         made = directories.make(path.parent)
         # Locked before it is read: whoever held the lock may just have finished the run.
         patience = _WAIT_SECONDS if slurm_job.restarted() else 0
         lock = directories.lock(path, lambda: _owner(path), patience)
-        run = cls(path, new, lock, finished=False)
+        run = cls(request, new, lock, finished=False)
         run._made = made
         fresh = False
         try:
-            old = _readable(path, config, new)
+            old = request.find()
             if old is None:
                 directories.set_aside(path)
                 fresh = True
                 path.mkdir()
-                atomic.write_text(path / "config.yaml", to_yaml(config))
+                atomic.write_text(path / "config.yaml", dump_yaml(request.recipe))
             elif old.status == "finished":
                 lock.release()
-                return cls(path, old, None, finished=True)
+                return cls(request, old, None, finished=True)
             else:
                 run.record = replace(old, attempts=old.attempts + 1, status="running")
                 run.resumed = True
@@ -143,29 +127,23 @@ class RunDirectory:
         return run
 
     @staticmethod
-    def check(
-        config: Config,
-        stage: str,
-        inputs: Mapping[str, str] | None = None,
-        fingerprint: str = "",
-    ) -> None:
-        """Refuses what `open` would refuse, and writes nothing; arguments as there.
+    def check(request: RunRequest) -> None:
+        """Refuse what `open` would refuse, and write nothing.
 
         Raises:
             UserError: As for `open`, except that a directory in use is found out only there.
         """
         if is_rank_zero():  # which makes the directory that the others would find
-            asked = RunRecord("", stage, "", inputs=dict(inputs or {}), fingerprint=fingerprint)
-            _readable(stage_directory(config, stage), config, asked)
+            request.find()
 
     @classmethod
-    def _beside_rank_zero(cls, path: Path, new: RunRecord, config: Config) -> RunDirectory:
+    def _beside_rank_zero(cls, request: RunRequest, new: RunRecord) -> RunDirectory:
         """Sees the directory as rank zero does or will, without writing to it."""
-        there = (path / "run.json").exists()
-        record, fresh = new, config.resume == "overwrite"
-        if there and (not fresh or _own(RunRecord.read(path))):
-            record, fresh = RunRecord.read(path), False
-        run = cls(path, record, None, finished=record.status == "finished")
+        there = (request.path / "run.json").exists()
+        record, fresh = new, request.resume == "overwrite"
+        if there and (not fresh or begun_by_this_job(RunRecord.read(request.path))):
+            record, fresh = RunRecord.read(request.path), False
+        run = cls(request, record, None, finished=record.status == "finished")
         run._fresh = fresh
         return run
 
@@ -263,67 +241,9 @@ def ending(error: BaseException | None) -> str:
     return "failed" if isinstance(error, Exception) and not lost_rank(error) else "killed"
 
 
-def _readable(path: Path, config: Config, new: RunRecord) -> RunRecord | None:
-    """Reads the record of a directory that is to be kept; `None` where one starts afresh.
-
-    Raises:
-        UserError: The directory is none, or belongs to another recipe, other inputs or data.
-    """
-    if path.exists() and not path.is_dir():
-        raise UserError(f"{path} is a file, expected a run directory; move it away")
-    if not path.exists():
-        return None
-    if not (path / "run.json").exists():
-        # A process killed while it created the directory leaves no more than these.
-        strangers = [p.name for p in path.iterdir() if not _is_debris(p)]
-        if strangers:
-            raise UserError(
-                f"{path} is not a run directory: it has no run.json but holds {strangers[0]}; "
-                f"move it away or choose another experiment"
-            )
-        return None
-    # Read for a job that runs again alone: a damaged record may be replaced otherwise.
-    own = slurm_job.restarted() and _own(RunRecord.read(path))
-    if config.resume == "never" and not own:
-        raise UserError(f"{path} exists and resume=never; choose another experiment")
-    if config.resume == "overwrite" and not own:
-        return None
-    old = RunRecord.read(path)
-    _refuse_other(path, old, config, new)
-    return old
-
-
-def _own(record: RunRecord) -> bool:
-    """Tells whether an earlier attempt of the SLURM job that runs again has begun a run."""
-    return slurm_job.restarted() and record.process.get("job") == slurm_job.job_id()
-
-
 def _owner(path: Path) -> str:
     """Names the process that a record says is at work."""
     if not (path / "run.json").exists():
         return "another process"
     process = RunRecord.read(path).process
     return f"process {process.get('pid')} on {process.get('host')}"
-
-
-def _is_debris(path: Path) -> bool:
-    return path.name == "config.yaml" or path.name.startswith(".")
-
-
-def _refuse_other(path: Path, old: RunRecord, config: Config, new: RunRecord) -> None:
-    """Refuses a directory that belongs to another recipe, other inputs or other data."""
-    choice = "choose another experiment or start over with resume=overwrite"
-    other = provenance.difference(old.stage, read_recipe(path), config)
-    if other is not None:
-        raise UserError(f"{path} belongs to another recipe: {other}; {choice}")
-    for stage, run_id in new.inputs.items():
-        if old.inputs.get(stage) != run_id:
-            raise UserError(
-                f"{path} was built on another {stage} run: found {old.inputs.get(stage)}, "
-                f"expected {run_id}; {choice}"
-            )
-    if new.fingerprint and old.fingerprint and new.fingerprint != old.fingerprint:
-        raise UserError(
-            f"{path} was made from other data: found fingerprint {old.fingerprint[:12]}, expected "
-            f"{new.fingerprint[:12]} of {config.data.store}; {choice}"
-        )

@@ -7,24 +7,22 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from slams.config.loading import to_plain
-from slams.config.schema import Config
-from slams.config.validation import describe, is_inside
+from slams.config.difference import Difference, first_difference
+from slams.config.loading import default_recipe
+from slams.config.validation import is_inside
 from slams.runtime.version import package_version
 
 __all__ = [
-    "Difference",
     "depends",
-    "difference",
     "flatten",
     "inputs_fingerprint",
     "network_difference",
     "revision",
+    "run_difference",
     "versions",
 ]
 
@@ -59,24 +57,6 @@ _NOT_ASSIMILATION = (
 )
 
 
-@dataclass(frozen=True)
-class Difference:
-    """Names the first key in which two recipes differ.
-
-    Attributes:
-        key: Dotted path.
-        found: Its value in the run directory.
-        expected: Its value in the recipe at hand.
-    """
-
-    key: str
-    found: Any
-    expected: Any
-
-    def __str__(self) -> str:
-        return f"key {self.key!r}, found {_show(self.found)}, expected {_show(self.expected)}"
-
-
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Flattens nested mappings to dotted keys; lists stay values."""
     flat: dict[str, Any] = {}
@@ -91,38 +71,42 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def difference(stage: str, found: Mapping[str, Any], config: Config) -> Difference | None:
+def run_difference(
+    stage: str, found: Mapping[str, Any], recipe: Mapping[str, Any]
+) -> Difference | None:
     """Finds the first key, of those that a stage depends on, in which two recipes differ.
 
     Args:
         stage: `vae`, `score`, `score_pixel` or `assimilation`.
         found: The recipe of an earlier run as a plain tree. A key it lacks, because it is older
             than the key, counts as having had the default.
-        config: The recipe at hand.
+        recipe: The recipe at hand, as a plain tree.
     """
-    return _first(found, config, lambda key: depends(stage, key))
+    return _first(found, recipe, lambda key: depends(stage, key))
 
 
-def network_difference(stage: str, found: Mapping[str, Any], config: Config) -> Difference | None:
+def network_difference(
+    stage: str, found: Mapping[str, Any], recipe: Mapping[str, Any]
+) -> Difference | None:
     """Finds the first key in which the network of a trained stage is described otherwise.
 
     Data, seed and background may differ: one network serves many assimilations.
     """
     sections = () if stage == "score_pixel" else ("vae",)
     # A recipe describes one score model: that of its `score.space`.
-    if stage == ("score_pixel" if config.score.space == "pixel" else "score"):
+    if stage == ("score_pixel" if recipe["score"]["space"] == "pixel" else "score"):
         sections = (*sections, "score")
-    return _first(found, config, lambda key: _inside(key, sections))
+    return _first(found, recipe, lambda key: _inside(key, sections))
 
 
-def inputs_fingerprint(stage: str, config: Config) -> str:
+def inputs_fingerprint(stage: str, recipe: Mapping[str, Any]) -> str:
     """Condenses all keys of a recipe that a stage depends on: equal for runs that can be shared.
 
     Args:
         stage: `vae`, `score` or `assimilation`.
-        config: The recipe.
+        recipe: The recipe, as a plain tree.
     """
-    keys = {k: v for k, v in flatten(to_plain(config)).items() if depends(stage, k)}
+    keys = {k: v for k, v in flatten(recipe).items() if depends(stage, k)}
     return hashlib.sha256(json.dumps(keys, sort_keys=True).encode()).hexdigest()
 
 
@@ -155,13 +139,11 @@ def revision() -> str:
 
 
 def _first(
-    found: Mapping[str, Any], config: Config, matters: Callable[[str], bool]
+    found: Mapping[str, Any], recipe: Mapping[str, Any], matters: Callable[[str], bool]
 ) -> Difference | None:
-    earlier = flatten(to_plain(Config())) | flatten(found)
-    for key, expected in flatten(to_plain(config)).items():
-        if matters(key) and earlier[key] != expected:
-            return Difference(key, earlier[key], expected)
-    return None
+    earlier = flatten(default_recipe()) | flatten(found)
+    wanted = {key: value for key, value in flatten(recipe).items() if matters(key)}
+    return first_difference({key: earlier[key] for key in wanted}, wanted)
 
 
 def depends(stage: str, key: str) -> bool:
@@ -173,8 +155,3 @@ def depends(stage: str, key: str) -> bool:
 
 def _inside(key: str, sections: tuple[str, ...]) -> bool:
     return any(is_inside(key, section) for section in sections)
-
-
-def _show(value: Any) -> str:
-    text = repr(value) if isinstance(value, list) else describe(value)
-    return text if len(text) <= 120 else f"{text[:117]}..."

@@ -1,10 +1,10 @@
-"""What `run.json` says about a run, and where the runs of a recipe lie."""
+"""What a run directory says about its run: `run.json` and the recipe it was made with."""
 
 from __future__ import annotations
 
 import json
 import typing
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,43 +13,19 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from slams.config.methods import split_name
-from slams.config.schema import Config
 from slams.errors import UserError
-from slams.runs import provenance
 from slams.runtime import atomic
 
 __all__ = [
     "LAYOUT",
     "RunRecord",
-    "finished_run",
     "is_finished",
     "now",
     "read_recipe",
-    "stage_directory",
-    "trained_directory",
-    "trained_inputs",
 ]
 
 # Version of the layout of a run directory; another one is refused, never guessed at.
 LAYOUT = 1
-
-_COMMANDS = {
-    "vae": "train vae",
-    "score": "train score",
-    "score_pixel": "train score",
-    "assimilation": "assimilate",
-}
-# Words that a command wants besides the recipe, unless the recipe has them.
-_WORDS = {"score_pixel": " (score.space=pixel)"}
-
-# Trained stages that methods and first guesses are built on.
-_TRAINED = {
-    "score_mean": ("vae", "score"),
-    "latent_3dvar": ("vae",),
-    "pixel_diffusion": ("score_pixel",),
-    "latent_diffusion": ("vae", "score"),
-}
 
 
 @dataclass(frozen=True)
@@ -123,18 +99,6 @@ class RunRecord:
         atomic.write_text(directory / "run.json", text)
 
 
-def stage_directory(config: Config, stage: str) -> Path:
-    """Gives the directory of a stage; a setting other than `default` gets one of its own.
-
-    A setting stands beside the default, `assimilation-<setting>`, not inside it, so that
-    starting one of them over never touches another.
-    """
-    name = stage
-    if stage == "assimilation" and config.assimilation.setting != "default":
-        name = f"assimilation-{config.assimilation.setting}"
-    return Path(config.runs) / config.experiment / name
-
-
 def read_recipe(directory: Path) -> dict[str, Any]:
     """Reads the recipe that a run directory was made with, as a plain tree.
 
@@ -151,58 +115,6 @@ def read_recipe(directory: Path) -> dict[str, Any]:
     if not isinstance(recipe, dict):
         raise UserError(f"{path} holds no keys and values; start over with resume=overwrite")
     return typing.cast(dict[str, Any], recipe)
-
-
-def trained_directory(config: Config, stage: str) -> Path:
-    """Gives the directory of the trained stage that a recipe builds on.
-
-    It lies in the experiment that `trained_in` names, or else in the recipe's own.
-    """
-    experiment = config.trained_in or config.experiment
-    return stage_directory(replace(config, experiment=experiment), stage)
-
-
-def finished_run(config: Config, stage: str) -> RunRecord:
-    """Reads the record of the finished run of a stage that a recipe builds on.
-
-    In its own experiment the recipe must describe the network as it was trained.
-
-    Raises:
-        UserError: There is none, it has not finished, or its network is another; the sentence
-            says which command to run.
-    """
-    path = trained_directory(config, stage)
-    command, words = f"slams {_COMMANDS[stage]}", _WORDS.get(stage, "")
-    if not (path / "run.json").exists():
-        raise UserError(
-            f"{path} does not exist or is no run; run `{command}` with the recipe of experiment "
-            f"{config.trained_in or config.experiment!r}{words} first"
-        )
-    record = RunRecord.read(path)
-    if record.status != "finished":
-        raise UserError(
-            f"{path} is {record.status}, expected a finished run; run `{command}` again to "
-            f"continue it"
-        )
-    if not config.trained_in:
-        other = provenance.network_difference(stage, read_recipe(path), config)
-        if other is not None:
-            raise UserError(
-                f"{path} was trained with another recipe: {other}; train it again with "
-                f"resume=overwrite or choose another experiment"
-            )
-    return record
-
-
-def trained_inputs(config: Config) -> dict[str, str]:
-    """Gives the finished runs that the methods of an assimilation are built on: stage -> run id.
-
-    Raises:
-        UserError: One of them is not there, see `finished_run`.
-    """
-    parts = {part for name in config.assimilation.methods for part in split_name(name)}
-    stages = {stage for part in parts for stage in _TRAINED.get(part, ())}
-    return {stage: finished_run(config, stage).run_id for stage in sorted(stages, reverse=True)}
 
 
 def is_finished(directory: Path) -> bool:

@@ -22,11 +22,12 @@ from slams.config.schema import Config
 from slams.config.time_limits import parse_limit
 from slams.errors import UserError, nearest
 from slams.runs.directory import RunDirectory
-from slams.runs.preflight import check_prerequisites
-from slams.runs.record import is_finished, stage_directory
+from slams.runs.record import is_finished
 from slams.runtime import atomic
 from slams.runtime.ranks import say
 from slams.slurm.scripts import Resources, job_script
+from slams.stages.places import run_request, stage_directory
+from slams.stages.preflight import check_prerequisites
 
 __all__ = ["STAGES", "Request", "submit"]
 
@@ -190,13 +191,13 @@ def _chain(
         require(config, verb)
         run = _run_of(config, name)
         if run and config.resume != "overwrite" and is_finished(stage_directory(config, run)):
-            RunDirectory.check(config, run)
+            RunDirectory.check(run_request(config, run))
             say(f"{verb} has finished already, it is not submitted")
             continue
         if not jobs:
             check_prerequisites(config, verb)
         elif run:
-            RunDirectory.check(config, run)
+            RunDirectory.check(run_request(config, run))
         words = (*verb.split(), str(copy), *overrides)
         if name == "prepare":  # one process with threads of its own
             own = replace(resources, nodes=1, tasks=1, gpus=0)

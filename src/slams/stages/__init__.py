@@ -10,7 +10,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from slams.stages.ablation import ablate
     from slams.stages.assimilation import assimilate
     from slams.stages.methods import load
     from slams.stages.reporting import report
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from slams.stages.training import train_score, train_vae
 
 __all__ = [
-    "ablate",
     "assimilate",
     "load",
     "prepare",
@@ -30,7 +28,6 @@ __all__ = [
 ]
 
 _MODULES = {
-    "ablate": "ablation",
     "assimilate": "assimilation",
     "load": "methods",
     "prepare": "sources",

@@ -17,26 +17,29 @@ from data_modules.multimodal import MultimodalDataModule
 from slams.assimilators.base import Assimilator
 from slams.assimilators.cycle import Cycle
 from slams.config.schema import Config
-from slams.config.time_axis import analysed
-from slams.fields import Batch, Window
 from slams.metrics.tables import print_methods
 from slams.modules.callbacks import EvaluationProgress, ProgressLines, RunSummary
 from slams.modules.callbacks.summary import peak_memory_gib
 from slams.modules.cycling import CyclingEvaluator
 from slams.modules.evaluator import AssimilationEvaluator
 from slams.modules.trainer import EVALUATION_PRECISION, check_machine, make_trainer
+from slams.plugins.methods import Role, in_role
 from slams.runs.directory import RunDirectory
-from slams.runs.record import is_finished, stage_directory, trained_inputs
+from slams.runs.record import is_finished
+from slams.runs.request import RunRequest
 from slams.runtime.ranks import is_rank_zero, say
 from slams.runtime.signals import deferred
+from slams.stages.data import analysed_days, withholding
 from slams.stages.methods import make_methods
+from slams.stages.places import run_request, stage_directory, trained_inputs
 from slams.stages.reporting import report
-from slams.tracking import runs
+from slams.stages.running import run_stage
+from slams.tracking.runs import Tracker
 
 __all__ = ["assimilate", "modality_settings"]
 
 # Methods that use observations, and the one they start from.
-_STUDIED = ("background", "optimal_interpolation", "latent_diffusion")
+_STUDIED = (Role.BACKGROUND, Role.YARDSTICK, Role.SUBJECT)
 
 
 def assimilate(config: Config, dry_run: bool = False, report_after: bool = True) -> Path:
@@ -53,7 +56,7 @@ def assimilate(config: Config, dry_run: bool = False, report_after: bool = True)
     """
     settings = [config, *modality_settings(config)]
     directories = [stage_directory(one, "assimilation") for one in settings]
-    datamodule = MultimodalDataModule(analysed(config))
+    datamodule = analysed_days(config)
 
     @functools.cache
     def methods() -> list[Assimilator]:
@@ -65,11 +68,12 @@ def assimilate(config: Config, dry_run: bool = False, report_after: bool = True)
         return directories[0]
     check_machine(config.trainer, EVALUATION_PRECISION)
     for one in settings:
-        RunDirectory.check(one, "assimilation", trained_inputs(one), datamodule.store.fingerprint)
+        RunDirectory.check(_request(one, datamodule))
     if config.resume == "overwrite" or not all(is_finished(d) for d in directories):
         methods()  # now, so that what they refuse leaves no directory behind
     for one in settings:
-        _evaluate(one, config, methods, datamodule)
+        evaluate = functools.partial(_evaluate, one, config, methods)
+        run_stage(one, _request(one, datamodule), evaluate)
     if is_rank_zero() and report_after:
         report(config)
     return directories[0]
@@ -86,7 +90,8 @@ def modality_settings(config: Config) -> list[Config]:
     if count == 0:
         return []
     subsets = [s for n in range(len(use)) for s in itertools.combinations(use, n)]
-    names = [name for name in _STUDIED if name in config.assimilation.methods]
+    studied = [in_role(role).name for role in _STUDIED]
+    names = [name for name in studied if name in config.assimilation.methods]
     return [
         replace(
             config,
@@ -104,68 +109,67 @@ def modality_settings(config: Config) -> list[Config]:
     ]
 
 
+def _request(config: Config, datamodule: MultimodalDataModule) -> RunRequest:
+    """Return what one setting asks of its run directory."""
+    fingerprint = datamodule.store.fingerprint
+    return run_request(config, "assimilation", trained_inputs(config), fingerprint)
+
+
 def _evaluate(
     config: Config,
     everything: Config,
     methods: Callable[[], Sequence[Assimilator]],
-    datamodule: MultimodalDataModule,
+    run: RunDirectory,
+    tracker: Tracker,
 ) -> None:
     """Scores one setting; observations that it does not use are withheld from everyone."""
-    fingerprint = datamodule.store.fingerprint
-    with (
-        RunDirectory.open(config, "assimilation", trained_inputs(config), fingerprint) as run,
-        runs.start(config, run) as tracker,
-    ):
-        if run.finished:
-            say(run.summary())
-            return
-        data = _Withholding(everything, config)
-        evaluator = _evaluator_of(config, data)(
-            [m for m in methods() if m.name in config.assimilation.methods],
-            config.assimilation,
-            data.normaliser,
-            data.grid,
-            data.channels,
-            seed=config.seed,
-        )
-        # With fewer cases than ranks, ranks would be idle: they share the members instead.
-        world = config.trainer.devices * config.trainer.num_nodes
-        data.whole_test = len(data.splits["test"]) < world and not config.assimilation.cycle_days
-        evaluator.share_members = data.whole_test
-        # Ranks that share members go on together, cycles hold states: both begin again.
-        alone = not data.whole_test and not config.assimilation.cycle_days
-        progress = EvaluationProgress(run.progress)
-        summary = RunSummary()
-        trainer = make_trainer(
-            config.trainer,
-            run_dir=run.path,
-            logger=tracker.logger,
-            callbacks=[
-                *([progress] if alone else []),
-                ProgressLines(config.trainer.log_every_seconds),
-                summary,
-            ],
-            precision=EVALUATION_PRECISION,
-        )
-        with deferred() if alone else contextlib.nullcontext():
-            trainer.test(evaluator, datamodule=data, verbose=False)
-        if trainer.interrupted:
-            raise KeyboardInterrupt
-        evaluator.write(run.path)
-        if is_rank_zero():
-            progress.forget()
-            run.update(summary=summary.summary)
-            if data.network is not None:
-                data.network.write(run.path / "stations.csv")
-            if data.held_out_network is not None:
-                data.held_out_network.write(run.path / "stations_held_out.csv")
-            tables = evaluator.tables()
-            results = tables["results"]
-            if config.assimilation.setting != everything.assimilation.setting:
-                print_methods(results)
-            tracker.log_metrics(_flat(results))
-            for name in tables:
-                tracker.log_artifact(run.path / f"{name}.parquet")
+    data = withholding(config, everything)
+    evaluator = _evaluator_of(config, data)(
+        [m for m in methods() if m.name in config.assimilation.methods],
+        config.assimilation,
+        data.normaliser,
+        data.grid,
+        data.channels,
+        seed=config.seed,
+    )
+    # With fewer cases than ranks, ranks would be idle: they share the members instead.
+    world = config.trainer.devices * config.trainer.num_nodes
+    data.whole_test = len(data.splits["test"]) < world and not config.assimilation.cycle_days
+    evaluator.share_members = data.whole_test
+    # Ranks that share members go on together, cycles hold states: both begin again.
+    alone = not data.whole_test and not config.assimilation.cycle_days
+    progress = EvaluationProgress(run.progress)
+    summary = RunSummary()
+    trainer = make_trainer(
+        config.trainer,
+        run_dir=run.path,
+        logger=tracker.logger,
+        callbacks=[
+            *([progress] if alone else []),
+            ProgressLines(config.trainer.log_every_seconds),
+            summary,
+        ],
+        precision=EVALUATION_PRECISION,
+    )
+    with deferred() if alone else contextlib.nullcontext():
+        trainer.test(evaluator, datamodule=data, verbose=False)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    evaluator.write(run.path)
+    if is_rank_zero():
+        progress.forget()
+        run.update(summary=summary.summary)
+        if data.network is not None:
+            data.network.write(run.path / "stations.csv")
+        if data.held_out_network is not None:
+            data.held_out_network.write(run.path / "stations_held_out.csv")
+        tables = evaluator.tables()
+        results = tables["results"]
+        if config.assimilation.setting != everything.assimilation.setting:
+            print_methods(results)
+        tracker.log_metrics(_flat(results))
+        for name in tables:
+            tracker.log_artifact(run.path / f"{name}.parquet")
 
 
 def _evaluator_of(
@@ -188,25 +192,6 @@ def _evaluator_of(
         )
 
     return functools.partial(CyclingEvaluator, cycle=cycle)
-
-
-class _Withholding(MultimodalDataModule):
-    """Gives batches of the whole network, with the modalities that a setting lacks masked.
-
-    What a method holds for a network serves all settings then: only masks change.
-    """
-
-    def __init__(self, everything: Config, setting: Config) -> None:
-        super().__init__(analysed(replace(setting, observations=everything.observations)))
-        self._used = setting.observations.use
-
-    def on_after_batch_transfer(self, batch: Window | Batch, dataloader_idx: int = 0) -> Batch:
-        batch = super().on_after_batch_transfer(batch, dataloader_idx)
-        observations = tuple(
-            o if o.modality in self._used else replace(o, mask=torch.zeros_like(o.mask))
-            for o in batch.observations
-        )
-        return replace(batch, observations=observations)
 
 
 def _flat(results: pd.DataFrame) -> dict[str, float]:

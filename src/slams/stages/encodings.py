@@ -9,17 +9,18 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from data_modules.latent import LatentDataModule
 from data_modules.multimodal import MultimodalDataModule
-from data_modules.store.latents import LatentDataModule, wait_for_latents, write_latents
-from data_modules.stream.sequential import read_batches
+from data_modules.reanalysis import read_batches
+from data_modules.store.latents import wait_for_latents, write_latents
 from slams.assimilators.base import Archive
 from slams.assimilators.degraded_backgrounds import degrade
 from slams.config.schema import Config
-from slams.config.time_axis import at_length
 from slams.fields import Background
 from slams.nn.latent_space import LatentSpace
-from slams.runs.record import trained_directory
 from slams.runtime.ranks import is_rank_zero
+from slams.stages.data import trajectories
+from slams.stages.places import trained_directory
 
 __all__ = ["encode_windows"]
 
@@ -85,8 +86,8 @@ def _splits(
     splits = {"train": datamodule.archive(), "validation": _windows(datamodule, "validation")}
     background = config.background
     for lag in lags:
-        other = at_length(replace(config, background=replace(background, lag=lag)))
-        splits[f"train_lag_{lag}"] = MultimodalDataModule(other, datamodule.store).archive()
+        other = replace(config, background=replace(background, lag=lag))
+        splits[f"train_lag_{lag}"] = trajectories(other, datamodule.store).archive()
     splits = {name: degrade(part, background.analysis_error) for name, part in splits.items()}
     train = splits["train"]
     copies = ((f"train_turned_{cells}", train.turned(cells)) for cells in turned)

@@ -18,7 +18,7 @@ from slams.modules.score import LatentScore, PixelScore
 from slams.modules.vae import VAE
 from slams.nn.latent_space import IdentitySpace, LatentSpace
 from slams.normalisation import DAYS_PER_YEAR
-from slams.runs.record import finished_run, trained_directory
+from slams.stages.places import finished_run, trained_directory
 
 __all__ = ["compose", "load_pixel_score", "load_score", "load_vae"]
 

@@ -8,8 +8,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from data_modules.reanalysis import ReanalysisDataModule
-from data_modules.stream.sequential import read_batches
+from data_modules.reanalysis import ReanalysisDataModule, read_batches
 from slams.fields import Batch, Ensemble
 from slams.metrics.reconstruction import ChannelError
 from slams.modules.vae import VAE

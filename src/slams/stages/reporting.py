@@ -10,9 +10,10 @@ from slams.config.schema import Config
 from slams.errors import UserError
 from slams.metrics.observed_print import print_observations
 from slams.metrics.tables import print_methods
-from slams.runs.record import is_finished, stage_directory, trained_directory
+from slams.runs.record import is_finished
 from slams.runtime.ranks import say
-from slams.tracking import runs
+from slams.stages.places import stage_directory, tracking_store, trained_directory
+from slams.tracking.runs import attach
 
 __all__ = ["report"]
 
@@ -54,7 +55,7 @@ def report(config: Config, dry_run: bool = False) -> Path:
         output=directories[0] / "report",
         options=config.report,
     )
-    runs.attach(config, directories[0], page.parent, "report")
+    attach(tracking_store(config), directories[0], page.parent, "report")
     print_methods(results)
     space = directories[0] / "observation_space.parquet"
     if config.observations.stations.source.kind and space.exists():

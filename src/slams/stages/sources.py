@@ -21,10 +21,16 @@ def prepare(config: Config, dry_run: bool = False) -> Path:
     from data_modules.preparation import prepare as preparation
 
     if dry_run:
-        say(preparation.describe(config))
+        say(preparation.describe(config.data))
         return Path(config.data.store)
     started = time.perf_counter()
-    path = preparation.prepare(config)
+    path = preparation.prepare(
+        config.data,
+        config.observations,
+        config.seed,
+        resume=config.resume,
+        reads={"background.path": config.background.path},
+    )
     say(f"training store {path} is ready ({time.perf_counter() - started:.0f} s)")
     return path
 
@@ -52,4 +58,6 @@ def simulate(config: Config, dry_run: bool = False) -> Path:
     """
     from data_modules.nature_run import simulate as simulation
 
-    return simulation.simulate(config, dry_run)
+    return simulation.simulate(
+        config.simulate, overwrite=config.resume == "overwrite", dry_run=dry_run
+    )

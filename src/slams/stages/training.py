@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import functools
 from pathlib import Path
 
 import torch
@@ -10,12 +10,9 @@ from torch import Tensor
 
 from data_modules.host_memory import host_memory
 from data_modules.multimodal import MultimodalDataModule
-from data_modules.pixel import PixelDataModule
-from data_modules.reanalysis import ReanalysisDataModule
+from data_modules.reanalysis import ReanalysisDataModule, read_batches
 from data_modules.store.latents import LatentStore
-from data_modules.stream.sequential import read_batches
-from slams.config.schema import Config, ObservationsConfig
-from slams.config.time_axis import at_length
+from slams.config.schema import Config
 from slams.modules.score import LatentScore, PixelScore
 from slams.modules.trainer import check_machine
 from slams.modules.vae import VAE
@@ -23,14 +20,16 @@ from slams.nn.latent_space import LatentBatch, LatentSpace, decoded_importance
 from slams.nn.unet import check_resolutions
 from slams.normalisation import DAYS_PER_YEAR
 from slams.runs.directory import RunDirectory
-from slams.runs.record import finished_run, stage_directory
 from slams.runtime.ranks import is_rank_zero, say
 from slams.runtime.seeds import generator
+from slams.stages.data import fields_only, pixel, reanalysis, trajectories
 from slams.stages.encodings import encode_windows
 from slams.stages.fitting import fit, rehearse
 from slams.stages.loading import load_vae
+from slams.stages.places import finished_run, run_request
 from slams.stages.reconstruction import write_reconstruction
-from slams.tracking import runs
+from slams.stages.running import run_stage
+from slams.tracking.runs import Tracker
 
 __all__ = ["train_score", "train_vae"]
 
@@ -51,11 +50,16 @@ def train_vae(config: Config, dry_run: bool = False) -> Path:
     Returns:
         The run directory.
     """
-    datamodule = ReanalysisDataModule(config, batch_size=config.vae.batch_size)
-    say(str(host_memory(datamodule, config.vae.batch_size, archive=_COMPONENT_WINDOWS)))
+    datamodule = reanalysis(config, batch_size=config.vae.batch_size)
+    ranks = config.trainer.devices
+    memory = host_memory(
+        datamodule, config.vae.batch_size, ranks=ranks, archive=_COMPONENT_WINDOWS
+    )
+    say(str(memory))
     datamodule.setup("fit")
     torch.manual_seed(config.seed)
     module = VAE(config.vae, datamodule.channels, datamodule.grid, datamodule.normaliser.sd)
+    request = run_request(config, "vae", fingerprint=datamodule.store.fingerprint)
     if dry_run:
         window = next(iter(datamodule.train_dataloader()))
         batch = datamodule.on_after_batch_transfer(window, 0)
@@ -66,29 +70,27 @@ def train_vae(config: Config, dry_run: bool = False) -> Path:
                 batch.fields.flatten(0, 1), batch.mask.flatten(0, 1), batch.mask.flatten(0, 1)
             )[0],
         )
-        return stage_directory(config, "vae")
-    fingerprint = datamodule.store.fingerprint
-    RunDirectory.check(config, "vae", fingerprint=fingerprint)
+        return request.path
+    RunDirectory.check(request)
     check_machine(config.trainer)
-    with (
-        RunDirectory.open(config, "vae", fingerprint=fingerprint) as run,
-        runs.start(config, run) as tracker,
-    ):
-        if run.finished:
-            say(run.summary())
-            return run.path
-        fields = [
-            b.fields.flatten(0, 1) for b in read_batches(datamodule, "train", _COMPONENT_WINDOWS)
-        ]
-        module.initialise(torch.cat(fields))
+
+    def work(run: RunDirectory, tracker: Tracker) -> None:
+        windows = read_batches(datamodule, "train", _COMPONENT_WINDOWS)
+        module.initialise(torch.cat([b.fields.flatten(0, 1) for b in windows]))
         fit(config, module, config.vae.optimizer, datamodule, run, tracker)
         if is_rank_zero():
-            best = VAE.load(run.checkpoints / "best.ckpt", datamodule.channels, datamodule.grid)
-            errors = write_reconstruction(run.path, best, datamodule)
-            tracker.log_metrics({f"reconstruction/{name}": e for name, e in errors.items()})
-            tracker.log_artifact(run.path / "reconstruction.parquet")
-            say("reconstruction error: " + ", ".join(f"{n} {e:.3f}" for n, e in errors.items()))
-    return run.path
+            _reconstruct(datamodule, run, tracker)
+
+    return run_stage(config, request, work)
+
+
+def _reconstruct(datamodule: ReanalysisDataModule, run: RunDirectory, tracker: Tracker) -> None:
+    """Write, track and print the reconstruction errors of the best weights."""
+    best = VAE.load(run.checkpoints / "best.ckpt", datamodule.channels, datamodule.grid)
+    errors = write_reconstruction(run.path, best, datamodule)
+    tracker.log_metrics({f"reconstruction/{name}": e for name, e in errors.items()})
+    tracker.log_artifact(run.path / "reconstruction.parquet")
+    say("reconstruction error: " + ", ".join(f"{n} {e:.3f}" for n, e in errors.items()))
 
 
 def train_score(config: Config, dry_run: bool = False) -> Path:
@@ -103,23 +105,21 @@ def train_score(config: Config, dry_run: bool = False) -> Path:
     Returns:
         The run directory.
     """
-    # The score model never sees observations, nor a climatology shifted for them: it learns
-    # p(z | background).
-    fields_only = replace(
-        config,
-        observations=ObservationsConfig(use=[]),
-        background=replace(config.background, recentre_days=0),
-    )
     if config.score.space == "pixel":
-        return _train_pixel_score(config, fields_only, dry_run)
+        return _train_pixel_score(config, dry_run)
+    unobserved = fields_only(config)
     # Windows are cut out of the days that are analysed at once, from their beginning to their
     # end, with backgrounds that grow older on the way.
-    datamodule = MultimodalDataModule(at_length(fields_only))
+    datamodule = trajectories(unobserved)
     # The windows that are encoded are held at once; what is trained on are their encodings.
     windows = sum(len(datamodule.splits[name]) for name in ("train", "validation"))
     if config.score.shifts:  # and one turned copy beside them
         windows += len(datamodule.splits["train"])
-    say(str(host_memory(datamodule, config.score.batch_size, archive=windows, background=True)))
+    ranks = config.trainer.devices
+    memory = host_memory(
+        datamodule, config.score.batch_size, ranks=ranks, archive=windows, background=True
+    )
+    say(str(memory))
     datamodule.setup("fit")
     vae_run = finished_run(config, "vae")
     vae = load_vae(config, datamodule.channels, datamodule.grid, datamodule.normaliser.sd)
@@ -131,12 +131,13 @@ def train_score(config: Config, dry_run: bool = False) -> Path:
         [size // vae.config.factor for size in datamodule.grid.shape], len(config.score.channels)
     )
     check_machine(config.trainer)
-    inputs, fingerprint = {"vae": vae_run.run_id}, datamodule.store.fingerprint
-    RunDirectory.check(config, "score", inputs, fingerprint)
+    inputs = {"vae": vae_run.run_id}
+    request = run_request(config, "score", inputs, datamodule.store.fingerprint)
+    RunDirectory.check(request)
     if dry_run:
         _rehearse_score(config, datamodule, space, vae_run.run_id)
-        return stage_directory(config, "score")
-    latents = encode_windows(fields_only, datamodule, space, vae_run.run_id)
+        return request.path
+    latents = encode_windows(unobserved, datamodule, space, vae_run.run_id)
     torch.manual_seed(config.seed)
     module = LatentScore(
         config.score,
@@ -148,25 +149,18 @@ def train_score(config: Config, dry_run: bool = False) -> Path:
         vae_run.run_id,
         _importance(config, vae, latents.train),
     )
-    with (
-        RunDirectory.open(config, "score", inputs, fingerprint) as run,
-        runs.start(config, run) as tracker,
-    ):
-        if run.finished:
-            say(run.summary())
-            return run.path
-        fit(config, module, config.score.optimizer, latents, run, tracker)
-    return run.path
+    work = functools.partial(fit, config, module, config.score.optimizer, latents)
+    return run_stage(config, request, work)
 
 
-def _train_pixel_score(config: Config, fields_only: Config, dry_run: bool) -> Path:
+def _train_pixel_score(config: Config, dry_run: bool) -> Path:
     """Trains the denoiser of the fields themselves, streamed from the training store."""
-    datamodule = PixelDataModule(fields_only)
+    datamodule = pixel(config)
     check_resolutions(datamodule.grid.shape, len(config.score.channels))
     check_machine(config.trainer)
-    fingerprint = datamodule.store.fingerprint
-    RunDirectory.check(config, PixelScore.stage, fingerprint=fingerprint)
-    say(str(host_memory(datamodule, config.score.batch_size)))
+    request = run_request(config, PixelScore.stage, fingerprint=datamodule.store.fingerprint)
+    RunDirectory.check(request)
+    say(str(host_memory(datamodule, config.score.batch_size, ranks=config.trainer.devices)))
     datamodule.setup("fit")
     space = datamodule.space
     torch.manual_seed(config.seed)
@@ -183,16 +177,9 @@ def _train_pixel_score(config: Config, fields_only: Config, dry_run: bool) -> Pa
         window = next(iter(datamodule.train_dataloader()))
         batch = datamodule.on_after_batch_transfer(window)
         rehearse(module, batch.latents.shape, lambda: module.loss(batch).mean())
-        return stage_directory(config, module.stage)
-    with (
-        RunDirectory.open(config, module.stage, fingerprint=fingerprint) as run,
-        runs.start(config, run) as tracker,
-    ):
-        if run.finished:
-            say(run.summary())
-            return run.path
-        fit(config, module, config.score.optimizer, datamodule, run, tracker)
-    return run.path
+        return request.path
+    work = functools.partial(fit, config, module, config.score.optimizer, datamodule)
+    return run_stage(config, request, work)
 
 
 def _rehearse_score(

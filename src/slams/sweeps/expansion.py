@@ -21,13 +21,13 @@ from typing import Any
 
 import yaml
 
-from slams.config.loading import load
-from slams.config.methods import METHODS
+from slams.config.loading import load, to_plain
 from slams.config.schema import AblationConfig, Config
 from slams.config.validation import is_inside, type_at
 from slams.errors import UserError, nearest
+from slams.plugins.methods import METHODS
 from slams.runs.provenance import inputs_fingerprint
-from slams.runs.record import stage_directory
+from slams.stages.places import stage_directory
 from slams.sweeps.names import LONGEST, name_settings, name_training, without_seed
 
 __all__ = ["Setting", "Sweep", "expand"]
@@ -145,7 +145,7 @@ def expand(recipe: str | Path, overrides: Sequence[str] = ()) -> Sweep:
     )
     sweep = Sweep(name, path, base, settings)
     # Settings that differ in their seed alone are compared as one.
-    methods = dict.fromkeys((*base.assimilation.methods, *METHODS))
+    methods = dict.fromkeys((*base.assimilation.methods, *METHODS.names()))
     seedless = [without_seed(one) for one in names]
     if ablation.baseline and ablation.baseline not in (*names, *seedless, *methods):
         raise UserError(
@@ -277,7 +277,8 @@ def _setting(
         )
     trainings, experiment = {}, networks
     for stage in ("vae", "score"):
-        if inputs_fingerprint(stage, own) != inputs_fingerprint(stage, base):
+        ours, theirs = (inputs_fingerprint(stage, to_plain(one)) for one in (own, base))
+        if ours != theirs:
             experiment = f"{home}/trained-{name_training(stage, values)}"
         elif stage == "vae" or experiment == networks:
             experiment = networks

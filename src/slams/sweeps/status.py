@@ -7,14 +7,9 @@ from dataclasses import replace
 
 from slams.errors import UserError
 from slams.runs.directory import RunDirectory
-from slams.runs.record import (
-    RunRecord,
-    finished_run,
-    is_finished,
-    stage_directory,
-    trained_directory,
-)
+from slams.runs.record import RunRecord, is_finished
 from slams.runs.sweep_record import claim, failure
+from slams.stages.places import finished_run, run_request, stage_directory, trained_directory
 from slams.sweeps.expansion import Setting, Sweep
 
 __all__ = ["describe", "has_finished", "status"]
@@ -72,7 +67,8 @@ def _is_current(setting: Setting) -> bool:
     record = RunRecord.read(setting.directory)
     try:
         inputs = {stage: finished_run(setting.config, stage).run_id for stage in record.inputs}
-        RunDirectory.check(replace(setting.config, resume="auto"), "assimilation", inputs)
+        request = run_request(setting.config, "assimilation", inputs)
+        RunDirectory.check(replace(request, resume="auto"))
     except UserError:
         return False
     return True

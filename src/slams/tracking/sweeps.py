@@ -9,20 +9,17 @@ from __future__ import annotations
 
 import getpass
 import json
-import os
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import filelock
 
-from slams.config.schema import Config
 from slams.runs import provenance
 from slams.runs.sweep_record import SweepRecord
 from slams.runtime.ranks import is_rank_zero
-from slams.sweeps import Sweep
-from slams.tracking.runs import open_store, tracking_uri, unusable
+from slams.tracking.store import TrackingStore, resume_run
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -32,42 +29,52 @@ __all__ = ["attach_comparison", "open_sweep", "record_progress"]
 _LENGTH = 250
 
 
-def open_sweep(sweep: Sweep) -> SweepRecord:
-    """Writes `sweep.json`, and makes the sweep's MLflow run or takes it up again.
+def open_sweep(store: TrackingStore, directory: Path, sweep: SweepRecord) -> SweepRecord:
+    """Write `sweep.json`, and make the sweep's MLflow run or resume it.
+
+    Args:
+        store: Where the sweep is tracked.
+        directory: The sweep's directory, made where it is missing.
+        sweep: What is varied; the id of its MLflow run is filled in here.
 
     Raises:
         UserError: The tracking server cannot be reached or used.
     """
-    directory = sweep.directory
     directory.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(directory / ".sweep.lock"):
         old = SweepRecord.read(directory)
-        settings = {s.name: dict(s.overrides) for s in sweep.settings}
-        kept = old.mlflow_run_id if old else ""
-        record = SweepRecord(sweep.name, str(sweep.recipe), settings, kept)
-        if sweep.config.tracking.enabled:
-            run_id = _take_up(sweep, record)
-            record = replace(record, mlflow_run_id=run_id)
+        record = replace(sweep, mlflow_run_id=old.mlflow_run_id if old else "")
+        if store.section.enabled:
+            with store.connected() as (client, experiment_id):
+                if not resume_run(client, record.mlflow_run_id):
+                    run_id = _create(client, experiment_id, store, directory, record)
+                    record = replace(record, mlflow_run_id=run_id)
         if record != old:
             record.write(directory)
     return record
 
 
-def record_progress(sweep: Sweep, finished: int, failed: dict[str, str], running: bool) -> None:
-    """Records how far a sweep has come, and its end.
+def record_progress(
+    store: TrackingStore,
+    directory: Path,
+    finished: int,
+    failed: Mapping[str, str],
+    running: bool,
+) -> None:
+    """Record how far a sweep has come, and its end.
 
     Args:
-        sweep: The sweep.
+        store: Where the sweep is tracked.
+        directory: The sweep's directory.
         finished: Settings that have finished.
         failed: Settings that have failed, with their reasons.
         running: Whether settings are still to be done, here or by other processes.
     """
-    record = SweepRecord.read(sweep.directory)
-    if not (sweep.config.tracking.enabled and record and record.mlflow_run_id):
+    record = SweepRecord.read(directory)
+    if not (store.section.enabled and record and record.mlflow_run_id):
         return
     run_id = record.mlflow_run_id
-
-    def log(client: MlflowClient) -> None:
+    with store.connected() as (client, _):
         client.log_metric(run_id, "settings_finished", finished)
         client.log_metric(run_id, "settings_failed", len(failed))
         text = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
@@ -75,81 +82,45 @@ def record_progress(sweep: Sweep, finished: int, failed: dict[str, str], running
         if not running:
             client.set_terminated(run_id, "FAILED" if failed else "FINISHED")
 
-    _with_store(sweep.config, log)
 
-
-def attach_comparison(config: Config, directory: Path, comparison: Path) -> bool:
-    """Copies a comparison into the MLflow run of a sweep; tells whether there is one.
+def attach_comparison(store: TrackingStore, directory: Path, comparison: Path) -> bool:
+    """Copy a comparison into the MLflow run of a sweep; return whether there is one.
 
     Args:
-        config: The recipe of the sweep.
+        store: Where the sweep is tracked.
         directory: The sweep's directory.
         comparison: Directory of what `slams compare` has written.
     """
     record = SweepRecord.read(directory)
-    if not (config.tracking.enabled and record and record.mlflow_run_id and is_rank_zero()):
+    if not (store.section.enabled and record and record.mlflow_run_id and is_rank_zero()):
         return False
-    run_id = record.mlflow_run_id
-    _with_store(config, lambda client: client.log_artifacts(run_id, str(comparison), "comparison"))
+    with store.connected() as (client, _):
+        client.log_artifacts(record.mlflow_run_id, str(comparison), "comparison")
     return True
 
 
-def _take_up(sweep: Sweep, record: SweepRecord) -> str:
-    """Sets the sweep's run to running, or creates it; gives its id."""
-    found = ""
-
-    def open_run(client: MlflowClient) -> None:
-        nonlocal found
-        from mlflow.exceptions import MlflowException
-
-        if record.mlflow_run_id:
-            try:
-                if client.get_run(record.mlflow_run_id).info.lifecycle_stage == "deleted":
-                    client.restore_run(record.mlflow_run_id)
-                client.update_run(record.mlflow_run_id, status="RUNNING")
-                found = record.mlflow_run_id
-                return
-            except MlflowException as error:
-                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                    raise
-        tracking = sweep.config.tracking
-        name = tracking.experiment or sweep.config.experiment
-        tags = {
-            "mlflow.user": getpass.getuser(),
-            "stage": "sweep",
-            "sweep": sweep.name,
-            "experiment": sweep.config.experiment,
-            "recipe": str(sweep.recipe),
-            "directory": str(sweep.directory.resolve()),
-            "revision": provenance.revision(),
-        }
-        experiment = client.get_experiment_by_name(name)
-        created = client.create_run(
-            experiment.experiment_id, tags=tags, run_name=f"{sweep.config.experiment}/{sweep.name}"
-        )
-        found = created.info.run_id
-        for key in sweep.keys:
-            values = list(
-                dict.fromkeys(
-                    json.dumps(s.overrides[key]) for s in sweep.settings if key in s.overrides
-                )
-            )
-            client.log_param(found, key, ", ".join(values)[:_LENGTH])
-        client.log_param(found, "settings", len(sweep.settings))
-
-    _with_store(sweep.config, open_run)
-    return found
-
-
-def _with_store(config: Config, act: Callable[[MlflowClient], None]) -> None:
-    """Opens the tracking store, makes the experiment where it is missing, and acts on it."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    uri = tracking_uri(config)
-    try:
-        client, _ = open_store(config, uri)
-        act(client)
-    except (MlflowException, SQLAlchemyError) as error:
-        raise unusable(uri, error) from error
+def _create(
+    client: MlflowClient,
+    experiment_id: str,
+    store: TrackingStore,
+    directory: Path,
+    record: SweepRecord,
+) -> str:
+    """Create the sweep's run with what is varied as parameters; return its id."""
+    tags = {
+        "mlflow.user": getpass.getuser(),
+        "stage": "sweep",
+        "sweep": record.name,
+        "experiment": store.experiment,
+        "recipe": record.recipe,
+        "directory": str(directory.resolve()),
+        "revision": provenance.revision(),
+    }
+    name = f"{store.experiment}/{record.name}"
+    run_id = client.create_run(experiment_id, tags=tags, run_name=name).info.run_id
+    settings = record.settings.values()
+    for key in dict.fromkeys(key for setting in settings for key in setting):
+        values = dict.fromkeys(json.dumps(one[key]) for one in settings if key in one)
+        client.log_param(run_id, key, ", ".join(values)[:_LENGTH])
+    client.log_param(run_id, "settings", len(settings))
+    return run_id

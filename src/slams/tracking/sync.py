@@ -10,7 +10,6 @@ holds its directory was killed without a word; it is recorded so.
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -19,10 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import filelock
 
-from slams.config.schema import Config
 from slams.errors import UserError
 from slams.runtime.ranks import say
-from slams.tracking.runs import open_store, tracking_uri, unusable
+from slams.tracking.store import TrackingStore
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -54,11 +52,11 @@ class Synced:
         )
 
 
-def sync(config: Config, dry_run: bool = False) -> Synced:
-    """Copies the runs of a recipe's MLflow experiment from the local store to its server.
+def sync(store: TrackingStore, dry_run: bool = False) -> Synced:
+    """Copy the runs of an MLflow experiment from the local store to its server.
 
     Args:
-        config: The recipe; `tracking.uri` is the server.
+        store: Where the runs are to be tracked; its `uri` is the server.
         dry_run: Only count.
 
     Returns:
@@ -67,33 +65,28 @@ def sync(config: Config, dry_run: bool = False) -> Synced:
     Raises:
         UserError: No server is named, there is no local store, or the server cannot be used.
     """
-    local = replace(config, tracking=replace(config.tracking, uri="", offline=False))
-    server = replace(config, tracking=replace(config.tracking, enabled=True, offline=False))
-    if not config.tracking.uri or tracking_uri(local) == tracking_uri(server):
+    section = store.section
+    local = replace(store, section=replace(section, uri="", offline=False))
+    server = replace(store, section=replace(section, offline=False))
+    if not section.uri or local.uri == server.uri:
         raise UserError(
             "key 'tracking.uri': found no server, expected the tracking server to copy runs to, "
             "for example tracking.uri=http://HOST:5000"
         )
-    store = Path(config.runs) / "mlflow.db"
-    if not store.exists():
+    database = store.runs / "mlflow.db"
+    if not database.exists():
         raise UserError(
-            f"{store} is not there: nothing was tracked under key 'runs', {config.runs}; expected "
-            f"the runs of an experiment with tracking.offline=true"
+            f"{database} is not there: nothing was tracked under key 'runs', {store.runs}; "
+            f"expected the runs of an experiment with tracking.offline=true"
         )
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
     # One copy at a time: two could each find a run missing, and both create it.
-    with filelock.FileLock(Path(config.runs) / ".sync.lock"):
-        source, origin = open_store(local, tracking_uri(local))
-        uri = tracking_uri(server)
-        try:
-            target, experiment = open_store(server, uri)
-            found = _sync_all(source, origin, target, experiment, dry_run)
-        except (MlflowException, SQLAlchemyError) as error:
-            raise unusable(uri, error) from error
-    say(f"{'would copy' if dry_run else 'copied'} to {uri}: {found}")
+    with (
+        filelock.FileLock(store.runs / ".sync.lock"),
+        local.connected() as (source, origin),
+        server.connected() as (target, experiment),
+    ):
+        found = _sync_all(source, origin, target, experiment, dry_run)
+    say(f"{'would copy' if dry_run else 'copied'} to {server.uri}: {found}")
     return found
 
 

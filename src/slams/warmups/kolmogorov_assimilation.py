@@ -15,10 +15,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from slams.config.schema import GuidanceConfig
 from slams.diffusion.backend import KarrasDenoiser
-from slams.diffusion.guidance import jacobian_guidance
+from slams.diffusion.posterior.guided import guided_denoiser
+from slams.diffusion.posterior.problem import GuidanceProblem
 from slams.diffusion.sampling import sample
+from slams.diffusion.settings import GuidanceSettings
 from slams.diffusion.trajectory import TrajectoryDenoiser
 from slams.runtime.seeds import generator
 from slams.warmups.kolmogorov_data import Climatology
@@ -123,21 +124,26 @@ def _sampled(
     guidance, y = config.guidance, seen.flatten()
     shape = (config.length, 2, config.flow.grid, config.flow.grid)
     # What a standard deviation of one everywhere is for a velocity; of the others, near enough.
-    guided = jacobian_guidance(
-        GuidanceConfig(
-            kind=guidance.kind,
-            iterations=guidance.iterations,
-            # Of a linear operator another linearisation changes nothing.
-            linearisations=guidance.linearisations if operator.kind == "saturation" else 1,
-            below_sigma=math.inf,
-            gamma=guidance.gamma,
-            zeta=guidance.zeta,
-        ),
-        TrajectoryDenoiser(denoiser, config.score.window, chunk=_CHUNK),
-        lambda x: operator(clim.velocity(x)),
-        y,
-        torch.full_like(y, error**2),
-        torch.full_like(y, float(clim.sd)),
+    settings = GuidanceSettings(
+        kind=guidance.kind,
+        iterations=guidance.iterations,
+        # Of a linear operator another linearisation changes nothing.
+        linearisations=guidance.linearisations if operator.kind == "saturation" else 1,
+        below_sigma=math.inf,
+        gamma=guidance.gamma,
+        zeta=guidance.zeta,
+    )
+    variance = torch.full_like(y, error**2)
+    guided = guided_denoiser(
+        GuidanceProblem(
+            settings,
+            TrajectoryDenoiser(denoiser, config.score.window, chunk=_CHUNK),
+            lambda x: operator(clim.velocity(x)),
+            y,
+            variance,
+            variance,
+            torch.full_like(y, float(clim.sd)),
+        )
     )
 
     def draw(member: int, stream: str) -> Tensor:

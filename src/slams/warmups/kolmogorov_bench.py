@@ -23,6 +23,7 @@ from slams.diffusion.training import make_denoiser
 from slams.errors import UserError
 from slams.runtime.atomic import replacing, write_text
 from slams.runtime.console import print_tables
+from slams.runtime.output import make_output
 from slams.warmups.kolmogorov_assimilation import BAND, assimilate
 from slams.warmups.kolmogorov_data import Climatology, climatology, simulate, transformed
 from slams.warmups.kolmogorov_figure import draw_kolmogorov
@@ -45,10 +46,7 @@ def bench_kolmogorov(config: KolmogorovConfig, output: Path) -> None:
     Raises:
         UserError: The output is no directory.
     """
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise UserError(f"--output: {output} is or lies in a file, expected a directory") from None
+    make_output(output)
     write_text(output / "config.yaml", to_yaml(config))
     velocity = make_trajectories(config, output)
     clim = climatology(velocity["train"], config.flow.wave_number)

@@ -8,9 +8,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from slams.config.checks.rules import check_optimizer, holds, one_of
-from slams.config.schema import OptimizerConfig, SamplerConfig
+from slams.config.checks.rules import check_optimizer, check_registered, holds, one_of
+from slams.config.schema import OptimizerConfig
+from slams.diffusion.settings import SamplerSettings
 from slams.errors import UserError
+from slams.plugins.samplers import SAMPLERS
 
 __all__ = [
     "FlowConfig",
@@ -23,7 +25,6 @@ __all__ = [
 
 _JACOBIAN = ("filter", "network")
 _GUIDANCE = ("mmps", "sda", "dps", "pgdm")
-_SAMPLERS = ("adams_bashforth", "heun", "ddim", "ancestral", "predictor_corrector")
 
 
 @dataclass
@@ -117,7 +118,7 @@ class KolmogorovConfig:
     guidance: FlowGuidanceConfig = field(default_factory=FlowGuidanceConfig)
     # Members that are not centred are draws of the posterior: where their mean is removed from the
     # noise, a residual lacks one over `members` of the ensemble's variance.
-    sampler: SamplerConfig = field(default_factory=lambda: SamplerConfig(centred=False))
+    sampler: SamplerSettings = field(default_factory=lambda: SamplerSettings(centred=False))
 
 
 def check_kolmogorov(config: KolmogorovConfig) -> None:
@@ -128,7 +129,7 @@ def check_kolmogorov(config: KolmogorovConfig) -> None:
     """
     one_of("guidance.kind", config.guidance.kind, _GUIDANCE)
     one_of("guidance.jacobian", config.guidance.jacobian, _JACOBIAN)
-    one_of("sampler.kind", config.sampler.kind, _SAMPLERS)
+    check_registered("sampler.kind", config.sampler.kind, SAMPLERS)
     check_optimizer("score.optimizer", config.score.optimizer)
     counts = ("flow.trajectories", "flow.wave_number", "score.blocks", "score.batch_size", "cases")
     counts += ("members", "guidance.iterations", "guidance.linearisations", "sampler.steps")

@@ -23,14 +23,15 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
-from slams.config.schema import GuidanceConfig
 from slams.diffusion.backend import Denoiser
-from slams.diffusion.guidance import jacobian_guidance
+from slams.diffusion.posterior.guided import guided_denoiser
+from slams.diffusion.posterior.problem import GuidanceProblem
 from slams.diffusion.sampling import sample
+from slams.diffusion.settings import GuidanceSettings
 from slams.diffusion.trajectory import TrajectoryDenoiser
-from slams.errors import UserError
 from slams.runtime.atomic import replacing
 from slams.runtime.console import print_tables
+from slams.runtime.output import make_output
 from slams.runtime.seeds import generator
 from slams.warmups.lorenz63 import Lorenz63, destandardise, standardise
 from slams.warmups.lorenz63_figure import draw_trajectories
@@ -95,13 +96,17 @@ def draw_posterior(
     Returns:
         `(M, L, 3)` in the system's own coordinates.
     """
-    guided = jacobian_guidance(
-        GuidanceConfig(**asdict(config.guidance)),
-        denoiser,
-        lambda x: x[:, :: regime.every, 0],
-        y,
-        torch.full_like(y, regime.error**2),
-        torch.ones_like(y),
+    variance = torch.full_like(y, regime.error**2)
+    guided = guided_denoiser(
+        GuidanceProblem(
+            GuidanceSettings(**asdict(config.guidance)),
+            denoiser,
+            lambda x: x[:, :: regime.every, 0],
+            y,
+            variance,
+            variance,
+            torch.ones_like(y),
+        )
     )
     shape = (config.length, 3)
 
@@ -187,10 +192,7 @@ def bench_lorenz63(config: Lorenz63Config, output: Path) -> None:
     Raises:
         UserError: The output is no directory.
     """
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise UserError(f"--output: {output} is or lies in a file, expected a directory") from None
+    make_output(output)
     windows = _trained(config, output / "denoiser.pt")
     denoiser = TrajectoryDenoiser(windows, 2 * config.score.blanket + 1)
     tables, shown = [], []

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from slams.config.checks.rules import check_optimizer, holds, one_of
-from slams.config.schema import OptimizerConfig, SamplerConfig
+from slams.config.checks.rules import check_optimizer, check_registered, holds, one_of
+from slams.config.schema import OptimizerConfig
+from slams.diffusion.settings import SamplerSettings
 from slams.errors import UserError
+from slams.plugins.samplers import SAMPLERS
 
 __all__ = [
     "Lorenz63Config",
@@ -21,7 +23,6 @@ __all__ = [
 
 _PRECISIONS = ("32-true", "bf16-mixed")
 _GUIDANCE = ("mmps", "sda", "dps", "pgdm")
-_SAMPLERS = ("adams_bashforth", "ddim", "heun", "ancestral", "predictor_corrector")
 
 
 @dataclass
@@ -106,8 +107,8 @@ class Lorenz63Config:
     # Of them, those among which the smoother chooses the state before (cost a step, spread).
     backward_particles: int = 16384
     guidance: WarmupGuidanceConfig = field(default_factory=WarmupGuidanceConfig)
-    sampler: SamplerConfig = field(
-        default_factory=lambda: SamplerConfig(
+    sampler: SamplerSettings = field(
+        default_factory=lambda: SamplerSettings(
             steps=64, sigma_max=30.0, sigma_min=0.004, centred=False
         )
     )
@@ -144,7 +145,7 @@ def check_lorenz63(config: Lorenz63Config) -> None:
 
 
 def _check_sampler(config: Lorenz63Config) -> None:
-    one_of("sampler.kind", config.sampler.kind, _SAMPLERS)
+    check_registered("sampler.kind", config.sampler.kind, SAMPLERS)
     holds(config, "sampler.steps", lambda v: v >= 2, "at least 2")
     holds(config, "sampler.corrections", lambda v: v >= 0, "0 or more")
     holds(config, "sampler.correction", lambda v: 0 < v <= 1, "in (0, 1]")

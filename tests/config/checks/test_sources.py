@@ -6,14 +6,14 @@ from importlib import import_module
 
 import pytest
 
-from data_modules.store.identity import difference, store_recipe
+from data_modules.store.identity import store_difference, store_recipe
 from slams.config.checks import check
-from slams.config.checks.sources import KINDS
 from slams.config.loading import to_plain
 from slams.config.schema import Config, SourceConfig, SourceDimensionsConfig, SourceVariableConfig
 from slams.errors import UserError
-from slams.runs.provenance import depends, flatten
-from slams.runs.provenance import difference as run_difference
+from slams.plugins.sources import SOURCES
+from slams.plugins.station_sources import STATION_SOURCES
+from slams.runs.provenance import depends, flatten, run_difference
 
 
 def recipe(**keys: object) -> Config:
@@ -23,9 +23,11 @@ def recipe(**keys: object) -> Config:
 
 
 def test_every_kind_has_a_reader():
-    for kind in KINDS:
-        module = import_module(f"data_modules.sources.{kind}")
-        assert callable(getattr(module, f"open_{kind}"))
+    for registry, function in ((SOURCES, "open"), (STATION_SOURCES, "read")):
+        for spec in registry:
+            reader = getattr(spec, function)
+            assert reader.module.rpartition(".")[2] == spec.name
+            assert callable(getattr(import_module(reader.module), reader.function))
 
 
 @pytest.mark.parametrize(
@@ -61,6 +63,7 @@ def test_every_kind_has_a_reader():
             {"kind": "cf", "variables": [SourceVariableConfig("temperature")] * 2},
             r"variables'.*a variable is described twice",
         ),
+        ({"files": ["a.nc"]}, r"data\.source\.files'.*kind nature_run.*data\.source\.path"),
         ({"channels": ["temperature"]}, r"data\.source\.channels'.*gives all of data\.channels"),
     ],
 )
@@ -71,7 +74,8 @@ def test_contradictions_are_refused(keys, match):
 
 def test_keys_at_their_defaults_leave_older_stores_valid():
     """A store that was prepared before there were such keys is of the same recipe."""
-    found = store_recipe(recipe())
+    config = recipe()
+    found = store_recipe(config.data, config.observations, config.seed)
     assert set(found["source"]) == {
         "kind",
         "path",
@@ -82,16 +86,16 @@ def test_keys_at_their_defaults_leave_older_stores_valid():
         "gaps",
     }
     assert "sources" not in found
-    changed = store_recipe(recipe(daily="mean"))
-    assert "daily" in difference(found, changed)
+    changed = store_recipe(recipe(daily="mean").data, config.observations, config.seed)
+    assert "daily" in store_difference(found, changed)
 
 
 def test_origin_of_a_source_does_not_make_another_run():
     one, other = Config(), Config()
     for config, origin in ((one, "here"), (other, "there")):
         config.data.sources = [SourceConfig(origin=origin, channels=["temperature"])]
-    assert run_difference("vae", to_plain(one), other) is None
+    assert run_difference("vae", to_plain(one), to_plain(other)) is None
     other.data.sources[0].daily = "mean"
-    assert run_difference("vae", to_plain(one), other).key == "data.sources"
+    assert run_difference("vae", to_plain(one), to_plain(other)).key == "data.sources"
     assert depends("vae", "data.sources")
     assert "origin" not in str(flatten(to_plain(one))["data.sources"])

@@ -11,7 +11,7 @@ import xarray as xr
 from data_modules.nature_run import simulate as simulation
 from data_modules.nature_run.layout import LEVELS, to_pressure_levels, write_nature_run
 from data_modules.sources import open_source
-from slams.config.schema import Config, SimulateConfig, SourceConfig
+from slams.config.schema import SimulateConfig, SourceConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec
 
@@ -123,9 +123,9 @@ def test_written_run_is_a_source(tmp_path):
     assert found.attrs["repairs"] == []
 
 
-def recipe(tmp_path, **changes) -> Config:
+def section(tmp_path, **changes) -> SimulateConfig:
     settings = SimulateConfig(output=str(tmp_path / "run.zarr"), start="1990-01-31", months=1)
-    return Config(simulate=replace(settings, **changes))
+    return replace(settings, **changes)
 
 
 def test_simulated_run_is_cut_to_its_months(tmp_path, monkeypatch):
@@ -140,20 +140,20 @@ def test_simulated_run_is_cut_to_its_months(tmp_path, monkeypatch):
 
     monkeypatch.setattr(simulation, "_run", run)
     monkeypatch.setattr(simulation, "version", lambda _: "3.0.0")
-    path = simulation.simulate(recipe(tmp_path, months=2))
+    path = simulation.simulate(section(tmp_path, months=2))
     assert asked == {"first": "1990-01-31", "days": 59}
     found = xr.open_zarr(path, consolidated=False)
     assert found.sizes["time"] == 59
     assert found["surface_elevation"].dims == ("latitude", "longitude")
     assert "jcm 3.0.0" in found.attrs["source"]
     with pytest.raises(UserError, match=r"simulate\.output.*exists"):
-        simulation.simulate(recipe(tmp_path))
-    simulation.simulate(replace(recipe(tmp_path), resume="overwrite"))
+        simulation.simulate(section(tmp_path))
+    simulation.simulate(section(tmp_path), overwrite=True)
 
 
 def test_dry_run_writes_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(simulation, "version", lambda _: "3.0.0")
-    simulation.simulate(recipe(tmp_path, months=12), dry_run=True)
+    simulation.simulate(section(tmp_path, months=12), dry_run=True)
     assert "365 days from 1990-01-31 at T31" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
 
@@ -164,4 +164,4 @@ def test_missing_model_is_said(tmp_path, monkeypatch):
 
     monkeypatch.setattr(simulation, "version", missing)
     with pytest.raises(UserError, match=r"pip install slams\[simulate\]"):
-        simulation.simulate(recipe(tmp_path))
+        simulation.simulate(section(tmp_path))

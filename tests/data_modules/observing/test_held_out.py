@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from data_modules.multimodal import MultimodalDataModule
 from data_modules.store.identity import observation_recipe
 from slams.config.checks import check
 from slams.errors import UserError
+from slams.stages.data import multimodal
 
 
 def holding(config, share, **changes):
@@ -24,8 +24,8 @@ def first_batch(module):
 
 
 def test_stations_are_split_and_keep_their_values(tiny_config):
-    whole = MultimodalDataModule(tiny_config)
-    module = MultimodalDataModule(holding(tiny_config, 0.25))
+    whole = multimodal(tiny_config)
+    module = multimodal(holding(tiny_config, 0.25))
     kept, held = module.network, module.held_out_network
     assert len(held) == round(0.25 * len(whole.network))
     assert sorted(kept.id + held.id) == sorted(whole.network.id)
@@ -54,24 +54,25 @@ def test_stations_are_split_and_keep_their_values(tiny_config):
 
 def test_another_seed_holds_out_others(tiny_config):
     config = holding(tiny_config, 0.25)
-    same = [MultimodalDataModule(config).held_out_network.id for _ in range(2)]
+    same = [multimodal(config).held_out_network.id for _ in range(2)]
     assert same[0] == same[1]
-    network = MultimodalDataModule(tiny_config).network
+    network = multimodal(tiny_config).network
     assert not torch.equal(network.split(0.25, 1)[1], network.split(0.25, 2)[1])
 
 
 def test_a_share_of_no_station_is_refused(tiny_config):
     with pytest.raises(UserError, match=r"stations\.held_out.*at least one"):
-        MultimodalDataModule(holding(tiny_config, 1e-3))
+        multimodal(holding(tiny_config, 1e-3))
 
 
 def test_stations_in_a_store_serve_any_share(tiny_config):
     """What is held out is decided when values are read: it is no part of a store's recipe."""
-    assert observation_recipe(holding(tiny_config, 0.3)) == observation_recipe(tiny_config)
+    whole, part = tiny_config.observations, holding(tiny_config, 0.3).observations
+    assert observation_recipe(part, 0) == observation_recipe(whole, 0)
 
 
 def test_without_stations_nothing_is_held_out(tiny_config):
-    module = MultimodalDataModule(holding(tiny_config, 0.25, use=["satellite"]))
+    module = multimodal(holding(tiny_config, 0.25, use=["satellite"]))
     assert module.held_out_network is None
     assert first_batch(module).held_out == ()
 

@@ -7,14 +7,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from data_modules.multimodal import MultimodalDataModule
 from data_modules.observing.observers import SatelliteObserver
-from data_modules.preparation.prepare import prepare
 from data_modules.store.identity import observation_recipe
 from slams.config import checks
 from slams.config.schema import OrbitConfig
 from slams.errors import UserError
 from slams.observations.satellite import swath_mask
+from slams.stages.data import multimodal
+from slams.stages.sources import prepare
 from tests.synthetic import tiny_recipe
 
 OLR = "satellite/outgoing_longwave_radiation"
@@ -29,7 +29,7 @@ def with_satellite(config, source="truth", **changes):
 
 
 def first_batch(config):
-    module = MultimodalDataModule(config)
+    module = multimodal(config)
     return module, module.on_after_batch_transfer(next(iter(module.test_dataloader())))
 
 
@@ -90,19 +90,20 @@ def test_imagery_streamed_from_the_store_is_that_drawn(tmp_path, tiny_source):
     )
     other = with_satellite(config, source="store", orbit=OrbitConfig(swath_km=900.0))
     with pytest.raises(UserError, match=r"orbit\.swath_km: 2330\.0 in the store, 900\.0"):
-        MultimodalDataModule(other)
+        multimodal(other)
 
 
 def test_slanted_bands_are_as_they_were(tiny_config):
     config = with_satellite(tiny_config)
+    module = multimodal(config)
     observer = SatelliteObserver(
-        config, MultimodalDataModule(config).channels, MultimodalDataModule(config).grid
+        config.observations.satellite, config.seed, module.channels, module.grid
     )
     operator = observer.operators[OLR]
     time = torch.tensor([[11_400.0, 11_401.0]], dtype=torch.float64)
     expected = swath_mask(operator.latitude, operator.longitude, time, 0.5)
     assert torch.equal(observer.passes(time) > 0, expected)
-    assert observation_recipe(config)["satellite"] == {
+    assert observation_recipe(config.observations, config.seed)["satellite"] == {
         "channel": "outgoing_longwave_radiation",
         "footprint": 2,
         "coverage": 0.5,
@@ -128,7 +129,7 @@ def test_faults_are_refused(tiny_config, changes, message):
 
     def use() -> None:
         checks.check(config)
-        MultimodalDataModule(config)
+        multimodal(config)
 
     with pytest.raises(UserError, match=message):
         use()

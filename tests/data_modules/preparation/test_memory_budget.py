@@ -17,7 +17,7 @@ from data_modules.store.training_store import SHARD_STEPS, shard_steps
 from data_modules.store.writing import create_steps
 from slams.benchmarks.wave_source import write_waves
 from slams.config.memory import parse_memory, show_memory
-from slams.config.schema import Config, DataConfig, PrepareConfig, SourceConfig, SplitsConfig
+from slams.config.schema import DataConfig, PrepareConfig, SourceConfig, SplitsConfig
 from slams.errors import UserError
 from tests.synthetic import tiny_recipe
 
@@ -37,10 +37,6 @@ NEEDS = Needs(
 )
 
 
-def recipe(**keys: object) -> Config:
-    return Config(data=DataConfig(prepare=PrepareConfig(**keys)))  # type: ignore[arg-type]
-
-
 def test_a_task_takes_what_the_formula_says():
     step, point = 13 * 121 * 240, 13 * 48 * 96
     read = 16 * (4 * step + 3 * 4 * step) + 4 * 8 * step
@@ -49,44 +45,44 @@ def test_a_task_takes_what_the_formula_says():
 
 
 def test_all_workers_work_where_they_fit_and_read_whole_files():
-    found = budget(recipe(workers=3, memory="4 GB"), NEEDS, base=GB // 2)
+    found = budget(PrepareConfig(workers=3, memory="4 GB"), NEEDS, base=GB // 2)
     assert (found.workers, found.read_steps) == (3, 64)
 
 
 @pytest.mark.parametrize("memory", ["1 GB", "1.2 GB", "1.5 GB", "2 GB", "3 GB"])
 @pytest.mark.parametrize("workers", [1, 2, 8])
 def test_what_is_expected_stays_below_the_bound(memory, workers):
-    found = budget(recipe(workers=workers, memory=memory), NEEDS, base=GB // 2)
+    found = budget(PrepareConfig(workers=workers, memory=memory), NEEDS, base=GB // 2)
     assert found.expected <= 0.85 * parse_memory("", memory) + 1
     assert 1 <= found.workers <= workers
     assert found.read_steps >= NEEDS.chunk_steps
 
 
 def test_less_is_read_at_a_time_before_fewer_work():
-    tight = budget(recipe(workers=2, memory="1.3 GB"), NEEDS, base=GB // 2)
+    tight = budget(PrepareConfig(workers=2, memory="1.3 GB"), NEEDS, base=GB // 2)
     assert (tight.workers, tight.read_steps) == (2, 32)
-    tighter = budget(recipe(workers=2, memory="0.9 GB"), NEEDS, base=GB // 2)
+    tighter = budget(PrepareConfig(workers=2, memory="0.9 GB"), NEEDS, base=GB // 2)
     assert (tighter.workers, tighter.read_steps) == (1, 8)
 
 
 def test_too_little_is_refused_with_an_amount_that_does():
     with pytest.raises(UserError, match=r"data\.prepare\.memory: 600 MB is too little") as refused:
-        budget(recipe(memory="600 MB"), NEEDS, base=GB // 2)
+        budget(PrepareConfig(memory="600 MB"), NEEDS, base=GB // 2)
     amount = re.search(r"raise it to (.*)$", str(refused.value))[1]
-    assert budget(recipe(memory=amount), NEEDS, base=GB // 2).workers == 1
+    assert budget(PrepareConfig(memory=amount), NEEDS, base=GB // 2).workers == 1
 
 
 def test_a_process_has_its_memory_to_itself():
-    threads = budget(recipe(workers=8, memory="1.3 GB"), NEEDS, base=GB // 2)
+    threads = budget(PrepareConfig(workers=8, memory="1.3 GB"), NEEDS, base=GB // 2)
     processes = budget(
-        recipe(workers=8, memory="1.3 GB", scheduler="distributed"), NEEDS, base=GB // 2
+        PrepareConfig(workers=8, memory="1.3 GB", scheduler="distributed"), NEEDS, base=GB // 2
     )
     assert threads.workers < processes.workers == 8
     assert "each" in processes.text
 
 
 def test_no_more_work_than_there_are_blocks():
-    assert budget(recipe(workers=8), replace(NEEDS, steps=300), base=GB // 2).workers == 2
+    assert budget(PrepareConfig(workers=8), replace(NEEDS, steps=300), base=GB // 2).workers == 2
 
 
 @pytest.mark.parametrize("steps", [1, 255, 256, 257, 1000])
@@ -104,16 +100,16 @@ def test_files_hold_fewer_steps_of_a_large_grid():
 
 
 def test_needs_are_those_of_source_and_recipe(tmp_path, tiny_source):
-    config = tiny_recipe(tmp_path, tiny_source)
-    config.data.source.grid = "6x12"
-    found = needs(config, plan(config))
+    data = tiny_recipe(tmp_path, tiny_source).data
+    data.source.grid = "6x12"
+    found = needs(plan(data), data.harmonics, data.lags)
     assert (found.values, found.regridded, found.points) == (4 * 288, 4 * 288, 72)
     assert (found.channels, found.steps, found.file_steps) == (4, 110, 64)
     assert found.variable_bytes == 2 * 288 * 4
     # K = 3 basis functions, the square and 3 lags in float64; 3 days at each end in float32.
     assert found.sums_bytes == 8 * (3 + 1 + 3) + 4 * 6
-    config.data.source.gaps = [config.data.channels[0]]
-    more = needs(config, plan(config)).sums_bytes - found.sums_bytes
+    data.source.gaps = [data.channels[0]]
+    more = needs(plan(data), data.harmonics, data.lags).sums_bytes - found.sums_bytes
     # A quarter of the channels counts days and pairs (5 numbers each) and both ends of the pairs.
     assert more == 8 * (4 * 5 + 2 * 3 * 4) // 4
 
@@ -121,25 +117,23 @@ def test_needs_are_those_of_source_and_recipe(tmp_path, tiny_source):
 def test_a_task_keeps_to_its_memory(tmp_path: Path):
     """What numpy, Zarr and dask allocate for one block is what was planned, and most of it."""
     write_waves(tmp_path / "waves.zarr", 200, (61, 120), [1000, 850, 500, 250])
-    config = Config(
-        data=DataConfig(
-            store=str(tmp_path / "store.zarr"),
-            source=SourceConfig(path=str(tmp_path / "waves.zarr")),
-            channels=[f"temperature@{level}" for level in (1000, 850, 500, 250)],
-            splits=SplitsConfig(train=["1980-01-01", "1980-06-30"]),
-            harmonics=1,
-        )
+    data = DataConfig(
+        store=str(tmp_path / "store.zarr"),
+        source=SourceConfig(path=str(tmp_path / "waves.zarr")),
+        channels=[f"temperature@{level}" for level in (1000, 850, 500, 250)],
+        splits=SplitsConfig(train=["1980-01-01", "1980-06-30"]),
+        harmonics=1,
     )
-    work = plan(config)
-    need = needs(config, work)
+    work = plan(data)
+    need = needs(work, data.harmonics, data.lags)
     import zarr
 
     group = zarr.create_group(str(tmp_path / "partial"))
     shape = (200, 4, 61, 120)
     create_steps(group, "fields", shape, ("time", "channel", "latitude", "longitude"))
-    np.save(tmp_path / "partial" / FIRST_GUESS, first_guess(config, work))
+    np.save(tmp_path / "partial" / FIRST_GUESS, first_guess(work))
     for read_steps in (64, 16):
-        task = BlockWork(config, tmp_path / "partial", read_steps)
+        task = BlockWork(data, tmp_path / "partial", read_steps)
         task.open(work)
         tracemalloc.start()
         task(0, 200)

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from data_modules.preparation.prepare import Plan, plan, prepare, verify
+from data_modules.preparation.plan import Plan, plan
+from data_modules.store.manifest import verify
 from data_modules.store.training_store import TrainingStore
 from slams.config.checks import check
 from slams.config.schema import Config, SourceConfig
 from slams.errors import UserError
+from slams.stages.sources import prepare
 from tests.synthetic import CHANNELS, tiny_recipe
 
 
@@ -47,7 +49,7 @@ def split_recipe(directory: Path, whole: xr.Dataset, radiation: xr.Dataset | Non
 
 def checked_plan(recipe: Config) -> Plan:
     check(recipe)
-    return plan(recipe)
+    return plan(recipe.data)
 
 
 def test_channels_of_two_sources_are_those_of_one(tmp_path, whole, tiny_prepared):
@@ -68,7 +70,7 @@ def test_days_that_one_source_lacks_are_left_out_and_counted(tmp_path, whole):
     days = np.r_[3:40, 42:110]
     radiation = whole[["outgoing_longwave_radiation"]].isel(time=days)
     recipe = split_recipe(tmp_path, whole, radiation)
-    text = plan(recipe).describe()
+    text = plan(recipe.data).describe()
     assert "5 of 110 days, which another source lacks; 2 of them between" in text
     assert "the first 2001-02-10" in text
     store = TrainingStore.open(prepare(recipe))
@@ -129,7 +131,7 @@ def test_sources_without_a_common_day_are_refused(tmp_path, whole):
     late = late.assign_coords(time=late["time"] + np.timedelta64(400, "D"))
     recipe = split_recipe(tmp_path, whole, late)
     with pytest.raises(UserError, match=r"no day is in all.*2001-01-01 to.*2002-02-05 to"):
-        plan(recipe)
+        plan(recipe.data)
 
 
 def test_missing_value_names_the_source_that_has_it(tmp_path, whole):

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from data_modules.preparation.moments import Frame, Moments, evenly_paired, trigonometric
-from data_modules.preparation.statistics import StatisticsArrays, statistics
+from data_modules.preparation.statistics import statistics
+from data_modules.store.writing import StatisticsArrays
 from slams.errors import UserError
 from slams.fields import FieldSpec
 

@@ -16,12 +16,14 @@ import zarr
 
 from data_modules.preparation import memory_budget as budgets
 from data_modules.preparation import prepare as preparation
-from data_modules.preparation.prepare import plan, prepare, verify
+from data_modules.preparation.plan import plan
 from data_modules.store import manifest as manifests
+from data_modules.store.manifest import verify
 from data_modules.store.training_store import TrainingStore
 from slams.config.schema import SourceConfig
 from slams.errors import UserError
 from slams.normalisation import harmonic_basis
+from slams.stages.sources import prepare
 from tests.synthetic import CHANNELS, nature_run, tiny_recipe
 
 
@@ -364,7 +366,7 @@ def test_absent_channel_without_statistics_is_refused(tmp_path, tiny_source):
 
 def test_plan_writes_nothing_and_describes_the_store(tmp_path, tiny_source):
     recipe = tiny_recipe(tmp_path, tiny_source)
-    text = plan(recipe).describe()
+    text = plan(recipe.data).describe()
     assert "110 steps from 2001-01-01 to 2001-04-20" in text
     assert "grid 12 x 24" in text
     assert list(tmp_path.iterdir()) == []

@@ -131,7 +131,7 @@ def test_target_grids(tiny_source, tiny_prepared, tmp_path):
     source = xr.Dataset(coords={"latitude": [45.0, -45.0], "longitude": [0.0, 90, 180, 270]})
 
     def shape(name: str) -> tuple[int, int]:
-        return target_grid(SourceConfig(grid=name), source).shape
+        return target_grid(SourceConfig(grid=name), source, "data.source").shape
 
     assert shape("native") == (2, 4)
     assert shape("32x64") == (32, 64)

@@ -13,27 +13,28 @@ import pytest
 import xarray as xr
 import zarr
 
-from data_modules.preparation import block_task, extension
+from data_modules.preparation import block_task, extension, unfinished
 from data_modules.preparation import prepare as preparation
 from data_modules.preparation.plan import Plan
-from data_modules.preparation.prepare import prepare, verify
 from data_modules.store import manifest
+from data_modules.store.manifest import verify
 from data_modules.store.training_store import TrainingStore
 from slams.cli.main import main
 from slams.config.schema import Config
 from slams.errors import UserError
+from slams.stages.sources import prepare
 from tests.synthetic import nature_run, tiny_recipe
 
 # Points at which a preparation of two files is cut, and the files that are finished by then.
 MOMENTS = {
-    "coordinates": (preparation, "create_steps", 0, 0),
+    "coordinates": (unfinished, "create_steps", 0, 0),
     "first record": (block_task, "write_record", 0, 0),
     "second file": (block_task, "write_record", 1, 1),
     "statistics": (preparation, "write_statistics", 0, 2),
     "manifest": (preparation, "write_manifest", 0, 2),
     "attributes": (preparation, "content_digest", 0, 2),
-    "complete": (preparation, "_tidy", 0, 2),
-    "name": (preparation, "_take_place", 0, 0),
+    "complete": (preparation, "tidy", 0, 2),
+    "name": (preparation, "take_place", 0, 0),
 }
 
 

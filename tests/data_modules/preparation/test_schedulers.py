@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from data_modules.preparation import schedulers
-from data_modules.preparation.prepare import prepare
 from data_modules.preparation.schedulers import in_order, scheduler, slurm_cluster
 from slams.config.loading import load
 from slams.config.schema import PrepareConfig
 from slams.errors import UserError
+from slams.stages.sources import prepare
 from tests.data_modules.preparation.test_resuming import contents
 from tests.synthetic import nature_run
 

@@ -11,7 +11,7 @@ import xarray as xr
 
 from data_modules.sample import sample_path
 from data_modules.sources import open_source
-from data_modules.sources.canonical import canonicalise
+from data_modules.sources.canonical.form import canonicalise
 from slams.config.schema import SourceConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec
@@ -26,7 +26,7 @@ LEVELS = (925, 850, 700, 500, 300, 200, 100, 30)
 
 
 def canonical(dataset: xr.Dataset, channels=WANTED, absent=()) -> xr.Dataset:
-    return canonicalise(dataset, {}, channels, absent, "made-up")
+    return canonicalise(dataset, {}, channels, absent, "made-up", "data.source")
 
 
 @pytest.fixture
@@ -160,7 +160,7 @@ def test_missing_path_and_unknown_kind_are_refused(tmp_path):
         config = SourceConfig(kind=kind, path=str(tmp_path / "none"))
         with pytest.raises(UserError, match=r"data\.source\.path.*is not there"):
             open_source(config, WANTED)
-    with pytest.raises(UserError, match=r"data\.source\.kind: found 'grib'"):
+    with pytest.raises(UserError, match=r"key 'data\.source\.kind': found 'grib'"):
         open_source(SourceConfig(kind="grib"), WANTED)
 
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from data_modules.reanalysis import ReanalysisDataModule
 from data_modules.store import files as store_files
 from data_modules.store.files import HttpFiles
 from data_modules.store.training_store import TrainingStore
 from data_modules.stream.field_cache import map_fields
 from slams.errors import UserError
+from slams.stages.data import reanalysis
 from tests.data_modules.http_server import Site, serve
 
 FIELDS = "fields/c/0/0/0/0"
@@ -58,7 +58,7 @@ def test_training_batches_come_over_a_slow_line(site, tiny_config):
     configs = [
         replace(tiny_config, data=replace(local, store=store)) for store in (local.store, site.url)
     ]
-    here, away = (list(ReanalysisDataModule(c).train_dataloader()) for c in configs)
+    here, away = (list(reanalysis(c).train_dataloader()) for c in configs)
     assert len(here) == len(away) == 8
     for one, other in zip(here, away, strict=True):
         assert torch.equal(one.fields, other.fields)
@@ -156,5 +156,5 @@ def test_a_store_that_is_far_away_is_kept_on_the_disk(site, tiny_prepared, tmp_p
 
 def test_workers_open_connections_of_their_own(site, tiny_config):
     data = replace(tiny_config.data, store=site.url, cache="none", num_workers=2)
-    loader = ReanalysisDataModule(replace(tiny_config, data=data)).train_dataloader()
+    loader = reanalysis(replace(tiny_config, data=data)).train_dataloader()
     assert len(list(loader)) == 8

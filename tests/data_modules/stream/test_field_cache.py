@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 
-from data_modules.reanalysis import ReanalysisDataModule
 from data_modules.store.training_store import TrainingStore
 from data_modules.stream import field_cache
 from data_modules.stream.buffers import Buffers
@@ -24,6 +23,7 @@ from data_modules.stream.field_cache import (
     runs_of,
 )
 from slams.errors import UserError
+from slams.stages.data import reanalysis
 
 ORDER = np.array([5, 6, 7, 109, 0, 1, -1, 0, 63, 64, 65])
 
@@ -154,9 +154,7 @@ def test_batches_do_not_depend_on_the_cache(tiny_config, tmp_path, cache, worker
     def batches(**data):
         settings = {"cache_directory": str(tmp_path), "window": 3, **data}
         config = replace(tiny_config, data=replace(tiny_config.data, **settings))
-        return [
-            (w.case, w.fields.clone()) for w in ReanalysisDataModule(config).train_dataloader()
-        ]
+        return [(w.case, w.fields.clone()) for w in reanalysis(config).train_dataloader()]
 
     plain = batches(cache="none", ahead=0)
     cached = batches(cache=cache, num_workers=workers)

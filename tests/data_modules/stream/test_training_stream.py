@@ -9,7 +9,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from data_modules.reanalysis import ReanalysisDataModule
+from slams.stages.data import reanalysis
 
 
 class Recorder(LightningModule):
@@ -62,7 +62,7 @@ def fit(config, directory, callbacks=(), resume=None) -> list[list[int]]:
     )
     trainer.fit(
         module,
-        datamodule=ReanalysisDataModule(config),
+        datamodule=reanalysis(config),
         ckpt_path=resume,
         weights_only=False if resume else None,
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from itertools import islice
 
+from slams.config.checks.instruments import check_instruments, modalities
 from slams.config.checks.paths import check_paths
 from slams.config.checks.rules import check_optimizer, holds, one_of, unique, value_at
 from slams.config.checks.sources import check_sources
@@ -17,12 +18,12 @@ from slams.config.checks.stations import check_station_source
 from slams.config.checks.sweep import check_sweep_size
 from slams.config.checks.values import check_values
 from slams.config.memory import parse_memory
-from slams.config.methods import METHODS, NAMES, split_name
 from slams.config.schema import Config
 from slams.config.splits import check_splits, day_range, parse_day
 from slams.config.time_axis import check_days
 from slams.config.time_limits import parse_limit
 from slams.errors import UserError, nearest
+from slams.plugins.methods import METHODS, Knows, check_method
 from slams.variables import ON_LEVELS, UNITS
 
 __all__ = ["check", "require"]
@@ -91,13 +92,8 @@ def require(config: Config, verb: str) -> None:
                 f"key 'data.splits.{name}': found no days, expected the first and the last day, "
                 f"for example [1980-01-01, 1982-12-31]; `slams {verb}` needs them"
             )
-    if verb == "assimilate" and not config.data.splits.validation:
-        for name in config.assimilation.methods:
-            if split_name(name)[1] == "score_mean":
-                raise UserError(
-                    f"key 'data.splits.validation': found no days; {name} measures its first "
-                    f"guess on days that the score model was not trained on"
-                )
+    if verb == "assimilate":
+        _check_splits_of_methods(config)
     if verb in ("assimilate", "report"):
         levels = sorted(
             {int(n.partition("@")[2]) for n in config.data.channels if "@" in n}, reverse=True
@@ -107,6 +103,18 @@ def require(config: Config, verb: str) -> None:
                 f"key 'report.level': found {config.report.level} hPa, expected one of the levels "
                 f"in data.channels, {', '.join(map(str, levels))}"
             )
+
+
+def _check_splits_of_methods(config: Config) -> None:
+    """Refuse a recipe without the days that a first guess of its methods is fitted to."""
+    for name in config.assimilation.methods:
+        _, first_guess = check_method(name)
+        for split in first_guess.splits if first_guess else ():
+            if not getattr(config.data.splits, split):
+                raise UserError(
+                    f"key 'data.splits.{split}': found no days; {name} measures its first guess "
+                    f"on days that its model was not trained on"
+                )
 
 
 def _is_walltime(text: str) -> bool:
@@ -175,8 +183,9 @@ def _not_fitted(needed: range, fitted: list[int]) -> str:
 
 def _check_observations(config: Config) -> None:
     observations, channels = config.observations, config.data.channels
+    check_instruments(observations)
     for name in observations.use:
-        one_of("observations.use", name, ("stations", "satellite", "degraded"))
+        one_of("observations.use", name, modalities(observations))
     unique("observations.use", observations.use)
     for position, variable in enumerate(observations.stations.variables):
         for part in ("error", "representativeness", "representativeness_km"):
@@ -254,9 +263,9 @@ def _check_networks(config: Config) -> None:
 def _check_assimilation(config: Config) -> None:
     methods = config.assimilation.methods
     if not methods:
-        raise UserError(f"key 'assimilation.methods': found none, expected {', '.join(METHODS)}")
+        names = ", ".join(METHODS.names())
+        raise UserError(f"key 'assimilation.methods': found none, expected {names}")
     for name in methods:
-        one_of("assimilation.methods", name, NAMES if "@" in name else METHODS)
         _check_first_guess(config, name)
     unique("assimilation.methods", methods)
     ridges = config.assimilation.linear_inverse_model.ridges
@@ -274,8 +283,8 @@ def _check_assimilation(config: Config) -> None:
 
 
 def _check_first_guess(config: Config, name: str) -> None:
-    first_guess = split_name(name)[1]
-    if first_guess in ("", "climatology"):
+    _, first_guess = check_method(name)
+    if first_guess is None or first_guess.knows is Knows.NOTHING:
         return
     if config.background.kind == "climatology":
         raise UserError(

@@ -7,8 +7,9 @@ from typing import Any
 
 from slams.config.schema import OptimizerConfig
 from slams.errors import UserError, nearest
+from slams.plugins.registry import Registry, is_reference
 
-__all__ = ["check_optimizer", "holds", "one_of", "unique", "value_at"]
+__all__ = ["check_optimizer", "check_registered", "holds", "one_of", "unique", "value_at"]
 
 
 def value_at(config: Any, key: str) -> Any:
@@ -44,6 +45,18 @@ def one_of(key: str, value: str, choices: Sequence[str]) -> None:
     """
     if value not in choices:
         raise UserError(f"key {key!r}: found {value!r}; {nearest(value, choices)}")
+
+
+def check_registered(key: str, name: str, registry: Registry) -> None:
+    """Refuse a name that is not registered; imports nothing that is built in.
+
+    Raises:
+        UserError: There is no such name, or a plug-in that nobody allowed.
+    """
+    if is_reference(name):
+        registry.get(name, key)
+    else:
+        one_of(key, name, registry.names())
 
 
 def unique(key: str, values: Iterable[Any]) -> None:

@@ -7,21 +7,11 @@ import math
 from slams.config.checks.rules import one_of
 from slams.config.schema import DataConfig, SourceConfig, SourceDimensionsConfig
 from slams.errors import UserError
+from slams.plugins.sources import SOURCES, SourceSpec
 from slams.variables import UNITS
 
-__all__ = ["DAILY", "KINDS", "REGRIDS", "STAMPS", "check_sources"]
+__all__ = ["DAILY", "REGRIDS", "STAMPS", "check_sources"]
 
-# Layouts that have a reader in `data_modules.sources`.
-KINDS = (
-    "nature_run",
-    "weatherbench2",
-    "arco_era5",
-    "chaosbench",
-    "noaa_psl",
-    "cpc_gauge",
-    "cf",
-    "no_fields",
-)
 DAILY = ("instant", "mean")
 STAMPS = ("", "start", "middle", "end")
 REGRIDS = ("conservative", "bilinear")
@@ -39,10 +29,10 @@ def check_sources(data: DataConfig) -> None:
             "source in the list"
         )
     for key, source in data.inputs:
-        one_of(f"{key}.kind", source.kind, KINDS)
+        spec = SOURCES.get(source.kind, f"{key}.kind")
         one_of(f"{key}.regrid", source.regrid, REGRIDS)
         one_of(f"{key}.daily", source.daily, DAILY)
-        _check_layout(key, source)
+        _check_layout(key, source, spec)
         if data.sources and not source.channels:
             raise UserError(
                 f"key '{key}.channels': found an empty list, expected the channels that "
@@ -61,8 +51,14 @@ def check_sources(data: DataConfig) -> None:
             )
 
 
-def _check_layout(key: str, source: SourceConfig) -> None:
-    if source.kind != "cf" and (source.variables or source.dimensions != SourceDimensionsConfig()):
+def _check_layout(key: str, source: SourceConfig, spec: SourceSpec) -> None:
+    if source.files and not spec.takes_files:
+        raise UserError(
+            f"key '{key}.files': found with kind {source.kind}, which reads what is at "
+            f"{key}.path; name it there"
+        )
+    described = source.variables or source.dimensions != SourceDimensionsConfig()
+    if described and not spec.takes_layout:
         raise UserError(
             f"key '{key}.variables': found with kind {source.kind}, whose layout is known; "
             f"describe variables and dimensions with kind cf"

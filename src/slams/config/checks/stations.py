@@ -5,22 +5,11 @@ from __future__ import annotations
 from slams.config.checks.rules import holds, one_of
 from slams.config.schema import Config
 from slams.errors import UserError
+from slams.plugins.station_sources import STATION_SOURCES
 
 __all__ = ["check_station_source"]
 
 _PREFIX = "observations.stations.source"
-# What each layout can give.
-_SURFACE = ("2m_temperature", "total_precipitation_24hr")
-_VARIABLES = {
-    "ghcn_daily": _SURFACE,
-    "isd": _SURFACE,
-    "isd_lite": _SURFACE,
-    "igra2": ("temperature",),
-    "metar": _SURFACE,
-    "arm_column": ("temperature", *_SURFACE, "outgoing_longwave_radiation"),
-}
-# Layouts whose positions stand in a list of their own.
-_LISTED = ("ghcn_daily", "isd_lite")
 
 
 def check_station_source(config: Config) -> None:
@@ -31,7 +20,7 @@ def check_station_source(config: Config) -> None:
     """
     stations = config.observations.stations
     source = stations.source
-    one_of(f"{_PREFIX}.kind", source.kind, ("", *_VARIABLES))
+    spec = STATION_SOURCES.get(source.kind, f"{_PREFIX}.kind") if source.kind else None
     one_of(f"{_PREFIX}.morning", source.morning, ("as_dated", "day_before"))
     holds(config, f"{_PREFIX}.quarters", lambda v: 1 <= v <= 4, "1 to 4 quarters of the day")
     holds(config, f"{_PREFIX}.soundings", lambda v: v >= 1, "at least 1")
@@ -41,11 +30,11 @@ def check_station_source(config: Config) -> None:
     for name in ("qc.step", "qc.buddy_km"):
         holds(config, f"{_PREFIX}.{name}", lambda v: v >= 0, "0 or more")
     holds(config, f"{_PREFIX}.qc.buddy_limit", lambda v: v > 0, "more than 0")
-    if not source.kind:
+    if spec is None:
         return
     if not source.path:
         raise UserError(f"key '{_PREFIX}.path': found nothing, expected the files of the archive")
-    if source.kind in _LISTED and not source.station_list:
+    if spec.needs_station_list and not source.station_list:
         raise UserError(
             f"key '{_PREFIX}.station_list': found nothing, expected the archive's list of "
             f"stations, which {source.kind} takes positions from"
@@ -67,9 +56,9 @@ def check_station_source(config: Config) -> None:
         )
     for position, variable in enumerate(stations.variables):
         name = variable.channel.partition("@")[0]
-        if name not in _VARIABLES[source.kind]:
+        if name not in spec.variables:
             raise UserError(
                 f"key 'observations.stations.variables.{position}.channel': found "
                 f"{variable.channel!r}, expected what {source.kind} reports: "
-                f"{', '.join(_VARIABLES[source.kind])}"
+                f"{', '.join(spec.variables)}"
             )

@@ -5,8 +5,10 @@ How values must fit one another is checked in `slams.config.checks`.
 
 from __future__ import annotations
 
-from slams.config.checks.rules import holds, one_of, value_at
+from slams.config.checks.rules import check_registered, holds, one_of, value_at
 from slams.config.schema import Config
+from slams.plugins.guidance import GUIDANCE
+from slams.plugins.samplers import SAMPLERS
 
 __all__ = ["check_values"]
 
@@ -21,18 +23,15 @@ _CHOICES = {
     "score.space": ("latent", "pixel"),
     "score.loss": ("latent", "decoded"),
     "assimilation.guidance.likelihood": ("decoder", "latent"),
-    "assimilation.guidance.kind": ("decg", "mmps", "sda", "dps", "pgdm"),
     "assimilation.guidance.background": ("condition", "observation", "both", "neither"),
-    "assimilation.sampler.kind": (
-        "adams_bashforth",
-        "ddim",
-        "heun",
-        "ancestral",
-        "predictor_corrector",
-    ),
     "trainer.accelerator": ("auto", "cpu", "gpu"),
     "assimilation.sampler.precision": ("auto", "32-true", "bf16-mixed"),
     "trainer.precision": ("auto", "32-true", "16-mixed", "bf16-mixed"),
+}
+# Values that name a specification, of other packages too.
+_REGISTERED = {
+    "assimilation.guidance.kind": GUIDANCE,
+    "assimilation.sampler.kind": SAMPLERS,
 }
 _AT_LEAST = {
     "seed": 0,
@@ -156,6 +155,8 @@ def check_values(config: Config) -> None:
     """
     for key, choices in _CHOICES.items():
         one_of(key, value_at(config, key), choices)
+    for key, registry in _REGISTERED.items():
+        check_registered(key, value_at(config, key), registry)
     for key, smallest in _AT_LEAST.items():
         holds(config, key, lambda v, s=smallest: v >= s, f"at least {smallest}")
     for key in _NOT_NEGATIVE:

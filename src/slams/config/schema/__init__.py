@@ -8,12 +8,10 @@ text.
 from slams.config.schema.assimilation import (
     AssimilationConfig,
     EnsembleKalmanConfig,
-    GuidanceConfig,
     Latent3DVarConfig,
     LinearInverseModelConfig,
     OptimalInterpolationConfig,
     PixelDiffusionConfig,
-    SamplerConfig,
     ScoreMeanConfig,
     ThreeDVarConfig,
 )
@@ -29,6 +27,7 @@ from slams.config.schema.networks import OptimizerConfig, ScoreConfig, VAEConfig
 from slams.config.schema.observations import (
     BackgroundConfig,
     DegradationConfig,
+    InstrumentConfig,
     ObservationsConfig,
     OrbitConfig,
     SatelliteConfig,
@@ -54,7 +53,7 @@ __all__ = [
     "DataConfig",
     "DegradationConfig",
     "EnsembleKalmanConfig",
-    "GuidanceConfig",
+    "InstrumentConfig",
     "Latent3DVarConfig",
     "LinearInverseModelConfig",
     "ObservationsConfig",
@@ -64,7 +63,6 @@ __all__ = [
     "PixelDiffusionConfig",
     "PrepareConfig",
     "ReportConfig",
-    "SamplerConfig",
     "SatelliteConfig",
     "ScoreConfig",
     "ScoreMeanConfig",

@@ -3,90 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
+
+from slams.diffusion.settings import GuidanceSettings, SamplerSettings
 
 __all__ = [
     "AssimilationConfig",
     "EnsembleKalmanConfig",
-    "GuidanceConfig",
     "Latent3DVarConfig",
     "LinearInverseModelConfig",
     "OptimalInterpolationConfig",
     "PixelDiffusionConfig",
-    "SamplerConfig",
     "ScoreMeanConfig",
     "ThreeDVarConfig",
 ]
-
-
-@dataclass
-class SamplerConfig:
-    """The sampler of the reverse diffusion."""
-
-    # `adams_bashforth` (deterministic, multistep), `ddim`, `heun`, `ancestral` or
-    # `predictor_corrector`.
-    kind: str = "adams_bashforth"
-    # Order of `adams_bashforth`, at one evaluation a step whatever it is: 1 is `ddim`, 2 is
-    # DPM-Solver++ 2M. With 16 steps and 1, 2, 3 the spread of a Gaussian half as wide as the data
-    # or wider comes out 12 % too small, 3 % and 0.5 % too large.
-    order: int = 3
-    # Noise levels, log-spaced; `heun` and `predictor_corrector` evaluate the denoiser twice at
-    # each.
-    steps: int = 16
-    sigma_max: float = 60.0
-    sigma_min: float = 0.03
-    # Remove the mean over the members from the noise: the ensemble's mean is then the analysis,
-    # as it is with the classical methods, and not a sample of it.
-    centred: bool = True
-    # Factor on all noise that members are drawn from, and so on the spread of a Gaussian posterior
-    # (1: as sampled). Below 1 it narrows an ensemble as the filters' inflation widens theirs.
-    inflation: float = 1.0
-    # Langevin corrections a level of `predictor_corrector`, and the share of the noise's variance
-    # that each draws anew.
-    corrections: int = 1
-    correction: float = 0.3
-    # Let two corrections that follow one another share half of their noise: they then keep the
-    # variance of a Gaussian whatever their size, of which they lose some otherwise.
-    averaged: bool = False
-    # Precision in which `decg` evaluates denoiser and decoder: `32-true`, `bf16-mixed`, or `auto`,
-    # which takes bfloat16 where the hardware computes in it. Guidance itself is never in bfloat16.
-    precision: str = "32-true"
-
-
-@dataclass
-class GuidanceConfig:
-    """How observations enter the reverse diffusion."""
-
-    # `decg` (denoising-error-covariance guidance), `mmps` (moment matching, GMRES), or, to compare
-    # with and known to be uncalibrated, `sda` (gamma rule), `dps` or `pgdm` (pseudo-inverse).
-    kind: str = "decg"
-    # Where observations are compared with the state: `decoder`, in their own units through decoder
-    # and `H`, or `latent`, as encodings of what was observed (the original's, to compare with).
-    likelihood: str = "decoder"
-    # Training days in the archive of denoising errors.
-    archive: int = 240
-    # Gaspari-Cohn half-width (km) of the localisation.
-    localisation: float = 3000.0
-    # Width (days) of the Gaussian by which archive days count less, the further their day of year
-    # is from the case's (`decg`); 0 lets all count alike.
-    season: float = 0.0
-    # How the background enters: as `condition` of the denoiser, as `observation` of the latent
-    # state with the covariance of its error, as `both`, or not at all (`neither`).
-    background: str = "condition"
-    # Latent points, the nearest ones, whose background corrects a point (`observation`, `both`).
-    background_points: int = 1
-    # Give decoded precipitation the distribution that it has over training days (quantile
-    # mapping of the members): the decoder blurs, so that too few points are dry.
-    calibrated: bool = False
-    # Solver iterations of `mmps` and `pgdm`; the noise level below which all but `decg` guide.
-    iterations: int = 3
-    below_sigma: float = 8.0
-    # Times that `mmps` linearises the operator at a noise level, each with its own iterations: one
-    # is enough where decoder and `H` are near to linear.
-    linearisations: int = 1
-    # Variance that `sda` gives the state at noise level one (its authors' 0.01 needs hundreds of
-    # steps), and the length of the steps of `dps`.
-    gamma: float = 0.2
-    zeta: float = 1.0
 
 
 @dataclass
@@ -197,8 +127,8 @@ class AssimilationConfig:
     setting: str = "default"
     members: int = 16
     batch_size: int = 4
-    guidance: GuidanceConfig = field(default_factory=GuidanceConfig)
-    sampler: SamplerConfig = field(default_factory=SamplerConfig)
+    guidance: GuidanceSettings = field(default_factory=GuidanceSettings)
+    sampler: SamplerSettings = field(default_factory=SamplerSettings)
     optimal_interpolation: OptimalInterpolationConfig = field(
         default_factory=OptimalInterpolationConfig
     )
@@ -214,6 +144,8 @@ class AssimilationConfig:
         default_factory=LinearInverseModelConfig
     )
     score_mean: ScoreMeanConfig = field(default_factory=ScoreMeanConfig)
+    # Settings of methods of other packages: their names, each with keys and values of its own.
+    options: dict[str, Any] = field(default_factory=dict)
     # Test dates on which every smaller subset of `observations.use` is tried too, to see what each
     # modality brings; 0 for none.
     modality_study: int = 0

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 __all__ = [
     "BackgroundConfig",
     "DegradationConfig",
+    "InstrumentConfig",
     "ObservationsConfig",
     "OrbitConfig",
     "SatelliteConfig",
@@ -157,10 +159,35 @@ class DegradationConfig:
 
 
 @dataclass
+class InstrumentConfig:
+    """An instrument whose observation operator is chosen by name."""
+
+    # Name of the instrument, in `observations.use` and in results.
+    name: str = ""
+    # Observation operator: `points`, `column` (weighted mean over levels) or `lattice` (area
+    # means), or one of another package.
+    operator: str = "points"
+    # Options of the operator, for example `channel` of `points`.
+    options: dict[str, Any] = field(default_factory=dict)
+    # Reports: a table (CSV or Parquet) with the columns time, latitude, longitude, value and,
+    # where they differ, error; "" draws the values from the truth.
+    file: str = ""
+    # Positions of drawn values: a CSV file with the columns id, latitude, longitude; "" takes
+    # `count` airports. An operator with positions of its own needs neither.
+    sites: str = ""
+    count: int = 100
+    # Standard deviation of the observation error (units of the operator).
+    error: float = 1.0
+    # Share of the drawn values that is missing at random.
+    missing: float = 0.0
+
+
+@dataclass
 class ObservationsConfig:
     """What is observed: which modalities, and with which `H` and `R`."""
 
-    # Modalities in use: any of `stations`, `satellite`, `degraded`; empty observes nothing.
+    # Modalities in use: any of `stations`, `satellite`, `degraded`, and the names of
+    # `observations.instruments`; empty observes nothing.
     use: list[str] = field(default_factory=lambda: ["stations", "satellite"])
     # Values drawn from the truth when read (`truth`), or streamed from the training store's
     # stations and satellite arrays (`store`).
@@ -168,6 +195,7 @@ class ObservationsConfig:
     stations: StationsConfig = field(default_factory=StationsConfig)
     satellite: SatelliteConfig = field(default_factory=SatelliteConfig)
     degraded: DegradationConfig = field(default_factory=DegradationConfig)
+    instruments: list[InstrumentConfig] = field(default_factory=list)
     # Days of the window (0 the first) on which anything is observed; empty for all of them.
     days: list[int] = field(default_factory=list)
     # Reject observations further than this many standard deviations from the background.

@@ -31,6 +31,10 @@ class Config:
     # What to do with a run directory that exists: `auto` continues a killed run, keeps a finished
     # one and refuses one of another recipe; `never` refuses; `overwrite` starts over.
     resume: str = "auto"
+    # Plug-ins that names in this recipe come from: each `module:Class` that brings a method, a
+    # kind of guidance, a sampler, an operator or a source. One that is named in place
+    # (`assimilation.methods=[module:Class]`) is added by itself.
+    plugins: list[str] = field(default_factory=list)
     data: DataConfig = field(default_factory=DataConfig)
     observations: ObservationsConfig = field(default_factory=ObservationsConfig)
     background: BackgroundConfig = field(default_factory=BackgroundConfig)

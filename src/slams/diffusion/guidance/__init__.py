@@ -1,34 +1,6 @@
-"""Guidance: denoisers of the posterior, made from the denoiser of the prior and observations.
+"""Kinds of guidance, one module each: denoisers of the posterior.
 
-One interface for every kind: a `Denoiser` of `(M, ...)` states that wraps the prior's, so that
-any sampler integrates it. No kind couples the members.
+Each is a `Denoiser` of `(M, ...)` states that wraps the prior's, so that any sampler integrates
+it; none couples the members. A module's name is the kind's name in recipes, its `SPEC` what
+`slams.plugins.guidance` finds. What they have in common is in `slams.diffusion.posterior`.
 """
-
-from slams.diffusion.guidance.background import (
-    BackgroundDenoiser,
-    BackgroundGain,
-    day_folds,
-)
-from slams.diffusion.guidance.decg import DECGDenoiser, DenoisingErrors
-from slams.diffusion.guidance.dps import DPSDenoiser
-from slams.diffusion.guidance.jacobian import jacobian_guidance
-from slams.diffusion.guidance.mmps import below_sigma, mmps_denoiser
-from slams.diffusion.guidance.pgdm import PGDMDenoiser
-from slams.diffusion.guidance.pointwise import LatentObservation, PointwiseDenoiser
-from slams.diffusion.guidance.sda import SDADenoiser
-
-__all__ = [
-    "BackgroundDenoiser",
-    "BackgroundGain",
-    "DECGDenoiser",
-    "DPSDenoiser",
-    "DenoisingErrors",
-    "LatentObservation",
-    "PGDMDenoiser",
-    "PointwiseDenoiser",
-    "SDADenoiser",
-    "below_sigma",
-    "day_folds",
-    "jacobian_guidance",
-    "mmps_denoiser",
-]

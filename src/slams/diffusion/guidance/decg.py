@@ -27,63 +27,23 @@ be Gaussian.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from slams.diffusion.backend import Denoiser, DiracPosterior
+from slams.diffusion.posterior.errors import DenoisingErrors, ErrorCovariance
+from slams.diffusion.posterior.pointwise import LatentObservation, PointwiseDenoiser
+from slams.diffusion.posterior.problem import GuidanceProblem
 from slams.linalg.censoring import solve_censored
 from slams.linalg.localised_gain import (
     innovation_covariance,
     localised_increments,
     solve_innovations,
 )
+from slams.plugins.guidance import GuidanceSpec
 
-__all__ = ["DECGDenoiser", "DenoisingErrors"]
-
-
-@dataclass(frozen=True)
-class DenoisingErrors:
-    """Holds denoising errors of training days at one noise level, centred.
-
-    Attributes:
-        latent: `(N, F, S)` errors in latent space, `F` features (days x latent channels) at `S`
-            horizontal points.
-        observed: `(N, Q)` the same days' errors seen through `H`, whole network.
-    """
-
-    latent: Tensor
-    observed: Tensor
-
-    @classmethod
-    def centred(cls, latent: Tensor, observed: Tensor) -> DenoisingErrors:
-        """Removes the mean over the days.
-
-        Args:
-            latent: `(N, T, K, h, w)`.
-            observed: `(N, Q)`.
-        """
-        n, days, channels = latent.shape[:3]
-        flat = latent.reshape(n, days * channels, -1)
-        return cls(flat - flat.mean(dim=0), observed - observed.mean(dim=0))
-
-    def weighted(self, weights: Tensor) -> DenoisingErrors:
-        """Lets days count differently.
-
-        Products summed over days and divided by `N - 1` then are the unbiased weighted covariance.
-
-        Args:
-            weights: `(N,)` not negative, more than one of them above zero.
-        """
-        share = weights / weights.sum()
-        scale = (share * (len(share) - 1) / (1 - share.square().sum())).sqrt()
-        parts = []
-        for values in (self.latent, self.observed):
-            flat = values.flatten(1)
-            mean = share.to(flat) @ flat
-            parts.append(((flat - mean) * scale.to(flat)[:, None]).reshape(values.shape))
-        return DenoisingErrors(*parts)
+__all__ = ["SPEC", "DECGDenoiser"]
 
 
 class DECGDenoiser(Denoiser):
@@ -92,42 +52,27 @@ class DECGDenoiser(Denoiser):
     Args:
         denoiser: Denoiser `D` of the prior, of `(M, T, K, h, w)`.
         observe: Maps `(M, T, K, h, w)` latents to `(M, P)`, decoder and `H` together.
-        levels: `(L,)` noise levels at which errors are held.
-        errors: One entry a level.
-        columns: `(P,)` which of the network's `Q` points this case observes.
         y: `(P,)` observed values.
-        variance: `(P,)` diagonal of `R`.
-        localisation_oo: `(P, P)` localisation between observations.
-        localisation_zo: `(S, P)` localisation between latent points and observations.
+        variance: `(P,)` diagonal of `R`; the errors hold the decoder's.
+        covariance: The denoising errors of archive days, as this case sees them.
         silent: `(P,)` bool, where a censored observation reads its bound; `None` for nowhere.
-        weights: `(N,)` how much each day of the errors counts; `None` for alike.
     """
 
     def __init__(
         self,
         denoiser: Denoiser,
         observe: Callable[[Tensor], Tensor],
-        levels: Tensor,
-        errors: list[DenoisingErrors],
-        columns: Tensor,
         y: Tensor,
         variance: Tensor,
-        localisation_oo: Tensor,
-        localisation_zo: Tensor,
+        covariance: ErrorCovariance,
         silent: Tensor | None = None,
-        weights: Tensor | None = None,
     ) -> None:
         super().__init__()
-        self.weights = weights
         self.denoiser = denoiser
         self.observe = observe
-        self.levels = levels
-        self.errors = errors
-        self.columns = columns
         self.y = y
         self.variance = variance
-        self.localisation_oo = localisation_oo
-        self.localisation_zo = localisation_zo
+        self.covariance = covariance
         self.silent = silent if silent is not None and bool(silent.any()) else None
 
     @property
@@ -140,19 +85,42 @@ class DECGDenoiser(Denoiser):
         """Gives `E[z | z_t, y]` for `(M, T, K, h, w)` states at one time `()`."""
         _, sigma_t = self.schedule(t)
         mean = self.denoiser(x_t, t, **condition).mean
-        level = int((self.levels.log() - sigma_t.log().to(self.levels)).abs().argmin())
-        errors = self.errors[level]
-        if self.weights is not None:
-            errors = errors.weighted(self.weights)
+        levels = self.covariance.levels
+        level = int((levels.log() - sigma_t.log().to(levels)).abs().argmin())
+        errors = self.covariance.errors[level]
+        if self.covariance.weights is not None:
+            errors = errors.weighted(self.covariance.weights)
         innovation = self.y - self.observe(mean)
         return DiracPosterior(mean=mean + self._increment(errors, innovation).reshape(mean.shape))
 
     def _increment(self, errors: DenoisingErrors, innovation: Tensor) -> Tensor:
         """Applies the gain to `(M, P)` innovations; gives `(M, F, S)`."""
-        observed = errors.observed[:, self.columns]
-        covariance = innovation_covariance(observed, self.localisation_oo, self.variance)
+        held = self.covariance
+        observed = errors.observed[:, held.columns]
+        covariance = innovation_covariance(observed, held.localisation_oo, self.variance)
         if self.silent is None:
             weights = solve_innovations(covariance, innovation)
         else:
             weights = solve_censored(covariance, innovation, self.silent)
-        return localised_increments(errors.latent, observed, self.localisation_zo, weights)
+        return localised_increments(errors.latent, observed, held.localisation_zo, weights)
+
+
+def _build(problem: GuidanceProblem) -> Denoiser:
+    return DECGDenoiser(
+        problem.denoiser,
+        problem.observe,
+        problem.y,
+        problem.variance,
+        problem.error_covariance(),
+        problem.silent,
+    )
+
+
+def _build_latent(problem: GuidanceProblem, seen: LatentObservation) -> Denoiser:
+    held = problem.error_covariance()
+    return PointwiseDenoiser(problem.denoiser, held.levels, held.errors, seen)
+
+
+SPEC = GuidanceSpec(
+    "decg", _build, uses_jacobian=False, uses_errors=True, build_latent=_build_latent
+)

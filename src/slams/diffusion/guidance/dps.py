@@ -28,9 +28,11 @@ import torch
 from torch import Tensor
 
 from slams.diffusion.backend import Denoiser
-from slams.diffusion.guidance.likelihood import LikelihoodGuidance
+from slams.diffusion.posterior.likelihood import LikelihoodGuidance
+from slams.diffusion.posterior.problem import GuidanceProblem
+from slams.plugins.guidance import GuidanceSpec
 
-__all__ = ["DPSDenoiser"]
+__all__ = ["SPEC", "DPSDenoiser"]
 
 
 class DPSDenoiser(LikelihoodGuidance):
@@ -67,3 +69,17 @@ class DPSDenoiser(LikelihoodGuidance):
         length = self.zeta * (1 + sigma_t**2) / sigma_t**2
         # A sample that fits its observations exactly is where the norm has no gradient.
         return length * scaled / self.scale / norm.clamp(min=torch.finfo(norm.dtype).tiny)
+
+
+def _build(problem: GuidanceProblem) -> Denoiser:
+    return DPSDenoiser(
+        problem.denoiser,
+        problem.observe,
+        problem.y,
+        problem.scale,
+        problem.settings.zeta,
+        problem.silent,
+    )
+
+
+SPEC = GuidanceSpec("dps", _build)

@@ -37,40 +37,14 @@ from slams.diffusion.backend import (
     MMPSDenoiser,
     generalized_minimal_residual,
 )
+from slams.diffusion.posterior.problem import GuidanceProblem
 from slams.linalg.censoring import linearised_observations
+from slams.plugins.guidance import GuidanceSpec
 
-__all__ = ["below_sigma", "mmps_denoiser"]
+__all__ = ["SPEC", "mmps_denoiser"]
 
 # Shares of a Gauss-Newton step that are tried, the largest first.
 _SHARES = (1.0, 0.5, 0.25, 0.125)
-
-
-class _BelowSigma(Denoiser):
-    def __init__(self, guided: Denoiser, prior: Denoiser, limit: float) -> None:
-        super().__init__()
-        self.guided = guided
-        self.prior = prior
-        self.limit = limit
-
-    @property
-    def schedule(self):
-        return self.prior.schedule
-
-    def forward(self, x_t: Tensor, t: Tensor, **condition: Tensor) -> DiracPosterior:
-        _, sigma_t = self.schedule(t)
-        denoiser = self.guided if float(sigma_t) < self.limit else self.prior
-        return denoiser(x_t, t, **condition)
-
-
-def below_sigma(guided: Denoiser, prior: Denoiser, limit: float) -> Denoiser:
-    """Guides only below a noise level, where the learned Jacobian can be trusted.
-
-    Args:
-        guided: Denoiser of the posterior.
-        prior: Denoiser of the prior.
-        limit: Noise level at and above which the prior's is used.
-    """
-    return _BelowSigma(guided, prior, limit)
 
 
 def mmps_denoiser(
@@ -255,3 +229,19 @@ class _CensoredMMPS(Denoiser):
             self.y - predicted, self.variance, self.silent
         )
         return self.guided(predicted + innovation, variance)(x_t, t, **condition)
+
+
+def _build(problem: GuidanceProblem) -> Denoiser:
+    settings = problem.settings
+    return mmps_denoiser(
+        problem.denoiser,
+        problem.observe,
+        problem.y,
+        problem.total_variance,
+        settings.iterations,
+        problem.silent,
+        settings.linearisations,
+    )
+
+
+SPEC = GuidanceSpec("mmps", _build)

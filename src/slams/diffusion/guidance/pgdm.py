@@ -23,10 +23,12 @@ import torch
 from torch import Tensor
 
 from slams.diffusion.backend import Denoiser, conjugate_gradients
-from slams.diffusion.guidance.likelihood import LikelihoodGuidance
+from slams.diffusion.posterior.likelihood import LikelihoodGuidance
+from slams.diffusion.posterior.problem import GuidanceProblem
 from slams.linalg.censoring import linearised_observations
+from slams.plugins.guidance import GuidanceSpec
 
-__all__ = ["PGDMDenoiser"]
+__all__ = ["SPEC", "PGDMDenoiser"]
 
 
 class PGDMDenoiser(LikelihoodGuidance):
@@ -66,3 +68,17 @@ class PGDMDenoiser(LikelihoodGuidance):
             return v + r2 * torch.func.jvp(self.observe, (mean,), (back,))[1] / sd
 
         return conjugate_gradients(system, innovation / sd, iterations=self.iterations) / sd
+
+
+def _build(problem: GuidanceProblem) -> Denoiser:
+    return PGDMDenoiser(
+        problem.denoiser,
+        problem.observe,
+        problem.y,
+        problem.total_variance,
+        problem.settings.iterations,
+        problem.silent,
+    )
+
+
+SPEC = GuidanceSpec("pgdm", _build)

@@ -23,10 +23,12 @@ import torch
 from torch import Tensor
 
 from slams.diffusion.backend import Denoiser
-from slams.diffusion.guidance.likelihood import LikelihoodGuidance
+from slams.diffusion.posterior.likelihood import LikelihoodGuidance
+from slams.diffusion.posterior.problem import GuidanceProblem
 from slams.linalg.censoring import inverse_mills
+from slams.plugins.guidance import GuidanceSpec
 
-__all__ = ["SDADenoiser"]
+__all__ = ["SPEC", "SDADenoiser"]
 
 
 class SDADenoiser(LikelihoodGuidance):
@@ -65,3 +67,18 @@ class SDADenoiser(LikelihoodGuidance):
         return torch.where(
             self.silent, -inverse_mills(innovation / sd) / sd, innovation / variance
         )
+
+
+def _build(problem: GuidanceProblem) -> Denoiser:
+    return SDADenoiser(
+        problem.denoiser,
+        problem.observe,
+        problem.y,
+        problem.total_variance,
+        problem.scale,
+        problem.settings.gamma,
+        problem.silent,
+    )
+
+
+SPEC = GuidanceSpec("sda", _build)

@@ -12,8 +12,6 @@ import pytest
 import torch
 import zarr
 
-from data_modules.multimodal import MultimodalDataModule
-from data_modules.preparation.prepare import prepare
 from data_modules.store.training_store import TrainingStore
 from slams.config import checks
 from slams.config.schema import (
@@ -30,6 +28,8 @@ from slams.config.schema import (
 from slams.errors import UserError
 from slams.observations.representativeness import grid_spacing_km
 from slams.stages.assimilation import assimilate
+from slams.stages.data import multimodal
+from slams.stages.sources import prepare
 from tests.synthetic import nature_run, tiny_recipe
 
 WARM = "2m_temperature"
@@ -107,7 +107,7 @@ def test_the_store_holds_the_daily_means(prepared):
 
 
 def test_batches_carry_them_with_their_errors(prepared):
-    module = MultimodalDataModule(prepared)
+    module = multimodal(prepared)
     assert module.network.id == tuple(PLACES)
     window = next(iter(module.test_dataloader()))
     batch = module.on_after_batch_transfer(window)
@@ -128,12 +128,12 @@ def test_batches_carry_them_with_their_errors(prepared):
 def test_held_out_stations_are_told_apart(prepared):
     stations = replace(prepared.observations.stations, held_out=0.25)
     config = replace(prepared, observations=replace(prepared.observations, stations=stations))
-    module = MultimodalDataModule(config)
+    module = multimodal(config)
     batch = module.on_after_batch_transfer(next(iter(module.test_dataloader())))
     assert len(module.network) == 3
     assert batch.observations[0].values.shape[-1] == 3
     assert batch.held_out[0].values.shape[-1] == 1
-    whole = MultimodalDataModule(prepared)
+    whole = multimodal(prepared)
     everything = whole.on_after_batch_transfer(next(iter(whole.test_dataloader())))
     variance = everything.observations[0].error_variance[0, 0]
     held = whole.network.id.index(module.held_out_network.id[0])
@@ -145,7 +145,7 @@ def test_another_archive_or_another_check_is_refused(prepared):
     stations = replace(prepared.observations.stations, source=source)
     config = replace(prepared, observations=replace(prepared.observations, stations=stations))
     with pytest.raises(UserError, match=r"quarters: 4 in the store, 2 asked for"):
-        MultimodalDataModule(config)
+        multimodal(config)
 
 
 def test_a_copy_of_the_archive_elsewhere_gives_the_same_store(

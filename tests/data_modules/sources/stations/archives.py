@@ -9,6 +9,7 @@ import pandas as pd
 
 __all__ = [
     "FIRST",
+    "KEY",
     "LAST",
     "ghcn_stations",
     "igra2_sounding",
@@ -18,6 +19,8 @@ __all__ = [
     "write_lines",
 ]
 
+# Where a recipe describes the archive.
+KEY = "observations.stations.source"
 FIRST, LAST = np.datetime64("2020-01-01"), np.datetime64("2020-01-03")
 
 

@@ -1,0 +1,104 @@
+"""A store where one is to be prepared: kept, extended, replaced, or in the way."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from data_modules.preparation.extension import extends
+from data_modules.preparation.job import Job
+from data_modules.store.checks import open_group
+from data_modules.store.identity import store_difference
+from data_modules.store.training_store import TrainingStore
+from data_modules.store.writing import canonical_json
+from slams.errors import UserError
+
+__all__ = ["check_replaceable", "keep", "take_place"]
+
+
+def keep(job: Job) -> bool:
+    """Decide whether a store that is there stays as it is.
+
+    Raises:
+        UserError: It is in the way.
+    """
+    path = job.path
+    if not path.exists() or job.resume == "overwrite":
+        return False
+    if job.resume == "never":
+        raise UserError(f"data.store: {path} exists and resume=never; remove it or change the key")
+    store = TrainingStore.open(path)
+    found = json.loads(store.attributes["recipe"])
+    changed = store_difference(
+        found,
+        json.loads(canonical_json(job.recipe)),
+    )
+    if changed:
+        raise UserError(
+            f"data.store: {path} was prepared from another recipe ({changed}); choose another "
+            f"data.store, or resume=overwrite to write it again"
+        )
+    if job.data.statistics_from:
+        other = TrainingStore.open(job.data.statistics_from)
+        if store.attributes.get("statistics_fingerprint") != other.fingerprint:
+            raise UserError(
+                f"data.statistics_from: {other.path} has changed since {path} took its "
+                f"statistics; resume=overwrite to prepare {path} again"
+            )
+    return not extends(job.data.period, store)
+
+
+def check_replaceable(job: Job, reads: Mapping[str, str]) -> None:
+    """Refuse to put the store in the place of anything but an earlier store.
+
+    Args:
+        job: The preparation.
+        reads: Paths that the recipe reads from besides, by key.
+
+    Raises:
+        UserError: What is there is no training store, or the recipe reads from it.
+    """
+    path, data = job.path, job.data
+    if not path.exists():
+        return
+    read = {
+        **{f"{key}.path": source.path for key, source in data.inputs},
+        **{f"{key}.grid": source.grid for key, source in data.inputs},
+        **{
+            f"{key}.files.{number}": file
+            for key, source in data.inputs
+            for number, file in enumerate(source.files)
+        },
+        "data.statistics_from": data.statistics_from,
+        **reads,
+        "observations.stations.source.path": job.observations.stations.source.path,
+    }
+    for key, name in read.items():
+        if name and path.resolve() in (Path(name).resolve(), *Path(name).resolve().parents):
+            raise UserError(
+                f"data.store: {path} would be overwritten, but {key} reads from it; choose "
+                f"another data.store"
+            )
+    if path.is_dir() and not any(path.iterdir()):
+        return
+    try:
+        foreign = "slams_store" not in open_group(path).attrs
+    except UserError:
+        foreign = True
+    if foreign:
+        raise UserError(
+            f"data.store: {path} is not a training store and is not overwritten; move it away or "
+            f"choose another data.store"
+        )
+
+
+def take_place(partial: Path, path: Path) -> None:
+    """Renames the finished store; an old one in its place goes last."""
+    old = path.with_name(path.name + ".old")
+    if path.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        path.rename(old)
+    partial.rename(path)
+    shutil.rmtree(old, ignore_errors=True)

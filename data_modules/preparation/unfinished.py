@@ -1,0 +1,102 @@
+"""An unfinished store: begun, continued after a preparation that was cut short, tidied up."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import zarr
+
+from data_modules.preparation.block_task import FIRST_GUESS, first_guess
+from data_modules.preparation.extension import take_over
+from data_modules.preparation.job import Job
+from data_modules.preparation.plan import Plan
+from data_modules.store.checks import open_group
+from data_modules.store.manifest import clear_records, read_records
+from data_modules.store.training_store import STORE_VERSION, TrainingStore
+from data_modules.store.writing import (
+    canonical_json,
+    create_steps,
+    digest_days,
+    write_coordinates,
+    write_elevation,
+)
+from slams.errors import UserError
+from slams.runtime.ranks import say
+
+__all__ = ["begin", "is_finished", "tidy"]
+
+# What an unfinished store keeps when its preparation goes on; the rest is quickly made again.
+_KEPT = ("zarr.json", "fields", "time", "latitude", "longitude", "surface_elevation", FIRST_GUESS)
+
+
+def begin(job: Job, work: Plan, old: TrainingStore | None) -> zarr.Group:
+    """Open an unfinished store of this very preparation, or create it."""
+    partial, intention = job.partial, _intention(job, work, old)
+    if partial.exists():
+        if _attributes(partial).get("preparing") == intention and job.resume != "overwrite":
+            done = len(read_records(partial))
+            say(f"an unfinished preparation is continued, {done} files of fields are finished")
+            for entry in partial.iterdir():
+                if entry.name not in _KEPT:
+                    shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+            for entry in partial.rglob("*.partial"):  # what Zarr was writing when it was killed
+                entry.unlink()
+            return zarr.open_group(str(partial), mode="r+", use_consolidated=False)
+        say("an unfinished preparation of another kind is removed, this one starts over")
+        shutil.rmtree(partial)
+    group = zarr.create_group(str(partial))
+    write_coordinates(group, work.time, work.grid)
+    if (terrain := work.terrain) is not None:
+        write_elevation(group, terrain)
+    shape = (len(work.time), len(work.channels), *work.grid.shape)
+    create_steps(group, "fields", shape, ("time", "channel", "latitude", "longitude"))
+    if work.train is not None:
+        np.save(partial / FIRST_GUESS, first_guess(work))
+    if old is not None:
+        take_over(old, partial)
+    # Last: a store that was killed before this is not continued.
+    group.attrs.put({"slams_store": STORE_VERSION, "status": "preparing", "preparing": intention})
+    return group
+
+
+def is_finished(job: Job, work: Plan) -> bool:
+    """Find a store that was complete when its process was killed, before it took its name."""
+    partial = job.partial
+    if not partial.exists() or job.resume == "overwrite":
+        return False
+    attributes = _attributes(partial)
+    if attributes.get("status") != "complete":
+        return False
+    tidy(partial)
+    store = TrainingStore.open(partial)
+    same = attributes["recipe"] == canonical_json(job.recipe)
+    return same and np.array_equal(store.time, work.time)
+
+
+def tidy(partial: Path) -> None:
+    """Removes what only a preparation needs."""
+    clear_records(partial)
+    (partial / FIRST_GUESS).unlink(missing_ok=True)
+    shutil.rmtree(partial / "logs", ignore_errors=True)
+
+
+def _intention(job: Job, work: Plan, old: TrainingStore | None) -> str:
+    """Say what a preparation is going to write: two that agree may finish one another."""
+    return canonical_json(
+        {
+            "recipe": job.recipe,
+            "time": digest_days(work.time),
+            "grid": work.grid.fingerprint,
+            "statistics": work.statistics_from.fingerprint if work.statistics_from else "",
+            "extends": old.fingerprint if old else "",
+        }
+    )
+
+
+def _attributes(store: Path) -> dict:
+    try:
+        return dict(open_group(store).attrs)
+    except UserError:
+        return {}

@@ -1,0 +1,389 @@
+"""The canonical form of a source, and the repairs that lead to it.
+
+A canonical dataset has dimensions (time, [level,] latitude, longitude); one step a day, time in
+days since 1970-01-01 00 UTC, increasing; level in hPa in the order asked for; latitude from north
+to south; longitude in [0, 360), increasing; values in the units of `slams.variables`. What had to
+be changed is listed in the attribute `repairs`, what a day's value is in the attribute `time`;
+what cannot be repaired without guessing (duplicate dates, unknown units) is refused.
+
+Positions are put in order on lazily indexed arrays first, so that a source of a million steps
+costs no more than the steps that are taken; dask comes in with the arithmetic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import reduce
+
+import numpy as np
+import xarray as xr
+
+from data_modules.sources.canonical.daily import Days, find_days_of
+from data_modules.sources.canonical.layouts import Held, Unit, find_unit
+from data_modules.sources.canonical.time_axis import decode_days
+from slams.errors import UserError
+from slams.fields import FieldSpec
+
+__all__ = ["VALID_RANGE", "canonicalise"]
+
+_ALIASES = {
+    "time": ("time", "valid_time"),
+    "level": ("level", "pressure_level", "isobaricInhPa", "plev", "lev"),
+    "latitude": ("latitude", "lat"),
+    "longitude": ("longitude", "lon"),
+}
+
+# Values outside are wrong units, a wrong sign or an unmasked fill value, not weather.
+VALID_RANGE = {
+    "K": (100.0, 400.0),
+    "mm day-1": (-1.0, 5000.0),
+    "W m-2": (0.0, 700.0),
+    "Pa": (3e4, 1.2e5),
+}
+
+# Optional, without time: lets stations correct for their elevation above the model's terrain.
+_TERRAIN = "surface_elevation"
+
+_LEVEL_FACTORS = {
+    **dict.fromkeys(("hPa", "millibar", "millibars", "mb", "mbar"), 1.0),
+    **dict.fromkeys(("Pa", "pascal", "pascals"), 0.01),
+}
+
+# Attribute in which the chunks of the file travel along until they are said.
+_STORED = "chunks of the file"
+
+# Bytes of one variable that a dask chunk reads, and the most days in it.
+_CHUNK_BYTES = 32e6
+_CHUNK_DAYS = 16
+
+
+def canonicalise(
+    dataset: xr.Dataset,
+    layout: Mapping[str, Held],
+    channels: Sequence[FieldSpec],
+    absent: Sequence[str],
+    where: str,
+    key: str,
+    daily: str = "instant",
+    period: tuple[float, float] | None = None,
+) -> xr.Dataset:
+    """Brings a dataset into canonical form, lazily.
+
+    Args:
+        dataset: As opened, values decoded (scale, offset, fill value), time decoded.
+        layout: Canonical variable name to how the file holds it; a variable that is not in it
+            has its canonical name there and is an instant.
+        channels: The channels wanted.
+        absent: Names of channels that may be missing from the file; they are left out.
+        where: The file, for messages.
+        key: Dotted key of the source in the recipe, for messages.
+        daily: What a day of instants is: `instant` (00 UTC) or `mean` (of the day's steps).
+        period: First and last day wanted, days since 1970-01-01; all days by default.
+
+    Returns:
+        The variables of `channels` that are there, one step a day; levels are those wanted; and
+        `surface_elevation` (m) if the file has it. The attribute `repairs` lists what was
+        changed, `time` says what a day's value is.
+
+    Raises:
+        UserError: A dimension, variable, level or unit is missing or unknown, a date or
+            coordinate is duplicate, the time axis is ambiguous, or the grid is not global.
+    """
+    repairs: list[str] = []
+    dataset = _rename(dataset, repairs, where)
+    wanted = [c for c in channels if c.name not in absent]
+    if not wanted:
+        raise UserError(f"source {where}: every channel asked for is under {key}.absent")
+    steps, order = decode_days(dataset, repairs, where)
+    days: dict[str, Days] = {}
+    units: dict[str, Unit] = {}
+    arrays: dict[str, xr.DataArray] = {}
+    for variable in dict.fromkeys(c.variable for c in wanted):
+        held = layout.get(variable, Held(variable))
+        array = _find(dataset, held, variable, repairs, where, key)
+        target = next(c.units for c in wanted if c.variable == variable)
+        unit, spelled, said = find_unit(array.attrs.get("units"), held, target, where)
+        if said:
+            repairs.append(said)
+        if (unit.factor, unit.offset, held.factor) != (1.0, 0.0, 1.0):
+            sign = "" if held.factor == 1.0 else f", times {held.factor:g}"
+            repairs.append(f"{held.name}: {spelled} converted to {target}{sign}")
+        levels = [c.level for c in wanted if c.variable == variable and c.level is not None]
+        if levels:
+            array = _select_levels(array, levels, variable, repairs, where)
+        elif "level" in array.dims:
+            raise UserError(
+                f"source {where}: variable {held.name!r} has levels; write the channel as "
+                f"{variable}@LEVEL"
+            )
+        days[variable] = find_days_of(steps, held, unit.amount, daily, where, key, variable)
+        units[variable], arrays[variable] = unit, array
+    axis = _common_days(days, period, repairs, where)
+    latitude, rows = _order_latitude(dataset, repairs, where)
+    longitude, columns = _order_longitude(dataset, repairs, where)
+    out = {}
+    for variable, array in arrays.items():
+        held = layout.get(variable, Held(variable))
+        picked = days[variable].index[np.searchsorted(days[variable].day, axis)]
+        array = _take_days(array, order[picked], days[variable].how, repairs)
+        array = _pick(array, "latitude", rows)
+        array = _pick(array, "longitude", columns)
+        unit = units[variable]
+        factor = unit.factor * held.factor
+        if (factor, unit.offset) != (1.0, 0.0):
+            attrs = array.attrs  # arithmetic forgets them
+            array = (array * factor + unit.offset).assign_attrs(attrs)
+        out[variable] = array
+    if _TERRAIN in dataset and set(dataset[_TERRAIN].dims) == {"latitude", "longitude"}:
+        terrain = dataset[_TERRAIN].transpose("latitude", "longitude")
+        out[_TERRAIN] = _pick(_pick(terrain, "latitude", rows), "longitude", columns)
+    bare = {
+        name: xr.Variable(array.dims, array.data, encoding=_reading(array, days.get(name)))
+        for name, array in out.items()
+    }
+    places = {"time": axis, "latitude": latitude, "longitude": longitude}
+    for array in out.values():
+        if "level" in array.dims:
+            places["level"] = array["level"].values
+    result = xr.Dataset(bare, coords=places)
+    said = {f"{name}: {one.said}" for name, one in days.items()}
+    result.attrs = {"repairs": list(dict.fromkeys(repairs)), "time": "; ".join(sorted(said))}
+    return result
+
+
+def _reading(array: xr.DataArray, days: Days | None) -> dict[str, dict[str, int]]:
+    """Says how much a chunk of a day's values reads from the file, as xarray's encoding does."""
+    stored = array.attrs.get(_STORED)
+    if days is None or stored is None:
+        return {}
+    count = days.index.shape[1]
+    # Steps that are put together are held as read, and once more in float64.
+    together = 1 if count == 1 else 3 * count * array.data.chunks[0][0]
+    rest = int(np.prod([n for d, n in array.sizes.items() if d != "time"]))
+    whole = max(int(np.prod(list(stored.values()))), together * rest)
+    return {"preferred_chunks": {"time": -(-whole // rest), "rest": rest}}
+
+
+def _find(
+    dataset: xr.Dataset, held: Held, variable: str, repairs: list[str], where: str, key: str
+) -> xr.DataArray:
+    """Finds a variable and checks its dimensions; those of one element are dropped."""
+    if held.name not in dataset:
+        raise UserError(
+            f"source {where}: variable {held.name!r} ({variable}) is missing; found "
+            f"{', '.join(sorted(map(str, dataset.data_vars))) or 'none'}; name its channels "
+            f"under {key}.absent if the source does not have it"
+        )
+    array = dataset[held.name]
+    single = [d for d in array.dims if d not in _ALIASES and array.sizes[d] == 1]
+    if single:
+        repairs.append(f"{held.name}: dimensions of one element dropped: {', '.join(single)}")
+        array = array.isel(dict.fromkeys(single, 0), drop=True)
+    found = set(array.dims) - {"level"}
+    if found != {"time", "latitude", "longitude"}:
+        raise UserError(
+            f"source {where}: variable {held.name!r} has dimensions {array.dims}, expected "
+            f"(time, [level,] latitude, longitude) in any order"
+        )
+    return array
+
+
+def _common_days(
+    days: Mapping[str, Days],
+    period: tuple[float, float] | None,
+    repairs: list[str],
+    where: str,
+) -> np.ndarray:
+    """Finds the days that every variable has, inside the period."""
+    axis = reduce(np.intersect1d, (one.day for one in days.values()))
+    for variable, one in days.items():
+        if one.left_out:
+            repairs.append(f"{variable}: {one.left_out} left out")
+    lost = {name: len(one.day) - len(axis) for name, one in days.items()}
+    if any(lost.values()):
+        said = ", ".join(f"{count} of {name}" for name, count in lost.items() if count)
+        repairs.append(f"time: days that not every variable has left out ({said})")
+    if not len(axis):
+        raise UserError(f"source {where}: no day has every variable")
+    if period is not None:
+        inside = axis[(axis >= period[0]) & (axis <= period[1])]
+        if not len(inside):
+            ends = (*period, axis[0], axis[-1])
+            asked, until, first, last = (str(np.datetime64(int(day), "D")) for day in ends)
+            raise UserError(
+                f"data.period: the source has no data from {asked} to {until}; {where} holds "
+                f"{first} to {last}"
+            )
+        axis = inside
+    return axis.astype(np.float64)
+
+
+def _take_days(
+    array: xr.DataArray, index: np.ndarray, how: str, repairs: list[str]
+) -> xr.DataArray:
+    """Takes the steps of each day and puts them together, `index` `(n, k)` positions."""
+    count = index.shape[1]
+    stored = array.encoding.get("preferred_chunks") or {
+        d: max(c) for d, c in array.chunksizes.items()
+    }
+    array = array.isel(time=_as_slice(index.reshape(-1)))
+    step = array.dtype.itemsize * max(array.size // max(array.sizes["time"], 1), 1) * count
+    length = count * _power_of_two(_CHUNK_BYTES / step, _CHUNK_DAYS)
+    whole = {d: -1 for d in array.dims if d != "time"}
+    array = array.chunk({"time": length, **whole})
+    order = [d for d in ("time", "level", "latitude", "longitude") if d in array.dims]
+    if order != list(array.dims):
+        repairs.append(f"{array.name}: dimensions {array.dims} transposed")
+        array = array.transpose(*order)
+    if how == "take":
+        return array.assign_attrs({_STORED: stored})
+    data = array.data.map_blocks(
+        _together,
+        count,
+        how,
+        chunks=(tuple(c // count for c in array.data.chunks[0]), *array.data.chunks[1:]),
+        dtype=np.float32,
+        meta=np.empty((0,) * array.ndim, np.float32),
+    )
+    coords = {d: array[d] for d in order[1:] if d in array.coords}
+    attrs = {_STORED: stored}
+    return xr.DataArray(data, dims=array.dims, coords=coords, name=array.name, attrs=attrs)
+
+
+def _together(block: np.ndarray, count: int, how: str) -> np.ndarray:
+    """Adds or averages the steps of each day, the same way whatever the order in memory was."""
+    block = np.ascontiguousarray(block, dtype=np.float64)
+    block = block.reshape(-1, count, *block.shape[1:])
+    total = block[:, 0].copy()
+    for step in range(1, count):
+        total += block[:, step]
+    return (total if how == "sum" else total / count).astype(np.float32)
+
+
+def _power_of_two(wanted: float, most: int) -> int:
+    return min(most, 2 ** max(0, int(np.log2(max(wanted, 1.0)))))
+
+
+def _as_slice(index: np.ndarray) -> slice | np.ndarray:
+    """Writes equally spaced positions as a slice, which every backend reads best."""
+    if len(index) < 2:
+        return slice(int(index[0]), int(index[0]) + 1) if len(index) else slice(0, 0)
+    step = int(index[1] - index[0])
+    if step > 0 and (np.diff(index) == step).all():
+        return slice(int(index[0]), int(index[-1]) + 1, step)
+    return index
+
+
+def _pick(array: xr.DataArray, dim: str, index: np.ndarray | None) -> xr.DataArray:
+    return array if index is None else array.isel({dim: index})
+
+
+def _rename(dataset: xr.Dataset, repairs: list[str], where: str) -> xr.Dataset:
+    mapping = {}
+    for canonical, aliases in _ALIASES.items():
+        found = [name for name in aliases if name in dataset.dims]
+        if found:
+            mapping[found[0]] = canonical
+        elif canonical != "level":
+            raise UserError(
+                f"source {where}: dimension {canonical!r} is missing; found "
+                f"{', '.join(map(str, dataset.dims))}"
+            )
+    changed = {old: new for old, new in mapping.items() if old != new}
+    if changed:
+        repairs.append("renamed " + ", ".join(f"{old} to {new}" for old, new in changed.items()))
+    return dataset.rename(changed)
+
+
+def _select_levels(
+    array: xr.DataArray, levels: Sequence[int], variable: str, repairs: list[str], where: str
+) -> xr.DataArray:
+    if "level" not in array.dims:
+        raise UserError(
+            f"source {where}: {array.name!r} ({variable}) has no levels, expected "
+            f"{', '.join(map(str, levels))} hPa"
+        )
+    coordinate = array["level"]
+    units = coordinate.attrs.get("units", "hPa")
+    if units not in _LEVEL_FACTORS:
+        raise UserError(f"source {where}: level has units {units!r}, expected hPa or Pa")
+    values = coordinate.values.astype(np.float64) * _LEVEL_FACTORS[units]
+    if _LEVEL_FACTORS[units] != 1.0:
+        repairs.append(f"level: {units} converted to hPa")
+    if len(np.unique(values)) != len(values):
+        raise UserError(f"source {where}: a level occurs twice; found {_numbers(values)} hPa")
+    index = []
+    for level in levels:
+        match = np.flatnonzero(np.abs(values - level) < 0.01)
+        if len(match) == 0:
+            raise UserError(
+                f"source {where}: level {level} hPa of {variable} is missing; found "
+                f"{_numbers(values)} hPa"
+            )
+        index.append(int(match[0]))
+    return array.isel(level=index).assign_coords(level=list(levels))
+
+
+def _order_latitude(
+    dataset: xr.Dataset, repairs: list[str], where: str
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Gives latitudes from north to south, and the rows in that order if they were not."""
+    rows = None
+    values = _coordinate(dataset, "latitude", where)
+    if (np.abs(values) > 90 + 1e-6).any():
+        raise UserError(f"source {where}: latitude {values[np.abs(values) > 90][0]:g} is not one")
+    steps = np.diff(values)
+    if (steps > 0).all():
+        repairs.append("latitude: south to north turned into north to south")
+        rows, values = np.arange(len(values))[::-1], values[::-1]
+    elif not (steps < 0).all():
+        raise UserError(f"source {where}: latitude neither increases nor decreases throughout")
+    gap = max(np.abs(np.diff(values)).max(), 1e-6)
+    if values[0] < 90 - gap or values[-1] > -90 + gap:
+        raise UserError(
+            f"source {where}: latitude reaches from {values[0]:g} to {values[-1]:g}, expected a "
+            f"global grid"
+        )
+    return np.clip(values, -90.0, 90.0), rows
+
+
+def _order_longitude(
+    dataset: xr.Dataset, repairs: list[str], where: str
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Gives longitudes eastwards from 0, and the columns in that order if they were not."""
+    found = _coordinate(dataset, "longitude", where)
+    values = np.mod(found, 360.0)
+    values[values > 360.0 - 1e-6] = 0.0
+    order = np.argsort(values, kind="stable")
+    keep = np.concatenate([[True], np.diff(values[order]) > 1e-6])
+    if not keep.all():
+        if (~keep).sum() > 1:
+            raise UserError(f"source {where}: longitudes occur more than once")
+        repairs.append("longitude: repeated meridian dropped")
+        order = order[keep]
+    if not np.array_equal(values, found):
+        repairs.append("longitude: wrapped into 0..360")
+    sorted_before = np.array_equal(order, np.arange(len(found)))
+    if not sorted_before:
+        repairs.append("longitude: sorted")
+    values = values[order]
+    spacing = 360.0 / len(values)
+    if len(values) < 4 or np.abs(np.diff(values) - spacing).max() > 0.01 * spacing:
+        raise UserError(
+            f"source {where}: {len(values)} longitudes from {values[0]:g} to {values[-1]:g} are "
+            f"not equally spaced around the globe"
+        )
+    return values, None if sorted_before else order
+
+
+def _coordinate(dataset: xr.Dataset, name: str, where: str) -> np.ndarray:
+    if name not in dataset.coords:
+        raise UserError(f"source {where}: coordinate {name!r} has no values")
+    values = np.asarray(dataset[name].values, dtype=np.float64)
+    if not np.isfinite(values).all():
+        raise UserError(f"source {where}: coordinate {name!r} holds a missing value")
+    return values
+
+
+def _numbers(values: np.ndarray) -> str:
+    return ", ".join(f"{v:g}" for v in values)

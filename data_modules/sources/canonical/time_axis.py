@@ -1,0 +1,73 @@
+"""The time axis of a file as days since 1970-01-01 00 UTC, in order, whatever its calendar.
+
+Faults refused: dates that cannot be decoded, no date at all, a date that occurs twice, calendars
+in which a date of the real world has no place (`360_day`, `all_leap`, `julian`). A calendar
+without leap days is taken: its dates exist, 29 February is missing, and that is recorded.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from slams.calendar.days import days_since_epoch
+from slams.errors import UserError
+
+__all__ = ["decode_days"]
+
+_REAL = ("standard", "gregorian", "proleptic_gregorian")
+_WITHOUT_LEAP_DAYS = ("noleap", "365_day")
+
+
+def decode_days(
+    dataset: xr.Dataset, repairs: list[str], where: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Reads the time axis.
+
+    Args:
+        dataset: With the dimension `time`, decoded.
+        repairs: What was changed is added to it.
+        where: The source, for messages.
+
+    Returns:
+        Days since 1970-01-01 00 UTC, increasing, and the position in the file of each of them.
+
+    Raises:
+        UserError: See the faults above.
+    """
+    if "time" not in dataset.coords:
+        raise UserError(f"source {where}: coordinate 'time' has no values")
+    calendar = dataset["time"].encoding.get("calendar") or _calendar(dataset["time"].values)
+    calendar = str(calendar).lower()
+    if calendar in _WITHOUT_LEAP_DAYS:
+        repairs.append(f"time: calendar {calendar}, there is no 29 February")
+    elif calendar not in _REAL:
+        raise UserError(
+            f"source {where}: time has the calendar {calendar!r}, whose dates are not those of "
+            f"the real world; expected {', '.join((*_REAL, *_WITHOUT_LEAP_DAYS))}"
+        )
+    times = dataset["time"].values
+    if times.dtype == object:  # cftime, for calendars or epochs that numpy cannot hold
+        times = np.array([np.datetime64(t.isoformat()) for t in times])
+    if not np.issubdtype(times.dtype, np.datetime64) or np.isnat(times).any():
+        raise UserError(f"source {where}: time could not be decoded into dates; check its units")
+    if len(times) == 0:
+        raise UserError(f"source {where}: there is not a single date in it")
+    days = days_since_epoch(times)
+    order = np.argsort(days, kind="stable")
+    twice = np.flatnonzero(np.diff(days[order]) == 0)
+    if len(twice):
+        date = np.datetime_as_string(times[order][twice[0]], unit="s")
+        raise UserError(
+            f"source {where}: {date} occurs more than once ({len(twice)} duplicates in all); "
+            f"remove the duplicates"
+        )
+    if not np.array_equal(order, np.arange(len(days))):
+        repairs.append("time: unordered dates sorted")
+    return days[order], order
+
+
+def _calendar(times: np.ndarray) -> Any:
+    return getattr(times.flat[0], "calendar", "standard") if times.size else "standard"

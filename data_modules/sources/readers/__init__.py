@@ -1,0 +1,1 @@
+"""Readers of public layouts of fields, one module per layout."""

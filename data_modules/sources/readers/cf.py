@@ -1,0 +1,196 @@
+"""Reader of any NetCDF file or Zarr store that follows the CF conventions.
+
+A variable is found by the recipe (`variables`: name, units, factor, hours, stamp), else by its
+WeatherBench2 name, else by its CF standard name. What a value covers in time is taken from the
+recipe, else from the bounds of the time axis, else from `cell_methods`; the direction of
+longwave radiation from its standard name. Dimensions are found by their usual names, by the
+attributes `standard_name` and `axis`, or by the recipe (`dimensions`).
+
+Repaired and recorded: as in `sources.canonical`; a single date without a dimension gets one.
+Refused: two variables of one standard name, units that are unknown or not stated, several steps a
+day of which nothing says what they cover, a climatology, grids that are not of latitude and
+longitude, calendars that are not of the real world.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from data_modules.sources.canonical.form import canonicalise
+from data_modules.sources.canonical.layouts import Held
+from data_modules.sources.files.opening import find_files, is_zarr, open_netcdf, open_zarr
+from slams.config.schema import SourceConfig, SourceVariableConfig
+from slams.errors import UserError
+from slams.fields import FieldSpec
+
+__all__ = ["open_cf"]
+
+# Standard names by which a variable is found, with the factor that makes it ours.
+_STANDARD = {
+    "temperature": {"air_temperature": 1.0},
+    "2m_temperature": {"air_temperature": 1.0},
+    "total_precipitation_24hr": {
+        "lwe_precipitation_rate": 1.0,
+        "precipitation_flux": 1.0,
+        "precipitation_amount": 1.0,
+        "lwe_thickness_of_precipitation_amount": 1.0,
+    },
+    "outgoing_longwave_radiation": {
+        "toa_outgoing_longwave_flux": 1.0,
+        "toa_net_upward_longwave_flux": 1.0,
+        "toa_net_downward_longwave_flux": -1.0,
+    },
+    "surface_pressure": {"surface_air_pressure": 1.0},
+}
+_AXES = {
+    "time": ("time", "T"),
+    "level": ("air_pressure", "Z"),
+    "latitude": ("latitude", "Y"),
+    "longitude": ("longitude", "X"),
+}
+
+
+def open_cf(
+    config: SourceConfig,
+    channels: Sequence[FieldSpec],
+    period: tuple[float, float] | None,
+    key: str,
+) -> xr.Dataset:
+    """Opens a CF source lazily.
+
+    Args:
+        config: The source, with `variables` and `dimensions` where the file does not say enough.
+        channels: The channels wanted.
+        period: First and last day wanted, days since 1970-01-01.
+        key: Dotted key of the source in the recipe, for messages.
+
+    Returns:
+        Canonical dataset (see `sources.canonical`).
+
+    Raises:
+        UserError: The source is not there, says too little, or cannot be made canonical.
+    """
+    files = find_files(config, "a NetCDF file or a Zarr store", key)
+    stores = [is_zarr(file) for file in files]
+    if stores[0]:
+        if len(files) > 1:
+            raise UserError(f"{key}.path: {config.path}: expected one Zarr store, found more")
+        dataset = open_zarr(files[0], "a Zarr store", key)
+    else:
+        dataset = open_netcdf(files, key, time=config.dimensions.time or "time")
+    dataset = _named_dimensions(dataset, config, key)
+    if "climatology" in dataset["time"].attrs:
+        raise UserError(
+            f"source {config.path}: time is that of a climatology, expected the days themselves"
+        )
+    mapped = {one.variable: one for one in config.variables}
+    layout = {}
+    for variable in dict.fromkeys(c.variable for c in channels if c.name not in config.absent):
+        layout[variable] = _held(dataset, variable, mapped.get(variable), config.path, key)
+    out = canonicalise(
+        dataset, layout, channels, config.absent, config.path, key, config.daily, period
+    )
+    for name in ("title", "institution", "source", "references", "license"):
+        if name in dataset.attrs:
+            out.attrs[name] = str(dataset.attrs[name])
+    return out
+
+
+def _named_dimensions(dataset: xr.Dataset, config: SourceConfig, key: str) -> xr.Dataset:
+    """Gives dimensions their canonical names: those of the recipe, or of the attributes."""
+    renamed: dict[Any, str] = {}
+    for canonical, (standard, axis) in _AXES.items():
+        asked = getattr(config.dimensions, canonical)
+        if asked:
+            if asked not in dataset.dims and asked not in dataset.coords:
+                raise UserError(
+                    f"{key}.dimensions.{canonical}: {asked!r} is no dimension; found "
+                    f"{', '.join(map(str, dataset.dims))}"
+                )
+            found = [asked]
+        else:
+            coords = [n for n in dataset.coords if dataset[n].dims == (n,) or not dataset[n].dims]
+            found = [n for n in coords if dataset[n].attrs.get("standard_name") == standard]
+            if not found:
+                found = [n for n in coords if dataset[n].attrs.get("axis") == axis]
+        if len(found) == 1 and found[0] != canonical and canonical not in dataset.variables:
+            renamed[found[0]] = canonical
+    dataset = dataset.rename(renamed)
+    if "time" not in dataset.dims and "valid_time" not in dataset.dims:
+        if "time" not in dataset.coords:
+            raise UserError(f"source {config.path}: there is no time in it; expected dates")
+        dataset = dataset.expand_dims("time")
+    return dataset
+
+
+def _held(
+    dataset: xr.Dataset, variable: str, asked: SourceVariableConfig | None, path: str, key: str
+) -> Held:
+    factor = 1.0
+    if asked is not None and asked.name:
+        name = asked.name
+    elif variable in dataset:
+        name = variable
+    else:
+        name, factor = _by_standard_name(dataset, variable, path, key)
+    hours, stamp, fixed = _covers(dataset, name)
+    units = ""
+    if asked is not None:
+        units = asked.units
+        factor *= asked.factor
+        if asked.stamp:
+            hours, stamp, fixed = (None if asked.hours < 0 else asked.hours), asked.stamp, True
+        elif asked.hours >= 0:
+            hours, fixed = asked.hours, True
+    return Held(name, units, bool(units), factor, hours, stamp, fixed)
+
+
+def _by_standard_name(
+    dataset: xr.Dataset, variable: str, path: str, key: str
+) -> tuple[str, float]:
+    known = _STANDARD[variable]
+    found = [
+        (str(name), known[array.attrs["standard_name"]])
+        for name, array in dataset.data_vars.items()
+        if array.attrs.get("standard_name") in known
+        and ("level" in array.dims) == (variable == "temperature")
+    ]
+    if len(found) == 1:
+        return found[0]
+    there = ", ".join(sorted(map(str, dataset.data_vars))) or "none"
+    if not found:
+        raise UserError(
+            f"source {path}: no variable is called {variable} or has its standard name; found "
+            f"{there}; name it under {key}.variables, or its channels under {key}.absent"
+        )
+    raise UserError(
+        f"source {path}: {' and '.join(name for name, _ in found)} both have the standard name of "
+        f"{variable}; name one under {key}.variables"
+    )
+
+
+def _covers(dataset: xr.Dataset, name: str) -> tuple[float | None, str, bool]:
+    """Finds which hours a value covers: from bounds of time, or from `cell_methods`."""
+    if name not in dataset:
+        return 0.0, "start", False
+    methods = str(dataset[name].attrs.get("cell_methods", ""))
+    if "time: point" in methods:
+        return 0.0, "start", True
+    bounds = dataset["time"].attrs.get("bounds") or dataset["time"].encoding.get("bounds")
+    if bounds in dataset and dataset.sizes["time"]:
+        try:
+            first = dataset[bounds].isel(time=0).values.astype("datetime64[s]")
+            stamp = dataset["time"].values[0].astype("datetime64[s]")
+        except (TypeError, ValueError, AttributeError):
+            return None, "start", False
+        hours = float((first[1] - first[0]) / np.timedelta64(3600, "s"))
+        share = float((stamp - first[0]) / np.timedelta64(3600, "s")) / hours if hours else 0.0
+        place = {0.0: "start", 0.5: "middle", 1.0: "end"}.get(round(share, 3))
+        if hours > 0 and place:
+            return hours, place, True
+    # A method is stated, but not where the stamp lies: clear for daily values alone.
+    return (None if "time:" in methods else 0.0), "start", False

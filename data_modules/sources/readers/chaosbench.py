@@ -1,0 +1,178 @@
+"""Reader of ChaosBench's ERA5: a directory with one Zarr store a day.
+
+Layout (https://github.com/leap-stc/ChaosBench): `era5_full_1.5deg_YYYYMMDD.zarr` (Zarr 2), each
+with `t` (K) and others on (level 10: 10..1000 hPa, latitude 121: 90..-90, longitude 240:
+0..358.5) at 00 UTC; `time` is one date without a dimension, or a dimension of one. Values may be
+packed as int16 with a scale of their own in each store.
+
+Repaired and recorded: order of dimensions and directions, as everywhere. Refused: a day that is
+missing between others or in `data.period`, by its name; a store whose grid, levels or units are
+not those of the first; one whose `time` is not the date in its name; two stores of one date; a
+directory with no such store.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from xarray.backends import BackendArray
+from xarray.core import indexing
+
+from data_modules.sources.canonical.form import canonicalise
+from data_modules.sources.canonical.layouts import Held
+from data_modules.sources.files.opening import open_zarr
+from slams.config.schema import SourceConfig
+from slams.errors import UserError
+from slams.fields import FieldSpec
+
+__all__ = ["open_chaosbench"]
+
+_NAME = re.compile(r".*_(\d{8})\.zarr")
+_LAYOUT = {"temperature": Held("t", units="K")}
+_EPOCH = np.datetime64("1970-01-01", "D")
+
+
+def open_chaosbench(
+    config: SourceConfig,
+    channels: Sequence[FieldSpec],
+    period: tuple[float, float] | None,
+    key: str,
+) -> xr.Dataset:
+    """Opens the daily stores of a directory lazily, each when its day is read.
+
+    Args:
+        config: The source; `path` is the directory `era5`.
+        channels: The channels wanted, temperature alone.
+        period: First and last day wanted, days since 1970-01-01.
+        key: Dotted key of the source in the recipe, for messages.
+
+    Returns:
+        Canonical dataset (see `sources.canonical`).
+
+    Raises:
+        UserError: A day is missing, a store differs from the first, or the dataset cannot be
+            made canonical.
+    """
+    days, stores = _daily_stores(config.path, period, key)
+    first = _open_day(stores[0], days[0], key)
+    variables = {}
+    for name in first.data_vars:
+        inner = _StoresArray(stores, days, str(name), first[name], key)
+        lazy = indexing.LazilyIndexedArray(inner)
+        variables[name] = xr.Variable(("time", *first[name].dims), lazy, first[name].attrs)
+    coords: dict[str, Any] = {n: c for n, c in first.coords.items() if n in first.dims}
+    dataset = xr.Dataset(variables, coords={"time": days.astype("datetime64[ns]"), **coords})
+    return canonicalise(
+        dataset, _LAYOUT, channels, config.absent, config.path, key, config.daily, period
+    )
+
+
+class _StoresArray(BackendArray):
+    """Reads a variable out of the stores of the days asked for."""
+
+    def __init__(
+        self, stores: Sequence[Path], days: np.ndarray, name: str, like: xr.DataArray, key: str
+    ) -> None:
+        self._stores, self._days, self._name, self._key = list(stores), days, name, key
+        self._dims, self._units = like.dims, like.attrs.get("units")
+        self._places = {d: like[d].values for d in like.dims if d in like.coords}
+        self.shape = (len(self._stores), *like.shape)
+        self.dtype = like.dtype
+
+    def __getitem__(self, key: Any) -> Any:
+        outer = indexing.IndexingSupport.OUTER
+        return indexing.explicit_indexing_adapter(key, self.shape, outer, self._read)
+
+    def _read(self, key: tuple[Any, ...]) -> np.ndarray:
+        numbers = np.atleast_1d(np.arange(self.shape[0])[key[0]])
+        parts = [self._day(int(number)).values[np.ix_(*self._inner(key))] for number in numbers]
+        values = np.stack(parts) if parts else np.empty((0, *self.shape[1:]), self.dtype)
+        # Positions given as one number take their dimension away.
+        drop = tuple(i for i, k in enumerate(key) if isinstance(k, int | np.integer))
+        return values.reshape([n for i, n in enumerate(values.shape) if i not in drop])
+
+    def _inner(self, key: tuple[Any, ...]) -> list[np.ndarray]:
+        sizes = self.shape[1:]
+        return [np.atleast_1d(np.arange(n)[k]) for n, k in zip(sizes, key[1:], strict=True)]
+
+    def _day(self, number: int) -> xr.DataArray:
+        store, day = self._stores[number], self._days[number]
+        dataset = _open_day(store, day, self._key)
+        if self._name not in dataset:
+            raise UserError(f"source {store}: variable {self._name!r} is missing")
+        array = dataset[self._name]
+        same = array.dims == self._dims and array.attrs.get("units") == self._units
+        for dim, values in self._places.items():
+            same = same and dim in array.coords and np.array_equal(array[dim].values, values)
+        if not same:
+            raise UserError(
+                f"source {store}: {self._name} has other dimensions, coordinates or units than in "
+                f"{self._stores[0].name}"
+            )
+        return array
+
+
+def _daily_stores(
+    path: str, period: tuple[float, float] | None, key: str
+) -> tuple[np.ndarray, list[Path]]:
+    """Lists the stores by date; refuses a day that is missing."""
+    folder = Path(path)
+    if not folder.is_dir():
+        raise UserError(
+            f"{key}.path: {path} is not there; expected a directory with one Zarr store a "
+            f"day, era5_full_1.5deg_YYYYMMDD.zarr"
+        )
+    found: dict[np.datetime64, Path] = {}
+    for store in sorted(folder.iterdir()):
+        match = _NAME.fullmatch(store.name)
+        if not match:
+            continue
+        try:
+            text = match[1]
+            day = np.datetime64(f"{text[:4]}-{text[4:6]}-{text[6:]}", "D")
+        except ValueError:
+            raise UserError(f"source {path}: {store.name} carries no date") from None
+        if day in found:
+            raise UserError(
+                f"source {path}: {day} has two stores, {found[day].name} and {store.name}"
+            )
+        found[day] = store
+    if not found:
+        raise UserError(
+            f"source {path}: there is no store of a day in it, expected "
+            f"era5_full_1.5deg_YYYYMMDD.zarr"
+        )
+    first, last = min(found), max(found)
+    if period is not None:
+        first, last = (_EPOCH + np.timedelta64(int(day), "D") for day in period)
+    wanted = np.arange(first, last + np.timedelta64(1, "D"))
+    missing = [day for day in wanted if day not in found]
+    if missing:
+        like = _NAME.fullmatch(next(iter(found.values())).name)
+        name = f"{like[0][: like.start(1)] if like else ''}{str(missing[0]).replace('-', '')}.zarr"
+        raise UserError(
+            f"source {path}: {name} is missing ({len(missing)} of {len(wanted)} days from {first} "
+            f"to {last} are); complete the directory, or take other days with data.period"
+        )
+    return wanted, [found[day] for day in wanted]
+
+
+def _open_day(store: Path, day: np.datetime64, key: str) -> xr.Dataset:
+    dataset = open_zarr(str(store), "a daily store of ChaosBench", key)
+    if "time" in dataset.variables:
+        if dataset["time"].size != 1:
+            raise UserError(f"source {store}: holds {dataset['time'].size} dates, expected one")
+        time = dataset["time"].values.reshape(-1)[0]
+        if np.datetime64(time, "D") != day:
+            raise UserError(
+                f"source {store}: its time is {np.datetime_as_string(time, unit='h')}, expected "
+                f"the date in its name"
+            )
+        if "time" in dataset.dims:
+            dataset = dataset.isel(time=0)
+    return dataset.drop_vars("time", errors="ignore")

@@ -1,0 +1,88 @@
+"""Reader of nature runs: CF-packed Zarr, one array a variable, as `slams simulate` writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+import zarr
+
+from data_modules.sample import sample_path
+from data_modules.sources.canonical.form import canonicalise
+from data_modules.sources.canonical.layouts import Held
+from slams.config.schema import SourceConfig
+from slams.errors import UserError
+from slams.fields import FieldSpec
+from slams.variables import UNITS
+
+__all__ = ["open_nature_run"]
+
+# Daily means, under the day that they are of.
+_LAYOUT = {variable: Held(variable, hours=24) for variable in UNITS}
+
+
+def open_nature_run(
+    config: SourceConfig,
+    channels: Sequence[FieldSpec],
+    period: tuple[float, float] | None,
+    key: str,
+) -> xr.Dataset:
+    """Opens a nature run lazily.
+
+    Args:
+        config: The source; `path` is a Zarr directory, or `sample` for the embedded one.
+        channels: The channels wanted.
+        period: First and last day wanted, days since 1970-01-01.
+        key: Dotted key of the source in the recipe, for messages.
+
+    Returns:
+        Canonical dataset (see `sources.canonical`), dask arrays in the chunks of the file.
+
+    Raises:
+        UserError: The directory is missing, no Zarr store or incomplete, or the dataset cannot
+            be made canonical.
+    """
+    path, absent = config.path, config.absent
+    where = sample_path() if path == "sample" else Path(path)
+    if not where.exists():
+        raise UserError(
+            f"{key}.path: {path} is not there; expected a nature run (Zarr), make one with "
+            f"`slams simulate` or write `sample`"
+        )
+    try:
+        group = zarr.open_group(str(where), mode="r", use_consolidated=False)
+        dataset = xr.open_dataset(str(where), engine="zarr", consolidated=False, cache=False)
+    except Exception as error:
+        raise UserError(f"{key}.path: {path} cannot be opened as Zarr ({error})") from error
+    variables = dict.fromkeys(c.variable for c in channels if c.name not in absent)
+    for variable in variables:
+        if variable in group:
+            _check_chunks(group[variable], where / variable, path)
+    out = canonicalise(dataset, _LAYOUT, channels, absent, path, key, config.daily, period)
+    for name in ("title", "source", "license"):
+        if name in dataset.attrs:
+            out.attrs[name] = str(dataset.attrs[name])
+    return out
+
+
+def _check_chunks(array: zarr.Array, folder: Path, path: str) -> None:
+    """Refuses a lost chunk where Zarr would silently read a number in its place."""
+    packed = array.attrs.get("_FillValue")
+    if packed is not None and array.fill_value == packed:
+        return
+    if np.issubdtype(array.dtype, np.floating) and np.isnan(array.fill_value):
+        return
+    if array.metadata.zarr_format != 3:
+        return
+    steps = array.shards or array.chunks
+    counts = [-(-n // s) for n, s in zip(array.shape, steps, strict=True)]
+    for index in product(*map(range, counts)):
+        file = "/".join(["c", *map(str, index)])
+        if not (folder / file).is_file():
+            raise UserError(
+                f"source {path}: chunk {folder.name}/{file} is missing, the store is incomplete; "
+                f"copy or make it again"
+            )

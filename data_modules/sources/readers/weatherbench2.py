@@ -1,0 +1,61 @@
+"""Reader of WeatherBench2's ERA5 and analysis stores (Zarr 2 or 3, a directory or an address).
+
+Layout (https://weatherbench2.readthedocs.io, data guide): `temperature` K with dimensions (time,
+level, latitude, longitude), or (time, level, longitude, latitude) in the stores of 64x32 and
+240x121; latitude in either direction; longitude from 0, or from -180; 6-hourly; 13 levels from 50
+to 1000 hPa (10 hPa is in none of them). `total_precipitation_6hr`, `_24hr` in m, accumulated over
+the hours that end at the time stamp: the total of a day is that which ends at the next midnight.
+
+Repaired and recorded: order of dimensions, direction of latitude, range of longitude, units
+converted, units that are not stated (derived variables carry none), days cut off at the ends.
+Refused: forecasts (dimension `prediction_timedelta`), days with missing steps, an hourly
+accumulation at 6-hourly steps, levels that are not there, duplicate dates, unknown units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import xarray as xr
+
+from data_modules.sources.canonical.form import canonicalise
+from data_modules.sources.files.opening import open_zarr
+from data_modules.sources.readers.era5 import era5_layout, with_terrain
+from slams.config.schema import SourceConfig
+from slams.errors import UserError
+from slams.fields import FieldSpec
+
+__all__ = ["open_weatherbench2"]
+
+
+def open_weatherbench2(
+    config: SourceConfig,
+    channels: Sequence[FieldSpec],
+    period: tuple[float, float] | None,
+    key: str,
+) -> xr.Dataset:
+    """Opens a WeatherBench2 store lazily.
+
+    Args:
+        config: The source; `daily` says what a day of temperature is.
+        channels: The channels wanted.
+        period: First and last day wanted, days since 1970-01-01.
+        key: Dotted key of the source in the recipe, for messages.
+
+    Returns:
+        Canonical dataset (see `sources.canonical`).
+
+    Raises:
+        UserError: The store is not there, holds forecasts, or cannot be made canonical.
+    """
+    dataset = open_zarr(config.path, "a WeatherBench2 store (Zarr)", key)
+    if "prediction_timedelta" in dataset.dims:
+        raise UserError(
+            f"source {config.path}: holds forecasts (dimension prediction_timedelta), expected an "
+            f"analysis or reanalysis"
+        )
+    layout = era5_layout(dataset)
+    dataset = with_terrain(dataset)
+    return canonicalise(
+        dataset, layout, channels, config.absent, config.path, key, config.daily, period
+    )

@@ -1,0 +1,1 @@
+"""Readers of public station archives, one module per layout."""

@@ -1,0 +1,149 @@
+"""The long table that every reader of station reports gives: one row a value.
+
+Columns::
+
+    station_id            text
+    latitude, longitude   degrees north, degrees east in [-180, 360)
+    elevation             m above sea level, NaN where unknown
+    time                  datetime64[ns] UTC: the instant, or the end of the period
+    hours                 length of the period that the value stands for; 0 for an instant
+    variable              `temperature` (on a level), `2m_temperature`, `total_precipitation_24hr`,
+                          `outgoing_longwave_radiation`
+    level                 hPa, NaN without levels
+    value                 K, mm over the period, W m-2
+    accepted, reason      False with the reason where the archive's own flags reject the value
+
+A missing value has no row. What was changed while reading is counted in `repairs`; what cannot
+be repaired without guessing is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from slams.errors import UserError
+
+__all__ = ["COLUMNS", "StationReports", "station_reports"]
+
+COLUMNS = (
+    "station_id",
+    "latitude",
+    "longitude",
+    "elevation",
+    "time",
+    "hours",
+    "variable",
+    "level",
+    "value",
+    "accepted",
+    "reason",
+)
+# A temperature archive whose middle lies outside is in other units than its layout says (K).
+_PLAUSIBLE_TEMPERATURE = (150.0, 340.0)
+_KEY = ["station_id", "latitude", "longitude", "time", "hours", "variable", "level"]
+
+
+@dataclass(frozen=True)
+class StationReports:
+    """Holds the reports of an archive.
+
+    Attributes:
+        table: The long table, sorted by station, variable, level and time.
+        conventions: What the layout means by a day, a value and a flag; goes into the store.
+        repairs: What was repaired while reading, and how many times.
+    """
+
+    table: pd.DataFrame
+    conventions: Mapping[str, str] = field(default_factory=dict)
+    repairs: Mapping[str, int] = field(default_factory=dict)
+
+    def counts(self) -> dict[str, int]:
+        """Counts the reports: all, and those rejected, by reason."""
+        rejected = self.table.loc[~self.table["accepted"], "reason"].value_counts()
+        return {"reports": len(self.table), **{str(k): int(v) for k, v in rejected.items()}}
+
+
+def station_reports(
+    table: pd.DataFrame,
+    where: str,
+    key: str,
+    conventions: Mapping[str, str],
+    repairs: Mapping[str, int] | None = None,
+) -> StationReports:
+    """Checks and sorts a long table.
+
+    Args:
+        table: Columns as above; `hours`, `level`, `accepted` and `reason` may be left out.
+        where: The file, for messages.
+        key: Dotted key of the archive in the recipe, for messages.
+        conventions: See `StationReports`.
+        repairs: What the reader has repaired so far.
+
+    Raises:
+        UserError: There is no value, a station does not lie on the globe, a value occurs twice
+            with different contents, or temperatures are in other units.
+    """
+    done = dict(repairs or {})
+    defaults = {"hours": 0.0, "level": np.nan, "accepted": True, "reason": ""}
+    table = table.assign(**{k: v for k, v in defaults.items() if k not in table})
+    table = table[list(COLUMNS)]
+    if table.empty:
+        raise UserError(
+            f"station archive {where}: not one value of the variables asked for; check "
+            f"{key}.path and observations.stations.variables"
+        )
+    _check_positions(table, where)
+    same = table.duplicated([*_KEY, "value", "accepted"])
+    if same.any():
+        done["repeated rows dropped"] = done.get("repeated rows dropped", 0) + int(same.sum())
+        table = table[~same]
+    _refuse_contradictions(table, where)
+    _check_units(table, where)
+    table = table.sort_values(
+        ["station_id", "variable", "level", "time", "hours"], kind="stable", ignore_index=True
+    )
+    return StationReports(table, dict(conventions), {k: v for k, v in done.items() if v})
+
+
+def _check_positions(table: pd.DataFrame, where: str) -> None:
+    """Refuses positions that are not on the globe; NaN counts as not."""
+    for name, low, high in (("latitude", -90.0, 90.0), ("longitude", -180.0, 360.0)):
+        outside = ~table[name].between(low, high)
+        if outside.any():
+            row = table[outside].iloc[0]
+            raise UserError(
+                f"station archive {where}: station {row['station_id']}: {name} {row[name]:g} lies "
+                f"outside [{low:g}, {high:g}] degrees"
+            )
+
+
+def _refuse_contradictions(table: pd.DataFrame, where: str) -> None:
+    """Refuses two different accepted values of one station, time and variable."""
+    accepted = table[table["accepted"]]
+    twice = accepted.duplicated(_KEY, keep=False)
+    if not twice.any():
+        return
+    first = accepted[twice].sort_values(_KEY).iloc[0]
+    level = "" if np.isnan(first["level"]) else f" at {first['level']:g} hPa"
+    raise UserError(
+        f"station archive {where}: {first['variable']}{level} of station {first['station_id']} at "
+        f"{first['time']:%Y-%m-%dT%H:%M} occurs more than once with different values; remove the "
+        f"duplicates"
+    )
+
+
+def _check_units(table: pd.DataFrame, where: str) -> None:
+    """Refuses temperatures in other units, told by their middle; single ones are for the QC."""
+    low, high = _PLAUSIBLE_TEMPERATURE
+    known = table["accepted"] & table["variable"].str.endswith("temperature")
+    for variable, values in table.loc[known].groupby("variable")["value"]:
+        middle = float(values.median())
+        if not low <= middle <= high:
+            raise UserError(
+                f"station archive {where}: the middle value of {variable} is {middle:g} K, "
+                f"expected {low:g} to {high:g}; the file has other units than its layout"
+            )

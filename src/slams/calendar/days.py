@@ -1,0 +1,57 @@
+"""Days since 1970-01-01 00 UTC: how they are counted, and which dates they are.
+
+Every time in this package is such a number, a float where the hour counts. Needs numpy alone, so
+that mathematics and the readers of files can both import it.
+"""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+
+__all__ = ["TIME_UNITS", "day_number", "day_of", "days_since_epoch", "time_stamps"]
+
+# As NetCDF and Zarr stores write it.
+TIME_UNITS = "days since 1970-01-01 00:00:00"
+_EPOCH = date(1970, 1, 1)
+
+
+def day_number(day: date) -> int:
+    """Count the days from 1970-01-01 to a date."""
+    return (day - _EPOCH).days
+
+
+def day_of(time: float) -> date:
+    """Return the date of a time, whatever its hour.
+
+    Args:
+        time: Days since 1970-01-01 00 UTC.
+    """
+    return _EPOCH + timedelta(days=float(time))
+
+
+def days_since_epoch(times: Any) -> Any:
+    """Convert dates to days since 1970-01-01 00 UTC.
+
+    Args:
+        times: Array or pandas Series of numpy dates (`datetime64`) in any unit.
+
+    Returns:
+        The same with float64 days.
+    """
+    return (times - np.datetime64(_EPOCH, "D")) / np.timedelta64(1, "D")
+
+
+def time_stamps(time: Any) -> Any:
+    """Convert days since 1970-01-01 00 UTC to dates, rounded to seconds.
+
+    Args:
+        time: Number or array of days.
+
+    Returns:
+        The same as `datetime64[s]`.
+    """
+    seconds = np.round(np.asarray(time, dtype=np.float64) * 86400.0).astype("timedelta64[s]")
+    return np.datetime64(_EPOCH, "s") + seconds

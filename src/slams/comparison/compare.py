@@ -1,0 +1,248 @@
+"""Compares the settings of a sweep, or any finished assimilations, from their run directories."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from slams.comparison.figures import metric_figures, metric_label, relative_figure
+from slams.comparison.scores import ScoredSetting, degradation, read_settings, score_settings
+from slams.comparison.tables import (
+    PlainTable,
+    degradation_table,
+    latex,
+    markdown,
+    published_table,
+    settings_table,
+    tidy,
+    to_html,
+)
+from slams.errors import UserError
+from slams.plugins.methods import Family, Role, find_method, in_role, split_name
+from slams.report.exhibit import Exhibit, Panel
+from slams.report.page import page
+from slams.report.paired import Comparison
+from slams.report.wording import joined
+from slams.runs.record import RunRecord, is_finished
+from slams.runs.sweep_record import SweepRecord, failure
+from slams.runtime import atomic
+from slams.runtime.ranks import say
+from slams.runtime.version import package_version
+from slams.stages.places import tracking_store
+from slams.sweeps import Sweep, expand
+from slams.tracking.sweeps import attach_comparison
+
+__all__ = ["FORMATS", "compare"]
+
+FORMATS = ("md", "csv", "latex", "html")
+_SUFFIX = {"md": ".md", "csv": ".csv", "latex": ".tex", "html": ".html"}
+
+
+def compare(
+    sources: Sequence[str],
+    overrides: Sequence[str] = (),
+    baseline: str = "",
+    metric: str = "crps",
+    formats: Sequence[str] = FORMATS,
+    output: str = "",
+) -> Path:
+    """Writes tables and figures that compare settings; prints the first table.
+
+    Args:
+        sources: A recipe with a section `ablation`, or run directories.
+        overrides: Overrides of the recipe, as the sweep was run with.
+        baseline: Setting or method compared with; empty takes the recipe's, or the first setting.
+        metric: A metric of the results table.
+        formats: Any of `md`, `csv`, `latex`, `html`.
+        output: Directory written to; empty is `comparison` beside the runs.
+
+    Returns:
+        The directory.
+
+    Raises:
+        UserError: There is nothing to compare, or the metric or baseline is unknown.
+    """
+    sweep, runs, varied, notes = _gather(sources, overrides)
+    settings = read_settings(runs, varied)
+    published = ""
+    if sweep is not None:
+        baseline = baseline or sweep.config.ablation.baseline
+        published = sweep.config.ablation.published
+    baseline = _baseline(baseline, settings)
+    rows = score_settings(settings, metric, baseline)
+    label = metric_label(metric, settings[0].variable)
+    tables = [settings_table(rows, label, baseline)]
+    figures = metric_figures(rows, metric)
+    reference = baseline if baseline in {s.name for s in settings} else settings[0].name
+    if metric in ("rmse", "crps") and len(settings) > 1:
+        figures.append(_relative(settings, metric, reference))
+        tables += _degradations(settings, metric, reference, label)
+    if sweep is not None and published:
+        found = published_table(sweep.recipe.parent / published, settings, rows, metric)
+        if found is not None:
+            tables.append(found)
+    directory = Path(output) if output else _home(sweep, runs)
+    title = f"{sweep.name if sweep else 'Settings'} compared: {label}"
+    _write(directory, title, tables, figures, notes, formats, metric)
+    if "csv" in formats:
+        with atomic.replacing(directory / f"{metric}.csv") as temporary:
+            tidy(rows, metric).to_csv(temporary, index=False)
+    print(markdown(tables[0]))
+    for note in notes:
+        say(note)
+    if sweep is not None and attach_comparison(
+        tracking_store(sweep.config), sweep.directory, directory
+    ):
+        say("logged to the sweep's MLflow run")
+    say(f"comparison: {directory}")
+    return directory
+
+
+def _gather(
+    sources: Sequence[str], overrides: Sequence[str]
+) -> tuple[Sweep | None, list[Path], dict[str, dict] | None, list[str]]:
+    """Finds the finished runs; notes what is not there."""
+    directories = [Path(source) for source in sources if Path(source).is_dir()]
+    if directories and len(directories) < len(sources):
+        strange = next(s for s in sources if not Path(s).is_dir())
+        raise UserError(f"{strange} is not a run directory; name one recipe or run directories")
+    if directories:
+        if overrides:
+            raise UserError("overrides belong to a recipe; run directories have their own")
+        return (None, *_from_directories(directories))
+    if len(sources) != 1:
+        raise UserError(f"found {len(sources)} recipes, expected one, or run directories")
+    sweep = expand(sources[0], overrides)
+    runs, notes = [], []
+    for setting in sweep.settings:
+        reason = failure(sweep.directory, setting.name)
+        if is_finished(setting.directory):
+            runs.append(setting.directory)
+        else:
+            notes.append(
+                f"setting {setting.name} is left out: "
+                + (f"it failed, {reason}" if reason else "it has not finished")
+            )
+    if not runs:
+        raise UserError(
+            f"{sweep.directory}: no setting has finished; run `slams ablate {sweep.recipe}` first"
+        )
+    return sweep, runs, {s.name: dict(s.overrides) for s in sweep.settings}, notes
+
+
+def _from_directories(
+    directories: Sequence[Path],
+) -> tuple[list[Path], dict[str, dict] | None, list[str]]:
+    """Takes run directories as they are, and the runs in the directories of sweeps."""
+    runs: list[Path] = []
+    varied: dict[str, dict] = {}
+    for directory in directories:
+        record = SweepRecord.read(directory)
+        if record is None:
+            runs.append(directory)
+            continue
+        runs += [p for p in sorted(directory.glob("assimilation-*")) if is_finished(p)]
+        varied |= {name: dict(values) for name, values in record.settings.items()}
+    for run in runs:
+        if RunRecord.read(run).status != "finished":
+            raise UserError(f"{run} is {RunRecord.read(run).status}, expected a finished run")
+    if not runs:
+        raise UserError(f"{directories[0]} holds no finished assimilation")
+    known = all(run.name.removeprefix("assimilation-") in varied for run in runs)
+    return runs, varied if varied and known else None, []
+
+
+def _baseline(asked: str, settings: Sequence[ScoredSetting]) -> str:
+    names = [s.name for s in settings]
+    methods = list(dict.fromkeys(m for s in settings for m in s.methods))
+    if asked and asked not in (*names, *methods):
+        raise UserError(
+            f"--baseline: found {asked!r}, expected a setting that has finished "
+            f"({', '.join(names)}) or a method ({', '.join(methods)})"
+        )
+    return asked or names[0]
+
+
+def _relative(settings: Sequence[ScoredSetting], metric: str, reference: str) -> Panel:
+    """Draws every method relative to itself in the reference setting."""
+    changes: dict[str, dict[str, tuple[float, float, float]]] = {}
+    methods = dict.fromkeys(m for s in settings for m in s.methods)
+    rows = score_settings(settings, metric, reference)
+    for method in methods:
+        own = {r.setting.name: r.comparison for r in rows if r.method == method}
+        changes[method] = {
+            name: _ratio(c) for name, c in own.items() if c is not None or name == reference
+        }
+    return relative_figure(settings, changes, metric)
+
+
+def _ratio(comparison: Comparison | None) -> tuple[float, float, float]:
+    if comparison is None:
+        return 1.0, 1.0, 1.0
+    return 1 + comparison.relative, 1 + comparison.lower, 1 + comparison.upper
+
+
+def _degradations(
+    settings: Sequence[ScoredSetting], metric: str, reference: str, label: str
+) -> list[PlainTable]:
+    methods = next(s for s in settings if s.name == reference).methods
+    yardstick = in_role(Role.YARDSTICK).name
+    tables = []
+    for method in methods:
+        for other in methods:
+            # Held against the yardstick from every first guess that is there.
+            spec, first_guess = find_method(method)
+            if spec is None or spec.family is not Family.GENERATIVE or first_guess is not None:
+                continue
+            if split_name(other)[0] != yardstick:
+                continue
+            found = degradation(settings, method, other, metric, reference)
+            if found:
+                tables.append(degradation_table(found, method, other, label, reference))
+    return tables
+
+
+def _home(sweep: Sweep | None, runs: Sequence[Path]) -> Path:
+    return (sweep.directory if sweep is not None else runs[0].parent) / "comparison"
+
+
+def _write(
+    directory: Path,
+    title: str,
+    tables: Sequence[PlainTable],
+    figures: Sequence[Panel],
+    notes: Sequence[str],
+    formats: Sequence[str],
+    metric: str,
+) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    for figure in figures:
+        with atomic.replacing(directory / f"{figure.name}.png") as temporary:
+            temporary.write_bytes(figure.png)
+    texts = {
+        "md": lambda: "\n".join(
+            [f"# {title}\n", *map(markdown, tables), *(f"- {note}" for note in notes)]
+        ),
+        "latex": lambda: "\n".join(map(latex, tables)),
+        "html": lambda: page(
+            title,
+            joined([table.caption for table in tables]),
+            [
+                Exhibit(
+                    "figures",
+                    "Figures",
+                    panels=figures,
+                    missing=notes,
+                    reading="Shading and bars are 95 % intervals over dates.",
+                ),
+                *(
+                    Exhibit(f"table-{n}", table.caption, tables=[to_html(table)])
+                    for n, table in enumerate(tables)
+                ),
+            ],
+            f"Written by slams {package_version()}.",
+        ),
+    }
+    for name, make in texts.items():
+        if name in formats:
+            atomic.write_text(directory / f"{metric}{_SUFFIX[name]}", make())

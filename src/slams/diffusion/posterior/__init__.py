@@ -1,0 +1,1 @@
+"""What guidance is made of: the problem of one case, its errors, and likelihoods."""

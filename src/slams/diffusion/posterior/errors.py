@@ -1,0 +1,73 @@
+"""Denoising errors of training days: what the covariance of `z` given `z_t` is made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+__all__ = ["DenoisingErrors", "ErrorCovariance"]
+
+
+@dataclass(frozen=True)
+class DenoisingErrors:
+    """Holds denoising errors of training days at one noise level, centred.
+
+    Attributes:
+        latent: `(N, F, S)` errors in latent space, `F` features (days x latent channels) at `S`
+            horizontal points.
+        observed: `(N, Q)` the same days' errors seen through `H`, whole network.
+    """
+
+    latent: Tensor
+    observed: Tensor
+
+    @classmethod
+    def centred(cls, latent: Tensor, observed: Tensor) -> DenoisingErrors:
+        """Removes the mean over the days.
+
+        Args:
+            latent: `(N, T, K, h, w)`.
+            observed: `(N, Q)`.
+        """
+        n, days, channels = latent.shape[:3]
+        flat = latent.reshape(n, days * channels, -1)
+        return cls(flat - flat.mean(dim=0), observed - observed.mean(dim=0))
+
+    def weighted(self, weights: Tensor) -> DenoisingErrors:
+        """Lets days count differently.
+
+        Products summed over days and divided by `N - 1` then are the unbiased weighted covariance.
+
+        Args:
+            weights: `(N,)` not negative, more than one of them above zero.
+        """
+        share = weights / weights.sum()
+        scale = (share * (len(share) - 1) / (1 - share.square().sum())).sqrt()
+        parts = []
+        for values in (self.latent, self.observed):
+            flat = values.flatten(1)
+            mean = share.to(flat) @ flat
+            parts.append(((flat - mean) * scale.to(flat)[:, None]).reshape(values.shape))
+        return DenoisingErrors(*parts)
+
+
+@dataclass(frozen=True)
+class ErrorCovariance:
+    """Holds what a case's covariances are made of: errors, localised and weighted.
+
+    Attributes:
+        levels: `(L,)` noise levels at which errors are held.
+        errors: One entry per level.
+        columns: `(P,)` which of the network's `Q` points the case observes.
+        localisation_oo: `(P, P)` localisation between observations.
+        localisation_zo: `(S, P)` localisation between latent points and observations.
+        weights: `(N,)` how much each day of the errors counts; `None` for alike.
+    """
+
+    levels: Tensor
+    errors: list[DenoisingErrors]
+    columns: Tensor
+    localisation_oo: Tensor
+    localisation_zo: Tensor
+    weights: Tensor | None = None

@@ -1,0 +1,22 @@
+"""Local ensemble transform Kalman filter of past background errors."""
+
+from __future__ import annotations
+
+from slams.plugins.deferred import Deferred
+from slams.plugins.methods import Knows, MethodSpec, Style
+
+__all__ = ["SPEC"]
+
+SPEC = MethodSpec(
+    name="letkf",
+    label="LETKF",
+    build=Deferred("slams.assimilators.letkf", "build"),
+    style=Style("#7b3294", ">"),
+    order=60,
+    first_guesses=(Knows.NOTHING, Knows.BACKGROUND),
+    prior="Gaussian",
+    settings=(
+        "{ensemble} members within {season} days of the season, localised with a half-width of "
+        "{localisation} km, inflation {inflation}, relaxation to prior spread {rtps}"
+    ),
+)

@@ -1,0 +1,72 @@
+"""The columns of the tables of results, as they are written and as they are read.
+
+`results`: method, setting, variable, level, metric, value, lower, upper, n. The level is a
+pressure (hPa) as text, `mean` over the levels of a variable (the mean of their metrics), or
+`surface` for a variable without levels; `lower` and `upper` bound the 95 % interval over dates
+(NaN where there is none); `n` counts cases. Metrics of a whole method (`divergent_members`,
+`seconds_per_member`) have variable and level `all`.
+
+`cases`: method, setting, case, date, variable, level, statistic, value, whose means over cases
+give the metrics. `rank_histogram`: method, setting, variable, level, bin, weight.
+`regions` is told in `slams.metrics.regional`; `observations`, `observation_space` and
+`observation_ranks` in `slams.metrics.observed_tables`, `spectra` in `slams.metrics.spectra`.
+"""
+
+from __future__ import annotations
+
+__all__ = ["TABLE_COLUMNS"]
+
+# Table -> its columns, in order.
+TABLE_COLUMNS: dict[str, tuple[str, ...]] = {
+    "results": (
+        "method",
+        "setting",
+        "variable",
+        "level",
+        "metric",
+        "value",
+        "lower",
+        "upper",
+        "n",
+    ),
+    "cases": ("method", "setting", "case", "date", "variable", "level", "statistic", "value"),
+    "rank_histogram": ("method", "setting", "variable", "level", "bin", "weight"),
+    "observations": ("method", "setting", "observation", "quantity", "mean", "sd", "n", "chi2"),
+    "observation_space": (
+        "method",
+        "setting",
+        "observation",
+        "use",
+        "region",
+        "statistic",
+        "value",
+        "lower",
+        "upper",
+        "n",
+    ),
+    "observation_ranks": ("method", "setting", "observation", "use", "bin", "weight", "n"),
+    "spectra": (
+        "method",
+        "setting",
+        "kind",
+        "region",
+        "variable",
+        "level",
+        "wavenumber",
+        "truth",
+        "members",
+        "mean",
+    ),
+    "regions": (
+        "method",
+        "setting",
+        "region",
+        "variable",
+        "level",
+        "metric",
+        "value",
+        "lower",
+        "upper",
+        "n",
+    ),
+}

@@ -1,0 +1,19 @@
+"""Area means of one channel over blocks of cells, every n-th: `channel`, `block`, `gap`."""
+
+from __future__ import annotations
+
+from slams.observations.degradations import DegradedOperator
+from slams.observations.instruments import OperatorRequest
+from slams.plugins.operators import OperatorSpec
+
+__all__ = ["SPEC"]
+
+
+def _build(request: OperatorRequest) -> DegradedOperator:
+    options = request.take(channel=request.required(), block=1, gap=1)
+    return DegradedOperator(
+        request.grid, request.channels, options["channel"], options["block"], options["gap"]
+    )
+
+
+SPEC = OperatorSpec("lattice", _build, at_sites=False)

@@ -1,0 +1,229 @@
+"""Methods of assimilation and first guesses: all that the rest of the program knows of each.
+
+A recipe names methods as the results' tables do, `METHOD` or `METHOD@FIRST_GUESS`: a method
+starts from the background of the recipe or, after an `@`, from a first guess that is made of it
+(`slams.assimilators.first_guess`), as `optimal_interpolation@score_mean` does.
+
+Checks of recipes, the stages, tables, figures and the report all read the specifications below;
+nothing else lists methods. To add one, write a module with a `MethodSpec` (for one of this
+package, in `slams.methods`), or name your own as `module:Class` in a recipe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from slams.errors import UserError, nearest
+from slams.plugins.registry import Registry, is_reference
+
+__all__ = [
+    "FIRST_GUESSES",
+    "METHODS",
+    "Family",
+    "FirstGuessSpec",
+    "Knows",
+    "MethodSpec",
+    "Role",
+    "Style",
+    "check_method",
+    "find_method",
+    "in_role",
+    "method_names",
+    "registered_name",
+    "split_name",
+    "trained_stages",
+]
+
+_KEY = "assimilation.methods"
+
+
+class Family(Enum):
+    """What a method's analysis is made by."""
+
+    PRIOR = "prior"  # no observation enters
+    CLASSICAL = "classical"
+    GENERATIVE = "generative"
+
+
+class Role(Enum):
+    """The place that one method takes where methods are compared with one another."""
+
+    CLIMATOLOGY = "climatology"  # knows nothing of the day
+    BACKGROUND = "background"  # knows what every method starts from
+    YARDSTICK = "yardstick"  # the classical method that others are held against
+    SUBJECT = "subject"  # the method that this project is about
+    OTHER = "other"
+
+
+class Knows(Enum):
+    """What a first guess knows of the day."""
+
+    NOTHING = "nothing"
+    BACKGROUND = "background"
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a method is drawn in every figure.
+
+    Attributes:
+        colour: Hexadecimal colour.
+        marker: Matplotlib marker.
+    """
+
+    colour: str
+    marker: str
+
+
+@dataclass(frozen=True)
+class MethodSpec:
+    """Describes a method of assimilation.
+
+    Attributes:
+        name: Name in recipes and in the results' tables.
+        label: Name in figures and tables.
+        build: Builds the method of a recipe, not yet fitted: takes a
+            `slams.assimilators.materials.Materials`, returns an `Assimilator` of the same `name`.
+        style: How it is drawn; `None` chooses a colour by the name.
+        order: Place in tables and legends, from knowing nothing to knowing most.
+        family: What its analysis is made by.
+        role: Its place in comparisons; each but `OTHER` is taken once.
+        needs: Trained stages that it is built on: `vae`, `score`, `score_pixel`.
+        first_guesses: Which first guesses it may start from in the place of the background.
+        reference: What sentences call it where another method is compared with it; empty where
+            none is.
+        prior: What it knows of states in general, in words.
+        short: Label where it stands on a first guess.
+        labels: Labels on certain first guesses, by the first guess's name.
+        settings: Its settings in one phrase for the report, with the keys of `section` in braces;
+            empty for none.
+        section: Section of `assimilation` with its settings; empty for `name`.
+    """
+
+    name: str
+    label: str
+    build: Callable[[Any], Any]
+    style: Style | None = None
+    order: int = 1000
+    family: Family = Family.CLASSICAL
+    role: Role = Role.OTHER
+    needs: tuple[str, ...] = ()
+    first_guesses: tuple[Knows, ...] = ()
+    reference: str = ""
+    prior: str = ""
+    short: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    settings: str = ""
+    section: str = ""
+
+    @property
+    def settings_section(self) -> str:
+        """Return the section of `assimilation` that holds its settings."""
+        return self.section or self.name
+
+
+@dataclass(frozen=True)
+class FirstGuessSpec:
+    """Describes a first guess that methods may start from.
+
+    Attributes:
+        name: Name after the `@`.
+        label: Name in figures and tables.
+        build: Builds the first guess of a recipe, not yet fitted: takes a
+            `slams.assimilators.materials.Materials`, returns a `FirstGuess` of the same `name`.
+        knows: What it knows of the day.
+        marker: Matplotlib marker of the methods that start from it.
+        tint: Colour that is mixed into those of the methods, and its share.
+        order: Place among a method's first guesses in tables and legends; the background is 1.
+        needs: Trained stages that it is built on.
+        splits: Splits whose days it is fitted to, besides the training period.
+        prior: What it knows of states in general, in words.
+    """
+
+    name: str
+    label: str
+    build: Callable[[Any], Any]
+    knows: Knows = Knows.BACKGROUND
+    marker: str = "h"
+    tint: tuple[str, float] = ("#000000", 0.4)
+    order: int = 1000
+    needs: tuple[str, ...] = ()
+    splits: tuple[str, ...] = ()
+    prior: str = ""
+
+
+METHODS = Registry(
+    "method of assimilation", MethodSpec, "slams.methods", "slams.methods", by_module=False
+)
+FIRST_GUESSES = Registry(
+    "first guess",
+    FirstGuessSpec,
+    "slams.first_guesses",
+    "slams.methods.first_guesses",
+    by_module=False,
+)
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Split a name into the method and its first guess, `""` for the background itself."""
+    method, _, first_guess = name.partition("@")
+    return method, first_guess
+
+
+def check_method(name: str) -> tuple[MethodSpec, FirstGuessSpec | None]:
+    """Return what a name in a recipe stands for.
+
+    Args:
+        name: `METHOD` or `METHOD@FIRST_GUESS`.
+
+    Raises:
+        UserError: There is no such method or first guess, or the method does not start from it.
+    """
+    method, first_guess = split_name(name)
+    spec = METHODS.get(method, _KEY)
+    if "@" not in name:
+        return spec, None
+    guess = FIRST_GUESSES.find(first_guess)
+    if guess is None or guess.knows not in spec.first_guesses:
+        allowed = [g.name for g in FIRST_GUESSES.built_in() if g.knows in spec.first_guesses]
+        hint = nearest(name, [f"{method}@{guess}" for guess in allowed])
+        if not allowed:
+            hint = f"{method} starts from the background alone"
+        raise UserError(f"key {_KEY!r}: found {name!r}; {hint}")
+    return spec, guess
+
+
+def method_names() -> tuple[str, ...]:
+    """Return the built-in names that a recipe may use, methods by themselves first."""
+    on_guesses = [
+        f"{spec.name}@{guess.name}"
+        for guess in FIRST_GUESSES.built_in()
+        for spec in METHODS.built_in()
+        if guess.knows in spec.first_guesses
+    ]
+    return (*METHODS.names(), *on_guesses)
+
+
+def find_method(name: str) -> tuple[MethodSpec | None, FirstGuessSpec | None]:
+    """Return what a name in results stands for, `None` for parts that are not installed here."""
+    method, first_guess = split_name(name)
+    return METHODS.find(method), FIRST_GUESSES.find(first_guess) if first_guess else None
+
+
+def in_role(role: Role) -> MethodSpec:
+    """Return the method that takes a place in comparisons."""
+    return next(spec for spec in METHODS.built_in() if spec.role is role)
+
+
+def trained_stages(name: str) -> frozenset[str]:
+    """Return the trained stages that a method of a recipe is built on, its first guess's too."""
+    spec, first_guess = check_method(name)
+    return frozenset(spec.needs + (first_guess.needs if first_guess else ()))
+
+
+def registered_name(name: str) -> str:
+    """Return a method's name as results have it, for one that a recipe names by reference."""
+    return METHODS.get(name, _KEY).name if is_reference(name) else name

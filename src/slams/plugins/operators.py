@@ -1,0 +1,33 @@
+"""Observation operators: what an instrument sees of the state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from slams.plugins.registry import Registry
+
+__all__ = ["OPERATORS", "OperatorSpec"]
+
+
+@dataclass(frozen=True)
+class OperatorSpec:
+    """Describes an observation operator.
+
+    Attributes:
+        name: Name in recipes (`observations.instruments.N.operator`).
+        build: Builds the operator of an instrument: takes a
+            `slams.observations.instruments.OperatorRequest`, returns a `LinearOperator`, or
+            whatever else has its attributes and methods.
+        at_sites: Whether it observes at positions that it is given; otherwise it has its own.
+    """
+
+    name: str
+    build: Callable[[Any], Any]
+    at_sites: bool = True
+
+
+OPERATORS = Registry(
+    "observation operator", OperatorSpec, "slams.operators", "slams.observations.operators"
+)

@@ -1,0 +1,85 @@
+"""The registry of sources of fields: `data.source.kind`, and that of each of `data.sources`.
+
+A built-in source is a module of `data_modules.sources` with its `SPEC`, and a reader that is
+imported when the source is opened. The two are apart, since recipes are checked by what the
+specification says, before numpy or xarray is imported. Another package may keep both in one place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from slams.plugins.registry import Registry
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from slams.config.schema import SourceConfig
+    from slams.fields import FieldSpec
+
+__all__ = ["SOURCES", "OpenFields", "SourceSpec"]
+
+
+class OpenFields(Protocol):
+    """Opens a source of fields lazily."""
+
+    def __call__(
+        self,
+        config: SourceConfig,
+        channels: Sequence[FieldSpec],
+        period: tuple[float, float] | None,
+        key: str,
+        /,
+    ) -> xr.Dataset:
+        """Open the source.
+
+        Args:
+            config: What the recipe says of it.
+            channels: The channels wanted; those under `config.absent` may be missing.
+            period: First and last day wanted, days since 1970-01-01; `None` for all of them.
+            key: Dotted key of the source in the recipe, for messages: `data.source` or
+                `data.sources.N`.
+
+        Returns:
+            A canonical dataset (see `data_modules.sources.canonical`): the variables of the
+            channels on (time, [level,] latitude, longitude), and the attribute `repairs`.
+
+        Raises:
+            UserError: The files are not there, or are not of this layout.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class SourceSpec:
+    """Describes a source of fields.
+
+    Attributes:
+        name: Name in recipes, `data.source.kind`.
+        open: Opens it.
+        expected: What must be at its path, for messages; `{key}` stands for the dotted key of
+            the source.
+        takes_files: Whether it reads several files, listed under `files` in place of `path`.
+        takes_layout: Whether the recipe may describe the files, under `variables` and
+            `dimensions`; otherwise the layout is known.
+        has_files: Whether there are files at all; otherwise `path` is anything else, which is
+            checked when the source is opened.
+        gaps: Variables that may have missing values without being named under `gaps`.
+    """
+
+    name: str
+    open: OpenFields
+    expected: str = "the files of the source"
+    takes_files: bool = False
+    takes_layout: bool = False
+    has_files: bool = True
+    gaps: tuple[str, ...] = ()
+
+    def expected_at(self, key: str) -> str:
+        """Return what must be at the path of the source that the recipe describes under a key."""
+        return self.expected.replace("{key}", key)
+
+
+SOURCES = Registry("source of fields", SourceSpec, "slams.sources", "data_modules.sources")

@@ -1,0 +1,75 @@
+"""The registry of archives of station reports: `observations.stations.source.kind`.
+
+A built-in archive is a module of `data_modules.sources.stations` with its `SPEC`, and a reader
+that is imported when the archive is read; see `slams.plugins.sources` for the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from slams.plugins.registry import Registry
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from data_modules.sources.stations.reports.table import StationReports
+    from slams.config.schema import StationSourceConfig
+
+__all__ = ["STATION_SOURCES", "ReadReports", "StationSourceSpec"]
+
+
+class ReadReports(Protocol):
+    """Reads the reports of some days from an archive."""
+
+    def __call__(
+        self,
+        config: StationSourceConfig,
+        variables: Sequence[str],
+        first: np.datetime64,
+        last: np.datetime64,
+        key: str,
+        /,
+    ) -> StationReports:
+        """Read the archive.
+
+        Args:
+            config: What the recipe says of it.
+            variables: Variables wanted, without their levels.
+            first: First day.
+            last: Last day, inside.
+            key: Dotted key of the archive in the recipe, for messages:
+                `observations.stations.source`.
+
+        Raises:
+            UserError: The files are not there, or are not of this layout.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class StationSourceSpec:
+    """Describes an archive of station reports.
+
+    Attributes:
+        name: Name in recipes, `observations.stations.source.kind`.
+        read: Reads it.
+        variables: Variables that it reports, as in `data.channels` without their levels.
+        needs_station_list: Whether positions stand in a list of their own, which the recipe must
+            name under `station_list`.
+    """
+
+    name: str
+    read: ReadReports
+    variables: tuple[str, ...]
+    needs_station_list: bool = False
+
+
+STATION_SOURCES = Registry(
+    "source of station reports",
+    StationSourceSpec,
+    "slams.station_sources",
+    "data_modules.sources.stations",
+)

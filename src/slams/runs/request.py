@@ -1,0 +1,111 @@
+"""What a stage asks of its run directory, and whether the directory that is there answers it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from slams.errors import UserError
+from slams.runs import provenance
+from slams.runs.record import RunRecord, now, read_recipe
+from slams.runtime import slurm_job
+
+__all__ = ["RunRequest", "begun_by_this_job"]
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """Hold what a stage asks for: where it works, with which recipe, built on what.
+
+    Attributes:
+        path: The run directory.
+        stage: `vae`, `score`, `score_pixel` or `assimilation`.
+        experiment: Name of the experiment.
+        recipe: The resolved recipe as a plain tree; all of it is kept in `config.yaml`.
+        resume: `auto` continues or keeps what is there, `overwrite` replaces it, `never` refuses.
+        inputs: Lineage: stage -> run id of each run this one is built on.
+        fingerprint: Fingerprint of the training store; empty where it is not known.
+        store: The training store, as messages name it.
+    """
+
+    path: Path
+    stage: str
+    experiment: str
+    recipe: Mapping[str, Any]
+    resume: str = "auto"
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    fingerprint: str = ""
+    store: str = ""
+
+    def new_record(self) -> RunRecord:
+        """Return the record of a run that starts now."""
+        return RunRecord(
+            run_id=uuid.uuid4().hex,
+            stage=self.stage,
+            experiment=self.experiment,
+            created=now(),
+            inputs=dict(self.inputs),
+            fingerprint=self.fingerprint,
+        )
+
+    def find(self) -> RunRecord | None:
+        """Return the record of the run to keep or continue, `None` where one starts afresh.
+
+        Raises:
+            UserError: The path is no run directory; or it belongs to another recipe, other inputs
+                or other data; or it exists and `resume` is `never`.
+        """
+        path = self.path
+        if path.exists() and not path.is_dir():
+            raise UserError(f"{path} is a file, expected a run directory; move it away")
+        if not path.exists():
+            return None
+        if not (path / "run.json").exists():
+            # A process killed while it created the directory leaves no more than these.
+            strangers = [p.name for p in path.iterdir() if not _is_debris(p)]
+            if strangers:
+                raise UserError(
+                    f"{path} is not a run directory: it has no run.json but holds {strangers[0]}; "
+                    f"move it away or choose another experiment"
+                )
+            return None
+        # Read for a job that runs again alone: a damaged record may be replaced otherwise.
+        own = slurm_job.restarted() and begun_by_this_job(RunRecord.read(path))
+        if self.resume == "never" and not own:
+            raise UserError(f"{path} exists and resume=never; choose another experiment")
+        if self.resume == "overwrite" and not own:
+            return None
+        old = RunRecord.read(path)
+        self._refuse_other(old)
+        return old
+
+    def _refuse_other(self, old: RunRecord) -> None:
+        """Refuse a directory that belongs to another recipe, other inputs or other data."""
+        choice = "choose another experiment or start over with resume=overwrite"
+        other = provenance.run_difference(old.stage, read_recipe(self.path), self.recipe)
+        if other is not None:
+            raise UserError(f"{self.path} belongs to another recipe: {other}; {choice}")
+        for stage, run_id in self.inputs.items():
+            if old.inputs.get(stage) != run_id:
+                raise UserError(
+                    f"{self.path} was built on another {stage} run: found "
+                    f"{old.inputs.get(stage)}, expected {run_id}; {choice}"
+                )
+        if self.fingerprint and old.fingerprint and self.fingerprint != old.fingerprint:
+            raise UserError(
+                f"{self.path} was made from other data: found fingerprint "
+                f"{old.fingerprint[:12]}, expected {self.fingerprint[:12]} of {self.store}; "
+                f"{choice}"
+            )
+
+
+def begun_by_this_job(record: RunRecord) -> bool:
+    """Return whether an earlier attempt of the SLURM job that runs again has begun a run."""
+    return slurm_job.restarted() and record.process.get("job") == slurm_job.job_id()
+
+
+def _is_debris(path: Path) -> bool:
+    return path.name == "config.yaml" or path.name.startswith(".")

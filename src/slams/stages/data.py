@@ -1,0 +1,150 @@
+"""The DataModules of a recipe: the one place that takes the sections they need out of it.
+
+What depends on several sections is derived here: windows as long as what is analysed at once, the
+days of a cycle, fields without observations for the training of a score model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+
+import torch
+
+from data_modules.multimodal import MultimodalDataModule
+from data_modules.pixel import PixelDataModule
+from data_modules.reanalysis import ReanalysisDataModule
+from data_modules.store.training_store import TrainingStore
+from slams.config.schema import BackgroundConfig, Config, DataConfig, ObservationsConfig
+from slams.config.time_axis import analysed, at_length
+from slams.fields import Batch, Window
+
+__all__ = [
+    "WithholdingDataModule",
+    "analysed_days",
+    "fields_only",
+    "multimodal",
+    "pixel",
+    "reanalysis",
+    "trajectories",
+    "withholding",
+]
+
+
+def reanalysis(
+    config: Config, store: TrainingStore | None = None, batch_size: int | None = None
+) -> ReanalysisDataModule:
+    """Make the DataModule of a recipe's fields.
+
+    Args:
+        config: The recipe.
+        store: An open store; by default the one the recipe names.
+        batch_size: Cases per batch of every split; by default as the recipe says.
+    """
+    return ReanalysisDataModule(
+        config.data,
+        config.seed,
+        store=store,
+        batch_size=batch_size,
+        test_batch_size=batch_size or config.assimilation.batch_size,
+    )
+
+
+def multimodal(
+    config: Config, store: TrainingStore | None = None, batch_size: int | None = None
+) -> MultimodalDataModule:
+    """Make the DataModule of a recipe's fields, backgrounds and observations; see `reanalysis`."""
+    return MultimodalDataModule(
+        config.data,
+        config.observations,
+        config.background,
+        config.seed,
+        store=store,
+        batch_size=batch_size,
+        test_batch_size=batch_size or config.assimilation.batch_size,
+    )
+
+
+def trajectories(config: Config, store: TrainingStore | None = None) -> MultimodalDataModule:
+    """Make `multimodal` with windows as long as what is analysed at once."""
+    return multimodal(at_length(config), store)
+
+
+def analysed_days(config: Config, batch_size: int | None = None) -> MultimodalDataModule:
+    """Make `multimodal` of the days that an assimilation analyses, see `time_axis.analysed`."""
+    return multimodal(analysed(config), batch_size=batch_size)
+
+
+class WithholdingDataModule(MultimodalDataModule):
+    """Gives batches of a whole network, with the observations of some modalities masked.
+
+    What a method holds for a network serves all settings then: only masks change.
+
+    Args:
+        data: The recipe's section `data`.
+        observations: Its section `observations`, with the modalities of the whole network.
+        background: Its section `background`.
+        seed: Its seed.
+        used: The modalities that are not masked.
+        test_batch_size: Cases per batch of the test split.
+    """
+
+    def __init__(
+        self,
+        data: DataConfig,
+        observations: ObservationsConfig,
+        background: BackgroundConfig,
+        seed: int,
+        *,
+        used: Collection[str],
+        test_batch_size: int | None = None,
+    ) -> None:
+        super().__init__(data, observations, background, seed, test_batch_size=test_batch_size)
+        self._used = used
+
+    def on_after_batch_transfer(self, batch: Window | Batch, dataloader_idx: int = 0) -> Batch:
+        """Turn a window into a batch on its device, without what is withheld."""
+        batch = super().on_after_batch_transfer(batch, dataloader_idx)
+        observations = tuple(
+            o if o.modality in self._used else replace(o, mask=torch.zeros_like(o.mask))
+            for o in batch.observations
+        )
+        return replace(batch, observations=observations)
+
+
+def withholding(setting: Config, everything: Config) -> WithholdingDataModule:
+    """Make the DataModule of one setting of a modality study.
+
+    Args:
+        setting: The recipe of the setting; its modalities are used, the others masked.
+        everything: The recipe that uses every modality.
+    """
+    config = analysed(replace(setting, observations=everything.observations))
+    return WithholdingDataModule(
+        config.data,
+        config.observations,
+        config.background,
+        config.seed,
+        used=setting.observations.use,
+        test_batch_size=config.assimilation.batch_size,
+    )
+
+
+def fields_only(config: Config) -> Config:
+    """Return the recipe by which a score model is trained: it learns p(z | background).
+
+    It never sees observations, nor a climatology shifted for them.
+    """
+    return replace(
+        config,
+        observations=ObservationsConfig(use=[]),
+        background=replace(config.background, recentre_days=0),
+    )
+
+
+def pixel(config: Config) -> PixelDataModule:
+    """Make the DataModule of a score model of fields, see `fields_only`."""
+    background = fields_only(config).background
+    return PixelDataModule(
+        config.data, background, config.seed, batch_size=config.score.batch_size
+    )

@@ -1,0 +1,132 @@
+"""Where the runs of a recipe lie, and the finished runs that it builds on.
+
+Here the whole recipe becomes what the rooms below take: paths, a `RunRequest`, a `TrackingStore`.
+Nothing heavy is imported: commands are checked with this before torch is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from slams.config.loading import to_plain
+from slams.config.schema import Config
+from slams.errors import UserError
+from slams.plugins.methods import trained_stages
+from slams.runs.provenance import network_difference
+from slams.runs.record import RunRecord, read_recipe
+from slams.runs.request import RunRequest
+from slams.tracking.store import TrackingStore
+
+__all__ = [
+    "finished_run",
+    "run_request",
+    "stage_directory",
+    "tracking_store",
+    "trained_directory",
+    "trained_inputs",
+]
+
+_COMMANDS = {
+    "vae": "train vae",
+    "score": "train score",
+    "score_pixel": "train score",
+    "assimilation": "assimilate",
+}
+# Words that a command wants besides the recipe, unless the recipe has them.
+_WORDS = {"score_pixel": " (score.space=pixel)"}
+
+
+def stage_directory(config: Config, stage: str) -> Path:
+    """Gives the directory of a stage; a setting other than `default` gets one of its own.
+
+    A setting stands beside the default, `assimilation-<setting>`, not inside it, so that
+    starting one of them over never touches another.
+    """
+    name = stage
+    if stage == "assimilation" and config.assimilation.setting != "default":
+        name = f"assimilation-{config.assimilation.setting}"
+    return Path(config.runs) / config.experiment / name
+
+
+def run_request(
+    config: Config,
+    stage: str,
+    inputs: Mapping[str, str] | None = None,
+    fingerprint: str = "",
+) -> RunRequest:
+    """Return what a stage of a recipe asks of its run directory.
+
+    Args:
+        config: The recipe.
+        stage: `vae`, `score`, `score_pixel` or `assimilation`.
+        inputs: Lineage, stage -> run id of each run this one is built on.
+        fingerprint: Fingerprint of the training store.
+    """
+    return RunRequest(
+        path=stage_directory(config, stage),
+        stage=stage,
+        experiment=config.experiment,
+        recipe=to_plain(config),
+        resume=config.resume,
+        inputs=dict(inputs or {}),
+        fingerprint=fingerprint,
+        store=config.data.store,
+    )
+
+
+def tracking_store(config: Config) -> TrackingStore:
+    """Return where the runs of a recipe are tracked."""
+    return TrackingStore(config.tracking, Path(config.runs), config.experiment)
+
+
+def trained_directory(config: Config, stage: str) -> Path:
+    """Gives the directory of the trained stage that a recipe builds on.
+
+    It lies in the experiment that `trained_in` names, or else in the recipe's own.
+    """
+    experiment = config.trained_in or config.experiment
+    return stage_directory(replace(config, experiment=experiment), stage)
+
+
+def finished_run(config: Config, stage: str) -> RunRecord:
+    """Reads the record of the finished run of a stage that a recipe builds on.
+
+    In its own experiment the recipe must describe the network as it was trained.
+
+    Raises:
+        UserError: There is none, it has not finished, or its network is another; the sentence
+            says which command to run.
+    """
+    path = trained_directory(config, stage)
+    command, words = f"slams {_COMMANDS[stage]}", _WORDS.get(stage, "")
+    if not (path / "run.json").exists():
+        raise UserError(
+            f"{path} does not exist or is no run; run `{command}` with the recipe of experiment "
+            f"{config.trained_in or config.experiment!r}{words} first"
+        )
+    record = RunRecord.read(path)
+    if record.status != "finished":
+        raise UserError(
+            f"{path} is {record.status}, expected a finished run; run `{command}` again to "
+            f"continue it"
+        )
+    if not config.trained_in:
+        other = network_difference(stage, read_recipe(path), to_plain(config))
+        if other is not None:
+            raise UserError(
+                f"{path} was trained with another recipe: {other}; train it again with "
+                f"resume=overwrite or choose another experiment"
+            )
+    return record
+
+
+def trained_inputs(config: Config) -> dict[str, str]:
+    """Gives the finished runs that the methods of an assimilation are built on: stage -> run id.
+
+    Raises:
+        UserError: One of them is not there, see `finished_run`.
+    """
+    stages = {stage for name in config.assimilation.methods for stage in trained_stages(name)}
+    return {stage: finished_run(config, stage).run_id for stage in sorted(stages, reverse=True)}

@@ -1,0 +1,121 @@
+"""METAR in Parquet: units, letters, corrections, faults, and the real month."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from data_modules.sources.stations.readers.metar import read_metar
+from slams.config.schema import StationSourceConfig
+from slams.errors import UserError
+from tests.data_modules.sources.stations.archives import FIRST, KEY, LAST, metar_rows
+
+BOTH = ("2m_temperature", "total_precipitation_24hr")
+
+
+def read_file(path, variables=BOTH, first=FIRST, last=LAST, **options):
+    config = StationSourceConfig(kind="metar", path=str(path), **options)
+    return read_metar(config, variables, first, last, KEY)
+
+
+def read(tmp_path, rows, variables=BOTH, **options):
+    path = tmp_path / "metar.parquet"
+    rows.to_parquet(path, index=False)
+    return read_file(path, variables, **options)
+
+
+def test_reports_become_rows(tmp_path):
+    reports = read(tmp_path, metar_rows())
+    table = reports.table
+    warm = table[table["variable"] == "2m_temperature"]
+    assert warm["value"].tolist() == list(range(270, 278))
+    assert warm["hours"].unique().tolist() == [0.0]
+    assert warm["time"].iloc[0] == np.datetime64("2020-01-01T00:53")
+    rain = table[table["variable"] == "total_precipitation_24hr"]
+    np.testing.assert_allclose(rain["value"], 0.5)
+    assert rain["hours"].unique().tolist() == [3.0]
+    assert table[["latitude", "longitude", "elevation"]].drop_duplicates().values.tolist() == [
+        [40.5, -80.25, 282.0]
+    ]
+
+
+def test_letters_reject_and_missing_values_are_counted(tmp_path):
+    rows = metar_rows()
+    rows.loc[1, "temperatureDD"] = "Q"
+    rows.loc[2, "temperatureDD"] = "X"
+    rows.loc[3, "temperatureDD"] = "Z"
+    rows.loc[4, "temperature"] = np.nan
+    reports = read(tmp_path, rows, ("2m_temperature",))
+    assert reports.counts() == {"reports": 7, "flag: letter Q": 1, "flag: letter X": 1}
+    assert reports.repairs == {"missing temperatures left out": 1}
+    assert reports.table.loc[reports.table["accepted"], "value"].tolist() == [
+        270,
+        273,
+        275,
+        276,
+        277,
+    ]
+
+
+def test_a_corrected_report_takes_the_place_of_the_first(tmp_path):
+    rows = metar_rows()
+    again = rows.iloc[[2]].assign(
+        temperature=np.float32(280.0), timeReceived=rows["timeReceived"][2] + pd.Timedelta("1h")
+    )
+    reports = read(tmp_path, pd.concat([again, rows]), ("2m_temperature",))
+    assert reports.table["value"].tolist() == [270, 271, 280, 273, 274, 275, 276, 277]
+    assert reports.repairs == {"reports corrected by a later one": 1}
+
+
+def test_elements_narrow_what_is_read(tmp_path):
+    reports = read(tmp_path, metar_rows(), elements=["precip3Hour"])
+    assert set(reports.table["variable"]) == {"total_precipitation_24hr"}
+    with pytest.raises(UserError, match=r"elements: 'dewpoint'"):
+        read(tmp_path, metar_rows(), elements=["dewpoint"])
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (metar_rows().drop(columns="timeObs"), r"column timeObs is missing"),
+        (metar_rows().drop(columns="precip6Hour"), r"column precip6Hour is missing"),
+        (metar_rows(latitude=np.float32(-99.0)), r"station KABC: latitude -99 lies outside"),
+        (metar_rows(longitude=np.float32(np.nan)), r"station KABC: longitude nan lies outside"),
+        (metar_rows(temperature=np.arange(8.0)), r"middle value of 2m_temperature is 3\.5 K"),
+        (metar_rows(timeObs=pd.Timestamp("2031-01-01")), r"not one value"),
+    ],
+)
+def test_faults_are_refused(tmp_path, rows, message):
+    with pytest.raises(UserError, match=message):
+        read(tmp_path, rows)
+
+
+def test_contradictory_rows_without_a_time_of_reception_are_refused(tmp_path):
+    rows = metar_rows().drop(columns="timeReceived")
+    again = rows.iloc[[2]].assign(temperature=np.float32(280.0))
+    with pytest.raises(UserError, match=r"KABC at 2020-01-01T06:53 occurs more than once"):
+        read(tmp_path, pd.concat([rows, again]))
+
+
+def test_no_parquet_and_no_variable(tmp_path):
+    (tmp_path / "x.parquet").write_bytes(b"PAR1 and nothing else")
+    with pytest.raises(UserError, match=r"cannot be read as Parquet"):
+        read_file(tmp_path / "x.parquet")
+    with pytest.raises(UserError, match=r"METAR reports give none of temperature"):
+        read(tmp_path, metar_rows(), ("temperature",))
+
+
+def test_the_real_month(shared_data):
+    path = shared_data / "real" / "weatherbenchX_metar_2020-01.parquet"
+    if not path.exists():
+        pytest.skip("the real reports are not there")
+    raw = pd.read_parquet(path)
+    first, last = np.datetime64("2020-01-01"), np.datetime64("2020-01-31")
+    reports = read_file(path, ("2m_temperature",), first, last)
+    inside = raw[raw["timeObs"] >= "2020-01-01"]
+    there = inside["temperature"].notna()
+    assert reports.counts()["reports"] == int(there.sum()) == 12507
+    questioned = inside["temperatureDD"].eq("Q") & there
+    assert reports.counts()["flag: letter Q"] == int(questioned.sum()) == 19
+    assert reports.table["station_id"].nunique() == 12
