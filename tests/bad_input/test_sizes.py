@@ -166,6 +166,14 @@ def test_numbers_that_are_too_large(validate: Validate, key: str, value: str) ->
     validate(recipe="child.yaml")
 
 
+@pytest.mark.parametrize(
+    "value", ["0x" + "f" * 6000, str(2**63), '"a\\0b"', '"\\ud800"', "!!binary aGk=", "!!set {a}"]
+)
+def test_values_of_a_free_key_that_cannot_be_written(validate: Validate, value: str) -> None:
+    for verb in ("config validate", "config print", "ablate --dry-run"):
+        assert "ablation.grid" in validate(f"ablation.grid={{seed: [1, {value}]}}", verb=verb)
+
+
 @pytest.mark.parametrize("depth", [40, 600, 20_000])
 def test_what_is_nested_too_deep(validate: Validate, depth: int) -> None:
     flow = "{a: " * depth + "1" + "}" * depth

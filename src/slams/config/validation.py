@@ -228,6 +228,24 @@ def _is_free(kind: Any) -> bool:
 def _refuse_no_mapping(value: Any, path: str, origin: Origin) -> None:
     if not (isinstance(value, Mapping) and all(isinstance(key, str) for key in value)):
         raise _wrong_type(path, value, "dotted keys and values", origin)
+    for key, entry in value.items():
+        _refuse_unwritable(entry, f"{path}.{key}", origin)
+
+
+def _refuse_unwritable(value: Any, path: str, origin: Origin) -> None:
+    """Refuse values of a reader's choice that no recipe or record could be written with."""
+    if isinstance(value, Mapping):
+        for key, entry in value.items():
+            _refuse_unwritable(entry, f"{path}.{key}", origin)
+    elif isinstance(value, list):
+        for position, entry in enumerate(value):
+            _refuse_unwritable(entry, f"{path}.{position}", origin)
+    elif isinstance(value, str):
+        check_text(f"key {path!r} {where_set(path, origin)}", value)
+    elif isinstance(value, int) and abs(value) >= _LARGEST:
+        raise _wrong_type(path, value, "a number of less than 2**63 in size", origin)
+    elif not (value is None or isinstance(value, int | float)):
+        raise _wrong_type(path, value, "text, a number, a list, or keys and values", origin)
 
 
 def _plural(kind: Any) -> str:
