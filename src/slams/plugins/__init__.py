@@ -1,1 +1,22 @@
-"""Registries of whatever a recipe names: methods, guidance, samplers, operators, sources."""
+"""What another package brings: specifications of all that a recipe chooses by name.
+
+A package registers each by an entry point of the group named here, or a recipe names it as
+`module:Class`. See `slams.plugins.registry` for both.
+"""
+
+from slams.plugins.guidance import GuidanceSpec  # slams.guidance
+from slams.plugins.methods import FirstGuessSpec, MethodSpec  # slams.first_guesses, slams.methods
+from slams.plugins.operators import OperatorSpec  # slams.operators
+from slams.plugins.samplers import SamplerSpec  # slams.samplers
+from slams.plugins.sources import SourceSpec  # slams.sources
+from slams.plugins.station_sources import StationSourceSpec  # slams.station_sources
+
+__all__ = [
+    "FirstGuessSpec",
+    "GuidanceSpec",
+    "MethodSpec",
+    "OperatorSpec",
+    "SamplerSpec",
+    "SourceSpec",
+    "StationSourceSpec",
+]

@@ -9,15 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Any, Protocol
 
 from slams.plugins.registry import Registry
-
-if TYPE_CHECKING:
-    import xarray as xr
-
-    from slams.config.schema import SourceConfig
-    from slams.fields import FieldSpec
 
 __all__ = ["SOURCES", "OpenFields", "SourceSpec"]
 
@@ -27,24 +21,25 @@ class OpenFields(Protocol):
 
     def __call__(
         self,
-        config: SourceConfig,
-        channels: Sequence[FieldSpec],
+        config: Any,
+        channels: Sequence[Any],
         period: tuple[float, float] | None,
         key: str,
         /,
-    ) -> xr.Dataset:
+    ) -> Any:
         """Open the source.
 
         Args:
-            config: What the recipe says of it.
-            channels: The channels wanted; those under `config.absent` may be missing.
+            config: What the recipe says of it, a `slams.config.schema.SourceConfig`.
+            channels: The channels wanted, each a `slams.fields.FieldSpec`; those under
+                `config.absent` may be missing.
             period: First and last day wanted, days since 1970-01-01; `None` for all of them.
             key: Dotted key of the source in the recipe, for messages: `data.source` or
                 `data.sources.N`.
 
         Returns:
-            A canonical dataset (see `data_modules.sources.canonical`): the variables of the
-            channels on (time, [level,] latitude, longitude), and the attribute `repairs`.
+            A canonical `xarray.Dataset` (see `data_modules.sources.canonical`): the variables of
+            the channels on (time, [level,] latitude, longitude), and the attribute `repairs`.
 
         Raises:
             UserError: The files are not there, or are not of this layout.

@@ -8,15 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Any, Protocol
 
 from slams.plugins.registry import Registry
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from data_modules.sources.stations.reports.table import StationReports
-    from slams.config.schema import StationSourceConfig
 
 __all__ = ["STATION_SOURCES", "ReadReports", "StationSourceSpec"]
 
@@ -26,22 +20,25 @@ class ReadReports(Protocol):
 
     def __call__(
         self,
-        config: StationSourceConfig,
+        config: Any,
         variables: Sequence[str],
-        first: np.datetime64,
-        last: np.datetime64,
+        first: Any,
+        last: Any,
         key: str,
         /,
-    ) -> StationReports:
+    ) -> Any:
         """Read the archive.
 
         Args:
-            config: What the recipe says of it.
+            config: What the recipe says of it, a `slams.config.schema.StationSourceConfig`.
             variables: Variables wanted, without their levels.
-            first: First day.
+            first: First day, `numpy.datetime64`.
             last: Last day, inside.
             key: Dotted key of the archive in the recipe, for messages:
                 `observations.stations.source`.
+
+        Returns:
+            A `data_modules.sources.stations.reports.table.StationReports`.
 
         Raises:
             UserError: The files are not there, or are not of this layout.
