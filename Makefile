@@ -61,9 +61,10 @@ test-slow: install ## Run the slow tests: training, several processes
 test-slurm: install ## Stop, crash and requeue runs on a SLURM cluster of our own (Debian, root)
 	@OMP_NUM_THREADS=1 tests/slurm_cluster/run.sh $(BIN)/python
 
-lint: install ## Check style and format
+lint: install ## Check style, format, and that imports between rooms point one way
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 format: install ## Repair style and format
 	$(BIN)/ruff check --fix-only .
@@ -120,5 +121,5 @@ $(VENV)/.docs: $(VENV)/.installed
 	@touch $@
 
 clean: ## Remove caches and builds; runs/, stores/ and the environment are kept
-	rm -rf build dist docs/api .pytest_cache .ruff_cache
+	rm -rf build dist docs/api .pytest_cache .ruff_cache .import_linter_cache
 	find src data_modules tests -name __pycache__ -type d -prune -exec rm -rf {} +

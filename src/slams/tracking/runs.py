@@ -120,7 +120,7 @@ class Tracker:
             from lightning.pytorch.loggers.logger import DummyLogger
 
             return DummyLogger()
-        from slams.modules.mlflow_logger import RunLogger
+        from slams.tracking.mlflow_logger import RunLogger
 
         return RunLogger(self.uri, self.run_id, self.log_metrics)
 
