@@ -8,8 +8,10 @@ there, and its statistics are those of an uninterrupted one to the last bit.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zarr
@@ -20,6 +22,7 @@ from data_modules.store.checks import shard_file
 from data_modules.store.manifest import Record, read_record, write_record
 from data_modules.store.writing import digest
 from slams.config.schema import DataConfig
+from slams.plugins.sources import SOURCES
 
 __all__ = ["FIRST_GUESS", "BlockWork", "first_guess"]
 
@@ -52,7 +55,8 @@ class _Opened:
 class BlockWork:
     """Works on blocks; source and store are opened once, at the first of them.
 
-    Threads share one object. A pickled copy opens anew, in the process it is sent to.
+    Threads share one object. A pickled copy opens anew, in the process it is sent to, and there
+    imports the plug-ins that the user has named in this one.
 
     Args:
         data: The recipe's section `data`.
@@ -65,8 +69,8 @@ class BlockWork:
         self._opened: _Opened | None = None
         self._opening = threading.Lock()
 
-    def __reduce__(self) -> tuple[type[BlockWork], tuple[DataConfig, Path, int]]:
-        return BlockWork, (self.data, self.partial, self.read_steps)
+    def __reduce__(self) -> tuple[Callable[..., BlockWork], tuple[Any, ...]]:
+        return _sent, (self.data, self.partial, self.read_steps, SOURCES.references())
 
     def __call__(self, start: int, stop: int) -> Moments | None:
         """Finishes the files of steps `[start, stop)`.
@@ -152,3 +156,10 @@ class BlockWork:
                 masked_channels(work, self.data.lags),
             )
         self._opened = _Opened(work, fields, frame)
+
+
+def _sent(data: DataConfig, partial: Path, read_steps: int, plugins: tuple[str, ...]) -> BlockWork:
+    """Make the work again in the process it was sent to."""
+    for reference in plugins:
+        SOURCES.admit(reference, "plugins")
+    return BlockWork(data, partial, read_steps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import zarr
 
-from data_modules.preparation.prepare import prepare
+from data_modules.preparation.block_task import BlockWork
 from data_modules.store.training_store import TrainingStore
 from slams.config.checks import check
 from slams.config.schema import (
@@ -28,6 +29,7 @@ from slams.plugins.registry import Registry
 from slams.plugins.sources import SOURCES
 from slams.plugins.station_sources import STATION_SOURCES
 from slams.stages.preflight import check_prerequisites
+from slams.stages.sources import prepare
 from tests.synthetic import CHANNELS, tiny_recipe
 
 OLR = "outgoing_longwave_radiation"
@@ -236,3 +238,15 @@ def test_every_module_of_the_package_is_a_source(registry: Registry) -> None:
     help_text = Path(sys.modules[SourceConfig.__module__].__file__).parent
     described = (help_text / "data.py").read_text() + (help_text / "observations.py").read_text()
     assert [name for name in registry.names() if f"`{name}`" not in described] == []
+
+
+def test_a_block_task_takes_plug_ins_to_the_process_it_is_sent_to(
+    plugin: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = rain_recipe(tmp_path, even_rain(tmp_path))
+    sent = pickle.dumps(BlockWork(recipe.data, tmp_path / "partial", 64))
+    # Another process knows the built-in ones alone.
+    monkeypatch.setattr(SOURCES, "_found", {})
+    assert "even_rain" not in SOURCES.names()
+    assert pickle.loads(sent).data.source.kind == "even_rain"
+    assert SOURCES.get("even_rain", "data.source.kind").name == "even_rain"

@@ -133,6 +133,10 @@ class Registry(Generic[S]):
         """Return the specifications that come with this package; imports them."""
         return tuple(self.get(name, self.group) for name in self._built_in)
 
+    def references(self) -> tuple[str, ...]:
+        """Return the references that were admitted, for processes that go on with the work."""
+        return tuple(name for name in self._found if is_reference(name))
+
     def has_admitted(self, reference: str) -> bool:
         """Return whether a reference was admitted."""
         return is_reference(reference) and reference in self._found

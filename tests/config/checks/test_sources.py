@@ -24,7 +24,7 @@ def recipe(**keys: object) -> Config:
 
 def test_every_kind_has_a_reader():
     for registry, function in ((SOURCES, "open"), (STATION_SOURCES, "read")):
-        for spec in registry:
+        for spec in registry.built_in():
             reader = getattr(spec, function)
             assert reader.module.rpartition(".")[2] == spec.name
             assert callable(getattr(import_module(reader.module), reader.function))
