@@ -137,6 +137,11 @@ _POSITIVE = (
     "assimilation.cycle_inflation",
     "tracking.system_seconds",
 )
+_IN_UNIT_INTERVAL = (
+    "assimilation.enkf.rtps",
+    "assimilation.letkf.rtps",
+    "score.condition_dropout",
+)
 # Probabilities and shares: a share of one would leave nothing.
 _SHARES = (
     "observations.stations.missing",
@@ -165,8 +170,8 @@ def check_values(config: Config) -> None:
         holds(config, key, lambda v: v > 0, "more than 0")
     for key in _SHARES:
         holds(config, key, lambda v: 0 <= v < 1, "at least 0 and less than 1")
-    for name in ("enkf", "letkf"):
-        holds(config, f"assimilation.{name}.rtps", lambda v: 0 <= v <= 1, "in [0, 1]")
+    for key in _IN_UNIT_INTERVAL:
+        holds(config, key, lambda v: 0 <= v <= 1, "in [0, 1]")
     holds(config, "assimilation.sampler.correction", lambda v: 0 < v <= 1, "in (0, 1]")
     holds(config, "assimilation.sampler.order", lambda v: 1 <= v <= 4, "1 to 4")
     holds(
@@ -182,6 +187,5 @@ def check_values(config: Config) -> None:
         "an hour in [0, 24)",
     )
     holds(config, "observations.satellite.coverage", lambda v: 0 < v <= 1, "in (0, 1]")
-    holds(config, "score.condition_dropout", lambda v: 0 <= v <= 1, "in [0, 1]")
     # What torch takes as a seed.
     holds(config, "seed", lambda v: v < 2**63, "less than 2**63")
