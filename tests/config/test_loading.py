@@ -319,12 +319,19 @@ def test_files_that_are_no_recipe(recipe: Path, text: str, words: str) -> None:
     assert words in refusal(recipe)
 
 
+def test_keys_of_entries_of_a_list_are_explained_once() -> None:
+    listed = [key.path for key in help.list_keys()]
+    assert "observations.instruments.0.operator" in listed
+    assert "data.source.variables.0.units" in listed
+    assert not [path for path in listed if path.startswith("data.sources.")]
+
+
 def test_every_dotted_key_can_be_overridden() -> None:
     sections = {
         key for key in validation.dotted_keys() if dataclasses.is_dataclass(_at(Config(), key))
     }
     plain = set(validation.dotted_keys()) - sections
-    listed = {key.path for key in help.list_keys() if ".variables.0." not in key.path}
+    listed = {key.path for key in help.list_keys() if ".0." not in key.path}
     lists = {"data.source.variables", "data.sources", "observations.stations.variables"}
     lists |= {"observations.instruments"}
     assert listed == plain - lists

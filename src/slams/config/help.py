@@ -51,7 +51,7 @@ def list_keys(
         sections: Only keys inside these, for example `("vae", "trainer")`; all when empty.
         schema: Data class of the whole recipe.
     """
-    for key in _walk(config or schema(), schema, ""):
+    for key in _walk(config or schema(), schema, "", set()):
         if not sections or key.path.startswith(tuple(f"{s}." for s in sections)):
             yield key
 
@@ -75,7 +75,8 @@ def explain(found: Iterator[Key], width: int = 79) -> str:
     return "\n".join(lines).strip("\n")
 
 
-def _walk(value: Any, kind: Any, prefix: str) -> Iterator[Key]:
+def _walk(value: Any, kind: Any, prefix: str, explained: set[Any]) -> Iterator[Key]:
+    explained.add(kind)
     comments = _comments(kind.__module__)
     hints = typing.get_type_hints(kind)
     sections: list[tuple[Any, Any, str]] = []
@@ -87,13 +88,15 @@ def _walk(value: Any, kind: Any, prefix: str) -> Iterator[Key]:
             sections.append((entry, hints[item.name], f"{path}."))
         elif inner and dataclasses.is_dataclass(inner[0]):
             # A list of sections: its keys are explained once, under the first position.
-            sections += [(one, inner[0], f"{path}.0.") for one in entry[:1]]
+            sections.append((entry[0] if entry else None, inner[0], f"{path}.0."))
         else:
             comment = comments.get(f"{kind.__name__}.{item.name}", "")
             about = (kind.__doc__ or "").splitlines()[0]
             yield Key(path, str(item.type), entry, comment, about)
-    for section in sections:
-        yield from _walk(*section)
+    for entry, inner, path in sections:
+        # An empty list shows the defaults, unless they were seen elsewhere (`data.sources`).
+        if entry is not None or inner not in explained:
+            yield from _walk(inner() if entry is None else entry, inner, path, explained)
 
 
 @functools.cache
