@@ -81,7 +81,7 @@ def read_reports(path: str | Path, key: str, error: float) -> Reports:
     if "error" not in table:
         table = table.assign(error=error)
     try:
-        time = pd.to_datetime(table["time"], utc=True).dt.tz_localize(None)
+        time = pd.to_datetime(table["time"], utc=True, format="ISO8601").dt.tz_localize(None)
         rest = table[["latitude", "longitude", "value", "error"]].astype(np.float64)
     except (ValueError, TypeError) as reason:
         first = str(reason).splitlines()[0]
@@ -104,8 +104,10 @@ def read_reports(path: str | Path, key: str, error: float) -> Reports:
             f"{where}: found two reports at {row.latitude:g}, {row.longitude:g} on "
             f"{row.time:%Y-%m-%d}, expected one per position and UTC day"
         )
-    values = table.pivot(index="day", columns=["latitude", "longitude"], values="value")
-    errors = table.pivot(index="day", columns=["latitude", "longitude"], values="error")
+    values, errors = (
+        table.pivot(index="day", columns=["latitude", "longitude"], values=name).sort_index(axis=1)
+        for name in ("value", "error")
+    )
     return Reports(
         latitude=values.columns.get_level_values("latitude").to_numpy(),
         longitude=values.columns.get_level_values("longitude").to_numpy(),
