@@ -1,0 +1,140 @@
+"""Plug-ins in recipes: where they may stand, what becomes of them, whose word counts."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from slams.config.loading import load
+from slams.errors import UserError
+from slams.plugins.admission import REGISTRIES, admit_plugins
+
+MODULE = """
+from slams.plugins import (
+    FirstGuessSpec, GuidanceSpec, MethodSpec, OperatorSpec, SamplerSpec, SourceSpec,
+    StationSourceSpec,
+)
+from slams.plugins.methods import Knows
+
+class Krige:
+    spec = MethodSpec("krige", "kriging", None, first_guesses=(Knows.BACKGROUND,))
+
+GUESS = FirstGuessSpec("oracle", "oracle", None)
+GUIDE = GuidanceSpec("push", None)
+SAMPLE = SamplerSpec("leap", None)
+OPERATE = OperatorSpec("eye", None)
+FIELDS = SourceSpec("archive_of_mine", None)
+REPORTS = StationSourceSpec("ships", None, ("2m_temperature",))
+TAKEN = MethodSpec("enkf", "mine", None)
+NOTHING = 3
+"""
+RECIPE = """
+data:
+  channels: [temperature@850, 2m_temperature]
+  splits: {train: [1980-01-01, 1981-12-31], test: [1982-07-10, 1982-12-31]}
+observations: {use: [stations]}
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A recipe, and a module of plug-ins that is forgotten after the test."""
+    (tmp_path / "mine.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    for registry in REGISTRIES:
+        monkeypatch.setattr(registry, "_found", dict(registry._found))
+    path = tmp_path / "recipe.yaml"
+    path.write_text(RECIPE)
+    yield path
+    sys.modules.pop("mine", None)
+
+
+def test_a_plug_in_is_replaced_by_its_name_wherever_it_stands(recipe: Path) -> None:
+    config = load(
+        recipe,
+        [
+            "assimilation.methods=[background,'mine:Krige','mine:Krige@mine:GUESS']",
+            "assimilation.guidance.kind=mine:GUIDE",
+            "assimilation.sampler.kind=mine:SAMPLE",
+            "observations.instruments=[{name: camera, operator: 'mine:OPERATE'}]",
+            "data.source.kind=mine:FIELDS",
+            "observations.source=store",
+            "observations.stations.source={kind: 'mine:REPORTS', path: x}",
+        ],
+    )
+    assert config.assimilation.methods == ["background", "krige", "krige@oracle"]
+    assert config.assimilation.guidance.kind == "push"
+    assert config.assimilation.sampler.kind == "leap"
+    assert config.observations.instruments[0].operator == "eye"
+    assert config.data.source.kind == "archive_of_mine"
+    assert config.observations.stations.source.kind == "ships"
+    assert sorted(config.plugins) == sorted(
+        f"mine:{name}"
+        for name in ("Krige", "GUESS", "GUIDE", "SAMPLE", "OPERATE", "FIELDS", "REPORTS")
+    )
+
+
+def test_a_listed_plug_in_is_found_by_its_name(recipe: Path) -> None:
+    with pytest.raises(UserError, match="found 'krige'; expected one of"):
+        load(recipe, ["assimilation.methods=[krige]"])
+    config = load(recipe, ["plugins=[mine:Krige]", "assimilation.methods=[krige]"])
+    assert config.assimilation.methods == ["krige"]
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("plugins=[mine]", "key 'plugins.0': found 'mine', expected module:Class"),
+        ("plugins=[mine:NOTHING]", "mine:NOTHING brings nothing that a recipe can name"),
+        ("plugins=[mine:TAKEN]", "is called 'enkf', as another method of assimilation is"),
+        ("assimilation.sampler.kind=mine:GUIDE", "mine:GUIDE is no sampler"),
+        ("assimilation.methods=['mine:Nobody']", "cannot import the plug-in 'mine:Nobody'"),
+        ("data.source.kind=no.such.module:X", "cannot import the plug-in 'no.such.module:X'"),
+        ("assimilation.methods=['enkf@mine:Krige']", "mine:Krige is no first guess"),
+    ],
+)
+def test_plug_ins_that_cannot_be(recipe: Path, override: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        load(recipe, [override])
+
+
+@pytest.mark.parametrize("record", ["run.json", "sweep.json"])
+def test_a_recipe_of_the_programs_own_is_not_trusted(recipe: Path, record: str) -> None:
+    recipe.write_text(RECIPE + "plugins: ['mine:Krige']\n")
+    assert load(recipe).plugins == ["mine:Krige"]
+    for registry in REGISTRIES:
+        registry._found.pop("mine:Krige", None)
+        registry._found.pop("krige", None)
+    sys.modules.pop("mine")
+    (recipe.parent / record).write_text("{}")
+    with pytest.raises(
+        UserError, match=r"may not start code by itself.*--allow-plugin mine:Krige"
+    ):
+        load(recipe)
+    assert "mine" not in sys.modules
+    # What the user types is the user's.
+    assert load(recipe, ["plugins=[]", "assimilation.sampler.kind=mine:SAMPLE"])
+    admit_plugins(["mine:Krige"], "--allow-plugin")
+    assert load(recipe).plugins == ["mine:Krige"]
+
+
+def test_what_a_run_directorys_recipe_extends_is_trusted_no_more(recipe: Path) -> None:
+    elsewhere = recipe.parent / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "base.yaml").write_text(RECIPE + "plugins: ['mine:Krige']\n")
+    run = recipe.parent / "run"
+    run.mkdir()
+    (run / "config.yaml").write_text(f"extends: {elsewhere}/base.yaml\n")
+    assert load(run / "config.yaml").plugins == ["mine:Krige"]
+    for registry in REGISTRIES:
+        registry._found.pop("mine:Krige", None)
+        registry._found.pop("krige", None)
+    (run / "run.json").write_text("{}")
+    with pytest.raises(UserError, match="may not start code by itself"):
+        load(run / "config.yaml")
+    # Seen through a link in another directory, it is the same recipe.
+    (recipe.parent / "link.yaml").symlink_to(run / "config.yaml")
+    with pytest.raises(UserError, match="may not start code by itself"):
+        load(recipe.parent / "link.yaml")
