@@ -85,9 +85,7 @@ class DECGDenoiser(Denoiser):
         """Gives `E[z | z_t, y]` for `(M, T, K, h, w)` states at one time `()`."""
         _, sigma_t = self.schedule(t)
         mean = self.denoiser(x_t, t, **condition).mean
-        levels = self.covariance.levels
-        level = int((levels.log() - sigma_t.log().to(levels)).abs().argmin())
-        errors = self.covariance.errors[level]
+        errors = self.covariance.nearest(sigma_t)
         if self.covariance.weights is not None:
             errors = errors.weighted(self.covariance.weights)
         innovation = self.y - self.observe(mean)
@@ -117,8 +115,7 @@ def _build(problem: GuidanceProblem) -> Denoiser:
 
 
 def _build_latent(problem: GuidanceProblem, seen: LatentObservation) -> Denoiser:
-    held = problem.error_covariance()
-    return PointwiseDenoiser(problem.denoiser, held.levels, held.errors, seen)
+    return PointwiseDenoiser(problem.denoiser, problem.error_covariance(), seen)
 
 
 SPEC = GuidanceSpec(

@@ -71,3 +71,8 @@ class ErrorCovariance:
     localisation_oo: Tensor
     localisation_zo: Tensor
     weights: Tensor | None = None
+
+    def nearest(self, sigma_t: Tensor) -> DenoisingErrors:
+        """Return the errors of the level that is nearest to a noise level `()`."""
+        away = (self.levels.log() - sigma_t.log().to(self.levels)).abs()
+        return self.errors[int(away.argmin())]

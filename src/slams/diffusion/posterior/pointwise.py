@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from slams.diffusion.backend import Denoiser, DiracPosterior
-from slams.diffusion.posterior.errors import DenoisingErrors
+from slams.diffusion.posterior.errors import DenoisingErrors, ErrorCovariance
 
 __all__ = ["LatentObservation", "PointwiseDenoiser"]
 
@@ -53,22 +53,19 @@ class PointwiseDenoiser(Denoiser):
 
     Args:
         denoiser: Denoiser `D` of the prior, of `(M, T, K, h, w)`.
-        levels: `(L,)` noise levels at which errors are held.
-        errors: One entry a level; only their latent part is used.
+        covariance: The denoising errors of archive days; only their latent part is used.
         observation: What is observed.
     """
 
     def __init__(
         self,
         denoiser: Denoiser,
-        levels: Tensor,
-        errors: list[DenoisingErrors],
+        covariance: ErrorCovariance,
         observation: LatentObservation,
     ) -> None:
         super().__init__()
         self.denoiser = denoiser
-        self.levels = levels
-        self.errors = errors
+        self.covariance = covariance
         self.observation = observation
 
     @property
@@ -81,9 +78,8 @@ class PointwiseDenoiser(Denoiser):
         """Gives `E[z | z_t, y_z]` for `(M, T, K, h, w)` states at one time `()`."""
         _, sigma_t = self.schedule(t)
         mean = self.denoiser(x_t, t, **condition).mean
-        level = int((self.levels.log() - sigma_t.log().to(self.levels)).abs().argmin())
         innovation = self.observation.values - self.observation.observe(mean)
-        gain = self._gain(self.errors[level], mean.shape[1]).to(mean)
+        gain = self._gain(self.covariance.nearest(sigma_t), mean.shape[1]).to(mean)
         increment = (gain @ innovation[..., None])[..., 0]
         return DiracPosterior(mean=mean + increment.transpose(-1, -2).reshape(mean.shape))
 
