@@ -326,7 +326,7 @@ def test_refusals(problem: LinearGaussian) -> None:
     space = linear_space(problem)
     denoiser = ExactDenoiser(problem, space)
     parts = (space, denoiser, problem.normaliser, problem.grid, 3)
-    with pytest.raises(UserError, match="found 'diffpir', expected one of decg, mmps"):
+    with pytest.raises(UserError, match="found 'diffpir'; expected one of decg, dps"):
         LatentDiffusion(*parts, GuidanceSettings(kind="diffpir"), SamplerSettings())
     method = LatentDiffusion(*parts, GuidanceSettings(), SamplerSettings())
     with pytest.raises(UserError, match="call fit"):

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import typing
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
+from slams.config.yaml_text import parse_yaml, read_yaml_text
 from slams.errors import UserError
 from slams.runtime import atomic
 
@@ -107,14 +103,12 @@ def read_recipe(directory: Path) -> dict[str, Any]:
     """
     path = directory / "config.yaml"
     try:
-        recipe = OmegaConf.to_container(OmegaConf.load(path))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, OmegaConfBaseException) as error:
-        raise UserError(
-            f"{path} cannot be read ({type(error).__name__}); start over with resume=overwrite"
-        ) from None
-    if not isinstance(recipe, dict):
-        raise UserError(f"{path} holds no keys and values; start over with resume=overwrite")
-    return typing.cast(dict[str, Any], recipe)
+        # Within the bounds of any recipe: a run directory may be somebody else's.
+        return parse_yaml(read_yaml_text(path), f"recipe {path}")
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        raise UserError(f"{path} is missing; start over with resume=overwrite") from None
+    except UserError as error:
+        raise UserError(f"{error}; start over with resume=overwrite") from None
 
 
 def is_finished(directory: Path) -> bool:
