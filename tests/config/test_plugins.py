@@ -104,10 +104,7 @@ def test_plug_ins_that_cannot_be(recipe: Path, override: str, said: str) -> None
 def test_a_recipe_of_the_programs_own_is_not_trusted(recipe: Path, record: str) -> None:
     recipe.write_text(RECIPE + "plugins: ['mine:Krige']\n")
     assert load(recipe).plugins == ["mine:Krige"]
-    for registry in REGISTRIES:
-        registry._found.pop("mine:Krige", None)
-        registry._found.pop("krige", None)
-    sys.modules.pop("mine")
+    forget()
     (recipe.parent / record).write_text("{}")
     with pytest.raises(
         UserError, match=r"may not start code by itself.*--allow-plugin mine:Krige"
@@ -128,9 +125,7 @@ def test_what_a_run_directorys_recipe_extends_is_trusted_no_more(recipe: Path) -
     run.mkdir()
     (run / "config.yaml").write_text(f"extends: {elsewhere}/base.yaml\n")
     assert load(run / "config.yaml").plugins == ["mine:Krige"]
-    for registry in REGISTRIES:
-        registry._found.pop("mine:Krige", None)
-        registry._found.pop("krige", None)
+    forget()
     (run / "run.json").write_text("{}")
     with pytest.raises(UserError, match="may not start code by itself"):
         load(run / "config.yaml")
@@ -138,3 +133,113 @@ def test_what_a_run_directorys_recipe_extends_is_trusted_no_more(recipe: Path) -
     (recipe.parent / "link.yaml").symlink_to(run / "config.yaml")
     with pytest.raises(UserError, match="may not start code by itself"):
         load(recipe.parent / "link.yaml")
+
+
+def forget() -> None:
+    """Forgets what was imported, as another process would not know it."""
+    for registry in REGISTRIES:
+        for name in [n for n in registry._found if n.startswith("mine:")]:
+            registry._found.pop(registry._found.pop(name).name, None)
+    sys.modules.pop("mine", None)
+
+
+EVIL = "assimilation:\n  guidance: {kind: 'mine:GUIDE'}\n"
+
+
+@pytest.fixture
+def stranger(recipe: Path) -> Path:
+    """The recipe in a run directory of somebody else, which names code."""
+    run = recipe.parent / "theirs"
+    run.mkdir()
+    (run / "run.json").write_text("{}")
+    (run / "config.yaml").write_text(RECIPE + EVIL)
+    return run / "config.yaml"
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["assimilation.guidance={gamma: 0.3}"],
+        ["assimilation={members: 2}"],
+        ["assimilation.sampler={steps: 5}", "assimilation.guidance.gamma=0.2"],
+        ["observations.stations={count: 5}"],
+    ],
+)
+def test_overrides_beside_it_do_not_make_it_the_users(stranger: Path, overrides: list) -> None:
+    with pytest.raises(UserError, match="may not start code by itself"):
+        load(stranger, overrides)
+    assert "mine" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "extends: theirs/config.yaml\n",
+        "extends: theirs/config.yaml\nassimilation: {guidance: }\n",
+        "extends: theirs/config.yaml\nassimilation: {members: 2}\n",
+    ],
+)
+def test_a_recipe_of_mine_that_extends_theirs_does_not_vouch_for_it(
+    stranger: Path, recipe: Path, text: str
+) -> None:
+    recipe.write_text(text)
+    with pytest.raises(UserError, match="may not start code by itself"):
+        load(recipe)
+    # Unless it says the same itself.
+    recipe.write_text(text.partition("assimilation")[0] + EVIL)
+    assert load(recipe).plugins == ["mine:GUIDE"]
+
+
+def test_what_lies_between_mine_and_an_innocent_place_is_not_trusted(
+    stranger: Path, recipe: Path
+) -> None:
+    below = stranger.parent / "below"
+    below.mkdir()
+    (below / "e.yaml").write_text(RECIPE + EVIL)
+    elsewhere = recipe.parent / "elsewhere.yaml"
+    elsewhere.write_text(RECIPE + EVIL)
+    for base in ("below/e.yaml", str(elsewhere)):
+        stranger.write_text(f"extends: {base}\n")
+        recipe.write_text("extends: theirs/config.yaml\n")
+        with pytest.raises(UserError, match="may not start code by itself"):
+            load(recipe)
+    with pytest.raises(UserError, match="may not start code by itself"):
+        load(below / "e.yaml")
+
+
+@pytest.mark.parametrize(
+    "ablation",
+    [
+        "{grid: {assimilation.guidance.kind: ['mine:GUIDE']}}",
+        "{zip: {assimilation.guidance.kind: ['mine:GUIDE', decg]}}",
+        "{list: [{name: a, assimilation.methods: ['mine:Krige']}]}",
+        "{list: [{name: a, assimilation.methods: [' mine:Krige']}]}",
+    ],
+)
+def test_a_sweep_of_theirs_is_data(stranger: Path, recipe: Path, ablation: str) -> None:
+    from slams.sweeps import expand
+
+    stranger.write_text(f"{RECIPE}ablation: {ablation}\n")
+    for read in (load, expand):
+        with pytest.raises(UserError, match="may not start code by itself"):
+            read(stranger)
+    assert "mine" not in sys.modules
+    if "' mine" not in ablation:  # one of mine may
+        recipe.write_text(f"{RECIPE}ablation: {ablation}\n")
+        settings = expand(recipe).settings
+        assert any(setting.config.plugins for setting in settings)
+
+
+def test_a_recipe_that_another_file_names_is_data(recipe: Path) -> None:
+    recipe.write_text(RECIPE + EVIL)
+    with pytest.raises(UserError, match="may not start code by itself"):
+        load(recipe, trusted=False)
+    assert load(recipe).plugins == ["mine:GUIDE"]
+
+
+def test_interpolations_name_no_code(stranger: Path) -> None:
+    stranger.write_text(RECIPE + "assimilation: {guidance: {kind: '${data.source.origin}'}}\n")
+    with pytest.raises(UserError, match="which nobody allowed"):
+        load(stranger, ["data.source.origin=mine:GUIDE"])
+    assert "mine" not in sys.modules

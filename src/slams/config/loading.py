@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from slams.config.checks import check
 from slams.config.interpolations import refuse_endless
 from slams.config.paths import check_path, shorten
-from slams.config.plugins import resolve_plugins
+from slams.config.plugins import TrustedWords, is_data, resolve_plugins
 from slams.config.schema import Config
 from slams.config.validation import (
     Origin,
@@ -52,6 +52,9 @@ def load(
     overrides: Sequence[str] = (),
     schema: type[_Schema] = Config,
     sense: Callable[[_Schema], None] = check,
+    *,
+    varied: Sequence[str] = (),
+    trusted: bool = True,
 ) -> _Schema:
     """Reads a recipe, applies overrides, and checks that it makes sense.
 
@@ -60,6 +63,9 @@ def load(
         overrides: Dotted overrides, `a.b=value`, the value in YAML.
         schema: Data class of the whole recipe.
         sense: Refuses with a `UserError` a recipe that contradicts itself.
+        varied: Overrides after these that come out of a recipe, as those of a sweep's settings.
+        trusted: Whether the user named this recipe; one that another file names is data, see
+            `slams.config.plugins`.
 
     Returns:
         The configuration, every default filled in.
@@ -69,7 +75,7 @@ def load(
             or the recipe contradicts itself (see `slams.config.checks.check`).
     """
     with held_back():
-        config = _read_all(path, overrides, schema)
+        config = _read_all(path, overrides, varied, schema, trusted)
     sense(config)
     return config
 
@@ -95,12 +101,22 @@ def default_recipe() -> dict[str, Any]:
     return to_plain(Config())
 
 
-def _read_all(path: str | Path | None, overrides: Sequence[str], schema: type[_Schema]) -> _Schema:
+def _read_all(
+    path: str | Path | None,
+    overrides: Sequence[str],
+    varied: Sequence[str],
+    schema: type[_Schema],
+    trusted: bool,
+) -> _Schema:
     """Reads a recipe with what it extends and its overrides; what it says is not checked yet."""
-    values, origin = ({}, {}) if path is None else _read(Path(path), (), schema)
+    said = TrustedWords()
+    reader = _Reader(schema, said)
+    values, origin = ({}, {}) if path is None else reader.read(Path(path), (), trusted)
     tree = _overlay(to_plain(schema()), values)
-    for override in overrides:
+    for number, override in enumerate([*overrides, *varied]):
         key, value = _parse_override(override, schema)
+        if number < len(overrides):
+            said.add(value)
         # One by one: the next may set a part of what this one has put there.
         refuse_unknown(
             value, type_at(key, _COMMAND_LINE, schema), key, {key: _COMMAND_LINE}, schema
@@ -110,37 +126,57 @@ def _read_all(path: str | Path | None, overrides: Sequence[str], schema: type[_S
     refuse_unknown(tree, schema, "", origin, schema)
     refuse_endless(tree, lambda key: where_set(key, origin))
     if schema is Config:
-        resolve_plugins(tree, origin, None if path is None else Path(path))
+        resolve_plugins(tree, origin, said)
     return _build(tree, origin, schema)
 
 
-def _read(path: Path, chain: tuple[Path, ...], schema: type) -> tuple[dict[str, Any], Origin]:
-    """Reads one recipe and what it extends; gives its values and the file of each key."""
-    check_path(f"key 'extends' in {chain[-1]}" if chain else "recipe", str(path))
-    resolved = _resolve(path)
-    if resolved in chain:
-        cycle = " -> ".join(p.name for p in (*chain[chain.index(resolved) :], resolved))
-        raise UserError(f"recipe {chain[0].name} extends itself, {cycle}; remove one `extends`")
-    if len(chain) > _LONGEST_CHAIN:
-        raise UserError(
-            f"recipe {chain[0].name} extends more than {_LONGEST_CHAIN} others, one the other; "
-            f"put them together"
-        )
-    values = parse_yaml(_text(path, chain), f"recipe {path}")
-    base: dict[str, Any] = {}
-    origin: Origin = {}
-    if "extends" in values:
-        parent = values.pop("extends")
-        if not isinstance(parent, str) or not parent:
+@dataclasses.dataclass(frozen=True)
+class _Reader:
+    """Reads recipes with what they extend, and notes what the user says in them.
+
+    Attributes:
+        schema: Data class of the whole recipe.
+        said: Gets every text of the files that are the user's.
+    """
+
+    schema: type
+    said: TrustedWords
+
+    def read(
+        self, path: Path, chain: tuple[Path, ...], trusted: bool
+    ) -> tuple[dict[str, Any], Origin]:
+        """Read one recipe and what it extends; return its values and the file of each key."""
+        check_path(f"key 'extends' in {chain[-1]}" if chain else "recipe", str(path))
+        resolved = _resolve(path)
+        if resolved in chain:
+            cycle = " -> ".join(p.name for p in (*chain[chain.index(resolved) :], resolved))
             raise UserError(
-                f"key 'extends' in {path}: found {describe(parent)}, expected another recipe"
+                f"recipe {chain[0].name} extends itself, {cycle}; remove one `extends`"
             )
-        base, origin = _read(path.parent / parent, (*chain, resolved), schema)
-    for key in _leaves(values):
-        origin = _set(origin, key, f"in {path}")
-    # File by file, so that the sentence names the file that is wrong and not its child.
-    refuse_unknown(values, schema, "", origin, schema)
-    return _overlay(base, values), origin
+        if len(chain) > _LONGEST_CHAIN:
+            raise UserError(
+                f"recipe {chain[0].name} extends more than {_LONGEST_CHAIN} others, one the "
+                f"other; put them together"
+            )
+        values = parse_yaml(_text(path, chain), f"recipe {path}")
+        # What data extends is data.
+        trusted = trusted and not is_data(path)
+        if trusted:
+            self.said.add(values)
+        base: dict[str, Any] = {}
+        origin: Origin = {}
+        if "extends" in values:
+            parent = values.pop("extends")
+            if not isinstance(parent, str) or not parent:
+                raise UserError(
+                    f"key 'extends' in {path}: found {describe(parent)}, expected another recipe"
+                )
+            base, origin = self.read(path.parent / parent, (*chain, resolved), trusted)
+        for key in _leaves(values):
+            origin = _set(origin, key, f"in {path}")
+        # File by file, so that the sentence names the file that is wrong and not its child.
+        refuse_unknown(values, self.schema, "", origin, self.schema)
+        return _overlay(base, values), origin
 
 
 def _text(path: Path, chain: tuple[Path, ...]) -> str:

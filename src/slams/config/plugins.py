@@ -5,12 +5,15 @@ name, or list it under `plugins`. It is imported, registered, and replaced by th
 calls itself; `plugins` then lists it, so that a run directory says what it was made with.
 
 A recipe that lies in a run directory or in that of a sweep was written by the program, maybe
-somebody else's: it is data. What it names is imported only if the user has named it already, with
-`--allow-plugin` or `plugins=[...]`.
+somebody else's: it is data, and so is whatever it extends. What the user has said is therefore
+collected as text, `TrustedWords`: a plug-in that stands there is imported, any other only if the
+user has named it with `--allow-plugin` or `plugins=[...]`. It does not matter which key a name
+ends up under, nor how recipes are merged.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +29,7 @@ from slams.plugins.samplers import SAMPLERS
 from slams.plugins.sources import SOURCES
 from slams.plugins.station_sources import STATION_SOURCES
 
-__all__ = ["resolve_plugins"]
+__all__ = ["TrustedWords", "is_data", "resolve_plugins"]
 
 # Keys whose value names a specification; `*` stands for every position of a list.
 _NAMES: dict[str, Registry] = {
@@ -39,18 +42,41 @@ _NAMES: dict[str, Registry] = {
 }
 # This one names a method and, after an `@`, a first guess.
 _METHODS = "assimilation.methods.*"
-# Files that make a directory one of the program's own.
+# Files that make a directory, and what lies below it, the program's own.
 _RECORDS = ("run.json", "sweep.json")
+# Sections whose values become those of other keys later.
+_SWEPT = ("grid", "zip", "list")
+# Times and durations have colons too.
+_CLOCK = re.compile(r"[-\d:.TZ ]+")
 
 
-def resolve_plugins(tree: dict[str, Any], origin: Origin, recipe: Path | None) -> None:
+class TrustedWords:
+    """Collects the texts that the user has said: in recipes of theirs and in overrides."""
+
+    def __init__(self) -> None:
+        self._words: set[str] = set()
+
+    def add(self, value: Any) -> None:
+        """Add every text in a plain tree."""
+        self._words.update(_texts(value))
+
+    def __contains__(self, word: str) -> bool:
+        return word in self._words
+
+
+def is_data(file: Path) -> bool:
+    """Return whether a recipe lies in or below a directory that the program wrote."""
+    above = {*file.absolute().parents, *file.resolve().parents}
+    return any((directory / record).exists() for directory in above for record in _RECORDS)
+
+
+def resolve_plugins(tree: dict[str, Any], origin: Origin, trusted: TrustedWords) -> None:
     """Import the plug-ins that a recipe names, and put their registered names in their place.
 
     Args:
         tree: The recipe as a plain tree of known keys and right types; changed in place.
-        origin: Where its keys were set.
-        recipe: The file that the user named, or that was found in a run directory; `None` for
-            none. What it extends is trusted no more than itself.
+        origin: Where its keys were set, for messages.
+        trusted: What the user has said.
 
     Raises:
         UserError: A plug-in cannot be imported or registered, or stands in a recipe that is not
@@ -58,10 +84,13 @@ def resolve_plugins(tree: dict[str, Any], origin: Origin, recipe: Path | None) -
     """
     used: list[str] = []
 
+    def refuse_untrusted(word: str, key: str) -> None:
+        if word not in trusted and not all(map(is_admitted, _references(word))):
+            raise _untrusted(word, key, where_set(key, origin))
+
     def resolved(name: str, key: str, registry: Registry) -> str:
         if not is_reference(name):
             return name
-        _refuse_untrusted(name, key, origin, recipe)
         used.append(name)
         return registry.admit(name, f"key {key!r}").name
 
@@ -69,17 +98,29 @@ def resolve_plugins(tree: dict[str, Any], origin: Origin, recipe: Path | None) -
         key = f"plugins.{position}"
         if not is_reference(reference):
             raise UserError(f"key {key!r}: found {reference!r}, expected module:Class")
-        _refuse_untrusted(reference, key, origin, recipe)
+        refuse_untrusted(reference, key)
         admit_plugins([reference], f"key {key!r}")
     for pattern, registry in _NAMES.items():
-        _replace(tree, pattern, lambda name, key, r=registry: resolved(name, key, r))
+
+        def one(name: str, key: str, registry: Registry = registry) -> str:
+            if is_reference(name):
+                refuse_untrusted(name, key)
+            return resolved(name, key, registry)
+
+        _replace(tree, pattern, one)
 
     def method(name: str, key: str) -> str:
+        if is_reference(name):
+            refuse_untrusted(name, key)
         # `module:Class` has no `@`.
         base, at, guess = name.partition("@")
         return resolved(base, key, METHODS) + at + resolved(guess, key, FIRST_GUESSES)
 
     _replace(tree, _METHODS, method)
+    # A sweep gives these to the recipes of its settings, in this process or in a job's.
+    for word in _texts([tree["ablation"][name] for name in _SWEPT]):
+        if is_reference(word) and not _CLOCK.fullmatch(word):
+            refuse_untrusted(word, "ablation")
     tree["plugins"] = list(dict.fromkeys([*tree["plugins"], *used]))
 
 
@@ -108,21 +149,24 @@ def _places(
             yield owner, index, ".".join(path)
 
 
-def _refuse_untrusted(reference: str, key: str, origin: Origin, recipe: Path | None) -> None:
-    """Refuse a plug-in that a recipe of the program's own names, unless the user named it too."""
-    where = where_set(key, origin)
-    if is_admitted(reference) or not where.startswith("in "):
-        return
-    files = [Path(where.removeprefix("in ")), *([recipe] if recipe else [])]
-    if any(_is_data(file) for file in files):
-        raise UserError(
-            f"key {key!r} {where}: names the plug-in {reference!r}, and a recipe in a run "
-            f"directory may not start code by itself; if you trust it, name it with "
-            f"--allow-plugin {reference} (in Python: plugins=[{reference!r}])"
-        )
+def _texts(value: Any) -> Iterator[str]:
+    """List every text in a plain tree."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _texts(one)
 
 
-def _is_data(file: Path) -> bool:
-    """Return whether a recipe lies in a directory that the program wrote."""
-    directories = {file.parent, file.resolve().parent}
-    return any((d / record).exists() for d in directories for record in _RECORDS)
+def _references(word: str) -> list[str]:
+    """List the references in a word, those of a method and of its first guess."""
+    return [part for part in word.split("@") if is_reference(part)]
+
+
+def _untrusted(word: str, key: str, where: str) -> UserError:
+    named = " and ".join(_references(word))
+    return UserError(
+        f"key {key!r} {where}: names the plug-in {named}, and a recipe in a run directory may not "
+        f"start code by itself; if you trust it, name it with --allow-plugin {named} (in Python: "
+        f"plugins=[{named!r}])"
+    )

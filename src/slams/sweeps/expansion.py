@@ -248,7 +248,7 @@ def _setting(
     values = {key: value for key, value in row.items() if key != "name"}
     words = [f"{key}={_as_text(key, value)}" for key, value in values.items()]
     try:
-        own = load(path, [*overrides, *words])
+        own = load(path, overrides, varied=words)
     except UserError as error:
         raise UserError(f"setting {name} of sweep {sweep}: {error}") from None
     home = f"{base.experiment}/{sweep}"
