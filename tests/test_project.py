@@ -117,6 +117,17 @@ def test_every_room_has_its_place_among_the_layers(project: dict, package: str) 
     assert named <= placed
 
 
+def test_the_whole_recipe_is_opened_in_stages_and_above() -> None:
+    """Whatever lies below takes its own section, or plain arguments."""
+    above = {"benchmarks", "cli", "config", "slurm", "stages", "sweeps"}
+    for path in (*(ROOT / "src" / "slams").rglob("*.py"), *(ROOT / "data_modules").rglob("*.py")):
+        room = path.relative_to(ROOT).parts[2 if "src" in path.parts else 0]
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("slams.config"):
+                names = {alias.name for alias in node.names}
+                assert "Config" not in names or room in above, path
+
+
 def test_tests_mirror_the_rooms() -> None:
     for package, tests in (("src/slams", "tests"), ("data_modules", "tests/data_modules")):
         _, folders = rooms(ROOT / package)

@@ -18,6 +18,8 @@ from slams.plugins.operators import OPERATORS
 
 __all__ = ["Instrument"]
 
+# What the rest of the program asks of an operator.
+_ASKED = ("latitude", "longitude", "units", "linear", "adjoint", "touches", "to", "__len__")
 # How far (degrees) a report may lie from a point of an operator with positions of its own.
 _NEAR = 0.01
 
@@ -52,16 +54,10 @@ class Instrument:
         self._reports = (
             read_reports(section.file, f"{key}.file", section.error) if section.file else None
         )
-        spec = OPERATORS.get(section.operator, f"{key}.operator")
-        positions = (
-            self._positions() if spec.at_sites else (torch.empty(0, dtype=torch.float64),) * 3
-        )
-        self.operator: ObservationOperator = spec.build(
-            OperatorRequest(grid, tuple(channels), section.options, key, *positions)
-        )
+        self.operator = self._build(channels, grid)
         self.name = f"{section.name}/{getattr(self.operator, 'variable', section.operator)}"
-        # Which of the operator's points each position of the reports is.
-        self._point = None if self._reports is None else self._points(self._reports)
+        if self._reports is not None:
+            self._reports = self._at_points(self._reports)
 
     def observe(self, window: Window, truth: Tensor, mask: Tensor) -> Observations:
         """Return the observations of a window.
@@ -85,12 +81,8 @@ class Instrument:
     def _read(
         self, reports: Reports, operator: ObservationOperator, window: Window
     ) -> Observations:
-        time = window.time.cpu().numpy()
-        found, spread = reports.of_days(time)
-        shape = (*time.shape, len(operator))
-        values, errors = np.full(shape, np.nan), np.full(shape, self._section.error)
-        values[..., self._point] = found
-        errors[..., self._point] = np.where(np.isfinite(found), spread, self._section.error)
+        values, errors = reports.of_days(window.time.cpu().numpy())
+        errors = np.where(np.isfinite(values), errors, self._section.error)
         like = {"device": window.fields.device, "dtype": window.fields.dtype}
         values, errors = (torch.from_numpy(x).to(**like) for x in (values, errors))
         return Observations(
@@ -100,6 +92,36 @@ class Instrument:
             mask=torch.isfinite(values),
             error_variance=errors.square(),
         )
+
+    def _build(self, channels: tuple[FieldSpec, ...], grid: LatLonGrid) -> ObservationOperator:
+        """Build the operator, and see that it is one."""
+        section, key = self._section, self._key
+        spec = OPERATORS.get(section.operator, f"{key}.operator")
+        none = torch.empty(0, dtype=torch.float64)
+        positions = self._positions() if spec.at_sites else (none, none, none)
+        request = OperatorRequest(grid, tuple(channels), section.options, key, *positions)
+        try:
+            operator = spec.build(request)
+        except UserError as error:
+            text = str(error)
+            raise UserError(text if text.startswith("key ") else f"key {key!r}: {text}") from None
+        missing = [name for name in _ASKED if not hasattr(operator, name)]
+        if missing:
+            raise UserError(
+                f"key '{key}.operator': {section.operator!r} built {type(operator).__name__}, "
+                f"which lacks {', '.join(missing)}; expected what "
+                f"slams.observations.operator.LinearOperator has"
+            )
+        state = torch.zeros(1, len(channels), *grid.shape)
+        seen = tuple(operator.linear(state).shape)
+        back = tuple(operator.adjoint(state.new_zeros(1, len(operator))).shape)
+        if not len(operator) or seen != (1, len(operator)) or back != tuple(state.shape):
+            raise UserError(
+                f"key '{key}.operator': {section.operator!r} observes {seen} of a state "
+                f"{tuple(state.shape)} at {len(operator)} points, and its adjoint gives {back}; "
+                f"expected (1, P), at least one point, and the state's shape"
+            )
+        return operator
 
     def _positions(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return latitude, longitude and elevation of the sites, `(P,)` float64 each."""
@@ -117,6 +139,30 @@ class Instrument:
             except UserError as error:
                 raise UserError(f"key '{self._key}.count': {error}") from None
         return network.latitude, network.longitude, network.elevation
+
+    def _at_points(self, reports: Reports) -> Reports:
+        """Sort reports to the operator's points.
+
+        Raises:
+            UserError: One is at no point, or two of a day are at one.
+        """
+        points = self._points(reports)
+        shape = (len(reports.days), len(self.operator))
+        values, errors = np.full(shape, np.nan), np.full(shape, self._section.error)
+        for position, point in enumerate(points):
+            there = np.isfinite(reports.values[:, position])
+            if (there & np.isfinite(values[:, point])).any():
+                raise UserError(
+                    f"key '{self._key}.file': {self._section.file}: two reports of one day are at "
+                    f"the point {float(self.operator.latitude[point]):g}, "
+                    f"{float(self.operator.longitude[point]):g}, expected one"
+                )
+            values[there, point] = reports.values[there, position]
+            errors[there, point] = reports.errors[there, position]
+        latitude, longitude = (
+            np.asarray(x.cpu()) for x in (self.operator.latitude, self.operator.longitude)
+        )
+        return Reports(latitude, longitude, reports.days, values, errors)
 
     def _points(self, reports: Reports) -> np.ndarray:
         """Find each reported position among the operator's points, `(P,)` int64."""

@@ -4,7 +4,7 @@ Columns::
 
     time        instant (ISO, UTC where it says nothing else); its UTC day counts
     latitude    degrees north
-    longitude   degrees east in [-180, 360]
+    longitude   degrees east in [-180, 360]; -10 and 350 are one
     value       units of the instrument's operator
     error       standard deviation of the observation error, the same units; may be left out
 
@@ -28,6 +28,8 @@ _REQUIRED = ("time", "latitude", "longitude", "value")
 _READERS = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
 # Positions closer than this (degrees) are one: tables round them.
 _DIGITS = 5
+# Larger numbers, or errors smaller than one over it, have no square in single precision.
+_LARGEST = 1e15
 
 
 @dataclass(frozen=True)
@@ -76,8 +78,14 @@ def read_reports(path: str | Path, key: str, error: float) -> Reports:
     for name in _REQUIRED:
         if name not in table:
             raise UserError(
-                f"{where}: column {name!r} is missing; expected {', '.join(_REQUIRED)} and error"
+                f"{where}: column {name!r} is missing; expected {', '.join(_REQUIRED)} and, where "
+                f"they differ, error, found {', '.join(map(str, table.columns[:8]))}"
             )
+    if pd.api.types.is_numeric_dtype(table["time"]):
+        raise UserError(
+            f"{where}: found the number {table['time'].iloc[0]} for a time, expected dates such "
+            f"as 2001-03-28 or 2001-03-28T06:00"
+        )
     if "error" not in table:
         table = table.assign(error=error)
     try:
@@ -96,6 +104,7 @@ def read_reports(path: str | Path, key: str, error: float) -> Reports:
     _check_rows(table, where)
     day = np.floor(days_since_epoch(table["time"])).astype(np.int64)
     table = table.assign(day=day)
+    table["longitude"] = table["longitude"] % 360
     table[["latitude", "longitude"]] = table[["latitude", "longitude"]].round(_DIGITS)
     twice = table.duplicated(["day", "latitude", "longitude"])
     if twice.any():
@@ -125,7 +134,7 @@ def _read(path: Path, key: str) -> pd.DataFrame:
         found = "a directory" if path.is_dir() else "no such file"
         raise UserError(f"key {key!r}: {path}: found {found}, expected a table of reports")
     try:
-        return reader(path)
+        return reader(path).reset_index(drop=True)
     except (ValueError, OSError) as error:  # pandas' and pyarrow's errors are among these
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(f"key {key!r}: {path} cannot be read as a table ({reason})") from None
@@ -137,8 +146,8 @@ def _check_rows(table: pd.DataFrame, where: str) -> None:
         "time": (table["time"].notna(), "a time"),
         "latitude": (table["latitude"].between(-90, 90), "within [-90, 90]"),
         "longitude": (table["longitude"].between(-180, 360), "within [-180, 360]"),
-        "value": (np.isfinite(table["value"]), "a finite number"),
-        "error": ((table["error"] > 0) & np.isfinite(table["error"]), "more than 0"),
+        "value": (table["value"].abs() < _LARGEST, "a finite number"),
+        "error": (table["error"].between(1 / _LARGEST, _LARGEST), "more than 0, and finite"),
     }
     for name, (fits, expected) in rules.items():
         if not fits.all():

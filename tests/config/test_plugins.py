@@ -19,15 +19,15 @@ from slams.plugins import (
 from slams.plugins.methods import Knows
 
 class Krige:
-    spec = MethodSpec("krige", "kriging", None, first_guesses=(Knows.BACKGROUND,))
+    spec = MethodSpec("krige", "kriging", print, first_guesses=(Knows.BACKGROUND,))
 
-GUESS = FirstGuessSpec("oracle", "oracle", None)
-GUIDE = GuidanceSpec("push", None)
-SAMPLE = SamplerSpec("leap", None)
-OPERATE = OperatorSpec("eye", None)
-FIELDS = SourceSpec("archive_of_mine", None)
-REPORTS = StationSourceSpec("ships", None, ("2m_temperature",))
-TAKEN = MethodSpec("enkf", "mine", None)
+GUESS = FirstGuessSpec("oracle", "oracle", print)
+GUIDE = GuidanceSpec("push", print)
+SAMPLE = SamplerSpec("leap", print)
+OPERATE = OperatorSpec("eye", print)
+FIELDS = SourceSpec("archive_of_mine", print)
+REPORTS = StationSourceSpec("ships", print, ("2m_temperature",))
+TAKEN = MethodSpec("enkf", "mine", print)
 NOTHING = 3
 """
 RECIPE = """
@@ -48,7 +48,7 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "recipe.yaml"
     path.write_text(RECIPE)
     yield path
-    sys.modules.pop("mine", None)
+    sys.modules.pop("mine", print)
 
 
 def test_a_plug_in_is_replaced_by_its_name_wherever_it_stands(recipe: Path) -> None:
@@ -139,8 +139,8 @@ def forget() -> None:
     """Forgets what was imported, as another process would not know it."""
     for registry in REGISTRIES:
         for name in [n for n in registry._found if n.startswith("mine:")]:
-            registry._found.pop(registry._found.pop(name).name, None)
-    sys.modules.pop("mine", None)
+            registry._found.pop(registry._found.pop(name).name, print)
+    sys.modules.pop("mine", print)
 
 
 EVIL = "assimilation:\n  guidance: {kind: 'mine:GUIDE'}\n"
@@ -243,3 +243,27 @@ def test_interpolations_name_no_code(stranger: Path) -> None:
     with pytest.raises(UserError, match="which nobody allowed"):
         load(stranger, ["data.source.origin=mine:GUIDE"])
     assert "mine" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("{krige: {range: 3}}", None),
+        ("{oracle: {range: 3}}", None),
+        ("{krieg: {range: 3}}", "'krieg' is none of assimilation.methods; did you mean 'krige'"),
+        ("{enkf: {ensemble: 3}}", r"expected them in its own section, assimilation.enkf"),
+        ("{krige: 5}", "found 5, expected keys and values"),
+        ("{krige: [1]}", r"found \[1\], expected keys and values"),
+    ],
+)
+def test_settings_of_other_packages_methods(recipe: Path, options: str, said: str | None) -> None:
+    words = [
+        "plugins=[mine:GUESS]",
+        "assimilation.methods=['mine:Krige@oracle']",
+        f"assimilation.options={options}",
+    ]
+    if said is None:
+        assert load(recipe, words).assimilation.options
+    else:
+        with pytest.raises(UserError, match=said):
+            load(recipe, words)

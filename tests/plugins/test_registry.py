@@ -28,6 +28,10 @@ class Red:
     spec = Colour("red")
 
 NUMBER = 3
+SLASH = Colour("a/b")
+DOTS = Colour("../../up")
+EMPTY = Colour("")
+AT = Colour("a@b")
 """
 KIND = """
 from dataclasses import dataclass
@@ -102,6 +106,10 @@ def test_an_admitted_reference_is_found_by_both_its_names(colours: type) -> None
     [
         ("paint:Red", "is called 'red', as another colour is"),
         ("paint:NUMBER", "is no colour; expected a Colour"),
+        ("paint:SLASH", "calls itself 'a/b'; expected a name"),
+        ("paint:DOTS", "calls itself '../../up'; expected a name"),
+        ("paint:EMPTY", "calls itself ''; expected a name"),
+        ("paint:AT", "calls itself 'a@b'; expected a name"),
         ("paint:Purple", "cannot import the plug-in 'paint:Purple'"),
         ("nowhere.at.all:Purple", "cannot import the plug-in"),
         (":", "cannot import the plug-in ':'"),
@@ -134,6 +142,9 @@ def test_installed_packages_register_by_entry_point(
         registry.get("violet", "k")
     with pytest.raises(UserError, match=r"cannot import paint:Nothing, which an installed"):
         registry.get("broken", "k")
+    # Results that name it are still results.
+    assert registry.find("broken") is None
+    assert registry.find("violet") is None
 
 
 def test_what_results_hold_may_be_unknown_here(colours: type) -> None:

@@ -25,7 +25,14 @@ from slams.diffusion.backend import KarrasDenoiser, VESchedule
 from slams.errors import UserError
 from slams.nn.latent_space import LatentSpace
 from slams.nn.precision import Bfloat16
-from slams.plugins.methods import FIRST_GUESSES, METHODS, Role, check_method, method_names
+from slams.plugins.methods import (
+    FIRST_GUESSES,
+    METHODS,
+    MethodSpec,
+    Role,
+    check_method,
+    method_names,
+)
 from slams.stages import methods
 from slams.stages.places import trained_inputs
 from tests.assimilators.problems import linear_gaussian
@@ -164,3 +171,32 @@ def test_networks_are_evaluated_in_the_precision_of_the_recipe(kind, reduced) ->
     assert rounded.dtype == torch.float32
     assert torch.equal(exact, rounded) != reduced
     assert isinstance(denoiser.backbone, Bfloat16) == reduced
+
+
+class _Odd:
+    """What a plug-in builds: named as it likes, with or without `analyse`."""
+
+    def __init__(self, name: str, analyses: bool) -> None:
+        self.name = name
+        if analyses:
+            self.analyse = self.fit = lambda *arguments: None
+
+
+@pytest.mark.parametrize(
+    ("build", "said"),
+    [
+        (lambda materials: _Odd("other", True), "built _Odd named 'other', expected something"),
+        (lambda materials: _Odd("odd", False), "with a function `analyse`"),
+        (lambda materials: None, "built NoneType named None"),
+        (
+            lambda materials: (lambda strength=1.0: None)(**materials.settings_of("odd")),
+            r"key 'assimilation.options.odd': .*unexpected keyword argument 'strenght'",
+        ),
+    ],
+)
+def test_what_a_plug_in_builds_is_looked_at_first(data, build, said, monkeypatch) -> None:
+    spec = MethodSpec("odd", "odd", build)
+    monkeypatch.setattr(METHODS, "_found", {**METHODS._found, "odd": spec})
+    section = AssimilationConfig(methods=["odd"], options={"odd": {"strenght": 2.0}})
+    with pytest.raises(UserError, match=said):
+        methods.make_methods(Config(assimilation=section), ["odd"], data)

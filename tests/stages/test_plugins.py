@@ -56,7 +56,7 @@ class Sounder(LinearOperator):
 
 
 def build(request):
-    options = request.take(levels=request.required(), weights=request.required())
+    options = request.take(levels=list, weights=list)
     return Sounder(request.grid, request.channels, request.latitude, request.longitude, **options)
 
 

@@ -14,7 +14,8 @@ from slams.grid import LatLonGrid
 
 __all__ = ["OperatorRequest"]
 
-_REQUIRED = object()
+_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+_WORDS[list] = "a list"
 
 
 @dataclass(frozen=True)
@@ -44,29 +45,29 @@ class OperatorRequest:
         """Return the options with defaults filled in.
 
         Args:
-            defaults: Every option there is; `required()` for one that has no default.
+            defaults: Every option there is; a type for one that has no default.
 
         Raises:
             UserError: An option is unknown, of another type than its default, or missing.
         """
+        where = f"key '{self.key}.options'"
         for name, value in self.options.items():
             if name not in defaults:
                 hint = nearest(name, tuple(defaults)) if defaults else "there are none"
-                raise UserError(f"key '{self.key}.options': unknown option {name!r}; {hint}")
-            kind = type(defaults[name])
-            if defaults[name] is not _REQUIRED and not isinstance(
-                value, (int, float) if kind is float else kind
-            ):
+                raise UserError(f"{where}: unknown option {name!r}; {hint}")
+            default = defaults[name]
+            if not _fits(value, default if isinstance(default, type) else type(default)):
                 raise UserError(
-                    f"key '{self.key}.options': found {value!r} for {name}, expected a value "
-                    f"like {defaults[name]!r}"
+                    f"{where}: found {value!r} for {name}, expected "
+                    f"{_WORDS.get(default if isinstance(default, type) else type(default))}"
                 )
-        for name, value in defaults.items():
-            if value is _REQUIRED and name not in self.options:
-                raise UserError(f"key '{self.key}.options': option {name!r} is missing")
+        for name, default in defaults.items():
+            if isinstance(default, type) and name not in self.options:
+                raise UserError(f"{where}: option {name!r} is missing")
         return {**defaults, **self.options}
 
-    @staticmethod
-    def required() -> Any:
-        """Return the default of an option that has none."""
-        return _REQUIRED
+
+def _fits(value: Any, kind: type) -> bool:
+    """Return whether a value is of a type; true is no number, a whole number is a number."""
+    kinds = (int, float) if kind is float else kind
+    return isinstance(value, kinds) and isinstance(value, bool) == (kind is bool)

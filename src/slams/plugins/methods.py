@@ -11,6 +11,7 @@ package, in `slams.methods`), or name your own as `module:Class` in a recipe.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -38,6 +39,8 @@ __all__ = [
 ]
 
 _KEY = "assimilation.methods"
+# Trained stages that a method may be built on.
+_STAGES = ("vae", "score", "score_pixel")
 
 
 class Family(Enum):
@@ -76,6 +79,10 @@ class Style:
 
     colour: str
     marker: str
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"#[0-9a-fA-F]{6}", self.colour):
+            raise ValueError(f"colour {self.colour!r}, expected one like '#0072b2'")
 
 
 @dataclass(frozen=True)
@@ -119,6 +126,9 @@ class MethodSpec:
     settings: str = ""
     section: str = ""
 
+    def __post_init__(self) -> None:
+        _check_build(self.name, self.build, self.needs)
+
     @property
     def settings_section(self) -> str:
         """Return the section of `assimilation` that holds its settings."""
@@ -153,6 +163,16 @@ class FirstGuessSpec:
     needs: tuple[str, ...] = ()
     splits: tuple[str, ...] = ()
     prior: str = ""
+
+    def __post_init__(self) -> None:
+        _check_build(self.name, self.build, self.needs)
+
+
+def _check_build(name: str, build: object, needs: object) -> None:
+    if not callable(build):
+        raise ValueError(f"{name}: build is {build!r}, expected a function of Materials")
+    if not isinstance(needs, tuple) or not set(needs) <= set(_STAGES):
+        raise ValueError(f"{name}: needs {needs!r}, expected some of {_STAGES} as a tuple")
 
 
 METHODS = Registry(

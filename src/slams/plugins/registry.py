@@ -19,6 +19,7 @@ from __future__ import annotations
 import functools
 import importlib
 import pkgutil
+import re
 from importlib import metadata
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -37,6 +38,8 @@ class Spec(Protocol):
 
 
 S = TypeVar("S", bound=Spec)
+# Names become those of files, of columns and of MLflow's metrics.
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,59}")
 
 
 def is_reference(name: str) -> bool:
@@ -62,7 +65,8 @@ def import_reference(reference: str, where: str) -> Any:
     except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise UserError(
             f"{where}: cannot import the plug-in {reference!r} ({error}); expected module:Class "
-            f"of a module that Python finds"
+            f"of a module that Python finds: install its package or name its directory in "
+            f"PYTHONPATH"
         ) from error
     return found
 
@@ -127,7 +131,10 @@ class Registry(Generic[S]):
         """
         if name not in self._found and (is_reference(name) or name not in self.names()):
             return None
-        return self.get(name, self.group)
+        try:
+            return self.get(name, self.group)
+        except UserError:  # an installed package that is broken: its results are still results
+            return None
 
     def built_in(self) -> tuple[S, ...]:
         """Return the specifications that come with this package; imports them."""
@@ -210,5 +217,10 @@ class Registry(Generic[S]):
             raise UserError(
                 f"{where}: {reference} is no {self.what}; expected a {self.kind.__name__}, or a "
                 f"class with one in its attribute `spec`"
+            )
+        if not isinstance(spec.name, str) or not _NAME.fullmatch(spec.name):
+            raise UserError(
+                f"{where}: {reference} calls itself {spec.name!r}; expected a name of at most 60 "
+                f"letters, digits, underscores and hyphens, which files can bear"
             )
         return spec

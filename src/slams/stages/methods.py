@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, is_dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -21,7 +22,7 @@ from slams.modules.score import LatentScore
 from slams.nn.latent_space import IdentitySpace, LatentSpace
 from slams.nn.precision import Bfloat16, natural_precision
 from slams.plugins.guidance import GUIDANCE
-from slams.plugins.methods import Role, check_method, in_role
+from slams.plugins.methods import FirstGuessSpec, MethodSpec, Role, check_method, in_role
 from slams.runs.record import RunRecord
 from slams.stages.data import trajectories
 from slams.stages.loading import compose, load_pixel_score, load_score, load_vae
@@ -108,14 +109,37 @@ def make_methods(
     methods = []
     for name in names:
         spec, guess = check_method(name)
-        method = spec.build(materials)
+        method = _built(spec, materials, "analyse")
         if guess is not None:
             if guess.name not in first_guesses:  # fitted once for all methods that start from it
-                first_guesses[guess.name] = guess.build(materials)
+                first_guesses[guess.name] = _built(guess, materials, "forecast")
             method = OnFirstGuess(method, first_guesses[guess.name])
         method.fit(archive)
         methods.append(method)
     return methods
+
+
+def _built(spec: MethodSpec | FirstGuessSpec, materials: Materials, does: str) -> Any:
+    """Build what a specification describes, and see that it is that.
+
+    Raises:
+        UserError: Its settings in the recipe are others than it takes, or what was built is no
+            method or first guess of this name.
+    """
+    try:
+        built = spec.build(materials)
+    except TypeError as error:
+        settings = materials.settings_of(spec.name)
+        if not any(repr(name) in str(error) for name in settings):
+            raise
+        raise UserError(f"key 'assimilation.options.{spec.name}': {error}") from error
+    if not hasattr(built, does) or getattr(built, "name", None) != spec.name:
+        raise UserError(
+            f"the plug-in {spec.name!r} built {type(built).__name__} named "
+            f"{getattr(built, 'name', None)!r}, expected something named {spec.name!r} with a "
+            f"function `{does}`"
+        )
+    return built
 
 
 def load(run_dir: str | Path) -> Assimilator:

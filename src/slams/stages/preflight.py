@@ -119,13 +119,14 @@ def _check_assimilate(config: Config, dry_run: bool) -> None:
             )
         read_station_list(stations.file)
     for position, instrument in enumerate(config.observations.instruments):
-        for name in ("file", "sites"):
+        for name in ("file", "sites") if instrument.name in config.observations.use else ():
             path = getattr(instrument, name)
             if path and not Path(path).is_file():
-                found = "a directory" if Path(path).is_dir() else "no such file"
+                there = "a directory" if Path(path).is_dir() else "no regular file"
+                found = there if Path(path).exists() else "no such file"
                 raise UserError(
                     f"key 'observations.instruments.{position}.{name}': {path}: found {found}, "
-                    f"expected a file{_nearest(path)}"
+                    f"expected a file{'' if Path(path).exists() else _nearest(path)}"
                 )
     _check_run(config, "assimilation", dry_run, **trained_inputs(config))
 

@@ -15,6 +15,8 @@ from slams.config.checks import check
 from slams.config.schema import Config, InstrumentConfig
 from slams.errors import UserError
 from slams.fields import Batch
+from slams.plugins import OperatorSpec
+from slams.plugins.operators import OPERATORS
 from slams.stages.data import multimodal
 
 COLUMN = {"levels": [850, 500], "weights": [1, 3]}
@@ -126,3 +128,80 @@ def test_names_are_taken_once_and_known(tiny_config: Config) -> None:
     config.observations.use = ["tovz"]
     with pytest.raises(UserError, match=r"observations.use': found 'tovz'; did you mean 'tovs'"):
         check(config)
+
+
+def test_reports_that_share_a_point_of_the_lattice_are_kept(
+    tiny_config: Config, tmp_path: Path
+) -> None:
+    """Two positions of one point complete one another; on one day they contradict."""
+    options = {"channel": "outgoing_longwave_radiation"}
+    lattice = InstrumentConfig("olr", "lattice", options)
+    name = "olr/outgoing_longwave_radiation"
+    batch = first_batch(with_instruments(tiny_config, lattice))
+    operator = seen(batch, name).operator
+    north, east = operator.latitude[5].item(), operator.longitude[5].item()
+    days = [time_stamps(batch.time[case, 0].item()) for case in (0, 1)]
+    rows = {"time": days, "latitude": [north, north + 0.004], "longitude": [east, east - 360]}
+    table = pd.DataFrame(rows).assign(value=[240.0, 250.0])
+    table["longitude"] = table["longitude"].clip(lower=east - 360 if east > 180 else east)
+    path = tmp_path / "olr.csv"
+    table.to_csv(path, index=False)
+    config = with_instruments(tiny_config, replace(lattice, file=str(path)))
+    config = replace(config, observations=replace(config.observations, gross_error=float("inf")))
+    found = seen(first_batch(config), name)
+    assert found.values[0, 0, 5].item() == 240.0
+    assert found.values[1, 0, 5].item() == 250.0
+    assert int(found.mask.sum()) == 2
+    table.assign(time=days[0]).to_csv(path, index=False)
+    with pytest.raises(UserError, match="two reports of one day are at the point"):
+        first_batch(config)
+
+
+class _Odd:
+    """An operator that lacks something, or maps to something else."""
+
+    def __init__(self, points: int, **wrong: object) -> None:
+        self.latitude = self.longitude = torch.zeros(points, dtype=torch.float64)
+        self.units, self.variable = "K", "temperature"
+        self.shape = wrong.get("shape", points)
+
+    def __len__(self) -> int:
+        return len(self.latitude)
+
+    def linear(self, state: torch.Tensor) -> torch.Tensor:
+        return state.new_zeros(*state.shape[:-3], self.shape)
+
+    def adjoint(self, values: torch.Tensor) -> torch.Tensor:
+        return values.new_zeros(*values.shape[:-1], 4, 12, 24)
+
+    def touches(self, points: torch.Tensor) -> torch.Tensor:
+        return self.linear(points.float()) > 0
+
+    def to(self, device: str) -> _Odd:
+        return self
+
+
+@pytest.mark.parametrize(
+    ("built", "said"),
+    [
+        (None, "built NoneType, which lacks latitude"),
+        (_Odd(3, shape=4), r"observes \(1, 4\) of a state"),
+        (_Odd(0), "at 0 points"),
+    ],
+)
+def test_operators_of_others_are_looked_at_first(
+    tiny_config: Config, built: object, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = OperatorSpec("odd", lambda request: built)
+    monkeypatch.setattr(OPERATORS, "_found", {**OPERATORS._found, "odd": spec})
+    config = with_instruments(tiny_config, InstrumentConfig("tovs", "odd"))
+    with pytest.raises(UserError, match=said):
+        multimodal(config)
+
+
+def test_refusals_of_an_operator_name_the_instrument(tiny_config: Config) -> None:
+    config = with_instruments(
+        tiny_config, InstrumentConfig("tovs", "points", {"channel": "temperature@10"})
+    )
+    with pytest.raises(UserError, match=r"^key 'observations.instruments.0': observed .*@10"):
+        multimodal(config)

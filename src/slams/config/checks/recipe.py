@@ -7,6 +7,7 @@ data are opened.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from itertools import islice
 
@@ -23,7 +24,7 @@ from slams.config.splits import check_splits, day_range, parse_day
 from slams.config.time_axis import check_days
 from slams.config.time_limits import parse_limit
 from slams.errors import UserError, nearest
-from slams.plugins.methods import METHODS, Knows, check_method
+from slams.plugins.methods import METHODS, Knows, check_method, split_name
 from slams.variables import ON_LEVELS, UNITS
 
 __all__ = ["check", "require"]
@@ -268,6 +269,7 @@ def _check_assimilation(config: Config) -> None:
     for name in methods:
         _check_first_guess(config, name)
     unique("assimilation.methods", methods)
+    _check_options(config)
     ridges = config.assimilation.linear_inverse_model.ridges
     if not ridges or min(ridges) <= 0:
         raise UserError(
@@ -291,3 +293,23 @@ def _check_first_guess(config: Config, name: str) -> None:
             f"key 'assimilation.methods': {name!r} makes its first guess of the background, and "
             f"background.kind=climatology has nothing to make one of"
         )
+
+
+def _check_options(config: Config) -> None:
+    """Refuse settings of methods that have a section of their own, or that are not there."""
+    section = config.assimilation
+    for name, values in section.options.items():
+        key = f"assimilation.options.{name}"
+        if dataclasses.is_dataclass(getattr(section, name, None)):
+            raise UserError(
+                f"key {key!r}: found settings of {name}, expected them in its own section, "
+                f"assimilation.{name}"
+            )
+        known = [part for method in section.methods for part in split_name(method) if part]
+        if name not in known:
+            raise UserError(
+                f"key {key!r}: {name!r} is none of assimilation.methods; "
+                f"{nearest(name, list(dict.fromkeys(known)))}"
+            )
+        if not isinstance(values, dict) or not all(isinstance(k, str) for k in values):
+            raise UserError(f"key {key!r}: found {values!r}, expected keys and values")

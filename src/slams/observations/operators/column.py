@@ -6,6 +6,7 @@ interpolated to it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -49,6 +50,11 @@ class ColumnOperator(LinearOperator):
         latitude: Tensor,
         longitude: Tensor,
     ) -> None:
+        if not _are(levels, int) or not _are(weights, (int, float)):
+            raise UserError(
+                f"a column of levels {levels!r} and weights {weights!r}; expected a list of whole "
+                f"numbers (hPa) and one of finite numbers"
+            )
         if len(levels) != len(weights) or len(set(levels)) != len(levels) or not levels:
             raise UserError(
                 f"a column of {len(levels)} levels and {len(weights)} weights; expected as many "
@@ -82,10 +88,15 @@ class ColumnOperator(LinearOperator):
         return moved
 
 
-def _build(request: OperatorRequest) -> ColumnOperator:
-    options = request.take(
-        variable="temperature", levels=request.required(), weights=request.required()
+def _are(values: object, kinds: type | tuple[type, ...]) -> bool:
+    """Return whether something is a list of finite numbers of a kind."""
+    return isinstance(values, list | tuple) and all(
+        isinstance(v, kinds) and not isinstance(v, bool) and math.isfinite(v) for v in values
     )
+
+
+def _build(request: OperatorRequest) -> ColumnOperator:
+    options = request.take(variable="temperature", levels=list, weights=list)
     return ColumnOperator(
         request.grid,
         request.channels,

@@ -10,7 +10,7 @@ __all__ = ["SPEC"]
 
 
 def _build(request: OperatorRequest) -> DegradedOperator:
-    options = request.take(channel=request.required(), block=1, gap=1)
+    options = request.take(channel=str, block=1, gap=1)
     return DegradedOperator(
         request.grid, request.channels, options["channel"], options["block"], options["gap"]
     )

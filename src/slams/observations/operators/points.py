@@ -10,7 +10,7 @@ __all__ = ["SPEC"]
 
 
 def _build(request: OperatorRequest) -> StationOperator:
-    options = request.take(channel=request.required())
+    options = request.take(channel=str)
     return StationOperator(
         request.grid, request.channels, options["channel"], request.latitude, request.longitude
     )
