@@ -122,7 +122,8 @@ def test_the_whole_recipe_is_opened_in_stages_and_above() -> None:
     """Whatever lies below takes its own section, or plain arguments."""
     above = {"benchmarks", "cli", "config", "slurm", "stages", "sweeps"}
     for path in (*(ROOT / "src" / "slams").rglob("*.py"), *(ROOT / "data_modules").rglob("*.py")):
-        room = path.relative_to(ROOT).parts[2 if "src" in path.parts else 0]
+        parts = path.relative_to(ROOT).parts
+        room = parts[2] if parts[0] == "src" else parts[0]
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and str(node.module).startswith("slams.config"):
                 names = {alias.name for alias in node.names}
