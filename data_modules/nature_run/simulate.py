@@ -204,7 +204,7 @@ def _simulate_rest(settings: SimulateConfig, period: Period, run: Unfinished) ->
         model.spin_up()
         run = run.spun_up(model.save)
         say(f"spin-up of {settings.spinup_days} days: {time.perf_counter() - began:.0f} s")
-    began, before = time.perf_counter(), run.steps
+    began, before, paced = time.perf_counter(), run.steps, False
     while run.steps < period.steps:
         start = run.steps
         fields = model.piece().isel(time=slice(0, period.steps - start))
@@ -214,9 +214,11 @@ def _simulate_rest(settings: SimulateConfig, period: Period, run: Unfinished) ->
                 create_nature_run(run.store, fields, period.times, _attributes(settings))
             write_piece(run.store, fields, start)
             run = run.finished_piece(model.save)
-        taken = time.perf_counter() - began
-        left = taken / (run.steps - before) * max(period.steps - run.steps, 0)
+        now = time.perf_counter()
+        left = (now - began) / (run.steps - before) * max(period.steps - run.steps, 0)
         say(f"{_progress(run.steps, period)}, {_duration(left)} left")
+        if not paced:  # the first piece had to wait for the model to be compiled
+            began, before, paced = now, run.steps, True
     return run
 
 
