@@ -1,29 +1,78 @@
-"""The layout of nature runs: pressure levels, packing, and the Zarr store they are written to."""
+"""The layout of nature runs: pressure levels, packing, and the Zarr store they are written to.
+
+A store is created in full size and filled piece by piece along time. One piece is one chunk of
+each array, so that writing a piece touches no file of another one, and writing it again after a
+kill gives the same files.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import dask.array as da
 import numpy as np
 import xarray as xr
 from zarr.codecs import BloscCodec
 
-__all__ = ["LEVELS", "PACKING", "to_pressure_levels", "write_nature_run"]
+__all__ = [
+    "HUMIDITY_LEVELS",
+    "LEVELS",
+    "PIECE_STEPS",
+    "VARIABLES",
+    "Variable",
+    "create_nature_run",
+    "round_mantissa",
+    "to_pressure_levels",
+    "write_piece",
+]
 
 LEVELS = (925, 850, 700, 500, 300, 200, 100, 30)
+# Above them there is next to no water; the other levels are missing (NaN) in the store.
+HUMIDITY_LEVELS = (925, 850, 700, 500)
+# Time steps of a piece, which are those of a chunk.
+PIECE_STEPS = 30
 
-# Units, scale and offset of each variable, those of the embedded sample.
-PACKING: dict[str, tuple[str, float, float]] = {
-    "temperature": ("K", 0.1, 250.0),
-    "2m_temperature": ("K", 0.1, 280.0),
-    "total_precipitation_24hr": ("mm day-1", 0.1, 0.0),
-    "outgoing_longwave_radiation": ("W m-2", 1.0, 200.0),
-    "surface_pressure": ("Pa", 10.0, 80000.0),
-}
-
-_CHUNK_DAYS = 137
 _MISSING = -32768
+_LARGEST = 32767
+# Explicit bits of the 23 of float32 that are kept: a relative error of at most 2^-11, 0.05 %.
+_MANTISSA_BITS = 10
+
+
+@dataclass(frozen=True)
+class Variable:
+    """How a variable of a nature run is stored.
+
+    Attributes:
+        units: Physical units.
+        on_levels: Whether it has the dimension `level`.
+        scale: Step of the packed integers (in `units`); 0 stores float32 of reduced precision,
+            for what spans orders of magnitude.
+        offset: Value of the packed integer 0 (in `units`).
+    """
+
+    units: str
+    on_levels: bool = False
+    scale: float = 0.0
+    offset: float = 0.0
+
+
+# Names and units of WeatherBench2, where it has them; the first five are packed as in the
+# embedded sample.
+VARIABLES: dict[str, Variable] = {
+    "temperature": Variable("K", True, 0.1, 250.0),
+    "2m_temperature": Variable("K", False, 0.1, 280.0),
+    "total_precipitation_24hr": Variable("mm day-1", False, 0.1),
+    "outgoing_longwave_radiation": Variable("W m-2", False, 1.0, 200.0),
+    "surface_pressure": Variable("Pa", False, 10.0, 80000.0),
+    "u_component_of_wind": Variable("m s-1", True, 0.02),
+    "v_component_of_wind": Variable("m s-1", True, 0.02),
+    # From 2e-2 at the surface of the tropics to 1e-6 and below: no step fits both.
+    "specific_humidity": Variable("kg kg-1", True),
+    # In place of the day's total where the steps are instants.
+    "precipitation_rate": Variable("mm day-1", False, 0.1),
+}
 
 
 def to_pressure_levels(
@@ -55,33 +104,108 @@ def to_pressure_levels(
     return out
 
 
-def write_nature_run(dataset: xr.Dataset, path: Path) -> None:
-    """Writes a nature run, packed as the embedded sample is.
+def round_mantissa(values: np.ndarray, bits: int = _MANTISSA_BITS) -> np.ndarray:
+    """Round float32 to fewer bits of mantissa, to nearest and ties to even.
+
+    What is left compresses well; zeros and NaN stay, and the relative error of any other normal
+    number is at most 2^-(bits + 1).
 
     Args:
-        dataset: The variables of `PACKING`, and `surface_elevation` (m) if it is known.
-        path: Zarr directory to write.
+        values: Any shape, finite or NaN.
+        bits: Explicit bits of mantissa to keep, 1 to 22.
+
+    Returns:
+        float32 of the same shape.
     """
-    encoding: dict[str, dict[str, object]] = {}
-    dataset = dataset.copy()
-    for name, (units, scale, offset) in PACKING.items():
-        shape = dataset[name].shape
-        encoding[name] = {
-            "dtype": "int16",
-            "scale_factor": scale,
-            "add_offset": offset,
-            "_FillValue": _MISSING,
-            # The same in Zarr: a lost chunk reads as missing and never as a number.
-            "fill_value": _MISSING,
-            "chunks": (min(_CHUNK_DAYS, shape[0]), *shape[1:]),
-            "compressors": BloscCodec(typesize=2, cname="zstd", clevel=9, shuffle="bitshuffle"),
-        }
-        dataset[name].attrs = {"units": units, "long_name": name.replace("_", " ")}
-    dataset["level"].attrs = {"units": "hPa"}
-    dataset["latitude"].attrs = {"units": "degrees_north", "standard_name": "latitude"}
-    dataset["longitude"].attrs = {"units": "degrees_east", "standard_name": "longitude"}
-    if "surface_elevation" in dataset:
-        dataset["surface_elevation"].attrs = {"units": "m"}
-    first = np.datetime_as_string(dataset["time"].values[0], unit="D")
-    encoding["time"] = {"units": f"days since {first} 00:00:00", "dtype": "int64"}
-    dataset.to_zarr(path, encoding=encoding, zarr_format=3, consolidated=False)
+    values = np.asarray(values, dtype=np.float32)
+    dropped = np.uint32(23 - bits)
+    raw = values.view(np.uint32)
+    half = np.uint32((1 << (23 - bits - 1)) - 1) + ((raw >> dropped) & np.uint32(1))
+    rounded = ((raw + half) >> dropped) << dropped
+    return np.where(np.isnan(values), np.float32(np.nan), rounded.view(np.float32))
+
+
+def create_nature_run(
+    path: Path, first: xr.Dataset, times: np.ndarray, attributes: Mapping[str, str]
+) -> None:
+    """Create the store of a nature run: coordinates, terrain and empty arrays for all steps.
+
+    Args:
+        path: Zarr directory to write.
+        first: The fields of some steps, for names and grid; `surface_elevation` (m) as it is.
+        times: `(n,)` datetime64 of all steps of the run.
+        attributes: Attributes of the store.
+    """
+    encoding: dict[str, dict[str, object]] = {"time": _time_encoding(times)}
+    arrays = {}
+    for name in _packed(first):
+        variable, dims = VARIABLES[name], first[name].dims
+        shape = (len(times), *first[name].shape[1:])
+        chunks = (min(PIECE_STEPS, len(times)), *shape[1:])
+        encoding[name] = {"chunks": chunks, **_encoding(variable)}
+        kept = {"units": variable.units, "long_name": name.replace("_", " ")}
+        # Never computed: tells the shape alone.
+        arrays[name] = (dims, da.zeros(shape, chunks=chunks, dtype=np.float32), kept)
+    if "surface_elevation" in first:
+        elevation = first["surface_elevation"]
+        arrays["surface_elevation"] = (elevation.dims, elevation.values, {"units": "m"})
+    north = {"units": "degrees_north", "standard_name": "latitude"}
+    east = {"units": "degrees_east", "standard_name": "longitude"}
+    coordinates = {
+        "time": times.astype("datetime64[ns]"),
+        "level": ("level", first["level"].values, {"units": "hPa"}),
+        "latitude": ("latitude", first["latitude"].values, north),
+        "longitude": ("longitude", first["longitude"].values, east),
+    }
+    dataset = xr.Dataset(arrays, coordinates, dict(attributes))
+    dataset.to_zarr(path, encoding=encoding, zarr_format=3, consolidated=False, compute=False)
+
+
+def write_piece(path: Path, fields: xr.Dataset, start: int) -> None:
+    """Write the fields of one piece into a store made by `create_nature_run`.
+
+    Args:
+        path: The store.
+        fields: At most `PIECE_STEPS` steps of the run's variables.
+        start: Number of the first of them, a multiple of `PIECE_STEPS`.
+
+    Raises:
+        ValueError: The piece does not begin with a chunk, or a value does not fit its packing.
+    """
+    if start % PIECE_STEPS:
+        raise ValueError(f"step {start} does not begin a chunk of {PIECE_STEPS} steps")
+    fields = fields[_packed(fields)].drop_vars(["level", "latitude", "longitude", "time"])
+    for name, array in fields.items():
+        variable = VARIABLES[str(name)]
+        if not variable.scale:
+            fields[name] = array.copy(data=round_mantissa(array.values))
+        elif np.abs(array.values - variable.offset).max() > _LARGEST * variable.scale:
+            raise ValueError(f"{name}: a value does not fit the packing ({variable})")
+    region = {"time": slice(start, start + fields.sizes["time"])}
+    fields.to_zarr(path, region=region, mode="r+", zarr_format=3, consolidated=False)
+
+
+def _packed(fields: xr.Dataset) -> list[str]:
+    return [name for name in VARIABLES if name in fields]
+
+
+def _encoding(variable: Variable) -> dict[str, object]:
+    if not variable.scale:
+        codec = BloscCodec(typesize=4, cname="zstd", clevel=9, shuffle="bitshuffle")
+        # A lost chunk reads as missing and never as a number.
+        return {"dtype": "float32", "compressors": codec, "fill_value": np.float32(np.nan)}
+    return {
+        "dtype": "int16",
+        "scale_factor": variable.scale,
+        "add_offset": variable.offset,
+        "_FillValue": _MISSING,
+        # The same in Zarr: a lost chunk reads as missing and never as a number.
+        "fill_value": _MISSING,
+        "compressors": BloscCodec(typesize=2, cname="zstd", clevel=9, shuffle="bitshuffle"),
+    }
+
+
+def _time_encoding(times: np.ndarray) -> dict[str, str]:
+    first = np.datetime_as_string(times[0].astype("datetime64[ns]"), unit="D")
+    daily = (times == times.astype("datetime64[D]")).all()
+    return {"units": f"{'days' if daily else 'hours'} since {first} 00:00:00", "dtype": "int64"}

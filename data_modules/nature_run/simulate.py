@@ -1,220 +1,286 @@
-"""Nature runs: daily means of the general circulation model jcm (extra `simulate`).
+"""Nature runs: a general circulation model run for years, resumable (extra `simulate`).
 
-SPEEDY physics on 8 levels, time step 30 minutes, climatological boundary conditions with the
-observed monthly sea surface temperature anomalies that come with jcm. The output has the layout
-of the embedded sample, plus the model's terrain, so that stations correct for their elevation.
+The output has the layout of the embedded sample with winds and humidity, plus the model's
+terrain, so that stations correct for their elevation. Each piece of `PIECE_STEPS` steps is
+written when it is done, and the model's state beside it: a simulation that was killed anywhere
+goes on by the same command, and ends with the same bytes.
 """
 
 from __future__ import annotations
 
-import shutil
+import errno
+import hashlib
 import time
-import warnings
 from collections.abc import Iterator
-from importlib import resources
-from importlib.metadata import PackageNotFoundError, version
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 import xarray as xr
 
-from data_modules.nature_run.layout import LEVELS, to_pressure_levels, write_nature_run
+from data_modules.nature_run import speedy
+from data_modules.nature_run.finished import (
+    is_nature_run,
+    read_identity,
+    write_attributes,
+    year_digests,
+)
+from data_modules.nature_run.layout import (
+    HUMIDITY_LEVELS,
+    LEVELS,
+    PIECE_STEPS,
+    VARIABLES,
+    create_nature_run,
+    write_piece,
+)
+from data_modules.nature_run.period import Period
+from data_modules.nature_run.unfinished import Identity, Unfinished, partial_path
 from slams.config.schema import SimulateConfig
 from slams.errors import UserError
+from slams.runtime import directories
 from slams.runtime.ranks import say
+from slams.runtime.signals import deferred
 
-__all__ = ["boundary_conditions", "daily_fields", "simulate"]
+__all__ = ["NatureModel", "simulate"]
 
-_LAYERS = 8
-_STEP_MINUTES = 30.0
-# Another length would compile the model another time.
-_BLOCK_DAYS = 30
-_REFERENCE_PRESSURE = 1e5
+# Keys of the section that decide the numbers.
+_DECISIVE = ("start", "months", "spinup_days", "truncation", "sampling")
 
 
-def simulate(settings: SimulateConfig, *, overwrite: bool = False, dry_run: bool = False) -> Path:
-    """Make a nature run.
+class NatureModel(Protocol):
+    """What a nature run asks of a model; `speedy.SpeedyModel` is the one there is."""
+
+    def spin_up(self) -> None:
+        """Run the days before the first that is kept."""
+
+    def piece(self) -> xr.Dataset:
+        """Run the next `PIECE_STEPS` steps and return their fields."""
+
+    def save(self, path: Path) -> None:
+        """Write the state, in full or not at all."""
+
+    def load(self, path: Path) -> None:
+        """Go on from a state."""
+
+
+def simulate(settings: SimulateConfig, *, resume: str = "auto", dry_run: bool = False) -> Path:
+    """Make a nature run, or what of it is missing.
 
     Args:
         settings: The recipe's section `simulate`.
-        overwrite: Replace an output that exists.
+        resume: What becomes of an output that is there, or under way: `auto` keeps a finished
+            one and goes on with one under way if they are of these settings, `never` refuses,
+            `overwrite` starts over.
         dry_run: Only say what would be simulated.
 
     Returns:
         Path of the nature run, ready for `slams prepare` as a source of kind `nature_run`.
 
     Raises:
-        UserError: jcm is not installed, or the output exists.
+        UserError: jcm is not installed, the output exists or is under way with other settings,
+            another version of the model or other boundary conditions, another process is at
+            work on it, the model becomes unstable, or the disk is full.
     """
-    path = Path(settings.output)
-    first = np.datetime64(settings.start, "D")
-    month = first.astype("datetime64[M]")
-    months = (month + settings.months).astype("datetime64[D]") - month.astype("datetime64[D]")
-    days = int(months.astype(np.int64))
-    if path.exists() and not overwrite:
-        raise UserError(
-            f"simulate.output: {path} exists; choose another, or resume=overwrite to replace it"
-        )
-    _require_jcm()
+    path, period = Path(settings.output), Period.of(settings)
+    identity = _identity(settings)
+    if _is_kept(path, identity, resume):
+        _remove_leftovers(path, identity)
+        say(f"nature run {path} is finished and of these settings: kept")
+        return path
+    what = "instants every 6 hours" if period.instants else "days"
     say(
-        f"nature run of {days} days from {first} at T{settings.truncation} after "
-        f"{settings.spinup_days} days of spin-up, to {path}"
+        f"nature run of {period.steps} {what} from {period.first} at T{settings.truncation} "
+        f"after {settings.spinup_days} days of spin-up, to {path}"
     )
     if dry_run:
         return path
-    blocks = list(_run(settings, first, days))
-    dataset = xr.concat(blocks, dim="time", data_vars="minimal").isel(time=slice(0, days))
-    dataset.attrs = {
+    made = directories.make(path.parent)
+    lock = directories.lock(path, lambda: "another simulation")
+    try:
+        if not _is_kept(path, identity, resume):  # by whoever held the lock until now
+            run = _take_up(path, identity, resume)
+            with _disk_full_said(run, period):
+                _go_on(settings, period, run, path)
+    finally:
+        directories.unlock(lock)
+        directories.unmake(made)
+    return path
+
+
+def _identity(settings: SimulateConfig) -> Identity:
+    versions = speedy.model_versions()
+    keys = asdict(settings)
+    layout = repr((LEVELS, HUMIDITY_LEVELS, PIECE_STEPS, VARIABLES))
+    return Identity(
+        settings={key: keys[key] for key in _DECISIVE},
+        versions=versions,
+        forcing=speedy.forcing_digest(),
+        layout=hashlib.sha256(layout.encode()).hexdigest(),
+    )
+
+
+def _is_kept(path: Path, identity: Identity, resume: str) -> bool:
+    """Decide whether an output that is there stays as it is.
+
+    Raises:
+        UserError: It is in the way.
+    """
+    if not path.exists():
+        return False
+    if path.is_dir() and not any(path.iterdir()):
+        return False
+    if not is_nature_run(path):
+        raise UserError(
+            f"simulate.output: {path} exists and is not a nature run, it is left alone; move it "
+            f"away or choose another output"
+        )
+    if resume == "overwrite":
+        return False
+    found = read_identity(path)
+    changed = identity.difference(found) if found else "by an earlier version of slams"
+    if resume == "auto" and not changed:
+        return True
+    run = Unfinished.read(partial_path(path))
+    if resume == "auto" and run and run.replaces and not identity.difference(run.identity):
+        return False  # begun with resume=overwrite, to go on without
+    made = f", made with {changed}" if changed else ""
+    raise UserError(
+        f"simulate.output: {path} exists{made}; choose another, or resume=overwrite to replace it"
+    )
+
+
+def _remove_leftovers(path: Path, identity: Identity) -> None:
+    """Remove what is left where a process was killed after its store had taken its name."""
+    run = Unfinished.read(partial_path(path))
+    if run and not identity.difference(run.identity) and not run.store.exists():
+        run.remove()
+
+
+def _take_up(path: Path, identity: Identity, resume: str) -> Unfinished:
+    """Return the simulation under way, or begin one.
+
+    Raises:
+        UserError: What is under way is another simulation, or no simulation at all.
+    """
+    partial = partial_path(path)
+    run = Unfinished.read(partial)
+    if run is None or resume == "overwrite":
+        return Unfinished.begin(partial, identity, replaces=path.exists())
+    changed = identity.difference(run.identity)
+    if changed or resume == "never":
+        made = f" with {changed}" if changed else " and resume=never"
+        raise UserError(
+            f"simulate.output: {partial} was begun{made}; go on as it was begun, choose another "
+            f"output, or resume=overwrite to start over"
+        )
+    run.check()
+    return run
+
+
+def _go_on(settings: SimulateConfig, period: Period, run: Unfinished, path: Path) -> None:
+    """Simulate what is missing, and give the finished store its name."""
+    if run.steps < period.steps:
+        run = _simulate_rest(settings, period, run)
+    digests = year_digests(run.store, period.times)
+    for year, digest in digests.items():
+        say(f"{year}: sha256 {digest}")
+    write_attributes(run.store, run.identity, {**_attributes(settings), "digests": digests})
+    with deferred():
+        directories.set_aside(path)
+        run.store.rename(path)
+        directories.forget(path)
+        run.remove()
+
+
+def _simulate_rest(settings: SimulateConfig, period: Period, run: Unfinished) -> Unfinished:
+    model: NatureModel = speedy.SpeedyModel(period, settings.truncation, settings.spinup_days)
+    began = time.perf_counter()
+    if run.state:
+        model.load(run.state_path)
+        say(f"goes on after {_progress(run.steps, period)}")
+    else:
+        model.spin_up()
+        run = run.spun_up(model.save)
+        say(f"spin-up of {settings.spinup_days} days: {time.perf_counter() - began:.0f} s")
+    began, before, paced = time.perf_counter(), run.steps, False
+    while run.steps < period.steps:
+        start = run.steps
+        fields = model.piece().isel(time=slice(0, period.steps - start))
+        _check_stable(fields, settings)
+        with deferred():
+            if not start:
+                create_nature_run(run.store, fields, period.times, _attributes(settings))
+            write_piece(run.store, fields, start)
+            run = run.finished_piece(model.save)
+        now = time.perf_counter()
+        left = (now - began) / (run.steps - before) * max(period.steps - run.steps, 0)
+        say(f"{_progress(run.steps, period)}, {_duration(left)} left")
+        if not paced:  # the first piece had to wait for the model to be compiled
+            began, before, paced = now, run.steps, True
+    return run
+
+
+def _check_stable(fields: xr.Dataset, settings: SimulateConfig) -> None:
+    if not np.isfinite(fields["temperature"].values).all():
+        raise UserError(
+            f"simulate: the model became unstable before {fields['time'].values[-1]:.10}; "
+            f"simulate.truncation {settings.truncation} needs another time step"
+        )
+
+
+def _attributes(settings: SimulateConfig) -> dict[str, str]:
+    jcm = speedy.model_versions()["jcm"]
+    instants = settings.sampling == "instants"
+    return {
         "title": (
-            f"Daily means of a SPEEDY-physics general circulation model (jcm {version('jcm')}, "
-            f"T{settings.truncation}L{_LAYERS}) driven by observed monthly sea surface "
-            "temperatures; temperature on pressure levels by log-p interpolation, constant below "
-            "the lowest and above the highest model level"
+            f"{'Instants, every 6 hours,' if instants else 'Daily means'} of a SPEEDY-physics "
+            f"general circulation model (jcm {jcm}, T{settings.truncation}L{speedy.LAYERS}) "
+            "driven by observed monthly sea surface temperatures; temperature, winds and humidity "
+            "on pressure levels by log-p interpolation, constant below the lowest and above the "
+            "highest model level"
         ),
         "source": (
-            f"jcm {version('jcm')} (Apache-2.0), time step {_STEP_MINUTES:g} min, "
+            f"jcm {jcm} (Apache-2.0), time step {speedy.STEP_MINUTES:g} min, "
             f"{settings.spinup_days} days of spin-up"
         ),
         "license": "generated data, free to use",
     }
-    partial = path.with_name(path.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    write_nature_run(dataset, partial)
-    shutil.rmtree(path, ignore_errors=True)
-    partial.rename(path)
-    return path
 
 
-def boundary_conditions(
-    climatology: xr.Dataset, anomaly: xr.DataArray, first: np.datetime64, last: np.datetime64
-) -> xr.Dataset:
-    """Lays the monthly climatology along the months of a run, with the anomalies of its years.
-
-    Args:
-        climatology: Twelve months; `sst` (K) and what else the model needs, dims (lon, lat,
-            time).
-        anomaly: Monthly anomalies of sea surface temperature (K), dims (time, lat, lon); months
-            that it does not cover get none.
-        first: First day of the run, spin-up included.
-        last: Last day of the run.
-
-    Returns:
-        Dated at the middle of each month, from the month before the first day to the month
-        after the last.
-    """
-    months = np.arange(first.astype("datetime64[M]") - 1, last.astype("datetime64[M]") + 2)
-    middle = _middle(months)
-    picked = climatology.isel(time=months.astype(np.int64) % 12).assign_coords(time=middle)
-    own = anomaly.assign_coords(time=_middle(anomaly["time"].values.astype("datetime64[M]")))
-    own = own.reindex(time=middle).fillna(0.0)
-    # Latitude runs the other way in the file of anomalies.
-    own = own.reindex(lat=climatology["lat"], lon=climatology["lon"], method="nearest")
-    sst = picked["sst"] + own.transpose("lon", "lat", "time")
-    out = picked.assign(sst=sst.transpose("lon", "lat", "time").astype(np.float32))
-    return out.drop_vars([name for name in out.coords if name not in out.dims])
+def _progress(steps: int, period: Period) -> str:
+    done = min(steps, period.steps)
+    year = 365.25 * 24 / period.hours
+    until = "its beginning" if not done else f"{period.times[done - 1]:.10}"
+    return f"{done / year:.2f} of {period.steps / year:.2f} years, until {until}"
 
 
-def daily_fields(output: xr.Dataset) -> xr.Dataset:
-    """Turns the model's daily means into the fields of a nature run.
-
-    Args:
-        output: What jcm gives: dims (time, [level,] lon, lat), `level` the sigma of full levels.
-
-    Returns:
-        Temperature on pressure levels (K), 2 m temperature (K), precipitation (mm day-1), OLR
-        (W m-2) and surface pressure (Pa), latitude from north to south, each day dated at its
-        beginning.
-    """
-    output = output.transpose("time", "level", "lat", "lon", ...).sortby("lat", ascending=False)
-    pressure = output["normalized_surface_pressure"].values * _REFERENCE_PRESSURE
-    temperature = to_pressure_levels(
-        output["temperature"].values, output["level"].values, pressure / 100.0, LEVELS
-    )
-    dims = ("time", "latitude", "longitude")
-    # Averages are dated at noon.
-    days = output["time"].values.astype("datetime64[D]").astype("datetime64[ns]")
-    rain = np.maximum(output["surface_exchange.precipitation"].values, 0.0) * 86400.0
-    return xr.Dataset(
-        {
-            "temperature": (("time", "level", *dims[1:]), temperature),
-            "2m_temperature": (dims, output["surface_flux.t0"].values),
-            "total_precipitation_24hr": (dims, rain),
-            "outgoing_longwave_radiation": (dims, output["longwave_rad.ftop"].values),
-            "surface_pressure": (dims, pressure),
-        },
-        coords={
-            "time": days,
-            "level": list(LEVELS),
-            "latitude": output["lat"].values,
-            "longitude": output["lon"].values,
-        },
-    )
+def _duration(seconds: float) -> str:
+    if seconds < 5400:
+        return f"about {seconds / 60:.0f} min"
+    return f"about {seconds / 3600:.1f} h"
 
 
-def _require_jcm() -> None:
+@contextmanager
+def _disk_full_said(run: Unfinished, period: Period) -> Iterator[None]:
+    """Word a full disk, and say what is kept."""
     try:
-        version("jcm")
-    except PackageNotFoundError:
+        yield
+    except Exception as error:
+        if not _is_disk_full(error):
+            raise
+        now = Unfinished.read(run.directory) or run
         raise UserError(
-            "`slams simulate` needs the general circulation model jcm, which is not installed; "
-            "run `pip install slams[simulate]`"
-        ) from None
+            f"simulate.output: no space left on the device while writing {run.directory}; "
+            f"{_progress(now.steps, period)}, are kept there: free some space, and the same "
+            f"command goes on"
+        ) from error
 
 
-def _run(settings: SimulateConfig, first: np.datetime64, days: int) -> Iterator[xr.Dataset]:
-    """Runs the model; yields the daily fields of one block after another."""
-    # JAX takes seconds to import, and is not there without the extra.
-    from jcm.forcing import ForcingData
-    from jcm.model import Model
-    from jcm.physics.speedy.speedy_coords import get_speedy_coords
-    from jcm.terrain import TerrainData
-
-    coords = get_speedy_coords(layers=_LAYERS, spectral_truncation=settings.truncation)
-    start = first - settings.spinup_days
-    blocks = -(-days // _BLOCK_DAYS)
-    folder = Path(str(resources.files("jcm"))) / "data" / "bc" / "t30"
-    with warnings.catch_warnings():
-        # jcm relies on a default of xarray that is going to change.
-        warnings.simplefilter("ignore", FutureWarning)
-        with (
-            xr.open_dataset(folder / "clim" / "forcing.nc") as climatology,
-            xr.open_dataset(folder / "anom" / "sea_surface_temperature_anomaly.nc") as anomaly,
-        ):
-            boundary = boundary_conditions(
-                climatology.load(), anomaly["ssta"].load(), start, first + blocks * _BLOCK_DAYS
-            )
-        forcing = ForcingData.from_dataset(boundary, coords=coords, align_mode="by_date_interp")
-        terrain = TerrainData.from_file(str(folder / "clim" / "terrain.nc"), coords)
-    model = Model(coords=coords, terrain=terrain, time_step=_STEP_MINUTES, start_time=str(start))
-    daily: dict[str, Any] = {
-        "forcing": forcing,
-        "save_interval": 1.0,
-        "total_time": float(_BLOCK_DAYS),
-        "output_averages": True,
-    }
-    began = time.perf_counter()
-    if settings.spinup_days > 0:
-        spinup = float(settings.spinup_days)
-        model.run(forcing=forcing, save_interval=spinup, total_time=spinup)
-        say(f"spin-up of {settings.spinup_days} days: {time.perf_counter() - began:.0f} s")
-    elevation = np.asarray(terrain.orog)
-    for block in range(blocks):
-        cold = block == 0 and settings.spinup_days == 0
-        predictions = model.run(**daily) if cold else model.resume(**daily)
-        fields = daily_fields(predictions.to_xarray())
-        if not np.isfinite(fields["temperature"].values).all():
-            raise UserError(
-                f"simulate: the model became unstable before {fields['time'].values[-1]:.10}; "
-                f"simulate.truncation {settings.truncation} needs another time step"
-            )
-        # The model's own axes: longitude first, latitude from south to north.
-        fields["surface_elevation"] = (("latitude", "longitude"), elevation.T[::-1])
-        done = min((block + 1) * _BLOCK_DAYS, days)
-        say(f"{done} of {days} days, {time.perf_counter() - began:.0f} s")
-        yield fields
-
-
-def _middle(months: np.ndarray) -> np.ndarray:
-    return (months.astype("datetime64[D]") + 14).astype("datetime64[ns]")
+def _is_disk_full(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -233,6 +233,7 @@ def test_a_number_where_text_stands_in_a_file(recipe: Path) -> None:
         ("resume=maybe", ["'resume'", "overwrite"]),
         ("report.case=24", ["'report.case'", "24"]),
         ("simulate.start=1980-13-01", ["'simulate.start'", "1980-13-01"]),
+        ("simulate.sampling=hourly", ["'simulate.sampling'", "daily_means", "instants"]),
     ],
 )
 def test_recipes_that_contradict_themselves(recipe: Path, override: str, words: list[str]) -> None:

@@ -68,6 +68,8 @@ def stop(what: str, code: int, arguments: argparse.Namespace | None, *, process:
             then = "; the same command continues from the last checkpoint"
         if arguments.verb == "prepare":
             then = "; the same command continues from the files that are finished"
+        if arguments.verb == "simulate":
+            then = "; the same command continues from the last piece that is finished"
     complain(f"{what}{then}")
     if process:
         sys.stdout.flush()

@@ -63,7 +63,9 @@ _TRAINING = "Continues from the last checkpoint when a run was killed; a finishe
 VERBS = {
     "simulate": Verb(
         "make a nature run with a general circulation model (extra `simulate`)",
-        "Runs the general circulation model jcm and writes daily means as a CF Zarr store.",
+        "Runs the general circulation model jcm and writes daily means, or instants every 6 "
+        "hours, as a CF Zarr store. A simulation that was killed continues from the last piece "
+        "that is finished.",
         ("simulate",),
     ),
     "prepare": Verb(

@@ -58,6 +58,4 @@ def simulate(config: Config, dry_run: bool = False) -> Path:
     """
     from data_modules.nature_run import simulate as simulation
 
-    return simulation.simulate(
-        config.simulate, overwrite=config.resume == "overwrite", dry_run=dry_run
-    )
+    return simulation.simulate(config.simulate, resume=config.resume, dry_run=dry_run)

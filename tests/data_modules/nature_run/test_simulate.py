@@ -1,158 +1,326 @@
-"""Nature runs: levels, boundary conditions, layout; the model itself is replaced."""
+"""Simulations: resumed to the same bytes, refused where they differ; the model is replaced."""
 
 from __future__ import annotations
 
+import errno
+import re
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
 
 from data_modules.nature_run import simulate as simulation
-from data_modules.nature_run.layout import LEVELS, to_pressure_levels, write_nature_run
-from data_modules.sources import open_source
-from slams.config.schema import SimulateConfig, SourceConfig
+from data_modules.nature_run import speedy
+from data_modules.nature_run import unfinished as parts
+from data_modules.nature_run.layout import write_piece
+from slams.config.schema import SimulateConfig
 from slams.errors import UserError
-from slams.fields import FieldSpec
-
-SIGMA = np.array([0.95, 0.835, 0.685, 0.51, 0.34, 0.2, 0.095, 0.025])
-
-
-def model_output(days: int = 40, start: str = "1990-01-31") -> xr.Dataset:
-    """Makes what the model gives: (time, level, lon, lat), south to north, dated at noon."""
-    rng = np.random.default_rng(0)
-    time = np.datetime64(start, "ms") + np.arange(days) * np.timedelta64(1, "D")
-    lat, lon = np.linspace(-85, 85, 6), np.arange(8) * 45.0
-    dims = ("time", "lon", "lat")
-    pressure = 1 + 0.02 * rng.standard_normal((days, 8, 6))
-    # Temperature linear in the logarithm of pressure, 280 K at 1000 hPa.
-    log = np.log(SIGMA)[:, None, None] + np.log(pressure)[:, None]
-    warm = np.linspace(-10, 10, 6)
-    return xr.Dataset(
-        {
-            "temperature": (("time", "level", "lon", "lat"), 280 + 20 * log + warm),
-            "normalized_surface_pressure": (dims, pressure),
-            "surface_exchange.precipitation": (dims, rng.normal(2e-5, 2e-5, (days, 8, 6))),
-            "surface_flux.t0": (dims, 280 + rng.standard_normal((days, 8, 6))),
-            "longwave_rad.ftop": (dims, 230 + 20 * rng.standard_normal((days, 8, 6))),
-        },
-        coords={"time": time + np.timedelta64(12, "h"), "level": SIGMA, "lat": lat, "lon": lon},
-    )
+from slams.runtime import directories
+from tests.data_modules.nature_run import stand_in
+from tests.data_modules.nature_run.stand_in import VERSIONS, StandIn, files
 
 
-def test_interpolation_is_linear_in_log_pressure_and_constant_beyond():
-    rng = np.random.default_rng(1)
-    surface = rng.uniform(600, 1050, (3, 4, 5))
-    pressure = SIGMA[None, :, None, None] * surface[:, None]
-    values = 250 + 7 * np.log(pressure)
-    found = to_pressure_levels(values, SIGMA, surface, LEVELS)
-    for number, level in enumerate(LEVELS):
-        inside = np.clip(level, pressure.min(axis=1), pressure.max(axis=1))
-        np.testing.assert_allclose(found[:, number], 250 + 7 * np.log(inside), rtol=1e-12)
-    upside_down = to_pressure_levels(values[:, ::-1], SIGMA[::-1], surface, LEVELS)
-    np.testing.assert_array_equal(upside_down, found)
+class KilledError(BaseException):
+    """Stands for a signal that no handler catches."""
 
 
-def test_daily_fields():
-    output = model_output()
-    found = simulation.daily_fields(output)
-    assert found["temperature"].dims == ("time", "level", "latitude", "longitude")
-    assert found["latitude"].values[0] == 85
-    assert str(found["time"].values[0]).startswith("1990-01-31T00:00")
-    # 500 hPa lies between the model's levels everywhere.
-    expected = 280 + 20 * np.log(0.5) + np.linspace(10, -10, 6)
-    np.testing.assert_allclose(found["temperature"].sel(level=500)[3, :, 2], expected)
-    rain = output["surface_exchange.precipitation"].values[5, 2, 0]
-    found_rain = found["total_precipitation_24hr"].values[5, -1, 2]
-    assert found_rain == pytest.approx(max(rain, 0) * 86400)
-    assert float(found["total_precipitation_24hr"].min()) >= 0
-    pressure = output["normalized_surface_pressure"].values[5, 2, 0]
-    assert found["surface_pressure"].values[5, -1, 2] == pytest.approx(1e5 * pressure)
-
-
-def test_boundary_conditions_follow_calendar_and_anomaly():
-    lat, lon = np.array([-45.0, 45.0]), np.array([0.0, 120, 240])
-    month = np.arange(12.0)
-    climatology = xr.Dataset(
-        {
-            "sst": (("lon", "lat", "time"), 280 + np.tile(month, (3, 2, 1))),
-            "alb": (("lon", "lat"), np.full((3, 2), 0.1)),
-        },
-        coords={"lon": lon, "lat": lat, "time": np.arange(12), "lev": 0.0},
-    )
-    times = np.arange("1990-01", "1991-01", dtype="datetime64[M]").astype("datetime64[ns]")
-    values = np.zeros((12, 2, 3))
-    values[2, 0, 1] = 3.0  # March 1990, 45 N (rows run southwards here), 120 E
-    anomaly = xr.DataArray(
-        values, dims=("time", "lat", "lon"), coords={"time": times, "lat": -lat, "lon": lon}
-    )
-    found = simulation.boundary_conditions(
-        climatology,
-        anomaly.sortby("lat", ascending=False),
-        np.datetime64("1990-02-10"),
-        np.datetime64("1991-01-20"),
-    )
-    assert found.sizes["time"] == 14
-    assert str(found["time"].values[0])[:10] == "1990-01-15"
-    assert str(found["time"].values[-1])[:10] == "1991-02-15"
-    sst = found["sst"].transpose("time", "lat", "lon").values
-    expected = np.broadcast_to(
-        (280 + np.r_[0:12, 0, 1].astype(float))[:, None, None], sst.shape
-    ).copy()
-    expected[2, 1, 1] += 3.0
-    np.testing.assert_allclose(sst, expected)
-    assert found["alb"].dims == ("lon", "lat")
-    assert set(found.coords) == {"lon", "lat", "time"}
-
-
-def test_written_run_is_a_source(tmp_path):
-    fields = simulation.daily_fields(model_output())
-    fields["surface_elevation"] = (("latitude", "longitude"), np.arange(48.0).reshape(6, 8))
-    write_nature_run(fields, tmp_path / "run.zarr")
-    names = [f"temperature@{level}" for level in LEVELS]
-    names += ["2m_temperature", "total_precipitation_24hr", "outgoing_longwave_radiation"]
-    names += ["surface_pressure"]
-    channels = tuple(FieldSpec.parse(name) for name in names)
-    found = open_source(SourceConfig(path=str(tmp_path / "run.zarr")), channels)
-    steps = {"temperature": 0.1, "outgoing_longwave_radiation": 1.0, "surface_pressure": 10.0}
-    for name, step in steps.items():
-        difference = np.abs(found[name].values - fields[name].values)
-        assert difference.max() <= 0.5001 * step
-    np.testing.assert_array_equal(found["surface_elevation"], fields["surface_elevation"])
-    assert found["time"].values[0] == 7335.0  # 1990-01-31
-    assert found.attrs["repairs"] == []
+@pytest.fixture
+def model(monkeypatch):
+    monkeypatch.setattr(speedy, "SpeedyModel", StandIn)
+    monkeypatch.setattr(speedy, "model_versions", lambda: VERSIONS)
+    monkeypatch.setattr(speedy, "forcing_digest", lambda: "f" * 64)
 
 
 def section(tmp_path, **changes) -> SimulateConfig:
-    settings = SimulateConfig(output=str(tmp_path / "run.zarr"), start="1990-01-31", months=1)
+    settings = SimulateConfig(
+        output=str(tmp_path / "run.zarr"), start="1990-01-31", months=4, spinup_days=5
+    )
     return replace(settings, **changes)
 
 
-def test_simulated_run_is_cut_to_its_months(tmp_path, monkeypatch):
-    asked = {}
+@pytest.fixture
+def whole(tmp_path_factory, model) -> dict[str, bytes]:
+    """The files of an uninterrupted simulation."""
+    path = tmp_path_factory.mktemp("whole")
+    return files(simulation.simulate(section(path)))
 
-    def run(settings, first, days):
-        asked.update(first=str(first), days=days)
-        fields = simulation.daily_fields(model_output(60))
-        terrain = (("latitude", "longitude"), np.zeros((6, 8)))
-        for start in (0, 30):
-            yield fields.isel(time=slice(start, start + 30)).assign(surface_elevation=terrain)
 
-    monkeypatch.setattr(simulation, "_run", run)
-    monkeypatch.setattr(simulation, "version", lambda _: "3.0.0")
+def beside(tmp_path) -> list[str]:
+    return sorted(p.name for p in tmp_path.iterdir())
+
+
+def kill_at(monkeypatch, owner, name: str, call: int, when: str) -> None:
+    """Have a function killed at one of its calls, before or after its work."""
+    original, calls = getattr(owner, name), iter(range(1, 1000))
+
+    def killed(*arguments, **keywords):
+        mine = next(calls) == call
+        if mine and when == "before":
+            raise KilledError
+        result = original(*arguments, **keywords)
+        if mine:
+            raise KilledError
+        return result
+
+    monkeypatch.setattr(owner, name, killed)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(
+    ("owner", "name", "call"),
+    [
+        (parts, "write_text", 1),
+        (StandIn, "spin_up", 1),
+        (StandIn, "save", 1),
+        (parts, "write_text", 2),
+        (simulation, "create_nature_run", 1),
+        (simulation, "write_piece", 1),
+        (StandIn, "save", 2),
+        (StandIn, "piece", 3),
+        (simulation, "write_piece", 3),
+        (StandIn, "save", 4),
+        (parts, "write_text", 5),
+        (simulation, "write_attributes", 1),
+        (directories, "set_aside", 1),
+        (Path, "rename", 1),
+        (parts, "_clear", 1),
+    ],
+)
+def test_killed_anywhere_it_goes_on_to_the_same_bytes(
+    tmp_path, whole, monkeypatch, owner, name, call, when
+):
+    with monkeypatch.context() as patch:
+        kill_at(patch, owner, name, call, when)
+        with pytest.raises(KilledError):
+            simulation.simulate(section(tmp_path))
+    simulation.simulate(section(tmp_path))
+    assert files(tmp_path / "run.zarr") == whole
+    assert beside(tmp_path) == ["run.zarr"]
+
+
+def test_half_a_piece_and_zarrs_temporary_files_are_dropped(tmp_path, whole, monkeypatch):
+    def half(path, fields, start):
+        if start < 60:
+            write_piece(path, fields, start)
+            return
+        write_piece(path, fields[["temperature", "2m_temperature"]] * 0 + 300, start)
+        (path / "surface_pressure/c/2/0").mkdir(parents=True)
+        (path / "surface_pressure/c/2/0/0.abc.partial").write_bytes(b"half")
+        (path / "time/c/0.abc.partial").write_bytes(b"half")
+        raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(simulation, "write_piece", half)
+        with pytest.raises(KilledError):
+            simulation.simulate(section(tmp_path))
+    asked = []
+    monkeypatch.setattr(StandIn, "spin_up", lambda _: asked.append("spin-up"))
+    simulation.simulate(section(tmp_path))
+    assert asked == []  # it went on from the state
+    assert files(tmp_path / "run.zarr") == whole
+
+
+@pytest.mark.slow
+def test_sigkill_leaves_what_the_same_command_finishes(tmp_path):
+    def run(output: str, lines: int = 0) -> int:
+        command = [sys.executable, stand_in.__file__, str(tmp_path / output), str(lines)]
+        root = Path(__file__).parents[3]
+        environment = {"PYTHONPATH": f"{root / 'src'}:{root}", "PATH": ""}
+        return subprocess.run(command, env=environment, check=False).returncode
+
+    assert run("whole.zarr") == 0
+    expected = files(tmp_path / "whole.zarr")
+    for lines in (450, 1100, 1800):
+        assert run("killed.zarr", lines) == -9
+        assert not (tmp_path / "killed.zarr").exists()
+    assert run("killed.zarr") == 0
+    assert files(tmp_path / "killed.zarr") == expected
+    assert not (tmp_path / "killed.zarr.partial").exists()
+
+
+def test_simulated_run_is_cut_to_its_months(tmp_path, model, capsys):
     path = simulation.simulate(section(tmp_path, months=2))
-    assert asked == {"first": "1990-01-31", "days": 59}
     found = xr.open_zarr(path, consolidated=False)
     assert found.sizes["time"] == 59
     assert found["surface_elevation"].dims == ("latitude", "longitude")
     assert "jcm 3.0.0" in found.attrs["source"]
-    with pytest.raises(UserError, match=r"simulate\.output.*exists"):
+    # Every step is the model's, and in its place.
+    reference = StandIn(simulation.Period.of(section(tmp_path)), 31, 5)
+    reference.spin_up()
+    fields = xr.concat([reference.piece() for _ in range(2)], "time", data_vars="minimal")
+    fields = fields.isel(time=slice(0, 59))
+    np.testing.assert_array_equal(found["time"], fields["time"])
+    np.testing.assert_allclose(found["temperature"], fields["temperature"], atol=0.0501)
+    lines = capsys.readouterr().out.splitlines()
+    progress = [line for line in lines if line.endswith(" left")]
+    assert progress[0].startswith("0.08 of 0.16 years, until 1990-03-01, about ")
+    assert re.fullmatch(r"1990: sha256 [0-9a-f]{64}", lines[-1])
+    # Finished, of these settings: kept. Of others: refused, and replaced only by request.
+    before = files(path)
+    simulation.simulate(section(tmp_path, months=2))
+    with pytest.raises(UserError, match=r"simulate\.output.*exists.*simulate\.months 2 and not 4"):
         simulation.simulate(section(tmp_path))
-    simulation.simulate(section(tmp_path), overwrite=True)
+    with pytest.raises(UserError, match=r"simulate\.output.*exists"):
+        simulation.simulate(section(tmp_path, months=2), resume="never")
+    assert files(path) == before
+    simulation.simulate(section(tmp_path), resume="overwrite")
+    assert xr.open_zarr(path, consolidated=False).sizes["time"] == 120
+    assert beside(tmp_path) == ["run.zarr"]
 
 
-def test_dry_run_writes_nothing(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(simulation, "version", lambda _: "3.0.0")
+def test_instants_of_whole_days(tmp_path, model):
+    path = simulation.simulate(section(tmp_path, months=2, sampling="instants"))
+    found = xr.open_zarr(path, consolidated=False)
+    assert found.sizes["time"] == 59 * 4
+    assert [str(t)[:13] for t in found["time"].values[[0, 1, -1]]] == [
+        "1990-01-31T00",
+        "1990-01-31T06",
+        "1990-03-30T18",
+    ]
+    assert "total_precipitation_24hr" not in found
+    assert found["precipitation_rate"].attrs["units"] == "mm day-1"
+
+
+def interrupt(tmp_path, monkeypatch, **keywords) -> dict[str, bytes]:
+    """Kill a simulation in its third piece; return the files that it has left."""
+    with monkeypatch.context() as patch:
+        kill_at(patch, StandIn, "piece", 3, "before")
+        with pytest.raises(KilledError):
+            simulation.simulate(section(tmp_path), **keywords)
+    return files(tmp_path / "run.zarr.partial")
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"truncation": 21}, r"simulate\.truncation 31 and not 21"),
+        ({"months": 5}, r"simulate\.months 4 and not 5"),
+        ({"sampling": "instants"}, r"simulate\.sampling daily_means and not instants"),
+    ],
+)
+def test_other_settings_are_refused(tmp_path, model, monkeypatch, changes, sentence):
+    left = interrupt(tmp_path, monkeypatch)
+    with pytest.raises(UserError, match=rf"run\.zarr\.partial was begun with {sentence};"):
+        simulation.simulate(section(tmp_path, **changes))
+    with pytest.raises(UserError, match="resume=never"):
+        simulation.simulate(section(tmp_path), resume="never")
+    assert files(tmp_path / "run.zarr.partial") == left
+
+
+@pytest.mark.parametrize("package", sorted(VERSIONS))
+def test_another_version_of_the_model_is_refused(tmp_path, model, monkeypatch, package):
+    left = interrupt(tmp_path, monkeypatch)
+    monkeypatch.setattr(speedy, "model_versions", lambda: {**VERSIONS, package: "9.9"})
+    sentence = rf"begun with {package} {re.escape(VERSIONS[package])} and not 9\.9"
+    with pytest.raises(UserError, match=sentence):
+        simulation.simulate(section(tmp_path))
+    assert files(tmp_path / "run.zarr.partial") == left
+
+
+def test_other_forcing_and_another_layout_are_refused(tmp_path, model, monkeypatch):
+    left = interrupt(tmp_path, monkeypatch)
+    with monkeypatch.context() as patch:
+        patch.setattr(speedy, "forcing_digest", lambda: "0" * 64)
+        with pytest.raises(UserError, match="boundary conditions ffffffffffff and not 0000"):
+            simulation.simulate(section(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr(simulation, "LEVELS", (850,))
+        with pytest.raises(UserError, match="another layout"):
+            simulation.simulate(section(tmp_path))
+    assert files(tmp_path / "run.zarr.partial") == left
+
+
+def test_a_changed_piece_and_a_lost_state_are_refused(tmp_path, model, monkeypatch):
+    interrupt(tmp_path, monkeypatch)
+    partial = tmp_path / "run.zarr.partial"
+    chunk = partial / "store/temperature/c/1/0/0/0"
+    chunk.write_bytes(whole_chunk := chunk.read_bytes()[:-1])
+    with pytest.raises(UserError, match=r"piece 1, steps 30 to 59\); resume=overwrite"):
+        simulation.simulate(section(tmp_path))
+    assert chunk.read_bytes() == whole_chunk
+    simulation.simulate(section(tmp_path), resume="overwrite")
+    other = tmp_path / "other"
+    other.mkdir()
+    interrupt(other, monkeypatch)
+    next((other / "run.zarr.partial").glob("state_*")).unlink()
+    with pytest.raises(UserError, match=r"state_0002\.msgpack.*is gone"):
+        simulation.simulate(section(other))
+
+
+def test_a_killed_overwrite_goes_on_without_and_the_old_run_stays_till_then(
+    tmp_path, whole, monkeypatch
+):
+    simulation.simulate(section(tmp_path, months=1))
+    before = files(tmp_path / "run.zarr")
+    interrupt(tmp_path, monkeypatch, resume="overwrite")
+    assert files(tmp_path / "run.zarr") == before
+    asked = []
+    monkeypatch.setattr(StandIn, "spin_up", lambda _: asked.append("spin-up"))
+    simulation.simulate(section(tmp_path))
+    assert asked == []
+    assert files(tmp_path / "run.zarr") == whole
+    assert beside(tmp_path) == ["run.zarr"]
+
+
+@pytest.mark.parametrize("name", ["run.zarr", "run.zarr.partial"])
+@pytest.mark.parametrize("resume", ["auto", "overwrite"])
+@pytest.mark.parametrize("entry", ["thesis.tex", "zarr.json", "simulation.json"])
+def test_a_strangers_directory_is_left_alone(tmp_path, model, name, resume, entry):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / entry).write_text('{"attributes": {"title": "mine"}}')
+    with pytest.raises(UserError, match=rf"{re.escape(name)} .*is left alone"):
+        simulation.simulate(section(tmp_path), resume=resume)
+    assert beside(tmp_path) == [name]
+    assert beside(tmp_path / name) == [entry]
+
+
+def test_a_run_of_an_earlier_version_is_kept_unless_it_is_to_be_replaced(tmp_path, model):
+    old = tmp_path / "run.zarr"
+    old.mkdir()
+    (old / "zarr.json").write_text('{"attributes": {"source": "jcm 3.0.0 (Apache-2.0)"}}')
+    with pytest.raises(UserError, match=r"exists, made with.*resume=overwrite"):
+        simulation.simulate(section(tmp_path))
+    simulation.simulate(section(tmp_path), resume="overwrite")
+    assert (old / "temperature").is_dir()
+
+
+def test_two_processes_do_not_work_on_one_run(tmp_path, model):
+    held = directories.lock(tmp_path / "run.zarr", lambda: "me")
+    try:
+        with pytest.raises(UserError, match=r"run\.zarr is in use by another simulation"):
+            simulation.simulate(section(tmp_path))
+    finally:
+        directories.unlock(held)
+    assert beside(tmp_path) == []
+
+
+def test_a_full_disk_is_said_and_loses_nothing(tmp_path, whole, monkeypatch):
+    def full(path, fields, start):
+        if start == 60:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_piece(path, fields, start)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(simulation, "write_piece", full)
+        sentence = r"no space left on the device.*0\.16 of 0\.33 years.*the same command goes on"
+        with pytest.raises(UserError, match=sentence):
+            simulation.simulate(section(tmp_path))
+    simulation.simulate(section(tmp_path))
+    assert files(tmp_path / "run.zarr") == whole
+
+
+def test_an_unstable_model_is_said(tmp_path, model, monkeypatch):
+    original = StandIn.piece
+    monkeypatch.setattr(StandIn, "piece", lambda self: original(self) * np.nan)
+    with pytest.raises(UserError, match="unstable before 1990-03-01"):
+        simulation.simulate(section(tmp_path))
+
+
+def test_dry_run_writes_nothing(tmp_path, model, capsys):
     simulation.simulate(section(tmp_path, months=12), dry_run=True)
     assert "365 days from 1990-01-31 at T31" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
@@ -160,8 +328,8 @@ def test_dry_run_writes_nothing(tmp_path, monkeypatch, capsys):
 
 def test_missing_model_is_said(tmp_path, monkeypatch):
     def missing(name):
-        raise simulation.PackageNotFoundError(name)
+        raise speedy.PackageNotFoundError(name)
 
-    monkeypatch.setattr(simulation, "version", missing)
+    monkeypatch.setattr(speedy, "version", missing)
     with pytest.raises(UserError, match=r"pip install slams\[simulate\]"):
         simulation.simulate(section(tmp_path))

@@ -25,6 +25,7 @@ _CHOICES = {
     "assimilation.guidance.likelihood": ("decoder", "latent"),
     "assimilation.guidance.background": ("condition", "observation", "both", "neither"),
     "trainer.accelerator": ("auto", "cpu", "gpu"),
+    "simulate.sampling": ("daily_means", "instants"),
     "assimilation.sampler.precision": ("auto", "32-true", "bf16-mixed"),
     "trainer.precision": ("auto", "32-true", "16-mixed", "bf16-mixed"),
 }

@@ -76,12 +76,19 @@ class ReportConfig:
 class SimulateConfig:
     """A nature run made with jcm (extra `simulate`)."""
 
+    # Zarr directory; beside it, until it is finished, stands `<output>.partial`, from which the
+    # same command goes on.
     output: str = "stores/nature_run.zarr"
+    # First day that is kept.
     start: str = "1980-01-01"
     # Months kept, after the spin-up.
     months: int = 12
+    # Days simulated before the first that is kept.
     spinup_days: int = 184
+    # Largest total wave number of the model: 31 is a grid of 48 x 96 points.
     truncation: int = 31
+    # What is kept: `daily_means`, or `instants` every 6 hours, at 0, 6, 12 and 18 h.
+    sampling: str = "daily_means"
 
 
 @dataclass

@@ -1,0 +1,139 @@
+"""The general circulation model jcm with SPEEDY physics, run piece by piece.
+
+Eight levels, time step 30 minutes, climatological boundary conditions with the observed monthly
+sea surface temperature anomalies that come with jcm. jcm and JAX are imported here alone, and
+only when a model is made: they take seconds, and are not there without the extra `simulate`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from data_modules.nature_run.fields import run_fields
+from data_modules.nature_run.forcing import (
+    ANOMALY,
+    CLIMATOLOGY,
+    TERRAIN,
+    boundary_conditions,
+    digest,
+    forcing_files,
+)
+from data_modules.nature_run.layout import PIECE_STEPS
+from data_modules.nature_run.period import Period
+from slams.errors import UserError
+
+__all__ = ["LAYERS", "STEP_MINUTES", "SpeedyModel", "forcing_digest", "model_versions"]
+
+LAYERS = 8
+STEP_MINUTES = 30.0
+# What decides the numbers: physics, dynamics, and what compiles both.
+_PACKAGES = ("jcm", "dinosaur", "jax", "jaxlib")
+
+
+def model_versions() -> dict[str, str]:
+    """Return the versions of the packages that decide the model's numbers.
+
+    Raises:
+        UserError: jcm is not installed.
+    """
+    try:
+        return {name: version(name) for name in _PACKAGES}
+    except PackageNotFoundError:
+        raise UserError(
+            "`slams simulate` needs the general circulation model jcm, which is not installed; "
+            "run `pip install slams[simulate]`"
+        ) from None
+
+
+def forcing_digest() -> str:
+    """Return the digest of the model's boundary conditions and terrain."""
+    return digest(list(forcing_files().values()))
+
+
+class SpeedyModel:
+    """The model from the beginning of its spin-up, or from a state that it saved.
+
+    Args:
+        period: The run's time axis.
+        truncation: Largest total wave number (31: 48 x 96 points).
+        spinup_days: Days before the first that are kept (days).
+    """
+
+    def __init__(self, period: Period, truncation: int, spinup_days: int) -> None:
+        from jcm.forcing import ForcingData
+        from jcm.model import Model
+        from jcm.physics.speedy.speedy_coords import get_speedy_coords
+        from jcm.terrain import TerrainData
+
+        self.spinup_days = spinup_days
+        self.instants = period.instants
+        coords = get_speedy_coords(layers=LAYERS, spectral_truncation=truncation)
+        start = period.first - spinup_days - period.lead_in
+        pieces = -(-period.steps // PIECE_STEPS)
+        # The last piece is simulated in full: another length would compile the model again.
+        days = -(-pieces * PIECE_STEPS * period.hours // 24)
+        files = forcing_files()
+        with warnings.catch_warnings():
+            # jcm relies on a default of xarray that is going to change.
+            warnings.simplefilter("ignore", FutureWarning)
+            with (
+                xr.open_dataset(files[CLIMATOLOGY]) as climatology,
+                xr.open_dataset(files[ANOMALY]) as anomaly,
+            ):
+                boundary = boundary_conditions(
+                    climatology.load(),
+                    anomaly["ssta"].load(),
+                    start.astype("datetime64[D]"),
+                    period.first + days,
+                )
+            self._forcing = ForcingData.from_dataset(
+                boundary, coords=coords, align_mode="by_date_interp"
+            )
+            terrain = TerrainData.from_file(str(files[TERRAIN]), coords)
+        self._model = Model(
+            coords=coords,
+            terrain=terrain,
+            time_step=STEP_MINUTES,
+            start_time=str(start.astype("datetime64[s]")),
+        )
+        # The model's own axes: longitude first, latitude from south to north.
+        self._elevation = np.asarray(terrain.orog).T[::-1]
+        interval = period.hours / 24
+        self._piece: dict[str, Any] = {
+            "forcing": self._forcing,
+            "save_interval": interval,
+            "total_time": PIECE_STEPS * interval,
+            "output_averages": not period.instants,
+        }
+        self._model.bootstrap_state()
+
+    def spin_up(self) -> None:
+        """Run the days before the first that is kept."""
+        if self.spinup_days:
+            days = float(self.spinup_days)
+            self._model.resume(forcing=self._forcing, save_interval=days, total_time=days)
+
+    def piece(self) -> xr.Dataset:
+        """Run the next `PIECE_STEPS` steps and return their fields, terrain included."""
+        output = self._model.resume(**self._piece).to_xarray()
+        fields = run_fields(output, instants=self.instants)
+        fields["surface_elevation"] = (("latitude", "longitude"), self._elevation)
+        return fields
+
+    def save(self, path: Path) -> None:
+        """Write the state, bit by bit, in full or not at all."""
+        from jcm.checkpoint import save_checkpoint
+
+        save_checkpoint(self._model, path)
+
+    def load(self, path: Path) -> None:
+        """Go on from a state that a model of the same settings has saved."""
+        from jcm.checkpoint import load_checkpoint
+
+        load_checkpoint(self._model, path)

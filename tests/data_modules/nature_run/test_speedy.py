@@ -1,0 +1,63 @@
+"""The general circulation model itself, where jcm is installed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from data_modules.nature_run import simulate as simulation
+from data_modules.nature_run.speedy import SpeedyModel
+from slams.config.schema import SimulateConfig
+from tests.data_modules.nature_run.stand_in import files
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        find_spec("jcm") is None, reason="jcm is not installed, run `pip install slams[simulate]`"
+    ),
+]
+
+
+class KilledError(BaseException):
+    """Stands for a signal that no handler catches."""
+
+
+def test_resumed_model_gives_the_same_bytes_and_plausible_weather(tmp_path, monkeypatch):
+    settings = SimulateConfig(
+        output=str(tmp_path / "whole.zarr"),
+        start="1990-01-01",
+        months=2,
+        spinup_days=2,
+        truncation=21,
+    )
+    path = simulation.simulate(settings)
+    killed = replace(settings, output=str(tmp_path / "killed.zarr"))
+    original, pieces = SpeedyModel.piece, []
+
+    def piece(self: SpeedyModel) -> xr.Dataset:
+        pieces.append(self)
+        if len(pieces) == 2:
+            raise KilledError
+        return original(self)
+
+    monkeypatch.setattr(SpeedyModel, "piece", piece)
+    with pytest.raises(KilledError):
+        simulation.simulate(killed)
+    simulation.simulate(killed)
+    assert len(pieces) == 3  # one piece before the kill, one after it
+    assert files(tmp_path / "killed.zarr") == files(path)
+
+    last = xr.open_zarr(path, consolidated=False).isel(time=slice(-10, None)).load()
+    wind = last["u_component_of_wind"].mean(("time", "longitude"))
+    # Westerlies in the mid-latitudes of both hemispheres, strongest below the tropopause.
+    for low, high in ((30, 60), (-60, -30)):
+        belt = wind.where((wind["latitude"] > low) & (wind["latitude"] < high)).max("latitude")
+        assert 10 < float(belt.sel(level=200)) < 80
+    assert float(np.abs(last["v_component_of_wind"]).max()) < 90
+    moist = last["specific_humidity"].mean(("time", "longitude"))
+    assert 0.005 < float(moist.sel(level=925).max()) < 0.025
+    assert (moist.sel(level=925).mean("latitude") > moist.sel(level=500).mean("latitude")).all()
