@@ -233,4 +233,4 @@ def test_a_damaged_record_is_named(refused: Refused, root: Path) -> None:
     assert "runs/tiny/vae is killed, expected a finished run" in refused("train score")
     record.write_text(whole)
     (root / "runs/tiny/vae/config.yaml").write_text("- a\n")
-    assert "holds no keys and values" in refused("train vae")
+    assert "holds a list of 1, expected keys and values" in refused("train vae")
