@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from slams.fields import FieldSpec
+from slams.transforms import TRANSFORMS, Transform
 
 __all__ = ["DAYS_PER_YEAR", "Normaliser", "harmonic_basis"]
 
@@ -67,7 +68,7 @@ class Normaliser(nn.Module):
         self.channels = tuple(channels)
         self.register_buffer("harmonics", harmonics.to(torch.float32))
         self.register_buffer("sd", sd.to(torch.float32))
-        self._log = [i for i, c in enumerate(self.channels) if c.transform == "log1p"]
+        self._transformed = _transformed(self.channels)
 
     def climatology(self, time: Tensor) -> Tensor:
         """Evaluates the climatology at `(B, T)` times; gives `(B, T, C, H, W)` channel units."""
@@ -84,18 +85,20 @@ class Normaliser(nn.Module):
 
     def to_channel_units(self, physical: Tensor) -> Tensor:
         """Applies each channel's transform to `(..., C, H, W)` physical values."""
-        if not self._log:
+        if not self._transformed:
             return physical
         out = physical.clone()
-        out[..., self._log, :, :] = torch.log1p(physical[..., self._log, :, :].clamp(min=0))
+        for transform, index in self._transformed:
+            out[..., index, :, :] = transform.forward(physical[..., index, :, :])
         return out
 
     def to_physical(self, channel_units: Tensor) -> Tensor:
-        """Inverts the transforms; precipitation is never negative."""
-        if not self._log:
+        """Invert the transforms; precipitation and humidity are never negative."""
+        if not self._transformed:
             return channel_units
         out = channel_units.clone()
-        out[..., self._log, :, :] = torch.expm1(channel_units[..., self._log, :, :].clamp(min=0))
+        for transform, index in self._transformed:
+            out[..., index, :, :] = transform.inverse(channel_units[..., index, :, :])
         return out
 
     def normalise(self, physical: Tensor, climatology: Tensor) -> Tensor:
@@ -112,3 +115,12 @@ class Normaliser(nn.Module):
         if normalised.ndim == climatology.ndim + 1:
             climatology = climatology.unsqueeze(1)
         return normalised * self.sd + climatology
+
+
+def _transformed(channels: Sequence[FieldSpec]) -> list[tuple[Transform, list[int]]]:
+    """Group the channels that have a transform by it."""
+    groups: dict[str, list[int]] = {}
+    for index, spec in enumerate(channels):
+        if spec.transform != "identity":
+            groups.setdefault(spec.transform, []).append(index)
+    return [(TRANSFORMS[name], index) for name, index in groups.items()]

@@ -18,7 +18,7 @@ from slams.report.reading import TrainingRun
 from slams.report.style import DIFFERENCE_MAP, FIELD_MAPS, quantity, variable_label
 from slams.report.tables import table
 from slams.report.wording import capitalised, number
-from slams.variables import UNITS
+from slams.variables import channel_units
 
 __all__ = ["reconstruction", "training_curves"]
 
@@ -155,8 +155,7 @@ def reconstruction(run: TrainingRun | None, options: ReportConfig) -> Exhibit:
 def _error_table(frame: pd.DataFrame) -> str:
     rows = []
     for _, row in frame.iterrows():
-        units = UNITS.get(row["variable"], "")
-        units = "log(1 + mm day-1)" if row["variable"] == "total_precipitation_24hr" else units
+        units = channel_units(str(row["variable"]))
         level = pd.to_numeric(row["level"], errors="coerce")
         rows.append(
             [
