@@ -116,16 +116,16 @@ def _small_scales(part: pd.DataFrame) -> tuple[int, float]:
 
 
 def _power_panel(rows: pd.DataFrame, level: str, dpi: int, variable: str = "temperature") -> Panel:
-    of, file = _words(variable)
+    what, file = _words(variable)
     figure = new_figure(height=4.1)
     axes = figure.add_subplot()
     _draw(axes, rows, "members")
     axes.set_yscale("log")
     axes.set_xlabel("total wavenumber")
     axes.set_ylabel(_power_label(variable))
-    headline(figure, f"Spectrum of members{of}, {level} hPa")
+    headline(figure, f"{what or 'Spectrum of members'}, {level} hPa")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    alt = f"Power of members{of} by degree, {level} hPa"
+    alt = f"Power of members by degree{what and f' ({what})'}, {level} hPa"
     return render(figure, f"spectra_{file}spherical", alt, dpi)
 
 
@@ -151,7 +151,7 @@ def _words(variable: str) -> tuple[str, str]:
     """Return what tells the panels of a variable from those of temperature: title and file."""
     if variable == "temperature":
         return "", ""
-    return f": {variable_label(variable)}", f"{variable}_"
+    return capitalised(variable_label(variable)), f"{variable}_"
 
 
 def _ratio_panel(
@@ -175,9 +175,10 @@ def _ratio_panel(
     axes.set_ylabel("power / the truth's")
     of = "members" if kind == "members" else "ensemble mean"
     what, file = _words(variable)
-    headline(figure, f"Power of the {of}{what}, {level} hPa")
+    title = f"{what}: the {of}" if what else f"Power of the {of}"
+    headline(figure, f"{title}, {level} hPa")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    alt = f"Ratio of the {of}'s power to the truth's by degree{what}, {level} hPa"
+    alt = f"Ratio of the {of}'s power to the truth's by degree{what and f' ({what})'}, {level} hPa"
     return render(figure, f"spectra_{file}ratio_{kind}", alt, dpi)
 
 
