@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from slams.fields import FieldSpec
-from slams.normalisation import DAYS_PER_YEAR, Normaliser, harmonic_basis
-from slams.transforms import TRANSFORMS
+from slams.normalisation import DAYS_PER_YEAR, TRANSFORMS, Normaliser, harmonic_basis
 
 CHANNELS = tuple(
     FieldSpec.parse(n) for n in ("temperature@850", "total_precipitation_24hr", "2m_temperature")

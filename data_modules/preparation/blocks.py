@@ -11,7 +11,7 @@ from data_modules.sources.canonical.form import VALID_RANGE, level_dimension
 from data_modules.store.training_store import iso_date
 from slams.errors import UserError
 from slams.fields import FieldSpec
-from slams.transforms import TRANSFORMS
+from slams.normalisation import TRANSFORMS
 from slams.variables import NEVER_NEGATIVE
 
 __all__ = ["channel_units", "check_block", "clear_noise", "read_block"]

@@ -26,8 +26,7 @@ import torch
 
 from data_modules.store.periods import find_days
 from slams.fields import FieldSpec
-from slams.normalisation import harmonic_basis
-from slams.transforms import TRANSFORMS
+from slams.normalisation import TRANSFORMS, harmonic_basis
 
 __all__ = ["Frame", "Moments", "PairSums", "evenly_paired", "trigonometric"]
 

@@ -55,7 +55,7 @@ class FieldSpec:
         variable: WeatherBench2 name, for example `temperature`.
         level: Pressure level (hPa), or `None` for a variable without levels.
         units: Physical units of the stored values.
-        transform: One of `slams.transforms`, applied to physical values before normalising.
+        transform: One of `slams.normalisation`, applied to physical values before normalising.
     """
 
     variable: str

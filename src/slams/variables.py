@@ -52,7 +52,7 @@ ON_LEVELS = (
 # which its transform takes for zero.)
 NEVER_NEGATIVE = ("specific_humidity",)
 
-# Transform of each variable that is not normalised as it is; `slams.transforms` has the formulas.
+# Transform of each variable that is not normalised as it is, see `slams.normalisation`.
 TRANSFORM_OF = {
     "total_precipitation_24hr": "log1p",
     "specific_humidity": "square_root",

@@ -19,9 +19,8 @@ from slams.config.schema import StationQualityConfig, StationsConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
-from slams.normalisation import Normaliser
+from slams.normalisation import TRANSFORMS, Normaliser
 from slams.observations.networks import Network
-from slams.transforms import TRANSFORMS
 
 __all__ = ["StationDays", "station_days"]
 

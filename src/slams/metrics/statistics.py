@@ -32,8 +32,8 @@ from slams.errors import UserError
 from slams.fields import FieldSpec
 from slams.metrics.marginals import NODES, Marginals
 from slams.metrics.regions import REGIONS
+from slams.normalisation import TRANSFORMS
 from slams.runtime.seeds import generator
-from slams.transforms import TRANSFORMS
 
 __all__ = [
     "REGIONAL",
