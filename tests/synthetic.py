@@ -24,7 +24,7 @@ from slams.config.schema import (
     StationVariableConfig,
 )
 
-__all__ = ["CHANNELS", "FIRST_DAY", "PERSISTENCE", "nature_run", "tiny_recipe"]
+__all__ = ["CHANNELS", "FIRST_DAY", "MOVING_AIR", "PERSISTENCE", "nature_run", "tiny_recipe"]
 
 FIRST_DAY = "2001-01-01"
 PERSISTENCE = 0.8
@@ -34,6 +34,14 @@ CHANNELS = [
     "total_precipitation_24hr",
     "outgoing_longwave_radiation",
 ]
+# What `nature_run(winds=True)` has besides.
+MOVING_AIR = [
+    "u_component_of_wind@850",
+    "u_component_of_wind@500",
+    "v_component_of_wind@850",
+    "v_component_of_wind@500",
+    "specific_humidity@850",
+]
 
 
 def nature_run(
@@ -42,8 +50,20 @@ def nature_run(
     columns: int = 24,
     levels: Sequence[int] = (850, 500),
     seed: int = 0,
+    winds: bool = False,
 ) -> xr.Dataset:
-    """Makes a nature run with temperature (K), 2 m temperature, precipitation and OLR."""
+    """Makes a nature run with temperature (K), 2 m temperature, precipitation and OLR.
+
+    Args:
+        days: Number of days.
+        rows: Latitudes.
+        columns: Longitudes.
+        levels: Pressure levels (hPa).
+        seed: Of the waves and the noise.
+        winds: Add eastward and northward wind (m s-1) and specific humidity (kg kg-1) on the same
+            levels, made of the same waves; humidity is missing at the highest level, as above
+            500 hPa in a run of `slams simulate`.
+    """
     rng = np.random.default_rng(seed)
     latitude = 90 - 180 / rows * (np.arange(rows) + 0.5)
     longitude = 360 / columns * np.arange(columns)
@@ -85,7 +105,32 @@ def nature_run(
         },
         attrs={"title": "made-up nature run", "license": "free to use"},
     )
+    if winds:
+        dataset = dataset.assign(_moving_air(anomaly, waves, amplitude, warm, len(levels)))
     return dataset.astype(np.float32)
+
+
+def _moving_air(
+    anomaly: np.ndarray, waves: np.ndarray, amplitude: np.ndarray, warm: np.ndarray, levels: int
+) -> dict[str, xr.Variable]:
+    """Make winds and humidity from the waves of the temperature, shifted in phase."""
+    dims = ("time", "level", "latitude", "longitude")
+    shifted = [
+        np.roll(np.einsum("tw,wij->tij", amplitude, waves) + 0.1 * anomaly[-1 - k], k, axis=2)
+        for k in range(3)
+    ]
+    east = np.stack([5 + 10 * k + 4 * shifted[0] for k in range(levels)], axis=1)
+    north = np.stack([3 * shifted[1]] * levels, axis=1)
+    # Four decades, from 1e-6 to 2e-2 kg kg-1.
+    wet = np.exp(warm / 10 - 9.5 + 1.2 * shifted[2])
+    humidity = np.stack([wet / (1 + 3 * k) for k in range(levels)], axis=1)
+    humidity = np.minimum(humidity, 0.03)
+    humidity[:, -1] = np.nan
+    return {
+        "u_component_of_wind": xr.Variable(dims, east, {"units": "m s-1"}),
+        "v_component_of_wind": xr.Variable(dims, north, {"units": "m s-1"}),
+        "specific_humidity": xr.Variable(dims, humidity, {"units": "kg kg-1"}),
+    }
 
 
 def tiny_recipe(directory: Path, source: str | Path, **data: object) -> Config:

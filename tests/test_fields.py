@@ -185,3 +185,26 @@ def test_stamps_are_rounded_and_not_cut() -> None:
     assert np.datetime_as_string(stamps, "s").ravel().tolist() == [
         f"2022-01-08T{clock}" for clock in ("00:00:00", "00:00:21", "01:00:00", "23:59:59")
     ]
+
+
+def test_variables_with_other_levels_share_one_axis_and_are_missing_where_they_have_none() -> None:
+    names = (
+        "temperature@850",
+        "temperature@300",
+        "specific_humidity@850",
+        "specific_humidity@500",
+    )
+    channels = tuple(FieldSpec.parse(name) for name in names)
+    members = torch.randn(2, 3, 1, 4, 4, 8, generator=torch.Generator().manual_seed(0))
+    time = torch.zeros(2, 1, dtype=torch.float64)
+    found = Ensemble("one", members, time, channels, GRID).to_xarray()
+    assert found["level"].values.tolist() == [850, 300, 500]
+    humidity = found["specific_humidity"]
+    assert humidity.attrs["units"] == "kg kg-1"
+    assert humidity.attrs["standard_name"] == "specific_humidity"
+    np.testing.assert_array_equal(humidity.sel(level=[850, 500]), members[:, :, :, 2:].numpy())
+    assert humidity.sel(level=300).isnull().all()
+    np.testing.assert_array_equal(
+        found["temperature"].sel(level=[850, 300]), members[:, :, :, :2].numpy()
+    )
+    assert found["temperature"].dtype == np.float32

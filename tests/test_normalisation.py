@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from slams.fields import FieldSpec
-from slams.normalisation import DAYS_PER_YEAR, Normaliser, harmonic_basis
+from slams.normalisation import DAYS_PER_YEAR, TRANSFORMS, Normaliser, harmonic_basis
 
 CHANNELS = tuple(
     FieldSpec.parse(n) for n in ("temperature@850", "total_precipitation_24hr", "2m_temperature")
@@ -113,3 +113,44 @@ def test_refuses_a_standard_deviation_that_is_not_positive(bad: float) -> None:
     sd[1, 2, 3] = bad
     with pytest.raises(ValueError, match="positive"):
         Normaliser(CHANNELS, torch.zeros(1, *SHAPE), sd)
+
+
+HUMID = (FieldSpec.parse("temperature@850"), FieldSpec.parse("specific_humidity@850"))
+
+
+def humid() -> Normaliser:
+    return Normaliser(HUMID, torch.zeros(1, 2, 4, 8), torch.ones(2, 4, 8))
+
+
+def test_humidity_of_four_decades_comes_back_from_its_root() -> None:
+    x = torch.logspace(-6, -1.5, 64, dtype=torch.float32).reshape(1, 1, 2, 4, 8)
+    one = humid()
+    units = one.to_channel_units(x)
+    torch.testing.assert_close(units[:, :, 1], x[:, :, 1].sqrt())
+    assert torch.equal(units[:, :, 0], x[:, :, 0])
+    torch.testing.assert_close(one.to_physical(units), x, rtol=1e-6, atol=0)
+    assert HUMID[1].channel_units == "sqrt(kg kg-1)"
+
+
+def test_humidity_of_zero_and_of_noise_below_zero_is_zero() -> None:
+    one = humid()
+    for value in (0.0, -1e-9, -1e-4):
+        x = torch.full((1, 1, 2, 4, 8), value)
+        assert not one.to_channel_units(x)[:, :, 1].any()
+        # An analysis that falls below zero in channel units is dry, not wet again.
+        assert not one.to_physical(x)[:, :, 1].any()
+    tiny = torch.full((1, 1, 2, 4, 8), 1e-12)
+    torch.testing.assert_close(one.to_physical(one.to_channel_units(tiny)), tiny)
+    missing = torch.full((1, 1, 2, 4, 8), torch.nan)
+    assert one.to_physical(one.to_channel_units(missing)).isnan().all()
+
+
+@pytest.mark.parametrize("name", list(TRANSFORMS))
+def test_a_transform_is_the_same_for_tensors_and_arrays(name: str) -> None:
+    values = torch.tensor([-1.0, 0.0, 1e-9, 2e-3, 3.0, torch.nan], dtype=torch.float64)
+    transform = TRANSFORMS[name]
+    forward = transform.forward(values)
+    found = transform.forward_array(values.numpy())
+    np.testing.assert_allclose(found, forward.numpy(), rtol=1e-15)
+    known = values[1:5]
+    torch.testing.assert_close(transform.inverse(transform.forward(known)), known)

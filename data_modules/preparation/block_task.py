@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
 
+from data_modules.preparation.blocks import clear_noise
 from data_modules.preparation.moments import Frame, Moments
 from data_modules.preparation.plan import Plan, masked_channels, plan
 from data_modules.store.checks import shard_file
@@ -126,11 +127,13 @@ class BlockWork:
         for start in range(first, last, self.read_steps):
             stop = min(start + self.read_steps, last)
             out[start - first : stop - first] = work.read(start, stop)
+        cleared = clear_noise(out, work.channels)
         # Zarr would read what of a file is there before it writes over it.
         (self.partial / shard_file(fields, first)).unlink(missing_ok=True)
         fields[first:last] = out
         shard = first // fields.shards[0]
-        write_record(self.partial, Record.of_file(self.partial, fields, shard, out))
+        record = Record.of_file(self.partial, fields, shard, out)
+        write_record(self.partial, replace(record, cleared=cleared))
         return out
 
     def _open(self) -> _Opened:

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from data_modules.sources.canonical.form import VALID_RANGE
+from data_modules.sources.canonical.form import VALID_RANGE, level_dimension
 from data_modules.store.training_store import iso_date
 from slams.errors import UserError
 from slams.fields import FieldSpec
+from slams.normalisation import TRANSFORMS
+from slams.variables import NEVER_NEGATIVE
 
-__all__ = ["channel_units", "check_block", "read_block"]
+__all__ = ["channel_units", "check_block", "clear_noise", "read_block"]
 
 
 def read_block(
@@ -51,7 +53,7 @@ def read_block(
             if spec.level is None:
                 out[:, index] = values
             else:
-                levels = list(part["level"].values)
+                levels = list(part[level_dimension(part)].values)
                 out[:, index] = values[:, levels.index(spec.level)]
     return out
 
@@ -114,6 +116,29 @@ def check_block(
             )
 
 
+def clear_noise(values: np.ndarray, channels: Sequence[FieldSpec]) -> int:
+    """Set values below zero to zero, in place, where the variable has none (humidity).
+
+    Spectral models and packed archives have such values; `check_block` has refused what is too
+    large to be noise.
+
+    Args:
+        values: `(n, C, H, W)` physical.
+        channels: The channels.
+
+    Returns:
+        How many values were changed.
+    """
+    changed = 0
+    for index, spec in enumerate(channels):
+        if spec.variable in NEVER_NEGATIVE:
+            below = values[:, index] < 0
+            if below.any():
+                values[:, index][below] = 0.0
+                changed += int(below.sum())
+    return changed
+
+
 def channel_units(values: np.ndarray, channels: Sequence[FieldSpec]) -> np.ndarray:
     """Transforms physical values and flattens the grid.
 
@@ -126,6 +151,6 @@ def channel_units(values: np.ndarray, channels: Sequence[FieldSpec]) -> np.ndarr
     """
     out = values.astype(np.float64).reshape(*values.shape[:2], -1)
     for index, spec in enumerate(channels):
-        if spec.transform == "log1p":
-            out[:, index] = np.log1p(np.maximum(out[:, index], 0.0))
+        if spec.transform != "identity":
+            out[:, index] = TRANSFORMS[spec.transform].forward_array(out[:, index])
     return out

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from data_modules.preparation.plan import Plan, masked_channels
+from data_modules.sources.canonical.form import level_dimension
 from data_modules.store.training_store import shard_steps
 from slams.config.memory import parse_memory, show_memory
 from slams.config.schema import PrepareConfig
@@ -124,7 +125,7 @@ def needs(work: Plan, harmonics: int, lags: Sequence[int]) -> Needs:
         for variable in (part.dataset[name] for name in names if name in part.dataset):
             steps, size = _chunk(variable)
             chunk_steps, chunk_bytes = max(chunk_steps, steps), max(chunk_bytes, size)
-            step_bytes = variable.sizes.get("level", 1) * source_points
+            step_bytes = variable.sizes.get(level_dimension(variable), 1) * source_points
             step_bytes *= max(variable.dtype.itemsize, 4)
             variable_bytes = max(variable_bytes, step_bytes)
     channels, points = len(work.channels), grid.shape[0] * grid.shape[1]

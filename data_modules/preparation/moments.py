@@ -26,7 +26,7 @@ import torch
 
 from data_modules.store.periods import find_days
 from slams.fields import FieldSpec
-from slams.normalisation import harmonic_basis
+from slams.normalisation import TRANSFORMS, harmonic_basis
 
 __all__ = ["Frame", "Moments", "PairSums", "evenly_paired", "trigonometric"]
 
@@ -288,7 +288,7 @@ class Moments:
 
 def _channel_units(values: np.ndarray, spec: FieldSpec) -> np.ndarray:
     """Transforms physical values of one channel, in place where that is all there is to do."""
-    return np.log1p(np.maximum(values, 0.0)) if spec.transform == "log1p" else values
+    return TRANSFORMS[spec.transform].forward_array(values)
 
 
 def _ends(time: np.ndarray, lags: Sequence[int]) -> tuple[slice, slice]:

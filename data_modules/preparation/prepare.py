@@ -194,6 +194,10 @@ def _write(job: Job, work: Plan, old: TrainingStore | None, found: Budget) -> No
         attributes["recipe"],
         attributes["channels"],
     )
+    cleared = sum(record.cleared for record in records.values())
+    if cleared:
+        attributes["negative_values_set_to_zero"] = cleared
+        say(f"{cleared} values of humidity below zero, noise of the source, stored as zero")
     if old is not None:
         attributes["extended"] = [
             *old.attributes.get("extended", []),

@@ -1,4 +1,4 @@
-"""Temperature, outgoing longwave radiation and precipitation of NOAA PSL."""
+"""Temperature, winds, humidity, outgoing longwave radiation and precipitation of NOAA PSL."""
 
 from __future__ import annotations
 

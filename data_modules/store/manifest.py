@@ -41,11 +41,13 @@ class Record:
         shard: Its number along time.
         sha256: Of its values.
         size: Of the file (bytes).
+        cleared: Values below zero that were set to zero, numerical noise of the source.
     """
 
     shard: int
     sha256: str
     size: int
+    cleared: int = 0
 
     @classmethod
     def of_file(cls, store: Path, array: zarr.Array, shard: int, values: np.ndarray) -> Record:
@@ -54,6 +56,10 @@ class Record:
         with file.open("rb") as opened:
             os.fsync(opened.fileno())
         return cls(shard, digest(values), file.stat().st_size)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the record as it is written; without `cleared` where there is nothing to say."""
+        return {k: v for k, v in asdict(self).items() if k != "cleared" or v}
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,7 @@ def write_record(store: Path, record: Record) -> None:
     """Notes that a file of fields is finished."""
     folder = store / "fields" / "records"
     folder.mkdir(exist_ok=True)
-    write_text(folder / f"{record.shard}.json", json.dumps(asdict(record)))
+    write_text(folder / f"{record.shard}.json", json.dumps(record.as_dict()))
 
 
 def read_record(store: Path, shard: int) -> Record | None:
@@ -104,7 +110,7 @@ def write_manifest(store: Path, group: zarr.Group, records: dict[int, Record]) -
     manifest = Manifest(tuple(records[i] for i in sorted(records)), beside)
     content: dict[str, Any] = {
         "checksums": "sha256 of the values, little-endian",
-        "fields": [asdict(record) for record in manifest.records],
+        "fields": [record.as_dict() for record in manifest.records],
         "beside": beside,
     }
     write_text(store / "fields" / "manifest.json", json.dumps(content, indent=1))

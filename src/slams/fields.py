@@ -9,7 +9,8 @@ Notation, used everywhere below and in every module that consumes these types::
 Three representations of the state are told apart by name and never mixed:
 
 * *physical*: the units of the training store (K, mm day-1, W m-2);
-* *channel units*: physical after the channel's transform (precipitation as log(1 + mm day-1));
+* *channel units*: physical after the channel's transform (precipitation as log(1 + mm day-1),
+  humidity as its square root);
   observation operators act on these, in them the observation errors are Gaussian;
 * *normalised*: (channel units - seasonal climatology) / standard deviation, what networks see.
 
@@ -24,17 +25,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from slams.calendar.days import time_stamps
-from slams.variables import STANDARD_NAMES, UNITS
+from slams.variables import STANDARD_NAMES, TRANSFORM_OF, TRANSFORM_UNITS, UNITS
 
 if TYPE_CHECKING:
     from slams.grid import LatLonGrid
 
 __all__ = [
-    "TRANSFORMS",
     "Background",
     "Batch",
     "Ensemble",
@@ -45,8 +46,6 @@ __all__ = [
     "channel_index",
 ]
 
-TRANSFORMS = ("identity", "log1p")
-
 
 @dataclass(frozen=True)
 class FieldSpec:
@@ -56,7 +55,7 @@ class FieldSpec:
         variable: WeatherBench2 name, for example `temperature`.
         level: Pressure level (hPa), or `None` for a variable without levels.
         units: Physical units of the stored values.
-        transform: `identity` or `log1p`, applied to physical values before normalising.
+        transform: One of `slams.normalisation`, applied to physical values before normalising.
     """
 
     variable: str
@@ -65,10 +64,10 @@ class FieldSpec:
     transform: str = "identity"
 
     def __post_init__(self) -> None:
-        if self.transform not in TRANSFORMS:
+        if self.transform not in TRANSFORM_UNITS:
             raise ValueError(
                 f"transform of channel {self.name!r}: found {self.transform!r}, expected one of "
-                f"{', '.join(TRANSFORMS)}"
+                f"{', '.join(TRANSFORM_UNITS)}"
             )
 
     @property
@@ -95,13 +94,13 @@ class FieldSpec:
             variable=variable,
             level=int(level) if level else None,
             units=UNITS[variable],
-            transform="log1p" if variable == "total_precipitation_24hr" else "identity",
+            transform=TRANSFORM_OF.get(variable, "identity"),
         )
 
     @property
     def channel_units(self) -> str:
         """Gives the units after the transform, in which `H` and `R` are stated."""
-        return f"log(1 + {self.units})" if self.transform == "log1p" else self.units
+        return TRANSFORM_UNITS[self.transform].format(self.units)
 
 
 def channel_index(channels: Sequence[FieldSpec], name: str) -> int:
@@ -359,13 +358,15 @@ class Ensemble(_OnDevice):
         """Converts to an `xarray.Dataset` with CF attributes.
 
         Variables with levels get dims `(case, member, day, level, latitude, longitude)`, the
-        others lack `level`; `time (case, day)` is a coordinate.
+        others lack `level`; `time (case, day)` is a coordinate. All share one axis of levels, on
+        which a variable is missing (NaN) where it has no channel.
         """
         import xarray as xr
 
         members = self.members.detach().cpu().numpy()
         stamps = time_stamps(self.time.cpu().numpy())
         data: dict[str, Any] = {}
+        every = list(dict.fromkeys(c.level for c in self.channels if c.level is not None))
         for variable in dict.fromkeys(c.variable for c in self.channels):
             index = [i for i, c in enumerate(self.channels) if c.variable == variable]
             spec = self.channels[index[0]]
@@ -375,9 +376,13 @@ class Ensemble(_OnDevice):
             else:
                 dims = ("case", "member", "day", "level", "latitude", "longitude")
                 levels = [self.channels[i].level for i in index]
-                data[variable] = xr.DataArray(
-                    members[:, :, :, index], dims=dims, coords={"level": levels}
-                )
+                values = members[:, :, :, index]
+                if levels != every:  # one axis for all variables, missing where one has no level
+                    shape = (*values.shape[:3], len(every), *values.shape[4:])
+                    wide = np.full(shape, np.nan, dtype=values.dtype)
+                    wide[:, :, :, [every.index(level) for level in levels]] = values
+                    values = wide
+                data[variable] = xr.DataArray(values, dims=dims, coords={"level": every})
             data[variable].attrs = {"units": spec.units, "long_name": variable.replace("_", " ")}
             if variable in STANDARD_NAMES:
                 data[variable].attrs["standard_name"] = STANDARD_NAMES[variable]

@@ -5,11 +5,22 @@ Kept apart from `slams.fields`, so that checking a recipe costs no import of tor
 
 from __future__ import annotations
 
-__all__ = ["ON_LEVELS", "STANDARD_NAMES", "UNITS"]
+__all__ = [
+    "NEVER_NEGATIVE",
+    "ON_LEVELS",
+    "STANDARD_NAMES",
+    "TRANSFORM_OF",
+    "TRANSFORM_UNITS",
+    "UNITS",
+    "channel_units",
+]
 
 # WeatherBench2 names; outgoing longwave radiation has none there and carries its CF name.
 UNITS = {
     "temperature": "K",
+    "u_component_of_wind": "m s-1",
+    "v_component_of_wind": "m s-1",
+    "specific_humidity": "kg kg-1",
     "2m_temperature": "K",
     "total_precipitation_24hr": "mm day-1",
     "outgoing_longwave_radiation": "W m-2",
@@ -19,6 +30,9 @@ UNITS = {
 # CF standard names of the same.
 STANDARD_NAMES = {
     "temperature": "air_temperature",
+    "u_component_of_wind": "eastward_wind",
+    "v_component_of_wind": "northward_wind",
+    "specific_humidity": "specific_humidity",
     "2m_temperature": "air_temperature",
     "total_precipitation_24hr": "lwe_precipitation_rate",
     "outgoing_longwave_radiation": "toa_outgoing_longwave_flux",
@@ -26,4 +40,34 @@ STANDARD_NAMES = {
 }
 
 # Those given at pressure levels; the others have one value a column of air.
-ON_LEVELS = ("temperature",)
+ON_LEVELS = (
+    "temperature",
+    "u_component_of_wind",
+    "v_component_of_wind",
+    "specific_humidity",
+)
+
+# Values below zero are numerical noise of the archive: `slams prepare` stores zero in their place
+# and counts them. (Precipitation is not among them: stores made before this rule keep its noise,
+# which its transform takes for zero.)
+NEVER_NEGATIVE = ("specific_humidity",)
+
+# Transform of each variable that is not normalised as it is, see `slams.normalisation`.
+TRANSFORM_OF = {
+    "total_precipitation_24hr": "log1p",
+    "specific_humidity": "square_root",
+}
+
+# Units after each transform, with the physical units in the place of the braces.
+TRANSFORM_UNITS = {
+    "identity": "{}",
+    "log1p": "log(1 + {})",
+    "square_root": "sqrt({})",
+}
+
+
+def channel_units(variable: str) -> str:
+    """Return the units of a variable after its transform, "" for an unknown variable."""
+    if variable not in UNITS:
+        return ""
+    return TRANSFORM_UNITS[TRANSFORM_OF.get(variable, "identity")].format(UNITS[variable])

@@ -19,7 +19,9 @@ __all__ = [
     "chaosbench",
     "cpc_gauge",
     "fields",
+    "moving_air",
     "noaa_olr",
+    "noaa_reanalysis",
     "poles_grid",
     "weatherbench2",
 ]
@@ -63,6 +65,28 @@ def fields(
     return (mean + 20 * np.cos(y) - 5 * season + 2 * out + noise).astype(np.float32)
 
 
+def moving_air(
+    hours: np.ndarray, latitude: np.ndarray, longitude: np.ndarray, levels: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Make eastward and northward wind (m s-1) and specific humidity (kg kg-1, never negative).
+
+    Args:
+        hours: `(N,)` hours since the first step.
+        latitude: `(H,)` degrees.
+        longitude: `(W,)` degrees.
+        levels: Number of levels `L`.
+
+    Returns:
+        Three arrays `(N, L, H, W)` float32.
+    """
+
+    def stack(mean: float, seed: int) -> np.ndarray:
+        parts = [fields(hours, latitude, longitude, mean + k, seed + k) for k in range(levels)]
+        return np.stack(parts, axis=1)
+
+    return stack(-10, 200), stack(-18, 300), np.maximum(stack(-14, 400), 0) * np.float32(1e-3)
+
+
 def weatherbench2(
     path: Path,
     days: int = 12,
@@ -98,12 +122,16 @@ def weatherbench2(
     hours = np.arange(0, 24 * days, step)
     time = np.datetime64(start, "ns") + hours * _HOUR
     levels = [fields(hours, latitude, longitude, 230 + k, k) for k in range(len(ERA5_LEVELS))]
+    aloft = moving_air(hours, latitude, longitude, len(ERA5_LEVELS))
     rain = np.maximum(fields(hours, latitude, longitude, -18, 90), 0) * 1e-3
     whole = np.cumsum(np.pad(rain, ((24 // step, 0), (0, 0), (0, 0))), axis=0, dtype=np.float64)
     plane = ("time", "latitude", "longitude")
     dataset = xr.Dataset(
         {
             "temperature": (("time", "level", *plane[1:]), np.stack(levels, axis=1)),
+            "u_component_of_wind": (("time", "level", *plane[1:]), aloft[0]),
+            "v_component_of_wind": (("time", "level", *plane[1:]), aloft[1]),
+            "specific_humidity": (("time", "level", *plane[1:]), aloft[2]),
             "2m_temperature": (plane, fields(hours, latitude, longitude, 270, 91)),
             "surface_pressure": (plane, 100 * fields(hours, latitude, longitude, 900, 93)),
             "total_precipitation_6hr": (plane, rain.astype(np.float32)),
@@ -126,6 +154,9 @@ def weatherbench2(
     # Derived variables, the accumulations over 24 hours among them, carry no units.
     units = {"temperature": "K", "2m_temperature": "K", "total_precipitation_6hr": "m"}
     units["surface_pressure"] = "Pa"
+    # As ECMWF spells them; not confirmed against the bucket, which no test reaches.
+    units |= dict.fromkeys(("u_component_of_wind", "v_component_of_wind"), "m s**-1")
+    units["specific_humidity"] = "kg kg**-1"
     for name, unit in {**units, "geopotential_at_surface": "m**2 s**-2"}.items():
         dataset[name].attrs["units"] = unit
     written = dataset
@@ -165,6 +196,15 @@ def arco_era5(path: Path, days: int = 3, rows: int = 7, columns: int = 12) -> xr
                 np.stack([fields(hours, latitude, longitude, 230, k) for k in levels], axis=1),
                 {"units": "K"},
             ),
+            **{
+                name: (("time", "level", *plane[1:]), values, {"units": units})
+                for name, values, units in zip(
+                    ("u_component_of_wind", "v_component_of_wind", "specific_humidity"),
+                    moving_air(hours, latitude, longitude, len(levels)),
+                    ("m s**-1", "m s**-1", "kg kg**-1"),
+                    strict=True,
+                )
+            },
             "total_precipitation": (
                 plane,
                 np.maximum(fields(hours, latitude, longitude, -18, 94), 0) * np.float32(1e-4),
@@ -221,6 +261,10 @@ def chaosbench(
     )
     dataset["z"] = dataset["t"] * 10
     dataset["z"].attrs["units"] = "m**2 s**-2"
+    # Names as ChaosBench documents them (z q t u v w); their units are ECMWF's, not confirmed.
+    for name, values in zip("uvq", moving_air(hours, latitude, longitude, 10), strict=True):
+        units = "kg kg**-1" if name == "q" else "m s**-1"
+        dataset[name] = (dataset["t"].dims, values, {"units": units})
     for number in range(days):
         day = dataset.isel(time=number)
         low, high = float(day["t"].min()), float(day["t"].max())
@@ -238,7 +282,7 @@ def chaosbench(
             zarr_format=2,
             consolidated=True,
         )
-    return dataset[["t"]]
+    return dataset[["t", "u", "v", "q"]]
 
 
 def noaa_olr(
@@ -288,6 +332,56 @@ def noaa_olr(
         }
     axis = {"units": f"hours since {epoch}", "dtype": "float64", "_FillValue": None}
     dataset.to_netcdf(path, encoding={"olr": packing, "time": axis})
+    return dataset
+
+
+def noaa_reanalysis(
+    path: Path,
+    name: str,
+    days: int = 4,
+    step: int = 24,
+    statistic: str = "Mean",
+    rows: int = 7,
+    columns: int = 12,
+) -> xr.Dataset:
+    """Write `uwnd`, `vwnd` or `shum` of the NCEP/NCAR reanalysis, laid out as its `air` file is.
+
+    `air.nc` is at hand as a real file (shared/data/real); that `uwnd`, `vwnd` (m/s, 17 levels) and
+    `shum` (kg/kg, the eight levels 1000 to 300) have its layout is from NOAA's documentation and
+    could not be confirmed with a file.
+
+    Args:
+        path: File to write.
+        name: `uwnd`, `vwnd` or `shum`.
+        days: Days.
+        step: Hours between two steps.
+        statistic: Attribute that says what a value is: `Mean`, or `Individual Obs` for instants.
+        rows: Latitudes, poles among them.
+        columns: Longitudes.
+    """
+    latitude, longitude = poles_grid(rows, columns)
+    hours = np.arange(0, 24 * days, step)
+    levels = (1000, 925, 850, 700, 600, 500, 400, 300)
+    if name != "shum":
+        levels = (*levels, 250, 200, 150, 100, 70, 50, 30, 20, 10)
+    air = moving_air(hours, latitude, longitude, len(levels))
+    values = air[("uwnd", "vwnd", "shum").index(name)]
+    units = "kg/kg" if name == "shum" else "m/s"
+    attrs = {"units": units, "statistic": statistic, "level_desc": "Multiple levels"}
+    dataset = xr.Dataset(
+        {name: (("time", "level", "lat", "lon"), values, attrs)},
+        coords={
+            "time": np.datetime64("2022-01-01", "ns") + hours * _HOUR,
+            "level": ("level", np.array(levels, "f4"), {"units": "millibar", "axis": "Z"}),
+            "lat": latitude.astype("f4"),
+            "lon": longitude.astype("f4"),
+        },
+    )
+    encoding = {
+        name: {"dtype": "float32", "_FillValue": FILL, "missing_value": FILL},
+        "time": {"units": "hours since 1800-01-01 00:00:0.0", "dtype": "float64"},
+    }
+    dataset.to_netcdf(path, encoding=encoding)
     return dataset
 
 

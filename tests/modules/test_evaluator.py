@@ -361,3 +361,30 @@ def test_bad_ensembles_are_refused(fault):
     message = "not finite" if fault == "nan" else "shape"
     with pytest.raises(UserError, match=message):
         module.test_step(toy.Cases(7)[0], 0)
+
+
+def test_channels_that_only_condition_are_not_scored_and_change_no_other_number(single, tmp_path):
+    kept = ["temperature@850", "total_precipitation_24hr"]
+    module = toy.evaluate(tmp_path, analysed=kept)
+    module.write(tmp_path)
+    found, whole = module.tables(), single[1]
+    shown = {("temperature", "850"), ("total_precipitation_24hr", "surface")}
+    for name in ("cases", "rank_histogram", "regions", "spectra", "results"):
+        alone = found[name][found[name]["level"] != "mean"]
+        keys = set(zip(alone["variable"], alone["level"], strict=True)) - {("all", "all")}
+        assert keys == (shown if name != "spectra" else {("temperature", "850")})
+        names = [*shown, ("all", "all")]
+        rows = [key in names for key in zip(whole[name].variable, whole[name].level, strict=True)]
+        pd.testing.assert_frame_equal(
+            alone.reset_index(drop=True), whole[name][rows].reset_index(drop=True)
+        )
+    # The mean over levels is over the levels that are scored.
+    result = found["results"].set_index(["method", "variable", "level", "metric"])["value"]
+    one = result["analysis", "temperature", "850", "rmse"]
+    assert result["analysis", "temperature", "mean", "rmse"] == one
+    # `H` sees every channel: what is observed is compared as before.
+    pd.testing.assert_frame_equal(found["observation_space"], whole["observation_space"])
+    for group in ("truth", "background", "analysis"):
+        store = xr.open_zarr(tmp_path / "analysis.zarr", group=group, consolidated=False)
+        assert set(store.data_vars) == {"temperature", "total_precipitation_24hr"}
+        assert store["level"].values.tolist() == [850]

@@ -179,17 +179,19 @@ class Shard:
         return len(self.positions)
 
 
-def evaluator():
+def evaluator(analysed=()):
     config = AssimilationConfig(
         setting="toy", members=MEMBERS, bootstrap_block=2, bootstrap_samples=50, keep_cases=3
     )
     methods = [Noisy("background", 1.0), Noisy("analysis", 0.4)]
-    return AssimilationEvaluator(methods, config, normaliser(), GRID, CHANNELS, seed=1)
+    return AssimilationEvaluator(
+        methods, config, normaliser(), GRID, CHANNELS, seed=1, analysed=analysed
+    )
 
 
-def evaluate(directory, devices=1, batch_size=1, cases=7, padded=False, callbacks=()):
+def evaluate(directory, devices=1, batch_size=1, cases=7, padded=False, callbacks=(), analysed=()):
     """Runs the evaluation and gives the evaluator."""
-    module = evaluator()
+    module = evaluator(analysed)
     config = TrainerConfig(accelerator="cpu", devices=devices, threads=1, log_every_seconds=1e9)
     trainer = make_trainer(
         config, run_dir=directory, precision=EVALUATION_PRECISION, callbacks=callbacks

@@ -19,7 +19,7 @@ from slams.config.schema import StationQualityConfig, StationsConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
-from slams.normalisation import Normaliser
+from slams.normalisation import TRANSFORMS, Normaliser
 from slams.observations.networks import Network
 
 __all__ = ["StationDays", "station_days"]
@@ -151,8 +151,8 @@ def _pivot(
 def _to_channel_units(values: np.ndarray, observed: Sequence[FieldSpec]) -> np.ndarray:
     out = values.copy()
     for index, spec in enumerate(observed):
-        if spec.transform == "log1p":
-            out[..., index] = np.log1p(out[..., index])
+        if spec.transform != "identity":
+            out[..., index] = TRANSFORMS[spec.transform].forward_array(out[..., index])
     return out
 
 

@@ -1,10 +1,11 @@
 """The canonical form of a source, and the repairs that lead to it.
 
 A canonical dataset has dimensions (time, [level,] latitude, longitude); one step a day, time in
-days since 1970-01-01 00 UTC, increasing; level in hPa in the order asked for; latitude from north
-to south; longitude in [0, 360), increasing; values in the units of `slams.variables`. What had to
-be changed is listed in the attribute `repairs`, what a day's value is in the attribute `time`;
-what cannot be repaired without guessing (duplicate dates, unknown units) is refused.
+days since 1970-01-01 00 UTC, increasing; level in hPa in the order asked for (variables whose
+levels are not those of the first have a dimension of their own, `level_of_VARIABLE`); latitude
+from north to south; longitude in [0, 360), increasing; values in the units of `slams.variables`.
+What had to be changed is listed in the attribute `repairs`, what a day's value is in the attribute
+`time`; what cannot be repaired without guessing (duplicate dates, unknown units) is refused.
 
 Positions are put in order on lazily indexed arrays first, so that a source of a million steps
 costs no more than the steps that are taken; dask comes in with the arithmetic.
@@ -24,7 +25,7 @@ from data_modules.sources.canonical.time_axis import decode_days
 from slams.errors import UserError
 from slams.fields import FieldSpec
 
-__all__ = ["VALID_RANGE", "canonicalise"]
+__all__ = ["VALID_RANGE", "canonicalise", "level_dimension"]
 
 _ALIASES = {
     "time": ("time", "valid_time"),
@@ -39,6 +40,9 @@ VALID_RANGE = {
     "mm day-1": (-1.0, 5000.0),
     "W m-2": (0.0, 700.0),
     "Pa": (3e4, 1.2e5),
+    "m s-1": (-250.0, 250.0),
+    # Below zero there is numerical noise of the archive, as with precipitation.
+    "kg kg-1": (-1e-3, 0.05),
 }
 
 # Optional, without time: lets stations correct for their elevation above the model's terrain.
@@ -137,18 +141,26 @@ def canonicalise(
     if _TERRAIN in dataset and set(dataset[_TERRAIN].dims) == {"latitude", "longitude"}:
         terrain = dataset[_TERRAIN].transpose("latitude", "longitude")
         out[_TERRAIN] = _pick(_pick(terrain, "latitude", rows), "longitude", columns)
-    bare = {
-        name: xr.Variable(array.dims, array.data, encoding=_reading(array, days.get(name)))
-        for name, array in out.items()
-    }
     places = {"time": axis, "latitude": latitude, "longitude": longitude}
-    for array in out.values():
-        if "level" in array.dims:
-            places["level"] = array["level"].values
+    bare = {}
+    for name, array in out.items():
+        encoding = _reading(array, days.get(name))
+        dims = list(array.dims)
+        if "level" in dims:
+            own = array["level"].values
+            if not np.array_equal(places.setdefault("level", own), own):
+                dims[dims.index("level")] = f"level_of_{name}"
+                places[f"level_of_{name}"] = own
+        bare[name] = xr.Variable(dims, array.data, encoding=encoding)
     result = xr.Dataset(bare, coords=places)
     said = {f"{name}: {one.said}" for name, one in days.items()}
     result.attrs = {"repairs": list(dict.fromkeys(repairs)), "time": "; ".join(sorted(said))}
     return result
+
+
+def level_dimension(array: xr.DataArray) -> str | None:
+    """Return the name of the level dimension of a variable of a canonical dataset, if any."""
+    return next((str(d) for d in array.dims if str(d).startswith("level")), None)
 
 
 def _reading(array: xr.DataArray, days: Days | None) -> dict[str, dict[str, int]]:

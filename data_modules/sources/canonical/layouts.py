@@ -84,6 +84,15 @@ UNIT_CONVERSIONS: dict[str, dict[str, Unit]] = {
         **_spelled(Unit(), "Pa", "Pascal", "Pascals"),
         **_spelled(Unit(100.0), "hPa", "mb", "mbar", "millibar", "millibars"),
     },
+    "m s-1": {
+        **_spelled(Unit(), "m s-1", "m/s", "m s**-1", "m s^-1", "m/sec", "meter second-1"),
+        **_spelled(Unit(1852.0 / 3600.0), "knot", "knots", "kt"),
+    },
+    "kg kg-1": {
+        # "1" is what CF prescribes for a ratio of masses.
+        **_spelled(Unit(), "kg kg-1", "kg/kg", "kg kg**-1", "kg kg^-1", "1"),
+        **_spelled(Unit(1e-3), "g kg-1", "g/kg", "g kg**-1", "grams/kg", "gram/kg"),
+    },
 }
 
 

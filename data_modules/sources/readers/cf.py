@@ -26,12 +26,16 @@ from data_modules.sources.files.opening import find_files, is_zarr, open_netcdf,
 from slams.config.schema import SourceConfig, SourceVariableConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec
+from slams.variables import ON_LEVELS
 
 __all__ = ["open_cf"]
 
 # Standard names by which a variable is found, with the factor that makes it ours.
 _STANDARD = {
     "temperature": {"air_temperature": 1.0},
+    "u_component_of_wind": {"eastward_wind": 1.0},
+    "v_component_of_wind": {"northward_wind": 1.0},
+    "specific_humidity": {"specific_humidity": 1.0},
     "2m_temperature": {"air_temperature": 1.0},
     "total_precipitation_24hr": {
         "lwe_precipitation_rate": 1.0,
@@ -157,7 +161,7 @@ def _by_standard_name(
         (str(name), known[array.attrs["standard_name"]])
         for name, array in dataset.data_vars.items()
         if array.attrs.get("standard_name") in known
-        and ("level" in array.dims) == (variable == "temperature")
+        and ("level" in array.dims) == (variable in ON_LEVELS)
     ]
     if len(found) == 1:
         return found[0]

@@ -1,9 +1,9 @@
 """Reader of ChaosBench's ERA5: a directory with one Zarr store a day.
 
 Layout (https://github.com/leap-stc/ChaosBench): `era5_full_1.5deg_YYYYMMDD.zarr` (Zarr 2), each
-with `t` (K) and others on (level 10: 10..1000 hPa, latitude 121: 90..-90, longitude 240:
-0..358.5) at 00 UTC; `time` is one date without a dimension, or a dimension of one. Values may be
-packed as int16 with a scale of their own in each store.
+with `t` (K), `u`, `v` (m s-1), `q` (kg kg-1) and others on (level 10: 10..1000 hPa, latitude 121:
+90..-90, longitude 240: 0..358.5) at 00 UTC; `time` is one date without a dimension, or a dimension
+of one. Values may be packed as int16 with a scale of their own in each store.
 
 Repaired and recorded: order of dimensions and directions, as everywhere. Refused: a day that is
 missing between others or in `data.period`, by its name; a store whose grid, levels or units are
@@ -34,7 +34,12 @@ from slams.fields import FieldSpec
 __all__ = ["open_chaosbench"]
 
 _NAME = re.compile(r".*_(\d{8})\.zarr")
-_LAYOUT = {"temperature": Held("t", units="K")}
+_LAYOUT = {
+    "temperature": Held("t", units="K"),
+    "u_component_of_wind": Held("u", units="m s**-1"),
+    "v_component_of_wind": Held("v", units="m s**-1"),
+    "specific_humidity": Held("q", units="kg kg**-1"),
+}
 
 
 def open_chaosbench(
@@ -47,7 +52,7 @@ def open_chaosbench(
 
     Args:
         config: The source; `path` is the directory `era5`.
-        channels: The channels wanted, temperature alone.
+        channels: The channels wanted: temperature, winds, humidity.
         period: First and last day wanted, days since 1970-01-01.
         key: Dotted key of the source in the recipe, for messages.
 

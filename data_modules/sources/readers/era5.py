@@ -19,6 +19,9 @@ _GRAVITY = 9.80665  # m s-2, the constant that ECMWF divides geopotential by
 # In the order of preference: what is first there is read.
 _CHOICES = {
     "temperature": (Held("temperature", units="K"),),
+    "u_component_of_wind": (Held("u_component_of_wind", units="m s**-1"),),
+    "v_component_of_wind": (Held("v_component_of_wind", units="m s**-1"),),
+    "specific_humidity": (Held("specific_humidity", units="kg kg**-1"),),
     "2m_temperature": (Held("2m_temperature", units="K"),),
     "total_precipitation_24hr": (
         Held("total_precipitation_24hr", units="m", hours=24, stamp="end"),

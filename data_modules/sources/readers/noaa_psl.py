@@ -1,16 +1,17 @@
-"""Reader of NOAA PSL's NetCDF files: reanalysis `air`, interpolated and CDR `olr`, `precip`.
+"""Reader of NOAA PSL's NetCDF files: reanalysis, interpolated and CDR `olr`, `precip`.
 
 Layout (https://psl.noaa.gov/data/gridded): `air(time, level, lat 73: 90..-90, lon 144: 0..357.5)`
-K on any levels in millibar, daily means or four instants a day (attribute `statistic`);
+K on any levels in millibar, daily means or four instants a day (attribute `statistic`); in files
+of their own and alike `uwnd` and `vwnd` (m/s) and `shum` (kg/kg, 1000 to 300 hPa alone);
 interpolated `olr(time, lat 73, lon 144)` W m-2, daily means, or two passes of satellites a day;
 the climate data record of OLR on one degree. "hours since 1800-01-01", in old files "hours since
 1-1-1". Values are int16 with scale, offset and missing 32766 in old files, float32 with
 -9.96921e+36 in newer ones. Interpolated OLR has no data from 1978-03-16 to 1978-12-31.
 
 Repaired and recorded: names and units, two passes a day averaged, days of the known gap left out
-where a file holds them as missing. Refused: `air` of which nothing says whether several steps a
-day are instants, a day with one pass of two, files of different grids or units, duplicate days,
-levels that are not there, values that no unpacking makes physical.
+where a file holds them as missing. Refused: a reanalysis file of which nothing says whether
+several steps a day are instants, a day with one pass of two, files of different grids or units,
+duplicate days, levels that are not there, values that no unpacking makes physical.
 """
 
 from __future__ import annotations
@@ -31,10 +32,15 @@ __all__ = ["open_noaa_psl"]
 _OLR = "outgoing_longwave_radiation"
 _NAMES = {
     "temperature": "air",
+    "u_component_of_wind": "uwnd",
+    "v_component_of_wind": "vwnd",
+    "specific_humidity": "shum",
     "2m_temperature": "air",
     _OLR: "olr",
     "total_precipitation_24hr": "precip",
 }
+# Those of the reanalysis: daily means, or instants, as the attribute `statistic` says.
+_REANALYSIS = ("air", "uwnd", "vwnd", "shum")
 # Days of the gap in the interpolated OLR, both inside: no satellite.
 _GAP = (np.datetime64("1978-03-16"), np.datetime64("1978-12-31"))
 
@@ -50,7 +56,7 @@ def open_noaa_psl(
     Args:
         config: The source: one NetCDF file, a pattern or a list of files that follow one another
             in time; `daily` says what a day of instants is.
-        channels: The channels wanted; temperature by level (hPa).
+        channels: The channels wanted; those with levels by level (hPa).
         period: First and last day wanted, days since 1970-01-01.
         key: Dotted key of the source in the recipe, for messages.
 
@@ -80,7 +86,7 @@ def open_noaa_psl(
 
 
 def _held(dataset: xr.Dataset, name: str) -> Held:
-    if name != "air":
+    if name not in _REANALYSIS:
         return Held(name, hours=None)
     statistic = str(dataset[name].attrs.get("statistic", "")) if name in dataset else ""
     if statistic.lower() == "mean":

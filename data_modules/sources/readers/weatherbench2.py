@@ -2,7 +2,8 @@
 
 Layout (https://weatherbench2.readthedocs.io, data guide): `temperature` K with dimensions (time,
 level, latitude, longitude), or (time, level, longitude, latitude) in the stores of 64x32 and
-240x121; latitude in either direction; longitude from 0, or from -180; 6-hourly; 13 levels from 50
+240x121, `u_component_of_wind`, `v_component_of_wind` (m s-1) and `specific_humidity` (kg kg-1)
+alike; latitude in either direction; longitude from 0, or from -180; 6-hourly; 13 levels from 50
 to 1000 hPa (10 hPa is in none of them). `total_precipitation_6hr`, `_24hr` in m, accumulated over
 the hours that end at the time stamp: the total of a day is that which ends at the next midnight.
 

@@ -125,7 +125,7 @@ class DenoisingArchive:
         return error.square().mean(dim=0)
 
     def marginals(self, normaliser: Normaliser) -> dict[int, MarginalMap]:
-        """Fits the map of every channel that is never negative, by the channel's number.
+        """Fit the map of every channel with dry days, by the channel's number.
 
         Args:
             normaliser: Climatology, standard deviations and transforms.

@@ -17,6 +17,7 @@ all cases together, exactly, however they are split. (Unlike there, points are w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -59,6 +60,10 @@ class Marginals:
         geography = (harmonics[0] - mean[:, None, None]).square()
         variance = ((sd.square() + season + geography) * area).mean(dim=(-2, -1))
         return cls(mean, variance.sqrt())
+
+    def select(self, index: Sequence[int]) -> Marginals:
+        """Take some channels, in the order given."""
+        return Marginals(self.mean[list(index)], self.sd[list(index)])
 
     def to(self, device: torch.device | str) -> Marginals:
         """Moves the numbers to a device."""

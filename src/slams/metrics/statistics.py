@@ -32,6 +32,7 @@ from slams.errors import UserError
 from slams.fields import FieldSpec
 from slams.metrics.marginals import NODES, Marginals
 from slams.metrics.regions import REGIONS
+from slams.normalisation import TRANSFORMS
 from slams.runtime.seeds import generator
 
 __all__ = [
@@ -230,8 +231,7 @@ def case_statistics(
             bins = torch.arange(count + 1, device=device).reshape(-1, 1, 1, 1)
             found["rank"][b, c] = area_mean(ranks == bins, weight)
             if marginals is not None:
-                if spec.transform == "log1p":
-                    x, y = (torch.log1p(values.clamp(min=0)) for values in (x, y))
+                x, y = (TRANSFORMS[spec.transform].forward(values) for values in (x, y))
                 found["cdf_difference"][b, c] = marginals.difference(x, y, weight, c)
     return CaseStatistics(case=case, members=count, **found)
 

@@ -36,6 +36,7 @@ class CyclingEvaluator(AssimilationEvaluator):
         channels: The channels.
         seed: The experiment's seed.
         cycle: Makes the cycle of a method.
+        analysed: Names of the channels that are scored and written; all of them by default.
     """
 
     def __init__(
@@ -47,8 +48,11 @@ class CyclingEvaluator(AssimilationEvaluator):
         channels: Sequence[FieldSpec],
         seed: int,
         cycle: Callable[[], Cycle],
+        analysed: Sequence[str] = (),
     ) -> None:
-        super().__init__(assimilators, config, normaliser, grid, channels, seed=seed)
+        super().__init__(
+            assimilators, config, normaliser, grid, channels, seed=seed, analysed=analysed
+        )
         self._cycles = {a.name: cycle() for a in self.assimilators}
 
     def setup(self, stage: str) -> None:

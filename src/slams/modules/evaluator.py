@@ -66,6 +66,7 @@ class AssimilationEvaluator(LightningModule):
         channels: The `C` channels.
         setting: Name of the setting in the tables; `None` takes the recipe's.
         seed: The experiment's seed, for rank ties and the bootstrap.
+        analysed: Names of the channels that are scored and written; all of them by default.
 
     Attributes:
         share_members: Every rank is given every case, in the same batches.
@@ -81,6 +82,7 @@ class AssimilationEvaluator(LightningModule):
         channels: Sequence[FieldSpec],
         setting: str | None = None,
         seed: int = 0,
+        analysed: Sequence[str] = (),
     ) -> None:
         super().__init__()
         # With fewer cases than ranks, some have none.
@@ -91,6 +93,11 @@ class AssimilationEvaluator(LightningModule):
         self.normaliser = normaliser
         self.grid = grid
         self.channels = tuple(channels)
+        # Positions of what is scored; methods are given, and give, every channel.
+        self._scored = [
+            i for i, c in enumerate(self.channels) if not analysed or c.name in analysed
+        ]
+        self.scored_channels = tuple(self.channels[i] for i in self._scored)
         self.setting = config.setting if setting is None else setting
         self.seed = seed
         self.share_members = False
@@ -100,20 +107,20 @@ class AssimilationEvaluator(LightningModule):
         self.scores = nn.ModuleDict(
             {
                 a.name: nn.ModuleDict(
-                    {kind.metric: kind(len(channels), config.members) for kind in _METRICS}
+                    {kind.metric: kind(len(self._scored), config.members) for kind in _METRICS}
                 )
                 for a in self.assimilators
             }
         )
         self.spectra = nn.ModuleDict(
-            {a.name: PowerSpectra(self.channels, grid) for a in self.assimilators}
+            {a.name: PowerSpectra(self.scored_channels, grid) for a in self.assimilators}
         )
         self._regions = grid_regions(grid)
-        self._marginals = Marginals.of(normaliser, grid.weights)
+        self._marginals = Marginals.of(normaliser, grid.weights).select(self._scored)
         self._observed = ObservationSpace(normaliser, seed)
         self._records: dict[str, list[MethodRecord]] = {}
         self._kept = KeptCases(config.keep_cases)
-        self._days = DayRecords(channels, grid.weights, seed)
+        self._days = DayRecords(self.scored_channels, grid.weights, seed)
         self._tables: dict[str, pd.DataFrame] | None = None
 
     def setup(self, stage: str) -> None:
@@ -128,10 +135,10 @@ class AssimilationEvaluator(LightningModule):
                 metric.reset()
         for spectra in self.spectra.values():
             spectra.reset()
-        empty = MethodRecord.empty(len(self.channels), self.config.members)
+        empty = MethodRecord.empty(len(self._scored), self.config.members)
         self._records = {a.name: [empty] for a in self.assimilators}
         self._kept = KeptCases(self.config.keep_cases)
-        self._days = DayRecords(self.channels, self.grid.weights, self.seed)
+        self._days = DayRecords(self.scored_channels, self.grid.weights, self.seed)
         self._tables = None
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
@@ -153,7 +160,8 @@ class AssimilationEvaluator(LightningModule):
 
     def _evaluate(self, batch: Batch, mine: bool = True) -> None:
         """Analyses a batch; scores it unless it is another rank's, which is helped only."""
-        truth = self._physical(batch.fields, batch)
+        truth = self._take(self._physical(batch.fields, batch))
+        mask = self._take(batch.mask)
         regions, marginals = (x.to(truth.device) for x in (self._regions, self._marginals))
         # No method is ever given what is held out.
         given = replace(batch, held_out=())
@@ -161,40 +169,44 @@ class AssimilationEvaluator(LightningModule):
             if not mine and not getattr(assimilator, "shares_members", False):
                 continue
             name = assimilator.name
-            ensemble = self._analyse(assimilator, given)
+            whole = self._analyse(assimilator, given)
             if not mine:
                 continue
+            ensemble = replace(
+                whole, members=self._take(whole.members), channels=self.scored_channels
+            )
             statistics = case_statistics(
                 ensemble.members,
                 truth,
-                batch.mask,
+                mask,
                 self.grid.weights,
                 batch.case,
-                self.channels,
+                self.scored_channels,
                 self.seed,
                 regions,
                 marginals,
             )
             for metric in self.scores[name].values():
                 metric.update(statistics)
-            self.spectra[name].update(ensemble.members, truth, batch.mask)
+            self.spectra[name].update(ensemble.members, truth, mask)
             self._records[name].append(
                 MethodRecord.of_batch(
                     statistics,
                     batch.time[:, 0],
                     ensemble.seconds,
                     ensemble.diverged,
-                    self._observed(batch, self.normaliser.to_channel_units(ensemble.members)),
+                    self._observed(batch, self.normaliser.to_channel_units(whole.members)),
                 )
             )
-            self._days.add(name, ensemble, truth, batch)
+            self._days.add(name, ensemble, truth, replace(batch, mask=mask))
             if name not in DETERMINISTIC:
                 self._kept.add(name, batch.case, ensemble)
         if not mine:
             return
-        self._keep_state("truth", truth.masked_fill(~batch.mask, torch.nan), batch)
+        self._keep_state("truth", truth.masked_fill(~mask, torch.nan), batch)
         if batch.background is not None:
-            self._keep_state("background", self._physical(batch.background.mean, batch), batch)
+            background = self._take(self._physical(batch.background.mean, batch))
+            self._keep_state("background", background, batch)
 
     def progress(self) -> dict[str, Any]:
         """Gives all that this rank has got so far, for `restore`."""
@@ -250,7 +262,7 @@ class AssimilationEvaluator(LightningModule):
             records,
             means,
             powers,
-            self.channels,
+            self.scored_channels,
             self.setting,
             self.config.bootstrap_block,
             self.config.bootstrap_samples,
@@ -304,6 +316,12 @@ class AssimilationEvaluator(LightningModule):
         members = ensemble.members.to(batch.fields.device)
         return replace(ensemble, members=members, seconds=seconds)
 
+    def _take(self, values: Tensor) -> Tensor:
+        """Take the channels that are scored out of `(..., C, H, W)`; all of them are no copy."""
+        if len(self._scored) == len(self.channels):
+            return values
+        return values[..., self._scored, :, :]
+
     def _physical(self, normalised: Tensor, batch: Batch) -> Tensor:
         state = self.normaliser.denormalise(normalised, batch.climatology)
         return self.normaliser.to_physical(state)
@@ -311,7 +329,7 @@ class AssimilationEvaluator(LightningModule):
     def _keep_state(self, group: str, state: Tensor, batch: Batch) -> None:
         members, grid = state.unsqueeze(1), self.grid
         self._kept.add(
-            group, batch.case, Ensemble(group, members, batch.time, self.channels, grid)
+            group, batch.case, Ensemble(group, members, batch.time, self.scored_channels, grid)
         )
 
 

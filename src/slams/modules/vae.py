@@ -24,6 +24,7 @@ from slams.config.schema import VAEConfig
 from slams.fields import Batch, FieldSpec
 from slams.grid import LatLonGrid
 from slams.metrics.reconstruction import ChannelError
+from slams.metrics.scores import level_groups
 from slams.modules.base import TrainedModule, plain
 from slams.nn.autoencoder import PatchDecoder, PatchEncoder, patch_principal_components
 
@@ -160,12 +161,14 @@ class VAE(TrainedModule):
         return self.decoder(self.encoder(fields, known)[0]).float()
 
     def on_validation_epoch_end(self) -> None:
-        """Logs the reconstruction error of temperature, mean over levels (K)."""
+        """Log the reconstruction error of each variable on levels, mean over levels.
+
+        In channel units: K, m s-1, and the root of kg kg-1 for humidity.
+        """
         error = self.channel_error.compute()
         self.channel_error.reset()
-        levels = [i for i, c in enumerate(self.channels) if c.variable == "temperature"]
-        if levels:
-            self.log("validation/rmse_temperature", error[levels].nanmean().float())
+        for variable, levels in level_groups(self.channels).items():
+            self.log(f"validation/rmse_{variable}", error[levels].nanmean().float())
 
 
 def settings_of(settings: dict[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from slams.report.limits import limits
 from slams.report.mapdata import leading
 from slams.report.maps import surface_maps, temperature_maps
 from slams.report.modalities import modality_study, setting_labels
+from slams.report.other_levels import other_levels
 from slams.report.page import page
 from slams.report.paired import Sampling, by_date, compare
 from slams.report.profiles import METRICS, profiles
@@ -140,6 +141,7 @@ def _exhibits(
         temperature_maps(first, options),
         *([others] if others else []),
         profile_exhibit,
+        *other_levels(first, options),
         regional_scores(first, options),
         rank_histograms(first, options),
         spread_against_error(first, options),

@@ -19,7 +19,7 @@ from slams.report.style import (
 )
 from slams.report.tables import estimate_cell, method_cell, table
 from slams.report.wording import capitalised, number
-from slams.variables import UNITS
+from slams.variables import channel_units
 
 __all__ = [
     "in_units",
@@ -118,8 +118,7 @@ def observation_heading(observation: str) -> str:
 def observation_units(observation: str) -> str:
     """Gives the units of an observation, after the transform of its channel."""
     variable = observation.partition("/")[2].partition("@")[0]
-    units = UNITS.get(variable, "")
-    return f"log(1 + {units})" if variable == "total_precipitation_24hr" else units
+    return channel_units(variable)
 
 
 def in_units(value: float, observation: str) -> str:

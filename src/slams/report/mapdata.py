@@ -9,6 +9,7 @@ import xarray as xr
 
 from slams.plugins.methods import METHODS, Family, MethodSpec
 from slams.report.coastlines import cell_edges
+from slams.report.display import display_factor, display_units
 from slams.report.reading import AssimilationRun
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "chosen_case",
     "chosen_level",
     "leading",
+    "variable_levels",
 ]
 
 
@@ -71,9 +73,11 @@ def chosen_case(dataset: xr.Dataset, case: int) -> tuple[int, str | None]:
     )
 
 
-def chosen_level(dataset: xr.Dataset, level: int) -> tuple[int, str | None]:
-    """Chooses the level (hPa) to show, and says so where the one asked for is not there."""
-    levels = [int(value) for value in dataset["level"].values]
+def chosen_level(
+    dataset: xr.Dataset, level: int, variable: str = "temperature"
+) -> tuple[int, str | None]:
+    """Choose the level (hPa) of a variable to show, and say so where that asked for is absent."""
+    levels = variable_levels(dataset, variable)
     if level in levels:
         return level, None
     nearest = min(levels, key=lambda value: abs(np.log(value / level)))
@@ -81,6 +85,19 @@ def chosen_level(dataset: xr.Dataset, level: int) -> tuple[int, str | None]:
         f"report.level is {level} hPa, which is not among {', '.join(map(str, levels))} hPa; "
         f"{nearest} hPa is shown."
     )
+
+
+def variable_levels(dataset: xr.Dataset, variable: str) -> list[int]:
+    """Return the levels (hPa) that a variable has in a group of `analysis.zarr`.
+
+    Variables share the axis of levels, on which one that has no channel at a level is missing.
+    """
+    levels = [int(value) for value in dataset["level"].values]
+    if sum("level" in array.dims for array in dataset.data_vars.values()) == 1:
+        return levels
+    array = dataset[variable]
+    known = array.notnull().any([dim for dim in array.dims if dim != "level"]).values
+    return [level for level, there in zip(levels, known, strict=True) if there] or levels
 
 
 def case_fields(
@@ -96,8 +113,10 @@ def case_fields(
         methods: Methods whose mean and spread are wanted; those not kept are left out.
 
     Returns:
-        The fields, or `None` where the truth of this variable is unknown or was not kept.
+        The fields in the units of `slams.report.display`, or `None` where the truth of this
+        variable is unknown or was not kept.
     """
+    factor = display_factor(variable)
 
     def take(dataset: xr.Dataset | None) -> xr.DataArray | None:
         if dataset is None or variable not in dataset:
@@ -107,7 +126,8 @@ def case_fields(
             if "level" not in array.dims or level not in array["level"].values:
                 return None
             array = array.sel(level=level)
-        return array.load()
+        array = array.load()
+        return array if factor == 1.0 else array * factor
 
     def deterministic(group: str) -> np.ndarray | None:
         array = take(run.fields(group))
@@ -132,7 +152,7 @@ def case_fields(
     return CaseFields(
         latitude=dataset["latitude"].values,
         longitude=dataset["longitude"].values,
-        units=str(truth.attrs.get("units", "")),
+        units=str(truth.attrs.get("units", "")) if factor == 1.0 else display_units(variable),
         date=date,
         truth=truth.values,
         background=deterministic("background"),

@@ -20,6 +20,8 @@ from slams.report.reading import AssimilationRun, config_value
 from slams.report.style import (
     DIFFERENCE_MAP,
     FIELD_MAPS,
+    FROM_ZERO,
+    SIGNED,
     SPREAD_MAP,
     method_style,
     quantity,
@@ -27,7 +29,7 @@ from slams.report.style import (
 )
 from slams.report.wording import capitalised
 
-__all__ = ["surface_maps", "temperature_maps"]
+__all__ = ["level_maps", "surface_maps", "temperature_maps"]
 
 
 def temperature_maps(run: AssimilationRun, options: ReportConfig) -> Exhibit:
@@ -93,34 +95,8 @@ def surface_maps(run: AssimilationRun, options: ReportConfig) -> Exhibit | None:
         fields = case_fields(run, str(variable), case, None, [method])
         if fields is None or method not in fields.mean:
             continue
-        name = variable_label(str(variable))
-        units = quantity("", fields.units).strip(" ()")
-        rain = variable == "total_precipitation_24hr"
-        cmap = FIELD_MAPS.get(str(variable), "viridis")
-        norm = ranged([fields.truth], zero=rain, power=0.5 if rain else 1.0)
-        error = fields.mean[method] - fields.truth
-        rms = area_rmse(error, fields.latitude)
-        label = method_style(method).label
-        for part, heading, field, colours, scale in (
-            ("truth", f"{name}: truth", fields.truth, cmap, norm),
-            ("analysis", f"{name}: {label}", fields.mean[method], cmap, norm),
-            ("error", f"error, rms {rms:.2f}", error, DIFFERENCE_MAP, centred([error])),
-        ):
-            heading = capitalised(heading)
-            dots = run.stations if part == "analysis" and variable in seen else None
-            panels.append(
-                field_panel(
-                    f"map_{variable}_{part}",
-                    heading,
-                    field,
-                    fields,
-                    colours,
-                    scale,
-                    units,
-                    options.dpi,
-                    dots,
-                )
-            )
+        dots = run.stations if variable in seen else None
+        panels += _variable_panels(fields, str(variable), method, dots, options.dpi)
     if not panels:
         return None
     return Exhibit(
@@ -134,6 +110,60 @@ def surface_maps(run: AssimilationRun, options: ReportConfig) -> Exhibit | None:
         ),
         panels=panels,
     )
+
+
+def level_maps(run: AssimilationRun, variable: str, options: ReportConfig) -> list[Panel]:
+    """Draw truth, analysis and analysis error of another variable with levels, at one level."""
+    dataset = run.fields("truth")
+    method = leading(run.methods)
+    if dataset is None or method is None or variable not in dataset:
+        return []
+    case, _ = chosen_case(dataset, options.case)
+    level, _ = chosen_level(dataset, options.level, variable)
+    fields = case_fields(run, variable, case, level, [method])
+    if fields is None or method not in fields.mean:
+        return []
+    return _variable_panels(fields, variable, method, None, options.dpi, level)
+
+
+def _variable_panels(
+    fields: CaseFields,
+    variable: str,
+    method: str,
+    stations: pd.DataFrame | None,
+    dpi: int,
+    level: int | None = None,
+) -> list[Panel]:
+    """Draw truth, analysis and error of one variable; stations are dots on the analysis."""
+    name = variable_label(variable) + (f", {level} hPa" if level is not None else "")
+    units = quantity("", fields.units).strip(" ()")
+    cmap = FIELD_MAPS.get(variable, "viridis")
+    rain = variable == "total_precipitation_24hr"
+    if variable in SIGNED:
+        norm = centred([fields.truth])
+    else:
+        norm = ranged([fields.truth], zero=variable in FROM_ZERO, power=0.5 if rain else 1.0)
+    error = fields.mean[method] - fields.truth
+    rms = area_rmse(error, fields.latitude)
+    label = method_style(method).label
+    return [
+        field_panel(
+            f"map_{variable}_{part}",
+            capitalised(heading),
+            field,
+            fields,
+            colours,
+            scale,
+            units,
+            dpi,
+            stations if part == "analysis" else None,
+        )
+        for part, heading, field, colours, scale in (
+            ("truth", f"{name}: truth", fields.truth, cmap, norm),
+            ("analysis", f"{name}: {label}", fields.mean[method], cmap, norm),
+            ("error", f"error, rms {rms:.2f}", error, DIFFERENCE_MAP, centred([error])),
+        )
+    ]
 
 
 def _states(

@@ -9,12 +9,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from slams.config.schema import ReportConfig
+from slams.report.display import display_units
 from slams.report.exhibit import Exhibit, Panel, headline, new_figure, render
 from slams.report.reading import AssimilationRun, profile
-from slams.report.style import in_order, method_style, quantity
+from slams.report.style import in_order, method_style, quantity, variable_label
 from slams.report.wording import capitalised
 
-__all__ = ["METRICS", "draw_profile", "pressure_axis", "profiles"]
+__all__ = ["METRICS", "draw_profile", "metric_panel", "pressure_axis", "profiles"]
 
 # Metric: axis label, units of temperature, reference line that a perfect ensemble would follow.
 METRICS: dict[str, tuple[str, str, float | None]] = {
@@ -85,7 +86,7 @@ def profiles(run: AssimilationRun, options: ReportConfig) -> Exhibit:
     panels = [
         panel
         for metric in METRICS
-        if (panel := _metric_panel(run.results, metric, options.dpi)) is not None
+        if (panel := metric_panel(run.results, metric, options.dpi)) is not None
     ]
     missing = [
         f"The results table has no {METRICS[metric][0]} by level."
@@ -107,14 +108,28 @@ def profiles(run: AssimilationRun, options: ReportConfig) -> Exhibit:
     )
 
 
-def _metric_panel(results: pd.DataFrame, metric: str, dpi: int) -> Panel | None:
+def metric_panel(
+    results: pd.DataFrame, metric: str, dpi: int, variable: str = "temperature"
+) -> Panel | None:
+    """Draw the profiles of one metric and variable, one line per method.
+
+    Args:
+        results: The table of results, in the units of `slams.report.display`.
+        metric: One of `METRICS`.
+        dpi: Dots per inch.
+        variable: A variable with levels.
+
+    Returns:
+        The panel, or `None` where the table has no such number.
+    """
     name, units, reference = METRICS[metric]
+    units = units and display_units(variable)
     figure = new_figure(height=4.1)
     axes = figure.add_subplot()
     pressures: set[float] = set()
     drawn = []
     for method in in_order(results["method"]):
-        rows = profile(results, method, metric)
+        rows = profile(results, method, metric, variable)
         if rows.empty:
             continue
         style = method_style(method)
@@ -129,7 +144,9 @@ def _metric_panel(results: pd.DataFrame, metric: str, dpi: int) -> Panel | None:
     if metric in ("rmse", "crps"):
         axes.set_xlim(left=0)
     axes.set_xlabel(quantity(name, units))
-    headline(figure, f"{capitalised(name)} of temperature")
+    label = variable_label(variable)
+    headline(figure, f"{capitalised(name)} of {label}")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    alt = f"Profile of the {name} of temperature by pressure for {', '.join(drawn)}"
-    return render(figure, f"profile_{metric}", alt, dpi)
+    alt = f"Profile of the {name} of {label} by pressure for {', '.join(drawn)}"
+    file = metric if variable == "temperature" else f"{variable}_{metric}"
+    return render(figure, f"profile_{file}", alt, dpi)

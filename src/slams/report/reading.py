@@ -19,6 +19,7 @@ import xarray as xr
 import yaml
 
 from slams.metrics.columns import TABLE_COLUMNS
+from slams.report.display import in_display_units
 from slams.report.style import in_order
 
 __all__ = [
@@ -170,6 +171,10 @@ def read_assimilation(path: Path) -> AssimilationRun:
     for frame in (results, cases, ranks, regions, spectra):
         if frame is not None:
             frame["level"] = frame["level"].astype(str)
+    results, cases, regions, spectra = (
+        None if frame is None else in_display_units(frame)
+        for frame in (results, cases, regions, spectra)
+    )
     return AssimilationRun(
         path=path,
         setting=str(setting or path.name),

@@ -8,13 +8,20 @@ import numpy as np
 import pandas as pd
 
 from slams.config.schema import ReportConfig
+from slams.report.display import display_units
 from slams.report.exhibit import Exhibit, Panel, headline, new_figure, render
 from slams.report.reading import AssimilationRun, lookup
-from slams.report.style import in_order, method_style, quantity, region_label
+from slams.report.style import (
+    in_order,
+    method_style,
+    quantity,
+    region_label,
+    variable_label,
+)
 from slams.report.tables import estimate_cell, table
 from slams.report.wording import capitalised, number
 
-__all__ = ["regional_scores"]
+__all__ = ["regional_scores", "variable_panel"]
 
 # Metric: axis label, units of temperature, what a perfect ensemble would have.
 _METRICS: dict[str, tuple[str, str, float | None]] = {
@@ -48,8 +55,25 @@ def regional_scores(run: AssimilationRun, options: ReportConfig) -> Exhibit:
     )
 
 
-def _panel(rows: pd.DataFrame, metric: str, dpi: int) -> Panel:
+def variable_panel(
+    run: AssimilationRun, variable: str, metric: str, dpi: int
+) -> tuple[Panel, list[str]] | None:
+    """Draw one metric of a variable with levels, mean over levels, by region.
+
+    Returns:
+        The panel, and a table of each metric; `None` where the run has no such numbers.
+    """
+    if run.regions is None:
+        return None
+    rows = run.regions[run.regions["variable"].eq(variable) & run.regions["level"].eq("mean")]
+    if rows.empty:
+        return None
+    return _panel(rows, metric, dpi, variable), _tables(rows, variable)
+
+
+def _panel(rows: pd.DataFrame, metric: str, dpi: int, variable: str = "temperature") -> Panel:
     name, units, reference = _METRICS[metric]
+    units = units and display_units(variable)
     own = rows[rows["metric"] == metric]
     methods, regions = in_order(own["method"]), list(dict.fromkeys(own["region"]))
     figure = new_figure(height=1.6 + 0.42 * len(regions))
@@ -84,24 +108,27 @@ def _panel(rows: pd.DataFrame, metric: str, dpi: int) -> Panel:
     axes.set_xlabel(quantity(name, units))
     headline(figure, f"{capitalised(name)} by region")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    alt = f"{capitalised(name)} of temperature in {len(regions)} regions, by method"
-    return render(figure, f"regions_{metric}", alt, dpi)
+    alt = f"{capitalised(name)} of {variable_label(variable)} in {len(regions)} regions, by method"
+    file = metric if variable == "temperature" else f"{variable}_{metric}"
+    return render(figure, f"regions_{file}", alt, dpi)
 
 
-def _tables(rows: pd.DataFrame) -> list[str]:
+def _tables(rows: pd.DataFrame, variable: str = "temperature") -> list[str]:
     tables = []
     methods = in_order(rows["method"])
     for metric, (name, units, _) in _METRICS.items():
+        units = units and display_units(variable)
         lines = []
         for region in dict.fromkeys(rows["region"]):
             own = rows[rows["region"] == region]
-            cells = [estimate_cell(lookup(own, method, metric)) for method in methods]
+            cells = [estimate_cell(lookup(own, method, metric, variable)) for method in methods]
             lines.append(
                 [f'<th scope="row">{html.escape(capitalised(region_label(region)))}</th>', *cells]
             )
         labels = [method_style(method).label for method in methods]
-        caption = f"{quantity(name, units)} of temperature by region"
-        tables.append(table(["region", *labels], lines, caption, f"table-regions-{metric}"))
+        caption = f"{quantity(name, units)} of {variable_label(variable)} by region"
+        file = metric if variable == "temperature" else f"{variable}-{metric}"
+        tables.append(table(["region", *labels], lines, caption, f"table-regions-{file}"))
     return tables
 
 

@@ -62,6 +62,7 @@ def _essentials(config: Mapping[str, Any]) -> dict[str, str]:
         "its origin": "; ".join(source_values(config, "origin")),
         "statistics from": phrase("{}", "data.statistics_from"),
         "channels": phrase("{}", "data.channels"),
+        "channels that only condition": _plain(get("data.condition_only") or ""),
         "training": " to ".join(map(str, get(f"{splits}.train") or ())),
         "validation": " to ".join(map(str, get(f"{splits}.validation") or ())),
         "test": " to ".join(map(str, get(f"{splits}.test") or ())),

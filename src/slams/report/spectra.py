@@ -7,12 +7,19 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from slams.config.schema import ReportConfig
+from slams.report.display import display_units
 from slams.report.exhibit import Exhibit, Panel, headline, new_figure, render
 from slams.report.reading import AssimilationRun
-from slams.report.style import in_order, method_style, region_label
+from slams.report.style import (
+    in_order,
+    method_style,
+    quantity,
+    region_label,
+    variable_label,
+)
 from slams.report.wording import capitalised
 
-__all__ = ["half_power", "spectra"]
+__all__ = ["half_power", "spectra", "variable_panels"]
 
 
 def spectra(run: AssimilationRun, options: ReportConfig) -> Exhibit:
@@ -66,6 +73,22 @@ def spectra(run: AssimilationRun, options: ReportConfig) -> Exhibit:
     )
 
 
+def variable_panels(run: AssimilationRun, variable: str, options: ReportConfig) -> list[Panel]:
+    """Draw the spherical spectra of another variable with levels, near the report's level."""
+    if run.spectra is None:
+        return []
+    rows = run.spectra[run.spectra["variable"].eq(variable) & run.spectra["kind"].eq("spherical")]
+    levels = sorted(set(rows["level"]), key=lambda v: abs(np.log(float(v) / options.level)))
+    if not levels:
+        return []
+    rows = rows[rows["level"].eq(levels[0]) & rows["wavenumber"].gt(0)]
+    return [
+        _power_panel(rows, levels[0], options.dpi, variable),
+        _ratio_panel(rows, "members", levels[0], options.dpi, variable),
+        _ratio_panel(rows, "mean", levels[0], options.dpi, variable),
+    ]
+
+
 def half_power(part: pd.DataFrame) -> int | None:
     """Finds the smallest wavenumber from which on the mean has less than half the truth's power.
 
@@ -92,16 +115,18 @@ def _small_scales(part: pd.DataFrame) -> tuple[int, float]:
     )
 
 
-def _power_panel(rows: pd.DataFrame, level: str, dpi: int) -> Panel:
+def _power_panel(rows: pd.DataFrame, level: str, dpi: int, variable: str = "temperature") -> Panel:
+    what, file = _words(variable)
     figure = new_figure(height=4.1)
     axes = figure.add_subplot()
     _draw(axes, rows, "members")
     axes.set_yscale("log")
     axes.set_xlabel("total wavenumber")
-    axes.set_ylabel("power (K²)")
-    headline(figure, f"Spectrum of members, {level} hPa")
+    axes.set_ylabel(_power_label(variable))
+    headline(figure, f"{what or 'Spectrum of members'}, {level} hPa")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    return render(figure, "spectra_spherical", f"Power of members by degree, {level} hPa", dpi)
+    alt = f"Power of members by degree{what and f' ({what})'}, {level} hPa"
+    return render(figure, f"spectra_{file}spherical", alt, dpi)
 
 
 def _zonal_panel(rows: pd.DataFrame, region: str, level: str, dpi: int) -> Panel:
@@ -117,7 +142,21 @@ def _zonal_panel(rows: pd.DataFrame, region: str, level: str, dpi: int) -> Panel
     return render(figure, f"spectra_zonal_{region}", alt, dpi)
 
 
-def _ratio_panel(rows: pd.DataFrame, kind: str, level: str, dpi: int) -> Panel:
+def _power_label(variable: str) -> str:
+    units = display_units(variable)
+    return "power (K²)" if units == "K" else f"{quantity('power', units)}²"
+
+
+def _words(variable: str) -> tuple[str, str]:
+    """Return what tells the panels of a variable from those of temperature: title and file."""
+    if variable == "temperature":
+        return "", ""
+    return capitalised(variable_label(variable)), f"{variable}_"
+
+
+def _ratio_panel(
+    rows: pd.DataFrame, kind: str, level: str, dpi: int, variable: str = "temperature"
+) -> Panel:
     figure = new_figure(height=4.1)
     axes = figure.add_subplot()
     for method in in_order(rows["method"]):
@@ -135,10 +174,12 @@ def _ratio_panel(rows: pd.DataFrame, kind: str, level: str, dpi: int) -> Panel:
     axes.set_xlabel("total wavenumber")
     axes.set_ylabel("power / the truth's")
     of = "members" if kind == "members" else "ensemble mean"
-    headline(figure, f"Power of the {of}, {level} hPa")
+    what, file = _words(variable)
+    title = f"{what}: the {of}" if what else f"Power of the {of}"
+    headline(figure, f"{title}, {level} hPa")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    alt = f"Ratio of the {of}'s power to the truth's by degree, {level} hPa"
-    return render(figure, f"spectra_ratio_{kind}", alt, dpi)
+    alt = f"Ratio of the {of}'s power to the truth's by degree{what and f' ({what})'}, {level} hPa"
+    return render(figure, f"spectra_{file}ratio_{kind}", alt, dpi)
 
 
 def _draw(axes: Axes, rows: pd.DataFrame, kind: str) -> None:

@@ -18,7 +18,9 @@ from slams.plugins.methods import Role, find_method
 __all__ = [
     "DIFFERENCE_MAP",
     "FIELD_MAPS",
+    "FROM_ZERO",
     "RC",
+    "SIGNED",
     "SPREAD_MAP",
     "MethodStyle",
     "in_order",
@@ -49,6 +51,9 @@ _SPARE_COLOURS = ("#1b4f72", "#6e2c00", "#145a32", "#4a235a", "#4d5656")
 
 _VARIABLE_LABELS = {
     "temperature": "temperature",
+    "u_component_of_wind": "eastward wind",
+    "v_component_of_wind": "northward wind",
+    "specific_humidity": "specific humidity",
     "2m_temperature": "2 m temperature",
     "total_precipitation_24hr": "precipitation",
     "outgoing_longwave_radiation": "outgoing longwave radiation",
@@ -63,11 +68,18 @@ _REGION_LABELS = {
 
 FIELD_MAPS = {
     "temperature": "viridis",
+    # Winds have a sign: another diverging map than that of differences.
+    "u_component_of_wind": "PuOr_r",
+    "v_component_of_wind": "PuOr_r",
+    "specific_humidity": "YlGnBu",
     "2m_temperature": "viridis",
     "total_precipitation_24hr": "YlGnBu",
     "outgoing_longwave_radiation": "magma",
     "surface_pressure": "cividis",
 }
+# Variables whose colours are symmetric about zero, and those whose colours begin there.
+SIGNED = ("u_component_of_wind", "v_component_of_wind")
+FROM_ZERO = ("total_precipitation_24hr", "specific_humidity")
 DIFFERENCE_MAP = "RdBu_r"
 SPREAD_MAP = "magma_r"
 

@@ -7,10 +7,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from slams.report.display import display_units
 from slams.report.reading import AssimilationRun, Estimate, lookup, profile
 from slams.report.style import in_order, method_style, quantity, variable_label
 from slams.report.wording import number
-from slams.variables import UNITS
+from slams.variables import ON_LEVELS, UNITS
 
 __all__ = [
     "Column",
@@ -129,8 +130,8 @@ def other_table(run: AssimilationRun) -> str | None:
         (variable, metric, quantity(f"{variable_label(variable, short=True)}: {heading}", units))
         for variable in variables
         for metric, heading, units in (
-            ("rmse", "RMSE", UNITS[variable]),
-            ("crps", "CRPS", UNITS[variable]),
+            ("rmse", "RMSE", display_units(variable)),
+            ("crps", "CRPS", display_units(variable)),
             ("spread_skill", "spread / skill", ""),
         )
     ]
@@ -139,40 +140,52 @@ def other_table(run: AssimilationRun) -> str | None:
         cells = [method_cell(method)]
         for variable, metric, _ in columns:
             levels = results.loc[results["variable"] == variable, "level"]
-            cells.append(estimate_cell(lookup(results, method, metric, variable, levels.iloc[0])))
+            level = "mean" if variable in ON_LEVELS else levels.iloc[0]
+            cells.append(estimate_cell(lookup(results, method, metric, variable, level)))
         rows.append(cells)
     headings = ["method", *(heading for _, _, heading in columns)]
-    return table(headings, rows, "The other fields, physical units.", "table-others")
+    caption = "The other fields, physical units."
+    if set(variables) & set(ON_LEVELS):
+        caption = "The other fields, physical units; those with levels: mean over levels."
+    return table(headings, rows, caption, "table-others")
 
 
-def level_tables(run: AssimilationRun, metrics: Mapping[str, str]) -> list[str]:
-    """Makes one table a metric, levels down the side and methods across.
+def level_tables(
+    run: AssimilationRun, metrics: Mapping[str, str], variable: str = "temperature"
+) -> list[str]:
+    """Make one table per metric, levels down the side and methods across.
 
     Args:
         run: The assimilation.
         metrics: Metric and its name with units.
+        variable: A variable with levels.
     """
     tables = []
     for metric, heading in metrics.items():
         methods = [
-            m for m in in_order(run.results["method"]) if not profile(run.results, m, metric).empty
+            m
+            for m in in_order(run.results["method"])
+            if not profile(run.results, m, metric, variable).empty
         ]
-        levels = sorted({p for m in methods for p in profile(run.results, m, metric)["pressure"]})
+        levels = sorted(
+            {p for m in methods for p in profile(run.results, m, metric, variable)["pressure"]}
+        )
         if not methods:
             continue
         rows = [
             [
                 f'<th scope="row">{level:g} hPa</th>',
                 *(
-                    estimate_cell(lookup(run.results, m, metric, level=f"{level:g}"))
+                    estimate_cell(lookup(run.results, m, metric, variable, f"{level:g}"))
                     for m in methods
                 ),
             ]
             for level in levels
         ]
         labels = [method_style(m).label for m in methods]
-        caption = f"{heading} of temperature by level"
-        tables.append(table(["level", *labels], rows, caption, f"table-levels-{metric}"))
+        caption = f"{heading} of {variable_label(variable)} by level"
+        file = metric if variable == "temperature" else f"{variable}-{metric}"
+        tables.append(table(["level", *labels], rows, caption, f"table-levels-{file}"))
     return tables
 
 

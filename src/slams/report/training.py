@@ -11,14 +11,14 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from slams.config.schema import ReportConfig
 from slams.report.exhibit import Exhibit, Panel, headline, new_figure, render
-from slams.report.mapdata import CaseFields, area_rmse
+from slams.report.mapdata import CaseFields, area_rmse, variable_levels
 from slams.report.mapdrawing import centred, field_panel, ranged
 from slams.report.profiles import draw_profile, pressure_axis
 from slams.report.reading import TrainingRun
 from slams.report.style import DIFFERENCE_MAP, FIELD_MAPS, quantity, variable_label
 from slams.report.tables import table
 from slams.report.wording import capitalised, number
-from slams.variables import UNITS
+from slams.variables import channel_units
 
 __all__ = ["reconstruction", "training_curves"]
 
@@ -122,13 +122,16 @@ def reconstruction(run: TrainingRun | None, options: ReportConfig) -> Exhibit:
         missing.append("No reconstruction errors of the VAE were written.")
     else:
         tables.append(_error_table(frame))
-        temperature = frame[frame["variable"] == "temperature"]
-        temperature = temperature.assign(
-            pressure=pd.to_numeric(temperature["level"], errors="coerce"),
-            value=temperature["rmse"],
+        on_levels = frame.assign(
+            pressure=pd.to_numeric(frame["level"], errors="coerce"),
+            value=frame["rmse"],
         ).dropna(subset=["pressure"])
+        panels += [
+            _error_profile(on_levels[on_levels["variable"] == variable], variable, options.dpi)
+            for variable in dict.fromkeys(on_levels["variable"])
+        ]
+        temperature = on_levels[on_levels["variable"] == "temperature"]
         if not temperature.empty:
-            panels.append(_error_profile(temperature, options.dpi))
             overall = float(temperature["rmse"].mean())
             findings.append(
                 f"Encoding and decoding temperature costs {number(overall)} K (RMSE, "
@@ -155,8 +158,7 @@ def reconstruction(run: TrainingRun | None, options: ReportConfig) -> Exhibit:
 def _error_table(frame: pd.DataFrame) -> str:
     rows = []
     for _, row in frame.iterrows():
-        units = UNITS.get(row["variable"], "")
-        units = "log(1 + mm day-1)" if row["variable"] == "total_precipitation_24hr" else units
+        units = channel_units(str(row["variable"]))
         level = pd.to_numeric(row["level"], errors="coerce")
         rows.append(
             [
@@ -170,16 +172,19 @@ def _error_table(frame: pd.DataFrame) -> str:
     return table(headings, rows, "Reconstruction error of the VAE by channel.", "table-vae")
 
 
-def _error_profile(rows: pd.DataFrame, dpi: int) -> Panel:
+def _error_profile(rows: pd.DataFrame, variable: str, dpi: int) -> Panel:
     figure = new_figure(height=3.6)
     axes = figure.add_subplot()
     rows = rows.assign(lower=np.nan, upper=np.nan).sort_values("pressure", ascending=False)
     draw_profile(axes, rows, "#0072b2", "o", "VAE")
     pressure_axis(axes, sorted(rows["pressure"]))
     axes.set_xlim(left=0)
-    axes.set_xlabel("RMSE (K)")
-    headline(figure, "Reconstruction error of temperature")
-    return render(figure, "reconstruction_profile", "Reconstruction error by pressure", dpi)
+    axes.set_xlabel(quantity("RMSE", channel_units(variable)))
+    headline(figure, f"Reconstruction error of {variable_label(variable)}")
+    name, alt = "reconstruction_profile", "Reconstruction error by pressure"
+    if variable != "temperature":
+        name, alt = f"{name}_{variable}", f"{alt}, {variable_label(variable)}"
+    return render(figure, name, alt, dpi)
 
 
 def _maps(run: TrainingRun, options: ReportConfig) -> list[Panel]:
@@ -217,6 +222,7 @@ def _plane(dataset: xr.Dataset, level: int) -> xr.DataArray | None:
         return None
     array = dataset["temperature"]
     if "level" in array.dims:
+        array = array.sel(level=variable_levels(dataset, "temperature"))
         array = array.sel(level=level, method="nearest")
     spare = [name for name in array.dims if name not in ("latitude", "longitude")]
     return array.isel(dict.fromkeys(spare, 0)).load()

@@ -43,7 +43,7 @@ _NEVER = (
     # What it decides, the days of the splits say, and the store's fingerprint.
     "data.period",
 )
-_NOT_TRAINING = (*_NEVER, "data.splits.test", "data.test_cases")
+_NOT_TRAINING = (*_NEVER, "data.splits.test", "data.test_cases", "data.condition_only")
 _NOT_ASSIMILATION = (
     *_NEVER,
     "experiment",

@@ -131,6 +131,7 @@ def _evaluate(
         data.grid,
         data.channels,
         seed=config.seed,
+        analysed=config.data.analysed,
     )
     # With fewer cases than ranks, ranks would be idle: they share the members instead.
     world = config.trainer.devices * config.trainer.num_nodes

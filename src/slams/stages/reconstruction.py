@@ -11,6 +11,7 @@ from torch import Tensor
 from data_modules.reanalysis import ReanalysisDataModule, read_batches
 from slams.fields import Batch, Ensemble
 from slams.metrics.reconstruction import ChannelError
+from slams.metrics.scores import level_groups
 from slams.modules.vae import VAE
 
 __all__ = ["write_reconstruction"]
@@ -29,7 +30,8 @@ def write_reconstruction(
 
     Returns:
         Area-weighted root-mean-square error of each channel that is ever known, channel
-        units; and `temperature`, its mean over the levels (K).
+        units; and by the name of each variable with levels, such as `temperature`, its mean
+        over them.
     """
     # Rank zero reads the whole split, and asks nothing of the other ranks.
     error = ChannelError(len(vae.channels), sync_on_compute=False)
@@ -56,11 +58,10 @@ def write_reconstruction(
         if c.name in named
     ]
     pd.DataFrame(rows).to_parquet(directory / "reconstruction.parquet", index=False)
-    levels = [
-        named[c.name] for c in vae.channels if c.variable == "temperature" and c.name in named
-    ]
-    if levels:
-        named["temperature"] = sum(levels) / len(levels)
+    for variable, index in level_groups(vae.channels).items():
+        levels = [named[vae.channels[i].name] for i in index if vae.channels[i].name in named]
+        if levels:
+            named[variable] = sum(levels) / len(levels)
     return named
 
 

@@ -96,14 +96,19 @@ def require(config: Config, verb: str) -> None:
     if verb == "assimilate":
         _check_splits_of_methods(config)
     if verb in ("assimilate", "report"):
-        levels = sorted(
-            {int(n.partition("@")[2]) for n in config.data.channels if "@" in n}, reverse=True
-        )
+        levels = _levels_shown(config.data.analysed)
         if levels and config.report.level not in levels:
             raise UserError(
                 f"key 'report.level': found {config.report.level} hPa, expected one of the levels "
                 f"in data.channels, {', '.join(map(str, levels))}"
             )
+
+
+def _levels_shown(channels: list[str]) -> list[int]:
+    """Return the levels (hPa) that maps may show: those of temperature, where it is analysed."""
+    split = [name.partition("@") for name in channels if "@" in name]
+    shown = [part for part in split if part[0] == "temperature"] or split
+    return sorted({int(level) for _, _, level in shown}, reverse=True)
 
 
 def _check_splits_of_methods(config: Config) -> None:
@@ -141,6 +146,25 @@ def _check_channels(config: Config) -> None:
                 f"{variable} {'has' if variable in ON_LEVELS else 'has no'} levels"
             )
     unique("data.channels", config.data.channels)
+    _check_condition_only(config)
+
+
+def _check_condition_only(config: Config) -> None:
+    """Refuse channels that only condition where there is no such channel, or nothing is left."""
+    data = config.data
+    unique("data.condition_only", data.condition_only)
+    known = [*data.channels, *dict.fromkeys(c.partition("@")[0] for c in data.channels)]
+    for name in data.condition_only:
+        if name not in known:
+            raise UserError(
+                f"key 'data.condition_only': {name!r} is not in data.channels; "
+                f"{nearest(name, tuple(known))}"
+            )
+    if data.channels and not data.analysed:
+        raise UserError(
+            "key 'data.condition_only': found all of data.channels, expected some to be left to "
+            "analyse"
+        )
 
 
 def _check_background(config: Config) -> None:
@@ -225,6 +249,11 @@ def _check_observations(config: Config) -> None:
                 raise UserError(
                     f"key {key!r}: channel {name!r} is not in data.channels; "
                     f"{nearest(name, channels)}"
+                )
+            if name in channels and name not in config.data.analysed:
+                raise UserError(
+                    f"key {key!r}: channel {name!r} is under data.condition_only, expected "
+                    f"channels that are analysed; take it out of one of the two keys"
                 )
 
 

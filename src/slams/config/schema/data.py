@@ -124,6 +124,11 @@ class DataConfig:
     sources: list[SourceConfig] = field(default_factory=list)
     # Channels as `variable@level` (hPa) or `variable`.
     channels: list[str] = field(default_factory=list)
+    # Channels that only condition, each as in `channels` or as the name of a variable, for all its
+    # levels there. They are prepared, encoded and in the background as any other, so that what is
+    # known of them informs the analysis of the rest (and a cycle hands them on to the next day);
+    # but they are not observed, not scored, not in the results and not written.
+    condition_only: list[str] = field(default_factory=list)
     # First and last day taken from the source (ISO dates, both inside), empty for all there are; a
     # later last day extends a finished store.
     period: list[str] = field(default_factory=list)
@@ -165,6 +170,12 @@ class DataConfig:
         if not self.sources:
             return [("data.source", self.source)]
         return [(f"data.sources.{i}", source) for i, source in enumerate(self.sources)]
+
+    @property
+    def analysed(self) -> list[str]:
+        """Return the channels that are scored and written: all but `condition_only`."""
+        left_out = set(self.condition_only)
+        return [c for c in self.channels if not left_out & {c, c.partition("@")[0]}]
 
     @property
     def days(self) -> int:

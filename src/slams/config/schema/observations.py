@@ -25,7 +25,8 @@ class StationVariableConfig:
 
     # Channel observed, as in `data.channels`.
     channel: str = "2m_temperature"
-    # Standard deviation of the observation error (channel units: K, log(1 + mm day-1)).
+    # Standard deviation of the observation error (channel units: K, m s-1, log(1 + mm day-1),
+    # root of kg kg-1).
     error: float = 1.0
     # Standard deviation of the representativeness error, added in quadrature.
     representativeness: float = 0.0

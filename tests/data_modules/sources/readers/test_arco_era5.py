@@ -101,3 +101,13 @@ def test_missing_hour_is_refused(store, tmp_path):
     dataset.isel(time=np.r_[0:60, 61:120]).to_zarr(tmp_path / "hole.zarr", zarr_format=2)
     with pytest.raises(UserError, match=r"2020-01-02 has 23 of its 24 steps"):
         opened(tmp_path / "hole.zarr")
+
+
+def test_winds_and_humidity_are_instants_by_level(store):
+    path, truth = store
+    names = ("u_component_of_wind", "v_component_of_wind", "specific_humidity")
+    specs = tuple(FieldSpec.parse(f"{name}@850") for name in names)
+    found = open_source(SourceConfig(kind="arco_era5", path=str(path)), specs)
+    for name in names:
+        expected = truth[name].sel(level=[850]).isel(time=slice(None, None, 24)).values
+        np.testing.assert_array_equal(found[name].values, expected)

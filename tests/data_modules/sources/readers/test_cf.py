@@ -253,3 +253,25 @@ def test_real_climatologies_are_refused(shared_data):
     asked = [SourceVariableConfig("temperature", "T")]
     with pytest.raises(UserError, match="could not be decoded into dates"):
         open_source(SourceConfig(kind="cf", path=str(june), variables=asked), T850)
+
+
+def test_winds_and_humidity_are_found_by_standard_name(tmp_path):
+    dataset = made()
+    for name, standard, units, factor in (
+        ("ua", "eastward_wind", "m s-1", 0.1),
+        ("va", "northward_wind", "knots", 0.2),
+        ("hus", "specific_humidity", "1", 1e-5),
+        ("uas", "eastward_wind", "m s-1", 0.3),
+    ):
+        attrs = {"units": units, "standard_name": standard}
+        values = dataset["rlut"] if name == "uas" else dataset["ta"]
+        dataset[name] = (values.dims, (factor * values).values.astype("f4"), attrs)
+    names = ("u_component_of_wind@850", "v_component_of_wind@850", "specific_humidity@1000")
+    found = opened(dataset, tmp_path, tuple(FieldSpec.parse(name) for name in names))
+    for ours, theirs, level, factor in (
+        ("u_component_of_wind", "ua", 1, 1.0),  # not `uas`, which has no levels
+        ("v_component_of_wind", "va", 1, 1852 / 3600),
+        ("specific_humidity", "hus", 0, 1.0),
+    ):
+        expected = factor * dataset[theirs][:, [level]].isel(lat=slice(None, None, -1)).values
+        np.testing.assert_allclose(found[ours].values, expected, rtol=1e-6)

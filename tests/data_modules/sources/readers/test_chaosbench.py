@@ -105,3 +105,12 @@ def test_time_may_be_a_dimension_of_one(folder, tmp_path_factory):
         dated = xr.open_zarr(store).load().expand_dims("time")
         dated.to_zarr(other / store.name, zarr_format=2, consolidated=True)
     np.testing.assert_array_equal(opened(other)["temperature"].values, whole)
+
+
+def test_winds_and_humidity_have_short_names(folder):
+    path, truth = folder
+    names = {"u_component_of_wind": "u", "v_component_of_wind": "v", "specific_humidity": "q"}
+    specs = tuple(FieldSpec.parse(f"{name}@500") for name in names)
+    found = open_source(SourceConfig(kind="chaosbench", path=str(path)), specs)
+    for ours, theirs in names.items():
+        np.testing.assert_array_equal(found[ours].values, truth[theirs].sel(level=[500]).values)

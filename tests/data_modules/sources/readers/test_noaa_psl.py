@@ -12,7 +12,7 @@ from data_modules.sources import open_source
 from slams.config.schema import SourceConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec
-from tests.data_modules.public_layouts import noaa_olr
+from tests.data_modules.public_layouts import noaa_olr, noaa_reanalysis
 
 OLR = (FieldSpec.parse("outgoing_longwave_radiation"),)
 NAME = OLR[0].variable
@@ -150,3 +150,34 @@ def test_real_daily_means_are_known_as_such(shared_data):
     # The polar night: the stratosphere is colder in the north in January.
     values = found["temperature"].values[:, 0]
     assert values[:, :10].mean() < values[:, -10:].mean() - 10
+
+
+@pytest.mark.parametrize(
+    ("name", "channel"),
+    [
+        ("uwnd", "u_component_of_wind@250"),
+        ("vwnd", "v_component_of_wind@850"),
+        ("shum", "specific_humidity@700"),
+    ],
+)
+def test_winds_and_humidity_of_the_reanalysis(tmp_path, name, channel):
+    truth = noaa_reanalysis(tmp_path / f"{name}.2022.nc", name)
+    spec = FieldSpec.parse(channel)
+    config = SourceConfig(kind="noaa_psl", path=str(tmp_path / f"{name}.2022.nc"))
+    found = open_source(config, (spec,))
+    np.testing.assert_array_equal(
+        found[spec.variable].values, truth[name].sel(level=[spec.level]).values
+    )
+    assert found.attrs["time"] == f"{spec.variable}: mean of the UTC day"
+    instants = noaa_reanalysis(tmp_path / "four.nc", name, step=6, statistic="Individual Obs")
+    four = open_source(SourceConfig(kind="noaa_psl", path=str(tmp_path / "four.nc")), (spec,))
+    expected = instants[name].sel(level=[spec.level]).isel(time=slice(None, None, 4))
+    np.testing.assert_array_equal(four[spec.variable].values, expected.values)
+
+
+def test_humidity_above_300_hpa_is_refused(tmp_path):
+    noaa_reanalysis(tmp_path / "shum.nc", "shum")
+    config = SourceConfig(kind="noaa_psl", path=str(tmp_path / "shum.nc"))
+    words = r"level 200 hPa of specific_humidity is missing; found 1000, .*, 300 hPa"
+    with pytest.raises(UserError, match=words):
+        open_source(config, (FieldSpec.parse("specific_humidity@200"),))

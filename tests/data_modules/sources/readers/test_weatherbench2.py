@@ -12,7 +12,7 @@ import xarray as xr
 
 from data_modules.sources import open_source
 from data_modules.store.training_store import TrainingStore
-from slams.config.schema import SourceConfig
+from slams.config.schema import SourceConfig, SplitsConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec
 from slams.stages.sources import prepare
@@ -187,3 +187,41 @@ def test_a_period_is_all_that_is_read(store):
         match=r"data\.period: .* from 1970-01-01 to 1970-01-11; .*1959-01-01 to 1959-01-11",
     ):
         open_source(source(store[0]), SPECS, period=(0.0, 10.0))
+
+
+@pytest.mark.parametrize(
+    ("variable", "levels"),
+    [
+        ("u_component_of_wind", (850, 50)),
+        ("v_component_of_wind", (500,)),
+        ("specific_humidity", (925, 700)),
+    ],
+)
+def test_winds_and_humidity_are_read_by_level(store, variable, levels):
+    path, truth = store
+    specs = tuple(FieldSpec.parse(f"{variable}@{level}") for level in levels)
+    found = open_source(source(path), specs)
+    expected = truth[variable].sel(level=list(levels)).isel(time=slice(None, None, 4)).values
+    np.testing.assert_array_equal(found[variable].values, expected)
+    assert expected.std() > 0
+
+
+def test_variables_may_have_other_levels_than_one_another(store, tmp_path):
+    path, truth = store
+    names = ["temperature@850", "temperature@50", "specific_humidity@700"]
+    names += ["u_component_of_wind@50"]
+    recipe = tiny_recipe(
+        tmp_path,
+        path,
+        channels=names,
+        splits=SplitsConfig(train=["1959-01-01", "1959-01-11"]),
+        harmonics=0,
+        lags=[1],
+    )
+    recipe.data.source = source(path)
+    store = TrainingStore.open(prepare(recipe))
+    fields = store.read(slice(0, 11))
+    for index, name in enumerate(names):
+        variable, _, level = name.partition("@")
+        expected = truth[variable].sel(level=int(level)).isel(time=slice(None, None, 4))
+        np.testing.assert_array_equal(fields[:, index], expected.values[: len(fields)])
