@@ -12,7 +12,9 @@ import xarray as xr
 from data_modules.store.training_store import TrainingStore
 from slams.config.loading import to_yaml
 from slams.config.schema import StationVariableConfig
-from slams.report.reading import read_assimilation
+from slams.report.mapdata import case_fields, variable_levels
+from slams.report.reading import lookup, read_assimilation
+from slams.report.tables import other_table
 from tests.stages.commands import VERBS, slams, study
 from tests.stages.conftest import Study
 from tests.synthetic import CHANNELS, MOVING_AIR, nature_run
@@ -142,3 +144,21 @@ def test_the_report_shows_humidity_in_grams_and_leaves_the_file_as_it_is(windy: 
     assert ratio("spectra", "truth", **humidity) == {1e6}
     assert ratio("results", "value", variable="u_component_of_wind") == {1.0}
     assert ratio("results", "value", variable="temperature") == {1.0}
+
+
+def test_tables_and_maps_show_means_over_levels_and_grams(windy: Study) -> None:
+    run = read_assimilation(windy.run("assimilation"))
+    table = other_table(run)
+    for variable in ("u_component_of_wind", "specific_humidity"):
+        shown = lookup(run.results, "optimal_interpolation", "rmse", variable, "mean")
+        assert f'data-value="{shown.value!r}"' in table
+    one = lookup(run.results, "optimal_interpolation", "rmse", "u_component_of_wind", "850")
+    assert f'data-value="{one.value!r}"' not in table
+    truth = run.fields("truth")
+    assert variable_levels(truth, "specific_humidity") == [850]
+    assert variable_levels(truth, "temperature") == [850, 500]
+    fields = case_fields(run, "specific_humidity", 0, 850, ["optimal_interpolation"])
+    stored = truth["specific_humidity"].isel(case=0, day=0).sel(level=850).values
+    assert fields.units == "g kg-1"
+    np.testing.assert_allclose(fields.truth, 1000 * stored, rtol=1e-6)
+    assert fields.mean["optimal_interpolation"].max() > 1.0
