@@ -20,8 +20,9 @@ from slams.variables import UNITS
 
 __all__ = ["open_nature_run"]
 
-# Daily means, under the day that they are of.
-_LAYOUT = {variable: Held(variable, hours=24) for variable in UNITS}
+# Daily means, under the day that they are of; and instants (`simulate.sampling: instants`).
+_MEANS = {variable: Held(variable, hours=24) for variable in UNITS}
+_INSTANTS = {variable: Held(variable) for variable in UNITS}
 
 
 def open_nature_run(
@@ -61,11 +62,18 @@ def open_nature_run(
     for variable in variables:
         if variable in group:
             _check_chunks(group[variable], where / variable, path)
-    out = canonicalise(dataset, _LAYOUT, channels, absent, path, key, config.daily, period)
+    layout = _INSTANTS if _within_days(dataset) else _MEANS
+    out = canonicalise(dataset, layout, channels, absent, path, key, config.daily, period)
     for name in ("title", "source", "license"):
         if name in dataset.attrs:
             out.attrs[name] = str(dataset.attrs[name])
     return out
+
+
+def _within_days(dataset: xr.Dataset) -> bool:
+    """Return whether steps are closer than a day: then they are instants, not means of days."""
+    time = dataset["time"].values if "time" in dataset else np.empty(0)
+    return bool(len(time) > 1 and (np.diff(time[:2]) < np.timedelta64(1, "D")).all())
 
 
 def _check_chunks(array: zarr.Array, folder: Path, path: str) -> None:
