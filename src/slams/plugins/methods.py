@@ -18,7 +18,7 @@ from enum import Enum
 from typing import Any
 
 from slams.errors import UserError, nearest
-from slams.plugins.registry import Registry, is_reference
+from slams.plugins.registry import Registry
 
 __all__ = [
     "FIRST_GUESSES",
@@ -33,7 +33,6 @@ __all__ = [
     "find_method",
     "in_role",
     "method_names",
-    "registered_name",
     "split_name",
     "trained_stages",
 ]
@@ -242,8 +241,3 @@ def trained_stages(name: str) -> frozenset[str]:
     """Return the trained stages that a method of a recipe is built on, its first guess's too."""
     spec, first_guess = check_method(name)
     return frozenset(spec.needs + (first_guess.needs if first_guess else ()))
-
-
-def registered_name(name: str) -> str:
-    """Return a method's name as results have it, for one that a recipe names by reference."""
-    return METHODS.get(name, _KEY).name if is_reference(name) else name
