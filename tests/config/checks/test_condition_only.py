@@ -9,7 +9,7 @@ import pytest
 from data_modules.store.identity import store_recipe
 from slams.config.checks.recipe import check, require
 from slams.config.loading import to_plain
-from slams.config.schema import Config
+from slams.config.schema import Config, InstrumentConfig
 from slams.errors import UserError
 from slams.runs.provenance import run_difference
 from tests.synthetic import CHANNELS, MOVING_AIR, tiny_recipe
@@ -50,6 +50,32 @@ def test_what_is_observed_is_analysed(name: str) -> None:
     words = r"observations.stations.variables.*'temperature@850' is under data.condition_only"
     with pytest.raises(UserError, match=words):
         check(recipe(name))
+
+
+@pytest.mark.parametrize(
+    "instrument",
+    [
+        InstrumentConfig("sonde", "points", {"channel": "temperature@850"}),
+        InstrumentConfig("sounder", "column", {"variable": "temperature", "levels": [850]}),
+    ],
+)
+def test_what_an_instrument_sees_is_analysed(instrument: InstrumentConfig) -> None:
+    one = recipe("temperature@850")
+    one.observations.use = []
+    one.observations.instruments = [instrument]
+    check(one)
+    one.observations.use = [instrument.name]
+    words = r"instruments.0.options.*temperature@850 is under data.condition_only"
+    with pytest.raises(UserError, match=words):
+        check(one)
+
+
+def test_levels_beside_those_that_only_condition_may_be_observed() -> None:
+    one = recipe("temperature@850")
+    options = {"variable": "temperature", "levels": [500]}
+    one.observations.instruments = [InstrumentConfig("sounder", "column", options)]
+    one.observations.use = ["sounder"]
+    check(one)
 
 
 def test_the_level_of_maps_is_one_of_temperature() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Sequence
 from itertools import islice
 
 from slams.config.checks.instruments import check_instruments, modalities
@@ -19,7 +20,7 @@ from slams.config.checks.stations import check_station_source
 from slams.config.checks.sweep import check_sweep_size
 from slams.config.checks.values import check_values
 from slams.config.memory import parse_memory
-from slams.config.schema import Config
+from slams.config.schema import Config, DataConfig
 from slams.config.splits import check_splits, day_range, parse_day
 from slams.config.time_axis import check_days
 from slams.config.time_limits import parse_limit
@@ -232,6 +233,14 @@ def _check_observations(config: Config) -> None:
                 f"key 'observations.stations.variables.{position}.error': found 0, expected a "
                 f"standard deviation of more than 0, this or its representativeness"
             )
+    for position, instrument in enumerate(observations.instruments):
+        left_out = _only_condition(config.data, instrument.options)
+        if instrument.name in observations.use and left_out:
+            raise UserError(
+                f"key 'observations.instruments.{position}.options': {left_out} is under "
+                f"data.condition_only, expected channels that are analysed; take it out of one of "
+                f"the two keys"
+            )
     observed: dict[str, list[str]] = {}
     if "stations" in observations.use:
         observed["stations.variables"] = [v.channel for v in observations.stations.variables]
@@ -255,6 +264,24 @@ def _check_observations(config: Config) -> None:
                     f"key {key!r}: channel {name!r} is under data.condition_only, expected "
                     f"channels that are analysed; take it out of one of the two keys"
                 )
+
+
+def _only_condition(data: DataConfig, options: dict[str, object]) -> str:
+    """Return the first channel that an operator's options name and that only conditions, or ""."""
+    values = [v for option in options.values() for v in (option if _many(option) else [option])]
+    # A variable beside a list of levels stands for these, alone for all there are.
+    levels = options.get("levels")
+    levels = [str(level) for level in levels] if _many(levels) else []
+    for channel in data.channels:
+        variable, _, level = channel.partition("@")
+        named = channel in values or (variable in values and level in (levels or [level]))
+        if named and channel not in data.analysed:
+            return channel
+    return ""
+
+
+def _many(option: object) -> bool:
+    return isinstance(option, Sequence) and not isinstance(option, str)
 
 
 def _check_networks(config: Config) -> None:
