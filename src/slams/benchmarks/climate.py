@@ -66,7 +66,7 @@ def monthly_climate(path: Path, days: Sequence[str] = ()) -> xr.Dataset:
         days: First and last day to read, ISO dates; none for all of them.
 
     Returns:
-        `mean` and `variance` (of days within the month, about the month's mean), both `(time,
+        `mean` and `variance` (of days within the month, about its linear trend), both `(time,
         channel, latitude, longitude)` in physical units; `time` is the first day of each month
         that is there in full, `channel` is `variable@level` or `variable`.
 
@@ -188,7 +188,13 @@ def _reduce(month: xr.Dataset) -> xr.Dataset:
     stacked = stacked.astype(np.float64).assign_coords(channel=list(channels))
     # Humidity has no values at the highest levels.
     stacked = stacked.dropna("channel", how="all")
-    moments = xr.Dataset({"mean": stacked.mean("time"), "variance": stacked.var("time", ddof=1)})
+    mean = stacked.mean("time")
+    # The season moves within a month: its trend is no variance of weather.
+    step = xr.DataArray(np.arange(stacked.sizes["time"]), dims="time")
+    step = step - step.mean()
+    residual = stacked - mean - step * ((step * stacked).mean("time") / (step**2).mean())
+    variance = (residual**2).sum("time") / (stacked.sizes["time"] - 2)
+    moments = xr.Dataset({"mean": mean, "variance": variance})
     return moments.assign_coords(time=month["time"].values[0])
 
 
