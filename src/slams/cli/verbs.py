@@ -187,6 +187,16 @@ VERBS = {
         bench="slams.benchmarks.stream:bench_data",
         optional=True,
     ),
+    "bench climate": Verb(
+        "whether a nature run drifts, and how near it is to observed climates",
+        "Averages nature runs by month and prints the trend and spread of their annual means, the "
+        "difference of their segments, and the difference from observed climatologies, by level; "
+        "writes the tables.",
+        dry_run=False,
+        schema="slams.benchmarks.climate_recipe:ClimateConfig",
+        sense="slams.benchmarks.climate_recipe:check_climate",
+        bench="slams.benchmarks.climate:bench_climate",
+    ),
     "bench kolmogorov": Verb(
         "assimilate three kinds of observations of a turbulent flow",
         "Integrates the Kolmogorov flow, trains a score network on short windows, and samples "

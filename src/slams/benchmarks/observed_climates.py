@@ -1,0 +1,131 @@
+"""Observed climatologies, read from the files of their publishers, beside those of nature runs."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from data_modules.preparation.regridding import Regridder
+from slams.benchmarks.climate_recipe import ClimateConfig
+from slams.errors import UserError
+from slams.grid import LatLonGrid
+
+__all__ = ["compare_with_observed"]
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Say where a variable of ours stands in a published file.
+
+    Attributes:
+        name: Name in the file.
+        level: Name of its dimension of pressure levels (hPa); "" at the surface.
+        factor: What its values are multiplied by to have our units.
+    """
+
+    name: str
+    level: str = ""
+    factor: float = 1.0
+
+
+# NCAR's collection of June means on 17 levels, T42.
+_JUNE = {
+    "temperature": _Source("T", "lev"),
+    "u_component_of_wind": _Source("U", "lev"),
+    "v_component_of_wind": _Source("V", "lev"),
+    "specific_humidity": _Source("SHUM", "lev2", 1e-3),
+    "2m_temperature": _Source("TREFHT"),
+    "outgoing_longwave_radiation": _Source("FLUT"),
+    "surface_pressure": _Source("PS", factor=100.0),
+}
+# GPCP as in CMIP5, kg m-2 s-1 in twelve months.
+_PRECIPITATION = {"total_precipitation_24hr": _Source("pr", factor=86400.0)}
+_COLUMNS = ["channel", "months", "nature_run", "observed", "difference", "rms"]
+
+
+def compare_with_observed(segments: Sequence[xr.Dataset], config: ClimateConfig) -> pd.DataFrame:
+    """Compare the climate of nature runs with observed ones on the grid of the nature run.
+
+    Args:
+        segments: Of `climate.monthly_climate`; all of their years are taken together.
+        config: Names the files.
+
+    Returns:
+        Columns channel, months, nature_run and observed (global means), difference (of these), rms
+        (over the globe of the maps' differences; for precipitation over the twelve months too).
+        No rows where the recipe names no file.
+
+    Raises:
+        UserError: A file is missing or does not hold what its publisher's does.
+    """
+    months = xr.concat([s["mean"] for s in segments], dim="time")
+    cycle = months.groupby("time.month").mean()
+    rows: list[tuple[str, str, float, float, float, float]] = []
+    if config.june:
+        june = cycle.sel(month=[6])
+        rows += _compare(june, _open("june", config.june), _JUNE, "June", "june")
+    if config.precipitation:
+        observed = _open("precipitation", config.precipitation)
+        rows += _compare(cycle, observed, _PRECIPITATION, "all", "precipitation")
+    return pd.DataFrame(rows, columns=_COLUMNS)
+
+
+def _open(key: str, path: str) -> xr.Dataset:
+    try:
+        with warnings.catch_warnings():
+            # NCAR's file names two values for missing; both are decoded.
+            warnings.simplefilter("ignore", xr.SerializationWarning)
+            with xr.open_dataset(path, decode_times=False) as dataset:
+                return dataset.load()
+    except (OSError, ValueError) as error:
+        raise UserError(f"key {key!r}: {path} cannot be read as NetCDF ({error})") from error
+
+
+def _compare(
+    cycle: xr.DataArray, observed: xr.Dataset, sources: dict[str, _Source], months: str, key: str
+) -> Iterator[tuple[str, str, float, float, float, float]]:
+    grid = _grid(cycle["latitude"], cycle["longitude"])
+    weights = (grid.weights / grid.weights.sum()).numpy()[:, None] / grid.shape[1]
+    for channel in cycle["channel"].values:
+        variable, _, level = str(channel).partition("@")
+        if variable not in sources:
+            continue
+        field = _observed(observed, sources[variable], level, cycle.sizes["month"], key)
+        if field is None:
+            continue
+        there = Regridder(_grid(field["lat"], field["lon"]), grid, "conservative")(field.values)
+        here = cycle.sel(channel=channel).transpose("month", "latitude", "longitude").values
+        known = np.isfinite(there)
+        share = np.where(known, weights, 0.0)
+        share = share / share.sum()
+        here, there = np.where(known, here, 0.0), np.where(known, there, 0.0)
+        means = float((share * here).sum()), float((share * there).sum())
+        rms = float(np.sqrt((share * (here - there) ** 2).sum()))
+        yield str(channel), months, *means, means[0] - means[1], rms
+
+
+def _observed(
+    observed: xr.Dataset, source: _Source, level: str, months: int, key: str
+) -> xr.DataArray | None:
+    """Return a field `(time, lat, lon)` in our units; `None` at a level that the file lacks."""
+    if source.name not in observed or observed[source.name].sizes.get("time") != months:
+        raise UserError(
+            f"key {key!r}: the file has no variable {source.name} of {months} months, expected "
+            f"the climatology as it is published"
+        )
+    field = observed[source.name]
+    if source.level:
+        if float(level) not in field[source.level].values:
+            return None
+        field = field.sel({source.level: float(level)})
+    field = field.transpose("time", "lat", "lon").sortby("lat", ascending=False)
+    return field * source.factor
+
+
+def _grid(latitude: xr.DataArray, longitude: xr.DataArray) -> LatLonGrid:
+    return LatLonGrid(np.array(latitude, np.float64), np.array(longitude, np.float64))
