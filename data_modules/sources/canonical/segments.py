@@ -92,9 +92,16 @@ def join_segments(
             # What a chunk reads (`canonical.form`) is the largest of the segments'.
             readings = [one.daily[name].encoding for one in ordered]
             joined[name].encoding = max(readings, key=_steps_read)
-    joined.attrs = {**ordered[0].daily.attrs, "stores": ", ".join(one.path for one in ordered)}
+    every = [one.daily.attrs for one in ordered]
+    texts = dict.fromkeys(k for attrs in every for k, text in attrs.items() if k != "repairs")
+    # Each text once: title, source and license are mostly those of all.
+    joined.attrs = {
+        name: "; ".join(dict.fromkeys(attrs[name] for attrs in every if name in attrs))
+        for name in texts
+    }
+    joined.attrs["stores"] = ", ".join(one.path for one in ordered)
     joined.attrs["repairs"] = list(
-        dict.fromkeys(text for one in ordered for text in one.daily.attrs["repairs"])
+        dict.fromkeys(text for attrs in every for text in attrs["repairs"])
     )
     if period is None:
         return joined
