@@ -35,9 +35,14 @@ def config(tmp_path: Path, tiny_config: Config) -> Config:
     )
 
 
-def test_reserved_days_are_verified_on_only_if_the_recipe_says_so(config: Config) -> None:
-    with pytest.raises(UserError, match=rf"training store {config.data.store} reserves .*final"):
-        assimilate(config, report_after=False)
+def test_reserved_days_are_verified_on_only_if_the_recipe_says_so(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("slams.stages.assimilation.make_methods", None)  # refused before the fits
+        words = rf"training store {config.data.store} reserves .*final"
+        with pytest.raises(UserError, match=words):
+            assimilate(config, report_after=False)
     assert not Path(config.runs).exists()
     splits = replace(config.data.splits, final=True)
     config = replace(config, data=replace(config.data, splits=splits))

@@ -117,6 +117,16 @@ def test_no_window_and_no_background_crosses_the_seam(config: Config) -> None:
     assert torch.equal(archive.time[:, 0], first)
 
 
+def test_no_background_of_a_training_window_comes_from_another_piece(config: Config) -> None:
+    train = ["2001-01-01", "2001-01-20", "2001-01-22", "2001-02-24"]
+    one = with_splits(config, train=train, validation=[])
+    store = TrainingStore.open(config.data.store)
+    store.attributes["statistics_days"] = train  # those of another preparation
+    # 21 January is none of its days; the state two days before 22 January is in the piece before.
+    first = torch.from_numpy(store.time[[*range(2, 20), *range(23, 55)]])
+    assert torch.equal(multimodal(one, store).archive().time[:, 0], first)
+
+
 def test_test_days_of_a_segment_without_days_before_have_no_background(config: Config) -> None:
     train = ["2001-01-01", "2001-02-24"]
     test = ["2004-07-01", "2004-07-05"]
