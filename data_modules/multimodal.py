@@ -163,6 +163,8 @@ class MultimodalDataModule(ReanalysisDataModule):
         return Archive(fields, mean, time, *(None if mask.all() else mask for mask in known))
 
     def _archive_source(self, split: str) -> tuple[TrainingStore, Period]:
+        if split == "test":
+            self.check_test_days()
         if split in self.periods:
             return self.store, self.periods[split]
         if split != "train":
@@ -176,11 +178,7 @@ class MultimodalDataModule(ReanalysisDataModule):
                 "store under data.statistics_from"
             )
         source = TrainingStore.open(other, [c.name for c in self.channels])
-        first, last = (
-            int(np.datetime64(day, "D").astype(np.int64))
-            for day in source.attributes["statistics_days"]
-        )
-        return source, Period("train", first, last)
+        return source, Period.of("train", source.attributes["statistics_days"])
 
     def streams(self, split: str) -> tuple[str, ...]:
         """Names the observation arrays of the store that a split streams."""
@@ -278,8 +276,9 @@ def cases_with_background(
     cases = window_cases(store.time, period, days)
     cases = cases[provider.available(store, cases, days)]
     if provider.earlier is not None:
-        # Nothing from before the period either, which may be another split.
-        cases = cases[store.time[cases] - provider.earlier.lag >= period.first]
+        # Nothing from before the piece either, which may be another split.
+        before = period.pieces_of(store.time[cases] - provider.earlier.lag)
+        cases = cases[before == period.pieces_of(store.time[cases])]
     return cases
 
 

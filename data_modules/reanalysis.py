@@ -18,12 +18,15 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from data_modules.store.periods import Period, split_periods, window_cases
+from data_modules.store.reserved import reserved_days, reserved_pieces
 from data_modules.store.training_store import TrainingStore
 from data_modules.stream.field_cache import FieldSource, cache_directory, load_fields, map_fields
 from data_modules.stream.loader import StreamLoader, read_ahead
 from data_modules.stream.samplers import BlockShuffleSampler, ShardSampler
 from data_modules.stream.windows import Earlier, WindowDataset
+from slams.calendar.ranges import date_ranges
 from slams.config.schema import DataConfig
+from slams.config.splits import Piece, check_reserved, check_test_days, split_pieces
 from slams.errors import UserError
 from slams.fields import Background, Batch, FieldSpec, ObservationOperator, Observations, Window
 from slams.grid import LatLonGrid
@@ -48,6 +51,7 @@ class ReanalysisDataModule(LightningDataModule):
         store: The training store.
         splits: Split to `(n,)` positions in the store of its windows' first days; a split that
             the recipe leaves empty is not in it.
+        reserved: Days that recipe and store reserve, ISO dates in pairs (first, last).
         arrived_at: When the last batch had come to its device (`time.perf_counter`), for clocks:
             what follows, its normalisation there, is work and no waiting for data.
         whole_test: Every rank is given all of the test split, see `AssimilationEvaluator`.
@@ -75,6 +79,8 @@ class ReanalysisDataModule(LightningDataModule):
         self._cache: FieldSource | None = None
         self.arrived_at: float | None = None
         self.periods = split_periods(data.splits, data.window)
+        check_reserved(data.splits, *self._reserved_by_store())
+        self.reserved = reserved_days(data.splits, self.store)
         _check_training_days(self.store, self.periods)
         self.splits = {name: self._cases(period) for name, period in self.periods.items()}
 
@@ -104,6 +110,18 @@ class ReanalysisDataModule(LightningDataModule):
     def operators(self) -> dict[str, ObservationOperator]:
         """Gives the observation operators by name; none for fields alone."""
         return {}
+
+    def check_test_days(self) -> None:
+        """Refuse reserved test days unless the recipe says that this is a final measurement.
+
+        Raises:
+            UserError: The test split has days that recipe or store reserve.
+        """
+        splits = self.data.splits
+        held, where, reach = self._reserved_by_store()
+        own = split_pieces(splits, "reserved")
+        check_test_days(splits, own, "data.splits.reserved", reach)
+        check_test_days(splits, held, where, reach)
 
     def setup(self, stage: str | None = None) -> None:
         """Makes the cache of the fields that the recipe asks for."""
@@ -136,12 +154,14 @@ class ReanalysisDataModule(LightningDataModule):
         """Makes the dataset of a split.
 
         Raises:
-            UserError: The recipe gives no days for this split.
+            UserError: The recipe gives no days for this split, or may not read them.
         """
         if split not in self.splits:
             raise UserError(
                 f"data.splits.{split}: found no days, expected the first and the last day"
             )
+        if split == "test":
+            self.check_test_days()
         self.setup()
         return WindowDataset(
             self.store,
@@ -237,6 +257,12 @@ class ReanalysisDataModule(LightningDataModule):
             self.trainer.training or self.trainer.sanity_checking or self.trainer.validating
         )
 
+    def _reserved_by_store(self) -> tuple[tuple[Piece, ...], str, int]:
+        """Give the store's reserved pieces, its name, and the days read before a window."""
+        earlier = self._earlier()
+        reach = 0 if earlier is None else earlier.lag + earlier.days - 1
+        return reserved_pieces(self.store), f"training store {self.store.path}", reach
+
     def _earlier(self) -> Earlier | None:
         return None
 
@@ -289,11 +315,9 @@ def _check_training_days(store: TrainingStore, periods: dict[str, Period]) -> No
     """Refuses statistics of other days than those of the training split."""
     if store.attributes.get("statistics_from") or "train" not in periods:
         return
-    found = list(store.attributes["statistics_days"])
-    expected = periods["train"].dates
-    if found != expected:
+    found, expected = list(store.attributes["statistics_days"]), periods["train"]
+    if found != expected.dates:
         raise UserError(
-            f"data.splits.train: {' to '.join(expected)}, but the statistics of training store "
-            f"{store.path} are from {' to '.join(found)}; run `slams prepare` with "
-            f"resume=overwrite"
+            f"data.splits.train: {expected}, but the statistics of training store {store.path} "
+            f"are from {date_ranges(found)}; run `slams prepare` with resume=overwrite"
         )

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
+from glob import glob
 from pathlib import Path
 
 from data_modules.preparation.extension import extends
 from data_modules.preparation.job import Job
 from data_modules.store.checks import open_group
 from data_modules.store.identity import store_difference
+from data_modules.store.reserved import add_reserved
 from data_modules.store.training_store import TrainingStore
 from data_modules.store.writing import canonical_json
 from slams.errors import UserError
@@ -47,7 +49,10 @@ def keep(job: Job) -> bool:
                 f"data.statistics_from: {other.path} has changed since {path} took its "
                 f"statistics; resume=overwrite to prepare {path} again"
             )
-    return not extends(job.data.period, store)
+    if extends(job.data.period, store):
+        return False
+    add_reserved(store, job.data.splits)
+    return True
 
 
 def check_replaceable(job: Job, reads: Mapping[str, str]) -> None:
@@ -75,8 +80,10 @@ def check_replaceable(job: Job, reads: Mapping[str, str]) -> None:
         **reads,
         "observations.stations.source.path": job.observations.stations.source.path,
     }
-    for key, name in read.items():
-        if name and path.resolve() in (Path(name).resolve(), *Path(name).resolve().parents):
+    # A pattern may match the store itself.
+    named = [(key, one) for key, name in read.items() if name for one in (name, *glob(name))]
+    for key, name in named:
+        if path.resolve() in (Path(name).resolve(), *Path(name).resolve().parents):
             raise UserError(
                 f"data.store: {path} would be overwritten, but {key} reads from it; choose "
                 f"another data.store"

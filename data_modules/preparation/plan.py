@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,11 +12,22 @@ from data_modules.preparation.moments import evenly_paired
 from data_modules.store.periods import Period, split_periods
 from data_modules.store.training_store import TrainingStore, iso_date
 from slams.config.schema import DataConfig
+from slams.config.splits import check_apart, day_pieces, split_pieces
 from slams.errors import UserError
 from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
 
 __all__ = ["Plan", "masked_channels", "plan"]
+
+# What periods are called in the description of a plan.
+_PERIODS = {
+    "train": "training",
+    "validation": "validation",
+    "test": "test",
+    "reserved": "reserved",
+}
+# Gaps of a time axis that are named one by one.
+_GAPS_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -30,6 +41,7 @@ class Plan:
         time: `(N,)` days since 1970-01-01 00 UTC, those that every source has.
         train: The training period, or `None` when statistics come from another store.
         statistics_from: That store, or `None`.
+        periods: The days of every split that the recipe gives, and those it reserves.
     """
 
     parts: tuple[Part, ...]
@@ -38,6 +50,7 @@ class Plan:
     time: np.ndarray
     train: Period | None
     statistics_from: TrainingStore | None
+    periods: tuple[Period, ...]
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Reads, checks and regrids days `[start, stop)` of the store.
@@ -90,7 +103,9 @@ class Plan:
         """Says in a few lines what will be written."""
         size = len(self.time) * len(self.channels) * self.grid.shape[0] * self.grid.shape[1] * 4
         lines = [
-            f"{len(self.time)} steps from {iso_date(self.time[0])} to {iso_date(self.time[-1])}",
+            f"{len(self.time)} steps from {iso_date(self.time[0])} to {iso_date(self.time[-1])}"
+            f"{_gaps(self.time)}",
+            *self.describe_periods(),
             f"{len(self.channels)} channels: {', '.join(c.name for c in self.channels)}",
             f"grid {self.grid.shape[0]} x {self.grid.shape[1]}"
             + ("" if self.regridding == "none" else f", regridded ({self.regridding})"),
@@ -100,6 +115,13 @@ class Plan:
         lines += [f"{path}: {time}" for path, time in said if time]
         lines += [f"left out of {p.config.path}: {p.left_out}" for p in self.parts if p.left_out]
         return "\n".join(lines + [f"repaired: {r}" for r in self.repairs])
+
+    def describe_periods(self) -> list[str]:
+        """Return one line per split, and one for reserved days: its days, how many there are."""
+        return [
+            f"{_PERIODS[period.name]}: {period}, {int(period.contains(self.time).sum())} days"
+            for period in self.periods
+        ]
 
 
 def plan(data: DataConfig) -> Plan:
@@ -119,12 +141,15 @@ def plan(data: DataConfig) -> Plan:
                     raise UserError(f"{source_key}.{key}: {name!r} is not among data.channels")
     parts, grid, time = open_parts(data, channels)
     train, statistics = None, None
+    periods = split_periods(data.splits, data.window)
     if data.statistics_from:
         statistics = _statistics_store(data, grid)
     else:
-        _check_periods(data, time)
-        train = _training_period(data)
-    return Plan(parts, channels, grid, time, train, statistics)
+        _check_periods(periods, time)
+        train = _training_period(data, periods)
+    if data.splits.reserved:
+        periods["reserved"] = Period.of("reserved", data.splits.reserved)
+    return Plan(parts, channels, grid, time, train, statistics, tuple(periods.values()))
 
 
 def masked_channels(work: Plan, lags: Sequence[int]) -> tuple[int, ...]:
@@ -152,21 +177,38 @@ def _statistics_store(data: DataConfig, grid: LatLonGrid) -> TrainingStore:
             f"store to prepare one of {grid.shape}, expected the same; write {data.inputs[0][0]}"
             f".grid: {data.statistics_from}"
         )
+    reserved = split_pieces(data.splits, "reserved")
+    key = f"data.statistics_from: training period of {data.statistics_from}"
+    for piece in day_pieces(key, store.attributes["statistics_days"]):
+        check_apart(key, piece, reserved, "data.splits.reserved", data.splits.gap)
     return store
 
 
-def _check_periods(data: DataConfig, time: np.ndarray) -> None:
-    """Refuses a split without data now, and not when it is first used."""
-    for name, period in split_periods(data.splits, data.window).items():
-        if not period.contains(time).any():
-            raise UserError(
-                f"data.splits.{name}: the source has no data from {period}; it holds "
-                f"{iso_date(time[0])} to {iso_date(time[-1])}"
-            )
+def _check_periods(periods: Mapping[str, Period], time: np.ndarray) -> None:
+    """Refuses a piece of a split without data now, and not when it is first used."""
+    for name, period in periods.items():
+        for days in period.pieces:
+            piece = Period(name, (days,))
+            if not piece.contains(time).any():
+                raise UserError(
+                    f"data.splits.{name}: the source has no data from {piece}; it holds "
+                    f"{iso_date(time[0])} to {iso_date(time[-1])}{_gaps(time)}"
+                )
 
 
-def _training_period(data: DataConfig) -> Period:
-    periods = split_periods(data.splits, data.window)
+def _gaps(time: np.ndarray) -> str:
+    """Word which days a time axis lacks between its first and its last: ", without ..." or ""."""
+    behind = np.flatnonzero(np.diff(time) > 1.5)
+    if not len(behind):
+        return ""
+    named = [
+        f"{iso_date(time[i] + 1)} to {iso_date(time[i + 1] - 1)}" for i in behind[:_GAPS_NAMED]
+    ]
+    left = len(behind) - len(named)
+    return f", without {', '.join(named)}" + (f" and {left} more gaps" if left else "")
+
+
+def _training_period(data: DataConfig, periods: Mapping[str, Period]) -> Period:
     if "train" not in periods:
         raise UserError(
             "data.splits.train: no days given, expected the training period, or a store with "

@@ -30,6 +30,7 @@ from data_modules.preparation.schedulers import in_order, scheduler
 from data_modules.preparation.statistics import statistics
 from data_modules.preparation.unfinished import begin, is_finished, tidy
 from data_modules.store.manifest import read_records, write_manifest
+from data_modules.store.reserved import add_reserved, reserved_days
 from data_modules.store.training_store import STORE_VERSION, TrainingStore
 from data_modules.store.writing import (
     StatisticsArrays,
@@ -111,6 +112,7 @@ def prepare(
             old = TrainingStore.open(path)
             check_extension(work, old)
             if len(old.time) == len(work.time):
+                add_reserved(old, data.splits)
                 say(f"the source has no later days than training store {path}: kept")
                 return path
         if not is_finished(job, work):
@@ -142,7 +144,7 @@ def _budget(data: DataConfig, work: Plan) -> Budget:
 def _write(job: Job, work: Plan, old: TrainingStore | None, found: Budget) -> None:
     """Write the store, going on from what there is of it."""
     partial = job.partial
-    say(found.text)
+    say("\n".join([*work.describe_periods(), found.text]))
     group = begin(job, work, old)
     try:
         total = _work_through(job, work, found)
@@ -194,6 +196,9 @@ def _write(job: Job, work: Plan, old: TrainingStore | None, found: Budget) -> No
         attributes["recipe"],
         attributes["channels"],
     )
+    reserved = reserved_days(job.data.splits, old)
+    if reserved:
+        attributes["reserved_days"] = reserved
     cleared = sum(record.cleared for record in records.values())
     if cleared:
         attributes["negative_values_set_to_zero"] = cleared

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data_modules.store.periods import find_days
+from data_modules.store.periods import Period, find_days
 from data_modules.store.training_store import TrainingStore
 from data_modules.stream.windows import Earlier
 from slams.config.schema import BackgroundConfig
@@ -180,11 +180,8 @@ def _open_states(config: BackgroundConfig, store: TrainingStore) -> TrainingStor
 
 def _file_variance(states: TrainingStore, store: TrainingStore, window: int) -> Tensor:
     """Estimates the normalised error variance over training days, `(T, C, H, W)`."""
-    first, last = (
-        int(np.datetime64(day, "D").astype(np.int64))
-        for day in store.attributes["statistics_days"]
-    )
-    inside = np.flatnonzero((store.time >= first) & (store.time < last + 1))
+    training = Period.of("train", store.attributes["statistics_days"])
+    inside = np.flatnonzero(training.contains(store.time))
     partner = find_days(states.time, store.time[inside])
     inside, partner = inside[partner >= 0], partner[partner >= 0]
     if len(inside) < _FEWEST_FILE_DAYS:

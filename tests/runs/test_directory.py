@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from slams.config.loading import to_plain
-from slams.config.schema import Config
+from slams.config.schema import Config, SplitsConfig
 from slams.errors import UserError
 from slams.runs import provenance
 from slams.runs.directory import RunDirectory
@@ -159,6 +159,27 @@ def test_a_key_younger_than_the_run_counts_as_its_default(config: Config) -> Non
     assert provenance.run_difference("vae", found, to_plain(config)) is None
     other = replace(config, vae=replace(config.vae, kl_weight=0.5))
     assert provenance.run_difference("vae", found, to_plain(other)).key == "vae.kl_weight"
+
+
+def test_a_run_records_what_its_test_days_are(config: Config) -> None:
+    days, reserved = ["1984-01-01", "1984-12-31"], ["1984-12-01", "1984-12-31"]
+    splits = SplitsConfig(test=days, final=True)
+    config = replace(config, data=replace(config.data, splits=splits))
+    with RunDirectory.open(run_request(config, "assimilation", {}, "f00", reserved)) as run:
+        pass
+    record = RunRecord.read(run.path)
+    assert (record.reserved_days, record.test_days) == (reserved, "reserved, final")
+    assert "  final: true" in (run.path / "config.yaml").read_text()
+    trained = run_request(config, "vae", {}, "f00", reserved).new_record()
+    assert trained.test_days == "reserved, not read"
+    # Where no store has been opened, the recipe's own days are those that are reserved.
+    assert run_request(config, "assimilation").new_record().test_days == "not reserved"
+    # A record from before these fields is read as one that says nothing.
+    path = run.path / "run.json"
+    older = json.loads(path.read_text())
+    del older["reserved_days"], older["test_days"]
+    path.write_text(json.dumps(older))
+    assert (RunRecord.read(run.path).reserved_days, RunRecord.read(run.path).test_days) == ([], "")
 
 
 def test_other_inputs_and_other_data_are_refused(config: Config) -> None:

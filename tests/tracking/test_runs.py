@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from slams.config.schema import Config, TrackingConfig
+from slams.config.schema import Config, SplitsConfig, TrackingConfig
 from slams.errors import UserError
 from slams.runs.directory import RunDirectory
 from slams.stages.places import run_request, tracking_store
@@ -33,7 +33,10 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
 @pytest.fixture(scope="module")
 def tracked(config: Config) -> tuple[RunDirectory, str]:
     """A stage that was killed after it had logged something."""
-    run = RunDirectory.open(run_request(config, "score", {"vae": "abc"}, fingerprint="f00"))
+    reserved = ["1984-06-01", "1984-12-31"]
+    data = replace(config.data, splits=SplitsConfig(test=["1984-01-01", "1984-12-31"]))
+    config = replace(config, data=data)
+    run = RunDirectory.open(run_request(config, "score", {"vae": "abc"}, "f00", reserved))
     tracker = tracking.start(tracking_store(config), run)
     with pytest.raises(KeyboardInterrupt), run, tracker:
         log_and_stop(tracker)
@@ -76,6 +79,7 @@ def test_what_a_run_holds(config: Config, tracked: tuple[RunDirectory, str]) -> 
     tags = found.data.tags
     assert (tags["stage"], tags["run_id"], tags["vae_run_id"]) == ("score", run.run_id, "abc")
     assert tags["data_fingerprint"] == "f00"
+    assert tags["test_days"] == "reserved, not read"
     artifacts = Path(found.info.artifact_uri.removeprefix("file://"))
     assert artifacts.is_relative_to(Path(config.runs).resolve())
     assert (artifacts / "config.yaml").read_text() == (run.path / "config.yaml").read_text()

@@ -1,4 +1,9 @@
-"""Reader of nature runs: CF-packed Zarr, one array a variable, as `slams simulate` writes it."""
+"""Reader of nature runs: CF-packed Zarr, one array a variable, as `slams simulate` writes it.
+
+A pattern names several stores, the segments of one run, which are joined along time; years between
+them are a gap on the time axis. Refused: segments that have a day in common, or differ in grid,
+terrain, levels, units or in what a step is; a segment that lacks a variable that is wanted.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +18,8 @@ import zarr
 from data_modules.sample import sample_path
 from data_modules.sources.canonical.form import canonicalise
 from data_modules.sources.canonical.layouts import Held
+from data_modules.sources.canonical.segments import Segment, join_segments
+from data_modules.sources.files.opening import find_files
 from slams.config.schema import SourceConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec
@@ -34,7 +41,8 @@ def open_nature_run(
     """Opens a nature run lazily.
 
     Args:
-        config: The source; `path` is a Zarr directory, or `sample` for the embedded one.
+        config: The source; `path` is a Zarr directory, a pattern with `*` that several match, or
+            `sample` for the embedded one.
         channels: The channels wanted.
         period: First and last day wanted, days since 1970-01-01.
         key: Dotted key of the source in the recipe, for messages.
@@ -43,16 +51,34 @@ def open_nature_run(
         Canonical dataset (see `sources.canonical`), dask arrays in the chunks of the file.
 
     Raises:
-        UserError: The directory is missing, no Zarr store or incomplete, or the dataset cannot
-            be made canonical.
+        UserError: The directory is missing, no Zarr store or incomplete, the dataset cannot be
+            made canonical, or stores do not fit together.
     """
-    path, absent = config.path, config.absent
-    where = sample_path() if path == "sample" else Path(path)
-    if not where.exists():
-        raise UserError(
-            f"{key}.path: {path} is not there; expected a nature run (Zarr), make one with "
-            f"`slams simulate` or write `sample`"
-        )
+    if config.path == "sample":
+        return _open_one(sample_path(), config, channels, period, key)[1]
+    expected = "a nature run (Zarr), make one with `slams simulate` or write `sample`"
+    paths = [Path(file) for file in find_files(config, expected, key)]
+    if len(paths) == 1:
+        return _open_one(paths[0], config, channels, period, key)[1]
+    opened = [_open_one(path, config, channels, None, key) for path in paths]
+    segments = [
+        Segment(str(path), stored, daily)
+        for path, (stored, daily) in zip(paths, opened, strict=True)
+    ]
+    wanted = dict.fromkeys(c.variable for c in channels if c.name not in config.absent)
+    return join_segments(segments, list(wanted), period, config.path, key)
+
+
+def _open_one(
+    where: Path,
+    config: SourceConfig,
+    channels: Sequence[FieldSpec],
+    period: tuple[float, float] | None,
+    key: str,
+) -> tuple[xr.Dataset, xr.Dataset]:
+    """Open one store; return it as it is, and in canonical form."""
+    path = "sample" if config.path == "sample" else str(where)
+    absent = config.absent
     try:
         group = zarr.open_group(str(where), mode="r", use_consolidated=False)
         dataset = xr.open_dataset(str(where), engine="zarr", consolidated=False, cache=False)
@@ -67,7 +93,7 @@ def open_nature_run(
     for name in ("title", "source", "license"):
         if name in dataset.attrs:
             out.attrs[name] = str(dataset.attrs[name])
-    return out
+    return dataset, out
 
 
 def _within_days(dataset: xr.Dataset) -> bool:

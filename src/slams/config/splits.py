@@ -1,16 +1,36 @@
-"""The days of the splits: read, ordered, apart by a gap, and long enough for a window."""
+"""The days of the splits: in order, apart by a gap, long enough, and kept off reserved days."""
 
 from __future__ import annotations
 
-from datetime import date
+from collections.abc import Sequence
+from datetime import date, timedelta
 from itertools import pairwise
 
+from slams.calendar.ranges import date_ranges
 from slams.config.schema import SplitsConfig
 from slams.errors import UserError
 
-__all__ = ["SPLITS", "check_splits", "day_range", "parse_day", "split_days"]
+__all__ = [
+    "SPLITS",
+    "Piece",
+    "check_apart",
+    "check_reserved",
+    "check_splits",
+    "check_test_days",
+    "day_pieces",
+    "day_range",
+    "describe_test_days",
+    "flat_days",
+    "join_pieces",
+    "parse_day",
+    "split_pieces",
+    "touches",
+]
 
 SPLITS = ("train", "validation", "test")
+
+# First and last day of a piece, both inside.
+Piece = tuple[date, date]
 
 
 def parse_day(key: str, text: str) -> date:
@@ -31,16 +51,45 @@ def parse_day(key: str, text: str) -> date:
         ) from None
 
 
-def split_days(splits: SplitsConfig, name: str) -> tuple[date, date] | None:
-    """Gives the first and the last day of a split, or `None` for a split without days.
+def split_pieces(splits: SplitsConfig, name: str) -> tuple[Piece, ...]:
+    """Return the pieces of a split, or of its reserved days; none for a split without days.
 
     Raises:
-        UserError: The split is not two ISO dates in order.
+        UserError: The days are no ISO dates in pairs, or the pieces are not in order of time.
     """
-    return day_range(f"data.splits.{name}", getattr(splits, name))
+    return day_pieces(f"data.splits.{name}", getattr(splits, name))
 
 
-def day_range(key: str, days: list[str]) -> tuple[date, date] | None:
+def day_pieces(key: str, days: Sequence[str]) -> tuple[Piece, ...]:
+    """Read days in pairs: first, last, first, last, and so on in order of time.
+
+    Args:
+        key: The key they stand under, for the message.
+        days: ISO dates.
+
+    Raises:
+        UserError: The number of dates is odd, or they are not in order.
+    """
+    if len(days) % 2:
+        raise UserError(
+            f"key {key!r}: found {len(days)} dates, expected the first and last day, or pairs of "
+            f"them, one per piece"
+        )
+    found = [parse_day(key, day) for day in days]
+    pieces = tuple(zip(found[::2], found[1::2], strict=True))
+    for first, last in pieces:
+        if last < first:
+            raise UserError(f"key {key!r}: the last day, {last}, is before the first, {first}")
+    for before, after in pairwise(pieces):
+        if after[0] <= before[1]:
+            raise UserError(
+                f"key {key!r}: the piece {_text([after])} overlaps or precedes "
+                f"{_text([before])}, expected pieces in order of time"
+            )
+    return pieces
+
+
+def day_range(key: str, days: list[str]) -> Piece | None:
     """Reads the first and the last day of a range, or `None` where there are no days.
 
     Args:
@@ -54,23 +103,42 @@ def day_range(key: str, days: list[str]) -> tuple[date, date] | None:
         return None
     if len(days) != 2:
         raise UserError(f"key {key!r}: found {len(days)} dates, expected the first and last day")
-    first, last = (parse_day(key, day) for day in days)
-    if last < first:
-        raise UserError(f"key {key!r}: the last day, {last}, is before the first, {first}")
-    return first, last
+    return day_pieces(key, days)[0]
 
 
-def check_splits(splits: SplitsConfig, window: int) -> None:
-    """Refuses splits that overlap, come closer than the gap, or are shorter than a window.
+def flat_days(pieces: Sequence[Piece]) -> list[str]:
+    """Return pieces as a recipe writes them: ISO dates, first, last, first, last, and so on."""
+    return [day.isoformat() for piece in pieces for day in piece]
+
+
+def join_pieces(pieces: Sequence[Piece]) -> tuple[Piece, ...]:
+    """Return the union of pieces in order of time, those that overlap or touch as one."""
+    joined: list[Piece] = []
+    for first, last in sorted(pieces):
+        if joined and first <= joined[-1][1] + timedelta(days=1):
+            joined[-1] = (joined[-1][0], max(joined[-1][1], last))
+        else:
+            joined.append((first, last))
+    return tuple(joined)
+
+
+def touches(pieces: Sequence[Piece], others: Sequence[Piece]) -> bool:
+    """Return whether two lists of pieces have a day in common."""
+    return any(a[0] <= b[1] and b[0] <= a[1] for a in pieces for b in others)
+
+
+def check_splits(splits: SplitsConfig, window: int, reach: int = 0) -> None:
+    """Refuses splits that overlap, come closer than the gap, are too short, or read reserved days.
 
     Args:
         splits: The splits; any of them may be empty, and they may come in any order.
-        window: Days in a window.
+        window: Days in a window; every piece of a split holds at least one.
+        reach: Days before a window that are read with it, see `check_reserved`.
 
     Raises:
         UserError: One sentence with the split and its days.
     """
-    found = [(name, days) for name in SPLITS if (days := split_days(splits, name))]
+    found = [(name, piece) for name in SPLITS for piece in split_pieces(splits, name)]
     for name, (first, last) in found:
         count = (last - first).days + 1
         if count < window:
@@ -78,9 +146,12 @@ def check_splits(splits: SplitsConfig, window: int) -> None:
                 f"key 'data.window': a window of {window} days is longer than "
                 f"data.splits.{name}, which has {count} ({first} to {last})"
             )
+    # Pieces of one split are in order and apart, so that only neighbours can come too close.
     ordered = sorted(found, key=lambda entry: entry[1])
     for (a, (_, end)), (b, (start, _)) in pairwise(ordered):
         between = (start - end).days - 1
+        if a == b:
+            continue
         if between < 0:
             raise UserError(
                 f"key 'data.splits.{b}': starts on {start} and overlaps data.splits.{a}, which "
@@ -91,3 +162,100 @@ def check_splits(splits: SplitsConfig, window: int) -> None:
                 f"key 'data.splits.{b}': starts on {start}, {between} days after the end of "
                 f"data.splits.{a} on {end}; data.splits.gap expects {splits.gap} days between"
             )
+    check_reserved(splits, split_pieces(splits, "reserved"), "data.splits.reserved", reach)
+
+
+def check_reserved(
+    splits: SplitsConfig, reserved: Sequence[Piece], where: str, reach: int = 0
+) -> None:
+    """Refuse training and validation days that are reserved, or too close to reserved days.
+
+    They keep the gap on either side of them, and after them as many days as are read before a
+    window.
+
+    Args:
+        splits: The splits.
+        reserved: Reserved pieces, of the recipe or of a store.
+        where: What reserves them, for the message.
+        reach: Days before a window that are read with it: those that its background is made from.
+
+    Raises:
+        UserError: One sentence with the split, its days and the reserved ones.
+    """
+    for name in ("train", "validation"):
+        for piece in split_pieces(splits, name):
+            check_apart(f"key 'data.splits.{name}'", piece, reserved, where, splits.gap, reach)
+
+
+def check_test_days(
+    splits: SplitsConfig, reserved: Sequence[Piece], where: str, reach: int = 0
+) -> None:
+    """Refuse to read reserved test days unless `splits.final` says that they may be.
+
+    Arguments as of `check_reserved`. A recipe may name reserved days as its test split, prepare
+    and train; this is for what reads them.
+
+    Raises:
+        UserError: One sentence with the test days and the reserved ones.
+    """
+    if splits.final:
+        return
+    for piece in split_pieces(splits, "test"):
+        read = (piece[0] - timedelta(days=reach), piece[1])
+        for other in reserved:
+            if touches([read], [other]):
+                raise UserError(
+                    f"key 'data.splits.test': {_text([piece])} reads days that {where} reserves "
+                    f"({_text([other])}); choose other days, or say data.splits.final=true where "
+                    f"this is a final measurement"
+                )
+
+
+def check_apart(
+    key: str, piece: Piece, reserved: Sequence[Piece], where: str, gap: int, reach: int = 0
+) -> None:
+    """Refuse a piece that has reserved days or is closer to them than the gap.
+
+    Arguments as of `check_reserved`, with `key` the first words of the message.
+
+    Raises:
+        UserError: The piece has reserved days, or is too close to them.
+    """
+    first, last = piece
+    for start, end in reserved:
+        if touches([piece], [(start, end)]):
+            raise UserError(
+                f"{key}: {_text([piece])} has days that {where} reserves "
+                f"({_text([(start, end)])}), expected days that are not reserved"
+            )
+        before, after = (start - last).days - 1, (first - end).days - 1
+        between, needed = (before, gap) if before >= 0 else (after, max(gap, reach))
+        if between < needed:
+            why = "data.splits.gap" if needed == gap else "the days that a background is made from"
+            raise UserError(
+                f"{key}: {_text([piece])} is {between} days from days that {where} reserves "
+                f"({_text([(start, end)])}); {why} expects {needed} days between"
+            )
+
+
+def describe_test_days(splits: SplitsConfig, reserved: Sequence[str], read: bool) -> str:
+    """Return what a run says of its test days; "" where it has none.
+
+    Args:
+        splits: The splits of the recipe.
+        reserved: Days that recipe and store reserve, ISO dates in pairs.
+        read: Whether the run reads its test days: a training does not.
+
+    Returns:
+        `reserved, final`, `reserved, not read` or `not reserved`.
+    """
+    test = split_pieces(splits, "test")
+    if not test:
+        return ""
+    if not touches(test, day_pieces("reserved", reserved)):
+        return "not reserved"
+    return "reserved, final" if read else "reserved, not read"
+
+
+def _text(pieces: Sequence[Piece]) -> str:
+    return date_ranges(flat_days(pieces))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import timedelta
 
 from slams.config.schema import Config
-from slams.config.splits import split_days
+from slams.config.splits import Piece, flat_days, split_pieces
 from slams.errors import UserError
 
 __all__ = ["analysed", "at_length", "check_days"]
@@ -22,7 +22,8 @@ def analysed(config: Config) -> Config:
     """Gives the recipe by which the data of an assimilation are read.
 
     Windows are as long as what is analysed at once. A cycle takes consecutive days from the first
-    of the test split; its gross-error check is its own, against its own background.
+    of the test split, all in its first piece; its gross-error check is its own, against its own
+    background.
     """
     config = at_length(config)
     days = config.assimilation.cycle_days
@@ -30,7 +31,7 @@ def analysed(config: Config) -> Config:
         return config
     first, _ = _test_period(config)
     last = first + timedelta(days=days - 1)
-    splits = replace(config.data.splits, test=[first.isoformat(), last.isoformat()])
+    splits = replace(config.data.splits, test=flat_days([(first, last)]))
     return replace(
         config,
         data=replace(config.data, splits=splits, test_cases=0),
@@ -38,14 +39,15 @@ def analysed(config: Config) -> Config:
     )
 
 
-def _test_period(config: Config) -> tuple[date, date]:
-    period = split_days(config.data.splits, "test")
-    if period is None:
+def _test_period(config: Config) -> Piece:
+    """Return the first piece of the test split."""
+    pieces = split_pieces(config.data.splits, "test")
+    if not pieces:
         raise UserError(
             "key 'data.splits.test': found no days with assimilation.cycle_days, expected the "
             "first and the last day"
         )
-    return period
+    return pieces[0]
 
 
 def check_days(config: Config) -> None:
@@ -89,7 +91,8 @@ def _check_cycle(config: Config) -> None:
     if (last - first).days + 1 < config.assimilation.cycle_days:
         raise UserError(
             f"key 'assimilation.cycle_days': found {config.assimilation.cycle_days} days, "
-            f"expected no more than the {(last - first).days + 1} of data.splits.test"
+            f"expected no more than the {(last - first).days + 1} of data.splits.test "
+            f"({first} to {last})"
         )
     if config.background.kind != "damped_persistence" or config.background.lag != 1:
         raise UserError(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 
+from slams.calendar.ranges import date_ranges
 from slams.config.schema import ReportConfig
 from slams.errors import UserError
 from slams.plugins.methods import METHODS
@@ -228,7 +229,7 @@ def _subtitle(run: AssimilationRun) -> str:
         parts.append("observed: " + (", ".join(run.modalities) or "nothing"))
     test = config_value(run.config, "data.splits.test")
     if test:
-        parts.append("test period " + " to ".join(str(day) for day in test))
+        parts.append("test period " + date_ranges(test))
     if source_values(run.config, "kind") == ["nature_run"]:
         parts.append("twin experiment (OSSE)")
     return " · ".join(parts)

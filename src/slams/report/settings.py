@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from slams.calendar.ranges import date_ranges
 from slams.plugins.methods import METHODS, split_name
 from slams.report.exhibit import Exhibit
 from slams.report.reading import AssimilationRun, TrainingRun, config_value, source_values
@@ -27,7 +28,7 @@ def settings(run: AssimilationRun, labels: Sequence[str]) -> Exhibit:
     anchor, title = "settings", "Settings"
     if not run.config:
         return Exhibit(anchor, title, missing=["No recipe beside the results: settings unknown."])
-    items = {name: text for name, text in _essentials(run.config).items() if text}
+    items = {name: text for name, text in _essentials(run.config, run.record).items() if text}
     items["settings compared"] = ", ".join(labels)
     whole = yaml.safe_dump(dict(run.config), sort_keys=False, allow_unicode=True)
     return Exhibit(
@@ -41,7 +42,7 @@ def settings(run: AssimilationRun, labels: Sequence[str]) -> Exhibit:
     )
 
 
-def _essentials(config: Mapping[str, Any]) -> dict[str, str]:
+def _essentials(config: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, str]:
     """Writes one phrase a fact; a phrase of which a key is absent stays empty."""
 
     def get(key: str) -> Any:
@@ -63,9 +64,11 @@ def _essentials(config: Mapping[str, Any]) -> dict[str, str]:
         "statistics from": phrase("{}", "data.statistics_from"),
         "channels": phrase("{}", "data.channels"),
         "channels that only condition": _plain(get("data.condition_only") or ""),
-        "training": " to ".join(map(str, get(f"{splits}.train") or ())),
-        "validation": " to ".join(map(str, get(f"{splits}.validation") or ())),
-        "test": " to ".join(map(str, get(f"{splits}.test") or ())),
+        "training": date_ranges(get(f"{splits}.train") or ()),
+        "validation": date_ranges(get(f"{splits}.validation") or ()),
+        "test": date_ranges(get(f"{splits}.test") or ()),
+        "reserved": date_ranges(record.get("reserved_days") or get(f"{splits}.reserved") or ()),
+        "test days": str(record.get("test_days") or ""),
         "gap between splits (days)": phrase("at least {}", f"{splits}.gap"),
         "window (days)": phrase("{}", "data.window"),
         "observed": "" if use is None else (_plain(use) or "nothing"),

@@ -42,6 +42,9 @@ _NEVER = (
     "data.prepare",
     # What it decides, the days of the splits say, and the store's fingerprint.
     "data.period",
+    # They say which days a run may read, never what comes out of those that it reads.
+    "data.splits.reserved",
+    "data.splits.final",
 )
 _NOT_TRAINING = (*_NEVER, "data.splits.test", "data.test_cases", "data.condition_only")
 _NOT_ASSIMILATION = (

@@ -39,6 +39,9 @@ class RunRecord:
         attempts: How often it was started, resumptions included.
         inputs: Lineage: stage -> run id of each run this one is built on.
         fingerprint: Fingerprint of the training store; empty where there is none.
+        reserved_days: Days that recipe and store reserve, ISO dates in pairs (first, last).
+        test_days: What the test split is: `reserved, final`, `reserved, not read` (a training),
+            `not reserved`, or empty where it has no days or the run is older than this record.
         versions: Versions of Python and of the packages.
         revision: Commit of the source tree; empty for an installed copy.
         process: Host and process id of the last attempt.
@@ -55,6 +58,8 @@ class RunRecord:
     attempts: int = 1
     inputs: dict[str, str] = field(default_factory=dict)
     fingerprint: str = ""
+    reserved_days: list[str] = field(default_factory=list)
+    test_days: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     revision: str = ""
     process: dict[str, Any] = field(default_factory=dict)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ class RunRequest:
         inputs: Lineage: stage -> run id of each run this one is built on.
         fingerprint: Fingerprint of the training store; empty where it is not known.
         store: The training store, as messages name it.
+        reserved_days: Days that recipe and store reserve, ISO dates in pairs (first, last).
+        test_days: What the test split is, see `RunRecord`.
     """
 
     path: Path
@@ -39,6 +41,8 @@ class RunRequest:
     inputs: Mapping[str, str] = field(default_factory=dict)
     fingerprint: str = ""
     store: str = ""
+    reserved_days: Sequence[str] = ()
+    test_days: str = ""
 
     def new_record(self) -> RunRecord:
         """Return the record of a run that starts now."""
@@ -49,6 +53,8 @@ class RunRequest:
             created=now(),
             inputs=dict(self.inputs),
             fingerprint=self.fingerprint,
+            reserved_days=list(self.reserved_days),
+            test_days=self.test_days,
         )
 
     def find(self) -> RunRecord | None:

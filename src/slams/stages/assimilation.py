@@ -57,6 +57,7 @@ def assimilate(config: Config, dry_run: bool = False, report_after: bool = True)
     settings = [config, *modality_settings(config)]
     directories = [stage_directory(one, "assimilation") for one in settings]
     datamodule = analysed_days(config)
+    datamodule.check_test_days()
 
     @functools.cache
     def methods() -> list[Assimilator]:
@@ -112,7 +113,8 @@ def modality_settings(config: Config) -> list[Config]:
 def _request(config: Config, datamodule: MultimodalDataModule) -> RunRequest:
     """Return what one setting asks of its run directory."""
     fingerprint = datamodule.store.fingerprint
-    return run_request(config, "assimilation", trained_inputs(config), fingerprint)
+    inputs = trained_inputs(config)
+    return run_request(config, "assimilation", inputs, fingerprint, datamodule.reserved)
 
 
 def _evaluate(

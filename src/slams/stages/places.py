@@ -6,12 +6,13 @@ Nothing heavy is imported: commands are checked with this before torch is loaded
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from slams.config.loading import to_plain
 from slams.config.schema import Config
+from slams.config.splits import describe_test_days
 from slams.errors import UserError
 from slams.plugins.methods import trained_stages
 from slams.runs.provenance import network_difference
@@ -55,6 +56,7 @@ def run_request(
     stage: str,
     inputs: Mapping[str, str] | None = None,
     fingerprint: str = "",
+    reserved: Sequence[str] | None = None,
 ) -> RunRequest:
     """Return what a stage of a recipe asks of its run directory.
 
@@ -63,7 +65,11 @@ def run_request(
         stage: `vae`, `score`, `score_pixel` or `assimilation`.
         inputs: Lineage, stage -> run id of each run this one is built on.
         fingerprint: Fingerprint of the training store.
+        reserved: Days that recipe and store reserve, ISO dates in pairs; those of the recipe where
+            the store has not been opened.
     """
+    splits = config.data.splits
+    reserved = splits.reserved if reserved is None else reserved
     return RunRequest(
         path=stage_directory(config, stage),
         stage=stage,
@@ -73,6 +79,8 @@ def run_request(
         inputs=dict(inputs or {}),
         fingerprint=fingerprint,
         store=config.data.store,
+        reserved_days=tuple(reserved),
+        test_days=describe_test_days(splits, reserved, read=stage == "assimilation"),
     )
 
 

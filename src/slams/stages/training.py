@@ -59,7 +59,7 @@ def train_vae(config: Config, dry_run: bool = False) -> Path:
     datamodule.setup("fit")
     torch.manual_seed(config.seed)
     module = VAE(config.vae, datamodule.channels, datamodule.grid, datamodule.normaliser.sd)
-    request = run_request(config, "vae", fingerprint=datamodule.store.fingerprint)
+    request = run_request(config, "vae", {}, datamodule.store.fingerprint, datamodule.reserved)
     if dry_run:
         window = next(iter(datamodule.train_dataloader()))
         batch = datamodule.on_after_batch_transfer(window, 0)
@@ -132,7 +132,8 @@ def train_score(config: Config, dry_run: bool = False) -> Path:
     )
     check_machine(config.trainer)
     inputs = {"vae": vae_run.run_id}
-    request = run_request(config, "score", inputs, datamodule.store.fingerprint)
+    fingerprint = datamodule.store.fingerprint
+    request = run_request(config, "score", inputs, fingerprint, datamodule.reserved)
     RunDirectory.check(request)
     if dry_run:
         _rehearse_score(config, datamodule, space, vae_run.run_id)
@@ -158,7 +159,8 @@ def _train_pixel_score(config: Config, dry_run: bool) -> Path:
     datamodule = pixel(config)
     check_resolutions(datamodule.grid.shape, len(config.score.channels))
     check_machine(config.trainer)
-    request = run_request(config, PixelScore.stage, fingerprint=datamodule.store.fingerprint)
+    fingerprint = datamodule.store.fingerprint
+    request = run_request(config, PixelScore.stage, {}, fingerprint, datamodule.reserved)
     RunDirectory.check(request)
     say(str(host_memory(datamodule, config.score.batch_size, ranks=config.trainer.devices)))
     datamodule.setup("fit")

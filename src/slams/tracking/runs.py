@@ -216,6 +216,7 @@ def _create(
         "run_id": record.run_id,
         "directory": str(run.path.resolve()),
         "data_fingerprint": record.fingerprint,
+        "test_days": record.test_days,
         "revision": record.revision,
     }
     tags |= more

@@ -20,8 +20,14 @@ from slams.config.checks.stations import check_station_source
 from slams.config.checks.sweep import check_sweep_size
 from slams.config.checks.values import check_values
 from slams.config.memory import parse_memory
-from slams.config.schema import Config, DataConfig
-from slams.config.splits import check_splits, day_range, parse_day
+from slams.config.schema import BackgroundConfig, Config, DataConfig
+from slams.config.splits import (
+    check_splits,
+    check_test_days,
+    day_range,
+    parse_day,
+    split_pieces,
+)
 from slams.config.time_axis import check_days
 from slams.config.time_limits import parse_limit
 from slams.errors import UserError, nearest
@@ -47,7 +53,7 @@ def check(config: Config) -> None:
     check_sweep_size(config.ablation)
     _check_channels(config)
     check_sources(config.data)
-    check_splits(config.data.splits, config.data.days)
+    check_splits(config.data.splits, config.data.days, _days_before(config.background))
     day_range("data.period", config.data.period)
     parse_memory("data.prepare.memory", config.data.prepare.memory)
     holds(config, "data.prepare.walltime", _is_walltime, "a time limit such as 02:00:00")
@@ -96,6 +102,9 @@ def require(config: Config, verb: str) -> None:
             )
     if verb == "assimilate":
         _check_splits_of_methods(config)
+        splits, reach = config.data.splits, _days_before(config.background)
+        reserved = split_pieces(splits, "reserved")
+        check_test_days(splits, reserved, "data.splits.reserved", reach)
     if verb in ("assimilate", "report"):
         levels = _levels_shown(config.data.analysed)
         if levels and config.report.level not in levels:
@@ -197,6 +206,13 @@ def _check_background(config: Config) -> None:
             )
     if background.kind == "file" and not background.path:
         raise UserError("key 'background.path': found nothing, expected the background's store")
+
+
+def _days_before(background: BackgroundConfig) -> int:
+    """Return how many days before a window its background is made from."""
+    if background.kind != "damped_persistence" and background.recentre_days == 0:
+        return 0
+    return background.lag + max(background.recentre_days, 1) - 1
 
 
 def _not_fitted(needed: range, fitted: list[int]) -> str:

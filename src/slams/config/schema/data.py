@@ -79,11 +79,21 @@ class SourceConfig:
 
 @dataclass
 class SplitsConfig:
-    """First and last day (ISO dates, both inside) of each split, with a gap between them."""
+    """Days (ISO dates) of each split, with a gap between splits.
+
+    First and last day, both inside. A split of several pieces has them one after the other: first,
+    last, first, last, and so on in order of time; no window leaves the piece it begins in.
+    """
 
     train: list[str] = field(default_factory=list)
     validation: list[str] = field(default_factory=list)
     test: list[str] = field(default_factory=list)
+    # Days that no training, validation, statistic, tuning or selection reads, in pairs as above; a
+    # test split has days of them in a final measurement only (`final`). `slams prepare` writes
+    # them into the store, and other recipes on that store are held to them.
+    reserved: list[str] = field(default_factory=list)
+    # Whether this is a final measurement, whose test split may have reserved days.
+    final: bool = False
     # Smallest number of days between two splits.
     gap: int = 5
 

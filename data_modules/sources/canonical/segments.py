@@ -1,0 +1,145 @@
+"""Several stores of one source that follow one another in time, joined into one dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import xarray as xr
+
+from slams.calendar.days import day_of
+from slams.errors import UserError
+
+__all__ = ["Segment", "join_segments"]
+
+# Coordinates and fields without time that all segments share, with what messages call them.
+_SHARED = {
+    "latitude": "another grid (latitude)",
+    "longitude": "another grid (longitude)",
+    "level": "other levels",
+    "surface_elevation": "another surface_elevation",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """Holds one of the stores that are joined.
+
+    Attributes:
+        path: The store, for messages.
+        stored: As opened.
+        daily: In canonical form, all its days.
+    """
+
+    path: str
+    stored: xr.Dataset
+    daily: xr.Dataset
+
+
+def join_segments(
+    segments: Sequence[Segment],
+    variables: Sequence[str],
+    period: tuple[float, float] | None,
+    where: str,
+    key: str,
+) -> xr.Dataset:
+    """Join stores along time, lazily.
+
+    Args:
+        segments: At least two, in any order.
+        variables: The variables wanted, which every segment has.
+        period: First and last day wanted, days since 1970-01-01; all days by default.
+        where: The source, for messages.
+        key: Its dotted key in the recipe, for messages.
+
+    Returns:
+        Canonical dataset (see `canonical.form`). Its attribute `stores` names the segments.
+
+    Raises:
+        UserError: Segments have days in common, differ in what they must share, or have no day of
+            the period.
+    """
+    ordered = sorted(segments, key=lambda one: float(one.daily["time"].values[0]))
+    for before, after in pairwise(ordered):
+        last, first = before.daily["time"].values[-1], after.daily["time"].values[0]
+        if first <= last:
+            raise UserError(
+                f"{key}.path: {after.path} begins on {day_of(first)}, and {before.path} has days "
+                f"until {day_of(last)}; stores that are joined have no day in common"
+            )
+    for other in ordered[1:]:
+        difference = _difference(ordered[0], other, variables)
+        if difference:
+            raise UserError(
+                f"{key}.path: {other.path} has {difference} than {ordered[0].path}; stores that "
+                f"are joined have the same grid, levels, units and steps"
+            )
+    shared = [name for name in _SHARED if name in ordered[0].daily.data_vars]
+    parts = [ordered[0].daily, *(one.daily.drop_vars(shared) for one in ordered[1:])]
+    joined = xr.concat(
+        parts,
+        dim="time",
+        data_vars="minimal",
+        coords="minimal",
+        compat="override",
+        join="override",
+        combine_attrs="override",
+    )
+    for name in variables:
+        if name in joined:
+            # What a chunk reads (`canonical.form`) is the largest of the segments'.
+            readings = [one.daily[name].encoding for one in ordered]
+            joined[name].encoding = max(readings, key=_steps_read)
+    every = [one.daily.attrs for one in ordered]
+    texts = dict.fromkeys(k for attrs in every for k, text in attrs.items() if k != "repairs")
+    # Each text once: title, source and license are mostly those of all.
+    joined.attrs = {
+        name: "; ".join(dict.fromkeys(attrs[name] for attrs in every if name in attrs))
+        for name in texts
+    }
+    joined.attrs["stores"] = ", ".join(one.path for one in ordered)
+    joined.attrs["repairs"] = list(
+        dict.fromkeys(text for attrs in every for text in attrs["repairs"])
+    )
+    if period is None:
+        return joined
+    time = joined["time"].values
+    inside = np.flatnonzero((time >= period[0]) & (time <= period[1]))
+    if not len(inside):
+        asked, until, first, last = map(day_of, (*period, time[0], time[-1]))
+        raise UserError(
+            f"data.period: the source has no data from {asked} to {until}; {where} holds "
+            f"{first} to {last}"
+        )
+    return joined.isel(time=slice(int(inside[0]), int(inside[-1]) + 1))
+
+
+def _difference(first: Segment, other: Segment, variables: Sequence[str]) -> str:
+    """Word how a segment differs from the first; "" where it does not."""
+    for name, words in _SHARED.items():
+        ours, theirs = (name in one.stored.variables for one in (first, other))
+        if ours != theirs:
+            return words
+        if ours and not np.array_equal(first.stored[name].values, other.stored[name].values):
+            return words
+    for name in variables:
+        found = [str(one.stored[name].attrs.get("units")) for one in (other, first)]
+        if found[0] != found[1]:
+            return f"{name} in {found[0]} and so in other units"
+    if _step(first.stored) != _step(other.stored):
+        return "other steps (means of days, or instants)"
+    if first.daily.attrs["time"] != other.daily.attrs["time"]:
+        return "other values of a day"
+    return ""
+
+
+def _step(stored: xr.Dataset) -> float:
+    """Return the time between the first steps (days)."""
+    steps = np.diff(stored["time"].values[:2]) / np.timedelta64(1, "D")
+    return float(steps[0]) if len(steps) else 1.0
+
+
+def _steps_read(encoding: dict[str, dict[str, int]]) -> int:
+    return encoding.get("preferred_chunks", {}).get("time", 0)
