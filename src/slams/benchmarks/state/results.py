@@ -135,7 +135,7 @@ def summarise(results: pd.DataFrame, weights: np.ndarray, seed: int) -> pd.DataF
         table = part.pivot(index=["month", "days"], columns="level", values="square")
         table = table[list(dict.fromkeys(part["level"]))]
         count = torch.tensor(table.index.get_level_values("days").to_numpy(), dtype=torch.float64)
-        squares = torch.tensor(table.to_numpy(dtype=np.float64))
+        squares = torch.from_numpy(np.ascontiguousarray(table, dtype=np.float64))
         rmse = ((squares * count[:, None]).sum(dim=0) / count.sum()).sqrt()
         resamples = Resamples(torch.arange(len(count)), _BLOCK, _SAMPLES, seed)
         drawn = (
