@@ -7,7 +7,6 @@ training or of the validation, so that no sample spans a gap of the time axis or
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
 
 import numpy as np
 
@@ -55,9 +54,12 @@ def choose_days(store: TrainingStore, config: StateBenchConfig) -> SampleDays:
     """Find the days of a recipe in a store.
 
     Raises:
-        UserError: A choice has no sample in the store, or a piece has days that the store reserves
-            for the test.
+        UserError: A choice has no sample in the store, a piece has days that the store reserves
+            for the test, or the store's statistics come from days of the validation.
     """
+    _refuse_overlap(
+        store, "validation", config.validation, "statistics_days", "takes its statistics from"
+    )
     found: dict[str, np.ndarray] = {}
     for number, entry in enumerate(config.train):
         found[entry.name] = _samples(store, f"train.{number}.days", entry.days, config.stride)
@@ -78,9 +80,9 @@ def choose_days(store: TrainingStore, config: StateBenchConfig) -> SampleDays:
 
 def _samples(store: TrainingStore, key: str, days: list[str], stride: int) -> np.ndarray:
     """Find the positions of the days `t` of the samples that lie in some pieces."""
+    _refuse_overlap(store, key, days, "reserved_days", "reserves for the test")
     chosen = []
     for first, last in day_pieces(key, days):
-        _refuse_reserved(store, key, first, last)
         inner = np.arange(day_number(first) + 1, day_number(last), stride)
         index = find_days(store.time, inner[:, None] + np.arange(-1, 2))
         chosen.append(index[(index >= 0).all(axis=1), 1])
@@ -92,12 +94,15 @@ def _samples(store: TrainingStore, key: str, days: list[str], stride: int) -> np
     return np.concatenate(chosen)
 
 
-def _refuse_reserved(store: TrainingStore, key: str, first: date, last: date) -> None:
-    """Refuse a piece that has days which the store reserves for the test."""
-    reserved = list(store.attributes.get("reserved_days") or [])
-    for start, end in day_pieces("reserved_days", reserved) if reserved else ():
-        if first <= end and start <= last:
-            raise UserError(
-                f"key {key!r}: {first} to {last} has days that training store {store.path} "
-                f"reserves for the test, {start} to {end}; choose other days"
-            )
+def _refuse_overlap(
+    store: TrainingStore, key: str, days: list[str], attribute: str, why: str
+) -> None:
+    """Refuse pieces that have days which an attribute of the store lists, in pieces too."""
+    listed = list(store.attributes.get(attribute) or [])
+    for start, end in day_pieces(attribute, listed) if listed else ():
+        for first, last in day_pieces(key, days):
+            if first <= end and start <= last:
+                raise UserError(
+                    f"key {key!r}: {first} to {last} has days that training store {store.path} "
+                    f"{why}, {start} to {end}; choose other days"
+                )

@@ -37,6 +37,7 @@ from slams.diffusion.training import denoising_loss, draw_noise, make_denoiser
 from slams.errors import UserError
 from slams.modules.base import warmup_cosine
 from slams.nn.layers import SphereConv2d
+from slams.nn.precision import natural_precision
 from slams.nn.unet import LatentUNet
 from slams.normalisation import DAYS_PER_YEAR
 from slams.runtime.ranks import say
@@ -183,6 +184,8 @@ def _train(config: StateBenchConfig, pairs: _Pairs, start: Tensor, what: str) ->
     schedule = torch.optim.lr_scheduler.LambdaLR(
         steps, lambda step: warmup_cosine(step, optimizer.steps, optimizer.warmup_steps)
     )
+    precision = settings.precision
+    bfloat16 = (natural_precision("cpu") if precision == "auto" else precision) == "bf16-mixed"
     begun, losses = time.perf_counter(), []
     for step in range(optimizer.steps):
         # The same days and noise for every state: their differences are those of the states.
@@ -190,7 +193,8 @@ def _train(config: StateBenchConfig, pairs: _Pairs, start: Tensor, what: str) ->
         chosen = start[torch.randint(len(start), (settings.batch_size,), generator=draw)]
         target, condition, season = pairs.at(chosen)
         noise = draw_noise(target, settings.noise_mean, settings.noise_sd, 0.0, draw)
-        loss = denoising_loss(denoiser, target, noise, condition, season).mean()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            loss = denoising_loss(denoiser, target, noise, condition, season).mean()
         losses.append(loss.item())
         if not math.isfinite(losses[-1]):
             raise UserError(

@@ -83,6 +83,8 @@ class StateNetworkConfig:
     sigma: float = 60.0
     draws: int = 2
     batch_size: int = 8
+    # Of the training, as `trainer.precision`; what is scored is computed in float32.
+    precision: str = "auto"
     optimizer: OptimizerConfig = field(
         default_factory=lambda: OptimizerConfig(
             learning_rate=3e-3, steps=800, warmup_steps=50, ema=0.98
@@ -195,6 +197,7 @@ def check_state_bench(config: StateBenchConfig) -> None:
         lambda value: value and all(n > 0 and n % 8 == 0 for n in value),
         "multiples of 8",
     )
+    one_of("network.precision", config.network.precision, ("auto", "32-true", "bf16-mixed"))
     check_optimizer("network.optimizer", config.network.optimizer)
 
 
