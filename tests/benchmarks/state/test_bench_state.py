@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import zarr
 
 from slams.benchmarks.state import regression
 from slams.cli.main import main
@@ -61,6 +63,26 @@ def test_references_are_those_of_the_linear_world(table: pd.DataFrame) -> None:
     assert _rmse(table, "long", "damped_persistence", "500") == pytest.approx(damped, rel=0.03)
     inside = table[table.level == "mean"]
     assert ((inside.low < inside.rmse) & (inside.rmse < inside.high)).all()
+
+
+def test_weights_and_penalties_know_nothing_of_the_validation(
+    recipe: Path, linear_world: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(linear_world, tmp_path / "copy.zarr")
+    fields = zarr.open_group(copy)["fields"]
+    inside = slice(424, 574)  # 2002-03-01 to 2002-07-28
+    noise = np.random.default_rng(9).standard_normal(fields[inside].shape)
+    fields[inside] = (5 + 10 * noise**2).astype(np.float32)
+    words = ("methods=[regression]", "regression.states=[winds]")
+    assert _bench(recipe, tmp_path / "one", *words) == 0
+    assert _bench(recipe, tmp_path / "other", *words, f"store={copy}") == 0
+    tables = [
+        pd.read_parquet(tmp_path / name / "regression/row_003.parquet")
+        for name in ("one", "other")
+    ]
+    assert tables[0].penalty.notna().sum() == 2 * 2 * 5
+    pd.testing.assert_series_equal(tables[0].penalty, tables[1].penalty)
+    assert (tables[1].square > 10 * tables[0].square).all()
 
 
 def test_what_was_killed_goes_on_from_its_rows(

@@ -59,7 +59,8 @@ class Band:
 
     Attributes:
         values: `(C + P, R, N, W)` normalised anomalies of the channels and `P` products of `R`
-            rows and `N` days; products are in units of their root mean square in each row.
+            rows and `N` days; products are in units of the standard deviations of wind and
+            temperature, row by row.
         sd: `(L, R, W)` standard deviation of the target (K).
         first: Number of the first row.
     """
@@ -162,6 +163,8 @@ def read_band(
     )
     pairs = channels.products if products else ()
     count = len(channels.specs)
+    typical = normaliser.sd.mean(dim=-1)
+    sizes = [typical[wind] * typical[temperature] for wind, temperature, _ in pairs]
     values = torch.empty(count + len(pairs), high - low, len(position), width, dtype=dtype)
     for first in range(0, len(position), _CHUNK):
         chosen = position[first : first + _CHUNK]
@@ -174,10 +177,7 @@ def read_band(
         for number, (wind, temperature, axis) in enumerate(pairs):
             product = whole[:, wind] * _difference(whole[:, temperature], axis)
             product -= climatology[:, wind] * _difference(climatology[:, temperature], axis)
-            out[count + number] = product.permute(1, 0, 2)
-    for product in values[count:]:
-        size = product.square().mean(dim=(1, 2), keepdim=True).sqrt()
-        product /= size.clamp(min=1e-12)
+            out[count + number] = product.permute(1, 0, 2) / sizes[number][:, None, None]
     targets = list(channels.index["temperature"])
     return Band(values, normaliser.sd[targets], low)
 
