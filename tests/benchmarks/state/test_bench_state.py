@@ -10,8 +10,12 @@ import pandas as pd
 import pytest
 import zarr
 
+from data_modules.store.training_store import TrainingStore
 from slams.benchmarks.state import regression
+from slams.benchmarks.state.days import choose_days
+from slams.benchmarks.state.recipe import StateBenchConfig, check_state_bench
 from slams.cli.main import main
+from slams.config.loading import load
 from tests.benchmarks.state.linear_world import NOISE
 
 
@@ -83,6 +87,33 @@ def test_weights_and_penalties_know_nothing_of_the_validation(
     assert tables[0].penalty.notna().sum() == 2 * 2 * 5
     pd.testing.assert_series_equal(tables[0].penalty, tables[1].penalty)
     assert (tables[1].square > 10 * tables[0].square).all()
+
+
+def test_days_held_out_lie_apart_from_those_fitted(recipe: Path, linear_world: Path) -> None:
+    config = load(recipe, ["network.train=[]"], StateBenchConfig, check_state_bench)
+    days = choose_days(TrainingStore.open(linear_world), config)
+    parts = regression._parts(days, config)
+    for choice in range(2):
+        fitted, held_out, between = (
+            np.concatenate(
+                [days.time[p.start] for p in parts if p.members[choice] and p.fold == f]
+            )
+            for f in range(3)
+        )
+        assert np.abs(fitted[:, None] - held_out).min() > config.regression.apart
+        together = np.concatenate([fitted, held_out, between])
+        assert sorted(together) == sorted(days.time[days.start[days.train[choice]]])
+        assert 0.1 < len(held_out) / len(together) < 0.2
+
+
+def test_penalties_are_chosen_on_days_held_out(recipe: Path, tmp_path: Path) -> None:
+    # 330 predictors, 80 days of 12 points: what fits these days best does not fit others.
+    words = ["methods=[regression]", "regression.states=[pressure]", "regression.patch=[5,11]"]
+    words += ["train=[{name: short, days: [2001-01-01, 2001-04-20]}]"]
+    words += ["regression.penalties=[0.0001,0.1]", "network.train=[]"]
+    assert _bench(recipe, tmp_path, *words) == 0
+    row = pd.read_parquet(tmp_path / "regression/row_002.parquet")
+    assert set(row.penalty.dropna()) == {0.1}
 
 
 def test_what_was_killed_goes_on_from_its_rows(

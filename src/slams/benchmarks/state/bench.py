@@ -87,6 +87,8 @@ def _settings(config: StateBenchConfig, store: TrainingStore, method: str) -> di
     section = found[method]
     if method == "network":  # further rows of the table change none of the others
         del section["states"], section["train"]
+    else:  # what bounds memory
+        del section["block"], section["band"]
     keys = ("train", "validation", "stride", "levels", "seed")
     return {"store": store.fingerprint, **{key: found[key] for key in keys}, method: section}
 

@@ -76,9 +76,10 @@ class StateNetworkConfig:
     channels: list[int] = field(default_factory=lambda: [24, 48])
     blocks: int = 1
     embedding: int = 64
-    # Training noise: mean and standard deviation of log sigma.
-    noise_mean: float = 1.7
-    noise_sd: float = 1.5
+    # Training noise: mean and standard deviation of log sigma. Higher than for a network that is
+    # sampled from: short as it is, the training is spent where the mean is read.
+    noise_mean: float = 3.0
+    noise_sd: float = 1.0
     # Noise level at which the mean is read, and draws of the noise that it is averaged over.
     sigma: float = 60.0
     draws: int = 2
