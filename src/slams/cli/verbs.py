@@ -197,6 +197,17 @@ VERBS = {
         sense="slams.benchmarks.climate_recipe:check_climate",
         bench="slams.benchmarks.climate:bench_climate",
     ),
+    "bench state": Verb(
+        "what a state must carry to forecast the next day's temperature",
+        "Forecasts temperature one day ahead from the true state of a training store, by local "
+        "regression and by score networks trained shortly, with less or more in the state and "
+        "few or many years of training; prints RMSE by level on the validation days and writes "
+        "the tables. A benchmark that was killed goes on from the rows it has finished.",
+        dry_run=False,
+        schema="slams.benchmarks.state.recipe:StateBenchConfig",
+        sense="slams.benchmarks.state.recipe:check_state_bench",
+        bench="slams.benchmarks.state.bench:bench_state",
+    ),
     "bench kolmogorov": Verb(
         "assimilate three kinds of observations of a turbulent flow",
         "Integrates the Kolmogorov flow, trains a score network on short windows, and samples "

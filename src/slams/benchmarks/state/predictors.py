@@ -1,0 +1,136 @@
+"""The predictors of a point's temperature: patches of the fields around it.
+
+A patch is cut at the poles and goes round the globe in longitude. All points of a row of latitude
+share their predictors' weights, so that the predictors of a row are a matrix `(F, D W)` of `D`
+days and `W` longitudes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from slams.benchmarks.state.fields import Band, StateChannels
+from slams.benchmarks.state.recipe import RegressionConfig
+from slams.benchmarks.state.states import STATES
+
+__all__ = ["Predictors", "choose_predictors"]
+
+
+@dataclass(frozen=True)
+class _Patch:
+    """Holds the fields of a group that are taken from one patch.
+
+    Attributes:
+        group: The group.
+        fields: `(C,)` their positions.
+        rows: Offsets in rows of latitude.
+        columns: Offsets in longitudes.
+        before: Days before the day of the state.
+    """
+
+    group: str
+    fields: tuple[int, ...]
+    rows: range
+    columns: range
+    before: int
+
+    def inside(self, row: int, height: int) -> list[int]:
+        """Return the offsets in latitude that stay on the globe."""
+        return [offset for offset in self.rows if 0 <= row + offset < height]
+
+
+@dataclass(frozen=True)
+class Predictors:
+    """Fills the predictors and targets of a row of latitude.
+
+    Attributes:
+        patches: What predictors are taken from, in order; a constant follows.
+        targets: `(L,)` positions of the target's fields.
+        height: Rows of the grid.
+    """
+
+    patches: tuple[_Patch, ...]
+    targets: tuple[int, ...]
+    height: int
+
+    @property
+    def margin(self) -> int:
+        """Return the rows beyond its own that a row needs."""
+        return max(patch.rows.stop - 1 for patch in self.patches)
+
+    def groups(self, row: int) -> list[str]:
+        """List the group of each of the `F` predictors of a row; "" for the constant."""
+        found = []
+        for patch in self.patches:
+            count = len(patch.inside(row, self.height)) * len(patch.columns) * len(patch.fields)
+            found += [patch.group] * count
+        return [*found, ""]
+
+    def index(self, row: int, state: str) -> Tensor:
+        """Return the positions of a state's predictors, the constant last."""
+        wanted = STATES[state].groups | {""}
+        return torch.tensor([i for i, g in enumerate(self.groups(row)) if g in wanted])
+
+    def fill(self, band: Band, row: int, start: Tensor) -> Tensor:
+        """Return predictors and, below them, targets.
+
+        Args:
+            band: Fields of the row and of `margin` rows around it.
+            row: The row of latitude.
+            start: `(D,)` days `t` of the samples, as positions of the band's days.
+
+        Returns:
+            `(F + L, D, W)`; targets are those of the day `t + 1`.
+        """
+        values = band.values
+        width = values.shape[-1]
+        total = len(self.groups(row)) + len(self.targets)
+        out = values.new_empty(total, len(start), width)
+        place = 0
+        for patch in self.patches:
+            fields = torch.tensor(patch.fields)[:, None]
+            for offset in patch.inside(row, self.height):
+                days = (start - patch.before)[None]
+                found = values[fields, row + offset - band.first, days]
+                for column in patch.columns:
+                    out[place : place + len(fields)] = found.roll(-column, dims=-1)
+                    place += len(fields)
+        out[place] = 1.0
+        targets = torch.tensor(self.targets)[:, None]
+        out[place + 1 :] = values[targets, row - band.first, (start + 1)[None]]
+        return out
+
+
+def choose_predictors(
+    channels: StateChannels, config: RegressionConfig, height: int
+) -> Predictors:
+    """Make the predictors of all states of a recipe together.
+
+    Args:
+        channels: The fields.
+        config: Patches and states.
+        height: Rows of the grid.
+    """
+    used = frozenset().union(*(STATES[state].groups for state in config.states))
+    index, products = channels.index, channels.product_index
+    today = [("temperature", config.patch), ("surface", config.patch), ("pressure", config.patch)]
+    today += [("winds_3", config.wind_patch), ("winds", config.wind_patch)]
+    patches = [_patch(name, index[name], size, 0) for name, size in today if name in used]
+    patches += [
+        _patch(name, products[name], config.product_patch, 0)
+        for name in ("winds_3", "winds")
+        if name in used
+    ]
+    if "before" in used:
+        fields = (*index["temperature"], *index["surface"], *index["pressure"])
+        patches.append(_patch("before", fields, config.before_patch, 1))
+    return Predictors(tuple(patches), index["temperature"], height)
+
+
+def _patch(group: str, fields: Sequence[int], size: Sequence[int], before: int) -> _Patch:
+    rows, columns = (range(-(n // 2), n // 2 + 1) for n in size)
+    return _Patch(group, tuple(fields), rows, columns, before)

@@ -1,0 +1,261 @@
+"""One-day forecasts of temperature by local ridge regression, from the true state of the day.
+
+All longitudes of a row of latitude together; the target is the normalised anomaly of temperature
+at every level on day `t + 1`, the predictors are patches of the state on day `t` (and `t - 1`):
+
+- temperature, surface fields and surface pressure: `patch`, 5 x 7 points;
+- winds and humidity: `wind_patch`, 3 x 5 points;
+- products of wind and temperature gradient, `u dT/dx` and `v dT/dy` at each level with winds:
+  `product_patch`, the point itself;
+- temperature, surface fields and surface pressure of the day before: `before_patch`, 5 x 7 points.
+
+The moments of the largest set of predictors are summed once per row of latitude; every state and
+every choice of training days is a part of them. The penalty, one per row, state and choice of
+training days, is that with the smallest error on blocks of training days that are held out; the
+weights are then fitted to all training days. The validation days are only forecast.
+
+Three rows stand beside: the climatology (zero anomaly), the day itself (`persistence`), and the
+day times a coefficient per point and level, fitted to the training days (`damped_persistence`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from data_modules.store.training_store import TrainingStore
+from slams.benchmarks.state.days import SampleDays, choose_days
+from slams.benchmarks.state.fields import Band, choose_channels, read_band
+from slams.benchmarks.state.predictors import Predictors, choose_predictors
+from slams.benchmarks.state.recipe import StateBenchConfig
+from slams.benchmarks.state.results import KeptResults, monthly_rows
+from slams.benchmarks.state.ridge import Moments, choose_penalty, fit
+from slams.errors import UserError
+from slams.runtime.ranks import say
+
+__all__ = ["REFERENCES", "regress", "row_name"]
+
+REFERENCES = ("climatology", "persistence", "damped_persistence")
+# One block of training days in so many chooses the penalty.
+_EVERY = 5
+_FIT, _HELD_OUT, _APART = range(3)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Holds samples that belong to the same choices of training days and to the same fold.
+
+    Attributes:
+        start: `(D,)` days `t`, as positions of the days read.
+        members: `(K,)` bool, the choices.
+        fold: Fitted to, held out, or between the two.
+    """
+
+    start: Tensor
+    members: tuple[bool, ...]
+    fold: int
+
+
+def regress(config: StateBenchConfig, store: TrainingStore, kept: KeptResults) -> None:
+    """Do the rows of latitude that are not finished yet, and keep each as it is done.
+
+    Args:
+        config: The recipe.
+        store: Its store.
+        kept: Takes the results, one table per row of latitude.
+
+    Raises:
+        UserError: The store lacks a channel, days or values.
+    """
+    days = choose_days(store, config)
+    settings = config.regression
+    channels = choose_channels(store, config.levels, settings.states)
+    height, _ = store.grid.shape
+    predictors = choose_predictors(channels, settings, height)
+    parts = _parts(days, config)
+    bands = [range(i, min(i + settings.band, height)) for i in range(0, height, settings.band)]
+    bands = bands[config.share[0] - 1 :: config.share[1]]
+    bands = [[row for row in band if not kept.has(row_name(row))] for band in bands]
+    left = sum(map(len, bands))
+    say(
+        f"regression: {left} rows of latitude to do, {len(days.position)} days, "
+        f"{len(predictors.groups(height // 2))} predictors"
+    )
+    torch.set_num_threads(config.threads)
+    begun, done = time.perf_counter(), 0
+    for rows in filter(None, bands):
+        reading = time.perf_counter()
+        band = read_band(
+            store,
+            channels,
+            days.position,
+            range(rows[0], rows[-1] + 1),
+            predictors.margin,
+        )
+        say(f"rows {rows[0]} to {rows[-1]} read ({time.perf_counter() - reading:.0f} s)")
+        for row in rows:
+            started = time.perf_counter()
+            kept.write(
+                row_name(row), regress_row(config, store, days, parts, predictors, band, row)
+            )
+            done += 1
+            now = time.perf_counter()
+            minutes = (now - begun) / done * (left - done) / 60
+            say(
+                f"row {row} ({float(store.grid.latitude[row]):.1f} degrees north): "
+                f"{now - started:.1f} s, {left - done} left, about {minutes:.0f} min"
+            )
+
+
+def regress_row(
+    config: StateBenchConfig,
+    store: TrainingStore,
+    days: SampleDays,
+    parts: list[_Part],
+    predictors: Predictors,
+    band: Band,
+    row: int,
+) -> pd.DataFrame:
+    """Fit and score every state and choice of training days in one row of latitude.
+
+    Returns:
+        See `slams.benchmarks.state.results.monthly_rows`.
+    """
+    settings = config.regression
+    moments = [_moments(part, predictors, band, row, settings.block) for part in parts]
+    names, weights, penalties = [], [], []
+    size = len(predictors.groups(row))
+    for number, training in enumerate(days.names):
+        inside = [
+            (part, found)
+            for part, found in zip(parts, moments, strict=True)
+            if part.members[number]
+        ]
+        seen, held_out = (
+            _total(found for part, found in inside if part.fold == fold)
+            for fold in (_FIT, _HELD_OUT)
+        )
+        everything = _total(found for _, found in inside)
+        for state in settings.states:
+            index = predictors.index(row, state)
+            penalty = choose_penalty(
+                seen.select(index), held_out.select(index), settings.penalties
+            )
+            found = fit(everything.select(index), penalty)
+            whole = torch.zeros(size, len(predictors.targets))
+            if found is not None:
+                whole[index] = found.to(torch.float32)
+            weights.append(whole)
+            names.append((training, state))
+            penalties.append(penalty)
+    damping = [_damping(parts, k, predictors, band, row) for k in range(len(days.names))]
+    return _score(store, days, predictors, band, row, weights, damping, names, penalties)
+
+
+def _score(
+    store: TrainingStore,
+    days: SampleDays,
+    predictors: Predictors,
+    band: Band,
+    row: int,
+    weights: list[Tensor],
+    damping: list[Tensor],
+    names: list[tuple[str, str]],
+    penalties: list[float],
+) -> pd.DataFrame:
+    """Forecast the validation days, month by month, and tabulate the squared errors (K2)."""
+    size, count = weights[0].shape
+    stacked = torch.cat(weights, dim=1).T
+    sd = band.sd[:, row - band.first]
+    start = torch.from_numpy(days.start[days.validation])
+    months = days.months(days.validation)
+    levels = [c.level for c in store.channels if c.variable == "temperature"]
+    tables = []
+    references = [("", "climatology"), ("", "persistence")]
+    references += [(training, "damped_persistence") for training in days.names]
+    for month in np.unique(months):
+        chosen = start[torch.from_numpy(months == month)]
+        values = predictors.fill(band, row, chosen)
+        truth = values[size:]
+        today = band.values[
+            torch.tensor(predictors.targets)[:, None], row - band.first, chosen[None]
+        ]
+        forecasts = (stacked @ values[:size].flatten(1)).reshape(-1, count, *truth.shape[1:])
+        others = [torch.zeros_like(today), today, *(d[:, None] * today for d in damping)]
+        errors = torch.cat([forecasts, torch.stack(others)]) - truth
+        square = (errors * sd[:, None]).square().mean(dim=(2, 3))
+        tables.append(
+            monthly_rows(
+                row,
+                str(month),
+                len(chosen),
+                [*names, *references],
+                levels,
+                square.numpy(),
+                [*penalties, *[np.nan] * len(references)],
+            )
+        )
+    return pd.concat(tables, ignore_index=True)
+
+
+def _parts(days: SampleDays, config: StateBenchConfig) -> list[_Part]:
+    """Divide the training samples by the choices they belong to and by fold."""
+    settings = config.regression
+    when = np.floor(days.time[days.start + 1]).astype(np.int64)
+    block, within = np.divmod(when, settings.held_out)
+    inner = (within >= settings.apart) & (within < settings.held_out - settings.apart)
+    fold = np.where(block % _EVERY == 0, np.where(inner, _HELD_OUT, _APART), _FIT)
+    keys = np.concatenate([days.train, fold[None]]).T
+    parts = []
+    for key in np.unique(keys, axis=0):
+        if key[:-1].any():
+            start = torch.from_numpy(days.start[(keys == key).all(axis=1)])
+            parts.append(_Part(start, tuple(key[:-1].astype(bool).tolist()), int(key[-1])))
+    for number, name in enumerate(days.names):
+        if {_FIT, _HELD_OUT} - {part.fold for part in parts if part.members[number]}:
+            raise UserError(
+                f"key 'regression.held_out': no days of {name!r} are held out in blocks of "
+                f"{settings.held_out} days without {settings.apart} at either end; choose other "
+                f"blocks or more training days"
+            )
+    return parts
+
+
+def _moments(part: _Part, predictors: Predictors, band: Band, row: int, block: int) -> Moments:
+    """Sum the moments of a part, block by block."""
+    count = len(predictors.targets)
+    return _total(
+        Moments.of(predictors.fill(band, row, start).flatten(1), count)
+        for start in part.start.split(block)
+    )
+
+
+def _total(moments: Iterator[Moments]) -> Moments:
+    first = next(moments)
+    total = Moments(first.matrix.clone(), first.targets, first.count)
+    count = total.count
+    for one in moments:
+        total.matrix.add_(one.matrix)
+        count += one.count
+    return Moments(total.matrix, total.targets, count)
+
+
+def _damping(
+    parts: list[_Part], number: int, predictors: Predictors, band: Band, row: int
+) -> Tensor:
+    """Regress the target on itself a day before at every point: `(L, W)`."""
+    start = torch.cat([part.start for part in parts if part.members[number]])
+    fields = torch.tensor(predictors.targets)[:, None]
+    today, tomorrow = (band.values[fields, row - band.first, (start + d)[None]] for d in (0, 1))
+    return (today * tomorrow).sum(dim=1) / today.square().sum(dim=1)
+
+
+def row_name(row: int) -> str:
+    """Return the name of the results of a row of latitude."""
+    return f"row_{row:03d}"
