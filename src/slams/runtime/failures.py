@@ -10,7 +10,7 @@ from pathlib import Path
 
 from slams.errors import UserError
 
-__all__ = ["explain_failure", "lost_rank"]
+__all__ = ["causes", "explain_failure", "lost_rank"]
 
 # A disk that has refused a write may still have room for something smaller (bytes).
 _NOTHING = 16 * 2**20
@@ -44,7 +44,7 @@ def explain_failure(error: BaseException, places: Sequence[Path] = ()) -> str | 
     """
     if isinstance(error, UserError) and "no space left on the device" in str(error):
         return _sentence(error)  # whoever wrote it knows more
-    for cause in _chain(error):
+    for cause in causes(error):
         full = isinstance(cause, OSError) and cause.errno in _FULL
         if full or any(words in str(cause) for words in _FULL_WORDS):
             # The name may be that of a temporary file which could not be moved to a full disk.
@@ -86,8 +86,12 @@ def lost_rank(error: BaseException) -> bool:
     return distributed and any(words in str(error) for words in _LOST_WORDS)
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Walks from an error to what caused it."""
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Walk from an error to what caused it.
+
+    Args:
+        error: The error, which comes first.
+    """
     seen: set[int] = set()
     current: BaseException | None = error
     while current is not None and id(current) not in seen:
