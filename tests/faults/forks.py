@@ -74,10 +74,15 @@ def import_everything() -> None:
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     for name in _MODULES:
         importlib.import_module(name)
-    threads = len(os.listdir("/proc/self/task")) if Path("/proc/self/task").exists() else 1
-    if threads > 1 or threading.active_count() > 1:
-        names = [thread.name for thread in threading.enumerate()]
-        print(f"imports have started threads ({threads}: {names}), children may hang")
+    threads = {
+        (task / "comm").read_text().strip()
+        for task in Path("/proc/self/task").glob("*")
+        if task.name != str(os.getpid())
+    }
+    # An allocator's own, which knows of forks.
+    threads -= {"jemalloc_bg_thd"}
+    if threads or threading.active_count() > 1:
+        print(f"imports have started threads ({threads}), children may hang")
 
 
 def run(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ _NOTHING = 16 * 2**20
 # What the operating system says of a path itself.
 _NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_FILES = (errno.EMFILE, errno.ENFILE)
 # What gloo, NCCL and the store between them say when a process at the other end has gone.
 _LOST_WORDS = (
     "Connection closed by peer",
@@ -29,6 +31,7 @@ _LOST_WORDS = (
     "Socket Timeout",
 )
 # sqlite and libraries written in C report a full disk in words of their own.
+_FILES_WORDS = os.strerror(errno.EMFILE)
 _FULL_WORDS = ("No space left on device", "database or disk is full", "Disk quota exceeded")
 
 
@@ -52,6 +55,18 @@ def explain_failure(error: BaseException, places: Sequence[Path] = ()) -> str | 
             return (
                 f"no space left on the device{where}; free some, or let the keys 'runs' and "
                 f"'data.store' name another disk"
+            )
+        if isinstance(cause, OSError) and cause.errno == errno.EFBIG:
+            return (
+                f"a file would be larger than this process may write"
+                f"{_path_of(cause, ' while writing ')}; raise the limit (`ulimit -f`), or let the "
+                f"keys 'runs' and 'data.store' name another disk"
+            )
+        if (isinstance(cause, OSError) and cause.errno in _FILES) or _FILES_WORDS in str(cause):
+            return (
+                f"too many open files: this process may open "
+                f"{resource.getrlimit(resource.RLIMIT_NOFILE)[0]}; raise the limit (`ulimit -n`), "
+                f"or lower data.num_workers"
             )
     if isinstance(error, UserError):
         return _sentence(error)
