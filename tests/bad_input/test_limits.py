@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import shutil
@@ -14,6 +15,10 @@ from pathlib import Path
 import pytest
 
 import slams
+from slams.config.schema import Config
+from slams.runs.directory import RunDirectory
+from slams.runtime.failures import explain_failure
+from slams.stages.places import run_request
 from tests.bad_input.conftest import Refused, listing
 
 # Mounts a directory that nobody may write, root neither, for this process alone.
@@ -34,27 +39,28 @@ def limited(kind: int, value: int) -> Iterator[None]:
         resource.setrlimit(kind, before)
 
 
-@pytest.mark.parametrize(
-    ("command", "words"),
-    [
-        ("prepare", ["data.store=new.zarr"]),
-        ("train vae", ["experiment=new"]),
-        ("assimilate", ["experiment=new", "trained_in=tiny"]),
-    ],
-)
-def test_too_few_files_may_be_open(refused: Refused, command: str, words: list[str]) -> None:
-    """Everything is imported by now, and a few files more can be opened."""
+def test_too_few_files_may_be_open(tmp_path: Path) -> None:
+    request = run_request(Config(experiment="tiny", runs=str(tmp_path / "runs")), "vae")
     used = max(int(p.name) for p in Path("/proc/self/fd").iterdir())
-    with limited(resource.RLIMIT_NOFILE, used + 2):
-        sentence = refused(command, *words)
-    assert "too many open files" in sentence
-    assert "ulimit -n" in sentence
+    held: list[int] = []
+    try:
+        with limited(resource.RLIMIT_NOFILE, used + 2):
+            with contextlib.suppress(OSError):
+                while True:  # descriptors below the limit that are free
+                    held.append(os.open(os.devnull, os.O_RDONLY))
+            with pytest.raises(OSError, match="Too many open files") as caught:
+                RunDirectory.open(request)
+            sentence = explain_failure(caught.value)
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+    assert f"this process may open {used + 2}; raise the limit (`ulimit -n`)" in sentence
+    assert explain_failure(OSError("1152 requested and 992 written")).startswith("no space left")
 
 
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        ("prepare", ["data.store=new.zarr"]),
         ("train vae", ["experiment=new"]),
         ("assimilate", ["experiment=new", "trained_in=tiny"]),
     ],

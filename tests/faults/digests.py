@@ -119,6 +119,8 @@ def synced(directory: Path) -> list[str]:
     wrong = []
     there = tracked_runs(directory / "server" / "mlflow.db")
     for run in tracked_runs(directory / "runs" / "mlflow.db"):
+        if run["tags"].get("experiment") != "tiny":  # not that of the recipe
+            continue
         copies = [c for c in there if c["tags"].get("slams.synced_from") == run["id"]]
         name = run["tags"].get("mlflow.runName", run["id"])
         if len(copies) != 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import resource
 import shutil
 from collections.abc import Iterator, Sequence
@@ -33,6 +34,8 @@ _LOST_WORDS = (
 # sqlite and libraries written in C report a full disk in words of their own.
 _FILES_WORDS = os.strerror(errno.EMFILE)
 _FULL_WORDS = ("No space left on device", "database or disk is full", "Disk quota exceeded")
+# What numpy says of an array that a disk took in part, without an error number.
+_CUT_SHORT = re.compile(r"\d+ requested and \d+ written")
 
 
 def explain_failure(error: BaseException, places: Sequence[Path] = ()) -> str | None:
@@ -49,7 +52,8 @@ def explain_failure(error: BaseException, places: Sequence[Path] = ()) -> str | 
         return _sentence(error)  # whoever wrote it knows more
     for cause in causes(error):
         full = isinstance(cause, OSError) and cause.errno in _FULL
-        if full or any(words in str(cause) for words in _FULL_WORDS):
+        cut = isinstance(cause, OSError) and _CUT_SHORT.search(str(cause)) is not None
+        if full or cut or any(words in str(cause) for words in _FULL_WORDS):
             # The name may be that of a temporary file which could not be moved to a full disk.
             where = _full_place(places) or _path_of(cause, " while writing ")
             return (
