@@ -22,7 +22,7 @@ DEMO := experiments/demo.yaml
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-slow test-e2e test-slurm lint format prepare train-vae \
+.PHONY: help install demo test test-slow test-faults test-e2e test-slurm lint format prepare train-vae \
 	train-score assimilate ablate compare report bench mlflow-ui simulate docs clean \
 	slurm-submit slurm-sweep slurm-show
 
@@ -57,6 +57,9 @@ test-e2e: install ## Open MLflow's page and the report in a headless browser
 
 test-slow: install ## Run the slow tests: training, several processes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
+
+test-faults: install ## Kill every verb at random moments and compare what it ends with (30 min)
+	$(BIN)/python -m tests.faults.kills $(ARGS)
 
 test-slurm: install ## Stop, crash and requeue runs on a SLURM cluster of our own (Debian, root)
 	@OMP_NUM_THREADS=1 tests/slurm_cluster/run.sh $(BIN)/python

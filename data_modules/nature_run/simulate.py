@@ -99,6 +99,8 @@ def simulate(settings: SimulateConfig, *, resume: str = "auto", dry_run: bool = 
     made = directories.make(path.parent)
     lock = directories.lock(path, lambda: "another simulation")
     try:
+        if directories.waits(path) and not path.exists():
+            directories.bring_back(path)  # killed before the new store had taken its name
         if not _is_kept(path, identity, resume):  # by whoever held the lock until now
             run = _take_up(path, identity, resume)
             with _disk_full_said(run, period):

@@ -20,7 +20,6 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-import filelock
 import numpy as np
 import torch
 import zarr
@@ -32,6 +31,7 @@ from slams.errors import UserError
 from slams.nn.latent_space import LatentBatch, LatentSpace
 from slams.normalisation import DAYS_PER_YEAR
 from slams.runtime.atomic import remove_store
+from slams.runtime.directories import exclusive
 
 __all__ = ["LatentStore", "wait_for_latents", "write_latents"]
 
@@ -55,7 +55,7 @@ def write_latents(
         key: What the encodings depend on, for example the VAE's run id.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(f"{path}.lock"):
+    with exclusive(path.with_name(f"{path.name}.lock")):
         if _key(path) == key:
             return
         try:

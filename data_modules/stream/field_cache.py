@@ -22,13 +22,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-import filelock
 import numpy as np
 
 from data_modules.store.files import is_url
 from data_modules.store.training_store import TrainingStore
 from slams.errors import UserError
 from slams.runtime.atomic import replacing, write_text
+from slams.runtime.directories import exclusive
 from slams.runtime.ranks import say
 
 __all__ = ["FieldSource", "MappedFields", "MemoryFields", "cache_directory", "map_fields"]
@@ -219,7 +219,7 @@ def map_fields(store: TrainingStore, directory: Path) -> MappedFields:
     try:
         directory.mkdir(parents=True, exist_ok=True)
         # Ranks and processes that come later wait here, and find it built.
-        with filelock.FileLock(f"{path}.lock"):
+        with exclusive(path.with_name(f"{path.name}.lock")):
             if not _whole(path, shape):
                 _build(store, path, shape)
     except PermissionError as error:

@@ -39,6 +39,8 @@ exit $code
         ("prepare", "200k", ["data.store=disk/new.zarr"]),
         ("train vae", "100k", ["runs=disk/others"]),
         ("assimilate", "200k", ["runs=disk/runs"]),
+        # A new tracking store, in the middle of its migrations.
+        ("train vae", "300k", ["runs=disk/others", "tracking.enabled=true"]),
     ],
 )
 def test_a_disk_that_fills_up(root: Path, command: str, size: str, words: list[str]) -> None:

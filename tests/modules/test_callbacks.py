@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import time
 
 import pytest
 import torch
@@ -140,6 +141,38 @@ def test_summary_of_a_run(tmp_path, capsys):
     assert 0 <= found["data_wait_share"] <= 1
     assert found["peak_memory_gib"] > 0.01
     assert "2 parameters" in capsys.readouterr().err
+
+
+class Slow(Scripted):
+    """Analyses one batch with one method after another, and waits until it was reported on."""
+
+    def __init__(self, out):
+        super().__init__()
+        self.out, self.at_work = out, ""
+
+    def test_step(self, batch, batch_idx):
+        for self.at_work in ("letkf", "enkf"):
+            deadline = time.monotonic() + 30
+            while f"{self.at_work} at work" not in self.out.getvalue():
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+
+
+def test_an_evaluation_is_reported_on_within_its_batches(tmp_path, capsys):
+    out, summary = io.StringIO(), RunSummary()
+    progress = ProgressLines(0.0, stream=out)
+    trainer = make_trainer(CONFIG, run_dir=tmp_path, callbacks=[progress, summary])
+    trainer.test(Slow(out), loader(), verbose=False)
+    lines = out.getvalue().splitlines()
+    assert lines[0].startswith("test step 0/3, letkf at work, ")
+    assert " s per case, " in lines[-1]
+    assert set(summary.summary) >= {"cases", "seconds_per_case", "seconds"}
+    assert summary.summary["cases"] == 12
+    said = out.getvalue() + capsys.readouterr().err
+    assert "test: 12 cases, " in said
+    # Neither says anything of an evaluation.
+    assert "samples/s" not in said
+    assert "parameters" not in said
 
 
 def load(path):

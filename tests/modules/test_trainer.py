@@ -92,6 +92,15 @@ def test_slurm_without_lightning_s_requeue(tmp_path, monkeypatch):
     assert environment.auto_requeue is False
 
 
+@pytest.mark.parametrize("variable", ["SLURM_NTASKS", "SLURM_NNODES"])
+def test_nonsense_of_slurm_is_named(tmp_path, monkeypatch, variable):
+    monkeypatch.setenv("SLURM_NTASKS", "1")
+    monkeypatch.setenv("SLURM_JOB_NAME", "train")
+    monkeypatch.setenv(variable, "two")
+    with pytest.raises(UserError, match=f"{variable}: found 'two'"):
+        make_trainer(CONFIG, run_dir=tmp_path)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -351,6 +352,83 @@ def test_what_another_job_began_is_not_what_this_one_began(
     as_job(monkeypatch, "8", 1)
     with pytest.raises(UserError, match="exists and resume=never"):
         RunDirectory.open(run_request(replace(config, resume="never"), "vae"))
+
+
+def kill(config: Config, checkpoint: bool = False) -> RunDirectory:
+    """Begins a run as a process does that is then killed without a word."""
+    run = RunDirectory.open(run_request(config, "vae"))
+    if checkpoint:
+        run.checkpoints.mkdir()
+        (run.checkpoints / "last.ckpt").touch()
+    run._lock.release()
+    return run
+
+
+def test_however_often_a_replacement_is_killed_the_finished_run_stays(
+    config: Config, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = finish(config)
+    over = replace(config, resume="overwrite")
+    path = stage_directory(config, "vae")
+    aside = path.with_name(".vae.old")
+    for _ in range(3):
+        kill(over)
+        assert RunRecord.read(aside).run_id == old.run_id
+    # Also where an attempt got as far as a checkpoint, which the next one throws away.
+    kill(over, checkpoint=True)
+    kill(over)
+    assert RunRecord.read(aside).run_id == old.run_id
+    capsys.readouterr()
+    # The original command says where it is, and what it says to do brings it back.
+    back = f"rm -r {path} && mv {aside} {path}"
+    kill(config)
+    assert back in capsys.readouterr().out
+    other = replace(config, vae=replace(config.vae, hidden=9))
+    with pytest.raises(UserError, match=re.escape(back)):
+        RunDirectory.open(run_request(other, "vae"))
+    with pytest.raises(UserError, match=re.escape(back)):
+        finished_run(config, "vae")
+    subprocess.run(["sh", "-c", back], check=True)
+    with RunDirectory.open(run_request(config, "vae")) as run:
+        assert (run.finished, run.run_id) == (True, old.run_id)
+
+
+def test_killed_before_the_replacement_was_begun_nothing_is_replaced(config: Config) -> None:
+    old, path = finish(config), stage_directory(config, "vae")
+    aside = path.with_name(".vae.old")
+    path.rename(aside)
+    with RunDirectory.open(run_request(config, "vae")) as run:
+        assert (run.finished, run.run_id) == (True, old.run_id)
+    path.rename(aside)
+    path.mkdir()
+    (path / "config.yaml").write_text("half")
+    with RunDirectory.open(run_request(config, "vae")) as run:
+        assert (run.finished, run.run_id) == (True, old.run_id)
+    assert not aside.exists()
+
+
+def test_what_was_replaced_goes_when_the_new_run_has_finished(config: Config) -> None:
+    finish(config)
+    path = stage_directory(config, "vae")
+    aside = path.with_name(".vae.old")
+    kill(replace(config, resume="overwrite"))
+    with RunDirectory.open(run_request(config, "vae")) as run:
+        assert run.resumed
+    assert not aside.exists()
+    # Killed between the two: the new run says that it has finished.
+    aside.mkdir()
+    with RunDirectory.open(run_request(config, "vae")) as again:
+        assert again.run_id == run.run_id
+    assert not aside.exists()
+
+
+def test_no_lock_stays_behind(config: Config) -> None:
+    finish(config)
+    with RunDirectory.open(run_request(config, "vae")) as again:
+        assert again.finished
+    fail(replace(config, experiment="tiny/other"), KeyboardInterrupt())
+    for path in (stage_directory(config, "vae"), Path(config.runs) / "tiny/other/vae"):
+        assert not path.with_name(".vae.lock").exists()
 
 
 def test_a_lost_rank_before_the_first_checkpoint_leaves_the_run(config: Config) -> None:

@@ -96,6 +96,20 @@ def test_overrides_and_recipe_reach_the_program_letter_by_letter(sbatch: Path, h
     assert load(run[5]) == load(DEMO)
 
 
+def test_options_are_quoted(sbatch: Path, here: Path) -> None:
+    assert main.main(["submit", DEMO, "--account=a;b#c", "--partition=$(x)"]) == 0
+    asked = directives((here / "runs/demo/slurm/train-vae.sbatch").read_text())
+    assert (asked["--account"], asked["--partition"]) == ("a;b#c", "$(x)")
+
+
+def test_a_line_break_in_a_path_never_becomes_a_line(sbatch: Path, here: Path, capsys) -> None:
+    recipe = here / "a\ntouch x\n.yaml"
+    recipe.write_text(f"extends: {DEMO}\n")
+    assert main.main(["submit", str(recipe)]) == 2
+    assert "expected no line breaks" in capsys.readouterr().err
+    assert not sbatch.exists()
+
+
 def test_a_dry_run_needs_no_slurm_and_writes_nothing(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -123,6 +137,13 @@ def test_a_dry_run_needs_no_slurm_and_writes_nothing(
         (["--stages", "score"], "run `slams prepare`"),
         (["--tmie", "5"], "did you mean '--time'?"),
         (["--sweep"], "found no settings"),
+        (["--partition", "gpu\nrm -r x"], r"--partition: found 'gpu\nrm -r x', expected one word"),
+        (["--account", "me --wrap=x"], "--account: found 'me --wrap=x', expected one word"),
+        (["--account=-x"], "--account: found '-x', expected one word"),
+        (["--time", "1:00:00\n"], r"--time: found '1:00:00\n', expected one word"),
+        (["--sbatch=--qos=long\nrm"], "expected an option such as --qos=long"),
+        (["tracking.uri=a\nrm -r x"], r"override 'tracking.uri=a\nrm -r x'"),
+        (["tracking.uri=a\u2028b"], "expected no line breaks"),
     ],
 )
 def test_refusals(sbatch: Path, here: Path, capsys, words: list[str], sentence: str) -> None:

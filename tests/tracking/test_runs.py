@@ -113,6 +113,44 @@ def test_a_resumed_stage_continues_its_run(
     assert mlflow_run(uri, run_id).info.status == "FINISHED"
 
 
+def test_other_keys_of_an_attempt_are_said(
+    config: Config, tracked: tuple[RunDirectory, str]
+) -> None:
+    changed = replace(
+        config, trainer=replace(config.trainer, devices=2, log_every_seconds=3.0), resume="never"
+    )
+    with RunDirectory.open(run_request(config, "assimilation-other")) as run:
+        tracking.start(tracking_store(config), run).close("killed")
+        run.request = run_request(changed, "assimilation-other")
+        run.record = replace(run.record, attempts=2)
+        with tracking.start(tracking_store(changed), run) as tracker:
+            pass
+    found = mlflow_run(tracker.uri, tracker.run_id).data
+    # Parameters stay those of the first attempt; how the command was typed is not one of them.
+    assert found.params["trainer.devices"] == "1"
+    assert found.tags["changed_in_attempt_2"] == (
+        "trainer.devices=2 (first 1); trainer.log_every_seconds=3.0 (first 10.0)"
+    )
+
+
+def test_a_run_whose_id_was_not_kept_is_found(
+    config: Config, tracked: tuple[RunDirectory, str]
+) -> None:
+    """The process was killed between creating it and writing its id."""
+    config = replace(config, experiment="lost")
+    run = RunDirectory.open(run_request(config, "vae"))
+    first = tracking.start(tracking_store(config), run)
+    first.close("killed")
+    run.update(mlflow_run_id="")
+    run.close("killed")
+    with (
+        RunDirectory.open(run_request(config, "vae")) as again,
+        tracking.start(tracking_store(config), again) as tracker,
+    ):
+        assert tracker.run_id == first.run_id
+    assert again.record.mlflow_run_id == first.run_id
+
+
 def test_a_failure_is_recorded(config: Config, tracked: tuple[RunDirectory, str]) -> None:
     run = RunDirectory.open(run_request(config, "vae"))
     tracker = tracking.start(tracking_store(config), run)

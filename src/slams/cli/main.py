@@ -25,6 +25,7 @@ from slams.config.schema import Config
 from slams.errors import UserError, nearest
 from slams.plugins.admission import admit_plugins
 from slams.runtime.failures import explain_failure, lost_rank
+from slams.runtime.heartbeat import Heartbeat
 from slams.runtime.ranks import check_launcher, say
 from slams.runtime.signals import Stopped, begin, importing, listen
 from slams.slurm import options as submission_options
@@ -34,6 +35,8 @@ from slams.stages.preflight import check_prerequisites
 __all__ = ["main"]
 
 _REFUSED = 2
+# Imports from a cluster's file system may take a minute.
+_SILENT_SECONDS = 10.0
 _FORMATS = ("md", "csv", "latex", "html")
 # Read once, when mlflow and the OpenMP runtime are loaded by whatever imports them first. Threads
 # that wait by spinning make torch ten times slower when another process holds a core.
@@ -197,7 +200,7 @@ def _ablate(arguments: argparse.Namespace) -> None:
 
 def _stage(verb: str, config: Config, dry_run: bool) -> None:
     """Imports and runs what a verb stands for; everything heavy happens here."""
-    with importing():
+    with importing(), Heartbeat(verb, _SILENT_SECONDS, "imports torch and Lightning"):
         import slams.stages as stages
 
         stage = getattr(stages, verb.replace(" ", "_"))

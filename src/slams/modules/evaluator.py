@@ -46,9 +46,12 @@ from slams.modules.analyses import DETERMINISTIC, KeptCases
 from slams.modules.shares import Share
 from slams.normalisation import Normaliser
 from slams.runtime.atomic import replacing
+from slams.runtime.heartbeat import Heartbeat
 
 __all__ = ["AssimilationEvaluator"]
 
+# Seconds after which the making of the tables is said.
+_SILENT_SECONDS = 10.0
 _METRICS = (RMSE, Bias, FairCRPS, SpreadSkill, RankHistogram, Wasserstein)
 
 
@@ -71,6 +74,7 @@ class AssimilationEvaluator(LightningModule):
     Attributes:
         share_members: Every rank is given every case, in the same batches.
         done: Batches that this rank has evaluated.
+        at_work: Name of the method that analyses at the moment; empty before the first.
     """
 
     def __init__(
@@ -104,6 +108,7 @@ class AssimilationEvaluator(LightningModule):
         self._share = Share()
         self._seen = 0
         self.done = 0
+        self.at_work = ""
         self.scores = nn.ModuleDict(
             {
                 a.name: nn.ModuleDict(
@@ -168,7 +173,7 @@ class AssimilationEvaluator(LightningModule):
         for assimilator in self.assimilators:
             if not mine and not getattr(assimilator, "shares_members", False):
                 continue
-            name = assimilator.name
+            name = self.at_work = assimilator.name
             whole = self._analyse(assimilator, given)
             if not mine:
                 continue
@@ -258,21 +263,22 @@ class AssimilationEvaluator(LightningModule):
         if parts is None or days is None:
             return
         self._kept = KeptCases.merge(parts)
-        self._tables = make_tables(
-            records,
-            means,
-            powers,
-            self.scored_channels,
-            self.setting,
-            self.config.bootstrap_block,
-            self.config.bootstrap_samples,
-            self.seed,
-        )
-        by_day = DayRecords.merge(days).table(
-            self.setting, self.config.bootstrap_block, self.config.bootstrap_samples
-        )
-        if len(by_day):
-            self._tables["days"] = by_day
+        with Heartbeat("test", _SILENT_SECONDS, "makes the tables"):
+            self._tables = make_tables(
+                records,
+                means,
+                powers,
+                self.scored_channels,
+                self.setting,
+                self.config.bootstrap_block,
+                self.config.bootstrap_samples,
+                self.seed,
+            )
+            by_day = DayRecords.merge(days).table(
+                self.setting, self.config.bootstrap_block, self.config.bootstrap_samples
+            )
+            if len(by_day):
+                self._tables["days"] = by_day
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Gives the tables of `slams.metrics.tables` by name; empty off rank zero.

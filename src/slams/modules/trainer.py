@@ -202,8 +202,7 @@ def _check_tasks(config: TrainerConfig) -> None:
     """Refuses to start as another number of ranks than SLURM has started processes."""
     if not slurm_job.is_task():
         return
-    tasks = int(os.environ["SLURM_NTASKS"])
-    nodes = int(os.environ.get("SLURM_NNODES", "1"))
+    tasks, nodes = _count("SLURM_NTASKS"), _count("SLURM_NNODES")
     if (tasks, nodes) != (config.devices * config.num_nodes, config.num_nodes):
         raise UserError(
             f"trainer.devices and trainer.num_nodes: found {config.devices} and "
@@ -211,6 +210,21 @@ def _check_tasks(config: TrainerConfig) -> None:
             f"srun --nodes={config.num_nodes} --ntasks-per-node={config.devices}, or let "
             f"`slams submit` write the script"
         )
+
+
+def _count(variable: str) -> int:
+    """Return a number that SLURM gives in the environment, 1 where it does not.
+
+    Raises:
+        UserError: It is no number.
+    """
+    text = os.environ.get(variable, "1")
+    if not text.isdecimal():
+        raise UserError(
+            f"environment variable {variable}: found {text!r}, expected a number, as SLURM sets "
+            f"it; start with srun, or unset it outside of a job"
+        )
+    return int(text)
 
 
 def _strategy(accelerator: str, world: int) -> str | DDPStrategy:

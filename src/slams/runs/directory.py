@@ -5,7 +5,8 @@ data fingerprint, status), `metrics.csv`, `checkpoints/` and the stage's results
 says something about the run is replaced in one step, so that a process killed at any moment
 leaves a directory that the next one can read. A run that is refused, by a mistake in the data or a
 full disk, before it has a checkpoint to continue from leaves nothing. What a run was to replace
-(`resume=overwrite`) is there again when the new one ends without anything to keep.
+(`resume=overwrite`) is there again when the new one ends without anything to keep, and waits
+beside it, hidden, where the process was killed: however often it is replaced and killed again.
 
     with RunDirectory.open(request) as run:  # a slams.runs.request.RunRequest
         if run.finished:
@@ -32,12 +33,13 @@ from typing import Any, Self
 import filelock
 
 from slams.config.loading import dump_yaml
+from slams.errors import UserError
 from slams.runs import provenance
-from slams.runs.record import RunRecord, now
-from slams.runs.request import RunRequest, begun_by_this_job
+from slams.runs.record import RunRecord, is_finished, now
+from slams.runs.request import RunRequest, begun_by_this_job, is_unbegun
 from slams.runtime import atomic, directories, slurm_job
 from slams.runtime.failures import explain_failure, lost_rank
-from slams.runtime.ranks import is_rank_zero
+from slams.runtime.ranks import is_rank_zero, say
 
 __all__ = ["RunDirectory", "ending"]
 
@@ -97,18 +99,27 @@ class RunDirectory:
         run._made = made
         fresh = False
         try:
+            if directories.waits(path) and is_unbegun(path):
+                # Killed between setting a run aside and beginning what was to replace it.
+                directories.bring_back(path)
             old = request.find()
             if old is None:
+                if directories.waits(path) and not _has_finished(path):
+                    # Replaced once more: what waits since the first time is the run to keep.
+                    directories.bring_back(path)
                 directories.set_aside(path)
                 fresh = True
                 path.mkdir()
                 atomic.write_text(path / "config.yaml", dump_yaml(request.recipe))
             elif old.status == "finished":
-                lock.release()
+                directories.forget(path)  # killed before it could do so itself
+                directories.unlock(lock)
                 return cls(request, old, None, finished=True)
             else:
                 run.record = replace(old, attempts=old.attempts + 1, status="running")
                 run.resumed = True
+                if directories.waits(path) and not run._begun:
+                    say(f"{path} has no checkpoint yet{directories.waiting(path)}")
             run._save(
                 versions=provenance.versions(),
                 revision=provenance.revision(),
@@ -122,7 +133,7 @@ class RunDirectory:
             if fresh:
                 run.discard()
             else:
-                lock.release()
+                directories.unlock(lock)
             raise
         return run
 
@@ -168,6 +179,11 @@ class RunDirectory:
         """Gives the directory of what an evaluation has got so far."""
         return self.path / "progress"
 
+    @property
+    def _begun(self) -> bool:
+        """Return whether there is anything to continue from."""
+        return self.last_checkpoint is not None or self.progress.exists()
+
     def summary(self) -> str:
         """Says in one line that the run had finished before and is kept."""
         when = self.record.updated
@@ -198,7 +214,7 @@ class RunDirectory:
             self._save(status=status)
             directories.forget(self.path)
         finally:
-            self._lock.release()
+            directories.unlock(self._lock)
             self._lock = None
 
     def discard(self) -> None:
@@ -221,8 +237,7 @@ class RunDirectory:
     ) -> None:
         refused = error is not None and explain_failure(error) is not None and not lost_rank(error)
         replaces = error is not None and directories.waits(self.path)
-        begun = self.last_checkpoint is not None or self.progress.exists()
-        if (refused or replaces) and not begun:
+        if (refused or replaces) and not self._begun:
             self.discard()
         else:
             self.close(ending(error))
@@ -239,6 +254,14 @@ def ending(error: BaseException | None) -> str:
         return "finished"
     # Lightning turns an interrupt into SystemExit, and so does the handler of SIGTERM.
     return "failed" if isinstance(error, Exception) and not lost_rank(error) else "killed"
+
+
+def _has_finished(path: Path) -> bool:
+    """Return whether a directory holds a finished run; not where its record is damaged."""
+    try:
+        return is_finished(path)
+    except UserError:
+        return False
 
 
 def _owner(path: Path) -> str:

@@ -11,9 +11,9 @@ from typing import Any
 from slams.errors import UserError
 from slams.runs import provenance
 from slams.runs.record import RunRecord, now, read_recipe
-from slams.runtime import slurm_job
+from slams.runtime import directories, slurm_job
 
-__all__ = ["RunRequest", "begun_by_this_job"]
+__all__ = ["RunRequest", "begun_by_this_job", "is_unbegun"]
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ class RunRequest:
             return None
         if not (path / "run.json").exists():
             # A process killed while it created the directory leaves no more than these.
-            strangers = [p.name for p in path.iterdir() if not _is_debris(p)]
-            if strangers:
+            if not is_unbegun(path):
+                strangers = [p.name for p in path.iterdir() if not _is_debris(p)]
                 raise UserError(
                     f"{path} is not a run directory: it has no run.json but holds {strangers[0]}; "
                     f"move it away or choose another experiment"
@@ -81,7 +81,10 @@ class RunRequest:
         # Read for a job that runs again alone: a damaged record may be replaced otherwise.
         own = slurm_job.restarted() and begun_by_this_job(RunRecord.read(path))
         if self.resume == "never" and not own:
-            raise UserError(f"{path} exists and resume=never; choose another experiment")
+            raise UserError(
+                f"{path} exists and resume=never; choose another experiment"
+                f"{directories.waiting(path)}"
+            )
         if self.resume == "overwrite" and not own:
             return None
         old = RunRecord.read(path)
@@ -91,6 +94,7 @@ class RunRequest:
     def _refuse_other(self, old: RunRecord) -> None:
         """Refuse a directory that belongs to another recipe, other inputs or other data."""
         choice = "choose another experiment or start over with resume=overwrite"
+        choice += directories.waiting(self.path)
         other = provenance.run_difference(old.stage, read_recipe(self.path), self.recipe)
         if other is not None:
             raise UserError(f"{self.path} belongs to another recipe: {other}; {choice}")
@@ -111,6 +115,17 @@ class RunRequest:
 def begun_by_this_job(record: RunRecord) -> bool:
     """Return whether an earlier attempt of the SLURM job that runs again has begun a run."""
     return slurm_job.restarted() and record.process.get("job") == slurm_job.job_id()
+
+
+def is_unbegun(path: Path) -> bool:
+    """Return whether a process was killed before it had begun a run, or none ever began one.
+
+    Args:
+        path: The run directory.
+    """
+    if not path.exists():
+        return True
+    return not (path / "run.json").exists() and all(map(_is_debris, path.iterdir()))
 
 
 def _is_debris(path: Path) -> bool:

@@ -20,6 +20,7 @@ import filelock
 
 from slams.errors import UserError
 from slams.runtime import atomic
+from slams.runtime.directories import exclusive
 
 __all__ = ["SweepRecord", "claim", "failure", "forget_failure", "keep_failure", "parent_tags"]
 
@@ -35,12 +36,14 @@ class SweepRecord:
         recipe: File of its recipe.
         settings: Setting -> the swept keys and their values.
         mlflow_run_id: Its run of the tracking server; empty without tracking.
+        sweep_id: Identity of the sweep, made once; empty in records of earlier versions.
     """
 
     name: str
     recipe: str
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     mlflow_run_id: str = ""
+    sweep_id: str = ""
 
     @classmethod
     def read(cls, directory: str | Path) -> SweepRecord | None:
@@ -92,16 +95,19 @@ def claim(directory: Path, name: str, wait: bool = False) -> Iterator[bool]:
     """
     locks = directory / ".claims"
     locks.mkdir(exist_ok=True)
-    lock = filelock.FileLock(locks / f"{name.replace('/', '+')}.lock")
-    try:
-        lock.acquire(timeout=-1 if wait else 0)
-    except filelock.Timeout:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        lock.release()
+    path = locks / f"{name.replace('/', '+')}.lock"
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(exclusive(path, -1 if wait else 0))
+        except filelock.Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            stack.close()
+            with contextlib.suppress(OSError):  # another process has a claim
+                locks.rmdir()
 
 
 def failure(directory: Path, setting: str) -> str:

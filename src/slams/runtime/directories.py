@@ -7,15 +7,27 @@ stands beside it too, so that moving the directory leaves it alone.
 from __future__ import annotations
 
 import contextlib
+import shlex
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import filelock
 
 from slams.errors import UserError
 
-__all__ = ["bring_back", "forget", "lock", "make", "set_aside", "unlock", "unmake", "waits"]
+__all__ = [
+    "bring_back",
+    "exclusive",
+    "forget",
+    "lock",
+    "make",
+    "set_aside",
+    "unlock",
+    "unmake",
+    "waiting",
+    "waits",
+]
 
 
 def make(path: Path) -> list[Path]:
@@ -64,6 +76,29 @@ def unlock(held: filelock.FileLock) -> None:
     held.release()
 
 
+@contextlib.contextmanager
+def exclusive(path: Path, patience: float = -1.0) -> Iterator[None]:
+    """Hold a lock file while the block lasts, and remove it at the end.
+
+    Args:
+        path: The lock file, whose directory exists.
+        patience: Seconds to wait for another process; negative to wait without end.
+
+    Raises:
+        filelock.Timeout: Another process holds it.
+    """
+    while True:
+        with contextlib.suppress(FileNotFoundError):  # its directory was removed with the lock
+            path.parent.mkdir(exist_ok=True)
+            held = filelock.FileLock(path)
+            held.acquire(timeout=patience)
+            break
+    try:
+        yield
+    finally:
+        unlock(held)
+
+
 def set_aside(path: Path) -> None:
     """Moves a directory, if it is there, to where it waits for what becomes of its successor."""
     if path.exists():
@@ -74,6 +109,21 @@ def set_aside(path: Path) -> None:
 def waits(path: Path) -> bool:
     """Tells whether a predecessor of a directory waits for what becomes of it."""
     return _aside(path).exists()
+
+
+def waiting(path: Path) -> str:
+    """Return a clause for messages: where the predecessor of a directory is, how to get it back.
+
+    Args:
+        path: The directory.
+
+    Returns:
+        The clause, with a semicolon before it; empty where nothing waits.
+    """
+    if not waits(path):
+        return ""
+    new, old = shlex.quote(str(path)), shlex.quote(str(_aside(path)))
+    return f"; what it was to replace is kept: rm -r {new} && mv {old} {new} brings it back"
 
 
 def forget(path: Path) -> None:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import resource
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from slams.errors import UserError
 
-__all__ = ["explain_failure", "lost_rank"]
+__all__ = ["causes", "explain_failure", "lost_rank"]
 
 # A disk that has refused a write may still have room for something smaller (bytes).
 _NOTHING = 16 * 2**20
 # What the operating system says of a path itself.
 _NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_FILES = (errno.EMFILE, errno.ENFILE)
 # What gloo, NCCL and the store between them say when a process at the other end has gone.
 _LOST_WORDS = (
     "Connection closed by peer",
@@ -29,7 +32,10 @@ _LOST_WORDS = (
     "Socket Timeout",
 )
 # sqlite and libraries written in C report a full disk in words of their own.
+_FILES_WORDS = os.strerror(errno.EMFILE)
 _FULL_WORDS = ("No space left on device", "database or disk is full", "Disk quota exceeded")
+# What numpy says of an array that a disk took in part, without an error number.
+_CUT_SHORT = re.compile(r"\d+ requested and \d+ written")
 
 
 def explain_failure(error: BaseException, places: Sequence[Path] = ()) -> str | None:
@@ -44,14 +50,27 @@ def explain_failure(error: BaseException, places: Sequence[Path] = ()) -> str | 
     """
     if isinstance(error, UserError) and "no space left on the device" in str(error):
         return _sentence(error)  # whoever wrote it knows more
-    for cause in _chain(error):
+    for cause in causes(error):
         full = isinstance(cause, OSError) and cause.errno in _FULL
-        if full or any(words in str(cause) for words in _FULL_WORDS):
+        cut = isinstance(cause, OSError) and _CUT_SHORT.search(str(cause)) is not None
+        if full or cut or any(words in str(cause) for words in _FULL_WORDS):
             # The name may be that of a temporary file which could not be moved to a full disk.
             where = _full_place(places) or _path_of(cause, " while writing ")
             return (
                 f"no space left on the device{where}; free some, or let the keys 'runs' and "
                 f"'data.store' name another disk"
+            )
+        if isinstance(cause, OSError) and cause.errno == errno.EFBIG:
+            return (
+                f"a file would be larger than this process may write"
+                f"{_path_of(cause, ' while writing ')}; raise the limit (`ulimit -f`), or let the "
+                f"keys 'runs' and 'data.store' name another disk"
+            )
+        if (isinstance(cause, OSError) and cause.errno in _FILES) or _FILES_WORDS in str(cause):
+            return (
+                f"too many open files: this process may open "
+                f"{resource.getrlimit(resource.RLIMIT_NOFILE)[0]}; raise the limit (`ulimit -n`), "
+                f"or lower data.num_workers"
             )
     if isinstance(error, UserError):
         return _sentence(error)
@@ -86,8 +105,12 @@ def lost_rank(error: BaseException) -> bool:
     return distributed and any(words in str(error) for words in _LOST_WORDS)
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Walks from an error to what caused it."""
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Walk from an error to what caused it.
+
+    Args:
+        error: The error, which comes first.
+    """
     seen: set[int] = set()
     current: BaseException | None = error
     while current is not None and id(current) not in seen:

@@ -11,6 +11,8 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from slams.errors import UserError
+
 __all__ = ["BODY", "GENERIC", "Resources", "generic_script", "job_script", "signal_lead"]
 
 BODY = """\
@@ -78,7 +80,7 @@ class Resources:
             lines.append(f"--gpus-per-node={self.gpus}")
         lines.append(f"--cpus-per-task={self.cpus}")
         named = {"time": self.time, "partition": self.partition, "account": self.account}
-        lines += [f"--{name}={value}" for name, value in named.items() if value]
+        lines += [f"--{name}={shlex.quote(value)}" for name, value in named.items() if value]
         lines.append(f"--signal=USR1@{signal_lead(self.seconds)}")
         return [*lines, *self.extra]
 
@@ -114,6 +116,9 @@ def job_script(
         directory: Working directory.
         array: Numbers of a job array, for example `0-11%4`; "" for a single job.
         origin: The command that the script comes from, for the reader.
+
+    Raises:
+        UserError: Something in it holds a line break or another control character.
     """
     directives = [
         f"--job-name={shlex.quote(name)}",
@@ -124,6 +129,13 @@ def job_script(
         "--open-mode=append",
         "--requeue",
     ]
+    # A line break would end a comment, and the rest of it be run.
+    for text in (*directives, *command, origin):
+        if not text.isprintable():
+            raise UserError(
+                f"the batch script of job {name!r}: found {text!r}, expected no line breaks or "
+                f"other control characters in options, overrides and paths"
+            )
     lines = ["#!/usr/bin/env bash"]
     lines += [f"#SBATCH {directive}" for directive in directives]
     lines += ["", *([f"# Written by: {origin}"] if origin else []), "command=("]

@@ -153,6 +153,7 @@ def _resolve(request: Request) -> tuple[Config, list[str], Resources]:
     for key in keys:
         if key in ours:
             raise UserError(f"key {key!r} on the command line: --nodes and --gpus-per-node set it")
+    _check_words(request)
     seconds = parse_limit("--time", request.time) if request.time else 0
     overrides = [*request.overrides, f"trainer.num_nodes={request.nodes}"]
     overrides.append(f"trainer.accelerator={'gpu' if request.gpus else 'cpu'}")
@@ -160,9 +161,6 @@ def _resolve(request: Request) -> tuple[Config, list[str], Resources]:
         overrides.append(f"trainer.devices={request.gpus}")
     config = load(request.recipe, overrides)
     cpus = request.cpus or max(config.trainer.threads, 1) + config.data.num_workers
-    for option in request.extra:
-        if not option.startswith("-") or not option.isprintable():
-            raise UserError(f"--sbatch: found {option!r}, expected an option such as --qos=long")
     resources = Resources(
         request.nodes,
         config.trainer.devices,
@@ -175,6 +173,23 @@ def _resolve(request: Request) -> tuple[Config, list[str], Resources]:
         tuple(request.extra),
     )
     return config, overrides, resources
+
+
+def _check_words(request: Request) -> None:
+    """Refuse what would be another option, or another line, of a batch script."""
+    for option in request.extra:
+        if not option.startswith("-") or not option.isprintable():
+            raise UserError(f"--sbatch: found {option!r}, expected an option such as --qos=long")
+    for option in ("time", "partition", "account"):
+        value = getattr(request, option)
+        if not value.isprintable() or value.startswith("-") or " " in value:
+            raise UserError(f"--{option}: found {value!r}, expected one word")
+    for word in request.overrides:
+        if not word.isprintable():
+            raise UserError(
+                f"override {word!r}: expected no line breaks or other control characters in what "
+                f"becomes part of a batch script; write it into the recipe"
+            )
 
 
 def _chain(

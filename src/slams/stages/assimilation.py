@@ -27,6 +27,7 @@ from slams.plugins.methods import Role, in_role
 from slams.runs.directory import RunDirectory
 from slams.runs.record import is_finished
 from slams.runs.request import RunRequest
+from slams.runtime.heartbeat import Heartbeat
 from slams.runtime.ranks import is_rank_zero, say
 from slams.runtime.signals import deferred
 from slams.stages.data import analysed_days, withholding
@@ -56,13 +57,17 @@ def assimilate(config: Config, dry_run: bool = False, report_after: bool = True)
     """
     settings = [config, *modality_settings(config)]
     directories = [stage_directory(one, "assimilation") for one in settings]
-    datamodule = analysed_days(config)
-    datamodule.check_test_days()
+    seconds = config.trainer.log_every_seconds
+    with Heartbeat("assimilate", seconds, "opens the training store"):
+        datamodule = analysed_days(config)
+        datamodule.check_test_days()
 
     @functools.cache
     def methods() -> list[Assimilator]:
         # Fitted once for all settings, and not at all where every setting has finished.
-        return make_methods(config, config.assimilation.methods, datamodule)
+        with Heartbeat("assimilate", seconds) as heartbeat:
+            names = config.assimilation.methods
+            return make_methods(config, names, datamodule, heartbeat.note)
 
     if dry_run:
         _rehearse(config, methods(), datamodule)
@@ -76,7 +81,8 @@ def assimilate(config: Config, dry_run: bool = False, report_after: bool = True)
         evaluate = functools.partial(_evaluate, one, config, methods)
         run_stage(one, _request(one, datamodule), evaluate)
     if is_rank_zero() and report_after:
-        report(config)
+        with Heartbeat("assimilate", seconds, "draws the report"):
+            report(config)
     return directories[0]
 
 
@@ -158,7 +164,8 @@ def _evaluate(
         trainer.test(evaluator, datamodule=data, verbose=False)
     if trainer.interrupted:
         raise KeyboardInterrupt
-    evaluator.write(run.path)
+    with Heartbeat("assimilate", config.trainer.log_every_seconds, "writes the analyses"):
+        evaluator.write(run.path)
     if is_rank_zero():
         progress.forget()
         run.update(summary=summary.summary)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -92,6 +92,7 @@ def make_methods(
     config: Config,
     names: Sequence[str],
     datamodule: MultimodalDataModule,
+    note: Callable[[str], None] = lambda doing: None,
 ) -> list[Assimilator]:
     """Build methods and fit them to the training period.
 
@@ -99,16 +100,19 @@ def make_methods(
         config: The recipe.
         names: Names as in a recipe.
         datamodule: Gives normaliser, grid and the archive.
+        note: Is told what is being done.
 
     Raises:
         UserError: A method is unknown, or its trained stages are not there.
     """
     materials = _materials(config, datamodule)
+    note("reads the training period")
     archive = materials.archive("train")
     first_guesses: dict[str, FirstGuess] = {}
     methods = []
     for name in names:
         spec, guess = check_method(name)
+        note(f"fits {name}")
         method = _built(spec, materials, "analyse")
         if guess is not None:
             if guess.name not in first_guesses:  # fitted once for all methods that start from it

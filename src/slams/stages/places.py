@@ -18,6 +18,7 @@ from slams.plugins.methods import trained_stages
 from slams.runs.provenance import network_difference
 from slams.runs.record import RunRecord, read_recipe
 from slams.runs.request import RunRequest
+from slams.runtime import directories
 from slams.tracking.store import TrackingStore
 
 __all__ = [
@@ -118,7 +119,7 @@ def finished_run(config: Config, stage: str) -> RunRecord:
     if record.status != "finished":
         raise UserError(
             f"{path} is {record.status}, expected a finished run; run `{command}` again to "
-            f"continue it"
+            f"continue it{directories.waiting(path)}"
         )
     if not config.trained_in:
         other = network_difference(stage, read_recipe(path), to_plain(config))

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.loggers import MLFlowLogger
+from lightning.pytorch.loggers.logger import rank_zero_experiment
 from lightning.pytorch.utilities import rank_zero_only
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 __all__ = ["RunLogger"]
 
@@ -28,6 +32,12 @@ class RunLogger(MLFlowLogger):
     ) -> None:
         super().__init__(tracking_uri=uri, run_id=run_id, log_model=False)
         self._write = write
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> MlflowClient:
+        """Return the client; Lightning's own asks the server for the run, which may be gone."""
+        return self._mlflow_client
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:

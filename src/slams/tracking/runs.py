@@ -11,7 +11,6 @@ assimilation can be followed in the interface.
 from __future__ import annotations
 
 import getpass
-import logging
 import re
 import time
 import traceback
@@ -24,23 +23,32 @@ from slams.runs.directory import RunDirectory, ending
 from slams.runs.provenance import flatten
 from slams.runs.record import RunRecord
 from slams.runs.sweep_record import parent_tags
-from slams.runtime.ranks import is_rank_zero
-from slams.tracking.store import TrackingStore, resume_run
+from slams.runtime.ranks import is_rank_zero, say
+from slams.tracking.outbox import Outbox
+from slams.tracking.store import (
+    SYNCED_FROM,
+    TrackingStore,
+    UnreachableError,
+    find_run,
+    resume_run,
+)
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
     from mlflow import MlflowClient
-    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    from slams.tracking.system import SystemMonitor
 
 __all__ = ["Tracker", "attach", "start"]
 
 _STATUS = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 # What mlflow takes in one call, and the length of a parameter that every version takes.
-_METRICS_A_CALL = 1000
 _PARAMETERS_A_CALL = 100
 _PARAMETER_LENGTH = 250
-# Characters of the end of an error that are kept as a tag, which mlflow shows beside the run.
+# Characters of the end of an error that are kept as a tag, which mlflow shows beside the run; and
+# of any other tag, which every version takes.
 _ERROR_LENGTH = 1000
+_TAG_LENGTH = 5000
 
 
 def start(
@@ -48,32 +56,43 @@ def start(
 ) -> Tracker:
     """Start or resume the MLflow run of a stage.
 
+    Where the server does not answer, the run is kept in the local store for `slams sync`.
+
     Args:
         store: Where it is tracked; `tracking.enabled=false` gives a tracker that does nothing.
         run: The run directory, which keeps the id.
         tags: Tags of a new run, besides those that every run has.
 
     Raises:
-        UserError: The tracking server cannot be reached or used.
+        UserError: The tracking store cannot be used.
     """
     section = store.section
     if not section.enabled or run.finished:
-        return Tracker(None, "", "")
+        return Tracker()
     if not is_rank_zero():
-        return Tracker(None, run.record.mlflow_run_id, store.uri)
-    with store.connected() as (client, experiment_id):
-        if not resume_run(client, run.record.mlflow_run_id):
-            _create(client, experiment_id, run, tags or {})
-        run_id = run.record.mlflow_run_id
-        _log_recipe(client, run_id, run)
+        return Tracker(run.record.mlflow_run_id, store.uri)
+    tags = tags or {}
+    try:
+        client, run_id = _open(store, run, tags)
+    except UnreachableError as error:
+        say(f"{error}; the run goes on and is kept in {store.runs}/mlflow.db for `slams sync`")
+        store = store.local
+        client, run_id = _open(store, run, tags, stands_in=True)
+
+    def stand_in() -> tuple[MlflowClient, str, str]:
+        return (*_open(store.local, run, tags, stands_in=True), f"{store.runs}/mlflow.db")
+
+    outbox = Outbox(client, run_id, store.uri, None if store.is_local else stand_in)
+    outbox.put(lambda client, run_id: _log_recipe(client, run_id, run))
     seconds = section.system_seconds if section.system_metrics else 0.0
-    return Tracker(client, run_id, store.uri, seconds)
+    return Tracker(run_id, store.uri, outbox, seconds)
 
 
 def attach(store: TrackingStore, run_dir: str | Path, directory: str | Path, folder: str) -> None:
     """Copy what a directory holds into the MLflow run of a stage that has finished.
 
-    Does nothing without tracking, on other ranks, and where the stage was not tracked.
+    Does nothing without tracking, on other ranks, and where the stage was not tracked. Where the
+    server does not answer, or the run was kept locally, it goes into the local store.
 
     Args:
         store: Where the stage is tracked.
@@ -82,12 +101,25 @@ def attach(store: TrackingStore, run_dir: str | Path, directory: str | Path, fol
         folder: Folder among the run's artifacts.
 
     Raises:
-        UserError: The tracking server cannot be reached or used.
+        UserError: The tracking store cannot be used.
     """
-    run_id = RunRecord.read(run_dir).mlflow_run_id
-    if not (store.section.enabled and run_id and is_rank_zero()):
+    record = RunRecord.read(run_dir)
+    if not (store.section.enabled and record.mlflow_run_id and is_rank_zero()):
         return
-    with store.connected() as (client, _):
+    if not store.is_local:
+        try:
+            with store.connected() as (client, experiment_id):
+                run_id = find_run(client, experiment_id, record.mlflow_run_id, record.run_id)
+                if run_id:
+                    client.log_artifacts(run_id, str(directory), folder)
+                    return
+        except UnreachableError as error:
+            say(f"{error}; {folder} is kept in {store.runs}/mlflow.db for `slams sync`")
+    with store.local.connected() as (client, experiment_id):
+        run_id = find_run(client, experiment_id, record.mlflow_run_id, record.run_id)
+        if not run_id:
+            run_id = _create(client, experiment_id, record, Path(run_dir), {})
+            client.set_terminated(run_id, _STATUS[record.status])
         client.log_artifacts(run_id, str(directory), folder)
 
 
@@ -102,21 +134,28 @@ class Tracker:
     """
 
     def __init__(
-        self, client: MlflowClient | None, run_id: str, uri: str, system_seconds: float = 0.0
+        self,
+        run_id: str = "",
+        uri: str = "",
+        outbox: Outbox | None = None,
+        system_seconds: float = 0.0,
     ) -> None:
         self.run_id = run_id
         self.uri = uri
-        self._client = client
-        self._monitor = None
-        if client is not None and system_seconds > 0:
-            self._monitor = _watch_system(run_id, uri, system_seconds)
+        self._outbox = outbox
+        self._monitor: SystemMonitor | None = None
+        if outbox is not None and system_seconds > 0:
+            from slams.tracking.system import SystemMonitor
+
+            self._monitor = SystemMonitor(run_id, uri, system_seconds, self.log_metrics)
+            self._monitor.start()
 
     @property
     def logger(self) -> Logger | None:
         """Gives the Lightning logger of this run, or `None` without tracking."""
         if not self.uri:
             return None
-        if self._client is None:
+        if self._outbox is None:
             from lightning.pytorch.loggers.logger import DummyLogger
 
             return DummyLogger()
@@ -125,11 +164,11 @@ class Tracker:
         return RunLogger(self.uri, self.run_id, self.log_metrics)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Logs numbers at a step without waiting for the store (1 ms in place of 30).
+        """Logs numbers at a step without waiting for the store.
 
         Names may hold what mlflow refuses: `temperature@850` becomes `temperature_850`.
         """
-        if self._client is None:
+        if self._outbox is None:
             return
         from mlflow.entities import Metric
 
@@ -138,19 +177,12 @@ class Tracker:
             Metric(key=_allowed(key), value=float(value), timestamp=stamp, step=step)
             for key, value in metrics.items()
         ]
-        for first in range(0, len(rows), _METRICS_A_CALL):
-            chunk = rows[first : first + _METRICS_A_CALL]
-            self._client.log_batch(self.run_id, metrics=chunk, synchronous=False)
+        self._outbox.put_metrics(rows)
 
     def log_artifact(self, path: str | Path, folder: str = "") -> None:
-        """Copies a file into the run's artifacts."""
-        if self._client is not None:
-            self._client.log_artifact(self.run_id, str(path), folder or None)
-
-    def log_artifacts(self, directory: str | Path, folder: str = "") -> None:
-        """Copies what a directory holds into the run's artifacts."""
-        if self._client is not None:
-            self._client.log_artifacts(self.run_id, str(directory), folder or None)
+        """Copies a file into the run's artifacts, where it stays until the tracker is closed."""
+        if self._outbox is not None:
+            self._outbox.put(lambda c, run_id: c.log_artifact(run_id, str(path), folder or None))
 
     def close(self, status: str) -> None:
         """Waits for what is still being written and records how the run ended.
@@ -158,16 +190,14 @@ class Tracker:
         Args:
             status: `finished`, `failed` or `killed`.
         """
-        if self._client is None:
+        if self._outbox is None:
             return
-        import mlflow
-
-        mlflow.set_tracking_uri(self.uri)
         if self._monitor is not None:
             self._monitor.finish()
-        mlflow.flush_async_logging()
-        self._client.set_terminated(self.run_id, _STATUS[status])
-        self._client = None
+        ended = int(time.time() * 1000)
+        self._outbox.put(lambda c, run_id: c.set_terminated(run_id, _STATUS[status], ended))
+        self._outbox.close()
+        self._outbox = None
 
     def __enter__(self) -> Self:
         return self
@@ -184,64 +214,87 @@ class Tracker:
 
     def _explain(self, error: Exception) -> None:
         """Records why a run failed: the last lines as a tag, the whole traceback as a file."""
-        if self._client is None:
+        if self._outbox is None:
             return
         lines = traceback.format_exception(error)
-        self._client.set_tag(self.run_id, "error", "".join(lines[-2:])[-_ERROR_LENGTH:])
-        self._client.log_text(self.run_id, "".join(lines), "error.txt")
+        tail, whole = "".join(lines[-2:])[-_ERROR_LENGTH:], "".join(lines)
+        self._outbox.put(lambda c, run_id: c.set_tag(run_id, "error", tail))
+        self._outbox.put(lambda c, run_id: c.log_text(run_id, whole, "error.txt"))
 
 
-def _watch_system(run_id: str, uri: str, seconds: float) -> SystemMetricsMonitor:
-    """Starts to measure the machine; a resumed run goes on counting where it was."""
-    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+def _open(
+    store: TrackingStore, run: RunDirectory, tags: Mapping[str, str], stands_in: bool = False
+) -> tuple[MlflowClient, str]:
+    """Find or create the MLflow run of a stage in a store; keep its id unless another is kept.
 
-    for name in ("system_metrics_monitor", "metrics.gpu_monitor"):
-        logging.getLogger(f"mlflow.system_metrics.{name}").setLevel(logging.ERROR)
-    monitor = SystemMetricsMonitor(
-        run_id, sampling_interval=seconds, resume_logging=True, tracking_uri=uri
-    )
-    monitor.start()
-    return monitor
+    In the local store that stands in for a server, the rest of a run is a run of its own until
+    `slams sync` joins the two.
+    """
+    record = run.record
+    with store.connected() as (client, experiment_id):
+        again = record.attempts > 1 or record.mlflow_run_id
+        known = record.mlflow_run_id
+        run_id = find_run(client, experiment_id, known, record.run_id) if again else ""
+        if not run_id:
+            if known and not store.is_local:  # it was kept locally until now
+                tags = {**tags, SYNCED_FROM: known}
+            run_id = _create(client, experiment_id, record, run.path, tags)
+        else:
+            resume_run(client, run_id)
+    if run_id != known and not (known and stands_in):
+        run.update(mlflow_run_id=run_id)
+    return client, run_id
 
 
 def _create(
-    client: MlflowClient, experiment_id: str, run: RunDirectory, more: Mapping[str, str]
-) -> None:
-    """Create the MLflow run, and keep its id before anything is logged to it."""
-    record = run.record
+    client: MlflowClient,
+    experiment_id: str,
+    record: RunRecord,
+    directory: Path,
+    more: Mapping[str, str],
+) -> str:
+    """Create the MLflow run of a stage; return its id."""
     tags = {
         "mlflow.user": getpass.getuser(),
         "stage": record.stage,
         "experiment": record.experiment,
         "run_id": record.run_id,
-        "directory": str(run.path.resolve()),
+        "directory": str(directory.resolve()),
         "data_fingerprint": record.fingerprint,
         "test_days": record.test_days,
         "revision": record.revision,
     }
     tags |= more
-    tags |= parent_tags(run.path)
+    tags |= parent_tags(directory)
     tags |= {f"{stage}_run_id": run_id for stage, run_id in record.inputs.items()}
-    name = f"{record.experiment}/{run.path.name}"
-    created = client.create_run(experiment_id, tags=tags, run_name=name)
-    run.update(mlflow_run_id=created.info.run_id)
+    name = f"{record.experiment}/{directory.name}"
+    return client.create_run(experiment_id, tags=tags, run_name=name).info.run_id
 
 
 def _log_recipe(client: MlflowClient, run_id: str, run: RunDirectory) -> None:
-    """Logs the parameters that are not there yet, and the whole recipe as a file.
+    """Log the parameters that are not there yet, and the whole recipe as a file.
 
-    Parameters cannot be changed once logged, and long ones are cut: the file is complete.
+    Parameters cannot be changed once logged, and long ones are cut: the file is complete. What
+    this attempt was given otherwise, such as `trainer.devices`, is said in a tag.
     """
     from mlflow.entities import Param
 
     there = client.get_run(run_id).data.params
-    rows = [
-        Param(key, str(value)[:_PARAMETER_LENGTH])
-        for key, value in flatten(run.request.recipe).items()
-        if key not in there
-    ]
+    values = {
+        key: str(value)[:_PARAMETER_LENGTH] for key, value in flatten(run.request.recipe).items()
+    }
+    rows = [Param(key, value) for key, value in values.items() if key not in there]
     for first in range(0, len(rows), _PARAMETERS_A_CALL):
         client.log_batch(run_id, params=rows[first : first + _PARAMETERS_A_CALL])
+    changed = [
+        f"{key}={value} (first {there[key]})"
+        for key, value in values.items()
+        # `resume` says how the command was typed, not what the run is.
+        if there.get(key, value) != value and key != "resume"
+    ]
+    if changed:
+        name = f"changed_in_attempt_{run.record.attempts}"
+        client.set_tag(run_id, name, "; ".join(changed)[:_TAG_LENGTH])
     client.log_artifact(run_id, str(run.path / "config.yaml"))
 
 

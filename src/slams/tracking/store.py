@@ -8,25 +8,47 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import filelock
 
 from slams.config.schema import TrackingConfig
 from slams.errors import UserError
+from slams.runtime.directories import exclusive
+from slams.runtime.failures import causes
 from slams.runtime.ranks import say
+from slams.tracking.database import artifacts_beside, database_of, holds_runs, make_database
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-__all__ = ["TrackingStore", "resume_run"]
+__all__ = [
+    "SYNCED_FROM",
+    "TrackingStore",
+    "UnreachableError",
+    "find_run",
+    "is_unreachable",
+    "reason",
+    "resume_run",
+]
+
+# Tag of a run that has another part in the local store, or is a copy of it: its id there.
+SYNCED_FROM = "slams.synced_from"
 
 # A new sqlite store takes about ten seconds; a process that waits longer waits for a dead one.
 _LOCK_SECONDS = 300
+# How long mlflow waits for a server (s), and how often it tries again: by default it is silent for
+# four minutes. Whoever needs more sets these variables.
+_PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+
+
+class UnreachableError(UserError):
+    """A tracking server does not answer; what was to be logged can be kept locally."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +72,16 @@ class TrackingStore:
             return self.section.uri
         return self._sqlite
 
+    @property
+    def is_local(self) -> bool:
+        """Return whether runs are tracked in the directory of all runs."""
+        return self.uri == self._sqlite
+
+    @property
+    def local(self) -> Self:
+        """Return the store in the directory of all runs, which stands in for a lost server."""
+        return replace(self, section=replace(self.section, offline=True))
+
     @contextmanager
     def connected(self) -> Iterator[tuple[MlflowClient, str]]:
         """Open the store and its experiment; make either where it is missing.
@@ -58,20 +90,27 @@ class TrackingStore:
             A client, and the id of the experiment.
 
         Raises:
-            UserError: The store cannot be reached, or not be used inside the block.
+            UnreachableError: The server does not answer, now or inside the block.
+            UserError: The store cannot be used.
         """
         # Read once when mlflow is imported, therefore set before.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        for name, value in _PATIENCE.items():
+            os.environ.setdefault(name, value)
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
 
         try:
             yield self._open()
         except (MlflowException, SQLAlchemyError) as error:
-            reason = str(error).strip().splitlines()[0]
+            if is_unreachable(error):
+                raise UnreachableError(
+                    f"key 'tracking.uri': the tracking server {self.uri} does not answer "
+                    f"({reason(error)}); start it, correct the key or set tracking.offline=true"
+                ) from error
             raise UserError(
-                f"key 'tracking.uri': the tracking server {self.uri} cannot be used ({reason}); "
-                f"correct it or set tracking.enabled=false"
+                f"key 'tracking.uri': the tracking server {self.uri} cannot be used "
+                f"({reason(error)}); correct it or set tracking.enabled=false"
             ) from error
 
     @property
@@ -92,14 +131,17 @@ class TrackingStore:
         runs = self.runs
         runs.mkdir(parents=True, exist_ok=True)
         name = self.section.experiment or self.experiment
-        location = None
-        if self.uri == self._sqlite:
-            location = (runs / "mlflow-artifacts" / name).resolve().as_uri()
-            if not (runs / "mlflow.db").exists():
-                say(f"creating the tracking store {runs / 'mlflow.db'} (about ten seconds, once)")
+        database = database_of(self.uri)
+        place = database.parent if database else runs
+        if not place.is_dir():
+            raise UserError(
+                f"key 'tracking.uri': found {self.uri}, but there is no directory {place}; make "
+                f"it, or correct the key"
+            )
+        location = artifacts_beside(database, name) if database else None
         try:
-            with filelock.FileLock(runs / ".mlflow.lock", timeout=_LOCK_SECONDS):
-                client = MlflowClient(self.uri)
+            with exclusive(place / ".mlflow.lock", _LOCK_SECONDS):
+                client = MlflowClient(self.uri) if database is None else _open_sqlite(database)
                 experiment = client.get_experiment_by_name(name)
                 if experiment is None:
                     return client, client.create_experiment(name, artifact_location=location)
@@ -108,9 +150,74 @@ class TrackingStore:
                 return client, experiment.experiment_id
         except filelock.Timeout:
             raise UserError(
-                f"{runs / '.mlflow.lock'} has been held for {_LOCK_SECONDS} s; another process is "
-                f"creating the tracking store, stop it or set tracking.enabled=false"
+                f"{place / '.mlflow.lock'} has been held for {_LOCK_SECONDS} s; another process "
+                f"is creating the tracking store, stop it or set tracking.enabled=false"
             ) from None
+
+
+def _open_sqlite(database: Path) -> MlflowClient:
+    """Open a sqlite store; make it where it is missing or half made. The caller holds its lock."""
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    uri = f"sqlite:///{database.as_posix()}"
+    if database.exists() and database.stat().st_size > 0:
+        try:
+            return MlflowClient(uri)
+        except (MlflowException, SQLAlchemyError):
+            if holds_runs(database):
+                raise
+            say(f"the tracking store {database} was left half made and holds no run")
+    say(f"creating the tracking store {database} (about ten seconds, once)")
+    make_database(database)
+    return MlflowClient(uri)
+
+
+def is_unreachable(error: BaseException) -> bool:
+    """Return whether a call failed because the server is gone, hangs or answers for another.
+
+    Args:
+        error: What a call of mlflow raised.
+    """
+    from requests.exceptions import RequestException
+
+    # An address that cannot be one is a RequestException too.
+    return any(
+        isinstance(cause, RequestException) and not isinstance(cause, ValueError)
+        for cause in causes(error)
+    )
+
+
+def reason(error: BaseException) -> str:
+    """Return in some words why a call of mlflow failed.
+
+    Args:
+        error: What it raised.
+    """
+    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    found = re.search(r"\[Errno -?\d+\] ([\w ]+)", text)
+    if is_unreachable(error) and found:
+        return found[1].lower()
+    return "no answer in time" if "timed out" in text else text[:200]
+
+
+def find_run(client: MlflowClient, experiment_id: str, known: str, own: str) -> str:
+    """Return MLflow's id of the run of an earlier attempt; empty where there is none.
+
+    A process that was killed while it created a run has not kept its id, and a run may be in
+    another store than the one that `known` is of: the tag `run_id` finds either.
+
+    Args:
+        client: Client of the store.
+        experiment_id: MLflow's id of the experiment.
+        known: MLflow's id as it was kept; empty where there was no attempt.
+        own: Our identity of the run, which is its tag `run_id`.
+    """
+    if known and _lifecycle(client, known):
+        return known
+    found = client.search_runs([experiment_id], f"tags.run_id = '{own}'", max_results=1)
+    return found[0].info.run_id if found else ""
 
 
 def resume_run(client: MlflowClient, run_id: str) -> bool:
@@ -123,16 +230,21 @@ def resume_run(client: MlflowClient, run_id: str) -> bool:
     Returns:
         Whether there is such a run: its store may have been removed meanwhile.
     """
+    lifecycle = _lifecycle(client, run_id) if run_id else ""
+    if lifecycle == "deleted":
+        client.restore_run(run_id)
+    if lifecycle:
+        client.update_run(run_id, status="RUNNING")
+    return lifecycle != ""
+
+
+def _lifecycle(client: MlflowClient, run_id: str) -> str:
+    """Return `active` or `deleted`; empty where the store has no such run."""
     from mlflow.exceptions import MlflowException
 
-    if not run_id:
-        return False
     try:
-        if client.get_run(run_id).info.lifecycle_stage == "deleted":
-            client.restore_run(run_id)
-        client.update_run(run_id, status="RUNNING")
+        return client.get_run(run_id).info.lifecycle_stage
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return False
+            return ""
         raise
-    return True

@@ -9,17 +9,23 @@ from __future__ import annotations
 
 import getpass
 import json
-from collections.abc import Mapping
+import uuid
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import filelock
-
 from slams.runs import provenance
 from slams.runs.sweep_record import SweepRecord
-from slams.runtime.ranks import is_rank_zero
-from slams.tracking.store import TrackingStore, resume_run
+from slams.runtime.directories import exclusive
+from slams.runtime.ranks import is_rank_zero, say
+from slams.tracking.store import (
+    SYNCED_FROM,
+    TrackingStore,
+    UnreachableError,
+    find_run,
+    resume_run,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -41,16 +47,21 @@ def open_sweep(store: TrackingStore, directory: Path, sweep: SweepRecord) -> Swe
         UserError: The tracking server cannot be reached or used.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(directory / ".sweep.lock"):
+    with exclusive(directory / ".sweep.lock"):
         old = SweepRecord.read(directory)
-        record = replace(sweep, mlflow_run_id=old.mlflow_run_id if old else "")
-        if store.section.enabled:
-            with store.connected() as (client, experiment_id):
-                if not resume_run(client, record.mlflow_run_id):
-                    run_id = _create(client, experiment_id, store, directory, record)
-                    record = replace(record, mlflow_run_id=run_id)
+        record = replace(
+            sweep,
+            sweep_id=(old.sweep_id if old else "") or uuid.uuid4().hex,
+            mlflow_run_id=old.mlflow_run_id if old else "",
+        )
         if record != old:
+            # With its identity, by which a run is found whose id was not kept any more.
             record.write(directory)
+        if store.section.enabled:
+            run_id = _on_store(store, directory, record, _begun)
+            if run_id != record.mlflow_run_id and not (record.mlflow_run_id and store.is_local):
+                record = replace(record, mlflow_run_id=run_id)
+                record.write(directory)
     return record
 
 
@@ -73,14 +84,16 @@ def record_progress(
     record = SweepRecord.read(directory)
     if not (store.section.enabled and record and record.mlflow_run_id):
         return
-    run_id = record.mlflow_run_id
-    with store.connected() as (client, _):
+
+    def log(client: MlflowClient, run_id: str) -> None:
         client.log_metric(run_id, "settings_finished", finished)
         client.log_metric(run_id, "settings_failed", len(failed))
         text = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
         client.set_tag(run_id, "failed", text[:5000])
         if not running:
             client.set_terminated(run_id, "FAILED" if failed else "FINISHED")
+
+    _on_store(store, directory, record, log)
 
 
 def attach_comparison(store: TrackingStore, directory: Path, comparison: Path) -> bool:
@@ -94,9 +107,48 @@ def attach_comparison(store: TrackingStore, directory: Path, comparison: Path) -
     record = SweepRecord.read(directory)
     if not (store.section.enabled and record and record.mlflow_run_id and is_rank_zero()):
         return False
-    with store.connected() as (client, _):
-        client.log_artifacts(record.mlflow_run_id, str(comparison), "comparison")
+
+    def log(client: MlflowClient, run_id: str) -> None:
+        client.log_artifacts(run_id, str(comparison), "comparison")
+
+    _on_store(store, directory, record, log)
     return True
+
+
+def _on_store(
+    store: TrackingStore,
+    directory: Path,
+    record: SweepRecord,
+    call: Callable[[MlflowClient, str], None],
+) -> str:
+    """Call something with the sweep's run, in the local store where the server does not answer.
+
+    Returns:
+        MLflow's id of the run, which is created where there is none.
+    """
+    try:
+        return _with_run(store, directory, record, call)
+    except UnreachableError as error:
+        say(f"{error}; the sweep's run is kept in {store.runs}/mlflow.db for `slams sync`")
+        return _with_run(store.local, directory, record, call)
+
+
+def _with_run(
+    store: TrackingStore,
+    directory: Path,
+    record: SweepRecord,
+    call: Callable[[MlflowClient, str], None],
+) -> str:
+    with store.connected() as (client, experiment_id):
+        run_id = find_run(client, experiment_id, record.mlflow_run_id, record.sweep_id)
+        if not run_id:
+            run_id = _create(client, experiment_id, store, directory, record)
+        call(client, run_id)
+    return run_id
+
+
+def _begun(client: MlflowClient, run_id: str) -> None:
+    resume_run(client, run_id)
 
 
 def _create(
@@ -115,7 +167,10 @@ def _create(
         "recipe": record.recipe,
         "directory": str(directory.resolve()),
         "revision": provenance.revision(),
+        "run_id": record.sweep_id,
     }
+    if record.mlflow_run_id and not store.is_local:  # it was kept locally until now
+        tags[SYNCED_FROM] = record.mlflow_run_id
     name = f"{store.experiment}/{record.name}"
     run_id = client.create_run(experiment_id, tags=tags, run_name=name).info.run_id
     settings = record.settings.values()

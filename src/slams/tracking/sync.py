@@ -6,6 +6,9 @@ server. Every copied run carries the id of its original as a tag, by which it is
 that the same command brings it up to date: what is there already is not written again, and a copy
 that was interrupted is completed by the next one. A run that says it is running while no process
 holds its directory was killed without a word; it is recorded so.
+
+A run whose server was lost on the way has its first part there and the rest in the local store:
+both carry our own `run_id` as a tag, by which the rest is added to what is there.
 """
 
 from __future__ import annotations
@@ -19,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 import filelock
 
 from slams.errors import UserError
+from slams.runtime.directories import exclusive
 from slams.runtime.ranks import say
-from slams.tracking.store import TrackingStore
+from slams.tracking.store import SYNCED_FROM, TrackingStore
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -28,8 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["SYNCED_FROM", "Synced", "sync"]
 
-# Tag of a copied run: the id that it has in the store it was copied from.
-SYNCED_FROM = "slams.synced_from"
 _PARENT = "mlflow.parentRunId"
 _RUNS_A_PAGE = 500
 _METRICS_A_CALL = 1000
@@ -74,14 +76,14 @@ def sync(store: TrackingStore, dry_run: bool = False) -> Synced:
             "for example tracking.uri=http://HOST:5000"
         )
     database = store.runs / "mlflow.db"
-    if not database.exists():
+    if not database.exists() or database.stat().st_size == 0:
         raise UserError(
-            f"{database} is not there: nothing was tracked under key 'runs', {store.runs}; "
-            f"expected the runs of an experiment with tracking.offline=true"
+            f"{database} is not there or empty: nothing was tracked under key 'runs', "
+            f"{store.runs}; expected the runs of an experiment with tracking.offline=true"
         )
     # One copy at a time: two could each find a run missing, and both create it.
     with (
-        filelock.FileLock(store.runs / ".sync.lock"),
+        exclusive(store.runs / ".sync.lock"),
         local.connected() as (source, origin),
         server.connected() as (target, experiment),
     ):
@@ -93,16 +95,14 @@ def sync(store: TrackingStore, dry_run: bool = False) -> Synced:
 def _sync_all(
     source: MlflowClient, origin: str, target: MlflowClient, experiment: str, dry_run: bool
 ) -> Synced:
-    copies = {
-        run.data.tags[SYNCED_FROM]: run
-        for run in _runs(target, experiment)
-        if SYNCED_FROM in run.data.tags
-    }
+    there = list(_runs(target, experiment))
+    copies = {run.data.tags[SYNCED_FROM]: run for run in there if SYNCED_FROM in run.data.tags}
+    parts = {run.data.tags["run_id"]: run for run in there if "run_id" in run.data.tags}
     count = {"new": 0, "extended": 0, "unchanged": 0}
-    ids = {run_id: copy.info.run_id for run_id, copy in copies.items()}
+    ids: dict[str, str] = {}
     # Parents first: a nested run names the copy of its parent.
     for run in sorted(_runs(source, origin), key=lambda r: _PARENT in r.data.tags):
-        copy = copies.get(run.info.run_id)
+        copy = copies.get(run.info.run_id) or parts.get(run.data.tags.get("run_id", ""))
         if not dry_run:
             run = _settled(source, run)
         if copy is None:
@@ -113,6 +113,7 @@ def _sync_all(
             ids[run.info.run_id] = copy.info.run_id
             _fill(source, run, target, copy, dry_run=False)
         else:
+            ids[run.info.run_id] = copy.info.run_id
             changed = _fill(source, run, target, copy, dry_run)
             count["extended" if changed else "unchanged"] += 1
     return Synced(**count)
@@ -133,9 +134,8 @@ def _settled(client: MlflowClient, run: Run) -> Run:
     directory = Path(run.data.tags.get("directory", ""))
     if run.info.status != "RUNNING" or not (directory / "run.json").exists():
         return run
-    lock = filelock.FileLock(directory.with_name(f".{directory.name}.lock"))
     try:
-        with lock.acquire(timeout=0):
+        with exclusive(directory.with_name(f".{directory.name}.lock"), 0):
             client.set_terminated(run.info.run_id, "KILLED")
     except filelock.Timeout:  # somebody is at it
         return run
@@ -159,10 +159,14 @@ def _fill(source: MlflowClient, run: Run, target: MlflowClient, copy: Run, dry_r
     metrics = list(_missing_metrics(source, run, target, copy))
     files = _missing_files(source, run.info.run_id, target, there)
     tags = {
-        k: v for k, v in run.data.tags.items() if k != _PARENT and copy.data.tags.get(k, None) != v
+        k: v
+        for k, v in run.data.tags.items()
+        if k not in (_PARENT, SYNCED_FROM) and copy.data.tags.get(k, None) != v
     }
+    # A run that went on at the server after a part of it was kept locally ended there.
+    ended_there = (copy.info.end_time or 0) > (run.info.end_time or 0)
     changed = bool(parameters or metrics or files or tags)
-    changed |= copy.info.status != run.info.status
+    changed |= copy.info.status != run.info.status and not ended_there
     if dry_run or not changed:
         return changed
     from mlflow.entities import Param, RunTag
@@ -177,6 +181,8 @@ def _fill(source: MlflowClient, run: Run, target: MlflowClient, copy: Run, dry_r
         target.log_batch(there, tags=[RunTag(k, v) for k, v in some])
     for path in files:
         _copy_file(source, run.info.run_id, target, there, path)
+    if ended_there:
+        return True
     if run.info.status == "RUNNING":
         target.update_run(there, status="RUNNING")
     else:

@@ -62,6 +62,11 @@ class StageClock:
         return self.samples / self.seconds if self.seconds > 0 else 0.0
 
     @property
+    def seconds_per_sample(self) -> float:
+        """Return seconds per sample, waiting included."""
+        return self.seconds / self.samples if self.samples else 0.0
+
+    @property
     def wait_share(self) -> float:
         """Gives the share of the time that was spent waiting for data, in [0, 1]."""
         return self.wait_seconds / self.seconds if self.seconds > 0 else 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, TextIO
@@ -18,7 +19,9 @@ class ProgressLines(ClockedCallback):
     """Reports stage, step, loss, samples a second, time left, and the share of waiting for data.
 
     Only rank zero reports. On a terminal it draws one rich bar; elsewhere (a batch log, a pipe)
-    it prints a line at most every `every_seconds`, and one at the end.
+    it prints a line at most every `every_seconds`, and one at the end. An evaluation is reported
+    on within its batches too, which may take minutes each: seconds per case, and which method is
+    at work (`at_work` of the module).
 
     Args:
         every_seconds: Seconds between two lines.
@@ -38,6 +41,7 @@ class ProgressLines(ClockedCallback):
         self._reported = now()
         self._first = 0
         self._bar: Any = None
+        self._ended = threading.Event()
 
     def begin(self, trainer: Trainer, stage: str) -> None:
         """Opens the bar, if there is a terminal to draw it on."""
@@ -48,6 +52,10 @@ class ProgressLines(ClockedCallback):
         stream = self._stream or sys.stderr
         if trainer.is_global_zero and stream.isatty():
             self._bar = _bar(stream)
+        if trainer.is_global_zero and stage == "test":
+            self._ended = threading.Event()
+            beat = threading.Thread(target=self._beat, args=(trainer, self._ended), daemon=True)
+            beat.start()
 
     def progress(self, trainer: Trainer, stage: str) -> None:
         """Moves the bar, or prints a line if the last one is old enough."""
@@ -68,7 +76,7 @@ class ProgressLines(ClockedCallback):
 
     def finish(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Prints the last line."""
-        self._close_bar()
+        self._close()
         if trainer.is_global_zero and self.clock.batches:
             self._print(f"{stage} {self._text(trainer, stage)[1]}")
 
@@ -76,7 +84,7 @@ class ProgressLines(ClockedCallback):
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
         """Gives the terminal back before the error is printed."""
-        self._close_bar()
+        self._close()
 
     def _text(self, trainer: Trainer, stage: str) -> tuple[int | None, str]:
         total = _batches(trainer, stage)
@@ -85,17 +93,29 @@ class ProgressLines(ClockedCallback):
         loss = trainer.callback_metrics.get("train/loss") if stage == "train" else None
         if loss is not None:
             parts.append(f"loss {float(loss):.4g}")
-        parts.append(f"{self.clock.samples_per_second:.1f} samples/s")
+        if stage == "train":
+            parts.append(f"{self.clock.samples_per_second:.1f} samples/s")
+        else:
+            at_work = getattr(trainer.lightning_module, "at_work", "")
+            parts += [f"{at_work} at work"] if at_work else []
+            if self.clock.samples:
+                parts.append(f"{self.clock.seconds_per_sample:.3g} s per case")
         if total and self.clock.batches:
             left = (total - done) * self.clock.seconds / self.clock.batches
             parts.append(f"{_duration(left)} left")
         parts.append(f"{100 * self.clock.wait_share:.0f} % waiting for data")
         return total, ", ".join(parts)
 
+    def _beat(self, trainer: Trainer, ended: threading.Event) -> None:
+        """Report within a batch, from a thread of its own, until the stage ends."""
+        while not ended.wait(min(1.0, max(self.every_seconds, 0.05))):
+            self.progress(trainer, "test")
+
     def _print(self, text: str) -> None:
         print(text, file=self._stream or sys.stderr, flush=True)
 
-    def _close_bar(self) -> None:
+    def _close(self) -> None:
+        self._ended.set()
         if self._bar is not None:
             self._bar.stop()
             self._bar = None

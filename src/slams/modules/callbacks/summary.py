@@ -17,9 +17,10 @@ class RunSummary(ClockedCallback):
     """Measures a run, prints one line at its end, and keeps the numbers in `summary`.
 
     Attributes:
-        summary: After the run: `parameters` (trainable), `samples_per_second` (all ranks),
-            `seconds`, `data_wait_share` in [0, 1], `peak_memory_gib` (of rank zero: the
-            process's resident memory on the CPU, the allocator's peak on a GPU).
+        summary: After the run: `parameters` (trainable) and `samples_per_second` (all ranks) of
+            a training, `cases` and `seconds_per_case` of an evaluation; `seconds`,
+            `data_wait_share` in [0, 1], `peak_memory_gib` (of rank zero: the process's resident
+            memory on the CPU, the allocator's peak on a GPU).
     """
 
     def __init__(self) -> None:
@@ -29,17 +30,22 @@ class RunSummary(ClockedCallback):
     def finish(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Keeps the numbers and prints them."""
         clock = self.clock
+        if stage == "train":
+            parameters = sum(p.numel() for p in pl_module.parameters() if p.requires_grad)
+            own = {"parameters": parameters, "samples_per_second": clock.samples_per_second}
+            text = f"{parameters:,} parameters, {clock.samples_per_second:.1f} samples/s"
+        else:
+            own = {"cases": clock.samples, "seconds_per_case": clock.seconds_per_sample}
+            text = f"{clock.samples} cases, {clock.seconds_per_sample:.3g} s per case"
         self.summary = {
-            "parameters": sum(p.numel() for p in pl_module.parameters() if p.requires_grad),
-            "samples_per_second": clock.samples_per_second,
+            **own,
             "seconds": clock.seconds,
             "data_wait_share": clock.wait_share,
             "peak_memory_gib": peak_memory_gib(),
         }
         if trainer.is_global_zero:
             print(
-                f"{stage}: {self.summary['parameters']:,} parameters, "
-                f"{clock.samples_per_second:.1f} samples/s, {clock.seconds:.0f} s, "
+                f"{stage}: {text}, {clock.seconds:.0f} s, "
                 f"{100 * clock.wait_share:.0f} % waiting for data, "
                 f"peak memory {self.summary['peak_memory_gib']:.2f} GiB",
                 file=sys.stderr,

@@ -1,0 +1,106 @@
+"""The sqlite file of a tracking store, which is there in full or not at all.
+
+mlflow makes its tables in some fifty migrations that take about ten seconds; a file whose making
+was cut short is refused by mlflow for ever. A new file is therefore made under another name. One
+that an earlier version of this program, or mlflow itself, has left half made holds no run: it is
+made again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from pathlib import Path
+
+__all__ = ["artifacts_beside", "database_of", "holds_runs", "make_database"]
+
+_SCHEME = "sqlite:///"
+# What sqlite keeps beside a database while it writes. A journal that is left behind would be
+# played back into whatever file has the database's name by then.
+_SIDE_FILES = ("-journal", "-wal", "-shm")
+# Tables that hold runs; the second one in the middle of a migration.
+_RUNS = ("runs", "_alembic_tmp_runs")
+
+
+def database_of(uri: str) -> Path | None:
+    """Return the file of a sqlite store, `None` for any other tracking store.
+
+    Args:
+        uri: Address of the store.
+    """
+    return Path(uri.removeprefix(_SCHEME).partition("?")[0]) if uri.startswith(_SCHEME) else None
+
+
+def make_database(path: Path) -> None:
+    """Make an empty tracking store, in the place of a half-made one if there is any.
+
+    The caller holds the lock of the store.
+
+    Args:
+        path: The sqlite file, whose directory exists.
+    """
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    part = path.with_name(f".{path.name}.part")
+    _remove(part)  # of a process that was killed
+    try:
+        store = SqlAlchemyStore(f"{_SCHEME}{part.as_posix()}", artifacts_beside(path))
+        store.engine.dispose()  # the last connection takes the side files with it
+        with part.open("rb") as file:  # on disk before the name points to it
+            os.fsync(file.fileno())
+        _disconnect(f"{_SCHEME}{path.as_posix()}")
+        _remove(path)
+        part.replace(path)
+    except BaseException:
+        _remove(part)
+        raise
+
+
+def artifacts_beside(path: Path, experiment: str = "") -> str:
+    """Return where the artifacts of a sqlite store lie: beside it, whatever the directory is.
+
+    Args:
+        path: The sqlite file.
+        experiment: Name of an MLflow experiment.
+    """
+    return (path.parent / "mlflow-artifacts" / experiment).resolve().as_uri()
+
+
+def holds_runs(path: Path) -> bool:
+    """Return whether a sqlite file may hold runs: also where that cannot be told.
+
+    Args:
+        path: The file, which exists.
+    """
+    try:
+        with contextlib.closing(
+            sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True)
+        ) as db:
+            rows = db.execute("select name from sqlite_master where type = 'table'")
+            tables = {name for (name,) in rows}
+            return any(
+                db.execute(f"select 1 from {table} limit 1").fetchone() is not None
+                for table in _RUNS
+                if table in tables
+            )
+    except sqlite3.Error:
+        return True
+
+
+def _remove(path: Path) -> None:
+    """Remove a sqlite file, its side files first."""
+    for name in (*(f"{path.name}{suffix}" for suffix in _SIDE_FILES), path.name):
+        path.with_name(name).unlink(missing_ok=True)
+
+
+def _disconnect(uri: str) -> None:
+    """Close connections of this process to a file that is about to be replaced.
+
+    mlflow keeps them for the whole process, and would go on with a file that has no name.
+    """
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    engine = SqlAlchemyStore._engine_map.get(uri)
+    if engine is not None:
+        engine.dispose()

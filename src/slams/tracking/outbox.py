@@ -1,0 +1,159 @@
+"""What a run has to say to its tracking store, sent by a thread of its own.
+
+A stage never waits for a store while it works: calls are queued, in order, and numbers that wait
+are sent together. A server that does not answer is tried again for half a minute; then it is given
+up with one line, and everything that has not arrived goes to the store that stands in for it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from slams.runtime.ranks import say
+from slams.tracking.store import is_unreachable, reason
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric
+
+__all__ = ["METRICS_PER_CALL", "Call", "Outbox"]
+
+# What mlflow takes in one call.
+METRICS_PER_CALL = 1000
+# Seconds between tries to reach a store, each of which lasts as long as mlflow's own.
+_PAUSES = (1.0, 4.0, 10.0, 15.0)
+# Seconds between two lines while the end waits for a slow store.
+_EVERY_SECONDS = 10.0
+
+Call = Callable[["MlflowClient", str], None]
+
+
+class Outbox:
+    """Sends calls to one MLflow run, and to its stand-in once the run's store is lost.
+
+    Args:
+        client: Client of the store.
+        run_id: MLflow's id of the run.
+        where: Address of the store, for messages.
+        stand_in: Opens the store that takes over, and gives its client, the id of the run there
+            and its name for messages; `None` where there is no other store.
+    """
+
+    def __init__(
+        self,
+        client: MlflowClient,
+        run_id: str,
+        where: str,
+        stand_in: Callable[[], tuple[MlflowClient, str, str]] | None = None,
+    ) -> None:
+        self._client: MlflowClient | None = client
+        self._run_id = run_id
+        self._where = where
+        self._stand_in = stand_in
+        self._waiting: deque[Call | list[Metric]] = deque()
+        self._changed = threading.Condition()
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._refused = False
+
+    def put(self, call: Call) -> None:
+        """Queue a call, which gets the client and the id of the run."""
+        self._queue(call)
+
+    def put_metrics(self, rows: Sequence[Metric]) -> None:
+        """Queue numbers."""
+        for first in range(0, len(rows), METRICS_PER_CALL):
+            self._queue(list(rows[first : first + METRICS_PER_CALL]))
+
+    def close(self) -> None:
+        """Wait until everything is sent, or given up; says so while that takes long."""
+        with self._changed:
+            self._closing.set()
+            self._changed.notify()
+        while self._thread is not None and self._thread.is_alive():
+            self._thread.join(_EVERY_SECONDS)
+            if self._thread.is_alive():
+                say(f"waits for the tracking store {self._where}: {len(self._waiting)} calls left")
+
+    def _queue(self, item: Call | list[Metric]) -> None:
+        with self._changed:
+            self._waiting.append(item)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="tracking", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._closing.is_set())
+                if not self._waiting:
+                    return
+                call = self._next()
+            self._send(call)
+
+    def _next(self) -> Call:
+        """Take the next call off the queue; numbers that follow one another are one call."""
+        item = self._waiting.popleft()
+        if not isinstance(item, list):
+            return item
+        rows = item
+        while self._waiting:
+            more = self._waiting[0]
+            if not isinstance(more, list) or len(rows) + len(more) > METRICS_PER_CALL:
+                break
+            rows = [*rows, *more]
+            self._waiting.popleft()
+        return lambda client, run_id: client.log_batch(run_id, metrics=rows)
+
+    def _send(self, call: Call) -> None:
+        for pause in (*_PAUSES, None):
+            if self._client is None:
+                return
+            try:
+                call(self._client, self._run_id)
+            except Exception as error:  # of mlflow, the network, the database or the disk
+                if not _may_pass(error):
+                    return self._note_refusal(error)
+                # Not while the end waits: a server that was there a moment ago is gone.
+                if pause is None or self._closing.wait(pause):
+                    self._lose(error)
+                    return self._send(call)
+            else:
+                return None
+        return None
+
+    def _lose(self, error: Exception) -> None:
+        """Go on with the stand-in, or without any store."""
+        lost = f"the tracking store {self._where} is lost ({reason(error)})"
+        stand_in, self._client, self._stand_in = self._stand_in, None, None
+        if stand_in is None:
+            say(f"{lost}; the run goes on, and is not tracked any more")
+            return
+        try:
+            self._client, self._run_id, self._where = stand_in()
+        except Exception as second:  # the disk is full, say: the run matters more
+            say(f"{lost}, and nothing stands in for it ({reason(second)}); the run goes on")
+            return
+        say(f"{lost}; the run goes on, the rest is kept in {self._where} for `slams sync`")
+
+    def _note_refusal(self, error: Exception) -> None:
+        """Report the first call that a store which answers has refused."""
+        if not self._refused:
+            say(f"the tracking store {self._where} did not take something ({reason(error)})")
+        self._refused = True
+
+
+def _may_pass(error: Exception) -> bool:
+    """Return whether the same call may succeed later: the server is gone, the database locked."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    module = type(error.__cause__ or error.__context__ or error).__module__
+    return (
+        is_unreachable(error)
+        or isinstance(error, SQLAlchemyError)
+        or module.startswith(("sqlalchemy", "sqlite3"))
+    )

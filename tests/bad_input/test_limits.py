@@ -1,0 +1,103 @@
+"""Limits of the process and of the place: one sentence, nothing left, no traceback."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import slams
+from slams.config.schema import Config
+from slams.runs.directory import RunDirectory
+from slams.runtime.failures import explain_failure
+from slams.stages.places import run_request
+from tests.bad_input.conftest import Refused, listing
+
+# Mounts a directory that nobody may write, root neither, for this process alone.
+_READ_ONLY = """
+mount -t tmpfs -o ro tmpfs disk || exit 77
+"$@"
+"""
+
+
+@contextmanager
+def limited(kind: int, value: int) -> Iterator[None]:
+    """Lowers a limit of this process while the block lasts."""
+    before = resource.getrlimit(kind)
+    resource.setrlimit(kind, (value, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(kind, before)
+
+
+def test_too_few_files_may_be_open(tmp_path: Path) -> None:
+    request = run_request(Config(experiment="tiny", runs=str(tmp_path / "runs")), "vae")
+    used = max(int(p.name) for p in Path("/proc/self/fd").iterdir())
+    held: list[int] = []
+    try:
+        with limited(resource.RLIMIT_NOFILE, used + 2):
+            with contextlib.suppress(OSError):
+                while True:  # descriptors below the limit that are free
+                    held.append(os.open(os.devnull, os.O_RDONLY))
+            with pytest.raises(OSError, match="Too many open files") as caught:
+                RunDirectory.open(request)
+            sentence = explain_failure(caught.value)
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+    assert f"this process may open {used + 2}; raise the limit (`ulimit -n`)" in sentence
+    assert explain_failure(OSError("1152 requested and 992 written")).startswith("no space left")
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("train vae", ["experiment=new"]),
+        ("assimilate", ["experiment=new", "trained_in=tiny"]),
+    ],
+)
+def test_files_that_may_not_grow(refused: Refused, command: str, words: list[str]) -> None:
+    with limited(resource.RLIMIT_FSIZE, 4096):
+        sentence = refused(command, *words)
+    assert "a file would be larger than this process may write" in sentence
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("prepare", ["data.store=disk/new.zarr"]),
+        ("train vae", ["runs=disk/others"]),
+        ("train vae", ["runs=disk/others", "tracking.enabled=true"]),
+    ],
+)
+def test_a_directory_that_nobody_may_write(root: Path, command: str, words: list[str]) -> None:
+    if shutil.which("unshare") is None:
+        pytest.skip("there is no `unshare` to mount a directory with")
+    (root / "disk").mkdir()
+    before = listing(root)
+    path = os.pathsep.join([str(Path(slams.__file__).parents[1]), *sys.path])
+    program = [sys.executable, "-m", "slams", *command.split(), "recipe.yaml", *words]
+    mounting = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", _READ_ONLY, "sh"]
+    done = subprocess.run(
+        [*mounting, *program],
+        env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode == 77 or "unshare:" in done.stderr:
+        pytest.skip(f"this machine lets nobody mount a directory: {done.stderr.strip()}")
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    sentence = done.stderr.strip().splitlines()[-1]
+    assert "disk" in sentence
+    assert "write" in sentence or "permission" in sentence
+    assert listing(root) == before
