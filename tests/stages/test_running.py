@@ -74,7 +74,7 @@ def test_only_an_assimilation_is_tagged_with_its_setting(
 
     def start(store: object, run: RunDirectory, tags: dict[str, str]) -> Tracker:
         started.append(tags)
-        return Tracker(None, "", "")
+        return Tracker()
 
     monkeypatch.setattr(running.runs, "start", start)
     run_stage(config, run_request(config, stage), lambda run, tracker: None)
