@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from slams.fields import Ensemble
+from slams.fields import Ensemble, FieldSpec
+from slams.grid import LatLonGrid
 from slams.runtime.atomic import remove_store
 
 __all__ = ["DETERMINISTIC", "KeptCases"]
@@ -56,6 +57,32 @@ class KeptCases:
             )
             while len(kept) > self.limit:
                 del kept[max(kept)]
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return what is kept as tensors in plain containers, for a file."""
+        names = ("method", "members", "time", "diverged")
+        return {
+            group: {case: {n: getattr(one, n) for n in names} for case, one in kept.items()}
+            for group, kept in self._groups.items()
+        }
+
+    def restore(
+        self, plain: dict[str, Any], channels: Sequence[FieldSpec], grid: LatLonGrid
+    ) -> None:
+        """Take up what `to_plain` has written.
+
+        Args:
+            plain: What it gave.
+            channels: Channels of the ensembles.
+            grid: Their grid.
+        """
+        self._groups = {
+            group: {
+                case: Ensemble(channels=tuple(channels), grid=grid.to("cpu"), **one)
+                for case, one in kept.items()
+            }
+            for group, kept in plain.items()
+        }
 
     def select(self, cases: Sequence[int]) -> KeptCases:
         """Takes the given cases, as far as they are here."""
