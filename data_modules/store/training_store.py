@@ -37,6 +37,7 @@ from data_modules.store.checks import (
     check_files,
     iso_date,
     open_group,
+    read_checksums,
     read_small,
     shard_file,
 )
@@ -144,7 +145,8 @@ class TrainingStore:
         check_attributes(path, attributes)
         names = list(attributes["channels"])
         check_arrays(path, group, len(names))
-        time = read_small(path, group, "time", np.float64)
+        known = read_checksums(path)
+        time = read_small(path, group, "time", np.float64, known)
         if isinstance(path, Path):  # over HTTP a file that is missing is found when it is read
             check_files(path, group, time)
         specs = tuple(FieldSpec.parse(name) for name in names)
@@ -154,8 +156,8 @@ class TrainingStore:
             channel_index=tuple(range(len(specs))),
             time=time,
             grid=LatLonGrid(
-                torch.from_numpy(read_small(path, group, "latitude", np.float64)),
-                torch.from_numpy(read_small(path, group, "longitude", np.float64)),
+                torch.from_numpy(read_small(path, group, "latitude", np.float64, known)),
+                torch.from_numpy(read_small(path, group, "longitude", np.float64, known)),
             ),
             attributes=attributes,
         )
@@ -205,11 +207,10 @@ class TrainingStore:
     @cached_property
     def statistics(self) -> Statistics:
         """Gives the statistics of the training period for the channels read."""
-        lags = read_small(self.path, self._group, "statistics/lags", np.int64)
+        lags = self.read_small("statistics/lags", np.int64)
 
         def tensor(name: str) -> Tensor:
-            values = read_small(self.path, self._group, f"statistics/{name}", np.float32)
-            return torch.from_numpy(values)
+            return torch.from_numpy(self.read_small(f"statistics/{name}", np.float32))
 
         return Statistics(
             tensor("harmonics"),
@@ -228,7 +229,19 @@ class TrainingStore:
         """Gives the model's terrain `(H, W)` m above sea level, or `None` when it is unknown."""
         if "surface_elevation" not in self._group:
             return None
-        return read_small(self.path, self._group, "surface_elevation", np.float64)
+        return self.read_small("surface_elevation", np.float64)
+
+    def read_small(self, name: str, dtype: type) -> np.ndarray:
+        """Read an array that is not over time as a whole, and compare it with its checksum.
+
+        Args:
+            name: Its name, for example `statistics/sd`.
+            dtype: What its values are returned as.
+
+        Raises:
+            UserError: It is missing, truncated or corrupt, or has changed.
+        """
+        return read_small(self.path, self._group, name, dtype, self._checksums)
 
     def read(self, index: slice | Sequence[int] | np.ndarray) -> np.ndarray:
         """Reads days of the fields.
@@ -265,7 +278,15 @@ class TrainingStore:
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)
         # An open array in another process hangs or kills it; each opens the files itself.
-        for name in ("_group", "_files", "_readers", "_threads", "statistics", "elevation"):
+        for name in (
+            "_group",
+            "_checksums",
+            "_files",
+            "_readers",
+            "_threads",
+            "statistics",
+            "elevation",
+        ):
             state.pop(name, None)
         return state
 
@@ -319,6 +340,10 @@ class TrainingStore:
     @cached_property
     def _group(self) -> zarr.Group:
         return open_group(self.path)
+
+    @cached_property
+    def _checksums(self) -> dict[str, list[str]] | None:
+        return read_checksums(self.path)
 
     @cached_property
     def _files(self) -> StoreFiles:

@@ -20,10 +20,12 @@ import filelock
 
 from slams.errors import UserError
 from slams.runtime import atomic
+from slams.runtime.files import read_json
 
 __all__ = ["SweepRecord", "claim", "failure", "forget_failure", "keep_failure", "parent_tags"]
 
 _FILE = "sweep.json"
+_AGAIN = "remove it, `slams ablate` writes it"
 
 
 @dataclass(frozen=True)
@@ -51,13 +53,13 @@ class SweepRecord:
         """
         path = Path(directory) / _FILE
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = read_json(path, _AGAIN)
             known = {f.name for f in fields(cls)}
             return cls(**{key: value for key, value in values.items() if key in known})
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (ValueError, TypeError, AttributeError):
-            raise UserError(f"{path} is damaged; remove it, `slams ablate` writes it") from None
+        except TypeError:
+            raise UserError(f"{path} is damaged; {_AGAIN}") from None
 
     def write(self, directory: Path) -> None:
         """Writes the record, in full or not at all."""
