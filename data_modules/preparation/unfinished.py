@@ -43,7 +43,7 @@ def begin(job: Job, work: Plan, old: TrainingStore | None) -> zarr.Group:
                     shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
             for entry in partial.rglob("*.partial"):  # what Zarr was writing when it was killed
                 entry.unlink()
-            return zarr.open_group(str(partial), mode="r+", use_consolidated=False)
+            return zarr.open_group(str(partial), mode="r+", zarr_format=3, use_consolidated=False)
         say("an unfinished preparation of another kind is removed, this one starts over")
         shutil.rmtree(partial)
     # The mark comes first: whatever kills this process, the next one knows the directory as ours.

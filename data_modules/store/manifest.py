@@ -160,7 +160,7 @@ def verify(path: str | Path) -> str:
     """
     store = TrainingStore.open(path)
     path, manifest = Path(path), read_manifest(Path(path))
-    group = zarr.open_group(str(path), mode="r", use_consolidated=False)
+    group = zarr.open_group(str(path), mode="r", zarr_format=3, use_consolidated=False)
     fields = group["fields"]
     steps = fields.shards[0]
     digests = []

@@ -14,10 +14,10 @@ import torch
 import xarray as xr
 import zarr
 
-from data_modules.store.checks import attributes_digest
 from data_modules.reanalysis import ReanalysisDataModule
 from data_modules.satellite import SatelliteDataModule
 from data_modules.station import StationDataModule
+from data_modules.store.checks import attributes_digest
 from data_modules.store.training_store import TrainingStore
 from data_modules.stream.windows import Earlier, WindowDataset
 from slams.config.schema import BackgroundConfig, Config, DegradationConfig, StationVariableConfig

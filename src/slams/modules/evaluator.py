@@ -45,7 +45,7 @@ from slams.metrics.tables import make_tables
 from slams.modules.analyses import DETERMINISTIC, KeptCases
 from slams.modules.shares import Share
 from slams.normalisation import Normaliser
-from slams.runtime.atomic import replacing
+from slams.runtime.files import write_table
 
 __all__ = ["AssimilationEvaluator"]
 
@@ -299,8 +299,7 @@ class AssimilationEvaluator(LightningModule):
         if self._tables is None:
             return
         for name, table in self.tables().items():
-            with replacing(Path(run_dir) / f"{name}.parquet") as part:
-                table.to_parquet(part, index=False)
+            write_table(table, Path(run_dir) / f"{name}.parquet")
         if self.config.keep_cases:
             self._kept.write(Path(run_dir) / "analysis.zarr", {"setting": self.setting})
 

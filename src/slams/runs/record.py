@@ -11,7 +11,7 @@ from typing import Any
 from slams.config.yaml_text import parse_yaml, read_yaml_text
 from slams.errors import UserError
 from slams.runtime import atomic
-from slams.runtime.files import read_json
+from slams.runtime.files import check_types, read_json
 
 __all__ = [
     "LAYOUT",
@@ -87,14 +87,8 @@ class RunRecord:
             record = cls(**known)
         except TypeError:
             raise UserError(f"{path} is damaged: it has no run_id, stage or experiment") from None
-        example = cls("", "", "")
-        for name, value in known.items():
-            expected = type(getattr(example, name))
-            if type(value) is not expected:
-                raise UserError(
-                    f"{path} is damaged: found {type(value).__name__} under {name!r}, expected "
-                    f"{expected.__name__}; {then}"
-                )
+        example = asdict(cls("", "", ""))
+        check_types(path, known, {name: type(value) for name, value in example.items()}, then)
         if record.status not in _STATUSES:
             raise UserError(
                 f"{path} is damaged: found status {record.status!r}, expected one of "

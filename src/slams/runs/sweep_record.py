@@ -20,7 +20,7 @@ import filelock
 
 from slams.errors import UserError
 from slams.runtime import atomic
-from slams.runtime.files import read_json
+from slams.runtime.files import check_types, read_json
 
 __all__ = ["SweepRecord", "claim", "failure", "forget_failure", "keep_failure", "parent_tags"]
 
@@ -54,6 +54,10 @@ class SweepRecord:
         path = Path(directory) / _FILE
         try:
             values = read_json(path, _AGAIN)
+            check_types(path, values, {"name": str, "recipe": str, "mlflow_run_id": str}, _AGAIN)
+            settings = values.get("settings", {})
+            check_types(path, {"settings": settings}, {"settings": dict}, _AGAIN)
+            check_types(path, settings, dict.fromkeys(settings, dict), _AGAIN)
             known = {f.name for f in fields(cls)}
             return cls(**{key: value for key, value in values.items() if key in known})
         except (FileNotFoundError, NotADirectoryError):

@@ -7,17 +7,22 @@ tensors and plain containers and refuses everything else.
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slams.errors import UserError
+from slams.runtime.atomic import replacing
 
 if TYPE_CHECKING:
+    import pandas as pd
     import torch
 
-__all__ = ["load_tensors", "read_json"]
+__all__ = ["check_types", "load_tensors", "read_json", "read_table", "write_table"]
 
 
 def read_json(path: Path, then: str) -> dict[str, Any]:
@@ -41,6 +46,47 @@ def read_json(path: Path, then: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UserError(f"{path} is damaged, it holds no JSON object; {then}")
     return values
+
+
+def check_types(
+    path: Path, values: Mapping[str, Any], expected: Mapping[str, type], then: str
+) -> None:
+    """Refuse values of other types than a file is written with.
+
+    Args:
+        path: The file.
+        values: What was read.
+        expected: Key -> type.
+        then: What to do about a damaged file, for the message.
+
+    Raises:
+        UserError: Names the key.
+    """
+    for key, kind in expected.items():
+        if key in values and type(values[key]) is not kind:
+            raise UserError(
+                f"{path} is damaged: found {type(values[key]).__name__} under {key!r}, expected "
+                f"{kind.__name__}; {then}"
+            )
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a table as a Parquet file, in full or not at all, with a checksum of each page."""
+    with replacing(path) as part:
+        table.to_parquet(part, index=False, write_page_checksum=True)
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Return the table in a Parquet file, whose checksums are compared where it has any.
+
+    Raises:
+        OSError, ValueError: It is missing, a directory, truncated, corrupt or no Parquet file.
+    """
+    import pandas as pd
+
+    if path.is_dir():  # which would be read as a table in several files
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    return pd.read_parquet(path, engine="pyarrow", page_checksum_verification=True)
 
 
 def load_tensors(path: Path, device: torch.device | str = "cpu") -> Any:
