@@ -22,7 +22,7 @@ DEMO := experiments/demo.yaml
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-slow test-e2e test-slurm lint format prepare train-vae \
+.PHONY: help install demo test test-slow test-e2e test-slurm test-faults lint format prepare train-vae \
 	train-score assimilate ablate compare report bench mlflow-ui simulate docs clean \
 	slurm-submit slurm-sweep slurm-show
 
@@ -60,6 +60,9 @@ test-slow: install ## Run the slow tests: training, several processes
 
 test-slurm: install ## Stop, crash and requeue runs on a SLURM cluster of our own (Debian, root)
 	@OMP_NUM_THREADS=1 tests/slurm_cluster/run.sh $(BIN)/python
+
+test-faults: install ## Kill commands and damage files, and look at what becomes of it (an hour)
+	for script in tests/faults/*.py; do OMP_NUM_THREADS=1 PYTHONPATH=. $(BIN)/python $$script || exit 1; done
 
 lint: install ## Check style, format, and that imports between rooms point one way
 	$(BIN)/ruff check .
