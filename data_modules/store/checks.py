@@ -18,7 +18,15 @@ from slams.calendar.days import time_stamps
 from slams.errors import UserError
 
 __all__ = ["MANIFEST", "STORE_VERSION", "attributes_digest", "check_arrays", "check_attributes"]
-__all__ += ["check_files", "checksums", "iso_date", "open_group", "read_checksums", "read_small"]
+__all__ += [
+    "check_files",
+    "checksums",
+    "has_array",
+    "iso_date",
+    "open_group",
+    "read_checksums",
+    "read_small",
+]
 __all__ += ["shard_file"]
 
 STORE_VERSION = 1
@@ -199,6 +207,22 @@ def check_attributes(path: Path | str, attributes: dict[str, Any]) -> None:
         )
 
 
+def has_array(path: Path | str, group: zarr.Group, name: str) -> bool:
+    """Return whether an array or group is in a store.
+
+    Raises:
+        UserError: Its metadata are damaged.
+    """
+    try:
+        return name in group
+    except UserError:
+        raise
+    except Exception as error:  # metadata that are no JSON, or say what cannot be
+        raise UserError(
+            f"training store {path}: {name}/zarr.json is truncated or corrupt; {_AGAIN}"
+        ) from error
+
+
 def check_arrays(path: Path | str, group: zarr.Group, channels: int) -> None:
     """Refuses a store that lacks an array, or whose arrays disagree.
 
@@ -206,13 +230,7 @@ def check_arrays(path: Path | str, group: zarr.Group, channels: int) -> None:
         UserError: Names the array.
     """
     for name in ("fields", "time", "latitude", "longitude", "statistics"):
-        try:
-            there = name in group
-        except ValueError as error:  # metadata that are no JSON, or say what cannot be
-            raise UserError(
-                f"training store {path}: {name}/zarr.json is truncated or corrupt; {_AGAIN}"
-            ) from error
-        if not there:
+        if not has_array(path, group, name):
             raise UserError(f"training store {path}: {name!r} is missing from it; {_AGAIN}")
     sizes = [group[name].shape[0] for name in ("time", "latitude", "longitude")]
     expected = (sizes[0], channels, *sizes[1:])
@@ -235,7 +253,7 @@ def check_files(path: Path, group: zarr.Group, time: np.ndarray) -> None:
         UserError: Names the file and its first date.
     """
     for name in ("fields", "stations", "satellite"):
-        if name not in group:
+        if not has_array(path, group, name):
             continue
         array = group[name]
         for step in range(0, array.shape[0], (array.shards or array.chunks)[0]):

@@ -175,8 +175,14 @@ def verify(path: str | Path) -> str:
                 f"since it was prepared, found sha256 {digests[-1][:12]}, expected {known[:12]}; "
                 f"{_AGAIN}"
             )
-    belongs = {name for name, _ in beside_fields(group)}
-    for name, array in _all_beside(group):
+    try:
+        belongs, arrays = dict(beside_fields(group)), dict(_all_beside(group))
+    except Exception as error:  # metadata that are no JSON, or say what cannot be
+        raise UserError(
+            f"training store {path}: the zarr.json of an array cannot be read, it is truncated or "
+            f"corrupt ({error}); {_AGAIN}"
+        ) from error
+    for name, array in arrays.items():
         if name not in belongs and name not in manifest.beside:
             continue  # a store from before all arrays were summed up
         for number, found in enumerate(_read_checksums(path, name, array)):
@@ -195,7 +201,7 @@ def verify(path: str | Path) -> str:
             f"training store {path}: its attributes have changed since it was prepared "
             f"(fingerprint {found[:12]}, expected {store.fingerprint[:12]}); {_AGAIN}"
         )
-    beside = ", ".join(name for name, _ in _all_beside(group) if name in manifest.beside)
+    beside = ", ".join(name for name in arrays if name in manifest.beside)
     return f"{len(digests)} files of fields, {beside}"
 
 

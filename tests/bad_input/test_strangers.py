@@ -1,0 +1,215 @@
+"""What somebody else put into a run directory or a store starts no code, and is not deleted."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import pickle
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import xarray as xr
+import zarr
+
+import slams as package
+from data_modules.preparation.unfinished import check_ours
+from data_modules.store.latents import LatentStore
+from data_modules.store.training_store import TrainingStore
+from data_modules.stream.field_cache import map_fields
+from slams.cli.main import main
+from slams.errors import UserError
+from slams.report.reading import read_assimilation, read_training
+from slams.runs.record import RunRecord, read_recipe
+from slams.runs.sweep_record import SweepRecord
+from tests.bad_input.conftest import Refused
+
+NEW = ("experiment=new", "trained_in=tiny")
+RUN = Path("runs/tiny/assimilation")
+
+
+class Planted:
+    """Touches a file when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Callable, tuple]:
+        return Path.touch, (self.mark,)
+
+
+@pytest.fixture
+def mark(root: Path, tmp_path: Path) -> Path:
+    """Gives the file that appears when planted code has run; sees to it that none does."""
+    mark = tmp_path / "touched"
+    pickle.loads(pickle.dumps(Planted(mark)))
+    assert mark.exists()  # the bait works
+    mark.unlink()
+    yield mark
+    assert not mark.exists()
+
+
+def as_tensors(bait: object) -> bytes:
+    """Gives a file as `torch.save` writes it, around the bait."""
+    file = io.BytesIO()
+    torch.save({"slams": bait, "way": bait, "state_dict": bait}, file)
+    return file.getvalue()
+
+
+def test_checkpoints_of_a_stranger(refused: Refused, root: Path, mark: Path) -> None:
+    for content in (as_tensors(Planted(mark)), pickle.dumps(Planted(mark))):
+        for name in ("vae/checkpoints/best.ckpt", "score/checkpoints/best.ckpt"):
+            path = root / "runs/tiny" / name
+            whole = path.read_bytes()
+            path.write_bytes(content)
+            assert f"tiny/{name}: cannot be read" in refused("assimilate", *NEW)
+            with pytest.raises(UserError, match="cannot be read"):
+                package.load(RUN)
+            path.write_bytes(whole)
+        (root / "runs/tiny/vae/checkpoints/last.ckpt").write_bytes(content)
+        record = root / "runs/tiny/vae/run.json"
+        record.write_text(record.read_text().replace('"finished"', '"killed"'))
+        assert main(["train", "vae", "recipe.yaml"]) == 2
+
+
+def test_progress_of_a_stranger(root: Path, mark: Path, capsys) -> None:
+    """An evaluation that was killed goes on from the start, to the same numbers."""
+    whole = (root / RUN / "results.parquet").read_bytes()
+    progress = root / RUN / "progress/rank-0.pt"
+    progress.parent.mkdir()
+    progress.write_bytes(as_tensors(Planted(mark)))
+    record = root / RUN / "run.json"
+    record.write_text(record.read_text().replace('"finished"', '"killed"'))
+    (root / RUN / "results.parquet").unlink()
+    assert main(["assimilate", "recipe.yaml", "report.dpi=20"]) == 0
+    assert "rank-0.pt cannot be read" in capsys.readouterr().out
+    assert (root / RUN / "results.parquet").exists()
+    assert whole
+
+
+def _read_everything(store: Path) -> None:
+    """Reads what the verbs, report and compare read of a study."""
+    TrainingStore.open("store.zarr")
+    opened = TrainingStore.open("store.zarr")
+    opened.normaliser()
+    opened.read(slice(0, 110))
+    map_fields(opened, store)
+
+
+def test_pickles_in_the_place_of_any_file(root: Path, mark: Path, tmp_path: Path) -> None:
+    """One file at a time, through the readers of all verbs, of report and of compare."""
+
+    def readers() -> list[Callable[[], object]]:
+        def run() -> None:
+            found = read_assimilation(RUN)
+            for group in ("truth", "background"):
+                if (dataset := found.fields(group)) is not None:
+                    dataset.load()
+            vae = read_training(Path("runs/tiny/vae"), "vae")
+            if (dataset := vae.fields("truth")) is not None:
+                dataset.load()
+
+        return [
+            run,
+            lambda: (RunRecord.read(RUN), read_recipe(RUN)),
+            lambda: SweepRecord.read(RUN),
+            lambda: _read_everything(tmp_path / "cache"),
+            lambda: LatentStore(next(Path("runs/tiny/vae").glob("latents*.zarr")), "train"),
+        ]
+
+    (root / RUN / "sweep.json").write_text("{}")
+    _read_everything(tmp_path / "cache")
+    bait = pickle.dumps(Planted(mark))
+    files = [p for p in [*Path("runs").rglob("*"), *Path("store.zarr").rglob("*")] if p.is_file()]
+    files = [p for p in files if "report" not in p.parts and p.suffix != ".lock"]
+    # Of many chunks of one array the first stands for all.
+    files = list({(p.parent if p.name.isdigit() else p): p for p in files}.values())
+    assert len(files) > 30
+    for path in [*files, *(tmp_path / "cache").glob("fields-*.*")]:
+        whole = path.read_bytes()
+        path.write_bytes(bait)
+        for read in readers():
+            with contextlib.suppress(UserError):
+                read()
+        path.write_bytes(whole)
+        assert not mark.exists(), path
+
+
+def test_tables_of_a_stranger(root: Path, mark: Path, capsys) -> None:
+    for name in ("results.parquet", "cases.parquet", "run.json", "config.yaml"):
+        path = root / RUN / name
+        whole = path.read_bytes()
+        path.write_bytes(pickle.dumps(Planted(mark)))
+        assert main(["compare", str(RUN)]) == (0 if name == "config.yaml" else 2)
+        path.write_bytes(whole)
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "codecs",
+    [
+        {"dtype": "<f4", "filters": [{"id": "pickle"}], "compressor": None},
+        {
+            "dtype": "|O",
+            "fill_value": "",
+            "filters": [{"id": "vlen-utf8"}],
+            "compressor": {"id": "pickle"},
+        },
+    ],
+)
+def test_codecs_that_unpickle(root: Path, mark: Path, codecs: dict) -> None:
+    """Arrays of Zarr's format 2 may name a codec that unpickles: in a run, a store, a source."""
+
+    def plant(array: Path) -> None:
+        shutil.rmtree(array, ignore_errors=True)
+        array.mkdir(parents=True)
+        described = {"zarr_format": 2, "shape": [4], "chunks": [4], "order": "C", "fill_value": 0}
+        (array / ".zarray").write_text(json.dumps(described | codecs))
+        (array / ".zattrs").write_text('{"_ARRAY_DIMENSIONS": ["latitude"]}')
+        (array / "0").write_bytes(pickle.dumps(Planted(mark)))
+        (array.parent / "zarr.json").unlink(missing_ok=True)
+        (array.parent / ".zgroup").write_text('{"zarr_format": 2}')
+
+    plant(root / RUN / "analysis.zarr/truth/latitude")
+    assert read_assimilation(RUN).fields("truth") is None
+    plant(root / "store.zarr/latitude")
+    with pytest.raises(UserError):
+        TrainingStore.open("store.zarr")
+    plant(root / "nature.zarr/latitude")
+    assert main(["prepare", "recipe.yaml", "data.store=new.zarr"]) == 2
+    with pytest.raises(Exception, match=r".+"):
+        xr.open_dataset("nature.zarr", engine="zarr", consolidated=False)["latitude"].load()
+
+
+@pytest.mark.parametrize("name", ["new.zarr.partial", "new.zarr.old"])
+def test_a_directory_that_no_preparation_made_is_left_alone(
+    refused: Refused, root: Path, name: str
+) -> None:
+    (root / name).mkdir()
+    (root / name / "thesis.txt").write_text("years of work")
+    assert f"{name} is in the way" in refused("prepare", "data.store=new.zarr")
+    assert f"{name} is in the way" in refused("prepare", "data.store=new.zarr", "resume=overwrite")
+
+
+def test_what_a_preparation_left_is_its_own(tmp_path: Path) -> None:
+    check_ours(tmp_path / "nothing")
+    (tmp_path / "empty").mkdir()
+    check_ours(tmp_path / "empty")
+    (tmp_path / "empty/zarr.json.123.partial").write_text("{")
+    check_ours(tmp_path / "empty")
+    zarr.create_group(str(tmp_path / "begun"), attributes={"slams_store": 1})
+    (tmp_path / "begun/first_guess.npy").write_bytes(b"")
+    check_ours(tmp_path / "begun")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="left alone"):
+        check_ours(tmp_path / "file")
+
+
+def test_a_zip_without_weights_is_no_checkpoint(refused: Refused, root: Path) -> None:
+    with zipfile.ZipFile(root / "runs/tiny/vae/checkpoints/best.ckpt", "w") as archive:
+        archive.writestr("data.pkl", b"nothing")
+    assert "best.ckpt: cannot be read" in refused("train score", *NEW)
