@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 import xarray as xr
@@ -85,7 +86,13 @@ def test_checkpoints_of_a_stranger(refused: Refused, root: Path, mark: Path) -> 
 
 def test_progress_of_a_stranger(root: Path, mark: Path, capsys) -> None:
     """An evaluation that was killed goes on from the start, to the same numbers."""
-    whole = (root / RUN / "results.parquet").read_bytes()
+    columns = ["method", "variable", "level", "metric", "value"]
+
+    def numbers() -> list[list]:
+        table = pd.read_parquet(root / RUN / "results.parquet")[columns]
+        return table[table["metric"] != "seconds_per_member"].astype(str).to_numpy().tolist()
+
+    before = numbers()
     progress = root / RUN / "progress/rank-0.pt"
     progress.parent.mkdir()
     progress.write_bytes(as_tensors(Planted(mark)))
@@ -94,8 +101,7 @@ def test_progress_of_a_stranger(root: Path, mark: Path, capsys) -> None:
     (root / RUN / "results.parquet").unlink()
     assert main(["assimilate", "recipe.yaml", "report.dpi=20"]) == 0
     assert "rank-0.pt cannot be read" in capsys.readouterr().out
-    assert (root / RUN / "results.parquet").exists()
-    assert whole
+    assert numbers() == before
 
 
 def _read_run() -> None:

@@ -164,7 +164,7 @@ COMMANDS = (
     ),
     Command(
         ("train", "vae", "recipe.yaml", "experiment=new"),
-        (*_STORE, "store.zarr.cache/fields-*"),
+        (*_STORE, "store.zarr.cache/fields-*.*"),
         _curve("new/vae"),
     ),
     Command(
