@@ -58,8 +58,9 @@ test-e2e: install ## Open MLflow's page and the report in a headless browser
 test-slow: install ## Run the slow tests: training, several processes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
 
-test-faults: install ## Kill every verb at random moments and compare what it ends with (30 min)
+test-faults: install ## Kill commands and damage files, and compare what they end with (an hour)
 	$(BIN)/python -m tests.faults.kills $(ARGS)
+	$(BIN)/python -m tests.faults.mutations
 
 test-slurm: install ## Stop, crash and requeue runs on a SLURM cluster of our own (Debian, root)
 	@OMP_NUM_THREADS=1 tests/slurm_cluster/run.sh $(BIN)/python

@@ -32,7 +32,7 @@ def year_digests(path: Path, times: np.ndarray) -> dict[str, str]:
     Returns:
         Year to digest.
     """
-    group = zarr.open_group(str(path), mode="r", use_consolidated=False)
+    group = zarr.open_group(str(path), mode="r", zarr_format=3, use_consolidated=False)
     years = times.astype("datetime64[Y]")
     digests = {}
     for year in np.unique(years):
@@ -54,7 +54,7 @@ def write_attributes(path: Path, identity: Identity, attributes: Mapping[str, ob
         identity: Settings, versions and boundary conditions of its simulation.
         attributes: Further attributes.
     """
-    group = zarr.open_group(str(path), mode="r+", use_consolidated=False)
+    group = zarr.open_group(str(path), mode="r+", zarr_format=3, use_consolidated=False)
     identity_text = json.dumps(asdict(identity), sort_keys=True)
     group.attrs.put({**attributes, _IDENTITY: identity_text})
 

@@ -19,6 +19,7 @@ from typing import Any
 from data_modules.nature_run.layout import PIECE_STEPS
 from slams.errors import UserError
 from slams.runtime.atomic import write_text
+from slams.runtime.files import read_json
 
 __all__ = ["Identity", "Unfinished", "partial_path"]
 
@@ -94,7 +95,7 @@ class Unfinished:
         """
         record = directory / _RECORD
         try:
-            found = json.loads(record.read_text(encoding="utf-8"))
+            found = read_json(record, "")
             if found["version"] != _VERSION:
                 raise ValueError(f"version {found['version']}")
             identity = Identity(**found["identity"])

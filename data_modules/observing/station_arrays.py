@@ -18,7 +18,6 @@ import torch
 import zarr
 
 from data_modules.observing.observers import StationObserver
-from data_modules.store.checks import open_group, read_small
 from data_modules.store.training_store import TrainingStore
 from data_modules.store.writing import create_steps
 from slams.observations.networks import Network
@@ -78,10 +77,9 @@ def read_stations(store: TrainingStore) -> Network:
     Raises:
         UserError: A file of it is missing or corrupt.
     """
-    group = open_group(store.path)
     numbers = {
-        name: torch.from_numpy(read_small(store.path, group, f"station_{name}", np.float64))
+        name: torch.from_numpy(store.read_small(f"station_{name}", np.float64))
         for name in _COORDINATES
     }
-    names = read_small(store.path, group, "station_id", np.uint8)
+    names = store.read_small("station_id", np.uint8)
     return Network(id=tuple(bytes(n).rstrip(b"\0").decode() for n in names), **numbers)

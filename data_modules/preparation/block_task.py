@@ -147,7 +147,9 @@ class BlockWork:
         """Open the store, with a plan that is there already."""
         # Files without a single value are written too: a lost file is told from them.
         with zarr.config.set({"array.write_empty_chunks": True}):
-            group = zarr.open_group(str(self.partial), mode="r+", use_consolidated=False)
+            group = zarr.open_group(
+                str(self.partial), mode="r+", zarr_format=3, use_consolidated=False
+            )
             fields = group["fields"]
         frame = None
         if work.train is not None:

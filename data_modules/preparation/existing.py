@@ -17,7 +17,7 @@ from data_modules.store.training_store import TrainingStore
 from data_modules.store.writing import canonical_json
 from slams.errors import UserError
 
-__all__ = ["check_replaceable", "keep", "take_place"]
+__all__ = ["check_replaceable", "keep", "old_path", "take_place"]
 
 
 def keep(job: Job) -> bool:
@@ -101,9 +101,14 @@ def check_replaceable(job: Job, reads: Mapping[str, str]) -> None:
         )
 
 
+def old_path(path: Path) -> Path:
+    """Return where a store waits while another takes its place."""
+    return path.with_name(path.name + ".old")
+
+
 def take_place(partial: Path, path: Path) -> None:
     """Renames the finished store; an old one in its place goes last."""
-    old = path.with_name(path.name + ".old")
+    old = old_path(path)
     if path.exists():
         shutil.rmtree(old, ignore_errors=True)
         path.rename(old)

@@ -15,10 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import zarr
 
 from data_modules.preparation.plan import Plan
-from data_modules.store.checks import shard_file
+from data_modules.store.checks import open_group, shard_file
 from data_modules.store.manifest import read_manifest, write_record
 from data_modules.store.training_store import TrainingStore, iso_date
 from slams.calendar.days import day_number
@@ -84,7 +83,7 @@ def take_over(old: TrainingStore, partial: Path) -> None:
     Raises:
         UserError: The old store has no manifest.
     """
-    fields = zarr.open_group(str(partial), mode="r", use_consolidated=False)["fields"]
+    fields = open_group(partial)["fields"]
     steps = fields.shards[0]
     for record in read_manifest(old.path).records[: len(old.time) // steps]:
         name = shard_file(fields, record.shard * steps)

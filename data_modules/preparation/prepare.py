@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from data_modules.preparation.block_task import BlockWork
-from data_modules.preparation.existing import check_replaceable, keep, take_place
+from data_modules.preparation.existing import check_replaceable, keep, old_path, take_place
 from data_modules.preparation.extension import check_extension
 from data_modules.preparation.job import Job
 from data_modules.preparation.memory_budget import Budget, blocks, budget, needs
@@ -28,7 +28,8 @@ from data_modules.preparation.observations import draw_observations
 from data_modules.preparation.plan import Plan, plan
 from data_modules.preparation.schedulers import in_order, scheduler
 from data_modules.preparation.statistics import statistics
-from data_modules.preparation.unfinished import begin, is_finished, tidy
+from data_modules.preparation.unfinished import begin, check_ours, is_finished, tidy
+from data_modules.store.checks import attributes_digest
 from data_modules.store.manifest import read_records, write_manifest
 from data_modules.store.reserved import add_reserved, reserved_days
 from data_modules.store.training_store import STORE_VERSION, TrainingStore
@@ -99,6 +100,8 @@ def prepare(
         say(f"training store {path} is complete and of this recipe: kept")
         return path
     check_replaceable(job, reads or {})
+    for beside in (partial, old_path(path)):
+        check_ours(beside)
     work = plan(data)
     # Refused before anything is touched: what an earlier attempt has finished stays.
     found = _budget(data, work)
@@ -209,7 +212,8 @@ def _write(job: Job, work: Plan, old: TrainingStore | None, found: Budget) -> No
             {"steps": len(old.time), "fingerprint": old.fingerprint},
         ]
     # In one piece: the store is complete with all that says what it is, or not at all.
-    group.attrs.put({**attributes, "status": "complete"})
+    attributes["status"] = "complete"
+    group.attrs.put({**attributes, "digest": attributes_digest(attributes)})
     tidy(partial)
 
 

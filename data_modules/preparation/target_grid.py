@@ -72,7 +72,7 @@ def _file_grid(path: Path, key: str) -> LatLonGrid:
             group = zarr.open_group(str(path), mode="r", use_consolidated=False)
             latitude, longitude = group["latitude"][:], group["longitude"][:]
         else:
-            with xr.open_dataset(path) as dataset:
+            with xr.open_dataset(path, engine="netcdf4") as dataset:
                 names = ("latitude", "longitude") if "latitude" in dataset else ("lat", "lon")
                 latitude, longitude = (dataset[n].values for n in names)
     except Exception as error:

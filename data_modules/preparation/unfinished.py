@@ -25,7 +25,7 @@ from data_modules.store.writing import (
 from slams.errors import UserError
 from slams.runtime.ranks import say
 
-__all__ = ["begin", "is_finished", "tidy"]
+__all__ = ["begin", "check_ours", "is_finished", "tidy"]
 
 # What an unfinished store keeps when its preparation goes on; the rest is quickly made again.
 _KEPT = ("zarr.json", "fields", "time", "latitude", "longitude", "surface_elevation", FIRST_GUESS)
@@ -43,10 +43,12 @@ def begin(job: Job, work: Plan, old: TrainingStore | None) -> zarr.Group:
                     shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
             for entry in partial.rglob("*.partial"):  # what Zarr was writing when it was killed
                 entry.unlink()
-            return zarr.open_group(str(partial), mode="r+", use_consolidated=False)
+            return zarr.open_group(str(partial), mode="r+", zarr_format=3, use_consolidated=False)
         say("an unfinished preparation of another kind is removed, this one starts over")
         shutil.rmtree(partial)
-    group = zarr.create_group(str(partial))
+    # The mark comes first: whatever kills this process, the next one knows the directory as ours.
+    mark = {"slams_store": STORE_VERSION, "status": "begun"}
+    group = zarr.create_group(str(partial), attributes=mark)
     write_coordinates(group, work.time, work.grid)
     if (terrain := work.terrain) is not None:
         write_elevation(group, terrain)
@@ -59,6 +61,29 @@ def begin(job: Job, work: Plan, old: TrainingStore | None) -> zarr.Group:
     # Last: a store that was killed before this is not continued.
     group.attrs.put({"slams_store": STORE_VERSION, "status": "preparing", "preparing": intention})
     return group
+
+
+def check_ours(directory: Path, key: str = "data.store") -> None:
+    """Refuse to remove or continue a directory that no preparation has made.
+
+    Args:
+        directory: Where an unfinished or replaced store is expected, which need not exist.
+        key: Key of the recipe that it is named after, for the message.
+
+    Raises:
+        UserError: Something else is in the way.
+    """
+    if not directory.exists():
+        return
+    if directory.is_dir():
+        # A preparation that was killed at its first file leaves what Zarr was writing, or nothing.
+        begun = all(p.name.startswith("zarr.json.") for p in directory.iterdir())
+        if begun or "slams_store" in _attributes(directory):
+            return
+    raise UserError(
+        f"{key}: {directory} is in the way and no preparation has made it, so that it is left "
+        f"alone; move it away or choose another {key}"
+    )
 
 
 def is_finished(job: Job, work: Plan) -> bool:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +12,26 @@ import numpy as np
 import zarr
 from zarr.codecs import BloscCodec
 
-from data_modules.store.files import HttpFiles, is_url
+from data_modules.store.files import HttpFiles, files_of, is_url
 from data_modules.store.http import HttpStore
 from slams.calendar.days import time_stamps
 from slams.errors import UserError
 
-__all__ = ["STORE_VERSION", "check_arrays", "check_attributes", "check_files", "iso_date"]
-__all__ += ["open_group", "read_small", "shard_file"]
+__all__ = ["MANIFEST", "STORE_VERSION", "attributes_digest", "check_arrays", "check_attributes"]
+__all__ += [
+    "check_files",
+    "checksums",
+    "has_array",
+    "iso_date",
+    "open_group",
+    "read_checksums",
+    "read_small",
+]
+__all__ += ["shard_file"]
 
 STORE_VERSION = 1
+# File of a store with the checksums of its values.
+MANIFEST = "fields/manifest.json"
 
 # Bytes of the header of a Blosc chunk, of which the last four hold its length.
 _BLOSC_HEADER = 16
@@ -40,7 +54,8 @@ def open_group(path: Path | str) -> zarr.Group:
         if is_url(path):
             store = HttpStore(HttpFiles(str(path)))
             return zarr.open_group(store, mode="r", zarr_format=3, use_consolidated=False)
-        return zarr.open_group(str(path), mode="r", use_consolidated=False)
+        # Format 3 alone: arrays of format 2 may name codecs that start code.
+        return zarr.open_group(str(path), mode="r", zarr_format=3, use_consolidated=False)
     except UserError:
         raise
     except Exception as error:
@@ -50,11 +65,63 @@ def open_group(path: Path | str) -> zarr.Group:
         ) from error
 
 
-def read_small(path: Path | str, group: zarr.Group, name: str, dtype: type) -> np.ndarray:
-    """Reads a coordinate or a statistic as a whole.
+def read_checksums(path: Path | str) -> dict[str, list[str]] | None:
+    """Return the checksums of the arrays beside the fields, by name.
+
+    Returns:
+        What the store's manifest says; `None` for a store from before manifests.
 
     Raises:
-        UserError: It is truncated or corrupt.
+        UserError: The manifest is damaged.
+    """
+    try:
+        content = json.loads(files_of(path).read(MANIFEST))
+        return {str(name): list(sums) for name, sums in content["beside"].items()}
+    except FileNotFoundError:
+        return None
+    except UserError:
+        raise
+    except Exception as error:  # a directory in its place, no JSON, no keys
+        raise UserError(
+            f"training store {path}: {MANIFEST} is damaged ({type(error).__name__}); {_AGAIN}"
+        ) from error
+
+
+def checksums(array: zarr.Array) -> list[str]:
+    """Return the sha256 of an array's values, one per file for an array over time."""
+    steps = array.shards[0] if array.shards else max(array.shape[0], 1)
+    return [
+        hashlib.sha256(np.ascontiguousarray(array[start : start + steps]).data).hexdigest()
+        for start in range(0, array.shape[0], steps)
+    ]
+
+
+def attributes_digest(attributes: Mapping[str, Any]) -> str:
+    """Return the sha256 of a store's attributes, without that digest itself."""
+    rest = {name: value for name, value in attributes.items() if name != "digest"}
+    plain = json.loads(json.dumps(rest))  # as a file gives them back: keys are texts
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+def read_small(
+    path: Path | str,
+    group: zarr.Group,
+    name: str,
+    dtype: type,
+    known: Mapping[str, list[str]] | None,
+) -> np.ndarray:
+    """Reads a coordinate or a statistic as a whole, and compares it with its checksum.
+
+    Args:
+        path: The store.
+        group: The open store.
+        name: Name of the array.
+        dtype: What its values are returned as.
+        known: Checksums, see `read_checksums`. An array without one is of a version before
+            checksums, and is not compared.
+
+    Raises:
+        UserError: It is truncated or corrupt, or has changed since it was prepared.
     """
     try:
         array = group[name]
@@ -62,7 +129,7 @@ def read_small(path: Path | str, group: zarr.Group, name: str, dtype: type) -> n
         chunk = "/".join([name, "c", *["0"] * array.ndim])
         if isinstance(path, Path):
             _check_length(path / chunk, array)
-        return np.asarray(array[...], dtype=dtype)
+        values = np.ascontiguousarray(array[...])
     except UserError:
         raise
     except Exception as error:
@@ -70,6 +137,13 @@ def read_small(path: Path | str, group: zarr.Group, name: str, dtype: type) -> n
             f"training store {path}: {name} cannot be read, its file is missing, truncated or "
             f"corrupt; {_AGAIN}"
         ) from error
+    found = [hashlib.sha256(values.data).hexdigest()] if len(values) else []
+    if known is not None and known.get(name, found) != found:
+        raise UserError(
+            f"training store {path}: {name} has changed since it was prepared, its checksum does "
+            f"not match; {_AGAIN}"
+        )
+    return np.asarray(values, dtype=dtype)
 
 
 def _check_length(file: Path, array: zarr.Array) -> None:
@@ -125,6 +199,28 @@ def check_attributes(path: Path | str, attributes: dict[str, Any]) -> None:
                 f"training store {path}: attribute {name!r} is missing, its zarr.json is "
                 f"damaged; {_AGAIN}"
             )
+    # A store from before digests has none.
+    if attributes.get("digest", expected := attributes_digest(attributes)) != expected:
+        raise UserError(
+            f"training store {path}: its attributes (zarr.json) have changed since it was "
+            f"prepared, their checksum does not match; {_AGAIN}"
+        )
+
+
+def has_array(path: Path | str, group: zarr.Group, name: str) -> bool:
+    """Return whether an array or group is in a store.
+
+    Raises:
+        UserError: Its metadata are damaged.
+    """
+    try:
+        return name in group
+    except UserError:
+        raise
+    except Exception as error:  # metadata that are no JSON, or say what cannot be
+        raise UserError(
+            f"training store {path}: {name}/zarr.json is truncated or corrupt; {_AGAIN}"
+        ) from error
 
 
 def check_arrays(path: Path | str, group: zarr.Group, channels: int) -> None:
@@ -134,13 +230,7 @@ def check_arrays(path: Path | str, group: zarr.Group, channels: int) -> None:
         UserError: Names the array.
     """
     for name in ("fields", "time", "latitude", "longitude", "statistics"):
-        try:
-            there = name in group
-        except ValueError as error:  # metadata that are no JSON, or say what cannot be
-            raise UserError(
-                f"training store {path}: {name}/zarr.json is truncated or corrupt; {_AGAIN}"
-            ) from error
-        if not there:
+        if not has_array(path, group, name):
             raise UserError(f"training store {path}: {name!r} is missing from it; {_AGAIN}")
     sizes = [group[name].shape[0] for name in ("time", "latitude", "longitude")]
     expected = (sizes[0], channels, *sizes[1:])
@@ -163,7 +253,7 @@ def check_files(path: Path, group: zarr.Group, time: np.ndarray) -> None:
         UserError: Names the file and its first date.
     """
     for name in ("fields", "stations", "satellite"):
-        if name not in group:
+        if not has_array(path, group, name):
             continue
         array = group[name]
         for step in range(0, array.shape[0], (array.shards or array.chunks)[0]):

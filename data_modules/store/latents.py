@@ -122,8 +122,8 @@ def _write(
 def _key(path: Path) -> dict[str, str] | None:
     """Reads what a complete store of this version depends on; `None` for anything else."""
     try:
-        group = zarr.open_group(path, mode="r")
-    except (OSError, ValueError):  # there is none, or it was cut short at its first file
+        group = zarr.open_group(path, mode="r", zarr_format=3)
+    except Exception:  # there is none, or it was cut short at its first file
         return None
     attributes = group.attrs.asdict()
     if attributes.get("slams_latents") != _VERSION or "key" not in attributes:
@@ -189,7 +189,7 @@ class LatentStore(Dataset[int]):
             raise UserError(
                 f"latent store {path}: not there or incomplete; run `slams train score`"
             )
-        group = zarr.open_group(path, mode="r")
+        group = zarr.open_group(path, mode="r", zarr_format=3)
         self.mean, self.sd = (torch.from_numpy(np.asarray(group[n][:])) for n in ("mean", "sd"))
         scale = [x.reshape(-1, 1, 1) for x in (self.mean, self.sd)]
         parts = {split: 1.0, **{f"{split}_lag_{lag}": age for lag, age in (ages or {}).items()}}

@@ -10,10 +10,10 @@ that they hold for what a reader is given.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,12 @@ from typing import Any
 import numpy as np
 import zarr
 
-from data_modules.store.checks import shard_file
+from data_modules.store.checks import MANIFEST, checksums, shard_file
 from data_modules.store.training_store import TrainingStore, iso_date
 from data_modules.store.writing import beside_fields, digest, fingerprint
 from slams.errors import UserError
 from slams.runtime.atomic import write_text
+from slams.runtime.files import read_json
 
 __all__ = ["Manifest", "Record", "clear_records", "read_manifest", "read_record"]
 __all__ += ["read_records", "verify", "write_manifest", "write_record"]
@@ -85,7 +86,7 @@ def write_record(store: Path, record: Record) -> None:
 def read_record(store: Path, shard: int) -> Record | None:
     """Reads the record of a file of fields; `None` while it is not finished."""
     try:
-        return Record(**json.loads((store / "fields/records" / f"{shard}.json").read_text()))
+        return _read_record(store / "fields" / "records" / f"{shard}.json")
     except FileNotFoundError:
         return None
 
@@ -94,9 +95,17 @@ def read_records(store: Path) -> dict[int, Record]:
     """Reads which files of fields are finished, by number."""
     found = {}
     for file in (store / "fields" / "records").glob("[0-9]*.json"):
-        record = Record(**json.loads(file.read_text()))
+        record = _read_record(file)
         found[record.shard] = record
     return found
+
+
+def _read_record(file: Path) -> Record:
+    then = f"remove it, `slams prepare` writes the fields of file {file.stem} again"
+    try:
+        return Record(**read_json(file, then))
+    except TypeError:
+        raise UserError(f"{file} is damaged, it lacks a key; {then}") from None
 
 
 def clear_records(store: Path) -> None:
@@ -106,14 +115,14 @@ def clear_records(store: Path) -> None:
 
 def write_manifest(store: Path, group: zarr.Group, records: dict[int, Record]) -> Manifest:
     """Writes the manifest of a store whose arrays are all there."""
-    beside = {name: _checksums(array) for name, array in beside_fields(group)}
+    beside = {name: checksums(array) for name, array in _all_beside(group)}
     manifest = Manifest(tuple(records[i] for i in sorted(records)), beside)
     content: dict[str, Any] = {
         "checksums": "sha256 of the values, little-endian",
         "fields": [record.as_dict() for record in manifest.records],
         "beside": beside,
     }
-    write_text(store / "fields" / "manifest.json", json.dumps(content, indent=1))
+    write_text(store / MANIFEST, json.dumps(content, indent=1))
     return manifest
 
 
@@ -123,9 +132,8 @@ def read_manifest(store: Path) -> Manifest:
     Raises:
         UserError: It is missing or damaged.
     """
-    file = store / "fields" / "manifest.json"
     try:
-        content = json.loads(file.read_text())
+        content = read_json(store / MANIFEST, _AGAIN)
         records = tuple(Record(**record) for record in content["fields"])
         return Manifest(records, dict(content["beside"]))
     except FileNotFoundError:
@@ -133,21 +141,26 @@ def read_manifest(store: Path) -> Manifest:
             f"training store {store}: it has no manifest of checksums (fields/manifest.json), it "
             f"is older than that or damaged; {_AGAIN}"
         ) from None
+    except UserError:
+        raise
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"training store {store}: fields/manifest.json is damaged ({error}); {_AGAIN}"
         ) from error
 
 
-def verify(path: str | Path) -> None:
+def verify(path: str | Path) -> str:
     """Reads a whole store again and compares all of it with its manifest and fingerprint.
+
+    Returns:
+        What was found whole, in words.
 
     Raises:
         UserError: The store cannot be read, or its content has changed; names the first file.
     """
     store = TrainingStore.open(path)
     path, manifest = Path(path), read_manifest(Path(path))
-    group = zarr.open_group(str(path), mode="r", use_consolidated=False)
+    group = zarr.open_group(str(path), mode="r", zarr_format=3, use_consolidated=False)
     fields = group["fields"]
     steps = fields.shards[0]
     digests = []
@@ -162,7 +175,16 @@ def verify(path: str | Path) -> None:
                 f"since it was prepared, found sha256 {digests[-1][:12]}, expected {known[:12]}; "
                 f"{_AGAIN}"
             )
-    for name, array in beside_fields(group):
+    try:
+        belongs, arrays = dict(beside_fields(group)), dict(_all_beside(group))
+    except Exception as error:  # metadata that are no JSON, or say what cannot be
+        raise UserError(
+            f"training store {path}: the zarr.json of an array cannot be read, it is truncated or "
+            f"corrupt ({error}); {_AGAIN}"
+        ) from error
+    for name, array in arrays.items():
+        if name not in belongs and name not in manifest.beside:
+            continue  # a store from before all arrays were summed up
         for number, found in enumerate(_read_checksums(path, name, array)):
             known = manifest.beside.get(name, [])
             if number >= len(known) or found != known[number]:
@@ -179,22 +201,24 @@ def verify(path: str | Path) -> None:
             f"training store {path}: its attributes have changed since it was prepared "
             f"(fingerprint {found[:12]}, expected {store.fingerprint[:12]}); {_AGAIN}"
         )
+    beside = ", ".join(name for name in arrays if name in manifest.beside)
+    return f"{len(digests)} files of fields, {beside}"
+
+
+def _all_beside(group: zarr.Group) -> Iterator[tuple[str, zarr.Array]]:
+    """List every array but the fields; those of `beside_fields` first."""
+    listed = dict(beside_fields(group))
+    yield from listed.items()
+    for name in sorted(group.array_keys()):
+        if name not in listed and name != "fields":
+            yield name, group[name]
 
 
 def _read_checksums(store: Path, name: str, array: zarr.Array) -> list[str]:
     try:
-        return _checksums(array)
+        return checksums(array)
     except Exception as error:
         raise UserError(
             f"training store {store}: {name} cannot be read, a file of it is truncated or "
             f"corrupt; {_AGAIN}"
         ) from error
-
-
-def _checksums(array: zarr.Array) -> list[str]:
-    """Gives the sha256 of an array's values, one a file for an array over time."""
-    steps = array.shards[0] if array.shards else max(array.shape[0], 1)
-    return [
-        hashlib.sha256(np.ascontiguousarray(array[start : start + steps]).data).hexdigest()
-        for start in range(0, array.shape[0], steps)
-    ]

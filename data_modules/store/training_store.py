@@ -35,8 +35,10 @@ from data_modules.store.checks import (
     check_arrays,
     check_attributes,
     check_files,
+    has_array,
     iso_date,
     open_group,
+    read_checksums,
     read_small,
     shard_file,
 )
@@ -144,7 +146,8 @@ class TrainingStore:
         check_attributes(path, attributes)
         names = list(attributes["channels"])
         check_arrays(path, group, len(names))
-        time = read_small(path, group, "time", np.float64)
+        known = read_checksums(path)
+        time = read_small(path, group, "time", np.float64, known)
         if isinstance(path, Path):  # over HTTP a file that is missing is found when it is read
             check_files(path, group, time)
         specs = tuple(FieldSpec.parse(name) for name in names)
@@ -154,8 +157,8 @@ class TrainingStore:
             channel_index=tuple(range(len(specs))),
             time=time,
             grid=LatLonGrid(
-                torch.from_numpy(read_small(path, group, "latitude", np.float64)),
-                torch.from_numpy(read_small(path, group, "longitude", np.float64)),
+                torch.from_numpy(read_small(path, group, "latitude", np.float64, known)),
+                torch.from_numpy(read_small(path, group, "longitude", np.float64, known)),
             ),
             attributes=attributes,
         )
@@ -205,11 +208,10 @@ class TrainingStore:
     @cached_property
     def statistics(self) -> Statistics:
         """Gives the statistics of the training period for the channels read."""
-        lags = read_small(self.path, self._group, "statistics/lags", np.int64)
+        lags = self.read_small("statistics/lags", np.int64)
 
         def tensor(name: str) -> Tensor:
-            values = read_small(self.path, self._group, f"statistics/{name}", np.float32)
-            return torch.from_numpy(values)
+            return torch.from_numpy(self.read_small(f"statistics/{name}", np.float32))
 
         return Statistics(
             tensor("harmonics"),
@@ -226,9 +228,21 @@ class TrainingStore:
     @cached_property
     def elevation(self) -> np.ndarray | None:
         """Gives the model's terrain `(H, W)` m above sea level, or `None` when it is unknown."""
-        if "surface_elevation" not in self._group:
+        if not self.has("surface_elevation"):
             return None
-        return read_small(self.path, self._group, "surface_elevation", np.float64)
+        return self.read_small("surface_elevation", np.float64)
+
+    def read_small(self, name: str, dtype: type) -> np.ndarray:
+        """Read an array that is not over time as a whole, and compare it with its checksum.
+
+        Args:
+            name: Its name, for example `statistics/sd`.
+            dtype: What its values are returned as.
+
+        Raises:
+            UserError: It is missing, truncated or corrupt, or has changed.
+        """
+        return read_small(self.path, self._group, name, dtype, self._checksums)
 
     def read(self, index: slice | Sequence[int] | np.ndarray) -> np.ndarray:
         """Reads days of the fields.
@@ -246,8 +260,12 @@ class TrainingStore:
         return values if self._all_channels else values[:, list(self.channel_index)]
 
     def has(self, name: str) -> bool:
-        """Tells whether an optional array (`stations`, `satellite`) is in the store."""
-        return name in self._group
+        """Tells whether an optional array (`stations`, `satellite`) is in the store.
+
+        Raises:
+            UserError: Its metadata are damaged.
+        """
+        return has_array(self.path, self._group, name)
 
     def read_array(self, name: str, index: slice | Sequence[int] | np.ndarray) -> np.ndarray:
         """Reads days of an optional array (`stations`, `satellite`), as `read` does.
@@ -258,21 +276,30 @@ class TrainingStore:
         Raises:
             UserError: The array is not in the store, or a chunk is truncated or corrupt.
         """
-        if name not in self._group:
+        if not self.has(name):
             raise UserError(f"training store {self.path} has no array {name!r}; {_HOW}")
         return self._read(name, index)
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)
         # An open array in another process hangs or kills it; each opens the files itself.
-        for name in ("_group", "_files", "_readers", "_threads", "statistics", "elevation"):
+        for name in (
+            "_group",
+            "_arrays",
+            "_checksums",
+            "_files",
+            "_readers",
+            "_threads",
+            "statistics",
+            "elevation",
+        ):
             state.pop(name, None)
         return state
 
     @cached_property
     def file_steps(self) -> int:
         """Gives the steps that a file of the fields holds."""
-        fields = self._group["fields"]
+        fields = self._array("fields")
         return (fields.shards or fields.chunks)[0]
 
     def read_run(self, first: int, out: np.ndarray) -> None:
@@ -314,11 +341,15 @@ class TrainingStore:
     @cached_property
     def _all_channels(self) -> bool:
         # Kept: to look an array up in a group takes as long as to decode a window.
-        return self.channel_index == tuple(range(self._group["fields"].shape[1]))
+        return self.channel_index == tuple(range(self._array("fields").shape[1]))
 
     @cached_property
     def _group(self) -> zarr.Group:
         return open_group(self.path)
+
+    @cached_property
+    def _checksums(self) -> dict[str, list[str]] | None:
+        return read_checksums(self.path)
 
     @cached_property
     def _files(self) -> StoreFiles:
@@ -328,8 +359,18 @@ class TrainingStore:
     def _readers(self) -> dict[str, ShardReader | None]:
         return {}
 
+    @cached_property
+    def _arrays(self) -> dict[str, zarr.Array]:
+        return {}
+
+    def _array(self, name: str) -> zarr.Array:
+        # Kept: a store that is moved away meanwhile is found out when a file of it is read.
+        if name not in self._arrays:
+            self._arrays[name] = self._group[name]
+        return self._arrays[name]
+
     def _read(self, name: str, index: slice | Sequence[int] | np.ndarray) -> np.ndarray:
-        array = self._group[name]
+        array = self._array(name)
         if isinstance(index, slice):
             index = np.arange(len(self.time))[index]
         index = np.asarray(index, dtype=np.int64)
@@ -351,15 +392,20 @@ class TrainingStore:
 
     def _decode(self, name: str, first: int, out: np.ndarray) -> None:
         if name not in self._readers:
-            self._readers[name] = ShardReader.of(self._files, self._group[name])
+            self._readers[name] = ShardReader.of(self._files, self._array(name))
         reader = self._readers[name]
         if reader is None:
-            out[...] = self._group[name][first : first + len(out)]
+            out[...] = self._array(name)[first : first + len(out)]
         else:
             reader.read(first, out)
 
     def _damaged(self, name: str, first: int, out: np.ndarray, error: Exception) -> Exception:
         """Finds the first step that cannot be read, and says so."""
+        if isinstance(self.path, Path) and not self.path.exists():
+            return UserError(
+                f"training store {self.path}: it was moved or removed while it was in use; put it "
+                f"back and give the same command again"
+            )
         for step in range(first, first + len(out)):
             try:
                 self._decode(name, step, out[:1])
@@ -369,7 +415,7 @@ class TrainingStore:
                 missing = isinstance(found, FileNotFoundError)
                 return UserError(
                     f"training store {self.path}: {name} of {iso_date(self.time[step])} cannot "
-                    f"be read, file {shard_file(self._group[name], step)} is "
+                    f"be read, file {shard_file(self._array(name), step)} is "
                     f"{'missing' if missing else 'truncated or corrupt'}; run `slams prepare` "
                     f"with resume=overwrite to write the store again"
                 )

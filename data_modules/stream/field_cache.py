@@ -32,7 +32,7 @@ from slams.runtime.directories import exclusive
 from slams.runtime.ranks import say
 
 __all__ = ["FieldSource", "MappedFields", "MemoryFields", "cache_directory", "map_fields"]
-__all__ += ["load_fields", "runs_of"]
+__all__ += ["load_fields", "runs_of", "verify_caches"]
 
 _VERSION = 1
 # Days that are read, written and summed up at a time.
@@ -222,12 +222,45 @@ def map_fields(store: TrainingStore, directory: Path) -> MappedFields:
         with exclusive(path.with_name(f"{path.name}.lock")):
             if not _whole(path, shape):
                 _build(store, path, shape)
+                # Read back once, while it is in the page cache.
+                if not _whole(path, shape, everything=True):
+                    raise UserError(
+                        f"cache {path}: what was read back is not what was written; the disk "
+                        f"under data.cache_directory is damaged, name another, or set "
+                        f"data.cache=none"
+                    )
+    except IsADirectoryError as error:
+        raise UserError(
+            f"cache {error.filename2 or error.filename} is a directory, expected a file; move it "
+            f"away, it is made anew"
+        ) from error
     except PermissionError as error:
         raise UserError(
             f"cache {path}: no permission to write there; name another place under "
             f"data.cache_directory, or set data.cache=none"
         ) from error
     return MappedFields(path)
+
+
+def verify_caches(store: Path) -> int:
+    """Read the cache files beside a store, and compare all of them with their checksums.
+
+    Args:
+        store: The store; caches under `data.cache_directory` are not looked for.
+
+    Returns:
+        The number of files.
+
+    Raises:
+        UserError: One has changed since it was written, or is incomplete.
+    """
+    files = sorted(store.with_name(f"{store.name}.cache").glob("fields-*.npy"))
+    for path in files:
+        if not _whole(path, None, everything=True):
+            raise UserError(
+                f"cache {path}: it has changed since it was written; remove it, it is made anew"
+            )
+    return len(files)
 
 
 def _key(store: TrainingStore) -> str:
@@ -261,21 +294,30 @@ def _build(store: TrainingStore, path: Path, shape: tuple[int, ...]) -> None:
         write_text(path.with_suffix(".json"), json.dumps(record))
 
 
-def _whole(path: Path, shape: tuple[int, ...]) -> bool:
-    """Tells whether a cache file is complete; compares two blocks of days with their checksums."""
+def _whole(path: Path, shape: tuple[int, ...] | None, everything: bool = False) -> bool:
+    """Return whether a cache file is complete; compare blocks of days with their checksums.
+
+    Args:
+        path: The file.
+        shape: Shape that is expected, any where it is `None`.
+        everything: Compare every block, in the place of the first and the last.
+    """
     try:
         record = json.loads(path.with_suffix(".json").read_text())
         if path.stat().st_size != record["size"]:
             return False
         fields = np.load(path, mmap_mode="r")
-        if fields.shape != shape or fields.dtype != np.dtype("<f4"):
+        if shape not in (None, fields.shape) or fields.dtype != np.dtype("<f4"):
             return False
         sums = record["crc32"]
+        if len(sums) != -(-len(fields) // _BLOCK):
+            return False
         # The whole of it would be read from disk at each start.
-        for block in {0, len(sums) - 1} if sums else ():
+        some = range(len(sums)) if everything else {0, len(sums) - 1} if sums else ()
+        for block in some:
             values = np.ascontiguousarray(fields[block * _BLOCK : (block + 1) * _BLOCK])
             if zlib.crc32(values.data) != sums[block]:
                 return False
         return True
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False

@@ -21,12 +21,14 @@ from typing import Any
 
 import pandas as pd
 import torch
-import yaml
 
 from slams.errors import UserError
+from slams.metrics.columns import TABLE_COLUMNS
 from slams.report.paired import Comparison, Sampling, by_date, compare, error_by_level, estimate
 from slams.report.reading import Estimate, config_value, lookup
 from slams.report.style import in_order
+from slams.runs.record import read_recipe
+from slams.runtime.files import read_table
 from slams.sweeps.names import without_seed
 
 __all__ = ["Row", "ScoredSetting", "degradation", "read_settings", "score_settings"]
@@ -291,20 +293,23 @@ def _differences(configs: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _config(run: Path) -> Mapping[str, Any]:
     try:
-        document = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
+        return read_recipe(run)
+    except (OSError, UserError):
         return {}
-    return document if isinstance(document, Mapping) else {}
 
 
 def _table(run: Path, name: str) -> pd.DataFrame:
     path = run / f"{name}.parquet"
     try:
-        frame = pd.read_parquet(path)
+        frame = read_table(path)
     except (OSError, ValueError) as error:  # pyarrow's errors are among these
         raise UserError(
             f"{path} is {'damaged' if path.exists() else 'missing'}; run the setting again with "
             f"resume=overwrite"
         ) from error
+    absent = [column for column in TABLE_COLUMNS[name] if column not in frame.columns]
+    if absent or frame.empty:
+        found = f"lacks the columns {', '.join(absent)}" if absent else "has no rows"
+        raise UserError(f"{path} {found}; run the setting again with resume=overwrite")
     frame["level"] = frame["level"].astype(str)
     return frame

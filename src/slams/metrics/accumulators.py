@@ -38,8 +38,13 @@ class _MeanStatistics(Metric):
         for name in self.statistics:
             shape = CaseStatistics.shapes(members)[name]
             zeros = torch.zeros(channels, *shape, dtype=torch.float64)
-            self.add_state(f"sum_{name}", zeros, dist_reduce_fx="sum")
-        self.add_state("cases", torch.zeros(channels, dtype=torch.float64), dist_reduce_fx="sum")
+            self.add_state(f"sum_{name}", zeros, dist_reduce_fx="sum", persistent=True)
+        self.add_state(
+            "cases",
+            torch.zeros(channels, dtype=torch.float64),
+            dist_reduce_fx="sum",
+            persistent=True,
+        )
 
     def update(self, statistics: CaseStatistics) -> None:
         """Adds the cases of a batch; channels without truth are left out."""

@@ -7,6 +7,7 @@ where anything is observed on that day in any case.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 import torch
@@ -71,6 +72,19 @@ class DayRecords:
             self._records.setdefault((name, day), []).append(record)
             seen = any(bool(o.mask[:, day].any()) for o in batch.observations)
             self._observed[day] = self._observed.get(day, False) or seen
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return what was collected as tensors in plain containers, for a file."""
+        records = {key: [r.to_plain() for r in parts] for key, parts in self._records.items()}
+        return {"records": records, "observed": dict(self._observed)}
+
+    def restore(self, plain: dict[str, Any]) -> None:
+        """Take up what `to_plain` has written."""
+        self._records = {
+            key: [MethodRecord.from_plain(one) for one in parts]
+            for key, parts in plain["records"].items()
+        }
+        self._observed = dict(plain["observed"])
 
     @classmethod
     def merge(cls, parts: Sequence[DayRecords]) -> DayRecords:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -86,6 +87,19 @@ class MethodRecord:
             diverged=diverged.cpu(),
             observed=tuple(observed),
         )
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the record as tensors in plain containers, for a file."""
+        observed = [{key: vars(sums) for key, sums in case.items()} for case in self.observed]
+        return {**vars(self), "observed": observed}
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> MethodRecord:
+        """Make the record that `to_plain` has written."""
+        observed = tuple(
+            {key: ObservedSums(**sums) for key, sums in case.items()} for case in plain["observed"]
+        )
+        return cls(**{**plain, "observed": observed})
 
     @classmethod
     def merge(cls, records: Sequence[MethodRecord]) -> MethodRecord:

@@ -72,7 +72,7 @@ class PowerSpectra(Metric):
             "cases": (levels,),
         }.items():
             zeros = torch.zeros(shape, dtype=torch.float64)
-            self.add_state(name, zeros, dist_reduce_fx="sum")
+            self.add_state(name, zeros, dist_reduce_fx="sum", persistent=True)
 
     def update(self, members: Tensor, truth: Tensor, mask: Tensor) -> None:
         """Adds cases; levels whose truth has a gap are left out.

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from slams.fields import Ensemble
+from slams.fields import Ensemble, FieldSpec
+from slams.grid import LatLonGrid
 from slams.runtime.atomic import remove_store
 
 __all__ = ["DETERMINISTIC", "KeptCases"]
@@ -56,6 +57,32 @@ class KeptCases:
             )
             while len(kept) > self.limit:
                 del kept[max(kept)]
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return what is kept as tensors in plain containers, for a file."""
+        names = ("method", "members", "time", "diverged")
+        return {
+            group: {case: {n: getattr(one, n) for n in names} for case, one in kept.items()}
+            for group, kept in self._groups.items()
+        }
+
+    def restore(
+        self, plain: dict[str, Any], channels: Sequence[FieldSpec], grid: LatLonGrid
+    ) -> None:
+        """Take up what `to_plain` has written.
+
+        Args:
+            plain: What it gave.
+            channels: Channels of the ensembles.
+            grid: Their grid.
+        """
+        self._groups = {
+            group: {
+                case: Ensemble(channels=tuple(channels), grid=grid.to("cpu"), **one)
+                for case, one in kept.items()
+            }
+            for group, kept in plain.items()
+        }
 
     def select(self, cases: Sequence[int]) -> KeptCases:
         """Takes the given cases, as far as they are here."""
@@ -102,6 +129,7 @@ class KeptCases:
             attributes: Attributes of its root.
         """
         import zarr
+        from zarr.codecs import ZstdCodec
 
         path = Path(path)
         part = path.with_name(f".{path.stem}.tmp{path.suffix}")
@@ -110,7 +138,10 @@ class KeptCases:
             root = zarr.open_group(part, mode="w", zarr_format=3)
             root.attrs.update({"Conventions": "CF-1.10", **(attributes or {})})
             for group, dataset in self.datasets().items():
-                encoding = {"time": {"units": "seconds since 1970-01-01", "dtype": "int64"}}
+                # With a checksum of each chunk: a flipped bit is noticed by whoever reads it.
+                checked = {"compressors": (ZstdCodec(level=0, checksum=True),)}
+                encoding: dict[str, Any] = {name: dict(checked) for name in dataset.variables}
+                encoding["time"] |= {"units": "seconds since 1970-01-01", "dtype": "int64"}
                 dataset.to_zarr(
                     part,
                     group=group,

@@ -13,7 +13,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
-import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.optim import AdamW
@@ -24,6 +23,7 @@ from slams.errors import UserError
 from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
 from slams.nn.checkpointing import checkpoint_blocks
+from slams.runtime.files import load_tensors
 
 __all__ = [
     "CHECKPOINT_VERSION",
@@ -187,8 +187,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not path.exists():
         raise UserError(f"checkpoint {path}: no such file; train that stage first")
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises a different type for each kind of damage
+        checkpoint = load_tensors(path)
+    except Exception as error:  # a different type for each kind of damage
         raise UserError(
             f"checkpoint {path}: cannot be read ({type(error).__name__}); it is damaged or no "
             f"checkpoint; {_AGAIN}"

@@ -45,7 +45,7 @@ from slams.metrics.tables import make_tables
 from slams.modules.analyses import DETERMINISTIC, KeptCases
 from slams.modules.shares import Share
 from slams.normalisation import Normaliser
-from slams.runtime.atomic import replacing
+from slams.runtime.files import write_table
 from slams.runtime.heartbeat import Heartbeat
 
 __all__ = ["AssimilationEvaluator"]
@@ -214,22 +214,31 @@ class AssimilationEvaluator(LightningModule):
             self._keep_state("background", background, batch)
 
     def progress(self) -> dict[str, Any]:
-        """Gives all that this rank has got so far, for `restore`."""
+        """Return all that this rank has got so far, tensors in plain containers."""
         return {
             "done": self.done,
-            "scores": self.scores,
-            "spectra": self.spectra,
-            "records": self._records,
-            "kept": self._kept,
-            "days": self._days,
+            "scores": self.scores.state_dict(),
+            "spectra": self.spectra.state_dict(),
+            "records": {n: [r.to_plain() for r in parts] for n, parts in self._records.items()},
+            "kept": self._kept.to_plain(),
+            "days": self._days.to_plain(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Goes on behind what an earlier attempt has got."""
+        """Go on behind what an earlier attempt has got, as `progress` gave it."""
+        for name, sums in (("scores", self.scores), ("spectra", self.spectra)):
+            shapes = [{k: v.shape for k, v in s.items()} for s in (state[name], sums.state_dict())]
+            if shapes[0] != shapes[1]:
+                raise ValueError(f"{name} are of other methods, channels or members")
+            sums.load_state_dict(state[name])
+            sums.to(self.device)
+        self._records = {
+            name: [MethodRecord.from_plain(one) for one in parts]
+            for name, parts in state["records"].items()
+        }
+        self._kept.restore(state["kept"], self.scored_channels, self.grid)
+        self._days.restore(state["days"])
         self.done = state["done"]
-        self.scores, self.spectra = state["scores"], state["spectra"]
-        self._records, self._kept = state["records"], state["kept"]
-        self._days = state["days"]
 
     def teardown(self, stage: str) -> None:
         """Brings the results of all ranks together.
@@ -296,8 +305,7 @@ class AssimilationEvaluator(LightningModule):
         if self._tables is None:
             return
         for name, table in self.tables().items():
-            with replacing(Path(run_dir) / f"{name}.parquet") as part:
-                table.to_parquet(part, index=False)
+            write_table(table, Path(run_dir) / f"{name}.parquet")
         if self.config.keep_cases:
             self._kept.write(Path(run_dir) / "analysis.zarr", {"setting": self.setting})
 

@@ -19,10 +19,9 @@ _LABELS = {"rmse": "RMSE (K)", "bias": "bias (K)"}
 
 def cycle_drift(run: AssimilationRun, options: ReportConfig) -> Exhibit | None:
     """Shows how the errors of temperature evolve over a cycle; `None` where nothing is cycled."""
-    path = run.path / "drift.parquet"
-    if not path.is_file() or run.cases is None:
+    if run.drift is None or run.cases is None:
         return None
-    found = pd.read_parquet(path)
+    found = run.drift
     found = found[(found["variable"] == "temperature") & (found["level"] == "mean")]
     days = daily(run.cases)
     days = days[(days["variable"] == "temperature") & (days["level"] == "mean")]

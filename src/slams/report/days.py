@@ -17,10 +17,9 @@ _PANELS = {"rmse": "RMSE (K)", "crps": "CRPS (K)", "spread_skill": "spread / ski
 
 def errors_by_day(run: AssimilationRun, options: ReportConfig) -> Exhibit | None:
     """Shows scores of temperature over the days of the window; `None` for windows of one day."""
-    path = run.path / "days.parquet"
-    if not path.is_file():
+    if run.days is None:
         return None
-    table = pd.read_parquet(path)
+    table = run.days
     table = table[(table["variable"] == "temperature") & (table["level"] == "mean")]
     if table.empty:
         return None

@@ -8,7 +8,6 @@ The files and their columns are those that the evaluation writes: the tables of
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +15,12 @@ from typing import Any
 
 import pandas as pd
 import xarray as xr
-import yaml
 
 from slams.metrics.columns import TABLE_COLUMNS
 from slams.report.display import in_display_units
 from slams.report.style import in_order
+from slams.runs.record import read_recipe
+from slams.runtime.files import read_json, read_table
 
 __all__ = [
     "AssimilationRun",
@@ -39,6 +39,8 @@ __all__ = [
 _UNASKED = ("setting", "chi2")
 _STATIONS = ("latitude", "longitude")
 _RECONSTRUCTION = ("variable", "level", "rmse")
+_DAYS = ("method", "day", "observed", "variable", "level", "metric", "value", "lower", "upper")
+_DRIFT = ("method", "variable", "level", "metric")
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,8 @@ class AssimilationRun:
     observation_ranks: pd.DataFrame | None = None
     regions: pd.DataFrame | None = None
     spectra: pd.DataFrame | None = None
+    days: pd.DataFrame | None = None
+    drift: pd.DataFrame | None = None
 
     @property
     def methods(self) -> list[str]:
@@ -140,7 +144,7 @@ def read_assimilation(path: Path) -> AssimilationRun:
     missing: list[str] = []
 
     def table(name: str, columns: Sequence[str], consequence: str) -> pd.DataFrame | None:
-        reader = pd.read_csv if name.endswith(".csv") else pd.read_parquet
+        reader = pd.read_csv if name.endswith(".csv") else read_table
         return _table(path / name, reader, columns, consequence, missing)
 
     def scores(name: str, consequence: str) -> pd.DataFrame | None:
@@ -155,8 +159,18 @@ def read_assimilation(path: Path) -> AssimilationRun:
     observation_ranks = scores("observation_ranks", "no ranks at the observed points")
     regions = scores("regions", "no scores by region")
     spectra = scores("spectra", "no power spectra")
-    config = _document(path / "config.yaml", yaml.safe_load, "no settings", missing)
-    record = _document(path / "run.json", json.loads, "no provenance", missing)
+    # Of windows of several days, and of cycles.
+    days, drift = (
+        table(f"{name}.parquet", columns, consequence)
+        if (path / f"{name}.parquet").exists()
+        else None
+        for name, columns, consequence in (
+            ("days", _DAYS, "no scores of the days of the window"),
+            ("drift", _DRIFT, "no drift of the cycle"),
+        )
+    )
+    config = _document(path / "config.yaml", _recipe, "no settings", missing)
+    record = _document(path / "run.json", _record, "no provenance", missing)
     keep = config_value(config, "assimilation.keep_cases", 1)
     if keep and not (path / "analysis.zarr").exists():
         missing.append(f"analysis.zarr is not in {path}: no maps.")
@@ -191,6 +205,8 @@ def read_assimilation(path: Path) -> AssimilationRun:
         observation_ranks=observation_ranks,
         regions=regions,
         spectra=spectra,
+        days=days,
+        drift=drift,
     )
 
 
@@ -204,12 +220,12 @@ def read_training(path: Path, stage: str) -> TrainingRun:
     if stage == "vae":
         reconstruction = _table(
             path / "reconstruction.parquet",
-            pd.read_parquet,
+            read_table,
             _RECONSTRUCTION,
             "no reconstruction errors",
             missing,
         )
-    record = _document(path / "run.json", json.loads, f"no provenance of the {stage}", missing)
+    record = _document(path / "run.json", _record, f"no provenance of the {stage}", missing)
     damaged = _damaged(path / "reconstruction.zarr", missing)
     return TrainingRun(path, stage, metrics, reconstruction, record, tuple(missing), damaged)
 
@@ -307,14 +323,14 @@ def _table(
 
 
 def _document(
-    path: Path, parse: Callable[[str], Any], consequence: str, missing: list[str]
+    path: Path, read: Callable[[Path], Any], consequence: str, missing: list[str]
 ) -> Mapping[str, Any]:
     if not path.exists():
         missing.append(f"{path.name} is not in {path.parent}: {consequence}.")
         return {}
     try:
-        document = parse(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        document = read(path)
+    except (OSError, ValueError) as error:  # a `UserError` is among these
         missing.append(f"{path} cannot be read ({_first_line(error)}): {consequence}.")
         return {}
     if not isinstance(document, Mapping):
@@ -323,14 +339,27 @@ def _document(
     return document
 
 
+def _recipe(path: Path) -> Mapping[str, Any]:
+    return read_recipe(path.parent)
+
+
+def _record(path: Path) -> Mapping[str, Any]:
+    return read_json(path, "start over with resume=overwrite")
+
+
 def _open_group(store: Path, group: str) -> xr.Dataset | None:
     if not store.exists():
         return None
     try:
-        dataset = xr.open_zarr(store, group=group, consolidated=False, chunks=None)
+        dataset = _opened(store, group)
     except (OSError, KeyError, ValueError):  # no such group
         return None
     return None if 0 in dataset.sizes.values() else dataset
+
+
+def _opened(store: Path, group: str) -> xr.Dataset:
+    """Open a group lazily; format 3 alone, as it is written, which names no codec of Python's."""
+    return xr.open_zarr(store, group=group, consolidated=False, chunks=None, zarr_format=3)
 
 
 def _damaged(store: Path, missing: list[str]) -> frozenset[str]:
@@ -338,7 +367,7 @@ def _damaged(store: Path, missing: list[str]) -> frozenset[str]:
     found = set()
     for group in sorted(p.name for p in store.glob("*") if p.is_dir()):
         try:
-            dataset = xr.open_zarr(store, group=group, consolidated=False, chunks=None)
+            dataset = _opened(store, group)
             for variable in dataset.variables.values():
                 for index in range(variable.shape[0] if variable.ndim > 1 else 0):
                     variable[index].to_numpy()

@@ -11,6 +11,7 @@ from typing import Any
 from slams.config.yaml_text import parse_yaml, read_yaml_text
 from slams.errors import UserError
 from slams.runtime import atomic
+from slams.runtime.files import check_types, read_json
 
 __all__ = [
     "LAYOUT",
@@ -22,6 +23,7 @@ __all__ = [
 
 # Version of the layout of a run directory; another one is refused, never guessed at.
 LAYOUT = 1
+_STATUSES = ("running", "finished", "failed", "killed")
 
 
 @dataclass(frozen=True)
@@ -74,25 +76,30 @@ class RunRecord:
             UserError: It is no run directory, the record is damaged, or of another layout.
         """
         path = Path(directory) / "run.json"
+        then = f"remove {directory} or start over with resume=overwrite"
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = read_json(path, then)
         except (FileNotFoundError, NotADirectoryError):
             raise UserError(f"{directory} is not a run directory: it has no run.json") from None
-        except ValueError:
-            raise UserError(
-                f"{path} is damaged; remove {directory} or start over with resume=overwrite"
-            ) from None
-        layout = values.pop("layout", None) if isinstance(values, dict) else None
+        layout = values.pop("layout", None)
         if layout != LAYOUT:
             raise UserError(
                 f"{path}: found layout {layout}, expected {LAYOUT}; this run was made by another "
                 f"version of slams, start over with resume=overwrite"
             )
-        known = {f.name for f in fields(cls)}
+        known = {k: v for k, v in values.items() if k in {f.name for f in fields(cls)}}
         try:
-            return cls(**{k: v for k, v in values.items() if k in known})
+            record = cls(**known)
         except TypeError:
             raise UserError(f"{path} is damaged: it has no run_id, stage or experiment") from None
+        example = asdict(cls("", "", ""))
+        check_types(path, known, {name: type(value) for name, value in example.items()}, then)
+        if record.status not in _STATUSES:
+            raise UserError(
+                f"{path} is damaged: found status {record.status!r}, expected one of "
+                f"{', '.join(_STATUSES)}; {then}"
+            )
+        return record
 
     def write(self, directory: Path) -> None:
         """Writes the record into a run directory, in full or not at all."""

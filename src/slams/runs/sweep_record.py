@@ -21,10 +21,12 @@ import filelock
 from slams.errors import UserError
 from slams.runtime import atomic
 from slams.runtime.directories import exclusive
+from slams.runtime.files import check_types, read_json
 
 __all__ = ["SweepRecord", "claim", "failure", "forget_failure", "keep_failure", "parent_tags"]
 
 _FILE = "sweep.json"
+_AGAIN = "remove it, `slams ablate` writes it"
 
 
 @dataclass(frozen=True)
@@ -54,13 +56,17 @@ class SweepRecord:
         """
         path = Path(directory) / _FILE
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = read_json(path, _AGAIN)
+            check_types(path, values, {"name": str, "recipe": str, "mlflow_run_id": str}, _AGAIN)
+            settings = values.get("settings", {})
+            check_types(path, {"settings": settings}, {"settings": dict}, _AGAIN)
+            check_types(path, settings, dict.fromkeys(settings, dict), _AGAIN)
             known = {f.name for f in fields(cls)}
             return cls(**{key: value for key, value in values.items() if key in known})
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (ValueError, TypeError, AttributeError):
-            raise UserError(f"{path} is damaged; remove it, `slams ablate` writes it") from None
+        except TypeError:
+            raise UserError(f"{path} is damaged; {_AGAIN}") from None
 
     def write(self, directory: Path) -> None:
         """Writes the record, in full or not at all."""

@@ -20,6 +20,15 @@ _NOTHING = 16 * 2**20
 _NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FILES = (errno.EMFILE, errno.ENFILE)
+# What is wrong with disks.
+_MACHINE = (errno.EIO, errno.ESTALE, errno.ENODEV, errno.EBUSY)
+# What Python, torch and the operating system say where memory or threads are at their limit.
+_MEMORY_WORDS = (
+    "can't start new thread",
+    "can't allocate memory",
+    "Cannot allocate memory",
+    "Resource temporarily unavailable",
+)
 # What gloo, NCCL and the store between them say when a process at the other end has gone.
 _LOST_WORDS = (
     "Connection closed by peer",
@@ -87,6 +96,21 @@ def explain_failure(error: BaseException, places: Sequence[Path] = ()) -> str | 
     if isinstance(error, OSError) and error.errno in _NO_PATH:
         why = os.strerror(error.errno).lower()
         return f"the path{_path_of(error, ' ')} cannot be used: {why}; choose another one"
+    if isinstance(error, IsADirectoryError) and error.filename:
+        return f"{_path_of(error)} is a directory, expected a file; move it away"
+    if isinstance(error, OSError) and error.errno in _MACHINE:
+        why = os.strerror(error.errno).lower()
+        return f"{why}{_path_of(error, ' while using ')}; see to the machine, then go on as before"
+    if isinstance(error, MemoryError) or any(words in str(error) for words in _MEMORY_WORDS):
+        return (
+            f"the memory that this process may use is exhausted ({_first_line(error)}); raise the "
+            f"limit (ulimit -v, a job's --mem), end other programs, or make batches smaller"
+        )
+    if type(error).__module__.partition(".")[0] in ("mlflow", "sqlalchemy", "alembic"):
+        return (
+            f"the tracking store cannot be used any more ({_first_line(error)}); put it right, "
+            f"or set tracking.enabled=false"
+        )
     if isinstance(error, PermissionError) or (
         isinstance(error, OSError) and error.errno == errno.EROFS
     ):
@@ -117,6 +141,10 @@ def causes(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(current))
         yield current
         current = current.__cause__ or current.__context__
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _path_of(error: BaseException, before: str = "") -> str:

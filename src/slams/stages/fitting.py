@@ -87,7 +87,7 @@ def fit(
         check_identity(read_checkpoint(last), module.identity, str(last))
         say(f"continues from {last}")
     with deferred():
-        trainer.fit(module, datamodule=datamodule, ckpt_path=last, weights_only=False)
+        trainer.fit(module, datamodule=datamodule, ckpt_path=last, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
     if is_rank_zero():

@@ -13,6 +13,7 @@ from slams.fields import Batch, Ensemble
 from slams.metrics.reconstruction import ChannelError
 from slams.metrics.scores import level_groups
 from slams.modules.vae import VAE
+from slams.runtime.files import write_table
 
 __all__ = ["write_reconstruction"]
 
@@ -57,7 +58,7 @@ def write_reconstruction(
         for c in vae.channels
         if c.name in named
     ]
-    pd.DataFrame(rows).to_parquet(directory / "reconstruction.parquet", index=False)
+    write_table(pd.DataFrame(rows), directory / "reconstruction.parquet")
     for variable, index in level_groups(vae.channels).items():
         levels = [named[vae.channels[i].name] for i in index if vae.channels[i].name in named]
         if levels:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
-
 from slams.config.schema import Config
 from slams.errors import UserError
 from slams.metrics.observed_print import print_observations
 from slams.metrics.tables import print_methods
 from slams.runs.record import is_finished
+from slams.runtime.files import read_table
 from slams.runtime.ranks import say
 from slams.stages.places import stage_directory, tracking_store, trained_directory
 from slams.tracking.runs import attach
@@ -41,7 +40,7 @@ def report(config: Config, dry_run: bool = False) -> Path:
         return first
     table = directories[0] / "results.parquet"
     try:
-        results = pd.read_parquet(table)
+        results = read_table(table)
     except (OSError, ValueError) as error:  # pyarrow's errors are among these
         raise UserError(
             f"{table} is {'damaged' if table.exists() else 'missing'}; run `slams assimilate` "
@@ -59,6 +58,9 @@ def report(config: Config, dry_run: bool = False) -> Path:
     print_methods(results)
     space = directories[0] / "observation_space.parquet"
     if config.observations.stations.source.kind and space.exists():
-        print_observations(pd.read_parquet(space))
+        try:
+            print_observations(read_table(space))
+        except (OSError, ValueError):
+            say(f"{space} cannot be read: its statistics are left out")
     say(f"report: {page}")
     return page

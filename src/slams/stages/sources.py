@@ -36,17 +36,24 @@ def prepare(config: Config, dry_run: bool = False) -> Path:
 
 
 def verify(config: Config) -> None:
-    """Reads the training store of a recipe again and compares it with its checksums.
+    """Read all of the training store of a recipe and compare it with its checksums.
+
+    The caches beside it are read as well.
 
     Raises:
         UserError: It is not there, or has changed; names the first file that is wrong.
     """
     from data_modules.store import manifest
+    from data_modules.stream.field_cache import verify_caches
 
     started = time.perf_counter()
-    manifest.verify(config.data.store)
+    whole = manifest.verify(config.data.store)
+    caches = verify_caches(Path(config.data.store))
     seconds = time.perf_counter() - started
-    say(f"training store {config.data.store} is as prepared ({seconds:.0f} s)")
+    say(
+        f"training store {config.data.store} is as prepared: {whole}, attributes and "
+        f"fingerprint{f', {caches} caches of fields' if caches else ''} ({seconds:.0f} s)"
+    )
 
 
 def simulate(config: Config, dry_run: bool = False) -> Path:

@@ -23,6 +23,7 @@ from slams.diffusion.training import make_denoiser
 from slams.errors import UserError
 from slams.runtime.atomic import replacing, write_text
 from slams.runtime.console import print_tables
+from slams.runtime.files import load_tensors
 from slams.runtime.output import make_output
 from slams.warmups.kolmogorov_assimilation import BAND, assimilate
 from slams.warmups.kolmogorov_data import Climatology, climatology, simulate, transformed
@@ -156,8 +157,8 @@ def _kept(path: Path, made_with: dict[str, Any], make: Callable[[], Any]) -> Any
     """Reads what was made with the same settings before, or makes it and writes it."""
     if path.exists():
         try:
-            found = torch.load(path, weights_only=True)
-        except Exception as error:  # torch raises a different type for each kind of damage
+            found = load_tensors(path)
+        except Exception as error:  # a different type for each kind of damage
             raise UserError(
                 f"{path} cannot be read ({type(error).__name__}), it is damaged; remove it"
             ) from error

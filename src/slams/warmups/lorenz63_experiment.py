@@ -29,8 +29,10 @@ from slams.diffusion.posterior.problem import GuidanceProblem
 from slams.diffusion.sampling import sample
 from slams.diffusion.settings import GuidanceSettings
 from slams.diffusion.trajectory import TrajectoryDenoiser
+from slams.errors import UserError
 from slams.runtime.atomic import replacing
 from slams.runtime.console import print_tables
+from slams.runtime.files import load_tensors
 from slams.runtime.output import make_output
 from slams.runtime.seeds import generator
 from slams.warmups.lorenz63 import Lorenz63, destandardise, standardise
@@ -251,7 +253,12 @@ def _trained(config: Lorenz63Config, path: Path) -> WindowDenoiser:
     system = Lorenz63()
     keyed = generator(config.seed, "lorenz63", "data")
     if path.exists():
-        kept = torch.load(path, weights_only=True)
+        try:
+            kept = load_tensors(path)
+        except Exception as error:  # a different type for each kind of damage
+            raise UserError(
+                f"{path} cannot be read ({type(error).__name__}), it is damaged; remove it"
+            ) from error
         if kept["settings"] == wanted:
             print(f"weights of the same training are in {path}", flush=True)
             windows = torch.randn(64, 2 * config.score.blanket + 1, 3, generator=keyed)

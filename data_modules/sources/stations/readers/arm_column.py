@@ -56,7 +56,7 @@ def read_arm_column(
         with warnings.catch_warnings():
             # Two fill values, both of which are missing.
             warnings.simplefilter("ignore", xr.SerializationWarning)
-            column = xr.open_dataset(file).load()
+            column = xr.open_dataset(file, engine="netcdf4").load()
     except Exception as error:
         raise UserError(
             f"station archive {file}: cannot be read as NetCDF ({type(error).__name__})"

@@ -17,7 +17,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from slams.errors import UserError
 from slams.runtime.atomic import replacing
+from slams.runtime.files import load_tensors
+from slams.runtime.ranks import say
 from slams.runtime.signals import Stopped, noted
 
 if TYPE_CHECKING:
@@ -47,19 +50,31 @@ class EvaluationProgress(Callback):
         self._mark = now()
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Takes up what an earlier attempt has got, if it ran in the same way."""
+        """Take up what an earlier attempt has got, if it ran in the same way.
+
+        What cannot be read, or was written by a version before this one, is evaluated again.
+
+        Raises:
+            UserError: It is of other methods, or was not written by this class.
+        """
         module: AssimilationEvaluator = pl_module  # type: ignore[assignment]
         self._mark = self._now()
         path = self._path(trainer)
         if not path.exists():
             return
         try:
-            # Written by this class, in a run directory of this recipe and version.
-            kept = torch.load(path, weights_only=False, map_location=pl_module.device)
-        except Exception:  # torch raises a different type for each kind of damage
+            kept = load_tensors(path)
+        except Exception as error:  # a different type for each kind of damage
+            say(f"{path} cannot be read ({type(error).__name__}): evaluated from the start")
             return
-        if kept["way"] == self._way(trainer):
-            module.restore(kept["state"])
+        try:
+            if kept["way"] == self._way(trainer):
+                module.restore(kept["state"])
+        except Exception as error:
+            raise UserError(
+                f"{path} does not hold the progress of this evaluation; remove {self.directory}, "
+                f"and give the same command again"
+            ) from error
 
     def on_test_batch_end(
         self,

@@ -1,0 +1,112 @@
+"""Read small files that somebody else may have written, damaged or replaced.
+
+A run directory, a store or an archive may come from a stranger. Nothing that is read here can
+start code: JSON holds plain values, and tensors are read with `weights_only=True`, which builds
+tensors and plain containers and refuses everything else.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slams.errors import UserError
+from slams.runtime.atomic import replacing
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import torch
+
+__all__ = ["check_types", "load_tensors", "read_json", "read_table", "write_table"]
+
+
+def read_json(path: Path, then: str) -> dict[str, Any]:
+    """Return the object that a JSON file holds.
+
+    Args:
+        path: The file.
+        then: What to do about a damaged one, for the message.
+
+    Raises:
+        UserError: It is a directory, or holds no JSON object.
+        FileNotFoundError: It does not exist.
+        NotADirectoryError: A file stands in the place of one of its directories.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except IsADirectoryError:
+        raise UserError(f"{path} is a directory, expected a file; {then}") from None
+    except (ValueError, RecursionError):  # no JSON, no UTF-8, or nested without end
+        values = None
+    if not isinstance(values, dict):
+        raise UserError(f"{path} is damaged, it holds no JSON object; {then}")
+    return values
+
+
+def check_types(
+    path: Path, values: Mapping[str, Any], expected: Mapping[str, type], then: str
+) -> None:
+    """Refuse values of other types than a file is written with.
+
+    Args:
+        path: The file.
+        values: What was read.
+        expected: Key -> type.
+        then: What to do about a damaged file, for the message.
+
+    Raises:
+        UserError: Names the key.
+    """
+    for key, kind in expected.items():
+        if key in values and type(values[key]) is not kind:
+            raise UserError(
+                f"{path} is damaged: found {type(values[key]).__name__} under {key!r}, expected "
+                f"{kind.__name__}; {then}"
+            )
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a table as a Parquet file, in full or not at all, with a checksum of each page."""
+    with replacing(path) as part:
+        table.to_parquet(part, index=False, write_page_checksum=True)
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Return the table in a Parquet file, whose checksums are compared where it has any.
+
+    Raises:
+        OSError, ValueError: It is missing, a directory, truncated, corrupt or no Parquet file.
+    """
+    import pandas as pd
+
+    if path.is_dir():  # which would be read as a table in several files
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    return pd.read_parquet(path, engine="pyarrow", page_checksum_verification=True)
+
+
+def load_tensors(path: Path, device: torch.device | str = "cpu") -> Any:
+    """Return what `torch.save` has written: tensors and plain containers.
+
+    The checksum (CRC-32) of every record is compared first, because torch itself does not: a
+    flipped bit in a weight would go unnoticed.
+
+    Args:
+        path: The file.
+        device: Where the tensors go.
+
+    Raises:
+        Exception: The file is damaged, or holds anything else; torch and `zipfile` raise a
+            different type for each kind.
+    """
+    import torch
+
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise zipfile.BadZipFile(f"the checksum of {damaged} does not match")
+    return torch.load(path, map_location=device, weights_only=True)
