@@ -22,6 +22,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in FEW.items():
         monkeypatch.setattr(posterior, name, value)
     whole = posterior.gaussian_table
+    monkeypatch.setattr(posterior, "UNIT_LEVELS", ((3, 60.0), (4, 200.0)))
     monkeypatch.setattr(posterior, "gaussian_table", lambda **k: whole(*FEW.values(), **k))
 
 

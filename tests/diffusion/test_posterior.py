@@ -55,8 +55,9 @@ def test_mmps_gives_the_posterior(error: float) -> None:
     assert abs(found.unobserved - 1) < SD_BAND
 
 
-@pytest.mark.parametrize("error", [0.1, 0.5])
-@pytest.mark.parametrize(("kind", "iterations"), [("decg", None), ("mmps", 10)])
+@pytest.mark.parametrize(
+    ("kind", "iterations", "error"), [("decg", None, 0.1), ("decg", None, 0.5), ("mmps", 10, 0.1)]
+)
 def test_mixed_units_give_the_posterior(kind: str, iterations: int | None, error: float) -> None:
     """10,000 samples, 24 noise levels from 200: what `slams bench posterior` prints."""
     sampler = SamplerSettings(steps=24, sigma_max=200.0)

@@ -163,7 +163,9 @@ class LatentDiffusion(CaseByCase):
         states = self.space.decode(samples.members)
         if self.guidance.calibrated:
             states = self._calibrated(states, batch.climatology[0])
-        return CaseAnalysis(states, samples.diverged)
+        # Members with backgrounds of their own are draws, whatever their noise.
+        own = batch.background is not None and batch.background.members is not None
+        return CaseAnalysis(states, samples.diverged, self.sampler.centred and not own)
 
     def _calibrated(self, members: Tensor, climatology: Tensor) -> Tensor:
         """Maps the channels that are never negative, see `MarginalMap`; `(M, T, C, H, W)`."""

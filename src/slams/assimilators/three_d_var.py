@@ -117,7 +117,7 @@ class ThreeDVar(OptimalInterpolation):
         perturbations = centre(errors[drawn])
         observations = self.observations_of(batch)
         if len(observations) == 0:
-            return CaseAnalysis(self.state_of(batch, perturbations))
+            return CaseAnalysis(self.state_of(batch, perturbations), centred=True)
         problem = _Problem(self, batch, observations, errors)
         observations = problem.observations
         increment, images = problem.minimise(self.outer_loops)
@@ -127,7 +127,7 @@ class ThreeDVar(OptimalInterpolation):
         perturbations = perturbations + problem.increments(
             images, problem.solve(images, centre(noise) - centre(images[drawn]))
         )
-        return CaseAnalysis(self.state_of(batch, increment + perturbations))
+        return CaseAnalysis(self.state_of(batch, increment + perturbations), centred=True)
 
     # What the control vector is: here the normalised state itself.
 

@@ -209,8 +209,8 @@ def _units_page(table: pd.DataFrame, members: int) -> Table:
     page = Table(
         title=f"Observations in units of {', '.join(f'{unit:g}' for unit in UNITS)}, "
         f"{members} samples, adams bashforth",
-        caption="error of the mean in posterior sd, root mean square over the fields; ensemble over "
-        f"posterior sd on observed and on unobserved fields; green: the mean within "
+        caption="error of the mean in posterior sd, root mean square over the fields; ensemble "
+        f"over posterior sd on observed and on unobserved fields; green: the mean within "
         f"{UNIT_MEAN_BAND:g}, both ratios within {UNIT_SD_BAND:.0%}",
     )
     for heading in ("guidance", "iterations", "noise levels"):

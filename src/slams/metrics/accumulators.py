@@ -40,10 +40,13 @@ class _MeanStatistics(Metric):
             zeros = torch.zeros(channels, *shape, dtype=torch.float64)
             self.add_state(f"sum_{name}", zeros, dist_reduce_fx="sum")
         self.add_state("cases", torch.zeros(channels, dtype=torch.float64), dist_reduce_fx="sum")
+        # Ensembles that are not centred: none, on any rank, or all count as free.
+        self.add_state("free", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, statistics: CaseStatistics) -> None:
         """Adds the cases of a batch; channels without truth are left out."""
         self.cases += statistics.valid.sum(dim=0)
+        self.free += 0 if statistics.centred else len(statistics.case)
         for name in self.statistics:
             total = getattr(self, f"sum_{name}")
             total += torch.nansum(getattr(statistics, name), dim=0)
@@ -58,7 +61,7 @@ class _MeanStatistics(Metric):
 
     def compute(self) -> Tensor:
         """Gives the metric of each channel, `(C,)` float64."""
-        return score(self.metric, self.means(), self.members)
+        return score(self.metric, self.means(), self.members, bool(self.free == 0))
 
 
 class RMSE(_MeanStatistics):

@@ -33,7 +33,7 @@ import filelock
 
 from slams.config.loading import dump_yaml
 from slams.runs import provenance
-from slams.runs.record import RunRecord, now
+from slams.runs.record import ESTIMATOR, RunRecord, now
 from slams.runs.request import RunRequest, begun_by_this_job
 from slams.runtime import atomic, directories, slurm_job
 from slams.runtime.failures import explain_failure, lost_rank
@@ -112,6 +112,8 @@ class RunDirectory:
             run._save(
                 versions=provenance.versions(),
                 revision=provenance.revision(),
+                # What an earlier attempt scored with other estimators is scored again.
+                estimator=ESTIMATOR,
                 process={
                     "host": socket.gethostname(),
                     "pid": os.getpid(),

@@ -10,7 +10,7 @@ from typing import Any
 
 from slams.errors import UserError
 from slams.runs import provenance
-from slams.runs.record import RunRecord, now, read_recipe
+from slams.runs.record import ESTIMATOR, RunRecord, now, read_recipe
 from slams.runtime import slurm_job
 
 __all__ = ["RunRequest", "begun_by_this_job"]
@@ -49,6 +49,7 @@ class RunRequest:
             created=now(),
             inputs=dict(self.inputs),
             fingerprint=self.fingerprint,
+            estimator=ESTIMATOR,
         )
 
     def find(self) -> RunRecord | None:

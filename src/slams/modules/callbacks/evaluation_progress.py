@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from slams.runs.record import ESTIMATOR
 from slams.runtime.atomic import replacing
 from slams.runtime.signals import Stopped, noted
 
@@ -98,5 +99,5 @@ class EvaluationProgress(Callback):
         return self.directory / f"rank-{trainer.global_rank}.pt"
 
     def _way(self, trainer: Trainer) -> list[int]:
-        """Gives what decides which cases are in which batch of which rank."""
-        return [trainer.world_size, *map(int, trainer.num_test_batches)]
+        """Return what decides which cases are in which batch of which rank, and their scores."""
+        return [ESTIMATOR, trainer.world_size, *map(int, trainer.num_test_batches)]
