@@ -104,6 +104,19 @@ def test_where_the_law_is_not_normal_it_is_nearly_right() -> None:
     assert 1.0 < found / 0.5 < 1.035
 
 
+def test_precipitation_is_nearly_right() -> None:
+    """A censored normal law of log(1 + mm), a third of it dry: what docs/diagnostics.md says."""
+    transform, channel = TRANSFORMS["log1p"], (FieldSpec.parse("total_precipitation_24hr"),)
+    deviations = 0.8 * draws(16, 200_000, seed=1)
+    y = transform.inverse(0.3 + 0.8 * draws(200_000, seed=2))
+    free = statistics(transform.inverse(0.3 + deviations), y, False, channel)
+    moved = transform.inverse(0.3 + deviations - deviations.mean(dim=0))
+    found = statistics(moved, y, True, channel)
+    assert 1.005 < float(found.crps / free.crps) < 1.02
+    ratio = spread_skill_ratio(found.variance, found.mse, 16, True)
+    assert 0.93 < float(ratio) < 0.95
+
+
 @pytest.mark.parametrize("name", list(TRANSFORMS))
 def test_members_are_moved_in_the_units_they_were_centred_in(name: str) -> None:
     transform = TRANSFORMS[name]
