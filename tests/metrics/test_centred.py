@@ -156,7 +156,7 @@ def test_scores_by_observations_with_errors(centred: bool, error: float) -> None
 
 
 def test_members_have_the_power_of_draws() -> None:
-    grid = LatLonGrid(torch.linspace(60, -60, 8), torch.arange(16) * 22.5)
+    grid = LatLonGrid(torch.linspace(78.75, -78.75, 8).double(), torch.arange(16).double() * 22.5)
     cases, members = 60, 8
     noise = draws(cases, members, 1, 1, 8, 16, seed=4)
     found = {}

@@ -97,7 +97,7 @@ def write_report(
         f"compared with version {runs[0].estimator}: its setting is left out; run it again "
         "with resume=overwrite."
         for run in found_runs
-        if run not in runs
+        if run.estimator != runs[0].estimator
     ]
     trainings = []
     for stage, path in (("vae", vae_dir), ("score", score_dir)):

@@ -97,7 +97,8 @@ class AssimilationRun:
     @property
     def estimator(self) -> int:
         """Return the version of the estimators that made its scores."""
-        return int(self.record.get("estimator", 1))
+        found = self.record.get("estimator", 1)
+        return found if isinstance(found, int) else 1
 
     @property
     def modalities(self) -> tuple[str, ...] | None:
