@@ -230,5 +230,5 @@ def test_scores_of_different_estimators_are_not_compared(
     record = json.loads((paths[1] / "run.json").read_text())
     del record["estimator"]
     (paths[1] / "run.json").write_text(json.dumps(record))
-    with pytest.raises(UserError, match="by estimators of version 1, .* by version 2"):
+    with pytest.raises(UserError, match=r"by estimators of version 1, .* by version 2"):
         read_settings(paths)

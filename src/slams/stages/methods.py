@@ -78,7 +78,7 @@ def _materials(config: Config, data: MultimodalDataModule) -> Materials:
         return degrade(data.archive(split=split), config.background.analysis_error)
 
     unseen = None
-    if "validation" in data.periods:
+    if config.data.splits.validation:
         unseen = functools.cache(functools.partial(archive, "validation"))
     sections = {name: value for name, value in vars(section).items() if is_dataclass(value)}
     return Materials(
