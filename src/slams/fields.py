@@ -334,6 +334,8 @@ class Ensemble(_OnDevice):
         grid: The grid.
         diverged: `(B,)` int64, members that diverged and were drawn again.
         seconds: Wall-clock seconds the analysis of the whole batch took.
+        centred: The members were moved so that their mean is the analysis, not a sample of it;
+            scores make up for it (`slams.metrics.centred`). False for independent draws.
     """
 
     method: str
@@ -343,6 +345,7 @@ class Ensemble(_OnDevice):
     grid: LatLonGrid
     diverged: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     seconds: float = 0.0
+    centred: bool = False
 
     @property
     def mean(self) -> Tensor:
@@ -393,7 +396,11 @@ class Ensemble(_OnDevice):
                 "latitude": ("latitude", self.grid.latitude.cpu().numpy()),
                 "longitude": ("longitude", self.grid.longitude.cpu().numpy()),
             },
-            attrs={"Conventions": "CF-1.10", "method": self.method},
+            attrs={
+                "Conventions": "CF-1.10",
+                "method": self.method,
+                "ensemble": "centred" if self.centred else "free",
+            },
         )
         dataset["time"].attrs = {"standard_name": "time"}
         dataset["latitude"].attrs = {"units": "degrees_north", "standard_name": "latitude"}

@@ -22,13 +22,14 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in FEW.items():
         monkeypatch.setattr(posterior, name, value)
     whole = posterior.gaussian_table
+    monkeypatch.setattr(posterior, "UNIT_LEVELS", ((3, 60.0), (4, 200.0)))
     monkeypatch.setattr(posterior, "gaussian_table", lambda **k: whole(*FEW.values(), **k))
 
 
 def test_the_verb_prints_and_writes_everything(
     few: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(posterior.bench_posterior, "__defaults__", (40,))
+    monkeypatch.setattr(posterior.bench_posterior, "__defaults__", (40, 60))
     assert main.main(["bench", "posterior", "--output", str(tmp_path / "here")]) == 0
     table = pd.read_csv(tmp_path / "here/gaussian.csv")
     assert len(table) == 2 * 2 * 2 * 2
@@ -37,7 +38,14 @@ def test_the_verb_prints_and_writes_everything(
     mixture = pd.read_csv(tmp_path / "here/mixture.csv")
     assert list(mixture["guidance"]) == ["posterior", "exact", "decg"]
     assert (tmp_path / "here/posterior.png").stat().st_size > 10_000
+    units = pd.read_csv(tmp_path / "here/units.csv")
+    assert len(units) == 2 * 3 * 2
+    assert set(zip(units.guidance, units.iterations, strict=True)) == {*posterior.UNIT_GUIDANCE}
+    assert set(zip(units.levels, units.sigma_max, strict=True)) == {*posterior.UNIT_LEVELS}
     printed = capsys.readouterr().out
+    assert "Observations in units of 1, 0.3, 20, 60 samples" in printed
+    first = units.iloc[0]
+    assert f"{first.mean_error:.3f} {first.sd_observed:.3f}" in printed
     assert "Gaussian posterior, 40 samples, 16 noise levels" in printed
     row = table[(table.guidance == "decg") & (table["sampler"] == "ddim")].iloc[0]
     assert f"{row.mean_error:.3f} {row.sd_observed:.2f} {row.sd_unobserved:.2f}" in printed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ import yaml
 
 from slams.cli.main import main
 from slams.comparison.scores import degradation, read_settings, score_settings
+from slams.comparison.tables import settings_table
+from slams.errors import UserError
 from slams.runs.record import RunRecord
 from slams.runs.sweep_record import keep_failure
 from slams.sweeps import expand
@@ -211,3 +214,21 @@ def test_run_directories_are_compared_without_a_recipe(
     ]
     assert main(["compare", paths[0], "nowhere"]) == 2
     assert "nowhere is not a run directory" in capsys.readouterr().err
+
+
+def test_scores_of_different_estimators_are_not_compared(
+    recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A record that does not say is from before they were numbered."""
+    paths = [setting.directory for setting in expand(recipe).settings[:-1]]
+    for path in paths:
+        RunRecord("id", "assimilation", "tiny", status="finished", estimator=2).write(path)
+    settings = read_settings(paths)
+    assert {setting.estimator for setting in settings} == {2}
+    table = settings_table(score_settings(settings, "crps"), "CRPS", "")
+    assert any("estimators of version 2" in note for note in table.notes)
+    record = json.loads((paths[1] / "run.json").read_text())
+    del record["estimator"]
+    (paths[1] / "run.json").write_text(json.dumps(record))
+    with pytest.raises(UserError, match=r"by estimators of version 1, .* by version 2"):
+        read_settings(paths)

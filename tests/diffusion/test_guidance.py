@@ -9,10 +9,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from slams.benchmarks.gaussian import GaussianProblem, dense_problem, linear_decoder_problem
+from slams.benchmarks.gaussian import (
+    UNITS,
+    GaussianProblem,
+    dense_problem,
+    in_units,
+    linear_decoder_problem,
+)
 from slams.benchmarks.guided import guide
-from slams.diffusion.backend import time_of_sigma
+from slams.diffusion.backend import Denoiser, time_of_sigma
 from slams.diffusion.guidance.dps import DPSDenoiser
+from slams.diffusion.guidance.mmps import mmps_denoiser
 from slams.diffusion.guidance.pgdm import PGDMDenoiser
 from slams.diffusion.guidance.sda import SDADenoiser
 from slams.diffusion.posterior.errors import DenoisingErrors
@@ -70,6 +77,40 @@ def test_exact_guidance_is_the_posterior_denoiser(problem: GaussianProblem, kind
         torch.testing.assert_close(denoiser(x_t, time).mean, expected, rtol=1e-4, atol=1e-5)
         # The test has teeth: the observations matter.
         assert (problem.denoiser(x_t, time).mean - expected).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("sigma", [0.05, 1.0, 20.0])
+@pytest.mark.parametrize("kind", KINDS)
+def test_units_of_the_observations_do_not_matter(kind: str, sigma: float) -> None:
+    """Three iterations of a solver: what is left of the residual must not depend on units."""
+    problem = linear_decoder_problem(0.3)
+    x_t, time = state(problem, sigma)
+    found = [
+        guide(same, kind, SAMPLER, iterations=3)(x_t, time).mean
+        for same in (problem, in_units(problem, UNITS))
+    ]
+    torch.testing.assert_close(found[1], found[0], rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("silent", [False, True], ids=["gaussian", "censored"])
+@pytest.mark.parametrize("linearisations", [1, 3])
+def test_units_do_not_matter_to_any_mmps(linearisations: int, silent: bool) -> None:
+    problem = dense_problem(0.3)
+    x_t, time = state(problem, 1.0)
+    at_bound = torch.arange(len(problem.y)) % 5 == 1 if silent else None
+
+    def guided(same: GaussianProblem) -> Denoiser:
+        # An exact observation among them, which has no error to be measured by.
+        variance = same.variance * (torch.arange(len(same.y)) != 3)
+        return mmps_denoiser(
+            same.denoiser, same.observe, same.y, variance, 3, at_bound, linearisations
+        )
+
+    # Exact observations keep the unit that they come in.
+    units = (1.0, 0.3, 20.0, 1.0)
+    found = [guided(same)(x_t, time).mean for same in (problem, in_units(problem, units))]
+    assert found[0].isfinite().all()
+    torch.testing.assert_close(found[1], found[0], rtol=1e-8, atol=1e-10)
 
 
 @pytest.mark.parametrize("sigma", [0.05, 1.0, 20.0])

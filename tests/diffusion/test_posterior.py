@@ -17,8 +17,14 @@ import pytest
 import torch
 
 from slams.benchmarks.calibration import calibrate
-from slams.benchmarks.gaussian import dense_problem, linear_decoder_problem
+from slams.benchmarks.gaussian import (
+    dense_problem,
+    linear_decoder_problem,
+    mixed_units_problem,
+)
 from slams.benchmarks.guided import MEAN_BAND, SD_BAND, guide, noise_of
+from slams.benchmarks.posterior import UNIT_MEAN_BAND, UNIT_MEMBERS, UNIT_SD_BAND
+from slams.diffusion.backend import DiagonalCovariance, MMPSDenoiser
 from slams.diffusion.sampling import DivergedError, sample
 from slams.diffusion.settings import SamplerSettings
 
@@ -47,6 +53,39 @@ def test_mmps_gives_the_posterior(error: float) -> None:
     assert found.mean_error < MEAN_BAND
     assert abs(found.observed - 1) < SD_BAND
     assert abs(found.unobserved - 1) < SD_BAND
+
+
+@pytest.mark.parametrize(
+    ("kind", "iterations", "error"), [("decg", None, 0.1), ("decg", None, 0.5), ("mmps", 10, 0.1)]
+)
+def test_mixed_units_give_the_posterior(kind: str, iterations: int | None, error: float) -> None:
+    """10,000 samples, 24 noise levels from 200: what `slams bench posterior` prints."""
+    sampler = SamplerSettings(steps=24, sigma_max=200.0)
+    problem = mixed_units_problem(error)
+    found = calibrate(problem, kind, sampler, UNIT_MEMBERS, iterations)
+    assert found.mean_error < UNIT_MEAN_BAND
+    assert abs(found.observed - 1) < UNIT_SD_BAND
+    assert abs(found.unobserved - 1) < UNIT_SD_BAND
+
+
+@pytest.mark.parametrize("error", [0.1, 0.5])
+def test_three_iterations_are_enough_in_units_of_the_error_alone(error: float) -> None:
+    """Without the units the residual of the third instrument hides that of the others."""
+    problem = mixed_units_problem(error)
+    found = calibrate(problem, "mmps", SamplerSettings(), 500, iterations=3)
+    assert found.mean_error < 0.12
+    plain = MMPSDenoiser(
+        problem.denoiser,
+        y=problem.y,
+        A=problem.observe,
+        cov_y=DiagonalCovariance(problem.variance),
+        solver="gmres",
+        iterations=3,
+    )
+    members = sample(plain, SamplerSettings(), noise_of(problem.shape, 500), 500).members
+    mean, covariance = problem.posterior
+    off = (problem.decode(members).mean(dim=0) - mean) / covariance.diagonal().sqrt()
+    assert off.square().mean().sqrt() > 0.5
 
 
 # (mean error, sd on observed, sd on unobserved fields) at R = 0.1^2 and 0.5^2, dense problem.

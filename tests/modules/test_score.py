@@ -67,6 +67,26 @@ def test_importance_weighs_channels() -> None:
     assert "importance" not in module.state_dict()
 
 
+def test_rows_count_with_their_area() -> None:
+    """The outer two of three rows are poleward of 30 degrees: a quarter of the globe each."""
+    data, module = batch(), score()
+    draw = drawn(data, torch.full((6,), 0.5))
+    found = denoising_loss(module.denoiser, data.latents, draw, area=module.area)
+    expected = (draw.noise - 0.5 * data.latents).square() / 1.25
+    sine = torch.sin(torch.deg2rad(torch.tensor([90.0, 30.0, -30.0, -90.0])))
+    area = (sine[:-1] - sine[1:]) / (sine[:-1] - sine[1:]).mean()
+    expected = (expected * area.reshape(-1, 1)).flatten(1).mean(dim=1)
+    torch.testing.assert_close(found, expected, rtol=2e-3, atol=0)
+    torch.manual_seed(0)
+    weighted = module.loss(data)
+    torch.manual_seed(0)
+    module.area.fill_(1.0)
+    assert not torch.allclose(weighted, module.loss(data), rtol=1e-3)
+    # Older checkpoints have none, and newer ones do not keep it: the grid says it.
+    assert "area" not in module.state_dict()
+    assert module.loss_weights == "area"
+
+
 def test_the_weight_makes_every_noise_level_cost_the_same_at_the_start() -> None:
     """For x ~ N(0, 1) the expectation of the untrained loss is 1 at each sigma."""
     data, module = batch(1200), score()

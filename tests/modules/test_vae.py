@@ -116,6 +116,19 @@ def test_loss_in_closed_form() -> None:
     assert float(loss.detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
 
 
+def test_the_divergence_counts_rows_with_their_area(monkeypatch: pytest.MonkeyPatch) -> None:
+    module, data = vae(), fields(2)
+    known = torch.ones_like(data, dtype=torch.bool)
+    shape = module.encoder(data, known)[0].shape
+    mean = torch.zeros(shape)
+    mean[:, :, 0] = 2.0  # the northernmost latents alone
+    monkeypatch.setattr(module.encoder, "forward", lambda *_: (mean, torch.zeros(shape)))
+    _, kl, _ = module.loss(data, known, known)
+    share = float(GRID.weights[: 12 // shape[2]].sum() / GRID.weights.sum())
+    assert float(kl) == pytest.approx(0.5 * 4 * share, rel=1e-5)
+    assert share < 0.9 / shape[2]
+
+
 def test_the_learned_error_becomes_the_error_of_the_reconstruction() -> None:
     module = vae(kl_weight=0.0)
     for part in (module.encoder.linear, module.decoder.linear):

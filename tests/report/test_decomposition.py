@@ -111,4 +111,4 @@ def test_methods_on_first_guesses_have_a_place_and_a_look_of_their_own() -> None
     ]
     styles = [method_style(name) for name in names]
     assert len({style.colour for style in styles}) == len(names)
-    assert method_style("letkf@score_mean").label == "LETKF on score mean"
+    assert method_style("letkf@score_mean").label == "LETKF (static archive) on score mean"

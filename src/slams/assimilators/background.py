@@ -34,7 +34,7 @@ class BackgroundEnsemble(CaseByCase):
         season = self.season_of(batch)
         drawn = draw_days(len(season), self.seed, self.name, int(batch.case[0]), members)
         errors = self._errors.of(season, background.variance[0])
-        return CaseAnalysis(background.mean[0] + centre(errors[drawn]))
+        return CaseAnalysis(background.mean[0] + centre(errors[drawn]), centred=True)
 
 
 def build(materials: Materials) -> BackgroundEnsemble:

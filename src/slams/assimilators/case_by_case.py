@@ -41,10 +41,12 @@ class CaseAnalysis(NamedTuple):
     Attributes:
         members: `(M, T, C, H, W)` normalised.
         diverged: Number of members that diverged and were drawn again.
+        centred: The members' mean is the method's own analysis, not a sample of it.
     """
 
     members: Tensor
     diverged: int = 0
+    centred: bool = False
 
 
 class CaseByCase(ABC):
@@ -134,7 +136,7 @@ class CaseByCase(ABC):
             )
         started = time.perf_counter()
         normaliser = self.normaliser.to(batch.climatology.device)
-        results, diverged = [], []
+        results, diverged, centred = [], [], []
         with torch.no_grad():
             for position in range(len(batch)):
                 case = batch.select(slice(position, position + 1))
@@ -143,6 +145,7 @@ class CaseByCase(ABC):
                 state = normaliser.denormalise(analysis.members.unsqueeze(0), case.climatology)
                 results.append(normaliser.to_physical(state[0]))
                 diverged.append(analysis.diverged)
+                centred.append(analysis.centred)
         return Ensemble(
             method=self.name,
             members=torch.stack(results),
@@ -151,6 +154,7 @@ class CaseByCase(ABC):
             grid=self.grid,
             diverged=torch.tensor(diverged, dtype=torch.int64),
             seconds=time.perf_counter() - started,
+            centred=members > 1 and all(centred),
         )
 
     @abstractmethod

@@ -26,7 +26,7 @@ class Climatology(CaseByCase):
         season = self.season_of(batch)
         drawn = draw_days(len(season), self.seed, self.name, int(batch.case[0]), members)
         members = self.archive.fields[season[drawn]].to(batch.climatology.device)
-        return CaseAnalysis(centre(members))
+        return CaseAnalysis(centre(members), centred=True)
 
 
 def build(materials: Materials) -> Climatology:

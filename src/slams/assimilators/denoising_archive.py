@@ -2,12 +2,13 @@
 
 Guidance needs to know how wrong the denoiser is at each noise level, and how these errors belong
 together. Both are measured on evenly spaced days of the training period, each with its own
-background.
+background; how large they are, on days of the validation period
+(`slams.assimilators.unseen_errors`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from torch import Tensor
 from slams.assimilators.base import Archive
 from slams.assimilators.last_made import LastMade, digest
 from slams.assimilators.marginals import MarginalMap
+from slams.assimilators.unseen_errors import error_scale, interpolated, measured_levels
 from slams.diffusion.backend import Denoiser, KarrasDenoiser, time_of_sigma
 from slams.diffusion.posterior.background import (
     BackgroundDenoiser,
@@ -35,6 +37,7 @@ _CHUNK = 32
 
 # The last denoised archive, and the most numbers that are kept (1 GB).
 _kept = LastMade()
+_kept_unseen = LastMade()
 _MOST_KEPT = 250_000_000
 
 
@@ -48,6 +51,7 @@ class DenoisingArchive:
         levels: `(L,)` noise levels of the sampler.
         count: Largest number of days taken, evenly spaced.
         seed: The experiment's seed.
+        unseen: The days are of the validation period: nothing was fitted to them.
     """
 
     def __init__(
@@ -58,7 +62,9 @@ class DenoisingArchive:
         levels: Tensor,
         count: int,
         seed: int,
+        unseen: bool = False,
     ) -> None:
+        self.unseen = unseen
         self.archive, self.space, self.sd, self.levels = archive, space, sd, levels
         self.device, self.seed = sd.device, seed
         total = archive.fields.shape[0]
@@ -96,23 +102,64 @@ class DenoisingArchive:
         return BackgroundDenoiser(denoiser, self.levels, gains, both)
 
     def errors(
-        self, denoiser: Denoiser, operators: tuple[ObservationOperator, ...], conditioned: bool
+        self,
+        denoiser: Denoiser,
+        operators: tuple[ObservationOperator, ...],
+        conditioned: bool,
+        scale: Tensor | None = None,
     ) -> list[DenoisingErrors]:
-        """Measures denoising errors at every noise level, latent and seen through a network.
+        """Measure denoising errors at every noise level, latent and seen through a network.
 
         Args:
             denoiser: The denoiser as it is used.
             operators: `H` of the network.
             conditioned: It is given the background.
+            scale: `(L, K)` factor on the errors of each latent channel; 1 by default.
         """
         errors = []
-        for chunks in self._denoised(denoiser, conditioned):
+        for level, chunks in enumerate(self._denoised(denoiser, conditioned)):
             latent, observed = [], []
             for at, mean in chunks:
+                if scale is not None:  # in the latents, so that what is observed of them follows
+                    factor = scale[level].to(mean).reshape(-1, 1, 1)
+                    mean = self.truth[at] - factor * (self.truth[at] - mean)
                 latent.append(self.truth[at] - mean)
                 observed.append(self._seen(mean, self.days[at], operators))
             errors.append(DenoisingErrors.centred(torch.cat(latent), torch.cat(observed)))
         return errors
+
+    def scale(self, denoiser: Denoiser, conditioned: bool, unseen: DenoisingArchive) -> Tensor:
+        """Measure how much larger errors are on days that the network was not trained on.
+
+        Args:
+            denoiser: The denoiser as it is used.
+            conditioned: It is given the background.
+            unseen: Days of the validation period, at the same noise levels.
+
+        Returns:
+            `(L, K)`, see `slams.assimilators.unseen_errors`.
+        """
+        at = measured_levels(len(self.levels))
+        times = [days.archive.time[days.days, 0] for days in (self, unseen)]
+        known = [
+            self._mean_square(chunks)
+            for level, chunks in enumerate(self._denoised(denoiser, conditioned))
+            if level in at
+        ]
+        new = unseen._means(denoiser, conditioned, at, _kept_unseen)
+        measured = [
+            error_scale(seen, times[0], unseen._mean_square(chunks), times[1])
+            for seen, chunks in zip(known, new, strict=True)
+        ]
+        return interpolated(torch.stack(measured), at, self.levels)
+
+    def _mean_square(self, chunks: Iterator[tuple[Tensor, Tensor]]) -> Tensor:
+        """Average squared errors of each day over its window and points, `(n, K)` float64."""
+        days = torch.zeros(len(self.truth), self.truth.shape[2], dtype=torch.float64)
+        for at, mean in chunks:
+            error = (self.truth[at] - mean).to("cpu", torch.float64)
+            days[at] = error.square().mean(dim=(1, 3, 4))
+        return days
 
     def decoder_variance(self, operators: tuple[ObservationOperator, ...]) -> Tensor:
         """Measures the variance of the decoder's error seen through a network, `(T * P_total,)`.
@@ -161,7 +208,12 @@ class DenoisingArchive:
         self, denoiser: Denoiser, conditioned: bool
     ) -> Iterator[Iterator[tuple[Tensor, Tensor]]]:
         """Denoises at every level, or takes what an equal network made of the same archive."""
-        levels = range(len(self.levels))
+        yield from self._means(denoiser, conditioned, range(len(self.levels)), _kept)
+
+    def _means(
+        self, denoiser: Denoiser, conditioned: bool, levels: Sequence[int], kept: LastMade
+    ) -> Iterator[Iterator[tuple[Tensor, Tensor]]]:
+        """Denoise at some levels, or take what is kept of them."""
         # Only a network is known whole by its weights.
         if not isinstance(denoiser, KarrasDenoiser) or (
             self.truth.numel() * len(levels) > _MOST_KEPT
@@ -176,7 +228,7 @@ class DenoisingArchive:
                 for level in levels
             ]
 
-        for means in _kept.get(self._digest(denoiser, conditioned), denoise_all):
+        for means in kept.get(self._digest(denoiser, conditioned), denoise_all):
             days = torch.arange(len(means))
             yield zip(days.split(_CHUNK), means.split(_CHUNK), strict=True)
 
@@ -201,7 +253,8 @@ class DenoisingArchive:
             truth.shape, generator=generator(self.seed, "denoising errors", level)
         ).to(truth)
         parts = [torch.arange(len(truth))]
-        regressed = isinstance(denoiser, BackgroundDenoiser)
+        # Days that no gain was fitted to need none from which they were held out.
+        regressed = isinstance(denoiser, BackgroundDenoiser) and not self.unseen
         if regressed:
             fold = day_folds(len(truth))
             parts = [torch.nonzero(fold == k).flatten() for k in fold.unique()]

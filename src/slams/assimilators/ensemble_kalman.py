@@ -115,7 +115,7 @@ class EnsembleKalman(CaseByCase):
         chosen = draw_days(
             len(perturbations), self.seed, "ensemble_kalman/members", int(batch.case[0]), members
         )
-        return CaseAnalysis(mean + centre(perturbations[chosen]))
+        return CaseAnalysis(mean + centre(perturbations[chosen]), centred=True)
 
     def analyse_ensemble(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Analyses one case with all `K` members.

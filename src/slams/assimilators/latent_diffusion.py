@@ -12,11 +12,13 @@ the sample is the score model's own ensemble for the given background.
     neither       D(z_t)                  the prior is the climatology
 
 with the innovation `d` and gain `G` of `slams.diffusion.posterior.background`. Denoising errors
-are measured with the denoiser as it is used.
+are measured with the denoiser as it is used, and are as large as on days that it was not trained
+on (`slams.assimilators.unseen_errors`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -56,6 +58,9 @@ from slams.runtime.seeds import generator
 
 __all__ = ["LatentDiffusion", "build"]
 
+# Validation days, evenly spaced, that say how large denoising errors are.
+_UNSEEN_DAYS = 60
+
 _BACKGROUND = ("condition", "observation", "both", "neither")
 
 
@@ -89,6 +94,12 @@ class LatentDiffusion(CaseByCase):
         seed: The experiment's seed.
         guidance: How observations enter.
         sampler: How the reverse diffusion is integrated.
+        unseen: Gives windows of the validation period, which say how large denoising errors are;
+            `None` where they are taken as they are on the archive's days.
+
+    Attributes:
+        error_scale: `(L, K)` factor on the denoising errors of archive days, by noise level and
+            latent channel; `None` before the first case, or where it is not measured.
 
     Raises:
         UserError: The kind of guidance or the use of the background is unknown, or the
@@ -107,8 +118,11 @@ class LatentDiffusion(CaseByCase):
         seed: int,
         guidance: GuidanceSettings,
         sampler: SamplerSettings,
+        unseen: Callable[[], Archive] | None = None,
     ) -> None:
         super().__init__(normaliser, grid, seed)
+        self._unseen = unseen
+        self.error_scale: Tensor | None = None
         self.uses_errors = GUIDANCE.get(guidance.kind, "assimilation.guidance.kind").uses_errors
         if guidance.background not in _BACKGROUND:
             raise UserError(
@@ -133,6 +147,7 @@ class LatentDiffusion(CaseByCase):
         self._network = None
         self._informed = None
         self._marginals = None
+        self.error_scale = None
 
     def analyse_case(self, batch: Batch, members: int, only: range | None = None) -> CaseAnalysis:
         """Samples the one case of a batch.
@@ -163,7 +178,9 @@ class LatentDiffusion(CaseByCase):
         states = self.space.decode(samples.members)
         if self.guidance.calibrated:
             states = self._calibrated(states, batch.climatology[0])
-        return CaseAnalysis(states, samples.diverged)
+        # Members with backgrounds of their own are draws, whatever their noise.
+        own = batch.background is not None and batch.background.members is not None
+        return CaseAnalysis(states, samples.diverged, self.sampler.centred and not own)
 
     def _calibrated(self, members: Tensor, climatology: Tensor) -> Tensor:
         """Maps the channels that are never negative, see `MarginalMap`; `(M, T, C, H, W)`."""
@@ -286,18 +303,26 @@ class LatentDiffusion(CaseByCase):
         prior = self._prior(conditioned)
         days = self._denoising_archive(probe.device)
         # Errors of the denoiser as it is used: where it sees no background, neither there.
-        errors = days.errors(prior, operators, conditioned) if self.uses_errors else []
+        errors: list[DenoisingErrors] = []
+        if self.uses_errors:
+            if self._unseen is not None:
+                unseen = self._denoising_archive(probe.device, self._unseen())
+                self.error_scale = days.scale(prior, conditioned, unseen)
+            errors = days.errors(prior, operators, conditioned, self.error_scale)
         time = self.archive.time[days.days, 0]
         return _Network(probe, conditioned, errors, time, days.decoder_variance(operators))
 
-    def _denoising_archive(self, device: torch.device) -> DenoisingArchive:
+    def _denoising_archive(
+        self, device: torch.device, unseen: Archive | None = None
+    ) -> DenoisingArchive:
         return DenoisingArchive(
-            self.archive,
+            self.archive if unseen is None else unseen,
             self.space,
             self.normaliser.sd.to(device),
             noise_levels(self.sampler),
-            self.guidance.archive,
+            self.guidance.archive if unseen is None else _UNSEEN_DAYS,
             self.seed,
+            unseen is not None,
         )
 
     def _fit_background(self) -> BackgroundDenoiser:
@@ -319,4 +344,5 @@ def build(materials: Materials) -> LatentDiffusion:
         materials.seed,
         materials.guidance,
         materials.sampler,
+        materials.unseen,
     )

@@ -32,6 +32,7 @@ from torch import Tensor
 from slams.assimilators.base import Archive
 from slams.assimilators.decoding import encode_windows
 from slams.diffusion.posterior.pointwise import LatentObservation
+from slams.linalg.whitening import positive_variance
 from slams.nn.latent_space import LatentSpace
 from slams.normalisation import Normaliser
 from slams.observations.stacked import StackedObservations, observe_perturbations
@@ -42,8 +43,6 @@ __all__ = ["encode_observations", "spread"]
 _CHUNK = 32
 # Share of the latents' variance that is added to it before it is inverted.
 _RIDGE = 1e-4
-# Stands for an observation error variance of 0 in the weights (units squared).
-_SMALLEST_VARIANCE = 1e-12
 
 
 def spread(
@@ -60,7 +59,7 @@ def spread(
         `(N, T, C, H, W)` in channel units, 0 where nothing is observed, and `(1, T, C, H, W)`
         bool, where something is.
     """
-    precision = 1 / stacked.variance.clamp(min=_SMALLEST_VARIANCE)
+    precision = 1 / positive_variance(stacked.variance)
 
     def adjoint(weights: Tensor) -> Tensor:
         zeros = weights.new_zeros(len(weights), *shape)

@@ -59,6 +59,8 @@ class Materials:
         networks: The trained networks.
         archive: Reads the windows of a split with backgrounds as good as those of the recipe.
         settings: Settings of each method by the name of its section, as a recipe has them.
+        unseen: Reads the windows of the validation period, which no network was trained on;
+            `None` where there is none.
     """
 
     normaliser: Normaliser
@@ -70,6 +72,7 @@ class Materials:
     networks: TrainedNetworks
     archive: Callable[[str], Archive]
     settings: Mapping[str, Mapping[str, Any]]
+    unseen: Callable[[], Archive] | None = None
 
     def settings_of(self, section: str) -> dict[str, Any]:
         """Return the settings of one method, as keyword arguments; empty where it has none."""

@@ -102,7 +102,7 @@ class OptimalInterpolation(CaseByCase):
         prior = background.mean[0] + centre(errors[drawn])
         observations = stack_observations(batch, 0)
         if len(observations) == 0:
-            return CaseAnalysis(prior)
+            return CaseAnalysis(prior, centred=True)
         images = observe_perturbations(observations.operators, errors * self.normaliser.sd)
         noise = self._noise(images.shape[1:], case, members).to(errors.device)
         images = observations.select(images)
@@ -121,7 +121,7 @@ class OptimalInterpolation(CaseByCase):
             state_localisation,
             solve_innovations(covariance, innovations),
         )
-        return CaseAnalysis(prior + increments.reshape(prior.shape))
+        return CaseAnalysis(prior + increments.reshape(prior.shape), centred=True)
 
     def _innovation(self, batch: Batch, observations: StackedObservations) -> Tensor:
         """Gives y - H(x_b), `(P,)`."""

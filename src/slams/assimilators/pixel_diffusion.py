@@ -12,8 +12,10 @@ training (`score.noise_mean`) and of sampling, are higher by a factor of about n
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
+from slams.assimilators.base import Archive
 from slams.assimilators.latent_diffusion import LatentDiffusion
 from slams.assimilators.materials import Materials
 from slams.diffusion.backend import Denoiser
@@ -38,6 +40,7 @@ class PixelDiffusion(LatentDiffusion):
         guidance: How observations enter; both likelihood spaces are the fields here.
         sampler: How the reverse diffusion is integrated.
         noise_scale: Factor on the noise levels of sampler and guidance.
+        unseen: As `LatentDiffusion`.
 
     Raises:
         UserError: As `LatentDiffusion`; in `analyse` also for a value that is missing in a
@@ -56,6 +59,7 @@ class PixelDiffusion(LatentDiffusion):
         guidance: GuidanceSettings,
         sampler: SamplerSettings,
         noise_scale: float = 1.0,
+        unseen: Callable[[], Archive] | None = None,
     ) -> None:
         guidance = replace(
             guidance, likelihood="decoder", below_sigma=noise_scale * guidance.below_sigma
@@ -65,7 +69,7 @@ class PixelDiffusion(LatentDiffusion):
             sigma_max=noise_scale * sampler.sigma_max,
             sigma_min=noise_scale * sampler.sigma_min,
         )
-        super().__init__(space, denoiser, normaliser, grid, seed, guidance, sampler)
+        super().__init__(space, denoiser, normaliser, grid, seed, guidance, sampler, unseen)
 
 
 def build(materials: Materials) -> PixelDiffusion:
@@ -78,4 +82,5 @@ def build(materials: Materials) -> PixelDiffusion:
         materials.guidance,
         materials.sampler,
         **materials.settings_of(SPEC.settings_section),
+        unseen=materials.unseen,
     )

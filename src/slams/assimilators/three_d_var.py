@@ -42,6 +42,7 @@ from slams.linalg.localised_gain import (
     localised_increments,
     solve_innovations,
 )
+from slams.linalg.whitening import positive_variance
 from slams.methods.three_d_var import SPEC
 from slams.normalisation import Normaliser
 from slams.observations.stacked import (
@@ -58,9 +59,6 @@ _TOLERANCE = 1e-3
 
 # Halvings of a step before it is given up: the minimum is then as near as rounding allows.
 _HALVINGS = 8
-
-# Stands for an observation error variance of 0 in the cost (units squared).
-_SMALLEST_VARIANCE = 1e-12
 
 
 @dataclass
@@ -119,7 +117,7 @@ class ThreeDVar(OptimalInterpolation):
         perturbations = centre(errors[drawn])
         observations = self.observations_of(batch)
         if len(observations) == 0:
-            return CaseAnalysis(self.state_of(batch, perturbations))
+            return CaseAnalysis(self.state_of(batch, perturbations), centred=True)
         problem = _Problem(self, batch, observations, errors)
         observations = problem.observations
         increment, images = problem.minimise(self.outer_loops)
@@ -129,7 +127,7 @@ class ThreeDVar(OptimalInterpolation):
         perturbations = perturbations + problem.increments(
             images, problem.solve(images, centre(noise) - centre(images[drawn]))
         )
-        return CaseAnalysis(self.state_of(batch, increment + perturbations))
+        return CaseAnalysis(self.state_of(batch, increment + perturbations), centred=True)
 
     # What the control vector is: here the normalised state itself.
 
@@ -164,7 +162,7 @@ class _Problem:
         self.errors = errors
         self.observations = observations
         self.network_size = sum(len(o.latitude) for o in observations.operators)
-        self._variance = observations.variance.to(torch.float64).clamp(min=_SMALLEST_VARIANCE)
+        self._variance = positive_variance(observations.variance.to(torch.float64))
         self._observe = method.observer(batch, observations)
         self._between, self._observed = method.localisation.matrices(
             observations.operators, observations.points, errors.device
@@ -185,7 +183,7 @@ class _Problem:
             values=self.observations.values - departure + innovation,
             variance=variance,
         )
-        self._variance = variance.to(torch.float64).clamp(min=_SMALLEST_VARIANCE)
+        self._variance = positive_variance(variance.to(torch.float64))
 
     def minimise(self, outer_loops: int) -> tuple[Tensor, Tensor]:
         """Gives the increment `(T, C, H, W)` and the images `(n, P)` of the last linearisation."""

@@ -31,7 +31,11 @@ class Calibration:
 
 
 def calibrate(
-    problem: GaussianProblem, kind: str, sampler: SamplerSettings, members: int = MEMBERS
+    problem: GaussianProblem,
+    kind: str,
+    sampler: SamplerSettings,
+    members: int = MEMBERS,
+    iterations: int | None = None,
 ) -> Calibration:
     """Samples an ensemble and compares it with the posterior (with the prior for `none`).
 
@@ -40,13 +44,14 @@ def calibrate(
         kind: As in `slams.benchmarks.guided.guide`.
         sampler: The sampler.
         members: Size of the ensemble.
+        iterations: Of the guidance's solver; `None` to run it to the end.
 
     Raises:
         DivergedError: A member diverged every time it was drawn.
     """
     draw = noise_of(problem.shape, members)
     sampler = replace(sampler, centred=False)  # independent samples, whose chance is known
-    samples = sample(guide(problem, kind, sampler), sampler, draw, members)
+    samples = sample(guide(problem, kind, sampler, iterations), sampler, draw, members)
     fields = problem.decode(samples.members)
     mean, covariance = problem.prior if kind == "none" else problem.posterior
     sd = covariance.diagonal().sqrt()

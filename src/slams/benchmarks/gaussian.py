@@ -11,7 +11,8 @@ The analysis is compared as decoded, `W z`. Without a decoder `W = I` and `c = 0
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -19,7 +20,18 @@ from torch import Tensor
 from slams.diffusion.backend import Denoiser, DiracPosterior, VESchedule
 from slams.diffusion.posterior.errors import DenoisingErrors
 
-__all__ = ["GaussianProblem", "dense_problem", "linear_decoder_problem"]
+__all__ = [
+    "UNITS",
+    "GaussianProblem",
+    "dense_problem",
+    "in_units",
+    "linear_decoder_problem",
+    "mixed_units_problem",
+]
+
+# What one standard deviation of a field is in the units of three instruments, observation after
+# observation: about those of temperature (K), log precipitation and longwave radiation (W m-2).
+UNITS = (1.0, 0.3, 20.0)
 
 
 class _ExactDenoiser(Denoiser):
@@ -147,6 +159,34 @@ def linear_decoder_problem(error: float) -> GaussianProblem:
         error: Standard deviation of the observation error; the prior's is about one.
     """
     return _problem("linear decoder", (1, 4, 2, 3), 48, 0.01, error)
+
+
+def mixed_units_problem(error: float) -> GaussianProblem:
+    """Make the dense problem as three instruments report it, each in units of its own.
+
+    The posterior is that of `dense_problem`: only the numbers that stand for the observations
+    differ.
+
+    Args:
+        error: Standard deviation of the observation error, in units of the state.
+    """
+    return in_units(replace(dense_problem(error), name="mixed units"), UNITS)
+
+
+def in_units(problem: GaussianProblem, units: Sequence[float]) -> GaussianProblem:
+    """Report the observations of a problem in other units.
+
+    Args:
+        problem: The problem.
+        units: Factors on the observations, taken in turn.
+    """
+    factor = torch.tensor(units, dtype=torch.float64)[torch.arange(len(problem.y)) % len(units)]
+    return replace(
+        problem,
+        operator=factor[:, None] * problem.operator,
+        variance=factor.square() * problem.variance,
+        y=factor * problem.y,
+    )
 
 
 def _problem(

@@ -60,14 +60,17 @@ class KnownProblem(Protocol):
         """Gives denoising errors at a noise level `()`, the decoder's in what is observed."""
 
 
-def guide(problem: KnownProblem, kind: str, sampler: SamplerSettings) -> Denoiser:
+def guide(
+    problem: KnownProblem, kind: str, sampler: SamplerSettings, iterations: int | None = None
+) -> Denoiser:
     """Builds the denoiser of the posterior under one kind of guidance.
 
     Args:
         problem: The problem.
         kind: `none` (the prior), or as `assimilation.guidance.kind`; parameters are the default
-            ones, solvers run to the end, and guidance is never switched off.
+            ones, and guidance is never switched off.
         sampler: The sampler at whose noise levels denoising errors are held.
+        iterations: Of solvers; `None` to run them to the end.
     """
     if kind == "none":
         return problem.denoiser
@@ -85,7 +88,7 @@ def guide(problem: KnownProblem, kind: str, sampler: SamplerSettings) -> Denoise
         )
     return guided_denoiser(
         GuidanceProblem(
-            GuidanceSettings(kind=kind, iterations=count, below_sigma=math.inf),
+            GuidanceSettings(kind=kind, iterations=iterations or count, below_sigma=math.inf),
             problem.denoiser,
             problem.observe,
             problem.y,

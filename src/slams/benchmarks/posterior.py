@@ -1,7 +1,8 @@
 """`slams bench posterior`: the calibration of every guidance with every sampler.
 
 Writes `gaussian.csv` (one row a guidance, sampler, problem and observation error),
-`mixture.csv` (one row a guidance) and `posterior.png`, and prints the tables.
+`units.csv` (one row per guidance, noise levels and observation error, for instruments of different
+units), `mixture.csv` (one row a guidance) and `posterior.png`, and prints the tables.
 """
 
 from __future__ import annotations
@@ -11,13 +12,20 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from rich.table import Table
 
 from slams.benchmarks.calibration import calibrate
 from slams.benchmarks.figure import draw_calibration
-from slams.benchmarks.gaussian import GaussianProblem, dense_problem, linear_decoder_problem
+from slams.benchmarks.gaussian import (
+    UNITS,
+    GaussianProblem,
+    dense_problem,
+    linear_decoder_problem,
+    mixed_units_problem,
+)
 from slams.benchmarks.guided import MEAN_BAND, MEMBERS, SD_BAND
 from slams.benchmarks.mixture import mixture_problem, modes_of
 from slams.diffusion.sampling import DivergedError
@@ -30,9 +38,15 @@ __all__ = [
     "GUIDANCE",
     "PROBLEMS",
     "SAMPLERS",
+    "UNIT_GUIDANCE",
+    "UNIT_LEVELS",
+    "UNIT_MEAN_BAND",
+    "UNIT_MEMBERS",
+    "UNIT_SD_BAND",
     "bench_posterior",
     "gaussian_table",
     "mixture_table",
+    "units_table",
 ]
 
 # `none` samples the prior: what the sampler does without any guidance.
@@ -41,6 +55,16 @@ SAMPLERS = ("adams_bashforth", "heun", "ddim", "ancestral", "predictor_corrector
 PROBLEMS: tuple[Callable[[float], GaussianProblem], ...] = (dense_problem, linear_decoder_problem)
 # Standard deviations of the observation error; the prior's are about one.
 ERRORS = (0.1, 0.5)
+
+# Instruments of different units. Guidance with the iterations of its solver (0: it has none): the
+# default of three, and ten, from which more change nothing.
+UNIT_GUIDANCE = (("decg", 0), ("mmps", 3), ("mmps", 10))
+# Number of noise levels and the first of them: the default, and enough of both that the sampler
+# itself is no longer seen (it starts from a mean of 0, whatever the prior's is).
+UNIT_LEVELS = ((16, 60.0), (24, 200.0))
+# The Monte-Carlo error of a mean of so many is 0.01 standard deviations, half of the usual bands.
+UNIT_MEMBERS = 10_000
+UNIT_MEAN_BAND, UNIT_SD_BAND = 0.03, 0.02
 
 
 def gaussian_table(
@@ -77,6 +101,32 @@ def gaussian_table(
     )
 
 
+def units_table(members: int = UNIT_MEMBERS) -> pd.DataFrame:
+    """Calibrate guidance where three instruments report in units of `slams.benchmarks.gaussian`.
+
+    Args:
+        members: Size of each ensemble.
+
+    Returns:
+        Columns guidance, iterations (0 where there is no solver), levels, sigma_max, error,
+        mean_error, sd_observed, sd_unobserved (both over the posterior's), seconds.
+    """
+    rows = []
+    for (steps, sigma_max), (kind, iterations), error in itertools.product(
+        UNIT_LEVELS, UNIT_GUIDANCE, ERRORS
+    ):
+        sampler = SamplerSettings(steps=steps, sigma_max=sigma_max)
+        begun = time.perf_counter()
+        found = calibrate(mixed_units_problem(error), kind, sampler, members, iterations or None)
+        numbers = (found.mean_error, found.observed, found.unobserved)
+        seconds = round(time.perf_counter() - begun, 2)
+        rows.append((kind, iterations, steps, sigma_max, error, *numbers, seconds))
+    columns = ["guidance", "iterations", "levels", "sigma_max", "error"]
+    return pd.DataFrame(
+        rows, columns=[*columns, "mean_error", "sd_observed", "sd_unobserved", "seconds"]
+    )
+
+
 def mixture_table(members: int = MEMBERS) -> pd.DataFrame:
     """Measures the modes of every guidance with the default sampler on the mixture.
 
@@ -97,12 +147,15 @@ def mixture_table(members: int = MEMBERS) -> pd.DataFrame:
     )
 
 
-def bench_posterior(output: Path, members: int = MEMBERS) -> None:
-    """Runs both benchmarks, prints their tables and writes tables and figure.
+def bench_posterior(
+    output: Path, members: int = MEMBERS, unit_members: int = UNIT_MEMBERS
+) -> None:
+    """Run all benchmarks, print their tables and write tables and figure.
 
     Args:
         output: Directory, made where it is missing.
         members: Size of each ensemble.
+        unit_members: The same where units are mixed.
 
     Raises:
         UserError: The output is no directory.
@@ -111,11 +164,15 @@ def bench_posterior(output: Path, members: int = MEMBERS) -> None:
     cells = len(GUIDANCE) * len(SAMPLERS) * len(PROBLEMS) * len(ERRORS)
     print(f"sampling {cells} posteriors, {members} members each", flush=True)
     gaussian = gaussian_table(members=members)
+    units = units_table(unit_members)
     mixture = mixture_table(members)
     gaussian.to_csv(output / "gaussian.csv", index=False, float_format="%.4f")
+    units.to_csv(output / "units.csv", index=False, float_format="%.4f")
     mixture.to_csv(output / "mixture.csv", index=False, float_format="%.4f")
     draw_calibration(gaussian, output / "posterior.png")
-    print_tables(_gaussian_page(gaussian, members), _mixture_page(mixture))
+    print_tables(
+        _gaussian_page(gaussian, members), _units_page(units, unit_members), _mixture_page(mixture)
+    )
     print(f"tables and figure are in {output}")
 
 
@@ -146,6 +203,36 @@ def _cells(rows: pd.DataFrame) -> Iterator[str]:
         off = max(abs(row.sd_observed - 1), abs(row.sd_unobserved - 1))
         good = row.mean_error < MEAN_BAND and off < SD_BAND
         yield f"[green]{numbers}[/green]" if good else numbers
+
+
+def _units_page(table: pd.DataFrame, members: int) -> Table:
+    page = Table(
+        title=f"Observations in units of {', '.join(f'{unit:g}' for unit in UNITS)}, "
+        f"{members} samples, adams bashforth",
+        caption="error of the mean in posterior sd, root mean square over the fields; ensemble "
+        f"over posterior sd on observed and on unobserved fields; green: the mean within "
+        f"{UNIT_MEAN_BAND:g}, both ratios within {UNIT_SD_BAND:.0%}",
+    )
+    for heading in ("guidance", "iterations", "noise levels"):
+        page.add_column(heading)
+    for error in ERRORS:
+        page.add_column(f"R = {error:g}²", justify="right", no_wrap=True)
+    keys = ["levels", "sigma_max", "guidance", "iterations"]
+    for (levels, sigma_max, kind, iterations), rows in table.groupby(keys, sort=False):
+        page.add_row(
+            str(kind),
+            str(iterations or "none"),
+            f"{levels} from {sigma_max:g}",
+            *(_unit_cell(row) for row in rows.itertuples()),
+        )
+    return page
+
+
+def _unit_cell(row: Any) -> str:
+    numbers = f"{row.mean_error:.3f} {row.sd_observed:.3f} {row.sd_unobserved:.3f}"
+    off = max(abs(row.sd_observed - 1), abs(row.sd_unobserved - 1))
+    good = row.mean_error < UNIT_MEAN_BAND and off < UNIT_SD_BAND
+    return f"[green]{numbers}[/green]" if good else numbers
 
 
 def _mixture_page(table: pd.DataFrame) -> Table:

@@ -26,7 +26,8 @@ from slams.benchmarks.devices import device_of, synchronise
 from slams.calendar.days import day_of
 from slams.config.schema import Config
 from slams.errors import UserError
-from slams.fields import Batch
+from slams.fields import Batch, Ensemble
+from slams.metrics.scores import spread_skill_ratio
 from slams.metrics.statistics import case_statistics
 from slams.runtime.console import print_tables
 from slams.runtime.output import make_output
@@ -146,34 +147,35 @@ def _check_same_truth(
 
 
 @torch.no_grad()
-def _timed(contender: _Contender, batch: Batch, members: int) -> tuple[float, torch.Tensor]:
+def _timed(contender: _Contender, batch: Batch, members: int) -> tuple[float, Ensemble]:
     started = time.perf_counter()
     ensemble = contender.method.analyse(batch, members)
     synchronise(contender.device)
-    return time.perf_counter() - started, ensemble.members
+    return time.perf_counter() - started, ensemble
 
 
-def _scores(contender: _Contender, batch: Batch, members: torch.Tensor) -> dict[str, float]:
+def _scores(contender: _Contender, batch: Batch, ensemble: Ensemble) -> dict[str, float]:
     data = contender.data
     truth = data.normaliser.to_physical(
         data.normaliser.denormalise(batch.fields, batch.climatology)
     )
     found = case_statistics(
-        members,
+        ensemble.members,
         truth,
         batch.mask,
         data.grid.weights,
         batch.case,
         data.channels,
         data.seed,
+        centred=ensemble.centred,
     )
-    count = members.shape[1]
+    count = ensemble.members.shape[1]
     levels = [i for i, spec in enumerate(data.channels) if spec.variable == "temperature"]
     mse, variance = found.mse[0, levels], found.variance[0, levels]
     return {
         "rmse": float(mse.sqrt().mean()),
         "crps": float(found.crps[0, levels].mean()),
-        "spread_skill": float(((count + 1) / count * variance / mse).sqrt().mean()),
+        "spread_skill": float(spread_skill_ratio(variance, mse, count, ensemble.centred).mean()),
     }
 
 

@@ -22,7 +22,7 @@ from slams.plugins.methods import Family, Role, find_method, in_role, split_name
 from slams.report.exhibit import Exhibit, Panel
 from slams.report.page import page
 from slams.report.paired import Comparison
-from slams.report.wording import joined
+from slams.report.wording import joined, made_with
 from slams.runs.record import RunRecord, is_finished
 from slams.runs.sweep_record import SweepRecord, failure
 from slams.runtime import atomic
@@ -83,7 +83,7 @@ def compare(
             tables.append(found)
     directory = Path(output) if output else _home(sweep, runs)
     title = f"{sweep.name if sweep else 'Settings'} compared: {label}"
-    _write(directory, title, tables, figures, notes, formats, metric)
+    _write(directory, title, tables, figures, notes, formats, metric, settings[0].estimator)
     if "csv" in formats:
         with atomic.replacing(directory / f"{metric}.csv") as temporary:
             tidy(rows, metric).to_csv(temporary, index=False)
@@ -214,6 +214,7 @@ def _write(
     notes: Sequence[str],
     formats: Sequence[str],
     metric: str,
+    estimator: int,
 ) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     for figure in figures:
@@ -240,7 +241,7 @@ def _write(
                     for n, table in enumerate(tables)
                 ),
             ],
-            f"Written by slams {package_version()}.",
+            f"Written by slams {package_version()}. {made_with(estimator)}",
         ),
     }
     for name, make in texts.items():

@@ -27,7 +27,7 @@ from slams.metrics.columns import TABLE_COLUMNS
 from slams.report.paired import Comparison, Sampling, by_date, compare, error_by_level, estimate
 from slams.report.reading import Estimate, config_value, lookup
 from slams.report.style import in_order
-from slams.runs.record import read_recipe
+from slams.runs.record import RunRecord, read_recipe
 from slams.runtime.files import read_table
 from slams.sweeps.names import without_seed
 
@@ -46,6 +46,7 @@ class ScoredSetting:
         seeds: Results table of each seed, in order.
         cases: Statistics by date of all seeds together.
         sampling: How intervals are drawn.
+        estimator: Version of the estimators that made its scores.
     """
 
     name: str
@@ -53,6 +54,7 @@ class ScoredSetting:
     seeds: tuple[pd.DataFrame, ...]
     cases: tuple[pd.DataFrame, ...]
     sampling: Sampling
+    estimator: int
 
     @property
     def methods(self) -> list[str]:
@@ -113,8 +115,10 @@ def read_settings(
             recipes of the runs differ.
 
     Raises:
-        UserError: A table is missing or damaged, or the settings share no method.
+        UserError: A table is missing or damaged, the settings share no method, or they were scored
+            by different estimators.
     """
+    estimator = _estimator(runs)
     configs = [_config(path) for path in runs]
     named = [
         str(config_value(c, "assimilation.setting", p.name))
@@ -145,7 +149,7 @@ def read_settings(
         )
         values = {key: value for key, value in swept[first].items() if key != "seed"}
         results, cases = zip(*tables, strict=True)
-        settings.append(ScoredSetting(name, values, results, cases, sampling))
+        settings.append(ScoredSetting(name, values, results, cases, sampling, estimator))
     return settings
 
 
@@ -275,6 +279,20 @@ def _estimate(setting: ScoredSetting, method: str, metric: str) -> Estimate | No
 def _level(results: pd.DataFrame, setting: ScoredSetting) -> str:
     levels = set(results.loc[results["variable"] == setting.variable, "level"])
     return "mean" if "mean" in levels else sorted(levels)[0]
+
+
+def _estimator(runs: Sequence[Path]) -> int:
+    """Return the version of the estimators that scored all runs."""
+    found = {run: RunRecord.read(run).estimator for run in runs}
+    newest = max(found, key=lambda run: found[run])
+    oldest = min(found, key=lambda run: found[run])
+    if found[oldest] != found[newest]:
+        raise UserError(
+            f"{oldest} was scored by estimators of version {found[oldest]}, {newest} by version "
+            f"{found[newest]}: such scores cannot be compared; run {oldest} again with "
+            "resume=overwrite"
+        )
+    return found[newest]
 
 
 def _differences(configs: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -14,7 +14,7 @@ from slams.errors import UserError
 from slams.report.paired import Comparison
 from slams.report.style import method_style
 from slams.report.tables import table
-from slams.report.wording import number
+from slams.report.wording import made_with, number
 
 __all__ = [
     "PlainTable",
@@ -63,6 +63,7 @@ def settings_table(rows: Sequence[Row], label: str, baseline: str) -> PlainTable
     dates = sorted({row.estimate.n for row in rows})
     counts = " or ".join(map(str, dates))
     notes = [f"Intervals are over {counts} dates by the block bootstrap."]
+    notes += [made_with(version) for version in sorted({row.setting.estimator for row in rows})]
     if paired:
         notes.append(
             "Differences are paired, date by date; better and worse: the 95 % interval of the "
@@ -179,6 +180,7 @@ def tidy(rows: Sequence[Row], metric: str) -> pd.DataFrame:
                 "lower": row.estimate.lower,
                 "upper": row.estimate.upper,
                 "n": row.estimate.n,
+                "estimator": row.setting.estimator,
                 "seeds": len(row.setting.seeds),
                 "seed_sd": row.seed_sd,
                 "relative": row.comparison.relative if row.comparison else float("nan"),

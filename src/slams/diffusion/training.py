@@ -1,9 +1,11 @@
 """The denoiser of latent windows and its training loss.
 
 The denoiser has the preconditioning of Karras et al. 2022 (arXiv 2206.00364); the training
-noise levels are log-normal; the loss is `(1 + sigma^2) / sigma^2 |D(x + sigma n) - x|^2`, with a
-weight a channel where they do not count alike: whatever the weights, the best denoiser is
-`E[x | x_t]`, but a network that does not reach it errs where it costs least.
+noise levels are log-normal; the loss is `(1 + sigma^2) / sigma^2 |D(x + sigma n) - x|^2`, averaged
+over the sphere: each row of the grid counts with the area of its cells, as it does in every score.
+(Unweighted, the rows poleward of 60 degrees are a third of the loss and an eighth of the globe.) A
+weight per channel comes on top where channels do not count alike. Whatever the weights, the best
+denoiser is `E[x | x_t]`, but a network that does not reach it errs where it costs least.
 """
 
 from __future__ import annotations
@@ -78,8 +80,9 @@ def denoising_loss(
     season: Tensor | None = None,
     age: Tensor | None = None,
     importance: Tensor | None = None,
+    area: Tensor | None = None,
 ) -> Tensor:
-    """Evaluates the weighted denoising error of each sample.
+    """Evaluate the weighted denoising error of each sample.
 
     Args:
         denoiser: The denoiser.
@@ -89,6 +92,7 @@ def denoising_loss(
         season: `(B,)` time of year in [0, 1).
         age: `(B,)` age of the condition, above 0; 1 by default.
         importance: `(K,)` weights of the channels; 1 by default.
+        area: `(h,)` cell areas of the rows, mean 1; 1 by default, for what lies on no sphere.
 
     Returns:
         `(B,)` loss.
@@ -102,4 +106,6 @@ def denoising_loss(
     error = weight * (mean - x).square()
     if importance is not None:
         error = importance.reshape(-1, 1, 1) * error
+    if area is not None:
+        error = area.reshape(-1, 1) * error
     return error.flatten(1).mean(dim=1)

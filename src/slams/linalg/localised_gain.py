@@ -22,7 +22,8 @@ from slams.errors import UserError
 
 __all__ = ["factorise", "innovation_covariance", "localised_increments", "solve_innovations"]
 
-# Share of the mean of the diagonal that is added to it when rounding spoils the factorisation.
+# Share of each element of the diagonal that is added to it when rounding spoils the factorisation:
+# a share of their mean would drown an observation in small units beside one in large ones.
 _JITTERS = (0.0, 1e-10, 1e-7)
 
 
@@ -55,13 +56,11 @@ def factorise(covariance: Tensor) -> Tensor:
     Raises:
         UserError: S is not positive definite, even with its diagonal raised by 1e-7.
     """
-    mean = covariance.diagonal().mean()
+    diagonal = covariance.diagonal()
+    # An observation without error of what never varies has no size of its own.
+    sizes = torch.where(diagonal > 0, diagonal, diagonal.mean())
     for jitter in _JITTERS:
-        raised = (
-            covariance
-            if jitter == 0
-            else covariance + torch.diag_embed((jitter * mean).expand(covariance.shape[0]))
-        )
+        raised = covariance if jitter == 0 else covariance + torch.diag(jitter * sizes)
         factor, info = torch.linalg.cholesky_ex(raised)
         if int(info) == 0:
             return factor

@@ -1,4 +1,4 @@
-"""Ensemble Kalman filter of past background errors."""
+"""Ensemble Kalman filter of past background errors: a static archive, no forecast ensemble."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["SPEC"]
 
 SPEC = MethodSpec(
     name="enkf",
-    label="EnKF",
+    label="EnKF (static archive)",
     build=Deferred("slams.assimilators.enkf", "build"),
     style=Style("#cc79a7", "<"),
     order=50,

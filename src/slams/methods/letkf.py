@@ -9,7 +9,7 @@ __all__ = ["SPEC"]
 
 SPEC = MethodSpec(
     name="letkf",
-    label="LETKF",
+    label="LETKF (static archive)",
     build=Deferred("slams.assimilators.letkf", "build"),
     style=Style("#7b3294", ">"),
     order=60,

@@ -45,10 +45,15 @@ class _MeanStatistics(Metric):
             dist_reduce_fx="sum",
             persistent=True,
         )
+        # Ensembles that are not centred: none, on any rank, or all count as free.
+        self.add_state(
+            "free", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum", persistent=True
+        )
 
     def update(self, statistics: CaseStatistics) -> None:
         """Adds the cases of a batch; channels without truth are left out."""
         self.cases += statistics.valid.sum(dim=0)
+        self.free += 0 if statistics.centred else len(statistics.case)
         for name in self.statistics:
             total = getattr(self, f"sum_{name}")
             total += torch.nansum(getattr(statistics, name), dim=0)
@@ -63,7 +68,7 @@ class _MeanStatistics(Metric):
 
     def compute(self) -> Tensor:
         """Gives the metric of each channel, `(C,)` float64."""
-        return score(self.metric, self.means(), self.members)
+        return score(self.metric, self.means(), self.members, bool(self.free == 0))
 
 
 class RMSE(_MeanStatistics):

@@ -105,15 +105,20 @@ class Resamples:
 
 
 def resampled_scores(
-    name: str, statistics: Mapping[str, Tensor], members: int, resamples: Resamples
+    name: str,
+    statistics: Mapping[str, Tensor],
+    members: int,
+    resamples: Resamples,
+    centred: bool = False,
 ) -> Tensor:
-    """Evaluates a metric in every resample.
+    """Evaluate a metric in every resample.
 
     Args:
         name: The metric, see `slams.metrics.scores`.
         statistics: Per-case statistics, `(N, C)` or `(N, C, ...)`.
         members: Number of ensemble members.
         resamples: The resamples.
+        centred: The members are centred on the analysis.
 
     Returns:
         `(S, C)`.
@@ -123,7 +128,7 @@ def resampled_scores(
     # Channel by channel: the means of distribution functions of all at once would fill memory.
     for c in range(statistics[keys[0]].shape[1]):
         means = {key: resamples.means(statistics[key][:, c : c + 1]) for key in keys}
-        scores.append(score(name, means, members))
+        scores.append(score(name, means, members, centred))
     return torch.cat(scores, dim=1)
 
 

@@ -1,13 +1,15 @@
 """The columns of the tables of results, as they are written and as they are read.
 
-`results`: method, setting, variable, level, metric, value, lower, upper, n. The level is a
-pressure (hPa) as text, `mean` over the levels of a variable (the mean of their metrics), or
+`results`: method, setting, variable, level, metric, value, lower, upper, n, estimator. The level
+is a pressure (hPa) as text, `mean` over the levels of a variable (the mean of their metrics), or
 `surface` for a variable without levels; `lower` and `upper` bound the 95 % interval over dates
 (NaN where there is none); `n` counts cases. Metrics of a whole method (`divergent_members`,
-`seconds_per_member`) have variable and level `all`.
+`seconds_per_member`) have variable and level `all`. The estimator is `free` for ensembles of
+independent draws, and `centred` for those whose mean is the analysis (`slams.metrics.centred`);
+tables without it scored all as free.
 
-`cases`: method, setting, case, date, variable, level, statistic, value, whose means over cases
-give the metrics. `rank_histogram`: method, setting, variable, level, bin, weight.
+`cases`: method, setting, case, date, variable, level, statistic, value, estimator, whose means
+over cases give the metrics. `rank_histogram`: method, setting, variable, level, bin, weight.
 `regions` is told in `slams.metrics.regional`; `observations`, `observation_space` and
 `observation_ranks` in `slams.metrics.observed_tables`, `spectra` in `slams.metrics.spectra`.
 """
@@ -28,8 +30,19 @@ TABLE_COLUMNS: dict[str, tuple[str, ...]] = {
         "lower",
         "upper",
         "n",
+        "estimator",
     ),
-    "cases": ("method", "setting", "case", "date", "variable", "level", "statistic", "value"),
+    "cases": (
+        "method",
+        "setting",
+        "case",
+        "date",
+        "variable",
+        "level",
+        "statistic",
+        "value",
+        "estimator",
+    ),
     "rank_histogram": ("method", "setting", "variable", "level", "bin", "weight"),
     "observations": ("method", "setting", "observation", "quantity", "mean", "sd", "n", "chi2"),
     "observation_space": (
@@ -68,5 +81,6 @@ TABLE_COLUMNS: dict[str, tuple[str, ...]] = {
         "lower",
         "upper",
         "n",
+        "estimator",
     ),
 }

@@ -61,6 +61,7 @@ class DayRecords:
                 batch.case,
                 self.channels,
                 self.seed,
+                centred=ensemble.centred,
             )
             record = MethodRecord.of_batch(
                 statistics,
@@ -113,15 +114,18 @@ class DayRecords:
             means = {n: s.nanmean(dim=0) for n, s in record.statistics.items()}
             valid = record.statistics["mse"].isfinite()
             for metric in _METRICS:
-                value = score(metric, means, record.members)
-                resampled = resampled_scores(metric, record.statistics, record.members, resamples)
+                value = score(metric, means, record.members, record.centred)
+                resampled = resampled_scores(
+                    metric, record.statistics, record.members, resamples, record.centred
+                )
                 key = (method, setting, day, self._observed[day])
                 for where, index in _places(self.channels, groups).items():
                     if n := int(valid[:, index].any(dim=1).sum()):
                         low, high = resamples.interval(mean_over_levels(resampled, index))
                         found = float(mean_over_levels(value, index)), float(low), float(high)
-                        rows.append((*key, *where, metric, *found, n))
-        return pd.DataFrame(rows, columns=[*_COLUMNS, "value", "lower", "upper", "n"])
+                        rows.append((*key, *where, metric, *found, n, record.estimator))
+        columns = [*_COLUMNS, "value", "lower", "upper", "n", "estimator"]
+        return pd.DataFrame(rows, columns=columns)
 
 
 def _places(

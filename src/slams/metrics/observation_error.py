@@ -7,6 +7,11 @@ score needs no draws: with `A(d, v) = E|d + sqrt(v) n|`, `n ~ N(0, 1)`, its fair
 the expectation over all errors `e_i`
 
     crps = sum_i A(H x_i - y, R) / M - sum_{i<j} A(H x_i - H x_j, 2 R) / (M (M - 1)).
+
+Of centred ensembles (`slams.metrics.centred`) the first sum is taken of members with the scatter
+of free ones. The observation is ranked with its own distance from the mean enlarged: by
+`sqrt(1 + s^2 / (M (s^2 + R)))` with `s^2` the members' variance, since errors `e_i` are not
+centred.
 """
 
 from __future__ import annotations
@@ -16,22 +21,29 @@ import math
 import torch
 from torch import Tensor
 
+from slams.metrics.centred import scaled_about_mean
+
 __all__ = ["crps_with_error", "rank_with_error"]
 
 
-def crps_with_error(members: Tensor, values: Tensor, variance: Tensor) -> Tensor:
-    """Scores an ensemble by observations, see the module.
+def crps_with_error(
+    members: Tensor, values: Tensor, variance: Tensor, centred: bool = False
+) -> Tensor:
+    """Score an ensemble by observations, see the module.
 
     Args:
         members: `(M, P)` observed members, at least two.
         values: `(P,)` observations.
         variance: `(P,)` error variance `R`.
+        centred: The members are centred on the analysis.
 
     Returns:
         `(P,)` in the observations' units.
     """
     count = members.shape[0]
-    far = _mean_distance(members - values, variance).mean(dim=0)
+    scatter = math.sqrt(count / (count - 1))
+    single = scaled_about_mean(members, scatter) if centred else members
+    far = _mean_distance(single - values, variance).mean(dim=0)
     near = torch.zeros_like(far)
     # Pair by pair in rows: all at once would take M times the memory.
     for i in range(count - 1):
@@ -39,18 +51,25 @@ def crps_with_error(members: Tensor, values: Tensor, variance: Tensor) -> Tensor
     return far - near / (count * (count - 1))
 
 
-def rank_with_error(members: Tensor, values: Tensor, variance: Tensor, noise: Tensor) -> Tensor:
-    """Counts the members below each observation, once they have its error.
+def rank_with_error(
+    members: Tensor, values: Tensor, variance: Tensor, noise: Tensor, centred: bool = False
+) -> Tensor:
+    """Count the members below each observation, once they have its error.
 
     Args:
         members: `(M, P)` observed members.
         values: `(P,)` observations.
         variance: `(P,)` error variance `R`.
         noise: `(M, P)` standard normal.
+        centred: The members are centred on the analysis.
 
     Returns:
         `(P,)` int64 in 0 .. M.
     """
+    if centred:
+        mean, spread = members.mean(dim=0), members.var(dim=0, correction=1)
+        share = torch.where(spread > 0, spread / (spread + variance), 0.0)
+        values = mean + (1 + share / members.shape[0]).sqrt() * (values - mean)
     return (members + variance.sqrt() * noise < values).sum(dim=0)
 
 

@@ -16,7 +16,8 @@ the sums over the observations of a case, region by region, give
       E[d_oa d_ob] = R,    E[d_ab d_ob] = H B H^T,    E[d_ab d_oa] = H A H^T;
 
 * the variance of the departures from the ensemble mean, `E[d_oa^2]`, beside the total spread
-  `R + (1 + 1/M) s^2` with `s^2` the ensemble's variance at the observed points. They agree for a
+  `R + (1 + 1/M) s^2` with `s^2` the ensemble's variance at the observed points, `R + s^2` of an
+  ensemble that is centred on the analysis (`slams.metrics.centred`). They agree for a
   reliable ensemble that has *not* seen the observation; one that has gives `R - H A H^T`;
 * the score of `slams.metrics.observation_error`.
 
@@ -31,6 +32,7 @@ import torch
 from torch import Tensor
 
 from slams.fields import Batch, Observations
+from slams.metrics.centred import mean_error_share
 from slams.metrics.observation_error import crps_with_error, rank_with_error
 from slams.metrics.regions import point_regions
 from slams.normalisation import Normaliser
@@ -94,12 +96,15 @@ class ObservationSpace:
         self._seed = seed
         self._regions: dict[Key, tuple[Tensor, Tensor]] = {}
 
-    def __call__(self, batch: Batch, members: Tensor) -> list[dict[Key, ObservedSums]]:
-        """Sums over the observations of each case.
+    def __call__(
+        self, batch: Batch, members: Tensor, centred: bool = False
+    ) -> list[dict[Key, ObservedSums]]:
+        """Sum over the observations of each case.
 
         Args:
             batch: The batch.
             members: `(B, M, T, C, H, W)` channel units.
+            centred: The members are centred on the analysis.
 
         Returns:
             One mapping a case; an observation that has no value in it has no entry.
@@ -128,7 +133,7 @@ class ObservationSpace:
                     if h_background is not None and h_sd is not None:
                         columns = h_background[b], h_sd[b]
                     sums[key] = self._sum(
-                        observed, b, h_members[b], columns, regions, int(batch.case[b])
+                        observed, b, h_members[b], columns, regions, int(batch.case[b]), centred
                     )
         return found
 
@@ -140,6 +145,7 @@ class ObservationSpace:
         background: tuple[Tensor, Tensor] | None,
         regions: Tensor,
         case: int,
+        centred: bool,
     ) -> ObservedSums:
         mask = observed.mask[b]
         y = observed.values[b][mask].double()
@@ -159,13 +165,13 @@ class ObservationSpace:
             "a_a/r": a * a / r,
             "r": r,
             "spread": x.var(dim=0, correction=1),
-            "crps": crps_with_error(x, y, r),
+            "crps": crps_with_error(x, y, r, centred),
         }
         inside = regions[:, None].expand(-1, *mask.shape)[:, mask].double()
         sums = inside @ torch.stack([columns[name] for name in SUMS], dim=1)
         source = generator(self._seed, "observation_rank", observed.name, case)
         noise = torch.randn(count, *mask.shape, generator=source, dtype=torch.float64)
-        rank = rank_with_error(x, y, r, noise.to(x.device)[:, mask])
+        rank = rank_with_error(x, y, r, noise.to(x.device)[:, mask], centred)
         ranks = torch.bincount(rank, minlength=count + 1).double()
         return ObservedSums(sums.cpu(), ranks.cpu())
 
@@ -177,13 +183,16 @@ class ObservationSpace:
         return self._regions[key][1].to(observed.mask.device)
 
 
-def observed_statistics(sums: Tensor, members: int, use: str) -> dict[str, Tensor]:
-    """Evaluates the statistics.
+def observed_statistics(
+    sums: Tensor, members: int, use: str, centred: bool = False
+) -> dict[str, Tensor]:
+    """Evaluate the statistics.
 
     Args:
         sums: `(..., K)` sums over observations, last axis in the order of `SUMS`.
         members: Number of ensemble members `M`.
         use: `assimilated` or `held_out`; the latter have no estimates of Desroziers.
+        centred: The members are centred on the analysis.
 
     Returns:
         Name -> `(...)`, NaN where there are no observations, or no background. Means, standard
@@ -207,6 +216,6 @@ def observed_statistics(sums: Tensor, members: int, use: str) -> dict[str, Tenso
         found["hah_desroziers"] = (of["a_b"] - of["a_a"]) / n
     found["hah_ensemble"] = of["spread"] / n
     found["departure_variance"] = of["a_a"] / n
-    found["total_spread"] = (of["r"] + (1 + 1 / members) * of["spread"]) / n
+    found["total_spread"] = (of["r"] + mean_error_share(members, centred) * of["spread"]) / n
     found["crps"] = of["crps"] / n
     return found

@@ -40,7 +40,7 @@ def observation_rows(record: MethodRecord) -> Iterator[tuple[Any, ...]]:
         name, use = key
         total = _total(record, key)
         sums = dict(zip(SUMS, total.sums[0].tolist(), strict=True))
-        values = observed_statistics(total.sums[0], record.members, use)
+        values = observed_statistics(total.sums[0], record.members, use, record.centred)
         for letter, divided in (("b", "b_b/v"), ("a", "a_a/r")):
             quantity = f"o_minus_{letter}"
             mean = float(values[f"{quantity}_mean"])
@@ -62,8 +62,8 @@ def space_rows(record: MethodRecord, resamples: Resamples) -> Iterator[tuple[Any
         cases = torch.stack([c[key].sums if key in c else zero for c in record.observed])
         # Sums of resamples, not means: a date with more observations weighs more.
         drawn = torch.einsum("sn,nrk->srk", resamples.counts, cases)
-        values = observed_statistics(cases.sum(dim=0), record.members, use)
-        resampled = observed_statistics(drawn, record.members, use)
+        values = observed_statistics(cases.sum(dim=0), record.members, use, record.centred)
+        resampled = observed_statistics(drawn, record.members, use, record.centred)
         count = cases[..., SUMS.index("n")].sum(dim=0)
         for statistic, value in values.items():
             lower, upper = resamples.interval(resampled[statistic])

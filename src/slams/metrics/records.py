@@ -28,6 +28,8 @@ class MethodRecord:
         seconds: `(N,)` float64, wall-clock seconds of the analysis, shared over its batch.
         diverged: `(N,)` int64, members that diverged and were drawn again.
         observed: One mapping a case, from (observation, use) to its sums.
+        centred: The ensembles of all cases are centred on the analysis; of a cycle whose members
+            go their own ways from the second day on, none count as such.
     """
 
     case: Tensor
@@ -37,6 +39,12 @@ class MethodRecord:
     seconds: Tensor
     diverged: Tensor
     observed: tuple[dict[Key, ObservedSums], ...] = field(default=())
+    centred: bool = False
+
+    @property
+    def estimator(self) -> str:
+        """Return which formulas the scores of these ensembles take, `free` or `centred`."""
+        return "centred" if self.centred else "free"
 
     @classmethod
     def empty(cls, channels: int, members: int) -> MethodRecord:
@@ -86,6 +94,7 @@ class MethodRecord:
             seconds=torch.full((count,), seconds / max(count, 1), dtype=torch.float64),
             diverged=diverged.cpu(),
             observed=tuple(observed),
+            centred=statistics.centred,
         )
 
     def to_plain(self) -> dict[str, Any]:
@@ -128,4 +137,5 @@ class MethodRecord:
             seconds=torch.cat([r.seconds for r in records])[order],
             diverged=torch.cat([r.diverged for r in records])[order],
             observed=tuple(observed[i] for i in order.tolist()),
+            centred=all(r.centred for r in records if len(r.case)) and len(case) > 0,
         )

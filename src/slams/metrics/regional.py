@@ -1,8 +1,8 @@
 """The table of regions: the metrics of `results`, region by region.
 
-`regions`: method, setting, region, variable, level, metric, value, lower, upper, n; rows as in
-`results` (`slams.metrics.tables`), for the regions of `slams.metrics.regions`, the globe among
-them. The intervals come from the same resamples of dates.
+`regions`: method, setting, region, variable, level, metric, value, lower, upper, n, estimator;
+rows as in `results` (`slams.metrics.tables`), for the regions of `slams.metrics.regions`, the
+globe among them. The intervals come from the same resamples of dates.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def regional_rows(
     drawn = {name: resamples.means(values).mT for name, values in statistics.items()}
     groups = level_groups(channels)
     for metric in _METRICS:
-        value = score(metric, means, record.members)
-        resampled = score(metric, drawn, record.members)
+        value = score(metric, means, record.members, record.centred)
+        resampled = score(metric, drawn, record.members, record.centred)
         lower, upper = resamples.interval(resampled)
         for r, region in enumerate(REGIONS):
             for c, spec in enumerate(channels):

@@ -6,11 +6,14 @@
     rmse         = sqrt(mse)
     bias         = bias
     crps         = crps
-    spread_skill = sqrt((M + 1) / M) sqrt(variance) / rmse
+    spread_skill = sqrt((M + 1) / M) sqrt(variance) / rmse       (free members)
+                 = sqrt(variance) / rmse                         (centred ones)
     rank_chi2    = (M + 1) sum_k (rank_k - 1 / (M + 1))^2
     wasserstein  = d sum_k |cdf_difference_k|              (`slams.metrics.marginals`)
 
-The spread-skill ratio of a calibrated ensemble is 1 for every M (Fortin et al. 2014).
+The spread-skill ratio of a calibrated ensemble is 1 for every M: the mean of free members is off
+by another `variance / M` (Fortin et al. 2014), that of centred members is not
+(`slams.metrics.centred`).
 `rank_chi2` is the chi-square statistic of a flat histogram *per independent sample*: 0 when flat,
 M when one rank takes all. Neighbouring points are not independent, so it is a measure of
 flatness, not a test; multiplied by a number of independent samples it is the usual statistic
@@ -25,6 +28,7 @@ import torch
 from torch import Tensor
 
 from slams.fields import FieldSpec
+from slams.metrics.centred import mean_error_share
 from slams.metrics.marginals import wasserstein
 
 __all__ = [
@@ -47,14 +51,15 @@ SCORES: dict[str, tuple[str, ...]] = {
 }
 
 
-def score(name: str, means: Mapping[str, Tensor], members: int) -> Tensor:
-    """Evaluates a metric from mean statistics.
+def score(name: str, means: Mapping[str, Tensor], members: int, centred: bool = False) -> Tensor:
+    """Evaluate a metric from mean statistics.
 
     Args:
         name: One of `SCORES`.
         means: The mean of each statistic, `(..., C)`; of `rank`, `(..., C, M + 1)`; of
             `cdf_difference`, `(..., C, K)`.
         members: Number of ensemble members `M`.
+        centred: The members are centred on the analysis.
 
     Returns:
         `(..., C)`.
@@ -65,7 +70,7 @@ def score(name: str, means: Mapping[str, Tensor], members: int) -> Tensor:
     if name == "rmse":
         return means["mse"].sqrt()
     if name == "spread_skill":
-        return spread_skill_ratio(means["variance"], means["mse"], members)
+        return spread_skill_ratio(means["variance"], means["mse"], members, centred)
     if name == "rank_chi2":
         return rank_chi_square(means["rank"])
     if name == "wasserstein":
@@ -75,9 +80,18 @@ def score(name: str, means: Mapping[str, Tensor], members: int) -> Tensor:
     raise KeyError(f"metric {name!r} is unknown; expected one of {', '.join(SCORES)}")
 
 
-def spread_skill_ratio(variance: Tensor, mse: Tensor, members: int) -> Tensor:
-    """Gives sqrt((M + 1) / M) sqrt(variance) / sqrt(mse); NaN where both vanish."""
-    return ((members + 1) / members * variance / mse).sqrt()
+def spread_skill_ratio(
+    variance: Tensor, mse: Tensor, members: int, centred: bool = False
+) -> Tensor:
+    """Return the ratio of the error that the spread promises to the error; NaN if both vanish.
+
+    Args:
+        variance: `(...)` ensemble variance (ddof = 1).
+        mse: `(...)` squared error of the mean.
+        members: Number of ensemble members `M`.
+        centred: The members are centred on the analysis.
+    """
+    return (mean_error_share(members, centred) * variance / mse).sqrt()
 
 
 def rank_chi_square(frequency: Tensor) -> Tensor:

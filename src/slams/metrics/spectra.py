@@ -15,6 +15,7 @@ not know.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -24,6 +25,7 @@ from torchmetrics import Metric
 
 from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
+from slams.metrics.centred import scaled_about_mean
 from slams.metrics.regions import REGIONS, grid_regions
 from slams.metrics.spherical_harmonics import SphericalHarmonics
 
@@ -74,13 +76,15 @@ class PowerSpectra(Metric):
             zeros = torch.zeros(shape, dtype=torch.float64)
             self.add_state(name, zeros, dist_reduce_fx="sum", persistent=True)
 
-    def update(self, members: Tensor, truth: Tensor, mask: Tensor) -> None:
-        """Adds cases; levels whose truth has a gap are left out.
+    def update(self, members: Tensor, truth: Tensor, mask: Tensor, centred: bool = False) -> None:
+        """Add cases; levels whose truth has a gap are left out.
 
         Args:
             members: `(B, M, T, C, H, W)` physical.
             truth: `(B, T, C, H, W)` physical.
             mask: `(B, T, C, H, W)` bool, True where the truth is known.
+            centred: The members are centred on the analysis: each has the power of a draw once
+                it has the scatter of one (`slams.metrics.centred`).
         """
         rows = self._rows.to(truth.device)
         for b in range(len(truth)):
@@ -88,7 +92,10 @@ class PowerSpectra(Metric):
                 if not bool(mask[b, :, c].all()):
                     continue
                 x = members[b, :, :, c].double()
-                states = (truth[b, None, :, c].double(), x, x.mean(dim=0, keepdim=True))
+                mean = x.mean(dim=0, keepdim=True)
+                if centred:
+                    x = scaled_about_mean(x, math.sqrt(len(x) / (len(x) - 1)))
+                states = (truth[b, None, :, c].double(), x, mean)
                 for kind, fields in enumerate(states):
                     zonal = rows @ zonal_power(fields).mean(dim=(0, 1))
                     self.zonal[position, :, kind] += zonal

@@ -18,6 +18,10 @@ averaged in any order and grouping, batches and ranks do not change a result.
 
 The CRPS is the fair estimator (Ferro 2014), whose expectation does not depend on `M`; the sum
 over pairs is taken from the sorted members in O(M log M).
+
+These formulas are for free members. Of a centred ensemble the first sum of the CRPS, the rank and
+the members' distribution function are taken of the members that `slams.metrics.centred` makes of
+it; the sum over pairs, variance and mean are right as they are.
 """
 
 from __future__ import annotations
@@ -30,6 +34,7 @@ from torch import Tensor
 
 from slams.errors import UserError
 from slams.fields import FieldSpec
+from slams.metrics.centred import with_free_ranks, with_free_scatter
 from slams.metrics.marginals import NODES, Marginals
 from slams.metrics.regions import REGIONS
 from slams.normalisation import TRANSFORMS
@@ -75,6 +80,7 @@ class CaseStatistics:
         regional_bias: `(B, C, R)`.
         regional_crps: `(B, C, R)`.
         regional_variance: `(B, C, R)`.
+        centred: The members are centred on the analysis, and were scored as such.
     """
 
     case: Tensor
@@ -89,6 +95,7 @@ class CaseStatistics:
     regional_bias: Tensor
     regional_crps: Tensor
     regional_variance: Tensor
+    centred: bool = False
 
     @staticmethod
     def shapes(members: int) -> dict[str, tuple[int, ...]]:
@@ -121,12 +128,14 @@ def area_mean(values: Tensor, weight: Tensor) -> Tensor:
     return (known * weight).sum(dim=(-3, -2, -1)) / weight.sum()
 
 
-def fair_crps(members: Tensor, truth: Tensor) -> Tensor:
-    """Scores an ensemble at each point by the fair CRPS estimator (Ferro 2014).
+def fair_crps(members: Tensor, truth: Tensor, single: Tensor | None = None) -> Tensor:
+    """Score an ensemble at each point by the fair CRPS estimator (Ferro 2014).
 
     Args:
         members: `(M, ...)`.
         truth: `(...)`.
+        single: `(M, ...)` members to compare with the truth one by one, of a centred ensemble
+            those of `slams.metrics.centred.with_free_scatter`; by default the members.
 
     Returns:
         `(...)` in the units of the arguments; it may be negative, its expectation is not.
@@ -140,11 +149,14 @@ def fair_crps(members: Tensor, truth: Tensor) -> Tensor:
     ordered = (members - truth).sort(dim=0).values
     factor = torch.arange(1 - count, count, 2, dtype=members.dtype, device=members.device)
     pairs = torch.tensordot(factor, ordered, dims=1)
-    return ordered.abs().mean(dim=0) - pairs / (count * (count - 1))
+    distance = ordered if single is None else single - truth
+    return distance.abs().mean(dim=0) - pairs / (count * (count - 1))
 
 
-def rank_of_truth(members: Tensor, truth: Tensor, draw: Tensor) -> Tensor:
-    """Counts the members below the truth; ties are broken at random.
+def rank_of_truth(
+    members: Tensor, truth: Tensor, draw: Tensor, compared: Tensor | None = None
+) -> Tensor:
+    """Count the members below the truth; ties are broken at random.
 
     A truth that equals `k` members (dry days, where precipitation is zero) takes each of the
     `k + 1` possible ranks with the same probability, so that a perfect ensemble stays flat.
@@ -153,13 +165,17 @@ def rank_of_truth(members: Tensor, truth: Tensor, draw: Tensor) -> Tensor:
         members: `(M, ...)`.
         truth: `(...)`.
         draw: `(...)` uniform in [0, 1), decides the ties.
+        compared: `(M, ...)` what the truth is ranked among where it ties with no member, of a
+            centred ensemble that of `slams.metrics.centred.with_free_ranks`; by default the
+            members.
 
     Returns:
         `(...)` int64 in 0 .. M.
     """
     tolerance = _TIE * (1 + truth.abs())
-    below = (members < truth - tolerance).sum(dim=0)
-    ties = ((members - truth).abs() <= tolerance).sum(dim=0)
+    tied = (members - truth).abs() <= tolerance
+    below = ((members if compared is None else compared) < truth).logical_and(~tied).sum(dim=0)
+    ties = tied.sum(dim=0)
     return below + (draw * (ties + 1)).long().clamp(max=ties)
 
 
@@ -173,8 +189,9 @@ def case_statistics(
     seed: int,
     regions: Tensor | None = None,
     marginals: Marginals | None = None,
+    centred: bool = False,
 ) -> CaseStatistics:
-    """Computes the statistics of a batch, case by case and channel by channel.
+    """Compute the statistics of a batch, case by case and channel by channel.
 
     Args:
         members: `(B, M, T, C, H, W)` physical.
@@ -186,6 +203,7 @@ def case_statistics(
         seed: The experiment's seed.
         regions: `(R, H, W)` bool, the cells of each region; without, no regional statistics.
         marginals: Standardises the marginal distributions; without, they are not compared.
+        centred: The members are centred on the analysis, see `slams.fields.Ensemble`.
 
     Raises:
         UserError: Fewer than two members, or a member that is not finite where the truth is
@@ -215,10 +233,13 @@ def case_statistics(
                     f"case {int(case[b])}, channel {spec.name}: the ensemble holds values that "
                     "are not finite; a method must redraw a member that diverges"
                 )
+            transform = TRANSFORMS[spec.transform]
+            single = with_free_scatter(x, transform) if centred else x
+            compared = with_free_ranks(x, transform) if centred else x
             points = {
                 "mse": error.square(),
                 "bias": error,
-                "crps": fair_crps(x, y),
+                "crps": fair_crps(x, y, single),
                 "variance": x.var(dim=0, correction=1),
             }
             for name, values in points.items():
@@ -227,13 +248,13 @@ def case_statistics(
                     found[REGIONAL[name]][b, c] = _regional_means(values, weight, regions)
             source = generator(seed, "rank", int(case[b]), spec.name)
             draw = torch.rand(y.shape, generator=source, dtype=torch.float64).to(device)
-            ranks = rank_of_truth(x, y, draw)
+            ranks = rank_of_truth(x, y, draw, compared)
             bins = torch.arange(count + 1, device=device).reshape(-1, 1, 1, 1)
             found["rank"][b, c] = area_mean(ranks == bins, weight)
             if marginals is not None:
-                x, y = (TRANSFORMS[spec.transform].forward(values) for values in (x, y))
-                found["cdf_difference"][b, c] = marginals.difference(x, y, weight, c)
-    return CaseStatistics(case=case, members=count, **found)
+                single, y = (transform.forward(values) for values in (single, y))
+                found["cdf_difference"][b, c] = marginals.difference(single, y, weight, c)
+    return CaseStatistics(case=case, members=count, centred=centred, **found)
 
 
 def _regional_means(values: Tensor, weight: Tensor, regions: Tensor) -> Tensor:

@@ -72,7 +72,9 @@ def make_tables(
             "spectra": spectra_rows(spectra[method], channels),
         }
         for name, lines in found.items():
-            rows[name] += [(*key, *line) for line in lines]
+            # Which formulas made a score stands beside it, where they differ.
+            made_by = (record.estimator,) if "estimator" in TABLE_COLUMNS[name] else ()
+            rows[name] += [(*key, *line, *made_by) for line in lines]
     return {name: pd.DataFrame(rows[name], columns=TABLE_COLUMNS[name]) for name in TABLE_COLUMNS}
 
 
@@ -89,8 +91,10 @@ def _results(
     valid = record.statistics["mse"].isfinite()
     groups = level_groups(channels)
     for metric in SCORES:
-        value = score(metric, means, record.members).cpu()
-        resampled = resampled_scores(metric, record.statistics, record.members, resamples)
+        value = score(metric, means, record.members, record.centred).cpu()
+        resampled = resampled_scores(
+            metric, record.statistics, record.members, resamples, record.centred
+        )
         lower, upper = resamples.interval(resampled)
         for c, spec in enumerate(channels):
             if n := int(valid[:, c].sum()):
@@ -152,7 +156,10 @@ def print_methods(
     for setting, part in rows.groupby("setting", sort=False):
         variable, level = part["variable"].iloc[0], part["level"].iloc[0]
         title = f"{variable.replace('_', ' ')}, {level}, setting {setting}, n = {part['n'].max()}"
-        table = Table(title=title, caption="95 % intervals over dates")
+        caption = "95 % intervals over dates"
+        if "estimator" in part and part["estimator"].eq("centred").any():
+            caption += "; centred ensembles scored as such"
+        table = Table(title=title, caption=caption)
         table.add_column("method")
         for heading in shown.values():
             table.add_column(heading, justify="right")

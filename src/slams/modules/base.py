@@ -55,6 +55,9 @@ class TrainedModule(LightningModule):
     """
 
     stage = ""
+    # What rows of the grid count with in the loss, for the run's record: the area of their cells.
+    # Where a record does not say, the score's loss and the VAE's divergence counted rows alike.
+    loss_weights = "area"
     # Section of the recipe; that of the stage's name where it is empty.
     section = ""
 

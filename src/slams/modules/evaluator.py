@@ -190,17 +190,20 @@ class AssimilationEvaluator(LightningModule):
                 self.seed,
                 regions,
                 marginals,
+                ensemble.centred,
             )
             for metric in self.scores[name].values():
                 metric.update(statistics)
-            self.spectra[name].update(ensemble.members, truth, mask)
+            self.spectra[name].update(ensemble.members, truth, mask, ensemble.centred)
             self._records[name].append(
                 MethodRecord.of_batch(
                     statistics,
                     batch.time[:, 0],
                     ensemble.seconds,
                     ensemble.diverged,
-                    self._observed(batch, self.normaliser.to_channel_units(whole.members)),
+                    self._observed(
+                        batch, self.normaliser.to_channel_units(whole.members), whole.centred
+                    ),
                 )
             )
             self._days.add(name, ensemble, truth, replace(batch, mask=mask))

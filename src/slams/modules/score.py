@@ -1,6 +1,7 @@
 """The latent score model: a denoiser of latent windows, conditioned on the background.
 
-Trained on the latents of the training period, standardised a channel. The encoded background is
+Trained on the latents of the training period, standardised a channel; the loss is a mean over the
+sphere. The encoded background is
 hidden in a share of the samples, so that one network serves with and without a background. The
 same on the normalised fields themselves is the pixel score model.
 """
@@ -46,6 +47,7 @@ class LatentScore(TrainedModule):
     latent_mean: Tensor
     latent_sd: Tensor
     importance: Tensor
+    area: Tensor
 
     def __init__(
         self,
@@ -79,6 +81,9 @@ class LatentScore(TrainedModule):
         self.register_buffer("latent_sd", latent_sd.clone())
         weights = torch.ones_like(latent_mean) if importance is None else importance.clone()
         self.register_buffer("importance", weights, persistent=False)
+        # Rows of the latents count as the rows of the fields that they stand for.
+        area = grid.weights.reshape(shape[0], -1).mean(dim=1).to(torch.float32)
+        self.register_buffer("area", area, persistent=False)
         # A loss that is no number must show, not be left out of the mean.
         self.validation_loss = MeanMetric(nan_strategy="disable")
         self.to(memory_format=torch.channels_last)
@@ -126,6 +131,7 @@ class LatentScore(TrainedModule):
             batch.season,
             batch.age,
             self.importance,
+            self.area,
         )
 
     def training_step(self, batch: LatentBatch, index: int) -> Tensor:

@@ -76,9 +76,12 @@ class Share:
             len(batch), longest, *fields.shape[1:], dtype=torch.float32, device=fields.device
         )
         diverged = torch.zeros(len(batch), dtype=torch.int64, device=fields.device)
+        # A rank without members of its own does not know: of the others, all say the same.
+        centred = torch.zeros((), dtype=torch.int64, device=fields.device)
         if mine:
             ensemble = assimilator.analyse(batch, members, mine)
             part[:, : len(mine)] = ensemble.members.to(part)
+            centred += int(ensemble.centred)
             if len(ensemble.diverged):
                 diverged += ensemble.diverged.to(fields.device)
         if fields.is_cuda:
@@ -87,6 +90,7 @@ class Share:
         parts: list[Tensor] = [torch.empty_like(part) for _ in range(self.world)]
         dist.all_gather(parts, part)
         dist.all_reduce(diverged)
+        dist.all_reduce(centred)
         dist.all_reduce(seconds, op=dist.ReduceOp.MAX)
         counts = [len(self.members(members, rank)) for rank in range(self.world)]
         return Ensemble(
@@ -97,4 +101,5 @@ class Share:
             grid=grid,
             diverged=diverged.cpu(),
             seconds=float(seconds),
+            centred=bool(centred > 0),
         )

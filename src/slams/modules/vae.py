@@ -5,8 +5,8 @@ One latent for temperature, 2 m temperature, precipitation and outgoing longwave
     q(z | f, m) = N(mu(f, m), diag s^2(f, m)),      p(f | z) = N(dec(z), diag sigma_c^2)
 
 with masks `m` of what is known and an error `sigma_c` learned for each channel. The loss is the
-negative log-likelihood of the known values, area-weighted, plus a weighted KL divergence to
-N(0, I). Whole modalities are hidden from the encoder at random in training, never from the
+negative log-likelihood of the known values plus a weighted KL divergence to N(0, I), both
+area-weighted. Whole modalities are hidden from the encoder at random in training, never from the
 loss: the latent must carry all of them from whichever are there, and the decoder becomes the
 observation operator of each.
 """
@@ -135,7 +135,9 @@ class VAE(TrainedModule):
         error = (weight * difference.square()).sum(dim=(0, 2, 3)) / total
         likelihood = 0.5 * error * (-2 * self.log_error).exp() + self.log_error
         there = known.any(dim=3).any(dim=2).any(dim=0)
-        kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
+        kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
+        # As the likelihood: near the poles a latent would else be pulled to N(0, I) too hard.
+        kl = (kl * self.weights.reshape(mean.shape[2], -1).mean(dim=1)[:, None]).mean()
         loss = likelihood[there].mean() + self.config.kl_weight * kl
         return loss, kl, decoded
 

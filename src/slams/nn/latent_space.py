@@ -88,27 +88,31 @@ class LatentSpace(nn.Module):
 
 
 @torch.no_grad()
-def decoded_importance(space: LatentSpace, latents: Tensor, noise: Generator) -> Tensor:
-    """Measures what each latent channel does in the fields.
+def decoded_importance(
+    space: LatentSpace, latents: Tensor, noise: Generator, area: Tensor
+) -> Tensor:
+    """Measure what each latent channel does in the fields.
 
     One channel at a time is moved by white noise: the variance that decoded, normalised fields
-    gain, in units of the mean over the channels.
+    gain over the sphere, in units of the mean over the channels.
 
     Args:
         space: The latent space.
         latents: `(N, T, K, h, w)` standardised latents to start from.
         noise: Draws the noise, on the CPU.
+        area: `(H,)` cell areas of the fields' rows, mean 1.
 
     Returns:
         `(K,)`, of mean 1.
     """
     fields = space.decode(latents)
+    weight = area.to(fields).reshape(-1, 1)
     gained = []
     for channel in range(latents.shape[2]):
         moved = latents.clone()
         drawn = torch.randn(latents[:, :, channel].shape, generator=noise)
         moved[:, :, channel] += _STEP * drawn.to(latents)
-        gained.append((space.decode(moved) - fields).square().mean())
+        gained.append(((space.decode(moved) - fields).square() * weight).mean())
     importance = torch.stack(gained)
     return importance / importance.mean()
 

@@ -45,7 +45,7 @@ from slams.report.style import RC, in_order, method_style, quantity
 from slams.report.summary import summary_figure
 from slams.report.tables import level_tables, method_table, other_table
 from slams.report.training import reconstruction, training_curves
-from slams.report.wording import change, with_interval
+from slams.report.wording import change, made_with, with_interval
 from slams.runtime import atomic, directories
 from slams.runtime.version import package_version
 
@@ -88,9 +88,17 @@ def write_report(
             f"report: no assimilation run to report on; looked for {found}; "
             "run `slams assimilate` first"
         )
-    runs = [read_assimilation(path) for path in present]
+    found_runs = [read_assimilation(path) for path in present]
+    runs = [run for run in found_runs if run.estimator == found_runs[0].estimator]
     absent = [
         f"{path} does not exist: its setting is left out." for path in paths if not path.is_dir()
+    ]
+    absent += [
+        f"{run.path} was scored by estimators of version {run.estimator}, which cannot be "
+        f"compared with version {runs[0].estimator}: its setting is left out; run it again "
+        "with resume=overwrite."
+        for run in found_runs
+        if run.estimator != runs[0].estimator
     ]
     trainings = []
     for stage, path in (("vae", vae_dir), ("score", score_dir)):
@@ -108,7 +116,8 @@ def write_report(
         title=f"{name}: analyses of temperature and their uncertainty",
         subtitle=_subtitle(runs[0]),
         exhibits=exhibits,
-        footer=f"Written by slams {package_version()}. Coastlines: Natural Earth, public domain.",
+        footer=f"Written by slams {package_version()}. {made_with(runs[0].estimator)} Coastlines: "
+        "Natural Earth, public domain.",
     )
     return _write(Path(output), text, exhibits, summary.png if summary else None)
 

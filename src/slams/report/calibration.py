@@ -128,8 +128,10 @@ def spread_against_error(run: AssimilationRun, options: ReportConfig) -> Exhibit
             if members.sizes["member"] < 3:
                 continue
             count = members.sizes["member"]
-            # A finite ensemble's mean is itself uncertain: (M + 1) / M of the variance.
-            spread = members.std("member", ddof=1) * np.sqrt((count + 1) / count)
+            # The mean of few draws is itself uncertain: (M + 1) / M of the variance. Not so the
+            # mean of an ensemble that is centred on the analysis.
+            share = 1.0 if dataset.attrs.get("ensemble") == "centred" else (count + 1) / count
+            spread = members.std("member", ddof=1) * np.sqrt(share)
             error = members.mean("member") - state
             dims = ("level", "case", "day", "latitude", "longitude")
             shape = (state.sizes["level"], -1)
@@ -163,10 +165,10 @@ def spread_against_error(run: AssimilationRun, options: ReportConfig) -> Exhibit
         title=title,
         reading=(
             f"Every grid point of the {cases} kept cases is sorted by its ensemble's spread "
-            "(times √(1 + 1/M) for M members) into ten bins of equal area, level by level; a dot "
-            "is the root mean square of one bin over all levels. On the diagonal an "
-            "ensemble knows how wrong it is; above it the errors are larger than it says, and a "
-            "flat line does not tell good places from bad."
+            "(times √(1 + 1/M) for M members that are draws) into ten bins of equal area, level "
+            "by level; a dot is the root mean square of one bin over all levels. On the diagonal "
+            "an ensemble knows how wrong it is; above it the errors are larger than it says, and "
+            "a flat line does not tell good places from bad."
         ),
         panels=[_spread_panel(curves, options.dpi)],
         findings=findings,

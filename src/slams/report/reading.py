@@ -36,7 +36,8 @@ __all__ = [
 ]
 
 # Columns of tables of results that are not asked for: those older than they are read as well.
-_UNASKED = ("setting", "chi2")
+_UNASKED = ("setting", "chi2", "estimator")
+_ASKED = {"results": ("setting",)}
 _STATIONS = ("latitude", "longitude")
 _RECONSTRUCTION = ("variable", "level", "rmse")
 _DAYS = ("method", "day", "observed", "variable", "level", "metric", "value", "lower", "upper")
@@ -98,6 +99,12 @@ class AssimilationRun:
         return in_order(m for table in tables if table is not None for m in table["method"])
 
     @property
+    def estimator(self) -> int:
+        """Return the version of the estimators that made its scores."""
+        found = self.record.get("estimator", 1)
+        return found if isinstance(found, int) else 1
+
+    @property
     def modalities(self) -> tuple[str, ...] | None:
         """Lists what was observed, or `None` where the recipe is not known."""
         use = config_value(self.config, "observations.use")
@@ -148,7 +155,8 @@ def read_assimilation(path: Path) -> AssimilationRun:
         return _table(path / name, reader, columns, consequence, missing)
 
     def scores(name: str, consequence: str) -> pd.DataFrame | None:
-        columns = [c for c in TABLE_COLUMNS[name] if name == "results" or c not in _UNASKED]
+        asked = _ASKED.get(name, ())
+        columns = [c for c in TABLE_COLUMNS[name] if c not in _UNASKED or c in asked]
         return table(f"{name}.parquet", columns, consequence)
 
     results = scores("results", "no table of methods and no profiles")

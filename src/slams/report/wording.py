@@ -8,7 +8,15 @@ from collections.abc import Sequence
 from slams.report.paired import Comparison
 from slams.report.reading import Estimate
 
-__all__ = ["capitalised", "change", "joined", "number", "percent_range", "with_interval"]
+__all__ = [
+    "capitalised",
+    "change",
+    "joined",
+    "made_with",
+    "number",
+    "percent_range",
+    "with_interval",
+]
 
 
 def number(value: float, interval: tuple[float, float] | None = None) -> str:
@@ -29,6 +37,16 @@ def number(value: float, interval: tuple[float, float] | None = None) -> str:
     if float(text) == 0:
         text = text.lstrip("-")
     return text.replace("-", "−")
+
+
+def made_with(estimator: int) -> str:
+    """Return the sentence that says which estimators made the scores of a run.
+
+    Args:
+        estimator: Their version, as in `run.json`.
+    """
+    old = ", which took centred ensembles for free ones" if estimator == 1 else ""
+    return f"Scores by estimators of version {estimator} (docs/diagnostics.md){old}."
 
 
 def with_interval(estimate: Estimate, units: str = "") -> str:

@@ -35,7 +35,7 @@ import filelock
 from slams.config.loading import dump_yaml
 from slams.errors import UserError
 from slams.runs import provenance
-from slams.runs.record import RunRecord, is_finished, now
+from slams.runs.record import ESTIMATOR, RunRecord, is_finished, now
 from slams.runs.request import RunRequest, begun_by_this_job, is_unbegun
 from slams.runtime import atomic, directories, slurm_job
 from slams.runtime.failures import explain_failure, lost_rank
@@ -123,6 +123,8 @@ class RunDirectory:
             run._save(
                 versions=provenance.versions(),
                 revision=provenance.revision(),
+                # What an earlier attempt scored with other estimators is scored again.
+                estimator=ESTIMATOR,
                 process={
                     "host": socket.gethostname(),
                     "pid": os.getpid(),

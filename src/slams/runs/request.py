@@ -10,7 +10,7 @@ from typing import Any
 
 from slams.errors import UserError
 from slams.runs import provenance
-from slams.runs.record import RunRecord, now, read_recipe
+from slams.runs.record import ESTIMATOR, RunRecord, now, read_recipe
 from slams.runtime import directories, slurm_job
 
 __all__ = ["RunRequest", "begun_by_this_job", "is_unbegun"]
@@ -55,6 +55,7 @@ class RunRequest:
             fingerprint=self.fingerprint,
             reserved_days=list(self.reserved_days),
             test_days=self.test_days,
+            estimator=ESTIMATOR,
         )
 
     def find(self) -> RunRecord | None:

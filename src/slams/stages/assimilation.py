@@ -31,7 +31,7 @@ from slams.runtime.heartbeat import Heartbeat
 from slams.runtime.ranks import is_rank_zero, say
 from slams.runtime.signals import deferred
 from slams.stages.data import analysed_days, withholding
-from slams.stages.methods import make_methods
+from slams.stages.methods import error_scales, make_methods
 from slams.stages.places import run_request, stage_directory, trained_inputs
 from slams.stages.reporting import report
 from slams.stages.running import run_stage
@@ -168,7 +168,7 @@ def _evaluate(
         evaluator.write(run.path)
     if is_rank_zero():
         progress.forget()
-        run.update(summary=summary.summary)
+        run.update(summary={**summary.summary, "denoising_error_scale": error_scales(methods())})
         if data.network is not None:
             data.network.write(run.path / "stations.csv")
         if data.held_out_network is not None:

@@ -91,7 +91,7 @@ def fit(
     if trainer.interrupted:
         raise KeyboardInterrupt
     if is_rank_zero():
-        run.update(summary=summary.summary)
+        run.update(summary={**summary.summary, "loss_weights": module.loss_weights})
         tracker.log_metrics({f"run/{name}": x for name, x in summary.summary.items()})
         tracker.log_artifact(run.path / "metrics.csv")
         tracker.log_artifact(run.checkpoints / "best.ckpt", "checkpoints")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, is_dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from slams.assimilators.materials import Materials
 from slams.config.loading import load as load_recipe
 from slams.config.schema import Config
 from slams.diffusion.backend import Denoiser, KarrasDenoiser
+from slams.diffusion.sampling import noise_levels
 from slams.errors import UserError
 from slams.modules.score import LatentScore
 from slams.nn.latent_space import IdentitySpace, LatentSpace
@@ -24,10 +26,11 @@ from slams.nn.precision import Bfloat16, natural_precision
 from slams.plugins.guidance import GUIDANCE
 from slams.plugins.methods import FirstGuessSpec, MethodSpec, Role, check_method, in_role
 from slams.runs.record import RunRecord
+from slams.runtime.ranks import say
 from slams.stages.data import trajectories
 from slams.stages.loading import compose, load_pixel_score, load_score, load_vae
 
-__all__ = ["load", "make_methods"]
+__all__ = ["error_scales", "inner", "load", "make_methods"]
 
 
 class _Networks:
@@ -74,6 +77,9 @@ def _materials(config: Config, data: MultimodalDataModule) -> Materials:
     def archive(split: str) -> Archive:
         return degrade(data.archive(split=split), config.background.analysis_error)
 
+    unseen = None
+    if config.data.splits.validation:
+        unseen = functools.cache(functools.partial(archive, "validation"))
     sections = {name: value for name, value in vars(section).items() if is_dataclass(value)}
     return Materials(
         normaliser=data.normaliser,
@@ -85,6 +91,7 @@ def _materials(config: Config, data: MultimodalDataModule) -> Materials:
         networks=_Networks(config, data),
         archive=archive,
         settings={name: asdict(value) for name, value in sections.items()} | section.options,
+        unseen=unseen,
     )
 
 
@@ -120,7 +127,38 @@ def make_methods(
             method = OnFirstGuess(method, first_guesses[guess.name])
         method.fit(archive)
         methods.append(method)
+    if materials.unseen is None and any(hasattr(m, "error_scale") for m in map(inner, methods)):
+        say(
+            "data.splits.validation has no days: denoising errors count as on training days, "
+            "which the network knows"
+        )
     return methods
+
+
+def inner(method: Assimilator) -> Assimilator:
+    """Return the method itself where it starts from a first guess."""
+    return method.method if isinstance(method, OnFirstGuess) else method
+
+
+def error_scales(methods: Sequence[Assimilator]) -> dict[str, dict[str, float]]:
+    """Return how much larger denoising errors were than on training days, for the run's record.
+
+    Args:
+        methods: Methods that have analysed something.
+
+    Returns:
+        Method -> noise level -> factor, mean over latent channels; of methods that measured it.
+    """
+    found = {}
+    for method in methods:
+        scale = getattr(inner(method), "error_scale", None)
+        if scale is not None:
+            levels = noise_levels(inner(method).sampler)  # type: ignore[attr-defined]
+            found[method.name] = {
+                f"{level:.3g}": round(value, 4)
+                for level, value in zip(levels.tolist(), scale.mean(dim=1).tolist(), strict=True)
+            }
+    return found
 
 
 def _built(spec: MethodSpec | FirstGuessSpec, materials: Materials, does: str) -> Any:

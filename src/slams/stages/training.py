@@ -209,4 +209,5 @@ def _importance(config: Config, vae: VAE, train: LatentStore) -> Tensor | None:
         return None
     days = torch.linspace(0, len(train.latents) - 1, _IMPORTANCE_WINDOWS).long().unique()
     space = LatentSpace(vae.encoder, vae.decoder, train.mean, train.sd)
-    return decoded_importance(space, train.latents[days], generator(config.seed, "importance"))
+    noise = generator(config.seed, "importance")
+    return decoded_importance(space, train.latents[days], noise, vae.weights)

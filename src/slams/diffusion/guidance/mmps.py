@@ -7,6 +7,13 @@ The covariance of `z` given `z_t` is taken from Tweedie's formula, `sigma_t^2 dD
 solved by a few GMRES iterations of vector-Jacobian products. GMRES rather than conjugate
 gradients, because the Jacobian of a trained network is not symmetric positive definite.
 
+GMRES minimises the norm of a residual, which adds up what every instrument leaves. So that K,
+log(1 + mm) and W m-2 count alike, the system is solved in units of the observation error,
+
+    (I + R^-1/2 H sigma_t^2 J^T H^T R^-1/2) (R^1/2 w) = R^-1/2 (y - H dec(D)),
+
+and the answer does not depend on the units of any observation, however few the iterations.
+
 Where the operator `A = H dec` is not linear, `A` is taken as linear about `D`. Far from the answer
 that can be far too certain: of a sensor that saturates, the slope at `D = 0` is the largest.
 `linearisations` above one repeat it about the last answer `x` (Gauss-Newton; the iterated extended
@@ -39,6 +46,7 @@ from slams.diffusion.backend import (
 )
 from slams.diffusion.posterior.problem import GuidanceProblem
 from slams.linalg.censoring import linearised_observations
+from slams.linalg.whitening import error_unit
 from slams.plugins.guidance import GuidanceSpec
 
 __all__ = ["SPEC", "mmps_denoiser"]
@@ -70,12 +78,19 @@ def mmps_denoiser(
 
     def guided(values: Tensor, errors: Tensor) -> Denoiser:
         """Takes all observations for Gaussian ones."""
+        unit = error_unit(errors)
+        values, errors = values / unit, errors / unit**2
+
+        def white(states: Tensor) -> Tensor:
+            """Observe in standard deviations of the observation error."""
+            return observe(states) / unit
+
         if linearisations > 1:
-            return _IteratedMMPS(denoiser, observe, values, errors, iterations, linearisations)
+            return _IteratedMMPS(denoiser, white, values, errors, iterations, linearisations)
         return MMPSDenoiser(
             denoiser,
             y=values,
-            A=observe,
+            A=white,
             cov_y=DiagonalCovariance(errors),
             solver="gmres",
             iterations=iterations,

@@ -26,6 +26,7 @@ from slams.diffusion.backend import Denoiser, conjugate_gradients
 from slams.diffusion.posterior.likelihood import LikelihoodGuidance
 from slams.diffusion.posterior.problem import GuidanceProblem
 from slams.linalg.censoring import linearised_observations
+from slams.linalg.whitening import error_unit
 from slams.plugins.guidance import GuidanceSpec
 
 __all__ = ["SPEC", "PGDMDenoiser"]
@@ -60,14 +61,15 @@ class PGDMDenoiser(LikelihoodGuidance):
         """Solves `(R + r_t^2 A' A'^T) w = d`, scaled to `R^(1/2)` so that units do not matter."""
         r2 = sigma_t**2 / (1 + sigma_t**2)
         innovation, variance = linearised_observations(innovation, self.variance, self.silent)
-        sd = variance.sqrt()
+        unit = error_unit(variance)
+        white = variance / unit**2
         _, adjoint = torch.func.vjp(self.observe, mean)
 
         def system(v: Tensor) -> Tensor:
-            back = adjoint(v / sd)[0]
-            return v + r2 * torch.func.jvp(self.observe, (mean,), (back,))[1] / sd
+            back = adjoint(v / unit)[0]
+            return white * v + r2 * torch.func.jvp(self.observe, (mean,), (back,))[1] / unit
 
-        return conjugate_gradients(system, innovation / sd, iterations=self.iterations) / sd
+        return conjugate_gradients(system, innovation / unit, iterations=self.iterations) / unit
 
 
 def _build(problem: GuidanceProblem) -> Denoiser:

@@ -18,6 +18,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from slams.errors import UserError
+from slams.runs.record import ESTIMATOR
 from slams.runtime.atomic import replacing
 from slams.runtime.files import load_tensors
 from slams.runtime.ranks import say
@@ -113,5 +114,5 @@ class EvaluationProgress(Callback):
         return self.directory / f"rank-{trainer.global_rank}.pt"
 
     def _way(self, trainer: Trainer) -> list[int]:
-        """Gives what decides which cases are in which batch of which rank."""
-        return [trainer.world_size, *map(int, trainer.num_test_batches)]
+        """Return what decides which cases are in which batch of which rank, and their scores."""
+        return [ESTIMATOR, trainer.world_size, *map(int, trainer.num_test_batches)]

@@ -1,0 +1,76 @@
+r"""How much larger denoising errors are on days that the network was not trained on.
+
+A network knows the days that it was trained on, and denoises them better than new ones.
+Covariances of its errors there would trust the prior too much, most so at high noise, where the
+network recalls what it no longer sees. The errors of the archive are therefore enlarged, latent
+channel by latent channel and noise level by noise level, by
+
+    scale^2 = mean square on validation days / mean square on training days of the same season.
+
+How errors belong together is taken as it is on the archive's days, which are many; only their size
+comes from the validation period, never from the test period. The ratio changes slowly with the
+noise level, so that it is measured at a few levels and interpolated in the level's logarithm. The
+validation period also chose the checkpoint: what is left of the optimism is small.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from slams.assimilators.season import season_days
+
+__all__ = ["error_scale", "interpolated", "measured_levels"]
+
+# Noise levels at which the scale is measured.
+_LEVELS = 6
+# Days from the day of year of a validation day within which archive days are of its season.
+_SEASON = 15.0
+
+
+def measured_levels(count: int) -> list[int]:
+    """Return which of `count` noise levels the scale is measured at."""
+    return torch.linspace(0, count - 1, min(_LEVELS, count)).round().long().unique().tolist()
+
+
+def error_scale(seen: Tensor, seen_time: Tensor, unseen: Tensor, unseen_time: Tensor) -> Tensor:
+    """Compare denoising errors of two sets of days at one noise level.
+
+    Args:
+        seen: `(N, K)` mean squared error of each archive day and latent channel.
+        seen_time: `(N,)` days since 1970-01-01 00 UTC.
+        unseen: `(n, K)` the same of validation days.
+        unseen_time: `(n,)`.
+
+    Returns:
+        `(K,)` factor on the errors of archive days.
+    """
+    season = torch.cat([season_days(seen_time, float(day), _SEASON) for day in unseen_time])
+    counts = torch.bincount(season, minlength=len(seen)).to(seen)
+    known = (counts @ seen) / counts.sum()
+    # A channel without any error has none to enlarge.
+    return torch.where(known > 0, unseen.mean(dim=0) / known, 1.0).sqrt()
+
+
+def interpolated(measured: Tensor, at: list[int], levels: Tensor) -> Tensor:
+    """Interpolate scales between noise levels.
+
+    Args:
+        measured: `(A, K)` scales at some of the levels.
+        at: Their numbers among the levels, rising.
+        levels: `(L,)` all noise levels.
+
+    Returns:
+        `(L, K)`.
+    """
+    place = levels.to(measured).log()
+    rows = []
+    for value in place:
+        known = place[at]
+        right = int((known > value).sum()) if known[0] > known[-1] else int((known < value).sum())
+        right = min(max(right, 1), len(at) - 1) if len(at) > 1 else 0
+        left = max(right - 1, 0)
+        width = known[right] - known[left]
+        share = (value - known[left]) / width if width != 0 else torch.zeros_like(value)
+        rows.append(torch.lerp(measured[left], measured[right], share))
+    return torch.stack(rows)
