@@ -163,7 +163,7 @@ COMMANDS = (
         ("train", "vae", "recipe.yaml", "experiment=new", _CACHE), _STORE, _curve("new/vae"), 3
     ),
     Command(
-        ("train", "vae", "recipe.yaml", "experiment=new"),
+        ("train", "vae", "recipe.yaml", "experiment=new", "data.cache=mmap"),
         (*_STORE, "store.zarr.cache/fields-*.*"),
         _curve("new/vae"),
     ),
@@ -210,7 +210,7 @@ def make_study(root: Path) -> None:
         for verb in (["prepare"], ["train", "vae"], ["train", "score"], ["assimilate"]):
             if main([*verb, "recipe.yaml"]) != 0:
                 raise RuntimeError(f"{' '.join(verb)} failed on the undamaged study")
-        tracked = ("experiment=tracked", "trained_in=tiny", "tracking.enabled=true")
+        tracked = (*_NEW[1:], "experiment=tracked", "tracking.enabled=true", "data.cache=mmap")
         main(["train", "score", "recipe.yaml", *tracked])
         main(["sync", "recipe.yaml", "tracking.uri=sqlite:///server.db", "experiment=tracked"])
 
