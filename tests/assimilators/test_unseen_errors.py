@@ -15,6 +15,8 @@ from slams.diffusion.backend import Denoiser, DiracPosterior, VESchedule
 from slams.diffusion.sampling import noise_levels
 from slams.diffusion.settings import SamplerSettings
 from slams.nn.latent_space import IdentitySpace
+from slams.stages.methods import error_scales
+from tests.assimilators.latent_gaussian import assimilator
 from tests.assimilators.problems import LinearGaussian, linear_gaussian
 
 LEVELS = noise_levels(SamplerSettings(steps=8, sigma_max=10.0, sigma_min=0.1))
@@ -138,3 +140,19 @@ def test_scales_are_linear_in_the_logarithm_of_the_level() -> None:
     assert measured_levels(1) == [0]
     assert measured_levels(16)[0] == 0
     assert measured_levels(16)[-1] == 15
+
+
+def test_an_exact_denoiser_knows_no_day_better(problem: LinearGaussian) -> None:
+    """The scale is one but for chance, it reaches the method, and the run's record has it."""
+    method = assimilator(problem, archive=400, steps=8).method
+    assert method.error_scale is None
+    method._unseen = lambda: problem.archive(problem.draw(200, 9))
+    method.analyse(problem.batch(1), 2)
+    assert method.error_scale is not None
+    assert method.error_scale.shape[0] == 8
+    assert float(method.error_scale.mean()) == pytest.approx(1, abs=0.05)
+    found = error_scales([method])["latent_diffusion"]
+    assert len(found) == 8
+    first = next(iter(found.values()))
+    assert first == pytest.approx(float(method.error_scale[0].mean()), abs=1e-4)
+    assert error_scales([assimilator(problem, archive=400, steps=8).method]) == {}
