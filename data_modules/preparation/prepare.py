@@ -29,7 +29,7 @@ from data_modules.preparation.plan import Plan, plan
 from data_modules.preparation.schedulers import in_order, scheduler
 from data_modules.preparation.statistics import statistics
 from data_modules.preparation.unfinished import begin, check_ours, is_finished, tidy
-from data_modules.store.checks import attributes_digest
+from data_modules.store.checks import put_attributes
 from data_modules.store.manifest import read_records, write_manifest
 from data_modules.store.reserved import add_reserved, reserved_days
 from data_modules.store.training_store import STORE_VERSION, TrainingStore
@@ -213,7 +213,7 @@ def _write(job: Job, work: Plan, old: TrainingStore | None, found: Budget) -> No
         ]
     # In one piece: the store is complete with all that says what it is, or not at all.
     attributes["status"] = "complete"
-    group.attrs.put({**attributes, "digest": attributes_digest(attributes)})
+    put_attributes(group, attributes)
     tidy(partial)
 
 

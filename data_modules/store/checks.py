@@ -17,7 +17,7 @@ from data_modules.store.http import HttpStore
 from slams.calendar.days import time_stamps
 from slams.errors import UserError
 
-__all__ = ["MANIFEST", "STORE_VERSION", "attributes_digest", "check_arrays", "check_attributes"]
+__all__ = ["MANIFEST", "STORE_VERSION", "check_arrays", "check_attributes", "put_attributes"]
 __all__ += [
     "check_files",
     "checksums",
@@ -96,7 +96,17 @@ def checksums(array: zarr.Array) -> list[str]:
     ]
 
 
-def attributes_digest(attributes: Mapping[str, Any]) -> str:
+def put_attributes(group: zarr.Group, attributes: Mapping[str, Any]) -> None:
+    """Write all attributes of a store at once, with their digest.
+
+    Args:
+        group: The store, open for writing.
+        attributes: All of them; a digest among them is made anew.
+    """
+    group.attrs.put({**attributes, "digest": _attributes_digest(attributes)})
+
+
+def _attributes_digest(attributes: Mapping[str, Any]) -> str:
     """Return the sha256 of a store's attributes, without that digest itself."""
     rest = {name: value for name, value in attributes.items() if name != "digest"}
     plain = json.loads(json.dumps(rest))  # as a file gives them back: keys are texts
@@ -200,7 +210,7 @@ def check_attributes(path: Path | str, attributes: dict[str, Any]) -> None:
                 f"damaged; {_AGAIN}"
             )
     # A store from before digests has none.
-    if attributes.get("digest", expected := attributes_digest(attributes)) != expected:
+    if attributes.get("digest", expected := _attributes_digest(attributes)) != expected:
         raise UserError(
             f"training store {path}: its attributes (zarr.json) have changed since it was "
             f"prepared, their checksum does not match; {_AGAIN}"

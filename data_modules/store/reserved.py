@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zarr
 
+from data_modules.store.checks import put_attributes
 from data_modules.store.training_store import TrainingStore
 from slams.config.schema import SplitsConfig
 from slams.config.splits import Piece, day_pieces, flat_days, join_pieces, split_pieces
@@ -39,6 +40,6 @@ def add_reserved(store: TrainingStore, splits: SplitsConfig) -> None:
         return
     try:
         group = zarr.open_group(str(store.path), mode="r+", use_consolidated=False)
-        group.attrs[_ATTRIBUTE] = days
+        put_attributes(group, {**store.attributes, _ATTRIBUTE: days})
     except OSError as error:
         say(f"training store {store.path}: reserved days not written into it ({error.strerror})")

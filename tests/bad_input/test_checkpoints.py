@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 import torch
+import zarr
 
+from data_modules.store.checks import put_attributes
 from slams.cli.main import main
 from tests.bad_input.conftest import Refused, listing
 
@@ -117,10 +119,8 @@ def test_a_vae_trained_again_after_the_score(refused: Refused, root: Path) -> No
 
 @pytest.mark.parametrize("verb", ["train vae", "train score", "assimilate"])
 def test_data_that_changed_after_a_run(refused: Refused, root: Path, verb: str) -> None:
-    path = root / "store.zarr/zarr.json"
-    metadata = json.loads(path.read_text())
-    metadata["attributes"]["fingerprint"] = "0" * 64
-    path.write_text(json.dumps(metadata))
+    group = zarr.open_group(str(root / "store.zarr"), mode="r+", use_consolidated=False)
+    put_attributes(group, {**group.attrs, "fingerprint": "0" * 64})
     sentence = refused(verb)
     assert "was made from other data" in sentence
     assert "expected 000000000000 of store.zarr" in sentence

@@ -199,7 +199,7 @@ def test_json_is_read_as_an_object_or_refused(tmp_path: Path) -> None:
     ("error", "sentence"),
     [
         (IsADirectoryError(errno.EISDIR, "", "run.json"), "run.json is a directory, expected a"),
-        (OSError(errno.EMFILE, "", "x.npy"), "too many open files while using x.npy"),
+        (OSError(errno.EMFILE, "", "x.npy"), "too many open files: this process may open"),
         (OSError(errno.EIO, "", "x.npy"), "input/output error while using x.npy"),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "the memory that this process may use"),
         (MemoryError(), "the memory that this process may use is exhausted (MemoryError)"),

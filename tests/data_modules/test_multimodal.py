@@ -17,7 +17,7 @@ import zarr
 from data_modules.reanalysis import ReanalysisDataModule
 from data_modules.satellite import SatelliteDataModule
 from data_modules.station import StationDataModule
-from data_modules.store.checks import attributes_digest
+from data_modules.store.checks import put_attributes
 from data_modules.store.training_store import TrainingStore
 from data_modules.stream.windows import Earlier, WindowDataset
 from slams.config.schema import BackgroundConfig, Config, DegradationConfig, StationVariableConfig
@@ -297,7 +297,7 @@ def test_background_from_a_file_of_states(tiny_config, tmp_path):
     shutil.copytree(tiny_config.data.store, path)
     group = zarr.open_group(str(path), mode="a")
     attributes = {**group.attrs, "fingerprint": "another"}
-    group.attrs.put({**attributes, "digest": attributes_digest(attributes)})
+    put_attributes(group, attributes)
     values = group["fields"][:]
     values[:, 0] += 1.0
     group["fields"][:] = values

@@ -81,6 +81,7 @@ def test_results_have_the_columns_methods_and_metrics_of_the_contract(finished: 
     results = pd.read_parquet(finished.run("assimilation") / "results.parquet")
     assert list(results.columns) == [
         "method", "setting", "variable", "level", "metric", "value", "lower", "upper", "n",
+        "estimator",
     ]  # fmt: skip
     assert sorted(results["method"].unique()) == METHODS
     assert set(results["setting"]) == {"default"}
@@ -97,6 +98,7 @@ def test_cases_average_to_the_results(finished: Study) -> None:
     cases = pd.read_parquet(run / "cases.parquet")
     assert list(cases.columns) == [
         "method", "setting", "case", "date", "variable", "level", "statistic", "value",
+        "estimator",
     ]  # fmt: skip
     mse = cases[(cases["statistic"] == "mse") & (cases["level"] == "850")]
     found = mse.groupby("method")["value"].mean() ** 0.5

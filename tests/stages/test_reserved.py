@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import zarr
 
+from data_modules.store.checks import put_attributes
 from slams.config.schema import AssimilationConfig, Config, TrackingConfig
 from slams.errors import UserError
 from slams.runs.record import RunRecord
@@ -22,9 +23,8 @@ def config(tmp_path: Path, tiny_config: Config) -> Config:
     """A recipe that reserves nothing, on a store that reserves most of its test days."""
     store = tmp_path / "store.zarr"
     shutil.copytree(tiny_config.data.store, store)
-    zarr.open_group(str(store), mode="r+", use_consolidated=False).attrs["reserved_days"] = (
-        RESERVED
-    )
+    group = zarr.open_group(str(store), mode="r+", use_consolidated=False)
+    put_attributes(group, {**group.attrs, "reserved_days": RESERVED})
     return replace(
         tiny_config,
         data=replace(tiny_config.data, store=str(store), test_cases=2),

@@ -23,7 +23,7 @@ import pandas as pd
 import torch
 
 from slams.errors import UserError
-from slams.metrics.columns import TABLE_COLUMNS
+from slams.metrics.columns import LATER_COLUMNS, TABLE_COLUMNS
 from slams.report.paired import Comparison, Sampling, by_date, compare, error_by_level, estimate
 from slams.report.reading import Estimate, config_value, lookup
 from slams.report.style import in_order
@@ -325,7 +325,8 @@ def _table(run: Path, name: str) -> pd.DataFrame:
             f"{path} is {'damaged' if path.exists() else 'missing'}; run the setting again with "
             f"resume=overwrite"
         ) from error
-    absent = [column for column in TABLE_COLUMNS[name] if column not in frame.columns]
+    expected = [column for column in TABLE_COLUMNS[name] if column not in LATER_COLUMNS]
+    absent = [column for column in expected if column not in frame.columns]
     if absent or frame.empty:
         found = f"lacks the columns {', '.join(absent)}" if absent else "has no rows"
         raise UserError(f"{path} {found}; run the setting again with resume=overwrite")

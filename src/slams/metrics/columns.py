@@ -16,7 +16,10 @@ over cases give the metrics. `rank_histogram`: method, setting, variable, level,
 
 from __future__ import annotations
 
-__all__ = ["TABLE_COLUMNS"]
+__all__ = ["LATER_COLUMNS", "TABLE_COLUMNS"]
+
+# Columns that tables of versions before this one lack; they are read all the same.
+LATER_COLUMNS = ("estimator",)
 
 # Table -> its columns, in order.
 TABLE_COLUMNS: dict[str, tuple[str, ...]] = {

@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
-from slams.metrics.columns import TABLE_COLUMNS
+from slams.metrics.columns import LATER_COLUMNS, TABLE_COLUMNS
 from slams.report.display import in_display_units
 from slams.report.style import in_order
 from slams.runs.record import read_recipe
@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 # Columns of tables of results that are not asked for: those older than they are read as well.
-_UNASKED = ("setting", "chi2", "estimator")
+_UNASKED = ("setting", "chi2", *LATER_COLUMNS)
 _ASKED = {"results": ("setting",)}
 _STATIONS = ("latitude", "longitude")
 _RECONSTRUCTION = ("variable", "level", "rmse")
