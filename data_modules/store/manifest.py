@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -209,7 +210,11 @@ def _all_beside(group: zarr.Group) -> Iterator[tuple[str, zarr.Array]]:
     """List every array but the fields; those of `beside_fields` first."""
     listed = dict(beside_fields(group))
     yield from listed.items()
-    for name in sorted(group.array_keys()):
+    with warnings.catch_warnings():
+        # While a store is made, files that are no arrays lie beside them.
+        warnings.simplefilter("ignore", UserWarning)
+        names = sorted(group.array_keys())
+    for name in names:
         if name not in listed and name != "fields":
             yield name, group[name]
 
