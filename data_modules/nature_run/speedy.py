@@ -7,6 +7,7 @@ only when a model is made: they take seconds, and are not there without the extr
 
 from __future__ import annotations
 
+import os
 import warnings
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -66,6 +67,9 @@ class SpeedyModel:
     """
 
     def __init__(self, period: Period, truncation: int, spinup_days: int) -> None:
+        # XLA divides its sums among the processors that it sees, and so rounds them otherwise on
+        # a machine, or in a job, with more or fewer of them. With one, bytes do not depend on it.
+        os.environ["NPROC"] = "1"
         from jcm.forcing import ForcingData
         from jcm.model import Model
         from jcm.physics.speedy.speedy_coords import get_speedy_coords

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from importlib.util import find_spec
 
@@ -24,6 +27,25 @@ pytestmark = [
 
 class KilledError(BaseException):
     """Stands for a signal that no handler catches."""
+
+
+def test_bytes_do_not_depend_on_the_processors_at_hand(tmp_path):
+    """XLA chooses how it sums by the number of processors that a process may use."""
+    processors = sorted(os.sched_getaffinity(0))
+    if len(processors) < 2:
+        pytest.skip("one processor alone: nothing to compare")
+    code = (
+        "import os, sys; os.sched_setaffinity(0, set(map(int, sys.argv[2:])));"
+        "from data_modules.nature_run.simulate import simulate;"
+        "from slams.config.schema import SimulateConfig;"
+        "simulate(SimulateConfig(output=sys.argv[1], start='1990-01-01', months=1, spinup_days=0))"
+    )
+    outputs = []
+    for allowed in (processors[:1], processors):
+        outputs.append(tmp_path / f"{len(allowed)}.zarr")
+        command = [sys.executable, "-c", code, str(outputs[-1]), *map(str, allowed)]
+        subprocess.run(command, check=True)
+    assert files(outputs[0]) == files(outputs[1])
 
 
 def test_resumed_model_gives_the_same_bytes_and_plausible_weather(tmp_path, monkeypatch):
