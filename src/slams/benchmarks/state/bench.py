@@ -75,7 +75,7 @@ def _write_table(
     table = summarise(results, store.grid.weights.numpy(), config.seed)
     with replacing(output / f"{method}.csv") as path:
         table.to_csv(path, index=False, float_format="%.4f")
-    text = markdown(table)
+    text = markdown(table, products=method == "regression")
     write_text(output / f"{method}.md", text)
     print(f"{method}: RMSE (K) of one-day forecasts of temperature\n\n{text}")
     say(f"the table is in {output / f'{method}.csv'}")
@@ -93,11 +93,12 @@ def _settings(config: StateBenchConfig, store: TrainingStore, method: str) -> di
     return {"store": store.fingerprint, **{key: found[key] for key in keys}, method: section}
 
 
-def markdown(table: pd.DataFrame) -> str:
+def markdown(table: pd.DataFrame, products: bool = True) -> str:
     """Write a table as Markdown: a line per training days and state, a column per level.
 
     Args:
         table: As `slams.benchmarks.state.results.summarise` makes it.
+        products: Whether states with winds also hold products of winds and gradients.
     """
     levels = list(dict.fromkeys(table["level"]))
     lines = [
@@ -115,6 +116,7 @@ def markdown(table: pd.DataFrame) -> str:
                 continue
             rows = groups[training, state].set_index("level")
             label = STATES[state].label if state in STATES else state.replace("_", " ")
+            label = label if products else label.replace(", products", "")
             numbers = " | ".join(f"{rows.rmse[level]:.3f}" for level in levels)
             low, high = rows.low["mean"], rows.high["mean"]
             lines.append(f"| {training} | {label} | {numbers} | {low:.3f} to {high:.3f} |")
