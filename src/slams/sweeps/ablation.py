@@ -8,6 +8,7 @@ settings need is trained by the first of them while the others wait.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import time
@@ -165,7 +166,9 @@ def _link(setting: Setting, stage: str) -> None:
         return
     if is_finished(there):
         here.parent.mkdir(parents=True, exist_ok=True)
-        here.symlink_to(os.path.relpath(there, here.parent), target_is_directory=True)
+        # Another process of this sweep may make the same link at the same time.
+        with contextlib.suppress(FileExistsError):
+            here.symlink_to(os.path.relpath(there, here.parent), target_is_directory=True)
 
 
 def _refuse_other(stage: str, setting: Setting) -> None:
