@@ -91,14 +91,24 @@ def test_the_tables_are_written_and_observed_climates_compared(tmp_path: Path) -
     for name in ("TREFHT", "FLUT", "PS"):
         observed[name] = observed["T"].isel(lev=0, drop=True)
     observed.to_netcdf(tmp_path / "june.nc")
-    config = ClimateConfig(segments=[str(run)], june=str(tmp_path / "june.nc"))
+    time = pd.date_range("1979-01-01", "1985-12-01", freq="MS")
+    warming = 0.1 * (time.year.to_numpy() - 1980)[:, None, None] + np.zeros((1, 4, 8))
+    ssta = xr.Dataset(
+        {"ssta": (("time", "lat", "lon"), warming)},
+        {"time": time, "lat": LATITUDE, "lon": LONGITUDE},
+    )
+    ssta.to_netcdf(tmp_path / "ssta.nc")
+    config = ClimateConfig(
+        segments=[str(run)], june=str(tmp_path / "june.nc"), forcing=str(tmp_path / "ssta.nc")
+    )
     bench_climate(config, tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "realism.csv").set_index("channel")
     assert list(table.index) == ["temperature@850", "specific_humidity@850"]
     assert table.loc["temperature@850", "difference"] == pytest.approx(-1.0, abs=1e-3)
     assert table.loc["temperature@850", "rms"] == pytest.approx(np.sqrt(1 + 9.7**2), abs=0.2)
     assert table.loc["specific_humidity@850", "difference"] == pytest.approx(0.001)
-    assert (tmp_path / "out" / "drift.csv").exists()
+    drift = pd.read_csv(tmp_path / "out" / "drift.csv").set_index("channel")
+    assert drift.loc["sea_surface_temperature_anomaly", "trend"] == pytest.approx(1.0)
 
 
 def test_wrong_inputs_are_refused_in_a_sentence(tmp_path: Path) -> None:

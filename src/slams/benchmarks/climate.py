@@ -18,7 +18,7 @@ from scipy import stats
 
 from data_modules.nature_run.finished import is_nature_run
 from slams.benchmarks.climate_recipe import ClimateConfig
-from slams.benchmarks.observed_climates import compare_with_observed
+from slams.benchmarks.observed_climates import annual_forcing, compare_with_observed
 from slams.errors import UserError
 from slams.grid import LatLonGrid
 from slams.runtime.console import print_tables
@@ -46,6 +46,8 @@ def bench_climate(config: ClimateConfig, output: Path) -> None:
         months.append(monthly_climate(Path(path), days))
         say(f"{path}: {months[-1].sizes['time']} months read")
     annual = annual_means(months)
+    if config.forcing:
+        annual = pd.concat([annual, annual_forcing(config.forcing, annual)], ignore_index=True)
     tables = {
         "annual": annual,
         "drift": find_drift(annual),

@@ -27,6 +27,10 @@ class ClimateConfig:
     # Annual cycle of precipitation from GPCP, the file `gpcp_pr_annualcycle.nc`; "" leaves the
     # comparison out.
     precipitation: str = ""
+    # Sea surface temperature anomalies that drove the nature run, the file
+    # `sea_surface_temperature_anomaly.nc` of jcm: their trend stands beside the model's; "" leaves
+    # them out.
+    forcing: str = ""
 
 
 def check_climate(config: ClimateConfig) -> None:

@@ -15,7 +15,7 @@ from slams.benchmarks.climate_recipe import ClimateConfig
 from slams.errors import UserError
 from slams.grid import LatLonGrid
 
-__all__ = ["compare_with_observed"]
+__all__ = ["annual_forcing", "compare_with_observed"]
 
 
 @dataclass(frozen=True)
@@ -75,12 +75,37 @@ def compare_with_observed(segments: Sequence[xr.Dataset], config: ClimateConfig)
     return pd.DataFrame(rows, columns=_COLUMNS)
 
 
-def _open(key: str, path: str) -> xr.Dataset:
+def annual_forcing(path: str, annual: pd.DataFrame) -> pd.DataFrame:
+    """Average the anomalies that drove a nature run over the globe and over its years.
+
+    Args:
+        path: The file of jcm, `ssta(time, lat, lon)` in K, monthly.
+        annual: Of `climate.annual_means`: names the years of each segment.
+
+    Returns:
+        Rows as those of `annual`, of the channel `sea_surface_temperature_anomaly` (K).
+
+    Raises:
+        UserError: The file cannot be read, or holds no such variable.
+    """
+    observed = _open("forcing", path, decode_times=True)
+    if "ssta" not in observed:
+        raise UserError(f"key 'forcing': {path} has no variable ssta, expected the file of jcm")
+    weights = _grid(observed["lat"], observed["lon"]).weights.numpy()
+    weights = xr.DataArray(weights, {"lat": observed["lat"]}, ("lat",))
+    years = observed["ssta"].weighted(weights).mean(("lat", "lon")).groupby("time.year").mean()
+    rows = annual[["segment", "year"]].drop_duplicates()
+    rows = rows[rows["year"].isin(years["year"].values)]
+    means = years.sel(year=rows["year"].to_numpy()).values
+    return rows.assign(channel="sea_surface_temperature_anomaly", mean=means)
+
+
+def _open(key: str, path: str, decode_times: bool = False) -> xr.Dataset:
     try:
         with warnings.catch_warnings():
             # NCAR's file names two values for missing; both are decoded.
             warnings.simplefilter("ignore", xr.SerializationWarning)
-            with xr.open_dataset(path, decode_times=False) as dataset:
+            with xr.open_dataset(path, decode_times=decode_times) as dataset:
                 return dataset.load()
     except (OSError, ValueError) as error:
         raise UserError(f"key {key!r}: {path} cannot be read as NetCDF ({error})") from error
