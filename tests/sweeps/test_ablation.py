@@ -121,7 +121,10 @@ def test_a_changed_recipe_is_not_taken_for_finished(recipe: Path, runs: list[str
 
 
 def test_settings_train_what_they_share_once(
-    recipe: Path, runs: list[str], monkeypatch: pytest.MonkeyPatch
+    recipe: Path,
+    runs: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     trained: list[tuple[str, str]] = []
 
@@ -136,6 +139,13 @@ def test_settings_train_what_they_share_once(
 
     monkeypatch.setattr(ablation, "train_vae", train("vae"))
     monkeypatch.setattr(ablation, "train_score", train("score"))
+    link = Path.symlink_to
+
+    def link_after_another_process(path: Path, *target: object, **options: object) -> None:
+        link(path, *target, **options)
+        link(path, *target, **options)
+
+    monkeypatch.setattr(Path, "symlink_to", link_after_another_process)
     words = [
         "ablation.stages=[train vae, train score, assimilate]",
         "ablation.grid={vae.latent_channels: [32, 8], score.dropout: [0.1, 0.2], "
@@ -147,6 +157,7 @@ def test_settings_train_what_they_share_once(
         thread.start()
     for thread in threads:
         thread.join()
+    assert " failed" not in capsys.readouterr().out
     assert len(runs) == 8
     assert Counter(stage for stage, _ in trained) == {"vae": 2, "score": 4}
     assert len(set(trained)) == 6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import subprocess
 import sys
@@ -122,6 +123,15 @@ def test_half_a_piece_and_zarrs_temporary_files_are_dropped(tmp_path, whole, mon
     simulation.simulate(section(tmp_path))
     assert asked == []  # it went on from the state
     assert files(tmp_path / "run.zarr") == whole
+
+
+def test_the_model_is_compiled_for_one_processor(monkeypatch):
+    """XLA chooses how it sums by the number of processors: set before jcm starts it."""
+    monkeypatch.setenv("NPROC", "8")
+    monkeypatch.setitem(sys.modules, "jcm", None)  # importing it ends here
+    with pytest.raises(ImportError):
+        speedy.SpeedyModel(None, 21, 0)
+    assert os.environ["NPROC"] == "1"
 
 
 @pytest.mark.slow
