@@ -185,7 +185,7 @@ def _statistics_store(data: DataConfig, grid: LatLonGrid) -> TrainingStore:
 
 
 def _check_periods(periods: Mapping[str, Period], time: np.ndarray) -> None:
-    """Refuses a piece of a split without data now, and not when it is first used."""
+    """Refuse a piece of a split without data now, and not when it is first used."""
     for name, period in periods.items():
         for days in period.pieces:
             piece = Period(name, (days,))

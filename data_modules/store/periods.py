@@ -53,7 +53,7 @@ class Period:
         return np.where(inside, piece, -1).astype(np.int64)
 
     def contains(self, time: np.ndarray) -> np.ndarray:
-        """Tells which times fall on its days, hours of a last day included."""
+        """Return which times fall on its days, hours of a last day included."""
         return self.pieces_of(time) >= 0
 
     @property

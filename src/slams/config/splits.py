@@ -128,7 +128,7 @@ def touches(pieces: Sequence[Piece], others: Sequence[Piece]) -> bool:
 
 
 def check_splits(splits: SplitsConfig, window: int, reach: int = 0) -> None:
-    """Refuses splits that overlap, come closer than the gap, are too short, or read reserved days.
+    """Refuse splits that overlap, come closer than the gap, are too short, or read reserved days.
 
     Args:
         splits: The splits; any of them may be empty, and they may come in any order.
