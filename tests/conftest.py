@@ -7,12 +7,25 @@ it first (`shutil.copytree`), or prepares its own from `tiny_source`.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from data_modules.preparation import memory_budget
 from slams.config.schema import Config
 from tests.synthetic import nature_run, tiny_recipe
+
+
+@pytest.fixture(scope="session", autouse=True)
+def program_memory() -> Iterator[None]:
+    """Count for the program what the command takes, not what earlier tests left in the process.
+
+    A worker that has run two thousand tests holds 1.7 GB: preparations are refused for it.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(memory_budget, "resident", lambda: 700 * 2**20)
+        yield
 
 
 @pytest.fixture(scope="session")
