@@ -39,7 +39,7 @@ class HostMemory:
 
     @property
     def total(self) -> int:
-        """Gives the sum (bytes)."""
+        """Return the sum (bytes)."""
         return sum(self.parts.values())
 
     def __str__(self) -> str:
@@ -92,7 +92,7 @@ def host_memory(
 
 
 def _resident() -> int:
-    """Gives the memory of this process (bytes); 0 where the system does not tell."""
+    """Return the memory of this process (bytes); 0 where the system does not tell."""
     try:
         with open("/proc/self/statm", encoding="ascii") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -104,7 +104,7 @@ def _resident() -> int:
 
 
 def _available() -> int:
-    """Gives the memory that programs can have without swapping (bytes)."""
+    """Return the memory that programs can have without swapping (bytes)."""
     try:
         with open("/proc/meminfo", encoding="ascii") as file:
             rows = dict(line.split(":", 1) for line in file)

@@ -50,11 +50,11 @@ class LatentDataModule(LightningDataModule):
 
     @property
     def latent_shape(self) -> tuple[int, int, int, int]:
-        """Gives `(T, K, h, w)` of a window."""
+        """Return `(T, K, h, w)` of a window."""
         return (self.train.window, *self.train.latents.shape[2:])
 
     def train_dataloader(self) -> StreamLoader:
-        """Serves shuffled windows, shards of equal length on all ranks."""
+        """Serve shuffled windows, shards of equal length on all ranks."""
         world, rank = self._ranks()
         # In memory there are no files to respect: one block, shuffled whole.
         sampler = BlockShuffleSampler(np.zeros(len(self.train)), self.seed, rank, world)
@@ -62,7 +62,7 @@ class LatentDataModule(LightningDataModule):
         return self._loader(self.train, sampler, drop_last=len(sampler) >= self.batch_size)
 
     def val_dataloader(self) -> StreamLoader:
-        """Serves every validation window exactly once over all ranks."""
+        """Serve every validation window exactly once over all ranks."""
         world, rank = self._ranks()
         sampler = ShardSampler(len(self.validation), rank, world)
         return self._loader(self.validation, sampler, drop_last=False)

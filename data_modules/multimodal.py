@@ -92,17 +92,17 @@ class MultimodalDataModule(ReanalysisDataModule):
 
     @property
     def network(self) -> Network | None:
-        """Gives the stations that are assimilated, or `None` when they are not in use."""
+        """Return the stations that are assimilated, or `None` when they are not in use."""
         return None if self.stations is None else self.stations.network
 
     @property
     def held_out_network(self) -> Network | None:
-        """Gives the stations that are held out, or `None` when there are none."""
+        """Return the stations that are held out, or `None` when there are none."""
         return None if self.stations is None else self.stations.held_out_network
 
     @property
     def provider(self) -> BackgroundProvider:
-        """Gives what makes the backgrounds."""
+        """Return what makes the backgrounds."""
         if self._provider is None:
             self._provider = BackgroundProvider(
                 self._background_section, self.store, self.data.window
@@ -110,7 +110,7 @@ class MultimodalDataModule(ReanalysisDataModule):
         return self._provider
 
     def operators(self) -> dict[str, ObservationOperator]:
-        """Gives `H` of everything that is observed, by name `MODALITY/CHANNEL`."""
+        """Return `H` of everything that is observed, by name `MODALITY/CHANNEL`."""
         found: dict[str, ObservationOperator] = {}
         for part in (self.stations, self.satellite):
             if part is not None:
@@ -120,7 +120,7 @@ class MultimodalDataModule(ReanalysisDataModule):
         return found
 
     def archive(self, windows: int = 0, split: str = "train") -> Archive:
-        """Gives windows of the training period with their backgrounds, never re-centred.
+        """Return windows of the training period with their backgrounds, never re-centred.
 
         A store whose statistics come from another one has no training period of its own: the
         archive is then that of the other store, with damped persistence as background.
@@ -181,7 +181,7 @@ class MultimodalDataModule(ReanalysisDataModule):
         return source, Period.of("train", source.attributes["statistics_days"])
 
     def streams(self, split: str) -> tuple[str, ...]:
-        """Names the observation arrays of the store that a split streams."""
+        """Name the observation arrays of the store that a split streams."""
         parts = [p for p in (self.stations, self.satellite) if p is not None]
         return tuple(name for part in parts for name in part.streams(split))
 
@@ -226,7 +226,7 @@ class MultimodalDataModule(ReanalysisDataModule):
         return self._checked(batch, [self._at_days(o) for o in found])
 
     def _at_days(self, observations: Observations) -> Observations:
-        """Withholds what is observed on other days than the recipe's."""
+        """Withhold what is observed on other days than the recipe's."""
         days = self._observed.days
         if not days:
             return observations
@@ -240,7 +240,7 @@ class MultimodalDataModule(ReanalysisDataModule):
         return () if self.stations is None else self.stations.hold_out(window, truth, mask)
 
     def _degrade(self, window: Window, truth: Tensor, mask: Tensor) -> list[Observations]:
-        """Observes channels directly, coarse, noisy and sparse."""
+        """Observe channels directly, coarse, noisy and sparse."""
         share = self._observed.degraded.noise
         weights = self.grid.weights.to(truth.device, truth.dtype)[:, None]
         sd = self._normaliser.sd
@@ -258,7 +258,7 @@ class MultimodalDataModule(ReanalysisDataModule):
         ]
 
     def _checked(self, batch: Batch, found: list[Observations]) -> tuple[Observations, ...]:
-        """Rejects gross errors against the background."""
+        """Reject gross errors against the background."""
         background = batch.background
         if background is None:
             return tuple(found)
@@ -272,7 +272,7 @@ class MultimodalDataModule(ReanalysisDataModule):
 def cases_with_background(
     store: TrainingStore, provider: BackgroundProvider, period: Period, days: int
 ) -> np.ndarray:
-    """Lists the windows of a period that have a background from within it: `(N,)` indices."""
+    """List the windows of a period that have a background from within it: `(N,)` indices."""
     cases = window_cases(store.time, period, days)
     cases = cases[provider.available(store, cases, days)]
     if provider.earlier is not None:
@@ -285,7 +285,7 @@ def cases_with_background(
 def _archived(
     window: Window, provider: BackgroundProvider, normaliser: Normaliser
 ) -> tuple[Tensor, ...]:
-    """Gives normalised fields, background and time of a batch of the archive, and what is known.
+    """Return normalised fields, background and time of a batch of the archive, and what is known.
 
     The masks are those of fields and background.
     """

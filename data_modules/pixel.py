@@ -47,12 +47,12 @@ class PixelDataModule(MultimodalDataModule):
 
     @property
     def window_shape(self) -> tuple[int, int, int, int]:
-        """Gives `(T, C, H, W)` of a window."""
+        """Return `(T, C, H, W)` of a window."""
         return (self.data.window, len(self.channels), *self.grid.shape)
 
     @property
     def space(self) -> IdentitySpace:
-        """Gives what standardises the fields, measured over the training period once."""
+        """Return what standardises the fields, measured over the training period once."""
         if self._space is None:
             count, total, square = 0, torch.zeros(1), torch.zeros(1)
             for batch in read_batches(self, "train"):
@@ -68,7 +68,7 @@ class PixelDataModule(MultimodalDataModule):
     def on_after_batch_transfer(  # type: ignore[override]
         self, batch: Window | LatentBatch, dataloader_idx: int = 0
     ) -> LatentBatch:
-        """Turns a window into standardised fields and background on its device."""
+        """Turn a window into standardised fields and background on its device."""
         if isinstance(batch, LatentBatch):
             return batch
         self.arrived_at = time.perf_counter()
@@ -76,7 +76,7 @@ class PixelDataModule(MultimodalDataModule):
 
     @torch.no_grad()
     def standardise(self, batch: Batch) -> LatentBatch:
-        """Standardises fields and background of a batch.
+        """Standardise fields and background of a batch.
 
         Raises:
             UserError: The batch has no background, or a value is missing.

@@ -86,29 +86,29 @@ class ReanalysisDataModule(LightningDataModule):
 
     @property
     def channels(self) -> tuple[FieldSpec, ...]:
-        """Gives the channels, in order."""
+        """Return the channels, in order."""
         return self.store.channels
 
     @property
     def grid(self) -> LatLonGrid:
-        """Gives the grid."""
+        """Return the grid."""
         return self.store.grid
 
     @property
     def normaliser(self) -> Normaliser:
-        """Gives the normaliser, on the device it was last used on."""
+        """Return the normaliser, on the device it was last used on."""
         return self._normaliser
 
     @property
     def earlier_days(self) -> int:
-        """Gives the earlier days that come with each window."""
+        """Return the earlier days that come with each window."""
         earlier = self._earlier()
         if self._states() is not None:
             return self.data.window
         return 0 if earlier is None else earlier.days
 
     def operators(self) -> dict[str, ObservationOperator]:
-        """Gives the observation operators by name; none for fields alone."""
+        """Return the observation operators by name; none for fields alone."""
         return {}
 
     def check_test_days(self) -> None:
@@ -124,7 +124,7 @@ class ReanalysisDataModule(LightningDataModule):
         check_test_days(splits, held, where, reach)
 
     def setup(self, stage: str | None = None) -> None:
-        """Makes the cache of the fields that the recipe asks for."""
+        """Make the cache of the fields that the recipe asks for."""
         data = self.data
         if self._cache is not None:
             return
@@ -135,23 +135,23 @@ class ReanalysisDataModule(LightningDataModule):
             self._cache = load_fields(self.store)
 
     def train_dataloader(self) -> StreamLoader:
-        """Streams the training split, shuffled anew in each epoch."""
+        """Stream the training split, shuffled anew in each epoch."""
         return self._dataloader_factory("train")
 
     def val_dataloader(self) -> StreamLoader:
-        """Streams the validation split in the order of time."""
+        """Stream the validation split in the order of time."""
         return self._dataloader_factory("validation")
 
     def test_dataloader(self) -> StreamLoader:
-        """Streams the verifying dates of the test split."""
+        """Stream the verifying dates of the test split."""
         return self._dataloader_factory("test")
 
     def streams(self, split: str) -> tuple[str, ...]:
-        """Names the observation arrays of the store that a split streams; none for fields."""
+        """Name the observation arrays of the store that a split streams; none for fields."""
         return ()
 
     def dataset(self, split: str) -> WindowDataset:
-        """Makes the dataset of a split.
+        """Make the dataset of a split.
 
         Raises:
             UserError: The recipe gives no days for this split, or may not read them.
@@ -175,7 +175,7 @@ class ReanalysisDataModule(LightningDataModule):
         )
 
     def on_after_batch_transfer(self, batch: Window | Batch, dataloader_idx: int = 0) -> Batch:
-        """Turns a window into a batch on its device."""
+        """Turn a window into a batch on its device."""
         if isinstance(batch, Batch):
             return batch
         self.arrived_at = time.perf_counter()
@@ -183,7 +183,7 @@ class ReanalysisDataModule(LightningDataModule):
 
     @torch.no_grad()
     def assemble(self, window: Window, observe: bool = True) -> Batch:
-        """Normalises a window, and adds background and observations.
+        """Normalise a window, and add background and observations.
 
         Args:
             window: Physical, on any device.
@@ -248,11 +248,11 @@ class ReanalysisDataModule(LightningDataModule):
         return cases
 
     def _verifiable(self, cases: np.ndarray, period: Period) -> np.ndarray:
-        """Keeps the windows that can be verified: those whose background can be made."""
+        """Keep the windows that can be verified: those whose background can be made."""
         return cases
 
     def _observing(self) -> bool:
-        """Tells whether batches carry observations now: not while a network is trained."""
+        """Return whether batches carry observations now: not while a network is trained."""
         return self.trainer is None or not (
             self.trainer.training or self.trainer.sanity_checking or self.trainer.validating
         )
@@ -283,14 +283,14 @@ class ReanalysisDataModule(LightningDataModule):
         return ()
 
     def _hold_out(self, window: Window, truth: Tensor, mask: Tensor) -> tuple[Observations, ...]:
-        """Gives observations that verify analyses and are assimilated by none."""
+        """Return observations that verify analyses and are assimilated by none."""
         return ()
 
 
 def read_batches(
     datamodule: ReanalysisDataModule, split: str, windows: int = 0, size: int = 64
 ) -> Iterator[Batch]:
-    """Reads the windows of a split in the order of time, normalised, without observations.
+    """Read the windows of a split in the order of time, normalised, without observations.
 
     Args:
         datamodule: The DataModule.
@@ -312,7 +312,7 @@ def _as_it_is(batch: Any) -> Any:
 
 
 def _check_training_days(store: TrainingStore, periods: dict[str, Period]) -> None:
-    """Refuses statistics of other days than those of the training split."""
+    """Refuse statistics of other days than those of the training split."""
     if store.attributes.get("statistics_from") or "train" not in periods:
         return
     found, expected = list(store.attributes["statistics_days"]), periods["train"]

@@ -51,11 +51,11 @@ class SatelliteDataModule(ReanalysisDataModule):
         self.observer = SatelliteObserver(observations.satellite, seed, self.channels, self.grid)
 
     def operators(self) -> dict[str, ObservationOperator]:
-        """Gives `H` of the imagery, by name `satellite/CHANNEL`."""
+        """Return `H` of the imagery, by name `satellite/CHANNEL`."""
         return dict(self.observer.operators)
 
     def observe(self, window: Window, truth: Tensor, mask: Tensor) -> tuple[Observations, ...]:
-        """Gives the imagery of a window, inside the swaths of its days.
+        """Return the imagery of a window, inside the swaths of its days.
 
         Args:
             window: The window, on the device of the result.
@@ -72,7 +72,7 @@ class SatelliteDataModule(ReanalysisDataModule):
         return observer(truth, mask, window.time, window.case)
 
     def streams(self, split: str) -> tuple[str, ...]:
-        """Names the arrays of the store that a split streams: none while training."""
+        """Name the arrays of the store that a split streams: none while training."""
         return ("satellite",) if self._stored and split != "train" else ()
 
     def _observe(

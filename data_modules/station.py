@@ -73,20 +73,20 @@ class StationDataModule(ReanalysisDataModule):
 
     @property
     def network(self) -> Network:
-        """Gives the stations that are assimilated."""
+        """Return the stations that are assimilated."""
         return self._network.network
 
     @property
     def held_out_network(self) -> Network | None:
-        """Gives the stations that are held out, or `None` when all are assimilated."""
+        """Return the stations that are held out, or `None` when all are assimilated."""
         return None if self._held_out is None else self._held_out.network
 
     def operators(self) -> dict[str, ObservationOperator]:
-        """Gives `H` of each station variable that is assimilated, by name `stations/CHANNEL`."""
+        """Return `H` of each station variable that is assimilated, by name `stations/CHANNEL`."""
         return dict(self._network.operators)
 
     def observe(self, window: Window, truth: Tensor, mask: Tensor) -> tuple[Observations, ...]:
-        """Gives the observations of a window that are assimilated.
+        """Return the observations of a window that are assimilated.
 
         Args:
             window: The window, on the device of the result.
@@ -96,7 +96,7 @@ class StationDataModule(ReanalysisDataModule):
         return self._network.take(self._observe_all(window, truth, mask))
 
     def hold_out(self, window: Window, truth: Tensor, mask: Tensor) -> tuple[Observations, ...]:
-        """Gives the observations of a window that no method is given, as `observe`."""
+        """Return the observations of a window that no method is given, as `observe`."""
         if self._held_out is None:
             return ()
         return self._held_out.take(self._observe_all(window, truth, mask))
@@ -104,7 +104,7 @@ class StationDataModule(ReanalysisDataModule):
     def _observe_all(
         self, window: Window, truth: Tensor, mask: Tensor
     ) -> tuple[Observations, ...]:
-        """Gives the observations of all stations.
+        """Return the observations of all stations.
 
         Args:
             window: The window, on the device of the result.
@@ -117,7 +117,7 @@ class StationDataModule(ReanalysisDataModule):
         return observer(truth, mask, window.time, window.case)
 
     def streams(self, split: str) -> tuple[str, ...]:
-        """Names the arrays of the store that a split streams: none while training."""
+        """Name the arrays of the store that a split streams: none while training."""
         return ("stations",) if self._stored and split != "train" else ()
 
     def _observe(
@@ -145,7 +145,7 @@ class _Part:
         self.operators = {name: h.select(stations) for name, h in operators.items()}
 
     def take(self, observations: tuple[Observations, ...]) -> tuple[Observations, ...]:
-        """Takes their part of the observations of all stations."""
+        """Take their part of the observations of all stations."""
         found = []
         for o in observations:
             stations = self._stations.to(o.values.device)

@@ -30,7 +30,7 @@ def program_memory() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def tiny_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Gives the path of a nature run: 110 days, 12 x 24, two levels (Zarr)."""
+    """Return the path of a nature run: 110 days, 12 x 24, two levels (Zarr)."""
     path = tmp_path_factory.mktemp("source") / "nature.zarr"
     nature_run().to_zarr(path, zarr_format=3, consolidated=False)
     return path
@@ -38,7 +38,7 @@ def tiny_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_prepared(tmp_path_factory: pytest.TempPathFactory, tiny_source: Path) -> Path:
-    """Gives the path of the prepared training store; read it, never write it."""
+    """Return the path of the prepared training store; read it, never write it."""
     from slams.stages.sources import prepare
 
     return prepare(tiny_recipe(tmp_path_factory.mktemp("prepared"), tiny_source))
@@ -46,13 +46,13 @@ def tiny_prepared(tmp_path_factory: pytest.TempPathFactory, tiny_source: Path) -
 
 @pytest.fixture
 def tiny_config(tmp_path: Path, tiny_source: Path, tiny_prepared: Path) -> Config:
-    """Gives a recipe whose store is prepared; its runs go to the test's own directory."""
+    """Return a recipe whose store is prepared; its runs go to the test's own directory."""
     return tiny_recipe(tmp_path, tiny_source, store=str(tiny_prepared))
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Gives the directory of real data, or skips the test."""
+    """Return the directory of real data, or skips the test."""
     default = Path(__file__).resolve().parents[1].parent / "shared" / "data"
     path = Path(os.environ.get("SLAMS_SHARED_DATA", default))
     if not path.is_dir():

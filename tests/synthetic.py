@@ -52,7 +52,7 @@ def nature_run(
     seed: int = 0,
     winds: bool = False,
 ) -> xr.Dataset:
-    """Makes a nature run with temperature (K), 2 m temperature, precipitation and OLR.
+    """Make a nature run with temperature (K), 2 m temperature, precipitation and OLR.
 
     Args:
         days: Number of days.
@@ -134,7 +134,7 @@ def _moving_air(
 
 
 def tiny_recipe(directory: Path, source: str | Path, **data: object) -> Config:
-    """Writes a recipe for a made-up nature run of 110 days.
+    """Write a recipe for a made-up nature run of 110 days.
 
     Args:
         directory: Where the store and the runs go.
@@ -172,7 +172,7 @@ def tiny_recipe(directory: Path, source: str | Path, **data: object) -> Config:
 
 
 def _waves(latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
-    """Gives `(W, H, W)` global waves with rms of about 1 together."""
+    """Return `(W, H, W)` global waves with rms of about 1 together."""
     y, x = np.deg2rad(latitude)[:, None], np.deg2rad(longitude)[None]
     waves = []
     for k in range(4):

@@ -45,7 +45,7 @@ def test_the_table_of_methods_is_that_of_the_registry() -> None:
 
 
 def methods_table() -> str:
-    """Writes what the registry says of each method as a Markdown table."""
+    """Write what the registry says of each method as a Markdown table."""
     lines = ["| name | label | starts from | built on |", "|---|---|---|---|"]
     for spec in sorted(METHODS.built_in(), key=lambda spec: spec.order):
         guesses = [

@@ -34,7 +34,7 @@ TARGETS = [
 
 
 def requirement(text: str) -> tuple[str, frozenset[str]]:
-    """Splits `dask[array]>=2025.1` into a lower-case name and a set of bounds."""
+    """Split `dask[array]>=2025.1` into a lower-case name and a set of bounds."""
     name, bounds = re.fullmatch(r"([A-Za-z0-9_-]+)(?:\[\w+\])?\s*(.*)", text).groups()
     return name.lower(), frozenset(bounds.replace(" ", "").split(",")) - {""}
 
@@ -96,7 +96,7 @@ def test_version_is_told_once(project: dict) -> None:
 
 
 def rooms(package: Path) -> tuple[list[str], list[str]]:
-    """Lists the modules at the root of a package, and its folders."""
+    """List the modules at the root of a package, and its folders."""
     modules = [p.stem for p in package.glob("*.py")]
     return sorted(modules), sorted(p.parent.name for p in package.glob("*/__init__.py"))
 

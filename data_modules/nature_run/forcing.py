@@ -38,7 +38,7 @@ def digest(files: Sequence[Path]) -> str:
 def boundary_conditions(
     climatology: xr.Dataset, anomaly: xr.DataArray, first: np.datetime64, last: np.datetime64
 ) -> xr.Dataset:
-    """Lays the monthly climatology along the months of a run, with the anomalies of its years.
+    """Lay the monthly climatology along the months of a run, with the anomalies of its years.
 
     Args:
         climatology: Twelve months; `sst` (K) and what else the model needs, dims (lon, lat,

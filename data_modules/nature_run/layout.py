@@ -78,7 +78,7 @@ VARIABLES: dict[str, Variable] = {
 def to_pressure_levels(
     values: np.ndarray, sigma: np.ndarray, surface_pressure: np.ndarray, levels: Sequence[int]
 ) -> np.ndarray:
-    """Interpolates from sigma to pressure levels, linearly in log-pressure.
+    """Interpolate from sigma to pressure levels, linearly in log-pressure.
 
     Below the lowest and above the highest model level the value of that level is kept.
 

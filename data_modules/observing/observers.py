@@ -30,7 +30,7 @@ _CENSORED = ("total_precipitation_24hr",)
 
 
 def is_censored(variable: StationVariableConfig) -> bool:
-    """Tells whether a station variable reads zero for whatever lies below."""
+    """Return whether a station variable reads zero for whatever lies below."""
     if variable.likelihood == "auto":
         return variable.channel in _CENSORED
     return variable.likelihood == "censored"
@@ -109,7 +109,7 @@ class StationObserver:
     def __call__(
         self, truth: Tensor, mask: Tensor, time: Tensor, case: Tensor
     ) -> tuple[Observations, ...]:
-        """Observes the truth.
+        """Observe the truth.
 
         Args:
             truth: `(B, T, C, H, W)` channel units.
@@ -181,7 +181,7 @@ class SatelliteObserver:
     def __call__(
         self, truth: Tensor, mask: Tensor, time: Tensor, case: Tensor
     ) -> tuple[Observations, ...]:
-        """Observes the truth; arguments as for `StationObserver`."""
+        """Observe the truth; arguments as for `StationObserver`."""
         found = []
         for name, operator in self.operators.items():
             here = operator.to(truth.device)
@@ -193,7 +193,7 @@ class SatelliteObserver:
         return tuple(found)
 
     def passes(self, time: Tensor) -> Tensor:
-        """Counts the passes that see each footprint: `(..., P)` float64, 0 outside all swaths.
+        """Count the passes that see each footprint: `(..., P)` float64, 0 outside all swaths.
 
         Args:
             time: `(...)` days since 1970-01-01 00 UTC; the time of day does not matter.
@@ -213,7 +213,7 @@ class SatelliteObserver:
         return torch.stack(counts).reshape(*time.shape, -1)
 
     def error_variance(self, observations: Observations, time: Tensor) -> Tensor:
-        """Gives the error variances of imagery read from the store, `(B, T, P)`.
+        """Return the error variances of imagery read from the store, `(B, T, P)`.
 
         Args:
             observations: As `streamed` wraps them, with the variance of one pass.
@@ -247,7 +247,7 @@ def satellite_orbit(satellite: SatelliteConfig) -> Orbit | None:
 
 
 def _error(variable: StationVariableConfig, grid: LatLonGrid, latitude: Tensor) -> float | Tensor:
-    """Adds representativeness to the observation error, at each station where they differ."""
+    """Add representativeness to the observation error, at each station where they differ."""
     if variable.representativeness_km > 0:
         rest = representativeness_sd(
             variable.representativeness, variable.representativeness_km, grid, latitude

@@ -33,7 +33,7 @@ def create_stations(
     steps: int,
     attributes: Mapping[str, Any] | None = None,
 ) -> zarr.Array:
-    """Writes the list of stations and creates the array of their values.
+    """Write the list of stations and creates the array of their values.
 
     Args:
         group: The store.
@@ -72,7 +72,7 @@ def create_stations(
 
 
 def read_stations(store: TrainingStore) -> Network:
-    """Reads the list of stations of a store.
+    """Read the list of stations of a store.
 
     Raises:
         UserError: A file of it is missing or corrupt.

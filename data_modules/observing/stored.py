@@ -55,7 +55,7 @@ def streamed(
     values: Tensor,
     bounds: dict[str, float] | None = None,
 ) -> tuple[Observations, ...]:
-    """Wraps values read from the store.
+    """Wrap values read from the store.
 
     Args:
         operators: `H` by name.

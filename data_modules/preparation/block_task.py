@@ -74,7 +74,7 @@ class BlockWork:
         return _sent, (self.data, self.partial, self.read_steps, SOURCES.references())
 
     def __call__(self, start: int, stop: int) -> Moments | None:
-        """Finishes the files of steps `[start, stop)`.
+        """Finish the files of steps `[start, stop)`.
 
         Returns:
             The sums over the training days among them; `None` where there are none, and where
@@ -109,7 +109,7 @@ class BlockWork:
     def _finished(
         self, fields: zarr.Array, record: Record, first: int, last: int, needed: bool
     ) -> np.ndarray | None:
-        """Gives a finished file's values, none where nobody needs them, `None` if it is bad."""
+        """Return a finished file's values, none where nobody needs them, `None` if it is bad."""
         file = self.partial / shard_file(fields, first)
         if not file.is_file() or file.stat().st_size != record.size:
             return None
@@ -122,7 +122,7 @@ class BlockWork:
         return values if digest(values) == record.sha256 else None
 
     def _write(self, work: Plan, fields: zarr.Array, first: int, last: int) -> np.ndarray:
-        """Writes one file of fields, and its record; gives its values."""
+        """Write one file of fields, and its record; return its values."""
         out = np.empty((last - first, *fields.shape[1:]), np.float32)
         for start in range(first, last, self.read_steps):
             stop = min(start + self.read_steps, last)

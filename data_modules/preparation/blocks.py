@@ -25,7 +25,7 @@ def read_block(
     absent: Sequence[str],
     where: str,
 ) -> np.ndarray:
-    """Reads steps `[start, stop)` of a canonical dataset and stacks the channels.
+    """Read steps `[start, stop)` of a canonical dataset and stacks the channels.
 
     Returns:
         `(n, C, H, W)` float32 physical, NaN where missing and in absent channels.
@@ -68,7 +68,7 @@ def check_block(
     where: str,
     key: str,
 ) -> None:
-    """Refuses values that no field may have.
+    """Refuse values that no field may have.
 
     Args:
         values: `(n, C, H, W)` physical.
@@ -140,7 +140,7 @@ def clear_noise(values: np.ndarray, channels: Sequence[FieldSpec]) -> int:
 
 
 def channel_units(values: np.ndarray, channels: Sequence[FieldSpec]) -> np.ndarray:
-    """Transforms physical values and flattens the grid.
+    """Transform physical values and flattens the grid.
 
     Args:
         values: `(n, C, H, W)` physical.

@@ -107,7 +107,7 @@ def old_path(path: Path) -> Path:
 
 
 def take_place(partial: Path, path: Path) -> None:
-    """Renames the finished store; an old one in its place goes last."""
+    """Rename the finished store; an old one in its place goes last."""
     old = old_path(path)
     if path.exists():
         shutil.rmtree(old, ignore_errors=True)

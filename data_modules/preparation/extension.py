@@ -74,7 +74,7 @@ def check_extension(work: Plan, old: TrainingStore) -> None:
 
 
 def take_over(old: TrainingStore, partial: Path) -> None:
-    """Gives an unfinished store the files of fields of a shorter one that are full.
+    """Return an unfinished store the files of fields of a shorter one that are full.
 
     Args:
         old: The complete store.

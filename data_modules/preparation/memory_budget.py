@@ -41,7 +41,7 @@ _PLANNED = 0.85
 
 
 def blocks(steps: int) -> list[tuple[int, int]]:
-    """Cuts a time axis into blocks `[start, stop)`."""
+    """Cut a time axis into blocks `[start, stop)`."""
     return [(i, min(i + BLOCK_STEPS, steps)) for i in range(0, steps, BLOCK_STEPS)]
 
 
@@ -74,7 +74,7 @@ class Needs:
     sums_bytes: int
 
     def task(self, read_steps: int) -> int:
-        """Gives the memory of one task that reads so many steps at a time (bytes)."""
+        """Return the memory of one task that reads so many steps at a time (bytes)."""
         read = read_steps * (4 * self.values + 3 * self.variable_bytes) + self.chunk_bytes
         regrid = 16 * self.regridded
         write = 12 * min(self.file_steps, self.steps) * self.channels * self.points
@@ -82,7 +82,7 @@ class Needs:
 
     @property
     def sums(self) -> int:
-        """Gives the memory of the sums over one block, or over all of them (bytes)."""
+        """Return the memory of the sums over one block, or over all of them (bytes)."""
         return self.sums_bytes * self.channels * self.points
 
 
@@ -206,7 +206,7 @@ def budget(keys: PrepareConfig, need: Needs, base: int | None = None) -> Budget:
 
 
 def resident() -> int:
-    """Gives the memory that this process holds now (bytes)."""
+    """Return the memory that this process holds now (bytes)."""
     status = Path("/proc/self/status")
     if status.exists():
         for line in status.read_text().splitlines():
@@ -219,7 +219,7 @@ def resident() -> int:
 
 
 def _chunk(variable: Any) -> tuple[int, int]:
-    """Gives the steps and the decoded bytes of a chunk of a variable, as the file has it."""
+    """Return the steps and the decoded bytes of a chunk of a variable, as the file has it."""
     lazy = [max(variable.chunksizes.get(d, (n,))) for d, n in variable.sizes.items()]
     steps = lazy[variable.dims.index("time")]
     stored = variable.encoding.get("preferred_chunks") or variable.encoding.get("chunksizes")

@@ -54,7 +54,7 @@ class Part:
     left_out: str
 
     def read(self, start: int, stop: int, train: np.ndarray) -> np.ndarray:
-        """Reads, checks and regrids days `[start, stop)` of the store.
+        """Read, check and regrid days `[start, stop)` of the store.
 
         Args:
             start: First position on the store's time axis.
@@ -82,7 +82,7 @@ class Part:
 
     @property
     def record(self) -> dict[str, str]:
-        """Says where the channels come from, for the attributes of the store."""
+        """Say where the channels come from, for the attributes of the store."""
         return {
             "kind": self.config.kind,
             "path": " ".join(self.config.files) or self.config.path,
@@ -95,14 +95,14 @@ class Part:
 
     @property
     def gaps(self) -> list[str]:
-        """Names the channels that may have missing values: by the recipe, or by the layout."""
+        """Name the channels that may have missing values: by the recipe, or by the layout."""
         own = SOURCES.get(self.config.kind, f"{self.key}.kind").gaps
         named = [c.name for c in self.channels if c.variable in own]
         return list(dict.fromkeys([*self.config.gaps, *named]))
 
     @property
     def repairs(self) -> list[str]:
-        """Lists what was changed on opening."""
+        """List what was changed on opening."""
         found = list(self.dataset.attrs["repairs"])
         return found if self.key == "data.source" else [f"{self.config.path}: {r}" for r in found]
 
@@ -110,7 +110,7 @@ class Part:
 def open_parts(
     data: DataConfig, channels: Sequence[FieldSpec]
 ) -> tuple[tuple[Part, ...], LatLonGrid, np.ndarray]:
-    """Opens the sources of a recipe and joins them.
+    """Open the sources of a recipe and joins them.
 
     Args:
         data: The recipe's data.
@@ -157,7 +157,7 @@ def open_parts(
 
 
 def _shares(data: DataConfig, channels: Sequence[FieldSpec]) -> list[list[int]]:
-    """Finds which channels each source gives; every one has to be given once."""
+    """Find which channels each source gives; every one has to be given once."""
     if not data.sources:
         return [list(range(len(channels)))]
     giver: dict[int, str] = {}
@@ -186,7 +186,7 @@ def _shares(data: DataConfig, channels: Sequence[FieldSpec]) -> list[list[int]]:
 
 
 def _period(data: DataConfig) -> tuple[float, float] | None:
-    """Gives the first and the last day wanted, days since 1970-01-01."""
+    """Return the first and the last day wanted, days since 1970-01-01."""
     days = day_range("data.period", data.period)
     if days is None:
         return None

@@ -35,12 +35,12 @@ _WORKING_COPY = 2**20
 
 
 def trigonometric(time: np.ndarray, harmonics: int) -> np.ndarray:
-    """Evaluates 1, cos, sin, cos 2, ... at `(n,)` days; gives `(n, 2 harmonics + 1)` float64."""
+    """Evaluate 1, cos, sin, cos 2, ... at `(n,)` days; return `(n, 2 harmonics + 1)` float64."""
     return harmonic_basis(torch.from_numpy(np.asarray(time, np.float64)), harmonics).numpy()
 
 
 def evenly_paired(time: np.ndarray, lags: Sequence[int]) -> bool:
-    """Tells whether every day but the first `lag` has the day `lag` before it, for every lag.
+    """Return whether every day but the first `lag` has the day `lag` before it, for every lag.
 
     Args:
         time: `(n,)` days, increasing.
@@ -81,7 +81,7 @@ class Frame:
         lags: Sequence[int],
         masked: Sequence[int],
     ) -> Frame:
-        """Takes one day, `(C, H, W)` physical, as the first guess; where missing, its mean."""
+        """Take one day, `(C, H, W)` physical, as the first guess; where missing, its mean."""
         guess = np.empty((len(channels), day[0].size), np.float32)
         for index, spec in enumerate(channels):
             field = _channel_units(day[index].reshape(-1), spec)
@@ -92,14 +92,14 @@ class Frame:
 
     @property
     def bytes_per_point(self) -> int:
-        """Gives the memory of `Moments` a point and channel without what they keep of days."""
+        """Return the memory of `Moments` a point and channel without what they keep of days."""
         size, lags = 2 * self.harmonics + 1, len(self.lags)
         share = len(self.masked) / max(len(self.channels), 1)
         numbers = size + 1 + lags + share * (1 + lags) * (4 * self.harmonics + 1)
         return round(8 * (numbers + share * 2 * lags * (size + 1)))
 
     def centred(self, values: np.ndarray, channel: int, points: slice) -> np.ndarray:
-        """Gives `(n, p)` float64 about the first guess from `(n, C, P)` float32 physical."""
+        """Return `(n, p)` float64 about the first guess from `(n, C, P)` float32 physical."""
         part = _channel_units(
             values[:, channel, points].astype(np.float64), self.channels[channel]
         )
@@ -125,7 +125,7 @@ class PairSums:
 
     @classmethod
     def empty(cls, frame: Frame) -> PairSums:
-        """Makes sums over no days."""
+        """Make sums over no days."""
         size, lags = 2 * frame.harmonics + 1, len(frame.lags)
         shape = (len(frame.masked), frame.guess.shape[1])
         return cls(
@@ -167,7 +167,7 @@ class Moments:
 
     @classmethod
     def of_days(cls, frame: Frame, values: np.ndarray, time: np.ndarray) -> Moments:
-        """Sums over days.
+        """Sum over days.
 
         Args:
             frame: Channels, first guess, harmonics and lags.
@@ -208,7 +208,7 @@ class Moments:
         return sums
 
     def merge(self, later: Moments) -> None:
-        """Takes in the sums over the days that follow.
+        """Take in the sums over the days that follow.
 
         Args:
             later: Sums in the same frame over days after these; may share memory afterwards.
@@ -239,7 +239,7 @@ class Moments:
         self._lengthen(later)
 
     def _lengthen(self, later: Moments) -> None:
-        """Joins the days, and what is kept of the first and last of them."""
+        """Join the days, and what is kept of the first and last of them."""
         ahead, back = (_ends(m.time, self.frame.lags) for m in (self, later))
         own_last, new_first = self.time[ahead[1]], later.time[back[0]]
         first, last = self.time[0], later.time[-1]
@@ -265,7 +265,7 @@ class Moments:
         trig: np.ndarray,
         offset: int = 0,
     ) -> None:
-        """Adds pairs of later days `now` of `x` and earlier days `before` of `y`.
+        """Add pairs of later days `now` of `x` and earlier days `before` of `y`.
 
         Row `i` of `y` is row `i` of `trig`; row `i` of `x` is row `offset + i`.
         """
@@ -287,12 +287,12 @@ class Moments:
 
 
 def _channel_units(values: np.ndarray, spec: FieldSpec) -> np.ndarray:
-    """Transforms physical values of one channel, in place where that is all there is to do."""
+    """Transform physical values of one channel, in place where that is all there is to do."""
     return TRANSFORMS[spec.transform].forward_array(values)
 
 
 def _ends(time: np.ndarray, lags: Sequence[int]) -> tuple[slice, slice]:
-    """Finds the first and the last days that may have a partner beyond the border."""
+    """Find the first and the last days that may have a partner beyond the border."""
     reach = max(lags, default=0)
     first = int(np.searchsorted(time, time[0] + reach - 1e-3))
     last = int(np.searchsorted(time, time[-1] - reach + 1e-3))
@@ -300,7 +300,7 @@ def _ends(time: np.ndarray, lags: Sequence[int]) -> tuple[slice, slice]:
 
 
 def _matches(earlier: np.ndarray, later: np.ndarray, lag: int) -> tuple[np.ndarray, np.ndarray]:
-    """Finds the later days that have a partner, and the partners, as positions."""
+    """Find the later days that have a partner, and the partners, as positions."""
     if len(earlier) == 0 or len(later) == 0:
         return np.empty(0, np.int64), np.empty(0, np.int64)
     partner = find_days(earlier, later - lag)
@@ -308,7 +308,7 @@ def _matches(earlier: np.ndarray, later: np.ndarray, lag: int) -> tuple[np.ndarr
 
 
 def _dot(x: np.ndarray, y: np.ndarray, now: np.ndarray, before: np.ndarray) -> np.ndarray | float:
-    """Sums `x(now) y(before)` over days."""
+    """Sum `x(now) y(before)` over days."""
     if len(now) == 0:
         return 0.0
     one, other = (
@@ -320,7 +320,7 @@ def _dot(x: np.ndarray, y: np.ndarray, now: np.ndarray, before: np.ndarray) -> n
 
 
 def _parts(channels: int, points: int, days: int) -> Iterator[tuple[int, slice]]:
-    """Cuts channels and points into parts whose working copy is small."""
+    """Cut channels and points into parts whose working copy is small."""
     width = max(64, _WORKING_COPY // (8 * max(days, 1)))
     for channel in range(channels):
         for start in range(0, points, width):

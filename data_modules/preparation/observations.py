@@ -94,7 +94,7 @@ def _write_reports(
     time: np.ndarray,
     group: zarr.Group,
 ) -> None:
-    """Writes real station reports, with the record of what was done to them."""
+    """Write real station reports, with the record of what was done to them."""
     harmonics, sd = (
         torch.from_numpy(np.asarray(group[f"statistics/{name}"][...]))
         for name in ("harmonics", "sd")

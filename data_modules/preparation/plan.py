@@ -53,7 +53,7 @@ class Plan:
     periods: tuple[Period, ...]
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """Reads, checks and regrids days `[start, stop)` of the store.
+        """Read, check and regrid days `[start, stop)` of the store.
 
         Returns:
             `(n, C, H, W)` float32 physical on the store's grid, NaN missing.
@@ -72,7 +72,7 @@ class Plan:
 
     @property
     def terrain(self) -> np.ndarray | None:
-        """Gives the model's terrain `(H, W)` m on the store's grid, or `None`."""
+        """Return the model's terrain `(H, W)` m on the store's grid, or `None`."""
         for part in self.parts:
             if "surface_elevation" in part.dataset:
                 return part.regridder(part.dataset["surface_elevation"].values)
@@ -80,27 +80,27 @@ class Plan:
 
     @property
     def absent(self) -> list[str]:
-        """Names the channels that are missing throughout."""
+        """Name the channels that are missing throughout."""
         return [name for part in self.parts for name in part.config.absent]
 
     @property
     def gaps(self) -> list[str]:
-        """Names the channels that may have missing values."""
+        """Name the channels that may have missing values."""
         return [name for part in self.parts for name in part.gaps]
 
     @property
     def repairs(self) -> list[str]:
-        """Lists what was changed when the sources were opened."""
+        """List what was changed when the sources were opened."""
         return [repair for part in self.parts for repair in part.repairs]
 
     @property
     def regridding(self) -> str:
-        """Names how the sources were regridded, `none` where they were not."""
+        """Name how the sources were regridded, `none` where they were not."""
         methods = (p.regridder.method for p in self.parts if not p.regridder.identity)
         return ", ".join(dict.fromkeys(methods)) or "none"
 
     def describe(self) -> str:
-        """Says in a few lines what will be written."""
+        """Say in a few lines what will be written."""
         size = len(self.time) * len(self.channels) * self.grid.shape[0] * self.grid.shape[1] * 4
         lines = [
             f"{len(self.time)} steps from {iso_date(self.time[0])} to {iso_date(self.time[-1])}"

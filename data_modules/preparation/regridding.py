@@ -61,11 +61,11 @@ class Regridder:
 
     @property
     def identity(self) -> bool:
-        """Tells whether both grids are the same, so that nothing is computed."""
+        """Return whether both grids are the same, so that nothing is computed."""
         return self.source.fingerprint == self.target.fingerprint
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
-        """Regrids `(..., H, W)` in any units, NaN missing; gives `(..., H', W')` float64."""
+        """Regrid `(..., H, W)` in any units, NaN missing; return `(..., H', W')` float64."""
         values = np.asarray(values, dtype=np.float64)
         if self.identity:
             return values
@@ -78,7 +78,7 @@ class Regridder:
             return np.where(weight >= _KNOWN - 1e-9, total / weight, np.nan)
 
     def fields(self, values: np.ndarray) -> np.ndarray:
-        """Regrids `(n, C, H, W)` float32 step by step; gives `(n, C, H', W')` float32.
+        """Regrid `(n, C, H, W)` float32 step by step; return `(n, C, H', W')` float32.
 
         Sums are in float64, of which only one step is held at a time.
         """
@@ -98,7 +98,7 @@ class Regridder:
 
 
 def _row_overlaps(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Gives `(H', H)` shares of each target band (bounds in degrees, north to south)."""
+    """Return `(H', H)` shares of each target band (bounds in degrees, north to south)."""
     s, t = np.sin(np.deg2rad(source)), np.sin(np.deg2rad(target))
     upper = np.minimum(t[:-1, None], s[None, :-1])
     lower = np.maximum(t[1:, None], s[None, 1:])
@@ -106,7 +106,7 @@ def _row_overlaps(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def _column_overlaps(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Gives `(W', W)` shares of each target sector, around the date line and Greenwich alike."""
+    """Return `(W', W)` shares of each target sector, around the date line and Greenwich alike."""
     ds, dt = 360.0 / len(source), 360.0 / len(target)
     shares = np.zeros((len(target), len(source)))
     for turn in (-360.0, 0.0, 360.0):
@@ -117,7 +117,7 @@ def _column_overlaps(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def _periodic_weights(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Gives `(W', W)` linear weights between equally spaced longitudes."""
+    """Return `(W', W)` linear weights between equally spaced longitudes."""
     count = len(source)
     position = np.mod(target - source[0], 360.0) / (360.0 / count)
     # Coordinates that went through float32 must not blend in a neighbour.
@@ -133,7 +133,7 @@ def _periodic_weights(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def _row_weights(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Gives `(H', H + 2)` linear weights on the source rows with one row beyond each pole."""
+    """Return `(H', H + 2)` linear weights on the source rows with one row beyond each pole."""
     rows = np.concatenate([[180.0 - source[0]], source, [-180.0 - source[-1]]])
     weights = np.zeros((len(target), len(rows)))
     for i, latitude in enumerate(target):

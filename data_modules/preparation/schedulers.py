@@ -28,13 +28,13 @@ class Submits(Protocol):
     """Takes a call and gives its future."""
 
     def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Any:
-        """Starts a call when there is room for it."""
+        """Start a call when there is room for it."""
         ...
 
 
 @contextmanager
 def scheduler(keys: PrepareConfig, workers: int, place: Path) -> Iterator[Submits]:
-    """Starts workers, and stops them in the end.
+    """Start workers, and stop them in the end.
 
     Args:
         keys: The recipe's section `data.prepare`.
@@ -66,7 +66,7 @@ def in_order(
     arguments: Iterable[tuple[Any, ...]],
     under_way: int,
 ) -> Iterator[_Result]:
-    """Calls a function on each of some arguments; yields the results in their order.
+    """Call a function on each of some arguments; yield the results in their order.
 
     Args:
         pool: Runs the calls.
@@ -88,7 +88,7 @@ def in_order(
 
 
 def slurm_cluster(keys: PrepareConfig, place: Path) -> Any:
-    """Describes the jobs of a SLURM cluster; none is submitted yet.
+    """Describe the jobs of a SLURM cluster; none is submitted yet.
 
     Raises:
         UserError: The extra `cluster` is not installed.

@@ -44,7 +44,7 @@ class _Side:
     square: np.ndarray
 
     def without(self, trig: np.ndarray, x: np.ndarray) -> _Side:
-        """Leaves out days, `trig (n, J)` and `x (n, P)`."""
+        """Leave out days, `trig (n, J)` and `x (n, P)`."""
         size = len(self.moment)
         return _Side(
             self.trig - trig.sum(axis=0)[:, None],
@@ -53,14 +53,14 @@ class _Side:
         )
 
     def anomalies(self, c: np.ndarray) -> np.ndarray:
-        """Sums the squares of the anomalies from a climatology `(K, P)`."""
+        """Sum the squares of the anomalies from a climatology `(K, P)`."""
         gram = _gram(self.trig)
         total = self.square - 2 * (c * self.moment).sum(axis=0) + _form(c, gram, c)
         return np.maximum(total, 0.0)
 
 
 def statistics(sums: Moments, floor: float, weights: np.ndarray) -> StatisticsArrays:
-    """Turns the sums over all training days into the statistics of the store.
+    """Turn the sums over all training days into the statistics of the store.
 
     Args:
         sums: Of one pass over the training days.
@@ -103,7 +103,7 @@ def statistics(sums: Moments, floor: float, weights: np.ndarray) -> StatisticsAr
 
 
 def _sides(sums: Moments, channel: int) -> tuple[_Side, list[tuple[_Side, _Side]]]:
-    """Gives the sums of a channel over all days, and over both ends of the pairs at each lag."""
+    """Return the sums of a channel over all days, and over both ends of the pairs at each lag."""
     frame, time = sums.frame, sums.time
     if channel in frame.masked:
         place, stored = frame.masked.index(channel), sums.pair_sums
@@ -137,7 +137,7 @@ def _sides(sums: Moments, channel: int) -> tuple[_Side, list[tuple[_Side, _Side]
 
 
 def _climatology(trig: np.ndarray, moment: np.ndarray) -> np.ndarray:
-    """Solves for the coefficients `(K, P)`; a point without enough days takes the mean of others.
+    """Solve for the coefficients `(K, P)`; a point without enough days takes the mean of others.
 
     Raises:
         UserError: The training days cannot tell the harmonics apart.
@@ -165,7 +165,7 @@ def _climatology(trig: np.ndarray, moment: np.ndarray) -> np.ndarray:
 def _standard_deviation(
     square: np.ndarray, days: np.ndarray, floor: float, weights: np.ndarray, name: str
 ) -> np.ndarray:
-    """Gives the standard deviation `(P,)`, floored and positive.
+    """Return the standard deviation `(P,)`, floored and positive.
 
     Raises:
         UserError: The channel does not vary in the training period.
@@ -186,7 +186,7 @@ def _standard_deviation(
 def _persistence(
     later: _Side, earlier: _Side, product: np.ndarray, c: np.ndarray, sd: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Gives the regression on the earlier day and its error variance over `sd`, `(P,)` each."""
+    """Return the regression on the earlier day and its error variance over `sd`, `(P,)` each."""
     before, now = earlier.anomalies(c), later.anomalies(c)
     pairs = np.broadcast_to(later.trig[0], product.shape)
     possible = before > 0
@@ -197,7 +197,7 @@ def _persistence(
 
 
 def _gram(trig: np.ndarray) -> np.ndarray:
-    """Gives the sum of `B B^T`, `(K, K, P)`, from sums of 1, cos, sin, ... up to twice as high."""
+    """Return the sum of `B B^T`, `(K, K, P)`, from sums of 1, cos, sin, ... to twice as high."""
     harmonics = (len(trig) - 1) // 4
     cosine = np.concatenate([trig[:1], trig[1::2]])
     sine = np.concatenate([np.zeros_like(trig[:1]), trig[2::2]])
@@ -218,13 +218,13 @@ def _gram(trig: np.ndarray) -> np.ndarray:
 
 
 def _form(a: np.ndarray, gram: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Evaluates `a^T G b` at each point."""
+    """Evaluate `a^T G b` at each point."""
     gram = np.broadcast_to(gram, (*gram.shape[:2], a.shape[1]))
     return np.einsum("ip,ijp,jp->p", a, gram, b, optimize=False)
 
 
 def _turn(lag: float, harmonics: int) -> np.ndarray:
-    """Gives `R` of `B(t - lag) = R B(t)`."""
+    """Return `R` of `B(t - lag) = R B(t)`."""
     turn = np.eye(2 * harmonics + 1)
     for k in range(1, harmonics + 1):
         phase = 2 * np.pi * k * lag / DAYS_PER_YEAR

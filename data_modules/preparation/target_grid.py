@@ -19,7 +19,7 @@ __all__ = ["dataset_grid", "regular_grid", "target_grid"]
 
 
 def target_grid(config: SourceConfig, source: xr.Dataset, key: str) -> LatLonGrid:
-    """Finds the grid that a source is to be brought to.
+    """Find the grid that a source is to be brought to.
 
     Args:
         config: `config.grid` is `native`, `sample`, `LATxLON`, or the path of a training store,
@@ -45,12 +45,12 @@ def target_grid(config: SourceConfig, source: xr.Dataset, key: str) -> LatLonGri
 
 
 def dataset_grid(source: xr.Dataset) -> LatLonGrid:
-    """Gives the grid of a canonical dataset."""
+    """Return the grid of a canonical dataset."""
     return _grid(source["latitude"].values, source["longitude"].values)
 
 
 def regular_grid(rows: int, columns: int, key: str = "data.source") -> LatLonGrid:
-    """Makes a grid of equal angles, rows at the centres of their bands, longitude from 0.
+    """Make a grid of equal angles, rows at the centres of their bands, longitude from 0.
 
     Args:
         rows: Number of latitudes.

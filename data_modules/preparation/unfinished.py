@@ -101,7 +101,7 @@ def is_finished(job: Job, work: Plan) -> bool:
 
 
 def tidy(partial: Path) -> None:
-    """Removes what only a preparation needs."""
+    """Remove what only a preparation needs."""
     clear_records(partial)
     (partial / FIRST_GUESS).unlink(missing_ok=True)
     shutil.rmtree(partial / "logs", ignore_errors=True)

@@ -33,7 +33,7 @@ CHUNK_DAYS = 137  # eight equal chunks of the three years
 
 
 def make_sample(source: Path, target: Path) -> None:
-    """Writes the sample.
+    """Write the sample.
 
     Args:
         source: Nature run (Zarr v3, CF-packed int16, time in "days since YYYY-MM-DD").
@@ -96,7 +96,7 @@ def _copy(array: zarr.Array, target: zarr.Group, name: str, values: np.ndarray) 
 
 
 def main() -> None:
-    """Reads the two paths from the command line."""
+    """Read the two paths from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("input", type=Path)
     parser.add_argument("output", type=Path)

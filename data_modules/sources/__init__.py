@@ -26,7 +26,7 @@ def open_source(
     period: tuple[float, float] | None = None,
     key: str = "data.source",
 ) -> xr.Dataset:
-    """Opens a source lazily, checked and in canonical form (see `sources.canonical`).
+    """Open a source lazily, checked and in canonical form (see `sources.canonical`).
 
     Args:
         config: Kind and path of the source, and the channels it may lack.

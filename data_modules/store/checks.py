@@ -40,12 +40,12 @@ _AGAIN = "run `slams prepare` with the recipe and resume=overwrite"
 
 
 def iso_date(day: float) -> str:
-    """Writes days since 1970-01-01 as an ISO date (with the time where it is not midnight)."""
+    """Write days since 1970-01-01 as an ISO date (with the time where it is not midnight)."""
     return str(time_stamps(day)).removesuffix("T00:00:00")
 
 
 def open_group(path: Path | str) -> zarr.Group:
-    """Opens a Zarr group for reading, in a directory or at an address.
+    """Open a Zarr group for reading, in a directory or at an address.
 
     Raises:
         UserError: There is none.
@@ -120,7 +120,7 @@ def read_small(
     dtype: type,
     known: Mapping[str, list[str]] | None,
 ) -> np.ndarray:
-    """Reads a coordinate or a statistic as a whole, and compares it with its checksum.
+    """Read a coordinate or a statistic as a whole, and compare it with its checksum.
 
     Args:
         path: The store.
@@ -157,7 +157,7 @@ def read_small(
 
 
 def _check_length(file: Path, array: zarr.Array) -> None:
-    """Refuses a chunk that is shorter or longer than its own header says.
+    """Refuse a chunk that is shorter or longer than its own header says.
 
     Blosc is not told where a chunk ends: cut short, it is read on into whatever memory follows,
     and in one case of some hundreds that gives numbers in the place of an error.
@@ -177,13 +177,13 @@ def _check_length(file: Path, array: zarr.Array) -> None:
 
 
 def shard_file(array: zarr.Array, step: int) -> str:
-    """Gives the file that holds a step of an array over time, relative to the store."""
+    """Return the file that holds a step of an array over time, relative to the store."""
     steps = (array.shards or array.chunks)[0]
     return "/".join([array.basename, "c", str(step // steps), *["0"] * (array.ndim - 1)])
 
 
 def check_attributes(path: Path | str, attributes: dict[str, Any]) -> None:
-    """Refuses what is no training store, one of another version, and an unfinished one.
+    """Refuse what is no training store, one of another version, and an unfinished one.
 
     Raises:
         UserError: One sentence that says which of them.
@@ -234,7 +234,7 @@ def has_array(path: Path | str, group: zarr.Group, name: str) -> bool:
 
 
 def check_arrays(path: Path | str, group: zarr.Group, channels: int) -> None:
-    """Refuses a store that lacks an array, or whose arrays disagree.
+    """Refuse a store that lacks an array, or whose arrays disagree.
 
     Raises:
         UserError: Names the array.
@@ -252,7 +252,7 @@ def check_arrays(path: Path | str, group: zarr.Group, channels: int) -> None:
 
 
 def check_files(path: Path, group: zarr.Group, time: np.ndarray) -> None:
-    """Refuses a store with a file missing, which Zarr would read as missing values.
+    """Refuse a store with a file missing, which Zarr would read as missing values.
 
     Args:
         path: Directory of the store.

@@ -27,7 +27,7 @@ class StoreFiles(Protocol):
     """Gives the files of a store by their keys, such as `fields/c/0/0/0/0`."""
 
     def read(self, key: str, start: int = 0, length: int | None = None) -> bytes:
-        """Reads bytes of a file.
+        """Read bytes of a file.
 
         Args:
             key: Name of the file, relative to the store.
@@ -41,19 +41,19 @@ class StoreFiles(Protocol):
         """
 
     def read_into(self, key: str, start: int, out: memoryview) -> None:
-        """Reads bytes of a file from `start` on into memory of the caller, as `read` does."""
+        """Read bytes of a file from `start` on into memory of the caller, as `read` does."""
 
     def expect(self, key: str, start: int, length: int) -> None:
-        """Says that bytes of a file will soon be read, for who can fetch them meanwhile."""
+        """Say that bytes of a file will soon be read, for who can fetch them meanwhile."""
 
 
 def is_url(path: str | Path) -> bool:
-    """Tells whether a store is named by its address on the web."""
+    """Return whether a store is named by its address on the web."""
     return str(path).startswith(("http://", "https://"))
 
 
 def files_of(path: str | Path) -> StoreFiles:
-    """Gives access to the files of a store."""
+    """Return access to the files of a store."""
     return HttpFiles(str(path)) if is_url(path) else LocalFiles(Path(path))
 
 
@@ -68,7 +68,7 @@ class LocalFiles:
         self.path = path
 
     def read(self, key: str, start: int = 0, length: int | None = None) -> bytes:
-        """Reads bytes of a file, see `StoreFiles`."""
+        """Read bytes of a file, see `StoreFiles`."""
         opened = os.open(self.path / key, os.O_RDONLY)
         try:
             size = os.fstat(opened).st_size
@@ -84,7 +84,7 @@ class LocalFiles:
         return bytes(data)
 
     def read_into(self, key: str, start: int, out: memoryview) -> None:
-        """Reads bytes of a file into memory of the caller, see `StoreFiles`."""
+        """Read bytes of a file into memory of the caller, see `StoreFiles`."""
         opened = os.open(self.path / key, os.O_RDONLY)
         try:
             while len(out):
@@ -96,7 +96,7 @@ class LocalFiles:
             os.close(opened)
 
     def expect(self, key: str, start: int, length: int) -> None:
-        """Tells the system what will soon be read, see `StoreFiles`."""
+        """Return the system what will soon be read, see `StoreFiles`."""
         with contextlib.suppress(AttributeError, OSError):  # reading will say what is wrong
             opened = os.open(self.path / key, os.O_RDONLY)
             try:
@@ -123,7 +123,7 @@ class HttpFiles:
         self._pool: urllib3.PoolManager | None = None
 
     def read(self, key: str, start: int = 0, length: int | None = None) -> bytes:
-        """Reads bytes of a file, see `StoreFiles`."""
+        """Read bytes of a file, see `StoreFiles`."""
         headers, whole = {}, start == 0 and length is None
         if start < 0:
             headers["Range"] = f"bytes={start}"
@@ -162,14 +162,14 @@ class HttpFiles:
         )
 
     def read_into(self, key: str, start: int, out: memoryview) -> None:
-        """Reads bytes of a file into memory of the caller, see `StoreFiles`."""
+        """Read bytes of a file into memory of the caller, see `StoreFiles`."""
         out[:] = self.read(key, start, len(out))
 
     def expect(self, key: str, start: int, length: int) -> None:
-        """Does nothing, see `StoreFiles`: requests are made side by side."""
+        """Do nothing, see `StoreFiles`: requests are made side by side."""
 
     def _check(self, key: str, answer: Any, whole: bool) -> None:
-        """Refuses answers that no further attempt would change.
+        """Refuse answers that no further attempt would change.
 
         Raises:
             FileNotFoundError: The server has no such file.
@@ -220,7 +220,7 @@ _BUSY = (408, 425, 429, 500, 502, 503, 504)
 
 
 def _reason(error: Exception) -> str:
-    """Names a failure of the connection without the library's nesting of messages."""
+    """Name a failure of the connection without the library's nesting of messages."""
     inner = getattr(error, "reason", None) or error
     words = {
         "ConnectTimeoutError": "no connection in time",

@@ -51,7 +51,7 @@ class HttpStore(Store):
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
-        """Reads a file, or bytes of it; `None` for metadata that are not there.
+        """Read a file, or bytes of it; `None` for metadata that are not there.
 
         Raises:
             FileNotFoundError: A chunk is not there.
@@ -70,11 +70,11 @@ class HttpStore(Store):
         prototype: BufferPrototype,
         key_ranges: Iterable[tuple[str, ByteRequest | None]],
     ) -> list[Buffer | None]:
-        """Reads several ranges at the same time."""
+        """Read several ranges at the same time."""
         return list(await asyncio.gather(*(self.get(k, prototype, r) for k, r in key_ranges)))
 
     async def exists(self, key: str) -> bool:
-        """Tells whether a file is there."""
+        """Return whether a file is there."""
         try:
             await asyncio.to_thread(self.files.read, key)
         except FileNotFoundError:
@@ -82,28 +82,28 @@ class HttpStore(Store):
         return True
 
     async def set(self, key: str, value: Buffer) -> None:
-        """Refuses: the store is read only."""
+        """Refuse: the store is read only."""
         raise PermissionError(f"{self.files.url} is read only")
 
     async def delete(self, key: str) -> None:
-        """Refuses: the store is read only."""
+        """Refuse: the store is read only."""
         raise PermissionError(f"{self.files.url} is read only")
 
     def list(self) -> AsyncIterator[str]:
-        """Refuses: HTTP has no list of files."""
+        """Refuse: HTTP has no list of files."""
         raise NotImplementedError("HTTP has no list of files")
 
     def list_prefix(self, prefix: str) -> AsyncIterator[str]:
-        """Refuses: HTTP has no list of files."""
+        """Refuse: HTTP has no list of files."""
         return self.list()
 
     def list_dir(self, prefix: str) -> AsyncIterator[str]:
-        """Refuses: HTTP has no list of files."""
+        """Refuse: HTTP has no list of files."""
         return self.list()
 
 
 def _bounds(request: ByteRequest | None) -> tuple[Any, ...]:
-    """Turns Zarr's request into first byte and length."""
+    """Turn Zarr's request into first byte and length."""
     if isinstance(request, RangeByteRequest):
         return request.start, request.end - request.start
     if isinstance(request, OffsetByteRequest):

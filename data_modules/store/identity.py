@@ -41,7 +41,7 @@ def store_recipe(data: DataConfig, observations: ObservationsConfig, seed: int) 
 
 
 def _sources(inputs: list[tuple[str, SourceConfig]]) -> dict[str, Any]:
-    """Gives what decides the fields; keys younger than the layout are left out at their defaults.
+    """Return what decides the fields; keys younger than the layout are left out at their defaults.
 
     A store that was prepared before such a key existed is still of the same recipe.
     """
@@ -65,7 +65,7 @@ def observation_recipe(observations: ObservationsConfig, seed: int) -> dict[str,
 
 
 def _leave_out(stations: dict[str, Any]) -> None:
-    """Removes what does not decide the values of stations."""
+    """Remove what does not decide the values of stations."""
     # Every station is drawn; which of them are held out is decided when they are read.
     stations.pop("held_out", None)
     if not stations["source"]["kind"]:
@@ -76,7 +76,7 @@ def _leave_out(stations: dict[str, Any]) -> None:
 
 
 def _leave_out_orbit(satellite: dict[str, Any]) -> None:
-    """Removes what slanted bands and square footprints do not depend on."""
+    """Remove what slanted bands and square footprints do not depend on."""
     if satellite["geometry"] == "slanted":
         for name in ("geometry", "orbit"):
             satellite.pop(name)

@@ -45,7 +45,7 @@ def write_latents(
     splits: Iterable[tuple[str, Archive]],
     key: dict[str, str],
 ) -> None:
-    """Encodes windows and their backgrounds, once; a complete store of the same key is kept.
+    """Encode windows and their backgrounds, once; a complete store of the same key is kept.
 
     Args:
         path: Directory of the latent store.
@@ -68,7 +68,7 @@ def write_latents(
 def wait_for_latents(
     path: Path, key: dict[str, str], patience: float = 7200.0, look: float = 1.0
 ) -> None:
-    """Waits until another rank has written a latent store, as `write_latents` does on rank zero.
+    """Wait until another rank has written a latent store, as `write_latents` does on rank zero.
 
     A lock would not do: file systems of clusters show a new file late, and a rank that came to
     the lock after rank zero would write again what the others read.
@@ -120,7 +120,7 @@ def _write(
 
 
 def _key(path: Path) -> dict[str, str] | None:
-    """Reads what a complete store of this version depends on; `None` for anything else."""
+    """Read what a complete store of this version depends on; `None` for anything else."""
     try:
         group = zarr.open_group(path, mode="r", zarr_format=3)
     except Exception:  # there is none, or it was cut short at its first file
@@ -136,7 +136,7 @@ def _key(path: Path) -> dict[str, str] | None:
 
 
 def _content(group: zarr.Group) -> str:
-    """Gives the sha256 of all arrays: Zarr reads a chunk that was lost as zeros."""
+    """Return the sha256 of all arrays: Zarr reads a chunk that was lost as zeros."""
     total = hashlib.sha256()
     for name, array in sorted(group.members(max_depth=None)):
         if isinstance(array, zarr.Array):
@@ -146,7 +146,7 @@ def _content(group: zarr.Group) -> str:
 
 
 def _spread(latents: Tensor) -> Tensor:
-    """Gives the standard deviation `(K,)`; a latent that never varies stays constant."""
+    """Return the standard deviation `(K,)`; a latent that never varies stays constant."""
     return latents.std(dim=(0, 1, 3, 4)).clamp(min=1e-6)
 
 
@@ -216,7 +216,7 @@ class LatentStore(Dataset[int]):
         return self.__getitems__([index])
 
     def __getitems__(self, index: list[int]) -> LatentBatch:
-        """Gathers a batch in one go."""
+        """Gather a batch in one go."""
         # Gathered by NumPy: torch would start threads of its own in the one that reads ahead.
         case, place = np.divmod(np.asarray(index), self._places)
         days = place[:, None] + np.arange(self.window)

@@ -53,7 +53,7 @@ class Record:
 
     @classmethod
     def of_file(cls, store: Path, array: zarr.Array, shard: int, values: np.ndarray) -> Record:
-        """Makes the record of a file that was just written, once it is on the disk."""
+        """Make the record of a file that was just written, once it is on the disk."""
         file = store / shard_file(array, shard * array.shards[0])
         with file.open("rb") as opened:
             os.fsync(opened.fileno())
@@ -78,14 +78,14 @@ class Manifest:
 
 
 def write_record(store: Path, record: Record) -> None:
-    """Notes that a file of fields is finished."""
+    """Note that a file of fields is finished."""
     folder = store / "fields" / "records"
     folder.mkdir(exist_ok=True)
     write_text(folder / f"{record.shard}.json", json.dumps(record.as_dict()))
 
 
 def read_record(store: Path, shard: int) -> Record | None:
-    """Reads the record of a file of fields; `None` while it is not finished."""
+    """Read the record of a file of fields; `None` while it is not finished."""
     try:
         return _read_record(store / "fields" / "records" / f"{shard}.json")
     except FileNotFoundError:
@@ -93,7 +93,7 @@ def read_record(store: Path, shard: int) -> Record | None:
 
 
 def read_records(store: Path) -> dict[int, Record]:
-    """Reads which files of fields are finished, by number."""
+    """Read which files of fields are finished, by number."""
     found = {}
     for file in (store / "fields" / "records").glob("[0-9]*.json"):
         record = _read_record(file)
@@ -110,12 +110,12 @@ def _read_record(file: Path) -> Record:
 
 
 def clear_records(store: Path) -> None:
-    """Removes the records of a store whose manifest is written."""
+    """Remove the records of a store whose manifest is written."""
     shutil.rmtree(store / "fields" / "records", ignore_errors=True)
 
 
 def write_manifest(store: Path, group: zarr.Group, records: dict[int, Record]) -> Manifest:
-    """Writes the manifest of a store whose arrays are all there."""
+    """Write the manifest of a store whose arrays are all there."""
     beside = {name: checksums(array) for name, array in _all_beside(group)}
     manifest = Manifest(tuple(records[i] for i in sorted(records)), beside)
     content: dict[str, Any] = {
@@ -128,7 +128,7 @@ def write_manifest(store: Path, group: zarr.Group, records: dict[int, Record]) -
 
 
 def read_manifest(store: Path) -> Manifest:
-    """Reads the manifest of a complete store.
+    """Read the manifest of a complete store.
 
     Raises:
         UserError: It is missing or damaged.
@@ -151,7 +151,7 @@ def read_manifest(store: Path) -> Manifest:
 
 
 def verify(path: str | Path) -> str:
-    """Reads a whole store again and compares all of it with its manifest and fingerprint.
+    """Read a whole store again and compare all of it with its manifest and fingerprint.
 
     Returns:
         What was found whole, in words.

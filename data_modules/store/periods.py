@@ -66,7 +66,7 @@ class Period:
 
 
 def split_periods(splits: SplitsConfig, window: int = 1) -> dict[str, Period]:
-    """Reads the splits of a recipe and checks that they keep apart.
+    """Read the splits of a recipe and check that they keep apart.
 
     Args:
         splits: First and last day of each piece of each split.
@@ -89,7 +89,7 @@ def split_periods(splits: SplitsConfig, window: int = 1) -> dict[str, Period]:
 
 
 def find_days(time: np.ndarray, days: np.ndarray) -> np.ndarray:
-    """Finds days on a time axis by date, so that a gap in it never joins two seasons.
+    """Find days on a time axis by date, so that a gap in it never joins two seasons.
 
     Args:
         time: `(N,)` days since 1970-01-01 00 UTC, increasing.
@@ -104,7 +104,7 @@ def find_days(time: np.ndarray, days: np.ndarray) -> np.ndarray:
 
 
 def window_cases(time: np.ndarray, period: Period, window: int) -> np.ndarray:
-    """Finds the windows of consecutive days that lie in one piece of a split.
+    """Find the windows of consecutive days that lie in one piece of a split.
 
     Args:
         time: `(N,)` days of the store, increasing.

@@ -51,7 +51,7 @@ class ShardReader:
 
     @classmethod
     def of(cls, files: StoreFiles, array: zarr.Array) -> ShardReader | None:
-        """Makes the reader of an array; `None` where its layout is another one."""
+        """Make the reader of an array; `None` where its layout is another one."""
         checked = _layout(array)
         if checked is None:
             return None
@@ -59,7 +59,7 @@ class ShardReader:
         return cls(files, array.basename, array.shape[1:], steps, checked)
 
     def read(self, first: int, out: np.ndarray) -> None:
-        """Reads consecutive steps from `first` on into `(n, *shape)` float32, C-contiguous.
+        """Read consecutive steps from `first` on into `(n, *shape)` float32, C-contiguous.
 
         Raises:
             FileNotFoundError: A file is missing.
@@ -72,7 +72,7 @@ class ShardReader:
             done += count
 
     def expect(self, first: int, count: int) -> None:
-        """Says that consecutive steps will soon be read, so that the disk can fetch them.
+        """Say that consecutive steps will soon be read, so that the disk can fetch them.
 
         Of files whose index has not been read yet nothing is said.
         """
@@ -85,7 +85,7 @@ class ShardReader:
                 self._files.expect(self._key(shard), begin, end - begin)
 
     def _parts(self, first: int, count: int) -> Iterator[tuple[int, int, int]]:
-        """Cuts consecutive steps by files: file, first step in it, number."""
+        """Cut consecutive steps by files: file, first step in it, number."""
         last = first + count
         while first < last:
             shard, place = divmod(first, self.steps)
@@ -94,7 +94,7 @@ class ShardReader:
             first += n
 
     def file(self, step: int) -> str:
-        """Gives the key of the file that holds a step."""
+        """Return the key of the file that holds a step."""
         return self._key(step // self.steps)
 
     def _key(self, shard: int) -> str:
@@ -118,14 +118,14 @@ class ShardReader:
             blosc.decompress(self._verified(view, shard), target)
 
     def _room(self, size: int) -> np.ndarray:
-        """Gives bytes of this thread, used again: fresh ones would cost as much as the read."""
+        """Return bytes of this thread, used again: fresh ones would cost as much as the read."""
         room = getattr(self._rooms, "bytes", None)
         if room is None or room.size < size:
             room = self._rooms.bytes = np.empty(size, np.uint8)
         return room[:size]
 
     def _read_index(self, shard: int) -> np.ndarray:
-        """Gives `(S, 2)` offsets and sizes; kept, since a file is visited many times."""
+        """Return `(S, 2)` offsets and sizes; kept, since a file is visited many times."""
         if shard not in self._index:
             size = 16 * self.steps
             data = self._files.read(self._key(shard), -(size + _CHECKSUM_BYTES))
@@ -137,7 +137,7 @@ class ShardReader:
         return self._check(chunk, shard) if self._checked else chunk
 
     def _check(self, data: np.ndarray, shard: int) -> np.ndarray:
-        """Compares the CRC-32C at the end, and takes it off."""
+        """Compare the CRC-32C at the end, and take it off."""
         values, checksum = data[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
         if google_crc32c.value(values) != int.from_bytes(checksum.tobytes(), "little"):
             raise ValueError(f"{self._key(shard)}: a checksum does not match")
@@ -145,12 +145,12 @@ class ShardReader:
 
 
 def _extent(index: np.ndarray) -> tuple[int, int]:
-    """Gives the first byte of some chunks, and the one after the last."""
+    """Return the first byte of some chunks, and the one after the last."""
     return int(index[:, 0].min()), int(index.sum(axis=1).max())
 
 
 def _layout(array: zarr.Array) -> bool | None:
-    """Tells whether chunks carry a checksum; `None` for a layout that is not ours."""
+    """Return whether chunks carry a checksum; `None` for a layout that is not ours."""
     described: dict[str, Any] = array.metadata.to_dict()  # type: ignore[assignment]
     codecs = described.get("codecs", ())
     whole = (1, *array.shape[1:])

@@ -60,7 +60,7 @@ _HOW = "run `slams prepare` with the recipe"
 
 
 def shard_steps(values: int) -> int:
-    """Gives the steps that a file of a training store holds.
+    """Return the steps that a file of a training store holds.
 
     A power of two up to `SHARD_STEPS`, so that a file is no larger than 128 MB before compression
     where a step allows it; it depends on the layout alone, never on the machine that prepares.
@@ -93,7 +93,7 @@ class Statistics:
     persistence_variance: Tensor
 
     def select(self, index: Sequence[int]) -> Statistics:
-        """Takes some channels, in the order given."""
+        """Take some channels, in the order given."""
         order = list(index)
         return Statistics(
             self.harmonics[:, order],
@@ -126,7 +126,7 @@ class TrainingStore:
 
     @classmethod
     def open(cls, path: str | Path, channels: Sequence[str] | None = None) -> TrainingStore:
-        """Opens and validates a store.
+        """Open and validates a store.
 
         Args:
             path: Directory of the store, or its address.
@@ -165,7 +165,7 @@ class TrainingStore:
         return store if channels is None else store.select(channels)
 
     def select(self, names: Sequence[str]) -> TrainingStore:
-        """Narrows the store to some channels, in the order given.
+        """Narrow the store to some channels, in the order given.
 
         Raises:
             UserError: A channel is not in the store; the message lists levels or channels found.
@@ -197,17 +197,17 @@ class TrainingStore:
 
     @property
     def fingerprint(self) -> str:
-        """Gives the sha256 over the store's content and the recipe of its making."""
+        """Return the sha256 over the store's content and the recipe of its making."""
         return str(self.attributes["fingerprint"])
 
     @property
     def absent(self) -> tuple[str, ...]:
-        """Names the channels that the source did not have: missing throughout."""
+        """Name the channels that the source did not have: missing throughout."""
         return tuple(self.attributes.get("absent", ()))
 
     @cached_property
     def statistics(self) -> Statistics:
-        """Gives the statistics of the training period for the channels read."""
+        """Return the statistics of the training period for the channels read."""
         lags = self.read_small("statistics/lags", np.int64)
 
         def tensor(name: str) -> Tensor:
@@ -222,12 +222,12 @@ class TrainingStore:
         ).select(self.channel_index)
 
     def normaliser(self) -> Normaliser:
-        """Makes the normaliser of the channels read."""
+        """Make the normaliser of the channels read."""
         return Normaliser(self.channels, self.statistics.harmonics, self.statistics.sd)
 
     @cached_property
     def elevation(self) -> np.ndarray | None:
-        """Gives the model's terrain `(H, W)` m above sea level, or `None` when it is unknown."""
+        """Return the model's terrain `(H, W)` m above sea level, or `None` when it is unknown."""
         if not self.has("surface_elevation"):
             return None
         return self.read_small("surface_elevation", np.float64)
@@ -245,7 +245,7 @@ class TrainingStore:
         return read_small(self.path, self._group, name, dtype, self._checksums)
 
     def read(self, index: slice | Sequence[int] | np.ndarray) -> np.ndarray:
-        """Reads days of the fields.
+        """Read days of the fields.
 
         Args:
             index: A slice of the time axis, or positions on it in any order (repeats allowed).
@@ -260,7 +260,7 @@ class TrainingStore:
         return values if self._all_channels else values[:, list(self.channel_index)]
 
     def has(self, name: str) -> bool:
-        """Tells whether an optional array (`stations`, `satellite`) is in the store.
+        """Return whether an optional array (`stations`, `satellite`) is in the store.
 
         Raises:
             UserError: Its metadata are damaged.
@@ -268,7 +268,7 @@ class TrainingStore:
         return has_array(self.path, self._group, name)
 
     def read_array(self, name: str, index: slice | Sequence[int] | np.ndarray) -> np.ndarray:
-        """Reads days of an optional array (`stations`, `satellite`), as `read` does.
+        """Read days of an optional array (`stations`, `satellite`), as `read` does.
 
         Returns:
             `(n, ...)` float32 channel units, NaN where nothing was observed.
@@ -298,12 +298,12 @@ class TrainingStore:
 
     @cached_property
     def file_steps(self) -> int:
-        """Gives the steps that a file of the fields holds."""
+        """Return the steps that a file of the fields holds."""
         fields = self._array("fields")
         return (fields.shards or fields.chunks)[0]
 
     def read_run(self, first: int, out: np.ndarray) -> None:
-        """Reads consecutive days of the fields into an array of the caller.
+        """Read consecutive days of the fields into an array of the caller.
 
         Args:
             first: Position of the first day.
@@ -318,7 +318,7 @@ class TrainingStore:
             out[...] = self.read(slice(first, first + len(out)))
 
     def read_runs(self, runs: Sequence[tuple[int, np.ndarray]]) -> None:
-        """Reads several runs of days side by side, see `read_run`.
+        """Read several runs of days side by side, see `read_run`.
 
         Args:
             runs: Position of the first day, and the array that takes the run.
@@ -400,7 +400,7 @@ class TrainingStore:
             reader.read(first, out)
 
     def _damaged(self, name: str, first: int, out: np.ndarray, error: Exception) -> Exception:
-        """Finds the first step that cannot be read, and says so."""
+        """Find the first step that cannot be read, and say so."""
         if isinstance(self.path, Path) and not self.path.exists():
             return UserError(
                 f"training store {self.path}: it was moved or removed while it was in use; put it "

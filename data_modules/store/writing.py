@@ -58,7 +58,7 @@ def create_steps(
     dims: tuple[str, ...],
     attributes: dict[str, Any] | None = None,
 ) -> zarr.Array:
-    """Creates a float32 array over time: one step a chunk, `shard_steps` steps a file.
+    """Create a float32 array over time: one step a chunk, `shard_steps` steps a file.
 
     One step a chunk, because windows are short and drawn at random; a file for many of them,
     because file systems suffer from millions of small files. Every chunk carries a checksum.
@@ -82,7 +82,7 @@ def create_steps(
 
 
 def write_coordinates(group: zarr.Group, time: np.ndarray, grid: LatLonGrid) -> None:
-    """Writes time (days since 1970-01-01), latitude and longitude (degrees)."""
+    """Write time (days since 1970-01-01), latitude and longitude (degrees)."""
     values = {
         "time": (time, {"units": TIME_UNITS, "calendar": "standard"}),
         "latitude": (grid.latitude.numpy(), {"units": "degrees_north"}),
@@ -93,13 +93,13 @@ def write_coordinates(group: zarr.Group, time: np.ndarray, grid: LatLonGrid) -> 
 
 
 def write_elevation(group: zarr.Group, elevation: np.ndarray) -> None:
-    """Writes the model's terrain, `(H, W)` m above sea level."""
+    """Write the model's terrain, `(H, W)` m above sea level."""
     values = np.asarray(elevation, dtype=np.float64)
     _small(group, "surface_elevation", values, ("latitude", "longitude"), {"units": "m"})
 
 
 def write_statistics(group: zarr.Group, statistics: StatisticsArrays, grid: LatLonGrid) -> None:
-    """Writes the group `statistics`; a flattened grid is given its shape again."""
+    """Write the group `statistics`; a flattened grid is given its shape again."""
     target = group.create_group("statistics")
     plane = ("channel", "latitude", "longitude")
     names = {
@@ -117,17 +117,17 @@ def write_statistics(group: zarr.Group, statistics: StatisticsArrays, grid: LatL
 
 
 def digest(values: np.ndarray) -> str:
-    """Gives the sha256 of fields."""
+    """Return the sha256 of fields."""
     return hashlib.sha256(np.ascontiguousarray(values, dtype="<f4").data).hexdigest()
 
 
 def digest_days(time: np.ndarray) -> str:
-    """Gives the sha256 of a time axis (days since 1970-01-01)."""
+    """Return the sha256 of a time axis (days since 1970-01-01)."""
     return hashlib.sha256(np.ascontiguousarray(time, dtype="<f8").data).hexdigest()
 
 
 def beside_fields(group: zarr.Group) -> Iterator[tuple[str, zarr.Array]]:
-    """Lists the arrays, other than the fields, whose values belong to a store's content."""
+    """List the arrays, other than the fields, whose values belong to a store's content."""
     names = ["time", "latitude", "longitude", "surface_elevation", *STEP_ARRAYS]
     if "stations" in group and "counts" in group["stations"].attrs:
         # Stations that are drawn follow from the recipe; real ones only from their archive.
@@ -140,7 +140,7 @@ def beside_fields(group: zarr.Group) -> Iterator[tuple[str, zarr.Array]]:
 
 
 def content_digest(group: zarr.Group) -> str:
-    """Gives the sha256 of what is in a store beside its fields."""
+    """Return the sha256 of what is in a store beside its fields."""
     total = hashlib.sha256()
     for _, array in beside_fields(group):
         # File by file: the satellite's images need not fit into memory.
@@ -151,7 +151,7 @@ def content_digest(group: zarr.Group) -> str:
 
 
 def fingerprint(digests: list[str], content: str, recipe: str, channels: list[str]) -> str:
-    """Combines content and recipe into the store's fingerprint.
+    """Combine content and recipe into the store's fingerprint.
 
     Args:
         digests: Of the fields, one a file.
@@ -174,7 +174,7 @@ def fingerprint(digests: list[str], content: str, recipe: str, channels: list[st
 
 
 def canonical_json(value: Any) -> str:
-    """Writes plain containers as JSON that is the same for equal values."""
+    """Write plain containers as JSON that is the same for equal values."""
     return json.dumps(value, sort_keys=True)
 
 

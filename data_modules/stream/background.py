@@ -65,7 +65,7 @@ class BackgroundProvider:
 
     @property
     def persistence(self) -> tuple[Tensor, Tensor]:
-        """Gives coefficients and error variances of damped persistence, `(T, C, H, W)` each.
+        """Return coefficients and error variances of damped persistence, `(T, C, H, W)` each.
 
         Raises:
             UserError: The background is of another kind.
@@ -77,7 +77,7 @@ class BackgroundProvider:
         return self._coefficient, self._variance
 
     def available(self, store: TrainingStore, cases: np.ndarray, window: int) -> np.ndarray:
-        """Tells for which windows there is a state to make the background from.
+        """Return for which windows there is a state to make the background from.
 
         Args:
             store: The store the windows are of.
@@ -96,7 +96,7 @@ class BackgroundProvider:
         return np.ones(len(cases), dtype=bool)
 
     def offset(self, window: Window, normaliser: Normaliser) -> Tensor | None:
-        """Gives what re-centring adds to the climatology, `(B, C, H, W)` channel units."""
+        """Return what re-centring adds to the climatology, `(B, C, H, W)` channel units."""
         if self.config.recentre_days == 0 or window.previous is None:
             return None
         days = self._previous_days(window)
@@ -111,7 +111,7 @@ class BackgroundProvider:
         climatology: Tensor,
         offset: Tensor | None,
     ) -> Background:
-        """Makes the background of a window, on the window's device.
+        """Make the background of a window, on the window's device.
 
         Args:
             window: The window, with `previous` as `earlier` or `states` asked for.
@@ -137,7 +137,7 @@ class BackgroundProvider:
         return backgrounds.damped_persistence(anomaly, self._coefficient.to(device), variance)
 
     def _previous_days(self, window: Window) -> Tensor:
-        """Gives `(B, L)` days of `window.previous`."""
+        """Return `(B, L)` days of `window.previous`."""
         assert self.earlier is not None
         offsets = torch.from_numpy(self.earlier.offsets().astype(np.float64))
         return window.time[:, :1] + offsets.to(window.time.device)
@@ -146,7 +146,7 @@ class BackgroundProvider:
 def _persistence(
     config: BackgroundConfig, store: TrainingStore, window: int
 ) -> tuple[Tensor, Tensor]:
-    """Picks coefficients and variances of the window's days, each `(T, C, H, W)`."""
+    """Pick coefficients and variances of the window's days, each `(T, C, H, W)`."""
     statistics = store.statistics
     needed = [config.lag + day for day in range(window)]
     missing = [lag for lag in needed if lag not in statistics.lags]
@@ -179,7 +179,7 @@ def _open_states(config: BackgroundConfig, store: TrainingStore) -> TrainingStor
 
 
 def _file_variance(states: TrainingStore, store: TrainingStore, window: int) -> Tensor:
-    """Estimates the normalised error variance over training days, `(T, C, H, W)`."""
+    """Estimate the normalised error variance over training days, `(T, C, H, W)`."""
     training = Period.of("train", store.attributes["statistics_days"])
     inside = np.flatnonzero(training.contains(store.time))
     partner = find_days(states.time, store.time[inside])

@@ -31,7 +31,7 @@ class Buffers:
         self._lock = threading.Lock()
 
     def take(self, shape: tuple[int, ...]) -> np.ndarray:
-        """Gives a float32 array of a shape, with any content."""
+        """Return a float32 array of a shape, with any content."""
         size = math.prod(shape)
         with self._lock:
             counts = _references(self._arrays)
@@ -50,7 +50,7 @@ class Buffers:
 
 
 def _references(arrays: Sequence[np.ndarray]) -> list[int]:
-    """Counts the references to each array of a list."""
+    """Count the references to each array of a list."""
     return [sys.getrefcount(array) for array in arrays]
 
 

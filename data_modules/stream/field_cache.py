@@ -43,7 +43,7 @@ class FieldSource(Protocol):
     """Gives days of fields, one copy a window."""
 
     def fill(self, index: np.ndarray, out: np.ndarray) -> None:
-        """Copies days.
+        """Copy days.
 
         Args:
             index: `(n,)` positions on the time axis, in any order; negative ones are passed over.
@@ -52,7 +52,7 @@ class FieldSource(Protocol):
 
 
 def runs_of(index: np.ndarray) -> Iterator[tuple[int, int, int]]:
-    """Cuts positions into runs of consecutive ones: place in `index`, first position, length.
+    """Cut positions into runs of consecutive ones: place in `index`, first position, length.
 
     Negative positions belong to none.
     """
@@ -78,7 +78,7 @@ class MemoryFields:
         self.fields = fields
 
     def fill(self, index: np.ndarray, out: np.ndarray) -> None:
-        """Copies days, see `FieldSource`."""
+        """Copy days, see `FieldSource`."""
         for place, first, count in runs_of(index):
             np.copyto(out[place : place + count], self.fields[first : first + count])
 
@@ -100,7 +100,7 @@ class MappedFields:
 
     @property
     def fields(self) -> np.ndarray:
-        """Gives the map, `(N, C, H, W)` float32."""
+        """Return the map, `(N, C, H, W)` float32."""
         if self._map is None:
             mapped = np.load(self.path, mmap_mode="r")
             # A plain array: each slice of a `memmap` is a Python call of its own.
@@ -109,7 +109,7 @@ class MappedFields:
         return self._map
 
     def fill(self, index: np.ndarray, out: np.ndarray) -> None:
-        """Copies days, see `FieldSource`."""
+        """Copy days, see `FieldSource`."""
         fields = self.fields
         size = fields[0].nbytes
         # To ask the system of each window takes a tenth of the time of copying it: while all is in
@@ -131,7 +131,7 @@ class MappedFields:
             self._read(begin, memoryview(out[place : place + count]).cast("B"))
 
     def _resident(self, begin: int, end: int) -> bool:
-        """Tells from three bytes whether a range is in the page cache.
+        """Return from three bytes whether a range is in the page cache.
 
         Where the system cannot tell, it is taken to be.
         """
@@ -155,7 +155,7 @@ class MappedFields:
             begin, out = begin + count, out[count:]
 
     def close(self) -> None:
-        """Gives up the map and the file; reading opens them again."""
+        """Release the map and the file; reading opens them again."""
         if self._file >= 0:
             os.close(self._file)
         self._map, self._file = None, -1
@@ -171,7 +171,7 @@ class MappedFields:
 
 
 def _major_faults() -> int:
-    """Counts how often this thread has waited for a page from the disk; -1 where none can tell."""
+    """Count how often this thread has waited for a page from the disk; -1 where none can tell."""
     try:
         from resource import RUSAGE_THREAD, getrusage  # Linux
     except ImportError:
@@ -180,7 +180,7 @@ def _major_faults() -> int:
 
 
 def load_fields(store: TrainingStore) -> MemoryFields:
-    """Reads all days of a store into memory."""
+    """Read all days of a store into memory."""
     fields = np.empty((len(store.time), len(store.channels), *store.grid.shape), np.float32)
     starts = range(0, len(fields), _BLOCK)
     store.read_runs([(start, fields[start : start + _BLOCK]) for start in starts])
@@ -188,7 +188,7 @@ def load_fields(store: TrainingStore) -> MemoryFields:
 
 
 def cache_directory(store: TrainingStore, directory: str) -> Path:
-    """Gives the directory of a store's cache: the one named, or one beside the store.
+    """Return the directory of a store's cache: the one named, or one beside the store.
 
     Raises:
         UserError: None is named, and the store lies on a server.
@@ -205,7 +205,7 @@ def cache_directory(store: TrainingStore, directory: str) -> Path:
 
 
 def map_fields(store: TrainingStore, directory: Path) -> MappedFields:
-    """Opens the cache file of a store, which is built first where there is none or a damaged one.
+    """Open the cache file of a store, which is built first where there is none or a damaged one.
 
     Args:
         store: The store, narrowed to the channels in use.

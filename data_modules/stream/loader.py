@@ -72,11 +72,11 @@ class StreamLoader(DataLoader):
             yield batch
 
     def state_dict(self) -> dict[str, int]:
-        """Gives the epoch, the batches delivered of it, and what a batch is."""
+        """Return the epoch, the batches delivered of it, and what a batch is."""
         return {"epoch": self._epoch, "batches": self._delivered, **self._batch()}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Goes on after the batches that were delivered, when it is iterated next.
+        """Go on after the batches that were delivered, when it is iterated next.
 
         Raises:
             UserError: The epoch was begun with batches of another size, or by another number of
@@ -119,7 +119,7 @@ def read_ahead(workers: int, ahead: int) -> dict[str, Any]:
 
 
 def _end_with_parent(worker: int) -> None:
-    """Has a worker end when the process that reads from it does, however that ends.
+    """Have a worker end when the process that reads from it does, however that ends.
 
     torch's own watch is over the process that a worker was forked from. That is a forkserver,
     which is told of the end by a pipe that workers keep open: each would wait for the other.

@@ -49,7 +49,7 @@ class ReadAhead(Generic[T]):
         raise StopIteration if item is None else item  # type: ignore[misc]
 
     def close(self) -> None:
-        """Ends the thread."""
+        """End the thread."""
         self._unwanted.set()
         if threading.current_thread() is not self._thread:
             self._thread.join()
@@ -64,7 +64,7 @@ class ReadAhead(Generic[T]):
             self._put((False, error))
 
     def _put(self, item: tuple[bool, T | BaseException | None]) -> bool:
-        """Waits for room; tells whether the item is still wanted."""
+        """Wait for room; tell whether the item is still wanted."""
         while not self._unwanted.is_set():
             try:
                 self._items.put(item, timeout=_LOOK_SECONDS)

@@ -68,11 +68,11 @@ class BlockShuffleSampler(Sampler[int]):
         self._skip = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Chooses the order of an epoch, from its beginning."""
+        """Choose the order of an epoch, from its beginning."""
         self.resume(epoch, 0)
 
     def resume(self, epoch: int, consumed: int) -> None:
-        """Chooses the order of an epoch, without what was consumed of it already.
+        """Choose the order of an epoch, without what was consumed of it already.
 
         Args:
             epoch: The epoch.
@@ -81,7 +81,7 @@ class BlockShuffleSampler(Sampler[int]):
         self.epoch, self._skip = epoch, consumed
 
     def order(self, epoch: int) -> np.ndarray:
-        """Gives all positions in the order of an epoch, over all ranks."""
+        """Return all positions in the order of an epoch, over all ranks."""
         draw = generator(self._seed, "shuffle", epoch)
         names, inverse = np.unique(self._blocks, return_inverse=True)
         members = [np.flatnonzero(inverse == i) for i in range(len(names))]

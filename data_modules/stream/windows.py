@@ -39,7 +39,7 @@ class Earlier:
     days: int = 1
 
     def offsets(self) -> np.ndarray:
-        """Gives the days relative to the window's first, `(L,)`, in the order of time."""
+        """Return the days relative to the window's first, `(L,)`, in the order of time."""
         return np.arange(-self.days + 1, 1) - self.lag
 
 
@@ -102,7 +102,7 @@ class WindowDataset(Dataset[Window]):
             return error
 
     def read(self, positions: Sequence[int]) -> Window:
-        """Reads a batch of windows.
+        """Read a batch of windows.
 
         Args:
             positions: `B` positions in the dataset.
@@ -144,7 +144,7 @@ class WindowDataset(Dataset[Window]):
     def _fields(
         self, store: TrainingStore, index: np.ndarray, cache: FieldSource | None
     ) -> np.ndarray:
-        """Gives `(B, n, C, H, W)`, NaN where the index is -1."""
+        """Return `(B, n, C, H, W)`, NaN where the index is -1."""
         shape = (*index.shape, len(store.channels), *store.grid.shape)
         out = self._buffers.take((index.size, *shape[index.ndim :]))
         flat = index.reshape(-1)
@@ -175,7 +175,7 @@ class WindowDataset(Dataset[Window]):
 
 
 def _read_once(store: TrainingStore, index: np.ndarray, out: np.ndarray) -> None:
-    """Reads each day once, however many windows of a batch have it; copies it to the others."""
+    """Read each day once, however many windows of a batch have it; copy it to the others."""
     days, first = np.unique(index, return_index=True)
     fresh = np.full(len(index), -1)
     fresh[first] = days

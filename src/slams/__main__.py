@@ -12,7 +12,7 @@ __all__ = ["run"]
 
 
 def run() -> int:
-    """Runs one command with the arguments of the process; gives the exit code."""
+    """Run one command with the arguments of the process; return the exit code."""
     # The part of `signal` that is built into Python: until interrupts are handled each shows a
     # traceback, and `signal` itself takes several milliseconds to import.
     import _signal

@@ -18,6 +18,6 @@ class UserError(ValueError):
 
 
 def nearest(name: str, names: Sequence[str]) -> str:
-    """Phrases the most similar of some names as a hint; lists them all when none is similar."""
+    """Phrase the most similar of some names as a hint; lists them all when none is similar."""
     found = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     return f"did you mean {found[0]!r}?" if found else f"expected one of {', '.join(names)}"

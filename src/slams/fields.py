@@ -72,12 +72,12 @@ class FieldSpec:
 
     @property
     def name(self) -> str:
-        """Gives the channel's name, `variable` or `variable@level`."""
+        """Return the channel's name, `variable` or `variable@level`."""
         return self.variable if self.level is None else f"{self.variable}@{self.level}"
 
     @classmethod
     def parse(cls, name: str) -> FieldSpec:
-        """Reads a channel name as written in recipes, `temperature@850` or `2m_temperature`.
+        """Read a channel name as written in recipes, `temperature@850` or `2m_temperature`.
 
         Raises:
             ValueError: The variable is unknown, or the level is not a whole number of hPa.
@@ -99,12 +99,12 @@ class FieldSpec:
 
     @property
     def channel_units(self) -> str:
-        """Gives the units after the transform, in which `H` and `R` are stated."""
+        """Return the units after the transform, in which `H` and `R` are stated."""
         return TRANSFORM_UNITS[self.transform].format(self.units)
 
 
 def channel_index(channels: Sequence[FieldSpec], name: str) -> int:
-    """Finds a channel by name.
+    """Find a channel by name.
 
     Raises:
         KeyError: No channel of that name; the message lists those there are.
@@ -231,7 +231,7 @@ class Observations(_OnDevice):
 
     @property
     def modality(self) -> str:
-        """Gives `stations` or `satellite`, the part of the name before the slash."""
+        """Return `stations` or `satellite`, the part of the name before the slash."""
         return self.name.partition("/")[0]
 
 
@@ -286,7 +286,7 @@ class Batch(_OnDevice):
         return self.fields.shape[0]
 
     def select(self, index: slice) -> Batch:
-        """Takes some of the cases.
+        """Take some of the cases.
 
         Args:
             index: A slice of the case axis.
@@ -349,16 +349,16 @@ class Ensemble(_OnDevice):
 
     @property
     def mean(self) -> Tensor:
-        """Averages the members: `(B, T, C, H, W)` physical."""
+        """Average the members: `(B, T, C, H, W)` physical."""
         return self.members.mean(dim=1)
 
     @property
     def spread(self) -> Tensor:
-        """Gives the standard deviation of the members (ddof = 1): `(B, T, C, H, W)`."""
+        """Return the standard deviation of the members (ddof = 1): `(B, T, C, H, W)`."""
         return self.members.std(dim=1, correction=1)
 
     def to_xarray(self) -> Any:
-        """Converts to an `xarray.Dataset` with CF attributes.
+        """Convert to an `xarray.Dataset` with CF attributes.
 
         Variables with levels get dims `(case, member, day, level, latitude, longitude)`, the
         others lack `level`; `time (case, day)` is a coordinate. All share one axis of levels, on

@@ -67,35 +67,35 @@ class LatLonGrid:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Gives the number of latitudes and longitudes `(H, W)`."""
+        """Return the number of latitudes and longitudes `(H, W)`."""
         return self.latitude.shape[0], self.longitude.shape[0]
 
     @property
     def spacing(self) -> float:
-        """Gives the spacing of the longitudes (degrees)."""
+        """Return the spacing of the longitudes (degrees)."""
         return 360.0 / self.longitude.shape[0]
 
     @property
     def pole_rows(self) -> bool:
-        """Tells whether the outermost rows lie on the poles themselves."""
+        """Return whether the outermost rows lie on the poles themselves."""
         return bool(self.latitude[0] > 90 - 1e-6) and bool(self.latitude[-1] < -90 + 1e-6)
 
     @cached_property
     def weights(self) -> Tensor:
-        """Gives the area weight of a cell of each row, `(H,)` float64 with mean 1."""
+        """Return the area weight of a cell of each row, `(H,)` float64 with mean 1."""
         sine = torch.sin(torch.deg2rad(self.latitude_bounds))
         area = sine[:-1] - sine[1:]
         return area / area.mean()
 
     @cached_property
     def points(self) -> tuple[Tensor, Tensor]:
-        """Lists all grid points in row order: latitude `(H*W,)` and longitude `(H*W,)`."""
+        """List all grid points in row order: latitude `(H*W,)` and longitude `(H*W,)`."""
         latitude, longitude = torch.meshgrid(self.latitude, self.longitude, indexing="ij")
         return latitude.reshape(-1), longitude.reshape(-1)
 
     @cached_property
     def fingerprint(self) -> str:
-        """Identifies the grid: equal for coordinates that agree to 1e-4 degrees."""
+        """Identify the grid: equal for coordinates that agree to 1e-4 degrees."""
         coordinates = torch.cat([self.latitude, self.longitude]).cpu()
         # Rounding to whole units of 1e-4 makes float32 and float64 files of one grid agree.
         whole = torch.round(coordinates * 1e4).to(torch.int64).tolist()
@@ -113,7 +113,7 @@ class LatLonGrid:
         return hash(self.fingerprint)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> LatLonGrid:
-        """Moves the coordinates to a device."""
+        """Move the coordinates to a device."""
         if self.latitude.device == torch.device(device):
             return self
         # Past the checks of the constructor, each of which would wait for the device.
@@ -125,7 +125,7 @@ class LatLonGrid:
         return moved
 
     def coarsen(self, block: int) -> LatLonGrid:
-        """Makes the grid of block means over `block` x `block` cells.
+        """Make the grid of block means over `block` x `block` cells.
 
         Its cells are unions of this grid's cells, its latitudes the mean of theirs.
 
@@ -138,7 +138,7 @@ class LatLonGrid:
         return LatLonGrid(rows, columns, self.latitude_bounds[::block])
 
     def check_block(self, block: int, what: str) -> None:
-        """Refuses a block of cells that does not divide the grid both ways.
+        """Refuse a block of cells that does not divide the grid both ways.
 
         Args:
             block: Cells each way.
@@ -158,7 +158,7 @@ class LatLonGrid:
         )
 
     def interpolation(self, latitude: Tensor, longitude: Tensor) -> tuple[Tensor, Tensor]:
-        """Finds the four grid points and weights of bilinear interpolation on the sphere.
+        """Find the four grid points and weights of bilinear interpolation on the sphere.
 
         Between the outermost row and its pole, the interpolation runs along the meridian over
         the pole to the same row half a turn away.
@@ -194,7 +194,7 @@ class LatLonGrid:
         return torch.where(weight > 0, index, heaviest), weight
 
     def _columns(self, longitude: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Finds the columns west and east of `(P,)` longitudes, and the share of the way east."""
+        """Find the columns west and east of `(P,)` longitudes, and the share of the way east."""
         count = self.shape[1]
         position = _snap((longitude - self.longitude[0]) / self.spacing)
         west = torch.floor(position)
@@ -202,7 +202,7 @@ class LatLonGrid:
         return column % count, (column + 1) % count, position - west
 
     def distance(self, lat1: Tensor, lon1: Tensor, lat2: Tensor, lon2: Tensor) -> Tensor:
-        """Measures great-circle distances.
+        """Measure great-circle distances.
 
         Args:
             lat1: `(P1,)` degrees north.
@@ -223,7 +223,7 @@ class LatLonGrid:
 
 
 def unit_vectors(latitude: Tensor, longitude: Tensor) -> Tensor:
-    """Gives the points of the unit sphere `(..., 3)` at latitudes and longitudes in degrees."""
+    """Return the points of the unit sphere `(..., 3)` at latitudes and longitudes in degrees."""
     latitude, longitude = torch.deg2rad(latitude), torch.deg2rad(longitude)
     across = torch.cos(latitude)
     return torch.stack(
@@ -232,7 +232,7 @@ def unit_vectors(latitude: Tensor, longitude: Tensor) -> Tensor:
 
 
 def pad_sphere(x: Tensor, n: int, pole_rows: bool = False) -> Tensor:
-    """Pads a field by its own continuation on the sphere.
+    """Pad a field by its own continuation on the sphere.
 
     Circular in longitude; across a pole the rows are met again in reverse order, half a turn
     away in longitude.
@@ -266,13 +266,13 @@ def pad_sphere(x: Tensor, n: int, pole_rows: bool = False) -> Tensor:
 
 
 def _snap(position: Tensor) -> Tensor:
-    """Moves positions (in cells) within rounding of a grid point onto it."""
+    """Move positions (in cells) within rounding of a grid point onto it."""
     nearest = torch.round(position)
     return torch.where((position - nearest).abs() < _SNAP, nearest, position)
 
 
 def _check_latitude(latitude: Tensor) -> None:
-    """Refuses latitudes that are not a global row of distinct values, north to south."""
+    """Refuse latitudes that are not a global row of distinct values, north to south."""
     if latitude.ndim != 1 or latitude.shape[0] < 2:
         raise UserError(
             f"latitude has shape {tuple(latitude.shape)}; expected one dimension and at least 2 "
@@ -302,7 +302,7 @@ def _check_latitude(latitude: Tensor) -> None:
 
 
 def _regular_longitude(longitude: Tensor) -> Tensor:
-    """Refuses longitudes that do not go once round the globe; gives them free of rounding."""
+    """Refuse longitudes that do not go once round the globe; return them free of rounding."""
     if longitude.ndim != 1 or longitude.shape[0] < 2:
         raise UserError(
             f"longitude has shape {tuple(longitude.shape)}; expected one dimension and at least 2 "

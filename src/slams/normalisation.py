@@ -104,7 +104,7 @@ TRANSFORMS: dict[str, Transform] = {
 
 
 def harmonic_basis(time: Tensor, harmonics: int) -> Tensor:
-    """Evaluates the annual harmonics.
+    """Evaluate the annual harmonics.
 
     Args:
         time: `(...)` days since 1970-01-01 00 UTC.
@@ -150,7 +150,7 @@ class Normaliser(nn.Module):
         self._transformed = _transformed(self.channels)
 
     def climatology(self, time: Tensor) -> Tensor:
-        """Evaluates the climatology at `(B, T)` times; gives `(B, T, C, H, W)` channel units."""
+        """Evaluate the climatology at `(B, T)` times; return `(B, T, C, H, W)` channel units."""
         basis = harmonic_basis(time, (self.harmonics.shape[0] - 1) // 2)
         basis = basis.to(self.harmonics.device, torch.float32)
         # Term by term and not as a matrix product, whose rounding depends on the batch size.
@@ -163,7 +163,7 @@ class Normaliser(nn.Module):
         return climatology
 
     def to_channel_units(self, physical: Tensor) -> Tensor:
-        """Applies each channel's transform to `(..., C, H, W)` physical values."""
+        """Apply each channel's transform to `(..., C, H, W)` physical values."""
         if not self._transformed:
             return physical
         out = physical.clone()
@@ -181,11 +181,11 @@ class Normaliser(nn.Module):
         return out
 
     def normalise(self, physical: Tensor, climatology: Tensor) -> Tensor:
-        """Normalises `(B, T, C, H, W)` physical values about a climatology; NaN stays NaN."""
+        """Normalise `(B, T, C, H, W)` physical values about a climatology; NaN stays NaN."""
         return (self.to_channel_units(physical) - climatology) / self.sd
 
     def denormalise(self, normalised: Tensor, climatology: Tensor) -> Tensor:
-        """Gives channel units from normalised values.
+        """Return channel units from normalised values.
 
         Args:
             normalised: `(B, [M,] T, C, H, W)`.

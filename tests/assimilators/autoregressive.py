@@ -55,7 +55,7 @@ class Autoregressive:
         )
 
     def batch(self, case: Tensor) -> Batch:
-        """Makes a batch of days after the archive, without observations.
+        """Make a batch of days after the archive, without observations.
 
         Args:
             case: `(B,)` days after the archive's last.

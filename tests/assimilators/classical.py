@@ -17,7 +17,7 @@ __all__ = ["Warped", "fitted", "warped"]
 def fitted(
     kind: type, problem: LinearGaussian, archive: Archive, **settings: float
 ) -> Assimilator:
-    """Makes a method and fits it."""
+    """Make a method and fit it."""
     method = kind(problem.normaliser, problem.grid, settings.pop("seed", 0), **settings)
     method.fit(archive)
     return method
@@ -41,7 +41,7 @@ class Warped:
 
 
 def warped(batch: Batch, strength: float) -> Batch:
-    """Replaces the operators of a batch by warped ones, which see the truth without noise."""
+    """Replace the operators of a batch by warped ones, which see the truth without noise."""
     truth = batch.climatology + batch.fields * torch.tensor([3.0, 20.0])[:, None, None]
     observations = []
     for old, (centre, scale) in zip(

@@ -46,7 +46,7 @@ class LinearCode(nn.Module):
         self.register_buffer("turn", turn)
 
     def forward(self, fields: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Encodes `(B, C, H, W)`; what is masked counts as 0."""
+        """Encode `(B, C, H, W)`; what is masked counts as 0."""
         patches = functional.pixel_unshuffle(torch.where(mask, fields, 0.0), FACTOR)
         mean = torch.einsum("kp,bphw->bkhw", self.turn.to(fields), patches)
         return mean, torch.full_like(mean, -30.0)
@@ -60,13 +60,13 @@ class LinearDecoder(nn.Module):
         self.register_buffer("turn", code.turn)
 
     def forward(self, latents: Tensor) -> Tensor:
-        """Decodes `(B, K, h, w)`."""
+        """Decode `(B, K, h, w)`."""
         patches = torch.einsum("kp,bkhw->bphw", self.turn.to(latents), latents)
         return functional.pixel_shuffle(patches, FACTOR)
 
 
 def linear_space(problem: LinearGaussian) -> LatentSpace:
-    """Makes the latent space; its mean and standard deviation are anything but 0 and 1."""
+    """Make the latent space; its mean and standard deviation are anything but 0 and 1."""
     code = LinearCode(problem.shape[1])
     size = problem.shape[1] * FACTOR**2
     draw = torch.Generator().manual_seed(6)
@@ -102,7 +102,7 @@ class ExactDenoiser(Denoiser):
         known: Tensor | None = None,
         season: Tensor | None = None,
     ) -> DiracPosterior:
-        """Denoises `(M, T, K, h, w)`."""
+        """Denoise `(M, T, K, h, w)`."""
         self.seen.append({"condition": condition, "season": season})
         _, sigma = self.schedule(t)
         mean = self.climatology if condition is None else condition.double().flatten(1)
@@ -128,7 +128,7 @@ def assimilator(
     steps: int = 24,
     iterations: int = 3,
 ) -> Setup:
-    """Makes a fitted assimilator that should give the exact posterior.
+    """Make a fitted assimilator that should give the exact posterior.
 
     Args:
         problem: The problem.

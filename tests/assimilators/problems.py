@@ -35,7 +35,7 @@ _CHANNELS = (
 
 
 def small_grid(rows: int = 8, columns: int = 16) -> LatLonGrid:
-    """Makes a global grid without points on the poles."""
+    """Make a global grid without points on the poles."""
     half = 90.0 / rows
     latitude = torch.linspace(90 - half, -90 + half, rows, dtype=torch.float64)
     longitude = torch.arange(columns, dtype=torch.float64) * (360.0 / columns)
@@ -64,23 +64,23 @@ class LinearGaussian:
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """Gives `(T, C, H, W)`."""
+        """Return `(T, C, H, W)`."""
         return (self.days, len(_CHANNELS), *self.grid.shape)
 
     @property
     def variance(self) -> Tensor:
-        """Gives the prior variance `(T, C, H, W)` float32."""
+        """Return the prior variance `(T, C, H, W)` float32."""
         return self.covariance.diagonal().reshape(self.shape).float()
 
     def draw(self, count: int, seed: int) -> Tensor:
-        """Draws `(N, T, C, H, W)` float64 from N(0, B)."""
+        """Draw `(N, T, C, H, W)` float64 from N(0, B)."""
         generator = torch.Generator().manual_seed(seed)
         size = self.covariance.shape[0]
         noise = torch.randn(count, size, generator=generator, dtype=torch.float64)
         return (noise @ torch.linalg.cholesky(self.covariance).T).reshape(-1, *self.shape)
 
     def draw_exact(self, count: int, seed: int) -> Tensor:
-        """Draws `(N, T, C, H, W)` float64 with sample mean 0 and sample covariance exactly B."""
+        """Draw `(N, T, C, H, W)` float64 with sample mean 0 and sample covariance exactly B."""
         if count <= self.covariance.shape[0]:
             raise ValueError(f"{count} draws cannot have covariance B; expected more than D")
         generator = torch.Generator().manual_seed(seed)
@@ -91,7 +91,7 @@ class LinearGaussian:
         return draws.reshape(-1, *self.shape)
 
     def archive(self, errors: Tensor, seed: int = 7) -> Archive:
-        """Makes an archive of past years, all of the season of `DATE`, with given errors."""
+        """Make an archive of past years, all of the season of `DATE`, with given errors."""
         count = errors.shape[0]
         background = self.draw(count, seed).float()
         years = 1 + torch.arange(count, dtype=torch.float64)
@@ -103,7 +103,7 @@ class LinearGaussian:
         )
 
     def batch(self, cases: int = 1, seed: int = 0, mean: float = 1.0) -> Batch:
-        """Draws cases: a background, a truth with error B about it, observations of it.
+        """Draw cases: a background, a truth with error B about it, observations of it.
 
         Args:
             cases: Number of cases.
@@ -140,7 +140,7 @@ class LinearGaussian:
         )
 
     def matrix(self, batch: Batch, case: int = 0) -> Tensor:
-        """Gives G of the active observations of a case, `(P, D)` float64."""
+        """Return G of the active observations of a case, `(P, D)` float64."""
         stacked = stack_observations(batch, case)
         size = self.covariance.shape[0]
         unit = torch.eye(size, dtype=torch.float64).reshape(size, *self.shape)
@@ -148,7 +148,7 @@ class LinearGaussian:
         return stacked.select(images).T
 
     def posterior(self, batch: Batch, case: int = 0) -> tuple[Tensor, Tensor]:
-        """Gives the posterior mean `(T, C, H, W)` and covariance `(D, D)`, float64 normalised."""
+        """Return the posterior mean `(T, C, H, W)` and covariance `(D, D)`, float64 normalised."""
         stacked = stack_observations(batch, case)
         mean = batch.background.mean[case].double()
         climatology = batch.climatology[case].double()
@@ -161,12 +161,12 @@ class LinearGaussian:
         return mean + increment.reshape(self.shape), self.covariance - gain @ cross.T
 
     def normalised(self, members: Tensor, batch: Batch, case: int = 0) -> Tensor:
-        """Normalises the members `(B, M, T, C, H, W)` of one case: `(M, T, C, H, W)`."""
+        """Normalise the members `(B, M, T, C, H, W)` of one case: `(M, T, C, H, W)`."""
         return self.normaliser.normalise(members[case], batch.climatology[case])
 
 
 def linear_gaussian(days: int = 1, seed: int = 0) -> LinearGaussian:
-    """Makes the problem.
+    """Make the problem.
 
     Args:
         days: Days in the window, correlated with 0.6 from one to the next.
@@ -202,7 +202,7 @@ def linear_gaussian(days: int = 1, seed: int = 0) -> LinearGaussian:
 
 
 def masked(batch: Batch, which: int, mask: Tensor) -> Batch:
-    """Masks observations of a batch and makes their values NaN.
+    """Mask observations of a batch and make their values NaN.
 
     Args:
         batch: The batch.

@@ -44,7 +44,7 @@ class Informed(ExactDenoiser):
 
 @pytest.fixture(scope="module")
 def problem() -> LinearGaussian:
-    """Keeps correlations inside the patches of the latent space: a gain by point is exact."""
+    """Keep correlations inside the patches of the latent space: a gain by point is exact."""
     problem = linear_gaussian()
     rows, columns = problem.grid.shape
     patch = (torch.arange(rows)[:, None] // FACTOR) * columns + torch.arange(columns) // FACTOR

@@ -25,7 +25,7 @@ def problem() -> LinearGaussian:
 
 
 def one_silent(problem: LinearGaussian) -> Batch:
-    """Censors the stations at a bound that only the lowest falls below, four degrees above it."""
+    """Censor the stations at a bound that only the lowest falls below, four degrees above it."""
     batch = problem.batch(1)
     stations = batch.observations[0]
     lowest = int(stations.values[0, 0].argmin())

@@ -31,14 +31,14 @@ def problem() -> LinearGaussian:
 
 @pytest.fixture(scope="module")
 def quick(problem: LinearGaussian) -> dict[str, Setup]:
-    """Gives an assimilator of each kind with little effort: for what it depends on."""
+    """Return an assimilator of each kind with little effort: for what it depends on."""
     return {kind: assimilator(problem, kind, archive=40, steps=4) for kind in EVERY}
 
 
 def calibration(
     problem: LinearGaussian, members: Tensor, mean: Tensor, covariance: Tensor
 ) -> tuple[float, float, float]:
-    """Compares normalised members `(M, ...)` with a Gaussian.
+    """Compare normalised members `(M, ...)` with a Gaussian.
 
     Gives the error of the mean in standard deviations, the ratio of standard deviations, and
     the same along the ten directions that the observations have narrowed most.

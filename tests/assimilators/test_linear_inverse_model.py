@@ -19,7 +19,7 @@ BEST = 1 - 0.64**2
 
 
 def turning(days: int, seed: int = 1) -> Archive:
-    """Makes days on 4 x 8 points that turn by a quarter of the globe from one to the next.
+    """Make days on 4 x 8 points that turn by a quarter of the globe from one to the next.
 
     The background is the state two days before, half of the globe away from where it is now.
     """

@@ -8,7 +8,7 @@ from slams.assimilators.marginals import MarginalMap
 
 
 def rain(count: int = 200_000) -> tuple[torch.Tensor, torch.Tensor]:
-    """Makes rain of which 40 % is zero, and what a blurring decoder gives for it."""
+    """Make rain of which 40 % is zero, and what a blurring decoder gives for it."""
     draw = torch.Generator().manual_seed(0)
     wet = (torch.randn(count, generator=draw) + 0.25).clamp(min=0)
     return 0.7 * wet + 0.1 + 0.15 * torch.randn(count, generator=draw), wet

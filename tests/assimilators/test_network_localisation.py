@@ -14,7 +14,7 @@ F64 = torch.float64
 
 
 def network(latitude, longitude) -> list[SimpleNamespace]:
-    """Makes operators of which only the positions matter."""
+    """Make operators of which only the positions matter."""
     return [
         SimpleNamespace(latitude=latitude[:4], longitude=longitude[:4]),
         SimpleNamespace(latitude=latitude[4:], longitude=longitude[4:]),

@@ -23,7 +23,7 @@ def problem() -> LinearGaussian:
 
 
 def assimilator(problem: LinearGaussian, days: int, steps: int, **settings) -> PixelDiffusion:
-    """Makes one with the exact denoiser; the fields' mean and sd are anything but 0 and 1."""
+    """Make one with the exact denoiser; the fields' mean and sd are anything but 0 and 1."""
     space = IdentitySpace(torch.tensor([0.3, -0.2]), torch.tensor([0.8, 1.3]))
     made = PixelDiffusion(
         space,

@@ -29,7 +29,7 @@ def exact(problem):
 
 
 def analysis(method, problem, batch, members: int = 3) -> torch.Tensor:
-    """Gives the analyses `(B, T, C, H, W)`, normalised."""
+    """Return the analyses `(B, T, C, H, W)`, normalised."""
     members = method.analyse(batch, members).members
     return torch.stack(
         [problem.normalised(members, batch, case).mean(dim=0) for case in range(len(batch))]
@@ -64,7 +64,7 @@ class Primal:
         return torch.autograd.grad(self.cost(v), v)[0]
 
     def weights(self, state: torch.Tensor) -> torch.Tensor:
-        """Finds the smallest v of a state."""
+        """Find the smallest v of a state."""
         increment = (state.double() - self.background).flatten()
         return torch.linalg.lstsq(self.root, increment[:, None], driver="gelsd").solution[:, 0]
 

@@ -18,7 +18,7 @@ Refused = Callable[..., str]
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory, tiny_source: Path) -> Path:
-    """Gives a directory with source, store and runs of every stage, all named relative to it."""
+    """Return a directory with source, store and runs of every stage, all named relative to it."""
     root = tmp_path_factory.mktemp("trained")
     shutil.copytree(tiny_source, root / "nature.zarr")
     with pytest.MonkeyPatch.context() as patch:
@@ -36,7 +36,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, tiny_source: Path) -> Path
 
 @pytest.fixture
 def root(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Gives a copy of the study, which is the working directory."""
+    """Return a copy of the study, which is the working directory."""
     copy = tmp_path / "study"
     shutil.copytree(trained, copy)
     monkeypatch.chdir(copy)
@@ -45,7 +45,7 @@ def root(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 @pytest.fixture
 def refused(root: Path, capsys: pytest.CaptureFixture[str]) -> Refused:
-    """Gives a function that runs a command which must be refused, and returns the sentence.
+    """Return a function that runs a command which must be refused, and return the sentence.
 
     It sees to the exit code, to the one sentence, and to it that nothing was left behind: no
     file made, changed or removed, no directory made.
@@ -68,7 +68,7 @@ def refused(root: Path, capsys: pytest.CaptureFixture[str]) -> Refused:
 
 
 def listing(directory: Path) -> dict[str, tuple[int, int] | None]:
-    """Lists files with size and time of change, and directories; locks do not count."""
+    """List files with size and time of change, and directories; locks do not count."""
     return {
         str(path.relative_to(directory)): (
             None if path.is_dir() else (path.stat().st_size, path.stat().st_mtime_ns)

@@ -19,7 +19,7 @@ LONG = ("data.test_cases=0", "assimilation.members=60", "assimilation.sampler.st
 
 
 def interrupt(process: subprocess.Popen[str], sent: signal.Signals, ready: Callable) -> str:
-    """Sends a signal once something is there; gives what the program said last."""
+    """Send a signal once something is there; return what the program said last."""
     deadline = time.monotonic() + 120
     while not ready() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)

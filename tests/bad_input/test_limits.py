@@ -30,7 +30,7 @@ mount -t tmpfs -o ro tmpfs disk || exit 77
 
 @contextmanager
 def limited(kind: int, value: int) -> Iterator[None]:
-    """Lowers a limit of this process while the block lasts."""
+    """Lower a limit of this process while the block lasts."""
     before = resource.getrlimit(kind)
     resource.setrlimit(kind, (value, before[1]))
     try:

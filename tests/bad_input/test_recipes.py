@@ -24,7 +24,7 @@ sys.exit(f"imported {heavy}" if heavy else code)
 
 
 def light(root: Path, command: str, *words: str) -> str:
-    """Runs a command in a process of its own; holds it to what `refused` does, and to speed."""
+    """Run a command in a process of its own; hold it to what `refused` does, and to speed."""
     before = listing(root)
     path = os.pathsep.join([str(Path(slams.__file__).parents[1]), *sys.path])
     done = subprocess.run(

@@ -46,7 +46,7 @@ class Planted:
 
 @pytest.fixture
 def mark(root: Path, tmp_path: Path) -> Path:
-    """Gives the file that appears when planted code has run; sees to it that none does."""
+    """Return the file that appears when planted code has run; see to it that none does."""
     mark = tmp_path / "touched"
     pickle.loads(pickle.dumps(Planted(mark)))
     assert mark.exists()  # the bait works
@@ -56,7 +56,7 @@ def mark(root: Path, tmp_path: Path) -> Path:
 
 
 def as_tensors(bait: object) -> bytes:
-    """Gives a file as `torch.save` writes it, around the bait."""
+    """Return a file as `torch.save` writes it, around the bait."""
     file = io.BytesIO()
     torch.save({"slams": bait, "way": bait, "state_dict": bait}, file)
     return file.getvalue()
@@ -105,7 +105,7 @@ def test_progress_of_a_stranger(root: Path, mark: Path, capsys) -> None:
 
 
 def _read_run() -> None:
-    """Reads what report and compare read of a run."""
+    """Read what report and compare read of a run."""
     found = read_assimilation(RUN)
     for group in ("truth", "background"):
         if (dataset := found.fields(group)) is not None:

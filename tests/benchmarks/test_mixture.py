@@ -14,7 +14,7 @@ from slams.diffusion.settings import SamplerSettings
 
 
 def quadrature(problem: MixtureProblem, samples: int = 400_000) -> tuple[float, torch.Tensor]:
-    """Weighs draws of the prior by their likelihood: weight and mean of the first mode."""
+    """Weigh draws of the prior by their likelihood: weight and mean of the first mode."""
     draw = torch.Generator().manual_seed(0)
     mode = torch.randint(2, (samples,), generator=draw)
     noise = torch.randn(samples, len(problem.covariance), generator=draw, dtype=torch.float64)

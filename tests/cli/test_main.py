@@ -43,7 +43,7 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Config, bool]]:
-    """Stands in for the stages and what they build on; keeps the handler of SIGTERM."""
+    """Stand in for the stages and what they build on; keep the handler of SIGTERM."""
     made: list[tuple[str, Config, bool]] = []
     stages = types.ModuleType("slams.stages")
     for name in STAGES:

@@ -25,7 +25,7 @@ METHODS = ("optimal_interpolation", "latent_diffusion", "optimal_interpolation@s
 
 
 def crps(method: str, block: int, seed: int) -> np.ndarray:
-    """Gives CRPS by date: growing fastest from the forecast, slowest from the background."""
+    """Return CRPS by date: growing fastest from the forecast, slowest from the background."""
     weather = 1 + 0.3 * np.sin(np.arange(len(DAYS)))
     noise = 0.01 * np.random.default_rng([block, seed, len(method)]).standard_normal(len(DAYS))
     growth = dict(zip(METHODS, (0.02, 0.06, 0.09), strict=True))[method]
@@ -34,7 +34,7 @@ def crps(method: str, block: int, seed: int) -> np.ndarray:
 
 
 def write_run(path: Path, name: str, block: int, seed: int) -> None:
-    """Writes a finished run directory of made-up scores."""
+    """Write a finished run directory of made-up scores."""
     path.mkdir(parents=True)
     cases, results = [], []
     for method in METHODS:
@@ -63,7 +63,7 @@ def write_run(path: Path, name: str, block: int, seed: int) -> None:
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:
-    """Gives a recipe whose sweep has run for three blocks and two seeds, but for one setting."""
+    """Return a recipe whose sweep has run for three blocks and two seeds, but for one setting."""
     base = BASE.replace("RUNS", str(tmp_path / "runs"))
     (tmp_path / "base.yaml").write_text(base + "tracking: {enabled: false}\n")
     path = tmp_path / "coarse.yaml"

@@ -136,7 +136,7 @@ def test_what_a_run_directorys_recipe_extends_is_trusted_no_more(recipe: Path) -
 
 
 def forget() -> None:
-    """Forgets what was imported, as another process would not know it."""
+    """Forget what was imported, as another process would not know it."""
     for registry in REGISTRIES:
         for name in [n for n in registry._found if n.startswith("mine:")]:
             registry._found.pop(registry._found.pop(name).name, print)

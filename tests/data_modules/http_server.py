@@ -38,7 +38,7 @@ class Site:
 
 @contextmanager
 def serve(root: Path) -> Iterator[Site]:
-    """Serves a directory on this machine while the block runs."""
+    """Serve a directory on this machine while the block runs."""
     site = Site(root)
 
     class Handler(BaseHTTPRequestHandler):

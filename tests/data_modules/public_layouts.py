@@ -33,14 +33,14 @@ _HOUR = np.timedelta64(1, "h")
 
 
 def poles_grid(rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
-    """Gives the equiangular grid with poles of WeatherBench2: 121 x 240 has 1.5 degrees."""
+    """Return the equiangular grid with poles of WeatherBench2: 121 x 240 has 1.5 degrees."""
     return np.linspace(90, -90, rows), 360 / columns * np.arange(columns)
 
 
 def fields(
     hours: np.ndarray, latitude: np.ndarray, longitude: np.ndarray, mean: float, seed: int
 ) -> np.ndarray:
-    """Makes `(N, H, W)` float32: mean, warm tropics, season, moving waves and noise.
+    """Make `(N, H, W)` float32: mean, warm tropics, season, moving waves and noise.
 
     Args:
         hours: `(N,)` hours since the first step.
@@ -100,7 +100,7 @@ def weatherbench2(
     step: int = 6,
     consolidated: bool = True,
 ) -> xr.Dataset:
-    """Writes `1959-2023_01_10-6h-240x121_equiangular_with_poles_conservative.zarr` in small.
+    """Write `1959-2023_01_10-6h-240x121_equiangular_with_poles_conservative.zarr` in small.
 
     Args:
         path: Directory to write.
@@ -178,7 +178,7 @@ def weatherbench2(
 
 
 def arco_era5(path: Path, days: int = 3, rows: int = 7, columns: int = 12) -> xr.Dataset:
-    """Writes `full_37-1h-0p25deg-chunk-1.zarr-v3` in small: hourly, an axis beyond the data.
+    """Write `full_37-1h-0p25deg-chunk-1.zarr-v3` in small: hourly, an axis beyond the data.
 
     Returns:
         What is inside `valid_time_start` to `valid_time_stop`, 2020-01-01 and `days` days.
@@ -243,7 +243,7 @@ def arco_era5(path: Path, days: int = 3, rows: int = 7, columns: int = 12) -> xr
 def chaosbench(
     folder: Path, days: int = 5, rows: int = 7, columns: int = 12, start: str = "2016-02-27"
 ) -> xr.Dataset:
-    """Writes one packed store a day, `era5_full_1.5deg_YYYYMMDD.zarr`, 10 levels, `t` K."""
+    """Write one packed store a day, `era5_full_1.5deg_YYYYMMDD.zarr`, 10 levels, `t` K."""
     latitude, longitude = poles_grid(rows, columns)
     hours = 24 * np.arange(days)
     time = np.datetime64(start, "ns") + hours * _HOUR
@@ -296,7 +296,7 @@ def noaa_olr(
     epoch: str = "1800-01-01 00:00:0.0",
     keep: np.ndarray | None = None,
 ) -> xr.Dataset:
-    """Writes `olr.day.mean.nc`, or with `step` 12 the file of two passes a day.
+    """Write `olr.day.mean.nc`, or with `step` 12 the file of two passes a day.
 
     Args:
         path: File to write.
@@ -388,7 +388,7 @@ def noaa_reanalysis(
 def cpc_gauge(
     folder: Path, years: tuple[int, ...] = (2001,), days: int = 12, rows: int = 36
 ) -> xr.Dataset:
-    """Writes `precip.YYYY.nc`, the first days of each year; cell centres, missing ocean."""
+    """Write `precip.YYYY.nc`, the first days of each year; cell centres, missing ocean."""
     columns = 2 * rows
     latitude = 90 - 180 / rows * (np.arange(rows) + 0.5)
     longitude = 180 / rows * (np.arange(columns) + 0.5)

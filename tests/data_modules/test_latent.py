@@ -28,7 +28,7 @@ def test_a_missing_store_is_refused(tmp_path: Path) -> None:
 
 
 def rows(loader) -> list[list[float]]:
-    """Gives the seasons of each batch, which identify the windows."""
+    """Return the seasons of each batch, which identify the windows."""
     return [batch.season.tolist() for batch in loader]
 
 

@@ -21,7 +21,7 @@ OLR = CHANNELS.index("outgoing_longwave_radiation")
 
 @pytest.fixture(scope="module")
 def gappy(tmp_path_factory: pytest.TempPathFactory) -> Config:
-    """Gives a recipe whose OLR has a gap on days 10 to 12 and on day 75."""
+    """Return a recipe whose OLR has a gap on days 10 to 12 and on day 75."""
     root = tmp_path_factory.mktemp("gaps")
     run = nature_run()
     for day, rows in ((slice(10, 13), slice(0, 5)), (slice(75, 76), slice(None))):

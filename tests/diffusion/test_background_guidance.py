@@ -44,7 +44,7 @@ class Exact(Denoiser):
 
 
 def days(count: int, slope: float, seed: int = 3, exact: bool = True) -> tuple[Tensor, ...]:
-    """Draws truth, background and noise; their sample covariance is exact if asked for."""
+    """Draw truth, background and noise; their sample covariance is exact if asked for."""
     draw = torch.Generator().manual_seed(seed)
     white = torch.randn(count, 3 * SIZE, generator=draw, dtype=torch.float64)
     if exact:

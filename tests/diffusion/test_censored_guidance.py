@@ -25,7 +25,7 @@ SILENT = torch.arange(16) == 3
 
 
 def problem() -> GaussianProblem:
-    """Observes one component no better than that it lies below what was expected of it."""
+    """Observe one component no better than that it lies below what was expected of it."""
     known = dense_problem(0.5)
     y = known.y.clone()
     y[3] = (known.operator @ known.mean)[3] - 0.4
@@ -102,7 +102,7 @@ def test_samples_have_mean_and_spread_of_the_truncated_posterior() -> None:
 
 
 def setting(sigma: float = 1.0) -> tuple[GaussianProblem, Tensor, Tensor, Tensor, Tensor]:
-    """Gives a problem, states, their time, `dD/dx_t` and what is observed of the denoised."""
+    """Return a problem, states, their time, `dD/dx_t` and what is observed of the denoised."""
     known = problem()
     x_t = sigma * torch.randn(
         4, *known.shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64

@@ -46,7 +46,7 @@ def state(problem: GaussianProblem, sigma: float, count: int = 5) -> tuple[Tenso
 
 
 def posterior_mean(problem: GaussianProblem, x_t: Tensor, sigma: float) -> Tensor:
-    """Gives E[z | z_t, y] by adding the two sources of information: B^-1, 1 / sigma^2 and R'."""
+    """Return E[z | z_t, y] by adding the two sources of information: B^-1, 1 / sigma^2 and R'."""
     seen = problem.operator @ problem.decoder
     weight = seen.T / problem.total_variance
     inverse = torch.linalg.inv(problem.covariance)
@@ -56,7 +56,7 @@ def posterior_mean(problem: GaussianProblem, x_t: Tensor, sigma: float) -> Tenso
 
 
 def by_formula(problem: GaussianProblem, x_t: Tensor, sigma: float, weights) -> Tensor:
-    """Gives D + sigma^2 J G^T w(d) with J = B (B + sigma^2)^-1 written out."""
+    """Return D + sigma^2 J G^T w(d) with J = B (B + sigma^2)^-1 written out."""
     size = len(problem.covariance)
     seen = problem.operator @ problem.decoder
     jacobian = problem.covariance @ torch.linalg.inv(
@@ -164,7 +164,7 @@ def test_dps_steps_down_the_norm_of_each_sample(sigma: float) -> None:
 
 
 def test_dps_with_an_ancestral_step_is_the_authors_rule() -> None:
-    """Takes one step in the variance-preserving process, by the paper, and compares."""
+    """Take one step in the variance-preserving process, by the paper, and compare."""
     problem = dense_problem(0.5)
     sigma_t, sigma_s, zeta = 2.0, 1.5, 0.8
     x_t, time = state(problem, sigma_t)

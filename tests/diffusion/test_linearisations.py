@@ -27,7 +27,7 @@ def setting(offset: float = 0.0) -> tuple[GaussianProblem, Tensor, Tensor]:
 
 
 def saturating(problem: GaussianProblem, linearisations: int, error: float = 0.02) -> Denoiser:
-    """Sees what saturates, each value nearly exactly."""
+    """See what saturates, each value nearly exactly."""
     variance = torch.full_like(problem.y, error**2)
     return mmps_denoiser(
         problem.denoiser,
@@ -63,7 +63,7 @@ def test_what_many_end_at_is_the_most_probable_state(offset: float) -> None:
     denoised = problem.denoiser(x_t, time).mean.flatten(1)
 
     def slope(count: int) -> Tensor:
-        """Gives the gradient of the log-density, times the prior's covariance."""
+        """Return the gradient of the log-density, times the prior's covariance."""
         x = saturating(problem, count)(x_t, time).mean
         with torch.enable_grad():
             x = x.detach().requires_grad_()

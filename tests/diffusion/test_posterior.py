@@ -168,7 +168,7 @@ def test_free_members_do_not_depend_on_how_many_there_are(guidance: str, kind: s
 
 
 def test_a_wrong_r_is_noticed() -> None:
-    """Breaks the guidance on purpose (no observation error) and sees the bands above fail."""
+    """Break the guidance on purpose (no observation error) and see the bands above fail."""
     problem = dense_problem(0.5)
     broken = replace(problem, variance=torch.full_like(problem.variance, 1e-6))
     draw = noise_of(problem.shape, 500)

@@ -70,7 +70,7 @@ def test_the_mean_of_few_centred_members_is_the_analysis(kind: str) -> None:
 
 
 def spread_of(config: SamplerSettings, sd: float) -> float:
-    """Gives the ratio of the sampled spread of a Gaussian to its own, `sd`.
+    """Return the ratio of the sampled spread of a Gaussian to its own, `sd`.
 
     The deterministic samplers are linear here: it is what a member is over what it started from.
     """
@@ -145,7 +145,7 @@ def test_the_last_step_ends_at_zero_noise() -> None:
 
 @pytest.mark.parametrize("tau", [0.1, 0.5])
 def test_a_correction_leaves_a_gaussian_as_it_is(tau: float) -> None:
-    """Holds the variance after a step to the closed form, and the closed form to its bound."""
+    """Hold the variance after a step to the closed form, and the closed form to its bound."""
     variance, sigma = 0.7, 0.9
     denoiser, count = _Scalar(variance), 200_000
     draw = torch.Generator().manual_seed(0)
@@ -179,7 +179,7 @@ def test_what_many_corrections_lose_of_a_gaussian(tau: float, sigma: float) -> N
 @pytest.mark.parametrize("corrections", [1, 2, 20])
 @pytest.mark.parametrize(("tau", "sigma"), [(0.5, 0.3), (0.8, 0.3), (0.8, 0.9), (1.0, 3.0)])
 def test_averaged_corrections_keep_a_gaussian(tau: float, sigma: float, corrections: int) -> None:
-    """Holds a Gaussian of the right variance to it; plain corrections lose up to 28 % of it."""
+    """Hold a Gaussian of the right variance to it; plain corrections lose up to 28 % of it."""
     variance, draw = 0.7, torch.Generator().manual_seed(0)
     denoiser, count = _Scalar(variance), 100_000
     sampler = PredictorCorrectorSampler(
@@ -200,7 +200,7 @@ def test_averaged_corrections_keep_a_gaussian(tau: float, sigma: float, correcti
 
 
 def test_averaged_corrections_of_one_level_share_their_noise() -> None:
-    """Draws are one more than corrections a level; none is taken from one level to the next."""
+    """Draw are one more than corrections a level; none is taken from one level to the next."""
     config = SamplerSettings(kind="predictor_corrector", steps=6, corrections=3, averaged=True)
     asked = []
 

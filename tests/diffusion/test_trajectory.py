@@ -18,7 +18,7 @@ TRANSITION = torch.tensor([[0.7, 0.3], [-0.2, 0.6]], dtype=torch.float64)
 
 
 def _stationary() -> Tensor:
-    """Gives the stationary covariance (2, 2) for unit noise, by summing the series."""
+    """Return the stationary covariance (2, 2) for unit noise, by summing the series."""
     total, power = torch.zeros(2, 2, dtype=torch.float64), torch.eye(2, dtype=torch.float64)
     for _ in range(200):
         total, power = total + power @ power.T, TRANSITION @ power
@@ -26,7 +26,7 @@ def _stationary() -> Tensor:
 
 
 def _chain(days: int, transition: Tensor = TRANSITION) -> Tensor:
-    """Gives the covariance of some days of the stationary chain, `(2 days, 2 days)`."""
+    """Return the covariance of some days of the stationary chain, `(2 days, 2 days)`."""
     now = _stationary()
     blocks = [[torch.empty(0)] * days for _ in range(days)]
     for i in range(days):
@@ -72,7 +72,7 @@ def _noisy(sigma: float, size: int = 400) -> Tensor:
 
 
 def _score_error(window: int, sigma: float) -> float:
-    """Gives the rms difference of composed and full score, relative to the full score's rms."""
+    """Return the rms difference of composed and full score, relative to the full score's rms."""
     x_t = _noisy(sigma)
     full = _Exact(_chain(LENGTH))(x_t, _time(sigma)).mean
     composed = _composed(window)(x_t, _time(sigma)).mean
@@ -129,7 +129,7 @@ def test_independent_days_are_exact_at_any_noise(sigma: float) -> None:
 
 
 def _sampled_error(window: int) -> float:
-    """Gives the largest error of the samples' covariance, in units of the chain's variances.
+    """Return the largest error of the samples' covariance, in units of the chain's variances.
 
     The sampler is linear here, so that the samples which unit vectors of noise give are the
     columns of its matrix: there is no Monte-Carlo error.

@@ -39,7 +39,7 @@ class Browser:
         self._profile = directory / "profile"
 
     def text(self, url: str, milliseconds: int = 15_000) -> str:
-        """Gives the document of a page after its scripts have had some time.
+        """Return the document of a page after its scripts have had some time.
 
         Args:
             url: The page.
@@ -48,7 +48,7 @@ class Browser:
         return self._run(url, milliseconds, "--dump-dom")
 
     def picture(self, url: str, path: Path, milliseconds: int = 15_000) -> None:
-        """Writes a picture of a page (PNG)."""
+        """Write a picture of a page (PNG)."""
         self._run(url, milliseconds, f"--screenshot={path}", "--window-size=1400,900")
 
     def _run(self, url: str, milliseconds: int, *words: str) -> str:
@@ -61,7 +61,7 @@ class Browser:
 
 
 def find_browser(directory: Path) -> Browser:
-    """Finds a Chromium, or skips the test."""
+    """Find a Chromium, or skips the test."""
     program = next(filter(None, map(shutil.which, _NAMES)), None)
     if program is None:
         pytest.skip(f"no browser: none of {', '.join(_NAMES)} is installed (make test-e2e)")

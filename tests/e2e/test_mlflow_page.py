@@ -51,7 +51,7 @@ def page(
     tiny_source: Path,
     tiny_prepared: Path,
 ) -> Iterator[Page]:
-    """Assimilates and reports, runs a sweep of two settings, compares it, serves the store."""
+    """Assimilate and report, run a sweep of two settings, compare it, serve the store."""
     root = tmp_path_factory.mktemp("page")
     config = _sweep(tiny_recipe(root, tiny_source, store=str(tiny_prepared)))
     recipe = root / "sweep.yaml"

@@ -17,7 +17,7 @@ from slams.linalg.localised_gain import solve_innovations
 
 
 def quadrature(mean: float, variance: float, y: float, error: float) -> tuple[float, float]:
-    """Integrates prior times likelihood of y = max(0, h + e) on a grid: posterior mean and sd."""
+    """Integrate prior times likelihood of y = max(0, h + e) on a grid: posterior mean and sd."""
     reach = 12 * variance**0.5
     h = torch.linspace(mean - reach, mean + reach, 200_001, dtype=torch.float64)
     log = -0.5 * (h - mean).square() / variance
@@ -73,7 +73,7 @@ def spatial(count: int, seed: int = 0) -> Tensor:
 
 
 def rejection(s: Tensor, departure: Tensor, silent: Tensor) -> Tensor:
-    """Draws the silent u given the other reports and keeps those below their bounds."""
+    """Draw the silent u given the other reports and keep those below their bounds."""
     draw = torch.Generator().manual_seed(1)
     heard = ~silent
     gain = torch.linalg.solve(s[heard][:, heard], s[heard][:, silent]).T

@@ -13,7 +13,7 @@ F64 = torch.float64
 
 
 def published(z: float) -> float:
-    """Writes equation 4.10 of Gaspari and Cohn (1999) as printed."""
+    """Write equation 4.10 of Gaspari and Cohn (1999) as printed."""
     if z <= 1:
         return -(z**5) / 4 + z**4 / 2 + 5 / 8 * z**3 - 5 / 3 * z**2 + 1
     if z <= 2:

@@ -24,7 +24,7 @@ MEMBERS = 8
 
 
 def ensemble(batch, spread=1.0, seed=0, size=40, members=MEMBERS):
-    """Draws truth and members from one distribution about a shared centre (calibrated at 1)."""
+    """Draw truth and members from one distribution about a shared centre (calibrated at 1)."""
     g = torch.Generator().manual_seed(seed)
     shape = (batch, 1, 2, size, size)
     centre = 5 * torch.randn(shape, generator=g)

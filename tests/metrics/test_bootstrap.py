@@ -43,7 +43,7 @@ def test_means_leave_out_cases_without_a_value():
 
 
 def coverage(persistence, block, trials=400, count=32):
-    """Counts how often the interval of the mean of a series about zero holds zero."""
+    """Count how often the interval of the mean of a series about zero holds zero."""
     hits = 0
     g = torch.Generator().manual_seed(3)
     for trial in range(trials):

@@ -44,7 +44,7 @@ def test_series_that_cannot_tell_say_so() -> None:
 
 
 def table(errors: dict[str, np.ndarray]) -> pd.DataFrame:
-    """Makes a table of cases: mean squared errors of two levels, and their bias."""
+    """Make a table of cases: mean squared errors of two levels, and their bias."""
     rows = []
     for method, values in errors.items():
         for day, value in enumerate(values):

@@ -106,7 +106,7 @@ def test_values_beyond_the_range_count_as_its_end():
 
 
 def test_standardisation_is_that_of_the_training_period():
-    """Samples the climatology and its departures, and takes their plain moments."""
+    """Sample the climatology and its departures, and take their plain moments."""
     g = torch.Generator().manual_seed(1)
     scale = torch.tensor([9.0, 4, 3, 1, 2]).reshape(5, 1, 1, 1)
     harmonics = scale * torch.randn(5, 2, 24, 6, generator=g)

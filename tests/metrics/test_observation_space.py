@@ -38,7 +38,7 @@ class Everywhere:
 
 
 def problem(cases=2):
-    """Draws cases with their optimal analysis ensembles; held out is a second observation."""
+    """Draw cases with their optimal analysis ensembles; held out is a second observation."""
     g = torch.Generator().manual_seed(4)
 
     def noise(*shape):

@@ -30,7 +30,7 @@ def equiangular(rows=25, columns=48):
 
 
 def harmonic(grid, degree, order):
-    """Evaluates the real part of SciPy's orthonormal harmonic, `(H, W)`."""
+    """Evaluate the real part of SciPy's orthonormal harmonic, `(H, W)`."""
     latitude, longitude = (x.reshape(grid.shape).numpy() for x in grid.points)
     values = sph_harm_y(degree, order, np.deg2rad(90 - latitude), np.deg2rad(longitude))
     return torch.from_numpy(values.real.copy())

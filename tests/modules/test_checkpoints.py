@@ -22,7 +22,7 @@ from tests.nn.test_layers import randomise
 
 
 def save(module: TrainedModule, path: Path, **identity: Any) -> Path:
-    """Writes what a Trainer writes of a module, with parts of its identity replaced."""
+    """Write what a Trainer writes of a module, with parts of its identity replaced."""
     checkpoint: dict[str, Any] = {"state_dict": module.state_dict()}
     module.on_save_checkpoint(checkpoint)
     checkpoint["slams"] = {**checkpoint["slams"], **identity}

@@ -34,7 +34,7 @@ class Send(Callback):
 
 
 def train(directory, resume=None, send=None, accumulate=1, seconds=float("inf"), running=None):
-    """Trains 28 batches, four epochs of seven, validated every second epoch."""
+    """Train 28 batches, four epochs of seven, validated every second epoch."""
     directory.mkdir(exist_ok=True)
     checkpoints = Checkpoints(directory, "validation/loss")
     clock = {} if running is None else {"running": running}

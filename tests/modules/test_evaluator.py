@@ -47,7 +47,7 @@ def single(tmp_path_factory):
 
 
 def run_script(directory, *arguments, check=True):
-    """Runs the toy evaluation as users do: one command that starts its own second rank."""
+    """Run the toy evaluation as users do: one command that starts its own second rank."""
     source = Path(toy.__file__).parents[2] / "src"
     environment = {
         **{k: v for k, v in os.environ.items() if not k.startswith(("SLURM", "PL_"))},
@@ -186,7 +186,7 @@ def test_progress_is_kept_about_every_minute(tmp_path):
 
 
 def test_values_against_an_independent_computation(single):
-    """Recomputes RMSE, CRPS and spread-skill of one channel with NumPy and scoringrules."""
+    """Recompute RMSE, CRPS and spread-skill of one channel with NumPy and scoringrules."""
     batch = toy.collate([toy.Cases(7)[i] for i in range(7)])
     normal = toy.normaliser()
     truth = normal.to_physical(normal.denormalise(batch.fields, batch.climatology))

@@ -12,7 +12,7 @@ from tests.modules.test_vae import vae
 
 
 def losses():
-    """Gives the modules of both stages, each with its training loss."""
+    """Return the modules of both stages, each with its training loss."""
     data = batch()
     fields = torch.randn(4, 4, 12, 24)
     known = torch.ones_like(fields, dtype=torch.bool)

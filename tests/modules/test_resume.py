@@ -67,7 +67,7 @@ def loader():
 
 
 def stream(batch_size=4, ranks=1):
-    """Shuffles the same 28 samples anew in each epoch, and knows its place in it."""
+    """Shuffle the same 28 samples anew in each epoch, and knows its place in it."""
     dataset = loader().dataset
     sampler = BlockShuffleSampler(np.zeros(len(dataset)), seed=3, world=ranks)
     return StreamLoader(dataset, batch_size=batch_size, sampler=sampler, ahead=2)

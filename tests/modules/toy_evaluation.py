@@ -190,7 +190,7 @@ def evaluator(analysed=()):
 
 
 def evaluate(directory, devices=1, batch_size=1, cases=7, padded=False, callbacks=(), analysed=()):
-    """Runs the evaluation and gives the evaluator."""
+    """Run the evaluation and return the evaluator."""
     module = evaluator(analysed)
     config = TrainerConfig(accelerator="cpu", devices=devices, threads=1, log_every_seconds=1e9)
     trainer = make_trainer(

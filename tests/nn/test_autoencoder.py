@@ -25,7 +25,7 @@ def grid() -> LatLonGrid:
 
 
 def fields(count: int = 60, seed: int = 0) -> Tensor:
-    """Draws correlated fields whose variance grows towards the poles, so that areas matter."""
+    """Draw correlated fields whose variance grows towards the poles, so that areas matter."""
     draw = torch.Generator().manual_seed(seed)
     coarse = torch.randn(count, CHANNELS, ROWS // 2, COLUMNS // 2, generator=draw)
     smooth = functional.interpolate(coarse, scale_factor=2, mode="bilinear")
@@ -38,7 +38,7 @@ def fields(count: int = 60, seed: int = 0) -> Tensor:
 def code(
     factor: int = FACTOR, latents: int = LATENTS, data: Tensor | None = None
 ) -> tuple[PatchEncoder, PatchDecoder]:
-    """Makes encoder and decoder as training starts with them."""
+    """Make encoder and decoder as training starts with them."""
     data = fields() if data is None else data
     sizes = (CHANNELS, latents, (ROWS, COLUMNS), factor, 8, 1)
     encoder, decoder = PatchEncoder(*sizes), PatchDecoder(*sizes)
@@ -49,12 +49,12 @@ def code(
 
 
 def patch_area(factor: int = FACTOR) -> np.ndarray:
-    """Gives `(h,)` the mean area weight of each row of patches."""
+    """Return `(h,)` the mean area weight of each row of patches."""
     return grid().weights.numpy().reshape(-1, factor).mean(axis=1)
 
 
 def independent_pca(data: Tensor, factor: int = FACTOR) -> tuple[np.ndarray, np.ndarray]:
-    """Cuts patches by hand; gives singular values squared a sample, and right vectors."""
+    """Cut patches by hand; return singular values squared a sample, and right vectors."""
     x = data.double().numpy()
     n, c = x.shape[:2]
     patches = x.reshape(n, c, ROWS // factor, factor, COLUMNS // factor, factor)

@@ -13,7 +13,7 @@ from tests.nn.test_layers import randomise
 
 
 def kept(call) -> int:
-    """Counts the values that a forward pass keeps for the backward pass."""
+    """Count the values that a forward pass keeps for the backward pass."""
     sizes = []
 
     def pack(x):

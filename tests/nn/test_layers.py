@@ -12,7 +12,7 @@ from slams.nn.layers import FourierEmbedding, ModulatedBlock, ResidualBlock, Sph
 
 
 def randomise(module: nn.Module, seed: int = 0) -> nn.Module:
-    """Gives every parameter a value, those that start at zero too."""
+    """Return every parameter a value, those that start at zero too."""
     draw = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in module.parameters():

@@ -69,7 +69,7 @@ def test_inclination_bounds_the_latitude(orbit):
 
 
 def crossings(orbit: Orbit, first: float, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Gives time and longitude of northward crossings of the equator."""
+    """Return time and longitude of northward crossings of the equator."""
     turns = math.ceil(first * DAY_SECONDS / orbit.period) + torch.arange(count)
     time = turns.to(torch.float64) * orbit.period / DAY_SECONDS
     latitude, longitude = orbit.ground_track(time)
@@ -96,7 +96,7 @@ def test_the_local_time_of_an_inclined_orbit_drifts():
 
 
 def brute_force(orbit: Orbit, latitude, longitude, day: float) -> torch.Tensor:
-    """Finds what a swath sees by walking along the track in steps of some 7 km."""
+    """Find what a swath sees by walking along the track in steps of some 7 km."""
     time = day + (torch.arange(86_400, dtype=torch.float64) + 0.5) / 86_400
     track = unit_vectors(*orbit.ground_track(time))
     points = unit_vectors(latitude, longitude)

@@ -90,7 +90,7 @@ THERMOMETERS = StationSourceSpec(
 
 @pytest.fixture
 def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Admits a source of fields and one of stations, as the user would by naming them."""
+    """Admit a source of fields and one of stations, as the user would by naming them."""
     (tmp_path / "weather.py").write_text(PLUGIN)
     monkeypatch.syspath_prepend(tmp_path)
     for registry, reference in (
@@ -133,7 +133,7 @@ def with_stations(config: Config, kind: str, **keys: object) -> Config:
 
 
 def prepared(recipe: Config) -> TrainingStore:
-    """Checks and prepares a recipe, in the order of the command."""
+    """Check and prepares a recipe, in the order of the command."""
     check(recipe)
     check_prerequisites(recipe, "prepare")
     return TrainingStore.open(prepare(recipe))

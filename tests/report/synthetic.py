@@ -49,7 +49,7 @@ class World:
 
 
 def smooth_noise(shape: Sequence[int], rng: np.random.Generator, waves: int = 5) -> np.ndarray:
-    """Draws unit-variance noise of `waves` wavenumbers each way, periodic in longitude."""
+    """Draw unit-variance noise of `waves` wavenumbers each way, periodic in longitude."""
     spectrum = np.fft.rfft2(rng.standard_normal(shape))
     north = np.abs(np.fft.fftfreq(shape[-2]) * shape[-2])[:, None]
     east = np.fft.rfftfreq(shape[-1])[None] * shape[-1]
@@ -120,7 +120,7 @@ def write_assimilation(
     source: str = "nature_run",
     statistics_from: str = "",
 ) -> Path:
-    """Writes every file of a run; `gain` scales the errors of the methods that observe."""
+    """Write every file of a run; `gain` scales the errors of the methods that observe."""
     path.mkdir(parents=True)
     rng = np.random.default_rng(seed)
     shape = np.array([2.2, 2.6, 2.7, 2.5, 2.6, 2.4, 2.5, 2.6])[: len(world.levels)]
@@ -223,7 +223,7 @@ def _write_innovations(path: Path, setting: str, use: Sequence[str]) -> None:
 
 
 def _write_observation_space(path: Path, setting: str, use: Sequence[str], members: int) -> None:
-    """Writes departures of optimal analyses, assimilated and held out."""
+    """Write departures of optimal analyses, assimilated and held out."""
     rows, ranks = [], []
     r, b = 1.0, 4.76
     name = "stations/2m_temperature"
@@ -262,7 +262,7 @@ def _write_observation_space(path: Path, setting: str, use: Sequence[str], membe
 
 
 def _write_regions(path: Path, results: pd.DataFrame) -> None:
-    """Writes the results of every region: those of the globe, times a factor."""
+    """Write the results of every region: those of the globe, times a factor."""
     own = results[results["metric"].isin(["rmse", "bias", "crps", "spread_skill"])]
     parts = []
     for region, factor in zip(REGIONS, (1, 1.1, 0.4, 1.2, 1.3, 0.9), strict=True):
@@ -273,7 +273,7 @@ def _write_regions(path: Path, results: pd.DataFrame) -> None:
 
 
 def _write_spectra(path: Path, setting: str) -> None:
-    """Writes power that falls with the wavenumber; the mean loses half of it at wavenumber 6."""
+    """Write power that falls with the wavenumber; the mean loses half of it at wavenumber 6."""
     rows = []
     for method in SCALES:
         for kind, region in (("zonal", "tropics"), ("zonal", "global"), ("spherical", "global")):
@@ -386,7 +386,7 @@ def recipe(
 
 
 def write_training(path: Path, stage: str, world: World) -> Path:
-    """Writes the files of a training stage; the VAE's with reconstructions."""
+    """Write the files of a training stage; the VAE's with reconstructions."""
     path.mkdir(parents=True)
     rng = np.random.default_rng(3)
     step = np.arange(10, 2001, 10)

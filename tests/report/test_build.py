@@ -94,7 +94,7 @@ def page(index: Path) -> Page:
 
 
 def bare(path: Path, runs: Runs, *keep: str) -> Path:
-    """Copies some files of the default setting, and nothing else."""
+    """Copy some files of the default setting, and nothing else."""
     path.mkdir()
     for name in keep:
         source = runs.assimilation[0] / name

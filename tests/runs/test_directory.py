@@ -313,7 +313,7 @@ def test_files_are_there_in_full_or_not_at_all(tmp_path: Path) -> None:
 
 
 def as_job(monkeypatch: pytest.MonkeyPatch, number: str, restarts: int, rank: int = 0) -> None:
-    """Makes this process rank `rank` of a SLURM job that was run again so many times."""
+    """Make this process rank `rank` of a SLURM job that was run again so many times."""
     monkeypatch.setenv("SLURM_JOB_ID", number)
     monkeypatch.setenv("SLURM_RESTART_COUNT", str(restarts))
     monkeypatch.setenv("SLURM_PROCID", str(rank))
@@ -355,7 +355,7 @@ def test_what_another_job_began_is_not_what_this_one_began(
 
 
 def kill(config: Config, checkpoint: bool = False) -> RunDirectory:
-    """Begins a run as a process does that is then killed without a word."""
+    """Begin a run as a process does that is then killed without a word."""
     run = RunDirectory.open(run_request(config, "vae"))
     if checkpoint:
         run.checkpoints.mkdir()

@@ -28,7 +28,7 @@ def test_equal_keys_give_equal_numbers_and_other_keys_others() -> None:
 
 
 def test_the_generator_is_the_same_in_every_process_and_release() -> None:
-    """Pins the scheme: results of earlier releases must stay reproducible."""
+    """Pin the scheme: results of earlier releases must stay reproducible."""
     assert generator(0, "a", 1).initial_seed() == 3975144308853378137
 
 

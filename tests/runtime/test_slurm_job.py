@@ -15,7 +15,7 @@ from slams.runtime.signals import Stopped
 
 @pytest.fixture
 def scontrol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Gives a function that says what `scontrol` answers, and the file of what it was asked."""
+    """Return a function that says what `scontrol` answers, and the file of what it was asked."""
     asked = tmp_path / "asked"
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.setenv("SLURM_JOB_ID", "12")

@@ -25,7 +25,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def sbatch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Puts an `sbatch` on the PATH that numbers jobs; gives the file of its arguments."""
+    """Put an `sbatch` on the PATH that numbers jobs; return the file of its arguments."""
     tools, calls = tmp_path / "tools", tmp_path / "calls"
     tools.mkdir()
     script = tools / "sbatch"
@@ -38,7 +38,7 @@ def sbatch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def directives(text: str) -> dict[str, str]:
-    """Reads the options of a script as sbatch does."""
+    """Read the options of a script as sbatch does."""
     lines = [line.removeprefix("#SBATCH ") for line in text.splitlines() if "#SBATCH" in line]
     found = {}
     for line in lines:
@@ -49,7 +49,7 @@ def directives(text: str) -> dict[str, str]:
 
 
 def command(path: Path, **variables: str) -> list[str]:
-    """Gives the words that a script runs, as its shell sees them."""
+    """Return the words that a script runs, as its shell sees them."""
     head = path.read_text().partition(BODY)[0]
     show = f"{head}\nprintf '%s\\0' \"${{command[@]}}\""
     done = subprocess.run(["bash", "-c", show], env=variables, capture_output=True, check=True)

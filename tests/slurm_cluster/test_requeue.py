@@ -38,7 +38,7 @@ STEPS = 480
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Callable[..., str]]:
-    """Gives a function that calls `cluster.sh`; the cluster is up meanwhile."""
+    """Return a function that calls `cluster.sh`; the cluster is up meanwhile."""
 
     def call(*words: str) -> str:
         done = subprocess.run(
@@ -63,7 +63,7 @@ def cluster() -> Iterator[Callable[..., str]]:
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory: pytest.TempPathFactory, tiny_source: Path) -> tuple[Path, Config]:
-    """Gives a tiny recipe, prepared, whose trainings take half a minute each."""
+    """Return a tiny recipe, prepared, whose trainings take half a minute each."""
     root = tmp_path_factory.mktemp("cluster")
     config = study(root, tiny_source)
     config.tracking.enabled = True
@@ -79,7 +79,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory, tiny_source: Path) -> tuple
 
 
 def slams(verb: str, recipe: Path, *words: str) -> str:
-    """Runs a verb on this machine, outside of the cluster; gives what it prints."""
+    """Run a verb on this machine, outside of the cluster; return what it prints."""
     done = subprocess.run(
         [sys.executable, "-m", "slams", *verb.split(), str(recipe), *words],
         capture_output=True,
@@ -96,14 +96,14 @@ def slams(verb: str, recipe: Path, *words: str) -> str:
 
 
 def submit(cluster: Callable[..., str], recipe: Path, *words: str) -> dict[str, str]:
-    """Submits a recipe; gives the number of each job."""
+    """Submit a recipe; return the number of each job."""
     said = cluster("run", sys.executable, "-m", "slams", "submit", str(recipe), *words)
     jobs = [line.split() for line in said.splitlines() if line.startswith("job ")]
     return {words[2].rstrip(","): words[1].rstrip(":") for words in jobs}
 
 
 def until(what: str, ready: Callable[[], bool], seconds: float = 900) -> None:
-    """Waits for something, with the name of it in the failure."""
+    """Wait for something, with the name of it in the failure."""
     end = time.monotonic() + seconds
     while not ready():
         assert time.monotonic() < end, f"{what} has not come"
@@ -122,7 +122,7 @@ def restarts(cluster: Callable[..., str], job: str) -> int:
 
 
 def steps(run: Path) -> int:
-    """Gives the last step of `metrics.csv`, whose last line may be half written."""
+    """Return the last step of `metrics.csv`, whose last line may be half written."""
     try:
         lines = (run / "metrics.csv").read_text().splitlines()
         return int(lines[-2].partition(",")[0])
@@ -206,7 +206,7 @@ def test_a_signal_and_a_lost_node_change_nothing(
 
 
 def same_training(found: Path, expected: Path) -> None:
-    """Compares the loss curves of two trainings, and their last weights, bit for bit."""
+    """Compare the loss curves of two trainings, and their last weights, bit for bit."""
     assert (found / "metrics.csv").read_text() == (expected / "metrics.csv").read_text()
     assert pd.read_csv(found / "metrics.csv")["step"].iloc[-1] == STEPS
     one, other = (torch.load(r / "checkpoints" / "last.ckpt") for r in (found, expected))

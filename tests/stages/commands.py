@@ -31,7 +31,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 
 def study(directory: Path, source: Path, **data: object) -> Config:
-    """Makes a recipe whose five stages take some seconds together on one thread.
+    """Make a recipe whose five stages take some seconds together on one thread.
 
     Args:
         directory: Where store, runs and `recipe.yaml` go.
@@ -71,12 +71,12 @@ def study(directory: Path, source: Path, **data: object) -> Config:
 
 
 def slams(recipe: Path, verb: str, *words: str) -> int:
-    """Runs a verb in this process; gives the exit code."""
+    """Run a verb in this process; return the exit code."""
     return main([*verb.split(), str(recipe), *words])
 
 
 def subprocess_slams(recipe: Path, verb: str, *words: str) -> subprocess.Popen[str]:
-    """Starts a verb in a process of its own, on one thread."""
+    """Start a verb in a process of its own, on one thread."""
     path = os.pathsep.join([str(_ROOT / "src"), str(_ROOT), os.environ.get("PYTHONPATH", "")])
     return subprocess.Popen(
         [sys.executable, "-m", "slams", *verb.split(), str(recipe), *words],
@@ -94,7 +94,7 @@ def _heed_interrupts() -> None:
 
 
 def copy_stages(config: Config, runs: Path, *stages: str) -> Path:
-    """Copies finished stages to another directory of runs, which is returned."""
+    """Copy finished stages to another directory of runs, which is returned."""
     for stage in stages:
         shutil.copytree(
             Path(config.runs) / config.experiment / stage, runs / config.experiment / stage
@@ -103,7 +103,7 @@ def copy_stages(config: Config, runs: Path, *stages: str) -> Path:
 
 
 def tree(directory: Path) -> dict[str, tuple[int, int]]:
-    """Lists every file with its size and time of change; locks of processes do not count."""
+    """List every file with its size and time of change; locks of processes do not count."""
     return {
         str(path.relative_to(directory)): (path.stat().st_size, path.stat().st_mtime_ns)
         for path in sorted(directory.rglob("*"))

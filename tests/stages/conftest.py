@@ -30,13 +30,13 @@ class Study:
     rehearsed: dict[str, tuple[dict, dict]] = field(default_factory=dict)
 
     def run(self, stage: str) -> Path:
-        """Gives the run directory of a stage."""
+        """Return the run directory of a stage."""
         return Path(self.config.runs) / self.config.experiment / stage
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory, tiny_source: Path) -> Study:
-    """Gives a study whose every verb was rehearsed, then run."""
+    """Return a study whose every verb was rehearsed, then run."""
     root = tmp_path_factory.mktemp("study")
     made = Study(study(root, tiny_source), root / "recipe.yaml", root)
     for verb in VERBS:

@@ -15,7 +15,7 @@ from slams.modules.vae import VAE
 
 
 def note_windows(path: str) -> None:
-    """Writes the windows of every step of the VAE's training to a file."""
+    """Write the windows of every step of the VAE's training to a file."""
     log = os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
     step = VAE.training_step
 

@@ -29,7 +29,7 @@ def test_recipe_is_valid(name, capsys):
 
 @pytest.fixture(scope="module")
 def archives(tmp_path_factory) -> Path:
-    """Gives archives of 110 days from 2016-02-27 on, 13 x 24 in place of 121 x 240."""
+    """Return archives of 110 days from 2016-02-27 on, 13 x 24 in place of 121 x 240."""
     root = tmp_path_factory.mktemp("archives")
     weatherbench2(root / "era5.zarr", days=DAYS + 1, rows=13, columns=24, start="2016-02-27")
     noaa_olr(

@@ -16,7 +16,7 @@ from tests.stages.conftest import Study
 
 
 def steps_done(run: Path) -> int:
-    """Gives the last step in metrics.csv; a line may be half written."""
+    """Return the last step in metrics.csv; a line may be half written."""
     try:
         lines = (run / "metrics.csv").read_text().splitlines()
     except FileNotFoundError:

@@ -25,7 +25,7 @@ BATCH, BATCHES, EPOCHS = 7, 10, 6
 
 
 def command(log: Path, finished: Study, runs: Path, *words: str) -> subprocess.Popen[str]:
-    """Starts the training of the VAE, every step of which is noted."""
+    """Start the training of the VAE, every step of which is noted."""
     root = Path(__file__).resolve().parents[2]
     path = os.pathsep.join([str(root / "src"), str(root), os.environ.get("PYTHONPATH", "")])
     keys = [
@@ -47,7 +47,7 @@ def command(log: Path, finished: Study, runs: Path, *words: str) -> subprocess.P
 
 
 def steps_in(log: Path) -> dict[int, list[int]]:
-    """Reads the windows of each step; a kill may cut the last line."""
+    """Read the windows of each step; a kill may cut the last line."""
     lines = log.read_text().splitlines() if log.exists() else []
     rows = [[int(word) for word in line.split()] for line in lines]
     return {row[0]: row[1:] for row in rows if len(row) == 1 + BATCH}

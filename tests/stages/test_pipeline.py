@@ -191,7 +191,7 @@ def test_results_do_not_depend_on_the_batch_size(finished: Study, tmp_path, size
 
 
 def compare(found: Path, expected: Path) -> None:
-    """Compares the results of two evaluations to 1e-6, all but their seconds."""
+    """Compare the results of two evaluations to 1e-6, all but their seconds."""
     tables = [pd.read_parquet(path / "results.parquet") for path in (found, expected)]
     keys = ["method", "setting", "variable", "level", "metric"]
     one, other = (

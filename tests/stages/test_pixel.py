@@ -64,7 +64,7 @@ def test_windows_are_those_of_the_archive_standardised(tiny_config: Config) -> N
 
 @pytest.fixture(scope="module")
 def compared(finished: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Gives the runs of a study to which a pixel score and a comparison with it were added."""
+    """Return the runs of a study to which a pixel score and a comparison with it were added."""
     runs = copy_stages(finished.config, tmp_path_factory.mktemp("pixel"), "vae", "score")
     words = (f"runs={runs}", "score.space=pixel", "score.channels=[8,8]")
     assert slams(finished.recipe, "train score", *words, "--dry-run") == 0

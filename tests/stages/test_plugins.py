@@ -134,7 +134,7 @@ SITES = [(lat, lon) for lat in (-40.0, 0.0, 45.0) for lon in (10.0, 100.0, 190.0
 
 
 def run(study: Study, runs: Path, path: Path, *words: str) -> tuple[int, str]:
-    """Runs `slams assimilate` with a package on the path, as a user of that package does."""
+    """Run `slams assimilate` with a package on the path, as a user of that package does."""
     os.environ["PYTHONPATH"], before = str(path), os.environ.get("PYTHONPATH")
     try:
         process = subprocess_slams(study.recipe, "assimilate", f"runs={runs}", *words)
@@ -149,7 +149,7 @@ def run(study: Study, runs: Path, path: Path, *words: str) -> tuple[int, str]:
 
 @pytest.fixture(scope="module")
 def drawn(finished: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Gives the run of an installed package's operator and method, values drawn."""
+    """Return the run of an installed package's operator and method, values drawn."""
     root = tmp_path_factory.mktemp("plugins")
     runs = copy_stages(finished.config, root / "runs", "vae", "score")
     instrument = INSTRUMENT.format(
@@ -242,7 +242,7 @@ pathlib.Path({mark!r}).write_text("ran")
 
 @pytest.fixture
 def planted(finished: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
-    """Gives a run directory of a stranger whose recipe names code, and what that code leaves."""
+    """Return a run directory of a stranger whose recipe names code, and what that code leaves."""
     runs = copy_stages(finished.config, tmp_path / "runs", "vae", "score", "assimilation")
     mark = tmp_path / "ran"
     (tmp_path / "stranger.py").write_text(PLANTED.format(mark=str(mark)))
@@ -286,7 +286,7 @@ def test_a_run_directory_of_a_stranger_starts_no_code(
 
 
 def test_results_that_name_code_start_none(planted: tuple[Path, Path]) -> None:
-    """Names in tables are never imported, whoever reads them."""
+    """Name in tables are never imported, whoever reads them."""
     directory, mark = planted
     for name in ("results", "cases"):
         table = pd.read_parquet(directory / f"{name}.parquet")

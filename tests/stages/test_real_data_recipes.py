@@ -19,7 +19,7 @@ STATIONS = "observations.stations.source"
 
 
 def paths(config: Config) -> list[str]:
-    """Lists every file or directory that a recipe reads its data from."""
+    """List every file or directory that a recipe reads its data from."""
     stations = config.observations.stations
     named = [stations.file, stations.source.path, stations.source.station_list]
     for _, source in config.data.inputs:

@@ -24,7 +24,7 @@ CYCLE_DAYS = 12
 
 @pytest.fixture(scope="module")
 def trajectories(tmp_path_factory: pytest.TempPathFactory, tiny_source: Path) -> Path:
-    """Gives the experiment's directory: five days analysed with networks of three."""
+    """Return the experiment's directory: five days analysed with networks of three."""
     root = tmp_path_factory.mktemp("trajectories")
     lags = [1, 2, 3, 4, 5, 6]
     study(root, tiny_source, window=3, trajectory=5, lags=lags, test_cases=4)
@@ -38,7 +38,7 @@ def trajectories(tmp_path_factory: pytest.TempPathFactory, tiny_source: Path) ->
 def cycle(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, finished: Study
 ) -> Path:
-    """Gives the run directory of a cycle with the networks of the finished study."""
+    """Return the run directory of a cycle with the networks of the finished study."""
     runs = copy_stages(finished.config, tmp_path_factory.mktemp("cycle"), "vae", "score")
     words = (
         f"runs={runs}",

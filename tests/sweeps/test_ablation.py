@@ -37,7 +37,7 @@ def recipe(tmp_path: Path, tiny_config: Config) -> Path:
 
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Stands in for the assimilation: takes a moment, and fails for settings named in `bad`."""
+    """Stand in for the assimilation: take a moment, and fail for settings named in `bad`."""
     made: list[str] = []
 
     def assimilate(config: Config, report_after: bool) -> None:

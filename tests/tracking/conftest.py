@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Gives a store that was made where killed processes had left their side files; copy it."""
+    """Return a store that was made where killed processes had left their side files; copy it."""
     from slams.tracking.database import make_database
 
     path = tmp_path_factory.mktemp("template") / "mlflow.db"

@@ -17,7 +17,7 @@ from slams.tracking import database, store
 
 @pytest.fixture
 def config(tmp_path: Path, template: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
-    """Gives a recipe whose store is made in an instant, as a copy."""
+    """Return a recipe whose store is made in an instant, as a copy."""
 
     def copy(path: Path) -> None:
         database._disconnect(f"sqlite:///{path}")

@@ -21,7 +21,7 @@ def draw(*shape: int) -> torch.Tensor:
 
 
 def smooth(count: int, size: int = N, length: int = T) -> torch.Tensor:
-    """Draws Gaussian anomalies that are smooth in space and persist in time."""
+    """Draw Gaussian anomalies that are smooth in space and persist in time."""
     k = torch.hypot(torch.fft.fftfreq(size, 1 / size)[:, None], torch.fft.rfftfreq(size, 1 / size))
     noise = draw(count, length, 2, size, size)
     for i in range(1, length):

@@ -14,7 +14,7 @@ from slams.warmups.window_denoiser import WindowDenoiser, train_windows
 
 
 def _chain(count: int, length: int, a: float = 0.95) -> torch.Tensor:
-    """Draws stationary trajectories of an autoregressive chain of two numbers a state."""
+    """Draw stationary trajectories of an autoregressive chain of two numbers a state."""
     noise = torch.randn(count, length, 2, generator=generator(0, "test"))
     x = [noise[:, 0]]
     for n in noise[:, 1:].unbind(dim=1):

@@ -46,7 +46,7 @@ class StationDays:
     conventions: Mapping[str, str]
 
     def lines(self) -> list[str]:
-        """Says in a few lines what was done."""
+        """Say in a few lines what was done."""
         found = ", ".join(f"{name} {number}" for name, number in self.counts.items())
         repaired = ", ".join(f"{name} {number}" for name, number in self.repairs.items())
         return [f"stations: {found}", *([f"repaired: {repaired}"] if repaired else [])]
@@ -133,7 +133,7 @@ def station_days(
 def _pivot(
     table: pd.DataFrame, daily: pd.DataFrame, days: np.ndarray, variables: int
 ) -> tuple[pd.DataFrame, np.ndarray]:
-    """Lays daily values out as `(N, P, V)`, with the positions of the `P` stations by name."""
+    """Lay daily values out as `(N, P, V)`, with the positions of the `P` stations by name."""
     places = (
         table[table["station_id"].isin(daily["station_id"].unique())]
         .drop_duplicates("station_id")
@@ -173,7 +173,7 @@ def _check_height(
     limit: float,
     counts: dict[str, int],
 ) -> None:
-    """Removes 2 m temperatures of stations too far above or below the model's terrain."""
+    """Remove 2 m temperatures of stations too far above or below the model's terrain."""
     if limit <= 0 or terrain is None:
         return
     index, weight = grid.interpolation(
@@ -195,7 +195,7 @@ def _check_buddies(
     qc: StationQualityConfig,
     counts: dict[str, int],
 ) -> None:
-    """Removes temperatures that their neighbours contradict."""
+    """Remove temperatures that their neighbours contradict."""
     if qc.buddy_km <= 0:
         return
     network = observer.network

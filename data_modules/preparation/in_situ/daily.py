@@ -37,7 +37,7 @@ _SLACK = 1e-9
 def daily_values(
     table: pd.DataFrame, channels: Sequence[FieldSpec], config: StationSourceConfig
 ) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Makes daily values of the accepted reports.
+    """Make daily values of the accepted reports.
 
     Args:
         table: Long table, checked.
@@ -65,7 +65,7 @@ def daily_values(
 
 
 def profile_value(pressure: np.ndarray, temperature: np.ndarray, level: float) -> float:
-    """Reads a profile at a level: as reported, or interpolated in log pressure; else NaN.
+    """Read a profile at a level: as reported, or interpolated in log pressure; else NaN.
 
     Args:
         pressure: `(n,)` hPa.
@@ -87,7 +87,7 @@ def profile_value(pressure: np.ndarray, temperature: np.ndarray, level: float) -
 
 
 def _means(rows: pd.DataFrame, quarters: int) -> tuple[pd.DataFrame, int]:
-    """Averages instants over the quarters of the day; takes daily values as they are."""
+    """Average instants over the quarters of the day; take daily values as they are."""
     whole = rows[rows["hours"] >= 24]
     instants = rows[rows["hours"] < 24]
     day = days_since_epoch(instants["time"] - _hours(instants["hours"]) / 2)
@@ -112,7 +112,7 @@ def _means(rows: pd.DataFrame, quarters: int) -> tuple[pd.DataFrame, int]:
 
 
 def _soundings(rows: pd.DataFrame, level: int, soundings: int) -> tuple[pd.DataFrame, int]:
-    """Averages the soundings of a day at a level."""
+    """Average the soundings of a day at a level."""
     records = []
     near = rows[rows["level"].between(level / _RATIO - 1, level * _RATIO + 1)]
     for (name, time), profile in near.groupby(["station_id", "time"], sort=True):
@@ -132,7 +132,7 @@ def _soundings(rows: pd.DataFrame, level: int, soundings: int) -> tuple[pd.DataF
 
 
 def _totals(rows: pd.DataFrame, coverage: float) -> tuple[pd.DataFrame, int]:
-    """Adds precipitation over the periods of a day."""
+    """Add precipitation over the periods of a day."""
     rows = rows[rows["hours"] > 0].sort_values(["station_id", "hours", "time"], kind="stable")
     if rows.empty:
         return pd.DataFrame(columns=["station_id", "day", "value"]), 0
@@ -152,7 +152,7 @@ def _totals(rows: pd.DataFrame, coverage: float) -> tuple[pd.DataFrame, int]:
 
 
 def _apart(rows: pd.DataFrame) -> np.ndarray:
-    """Marks periods that do not overlap an earlier one of the same station and length."""
+    """Mark periods that do not overlap an earlier one of the same station and length."""
     start = (rows["time"] - _hours(rows["hours"])).to_numpy()
     end = rows["time"].to_numpy()
     group = rows.groupby(["station_id", "hours"], sort=False).ngroup().to_numpy()

@@ -21,7 +21,7 @@ _SAME_HEIGHT = 50.0
 
 
 def split_moved(table: pd.DataFrame, moved_km: float) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Gives each station one position: near ones are joined, others become stations of their own.
+    """Assign each station one position: near ones are joined, others are stations of their own.
 
     The place with most reports keeps the station's name, the next is `NAME/2`, and so on.
 
@@ -73,7 +73,7 @@ def split_moved(table: pd.DataFrame, moved_km: float) -> tuple[pd.DataFrame, dic
 def merge_same_place(
     stations: pd.DataFrame, values: np.ndarray, same_place_km: float
 ) -> np.ndarray:
-    """Chooses one of the stations that stand at one place: the one with most values.
+    """Choose one of the stations that stand at one place: the one with most values.
 
     Args:
         stations: `P` rows with latitude, longitude and elevation, sorted by name.
@@ -99,7 +99,7 @@ def merge_same_place(
 
 
 def thin(stations: pd.DataFrame, values: np.ndarray, distance_km: float) -> np.ndarray:
-    """Thins stations greedily: no two that stay are closer than a distance.
+    """Thin stations greedily: no two that stay are closer than a distance.
 
     Every station that is left out has a better one, which stays, within the distance.
 
@@ -122,7 +122,7 @@ def thin(stations: pd.DataFrame, values: np.ndarray, distance_km: float) -> np.n
 
 
 def _neighbours(stations: pd.DataFrame, distance_km: float) -> list[list[int]]:
-    """Lists the stations within a distance of each, itself among them."""
+    """List the stations within a distance of each, itself among them."""
     vectors = _vectors(stations["latitude"].to_numpy(), stations["longitude"].to_numpy())
     chord = 2 * math.sin(min(distance_km / EARTH_RADIUS_KM, math.pi) / 2)
     return list(cKDTree(vectors).query_ball_point(vectors, chord))

@@ -43,7 +43,7 @@ _FEWEST = 3
 
 
 def check_reports(table: pd.DataFrame, config: StationQualityConfig) -> pd.DataFrame:
-    """Rejects reports out of range, and spikes.
+    """Reject reports out of range, and spikes.
 
     Args:
         table: Long table of `sources.stations.reports.table`.
@@ -72,7 +72,7 @@ def buddy_check(
     radius_km: float,
     limit: float,
 ) -> np.ndarray:
-    """Compares each station's departure with its neighbours'.
+    """Compare each station's departure with its neighbours'.
 
     Args:
         departures: `(N, P)` observation minus climatology, NaN where there is none.
@@ -113,7 +113,7 @@ def _reject(table: pd.DataFrame, wrong: pd.Series, reason: str) -> pd.DataFrame:
 
 
 def _spikes(table: pd.DataFrame, step: float) -> pd.Series:
-    """Marks values that stand out from both neighbours of the same station, variable, level."""
+    """Mark values that stand out from both neighbours of the same station, variable, level."""
     good = table[table["accepted"] & table["variable"].isin(_SMOOTH)]
     # NaN levels are one group: missing keys would be dropped.
     groups = good.assign(level=good["level"].fillna(0.0)).groupby(

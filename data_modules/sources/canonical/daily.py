@@ -44,7 +44,7 @@ class Days:
 def find_days_of(
     time: np.ndarray, held: Held, amount: bool, daily: str, where: str, key: str, shown: str
 ) -> Days:
-    """Finds the steps of each day for one variable.
+    """Find the steps of each day for one variable.
 
     Args:
         time: `(N,)` days since 1970-01-01 00 UTC, increasing.
@@ -142,7 +142,7 @@ def _midnights(time: np.ndarray, said: str) -> Days:
 def _covered(
     time: np.ndarray, step: float, hours: float, held: Held, amount: bool, said: str
 ) -> Days:
-    """Puts values that cover some hours together to the UTC day that they lie in."""
+    """Put values that cover some hours together to the UTC day that they lie in."""
     if hours < step * 24 - _NEAR:
         raise UserError(
             f"{said} covers {hours:g} h at steps of {step * 24:g} h; the rest of the day is not "
@@ -166,7 +166,7 @@ def _covered(
 
 
 def _group(start: np.ndarray, step: float, how: str, text: str, said: str) -> Days:
-    """Groups steps by the day in which they start; every day between others has to be whole."""
+    """Group steps by the day in which they start; every day between others has to be whole."""
     count = round(1.0 / step)
     day = np.floor(start + _NEAR)
     days, first, found = np.unique(day, return_index=True, return_counts=True)

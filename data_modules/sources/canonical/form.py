@@ -71,7 +71,7 @@ def canonicalise(
     daily: str = "instant",
     period: tuple[float, float] | None = None,
 ) -> xr.Dataset:
-    """Brings a dataset into canonical form, lazily.
+    """Bring a dataset into canonical form, lazily.
 
     Args:
         dataset: As opened, values decoded (scale, offset, fill value), time decoded.
@@ -164,7 +164,7 @@ def level_dimension(array: xr.DataArray) -> str | None:
 
 
 def _reading(array: xr.DataArray, days: Days | None) -> dict[str, dict[str, int]]:
-    """Says how much a chunk of a day's values reads from the file, as xarray's encoding does."""
+    """Say how much a chunk of a day's values reads from the file, as xarray's encoding does."""
     stored = array.attrs.get(_STORED)
     if days is None or stored is None:
         return {}
@@ -179,7 +179,7 @@ def _reading(array: xr.DataArray, days: Days | None) -> dict[str, dict[str, int]
 def _find(
     dataset: xr.Dataset, held: Held, variable: str, repairs: list[str], where: str, key: str
 ) -> xr.DataArray:
-    """Finds a variable and checks its dimensions; those of one element are dropped."""
+    """Find a variable and check its dimensions; those of one element are dropped."""
     if held.name not in dataset:
         raise UserError(
             f"source {where}: variable {held.name!r} ({variable}) is missing; found "
@@ -206,7 +206,7 @@ def _common_days(
     repairs: list[str],
     where: str,
 ) -> np.ndarray:
-    """Finds the days that every variable has, inside the period."""
+    """Find the days that every variable has, inside the period."""
     axis = reduce(np.intersect1d, (one.day for one in days.values()))
     for variable, one in days.items():
         if one.left_out:
@@ -233,7 +233,7 @@ def _common_days(
 def _take_days(
     array: xr.DataArray, index: np.ndarray, how: str, repairs: list[str]
 ) -> xr.DataArray:
-    """Takes the steps of each day and puts them together, `index` `(n, k)` positions."""
+    """Take the steps of each day and put them together, `index` `(n, k)` positions."""
     count = index.shape[1]
     stored = array.encoding.get("preferred_chunks") or {
         d: max(c) for d, c in array.chunksizes.items()
@@ -263,7 +263,7 @@ def _take_days(
 
 
 def _together(block: np.ndarray, count: int, how: str) -> np.ndarray:
-    """Adds or averages the steps of each day, the same way whatever the order in memory was."""
+    """Add or averages the steps of each day, the same way whatever the order in memory was."""
     block = np.ascontiguousarray(block, dtype=np.float64)
     block = block.reshape(-1, count, *block.shape[1:])
     total = block[:, 0].copy()
@@ -277,7 +277,7 @@ def _power_of_two(wanted: float, most: int) -> int:
 
 
 def _as_slice(index: np.ndarray) -> slice | np.ndarray:
-    """Writes equally spaced positions as a slice, which every backend reads best."""
+    """Write equally spaced positions as a slice, which every backend reads best."""
     if len(index) < 2:
         return slice(int(index[0]), int(index[0]) + 1) if len(index) else slice(0, 0)
     step = int(index[1] - index[0])
@@ -339,7 +339,7 @@ def _select_levels(
 def _order_latitude(
     dataset: xr.Dataset, repairs: list[str], where: str
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Gives latitudes from north to south, and the rows in that order if they were not."""
+    """Return latitudes from north to south, and the rows in that order if they were not."""
     rows = None
     values = _coordinate(dataset, "latitude", where)
     if (np.abs(values) > 90 + 1e-6).any():
@@ -362,7 +362,7 @@ def _order_latitude(
 def _order_longitude(
     dataset: xr.Dataset, repairs: list[str], where: str
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Gives longitudes eastwards from 0, and the columns in that order if they were not."""
+    """Return longitudes eastwards from 0, and the columns in that order if they were not."""
     found = _coordinate(dataset, "longitude", where)
     values = np.mod(found, 360.0)
     values[values > 360.0 - 1e-6] = 0.0

@@ -97,7 +97,7 @@ UNIT_CONVERSIONS: dict[str, dict[str, Unit]] = {
 
 
 def find_unit(found: str | None, held: Held, target: str, where: str) -> tuple[Unit, str, str]:
-    """Finds what leads from a variable's units to the canonical ones.
+    """Find what leads from a variable's units to the canonical ones.
 
     Args:
         found: The units that the file states, or `None`.

@@ -24,7 +24,7 @@ _WITHOUT_LEAP_DAYS = ("noleap", "365_day")
 def decode_days(
     dataset: xr.Dataset, repairs: list[str], where: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Reads the time axis.
+    """Read the time axis.
 
     Args:
         dataset: With the dimension `time`, decoded.

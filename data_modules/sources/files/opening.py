@@ -29,18 +29,18 @@ _TIMEOUT, _RETRIES = "60s", 5
 
 
 def is_address(path: str) -> bool:
-    """Tells an address of the network from a local path."""
+    """Return an address of the network from a local path."""
     return path.startswith(_SCHEMES)
 
 
 def is_zarr(path: str) -> bool:
-    """Tells a Zarr store from a file."""
+    """Return a Zarr store from a file."""
     name = path.rstrip("/")
     return Path(path).is_dir() or (is_address(path) and ".zarr" in name.rpartition("/")[2])
 
 
 def find_files(config: SourceConfig, expected: str, key: str) -> list[str]:
-    """Lists the files of a source: `files`, or `path`, which may be a pattern with `*`.
+    """List the files of a source: `files`, or `path`, which may be a pattern with `*`.
 
     Args:
         config: The source.
@@ -71,7 +71,7 @@ def find_files(config: SourceConfig, expected: str, key: str) -> list[str]:
 
 
 def open_zarr(path: str, expected: str, key: str) -> xr.Dataset:
-    """Opens a Zarr store (format 2 or 3) lazily, without dask.
+    """Open a Zarr store (format 2 or 3) lazily, without dask.
 
     Args:
         path: Directory or address.
@@ -106,7 +106,7 @@ def open_zarr(path: str, expected: str, key: str) -> xr.Dataset:
 
 
 def open_netcdf(files: Sequence[str], key: str, time: str = "time") -> xr.Dataset:
-    """Opens NetCDF files that follow one another in time, lazily.
+    """Open NetCDF files that follow one another in time, lazily.
 
     Args:
         files: Paths or addresses.
@@ -165,7 +165,7 @@ def _open_one(file: str, key: str) -> xr.Dataset:
 
 
 def _decoded(file: Any, engine: str) -> xr.Dataset:
-    """Opens a file; a time axis that makes no dates stays as it is and is refused later."""
+    """Open a file; a time axis that makes no dates stays as it is and is refused later."""
     with warnings.catch_warnings():
         # Two missing codes are both missing, and year 1 is year 1.
         warnings.simplefilter("ignore", xr.SerializationWarning)
@@ -200,7 +200,7 @@ def _object_store(address: str, key: str) -> Any:
 
 
 def _bucket(address: str) -> Any:
-    """Opens an object store anonymously."""
+    """Open an object store anonymously."""
     from obstore.store import from_url
 
     options: dict[str, Any] = {"client_options": {"timeout": _TIMEOUT}}

@@ -50,5 +50,5 @@ class _RemoteFile(io.RawIOBase):
 
 
 def open_remote_file(store: Any, name: str) -> io.BufferedReader:
-    """Opens an object of an object store (obstore) as a file that is read in pieces."""
+    """Open an object of an object store (obstore) as a file that is read in pieces."""
     return io.BufferedReader(_RemoteFile(store, name), buffer_size=_PIECE)

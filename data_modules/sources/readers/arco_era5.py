@@ -35,7 +35,7 @@ def open_arco_era5(
     period: tuple[float, float] | None,
     key: str,
 ) -> xr.Dataset:
-    """Opens an ARCO-ERA5 store lazily.
+    """Open an ARCO-ERA5 store lazily.
 
     Args:
         config: The source; `daily` says what a day of temperature is.

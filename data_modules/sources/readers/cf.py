@@ -64,7 +64,7 @@ def open_cf(
     period: tuple[float, float] | None,
     key: str,
 ) -> xr.Dataset:
-    """Opens a CF source lazily.
+    """Open a CF source lazily.
 
     Args:
         config: The source, with `variables` and `dimensions` where the file does not say enough.
@@ -105,7 +105,7 @@ def open_cf(
 
 
 def _named_dimensions(dataset: xr.Dataset, config: SourceConfig, key: str) -> xr.Dataset:
-    """Gives dimensions their canonical names: those of the recipe, or of the attributes."""
+    """Return dimensions their canonical names: those of the recipe, or of the attributes."""
     renamed: dict[Any, str] = {}
     for canonical, (standard, axis) in _AXES.items():
         asked = getattr(config.dimensions, canonical)
@@ -178,7 +178,7 @@ def _by_standard_name(
 
 
 def _covers(dataset: xr.Dataset, name: str) -> tuple[float | None, str, bool]:
-    """Finds which hours a value covers: from bounds of time, or from `cell_methods`."""
+    """Find which hours a value covers: from bounds of time, or from `cell_methods`."""
     if name not in dataset:
         return 0.0, "start", False
     methods = str(dataset[name].attrs.get("cell_methods", ""))

@@ -48,7 +48,7 @@ def open_chaosbench(
     period: tuple[float, float] | None,
     key: str,
 ) -> xr.Dataset:
-    """Opens the daily stores of a directory lazily, each when its day is read.
+    """Open the daily stores of a directory lazily, each when its day is read.
 
     Args:
         config: The source; `path` is the directory `era5`.
@@ -125,7 +125,7 @@ class _StoresArray(BackendArray):
 def _daily_stores(
     path: str, period: tuple[float, float] | None, key: str
 ) -> tuple[np.ndarray, list[Path]]:
-    """Lists the stores by date; refuses a day that is missing."""
+    """List the stores by date; refuse a day that is missing."""
     folder = Path(path)
     if not folder.is_dir():
         raise UserError(

@@ -39,7 +39,7 @@ def open_cpc_gauge(
     period: tuple[float, float] | None,
     key: str,
 ) -> xr.Dataset:
-    """Opens files of the gauge analysis lazily.
+    """Open files of the gauge analysis lazily.
 
     Args:
         config: The source; `path` may be a pattern, `precip.*.nc`.

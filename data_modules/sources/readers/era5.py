@@ -44,7 +44,7 @@ _CHOICES = {
 
 
 def era5_layout(dataset: xr.Dataset) -> dict[str, Held]:
-    """Finds how a store holds each variable: the first choice that it has, or the first of all."""
+    """Find how a store holds each variable: the first choice that it has, or the first of all."""
     return {
         variable: next((held for held in choices if held.name in dataset), choices[0])
         for variable, choices in _CHOICES.items()
@@ -52,7 +52,7 @@ def era5_layout(dataset: xr.Dataset) -> dict[str, Held]:
 
 
 def with_terrain(dataset: xr.Dataset) -> xr.Dataset:
-    """Adds `surface_elevation` (m) where the store has the geopotential at the surface."""
+    """Add `surface_elevation` (m) where the store has the geopotential at the surface."""
     name = "geopotential_at_surface"
     if name not in dataset or "time" in dataset[name].dims:
         return dataset

@@ -38,7 +38,7 @@ def open_nature_run(
     period: tuple[float, float] | None,
     key: str,
 ) -> xr.Dataset:
-    """Opens a nature run lazily.
+    """Open a nature run lazily.
 
     Args:
         config: The source; `path` is a Zarr directory, a pattern with `*` that several match, or
@@ -103,7 +103,7 @@ def _within_days(dataset: xr.Dataset) -> bool:
 
 
 def _check_chunks(array: zarr.Array, folder: Path, path: str) -> None:
-    """Refuses a lost chunk where Zarr would silently read a number in its place."""
+    """Refuse a lost chunk where Zarr would silently read a number in its place."""
     packed = array.attrs.get("_FillValue")
     if packed is not None and array.fill_value == packed:
         return

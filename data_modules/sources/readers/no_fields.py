@@ -27,7 +27,7 @@ def open_no_fields(
     period: tuple[float, float] | None,
     key: str,
 ) -> xr.Dataset:
-    """Gives the days, on a grid without any variable.
+    """Return the days, on a grid without any variable.
 
     Args:
         config: Path, the first and last day separated by a slash; and `absent`, all channels.

@@ -51,7 +51,7 @@ def open_noaa_psl(
     period: tuple[float, float] | None,
     key: str,
 ) -> xr.Dataset:
-    """Opens NOAA PSL files lazily.
+    """Open NOAA PSL files lazily.
 
     Args:
         config: The source: one NetCDF file, a pattern or a list of files that follow one another
@@ -95,7 +95,7 @@ def _held(dataset: xr.Dataset, name: str) -> Held:
 
 
 def _without_gap(dataset: xr.Dataset) -> tuple[xr.Dataset, str]:
-    """Leaves out the days of the known gap, which some files hold and fill with missing values."""
+    """Leave out the days of the known gap, which some files hold and fill with missing values."""
     times = dataset["time"].values
     if not np.issubdtype(times.dtype, np.datetime64):
         return dataset, ""

@@ -35,7 +35,7 @@ def open_weatherbench2(
     period: tuple[float, float] | None,
     key: str,
 ) -> xr.Dataset:
-    """Opens a WeatherBench2 store lazily.
+    """Open a WeatherBench2 store lazily.
 
     Args:
         config: The source; `daily` says what a day of temperature is.

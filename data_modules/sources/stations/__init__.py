@@ -27,7 +27,7 @@ def open_stations(
     last: np.datetime64,
     key: str = "observations.stations.source",
 ) -> StationReports:
-    """Reads the reports of some days from a station archive.
+    """Read the reports of some days from a station archive.
 
     Args:
         config: The recipe's `observations.stations.source`.

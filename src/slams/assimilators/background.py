@@ -24,12 +24,12 @@ class BackgroundEnsemble(CaseByCase):
     name = SPEC.name
 
     def fit(self, archive: Archive) -> None:
-        """Keeps the archive and its errors; see `CaseByCase.fit`."""
+        """Keep the archive and its errors; see `CaseByCase.fit`."""
         super().fit(archive)
         self._errors = BackgroundErrors(archive)
 
     def analyse_case(self, batch: Batch, members: int) -> CaseAnalysis:
-        """Draws the members; `(M, T, C, H, W)` normalised."""
+        """Draw the members; `(M, T, C, H, W)` normalised."""
         background = self.background_of(batch)
         season = self.season_of(batch)
         drawn = draw_days(len(season), self.seed, self.name, int(batch.case[0]), members)

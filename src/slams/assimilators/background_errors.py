@@ -56,7 +56,7 @@ class BackgroundErrors:
         self.variance = variance.clamp(min=_SMALLEST_VARIANCE).to(torch.float32)
 
     def of(self, windows: Tensor, variance: Tensor, shifts: int = 0) -> Tensor:
-        """Gives the errors of some windows, centred over them and rescaled.
+        """Return the errors of some windows, centred over them and rescaled.
 
         Args:
             windows: `(n,)` int64 indices into the archive.

@@ -35,7 +35,7 @@ class Archive:
     background_known: Tensor | None = None
 
     def turned(self, cells: int) -> Archive:
-        """Turns fields and backgrounds to the east by cells of longitude."""
+        """Turn fields and backgrounds to the east by cells of longitude."""
         parts = (self.fields, self.background, self.known, self.background_known)
         fields, background, known, background_known = (
             None if part is None else part.roll(cells, -1) for part in parts
@@ -49,11 +49,11 @@ class Assimilator(Protocol):
     name: str
 
     def fit(self, archive: Archive) -> None:
-        """Estimates what the method needs from the training period; called once before use."""
+        """Estimate what the method needs from the training period; called once before use."""
         ...
 
     def analyse(self, batch: Batch, members: int) -> Ensemble:
-        """Gives the analysis ensemble.
+        """Return the analysis ensemble.
 
         Args:
             batch: Background and observations; the truth in it must not be read.

@@ -31,7 +31,7 @@ __all__ = ["CaseAnalysis", "CaseByCase", "centre"]
 
 
 def centre(perturbations: Tensor) -> Tensor:
-    """Removes the mean over the first axis."""
+    """Remove the mean over the first axis."""
     return perturbations - perturbations.mean(dim=0, keepdim=True)
 
 
@@ -74,7 +74,7 @@ class CaseByCase(ABC):
 
     @property
     def archive(self) -> Archive:
-        """Gives the archive.
+        """Return the archive.
 
         Raises:
             UserError: `fit` was not called.
@@ -84,7 +84,7 @@ class CaseByCase(ABC):
         return self._archive
 
     def fit(self, archive: Archive) -> None:
-        """Keeps the archive.
+        """Keep the archive.
 
         Args:
             archive: Days of the training period with their backgrounds.
@@ -115,7 +115,7 @@ class CaseByCase(ABC):
         self._archive = archive
 
     def analyse(self, batch: Batch, members: int, only: range | None = None) -> Ensemble:
-        """Gives the analysis ensemble, see `slams.assimilators.base.Assimilator`.
+        """Return the analysis ensemble, see `slams.assimilators.base.Assimilator`.
 
         Args:
             batch: Background and observations.
@@ -159,7 +159,7 @@ class CaseByCase(ABC):
 
     @abstractmethod
     def analyse_case(self, batch: Batch, members: int) -> CaseAnalysis:
-        """Analyses the one case of a batch.
+        """Analyse the one case of a batch.
 
         Args:
             batch: One case.
@@ -167,11 +167,11 @@ class CaseByCase(ABC):
         """
 
     def season_of(self, batch: Batch) -> Tensor:
-        """Selects the archive's windows of the case's season: `(n,)` int64, on the CPU."""
+        """Select the archive's windows of the case's season: `(n,)` int64, on the CPU."""
         return season_days(self.archive.time[:, 0], float(batch.time[0, 0]), self.season)
 
     def background_of(self, batch: Batch) -> Background:
-        """Gives the background.
+        """Return the background.
 
         Raises:
             UserError: The batch has none.

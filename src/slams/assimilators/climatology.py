@@ -22,7 +22,7 @@ class Climatology(CaseByCase):
     name = SPEC.name
 
     def analyse_case(self, batch: Batch, members: int) -> CaseAnalysis:
-        """Draws the members; `(M, T, C, H, W)` normalised."""
+        """Draw the members; `(M, T, C, H, W)` normalised."""
         season = self.season_of(batch)
         drawn = draw_days(len(season), self.seed, self.name, int(batch.case[0]), members)
         members = self.archive.fields[season[drawn]].to(batch.climatology.device)

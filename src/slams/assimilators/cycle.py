@@ -75,11 +75,11 @@ class Cycle:
         self._members: Tensor | None = None
 
     def reset(self) -> None:
-        """Forgets the last analysis: the next case starts from the background it comes with."""
+        """Forget the last analysis: the next case starts from the background it comes with."""
         self._day = self._members = None
 
     def prepare(self, batch: Batch) -> Batch:
-        """Gives one case its cycled background; the first keeps the one it comes with.
+        """Give one case its cycled background; the first keeps the one it comes with.
 
         Args:
             batch: One case of one day.
@@ -108,7 +108,7 @@ class Cycle:
         return self._checked(batch)
 
     def keep(self, batch: Batch, ensemble: Ensemble) -> None:
-        """Keeps the analysis of a case for the next one.
+        """Keep the analysis of a case for the next one.
 
         Args:
             batch: The case.

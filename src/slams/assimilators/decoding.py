@@ -26,7 +26,7 @@ _CHUNK = 32
 def encode_windows(
     space: LatentSpace, fields: Tensor, known: Tensor | None, device: torch.device
 ) -> Tensor:
-    """Encodes windows `(N, T, C, H, W)`, some at a time.
+    """Encode windows `(N, T, C, H, W)`, some at a time.
 
     Args:
         space: The latent space, on `device`.
@@ -52,7 +52,7 @@ def decoding_variance(
     operators: Sequence[ObservationOperator],
     sd: Tensor,
 ) -> Tensor:
-    """Measures the mean square of the decoder's error, observed.
+    """Measure the mean square of the decoder's error, observed.
 
     Args:
         space: The latent space.

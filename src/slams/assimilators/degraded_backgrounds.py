@@ -28,7 +28,7 @@ _YEAR = 365.0
 
 
 def degrade(archive: Archive, variance: float) -> Archive:
-    """Lets the archive's backgrounds come from analyses with an error.
+    """Let the archive's backgrounds come from analyses with an error.
 
     Args:
         archive: Windows with backgrounds that persist from the truth.

@@ -77,14 +77,14 @@ class DenoisingArchive:
 
     @property
     def background(self) -> Tensor:
-        """Gives the encoded backgrounds, `(n, T, K, h, w)`."""
+        """Return the encoded backgrounds, `(n, T, K, h, w)`."""
         if self._background is None:
             archive = self.archive
             self._background = self._encode(archive.background, archive.background_known)
         return self._background
 
     def fit_background(self, denoiser: Denoiser, near: Tensor, both: bool) -> BackgroundDenoiser:
-        """Regresses denoising errors on the background's innovations at every noise level.
+        """Regress denoising errors on the background's innovations at every noise level.
 
         Args:
             denoiser: The trained denoiser.
@@ -162,7 +162,7 @@ class DenoisingArchive:
         return days
 
     def decoder_variance(self, operators: tuple[ObservationOperator, ...]) -> Tensor:
-        """Measures the variance of the decoder's error seen through a network, `(T * P_total,)`.
+        """Measure the variance of the decoder's error seen through a network, `(T * P_total,)`.
 
         Args:
             operators: `H` of the network.
@@ -198,7 +198,7 @@ class DenoisingArchive:
     def _seen(
         self, latents: Tensor, days: Tensor, operators: tuple[ObservationOperator, ...]
     ) -> Tensor:
-        """Observes how far the decoded latents of some days are from their fields."""
+        """Observe how far the decoded latents of some days are from their fields."""
         error = self.archive.fields[days].to(self.device) - self.space.decode(latents)
         if self.archive.known is not None:  # what is missing has no error to measure
             error = torch.where(self.archive.known[days].to(self.device), error, 0.0)
@@ -207,7 +207,7 @@ class DenoisingArchive:
     def _denoised(
         self, denoiser: Denoiser, conditioned: bool
     ) -> Iterator[Iterator[tuple[Tensor, Tensor]]]:
-        """Denoises at every level, or takes what an equal network made of the same archive."""
+        """Denoise at every level, or take what an equal network made of the same archive."""
         yield from self._means(denoiser, conditioned, range(len(self.levels)), _kept)
 
     def _means(
@@ -233,7 +233,7 @@ class DenoisingArchive:
             yield zip(days.split(_CHUNK), means.split(_CHUNK), strict=True)
 
     def _digest(self, denoiser: Denoiser, conditioned: bool) -> bytes:
-        """Gives the digest of all that denoised latents depend on."""
+        """Return the digest of all that denoised latents depend on."""
         tensors = [self.truth, self.season, self.levels, *denoiser.state_dict().values()]
         tensors += [self.background] if conditioned else []
         return digest(f"{denoiser}/{self.seed}/{conditioned}/{self.device}", tensors)
@@ -241,7 +241,7 @@ class DenoisingArchive:
     def _denoise(
         self, denoiser: Denoiser, level: int, conditioned: bool
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Adds noise of a level and denoises, chunk by chunk.
+        """Add noise of a level and denoises, chunk by chunk.
 
         Yields:
             Positions `(b,)` among the days and denoised latents `(b, T, K, h, w)`.

@@ -45,7 +45,7 @@ class EnKF(EnsembleKalman):
         observations: StackedObservations,
         case: int,
     ) -> tuple[Tensor, Tensor]:
-        """Updates the ensemble; see `EnsembleKalman.update`."""
+        """Update the ensemble; see `EnsembleKalman.update`."""
         network = sum(len(o.latitude) for o in observations.operators)
         # For masked points too: a point's number does not depend on which others are masked.
         noise = member_noise(

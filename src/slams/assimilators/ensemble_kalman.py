@@ -44,7 +44,7 @@ _SMALLEST_VARIANCE = 1e-12
 
 
 def relax_to_prior_spread(prior: Tensor, analysis: Tensor, rtps: float) -> Tensor:
-    """Moves the spread of an analysis towards that of its prior.
+    """Move the spread of an analysis towards that of its prior.
 
     Args:
         prior: `(K, ...)` perturbations before the update, centred.
@@ -105,12 +105,12 @@ class EnsembleKalman(CaseByCase):
         self.localisation = NetworkLocalisation(grid, localisation)
 
     def fit(self, archive: Archive) -> None:
-        """Keeps the archive and its errors; see `CaseByCase.fit`."""
+        """Keep the archive and its errors; see `CaseByCase.fit`."""
         super().fit(archive)
         self._errors = BackgroundErrors(archive)
 
     def analyse_case(self, batch: Batch, members: int) -> CaseAnalysis:
-        """Analyses one case; `(M, T, C, H, W)` normalised."""
+        """Analyse one case; `(M, T, C, H, W)` normalised."""
         mean, perturbations = self.analyse_ensemble(batch)
         chosen = draw_days(
             len(perturbations), self.seed, "ensemble_kalman/members", int(batch.case[0]), members
@@ -118,7 +118,7 @@ class EnsembleKalman(CaseByCase):
         return CaseAnalysis(mean + centre(perturbations[chosen]), centred=True)
 
     def analyse_ensemble(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Analyses one case with all `K` members.
+        """Analyse one case with all `K` members.
 
         Args:
             batch: One case.
@@ -159,7 +159,7 @@ class EnsembleKalman(CaseByCase):
         observations: StackedObservations,
         case: int,
     ) -> tuple[Tensor, Tensor]:
-        """Updates the ensemble.
+        """Update the ensemble.
 
         Args:
             prior: `(K, T, C, H, W)` perturbations, normalised, centred.

@@ -54,7 +54,7 @@ class FirstGuess(ABC):
         self._source: Archive | None = None
 
     def fit(self, archive: Archive) -> None:
-        """Fits to an archive, once however many methods start from this first guess.
+        """Fit to an archive, once however many methods start from this first guess.
 
         Raises:
             UserError: The archive does not suffice, see the first guesses.
@@ -68,7 +68,7 @@ class FirstGuess(ABC):
 
     @abstractmethod
     def hindcast(self, archive: Archive) -> Tensor:
-        """Fits, and gives first guesses of the archive's days.
+        """Fit, and return first guesses of the archive's days.
 
         Args:
             archive: Windows of the training period with their backgrounds, normalised.
@@ -79,7 +79,7 @@ class FirstGuess(ABC):
 
     @abstractmethod
     def forecast(self, background: Tensor, time: Tensor, known: Tensor | None = None) -> Tensor:
-        """Makes the first guess of some windows, after `fit`.
+        """Make the first guess of some windows, after `fit`.
 
         Args:
             background: `(B, T, C, H, W)` normalised.
@@ -99,11 +99,11 @@ class ClimatologyGuess(FirstGuess):
     kind = "climatology"
 
     def hindcast(self, archive: Archive) -> Tensor:
-        """Gives zero anomalies."""
+        """Return zero anomalies."""
         return torch.zeros_like(archive.background)
 
     def forecast(self, background: Tensor, time: Tensor, known: Tensor | None = None) -> Tensor:
-        """Gives zero anomalies."""
+        """Return zero anomalies."""
         return torch.zeros_like(background)
 
 
@@ -122,12 +122,12 @@ class OnFirstGuess:
         self.shares_members = getattr(method, "shares_members", False)
 
     def fit(self, archive: Archive) -> None:
-        """Fits the first guess, and the method to its errors."""
+        """Fit the first guess, and the method to its errors."""
         self.first_guess.fit(archive)
         self.method.fit(self.first_guess.archive)
 
     def analyse(self, batch: Batch, members: int, only: range | None = None) -> Ensemble:
-        """Gives the analysis ensemble, see `slams.assimilators.base.Assimilator`.
+        """Return the analysis ensemble, see `slams.assimilators.base.Assimilator`.
 
         Args:
             batch: Background and observations.
@@ -167,7 +167,7 @@ class OnFirstGuess:
 
 
 def _error_variance(archive: Archive) -> Tensor:
-    """Averages the squared errors of an archive's backgrounds, where the fields are known."""
+    """Average the squared errors of an archive's backgrounds, where the fields are known."""
     total = torch.zeros(archive.fields.shape[1:], dtype=torch.float64)
     count = torch.zeros_like(total)
     for start in range(0, archive.fields.shape[0], _WINDOWS):

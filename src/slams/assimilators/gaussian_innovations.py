@@ -14,7 +14,7 @@ __all__ = ["gaussian_innovations"]
 def gaussian_innovations(
     images: Tensor, localisation: Tensor, innovation: Tensor, observations: StackedObservations
 ) -> tuple[Tensor, Tensor]:
-    """Replaces silent observations by Gaussian ones of the same effect on the prior.
+    """Replace silent observations by Gaussian ones of the same effect on the prior.
 
     Args:
         images: `(n, P)` observed anomalies of the prior, centred.

@@ -25,7 +25,7 @@ class LastMade:
         return len(self._made)
 
     def get(self, key: bytes, make: Callable[[], list[Tensor]]) -> list[Tensor]:
-        """Gives what was made for an equal key, or makes it in the place of what there was.
+        """Return what was made for an equal key, or make it in the place of what there was.
 
         Args:
             key: See `digest`.
@@ -41,12 +41,12 @@ class LastMade:
         return self._made
 
     def clear(self) -> None:
-        """Forgets what there was."""
+        """Forget what there was."""
         self._key, self._made = b"", []
 
 
 def digest(words: str, tensors: Iterable[Tensor]) -> bytes:
-    """Gives the sha256 of words and of all numbers of some tensors."""
+    """Return the sha256 of words and of all numbers of some tensors."""
     total = hashlib.sha256(words.encode())
     for tensor in tensors:
         total.update(f"{tuple(tensor.shape)}/{tensor.dtype}".encode())

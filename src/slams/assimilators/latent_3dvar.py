@@ -108,12 +108,12 @@ class Latent3DVar(ThreeDVar):
         self._decoding: _Decoding | None = None
 
     def fit(self, archive: Archive) -> None:
-        """Keeps the archive, which is encoded at the first case; see `CaseByCase.fit`."""
+        """Keep the archive, which is encoded at the first case; see `CaseByCase.fit`."""
         CaseByCase.fit(self, archive)
         self._encoded = self._decoding = None
 
     def errors_of(self, batch: Batch) -> Tensor:
-        """Gives latent background errors of the case's season, centred: `(n, T, K, h, w)`."""
+        """Return latent background errors of the case's season, centred: `(n, T, K, h, w)`."""
         season = self.season_of(batch)
         if len(season) > self.archive_size:
             pick = torch.linspace(0, len(season) - 1, self.archive_size)
@@ -122,7 +122,7 @@ class Latent3DVar(ThreeDVar):
         return centre(truth[season] - background[season])
 
     def observations_of(self, batch: Batch) -> StackedObservations:
-        """Gives the active observations, with the variance of the decoder's error in theirs."""
+        """Return the active observations, with the variance of the decoder's error in theirs."""
         observations = stack_observations(batch, 0)
         if len(observations) == 0:
             return observations
@@ -134,7 +134,7 @@ class Latent3DVar(ThreeDVar):
     def observer(
         self, batch: Batch, observations: StackedObservations
     ) -> Callable[[Tensor], Tensor]:
-        """Gives the map of latent increments to what is observed, `(N, T, P_total)`."""
+        """Return the map of latent increments to what is observed, `(N, T, P_total)`."""
         encoded, sd = self._encoded_background(batch), self.normaliser.sd
 
         def observe(increments: Tensor) -> Tensor:
@@ -144,7 +144,7 @@ class Latent3DVar(ThreeDVar):
         return observe
 
     def state_of(self, batch: Batch, increments: Tensor) -> Tensor:
-        """Decodes the encoded background plus increments: `(M, T, C, H, W)` normalised."""
+        """Decode the encoded background plus increments: `(M, T, C, H, W)` normalised."""
         return self.space.decode(self._encoded_background(batch) + increments)
 
     def _encoded_background(self, batch: Batch) -> Tensor:
@@ -153,7 +153,7 @@ class Latent3DVar(ThreeDVar):
         return self.space.encode(background.mean, background.known)
 
     def _encodings(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Gives the encoded archive and its encoded backgrounds, made at the first use."""
+        """Return the encoded archive and its encoded backgrounds, made at the first use."""
         if self._encoded is None or self._encoded[0].device != device:
             archive, space = self.archive, self.space.to(device)
             self._encoded = (

@@ -142,7 +142,7 @@ class LatentDiffusion(CaseByCase):
         self._marginals: dict[int, MarginalMap] | None = None
 
     def fit(self, archive: Archive) -> None:
-        """Keeps evenly spaced days of the archive for the denoising errors."""
+        """Keep evenly spaced days of the archive for the denoising errors."""
         super().fit(archive)
         self._network = None
         self._informed = None
@@ -150,7 +150,7 @@ class LatentDiffusion(CaseByCase):
         self.error_scale = None
 
     def analyse_case(self, batch: Batch, members: int, only: range | None = None) -> CaseAnalysis:
-        """Samples the one case of a batch.
+        """Sample the one case of a batch.
 
         Raises:
             UserError: A member diverged every time it was drawn, besides what `analyse` refuses.
@@ -183,7 +183,7 @@ class LatentDiffusion(CaseByCase):
         return CaseAnalysis(states, samples.diverged, self.sampler.centred and not own)
 
     def _calibrated(self, members: Tensor, climatology: Tensor) -> Tensor:
-        """Maps the channels that are never negative, see `MarginalMap`; `(M, T, C, H, W)`."""
+        """Map the channels that are never negative, see `MarginalMap`; `(M, T, C, H, W)`."""
         if self._marginals is None:
             archive = self._denoising_archive(members.device)
             self._marginals = archive.marginals(self.normaliser)
@@ -205,7 +205,7 @@ class LatentDiffusion(CaseByCase):
         return {"season": season, "condition": encoded.expand(members, -1, -1, -1, -1)}
 
     def _prior(self, conditioned: bool) -> Denoiser:
-        """Gives the denoiser as it is used, before any observation."""
+        """Return the denoiser as it is used, before any observation."""
         if not conditioned or self.guidance.background == "condition":
             return self.denoiser
         if self._informed is None:
@@ -253,7 +253,7 @@ class LatentDiffusion(CaseByCase):
     def _guided_by_latents(
         self, batch: Batch, stacked: StackedObservations, network: _Network
     ) -> Denoiser:
-        """Guides by encoded observations, see `slams.assimilators.latent_likelihood`."""
+        """Guide by encoded observations, see `slams.assimilators.latent_likelihood`."""
         seen = encode_observations(
             self.space,
             stacked,
@@ -299,7 +299,7 @@ class LatentDiffusion(CaseByCase):
     def _fit_network(
         self, operators: tuple[ObservationOperator, ...], probe: Tensor, conditioned: bool
     ) -> _Network:
-        """Measures denoising and decoding errors of archive days, seen through the network."""
+        """Measure denoising and decoding errors of archive days, seen through the network."""
         prior = self._prior(conditioned)
         days = self._denoising_archive(probe.device)
         # Errors of the denoiser as it is used: where it sees no background, neither there.
@@ -326,7 +326,7 @@ class LatentDiffusion(CaseByCase):
         )
 
     def _fit_background(self) -> BackgroundDenoiser:
-        """Fits what the background says of denoising errors, see `BackgroundGain`."""
+        """Fit what the background says of denoising errors, see `BackgroundGain`."""
         device = self.space.mean.device
         points = tuple(x.to(device) for x in self.latent_grid.points)
         reach = min(self.guidance.background_points, len(points[0]))

@@ -48,7 +48,7 @@ _RIDGE = 1e-4
 def spread(
     stacked: StackedObservations, departures: Tensor, shape: tuple[int, ...]
 ) -> tuple[Tensor, Tensor]:
-    """Spreads departures over the fields by the adjoint of `H`, weighted by `R^-1`.
+    """Spread departures over the fields by the adjoint of `H`, weighted by `R^-1`.
 
     Args:
         stacked: The active observations.
@@ -80,7 +80,7 @@ def encode_observations(
     count: int,
     seed: int,
 ) -> LatentObservation:
-    """Encodes the observations of one case, and measures what their encoding is worth.
+    """Encode the observations of one case, and measures what their encoding is worth.
 
     Args:
         space: The latent space.
@@ -115,12 +115,12 @@ def encode_observations(
 
 
 def _points(latents: Tensor) -> Tensor:
-    """Turns `(N, T, K, h, w)` into `(T, S, N, K)` float64."""
+    """Turn `(N, T, K, h, w)` into `(T, S, N, K)` float64."""
     return latents.flatten(-2).permute(1, 3, 0, 2).to(torch.float64)
 
 
 def _regressed(truth: Tensor, encoded: Tensor, values: Tensor) -> LatentObservation:
-    """Fits y_z = A z + b + e at each point of `(T, S, N, K)`."""
+    """Fit y_z = A z + b + e at each point of `(T, S, N, K)`."""
     days, channels = truth.shape[-2:]
     means = truth.mean(dim=-2), encoded.mean(dim=-2)
     z, y = truth - means[0][..., None, :], encoded - means[1][..., None, :]

@@ -50,7 +50,7 @@ class LETKF(EnsembleKalman):
         observations: StackedObservations,
         case: int,
     ) -> tuple[Tensor, Tensor]:
-        """Updates the ensemble; see `EnsembleKalman.update`.
+        """Update the ensemble; see `EnsembleKalman.update`.
 
         Raises:
             UserError: An observation has an error variance of 0.
@@ -77,7 +77,7 @@ class LETKF(EnsembleKalman):
 
 
 def _weights(taper: Tensor, images: Tensor, innovation: Tensor) -> tuple[Tensor, Tensor]:
-    """Solves for the weights of some grid points in ensemble space.
+    """Solve for the weights of some grid points in ensemble space.
 
     Args:
         taper: `(g, P)` localisation L.

@@ -60,16 +60,16 @@ class _Regression:
     products: Tensor
 
     def scores(self, background: Tensor) -> Tensor:
-        """Projects `(n, T, C, H, W)` on the EOFs: `(n, K)`."""
+        """Project `(n, T, C, H, W)` on the EOFs: `(n, K)`."""
         return background.flatten(1) @ self.eofs.T
 
     def coefficients(self, ridge: Tensor) -> Tensor:
-        """Penalises by `(C,)` ridges: `A` of shape `(K, T, C, H, W)`."""
+        """Penalise by `(C,)` ridges: `A` of shape `(K, T, C, H, W)`."""
         shrunk = self.variance[:, None] + ridge * self.variance.mean()
         return self.products / shrunk[:, None, :, None, None]
 
     def rest(self, background: Tensor, scores: Tensor) -> Tensor:
-        """Gives what the EOFs do not hold of a background."""
+        """Return what the EOFs do not hold of a background."""
         return background - (scores @ self.patterns).reshape(background.shape)
 
 
@@ -107,7 +107,7 @@ class LinearInverseModel(FirstGuess):
         self._moved: dict[torch.device, tuple[Tensor, ...]] = {}
 
     def hindcast(self, archive: Archive) -> Tensor:
-        """Fits, and forecasts each block from the others.
+        """Fit, and forecasts each block from the others.
 
         Raises:
             UserError: A block leaves no days to fit its model to.
@@ -136,7 +136,7 @@ class LinearInverseModel(FirstGuess):
         return forecasts
 
     def forecast(self, background: Tensor, time: Tensor, known: Tensor | None = None) -> Tensor:
-        """Forecasts windows; see `FirstGuess.forecast`. The season plays no part."""
+        """Forecast windows; see `FirstGuess.forecast`. The season plays no part."""
         device = background.device
         if device not in self._moved:
             host = self._moved[torch.device("cpu")]
@@ -147,7 +147,7 @@ class LinearInverseModel(FirstGuess):
         return (scores @ coefficients).reshape(background.shape) + gamma[:, None, None] * rest
 
     def _blocks(self, archive: Archive) -> Iterator[tuple[Tensor, _Regression]]:
-        """Gives the windows of each block and the model fitted to the others."""
+        """Return the windows of each block and the model fitted to the others."""
         first, last = archive.time[:, 0].cpu(), archive.time[:, -1].cpu()
         for held in torch.argsort(first).tensor_split(self.folds):
             if len(held) == 0:
@@ -165,7 +165,7 @@ class LinearInverseModel(FirstGuess):
             yield held, self._regress(archive, rest)
 
     def _regress(self, archive: Archive, days: Tensor) -> _Regression:
-        """Fits to some windows of the archive."""
+        """Fit to some windows of the archive."""
         root = self._weights.sqrt()
         shape = archive.fields.shape[1:]
         variance, eofs, scores = _leading((archive.background[days] * root).flatten(1), self.eofs)
@@ -174,7 +174,7 @@ class LinearInverseModel(FirstGuess):
         return _Regression(eofs * spread, eofs / spread, variance, products)
 
     def _errors(self, archive: Archive, regression: _Regression, held: Tensor) -> Tensor:
-        """Sums the squared errors of a block: `(R, C)`, one row a ridge."""
+        """Sum the squared errors of a block: `(R, C)`, one row a ridge."""
         scores = regression.scores(archive.background[held])
         rows = []
         for ridge in self.ridges:
@@ -186,7 +186,7 @@ class LinearInverseModel(FirstGuess):
 
 
 def _leading(weighted: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Finds the leading EOFs of `(N, D)` weighted backgrounds, through the smaller Gram matrix.
+    """Find the leading EOFs of `(N, D)` weighted backgrounds, through the smaller Gram matrix.
 
     Returns:
         Sums of squared scores `(K,)`, EOFs `(K, D)` and scores `(K, N)`.

@@ -38,7 +38,7 @@ class MarginalMap:
 
     @classmethod
     def fit(cls, decoded: Tensor, fields: Tensor) -> MarginalMap:
-        """Estimates both distributions.
+        """Estimate both distributions.
 
         Args:
             decoded: `(N, ...)` the archive's days, encoded and decoded.
@@ -50,7 +50,7 @@ class MarginalMap:
         return cls(*both)
 
     def __call__(self, values: Tensor) -> Tensor:
-        """Maps `(...)` values."""
+        """Map `(...)` values."""
         upper = torch.searchsorted(self.source, values.contiguous())
         upper = upper.clamp(1, len(self.source) - 1)
         low, high = self.source[upper - 1], self.source[upper]

@@ -44,7 +44,7 @@ class NetworkLocalisation:
         points: Tensor,
         device: torch.device | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Gives the localisation matrices of the active points of a network.
+        """Return the localisation matrices of the active points of a network.
 
         Args:
             operators: All operators of the network, `P_total` points.
@@ -65,7 +65,7 @@ class NetworkLocalisation:
         return state[:, points], observed[points][:, points]
 
     def _of_network(self, latitude: Tensor, longitude: Tensor) -> tuple[Tensor, Tensor]:
-        """Finds or makes the matrices of a whole network."""
+        """Find or make the matrices of a whole network."""
         for kept_latitude, kept_longitude, state, observed in self._kept:
             if (
                 kept_latitude.device == latitude.device

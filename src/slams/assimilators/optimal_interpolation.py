@@ -88,12 +88,12 @@ class OptimalInterpolation(CaseByCase):
         self.localisation = NetworkLocalisation(grid, localisation)
 
     def fit(self, archive: Archive) -> None:
-        """Keeps the archive and its errors; see `CaseByCase.fit`."""
+        """Keep the archive and its errors; see `CaseByCase.fit`."""
         super().fit(archive)
         self._errors = BackgroundErrors(archive)
 
     def analyse_case(self, batch: Batch, members: int) -> CaseAnalysis:
-        """Analyses one case; `(M, T, C, H, W)` normalised."""
+        """Analyse one case; `(M, T, C, H, W)` normalised."""
         background = self.background_of(batch)
         case = int(batch.case[0])
         season = self.season_of(batch)
@@ -124,12 +124,12 @@ class OptimalInterpolation(CaseByCase):
         return CaseAnalysis(prior + increments.reshape(prior.shape), centred=True)
 
     def _innovation(self, batch: Batch, observations: StackedObservations) -> Tensor:
-        """Gives y - H(x_b), `(P,)`."""
+        """Return y - H(x_b), `(P,)`."""
         state = self.normaliser.denormalise(self.background_of(batch).mean, batch.climatology)
         return observations.values - observations.apply(state)[0]
 
     def _noise(self, shape: torch.Size, case: int, members: int) -> Tensor:
-        """Draws `(M, T, P_total)` standard normal numbers, for masked points too.
+        """Draw `(M, T, P_total)` standard normal numbers, for masked points too.
 
         A point's number does not depend on which others are masked.
         """

@@ -93,7 +93,7 @@ class ScoreMean(FirstGuess):
         self._weights = grid.weights.to("cpu", torch.float64)[:, None]
 
     def hindcast(self, archive: Archive) -> Tensor:
-        """Forecasts the archive, its errors enlarged to those of unseen days."""
+        """Forecast the archive, its errors enlarged to those of unseen days."""
         guesses, others = self._forecasts(archive, self.validation)
         unseen = self.validation.fields - others
         season = torch.cat(
@@ -110,7 +110,7 @@ class ScoreMean(FirstGuess):
         return archive.fields - self.inflation[:, None, None] * errors
 
     def forecast(self, background: Tensor, time: Tensor, known: Tensor | None = None) -> Tensor:
-        """Forecasts windows; see `FirstGuess.forecast`."""
+        """Forecast windows; see `FirstGuess.forecast`."""
         device = background.device
         self.space.to(device)
         self.denoiser.to(device)
@@ -125,7 +125,7 @@ class ScoreMean(FirstGuess):
         return self.space.decode(total / len(self._noise))
 
     def _forecasts(self, *archives: Archive) -> list[Tensor]:
-        """Forecasts archives, or takes what equal networks made of the same ones."""
+        """Forecast archives, or take what equal networks made of the same ones."""
 
         def forecast_all() -> list[Tensor]:
             return [self._forecast_archive(archive) for archive in archives]
@@ -155,7 +155,7 @@ class ScoreMean(FirstGuess):
     def _mean_square(
         self, errors: Tensor, known: Tensor | None, counts: Tensor | None = None
     ) -> Tensor:
-        """Averages squared errors over area, days and windows: `(C,)`.
+        """Average squared errors over area, days and windows: `(C,)`.
 
         Args:
             errors: `(N, T, C, H, W)` normalised.

@@ -14,7 +14,7 @@ __all__ = ["draw_days", "season_days", "season_weights"]
 def season_days(
     time: Tensor, date: float, half_width: float, minimum: int = 30, exclude: float = 10.0
 ) -> Tensor:
-    """Selects the archive's days within a season, whatever their year.
+    """Select the archive's days within a season, whatever their year.
 
     Days close to the date itself are left out, so that an archive that happens to hold the
     verifying weather does not give it away.
@@ -41,7 +41,7 @@ def season_days(
 
 
 def season_weights(time: Tensor, date: float, width: float) -> Tensor | None:
-    """Weighs the archive's days by a Gaussian of their distance in the day of year from a date.
+    """Weigh the archive's days by a Gaussian of their distance in the day of year from a date.
 
     Args:
         time: `(N,)` days of the archive since 1970-01-01.
@@ -58,7 +58,7 @@ def season_weights(time: Tensor, date: float, width: float) -> Tensor | None:
 
 
 def draw_days(count: int, seed: int, stream: str, case: int, members: int) -> Tensor:
-    """Draws a day for each member, none of them twice as long as there are enough days.
+    """Draw a day for each member, none of them twice as long as there are enough days.
 
     Args:
         count: Number of days to draw from.

@@ -108,7 +108,7 @@ class ThreeDVar(OptimalInterpolation):
         self.outer_loops = outer_loops
 
     def analyse_case(self, batch: Batch, members: int) -> CaseAnalysis:
-        """Analyses one case; `(M, T, C, H, W)` normalised."""
+        """Analyse one case; `(M, T, C, H, W)` normalised."""
         case = int(batch.case[0])
         errors = self.errors_of(batch)
         # Perturbations are days as they were: the first of the errors, before turned copies.
@@ -132,24 +132,24 @@ class ThreeDVar(OptimalInterpolation):
     # What the control vector is: here the normalised state itself.
 
     def errors_of(self, batch: Batch) -> Tensor:
-        """Gives the background errors of the case's season, centred: `(n, *control)`."""
+        """Return the background errors of the case's season, centred: `(n, *control)`."""
         variance = self.background_of(batch).variance[0]
         return self._errors.of(self.season_of(batch), variance, self.shifts)
 
     def observations_of(self, batch: Batch) -> StackedObservations:
-        """Gives the active observations with the error variance that they count with."""
+        """Return the active observations with the error variance that they count with."""
         return stack_observations(batch, 0)
 
     def observer(
         self, batch: Batch, observations: StackedObservations
     ) -> Callable[[Tensor], Tensor]:
-        """Gives the map of increments `(N, *control)` to what is observed, `(N, T, P_total)`."""
+        """Return the map of increments `(N, *control)` to what is observed, `(N, T, P_total)`."""
         state = self.normaliser.denormalise(self.background_of(batch).mean, batch.climatology)
         sd = self.normaliser.sd
         return lambda increments: observe_all(observations.operators, state + increments * sd)
 
     def state_of(self, batch: Batch, increments: Tensor) -> Tensor:
-        """Adds increments `(M, *control)` to the background: `(M, T, C, H, W)` normalised."""
+        """Add increments `(M, *control)` to the background: `(M, T, C, H, W)` normalised."""
         return self.background_of(batch).mean[0] + increments
 
 
@@ -171,7 +171,7 @@ class _Problem:
             self._replace_silent()
 
     def _replace_silent(self) -> None:
-        """Replaces censored observations by Gaussian ones, with `H` linearised about x_b."""
+        """Replace censored observations by Gaussian ones, with `H` linearised about x_b."""
         nothing = torch.zeros_like(self.errors[0])
         images, _ = self._images(nothing, self.errors)
         departure = self._departure(nothing)
@@ -186,7 +186,7 @@ class _Problem:
         self._variance = positive_variance(variance.to(torch.float64))
 
     def minimise(self, outer_loops: int) -> tuple[Tensor, Tensor]:
-        """Gives the increment `(T, C, H, W)` and the images `(n, P)` of the last linearisation."""
+        """Return the increment `(T, C, H, W)` and the last images `(n, P)`."""
         now = _Iterate(torch.zeros_like(self.errors[0]))
         for _ in range(outer_loops):
             departure = self._departure(now.increment)
@@ -204,12 +204,12 @@ class _Problem:
         return now.increment, images
 
     def solve(self, images: Tensor, innovations: Tensor) -> Tensor:
-        """Solves S V = innovations `(J, P)` for `(P, J)` float64."""
+        """Solve S V = innovations `(J, P)` for `(P, J)` float64."""
         covariance = innovation_covariance(images, self._observed, self.observations.variance)
         return solve_innovations(covariance, innovations)
 
     def increments(self, images: Tensor, weights: Tensor) -> Tensor:
-        """Spreads weights `(P, J)` over the state: `(J, T, C, H, W)`."""
+        """Spread weights `(P, J)` over the state: `(J, T, C, H, W)`."""
         anomalies = self.errors.flatten(1, 2).flatten(2)
         increments = localised_increments(anomalies, images, self._between, weights)
         return increments.reshape(-1, *self.errors.shape[1:])
@@ -217,7 +217,7 @@ class _Problem:
     def towards(
         self, now: _Iterate, images: Tensor, weights: Tensor, target: Tensor, share: float
     ) -> _Iterate:
-        """Goes a share of the way to the increment `target` that `images` and `weights` make."""
+        """Go a share of the way to the increment `target` that `images` and `weights` make."""
         both = sum(float(w @ self._product(y, images, weights)) for y, w in now.parts)
         ahead = float(weights @ self._product(images, images, weights))
         left = 1 - share
@@ -228,14 +228,14 @@ class _Problem:
         )
 
     def cost(self, background_term: float, departure: Tensor) -> float:
-        """Evaluates J."""
+        """Evaluate J."""
         observed = departure.to(torch.float64).square() / self._variance
         return 0.5 * (background_term + float(observed.sum()))
 
     def _line_search(
         self, now: _Iterate, departure: Tensor, images: Tensor, weights: Tensor, target: Tensor
     ) -> _Iterate | None:
-        """Goes from the iterate towards a target as far as J falls; `None` if nowhere."""
+        """Go from the iterate towards a target as far as J falls; `None` if nowhere."""
         cost = self.cost(now.background_term, departure)
         for halving in range(_HALVINGS + 1):
             new = self.towards(now, images, weights, target, 0.5**halving)
@@ -244,19 +244,19 @@ class _Problem:
         return None
 
     def _product(self, left: Tensor, right: Tensor, weights: Tensor) -> Tensor:
-        """Applies H_left B H_right^T to weights `(P,)`."""
+        """Apply H_left B H_right^T to weights `(P,)`."""
         left, right = left.to(torch.float64), right.to(torch.float64)
         return (left.T @ right).div_(len(left) - 1).mul_(self._observed) @ weights
 
     def _departure(self, increment: Tensor) -> Tensor:
-        """Gives y - H(x), `(P,)`."""
+        """Return y - H(x), `(P,)`."""
         observed = self.observations.select(self._observe(increment[None]))
         return self.observations.values - observed[0]
 
     def _images(
         self, about: Tensor, errors: Tensor, increment: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Observes errors `(n, P)` and an increment `(P,)`, linearised about x_b + `about`."""
+        """Observe errors `(n, P)` and an increment `(P,)`, linearised about x_b + `about`."""
         increment = about if increment is None else increment
         images = tangent(self._observe, about[None], torch.cat([errors, increment[None]]))
         images = self.observations.select(images)

@@ -37,7 +37,7 @@ def calibrate(
     members: int = MEMBERS,
     iterations: int | None = None,
 ) -> Calibration:
-    """Samples an ensemble and compares it with the posterior (with the prior for `none`).
+    """Sample an ensemble and compare it with the posterior (with the prior for `none`).
 
     Args:
         problem: The problem.

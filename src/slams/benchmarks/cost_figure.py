@@ -18,7 +18,7 @@ _DPI = 150
 
 
 def draw_sampler(table: pd.DataFrame, path: Path) -> None:
-    """Draws what a member is worth against what it costs, a point a date.
+    """Draw what a member is worth against what it costs, a point a date.
 
     Args:
         table: As from `slams.benchmarks.sampler_cost.sampler_table`.
@@ -42,7 +42,7 @@ def draw_sampler(table: pd.DataFrame, path: Path) -> None:
 
 
 def draw_scaling(tables: Mapping[str, pd.DataFrame], path: Path) -> None:
-    """Draws samples a second against processes, and cost against what is sampled.
+    """Draw samples a second against processes, and cost against what is sampled.
 
     Args:
         tables: `ranks`, `sampling` and `denoiser`, as `slams.benchmarks.scaling` makes them.

@@ -40,7 +40,7 @@ class CostConfig:
 
 
 def check_cost(config: CostConfig) -> None:
-    """Refuses a recipe that contradicts itself.
+    """Refuse a recipe that contradicts itself.
 
     Raises:
         UserError: In one sentence.
@@ -70,7 +70,7 @@ def check_cost(config: CostConfig) -> None:
 
 
 def load_contenders(config: CostConfig, verb: str) -> Mapping[str, Config]:
-    """Reads the recipes that are timed.
+    """Read the recipes that are timed.
 
     Args:
         config: The benchmark's recipe.

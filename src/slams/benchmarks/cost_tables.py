@@ -8,5 +8,5 @@ __all__ = ["spread_of"]
 
 
 def spread_of(values: pd.Series) -> str:
-    """Writes timings, or their ratios pair by pair, as median (least, most)."""
+    """Write timings, or their ratios pair by pair, as median (least, most)."""
     return f"{values.median():.3g} ({values.min():.3g}, {values.max():.3g})"

@@ -11,7 +11,7 @@ __all__ = ["device_of", "synchronise"]
 
 
 def device_of(config: TrainerConfig) -> torch.device:
-    """Gives the device that a recipe computes on.
+    """Return the device that a recipe computes on.
 
     Raises:
         UserError: The machine does not have it.
@@ -20,6 +20,6 @@ def device_of(config: TrainerConfig) -> torch.device:
 
 
 def synchronise(device: torch.device) -> None:
-    """Waits until a GPU has done what it was asked to; a CPU always has."""
+    """Wait until a GPU has done what it was asked to; a CPU always has."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -32,7 +32,7 @@ _MARKERS = {
 
 
 def draw_calibration(table: pd.DataFrame, path: Path) -> None:
-    """Draws and writes the figure; what diverged is left out.
+    """Draw and write the figure; what diverged is left out.
 
     Args:
         table: As from `slams.benchmarks.posterior.gaussian_table`.

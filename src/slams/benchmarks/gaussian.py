@@ -80,40 +80,40 @@ class GaussianProblem:
 
     @property
     def denoiser(self) -> Denoiser:
-        """Gives the exact denoiser of the prior, of `(M, *shape)`."""
+        """Return the exact denoiser of the prior, of `(M, *shape)`."""
         return _ExactDenoiser(self.mean, self.covariance)
 
     @property
     def total_variance(self) -> Tensor:
-        """Gives the diagonal of `R'`, `(P,)`."""
+        """Return the diagonal of `R'`, `(P,)`."""
         return self.variance + self.decoder_variance * self.operator.square().sum(dim=1)
 
     @property
     def scale(self) -> Tensor:
-        """Gives what one in every field is for an observation, `(P,)`."""
+        """Return what one in every field is for an observation, `(P,)`."""
         return self.operator.sum(dim=1)
 
     @property
     def observed(self) -> Tensor:
-        """Tells which fields are observed, `(F,)` bool."""
+        """Return which fields are observed, `(F,)` bool."""
         return self.operator.abs().sum(dim=0) > 0
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Maps `(M, *shape)` to `(M, F)`."""
+        """Map `(M, *shape)` to `(M, F)`."""
         return latents.flatten(1) @ self.decoder.T
 
     def observe(self, latents: Tensor) -> Tensor:
-        """Maps `(M, *shape)` to `(M, P)`."""
+        """Map `(M, *shape)` to `(M, P)`."""
         return self.decode(latents) @ self.operator.T
 
     @property
     def prior(self) -> tuple[Tensor, Tensor]:
-        """Gives mean `(F,)` and covariance `(F, F)` of the decoded prior."""
+        """Return mean `(F,)` and covariance `(F, F)` of the decoded prior."""
         return self.decoder @ self.mean, self.decoder @ self.covariance @ self.decoder.T
 
     @property
     def posterior(self) -> tuple[Tensor, Tensor]:
-        """Gives mean `(F,)` and covariance `(F, F)` of the decoded posterior."""
+        """Return mean `(F,)` and covariance `(F, F)` of the decoded posterior."""
         seen = self.operator @ self.decoder
         cross = self.covariance @ seen.T
         s = seen @ cross + torch.diag(self.total_variance)
@@ -123,7 +123,7 @@ class GaussianProblem:
         return self.decoder @ mean, self.decoder @ covariance @ self.decoder.T
 
     def errors(self, sigma: Tensor, count: int = 400) -> DenoisingErrors:
-        """Gives denoising errors of latents, and as observed, decoder's error included.
+        """Return denoising errors of latents, and as observed, decoder's error included.
 
         Their sample covariance is exact, so that nothing but the guidance is put to the test.
 
@@ -144,7 +144,7 @@ class GaussianProblem:
 
 
 def dense_problem(error: float) -> GaussianProblem:
-    """Makes a dense, correlated problem of 48 components, a third of them observed.
+    """Make a dense, correlated problem of 48 components, a third of them observed.
 
     Args:
         error: Standard deviation of the observation error; the prior's is about one.
@@ -153,7 +153,7 @@ def dense_problem(error: float) -> GaussianProblem:
 
 
 def linear_decoder_problem(error: float) -> GaussianProblem:
-    """Makes 24 correlated latents, decoded to 48 fields with an error, a third of them observed.
+    """Make 24 correlated latents, decoded to 48 fields with an error, a third of them observed.
 
     Args:
         error: Standard deviation of the observation error; the prior's is about one.

@@ -43,27 +43,27 @@ class KnownProblem(Protocol):
 
     @property
     def denoiser(self) -> Denoiser:
-        """Gives the exact denoiser of the prior, of `(M, *shape)`."""
+        """Return the exact denoiser of the prior, of `(M, *shape)`."""
 
     @property
     def total_variance(self) -> Tensor:
-        """Gives the diagonal of `R` with the decoder's error, `(P,)`."""
+        """Return the diagonal of `R` with the decoder's error, `(P,)`."""
 
     @property
     def scale(self) -> Tensor:
-        """Gives what one in every field is for an observation, `(P,)`."""
+        """Return what one in every field is for an observation, `(P,)`."""
 
     def observe(self, latents: Tensor) -> Tensor:
-        """Maps `(M, *shape)` to `(M, P)`."""
+        """Map `(M, *shape)` to `(M, P)`."""
 
     def errors(self, sigma: Tensor) -> DenoisingErrors:
-        """Gives denoising errors at a noise level `()`, the decoder's in what is observed."""
+        """Return denoising errors at a noise level `()`, the decoder's in what is observed."""
 
 
 def guide(
     problem: KnownProblem, kind: str, sampler: SamplerSettings, iterations: int | None = None
 ) -> Denoiser:
-    """Builds the denoiser of the posterior under one kind of guidance.
+    """Build the denoiser of the posterior under one kind of guidance.
 
     Args:
         problem: The problem.
@@ -102,7 +102,7 @@ def guide(
 
 @cache
 def noise_of(shape: tuple[int, ...], members: int) -> Callable[[int, str], Tensor]:
-    """Gives the noise `(*shape)` of a member and a stream's name: the same for every method."""
+    """Return the noise `(*shape)` of a member and a stream's name: the same for every method."""
 
     @cache
     def stream_of(stream: str) -> Tensor:

@@ -45,7 +45,7 @@ class _MixtureDenoiser(Denoiser):
 
 
 def _shares(x: Tensor, weights: Tensor, means: Tensor, covariance: Tensor) -> Tensor:
-    """Gives the share `(M, 2)` of each mode in the density at `x`, `(M, D)`."""
+    """Return the share `(M, 2)` of each mode in the density at `x`, `(M, D)`."""
     density = MultivariateNormal(means, covariance, validate_args=False)
     return (weights.log() + density.log_prob(x[:, None])).softmax(dim=1)
 
@@ -74,12 +74,12 @@ class MixtureProblem:
 
     @property
     def denoiser(self) -> Denoiser:
-        """Gives the exact denoiser of the prior."""
+        """Return the exact denoiser of the prior."""
         return _MixtureDenoiser(self.weights, self.means, self.covariance)
 
     @property
     def posterior(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Gives weights `(2,)`, means `(2, D)` and covariance `(D, D)` of the posterior."""
+        """Return weights `(2,)`, means `(2, D)` and covariance `(D, D)` of the posterior."""
         cross = self.covariance @ self.operator.T
         s = self.operator @ cross + torch.diag(self.variance)
         innovation = self.y - self.means @ self.operator.T
@@ -88,21 +88,21 @@ class MixtureProblem:
         return weights, self.means + innovation @ gain, self.covariance - cross @ gain
 
     def observe(self, latents: Tensor) -> Tensor:
-        """Maps `(M, *shape)` to `(M, P)`."""
+        """Map `(M, *shape)` to `(M, P)`."""
         return latents.flatten(1) @ self.operator.T
 
     @property
     def total_variance(self) -> Tensor:
-        """Gives the diagonal of `R`: there is no decoder."""
+        """Return the diagonal of `R`: there is no decoder."""
         return self.variance
 
     @property
     def scale(self) -> Tensor:
-        """Gives what one in every component is for an observation, `(P,)`."""
+        """Return what one in every component is for an observation, `(P,)`."""
         return self.operator.sum(dim=1)
 
     def errors(self, sigma: Tensor, count: int = 4000) -> DenoisingErrors:
-        """Draws denoising errors of the prior at a noise level `()`."""
+        """Draw denoising errors of the prior at a noise level `()`."""
         draw = torch.Generator().manual_seed(3)
         mode = torch.multinomial(self.weights, count, replacement=True, generator=draw)
         noise = torch.randn(2, count, len(self.covariance), generator=draw, dtype=torch.float64)
@@ -114,7 +114,7 @@ class MixtureProblem:
 
 
 def mixture_problem(error: float = 0.5) -> MixtureProblem:
-    """Makes two equally likely modes in six dimensions, two of them observed.
+    """Make two equally likely modes in six dimensions, two of them observed.
 
     Args:
         error: Standard deviation of the observation error; a mode's is 0.5.
@@ -158,7 +158,7 @@ class Modes:
 def modes_of(
     problem: MixtureProblem, kind: str, sampler: SamplerSettings, members: int = MEMBERS
 ) -> Modes:
-    """Samples an ensemble and compares its modes with the posterior's.
+    """Sample an ensemble and compare its modes with the posterior's.
 
     Args:
         problem: The problem.

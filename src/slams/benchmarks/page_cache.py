@@ -13,7 +13,7 @@ __all__ = ["evict", "resident_share"]
 
 
 def evict(files: Iterable[Path]) -> None:
-    """Asks the system to forget files (`posix_fadvise`, DONTNEED); it need not follow."""
+    """Ask the system to forget files (`posix_fadvise`, DONTNEED); it need not follow."""
     for path in files:
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -23,7 +23,7 @@ def evict(files: Iterable[Path]) -> None:
 
 
 def resident_share(files: Iterable[Path]) -> float | None:
-    """Gives the share of the pages of files that is in the page cache (`mincore`), in [0, 1].
+    """Return the share of the pages of files that is in the page cache (`mincore`), in [0, 1].
 
     Returns:
         `None` where the system cannot tell.

@@ -72,7 +72,7 @@ def gaussian_table(
     samplers: Iterable[str] = SAMPLERS,
     members: int = MEMBERS,
 ) -> pd.DataFrame:
-    """Calibrates guidance and samplers, with default parameters, on the Gaussian problems.
+    """Calibrate guidance and samplers, with default parameters, on the Gaussian problems.
 
     Args:
         guidance: Kinds of guidance.
@@ -128,7 +128,7 @@ def units_table(members: int = UNIT_MEMBERS) -> pd.DataFrame:
 
 
 def mixture_table(members: int = MEMBERS) -> pd.DataFrame:
-    """Measures the modes of every guidance with the default sampler on the mixture.
+    """Measure the modes of every guidance with the default sampler on the mixture.
 
     Args:
         members: Size of each ensemble.

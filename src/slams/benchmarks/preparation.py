@@ -57,7 +57,7 @@ class _Run:
 
 
 def bench_preparation(config: PreparationBenchConfig, output: Path) -> None:
-    """Makes the source, prepares it twice, compares, and prints and writes the figures.
+    """Make the source, prepare it twice, compare, and print and write the figures.
 
     Args:
         config: Size of the source, memory, kills.
@@ -139,7 +139,7 @@ def _report(config: PreparationBenchConfig, runs: dict[str, list[_Run]], found: 
 def _recipe(
     config: PreparationBenchConfig, output: Path, source: Path, name: str, steps: int
 ) -> Path:
-    """Writes the recipe of one preparation; four fifths of the days are for training."""
+    """Write the recipe of one preparation; four fifths of the days are for training."""
     days = [_FIRST, _FIRST + timedelta(days=max(1, steps * 4 // 5))]
     recipe = {
         "data": {
@@ -163,7 +163,7 @@ def _recipe(
 
 
 def _prepare(recipe: Path, store: Path, stop: int | None) -> _Run:
-    """Prepares a store, from the beginning unless a run before was killed.
+    """Prepare a store, from the beginning unless a run before was killed.
 
     Args:
         recipe: The recipe.
@@ -205,7 +205,7 @@ def _files(store: Path) -> int:
 
 
 def _differences(one: Path, other: Path) -> list[str]:
-    """Lists the files in which two directories differ."""
+    """List the files in which two directories differ."""
     first, second = (
         {
             str(f.relative_to(root)): hashlib.sha256(f.read_bytes()).hexdigest()
@@ -231,13 +231,13 @@ def _description(steps: int, config: PreparationBenchConfig) -> str:
 
 
 def _is_made(source: Path, steps: int, config: PreparationBenchConfig) -> bool:
-    """Tells whether an earlier benchmark has left the whole of this source."""
+    """Return whether an earlier benchmark has left the whole of this source."""
     note = source.with_name("source.json")
     return source.exists() and note.exists() and note.read_text() == _description(steps, config)
 
 
 def _check_space(output: Path, config: PreparationBenchConfig) -> None:
-    """Refuses a benchmark for which the disk is too small, supposing nothing compresses."""
+    """Refuse a benchmark for which the disk is too small, supposing nothing compresses."""
     # Two stores, each no larger than the source where it is not on a coarser grid.
     needed, free = 1e9 * config.gigabytes, shutil.disk_usage(output).free
     if config.grid == "native":

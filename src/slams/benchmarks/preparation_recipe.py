@@ -43,7 +43,7 @@ class PreparationBenchConfig:
 
 
 def check_preparation_bench(config: PreparationBenchConfig) -> None:
-    """Refuses a benchmark that makes no sense.
+    """Refuse a benchmark that makes no sense.
 
     Raises:
         UserError: The key, what was found, what is expected.

@@ -50,7 +50,7 @@ class _Contender:
 
 
 def bench_sampler(config: CostConfig, output: Path) -> None:
-    """Times and scores the recipes, prints the table and writes table and figure.
+    """Time and score the recipes, print the table and write table and figure.
 
     Args:
         config: What is timed.
@@ -70,7 +70,7 @@ def bench_sampler(config: CostConfig, output: Path) -> None:
 
 
 def sampler_table(config: CostConfig) -> pd.DataFrame:
-    """Analyses every date with every recipe in turn.
+    """Analyse every date with every recipe in turn.
 
     Args:
         config: What is timed.
@@ -123,7 +123,7 @@ def _prepare(name: str, recipe: Config, config: CostConfig) -> _Contender:
 
 
 def _batches(contender: _Contender, cases: int) -> list[Batch]:
-    """Gives evenly spaced test dates with their observations."""
+    """Return evenly spaced test dates with their observations."""
     data = contender.data
     windows = list(data.test_dataloader())
     if len(windows) < cases:

@@ -46,7 +46,7 @@ _TIMED = 5
 
 
 def bench_scaling(config: CostConfig, output: Path) -> None:
-    """Makes the three tables, prints and writes them.
+    """Make the three tables, print and write them.
 
     Args:
         config: What is timed.
@@ -77,7 +77,7 @@ def bench_scaling(config: CostConfig, output: Path) -> None:
 
 
 def ranks_table(recipe: Config, config: CostConfig) -> pd.DataFrame:
-    """Trains the score model for some steps on different numbers of processes.
+    """Train the score model for some steps on different numbers of processes.
 
     Returns:
         Columns ranks, samples_per_second, efficiency (per process, of the first row's).
@@ -114,7 +114,7 @@ def ranks_table(recipe: Config, config: CostConfig) -> pd.DataFrame:
 
 
 def sampling_table(recipe: Config, config: CostConfig) -> pd.DataFrame:
-    """Samples one date with different numbers of steps and of members.
+    """Sample one date with different numbers of steps and of members.
 
     Returns:
         Columns steps, members, seconds_per_member.
@@ -146,7 +146,7 @@ def sampling_table(recipe: Config, config: CostConfig) -> pd.DataFrame:
 
 
 def denoiser_table(recipe: Config) -> pd.DataFrame:
-    """Evaluates untrained denoisers of several windows and grids.
+    """Evaluate untrained denoisers of several windows and grids.
 
     Returns:
         Columns days, latitudes, longitudes (of the latent grid), milliseconds a member.

@@ -33,7 +33,7 @@ class Randomness:
 
 
 def measure(order: np.ndarray, files: np.ndarray, batch: int, days: int = 5) -> Randomness:
-    """Measures an order.
+    """Measure an order.
 
     Args:
         order: `(N,)` positions in the order of an epoch.

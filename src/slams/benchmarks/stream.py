@@ -84,7 +84,7 @@ class _Turn:
         self._draw = np.random.default_rng(config.seed)
 
     def measure(self) -> dict[str, float]:
-        """Reads batches for about as long as the recipe says; gives one row of the table."""
+        """Read batches for about as long as the recipe says; return one row of the table."""
         config = self.config
         if not self._count:  # starts the workers, opens files, and finds how long a batch takes
             seconds = self._read(max(_FEWEST, 2 * self.workers))[0]
@@ -111,7 +111,7 @@ class _Turn:
         }
 
     def _read(self, batches: int) -> tuple[float, float, int]:
-        """Reads random batches; gives seconds, seconds of the processor, and windows read."""
+        """Read random batches; return seconds, seconds of the processor, and windows read."""
         size, window = self.config.batch_size, self.config.window
         if self.cold:
             # No day twice: it would be warm.
@@ -132,7 +132,7 @@ def _as_it_is(batch: object) -> object:
 
 
 def sample_table(config: StreamBenchConfig, directory: Path) -> pd.DataFrame:
-    """Measures every way of reading on every grid.
+    """Measure every way of reading on every grid.
 
     Args:
         config: The recipe.
@@ -192,7 +192,7 @@ def _take_turns(
 
 
 def ratio_table(samples: pd.DataFrame) -> pd.DataFrame:
-    """Compares ways of reading within each repetition.
+    """Compare ways of reading within each repetition.
 
     Args:
         samples: As from `sample_table`.
@@ -224,7 +224,7 @@ def ratio_table(samples: pd.DataFrame) -> pd.DataFrame:
 
 
 def bench_data(config: StreamBenchConfig, output: Path) -> None:
-    """Measures, prints the tables and writes them with a figure.
+    """Measure, print the tables and write them with a figure.
 
     Args:
         config: The recipe.
@@ -337,7 +337,7 @@ def _plan_page(plan: pd.DataFrame) -> Table:
 
 
 def _randomness_page(days: int = 3650, steps: int = 64, batch: int = 8) -> Table:
-    """Measures the order of an epoch for ten years of days in files of 64, three epochs each."""
+    """Measure the order of an epoch for ten years of days in files of 64, three epochs each."""
     page = Table(
         title=f"order of an epoch: {days} windows, files of {steps}, batches of {batch}",
         caption="means of three epochs; near: other windows of the batch within five days",

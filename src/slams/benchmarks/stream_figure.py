@@ -25,7 +25,7 @@ _COLOURS = {
 
 
 def draw_stream(samples: pd.DataFrame, path: Path) -> None:
-    """Draws medians as bars, with a line from the smallest to the largest repetition.
+    """Draw medians as bars, with a line from the smallest to the largest repetition.
 
     Args:
         samples: As from `slams.benchmarks.stream.sample_table`.

@@ -15,7 +15,7 @@ _YEARS = 40
 
 
 def plan_table(samples: pd.DataFrame, window: int) -> pd.DataFrame:
-    """Calculates the plan from the measured speed on the largest grid.
+    """Calculate the plan from the measured speed on the largest grid.
 
     Args:
         samples: As from `slams.benchmarks.stream.sample_table`.

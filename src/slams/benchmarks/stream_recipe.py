@@ -36,7 +36,7 @@ class StreamBenchConfig:
 
 
 def parse_grid(text: str) -> tuple[int, int, int]:
-    """Reads `48x96x11` as (channels, latitudes, longitudes) `(11, 48, 96)`.
+    """Read `48x96x11` as (channels, latitudes, longitudes) `(11, 48, 96)`.
 
     Raises:
         UserError: It is no such grid.
@@ -55,7 +55,7 @@ def parse_grid(text: str) -> tuple[int, int, int]:
 
 
 def check_stream_bench(config: StreamBenchConfig) -> None:
-    """Refuses a recipe that contradicts itself.
+    """Refuse a recipe that contradicts itself.
 
     Raises:
         UserError: One sentence: the key, what was found, what is expected.

@@ -39,16 +39,16 @@ class Layouts:
     shape: tuple[int, int, int, int]
 
     def files(self, path: Path) -> list[Path]:
-        """Lists the files below one of the layouts."""
+        """List the files below one of the layouts."""
         return [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
 
     def size(self, path: Path) -> int:
-        """Gives the bytes of one of the layouts."""
+        """Return the bytes of one of the layouts."""
         return sum(file.stat().st_size for file in self.files(path))
 
 
 def make_layouts(directory: Path, days: int, shape: tuple[int, int, int], seed: int) -> Layouts:
-    """Writes the stores and waits until they are on the disk.
+    """Write the stores and wait until they are on the disk.
 
     Args:
         directory: Where they go.

@@ -51,7 +51,7 @@ class _Step:
 
 
 def bench_train(config: CostConfig, output: Path) -> None:
-    """Times the recipes, prints the table and writes it.
+    """Time the recipes, print the table and write it.
 
     Args:
         config: What is timed.
@@ -68,7 +68,7 @@ def bench_train(config: CostConfig, output: Path) -> None:
 
 
 def train_table(config: CostConfig) -> pd.DataFrame:
-    """Steps every stage of every recipe in turn.
+    """Step every stage of every recipe in turn.
 
     Args:
         config: What is timed.

@@ -28,7 +28,7 @@ def write_waves(
     chunk_steps: int = 8,
     seed: int = 0,
 ) -> int:
-    """Writes daily temperature (K) on a grid with pole rows, from 1980-01-01 on.
+    """Write daily temperature (K) on a grid with pole rows, from 1980-01-01 on.
 
     Args:
         path: Zarr directory; written anew.
@@ -83,7 +83,7 @@ def write_waves(
 def _waves(
     rng: np.random.Generator, latitude: np.ndarray, longitude: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Draws waves: `(W, H)` across, `(W, X)` complex along, `(W,)` speed (radians a day)."""
+    """Draw waves: `(W, H)` across, `(W, X)` complex along, `(W,)` speed (radians a day)."""
     y, x = np.deg2rad(latitude), np.deg2rad(longitude)
     wavenumbers, degrees = np.meshgrid(np.arange(0, 10), np.arange(0, 4), indexing="ij")
     k, n = wavenumbers.ravel(), degrees.ravel()

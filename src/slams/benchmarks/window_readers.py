@@ -55,7 +55,7 @@ class WindowReader(Dataset[Tensor]):
 
     @property
     def path(self) -> Path:
-        """Gives the files that it reads."""
+        """Return the files that it reads."""
         if self.kind in ("memmap", "pread", "cache"):
             return self.layouts.cache
         return self.layouts.variables if self.kind == "variables" else self.layouts.store
@@ -67,13 +67,13 @@ class WindowReader(Dataset[Tensor]):
         return self.__getitems__([position])
 
     def __getitems__(self, positions: list[int]) -> Tensor:
-        """Reads a batch."""
+        """Read a batch."""
         if self._read is None:
             self._read = self._open()
         return self._read(positions)
 
     def close(self) -> None:
-        """Gives up the open files."""
+        """Close the open files."""
         self._read = None
 
     def __getstate__(self) -> dict[str, Any]:

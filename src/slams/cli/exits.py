@@ -29,7 +29,7 @@ _LONGEST_SENTENCE = 2000
 def stop_and_requeue(
     stopped: Stopped, arguments: argparse.Namespace | None, *, process: bool
 ) -> int:
-    """Says what stopped the program, and has SLURM run it again if it was SLURM's doing."""
+    """Say what stopped the program, and have SLURM run it again if it was SLURM's doing."""
     what = "terminated" if stopped.signum == signal.SIGTERM else f"stopped by {stopped.reason}"
     if not is_rank_zero():
         if stopped.saved:  # as agreed with rank zero, which does the rest
@@ -46,7 +46,7 @@ def stop_and_requeue(
 
 
 def leave_lost(sentence: str, arguments: argparse.Namespace | None, *, process: bool) -> int:
-    """Leaves where another rank was lost; the first rank is given time to close its run."""
+    """Leave where another rank was lost; the first rank is given time to close its run."""
     if not is_rank_zero():
         complain(sentence, every_rank=True)
         time.sleep(_OTHERS_SECONDS)
@@ -54,7 +54,7 @@ def leave_lost(sentence: str, arguments: argparse.Namespace | None, *, process: 
 
 
 def stop(what: str, code: int, arguments: argparse.Namespace | None, *, process: bool) -> int:
-    """Says what the same command does after an interrupt, and leaves at once.
+    """Say what the same command does after an interrupt, and leave at once.
 
     Runs are closed by now. A thread that was interrupted while it started would be waited for
     without end (Python does not know it), and zarr tells at length what it had in flight.
@@ -78,7 +78,7 @@ def stop(what: str, code: int, arguments: argparse.Namespace | None, *, process:
 
 
 def complain(sentence: str, every_rank: bool = False) -> None:
-    """Says one sentence on standard error, on the first rank alone or on every one."""
+    """Say one sentence on standard error, on the first rank alone or on every one."""
     # What zarr had in flight is told about at length while Python exits.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     sentence = _readable(sentence)

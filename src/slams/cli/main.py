@@ -48,7 +48,7 @@ _ENVIRONMENT = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command.
+    """Run one command.
 
     Args:
         argv: Arguments without the program's name; those of the process when not given.
@@ -100,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace, places: list[Path]) -> int:
-    """Runs a verb; notes in `places` where it writes, for the case that it cannot."""
+    """Run a verb; note in `places` where it writes, for the case that it cannot."""
     verb = arguments.verb
     admit_plugins(getattr(arguments, "allow_plugin", ()), "--allow-plugin")
     if VERBS[verb].bench:
@@ -144,7 +144,7 @@ def _run(arguments: argparse.Namespace, places: list[Path]) -> int:
 
 
 def _bench(verb: Verb, arguments: argparse.Namespace, places: list[Path]) -> None:
-    """Reads the recipe of a verb that measures, if it takes one; imports and calls the rest."""
+    """Read the recipe of a verb that measures, if it takes one; imports and calls the rest."""
     check_path("--output", arguments.output, written=True)
     output = Path(arguments.output)
     recipe = ()
@@ -182,7 +182,7 @@ def _compare(arguments: argparse.Namespace, places: list[Path]) -> None:
 
 
 def _ablate(arguments: argparse.Namespace) -> None:
-    """Shows a sweep and runs it, unless it is only rehearsed."""
+    """Show a sweep and run it, unless it is only rehearsed."""
     from slams.sweeps import expand
     from slams.sweeps.status import describe
 
@@ -199,7 +199,7 @@ def _ablate(arguments: argparse.Namespace) -> None:
 
 
 def _stage(verb: str, config: Config, dry_run: bool) -> None:
-    """Imports and runs what a verb stands for; everything heavy happens here."""
+    """Import and run what a verb stands for; everything heavy happens here."""
     with importing(), Heartbeat(verb, _SILENT_SECONDS, "imports torch and Lightning"):
         import slams.stages as stages
 

@@ -18,7 +18,7 @@ __all__ = ["parse"]
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace | None:
-    """Reads the arguments of one command.
+    """Read the arguments of one command.
 
     Args:
         argv: Arguments without the program's name.
@@ -75,7 +75,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace | None:
 
 
 def _sources(arguments: argparse.Namespace, rest: Sequence[str]) -> argparse.Namespace:
-    """Tells run directories and recipe from overrides; any number of either may stand anywhere."""
+    """Separate run directories and recipe from overrides, in whatever order they stand."""
     words = [word for word in (arguments.recipe, *rest) if word is not None]
     for word in words:
         if word.startswith("-"):

@@ -46,7 +46,7 @@ def compare(
     formats: Sequence[str] = FORMATS,
     output: str = "",
 ) -> Path:
-    """Writes tables and figures that compare settings; prints the first table.
+    """Write tables and figures that compare settings; print the first table.
 
     Args:
         sources: A recipe with a section `ablation`, or run directories.
@@ -101,7 +101,7 @@ def compare(
 def _gather(
     sources: Sequence[str], overrides: Sequence[str]
 ) -> tuple[Sweep | None, list[Path], dict[str, dict] | None, list[str]]:
-    """Finds the finished runs; notes what is not there."""
+    """Find the finished runs; note what is not there."""
     directories = [Path(source) for source in sources if Path(source).is_dir()]
     if directories and len(directories) < len(sources):
         strange = next(s for s in sources if not Path(s).is_dir())
@@ -133,7 +133,7 @@ def _gather(
 def _from_directories(
     directories: Sequence[Path],
 ) -> tuple[list[Path], dict[str, dict] | None, list[str]]:
-    """Takes run directories as they are, and the runs in the directories of sweeps."""
+    """Take run directories as they are, and the runs in the directories of sweeps."""
     runs: list[Path] = []
     varied: dict[str, dict] = {}
     for directory in directories:
@@ -164,7 +164,7 @@ def _baseline(asked: str, settings: Sequence[ScoredSetting]) -> str:
 
 
 def _relative(settings: Sequence[ScoredSetting], metric: str, reference: str) -> Panel:
-    """Draws every method relative to itself in the reference setting."""
+    """Draw every method relative to itself in the reference setting."""
     changes: dict[str, dict[str, tuple[float, float, float]]] = {}
     methods = dict.fromkeys(m for s in settings for m in s.methods)
     rows = score_settings(settings, metric, reference)

@@ -35,7 +35,7 @@ class Axis:
 
 
 def find_axis(settings: Sequence[ScoredSetting]) -> Axis:
-    """Chooses the numeric key with most values; the other keys tell panels apart."""
+    """Choose the numeric key with most values; the other keys tell panels apart."""
     keys = dict.fromkeys(key for s in settings for key in s.overrides)
     numeric: dict[str, int] = {}
     for key in keys:
@@ -59,7 +59,7 @@ def find_axis(settings: Sequence[ScoredSetting]) -> Axis:
 
 
 def metric_label(metric: str, variable: str, variables: str = "") -> str:
-    """Names a metric with its units, for an axis."""
+    """Name a metric with its units, for an axis."""
     name, units, _ = METRICS.get(metric, (metric.replace("_", " "), "", None))
     if metric in ("rmse", "crps", "bias"):
         units = UNITS.get(variable, units)
@@ -69,7 +69,7 @@ def metric_label(metric: str, variable: str, variables: str = "") -> str:
 
 
 def metric_figures(rows: Sequence[Row], metric: str, dpi: int = 150) -> list[Panel]:
-    """Draws a metric against the axis of the sweep, one line a method, a panel a group."""
+    """Draw a metric against the axis of the sweep, one line a method, a panel a group."""
     settings = list({id(r.setting): r.setting for r in rows}.values())
     axis = find_axis(settings)
     label = metric_label(metric, settings[0].variable)
@@ -95,7 +95,7 @@ def relative_figure(
     metric: str,
     dpi: int = 150,
 ) -> Panel:
-    """Draws every method relative to its own value in the easiest setting.
+    """Draw every method relative to its own value in the easiest setting.
 
     Args:
         settings: The settings.
@@ -187,7 +187,7 @@ def _draw(
 
 
 def _numeric_axis(axes: Any, values: Sequence[float], key: str) -> None:
-    """Labels the values of a sweep; logarithmic where they grow by factors."""
+    """Label the values of a sweep; logarithmic where they grow by factors."""
     if len(values) > 2 and values[0] > 0 and values[-1] / values[0] >= 8:
         axes.set_xscale("log")
     axes.set_xticks(values, [f"{v:g}" for v in values])
@@ -196,7 +196,7 @@ def _numeric_axis(axes: Any, values: Sequence[float], key: str) -> None:
 
 
 def _follows(key: str, other: str, settings: Sequence[ScoredSetting]) -> bool:
-    """Tells whether a key has one value for each value of another, and so moves with it."""
+    """Return whether a key has one value for each value of another, and so moves with it."""
     pairs = {(repr(s.overrides.get(other)), repr(s.overrides.get(key))) for s in settings}
     values = {repr(s.overrides.get(key)) for s in settings}
     return len(values) > 1 and len({a for a, _ in pairs}) == len(pairs)

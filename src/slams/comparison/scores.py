@@ -58,17 +58,17 @@ class ScoredSetting:
 
     @property
     def methods(self) -> list[str]:
-        """Lists its methods, in the order of tables."""
+        """List its methods, in the order of tables."""
         return in_order(self.seeds[0]["method"])
 
     @property
     def variable(self) -> str:
-        """Names the variable that is scored: temperature, or the first where there is none."""
+        """Name the variable that is scored: temperature, or the first where there is none."""
         there = list(dict.fromkeys(self.seeds[0]["variable"]))
         return "temperature" if "temperature" in there else there[0]
 
     def by_date(self, method: str, metric: str) -> pd.DataFrame:
-        """Arranges the metric's statistic by date and level, averaged over seeds."""
+        """Arrange the metric's statistic by date and level, averaged over seeds."""
         return by_date(pd.concat(self.cases), method, metric, self.variable)
 
 
@@ -94,7 +94,7 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        """Says whether 95 % of the resamples tell it from the baseline, and in which direction."""
+        """Say whether 95 % of the resamples tell it from the baseline, and in which direction."""
         if self.baseline:
             return "baseline"
         if self.comparison is None or not self.comparison.lower <= self.comparison.upper:
@@ -107,7 +107,7 @@ class Row:
 def read_settings(
     runs: Sequence[Path], overrides: Mapping[str, Mapping[str, Any]] | None = None
 ) -> list[ScoredSetting]:
-    """Reads finished assimilations, and puts those together that differ in their seed alone.
+    """Read finished assimilations, and put those together that differ in their seed alone.
 
     Args:
         runs: Run directories.
@@ -156,7 +156,7 @@ def read_settings(
 def score_settings(
     settings: Sequence[ScoredSetting], metric: str, baseline: str = ""
 ) -> list[Row]:
-    """Scores every method in every setting, and holds it against the baseline.
+    """Score every method in every setting, and hold it against the baseline.
 
     Args:
         settings: The settings.
@@ -199,7 +199,7 @@ def score_settings(
 def degradation(
     settings: Sequence[ScoredSetting], method: str, other: str, metric: str, reference: str
 ) -> dict[str, tuple[Comparison | None, Comparison | None, Comparison | None]]:
-    """Measures how much faster one method degrades over a sweep than another.
+    """Measure how much faster one method degrades over a sweep than another.
 
     Args:
         settings: The settings.
@@ -261,7 +261,7 @@ def _compare(
 
 
 def _estimate(setting: ScoredSetting, method: str, metric: str) -> Estimate | None:
-    """Scores a method over all seeds; from the results table where there are no statistics."""
+    """Score a method over all seeds; from the results table where there are no statistics."""
     if metric in _PAIRED:
         table = setting.by_date(method, metric)
         return estimate(table, metric, setting.sampling) if len(table) else None
@@ -296,7 +296,7 @@ def _estimator(runs: Sequence[Path]) -> int:
 
 
 def _differences(configs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Lists the keys in which recipes differ, but for those that only name or place runs."""
+    """List the keys in which recipes differ, but for those that only name or place runs."""
     names = ("experiment", "runs", "resume", "trained_in", "tracking", "report", "trainer")
     flat = [pd.json_normalize(dict(c)).iloc[0].to_dict() if c else {} for c in configs]
     keys = dict.fromkeys(key for one in flat for key in one)

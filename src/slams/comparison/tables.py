@@ -48,7 +48,7 @@ class PlainTable:
 
 
 def settings_table(rows: Sequence[Row], label: str, baseline: str) -> PlainTable:
-    """Lays out settings down the side: method, metric with interval, difference, verdict."""
+    """Lay out settings down the side: method, metric with interval, difference, verdict."""
     seeds = any(len(row.setting.seeds) > 1 for row in rows)
     paired = any(row.comparison is not None for row in rows)
     headings = ["setting", "method", f"{label} [95 %]"]
@@ -82,7 +82,7 @@ def degradation_table(
     label: str,
     reference: str,
 ) -> PlainTable:
-    """Says in which settings a method degrades faster than another."""
+    """Say in which settings a method degrades faster than another."""
     first, second = method_style(method).label, method_style(other).label
     rows = []
     for setting, (own, others, excess) in found.items():
@@ -102,7 +102,7 @@ def degradation_table(
 def published_table(
     path: Path, settings: Sequence[ScoredSetting], rows: Sequence[Row], metric: str
 ) -> PlainTable | None:
-    """Sets published figures beside ours, value by value; `None` where the metric is another.
+    """Set published figures beside ours, value by value; `None` where the metric is another.
 
     Args:
         path: CSV with the columns key, value, method, metric, result. What differs is said in
@@ -167,7 +167,7 @@ def published_table(
 
 
 def tidy(rows: Sequence[Row], metric: str) -> pd.DataFrame:
-    """Arranges scores one row a number, with the swept keys as columns and every digit."""
+    """Arrange scores one row a number, with the swept keys as columns and every digit."""
     return pd.DataFrame(
         [
             {
@@ -194,7 +194,7 @@ def tidy(rows: Sequence[Row], metric: str) -> pd.DataFrame:
 
 
 def markdown(one: PlainTable) -> str:
-    """Writes a table as Markdown."""
+    """Write a table as Markdown."""
 
     def line(cells: Sequence[str]) -> str:
         return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
@@ -205,7 +205,7 @@ def markdown(one: PlainTable) -> str:
 
 
 def latex(one: PlainTable) -> str:
-    """Writes a table as LaTeX, for the package booktabs."""
+    """Write a table as LaTeX, for the package booktabs."""
 
     def line(cells: Sequence[str]) -> str:
         return " & ".join(map(_escape, cells)) + r" \\"
@@ -229,7 +229,7 @@ def latex(one: PlainTable) -> str:
 
 
 def to_html(one: PlainTable) -> str:
-    """Writes a table for the report's page."""
+    """Write a table for the report's page."""
     rows = [
         [f'<th scope="row">{html.escape(row[0])}</th>']
         + [f"<td>{html.escape(cell)}</td>" for cell in row[1:]]

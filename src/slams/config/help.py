@@ -44,7 +44,7 @@ class Key:
 def list_keys(
     config: Any = None, sections: tuple[str, ...] = (), schema: type = Config
 ) -> Iterator[Key]:
-    """Lists the keys, those of a section before those of the sections inside it.
+    """List the keys, those of a section before those of the sections inside it.
 
     Args:
         config: Recipe whose values are shown; the defaults when not given.
@@ -57,7 +57,7 @@ def list_keys(
 
 
 def explain(found: Iterator[Key], width: int = 79) -> str:
-    """Lays out keys for a terminal: each section with what it is about, then `key = value`."""
+    """Lay out keys for a terminal: each section with what it is about, then `key = value`."""
     lines = []
     shown_section = ""
     for key in found:
@@ -101,7 +101,7 @@ def _walk(value: Any, kind: Any, prefix: str, explained: set[Any]) -> Iterator[K
 
 @functools.cache
 def _comments(module: str) -> dict[str, str]:
-    """Collects a module's comments above fields: `Class.field` -> one line of text."""
+    """Collect a module's comments above fields: `Class.field` -> one line of text."""
     source = inspect.getsource(sys.modules[module])
     lines = source.splitlines()
     found = {}

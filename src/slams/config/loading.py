@@ -56,7 +56,7 @@ def load(
     varied: Sequence[str] = (),
     trusted: bool = True,
 ) -> _Schema:
-    """Reads a recipe, applies overrides, and checks that it makes sense.
+    """Read a recipe, apply overrides, and check that it makes sense.
 
     Args:
         path: The recipe (YAML); `None` for one of defaults alone.
@@ -81,12 +81,12 @@ def load(
 
 
 def to_plain(config: Any) -> dict[str, Any]:
-    """Converts to plain dictionaries, lists and numbers (checkpoints and JSON take these)."""
+    """Convert to plain dictionaries, lists and numbers (checkpoints and JSON take these)."""
     return dataclasses.asdict(config)
 
 
 def to_yaml(config: Any) -> str:
-    """Writes the configuration as YAML, every key, in the order of the schema."""
+    """Write the configuration as YAML, every key, in the order of the schema."""
     return dump_yaml(to_plain(config))
 
 
@@ -108,7 +108,7 @@ def _read_all(
     schema: type[_Schema],
     trusted: bool,
 ) -> _Schema:
-    """Reads a recipe with what it extends and its overrides; what it says is not checked yet."""
+    """Read a recipe with what it extends and its overrides; what it says is not checked yet."""
     said = TrustedWords()
     reader = _Reader(schema, said)
     values, origin = ({}, {}) if path is None else reader.read(Path(path), (), trusted)
@@ -196,7 +196,7 @@ def _resolve(path: Path) -> Path:
 
 
 def _parse_override(override: str, schema: type) -> tuple[str, Any]:
-    """Splits `a.b=value`; text keys keep what was typed, others are parsed as YAML."""
+    """Split `a.b=value`; text keys keep what was typed, others are parsed as YAML."""
     key, separator, text = override.partition("=")
     key = key.strip()
     if not separator or not key:
@@ -207,7 +207,7 @@ def _parse_override(override: str, schema: type) -> tuple[str, Any]:
 
 
 def _place(tree: Any, key: str, value: Any) -> None:
-    """Puts a value at a dotted path that `type_at` has accepted."""
+    """Put a value at a dotted path that `type_at` has accepted."""
     *parents, last = key.split(".")
     for part in parents:
         tree = tree[_position(tree, part, key)]
@@ -234,7 +234,7 @@ def _position(tree: Any, part: str, key: str) -> Any:
 
 
 def _overlay(base: Any, top: Any, path: str = "") -> Any:
-    """Merges mappings key by key; anything else, lists too, is replaced."""
+    """Merge mappings key by key; anything else, lists too, is replaced."""
     if isinstance(base, dict) and top is None:  # a section whose keys are all commented out
         return base
     if not isinstance(base, dict) or not isinstance(top, dict) or path in _WHOLE:
@@ -247,7 +247,7 @@ def _overlay(base: Any, top: Any, path: str = "") -> Any:
 
 
 def _build(tree: dict[str, Any], origin: Origin, schema: type[_Schema]) -> _Schema:
-    """Resolves interpolations, checks types once more, and makes the data classes."""
+    """Resolve interpolations, check types once more, and make the data classes."""
     node = OmegaConf.structured(schema)
     try:
         node = OmegaConf.merge(node, tree)
@@ -265,12 +265,12 @@ def _build(tree: dict[str, Any], origin: Origin, schema: type[_Schema]) -> _Sche
 
 
 def _set(origin: Origin, key: str, where: str) -> dict[str, str]:
-    """Records where a key was set, forgetting who set it or a part of it before."""
+    """Record where a key was set, forgetting who set it or a part of it before."""
     return {k: v for k, v in origin.items() if not is_inside(k, key)} | {key: where}
 
 
 def _leaves(values: Any, prefix: str = "") -> Iterator[str]:
-    """Lists the dotted paths of a plain tree, a list counted as one value."""
+    """List the dotted paths of a plain tree, a list counted as one value."""
     if isinstance(values, dict) and values:
         for key, value in values.items():
             yield from _leaves(value, f"{prefix}.{key}" if prefix else str(key))
@@ -283,7 +283,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _nearest_recipe(path: Path) -> str:
-    """Names the recipe whose name is most like a path that does not exist."""
+    """Name the recipe whose name is most like a path that does not exist."""
     beside = path.parent.glob("*.yaml") if path.parent.is_dir() else ()
     found = sorted({p.as_posix() for p in (*beside, *Path("experiments").glob("**/*.yaml"))})
     by_name = {Path(name).name: name for name in reversed(found)}

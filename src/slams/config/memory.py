@@ -20,7 +20,7 @@ _UNITS = {
 
 
 def parse_memory(key: str, text: str) -> int:
-    """Reads an amount such as `2 GB` or `512MiB`; gives bytes.
+    """Read an amount such as `2 GB` or `512MiB`; return bytes.
 
     Args:
         key: The key it stands under, for the message.
@@ -38,7 +38,7 @@ def parse_memory(key: str, text: str) -> int:
 
 
 def show_memory(size: float) -> str:
-    """Writes bytes for a reader: `640 MB`, `1.3 GB`."""
+    """Write bytes for a reader: `640 MB`, `1.3 GB`."""
     for unit in ("TB", "GB"):
         if size >= _UNITS[unit]:
             return f"{size / _UNITS[unit]:.2f} {unit}"

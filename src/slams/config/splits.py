@@ -34,7 +34,7 @@ Piece = tuple[date, date]
 
 
 def parse_day(key: str, text: str) -> date:
-    """Reads an ISO date.
+    """Read an ISO date.
 
     Args:
         key: The key it stands under, for the message.
@@ -90,7 +90,7 @@ def day_pieces(key: str, days: Sequence[str]) -> tuple[Piece, ...]:
 
 
 def day_range(key: str, days: list[str]) -> Piece | None:
-    """Reads the first and the last day of a range, or `None` where there are no days.
+    """Read the first and the last day of a range, or `None` where there are no days.
 
     Args:
         key: The key they stand under, for the message.

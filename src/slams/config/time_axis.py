@@ -14,12 +14,12 @@ __all__ = ["analysed", "at_length", "check_days"]
 
 
 def at_length(config: Config) -> Config:
-    """Gives the recipe with windows as long as what is analysed at once (`data.trajectory`)."""
+    """Return the recipe with windows as long as what is analysed at once (`data.trajectory`)."""
     return replace(config, data=replace(config.data, window=config.data.days, trajectory=0))
 
 
 def analysed(config: Config) -> Config:
-    """Gives the recipe by which the data of an assimilation are read.
+    """Return the recipe by which the data of an assimilation are read.
 
     Windows are as long as what is analysed at once. A cycle takes consecutive days from the first
     of the test split, all in its first piece; its gross-error check is its own, against its own
@@ -51,7 +51,7 @@ def _test_period(config: Config) -> Piece:
 
 
 def check_days(config: Config) -> None:
-    """Refuses trajectories, observed days and cycles that do not fit the windows.
+    """Refuse trajectories, observed days and cycles that do not fit the windows.
 
     Raises:
         UserError: One sentence: the key, what was found, what is expected.

@@ -13,7 +13,7 @@ _FORMS = "minutes, minutes:seconds, hours:minutes:seconds, days-hours[:minutes[:
 
 
 def parse_limit(what: str, text: str) -> int:
-    """Reads a duration.
+    """Read a duration.
 
     Args:
         what: The key or option it comes from, for the message.

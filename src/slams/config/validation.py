@@ -44,7 +44,7 @@ _PLURALS = {int: "whole numbers", float: "numbers", bool: "true or false", str: 
 
 
 def describe(value: Any) -> str:
-    """Shows a value as a reader of the recipe would name it."""
+    """Show a value as a reader of the recipe would name it."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):
@@ -62,12 +62,12 @@ def describe(value: Any) -> str:
 
 
 def is_inside(path: str, key: str) -> bool:
-    """Tells whether a dotted path is a key or lies below it."""
+    """Return whether a dotted path is a key or lies below it."""
     return path == key or path.startswith(f"{key}.")
 
 
 def where_set(path: str, origin: Origin) -> str:
-    """Finds where a key was set: its own entry, or that of the section or list around it."""
+    """Find where a key was set: its own entry, or that of the section or list around it."""
     around = [key for key in origin if is_inside(path, key)]
     within = [key for key in origin if is_inside(key, path)]
     # The innermost entry is the one that was set last.
@@ -77,7 +77,7 @@ def where_set(path: str, origin: Origin) -> str:
 
 
 def dotted_keys(kind: Any = Config, prefix: str = "") -> Iterator[str]:
-    """Lists every dotted key of the schema, sections before what they hold."""
+    """List every dotted key of the schema, sections before what they hold."""
     for name, hint in typing.get_type_hints(kind).items():
         yield f"{prefix}{name}"
         if dataclasses.is_dataclass(hint):
@@ -85,7 +85,7 @@ def dotted_keys(kind: Any = Config, prefix: str = "") -> Iterator[str]:
 
 
 def type_at(key: str, where: str, schema: Any = Config) -> Any:
-    """Finds the schema's type at a dotted path; a number in the path is a list position.
+    """Find the schema's type at a dotted path; a number in the path is a list position.
 
     Args:
         key: The dotted path.
@@ -117,7 +117,7 @@ def type_at(key: str, where: str, schema: Any = Config) -> Any:
 def refuse_unknown(
     values: Any, kind: Any, prefix: str, origin: Origin, schema: Any = Config
 ) -> None:
-    """Refuses unknown keys, and values of a wrong type unless they are interpolations.
+    """Refuse unknown keys, and values of a wrong type unless they are interpolations.
 
     Args:
         values: A plain tree.
@@ -152,7 +152,7 @@ def refuse_unknown(
 
 
 def refuse_wrong_types(value: Any, kind: Any, path: str, origin: Origin) -> None:
-    """Refuses values that the schema's types do not admit; takes a tree without unknown keys.
+    """Refuse values that the schema's types do not admit; take a tree without unknown keys.
 
     Raises:
         UserError: A value has a wrong type, or a number is not finite.
@@ -216,12 +216,12 @@ def _unknown(key: str, kind: Any, prefix: str, where: str, schema: Any) -> UserE
 
 
 def _item_type(kind: Any) -> Any:
-    """Gives the type of a list's entries, or `None` for what is no list."""
+    """Return the type of a list's entries, or `None` for what is no list."""
     return typing.get_args(kind)[0] if typing.get_origin(kind) is list else None
 
 
 def _is_free(kind: Any) -> bool:
-    """Tells whether a key holds keys and values of its reader's choice, as `ablation.grid`."""
+    """Return whether a key holds keys and values of its reader's choice, as `ablation.grid`."""
     return typing.get_origin(kind) is dict
 
 

@@ -41,6 +41,6 @@ AdamsBashforthSampler = xEABSampler
 
 
 def time_of_sigma(sigma: Tensor, schedule: VESchedule) -> Tensor:
-    """Inverts a variance-exploding schedule: the time `t` at which the noise level is `sigma`."""
+    """Invert a variance-exploding schedule: the time `t` at which the noise level is `sigma`."""
     low, high = math.log(schedule.sigma_min), math.log(schedule.sigma_max)
     return (torch.log(sigma) - low) / (high - low)

@@ -63,7 +63,7 @@ class Samples:
 
 
 def noise_levels(config: SamplerSettings) -> Tensor:
-    """Gives the noise levels at which the denoiser is evaluated, `(steps,)`, falling."""
+    """Return the noise levels at which the denoiser is evaluated, `(steps,)`, falling."""
     low, high = torch.tensor([config.sigma_min, config.sigma_max]).log()
     return torch.linspace(high, low, config.steps).exp()
 
@@ -124,7 +124,7 @@ def make_sampler(
 
 
 def _ends(denoiser: Denoiser, config: SamplerSettings) -> Tensor:
-    """Gives the times `(2,)` of the first and the last noise level."""
+    """Return the times `(2,)` of the first and the last noise level."""
     levels = torch.tensor([config.sigma_max, config.sigma_min], dtype=torch.float64)
     return time_of_sigma(levels, denoiser.schedule)
 
@@ -137,7 +137,7 @@ def sample(
     only: range | None = None,
     **condition: Tensor,
 ) -> Samples:
-    """Samples an ensemble; a member that diverges is drawn again, never averaged in.
+    """Sample an ensemble; a member that diverges is drawn again, never averaged in.
 
     Args:
         denoiser: The (guided) denoiser of `(M, ...)` states.

@@ -23,7 +23,7 @@ __all__ = ["NoiseDraw", "denoising_loss", "draw_noise", "make_denoiser"]
 def make_denoiser(
     backbone: nn.Module, sigma_min: float = 1e-2, sigma_max: float = 1e2
 ) -> KarrasDenoiser:
-    """Wraps a network into a denoiser with unit data variance.
+    """Wrap a network into a denoiser with unit data variance.
 
     Args:
         backbone: Network of `(B, T, K, h, w)` and `(B,)` log noise levels.
@@ -55,7 +55,7 @@ def draw_noise(
     condition_dropout: float,
     generator: torch.Generator | None = None,
 ) -> NoiseDraw:
-    """Draws noise levels, noise and hidden conditions for a batch.
+    """Draw noise levels, noise and hidden conditions for a batch.
 
     Args:
         x: `(B, T, K, h, w)` clean latents (only shape and device are used).

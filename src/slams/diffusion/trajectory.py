@@ -72,11 +72,11 @@ class TrajectoryDenoiser(Denoiser):
 
     @property
     def schedule(self):
-        """Gives the schedule of the windows' denoiser."""
+        """Return the schedule of the windows' denoiser."""
         return self.denoiser.schedule
 
     def forward(self, x_t: Tensor, t: Tensor, **condition: Tensor | None) -> DiracPosterior:
-        """Gives the composed `E[x | x_t]`.
+        """Return the composed `E[x | x_t]`.
 
         Args:
             x_t: `(B, L, ...)` noisy trajectories, `L >= T`.
@@ -113,13 +113,13 @@ class TrajectoryDenoiser(Denoiser):
         return DiracPosterior(mean=torch.cat(parts, dim=1))
 
     def _cut(self, trajectory: Tensor) -> Tensor:
-        """Cuts `(B, L, ...)` into all `n` windows of each trajectory: `(B n, T, ...)`."""
+        """Cut `(B, L, ...)` into all `n` windows of each trajectory: `(B n, T, ...)`."""
         return trajectory.unfold(1, self.window, 1).movedim(-1, 2).flatten(0, 1)
 
     def _spread(
         self, size: int, count: int, condition: dict[str, Tensor | None], device: torch.device
     ) -> dict[str, Tensor | None]:
-        """Gives each of the `size x count` windows its conditions."""
+        """Give each of the `size x count` windows its conditions."""
         inputs = dict(condition)
         for name, value in condition.items():
             if value is None:

@@ -55,14 +55,14 @@ _FAR = -30.0
 
 
 def inverse_mills(a: Tensor) -> Tensor:
-    """Evaluates `phi(a) / Phi(a)`, which is about `-a` far below zero, in any precision."""
+    """Evaluate `phi(a) / Phi(a)`, which is about `-a` far below zero, in any precision."""
     double = a.to(torch.float64)
     log_phi = -0.5 * double.square() - 0.5 * math.log(2 * math.pi)
     return torch.exp(log_phi - torch.special.log_ndtr(double)).to(a)
 
 
 def truncated_normal(mean: Tensor, variance: Tensor, bound: Tensor) -> tuple[Tensor, Tensor]:
-    """Gives the moments of a normal variable that is known not to exceed a bound.
+    """Return the moments of a normal variable that is known not to exceed a bound.
 
     Args:
         mean: `(...)` before truncation.
@@ -84,7 +84,7 @@ def truncated_normal(mean: Tensor, variance: Tensor, bound: Tensor) -> tuple[Ten
 def linearised_observations(
     innovation: Tensor, variance: Tensor, silent: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Replaces silent observations by Gaussian ones of the same slope and curvature about `h`.
+    """Replace silent observations by Gaussian ones of the same slope and curvature about `h`.
 
     Args:
         innovation: `(M, P)` observed minus predicted, `b - h` where silent.
@@ -103,7 +103,7 @@ def linearised_observations(
 
 
 def solve_censored(covariance: Tensor, innovations: Tensor, silent: Tensor) -> Tensor:
-    """Solves S V = E[u | y] - m for the weights of the observations.
+    """Solve S V = E[u | y] - m for the weights of the observations.
 
     Args:
         covariance: `(P, P)` float64, S, see `slams.linalg.localised_gain.innovation_covariance`.
@@ -135,7 +135,7 @@ def solve_censored(covariance: Tensor, innovations: Tensor, silent: Tensor) -> T
 def equivalent_observations(
     covariance: Tensor, innovation: Tensor, variance: Tensor, silent: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Gives Gaussian observations that move a Gaussian prior as the censored ones do.
+    """Return Gaussian observations that move a Gaussian prior as the censored ones do.
 
     For methods that take Gaussian observations only. Mean and spread of the analysis are those
     of the censored likelihood; its skewness is lost.
@@ -169,7 +169,7 @@ def equivalent_observations(
 
 
 def _propagate(covariance: Tensor, bound: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Truncates N(0, covariance) to what lies below a bound, for several bounds at once.
+    """Truncate N(0, covariance) to what lies below a bound, for several bounds at once.
 
     Args:
         covariance: `(P, P)` float64.

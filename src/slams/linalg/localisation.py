@@ -32,7 +32,7 @@ _ROWS = 1024
 
 
 def gaspari_cohn(distance_km: Tensor, half_width_km: float) -> Tensor:
-    """Evaluates the localisation function of Gaspari and Cohn.
+    """Evaluate the localisation function of Gaspari and Cohn.
 
     Args:
         distance_km: `(...)` great-circle distances (km), not negative.
@@ -71,7 +71,7 @@ def localisation_matrix(
     half_width_km: float,
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """Localises between two sets of points.
+    """Localise between two sets of points.
 
     Args:
         grid: The grid, for its distances.

@@ -28,7 +28,7 @@ _JITTERS = (0.0, 1e-10, 1e-7)
 
 
 def innovation_covariance(observed: Tensor, localisation: Tensor, variance: Tensor) -> Tensor:
-    """Forms S = L_oo o (Y^T Y) / (n - 1) + R.
+    """Form S = L_oo o (Y^T Y) / (n - 1) + R.
 
     Args:
         observed: `(n, P)` observed anomalies Y, centred.
@@ -45,7 +45,7 @@ def innovation_covariance(observed: Tensor, localisation: Tensor, variance: Tens
 
 
 def factorise(covariance: Tensor) -> Tensor:
-    """Gives the lower Cholesky factor of S.
+    """Return the lower Cholesky factor of S.
 
     Args:
         covariance: `(P, P)` float64, see `innovation_covariance`.
@@ -71,7 +71,7 @@ def factorise(covariance: Tensor) -> Tensor:
 
 
 def solve_innovations(covariance: Tensor, innovations: Tensor) -> Tensor:
-    """Solves S V = innovations.
+    """Solve S V = innovations.
 
     Args:
         covariance: `(P, P)` float64, see `innovation_covariance`.
@@ -89,7 +89,7 @@ def solve_innovations(covariance: Tensor, innovations: Tensor) -> Tensor:
 def localised_increments(
     anomalies: Tensor, observed: Tensor, localisation: Tensor, weights: Tensor
 ) -> Tensor:
-    """Spreads solved innovations over the state.
+    """Spread solved innovations over the state.
 
     Args:
         anomalies: `(n, K, G)` anomalies Z, centred.

@@ -51,7 +51,7 @@ class _MeanStatistics(Metric):
         )
 
     def update(self, statistics: CaseStatistics) -> None:
-        """Adds the cases of a batch; channels without truth are left out."""
+        """Add the cases of a batch; channels without truth are left out."""
         self.cases += statistics.valid.sum(dim=0)
         self.free += 0 if statistics.centred else len(statistics.case)
         for name in self.statistics:
@@ -59,7 +59,7 @@ class _MeanStatistics(Metric):
             total += torch.nansum(getattr(statistics, name), dim=0)
 
     def means(self) -> dict[str, Tensor]:
-        """Gives the mean over cases of each statistic, NaN for channels without a case."""
+        """Return the mean over cases of each statistic, NaN for channels without a case."""
         found = {}
         for name in self.statistics:
             total = getattr(self, f"sum_{name}")
@@ -67,7 +67,7 @@ class _MeanStatistics(Metric):
         return found
 
     def compute(self) -> Tensor:
-        """Gives the metric of each channel, `(C,)` float64."""
+        """Return the metric of each channel, `(C,)` float64."""
         return score(self.metric, self.means(), self.members, bool(self.free == 0))
 
 
@@ -101,7 +101,7 @@ class RankHistogram(_MeanStatistics):
     metric = "rank_chi2"
 
     def compute(self) -> Tensor:
-        """Gives the frequencies of each channel, `(C, M + 1)` float64, sum 1."""
+        """Return the frequencies of each channel, `(C, M + 1)` float64, sum 1."""
         return self.means()["rank"]
 
 

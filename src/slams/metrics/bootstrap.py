@@ -72,7 +72,7 @@ class Resamples:
         self.counts = counts[:, date_of_case]
 
     def means(self, values: Tensor) -> Tensor:
-        """Averages per-case values in every resample.
+        """Average per-case values in every resample.
 
         Args:
             values: `(N, C, ...)` float64, NaN where a case has no value.
@@ -87,7 +87,7 @@ class Resamples:
         return (total / number).reshape(len(self.counts), *values.shape[1:])
 
     def interval(self, resampled: Tensor) -> tuple[Tensor, Tensor]:
-        """Gives the bounds of the 95 % interval.
+        """Return the bounds of the 95 % interval.
 
         Args:
             resampled: `(S, ...)` a metric in every resample.
@@ -139,7 +139,7 @@ def paired_difference(
     members: int,
     resamples: Resamples,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Compares two methods on the same cases: metric of the first minus that of the second.
+    """Compare two methods on the same cases: metric of the first minus that of the second.
 
     Args:
         name: The metric.
@@ -162,7 +162,7 @@ def paired_difference(
 
 
 def student_quantile(freedom: float) -> float:
-    """Gives the quantile of Student's t that leaves 2.5 % above it, from 3 degrees of freedom on.
+    """Return the quantile of Student's t that leaves 2.5 % above it, from 3 degrees of freedom on.
 
     By its expansion about the normal one (Abramowitz and Stegun 26.7.5); at 3 degrees it is 1 %
     too small.
@@ -177,7 +177,7 @@ def student_quantile(freedom: float) -> float:
 
 
 def _expanded_tail(blocks: float) -> float:
-    """Gives the probability below the lower quantile, see the module."""
+    """Return the probability below the lower quantile, see the module."""
     freedom = blocks - 1
     if freedom < 3:
         return 0.0

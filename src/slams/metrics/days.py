@@ -42,7 +42,7 @@ class DayRecords:
         self._observed: dict[int, bool] = {}
 
     def add(self, name: str, ensemble: Ensemble, truth: Tensor, batch: Batch) -> None:
-        """Scores each day of a batch.
+        """Score each day of a batch.
 
         Args:
             name: The method.
@@ -89,7 +89,7 @@ class DayRecords:
 
     @classmethod
     def merge(cls, parts: Sequence[DayRecords]) -> DayRecords:
-        """Joins what several ranks collected."""
+        """Join what several ranks collected."""
         merged = cls(parts[0].channels, parts[0].weights, parts[0].seed)
         for part in parts:
             for key, records in part._records.items():
@@ -99,7 +99,7 @@ class DayRecords:
         return merged
 
     def table(self, setting: str, block: int, samples: int) -> pd.DataFrame:
-        """Makes the table `days`.
+        """Make the table `days`.
 
         Args:
             setting: Name of the setting.
@@ -131,7 +131,7 @@ class DayRecords:
 def _places(
     channels: Sequence[FieldSpec], groups: Mapping[str, list[int]]
 ) -> dict[tuple[str, str], list[int]]:
-    """Gives (variable, level) of each channel, and of each variable's mean over levels."""
+    """Return (variable, level) of each channel, and of each variable's mean over levels."""
     single = {
         (c.variable, "surface" if c.level is None else str(c.level)): [i]
         for i, c in enumerate(channels)

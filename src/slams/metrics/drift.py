@@ -27,7 +27,7 @@ _COLUMNS = ("method", "setting", "variable", "level", "metric", "mean", "largest
 
 
 def daily(cases: pd.DataFrame) -> pd.DataFrame:
-    """Gives RMSE and bias of each day, level by level and averaged over levels.
+    """Return RMSE and bias of each day, level by level and averaged over levels.
 
     Args:
         cases: The `cases` table of an evaluation.
@@ -48,7 +48,7 @@ def daily(cases: pd.DataFrame) -> pd.DataFrame:
 
 
 def drift(cases: pd.DataFrame, spin_up: int = SPIN_UP) -> pd.DataFrame:
-    """Fits the trends of all methods, variables and levels.
+    """Fit the trends of all methods, variables and levels.
 
     Args:
         cases: The `cases` table of a cycled evaluation.
@@ -71,7 +71,7 @@ def drift(cases: pd.DataFrame, spin_up: int = SPIN_UP) -> pd.DataFrame:
 
 
 def trend(values: np.ndarray) -> tuple[float, float, float]:
-    """Fits a line through equally spaced values.
+    """Fit a line through equally spaced values.
 
     Args:
         values: `(n,)`.

@@ -30,7 +30,7 @@ _WITHIN = 4
 
 @cache
 def coastlines() -> tuple[np.ndarray, ...]:
-    """Reads the coastlines: one `(N, 2)` array of longitude, latitude (degrees) a line.
+    """Read the coastlines: one `(N, 2)` array of longitude, latitude (degrees) a line.
 
     Longitudes lie in [-180, 180] and no line crosses the date line.
     """
@@ -39,7 +39,7 @@ def coastlines() -> tuple[np.ndarray, ...]:
 
 
 def is_land(latitude: Tensor, longitude: Tensor) -> Tensor:
-    """Tells which points lie on land.
+    """Return which points lie on land.
 
     Args:
         latitude: `(P,)` degrees north.
@@ -60,7 +60,7 @@ def is_land(latitude: Tensor, longitude: Tensor) -> Tensor:
 
 
 def land_share(grid: LatLonGrid) -> Tensor:
-    """Counts the share of land in every cell of a grid: `(H, W)` float64, on the CPU."""
+    """Count the share of land in every cell of a grid: `(H, W)` float64, on the CPU."""
     rows, columns = grid.shape
     share = (torch.arange(_WITHIN, dtype=torch.float64) + 0.5) / _WITHIN
     bounds = grid.latitude_bounds.cpu()
@@ -72,7 +72,7 @@ def land_share(grid: LatLonGrid) -> Tensor:
 
 
 def _along(meridian: float, latitude: np.ndarray) -> np.ndarray:
-    """Tells which latitudes of a meridian (degrees east, any turn) lie on land."""
+    """Return which latitudes of a meridian (degrees east, any turn) lie on land."""
     begin, end = _segments()
     x = (float(meridian) + 180) % 360 - 180
     spans = (begin[:, 0] > x) != (end[:, 0] > x)

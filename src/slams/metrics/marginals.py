@@ -46,7 +46,7 @@ class Marginals:
 
     @classmethod
     def of(cls, normaliser: Normaliser, weights: Tensor) -> Marginals:
-        """Takes the training period's mean and standard deviation from its statistics.
+        """Take the training period's mean and standard deviation from its statistics.
 
         Args:
             normaliser: Its climatology by harmonics, and its standard deviations about it.
@@ -66,11 +66,11 @@ class Marginals:
         return Marginals(self.mean[list(index)], self.sd[list(index)])
 
     def to(self, device: torch.device | str) -> Marginals:
-        """Moves the numbers to a device."""
+        """Move the numbers to a device."""
         return Marginals(self.mean.to(device), self.sd.to(device))
 
     def difference(self, members: Tensor, truth: Tensor, weight: Tensor, channel: int) -> Tensor:
-        """Gives the members' distribution function minus the truth's at the nodes.
+        """Return the members' distribution function minus the truth's at the nodes.
 
         Args:
             members: `(M, T, H, W)` channel units.
@@ -96,5 +96,5 @@ class Marginals:
 
 
 def wasserstein(difference: Tensor) -> Tensor:
-    """Integrates the difference of two distribution functions `(..., K)` to W1 `(...)`."""
+    """Integrate the difference of two distribution functions `(..., K)` to W1 `(...)`."""
     return SPACING * difference.abs().sum(dim=-1)

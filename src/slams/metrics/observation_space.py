@@ -176,7 +176,7 @@ class ObservationSpace:
         return ObservedSums(sums.cpu(), ranks.cpu())
 
     def _point_regions(self, key: Key, observed: Observations) -> Tensor:
-        """Finds the regions of a network once; it is the same in every batch."""
+        """Find the regions of a network once; it is the same in every batch."""
         latitude, longitude = observed.operator.latitude, observed.operator.longitude
         if key not in self._regions or not torch.equal(self._regions[key][0], latitude):
             self._regions[key] = latitude, point_regions(latitude, longitude)

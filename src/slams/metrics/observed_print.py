@@ -23,7 +23,7 @@ _SHOWN = {
 
 
 def print_observations(table: pd.DataFrame, console: Console | None = None) -> None:
-    """Prints means and standard deviations of the departures, assimilated and held out.
+    """Print means and standard deviations of the departures, assimilated and held out.
 
     Args:
         table: The table `observation_space`; its globe is shown, in the observations' units.

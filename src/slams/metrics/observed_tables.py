@@ -35,7 +35,7 @@ __all__ = ["observation_rows", "rank_rows", "space_rows"]
 
 
 def observation_rows(record: MethodRecord) -> Iterator[tuple[Any, ...]]:
-    """Gives the rows of `observations` of one method, from observation on."""
+    """Return the rows of `observations` of one method, from observation on."""
     for key in _keys(record):
         name, use = key
         total = _total(record, key)
@@ -50,7 +50,7 @@ def observation_rows(record: MethodRecord) -> Iterator[tuple[Any, ...]]:
 
 
 def space_rows(record: MethodRecord, resamples: Resamples) -> Iterator[tuple[Any, ...]]:
-    """Gives the rows of `observation_space` of one method, from observation on.
+    """Return the rows of `observation_space` of one method, from observation on.
 
     Args:
         record: Its per-case results, merged over ranks.
@@ -74,7 +74,7 @@ def space_rows(record: MethodRecord, resamples: Resamples) -> Iterator[tuple[Any
 
 
 def rank_rows(record: MethodRecord) -> Iterator[tuple[Any, ...]]:
-    """Gives the rows of `observation_ranks` of one method, from observation on."""
+    """Return the rows of `observation_ranks` of one method, from observation on."""
     for key in _keys(record):
         ranks = _total(record, key).ranks
         n = int(ranks.sum())

@@ -32,7 +32,7 @@ class ChannelError(Metric):
         self.add_state("area", zeros.clone(), dist_reduce_fx="sum")
 
     def update(self, error: Tensor, known: Tensor, weights: Tensor) -> None:
-        """Adds fields.
+        """Add fields.
 
         Args:
             error: `(B, C, H, W)`, of any value where the truth is not known.
@@ -45,5 +45,5 @@ class ChannelError(Metric):
         self.area += area.sum(dim=(0, 2, 3))
 
     def compute(self) -> Tensor:
-        """Gives the error of each channel `(C,)`, NaN for one that was never known."""
+        """Return the error of each channel `(C,)`, NaN for one that was never known."""
         return (self.squares / self.area).sqrt()

@@ -48,7 +48,7 @@ class MethodRecord:
 
     @classmethod
     def empty(cls, channels: int, members: int) -> MethodRecord:
-        """Makes the record of a rank without cases."""
+        """Make the record of a rank without cases."""
         statistics = {
             name: torch.zeros(0, channels, *shape, dtype=torch.float64)
             for name, shape in CaseStatistics.shapes(members).items()
@@ -71,7 +71,7 @@ class MethodRecord:
         diverged: Tensor,
         observed: Sequence[dict[Key, ObservedSums]],
     ) -> MethodRecord:
-        """Keeps the results of a batch.
+        """Keep the results of a batch.
 
         Args:
             statistics: The statistics of its `B` cases.
@@ -112,7 +112,7 @@ class MethodRecord:
 
     @classmethod
     def merge(cls, records: Sequence[MethodRecord]) -> MethodRecord:
-        """Joins records of batches or ranks, in the order of cases.
+        """Join records of batches or ranks, in the order of cases.
 
         Raises:
             UserError: A case occurs twice, as with a sampler that pads its shards.

@@ -28,7 +28,7 @@ _METRICS = tuple(m for m, needed in SCORES.items() if set(needed) <= set(REGIONA
 def regional_rows(
     record: MethodRecord, channels: Sequence[FieldSpec], resamples: Resamples
 ) -> Iterator[tuple[Any, ...]]:
-    """Gives the rows of one method, from region on.
+    """Return the rows of one method, from region on.
 
     Args:
         record: Its per-case results, merged over ranks.

@@ -29,7 +29,7 @@ _TROPIC = 20.0
 
 
 def grid_regions(grid: LatLonGrid) -> Tensor:
-    """Finds the region of every cell; one that is at least half land counts as land.
+    """Find the region of every cell; one that is at least half land counts as land.
 
     Returns:
         `(R, H, W)` bool on the grid's device, in the order of `REGIONS`.
@@ -40,7 +40,7 @@ def grid_regions(grid: LatLonGrid) -> Tensor:
 
 
 def point_regions(latitude: Tensor, longitude: Tensor) -> Tensor:
-    """Finds the regions of points: `(R, P)` bool on their device, in the order of `REGIONS`.
+    """Find the regions of points: `(R, P)` bool on their device, in the order of `REGIONS`.
 
     Args:
         latitude: `(P,)` degrees north.

@@ -95,13 +95,13 @@ def spread_skill_ratio(
 
 
 def rank_chi_square(frequency: Tensor) -> Tensor:
-    """Measures how far rank frequencies `(..., M + 1)` are from flat, see the module."""
+    """Measure how far rank frequencies `(..., M + 1)` are from flat, see the module."""
     ranks = frequency.shape[-1]
     return ranks * (frequency - 1 / ranks).square().sum(dim=-1)
 
 
 def level_groups(channels: Sequence[FieldSpec]) -> dict[str, list[int]]:
-    """Groups the channels of each variable with pressure levels: variable -> channel indices."""
+    """Group the channels of each variable with pressure levels: variable -> channel indices."""
     groups: dict[str, list[int]] = {}
     for index, spec in enumerate(channels):
         if spec.level is not None:
@@ -110,7 +110,7 @@ def level_groups(channels: Sequence[FieldSpec]) -> dict[str, list[int]]:
 
 
 def mean_over_levels(values: Tensor, index: Sequence[int]) -> Tensor:
-    """Averages a metric's per-level values, each level alike; levels without truth are left out.
+    """Average a metric's per-level values, each level alike; levels without truth are left out.
 
     The RMSE `mean` over levels is therefore the mean of the levels' RMSE, not the root of their
     mean squared error.

@@ -37,7 +37,7 @@ KINDS = ("truth", "members", "mean")
 
 
 def zonal_power(fields: Tensor) -> Tensor:
-    """Gives the power of `(..., H, W)` fields by zonal wavenumber: `(..., H, W // 2 + 1)`."""
+    """Return the power of `(..., H, W)` fields by zonal wavenumber: `(..., H, W // 2 + 1)`."""
     columns = fields.shape[-1]
     power = torch.fft.rfft(fields.double(), dim=-1, norm="forward").abs().square()
     power[..., 1:] *= 2
@@ -104,11 +104,11 @@ class PowerSpectra(Metric):
                 self.cases[position] += 1
 
     def compute(self) -> tuple[Tensor, Tensor]:
-        """Gives what `means` gives, after the states of all ranks were summed."""
+        """Return what `means` gives, after the states of all ranks were summed."""
         return self.means()
 
     def means(self) -> tuple[Tensor, Tensor]:
-        """Gives the mean spectra, `(L, belts, kinds, waves)` and `(L, kinds, degrees)`."""
+        """Return the mean spectra, `(L, belts, kinds, waves)` and `(L, kinds, degrees)`."""
         zonal = self.zonal / self.cases[:, None, None, None]
         return zonal, self.spherical / self.cases[:, None, None]
 
@@ -116,7 +116,7 @@ class PowerSpectra(Metric):
 def spectra_rows(
     spectra: tuple[Tensor, Tensor], channels: Sequence[FieldSpec]
 ) -> Iterator[tuple[Any, ...]]:
-    """Gives the rows of the table `spectra` of one method, from kind on.
+    """Return the rows of the table `spectra` of one method, from kind on.
 
     `spectra`: method, setting, kind (`zonal` or `spherical`), region, variable, level,
     wavenumber, truth, members, mean: power in the variable's units squared.

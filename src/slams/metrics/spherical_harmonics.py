@@ -33,7 +33,7 @@ _LARGEST_DEGREE = 127
 
 
 def quadrature_weights(sine: Tensor) -> Tensor:
-    """Finds weights that integrate polynomials over [-1, 1] from their values at given nodes.
+    """Find weights that integrate polynomials over [-1, 1] from their values at given nodes.
 
     Args:
         sine: `(H,)` float64 distinct nodes, sines of latitudes.
@@ -48,7 +48,7 @@ def quadrature_weights(sine: Tensor) -> Tensor:
 
 
 def legendre_functions(sine: Tensor, degree: int, order: int) -> Tensor:
-    """Evaluates the associated Legendre functions of one order, normalised to 1 over [-1, 1].
+    """Evaluate the associated Legendre functions of one order, normalised to 1 over [-1, 1].
 
     Args:
         sine: `(H,)` float64, sines of latitudes.
@@ -95,7 +95,7 @@ class SphericalHarmonics:
         self._functions = torch.stack(table) * weights  # (m, l, H)
 
     def power(self, fields: Tensor) -> Tensor:
-        """Computes the power spectrum by degree.
+        """Compute the power spectrum by degree.
 
         Args:
             fields: `(..., H, W)` without missing values.
@@ -115,6 +115,6 @@ class SphericalHarmonics:
 
 
 def _gaussian(sine: Tensor, weights: Tensor) -> bool:
-    """Tells whether the rows are those of a Gaussian grid, to the rounding of files."""
+    """Return whether the rows are those of a Gaussian grid, to the rounding of files."""
     moments = legendre_functions(sine, 2 * len(sine) - 1, 0) @ weights
     return bool(moments[1:].abs().max() < 1e-4)

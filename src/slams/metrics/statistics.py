@@ -99,7 +99,7 @@ class CaseStatistics:
 
     @staticmethod
     def shapes(members: int) -> dict[str, tuple[int, ...]]:
-        """Gives what follows the axes of cases and channels, by name of the statistic."""
+        """Return what follows the axes of cases and channels, by name of the statistic."""
         return {
             **dict.fromkeys(STATISTICS, ()),
             "rank": (members + 1,),
@@ -109,12 +109,12 @@ class CaseStatistics:
 
     @property
     def valid(self) -> Tensor:
-        """Tells which channels of which cases have a truth: `(B, C)` bool."""
+        """Return which channels of which cases have a truth: `(B, C)` bool."""
         return self.mse.isfinite()
 
 
 def area_mean(values: Tensor, weight: Tensor) -> Tensor:
-    """Averages over the last three axes.
+    """Average over the last three axes.
 
     Args:
         values: `(..., T, H, W)`; not read where the weight is zero.
@@ -258,7 +258,7 @@ def case_statistics(
 
 
 def _regional_means(values: Tensor, weight: Tensor, regions: Tensor) -> Tensor:
-    """Averages `(T, H, W)` values over each region: `(R,)`, NaN where none of it is known."""
+    """Average `(T, H, W)` values over each region: `(R,)`, NaN where none of it is known."""
     known = torch.where(weight > 0, values, 0.0)
     masks = regions.double().flatten(1)
     total = masks @ (known * weight).sum(dim=0).flatten()

@@ -40,7 +40,7 @@ def make_tables(
     samples: int,
     seed: int,
 ) -> dict[str, pd.DataFrame]:
-    """Makes the tables of an evaluation.
+    """Make the tables of an evaluation.
 
     Args:
         records: Per-case results of each method, merged over ranks.
@@ -138,7 +138,7 @@ def print_methods(
     variable: str = "temperature",
     level: str = "mean",
 ) -> None:
-    """Prints a table of methods: RMSE, fair CRPS and spread-skill ratio with their intervals.
+    """Print a table of methods: RMSE, fair CRPS and spread-skill ratio with their intervals.
 
     Args:
         results: The `results` table; several settings are printed below one another.

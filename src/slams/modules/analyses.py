@@ -34,7 +34,7 @@ class KeptCases:
         self._groups: dict[str, dict[int, Ensemble]] = {}
 
     def add(self, group: str, case: Tensor, ensemble: Ensemble) -> None:
-        """Keeps what may be among the first cases.
+        """Keep what may be among the first cases.
 
         Args:
             group: Name of a method, `truth` or `background`.
@@ -85,7 +85,7 @@ class KeptCases:
         }
 
     def select(self, cases: Sequence[int]) -> KeptCases:
-        """Takes the given cases, as far as they are here."""
+        """Take the given cases, as far as they are here."""
         chosen = KeptCases(self.limit)
         chosen._groups = {
             group: {number: kept[number] for number in cases if number in kept}
@@ -95,7 +95,7 @@ class KeptCases:
 
     @classmethod
     def merge(cls, parts: Sequence[KeptCases]) -> KeptCases:
-        """Joins what several ranks kept."""
+        """Join what several ranks kept."""
         merged = cls(max(part.limit for part in parts))
         for part in parts:
             for group, kept in part._groups.items():
@@ -103,7 +103,7 @@ class KeptCases:
         return merged
 
     def datasets(self) -> dict[str, Any]:
-        """Gives an `xarray.Dataset` a group, with the coordinate `case`, cases in order."""
+        """Return an `xarray.Dataset` a group, with the coordinate `case`, cases in order."""
         found = {}
         for group, kept in self._groups.items():
             if not kept:
@@ -122,7 +122,7 @@ class KeptCases:
         return found
 
     def write(self, path: str | Path, attributes: dict[str, Any] | None = None) -> None:
-        """Writes the groups as a Zarr store, in the place of one that may be there.
+        """Write the groups as a Zarr store, in the place of one that may be there.
 
         Args:
             path: The store; it appears when it is complete.

@@ -39,7 +39,7 @@ _AGAIN = "train that stage again with resume=overwrite"
 
 
 def warmup_cosine(step: int, steps: int, warmup: int) -> float:
-    """Gives the factor of the learning rate at a step: linear warm-up, then half a cosine."""
+    """Return the factor of the learning rate at a step: linear warm-up, then half a cosine."""
     rise = min(1.0, (step + 1) / max(warmup, 1))
     return rise * 0.5 * (1.0 + math.cos(math.pi * min(1.0, step / max(steps, 1))))
 
@@ -82,10 +82,10 @@ class TrainedModule(LightningModule):
     @property
     @abstractmethod
     def networks(self) -> tuple[nn.Module, ...]:
-        """Gives the networks of the training step: what is compiled, and checkpointed."""
+        """Return the networks of the training step: what is compiled, and checkpointed."""
 
     def configure_networks(self, trainer: TrainerConfig) -> None:
-        """Prepares the networks for training as the recipe says; weights keep their names.
+        """Prepare the networks for training as the recipe says; weights keep their names.
 
         Args:
             trainer: The recipe's `trainer`.
@@ -97,7 +97,7 @@ class TrainedModule(LightningModule):
                 network.compile()
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """Makes AdamW with linear warm-up and cosine decay, stepped every batch.
+        """Make AdamW with linear warm-up and cosine decay, stepped every batch.
 
         Biases, norms, position embeddings and noise parameters are not decayed.
         """
@@ -123,11 +123,11 @@ class TrainedModule(LightningModule):
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Writes the identity."""
+        """Write the identity."""
         checkpoint["slams"] = self.identity
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuses to resume from another stage, grid, channel set or network."""
+        """Refuse to resume from another stage, grid, channel set or network."""
         check_identity(checkpoint, self.identity, "the checkpoint to resume from")
 
     @classmethod
@@ -139,11 +139,11 @@ class TrainedModule(LightningModule):
         grid: LatLonGrid,
         state: dict[str, Tensor],
     ) -> Self:
-        """Makes the module that a checkpoint's settings and weights describe."""
+        """Make the module that a checkpoint's settings and weights describe."""
 
     @classmethod
     def load(cls, path: str | Path, channels: Sequence[FieldSpec], grid: LatLonGrid) -> Self:
-        """Loads a trained module for evaluation, with the averaged weights if there are any.
+        """Load a trained module for evaluation, with the averaged weights if there are any.
 
         Args:
             path: The checkpoint.
@@ -181,7 +181,7 @@ class TrainedModule(LightningModule):
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Reads a checkpoint, tensors and plain containers only.
+    """Read a checkpoint, tensors and plain containers only.
 
     Raises:
         UserError: The file is missing, or is no checkpoint of this project.
@@ -202,7 +202,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def check_identity(checkpoint: dict[str, Any], expected: dict[str, Any], where: str) -> None:
-    """Refuses a checkpoint whose identity is not the expected one.
+    """Refuse a checkpoint whose identity is not the expected one.
 
     Raises:
         UserError: Names the first thing that differs, with what was found and expected.
@@ -228,5 +228,5 @@ _WORDS = {
 
 
 def plain(config: Any) -> dict[str, Any]:
-    """Turns a configuration data class into plain containers, safe to load back."""
+    """Turn a configuration data class into plain containers, safe to load back."""
     return asdict(config)

@@ -56,13 +56,13 @@ class CyclingEvaluator(AssimilationEvaluator):
         self._cycles = {a.name: cycle() for a in self.assimilators}
 
     def setup(self, stage: str) -> None:
-        """Forgets an earlier evaluation."""
+        """Forget an earlier evaluation."""
         super().setup(stage)
         for cycle in self._cycles.values():
             cycle.reset()
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Analyses and scores the cases of a batch one after another, method by method."""
+        """Analyse and score the cases of a batch one after another, method by method."""
         methods = self.assimilators
         try:
             for position in range(len(batch)):
@@ -74,7 +74,7 @@ class CyclingEvaluator(AssimilationEvaluator):
             self.assimilators = methods
 
     def tables(self) -> dict[str, pd.DataFrame]:
-        """Gives the tables of the evaluation, and `drift`."""
+        """Return the tables of the evaluation, and `drift`."""
         tables = super().tables()
         return {**tables, "drift": drift(tables["cases"])} if tables else tables
 

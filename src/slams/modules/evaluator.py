@@ -129,7 +129,7 @@ class AssimilationEvaluator(LightningModule):
         self._tables: dict[str, pd.DataFrame] | None = None
 
     def setup(self, stage: str) -> None:
-        """Forgets an earlier evaluation (on a rank without cases no later hook is called)."""
+        """Forget an earlier evaluation (on a rank without cases no later hook is called)."""
         if stage != "test":
             return
         several = self.share_members and self.trainer.world_size > 1
@@ -147,7 +147,7 @@ class AssimilationEvaluator(LightningModule):
         self._tables = None
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Analyses and scores one batch with every method.
+        """Analyse and score one batch with every method.
 
         Raises:
             UserError: An ensemble has the wrong shape, or values that are not finite.
@@ -164,7 +164,7 @@ class AssimilationEvaluator(LightningModule):
             self._evaluate(batch.select(slice(position, position + 1)), mine)
 
     def _evaluate(self, batch: Batch, mine: bool = True) -> None:
-        """Analyses a batch; scores it unless it is another rank's, which is helped only."""
+        """Analyse a batch; score it unless it is another rank's, which is helped only."""
         truth = self._take(self._physical(batch.fields, batch))
         mask = self._take(batch.mask)
         regions, marginals = (x.to(truth.device) for x in (self._regions, self._marginals))
@@ -244,7 +244,7 @@ class AssimilationEvaluator(LightningModule):
         self.done = state["done"]
 
     def teardown(self, stage: str) -> None:
-        """Brings the results of all ranks together.
+        """Bring the results of all ranks together.
 
         This is the first hook after a test that Lightning calls on every rank: one without cases
         skips the whole loop with its hooks. It is not called after an exception.
@@ -293,14 +293,14 @@ class AssimilationEvaluator(LightningModule):
                 self._tables["days"] = by_day
 
     def tables(self) -> dict[str, pd.DataFrame]:
-        """Gives the tables of `slams.metrics.tables` by name; empty off rank zero.
+        """Return the tables of `slams.metrics.tables` by name; empty off rank zero.
 
         For windows of several days also `days`.
         """
         return dict(self._tables or {})
 
     def write(self, run_dir: str | Path) -> None:
-        """Writes the tables as Parquet files and `analysis.zarr`; nothing off rank zero.
+        """Write the tables as Parquet files and `analysis.zarr`; nothing off rank zero.
 
         Args:
             run_dir: Directory of the run, which exists.
@@ -351,7 +351,7 @@ class AssimilationEvaluator(LightningModule):
 
 
 def _gather(value: Any) -> list[Any]:
-    """Collects an object of every rank on every rank."""
+    """Collect an object of every rank on every rank."""
     if not (dist.is_available() and dist.is_initialized()):
         return [value]
     values: list[Any] = [None] * dist.get_world_size()
@@ -360,7 +360,7 @@ def _gather(value: Any) -> list[Any]:
 
 
 def _gather_on_root(value: Any) -> list[Any] | None:
-    """Collects an object of every rank on rank zero; `None` elsewhere."""
+    """Collect an object of every rank on rank zero; `None` elsewhere."""
     if not (dist.is_available() and dist.is_initialized()):
         return [value]
     root = dist.get_rank() == 0

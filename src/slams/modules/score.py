@@ -96,7 +96,7 @@ class LatentScore(TrainedModule):
         grid: LatLonGrid,
         state: dict[str, Tensor],
     ) -> LatentScore:
-        """Makes the module that a checkpoint describes."""
+        """Make the module that a checkpoint describes."""
         return cls(
             ScoreConfig(**settings_of(settings["config"])),
             channels,
@@ -109,16 +109,16 @@ class LatentScore(TrainedModule):
 
     @property
     def networks(self) -> tuple[nn.Module, ...]:
-        """Gives the denoiser's backbone."""
+        """Return the denoiser's backbone."""
         return (self.denoiser.backbone,)
 
     @property
     def vae_run(self) -> str:
-        """Gives the id of the VAE's run that the latents came from."""
+        """Return the id of the VAE's run that the latents came from."""
         return self.identity["settings"]["vae"]
 
     def loss(self, batch: LatentBatch) -> Tensor:
-        """Evaluates the denoising loss of each window: `(B,)`."""
+        """Evaluate the denoising loss of each window: `(B,)`."""
         config = self.config
         draw = draw_noise(
             batch.latents, config.noise_mean, config.noise_sd, config.condition_dropout
@@ -135,13 +135,13 @@ class LatentScore(TrainedModule):
         )
 
     def training_step(self, batch: LatentBatch, index: int) -> Tensor:
-        """Gives the mean loss of a batch."""
+        """Return the mean loss of a batch."""
         loss = self.loss(batch).mean()
         self.log("train/loss", loss.detach(), batch_size=len(batch))
         return loss
 
     def validation_step(self, batch: LatentBatch, index: int) -> None:
-        """Adds a batch to the validation loss."""
+        """Add a batch to the validation loss."""
         # Several draws a window: few validation days would else make a noisy criterion.
         for _ in range(4):
             self.validation_loss.update(self.loss(batch).float())
@@ -186,7 +186,7 @@ class PixelScore(LatentScore):
         grid: LatLonGrid,
         state: dict[str, Tensor],
     ) -> PixelScore:
-        """Makes the module that a checkpoint describes."""
+        """Make the module that a checkpoint describes."""
         return cls(
             ScoreConfig(**settings_of(settings["config"])),
             channels,

@@ -27,7 +27,7 @@ class SharesMembers(Protocol):
     shares_members: bool
 
     def analyse(self, batch: Batch, members: int, only: range | None = None) -> Ensemble:
-        """Gives the members `only` of the analysis ensemble of `members`."""
+        """Return the members `only` of the analysis ensemble of `members`."""
         ...
 
 
@@ -44,7 +44,7 @@ class Share:
         self.world = world
 
     def members(self, count: int, rank: int | None = None) -> range:
-        """Gives the members of a rank, this one's by default; there may be none."""
+        """Return the members of a rank, this one's by default; there may be none."""
         rank = self.rank if rank is None else rank
         return range(rank * count // self.world, (rank + 1) * count // self.world)
 
@@ -56,7 +56,7 @@ class Share:
         channels: tuple[FieldSpec, ...],
         grid: LatLonGrid,
     ) -> Ensemble:
-        """Computes the whole ensemble on all ranks, each its share; to be called on each.
+        """Compute the whole ensemble on all ranks, each its share; to be called on each.
 
         Args:
             assimilator: The method.

@@ -72,7 +72,7 @@ def make_trainer(
     accumulate: int = 1,
     log_every_steps: int = 10,
 ) -> Trainer:
-    """Makes the Trainer of a stage.
+    """Make the Trainer of a stage.
 
     A `ProgressLines` and a `RunSummary` are added unless `callbacks` brings them.
 
@@ -142,7 +142,7 @@ def make_trainer(
 
 
 def check_machine(config: TrainerConfig, precision: str | None = None) -> str:
-    """Refuses devices and a precision that this machine does not have; gives the accelerator.
+    """Refuse devices and a precision that this machine does not have; return the accelerator.
 
     Args:
         config: The recipe's `trainer`.
@@ -168,7 +168,7 @@ def check_machine(config: TrainerConfig, precision: str | None = None) -> str:
 
 
 def quiet_lightning() -> None:
-    """Silences Lightning's tips and the warnings that this project has settled; errors stay."""
+    """Silence Lightning's tips and the warnings that this project has settled; errors stay."""
     for name in ("lightning.pytorch", "lightning.fabric", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in _SETTLED:
@@ -176,7 +176,7 @@ def quiet_lightning() -> None:
 
 
 def _accelerator(config: TrainerConfig) -> str:
-    """Resolves `auto` to a GPU if there is one, else the CPU (metrics need float64: not MPS)."""
+    """Resolve `auto` to a GPU if there is one, else the CPU (metrics need float64: not MPS)."""
     if config.accelerator not in _ACCELERATORS:
         raise UserError(
             f"trainer.accelerator: found {config.accelerator!r}, expected one of "
@@ -199,7 +199,7 @@ def _accelerator(config: TrainerConfig) -> str:
 
 
 def _check_tasks(config: TrainerConfig) -> None:
-    """Refuses to start as another number of ranks than SLURM has started processes."""
+    """Refuse to start as another number of ranks than SLURM has started processes."""
     if not slurm_job.is_task():
         return
     tasks, nodes = _count("SLURM_NTASKS"), _count("SLURM_NNODES")
@@ -234,7 +234,7 @@ def _strategy(accelerator: str, world: int) -> str | DDPStrategy:
 
 
 def _leave_signals_alone() -> None:
-    """Stands in for what would register Lightning's handlers."""
+    """Stand in for what would register Lightning's handlers."""
 
 
 def _plugins() -> list[Any] | None:
@@ -248,7 +248,7 @@ def _loggers(logger: Logger | Sequence[Logger] | None) -> Any:
 
 
 def _set_threads(threads: int, *, several_ranks: bool, accelerator: str) -> None:
-    """Sets torch's threads: ranks that share a CPU would otherwise each take all of it."""
+    """Set torch's threads: ranks that share a CPU would otherwise each take all of it."""
     if threads > 0:
         torch.set_num_threads(threads)
     elif several_ranks and accelerator == "cpu":

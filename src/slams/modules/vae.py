@@ -80,17 +80,17 @@ class VAE(TrainedModule):
         grid: LatLonGrid,
         state: dict[str, Tensor],
     ) -> VAE:
-        """Makes the module that a checkpoint describes."""
+        """Make the module that a checkpoint describes."""
         return cls(VAEConfig(**settings_of(settings)), channels, grid, state["sd"])
 
     @property
     def networks(self) -> tuple[nn.Module, ...]:
-        """Gives encoder and decoder."""
+        """Return encoder and decoder."""
         return self.encoder, self.decoder
 
     @torch.no_grad()
     def initialise(self, fields: Tensor) -> None:
-        """Sets the linear paths to the principal components of training patches.
+        """Set the linear paths to the principal components of training patches.
 
         Args:
             fields: `(N, C, H, W)` normalised, complete.
@@ -102,7 +102,7 @@ class VAE(TrainedModule):
         self.decoder.linear.weight.copy_((components * sd[:, None]).T[..., None, None])
 
     def hide_modalities(self, mask: Tensor) -> Tensor:
-        """Hides whole variables of samples at random; something known stays in each.
+        """Hide whole variables of samples at random; something known stays in each.
 
         Args:
             mask: `(B, C, H, W)` bool, True where known.
@@ -115,7 +115,7 @@ class VAE(TrainedModule):
         return mask & kept[..., None, None]
 
     def loss(self, fields: Tensor, known: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Evaluates the loss.
+        """Evaluate the loss.
 
         Args:
             fields: `(B, C, H, W)` normalised truth.
@@ -142,7 +142,7 @@ class VAE(TrainedModule):
         return loss, kl, decoded
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
-        """Gives the loss of a batch, with modalities hidden at random."""
+        """Return the loss of a batch, with modalities hidden at random."""
         fields, known = batch.fields.flatten(0, 1), batch.mask.flatten(0, 1)
         loss, kl, _ = self.loss(fields, known, self.hide_modalities(known))
         self.log("train/loss", loss.detach(), batch_size=len(batch))
@@ -150,7 +150,7 @@ class VAE(TrainedModule):
         return loss
 
     def validation_step(self, batch: Batch, index: int) -> None:
-        """Adds a batch to the validation loss and to the reconstruction error."""
+        """Add a batch to the validation loss and to the reconstruction error."""
         fields, known = batch.fields.flatten(0, 1), batch.mask.flatten(0, 1)
         loss, _, _ = self.loss(fields, known, known)
         self.validation_loss.update(loss, fields.shape[0])
@@ -159,7 +159,7 @@ class VAE(TrainedModule):
         self.log("validation/loss", self.validation_loss)
 
     def reconstruct(self, fields: Tensor, known: Tensor) -> Tensor:
-        """Decodes the latent mean of `(B, C, H, W)` normalised fields; float32."""
+        """Decode the latent mean of `(B, C, H, W)` normalised fields; float32."""
         return self.decoder(self.encoder(fields, known)[0]).float()
 
     def on_validation_epoch_end(self) -> None:
@@ -174,7 +174,7 @@ class VAE(TrainedModule):
 
 
 def settings_of(settings: dict[str, Any]) -> dict[str, Any]:
-    """Restores the nested optimiser settings of a checkpoint."""
+    """Restore the nested optimiser settings of a checkpoint."""
     from slams.config.schema import OptimizerConfig
 
     return {**settings, "optimizer": OptimizerConfig(**settings["optimizer"])}

@@ -26,7 +26,7 @@ __all__ = ["PatchDecoder", "PatchEncoder", "patch_principal_components"]
 def patch_principal_components(
     fields: Tensor, factor: int, count: int, weights: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Finds the principal components of patches.
+    """Find the principal components of patches.
 
     Args:
         fields: `(N, C, H, W)` normalised.
@@ -94,7 +94,7 @@ class PatchEncoder(nn.Module):
         self.exit = zero_init(nn.Conv2d(hidden, 2 * latent_channels, 1))
 
     def forward(self, fields: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Encodes.
+        """Encode.
 
         Args:
             fields: `(B, C, H, W)` normalised, any finite filler where missing.
@@ -134,6 +134,6 @@ class PatchDecoder(nn.Module):
         self.exit = zero_init(nn.Conv2d(hidden, size, 1))
 
     def forward(self, latents: Tensor) -> Tensor:
-        """Maps `(B, K, H / f, W / f)` to `(B, C, H, W)` normalised fields."""
+        """Map `(B, K, H / f, W / f)` to `(B, C, H, W)` normalised fields."""
         h = self.blocks(self.entry(latents) + self.position)
         return functional.pixel_shuffle(self.linear(latents) + self.exit(h), self.factor)

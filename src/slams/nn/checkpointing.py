@@ -18,7 +18,7 @@ __all__ = ["checkpoint_blocks"]
 
 
 def checkpoint_blocks(network: nn.Module) -> int:
-    """Has the residual blocks of a network computed again; names and weights stay as they are.
+    """Have the residual blocks of a network computed again; names and weights stay as they are.
 
     Args:
         network: The network, changed in place.

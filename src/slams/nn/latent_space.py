@@ -41,7 +41,7 @@ class LatentBatch:
         return self.latents.shape[0]
 
     def to(self, *args: Any, **kwargs: Any) -> LatentBatch:
-        """Moves the tensors."""
+        """Move the tensors."""
         return LatentBatch(
             self.latents.to(*args, **kwargs),
             self.background.to(*args, **kwargs),
@@ -71,7 +71,7 @@ class LatentSpace(nn.Module):
         self.register_buffer("sd", sd.reshape(-1, 1, 1))
 
     def encode(self, fields: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Encodes `(B, T, C, H, W)` normalised fields into `(B, T, K, h, w)` latents.
+        """Encode `(B, T, C, H, W)` normalised fields into `(B, T, K, h, w)` latents.
 
         Args:
             fields: Normalised fields; any finite filler where missing.
@@ -82,7 +82,7 @@ class LatentSpace(nn.Module):
         return ((mean - self.mean) / self.sd).unflatten(0, fields.shape[:2])
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Decodes `(B, T, K, h, w)` latents into `(B, T, C, H, W)` normalised fields."""
+        """Decode `(B, T, K, h, w)` latents into `(B, T, C, H, W)` normalised fields."""
         fields = self.decoder((latents * self.sd + self.mean).flatten(0, 1))
         return fields.unflatten(0, latents.shape[:2])
 
@@ -123,7 +123,7 @@ class _Identity(nn.Module):
     factor = 1
 
     def forward(self, fields: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Gives `(B, C, H, W)` fields back, with a log-variance of 0.
+        """Return `(B, C, H, W)` fields back, with a log-variance of 0.
 
         Raises:
             UserError: A value is missing: there is nothing to put in its place.

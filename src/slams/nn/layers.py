@@ -25,7 +25,7 @@ __all__ = [
 
 
 def zero_init(layer: nn.Module) -> nn.Module:
-    """Sets a layer's weight and bias to zero, so that its branch starts as nothing."""
+    """Set a layer's weight and bias to zero, so that its branch starts as nothing."""
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
@@ -51,7 +51,7 @@ class SphereConv2d(nn.Conv2d):
         self.halo = kernel_size // 2
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps `(B, C_in, H, W)` to `(B, C_out, H, W)`."""
+        """Map `(B, C_in, H, W)` to `(B, C_out, H, W)`."""
         return super().forward(pad_sphere(x, self.halo) if self.halo else x)
 
 
@@ -90,7 +90,7 @@ class ResidualBlock(nn.Module):
         self.second = zero_init(SphereConv2d(channels, channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps `(B, C, H, W)` to the same shape."""
+        """Map `(B, C, H, W)` to the same shape."""
         h = self.first(functional.silu(self.norm(x)))
         return x + self.second(self.dropout(functional.silu(h)))
 
@@ -128,7 +128,7 @@ class ModulatedBlock(nn.Module):
         )
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        """Maps `(B, C_in, H, W)` and `(B, E)` to `(B, C_out, H, W)`."""
+        """Map `(B, C_in, H, W)` and `(B, E)` to `(B, C_out, H, W)`."""
         scale, shift = self.modulation(embedding)[..., None, None].chunk(2, dim=1)
         h = self.first(functional.silu(self.norm_in(x)))
         h = self.norm_out(h) * (1 + scale) + shift
@@ -152,6 +152,6 @@ class FourierEmbedding(nn.Module):
         self.register_buffer("frequencies", 2 * math.pi / periods)
 
     def forward(self, value: Tensor) -> Tensor:
-        """Maps `(B,)` to `(B, size)`."""
+        """Map `(B,)` to `(B, size)`."""
         phase = value[:, None] * self.frequencies
         return torch.cat([phase.sin(), phase.cos()], dim=-1)

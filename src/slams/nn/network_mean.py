@@ -38,7 +38,7 @@ class NetworkMean(nn.Module):
         known: Tensor | None = None,
         season: Tensor | None = None,
     ) -> Tensor:
-        """Evaluates the mean, or while training the networks on a part of the batch each.
+        """Evaluate the mean, or while training the networks on a part of the batch each.
 
         Args:
             z: `(B, T, K, h, w)` noisy latents.

@@ -16,7 +16,7 @@ __all__ = ["Bfloat16", "natural_precision"]
 
 
 def natural_precision(accelerator: str) -> str:
-    """Takes bfloat16 where the hardware computes in it: emulated, it is a hundred times slower.
+    """Take bfloat16 where the hardware computes in it: emulated, it is a hundred times slower.
 
     Args:
         accelerator: `cpu` or `gpu`.
@@ -46,6 +46,6 @@ class Bfloat16(nn.Module):
         self.network = network
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """Evaluates the network; the result has the type of `x`."""
+        """Evaluate the network; the result has the type of `x`."""
         with torch.autocast(x.device.type, torch.bfloat16):
             return self.network(x, *args, **kwargs).to(x.dtype)

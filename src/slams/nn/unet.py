@@ -20,7 +20,7 @@ __all__ = ["LatentUNet"]
 
 
 def check_resolutions(shape: Sequence[int], count: int) -> None:
-    """Refuses a latent grid `(h, w)` that cannot be halved for each of `count` resolutions.
+    """Refuse a latent grid `(h, w)` that cannot be halved for each of `count` resolutions.
 
     Raises:
         UserError: It cannot.
@@ -98,7 +98,7 @@ class LatentUNet(nn.Module):
         known: Tensor | None = None,
         season: Tensor | None = None,
     ) -> Tensor:
-        """Evaluates the network.
+        """Evaluate the network.
 
         Args:
             z: `(B, T, K, h, w)` noisy latents, scaled to unit variance.

@@ -21,7 +21,7 @@ __all__ = ["climatological", "damped_persistence", "from_states", "recentring_of
 
 
 def damped_persistence(previous: Tensor, coefficient: Tensor, variance: Tensor) -> Background:
-    """Lets an earlier anomaly persist, damped.
+    """Let an earlier anomaly persist, damped.
 
     Args:
         previous: `(B, C, H, W)` normalised anomaly `lag` days before the first day of the
@@ -50,7 +50,7 @@ def climatological(
     device: torch.device | str | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Background:
-    """Takes the climatology as background: anomaly 0.
+    """Take the climatology as background: anomaly 0.
 
     Args:
         shape: `(B, T, C, H, W)`.
@@ -68,7 +68,7 @@ def climatological(
 
 
 def from_states(states: Tensor, variance: Tensor) -> Background:
-    """Takes given states, for example a forecast read from a file.
+    """Take given states, for example a forecast read from a file.
 
     Args:
         states: `(B, T, C, H, W)` normalised, NaN where missing.
@@ -87,7 +87,7 @@ def from_states(states: Tensor, variance: Tensor) -> Background:
 
 
 def recentring_offset(previous: Tensor, climatology: Tensor) -> Tensor:
-    """Estimates how far the climatology lies from the days before the window.
+    """Estimate how far the climatology lies from the days before the window.
 
     The zonal mean of the time-mean difference: what L earlier days can tell of a lasting bias,
     averaged round each latitude so that their weather does not count as bias. The verifying

@@ -15,7 +15,7 @@ __all__ = ["block_mean", "block_spread", "block_weights"]
 
 
 def block_weights(grid: LatLonGrid, block: int) -> Tensor:
-    """Gives the weight of a cell of each row within its block, `(H,)` float64.
+    """Return the weight of a cell of each row within its block, `(H,)` float64.
 
     Args:
         grid: The grid.
@@ -26,7 +26,7 @@ def block_weights(grid: LatLonGrid, block: int) -> Tensor:
 
 
 def block_mean(plane: Tensor, weights: Tensor, block: int) -> Tensor:
-    """Averages `(..., H, W)` over blocks; gives `(..., H / block, W / block)`.
+    """Average `(..., H, W)` over blocks; return `(..., H / block, W / block)`.
 
     Args:
         plane: `(..., H, W)`.
@@ -40,7 +40,7 @@ def block_mean(plane: Tensor, weights: Tensor, block: int) -> Tensor:
 
 
 def block_spread(means: Tensor, weights: Tensor, block: int) -> Tensor:
-    """Applies the transpose of `block_mean`: `(..., h, w)` to `(..., h * block, w * block)`."""
+    """Apply the transpose of `block_mean`: `(..., h, w)` to `(..., h * block, w * block)`."""
     cells = torch.repeat_interleave(means, block, dim=-2)
     cells = cells * weights.to(means.dtype)[:, None]
     return torch.repeat_interleave(cells, block, dim=-1)

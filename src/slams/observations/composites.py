@@ -17,7 +17,7 @@ COMPOSITES = ("latest", "mean")
 
 
 def daily_composite(values: Tensor, time: Tensor, kind: str) -> tuple[Tensor, Tensor]:
-    """Composes the passes of a day.
+    """Compose the passes of a day.
 
     Args:
         values: `(K, ..., P)` one value a pass, NaN where it did not see the point.

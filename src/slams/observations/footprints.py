@@ -84,7 +84,7 @@ class FootprintOperator(WeightedOperator):
 
 
 def cap_overlap(grid: LatLonGrid, latitude: Tensor, longitude: Tensor, radius: float) -> Tensor:
-    """Gives the area that each cap shares with each grid cell, `(P, H, W)` float64 steradians.
+    """Return the area that each cap shares with each grid cell, `(P, H, W)` float64 steradians.
 
     Args:
         grid: The grid.
@@ -129,7 +129,7 @@ def _overlap(grid: LatLonGrid, latitude: Tensor, longitude: Tensor, radius: floa
 
 
 def _half_width(sine: Tensor, latitude: Tensor, radius: float) -> Tensor:
-    """Gives half the longitudes (rad) that a cap covers at a latitude."""
+    """Return half the longitudes (rad) that a cap covers at a latitude."""
     across = math.cos(radius) - sine * torch.sin(latitude)
     along = torch.sqrt((1 - sine**2).clamp(min=0)) * torch.cos(latitude)
     # At a pole `along` is 0: all longitudes or none.
@@ -138,7 +138,7 @@ def _half_width(sine: Tensor, latitude: Tensor, radius: float) -> Tensor:
 
 
 def _shared(offset: Tensor, spacing: float, width: Tensor) -> Tensor:
-    """Gives the longitudes (rad) shared by cells at an offset and `[-width, width]`."""
+    """Return the longitudes (rad) shared by cells at an offset and `[-width, width]`."""
     total = torch.zeros((), dtype=width.dtype, device=width.device)
     # A cell across the far side of the circle is met from both ends.
     for turn in (-2 * math.pi, 0.0, 2 * math.pi):

@@ -57,7 +57,7 @@ class Network:
         return len(self.id)
 
     def select(self, stations: Tensor) -> Network:
-        """Lists some of the stations.
+        """List some of the stations.
 
         Args:
             stations: `(Q,)` int64, their indices, at least one.
@@ -70,7 +70,7 @@ class Network:
         )
 
     def split(self, share: float, seed: int) -> tuple[Tensor, Tensor]:
-        """Draws the stations that are held out for verification.
+        """Draw the stations that are held out for verification.
 
         Args:
             share: Their share of all stations, in [0, 1).
@@ -92,7 +92,7 @@ class Network:
         return order[count:].sort().values, order[:count].sort().values
 
     def write(self, path: str | Path) -> None:
-        """Writes the stations as CSV with columns id, latitude, longitude, elevation."""
+        """Write the stations as CSV with columns id, latitude, longitude, elevation."""
         with open(path, "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(COLUMNS)
@@ -107,7 +107,7 @@ class Network:
 
 
 def airport_network(count: int = 400, seed: int = 0) -> Network:
-    """Thins the world's airports to a number of stations.
+    """Thin the world's airports to a number of stations.
 
     Args:
         count: Number of stations.
@@ -145,7 +145,7 @@ def airport_network(count: int = 400, seed: int = 0) -> Network:
 
 
 def read_network(path: str | Path) -> Network:
-    """Reads stations from a CSV file with columns id, latitude, longitude and elevation.
+    """Read stations from a CSV file with columns id, latitude, longitude and elevation.
 
     The elevation (m) may be left out or empty: unknown.
 
@@ -161,7 +161,7 @@ def read_network(path: str | Path) -> Network:
 
 
 def _thin(vectors: Tensor, count: int) -> Tensor:
-    """Keeps `count` of the points `(N, 3)`, far apart, the earlier ones first.
+    """Keep `count` of the points `(N, 3)`, far apart, the earlier ones first.
 
     Bisects for the largest separation at which going through the points in order, and leaving
     out those too close to a kept one, still keeps `count`.
@@ -179,7 +179,7 @@ def _thin(vectors: Tensor, count: int) -> Tensor:
 
 
 def _separated(vectors: Tensor, closest: float, count: int) -> Tensor:
-    """Goes through points in order; keeps at most `count` whose cosines stay below `closest`."""
+    """Go through points in order; keep at most `count` whose cosines stay below `closest`."""
     free = torch.ones(len(vectors), dtype=torch.bool)
     kept: list[int] = []
     while len(kept) < count and bool(free.any()):

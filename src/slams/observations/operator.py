@@ -132,11 +132,11 @@ class PointOperator(LinearOperator):
 
     @abstractmethod
     def _observe(self, plane: Tensor) -> Tensor:
-        """Maps `(..., H, W)` to `(..., P)`."""
+        """Map `(..., H, W)` to `(..., P)`."""
 
     @abstractmethod
     def _scatter(self, values: Tensor) -> Tensor:
-        """Maps `(..., P)` to `(..., H, W)` by the transpose of `_observe`."""
+        """Map `(..., P)` to `(..., H, W)` by the transpose of `_observe`."""
 
 
 class WeightedOperator(PointOperator):

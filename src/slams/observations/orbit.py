@@ -68,7 +68,7 @@ class Passes:
 
     @property
     def seen(self) -> Tensor:
-        """Tells which pass sees which point: `(K, P)` bool."""
+        """Return which pass sees which point: `(K, P)` bool."""
         return torch.isfinite(self.time)
 
 
@@ -120,7 +120,7 @@ class Orbit:
 
     @cached_property
     def precession(self) -> float:
-        """Gives the precession of the node, rad s-1, eastwards positive."""
+        """Return the precession of the node, rad s-1, eastwards positive."""
         if self.inclination is None:
             return _SUN
         rate = 0.0
@@ -130,22 +130,22 @@ class Orbit:
 
     @cached_property
     def period(self) -> float:
-        """Gives the nodal period (s)."""
+        """Return the nodal period (s)."""
         return self._period(self.precession)
 
     @cached_property
     def repeat(self) -> float:
-        """Gives the days after which the ground track repeats; whole when sun-synchronous."""
+        """Return the days after which the ground track repeats; whole when sun-synchronous."""
         return self.revolutions * self.period / DAY_SECONDS
 
     @cached_property
     def altitude(self) -> float:
-        """Gives the height above the equator (km), of the orbit of Kepler with this period."""
+        """Return the height above the equator (km), of the orbit of Kepler with this period."""
         return _radius(self.period) - _EQUATOR_KM
 
     @cached_property
     def inclination_radians(self) -> float:
-        """Gives the inclination (rad).
+        """Return the inclination (rad).
 
         Raises:
             UserError: At this period no orbit is sun-synchronous.
@@ -156,12 +156,12 @@ class Orbit:
         if not -1 <= cosine <= 1:
             raise UserError(
                 f"orbit of {self.revolutions} revolutions in {self.repeat_days} days is too high "
-                f"to be sun-synchronous; give observations.satellite.orbit.inclination"
+                f"to be sun-synchronous; return observations.satellite.orbit.inclination"
             )
         return math.acos(cosine)
 
     def ground_track(self, time: Tensor) -> tuple[Tensor, Tensor]:
-        """Gives latitude and longitude (degrees, in [-180, 180)) below the satellite.
+        """Return latitude and longitude (degrees, in [-180, 180)) below the satellite.
 
         Args:
             time: `(...)` float64 days since 1970-01-01 00 UTC.
@@ -173,7 +173,7 @@ class Orbit:
         return torch.rad2deg(latitude), torch.remainder(torch.rad2deg(longitude) + 180, 360) - 180
 
     def passes(self, latitude: Tensor, longitude: Tensor, day: float) -> Passes:
-        """Finds the passes that see points on a UTC day.
+        """Find the passes that see points on a UTC day.
 
         Args:
             latitude: `(P,)` degrees north.
@@ -203,7 +203,7 @@ class Orbit:
         return self.repeat_days * 2 * math.pi / (_EARTH - precession) / self.revolutions
 
     def _angles(self, time: Tensor) -> tuple[Tensor, Tensor]:
-        """Gives the angle from the node and the node's longitude (rad)."""
+        """Return the angle from the node and the node's longitude (rad)."""
         seconds = time.to(torch.float64) * DAY_SECONDS
         u = 2 * math.pi * torch.remainder(seconds / self.period, 1.0)
         # Whole turns are taken out first, which keeps the digits of long times.
@@ -211,7 +211,7 @@ class Orbit:
         return u, 2 * math.pi * (self.crossing_time / 24 - turned)
 
     def _frame(self, time: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Gives the directions below, ahead and to the left, `(..., 3)`, in the Earth's frame."""
+        """Return the directions below, ahead and to the left, `(..., 3)`, in the Earth's frame."""
         u, node = self._angles(time)
         i = self.inclination_radians
         east = torch.stack([torch.cos(node), torch.sin(node), torch.zeros_like(node)], dim=-1)
@@ -230,12 +230,12 @@ class Orbit:
 
 
 def _radius(period: float) -> float:
-    """Gives the radius (km) of the circular orbit of Kepler with a period (s)."""
+    """Return the radius (km) of the circular orbit of Kepler with a period (s)."""
     return (_MU * (period / (2 * math.pi)) ** 2) ** (1 / 3)
 
 
 def _precession(period: float, inclination: float) -> float:
-    """Gives the precession of the node (rad s-1) that the Earth's oblateness makes."""
+    """Return the precession of the node (rad s-1) that the Earth's oblateness makes."""
     return (
         -1.5
         * _J2
@@ -246,7 +246,7 @@ def _precession(period: float, inclination: float) -> float:
 
 
 def _twice(time: Tensor, period: float) -> Tensor:
-    """Marks approaches that another guess has found already; `(K, P)`, in the order of time."""
+    """Mark approaches that another guess has found already; `(K, P)`, in the order of time."""
     same = torch.zeros_like(time, dtype=torch.bool)
     same[1:] = (time[1:] - time[:-1]) * DAY_SECONDS < 0.1 * period
     return same

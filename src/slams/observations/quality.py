@@ -22,7 +22,7 @@ __all__ = ["count_rejected", "gross_error_check"]
 def gross_error_check(
     observations: Observations, background: Tensor, background_sd: Tensor, limit: float
 ) -> Observations:
-    """Masks the observations that contradict the background.
+    """Mask the observations that contradict the background.
 
     Args:
         observations: One modality and variable.
@@ -51,7 +51,7 @@ def gross_error_check(
 
 
 def count_rejected(before: Observations, after: Observations) -> Tensor:
-    """Counts what a check rejected: `(B,)` int64.
+    """Count what a check rejected: `(B,)` int64.
 
     Args:
         before: Observations before the check.

@@ -27,7 +27,7 @@ __all__ = ["grid_spacing_km", "representativeness_sd"]
 
 
 def grid_spacing_km(grid: LatLonGrid, latitude: Tensor) -> Tensor:
-    """Gives the square root of the area of the cell around each point, `(P,)` float64 km.
+    """Return the square root of the area of the cell around each point, `(P,)` float64 km.
 
     Args:
         grid: The grid.
@@ -44,7 +44,7 @@ def grid_spacing_km(grid: LatLonGrid, latitude: Tensor) -> Tensor:
 def representativeness_sd(
     stated: float, stated_km: float, grid: LatLonGrid, latitude: Tensor
 ) -> Tensor:
-    """Scales a representativeness error to the grid spacing at each point, `(P,)` float64.
+    """Scale a representativeness error to the grid spacing at each point, `(P,)` float64.
 
     Args:
         stated: Standard deviation at the spacing it is stated for.

@@ -78,7 +78,7 @@ class SatelliteOperator(PointOperator):
 def swath_mask(
     latitude: Tensor, longitude: Tensor, time: Tensor | float, coverage: float
 ) -> Tensor:
-    """Marks the points inside the swaths of a day; depends on the date alone.
+    """Mark the points inside the swaths of a day; depends on the date alone.
 
     Args:
         latitude: `(P,)` degrees north.

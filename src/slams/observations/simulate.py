@@ -32,7 +32,7 @@ def draw(
     mask: Tensor | None = None,
     bound: float = -math.inf,
 ) -> Observations:
-    """Observes the truth with noise.
+    """Observe the truth with noise.
 
     Args:
         name: Modality and variable, for example `stations/2m_temperature`.
@@ -82,7 +82,7 @@ def draw(
 def random_reports(
     name: str, points: int, days: int, missing: float, case: Tensor, seed: int
 ) -> Tensor:
-    """Draws which reports arrive when some are missing at random.
+    """Draw which reports arrive when some are missing at random.
 
     Args:
         name: Modality, or modality and variable; one name gives one pattern.
@@ -110,7 +110,7 @@ def random_reports(
 
 
 def _checked_error(name: str, error_sd: Tensor | float, shape: tuple[int, int, int]) -> Tensor:
-    """Refuses standard deviations that are not above 0; gives `(P,)` or `(B, T, P)` float64."""
+    """Refuse standard deviations that are not above 0; return `(P,)` or `(B, T, P)` float64."""
     sd = torch.as_tensor(error_sd, dtype=torch.float64)
     if sd.ndim > 0 and tuple(sd.shape) not in (shape[-1:], shape):
         raise UserError(

@@ -33,7 +33,7 @@ __all__ = [
 
 
 def observe_all(operators: Sequence[ObservationOperator], states: Tensor) -> Tensor:
-    """Observes states by every operator at every point, active or not.
+    """Observe states by every operator at every point, active or not.
 
     Args:
         operators: The `K` operators, `P_k` points each.
@@ -48,7 +48,7 @@ def observe_all(operators: Sequence[ObservationOperator], states: Tensor) -> Ten
 
 
 def observe_perturbations(operators: Sequence[ObservationOperator], states: Tensor) -> Tensor:
-    """Observes perturbations by the linear parts of the operators.
+    """Observe perturbations by the linear parts of the operators.
 
     Args:
         operators: The operators.
@@ -62,7 +62,7 @@ def observe_perturbations(operators: Sequence[ObservationOperator], states: Tens
 
 
 def network_positions(operators: Sequence[ObservationOperator]) -> tuple[Tensor, Tensor]:
-    """Lists the points of all operators: latitude and longitude `(P_total,)`, float64 degrees."""
+    """List the points of all operators: latitude and longitude `(P_total,)`, float64 degrees."""
     if not operators:
         empty = torch.empty(0, dtype=torch.float64)
         return empty, empty
@@ -102,16 +102,16 @@ class StackedObservations:
         return self.values.shape[0]
 
     def select(self, images: Tensor) -> Tensor:
-        """Takes this case's active points: `(N, T, P_total)` of `observe_all` to `(N, P)`."""
+        """Take this case's active points: `(N, T, P_total)` of `observe_all` to `(N, P)`."""
         return images.flatten(1)[:, self.columns]
 
     def apply(self, states: Tensor) -> Tensor:
-        """Observes states `(N, T, C, H, W)` in channel units at the active points: `(N, P)`."""
+        """Observe states `(N, T, C, H, W)` in channel units at the active points: `(N, P)`."""
         return self.select(observe_all(self.operators, states))
 
 
 def stack_observations(batch: Batch, case: int) -> StackedObservations:
-    """Gathers the active observations of one case of a batch.
+    """Gather the active observations of one case of a batch.
 
     Args:
         batch: The batch; only its observations are read.
@@ -154,7 +154,7 @@ def stack_observations(batch: Batch, case: int) -> StackedObservations:
 
 
 def _check(observations: Observations, case: int) -> None:
-    """Refuses active observations that would turn the whole analysis into NaN."""
+    """Refuse active observations that would turn the whole analysis into NaN."""
     mask = observations.mask[case]
     values, variance = observations.values[case][mask], observations.error_variance[case][mask]
     if not bool(torch.isfinite(values).all()):

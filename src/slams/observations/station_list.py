@@ -29,7 +29,7 @@ class Station(NamedTuple):
 
 
 def read_station_list(path: str | Path) -> list[Station]:
-    """Reads stations from a CSV file.
+    """Read stations from a CSV file.
 
     Raises:
         UserError: The file is missing or empty, a column or a value is missing, a value is no
@@ -73,7 +73,7 @@ def read_station_list(path: str | Path) -> list[Station]:
 
 
 def _number(path: Path, record: dict[str, str | None], column: str) -> float:
-    """Reads one number of a record; NaN for an elevation that is not given."""
+    """Read one number of a record; NaN for an elevation that is not given."""
     text = (record.get(column) or "").strip()
     if column == "elevation" and not text:
         return math.nan

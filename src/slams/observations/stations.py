@@ -78,7 +78,7 @@ class StationOperator(WeightedOperator):
     def _elevation_offset(
         self, elevation: Tensor, model_elevation: Tensor, lapse_rate: float
     ) -> Tensor:
-        """Gives the change of temperature from the model's terrain to the stations', `(P,)` K."""
+        """Return the change of temperature from the model's terrain to the stations', `(P,)` K."""
         rows, columns = self.state_shape[1:]
         if elevation.shape != self.latitude.shape or model_elevation.shape != (rows, columns):
             raise UserError(
@@ -90,7 +90,7 @@ class StationOperator(WeightedOperator):
         return torch.nan_to_num(-lapse_rate * height, nan=0.0)
 
     def select(self, stations: Tensor) -> StationOperator:
-        """Makes the operator of some of the stations.
+        """Make the operator of some of the stations.
 
         Args:
             stations: `(Q,)` int64, indices of the stations kept.
@@ -106,7 +106,7 @@ class StationOperator(WeightedOperator):
 def check_positions(
     latitude: Tensor, longitude: Tensor, names: Sequence[str] | None = None
 ) -> None:
-    """Refuses stations that do not lie on the globe.
+    """Refuse stations that do not lie on the globe.
 
     Args:
         latitude: `(P,)` degrees north.

@@ -25,7 +25,7 @@ _PERTURBATIONS = 64
 
 
 def tangent(function: Callable[[Tensor], Tensor], about: Tensor, perturbations: Tensor) -> Tensor:
-    """Applies the tangent linear of a function that treats the rows of a batch alike.
+    """Apply the tangent linear of a function that treats the rows of a batch alike.
 
     Args:
         function: Maps `(N, ...)` to `(N, ...)`, row by row, differentiable in forward mode.
@@ -46,7 +46,7 @@ def tangent(function: Callable[[Tensor], Tensor], about: Tensor, perturbations: 
 def observe_tangent(
     operators: Sequence[ObservationOperator], state: Tensor, perturbations: Tensor
 ) -> Tensor:
-    """Observes perturbations of a state by the operators linearised about it.
+    """Observe perturbations of a state by the operators linearised about it.
 
     Args:
         operators: The operators, differentiable in forward mode.

@@ -12,7 +12,7 @@ __all__ = ["draw_bar"]
 
 
 def draw_bar(axes: Axes, position: float, estimate: Estimate, height: float, colour: str) -> float:
-    """Draws one bar.
+    """Draw one bar.
 
     Args:
         axes: Where to.

@@ -60,7 +60,7 @@ def write_report(
     output: Path,
     options: ReportConfig | None = None,
 ) -> Path:
-    """Writes a self-contained report, its figures as PNG files beside it, and a summary picture.
+    """Write a self-contained report, its figures as PNG files beside it, and a summary picture.
 
     What a run directory lacks is said in the report. Files appear only once everything was made:
     an interrupted or refused report leaves the one before it as it was.
@@ -175,7 +175,7 @@ def _exhibits(
 
 
 def _methods(run: AssimilationRun) -> Exhibit:
-    """Makes the first section: the table of methods and what it says in sentences."""
+    """Make the first section: the table of methods and what it says in sentences."""
     anchor, title = "methods", "Methods compared"
     if run.results is None or run.results.empty:
         return Exhibit(anchor, title, missing=["No results table: no table of methods."])

@@ -16,7 +16,7 @@ __all__ = ["pooled_ranks", "rank_histograms", "spread_against_error", "spread_bi
 
 
 def pooled_ranks(ranks: pd.DataFrame, method: str, variable: str = "temperature") -> np.ndarray:
-    """Sums the rank weights of a method over levels and scales them to shares.
+    """Sum the rank weights of a method over levels and scale them to shares.
 
     Returns:
         `(M + 1,)` shares that sum to 1; empty where the method has none.
@@ -30,7 +30,7 @@ def pooled_ranks(ranks: pd.DataFrame, method: str, variable: str = "temperature"
 
 
 def rank_histograms(run: AssimilationRun, options: ReportConfig) -> Exhibit:
-    """Shows where the truth falls among the sorted members, one panel a method."""
+    """Show where the truth falls among the sorted members, one panel a method."""
     anchor, title = "ranks", "Rank histograms"
     if run.ranks is None:
         return Exhibit(anchor, title, missing=["No table of ranks: no rank histograms."])
@@ -79,7 +79,7 @@ def _rank_panel(method: str, share: np.ndarray, top: float, dpi: int) -> Panel:
 def spread_bins(
     spread: np.ndarray, error: np.ndarray, weight: np.ndarray, bins: int = 10
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sorts points by spread within each level and compares spread with error bin by bin.
+    """Sort points by spread within each level and compare spread with error bin by bin.
 
     Bins are formed level by level and pooled by their number, so that a bin does not merely tell
     a level with large errors from one with small ones.
@@ -110,7 +110,7 @@ def spread_bins(
 
 
 def spread_against_error(run: AssimilationRun, options: ReportConfig) -> Exhibit:
-    """Shows whether the errors are large where the ensemble says so."""
+    """Show whether the errors are large where the ensemble says so."""
     anchor, title = "spread-error", "Spread against error"
     truth = run.fields("truth")
     curves: dict[str, tuple[np.ndarray, np.ndarray]] = {}

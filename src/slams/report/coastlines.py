@@ -13,7 +13,7 @@ __all__ = ["cell_edges", "draw_coastlines", "wrap_longitudes"]
 
 
 def draw_coastlines(axes: Axes, width: float = 0.7) -> None:
-    """Draws the coastlines and sets the axes to the whole globe.
+    """Draw the coastlines and sets the axes to the whole globe.
 
     A light edge under the dark line keeps it visible on any colour.
     """
@@ -29,7 +29,7 @@ def draw_coastlines(axes: Axes, width: float = 0.7) -> None:
 
 
 def wrap_longitudes(longitude: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Turns a field on [0, 360) so that its seam falls on the date line.
+    """Turn a field on [0, 360) so that its seam falls on the date line.
 
     The first column is repeated at the end, so that a map over [-180, 180] has no gap.
 
@@ -49,7 +49,7 @@ def wrap_longitudes(longitude: np.ndarray, values: np.ndarray) -> tuple[np.ndarr
 
 
 def cell_edges(latitude: np.ndarray, longitude: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Gives the bounds of the cells, midway between their centres, with the poles at +-90.
+    """Return the bounds of the cells, midway between their centres, with the poles at +-90.
 
     Args:
         latitude: `(H,)` degrees north, monotone.

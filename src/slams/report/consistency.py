@@ -28,7 +28,7 @@ def assimilates(method: str) -> bool:
 
 
 def root(estimate: Estimate | None) -> Estimate | None:
-    """Takes the square root of an estimated variance; `None` where it is negative."""
+    """Take the square root of an estimated variance; `None` where it is negative."""
     if estimate is None or estimate.value < 0:
         return None
     bounds = (math.sqrt(max(b, 0.0)) for b in (estimate.lower, estimate.upper))
@@ -37,7 +37,7 @@ def root(estimate: Estimate | None) -> Estimate | None:
 
 
 def consistency(run: AssimilationRun, options: ReportConfig) -> Exhibit:
-    """Puts assumed errors beside those that the departures imply."""
+    """Put assumed errors beside those that the departures imply."""
     anchor, title = "consistency", "Assumed errors against the departures"
     space = run.observation_space
     if space is None or space.empty:

@@ -18,7 +18,7 @@ _LABELS = {"rmse": "RMSE (K)", "bias": "bias (K)"}
 
 
 def cycle_drift(run: AssimilationRun, options: ReportConfig) -> Exhibit | None:
-    """Shows how the errors of temperature evolve over a cycle; `None` where nothing is cycled."""
+    """Show how the errors of temperature evolve over a cycle; `None` where nothing is cycled."""
     if run.drift is None or run.cases is None:
         return None
     found = run.drift

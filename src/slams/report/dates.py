@@ -17,7 +17,7 @@ __all__ = ["error_by_date"]
 
 
 def error_by_date(run: AssimilationRun, options: ReportConfig) -> Exhibit:
-    """Shows RMSE and CRPS of temperature on each verifying date, one line a method."""
+    """Show RMSE and CRPS of temperature on each verifying date, one line a method."""
     anchor, title = "dates", "Errors date by date"
     if run.cases is None:
         return Exhibit(anchor, title, missing=["No table of cases: no errors by date."])

@@ -16,7 +16,7 @@ _PANELS = {"rmse": "RMSE (K)", "crps": "CRPS (K)", "spread_skill": "spread / ski
 
 
 def errors_by_day(run: AssimilationRun, options: ReportConfig) -> Exhibit | None:
-    """Shows scores of temperature over the days of the window; `None` for windows of one day."""
+    """Show scores of temperature over the days of the window; `None` for windows of one day."""
     if run.days is None:
         return None
     table = run.days

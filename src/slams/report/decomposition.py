@@ -158,7 +158,7 @@ _KINDS = {
 
 
 def decomposition(runs: Sequence[AssimilationRun], options: ReportConfig) -> Exhibit | None:
-    """Takes apart what prior, condition and observations bring.
+    """Take apart what prior, condition and observations bring.
 
     Args:
         runs: The assimilation runs, the one that the report is about first.
@@ -230,7 +230,7 @@ def _score(run: AssimilationRun, method: str, metric: str) -> Estimate | None:
 def _steps(
     ladder: _Ladder, sources: dict[str, tuple[AssimilationRun, str]], first: AssimilationRun
 ) -> list[_Step]:
-    """Compares the pairs of rows that were run; those of the leading ladder become sentences."""
+    """Compare the pairs of rows that were run; those of the leading ladder become sentences."""
     named = {row.method: row for row in ladder.rows()}
     found = []
     for brought, this, other in ladder.steps():

@@ -57,17 +57,17 @@ class Exhibit:
 
 
 def new_figure(width: float = PANEL_WIDTH, height: float = 3.4) -> Figure:
-    """Makes an empty figure of that many inches, laid out so that nothing overlaps."""
+    """Make an empty figure of that many inches, laid out so that nothing overlaps."""
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def headline(figure: Figure, text: str) -> None:
-    """Writes a panel's title along its left edge, whatever the labels of its axes take."""
+    """Write a panel's title along its left edge, whatever the labels of its axes take."""
     figure.suptitle(text, x=0.02, ha="left", fontsize=10.5, fontweight="bold")
 
 
 def render(figure: Figure, name: str, alt: str, dpi: int, wide: bool = False) -> Panel:
-    """Draws a figure as PNG, with the same bytes whenever the same figure is drawn."""
+    """Draw a figure as PNG, with the same bytes whenever the same figure is drawn."""
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return Panel(name=name, alt=alt, png=buffer.getvalue(), wide=wide)

@@ -28,7 +28,7 @@ _COLUMNS = {
 
 
 def held_out(run: AssimilationRun, options: ReportConfig) -> Exhibit:
-    """Verifies every method against the stations that were held out."""
+    """Verify every method against the stations that were held out."""
     anchor, title = "held-out", "Held-out stations"
     space = run.observation_space
     rows = space if space is None else space[space["use"].eq("held_out")]
@@ -87,7 +87,7 @@ def held_out(run: AssimilationRun, options: ReportConfig) -> Exhibit:
 
 
 def observation_ranks(run: AssimilationRun, options: ReportConfig) -> Exhibit:
-    """Shows where observations fall among members that were given their error."""
+    """Show where observations fall among members that were given their error."""
     anchor, title = "observation-ranks", "Rank histograms at the observed points"
     ranks = run.observation_ranks
     if ranks is None or ranks.empty:

@@ -31,7 +31,7 @@ __all__ = [
 
 
 def observation_error(run: AssimilationRun, observation: str) -> float | None:
-    """Finds the standard deviation of an observation's error in the recipe (channel units)."""
+    """Find the standard deviation of an observation's error in the recipe (channel units)."""
     modality, _, channel = observation.partition("/")
     if modality == "satellite":
         error = config_value(run.config, "observations.satellite.error")
@@ -46,7 +46,7 @@ def observation_error(run: AssimilationRun, observation: str) -> float | None:
 
 
 def innovations(run: AssimilationRun, options: ReportConfig) -> Exhibit:
-    """Shows how far the observations lie from background and analysis, kind by kind."""
+    """Show how far the observations lie from background and analysis, kind by kind."""
     anchor, title = "innovations", "Observations minus background, minus analysis"
     if run.innovations is None or run.innovations.empty:
         reason = (
@@ -80,7 +80,7 @@ def innovations(run: AssimilationRun, options: ReportConfig) -> Exhibit:
 
 
 def _region_table(run: AssimilationRun) -> list[str]:
-    """Makes the folded table of O-B and O-A by region, as far as there is one."""
+    """Make the folded table of O-B and O-A by region, as far as there is one."""
     space = run.observation_space
     if space is None:
         return []
@@ -108,7 +108,7 @@ def _region_table(run: AssimilationRun) -> list[str]:
 
 
 def observation_heading(observation: str) -> str:
-    """Names an observation in words: `Stations: 2 m temperature`."""
+    """Name an observation in words: `Stations: 2 m temperature`."""
     modality, _, channel = observation.partition("/")
     variable, _, level = channel.partition("@")
     name = f"{capitalised(modality)}: {variable_label(variable)}"
@@ -116,13 +116,13 @@ def observation_heading(observation: str) -> str:
 
 
 def observation_units(observation: str) -> str:
-    """Gives the units of an observation, after the transform of its channel."""
+    """Return the units of an observation, after the transform of its channel."""
     variable = observation.partition("/")[2].partition("@")[0]
     return channel_units(variable)
 
 
 def in_units(value: float, observation: str) -> str:
-    """Writes a number with the units of an observation: `1.11 K`."""
+    """Write a number with the units of an observation: `1.11 K`."""
     units = quantity("", observation_units(observation)).strip()
     return f"{number(value)} {units[1:-1]}" if units else number(value)
 

@@ -64,7 +64,7 @@ def _leads(spec: MethodSpec) -> tuple[bool, float]:
 
 
 def chosen_case(dataset: xr.Dataset, case: int) -> tuple[int, str | None]:
-    """Chooses the case to show, and says so where the one asked for was not kept."""
+    """Choose the case to show, and say so where the one asked for was not kept."""
     kept = dataset.sizes["case"]
     if case < kept:
         return case, None
@@ -103,7 +103,7 @@ def variable_levels(dataset: xr.Dataset, variable: str) -> list[int]:
 def case_fields(
     run: AssimilationRun, variable: str, case: int, level: int | None, methods: list[str]
 ) -> CaseFields | None:
-    """Takes one variable of one case on the window's first day.
+    """Take one variable of one case on the window's first day.
 
     Args:
         run: The assimilation.
@@ -163,7 +163,7 @@ def case_fields(
 
 
 def area_weights(latitude: np.ndarray) -> np.ndarray:
-    """Gives the true areas of a row's cells, `sin(upper) - sin(lower)`: `(H,)`.
+    """Return the true areas of a row's cells, `sin(upper) - sin(lower)`: `(H,)`.
 
     Args:
         latitude: `(H,)` degrees north.
@@ -173,7 +173,7 @@ def area_weights(latitude: np.ndarray) -> np.ndarray:
 
 
 def area_rmse(difference: np.ndarray, latitude: np.ndarray) -> float:
-    """Gives the root of the mean square, weighted by the true area of the cells.
+    """Return the root of the mean square, weighted by the true area of the cells.
 
     Args:
         difference: `(H, W)`; NaN where unknown.

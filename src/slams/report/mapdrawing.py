@@ -33,7 +33,7 @@ def draw_map(
     norm: Normalize,
     stations: pd.DataFrame | None = None,
 ) -> QuadMesh:
-    """Draws a field cell by cell with coastlines, and stations as dots.
+    """Draw a field cell by cell with coastlines, and stations as dots.
 
     Args:
         axes: Where to draw.
@@ -64,14 +64,14 @@ def draw_map(
 
 
 def centred(fields: Sequence[np.ndarray]) -> Normalize:
-    """Makes one range for several differences, symmetric about zero, outliers left to the ends."""
+    """Make one range for several differences, symmetric about zero, outliers left to the ends."""
     limit = max((float(np.nanpercentile(np.abs(f), 99.5)) for f in fields), default=1.0)
     limit = limit or 1.0
     return Normalize(-limit, limit)
 
 
 def ranged(fields: Sequence[np.ndarray], zero: bool = False, power: float = 1.0) -> Normalize:
-    """Makes one range for several fields, from zero on where asked."""
+    """Make one range for several fields, from zero on where asked."""
     low = 0.0 if zero else min(float(np.nanpercentile(f, 0.5)) for f in fields)
     high = max(float(np.nanpercentile(f, 99.5)) for f in fields)
     high = high if high > low else low + 1.0
@@ -90,7 +90,7 @@ def place_map(
     label: str,
     stations: pd.DataFrame | None = None,
 ) -> None:
-    """Draws a titled map with its colour bar at an exact place of a figure.
+    """Draw a titled map with its colour bar at an exact place of a figure.
 
     A map's shape is fixed, and automatic layouts cut its title; so inches are counted here.
 
@@ -140,7 +140,7 @@ def field_panel(
     dpi: int,
     stations: pd.DataFrame | None = None,
 ) -> Panel:
-    """Draws one map with its colour bar as a panel of its own."""
+    """Draw one map with its colour bar as a panel of its own."""
     width = PANEL_WIDTH - 0.24
     figure = Figure(figsize=(PANEL_WIDTH, width / 2 + MAP_FRAME))
     place_map(figure, (0.12, 0.0), width, title, field, fields, cmap, norm, label, stations)

@@ -33,7 +33,7 @@ __all__ = ["level_maps", "surface_maps", "temperature_maps"]
 
 
 def temperature_maps(run: AssimilationRun, options: ReportConfig) -> Exhibit:
-    """Shows temperature at one level on one date: states, anomalies, errors, increment, spread."""
+    """Show temperature at one level on one date: states, anomalies, errors, increment, spread."""
     anchor, title = "maps", f"Maps of temperature at {options.level} hPa"
     dataset = run.fields("truth")
     if (
@@ -80,7 +80,7 @@ def temperature_maps(run: AssimilationRun, options: ReportConfig) -> Exhibit:
 
 
 def surface_maps(run: AssimilationRun, options: ReportConfig) -> Exhibit | None:
-    """Shows the variables without levels: truth, analysis and analysis error of each."""
+    """Show the variables without levels: truth, analysis and analysis error of each."""
     dataset = run.fields("truth")
     method = leading(run.methods)
     if dataset is None or method is None:

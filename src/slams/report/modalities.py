@@ -28,7 +28,7 @@ __all__ = ["modality_study", "setting_labels"]
 
 
 def setting_labels(runs: Sequence[AssimilationRun]) -> list[str]:
-    """Names settings by what they observe, and by their own name where that is not enough."""
+    """Name settings by what they observe, and by their own name where that is not enough."""
     labels = []
     for run in runs:
         use = run.modalities
@@ -40,7 +40,7 @@ def setting_labels(runs: Sequence[AssimilationRun]) -> list[str]:
 
 
 def modality_study(runs: Sequence[AssimilationRun], options: ReportConfig) -> Exhibit:
-    """Compares settings: table, bars and profiles, and what each adds to observing nothing."""
+    """Compare settings: table, bars and profiles, and what each adds to observing nothing."""
     anchor, title = "modalities", "What each modality brought"
     known = [run for run in runs if run.results is not None and not run.results.empty]
     if len(known) < 2:
@@ -84,7 +84,7 @@ def modality_study(runs: Sequence[AssimilationRun], options: ReportConfig) -> Ex
 
 
 def _common_dates(runs: list[AssimilationRun]) -> tuple[pd.Index | None, list[str]]:
-    """Finds the dates to compare on, and what there is to say about them."""
+    """Find the dates to compare on, and what there is to say about them."""
     if any(run.cases is None for run in runs):
         return None, ["A setting has no table of cases: its dates may differ from the others'."]
     sets = [set(run.cases["date"]) for run in runs]

@@ -22,7 +22,7 @@ _MARKERS = "oDs^v<>PX"
 def bars(
     scores: Sequence[SettingScores], methods: Sequence[str], metric: str, dpi: int
 ) -> Panel | None:
-    """Draws one bar a setting and method with its interval; `None` where nothing is known."""
+    """Draw one bar a setting and method with its interval; `None` where nothing is known."""
     name, settings = metric.upper(), len(scores)
     figure = new_figure(height=0.9 + settings * (0.3 * max(len(methods), 1) + 0.25))
     axes = figure.add_subplot()
@@ -65,7 +65,7 @@ def bars(
 
 
 def level_lines(scores: Sequence[SettingScores], method: str, dpi: int) -> Panel | None:
-    """Draws one profile of RMSE a setting for one method; `None` where nothing is known."""
+    """Draw one profile of RMSE a setting for one method; `None` where nothing is known."""
     style = method_style(method)
     figure = new_figure(height=4.1)
     axes = figure.add_subplot()

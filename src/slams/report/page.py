@@ -16,7 +16,7 @@ _TEMPLATE = "page.html"
 
 
 def page(title: str, subtitle: str, exhibits: Sequence[Exhibit], footer: str) -> str:
-    """Writes the whole page; the first exhibit stands above the table of contents.
+    """Write the whole page; the first exhibit stands above the table of contents.
 
     Args:
         title: Plain text.
@@ -39,7 +39,7 @@ def page(title: str, subtitle: str, exhibits: Sequence[Exhibit], footer: str) ->
 
 
 def section(exhibit: Exhibit) -> str:
-    """Writes one section: findings first, then tables and pictures, then how to read them."""
+    """Write one section: findings first, then tables and pictures, then how to read them."""
     parts = [
         f'<section id="{html.escape(exhibit.anchor)}">',
         f"<h2>{html.escape(exhibit.title)}</h2>",

@@ -65,7 +65,7 @@ class Sampling:
 
     @classmethod
     def of(cls, run: AssimilationRun) -> Sampling:
-        """Takes the recipe's choices, or the defaults where it is absent."""
+        """Take the recipe's choices, or the defaults where it is absent."""
         return cls(
             int(config_value(run.config, "assimilation.bootstrap_block", cls.block)),
             int(config_value(run.config, "assimilation.bootstrap_samples", cls.samples)),
@@ -73,14 +73,14 @@ class Sampling:
         )
 
     def resamples(self, count: int) -> Resamples:
-        """Draws the resamples of that many dates in order."""
+        """Draw the resamples of that many dates in order."""
         return Resamples(torch.arange(count), self.block, self.samples, self.seed)
 
 
 def by_date(
     cases: pd.DataFrame, method: str, metric: str, variable: str = "temperature"
 ) -> pd.DataFrame:
-    """Arranges a metric's statistic by date (rows) and level (columns).
+    """Arrange a metric's statistic by date (rows) and level (columns).
 
     Raises:
         KeyError: The metric is neither `rmse` nor `crps`.
@@ -96,7 +96,7 @@ def by_date(
 
 
 def error_by_level(mean: Tensor, metric: str) -> Tensor:
-    """Turns mean statistics `(..., L)` into the metric, averaged over levels: `(...)`."""
+    """Turn mean statistics `(..., L)` into the metric, averaged over levels: `(...)`."""
     _, root = _STATISTICS[metric]
     return (mean.sqrt() if root else mean).mean(dim=-1)
 
@@ -107,7 +107,7 @@ def compare(
     metric: str,
     sampling: Sampling,
 ) -> Comparison | None:
-    """Compares two tables of `by_date` on the dates and levels that both have.
+    """Compare two tables of `by_date` on the dates and levels that both have.
 
     Args:
         this: `(dates, levels)` statistics of the method in question.
@@ -142,7 +142,7 @@ def compare(
 
 
 def estimate(table: pd.DataFrame, metric: str, sampling: Sampling) -> Estimate:
-    """Scores a table of `by_date`, mean over levels, with its interval."""
+    """Score a table of `by_date`, mean over levels, with its interval."""
     values = torch.tensor(table.to_numpy(float))
     resamples = sampling.resamples(len(values))
     lower, upper = resamples.interval(error_by_level(resamples.means(values), metric))
@@ -151,5 +151,5 @@ def estimate(table: pd.DataFrame, metric: str, sampling: Sampling) -> Estimate:
 
 
 def estimates(table: pd.DataFrame, metric: str, sampling: Sampling) -> dict[str, Estimate]:
-    """Scores a table of `by_date` level by level."""
+    """Score a table of `by_date` level by level."""
     return {level: estimate(table[[level]], metric, sampling) for level in table.columns}

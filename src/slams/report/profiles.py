@@ -27,7 +27,7 @@ METRICS: dict[str, tuple[str, str, float | None]] = {
 
 
 def pressure_axis(axes: Axes, pressures: Sequence[float]) -> None:
-    """Makes the vertical axis logarithmic in pressure, the surface at the bottom."""
+    """Make the vertical axis logarithmic in pressure, the surface at the bottom."""
     axes.set_yscale("log")
     axes.set_yticks(sorted(set(pressures)))
     axes.set_yticks([], minor=True)
@@ -52,7 +52,7 @@ def draw_profile(
     label: str,
     linestyle: str = "-",
 ) -> None:
-    """Draws one profile with its 95 % interval as shading.
+    """Draw one profile with its 95 % interval as shading.
 
     Args:
         axes: Where to draw.
@@ -79,7 +79,7 @@ def draw_profile(
 
 
 def profiles(run: AssimilationRun, options: ReportConfig) -> Exhibit:
-    """Shows how each method does at each level, for temperature."""
+    """Show how each method does at each level, for temperature."""
     anchor, title = "profiles", "Temperature by level"
     if run.results is None:
         return Exhibit(anchor, title, missing=["No results table: no profiles."])

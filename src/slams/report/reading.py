@@ -94,7 +94,7 @@ class AssimilationRun:
 
     @property
     def methods(self) -> list[str]:
-        """Lists the methods of this run, in the order of tables."""
+        """List the methods of this run, in the order of tables."""
         tables = (self.results, self.cases, self.ranks)
         return in_order(m for table in tables if table is not None for m in table["method"])
 
@@ -106,12 +106,12 @@ class AssimilationRun:
 
     @property
     def modalities(self) -> tuple[str, ...] | None:
-        """Lists what was observed, or `None` where the recipe is not known."""
+        """List what was observed, or `None` where the recipe is not known."""
         use = config_value(self.config, "observations.use")
         return None if use is None else tuple(use)
 
     def fields(self, group: str) -> xr.Dataset | None:
-        """Opens a group of `analysis.zarr`: a method, `truth` or `background`; lazily."""
+        """Open a group of `analysis.zarr`: a method, `truth` or `background`; lazily."""
         if group in self.damaged:
             return None
         return _open_group(self.path / "analysis.zarr", group)
@@ -140,14 +140,14 @@ class TrainingRun:
     damaged: frozenset[str] = frozenset()
 
     def fields(self, group: str) -> xr.Dataset | None:
-        """Opens a group of `reconstruction.zarr`: `truth` or `reconstruction`; lazily."""
+        """Open a group of `reconstruction.zarr`: `truth` or `reconstruction`; lazily."""
         if group in self.damaged:
             return None
         return _open_group(self.path / "reconstruction.zarr", group)
 
 
 def read_assimilation(path: Path) -> AssimilationRun:
-    """Reads an assimilation run directory, as far as it goes."""
+    """Read an assimilation run directory, as far as it goes."""
     missing: list[str] = []
 
     def table(name: str, columns: Sequence[str], consequence: str) -> pd.DataFrame | None:
@@ -219,7 +219,7 @@ def read_assimilation(path: Path) -> AssimilationRun:
 
 
 def read_training(path: Path, stage: str) -> TrainingRun:
-    """Reads the run directory of a training stage, `vae` or `score`, as far as it goes."""
+    """Read the run directory of a training stage, `vae` or `score`, as far as it goes."""
     missing: list[str] = []
     metrics = _table(
         path / "metrics.csv", pd.read_csv, ("step",), f"no training curves of the {stage}", missing
@@ -245,7 +245,7 @@ def lookup(
     variable: str = "temperature",
     level: str = "mean",
 ) -> Estimate | None:
-    """Finds one number of the results table; `None` where it is not there or not finite.
+    """Find one number of the results table; `None` where it is not there or not finite.
 
     Metrics of a whole method (`divergent_members`, `seconds_per_member`) are found whatever
     variable and level they were filed under, as long as there is only one.
@@ -264,7 +264,7 @@ def lookup(
 
 
 def observed(rows: pd.DataFrame, statistic: str) -> Estimate | None:
-    """Finds a statistic among the rows of one method, observation and region.
+    """Find a statistic among the rows of one method, observation and region.
 
     Args:
         rows: Rows of the table `observation_space`.
@@ -280,7 +280,7 @@ def observed(rows: pd.DataFrame, statistic: str) -> Estimate | None:
 def profile(
     results: pd.DataFrame, method: str, metric: str, variable: str = "temperature"
 ) -> pd.DataFrame:
-    """Takes a metric level by level, from the surface up: columns pressure (hPa), value, ..."""
+    """Take a metric level by level, from the surface up: columns pressure (hPa), value, ..."""
     rows = results[
         (results["method"] == method)
         & (results["metric"] == metric)
@@ -292,7 +292,7 @@ def profile(
 
 
 def config_value(config: Mapping[str, Any], key: str, default: Any = None) -> Any:
-    """Finds a dotted key of a recipe; gives the default where any part of it is absent."""
+    """Find a dotted key of a recipe; return the default where any part of it is absent."""
     value: Any = config
     for part in key.split("."):
         if not isinstance(value, Mapping) or part not in value:
@@ -302,7 +302,7 @@ def config_value(config: Mapping[str, Any], key: str, default: Any = None) -> An
 
 
 def source_values(config: Mapping[str, Any], key: str) -> list[Any]:
-    """Finds a key of every source of a recipe, `data.source` or those of `data.sources`."""
+    """Find a key of every source of a recipe, `data.source` or those of `data.sources`."""
     several = config_value(config, "data.sources") or []
     found = [one.get(key) for one in several] or [config_value(config, f"data.source.{key}")]
     return [value for value in dict.fromkeys(found) if value]
@@ -371,7 +371,7 @@ def _opened(store: Path, group: str) -> xr.Dataset:
 
 
 def _damaged(store: Path, missing: list[str]) -> frozenset[str]:
-    """Reads every group once, a case at a time, and names those that cannot be read."""
+    """Read every group once, a case at a time, and names those that cannot be read."""
     found = set()
     for group in sorted(p.name for p in store.glob("*") if p.is_dir()):
         try:

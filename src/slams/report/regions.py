@@ -32,7 +32,7 @@ _METRICS: dict[str, tuple[str, str, float | None]] = {
 
 
 def regional_scores(run: AssimilationRun, options: ReportConfig) -> Exhibit:
-    """Shows the scores of temperature, mean over levels, in each region."""
+    """Show the scores of temperature, mean over levels, in each region."""
     anchor, title = "regions", "Scores by region"
     if run.regions is None:
         return Exhibit(anchor, title, missing=["No table of regions: no scores by region."])

@@ -27,14 +27,14 @@ class SettingScores:
     dates: pd.Index | None = None
 
     def overall(self, method: str, metric: str) -> Estimate | None:
-        """Gives a metric, mean over levels."""
+        """Return a metric, mean over levels."""
         if self.dates is None:
             return lookup(self.run.results, method, metric)
         chosen = self._chosen(method, metric)
         return None if chosen.empty else estimate(chosen, metric, Sampling.of(self.run))
 
     def levels(self, method: str, metric: str) -> pd.DataFrame:
-        """Gives a metric by level: columns pressure (hPa), value, lower, upper."""
+        """Return a metric by level: columns pressure (hPa), value, lower, upper."""
         if self.dates is None:
             return profile(self.run.results, method, metric)
         scores = estimates(self._chosen(method, metric), metric, Sampling.of(self.run))

@@ -19,7 +19,7 @@ __all__ = ["provenance", "settings"]
 
 
 def settings(run: AssimilationRun, labels: Sequence[str]) -> Exhibit:
-    """Lists the essentials of the recipe, and keeps all of it folded below.
+    """List the essentials of the recipe, and keep all of it folded below.
 
     Args:
         run: The assimilation that the report is about.
@@ -43,7 +43,7 @@ def settings(run: AssimilationRun, labels: Sequence[str]) -> Exhibit:
 
 
 def _essentials(config: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, str]:
-    """Writes one phrase a fact; a phrase of which a key is absent stays empty."""
+    """Write one phrase a fact; a phrase of which a key is absent stays empty."""
 
     def get(key: str) -> Any:
         return config_value(config, key)
@@ -158,7 +158,7 @@ def _background(config: Mapping[str, Any]) -> str:
 
 
 def provenance(runs: Sequence[AssimilationRun], trainings: Sequence[TrainingRun]) -> Exhibit:
-    """Lists versions, fingerprints, run identifiers and lineage of every run in the report."""
+    """List versions, fingerprints, run identifiers and lineage of every run in the report."""
     tables, missing = [], []
     for name, record in [
         *((f"assimilation, setting {run.setting}", run.record) for run in runs),

@@ -23,7 +23,7 @@ __all__ = ["half_power", "spectra", "variable_panels"]
 
 
 def spectra(run: AssimilationRun, options: ReportConfig) -> Exhibit:
-    """Shows spherical and zonal spectra of temperature at the report's level."""
+    """Show spherical and zonal spectra of temperature at the report's level."""
     anchor, title = "spectra", "Power spectra"
     if run.spectra is None:
         return Exhibit(anchor, title, missing=["No table of spectra."])
@@ -90,7 +90,7 @@ def variable_panels(run: AssimilationRun, variable: str, options: ReportConfig) 
 
 
 def half_power(part: pd.DataFrame) -> int | None:
-    """Finds the smallest wavenumber from which on the mean has less than half the truth's power.
+    """Find the smallest wavenumber from which on the mean has less than half the truth's power.
 
     Args:
         part: Rows of one method and level, sorted by wavenumber.
@@ -107,7 +107,7 @@ def half_power(part: pd.DataFrame) -> int | None:
 
 
 def _small_scales(part: pd.DataFrame) -> tuple[int, float]:
-    """Compares the variance of members and truth in the last third of the wavenumbers."""
+    """Compare the variance of members and truth in the last third of the wavenumbers."""
     start = len(part) - len(part) // 3
     tail = part.iloc[start:]
     return int(part["wavenumber"].iloc[start - 1]), float(

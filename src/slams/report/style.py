@@ -155,25 +155,25 @@ def _spare_colour(method: str) -> str:
 
 
 def _mix(colour: str, other: str, share: float) -> str:
-    """Mixes a share of another colour into a hexadecimal colour."""
+    """Mix a share of another colour into a hexadecimal colour."""
     pairs = [(int(colour[i : i + 2], 16), int(other[i : i + 2], 16)) for i in (1, 3, 5)]
     return "#" + "".join(f"{round(a + share * (b - a)):02x}" for a, b in pairs)
 
 
 def variable_label(variable: str, short: bool = False) -> str:
-    """Gives a variable's name in words, or as short as headings of tables want it."""
+    """Return a variable's name in words, or as short as headings of tables want it."""
     if short and variable == "outgoing_longwave_radiation":
         return "OLR"
     return _VARIABLE_LABELS.get(variable, variable.replace("_", " "))
 
 
 def region_label(region: str) -> str:
-    """Gives a region's name in words."""
+    """Return a region's name in words."""
     return _REGION_LABELS.get(region, region.replace("_", " "))
 
 
 def quantity(name: str, units: str) -> str:
-    """Labels an axis: `RMSE (K)`, or the name alone for a quantity without units."""
+    """Label an axis: `RMSE (K)`, or the name alone for a quantity without units."""
     if not units:
         return name
     # No-break spaces: units stay in one piece.

@@ -30,7 +30,7 @@ _HEIGHT = 5.9
 
 
 def summary_figure(run: AssimilationRun, options: ReportConfig) -> Panel | None:
-    """Draws truth, errors of background and analysis, and spread; RMSE and CRPS by level below.
+    """Draw truth, errors of background and analysis, and spread; RMSE and CRPS by level below.
 
     Returns:
         The picture, or `None` where fields or results are missing.

@@ -57,7 +57,7 @@ _METHOD_COLUMNS = (
 def table(
     headings: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "", identity: str = ""
 ) -> str:
-    """Makes a table that scrolls sideways on narrow screens.
+    """Make a table that scrolls sideways on narrow screens.
 
     Args:
         headings: Plain text, escaped here.
@@ -76,7 +76,7 @@ def table(
 
 
 def estimate_cell(estimate: Estimate | None, bold: bool = False) -> str:
-    """Writes a number above its interval; the cell's `data-value` keeps every digit."""
+    """Write a number above its interval; the cell's `data-value` keeps every digit."""
     if estimate is None:
         return "<td>–</td>"
     bounds = (estimate.lower, estimate.upper)
@@ -89,14 +89,14 @@ def estimate_cell(estimate: Estimate | None, bold: bool = False) -> str:
 
 
 def method_cell(method: str) -> str:
-    """Writes a method's name with the dot of its colour."""
+    """Write a method's name with the dot of its colour."""
     style = method_style(method)
     dot = f'<span class="dot" style="background:{style.colour}"></span>'
     return f'<th scope="row">{dot}{html.escape(style.label)}</th>'
 
 
 def method_table(run: AssimilationRun) -> str:
-    """Makes the first table: every method's scores of temperature, mean over levels."""
+    """Make the first table: every method's scores of temperature, mean over levels."""
     grid = {
         method: [lookup(run.results, method, column.metric) for column in _METHOD_COLUMNS]
         for method in in_order(run.results["method"])
@@ -120,7 +120,7 @@ def method_table(run: AssimilationRun) -> str:
 
 
 def other_table(run: AssimilationRun) -> str | None:
-    """Makes the table of every variable but temperature; `None` where there is none."""
+    """Make the table of every variable but temperature; `None` where there is none."""
     results = run.results
     variables = [v for v in dict.fromkeys(results["variable"]) if v != "temperature"]
     variables = [v for v in variables if v in UNITS]
@@ -190,7 +190,7 @@ def level_tables(
 
 
 def key_table(items: Mapping[str, str], caption: str = "") -> str:
-    """Makes a table of two columns, names and values, both plain text."""
+    """Make a table of two columns, names and values, both plain text."""
     rows = [
         [f'<th scope="row">{html.escape(key)}</th>', f"<td>{html.escape(value)}</td>"]
         for key, value in items.items()

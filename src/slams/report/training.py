@@ -28,7 +28,7 @@ _MAX_PANELS = 3
 
 
 def training_curves(runs: list[TrainingRun], options: ReportConfig) -> Exhibit:
-    """Shows the losses of the VAE and of the latent score against the step."""
+    """Show the losses of the VAE and of the latent score against the step."""
     panels: list[Panel] = []
     missing = [] if runs else ["No training run was given: no training curves."]
     for run in runs:
@@ -112,7 +112,7 @@ def _curve_panel(run: TrainingRun, name: str, dpi: int) -> Panel | None:
 
 
 def reconstruction(run: TrainingRun | None, options: ReportConfig) -> Exhibit:
-    """Shows what the VAE loses: error by channel, and a map of truth and reconstruction."""
+    """Show what the VAE loses: error by channel, and a map of truth and reconstruction."""
     anchor, title = "reconstruction", "What the VAE gives back"
     if run is None:
         return Exhibit(anchor, title, missing=["No VAE run was given: no reconstruction errors."])

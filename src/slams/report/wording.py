@@ -20,7 +20,7 @@ __all__ = [
 
 
 def number(value: float, interval: tuple[float, float] | None = None) -> str:
-    """Writes a number with the digits that its interval supports, three without one.
+    """Write a number with the digits that its interval supports, three without one.
 
     Two digits of the interval's half-width are kept: 1.4403 in [1.39, 1.49] becomes 1.440.
     """
@@ -50,7 +50,7 @@ def made_with(estimator: int) -> str:
 
 
 def with_interval(estimate: Estimate, units: str = "") -> str:
-    """Writes `1.440 K (95 % interval 1.390 to 1.490)`."""
+    """Write `1.440 K (95 % interval 1.390 to 1.490)`."""
     bounds = (estimate.lower, estimate.upper)
     units = f" {units}" if units else ""
     text = f"{number(estimate.value, bounds)}{units}"
@@ -61,7 +61,7 @@ def with_interval(estimate: Estimate, units: str = "") -> str:
 
 
 def percent_range(comparison: Comparison) -> str:
-    """Writes the interval of a comparison: `95 % interval 20 to 24 %`.
+    """Write the interval of a comparison: `95 % interval 20 to 24 %`.
 
     The sign is left to the text around it, unless the interval holds zero.
     """
@@ -76,7 +76,7 @@ def percent_range(comparison: Comparison) -> str:
 
 
 def change(subject: str, comparison: Comparison, reference: str) -> str:
-    """Says how a subject compares with a reference, and whether the data tell them apart.
+    """Say how a subject compares with a reference, and whether the data tell them apart.
 
     Example: `The RMSE of latent diffusion is 22 % below that of the background (95 % interval
     20 to 24 %), smaller on 23 of 24 dates.`
@@ -101,7 +101,7 @@ def change(subject: str, comparison: Comparison, reference: str) -> str:
 
 
 def joined(words: Sequence[str]) -> str:
-    """Lists words in a sentence: `a, b and c`."""
+    """List words in a sentence: `a, b and c`."""
     words = list(words)
     if len(words) < 2:
         return "".join(words)
@@ -109,5 +109,5 @@ def joined(words: Sequence[str]) -> str:
 
 
 def capitalised(text: str) -> str:
-    """Begins a sentence or a heading: the first letter large, all others as they are."""
+    """Begin a sentence or a heading: the first letter large, all others as they are."""
     return text[:1].upper() + text[1:]

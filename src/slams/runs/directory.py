@@ -151,7 +151,7 @@ class RunDirectory:
 
     @classmethod
     def _beside_rank_zero(cls, request: RunRequest, new: RunRecord) -> RunDirectory:
-        """Sees the directory as rank zero does or will, without writing to it."""
+        """See the directory as rank zero does or will, without writing to it."""
         there = (request.path / "run.json").exists()
         record, fresh = new, request.resume == "overwrite"
         if there and (not fresh or begun_by_this_job(RunRecord.read(request.path))):
@@ -162,23 +162,23 @@ class RunDirectory:
 
     @property
     def run_id(self) -> str:
-        """Gives the identity of the run, for the lineage of what is built on it."""
+        """Return the identity of the run, for the lineage of what is built on it."""
         return self.record.run_id
 
     @property
     def checkpoints(self) -> Path:
-        """Gives the directory of checkpoints."""
+        """Return the directory of checkpoints."""
         return self.path / "checkpoints"
 
     @property
     def last_checkpoint(self) -> Path | None:
-        """Gives the checkpoint to continue from, `checkpoints/last.ckpt`, when there is one."""
+        """Return the checkpoint to continue from, `checkpoints/last.ckpt`, when there is one."""
         path = self.checkpoints / "last.ckpt"
         return path if path.exists() and not self._fresh else None
 
     @property
     def progress(self) -> Path:
-        """Gives the directory of what an evaluation has got so far."""
+        """Return the directory of what an evaluation has got so far."""
         return self.path / "progress"
 
     @property
@@ -187,7 +187,7 @@ class RunDirectory:
         return self.last_checkpoint is not None or self.progress.exists()
 
     def summary(self) -> str:
-        """Says in one line that the run had finished before and is kept."""
+        """Say in one line that the run had finished before and is kept."""
         when = self.record.updated
         return f"{self.path} finished already ({when}), kept; resume=overwrite starts over"
 
@@ -198,7 +198,7 @@ class RunDirectory:
         fingerprint: str | None = None,
         summary: Mapping[str, Any] | None = None,
     ) -> None:
-        """Adds to the record; a summary is merged with what there is."""
+        """Add to the record; a summary is merged with what there is."""
         changes: dict[str, Any] = {}
         if mlflow_run_id is not None:
             changes["mlflow_run_id"] = mlflow_run_id
@@ -209,7 +209,7 @@ class RunDirectory:
         self._save(**changes)
 
     def close(self, status: str) -> None:
-        """Records how the run ended (`finished`, `failed` or `killed`) and gives up the lock."""
+        """Record how the run ended (`finished`, `failed` or `killed`) and give up the lock."""
         if self.finished or self._lock is None:
             return
         try:
@@ -220,7 +220,7 @@ class RunDirectory:
             self._lock = None
 
     def discard(self) -> None:
-        """Removes the directory, brings back the run it was to replace, and gives up the lock."""
+        """Remove the directory, bring back the run it was to replace, and give up the lock."""
         if self.finished or self._lock is None:
             return
         directories.bring_back(self.path)
@@ -251,7 +251,7 @@ class RunDirectory:
 
 
 def ending(error: BaseException | None) -> str:
-    """Names how a run ended: `finished`, `failed` for an error, `killed` for an interrupt."""
+    """Name how a run ended: `finished`, `failed` for an error, `killed` for an interrupt."""
     if error is None:
         return "finished"
     # Lightning turns an interrupt into SystemExit, and so does the handler of SIGTERM.
@@ -267,7 +267,7 @@ def _has_finished(path: Path) -> bool:
 
 
 def _owner(path: Path) -> str:
-    """Names the process that a record says is at work."""
+    """Name the process that a record says is at work."""
     if not (path / "run.json").exists():
         return "another process"
     process = RunRecord.read(path).process

@@ -61,7 +61,7 @@ _NOT_ASSIMILATION = (
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Flattens nested mappings to dotted keys; lists stay values."""
+    """Flatten nested mappings to dotted keys; lists stay values."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         if prefix + key == "data.sources":
@@ -77,7 +77,7 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def run_difference(
     stage: str, found: Mapping[str, Any], recipe: Mapping[str, Any]
 ) -> Difference | None:
-    """Finds the first key, of those that a stage depends on, in which two recipes differ.
+    """Find the first key, of those that a stage depends on, in which two recipes differ.
 
     Args:
         stage: `vae`, `score`, `score_pixel` or `assimilation`.
@@ -91,7 +91,7 @@ def run_difference(
 def network_difference(
     stage: str, found: Mapping[str, Any], recipe: Mapping[str, Any]
 ) -> Difference | None:
-    """Finds the first key in which the network of a trained stage is described otherwise.
+    """Find the first key in which the network of a trained stage is described otherwise.
 
     Data, seed and background may differ: one network serves many assimilations.
     """
@@ -103,7 +103,7 @@ def network_difference(
 
 
 def inputs_fingerprint(stage: str, recipe: Mapping[str, Any]) -> str:
-    """Condenses all keys of a recipe that a stage depends on: equal for runs that can be shared.
+    """Condense all keys of a recipe that a stage depends on: equal for runs that can be shared.
 
     Args:
         stage: `vae`, `score` or `assimilation`.
@@ -114,7 +114,7 @@ def inputs_fingerprint(stage: str, recipe: Mapping[str, Any]) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Lists the versions of Python and of the packages that results depend on."""
+    """List the versions of Python and of the packages that results depend on."""
     found = {"slams": package_version(), "python": ".".join(map(str, sys.version_info[:3]))}
     for name in _PACKAGES:
         try:
@@ -125,7 +125,7 @@ def versions() -> dict[str, str]:
 
 
 def revision() -> str:
-    """Gives the commit of the source tree, `+` behind it when changed; empty outside of git."""
+    """Return the commit of the source tree, `+` behind it when changed; empty outside of git."""
     here = Path(__file__).parent
 
     def git(*words: str) -> str:
@@ -150,7 +150,7 @@ def _first(
 
 
 def depends(stage: str, key: str) -> bool:
-    """Tells whether what comes out of a stage depends on a key of the recipe."""
+    """Return whether what comes out of a stage depends on a key of the recipe."""
     if stage == "assimilation":
         return not _inside(key, _NOT_ASSIMILATION)
     return _inside(key, _TRAINED[stage]) and not _inside(key, _NOT_TRAINING)

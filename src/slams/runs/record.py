@@ -78,7 +78,7 @@ class RunRecord:
 
     @classmethod
     def read(cls, directory: str | Path) -> RunRecord:
-        """Reads a run directory's record.
+        """Read a run directory's record.
 
         Raises:
             UserError: It is no run directory, the record is damaged, or of another layout.
@@ -110,13 +110,13 @@ class RunRecord:
         return record
 
     def write(self, directory: Path) -> None:
-        """Writes the record into a run directory, in full or not at all."""
+        """Write the record into a run directory, in full or not at all."""
         text = json.dumps({"layout": LAYOUT, **asdict(self)}, indent=2) + "\n"
         atomic.write_text(directory / "run.json", text)
 
 
 def read_recipe(directory: Path) -> dict[str, Any]:
-    """Reads the recipe that a run directory was made with, as a plain tree.
+    """Read the recipe that a run directory was made with, as a plain tree.
 
     Raises:
         UserError: It is missing or damaged.
@@ -132,11 +132,11 @@ def read_recipe(directory: Path) -> dict[str, Any]:
 
 
 def is_finished(directory: Path) -> bool:
-    """Tells whether a directory holds a finished run."""
+    """Return whether a directory holds a finished run."""
     there = (directory / "run.json").exists()
     return there and RunRecord.read(directory).status == "finished"
 
 
 def now() -> str:
-    """Gives the present time (ISO, UTC, seconds)."""
+    """Return the present time (ISO, UTC, seconds)."""
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -49,7 +49,7 @@ class SweepRecord:
 
     @classmethod
     def read(cls, directory: str | Path) -> SweepRecord | None:
-        """Reads the record of a sweep's directory; `None` where there is none.
+        """Read the record of a sweep's directory; `None` where there is none.
 
         Raises:
             UserError: It is damaged.
@@ -69,12 +69,12 @@ class SweepRecord:
             raise UserError(f"{path} is damaged; {_AGAIN}") from None
 
     def write(self, directory: Path) -> None:
-        """Writes the record, in full or not at all."""
+        """Write the record, in full or not at all."""
         atomic.write_text(directory / _FILE, json.dumps(asdict(self), indent=2) + "\n")
 
 
 def parent_tags(directory: Path) -> dict[str, str]:
-    """Gives the MLflow tags that make a run below a sweep's directory a child of the sweep."""
+    """Return the MLflow tags that make a run below a sweep's directory a child of the sweep."""
     for above in directory.parents[:3]:
         record = SweepRecord.read(above)
         if record is not None:
@@ -87,7 +87,7 @@ def parent_tags(directory: Path) -> dict[str, str]:
 
 @contextmanager
 def claim(directory: Path, name: str, wait: bool = False) -> Iterator[bool]:
-    """Claims a piece of a sweep for this process while the block lasts.
+    """Claim a piece of a sweep for this process while the block lasts.
 
     The system gives the claim up when the process dies.
 
@@ -117,7 +117,7 @@ def claim(directory: Path, name: str, wait: bool = False) -> Iterator[bool]:
 
 
 def failure(directory: Path, setting: str) -> str:
-    """Gives the reason why a setting failed the last time; empty where it did not."""
+    """Return the reason why a setting failed the last time; empty where it did not."""
     try:
         text = (directory / "failures" / f"{setting}.txt").read_text(encoding="utf-8")
     except OSError:
@@ -126,7 +126,7 @@ def failure(directory: Path, setting: str) -> str:
 
 
 def keep_failure(directory: Path, setting: str, reason: str, details: str) -> Path:
-    """Keeps why a setting failed; gives the file."""
+    """Keep why a setting failed; return the file."""
     path = directory / "failures" / f"{setting}.txt"
     path.parent.mkdir(parents=True, exist_ok=True)
     atomic.write_text(path, f"{reason}\n\n{details}".rstrip() + "\n")
@@ -134,7 +134,7 @@ def keep_failure(directory: Path, setting: str, reason: str, details: str) -> Pa
 
 
 def forget_failure(directory: Path, setting: str) -> None:
-    """Forgets why a setting failed, since it has not this time."""
+    """Forget why a setting failed, since it has not this time."""
     (directory / "failures" / f"{setting}.txt").unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         (directory / "failures").rmdir()

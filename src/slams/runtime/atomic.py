@@ -14,7 +14,7 @@ __all__ = ["remove_store", "replacing", "write_text"]
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Gives a temporary path beside `path` that takes its place when the block ends well.
+    """Return a temporary path beside `path` that takes its place when the block ends well.
 
     When the block raises, the temporary file is removed and `path` stays as it was. The
     temporary file keeps the suffix, since some writers choose their format by it.
@@ -32,13 +32,13 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Writes a text file in UTF-8, in full or not at all."""
+    """Write a text file in UTF-8, in full or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def remove_store(path: str | Path) -> None:
-    """Removes a Zarr store whose writing has failed, for good.
+    """Remove a Zarr store whose writing has failed, for good.
 
     Zarr writes several files at a time in a thread of its own, and raises at the first that fails:
     the others, still under way, would make the directory again after it was removed.

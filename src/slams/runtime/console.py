@@ -15,7 +15,7 @@ _WIDTH = 130
 
 
 def print_tables(*tables: Table, console: Console | None = None) -> None:
-    """Prints tables below one another, at least 130 columns wide.
+    """Print tables below one another, at least 130 columns wide.
 
     Args:
         tables: What to print.

@@ -31,7 +31,7 @@ __all__ = [
 
 
 def make(path: Path) -> list[Path]:
-    """Makes a directory and those above it.
+    """Make a directory and those above it.
 
     Returns:
         Those that were not there, the upper ones first, for `unmake`.
@@ -42,14 +42,14 @@ def make(path: Path) -> list[Path]:
 
 
 def unmake(made: Sequence[Path]) -> None:
-    """Removes directories that `make` has made, as far as nothing else is in them by now."""
+    """Remove directories that `make` has made, as far as nothing else is in them by now."""
     for directory in reversed(made):
         with contextlib.suppress(OSError):
             directory.rmdir()
 
 
 def lock(path: Path, owner: Callable[[], str], patience: float = 0.0) -> filelock.FileLock:
-    """Locks a directory for this process; the system frees it when the process dies.
+    """Lock a directory for this process; the system frees it when the process dies.
 
     Args:
         path: The directory, which need not exist.
@@ -70,7 +70,7 @@ def lock(path: Path, owner: Callable[[], str], patience: float = 0.0) -> fileloc
 
 
 def unlock(held: filelock.FileLock) -> None:
-    """Gives up a lock and removes its file."""
+    """Give up a lock and remove its file."""
     # While it is held: afterwards it might be another's.
     Path(held.lock_file).unlink(missing_ok=True)
     held.release()
@@ -100,14 +100,14 @@ def exclusive(path: Path, patience: float = -1.0) -> Iterator[None]:
 
 
 def set_aside(path: Path) -> None:
-    """Moves a directory, if it is there, to where it waits for what becomes of its successor."""
+    """Move a directory, if it is there, to where it waits for what becomes of its successor."""
     if path.exists():
         forget(path)  # left by a process that was killed while it replaced an earlier one
         path.rename(_aside(path))
 
 
 def waits(path: Path) -> bool:
-    """Tells whether a predecessor of a directory waits for what becomes of it."""
+    """Return whether a predecessor of a directory waits for what becomes of it."""
     return _aside(path).exists()
 
 
@@ -127,12 +127,12 @@ def waiting(path: Path) -> str:
 
 
 def forget(path: Path) -> None:
-    """Removes what waits beside a directory."""
+    """Remove what waits beside a directory."""
     _remove(_aside(path))
 
 
 def bring_back(path: Path) -> None:
-    """Removes a directory, and puts back what it was to replace."""
+    """Remove a directory, and put back what it was to replace."""
     _remove(path)
     if _aside(path).exists():
         _aside(path).rename(path)

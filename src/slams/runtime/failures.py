@@ -48,7 +48,7 @@ _CUT_SHORT = re.compile(r"\d+ requested and \d+ written")
 
 
 def explain_failure(error: BaseException, places: Sequence[Path] = ()) -> str | None:
-    """Gives one sentence for a failure that the user can correct.
+    """Return one sentence for a failure that the user can correct.
 
     Args:
         error: What escaped from a command.
@@ -119,7 +119,7 @@ def explain_failure(error: BaseException, places: Sequence[Path] = ()) -> str | 
 
 
 def lost_rank(error: BaseException) -> bool:
-    """Tells whether a collective failed because another rank is gone.
+    """Return whether a collective failed because another rank is gone.
 
     By its words: what torch raises is a bare RuntimeError with gloo, and one of several types
     with NCCL.
@@ -153,7 +153,7 @@ def _path_of(error: BaseException, before: str = "") -> str:
 
 
 def _full_place(places: Sequence[Path]) -> str:
-    """Names the place whose disk has next to nothing left."""
+    """Name the place whose disk has next to nothing left."""
     for place in places:
         there = next((p for p in (place, *place.resolve().parents) if p.exists()), None)
         if there is not None and shutil.disk_usage(there).free < _NOTHING:
@@ -162,7 +162,7 @@ def _full_place(places: Sequence[Path]) -> str:
 
 
 def _sentence(error: UserError) -> str:
-    """Takes the sentence out of what a DataLoader worker adds to it: its whole traceback."""
+    """Take the sentence out of what a DataLoader worker adds to it: its whole traceback."""
     text = str(error).strip()
     if "Original Traceback" in text:
         text = text.splitlines()[-1].partition("UserError: ")[2]

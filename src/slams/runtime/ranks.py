@@ -39,7 +39,7 @@ _BELOW = {"RANK": "WORLD_SIZE", "LOCAL_RANK": "LOCAL_WORLD_SIZE"}
 
 
 def is_rank_zero() -> bool:
-    """Tells whether this process is the one that writes and speaks."""
+    """Return whether this process is the one that writes and speaks."""
     if "RANK" in os.environ:
         return os.environ["RANK"] == "0"
     # Lightning's children inherit the SLURM variables of their parent: every one must be 0.
@@ -76,6 +76,6 @@ def check_launcher() -> None:
 
 
 def say(text: str) -> None:
-    """Prints a line at once, on rank zero alone."""
+    """Print a line at once, on rank zero alone."""
     if is_rank_zero():
         print(text, flush=True)

@@ -15,7 +15,7 @@ __all__ = ["generator", "member_noise"]
 
 
 def generator(seed: int, *key: int | str) -> torch.Generator:
-    """Makes a CPU generator that depends on the seed and the key alone.
+    """Make a CPU generator that depends on the seed and the key alone.
 
     Args:
         seed: The experiment's seed.
@@ -29,7 +29,7 @@ def generator(seed: int, *key: int | str) -> torch.Generator:
 def member_noise(
     shape: tuple[int, ...], seed: int, stream: str, case: int, members: range
 ) -> Tensor:
-    """Draws standard normal noise `(M, *shape)`, each member from its own generator (float32)."""
+    """Draw standard normal noise `(M, *shape)`, each member from its own generator (float32)."""
     return torch.stack(
         [torch.randn(shape, generator=generator(seed, stream, case, m)) for m in members]
     )

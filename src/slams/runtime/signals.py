@@ -95,7 +95,7 @@ _listener = _Listener()
 
 
 def listen() -> None:
-    """Notes signals from now on; to be called first of all. Calling it again changes nothing."""
+    """Note signals from now on; to be called first of all. Calling it again changes nothing."""
     if threading.current_thread() is not threading.main_thread():
         return  # Python lets the main thread alone handle signals
     for signum in (signal.SIGTERM, signal.SIGUSR1):
@@ -104,7 +104,7 @@ def listen() -> None:
 
 
 def begin() -> None:
-    """Lets signals end the program from now on, and interrupts raise `KeyboardInterrupt`.
+    """Let signals end the program from now on, and interrupts raise `KeyboardInterrupt`.
 
     Raises:
         Stopped: One has come already.
@@ -166,7 +166,7 @@ def importing() -> Iterator[None]:
 
 @contextmanager
 def held_back() -> Iterator[None]:
-    """Holds interrupts and signals to stop back while the block lasts; they come at its end.
+    """Hold interrupts and signals to stop back while the block lasts; they come at its end.
 
     For some milliseconds of a library that turns them into errors of its own: OmegaConf, told to
     stop within `create`, raises `ConfigKeyError`.
@@ -189,10 +189,10 @@ def held_back() -> Iterator[None]:
 
 
 def noted() -> int:
-    """Gives the last signal that has come; 0 if there was none."""
+    """Return the last signal that has come; 0 if there was none."""
     return _listener.signum
 
 
 def seconds_running() -> float:
-    """Gives the seconds since the program was started."""
+    """Return the seconds since the program was started."""
     return time.monotonic() - _listener.started

@@ -49,7 +49,7 @@ class Job:
 
     @classmethod
     def read(cls, number: str) -> Job | None:
-        """Asks SLURM; `None` where it does not answer."""
+        """Ask SLURM; `None` where it does not answer."""
         text = _scontrol("show", "job", "--oneliner", number)[1]
         found = dict(re.findall(r"(\w+)=(\S+)", text))
         if "JobState" not in found:
@@ -72,12 +72,12 @@ class Job:
 
 
 def job_id() -> str:
-    """Gives the number of the job that this process is a task of; empty outside of SLURM."""
+    """Return the number of the job that this process is a task of; empty outside of SLURM."""
     return os.environ.get("SLURM_JOB_ID", "")
 
 
 def is_task() -> bool:
-    """Tells whether SLURM started this process as one of a job's ranks.
+    """Return whether SLURM started this process as one of a job's ranks.
 
     Processes of an interactive session start their own ranks, as they do without SLURM; Lightning
     tells the one from the other by the same names.
@@ -87,12 +87,12 @@ def is_task() -> bool:
 
 
 def restarted() -> bool:
-    """Tells whether SLURM runs this job again, after a requeue or a lost node."""
+    """Return whether SLURM runs this job again, after a requeue or a lost node."""
     return job_id() != "" and os.environ.get("SLURM_RESTART_COUNT", "0") not in ("", "0")
 
 
 def requeue(saved: bool) -> str:
-    """Asks SLURM to run this job again; says in words what becomes of it.
+    """Ask SLURM to run this job again; say in words what becomes of it.
 
     Not for a job that was cancelled, which a requeue would bring back to life; nor for one that
     has used up its time without anything to continue from: it would do so again without end.

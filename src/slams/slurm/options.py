@@ -23,7 +23,7 @@ OPTIONS = (*_VALUES, "--sweep", "--sbatch")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the options to the parser of the verb."""
+    """Add the options to the parser of the verb."""
     for option, (default, metavar, explanation) in _VALUES.items():
         parser.add_argument(
             option, type=type(default), default=default, metavar=metavar, help=explanation
@@ -41,7 +41,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def request_of(arguments: argparse.Namespace) -> Request:
-    """Reads what was asked for."""
+    """Read what was asked for."""
     return Request(
         recipe=arguments.recipe,
         overrides=arguments.overrides,

@@ -74,7 +74,7 @@ class Resources:
     extra: Sequence[str] = field(default_factory=tuple)
 
     def directives(self) -> list[str]:
-        """Lists the options of sbatch."""
+        """List the options of sbatch."""
         lines = [f"--nodes={self.nodes}", f"--ntasks-per-node={self.tasks}"]
         if self.gpus:
             lines.append(f"--gpus-per-node={self.gpus}")
@@ -86,7 +86,7 @@ class Resources:
 
 
 def signal_lead(seconds: int) -> int:
-    """Gives how long before its end a job is signalled (s): a tenth of its time, within limits.
+    """Return how long before its end a job is signalled (s): a tenth of its time, within limits.
 
     SLURM may signal up to a minute earlier than that.
 
@@ -106,7 +106,7 @@ def job_script(
     array: str = "",
     origin: str = "",
 ) -> str:
-    """Writes a batch script.
+    """Write a batch script.
 
     Args:
         name: Name of the job.
@@ -144,7 +144,7 @@ def job_script(
 
 
 def generic_script(name: str) -> str:
-    """Writes a script that takes recipe and overrides as its arguments, for use without `submit`.
+    """Write a script that takes recipe and overrides as its arguments, for use without `submit`.
 
     Args:
         name: One of `GENERIC`.

@@ -85,7 +85,7 @@ class _Job:
 
 
 def submit(request: Request, dry_run: bool = False) -> None:
-    """Writes the batch scripts of a recipe and submits them.
+    """Write the batch scripts of a recipe and submits them.
 
     Args:
         request: What was asked for.
@@ -142,7 +142,7 @@ def submit(request: Request, dry_run: bool = False) -> None:
 
 
 def _resolve(request: Request) -> tuple[Config, list[str], Resources]:
-    """Reads the recipe with the keys that follow from the resources."""
+    """Read the recipe with the keys that follow from the resources."""
     for option, value in {"--nodes": request.nodes, "--cpus-per-task": request.cpus}.items():
         if value < (option == "--nodes"):
             raise UserError(f"{option}: found {value}, expected at least 1")
@@ -195,7 +195,7 @@ def _check_words(request: Request) -> None:
 def _chain(
     request: Request, config: Config, copy: Path, overrides: list[str], resources: Resources
 ) -> list[_Job]:
-    """Lists the jobs of the stages that have not finished."""
+    """List the jobs of the stages that have not finished."""
     wanted = _stages(request.stages) or list(STAGES)
     given = bool(request.stages)
     if not given and Path(config.data.store).exists():
@@ -224,7 +224,7 @@ def _chain(
 
 
 def _run_of(config: Config, name: str) -> str:
-    """Names the run directory of a stage; empty for one without."""
+    """Name the run directory of a stage; empty for one without."""
     score = "score_pixel" if config.score.space == "pixel" else "score"
     return {"vae": "vae", "score": score, "assimilate": "assimilation"}.get(name, "")
 
@@ -240,7 +240,7 @@ def _stages(text: str) -> list[str]:
 def _sweep(
     request: Request, config: Config, copy: Path, overrides: list[str], resources: Resources
 ) -> list[_Job]:
-    """Makes the job array of a sweep's settings that have not finished."""
+    """Make the job array of a sweep's settings that have not finished."""
     if request.stages:
         raise UserError("--stages: a sweep has its own, key 'ablation.stages'; leave one out")
     from slams.sweeps import expand
@@ -261,7 +261,7 @@ def _sweep(
 
 
 def _ranges(numbers: Sequence[int]) -> str:
-    """Writes `[0, 1, 2, 5]` as `0-2,5`."""
+    """Write `[0, 1, 2, 5]` as `0-2,5`."""
     parts: list[list[int]] = []
     for number in numbers:
         if parts and number == parts[-1][1] + 1:
@@ -272,7 +272,7 @@ def _ranges(numbers: Sequence[int]) -> str:
 
 
 def _sbatch(path: Path, after: str) -> str:
-    """Submits a script; gives the number of the job."""
+    """Submit a script; return the number of the job."""
     words = ["sbatch", "--parsable"]
     if after:  # what waits for a job that failed would wait for ever
         words += [f"--dependency=afterok:{after}", "--kill-on-invalid-dep=yes"]

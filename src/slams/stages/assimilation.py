@@ -44,7 +44,7 @@ _STUDIED = (Role.BACKGROUND, Role.YARDSTICK, Role.SUBJECT)
 
 
 def assimilate(config: Config, dry_run: bool = False, report_after: bool = True) -> Path:
-    """Analyses the test dates of a recipe, then those of its modality study, and reports.
+    """Analyse the test dates of a recipe, then those of its modality study, and reports.
 
     Args:
         config: The recipe.
@@ -87,7 +87,7 @@ def assimilate(config: Config, dry_run: bool = False, report_after: bool = True)
 
 
 def modality_settings(config: Config) -> list[Config]:
-    """Lists the recipes of the modality study: every smaller subset of the modalities in use.
+    """List the recipes of the modality study: every smaller subset of the modalities in use.
 
     Args:
         config: The recipe; `assimilation.modality_study` is the number of test dates.
@@ -130,7 +130,7 @@ def _evaluate(
     run: RunDirectory,
     tracker: Tracker,
 ) -> None:
-    """Scores one setting; observations that it does not use are withheld from everyone."""
+    """Score one setting; observations that it does not use are withheld from everyone."""
     data = withholding(config, everything)
     evaluator = _evaluator_of(config, data)(
         [m for m in methods() if m.name in config.assimilation.methods],
@@ -185,7 +185,7 @@ def _evaluate(
 def _evaluator_of(
     config: Config, data: MultimodalDataModule
 ) -> Callable[..., AssimilationEvaluator]:
-    """Chooses how methods are evaluated: date by date, or cycled from day to day."""
+    """Choose how methods are evaluated: date by date, or cycled from day to day."""
     if not config.assimilation.cycle_days:
         return AssimilationEvaluator
     coefficient, variance = data.provider.persistence
@@ -205,7 +205,7 @@ def _evaluator_of(
 
 
 def _flat(results: pd.DataFrame) -> dict[str, float]:
-    """Names each number of the results table for MLflow, whose names have no `@`."""
+    """Name each number of the results table for MLflow, whose names have no `@`."""
     return {
         f"{row.method.replace('@', '.')}/{row.metric}/{row.variable}/{row.level}": row.value
         for row in results.itertuples()

@@ -28,7 +28,7 @@ __all__ = ["encode_windows"]
 def encode_windows(
     config: Config, datamodule: MultimodalDataModule, space: LatentSpace, vae_run: str
 ) -> LatentDataModule:
-    """Encodes the windows of training and validation once and gives the batches of their latents.
+    """Encode the windows of training and validation once and return the batches of their latents.
 
     Rank zero writes, the others wait; what has been encoded by the same VAE from the same data is
     kept.
@@ -78,7 +78,7 @@ def _splits(
     lags: Sequence[int],
     turned: Sequence[int],
 ) -> Iterator[tuple[str, Archive]]:
-    """Gives what the latent store holds; turned copies are made one at a time.
+    """Return what the latent store holds; turned copies are made one at a time.
 
     The days are read now, and not when they are encoded: what is wrong with them is said even
     where their encodings are kept.
@@ -95,7 +95,7 @@ def _splits(
 
 
 def _windows(datamodule: MultimodalDataModule, split: str) -> Archive:
-    """Reads the windows of a split with their backgrounds."""
+    """Read the windows of a split with their backgrounds."""
     batches = list(read_batches(datamodule, split))
     return Archive(
         torch.cat([b.fields for b in batches]),

@@ -41,7 +41,7 @@ def fit(
     run: RunDirectory,
     tracker: Tracker,
 ) -> None:
-    """Trains a module from the last checkpoint, or from the start.
+    """Train a module from the last checkpoint, or from the start.
 
     Args:
         config: The recipe.
@@ -98,7 +98,7 @@ def fit(
 
 
 def rehearse(module: TrainedModule, shape: Sequence[int], loss: Callable[[], Tensor]) -> None:
-    """Runs one training step and says what it took, after another that warms up.
+    """Run one training step and say what it took, after another that warms up.
 
     Args:
         module: What would be trained.
@@ -122,7 +122,7 @@ def rehearse(module: TrainedModule, shape: Sequence[int], loss: Callable[[], Ten
 def _whole_epochs(
     config: Config, optimizer: OptimizerConfig, datamodule: LightningDataModule
 ) -> int:
-    """Rounds steps to whole validated epochs, so that the last weights are validated too.
+    """Round steps to whole validated epochs, so that the last weights are validated too.
 
     The learning rate ends at zero: weights from before its end are never the best there are.
     """

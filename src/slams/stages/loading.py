@@ -27,7 +27,7 @@ _CHUNK = 64
 
 
 def compose(denoiser: Denoiser, config: Config) -> Denoiser:
-    """Composes a denoiser of windows into one of trajectories, where the recipe has longer ones.
+    """Compose a denoiser of windows into one of trajectories, where the recipe has longer ones.
 
     Args:
         denoiser: Denoiser of windows of `data.window` days.
@@ -39,7 +39,7 @@ def compose(denoiser: Denoiser, config: Config) -> Denoiser:
 
 
 def load_vae(config: Config, channels: Sequence[FieldSpec], grid: LatLonGrid, sd: Tensor) -> VAE:
-    """Loads the VAE that a recipe builds on.
+    """Load the VAE that a recipe builds on.
 
     Args:
         config: The recipe.
@@ -61,7 +61,7 @@ def load_vae(config: Config, channels: Sequence[FieldSpec], grid: LatLonGrid, sd
 def load_score(
     config: Config, channels: Sequence[FieldSpec], grid: LatLonGrid, sd: Tensor
 ) -> tuple[LatentSpace, LatentScore]:
-    """Loads the score model that a recipe builds on, with the latent space it lives in.
+    """Load the score model that a recipe builds on, with the latent space it lives in.
 
     Arguments as for `load_vae`.
 
@@ -86,7 +86,7 @@ def load_score(
 def load_pixel_score(
     config: Config, channels: Sequence[FieldSpec], grid: LatLonGrid, sd: Tensor
 ) -> tuple[IdentitySpace, PixelScore]:
-    """Loads the score model of the fields that a recipe builds on, with its space.
+    """Load the score model of the fields that a recipe builds on, with its space.
 
     Arguments as for `load_vae`.
 
@@ -103,7 +103,7 @@ def load_pixel_score(
 
 
 def _check_statistics(trained: Tensor, sd: Tensor, config: Config, path: Path) -> None:
-    """Refuses a network whose fields were normalised by other standard deviations."""
+    """Refuse a network whose fields were normalised by other standard deviations."""
     if not torch.allclose(trained, sd.to(trained), rtol=1e-4):
         raise UserError(
             f"{path}: was trained with other statistics (standard deviations) than those of "
@@ -113,7 +113,7 @@ def _check_statistics(trained: Tensor, sd: Tensor, config: Config, path: Path) -
 
 
 def _check_window(score: LatentScore, config: Config, path: Path) -> None:
-    """Refuses a score model of windows of another length."""
+    """Refuse a score model of windows of another length."""
     days = score.identity["settings"]["latent_shape"][0]
     if days != config.data.window:
         raise UserError(

@@ -41,7 +41,7 @@ _WORDS = {"score_pixel": " (score.space=pixel)"}
 
 
 def stage_directory(config: Config, stage: str) -> Path:
-    """Gives the directory of a stage; a setting other than `default` gets one of its own.
+    """Return the directory of a stage; a setting other than `default` gets one of its own.
 
     A setting stands beside the default, `assimilation-<setting>`, not inside it, so that
     starting one of them over never touches another.
@@ -91,7 +91,7 @@ def tracking_store(config: Config) -> TrackingStore:
 
 
 def trained_directory(config: Config, stage: str) -> Path:
-    """Gives the directory of the trained stage that a recipe builds on.
+    """Return the directory of the trained stage that a recipe builds on.
 
     It lies in the experiment that `trained_in` names, or else in the recipe's own.
     """
@@ -100,7 +100,7 @@ def trained_directory(config: Config, stage: str) -> Path:
 
 
 def finished_run(config: Config, stage: str) -> RunRecord:
-    """Reads the record of the finished run of a stage that a recipe builds on.
+    """Read the record of the finished run of a stage that a recipe builds on.
 
     In its own experiment the recipe must describe the network as it was trained.
 
@@ -132,7 +132,7 @@ def finished_run(config: Config, stage: str) -> RunRecord:
 
 
 def trained_inputs(config: Config) -> dict[str, str]:
-    """Gives the finished runs that the methods of an assimilation are built on: stage -> run id.
+    """Return the finished runs that the methods of an assimilation are built on: stage -> run id.
 
     Raises:
         UserError: One of them is not there, see `finished_run`.

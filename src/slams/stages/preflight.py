@@ -26,7 +26,7 @@ _SQLITE = "sqlite:///"
 
 
 def check_prerequisites(config: Config, verb: str, dry_run: bool = False) -> None:
-    """Refuses a command whose files, earlier stages or places to write are not there.
+    """Refuse a command whose files, earlier stages or places to write are not there.
 
     Args:
         config: A recipe that `slams.config.checks` has accepted.
@@ -162,7 +162,7 @@ def _check_is_there(key: str, path: str) -> None:
 
 
 def _check_run(config: Config, stage: str, dry_run: bool, **inputs: str) -> None:
-    """Refuses a run directory that belongs to another recipe, or cannot be written."""
+    """Refuse a run directory that belongs to another recipe, or cannot be written."""
     if not dry_run:
         request = run_request(config, stage, inputs)
         RunDirectory.check(request)
@@ -184,7 +184,7 @@ def _check_writable(key: str, directory: Path) -> None:
 
 
 def _nearest(path: str | Path) -> str:
-    """Names what lies beside a missing path and is called nearly the same."""
+    """Name what lies beside a missing path and is called nearly the same."""
     path = Path(path)
     try:
         beside = [p.name for p in path.parent.iterdir() if not p.name.startswith(".")]

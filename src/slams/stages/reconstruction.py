@@ -22,7 +22,7 @@ __all__ = ["write_reconstruction"]
 def write_reconstruction(
     directory: Path, vae: VAE, datamodule: ReanalysisDataModule
 ) -> dict[str, float]:
-    """Writes `reconstruction.parquet` and one case as `reconstruction.zarr`.
+    """Write `reconstruction.parquet` and one case as `reconstruction.zarr`.
 
     Args:
         directory: Run directory of the VAE.

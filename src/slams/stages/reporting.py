@@ -18,7 +18,7 @@ __all__ = ["report"]
 
 
 def report(config: Config, dry_run: bool = False) -> Path:
-    """Writes `report/index.html` of the recipe's assimilation and all its settings; prints both.
+    """Write `report/index.html` of the recipe's assimilation and all its settings; print both.
 
     Args:
         config: The recipe.

@@ -12,7 +12,7 @@ __all__ = ["prepare", "simulate", "verify"]
 
 
 def prepare(config: Config, dry_run: bool = False) -> Path:
-    """Writes the training store of a recipe.
+    """Write the training store of a recipe.
 
     Args:
         config: The recipe.
@@ -57,7 +57,7 @@ def verify(config: Config) -> None:
 
 
 def simulate(config: Config, dry_run: bool = False) -> Path:
-    """Makes a nature run with the general circulation model jcm.
+    """Make a nature run with the general circulation model jcm.
 
     Args:
         config: The recipe; section `simulate` counts.

@@ -41,7 +41,7 @@ _IMPORTANCE_WINDOWS = 32
 
 
 def train_vae(config: Config, dry_run: bool = False) -> Path:
-    """Trains the VAE of a recipe; continues a killed run, keeps a finished one.
+    """Train the VAE of a recipe; continue a killed run, keep a finished one.
 
     Args:
         config: The recipe.
@@ -94,7 +94,7 @@ def _reconstruct(datamodule: ReanalysisDataModule, run: RunDirectory, tracker: T
 
 
 def train_score(config: Config, dry_run: bool = False) -> Path:
-    """Trains the score model: on the encodings of the recipe's VAE, or on the fields themselves.
+    """Train the score model: on the encodings of the recipe's VAE, or on the fields themselves.
 
     `score.space` says which.
 
@@ -155,7 +155,7 @@ def train_score(config: Config, dry_run: bool = False) -> Path:
 
 
 def _train_pixel_score(config: Config, dry_run: bool) -> Path:
-    """Trains the denoiser of the fields themselves, streamed from the training store."""
+    """Train the denoiser of the fields themselves, streamed from the training store."""
     datamodule = pixel(config)
     check_resolutions(datamodule.grid.shape, len(config.score.channels))
     check_machine(config.trainer)
@@ -187,7 +187,7 @@ def _train_pixel_score(config: Config, dry_run: bool) -> Path:
 def _rehearse_score(
     config: Config, datamodule: MultimodalDataModule, space: LatentSpace, vae_run: str
 ) -> None:
-    """Rehearses the training on the encodings of one batch, which are kept nowhere."""
+    """Rehearse the training on the encodings of one batch, which are kept nowhere."""
     archive = datamodule.archive(config.score.batch_size)
     with torch.no_grad():
         latents = space.encode(archive.fields, archive.known)
@@ -204,7 +204,7 @@ def _rehearse_score(
 
 
 def _importance(config: Config, vae: VAE, train: LatentStore) -> Tensor | None:
-    """Measures what each latent channel does in the fields, where the loss is to know it."""
+    """Measure what each latent channel does in the fields, where the loss is to know it."""
     if config.score.loss == "latent":
         return None
     days = torch.linspace(0, len(train.latents) - 1, _IMPORTANCE_WINDOWS).long().unique()

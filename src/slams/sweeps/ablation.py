@@ -38,7 +38,7 @@ __all__ = ["ablate"]
 
 
 def ablate(sweep: Sweep, which: str | None = None) -> Path:
-    """Runs the settings of a sweep that have not finished.
+    """Run the settings of a sweep that have not finished.
 
     Args:
         sweep: The sweep.
@@ -85,7 +85,7 @@ def ablate(sweep: Sweep, which: str | None = None) -> Path:
 def _run_all(
     sweep: Sweep, chosen: Sequence[Setting], elsewhere: list[str], *, alone: bool
 ) -> None:
-    """Runs settings in order; notes those that other processes have in hand."""
+    """Run settings in order; note those that other processes have in hand."""
     started, done = time.perf_counter(), 0
     for position, setting in enumerate(chosen):
         if not is_rank_zero():  # beside rank zero, which has the claim
@@ -112,7 +112,7 @@ def _run_all(
 
 
 def _attempt(sweep: Sweep, setting: Setting) -> None:
-    """Runs one setting; a failure is kept with its reason, and the sweep goes on."""
+    """Run one setting; a failure is kept with its reason, and the sweep goes on."""
     config = setting.config
     try:
         _stages(sweep, setting)
@@ -128,7 +128,7 @@ def _attempt(sweep: Sweep, setting: Setting) -> None:
 
 
 def _stages(sweep: Sweep, setting: Setting) -> None:
-    """Trains what a setting needs and is not there, then assimilates."""
+    """Train what a setting needs and is not there, then assimilates."""
     for stage, config in setting.trainings.items():
         directory = stage_directory(config, stage)
         if is_rank_zero():
@@ -151,7 +151,7 @@ def _train(stage: str, config: Config) -> None:
 
 
 def _link(setting: Setting, stage: str) -> None:
-    """Lets a score that is trained for a setting find the VAE it shares with others.
+    """Let a score that is trained for a setting find the VAE it shares with others.
 
     A link that stays right when the directory of all runs is moved.
     """
@@ -172,7 +172,7 @@ def _link(setting: Setting, stage: str) -> None:
 
 
 def _refuse_other(stage: str, setting: Setting) -> None:
-    """Refuses a trained stage that was trained with another recipe than the sweep's."""
+    """Refuse a trained stage that was trained with another recipe than the sweep's."""
     config = setting.trainings[stage]
     directory = stage_directory(config, stage)
     other = run_difference(stage, read_recipe(directory), to_plain(config))
@@ -184,7 +184,7 @@ def _refuse_other(stage: str, setting: Setting) -> None:
 
 
 def _record(sweep: Sweep) -> None:
-    """Tells the tracking server how far the whole sweep has come, other processes' part too."""
+    """Return the tracking server how far the whole sweep has come, other processes' part too."""
     if not is_rank_zero():
         return
     states = {s.name: is_finished(s.directory) for s in sweep.settings}

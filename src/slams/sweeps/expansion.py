@@ -67,7 +67,7 @@ class Setting:
 
     @property
     def directory(self) -> Path:
-        """Gives the run directory of its assimilation."""
+        """Return the run directory of its assimilation."""
         return stage_directory(self.config, "assimilation")
 
 
@@ -89,16 +89,16 @@ class Sweep:
 
     @property
     def directory(self) -> Path:
-        """Gives the directory that holds everything the sweep makes."""
+        """Return the directory that holds everything the sweep makes."""
         return Path(self.config.runs) / self.config.experiment / self.name
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Lists the swept keys, in the order in which settings name them."""
+        """List the swept keys, in the order in which settings name them."""
         return tuple(dict.fromkeys(key for s in self.settings for key in s.overrides))
 
     def find(self, which: str) -> Setting:
-        """Finds a setting by number or name.
+        """Find a setting by number or name.
 
         Raises:
             UserError: There is none.
@@ -116,7 +116,7 @@ class Sweep:
 
 
 def expand(recipe: str | Path, overrides: Sequence[str] = ()) -> Sweep:
-    """Reads a recipe and expands its sweep.
+    """Read a recipe and expands its sweep.
 
     Args:
         recipe: The recipe (YAML), with a section `ablation`.
@@ -163,7 +163,7 @@ def _check_stages(stages: Sequence[str]) -> None:
 
 
 def _rows(ablation: AblationConfig, path: Path) -> Iterator[dict[str, Any]]:
-    """Lists the overrides of every setting; `name` is that of an entry of the list."""
+    """List the overrides of every setting; `name` is that of an entry of the list."""
     grid = _columns("grid", ablation.grid, path)
     together = _columns("zip", ablation.zip, path)
     lengths = {key: len(values) for key, values in together.items()}
@@ -244,7 +244,7 @@ def _setting(
     base: Config,
     sweep: str,
 ) -> Setting:
-    """Makes the recipes of one setting."""
+    """Make the recipes of one setting."""
     values = {key: value for key, value in row.items() if key != "name"}
     words = [f"{key}={_as_text(key, value)}" for key, value in values.items()]
     try:
@@ -298,7 +298,7 @@ def _setting(
 
 
 def _refuse_untrained(name: str, values: Mapping[str, Any]) -> None:
-    """Refuses to change a network that is not trained anew."""
+    """Refuse to change a network that is not trained anew."""
     for key in values:
         if is_inside(key, "vae") or is_inside(key, "score"):
             stages = _STAGES if is_inside(key, "vae") else _STAGES[1:]
@@ -309,7 +309,7 @@ def _refuse_untrained(name: str, values: Mapping[str, Any]) -> None:
 
 
 def _as_text(key: str, value: Any) -> str:
-    """Writes a value as an override does."""
+    """Write a value as an override does."""
     if isinstance(value, str) and type_at(key, "") is str:
         return json.dumps(value) if value.startswith(("'", '"')) else value
     written = yaml.safe_dump([value], default_flow_style=True, width=10**6, allow_unicode=True)

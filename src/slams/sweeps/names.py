@@ -18,7 +18,7 @@ LONGEST = 60
 
 
 def name_settings(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Names settings by their values, short, readable, and each one once.
+    """Name settings by their values, short, readable, and each one once.
 
     Args:
         rows: The overrides of every setting; `name` is that of an entry of the list.
@@ -52,7 +52,7 @@ def name_settings(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _own_of_list(rows: Sequence[Mapping[str, Any]], row: Mapping[str, Any]) -> set[str]:
-    """Tells which keys of a named entry need no words: those that its name fixes."""
+    """Return which keys of a named entry need no words: those that its name fixes."""
     alike = [other for other in rows if other.get("name") == row["name"]]
     return {key for key in row if all(other.get(key) == row[key] for other in alike)}
 
@@ -62,7 +62,7 @@ def _words(values: Mapping[str, Any], keys: Sequence[str]) -> str:
 
 
 def _tail(key: str, keys: Sequence[str]) -> str:
-    """Takes as many last parts of a dotted key as tell it from the other keys."""
+    """Take as many last parts of a dotted key as tell it from the other keys."""
     parts = key.split(".")
     for count in range(1, len(parts) + 1):
         tail = parts[-count:]
@@ -97,7 +97,7 @@ def _digest(values: Mapping[str, Any]) -> str:
 
 
 def name_training(stage: str, values: Mapping[str, Any]) -> str:
-    """Names a training by those of the swept keys that it depends on.
+    """Name a training by those of the swept keys that it depends on.
 
     Args:
         stage: `vae` or `score`.
@@ -108,5 +108,5 @@ def name_training(stage: str, values: Mapping[str, Any]) -> str:
 
 
 def without_seed(name: str) -> str:
-    """Takes the seed out of a setting's name."""
+    """Take the seed out of a setting's name."""
     return re.sub(r"(^|-)seed_\d+", "", name).strip("-") or "recipe"

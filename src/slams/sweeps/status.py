@@ -18,14 +18,14 @@ _FINISHED, _FAILED, _RUNNING, _TODO = "finished", "failed", "running", "to do"
 
 
 def has_finished(setting: Setting) -> bool:
-    """Tells whether a setting has finished as the recipe has it now, and need not run again."""
+    """Return whether a setting has finished as the recipe has it now, and need not run again."""
     if setting.config.resume == "overwrite" or not is_finished(setting.directory):
         return False
     return _is_current(setting)
 
 
 def status(sweep: Sweep, setting: Setting) -> str:
-    """Says how far a setting has come: `finished`, `failed`, `running` or `to do`."""
+    """Say how far a setting has come: `finished`, `failed`, `running` or `to do`."""
     if has_finished(setting):
         return _FINISHED
     if sweep.directory.is_dir():
@@ -38,7 +38,7 @@ def status(sweep: Sweep, setting: Setting) -> str:
 
 
 def describe(sweep: Sweep, chosen: Sequence[Setting]) -> str:
-    """Lays out what a sweep is made of, and how far it has come.
+    """Lay out what a sweep is made of, and how far it has come.
 
     Args:
         sweep: The sweep.
@@ -63,7 +63,7 @@ def describe(sweep: Sweep, chosen: Sequence[Setting]) -> str:
 
 
 def _is_current(setting: Setting) -> bool:
-    """Tells whether a finished assimilation is what its setting says, on the networks of today."""
+    """Return whether a finished assimilation has its setting and the present networks."""
     record = RunRecord.read(setting.directory)
     try:
         inputs = {stage: finished_run(setting.config, stage).run_id for stage in record.inputs}
@@ -75,7 +75,7 @@ def _is_current(setting: Setting) -> bool:
 
 
 def _origin(setting: Setting) -> str:
-    """Names the experiment of the networks, and what of them is still to be trained."""
+    """Name the experiment of the networks, and what of them is still to be trained."""
     missing = [
         stage
         for stage, c in setting.trainings.items()

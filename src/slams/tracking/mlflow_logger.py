@@ -41,13 +41,13 @@ class RunLogger(MLFlowLogger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Logs numbers at a step."""
+        """Log numbers at a step."""
         self._write(metrics, step or 0)
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace) -> None:
-        """Leaves parameters alone: the whole recipe was logged when the run was started."""
+        """Leave parameters alone: the whole recipe was logged when the run was started."""
 
     @rank_zero_only
     def finalize(self, status: str = "success") -> None:
-        """Leaves the run open: a stage goes on after its fit, and its tracker closes the run."""
+        """Leave the run open: a stage goes on after its fit, and its tracker closes the run."""

@@ -152,7 +152,7 @@ class Tracker:
 
     @property
     def logger(self) -> Logger | None:
-        """Gives the Lightning logger of this run, or `None` without tracking."""
+        """Return the Lightning logger of this run, or `None` without tracking."""
         if not self.uri:
             return None
         if self._outbox is None:
@@ -164,7 +164,7 @@ class Tracker:
         return RunLogger(self.uri, self.run_id, self.log_metrics)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Logs numbers at a step without waiting for the store.
+        """Log numbers at a step without waiting for the store.
 
         Names may hold what mlflow refuses: `temperature@850` becomes `temperature_850`.
         """
@@ -180,12 +180,12 @@ class Tracker:
         self._outbox.put_metrics(rows)
 
     def log_artifact(self, path: str | Path, folder: str = "") -> None:
-        """Copies a file into the run's artifacts, where it stays until the tracker is closed."""
+        """Copy a file into the run's artifacts, where it stays until the tracker is closed."""
         if self._outbox is not None:
             self._outbox.put(lambda c, run_id: c.log_artifact(run_id, str(path), folder or None))
 
     def close(self, status: str) -> None:
-        """Waits for what is still being written and records how the run ended.
+        """Wait for what is still being written and record how the run ended.
 
         Args:
             status: `finished`, `failed` or `killed`.
@@ -213,7 +213,7 @@ class Tracker:
         self.close(ending(error))
 
     def _explain(self, error: Exception) -> None:
-        """Records why a run failed: the last lines as a tag, the whole traceback as a file."""
+        """Record why a run failed: the last lines as a tag, the whole traceback as a file."""
         if self._outbox is None:
             return
         lines = traceback.format_exception(error)

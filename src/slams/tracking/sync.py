@@ -130,7 +130,7 @@ def _runs(client: MlflowClient, experiment: str) -> Iterator[Run]:
 
 
 def _settled(client: MlflowClient, run: Run) -> Run:
-    """Records as killed a run whose process died without recording it."""
+    """Record as killed a run whose process died without recording it."""
     directory = Path(run.data.tags.get("directory", ""))
     if run.info.status != "RUNNING" or not (directory / "run.json").exists():
         return run
@@ -152,7 +152,7 @@ def _create(target: MlflowClient, experiment: str, run: Run, ids: dict[str, str]
 
 
 def _fill(source: MlflowClient, run: Run, target: MlflowClient, copy: Run, dry_run: bool) -> bool:
-    """Adds to a copy what its original has and it has not; tells whether there was anything."""
+    """Add to a copy what its original has and it has not; tell whether there was anything."""
     there = copy.info.run_id
     changed = False
     parameters = [(k, v) for k, v in run.data.params.items() if k not in copy.data.params]
@@ -210,7 +210,7 @@ def _point(metric: Metric) -> tuple[int, int, str]:
 def _missing_files(
     source: MlflowClient, run_id: str, target: MlflowClient, copy_id: str
 ) -> list[str]:
-    """Lists the files of a run that its copy lacks, or has in another size."""
+    """List the files of a run that its copy lacks, or has in another size."""
     there = {f.path: f.file_size for f in _files(target, copy_id)}
     return [f.path for f in _files(source, run_id) if there.get(f.path, -1) != f.file_size]
 

@@ -23,7 +23,7 @@ _STEPS = 2
 
 
 def carry_pairs(window: int) -> list[tuple[int, int]]:
-    """Lists from which state to which vorticity is carried, as `carried` orders them."""
+    """List from which state to which vorticity is carried, as `carried` orders them."""
     return [
         (target - sign * reach, target)
         for sign in (1, -1)
@@ -37,7 +37,7 @@ def _targets(window: int, sign: int, reach: int) -> list[int]:
 
 
 def carried(vorticity: Tensor, displacement: Tensor) -> Tensor:
-    """Carries vorticity between the states of windows.
+    """Carry vorticity between the states of windows.
 
     Args:
         vorticity: `(B, T, N, N)`, axes y and x.
@@ -66,7 +66,7 @@ def carried(vorticity: Tensor, displacement: Tensor) -> Tensor:
 
 
 def _back(place: Tensor, later: Tensor, earlier: Tensor) -> Tensor:
-    """Goes back by an interval from places `(B, P, 2, N, N)` between displacements alike."""
+    """Go back by an interval from places `(B, P, 2, N, N)` between displacements alike."""
     for step in range(_STEPS):
         share = (step + 0.5) / _STEPS
         moving = (later * (1 - share) + earlier * share) / _STEPS
@@ -76,7 +76,7 @@ def _back(place: Tensor, later: Tensor, earlier: Tensor) -> Tensor:
 
 
 def _at(fields: Tensor, place: Tensor) -> Tensor:
-    """Interpolates periodic fields `(B, P, C, N, N)` at places `(B, P, 2, N, N)`, x and y."""
+    """Interpolate periodic fields `(B, P, C, N, N)` at places `(B, P, 2, N, N)`, x and y."""
     size = fields.shape[-1]
     padded = functional.pad(fields.flatten(0, 1), (0, 1, 0, 1), mode="circular")
     where = place.flatten(0, 1).movedim(1, -1).remainder(size) * (2 / size) - 1

@@ -62,7 +62,7 @@ def assimilate(
     clim: Climatology,
     denoiser: KarrasDenoiser,
 ) -> Case:
-    """Observes a trajectory and analyses it with every method.
+    """Observe a trajectory and analyses it with every method.
 
     Args:
         config: The recipe.
@@ -120,7 +120,7 @@ def _sampled(
     clim: Climatology,
     denoiser: KarrasDenoiser,
 ) -> tuple[Tensor, int, float]:
-    """Gives members `(M, L, 2, N, N)`, how many were drawn again, and the seconds it took."""
+    """Return members `(M, L, 2, N, N)`, how many were drawn again, and the seconds it took."""
     guidance, y = config.guidance, seen.flatten()
     shape = (config.length, 2, config.flow.grid, config.flow.grid)
     # What a standard deviation of one everywhere is for a velocity; of the others, near enough.

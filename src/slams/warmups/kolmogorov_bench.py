@@ -38,7 +38,7 @@ __all__ = ["bench_kolmogorov", "make_trajectories", "train_score"]
 
 
 def bench_kolmogorov(config: KolmogorovConfig, output: Path) -> None:
-    """Runs the warm-up, prints its table and writes table and figure.
+    """Run the warm-up, print its table and write table and figure.
 
     Args:
         config: The recipe.
@@ -72,7 +72,7 @@ def bench_kolmogorov(config: KolmogorovConfig, output: Path) -> None:
 
 
 def make_trajectories(config: KolmogorovConfig, output: Path) -> dict[str, Tensor]:
-    """Gives velocities `(B, L, 2, N, N)` for `train` and `test`, made once."""
+    """Return velocities `(B, L, 2, N, N)` for `train` and `test`, made once."""
     flow = config.flow
     solver = KolmogorovFlow(
         flow.integration, flow.reynolds, flow.forcing, flow.wave_number, flow.drag
@@ -100,7 +100,7 @@ def make_trajectories(config: KolmogorovConfig, output: Path) -> dict[str, Tenso
 def train_score(
     config: KolmogorovConfig, velocity: Tensor, clim: Climatology, output: Path
 ) -> KarrasDenoiser:
-    """Gives the denoiser of windows `(B, T, 2, N, N)`, trained once.
+    """Return the denoiser of windows `(B, T, 2, N, N)`, trained once.
 
     Args:
         config: The recipe.
@@ -154,7 +154,7 @@ def train_score(
 
 
 def _kept(path: Path, made_with: dict[str, Any], make: Callable[[], Any]) -> Any:
-    """Reads what was made with the same settings before, or makes it and writes it."""
+    """Read what was made with the same settings before, or make it and write it."""
     if path.exists():
         try:
             found = load_tensors(path)
@@ -172,7 +172,7 @@ def _kept(path: Path, made_with: dict[str, Any], make: Callable[[], Any]) -> Any
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
-    """Averages cases: squares of what is a root, sums of what is counted.
+    """Average cases: squares of what is a root, sum of what is counted.
 
     Args:
         rows: Columns operator, method, values (observed, of a case), target, residual_sd, rmse,

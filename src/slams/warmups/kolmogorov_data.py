@@ -41,7 +41,7 @@ def simulate(
     seed: int,
     name: str,
 ) -> Tensor:
-    """Integrates trajectories of the flow, each from its own random phases.
+    """Integrate trajectories of the flow, each from its own random phases.
 
     Args:
         flow: The flow, on the grid of the integration.
@@ -87,16 +87,16 @@ class Climatology:
     sd: Tensor
 
     def anomalies(self, velocity: Tensor) -> Tensor:
-        """Takes velocities `(..., 2, N, N)` to unit variance."""
+        """Take velocities `(..., 2, N, N)` to unit variance."""
         return (velocity - self.mean) / self.sd
 
     def velocity(self, anomalies: Tensor) -> Tensor:
-        """Takes anomalies `(..., 2, N, N)` back."""
+        """Take anomalies `(..., 2, N, N)` back."""
         return self.mean + self.sd * anomalies
 
 
 def climatology(velocity: Tensor, wave_number: int) -> Climatology:
-    """Measures the climatology of trajectories `(B, L, 2, N, N)`, every wave of the forcing alike.
+    """Measure the climatology of trajectories `(B, L, 2, N, N)`, every wave of the forcing alike.
 
     The half-turn and the mirror leave of a mean profile only `u(y)`, odd about the zeros of the
     forcing: `v` and the even part of `u` are sampling noise, and set to zero.
@@ -112,19 +112,19 @@ def climatology(velocity: Tensor, wave_number: int) -> Climatology:
 
 
 def half_turn(fields: Tensor) -> Tensor:
-    """Turns velocities `(..., 2, N, N)` by 180 degrees about the origin."""
+    """Turn velocities `(..., 2, N, N)` by 180 degrees about the origin."""
     return -fields.flip(-2, -1).roll((1, 1), dims=(-2, -1))
 
 
 def mirror(fields: Tensor, wave_number: int) -> Tensor:
-    """Mirrors velocities `(..., 2, N, N)` in x, and shifts them by half a wave of the forcing."""
+    """Mirror velocities `(..., 2, N, N)` in x, and shift them by half a wave of the forcing."""
     shift = fields.shape[-2] // (2 * wave_number)
     sign = fields.new_tensor([-1.0, 1.0])[:, None, None]
     return sign * fields.flip(-1).roll((shift, 1), dims=(-2, -1))
 
 
 def transformed(windows: Tensor, wave_number: int, draw: torch.Generator) -> Tensor:
-    """Applies to each window `(B, T, 2, N, N)` a symmetry of the flow drawn at random."""
+    """Apply to each window `(B, T, 2, N, N)` a symmetry of the flow drawn at random."""
     size = windows.shape[-1]
     chosen = [
         torch.randint(high, (len(windows),), generator=draw).tolist()

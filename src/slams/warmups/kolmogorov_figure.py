@@ -23,7 +23,7 @@ _HEADINGS = ("truth", "observed", "Gaussian mean", "sample 1", "sample 2", "spre
 
 
 def draw_kolmogorov(cases: Sequence[Case], path: Path) -> None:
-    """Draws one row a case, at the last state that is observed, and writes the figure.
+    """Draw one row a case, at the last state that is observed, and write the figure.
 
     Args:
         cases: One of each operator, analysed by `gaussian` and `score`.
@@ -61,7 +61,7 @@ def draw_kolmogorov(cases: Sequence[Case], path: Path) -> None:
 
 
 def _observed(case: Case) -> tuple[Tensor, float]:
-    """Gives what is seen last, `(n, n)`, and the end of its colours; nothing elsewhere.
+    """Return what is seen last, `(n, n)`, and the end of its colours; nothing elsewhere.
 
     Velocities are shown as the speed along x, on the lattice or in blocks; what saturates as it
     is, within its margin.

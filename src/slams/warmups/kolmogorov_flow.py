@@ -29,7 +29,7 @@ __all__ = ["KolmogorovFlow", "divergence", "truncate", "vorticity"]
 
 
 def _wave_numbers(like: Tensor) -> tuple[Tensor, Tensor]:
-    """Gives `k_y (N, 1)` and `k_x (1, N // 2 + 1)` of `rfft2` of `(..., N, N)`, real."""
+    """Return `k_y (N, 1)` and `k_x (1, N // 2 + 1)` of `rfft2` of `(..., N, N)`, real."""
     size = like.shape[-2]
     dtype = like.real.dtype
     k_y = torch.fft.fftfreq(size, 1 / size, dtype=dtype, device=like.device)
@@ -38,14 +38,14 @@ def _wave_numbers(like: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _derivative_numbers(like: Tensor) -> tuple[Tensor, Tensor]:
-    """Gives wave numbers with the Nyquist one set to zero: its sine is not seen on the grid."""
+    """Return wave numbers with the Nyquist one set to zero: its sine is not seen on the grid."""
     k_y, k_x = _wave_numbers(like)
     half = like.shape[-2] / 2
     return k_y * (k_y.abs() < half), k_x * (k_x < half)
 
 
 def vorticity(velocity: Tensor) -> Tensor:
-    """Gives `dv/dx - du/dy` `(..., N, N)` of velocities `(..., 2, N, N)`, axes y and x."""
+    """Return `dv/dx - du/dy` `(..., N, N)` of velocities `(..., 2, N, N)`, axes y and x."""
     transform = torch.fft.rfft2(velocity)
     k_y, k_x = _derivative_numbers(transform)
     u, v = transform.unbind(dim=-3)
@@ -53,7 +53,7 @@ def vorticity(velocity: Tensor) -> Tensor:
 
 
 def divergence(velocity: Tensor) -> Tensor:
-    """Gives `du/dx + dv/dy` `(..., N, N)` of velocities `(..., 2, N, N)`, axes y and x."""
+    """Return `du/dx + dv/dy` `(..., N, N)` of velocities `(..., 2, N, N)`, axes y and x."""
     transform = torch.fft.rfft2(velocity)
     k_y, k_x = _derivative_numbers(transform)
     u, v = transform.unbind(dim=-3)
@@ -61,7 +61,7 @@ def divergence(velocity: Tensor) -> Tensor:
 
 
 def truncate(fields: Tensor, size: int) -> Tensor:
-    """Takes fields `(..., N, N)` to a coarser grid `(..., size, size)`, keeping the scales it has.
+    """Take fields `(..., N, N)` to a coarser grid `(..., size, size)`, keeping the scales it has.
 
     Raises:
         ValueError: The grid is not coarser, or odd.
@@ -99,7 +99,7 @@ class KolmogorovFlow:
     drag: float = 0.1
 
     def _kept(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Gives `k_y`, `k_x`, `1 / k^2` (zero for the mean) and the mask of what is kept."""
+        """Return `k_y`, `k_x`, `1 / k^2` (zero for the mean) and the mask of what is kept."""
         k_y, k_x = _wave_numbers(like)
         square = k_y**2 + k_x**2
         inverse = torch.where(square > 0, 1 / square.clamp(min=1), 0.0)
@@ -107,7 +107,7 @@ class KolmogorovFlow:
         return k_y, k_x, inverse, (k_y.abs() < limit) & (k_x < limit)
 
     def velocity(self, vorticity: Tensor) -> Tensor:
-        """Gives velocities `(..., 2, N, N)` of vorticity `(..., N, N)` without divergence."""
+        """Return velocities `(..., 2, N, N)` of vorticity `(..., N, N)` without divergence."""
         transform = torch.fft.rfft2(vorticity)
         k_y, k_x = _derivative_numbers(transform)
         _, _, inverse, _ = self._kept(transform)
@@ -117,7 +117,7 @@ class KolmogorovFlow:
         )
 
     def advance(self, vorticity: Tensor, time: float, steps: int) -> Tensor:
-        """Integrates vorticity `(..., N, N)` over some time, in so many steps.
+        """Integrate vorticity `(..., N, N)` over some time, in so many steps.
 
         The Courant number of a step, `max |(u, v)| N / 3 time / steps`, must stay below two.
         """
@@ -159,7 +159,7 @@ class KolmogorovFlow:
         generator: torch.Generator,
         dtype: torch.dtype = torch.float32,
     ) -> Tensor:
-        """Draws vorticity of a given kinetic energy whose Fourier phases are random.
+        """Draw vorticity of a given kinetic energy whose Fourier phases are random.
 
         Args:
             count: Number of fields `B`.
@@ -183,5 +183,5 @@ class KolmogorovFlow:
         return (w * torch.sqrt(energy / found)[:, None, None]).to(dtype)
 
     def steps_needed(self, time: float, speed: float, courant: float = 1.0) -> int:
-        """Gives the steps that keep the Courant number `speed N / 3 step` at or below a limit."""
+        """Return the steps that keep the Courant number `speed N / 3 step` at or below a limit."""
         return max(1, math.ceil(time * speed * self.size / 3 / courant))

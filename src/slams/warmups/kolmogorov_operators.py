@@ -40,7 +40,7 @@ class FlowOperator:
     margin: int = 0
 
     def seen(self, velocity: Tensor) -> Tensor:
-        """Maps to `(..., L', C, n, n)`, C = 2 velocities, or 1 for `saturation`."""
+        """Map to `(..., L', C, n, n)`, C = 2 velocities, or 1 for `saturation`."""
         chosen = velocity[..., :: self.every, :, :, :]
         if self.kind == "sparse":
             return chosen[..., :: self.cells, :: self.cells]
@@ -55,12 +55,12 @@ class FlowOperator:
         return (w / (1 + w.abs()))[..., inner, inner]
 
     def __call__(self, velocity: Tensor) -> Tensor:
-        """Maps `(B, L, 2, N, N)` to `(B, P)`."""
+        """Map `(B, L, 2, N, N)` to `(B, P)`."""
         return self.seen(velocity).flatten(1)
 
 
 def interpolate(operator: FlowOperator, seen: Tensor, length: int, size: int) -> Tensor:
-    """Interpolates observed velocities: by Fourier series in space, linearly in time.
+    """Interpolate observed velocities: by Fourier series in space, linearly in time.
 
     Args:
         operator: Of kind `coarse` or `sparse`.

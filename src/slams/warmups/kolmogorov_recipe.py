@@ -122,7 +122,7 @@ class KolmogorovConfig:
 
 
 def check_kolmogorov(config: KolmogorovConfig) -> None:
-    """Refuses a recipe that contradicts itself.
+    """Refuse a recipe that contradicts itself.
 
     Raises:
         UserError: In one sentence.

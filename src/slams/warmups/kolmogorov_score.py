@@ -38,7 +38,7 @@ __all__ = ["FlowBackbone", "WienerFilter", "window_covariance"]
 
 
 def window_covariance(anomalies: Tensor, window: int) -> Tensor:
-    """Estimates the covariance of each wave number from trajectories.
+    """Estimate the covariance of each wave number from trajectories.
 
     Args:
         anomalies: `(B, L, 2, N, N)`, `L >= T`.
@@ -84,13 +84,13 @@ class WienerFilter(nn.Module):
         self.register_buffer("weights", weights / size**2)
 
     def error(self, sigma: Tensor) -> Tensor:
-        """Gives the standard deviation `e` of the error at noise levels `(B,)`, `(B,)`."""
+        """Return the standard deviation `e` of the error at noise levels `(B,)`, `(B,)`."""
         noise = sigma.square().reshape(-1, 1, 1, 1)
         left = self.variances * noise / (self.variances + noise)
         return (left.mean(dim=-1).sum(dim=1) @ self.weights).sqrt()
 
     def vorticity_error(self, sigma: Tensor) -> Tensor:
-        """Gives the standard deviation of the error of vorticity at noise levels `(B,)`."""
+        """Return the standard deviation of the error of vorticity at noise levels `(B,)`."""
         noise = sigma.square().reshape(-1, 1, 1, 1)
         left = (self.variances * noise / (self.variances + noise)).sum(dim=-1)
         size, states = self.variances.shape[0], self.variances.shape[-1] // 2
@@ -99,7 +99,7 @@ class WienerFilter(nn.Module):
         return ((left * squares).sum(dim=1) @ self.weights / states).sqrt()
 
     def forward(self, x_t: Tensor, sigma: Tensor) -> Tensor:
-        """Denoises `(B, T, 2, N, N)` at noise levels `(B,)`."""
+        """Denoise `(B, T, 2, N, N)` at noise levels `(B,)`."""
         a = torch.fft.rfft2(x_t, norm="ortho").flatten(1, 2).permute(2, 3, 1, 0)
         gain = self.variances[..., None] / (self.variances[..., None] + sigma.square())
         real, imaginary = (
@@ -185,7 +185,7 @@ class FlowBackbone(nn.Module):
         self.exit = zero_init(PeriodicConv2d(channels[0], 4 * (stacked + states)))
 
     def forward(self, x: Tensor, log_sigma: Tensor, **condition: Tensor | None) -> Tensor:
-        """Evaluates the backbone.
+        """Evaluate the backbone.
 
         Args:
             x: `(B, T, 2, N, N)` noisy windows over `sqrt(1 + sigma^2)`.
@@ -225,7 +225,7 @@ class FlowBackbone(nn.Module):
         return velocity + self.flow.velocity(w * ratio.reshape(-1, 1, 1, 1))
 
     def _fields(self, x: Tensor, linear: Tensor, sigma: Tensor) -> Tensor:
-        """Gives what the network sees, `(B, C, N, N)`."""
+        """Return what the network sees, `(B, C, N, N)`."""
         total = linear + self.profile
         w = vorticity(total)
         elsewhere = carried(w, total * self.cells)

@@ -25,12 +25,12 @@ _MEAN, _SD = (0.0, 0.0, 25.0), (8.0, 9.0, 8.6)
 
 
 def standardise(x: Tensor) -> Tensor:
-    """Takes states `(..., 3)` to mean zero and standard deviation one of a long run."""
+    """Take states `(..., 3)` to mean zero and standard deviation one of a long run."""
     return (x - x.new_tensor(_MEAN)) / x.new_tensor(_SD)
 
 
 def destandardise(x: Tensor) -> Tensor:
-    """Inverts `standardise`."""
+    """Invert `standardise`."""
     return x * x.new_tensor(_SD) + x.new_tensor(_MEAN)
 
 
@@ -51,7 +51,7 @@ class Lorenz63:
     aspect: float = 8 / 3
 
     def tendency(self, x: Tensor) -> Tensor:
-        """Gives `dx/dt` of states `(..., 3)`."""
+        """Return `dx/dt` of states `(..., 3)`."""
         x, y, z = x.unbind(dim=-1)
         return torch.stack(
             [
@@ -63,7 +63,7 @@ class Lorenz63:
         )
 
     def flow(self, x: Tensor) -> Tensor:
-        """Gives `M(x)`: one Runge-Kutta step of states `(..., 3)`, without noise."""
+        """Return `M(x)`: one Runge-Kutta step of states `(..., 3)`, without noise."""
         k1 = self.tendency(x)
         k2 = self.tendency(x + self.dt / 2 * k1)
         k3 = self.tendency(x + self.dt / 2 * k2)
@@ -71,12 +71,12 @@ class Lorenz63:
         return x + self.dt / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
 
     def step(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Draws the next states of `(..., 3)`."""
+        """Draw the next states of `(..., 3)`."""
         noise = torch.randn(x.shape, generator=generator, dtype=x.dtype)
         return self.flow(x) + self.dt**0.5 * noise
 
     def initial(self, count: int, generator: torch.Generator) -> Tensor:
-        """Draws states `(count, 3)` near the attractor: a Gaussian with its rough covariance."""
+        """Draw states `(count, 3)` near the attractor: a Gaussian with its rough covariance."""
         factor = torch.linalg.cholesky(
             torch.tensor([[64.0, 50.0, 0.0], [50.0, 81.0, 0.0], [0.0, 0.0, 75.0]])
         )
@@ -84,26 +84,26 @@ class Lorenz63:
         return noise @ factor.T + noise.new_tensor(_MEAN)
 
     def spun_up(self, count: int, steps: int, generator: torch.Generator) -> Tensor:
-        """Draws states `(count, 3)` some steps after `initial`, on the attractor."""
+        """Draw states `(count, 3)` some steps after `initial`, on the attractor."""
         x = self.initial(count, generator)
         for _ in range(steps):
             x = self.step(x, generator)
         return x
 
     def trajectories(self, x: Tensor, length: int, generator: torch.Generator) -> Tensor:
-        """Draws trajectories `(N, length, 3)` that begin with the states `(N, 3)`."""
+        """Draw trajectories `(N, length, 3)` that begin with the states `(N, 3)`."""
         states = [x]
         for _ in range(length - 1):
             states.append(self.step(states[-1], generator))
         return torch.stack(states, dim=1)
 
     def log_transition(self, after: Tensor, before: Tensor) -> Tensor:
-        """Gives `log p(after | before)` of states `(..., 3)`, `(...)`."""
+        """Return `log p(after | before)` of states `(..., 3)`, `(...)`."""
         error = (after - self.flow(before)).square().sum(dim=-1)
         return -error / (2 * self.dt) - 1.5 * math.log(2 * math.pi * self.dt)
 
     def log_transitions(self, after: Tensor, before: Tensor) -> Tensor:
-        """Gives `log p(after_i | before_j)` of all pairs of `(B, 3)` and `(N, 3)`, `(B, N)`."""
+        """Return `log p(after_i | before_j)` of all pairs of `(B, 3)` and `(N, 3)`, `(B, N)`."""
         moved = self.flow(before)
         centre = moved.mean(dim=0)  # the square is expanded: keep what cancels small
         a, b = after - centre, moved - centre
@@ -111,5 +111,5 @@ class Lorenz63:
         return -error / (2 * self.dt) - 1.5 * math.log(2 * math.pi * self.dt)
 
     def log_dynamics(self, x: Tensor) -> Tensor:
-        """Gives `log p(x_{2:L} | x_1)` of trajectories `(N, L, 3)`, `(N,)`."""
+        """Return `log p(x_{2:L} | x_1)` of trajectories `(N, L, 3)`, `(N,)`."""
         return self.log_transition(x[:, 1:], x[:, :-1]).sum(dim=1)

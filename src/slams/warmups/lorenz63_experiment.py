@@ -72,7 +72,7 @@ class Compared:
 def filter_posterior(
     config: Lorenz63Config, regime: RegimeConfig, y: Tensor, keyed: torch.Generator
 ) -> Filtered:
-    """Runs the bootstrap particle filter on standardised observations `(K,)` of one case."""
+    """Run the bootstrap particle filter on standardised observations `(K,)` of one case."""
     system = Lorenz63()
 
     def log_likelihood(observed: Tensor, x: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ def filter_posterior(
 def draw_posterior(
     denoiser: Denoiser, config: Lorenz63Config, regime: RegimeConfig, y: Tensor, case: int
 ) -> tuple[Tensor, int]:
-    """Samples guided trajectories, and counts members that had to be drawn again.
+    """Sample guided trajectories, and count members that had to be drawn again.
 
     Args:
         denoiser: Denoiser of trajectories `(M, L, 3)`, standardised.
@@ -134,7 +134,7 @@ def draw_posterior(
 def compare(
     denoiser: Denoiser, config: Lorenz63Config, regime: RegimeConfig, case: int
 ) -> Compared:
-    """Observes one truth, draws the posterior with every method, and measures the distances."""
+    """Observe one truth, draw the posterior with every method, and measure the distances."""
     system = Lorenz63()
     keyed = generator(config.seed, "lorenz63", "truth", case)
     truth = system.trajectories(system.spun_up(1, config.spinup, keyed), config.length, keyed)[0]
@@ -185,7 +185,7 @@ def compare(
 
 
 def bench_lorenz63(config: Lorenz63Config, output: Path) -> None:
-    """Trains, or finds the weights again, compares all cases, prints and writes.
+    """Train, or find the weights again, compare all cases, print and write.
 
     Args:
         config: The recipe.
@@ -219,7 +219,7 @@ def bench_lorenz63(config: Lorenz63Config, output: Path) -> None:
 
 
 def summarise(results: pd.DataFrame) -> pd.DataFrame:
-    """Averages over cases, and gives both distances in floors as well.
+    """Average over cases, and return both distances in floors as well.
 
     Args:
         results: Columns as in `compare`.
@@ -241,7 +241,7 @@ def summarise(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def _trained(config: Lorenz63Config, path: Path) -> WindowDenoiser:
-    """Trains the denoiser, or reads the one that the same settings have trained before."""
+    """Train the denoiser, or read the one that the same settings have trained before."""
     settings = {
         "seed": config.seed,
         "trajectories": config.trajectories,

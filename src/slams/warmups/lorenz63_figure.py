@@ -23,7 +23,7 @@ _SHARES = (0.05, 0.5, 0.95)
 def draw_trajectories(
     cases: Sequence[tuple[RegimeConfig, Tensor, Tensor, Tensor, Tensor]], path: Path
 ) -> None:
-    """Draws medians and the central 90 %, a column a regime, a row a coordinate.
+    """Draw medians and the central 90 %, a column a regime, a row a coordinate.
 
     Args:
         cases: Regime, truth `(L, 3)`, standardised observations `(K,)`, and the trajectories

@@ -24,7 +24,7 @@ __all__ = ["Filtered", "bootstrap_filter", "systematic"]
 
 
 def systematic(weights: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Resamples systematically.
+    """Resample systematically.
 
     Args:
         weights: `(N,)`, not negative, of any sum.
@@ -57,7 +57,7 @@ class Filtered:
     log_evidence: float
 
     def lineages(self, count: int, generator: torch.Generator) -> Tensor:
-        """Draws last particles, without repetition, and their ancestors, `(count, L, D)`."""
+        """Draw last particles, without repetition, and their ancestors, `(count, L, D)`."""
         position = torch.randperm(self.states.shape[1], generator=generator)[:count]
         found = [self.states[-1, position]]
         for states, ancestors in zip(
@@ -68,7 +68,7 @@ class Filtered:
         return torch.stack(found[::-1], dim=1)
 
     def survivors(self) -> Tensor:
-        """Counts the states at each time that the last particles descend from, `(L,)`."""
+        """Count the states at each time that the last particles descend from, `(L,)`."""
         position = torch.arange(self.states.shape[1])
         found = [len(position)]
         for ancestors in self.ancestors.flip(0):
@@ -83,7 +83,7 @@ class Filtered:
         generator: torch.Generator,
         among: int | None = None,
     ) -> Tensor:
-        """Draws trajectories backwards in time, `(count, L, D)`.
+        """Draw trajectories backwards in time, `(count, L, D)`.
 
         Args:
             count: Number of trajectories.
@@ -117,7 +117,7 @@ def bootstrap_filter(
     log_likelihood: Callable[[Tensor, Tensor], Tensor],
     generator: torch.Generator,
 ) -> Filtered:
-    """Filters observations at the first time and every few steps after it.
+    """Filter observations at the first time and every few steps after it.
 
     Args:
         x: `(N, D)` particles of the prior at the first time.

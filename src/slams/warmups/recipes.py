@@ -115,7 +115,7 @@ class Lorenz63Config:
 
 
 def check_lorenz63(config: Lorenz63Config) -> None:
-    """Refuses a recipe that contradicts itself.
+    """Refuse a recipe that contradicts itself.
 
     Raises:
         UserError: One sentence: the key, what was found, what is expected.

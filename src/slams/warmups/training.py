@@ -37,7 +37,7 @@ def fit_denoiser(
     say: Callable[[str], None] = print,
     error: Callable[[Tensor], Tensor] | None = None,
 ) -> KarrasDenoiser:
-    """Trains a denoiser and gives its averaged copy, ready to sample from.
+    """Train a denoiser and return its averaged copy, ready to sample from.
 
     Args:
         denoiser: The denoiser; its weights are trained in place.

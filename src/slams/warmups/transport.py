@@ -10,7 +10,7 @@ __all__ = ["wasserstein"]
 
 
 def wasserstein(x: Tensor, y: Tensor) -> float:
-    """Finds the pairing of two sets of equal size with the least mean distance.
+    """Find the pairing of two sets of equal size with the least mean distance.
 
     Between sets of equal size and weight an optimal transport plan is a pairing, so that this is
     the exact Wasserstein-1 distance of the two sets. Of two sets drawn from one distribution it

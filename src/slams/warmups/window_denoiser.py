@@ -64,7 +64,7 @@ class WindowDenoiser(Denoiser):
         )
 
     def forward(self, x_t: Tensor, t: Tensor, **condition: Tensor) -> DiracPosterior:
-        """Gives `E[x | x_t]`, `(B, T, D)`, at times `()` or `(B,)`."""
+        """Return `E[x | x_t]`, `(B, T, D)`, at times `()` or `(B,)`."""
         _, sigma = self.schedule(t)
         sigma = sigma.to(x_t).reshape(-1, 1)
         w = self._rotate(x_t)
@@ -74,7 +74,7 @@ class WindowDenoiser(Denoiser):
         return DiracPosterior(mean=(self.mean + mean @ self.vectors.T).reshape(x_t.shape))
 
     def loss(self, x: Tensor, sigma: Tensor, noise: Tensor) -> Tensor:
-        """Gives the error of the network, one without it for Gaussian windows.
+        """Return the error of the network, one without it for Gaussian windows.
 
         Where the network has a local part, a share of the error of the global part alone is in
         it, so that the local part refines an estimate.
@@ -111,7 +111,7 @@ def train_windows(
     generator: torch.Generator,
     tell: Callable[[str], None] = lambda line: None,
 ) -> WindowDenoiser:
-    """Trains a denoiser of all windows of some trajectories; gives the averaged weights.
+    """Train a denoiser of all windows of some trajectories; return the averaged weights.
 
     Args:
         trajectories: `(N, L, D)` standardised.
@@ -167,6 +167,6 @@ def train_windows(
 
 
 def _rate(step: int, settings: OptimizerConfig) -> float:
-    """Gives the share of the learning rate: linear warm-up, then half a cosine to zero."""
+    """Return the share of the learning rate: linear warm-up, then half a cosine to zero."""
     rise = min((step + 1) / (settings.warmup_steps + 1), 1.0)
     return rise * 0.5 * (1 + math.cos(math.pi * min(step / settings.steps, 1.0)))

@@ -112,7 +112,7 @@ class WindowNetwork(nn.Module):
             nn.init.zeros_(self.local_write.bias)
 
     def forward(self, w: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        """Gives `F` of the global part alone, and of both.
+        """Return `F` of the global part alone, and of both.
 
         Args:
             w: `(B, T D)` noisy windows in the principal directions.

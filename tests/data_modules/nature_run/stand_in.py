@@ -35,7 +35,7 @@ def model_output(
     hours: int = 24,
     instants: bool = False,
 ) -> xr.Dataset:
-    """Makes what the model gives: (time, level, lon, lat), south to north, means dated at noon."""
+    """Make what the model gives: (time, level, lon, lat), south to north, means dated at noon."""
     rng = np.random.default_rng(seed)
     time = np.datetime64(start, "ms") + np.arange(days) * np.timedelta64(hours, "h")
     lat, lon = np.linspace(-85, 85, 6), np.arange(8) * 45.0

@@ -77,7 +77,7 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Workers]:
 
 @pytest.fixture
 def plans(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Notes the stores whose source a task opens by itself."""
+    """Note the stores whose source a task opens by itself."""
     found = []
     plan = block_task.plan
 
@@ -93,7 +93,7 @@ def plans(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Gives the path of a nature run of five files."""
+    """Return the path of a nature run of five files."""
     path = tmp_path_factory.mktemp("source") / "nature.zarr"
     nature_run(days=300, rows=6, columns=12).to_zarr(path, zarr_format=3, consolidated=False)
     return path
@@ -105,7 +105,7 @@ def by(scheduler: str, config: Config) -> Config:
 
 
 def unfinished(data: DataConfig, partial: Path) -> BlockWork:
-    """Begins a store, and gives the work on its blocks."""
+    """Begin a store, and return the work on its blocks."""
     work = plan(data)
     group = zarr.create_group(str(partial))
     shape = (len(work.time), len(work.channels), *work.grid.shape)

@@ -33,7 +33,7 @@ def written(dataset: xr.Dataset, path: Path) -> str:
 
 
 def split_recipe(directory: Path, whole: xr.Dataset, radiation: xr.Dataset | None = None):
-    """Writes temperature and precipitation into one source, radiation into another."""
+    """Write temperature and precipitation into one source, radiation into another."""
     name = "outgoing_longwave_radiation"
     first = written(whole.drop_vars([name, "2m_temperature"]), directory / "first.zarr")
     part = whole[[name]] if radiation is None else radiation

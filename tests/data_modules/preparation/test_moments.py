@@ -23,7 +23,7 @@ WEIGHTS = np.linspace(0.5, 1.5, 40)
 
 
 def series(time: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Makes `(n, C, H, W)` values far from zero, with a season and with memory."""
+    """Make `(n, C, H, W)` values far from zero, with a season and with memory."""
     rng = np.random.default_rng(seed)
     noise = rng.standard_normal((len(time), 3, *SHAPE))
     for step in range(1, len(time)):
@@ -46,7 +46,7 @@ def sums(values: np.ndarray, time: np.ndarray, cuts: list[int], masked: tuple[in
 
 
 def by_hand(values: np.ndarray, time: np.ndarray, channel: int, floor: float = 0.0):
-    """Computes the statistics of one channel at every point from their definitions."""
+    """Compute the statistics of one channel at every point from their definitions."""
     f = values[:, channel].reshape(len(time), -1).astype(np.float64)
     f = np.log1p(f) if channel == 1 else f
     basis = trigonometric(time, HARMONICS)

@@ -37,7 +37,7 @@ def contents(path: Path) -> dict[str, bytes]:
 
 
 def train_values(source: Path, channel: str) -> np.ndarray:
-    """Reads a channel of the training days (the first 70) independently of the package."""
+    """Read a channel of the training days (the first 70) independently of the package."""
     dataset = xr.open_zarr(source, consolidated=False).isel(time=slice(0, 70))
     name, _, level = channel.partition("@")
     values = dataset[name].sel(level=int(level)) if level else dataset[name]

@@ -25,7 +25,7 @@ def mean(values: np.ndarray, grid: LatLonGrid) -> float:
 
 
 def smooth(grid: LatLonGrid) -> np.ndarray:
-    """Evaluates a field that is smooth on the sphere, poles included."""
+    """Evaluate a field that is smooth on the sphere, poles included."""
     y, x = np.deg2rad(grid.latitude.numpy())[:, None], np.deg2rad(grid.longitude.numpy())[None]
     return 2 + np.sin(y) + np.cos(y) * np.cos(x - 1) + np.cos(y) ** 2 * np.sin(2 * x)
 

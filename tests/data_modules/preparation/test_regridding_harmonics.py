@@ -23,14 +23,14 @@ def with_poles(rows: int, columns: int) -> LatLonGrid:
 
 
 def values(grid: LatLonGrid, degree: int, order: int) -> np.ndarray:
-    """Evaluates `P_lm(sin latitude) cos(m longitude - 1)` at the points of a grid."""
+    """Evaluate `P_lm(sin latitude) cos(m longitude - 1)` at the points of a grid."""
     sine = torch.sin(torch.deg2rad(grid.latitude))
     along = np.cos(order * np.deg2rad(grid.longitude.numpy()) - 1)
     return legendre_functions(sine, degree, order)[degree].numpy()[:, None] * along
 
 
 def cell_means(grid: LatLonGrid, degree: int, order: int) -> np.ndarray:
-    """Integrates the same function over the cells of a grid: along longitude in closed form."""
+    """Integrate the same function over the cells of a grid: along longitude in closed form."""
     nodes, weights = np.polynomial.legendre.leggauss(24)
     bounds = np.deg2rad(grid.latitude_bounds.numpy())
     middle, half = (bounds[:-1] + bounds[1:]) / 2, (bounds[:-1] - bounds[1:]) / 2

@@ -47,7 +47,7 @@ def contents(path: Path) -> dict[str, bytes]:
 
 
 def dies(function: Callable, calls: int) -> Callable:
-    """Makes a function that dies in place of being called, after some calls that go well."""
+    """Make a function that dies in place of being called, after some calls that go well."""
     left = [calls]
 
     def dying(*arguments: object, **options: object) -> object:
@@ -68,7 +68,7 @@ def kill_at(moment: str, recipe: Config, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def counted_reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Notes the first step of every reading of the source."""
+    """Note the first step of every reading of the source."""
     reads: list[int] = []
     read = Plan.read
 
@@ -189,7 +189,7 @@ def longer(recipe: Config, last: str) -> Config:
 
 @pytest.fixture
 def shorter(tmp_path: Path, tiny_source: Path) -> Config:
-    """Prepares the first 102 of the run's 110 days; gives the recipe."""
+    """Prepare the first 102 of the run's 110 days; return the recipe."""
     recipe = longer(tiny_recipe(tmp_path, tiny_source), "2001-04-12")
     recipe.data.splits.test = ["2001-03-28", "2001-04-10"]
     prepare(recipe)

@@ -118,7 +118,7 @@ def test_the_jobs_are_those_of_the_recipe(tmp_path):
 
 @pytest.fixture(scope="module")
 def by_threads(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Prepares a run of two blocks with threads; gives the directory of recipe and store."""
+    """Prepare a run of two blocks with threads; return the directory of recipe and store."""
     root = tmp_path_factory.mktemp("threads")
     run = nature_run(days=300, rows=6, columns=12)
     run.to_zarr(root / "run.zarr", zarr_format=3, consolidated=False)
@@ -140,7 +140,7 @@ observations: {{use: []}}
 
 
 def prepare_in_a_process(place: Path, by_threads: Path, *words: str, **environment: str) -> str:
-    """Runs `slams prepare` on the same recipe; gives what it printed."""
+    """Run `slams prepare` on the same recipe; return what it printed."""
     path = os.pathsep.join([str(ROOT / "src"), str(ROOT), *sys.path])
     done = subprocess.run(
         [sys.executable, "-m", "slams", "prepare", str(by_threads / "recipe.yaml"), *words],

@@ -46,19 +46,19 @@ def netcdf(directory: Path, *datasets: xr.Dataset) -> list[str]:
 
 
 def hourly() -> xr.Dataset:
-    """Makes a file with two steps a day, of which nothing says what they cover."""
+    """Make a file with two steps a day, of which nothing says what they cover."""
     hours = np.arange(4) * np.timedelta64(12, "h")
     return RUN.assign_coords(time=RUN["time"].values[0] + hours)
 
 
 def amounts() -> xr.Dataset:
-    """Makes a file of amounts at two instants a day, which is not possible."""
+    """Make a file of amounts at two instants a day, which is not possible."""
     attributes = {"units": "mm", "cell_methods": "time: point"}
     return hourly()[[RAIN]].map(lambda rain: rain.assign_attrs(attributes))
 
 
 def unnamed() -> xr.Dataset:
-    """Makes a file whose 2 m temperature stands under two other names."""
+    """Make a file whose 2 m temperature stands under two other names."""
     attributes = {"units": "K", "standard_name": "air_temperature"}
     warm = RUN["2m_temperature"].assign_attrs(attributes)
     return xr.Dataset({"a": warm, "b": warm})
@@ -173,7 +173,7 @@ CASES: dict[str, Case] = {
 
 
 def names(sentence: str, key: str) -> None:
-    """Checks that a refusal names a key of this source, and of no other."""
+    """Check that a refusal names a key of this source, and of no other."""
     assert key in sentence
     assert "data.source." not in sentence
     assert "\n" not in sentence

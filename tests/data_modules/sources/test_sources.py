@@ -175,7 +175,7 @@ def test_files_of_another_format_are_refused(tmp_path):
 
 
 def packed(path: Path, fill: int) -> Path:
-    """Writes a nature run packed as int16, with a fill value of Zarr's own."""
+    """Write a nature run packed as int16, with a fill value of Zarr's own."""
     encoding = {
         "temperature": {
             "dtype": "int16",
@@ -232,7 +232,7 @@ def test_sample_is_small_and_complete():
 
 
 def psl_file(path: Path) -> Path:
-    """Writes what NOAA PSL publishes: hours since 1800, millibar, float32 with their fill."""
+    """Write what NOAA PSL publishes: hours since 1800, millibar, float32 with their fill."""
     run = nature_run(days=4, rows=6, columns=12)
     air = run["temperature"].rename(latitude="lat", longitude="lon")
     air["level"].attrs["units"] = "millibar"

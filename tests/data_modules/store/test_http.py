@@ -24,7 +24,7 @@ FIELDS = "fields/c/0/0/0/0"
 
 @pytest.fixture
 def pauses(monkeypatch) -> list[float]:
-    """Notes the pauses before further attempts, and passes over them."""
+    """Note the pauses before further attempts, and pass over them."""
     noted: list[float] = []
     monkeypatch.setattr(store_files, "_wait", noted.append)
     return noted

@@ -16,14 +16,14 @@ FIRST = (5, 62, 100)
 
 @pytest.fixture
 def store(tiny_prepared) -> TrainingStore:
-    """Gives a store of which each file has been visited."""
+    """Return a store of which each file has been visited."""
     store = TrainingStore.open(tiny_prepared)
     store.read(slice(None))
     return store
 
 
 def runs(store: TrainingStore) -> list[tuple[int, np.ndarray]]:
-    """Makes room for four days from each place; the second ones lie in two files."""
+    """Make room for four days from each place; the second ones lie in two files."""
     shape = (4, len(store.channels), *store.grid.shape)
     return [(first, np.empty(shape, np.float32)) for first in FIRST]
 

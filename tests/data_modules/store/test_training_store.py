@@ -18,7 +18,7 @@ from tests.synthetic import CHANNELS
 
 @pytest.fixture
 def damaged(tmp_path: Path, tiny_prepared: Path) -> Path:
-    """Gives a copy of the store that a test may damage."""
+    """Return a copy of the store that a test may damage."""
     path = tmp_path / "damaged.zarr"
     shutil.copytree(tiny_prepared, path)
     return path

@@ -115,7 +115,7 @@ def test_a_damaged_file_is_built_again(tiny_prepared, tmp_path, damage):
 
 
 def _map(arguments: tuple[str, str]) -> bool:
-    """Opens the cache in a process of its own; tells whether it was this one that built it."""
+    """Open the cache in a process of its own; tell whether it was this one that built it."""
     built = []
     build = field_cache._build
     field_cache._build = lambda *a: built.append(build(*a))

@@ -39,7 +39,7 @@ def read_arm_column(
     last: np.datetime64,
     key: str,
 ) -> StationReports:
-    """Reads a column.
+    """Read a column.
 
     Args:
         config: The archive; `path` is the NetCDF file.

@@ -45,7 +45,7 @@ def read_ghcn_daily(
     last: np.datetime64,
     key: str,
 ) -> StationReports:
-    """Reads files by year, a million lines at a time.
+    """Read files by year, a million lines at a time.
 
     Args:
         config: The archive. `path` is a file (`2020.csv` or `2020.csv.gz`), a directory of them,
@@ -127,7 +127,7 @@ def read_ghcn_daily(
 
 
 def read_ghcn_stations(path: str, key: str) -> pd.DataFrame:
-    """Reads `ghcnd-stations.txt`: latitude, longitude and elevation by station.
+    """Read `ghcnd-stations.txt`: latitude, longitude and elevation by station.
 
     Args:
         path: The file.
@@ -171,7 +171,7 @@ def read_ghcn_stations(path: str, key: str) -> pd.DataFrame:
 def _read(
     file: Path, elements: Sequence[str], first: np.datetime64, last: np.datetime64, key: str
 ) -> list[pd.DataFrame]:
-    """Reads the lines of some elements and days of one file."""
+    """Read the lines of some elements and days of one file."""
     low, high = (str(d.astype("datetime64[D]")).replace("-", "") for d in (first, last))
     parts = []
     with open_text(file, f"{key}.path") as text:
@@ -200,7 +200,7 @@ def _read(
 
 
 def _check_layout(chunk: pd.DataFrame, file: Path) -> None:
-    """Refuses lines that are not of eight fields, and a header."""
+    """Refuse lines that are not of eight fields, and a header."""
     wrong = ~(
         chunk["id"].str.len().eq(11)
         & chunk["date"].str.fullmatch(r"\d{8}").fillna(False)
@@ -215,7 +215,7 @@ def _check_layout(chunk: pd.DataFrame, file: Path) -> None:
 
 
 def _whole(part: pd.DataFrame, name: str, file: Path) -> pd.Series:
-    """Reads whole numbers: tenths, as the archive writes them."""
+    """Read whole numbers: tenths, as the archive writes them."""
     wrong = ~part[name].str.strip().str.fullmatch(r"-?\d+")
     if wrong.any():
         row = part[wrong].iloc[0]
@@ -227,7 +227,7 @@ def _whole(part: pd.DataFrame, name: str, file: Path) -> pd.Series:
 
 
 def _once(rows: pd.DataFrame, repairs: dict[str, int], path: str) -> pd.DataFrame:
-    """Drops repeated lines, and refuses two values of one station, day and element."""
+    """Drop repeated lines, and refuse two values of one station, day and element."""
     same = rows.duplicated(["id", "date", "element", "value", "qflag"])
     repairs["repeated rows dropped"] = int(same.sum())
     rows = rows[~same]
@@ -242,7 +242,7 @@ def _once(rows: pd.DataFrame, repairs: dict[str, int], path: str) -> pd.DataFram
 
 
 def _one_temperature(table: pd.DataFrame, repairs: dict[str, int]) -> pd.DataFrame:
-    """Makes one daily mean of TAVG, TMAX and TMIN, and names the variables."""
+    """Make one daily mean of TAVG, TMAX and TMIN, and names the variables."""
     day = ["station_id", "time", "hours"]
     # Rejected values stay as they are, each with its reason.
     rejected = table[~table["accepted"]]

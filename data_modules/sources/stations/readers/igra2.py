@@ -38,7 +38,7 @@ def read_igra2(
     last: np.datetime64,
     key: str,
 ) -> StationReports:
-    """Reads temperature profiles.
+    """Read temperature profiles.
 
     Args:
         config: The archive; `path` is a file (`...-data.txt`, `.gz`), a directory of them, or a
@@ -115,7 +115,7 @@ def read_igra2(
 
 
 def read_igra2_stations(path: str, key: str) -> dict[str, float]:
-    """Reads the elevations (m) of `igra2-station-list.txt`, NaN where unknown.
+    """Read the elevations (m) of `igra2-station-list.txt`, NaN where unknown.
 
     Mobile platforms stand in the list without a position; their soundings carry one.
 
@@ -149,7 +149,7 @@ def read_igra2_stations(path: str, key: str) -> dict[str, float]:
 def _soundings(
     file: Path, key: str
 ) -> Iterator[tuple[str, np.datetime64, tuple[float, float], list[tuple[int, int]]]]:
-    """Yields station, time, position (degrees) and levels (Pa, code of the temperature)."""
+    """Yield station, time, position (degrees) and levels (Pa, code of the temperature)."""
     with open_text(file, f"{key}.path") as text:
         lines = enumerate(text, start=1)
         for number, line in lines:

@@ -42,7 +42,7 @@ def read_isd(
     last: np.datetime64,
     key: str,
 ) -> StationReports:
-    """Reads files by station and year.
+    """Read files by station and year.
 
     Args:
         config: The archive; `path` is a file, a directory of them, or a pattern.
@@ -78,7 +78,7 @@ def read_isd(
 def _rows(
     file: Path, first: np.datetime64, last: np.datetime64, key: str, repairs: dict[str, int]
 ) -> pd.DataFrame:
-    """Reads the rows of some days, one a station and minute."""
+    """Read the rows of some days, one a station and minute."""
     with open_text(file, f"{key}.path") as text:
         try:
             rows = pd.read_csv(text, dtype=str, keep_default_na=False, skipinitialspace=True)
@@ -160,7 +160,7 @@ def _table(rows: pd.DataFrame, quality: pd.Series) -> pd.DataFrame:
 
 
 def _first_of_minute(table: pd.DataFrame, repairs: dict[str, int]) -> pd.DataFrame:
-    """Keeps the first accepted of several reports of one minute, in the order of their kinds."""
+    """Keep the first accepted of several reports of one minute, in the order of their kinds."""
     keys = ["station_id", "time", "hours"]
     later = table["accepted"] & table[table["accepted"]].duplicated(keys).reindex(
         table.index, fill_value=False
@@ -170,7 +170,7 @@ def _first_of_minute(table: pd.DataFrame, repairs: dict[str, int]) -> pd.DataFra
 
 
 def _codes(rows: pd.DataFrame, name: str, file: Path) -> pd.Series:
-    """Reads a column of codes and refuses what is none."""
+    """Read a column of codes and refuse what is none."""
     codes = rows[name].str.strip()
     wrong = ~codes.str.fullmatch(_CODES[name])
     if wrong.any():

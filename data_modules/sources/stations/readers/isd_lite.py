@@ -35,7 +35,7 @@ def read_isd_lite(
     last: np.datetime64,
     key: str,
 ) -> StationReports:
-    """Reads files by station and year.
+    """Read files by station and year.
 
     Args:
         config: The archive; `path` is a file, a directory of them, or a pattern, `station_list`
@@ -108,7 +108,7 @@ def read_isd_lite(
 
 
 def read_isd_history(path: str, key: str) -> dict[str, tuple[float, float, float]]:
-    """Reads `isd-history.csv`: latitude, longitude and elevation by `USAF-WBAN`.
+    """Read `isd-history.csv`: latitude, longitude and elevation by `USAF-WBAN`.
 
     Stations without a position are left out.
 
@@ -147,7 +147,7 @@ def read_isd_history(path: str, key: str) -> dict[str, tuple[float, float, float
 
 
 def _numbers(file: Path, key: str) -> np.ndarray:
-    """Reads the lines as whole numbers, `(n, 12)`."""
+    """Read the lines as whole numbers, `(n, 12)`."""
     rows = []
     with open_text(file, f"{key}.path") as text:
         for number, line in enumerate(text, start=1):

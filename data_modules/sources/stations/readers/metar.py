@@ -38,7 +38,7 @@ def read_metar(
     last: np.datetime64,
     key: str,
 ) -> StationReports:
-    """Reads Parquet files.
+    """Read Parquet files.
 
     Args:
         config: The archive; `path` is a file, a directory of them, or a pattern, `elements` are
@@ -120,7 +120,7 @@ def read_metar(
 
 
 def _read(file: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Reads the columns of one file that are there."""
+    """Read the columns of one file that are there."""
     try:
         names = pyarrow.parquet.read_schema(file).names
     except (OSError, pyarrow.ArrowInvalid) as error:

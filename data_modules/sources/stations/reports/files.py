@@ -15,7 +15,7 @@ __all__ = ["archive_files", "open_text"]
 
 
 def archive_files(path: str, suffixes: tuple[str, ...], key: str) -> list[Path]:
-    """Lists the files of an archive, in the order of their names.
+    """List the files of an archive, in the order of their names.
 
     Args:
         path: A file, a directory, or a pattern with `*`.
@@ -41,7 +41,7 @@ def archive_files(path: str, suffixes: tuple[str, ...], key: str) -> list[Path]:
 
 @contextmanager
 def open_text(path: str | Path, key: str) -> Iterator[TextIO]:
-    """Opens a text file, compressed with gzip or not.
+    """Open a text file, compressed with gzip or not.
 
     Args:
         path: The file.

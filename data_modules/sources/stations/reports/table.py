@@ -62,7 +62,7 @@ class StationReports:
     repairs: Mapping[str, int] = field(default_factory=dict)
 
     def counts(self) -> dict[str, int]:
-        """Counts the reports: all, and those rejected, by reason."""
+        """Count the reports: all, and those rejected, by reason."""
         rejected = self.table.loc[~self.table["accepted"], "reason"].value_counts()
         return {"reports": len(self.table), **{str(k): int(v) for k, v in rejected.items()}}
 
@@ -74,7 +74,7 @@ def station_reports(
     conventions: Mapping[str, str],
     repairs: Mapping[str, int] | None = None,
 ) -> StationReports:
-    """Checks and sorts a long table.
+    """Check and sorts a long table.
 
     Args:
         table: Columns as above; `hours`, `level`, `accepted` and `reason` may be left out.
@@ -110,7 +110,7 @@ def station_reports(
 
 
 def _check_positions(table: pd.DataFrame, where: str) -> None:
-    """Refuses positions that are not on the globe; NaN counts as not."""
+    """Refuse positions that are not on the globe; NaN counts as not."""
     for name, low, high in (("latitude", -90.0, 90.0), ("longitude", -180.0, 360.0)):
         outside = ~table[name].between(low, high)
         if outside.any():
@@ -122,7 +122,7 @@ def _check_positions(table: pd.DataFrame, where: str) -> None:
 
 
 def _refuse_contradictions(table: pd.DataFrame, where: str) -> None:
-    """Refuses two different accepted values of one station, time and variable."""
+    """Refuse two different accepted values of one station, time and variable."""
     accepted = table[table["accepted"]]
     twice = accepted.duplicated(_KEY, keep=False)
     if not twice.any():
@@ -137,7 +137,7 @@ def _refuse_contradictions(table: pd.DataFrame, where: str) -> None:
 
 
 def _check_units(table: pd.DataFrame, where: str) -> None:
-    """Refuses temperatures in other units, told by their middle; single ones are for the QC."""
+    """Refuse temperatures in other units, told by their middle; single ones are for the QC."""
     low, high = _PLAUSIBLE_TEMPERATURE
     known = table["accepted"] & table["variable"].str.endswith("temperature")
     for variable, values in table.loc[known].groupby("variable")["value"]:

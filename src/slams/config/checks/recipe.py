@@ -43,7 +43,7 @@ _MOST_LISTED = 10
 
 
 def check(config: Config) -> None:
-    """Refuses a recipe that contradicts itself.
+    """Refuse a recipe that contradicts itself.
 
     Raises:
         UserError: One sentence: the key, what was found, what is expected.
@@ -71,7 +71,7 @@ def check(config: Config) -> None:
 
 
 def require(config: Config, verb: str) -> None:
-    """Refuses a recipe that lacks what one verb of the command line needs.
+    """Refuse a recipe that lacks what one verb of the command line needs.
 
     Args:
         config: A recipe that `check` has accepted.

@@ -13,7 +13,7 @@ __all__ = ["check_optimizer", "check_registered", "holds", "one_of", "unique", "
 
 
 def value_at(config: Any, key: str) -> Any:
-    """Gives the value at a dotted key of a recipe."""
+    """Return the value at a dotted key of a recipe."""
     value: Any = config
     for part in key.split("."):
         value = getattr(value, part)
@@ -21,7 +21,7 @@ def value_at(config: Any, key: str) -> Any:
 
 
 def holds(config: Any, key: str, test: Callable[[Any], bool], expected: str) -> None:
-    """Refuses a value that a test does not pass.
+    """Refuse a value that a test does not pass.
 
     Args:
         config: The recipe.
@@ -38,7 +38,7 @@ def holds(config: Any, key: str, test: Callable[[Any], bool], expected: str) -> 
 
 
 def one_of(key: str, value: str, choices: Sequence[str]) -> None:
-    """Refuses a value that is none of some names, naming the nearest.
+    """Refuse a value that is none of some names, naming the nearest.
 
     Raises:
         UserError: The value is no such name.
@@ -60,7 +60,7 @@ def check_registered(key: str, name: str, registry: Registry) -> None:
 
 
 def unique(key: str, values: Iterable[Any]) -> None:
-    """Refuses a list that has a value twice.
+    """Refuse a list that has a value twice.
 
     Raises:
         UserError: A value is listed twice.
@@ -73,7 +73,7 @@ def unique(key: str, values: Iterable[Any]) -> None:
 
 
 def check_optimizer(section: str, optimizer: OptimizerConfig) -> None:
-    """Refuses an optimiser that cannot be.
+    """Refuse an optimiser that cannot be.
 
     Args:
         section: Dotted key of the optimiser.

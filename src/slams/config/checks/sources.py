@@ -18,7 +18,7 @@ REGRIDS = ("conservative", "bilinear")
 
 
 def check_sources(data: DataConfig) -> None:
-    """Refuses sources that contradict themselves or one another.
+    """Refuse sources that contradict themselves or one another.
 
     Raises:
         UserError: One sentence: the key, what was found, what is expected.

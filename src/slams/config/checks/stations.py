@@ -13,7 +13,7 @@ _PREFIX = "observations.stations.source"
 
 
 def check_station_source(config: Config) -> None:
-    """Refuses an archive that the recipe cannot use.
+    """Refuse an archive that the recipe cannot use.
 
     Raises:
         UserError: One sentence: the key, what was found, what is expected.

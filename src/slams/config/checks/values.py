@@ -154,7 +154,7 @@ _SHARES = (
 
 
 def check_values(config: Config) -> None:
-    """Refuses a value that is out of its range, whatever the others are.
+    """Refuse a value that is out of its range, whatever the others are.
 
     Raises:
         UserError: One sentence: the key, what was found, what is expected.

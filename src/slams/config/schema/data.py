@@ -176,7 +176,7 @@ class DataConfig:
 
     @property
     def inputs(self) -> list[tuple[str, SourceConfig]]:
-        """Gives the sources in use, each with its key in the recipe."""
+        """Return the sources in use, each with its key in the recipe."""
         if not self.sources:
             return [("data.source", self.source)]
         return [(f"data.sources.{i}", source) for i, source in enumerate(self.sources)]
@@ -189,5 +189,5 @@ class DataConfig:
 
     @property
     def days(self) -> int:
-        """Gives the days that are analysed at once."""
+        """Return the days that are analysed at once."""
         return self.trajectory or self.window

@@ -77,12 +77,12 @@ class DECGDenoiser(Denoiser):
 
     @property
     def schedule(self):
-        """Gives the schedule of the prior's denoiser."""
+        """Return the schedule of the prior's denoiser."""
         return self.denoiser.schedule
 
     @torch.no_grad()
     def forward(self, x_t: Tensor, t: Tensor, **condition: Tensor) -> DiracPosterior:
-        """Gives `E[z | z_t, y]` for `(M, T, K, h, w)` states at one time `()`."""
+        """Return `E[z | z_t, y]` for `(M, T, K, h, w)` states at one time `()`."""
         _, sigma_t = self.schedule(t)
         mean = self.denoiser(x_t, t, **condition).mean
         errors = self.covariance.nearest(sigma_t)
@@ -92,7 +92,7 @@ class DECGDenoiser(Denoiser):
         return DiracPosterior(mean=mean + self._increment(errors, innovation).reshape(mean.shape))
 
     def _increment(self, errors: DenoisingErrors, innovation: Tensor) -> Tensor:
-        """Applies the gain to `(M, P)` innovations; gives `(M, F, S)`."""
+        """Apply the gain to `(M, P)` innovations; return `(M, F, S)`."""
         held = self.covariance
         observed = errors.observed[:, held.columns]
         covariance = innovation_covariance(observed, held.localisation_oo, self.variance)

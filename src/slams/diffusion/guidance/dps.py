@@ -61,7 +61,7 @@ class DPSDenoiser(LikelihoodGuidance):
         self.zeta = zeta
 
     def weights(self, innovation: Tensor, sigma_t: Tensor, mean: Tensor) -> Tensor:
-        """Gives minus the gradient of each sample's norm, times the length of the step."""
+        """Return minus the gradient of each sample's norm, times the length of the step."""
         # A misfit has no likelihood to be censored: what is below the bound fits.
         innovation = torch.where(self.silent, innovation.clamp(max=0), innovation)
         scaled = innovation / self.scale

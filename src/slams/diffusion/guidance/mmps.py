@@ -64,7 +64,7 @@ def mmps_denoiser(
     silent: Tensor | None = None,
     linearisations: int = 1,
 ) -> Denoiser:
-    """Builds the guided denoiser of one case.
+    """Build the guided denoiser of one case.
 
     Args:
         denoiser: Denoiser `D` of the prior, of `(M, T, K, h, w)`.
@@ -77,7 +77,7 @@ def mmps_denoiser(
     """
 
     def guided(values: Tensor, errors: Tensor) -> Denoiser:
-        """Takes all observations for Gaussian ones."""
+        """Take all observations for Gaussian ones."""
         unit = error_unit(errors)
         values, errors = values / unit, errors / unit**2
 
@@ -134,7 +134,7 @@ class _IteratedMMPS(Denoiser):
         mean = denoised.detach()
 
         def spread(v: Tensor) -> Tensor:
-            """Gives P v, as far as the Jacobian is symmetric."""
+            """Return P v, as far as the Jacobian is symmetric."""
             return sigma_t**2 * torch.autograd.grad(denoised, x_t, v, retain_graph=True)[0]
 
         # The increment x - D is P times the source, whence its cost without another solve.
@@ -164,7 +164,7 @@ class _IteratedMMPS(Denoiser):
         spread: Callable[[Tensor], Tensor],
         start: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
-        """Solves the system linearised at x.
+        """Solve the system linearised at x.
 
         Returns:
             `w = (R + A' P A'^T)^-1 (y - A(x) + A' (x - D))` and the source `A'^T w`.
@@ -186,7 +186,7 @@ class _IteratedMMPS(Denoiser):
         return weights, adjoint(weights.to(observed))[0]
 
     def _cost(self, mean: Tensor, increment: Tensor, source: Tensor) -> Tensor:
-        """Gives minus twice the log-density of each member, `(M,)`, up to a constant."""
+        """Return minus twice the log-density of each member, `(M,)`, up to a constant."""
         misfit = (self.y - self.observe(mean + increment)).square() / self.variance
         return misfit.flatten(1).sum(dim=1) + (increment * source).flatten(1).sum(dim=1)
 
@@ -198,7 +198,7 @@ class _IteratedMMPS(Denoiser):
         towards: tuple[Tensor, Tensor],
         cost: Tensor,
     ) -> Tensor:
-        """Gives for each member the largest share of its step that lowers its cost, or none."""
+        """Return for each member the largest share of its step that lowers its cost, or none."""
         chosen = torch.zeros_like(cost)
         for share in _SHARES:
             tried = self._cost(mean, increment + share * towards[0], source + share * towards[1])

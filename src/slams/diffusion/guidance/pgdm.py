@@ -58,7 +58,7 @@ class PGDMDenoiser(LikelihoodGuidance):
         self.iterations = iterations
 
     def weights(self, innovation: Tensor, sigma_t: Tensor, mean: Tensor) -> Tensor:
-        """Solves `(R + r_t^2 A' A'^T) w = d`, scaled to `R^(1/2)` so that units do not matter."""
+        """Solve `(R + r_t^2 A' A'^T) w = d`, scaled to `R^(1/2)` so that units do not matter."""
         r2 = sigma_t**2 / (1 + sigma_t**2)
         innovation, variance = linearised_observations(innovation, self.variance, self.silent)
         unit = error_unit(variance)

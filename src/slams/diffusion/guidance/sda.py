@@ -61,7 +61,7 @@ class SDADenoiser(LikelihoodGuidance):
         self.gamma = gamma
 
     def weights(self, innovation: Tensor, sigma_t: Tensor, mean: Tensor) -> Tensor:
-        """Gives `d / (R + gamma s^2 sigma_t^2)`, and the slope of `log Phi` where silent."""
+        """Return `d / (R + gamma s^2 sigma_t^2)`, and the slope of `log Phi` where silent."""
         variance = self.variance + self.gamma * (self.scale * sigma_t) ** 2
         sd = variance.sqrt()
         return torch.where(

@@ -54,7 +54,7 @@ _POINTS = 32
 
 
 def day_folds(count: int) -> Tensor:
-    """Numbers the folds of an archive's days, `(n,)`: one stretch of days each."""
+    """Number the folds of an archive's days, `(n,)`: one stretch of days each."""
     return torch.arange(count) * _FOLDS // count
 
 
@@ -82,7 +82,7 @@ class BackgroundGain:
     def fit(
         cls, latents: Tensor, background: Tensor, denoised: Tensor, near: Tensor
     ) -> BackgroundGain:
-        """Fits the regression to archive days.
+        """Fit the regression to archive days.
 
         Args:
             latents: `(n, T, K, h, w)` encoded truth.
@@ -113,7 +113,7 @@ class BackgroundGain:
         return cls(slope, offset, near, weights, tuple(held_out))
 
     def correct(self, denoised: Tensor, background: Tensor, fold: int | None = None) -> Tensor:
-        """Gives `D + G d`.
+        """Return `D + G d`.
 
         Args:
             denoised: `(M, T, K, h, w)` D.
@@ -128,12 +128,12 @@ class BackgroundGain:
 
 
 def _gather(departure: Tensor, near: Tensor) -> Tensor:
-    """Collects what each point takes in: `(M, F, S)` and `(S, p)` to `(S, M, p * F)`."""
+    """Collect what each point takes in: `(M, F, S)` and `(S, p)` to `(S, M, p * F)`."""
     return departure[:, :, near].permute(2, 0, 3, 1).flatten(2)
 
 
 def _regress(error: Tensor, departure: Tensor, near: Tensor) -> Tensor:
-    """Gives Cov(d)^-1 Cov(d, e_z) of every point, `(S, p * F, F)`."""
+    """Return Cov(d)^-1 Cov(d, e_z) of every point, `(S, p * F, F)`."""
     error = (error - error.mean(dim=0)).to(torch.float64)
     departure = (departure - departure.mean(dim=0)).to(torch.float64)
     found = []
@@ -172,7 +172,7 @@ class BackgroundDenoiser(Denoiser):
 
     @property
     def schedule(self):
-        """Gives the schedule of the denoiser."""
+        """Return the schedule of the denoiser."""
         return self.denoiser.schedule
 
     def forward(
@@ -183,7 +183,7 @@ class BackgroundDenoiser(Denoiser):
         fold: int | None = None,
         **others: Tensor,
     ) -> DiracPosterior:
-        """Gives `E[z | z_t, z_b]` for `(M, T, K, h, w)` states at one time `()`.
+        """Return `E[z | z_t, z_b]` for `(M, T, K, h, w)` states at one time `()`.
 
         Args:
             x_t: States.

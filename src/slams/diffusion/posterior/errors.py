@@ -24,7 +24,7 @@ class DenoisingErrors:
 
     @classmethod
     def centred(cls, latent: Tensor, observed: Tensor) -> DenoisingErrors:
-        """Removes the mean over the days.
+        """Remove the mean over the days.
 
         Args:
             latent: `(N, T, K, h, w)`.
@@ -35,7 +35,7 @@ class DenoisingErrors:
         return cls(flat - flat.mean(dim=0), observed - observed.mean(dim=0))
 
     def weighted(self, weights: Tensor) -> DenoisingErrors:
-        """Lets days count differently.
+        """Let days count differently.
 
         Products summed over days and divided by `N - 1` then are the unbiased weighted covariance.
 

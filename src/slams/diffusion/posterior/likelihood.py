@@ -52,12 +52,12 @@ class LikelihoodGuidance(Denoiser, abc.ABC):
 
     @property
     def schedule(self):
-        """Gives the schedule of the prior's denoiser."""
+        """Return the schedule of the prior's denoiser."""
         return self.denoiser.schedule
 
     @abc.abstractmethod
     def weights(self, innovation: Tensor, sigma_t: Tensor, mean: Tensor) -> Tensor:
-        """Gives `w`.
+        """Return `w`.
 
         Args:
             innovation: `(M, P)` observed minus denoised.
@@ -70,7 +70,7 @@ class LikelihoodGuidance(Denoiser, abc.ABC):
 
     @torch.no_grad()
     def forward(self, x_t: Tensor, t: Tensor, **condition: Tensor) -> DiracPosterior:
-        """Gives `E[z | z_t, y]` for `(M, ...)` states at one time `()`."""
+        """Return `E[z | z_t, y]` for `(M, ...)` states at one time `()`."""
         _, sigma_t = self.schedule(t)
         with torch.enable_grad():
             x_t = x_t.detach().requires_grad_()

@@ -43,7 +43,7 @@ class LatentObservation:
     covariance: Tensor
 
     def observe(self, latents: Tensor) -> Tensor:
-        """Gives `A z + b` of `(M, T, K, h, w)` latents, `(M, T, S, K)`."""
+        """Return `A z + b` of `(M, T, K, h, w)` latents, `(M, T, S, K)`."""
         points = latents.flatten(-2).transpose(-1, -2)
         return (self.matrix @ points[..., None])[..., 0] + self.offset
 
@@ -70,12 +70,12 @@ class PointwiseDenoiser(Denoiser):
 
     @property
     def schedule(self):
-        """Gives the schedule of the prior's denoiser."""
+        """Return the schedule of the prior's denoiser."""
         return self.denoiser.schedule
 
     @torch.no_grad()
     def forward(self, x_t: Tensor, t: Tensor, **condition: Tensor) -> DiracPosterior:
-        """Gives `E[z | z_t, y_z]` for `(M, T, K, h, w)` states at one time `()`."""
+        """Return `E[z | z_t, y_z]` for `(M, T, K, h, w)` states at one time `()`."""
         _, sigma_t = self.schedule(t)
         mean = self.denoiser(x_t, t, **condition).mean
         innovation = self.observation.values - self.observation.observe(mean)
@@ -84,7 +84,7 @@ class PointwiseDenoiser(Denoiser):
         return DiracPosterior(mean=mean + increment.transpose(-1, -2).reshape(mean.shape))
 
     def _gain(self, errors: DenoisingErrors, days: int) -> Tensor:
-        """Gives P A^T S^-1, `(T, S, K, K)`."""
+        """Return P A^T S^-1, `(T, S, K, K)`."""
         points = errors.latent.unflatten(1, (days, -1)).permute(1, 3, 0, 2).to(torch.float64)
         prior = points.transpose(-1, -2) @ points / (points.shape[-2] - 1)
         matrix = self.observation.matrix.to(torch.float64)

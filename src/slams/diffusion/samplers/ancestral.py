@@ -31,7 +31,7 @@ class AncestralSampler(Sampler):
         self._count = 0
 
     def step(self, x_t: Tensor, t: Tensor, s: Tensor, **kwargs: Tensor) -> Tensor:
-        """Draws `x_s` given `x_t`, `(M, ...)` both."""
+        """Draw `x_s` given `x_t`, `(M, ...)` both."""
         _, sigma_t = self.denoiser.schedule(t)
         _, sigma_s = self.denoiser.schedule(s)
         kept = (sigma_s / sigma_t) ** 2

@@ -60,7 +60,7 @@ class PredictorCorrectorSampler(Sampler):
         self._count = 0
 
     def step(self, x_t: Tensor, t: Tensor, s: Tensor, **kwargs: Tensor) -> Tensor:
-        """Corrects `x_t` and takes it to `x_s`, `(M, ...)` both."""
+        """Correct `x_t` and take it to `x_s`, `(M, ...)` both."""
         _, sigma_t = self.denoiser.schedule(t)
         _, sigma_s = self.denoiser.schedule(s)
         before = None
@@ -77,7 +77,7 @@ class PredictorCorrectorSampler(Sampler):
     def _averaged(
         self, x_t: Tensor, mean: Tensor, sigma_t: Tensor, before: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Gives `x_t` corrected, and the draw that the next correction takes again."""
+        """Return `x_t` corrected, and the draw that the next correction takes again."""
         drift = 1 - (1 - self.tau) ** 0.5
         width = (drift / 2) ** 0.5 * sigma_t
         if before is None:

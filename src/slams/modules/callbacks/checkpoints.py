@@ -51,16 +51,16 @@ class Checkpoints(Checkpoint):
 
     @property
     def best_path(self) -> Path:
-        """Gives the path of the best validated checkpoint."""
+        """Return the path of the best validated checkpoint."""
         return self.directory / BEST
 
     @property
     def last_path(self) -> Path:
-        """Gives the path of the last checkpoint."""
+        """Return the path of the last checkpoint."""
         return self.directory / LAST
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Notes the validated epoch; the trial validation checks the metric's name."""
+        """Note the validated epoch; the trial validation checks the metric's name."""
         if trainer.sanity_checking:
             self._score(trainer)  # a misspelt name fails now, not after the first epoch
         else:
@@ -69,7 +69,7 @@ class Checkpoints(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any
     ) -> None:
-        """Saves every `every_steps` steps; Lightning calls checkpoint callbacks last."""
+        """Save every `every_steps` steps; Lightning calls checkpoint callbacks last."""
         step = trainer.global_step
         # Between two optimiser steps, while gradients accumulate, the number stands still.
         if not self.every_steps or step % self.every_steps or step <= self._saved_step:
@@ -81,7 +81,7 @@ class Checkpoints(Checkpoint):
             self.rescue(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Saves, once the epoch's rows are written and its validation is done."""
+        """Save, once the epoch's rows are written and its validation is done."""
         if self._validated:
             self._save(trainer, self._score(trainer))
         elif not trainer.enable_validation or self._due:
@@ -89,7 +89,7 @@ class Checkpoints(Checkpoint):
         self._validated = self._due = False
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Saves the steps after the last validated epoch, if there are any.
+        """Save the steps after the last validated epoch, if there are any.
 
         A training too short to be validated has no best checkpoint but its last.
         """
@@ -98,23 +98,23 @@ class Checkpoints(Checkpoint):
             self._save(trainer, math.inf if unvalidated else None)
 
     def rescue(self, trainer: Trainer) -> None:
-        """Saves where a training stands, on every rank, without a validation.
+        """Save where a training stands, on every rank, without a validation.
 
         It stands after a batch that took an optimiser step and was not the last of its epoch.
         """
         self._save(trainer, None)
 
     def state_dict(self) -> dict[str, Any]:
-        """Gives the best score so far and its step."""
+        """Return the best score so far and its step."""
         return {"best_score": self.best_score, "best_step": self.best_step}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes up the best score of the run that is resumed."""
+        """Take up the best score of the run that is resumed."""
         self.best_score = float(state_dict["best_score"])
         self.best_step = int(state_dict["best_step"])
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Counts what a resumed run already has as saved."""
+        """Count what a resumed run already has as saved."""
         self._saved_step = trainer.global_step if trainer.ckpt_path else -1
 
     def _score(self, trainer: Trainer) -> float:

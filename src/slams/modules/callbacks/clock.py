@@ -33,11 +33,11 @@ class StageClock:
         self.work_seconds = 0.0
 
     def resume(self) -> None:
-        """Starts to wait for the next batch; what passed since the last batch is a pause."""
+        """Start to wait for the next batch; what passed since the last batch is a pause."""
         self._mark = self._now()
 
     def batch_start(self, arrived: float | None = None) -> None:
-        """Notes that a batch has arrived: now, or at a time since the last one ended."""
+        """Note that a batch has arrived: now, or at a time since the last one ended."""
         now = self._now()
         if arrived is None or not self._mark <= arrived <= now:
             arrived = now
@@ -45,7 +45,7 @@ class StageClock:
         self._mark = arrived
 
     def batch_end(self, samples: int) -> None:
-        """Notes that a batch of that many samples is done, and waits for the next."""
+        """Note that a batch of that many samples is done, and wait for the next."""
         self.work_seconds += self._now() - self._mark
         self.batches += 1
         self.samples += samples
@@ -53,12 +53,12 @@ class StageClock:
 
     @property
     def seconds(self) -> float:
-        """Gives seconds spent on batches and on waiting for them."""
+        """Return seconds spent on batches and on waiting for them."""
         return self.wait_seconds + self.work_seconds
 
     @property
     def samples_per_second(self) -> float:
-        """Gives samples a second, waiting included."""
+        """Return samples a second, waiting included."""
         return self.samples / self.seconds if self.seconds > 0 else 0.0
 
     @property
@@ -68,7 +68,7 @@ class StageClock:
 
     @property
     def wait_share(self) -> float:
-        """Gives the share of the time that was spent waiting for data, in [0, 1]."""
+        """Return the share of the time that was spent waiting for data, in [0, 1]."""
         return self.wait_seconds / self.seconds if self.seconds > 0 else 0.0
 
 
@@ -93,15 +93,15 @@ class ClockedCallback(Callback):
         """Is called when the stage has ended without an exception."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Starts the clock."""
+        """Start the clock."""
         self._start(trainer, "train")
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Waits for the epoch's first batch."""
+        """Wait for the epoch's first batch."""
         self.clock.resume()
 
     def on_train_batch_start(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
-        """Notes that a batch has arrived."""
+        """Note that a batch has arrived."""
         self.clock.batch_start(getattr(trainer.datamodule, "arrived_at", None))
 
     def on_train_batch_end(
@@ -112,24 +112,24 @@ class ClockedCallback(Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Counts the samples of all ranks (training shards are of equal length)."""
+        """Count the samples of all ranks (training shards are of equal length)."""
         self.clock.batch_end(batch_length(batch) * trainer.world_size)
         self.progress(trainer, "train")
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Leaves the validation out of the waiting."""
+        """Leave the validation out of the waiting."""
         self.clock.resume()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Closes the training."""
+        """Close the training."""
         self.finish(trainer, pl_module, "train")
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Starts the clock."""
+        """Start the clock."""
         self._start(trainer, "test")
 
     def on_test_batch_start(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
-        """Notes that a batch has arrived."""
+        """Note that a batch has arrived."""
         self.clock.batch_start(getattr(trainer.datamodule, "arrived_at", None))
 
     def on_test_batch_end(
@@ -141,12 +141,12 @@ class ClockedCallback(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Counts the samples, as if every rank had as many (they differ by one at most)."""
+        """Count the samples, as if every rank had as many (they differ by one at most)."""
         self.clock.batch_end(batch_length(batch) * trainer.world_size)
         self.progress(trainer, "test")
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Closes the test."""
+        """Close the test."""
         self.finish(trainer, pl_module, "test")
 
     def _start(self, trainer: Trainer, stage: str) -> None:
@@ -155,7 +155,7 @@ class ClockedCallback(Callback):
 
 
 def batch_length(batch: Any) -> int:
-    """Counts the samples of a batch: its cases, or the length of its first tensor."""
+    """Count the samples of a batch: its cases, or the length of its first tensor."""
     if isinstance(batch, Tensor):
         return batch.shape[0]
     if isinstance(batch, dict):

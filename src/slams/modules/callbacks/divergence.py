@@ -25,7 +25,7 @@ class RefuseDivergence(Callback):
         self.monitor = monitor
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Looks at the metric, the trial validation before the first step included.
+        """Look at the metric, the trial validation before the first step included.
 
         Raises:
             UserError: It is not finite.

@@ -53,7 +53,7 @@ class EarlyEnd(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any
     ) -> None:
-        """Looks for a reason to end, and ends.
+        """Look for a reason to end, and end.
 
         Raises:
             Stopped: The training is to end; its checkpoint is saved.
@@ -71,7 +71,7 @@ class EarlyEnd(Callback):
             raise Stopped(f"{reason} after step {trainer.global_step}", signum, saved=True)
 
     def _agree(self, trainer: Trainer) -> float:
-        """Gives the largest flag of all ranks."""
+        """Return the largest flag of all ranks."""
         flag = float(noted()) or (_TIME_IS_UP if self._running() > self.max_seconds else 0.0)
         if trainer.world_size == 1:
             return flag

@@ -86,7 +86,7 @@ class EvaluationProgress(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Keeps what there is when it is time, or when the evaluation is to end.
+        """Keep what there is when it is time, or when the evaluation is to end.
 
         Raises:
             Stopped: A signal has asked for the end.
@@ -107,7 +107,7 @@ class EvaluationProgress(Callback):
             raise Stopped(reason, signum, saved=True)
 
     def forget(self) -> None:
-        """Removes what is kept: the results are there."""
+        """Remove what is kept: the results are there."""
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def _path(self, trainer: Trainer) -> Path:

@@ -38,7 +38,7 @@ class MetricsCSV(Callback):
         self._step = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Drops the rows after the step from which the run resumes."""
+        """Drop the rows after the step from which the run resumes."""
         if trainer.ckpt_path is None:
             self._seen, self._step = [], trainer.global_step
         if trainer.is_global_zero:
@@ -49,7 +49,7 @@ class MetricsCSV(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any
     ) -> None:
-        """Gathers the step's metrics and writes a row when it is due."""
+        """Gather the step's metrics and write a row when it is due."""
         if not trainer.is_global_zero:
             return
         self._seen.append(
@@ -61,7 +61,7 @@ class MetricsCSV(Callback):
             self._write(trainer, {})
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes the epoch's last row, with its validation."""
+        """Write the epoch's last row, with its validation."""
         if not trainer.is_global_zero or trainer.global_step == self._step:
             return
         every = trainer.check_val_every_n_epoch or 1
@@ -69,12 +69,12 @@ class MetricsCSV(Callback):
         self._write(trainer, _named(trainer, "validation/") if validated else {})
 
     def state_dict(self) -> dict[str, Any]:
-        """Gives the step of the last row, and what was logged since."""
+        """Return the step of the last row, and what was logged since."""
         seen = [{k: float(v) for k, v in row.items()} for row in self._seen]
         return {"step": self._step, "seen": seen}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes up a row that was cut short by the end of the run."""
+        """Take up a row that was cut short by the end of the run."""
         self._step = int(state_dict["step"])
         self._seen = [
             {k: torch.tensor(v, dtype=torch.float64) for k, v in row.items()}
@@ -120,7 +120,7 @@ class MetricsCSV(Callback):
 
 
 def _named(trainer: Trainer, prefix: str) -> dict[str, Tensor]:
-    """Picks the logged metrics of a split, without Lightning's `_step` and `_epoch` doubles."""
+    """Pick the logged metrics of a split, without Lightning's `_step` and `_epoch` doubles."""
     return {
         k: v
         for k, v in trainer.callback_metrics.items()

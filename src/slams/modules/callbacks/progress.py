@@ -44,7 +44,7 @@ class ProgressLines(ClockedCallback):
         self._ended = threading.Event()
 
     def begin(self, trainer: Trainer, stage: str) -> None:
-        """Opens the bar, if there is a terminal to draw it on."""
+        """Open the bar, if there is a terminal to draw it on."""
         self._reported = self._now()
         # A resumed training counts on from its checkpoint.
         resumed = trainer.fit_loop.epoch_loop.total_batch_idx + 1
@@ -58,7 +58,7 @@ class ProgressLines(ClockedCallback):
             beat.start()
 
     def progress(self, trainer: Trainer, stage: str) -> None:
-        """Moves the bar, or prints a line if the last one is old enough."""
+        """Move the bar, or print a line if the last one is old enough."""
         if not trainer.is_global_zero:
             return
         # The loss is read, and so waited for on a GPU, only when it is shown.
@@ -75,7 +75,7 @@ class ProgressLines(ClockedCallback):
             self._bar.update(task, description=stage, completed=done, total=total, text=text)
 
     def finish(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Prints the last line."""
+        """Print the last line."""
         self._close()
         if trainer.is_global_zero and self.clock.batches:
             self._print(f"{stage} {self._text(trainer, stage)[1]}")
@@ -83,7 +83,7 @@ class ProgressLines(ClockedCallback):
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        """Gives the terminal back before the error is printed."""
+        """Return the terminal back before the error is printed."""
         self._close()
 
     def _text(self, trainer: Trainer, stage: str) -> tuple[int | None, str]:
@@ -138,7 +138,7 @@ def _bar(stream: TextIO) -> Any:
 
 
 def _batches(trainer: Trainer, stage: str) -> int | None:
-    """Counts the batches of the whole stage, from the limit that ends it first."""
+    """Count the batches of the whole stage, from the limit that ends it first."""
     if stage == "test":
         limits = [sum(trainer.num_test_batches)]
     else:
@@ -152,7 +152,7 @@ def _batches(trainer: Trainer, stage: str) -> int | None:
 
 
 def _batches_of(steps: int, trainer: Trainer) -> float:
-    """Counts the batches of some steps; the last step of an epoch takes what batches there are."""
+    """Count the batches of some steps; the last step of an epoch takes what batches there are."""
     accumulate, epoch = trainer.accumulate_grad_batches, trainer.num_training_batches
     if epoch == float("inf"):
         return steps * accumulate

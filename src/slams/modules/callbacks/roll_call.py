@@ -23,7 +23,7 @@ class RollCall(Callback):
     """
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Compares the ranks, which are connected by now and have loaded nothing.
+        """Compare the ranks, which are connected by now and have loaded nothing.
 
         Raises:
             UserError: A rank sees another checkpoint to resume from than rank zero.

@@ -39,7 +39,7 @@ class StepSeed(Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Seeds by the number of batches trained on so far."""
+        """Seed by the number of batches trained on so far."""
         # Batches, not optimiser steps: those stand still while gradients accumulate.
         done = trainer.fit_loop.epoch_loop.total_batch_idx
         self._set("train", done, trainer.global_rank)
@@ -52,7 +52,7 @@ class StepSeed(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Seeds by the batch's place in the validation."""
+        """Seed by the batch's place in the validation."""
         self._set("validation", batch_idx, trainer.global_rank)
 
     def _set(self, split: str, index: int, rank: int) -> None:

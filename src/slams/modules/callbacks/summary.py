@@ -28,7 +28,7 @@ class RunSummary(ClockedCallback):
         self.summary: dict[str, float] = {}
 
     def finish(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Keeps the numbers and prints them."""
+        """Keep the numbers and print them."""
         clock = self.clock
         if stage == "train":
             parameters = sum(p.numel() for p in pl_module.parameters() if p.requires_grad)
@@ -54,7 +54,7 @@ class RunSummary(ClockedCallback):
 
 
 def peak_memory_gib() -> float:
-    """Gives the peak memory of this process (GiB): on the GPU where one is in use."""
+    """Return the peak memory of this process (GiB): on the GPU where one is in use."""
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         return torch.cuda.max_memory_allocated() / 2**30
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

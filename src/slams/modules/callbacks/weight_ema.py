@@ -54,12 +54,12 @@ class WeightEMA(Callback):
         self._swapped = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Starts the average at the untrained weights."""
+        """Start the average at the untrained weights."""
         if stage == "fit" and not self._aside:
             self._aside = {n: p.detach().clone() for n, p in _trainable(pl_module).items()}
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Follows the module, which has moved to its device since `setup`."""
+        """Follow the module, which has moved to its device since `setup`."""
         for name, parameter in _trainable(pl_module).items():
             self._aside[name] = self._aside[name].to(parameter.device)
 
@@ -67,7 +67,7 @@ class WeightEMA(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any
     ) -> None:
-        """Updates the average if an optimiser step was taken."""
+        """Update the average if an optimiser step was taken."""
         if trainer.global_step == self.updates:  # gradients are still accumulating
             return
         self.updates = trainer.global_step
@@ -80,23 +80,23 @@ class WeightEMA(Callback):
         )
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Puts the average in place."""
+        """Put the average in place."""
         if self._aside and trainer.state.fn == TrainerFn.FITTING:
             self._swap(pl_module, to_ema=True)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Puts the training weights back."""
+        """Put the training weights back."""
         if self._aside and trainer.state.fn == TrainerFn.FITTING:
             self._swap(pl_module, to_ema=False)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Leaves the EMA in the module: whoever uses it after `fit` uses the average."""
+        """Leave the EMA in the module: whoever uses it after `fit` uses the average."""
         self._swap(pl_module, to_ema=True)
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Stores both sets of weights, and which is which."""
+        """Store both sets of weights, and which is which."""
         if not self._aside:
             return
         held, aside = checkpoint["state_dict"], {**checkpoint["state_dict"], **self._aside}
@@ -112,7 +112,7 @@ class WeightEMA(Callback):
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Takes up both sets of weights when a training resumes."""
+        """Take up both sets of weights when a training resumes."""
         if trainer.state.fn != TrainerFn.FITTING:
             return  # `state_dict`, already loaded, is the EMA
         ema = ema_weights(checkpoint)
@@ -133,7 +133,7 @@ class WeightEMA(Callback):
 
 
 def ema_weights(checkpoint: Mapping[str, Any]) -> Mapping[str, Tensor]:
-    """Gives the EMA weights of a checkpoint (its `state_dict`).
+    """Return the EMA weights of a checkpoint (its `state_dict`).
 
     Raises:
         UserError: The checkpoint does not say that its weights are an EMA.

@@ -41,14 +41,14 @@ PLACES = {"KAAA": (52.5, 30.0), "KBBB": (52.5, 45.0), "KCCC": (37.5, 30.0), "KDD
 
 
 def truth() -> np.ndarray:
-    """Gives the nature run's 2 m temperature at the places, `(day, station)`."""
+    """Return the nature run's 2 m temperature at the places, `(day, station)`."""
     run = nature_run()[WARM].sel(time=slice(FIRST, None))
     values = [run.sel(latitude=y, longitude=x).values for y, x in PLACES.values()]
     return np.stack(values, axis=1).astype(np.float64)
 
 
 def metar(path: Path, values: np.ndarray) -> Path:
-    """Writes METAR reports whose daily means are the values, with a diurnal cycle."""
+    """Write METAR reports whose daily means are the values, with a diurnal cycle."""
     cycle = np.array([-3.0, -1.0, 3.0, 1.0])
     rows = [
         (name, *place, 100.0, FIRST + np.timedelta64(6 * quarter + 24 * day + 1, "h"), value)
@@ -235,7 +235,7 @@ def test_days_without_reports_are_refused(tmp_path, tiny_source):
 
 
 def test_observations_alone_are_assimilated_and_judged(tmp_path, tiny_source, prepared, archive):
-    """Assimilates real reports on days of which there is no field at all."""
+    """Assimilate real reports on days of which there is no field at all."""
     config = recipe(tmp_path, tiny_source, archive)
     data = replace(
         config.data,

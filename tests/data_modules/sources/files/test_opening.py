@@ -29,7 +29,7 @@ class _Ranges(SimpleHTTPRequestHandler):
     sent: list[tuple[str, int]]
 
     def log_message(self, *_: object) -> None:
-        """Keeps quiet."""
+        """Keep quiet."""
 
     def do_GET(self) -> None:
         path = Path(self.translate_path(self.path))

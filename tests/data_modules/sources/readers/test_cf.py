@@ -22,7 +22,7 @@ LATITUDE, LONGITUDE = np.linspace(-75, 75, 6), 30.0 * np.arange(12)
 
 
 def made(days: int = 4, step: int = 24, offset: float = 0.0) -> xr.Dataset:
-    """Makes a CMIP-like dataset: ta on plev, pr in kg m-2 s-1, rlut, under names of their own."""
+    """Make a CMIP-like dataset: ta on plev, pr in kg m-2 s-1, rlut, under names of their own."""
     hours = np.arange(0, 24 * days, step) + offset
     time = np.datetime64("2001-01-01", "ns") + (hours * 3600).astype(int) * np.timedelta64(1, "s")
     base = fields(hours, LATITUDE, LONGITUDE, 240, 1)

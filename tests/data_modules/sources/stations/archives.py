@@ -25,7 +25,7 @@ FIRST, LAST = np.datetime64("2020-01-01"), np.datetime64("2020-01-03")
 
 
 def write_lines(path: Path, lines: list[str]) -> Path:
-    """Writes lines of text, as gzip when the name ends so."""
+    """Write lines of text, as gzip when the name ends so."""
     text = "".join(line + "\n" for line in lines)
     if path.suffix == ".gz":
         import gzip
@@ -37,7 +37,7 @@ def write_lines(path: Path, lines: list[str]) -> Path:
 
 
 def ghcn_stations(path: Path, rows: list[tuple[str, float, float, float]]) -> Path:
-    """Writes `ghcnd-stations.txt`: ID 1-11, LAT 13-20, LON 22-30, ELEV 32-37, then a name."""
+    """Write `ghcnd-stations.txt`: ID 1-11, LAT 13-20, LON 22-30, ELEV 32-37, then a name."""
     lines = [
         f"{name:<11} {latitude:8.4f} {longitude:9.4f} {elevation:6.1f}    {'A PLACE':<30}"
         for name, latitude, longitude, elevation in rows
@@ -46,7 +46,7 @@ def ghcn_stations(path: Path, rows: list[tuple[str, float, float, float]]) -> Pa
 
 
 def isd_header() -> str:
-    """Gives the header of an ISD CSV file, with some of its further columns."""
+    """Return the header of an ISD CSV file, with some of its further columns."""
     names = "STATION DATE SOURCE LATITUDE LONGITUDE ELEVATION NAME REPORT_TYPE CALL_SIGN "
     return ",".join(f'"{n}"' for n in (names + "QUALITY_CONTROL WND TMP AA1").split())
 
@@ -58,7 +58,7 @@ def isd_row(
     kind: str = "FM-12",
     place: tuple[str, str, str] = ("48.25", "16.36", "200.0"),
 ) -> str:
-    """Gives one row of an ISD CSV file."""
+    """Return one row of an ISD CSV file."""
     fields = ("11035099999", date, "4", *place, "WIEN, AU", kind, "99999", "V020", "")
     return ",".join(f'"{f}"' for f in (*fields, tmp, aa1))
 
@@ -72,7 +72,7 @@ def igra2_sounding(
     count: int | None = None,
     release: str = "1134",
 ) -> list[str]:
-    """Gives the lines of a sounding: levels are (pressure in Pa, temperature in 0.1 degC)."""
+    """Return the lines of a sounding: levels are (pressure in Pa, temperature in 0.1 degC)."""
     header = (
         f"#{name} {stamp} {release} {len(levels) if count is None else count:4d} "
         f"{'ncdc-gts':<8} {'':<8} {round(latitude * 1e4):7d} {round(longitude * 1e4):8d}"
@@ -84,7 +84,7 @@ def igra2_sounding(
 
 
 def metar_rows(**changes: object) -> pd.DataFrame:
-    """Gives eight METAR reports of one station, one a three hours."""
+    """Return eight METAR reports of one station, one a three hours."""
     time = pd.date_range("2020-01-01T00:53", periods=8, freq="3h")
     rows = pd.DataFrame(
         {
