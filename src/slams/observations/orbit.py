@@ -156,7 +156,7 @@ class Orbit:
         if not -1 <= cosine <= 1:
             raise UserError(
                 f"orbit of {self.revolutions} revolutions in {self.repeat_days} days is too high "
-                f"to be sun-synchronous; return observations.satellite.orbit.inclination"
+                f"to be sun-synchronous; give observations.satellite.orbit.inclination"
             )
         return math.acos(cosine)
 

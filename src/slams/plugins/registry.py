@@ -164,14 +164,14 @@ class Registry(Generic[S]):
         if spec.name in self.names():
             raise UserError(
                 f"{where}: the plug-in {reference!r} is called {spec.name!r}, as another "
-                f"{self.what} is; return it another name"
+                f"{self.what} is; give it another name"
             )
         self._found[reference] = self._found[spec.name] = spec
         return spec
 
     @functools.cached_property
     def _built_in(self) -> dict[str, str]:
-        """Name of the built-in specifications, and their modules."""
+        """Names of the built-in specifications, and their modules."""
         package = importlib.import_module(self._package)
         modules = [m.name for m in pkgutil.iter_modules(package.__path__) if not m.ispkg]
         if self._by_module:
