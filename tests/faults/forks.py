@@ -100,6 +100,7 @@ def run(
         after: Seconds after which they are sent.
     """
     log = directory / ".output.log"
+    log.touch()  # it may be killed before it opens its own
     started = time.monotonic()
     pid = os.fork()
     if pid == 0:

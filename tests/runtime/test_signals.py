@@ -182,3 +182,27 @@ def test_an_interrupt_while_a_recipe_is_read_or_written_stays_one(write: str) ->
         """
     )
     assert (code, said) == (0, "59")
+
+
+@pytest.mark.parametrize("name", ["SIGUSR1", "SIGTERM", "SIGINT"])
+def test_a_signal_that_meets_a_destructor_is_not_lost(name: str) -> None:
+    """Python discards what is raised in a destructor, and goes on."""
+    code, said = run(
+        f"""
+        import time
+        class Dying:
+            def __del__(self):
+                send(signal.{name})
+                time.sleep(0.001)  # the handler runs here
+        signals.begin()
+        try:
+            Dying()
+            print("went on", flush=True)
+            time.sleep(20)
+            print("lost")
+        except (signals.Stopped, KeyboardInterrupt) as stopped:
+            print(type(stopped).__name__)
+            raise SystemExit(7)
+        """
+    )
+    assert (code, said.split()[-1]) == (7, "KeyboardInterrupt" if name == "SIGINT" else "Stopped")

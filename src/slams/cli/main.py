@@ -42,6 +42,7 @@ _FORMATS = ("md", "csv", "latex", "html")
 # that wait by spinning make torch ten times slower when another process holds a core.
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "OMP_WAIT_POLICY": "PASSIVE",
     "GOMP_SPINCOUNT": "0",
 }

@@ -10,6 +10,8 @@ takes a job off its nodes; people send SIGTERM. What a signal does depends on wh
   agrees with its other ranks, saves and raises `Stopped`. Nothing else happens in the handler:
   a collective there waits for ranks that have not got the signal;
 * everywhere else `Stopped` is raised where the program stands, and so is it by a second SIGTERM.
+  Python discards what is raised in a destructor or a weak reference's callback: the signal is
+  then sent again.
 
 The standard library alone is imported here: a signal may come before torch is loaded.
 """
@@ -17,6 +19,7 @@ The standard library alone is imported here: a signal may come before torch is l
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -41,6 +44,8 @@ __all__ = [
 # EX_UNAVAILABLE.
 STOPPED = 75
 LOST = 69
+# Seconds after which a signal is sent again, when the destructor that it met has ended.
+_PAUSE = 0.01
 
 
 class Stopped(SystemExit):
@@ -85,6 +90,24 @@ class _Listener:
         if self.terminations > 1 or (self.raises and not self.holds):
             self.stop()
 
+    def send_again(self, lost: sys.UnraisableHookArgs) -> None:
+        """Send a signal again whose exception Python could not raise; show any other one."""
+        error = lost.exc_value
+        if isinstance(error, Stopped):
+            signum = error.signum
+            self.holds -= 1
+            self.terminations -= signum == signal.SIGTERM
+        elif isinstance(error, KeyboardInterrupt):
+            signum = signal.SIGINT
+        else:
+            sys.__unraisablehook__(lost)
+            return
+        # To the main thread, which it wakes where it waits.
+        main = threading.main_thread().ident
+        again = threading.Timer(_PAUSE, signal.pthread_kill, [main, signum])
+        again.daemon = True
+        again.start()
+
     def stop(self) -> None:
         signum, self.signum = self.signum, 0
         self.holds += 1  # runs are being closed from here on: the next signal does not cut that
@@ -101,6 +124,8 @@ def listen() -> None:
     for signum in (signal.SIGTERM, signal.SIGUSR1):
         if signal.getsignal(signum) != _listener.receive:
             signal.signal(signum, _listener.receive)
+    if sys.unraisablehook is sys.__unraisablehook__:
+        sys.unraisablehook = _listener.send_again
 
 
 def begin() -> None:
@@ -120,7 +145,7 @@ def begin() -> None:
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Only notes signals while the block lasts, which asks `noted` and stops by itself.
+    """Only note signals while the block lasts, which asks `noted` and stops by itself.
 
     Raises:
         Stopped: At the end of the block, when a signal has come that was not acted on.
