@@ -134,9 +134,11 @@ def test_a_run_that_dies_between_two_checkpoints(tmp_path):
     assert rows(tmp_path / "cut") == rows(tmp_path / "whole")
 
 
-@pytest.mark.parametrize(("save_every", "dies_at", "at"), [(5, 12, 10), (4, 17, 16), (7, 19, 14)])
+@pytest.mark.parametrize(
+    ("save_every", "dies_at", "at"), [(5, 12, 10), (4, 17, 16), (7, 19, 14), (7, 9, 8)]
+)
 def test_a_run_that_dies_inside_an_epoch_goes_on_inside_it(tmp_path, save_every, dies_at, at):
-    """Seven steps an epoch, validated every second one: step 14 ends a validated epoch."""
+    """Seven steps per epoch, validated every second one: 14 ends a validated epoch, 7 another."""
     _, whole, _ = train(tmp_path / "whole", 4, every=2, data=stream)
     cut = tmp_path / "cut"
     with pytest.raises(RuntimeError, match="killed"):
@@ -164,10 +166,10 @@ def test_a_checkpoint_at_the_end_of_an_epoch_waits_for_its_validation(tmp_path):
     _, _, checkpoints = train(tmp_path / "run", 1, save_every=7, data=stream, watch=[Watch()])
     assert seen == [False]
     assert checkpoints.best_step == 7
-    # An epoch that is not validated saves at its end, what was due.
+    # At the end of an epoch that is not validated it waits for the next step.
     with pytest.raises(RuntimeError, match="killed"):
         train(tmp_path / "other", 2, every=2, save_every=7, dies_at=9, data=stream)
-    assert torch.load(tmp_path / "other" / "last.ckpt", weights_only=False)["global_step"] == 7
+    assert torch.load(tmp_path / "other" / "last.ckpt", weights_only=False)["global_step"] == 8
 
 
 def test_an_epoch_cannot_go_on_in_other_batches():

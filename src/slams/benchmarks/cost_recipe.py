@@ -31,6 +31,9 @@ class CostConfig:
     # Training steps that `train` times at once, and how often it goes round the recipes.
     steps: int = 10
     repetitions: int = 5
+    # Other processes that hold a core each while `train` steps: all recipes are timed beside each
+    # of these numbers of them.
+    busy: list[int] = field(default_factory=lambda: [0])
     # Numbers of processes that `scaling` trains the first recipe with, and training steps of each.
     ranks: list[int] = field(default_factory=lambda: [1, 2])
     scaling_steps: int = 120
@@ -60,7 +63,7 @@ def check_cost(config: CostConfig) -> None:
     least = {"cases": 1, "members": 2, "steps": 1, "repetitions": 1, "scaling_steps": 1}
     for key, limit in least.items():
         holds(config, key, lambda value, limit=limit: value >= limit, f"at least {limit}")
-    for key, limit in {"ranks": 1, "sampler_steps": 2, "sampler_members": 2}.items():
+    for key, limit in {"ranks": 1, "busy": 0, "sampler_steps": 2, "sampler_members": 2}.items():
         holds(
             config,
             key,

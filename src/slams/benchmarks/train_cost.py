@@ -1,16 +1,21 @@
 """`slams bench train`: what a training step costs, recipe beside recipe, stage by stage.
 
 Networks are made as the recipe describes them, untrained, and step on one batch of the recipe's
-own data, in the precision and with the optimiser of a real run. Recipes take turns, a few steps at
-a time: a machine whose speed drifts slows all of them. Loading is not in it (`slams bench data`).
+own data, in the precision, with the optimiser and the threads of a real run. Recipes take turns, a
+few steps at a time: a machine whose speed drifts slows all of them. Beside other programs (`busy`)
+it shows what they cost. Loading is not in it (`slams bench data`).
 
-Writes `train.csv` (a row a recipe, stage and repetition), and prints the table.
+Writes `train.csv` (one row per recipe, stage, number of other programs and repetition), and prints
+the table.
 """
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,9 +27,10 @@ from torch import Tensor
 from slams.benchmarks.cost_recipe import CostConfig, load_contenders
 from slams.benchmarks.cost_tables import spread_of
 from slams.benchmarks.devices import device_of, synchronise
-from slams.config.schema import Config
+from slams.config.schema import Config, TrainerConfig
 from slams.modules.base import TrainedModule
 from slams.modules.score import LatentScore
+from slams.modules.threads import set_threads
 from slams.modules.trainer import check_machine
 from slams.modules.vae import VAE
 from slams.nn.latent_space import LatentBatch
@@ -44,6 +50,7 @@ class _Step:
     recipe: str
     stage: str
     module: TrainedModule
+    trainer: TrainerConfig
     loss: Callable[[], Tensor]
     samples: int
     bfloat16: bool
@@ -74,7 +81,7 @@ def train_table(config: CostConfig) -> pd.DataFrame:
         config: What is timed.
 
     Returns:
-        Columns recipe, stage, repetition, parameters, samples_per_second.
+        Columns recipe, stage, busy, repetition, parameters, samples_per_second.
     """
     rows = []
     steps = [
@@ -82,20 +89,23 @@ def train_table(config: CostConfig) -> pd.DataFrame:
         for name, recipe in load_contenders(config, "train score").items()
         for step in _steps(name, recipe)
     ]
-    for repetition in range(config.repetitions + 1):
-        for step in steps:
-            seconds = _run(step, config.steps)
-            if repetition == 0:  # memory is allocated and kernels are chosen
-                continue
-            rows.append(
-                {
-                    "recipe": step.recipe,
-                    "stage": step.stage,
-                    "repetition": repetition,
-                    "parameters": sum(p.numel() for p in step.module.parameters()),
-                    "samples_per_second": step.samples * config.steps / seconds,
-                }
-            )
+    for step in steps:
+        _run(step, config.steps)  # memory is allocated and kernels are chosen
+    for repetition in range(1, config.repetitions + 1):
+        for busy in config.busy:
+            with _programs(busy):
+                for step in steps:
+                    seconds = _run(step, config.steps)
+                    rows.append(
+                        {
+                            "recipe": step.recipe,
+                            "stage": step.stage,
+                            "busy": busy,
+                            "repetition": repetition,
+                            "parameters": sum(p.numel() for p in step.module.parameters()),
+                            "samples_per_second": step.samples * config.steps / seconds,
+                        }
+                    )
     return pd.DataFrame(rows)
 
 
@@ -112,7 +122,7 @@ def _steps(name: str, recipe: Config) -> Iterator[_Step]:
     def vae_loss() -> Tensor:
         return vae.loss(fields, mask, mask)[0]
 
-    yield _Step(name, "vae", vae, vae_loss, len(fields), bfloat16, device)
+    yield _Step(name, "vae", vae, recipe.trainer, vae_loss, len(fields), bfloat16, device)
     size = recipe.score.batch_size
     shape = (recipe.data.window, recipe.vae.latent_channels)
     shape += tuple(n // recipe.vae.factor for n in data.grid.shape)
@@ -121,7 +131,11 @@ def _steps(name: str, recipe: Config) -> Iterator[_Step]:
     score = LatentScore(recipe.score, data.channels, data.grid, shape, zero, one, "").to(device)
     # Timing does not depend on the values: latents of an untrained encoder would be no truer.
     drawn = LatentBatch(latents, torch.randn_like(latents), torch.rand(size, device=device))
-    yield _Step(name, "score", score, lambda: score.loss(drawn).mean(), size, bfloat16, device)
+
+    def score_loss() -> Tensor:
+        return score.loss(drawn).mean()
+
+    yield _Step(name, "score", score, recipe.trainer, score_loss, size, bfloat16, device)
 
 
 def _in_bfloat16(recipe: Config) -> bool:
@@ -131,7 +145,21 @@ def _in_bfloat16(recipe: Config) -> bool:
     return precision == "bf16-mixed"
 
 
+@contextmanager
+def _programs(count: int) -> Iterator[None]:
+    """Keep so many cores busy with other programs while the block lasts."""
+    command = [sys.executable, "-c", "while True: pass"]
+    programs = [subprocess.Popen(command) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for program in programs:
+            program.kill()
+            program.wait()
+
+
 def _run(step: _Step, count: int) -> float:
+    set_threads(step.trainer, step.device.type)
     configured = step.module.configure_optimizers()
     optimizer = configured["optimizer"] if isinstance(configured, dict) else configured[0][0]
     synchronise(step.device)
@@ -150,22 +178,25 @@ def _run(step: _Step, count: int) -> float:
 def _page(table: pd.DataFrame, config: CostConfig) -> Table:
     first = next(iter(config.recipes))
     page = Table(
-        title=f"training steps, {config.repetitions} x {config.steps} a stage",
+        title=f"training steps, {config.repetitions} x {config.steps} per stage",
         caption="median (least, most); ratios repetition by repetition",
     )
-    for heading in ("stage", "recipe", "parameters", "samples/s", f"times {first}"):
-        page.add_column(heading, justify="left" if heading in ("stage", "recipe") else "right")
+    texts = ("stage", "recipe")
+    quiet = f"times {first}" + (f", {config.busy[0]} busy" if len(config.busy) > 1 else "")
+    for heading in ("stage", "recipe", "parameters", "busy", "samples/s", quiet):
+        page.add_column(heading, justify="left" if heading in texts else "right")
     for stage, rows in table.groupby("stage", sort=False):
         speeds = {
-            name: part.set_index("repetition").samples_per_second
-            for name, part in rows.groupby("recipe", sort=False)
+            names: part.set_index("repetition").samples_per_second
+            for names, part in rows.groupby(["recipe", "busy"], sort=False)
         }
-        for name, part in rows.groupby("recipe", sort=False):
+        for (name, busy), part in rows.groupby(["recipe", "busy"], sort=False):
             page.add_row(
                 str(stage),
                 str(name),
                 f"{part.parameters.iloc[0] / 1e6:.2f} M",
-                spread_of(speeds[name]),
-                spread_of(speeds[name] / speeds[first]),
+                str(busy),
+                spread_of(speeds[name, busy]),
+                spread_of(speeds[name, busy] / speeds[first, config.busy[0]]),
             )
     return page

@@ -29,8 +29,10 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from slams.errors import UserError
 from slams.modules.callbacks import ProgressLines, RollCall, RunSummary
+from slams.modules.threads import set_threads
 from slams.nn.precision import natural_precision
 from slams.runtime import slurm_job
+from slams.runtime.ranks import say
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
@@ -99,7 +101,9 @@ def make_trainer(
         precision = natural_precision(accelerator)
     quiet_lightning()
     world = config.devices * config.num_nodes
-    _set_threads(config.threads, several_ranks=world > 1, accelerator=accelerator)
+    chosen = set_threads(config, accelerator)
+    if chosen:
+        say(chosen)
 
     added: list[Callback] = [*([RollCall()] if world > 1 else []), *callbacks]
     if not any(isinstance(c, ProgressLines) for c in added):
@@ -245,11 +249,3 @@ def _loggers(logger: Logger | Sequence[Logger] | None) -> Any:
     if logger is None:
         return False
     return list(logger) if isinstance(logger, Sequence) else logger
-
-
-def _set_threads(threads: int, *, several_ranks: bool, accelerator: str) -> None:
-    """Set torch's threads: ranks that share a CPU would otherwise each take all of it."""
-    if threads > 0:
-        torch.set_num_threads(threads)
-    elif several_ranks and accelerator == "cpu":
-        torch.set_num_threads(1)

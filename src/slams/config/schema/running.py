@@ -24,7 +24,8 @@ class TrainerConfig:
     # Lightning precision of training: `auto` takes `bf16-mixed` where the hardware computes in
     # bfloat16, else `32-true`. Assimilation runs in float32.
     precision: str = "auto"
-    # Threads a process on the CPU; 0 leaves torch's choice.
+    # Threads per process on the CPU; 0 leaves one core free, so that other programs do not slow
+    # every operation.
     threads: int = 0
     # Time after which a training saves and ends, to be continued by the same command, as SLURM
     # writes it: 90 (minutes), 12:00:00, 2-12:00:00; "" for no limit.

@@ -27,7 +27,8 @@ LAST = "last.ckpt"
 class Checkpoints(Checkpoint):
     """Writes `best.ckpt` and `last.ckpt` at the end of each validated epoch, and at the end.
 
-    `last.ckpt` is also written every `every_steps` steps, and by `rescue`.
+    `last.ckpt` is also written every `every_steps` steps, and by `rescue`; where that step ends an
+    epoch which is not validated, one step later.
 
     Both appear by renaming a finished file: a run killed while it writes leaves the checkpoint
     before in place (Lightning's own callback moves from the system's temporary directory, which
@@ -72,21 +73,22 @@ class Checkpoints(Checkpoint):
         """Save every `every_steps` steps; Lightning calls checkpoint callbacks last."""
         step = trainer.global_step
         # Between two optimiser steps, while gradients accumulate, the number stands still.
-        if not self.every_steps or step % self.every_steps or step <= self._saved_step:
+        if not self.every_steps or step <= self._saved_step:
             return
-        if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
-            # Resumed from here, a Trainer would leave the epoch's validation out.
-            self._due = True
-        else:
+        self._due |= step % self.every_steps == 0
+        loop = trainer.fit_loop.epoch_loop
+        stepped = loop.batch_progress.current.ready % trainer.accumulate_grad_batches == 0
+        # At the last batch of an epoch it waits: resumed from there, a Trainer would leave the
+        # validation out. Resumed from the end of an epoch without one, it trains a batch of that
+        # epoch again (lightning 2.6.6, `_is_validation_done`): it waits for the next epoch then.
+        if self._due and stepped and not loop.batch_progress.is_last_batch:
             self.rescue(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save, once the epoch's rows are written and its validation is done."""
         if self._validated:
             self._save(trainer, self._score(trainer))
-        elif not trainer.enable_validation or self._due:
-            self._save(trainer, None)
-        self._validated = self._due = False
+        self._validated = False
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save the steps after the last validated epoch, if there are any.
@@ -135,6 +137,7 @@ class Checkpoints(Checkpoint):
         try:
             trainer.save_checkpoint(part)  # on every rank: it ends in a barrier
             self._saved_step = trainer.global_step
+            self._due = False
             if trainer.is_global_zero:
                 if best:
                     with replacing(self.best_path) as copy:
