@@ -128,6 +128,8 @@ class TrackingStore:
         # Migrations report every step of theirs.
         for name in ("alembic", "mlflow.store.db.utils"):
             logging.getLogger(name).setLevel(logging.WARNING)
+        # A signal that stops the program in a query leaves a cursor that cannot be closed.
+        logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
         runs = self.runs
         runs.mkdir(parents=True, exist_ok=True)
         name = self.section.experiment or self.experiment
