@@ -14,11 +14,10 @@ from itertools import islice
 
 from slams.config.checks.instruments import check_instruments, modalities
 from slams.config.checks.paths import check_paths
-from slams.config.checks.rules import check_optimizer, holds, one_of, unique, value_at
+from slams.config.checks.rules import holds, one_of, unique, value_at
 from slams.config.checks.sources import check_sources
 from slams.config.checks.stations import check_station_source
 from slams.config.checks.sweep import check_sweep_size
-from slams.config.checks.values import check_values
 from slams.config.memory import parse_memory
 from slams.config.schema import BackgroundConfig, Config, DataConfig
 from slams.config.splits import (
@@ -31,6 +30,7 @@ from slams.config.splits import (
 from slams.config.time_axis import check_days
 from slams.config.time_limits import parse_limit
 from slams.errors import UserError, nearest
+from slams.plugins.keys import check_keys
 from slams.plugins.methods import METHODS, Knows, check_method, split_name
 from slams.variables import ON_LEVELS, UNITS
 
@@ -48,7 +48,7 @@ def check(config: Config) -> None:
     Raises:
         UserError: One sentence: the key, what was found, what is expected.
     """
-    check_values(config)
+    check_keys(config)
     check_paths(config)
     check_sweep_size(config.ablation)
     _check_channels(config)
@@ -61,8 +61,6 @@ def check(config: Config) -> None:
     _check_background(config)
     _check_observations(config)
     check_station_source(config)
-    check_optimizer("vae.optimizer", config.vae.optimizer)
-    check_optimizer("score.optimizer", config.score.optimizer)
     _check_networks(config)
     _check_assimilation(config)
     parse_day("simulate.start", config.simulate.start)
@@ -230,15 +228,7 @@ def _check_observations(config: Config) -> None:
         one_of("observations.use", name, modalities(observations))
     unique("observations.use", observations.use)
     for position, variable in enumerate(observations.stations.variables):
-        for part in ("error", "representativeness", "representativeness_km"):
-            value = getattr(variable, part)
-            if value < 0:
-                raise UserError(
-                    f"key 'observations.stations.variables.{position}.{part}': found {value}, "
-                    f"expected 0 or more"
-                )
         key = f"observations.stations.variables.{position}.likelihood"
-        one_of(key, variable.likelihood, ("auto", "gaussian", "censored"))
         if variable.likelihood == "censored" and variable.channel != "total_precipitation_24hr":
             raise UserError(
                 f"key {key!r}: found 'censored' for {variable.channel}, expected gaussian or "
@@ -319,7 +309,6 @@ def _check_networks(config: Config) -> None:
                 f"key {key!r}: found {value_at(config, key)}, expected multiples of {_GROUPS}, "
                 f"the groups of each normalisation"
             )
-    holds(config, "score.embedding", lambda v: v % 2 == 0, "an even number")
     if score.space == "pixel":
         only = "0, since fields are streamed as they are where score.space is pixel"
         holds(config, "score.shifts", lambda v: v == 0, only)

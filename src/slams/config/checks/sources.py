@@ -10,11 +10,7 @@ from slams.errors import UserError
 from slams.plugins.sources import SOURCES, SourceSpec
 from slams.variables import UNITS
 
-__all__ = ["DAILY", "REGRIDS", "STAMPS", "check_sources"]
-
-DAILY = ("instant", "mean")
-STAMPS = ("", "start", "middle", "end")
-REGRIDS = ("conservative", "bilinear")
+__all__ = ["check_sources"]
 
 
 def check_sources(data: DataConfig) -> None:
@@ -30,8 +26,6 @@ def check_sources(data: DataConfig) -> None:
         )
     for key, source in data.inputs:
         spec = SOURCES.get(source.kind, f"{key}.kind")
-        one_of(f"{key}.regrid", source.regrid, REGRIDS)
-        one_of(f"{key}.daily", source.daily, DAILY)
         _check_layout(key, source, spec)
         if data.sources and not source.channels:
             raise UserError(
@@ -66,7 +60,6 @@ def _check_layout(key: str, source: SourceConfig, spec: SourceSpec) -> None:
     for position, one in enumerate(source.variables):
         inner = f"{key}.variables.{position}"
         one_of(f"{inner}.variable", one.variable, tuple(UNITS))
-        one_of(f"{inner}.stamp", one.stamp, STAMPS)
         if not math.isfinite(one.factor) or one.factor == 0:
             raise UserError(f"key '{inner}.factor': found {one.factor}, expected a number not 0")
         if one.hours > 24 or (one.hours < 0 and one.hours != -1):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from slams.config.checks.rules import holds, one_of
 from slams.config.schema import Config
 from slams.errors import UserError
 from slams.plugins.station_sources import STATION_SOURCES
@@ -21,15 +20,6 @@ def check_station_source(config: Config) -> None:
     stations = config.observations.stations
     source = stations.source
     spec = STATION_SOURCES.get(source.kind, f"{_PREFIX}.kind") if source.kind else None
-    one_of(f"{_PREFIX}.morning", source.morning, ("as_dated", "day_before"))
-    holds(config, f"{_PREFIX}.quarters", lambda v: 1 <= v <= 4, "1 to 4 quarters of the day")
-    holds(config, f"{_PREFIX}.soundings", lambda v: v >= 1, "at least 1")
-    holds(config, f"{_PREFIX}.coverage", lambda v: 0 < v <= 1, "in (0, 1]")
-    for name in ("moved_km", "same_place_km", "height_difference", "thinning_km"):
-        holds(config, f"{_PREFIX}.{name}", lambda v: v >= 0, "0 or more")
-    for name in ("qc.step", "qc.buddy_km"):
-        holds(config, f"{_PREFIX}.{name}", lambda v: v >= 0, "0 or more")
-    holds(config, f"{_PREFIX}.qc.buddy_limit", lambda v: v > 0, "more than 0")
     if spec is None:
         return
     if not source.path:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slams.diffusion.settings import GuidanceSettings, SamplerSettings
+from slams.plugins.keys import NOT_NEGATIVE, POSITIVE, PROBABILITY, at_least, key
 
 __all__ = [
     "AssimilationConfig",
@@ -24,11 +25,11 @@ class OptimalInterpolationConfig:
     """The classical baseline."""
 
     # Gaspari-Cohn half-width (km), the best on the demo's validation period.
-    localisation: float = 3000.0
+    localisation: float = key(3000.0, POSITIVE)
     # Days from the verifying day of year within which training days enter the archive.
-    season: int = 75
+    season: int = key(75, at_least(1))
     # Cells of longitude, either way, by which turned copies of the archive's errors are added.
-    shifts: int = 0
+    shifts: int = key(0, NOT_NEGATIVE)
 
 
 @dataclass
@@ -36,13 +37,13 @@ class ThreeDVarConfig:
     """Variational assimilation (`3dvar`) with the covariances of optimal interpolation."""
 
     # Gaspari-Cohn half-width (km).
-    localisation: float = 3000.0
+    localisation: float = key(3000.0, POSITIVE)
     # Days from the verifying day of year within which training days enter the archive.
-    season: int = 75
+    season: int = key(75, at_least(1))
     # Largest number of linearisations of `H`; no more than one is made where `H` is linear.
-    outer_loops: int = 8
+    outer_loops: int = key(8, at_least(1))
     # Cells of longitude, either way, by which turned copies of the archive's errors are added.
-    shifts: int = 0
+    shifts: int = key(0, NOT_NEGATIVE)
 
 
 @dataclass
@@ -50,14 +51,14 @@ class Latent3DVarConfig:
     """Variational assimilation in the latent space (`latent_3dvar`), the decoder inside `H`."""
 
     # Gaspari-Cohn half-width (km).
-    localisation: float = 3000.0
+    localisation: float = key(3000.0, POSITIVE)
     # Days from the verifying day of year within which training days enter the archive.
-    season: int = 75
+    season: int = key(75, at_least(1))
     # Largest number of linearisations of decoder and `H`.
-    outer_loops: int = 4
+    outer_loops: int = key(4, at_least(1))
     # Largest number of training days that the covariance is made from: each costs a derivative of
     # the decoder in each outer loop.
-    archive: int = 320
+    archive: int = key(320, at_least(2))
 
 
 @dataclass
@@ -66,7 +67,7 @@ class PixelDiffusionConfig:
 
     # Factor on the noise levels of `assimilation.sampler`. The mean of n x n points hides under
     # n times as much noise as each of them: where the VAE has n times fewer points each way, n.
-    noise_scale: float = 4.0
+    noise_scale: float = key(4.0, POSITIVE)
 
 
 @dataclass
@@ -75,15 +76,15 @@ class EnsembleKalmanConfig:
 
     # Members of the prior ensemble, at most the training days of the season; of them,
     # `assimilation.members` are given as the analysis.
-    ensemble: int = 320
+    ensemble: int = key(320, at_least(2))
     # Gaspari-Cohn half-width (km): of covariances (`enkf`), of observation error (`letkf`).
-    localisation: float = 3000.0
+    localisation: float = key(3000.0, POSITIVE)
     # Days from the verifying day of year within which the members' days are drawn.
-    season: int = 75
+    season: int = key(75, at_least(1))
     # Factor on the prior's perturbations.
-    inflation: float = 1.0
+    inflation: float = key(1.0, POSITIVE)
     # Share of the spread lost by the update that is given back (relaxation to prior spread).
-    rtps: float = 0.2
+    rtps: float = key(0.2, PROBABILITY)
 
 
 @dataclass
@@ -91,12 +92,12 @@ class LinearInverseModelConfig:
     """The first guess `linear_inverse_model`: penalised regression on EOFs of the background."""
 
     # Largest number of EOFs, the best on the demo's training blocks.
-    eofs: int = 200
+    eofs: int = key(200, at_least(1))
     # Penalties to choose from by cross-validation, a channel, in units of a score's mean variance.
     ridges: list[float] = field(default_factory=lambda: [0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0])
     # Blocks of the cross-validation, and the days next to a block that its model does not see.
-    folds: int = 5
-    gap: int = 10
+    folds: int = key(5, at_least(2))
+    gap: int = key(10, at_least(0))
 
 
 @dataclass
@@ -105,8 +106,8 @@ class ScoreMeanConfig:
 
     # Noise level of the denoiser, the best on the demo's validation period, and the draws of noise
     # that are averaged over.
-    sigma: float = 8.0
-    draws: int = 8
+    sigma: float = key(8.0, POSITIVE)
+    draws: int = key(8, at_least(1))
 
 
 @dataclass
@@ -125,8 +126,8 @@ class AssimilationConfig:
     )
     # Name of the setting, the second column of the results table and the name of its directory.
     setting: str = "default"
-    members: int = 16
-    batch_size: int = 4
+    members: int = key(16, at_least(2))
+    batch_size: int = key(4, at_least(1))
     guidance: GuidanceSettings = field(default_factory=GuidanceSettings)
     sampler: SamplerSettings = field(default_factory=SamplerSettings)
     optimal_interpolation: OptimalInterpolationConfig = field(
@@ -148,14 +149,14 @@ class AssimilationConfig:
     options: dict[str, Any] = field(default_factory=dict)
     # Test dates on which every smaller subset of `observations.use` is tried too, to see what each
     # modality brings; 0 for none.
-    modality_study: int = 0
+    modality_study: int = key(0, at_least(0))
     # Dates a block of the block bootstrap, and the number of resamples.
-    bootstrap_block: int = 3
-    bootstrap_samples: int = 1000
+    bootstrap_block: int = key(3, at_least(1))
+    bootstrap_samples: int = key(1000, at_least(1))
     # Consecutive days over which each method is cycled from the first test day: its analysis of a
     # day gives its background of the next, by persistence; 0 for separate test dates.
-    cycle_days: int = 0
+    cycle_days: int = key(0, at_least(0))
     # Factor on the error variance of a cycled background.
-    cycle_inflation: float = 1.0
+    cycle_inflation: float = key(1.0, POSITIVE)
     # Cases whose ensembles are kept in analysis.zarr.
-    keep_cases: int = 4
+    keep_cases: int = key(4, at_least(0))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from slams.plugins.keys import NOT_NEGATIVE, at_least, key, one_of
+
 __all__ = [
     "DataConfig",
     "PrepareConfig",
@@ -29,7 +31,7 @@ class SourceVariableConfig:
     # Hours that a value covers, a mean or an accumulation: 0 for an instant, -1 as the file says.
     hours: float = -1.0
     # Where the time stamp lies in them: `start`, `middle` or `end`; "" as the file says.
-    stamp: str = ""
+    stamp: str = key("", one_of("", "start", "middle", "end"))
 
 
 @dataclass
@@ -57,7 +59,7 @@ class SourceConfig:
     files: list[str] = field(default_factory=list)
     # What a day of a source with several instants a day is: the `instant` at 00 UTC, or their
     # `mean`. Accumulations and mean fluxes are put together to whole UTC days in either case.
-    daily: str = "instant"
+    daily: str = key("instant", one_of("instant", "mean"))
     # How a file of kind `cf` holds variables and dimensions, where it does not say so itself.
     variables: list[SourceVariableConfig] = field(default_factory=list)
     dimensions: SourceDimensionsConfig = field(default_factory=SourceDimensionsConfig)
@@ -69,7 +71,7 @@ class SourceConfig:
     # Target grid: `native`, or a training store or source whose grid is taken, or `LATxLON`.
     grid: str = "native"
     # Regridding to the target grid: `conservative` or `bilinear`.
-    regrid: str = "conservative"
+    regrid: str = key("conservative", one_of("conservative", "bilinear"))
     # Channels the source does not have: stored as missing throughout.
     absent: list[str] = field(default_factory=list)
     # Channels that may have missing values here and there; in any other, one missing value on a
@@ -95,7 +97,7 @@ class SplitsConfig:
     # Whether this is a final measurement, whose test split may have reserved days.
     final: bool = False
     # Smallest number of days between two splits.
-    gap: int = 5
+    gap: int = key(5, at_least(0))
 
 
 @dataclass
@@ -105,10 +107,10 @@ class PrepareConfig:
     # Where the work is done: `threads` of this process, `distributed` (processes of
     # dask.distributed on this machine) or `slurm` (jobs through dask-jobqueue); the last two need
     # the extra `cluster`.
-    scheduler: str = "threads"
+    scheduler: str = key("threads", one_of("threads", "distributed", "slurm"))
     # Threads, processes or jobs at a time; 0 takes as many as there are cores (one job on SLURM).
     # As many of them work as the memory allows.
-    workers: int = 0
+    workers: int = key(0, at_least(0))
     # Bound on the memory of each process that works: all threads together, one process of
     # dask.distributed, one job; with its unit, MB or GB.
     memory: str = "2 GB"
@@ -144,34 +146,34 @@ class DataConfig:
     period: list[str] = field(default_factory=list)
     splits: SplitsConfig = field(default_factory=SplitsConfig)
     # Annual harmonics of the seasonal climatology.
-    harmonics: int = 3
+    harmonics: int = key(3, at_least(0))
     # Floor of the standard deviation at a grid point, as a share of its channel's.
-    sd_floor: float = 0.3
+    sd_floor: float = key(0.3, NOT_NEGATIVE)
     # Lags (days) for which damped persistence is fitted in the training period.
     lags: list[int] = field(default_factory=lambda: [1, 2, 3, 4])
     # Store whose climatology, standard deviations and persistence are used in place of its own
     # ("" for its own): a window of few days cannot have statistics.
     statistics_from: str = ""
     # Days in a window.
-    window: int = 1
+    window: int = key(1, at_least(1))
     # Days that are analysed at once, composed from windows of `window` days, an odd number; 0
     # takes the window. Networks are trained on windows cut out of this many days.
-    trajectory: int = 0
+    trajectory: int = key(0, at_least(0))
     # Cases (windows) a batch.
-    batch_size: int = 16
+    batch_size: int = key(16, at_least(1))
     # DataLoader workers; 0 reads in the main process.
-    num_workers: int = 0
+    num_workers: int = key(0, at_least(0))
     # Number of verifying dates, evenly spaced over the test split; 0 takes every date.
-    test_cases: int = 24
+    test_cases: int = key(24, at_least(0))
     # Fields uncompressed, to read windows at the speed of memory: `memory` holds the channels in
     # use in memory (small stores, no workers), `mmap` maps a file that is written once, `none`
     # decompresses each window anew.
-    cache: str = "memory"
+    cache: str = key("memory", one_of("none", "memory", "mmap"))
     # Where the file of `mmap` lies; "" puts it beside the store.
     cache_directory: str = ""
     # Batches that are read ahead: by a thread without workers, by each worker otherwise; 0 reads
     # a batch when it is asked for.
-    ahead: int = 2
+    ahead: int = key(2, at_least(0))
     prepare: PrepareConfig = field(default_factory=PrepareConfig)
 
     @property

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from slams.plugins.keys import NOT_NEGATIVE, POSITIVE, SHARE, at_least, key, one_of, that
+
 __all__ = [
     "BackgroundConfig",
     "DegradationConfig",
@@ -27,15 +29,15 @@ class StationVariableConfig:
     channel: str = "2m_temperature"
     # Standard deviation of the observation error (channel units: K, m s-1, log(1 + mm day-1),
     # root of kg kg-1).
-    error: float = 1.0
+    error: float = key(1.0, NOT_NEGATIVE)
     # Standard deviation of the representativeness error, added in quadrature.
-    representativeness: float = 0.0
+    representativeness: float = key(0.0, NOT_NEGATIVE)
     # Grid spacing (km) that `representativeness` is stated for: it grows with the cube root of the
     # model's spacing at each station. 0 takes it as it is everywhere.
-    representativeness_km: float = 0.0
+    representativeness_km: float = key(0.0, NOT_NEGATIVE)
     # `gaussian`; `censored`: a Gaussian that reads 0 for all that is below, as a rain gauge does;
     # `auto`: censored for precipitation, Gaussian for anything else.
-    likelihood: str = "auto"
+    likelihood: str = key("auto", one_of("auto", "gaussian", "censored"))
 
 
 @dataclass
@@ -46,12 +48,12 @@ class StationQualityConfig:
     range: bool = True
     # Reject a temperature that differs from the ones before and after by more than this (K), twice
     # that where they are more than 6 hours apart; 0 switches the check off.
-    step: float = 15.0
+    step: float = key(15.0, NOT_NEGATIVE)
     # Reject a daily value whose departure from the climatology differs from the median of at least
     # three neighbours' within this distance (km) by more than `buddy_limit` standard deviations; 0
     # switches the check off.
-    buddy_km: float = 500.0
-    buddy_limit: float = 4.0
+    buddy_km: float = key(500.0, NOT_NEGATIVE)
+    buddy_limit: float = key(4.0, POSITIVE)
 
 
 @dataclass
@@ -69,22 +71,22 @@ class StationSourceConfig:
     # Elements (GHCN-Daily) or columns (METAR) read; empty for all that give a channel observed.
     elements: list[str] = field(default_factory=list)
     # GHCN-Daily's morning observations: `as_dated`, or `day_before`.
-    morning: str = "as_dated"
+    morning: str = key("as_dated", one_of("as_dated", "day_before"))
     # Quarters of the UTC day with a report that a daily mean near the surface needs.
-    quarters: int = 4
+    quarters: int = key(4, that(lambda v: 1 <= v <= 4, "1 to 4 quarters of the day"))
     # Soundings that a daily mean on a level needs.
-    soundings: int = 1
+    soundings: int = key(1, at_least(1))
     # Share of the day that reports of precipitation must cover.
-    coverage: float = 1.0
+    coverage: float = key(1.0, that(lambda v: 0 < v <= 1, "in (0, 1]"))
     # A station that is listed at places further apart than this (km) has moved, and becomes two.
-    moved_km: float = 1.0
+    moved_km: float = key(1.0, NOT_NEGATIVE)
     # Stations closer together than this (km) are one; the one with more values stays.
-    same_place_km: float = 0.1
+    same_place_km: float = key(0.1, NOT_NEGATIVE)
     # Largest difference (m) between a station's elevation and the model's terrain for 2 m
     # temperature; 0 sets no limit.
-    height_difference: float = 0.0
+    height_difference: float = key(0.0, NOT_NEGATIVE)
     # Smallest distance (km) between two stations; those with more values stay. 0 keeps all.
-    thinning_km: float = 0.0
+    thinning_km: float = key(0.0, NOT_NEGATIVE)
     qc: StationQualityConfig = field(default_factory=StationQualityConfig)
 
 
@@ -93,7 +95,7 @@ class StationsConfig:
     """In-situ observations at irregular points."""
 
     # Number of stations, drawn from real airport (METAR) sites by thinning.
-    count: int = 400
+    count: int = key(400, at_least(1))
     # Explicit stations as a CSV file (id,latitude,longitude,elevation) in place of airports.
     file: str = ""
     # Real reports in place of values drawn from the fields; needs observations.source: store.
@@ -104,9 +106,9 @@ class StationsConfig:
     # Lapse rate of the elevation correction (K m-1); used where both elevations are known.
     lapse_rate: float = 0.0065
     # Share of station reports that are missing at random.
-    missing: float = 0.0
+    missing: float = key(0.0, SHARE)
     # Share of the stations that no method is given; they verify the analyses. 0 holds none out.
-    held_out: float = 0.0
+    held_out: float = key(0.0, SHARE)
 
 
 @dataclass
@@ -114,14 +116,16 @@ class OrbitConfig:
     """A satellite on a circular orbit whose ground track repeats."""
 
     # Days after which the track repeats, and revolutions in that time: 233 in 16 is 705 km.
-    repeat_days: int = 16
-    revolutions: int = 233
+    repeat_days: int = key(16, at_least(1))
+    revolutions: int = key(233, at_least(1))
     # Local mean time (hours) at which it crosses the equator northwards.
-    crossing_time: float = 13.5
+    crossing_time: float = key(13.5, that(lambda v: 0 <= v < 24, "an hour in [0, 24)"))
     # Width of the swath (km).
-    swath_km: float = 2330.0
+    swath_km: float = key(2330.0, POSITIVE)
     # Inclination (degrees); 0 takes the sun-synchronous one, which follows from the period.
-    inclination: float = 0.0
+    inclination: float = key(
+        0.0, that(lambda v: 0 <= v < 180, "in [0, 180), 0 for the sun-synchronous one")
+    )
 
 
 @dataclass
@@ -130,19 +134,19 @@ class SatelliteConfig:
 
     channel: str = "outgoing_longwave_radiation"
     # Footprint in grid cells each way (block mean).
-    footprint: int = 2
+    footprint: int = key(2, at_least(1))
     # Share of the globe inside the moving swaths of `geometry: slanted`.
-    coverage: float = 0.5
+    coverage: float = key(0.5, that(lambda v: 0 < v <= 1, "in (0, 1]"))
     # Standard deviation of the observation error (W m-2), of one pass.
-    error: float = 5.0
+    error: float = key(5.0, POSITIVE)
     # `slanted`: bands of which `coverage` says how wide; `orbit`: the passes of `orbit`.
-    geometry: str = "slanted"
+    geometry: str = key("slanted", one_of("slanted", "orbit"))
     orbit: OrbitConfig = field(default_factory=OrbitConfig)
     # Diameter (km) of circular footprints about the centres of the blocks, weighted by the area
     # shared with each grid cell; 0 takes the blocks themselves.
-    footprint_km: float = 0.0
+    footprint_km: float = key(0.0, NOT_NEGATIVE)
     # What several passes of a day make: `latest`, or their `mean`, whose error variance is less.
-    composite: str = "latest"
+    composite: str = key("latest", one_of("latest", "mean"))
 
 
 @dataclass
@@ -152,11 +156,11 @@ class DegradationConfig:
     # Channels observed directly; empty switches the degradation off.
     channels: list[str] = field(default_factory=list)
     # Block mean over r x r cells.
-    block: int = 1
+    block: int = key(1, at_least(1))
     # Keep every gap-th cell each way.
-    gap: int = 1
+    gap: int = key(1, at_least(1))
     # Standard deviation of the noise, as a share of the channel's mean standard deviation.
-    noise: float = 0.1
+    noise: float = key(0.1, POSITIVE)
 
 
 @dataclass
@@ -192,7 +196,7 @@ class ObservationsConfig:
     use: list[str] = field(default_factory=lambda: ["stations", "satellite"])
     # Values drawn from the truth when read (`truth`), or streamed from the training store's
     # stations and satellite arrays (`store`).
-    source: str = "truth"
+    source: str = key("truth", one_of("truth", "store"))
     stations: StationsConfig = field(default_factory=StationsConfig)
     satellite: SatelliteConfig = field(default_factory=SatelliteConfig)
     degraded: DegradationConfig = field(default_factory=DegradationConfig)
@@ -200,7 +204,7 @@ class ObservationsConfig:
     # Days of the window (0 the first) on which anything is observed; empty for all of them.
     days: list[int] = field(default_factory=list)
     # Reject observations further than this many standard deviations from the background.
-    gross_error: float = 5.0
+    gross_error: float = key(5.0, POSITIVE)
 
 
 @dataclass
@@ -208,13 +212,13 @@ class BackgroundConfig:
     """The background, which never sees the verifying truth."""
 
     # `damped_persistence` or `climatology` or `file`.
-    kind: str = "damped_persistence"
+    kind: str = key("damped_persistence", one_of("damped_persistence", "climatology", "file"))
     # Days between the state that persists and the first day of the window.
-    lag: int = 2
+    lag: int = key(2, at_least(1))
     # Training store that holds background states (kind `file`).
     path: str = ""
     # Re-centre the climatology on this many real days before the verifying day; 0 keeps it.
-    recentre_days: int = 0
+    recentre_days: int = key(0, at_least(0))
     # Error variance, as a share of the climatology's, that the state which persists is given in
     # the training period: that of an analysis, where backgrounds are cycled; 0 for the truth.
-    analysis_error: float = 0.0
+    analysis_error: float = key(0.0, SHARE)

@@ -15,6 +15,7 @@ from slams.config.schema.running import (
     TrackingConfig,
     TrainerConfig,
 )
+from slams.plugins.keys import at_least, key, one_of, that
 
 __all__ = ["Config"]
 
@@ -27,10 +28,10 @@ class Config:
     experiment: str = "demo"
     # Directory of all run directories.
     runs: str = "runs"
-    seed: int = 0
+    seed: int = key(0, at_least(0), that(lambda v: v < 2**63, "less than 2**63"))
     # What to do with a run directory that exists: `auto` continues a killed run, keeps a finished
     # one and refuses one of another recipe; `never` refuses; `overwrite` starts over.
-    resume: str = "auto"
+    resume: str = key("auto", one_of("auto", "never", "overwrite"))
     # Plug-ins that names in this recipe come from: each `module:Class` that brings a method, a
     # kind of guidance, a sampler, an operator or a source. One that is named in place
     # (`assimilation.methods=[module:Class]`) is added by itself.

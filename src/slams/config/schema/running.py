@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from slams.plugins.keys import NOT_NEGATIVE, POSITIVE, at_least, key, one_of
+
 __all__ = [
     "AblationConfig",
     "ReportConfig",
@@ -18,15 +20,15 @@ __all__ = [
 class TrainerConfig:
     """The one Trainer of all stages."""
 
-    accelerator: str = "auto"
-    devices: int = 1
-    num_nodes: int = 1
+    accelerator: str = key("auto", one_of("auto", "cpu", "gpu"))
+    devices: int = key(1, at_least(1))
+    num_nodes: int = key(1, at_least(1))
     # Lightning precision of training: `auto` takes `bf16-mixed` where the hardware computes in
     # bfloat16, else `32-true`. Assimilation runs in float32.
-    precision: str = "auto"
+    precision: str = key("auto", one_of("auto", "32-true", "16-mixed", "bf16-mixed"))
     # Threads per process on the CPU; 0 leaves one core free, so that other programs do not slow
     # every operation.
-    threads: int = 0
+    threads: int = key(0, at_least(0))
     # Time after which a training saves and ends, to be continued by the same command, as SLURM
     # writes it: 90 (minutes), 12:00:00, 2-12:00:00; "" for no limit.
     max_time: str = ""
@@ -36,12 +38,12 @@ class TrainerConfig:
     # Compile the networks with torch.compile: pays on a GPU in long trainings.
     compile: bool = False
     # Steps between two validations and checkpoints, rounded to whole epochs.
-    validate_every_epochs: int = 5
+    validate_every_epochs: int = key(5, at_least(1))
     # Optimiser steps between two checkpoints inside of epochs, besides those at validations; 0 for
     # none. A run continues from any of them with the windows that it has not seen.
-    checkpoint_every_steps: int = 0
+    checkpoint_every_steps: int = key(0, at_least(0))
     # Seconds between two progress lines in logs.
-    log_every_seconds: float = 10.0
+    log_every_seconds: float = key(10.0, NOT_NEGATIVE)
 
 
 @dataclass
@@ -56,7 +58,7 @@ class TrackingConfig:
     # Log use of processor, memory, disk, network and GPU of the machine that logs.
     system_metrics: bool = True
     # Seconds between two such measurements.
-    system_seconds: float = 10.0
+    system_seconds: float = key(10.0, POSITIVE)
     # MLflow experiment; "" takes the recipe's `experiment`.
     experiment: str = ""
 
@@ -66,11 +68,11 @@ class ReportConfig:
     """The report."""
 
     # Case (number in the order of test dates) shown on the maps.
-    case: int = 0
+    case: int = key(0, at_least(0))
     # Level (hPa) shown on the maps.
-    level: int = 850
+    level: int = key(850, at_least(1))
     # Dots a inch of the figures.
-    dpi: int = 150
+    dpi: int = key(150, at_least(20))
 
 
 @dataclass
@@ -83,13 +85,13 @@ class SimulateConfig:
     # First day that is kept.
     start: str = "1980-01-01"
     # Months kept, after the spin-up.
-    months: int = 12
+    months: int = key(12, at_least(1))
     # Days simulated before the first that is kept.
-    spinup_days: int = 184
+    spinup_days: int = key(184, at_least(0))
     # Largest total wave number of the model: 31 is a grid of 48 x 96 points.
-    truncation: int = 31
+    truncation: int = key(31, at_least(1))
     # What is kept: `daily_means`, or `instants` every 6 hours, at 0, 6, 12 and 18 h.
-    sampling: str = "daily_means"
+    sampling: str = key("daily_means", one_of("daily_means", "instants"))
 
 
 @dataclass

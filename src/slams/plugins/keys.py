@@ -1,0 +1,157 @@
+"""What a key of a recipe may be: its rules stand at the key, checks and help are made of them.
+
+A data class names the rules of a key beside its default:
+
+    @dataclass
+    class Settings:
+        # Training days in the archive.
+        archive: int = key(240, at_least(2))
+        kind: str = key("mean", one_of("mean", "latest"))
+
+`check_keys` refuses a value that breaks one of them, `slams.config.help` shows them. How values of
+several keys must fit one another is checked where the section is known (`slams.config.checks`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from slams.errors import UserError, nearest
+from slams.plugins.registry import Registry, is_reference
+
+__all__ = [
+    "NOT_NEGATIVE",
+    "POSITIVE",
+    "PROBABILITY",
+    "SHARE",
+    "Rule",
+    "at_least",
+    "check_keys",
+    "each",
+    "key",
+    "one_of",
+    "registered",
+    "rules_of",
+    "that",
+]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A condition on one value.
+
+    Attributes:
+        expected: What may be, in words, for messages and help.
+        check: Refuse a value; takes the dotted key and the value, raises `UserError`.
+    """
+
+    expected: str
+    check: Callable[[str, Any], None]
+
+
+def key(default: Any, *rules: Rule, factory: Callable[[], Any] | None = None) -> Any:
+    """Return a data class's field with the rules of its value.
+
+    Args:
+        default: The default; ignored with a `factory`.
+        rules: What the value must be, checked in this order.
+        factory: Makes the default where it can be changed, as a list can.
+    """
+    metadata = {"rules": rules}
+    if factory is not None:
+        return field(default_factory=factory, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def that(test: Callable[[Any], bool], expected: str) -> Rule:
+    """Return the rule that a test passes.
+
+    Args:
+        test: Whether a value may be.
+        expected: What may be, in words: "an even number".
+    """
+
+    def check(name: str, value: Any) -> None:
+        if not test(value):
+            raise UserError(f"key {name!r}: found {value}, expected {expected}")
+
+    return Rule(expected, check)
+
+
+def at_least(smallest: float) -> Rule:
+    """Return the rule that a number is not less than another."""
+    return that(lambda value: value >= smallest, f"at least {smallest}")
+
+
+def one_of(*choices: str) -> Rule:
+    """Return the rule that a text is one of some; a refusal names the nearest."""
+
+    def check(name: str, value: str) -> None:
+        if value not in choices:
+            raise UserError(f"key {name!r}: found {value!r}; {nearest(value, choices)}")
+
+    return Rule(f"one of {', '.join(choice or repr('') for choice in choices)}", check)
+
+
+def registered(registry: Registry) -> Rule:
+    """Return the rule that a name is registered; nothing that is built in is imported."""
+
+    def check(name: str, value: str) -> None:
+        if is_reference(value):
+            registry.get(value, name)
+        else:
+            one_of(*registry.names()).check(name, value)
+
+    return Rule(f"the name of a {registry.what}, or module:name of a plug-in", check)
+
+
+def each(rule: Rule) -> Rule:
+    """Return the rule that every entry of a list passes another."""
+
+    def check(name: str, values: list[Any]) -> None:
+        for position, value in enumerate(values):
+            rule.check(f"{name}.{position}", value)
+
+    return Rule(f"entries: {rule.expected}", check)
+
+
+NOT_NEGATIVE = that(lambda value: value >= 0, "0 or more")
+POSITIVE = that(lambda value: value > 0, "more than 0")
+PROBABILITY = that(lambda value: 0 <= value <= 1, "in [0, 1]")
+# A share of one would leave nothing.
+SHARE = that(lambda value: 0 <= value < 1, "at least 0 and less than 1")
+
+
+def rules_of(item: dataclasses.Field[Any]) -> tuple[Rule, ...]:
+    """Return the rules of a data class's field."""
+    return item.metadata.get("rules", ())
+
+
+def check_keys(settings: Any, section: str = "") -> None:
+    """Refuse the first value that breaks a rule of its key, in the order of the data classes.
+
+    Args:
+        settings: A data class; those inside it and in its lists are checked too.
+        section: Dotted key of it; empty for a whole recipe.
+
+    Raises:
+        UserError: One sentence: the key, what was found, what is expected.
+    """
+    for name, item, value in _walk(settings, section):
+        for rule in rules_of(item):
+            rule.check(name, value)
+
+
+def _walk(settings: Any, section: str) -> Iterator[tuple[str, dataclasses.Field[Any], Any]]:
+    for item in dataclasses.fields(settings):
+        name, value = f"{section}.{item.name}".lstrip("."), getattr(settings, item.name)
+        yield name, item, value
+        if dataclasses.is_dataclass(value):
+            yield from _walk(value, name)
+        elif isinstance(value, list):
+            for position, entry in enumerate(value):
+                if dataclasses.is_dataclass(entry):
+                    yield from _walk(entry, f"{name}.{position}")
