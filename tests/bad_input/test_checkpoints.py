@@ -15,7 +15,7 @@ from data_modules.store.checks import put_attributes
 from slams.cli.main import main
 from tests.bad_input.conftest import Refused, listing
 
-NEW = ("experiment=new", "trained_in=tiny")
+NEW = ("experiment=new", "pretrained_experiment=tiny")
 
 
 def change(root: Path, stage: str, edit: Callable[[Any], object], name: str = "best") -> Path:

@@ -14,7 +14,7 @@ import zarr
 from slams.cli.main import main
 from tests.bad_input.conftest import Refused, listing
 
-NEW = ("experiment=new", "trained_in=tiny")
+NEW = ("experiment=new", "pretrained_experiment=tiny")
 FIRST_SHARD = "store.zarr/fields/c/0/0/0/0"  # 64 days: of training, all but six
 SECOND_SHARD = "store.zarr/fields/c/1/0/0/0"
 

@@ -25,7 +25,7 @@ from tests.bad_input.conftest import Refused
 
 SMALL = ("time", "latitude", "longitude", "statistics/sd", "statistics/harmonics")
 SMALL += ("statistics/lags", "statistics/persistence", "statistics/persistence_variance")
-NEW = ("experiment=new", "trained_in=tiny")
+NEW = ("experiment=new", "pretrained_experiment=tiny")
 
 
 def flip(path: Path, at: int) -> None:

@@ -79,7 +79,7 @@ def test_a_checkpoint_that_does_not_fit(refused: Refused, monkeypatch: pytest.Mo
 
 def test_results_that_do_not_fit(refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pd.DataFrame, "to_parquet", full)
-    sentence = refused("assimilate", "experiment=new", "trained_in=tiny")
+    sentence = refused("assimilate", "experiment=new", "pretrained_experiment=tiny")
     assert "no space left on the device" in sentence
     assert "'runs'" in sentence
 

@@ -14,7 +14,7 @@ import pytest
 from tests.bad_input.conftest import Refused, listing
 from tests.stages.commands import subprocess_slams
 
-NEW = ("experiment=new", "trained_in=tiny")
+NEW = ("experiment=new", "pretrained_experiment=tiny")
 LONG = ("data.test_cases=0", "assimilation.members=60", "assimilation.sampler.steps=60")
 
 

@@ -62,7 +62,7 @@ def test_too_few_files_may_be_open(tmp_path: Path) -> None:
     ("command", "words"),
     [
         ("train vae", ["experiment=new"]),
-        ("assimilate", ["experiment=new", "trained_in=tiny"]),
+        ("assimilate", ["experiment=new", "pretrained_experiment=tiny"]),
     ],
 )
 def test_files_that_may_not_grow(refused: Refused, command: str, words: list[str]) -> None:

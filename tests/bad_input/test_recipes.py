@@ -94,7 +94,7 @@ def test_wrong_type(refused: Refused, verb: str) -> None:
         ),
         ("train score", ["experiment=new"], ["runs/new/vae", "`slams train vae`"]),
         ("assimilate", ["experiment=new"], ["runs/new/vae", "`slams train vae`"]),
-        ("assimilate", ["trained_in=tinny"], ["runs/tinny/vae", "`slams train vae`"]),
+        ("assimilate", ["pretrained_experiment=tinny"], ["runs/tinny/vae", "`slams train vae`"]),
         ("report", ["experiment=new"], ["runs/new/assimilation", "`slams assimilate`"]),
         (
             "assimilate",
@@ -135,13 +135,21 @@ def test_stations_off_the_globe_or_unreadable(
     refused: Refused, root: Path, text: str, part: str
 ) -> None:
     (root / "stations.csv").write_text(text)
-    words = ["experiment=new", "trained_in=tiny", "observations.stations.file=stations.csv"]
+    words = [
+        "experiment=new",
+        "pretrained_experiment=tiny",
+        "observations.stations.file=stations.csv",
+    ]
     assert part in refused("assimilate", *words)
 
 
 def test_a_station_off_the_globe_is_found_before_torch(root: Path) -> None:
     (root / "stations.csv").write_text("id,latitude,longitude\nA,97,10\n")
-    words = ["experiment=new", "trained_in=tiny", "observations.stations.file=stations.csv"]
+    words = [
+        "experiment=new",
+        "pretrained_experiment=tiny",
+        "observations.stations.file=stations.csv",
+    ]
     assert "latitude 97" in light(root, "assimilate", *words)
     missing = light(root, "assimilate", *words[:-1], "observations.stations.file=station.csv")
     assert "'observations.stations.file': station.csv: found no such file" in missing

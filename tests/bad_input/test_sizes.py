@@ -210,7 +210,7 @@ def test_interpolations_without_end(validate: Validate) -> None:
     assert "Recursive interpolation" in validate("runs='${experiment}'", "experiment='${runs}'")
     assert validate("runs='${runs}'")
     keys = ["runs", "experiment", "data.store", "background.path", "data.cache_directory"]
-    keys += ["tracking.uri", "tracking.experiment", "simulate.output", "trained_in"]
+    keys += ["tracking.uri", "tracking.experiment", "simulate.output", "pretrained_experiment"]
     keys += [f"data.source.{name}" for name in ("path", "origin", "grid")]
     keys += [f"data.source.dimensions.{name}" for name in ("time", "level", "latitude")]
     words = [f"{one}='" + f"${{{two}}}" * 3 + "'" for one, two in pairwise(keys)]
@@ -243,7 +243,7 @@ def test_paths_that_no_file_system_holds(validate: Validate, key: str, length: i
         assert f"'{key}'" in validate(f"{key}={'x/' * (length // 2)}s.zarr")
 
 
-@pytest.mark.parametrize("key", ["experiment", "trained_in", "assimilation.setting"])
+@pytest.mark.parametrize("key", ["experiment", "pretrained_experiment", "assimilation.setting"])
 @pytest.mark.parametrize("text", ["x" * 61, "x" * 5000, "\U0001f600" * 55, "é" * 5000])
 def test_names_that_no_directory_can_have(validate: Validate, key: str, text: str) -> None:
     assert f"'{key}'" in validate(f"{key}={text}")

@@ -30,7 +30,7 @@ from slams.runs.record import RunRecord, read_recipe
 from slams.runs.sweep_record import SweepRecord
 from tests.bad_input.conftest import Refused
 
-NEW = ("experiment=new", "trained_in=tiny")
+NEW = ("experiment=new", "pretrained_experiment=tiny")
 RUN = Path("runs/tiny/assimilation")
 
 

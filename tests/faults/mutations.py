@@ -148,7 +148,7 @@ def _killed(root: Path) -> None:
 _STORE = ("store.zarr/**/*",)
 _VAE = ("runs/tiny/vae/run.json", "runs/tiny/vae/config.yaml", "runs/tiny/vae/checkpoints/best*")
 _SCORE = tuple(name.replace("/vae/", "/score/") for name in _VAE)
-_NEW = ("experiment=new", "trained_in=tiny")
+_NEW = ("experiment=new", "pretrained_experiment=tiny")
 _RUN = "runs/tiny/assimilation"
 _RESULTS = (f"{_RUN}/*.parquet", f"{_RUN}/run.json", f"{_RUN}/analysis.zarr/**/*")
 _TEXTS = (f"{_RUN}/config.yaml", f"{_RUN}/stations.csv", "runs/tiny/*/metrics.csv")

@@ -286,7 +286,7 @@ def test_finding_the_run_a_stage_builds_on(config: Config) -> None:
     other = replace(config, vae=replace(config.vae, hidden=9))
     with pytest.raises(UserError, match=r"'vae\.hidden', found 128, expected 9"):
         finished_run(other, "vae")
-    borrowing = replace(other, experiment="window", trained_in="tiny")
+    borrowing = replace(other, experiment="window", pretrained_experiment="tiny")
     assert finished_run(borrowing, "vae").experiment == "tiny"
     assert trained_directory(borrowing, "vae") == stage_directory(config, "vae")
 

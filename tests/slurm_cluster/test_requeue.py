@@ -239,7 +239,7 @@ def test_a_sweep_as_an_array(cluster: Callable[..., str], recipe: tuple[Path, Co
         [
             f"extends: {path.name}",
             "experiment: swept",
-            "trained_in: tiny",
+            "pretrained_experiment: tiny",
             "assimilation: {members: 2, keep_cases: 0}",
             "ablation:",
             "  list:",

@@ -43,7 +43,7 @@ def cycle(
     words = (
         f"runs={runs}",
         "experiment=cycle",
-        "trained_in=tiny",
+        "pretrained_experiment=tiny",
         "background.lag=1",
         f"background.analysis_error={request.param}",
         f"assimilation.cycle_days={CYCLE_DAYS}",

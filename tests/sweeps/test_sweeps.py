@@ -59,7 +59,7 @@ def test_settings_are_grid_times_zip_times_list(tmp_path: Path) -> None:
         assert config.seed == 7
         assert config.assimilation.setting == setting.name
         assert config.experiment == "tiny/study"
-        assert config.trained_in == "tiny"
+        assert config.pretrained_experiment == "tiny"
         assert config.tracking.experiment == "tiny"
         assert setting.directory == tmp_path / f"runs/tiny/study/assimilation-{setting.name}"
     assert len(seen) == 16
@@ -123,8 +123,8 @@ def test_names_are_short_readable_and_unique(tmp_path: Path) -> None:
             "expected 'latent' in a sweep that trains",
         ),
         (
-            "stages: [train score, assimilate], grid: {trained_in: [a]}",
-            "key 'trained_in' in 'ablation'",
+            "stages: [train score, assimilate], grid: {pretrained_experiment: [a]}",
+            "key 'pretrained_experiment' in 'ablation'",
         ),
     ],
 )
@@ -174,14 +174,17 @@ def test_settings_share_what_is_trained_from_the_same_inputs(tmp_path: Path) -> 
         *[f"{small}_0.2"] * 2,
     ]
     for setting in made.settings:
-        assert setting.config.trained_in == setting.trainings["score"].experiment
-        assert setting.trainings["score"].trained_in == ""
+        assert setting.config.pretrained_experiment == setting.trainings["score"].experiment
+        assert setting.trainings["score"].pretrained_experiment == ""
         assert setting.config.experiment == "tiny/study"
     # The seed is an input of training only where the sweep trains.
     shared = sweep(tmp_path, "grid: {seed: [0, 1]}")
-    assert {s.config.trained_in for s in shared.settings} == {"tiny"}
+    assert {s.config.pretrained_experiment for s in shared.settings} == {"tiny"}
     own = sweep(tmp_path, "stages: [train score, assimilate], grid: {background.lag: [2, 3]}")
-    assert [s.config.trained_in for s in own.settings] == ["tiny", "tiny/study/trained-lag_3"]
+    assert [s.config.pretrained_experiment for s in own.settings] == [
+        "tiny",
+        "tiny/study/trained-lag_3",
+    ]
     assert all("vae" not in s.trainings for s in own.settings)
 
 

@@ -89,7 +89,7 @@ def ranks_table(recipe: Config, config: CostConfig) -> pd.DataFrame:
             "experiment": experiment,
             "runs": recipe.runs,
             "data.store": recipe.data.store,
-            "trained_in": recipe.trained_in or recipe.experiment,
+            "pretrained_experiment": recipe.pretrained_experiment or recipe.experiment,
             "trainer.devices": ranks,
             "score.optimizer.steps": config.scaling_steps,
             "tracking.enabled": "false",

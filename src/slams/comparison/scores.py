@@ -297,7 +297,8 @@ def _estimator(runs: Sequence[Path]) -> int:
 
 def _differences(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     """List the keys in which recipes differ, but for those that only name or place runs."""
-    names = ("experiment", "runs", "resume", "trained_in", "tracking", "report", "trainer")
+    names = ("experiment", "pretrained_experiment", "runs", "resume")
+    names += ("tracking", "report", "trainer")
     flat = [pd.json_normalize(dict(c)).iloc[0].to_dict() if c else {} for c in configs]
     keys = dict.fromkeys(key for one in flat for key in one)
     return [

@@ -1,7 +1,7 @@
-"""Explains the keys of a recipe: the comments of the schema become the help.
+"""Help for the keys of a recipe, made of the schema.
 
-The comment lines directly above a field belong to it; a section is explained by the docstring of
-its data class.
+The comment lines directly above a field belong to it, and so do its rules (`slams.plugins.keys`);
+a section is explained by the docstring of its data class.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slams.config.schema import Config
+from slams.plugins.keys import rules_of
 
 __all__ = ["Key", "explain", "list_keys"]
 
@@ -31,6 +32,7 @@ class Key:
         kind: Type as written in the schema.
         value: Its default, or its value in a recipe.
         comment: What it means, with units; empty where the name says it all.
+        expected: What its value must be, one text per rule.
         section: What the section it belongs to is about.
     """
 
@@ -38,6 +40,7 @@ class Key:
     kind: str
     value: Any
     comment: str
+    expected: tuple[str, ...]
     section: str
 
 
@@ -67,11 +70,14 @@ def explain(found: Iterator[Key], width: int = 79) -> str:
         shown_section = section
         value = key.value if isinstance(key.value, str) and key.value else repr(key.value)
         lines.append(f"  {key.path} = {_shorten(value, width - 5 - len(key.path))}")
-        if key.comment:
-            margin = "      "
-            lines += textwrap.wrap(
-                key.comment, width, initial_indent=margin, subsequent_indent=margin
-            )
+        expected = f"({'; '.join(key.expected)})" if key.expected else ""
+        margin = "      "
+        lines += textwrap.wrap(
+            f"{key.comment} {expected}".strip(),
+            width,
+            initial_indent=margin,
+            subsequent_indent=margin,
+        )
     return "\n".join(lines).strip("\n")
 
 
@@ -92,7 +98,8 @@ def _walk(value: Any, kind: Any, prefix: str, explained: set[Any]) -> Iterator[K
         else:
             comment = comments.get(f"{kind.__name__}.{item.name}", "")
             about = (kind.__doc__ or "").splitlines()[0]
-            yield Key(path, str(item.type), entry, comment, about)
+            expected = tuple(rule.expected for rule in rules_of(item))
+            yield Key(path, str(item.type), entry, comment, expected, about)
     for entry, inner, path in sections:
         # An empty list shows the defaults, unless they were seen elsewhere (`data.sources`).
         if entry is not None or inner not in explained:

@@ -23,6 +23,7 @@ from slams.config.checks import check
 from slams.config.interpolations import refuse_endless
 from slams.config.paths import check_path, shorten
 from slams.config.plugins import TrustedWords, is_data, resolve_plugins
+from slams.config.renamed import new_name, note, rename_keys
 from slams.config.schema import Config
 from slams.config.validation import (
     Origin,
@@ -35,6 +36,7 @@ from slams.config.validation import (
 )
 from slams.config.yaml_text import parse_yaml, read_yaml_text
 from slams.errors import UserError
+from slams.plugins.keys import check_keys
 from slams.runtime.signals import held_back
 
 __all__ = ["default_recipe", "dump_yaml", "load", "to_plain", "to_yaml"]
@@ -62,7 +64,8 @@ def load(
         path: The recipe (YAML); `None` for one of defaults alone.
         overrides: Dotted overrides, `a.b=value`, the value in YAML.
         schema: Data class of the whole recipe.
-        sense: Refuses with a `UserError` a recipe that contradicts itself.
+        sense: Refuses with a `UserError` a recipe that contradicts itself; what a key's own rules
+            refuse (`slams.plugins.keys`) does not come to it.
         varied: Overrides after these that come out of a recipe, as those of a sweep's settings.
         trusted: Whether the user named this recipe; one that another file names is data, see
             `slams.config.plugins`.
@@ -76,6 +79,7 @@ def load(
     """
     with held_back():
         config = _read_all(path, overrides, varied, schema, trusted)
+    check_keys(config)
     sense(config)
     return config
 
@@ -113,6 +117,8 @@ def _read_all(
     reader = _Reader(schema, said)
     values, origin = ({}, {}) if path is None else reader.read(Path(path), (), trusted)
     tree = _overlay(to_plain(schema()), values)
+    if schema is Config:
+        _check_renamed([*overrides, *varied])
     for number, override in enumerate([*overrides, *varied]):
         key, value = _parse_override(override, schema)
         if number < len(overrides):
@@ -159,10 +165,13 @@ class _Reader:
                 f"other; put them together"
             )
         values = parse_yaml(_text(path, chain), f"recipe {path}")
+        old = rename_keys(values, f"in {path}") if self.schema is Config else []
         # What data extends is data.
         trusted = trusted and not is_data(path)
         if trusted:
             self.said.add(values)
+            for key in old:
+                note(key, f"in {path}")
         base: dict[str, Any] = {}
         origin: Origin = {}
         if "extends" in values:
@@ -197,13 +206,20 @@ def _resolve(path: Path) -> Path:
 
 def _parse_override(override: str, schema: type) -> tuple[str, Any]:
     """Split `a.b=value`; text keys keep what was typed, others are parsed as YAML."""
-    key, separator, text = override.partition("=")
-    key = key.strip()
+    typed, separator, text = override.partition("=")
+    key = new_name(typed.strip()) if schema is Config else typed.strip()
     if not separator or not key:
         raise UserError(f"override {shorten(override)!r} is not of the form key=value")
     if type_at(key, _COMMAND_LINE, schema) is str and not text.startswith(("'", '"')):
         return key, text
     return key, parse_yaml(f"value: {text}", f"the value of override {key!r}")["value"]
+
+
+def _check_renamed(overrides: Sequence[str]) -> None:
+    """Print which overrides have an old name, and refuse one beside its new name."""
+    typed = {override.partition("=")[0].strip(): "" for override in overrides}
+    for old in rename_keys(typed, _COMMAND_LINE):
+        note(old, _COMMAND_LINE)
 
 
 def _place(tree: Any, key: str, value: Any) -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from slams.config.renamed import rename_keys
 from slams.config.yaml_text import parse_yaml, read_yaml_text
 from slams.errors import UserError
 from slams.runtime import atomic
@@ -124,7 +125,9 @@ def read_recipe(directory: Path) -> dict[str, Any]:
     path = directory / "config.yaml"
     try:
         # Within the bounds of any recipe: a run directory may be somebody else's.
-        return parse_yaml(read_yaml_text(path), f"recipe {path}")
+        recipe = parse_yaml(read_yaml_text(path), f"recipe {path}")
+        rename_keys(recipe, f"in {path}")
+        return recipe
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         raise UserError(f"{path} is missing; start over with resume=overwrite") from None
     except UserError as error:

@@ -93,9 +93,9 @@ def tracking_store(config: Config) -> TrackingStore:
 def trained_directory(config: Config, stage: str) -> Path:
     """Return the directory of the trained stage that a recipe builds on.
 
-    It lies in the experiment that `trained_in` names, or else in the recipe's own.
+    It lies in the experiment that `pretrained_experiment` names, or else in the recipe's own.
     """
-    experiment = config.trained_in or config.experiment
+    experiment = config.pretrained_experiment or config.experiment
     return stage_directory(replace(config, experiment=experiment), stage)
 
 
@@ -113,7 +113,7 @@ def finished_run(config: Config, stage: str) -> RunRecord:
     if not (path / "run.json").exists():
         raise UserError(
             f"{path} does not exist or is no run; run `{command}` with the recipe of experiment "
-            f"{config.trained_in or config.experiment!r}{words} first"
+            f"{config.pretrained_experiment or config.experiment!r}{words} first"
         )
     record = RunRecord.read(path)
     if record.status != "finished":
@@ -121,7 +121,7 @@ def finished_run(config: Config, stage: str) -> RunRecord:
             f"{path} is {record.status}, expected a finished run; run `{command}` again to "
             f"continue it{directories.waiting(path)}"
         )
-    if not config.trained_in:
+    if not config.pretrained_experiment:
         other = network_difference(stage, read_recipe(path), to_plain(config))
         if other is not None:
             raise UserError(

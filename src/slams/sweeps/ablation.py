@@ -159,7 +159,7 @@ def _link(setting: Setting, stage: str) -> None:
         return
     config = setting.trainings["score"]
     vae = setting.trainings.get("vae") or replace(
-        setting.config, trained_in="", experiment=setting.networks
+        setting.config, pretrained_experiment="", experiment=setting.networks
     )
     here, there = stage_directory(config, "vae"), stage_directory(vae, "vae")
     if here == there or here.exists() or here.is_symlink():

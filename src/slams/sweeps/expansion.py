@@ -252,7 +252,7 @@ def _setting(
     except UserError as error:
         raise UserError(f"setting {name} of sweep {sweep}: {error}") from None
     home = f"{base.experiment}/{sweep}"
-    networks = own.trained_in or base.experiment
+    networks = own.pretrained_experiment or base.experiment
     tracked = base.tracking.experiment or base.experiment
     own = replace(
         own,
@@ -263,17 +263,17 @@ def _setting(
     stages = base.ablation.stages
     if len(stages) == 1:
         _refuse_untrained(name, values)
-        config = replace(own, experiment=home, trained_in=networks)
+        config = replace(own, experiment=home, pretrained_experiment=networks)
         return Setting(number, name, values, config, {}, networks)
-    if "trained_in" in values:
+    if "pretrained_experiment" in values:
         raise UserError(
-            "key 'trained_in' in 'ablation': found it beside training, expected "
+            "key 'pretrained_experiment' in 'ablation': found it beside training, expected "
             "ablation.stages: [assimilate]"
         )
     if own.score.space == "pixel":
         raise UserError(
             f"key 'score.space': found 'pixel' in setting {name}, expected 'latent' in a sweep "
-            f"that trains; train it by itself and name its experiment in trained_in"
+            f"that trains; train it by itself and name its experiment in pretrained_experiment"
         )
     trainings, experiment = {}, networks
     for stage in ("vae", "score"):
@@ -286,14 +286,18 @@ def _setting(
             shared = experiment == networks
             one = replace(base, ablation=AblationConfig()) if shared else own
             trainings[stage] = replace(
-                one, experiment=experiment, trained_in="", resume="auto", tracking=own.tracking
+                one,
+                experiment=experiment,
+                pretrained_experiment="",
+                resume="auto",
+                tracking=own.tracking,
             )
         elif experiment != networks:
             raise UserError(
                 f"key 'ablation.stages': setting {name} needs a VAE of its own, expected "
                 f"[{', '.join(_STAGES)}]"
             )
-    config = replace(own, experiment=home, trained_in=experiment)
+    config = replace(own, experiment=home, pretrained_experiment=experiment)
     return Setting(number, name, values, config, trainings, networks)
 
 

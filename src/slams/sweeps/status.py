@@ -81,7 +81,7 @@ def _origin(setting: Setting) -> str:
         for stage, c in setting.trainings.items()
         if not is_finished(stage_directory(c, stage))
     ]
-    where = setting.config.trained_in
+    where = setting.config.pretrained_experiment
     there = trained_directory(setting.config, "score").parent
     if missing:
         return f"{where} (to train: {', '.join(missing)})"

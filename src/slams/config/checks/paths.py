@@ -67,8 +67,8 @@ def is_directory_name(part: str) -> bool:
 def _check_names(config: Config) -> None:
     """Refuse names that would leave the runs directory or hide in it, and paths to nowhere."""
     names = {"experiment": config.experiment, "assimilation.setting": config.assimilation.setting}
-    if config.trained_in:
-        names["trained_in"] = config.trained_in
+    if config.pretrained_experiment:
+        names["pretrained_experiment"] = config.pretrained_experiment
     for key, name in names.items():
         parts = name.split("/") if key != "assimilation.setting" else [name]
         for part in parts:

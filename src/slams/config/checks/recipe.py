@@ -1,6 +1,7 @@
 """Checks that a recipe makes sense, without importing anything heavy and without reading data.
 
-`check` holds for every verb; `require` adds what one verb needs. Whatever can only be known from
+What each value may be by itself stands at its key (`slams.plugins.keys`). `check` holds for every
+verb; `require` adds what one verb needs. Whatever can only be known from
 the data (does the store have this level, is there any day in this split) is checked where the
 data are opened.
 """
@@ -48,7 +49,7 @@ def check(config: Config) -> None:
     Raises:
         UserError: One sentence: the key, what was found, what is expected.
     """
-    check_keys(config)
+    check_keys(config)  # `load` has, but a recipe may be made in code
     check_paths(config)
     check_sweep_size(config.ablation)
     _check_channels(config)

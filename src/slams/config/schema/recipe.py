@@ -42,7 +42,7 @@ class Config:
     vae: VAEConfig = field(default_factory=VAEConfig)
     score: ScoreConfig = field(default_factory=ScoreConfig)
     # Experiment whose trained VAE and score are used ("" for this one's own).
-    trained_in: str = ""
+    pretrained_experiment: str = ""
     assimilation: AssimilationConfig = field(default_factory=AssimilationConfig)
     ablation: AblationConfig = field(default_factory=AblationConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
