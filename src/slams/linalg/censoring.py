@@ -93,7 +93,7 @@ def linearised_observations(
     Args:
         innovation: `(M, P)` observed minus predicted, `b - h` where silent.
         variance: `(P,)` diagonal of `R`.
-        silent: `(P,)` bool.
+        silent: `(P,)` bool, True where a censored observation is at its bound.
 
     Returns:
         Innovations and error variances, `(M, P)` each; those of other observations unchanged.
@@ -112,7 +112,7 @@ def solve_censored(covariance: Tensor, innovations: Tensor, silent: Tensor) -> T
     Args:
         covariance: `(P, P)` float64, S, see `slams.linalg.localised_gain.innovation_covariance`.
         innovations: `(J, P)` observed minus predicted, `b - m` where silent.
-        silent: `(P,)` bool.
+        silent: `(P,)` bool, True where a censored observation is at its bound.
 
     Returns:
         `(P, J)` float64; without silent observations that of `solve_innovations`.
@@ -150,7 +150,7 @@ def equivalent_observations(
         covariance: `(P, P)` float64, S.
         innovation: `(P,)` observed minus predicted, `b - m` where silent.
         variance: `(P,)` diagonal of `R`.
-        silent: `(P,)` bool.
+        silent: `(P,)` bool, True where a censored observation is at its bound.
 
     Returns:
         Innovation and error variance, `(P,)` each, in the precision of `innovation`.
