@@ -1,7 +1,7 @@
-"""What networks made of the archive, kept for the next setting of a sweep.
+"""Cache of the last result of networks on the archive, for the next setting of a sweep.
 
-It does not depend on what is observed. The settings of a sweep run in one process and differ in
-little else, so that the last result is worth its memory.
+The result does not depend on the observations. The settings of a sweep run in one process and
+differ in little else, so that keeping the last result is worth the memory.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["LastMade", "digest"]
 
 
 class LastMade:
-    """Keeps the last tensors that were made, by the digest of all that they depend on."""
+    """Cache of one list of tensors, identified by the digest of everything that they depend on."""
 
     def __init__(self) -> None:
         self._key = b""
@@ -25,14 +25,14 @@ class LastMade:
         return len(self._made)
 
     def get(self, key: bytes, make: Callable[[], list[Tensor]]) -> list[Tensor]:
-        """Return what was made for an equal key, or make it in the place of what there was.
+        """Return the stored tensors if the key is equal; otherwise compute and store new ones.
 
         Args:
             key: See `digest`.
-            make: Makes it.
+            make: Function that computes the tensors.
 
         Returns:
-            Tensors that are not to be written to.
+            Tensors that must not be modified.
         """
         if key != self._key:
             self.clear()
@@ -41,12 +41,12 @@ class LastMade:
         return self._made
 
     def clear(self) -> None:
-        """Forget what there was."""
+        """Discard the stored tensors."""
         self._key, self._made = b"", []
 
 
 def digest(words: str, tensors: Iterable[Tensor]) -> bytes:
-    """Return the sha256 of words and of all numbers of some tensors."""
+    """Return the SHA-256 of a text and of all values of some tensors."""
     total = hashlib.sha256(words.encode())
     for tensor in tensors:
         total.update(f"{tuple(tensor.shape)}/{tensor.dtype}".encode())
