@@ -34,7 +34,7 @@ class Archive:
     known: Tensor | None = None
     background_known: Tensor | None = None
 
-    def turned(self, cells: int) -> Archive:
+    def rolled(self, cells: int) -> Archive:
         """Shift fields and backgrounds eastwards by cells of longitude."""
         parts = (self.fields, self.background, self.known, self.background_known)
         fields, background, known, background_known = (

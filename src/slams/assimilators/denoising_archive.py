@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from slams.assimilators.base import Archive
-from slams.assimilators.last_made import LastMade, digest
+from slams.assimilators.last_result import LastResult, digest
 from slams.assimilators.marginals import MarginalMap
 from slams.assimilators.unseen_errors import error_scale, interpolated, measured_levels
 from slams.diffusion.backend import Denoiser, KarrasDenoiser, time_of_sigma
@@ -35,8 +35,8 @@ __all__ = ["DenoisingArchive"]
 _CHUNK = 32
 
 # The last denoised archive, and the largest number of values that is kept (1 GB).
-_kept = LastMade()
-_kept_unseen = LastMade()
+_kept = LastResult()
+_kept_unseen = LastResult()
 _MOST_KEPT = 250_000_000
 
 
@@ -210,7 +210,7 @@ class DenoisingArchive:
         yield from self._means(denoiser, conditioned, range(len(self.levels)), _kept)
 
     def _means(
-        self, denoiser: Denoiser, conditioned: bool, levels: Sequence[int], kept: LastMade
+        self, denoiser: Denoiser, conditioned: bool, levels: Sequence[int], kept: LastResult
     ) -> Iterator[Iterator[tuple[Tensor, Tensor]]]:
         """Denoise at some levels, or reuse the stored result."""
         # Only a network is identified completely by its weights.

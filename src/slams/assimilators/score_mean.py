@@ -28,7 +28,7 @@ from torch import Tensor
 
 from slams.assimilators.base import Archive
 from slams.assimilators.first_guess import FirstGuess
-from slams.assimilators.last_made import LastMade, digest
+from slams.assimilators.last_result import LastResult, digest
 from slams.assimilators.materials import Materials
 from slams.assimilators.season import season_days
 from slams.diffusion.backend import Denoiser, KarrasDenoiser, time_of_sigma
@@ -47,7 +47,7 @@ _SEASON = 15.0
 
 # The last forecasts of an archive and the validation period, and the largest number of values that
 # is kept (1 GB).
-_kept = LastMade()
+_kept = LastResult()
 _MOST_KEPT = 250_000_000
 
 

@@ -11,18 +11,18 @@ from collections.abc import Callable, Iterable
 
 from torch import Tensor
 
-__all__ = ["LastMade", "digest"]
+__all__ = ["LastResult", "digest"]
 
 
-class LastMade:
+class LastResult:
     """Cache of one list of tensors, identified by the digest of everything that they depend on."""
 
     def __init__(self) -> None:
         self._key = b""
-        self._made: list[Tensor] = []
+        self._tensors: list[Tensor] = []
 
     def __len__(self) -> int:
-        return len(self._made)
+        return len(self._tensors)
 
     def get(self, key: bytes, make: Callable[[], list[Tensor]]) -> list[Tensor]:
         """Return the stored tensors if the key is equal; otherwise compute and store new ones.
@@ -36,13 +36,13 @@ class LastMade:
         """
         if key != self._key:
             self.clear()
-            self._made = make()
+            self._tensors = make()
             self._key = key
-        return self._made
+        return self._tensors
 
     def clear(self) -> None:
         """Discard the stored tensors."""
-        self._key, self._made = b"", []
+        self._key, self._tensors = b"", []
 
 
 def digest(words: str, tensors: Iterable[Tensor]) -> bytes:
