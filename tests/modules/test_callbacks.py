@@ -153,7 +153,7 @@ class Slow(Scripted):
     def test_step(self, batch, batch_idx):
         for self.at_work in ("letkf", "enkf"):
             deadline = time.monotonic() + 30
-            while f"{self.at_work} at work" not in self.out.getvalue():
+            while f"running {self.at_work}" not in self.out.getvalue():
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
 
@@ -164,7 +164,7 @@ def test_an_evaluation_is_reported_on_within_its_batches(tmp_path, capsys):
     trainer = make_trainer(CONFIG, run_dir=tmp_path, callbacks=[progress, summary])
     trainer.test(Slow(out), loader(), verbose=False)
     lines = out.getvalue().splitlines()
-    assert lines[0].startswith("test step 0/3, letkf at work, ")
+    assert lines[0].startswith("test step 0/3, running letkf, ")
     assert " s per case, " in lines[-1]
     assert set(summary.summary) >= {"cases", "seconds_per_case", "seconds"}
     assert summary.summary["cases"] == 12

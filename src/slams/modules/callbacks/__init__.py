@@ -1,4 +1,4 @@
-"""Callbacks of training and evaluation, one concept a module."""
+"""Callbacks of training and evaluation, one concept per module."""
 
 from __future__ import annotations
 

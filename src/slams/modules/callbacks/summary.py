@@ -1,4 +1,4 @@
-"""What a run cost: parameters, throughput, peak memory and the share of waiting for data."""
+"""Cost of a run: parameters, throughput, peak memory and the fraction of waiting for data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["RunSummary", "peak_memory_gib"]
 
 
 class RunSummary(ClockedCallback):
-    """Measures a run, prints one line at its end, and keeps the numbers in `summary`.
+    """Callback that measures a run, prints one line at its end and stores it in `summary`.
 
     Attributes:
         summary: After the run: `parameters` (trainable) and `samples_per_second` (all ranks) of
@@ -28,7 +28,7 @@ class RunSummary(ClockedCallback):
         self.summary: dict[str, float] = {}
 
     def finish(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Keep the numbers and print them."""
+        """Store and print the measurements."""
         clock = self.clock
         if stage == "train":
             parameters = sum(p.numel() for p in pl_module.parameters() if p.requires_grad)
@@ -54,7 +54,7 @@ class RunSummary(ClockedCallback):
 
 
 def peak_memory_gib() -> float:
-    """Return the peak memory of this process (GiB): on the GPU where one is in use."""
+    """Return the peak memory of this process (GiB), that of the GPU if one is in use."""
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         return torch.cuda.max_memory_allocated() / 2**30
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
