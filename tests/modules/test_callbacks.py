@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from slams.config.schema import TrainerConfig
 from slams.errors import UserError
 from slams.modules.callbacks import Checkpoints, ProgressLines, RunSummary, StepSeed, WeightEMA
-from slams.modules.callbacks.clock import StageClock, batch_length
+from slams.modules.callbacks.throughput import ThroughputTimer, batch_length
 from slams.modules.trainer import make_trainer
 
 CONFIG = TrainerConfig(
@@ -74,21 +74,21 @@ class Clock:
 
 def test_clock_splits_waiting_from_work():
     now = Clock()
-    clock = StageClock(now)
+    timer = ThroughputTimer(now)
     now.seconds += 3.0
-    clock.batch_start()
+    timer.batch_start()
     now.seconds += 1.0
-    clock.batch_end(8)
+    timer.batch_end(8)
     now.seconds += 100.0  # a validation
-    clock.resume()
+    timer.resume()
     now.seconds += 2.0
-    clock.batch_start()
+    timer.batch_start()
     now.seconds += 4.0
-    clock.batch_end(2)
-    assert (clock.wait_seconds, clock.work_seconds) == (5.0, 5.0)
-    assert clock.samples_per_second == 1.0
-    assert clock.wait_share == 0.5
-    assert StageClock(now).wait_share == 0.0
+    timer.batch_end(2)
+    assert (timer.wait_seconds, timer.work_seconds) == (5.0, 5.0)
+    assert timer.samples_per_second == 1.0
+    assert timer.wait_share == 0.5
+    assert ThroughputTimer(now).wait_share == 0.0
 
 
 def test_batch_length():

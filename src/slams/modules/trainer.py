@@ -10,7 +10,7 @@ padding
 * nothing is written without a callback for it, and never outside the run directory;
 * Lightning handles no signals: with several ranks its SIGTERM handler broadcasts and its SIGUSR1
   handler saves a checkpoint immediately, which hangs if ranks are at different points of the
-  program (upstream issue 21406). `EarlyEnd` and `slams.runtime.signals` handle signals instead.
+  program (upstream issue 21406). `StopOnSignal` and `slams.runtime.signals` handle them instead.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 
 from slams.errors import UserError
-from slams.modules.callbacks import ProgressLines, RollCall, RunSummary
+from slams.modules.callbacks import ProgressLines, RankConsistencyCheck, RunSummary
 from slams.nn.precision import natural_precision
 from slams.runtime import slurm_job
 
@@ -102,7 +102,7 @@ def make_trainer(
     world = config.devices * config.num_nodes
     _set_threads(config.threads, several_ranks=world > 1, accelerator=accelerator)
 
-    added: list[Callback] = [*([RollCall()] if world > 1 else []), *callbacks]
+    added: list[Callback] = [*([RankConsistencyCheck()] if world > 1 else []), *callbacks]
     if not any(isinstance(c, ProgressLines) for c in added):
         added.append(ProgressLines(config.log_every_seconds))
     if not any(isinstance(c, RunSummary) for c in added):

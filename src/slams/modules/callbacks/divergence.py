@@ -8,10 +8,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from slams.errors import UserError
 
-__all__ = ["RefuseDivergence"]
+__all__ = ["TerminateOnNaN"]
 
 
-class RefuseDivergence(Callback):
+class TerminateOnNaN(Callback):
     """Callback that ends a training when its validation loss is not finite.
 
     Weights that are not finite do not recover: to continue would waste time and end with a

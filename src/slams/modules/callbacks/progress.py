@@ -10,12 +10,12 @@ from typing import Any, TextIO
 
 from lightning.pytorch import LightningModule, Trainer
 
-from slams.modules.callbacks.clock import ClockedCallback
+from slams.modules.callbacks.throughput import TimedCallback
 
 __all__ = ["ProgressLines"]
 
 
-class ProgressLines(ClockedCallback):
+class ProgressLines(TimedCallback):
     """Callback that reports stage, step, loss, samples per second, time left and waiting for data.
 
     Only rank zero reports. On a terminal it draws one rich bar; elsewhere (a batch log, a pipe)
@@ -70,14 +70,14 @@ class ProgressLines(ClockedCallback):
         if self._bar is None:
             self._print(f"{stage} {text}")
         else:
-            done = self._first + self.clock.batches
+            done = self._first + self.timer.batches
             task = self._bar.task_ids[0]
             self._bar.update(task, description=stage, completed=done, total=total, text=text)
 
     def finish(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Print the last line."""
         self._close()
-        if trainer.is_global_zero and self.clock.batches:
+        if trainer.is_global_zero and self.timer.batches:
             self._print(f"{stage} {self._text(trainer, stage)[1]}")
 
     def on_exception(
@@ -88,22 +88,22 @@ class ProgressLines(ClockedCallback):
 
     def _text(self, trainer: Trainer, stage: str) -> tuple[int | None, str]:
         total = _batches(trainer, stage)
-        done = self._first + self.clock.batches
+        done = self._first + self.timer.batches
         parts = [f"step {done}/{total}" if total else f"step {done}"]
         loss = trainer.callback_metrics.get("train/loss") if stage == "train" else None
         if loss is not None:
             parts.append(f"loss {float(loss):.4g}")
         if stage == "train":
-            parts.append(f"{self.clock.samples_per_second:.1f} samples/s")
+            parts.append(f"{self.timer.samples_per_second:.1f} samples/s")
         else:
             at_work = getattr(trainer.lightning_module, "at_work", "")
             parts += [f"running {at_work}"] if at_work else []
-            if self.clock.samples:
-                parts.append(f"{self.clock.seconds_per_sample:.3g} s per case")
-        if total and self.clock.batches:
-            left = (total - done) * self.clock.seconds / self.clock.batches
+            if self.timer.samples:
+                parts.append(f"{self.timer.seconds_per_sample:.3g} s per case")
+        if total and self.timer.batches:
+            left = (total - done) * self.timer.seconds / self.timer.batches
             parts.append(f"{_duration(left)} left")
-        parts.append(f"{100 * self.clock.wait_share:.0f} % waiting for data")
+        parts.append(f"{100 * self.timer.wait_share:.0f} % waiting for data")
         return total, ", ".join(parts)
 
     def _beat(self, trainer: Trainer, ended: threading.Event) -> None:

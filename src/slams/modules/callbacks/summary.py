@@ -8,12 +8,12 @@ import sys
 import torch
 from lightning.pytorch import LightningModule, Trainer
 
-from slams.modules.callbacks.clock import ClockedCallback
+from slams.modules.callbacks.throughput import TimedCallback
 
 __all__ = ["RunSummary", "peak_memory_gib"]
 
 
-class RunSummary(ClockedCallback):
+class RunSummary(TimedCallback):
     """Callback that measures a run, prints one line at its end and stores it in `summary`.
 
     Attributes:
@@ -29,24 +29,24 @@ class RunSummary(ClockedCallback):
 
     def finish(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Store and print the measurements."""
-        clock = self.clock
+        timer = self.timer
         if stage == "train":
             parameters = sum(p.numel() for p in pl_module.parameters() if p.requires_grad)
-            own = {"parameters": parameters, "samples_per_second": clock.samples_per_second}
-            text = f"{parameters:,} parameters, {clock.samples_per_second:.1f} samples/s"
+            own = {"parameters": parameters, "samples_per_second": timer.samples_per_second}
+            text = f"{parameters:,} parameters, {timer.samples_per_second:.1f} samples/s"
         else:
-            own = {"cases": clock.samples, "seconds_per_case": clock.seconds_per_sample}
-            text = f"{clock.samples} cases, {clock.seconds_per_sample:.3g} s per case"
+            own = {"cases": timer.samples, "seconds_per_case": timer.seconds_per_sample}
+            text = f"{timer.samples} cases, {timer.seconds_per_sample:.3g} s per case"
         self.summary = {
             **own,
-            "seconds": clock.seconds,
-            "data_wait_share": clock.wait_share,
+            "seconds": timer.seconds,
+            "data_wait_share": timer.wait_share,
             "peak_memory_gib": peak_memory_gib(),
         }
         if trainer.is_global_zero:
             print(
-                f"{stage}: {text}, {clock.seconds:.0f} s, "
-                f"{100 * clock.wait_share:.0f} % waiting for data, "
+                f"{stage}: {text}, {timer.seconds:.0f} s, "
+                f"{100 * timer.wait_share:.0f} % waiting for data, "
                 f"peak memory {self.summary['peak_memory_gib']:.2f} GiB",
                 file=sys.stderr,
                 flush=True,

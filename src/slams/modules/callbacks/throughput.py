@@ -9,10 +9,10 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-__all__ = ["ClockedCallback", "StageClock", "batch_length"]
+__all__ = ["ThroughputTimer", "TimedCallback", "batch_length"]
 
 
-class StageClock:
+class ThroughputTimer:
     """Division of the time of a loop over batches into waiting for data and work.
 
     Waiting is the time from the end of a batch to the arrival of the next on its device: reading,
@@ -71,8 +71,8 @@ class StageClock:
         return self.wait_seconds / self.seconds if self.seconds > 0 else 0.0
 
 
-class ClockedCallback(Callback):
-    """Base class of callbacks with a `StageClock` for training and testing.
+class TimedCallback(Callback):
+    """Base class of callbacks with a `ThroughputTimer` for training and testing.
 
     Args:
         now: Function that returns the time (s); tests pass their own.
@@ -80,7 +80,7 @@ class ClockedCallback(Callback):
 
     def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
         self._now = now
-        self.clock = StageClock(now)
+        self.timer = ThroughputTimer(now)
 
     def begin(self, trainer: Trainer, stage: str) -> None:
         """Handle the start of the stage, `train` or `test`."""
@@ -97,11 +97,11 @@ class ClockedCallback(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Wait for the epoch's first batch."""
-        self.clock.resume()
+        self.timer.resume()
 
     def on_train_batch_start(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
         """Record the arrival of a batch."""
-        self.clock.batch_start(getattr(trainer.datamodule, "arrived_at", None))
+        self.timer.batch_start(getattr(trainer.datamodule, "arrived_at", None))
 
     def on_train_batch_end(
         self,
@@ -112,12 +112,12 @@ class ClockedCallback(Callback):
         batch_idx: int,
     ) -> None:
         """Count the samples of all ranks (training shards are of equal length)."""
-        self.clock.batch_end(batch_length(batch) * trainer.world_size)
+        self.timer.batch_end(batch_length(batch) * trainer.world_size)
         self.progress(trainer, "train")
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Exclude the validation from the waiting time."""
-        self.clock.resume()
+        self.timer.resume()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Finish the training."""
@@ -129,7 +129,7 @@ class ClockedCallback(Callback):
 
     def on_test_batch_start(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
         """Record the arrival of a batch."""
-        self.clock.batch_start(getattr(trainer.datamodule, "arrived_at", None))
+        self.timer.batch_start(getattr(trainer.datamodule, "arrived_at", None))
 
     def on_test_batch_end(
         self,
@@ -141,7 +141,7 @@ class ClockedCallback(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Count the samples as if every rank had as many (they differ by one at most)."""
-        self.clock.batch_end(batch_length(batch) * trainer.world_size)
+        self.timer.batch_end(batch_length(batch) * trainer.world_size)
         self.progress(trainer, "test")
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -149,7 +149,7 @@ class ClockedCallback(Callback):
         self.finish(trainer, pl_module, "test")
 
     def _start(self, trainer: Trainer, stage: str) -> None:
-        self.clock = StageClock(self._now)
+        self.timer = ThroughputTimer(self._now)
         self.begin(trainer, stage)
 
 

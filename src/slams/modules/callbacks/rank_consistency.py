@@ -12,10 +12,10 @@ from torch import distributed as dist
 from slams.errors import UserError
 from slams.runtime.ranks import say
 
-__all__ = ["RollCall"]
+__all__ = ["RankConsistencyCheck"]
 
 
-class RollCall(Callback):
+class RankConsistencyCheck(Callback):
     """Callback that reports ranks and hosts, and refuses ranks that find different checkpoints.
 
     On a cluster a file may become visible late on some hosts, or the file system may not be shared

@@ -18,7 +18,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from slams.modules.callbacks.checkpoints import Checkpoints
 from slams.runtime.signals import Stopped, noted, seconds_running
 
-__all__ = ["EarlyEnd"]
+__all__ = ["StopOnSignal"]
 
 # Seconds between two checks with several ranks, each of which costs a reduction.
 _LOOK_SECONDS = 1.0
@@ -26,7 +26,7 @@ _LOOK_SECONDS = 1.0
 _TIME_IS_UP = 0.5
 
 
-class EarlyEnd(Callback):
+class StopOnSignal(Callback):
     """Callback that ends a training with a checkpoint on SIGUSR1, SIGTERM or at a time limit.
 
     It ends after a batch that took an optimiser step, because a checkpoint does not contain
