@@ -196,7 +196,9 @@ def test_an_infinite_first_score_gives_way(tmp_path):
 
 def test_a_monitor_that_nobody_logs_fails_before_the_first_step(tmp_path):
     model = Scripted()
-    with pytest.raises(UserError, match="'validation/los' among the logged validation/loss"):
+    with pytest.raises(
+        UserError, match="'validation/los', expected one of the logged validation/loss"
+    ):
         fit(tmp_path, model, [Checkpoints(tmp_path, "validation/los")])
     assert model.draws == []
 

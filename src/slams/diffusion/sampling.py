@@ -92,7 +92,7 @@ class SamplerProblem:
             ValueError: There is none.
         """
         if self.draw is None:
-            raise ValueError(f"sampler {self.settings.kind} needs noise, found no function for it")
+            raise ValueError(f"sampler {self.settings.kind} needs noise, found none")
         return self.draw
 
     @property

@@ -54,7 +54,7 @@ class OperatorRequest:
         for name, value in self.options.items():
             if name not in defaults:
                 hint = (
-                    nearest(name, tuple(defaults)) if defaults else "the operator has no options"
+                    nearest(name, tuple(defaults)) if defaults else "the operator takes no options"
                 )
                 raise UserError(f"{where}: unknown option {name!r}; {hint}")
             default = defaults[name]
