@@ -83,7 +83,7 @@ class RegimeConfig:
 
 @dataclass
 class Lorenz63Config:
-    """Settings of Lorenz 1963 observed in one coordinate (Rozet and Louppe, arXiv 2306.10574)."""
+    """Lorenz 1963, observed in one coordinate (Rozet and Louppe 2023, arXiv 2306.10574)."""
 
     seed: int = 0
     # Training run: number of trajectories, states of each, and steps discarded before them.
