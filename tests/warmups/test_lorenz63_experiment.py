@@ -73,7 +73,7 @@ def test_the_verb_prints_and_writes_everything(
         ("score.blanket=0", "'score.blanket': found 0"),
         ("score.local_width=-1", "'score.local_width': found -1"),
         ("score.precision=64-true", "'score.precision': found '64-true'"),
-        ("length=2", "at least the 3 days of a window"),
+        ("length=2", "at least the 3 states of a window"),
         ("particles=5", "at least members, 6"),
         ("backward_particles=65", "1 to particles, 64"),
         ("regimes=[]", "'regimes': found none"),
