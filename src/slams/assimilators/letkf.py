@@ -102,10 +102,10 @@ def _weights(taper: Tensor, images: Tensor, innovation: Tensor) -> tuple[Tensor,
     eigenvalues, vectors = torch.linalg.eigh(precision)
     eigenvalues = eigenvalues.clamp(min=members - 1)
     seen = local @ (root * innovation[index]).unsqueeze(-1)  # (g, K, 1)
-    turned = vectors.transpose(1, 2)
-    mean = vectors @ ((turned @ seen) / eigenvalues.unsqueeze(-1))
+    transposed = vectors.transpose(1, 2)
+    mean = vectors @ ((transposed @ seen) / eigenvalues.unsqueeze(-1))
     scale = ((members - 1) / eigenvalues).sqrt()
-    transform = (vectors * scale.unsqueeze(1)) @ turned
+    transform = (vectors * scale.unsqueeze(1)) @ transposed
     return mean.squeeze(-1).to(images.dtype), transform.to(images.dtype)
 
 

@@ -76,8 +76,8 @@ class FootprintOperator(WeightedOperator):
             self.longitude[firsts],
             diameter_km / 2 / EARTH_RADIUS_KM,
         )
-        turned = [overlap.roll(block * column, dims=-1) for column in range(columns)]
-        area = torch.stack(turned, dim=1).flatten(0, 1).flatten(1)
+        rolled = [overlap.roll(block * column, dims=-1) for column in range(columns)]
+        area = torch.stack(rolled, dim=1).flatten(0, 1).flatten(1)
         weight = area / area.sum(dim=1, keepdim=True)
         most = int((weight > 0).sum(dim=1).max())
         self._weight, self._index = weight.topk(most, dim=1)

@@ -208,8 +208,8 @@ class Orbit:
         seconds = time.to(torch.float64) * DAY_SECONDS
         u = 2 * math.pi * torch.remainder(seconds / self.period, 1.0)
         # Remove whole turns first, which preserves the precision of large times.
-        turned = torch.remainder(seconds * (_EARTH - self.precession) / (2 * math.pi), 1.0)
-        return u, 2 * math.pi * (self.crossing_time / 24 - turned)
+        turns = torch.remainder(seconds * (_EARTH - self.precession) / (2 * math.pi), 1.0)
+        return u, 2 * math.pi * (self.crossing_time / 24 - turns)
 
     def _frame(self, time: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the directions below, ahead and to the left, `(..., 3)`, in the Earth's frame."""
