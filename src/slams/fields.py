@@ -10,8 +10,8 @@ Three representations of the state are distinguished by name and never mixed:
 
 * *physical*: the units of the training store (K, mm day-1, W m-2);
 * *channel units*: physical after the channel's transform (precipitation as log(1 + mm day-1),
-  humidity as its square root);
-  observation operators act on these, and observation errors are Gaussian in them;
+  humidity as its square root); observation operators act on these, and observation errors are
+  Gaussian in them;
 * *normalised*: (channel units - seasonal climatology) / standard deviation, the networks' input.
 
 `slams.normalisation.Normaliser` converts between them. Missing values are NaN in physical arrays

@@ -14,6 +14,7 @@
 The spread-skill ratio of a calibrated ensemble is 1 for every M: the mean of free members has an
 additional error variance of `variance / M` (Fortin et al. 2014), that of centred members has not
 (`slams.metrics.centred`).
+
 `rank_chi2` is the chi-square statistic of a flat histogram *per independent sample*: 0 if flat,
 M if all samples have one rank. Neighbouring points are not independent, so it is a measure of
 flatness, not a test; multiplied by a number of independent samples it is the usual statistic

@@ -35,7 +35,7 @@ def natural_precision(accelerator: str) -> str:
 
 
 class Bfloat16(nn.Module):
-    """A network evaluated in bfloat16 (autocast, so that weights are unchanged).
+    """A network evaluated in bfloat16 (autocast, so that weights are unchanged); returns float32.
 
     Args:
         network: Any network whose first argument and result are tensors.
