@@ -81,7 +81,7 @@ def test_channel_names_that_mean_nothing(name: str, words: str) -> None:
 def test_an_unknown_transform_and_a_channel_that_is_not_there() -> None:
     with pytest.raises(ValueError, match="found 'sqrt', expected one of identity, log1p"):
         FieldSpec("temperature", 850, transform="sqrt")
-    with pytest.raises(KeyError, match="'temperature@300' is not there; found temperature@850"):
+    with pytest.raises(KeyError, match="'temperature@300' does not exist; found temperature@850"):
         channel_index(CHANNELS, "temperature@300")
 
 

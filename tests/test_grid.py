@@ -264,7 +264,7 @@ LONGITUDE = torch.arange(8, dtype=torch.float64) * 45
         (LATITUDE[[0, 1, 1, 3, 4, 5, 6, 7, 8]], LONGITUDE, "latitude 60 occurs twice"),
         (torch.where(LATITUDE == 0, torch.nan, LATITUDE), LONGITUDE, "latitude 4 is NaN"),
         (LATITUDE * 1.2, LONGITUDE, "latitude 96 lies outside"),
-        (LATITUDE[2:], LONGITUDE, "reach from 40 to -80 .* global"),
+        (LATITUDE[2:], LONGITUDE, "range from 40 to -80 .* global"),
         (LATITUDE[:1], LONGITUDE, "at least 2"),
         (LATITUDE, LONGITUDE / 2, "not global; expected 8 values 45 degrees"),
         (LATITUDE, LONGITUDE + 10 * (LONGITUDE == 90), "not equally spaced"),

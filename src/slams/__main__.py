@@ -1,7 +1,7 @@
 """The program: `slams`, or `python -m slams`.
 
-Signals are listened to before anything else is imported, which takes seconds on a cluster's file
-system: SLURM may send one at any time, and so may a user who presses Ctrl-C at once.
+Signal handlers are installed before anything else is imported, which takes seconds on a cluster's
+file system: SLURM may send a signal at any time, and a user may press Ctrl-C at once.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ __all__ = ["run"]
 
 def run() -> int:
     """Run one command with the arguments of the process; return the exit code."""
-    # The part of `signal` that is built into Python: until interrupts are handled each shows a
-    # traceback, and `signal` itself takes several milliseconds to import.
+    # `_signal` is built into Python, whereas `signal` takes several milliseconds to import; until
+    # the handler is installed, every interrupt shows a traceback.
     import _signal
 
     from slams.runtime.interrupts import leave_at_once
 
-    # Not where it is ignored, as in what a shell starts in the background.
+    # No handler where SIGINT is ignored, as in processes that a shell starts in the background.
     handled = _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler
     if handled:
         _signal.signal(_signal.SIGINT, leave_at_once)
@@ -31,7 +31,7 @@ def run() -> int:
     try:
         return main()
     finally:
-        if handled:  # Python takes a while to exit, and nothing is left to be interrupted
+        if handled:  # Python takes a while to exit, and no work is left to interrupt
             _signal.signal(_signal.SIGINT, leave_at_once)
 
 

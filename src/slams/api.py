@@ -1,4 +1,4 @@
-"""The Python interface: what `import slams` offers besides its rooms."""
+"""The Python interface: functions that `import slams` offers besides its subpackages."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ __all__ = ["load"]
 
 
 def load(run_dir: str | Path, plugins: Sequence[str] = ()) -> Assimilator:
-    """Load a finished run as an assimilator that is ready to analyse.
+    """Load a finished run as an assimilator that is ready for use.
 
     Args:
         run_dir: Run directory, for example `runs/demo/assimilation` or `runs/demo/score`.
-        plugins: `module:Class` of each plug-in that the run's recipe may import. A recipe in a
-            run directory is data: what it names is refused unless it is named here.
+        plugins: `module:Class` of each plug-in that the run's recipe may import. The recipe in a
+            run directory is treated as data: a plug-in that it names is refused unless it is
+            also named here.
 
     Returns:
-        An assimilator: `analyse(batch, members)` gives an `Ensemble` in physical units.
+        An assimilator; `analyse(batch, members)` returns an `Ensemble` in physical units.
 
     Raises:
-        UserError: The directory is no run of this version, the run has not finished, or its
+        UserError: The directory is not a run of this version, the run has not finished, or its
             recipe names a plug-in that is not allowed.
     """
     from slams.plugins.admission import admit_plugins

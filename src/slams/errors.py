@@ -1,4 +1,4 @@
-"""The one exception of this project for mistakes that a user can correct, and its hints."""
+"""The exception of this project for mistakes that a user can correct, and its hints."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ __all__ = ["UserError", "nearest"]
 
 
 class UserError(ValueError):
-    """Says in one sentence what is wrong in a recipe, a file or a request.
+    """Error in a recipe, a file or a request, described in one sentence for the user.
 
     The sentence names the key, file, variable or date, what was found, what was expected and,
     where it is not obvious, what to do. The command line prints it without a traceback and
-    exits with code 2; anything else that escapes is a defect of the program.
+    exits with code 2; any other exception that reaches the user is a defect of the program.
     """
 
 
 def nearest(name: str, names: Sequence[str]) -> str:
-    """Phrase the most similar of some names as a hint; lists them all when none is similar."""
+    """Return a hint: the most similar of some names, or all of them if none is similar."""
     found = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     return f"did you mean {found[0]!r}?" if found else f"expected one of {', '.join(names)}"

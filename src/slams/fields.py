@@ -1,4 +1,4 @@
-"""What flows between the rooms: channels, windows, batches, observations, ensembles.
+"""Data types shared by all packages: channels, windows, batches, observations, ensembles.
 
 Notation, used everywhere below and in every module that consumes these types::
 
@@ -6,16 +6,16 @@ Notation, used everywhere below and in every module that consumes these types::
     T  days in a window                            C  channels (one variable at one level)
     H  latitudes, W  longitudes                    P  observed points of one modality
 
-Three representations of the state are told apart by name and never mixed:
+Three representations of the state are distinguished by name and never mixed:
 
 * *physical*: the units of the training store (K, mm day-1, W m-2);
 * *channel units*: physical after the channel's transform (precipitation as log(1 + mm day-1),
-  humidity as its square root);
-  observation operators act on these, in them the observation errors are Gaussian;
-* *normalised*: (channel units - seasonal climatology) / standard deviation, what networks see.
+  humidity as its square root); observation operators act on these, and observation errors are
+  Gaussian in them;
+* *normalised*: (channel units - seasonal climatology) / standard deviation, the networks' input.
 
-`slams.normalisation.Normaliser` converts. Missing values are NaN in physical arrays and
-`False` in masks; no array ever uses zero for missing.
+`slams.normalisation.Normaliser` converts between them. Missing values are NaN in physical arrays
+and `False` in masks; no array uses zero to mean missing.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class FieldSpec:
-    """Names one channel: a variable, its pressure level, its units and its transform.
+    """One channel: a variable, its pressure level, its units and its transform.
 
     Attributes:
         variable: WeatherBench2 name, for example `temperature`.
@@ -107,16 +107,16 @@ def channel_index(channels: Sequence[FieldSpec], name: str) -> int:
     """Find a channel by name.
 
     Raises:
-        KeyError: No channel of that name; the message lists those there are.
+        KeyError: There is no channel of that name; the message lists the existing ones.
     """
     for index, spec in enumerate(channels):
         if spec.name == name:
             return index
-    raise KeyError(f"channel {name!r} is not there; found {', '.join(c.name for c in channels)}")
+    raise KeyError(f"channel {name!r} does not exist; found {', '.join(c.name for c in channels)}")
 
 
 class _OnDevice:
-    """Moves every tensor (and nested carrier) of a data class to a device."""
+    """Base of data classes whose tensors, nested ones included, move to a device together."""
 
     def to(self, *args: Any, **kwargs: Any) -> Any:
         moved = {}
@@ -139,17 +139,20 @@ class _OnDevice:
 
 @dataclass(frozen=True)
 class Window(_OnDevice):
-    """Carries what a DataLoader yields: raw windows of the training store, in physical units.
+    """Raw windows of the training store in physical units, as a DataLoader yields them.
 
     Attributes:
         fields: `(B, T, C, H, W)` physical, NaN where missing.
-        previous: `(B, L, C, H, W)` physical, L consecutive days, the last of them `lag` days
-            before the first day of the window; NaN where missing or where the store does not
-            reach back; `None` when no background is asked for.
+        previous: `(B, L, C, H, W)` physical, L consecutive days, the last one `lag` days before
+            the first day of the window; NaN where missing or before the start of the store;
+            `None` when no background is requested.
         time: `(B, T)` float64, days since 1970-01-01 00 UTC.
-        case: `(B,)` int64, index in the store of the window's first day; seeds derive from it.
-        stations: `(B, T, P, V)` values in channel units, NaN missing; `None` without stations.
-        satellite: `(B, T, P)` values in channel units, NaN missing; `None` without satellite.
+        case: `(B,)` int64, index in the store of the window's first day; seeds are derived from
+            it.
+        stations: `(B, T, P, V)` values in channel units, NaN where missing; `None` without
+            stations.
+        satellite: `(B, T, P)` values in channel units, NaN where missing; `None` without
+            satellite.
     """
 
     fields: Tensor
@@ -161,10 +164,10 @@ class Window(_OnDevice):
 
 
 class ObservationOperator(Protocol):
-    """Maps a state in channel units to `P` observed points: `y = H(f) = H_lin f + offset`.
+    """Map from a state in channel units to `P` observed points: `y = H(f) = H_lin f + offset`.
 
-    This is all that the rest of the program asks of an operator;
-    `slams.observations.operator.LinearOperator` is a base class that has most of it.
+    The rest of the program requires nothing else of an operator;
+    `slams.observations.operator.LinearOperator` is a base class that implements most of it.
 
     Attributes:
         latitude: `(P,)` float64 degrees north of each observed point (a footprint's centre).
@@ -181,11 +184,11 @@ class ObservationOperator(Protocol):
         ...
 
     def __call__(self, state: Tensor) -> Tensor:
-        """Observe `(..., C, H, W)` in channel units: `(..., P)`."""
+        """Observe `(..., C, H, W)` in channel units; return `(..., P)`."""
         ...
 
     def linear(self, state: Tensor) -> Tensor:
-        """Apply the linear part, the one for anomalies and increments: `(..., P)`."""
+        """Apply the linear part, for anomalies and increments; return `(..., P)`."""
         ...
 
     def adjoint(self, values: Tensor) -> Tensor:
@@ -193,7 +196,7 @@ class ObservationOperator(Protocol):
         ...
 
     def touches(self, points: Tensor) -> Tensor:
-        """Return which observed points take anything from marked grid points.
+        """Return which observed points depend on marked grid points.
 
         Args:
             points: `(..., C, H, W)` bool, for example where the truth is missing.
@@ -204,22 +207,22 @@ class ObservationOperator(Protocol):
         ...
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> ObservationOperator:
-        """Return the operator on a device; this one stays where it is."""
+        """Return the operator on a device; this one is not moved."""
         ...
 
 
 @dataclass(frozen=True)
 class Observations(_OnDevice):
-    """Holds the observations of one modality and variable for a batch, with `H` and `R`.
+    """Observations of one modality and variable for a batch, with `H` and `R`.
 
     Attributes:
-        name: What is observed, for example `stations/2m_temperature`.
+        name: Modality and variable, for example `stations/2m_temperature`.
         operator: `H`, from `(..., C, H, W)` in channel units to `(..., P)`.
         values: `(B, T, P)` in the operator's units; undefined where `mask` is False.
         mask: `(B, T, P)` bool, True where observed.
         error_variance: `(B, T, P)`, diagonal of `R` in the operator's units squared.
-        bound: Below it an observation reads the bound itself (`slams.linalg.censoring`); minus
-            infinity where observations are not censored.
+        bound: Lowest value that an observation can report: below it, the bound itself is reported
+            (`slams.linalg.censoring`). Minus infinity where observations are not censored.
     """
 
     name: str
@@ -237,16 +240,16 @@ class Observations(_OnDevice):
 
 @dataclass(frozen=True)
 class Background(_OnDevice):
-    """Holds the background x_b of a batch, which never saw the verifying truth.
+    """The background x_b of a batch, computed without the verifying truth.
 
     Attributes:
         mean: `(B, T, C, H, W)` normalised.
         variance: `(B, T, C, H, W)` normalised error variance estimated in the training period.
         kind: `damped_persistence`, `climatology` or `file`.
-        known: `(B, T, C, H, W)` bool, False where no state was there to start from and the
-            climatology stands in; `None` if all of it is known.
-        members: `(B, M, T, C, H, W)` normalised, one background for each member of an ensemble
-            that is cycled; `None` where all share the mean.
+        known: `(B, T, C, H, W)` bool, False where there was no state to start from and the
+            climatology is used instead; `None` if all of it is known.
+        members: `(B, M, T, C, H, W)` normalised, one background per member of an ensemble that is
+            cycled; `None` if all members share the mean.
     """
 
     mean: Tensor
@@ -258,19 +261,19 @@ class Background(_OnDevice):
 
 @dataclass(frozen=True)
 class Batch(_OnDevice):
-    """Carries a batch on the device, normalised: what modules and assimilators receive.
+    """A normalised batch on the device, the input of modules and assimilators.
 
     Attributes:
-        fields: `(B, T, C, H, W)` normalised truth, 0 where `mask` is False (a filler that every
-            consumer must mask; the climatological mean).
+        fields: `(B, T, C, H, W)` normalised truth, 0 where `mask` is False (the climatological
+            mean, a fill value that every consumer must mask).
         mask: `(B, T, C, H, W)` bool, True where the truth is known.
         time: `(B, T)` float64, days since 1970-01-01 00 UTC.
-        case: `(B,)` int64, seeds derive from it.
+        case: `(B,)` int64, from which seeds are derived.
         climatology: `(B, T, C, H, W)` channel units, the climatology that `fields` and
             `background` are anomalies from (re-centred when the recipe asks for it).
         background: The background, or `None` where the stage needs none.
-        observations: One entry a modality and variable; empty without observations.
-        held_out: Observations that verify analyses; the evaluation gives them to no method.
+        observations: One entry per modality and variable; empty without observations.
+        held_out: Observations that verify analyses; the evaluation passes them to no method.
     """
 
     fields: Tensor
@@ -286,7 +289,7 @@ class Batch(_OnDevice):
         return self.fields.shape[0]
 
     def select(self, index: slice) -> Batch:
-        """Take some of the cases.
+        """Return a batch of some of the cases.
 
         Args:
             index: A slice of the case axis.
@@ -324,7 +327,7 @@ class Batch(_OnDevice):
 
 @dataclass(frozen=True)
 class Ensemble(_OnDevice):
-    """Holds the analyses of one method for a batch, in physical units.
+    """Analyses of one method for a batch, in physical units.
 
     Attributes:
         method: Name of the method, as in the results table.
@@ -333,9 +336,10 @@ class Ensemble(_OnDevice):
         channels: The channels, in order.
         grid: The grid.
         diverged: `(B,)` int64, members that diverged and were drawn again.
-        seconds: Wall-clock seconds the analysis of the whole batch took.
-        centred: The members were moved so that their mean is the analysis, not a sample of it;
-            scores make up for it (`slams.metrics.centred`). False for independent draws.
+        seconds: Wall-clock time of the analysis of the whole batch (s).
+        centred: Whether the members were shifted so that their mean is the analysis and not a
+            sample of it; scores correct for this (`slams.metrics.centred`). False for
+            independent draws.
     """
 
     method: str
@@ -349,7 +353,7 @@ class Ensemble(_OnDevice):
 
     @property
     def mean(self) -> Tensor:
-        """Average the members: `(B, T, C, H, W)` physical."""
+        """Return the mean of the members: `(B, T, C, H, W)` physical."""
         return self.members.mean(dim=1)
 
     @property
@@ -360,9 +364,9 @@ class Ensemble(_OnDevice):
     def to_xarray(self) -> Any:
         """Convert to an `xarray.Dataset` with CF attributes.
 
-        Variables with levels get dims `(case, member, day, level, latitude, longitude)`, the
-        others lack `level`; `time (case, day)` is a coordinate. All share one axis of levels, on
-        which a variable is missing (NaN) where it has no channel.
+        Variables with levels have dimensions `(case, member, day, level, latitude, longitude)`,
+        the others have no `level`; `time (case, day)` is a coordinate. All share one axis of
+        levels, on which a variable is missing (NaN) where it has no channel.
         """
         import xarray as xr
 
@@ -380,7 +384,7 @@ class Ensemble(_OnDevice):
                 dims = ("case", "member", "day", "level", "latitude", "longitude")
                 levels = [self.channels[i].level for i in index]
                 values = members[:, :, :, index]
-                if levels != every:  # one axis for all variables, missing where one has no level
+                if levels != every:  # all variables share one axis of levels
                     shape = (*values.shape[:3], len(every), *values.shape[4:])
                     wide = np.full(shape, np.nan, dtype=values.dtype)
                     wide[:, :, :, [every.index(level) for level in levels]] = values

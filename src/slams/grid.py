@@ -1,14 +1,15 @@
 """The global latitude-longitude grid: cell areas, interpolation, distances, padding.
 
-Rows run from north to south, columns eastwards from about 0 degrees. A row's cell reaches to
-the midpoints between it and its neighbours, the outermost cells to the poles, so that its area
-is proportional to
+Rows run from north to south, columns eastwards from about 0 degrees. The cells of a row extend to
+the midpoints between it and its neighbours, the outermost cells to the poles, so that the area of
+a cell is proportional to
 
     w_j = sin(upper_j) - sin(lower_j),    sum_j w_j = 2.
 
-Beyond a pole the sphere goes on along the opposite meridian: the row next to the pole is met
-again, half a turn away in longitude. Interpolation and padding both use this; along longitude
-everything is periodic. Scalars only: vector components would change sign across the pole.
+Beyond a pole the field continues along the opposite meridian: the next row is again the row next
+to the pole, shifted by 180 degrees of longitude. Interpolation and padding both use this; in
+longitude everything is periodic. Scalars only: vector components would change sign across the
+pole.
 """
 
 from __future__ import annotations
@@ -27,25 +28,25 @@ __all__ = ["EARTH_RADIUS_KM", "LatLonGrid", "pad_sphere", "unit_vectors"]
 
 EARTH_RADIUS_KM = 6371.0
 
-# Points closer than this share of a cell to a grid point lie on it: coordinates that went
-# through float32 must not blend in a neighbour, which may be missing.
+# A point closer to a grid point than this fraction of a cell is moved onto it: coordinates that
+# were stored as float32 must not bring in a neighbour, which may be missing.
 _SNAP = 1e-6
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LatLonGrid:
-    """Describes a global grid in canonical order.
+    """A global grid in canonical order.
 
     Attributes:
-        latitude: `(H,)` float64 degrees north, north to south, need not be equally spaced.
-        longitude: `(W,)` float64 degrees east in [0, 360), equally spaced, the first of them
-            less than one spacing from 0.
+        latitude: `(H,)` float64 degrees north, north to south, not necessarily equally spaced.
+        longitude: `(W,)` float64 degrees east in [0, 360), equally spaced, the first less than
+            one spacing from 0.
         latitude_bounds: `(H + 1,)` float64 degrees north, cell bounds from 90 to -90; by
             default the midpoints.
 
     Raises:
         UserError: The grid is not global, not in canonical order or not equally spaced in
-            longitude, or a coordinate is duplicate or NaN.
+            longitude, or a coordinate is duplicated or NaN.
     """
 
     latitude: Tensor
@@ -82,22 +83,22 @@ class LatLonGrid:
 
     @cached_property
     def weights(self) -> Tensor:
-        """Return the area weight of a cell of each row, `(H,)` float64 with mean 1."""
+        """Return the area weight of the cells of each row, `(H,)` float64 with mean 1."""
         sine = torch.sin(torch.deg2rad(self.latitude_bounds))
         area = sine[:-1] - sine[1:]
         return area / area.mean()
 
     @cached_property
     def points(self) -> tuple[Tensor, Tensor]:
-        """List all grid points in row order: latitude `(H*W,)` and longitude `(H*W,)`."""
+        """Return all grid points in row order: latitude `(H*W,)` and longitude `(H*W,)`."""
         latitude, longitude = torch.meshgrid(self.latitude, self.longitude, indexing="ij")
         return latitude.reshape(-1), longitude.reshape(-1)
 
     @cached_property
     def fingerprint(self) -> str:
-        """Identify the grid: equal for coordinates that agree to 1e-4 degrees."""
+        """Return the identifier of the grid, equal for coordinates that agree to 1e-4 degrees."""
         coordinates = torch.cat([self.latitude, self.longitude]).cpu()
-        # Rounding to whole units of 1e-4 makes float32 and float64 files of one grid agree.
+        # Rounded to multiples of 1e-4, so that float32 and float64 files of one grid agree.
         whole = torch.round(coordinates * 1e4).to(torch.int64).tolist()
         text = f"{self.shape}:{whole}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -116,7 +117,7 @@ class LatLonGrid:
         """Move the coordinates to a device."""
         if self.latitude.device == torch.device(device):
             return self
-        # Past the checks of the constructor, each of which would wait for the device.
+        # Skip the checks of the constructor, each of which would wait for the device.
         moved = object.__new__(LatLonGrid)
         for name in ("latitude", "longitude", "latitude_bounds"):
             value = getattr(self, name).to(device, non_blocking=non_blocking)
@@ -125,9 +126,9 @@ class LatLonGrid:
         return moved
 
     def coarsen(self, block: int) -> LatLonGrid:
-        """Make the grid of block means over `block` x `block` cells.
+        """Return the grid of block means over `block` x `block` cells.
 
-        Its cells are unions of this grid's cells, its latitudes the mean of theirs.
+        Its cells are unions of this grid's cells, its latitudes the means of their latitudes.
 
         Raises:
             UserError: The block does not divide the grid.
@@ -138,14 +139,14 @@ class LatLonGrid:
         return LatLonGrid(rows, columns, self.latitude_bounds[::block])
 
     def check_block(self, block: int, what: str) -> None:
-        """Refuse a block of cells that does not divide the grid both ways.
+        """Refuse a block of cells that does not divide the grid in both directions.
 
         Args:
-            block: Cells each way.
+            block: Cells in each direction.
             what: Name of the setting, for the message.
 
         Raises:
-            UserError: The block does not divide the grid; names the nearest that do.
+            UserError: The block does not divide the grid; the message lists the nearest that do.
         """
         rows, columns = self.shape
         if block >= 1 and rows % block == 0 and columns % block == 0 and rows > block:
@@ -160,24 +161,24 @@ class LatLonGrid:
     def interpolation(self, latitude: Tensor, longitude: Tensor) -> tuple[Tensor, Tensor]:
         """Find the four grid points and weights of bilinear interpolation on the sphere.
 
-        Between the outermost row and its pole, the interpolation runs along the meridian over
-        the pole to the same row half a turn away.
+        Between the outermost row and its pole, the interpolation runs along the meridian across
+        the pole to the same row, 180 degrees of longitude away.
 
         Args:
             latitude: `(P,)` degrees north in [-90, 90].
-            longitude: `(P,)` degrees east, any turn.
+            longitude: `(P,)` degrees east, in any range.
 
         Returns:
             `(P, 4)` int64 indices into the flattened `H*W` points, and `(P, 4)` float64
-            weights, not negative, summing to 1. Points of weight 0 repeat a point of weight
-            above 0, so that a missing value next to an observed one does no harm.
+            weights, not negative, summing to 1. A point of weight 0 is replaced by one of
+            positive weight, so that a missing value next to an observed one has no effect.
         """
         device = self.latitude.device
         latitude = torch.as_tensor(latitude).to(device, torch.float64)
         longitude = torch.as_tensor(longitude).to(device, torch.float64)
         rows, _ = self.shape
         beyond = torch.cat([180 - self.latitude[:1], self.latitude, -180 - self.latitude[-1:]])
-        # `upper` counts rows of `beyond`: 0 is the one across the north pole.
+        # `upper` is an index into `beyond`: 0 is the row across the north pole.
         upper = torch.searchsorted(-beyond, -latitude, right=True) - 1
         upper = upper.clamp(0, rows)
         height = beyond[upper] - beyond[upper + 1]
@@ -194,7 +195,7 @@ class LatLonGrid:
         return torch.where(weight > 0, index, heaviest), weight
 
     def _columns(self, longitude: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Find the columns west and east of `(P,)` longitudes, and the share of the way east."""
+        """Find the columns west and east of `(P,)` longitudes and the fraction of the way east."""
         count = self.shape[1]
         position = _snap((longitude - self.longitude[0]) / self.spacing)
         west = torch.floor(position)
@@ -202,7 +203,7 @@ class LatLonGrid:
         return column % count, (column + 1) % count, position - west
 
     def distance(self, lat1: Tensor, lon1: Tensor, lat2: Tensor, lon2: Tensor) -> Tensor:
-        """Measure great-circle distances.
+        """Compute great-circle distances.
 
         Args:
             lat1: `(P1,)` degrees north.
@@ -214,7 +215,7 @@ class LatLonGrid:
             `(P1, P2)` km, in the precision of the arguments.
         """
         one, two = unit_vectors(lat1, lon1), unit_vectors(lat2, lon2)
-        # From the chord: exact for near points, where the arc cosine of a product is not.
+        # From the chord, which is accurate for near points; the arc cosine of a product is not.
         square = (one[:, None, 0] - two[None, :, 0]).square_()
         for axis in (1, 2):
             square += (one[:, None, axis] - two[None, :, axis]).square_()
@@ -223,7 +224,7 @@ class LatLonGrid:
 
 
 def unit_vectors(latitude: Tensor, longitude: Tensor) -> Tensor:
-    """Return the points of the unit sphere `(..., 3)` at latitudes and longitudes in degrees."""
+    """Return points on the unit sphere `(..., 3)` at latitudes and longitudes in degrees."""
     latitude, longitude = torch.deg2rad(latitude), torch.deg2rad(longitude)
     across = torch.cos(latitude)
     return torch.stack(
@@ -232,22 +233,22 @@ def unit_vectors(latitude: Tensor, longitude: Tensor) -> Tensor:
 
 
 def pad_sphere(x: Tensor, n: int, pole_rows: bool = False) -> Tensor:
-    """Pad a field by its own continuation on the sphere.
+    """Pad a field with its own continuation on the sphere.
 
-    Circular in longitude; across a pole the rows are met again in reverse order, half a turn
-    away in longitude.
+    The padding is circular in longitude; across a pole the rows repeat in reverse order, shifted
+    by 180 degrees of longitude.
 
     Args:
         x: `(..., H, W)` scalars, `W` even.
         n: Rows and columns to add on each side.
-        pole_rows: The outermost rows lie on the poles (`LatLonGrid.pole_rows`), and so are not
-            met a second time.
+        pole_rows: Whether the outermost rows lie on the poles (`LatLonGrid.pole_rows`) and are
+            therefore not repeated.
 
     Returns:
         `(..., H + 2n, W + 2n)`.
 
     Raises:
-        ValueError: `W` is odd, or `n` exceeds the rows or columns there are.
+        ValueError: `W` is odd, or `n` exceeds the number of rows or columns.
     """
     if n == 0:
         return x
@@ -266,13 +267,13 @@ def pad_sphere(x: Tensor, n: int, pole_rows: bool = False) -> Tensor:
 
 
 def _snap(position: Tensor) -> Tensor:
-    """Move positions (in cells) within rounding of a grid point onto it."""
+    """Move positions (in cells) that agree with a grid point up to rounding onto it."""
     nearest = torch.round(position)
     return torch.where((position - nearest).abs() < _SNAP, nearest, position)
 
 
 def _check_latitude(latitude: Tensor) -> None:
-    """Refuse latitudes that are not a global row of distinct values, north to south."""
+    """Refuse latitudes that are not distinct, global and ordered from north to south."""
     if latitude.ndim != 1 or latitude.shape[0] < 2:
         raise UserError(
             f"latitude has shape {tuple(latitude.shape)}; expected one dimension and at least 2 "
@@ -296,13 +297,13 @@ def _check_latitude(latitude: Tensor) -> None:
     north, south = 90 - float(latitude[0]), 90 + float(latitude[-1])
     if north > 1.1 * float(steps[0]) or south > 1.1 * float(steps[-1]):
         raise UserError(
-            f"latitudes reach from {float(latitude[0]):g} to {float(latitude[-1]):g} degrees; "
-            "expected a global grid that comes within one spacing of both poles"
+            f"latitudes range from {float(latitude[0]):g} to {float(latitude[-1]):g} degrees; "
+            "expected a global grid that reaches to within one spacing of both poles"
         )
 
 
 def _regular_longitude(longitude: Tensor) -> Tensor:
-    """Refuse longitudes that do not go once round the globe; return them free of rounding."""
+    """Refuse longitudes that do not span the globe once; return them without rounding errors."""
     if longitude.ndim != 1 or longitude.shape[0] < 2:
         raise UserError(
             f"longitude has shape {tuple(longitude.shape)}; expected one dimension and at least 2 "
@@ -332,6 +333,6 @@ def _regular_longitude(longitude: Tensor) -> Tensor:
         raise UserError(
             f"longitudes from {first:g} to {last:g} degrees are not "
             + ("global" if even else "equally spaced")
-            + f"; expected {count} values {spacing:g} degrees apart, once round the globe"
+            + f"; expected {count} values {spacing:g} degrees apart, spanning the globe once"
         )
     return regular

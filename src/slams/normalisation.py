@@ -13,22 +13,24 @@ The transforms lead from physical values `x` to channel units, and back:
     log1p         f = log(1 + max(x, 0))    x = exp(max(f, 0)) - 1    precipitation (mm day-1)
     square_root   f = sqrt(max(x, 0))       x = max(f, 0)^2           humidity (kg kg-1)
 
-Errors and anomalies should be near-Gaussian in channel units, with standard deviations that
-differ little from place to place, since the networks, the latent statistics and every linear
-method assume so. Both transforms take values below zero for zero, their inverses never return one.
+Errors and anomalies should be nearly Gaussian in channel units, with standard deviations that
+differ little from place to place, because the networks, the latent statistics and every linear
+method assume this. Both transforms treat values below zero as zero; their inverses never return
+negative values.
 
-The root was chosen for humidity by measurement, against `x` itself, a cube root and
-`log(1 + x / q0)`. In a year of the nature run (925, 850, 700, 500 hPa, anomalies from two annual
-harmonics; smallest to largest of the four levels):
+The square root was chosen for humidity by measurement, in comparison with `x` itself, a cube root
+and `log(1 + x / q0)`. In one year of the nature run (925, 850, 700, 500 hPa, anomalies from two
+annual harmonics; smallest to largest of the four levels):
 
                                      x          root       q0 = 1e-5    1e-4        1e-3 kg kg-1
     sd, 98th over 2nd percentile     15 to 28   3 to 8     6 to 52      4 to 28     7 to 14
     skewness, rms over the globe     .55-.70    .50-.62    .83-1.46     .68-1.15    .60-.78
 
-Humidity spans four decades, so that a raw error in the tropics weighs many times one at the poles;
-a logarithm with a small constant makes outliers of dry air (2 to 3 % of the values are zero). The
-root needs no constant, and its inverse cannot overflow. Soundings over Vienna agree: skewness at
-850, 700, 500, 300 hPa of -1.2, -.3, -.1, .1 with the root, -3.0, -1.1, -.7, -.4 with `q0` = 1e-5.
+Humidity spans four decades, so that without a transform an error in the tropics has many times
+the weight of one at the poles; a logarithm with a small constant turns dry air into outliers (2
+to 3 % of the values are zero). The square root needs no constant, and its inverse cannot overflow.
+Soundings over Vienna agree: the skewness at 850, 700, 500, 300 hPa is -1.2, -.3, -.1, .1 with the
+root, -3.0, -1.1, -.7, -.4 with `q0` = 1e-5.
 """
 
 from __future__ import annotations
@@ -50,12 +52,12 @@ DAYS_PER_YEAR = 365.2425
 
 @dataclass(frozen=True)
 class Transform:
-    """Hold a transform and its inverse; missing values (NaN) stay missing.
+    """A transform and its inverse; missing values (NaN) stay missing.
 
     Attributes:
         forward: From physical values to channel units, any shape.
         inverse: From channel units to physical values, any shape.
-        forward_array: As `forward`, for arrays of NumPy; may return the input itself.
+        forward_array: As `forward`, for NumPy arrays; may return the input itself.
     """
 
     forward: Callable[[Tensor], Tensor]
@@ -95,7 +97,7 @@ def _sqrt_array(physical: np.ndarray) -> np.ndarray:
     return np.sqrt(np.maximum(physical, 0.0))
 
 
-# By the names of `slams.variables.TRANSFORM_UNITS`.
+# The keys are those of `slams.variables.TRANSFORM_UNITS`.
 TRANSFORMS: dict[str, Transform] = {
     "identity": Transform(_same, _same, _same_array),
     "log1p": Transform(_log1p, _expm1, _log1p_array),
@@ -121,7 +123,7 @@ def harmonic_basis(time: Tensor, harmonics: int) -> Tensor:
 
 
 class Normaliser(nn.Module):
-    """Converts between physical, channel and normalised representations.
+    """Conversion between the physical, channel-unit and normalised representations.
 
     Args:
         channels: The `C` channels.
@@ -153,10 +155,10 @@ class Normaliser(nn.Module):
         """Evaluate the climatology at `(B, T)` times; return `(B, T, C, H, W)` channel units."""
         basis = harmonic_basis(time, (self.harmonics.shape[0] - 1) // 2)
         basis = basis.to(self.harmonics.device, torch.float32)
-        # Term by term and not as a matrix product, whose rounding depends on the batch size.
+        # Term by term, not as a matrix product, whose rounding depends on the batch size.
         first, *terms = basis[..., None, None, None, :].unbind(dim=-1)
         climatology = first * self.harmonics[0]
-        # Two arrays for all terms: fresh ones for each cost more than the sums.
+        # Two arrays are reused for all terms: allocating new ones costs more than the sums.
         product = torch.empty_like(climatology)
         for weight, harmonic in zip(terms, self.harmonics[1:], strict=True):
             climatology += torch.mul(weight, harmonic, out=product)
@@ -185,7 +187,7 @@ class Normaliser(nn.Module):
         return (self.to_channel_units(physical) - climatology) / self.sd
 
     def denormalise(self, normalised: Tensor, climatology: Tensor) -> Tensor:
-        """Return channel units from normalised values.
+        """Convert normalised values to channel units.
 
         Args:
             normalised: `(B, [M,] T, C, H, W)`.
@@ -197,7 +199,7 @@ class Normaliser(nn.Module):
 
 
 def _transformed(channels: Sequence[FieldSpec]) -> list[tuple[Transform, list[int]]]:
-    """Group the channels that have a transform by it."""
+    """Group the channels that have a transform by that transform."""
     groups: dict[str, list[int]] = {}
     for index, spec in enumerate(channels):
         if spec.transform != "identity":

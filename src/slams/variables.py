@@ -1,6 +1,6 @@
 """The variables a channel may name, with the physical units of their stored values.
 
-Kept apart from `slams.fields`, so that checking a recipe costs no import of torch.
+Separate from `slams.fields`, so that a recipe can be checked without importing torch.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = [
     "channel_units",
 ]
 
-# WeatherBench2 names; outgoing longwave radiation has none there and carries its CF name.
+# WeatherBench2 names; outgoing longwave radiation has none there and uses its CF name.
 UNITS = {
     "temperature": "K",
     "u_component_of_wind": "m s-1",
@@ -27,7 +27,7 @@ UNITS = {
     "surface_pressure": "Pa",
 }
 
-# CF standard names of the same.
+# CF standard names of the same variables.
 STANDARD_NAMES = {
     "temperature": "air_temperature",
     "u_component_of_wind": "eastward_wind",
@@ -39,7 +39,7 @@ STANDARD_NAMES = {
     "surface_pressure": "surface_air_pressure",
 }
 
-# Those given at pressure levels; the others have one value a column of air.
+# Variables on pressure levels; the others have one value per column of air.
 ON_LEVELS = (
     "temperature",
     "u_component_of_wind",
@@ -47,18 +47,18 @@ ON_LEVELS = (
     "specific_humidity",
 )
 
-# Values below zero are numerical noise of the archive: `slams prepare` stores zero in their place
-# and counts them. (Precipitation is not among them: stores made before this rule keep its noise,
-# which its transform takes for zero.)
+# Values below zero are numerical noise of the archive: `slams prepare` replaces them by zero and
+# counts them. (Precipitation is not listed: stores made before this rule keep its noise, which
+# its transform treats as zero.)
 NEVER_NEGATIVE = ("specific_humidity",)
 
-# Transform of each variable that is not normalised as it is, see `slams.normalisation`.
+# Transform of each variable that is not normalised directly, see `slams.normalisation`.
 TRANSFORM_OF = {
     "total_precipitation_24hr": "log1p",
     "specific_humidity": "square_root",
 }
 
-# Units after each transform, with the physical units in the place of the braces.
+# Units after each transform; the physical units replace the braces.
 TRANSFORM_UNITS = {
     "identity": "{}",
     "log1p": "log(1 + {})",
@@ -67,7 +67,7 @@ TRANSFORM_UNITS = {
 
 
 def channel_units(variable: str) -> str:
-    """Return the units of a variable after its transform, "" for an unknown variable."""
+    """Return the units of a variable after its transform, or "" for an unknown variable."""
     if variable not in UNITS:
         return ""
     return TRANSFORM_UNITS[TRANSFORM_OF.get(variable, "identity")].format(UNITS[variable])

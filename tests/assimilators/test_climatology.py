@@ -70,7 +70,7 @@ def test_refuses_archives_that_cannot_serve(world) -> None:
     with pytest.raises(UserError, match="call fit"):
         method.analyse(world.batch(torch.tensor([3])), 4)
     archive = world.archive
-    with pytest.raises(UserError, match="the archive holds 0 windows"):
+    with pytest.raises(UserError, match="the archive has 0 windows"):
         method.fit(Archive(archive.fields[:0], archive.background[:0], archive.time[:0]))
     fields = archive.fields.clone()
     fields[5, 0, 0, 0, 0] = torch.nan

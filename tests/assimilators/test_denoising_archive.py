@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from slams.assimilators import denoising_archive
 from slams.assimilators.base import Archive
 from slams.assimilators.denoising_archive import DenoisingArchive
-from slams.assimilators.last_made import LastMade
+from slams.assimilators.last_result import LastResult
 from slams.diffusion.backend import KarrasDenoiser, VESchedule
 from slams.fields import ObservationOperator
 from slams.nn.latent_space import IdentitySpace
@@ -32,7 +32,7 @@ class Network(nn.Module):
 
 @pytest.fixture
 def problem(monkeypatch: pytest.MonkeyPatch) -> LinearGaussian:
-    monkeypatch.setattr(denoising_archive, "_kept", LastMade())
+    monkeypatch.setattr(denoising_archive, "_kept", LastResult())
     return linear_gaussian()
 
 

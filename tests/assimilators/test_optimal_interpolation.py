@@ -224,7 +224,7 @@ def test_refusals(problem, exact) -> None:
     with pytest.raises(UserError, match="half-width"):
         OptimalInterpolation(problem.normaliser, problem.grid, 0, localisation=20000.0)
     method = OptimalInterpolation(problem.normaliser, problem.grid, 0)
-    with pytest.raises(UserError, match="the archive holds 0 windows"):
+    with pytest.raises(UserError, match="the archive has 0 windows"):
         method.fit(Archive(exact.fields[:0], exact.background[:0], exact.time[:0]))
     with pytest.raises(UserError, match="optimal_interpolation needs a background"):
         fitted(problem, exact).analyse(replace(problem.batch(), background=None), 2)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from slams.assimilators import score_mean as module
-from slams.assimilators.last_made import LastMade
+from slams.assimilators.last_result import LastResult
 from slams.assimilators.score_mean import ScoreMean
 from slams.diffusion.backend import KarrasDenoiser, VESchedule
 from slams.normalisation import DAYS_PER_YEAR
@@ -104,7 +104,7 @@ def networks(problem, validation, factor: float = 0.5, sigma: float = 8.0) -> Sc
 def test_equal_networks_forecast_the_same_days_once(
     problem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_kept", LastMade())
+    monkeypatch.setattr(module, "_kept", LastResult())
     archive = problem.archive(problem.draw(40, seed=2))
     validation = problem.archive(problem.draw(30, seed=3), seed=8)
     first, second = networks(problem, validation), networks(problem, validation)
@@ -122,7 +122,7 @@ def test_equal_networks_forecast_the_same_days_once(
 def test_whatever_changes_a_forecast_makes_it_again(
     problem, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    monkeypatch.setattr(module, "_kept", LastMade())
+    monkeypatch.setattr(module, "_kept", LastResult())
     archive = problem.archive(problem.draw(40, seed=2))
     validation = problem.archive(problem.draw(30, seed=3), seed=8)
     networks(problem, validation).fit(archive)
@@ -148,7 +148,7 @@ def test_whatever_changes_a_forecast_makes_it_again(
 
 
 def test_a_large_archive_is_forecast_anew(problem, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_kept", LastMade())
+    monkeypatch.setattr(module, "_kept", LastResult())
     monkeypatch.setattr(module, "_MOST_KEPT", 10)
     archive = problem.archive(problem.draw(40, seed=2))
     networks(problem, archive).fit(archive)

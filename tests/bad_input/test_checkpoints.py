@@ -51,7 +51,7 @@ def without_a_number(checkpoint: Any) -> None:
             lambda c: c["state_dict"].pop(next(iter(c["state_dict"]))),
             ["do not fit the network", "resume=overwrite"],
         ),
-        (without_a_number, ["weights that are no numbers", "learning_rate"]),
+        (without_a_number, ["weights that are not finite", "learning_rate"]),
     ],
 )
 def test_a_checkpoint_from_elsewhere(

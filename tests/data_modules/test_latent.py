@@ -108,7 +108,7 @@ def test_backgrounds_of_other_ages_are_further_training_windows(tmp_path: Path) 
 def test_turned_copies_are_further_training_windows_of_the_usual_age(tmp_path: Path) -> None:
     path = tmp_path / "latents.zarr"
     whole = archive(6)
-    turned = {f"train_turned_{cells}": whole.turned(cells) for cells in (-4, 4)}
+    turned = {f"train_turned_{cells}": whole.rolled(cells) for cells in (-4, 4)}
     write(path, space(), {"train": whole, **turned, "validation": archive(3, 1)}, KEY)
     train = LatentDataModule(path, batch_size=4, seed=0, turned=(-4, 4)).train
     assert len(train) == 18

@@ -279,8 +279,8 @@ def test_members_that_always_diverge_are_an_error() -> None:
     ("kind", "said"),
     [
         ("euler", "found 'euler'; expected one of adams_bashforth"),
-        ("ancestral", "draws noise, found no noise"),
-        ("predictor_corrector", "draws noise, found no noise"),
+        ("ancestral", "needs noise, found none"),
+        ("predictor_corrector", "needs noise, found none"),
     ],
 )
 def test_a_sampler_that_cannot_be_made_is_refused(kind: str, said: str) -> None:

@@ -216,7 +216,7 @@ def test_gradients_reach_the_trajectory() -> None:
 
 @pytest.mark.parametrize("window", [0, 2, 4])
 def test_windows_without_a_middle_are_refused(window: int) -> None:
-    with pytest.raises(UserError, match=f"odd number of days.*found windows of {window} days"):
+    with pytest.raises(UserError, match=f"odd number of days.*found {window}, expected"):
         TrajectoryDenoiser(_Exact(_chain(3)), window)
 
 

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from slams.config.schema import TrainerConfig
 from slams.errors import UserError
 from slams.modules.callbacks import Checkpoints, ProgressLines, RunSummary, StepSeed, WeightEMA
-from slams.modules.callbacks.clock import StageClock, batch_length
+from slams.modules.callbacks.throughput import ThroughputTimer, batch_length
 from slams.modules.trainer import make_trainer
 
 CONFIG = TrainerConfig(
@@ -74,21 +74,21 @@ class Clock:
 
 def test_clock_splits_waiting_from_work():
     now = Clock()
-    clock = StageClock(now)
+    timer = ThroughputTimer(now)
     now.seconds += 3.0
-    clock.batch_start()
+    timer.batch_start()
     now.seconds += 1.0
-    clock.batch_end(8)
+    timer.batch_end(8)
     now.seconds += 100.0  # a validation
-    clock.resume()
+    timer.resume()
     now.seconds += 2.0
-    clock.batch_start()
+    timer.batch_start()
     now.seconds += 4.0
-    clock.batch_end(2)
-    assert (clock.wait_seconds, clock.work_seconds) == (5.0, 5.0)
-    assert clock.samples_per_second == 1.0
-    assert clock.wait_share == 0.5
-    assert StageClock(now).wait_share == 0.0
+    timer.batch_end(2)
+    assert (timer.wait_seconds, timer.work_seconds) == (5.0, 5.0)
+    assert timer.samples_per_second == 1.0
+    assert timer.wait_share == 0.5
+    assert ThroughputTimer(now).wait_share == 0.0
 
 
 def test_batch_length():
@@ -153,7 +153,7 @@ class Slow(Scripted):
     def test_step(self, batch, batch_idx):
         for self.at_work in ("letkf", "enkf"):
             deadline = time.monotonic() + 30
-            while f"{self.at_work} at work" not in self.out.getvalue():
+            while f"running {self.at_work}" not in self.out.getvalue():
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
 
@@ -164,7 +164,7 @@ def test_an_evaluation_is_reported_on_within_its_batches(tmp_path, capsys):
     trainer = make_trainer(CONFIG, run_dir=tmp_path, callbacks=[progress, summary])
     trainer.test(Slow(out), loader(), verbose=False)
     lines = out.getvalue().splitlines()
-    assert lines[0].startswith("test step 0/3, letkf at work, ")
+    assert lines[0].startswith("test step 0/3, running letkf, ")
     assert " s per case, " in lines[-1]
     assert set(summary.summary) >= {"cases", "seconds_per_case", "seconds"}
     assert summary.summary["cases"] == 12
@@ -196,7 +196,9 @@ def test_an_infinite_first_score_gives_way(tmp_path):
 
 def test_a_monitor_that_nobody_logs_fails_before_the_first_step(tmp_path):
     model = Scripted()
-    with pytest.raises(UserError, match="'validation/los' among the logged validation/loss"):
+    with pytest.raises(
+        UserError, match="'validation/los', expected one of the logged validation/loss"
+    ):
         fit(tmp_path, model, [Checkpoints(tmp_path, "validation/los")])
     assert model.draws == []
 

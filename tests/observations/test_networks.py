@@ -68,7 +68,7 @@ def test_thinning_on_a_line_keeps_the_ends_and_leaves_out_national_codes():
         # The first in random order, then the largest separation that still leaves a second.
         assert float((pair.longitude[1] - pair.longitude[0]).abs()) >= 2
         assert pair.elevation.tolist() == [304.8 * x for x in pair.longitude.tolist()]
-    with pytest.raises(UserError, match="5 stations asked for; expected between 1 and 4"):
+    with pytest.raises(UserError, match="5 stations requested; expected between 1 and 4"):
         airport_network(5)
     with pytest.raises(UserError, match="0 stations"):
         airport_network(0)
@@ -110,7 +110,7 @@ def test_elevation_may_be_left_out_and_columns_come_in_any_order(tmp_path):
         ("id,latitude,longitude\nA,1,2\nB,1,\n", "longitude of station B is ''"),
         ("id,latitude,longitude,elevation\nA,1,2,high\n", "elevation of station A is 'high'"),
         ("id,lat,lon\nA,1,2\n", "lacks column latitude, longitude; found id, lat, lon"),
-        ("id,latitude,longitude\n", "holds no station"),
+        ("id,latitude,longitude\n", "contains no station"),
         ("", "found nothing"),
     ],
 )

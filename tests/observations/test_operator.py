@@ -137,7 +137,7 @@ def test_refuses_a_state_of_another_shape(operator):
 
 @pytest.mark.parametrize("make", [SatelliteOperator, DegradedOperator])
 def test_refuses_a_channel_that_is_not_there(make, grid, channels):
-    with pytest.raises(UserError, match=r"temperature@500.*is not there; found temperature@850"):
+    with pytest.raises(UserError, match=r"temperature@500.*does not exist; found temperature@850"):
         make(grid, channels, "temperature@500", 1)
 
 

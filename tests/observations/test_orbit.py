@@ -178,9 +178,9 @@ def test_coverage_grows_with_latitude_and_with_the_swath():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ((16, 16, 10, 1000.0), r"between 2 and 17 a day"),
-        ((0, 14, 10, 1000.0), r"between 2 and 17 a day"),
-        ((32, 466, 10, 1000.0), r"repeats after 16 already; write 233 in 16"),
+        ((16, 16, 10, 1000.0), r"between 2 and 17 per day"),
+        ((0, 14, 10, 1000.0), r"between 2 and 17 per day"),
+        ((32, 466, 10, 1000.0), r"repeats after 16 days already; write 233 in 16"),
         ((16, 233, 10, 0.0), r"swath of 0 km"),
         ((16, 233, 10, 25_000.0), r"swath of 25000 km"),
         ((16, 233, 10, 1000.0, 180.0), r"inclination of the orbit is 180"),

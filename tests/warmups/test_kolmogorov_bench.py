@@ -55,11 +55,11 @@ def test_the_verb_prints_and_writes_everything_and_takes_up_what_is_there(
     assert (tmp_path / "here/kolmogorov.png").stat().st_size > 10_000
     printed = capsys.readouterr().out
     assert "Kolmogorov flow, 1 trajectories of 5 states, 2 members" in printed
-    assert "taken as it is" not in printed
+    assert "reusing" not in printed
     assert main.main([*command, "sampler.steps=3"]) == 0
-    assert capsys.readouterr().out.count("taken as it is") == 3
+    assert capsys.readouterr().out.count("reusing") == 3
     assert main.main([*command, "flow.drag=0.2"]) == 0
-    assert "taken as it is" not in capsys.readouterr().out
+    assert "reusing" not in capsys.readouterr().out
 
 
 def gaussian_problem(

@@ -59,12 +59,12 @@ def test_the_verb_prints_and_writes_everything(
     assert f"{row.w1_filter:.2f} ({row.ratio_filter:.2f})" in printed
     # The weights are found again, members do not depend on how many are sampled at a time.
     assert main.main([*command, "batch_size=6"]) == 0
-    assert "weights of the same training" in capsys.readouterr().out
+    assert "reusing the weights" in capsys.readouterr().out
     again = pd.read_csv(output / "results.csv")
     assert again[numbers].sub(results[numbers]).abs().max(axis=None) < 0.01
     # Another training is another network.
     assert main.main([*command, "score.optimizer.steps=29"]) == 0
-    assert "weights of the same training" not in capsys.readouterr().out
+    assert "reusing the weights" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_the_verb_prints_and_writes_everything(
         ("score.blanket=0", "'score.blanket': found 0"),
         ("score.local_width=-1", "'score.local_width': found -1"),
         ("score.precision=64-true", "'score.precision': found '64-true'"),
-        ("length=2", "at least the 3 of a window"),
+        ("length=2", "at least the 3 states of a window"),
         ("particles=5", "at least members, 6"),
         ("backward_particles=65", "1 to particles, 64"),
         ("regimes=[]", "'regimes': found none"),

@@ -1,4 +1,4 @@
-"""The background ensemble: the background with its error, before any observation."""
+"""The background ensemble: the background and its error, without observations."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ __all__ = ["BackgroundEnsemble", "build"]
 
 
 class BackgroundEnsemble(CaseByCase):
-    """Adds past errors of the background to it.
+    """Ensemble of the background plus past background errors.
 
-    The errors of days of the season carry the correlations between channels and grid points.
-    They are rescaled to the error variance that comes with the background, see
-    `BackgroundErrors`, and centred.
+    Errors of past days of the season contain the correlations between channels and grid points.
+    They are rescaled to the error variance of the background, see `BackgroundErrors`, and centred.
     """
 
     name = SPEC.name
 
     def fit(self, archive: Archive) -> None:
-        """Keep the archive and its errors; see `CaseByCase.fit`."""
+        """Store the archive and its errors; see `CaseByCase.fit`."""
         super().fit(archive)
         self._errors = BackgroundErrors(archive)
 

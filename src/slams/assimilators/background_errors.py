@@ -1,16 +1,16 @@
-"""Background errors of past days, as large as the background of the day says.
+"""Background errors of past days, rescaled to the error variance of the day's background.
 
-The archive knows how errors e = x - x_b belong together and how their size changes with the
-season; the background comes with an error variance v of its own, of all seasons (larger than
-the archive's where, for example, the state that should persist was missing). Both are kept:
+The archive provides the correlations of the errors e = x - x_b and the change of their size with
+the season; the background has its own error variance v, of all seasons (larger than that of the
+archive where, for example, the state that should persist was missing). Both are used:
 
     e' = e * sqrt(v / v_archive),    v_archive the variance of e over the whole archive.
 
-Covariances of few days are noisy. How errors belong together changes little over the next cells
-of the same latitude: copies of the errors, turned by some cells of longitude and scaled to the
-variance of the place that they come to, make several times as many samples (in the way of spatial
-neighbours: Huang and Wang 2018, doi:10.1175/MWR-D-17-0252.1). They smooth the covariance along
-latitude circles and leave its variance alone.
+Covariances from few days are noisy. The correlations change little over neighbouring cells of the
+same latitude: copies of the errors, shifted by some cells in longitude and scaled to the variance
+at their new place, multiply the number of samples (like spatial neighbours: Huang and Wang 2018,
+doi:10.1175/MWR-D-17-0252.1). They smooth the covariance along latitude circles and do not change
+the variance.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from slams.assimilators.base import Archive
 
 __all__ = ["BackgroundErrors"]
 
-# Windows of the archive taken at a time: bounds the temporaries, not the result.
+# Windows of the archive processed at a time; limits the temporaries, not the result.
 _WINDOWS = 32
 
-# Normalised variance below which an archive's errors say nothing about their size.
+# Normalised variance below which the errors of an archive cannot be rescaled.
 _SMALLEST_VARIANCE = 1e-8
 
-# Largest factor of an error. Where the archive hardly varies (precipitation of deserts) a rare
-# event would otherwise be blown up to something that never happens.
+# Largest factor on an error. Where the archive hardly varies (precipitation over deserts) a rare
+# event would otherwise be enlarged to an impossible value.
 _LARGEST_SCALE = 3.0
 
 
 class BackgroundErrors:
-    """Serves the errors of an archive's backgrounds.
+    """Errors of an archive's backgrounds.
 
     Args:
         archive: Windows of the training period with their backgrounds, normalised.
@@ -61,11 +61,12 @@ class BackgroundErrors:
         Args:
             windows: `(n,)` int64 indices into the archive.
             variance: `(T, C, H, W)` error variance of the background, normalised.
-            shifts: Cells of longitude, either way, by which turned copies are added.
+            shifts: Copies shifted by 1 to this many cells of longitude, in both directions, are
+                added.
 
         Returns:
             `((2 shifts + 1) n, T, C, H, W)` normalised, on the device of `variance`; the first
-            `n` are the errors as they were.
+            `n` are the errors without a shift.
         """
         errors = self._errors(windows).to(variance.device)
         errors = errors - errors.mean(dim=0, keepdim=True)

@@ -1,7 +1,7 @@
-"""The one protocol of assimilation: same batch in, ensemble in physical units out.
+"""The protocol of assimilation methods: from a batch to an ensemble in physical units.
 
-Whoever implements it, classical or generative, sees the same background, the same `H` and `R`
-and the same observed values, and has no access to `batch.fields` (the verifying truth).
+Every method, classical or generative, is given the same background, the same `H` and `R` and the
+same observed values, and must not read `batch.fields` (the verifying truth).
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ __all__ = ["Archive", "Assimilator"]
 
 @dataclass(frozen=True)
 class Archive:
-    """Holds days of the training period, from which methods estimate their covariances.
+    """Windows of the training period, from which methods estimate their covariances.
 
     Attributes:
         fields: `(N, T, C, H, W)` normalised, 0 where missing.
-        background: `(N, T, C, H, W)` normalised, the background of each of these windows.
+        background: `(N, T, C, H, W)` normalised, the backgrounds of these windows.
         time: `(N, T)` float64, days since 1970-01-01 00 UTC.
         known: `(N, T, C, H, W)` bool, False where a field is missing; `None` if none is.
-        background_known: The same of the background, see `Background.known`.
+        background_known: The same for the background, see `Background.known`.
     """
 
     fields: Tensor
@@ -34,8 +34,8 @@ class Archive:
     known: Tensor | None = None
     background_known: Tensor | None = None
 
-    def turned(self, cells: int) -> Archive:
-        """Turn fields and backgrounds to the east by cells of longitude."""
+    def rolled(self, cells: int) -> Archive:
+        """Shift fields and backgrounds eastwards by cells of longitude."""
         parts = (self.fields, self.background, self.known, self.background_known)
         fields, background, known, background_known = (
             None if part is None else part.roll(cells, -1) for part in parts
@@ -44,7 +44,7 @@ class Archive:
 
 
 class Assimilator(Protocol):
-    """Analyses batches with one method."""
+    """An assimilation method."""
 
     name: str
 
@@ -56,11 +56,11 @@ class Assimilator(Protocol):
         """Return the analysis ensemble.
 
         Args:
-            batch: Background and observations; the truth in it must not be read.
+            batch: Background and observations; the method must not read the truth in it.
             members: Number of ensemble members `M`.
 
         Returns:
-            Members `(B, M, T, C, H, W)` in physical units. Member `m` of a case depends on the
-            experiment's seed, the case and `m` only, never on the batch it came with.
+            Members `(B, M, T, C, H, W)` in physical units. Member `m` of a case depends only on
+            the experiment's seed, the case and `m`, not on the other cases of the batch.
         """
         ...

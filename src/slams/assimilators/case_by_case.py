@@ -1,14 +1,14 @@
-"""What the methods share: an archive, one case at a time, normalised space.
+"""Base class of methods that use an archive and analyse one case at a time in normalised space.
 
-Each case is computed on its own, with arrays whose shapes do not depend on the batch it came
-with; so its numbers do not either, to the last bit.
+Each case is computed separately, with arrays whose shapes do not depend on the batch; its result
+therefore does not depend on the batch either, to the last bit.
 
-Ensembles are *centred*: their perturbations p_m have their mean over the members removed, so
-that the ensemble mean is the method's own analysis and not a sample of it. The variance over
-members (divisor M - 1) stays unbiased. Hence a member depends on the seed, the case, `m` and,
-through the mean that is removed, the number of members; with one member it is the analysis.
-Centring holds in normalised space: precipitation, whose transform is not linear, is centred
-in log(1 + mm day-1).
+Ensembles are *centred*: the mean over the members is removed from their perturbations p_m, so that
+the ensemble mean is the analysis of the method and not a sample of it. The variance over members
+(divisor M - 1) stays unbiased. A member therefore depends on the seed, the case, `m` and, through
+the mean that is removed, the number of members; with one member it is the analysis. Ensembles are
+centred in normalised space: precipitation, whose transform is not linear, is centred in
+log(1 + mm day-1).
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ def centre(perturbations: Tensor) -> Tensor:
 
 
 class CaseAnalysis(NamedTuple):
-    """Holds the analysis of one case.
+    """Analysis of one case.
 
     Attributes:
         members: `(M, T, C, H, W)` normalised.
         diverged: Number of members that diverged and were drawn again.
-        centred: The members' mean is the method's own analysis, not a sample of it.
+        centred: Whether the members' mean is the analysis of the method, not a sample of it.
     """
 
     members: Tensor
@@ -50,17 +50,17 @@ class CaseAnalysis(NamedTuple):
 
 
 class CaseByCase(ABC):
-    """Analyses cases one by one with the help of an archive of the training period.
+    """Base class of methods that analyse cases one by one with an archive of the training period.
 
     Args:
         normaliser: Climatology, standard deviations and transforms.
         grid: The grid.
         seed: The experiment's seed.
-        season: Days from the verifying day of year within which archive days are used.
+        season: Largest distance (days) of an archive day from the verifying day of year.
     """
 
     name: str
-    # Whether `analyse_case` takes `only`: its cost is that of its members, one by one.
+    # Whether `analyse_case` accepts `only`, because its cost is proportional to the members.
     shares_members = False
 
     def __init__(
@@ -84,19 +84,19 @@ class CaseByCase(ABC):
         return self._archive
 
     def fit(self, archive: Archive) -> None:
-        """Keep the archive.
+        """Store the archive.
 
         Args:
             archive: Days of the training period with their backgrounds.
 
         Raises:
-            UserError: The archive holds fewer than two days, its shapes disagree with one
-                another or the grid, or it holds NaN.
+            UserError: The archive has fewer than two windows, its shapes disagree with one
+                another or the grid, or it contains NaN.
         """
         count = archive.fields.shape[0]
         if count < 2:
             raise UserError(
-                f"{self.name}: the archive holds {count} windows of the training period; expected "
+                f"{self.name}: the archive has {count} windows of the training period; expected "
                 "at least 2, in practice 100 or more: lengthen the training split"
             )
         expected = (count, archive.fields.shape[1], *self.normaliser.sd.shape)
@@ -104,12 +104,12 @@ class CaseByCase(ABC):
             if tuple(found.shape) != expected:
                 raise UserError(
                     f"{self.name}: archive {what} have shape {tuple(found.shape)}; expected "
-                    f"{expected}, windows, days, channels and grid of the fields and statistics"
+                    f"{expected}: windows, days, channels and grid of the fields and statistics"
                 )
             bad = sum(int(not bool(torch.isfinite(window).all())) for window in found)
             if bad:
                 raise UserError(
-                    f"{self.name}: archive {what} hold NaN or infinite values in {bad} of "
+                    f"{self.name}: archive {what} contain NaN or infinite values in {bad} of "
                     f"{count} windows; expected complete windows"
                 )
         self._archive = archive
@@ -120,11 +120,11 @@ class CaseByCase(ABC):
         Args:
             batch: Background and observations.
             members: Number of members `M`.
-            only: The members to compute, where `shares_members`; `None` for all.
+            only: The members to compute, if `shares_members`; `None` for all.
 
         Raises:
-            UserError: No archive, no background where one is needed, a window whose length is
-                not the archive's, or observations that cannot be used.
+            UserError: There is no archive or no background where one is needed, the window length
+                differs from that of the archive, or the observations cannot be used.
         """
         if members < 1:
             raise UserError(f"{self.name}: found {members} members, expected at least 1")
@@ -159,7 +159,7 @@ class CaseByCase(ABC):
 
     @abstractmethod
     def analyse_case(self, batch: Batch, members: int) -> CaseAnalysis:
-        """Analyse the one case of a batch.
+        """Analyse the single case of a batch.
 
         Args:
             batch: One case.
@@ -167,7 +167,7 @@ class CaseByCase(ABC):
         """
 
     def season_of(self, batch: Batch) -> Tensor:
-        """Select the archive's windows of the case's season: `(n,)` int64, on the CPU."""
+        """Return the archive's windows of the case's season: indices `(n,)` int64 on the CPU."""
         return season_days(self.archive.time[:, 0], float(batch.time[0, 0]), self.season)
 
     def background_of(self, batch: Batch) -> Background:

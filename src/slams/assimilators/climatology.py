@@ -1,4 +1,4 @@
-"""The climatological ensemble: what is known without background and observations."""
+"""The climatological ensemble, which uses neither a background nor observations."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["Climatology", "build"]
 
 
 class Climatology(CaseByCase):
-    """Takes anomalies of past days of the season, centred on the climatology.
+    """Ensemble of anomalies of past days of the season, centred on the climatology.
 
-    The members are days that occurred: their spread varies with the season, and their
-    channels and grid points belong together. Where the case's climatology is re-centred, the
-    anomalies move with it.
+    The members are real days: their spread varies with the season, and their channels and grid
+    points are consistent. If the case's climatology is re-centred, the anomalies are added to the
+    re-centred one.
     """
 
     name = SPEC.name

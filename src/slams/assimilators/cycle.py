@@ -1,4 +1,4 @@
-r"""Cycling: the analysis of a day gives the background of the next, by damped persistence.
+r"""Cycling: the background of a day is the analysis of the day before, by damped persistence.
 
 With the analysis mean `x_a` of day `t` as a normalised anomaly, its ensemble variance `v_a`, and
 the coefficient `a` and error variance `v_1` of one day's persistence fitted in the training
@@ -7,26 +7,25 @@ period,
     x_b(t + 1) = a x_a(t),     v_b(t + 1) = c (v_1 + a^2 v_a),
 
 with `c` the recipe's inflation (`assimilation.cycle_inflation`). The coefficient is that of the
-truth: where the analysis makes the best of what it knows, `E[x | x_a] = x_a`, what it misses
-cannot be forecast from it. `c` is 1 where the ensemble's spread is its error; innovations say
-whether it is.
+truth: if the analysis is optimal, `E[x | x_a] = x_a`, its error cannot be forecast from it. `c` is
+1 if the spread of the ensemble equals its error, which innovations can check.
 
-A score model that was trained with backgrounds from true states knows `p(x | a x')`, `x'` the
-state of the day before. An analysis mean is no such state: it lacks the variance of what is not
-known, and to be told that it is one makes the model certain of it, in a circle. Members are
-states. With `members`, each gives its own next background, `a x_a^m`, and each draw is of
+A score model trained with backgrounds from true states represents `p(x | a x')`, `x'` the state of
+the day before. An analysis mean is not such a state: it lacks the variance of the unknown part,
+and using it as one makes the model more and more certain from cycle to cycle. Members are states.
+With `members`, each has its own next background, `a x_a^m`, and each draw is from
 
     x^m(t + 1) ~ p(x | a x_a^m(t), y(t + 1)):
 
-the truth and every member go through the same Markov chain, and what observations do not see
-returns to the climatology's mean *and* spread. This is a particle filter with the optimal proposal
-and without weights: its gain is that of one day's forecast error alone, less than the best one,
-in exchange for an ensemble that cannot collapse.
+the truth and every member follow the same Markov chain, and the unobserved part returns to the
+mean *and* spread of the climatology. This is a particle filter with the optimal proposal and
+without weights: its gain is that of one day's forecast error only, smaller than the optimal gain,
+but the ensemble cannot collapse.
 
-The prior of the cycle, stated plainly: a stationary linear forecast of one day, each channel and
-point by itself, and what a method adds to it (the score model's conditional climatology; the
-archive of errors, rescaled to `v_b`, of optimal interpolation). It is neither a forecast model
-nor the posterior of a filter with one.
+The prior of the cycle is thus a stationary linear forecast of one day, separate for each channel
+and point, plus what a method adds to it (the score model's conditional climatology; for optimal
+interpolation, the archive of errors, rescaled to `v_b`). It is neither a forecast model nor the
+posterior of a filter with one.
 """
 
 from __future__ import annotations
@@ -44,16 +43,16 @@ __all__ = ["Cycle"]
 
 
 class Cycle:
-    """Keeps the last analysis of one method, and makes its next background.
+    """Cycle of one method: the last analysis and the background that follows from it.
 
     Args:
         normaliser: Climatology, standard deviations and transforms.
         coefficient: `(C, H, W)` damping `a` of one day.
         variance: `(C, H, W)` normalised error variance `v_1` of one day's persistence.
         inflation: Factor `c` on the error variance.
-        gross_error: Limit of the gross-error check, which is made against this background.
-        members: Give each member a background of its own besides, for methods that draw members
-            one by one; the others go by mean and variance.
+        gross_error: Limit of the gross-error check, which uses this background.
+        members: Whether to provide a separate background per member as well, for methods that draw
+            members one by one; other methods use mean and variance.
     """
 
     def __init__(
@@ -75,24 +74,24 @@ class Cycle:
         self._members: Tensor | None = None
 
     def reset(self) -> None:
-        """Forget the last analysis: the next case starts from the background it comes with."""
+        """Discard the last analysis, so that the next case starts from its own background."""
         self._day = self._members = None
 
     def prepare(self, batch: Batch) -> Batch:
-        """Give one case its cycled background; the first keeps the one it comes with.
+        """Replace the background of a case by the cycled one; the first case keeps its own.
 
         Args:
             batch: One case of one day.
 
         Raises:
-            UserError: It is not the day after the last analysis.
+            UserError: The case is not the day after the last analysis.
         """
         if self._day is not None and self._members is not None:
             day = float(batch.time[0, 0])
             if round(day - self._day, 6) != 1:
                 raise UserError(
-                    f"assimilation.cycle_days: a day follows the one before it after "
-                    f"{day - self._day:g} days, expected 1: the test period has a gap"
+                    f"assimilation.cycle_days: found {day - self._day:g} days from one case to "
+                    f"the next, expected 1: the test period has a gap"
                 )
             device = batch.fields.device
             coefficient, variance = self.coefficient.to(device), self.variance.to(device)
@@ -108,7 +107,7 @@ class Cycle:
         return self._checked(batch)
 
     def keep(self, batch: Batch, ensemble: Ensemble) -> None:
-        """Keep the analysis of a case for the next one.
+        """Store the analysis of a case for the next one.
 
         Args:
             batch: The case.

@@ -1,8 +1,8 @@
-"""Archive windows in a latent space, and what the decoder gets wrong of them.
+"""Archive windows in a latent space, and the error of the decoder for them.
 
-The decoder is part of the observation operator of every latent method. Its error on a day of the
-archive, `e = x - dec(enc(x))`, seen through `H`, has the variance that is added to the diagonal
-of `R`: `R + diag(H C_dec H^T)`. Its correlations between observations are neglected.
+The decoder is part of the observation operator of every latent method. The variance of its error
+on days of the archive, `e = x - dec(enc(x))`, mapped by `H`, is added to the diagonal of `R`:
+`R + diag(H C_dec H^T)`. Correlations of this error between observations are neglected.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from slams.observations.stacked import observe_perturbations
 
 __all__ = ["decoding_variance", "encode_windows"]
 
-# Windows passed through the networks at a time: bounds memory, not the result.
+# Windows passed through the networks at a time; limits the memory, not the result.
 _CHUNK = 32
 
 
@@ -30,9 +30,9 @@ def encode_windows(
 
     Args:
         space: The latent space, on `device`.
-        fields: Normalised; any finite filler where missing.
-        known: False where missing; `None` if nothing is.
-        device: Where to compute.
+        fields: Normalised; any finite fill value where missing.
+        known: False where missing; `None` if nothing is missing.
+        device: Device of the computation.
 
     Returns:
         `(N, T, K, h, w)` on `device`.
@@ -52,7 +52,7 @@ def decoding_variance(
     operators: Sequence[ObservationOperator],
     sd: Tensor,
 ) -> Tensor:
-    """Measure the mean square of the decoder's error, observed.
+    """Estimate the mean square of the decoder's error at the observed points.
 
     Args:
         space: The latent space.
@@ -63,8 +63,8 @@ def decoding_variance(
         sd: `(C, H, W)` standard deviations that normalise the fields.
 
     Returns:
-        `(T * P_total,)` in squared units of the observations. What is missing in the archive
-        counts as no error.
+        `(T * P_total,)` in squared units of the observations. Missing values of the archive count
+        as no error.
     """
     total = 0.0
     for some, chunk in zip(latents.split(_CHUNK), days.split(_CHUNK), strict=True):

@@ -1,9 +1,8 @@
-"""Archive days as a latent denoiser sees them: encoded, noised to a level, denoised.
+"""Errors of a latent denoiser on archive days, which are encoded, noised and denoised.
 
-Guidance needs to know how wrong the denoiser is at each noise level, and how these errors belong
-together. Both are measured on evenly spaced days of the training period, each with its own
-background; how large they are, on days of the validation period
-(`slams.assimilators.unseen_errors`).
+Guidance needs the covariance of the denoiser's errors at each noise level. It is measured on
+evenly spaced days of the training period, each with its own background; the size of the errors is
+measured on days of the validation period (`slams.assimilators.unseen_errors`).
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor
 
 from slams.assimilators.base import Archive
-from slams.assimilators.last_made import LastMade, digest
+from slams.assimilators.last_result import LastResult, digest
 from slams.assimilators.marginals import MarginalMap
 from slams.assimilators.unseen_errors import error_scale, interpolated, measured_levels
 from slams.diffusion.backend import Denoiser, KarrasDenoiser, time_of_sigma
@@ -32,26 +31,26 @@ from slams.runtime.seeds import generator
 
 __all__ = ["DenoisingArchive"]
 
-# Windows passed through the networks at a time: bounds memory, not the result.
+# Windows passed through the networks at a time; limits the memory, not the result.
 _CHUNK = 32
 
-# The last denoised archive, and the most numbers that are kept (1 GB).
-_kept = LastMade()
-_kept_unseen = LastMade()
+# The last denoised archive, and the largest number of values that is kept (1 GB).
+_kept = LastResult()
+_kept_unseen = LastResult()
 _MOST_KEPT = 250_000_000
 
 
 class DenoisingArchive:
-    """Encodes archive days once and measures what denoisers make of them.
+    """Archive days, encoded once, on which the errors of denoisers are measured.
 
     Args:
         archive: Windows of the training period with their backgrounds.
         space: The latent space.
-        sd: `(C, H, W)` standard deviations that fields are normalised by.
+        sd: `(C, H, W)` standard deviations that normalise the fields.
         levels: `(L,)` noise levels of the sampler.
-        count: Largest number of days taken, evenly spaced.
+        count: Largest number of days to use, evenly spaced.
         seed: The experiment's seed.
-        unseen: The days are of the validation period: nothing was fitted to them.
+        unseen: Whether the days are of the validation period, to which nothing was fitted.
     """
 
     def __init__(
@@ -89,7 +88,7 @@ class DenoisingArchive:
         Args:
             denoiser: The trained denoiser.
             near: `(S, p)` points whose background corrects a point.
-            both: The denoiser is given the background as well.
+            both: Whether the background is passed to the denoiser as well.
 
         Raises:
             UserError: There are too few days, see `BackgroundGain.fit`.
@@ -108,19 +107,19 @@ class DenoisingArchive:
         conditioned: bool,
         scale: Tensor | None = None,
     ) -> list[DenoisingErrors]:
-        """Measure denoising errors at every noise level, latent and seen through a network.
+        """Measure denoising errors at every noise level, in latent space and at observed points.
 
         Args:
             denoiser: The denoiser as it is used.
             operators: `H` of the network.
-            conditioned: It is given the background.
+            conditioned: Whether the background is passed to it.
             scale: `(L, K)` factor on the errors of each latent channel; 1 by default.
         """
         errors = []
         for level, chunks in enumerate(self._denoised(denoiser, conditioned)):
             latent, observed = [], []
             for at, mean in chunks:
-                if scale is not None:  # in the latents, so that what is observed of them follows
+                if scale is not None:  # in latent space, so that observed errors are scaled too
                     factor = scale[level].to(mean).reshape(-1, 1, 1)
                     mean = self.truth[at] - factor * (self.truth[at] - mean)
                 latent.append(self.truth[at] - mean)
@@ -133,7 +132,7 @@ class DenoisingArchive:
 
         Args:
             denoiser: The denoiser as it is used.
-            conditioned: It is given the background.
+            conditioned: Whether the background is passed to it.
             unseen: Days of the validation period, at the same noise levels.
 
         Returns:
@@ -154,7 +153,7 @@ class DenoisingArchive:
         return interpolated(torch.stack(measured), at, self.levels)
 
     def _mean_square(self, chunks: Iterator[tuple[Tensor, Tensor]]) -> Tensor:
-        """Average squared errors of each day over its window and points, `(n, K)` float64."""
+        """Average the squared errors of each day over its window and points, `(n, K)` float64."""
         days = torch.zeros(len(self.truth), self.truth.shape[2], dtype=torch.float64)
         for at, mean in chunks:
             error = (self.truth[at] - mean).to("cpu", torch.float64)
@@ -162,7 +161,7 @@ class DenoisingArchive:
         return days
 
     def decoder_variance(self, operators: tuple[ObservationOperator, ...]) -> Tensor:
-        """Measure the variance of the decoder's error seen through a network, `(T * P_total,)`.
+        """Measure the variance of the decoder's error at a network's points, `(T * P_total,)`.
 
         Args:
             operators: `H` of the network.
@@ -172,7 +171,7 @@ class DenoisingArchive:
         return error.square().mean(dim=0)
 
     def marginals(self, normaliser: Normaliser) -> dict[int, MarginalMap]:
-        """Fit the map of every channel with dry days, by the channel's number.
+        """Fit the map of every channel with dry days; return them by the channel's number.
 
         Args:
             normaliser: Climatology, standard deviations and transforms.
@@ -198,23 +197,23 @@ class DenoisingArchive:
     def _seen(
         self, latents: Tensor, days: Tensor, operators: tuple[ObservationOperator, ...]
     ) -> Tensor:
-        """Observe how far the decoded latents of some days are from their fields."""
+        """Observe the difference between the fields of some days and their decoded latents."""
         error = self.archive.fields[days].to(self.device) - self.space.decode(latents)
-        if self.archive.known is not None:  # what is missing has no error to measure
+        if self.archive.known is not None:  # missing values have no error
             error = torch.where(self.archive.known[days].to(self.device), error, 0.0)
         return observe_perturbations(operators, error * self.sd).flatten(1)
 
     def _denoised(
         self, denoiser: Denoiser, conditioned: bool
     ) -> Iterator[Iterator[tuple[Tensor, Tensor]]]:
-        """Denoise at every level, or take what an equal network made of the same archive."""
+        """Denoise at every level, or reuse the result of an equal network for the same archive."""
         yield from self._means(denoiser, conditioned, range(len(self.levels)), _kept)
 
     def _means(
-        self, denoiser: Denoiser, conditioned: bool, levels: Sequence[int], kept: LastMade
+        self, denoiser: Denoiser, conditioned: bool, levels: Sequence[int], kept: LastResult
     ) -> Iterator[Iterator[tuple[Tensor, Tensor]]]:
-        """Denoise at some levels, or take what is kept of them."""
-        # Only a network is known whole by its weights.
+        """Denoise at some levels, or reuse the stored result."""
+        # Only a network is identified completely by its weights.
         if not isinstance(denoiser, KarrasDenoiser) or (
             self.truth.numel() * len(levels) > _MOST_KEPT
         ):
@@ -233,7 +232,7 @@ class DenoisingArchive:
             yield zip(days.split(_CHUNK), means.split(_CHUNK), strict=True)
 
     def _digest(self, denoiser: Denoiser, conditioned: bool) -> bytes:
-        """Return the digest of all that denoised latents depend on."""
+        """Return the digest of everything that the denoised latents depend on."""
         tensors = [self.truth, self.season, self.levels, *denoiser.state_dict().values()]
         tensors += [self.background] if conditioned else []
         return digest(f"{denoiser}/{self.seed}/{conditioned}/{self.device}", tensors)
@@ -241,7 +240,7 @@ class DenoisingArchive:
     def _denoise(
         self, denoiser: Denoiser, level: int, conditioned: bool
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Add noise of a level and denoises, chunk by chunk.
+        """Add noise of a level and denoise, chunk by chunk.
 
         Yields:
             Positions `(b,)` among the days and denoised latents `(b, T, K, h, w)`.
@@ -253,13 +252,13 @@ class DenoisingArchive:
             truth.shape, generator=generator(self.seed, "denoising errors", level)
         ).to(truth)
         parts = [torch.arange(len(truth))]
-        # Days that no gain was fitted to need none from which they were held out.
+        # Days to which no gain was fitted need no gain that held them out.
         regressed = isinstance(denoiser, BackgroundDenoiser) and not self.unseen
         if regressed:
             fold = day_folds(len(truth))
             parts = [torch.nonzero(fold == k).flatten() for k in fold.unique()]
         for number, part in enumerate(parts):
-            # By a gain that has not seen these days, as it has not seen the case.
+            # Use a gain that was not fitted to these days, just as it was not fitted to the case.
             unseen = {"fold": number} if regressed else {}
             for at in part.split(_CHUNK):
                 posterior = denoiser(

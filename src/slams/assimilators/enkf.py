@@ -1,7 +1,7 @@
 """Ensemble Kalman filter with perturbed observations and localised covariances.
 
-With perturbations X (K, D) of the prior, Y (K, P) their images, Gaspari-Cohn localisations L and
-innovation d of the ensemble mean,
+With perturbations X (K, D) of the prior, their observed values Y (K, P), Gaspari-Cohn
+localisations L and the innovation d of the ensemble mean,
 
     gain      = [L_zo o (X^T Y) / (K - 1)] [L_oo o (Y^T Y) / (K - 1) + R]^-1
     x_a       = x_b + gain d
@@ -33,7 +33,7 @@ __all__ = ["EnKF", "build"]
 
 
 class EnKF(EnsembleKalman):
-    """Updates every member by observations perturbed for it; see `EnsembleKalman`."""
+    """Ensemble Kalman filter with observations perturbed per member; see `EnsembleKalman`."""
 
     name = SPEC.name
 
@@ -47,7 +47,8 @@ class EnKF(EnsembleKalman):
     ) -> tuple[Tensor, Tensor]:
         """Update the ensemble; see `EnsembleKalman.update`."""
         network = sum(len(o.latitude) for o in observations.operators)
-        # For masked points too: a point's number does not depend on which others are masked.
+        # For masked points too, so that a point's noise does not depend on which others are
+        # masked.
         noise = member_noise(
             (prior.shape[1], network), self.seed, "enkf/observations", case, range(len(prior))
         )
@@ -56,7 +57,7 @@ class EnKF(EnsembleKalman):
             observations.operators, observations.points, prior.device
         )
         covariance = innovation_covariance(images, observed, observations.variance)
-        # The mean's innovation first, then the members' own.
+        # The innovation of the mean first, then those of the members.
         weights = solve_innovations(covariance, torch.cat([innovation[None], noise - images]))
         increments = localised_increments(prior.flatten(1, 2).flatten(2), images, between, weights)
         increments = increments.reshape(-1, *prior.shape[1:])

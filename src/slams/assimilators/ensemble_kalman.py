@@ -1,19 +1,19 @@
-"""What ensemble Kalman filters share: a prior ensemble, inflation, relaxation, and its thinning.
+"""Base class of ensemble Kalman filters: prior ensemble, inflation, relaxation, choice of members.
 
 The prior ensemble of K members is the background plus K of its past errors of the season, drawn
 without replacement, centred and rescaled to the background's error variance (see
-`BackgroundErrors`). Errors of past days stand for a forecast ensemble, so that the covariance
-knows the season but not the flow of the day; every filter draws the same days.
+`BackgroundErrors`). Errors of past days replace a forecast ensemble, so that the covariance
+depends on the season but not on the flow of the day; every filter draws the same days.
 
     inflation     p_k <- inflation p_k             before the update (factor on perturbations)
     relaxation    p_k <- p_k (1 + rtps (sd_b - sd_a) / sd_a)        after it
 
 at every grid point and field; sd_b and sd_a are the ensemble's standard deviations before and
 after the update (relaxation to prior spread: Whitaker and Hamill 2012, Mon. Weather Rev. 140,
-3078-3089). Both make up for what a sampled covariance takes away too much of.
+3078-3089). Both compensate for the loss of spread that is due to the sampled covariance.
 
-The M members of the result are a random choice of the K, without repetition while M <= K, moved
-so that their mean is that of all K. Their variance (divisor M - 1) is on average that of the K.
+The M members of the result are a random choice of the K, without repetition if M <= K, shifted so
+that their mean is that of all K. Their variance (divisor M - 1) is on average that of the K.
 """
 
 from __future__ import annotations
@@ -39,20 +39,20 @@ from slams.observations.stacked import StackedObservations, stack_observations
 
 __all__ = ["EnsembleKalman", "relax_to_prior_spread"]
 
-# Variance (normalised) below which an analysis has no spread that could be relaxed.
+# Variance (normalised) below which the spread of an analysis cannot be relaxed.
 _SMALLEST_VARIANCE = 1e-12
 
 
 def relax_to_prior_spread(prior: Tensor, analysis: Tensor, rtps: float) -> Tensor:
-    """Move the spread of an analysis towards that of its prior.
+    """Relax the spread of an analysis towards that of its prior.
 
     Args:
         prior: `(K, ...)` perturbations before the update, centred.
         analysis: `(K, ...)` perturbations after it, centred.
-        rtps: Share of the lost spread that is given back, 0 to 1.
+        rtps: Fraction of the lost spread that is restored, 0 to 1.
 
     Returns:
-        `(K, ...)`; with 1 the spread is the prior's, with 0 the perturbations are as they were.
+        `(K, ...)`; with 1 the spread is that of the prior, with 0 the perturbations are unchanged.
     """
     if rtps == 0:
         return analysis
@@ -62,21 +62,21 @@ def relax_to_prior_spread(prior: Tensor, analysis: Tensor, rtps: float) -> Tenso
 
 
 class EnsembleKalman(CaseByCase):
-    """Updates an ensemble of background errors by observations.
+    """Base class of filters that update an ensemble of background errors by observations.
 
     Args:
         normaliser: Climatology, standard deviations and transforms.
         grid: The grid.
         seed: The experiment's seed.
-        ensemble: Members `K` of the prior; fewer if the season holds fewer days.
+        ensemble: Members `K` of the prior; fewer if the season has fewer days.
         localisation: Gaspari-Cohn half-width (km); infinity for none.
-        season: Days from the verifying day of year within which archive days are used.
+        season: Largest distance (days) of an archive day from the verifying day of year.
         inflation: Factor on the perturbations of the prior.
         rtps: Relaxation to prior spread, 0 to 1.
 
     Raises:
-        UserError: Fewer than two members, an inflation that is not positive, a relaxation
-            outside [0, 1], or a half-width out of range (see `gaspari_cohn`).
+        UserError: There are fewer than two members, the inflation is not positive, the relaxation
+            is outside [0, 1], or the half-width is out of range (see `gaspari_cohn`).
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class EnsembleKalman(CaseByCase):
         for what, found, holds, expected in (
             ("ensemble", ensemble, ensemble >= 2, "at least 2 members"),
             ("inflation", inflation, inflation > 0, "more than 0"),
-            ("rtps", rtps, 0 <= rtps <= 1, "a share in [0, 1]"),
+            ("rtps", rtps, 0 <= rtps <= 1, "a fraction in [0, 1]"),
         ):
             if not holds:
                 raise UserError(f"{self.name}: {what} is {found}, expected {expected}")
@@ -105,7 +105,7 @@ class EnsembleKalman(CaseByCase):
         self.localisation = NetworkLocalisation(grid, localisation)
 
     def fit(self, archive: Archive) -> None:
-        """Keep the archive and its errors; see `CaseByCase.fit`."""
+        """Store the archive and its errors; see `CaseByCase.fit`."""
         super().fit(archive)
         self._errors = BackgroundErrors(archive)
 
@@ -135,7 +135,7 @@ class EnsembleKalman(CaseByCase):
         observations = stack_observations(batch, 0)
         if len(observations) == 0:
             return background.mean[0], prior
-        # H of every member, and not its linear part: it may be nonlinear.
+        # Apply H itself to every member, not its linear part, because H may be nonlinear.
         state = self.normaliser.denormalise(background.mean, batch.climatology)
         observed = observations.apply(state + prior * self.normaliser.sd)
         mean = observed.mean(dim=0)
@@ -163,8 +163,8 @@ class EnsembleKalman(CaseByCase):
 
         Args:
             prior: `(K, T, C, H, W)` perturbations, normalised, centred.
-            images: `(K, P)` what the observations see of them, centred.
-            innovation: `(P,)` observed values less the ensemble mean of `H`.
+            images: `(K, P)` their observed values, centred.
+            innovation: `(P,)` observed values minus the ensemble mean of `H`.
             observations: The active observations.
             case: The case, for seeds.
 

@@ -1,19 +1,18 @@
-"""First guesses better than the background, and any method started from one of them.
+"""First guesses better than the background, and methods started from one of them.
 
-A score model conditioned on the background is also a learned forecast. Methods that start from
-the background itself are then compared with one that starts from something better. A *first
-guess* x_f = g(x_b) gives them the same advantage: the method is as it was, with x_f in the place
-of x_b, in the archive that it estimates its covariances from and in every case,
+A score model conditioned on the background is also a learned forecast, so that it starts from a
+better state than methods that start from the background itself. A *first guess* x_f = g(x_b) gives
+these methods the same advantage: the method is unchanged, with x_f instead of x_b in every case
+and in the archive from which it estimates its covariances,
 
     archive errors    x - x_f of past days          instead of    x - x_b
     variance          mean (x - x_f)^2              instead of    that of the background.
 
-What was fitted to the archive must not be judged by its errors there, which are too small: the
-covariances would trust it too much. `FirstGuess.hindcast` therefore gives forecasts of the
-archive's days whose errors are as large as those of days that the fit has not seen; how, each
-first guess says.
+The errors of a fit on the archive itself are too small, so that covariances from them would give
+it too much weight. `FirstGuess.hindcast` therefore returns forecasts of the archive's days whose
+errors are as large as on days that were not used in the fit; each first guess documents how.
 
-Covariances of x - x_f contain what x_f could not predict only. Nothing else is tuned anew.
+Covariances of x - x_f contain only what x_f could not predict. Nothing else is tuned again.
 """
 
 from __future__ import annotations
@@ -33,18 +32,18 @@ from slams.methods.first_guesses.climatology import SPEC
 
 __all__ = ["ClimatologyGuess", "FirstGuess", "OnFirstGuess", "build_climatology"]
 
-# Windows of the archive taken at a time: bounds the temporaries, not the result.
+# Windows of the archive processed at a time; limits the temporaries, not the result.
 _WINDOWS = 32
 
 
 class FirstGuess(ABC):
-    """Makes a first guess of the truth from the background.
+    """Base class of first guesses: estimates of the truth from the background.
 
     Attributes:
-        name: What stands after the `@` in the names of methods.
-        kind: What `Background.kind` becomes; `None` leaves it as it is.
-        archive: The archive with first guesses in the place of backgrounds, once fitted.
-        variance: `(T, C, H, W)` normalised, the mean square of their errors, once fitted.
+        name: The part after the `@` in the names of methods.
+        kind: New value of `Background.kind`; `None` leaves it unchanged.
+        archive: The archive with first guesses instead of backgrounds, after `fit`.
+        variance: `(T, C, H, W)` normalised, the mean square of their errors, after `fit`.
     """
 
     name: str
@@ -54,10 +53,10 @@ class FirstGuess(ABC):
         self._source: Archive | None = None
 
     def fit(self, archive: Archive) -> None:
-        """Fit to an archive, once however many methods start from this first guess.
+        """Fit to an archive, once even if several methods start from this first guess.
 
         Raises:
-            UserError: The archive does not suffice, see the first guesses.
+            UserError: The archive is not sufficient, see the first guesses.
         """
         if archive is self._source:
             return
@@ -74,12 +73,12 @@ class FirstGuess(ABC):
             archive: Windows of the training period with their backgrounds, normalised.
 
         Returns:
-            `(N, T, C, H, W)` normalised, with errors as large as on days outside of the archive.
+            `(N, T, C, H, W)` normalised, with errors as large as on days outside the archive.
         """
 
     @abstractmethod
     def forecast(self, background: Tensor, time: Tensor, known: Tensor | None = None) -> Tensor:
-        """Make the first guess of some windows, after `fit`.
+        """Return the first guess of some windows, after `fit`.
 
         Args:
             background: `(B, T, C, H, W)` normalised.
@@ -93,7 +92,7 @@ class FirstGuess(ABC):
 
 
 class ClimatologyGuess(FirstGuess):
-    """Starts from the climatology: what methods reach without knowing the background."""
+    """The climatology as first guess, to compare methods without information on the background."""
 
     name = SPEC.name
     kind = "climatology"
@@ -108,11 +107,11 @@ class ClimatologyGuess(FirstGuess):
 
 
 class OnFirstGuess:
-    """Starts a method from a first guess.
+    """A method started from a first guess.
 
     Args:
-        method: The method; it stays as it is, and draws the same random numbers.
-        first_guess: The first guess; several methods may share it.
+        method: The method, which is unchanged and draws the same random numbers.
+        first_guess: The first guess, which several methods may share.
     """
 
     def __init__(self, method: Assimilator, first_guess: FirstGuess) -> None:
@@ -122,7 +121,7 @@ class OnFirstGuess:
         self.shares_members = getattr(method, "shares_members", False)
 
     def fit(self, archive: Archive) -> None:
-        """Fit the first guess, and the method to its errors."""
+        """Fit the first guess, then the method to the errors of the first guess."""
         self.first_guess.fit(archive)
         self.method.fit(self.first_guess.archive)
 
@@ -132,7 +131,7 @@ class OnFirstGuess:
         Args:
             batch: Background and observations.
             members: Number of members `M`.
-            only: The members to compute, where the method `shares_members`; `None` for all.
+            only: The members to compute, if the method `shares_members`; `None` for all.
 
         Raises:
             UserError: The batch has no background, or the method refuses it.
@@ -149,7 +148,7 @@ class OnFirstGuess:
         return replace(ensemble, method=self.name, seconds=seconds)
 
     def _guess(self, batch: Batch, background: Background) -> Background:
-        # One by one: a case does not depend, not even in rounding, on the batch it came with.
+        # One by one, so that a case does not depend on its batch, not even in rounding.
         means = []
         with torch.no_grad():
             for case in range(len(batch)):
@@ -167,7 +166,7 @@ class OnFirstGuess:
 
 
 def _error_variance(archive: Archive) -> Tensor:
-    """Average the squared errors of an archive's backgrounds, where the fields are known."""
+    """Return the mean square error of an archive's backgrounds, where the fields are known."""
     total = torch.zeros(archive.fields.shape[1:], dtype=torch.float64)
     count = torch.zeros_like(total)
     for start in range(0, archive.fields.shape[0], _WINDOWS):
@@ -180,5 +179,5 @@ def _error_variance(archive: Archive) -> Tensor:
 
 
 def build_climatology(materials: Materials) -> ClimatologyGuess:
-    """Build the first guess that knows nothing, see `slams.plugins.methods.FirstGuessSpec`."""
+    """Build the climatological first guess, see `slams.plugins.methods.FirstGuessSpec`."""
     return ClimatologyGuess()

@@ -1,4 +1,4 @@
-"""What methods that take Gaussian observations make of censored ones."""
+"""Censored observations for methods that accept only Gaussian ones."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ __all__ = ["gaussian_innovations"]
 def gaussian_innovations(
     images: Tensor, localisation: Tensor, innovation: Tensor, observations: StackedObservations
 ) -> tuple[Tensor, Tensor]:
-    """Replace silent observations by Gaussian ones of the same effect on the prior.
+    """Replace silent observations by Gaussian ones with the same effect on the prior.
 
     Args:
         images: `(n, P)` observed anomalies of the prior, centred.
         localisation: `(P, P)` between observations.
-        innovation: `(P,)` observed minus predicted by the prior's mean.
+        innovation: `(P,)` observed values minus those predicted by the mean of the prior.
         observations: The active observations.
 
     Returns:
-        Innovation and error variance, `(P,)` each; as they were without silent observations.
+        Innovation and error variance, `(P,)` each; unchanged if there are no silent observations.
     """
     if not bool(observations.silent.any()):
         return innovation, observations.variance

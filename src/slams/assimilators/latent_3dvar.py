@@ -1,4 +1,4 @@
-"""Variational assimilation in the latent space, with the decoder inside the observation operator.
+"""Variational assimilation in the latent space, with the decoder in the observation operator.
 
 With the encoded background z_b = enc(x_b), the analysis minimises
 
@@ -10,19 +10,19 @@ and is decoded. B_z is the covariance of the latent background errors of past da
     e_z = enc(x) - enc(x_b),    centred,
 
 localised by Gaspari-Cohn functions of the distance between latent points and observations, and
-C_dec that of the decoder's own error (`slams.assimilators.decoding`). Minimising over the latents
-of a variational autoencoder: Melinc and Zaplotnik 2024, Q. J. R. Meteorol. Soc.,
-doi:10.1002/qj.4708, arXiv 2308.16073.
+C_dec is the covariance of the decoder's error (`slams.assimilators.decoding`). For the
+minimisation over the latents of a variational autoencoder see Melinc and Zaplotnik 2024, Q. J. R.
+Meteorol. Soc., doi:10.1002/qj.4708, arXiv 2308.16073.
 
-The minimisation is that of `slams.assimilators.three_d_var`, with z in the place of the state
-and H dec in that of H: outer loops that linearise the decoder by forward-mode differentiation,
-a direct solution in the space of the observations within each, and the ensemble of perturbed
-observations and backgrounds. Where decoder and H are linear and nothing is lost in encoding, the
-analysis is optimal interpolation in latent coordinates, and its posterior the Gaussian one.
+The minimisation is that of `slams.assimilators.three_d_var`, with z instead of the state and H dec
+instead of H: outer loops that linearise the decoder by forward-mode differentiation, a direct
+solution in the space of the observations within each, and an ensemble of perturbed observations
+and backgrounds. If decoder and H are linear and the encoding is lossless, the analysis is optimal
+interpolation in latent coordinates, and its posterior is the Gaussian one.
 
-The members are decoded latents: what the decoder cannot represent has no spread in them. The size
-of e_z is that of the season in the archive; an error variance that comes with the background of
-the day has no counterpart in latent space and is not used.
+The members are decoded latents: they have no spread in what the decoder cannot represent. The size
+of e_z is that of the season in the archive; the error variance of the day's background has no
+counterpart in latent space and is not used.
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ __all__ = ["Latent3DVar", "build"]
 
 @dataclass(frozen=True)
 class _Decoding:
-    """Holds the observed variance of the decoder's error for one network.
+    """Variance of the decoder's error at the points of one network.
 
     Attributes:
-        probe: `(1, T, P_total)` what the network observes of a fixed state: its identity.
+        probe: `(1, T, P_total)` observations of a fixed state, which identify the network.
         variance: `(T * P_total,)`.
     """
 
@@ -68,7 +68,7 @@ class _Decoding:
 
 
 class Latent3DVar(ThreeDVar):
-    """Minimises the distance to background and observations over latents.
+    """Variational assimilation over latents.
 
     Args:
         space: The trained VAE's latent space.
@@ -76,10 +76,11 @@ class Latent3DVar(ThreeDVar):
         grid: The grid of the fields.
         seed: The experiment's seed.
         localisation: Gaspari-Cohn half-width (km); infinity for none.
-        season: Days from the verifying day of year within which archive days are used.
+        season: Largest distance (days) of an archive day from the verifying day of year.
         outer_loops: Largest number of linearisations of the decoder and `H`.
-        archive: Largest number of past background errors that B_z is made from, evenly spaced
-            over the season's; each costs a derivative of the decoder in each outer loop.
+        archive: Largest number of past background errors from which B_z is estimated, evenly
+            spaced over those of the season; each costs one derivative of the decoder per outer
+            loop.
 
     Raises:
         UserError: The half-width is out of range, see `gaspari_cohn`.
@@ -101,14 +102,14 @@ class Latent3DVar(ThreeDVar):
         super().__init__(normaliser, grid, seed, localisation, season, outer_loops)
         self.space = space.eval().requires_grad_(False)
         self.archive_size = archive
-        # Rows of B_z are latent points: the distances are theirs.
+        # Rows of B_z are latent points, so distances are measured from these.
         latent_grid = grid.coarsen(space.encoder.factor)
         self.localisation = NetworkLocalisation(latent_grid, localisation)
         self._encoded: tuple[Tensor, Tensor] | None = None
         self._decoding: _Decoding | None = None
 
     def fit(self, archive: Archive) -> None:
-        """Keep the archive, which is encoded at the first case; see `CaseByCase.fit`."""
+        """Store the archive, which is encoded at the first case; see `CaseByCase.fit`."""
         CaseByCase.fit(self, archive)
         self._encoded = self._decoding = None
 
@@ -122,7 +123,7 @@ class Latent3DVar(ThreeDVar):
         return centre(truth[season] - background[season])
 
     def observations_of(self, batch: Batch) -> StackedObservations:
-        """Return the active observations, with the variance of the decoder's error in theirs."""
+        """Return the active observations; their variance includes that of the decoder's error."""
         observations = stack_observations(batch, 0)
         if len(observations) == 0:
             return observations
@@ -134,7 +135,7 @@ class Latent3DVar(ThreeDVar):
     def observer(
         self, batch: Batch, observations: StackedObservations
     ) -> Callable[[Tensor], Tensor]:
-        """Return the map of latent increments to what is observed, `(N, T, P_total)`."""
+        """Return the map from latent increments to observed values, `(N, T, P_total)`."""
         encoded, sd = self._encoded_background(batch), self.normaliser.sd
 
         def observe(increments: Tensor) -> Tensor:
@@ -153,7 +154,7 @@ class Latent3DVar(ThreeDVar):
         return self.space.encode(background.mean, background.known)
 
     def _encodings(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Return the encoded archive and its encoded backgrounds, made at the first use."""
+        """Return the encoded archive and its encoded backgrounds, computed at first use."""
         if self._encoded is None or self._encoded[0].device != device:
             archive, space = self.archive, self.space.to(device)
             self._encoded = (
@@ -165,7 +166,8 @@ class Latent3DVar(ThreeDVar):
     def _decoder_variance(
         self, operators: tuple[ObservationOperator, ...], device: torch.device
     ) -> Tensor:
-        # Two networks that observe the same of a random state are one, wherever they stand.
+        # Networks with equal observations of a random state are the same, whatever object they
+        # are.
         archive = self.archive
         state = torch.randn(1, *archive.fields.shape[1:], generator=generator(self.seed, "probe"))
         probe = observe_all(operators, state.to(device))
@@ -189,6 +191,6 @@ class Latent3DVar(ThreeDVar):
 def build(materials: Materials) -> Latent3DVar:
     """Build the method of a recipe, see `slams.plugins.methods.MethodSpec`."""
     settings = materials.settings_of(SPEC.settings_section)
-    # The covariance is measured in the same units: any standardisation gives the same analysis.
+    # The covariance is measured in the same units, so any standardisation gives the same analysis.
     space = materials.networks.autoencoder()
     return Latent3DVar(space, materials.normaliser, materials.grid, materials.seed, **settings)

@@ -1,19 +1,19 @@
-"""Latent diffusion assimilation: the score model's analysis, guided by the observations.
+"""Latent diffusion assimilation: samples of the score model, guided by the observations.
 
 The denoiser, conditioned on the encoded background, samples latent windows; at each noise level
 its estimate is corrected by the observations through the decoder and `H`. Without observations
-the sample is the score model's own ensemble for the given background.
+the result is the ensemble of the score model for the given background.
 
-`guidance.background` says how the background `z_b` enters,
+`guidance.background` sets how the background `z_b` enters,
 
-    condition     D(z_t, z_b)             the network has learned what it is worth
+    condition     D(z_t, z_b)             the network has learned its accuracy
     observation   D(z_t) + G d            by the covariance of its error, over archive days
-    both          D(z_t, z_b) + G d       G finds what the network left
+    both          D(z_t, z_b) + G d       G corrects what the network did not use
     neither       D(z_t)                  the prior is the climatology
 
 with the innovation `d` and gain `G` of `slams.diffusion.posterior.background`. Denoising errors
-are measured with the denoiser as it is used, and are as large as on days that it was not trained
-on (`slams.assimilators.unseen_errors`).
+are measured with the denoiser as it is used, and scaled to their size on days that it was not
+trained on (`slams.assimilators.unseen_errors`).
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ from slams.runtime.seeds import generator
 
 __all__ = ["LatentDiffusion", "build"]
 
-# Validation days, evenly spaced, that say how large denoising errors are.
+# Validation days, evenly spaced, on which the size of denoising errors is measured.
 _UNSEEN_DAYS = 60
 
 _BACKGROUND = ("condition", "observation", "both", "neither")
@@ -66,14 +66,14 @@ _BACKGROUND = ("condition", "observation", "both", "neither")
 
 @dataclass(frozen=True)
 class _Network:
-    """What guidance holds for one observing network, computed at its first use.
+    """Quantities that guidance needs for one observing network, computed at first use.
 
     Attributes:
-        probe: `(1, T, P_total)` what the network observes of a fixed state: its identity.
-        conditioned: The denoiser sees the background.
-        errors: Denoising errors, one entry a noise level.
-        time: `(N,)` the days they are of, since 1970-01-01.
-        decoder_variance: `(T * P_total,)` variance of the decoder's error, observed.
+        probe: `(1, T, P_total)` observations of a fixed state, which identify the network.
+        conditioned: Whether the background is passed to the denoiser.
+        errors: Denoising errors, one entry per noise level.
+        time: `(N,)` times of their days, days since 1970-01-01.
+        decoder_variance: `(T * P_total,)` variance of the decoder's error at the network's points.
     """
 
     probe: Tensor
@@ -84,7 +84,7 @@ class _Network:
 
 
 class LatentDiffusion(CaseByCase):
-    """Samples the latent score model under guidance.
+    """Guided sampling of the latent score model.
 
     Args:
         space: The trained VAE's latent space.
@@ -94,12 +94,12 @@ class LatentDiffusion(CaseByCase):
         seed: The experiment's seed.
         guidance: How observations enter.
         sampler: How the reverse diffusion is integrated.
-        unseen: Gives windows of the validation period, which say how large denoising errors are;
-            `None` where they are taken as they are on the archive's days.
+        unseen: Function that returns windows of the validation period, on which the size of
+            denoising errors is measured; `None` to use the errors of the archive's days unscaled.
 
     Attributes:
         error_scale: `(L, K)` factor on the denoising errors of archive days, by noise level and
-            latent channel; `None` before the first case, or where it is not measured.
+            latent channel; `None` before the first case, or if it is not measured.
 
     Raises:
         UserError: The kind of guidance or the use of the background is unknown, or the
@@ -129,7 +129,7 @@ class LatentDiffusion(CaseByCase):
                 f"assimilation.guidance.background: found {guidance.background!r}, expected one "
                 f"of {', '.join(_BACKGROUND)}"
             )
-        # A half-width out of range is refused here and not at the first case.
+        # Refuse a half-width out of range here, not at the first case.
         gaspari_cohn(torch.zeros(1), guidance.localisation)
         self.space = space.eval().requires_grad_(False)
         self.denoiser = denoiser.eval().requires_grad_(False)
@@ -142,7 +142,7 @@ class LatentDiffusion(CaseByCase):
         self._marginals: dict[int, MarginalMap] | None = None
 
     def fit(self, archive: Archive) -> None:
-        """Keep evenly spaced days of the archive for the denoising errors."""
+        """Store evenly spaced days of the archive for the denoising errors."""
         super().fit(archive)
         self._network = None
         self._informed = None
@@ -150,10 +150,10 @@ class LatentDiffusion(CaseByCase):
         self.error_scale = None
 
     def analyse_case(self, batch: Batch, members: int, only: range | None = None) -> CaseAnalysis:
-        """Sample the one case of a batch.
+        """Sample the single case of a batch.
 
         Raises:
-            UserError: A member diverged every time it was drawn, besides what `analyse` refuses.
+            UserError: A member diverged in every draw; see also `analyse`.
         """
         device = batch.climatology.device
         self.space.to(device)
@@ -178,7 +178,7 @@ class LatentDiffusion(CaseByCase):
         states = self.space.decode(samples.members)
         if self.guidance.calibrated:
             states = self._calibrated(states, batch.climatology[0])
-        # Members with backgrounds of their own are draws, whatever their noise.
+        # Members with separate backgrounds are independent draws, whatever their noise.
         own = batch.background is not None and batch.background.members is not None
         return CaseAnalysis(states, samples.diverged, self.sampler.centred and not own)
 
@@ -205,7 +205,7 @@ class LatentDiffusion(CaseByCase):
         return {"season": season, "condition": encoded.expand(members, -1, -1, -1, -1)}
 
     def _prior(self, conditioned: bool) -> Denoiser:
-        """Return the denoiser as it is used, before any observation."""
+        """Return the denoiser as it is used, without observations."""
         if not conditioned or self.guidance.background == "condition":
             return self.denoiser
         if self._informed is None:
@@ -263,7 +263,7 @@ class LatentDiffusion(CaseByCase):
             self.guidance.archive,
             self.seed,
         )
-        # A latent that the encoding does not show would be divided by nothing.
+        # Avoid a division by zero for latents on which the encoding does not depend.
         variance = seen.covariance.diagonal(dim1=-2, dim2=-1).flatten().clamp(min=1e-6)
         scale = seen.matrix.square().sum(dim=-1).sqrt().clamp(min=0.1).flatten()
         problem = GuidanceProblem(
@@ -281,7 +281,8 @@ class LatentDiffusion(CaseByCase):
     def _fitted_network(
         self, operators: tuple[ObservationOperator, ...], device: torch.device, conditioned: bool
     ) -> _Network:
-        # Two networks that observe the same of a random state are one, wherever they stand.
+        # Networks with equal observations of a random state are the same, whatever object they
+        # are.
         shape = self.archive.fields.shape[1:]
         state = torch.randn(1, *shape, generator=generator(self.seed, "probe")).to(device)
         probe = observe_all(operators, state)
@@ -299,10 +300,10 @@ class LatentDiffusion(CaseByCase):
     def _fit_network(
         self, operators: tuple[ObservationOperator, ...], probe: Tensor, conditioned: bool
     ) -> _Network:
-        """Measure denoising and decoding errors of archive days, seen through the network."""
+        """Measure denoising and decoding errors of archive days at the points of the network."""
         prior = self._prior(conditioned)
         days = self._denoising_archive(probe.device)
-        # Errors of the denoiser as it is used: where it sees no background, neither there.
+        # Errors of the denoiser as it is used: without the background if it is not given one.
         errors: list[DenoisingErrors] = []
         if self.uses_errors:
             if self._unseen is not None:
@@ -326,7 +327,7 @@ class LatentDiffusion(CaseByCase):
         )
 
     def _fit_background(self) -> BackgroundDenoiser:
-        """Fit what the background says of denoising errors, see `BackgroundGain`."""
+        """Fit the regression of denoising errors on the background, see `BackgroundGain`."""
         device = self.space.mean.device
         points = tuple(x.to(device) for x in self.latent_grid.points)
         reach = min(self.guidance.background_points, len(points[0]))

@@ -1,27 +1,27 @@
-r"""The likelihood in latent space: what was observed is encoded, and compared with latents there.
+r"""The likelihood in latent space: observations are encoded and compared with latents.
 
-The original (arXiv 2404.06665) observes `A(enc(truth)) + noise`, for which the truth has to be
-known everywhere. Here only what was observed is encoded. Observations are spread over the fields
-by the adjoint of `H` (d the departures from the climatology, 1 a vector of ones),
+The original SLAMS (arXiv 2404.06665) observes `A(enc(truth)) + noise`, for which the truth must be
+known everywhere. Here only the observations are encoded. They are spread over the fields by the
+adjoint of `H` (d the departures from the climatology, 1 a vector of ones),
 
     field = (H^T R^-1 d) / (H^T R^-1 1)  where H^T 1 > 0,  missing elsewhere,
 
-and encoded with that mask: y_z = enc(field, mask). What such an encoding says of the latents is
-measured on days of the archive, observed at the same points with errors drawn from `R`: at each
-latent point, by least squares over the days,
+and encoded with that mask: y_z = enc(field, mask). The relation of such an encoding to the latents
+is estimated on days of the archive, observed at the same points with errors drawn from `R`: at
+each latent point, by least squares over the days,
 
     y_z = A z + b + e,      e ~ N(0, R_z),
 
-with `K x K` matrices `A` and `R_z`. Where nothing is observed, `A` is zero: there is no pull to
-the climatology.
+with `K x K` matrices `A` and `R_z`. Where nothing is observed, `A` is zero, so that the state is
+not drawn to the climatology.
 
-A censored observation that reads its bound counts as one that was read there, with a Gaussian
-error: an inequality has no encoding.
+A censored observation at its bound is treated as an exact report with a Gaussian error, because an
+inequality cannot be encoded.
 
-`R_z` has no units: it holds the errors of the instruments, of the spreading and of the encoder,
-which was trained with whole fields and never saw the masks of a network of stations, and it
-cannot be checked against an instrument. This is an ablation; the likelihood in units of the
-observations, through the decoder, is the default.
+`R_z` has no units: it contains the errors of the instruments, of the spreading and of the encoder,
+which was trained with complete fields and not with the masks of a network of stations; it cannot
+be checked against an instrument. This likelihood is an ablation; the default is the likelihood in
+units of the observations, through the decoder.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from slams.runtime.seeds import generator
 __all__ = ["encode_observations", "spread"]
 
 _CHUNK = 32
-# Share of the latents' variance that is added to it before it is inverted.
+# Fraction of the latents' variance that is added to it before it is inverted.
 _RIDGE = 1e-4
 
 
@@ -57,7 +57,7 @@ def spread(
 
     Returns:
         `(N, T, C, H, W)` in channel units, 0 where nothing is observed, and `(1, T, C, H, W)`
-        bool, where something is.
+        bool, True where something is observed.
     """
     precision = 1 / positive_variance(stacked.variance)
 
@@ -80,7 +80,7 @@ def encode_observations(
     count: int,
     seed: int,
 ) -> LatentObservation:
-    """Encode the observations of one case, and measures what their encoding is worth.
+    """Encode the observations of one case, and estimate the accuracy of the encoding.
 
     Args:
         space: The latent space.
@@ -88,8 +88,8 @@ def encode_observations(
         climatology: `(1, T, C, H, W)` channel units.
         normaliser: Standard deviations.
         archive: Days of the training period.
-        count: Largest number of them to take, evenly spaced.
-        seed: The experiment's seed, for the errors drawn.
+        count: Largest number of days to use, evenly spaced.
+        seed: The experiment's seed, for drawing errors.
     """
     sd, device = normaliser.sd.to(climatology), climatology.device
     shape = tuple(climatology.shape[1:])
@@ -115,7 +115,7 @@ def encode_observations(
 
 
 def _points(latents: Tensor) -> Tensor:
-    """Turn `(N, T, K, h, w)` into `(T, S, N, K)` float64."""
+    """Reshape `(N, T, K, h, w)` to `(T, S, N, K)` float64."""
     return latents.flatten(-2).permute(1, 3, 0, 2).to(torch.float64)
 
 

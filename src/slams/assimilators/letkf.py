@@ -1,8 +1,8 @@
 """Local ensemble transform Kalman filter.
 
-At each grid point, with the images Y (K, P) of the prior's perturbations, innovation d and the
-error variances R divided by the Gaspari-Cohn localisation L of the distances to the point (so
-that observations fade out with distance: R-localisation),
+At each grid point, with the observed values Y (K, P) of the prior's perturbations, the innovation
+d and the error variances R divided by the Gaspari-Cohn localisation L of the distances to the
+point (so that the effect of observations decreases with distance: R-localisation),
 
     A   = (K - 1) I + Y (L / R) Y^T = Q diag(lambda) Q^T            (K, K)
     w   = A^-1 Y (L / R) d                                          weights of the mean
@@ -10,11 +10,11 @@ that observations fade out with distance: R-localisation),
     x_a = x_b + X w,      perturbations = X W
 
 (Hunt, Kostelich and Szunyogh 2007, Physica D 230, 112-126, arXiv physics/0511236, section 2).
-The symmetric root keeps perturbations centred and W continuous from one point to the next. All
+The symmetric square root keeps perturbations centred and W continuous between points. All
 fields and days of a point share its weights. Prior, inflation, relaxation and the choice of
 members: `slams.assimilators.ensemble_kalman`.
 
-Observations without any error are refused: the ensemble space has no room for them.
+Observations without error are refused, because the ensemble space cannot fit them exactly.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from slams.observations.stacked import StackedObservations
 
 __all__ = ["LETKF", "build"]
 
-# Grid points analysed at a time: bounds memory, not the result.
+# Grid points analysed at a time; limits the memory, not the result.
 _POINTS = 96
 
-# Largest A relative to its smallest eigenvalue, K - 1, that single precision resolves.
+# Largest ratio of A to its smallest eigenvalue, K - 1, that single precision resolves.
 _SINGLE = 1e4
 
 
 class LETKF(EnsembleKalman):
-    """Transforms the ensemble at each grid point; see `EnsembleKalman`."""
+    """Local ensemble transform Kalman filter; see `EnsembleKalman`."""
 
     name = SPEC.name
 
@@ -77,11 +77,11 @@ class LETKF(EnsembleKalman):
 
 
 def _weights(taper: Tensor, images: Tensor, innovation: Tensor) -> tuple[Tensor, Tensor]:
-    """Solve for the weights of some grid points in ensemble space.
+    """Compute the weights of some grid points in ensemble space.
 
     Args:
         taper: `(g, P)` localisation L.
-        images: `(K, P)` images in standard deviations of the observation error.
+        images: `(K, P)` observed perturbations, in standard deviations of the observation error.
         innovation: `(P,)` innovations in the same units.
 
     Returns:
@@ -89,7 +89,7 @@ def _weights(taper: Tensor, images: Tensor, innovation: Tensor) -> tuple[Tensor,
     """
     members = len(images)
     near = int((taper > 0).sum(dim=1).max())
-    # The observations within reach; where a point has fewer than others, L = 0 fills up.
+    # The observations within range; points with fewer than others are padded with L = 0.
     taper, index = taper.topk(near, dim=1)
     root = taper.sqrt()
     local = images.T[index].transpose(1, 2) * root.unsqueeze(1)  # (g, K, near)
@@ -102,10 +102,10 @@ def _weights(taper: Tensor, images: Tensor, innovation: Tensor) -> tuple[Tensor,
     eigenvalues, vectors = torch.linalg.eigh(precision)
     eigenvalues = eigenvalues.clamp(min=members - 1)
     seen = local @ (root * innovation[index]).unsqueeze(-1)  # (g, K, 1)
-    turned = vectors.transpose(1, 2)
-    mean = vectors @ ((turned @ seen) / eigenvalues.unsqueeze(-1))
+    transposed = vectors.transpose(1, 2)
+    mean = vectors @ ((transposed @ seen) / eigenvalues.unsqueeze(-1))
     scale = ((members - 1) / eigenvalues).sqrt()
-    transform = (vectors * scale.unsqueeze(1)) @ turned
+    transform = (vectors * scale.unsqueeze(1)) @ transposed
     return mean.squeeze(-1).to(images.dtype), transform.to(images.dtype)
 
 

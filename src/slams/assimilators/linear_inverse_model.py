@@ -8,18 +8,18 @@ in one vector, w the area weights),
     regression A = [sum_i s_i s_i^T + alpha I]^-1 sum_i s_i x_i^T,   alpha = ridge * mean(lambda)
     forecast   x_f = A^T s + gamma (b - w^-1/2 V s)
 
-(Penland and Sardeshmukh 1995, J. Climate 8, 1999-2024, with a penalty in the place of a strict
-truncation.) The penalty pulls towards the climatology. The last term keeps what the EOFs do not
-hold of the background, damped by one factor gamma a channel.
+(Penland and Sardeshmukh 1995, J. Climate 8, 1999-2024, with a penalty instead of a strict
+truncation). The penalty draws the forecast towards the climatology. The last term keeps the part
+of the background that the EOFs do not represent, damped by one factor gamma per channel.
 
-*Cross-validation.* The archive is cut into contiguous blocks of days; each is forecast by a model
-fitted to the others, without the days next to it, whose weather is the same. From these forecasts
-come the ridge of each channel (that of the least area-weighted squared error), gamma (regression
-of the error on the rest), and the errors that assimilation methods estimate covariances from. The
-model for new dates is then fitted to the whole archive.
+*Cross-validation.* The archive is divided into contiguous blocks of days; each is forecast by a
+model fitted to the others, without the days next to it, whose weather is the same. These forecasts
+determine the ridge of each channel (that of the least area-weighted squared error), gamma
+(regression of the error on the remainder), and the errors from which assimilation methods estimate
+covariances. The model for new dates is then fitted to the whole archive.
 
-EOFs come from the Gram matrix of the N days, or of the D numbers of a window where these are
-fewer; a fit costs O(N^2 D).
+EOFs are computed from the Gram matrix of the N days or, if it is smaller, that of the D values of
+a window; a fit costs O(N^2 D).
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ from slams.methods.first_guesses.linear_inverse_model import SPEC
 
 __all__ = ["LinearInverseModel", "build"]
 
-# EOFs of less than this share of the first one's variance are rounding.
+# EOFs with less than this fraction of the first one's variance are rounding errors.
 _SMALLEST_SHARE = 1e-6
 
 
 @dataclass(frozen=True)
 class _Regression:
-    """Holds a fit without its penalty, which comes last and costs nothing.
+    """Fit without its penalty, which is cheap to apply afterwards.
 
     Attributes:
         eofs: `(K, D)` V^T w^1/2, from normalised backgrounds to scores.
@@ -60,32 +60,32 @@ class _Regression:
     products: Tensor
 
     def scores(self, background: Tensor) -> Tensor:
-        """Project `(n, T, C, H, W)` on the EOFs: `(n, K)`."""
+        """Project `(n, T, C, H, W)` on the EOFs; return `(n, K)`."""
         return background.flatten(1) @ self.eofs.T
 
     def coefficients(self, ridge: Tensor) -> Tensor:
-        """Penalise by `(C,)` ridges: `A` of shape `(K, T, C, H, W)`."""
+        """Return the coefficients `A`, `(K, T, C, H, W)`, for penalties `(C,)`."""
         shrunk = self.variance[:, None] + ridge * self.variance.mean()
         return self.products / shrunk[:, None, :, None, None]
 
     def rest(self, background: Tensor, scores: Tensor) -> Tensor:
-        """Return what the EOFs do not hold of a background."""
+        """Return the part of a background that the EOFs do not represent."""
         return background - (scores @ self.patterns).reshape(background.shape)
 
 
 class LinearInverseModel(FirstGuess):
-    """Forecasts the truth from the background by penalised regression.
+    """First guess by a penalised regression of the truth on the background.
 
     Args:
         grid: The grid, for area weights.
         eofs: Largest number of EOFs `K`.
         ridges: Penalties to choose from, in units of the mean variance of a score.
         folds: Blocks of the cross-validation.
-        gap: Days next to a block that its model does not see.
+        gap: Days next to a block that are not used to fit its model.
 
     Attributes:
-        ridge: `(C,)` the chosen penalties, once fitted.
-        gamma: `(C,)` the factors of the rest, once fitted.
+        ridge: `(C,)` the chosen penalties, after `fit`.
+        gamma: `(C,)` the factors of the remainder, after `fit`.
     """
 
     name = SPEC.name
@@ -107,10 +107,10 @@ class LinearInverseModel(FirstGuess):
         self._moved: dict[torch.device, tuple[Tensor, ...]] = {}
 
     def hindcast(self, archive: Archive) -> Tensor:
-        """Fit, and forecasts each block from the others.
+        """Fit, and forecast each block from the others.
 
         Raises:
-            UserError: A block leaves no days to fit its model to.
+            UserError: A block leaves too few days to fit its model.
         """
         errors = sum(
             self._errors(archive, regression, held) for held, regression in self._blocks(archive)
@@ -136,7 +136,7 @@ class LinearInverseModel(FirstGuess):
         return forecasts
 
     def forecast(self, background: Tensor, time: Tensor, known: Tensor | None = None) -> Tensor:
-        """Forecast windows; see `FirstGuess.forecast`. The season plays no part."""
+        """Forecast windows; see `FirstGuess.forecast`. The season is not used."""
         device = background.device
         if device not in self._moved:
             host = self._moved[torch.device("cpu")]
@@ -147,7 +147,7 @@ class LinearInverseModel(FirstGuess):
         return (scores @ coefficients).reshape(background.shape) + gamma[:, None, None] * rest
 
     def _blocks(self, archive: Archive) -> Iterator[tuple[Tensor, _Regression]]:
-        """Return the windows of each block and the model fitted to the others."""
+        """Yield the windows of each block and the model fitted to the others."""
         first, last = archive.time[:, 0].cpu(), archive.time[:, -1].cpu()
         for held in torch.argsort(first).tensor_split(self.folds):
             if len(held) == 0:
@@ -174,7 +174,7 @@ class LinearInverseModel(FirstGuess):
         return _Regression(eofs * spread, eofs / spread, variance, products)
 
     def _errors(self, archive: Archive, regression: _Regression, held: Tensor) -> Tensor:
-        """Sum the squared errors of a block: `(R, C)`, one row a ridge."""
+        """Sum the squared errors of a block; return `(R, C)`, one row per ridge."""
         scores = regression.scores(archive.background[held])
         rows = []
         for ridge in self.ridges:
@@ -196,7 +196,7 @@ def _leading(weighted: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
     variance, vectors = torch.linalg.eigh(gram.to(torch.float64))
     variance, vectors = variance.flip(0)[:count], vectors.flip(1)[:, :count].T
     kept = variance > max(_SMALLEST_SHARE * float(variance[0]), 1e-12)
-    if not bool(kept.any()):  # backgrounds that are all zero have nothing to forecast from
+    if not bool(kept.any()):  # all backgrounds are zero, and the forecast is zero too
         kept[0], variance = True, variance.clamp(min=1.0)
     variance, vectors = variance[kept], vectors[kept]
     if not by_day:

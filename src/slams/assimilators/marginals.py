@@ -1,13 +1,13 @@
-r"""The distribution of what a decoder makes of precipitation, mapped to that of the fields.
+r"""Quantile mapping of decoded precipitation to the distribution of the fields.
 
-A decoder trained on squared errors gives a mean: drizzle where some days are dry, and too little
-where it pours. With `F_dec` and `F` the distribution functions of a channel over archive days, all
-grid points together, decoded from their own latents and as they were,
+A decoder trained on squared errors returns a mean: drizzle where some days are dry, and too little
+rain where it is heavy. With `F_dec` and `F` the distribution functions of a channel over archive
+days and all grid points, encoded and decoded or unchanged,
 
     v -> F^-1(F_dec(v))
 
-(quantile mapping) has the fields' share of dry points and their tail. It is monotone, so that it
-moves no rain from one place to another. Values beyond the archive's largest are shifted with it.
+has the fraction of dry points and the tail of the fields. It is monotone, so that it moves no rain
+from one place to another. Values above the archive's largest are shifted by the same amount as it.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from torch import Tensor
 
 __all__ = ["MarginalMap"]
 
-# Values that the distributions are estimated from, at most, and quantiles that are kept of them.
+# Largest number of values from which a distribution is estimated, and number of its quantiles.
 _VALUES = 500_000
 _QUANTILES = 2001
 
 
 @dataclass(frozen=True)
 class MarginalMap:
-    """Maps one channel's values, in channel units.
+    """Quantile map of one channel's values, in channel units.
 
     Attributes:
         source: `(Q,)` quantiles of the decoded archive.

@@ -1,4 +1,4 @@
-"""What methods are built from: the same for every method of a recipe."""
+"""Inputs from which methods are built, the same for every method of a recipe."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ __all__ = ["Materials", "TrainedNetworks"]
 
 
 class TrainedNetworks(Protocol):
-    """Loads the trained networks of a recipe."""
+    """Access to the trained networks of a recipe."""
 
     def autoencoder(self) -> LatentSpace:
-        """Return the VAE's latent space, its latents as they are (mean 0, standard deviation 1).
+        """Return the VAE's latent space with latents left as they are (mean 0, deviation 1).
 
         Raises:
-            UserError: It was not trained, or for other data.
+            UserError: The network was not trained, or was trained for other data.
         """
         ...
 
@@ -32,22 +32,22 @@ class TrainedNetworks(Protocol):
         """Return the standardised latent space and the denoiser of latent windows.
 
         Raises:
-            UserError: One of them was not trained, or for other data.
+            UserError: One of the networks was not trained, or was trained for other data.
         """
         ...
 
     def pixel_score(self) -> tuple[IdentitySpace, Denoiser]:
-        """Return the space of standardised fields and the denoiser of their windows.
+        """Return the space of standardised fields and the denoiser of windows of them.
 
         Raises:
-            UserError: It was not trained, or for other data.
+            UserError: The network was not trained, or was trained for other data.
         """
         ...
 
 
 @dataclass(frozen=True)
 class Materials:
-    """Holds what a method or a first guess may be built from.
+    """Inputs from which a method or a first guess is built.
 
     Attributes:
         normaliser: Climatology, standard deviations and transforms.
@@ -57,10 +57,11 @@ class Materials:
         guidance: How observations enter a reverse diffusion.
         sampler: How the reverse diffusion is integrated.
         networks: The trained networks.
-        archive: Reads the windows of a split with backgrounds as good as those of the recipe.
-        settings: Settings of each method by the name of its section, as a recipe has them.
-        unseen: Reads the windows of the validation period, which no network was trained on;
-            `None` where there is none.
+        archive: Function that reads the windows of a split, with backgrounds as accurate as those
+            of the recipe.
+        settings: Settings of each method by the name of its section, as in the recipe.
+        unseen: Function that reads the windows of the validation period, on which no network was
+            trained; `None` if there is none.
     """
 
     normaliser: Normaliser
@@ -75,5 +76,5 @@ class Materials:
     unseen: Callable[[], Archive] | None = None
 
     def settings_of(self, section: str) -> dict[str, Any]:
-        """Return the settings of one method, as keyword arguments; empty where it has none."""
+        """Return the settings of one method as keyword arguments, empty if it has none."""
         return dict(self.settings.get(section, {}))

@@ -1,4 +1,4 @@
-"""Localisation between a grid and all points of a network: computed once, then selected from."""
+"""Localisation between a grid and all points of a network, computed once per network."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from slams.observations.stacked import network_positions
 
 __all__ = ["NetworkLocalisation"]
 
-# Points of a network that the dense covariance of its innovations allows (0.6 GB in float32).
+# Largest number of points, for the dense covariance of innovations (0.6 GB in float32).
 _MOST_POINTS = 12_000
 
-# Networks kept ready: a study of modalities comes back to the same few.
+# Number of networks kept in memory: a study of modalities reuses the same few.
 _NETWORKS = 4
 
 
 class NetworkLocalisation:
-    """Localises networks on one grid; what a network needs is kept from case to case.
+    """Localisation of networks on one grid; the matrices of a network are kept from case to case.
 
     Only masks change from case to case, so that the matrices of the active observations are
-    columns of those of the whole network.
+    columns of the matrices of the whole network.
 
     Args:
         grid: The grid.
@@ -56,7 +56,7 @@ class NetworkLocalisation:
             points, float32.
 
         Raises:
-            UserError: The network has more points than fit a dense covariance, or the
+            UserError: The network has too many points for a dense covariance, or the
                 half-width is out of range (see `gaspari_cohn`).
         """
         device = device or points.device
@@ -65,7 +65,7 @@ class NetworkLocalisation:
         return state[:, points], observed[points][:, points]
 
     def _of_network(self, latitude: Tensor, longitude: Tensor) -> tuple[Tensor, Tensor]:
-        """Find or make the matrices of a whole network."""
+        """Return the matrices of a whole network, from memory if possible."""
         for kept_latitude, kept_longitude, state, observed in self._kept:
             if (
                 kept_latitude.device == latitude.device
@@ -76,7 +76,7 @@ class NetworkLocalisation:
         if len(latitude) > _MOST_POINTS:
             raise UserError(
                 f"the observations in use have {len(latitude)} points; expected at most "
-                f"{_MOST_POINTS}, since their covariance is a dense matrix: thin them, or take "
+                f"{_MOST_POINTS}, because their covariance is a dense matrix: thin them, or use "
                 "larger footprints"
             )
         there = latitude, longitude

@@ -8,17 +8,17 @@ localisations L of great-circle distances and innovation d,
     d   = y - H(x_b * sd + climatology)
 
 The covariance does not depend on the flow of the day, only on the season. Days of a window are
-further fields of the state; their correlations are not localised in time.
+additional fields of the state; their correlations are not localised in time.
 
 Ensemble (perturbed observations, Burgers et al. 1998, Mon. Weather Rev. 126, 1719-1724):
 member m has background x_b + p_m and observations y + r_m, with p_m an error of the archive and
 r_m drawn from R. Both are centred over the members, and the analysis is linear in them, so that
-the ensemble mean is x_a itself. The p_m are not localised, being days that occurred; S and the
-gain are. Since the gain was estimated from the days that the p_m are drawn from, the spread of
-a small archive is somewhat too small. Turned copies of the errors (`shifts`) enter covariances
-alone, the p_m are days as they were.
+the ensemble mean is x_a itself. The p_m are errors of real days and are not localised; S and the
+gain are. Because the gain is estimated from the same days from which the p_m are drawn, the spread
+is somewhat too small if the archive is small. Shifted copies of the errors (`shifts`) enter only
+the covariances, not the p_m.
 
-Censored observations are replaced by Gaussian ones that move the background as they do, see
+Censored observations are replaced by Gaussian ones with the same effect on the background, see
 `slams.linalg.censoring`.
 """
 
@@ -55,16 +55,16 @@ __all__ = ["OptimalInterpolation", "build"]
 
 
 class OptimalInterpolation(CaseByCase):
-    """Corrects the background by observations with localised climatological covariances.
+    """Optimal interpolation with localised climatological covariances.
 
     Args:
         normaliser: Climatology, standard deviations and transforms.
         grid: The grid.
         seed: The experiment's seed.
         localisation: Gaspari-Cohn half-width (km); infinity for none.
-        season: Days from the verifying day of year within which archive days are used.
-        shifts: Cells of longitude, either way, by which turned copies of the errors are added to
-            the archive, see `BackgroundErrors`.
+        season: Largest distance (days) of an archive day from the verifying day of year.
+        shifts: Copies of the errors shifted by 1 to this many cells of longitude, in both
+            directions, are added to the archive, see `BackgroundErrors`.
 
     Raises:
         UserError: The half-width is out of range, see `gaspari_cohn`.
@@ -83,12 +83,12 @@ class OptimalInterpolation(CaseByCase):
     ) -> None:
         super().__init__(normaliser, grid, seed, season)
         self.shifts = shifts
-        # A half-width out of range is refused here and not at the first case.
+        # Refuse a half-width out of range here, not at the first case.
         gaspari_cohn(torch.zeros(1), localisation)
         self.localisation = NetworkLocalisation(grid, localisation)
 
     def fit(self, archive: Archive) -> None:
-        """Keep the archive and its errors; see `CaseByCase.fit`."""
+        """Store the archive and its errors; see `CaseByCase.fit`."""
         super().fit(archive)
         self._errors = BackgroundErrors(archive)
 
@@ -131,7 +131,7 @@ class OptimalInterpolation(CaseByCase):
     def _noise(self, shape: torch.Size, case: int, members: int) -> Tensor:
         """Draw `(M, T, P_total)` standard normal numbers, for masked points too.
 
-        A point's number does not depend on which others are masked.
+        The numbers of a point do not depend on which other points are masked.
         """
         return member_noise(
             tuple(shape), self.seed, f"{self.name}/observations", case, range(members)

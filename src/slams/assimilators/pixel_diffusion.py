@@ -1,13 +1,14 @@
-"""Diffusion of the fields themselves: the score-based assimilation without a latent space.
+"""Diffusion of the fields themselves: score-based assimilation without a latent space.
 
-The baseline of the original (score-based data assimilation, Rozet and Louppe 2023, arXiv
-2306.10574): the same denoiser, guidance and sampler as `latent_diffusion`, with the identity in
-the place of encoder and decoder, so that `H` acts on the state directly and there is no decoder's
-error. The cost is that of the grid, 16 times the points of a latent space with a factor of four.
+This is the baseline of the original SLAMS (score-based data assimilation, Rozet and Louppe 2023,
+arXiv 2306.10574): the same denoiser, guidance and sampler as `latent_diffusion`, with the identity
+instead of encoder and decoder, so that `H` acts on the state directly and there is no decoder
+error. The cost is that of the grid, which has 16 times the points of a latent space with a factor
+of four.
 
-Noise levels are not comparable between the spaces. A mean over n x n points is hidden by n times
-as much noise as one of them (Hoogeboom et al. 2023, arXiv 2301.11093), so that all levels, of
-training (`score.noise_mean`) and of sampling, are higher by a factor of about n.
+Noise levels of the two spaces are not comparable. It takes n times as much noise to hide a mean
+over n x n points as to hide one point (Hoogeboom et al. 2023, arXiv 2301.11093), so that all
+levels, of training (`score.noise_mean`) and of sampling, are higher by a factor of about n.
 """
 
 from __future__ import annotations
@@ -29,22 +30,21 @@ __all__ = ["PixelDiffusion", "build"]
 
 
 class PixelDiffusion(LatentDiffusion):
-    """Samples the score model of the fields under guidance.
+    """Guided sampling of the score model of the fields.
 
     Args:
-        space: Standardises the fields.
+        space: Space of the standardised fields.
         denoiser: The trained denoiser of windows of standardised fields.
         normaliser: Climatology, standard deviations and transforms.
         grid: The grid of the fields.
         seed: The experiment's seed.
-        guidance: How observations enter; both likelihood spaces are the fields here.
+        guidance: How observations enter; here both likelihood spaces are the fields.
         sampler: How the reverse diffusion is integrated.
         noise_scale: Factor on the noise levels of sampler and guidance.
         unseen: As `LatentDiffusion`.
 
     Raises:
-        UserError: As `LatentDiffusion`; in `analyse` also for a value that is missing in a
-            background.
+        UserError: As `LatentDiffusion`; in `analyse` also if the background has a missing value.
     """
 
     name = SPEC.name

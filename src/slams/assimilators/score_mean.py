@@ -1,24 +1,24 @@
 """The score model's conditional mean without observations, as a first guess.
 
-For z_t = z + sigma n the denoiser gives E[z | z_t, c], c the encoded background. As sigma grows,
-z_t says less and less about z,
+For z_t = z + sigma n the denoiser returns E[z | z_t, c], c the encoded background. As sigma grows,
+z_t contains less and less information about z,
 
     E[z | z_t, c] -> E[z | c],      D(sigma n, c; sigma) = E[z | c] + O(1 / sigma),
 
 so that one evaluation at a high noise level is the conditional mean. The mean over a few draws of
-n, half of them the others' mirror images, takes out what is odd in n: of the conditional mean
-O(1 / sigma^2) is then missing, as if it were damped. Levels far above those it was trained at a
-network knows less well. The decoder turns the mean into fields.
+n, half of them the negatives of the others, removes the terms that are odd in n: the error of the
+conditional mean is then O(1 / sigma^2), a damping. A network is less accurate at levels far above
+those at which it was trained. The decoder maps the mean to fields.
 
-*In-sample errors.* The network was trained on the days of the archive and knows them better than
-other days. Its forecasts of the validation period, whose days it has not seen, tell by how much:
-with the mean squared errors v of the validation period and v' of the archive's days of the same
-season, area-weighted,
+*In-sample errors.* The network was trained on the days of the archive, so that its errors there
+are smaller than on other days. Its forecasts of the validation period, on which it was not
+trained, show by how much: with the area-weighted mean square errors v of the validation period and
+v' of the archive's days of the same season,
 
-    inflation = (v / v')^1/2 a channel,       hindcast = x - inflation (x - x_f).
+    inflation = (v / v')^1/2 per channel,     hindcast = x - inflation (x - x_f).
 
-The archive's errors keep their shape and have the size of errors on unseen days. (The best
-checkpoint was chosen by its loss on the validation period: v is slightly too small.)
+The archive's errors keep their pattern and have the size of errors on unseen days. (The best
+checkpoint was chosen by its loss on the validation period, so that v is slightly too small.)
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from torch import Tensor
 
 from slams.assimilators.base import Archive
 from slams.assimilators.first_guess import FirstGuess
-from slams.assimilators.last_made import LastMade, digest
+from slams.assimilators.last_result import LastResult, digest
 from slams.assimilators.materials import Materials
 from slams.assimilators.season import season_days
 from slams.diffusion.backend import Denoiser, KarrasDenoiser, time_of_sigma
@@ -40,18 +40,19 @@ from slams.runtime.seeds import generator
 
 __all__ = ["ScoreMean", "build"]
 
-# Windows passed through the networks at a time: bounds memory, not the result.
+# Windows passed through the networks at a time; limits the memory, not the result.
 _CHUNK = 32
-# Days from the day of year of a validation day within which archive days are of its season.
+# Largest distance (days) between the days of year of a validation day and an archive day.
 _SEASON = 15.0
 
-# The last forecasts of an archive and of the validation period, and the most numbers kept (1 GB).
-_kept = LastMade()
+# The last forecasts of an archive and the validation period, and the largest number of values that
+# is kept (1 GB).
+_kept = LastResult()
 _MOST_KEPT = 250_000_000
 
 
 class ScoreMean(FirstGuess):
-    """Forecasts the truth by the mean of the score model for the given background.
+    """First guess by the conditional mean of the score model for the given background.
 
     Args:
         space: The trained VAE's latent space.
@@ -60,10 +61,10 @@ class ScoreMean(FirstGuess):
         seed: The experiment's seed.
         validation: Windows that the network was not trained on, with their backgrounds.
         sigma: The noise level, in standard deviations of a latent.
-        draws: Draws of the noise; rounded up to an even number.
+        draws: Number of noise draws, rounded up to an even number.
 
     Attributes:
-        inflation: `(C,)` how much larger errors are on unseen days, once fitted.
+        inflation: `(C,)` factor by which errors are larger on unseen days, after `fit`.
     """
 
     name = SPEC.name
@@ -93,7 +94,7 @@ class ScoreMean(FirstGuess):
         self._weights = grid.weights.to("cpu", torch.float64)[:, None]
 
     def hindcast(self, archive: Archive) -> Tensor:
-        """Forecast the archive, its errors enlarged to those of unseen days."""
+        """Forecast the archive, with errors enlarged to their size on unseen days."""
         guesses, others = self._forecasts(archive, self.validation)
         unseen = self.validation.fields - others
         season = torch.cat(
@@ -125,12 +126,12 @@ class ScoreMean(FirstGuess):
         return self.space.decode(total / len(self._noise))
 
     def _forecasts(self, *archives: Archive) -> list[Tensor]:
-        """Forecast archives, or take what equal networks made of the same ones."""
+        """Forecast archives, or reuse the results of equal networks for the same archives."""
 
         def forecast_all() -> list[Tensor]:
             return [self._forecast_archive(archive) for archive in archives]
 
-        # Only a network is known whole by its weights.
+        # Only a network is identified completely by its weights.
         if not isinstance(self.denoiser, KarrasDenoiser) or (
             sum(archive.fields.numel() for archive in archives) > _MOST_KEPT
         ):
@@ -159,8 +160,8 @@ class ScoreMean(FirstGuess):
 
         Args:
             errors: `(N, T, C, H, W)` normalised.
-            known: Where the fields are known; `None` everywhere.
-            counts: `(N,)` how often each window counts; `None` once.
+            known: Where the fields are known; `None` for everywhere.
+            counts: `(N,)` weight of each window; `None` for 1.
         """
         total = torch.zeros(errors.shape[2], dtype=torch.float64)
         size = torch.zeros_like(total)

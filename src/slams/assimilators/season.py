@@ -14,17 +14,17 @@ __all__ = ["draw_days", "season_days", "season_weights"]
 def season_days(
     time: Tensor, date: float, half_width: float, minimum: int = 30, exclude: float = 10.0
 ) -> Tensor:
-    """Select the archive's days within a season, whatever their year.
+    """Return the archive's days within a season, of any year.
 
-    Days close to the date itself are left out, so that an archive that happens to hold the
-    verifying weather does not give it away.
+    Days close to the date itself are excluded, so that an archive that contains the verifying
+    weather does not reveal it.
 
     Args:
         time: `(N,)` days of the archive since 1970-01-01.
         date: The date, days since 1970-01-01.
         half_width: Largest distance (days) from the date's day of year.
-        minimum: If the season holds fewer days, this many nearest by day of year are taken.
-        exclude: Days nearer to the date than this (days, counting years) are left out.
+        minimum: If the season has fewer days, use this many that are nearest by day of year.
+        exclude: Days closer to the date than this (days, including the year) are excluded.
 
     Returns:
         `(n,)` int64 indices into the archive, ascending.
@@ -41,7 +41,7 @@ def season_days(
 
 
 def season_weights(time: Tensor, date: float, width: float) -> Tensor | None:
-    """Weigh the archive's days by a Gaussian of their distance in the day of year from a date.
+    """Weight the archive's days by a Gaussian of the distance of their day of year from a date.
 
     Args:
         time: `(N,)` days of the archive since 1970-01-01.
@@ -58,12 +58,12 @@ def season_weights(time: Tensor, date: float, width: float) -> Tensor | None:
 
 
 def draw_days(count: int, seed: int, stream: str, case: int, members: int) -> Tensor:
-    """Draw a day for each member, none of them twice as long as there are enough days.
+    """Draw a day for each member, without repetition as long as there are enough days.
 
     Args:
         count: Number of days to draw from.
         seed: The experiment's seed.
-        stream: What the draw is for.
+        stream: Name of the random stream.
         case: The case.
         members: Number `M` of members.
 

@@ -1,21 +1,21 @@
-"""Three-dimensional variational assimilation, also with observation operators that are nonlinear.
+"""Three-dimensional variational assimilation, also for nonlinear observation operators.
 
 In normalised space, with the background errors E (n, D) of optimal interpolation, Y_k = H'(x_k) E
 and Gaspari-Cohn localisations L, the analysis minimises
 
     J(x) = 1/2 (x - x_b)^T B^-1 (x - x_b) + 1/2 (y - H(x))^T R^-1 (y - H(x)).
 
-B has no inverse, nor is it ever formed. The minimum lies where x - x_b = B H'^T w, so that the
-control variable is w, one number an observation (the dual formulation: Courtier 1997, Q. J. R.
-Meteorol. Soc. 123, 2449-2461). With the localised covariance of optimal interpolation,
+B has no inverse and is never formed. At the minimum x - x_b = B H'^T w, so that the control
+variable is w, one number per observation (the dual formulation: Courtier 1997, Q. J. R. Meteorol.
+Soc. 123, 2449-2461). With the localised covariance of optimal interpolation,
 
     x(w) - x_b = [L_zo o (E^T Y_k) / (n - 1)] w
     (x - x_b)^T B^-1 (x - x_b) = w^T [L_oo o (Y_k^T Y_k) / (n - 1)] w
 
 Outer loops (Gauss-Newton) linearise `H` about x_k; there, the gradient of the quadratic J vanishes
 for S_k w = y - H(x_k) + H'(x_k) (x_k - x_b), S_k = L_oo o (Y_k^T Y_k) / (n - 1) + R, which is
-solved directly. A step is halved until it lowers J. The loops end when what is neglected by the
-last linearisation is small beside the observation error. With linear `H` nothing is neglected,
+solved directly. A step is halved until it lowers J. The loops end when the error of the last
+linearisation is small compared with the observation error. With linear `H` there is no such error,
 one loop is enough and the analysis is that of optimal interpolation.
 
 Ensemble: the analysis plus centred p_m + K_a (r_m - H'(x_a) p_m), with perturbed observations and
@@ -54,20 +54,20 @@ from slams.observations.tangent import tangent
 
 __all__ = ["ThreeDVar", "build"]
 
-# Largest error of linearisation at the end, in standard deviations of the observation error.
+# Largest linearisation error at the end, in standard deviations of the observation error.
 _TOLERANCE = 1e-3
 
-# Halvings of a step before it is given up: the minimum is then as near as rounding allows.
+# Largest number of halvings of a step; after these the minimum is as near as rounding allows.
 _HALVINGS = 8
 
 
 @dataclass
 class _Iterate:
-    """Holds where the minimisation is.
+    """State of the minimisation.
 
     Attributes:
         increment: x - x_b, in the shape of the control vector: `(T, C, H, W)` normalised.
-        parts: Images Y `(n, P)` and weights w `(P,)` that the increment is the sum of.
+        parts: Images Y `(n, P)` and weights w `(P,)` whose products sum to the increment.
         background_term: (x - x_b)^T B^-1 (x - x_b).
     """
 
@@ -77,14 +77,14 @@ class _Iterate:
 
 
 class ThreeDVar(OptimalInterpolation):
-    """Minimises the distance to background and observations with localised covariances.
+    """Variational assimilation with localised covariances.
 
     Args:
         normaliser: Climatology, standard deviations and transforms.
         grid: The grid.
         seed: The experiment's seed.
         localisation: Gaspari-Cohn half-width (km); infinity for none.
-        season: Days from the verifying day of year within which archive days are used.
+        season: Largest distance (days) of an archive day from the verifying day of year.
         outer_loops: Largest number of linearisations of `H`.
         shifts: As `OptimalInterpolation`.
 
@@ -111,7 +111,7 @@ class ThreeDVar(OptimalInterpolation):
         """Analyse one case; `(M, T, C, H, W)` normalised."""
         case = int(batch.case[0])
         errors = self.errors_of(batch)
-        # Perturbations are days as they were: the first of the errors, before turned copies.
+        # Perturbations are real days: the first of the errors, without the shifted copies.
         days = len(errors) // (2 * self.shifts + 1)
         drawn = draw_days(days, self.seed, self.name, case, members)
         perturbations = centre(errors[drawn])
@@ -129,7 +129,7 @@ class ThreeDVar(OptimalInterpolation):
         )
         return CaseAnalysis(self.state_of(batch, increment + perturbations), centred=True)
 
-    # What the control vector is: here the normalised state itself.
+    # The following define the control vector, here the normalised state itself.
 
     def errors_of(self, batch: Batch) -> Tensor:
         """Return the background errors of the case's season, centred: `(n, *control)`."""
@@ -137,13 +137,13 @@ class ThreeDVar(OptimalInterpolation):
         return self._errors.of(self.season_of(batch), variance, self.shifts)
 
     def observations_of(self, batch: Batch) -> StackedObservations:
-        """Return the active observations with the error variance that they count with."""
+        """Return the active observations with the error variances to use."""
         return stack_observations(batch, 0)
 
     def observer(
         self, batch: Batch, observations: StackedObservations
     ) -> Callable[[Tensor], Tensor]:
-        """Return the map of increments `(N, *control)` to what is observed, `(N, T, P_total)`."""
+        """Return the map from increments `(N, *control)` to observed values, `(N, T, P_total)`."""
         state = self.normaliser.denormalise(self.background_of(batch).mean, batch.climatology)
         sd = self.normaliser.sd
         return lambda increments: observe_all(observations.operators, state + increments * sd)
@@ -154,7 +154,7 @@ class ThreeDVar(OptimalInterpolation):
 
 
 class _Problem:
-    """The cost of one case and what it takes to lower it."""
+    """Cost function of one case and its minimisation."""
 
     def __init__(
         self, method: ThreeDVar, batch: Batch, observations: StackedObservations, errors: Tensor
@@ -209,7 +209,7 @@ class _Problem:
         return solve_innovations(covariance, innovations)
 
     def increments(self, images: Tensor, weights: Tensor) -> Tensor:
-        """Spread weights `(P, J)` over the state: `(J, T, C, H, W)`."""
+        """Compute the increments of weights `(P, J)`; return `(J, T, C, H, W)`."""
         anomalies = self.errors.flatten(1, 2).flatten(2)
         increments = localised_increments(anomalies, images, self._between, weights)
         return increments.reshape(-1, *self.errors.shape[1:])
@@ -217,7 +217,7 @@ class _Problem:
     def towards(
         self, now: _Iterate, images: Tensor, weights: Tensor, target: Tensor, share: float
     ) -> _Iterate:
-        """Go a share of the way to the increment `target` that `images` and `weights` make."""
+        """Move by a fraction of the way to the increment `target` of `images` and `weights`."""
         both = sum(float(w @ self._product(y, images, weights)) for y, w in now.parts)
         ahead = float(weights @ self._product(images, images, weights))
         left = 1 - share
@@ -235,7 +235,7 @@ class _Problem:
     def _line_search(
         self, now: _Iterate, departure: Tensor, images: Tensor, weights: Tensor, target: Tensor
     ) -> _Iterate | None:
-        """Go from the iterate towards a target as far as J falls; `None` if nowhere."""
+        """Move from the iterate towards a target as far as J decreases; `None` if it does not."""
         cost = self.cost(now.background_term, departure)
         for halving in range(_HALVINGS + 1):
             new = self.towards(now, images, weights, target, 0.5**halving)

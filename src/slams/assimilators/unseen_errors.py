@@ -1,16 +1,16 @@
-r"""How much larger denoising errors are on days that the network was not trained on.
+r"""Scale of denoising errors on days that the network was not trained on.
 
-A network knows the days that it was trained on, and denoises them better than new ones.
-Covariances of its errors there would trust the prior too much, most so at high noise, where the
-network recalls what it no longer sees. The errors of the archive are therefore enlarged, latent
-channel by latent channel and noise level by noise level, by
+A network denoises the days on which it was trained better than new ones. Covariances of its errors
+on these days would give the prior too much weight, most of all at high noise, where the network
+has memorised what the noise hides. The errors of the archive are therefore enlarged, per latent
+channel and noise level, by
 
     scale^2 = mean square on validation days / mean square on training days of the same season.
 
-How errors belong together is taken as it is on the archive's days, which are many; only their size
+The correlations of the errors are those on the archive's days, which are many; only their size
 comes from the validation period, never from the test period. The ratio changes slowly with the
-noise level, so that it is measured at a few levels and interpolated in the level's logarithm. The
-validation period also chose the checkpoint: what is left of the optimism is small.
+noise level, so that it is measured at a few levels and interpolated in the logarithm of the level.
+The checkpoint was also chosen on the validation period, but the remaining bias is small.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ __all__ = ["error_scale", "interpolated", "measured_levels"]
 
 # Noise levels at which the scale is measured.
 _LEVELS = 6
-# Days from the day of year of a validation day within which archive days are of its season.
+# Largest distance (days) between the days of year of a validation day and an archive day.
 _SEASON = 15.0
 
 
 def measured_levels(count: int) -> list[int]:
-    """Return which of `count` noise levels the scale is measured at."""
+    """Return the indices, out of `count` noise levels, at which the scale is measured."""
     return torch.linspace(0, count - 1, min(_LEVELS, count)).round().long().unique().tolist()
 
 
@@ -48,7 +48,7 @@ def error_scale(seen: Tensor, seen_time: Tensor, unseen: Tensor, unseen_time: Te
     season = torch.cat([season_days(seen_time, float(day), _SEASON) for day in unseen_time])
     counts = torch.bincount(season, minlength=len(seen)).to(seen)
     known = (counts @ seen) / counts.sum()
-    # A channel without any error has none to enlarge.
+    # A channel without errors is not scaled.
     return torch.where(known > 0, unseen.mean(dim=0) / known, 1.0).sqrt()
 
 
@@ -57,7 +57,7 @@ def interpolated(measured: Tensor, at: list[int], levels: Tensor) -> Tensor:
 
     Args:
         measured: `(A, K)` scales at some of the levels.
-        at: Their numbers among the levels, rising.
+        at: Indices of these levels, increasing.
         levels: `(L,)` all noise levels.
 
     Returns:

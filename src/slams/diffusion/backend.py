@@ -1,6 +1,6 @@
-"""The one module that touches azula: schedules, denoisers, guidance and samplers it provides.
+"""The only module that imports azula: its schedules, denoisers, guidance and samplers.
 
-Everything else imports these names from here, so that a change in azula is met in one place.
+All other modules import these names from here, so that a change in azula affects one place.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ __all__ = [
     "time_of_sigma",
 ]
 
-# Exponential Adams-Bashforth in the data prediction; of second order it is DPM-Solver++ 2M.
+# Exponential Adams-Bashforth in the data prediction; at second order it is DPM-Solver++ 2M.
 AdamsBashforthSampler = xEABSampler
 
 
 def time_of_sigma(sigma: Tensor, schedule: VESchedule) -> Tensor:
-    """Invert a variance-exploding schedule: the time `t` at which the noise level is `sigma`."""
+    """Return the time `t` at which a variance-exploding schedule has the noise level `sigma`."""
     low, high = math.log(schedule.sigma_min), math.log(schedule.sigma_max)
     return (torch.log(sigma) - low) / (high - low)

@@ -1,20 +1,21 @@
-"""Few-step samplers of the reverse diffusion, and the watch over members that diverge.
+"""Few-step samplers of the reverse diffusion, and the check for members that diverge.
 
-All start from `x_T ~ N(0, sigma_max^2 I)` and evaluate the denoiser at log-spaced noise levels,
-`sigma_max` the first and `sigma_min` the last. From there to zero noise a sample takes half of
-the way to its denoised mean: the probability flow `dx / d(sigma^2) = (x - D) / (2 sigma^2)` over
-the interval `[0, sigma_min^2]`, in one step. (Where one stops at `sigma_min`, a posterior as
-narrow as three times `sigma_min` comes out 5 % too wide; the denoised mean itself, 5 % too
-narrow.) Noise is drawn member by member from generators keyed by case and member, so that a
-member does not depend on the batch it is computed in.
+All samplers start from `x_T ~ N(0, sigma_max^2 I)` and evaluate the denoiser at log-spaced noise
+levels, from `sigma_max` to `sigma_min`. From there to zero noise a sample is moved half of the way
+to its denoised mean: the probability flow `dx / d(sigma^2) = (x - D) / (2 sigma^2)` over the
+interval `[0, sigma_min^2]`, in one step. (A sampler that stops at `sigma_min` makes a posterior as
+narrow as three times `sigma_min` 5 % too wide; the denoised mean itself makes it 5 % too narrow.)
+Noise is drawn member by member from generators keyed by case and member, so that a member does
+not depend on the batch in which it is computed.
 
-*Centred* noise has its mean over the members removed. A sample of a Gaussian posterior is linear
-in the noise, so that the mean of few members then is the posterior's mean, and not a sample of
-it that is off by its standard deviation over sqrt(M); the variance over members (divisor M - 1)
-stays unbiased. Members then depend, through the mean that is removed, on how many there are.
+*Centred* noise is noise from which the mean over the members is removed. A sample of a Gaussian
+posterior is linear in the noise, so that the mean of even a few members is then the mean of the
+posterior; without centring it is a sample that differs from it by the standard deviation over
+sqrt(M). The variance over members (divisor M - 1) stays unbiased. Centred members depend on the
+number of members, through the mean that is removed.
 
-*Inflation* multiplies the noise. Of a Gaussian posterior, that of the deterministic samplers
-multiplies the spread by as much and leaves the mean of centred members where it is.
+*Inflation* multiplies the noise. With a deterministic sampler and a Gaussian posterior it
+multiplies the spread by the same factor and leaves the mean of centred members unchanged.
 """
 
 from __future__ import annotations
@@ -40,18 +41,18 @@ __all__ = [
     "sample",
 ]
 
-# A standardised latent further from zero than this is no state of the atmosphere.
+# A standardised latent further from zero than this is not a state of the atmosphere.
 _BOUND = 50.0
 _ATTEMPTS = 4
 
 
 class DivergedError(UserError):
-    """Says that members diverged every time they were drawn; the caller adds for which case."""
+    """Error for members that diverged in every draw; the caller adds the case."""
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Holds what sampling gives.
+    """Result of sampling.
 
     Attributes:
         members: `(M, ...)` samples.
@@ -63,19 +64,20 @@ class Samples:
 
 
 def noise_levels(config: SamplerSettings) -> Tensor:
-    """Return the noise levels at which the denoiser is evaluated, `(steps,)`, falling."""
+    """Return the noise levels at which the denoiser is evaluated, `(steps,)`, decreasing."""
     low, high = torch.tensor([config.sigma_min, config.sigma_max]).log()
     return torch.linspace(high, low, config.steps).exp()
 
 
 @dataclass(frozen=True)
 class SamplerProblem:
-    """Holds what a sampler of one case is made of.
+    """Inputs from which the sampler of one case is built.
 
     Attributes:
         denoiser: The (guided) denoiser.
         settings: Parameters of the sampler.
-        draw: Standard normal noise of a step, by the step's number; `None` where none can be had.
+        draw: Function from the number of a step to its standard normal noise; `None` if there is
+            no noise.
     """
 
     denoiser: Denoiser
@@ -84,20 +86,20 @@ class SamplerProblem:
 
     @property
     def noise(self) -> Callable[[int], Tensor]:
-        """Return the noise of each step.
+        """Return the function that draws the noise of a step.
 
         Raises:
             ValueError: There is none.
         """
         if self.draw is None:
-            raise ValueError(f"sampler {self.settings.kind} draws noise, found no noise to draw")
+            raise ValueError(f"sampler {self.settings.kind} needs noise, found none")
         return self.draw
 
     @property
     def grid(self) -> dict[str, Any]:
-        """Return the arguments that every sampler takes: from the first level to the last."""
+        """Return the arguments common to all samplers: the first and the last level, the steps."""
         start, stop = _ends(self.denoiser, self.settings)
-        # One step fewer than there are levels.
+        # The number of steps is one less than the number of levels.
         steps = self.settings.steps - 1
         return {"start": float(start), "stop": float(stop), "steps": steps, "silent": True}
 
@@ -110,10 +112,10 @@ def make_sampler(
     Args:
         denoiser: The (guided) denoiser.
         settings: Kind, steps and noise levels.
-        noise: Noise of each step, for samplers that draw some.
+        noise: Function from the number of a step to its noise, for samplers that draw noise.
 
     Returns:
-        A sampler from `sigma_max` to `sigma_min`, in one step fewer than there are levels.
+        A sampler from `sigma_max` to `sigma_min`; it takes one step less than there are levels.
 
     Raises:
         UserError: There is no such kind.
@@ -137,16 +139,16 @@ def sample(
     only: range | None = None,
     **condition: Tensor,
 ) -> Samples:
-    """Sample an ensemble; a member that diverges is drawn again, never averaged in.
+    """Sample an ensemble; draw members that diverge again, so that none enters the average.
 
     Args:
         denoiser: The (guided) denoiser of `(M, ...)` states.
         config: The sampler.
-        draw: Gives `(...)` standard normal noise for a member and a stream's name.
+        draw: Function from a member and the name of a stream to `(...)` standard normal noise.
         members: Number of members `M`.
-        only: Members to sample, of the `M` that the noise is drawn for; `None` for all. Each is
-            what it is among all of them.
-        condition: `(M, ...)` each, passed on to the denoiser.
+        only: Members to sample, of the `M` for which noise is drawn; `None` for all. Each is the
+            same as when all are sampled.
+        condition: `(M, ...)` each, passed to the denoiser.
 
     Raises:
         DivergedError: A member diverged every time it was drawn.
@@ -159,7 +161,7 @@ def sample(
 
         def noise(name: str, wanted: list[int] = wanted, attempt: int = attempt) -> Tensor:
             stream = f"{name}/{attempt}" if attempt else name
-            # Members drawn again stand beside others that have gone before them.
+            # Members drawn again belong to an ensemble whose other members are already done.
             if not config.centred or members == 1 or attempt:
                 return config.inflation * torch.stack([draw(m, stream) for m in wanted])
             drawn = torch.stack([draw(member, stream) for member in range(members)])
@@ -181,6 +183,6 @@ def sample(
         diverged += len(wanted)
     raise DivergedError(
         f"{len(wanted)} of {members} members diverged in each of {_ATTEMPTS} draws; raise "
-        "assimilation.sampler.steps, or where assimilation.guidance.kind is not decg, lower "
-        "assimilation.guidance.below_sigma or take decg"
+        "assimilation.sampler.steps or, if assimilation.guidance.kind is not decg, lower "
+        "assimilation.guidance.below_sigma or use decg"
     )

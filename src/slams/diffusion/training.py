@@ -1,11 +1,11 @@
 """The denoiser of latent windows and its training loss.
 
-The denoiser has the preconditioning of Karras et al. 2022 (arXiv 2206.00364); the training
-noise levels are log-normal; the loss is `(1 + sigma^2) / sigma^2 |D(x + sigma n) - x|^2`, averaged
-over the sphere: each row of the grid counts with the area of its cells, as it does in every score.
-(Unweighted, the rows poleward of 60 degrees are a third of the loss and an eighth of the globe.) A
-weight per channel comes on top where channels do not count alike. Whatever the weights, the best
-denoiser is `E[x | x_t]`, but a network that does not reach it errs where it costs least.
+The denoiser uses the preconditioning of Karras et al. 2022 (arXiv 2206.00364); the training noise
+levels are log-normal; the loss is `(1 + sigma^2) / sigma^2 |D(x + sigma n) - x|^2`, averaged over
+the sphere: each row of the grid is weighted by the area of its cells, as in every score.
+(Unweighted, the rows poleward of 60 degrees are a third of the loss but an eighth of the globe.)
+Optional weights per channel multiply this. For any weights the best denoiser is `E[x | x_t]`, but
+a network that does not reach it has its errors where they cost least.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ def make_denoiser(
     Args:
         backbone: Network of `(B, T, K, h, w)` and `(B,)` log noise levels.
         sigma_min: Noise level at `t = 0`.
-        sigma_max: Noise level at `t = 1`; a denoiser accepts levels beyond both.
+        sigma_max: Noise level at `t = 1`; the denoiser accepts levels outside this range.
     """
     return KarrasDenoiser(backbone, VESchedule(sigma_min=sigma_min, sigma_max=sigma_max))
 
 
 @dataclass(frozen=True)
 class NoiseDraw:
-    """Holds what a training step draws.
+    """Random numbers of one training step.
 
     Attributes:
         sigma: `(B,)` noise levels.
@@ -62,8 +62,8 @@ def draw_noise(
         mean: Mean of log sigma.
         sd: Standard deviation of log sigma.
         condition_dropout: Probability that the background is hidden.
-        generator: CPU generator; torch's own by default, which training seeds at every step, so
-            that a resumed run draws what an uninterrupted one does.
+        generator: CPU generator; torch's default generator if not given, which training seeds at
+            every step, so that a resumed run draws the same numbers as an uninterrupted one.
     """
     size = x.shape[0]
     log_sigma = mean + sd * torch.randn(size, generator=generator)
@@ -92,7 +92,8 @@ def denoising_loss(
         season: `(B,)` time of year in [0, 1).
         age: `(B,)` age of the condition, above 0; 1 by default.
         importance: `(K,)` weights of the channels; 1 by default.
-        area: `(h,)` cell areas of the rows, mean 1; 1 by default, for what lies on no sphere.
+        area: `(h,)` cell areas of the rows, mean 1; 1 by default, for data that are not on a
+            sphere.
 
     Returns:
         `(B,)` loss.

@@ -1,25 +1,26 @@
-r"""A denoiser of long trajectories, composed from one of short windows (Markov blankets).
+r"""A denoiser of long trajectories, composed from a denoiser of short windows (Markov blankets).
 
-In a Markov chain of order `k` a day `x_i`, given the `k` days before and the `k` after it, does
-not depend on any other day, so that the score of a trajectory `x_{1:L}` is local,
+In a Markov chain of order `k` a day `x_i`, given the `k` days before and the `k` days after it,
+does not depend on any other day, so that the score of a trajectory `x_{1:L}` is local,
 
     d log p(x_{1:L}) / d x_i  =  d log p(x_{i-k:i+k}) / d x_i.
 
-A denoiser of windows of `T = 2 k + 1` days therefore gives the whole trajectory (Rozet and Louppe
-2023, arXiv 2306.10574, algorithm 2): each day is read off the middle of the window around it, the
-first and the last `k` days off the first and the last window. Denoised means compose like
-scores, which differ from them by `x_t` and a factor: `D(x_t) = x_t + sigma_t^2 score`.
+A denoiser of windows of `T = 2 k + 1` days therefore determines the whole trajectory (Rozet and
+Louppe 2023, arXiv 2306.10574, algorithm 2): each day is taken from the middle of the window around
+it, the first and the last `k` days from the first and the last window. Denoised means compose like
+scores, from which they differ by `x_t` and a factor: `D(x_t) = x_t + sigma_t^2 score`.
 
-What is exact, for a chain whose order is at most `k` and an exact denoiser of windows:
+For a chain of order at most `k` and an exact denoiser of windows, the composition is exact
 
-- `L = T`, at any noise: there is one window only;
-- `sigma_t -> 0`: the composed score tends to the score of the trajectory; for a chain of order
+- for `L = T`, at any noise level: there is only one window;
+- for `sigma_t -> 0`: the composed score tends to the score of the trajectory; for a chain of order
   one the error is of the order `sigma_t^(2 k)`;
-- `sigma_t -> infinity`: both denoised means tend to the mean of the prior.
+- for `sigma_t -> infinity`: both denoised means tend to the mean of the prior.
 
-In between noisy days are no Markov chain, and the window is a *pseudo-blanket*: what days further
-than `k` away would add is left out. That error falls with `k`, geometrically for a chain
-that forgets geometrically. Days that are independent compose exactly from windows of any length.
+In between, noisy days are not a Markov chain, and the window is a *pseudo-blanket*: the
+contribution of days more than `k` away is neglected. This error decreases with `k`, geometrically
+for a chain whose memory decays geometrically. Independent days compose exactly from windows of any
+length.
 """
 
 from __future__ import annotations
@@ -34,20 +35,20 @@ __all__ = ["TrajectoryDenoiser"]
 
 
 class TrajectoryDenoiser(Denoiser):
-    """Denoises trajectories of any length with a denoiser of windows.
+    """Denoiser of trajectories of any length, built from a denoiser of windows.
 
     Args:
         denoiser: Denoiser of windows `(B, T, ...)`.
-        window: Days `T` of its windows.
-        chunk: Windows passed through it at a time (bounds memory, not the result); 0 for all.
-        conditioned: Leading windows that see their part of `condition`; `None` for all. In the
-            others it is hidden (`known` False): they lie further from the day that a background
-            was made from than any window of the training.
-        season_step: Time of year, in years, that passes from one day to the next: `season` is
-            that of a window's first day.
+        window: Number of days `T` per window.
+        chunk: Windows passed through it at a time; 0 for all. Limits the memory, not the result.
+        conditioned: Number of leading windows that receive their part of `condition`; `None` for
+            all. It is hidden from the others (`known` False), because they are further from the
+            day on which the background is based than any training window.
+        season_step: Increase of the time of year per day (years); `season` is that of a window's
+            first day.
 
     Raises:
-        UserError: The window is even or less than 1: it has no middle.
+        UserError: The window is even or less than 1, so that it has no middle.
     """
 
     def __init__(
@@ -61,8 +62,8 @@ class TrajectoryDenoiser(Denoiser):
         super().__init__()
         if window < 1 or window % 2 == 0:
             raise UserError(
-                f"trajectories are composed from windows of an odd number of days, 1, 3, 5, ...; "
-                f"found windows of {window} days (data.window)"
+                f"data.window: trajectories are composed from windows of an odd number of days; "
+                f"found {window}, expected 1, 3, 5, ..."
             )
         self.denoiser = denoiser
         self.window = window
@@ -81,9 +82,9 @@ class TrajectoryDenoiser(Denoiser):
         Args:
             x_t: `(B, L, ...)` noisy trajectories, `L >= T`.
             t: `()` or `(B,)` time.
-            condition: `condition (B, L, ...)` is cut into windows like `x_t`, `known (B,)` and
-                whatever else there is `(B, ...)` holds for every window of a trajectory,
-                `season (B,)` in [0, 1) is that of the first day and moves on with the windows.
+            condition: `condition (B, L, ...)` is cut into windows like `x_t`; `known (B,)` and
+                any other input `(B, ...)` applies to every window of a trajectory; `season (B,)`
+                in [0, 1) is that of the first day and advances with the windows.
 
         Returns:
             The denoised trajectories, `(B, L, ...)`.
@@ -95,8 +96,8 @@ class TrajectoryDenoiser(Denoiser):
         count = length - self.window + 1
         if count < 1:
             raise UserError(
-                f"found a trajectory of {length} days, expected at least the {self.window} of a "
-                f"window"
+                f"found a trajectory of {length} days, expected at least the {self.window} days "
+                f"of a window"
             )
         windows = self._cut(x_t)
         inputs = self._spread(size, count, condition, x_t.device)
@@ -113,13 +114,13 @@ class TrajectoryDenoiser(Denoiser):
         return DiracPosterior(mean=torch.cat(parts, dim=1))
 
     def _cut(self, trajectory: Tensor) -> Tensor:
-        """Cut `(B, L, ...)` into all `n` windows of each trajectory: `(B n, T, ...)`."""
+        """Cut each trajectory `(B, L, ...)` into all `n` windows; return `(B n, T, ...)`."""
         return trajectory.unfold(1, self.window, 1).movedim(-1, 2).flatten(0, 1)
 
     def _spread(
         self, size: int, count: int, condition: dict[str, Tensor | None], device: torch.device
     ) -> dict[str, Tensor | None]:
-        """Give each of the `size x count` windows its conditions."""
+        """Return the conditions of each of the `size x count` windows."""
         inputs = dict(condition)
         for name, value in condition.items():
             if value is None:

@@ -1,29 +1,30 @@
-r"""Observations that cannot fall below a bound: rain gauges, whose driest report is zero.
+r"""Observations that cannot fall below a bound, for example rain gauges, whose lowest report is 0.
 
 The observation model is a censored Gaussian in the operator's units,
 
     y = max(b, u),    u = h + e,    h = H x,    e ~ N(0, R).
 
-A report above the bound is an ordinary Gaussian observation, `u = y`. A *silent* one, `y = b`,
-says no more than `u <= b`, whose likelihood and derivatives are, with `a = (b - h) / s`,
-`s^2 = R` and the inverse Mills ratio `r(a) = phi(a) / Phi(a)`,
+A report above the bound is an ordinary Gaussian observation, `u = y`. A *silent* observation,
+`y = b`, means only that `u <= b`. With `a = (b - h) / s`, `s^2 = R` and the inverse Mills ratio
+`r(a) = phi(a) / Phi(a)`, its likelihood and derivatives are
 
     p(y = b | h) = Phi(a),    d log p / dh = -r / s,    -d^2 log p / dh^2 = r (a + r) / s^2.
 
-**Gaussian prior.** Let `u ~ N(m, S)`, `S = H P H^T + R`, before the observations are looked at.
-Whatever the observations say of `x` they say through `u`, so that
+**Gaussian prior.** Let `u ~ N(m, S)`, `S = H P H^T + R`, before the observations are used. The
+observations inform about `x` through `u` only, so that
 
     E[x | y] = E[x] + P H^T S^-1 (E[u | y] - m).
 
-Conditioning on the reports above the bound is linear algebra. What is left is a normal
-distribution of the silent ones, truncated to `u <= b`. For one of them its moments are known
-(`truncated_normal`). For several, expectation propagation (Minka 2001; Cunningham, Hennig and
-Lacoste-Julien 2011, arXiv 1111.6832) gives each a Gaussian *site* `exp(nu u - tau u^2 / 2)` such
-that the moments of every single one are right given the sites of the others. It is exact for
-one silent observation, and for several whose predictions are uncorrelated given the others;
-elsewhere a good approximation: in two to 60 dimensions with correlations up to 0.9 the mean is
-within 0.03 and the spread within 3 % of Gibbs sampling. (A Tobit Kalman filter, Allik et al.
-2016, doi 10.1109/TCST.2015.2432155, is one pass of it with diagonal `S`.)
+Conditioning on the reports above the bound is linear algebra. What remains is a normal
+distribution of the silent observations, truncated to `u <= b`. For one silent observation its
+moments are known (`truncated_normal`). For several, expectation propagation (Minka 2001;
+Cunningham, Hennig and Lacoste-Julien 2011, arXiv 1111.6832) assigns to each a Gaussian *site*
+`exp(nu u - tau u^2 / 2)` such that the moments of each observation are right given the sites of
+the others. The result is exact for one silent observation, and for several whose predictions are
+uncorrelated given the others; otherwise it is a good approximation: in two to 60 dimensions with
+correlations up to 0.9 the mean is within 0.03 and the spread within 3 % of Gibbs sampling. (A
+Tobit Kalman filter, Allik et al. 2016, doi 10.1109/TCST.2015.2432155, is one pass of it with
+diagonal `S`.)
 """
 
 from __future__ import annotations
@@ -43,14 +44,17 @@ __all__ = [
     "truncated_normal",
 ]
 
-# Passes of expectation propagation: more change the mean by less than 0.03 standard deviations.
+# Passes of expectation propagation; further passes change the mean by less than 0.03 standard
+# deviations.
 _PASSES = 4
 
-# Precision of a site, in the inverse variance of its prediction, below which it says nothing.
+# Precision of a site, relative to the inverse variance of its prediction, below which the site
+# carries no information.
 _NOTHING = 1e-6
 
 
-# Distance of a bound, in standard deviations, from which a series in its inverse is exact.
+# Position of the bound, in standard deviations from the mean, below which a series in its inverse
+# is exact.
 _FAR = -30.0
 
 
@@ -62,7 +66,7 @@ def inverse_mills(a: Tensor) -> Tensor:
 
 
 def truncated_normal(mean: Tensor, variance: Tensor, bound: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the moments of a normal variable that is known not to exceed a bound.
+    """Return the moments of a normal variable truncated above at a bound.
 
     Args:
         mean: `(...)` before truncation.
@@ -75,7 +79,7 @@ def truncated_normal(mean: Tensor, variance: Tensor, bound: Tensor) -> tuple[Ten
     sd = variance.sqrt()
     a = (bound - mean) / sd
     ratio = inverse_mills(a)
-    # Where the bound is far below the mean the two terms cancel; the series then has all digits.
+    # Where the bound is far below the mean the two terms cancel; the series keeps all digits.
     inverse = 1 / a.clamp(max=_FAR).square()
     series = inverse * (1 - inverse * (6 - 50 * inverse))
     return mean - sd * ratio, variance * torch.where(a < _FAR, series, 1 - ratio * (a + ratio))
@@ -89,7 +93,7 @@ def linearised_observations(
     Args:
         innovation: `(M, P)` observed minus predicted, `b - h` where silent.
         variance: `(P,)` diagonal of `R`.
-        silent: `(P,)` bool.
+        silent: `(P,)` bool, True where a censored observation is at its bound.
 
     Returns:
         Innovations and error variances, `(M, P)` each; those of other observations unchanged.
@@ -108,7 +112,7 @@ def solve_censored(covariance: Tensor, innovations: Tensor, silent: Tensor) -> T
     Args:
         covariance: `(P, P)` float64, S, see `slams.linalg.localised_gain.innovation_covariance`.
         innovations: `(J, P)` observed minus predicted, `b - m` where silent.
-        silent: `(P,)` bool.
+        silent: `(P,)` bool, True where a censored observation is at its bound.
 
     Returns:
         `(P, J)` float64; without silent observations that of `solve_innovations`.
@@ -116,16 +120,18 @@ def solve_censored(covariance: Tensor, innovations: Tensor, silent: Tensor) -> T
     Raises:
         UserError: S is not positive definite.
     """
-    # The silent ones last: the factor then holds their covariance given all others.
+    # With the silent observations last, the factor contains their covariance given all others.
     order = torch.argsort(silent.to(torch.int8), stable=True)
-    heard = int((~silent).sum())
+    uncensored = int((~silent).sum())
     factor = factorise(covariance[order][:, order])
     departure = innovations.to(torch.float64)[:, order].T
-    white = torch.linalg.solve_triangular(factor[:heard, :heard], departure[:heard], upper=False)
-    if heard < len(order):
-        known = factor[heard:, :heard] @ white
-        rest = factor[heard:, heard:]
-        bound = (departure[heard:] - known).T
+    white = torch.linalg.solve_triangular(
+        factor[:uncensored, :uncensored], departure[:uncensored], upper=False
+    )
+    if uncensored < len(order):
+        known = factor[uncensored:, :uncensored] @ white
+        rest = factor[uncensored:, uncensored:]
+        bound = (departure[uncensored:] - known).T
         expected, _, _ = _propagate(rest @ rest.T, bound)
         white = torch.cat([white, torch.linalg.solve_triangular(rest, expected.T, upper=False)])
     weights = torch.linalg.solve_triangular(factor.T, white, upper=True)
@@ -135,33 +141,33 @@ def solve_censored(covariance: Tensor, innovations: Tensor, silent: Tensor) -> T
 def equivalent_observations(
     covariance: Tensor, innovation: Tensor, variance: Tensor, silent: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return Gaussian observations that move a Gaussian prior as the censored ones do.
+    """Return Gaussian observations that update a Gaussian prior as the censored ones do.
 
-    For methods that take Gaussian observations only. Mean and spread of the analysis are those
-    of the censored likelihood; its skewness is lost.
+    For methods that accept only Gaussian observations. Mean and spread of the analysis are those
+    of the censored likelihood; the skewness is lost.
 
     Args:
         covariance: `(P, P)` float64, S.
         innovation: `(P,)` observed minus predicted, `b - m` where silent.
         variance: `(P,)` diagonal of `R`.
-        silent: `(P,)` bool.
+        silent: `(P,)` bool, True where a censored observation is at its bound.
 
     Returns:
         Innovation and error variance, `(P,)` each, in the precision of `innovation`.
     """
     if not bool(silent.any()):
         return innovation, variance
-    heard = ~silent
-    between = covariance[silent][:, heard]
-    gain = torch.linalg.solve(covariance[heard][:, heard], between.T).T
+    uncensored = ~silent
+    between = covariance[silent][:, uncensored]
+    gain = torch.linalg.solve(covariance[uncensored][:, uncensored], between.T).T
     rest = covariance[silent][:, silent] - gain @ between.T
-    known = gain @ innovation[heard].to(torch.float64)
+    known = gain @ innovation[uncensored].to(torch.float64)
     bound = innovation[silent].to(torch.float64) - known
     expected, precision, shift = _propagate(rest, bound[None])
     least = _NOTHING / rest.diagonal()
-    says = precision[0] > least
-    # A site that says nothing is an observation of what is expected anyway, with a huge error.
-    site = torch.where(says, shift[0] / precision[0].clamp(min=1e-300), expected[0])
+    informative = precision[0] > least
+    # A site without information becomes an observation of the expected value with a huge error.
+    site = torch.where(informative, shift[0] / precision[0].clamp(min=1e-300), expected[0])
     found, error = innovation.clone(), variance.clone()
     found[silent] = (known + site).to(found)
     error[silent] = variance[silent] + (1 / torch.maximum(precision[0], least)).to(error)
@@ -169,7 +175,7 @@ def equivalent_observations(
 
 
 def _propagate(covariance: Tensor, bound: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Truncate N(0, covariance) to what lies below a bound, for several bounds at once.
+    """Truncate N(0, covariance) to values below a bound, for several bounds at once.
 
     Args:
         covariance: `(P, P)` float64.
@@ -190,7 +196,7 @@ def _propagate(covariance: Tensor, bound: Tensor) -> tuple[Tensor, Tensor, Tenso
         shift = first / second - centre * inside
         # (S^-1 + T)^-1 = (I + S T)^-1 S, which has a solution where T is zero too.
         system = unit + covariance * precision.unsqueeze(-2)
-        # Expanded, or a covariance of as many sites as bounds would be taken for a set of vectors.
+        # Expand the covariance: with as many sites as bounds it would be read as a set of vectors.
         posterior = torch.linalg.solve(system, covariance.expand_as(system))
         mean = (posterior @ shift.unsqueeze(-1)).squeeze(-1)
         variance = posterior.diagonal(dim1=-2, dim2=-1)

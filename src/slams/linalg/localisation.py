@@ -1,4 +1,4 @@
-"""Localisation: a correlation function that ends at a finite distance.
+"""Localisation: a correlation function of finite support.
 
 With z = distance / half-width, the fifth-order piecewise rational function of Gaspari and Cohn
 (1999, Q. J. R. Meteorol. Soc. 125, 723-757, eq. 4.10) is
@@ -7,10 +7,10 @@ With z = distance / half-width, the fifth-order piecewise rational function of G
     C(z) = (2 - z)^4 (z^2 + 2 z - 1/2) / (12 z)           for 1 <= z <= 2
     C(z) = 0                                              for 2 <= z
 
-The second line is theirs with the zero of fourth order at z = 2 taken out, so that rounding
-cannot make it negative. C is positive definite for distances in space. It stays so for
-great-circle distances as long as it ends within half the circumference (Gneiting 2013,
-Bernoulli 19, 1327-1349, theorem 3), hence the largest half-width of `MAX_HALF_WIDTH_KM`.
+The second line is their formula with the fourth-order zero at z = 2 factored out, so that rounding
+cannot make it negative. C is positive definite for distances in space, and also for great-circle
+distances as long as its support ends within half the circumference (Gneiting 2013, Bernoulli 19,
+1327-1349, theorem 3), hence the largest half-width of `MAX_HALF_WIDTH_KM`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["MAX_HALF_WIDTH_KM", "gaspari_cohn", "localisation_matrix"]
 
 MAX_HALF_WIDTH_KM = math.pi * EARTH_RADIUS_KM / 2
 
-# Rows of the localisation matrix made at a time: bounds the temporaries, not the result.
+# Rows of the localisation matrix computed at a time; limits the temporaries, not the result.
 _ROWS = 1024
 
 
@@ -36,7 +36,7 @@ def gaspari_cohn(distance_km: Tensor, half_width_km: float) -> Tensor:
 
     Args:
         distance_km: `(...)` great-circle distances (km), not negative.
-        half_width_km: Half-width `c` (km), zero is reached at `2c`; infinity switches the
+        half_width_km: Half-width `c` (km); zero is reached at `2c`; infinity switches the
             localisation off.
 
     Returns:
@@ -56,7 +56,7 @@ def gaspari_cohn(distance_km: Tensor, half_width_km: float) -> Tensor:
         return torch.ones_like(distance_km)
     z = distance_km / half_width_km
     near = 1 + z * z * (-5 / 3 + z * (5 / 8 + z * (1 / 2 - z / 4)))
-    # Clamped on both sides, so that the branch not taken has neither a pole nor a growing power.
+    # Clamp on both sides, so that the unused branch has neither a pole nor a growing power.
     z = z.clamp(1, 2)
     far = (2 - z) ** 4 * (z * z + 2 * z - 0.5) / (12 * z)
     return torch.where(distance_km <= half_width_km, near, far)
@@ -71,10 +71,10 @@ def localisation_matrix(
     half_width_km: float,
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """Localise between two sets of points.
+    """Return the localisation between two sets of points.
 
     Args:
-        grid: The grid, for its distances.
+        grid: The grid, which computes the distances.
         lat1: `(P1,)` degrees north.
         lon1: `(P1,)` degrees east.
         lat2: `(P2,)` degrees north.

@@ -1,4 +1,4 @@
-"""The gain of an ensemble covariance that is localised point by point.
+"""The gain of an ensemble covariance with localisation point by point.
 
 With centred anomalies Z (n, K, G) of K fields at G points and their images Y = H Z (n, P),
 localisation L_zo (G, P) and L_oo (P, P), and `o` the elementwise product,
@@ -6,11 +6,11 @@ localisation L_zo (G, P) and L_oo (P, P), and `o` the elementwise product,
     S = L_oo o (Y^T Y) / (n - 1) + R
     increment of field k = [L_zo o (Z_k^T Y) / (n - 1)] S^-1 innovation
 
-The gain (K * G, P) is never formed: the innovations of all members are solved for first,
-V = S^-1 innovation (P, J), and then one field's covariance (G, P) exists at a time. The system is
-solved in double precision, since S is as badly conditioned as dense observations make it.
-(Weighing the days of each point member by member takes fewer multiplications where members are
-few, and three to nine times as long, for the anomalies have to be turned in memory.)
+The gain (K * G, P) is never formed: the system is first solved for the innovations of all members,
+V = S^-1 innovation (P, J); then the covariance (G, P) of one field at a time is formed. The system
+is solved in double precision, because dense observations make S badly conditioned. (Weighting the
+days of each point member by member takes fewer multiplications if there are few members, but three
+to nine times as long, because the anomalies have to be transposed in memory.)
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from slams.errors import UserError
 
 __all__ = ["factorise", "innovation_covariance", "localised_increments", "solve_innovations"]
 
-# Share of each element of the diagonal that is added to it when rounding spoils the factorisation:
-# a share of their mean would drown an observation in small units beside one in large ones.
+# Fraction of each diagonal element that is added to it when rounding makes the factorisation fail.
+# A fraction of their mean would swamp observations in small units next to those in large units.
 _JITTERS = (0.0, 1e-10, 1e-7)
 
 
@@ -57,7 +57,7 @@ def factorise(covariance: Tensor) -> Tensor:
         UserError: S is not positive definite, even with its diagonal raised by 1e-7.
     """
     diagonal = covariance.diagonal()
-    # An observation without error of what never varies has no size of its own.
+    # A constant that is observed without error has a zero on the diagonal: use the mean instead.
     sizes = torch.where(diagonal > 0, diagonal, diagonal.mean())
     for jitter in _JITTERS:
         raised = covariance if jitter == 0 else covariance + torch.diag(jitter * sizes)
@@ -89,11 +89,11 @@ def solve_innovations(covariance: Tensor, innovations: Tensor) -> Tensor:
 def localised_increments(
     anomalies: Tensor, observed: Tensor, localisation: Tensor, weights: Tensor
 ) -> Tensor:
-    """Spread solved innovations over the state.
+    """Compute the increments of the state from the solved innovations.
 
     Args:
         anomalies: `(n, K, G)` anomalies Z, centred.
-        observed: `(n, P)` their images Y, centred.
+        observed: `(n, P)` observed anomalies Y, centred.
         localisation: `(G, P)` L_zo.
         weights: `(P, J)` V of `solve_innovations`.
 

@@ -1,4 +1,4 @@
-"""Units of the observation error, in which observations of different units are comparable."""
+"""Scaling by the observation error, which makes observations of different units comparable."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 __all__ = ["error_unit", "positive_variance"]
 
-# Stands for an error variance of 0, units of the observation squared.
+# Replaces an error variance of 0 (units of the observation squared).
 _SMALLEST_VARIANCE = 1e-12
 
 
@@ -25,7 +25,7 @@ def error_unit(variance: Tensor) -> Tensor:
 
 
 def positive_variance(variance: Tensor) -> Tensor:
-    """Replace error variances of 0 by a tiny one; others stay, however small their unit is.
+    """Replace error variances of 0 by a tiny one; leave all others unchanged, however small.
 
     Args:
         variance: `(..., P)` diagonal of `R`, units of the observations squared.

@@ -1,5 +1,5 @@
-"""Every method of assimilation that comes with this package, one module each: its specification.
+"""Specifications of the assimilation methods of this package, one module per method.
 
-What a method computes is in `slams.assimilators`, which is imported when the method is built.
-Modules here import nothing heavy: checks of recipes and the report read them.
+The methods themselves are in `slams.assimilators`, which is imported when a method is built. These
+modules import nothing heavy, because checks of recipes and the report read them.
 """

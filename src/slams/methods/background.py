@@ -1,4 +1,4 @@
-"""The background and its errors, no observation used."""
+"""The background and its errors, without observations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The climatological ensemble, which knows nothing of the day."""
+"""The climatological ensemble, without information on the day."""
 
 from __future__ import annotations
 

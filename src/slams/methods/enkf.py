@@ -1,4 +1,4 @@
-"""Ensemble Kalman filter of past background errors: a static archive, no forecast ensemble."""
+"""Ensemble Kalman filter with past background errors, a static archive, as ensemble."""
 
 from __future__ import annotations
 

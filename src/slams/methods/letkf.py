@@ -1,4 +1,4 @@
-"""Local ensemble transform Kalman filter of past background errors."""
+"""Local ensemble transform Kalman filter with past background errors as ensemble."""
 
 from __future__ import annotations
 

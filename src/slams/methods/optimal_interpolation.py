@@ -1,4 +1,4 @@
-"""Optimal interpolation, the yardstick."""
+"""Optimal interpolation, the reference for the other methods."""
 
 from __future__ import annotations
 

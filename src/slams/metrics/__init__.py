@@ -1,4 +1,4 @@
-"""Verification: statistics of cases, metrics as functions of their means, intervals, tables."""
+"""Verification: statistics per case, metrics as functions of their means, intervals, tables."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Metrics as torchmetrics objects whose states are sums, exact over batches and ranks.
 
-Every state is a float64 sum over cases (or the number of them) and is summed over ranks;
-`compute` is a function of the mean statistics. So the result depends neither on how the cases
-were split over batches and ranks, nor on a rank having none.
+Every state is a float64 sum over cases (or their number) and is summed over ranks; `compute` is a
+function of the mean statistics. The result therefore does not depend on how the cases are split
+over batches and ranks, even if a rank has no case.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ __all__ = ["RMSE", "Bias", "FairCRPS", "RankHistogram", "SpreadSkill", "Wasserst
 
 
 class _MeanStatistics(Metric):
-    """Sums the statistics that one metric needs; subclasses name the metric.
+    """Base class: sums of the statistics that one metric needs; subclasses name the metric.
 
     Args:
         channels: Number of channels `C`.
         members: Number of ensemble members `M`.
-        kwargs: Settings of torchmetrics.
+        kwargs: Options of `torchmetrics.Metric`.
     """
 
     metric: str
@@ -45,13 +45,14 @@ class _MeanStatistics(Metric):
             dist_reduce_fx="sum",
             persistent=True,
         )
-        # Ensembles that are not centred: none, on any rank, or all count as free.
+        # Number of ensembles that are not centred: if there is one, on any rank, all count as
+        # free.
         self.add_state(
             "free", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum", persistent=True
         )
 
     def update(self, statistics: CaseStatistics) -> None:
-        """Add the cases of a batch; channels without truth are left out."""
+        """Add the cases of a batch, without channels that have no truth."""
         self.cases += statistics.valid.sum(dim=0)
         self.free += 0 if statistics.centred else len(statistics.case)
         for name in self.statistics:
@@ -72,19 +73,19 @@ class _MeanStatistics(Metric):
 
 
 class RMSE(_MeanStatistics):
-    """Root mean square error of the ensemble mean, physical units."""
+    """Root mean square error of the ensemble mean, in physical units."""
 
     metric = "rmse"
 
 
 class Bias(_MeanStatistics):
-    """Mean error of the ensemble mean, physical units."""
+    """Mean error of the ensemble mean, in physical units."""
 
     metric = "bias"
 
 
 class FairCRPS(_MeanStatistics):
-    """Fair continuous ranked probability score, physical units."""
+    """Fair continuous ranked probability score, in physical units."""
 
     metric = "crps"
 
@@ -96,7 +97,7 @@ class SpreadSkill(_MeanStatistics):
 
 
 class RankHistogram(_MeanStatistics):
-    """Frequencies of the truth's rank among the members."""
+    """Frequencies of the rank of the truth among the members."""
 
     metric = "rank_chi2"
 

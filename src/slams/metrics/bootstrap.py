@@ -1,17 +1,18 @@
 """95 % intervals by the circular block bootstrap over dates (Politis and Romano 1992).
 
-Weather persists for days, so dates are drawn in blocks of `L` consecutive ones, around the end
-to the beginning; a metric is computed anew from the mean statistics of each resample. Every
-method and channel sees the same resamples: differences of two methods are paired.
+Weather persists for days, so dates are drawn in blocks of `L` consecutive dates, where the first
+date follows the last; a metric is computed from the mean statistics of each resample. All methods
+and channels use the same resamples: differences of two methods are paired.
 
 With `m = n / L` blocks in `n` dates the percentile interval is too short for small `m`. It is
 expanded as Hesterberg (2015, arXiv 1411.5279) does: the quantiles are taken at
 
     alpha' / 2 = Phi( - sqrt(m / (m - 1)) t_{1 - alpha/2, m - 1} )
 
-and below four blocks the whole range of the resamples is given. Dates that depend on one another
-beyond a block still make the interval too short: first-order correlation 0.6 over 32 dates in
-blocks of 4 leaves 87 % coverage in place of 95 (blocks of 1: 68 %).
+and with fewer than four blocks the interval is the whole range of the resamples. If the dependence
+between dates extends beyond a block the interval is still too short: with a first-order
+correlation of 0.6 over 32 dates in blocks of 4 the coverage is 87 % instead of 95 % (blocks of 1:
+68 %).
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ _ALPHA = 0.05
 
 
 class Resamples:
-    """Draws the resamples of a set of cases once, for all methods and metrics.
+    """Resamples of a set of cases, drawn once for all methods and metrics.
 
     Args:
         time: `(N,)` the verifying date of each case, in days; cases of one date are drawn
             together.
-        block: Dates a block `L`; shortened where it would leave fewer than three blocks.
+        block: Dates per block `L`; reduced if there would be fewer than three blocks.
         samples: Number of resamples `S`.
         seed: The experiment's seed.
 
@@ -78,7 +79,7 @@ class Resamples:
             values: `(N, C, ...)` float64, NaN where a case has no value.
 
         Returns:
-            `(S, C, ...)`, NaN where a resample has drawn no case with a value.
+            `(S, C, ...)`, NaN where a resample contains no case with a value.
         """
         flat = values.cpu().to(torch.float64).flatten(1)
         known = flat.isfinite()
@@ -118,14 +119,14 @@ def resampled_scores(
         statistics: Per-case statistics, `(N, C)` or `(N, C, ...)`.
         members: Number of ensemble members.
         resamples: The resamples.
-        centred: The members are centred on the analysis.
+        centred: Whether the members are centred on the analysis.
 
     Returns:
         `(S, C)`.
     """
     keys = SCORES[name]
     scores = []
-    # Channel by channel: the means of distribution functions of all at once would fill memory.
+    # Channel by channel, because the mean distribution functions of all channels need much memory.
     for c in range(statistics[keys[0]].shape[1]):
         means = {key: resamples.means(statistics[key][:, c : c + 1]) for key in keys}
         scores.append(score(name, means, members, centred))
@@ -139,11 +140,11 @@ def paired_difference(
     members: int,
     resamples: Resamples,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Compare two methods on the same cases: metric of the first minus that of the second.
+    """Compare two methods on the same cases: metric of the first minus metric of the second.
 
     Args:
         name: The metric.
-        first: Per-case statistics of the first method, cases in the order of `resamples`.
+        first: Per-case statistics of the first method, with cases in the order of `resamples`.
         second: Per-case statistics of the second method.
         members: Number of ensemble members.
         resamples: The resamples, drawn for these cases.
@@ -162,10 +163,10 @@ def paired_difference(
 
 
 def student_quantile(freedom: float) -> float:
-    """Return the quantile of Student's t that leaves 2.5 % above it, from 3 degrees of freedom on.
+    """Return the 97.5 % quantile of Student's t, for 3 or more degrees of freedom.
 
-    By its expansion about the normal one (Abramowitz and Stegun 26.7.5); at 3 degrees it is 1 %
-    too small.
+    Uses the expansion about the normal quantile (Abramowitz and Stegun 26.7.5); at 3 degrees of
+    freedom it is 1 % too small.
     """
     z = NormalDist().inv_cdf(1 - _ALPHA / 2)
     return (

@@ -1,7 +1,7 @@
-"""Scores of each day of a window, apart: of days that are observed, and of days that are not.
+"""Separate scores of each day of a window, since some days may be observed and others not.
 
-`days`: the columns of `results`, with `day` (0 the first of the window) and `observed`, True
-where anything is observed on that day in any case.
+`days`: the columns of `results`, with `day` (0 for the first of the window) and `observed`, True
+if anything is observed on that day in any case.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _COLUMNS = ("method", "setting", "day", "observed", "variable", "level", "metric
 
 
 class DayRecords:
-    """Collects the statistics of single days; nothing for windows of one day.
+    """Statistics of single days; empty for windows of one day.
 
     Args:
         channels: The `C` channels.
@@ -75,12 +75,12 @@ class DayRecords:
             self._observed[day] = self._observed.get(day, False) or seen
 
     def to_plain(self) -> dict[str, Any]:
-        """Return what was collected as tensors in plain containers, for a file."""
+        """Return the statistics as tensors in plain containers, for a file."""
         records = {key: [r.to_plain() for r in parts] for key, parts in self._records.items()}
         return {"records": records, "observed": dict(self._observed)}
 
     def restore(self, plain: dict[str, Any]) -> None:
-        """Take up what `to_plain` has written."""
+        """Restore the statistics from the result of `to_plain`."""
         self._records = {
             key: [MethodRecord.from_plain(one) for one in parts]
             for key, parts in plain["records"].items()
@@ -89,7 +89,7 @@ class DayRecords:
 
     @classmethod
     def merge(cls, parts: Sequence[DayRecords]) -> DayRecords:
-        """Join what several ranks collected."""
+        """Merge the statistics of several ranks."""
         merged = cls(parts[0].channels, parts[0].weights, parts[0].seed)
         for part in parts:
             for key, records in part._records.items():
@@ -99,11 +99,11 @@ class DayRecords:
         return merged
 
     def table(self, setting: str, block: int, samples: int) -> pd.DataFrame:
-        """Make the table `days`.
+        """Return the table `days`.
 
         Args:
             setting: Name of the setting.
-            block: Dates a block of the bootstrap.
+            block: Dates per block of the bootstrap.
             samples: Resamples of the bootstrap.
         """
         rows = []
@@ -131,7 +131,7 @@ class DayRecords:
 def _places(
     channels: Sequence[FieldSpec], groups: Mapping[str, list[int]]
 ) -> dict[tuple[str, str], list[int]]:
-    """Return (variable, level) of each channel, and of each variable's mean over levels."""
+    """Return (variable, level) of each channel and of the mean over levels of each variable."""
     single = {
         (c.variable, "surface" if c.level is None else str(c.level)): [i]
         for i, c in enumerate(channels)

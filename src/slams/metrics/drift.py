@@ -1,12 +1,12 @@
-r"""Does a cycle drift? The trend of its errors over its days, with an interval.
+r"""The drift of a cycle: the trend of its errors over its days, with an interval.
 
-A straight line is fitted to the daily RMSE and bias after the first days, in which the cycle
-forgets its start. Errors of one day resemble those of the next, so that `n` days count as
+A straight line is fitted to the daily RMSE and bias after the first days, which still depend on
+the start of the cycle. Errors of consecutive days are correlated, so that `n` days count as
 
-    n_e = n (1 - r) / (1 + r),     r the lag-one correlation of the residuals, 0 or more,
+    n_e = n (1 - r) / (1 + r),     r the lag-one correlation of the residuals, at least 0,
 
 in the standard error of the slope and in the degrees of freedom of Student's t (Santer et al.
-2000, J. Geophys. Res. 105, 7337-7356). A drift is a slope whose interval leaves out zero.
+2000, J. Geophys. Res. 105, 7337-7356). A drift is a slope whose interval excludes zero.
 """
 
 from __future__ import annotations
@@ -20,20 +20,21 @@ from slams.metrics.bootstrap import student_quantile
 
 __all__ = ["SPIN_UP", "daily", "drift", "trend"]
 
-# Days in which a cycle forgets its first background.
+# Days after which a cycle no longer depends on its first background.
 SPIN_UP = 20
 
 _COLUMNS = ("method", "setting", "variable", "level", "metric", "mean", "largest", "slope")
 
 
 def daily(cases: pd.DataFrame) -> pd.DataFrame:
-    """Return RMSE and bias of each day, level by level and averaged over levels.
+    """Return RMSE and bias of each day, per level and averaged over levels.
 
     Args:
         cases: The `cases` table of an evaluation.
 
     Returns:
-        method, setting, date, variable, level (`mean` over levels beside them), metric, value.
+        Table with columns method, setting, date, variable, level (also `mean` over levels),
+        metric, value.
     """
     rows = cases[cases["statistic"].isin(("mse", "bias"))].copy()
     root = rows["statistic"] == "mse"
@@ -52,11 +53,12 @@ def drift(cases: pd.DataFrame, spin_up: int = SPIN_UP) -> pd.DataFrame:
 
     Args:
         cases: The `cases` table of a cycled evaluation.
-        spin_up: Days left out at the beginning; none where no ten days would be left.
+        spin_up: Days excluded at the beginning, or 0 if fewer than ten days would remain.
 
     Returns:
-        method, setting, variable, level, metric (`rmse` or `bias`), mean and largest absolute
-        value over the days, slope a day with the bounds of its 95 % interval, number of days.
+        Table with columns method, setting, variable, level, metric (`rmse` or `bias`), mean and
+        largest absolute value over the days, slope per day with the bounds of its 95 % interval,
+        number of days.
     """
     found = []
     for key, rows in daily(cases).groupby(
@@ -77,8 +79,8 @@ def trend(values: np.ndarray) -> tuple[float, float, float]:
         values: `(n,)`.
 
     Returns:
-        Slope a step and the bounds of its 95 % interval, which is infinite where the values are
-        too few, or too much alike from one to the next, to tell.
+        Slope per step and the bounds of its 95 % interval, which is infinite if there are too few
+        values or they are too strongly correlated.
     """
     n = len(values)
     if n < 2:

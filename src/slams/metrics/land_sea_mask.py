@@ -1,11 +1,11 @@
-"""Land and sea, from the small asset of coastlines that ships with the package.
+"""Land and sea, from the coastlines that are part of the package.
 
-The asset is Natural Earth's land at 1:110 million, in the public domain; it came by way of
-world-atlas 2.0.2 (its notice is in `coastline_110m.txt`) and holds lines cut at the date line,
-in hundredths of a degree. Nothing is ever downloaded.
+The data are Natural Earth's land at 1:110 million, in the public domain, taken from world-atlas
+2.0.2 (its notice is in `coastline_110m.txt`): lines cut at the date line, in hundredths of a
+degree. Nothing is ever downloaded.
 
-A point is on land when its meridian, followed to the south pole, crosses coastlines an even
-number of times: the pole itself lies on land. Lakes as large as the Caspian count as sea.
+A point is on land if its meridian, followed to the south pole, crosses coastlines an even number
+of times, because the pole itself is on land. Lakes as large as the Caspian count as sea.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ __all__ = ["coastlines", "is_land", "land_share"]
 
 _ASSET = "coastline_110m.json"
 
-# Points each way inside a cell whose share of land is counted.
+# Points in each direction per cell, of which the fraction on land is computed.
 _WITHIN = 4
 
 
 @cache
 def coastlines() -> tuple[np.ndarray, ...]:
-    """Read the coastlines: one `(N, 2)` array of longitude, latitude (degrees) a line.
+    """Read the coastlines: one `(N, 2)` array of longitude and latitude (degrees) per line.
 
     Longitudes lie in [-180, 180] and no line crosses the date line.
     """
@@ -39,11 +39,11 @@ def coastlines() -> tuple[np.ndarray, ...]:
 
 
 def is_land(latitude: Tensor, longitude: Tensor) -> Tensor:
-    """Return which points lie on land.
+    """Return which points are on land.
 
     Args:
         latitude: `(P,)` degrees north.
-        longitude: `(P,)` degrees east, any turn.
+        longitude: `(P,)` degrees east, in any range.
 
     Returns:
         `(P,)` bool, on the CPU.
@@ -60,7 +60,7 @@ def is_land(latitude: Tensor, longitude: Tensor) -> Tensor:
 
 
 def land_share(grid: LatLonGrid) -> Tensor:
-    """Count the share of land in every cell of a grid: `(H, W)` float64, on the CPU."""
+    """Return the fraction of land in every cell of a grid, `(H, W)` float64 on the CPU."""
     rows, columns = grid.shape
     share = (torch.arange(_WITHIN, dtype=torch.float64) + 0.5) / _WITHIN
     bounds = grid.latitude_bounds.cpu()
@@ -72,7 +72,7 @@ def land_share(grid: LatLonGrid) -> Tensor:
 
 
 def _along(meridian: float, latitude: np.ndarray) -> np.ndarray:
-    """Return which latitudes of a meridian (degrees east, any turn) lie on land."""
+    """Return which latitudes of a meridian (degrees east, in any range) are on land."""
     begin, end = _segments()
     x = (float(meridian) + 180) % 360 - 180
     spans = (begin[:, 0] > x) != (end[:, 0] > x)

@@ -1,18 +1,19 @@
-r"""Marginal distributions of members and of truth, as differences of their distribution functions.
+r"""Marginal distributions of members and truth, as differences of their distribution functions.
 
-With `F` the distribution function of the members' values (all members, points and cases alike,
+With `F` the distribution function of the members' values (all members, points and cases together,
 weighted by area) and `G` that of the truth, their one-dimensional Wasserstein distance is
 
     W1 = \int |F(s) - G(s)| ds = d sum_k |F(s_k) - G(s_k)|,    s_k = -8, -8 + d, ..., 8
 
 where the second form is exact for values rounded up to the nodes `s_k`. Rounding changes the
-distance between any two values by less than `d`, and so W1 by less than `d` = 0.02; where the
-distributions are smooth the error is far smaller. Values beyond 8 count as 8.
+distance between any two values by less than `d`, and therefore W1 by less than `d` = 0.02; for
+smooth distributions the error is much smaller. Values beyond 8 count as 8.
 
 The values are standardised as in SLAMS (Qu et al. 2024, arXiv 2404.06665), by one mean and one
-standard deviation a channel: those of the training period over the whole globe, its geography
-and seasons included. A case contributes `F - G` at the nodes, whose means over cases give W1 of
-all cases together, exactly, however they are split. (Unlike there, points are weighted by area.)
+standard deviation per channel: those of the training period over the whole globe, including the
+variability between places and seasons. A case contributes `F - G` at the nodes; the means over
+cases determine W1 of all cases together exactly, for any split of the cases. (Unlike there, points
+are weighted by area.)
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ NODES = round(2 * _LIMIT / SPACING) + 1
 
 @dataclass(frozen=True)
 class Marginals:
-    """Standardises values and compares their distributions.
+    """Standardisation of values and comparison of their distributions.
 
     Attributes:
         mean: `(C,)` mean of each channel over globe, seasons and training years, channel units.
@@ -46,10 +47,10 @@ class Marginals:
 
     @classmethod
     def of(cls, normaliser: Normaliser, weights: Tensor) -> Marginals:
-        """Take the training period's mean and standard deviation from its statistics.
+        """Compute the training period's mean and standard deviation from its statistics.
 
         Args:
-            normaliser: Its climatology by harmonics, and its standard deviations about it.
+            normaliser: The climatology (harmonics) and the standard deviations about it.
             weights: `(H,)` cell areas with mean 1.
         """
         area = weights.double()[:, None]
@@ -62,11 +63,11 @@ class Marginals:
         return cls(mean, variance.sqrt())
 
     def select(self, index: Sequence[int]) -> Marginals:
-        """Take some channels, in the order given."""
+        """Return some channels, in the order given."""
         return Marginals(self.mean[list(index)], self.sd[list(index)])
 
     def to(self, device: torch.device | str) -> Marginals:
-        """Move the numbers to a device."""
+        """Move the tensors to a device."""
         return Marginals(self.mean.to(device), self.sd.to(device))
 
     def difference(self, members: Tensor, truth: Tensor, weight: Tensor, channel: int) -> Tensor:
@@ -76,7 +77,7 @@ class Marginals:
             members: `(M, T, H, W)` channel units.
             truth: `(T, H, W)` channel units.
             weight: `(T, H, W)` cell areas, zero where the truth is missing.
-            channel: Which channel it is.
+            channel: Index of the channel.
 
         Returns:
             `(K,)` float64.
@@ -90,7 +91,7 @@ class Marginals:
     def _histogram(self, values: Tensor, share: Tensor, channel: int) -> Tensor:
         score = (values.double().reshape(-1) - self.mean[channel]) / self.sd[channel]
         node = torch.ceil((score + _LIMIT) / SPACING).clamp(0, NODES - 1)
-        # What is not known has no share, but must have an index.
+        # Missing values have no weight, but must have an index.
         node = torch.where(share > 0, node, 0.0).long()
         return torch.bincount(node, share, minlength=NODES)
 

@@ -1,16 +1,16 @@
-r"""Ensembles judged by observations that have errors of their own.
+r"""Verification of ensembles against observations with errors.
 
-An observation `y = H x + e`, `e ~ N(0, R)`, is a draw from the members' distribution only after
-the members have been given the same error (Hamill 2001; Saetra et al. 2004). So members
-`H x_i + e_i`, `e_i ~ N(0, R)`, are what `y` is ranked among. The continuous ranked probability
-score needs no draws: with `A(d, v) = E|d + sqrt(v) n|`, `n ~ N(0, 1)`, its fair estimator has
-the expectation over all errors `e_i`
+An observation `y = H x + e`, `e ~ N(0, R)`, is a draw from the members' distribution only if the
+same error is added to the members (Hamill 2001; Saetra et al. 2004). Therefore `y` is ranked among
+the members `H x_i + e_i`, `e_i ~ N(0, R)`. The continuous ranked probability score needs no draws:
+with `A(d, v) = E|d + sqrt(v) n|`, `n ~ N(0, 1)`, the expectation of its fair estimator over all
+errors `e_i` is
 
     crps = sum_i A(H x_i - y, R) / M - sum_{i<j} A(H x_i - H x_j, 2 R) / (M (M - 1)).
 
-Of centred ensembles (`slams.metrics.centred`) the first sum is taken of members with the scatter
-of free ones. The observation is ranked with its own distance from the mean enlarged: by
-`sqrt(1 + s^2 / (M (s^2 + R)))` with `s^2` the members' variance, since errors `e_i` are not
+For centred ensembles (`slams.metrics.centred`) the first sum uses members with the scatter of free
+ones, and the observation is ranked after its distance from the mean is enlarged by
+`sqrt(1 + s^2 / (M (s^2 + R)))` with `s^2` the members' variance, because the errors `e_i` are not
 centred.
 """
 
@@ -29,13 +29,13 @@ __all__ = ["crps_with_error", "rank_with_error"]
 def crps_with_error(
     members: Tensor, values: Tensor, variance: Tensor, centred: bool = False
 ) -> Tensor:
-    """Score an ensemble by observations, see the module.
+    """Compute the CRPS of an ensemble against observations, see the module.
 
     Args:
         members: `(M, P)` observed members, at least two.
         values: `(P,)` observations.
         variance: `(P,)` error variance `R`.
-        centred: The members are centred on the analysis.
+        centred: Whether the members are centred on the analysis.
 
     Returns:
         `(P,)` in the observations' units.
@@ -45,7 +45,7 @@ def crps_with_error(
     single = scaled_about_mean(members, scatter) if centred else members
     far = _mean_distance(single - values, variance).mean(dim=0)
     near = torch.zeros_like(far)
-    # Pair by pair in rows: all at once would take M times the memory.
+    # One row of pairs at a time: all pairs at once would need M times the memory.
     for i in range(count - 1):
         near += _mean_distance(members[i + 1 :] - members[i], 2 * variance).sum(dim=0)
     return far - near / (count * (count - 1))
@@ -54,14 +54,14 @@ def crps_with_error(
 def rank_with_error(
     members: Tensor, values: Tensor, variance: Tensor, noise: Tensor, centred: bool = False
 ) -> Tensor:
-    """Count the members below each observation, once they have its error.
+    """Count the members below each observation after its error is added to them.
 
     Args:
         members: `(M, P)` observed members.
         values: `(P,)` observations.
         variance: `(P,)` error variance `R`.
         noise: `(M, P)` standard normal.
-        centred: The members are centred on the analysis.
+        centred: Whether the members are centred on the analysis.
 
     Returns:
         `(P,)` int64 in 0 .. M.

@@ -1,27 +1,27 @@
-r"""Statistics in observation space: what observations say of background and analysis.
+r"""Statistics in observation space: departures of observations from background and analysis.
 
 With the departures of an observation `y` from background and analysis (the ensemble mean),
 
     d_ob = y - H(x_b),    d_oa = y - H(x_a),    d_ab = d_ob - d_oa = H(x_a) - H(x_b),
 
-the sums over the observations of a case, region by region, give
+the sums over the observations of a case, per region, determine
 
 * mean and standard deviation of O-B and O-A;
 * the innovation chi-square `E[d_ob^2 / (R + H B H^T)]`, 1 when `R` and `B` are right (Menard and
-  Chang 2000). `H B H^T` enters by its diagonal alone: `d^T (H B H^T + R)^-1 d / p` needs the
-  whole matrix, which is too dear, and has the same expectation;
+  Chang 2000). Only the diagonal of `H B H^T` is used: `d^T (H B H^T + R)^-1 d / p` needs the whole
+  matrix, which is too expensive, and has the same expectation;
 * the estimates of Desroziers et al. (2005, doi 10.1256/qj.05.108), for observations that were
   assimilated with weights near the optimal ones,
 
       E[d_oa d_ob] = R,    E[d_ab d_ob] = H B H^T,    E[d_ab d_oa] = H A H^T;
 
-* the variance of the departures from the ensemble mean, `E[d_oa^2]`, beside the total spread
-  `R + (1 + 1/M) s^2` with `s^2` the ensemble's variance at the observed points, `R + s^2` of an
-  ensemble that is centred on the analysis (`slams.metrics.centred`). They agree for a
-  reliable ensemble that has *not* seen the observation; one that has gives `R - H A H^T`;
+* the variance of the departures from the ensemble mean, `E[d_oa^2]`, and the total spread
+  `R + (1 + 1/M) s^2` with `s^2` the ensemble's variance at the observed points, or `R + s^2` for
+  an ensemble that is centred on the analysis (`slams.metrics.centred`). They agree for a reliable
+  ensemble that has *not* assimilated the observation; otherwise `E[d_oa^2]` is `R - H A H^T`;
 * the score of `slams.metrics.observation_error`.
 
-Each is a function of the sums, which add up over cases, batches and ranks.
+Each is a function of the sums, which are additive over cases, batches and ranks.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ ASSIMILATED, HELD_OUT = "assimilated", "held_out"
 # Name of the observation, and whether it was `assimilated` or `held_out`.
 Key = tuple[str, str]
 
-# What is summed over observations; `b` for O-B (NaN without a background), `a` for O-A.
+# Quantities summed over observations; `b` is O-B (NaN without a background), `a` is O-A.
 SUMS = (
     "n",
     "b",
@@ -72,11 +72,11 @@ SUMS = (
 
 @dataclass(frozen=True)
 class ObservedSums:
-    """Holds the sums over the observations of one case, of one name.
+    """Sums over the observations of one name in one case.
 
     Attributes:
-        sums: `(R, K)` float64, regions by `SUMS`.
-        ranks: `(M + 1,)` float64, how many observations take each rank, over the globe.
+        sums: `(R, K)` float64, one row per region, one column per entry of `SUMS`.
+        ranks: `(M + 1,)` float64, number of observations of each rank, over the globe.
     """
 
     sums: Tensor
@@ -84,11 +84,11 @@ class ObservedSums:
 
 
 class ObservationSpace:
-    """Compares analyses with observations, assimilated or held out.
+    """Comparison of analyses with observations, assimilated or held out.
 
     Args:
         normaliser: The conversions.
-        seed: The experiment's seed, for the errors that members are given before ranking.
+        seed: The experiment's seed, for the errors that are added to members before ranking.
     """
 
     def __init__(self, normaliser: Normaliser, seed: int) -> None:
@@ -104,10 +104,10 @@ class ObservationSpace:
         Args:
             batch: The batch.
             members: `(B, M, T, C, H, W)` channel units.
-            centred: The members are centred on the analysis.
+            centred: Whether the members are centred on the analysis.
 
         Returns:
-            One mapping a case; an observation that has no value in it has no entry.
+            One mapping per case, without entries for observations that have no value in it.
         """
         background = None
         if batch.background is not None:
@@ -122,8 +122,8 @@ class ObservationSpace:
                 h_background = h_sd = None
                 if background is not None:
                     h_background = observed.operator(background[0])
-                    # Without the constant part of H, such as an elevation correction. The
-                    # background's errors count as fully correlated within a footprint.
+                    # Use the linear part of H only, without e.g. an elevation correction. The
+                    # background's errors are assumed fully correlated within a footprint.
                     zero = observed.operator(torch.zeros_like(background[1]))
                     h_sd = observed.operator(background[1]) - zero
                 for b, sums in enumerate(found):
@@ -176,7 +176,7 @@ class ObservationSpace:
         return ObservedSums(sums.cpu(), ranks.cpu())
 
     def _point_regions(self, key: Key, observed: Observations) -> Tensor:
-        """Find the regions of a network once; it is the same in every batch."""
+        """Return the regions of a network, computed once: it is the same in every batch."""
         latitude, longitude = observed.operator.latitude, observed.operator.longitude
         if key not in self._regions or not torch.equal(self._regions[key][0], latitude):
             self._regions[key] = latitude, point_regions(latitude, longitude)
@@ -191,13 +191,13 @@ def observed_statistics(
     Args:
         sums: `(..., K)` sums over observations, last axis in the order of `SUMS`.
         members: Number of ensemble members `M`.
-        use: `assimilated` or `held_out`; the latter have no estimates of Desroziers.
-        centred: The members are centred on the analysis.
+        use: `assimilated` or `held_out`; there are no Desroziers estimates for the latter.
+        centred: Whether the members are centred on the analysis.
 
     Returns:
-        Name -> `(...)`, NaN where there are no observations, or no background. Means, standard
-        deviations and scores in the observations' units; `r_`, `hbh_`, `hah_`,
-        `departure_variance` and `total_spread` in their squares.
+        Values `(...)` by name, NaN where there are no observations or no background. Means,
+        standard deviations and scores are in the observations' units; `r_`, `hbh_`, `hah_`,
+        `departure_variance` and `total_spread` in these units squared.
     """
     of = dict(zip(SUMS, sums.unbind(dim=-1), strict=True))
     n = of["n"]

@@ -1,4 +1,4 @@
-"""Prints O-B and O-A: the whole result where there is no truth but the observations."""
+"""Printing of O-B and O-A, the whole result if observations are the only truth."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ def print_observations(table: pd.DataFrame, console: Console | None = None) -> N
     """Print means and standard deviations of the departures, assimilated and held out.
 
     Args:
-        table: The table `observation_space`; its globe is shown, in the observations' units.
-        console: Where to print; `None` is standard output.
+        table: The table `observation_space`, of which the globe is shown, in the observations'
+            units.
+        console: Console to print to; `None` for standard output.
     """
     from rich.table import Table
 

@@ -1,15 +1,15 @@
 """The tables of observation space.
 
-`observations`: method, setting, observation, quantity, mean, sd, n, chi2; of `o_minus_b` and
-`o_minus_a` of the assimilated observations, over the globe. `chi2` divides by `R + H B H^T` and
-by `R`.
+`observations`: method, setting, observation, quantity, mean, sd, n, chi2; for `o_minus_b` and
+`o_minus_a` of the assimilated observations, over the globe. `chi2` is relative to `R + H B H^T`
+and to `R`, respectively.
 
 `observation_space`: method, setting, observation, use, region, statistic, value, lower, upper,
 n; the statistics of `slams.metrics.observation_space` with their 95 % intervals over dates; `use`
-is `assimilated` or `held_out`, `n` counts observations.
+is `assimilated` or `held_out`; `n` is the number of observations.
 
-`observation_ranks`: method, setting, observation, use, bin, weight, n; the share of the
-observations that take each rank among members with observation error, over the globe.
+`observation_ranks`: method, setting, observation, use, bin, weight, n; the fraction of the
+observations with each rank among members with observation error, over the globe.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = ["observation_rows", "rank_rows", "space_rows"]
 
 
 def observation_rows(record: MethodRecord) -> Iterator[tuple[Any, ...]]:
-    """Return the rows of `observations` of one method, from observation on."""
+    """Return the rows of `observations` of one method, starting with the column observation."""
     for key in _keys(record):
         name, use = key
         total = _total(record, key)
@@ -50,17 +50,17 @@ def observation_rows(record: MethodRecord) -> Iterator[tuple[Any, ...]]:
 
 
 def space_rows(record: MethodRecord, resamples: Resamples) -> Iterator[tuple[Any, ...]]:
-    """Return the rows of `observation_space` of one method, from observation on.
+    """Return the rows of `observation_space` of one method, starting with the column observation.
 
     Args:
-        record: Its per-case results, merged over ranks.
-        resamples: The resamples of its cases.
+        record: The method's per-case results, merged over ranks.
+        resamples: The resamples of the cases.
     """
     for key in _keys(record):
         name, use = key
         zero = torch.zeros(len(REGIONS), len(SUMS), dtype=torch.float64)
         cases = torch.stack([c[key].sums if key in c else zero for c in record.observed])
-        # Sums of resamples, not means: a date with more observations weighs more.
+        # Sums over resamples, not means, so that a date with more observations has more weight.
         drawn = torch.einsum("sn,nrk->srk", resamples.counts, cases)
         values = observed_statistics(cases.sum(dim=0), record.members, use, record.centred)
         resampled = observed_statistics(drawn, record.members, use, record.centred)
@@ -74,7 +74,7 @@ def space_rows(record: MethodRecord, resamples: Resamples) -> Iterator[tuple[Any
 
 
 def rank_rows(record: MethodRecord) -> Iterator[tuple[Any, ...]]:
-    """Return the rows of `observation_ranks` of one method, from observation on."""
+    """Return the rows of `observation_ranks` of one method, starting with column observation."""
     for key in _keys(record):
         ranks = _total(record, key).ranks
         n = int(ranks.sum())

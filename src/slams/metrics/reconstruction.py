@@ -1,4 +1,4 @@
-"""The error of a reconstruction, a channel, over what is known."""
+"""The error of a reconstruction per channel, over known values."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ __all__ = ["ChannelError"]
 
 
 class ChannelError(Metric):
-    """Computes the area-weighted root-mean-square error of each channel.
+    """Area-weighted root-mean-square error of each channel.
 
     The states are sums, so that the result depends neither on batches nor on ranks.
 
     Args:
         channels: Number of channels `C`.
-        kwargs: Settings of torchmetrics.
+        kwargs: Options of `torchmetrics.Metric`.
     """
 
     full_state_update = False
@@ -35,7 +35,7 @@ class ChannelError(Metric):
         """Add fields.
 
         Args:
-            error: `(B, C, H, W)`, of any value where the truth is not known.
+            error: `(B, C, H, W)`, with any value where the truth is not known.
             known: `(B, C, H, W)` bool.
             weights: `(H,)` area weights.
         """
@@ -45,5 +45,5 @@ class ChannelError(Metric):
         self.area += area.sum(dim=(0, 2, 3))
 
     def compute(self) -> Tensor:
-        """Return the error of each channel `(C,)`, NaN for one that was never known."""
+        """Return the error of each channel `(C,)`, NaN for a channel that was never known."""
         return (self.squares / self.area).sqrt()

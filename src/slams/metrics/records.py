@@ -1,4 +1,4 @@
-"""What an evaluation keeps of each case, so that ranks can be merged and dates resampled."""
+"""The per-case results of an evaluation, which allow ranks to be merged and dates resampled."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ __all__ = ["MethodRecord"]
 
 @dataclass(frozen=True)
 class MethodRecord:
-    """Holds the per-case results of one method, on the CPU.
+    """Per-case results of one method, on the CPU.
 
     Attributes:
         case: `(N,)` int64.
         time: `(N,)` float64, first day of each window, days since 1970-01-01 00 UTC.
         members: Number of ensemble members `M`.
         statistics: `(N, C, ...)` float64 of each statistic, see `CaseStatistics.shapes`.
-        seconds: `(N,)` float64, wall-clock seconds of the analysis, shared over its batch.
+        seconds: `(N,)` float64, wall-clock time of the analysis (s), divided over its batch.
         diverged: `(N,)` int64, members that diverged and were drawn again.
-        observed: One mapping a case, from (observation, use) to its sums.
-        centred: The ensembles of all cases are centred on the analysis; of a cycle whose members
-            go their own ways from the second day on, none count as such.
+        observed: One mapping per case, from (observation, use) to its sums.
+        centred: Whether the ensembles of all cases are centred on the analysis; False for a cycle
+            whose members are independent from the second day on.
     """
 
     case: Tensor
@@ -43,12 +43,12 @@ class MethodRecord:
 
     @property
     def estimator(self) -> str:
-        """Return which formulas the scores of these ensembles take, `free` or `centred`."""
+        """Return the kind of formulas for the scores of these ensembles, `free` or `centred`."""
         return "centred" if self.centred else "free"
 
     @classmethod
     def empty(cls, channels: int, members: int) -> MethodRecord:
-        """Make the record of a rank without cases."""
+        """Return the record of a rank without cases."""
         statistics = {
             name: torch.zeros(0, channels, *shape, dtype=torch.float64)
             for name, shape in CaseStatistics.shapes(members).items()
@@ -71,14 +71,14 @@ class MethodRecord:
         diverged: Tensor,
         observed: Sequence[dict[Key, ObservedSums]],
     ) -> MethodRecord:
-        """Keep the results of a batch.
+        """Return the record of a batch.
 
         Args:
             statistics: The statistics of its `B` cases.
             time: `(B,)` first day of each window.
-            seconds: Wall-clock seconds of the whole batch.
-            diverged: `(B,)` members drawn again, or empty where the method does not count.
-            observed: One mapping a case.
+            seconds: Wall-clock time of the whole batch (s).
+            diverged: `(B,)` members drawn again, or empty if the method does not count them.
+            observed: One mapping per case.
         """
         count = len(statistics.case)
         if not len(diverged):
@@ -104,7 +104,7 @@ class MethodRecord:
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> MethodRecord:
-        """Make the record that `to_plain` has written."""
+        """Return the record from the result of `to_plain`."""
         observed = tuple(
             {key: ObservedSums(**sums) for key, sums in case.items()} for case in plain["observed"]
         )
@@ -112,17 +112,17 @@ class MethodRecord:
 
     @classmethod
     def merge(cls, records: Sequence[MethodRecord]) -> MethodRecord:
-        """Join records of batches or ranks, in the order of cases.
+        """Merge records of batches or ranks, in the order of cases.
 
         Raises:
-            UserError: A case occurs twice, as with a sampler that pads its shards.
+            UserError: A case occurs twice, for example because a sampler pads its shards.
         """
         case = torch.cat([r.case for r in records])
         order = case.argsort(stable=True)
         twice = case[order][1:][case[order].diff() == 0].tolist()
         if twice:
             raise UserError(
-                f"case {twice[0]} was evaluated twice (in all {len(twice)} too many); the "
+                f"case {twice[0]} was evaluated twice ({len(twice)} repeated cases in all); the "
                 "evaluation needs a sampler that pads no shard and repeats no case"
             )
         observed = [sums for record in records for sums in record.observed]

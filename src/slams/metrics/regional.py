@@ -1,8 +1,8 @@
-"""The table of regions: the metrics of `results`, region by region.
+"""The table of regions: the metrics of `results` per region.
 
 `regions`: method, setting, region, variable, level, metric, value, lower, upper, n, estimator;
-rows as in `results` (`slams.metrics.tables`), for the regions of `slams.metrics.regions`, the
-globe among them. The intervals come from the same resamples of dates.
+rows as in `results` (`slams.metrics.tables`), for the regions of `slams.metrics.regions`, which
+include the globe. The intervals are computed from the same resamples of dates.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _METRICS = tuple(m for m, needed in SCORES.items() if set(needed) <= set(REGIONA
 def regional_rows(
     record: MethodRecord, channels: Sequence[FieldSpec], resamples: Resamples
 ) -> Iterator[tuple[Any, ...]]:
-    """Return the rows of one method, from region on.
+    """Return the rows of one method, starting with the column region.
 
     Args:
-        record: Its per-case results, merged over ranks.
+        record: The method's per-case results, merged over ranks.
         channels: The `C` channels.
-        resamples: The resamples of its cases.
+        resamples: The resamples of the cases.
     """
     statistics = {name: record.statistics[key] for name, key in REGIONAL.items()}
     known = statistics["mse"].isfinite()

@@ -1,9 +1,9 @@
 """Regions of verification.
 
-Those of the World Meteorological Organization's standard scores, northern extratropics
-(90N-20N), tropics (20N-20S) and southern extratropics (20S-90S), and land and sea. A grid point
-or an observation belongs to a region by its position (a footprint by its centre); 20 degrees
-themselves are tropical. Land and sea share the globe, and so do the three belts.
+The regions are those of the World Meteorological Organization's standard scores, northern
+extratropics (90N-20N), tropics (20N-20S) and southern extratropics (20S-90S), and land and sea. A
+grid point or an observation belongs to a region by its position (a footprint by its centre); 20
+degrees itself is tropical. Land and sea divide the globe, and so do the three belts.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from slams.metrics.land_sea_mask import is_land, land_share
 
 __all__ = ["REGIONS", "grid_regions", "point_regions"]
 
-# In the order of tables.
+# In the order of the tables.
 REGIONS = (
     "global",
     "northern_extratropics",
@@ -29,7 +29,7 @@ _TROPIC = 20.0
 
 
 def grid_regions(grid: LatLonGrid) -> Tensor:
-    """Find the region of every cell; one that is at least half land counts as land.
+    """Return the regions of every cell; a cell that is at least half land counts as land.
 
     Returns:
         `(R, H, W)` bool on the grid's device, in the order of `REGIONS`.
@@ -40,7 +40,7 @@ def grid_regions(grid: LatLonGrid) -> Tensor:
 
 
 def point_regions(latitude: Tensor, longitude: Tensor) -> Tensor:
-    """Find the regions of points: `(R, P)` bool on their device, in the order of `REGIONS`.
+    """Return the regions of points, `(R, P)` bool on their device, in the order of `REGIONS`.
 
     Args:
         latitude: `(P,)` degrees north.

@@ -1,21 +1,22 @@
-"""Metrics as functions of mean statistics, for one array or many.
+"""Metrics as functions of mean statistics.
 
-`means` holds the mean over cases of each statistic of `slams.metrics.statistics`; leading axes
-(resamples of a bootstrap, channels) pass through. Roots and ratios come last, after every mean.
+`means` contains the mean over cases of each statistic of `slams.metrics.statistics`; leading axes
+(resamples of a bootstrap, channels) are kept. Roots and ratios are taken last, after all means.
 
     rmse         = sqrt(mse)
     bias         = bias
     crps         = crps
     spread_skill = sqrt((M + 1) / M) sqrt(variance) / rmse       (free members)
-                 = sqrt(variance) / rmse                         (centred ones)
+                 = sqrt(variance) / rmse                         (centred members)
     rank_chi2    = (M + 1) sum_k (rank_k - 1 / (M + 1))^2
     wasserstein  = d sum_k |cdf_difference_k|              (`slams.metrics.marginals`)
 
-The spread-skill ratio of a calibrated ensemble is 1 for every M: the mean of free members is off
-by another `variance / M` (Fortin et al. 2014), that of centred members is not
+The spread-skill ratio of a calibrated ensemble is 1 for every M: the mean of free members has an
+additional error variance of `variance / M` (Fortin et al. 2014), that of centred members has not
 (`slams.metrics.centred`).
-`rank_chi2` is the chi-square statistic of a flat histogram *per independent sample*: 0 when flat,
-M when one rank takes all. Neighbouring points are not independent, so it is a measure of
+
+`rank_chi2` is the chi-square statistic of a flat histogram *per independent sample*: 0 if flat,
+M if all samples have one rank. Neighbouring points are not independent, so it is a measure of
 flatness, not a test; multiplied by a number of independent samples it is the usual statistic
 with M degrees of freedom.
 """
@@ -40,7 +41,7 @@ __all__ = [
     "spread_skill_ratio",
 ]
 
-# Metrics in the order of tables, with the statistics that each is a function of.
+# Metrics in the order of the tables, with the statistics on which each depends.
 SCORES: dict[str, tuple[str, ...]] = {
     "rmse": ("mse",),
     "bias": ("bias",),
@@ -59,13 +60,13 @@ def score(name: str, means: Mapping[str, Tensor], members: int, centred: bool = 
         means: The mean of each statistic, `(..., C)`; of `rank`, `(..., C, M + 1)`; of
             `cdf_difference`, `(..., C, K)`.
         members: Number of ensemble members `M`.
-        centred: The members are centred on the analysis.
+        centred: Whether the members are centred on the analysis.
 
     Returns:
         `(..., C)`.
 
     Raises:
-        KeyError: No metric of that name.
+        KeyError: There is no metric of that name.
     """
     if name == "rmse":
         return means["mse"].sqrt()
@@ -83,25 +84,25 @@ def score(name: str, means: Mapping[str, Tensor], members: int, centred: bool = 
 def spread_skill_ratio(
     variance: Tensor, mse: Tensor, members: int, centred: bool = False
 ) -> Tensor:
-    """Return the ratio of the error that the spread promises to the error; NaN if both vanish.
+    """Return the ratio of the error expected from the spread to the error; NaN if both are zero.
 
     Args:
         variance: `(...)` ensemble variance (ddof = 1).
         mse: `(...)` squared error of the mean.
         members: Number of ensemble members `M`.
-        centred: The members are centred on the analysis.
+        centred: Whether the members are centred on the analysis.
     """
     return (mean_error_share(members, centred) * variance / mse).sqrt()
 
 
 def rank_chi_square(frequency: Tensor) -> Tensor:
-    """Measure how far rank frequencies `(..., M + 1)` are from flat, see the module."""
+    """Return the deviation of rank frequencies `(..., M + 1)` from flat ones, see the module."""
     ranks = frequency.shape[-1]
     return ranks * (frequency - 1 / ranks).square().sum(dim=-1)
 
 
 def level_groups(channels: Sequence[FieldSpec]) -> dict[str, list[int]]:
-    """Group the channels of each variable with pressure levels: variable -> channel indices."""
+    """Return the channel indices of each variable that has pressure levels."""
     groups: dict[str, list[int]] = {}
     for index, spec in enumerate(channels):
         if spec.level is not None:
@@ -110,7 +111,7 @@ def level_groups(channels: Sequence[FieldSpec]) -> dict[str, list[int]]:
 
 
 def mean_over_levels(values: Tensor, index: Sequence[int]) -> Tensor:
-    """Average a metric's per-level values, each level alike; levels without truth are left out.
+    """Average a metric over levels with equal weights, without levels that have no truth.
 
     The RMSE `mean` over levels is therefore the mean of the levels' RMSE, not the root of their
     mean squared error.

@@ -7,10 +7,10 @@ square. Rows are averaged over the belts of `slams.metrics.regions`, weighted by
 *Spherical*: power by total wavenumber (degree), see `slams.metrics.spherical_harmonics`; it does
 not depend on the direction of a wave nor on the latitude.
 
-Spectra are those of the full fields, means over members, days and cases of the power, never the
-power of a mean, but for the ensemble mean's own. A member drawn from the right distribution has
-the truth's spectrum on average; the mean of an ensemble has less power at the scales that it does
-not know.
+Spectra are those of the full fields, and are means of the power over members, days and cases,
+never the power of a mean, except for that of the ensemble mean. A member drawn from the right
+distribution has the spectrum of the truth on average; the mean of an ensemble has less power at
+scales that are uncertain.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from slams.metrics.spherical_harmonics import SphericalHarmonics
 
 __all__ = ["BELTS", "KINDS", "PowerSpectra", "spectra_rows", "zonal_power"]
 
-# Regions that hold whole rows.
+# Regions that consist of whole rows.
 BELTS = REGIONS[:4]
 KINDS = ("truth", "members", "mean")
 
 
 def zonal_power(fields: Tensor) -> Tensor:
-    """Return the power of `(..., H, W)` fields by zonal wavenumber: `(..., H, W // 2 + 1)`."""
+    """Return the power of `(..., H, W)` fields by zonal wavenumber, `(..., H, W // 2 + 1)`."""
     columns = fields.shape[-1]
     power = torch.fft.rfft(fields.double(), dim=-1, norm="forward").abs().square()
     power[..., 1:] *= 2
@@ -47,12 +47,12 @@ def zonal_power(fields: Tensor) -> Tensor:
 
 
 class PowerSpectra(Metric):
-    """Sums power spectra over cases, float64; of the channels on pressure levels.
+    """Sums of power spectra over cases, float64, for the channels on pressure levels.
 
     Args:
         channels: The `C` channels.
         grid: The grid.
-        kwargs: Settings of torchmetrics.
+        kwargs: Options of `torchmetrics.Metric`.
     """
 
     full_state_update = False
@@ -77,14 +77,15 @@ class PowerSpectra(Metric):
             self.add_state(name, zeros, dist_reduce_fx="sum", persistent=True)
 
     def update(self, members: Tensor, truth: Tensor, mask: Tensor, centred: bool = False) -> None:
-        """Add cases; levels whose truth has a gap are left out.
+        """Add cases, without levels whose truth has missing values.
 
         Args:
             members: `(B, M, T, C, H, W)` physical.
             truth: `(B, T, C, H, W)` physical.
             mask: `(B, T, C, H, W)` bool, True where the truth is known.
-            centred: The members are centred on the analysis: each has the power of a draw once
-                it has the scatter of one (`slams.metrics.centred`).
+            centred: Whether the members are centred on the analysis: they are then given the
+                scatter of free draws, so that they have the power of draws
+                (`slams.metrics.centred`).
         """
         rows = self._rows.to(truth.device)
         for b in range(len(truth)):
@@ -104,7 +105,7 @@ class PowerSpectra(Metric):
                 self.cases[position] += 1
 
     def compute(self) -> tuple[Tensor, Tensor]:
-        """Return what `means` gives, after the states of all ranks were summed."""
+        """Return the result of `means` after the states of all ranks were summed."""
         return self.means()
 
     def means(self) -> tuple[Tensor, Tensor]:
@@ -116,13 +117,13 @@ class PowerSpectra(Metric):
 def spectra_rows(
     spectra: tuple[Tensor, Tensor], channels: Sequence[FieldSpec]
 ) -> Iterator[tuple[Any, ...]]:
-    """Return the rows of the table `spectra` of one method, from kind on.
+    """Return the rows of the table `spectra` of one method, starting with the column kind.
 
     `spectra`: method, setting, kind (`zonal` or `spherical`), region, variable, level,
     wavenumber, truth, members, mean: power in the variable's units squared.
 
     Args:
-        spectra: What `PowerSpectra.compute` gave.
+        spectra: Result of `PowerSpectra.compute`.
         channels: The `C` channels.
     """
     zonal, spherical = (part.cpu() for part in spectra)

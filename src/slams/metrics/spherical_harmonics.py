@@ -9,10 +9,10 @@ A field expands in orthonormal functions, `mu` = sin(latitude),
     a_lm = sum_j w_j P_lm(mu_j) F_m(mu_j),     F_m = Fourier coefficients of row j,
 
 with weights `w_j` that integrate polynomials in `mu` of a degree below the number of rows `H`
-exactly. They are found from that condition alone, so that on a Gaussian grid they *are* the
-Gaussian weights, exact up to degree 2 H - 1: all `l < H` are then exact. On any other grid the
-products of two functions are integrated exactly up to `l = (H - 1) / 2` (Driscoll and Healy
-1994, doi 10.1006/aama.1994.1008). The power of a degree is
+exactly. This condition determines them, so that on a Gaussian grid they *are* the Gaussian
+weights, exact up to degree 2 H - 1: all `l < H` are then exact. On any other grid the products of
+two functions are integrated exactly up to `l = (H - 1) / 2` (Driscoll and Healy 1994, doi
+10.1006/aama.1994.1008). The power of a degree is
 
     power_l = sum_m |a_lm|^2 / 2,     sum_l power_l = area mean of f^2.
 """
@@ -28,12 +28,12 @@ from slams.grid import LatLonGrid
 
 __all__ = ["SphericalHarmonics", "legendre_functions", "quadrature_weights"]
 
-# Degrees beyond this are left out: the table of functions grows with their square.
+# Degrees beyond this are omitted, because the table of functions grows with their square.
 _LARGEST_DEGREE = 127
 
 
 def quadrature_weights(sine: Tensor) -> Tensor:
-    """Find weights that integrate polynomials over [-1, 1] from their values at given nodes.
+    """Compute weights that integrate polynomials over [-1, 1] from their values at given nodes.
 
     Args:
         sine: `(H,)` float64 distinct nodes, sines of latitudes.
@@ -75,7 +75,7 @@ def legendre_functions(sine: Tensor, degree: int, order: int) -> Tensor:
 
 
 class SphericalHarmonics:
-    """Analyses fields on one grid.
+    """Spherical harmonic analysis of fields on one grid.
 
     Args:
         grid: The grid.
@@ -89,7 +89,7 @@ class SphericalHarmonics:
         sine = torch.sin(torch.deg2rad(grid.latitude.cpu().double()))
         weights = quadrature_weights(sine)
         exact = rows - 1 if _gaussian(sine, weights) else (rows - 1) // 2
-        # Half the columns cannot tell a wave from its alias.
+        # Beyond half the number of columns, a wave cannot be distinguished from its alias.
         self.degree = min(exact, (columns - 1) // 2, _LARGEST_DEGREE)
         table = [legendre_functions(sine, self.degree, m) for m in range(self.degree + 1)]
         self._functions = torch.stack(table) * weights  # (m, l, H)
@@ -101,8 +101,8 @@ class SphericalHarmonics:
             fields: `(..., H, W)` without missing values.
 
         Returns:
-            `(..., L + 1)` float64, in the square of the fields' units; it sums to their mean
-            square, as far as their scales are not smaller than the largest degree.
+            `(..., L + 1)` float64, in the square of the fields' units; its sum is their mean
+            square, unless they have scales smaller than that of the largest degree.
         """
         functions = self._functions.to(fields.device)
         waves = torch.fft.rfft(fields.double(), dim=-1, norm="forward")[..., : self.degree + 1]
@@ -110,11 +110,11 @@ class SphericalHarmonics:
             torch.einsum("mlh,...hm->...ml", functions, part) for part in (waves.real, waves.imag)
         )
         square = real.square() + imaginary.square()
-        # Waves westwards and eastwards are complex conjugates; order zero has one of them.
+        # Westward and eastward waves are complex conjugates; order zero has only one of them.
         return square[..., 0, :] / 2 + square[..., 1:, :].sum(dim=-2)
 
 
 def _gaussian(sine: Tensor, weights: Tensor) -> bool:
-    """Return whether the rows are those of a Gaussian grid, to the rounding of files."""
+    """Return whether the rows are those of a Gaussian grid, up to the rounding in files."""
     moments = legendre_functions(sine, 2 * len(sine) - 1, 0) @ weights
     return bool(moments[1:].abs().max() < 1e-4)

@@ -1,4 +1,4 @@
-r"""Per-case statistics of an ensemble against the truth: what may be averaged.
+r"""Per-case statistics of an ensemble against the truth, which may be averaged.
 
 With truth `y`, members `x_1 .. x_M`, their mean `m`, and `<.>` the area-weighted mean over the
 points of a case whose truth is known,
@@ -9,19 +9,19 @@ points of a case whose truth is known,
     crps     = < sum_i |x_i - y| / M - sum_{i<j} |x_i - x_j| / (M (M - 1)) >
     rank_k   = < 1 if k members lie below the truth >,   k = 0 .. M
 
-and, at the nodes of `slams.metrics.marginals`, the members' distribution function minus the
-truth's. The first four are also taken over the regions of `slams.metrics.regions`.
+and, at the nodes of `slams.metrics.marginals`, the distribution function of the members minus that
+of the truth. The first four are also computed over the regions of `slams.metrics.regions`.
 
 Every statistic is the mean over points of one case (a window), in float64. Metrics are functions
 of their means over cases (`slams.metrics.scores`); a root is never averaged. Because cases may be
-averaged in any order and grouping, batches and ranks do not change a result.
+averaged in any order and grouping, batches and ranks do not affect a result.
 
 The CRPS is the fair estimator (Ferro 2014), whose expectation does not depend on `M`; the sum
-over pairs is taken from the sorted members in O(M log M).
+over pairs is computed from the sorted members in O(M log M).
 
-These formulas are for free members. Of a centred ensemble the first sum of the CRPS, the rank and
-the members' distribution function are taken of the members that `slams.metrics.centred` makes of
-it; the sum over pairs, variance and mean are right as they are.
+These formulas are for free members. For a centred ensemble the first sum of the CRPS, the rank and
+the distribution function use the members as adjusted by `slams.metrics.centred`; the sum over
+pairs, the variance and the mean need no adjustment.
 """
 
 from __future__ import annotations
@@ -50,21 +50,20 @@ __all__ = [
     "rank_of_truth",
 ]
 
-# The scalar statistics, in the order of tables.
+# The scalar statistics, in the order of the tables.
 STATISTICS = ("mse", "bias", "crps", "variance")
 
-# Their names where they are kept region by region.
+# Their names in the regional statistics.
 REGIONAL = {name: f"regional_{name}" for name in STATISTICS}
 
-# Values closer than this times (1 + |y|) count as equal: float32 fields that go through their
-# normalisation and back differ by a few units of the last place, and a dry day must tie with a
-# dry day.
+# Values closer than this times (1 + |y|) count as equal: normalising float32 fields and inverting
+# it changes them by a few units in the last place, and two dry days must be tied.
 _TIE = 4e-6
 
 
 @dataclass(frozen=True)
 class CaseStatistics:
-    """Holds the statistics of `B` cases, float64, NaN where a channel's truth is missing.
+    """Statistics of `B` cases, float64, NaN where the truth of a channel is missing.
 
     Attributes:
         case: `(B,)` int64, the cases.
@@ -73,14 +72,14 @@ class CaseStatistics:
         bias: `(B, C)` ensemble mean minus truth, physical units.
         crps: `(B, C)` fair continuous ranked probability score, physical units.
         variance: `(B, C)` ensemble variance (ddof = 1), physical units squared.
-        rank: `(B, C, M + 1)` share of the area where so many members lie below the truth.
+        rank: `(B, C, M + 1)` fraction of the area where 0 .. M members are below the truth.
         cdf_difference: `(B, C, K)` distribution function of the members minus that of the truth
             at the nodes of `slams.metrics.marginals`.
         regional_mse: `(B, C, R)` as `mse`, in the regions of `slams.metrics.regions`.
         regional_bias: `(B, C, R)`.
         regional_crps: `(B, C, R)`.
         regional_variance: `(B, C, R)`.
-        centred: The members are centred on the analysis, and were scored as such.
+        centred: Whether the members are centred on the analysis, and were scored as such.
     """
 
     case: Tensor
@@ -99,7 +98,7 @@ class CaseStatistics:
 
     @staticmethod
     def shapes(members: int) -> dict[str, tuple[int, ...]]:
-        """Return what follows the axes of cases and channels, by name of the statistic."""
+        """Return the shape after the axes of cases and channels, by name of the statistic."""
         return {
             **dict.fromkeys(STATISTICS, ()),
             "rank": (members + 1,),
@@ -109,7 +108,7 @@ class CaseStatistics:
 
     @property
     def valid(self) -> Tensor:
-        """Return which channels of which cases have a truth: `(B, C)` bool."""
+        """Return whether each channel of each case has a truth, `(B, C)` bool."""
         return self.mse.isfinite()
 
 
@@ -129,19 +128,19 @@ def area_mean(values: Tensor, weight: Tensor) -> Tensor:
 
 
 def fair_crps(members: Tensor, truth: Tensor, single: Tensor | None = None) -> Tensor:
-    """Score an ensemble at each point by the fair CRPS estimator (Ferro 2014).
+    """Compute the fair CRPS estimator (Ferro 2014) at each point.
 
     Args:
         members: `(M, ...)`.
         truth: `(...)`.
-        single: `(M, ...)` members to compare with the truth one by one, of a centred ensemble
+        single: `(M, ...)` members to compare with the truth one by one, for a centred ensemble
             those of `slams.metrics.centred.with_free_scatter`; by default the members.
 
     Returns:
-        `(...)` in the units of the arguments; it may be negative, its expectation is not.
+        `(...)` in the units of the arguments; it may be negative, but its expectation is not.
 
     Raises:
-        UserError: Fewer than two members.
+        UserError: There are fewer than two members.
     """
     count = members.shape[0]
     _check_members(count)
@@ -158,15 +157,15 @@ def rank_of_truth(
 ) -> Tensor:
     """Count the members below the truth; ties are broken at random.
 
-    A truth that equals `k` members (dry days, where precipitation is zero) takes each of the
-    `k + 1` possible ranks with the same probability, so that a perfect ensemble stays flat.
+    If the truth equals `k` members (dry days, on which precipitation is zero), each of the `k + 1`
+    possible ranks has the same probability, so that the histogram of a perfect ensemble is flat.
 
     Args:
         members: `(M, ...)`.
         truth: `(...)`.
-        draw: `(...)` uniform in [0, 1), decides the ties.
-        compared: `(M, ...)` what the truth is ranked among where it ties with no member, of a
-            centred ensemble that of `slams.metrics.centred.with_free_ranks`; by default the
+        draw: `(...)` uniform in [0, 1), breaks the ties.
+        compared: `(M, ...)` members among which the truth is ranked where there is no tie, for a
+            centred ensemble those of `slams.metrics.centred.with_free_ranks`; by default the
             members.
 
     Returns:
@@ -201,12 +200,12 @@ def case_statistics(
         case: `(B,)` int64; seeds the ties of the ranks.
         channels: The `C` channels.
         seed: The experiment's seed.
-        regions: `(R, H, W)` bool, the cells of each region; without, no regional statistics.
-        marginals: Standardises the marginal distributions; without, they are not compared.
-        centred: The members are centred on the analysis, see `slams.fields.Ensemble`.
+        regions: `(R, H, W)` bool, the cells of each region; `None` for no regional statistics.
+        marginals: Comparison of the marginal distributions; `None` to omit it.
+        centred: Whether the members are centred on the analysis, see `slams.fields.Ensemble`.
 
     Raises:
-        UserError: Fewer than two members, or a member that is not finite where the truth is
+        UserError: There are fewer than two members, or a member is not finite where the truth is
             known.
     """
     batch, count = members.shape[:2]
@@ -218,7 +217,7 @@ def case_statistics(
         for name, shape in CaseStatistics.shapes(count).items()
     }
     area = weights.to(device, torch.float64).reshape(1, -1, 1)
-    # One channel of one case at a time: float64 copies of a whole batch would not fit.
+    # One channel of one case at a time, because float64 copies of a whole batch need much memory.
     for b in range(batch):
         for c, spec in enumerate(channels):
             known = mask[b, :, c]
@@ -230,7 +229,7 @@ def case_statistics(
             error = x.mean(dim=0) - y
             if not bool(torch.isfinite(x[:, known]).all()):
                 raise UserError(
-                    f"case {int(case[b])}, channel {spec.name}: the ensemble holds values that "
+                    f"case {int(case[b])}, channel {spec.name}: the ensemble contains values that "
                     "are not finite; a method must redraw a member that diverges"
                 )
             transform = TRANSFORMS[spec.transform]
@@ -258,7 +257,7 @@ def case_statistics(
 
 
 def _regional_means(values: Tensor, weight: Tensor, regions: Tensor) -> Tensor:
-    """Average `(T, H, W)` values over each region: `(R,)`, NaN where none of it is known."""
+    """Average `(T, H, W)` values over each region, `(R,)`; NaN if a region has no known value."""
     known = torch.where(weight > 0, values, 0.0)
     masks = regions.double().flatten(1)
     total = masks @ (known * weight).sum(dim=0).flatten()

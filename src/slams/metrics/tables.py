@@ -1,6 +1,6 @@
-"""The results as tables: one row a number, as files and as print.
+"""The results as tables with one value per row, in files and printed.
 
-What their columns hold is told in `slams.metrics.columns`.
+The columns are described in `slams.metrics.columns`.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ def make_tables(
     samples: int,
     seed: int,
 ) -> dict[str, pd.DataFrame]:
-    """Make the tables of an evaluation.
+    """Return the tables of an evaluation.
 
     Args:
         records: Per-case results of each method, merged over ranks.
-        means: Mean statistics of each method, `(C, ...)`; values come from these,
+        means: Mean statistics of each method, `(C, ...)`; values are computed from these,
             intervals from the records.
         spectra: Zonal and spherical power spectra of each method, see `slams.metrics.spectra`.
         channels: The `C` channels.
         setting: Name of the setting.
-        block: Dates a block of the bootstrap.
+        block: Dates per block of the bootstrap.
         samples: Resamples of the bootstrap.
         seed: The experiment's seed.
 
@@ -58,7 +58,7 @@ def make_tables(
     """
     rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in TABLE_COLUMNS}
     for method, record in records.items():
-        # One seed and one set of dates: every method sees the same resamples.
+        # One seed and one set of dates, so that all methods have the same resamples.
         resamples = Resamples(record.time, block, samples, seed)
         key = (method, setting)
         found: dict[str, Iterator[tuple[Any, ...]]] = {
@@ -72,7 +72,7 @@ def make_tables(
             "spectra": spectra_rows(spectra[method], channels),
         }
         for name, lines in found.items():
-            # Which formulas made a score stands beside it, where they differ.
+            # Record which formulas were used for a score, where they differ.
             made_by = (record.estimator,) if "estimator" in TABLE_COLUMNS[name] else ()
             rows[name] += [(*key, *line, *made_by) for line in lines]
     return {name: pd.DataFrame(rows[name], columns=TABLE_COLUMNS[name]) for name in TABLE_COLUMNS}
@@ -141,10 +141,10 @@ def print_methods(
     """Print a table of methods: RMSE, fair CRPS and spread-skill ratio with their intervals.
 
     Args:
-        results: The `results` table; several settings are printed below one another.
-        console: Where to print; `None` is standard output.
-        variable: The variable shown.
-        level: The level shown, as in the table.
+        results: The `results` table; several settings are printed one after another.
+        console: Console to print to; `None` for standard output.
+        variable: The variable to show.
+        level: The level to show, as in the table.
     """
     from rich.table import Table
 
@@ -173,7 +173,7 @@ def print_methods(
 def _cell(row: pd.Series) -> str:
     if not np.isfinite(row["lower"]):
         return f"{row['value']:.3g}"
-    # As many decimals as the interval's width is worth.
+    # As many decimals as the width of the interval justifies.
     width = row["upper"] - row["lower"]
     digits = 3 if width <= 0 else int(np.clip(1 - np.floor(np.log10(width)), 0, 4))
     return f"{row['value']:.{digits}f} [{row['lower']:.{digits}f}, {row['upper']:.{digits}f}]"

@@ -1,1 +1,1 @@
-"""Lightning modules, their callbacks and the one Trainer factory."""
+"""Lightning modules, their callbacks and the Trainer factory."""

@@ -1,4 +1,4 @@
-"""The first analyses of an evaluation, kept in full for maps: `analysis.zarr`."""
+"""The first analyses of an evaluation, stored in full for maps: `analysis.zarr`."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from slams.runtime.atomic import remove_store
 
 __all__ = ["DETERMINISTIC", "KeptCases"]
 
-# Groups of one state a case, written without the axis of members. A method called `background`
-# has no group of its own: the background that every method starts from is what maps show.
+# Groups with one state per case, written without the axis of members. A method called `background`
+# has no separate group: maps show the background from which every method starts.
 DETERMINISTIC = ("truth", "background")
 
 
 class KeptCases:
-    """Keeps the ensembles of the first cases, group by group.
+    """Ensembles of the first cases, by group.
 
     Args:
-        limit: Number of cases kept, those with the smallest case numbers.
+        limit: Number of cases to keep, those with the smallest case numbers.
     """
 
     def __init__(self, limit: int) -> None:
@@ -34,7 +34,7 @@ class KeptCases:
         self._groups: dict[str, dict[int, Ensemble]] = {}
 
     def add(self, group: str, case: Tensor, ensemble: Ensemble) -> None:
-        """Keep what may be among the first cases.
+        """Add the cases that may be among the first ones.
 
         Args:
             group: Name of a method, `truth` or `background`.
@@ -48,7 +48,7 @@ class KeptCases:
             one = slice(position, position + 1)
             kept[number] = replace(
                 ensemble,
-                # A copy: a view would keep the whole batch in memory.
+                # Copy, because a view would keep the whole batch in memory.
                 members=ensemble.members[one].detach().float().cpu().clone(),
                 time=ensemble.time[one].cpu().clone(),
                 grid=ensemble.grid.to("cpu"),
@@ -59,7 +59,7 @@ class KeptCases:
                 del kept[max(kept)]
 
     def to_plain(self) -> dict[str, Any]:
-        """Return what is kept as tensors in plain containers, for a file."""
+        """Return the ensembles as tensors in plain containers, for a file."""
         names = ("method", "members", "time", "diverged")
         return {
             group: {case: {n: getattr(one, n) for n in names} for case, one in kept.items()}
@@ -69,12 +69,12 @@ class KeptCases:
     def restore(
         self, plain: dict[str, Any], channels: Sequence[FieldSpec], grid: LatLonGrid
     ) -> None:
-        """Take up what `to_plain` has written.
+        """Restore the ensembles from the result of `to_plain`.
 
         Args:
-            plain: What it gave.
+            plain: Result of `to_plain`.
             channels: Channels of the ensembles.
-            grid: Their grid.
+            grid: Grid of the ensembles.
         """
         self._groups = {
             group: {
@@ -85,7 +85,7 @@ class KeptCases:
         }
 
     def select(self, cases: Sequence[int]) -> KeptCases:
-        """Take the given cases, as far as they are here."""
+        """Return the given cases, as far as they are present."""
         chosen = KeptCases(self.limit)
         chosen._groups = {
             group: {number: kept[number] for number in cases if number in kept}
@@ -95,7 +95,7 @@ class KeptCases:
 
     @classmethod
     def merge(cls, parts: Sequence[KeptCases]) -> KeptCases:
-        """Join what several ranks kept."""
+        """Merge the ensembles of several ranks."""
         merged = cls(max(part.limit for part in parts))
         for part in parts:
             for group, kept in part._groups.items():
@@ -103,7 +103,7 @@ class KeptCases:
         return merged
 
     def datasets(self) -> dict[str, Any]:
-        """Return an `xarray.Dataset` a group, with the coordinate `case`, cases in order."""
+        """Return one `xarray.Dataset` per group, with the coordinate `case` and cases in order."""
         found = {}
         for group, kept in self._groups.items():
             if not kept:
@@ -122,11 +122,11 @@ class KeptCases:
         return found
 
     def write(self, path: str | Path, attributes: dict[str, Any] | None = None) -> None:
-        """Write the groups as a Zarr store, in the place of one that may be there.
+        """Write the groups as a Zarr store, replacing an existing one.
 
         Args:
-            path: The store; it appears when it is complete.
-            attributes: Attributes of its root.
+            path: The store, which becomes visible only when it is complete.
+            attributes: Attributes of the root group.
         """
         import zarr
         from zarr.codecs import ZstdCodec
@@ -138,7 +138,7 @@ class KeptCases:
             root = zarr.open_group(part, mode="w", zarr_format=3)
             root.attrs.update({"Conventions": "CF-1.10", **(attributes or {})})
             for group, dataset in self.datasets().items():
-                # With a checksum of each chunk: a flipped bit is noticed by whoever reads it.
+                # A checksum per chunk, so that reading detects a flipped bit.
                 checked = {"compressors": (ZstdCodec(level=0, checksum=True),)}
                 encoding: dict[str, Any] = {name: dict(checked) for name in dataset.variables}
                 encoding["time"] |= {"units": "seconds since 1970-01-01", "dtype": "int64"}

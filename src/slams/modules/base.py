@@ -1,7 +1,7 @@
-"""What every trained module shares: optimiser, learning rate, and a checkpoint with identity.
+"""Base class of trained modules: optimiser, learning rate, and checkpoints with an identity.
 
-A checkpoint says which stage, grid, channels and layout version it belongs to, so that loading
-it against other data is refused in one sentence and not found out from wrong numbers.
+A checkpoint records its stage, grid, channels and layout version, so that loading it for other
+data is refused with a clear message instead of giving wrong numbers.
 """
 
 from __future__ import annotations
@@ -45,20 +45,20 @@ def warmup_cosine(step: int, steps: int, warmup: int) -> float:
 
 
 class TrainedModule(LightningModule):
-    """Fixes the life cycle of a trained stage; subclasses fill in networks and losses.
+    """Base class with the life cycle of a trained stage; subclasses define networks and losses.
 
     Args:
         optimizer: Optimiser settings.
         channels: Channels of the fields.
         grid: Grid of the fields.
-        settings: The stage's own settings as a plain dictionary, kept in the checkpoint.
+        settings: The settings of the stage as a plain dictionary, stored in the checkpoint.
     """
 
     stage = ""
-    # What rows of the grid count with in the loss, for the run's record: the area of their cells.
-    # Where a record does not say, the score's loss and the VAE's divergence counted rows alike.
+    # Weights of the rows of the grid in the loss, for the run's record: the area of their cells.
+    # In records without this entry, the score's loss and the VAE's divergence had equal weights.
     loss_weights = "area"
-    # Section of the recipe; that of the stage's name where it is empty.
+    # Section of the recipe; the name of the stage if empty.
     section = ""
 
     def __init__(
@@ -82,10 +82,10 @@ class TrainedModule(LightningModule):
     @property
     @abstractmethod
     def networks(self) -> tuple[nn.Module, ...]:
-        """Return the networks of the training step: what is compiled, and checkpointed."""
+        """Return the networks of the training step, which are compiled and checkpointed."""
 
     def configure_networks(self, trainer: TrainerConfig) -> None:
-        """Prepare the networks for training as the recipe says; weights keep their names.
+        """Prepare the networks for training according to the recipe; weights keep their names.
 
         Args:
             trainer: The recipe's `trainer`.
@@ -97,9 +97,9 @@ class TrainedModule(LightningModule):
                 network.compile()
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """Make AdamW with linear warm-up and cosine decay, stepped every batch.
+        """Return AdamW with linear warm-up and cosine decay, stepped every batch.
 
-        Biases, norms, position embeddings and noise parameters are not decayed.
+        Biases, norms, position embeddings and noise parameters have no weight decay.
         """
         decayed, free = [], []
         for name, parameter in self.named_parameters():
@@ -127,7 +127,7 @@ class TrainedModule(LightningModule):
         checkpoint["slams"] = self.identity
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse to resume from another stage, grid, channel set or network."""
+        """Refuse to resume from a different stage, grid, channel set or network."""
         check_identity(checkpoint, self.identity, "the checkpoint to resume from")
 
     @classmethod
@@ -139,7 +139,7 @@ class TrainedModule(LightningModule):
         grid: LatLonGrid,
         state: dict[str, Tensor],
     ) -> Self:
-        """Make the module that a checkpoint's settings and weights describe."""
+        """Build the module from the settings and weights of a checkpoint."""
 
     @classmethod
     def load(cls, path: str | Path, channels: Sequence[FieldSpec], grid: LatLonGrid) -> Self:
@@ -147,8 +147,8 @@ class TrainedModule(LightningModule):
 
         Args:
             path: The checkpoint.
-            channels: Channels of the data it is meant for.
-            grid: Grid of the data it is meant for.
+            channels: Channels of the data to which it will be applied.
+            grid: Grid of the data to which it will be applied.
 
         Raises:
             UserError: The file is missing or unreadable, or the checkpoint belongs to another
@@ -169,22 +169,23 @@ class TrainedModule(LightningModule):
             module.load_state_dict(state)
         except (KeyError, TypeError, RuntimeError) as error:
             raise UserError(
-                f"checkpoint {path}: its weights do not fit the network that it describes, it is "
-                f"damaged or of another version; {_AGAIN}"
+                f"checkpoint {path}: its weights do not fit the network that it describes, so it "
+                f"is damaged or of a different version; {_AGAIN}"
             ) from error
         if not all(bool(p.isfinite().all()) for p in module.parameters()):
             raise UserError(
-                f"checkpoint {path}: holds weights that are no numbers, its training diverged; "
-                f"{_AGAIN}, with a lower {cls.section or cls.stage}.optimizer.learning_rate"
+                f"checkpoint {path}: contains weights that are not finite, so its training "
+                f"diverged; {_AGAIN}, with a lower "
+                f"{cls.section or cls.stage}.optimizer.learning_rate"
             )
         return module.eval().requires_grad_(False)
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read a checkpoint, tensors and plain containers only.
+    """Read a checkpoint, which may contain tensors and plain containers only.
 
     Raises:
-        UserError: The file is missing, or is no checkpoint of this project.
+        UserError: The file is missing, or is not a checkpoint of this project.
     """
     path = Path(path)
     if not path.exists():
@@ -193,7 +194,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         checkpoint = load_tensors(path)
     except Exception as error:  # a different type for each kind of damage
         raise UserError(
-            f"checkpoint {path}: cannot be read ({type(error).__name__}); it is damaged or no "
+            f"checkpoint {path}: cannot be read ({type(error).__name__}); it is damaged or not a "
             f"checkpoint; {_AGAIN}"
         ) from error
     if not isinstance(checkpoint, dict) or "slams" not in checkpoint:
@@ -205,15 +206,15 @@ def check_identity(checkpoint: dict[str, Any], expected: dict[str, Any], where: 
     """Refuse a checkpoint whose identity is not the expected one.
 
     Raises:
-        UserError: Names the first thing that differs, with what was found and expected.
+        UserError: The message gives the first difference, with the found and expected values.
     """
     found = checkpoint.get("slams", {})
     for key in ("version", "stage", "channels", "shape", "grid", "settings"):
         if key in expected and found.get(key) != expected[key]:
             raise UserError(
                 f"{where}: belongs to another {_WORDS[key]}: found {found.get(key)}, expected "
-                f"{expected[key]}; train on this data, or point the recipe to the data it was "
-                "trained on"
+                f"{expected[key]}; train on this data, or use the data it was trained on in the "
+                "recipe"
             )
 
 
@@ -228,5 +229,5 @@ _WORDS = {
 
 
 def plain(config: Any) -> dict[str, Any]:
-    """Turn a configuration data class into plain containers, safe to load back."""
+    """Convert a configuration data class to plain containers, which are safe to load."""
     return asdict(config)

@@ -1,7 +1,7 @@
-"""The evaluation of cycled methods: each has a background of its own, day after day.
+"""The evaluation of cycled methods, each of which has its own background every day.
 
-The days come in order, in one process. What is seen of the truth after the first background is
-what the observations say.
+The days are processed in order, in one process. After the first background, only the observations
+contain information about the truth.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ __all__ = ["CyclingEvaluator"]
 
 
 class CyclingEvaluator(AssimilationEvaluator):
-    """Scores methods that start each day from their own analysis of the day before.
+    """Evaluation of methods that start each day from their own analysis of the day before.
 
-    The kept state `background` is that of the last method.
+    The stored state `background` is that of the last method.
 
     Args:
         assimilators: The methods, fitted.
@@ -35,7 +35,7 @@ class CyclingEvaluator(AssimilationEvaluator):
         grid: The grid.
         channels: The channels.
         seed: The experiment's seed.
-        cycle: Makes the cycle of a method.
+        cycle: Function that builds the cycle of a method.
         analysed: Names of the channels that are scored and written; all of them by default.
     """
 
@@ -56,13 +56,13 @@ class CyclingEvaluator(AssimilationEvaluator):
         self._cycles = {a.name: cycle() for a in self.assimilators}
 
     def setup(self, stage: str) -> None:
-        """Forget an earlier evaluation."""
+        """Discard the results of an earlier evaluation."""
         super().setup(stage)
         for cycle in self._cycles.values():
             cycle.reset()
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Analyse and score the cases of a batch one after another, method by method."""
+        """Analyse and score the cases of a batch in order, method by method."""
         methods = self.assimilators
         try:
             for position in range(len(batch)):

@@ -1,10 +1,11 @@
-"""The evaluation of assimilation methods, side by side, exact on any number of processes.
+"""The comparison of assimilation methods, exact for any number of processes.
 
-Every method sees the same background, `H`, `R` and observed values. Ranks share the cases; with
-fewer cases than ranks (`share_members`) every rank is given every case and they share the members
-of methods whose cost is that of their members (`slams.modules.shares`). What is kept of a case is
-a handful of float64 statistics; metrics are functions of their means. So the numbers depend on
-the cases only: not on the batch size, nor on the number of ranks, nor on a rank having no case.
+Every method is given the same background, `H`, `R` and observed values. The cases are divided over
+the ranks; with fewer cases than ranks (`share_members`) every rank is given every case, and for
+methods whose cost is proportional to the members, the members are divided
+(`slams.modules.shares`). A case is summarised by a few float64 statistics, and metrics are
+functions of their means. The results therefore depend only on the cases, not on the batch size or
+the number of ranks, even if a rank has no case.
 """
 
 from __future__ import annotations
@@ -50,31 +51,32 @@ from slams.runtime.heartbeat import Heartbeat
 
 __all__ = ["AssimilationEvaluator"]
 
-# Seconds after which the making of the tables is said.
+# Seconds after which the computation of the tables is reported.
 _SILENT_SECONDS = 10.0
 _METRICS = (RMSE, Bias, FairCRPS, SpreadSkill, RankHistogram, Wasserstein)
 
 
 class AssimilationEvaluator(LightningModule):
-    """Runs every assimilator on every test batch, and scores the ensembles.
+    """Evaluation that runs every assimilator on every test batch and scores the ensembles.
 
-    After `trainer.test`, `tables()` gives the results and `write(run_dir)` writes them; both on
-    rank zero, on the others they give and write nothing.
+    After `trainer.test`, `tables()` returns the results and `write(run_dir)` writes them, both on
+    rank zero only.
 
     Args:
-        assimilators: The methods, fitted; those that are modules move to the device with this.
+        assimilators: The methods, fitted; those that are modules move to the device together with
+            this module.
         config: The recipe's `assimilation`.
         normaliser: Climatology, standard deviations and transforms.
-        grid: The grid, whose cell areas weigh every mean.
+        grid: The grid, whose cell areas are the weights of every mean.
         channels: The `C` channels.
-        setting: Name of the setting in the tables; `None` takes the recipe's.
+        setting: Name of the setting in the tables; `None` for that of the recipe.
         seed: The experiment's seed, for rank ties and the bootstrap.
         analysed: Names of the channels that are scored and written; all of them by default.
 
     Attributes:
-        share_members: Every rank is given every case, in the same batches.
-        done: Batches that this rank has evaluated.
-        at_work: Name of the method that analyses at the moment; empty before the first.
+        share_members: Whether every rank is given every case, in the same batches.
+        done: Number of batches that this rank has evaluated.
+        at_work: Name of the method that is running; empty before the first.
     """
 
     def __init__(
@@ -89,7 +91,7 @@ class AssimilationEvaluator(LightningModule):
         analysed: Sequence[str] = (),
     ) -> None:
         super().__init__()
-        # With fewer cases than ranks, some have none.
+        # With fewer cases than ranks, some ranks have none.
         self.allow_zero_length_dataloader_with_multiple_devices = True
         self.assimilators = list(assimilators)
         self.networks = nn.ModuleList(a for a in self.assimilators if isinstance(a, nn.Module))
@@ -97,7 +99,7 @@ class AssimilationEvaluator(LightningModule):
         self.normaliser = normaliser
         self.grid = grid
         self.channels = tuple(channels)
-        # Positions of what is scored; methods are given, and give, every channel.
+        # Indices of the scored channels; methods receive and return all channels.
         self._scored = [
             i for i, c in enumerate(self.channels) if not analysed or c.name in analysed
         ]
@@ -129,7 +131,7 @@ class AssimilationEvaluator(LightningModule):
         self._tables: dict[str, pd.DataFrame] | None = None
 
     def setup(self, stage: str) -> None:
-        """Forget an earlier evaluation (on a rank without cases no later hook is called)."""
+        """Discard earlier results (on a rank without cases no later hook is called)."""
         if stage != "test":
             return
         several = self.share_members and self.trainer.world_size > 1
@@ -152,7 +154,7 @@ class AssimilationEvaluator(LightningModule):
         Raises:
             UserError: An ensemble has the wrong shape, or values that are not finite.
         """
-        if batch_idx < self.done:  # by an earlier attempt of this run
+        if batch_idx < self.done:  # evaluated by an earlier attempt of this run
             return
         if self._share.world == 1:
             self._evaluate(batch)
@@ -164,11 +166,11 @@ class AssimilationEvaluator(LightningModule):
             self._evaluate(batch.select(slice(position, position + 1)), mine)
 
     def _evaluate(self, batch: Batch, mine: bool = True) -> None:
-        """Analyse a batch; score it unless it is another rank's, which is helped only."""
+        """Analyse a batch; score it only if it is `mine`, not if it belongs to another rank."""
         truth = self._take(self._physical(batch.fields, batch))
         mask = self._take(batch.mask)
         regions, marginals = (x.to(truth.device) for x in (self._regions, self._marginals))
-        # No method is ever given what is held out.
+        # Held-out observations are never passed to a method.
         given = replace(batch, held_out=())
         for assimilator in self.assimilators:
             if not mine and not getattr(assimilator, "shares_members", False):
@@ -217,7 +219,7 @@ class AssimilationEvaluator(LightningModule):
             self._keep_state("background", background, batch)
 
     def progress(self) -> dict[str, Any]:
-        """Return all that this rank has got so far, tensors in plain containers."""
+        """Return all results of this rank so far, as tensors in plain containers."""
         return {
             "done": self.done,
             "scores": self.scores.state_dict(),
@@ -228,11 +230,11 @@ class AssimilationEvaluator(LightningModule):
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on behind what an earlier attempt has got, as `progress` gave it."""
+        """Continue after the results of an earlier attempt, as returned by `progress`."""
         for name, sums in (("scores", self.scores), ("spectra", self.spectra)):
             shapes = [{k: v.shape for k, v in s.items()} for s in (state[name], sums.state_dict())]
             if shapes[0] != shapes[1]:
-                raise ValueError(f"{name} are of other methods, channels or members")
+                raise ValueError(f"{name} are of different methods, channels or members")
             sums.load_state_dict(state[name])
             sums.to(self.device)
         self._records = {
@@ -244,10 +246,10 @@ class AssimilationEvaluator(LightningModule):
         self.done = state["done"]
 
     def teardown(self, stage: str) -> None:
-        """Bring the results of all ranks together.
+        """Collect the results of all ranks.
 
-        This is the first hook after a test that Lightning calls on every rank: one without cases
-        skips the whole loop with its hooks. It is not called after an exception.
+        This is the first hook after a test that Lightning calls on every rank: a rank without
+        cases skips the whole loop and its hooks. It is not called after an exception.
         """
         if stage != "test":
             return
@@ -256,7 +258,7 @@ class AssimilationEvaluator(LightningModule):
         for name, metrics in self.scores.items():
             means[name] = {}
             for metric in metrics.values():
-                # Lightning has moved the module to the CPU by now; NCCL sums on the GPU only.
+                # Lightning has already moved the module to the CPU, but NCCL needs GPU tensors.
                 metric.to(device)
                 with metric.sync_context():
                     means[name].update({k: v.cpu() for k, v in metric.means().items()})
@@ -275,7 +277,7 @@ class AssimilationEvaluator(LightningModule):
         if parts is None or days is None:
             return
         self._kept = KeptCases.merge(parts)
-        with Heartbeat("test", _SILENT_SECONDS, "makes the tables"):
+        with Heartbeat("test", _SILENT_SECONDS, "computing the tables"):
             self._tables = make_tables(
                 records,
                 means,
@@ -293,17 +295,17 @@ class AssimilationEvaluator(LightningModule):
                 self._tables["days"] = by_day
 
     def tables(self) -> dict[str, pd.DataFrame]:
-        """Return the tables of `slams.metrics.tables` by name; empty off rank zero.
+        """Return the tables of `slams.metrics.tables` by name; empty on other ranks than zero.
 
-        For windows of several days also `days`.
+        For windows of several days this includes `days`.
         """
         return dict(self._tables or {})
 
     def write(self, run_dir: str | Path) -> None:
-        """Write the tables as Parquet files and `analysis.zarr`; nothing off rank zero.
+        """Write the tables as Parquet files and `analysis.zarr`, on rank zero only.
 
         Args:
-            run_dir: Directory of the run, which exists.
+            run_dir: Existing directory of the run.
         """
         if self._tables is None:
             return
@@ -326,7 +328,7 @@ class AssimilationEvaluator(LightningModule):
         expected = (len(batch), self.config.members, *batch.fields.shape[1:])
         if tuple(ensemble.members.shape) != expected:
             raise UserError(
-                f"method {assimilator.name} gave an ensemble of shape "
+                f"method {assimilator.name} returned an ensemble of shape "
                 f"{tuple(ensemble.members.shape)}, expected {expected}: cases, members, days, "
                 "channels, latitudes, longitudes"
             )
@@ -334,7 +336,7 @@ class AssimilationEvaluator(LightningModule):
         return replace(ensemble, members=members, seconds=seconds)
 
     def _take(self, values: Tensor) -> Tensor:
-        """Take the channels that are scored out of `(..., C, H, W)`; all of them are no copy."""
+        """Select the scored channels of `(..., C, H, W)`, without a copy if all are scored."""
         if len(self._scored) == len(self.channels):
             return values
         return values[..., self._scored, :, :]
@@ -351,7 +353,7 @@ class AssimilationEvaluator(LightningModule):
 
 
 def _gather(value: Any) -> list[Any]:
-    """Collect an object of every rank on every rank."""
+    """Gather an object from every rank on every rank."""
     if not (dist.is_available() and dist.is_initialized()):
         return [value]
     values: list[Any] = [None] * dist.get_world_size()
@@ -360,7 +362,7 @@ def _gather(value: Any) -> list[Any]:
 
 
 def _gather_on_root(value: Any) -> list[Any] | None:
-    """Collect an object of every rank on rank zero; `None` elsewhere."""
+    """Gather an object from every rank on rank zero; return `None` elsewhere."""
     if not (dist.is_available() and dist.is_initialized()):
         return [value]
     root = dist.get_rank() == 0

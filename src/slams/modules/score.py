@@ -1,9 +1,9 @@
 """The latent score model: a denoiser of latent windows, conditioned on the background.
 
-Trained on the latents of the training period, standardised a channel; the loss is a mean over the
-sphere. The encoded background is
-hidden in a share of the samples, so that one network serves with and without a background. The
-same on the normalised fields themselves is the pixel score model.
+It is trained on the latents of the training period, standardised per channel; the loss is a mean
+over the sphere. The encoded background is hidden in a fraction of the samples, so that one network
+can be used with and without a background. The same model of the normalised fields themselves is
+the pixel score model.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ __all__ = ["LatentScore", "PixelScore"]
 
 
 class LatentScore(TrainedModule):
-    """Trains the denoiser.
+    """Training of the denoiser of latent windows.
 
     Args:
         config: Network, noise levels, condition dropout, optimiser.
-        channels: Channels of the fields that the latents stand for.
-        grid: Grid of these fields.
+        channels: Channels of the fields that the latents represent.
+        grid: Grid of the fields.
         latent_shape: `(T, K, h, w)` of a latent window.
         latent_mean: `(K,)` mean of the latents over the training period.
-        latent_sd: `(K,)` their standard deviation.
-        vae: Fingerprint of the VAE's run; a score model is worthless with another VAE.
-        importance: `(K,)` weights of the channels in the loss, needed for training alone;
-            `None` for 1.
+        latent_sd: `(K,)` standard deviation of the latents over the training period.
+        vae: Fingerprint of the VAE's run; a score model cannot be used with another VAE.
+        importance: `(K,)` weights of the channels in the loss, needed only for training; `None`
+            for 1.
     """
 
     stage = "score"
@@ -81,10 +81,10 @@ class LatentScore(TrainedModule):
         self.register_buffer("latent_sd", latent_sd.clone())
         weights = torch.ones_like(latent_mean) if importance is None else importance.clone()
         self.register_buffer("importance", weights, persistent=False)
-        # Rows of the latents count as the rows of the fields that they stand for.
+        # Rows of the latents have the weights of the rows of the fields that they represent.
         area = grid.weights.reshape(shape[0], -1).mean(dim=1).to(torch.float32)
         self.register_buffer("area", area, persistent=False)
-        # A loss that is no number must show, not be left out of the mean.
+        # A loss that is NaN must be visible, not be excluded from the mean.
         self.validation_loss = MeanMetric(nan_strategy="disable")
         self.to(memory_format=torch.channels_last)
 
@@ -96,7 +96,7 @@ class LatentScore(TrainedModule):
         grid: LatLonGrid,
         state: dict[str, Tensor],
     ) -> LatentScore:
-        """Make the module that a checkpoint describes."""
+        """Build the module from a checkpoint."""
         return cls(
             ScoreConfig(**settings_of(settings["config"])),
             channels,
@@ -114,11 +114,11 @@ class LatentScore(TrainedModule):
 
     @property
     def vae_run(self) -> str:
-        """Return the id of the VAE's run that the latents came from."""
+        """Return the id of the run of the VAE that encoded the latents."""
         return self.identity["settings"]["vae"]
 
     def loss(self, batch: LatentBatch) -> Tensor:
-        """Evaluate the denoising loss of each window: `(B,)`."""
+        """Evaluate the denoising loss of each window, `(B,)`."""
         config = self.config
         draw = draw_noise(
             batch.latents, config.noise_mean, config.noise_sd, config.condition_dropout
@@ -142,22 +142,22 @@ class LatentScore(TrainedModule):
 
     def validation_step(self, batch: LatentBatch, index: int) -> None:
         """Add a batch to the validation loss."""
-        # Several draws a window: few validation days would else make a noisy criterion.
+        # Several draws per window, because a loss over few validation days would be noisy.
         for _ in range(4):
             self.validation_loss.update(self.loss(batch).float())
         self.log("validation/loss", self.validation_loss)
 
 
 class PixelScore(LatentScore):
-    """Trains the denoiser of the fields themselves.
+    """Training of the denoiser of the fields themselves.
 
     Args:
         config: Network, noise levels, condition dropout, optimiser.
         channels: Channels of the fields.
-        grid: Their grid.
+        grid: Grid of the fields.
         shape: `(T, C, H, W)` of a window.
         mean: `(C,)` mean of the normalised fields over the training period.
-        sd: `(C,)` their standard deviation.
+        sd: `(C,)` standard deviation of the normalised fields over the training period.
         field_sd: `(C, H, W)` standard deviations that normalised the fields.
     """
 
@@ -186,7 +186,7 @@ class PixelScore(LatentScore):
         grid: LatLonGrid,
         state: dict[str, Tensor],
     ) -> PixelScore:
-        """Make the module that a checkpoint describes."""
+        """Build the module from a checkpoint."""
         return cls(
             ScoreConfig(**settings_of(settings["config"])),
             channels,

@@ -1,8 +1,8 @@
-"""The members of an ensemble, shared by ranks that have fewer cases than there are ranks.
+"""Division of the members of an ensemble over ranks, if there are fewer cases than ranks.
 
-Rank `r` of `R` computes the members from `r M // R` up to `(r + 1) M // R`. A member is keyed by
-case and number, and noise is centred over all `M` wherever it is drawn: who computes a member
-changes nothing but the shape of the batch it is computed in.
+Rank `r` of `R` computes the members from `r M // R` up to `(r + 1) M // R`. The random numbers of
+a member are keyed by case and member, and noise is centred over all `M` on every rank, so that the
+rank only affects the shape of the batch in which a member is computed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["Share", "SharesMembers"]
 
 
 class SharesMembers(Protocol):
-    """An assimilator that can compute some of the members alone."""
+    """An assimilator that can compute a subset of the members."""
 
     name: str
     shares_members: bool
@@ -32,7 +32,7 @@ class SharesMembers(Protocol):
 
 
 class Share:
-    """Says which members are this rank's, and puts together those of all ranks.
+    """The members of this rank, and their assembly with those of all ranks.
 
     Args:
         rank: Rank of this process.
@@ -44,7 +44,7 @@ class Share:
         self.world = world
 
     def members(self, count: int, rank: int | None = None) -> range:
-        """Return the members of a rank, this one's by default; there may be none."""
+        """Return the members of a rank, by default this one; the range may be empty."""
         rank = self.rank if rank is None else rank
         return range(rank * count // self.world, (rank + 1) * count // self.world)
 
@@ -56,17 +56,17 @@ class Share:
         channels: tuple[FieldSpec, ...],
         grid: LatLonGrid,
     ) -> Ensemble:
-        """Compute the whole ensemble on all ranks, each its share; to be called on each.
+        """Compute the ensemble, each rank its part; must be called on every rank.
 
         Args:
             assimilator: The method.
-            batch: The same on each rank.
+            batch: The batch, the same on each rank.
             members: Number of members `M`.
             channels: Channels of the states.
-            grid: Their grid.
+            grid: Grid of the states.
 
         Returns:
-            The ensemble; `diverged` is summed over ranks, `seconds` are those of the slowest.
+            The ensemble; `diverged` is summed over ranks, `seconds` is that of the slowest rank.
         """
         started = time.perf_counter()
         mine = self.members(members)
@@ -76,7 +76,7 @@ class Share:
             len(batch), longest, *fields.shape[1:], dtype=torch.float32, device=fields.device
         )
         diverged = torch.zeros(len(batch), dtype=torch.int64, device=fields.device)
-        # A rank without members of its own does not know: of the others, all say the same.
+        # A rank without members has no value; all other ranks have the same one.
         centred = torch.zeros((), dtype=torch.int64, device=fields.device)
         if mine:
             ensemble = assimilator.analyse(batch, members, mine)

@@ -1,15 +1,16 @@
-"""The one place where a Trainer is made: fit, validate and test, CPU or GPU, one process or many.
+"""The Trainer factory: fit, validate and test, CPU or GPU, one process or several.
 
-What every stage relies on is decided here once:
+It sets the options on which every stage relies:
 
-* no sampler is replaced behind the DataModule's back (`use_distributed_sampler=False`): padding a
-  shard to equal length would count a case twice in an evaluation;
-* gradients stay possible in evaluation (`inference_mode=False`): guidance differentiates through
-  the decoder;
-* nothing is written unless a callback was given for it, and never outside the run directory;
-* Lightning handles no signals: under several ranks its handler of SIGTERM broadcasts, and that of
-  SIGUSR1 saves a checkpoint, wherever the program stands, which hangs when ranks stand at
-  different places (upstream issue 21406). `EarlyEnd` and `slams.runtime.signals` do it instead.
+* the samplers of the DataModule are not replaced (`use_distributed_sampler=False`), because
+padding
+  a shard to equal length would count a case twice in an evaluation;
+* gradients are available in evaluation (`inference_mode=False`), because guidance differentiates
+  through the decoder;
+* nothing is written without a callback for it, and never outside the run directory;
+* Lightning handles no signals: with several ranks its SIGTERM handler broadcasts and its SIGUSR1
+  handler saves a checkpoint immediately, which hangs if ranks are at different points of the
+  program (upstream issue 21406). `StopOnSignal` and `slams.runtime.signals` handle them instead.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 
 from slams.errors import UserError
-from slams.modules.callbacks import ProgressLines, RollCall, RunSummary
+from slams.modules.callbacks import ProgressLines, RankConsistencyCheck, RunSummary
 from slams.modules.threads import set_threads
 from slams.nn.precision import natural_precision
 from slams.runtime import slurm_job
@@ -44,10 +45,10 @@ __all__ = ["EVALUATION_PRECISION", "check_machine", "make_trainer", "quiet_light
 EVALUATION_PRECISION = "32-true"
 
 _ACCELERATORS = ("auto", "cpu", "gpu")
-# Not the "true" half and double ones: they would convert the time stamps of a batch too.
+# Not "16-true" or "64-true", which would convert the time stamps of a batch too.
 _PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 
-# Advice of Lightning that does not apply here, each for a reason that is settled elsewhere.
+# Warnings of Lightning that do not apply here.
 _SETTLED = (
     ".*does not have many workers.*",  # data.num_workers is the user's choice
     ".*The number of training batches .* is smaller than the logging interval.*",
@@ -74,26 +75,26 @@ def make_trainer(
     accumulate: int = 1,
     log_every_steps: int = 10,
 ) -> Trainer:
-    """Make the Trainer of a stage.
+    """Build the Trainer of a stage.
 
-    A `ProgressLines` and a `RunSummary` are added unless `callbacks` brings them.
+    A `ProgressLines` and a `RunSummary` are added unless `callbacks` contains them.
 
     Args:
         config: The recipe's `trainer`.
         run_dir: Directory of the run; becomes `default_root_dir`.
         max_steps: Optimiser steps of the training; -1 for no limit.
-        max_epochs: Epochs of the training; with neither limit the Trainer only evaluates.
-        logger: Where metrics go besides the callbacks; `None` for nowhere.
+        max_epochs: Epochs of the training; without either limit the Trainer only evaluates.
+        logger: Loggers of the metrics, besides the callbacks; `None` for no logger.
         callbacks: Callbacks of the stage; without a checkpoint callback nothing is saved.
-        precision: Lightning precision; `None` takes the recipe's. Evaluation passes
+        precision: Lightning precision; `None` for that of the recipe. Evaluation passes
             `EVALUATION_PRECISION`.
         gradient_clip: Largest norm of the gradient; 0 for no limit.
-        accumulate: Batches, on each rank, whose gradients are added up to one step.
-        log_every_steps: Steps between two rows given to the loggers.
+        accumulate: Batches per rank whose gradients are accumulated for one step.
+        log_every_steps: Steps between two rows for the loggers.
 
     Raises:
         UserError: The accelerator, the devices or the precision do not exist on this machine, or
-            SLURM runs another number of tasks.
+            SLURM runs a different number of tasks.
     """
     precision = config.precision if precision is None else precision
     accelerator = check_machine(config, precision)
@@ -105,7 +106,7 @@ def make_trainer(
     if chosen:
         say(chosen)
 
-    added: list[Callback] = [*([RollCall()] if world > 1 else []), *callbacks]
+    added: list[Callback] = [*([RankConsistencyCheck()] if world > 1 else []), *callbacks]
     if not any(isinstance(c, ProgressLines) for c in added):
         added.append(ProgressLines(config.log_every_seconds))
     if not any(isinstance(c, RunSummary) for c in added):
@@ -128,33 +129,33 @@ def make_trainer(
         log_every_n_steps=log_every_steps,
         callbacks=added,
         plugins=_plugins(),
-        # On the CPU determinism costs nothing; on a GPU only the choice of kernels is fixed.
+        # On the CPU determinism has no cost; on a GPU only the choice of kernels is fixed.
         deterministic="warn" if accelerator == "cpu" else None,
         benchmark=False,
         inference_mode=False,
         use_distributed_sampler=False,
-        # One batch of validation before the first step: a wrong name fails now, not in an hour.
+        # Validate one batch before the first step, so that a wrong metric name fails at once.
         num_sanity_val_steps=1,
         enable_checkpointing=any(isinstance(c, Checkpoint) for c in added),
         enable_progress_bar=False,
         enable_model_summary=False,
         default_root_dir=str(run_dir),
     )
-    # There is no switch: without it the handler would be put in front of ours.
+    # Lightning has no option for this; its handler would be called before ours.
     trainer._signal_connector.register_signal_handlers = _leave_signals_alone
     return trainer
 
 
 def check_machine(config: TrainerConfig, precision: str | None = None) -> str:
-    """Refuse devices and a precision that this machine does not have; return the accelerator.
+    """Refuse devices or a precision that this machine does not have; return the accelerator.
 
     Args:
         config: The recipe's `trainer`.
-        precision: Lightning precision; `None` takes the recipe's.
+        precision: Lightning precision; `None` for that of the recipe.
 
     Raises:
         UserError: The accelerator, the devices or the precision do not exist here, or SLURM runs
-            another number of tasks.
+            a different number of tasks.
     """
     _check_tasks(config)
     accelerator = _accelerator(config)
@@ -172,7 +173,7 @@ def check_machine(config: TrainerConfig, precision: str | None = None) -> str:
 
 
 def quiet_lightning() -> None:
-    """Silence Lightning's tips and the warnings that this project has settled; errors stay."""
+    """Suppress Lightning's tips and the warnings that do not apply here, but no errors."""
     for name in ("lightning.pytorch", "lightning.fabric", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in _SETTLED:
@@ -180,7 +181,7 @@ def quiet_lightning() -> None:
 
 
 def _accelerator(config: TrainerConfig) -> str:
-    """Resolve `auto` to a GPU if there is one, else the CPU (metrics need float64: not MPS)."""
+    """Resolve `auto` to a GPU if there is one, else the CPU (not MPS: metrics need float64)."""
     if config.accelerator not in _ACCELERATORS:
         raise UserError(
             f"trainer.accelerator: found {config.accelerator!r}, expected one of "
@@ -196,14 +197,14 @@ def _accelerator(config: TrainerConfig) -> str:
         return "cpu"
     if gpus < config.devices:
         raise UserError(
-            f"trainer.devices: found {config.devices}, but this machine has {gpus} GPUs; ask for "
+            f"trainer.devices: found {config.devices}, but this machine has {gpus} GPUs; request "
             "fewer, or set trainer.accelerator=cpu"
         )
     return "gpu"
 
 
 def _check_tasks(config: TrainerConfig) -> None:
-    """Refuse to start as another number of ranks than SLURM has started processes."""
+    """Refuse a number of ranks that differs from the number of processes that SLURM started."""
     if not slurm_job.is_task():
         return
     tasks, nodes = _count("SLURM_NTASKS"), _count("SLURM_NNODES")
@@ -217,10 +218,10 @@ def _check_tasks(config: TrainerConfig) -> None:
 
 
 def _count(variable: str) -> int:
-    """Return a number that SLURM gives in the environment, 1 where it does not.
+    """Return the value of an environment variable set by SLURM, 1 if it is not set.
 
     Raises:
-        UserError: It is no number.
+        UserError: The value is not a number.
     """
     text = os.environ.get(variable, "1")
     if not text.isdecimal():
@@ -238,7 +239,7 @@ def _strategy(accelerator: str, world: int) -> str | DDPStrategy:
 
 
 def _leave_signals_alone() -> None:
-    """Stand in for what would register Lightning's handlers."""
+    """Do nothing; replaces the method that registers Lightning's handlers."""
 
 
 def _plugins() -> list[Any] | None:

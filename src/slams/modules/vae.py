@@ -4,11 +4,11 @@ One latent for temperature, 2 m temperature, precipitation and outgoing longwave
 
     q(z | f, m) = N(mu(f, m), diag s^2(f, m)),      p(f | z) = N(dec(z), diag sigma_c^2)
 
-with masks `m` of what is known and an error `sigma_c` learned for each channel. The loss is the
-negative log-likelihood of the known values plus a weighted KL divergence to N(0, I), both
-area-weighted. Whole modalities are hidden from the encoder at random in training, never from the
-loss: the latent must carry all of them from whichever are there, and the decoder becomes the
-observation operator of each.
+with masks `m` of known values and an error `sigma_c` learned per channel. The loss is the negative
+log-likelihood of the known values plus a weighted KL divergence to N(0, I), both area-weighted. In
+training whole modalities are hidden at random from the encoder, but not from the loss: the latent
+must represent all of them from those that are present, and the decoder becomes the observation
+operator of each.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = ["VAE"]
 
 
 class VAE(TrainedModule):
-    """Trains the autoencoder on windows of a reanalysis.
+    """Training of the autoencoder on windows of a reanalysis.
 
     Args:
         config: Sizes, KL weight, modality dropout, optimiser.
@@ -66,10 +66,10 @@ class VAE(TrainedModule):
         self.register_buffer("weights", grid.weights.to(torch.float32), persistent=False)
         variables = list(dict.fromkeys(c.variable for c in channels))
         self.modality = torch.tensor([variables.index(c.variable) for c in channels])
-        # A loss that is no number must show, not be left out of the mean.
+        # A loss that is NaN must be visible, not be excluded from the mean.
         self.validation_loss = MeanMetric(nan_strategy="disable")
         self.channel_error = ChannelError(len(channels))
-        # channels_last keeps oneDNN from reordering at every layer.
+        # channels_last avoids a reordering by oneDNN at every layer.
         self.to(memory_format=torch.channels_last)
 
     @classmethod
@@ -80,7 +80,7 @@ class VAE(TrainedModule):
         grid: LatLonGrid,
         state: dict[str, Tensor],
     ) -> VAE:
-        """Make the module that a checkpoint describes."""
+        """Build the module from a checkpoint."""
         return cls(VAEConfig(**settings_of(settings)), channels, grid, state["sd"])
 
     @property
@@ -102,7 +102,7 @@ class VAE(TrainedModule):
         self.decoder.linear.weight.copy_((components * sd[:, None]).T[..., None, None])
 
     def hide_modalities(self, mask: Tensor) -> Tensor:
-        """Hide whole variables of samples at random; something known stays in each.
+        """Hide whole variables of samples at random; every sample keeps some known values.
 
         Args:
             mask: `(B, C, H, W)` bool, True where known.
@@ -110,7 +110,7 @@ class VAE(TrainedModule):
         count = int(self.modality.max()) + 1
         kept = torch.rand(mask.shape[0], count) >= self.config.modality_dropout
         kept = kept[:, self.modality].to(mask.device)
-        # A sample that lost all it had is shown whole: an empty one teaches nothing.
+        # A sample without any known value left is not hidden, because it would train nothing.
         kept |= ~(mask.any(dim=3).any(dim=2) & kept).any(dim=1, keepdim=True)
         return mask & kept[..., None, None]
 
@@ -119,11 +119,12 @@ class VAE(TrainedModule):
 
         Args:
             fields: `(B, C, H, W)` normalised truth.
-            known: `(B, C, H, W)` bool, where the truth is known: what the loss covers.
-            seen: `(B, C, H, W)` bool, what the encoder is shown.
+            known: `(B, C, H, W)` bool, True where the truth is known; the loss covers these
+                values.
+            seen: `(B, C, H, W)` bool, True for values that are passed to the encoder.
 
         Returns:
-            The loss, its KL divergence a latent value, and the reconstruction.
+            The loss, its KL divergence per latent value, and the reconstruction.
         """
         mean, log_variance = self.encoder(fields, seen)
         mean, log_variance = mean.float(), log_variance.float().clamp(-14.0, 4.0)
@@ -136,7 +137,8 @@ class VAE(TrainedModule):
         likelihood = 0.5 * error * (-2 * self.log_error).exp() + self.log_error
         there = known.any(dim=3).any(dim=2).any(dim=0)
         kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
-        # As the likelihood: near the poles a latent would else be pulled to N(0, I) too hard.
+        # Area-weighted like the likelihood; otherwise the divergence would be too strong near the
+        # poles.
         kl = (kl * self.weights.reshape(mean.shape[2], -1).mean(dim=1)[:, None]).mean()
         loss = likelihood[there].mean() + self.config.kl_weight * kl
         return loss, kl, decoded
@@ -163,9 +165,9 @@ class VAE(TrainedModule):
         return self.decoder(self.encoder(fields, known)[0]).float()
 
     def on_validation_epoch_end(self) -> None:
-        """Log the reconstruction error of each variable on levels, mean over levels.
+        """Log the reconstruction error of each variable on levels, averaged over levels.
 
-        In channel units: K, m s-1, and the root of kg kg-1 for humidity.
+        The errors are in channel units: K, m s-1, and the square root of kg kg-1 for humidity.
         """
         error = self.channel_error.compute()
         self.channel_error.reset()

@@ -1,1 +1,1 @@
-"""Networks that know the sphere: layers, the autoencoder's paths, the latent U-Net."""
+"""Networks on the sphere: layers, the autoencoder and the latent U-Net."""

@@ -1,14 +1,14 @@
 """The networks of the variational autoencoder: patches to latents and back.
 
-A field of `C` channels is cut into patches of `f x f` grid points. Encoder and decoder each are
-the sum of two paths: a *linear* one, initialised with the principal components of the training
-patches (whitened, so that latents start with unit variance), and a *convolutional* one whose
-last layer starts at zero. Training therefore starts at the optimum of all linear codes of one
-patch and only improves on it. A learned position embedding tells the convolutions where on
-the globe they are.
+A field of `C` channels is divided into patches of `f x f` grid points. Encoder and decoder are
+each the sum of two paths: a *linear* one, initialised with the principal components of the
+training patches (whitened, so that latents start with unit variance), and a *convolutional* one
+whose last layer is initialised to zero. Training therefore starts at the best linear code of
+single patches and only improves on it. A learned position embedding makes the convolutions depend
+on the place on the globe.
 
-Missing input is told to the encoder by masks: a masked value enters as the climatological mean
-(0 in normalised units) together with a mask that says it is missing.
+Masks mark missing input for the encoder: a masked value enters as the climatological mean (0 in
+normalised units) together with the mask.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ def patch_principal_components(
 
     Args:
         fields: `(N, C, H, W)` normalised.
-        factor: Size `f` of a patch in grid points each way.
+        factor: Size `f` of a patch in grid points in each direction.
         count: Number of components `K`.
         weights: `(H,)` area weights of the latitudes.
 
     Returns:
-        Components `(K, C f f)`, orthonormal, by falling variance, and their standard deviations
+        Components `(K, C f f)`, orthonormal, by decreasing variance, and their standard deviations
         `(K,)`.
     """
     patches = functional.pixel_unshuffle(fields, factor)
@@ -49,15 +49,15 @@ def patch_principal_components(
 
 
 class PatchEncoder(nn.Module):
-    """Encodes fields and their masks into the mean and log-variance of latents.
+    """Encoder of fields and their masks into the mean and log-variance of latents.
 
     Args:
         channels: Channels `C` of the fields.
         latent_channels: Channels `K` of the latents.
         shape: `(H, W)` of the fields; both divisible by `factor`.
-        factor: Fewer points each way.
+        factor: Factor by which the number of points is reduced in each direction.
         hidden: Width of the convolutional path.
-        blocks: Its residual blocks.
+        blocks: Number of residual blocks of the convolutional path.
 
     Raises:
         UserError: The factor does not divide the grid, or there are more latent channels than
@@ -94,10 +94,10 @@ class PatchEncoder(nn.Module):
         self.exit = zero_init(nn.Conv2d(hidden, 2 * latent_channels, 1))
 
     def forward(self, fields: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode.
+        """Encode fields.
 
         Args:
-            fields: `(B, C, H, W)` normalised, any finite filler where missing.
+            fields: `(B, C, H, W)` normalised, with any finite fill value where missing.
             mask: `(B, C, H, W)` bool, True where known.
 
         Returns:
@@ -112,7 +112,7 @@ class PatchEncoder(nn.Module):
 
 
 class PatchDecoder(nn.Module):
-    """Decodes latents into all fields; arguments as for `PatchEncoder`."""
+    """Decoder of latents into fields; arguments as for `PatchEncoder`."""
 
     def __init__(
         self,

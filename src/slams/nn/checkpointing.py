@@ -1,7 +1,7 @@
-"""Activation checkpointing: residual blocks that are computed again in the backward pass.
+"""Activation checkpointing: residual blocks are recomputed in the backward pass.
 
-A block keeps its input and gives up what it computed on the way, which is most of what a long
-window takes in memory. Dropout draws the same masks the second time, so gradients are the same.
+A block keeps its input and discards its intermediate results, which take most of the memory for a
+long window. Dropout draws the same masks the second time, so that gradients are the same.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ __all__ = ["checkpoint_blocks"]
 
 
 def checkpoint_blocks(network: nn.Module) -> int:
-    """Have the residual blocks of a network computed again; names and weights stay as they are.
+    """Enable recomputation of a network's residual blocks; names and weights stay the same.
 
     Args:
-        network: The network, changed in place.
+        network: The network, which is modified in place.
 
     Returns:
         The number of blocks.
@@ -33,7 +33,7 @@ def checkpoint_blocks(network: nn.Module) -> int:
 
 
 class _Recomputed:
-    """Stands in for the `forward` of a block."""
+    """Replacement for the `forward` method of a block."""
 
     def __init__(self, forward: Any) -> None:
         self.forward = forward

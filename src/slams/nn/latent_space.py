@@ -1,7 +1,7 @@
-"""The latent space that a trained VAE defines: standardised latents to fields and back.
+"""The latent space of a trained VAE: conversion between standardised latents and fields.
 
-Also the space of the fields themselves in the same form, so that whatever works on latents can
-work on fields.
+The space of the fields themselves has the same interface, so that code for latents works on fields
+too.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from slams.errors import UserError
 
 __all__ = ["IdentitySpace", "LatentBatch", "LatentSpace", "decoded_importance"]
 
-# How far latents are moved to see what the decoder makes of it, in standard deviations.
+# Size of the perturbation of latents to measure the response of the decoder, standard deviations.
 _STEP = 0.3
 
 
 @dataclass(frozen=True)
 class LatentBatch:
-    """Carries standardised latent windows.
+    """A batch of standardised latent windows.
 
     Attributes:
         latents: `(B, T, K, h, w)`.
         background: `(B, T, K, h, w)` encoded backgrounds.
         season: `(B,)` time of year in [0, 1).
-        age: `(B,)` age of the background, in that of the backgrounds that the denoiser is used
-            with; `None` if all are of that age.
+        age: `(B,)` age of the background, relative to that of the backgrounds with which the
+            denoiser is used; `None` if all have that age.
     """
 
     latents: Tensor
@@ -51,11 +51,11 @@ class LatentBatch:
 
 
 class LatentSpace(nn.Module):
-    """Encodes windows into standardised latents and decodes them.
+    """Encoder of windows into standardised latents, and decoder.
 
     Args:
-        encoder: Maps `(B, C, H, W)` fields and masks to latent mean and log-variance.
-        decoder: Maps `(B, K, h, w)` latents to `(B, C, H, W)` fields.
+        encoder: Map from `(B, C, H, W)` fields and masks to latent mean and log-variance.
+        decoder: Map from `(B, K, h, w)` latents to `(B, C, H, W)` fields.
         mean: `(K,)` mean of the latents over the training period.
         sd: `(K,)` standard deviation of the latents over the training period.
     """
@@ -74,8 +74,8 @@ class LatentSpace(nn.Module):
         """Encode `(B, T, C, H, W)` normalised fields into `(B, T, K, h, w)` latents.
 
         Args:
-            fields: Normalised fields; any finite filler where missing.
-            mask: True where known; `None` if all of it is.
+            fields: Normalised fields, with any finite fill value where missing.
+            mask: True where known; `None` if everything is known.
         """
         mask = torch.ones_like(fields, dtype=torch.bool) if mask is None else mask
         mean, _ = self.encoder(fields.flatten(0, 1), mask.flatten(0, 1))
@@ -91,19 +91,19 @@ class LatentSpace(nn.Module):
 def decoded_importance(
     space: LatentSpace, latents: Tensor, noise: Generator, area: Tensor
 ) -> Tensor:
-    """Measure what each latent channel does in the fields.
+    """Measure the effect of each latent channel on the fields.
 
-    One channel at a time is moved by white noise: the variance that decoded, normalised fields
-    gain over the sphere, in units of the mean over the channels.
+    White noise is added to one channel at a time; the result is the variance that this adds to the
+    decoded, normalised fields over the sphere, relative to the mean over the channels.
 
     Args:
         space: The latent space.
         latents: `(N, T, K, h, w)` standardised latents to start from.
-        noise: Draws the noise, on the CPU.
+        noise: Generator of the noise, on the CPU.
         area: `(H,)` cell areas of the fields' rows, mean 1.
 
     Returns:
-        `(K,)`, of mean 1.
+        `(K,)`, with mean 1.
     """
     fields = space.decode(latents)
     weight = area.to(fields).reshape(-1, 1)
@@ -118,33 +118,33 @@ def decoded_importance(
 
 
 class _Identity(nn.Module):
-    """Encodes fields as themselves."""
+    """Encoder that returns the fields themselves."""
 
     factor = 1
 
     def forward(self, fields: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Return `(B, C, H, W)` fields back, with a log-variance of 0.
+        """Return `(B, C, H, W)` fields unchanged, with a log-variance of 0.
 
         Raises:
-            UserError: A value is missing: there is nothing to put in its place.
+            UserError: A value is missing, and there is no way to replace it.
         """
         missing = (~mask).sum(dim=(0, 2, 3))
         if bool(missing.any()):
             channel = int(missing.argmax())
             raise UserError(
                 f"diffusion of the fields themselves (pixel): channel {channel} has "
-                f"{int(missing[channel])} missing values, expected none, since only a VAE knows "
-                f"what is missing; use latent_diffusion, or data.channels without it"
+                f"{int(missing[channel])} missing values, expected none, because only a VAE can "
+                f"handle missing values; use latent_diffusion, or data.channels without it"
             )
         return fields, torch.zeros_like(fields)
 
 
 class IdentitySpace(LatentSpace):
-    """Standardises fields and leaves them as they are: the latent space of no VAE.
+    """Space of the standardised fields themselves, with the interface of a latent space.
 
     Args:
         mean: `(C,)` mean of the normalised fields over the training period.
-        sd: `(C,)` their standard deviation.
+        sd: `(C,)` standard deviation of the normalised fields over the training period.
     """
 
     def __init__(self, mean: Tensor, sd: Tensor) -> None:

@@ -1,7 +1,8 @@
 """Layers on a latitude-longitude grid: circular in longitude, continued across the poles.
 
-Every convolution pads with `slams.grid.pad_sphere`, so that a network commutes with a turn of
-the globe (until a position embedding breaks that on purpose) and sees across the poles.
+Every convolution pads with `slams.grid.pad_sphere`, so that a network commutes with a rotation of
+the globe about its axis (unless a position embedding breaks that on purpose) and extends across
+the poles.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ __all__ = [
 
 
 def zero_init(layer: nn.Module) -> nn.Module:
-    """Set a layer's weight and bias to zero, so that its branch starts as nothing."""
+    """Set a layer's weight and bias to zero, so that its branch has no effect at first."""
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
@@ -33,11 +34,11 @@ def zero_init(layer: nn.Module) -> nn.Module:
 
 
 class SphereConv2d(nn.Conv2d):
-    """Convolves `(B, C, H, W)` fields on the sphere, keeping the grid.
+    """Convolution of `(B, C, H, W)` fields on the sphere that preserves the grid.
 
     Args:
-        in_channels: Channels in.
-        out_channels: Channels out.
+        in_channels: Number of input channels.
+        out_channels: Number of output channels.
         kernel_size: Odd size of the kernel.
 
     Raises:
@@ -56,11 +57,11 @@ class SphereConv2d(nn.Conv2d):
 
 
 class PeriodicConv2d(nn.Conv2d):
-    """Convolves `(B, C, H, W)` fields that are periodic in both directions, keeping the grid.
+    """Convolution of `(B, C, H, W)` doubly periodic fields that preserves the grid.
 
     Args:
-        in_channels: Channels in.
-        out_channels: Channels out.
+        in_channels: Number of input channels.
+        out_channels: Number of output channels.
         kernel_size: Odd size of the kernel.
     """
 
@@ -75,10 +76,10 @@ class PeriodicConv2d(nn.Conv2d):
 
 
 class ResidualBlock(nn.Module):
-    """Adds `conv(silu(conv(silu(norm(x)))))` to its input; starts as the identity.
+    """Residual block `x + conv(silu(conv(silu(norm(x)))))`, initially the identity.
 
     Args:
-        channels: Channels in and out.
+        channels: Number of input and output channels.
         dropout: Probability of dropping an activation between the convolutions.
     """
 
@@ -99,11 +100,11 @@ class ModulatedBlock(nn.Module):
     """A residual block scaled and shifted by an embedding (FiLM; Perez et al. 2018).
 
     Args:
-        in_channels: Channels in.
-        out_channels: Channels out.
+        in_channels: Number of input channels.
+        out_channels: Number of output channels.
         embedding: Size of the modulating vector.
         dropout: Probability of dropping an activation between the convolutions.
-        convolution: Of the grid that the fields live on.
+        convolution: Class of convolution for the grid of the fields.
     """
 
     def __init__(
@@ -136,7 +137,7 @@ class ModulatedBlock(nn.Module):
 
 
 class FourierEmbedding(nn.Module):
-    """Embeds a scalar in sines and cosines of geometrically spaced frequencies.
+    """Embedding of a scalar in sines and cosines of geometrically spaced frequencies.
 
     Args:
         size: Even size of the embedding.

@@ -1,9 +1,9 @@
-"""The mean of several networks of one shape, trained side by side.
+"""The mean of several networks of the same architecture, trained together.
 
-Networks that start from different weights and see different samples make different errors where
-training data are few; their mean makes smaller ones (deep ensembles, Lakshminarayanan et al.
-2017, arXiv 1612.01474). A mean of denoisers is a denoiser, so guidance and samplers need not
-know.
+Networks with different initial weights and different samples have different errors if there are
+few training data; the errors of their mean are smaller (deep ensembles, Lakshminarayanan et al.
+2017, arXiv 1612.01474). A mean of denoisers is a denoiser, so that guidance and samplers need no
+change.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ __all__ = ["NetworkMean"]
 
 
 class NetworkMean(nn.Module):
-    """Averages `K` networks; while training, each sample is shown to one of them.
+    """Mean of `K` networks; in training, each sample is passed to one of them.
 
-    A training step costs what it costs with one network, and `K` times as many of them show each
-    network as much. An evaluation costs `K` times as much.
+    A training step costs the same as with one network, but each network sees the same number of
+    samples only after `K` times as many steps. An evaluation costs `K` times as much.
 
     Args:
         networks: Networks of equal signature, `f(z, log_sigma, condition, known, season)`.
@@ -38,7 +38,7 @@ class NetworkMean(nn.Module):
         known: Tensor | None = None,
         season: Tensor | None = None,
     ) -> Tensor:
-        """Evaluate the mean, or while training the networks on a part of the batch each.
+        """Evaluate the mean or, in training, each network on its part of the batch.
 
         Args:
             z: `(B, T, K, h, w)` noisy latents.
@@ -52,7 +52,7 @@ class NetworkMean(nn.Module):
         """
         if not self.training:
             outputs = [f(z, log_sigma, condition, known, season) for f in self.networks]
-            # Where each is evaluated in bfloat16, their mean has more digits.
+            # If each is evaluated in bfloat16, their mean has more significant digits.
             return torch.stack([output.to(z.dtype) for output in outputs]).mean(dim=0)
         count = len(self.networks)
         log_sigma = log_sigma.expand(z.shape[0])

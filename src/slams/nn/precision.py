@@ -1,8 +1,8 @@
-"""Networks evaluated in bfloat16 where the hardware computes in it, with float32 around them.
+"""Evaluation of networks in bfloat16 where the hardware supports it, with float32 around them.
 
-A sampler evaluates its networks hundreds of times a case and needs few of their digits: noise is
-added to what they give, and the next level corrects it. What is subtracted from observations and
-multiplied by gains stays in single precision or better.
+A sampler evaluates its networks hundreds of times per case and needs little precision: noise is
+added to their results, and the next level corrects errors. Quantities that are subtracted from
+observations and multiplied by gains stay in single precision or better.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["Bfloat16", "natural_precision"]
 
 
 def natural_precision(accelerator: str) -> str:
-    """Take bfloat16 where the hardware computes in it: emulated, it is a hundred times slower.
+    """Return bfloat16 precision if the hardware supports it; emulated, it is 100 times slower.
 
     Args:
         accelerator: `cpu` or `gpu`.
@@ -35,7 +35,7 @@ def natural_precision(accelerator: str) -> str:
 
 
 class Bfloat16(nn.Module):
-    """Evaluates a network in bfloat16 (autocast: weights stay as they are); gives float32.
+    """A network evaluated in bfloat16 (autocast, so that weights are unchanged); returns float32.
 
     Args:
         network: Any network whose first argument and result are tensors.
@@ -46,6 +46,6 @@ class Bfloat16(nn.Module):
         self.network = network
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """Evaluate the network; the result has the type of `x`."""
+        """Evaluate the network; the result has the data type of `x`."""
         with torch.autocast(x.device.type, torch.bfloat16):
             return self.network(x, *args, **kwargs).to(x.dtype)

@@ -1,7 +1,7 @@
 """The backbone of the latent denoiser: a U-Net over latent windows.
 
-The days of a window are stacked as channels. The network sees the noisy latents, the encoded
-background (or zeros and a flag where it is hidden), the noise level and the day of year.
+The days of a window are stacked as channels. The inputs of the network are the noisy latents, the
+encoded background (or zeros and a flag where it is hidden), the noise level and the day of year.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ __all__ = ["LatentUNet"]
 
 
 def check_resolutions(shape: Sequence[int], count: int) -> None:
-    """Refuse a latent grid `(h, w)` that cannot be halved for each of `count` resolutions.
+    """Refuse a latent grid `(h, w)` that cannot be halved for `count` resolutions.
 
     Raises:
-        UserError: It cannot.
+        UserError: The grid cannot be halved this often.
     """
     halvings = 2 ** (count - 1)
     if shape[0] % halvings or shape[1] % halvings:
@@ -34,14 +34,14 @@ def check_resolutions(shape: Sequence[int], count: int) -> None:
 
 
 class LatentUNet(nn.Module):
-    """Predicts the preconditioned clean latents of a window.
+    """U-Net that predicts the preconditioned clean latents of a window.
 
     Args:
         latent_channels: Channels `K` of the latents.
         window: Days `T` of the window.
         shape: `(h, w)` of the latent grid.
-        channels: Widths, one a resolution (each half the one before).
-        blocks: Modulated blocks a resolution, down and up.
+        channels: Number of channels at each resolution (each half the previous resolution).
+        blocks: Modulated blocks per resolution, in each of the two branches.
         embedding: Size of the modulation vector.
         dropout: Dropout inside the blocks.
 
@@ -104,8 +104,8 @@ class LatentUNet(nn.Module):
             z: `(B, T, K, h, w)` noisy latents, scaled to unit variance.
             log_sigma: `(B,)` or `()` log of the noise level.
             condition: `(B, T, K, h, w)` encoded background; `None` hides it.
-            known: `(B,)` age of the condition, 1 for the usual one and 0 where it is hidden (or
-                bool); `None` shows a usual one everywhere.
+            known: `(B,)` age of the condition, 1 for the usual age and 0 where it is hidden (or
+                bool); `None` for the usual age everywhere.
             season: `(B,)` time of year in [0, 1).
 
         Returns:

@@ -1,1 +1,1 @@
-"""What is observed, and how well: operators `H`, errors `R`, backgrounds and quality control."""
+"""Observations: operators `H`, errors `R`, backgrounds and quality control."""

@@ -1,11 +1,11 @@
-"""Backgrounds that never see the verifying truth, and the re-centring of the climatology.
+"""Backgrounds computed without the verifying truth, and the re-centring of the climatology.
 
 Damped persistence of the anomaly `x'` from `lag` days before the window's first day, with
 coefficients `a_t` and error variances `v_t` fitted in the training period:
 
     x_b(t) = a_t x'(-lag),    E (x(t) - x_b(t))^2 = v_t.
 
-All anomalies are normalised, so that a background that knows nothing is 0 with variance 1.
+All anomalies are normalised, so that a background without information is 0 with variance 1.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ __all__ = ["climatological", "damped_persistence", "from_states", "recentring_of
 
 
 def damped_persistence(previous: Tensor, coefficient: Tensor, variance: Tensor) -> Background:
-    """Let an earlier anomaly persist, damped.
+    """Return the background by damped persistence of an earlier anomaly.
 
     Args:
         previous: `(B, C, H, W)` normalised anomaly `lag` days before the first day of the
             window, NaN where missing.
-        coefficient: `(T, C, H, W)`, for day t of the window the one fitted for lag + t days.
+        coefficient: `(T, C, H, W)`, for day t of the window fitted for a lead of lag + t days.
         variance: `(T, C, H, W)` normalised error variances.
 
     Returns:
@@ -50,11 +50,11 @@ def climatological(
     device: torch.device | str | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Background:
-    """Take the climatology as background: anomaly 0.
+    """Return the climatology as background: anomaly 0.
 
     Args:
         shape: `(B, T, C, H, W)`.
-        variance: Normalised variance, a number or what broadcasts to `shape`; 1 by
+        variance: Normalised variance, a number or a tensor that broadcasts to `shape`; 1 by
             construction of the normalisation, up to its floor.
         device: Device of the background; that of `variance` when it is a tensor.
         dtype: Precision.
@@ -68,7 +68,7 @@ def climatological(
 
 
 def from_states(states: Tensor, variance: Tensor) -> Background:
-    """Take given states, for example a forecast read from a file.
+    """Return given states as background, for example a forecast read from a file.
 
     Args:
         states: `(B, T, C, H, W)` normalised, NaN where missing.
@@ -87,11 +87,11 @@ def from_states(states: Tensor, variance: Tensor) -> Background:
 
 
 def recentring_offset(previous: Tensor, climatology: Tensor) -> Tensor:
-    """Estimate how far the climatology lies from the days before the window.
+    """Estimate the offset of the climatology from the days before the window.
 
-    The zonal mean of the time-mean difference: what L earlier days can tell of a lasting bias,
-    averaged round each latitude so that their weather does not count as bias. The verifying
-    days have no part in it, since the function never sees them.
+    This is the zonal mean of the time-mean difference: an estimate of a lasting bias from L
+    earlier days, averaged along each latitude so that their weather does not count as bias. The
+    verifying days are not an input.
 
     Args:
         previous: `(B, L, C, H, W)` channel units, days before the window, NaN where missing.
@@ -99,7 +99,7 @@ def recentring_offset(previous: Tensor, climatology: Tensor) -> Tensor:
 
     Returns:
         `(B, C, H, W)` channel units, to be added to the climatology; constant along longitude,
-        0 at latitudes without any value.
+        0 at latitudes without a value.
     """
     difference = (previous - climatology).nanmean(dim=1)
     zonal = difference.nanmean(dim=-1, keepdim=True)

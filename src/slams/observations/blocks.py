@@ -15,11 +15,11 @@ __all__ = ["block_mean", "block_spread", "block_weights"]
 
 
 def block_weights(grid: LatLonGrid, block: int) -> Tensor:
-    """Return the weight of a cell of each row within its block, `(H,)` float64.
+    """Return the weight of the cells of each row within their block, `(H,)` float64.
 
     Args:
         grid: The grid.
-        block: Cells each way; must divide the grid.
+        block: Cells in each direction; must divide the grid.
     """
     rows = grid.weights.reshape(-1, block)
     return (rows / (block * rows.sum(dim=1, keepdim=True))).reshape(-1)
@@ -31,7 +31,7 @@ def block_mean(plane: Tensor, weights: Tensor, block: int) -> Tensor:
     Args:
         plane: `(..., H, W)`.
         weights: `(H,)` of `block_weights`.
-        block: Cells each way.
+        block: Cells in each direction.
     """
     rows, columns = plane.shape[-2:]
     cells = plane.unflatten(-1, (columns // block, block)).sum(dim=-1)

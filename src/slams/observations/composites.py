@@ -1,6 +1,6 @@
-"""Daily composites: several passes of a day over one point become one value.
+"""Daily composites: one value from several passes of a day over one point.
 
-`latest` takes the last pass of the day, with its error; `mean` averages the `n` passes that see
+`latest` uses the last pass of the day, with its error; `mean` averages the `n` passes that observe
 a point, and with independent errors its variance is `R / n`.
 """
 
@@ -17,15 +17,15 @@ COMPOSITES = ("latest", "mean")
 
 
 def daily_composite(values: Tensor, time: Tensor, kind: str) -> tuple[Tensor, Tensor]:
-    """Compose the passes of a day.
+    """Combine the passes of a day.
 
     Args:
-        values: `(K, ..., P)` one value a pass, NaN where it did not see the point.
-        time: `(K, ..., P)` time of each; NaN likewise.
+        values: `(K, ..., P)` one value per pass, NaN where it did not observe the point.
+        time: `(K, ..., P)` times of the passes; NaN in the same places.
         kind: `latest` or `mean`.
 
     Returns:
-        `(..., P)` composite, NaN where nothing was seen, and `(..., P)` number of passes in it.
+        `(..., P)` composite, NaN where there is no value, and `(..., P)` number of passes in it.
 
     Raises:
         UserError: The kind is unknown.

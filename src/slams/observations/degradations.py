@@ -1,7 +1,7 @@
-"""The degradations of the original SLAMS: a channel seen directly, but coarse and sparse.
+"""The degradations of the original SLAMS: a channel observed directly, but coarse and sparse.
 
-Block means over `block` x `block` cells (area-weighted), of which every `gap`-th is kept each
-way, from the north-western one on. The noise belongs to `R`, see `slams.observations.simulate`.
+Area-weighted block means over `block` x `block` cells, of which every `gap`-th is kept in each
+direction, starting in the north-west. The noise belongs to `R`, see `slams.observations.simulate`.
 
 Source: Qu, Nathaniel, Li, Gentine 2024, arXiv 2404.06665, section 4.
 """
@@ -22,14 +22,14 @@ __all__ = ["DegradedOperator"]
 
 
 class DegradedOperator(PointOperator):
-    """Observes one channel on a sparse lattice of block means.
+    """Operator of one channel on a sparse lattice of block means.
 
     Args:
         grid: The grid of the state.
         channels: The `C` channels of the state.
-        channel_name: Channel observed.
-        block: Grid cells of a block mean each way.
-        gap: Every `gap`-th block is kept each way.
+        channel_name: Name of the observed channel.
+        block: Grid cells of a block mean in each direction.
+        gap: Every `gap`-th block is kept in each direction.
 
     Raises:
         UserError: The block does not divide the grid, the gap is not between 1 and the number
@@ -49,8 +49,8 @@ class DegradedOperator(PointOperator):
         coarse = grid.coarsen(block)
         if not 1 <= gap <= min(coarse.shape):
             raise UserError(
-                f"degradation gap {gap}: expected between 1 and {min(coarse.shape)}, the blocks "
-                f"there are each way on the {' x '.join(map(str, coarse.shape))} lattice"
+                f"degradation gap {gap}: expected between 1 and {min(coarse.shape)}, the smaller "
+                f"side of the {' x '.join(map(str, coarse.shape))} lattice of blocks"
             )
         self.block, self.gap = block, gap
         self._coarse_shape = coarse.shape

@@ -1,11 +1,11 @@
-r"""Footprints as circles on the sphere: means over grid cells weighted by the area they share.
+r"""Footprints as circles on the sphere: means over grid cells weighted by the shared area.
 
 The area that a cap of angular radius `r` about (`lat_0`, `lon_0`) shares with a cell is
 
     int overlap(lat) d(sin lat),    overlap(lat) = |[west, east] cap [lon_0 - D, lon_0 + D]|,
     cos D = (cos r - sin(lat) sin(lat_0)) / (cos(lat) cos(lat_0)),
 
-exact along longitude. Along latitude the integrand ends in a square root at the rim of the cap;
+exact along longitude. Along latitude the integrand ends like a square root at the edge of the cap;
 with `sin lat = m + h sin(t)` it is smooth in `t`, and a few Gauss-Legendre points suffice.
 """
 
@@ -26,22 +26,22 @@ from slams.observations.operator import WeightedOperator
 __all__ = ["FootprintOperator", "cap_overlap"]
 
 _NODES = 16
-# Footprints at a time: bounds the temporaries, not the result.
+# Footprints computed at a time; limits the temporaries, not the result.
 _CHUNK = 32
 
 
 class FootprintOperator(WeightedOperator):
-    """Observes one channel as means over circular footprints, in the order of an image.
+    """Operator of one channel as means over circular footprints, in the order of an image.
 
     Args:
         grid: The grid of the state.
         channels: The `C` channels of the state.
-        channel_name: Channel observed.
-        block: Grid cells each way between the centres of two footprints.
+        channel_name: Name of the observed channel.
+        block: Grid cells between the centres of two footprints in each direction.
         diameter_km: Diameter of a footprint; neighbours may overlap.
 
     Attributes:
-        image_shape: Footprints each way `(y, x)`; `P = y * x` in row order.
+        image_shape: Number of footprints in each direction `(y, x)`; `P = y * x` in row order.
 
     Raises:
         UserError: The block does not divide the grid, the diameter is not positive or wraps the
@@ -68,7 +68,7 @@ class FootprintOperator(WeightedOperator):
         self.image_shape = coarse.shape
         self.footprint = block
         rows, columns = coarse.shape
-        # Caps of one row differ by a turn about the axis: one of them is enough.
+        # Caps of one row differ by a rotation about the axis only, so compute one of them.
         firsts = torch.arange(rows) * columns
         overlap = cap_overlap(
             grid,
@@ -76,8 +76,8 @@ class FootprintOperator(WeightedOperator):
             self.longitude[firsts],
             diameter_km / 2 / EARTH_RADIUS_KM,
         )
-        turned = [overlap.roll(block * column, dims=-1) for column in range(columns)]
-        area = torch.stack(turned, dim=1).flatten(0, 1).flatten(1)
+        rolled = [overlap.roll(block * column, dims=-1) for column in range(columns)]
+        area = torch.stack(rolled, dim=1).flatten(0, 1).flatten(1)
         weight = area / area.sum(dim=1, keepdim=True)
         most = int((weight > 0).sum(dim=1).max())
         self._weight, self._index = weight.topk(most, dim=1)
@@ -102,12 +102,12 @@ def cap_overlap(grid: LatLonGrid, latitude: Tensor, longitude: Tensor, radius: f
 
 def _overlap(grid: LatLonGrid, latitude: Tensor, longitude: Tensor, radius: float) -> Tensor:
     bounds = torch.sin(torch.deg2rad(grid.latitude_bounds))
-    # Where the cap begins and ends; one that holds a pole reaches to it.
+    # Southern and northern ends of the cap; a cap that contains a pole extends to it.
     north, south = ((latitude + s * radius).clamp(-math.pi / 2, math.pi / 2) for s in (1, -1))
     low = torch.maximum(bounds[None, 1:], torch.sin(south)[:, None])
     high = torch.minimum(bounds[None, :-1], torch.sin(north)[:, None])
     high = torch.maximum(low, high)
-    # Round a pole that it holds, the cap covers whole circles: a kink at their rim.
+    # Around a pole inside the cap, whole circles of latitude are covered; their edge is a kink.
     rim = torch.where(latitude > 0, math.pi - latitude - radius, radius - math.pi - latitude)
     kink = torch.sin(rim.clamp(-math.pi / 2, math.pi / 2))[:, None].clamp(min=low, max=high)
     column = torch.deg2rad(grid.longitude.to(torch.float64))
@@ -129,7 +129,7 @@ def _overlap(grid: LatLonGrid, latitude: Tensor, longitude: Tensor, radius: floa
 
 
 def _half_width(sine: Tensor, latitude: Tensor, radius: float) -> Tensor:
-    """Return half the longitudes (rad) that a cap covers at a latitude."""
+    """Return half the range of longitudes (rad) that a cap covers at a latitude."""
     across = math.cos(radius) - sine * torch.sin(latitude)
     along = torch.sqrt((1 - sine**2).clamp(min=0)) * torch.cos(latitude)
     # At a pole `along` is 0: all longitudes or none.
@@ -138,9 +138,9 @@ def _half_width(sine: Tensor, latitude: Tensor, radius: float) -> Tensor:
 
 
 def _shared(offset: Tensor, spacing: float, width: Tensor) -> Tensor:
-    """Return the longitudes (rad) shared by cells at an offset and `[-width, width]`."""
+    """Return the range of longitudes (rad) shared by cells at an offset and `[-width, width]`."""
     total = torch.zeros((), dtype=width.dtype, device=width.device)
-    # A cell across the far side of the circle is met from both ends.
+    # A cell on the opposite side of the circle can overlap both ends.
     for turn in (-2 * math.pi, 0.0, 2 * math.pi):
         west, east = offset + turn - spacing / 2, offset + turn + spacing / 2
         total = total + (torch.minimum(east, width) - torch.maximum(west, -width)).clamp(min=0)

@@ -1,4 +1,4 @@
-"""What an operator of an instrument is built from."""
+"""Request from which the operator of an instrument is built."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _WORDS[list] = "a list"
 
 @dataclass(frozen=True)
 class OperatorRequest:
-    """Holds what an operator may be built from.
+    """Inputs from which an operator is built.
 
     Attributes:
         grid: The grid of the state.
         channels: The `C` channels of the state.
-        options: The instrument's options, as the recipe has them.
+        options: The instrument's options, as given in the recipe.
         key: Dotted key of the instrument, for messages.
         latitude: `(P,)` float64 degrees north of the positions to observe; empty for an operator
-            that has its own (`OperatorSpec.at_sites`).
+            that defines its own positions (`OperatorSpec.at_sites`).
         longitude: `(P,)` float64 degrees east.
         elevation: `(P,)` m above sea level, NaN where it is unknown.
     """
@@ -45,15 +45,17 @@ class OperatorRequest:
         """Return the options with defaults filled in.
 
         Args:
-            defaults: Every option there is; a type for one that has no default.
+            defaults: All options with their defaults; a type for an option without a default.
 
         Raises:
-            UserError: An option is unknown, of another type than its default, or missing.
+            UserError: An option is unknown, missing, or not of the type of its default.
         """
         where = f"key '{self.key}.options'"
         for name, value in self.options.items():
             if name not in defaults:
-                hint = nearest(name, tuple(defaults)) if defaults else "there are none"
+                hint = (
+                    nearest(name, tuple(defaults)) if defaults else "the operator takes no options"
+                )
                 raise UserError(f"{where}: unknown option {name!r}; {hint}")
             default = defaults[name]
             if not _fits(value, default if isinstance(default, type) else type(default)):
@@ -68,6 +70,6 @@ class OperatorRequest:
 
 
 def _fits(value: Any, kind: type) -> bool:
-    """Return whether a value is of a type; true is no number, a whole number is a number."""
+    """Return whether a value has a type; a boolean is not a number, an integer is a number."""
     kinds = (int, float) if kind is float else kind
     return isinstance(value, kinds) and isinstance(value, bool) == (kind is bool)

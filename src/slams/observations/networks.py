@@ -1,8 +1,8 @@
 """Networks of weather stations: real airport sites, or a list from a file.
 
-Airports with an ICAO location indicator are the sites from which METAR comes. They stand where
-people live: on land, unevenly, with few in the far south. Thinning keeps them on land, but no
-two of the kept sites are closer than a separation chosen so that the asked number remains.
+Airports with an ICAO location indicator are the sites that send METAR reports. They are where
+people live: on land, unevenly distributed, with few in the far south. Thinning selects a subset in
+which no two sites are closer than a separation, chosen so that the requested number remains.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _METRES_PER_FOOT = 0.3048
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """Lists stations.
+    """A list of stations.
 
     Attributes:
         id: `P` distinct names.
@@ -37,7 +37,7 @@ class Network:
         elevation: `(P,)` float64 m above sea level, NaN where unknown.
 
     Raises:
-        UserError: A name occurs twice, or a station does not lie on the globe.
+        UserError: A name occurs twice, or the position of a station is invalid.
     """
 
     id: tuple[str, ...]
@@ -57,10 +57,10 @@ class Network:
         return len(self.id)
 
     def select(self, stations: Tensor) -> Network:
-        """List some of the stations.
+        """Return the network of some of the stations.
 
         Args:
-            stations: `(Q,)` int64, their indices, at least one.
+            stations: `(Q,)` int64, indices of the stations to keep, at least one.
         """
         return Network(
             id=tuple(self.id[i] for i in stations.tolist()),
@@ -73,14 +73,14 @@ class Network:
         """Draw the stations that are held out for verification.
 
         Args:
-            share: Their share of all stations, in [0, 1).
-            seed: The experiment's seed; another seed holds out others.
+            share: Fraction of all stations to hold out, in [0, 1).
+            seed: The experiment's seed; a different seed holds out different stations.
 
         Returns:
             Indices of the stations that are kept and of those held out, each in order.
 
         Raises:
-            UserError: The share is above 0 but less than half a station, or leaves none.
+            UserError: The fraction is above 0 but less than half a station, or leaves none.
         """
         count = round(share * len(self))
         if share > 0 and not 0 < count < len(self):
@@ -92,7 +92,7 @@ class Network:
         return order[count:].sort().values, order[:count].sort().values
 
     def write(self, path: str | Path) -> None:
-        """Write the stations as CSV with columns id, latitude, longitude, elevation."""
+        """Write the stations to a CSV file with columns id, latitude, longitude, elevation."""
         with open(path, "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(COLUMNS)
@@ -111,15 +111,15 @@ def airport_network(count: int = 400, seed: int = 0) -> Network:
 
     Args:
         count: Number of stations.
-        seed: The experiment's seed; another seed gives another thinning.
+        seed: The experiment's seed; a different seed gives a different selection.
 
     Returns:
         The network, sorted by ICAO indicator; elevations are the airports' own.
 
     Raises:
-        UserError: More stations are asked for than there are airports, or none.
+        UserError: The number is less than 1 or more than the number of airports.
     """
-    # Reading the table takes a moment, which those with their own list need not wait for.
+    # Imported here because reading the table takes time that a user's own list does not need.
     import airportsdata
 
     table = airportsdata.load("ICAO")
@@ -127,7 +127,7 @@ def airport_network(count: int = 400, seed: int = 0) -> Network:
     codes = sorted(c for c in table if len(c) == 4 and c.isascii() and c.isalpha())
     if not 1 <= count <= len(codes):
         raise UserError(
-            f"{count} stations asked for; expected between 1 and {len(codes)}, the airports there "
+            f"{count} stations requested; expected between 1 and {len(codes)}, the airports there "
             "are"
         )
     rows = [table[code] for code in codes]
@@ -147,10 +147,10 @@ def airport_network(count: int = 400, seed: int = 0) -> Network:
 def read_network(path: str | Path) -> Network:
     """Read stations from a CSV file with columns id, latitude, longitude and elevation.
 
-    The elevation (m) may be left out or empty: unknown.
+    The elevation (m) may be omitted or empty, which means unknown.
 
     Raises:
-        UserError: As `station_list.read_station_list` says.
+        UserError: As for `station_list.read_station_list`.
     """
     stations = read_station_list(path)
     columns = {
@@ -161,10 +161,10 @@ def read_network(path: str | Path) -> Network:
 
 
 def _thin(vectors: Tensor, count: int) -> Tensor:
-    """Keep `count` of the points `(N, 3)`, far apart, the earlier ones first.
+    """Select `count` of the points `(N, 3)`, far apart, preferring earlier ones.
 
-    Bisects for the largest separation at which going through the points in order, and leaving
-    out those too close to a kept one, still keeps `count`.
+    The separation is found by bisection: it is the largest for which `count` points remain when
+    the points are visited in order and those too close to a selected point are skipped.
     """
     low, high = 0.0, math.pi
     kept = torch.arange(count)
@@ -179,7 +179,7 @@ def _thin(vectors: Tensor, count: int) -> Tensor:
 
 
 def _separated(vectors: Tensor, closest: float, count: int) -> Tensor:
-    """Go through points in order; keep at most `count` whose cosines stay below `closest`."""
+    """Visit points in order; keep at most `count` whose mutual cosines are below `closest`."""
     free = torch.ones(len(vectors), dtype=torch.bool)
     kept: list[int] = []
     while len(kept) < count and bool(free.any()):

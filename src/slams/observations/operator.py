@@ -1,7 +1,7 @@
 """The base classes of observation operators: `y = H f + offset`, affine in channel units.
 
-Those that observe one channel say what `H` and its transpose do to one horizontal plane;
-channels and leading dimensions are handled once, in this module.
+Operators of one channel define `H` and its transpose on one horizontal plane; this module handles
+channels and leading dimensions.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ __all__ = ["LinearOperator", "PointOperator", "WeightedOperator"]
 
 
 class LinearOperator(ABC):
-    """Observes `P` points of the state; the base class of every operator.
+    """Base class of operators that observe `P` points of the state.
 
-    A subclass says what `linear` and `adjoint` do, and sets the attributes. An operator of
-    another package subclasses it, and is named in a recipe by its `OperatorSpec`
+    A subclass implements `linear` and `adjoint` and sets the attributes. An operator of another
+    package subclasses it and is named in a recipe through its `OperatorSpec`
     (`slams.plugins.operators`).
 
     Attributes:
         latitude: `(P,)` float64 degrees north of each observed point.
         longitude: `(P,)` float64 degrees east.
-        variable: What is observed, the second part of the name of its observations.
+        variable: The observed variable, second part of the name of its observations.
         units: Units of `y`.
         offset: `(P,)` float64 in the operator's units, or `None`: the constant part of `H`.
     """
@@ -46,7 +46,7 @@ class LinearOperator(ABC):
         return self.latitude.shape[0]
 
     def __call__(self, state: Tensor) -> Tensor:
-        """Observe `(..., C, H, W)` in channel units: `(..., P)`."""
+        """Observe `(..., C, H, W)` in channel units; return `(..., P)`."""
         observed = self.linear(state)
         if self.offset is not None:
             observed = observed + self.offset.to(observed.dtype)
@@ -54,7 +54,7 @@ class LinearOperator(ABC):
 
     @abstractmethod
     def linear(self, state: Tensor) -> Tensor:
-        """Apply the linear part of `H`, the one for anomalies and increments.
+        """Apply the linear part of `H`, for anomalies and increments.
 
         Args:
             state: `(..., C, H, W)` channel units.
@@ -68,9 +68,9 @@ class LinearOperator(ABC):
         """Apply the transpose of the linear part: `(..., P)` to `(..., C, H, W)`."""
 
     def touches(self, points: Tensor) -> Tensor:
-        """Return which observed points take anything from marked grid points.
+        """Return which observed points depend on marked grid points.
 
-        Right for operators without negative weights, in which nothing can cancel.
+        Valid for operators without negative weights, in which no terms can cancel.
 
         Args:
             points: `(..., C, H, W)` bool, for example where the truth is missing.
@@ -81,7 +81,7 @@ class LinearOperator(ABC):
         return self.linear(points.to(torch.float32)) > 0
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
-        """Return the operator on a device; this one stays where it is."""
+        """Return the operator on a device; this one is not moved."""
         moved = copy.copy(self)
         for name, value in vars(self).items():
             if isinstance(value, Tensor):
@@ -90,15 +90,15 @@ class LinearOperator(ABC):
 
 
 class PointOperator(LinearOperator):
-    """Observes one channel at `P` points; a subclass sees one horizontal plane.
+    """Operator of one channel at `P` points; a subclass handles one horizontal plane.
 
     Attributes:
         channel: Index of the observed channel.
-        channel_name: Its name.
+        channel_name: Name of the observed channel.
         units: Units of `y`, the channel's units after its transform.
 
     Raises:
-        UserError: The channel is not there.
+        UserError: The channel does not exist.
     """
 
     def __init__(self, grid: LatLonGrid, channels: Sequence[FieldSpec], channel_name: str) -> None:
@@ -114,7 +114,7 @@ class PointOperator(LinearOperator):
         """Apply the linear part of `H`, see `LinearOperator`.
 
         Raises:
-            ValueError: The state has another number of channels or another grid.
+            ValueError: The state has a different number of channels or a different grid.
         """
         if tuple(state.shape[-3:]) != self.state_shape:
             raise ValueError(
@@ -140,7 +140,7 @@ class PointOperator(LinearOperator):
 
 
 class WeightedOperator(PointOperator):
-    """Observes sums of a few weighted grid points, the same number `K` for every point.
+    """Operator of weighted sums of grid points, the same number `K` for every observed point.
 
     A subclass sets `_index` `(P, K)` int64, positions in the flattened grid, and `_weight`
     `(P, K)` float64.

@@ -1,26 +1,27 @@
-r"""The orbit of a polar satellite: its ground track, its repeat cycle, and what its swath sees.
+r"""The orbit of a polar satellite: its ground track, its repeat cycle and its swath.
 
-A circular orbit of inclination `i` that makes `R` revolutions in `N` nodal days, after which its
-ground track repeats. With `Omega'` the precession of the node, `w` the rotation of the Earth and
-`T` the nodal period,
+The orbit is circular with inclination `i` and makes `R` revolutions in `N` nodal days, after which
+its ground track repeats. With `Omega'` the precession of the node, `w` the rotation of the Earth
+and `T` the nodal period,
 
     nodal day  D = 2 pi / (w - Omega'),         T = N D / R,
     Omega'    = -(3/2) J2 (a_e / a)^2 n cos i,  n = 2 pi / T,     a^3 = mu / n^2.
 
-A sun-synchronous orbit has `Omega'` = one turn a tropical year, so that `D` is 86,400 s, the
-track repeats after `N` calendar days exactly, and each crossing of the equator has the same local
-mean time; that equation gives `i`. For any other inclination it gives `Omega'`, by iteration.
+A sun-synchronous orbit has `Omega'` = one turn per tropical year, so that `D` is 86,400 s, the
+track repeats after exactly `N` calendar days, and each crossing of the equator is at the same
+local mean time; the equation for `Omega'` then determines `i`. For any other inclination it
+determines `Omega'`, by iteration.
 
 With `u = 2 pi t / T` the angle from the ascending node and `L_0` the longitude of the node at
-`t = 0`, the ground track runs along
+`t = 0`, the ground track is
 
     sin(latitude) = sin i sin u,
     longitude     = L_0 + atan2(cos i sin u, cos u) - (w - Omega') t.
 
-A point `x` is seen by a pass when it lies within half a swath of the track: with `n(t)` the
-normal of the orbit in the turning frame, the angle across is `asin(x . n(t))` at the time at
-which the angle along is zero, found by iteration; it contracts by about `1/15`, the ratio of the
-Earth's rotation to the satellite's.
+A pass observes a point `x` if the point lies within half a swath of the track: with `n(t)` the
+normal of the orbit in the rotating frame, the across-track angle is `asin(x . n(t))` at the time
+at which the along-track angle is zero. That time is found by an iteration that contracts by about
+`1/15`, the ratio of the Earth's rotation to the satellite's.
 
 Source: Vallado 2013, Fundamentals of Astrodynamics and Applications, chapters 9 and 11.
 """
@@ -45,22 +46,22 @@ _J2 = 1.08262668e-3
 _EQUATOR_KM = 6378.137
 _TROPICAL_YEAR = 365.24219  # days
 _SUN = 2 * math.pi / (_TROPICAL_YEAR * DAY_SECONDS)  # rad s-1
-# Rotation of the Earth: one turn a day relative to the mean sun.
+# Rotation of the Earth: one turn per day relative to the mean sun.
 _EARTH = 2 * math.pi / DAY_SECONDS + _SUN
-# Steps of the iterations, each of which gains more than a digit; six bring the time of a pass to
-# well below a millisecond.
+# Steps of the iterations, each of which gains more than one digit; six determine the time of a
+# pass to well below a millisecond.
 _STEPS, _PASS_STEPS = 12, 6
 
 
 @dataclass(frozen=True)
 class Passes:
-    """Says which passes of a day see which points.
+    """The passes of a day and the points that they observe.
 
     Attributes:
         time: `(K, P)` float64 days since 1970-01-01 00 UTC of the closest approach; NaN where
-            the pass does not see the point on that day.
-        across: `(K, P)` float64 km, distance from the ground track, positive to its left; NaN
-            likewise.
+            the pass does not observe the point on that day.
+        across: `(K, P)` float64 km, distance from the ground track, positive to its left; NaN in
+            the same places.
     """
 
     time: Tensor
@@ -68,24 +69,24 @@ class Passes:
 
     @property
     def seen(self) -> Tensor:
-        """Return which pass sees which point: `(K, P)` bool."""
+        """Return whether each pass observes each point, `(K, P)` bool."""
         return torch.isfinite(self.time)
 
 
 @dataclass(frozen=True)
 class Orbit:
-    """Describes a circular orbit that repeats, and the swath of its instrument.
+    """A circular orbit that repeats, and the swath of its instrument.
 
     Attributes:
         repeat_days: Nodal days `N` after which the ground track repeats.
         revolutions: Revolutions `R` in that time, without a common divisor with `N`.
-        crossing_time: Local mean time (hours) at which the node crosses the equator northwards
-            on 1970-01-01, for ever so when the orbit is sun-synchronous.
+        crossing_time: Local mean time (hours) at which the satellite crosses the equator
+            northwards on 1970-01-01, and always if the orbit is sun-synchronous.
         swath_km: Width of the swath on the ground.
-        inclination: Degrees; `None` gives the sun-synchronous one.
+        inclination: Inclination (degrees); `None` for the sun-synchronous one.
 
     Raises:
-        UserError: No orbit is like this.
+        UserError: No such orbit exists.
     """
 
     repeat_days: int
@@ -98,13 +99,13 @@ class Orbit:
         if self.repeat_days < 1 or not 2 <= self.revolutions / self.repeat_days <= 17:
             raise UserError(
                 f"orbit of {self.revolutions} revolutions in {self.repeat_days} days; expected "
-                f"between 2 and 17 a day"
+                f"between 2 and 17 per day"
             )
         if math.gcd(self.revolutions, self.repeat_days) != 1:
             shortest = math.gcd(self.revolutions, self.repeat_days)
             raise UserError(
                 f"orbit of {self.revolutions} revolutions in {self.repeat_days} days repeats "
-                f"after {self.repeat_days // shortest} already; write "
+                f"after {self.repeat_days // shortest} days already; write "
                 f"{self.revolutions // shortest} in {self.repeat_days // shortest}"
             )
         if self.inclination is not None and not 0 < self.inclination < 180:
@@ -135,12 +136,12 @@ class Orbit:
 
     @cached_property
     def repeat(self) -> float:
-        """Return the days after which the ground track repeats; whole when sun-synchronous."""
+        """Return the days after which the ground track repeats, an integer if sun-synchronous."""
         return self.revolutions * self.period / DAY_SECONDS
 
     @cached_property
     def altitude(self) -> float:
-        """Return the height above the equator (km), of the orbit of Kepler with this period."""
+        """Return the height above the equator (km) of the Keplerian orbit with this period."""
         return _radius(self.period) - _EQUATOR_KM
 
     @cached_property
@@ -156,7 +157,7 @@ class Orbit:
         if not -1 <= cosine <= 1:
             raise UserError(
                 f"orbit of {self.revolutions} revolutions in {self.repeat_days} days is too high "
-                f"to be sun-synchronous; give observations.satellite.orbit.inclination"
+                f"to be sun-synchronous; set observations.satellite.orbit.inclination"
             )
         return math.acos(cosine)
 
@@ -173,7 +174,7 @@ class Orbit:
         return torch.rad2deg(latitude), torch.remainder(torch.rad2deg(longitude) + 180, 360) - 180
 
     def passes(self, latitude: Tensor, longitude: Tensor, day: float) -> Passes:
-        """Find the passes that see points on a UTC day.
+        """Find the passes that observe points on a UTC day.
 
         Args:
             latitude: `(P,)` degrees north.
@@ -182,7 +183,7 @@ class Orbit:
         """
         points = unit_vectors(latitude.to(torch.float64), longitude.to(torch.float64))
         start = math.floor(day)
-        # Two guesses a revolution, so that no approach lies half a revolution from all of them.
+        # Two guesses per revolution, so that no approach is half a revolution from all of them.
         guesses = 2 * DAY_SECONDS / self.period
         first, last = math.floor(start * guesses) - 2, math.ceil((start + 1) * guesses) + 2
         time = torch.arange(first, last + 1, dtype=torch.float64, device=points.device)
@@ -195,7 +196,7 @@ class Orbit:
         below, _, normal = self._frame(time)
         across = EARTH_RADIUS_KM * torch.asin((points * normal).sum(-1).clamp(-1, 1))
         near = (across.abs() <= self.swath_km / 2) & ((points * below).sum(-1) > 0)
-        # The day owns its beginning, not its end.
+        # The beginning of a day belongs to it, its end does not.
         seen = near & (time >= start) & (time < start + 1) & ~_twice(time, self.period)
         return Passes(time.where(seen, torch.nan), across.where(seen, torch.nan))
 
@@ -206,16 +207,16 @@ class Orbit:
         """Return the angle from the node and the node's longitude (rad)."""
         seconds = time.to(torch.float64) * DAY_SECONDS
         u = 2 * math.pi * torch.remainder(seconds / self.period, 1.0)
-        # Whole turns are taken out first, which keeps the digits of long times.
-        turned = torch.remainder(seconds * (_EARTH - self.precession) / (2 * math.pi), 1.0)
-        return u, 2 * math.pi * (self.crossing_time / 24 - turned)
+        # Remove whole turns first, which preserves the precision of large times.
+        turns = torch.remainder(seconds * (_EARTH - self.precession) / (2 * math.pi), 1.0)
+        return u, 2 * math.pi * (self.crossing_time / 24 - turns)
 
     def _frame(self, time: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the directions below, ahead and to the left, `(..., 3)`, in the Earth's frame."""
         u, node = self._angles(time)
         i = self.inclination_radians
         east = torch.stack([torch.cos(node), torch.sin(node), torch.zeros_like(node)], dim=-1)
-        # A quarter of a revolution after the node.
+        # The position a quarter of a revolution after the node.
         top = torch.stack(
             [
                 -math.cos(i) * torch.sin(node),
@@ -230,12 +231,12 @@ class Orbit:
 
 
 def _radius(period: float) -> float:
-    """Return the radius (km) of the circular orbit of Kepler with a period (s)."""
+    """Return the radius (km) of the circular Keplerian orbit with a period (s)."""
     return (_MU * (period / (2 * math.pi)) ** 2) ** (1 / 3)
 
 
 def _precession(period: float, inclination: float) -> float:
-    """Return the precession of the node (rad s-1) that the Earth's oblateness makes."""
+    """Return the precession of the node (rad s-1) due to the Earth's oblateness."""
     return (
         -1.5
         * _J2
@@ -246,7 +247,7 @@ def _precession(period: float, inclination: float) -> float:
 
 
 def _twice(time: Tensor, period: float) -> Tensor:
-    """Mark approaches that another guess has found already; `(K, P)`, in the order of time."""
+    """Return which approaches, `(K, P)` in order of time, another guess has already found."""
     same = torch.zeros_like(time, dtype=torch.bool)
     same[1:] = (time[1:] - time[:-1]) * DAY_SECONDS < 0.1 * period
     return same

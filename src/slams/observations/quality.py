@@ -1,10 +1,10 @@
-"""The gross-error check: an observation too far from the background is not used.
+"""The gross-error check, which rejects observations too far from the background.
 
     reject if |y - H x_b| > limit sqrt(R + (H s_b)^2)
 
-with `s_b` the background's standard deviation. `(H s_b)^2` is the variance of `H x_b` when the
-errors inside a footprint are fully correlated, the most that it can be: the check is lenient
-by design.
+with `s_b` the background's standard deviation. `(H s_b)^2` is the variance of `H x_b` if the
+errors inside a footprint are fully correlated, which is its maximum: the check is lenient by
+design.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ def gross_error_check(
         observations: One modality and variable.
         background: `(B, T, C, H, W)` channel units.
         background_sd: `(B, T, C, H, W)` channel units, its error standard deviation.
-        limit: Standard deviations of `y - H x_b` that are still accepted; infinite accepts all.
+        limit: Largest accepted departure, in standard deviations of `y - H x_b`; infinity accepts
+            all.
 
     Returns:
-        The observations with a mask that is nowhere wider; see `count_rejected`.
+        The observations with the rejected ones masked in addition; see `count_rejected`.
 
     Raises:
         UserError: The limit is not positive.
@@ -43,7 +44,7 @@ def gross_error_check(
         )
     operator = observations.operator
     departure = observations.values - operator(background)
-    # Anomalies pass through the linear part only: an elevation offset has no variance.
+    # Use the linear part only: an elevation offset has no variance.
     footprint_sd = operator.linear(background_sd)
     variance = observations.error_variance + footprint_sd**2
     accepted = departure**2 <= limit**2 * variance
@@ -55,6 +56,6 @@ def count_rejected(before: Observations, after: Observations) -> Tensor:
 
     Args:
         before: Observations before the check.
-        after: The same after it.
+        after: The same observations after the check.
     """
     return (before.mask & ~after.mask).sum(dim=(1, 2))

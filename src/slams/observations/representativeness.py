@@ -1,4 +1,4 @@
-r"""Representativeness error: what a station sees and a grid cell averages away.
+r"""Representativeness error: variability at a station that the mean over a grid cell removes.
 
 Below a few hundred kilometres the spectra of temperature and wind follow `k^(-5/3)` (Nastrom and
 Gage 1985). The variance in all scales shorter than the grid spacing `d` is then
@@ -9,7 +9,7 @@ so that the standard deviation, stated as `s` for a spacing `d_0`, is
 
     s(d) = s (d / d_0)^(1/3).
 
-The spacing at a station is the square root of the area of the grid cell that it stands in.
+The spacing at a station is the square root of the area of the grid cell that contains it.
 
 Source: Nastrom and Gage 1985, doi 10.1175/1520-0469(1985)042<0950:ACOAWS>2.0.CO;2.
 """
@@ -34,7 +34,7 @@ def grid_spacing_km(grid: LatLonGrid, latitude: Tensor) -> Tensor:
         latitude: `(P,)` degrees north.
     """
     bounds = grid.latitude_bounds
-    # Bounds run from north to south; searching wants them to increase.
+    # Bounds run from north to south; the search requires increasing values.
     row = torch.bucketize(-latitude.to(torch.float64), -bounds[1:-1])
     sine = torch.sin(torch.deg2rad(bounds))
     area = (sine[:-1] - sine[1:]) * math.radians(grid.spacing) * EARTH_RADIUS_KM**2
@@ -47,8 +47,8 @@ def representativeness_sd(
     """Scale a representativeness error to the grid spacing at each point, `(P,)` float64.
 
     Args:
-        stated: Standard deviation at the spacing it is stated for.
-        stated_km: That spacing (km); 0 keeps it the same everywhere.
+        stated: Standard deviation at the reference spacing.
+        stated_km: Reference spacing (km); 0 applies `stated` everywhere.
         grid: The grid.
         latitude: `(P,)` degrees north.
     """

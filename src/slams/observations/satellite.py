@@ -1,16 +1,16 @@
-"""Satellite imagery: footprints that average grid cells, and swaths that move from day to day.
+"""Satellite imagery: footprints that average grid cells, and swaths that shift from day to day.
 
-The swaths are those of a sun-synchronous orbit (inclination 98.6 degrees, 14.38 revolutions a
-day, a height of about 780 km). With `u` the angle along the orbit from the
-equator, the ascending track runs along
+The swaths are those of a sun-synchronous orbit (inclination 98.6 degrees, 14.38 revolutions per
+day, a height of about 780 km). With `u` the angle along the orbit from the equator, the ascending
+track is
 
     sin(latitude) = sin(inclination) sin(u)
     longitude     = node + atan2(cos(inclination) sin(u), cos(u)) - u / revolutions,
 
-14 of them a day; the nodes drift by the fraction of a revolution left over. At each latitude a
-swath is as wide as the asked share of the distance between two tracks, so that the share holds
-at every latitude; the crowding of real swaths near the poles is left out on purpose, since it
-would tie the share at low latitudes to the orbit.
+with 14 tracks per day; the nodes drift by the remaining fraction of a revolution. At each latitude
+the width of a swath is the requested fraction of the distance between two tracks, so that the
+coverage is the same at every latitude. The overlap of real swaths near the poles is omitted on
+purpose, because it would tie the coverage at low latitudes to the orbit.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ __all__ = ["SatelliteOperator", "swath_mask"]
 
 _TRACKS = 14
 _INCLINATION = math.radians(98.6)
-# What is left over of a revolution at the end of a day is the golden section: no orbit that
-# repeats after a few days, so that every place is seen even with narrow swaths.
+# The fraction of a revolution that remains at the end of a day is the golden section, so that the
+# orbit does not repeat after a few days and even narrow swaths observe every place.
 _REVOLUTIONS = _TRACKS + (3 - math.sqrt(5)) / 2
 
 
 class SatelliteOperator(PointOperator):
-    """Observes one channel as area-weighted means over square footprints.
+    """Operator of one channel as area-weighted means over square footprints.
 
     Args:
         grid: The grid of the state.
         channels: The `C` channels of the state.
-        channel_name: Channel observed.
-        footprint: Grid cells each way.
+        channel_name: Name of the observed channel.
+        footprint: Grid cells in each direction.
 
     Attributes:
-        image_shape: Footprints each way `(y, x)`; `P = y * x` in row order.
+        image_shape: Number of footprints in each direction `(y, x)`; `P = y * x` in row order.
 
     Raises:
         UserError: The footprint does not divide the grid, or the channel is unknown.
@@ -78,16 +78,16 @@ class SatelliteOperator(PointOperator):
 def swath_mask(
     latitude: Tensor, longitude: Tensor, time: Tensor | float, coverage: float
 ) -> Tensor:
-    """Mark the points inside the swaths of a day; depends on the date alone.
+    """Return which points are inside the swaths of a day; depends on the date only.
 
     Args:
         latitude: `(P,)` degrees north.
         longitude: `(P,)` degrees east.
         time: `(...)` days since 1970-01-01 00 UTC; the time of day does not matter.
-        coverage: Share of the globe seen in a day, in (0, 1].
+        coverage: Fraction of the globe observed in a day, in (0, 1].
 
     Returns:
-        `(..., P)` bool, True where seen.
+        `(..., P)` bool, True where observed.
 
     Raises:
         UserError: The coverage lies outside (0, 1].
@@ -98,7 +98,7 @@ def swath_mask(
     day = torch.floor(torch.as_tensor(time, dtype=torch.float64, device=latitude.device))
     if coverage == 1:
         return torch.ones(*day.shape, len(latitude), dtype=torch.bool, device=latitude.device)
-    # The orbit turns before the poles; what lies beyond is seen with the turning point.
+    # The track does not reach the poles; points beyond it are observed with its turning point.
     along = torch.asin((torch.sin(latitude) / math.sin(_INCLINATION)).clamp(-1, 1))
     track = torch.atan2(math.cos(_INCLINATION) * torch.sin(along), torch.cos(along))
     track = torch.rad2deg(track - along / _REVOLUTIONS)

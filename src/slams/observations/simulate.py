@@ -1,10 +1,10 @@
-"""Observations drawn from a known truth: `y = H(f) + e`, `e ~ N(0, R)`, `R` diagonal.
+"""Observations simulated from a known truth: `y = H(f) + e`, `e ~ N(0, R)`, `R` diagonal.
 
-Where there is a bound `b`, `y = max(b, H(f) + e)`: a rain gauge reads zero and never less
+With a bound `b`, `y = max(b, H(f) + e)`: a rain gauge never reports less than zero
 (`slams.linalg.censoring`).
 
-The noise of a day depends on the seed, on what is observed and on the day's index in the store,
-so that it is the same in every window, batch and rank that meets this day.
+The noise of a day depends on the seed, the modality and variable, and the day's index in the
+store, so that it is the same in every window, batch and rank that contains this day.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def draw(
     mask: Tensor | None = None,
     bound: float = -math.inf,
 ) -> Observations:
-    """Observe the truth with noise.
+    """Draw noisy observations of the truth.
 
     Args:
         name: Modality and variable, for example `stations/2m_temperature`.
@@ -43,15 +43,15 @@ def draw(
             operator's units.
         case: `(B,)` index in the store of the first day of each window.
         seed: The experiment's seed.
-        mask: `(B, T, P)` bool, or what broadcasts to it, True where there is a report.
-        bound: What is below it reads as the bound, in the operator's units.
+        mask: `(B, T, P)` bool, or a tensor that broadcasts to it, True where there is a report.
+        bound: Lower bound of the reported values, in the operator's units.
 
     Returns:
-        Observations, masked where a point takes anything from a missing truth; masked values
-        are NaN, so that nobody uses them unnoticed.
+        Observations, masked where a point depends on a missing truth; masked values are NaN, so
+        that their use does not go unnoticed.
 
     Raises:
-        UserError: An error is not above 0, or there is not one for each point.
+        UserError: An error is not above 0, or the number of errors is not that of the points.
     """
     shape = (*truth.shape[:2], len(operator))
     sd = _checked_error(name, error_sd, shape).to(truth.device, truth.dtype)
@@ -85,10 +85,10 @@ def random_reports(
     """Draw which reports arrive when some are missing at random.
 
     Args:
-        name: Modality, or modality and variable; one name gives one pattern.
+        name: Modality, or modality and variable; each name has its own pattern.
         points: Number `P` of points.
         days: Number `T` of days in a window.
-        missing: Share of the reports that are missing, in [0, 1).
+        missing: Fraction of the reports that are missing, in [0, 1).
         case: `(B,)` index in the store of the first day of each window.
         seed: The experiment's seed.
 
@@ -97,7 +97,7 @@ def random_reports(
         day is the same in every window.
 
     Raises:
-        UserError: The share lies outside [0, 1).
+        UserError: The fraction lies outside [0, 1).
     """
     if not 0 <= missing < 1:
         raise UserError(f"share of missing {name} reports is {missing:g}; expected in [0, 1)")
@@ -117,7 +117,7 @@ def _checked_error(name: str, error_sd: Tensor | float, shape: tuple[int, int, i
             f"observation error of {name} has shape {tuple(sd.shape)}; expected one number or "
             f"one for each of {shape[-1]} points"
         )
-    # Written so that NaN is refused; 0 is too, since every method divides by R somewhere.
+    # Written so that NaN is refused; so is 0, because every method divides by R.
     wrong = (~(sd > 0)).reshape(-1).nonzero()
     if len(wrong):
         found = float(sd.reshape(-1)[int(wrong[0])])

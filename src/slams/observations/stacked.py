@@ -1,15 +1,15 @@
-"""All active observations of one case, of every modality and day, as one vector.
+"""All active observations of one case, over all modalities and days, as one vector.
 
-A network is fixed and only its masks change from case to case. Observing is therefore split
-in two: `observe_all` applies every operator of the network to every day,
+A network is fixed and only its masks change from case to case. Observing is therefore done in two
+steps: `observe_all` applies every operator of the network to every day,
 
     (N, T, C, H, W) -> (N, T, P_total),        P_total = sum_k P_k,
 
-which for an archive is done once, and a case then takes its `columns` of the flattened
-`T * P_total` values. `StackedObservations.apply` does both for states of the moment.
+once for an archive; a case then selects its `columns` of the flattened `T * P_total` values.
+`StackedObservations.apply` does both steps for other states.
 
-Operators may carry an offset (elevation correction): H(f) = H_lin f + offset. Perturbations
-are observed by the linear part alone, see `observe_perturbations`.
+Operators may have an offset (elevation correction): H(f) = H_lin f + offset. Perturbations are
+observed by the linear part only, see `observe_perturbations`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = [
 
 
 def observe_all(operators: Sequence[ObservationOperator], states: Tensor) -> Tensor:
-    """Observe states by every operator at every point, active or not.
+    """Apply every operator to states at every point, active or not.
 
     Args:
         operators: The `K` operators, `P_k` points each.
@@ -48,7 +48,7 @@ def observe_all(operators: Sequence[ObservationOperator], states: Tensor) -> Ten
 
 
 def observe_perturbations(operators: Sequence[ObservationOperator], states: Tensor) -> Tensor:
-    """Observe perturbations by the linear parts of the operators.
+    """Apply the linear parts of the operators to perturbations.
 
     Args:
         operators: The operators.
@@ -62,7 +62,7 @@ def observe_perturbations(operators: Sequence[ObservationOperator], states: Tens
 
 
 def network_positions(operators: Sequence[ObservationOperator]) -> tuple[Tensor, Tensor]:
-    """List the points of all operators: latitude and longitude `(P_total,)`, float64 degrees."""
+    """Return the latitude and longitude of all operators' points, `(P_total,)` float64 degrees."""
     if not operators:
         empty = torch.empty(0, dtype=torch.float64)
         return empty, empty
@@ -73,7 +73,7 @@ def network_positions(operators: Sequence[ObservationOperator]) -> tuple[Tensor,
 
 @dataclass(frozen=True)
 class StackedObservations:
-    """Holds the `P` active observations of one case; masked ones are not in it at all.
+    """The `P` active observations of one case, without the masked ones.
 
     Attributes:
         values: `(P,)` observed values, each in its operator's units.
@@ -84,8 +84,8 @@ class StackedObservations:
         columns: `(P,)` int64, index into the flattened `(T, P_total)` of `observe_all`.
         points: `(P,)` int64, index into the `P_total` points of the network.
         operators: The operators of the network, all of them.
-        silent: `(P,)` bool, where a censored observation reads its bound and the values that it
-            may stand for lie below (`slams.linalg.censoring`).
+        silent: `(P,)` bool, True where a censored observation is at its bound, so that the value
+            may lie anywhere below it (`slams.linalg.censoring`).
     """
 
     values: Tensor
@@ -102,11 +102,11 @@ class StackedObservations:
         return self.values.shape[0]
 
     def select(self, images: Tensor) -> Tensor:
-        """Take this case's active points: `(N, T, P_total)` of `observe_all` to `(N, P)`."""
+        """Select this case's active points: `(N, T, P_total)` of `observe_all` to `(N, P)`."""
         return images.flatten(1)[:, self.columns]
 
     def apply(self, states: Tensor) -> Tensor:
-        """Observe states `(N, T, C, H, W)` in channel units at the active points: `(N, P)`."""
+        """Observe states `(N, T, C, H, W)` in channel units at the active points, `(N, P)`."""
         return self.select(observe_all(self.operators, states))
 
 
@@ -114,11 +114,11 @@ def stack_observations(batch: Batch, case: int) -> StackedObservations:
     """Gather the active observations of one case of a batch.
 
     Args:
-        batch: The batch; only its observations are read.
+        batch: The batch, of which only the observations are used.
         case: Position of the case in the batch.
 
     Returns:
-        Operator by operator within a day, day by day; empty without active observations.
+        The observations, ordered by day, then by operator; empty without active observations.
 
     Raises:
         UserError: An active observation is NaN or infinite, or its error variance is negative
@@ -154,14 +154,14 @@ def stack_observations(batch: Batch, case: int) -> StackedObservations:
 
 
 def _check(observations: Observations, case: int) -> None:
-    """Refuse active observations that would turn the whole analysis into NaN."""
+    """Refuse active observations that would make the whole analysis NaN."""
     mask = observations.mask[case]
     values, variance = observations.values[case][mask], observations.error_variance[case][mask]
     if not bool(torch.isfinite(values).all()):
         count = int((~torch.isfinite(values)).sum())
         raise UserError(
-            f"observations {observations.name}: {count} values are NaN or infinite though their "
-            "mask says observed; expected missing values to be masked"
+            f"observations {observations.name}: {count} values are NaN or infinite although their "
+            "mask marks them as observed; expected missing values to be masked"
         )
     # Written so that NaN counts as wrong.
     wrong = variance[~(variance >= 0)]

@@ -1,4 +1,4 @@
-"""Lists of stations in CSV files: read and checked, without importing torch.
+"""Reading and checking of lists of stations in CSV files, without importing torch.
 
 Columns id, latitude (degrees north), longitude (degrees east in [-180, 360]) and, optionally,
 elevation (m above sea level).
@@ -20,7 +20,7 @@ _BOUNDS = {"latitude": (-90.0, 90.0), "longitude": (-180.0, 360.0)}
 
 
 class Station(NamedTuple):
-    """Names a station and says where it stands; the elevation is NaN where it is unknown."""
+    """A station and its position; the elevation is NaN if it is unknown."""
 
     id: str
     latitude: float
@@ -32,8 +32,8 @@ def read_station_list(path: str | Path) -> list[Station]:
     """Read stations from a CSV file.
 
     Raises:
-        UserError: The file is missing or empty, a column or a value is missing, a value is no
-            number, a name occurs twice, or a station does not lie on the globe.
+        UserError: The file is missing or empty, a column or a value is missing, a value is not a
+            number, a name occurs twice, or the position of a station is invalid.
     """
     path = Path(path)
     try:
@@ -51,7 +51,7 @@ def read_station_list(path: str | Path) -> list[Station]:
             f"{', '.join(found) or 'nothing'}, expected id,latitude,longitude[,elevation]"
         )
     if not records:
-        raise UserError(f"station list {path} holds no station")
+        raise UserError(f"station list {path} contains no station")
     seen: set[str] = set()
     stations = []
     for row, record in enumerate(records, start=1):
@@ -62,7 +62,7 @@ def read_station_list(path: str | Path) -> list[Station]:
             raise UserError(
                 f"station list {path}: station {name} is listed twice; expected distinct names"
             )
-        if None in record:  # where csv puts what is beyond the last column
+        if None in record:  # the key under which csv stores values beyond the last column
             raise UserError(
                 f"station list {path}: station {name} has more values than the "
                 f"{len(found)} columns {', '.join(found)}"

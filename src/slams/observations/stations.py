@@ -2,8 +2,8 @@
 
     y_p = sum_i w_pi f_i - lapse_rate (station_p - model_p)
 
-The second term moves near-surface temperature from the model's terrain to the station's, where
-both elevations are known; any other channel has none.
+The second term adjusts near-surface temperature from the elevation of the model's terrain to that
+of the station, if both are known; other channels have no such term.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from slams.observations.operator import WeightedOperator
 
 __all__ = ["StationOperator", "check_positions"]
 
-# Channels that follow the terrain: temperature on a pressure level does not.
+# Channels that depend on the elevation; temperature on a pressure level does not.
 _TERRAIN_CHANNELS = ("2m_temperature",)
 
 
 class StationOperator(WeightedOperator):
-    """Observes one channel at stations.
+    """Operator of one channel at stations.
 
     Args:
         grid: The grid of the state.
         channels: The `C` channels of the state.
-        channel_name: Channel observed, `variable` or `variable@level`.
+        channel_name: Name of the observed channel, `variable` or `variable@level`.
         latitude: `(P,)` degrees north.
         longitude: `(P,)` degrees east in [-180, 360].
         elevation: `(P,)` m above sea level, NaN where unknown.
@@ -43,7 +43,8 @@ class StationOperator(WeightedOperator):
         offset: `(P,)` K, 0 where an elevation is unknown; `None` without correction.
 
     Raises:
-        UserError: A station lies outside the globe, shapes disagree, or the channel is unknown.
+        UserError: The position of a station is invalid, shapes disagree, or the channel is
+            unknown.
     """
 
     def __init__(
@@ -90,10 +91,10 @@ class StationOperator(WeightedOperator):
         return torch.nan_to_num(-lapse_rate * height, nan=0.0)
 
     def select(self, stations: Tensor) -> StationOperator:
-        """Make the operator of some of the stations.
+        """Return the operator of some of the stations.
 
         Args:
-            stations: `(Q,)` int64, indices of the stations kept.
+            stations: `(Q,)` int64, indices of the stations to keep.
         """
         chosen = copy.copy(self)
         for name in ("latitude", "longitude", "_index", "_weight", "offset"):
@@ -106,7 +107,7 @@ class StationOperator(WeightedOperator):
 def check_positions(
     latitude: Tensor, longitude: Tensor, names: Sequence[str] | None = None
 ) -> None:
-    """Refuse stations that do not lie on the globe.
+    """Refuse stations with invalid positions.
 
     Args:
         latitude: `(P,)` degrees north.

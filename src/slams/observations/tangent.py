@@ -1,11 +1,11 @@
-"""The tangent linear of observing: H'(f) v for any differentiable `H`, without its matrix.
+"""The tangent linear operator of `H`: H'(f) v for any differentiable `H`, without its matrix.
 
 Forward-mode differentiation through the operators themselves,
 
     H'(f) v = d/ds H(f + s v) at s = 0,
 
-so that an operator has to be written once only, in torch. For the affine operators of this
-package it is their linear part, whatever `f`.
+so that an operator is written only once, in torch. For the affine operators of this package it is
+their linear part, for any `f`.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from slams.observations.stacked import observe_all
 
 __all__ = ["observe_tangent", "tangent"]
 
-# Perturbations taken at a time: bounds the temporaries, not the result.
+# Perturbations processed at a time; limits the temporaries, not the result.
 _PERTURBATIONS = 64
 
 
 def tangent(function: Callable[[Tensor], Tensor], about: Tensor, perturbations: Tensor) -> Tensor:
-    """Apply the tangent linear of a function that treats the rows of a batch alike.
+    """Apply the tangent linear of a function that treats every row of a batch in the same way.
 
     Args:
         function: Maps `(N, ...)` to `(N, ...)`, row by row, differentiable in forward mode.
-        about: `(1, ...)` where it is linearised.
-        perturbations: `(N, ...)` what its derivative is applied to.
+        about: `(1, ...)` point about which it is linearised.
+        perturbations: `(N, ...)` to which its derivative is applied.
 
     Returns:
         `(N, ...)`.
@@ -46,7 +46,7 @@ def tangent(function: Callable[[Tensor], Tensor], about: Tensor, perturbations: 
 def observe_tangent(
     operators: Sequence[ObservationOperator], state: Tensor, perturbations: Tensor
 ) -> Tensor:
-    """Observe perturbations of a state by the operators linearised about it.
+    """Apply the operators, linearised about a state, to perturbations of it.
 
     Args:
         operators: The operators, differentiable in forward mode.

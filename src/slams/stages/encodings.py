@@ -90,7 +90,7 @@ def _splits(
         splits[f"train_lag_{lag}"] = trajectories(other, datamodule.store).archive()
     splits = {name: degrade(part, background.analysis_error) for name, part in splits.items()}
     train = splits["train"]
-    copies = ((f"train_turned_{cells}", train.turned(cells)) for cells in turned)
+    copies = ((f"train_turned_{cells}", train.rolled(cells)) for cells in turned)
     return itertools.chain(splits.items(), copies)
 
 

@@ -15,12 +15,12 @@ from slams.config.time_limits import parse_limit
 from slams.modules.base import TrainedModule, check_identity, read_checkpoint
 from slams.modules.callbacks import (
     Checkpoints,
-    EarlyEnd,
     MetricsCSV,
     ProgressLines,
-    RefuseDivergence,
     RunSummary,
     StepSeed,
+    StopOnSignal,
+    TerminateOnNaN,
     WeightEMA,
 )
 from slams.modules.callbacks.summary import peak_memory_gib
@@ -64,10 +64,10 @@ def fit(
     seconds = parse_limit("key 'trainer.max_time'", limit) if limit else float("inf")
     callbacks: list[Callback] = [
         StepSeed(config.seed, module.stage),
-        RefuseDivergence("validation/loss"),
+        TerminateOnNaN("validation/loss"),
         checkpoints,
         MetricsCSV(run.path / "metrics.csv"),
-        EarlyEnd(checkpoints, seconds),
+        StopOnSignal(checkpoints, seconds),
         ProgressLines(config.trainer.log_every_seconds),
         summary,
     ]

@@ -1,12 +1,13 @@
-r"""Vorticity of one state of a window, carried along by the flow to the time of another.
+r"""Vorticity of one state of a window, advected by the flow to the time of another.
 
-But for forcing, drag and viscosity vorticity moves with the fluid, `w(x, t) = w(X, s)`, where `X`
-is the place at time `s` of what is at `x` at time `t`. The states of a window therefore tell of
-each other's small scales *along* the flow. No linear filter can use that, since where to look
-depends on the velocity, and a network of a few layers would first have to learn to look there.
+Except for forcing, drag and viscosity, vorticity moves with the fluid, `w(x, t) = w(X, s)`, where
+`X` is the position at time `s` of the fluid that is at `x` at time `t`. The states of a window
+therefore contain information about each other's small scales *along* the flow. No linear filter
+can use it, because the position depends on the velocity, and a network of a few layers would first
+have to learn the displacement.
 
-`X` is found backwards from `x` (semi-Lagrangian), an interval in two steps of the midpoint rule
-with velocities interpolated linearly in time; fields are interpolated bilinearly in space.
+`X` is computed backwards from `x` (semi-Lagrangian), with two steps of the midpoint rule per
+interval and velocities interpolated linearly in time; fields are interpolated bilinearly in space.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from torch.nn import functional
 
 __all__ = ["carried", "carry_pairs"]
 
-# States away from which vorticity is carried; steps an interval.
+# Distances in states over which vorticity is advected; steps per interval.
 _REACH = 2
 _STEPS = 2
 
 
 def carry_pairs(window: int) -> list[tuple[int, int]]:
-    """List from which state to which vorticity is carried, as `carried` orders them."""
+    """Return the pairs of states (from, to) of the advection, in the order of `carried`."""
     return [
         (target - sign * reach, target)
         for sign in (1, -1)
@@ -37,7 +38,7 @@ def _targets(window: int, sign: int, reach: int) -> list[int]:
 
 
 def carried(vorticity: Tensor, displacement: Tensor) -> Tensor:
-    """Carry vorticity between the states of windows.
+    """Advect vorticity between the states of windows.
 
     Args:
         vorticity: `(B, T, N, N)`, axes y and x.
@@ -56,7 +57,7 @@ def carried(vorticity: Tensor, displacement: Tensor) -> Tensor:
             targets = _targets(window, sign, reach)
             if not targets:
                 break
-            # Of the targets before, those that have a state still further away.
+            # The previous targets for which there is a state still further away.
             place = place[:, -len(targets) :] if sign > 0 else place[:, : len(targets)]
             later = [target - sign * (reach - 1) for target in targets]
             earlier = [target - sign * reach for target in targets]
@@ -66,7 +67,7 @@ def carried(vorticity: Tensor, displacement: Tensor) -> Tensor:
 
 
 def _back(place: Tensor, later: Tensor, earlier: Tensor) -> Tensor:
-    """Go back by an interval from places `(B, P, 2, N, N)` between displacements alike."""
+    """Trace positions `(B, P, 2, N, N)` back by an interval; displacements have the same shape."""
     for step in range(_STEPS):
         share = (step + 0.5) / _STEPS
         moving = (later * (1 - share) + earlier * share) / _STEPS
@@ -76,7 +77,7 @@ def _back(place: Tensor, later: Tensor, earlier: Tensor) -> Tensor:
 
 
 def _at(fields: Tensor, place: Tensor) -> Tensor:
-    """Interpolate periodic fields `(B, P, C, N, N)` at places `(B, P, 2, N, N)`, x and y."""
+    """Interpolate periodic fields `(B, P, C, N, N)` at positions `(B, P, 2, N, N)`, x and y."""
     size = fields.shape[-1]
     padded = functional.pad(fields.flatten(0, 1), (0, 1, 0, 1), mode="circular")
     where = place.flatten(0, 1).movedim(1, -1).remainder(size) * (2 / size) - 1

@@ -1,9 +1,9 @@
 """One observed trajectory of the Kolmogorov flow, analysed by each method.
 
-Methods: `climatology` (the mean profile), `interpolation` (where velocities are observed),
-`gaussian` (the posterior of the Gaussian prior that the Wiener filter stands for: optimal
-interpolation with the climatological spectrum), `score` (the trained network). The last two are
-sampled alike, guided by the same observations and started from the same noise.
+Methods: `climatology` (the mean profile), `interpolation` (if velocities are observed), `gaussian`
+(the posterior for the Gaussian prior of the Wiener filter: optimal interpolation with the
+climatological spectrum), `score` (the trained network). The last two are sampled in the same way,
+guided by the same observations and started from the same noise.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from slams.warmups.kolmogorov_recipe import KolmogorovConfig
 
 __all__ = ["BAND", "Case", "assimilate"]
 
-# What the residual's standard deviation is held to, about that of the noise.
+# Accepted relative difference of the residual's standard deviation from that of the noise.
 BAND = 0.15
-# Windows that pass through the network at a time.
+# Windows passed through the network at a time.
 _CHUNK = 16
 
 
 @dataclass(frozen=True)
 class Case:
-    """Holds one trajectory, what was observed of it and what came out.
+    """One trajectory, its observations and the analyses.
 
     Attributes:
-        operator: What observed it.
+        operator: The observation operator.
         truth: `(L, 2, N, N)`.
         seen: `(L', C, n, n)` observed values.
-        members: Method -> `(M, L, 2, N, N)`, of one member where it has no spread.
-        rows: One a method: operator, method, values, target, residual_sd, rmse, spread, members,
-            diverged, seconds.
+        members: Members `(M, L, 2, N, N)` of each method, one member if it has no spread.
+        rows: One row per method: operator, method, values, target, residual_sd, rmse, spread,
+            members, diverged, seconds.
     """
 
     operator: FlowOperator
@@ -62,15 +62,15 @@ def assimilate(
     clim: Climatology,
     denoiser: KarrasDenoiser,
 ) -> Case:
-    """Observe a trajectory and analyses it with every method.
+    """Observe a trajectory and analyse it with every method.
 
     Args:
         config: The recipe.
-        kind: The operator.
-        number: Of the case, which its noise hangs on.
+        kind: Kind of the operator.
+        number: Number of the case, on which its noise depends.
         truth: `(L, 2, N, N)` velocities.
         clim: Climatology of the training trajectories.
-        denoiser: Of windows; its backbone is a `FlowBackbone`.
+        denoiser: Denoiser of windows, whose backbone is a `FlowBackbone`.
     """
     observed = getattr(config, kind)
     operator = FlowOperator(kind, observed.every, observed.cells, observed.margin)
@@ -120,14 +120,14 @@ def _sampled(
     clim: Climatology,
     denoiser: KarrasDenoiser,
 ) -> tuple[Tensor, int, float]:
-    """Return members `(M, L, 2, N, N)`, how many were drawn again, and the seconds it took."""
+    """Return members `(M, L, 2, N, N)`, the number drawn again, and the time taken (s)."""
     guidance, y = config.guidance, seen.flatten()
     shape = (config.length, 2, config.flow.grid, config.flow.grid)
-    # What a standard deviation of one everywhere is for a velocity; of the others, near enough.
+    # The effect of one standard deviation everywhere on a velocity; approximate for the others.
     settings = GuidanceSettings(
         kind=guidance.kind,
         iterations=guidance.iterations,
-        # Of a linear operator another linearisation changes nothing.
+        # A linear operator needs no further linearisation.
         linearisations=guidance.linearisations if operator.kind == "saturation" else 1,
         below_sigma=math.inf,
         gamma=guidance.gamma,

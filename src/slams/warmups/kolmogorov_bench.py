@@ -1,7 +1,7 @@
 """`slams bench kolmogorov`: trajectories, score network, and posteriors for three operators.
 
-Trajectories and network are kept in the output directory and taken from there again as long as
-what they were made with is unchanged.
+Trajectories and network are stored in the output directory and reused as long as the settings with
+which they were made are unchanged.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ def bench_kolmogorov(config: KolmogorovConfig, output: Path) -> None:
 
     Args:
         config: The recipe.
-        output: Directory, made where it is missing.
+        output: Directory, created if missing.
 
     Raises:
-        UserError: The output is no directory.
+        UserError: The output is not a directory.
     """
     make_output(output)
     write_text(output / "config.yaml", to_yaml(config))
@@ -72,7 +72,7 @@ def bench_kolmogorov(config: KolmogorovConfig, output: Path) -> None:
 
 
 def make_trajectories(config: KolmogorovConfig, output: Path) -> dict[str, Tensor]:
-    """Return velocities `(B, L, 2, N, N)` for `train` and `test`, made once."""
+    """Return velocities `(B, L, 2, N, N)` for `train` and `test`, computed once."""
     flow = config.flow
     solver = KolmogorovFlow(
         flow.integration, flow.reynolds, flow.forcing, flow.wave_number, flow.drag
@@ -104,9 +104,9 @@ def train_score(
 
     Args:
         config: The recipe.
-        velocity: `(B, L, 2, N, N)` of the training.
-        clim: Its climatology.
-        output: Where the weights are kept.
+        velocity: `(B, L, 2, N, N)` velocities of the training.
+        clim: Climatology of the training.
+        output: Directory of the weights.
     """
     score, flow, waves = config.score, config.flow, config.flow.wave_number
     anomalies = clim.anomalies(velocity)
@@ -141,8 +141,8 @@ def train_score(
             score.noise_mean,
             score.noise_sd,
             config.seed,
-            # A linear filter is the start: what it leaves is small, and nearly all of the loss
-            # would be at noise levels where it leaves most of the noise.
+            # Training starts from a linear filter, whose error is small at low noise: without this
+            # weight nearly all of the loss would be at levels where most of the noise remains.
             error=backbone.filter.error,
         )
         return averaged.backbone.state_dict()
@@ -154,16 +154,16 @@ def train_score(
 
 
 def _kept(path: Path, made_with: dict[str, Any], make: Callable[[], Any]) -> Any:
-    """Read what was made with the same settings before, or make it and write it."""
+    """Read the result of an earlier run with the same settings, or compute and write it."""
     if path.exists():
         try:
             found = load_tensors(path)
         except Exception as error:  # a different type for each kind of damage
             raise UserError(
-                f"{path} cannot be read ({type(error).__name__}), it is damaged; remove it"
+                f"{path} cannot be read ({type(error).__name__}); it is damaged: remove it"
             ) from error
         if found["made_with"] == made_with:
-            print(f"{path} is taken as it is", flush=True)
+            print(f"reusing {path}", flush=True)
             return found["what"]
     what = make()
     with replacing(path) as temporary:
@@ -172,15 +172,15 @@ def _kept(path: Path, made_with: dict[str, Any], make: Callable[[], Any]) -> Any
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
-    """Average cases: squares of what is a root, sum of what is counted.
+    """Average over cases, with roots averaged as squares, and sum counts.
 
     Args:
-        rows: Columns operator, method, values (observed, of a case), target, residual_sd, rmse,
-            spread, members, diverged, seconds; a row a case.
+        rows: Columns operator, method, values (number observed per case), target, residual_sd,
+            rmse, spread, members, diverged, seconds; one row per case.
 
     Returns:
-        One row an operator and method, with `residual_ratio` (over the target), `spread_skill`
-        (with the factor `sqrt((M + 1) / M)`) and `cases` beside.
+        One row per operator and method, with the additional columns `residual_ratio` (relative to
+        the target), `spread_skill` (with the factor `sqrt((M + 1) / M)`) and `cases`.
     """
     squares = ["residual_sd", "rmse", "spread"]
     groups = rows.assign(**{name: rows[name] ** 2 for name in squares}).groupby(
@@ -206,7 +206,7 @@ def _page(table: pd.DataFrame, config: KolmogorovConfig) -> Table:
     )
     for name in ("operator", "method"):
         page.add_column(name)
-    for name in ("values", "noise", "residual", "rmse", "spread", "spread-skill", "s a case"):
+    for name in ("values", "noise", "residual", "rmse", "spread", "spread-skill", "s per case"):
         page.add_column(name, justify="right")
     for row in table.itertuples():
         ratio = f"{row.residual_ratio:.3f}"

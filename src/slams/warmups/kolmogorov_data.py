@@ -1,17 +1,17 @@
 r"""Trajectories of the Kolmogorov flow for training and testing, and their symmetries.
 
-A trajectory starts from random phases; what it does before it has forgotten them is left out.
-What is kept are velocities every `interval` of time. The network sees *anomalies* `x` of unit
-variance,
+A trajectory starts from random phases; its initial part, which depends on them, is discarded. The
+rest is stored as velocities at every `interval` of time. The input of the network is *anomalies*
+`x` of unit variance,
 
     velocity = m(y) + s x,
 
 with the mean profile `m`, `(2, N)`, over time, x and trajectories, and one standard deviation `s`.
 
-The flow commutes with shifts along x, shifts by a wave length `2 pi / n` of the forcing along y,
+The flow commutes with shifts along x, shifts by a wavelength `2 pi / n` of the forcing along y,
 the mirror `(x, y) -> (-x, y + pi / n)`, `(u, v) -> (-u, v)`, which shifts the forcing by half a
-wave, and the half-turn `(x, y) -> (-x, -y)`, `(u, v) -> (-u, -v)`. A window of the training is
-shown under one of these, drawn anew each time.
+wavelength, and the half-turn `(x, y) -> (-x, -y)`, `(u, v) -> (-u, -v)`. Each training window is
+transformed by one of these, drawn at random every time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from slams.warmups.kolmogorov_flow import KolmogorovFlow, truncate
 
 __all__ = ["Climatology", "climatology", "half_turn", "mirror", "simulate", "transformed"]
 
-# Largest speed that the time step reckons with; of the flow at Re = 1000 it is below five.
+# Largest speed assumed for the time step; that of the flow at Re = 1000 is below five.
 _SPEED = 5.0
 _BATCH = 16
 
@@ -41,17 +41,17 @@ def simulate(
     seed: int,
     name: str,
 ) -> Tensor:
-    """Integrate trajectories of the flow, each from its own random phases.
+    """Integrate trajectories of the flow, each from different random phases.
 
     Args:
         flow: The flow, on the grid of the integration.
-        trajectories: Their number `B`.
-        length: States `L` that are kept of each.
-        spin_up: States that are left out before.
+        trajectories: Number of trajectories `B`.
+        length: Number of states `L` stored per trajectory.
+        spin_up: Number of states discarded before these.
         interval: Time from one state to the next.
-        size: Grid points `n` each way of what is kept.
+        size: Grid points `n` in each direction of the stored states.
         seed: The experiment's seed.
-        name: What they are for, another stream of random numbers each.
+        name: Purpose of the trajectories; each has its own stream of random numbers.
 
     Returns:
         Velocities `(B, L, 2, n, n)`, float32, axes y and x.
@@ -76,34 +76,34 @@ def simulate(
 
 @dataclass(frozen=True)
 class Climatology:
-    """Holds mean and standard deviation of the velocity.
+    """Mean and standard deviation of the velocity.
 
     Attributes:
         mean: `(2, N, 1)` mean profile over y.
-        sd: `()` one standard deviation about it.
+        sd: `()` standard deviation about it, the same everywhere.
     """
 
     mean: Tensor
     sd: Tensor
 
     def anomalies(self, velocity: Tensor) -> Tensor:
-        """Take velocities `(..., 2, N, N)` to unit variance."""
+        """Convert velocities `(..., 2, N, N)` to anomalies of unit variance."""
         return (velocity - self.mean) / self.sd
 
     def velocity(self, anomalies: Tensor) -> Tensor:
-        """Take anomalies `(..., 2, N, N)` back."""
+        """Convert anomalies `(..., 2, N, N)` to velocities."""
         return self.mean + self.sd * anomalies
 
 
 def climatology(velocity: Tensor, wave_number: int) -> Climatology:
-    """Measure the climatology of trajectories `(B, L, 2, N, N)`, every wave of the forcing alike.
+    """Estimate the climatology of trajectories `(B, L, 2, N, N)`, the same for all forcing waves.
 
-    The half-turn and the mirror leave of a mean profile only `u(y)`, odd about the zeros of the
-    forcing: `v` and the even part of `u` are sampling noise, and set to zero.
+    Because of the half-turn and the mirror the mean profile consists only of `u(y)`, odd about the
+    zeros of the forcing: `v` and the even part of `u` are sampling noise, and are set to zero.
     """
     profile = velocity.mean(dim=(0, 1, 4))
     waves = profile[0].reshape(wave_number, -1).mean(dim=0)
-    # Index 0 is a zero of the forcing: -y is the index -j.
+    # Index 0 is a zero of the forcing, so that -y has the index -j.
     odd = (waves - waves.flip(0).roll(1)) / 2
     half = odd.shape[0] // 2
     odd = (odd - odd.roll(half)) / 2
@@ -112,19 +112,19 @@ def climatology(velocity: Tensor, wave_number: int) -> Climatology:
 
 
 def half_turn(fields: Tensor) -> Tensor:
-    """Turn velocities `(..., 2, N, N)` by 180 degrees about the origin."""
+    """Rotate velocities `(..., 2, N, N)` by 180 degrees about the origin."""
     return -fields.flip(-2, -1).roll((1, 1), dims=(-2, -1))
 
 
 def mirror(fields: Tensor, wave_number: int) -> Tensor:
-    """Mirror velocities `(..., 2, N, N)` in x, and shift them by half a wave of the forcing."""
+    """Mirror velocities `(..., 2, N, N)` in x, and shift them by half a forcing wavelength."""
     shift = fields.shape[-2] // (2 * wave_number)
     sign = fields.new_tensor([-1.0, 1.0])[:, None, None]
     return sign * fields.flip(-1).roll((shift, 1), dims=(-2, -1))
 
 
 def transformed(windows: Tensor, wave_number: int, draw: torch.Generator) -> Tensor:
-    """Apply to each window `(B, T, 2, N, N)` a symmetry of the flow drawn at random."""
+    """Apply a random symmetry of the flow to each window `(B, T, 2, N, N)`."""
     size = windows.shape[-1]
     chosen = [
         torch.randint(high, (len(windows),), generator=draw).tolist()

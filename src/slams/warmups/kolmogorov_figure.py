@@ -17,16 +17,16 @@ from slams.warmups.kolmogorov_flow import vorticity
 __all__ = ["draw_kolmogorov"]
 
 _MAP = "RdBu_r"
-# Vorticity at the ends of the colours, in standard deviations of the truth.
+# Vorticity at the ends of the colour scale, in standard deviations of the truth.
 _RANGE = 2.5
 _HEADINGS = ("truth", "observed", "Gaussian mean", "sample 1", "sample 2", "spread of samples")
 
 
 def draw_kolmogorov(cases: Sequence[Case], path: Path) -> None:
-    """Draw one row a case, at the last state that is observed, and write the figure.
+    """Draw one row per case, at the last observed state, and write the figure.
 
     Args:
-        cases: One of each operator, analysed by `gaussian` and `score`.
+        cases: One case per operator, analysed by `gaussian` and `score`.
         path: Image file.
     """
     figure = Figure(figsize=(12.5, 2.2 * len(cases) + 0.3), layout="constrained")
@@ -61,10 +61,10 @@ def draw_kolmogorov(cases: Sequence[Case], path: Path) -> None:
 
 
 def _observed(case: Case) -> tuple[Tensor, float]:
-    """Return what is seen last, `(n, n)`, and the end of its colours; nothing elsewhere.
+    """Return the last observations, `(n, n)`, NaN elsewhere, and the end of their colour scale.
 
-    Velocities are shown as the speed along x, on the lattice or in blocks; what saturates as it
-    is, within its margin.
+    Velocities are shown as the speed along x, on the lattice or in blocks; saturated values are
+    shown unchanged, within their margin.
     """
     last, operator, size = case.seen[-1, 0], case.operator, case.truth.shape[-1]
     if operator.kind == "coarse":

@@ -9,12 +9,12 @@ Velocity `(u, v)` on `[0, 2 pi]^2` obeys the incompressible Navier-Stokes equati
     dw/dt = - (d_xx - d_yy)(u v) - d_xy (v^2 - u^2) + nu lap w - mu w - F n cos(n y),
 
 the first two terms being `- div(w (u, v))` in two products in place of three (Basdevant 1983).
-Products are taken on the grid and cut at two thirds of its largest wave number (Orszag 1971),
-so that no alias reaches what is kept: without forcing, drag and viscosity, energy and enstrophy
-are conserved up to the error in time. Time steps are fourth-order Runge-Kutta with the linear
-terms as integrating factor, which is exact for them.
+Products are computed on the grid and truncated at two thirds of its largest wave number (Orszag
+1971), so that the remaining wave numbers have no aliasing errors: without forcing, drag and
+viscosity, energy and enstrophy are conserved up to the error in time. Time steps are fourth-order
+Runge-Kutta with the linear terms as integrating factor, which is exact for them.
 
-The mean velocity vanishes: the forcing has no mean and drag damps what there is.
+The mean velocity is zero, because the forcing has no mean and drag damps any mean flow.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _wave_numbers(like: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _derivative_numbers(like: Tensor) -> tuple[Tensor, Tensor]:
-    """Return wave numbers with the Nyquist one set to zero: its sine is not seen on the grid."""
+    """Return wave numbers with that of Nyquist set to zero, whose sine vanishes on the grid."""
     k_y, k_x = _wave_numbers(like)
     half = like.shape[-2] / 2
     return k_y * (k_y.abs() < half), k_x * (k_x < half)
@@ -61,10 +61,10 @@ def divergence(velocity: Tensor) -> Tensor:
 
 
 def truncate(fields: Tensor, size: int) -> Tensor:
-    """Take fields `(..., N, N)` to a coarser grid `(..., size, size)`, keeping the scales it has.
+    """Truncate fields `(..., N, N)` spectrally to a coarser grid `(..., size, size)`.
 
     Raises:
-        ValueError: The grid is not coarser, or odd.
+        ValueError: The grid is not coarser, or its size is odd.
     """
     before = fields.shape[-1]
     if size == before:
@@ -74,7 +74,7 @@ def truncate(fields: Tensor, size: int) -> Tensor:
     half = size // 2
     transform = torch.fft.rfft2(fields)[..., : half + 1]
     transform = torch.cat([transform[..., :half, :], transform[..., -half:, :]], dim=-2)
-    # Of a wave at the new Nyquist number the grid sees the cosine alone: left out whole.
+    # Remove waves at the new Nyquist number, of which the grid represents only the cosine.
     transform[..., half, :] = 0
     transform[..., half] = 0
     return torch.fft.irfft2(transform, s=(size, size)) * (size / before) ** 2
@@ -82,10 +82,10 @@ def truncate(fields: Tensor, size: int) -> Tensor:
 
 @dataclass(frozen=True)
 class KolmogorovFlow:
-    """Integrates the flow on an `N x N` grid.
+    """Integration of the flow on an `N x N` grid.
 
     Attributes:
-        size: Grid points `N` each way.
+        size: Grid points `N` in each direction.
         reynolds: Inverse viscosity `Re`; infinite for none.
         forcing: Amplitude `F`.
         wave_number: Wave number `n` of the forcing.
@@ -99,7 +99,7 @@ class KolmogorovFlow:
     drag: float = 0.1
 
     def _kept(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return `k_y`, `k_x`, `1 / k^2` (zero for the mean) and the mask of what is kept."""
+        """Return `k_y`, `k_x`, `1 / k^2` (zero for the mean) and the mask of the truncation."""
         k_y, k_x = _wave_numbers(like)
         square = k_y**2 + k_x**2
         inverse = torch.where(square > 0, 1 / square.clamp(min=1), 0.0)
@@ -107,7 +107,7 @@ class KolmogorovFlow:
         return k_y, k_x, inverse, (k_y.abs() < limit) & (k_x < limit)
 
     def velocity(self, vorticity: Tensor) -> Tensor:
-        """Return velocities `(..., 2, N, N)` of vorticity `(..., N, N)` without divergence."""
+        """Return the non-divergent velocities `(..., 2, N, N)` of vorticity `(..., N, N)`."""
         transform = torch.fft.rfft2(vorticity)
         k_y, k_x = _derivative_numbers(transform)
         _, _, inverse, _ = self._kept(transform)
@@ -117,7 +117,7 @@ class KolmogorovFlow:
         )
 
     def advance(self, vorticity: Tensor, time: float, steps: int) -> Tensor:
-        """Integrate vorticity `(..., N, N)` over some time, in so many steps.
+        """Integrate vorticity `(..., N, N)` over a time in a number of steps.
 
         The Courant number of a step, `max |(u, v)| N / 3 time / steps`, must stay below two.
         """
@@ -131,7 +131,7 @@ class KolmogorovFlow:
         products = torch.stack([(k_x**2 - k_y**2) * kept, (k_x * k_y) * kept])
         driving = torch.zeros_like(w[(0,) * (w.ndim - 2)])
         if self.forcing:
-            # -F n cos(n y), which is the two coefficients of +-n on the axis k_x = 0.
+            # -F n cos(n y), the two coefficients of +-n on the axis k_x = 0.
             amplitude = -self.forcing * self.wave_number * self.size**2 / 2
             driving[self.wave_number, 0] = driving[-self.wave_number, 0] = amplitude
 
@@ -159,14 +159,14 @@ class KolmogorovFlow:
         generator: torch.Generator,
         dtype: torch.dtype = torch.float32,
     ) -> Tensor:
-        """Draw vorticity of a given kinetic energy whose Fourier phases are random.
+        """Draw vorticity of a given kinetic energy with random Fourier phases.
 
         Args:
             count: Number of fields `B`.
             energy: Mean of `(u^2 + v^2) / 2`.
             peak: Wave number where the energy spectrum `k^7 exp(-3.5 k^2 / peak^2)` is largest.
             generator: CPU generator.
-            dtype: Of the result.
+            dtype: Data type of the result.
 
         Returns:
             `(B, N, N)`.
@@ -175,13 +175,13 @@ class KolmogorovFlow:
         transform = torch.fft.rfft2(noise)
         k_y, k_x, _, kept = self._kept(transform)
         k = torch.sqrt(k_y**2 + k_x**2)
-        # The energy of a ring of wave numbers is shared by about 2 pi k coefficients; that of a
-        # coefficient of the vorticity is w^2 / k^2.
+        # The energy of a ring of wave numbers is divided over about 2 pi k coefficients; that of
+        # one coefficient of the vorticity is w^2 / k^2.
         amplitude = k**4 * torch.exp(-1.75 * (k / peak) ** 2) * kept
         w = torch.fft.irfft2(amplitude * torch.exp(1j * transform.angle()), s=noise.shape[-2:])
         found = self.velocity(w).square().sum(dim=-3).mean(dim=(-2, -1)) / 2
         return (w * torch.sqrt(energy / found)[:, None, None]).to(dtype)
 
     def steps_needed(self, time: float, speed: float, courant: float = 1.0) -> int:
-        """Return the steps that keep the Courant number `speed N / 3 step` at or below a limit."""
+        """Return the number of steps for a Courant number `speed N / 3 step` within a limit."""
         return max(1, math.ceil(time * speed * self.size / 3 / courant))

@@ -1,14 +1,16 @@
-r"""What is observed of a Kolmogorov flow: the three experiments of Rozet and Louppe 2023.
+r"""Observations of a Kolmogorov flow: the three experiments of Rozet and Louppe 2023.
 
 - `coarse`: every few states, means over square blocks of cells;
 - `sparse`: every few states, points of a regular lattice;
-- `saturation`: every few states, of the block means, the circulation about a cell and what a
-  sensor shows of it that saturates, `w / (1 + |w|)`, with `w` the vorticity by centred differences
-  in units of the coarse grid, within a margin.
+- `saturation`: every few states, the reading of a saturating sensor of the circulation about a
+cell
+  of the block means, `w / (1 + |w|)`, with `w` the vorticity by centred differences in units of
+  the coarse grid, within a margin.
 
-Each is perturbed by Gaussian noise of one standard deviation. The block mean and the lattice are
-linear, saturation is not. For a sample of the posterior, `y - A(x)` is distributed as for the
-truth, since both were drawn alike given `y`: its standard deviation must be that of the noise.
+Gaussian noise of a constant standard deviation is added to each. The block mean and the lattice
+are linear, saturation is not. For a sample of the posterior, `y - A(x)` is distributed as for the
+truth, because given `y` both have the same distribution: its standard deviation must be that of
+the noise.
 """
 
 from __future__ import annotations
@@ -25,13 +27,13 @@ OPERATORS = ("coarse", "sparse", "saturation")
 
 @dataclass(frozen=True)
 class FlowOperator:
-    """Observes velocities `(..., L, 2, N, N)`.
+    """Observation operator of velocities `(..., L, 2, N, N)`.
 
     Attributes:
         kind: One of `OPERATORS`.
-        every: States from one that is observed to the next, the first being observed.
-        cells: Grid points each way of a block, or from one point of the lattice to the next.
-        margin: Blocks along each side that `saturation` leaves out.
+        every: Every how many states there is an observation, starting with the first.
+        cells: Grid points of a block in each direction, or between points of the lattice.
+        margin: Blocks along each side that `saturation` does not observe.
     """
 
     kind: str
@@ -40,7 +42,7 @@ class FlowOperator:
     margin: int = 0
 
     def seen(self, velocity: Tensor) -> Tensor:
-        """Map to `(..., L', C, n, n)`, C = 2 velocities, or 1 for `saturation`."""
+        """Return observations `(..., L', C, n, n)`, C = 2 velocities, or 1 for `saturation`."""
         chosen = velocity[..., :: self.every, :, :, :]
         if self.kind == "sparse":
             return chosen[..., :: self.cells, :: self.cells]
@@ -55,29 +57,29 @@ class FlowOperator:
         return (w / (1 + w.abs()))[..., inner, inner]
 
     def __call__(self, velocity: Tensor) -> Tensor:
-        """Map `(B, L, 2, N, N)` to `(B, P)`."""
+        """Return the observations of `(B, L, 2, N, N)` as vectors `(B, P)`."""
         return self.seen(velocity).flatten(1)
 
 
 def interpolate(operator: FlowOperator, seen: Tensor, length: int, size: int) -> Tensor:
-    """Interpolate observed velocities: by Fourier series in space, linearly in time.
+    """Interpolate observed velocities, by Fourier series in space and linearly in time.
 
     Args:
-        operator: Of kind `coarse` or `sparse`.
-        seen: `(L', 2, n, n)` what it saw, noise included.
-        length: States `L`; those after the last observed one are held.
-        size: Grid points `N` each way.
+        operator: Operator of kind `coarse` or `sparse`.
+        seen: `(L', 2, n, n)` observations, including noise.
+        length: Number of states `L`; those after the last observed one are equal to it.
+        size: Grid points `N` in each direction.
 
     Returns:
         `(L, 2, N, N)`.
     """
     few = seen.shape[-1]
-    # A block's mean stands for its middle.
+    # The mean of a block is assigned to its centre.
     offset = (operator.cells - 1) / 2 if operator.kind == "coarse" else 0.0
     k = torch.fft.fftfreq(few, 1 / few).to(seen)
     points = torch.arange(size).to(seen) - offset
     phase = 2 * torch.pi * points[:, None] * k / size
-    # The coefficient of the Nyquist number stands for a cosine.
+    # The coefficient of the Nyquist number is that of a cosine.
     waves = torch.where(k.abs() < few / 2, torch.exp(1j * phase), torch.cos(phase) + 0j)
     fields = (waves @ torch.fft.fft2(seen) @ waves.mT).real / few**2
     times = torch.arange(length) / operator.every

@@ -1,4 +1,4 @@
-"""The keys of `slams bench kolmogorov`, with defaults, and what makes sense of them.
+"""The keys of `slams bench kolmogorov`, with their defaults and their validation.
 
 The comment above a field is its help text.
 """
@@ -29,9 +29,9 @@ _GUIDANCE = ("mmps", "sda", "dps", "pgdm")
 
 @dataclass
 class FlowConfig:
-    """The flow, and the trajectories that are made of it."""
+    """Settings of the flow and its trajectories."""
 
-    # Grid points each way of the integration, and of what is kept (the larger scales).
+    # Grid points in each direction of the integration, and of the stored states (larger scales).
     integration: int = 64
     grid: int = 64
     reynolds: float = 1000.0
@@ -39,21 +39,21 @@ class FlowConfig:
     forcing: float = 1.0
     wave_number: int = 4
     drag: float = 0.1
-    # Time from one state to the next, and states left out at the start of a trajectory.
+    # Time from one state to the next, and states discarded at the start of a trajectory.
     interval: float = 0.2
     spin_up: int = 64
-    # Trajectories to train on, and states of each.
+    # Number of training trajectories, and states of each.
     trajectories: int = 48
     length: int = 64
 
 
 @dataclass
 class FlowScoreConfig:
-    """The denoiser of short windows."""
+    """Settings of the denoiser of short windows."""
 
-    # States of a window; odd, since longer trajectories take the middle of each.
+    # States per window; odd, because longer trajectories use the middle of each.
     window: int = 5
-    # Widths of the U-Net, one a resolution, the first half the grid's.
+    # Channels of the U-Net at each resolution, the first of which is half that of the grid.
     channels: list[int] = field(default_factory=lambda: [32, 64])
     blocks: int = 2
     embedding: int = 64
@@ -70,13 +70,13 @@ class FlowScoreConfig:
 
 @dataclass
 class ObservedConfig:
-    """One way to observe the flow."""
+    """Settings of one way to observe the flow."""
 
-    # States from one that is observed to the next, the first being observed.
+    # Every how many states there is an observation, starting with the first.
     every: int = 1
-    # Grid points each way of a block, or from one point of the lattice to the next.
+    # Grid points of a block in each direction, or between points of the lattice.
     cells: int = 8
-    # Blocks along each side that are not observed (`saturation` alone).
+    # Blocks along each side that are not observed (`saturation` only).
     margin: int = 0
     # Standard deviation of the observation error.
     error: float = 0.1
@@ -84,29 +84,29 @@ class ObservedConfig:
 
 @dataclass
 class FlowGuidanceConfig:
-    """How observations enter the reverse diffusion."""
+    """Settings of the guidance: how observations enter the reverse diffusion."""
 
-    # `mmps` (moment matching), or, to compare with, `sda` (gamma rule), `dps` or `pgdm`.
+    # `mmps` (moment matching) or, for comparison, `sda` (gamma rule), `dps` or `pgdm`.
     kind: str = "mmps"
-    # Derivatives of the denoiser: `filter` takes those of its linear part, `network` all.
+    # Derivatives of the denoiser: `filter` uses those of its linear part, `network` all.
     jacobian: str = "filter"
     # Solver iterations of `mmps` and `pgdm`.
     iterations: int = 8
-    # Times that `mmps` linearises the operator at a noise level; only `saturation` is not linear.
+    # Linearisations of the operator per noise level (`mmps`); only `saturation` is not linear.
     linearisations: int = 1
-    # Variance that `sda` gives the state at noise level one; length of the steps of `dps`.
+    # Variance of the state at noise level one in `sda`, and step length of `dps`.
     gamma: float = 0.2
     zeta: float = 1.0
 
 
 @dataclass
 class KolmogorovConfig:
-    """The Kolmogorov flow observed in three ways."""
+    """Settings of the Kolmogorov flow observed in three ways."""
 
     seed: int = 0
     flow: FlowConfig = field(default_factory=FlowConfig)
     score: FlowScoreConfig = field(default_factory=FlowScoreConfig)
-    # States of the trajectories that are analysed, trajectories, members of each analysis.
+    # States per analysed trajectory, number of trajectories, members per analysis.
     length: int = 9
     cases: int = 6
     members: int = 4
@@ -116,8 +116,8 @@ class KolmogorovConfig:
         default_factory=lambda: ObservedConfig(every=3, cells=4, margin=2, error=0.05)
     )
     guidance: FlowGuidanceConfig = field(default_factory=FlowGuidanceConfig)
-    # Members that are not centred are draws of the posterior: where their mean is removed from the
-    # noise, a residual lacks one over `members` of the ensemble's variance.
+    # Members that are not centred are draws from the posterior; if the mean is removed from their
+    # noise, the residual lacks a fraction of 1 / `members` of the ensemble's variance.
     sampler: SamplerSettings = field(default_factory=lambda: SamplerSettings(centred=False))
 
 
@@ -125,7 +125,7 @@ def check_kolmogorov(config: KolmogorovConfig) -> None:
     """Refuse a recipe that contradicts itself.
 
     Raises:
-        UserError: In one sentence.
+        UserError: The message gives the key, what was found and what is expected.
     """
     one_of("guidance.kind", config.guidance.kind, _GUIDANCE)
     one_of("guidance.jacobian", config.guidance.jacobian, _JACOBIAN)
@@ -156,10 +156,10 @@ def _check_sizes(config: KolmogorovConfig) -> None:
         config,
         "score.channels",
         lambda widths: widths and all(width > 0 and width % 8 == 0 for width in widths),
-        "widths divisible by 8, one a resolution",
+        "widths divisible by 8, one per resolution",
     )
     holds(config, "score.embedding", lambda size: size > 0 and size % 2 == 0, "an even number")
-    # The symmetries of the flow shift by half a wave of the forcing.
+    # The symmetries of the flow shift by half a wavelength of the forcing.
     for divisor, why in ((halved, "score.channels"), (2 * flow.wave_number, "flow.wave_number")):
         holds(
             config,

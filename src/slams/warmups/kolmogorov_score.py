@@ -1,23 +1,24 @@
-r"""The denoiser of short windows of the Kolmogorov flow: a linear filter and a network beside it.
+r"""The denoiser of short windows of the Kolmogorov flow: a linear filter plus a network.
 
-The anomalies `x`, windows of `T` velocities, are statistically the same everywhere (but for the
-phase of the forcing). Their Fourier coefficients `a_k`, `(2 T)`, are then uncorrelated from wave
-number to wave number, and the linear minimum-variance denoiser (Wiener filter) is, with the
-covariance `C_k` of each wave number,
+The anomalies `x`, windows of `T` velocities, are statistically homogeneous (except for the phase
+of the forcing). Their Fourier coefficients `a_k`, `(2 T)`, are then uncorrelated between wave
+numbers, and the linear minimum-variance denoiser (Wiener filter) is, with the covariance `C_k` of
+each wave number,
 
     a_k <- C_k (C_k + sigma_t^2 I)^-1 a_k,
     e^2(sigma_t) = mean over k of tr[C_k sigma_t^2 (C_k + sigma_t^2 I)^-1] / 2 T,
 
-the latter its error. It is exact for a Gaussian prior of that spectrum, keeps velocities without
-divergence, and knows the largest scales, which noise levels far above one still show and a small
-network learns last. The network learns the rest, in units of its error,
+where `e` is its error. It is exact for a Gaussian prior of that spectrum, keeps velocities
+non-divergent, and represents the largest scales, which are still visible at noise levels far above
+one and which a small network learns last. The network learns the rest, in units of this error,
 
     D(x_t) = W(x_t) + e(sigma_t) net(x_t, W(x_t), sigma_t),
 
-from zero; it is shown what the filtered velocities carry to each state from those beside it
-(`slams.warmups.kolmogorov_advection`), a part of its output is vorticity, and its loss is in units
-of `e` as well. Half-turn and mirror (`slams.warmups.kolmogorov_data`) make `C_k` real, and that of
-`-k_x` the same but for the sign of the covariance of `u` and `v`.
+starting from zero; its inputs include the vorticity that the filtered velocities advect to each
+state from the neighbouring ones (`slams.warmups.kolmogorov_advection`), a part of its output is
+vorticity, and its loss is in units of `e` as well. Because of half-turn and mirror
+(`slams.warmups.kolmogorov_data`) `C_k` is real, and that of `-k_x` is the same except for the sign
+of the covariance of `u` and `v`.
 """
 
 from __future__ import annotations
@@ -42,10 +43,10 @@ def window_covariance(anomalies: Tensor, window: int) -> Tensor:
 
     Args:
         anomalies: `(B, L, 2, N, N)`, `L >= T`.
-        window: `T`.
+        window: Number of states `T`.
 
     Returns:
-        `(N, N // 2 + 1, 2 T, 2 T)`, white noise of variance one having the identity.
+        `(N, N // 2 + 1, 2 T, 2 T)`, which is the identity for white noise of variance one.
     """
     size = anomalies.shape[-1]
     count = len(anomalies) * (anomalies.shape[1] - window + 1)
@@ -55,17 +56,17 @@ def window_covariance(anomalies: Tensor, window: int) -> Tensor:
         for part in (a.real, a.imag):
             seen = part.unfold(2, window, 1).transpose(-1, -2).flatten(-2)
             total += seen.mT @ seen / count
-    # The mirror takes k_x to -k_x, where the coefficients are those of -k_y, conjugated.
+    # The mirror maps k_x to -k_x, where the coefficients are those of -k_y, conjugated.
     sign = total.new_tensor([-1.0, 1.0]).repeat(window)
     mirrored = sign[:, None] * total.flip(0).roll(1, 0) * sign
     return (total + mirrored) / 2
 
 
 class WienerFilter(nn.Module):
-    """Denoises windows `(B, T, 2, N, N)` linearly, wave number by wave number.
+    """Linear denoiser of windows `(B, T, 2, N, N)`, separate for each wave number.
 
     Args:
-        covariance: `(N, N // 2 + 1, 2 T, 2 T)`, as from `window_covariance`.
+        covariance: `(N, N // 2 + 1, 2 T, 2 T)`, see `window_covariance`.
     """
 
     variances: Tensor
@@ -76,7 +77,7 @@ class WienerFilter(nn.Module):
         super().__init__()
         variances, vectors = torch.linalg.eigh(covariance.double())
         size, half = covariance.shape[:2]
-        # All but the first and the last column stand for their mirror image too.
+        # All columns except the first and the last also represent their mirror image.
         weights = torch.full((half,), 2.0)
         weights[0] = weights[-1] = 1.0
         self.register_buffer("variances", variances.clamp(min=0).float())
@@ -84,13 +85,13 @@ class WienerFilter(nn.Module):
         self.register_buffer("weights", weights / size**2)
 
     def error(self, sigma: Tensor) -> Tensor:
-        """Return the standard deviation `e` of the error at noise levels `(B,)`, `(B,)`."""
+        """Return the standard deviation `e` of the error, `(B,)`, at noise levels `(B,)`."""
         noise = sigma.square().reshape(-1, 1, 1, 1)
         left = self.variances * noise / (self.variances + noise)
         return (left.mean(dim=-1).sum(dim=1) @ self.weights).sqrt()
 
     def vorticity_error(self, sigma: Tensor) -> Tensor:
-        """Return the standard deviation of the error of vorticity at noise levels `(B,)`."""
+        """Return the standard deviation of the vorticity error, `(B,)`, at noise levels `(B,)`."""
         noise = sigma.square().reshape(-1, 1, 1, 1)
         left = (self.variances * noise / (self.variances + noise)).sum(dim=-1)
         size, states = self.variances.shape[0], self.variances.shape[-1] // 2
@@ -110,29 +111,31 @@ class WienerFilter(nn.Module):
 
 
 class FlowBackbone(nn.Module):
-    """The Wiener filter and a U-Net, in the form that `slams.diffusion.training` preconditions.
+    """The Wiener filter and a U-Net, in the form expected by `slams.diffusion.training`.
 
-    Each 2 x 2 points are one of the network, four times as many channels: the scales that it has
-    to add are not much smaller.
+    The network has one point per 2 x 2 points and four times as many channels, because the scales
+    that it has to add are not much smaller.
 
     Args:
-        covariance: `(N, N // 2 + 1, 2 T, 2 T)`, as from `window_covariance`.
-        wave_number: Of the forcing, whose phase the network is shown.
-        channels: Widths, one a resolution (each half the one before, the first `N / 2`).
-        blocks: Modulated blocks a resolution, down and up.
+        covariance: `(N, N // 2 + 1, 2 T, 2 T)`, see `window_covariance`.
+        wave_number: Wave number of the forcing, whose phase is an input of the network.
+        channels: Number of channels at each resolution (each half the previous, the first `N /
+            2`).
+        blocks: Modulated blocks per resolution, in each of the two branches.
         embedding: Size of the modulation vector.
         mean: `(2, N, 1)` mean profile of the velocity, in standard deviations of the anomalies.
-        cells: Grid points from one state to the next at a velocity of one standard deviation.
+        cells: Displacement (grid points) from one state to the next at a velocity of one standard
+            deviation.
 
     Raises:
-        ValueError: The grid cannot be halved that often.
+        ValueError: The grid cannot be halved this often.
     """
 
     phase: Tensor
     profile: Tensor
-    # What the network does: `trained` it enters mean and derivatives, `mean` the mean alone, so
-    # that the Jacobian is that of the filter (symmetric, and next to nothing to compute); with
-    # `none` the prior is Gaussian.
+    # Use of the network: with `trained` it enters mean and derivatives; with `mean` only the mean,
+    # so that the Jacobian is that of the filter (symmetric, and very cheap); with `none` it is not
+    # used, so that the prior is Gaussian.
     role = "trained"
 
     def __init__(
@@ -156,7 +159,7 @@ class FlowBackbone(nn.Module):
         self.flow = KolmogorovFlow(size)
         self.register_buffer("profile", mean.float())
         self.cells = cells
-        # Of the prior: what is left where noise leaves nothing.
+        # The error of the prior, which remains if noise hides everything.
         self.vorticity_sd = float(self.filter.vorticity_error(torch.tensor([1e4])))
         y = (torch.arange(size // 2) + 0.25) * 4 * math.pi / size * wave_number
         phase = torch.stack([y.sin(), y.cos()])[:, :, None].expand(-1, -1, size // 2)
@@ -190,10 +193,10 @@ class FlowBackbone(nn.Module):
         Args:
             x: `(B, T, 2, N, N)` noisy windows over `sqrt(1 + sigma^2)`.
             log_sigma: `(B,)` or `()` log of the noise level.
-            condition: Not used: the flow has neither background nor season.
+            condition: Not used, because the flow has neither background nor season.
 
         Returns:
-            `(B, T, 2, N, N)` so that the denoised mean is as in the module's docstring.
+            `(B, T, 2, N, N)`, such that the denoised mean is that of the module's docstring.
         """
         log_sigma = log_sigma.to(x).expand(len(x))
         sigma = log_sigma.exp()
@@ -213,26 +216,26 @@ class FlowBackbone(nn.Module):
 
     def _network(self, x: Tensor, linear: Tensor, log_sigma: Tensor) -> Tensor:
         fields = self._fields(x, linear, log_sigma.exp())
-        # Half as many bits are several times as fast where a processor has them, and do for
-        # training: what is learned is a correction.
+        # bfloat16 is several times as fast where a processor supports it, and is sufficient for
+        # training, because the network learns a correction.
         narrow = self.training and x.device.type == "cpu"
         with torch.autocast(x.device.type, torch.bfloat16, enabled=narrow):
             out = self._unet(fields, log_sigma).float()
         states = x.shape[1]
         velocity, w = out[:, : 2 * states].reshape(x.shape), out[:, 2 * states :]
-        # What is learned as vorticity, in units of the filter's error of it, enters as velocity.
+        # Vorticity, in units of the filter's vorticity error, is converted to velocity.
         ratio = self.filter.vorticity_error(log_sigma.exp()) / self.filter.error(log_sigma.exp())
         return velocity + self.flow.velocity(w * ratio.reshape(-1, 1, 1, 1))
 
     def _fields(self, x: Tensor, linear: Tensor, sigma: Tensor) -> Tensor:
-        """Return what the network sees, `(B, C, N, N)`."""
+        """Return the inputs of the network, `(B, C, N, N)`."""
         total = linear + self.profile
         w = vorticity(total)
         elsewhere = carried(w, total * self.cells)
         differing = elsewhere - w[:, [target for _, target in carry_pairs(x.shape[1])]]
         error = self.filter.vorticity_error(sigma).reshape(-1, 1, 1, 1)
         fields = [x.flatten(1, 2), linear.flatten(1, 2), w / self.vorticity_sd]
-        # In units of the error, which is small where little noise is.
+        # In units of the error, which is small at low noise levels.
         return torch.cat([*fields, torch.asinh(differing / error)], dim=1)
 
     def _unet(self, fields: Tensor, log_sigma: Tensor) -> Tensor:

@@ -2,12 +2,12 @@ r"""The Lorenz (1963) system with noise, as a Markov chain whose densities are k
 
     dx/dt = s (y - x),    dy/dt = x (r - z) - y,    dz/dt = x y - b z,    s, r, b = 10, 28, 8/3.
 
-A step of `dt = 0.025` is one step `M` of the fourth-order Runge-Kutta scheme and noise of
+A step of `dt = 0.025` is one step `M` of the fourth-order Runge-Kutta scheme plus noise of
 variance `dt` in each component (Rozet and Louppe 2023, arXiv 2306.10574):
 
     x_{i+1} = M(x_i) + sqrt(dt) n,    log p(x_{2:L} | x_1) = sum_i log N(x_{i+1} | M(x_i), dt I).
 
-Networks and observations see standardised states: mean `(0, 0, 25)` and standard deviation
+Networks and observations use standardised states, with mean `(0, 0, 25)` and standard deviation
 `(8, 9, 8.6)`, those of a long run. States are `(..., 3)`, without units.
 """
 
@@ -25,7 +25,7 @@ _MEAN, _SD = (0.0, 0.0, 25.0), (8.0, 9.0, 8.6)
 
 
 def standardise(x: Tensor) -> Tensor:
-    """Take states `(..., 3)` to mean zero and standard deviation one of a long run."""
+    """Standardise states `(..., 3)` by the mean and standard deviation of a long run."""
     return (x - x.new_tensor(_MEAN)) / x.new_tensor(_SD)
 
 
@@ -36,10 +36,10 @@ def destandardise(x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Lorenz63:
-    """The chain.
+    """The Lorenz (1963) system with noise.
 
     Attributes:
-        dt: Time between two states; the variance of the noise in a step.
+        dt: Time between two states, and variance of the noise per step.
         prandtl: `s`.
         rayleigh: `r`.
         aspect: `b`.
@@ -63,7 +63,7 @@ class Lorenz63:
         )
 
     def flow(self, x: Tensor) -> Tensor:
-        """Return `M(x)`: one Runge-Kutta step of states `(..., 3)`, without noise."""
+        """Return `M(x)`, one Runge-Kutta step of states `(..., 3)` without noise."""
         k1 = self.tendency(x)
         k2 = self.tendency(x + self.dt / 2 * k1)
         k3 = self.tendency(x + self.dt / 2 * k2)
@@ -76,7 +76,7 @@ class Lorenz63:
         return self.flow(x) + self.dt**0.5 * noise
 
     def initial(self, count: int, generator: torch.Generator) -> Tensor:
-        """Draw states `(count, 3)` near the attractor: a Gaussian with its rough covariance."""
+        """Draw states `(count, 3)` near the attractor, from a Gaussian of similar covariance."""
         factor = torch.linalg.cholesky(
             torch.tensor([[64.0, 50.0, 0.0], [50.0, 81.0, 0.0], [0.0, 0.0, 75.0]])
         )
@@ -84,7 +84,7 @@ class Lorenz63:
         return noise @ factor.T + noise.new_tensor(_MEAN)
 
     def spun_up(self, count: int, steps: int, generator: torch.Generator) -> Tensor:
-        """Draw states `(count, 3)` some steps after `initial`, on the attractor."""
+        """Draw states `(count, 3)` on the attractor, a number of steps after `initial`."""
         x = self.initial(count, generator)
         for _ in range(steps):
             x = self.step(x, generator)
@@ -105,7 +105,7 @@ class Lorenz63:
     def log_transitions(self, after: Tensor, before: Tensor) -> Tensor:
         """Return `log p(after_i | before_j)` of all pairs of `(B, 3)` and `(N, 3)`, `(B, N)`."""
         moved = self.flow(before)
-        centre = moved.mean(dim=0)  # the square is expanded: keep what cancels small
+        centre = moved.mean(dim=0)  # keeps the cancelling terms of the expanded square small
         a, b = after - centre, moved - centre
         error = a.square().sum(dim=1)[:, None] + b.square().sum(dim=1) - 2 * a @ b.T
         return -error / (2 * self.dt) - 1.5 * math.log(2 * math.pi * self.dt)

@@ -1,12 +1,12 @@
-"""`slams bench lorenz63`: guided diffusion against a particle filter on the Lorenz (1963) system.
+"""`slams bench lorenz63`: guided diffusion and a particle filter on the Lorenz (1963) system.
 
-Trains a denoiser of windows, composes it to trajectories, guides it by observations of one
-coordinate and compares the trajectories with those of a bootstrap particle filter (Rozet and
-Louppe 2023, arXiv 2306.10574, section 4.1): earth mover's distance in the system's own
-coordinates, log-density of the dynamics and of the observations. Writes `results.csv` and
-`results.parquet` (one row a case, regime and method), `table.csv` (means over cases) and
-`lorenz63.png`, and prints the table. Trained weights are kept in `denoiser.pt`; the same training
-settings find them again.
+The benchmark trains a denoiser of windows, composes it to trajectories, guides it by observations
+of one coordinate and compares the trajectories with those of a bootstrap particle filter (Rozet
+and Louppe 2023, arXiv 2306.10574, section 4.1): earth mover's distance in the system's own
+coordinates, log-density of the dynamics and of the observations. It writes `results.csv` and
+`results.parquet` (one row per case, regime and method), `table.csv` (means over cases) and
+`lorenz63.png`, and prints the table. Trained weights are stored in `denoiser.pt` and reused with
+the same training settings.
 """
 
 from __future__ import annotations
@@ -44,21 +44,21 @@ from slams.warmups.window_denoiser import WindowDenoiser, train_windows
 
 __all__ = ["Compared", "bench_lorenz63", "compare", "draw_posterior", "filter_posterior"]
 
-# What W1 to the particle filter is held to, in floors.
+# Accepted W1 to the particle filter, relative to that of a second filter (the floor).
 BAND = 1.5
 
 
 @dataclass(frozen=True)
 class Compared:
-    """Holds what one case gives: trajectories `(N, L, 3)` in the system's own coordinates.
+    """Result of one case: trajectories `(N, L, 3)` in the system's own coordinates.
 
     Attributes:
         truth: `(L, 3)`.
         y: `(K,)` standardised observations.
-        guided: Of the guided diffusion.
-        lineages: Of the particle filter, twice.
-        smoothed: Of the same filters, by backward simulation.
-        rows: The table's rows.
+        guided: Trajectories of the guided diffusion.
+        lineages: Trajectories of two particle filters.
+        smoothed: Trajectories of the same filters, by backward simulation.
+        rows: Rows of the table.
     """
 
     truth: Tensor
@@ -78,7 +78,7 @@ def filter_posterior(
     def log_likelihood(observed: Tensor, x: Tensor) -> Tensor:
         return _log_normal(standardise(x)[:, :1] - observed, regime.error).sum(dim=1)
 
-    # After the prior of the truth: a Gaussian, and steps that take it to the attractor.
+    # Like the prior of the truth: a Gaussian, followed by steps to the attractor.
     x = system.spun_up(config.particles, config.spinup, keyed)
     return bootstrap_filter(x, y[:, None], regime.every, system.step, log_likelihood, keyed)
 
@@ -91,12 +91,12 @@ def draw_posterior(
     Args:
         denoiser: Denoiser of trajectories `(M, L, 3)`, standardised.
         config: Members, guidance and sampler.
-        regime: When and with what error `y` was observed.
+        regime: Times and error of the observations `y`.
         y: `(K,)` standardised observations.
-        case: The case, whose noise is its own.
+        case: The case, on which the noise depends.
 
     Returns:
-        `(M, L, 3)` in the system's own coordinates.
+        `(M, L, 3)` in the system's own coordinates, and the number of members drawn again.
     """
     variance = torch.full_like(y, regime.error**2)
     guided = guided_denoiser(
@@ -134,7 +134,7 @@ def draw_posterior(
 def compare(
     denoiser: Denoiser, config: Lorenz63Config, regime: RegimeConfig, case: int
 ) -> Compared:
-    """Observe one truth, draw the posterior with every method, and measure the distances."""
+    """Observe one truth, sample the posterior with every method, and compute the distances."""
     system = Lorenz63()
     keyed = generator(config.seed, "lorenz63", "truth", case)
     truth = system.trajectories(system.spun_up(1, config.spinup, keyed), config.length, keyed)[0]
@@ -179,20 +179,20 @@ def compare(
         ]
     )
     rows["diverged"] = [0, 0, diverged]
-    # How many different states at the first time the lineages descend from.
+    # Number of different states at the first time from which the lineages descend.
     rows["survivors"] = [int(filtered[1].survivors()[0]), -1, -1]
     return Compared(truth, y, guided, tuple(lineages), tuple(smoothed), rows)
 
 
 def bench_lorenz63(config: Lorenz63Config, output: Path) -> None:
-    """Train, or find the weights again, compare all cases, print and write.
+    """Train or load the weights, compare all cases, print and write.
 
     Args:
         config: The recipe.
-        output: Directory, made where it is missing.
+        output: Directory, created if missing.
 
     Raises:
-        UserError: The output is no directory.
+        UserError: The output is not a directory.
     """
     make_output(output)
     windows = _trained(config, output / "denoiser.pt")
@@ -219,14 +219,14 @@ def bench_lorenz63(config: Lorenz63Config, output: Path) -> None:
 
 
 def summarise(results: pd.DataFrame) -> pd.DataFrame:
-    """Average over cases, and return both distances in floors as well.
+    """Average over cases, and add both distances relative to their floors.
 
     Args:
         results: Columns as in `compare`.
 
     Returns:
-        One row a regime and method; `ratio_filter` is W1 to the filter over that of a second
-        filter, `ratio_smoother` the same of smoothers.
+        One row per regime and method; `ratio_filter` is W1 to the filter over that of a second
+        filter, `ratio_smoother` the same for smoothers.
     """
     numbers = ["w1_filter", "w1_smoother", "log_dynamics", "log_observations", "sd"]
     grouped = results.groupby(["regime", "method"], sort=False)
@@ -241,7 +241,7 @@ def summarise(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def _trained(config: Lorenz63Config, path: Path) -> WindowDenoiser:
-    """Train the denoiser, or read the one that the same settings have trained before."""
+    """Train the denoiser, or read the weights of an earlier training with the same settings."""
     settings = {
         "seed": config.seed,
         "trajectories": config.trajectories,
@@ -257,10 +257,10 @@ def _trained(config: Lorenz63Config, path: Path) -> WindowDenoiser:
             kept = load_tensors(path)
         except Exception as error:  # a different type for each kind of damage
             raise UserError(
-                f"{path} cannot be read ({type(error).__name__}), it is damaged; remove it"
+                f"{path} cannot be read ({type(error).__name__}); it is damaged: remove it"
             ) from error
         if kept["settings"] == wanted:
-            print(f"weights of the same training are in {path}", flush=True)
+            print(f"reusing the weights of the same training in {path}", flush=True)
             windows = torch.randn(64, 2 * config.score.blanket + 1, 3, generator=keyed)
             denoiser = WindowDenoiser(windows, config.score)
             denoiser.load_state_dict(kept["weights"])

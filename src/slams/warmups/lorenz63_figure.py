@@ -1,4 +1,4 @@
-"""The figure of `slams bench lorenz63`: the coordinates over time, by both methods, and truth."""
+"""The figure of `slams bench lorenz63`: coordinates over time, for both methods and the truth."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SHARES = (0.05, 0.5, 0.95)
 def draw_trajectories(
     cases: Sequence[tuple[RegimeConfig, Tensor, Tensor, Tensor, Tensor]], path: Path
 ) -> None:
-    """Draw medians and the central 90 %, a column a regime, a row a coordinate.
+    """Draw medians and the central 90 %, with one column per regime and one row per coordinate.
 
     Args:
         cases: Regime, truth `(L, 3)`, standardised observations `(K,)`, and the trajectories

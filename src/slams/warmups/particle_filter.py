@@ -1,14 +1,14 @@
-r"""A bootstrap particle filter that gives trajectories: `p(x_{1:L} | y)` of a Markov chain.
+r"""A bootstrap particle filter for trajectories of a Markov chain, `p(x_{1:L} | y)`.
 
-Particles move with the chain and are resampled wherever there is an observation, with weights
-`p(y_i | x_i)` (Gordon et al. 1993), systematically: one uniform number places all of them. Two
-ways lead from the particles to trajectories:
+Particles move with the chain and are resampled at each observation, with weights `p(y_i | x_i)`
+(Gordon et al. 1993), systematically: one uniform number determines all draws. There are two ways
+to obtain trajectories from the particles:
 
-- *lineages*: each last particle with its ancestors, which is what Rozet and Louppe 2023 (arXiv
-  2306.10574) compare with. Resampling makes lineages coalesce: going back, ever fewer different
-  states are left, so that the early part of the posterior is seen through few particles;
-- *backward simulation* (Godsill et al. 2004): from the last time on, the state before is drawn
-  among all filtered particles with weights `p(x_{i+1} | x_i)`, which undoes the coalescence.
+- *lineages*: each last particle with its ancestors, the reference of Rozet and Louppe 2023 (arXiv
+  2306.10574). Resampling makes lineages coalesce: fewer and fewer different states remain at
+  earlier times, so that few particles represent the early part of the posterior;
+- *backward simulation* (Godsill et al. 2004): starting at the last time, the previous state is
+  drawn from all filtered particles with weights `p(x_{i+1} | x_i)`, which avoids the coalescence.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ def systematic(weights: Tensor, count: int, generator: torch.Generator) -> Tenso
     """Resample systematically.
 
     Args:
-        weights: `(N,)`, not negative, of any sum.
+        weights: `(N,)`, not negative, with any sum.
         count: Number of draws.
-        generator: Gives one uniform number.
+        generator: Generator of the uniform number.
 
     Returns:
-        `(count,)` positions, rising; `i` comes up `count w_i` times, rounded down or up.
+        `(count,)` indices, ascending; `i` occurs `count w_i` times, rounded down or up.
     """
     total = weights.double().cumsum(dim=0)
     shift = torch.rand((), generator=generator, dtype=torch.float64)
@@ -42,11 +42,11 @@ def systematic(weights: Tensor, count: int, generator: torch.Generator) -> Tenso
 
 @dataclass(frozen=True)
 class Filtered:
-    """Holds `N` particles of `D` numbers at `L` times, each drawn given the observations so far.
+    """`N` particles of `D` numbers at `L` times, each drawn given the observations so far.
 
     Attributes:
         states: `(L, N, D)`.
-        ancestors: `(L - 1, N)` position at time `i` of the ancestor of each state at `i + 1`.
+        ancestors: `(L - 1, N)` index at time `i` of the ancestor of each state at `i + 1`.
         sizes: `(K,)` effective number of particles `1 / sum w^2` at each observation.
         log_evidence: `log p(y)`.
     """
@@ -57,7 +57,7 @@ class Filtered:
     log_evidence: float
 
     def lineages(self, count: int, generator: torch.Generator) -> Tensor:
-        """Draw last particles, without repetition, and their ancestors, `(count, L, D)`."""
+        """Draw last particles without repetition, with their ancestors, `(count, L, D)`."""
         position = torch.randperm(self.states.shape[1], generator=generator)[:count]
         found = [self.states[-1, position]]
         for states, ancestors in zip(
@@ -68,7 +68,7 @@ class Filtered:
         return torch.stack(found[::-1], dim=1)
 
     def survivors(self) -> Tensor:
-        """Count the states at each time that the last particles descend from, `(L,)`."""
+        """Count the states at each time from which the last particles descend, `(L,)`."""
         position = torch.arange(self.states.shape[1])
         found = [len(position)]
         for ancestors in self.ancestors.flip(0):
@@ -87,11 +87,11 @@ class Filtered:
 
         Args:
             count: Number of trajectories.
-            log_transitions: Gives `log p(after_i | before_j)`, `(B, N)`, of states `(B, D)` and
-                `(N, D)`.
-            generator: Of the draws.
-            among: Filtered particles, drawn anew at each time, that a state is chosen from; all
-                of them by default, at a cost of `count N` a step.
+            log_transitions: Function from states `(B, D)` and `(N, D)` to
+                `log p(after_i | before_j)`, `(B, N)`.
+            generator: Generator of the draws.
+            among: Number of filtered particles, redrawn at each time, from which a state is
+                chosen; all of them by default, at a cost of `count N` per step.
         """
         x = self.states[-1, torch.randperm(self.states.shape[1], generator=generator)[:count]]
         found = [x]
@@ -123,9 +123,9 @@ def bootstrap_filter(
         x: `(N, D)` particles of the prior at the first time.
         y: `(K, P)` observations at the times `0, every, 2 every, ...`, the last of them the end.
         every: Steps between two observations.
-        step: Draws the next states of `(N, D)`.
-        log_likelihood: Gives `log p(y_k | x)`, `(N,)`, of `(P,)` and `(N, D)`.
-        generator: Of the draws.
+        step: Function that draws the next states of `(N, D)`.
+        log_likelihood: Function from `(P,)` and `(N, D)` to `log p(y_k | x)`, `(N,)`.
+        generator: Generator of the draws.
     """
     count = len(x)
     states, ancestors, sizes, evidence = [], [], [], 0.0

@@ -1,6 +1,7 @@
-"""What the recipe of a warm-up may say, and the checks that it makes sense.
+"""The keys of the recipes of warm-ups, and their validation.
 
-Plain data classes like those of `slams.config.schema`: reading a recipe imports nothing heavy.
+Plain data classes like those of `slams.config.schema`, so that reading a recipe imports nothing
+heavy.
 """
 
 from __future__ import annotations
@@ -27,22 +28,23 @@ _GUIDANCE = ("mmps", "sda", "dps", "pgdm")
 
 @dataclass
 class WindowScoreConfig:
-    """The denoiser of short windows, composed to trajectories of any length."""
+    """Settings of the denoiser of short windows, composed to trajectories of any length."""
 
-    # States on either side that a state is denoised with (SDA's k): windows of 2 k + 1, composed
-    # to trajectories by Markov blankets; with `length` 2 k + 1 there is one window and no
-    # composition.
+    # States on either side that are used to denoise a state (SDA's k): windows of 2 k + 1 states
+    # are composed to trajectories by Markov blankets; with `length` 2 k + 1 there is one window
+    # and no composition.
     blanket: int = 5
-    # Width and number of residual blocks of the network of all states of a window at once.
+    # Width and number of residual blocks of the network for all states of a window at once.
     width: int = 128
     blocks: int = 3
-    # Channels and residual blocks of the network, convolutional in time, that refines it; 0
-    # channels leave it out.
+    # Channels and number of residual blocks of the network, convolutional in time, that refines
+    # the result; 0 channels for none.
     local_width: int = 0
     local_blocks: int = 5
-    # Of the training: `32-true`, or `bf16-mixed`, twice as fast where the processor has it.
+    # Precision of the training: `32-true`, or `bf16-mixed`, twice as fast if the processor
+    # supports it.
     precision: str = "32-true"
-    # Windows a training step.
+    # Windows per training step.
     batch_size: int = 1024
     # Training noise levels: mean and standard deviation of log sigma.
     noise_mean: float = -1.6
@@ -56,40 +58,40 @@ class WindowScoreConfig:
 
 @dataclass
 class WarmupGuidanceConfig:
-    """How observations enter the reverse diffusion."""
+    """Settings of the guidance: how observations enter the reverse diffusion."""
 
-    # `mmps` (moment matching, GMRES) or, to compare with, `sda` (gamma rule), `dps` or `pgdm`.
+    # `mmps` (moment matching, GMRES) or, for comparison, `sda` (gamma rule), `dps` or `pgdm`.
     kind: str = "mmps"
-    # Solver iterations of `mmps` and `pgdm`; the noise level below which observations guide.
+    # Solver iterations of `mmps` and `pgdm`, and the noise level below which observations guide.
     iterations: int = 4
     below_sigma: float = 8.0
-    # Variance that `sda` gives the state at noise level one, and the length of steps of `dps`.
+    # Variance of the state at noise level one in `sda`, and step length of `dps`.
     gamma: float = 0.03
     zeta: float = 1.0
 
 
 @dataclass
 class RegimeConfig:
-    """When, and with what error, the first coordinate is observed."""
+    """Times and error of the observations of the first coordinate."""
 
     name: str = "low frequency"
     # Steps between two observations.
     every: int = 8
-    # Standard deviation of the observation error, of the standardised coordinate.
+    # Standard deviation of the observation error, in units of the standardised coordinate.
     error: float = 0.05
 
 
 @dataclass
 class Lorenz63Config:
-    """Lorenz 1963 observed in one coordinate, after Rozet and Louppe 2023 (arXiv 2306.10574)."""
+    """Lorenz 1963, observed in one coordinate (Rozet and Louppe 2023, arXiv 2306.10574)."""
 
     seed: int = 0
-    # Training run: trajectories, their states, and the steps before them that are left out.
+    # Training run: number of trajectories, states of each, and steps discarded before them.
     trajectories: int = 1024
     states: int = 1024
     spinup: int = 1024
     score: WindowScoreConfig = field(default_factory=WindowScoreConfig)
-    # Truths that are observed, and the states of each.
+    # Number of observed truths, and states of each.
     cases: int = 64
     length: int = 65
     regimes: list[RegimeConfig] = field(
@@ -98,13 +100,14 @@ class Lorenz63Config:
             RegimeConfig(name="high frequency", every=1, error=0.25),
         ]
     )
-    # Trajectories of each method that are compared.
+    # Trajectories per method that are compared.
     members: int = 1024
-    # Members that are sampled at a time (memory and speed, not the result).
+    # Members sampled at a time (affects memory and speed, not the result).
     batch_size: int = 128
     # Particles of the bootstrap filter.
     particles: int = 16384
-    # Of them, those among which the smoother chooses the state before (cost a step, spread).
+    # Number of these from which the smoother chooses the previous state (affects cost per step and
+    # spread).
     backward_particles: int = 16384
     guidance: WarmupGuidanceConfig = field(default_factory=WarmupGuidanceConfig)
     sampler: SamplerSettings = field(
@@ -118,7 +121,7 @@ def check_lorenz63(config: Lorenz63Config) -> None:
     """Refuse a recipe that contradicts itself.
 
     Raises:
-        UserError: One sentence: the key, what was found, what is expected.
+        UserError: The message gives the key, what was found and what is expected.
     """
     for key in ("trajectories", "score.blanket", "score.width", "score.batch_size"):
         holds(config, key, lambda v: v >= 1, "at least 1")
@@ -135,7 +138,7 @@ def check_lorenz63(config: Lorenz63Config) -> None:
         holds(config, key, lambda v: v > 0, "more than 0")
     window = 2 * config.score.blanket + 1
     for key in ("length", "states"):
-        expected = f"at least the {window} of a window (2 score.blanket + 1)"
+        expected = f"at least the {window} states of a window (2 score.blanket + 1)"
         holds(config, key, lambda v: v >= window, expected)
     one_of("score.precision", config.score.precision, _PRECISIONS)
     one_of("guidance.kind", config.guidance.kind, _GUIDANCE)
@@ -161,7 +164,7 @@ def _check_regimes(config: Lorenz63Config) -> None:
     for position, regime in enumerate(config.regimes):
         key = f"regimes.{position}"
         if not regime.name or names.count(regime.name) > 1:
-            raise UserError(f"key '{key}.name': found {regime.name!r}, expected a name of its own")
+            raise UserError(f"key '{key}.name': found {regime.name!r}, expected a unique name")
         if regime.every < 1 or (config.length - 1) % regime.every:
             raise UserError(
                 f"key '{key}.every': found {regime.every}, expected a divisor of length - 1, "

@@ -1,8 +1,8 @@
-r"""A plain training loop for the small denoisers of the warm-ups.
+r"""A simple training loop for the small denoisers of the warm-ups.
 
-AdamW with linear warm-up and cosine decay to zero; what is kept is the exponential moving average
-of the weights, with the decay `min(d, (1 + n) / (10 + n))` after step `n`. Each step draws from
-its own generator.
+It uses AdamW with linear warm-up and cosine decay to zero, and returns the exponential moving
+average of the weights, with the decay `min(d, (1 + n) / (10 + n))` after step `n`. Each step has
+its own generator of random numbers.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from slams.runtime.seeds import generator
 
 __all__ = ["fit_denoiser"]
 
-# Steps between two lines of progress.
+# Steps between two progress lines.
 _LINE = 50
 
 
@@ -37,24 +37,24 @@ def fit_denoiser(
     say: Callable[[str], None] = print,
     error: Callable[[Tensor], Tensor] | None = None,
 ) -> KarrasDenoiser:
-    """Train a denoiser and return its averaged copy, ready to sample from.
+    """Train a denoiser and return a copy with averaged weights, ready for sampling.
 
     Args:
         denoiser: The denoiser; its weights are trained in place.
-        batch: Draws `(B, ...)` clean states of unit variance.
-        config: Optimiser.
+        batch: Function that draws `(B, ...)` clean states of unit variance.
+        config: Settings of the optimiser.
         noise_mean: Mean of log sigma.
         noise_sd: Standard deviation of log sigma.
         seed: The experiment's seed.
-        say: Takes the lines of progress.
-        error: Gives standard deviations `(B,)` of the error at noise levels `(B,)`, in units of
-            which the loss is; without it, `sigma / sqrt(1 + sigma^2)`.
+        say: Function that is called with each progress line.
+        error: Function from noise levels `(B,)` to the standard deviations `(B,)` of the error,
+            which are the units of the loss; by default `sigma / sqrt(1 + sigma^2)`.
 
     Returns:
-        The averaged denoiser; without gradients of its weights.
+        The averaged denoiser, whose weights require no gradients.
 
     Raises:
-        UserError: The loss is no number.
+        UserError: The loss is not finite.
     """
     optimizer = torch.optim.AdamW(
         denoiser.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay

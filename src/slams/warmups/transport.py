@@ -10,21 +10,21 @@ __all__ = ["wasserstein"]
 
 
 def wasserstein(x: Tensor, y: Tensor) -> float:
-    """Find the pairing of two sets of equal size with the least mean distance.
+    """Compute the least mean distance over all pairings of two sets of equal size.
 
     Between sets of equal size and weight an optimal transport plan is a pairing, so that this is
-    the exact Wasserstein-1 distance of the two sets. Of two sets drawn from one distribution it
-    is *not* zero, and it falls slowly with their size: compare with such a floor.
+    the exact Wasserstein-1 distance of the two sets. For two sets drawn from one distribution it
+    is *not* zero, and it decreases slowly with their size: compare the result with such a floor.
 
     Args:
         x: `(N, ...)`.
         y: `(N, ...)`.
 
     Returns:
-        The mean Euclidean distance of the pairs, all but the first axis as one vector.
+        The mean Euclidean distance of the pairs, with all axes but the first as one vector.
 
     Raises:
-        ValueError: The sets have not the same size.
+        ValueError: The sets do not have the same size.
     """
     if len(x) != len(y):
         raise ValueError(f"found sets of {len(x)} and {len(y)}, expected equal sizes")

@@ -1,17 +1,17 @@
 r"""A small denoiser of windows of a trajectory, preconditioned by their covariance.
 
 Windows `x` of `T` states are vectors of mean `m` and covariance `C = U diag(l) U^T`. Neighbouring
-states are so alike that the `l` spread over five orders of magnitude: what tells a trajectory of
-the dynamics from another lies in the smallest. The scalar preconditioning of Karras et al. 2022
-(arXiv 2206.00364), which takes all directions to have variance one, is therefore done in each
-principal direction by itself. With `w = U^T (x_t - m)`,
+states are so similar that the `l` span five orders of magnitude, and the smallest of them
+distinguish a trajectory of the dynamics from other ones. The scalar preconditioning of Karras et
+al. 2022 (arXiv 2206.00364), which assumes variance one in all directions, is therefore applied
+separately in each principal direction. With `w = U^T (x_t - m)`,
 
     D(x_t) = m + U (l / (l + sigma^2) w + c_out F(c_in w, log sigma)),
     c_in = 1 / sqrt(l + sigma^2),    c_out = sigma sqrt(l) / sqrt(l + sigma^2).
 
-Without the network `F` this is the exact denoiser of a Gaussian with this covariance; `F` gives
-what is not Gaussian, and its inputs and targets have variance one in every direction and at every
-noise level. The loss is the mean square of the network's own error.
+Without the network `F` this is the exact denoiser of a Gaussian with this covariance; `F` adds the
+non-Gaussian part, and its inputs and targets have variance one in every direction and at every
+noise level. The loss is the mean square error of the network `F`.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from slams.warmups.window_network import WindowNetwork
 
 __all__ = ["WindowDenoiser", "train_windows"]
 
-# Share of the global part's own error in the loss.
+# Fraction of the global part's error in the loss.
 _GLOBAL = 0.2
-# Directions of less variance than this share of the largest carry rounding errors alone.
+# Directions with less than this fraction of the largest variance contain only rounding errors.
 _FLOOR = 1e-10
 
 
 class WindowDenoiser(Denoiser):
-    """Denoises windows of standardised states.
+    """Denoiser of windows of standardised states.
 
     Args:
-        windows: `(N, T, D)` windows of the training data, for their mean and covariance.
+        windows: `(N, T, D)` windows of the training data, which determine mean and covariance.
         config: Size of the network.
     """
 
@@ -74,10 +74,10 @@ class WindowDenoiser(Denoiser):
         return DiracPosterior(mean=(self.mean + mean @ self.vectors.T).reshape(x_t.shape))
 
     def loss(self, x: Tensor, sigma: Tensor, noise: Tensor) -> Tensor:
-        """Return the error of the network, one without it for Gaussian windows.
+        """Return the mean square error of `F`, which is one for `F = 0` and Gaussian windows.
 
-        Where the network has a local part, a share of the error of the global part alone is in
-        it, so that the local part refines an estimate.
+        If the network has a local part, the loss includes a fraction of the error of the global
+        part alone, so that the local part refines an estimate.
 
         Args:
             x: `(B, T, D)` windows.
@@ -89,7 +89,7 @@ class WindowDenoiser(Denoiser):
         """
         sigma = sigma[:, None]
         clean = self._rotate(x)
-        # Noise is the same in any orthogonal basis.
+        # White noise has the same distribution in any orthogonal basis.
         w = clean + sigma * noise.flatten(1)
         total = self.values + sigma**2
         c_out = sigma * (self.values / total).sqrt()
@@ -101,7 +101,7 @@ class WindowDenoiser(Denoiser):
         return (1 - _GLOBAL) * error + _GLOBAL * (whole - target).square().mean(dim=1)
 
     def _rotate(self, x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):  # rounding would be noise
+        with torch.autocast(x.device.type, enabled=False):  # avoids rounding errors
             return (x.flatten(1) - self.mean) @ self.vectors
 
 
@@ -115,9 +115,9 @@ def train_windows(
 
     Args:
         trajectories: `(N, L, D)` standardised.
-        config: Window, network and optimiser.
+        config: Settings of window, network and optimiser.
         generator: CPU generator of windows, noise levels and noise.
-        tell: Called with a line on the progress, ten times.
+        tell: Function that is called with a progress line, ten times.
     """
     size = 2 * config.blanket + 1
     windows = trajectories.unfold(1, size, 1)  # (N, n, D, T), no copy
@@ -151,7 +151,7 @@ def train_windows(
         nn.utils.clip_grad_norm_(denoiser.parameters(), settings.clip)
         optimizer.step()
         rate.step()
-        # Young averages forget faster: the start is not to be remembered.
+        # A smaller decay at the beginning removes the initial weights from the average.
         decay = min(settings.ema, (1 + step) / (10 + step))
         with torch.no_grad():
             for name, value in denoiser.state_dict().items():
@@ -167,6 +167,6 @@ def train_windows(
 
 
 def _rate(step: int, settings: OptimizerConfig) -> float:
-    """Return the share of the learning rate: linear warm-up, then half a cosine to zero."""
+    """Return the factor on the learning rate: linear warm-up, then half a cosine to zero."""
     rise = min((step + 1) / (settings.warmup_steps + 1), 1.0)
     return rise * 0.5 * (1 + math.cos(math.pi * min(step / settings.steps, 1.0)))

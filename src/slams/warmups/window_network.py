@@ -1,16 +1,18 @@
-r"""The network inside a denoiser of windows: all states at once, then each among its neighbours.
+r"""The network of a denoiser of windows: all states at once, then each with its neighbours.
 
-A window `x` of `T` states of `D` numbers is given in the principal directions of its covariance,
-`w = U^T (x_t - m)`, with variances `l`. Two parts share the work:
+A window `x` of `T` states of `D` numbers is represented in the principal directions of its
+covariance, `w = U^T (x_t - m)`, with variances `l`. The network has two parts:
 
-- the *global* part is a residual network of the whole vector `w / sqrt(l + sigma^2)`. Where noise
-  is large, what a window tells lies in a few directions that all its states share;
-- the *local* part is convolutional in time, the same for every state, and refines what the first
-  part gives. Where noise is small, a state is decided by its neighbours through the dynamics. It
-  sees, state by state, the estimate of the first part (the dynamics depend on it), the noise that
-  this estimate leaves, and the whitened input.
+- the *global* part is a residual network of the whole vector `w / sqrt(l + sigma^2)`. At high
+noise
+  the information in a window is in a few directions that all its states share;
+- the *local* part is convolutional in time, the same for every state, and refines the result of
+the
+  first part. At low noise a state is determined by its neighbours through the dynamics. The inputs
+  for each state are the estimate of the first part (on which the dynamics depend), the remaining
+  noise given this estimate, and the whitened input.
 
-Both give `F` in units of `c_out`, see `slams.warmups.window_denoiser`; their sum is the answer.
+Both return `F` in units of `c_out`, see `slams.warmups.window_denoiser`; the result is their sum.
 """
 
 from __future__ import annotations
@@ -21,12 +23,12 @@ from torch import Tensor, nn
 __all__ = ["WindowNetwork"]
 
 _EMBEDDING = 32
-# States between those that a kernel of the local part takes in, block after block.
+# Dilations (in states) of the kernels of the local part, by block.
 _DILATIONS = (1, 2, 4)
 
 
 class _Block(nn.Module):
-    """Adds to `(B, W)` features a two-layer network, scaled and shifted by the noise level."""
+    """Residual block of two layers for `(B, W)` features, modulated by the noise level."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -44,7 +46,7 @@ class _Block(nn.Module):
 
 
 class _LocalBlock(nn.Module):
-    """Adds to `(B, W, T)` features two convolutions in time, modulated by the noise level."""
+    """Residual block of two convolutions in time for `(B, W, T)`, modulated by the noise level."""
 
     def __init__(self, width: int, dilation: int) -> None:
         super().__init__()
@@ -62,17 +64,17 @@ class _LocalBlock(nn.Module):
 
 
 class WindowNetwork(nn.Module):
-    """Gives `F` of a window.
+    """Network that computes `F` of a window.
 
     Args:
-        mean: `(T D,)` m.
-        vectors: `(T D, T D)` U.
-        values: `(T D,)` l.
-        states: `T`.
+        mean: `(T D,)` mean m.
+        vectors: `(T D, T D)` principal directions U.
+        values: `(T D,)` variances l.
+        states: Number of states `T`.
         width: Width of the global part.
-        blocks: Its residual blocks.
-        local_width: Channels of the local part; 0 leaves it out.
-        local_blocks: Its residual blocks.
+        blocks: Number of residual blocks of the global part.
+        local_width: Channels of the local part; 0 for no local part.
+        local_blocks: Number of residual blocks of the local part.
     """
 
     def __init__(
@@ -112,14 +114,14 @@ class WindowNetwork(nn.Module):
             nn.init.zeros_(self.local_write.bias)
 
     def forward(self, w: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        """Return `F` of the global part alone, and of both.
+        """Return `F` of the global part alone and of both parts.
 
         Args:
             w: `(B, T D)` noisy windows in the principal directions.
             sigma: `(B, 1)` or `(1, 1)` noise levels.
 
         Returns:
-            `(B, T D)` twice; the same tensor where there is no local part.
+            `(B, T D)` twice; the same tensor if there is no local part.
         """
         octaves = torch.arange(_EMBEDDING // 2, device=w.device) / 4
         phase = sigma.log() * 2**octaves / 4
@@ -135,7 +137,7 @@ class WindowNetwork(nn.Module):
         share = (self.values / total).sqrt()
         noise = sigma * total.rsqrt() * scaled - share * whole
         estimate = w - sigma * noise
-        # In time: the estimate, the noise that it leaves, input and F of the global part.
+        # As functions of time: the estimate, the remaining noise, input and F of the global part.
         stacked = torch.stack([estimate, noise, scaled, whole])
         with torch.autocast(w.device.type, enabled=False):
             features = stacked @ self.vectors.T

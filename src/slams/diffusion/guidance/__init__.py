@@ -1,6 +1,7 @@
 """Kinds of guidance, one module each: denoisers of the posterior.
 
-Each is a `Denoiser` of `(M, ...)` states that wraps the prior's, so that any sampler integrates
-it; none couples the members. A module's name is the kind's name in recipes, its `SPEC` what
-`slams.plugins.guidance` finds. What they have in common is in `slams.diffusion.posterior`.
+Each is a `Denoiser` of `(M, ...)` states that wraps the denoiser of the prior, so that any sampler
+can integrate it; members are never coupled. The name of a module is the name of the kind in
+recipes; `slams.plugins.guidance` finds its `SPEC`. Shared parts are in
+`slams.diffusion.posterior`.
 """

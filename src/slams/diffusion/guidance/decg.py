@@ -8,20 +8,21 @@ The posterior denoiser is `E[z | z_t, y]`. If, given `z_t`, the state `z` is Gau
 For a Gaussian prior `P_sigma` does not depend on `z_t`: it is the covariance of the denoising
 error `e_z = z - D(z + sigma n)`, and the formula is exact. For other priors it is the linear
 minimum-variance estimate *on average over z_t*. The covariance is estimated from `N` days of
-the training period at each noise level that the sampler visits. Errors are paired: `e_z` in
-latent space, and `H e_x` with `e_x = x - dec(D)` in field space, which contains the decoder's
-own error, so that `H C_dec H^T` need not be added to `R`.
+the training period at each noise level of the sampler. Errors are paired: `e_z` in latent space,
+and `H e_x` with `e_x = x - dec(D)` in field space, which includes the error of the decoder, so
+that `H C_dec H^T` need not be added to `R`.
 
     S = L_oo * (H e_x)(H e_x)^T / (N - 1) + R,    K = L_zo * (e_z (H e_x)^T / (N - 1)) S^-1
 
-with `L` a localisation by distance (elementwise product), which removes the sampling noise of
-`N` << dimension. There is no Jacobian of the network, and one gain serves all members.
+with `L` a localisation by distance (elementwise product), which removes the sampling noise that
+arises because `N` << dimension. No Jacobian of the network is needed, and all members share one
+gain.
 
-A censored observation that reads its bound is no number: what is known is `u = y + e <= b`. With
-`u` Gaussian given `z_t`, `E[z | z_t, y] = D + K (E[u | y] - H dec(D))` takes the place of the
-formula above, member by member with the same `S` (`slams.linalg.censoring`). For a Gaussian prior
-and one censored observation the denoiser is exact again, and so are the samples, which need not
-be Gaussian.
+A censored observation at its bound is not an exact value: it means only that `u = y + e <= b`.
+With `u` Gaussian given `z_t`, `E[z | z_t, y] = D + K (E[u | y] - H dec(D))` replaces the formula
+above, member by member with the same `S` (`slams.linalg.censoring`). For a Gaussian prior and one
+censored observation the denoiser is exact again, and so are the samples, which need not be
+Gaussian.
 """
 
 from __future__ import annotations
@@ -47,15 +48,15 @@ __all__ = ["SPEC", "DECGDenoiser"]
 
 
 class DECGDenoiser(Denoiser):
-    """Corrects a denoiser by the observations of one case.
+    """A denoiser corrected by the observations of one case.
 
     Args:
         denoiser: Denoiser `D` of the prior, of `(M, T, K, h, w)`.
-        observe: Maps `(M, T, K, h, w)` latents to `(M, P)`, decoder and `H` together.
+        observe: Map from `(M, T, K, h, w)` latents to `(M, P)`, decoder and `H` together.
         y: `(P,)` observed values.
-        variance: `(P,)` diagonal of `R`; the errors hold the decoder's.
-        covariance: The denoising errors of archive days, as this case sees them.
-        silent: `(P,)` bool, where a censored observation reads its bound; `None` for nowhere.
+        variance: `(P,)` diagonal of `R`; the decoder's error is part of the denoising errors.
+        covariance: The denoising errors of archive days, prepared for this case.
+        silent: `(P,)` bool, True where a censored observation is at its bound; `None` if none is.
     """
 
     def __init__(

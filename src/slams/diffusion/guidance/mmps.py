@@ -7,27 +7,27 @@ The covariance of `z` given `z_t` is taken from Tweedie's formula, `sigma_t^2 dD
 solved by a few GMRES iterations of vector-Jacobian products. GMRES rather than conjugate
 gradients, because the Jacobian of a trained network is not symmetric positive definite.
 
-GMRES minimises the norm of a residual, which adds up what every instrument leaves. So that K,
-log(1 + mm) and W m-2 count alike, the system is solved in units of the observation error,
+GMRES minimises the norm of a residual, which sums the contributions of all instruments. So that K,
+log(1 + mm) and W m-2 are comparable, the system is solved in units of the observation error,
 
     (I + R^-1/2 H sigma_t^2 J^T H^T R^-1/2) (R^1/2 w) = R^-1/2 (y - H dec(D)),
 
-and the answer does not depend on the units of any observation, however few the iterations.
+and the solution does not depend on the units of any observation, however few the iterations.
 
-Where the operator `A = H dec` is not linear, `A` is taken as linear about `D`. Far from the answer
-that can be far too certain: of a sensor that saturates, the slope at `D = 0` is the largest.
-`linearisations` above one repeat it about the last answer `x` (Gauss-Newton; the iterated extended
-Kalman filter of Bell and Cathey 1993), with `D` and `P = sigma_t^2 J` as they are:
+If the operator `A = H dec` is not linear, it is linearised about `D`. Far from the solution this
+can be much too certain: for a sensor that saturates, the slope is largest at `D = 0`. With
+`linearisations` above one it is repeated about the last solution `x` (Gauss-Newton; the iterated
+extended Kalman filter of Bell and Cathey 1993), with `D` and `P = sigma_t^2 J` unchanged:
 
     x <- D + P A'^T (R + A' P A'^T)^-1 (y - A(x) - A' (D - x)),   A' = A'(x),
 
-a stationary point of which is the most probable state, `D - x + P A'^T R^-1 (y - A(x)) = 0`. An
-operator that saturates lets such steps overshoot: each member takes the largest of 1, 1/2, 1/4 and
+whose stationary point is the most probable state, `D - x + P A'^T R^-1 (y - A(x)) = 0`. With an
+operator that saturates such steps can overshoot: each member takes the largest of 1, 1/2, 1/4 and
 1/8 of its step that makes its own state more probable.
 
-Censored observations that read their bound enter as Gaussian ones with the slope and curvature
-of their likelihood about `H dec(D)`, see `slams.linalg.censoring`, the same at all linearisations;
-this takes one more evaluation of the denoiser.
+Censored observations at their bound enter as Gaussian ones with the slope and curvature of their
+likelihood about `H dec(D)`, see `slams.linalg.censoring`, the same for all linearisations; this
+takes one more evaluation of the denoiser.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from slams.plugins.guidance import GuidanceSpec
 
 __all__ = ["SPEC", "mmps_denoiser"]
 
-# Shares of a Gauss-Newton step that are tried, the largest first.
+# Fractions of a Gauss-Newton step that are tried, the largest first.
 _SHARES = (1.0, 0.5, 0.25, 0.125)
 
 
@@ -68,21 +68,22 @@ def mmps_denoiser(
 
     Args:
         denoiser: Denoiser `D` of the prior, of `(M, T, K, h, w)`.
-        observe: Maps latents `(M, T, K, h, w)` to `(M, P)`, decoder and `H` together.
+        observe: Map from latents `(M, T, K, h, w)` to `(M, P)`, decoder and `H` together.
         y: `(P,)` observed values.
         variance: `(P,)` diagonal of `R`, the decoder's error included.
-        iterations: GMRES iterations, of each linearisation.
-        silent: `(P,)` bool, where a censored observation reads its bound; `None` for nowhere.
-        linearisations: Of `observe`, the first about `D`; one is enough where it is linear.
+        iterations: GMRES iterations per linearisation.
+        silent: `(P,)` bool, True where a censored observation is at its bound; `None` if none is.
+        linearisations: Number of linearisations of `observe`, the first about `D`; one is enough
+            if it is linear.
     """
 
     def guided(values: Tensor, errors: Tensor) -> Denoiser:
-        """Take all observations for Gaussian ones."""
+        """Build the denoiser for Gaussian observations."""
         unit = error_unit(errors)
         values, errors = values / unit, errors / unit**2
 
         def white(states: Tensor) -> Tensor:
-            """Observe in standard deviations of the observation error."""
+            """Observe in units of the standard deviation of the observation error."""
             return observe(states) / unit
 
         if linearisations > 1:
@@ -102,7 +103,7 @@ def mmps_denoiser(
 
 
 class _IteratedMMPS(Denoiser):
-    """Linearises the operator about the last answer, several times; the denoiser is asked once."""
+    """Guidance by several linearisations, each about the last solution, with one denoiser call."""
 
     def __init__(
         self,
@@ -134,20 +135,20 @@ class _IteratedMMPS(Denoiser):
         mean = denoised.detach()
 
         def spread(v: Tensor) -> Tensor:
-            """Return P v, as far as the Jacobian is symmetric."""
+            """Return P v, up to the asymmetry of the Jacobian."""
             return sigma_t**2 * torch.autograd.grad(denoised, x_t, v, retain_graph=True)[0]
 
-        # The increment x - D is P times the source, whence its cost without another solve.
+        # The increment x - D is P times the source, which gives its cost without another solve.
         increment, source = torch.zeros_like(mean), torch.zeros_like(mean)
         cost = self._cost(mean, increment, source)
         weights = None
         for number in range(self.linearisations):
-            # Few iterations do not solve the system: the next go on from where these ended.
+            # A few iterations do not solve the system: the next ones start from their result.
             weights, full = self._solved(mean, increment, spread, weights)
             towards = spread(full) - increment, full - source
             share = self._share(mean, increment, source, towards, cost)
             if number == 0:
-                # Where no share helps, what is left is one linearisation.
+                # If no fraction lowers the cost, use the result of one linearisation.
                 share = torch.where(share > 0, share, 1.0)
             elif not bool((share > 0).any()):
                 break
@@ -198,7 +199,7 @@ class _IteratedMMPS(Denoiser):
         towards: tuple[Tensor, Tensor],
         cost: Tensor,
     ) -> Tensor:
-        """Return for each member the largest share of its step that lowers its cost, or none."""
+        """Return per member the largest fraction of its step that lowers its cost, 0 if none."""
         chosen = torch.zeros_like(cost)
         for share in _SHARES:
             tried = self._cost(mean, increment + share * towards[0], source + share * towards[1])
@@ -209,11 +210,11 @@ class _IteratedMMPS(Denoiser):
 
 
 class _CensoredMMPS(Denoiser):
-    """Linearises the likelihood about what is denoised, member by member.
+    """Guidance with the likelihood linearised about the denoised state, member by member.
 
     Args:
-        guided: Makes the guided denoiser of Gaussian observations with values and error variances
-            `(M, P)`.
+        guided: Function that builds the guided denoiser from values and error variances `(M, P)`
+            of Gaussian observations.
     """
 
     def __init__(

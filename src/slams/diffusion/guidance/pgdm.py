@@ -1,15 +1,15 @@
 r"""Pseudo-inverse guidance (PGDM; Song et al. 2023, openreview 9_gsMA8MRKQ).
 
-Given `z_t`, the state is taken to be `N(D, r_t^2 I)` with `r_t^2 = sigma_t^2 / (1 + sigma_t^2)`,
-which is right for a prior of independent components of variance one, and for no other:
+Given `z_t`, the state is assumed to be `N(D, r_t^2 I)` with `r_t^2 = sigma_t^2 / (1 + sigma_t^2)`,
+which is right only for a prior of independent components of variance one:
 
     p(y | z_t) = N(y | A(D), R + r_t^2 A' A'^T),    w = (R + r_t^2 A' A'^T)^-1 d.
 
-Without observation error `r_t^2 A'^T w` is the pseudo-inverse of `A'` applied to `d`, whence the
-name. The score of that likelihood is used as it is, without the authors' weight of the steps.
-The system is symmetric positive definite whatever the network, so that conjugate gradients are
-safe; they need the decoder's and `H`'s derivatives only, the denoiser's once. Censored
-observations enter linearised about `A(D)`.
+Without observation error `r_t^2 A'^T w` is the pseudo-inverse of `A'` applied to `d`, hence the
+name. The score of this likelihood is used without the authors' weights of the steps.
+The system is symmetric positive definite for any network, so that conjugate gradients are safe;
+they need only the derivatives of the decoder and of `H`, and that of the denoiser once. Censored
+observations are linearised about `A(D)`.
 
 Measured by `slams bench posterior` (16 noise levels): mean off by 0.53-0.56 posterior standard
 deviations, ensemble over posterior standard deviation 0.90-1.18.
@@ -33,15 +33,15 @@ __all__ = ["SPEC", "PGDMDenoiser"]
 
 
 class PGDMDenoiser(LikelihoodGuidance):
-    """Guides by a likelihood that takes the state's uncertainty to be the same in all directions.
+    """Guidance by a likelihood that assumes the same uncertainty of the state in all directions.
 
     Args:
         denoiser: Denoiser `D` of the prior, of `(M, ...)` states.
-        observe: Maps states `(M, ...)` to `(M, P)`, decoder and `H` together.
+        observe: Map from states `(M, ...)` to `(M, P)`, decoder and `H` together.
         y: `(P,)` observed values.
         variance: `(P,)` diagonal of `R`, the decoder's error included.
         iterations: Conjugate gradient iterations.
-        silent: `(P,)` bool, where a censored observation reads its bound; `None` for nowhere.
+        silent: `(P,)` bool, True where a censored observation is at its bound; `None` if none is.
     """
 
     def __init__(

@@ -1,18 +1,18 @@
 r"""Guidance of score-based data assimilation (SDA; Rozet and Louppe 2023, arXiv 2306.10574).
 
-Given `z_t`, the state is taken to scatter about `D(z_t)` so that what is observed of it has the
+Given `z_t`, the state is assumed to scatter about `D(z_t)` such that its observed part has the
 variance `gamma sigma_t^2 / alpha_t^2` in units of the state, whatever the prior:
 
     p(y | z_t) = N(y | A(D), R + gamma s^2 sigma_t^2),    w = d / (R + gamma s^2 sigma_t^2)
 
-with `s` what a standard deviation of one in every field is for an observation, in its own units.
-The rule is right for no prior: the true variance levels off at the prior's where `sigma_t` is
-large, and differs with the direction. `gamma` trades spread against fit.
+where `s` is the change of an observation, in its own units, that corresponds to one standard
+deviation in every field. The rule is right for no prior: the true variance levels off at that of
+the prior for large `sigma_t`, and depends on the direction. `gamma` trades spread against fit.
 
 Measured by `slams bench posterior` (16 noise levels, `gamma = 0.2`, the best of 0.01 to 2): mean
 off by 0.18-0.39 posterior standard deviations, ensemble over posterior standard deviation
-0.44-0.91 on what is observed. With the authors' `gamma = 0.01` and accurate observations it
-diverges in so few steps.
+0.44-0.91 for observed quantities. With the authors' `gamma = 0.01` and accurate observations it
+diverges with so few steps.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ __all__ = ["SPEC", "SDADenoiser"]
 
 
 class SDADenoiser(LikelihoodGuidance):
-    """Guides by a likelihood whose variance grows with the noise level.
+    """Guidance by a likelihood whose variance grows with the noise level.
 
     Args:
         denoiser: Denoiser `D` of the prior, of `(M, ...)` states.
-        observe: Maps states `(M, ...)` to `(M, P)`, decoder and `H` together.
+        observe: Map from states `(M, ...)` to `(M, P)`, decoder and `H` together.
         y: `(P,)` observed values.
         variance: `(P,)` diagonal of `R`, the decoder's error included.
         scale: `(P,)` `s`, units of the observations.
-        gamma: Variance of the state about `D` at noise level one; the authors' is 0.01, with
+        gamma: Variance of the state about `D` at noise level one; the authors use 0.01 with
             hundreds of steps.
-        silent: `(P,)` bool, where a censored observation reads its bound; `None` for nowhere.
+        silent: `(P,)` bool, True where a censored observation is at its bound; `None` if none is.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class SDADenoiser(LikelihoodGuidance):
         self.gamma = gamma
 
     def weights(self, innovation: Tensor, sigma_t: Tensor, mean: Tensor) -> Tensor:
-        """Return `d / (R + gamma s^2 sigma_t^2)`, and the slope of `log Phi` where silent."""
+        """Return `d / (R + gamma s^2 sigma_t^2)`, or the slope of `log Phi` where silent."""
         variance = self.variance + self.gamma * (self.scale * sigma_t) ** 2
         sd = variance.sqrt()
         return torch.where(

@@ -1,1 +1,1 @@
-"""What guidance is made of: the problem of one case, its errors, and likelihoods."""
+"""Parts shared by all kinds of guidance: the problem of one case, its errors, likelihoods."""

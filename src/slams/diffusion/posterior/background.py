@@ -1,33 +1,34 @@
 r"""The background as an observation of the latent state, with the covariance of its error.
 
-A background is a state with errors that are correlated between all points and fields, so that a
-diagonal `R` would count the same information many times. In latent space, with the archive's
-encoded backgrounds `z_b`,
+The errors of a background are correlated between all points and fields, so that a diagonal `R`
+would count the same information many times. In latent space, with the encoded backgrounds `z_b` of
+the archive,
 
-    z_b = a z + b + eta,    eta uncorrelated with z        (a, b: one number a component each)
+    z_b = a z + b + eta,    eta uncorrelated with z        (a, b: one number per component)
 
-(`a = 1` where the background's error is independent of the truth; damped persistence has
-`a < 1`). At each noise level the background's innovation, seen from the denoiser, is
+(`a = 1` if the error of the background is independent of the truth; `a < 1` for damped
+persistence). At each noise level the innovation of the background relative to the denoiser is
 
     d = z_b - a D(z_t) - b = a e_z + eta,    e_z = z - D(z_t),
 
-and the denoiser that has seen the background is
+and the denoiser conditioned on the background is
 
     E[z | z_t, z_b] = D + G_sigma d,    G_sigma = Cov(e_z, d) Cov(d)^-1,
 
-with both covariances estimated from archive days. The errors that observations then correct are
-those of *this* denoiser, `e_z - G_sigma d`, each day with its own background, so that background
-and observations enter one after another and nothing counts twice (sequential processing of
-observations with independent errors).
+with both covariances estimated from archive days. Observations then correct the errors of *this*
+denoiser, `e_z - G_sigma d`, each day with its own background, so that background and observations
+enter one after the other and no information counts twice (sequential processing of observations
+with independent errors).
 
-Exact for a Gaussian prior and a Gaussian background whose regression on the truth is diagonal.
-Nothing is assumed of `D` but that its errors were measured: if it has seen the background
-already (as a condition) and uses it well, `e_z` is uncorrelated with `d` and `G_sigma` is zero.
+This is exact for a Gaussian prior and a Gaussian background whose regression on the truth is
+diagonal. The only assumption about `D` is that its errors were measured: if it is already
+conditioned on the background and uses it well, `e_z` is uncorrelated with `d` and `G_sigma` is
+zero.
 
-Localisation: a latent point takes its correction from the backgrounds of the few points nearest
-to it (all their fields), by least squares. What `n` days with `p` numbers each do not determine
-makes the gain noisy by `p / n` of the error's variance; therefore errors are measured on days
-that the gain did not see (`held_out`), or they would be too small by twice as much.
+Localisation: the correction of a latent point is computed from the backgrounds of the few points
+nearest to it (all their fields), by least squares. Because `p` numbers are estimated from `n`
+days, the gain is noisy by `p / n` of the error's variance; errors are therefore measured on days
+that were not used to fit the gain (`held_out`), or they would be too small by twice as much.
 """
 
 from __future__ import annotations
@@ -49,27 +50,28 @@ _FOLDS = 5
 # Added to the diagonal of Cov(d), as a share of its mean.
 _RIDGE = 1e-6
 
-# Latent points whose regressions are solved together: bounds memory, not the result.
+# Latent points whose regressions are solved together; limits the memory, not the result.
 _POINTS = 32
 
 
 def day_folds(count: int) -> Tensor:
-    """Number the folds of an archive's days, `(n,)`: one stretch of days each."""
+    """Return the fold of each day of an archive, `(n,)`; a fold is a contiguous range of days."""
     return torch.arange(count) * _FOLDS // count
 
 
 @dataclass(frozen=True)
 class BackgroundGain:
-    """Holds the regression on the background at one noise level.
+    """Regression on the background at one noise level.
 
-    `F` features (days x latent channels) at `S` horizontal points, `p` points in reach of each.
+    There are `F` features (days x latent channels) at `S` horizontal points, and `p` nearby points
+    for each of them.
 
     Attributes:
         slope: `(F, S)` a.
         offset: `(F, S)` b.
-        near: `(S, p)` int64 points whose background a point takes its correction from.
+        near: `(S, p)` int64 points whose background corrects a point.
         weights: `(S, p * F, F)` G, features of the nearest point first.
-        held_out: The same, from all days but those of a fold, one entry a fold.
+        held_out: The same, fitted without the days of a fold, one entry per fold.
     """
 
     slope: Tensor
@@ -91,15 +93,15 @@ class BackgroundGain:
             near: `(S, p)` int64, see `BackgroundGain`.
 
         Raises:
-            UserError: There are fewer than two days for each number that a point regresses on.
+            UserError: There are fewer than two days per predictor of a point.
         """
         z, z_b, mean = (x.flatten(1, 2).flatten(2) for x in (latents, background, denoised))
         predictors = near.shape[1] * z.shape[1]
         if len(z) < 2 * predictors:
             raise UserError(
                 f"key 'assimilation.guidance.archive': found {len(z)} days for a background of "
-                f"{predictors} numbers a latent point, expected at least {2 * predictors}; raise "
-                "it, or lower assimilation.guidance.background_points"
+                f"{predictors} numbers per latent point, expected at least {2 * predictors}; "
+                "raise it, or lower assimilation.guidance.background_points"
             )
         centred = z - z.mean(dim=0)
         power = centred.square().sum(dim=0).clamp(min=torch.finfo(z.dtype).tiny)
@@ -118,7 +120,7 @@ class BackgroundGain:
         Args:
             denoised: `(M, T, K, h, w)` D.
             background: `(M, T, K, h, w)` encoded background.
-            fold: Use the gain that has not seen this fold of the archive.
+            fold: Use the gain that was fitted without this fold of the archive.
         """
         weights = self.weights if fold is None else self.held_out[fold]
         mean, z_b = (x.flatten(1, 2).flatten(2) for x in (denoised, background))
@@ -128,7 +130,7 @@ class BackgroundGain:
 
 
 def _gather(departure: Tensor, near: Tensor) -> Tensor:
-    """Collect what each point takes in: `(M, F, S)` and `(S, p)` to `(S, M, p * F)`."""
+    """Gather the predictors of each point: `(M, F, S)` and `(S, p)` to `(S, M, p * F)`."""
     return departure[:, :, near].permute(2, 0, 3, 1).flatten(2)
 
 
@@ -148,13 +150,13 @@ def _regress(error: Tensor, departure: Tensor, near: Tensor) -> Tensor:
 
 
 class BackgroundDenoiser(Denoiser):
-    """Lets a denoiser see the background as an observation; takes it as `condition`.
+    """A denoiser corrected by the background as an observation, which is passed as `condition`.
 
     Args:
         denoiser: Denoiser `D` of `(M, T, K, h, w)`.
-        levels: `(L,)` noise levels at which gains are held.
-        gains: One entry a level.
-        conditioned: `D` is given the background as well.
+        levels: `(L,)` noise levels of the gains.
+        gains: One entry per level.
+        conditioned: Whether the background is passed to `D` as well.
     """
 
     def __init__(
@@ -190,7 +192,7 @@ class BackgroundDenoiser(Denoiser):
             t: Time.
             condition: `(M, T, K, h, w)` encoded background.
             fold: See `BackgroundGain.correct`.
-            others: Passed on.
+            others: Passed to the denoiser.
         """
         _, sigma_t = self.schedule(t)
         level = int((self.levels.log() - sigma_t.log().to(self.levels)).abs().argmin())

@@ -1,4 +1,4 @@
-"""Denoising errors of training days: what the covariance of `z` given `z_t` is made from."""
+"""Denoising errors of training days, from which the covariance of `z` given `z_t` is estimated."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ __all__ = ["DenoisingErrors", "ErrorCovariance"]
 
 @dataclass(frozen=True)
 class DenoisingErrors:
-    """Holds denoising errors of training days at one noise level, centred.
+    """Centred denoising errors of training days at one noise level.
 
     Attributes:
         latent: `(N, F, S)` errors in latent space, `F` features (days x latent channels) at `S`
             horizontal points.
-        observed: `(N, Q)` the same days' errors seen through `H`, whole network.
+        observed: `(N, Q)` errors of the same days mapped by `H`, at all points of the network.
     """
 
     latent: Tensor
@@ -35,9 +35,9 @@ class DenoisingErrors:
         return cls(flat - flat.mean(dim=0), observed - observed.mean(dim=0))
 
     def weighted(self, weights: Tensor) -> DenoisingErrors:
-        """Let days count differently.
+        """Weight the days.
 
-        Products summed over days and divided by `N - 1` then are the unbiased weighted covariance.
+        Products summed over days and divided by `N - 1` are then the unbiased weighted covariance.
 
         Args:
             weights: `(N,)` not negative, more than one of them above zero.
@@ -54,15 +54,15 @@ class DenoisingErrors:
 
 @dataclass(frozen=True)
 class ErrorCovariance:
-    """Holds what a case's covariances are made of: errors, localised and weighted.
+    """Errors, localisation and weights from which the covariances of a case are computed.
 
     Attributes:
-        levels: `(L,)` noise levels at which errors are held.
+        levels: `(L,)` noise levels of the errors.
         errors: One entry per level.
-        columns: `(P,)` which of the network's `Q` points the case observes.
+        columns: `(P,)` indices of the points, of the network's `Q`, that the case observes.
         localisation_oo: `(P, P)` localisation between observations.
         localisation_zo: `(S, P)` localisation between latent points and observations.
-        weights: `(N,)` how much each day of the errors counts; `None` for alike.
+        weights: `(N,)` weight of each day; `None` for equal weights.
     """
 
     levels: Tensor

@@ -1,4 +1,4 @@
-"""The guided denoiser of one case, by the name of its kind."""
+"""The guided denoiser of one case, built by the name of its kind."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _KEY = "assimilation.guidance.kind"
 def guided_denoiser(problem: GuidanceProblem) -> Denoiser:
     """Build the guided denoiser of one case.
 
-    A kind that differentiates the network guides below `settings.below_sigma` alone.
+    A kind that differentiates the network guides only below `settings.below_sigma`.
 
     Args:
         problem: Prior, observations and settings; `settings.kind` names the kind.
@@ -52,7 +52,7 @@ def below_sigma(guided: Denoiser, prior: Denoiser, limit: float) -> Denoiser:
     Args:
         guided: Denoiser of the posterior.
         prior: Denoiser of the prior.
-        limit: Noise level at and above which the prior's is used.
+        limit: Noise level at and above which the prior's denoiser is used.
     """
     return _BelowSigma(guided, prior, limit)
 

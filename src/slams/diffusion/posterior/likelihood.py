@@ -1,17 +1,17 @@
-r"""The step that SDA, DPS and PGDM share: the gradient of a likelihood through the denoiser.
+r"""The step common to SDA, DPS and PGDM: the gradient of a likelihood through the denoiser.
 
 By Tweedie's formula the posterior denoiser is
 
     E[z | z_t, y] = D(z_t) + sigma_t^2 grad_{z_t} log p(y | z_t).
 
 The three differ in how they approximate `p(y | z_t)` around `H dec(D)`. With `J = dD/dz_t`,
-`A = H dec` and the innovation `d = y - A(D)`, each gives
+`A = H dec` and the innovation `d = y - A(D)`, each results in
 
     grad_{z_t} log p(y | z_t) = J^T A'^T w(d, sigma_t),
 
-one vector-Jacobian product. Samples are computed side by side and never see one another. Of a
-censored observation that reads its bound, `silent`, the likelihood is `Phi((b - A(D)) / s)`, see
-`slams.linalg.censoring`, and each subclass says what it makes of it.
+one vector-Jacobian product. Samples are computed together but independently of one another. The
+likelihood of a censored observation at its bound (`silent`) is `Phi((b - A(D)) / s)`, see
+`slams.linalg.censoring`; each subclass documents how it treats it.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ __all__ = ["LikelihoodGuidance"]
 
 
 class LikelihoodGuidance(Denoiser, abc.ABC):
-    """Adds `sigma_t^2 J^T A'^T w` to a denoiser; a subclass gives the weights `w`.
+    """A denoiser plus `sigma_t^2 J^T A'^T w`; a subclass computes the weights `w`.
 
     Args:
         denoiser: Denoiser `D` of the prior, of `(M, ...)` states.
-        observe: Maps states `(M, ...)` to `(M, P)`, decoder and `H` together.
+        observe: Map from states `(M, ...)` to `(M, P)`, decoder and `H` together.
         y: `(P,)` observed values.
-        silent: `(P,)` bool, where a censored observation reads its bound; `None` for nowhere.
+        silent: `(P,)` bool, True where a censored observation is at its bound; `None` if none is.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class LikelihoodGuidance(Denoiser, abc.ABC):
         Args:
             innovation: `(M, P)` observed minus denoised.
             sigma_t: `()` noise level.
-            mean: `(M, ...)` denoised states, where `A` is linearised.
+            mean: `(M, ...)` denoised states, about which `A` is linearised.
 
         Returns:
             `(M, P)`.

@@ -1,4 +1,4 @@
-r"""Denoising-error-covariance guidance by observations that are latents themselves.
+r"""Denoising-error-covariance guidance by observations of the latents themselves.
 
 At each latent point (and day) an observation `y_z = A z + b + e`, `e ~ N(0, R_z)`, of all `K`
 latent channels is given. With `P_sigma` the `K x K` covariance of denoising errors at that point
@@ -6,8 +6,8 @@ latent channels is given. With `P_sigma` the `K x K` covariance of denoising err
 
     E[z | z_t, y_z] = D + P_sigma A^T (A P_sigma A^T + R_z)^-1 (y_z - A D - b).
 
-Points are treated apart from one another: what one of them tells about its neighbours comes
-through the denoiser alone. Exact for a Gaussian prior that is independent from point to point.
+Points are treated separately: information about the neighbours of a point comes through the
+denoiser only. This is exact for a Gaussian prior that is independent from point to point.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from slams.diffusion.posterior.errors import DenoisingErrors, ErrorCovariance
 
 __all__ = ["LatentObservation", "PointwiseDenoiser"]
 
-# Share of the mean of the diagonal that is added to it: a singular S has nothing to tell there.
+# Fraction of the mean of the diagonal that is added to it, since S may be singular.
 _JITTER = 1e-5
 
 
 @dataclass(frozen=True)
 class LatentObservation:
-    """Holds an observation of latents, point by point.
+    """Observation of latents, point by point.
 
     Attributes:
         values: `(T, S, K)` y_z.
@@ -49,12 +49,12 @@ class LatentObservation:
 
 
 class PointwiseDenoiser(Denoiser):
-    """Corrects a denoiser by an observation of its latents.
+    """A denoiser corrected by an observation of its latents.
 
     Args:
         denoiser: Denoiser `D` of the prior, of `(M, T, K, h, w)`.
         covariance: The denoising errors of archive days; only their latent part is used.
-        observation: What is observed.
+        observation: The observation.
     """
 
     def __init__(

@@ -16,18 +16,19 @@ __all__ = ["GuidanceProblem"]
 
 @dataclass(frozen=True)
 class GuidanceProblem:
-    """Holds what the guided denoiser of one case is made of.
+    """Inputs from which the guided denoiser of one case is built.
 
     Attributes:
         settings: Parameters of the guidance.
         denoiser: Denoiser `D` of the prior, of `(M, ...)` states.
-        observe: Maps states `(M, ...)` to `(M, P)`, decoder and `H` together.
+        observe: Map from states `(M, ...)` to `(M, P)`, decoder and `H` together.
         y: `(P,)` observed values.
         variance: `(P,)` diagonal of `R`.
-        total_variance: `(P,)` the same, the decoder's error included.
-        scale: `(P,)` what a standard deviation of one in every field is for an observation.
-        silent: `(P,)` bool, where a censored observation reads its bound; `None` for nowhere.
-        covariance: The denoising errors of archive days as this case sees them; `None` where
+        total_variance: `(P,)` diagonal of `R`, the decoder's error included.
+        scale: `(P,)` change of an observation that corresponds to one standard deviation in every
+            field.
+        silent: `(P,)` bool, True where a censored observation is at its bound; `None` if none is.
+        covariance: The denoising errors of archive days, prepared for this case; `None` where
             the kind does not use them (`GuidanceSpec.uses_errors`).
     """
 

@@ -1,4 +1,5 @@
 """Samplers of the reverse diffusion, one module each.
 
-A module's name is the sampler's name in recipes, its `SPEC` what `slams.plugins.samplers` finds.
+The name of a module is the name of the sampler in recipes; `slams.plugins.samplers` finds its
+`SPEC`.
 """

@@ -15,11 +15,11 @@ __all__ = ["SPEC", "AncestralSampler"]
 
 
 class AncestralSampler(Sampler):
-    """Draws `x_s` from the exact reverse kernel of a Gaussian (Ho et al. 2020), stochastically.
+    """Sampler that draws `x_s` from the exact reverse kernel of a Gaussian (Ho et al. 2020).
 
     Args:
         denoiser: The (guided) denoiser.
-        noise: Gives the standard normal noise of a step, called with the step's number.
+        noise: Function from the number of a step to its standard normal noise.
     """
 
     def __init__(

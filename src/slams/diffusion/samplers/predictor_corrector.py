@@ -14,31 +14,31 @@ __all__ = ["SPEC", "PredictorCorrectorSampler"]
 
 
 class PredictorCorrectorSampler(Sampler):
-    """Corrects by Langevin steps at each noise level, then takes a deterministic step down.
+    """Sampler with Langevin corrections at each noise level, then a deterministic step down.
 
-    A correction keeps the share `sqrt(1 - tau)` of the noise in `x_t` and draws the rest anew,
+    A correction keeps the fraction `sqrt(1 - tau)` of the noise in `x_t` and redraws the rest,
 
         x_t <- D(x_t) + sqrt(1 - tau) (x_t - D(x_t)) + sqrt(tau) sigma_t n,
 
     which is a step of the unadjusted Langevin algorithm (Song et al. 2021, arXiv 2011.13456). With
     `c = 1 - sqrt(1 - tau)` one correction loses at most `c^2 / 4` of the variance of a Gaussian;
-    ever more of them at one level end at the share `(2 - c) / (2 - r c)` of it, where `r` is the
-    share of `sigma_t^2` in the variance of `x_t`: up to `c / 2` is lost. Large steps reach far,
-    many small ones keep the spread.
+    as their number at one level grows, the fraction `(2 - c) / (2 - r c)` of it remains, where `r`
+    is the fraction of `sigma_t^2` in the variance of `x_t`: up to `c / 2` is lost. Large steps
+    move far, many small steps preserve the spread.
 
-    *Averaged* corrections (Leimkuhler and Matthews 2013, arXiv 1203.5428) take the mean of two
-    draws, one of which the next correction takes again,
+    *Averaged* corrections (Leimkuhler and Matthews 2013, arXiv 1203.5428) use the mean of two
+    draws, one of which is used again by the next correction,
 
         x_t <- x_t + c (D(x_t) - x_t) + sqrt(2 c) sigma_t (n_k + n_k+1) / 2,
 
-    and keep all of a Gaussian's variance whatever `c`. The first correction at a level has no draw
-    before it: it is a plain one of `c / 2`, whose loss those after it make up for.
+    and preserve the variance of a Gaussian for any `c`. The first correction at a level has no
+    previous draw: it is a plain correction of `c / 2`, whose loss the following ones compensate.
 
     Args:
         denoiser: The (guided) denoiser.
-        noise: Gives the standard normal noise of a correction, called with its number.
-        corrections: Corrections a level.
-        tau: Share of the noise's variance that a correction draws anew.
+        noise: Function from the number of a correction to its standard normal noise.
+        corrections: Corrections per level.
+        tau: Fraction of the variance of the noise that a correction redraws.
         averaged: Whether corrections are averaged.
     """
 
@@ -77,7 +77,7 @@ class PredictorCorrectorSampler(Sampler):
     def _averaged(
         self, x_t: Tensor, mean: Tensor, sigma_t: Tensor, before: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Return `x_t` corrected, and the draw that the next correction takes again."""
+        """Return the corrected `x_t` and the draw that the next correction uses again."""
         drift = 1 - (1 - self.tau) ** 0.5
         width = (drift / 2) ** 0.5 * sigma_t
         if before is None:

@@ -1,1 +1,1 @@
-"""Every first guess that comes with this package, one module each: its specification."""
+"""Specifications of the first guesses of this package, one module per first guess."""

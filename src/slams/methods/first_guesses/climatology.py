@@ -1,4 +1,4 @@
-"""The climatology: what methods reach without knowing the background."""
+"""The climatology, to compare methods without information on the background."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The score model's mean for the background: its forecast."""
+"""The conditional mean of the score model for the background."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Two checkpoints: the best validated, and the last as the rescue of a killed run.
+"""Two checkpoints: the best validated one, and the last one, from which a killed run resumes.
 
-The last one may stand in the middle of an epoch: the stream's place in it is part of a checkpoint
-(`data_modules.stream.loader.StreamLoader`), so that a run which continues sees the windows that an
-uninterrupted one sees.
+The last one may be from the middle of an epoch: the position of the data stream is part of a
+checkpoint (`data_modules.stream.loader.StreamLoader`), so that a resumed run reads the same
+windows as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ LAST = "last.ckpt"
 
 
 class Checkpoints(Checkpoint):
-    """Writes `best.ckpt` and `last.ckpt` at the end of each validated epoch, and at the end.
+    """Callback that writes `best.ckpt` and `last.ckpt` after each validated epoch and at the end.
 
     `last.ckpt` is also written every `every_steps` steps, and by `rescue`; where that step ends an
     epoch which is not validated, one step later.
 
-    Both appear by renaming a finished file: a run killed while it writes leaves the checkpoint
-    before in place (Lightning's own callback moves from the system's temporary directory, which
-    is a copy when that is another file system).
+    Both are created by renaming a complete file: a run that is killed while writing leaves the
+    previous checkpoint in place (Lightning's own callback moves a file from the system's temporary
+    directory, which is a copy if that is on another file system).
 
     Args:
-        directory: Where the two files go.
+        directory: Directory of the two files.
         monitor: Logged metric that is smallest at the best epoch, for example `validation/loss`.
-        every_steps: Optimiser steps between two checkpoints inside of epochs; 0 for none.
+        every_steps: Optimiser steps between two checkpoints within epochs; 0 for none.
     """
 
     def __init__(self, directory: str | Path, monitor: str, every_steps: int = 0) -> None:
@@ -61,9 +61,9 @@ class Checkpoints(Checkpoint):
         return self.directory / LAST
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note the validated epoch; the trial validation checks the metric's name."""
+        """Record the validated epoch; check the metric's name in the sanity check."""
         if trainer.sanity_checking:
-            self._score(trainer)  # a misspelt name fails now, not after the first epoch
+            self._score(trainer)  # so that a misspelt name fails now, not after the first epoch
         else:
             self._validated = True
 
@@ -72,37 +72,38 @@ class Checkpoints(Checkpoint):
     ) -> None:
         """Save every `every_steps` steps; Lightning calls checkpoint callbacks last."""
         step = trainer.global_step
-        # Between two optimiser steps, while gradients accumulate, the number stands still.
+        # The number of steps does not change while gradients are accumulated.
         if not self.every_steps or step <= self._saved_step:
             return
         self._due |= step % self.every_steps == 0
         loop = trainer.fit_loop.epoch_loop
         stepped = loop.batch_progress.current.ready % trainer.accumulate_grad_batches == 0
-        # At the last batch of an epoch it waits: resumed from there, a Trainer would leave the
-        # validation out. Resumed from the end of an epoch without one, it trains a batch of that
-        # epoch again (lightning 2.6.6, `_is_validation_done`): it waits for the next epoch then.
+        # Not at the last batch of an epoch: a Trainer that resumes from there would skip the
+        # validation. One that resumes from the end of an epoch without validation trains a batch
+        # of that epoch again (lightning 2.6.6, `_is_validation_done`): save in the next epoch.
         if self._due and stepped and not loop.batch_progress.is_last_batch:
             self.rescue(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save, once the epoch's rows are written and its validation is done."""
+        """Save after the rows of the epoch are written and its validation is done."""
         if self._validated:
             self._save(trainer, self._score(trainer))
         self._validated = False
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save the steps after the last validated epoch, if there are any.
+        """Save steps after the last validated epoch, if there are any.
 
-        A training too short to be validated has no best checkpoint but its last.
+        In a training too short to be validated the last checkpoint is also the best.
         """
         unvalidated = self.best_step < 0
         if trainer.global_step > self._saved_step or unvalidated:
             self._save(trainer, math.inf if unvalidated else None)
 
     def rescue(self, trainer: Trainer) -> None:
-        """Save where a training stands, on every rank, without a validation.
+        """Save the current state of a training, on every rank, without a validation.
 
-        It stands after a batch that took an optimiser step and was not the last of its epoch.
+        The state is that after a batch that took an optimiser step and was not the last of its
+        epoch.
         """
         self._save(trainer, None)
 
@@ -111,31 +112,31 @@ class Checkpoints(Checkpoint):
         return {"best_score": self.best_score, "best_step": self.best_step}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the best score of the run that is resumed."""
+        """Restore the best score of the run that is resumed."""
         self.best_score = float(state_dict["best_score"])
         self.best_step = int(state_dict["best_step"])
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Count what a resumed run already has as saved."""
+        """Mark the steps of a resumed run as saved."""
         self._saved_step = trainer.global_step if trainer.ckpt_path else -1
 
     def _score(self, trainer: Trainer) -> float:
         if self.monitor not in trainer.callback_metrics:
             raise UserError(
-                f"checkpoint monitor: found no metric {self.monitor!r} among the logged "
-                f"{', '.join(sorted(trainer.callback_metrics)) or '(none)'}"
+                f"checkpoint monitor: found no metric {self.monitor!r}, expected one of the "
+                f"logged {', '.join(sorted(trainer.callback_metrics)) or '(none)'}"
             )
         return float(trainer.callback_metrics[self.monitor])
 
     def _save(self, trainer: Trainer, score: float | None) -> None:
-        # The first checkpoint is the best so far even if its score is not a number.
+        # The first checkpoint is the best so far, even if its score is NaN.
         best = score is not None and (score < self.best_score or self.best_step < 0)
         if best:
             self.best_score = score if math.isfinite(score) else math.inf
             self.best_step = trainer.global_step
         part = self.directory / f".{LAST}.part"
         try:
-            trainer.save_checkpoint(part)  # on every rank: it ends in a barrier
+            trainer.save_checkpoint(part)  # on every rank, because it ends with a barrier
             self._saved_step = trainer.global_step
             self._due = False
             if trainer.is_global_zero:
@@ -144,7 +145,7 @@ class Checkpoints(Checkpoint):
                         shutil.copyfile(part, copy)
                 with replacing(self.last_path) as finished:
                     part.replace(finished)
-        except BaseException:  # a full disk, which this part of a file would keep full
+        except BaseException:  # such as a full disk, which the incomplete file would keep full
             part.unlink(missing_ok=True)
             raise
         trainer.strategy.barrier("checkpoint")

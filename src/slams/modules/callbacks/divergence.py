@@ -1,4 +1,4 @@
-"""A training whose loss is no number any more ends at once, and says so."""
+"""Immediate end of a training whose loss is not finite, with an error message."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from slams.errors import UserError
 
-__all__ = ["RefuseDivergence"]
+__all__ = ["TerminateOnNaN"]
 
 
-class RefuseDivergence(Callback):
-    """Ends a training when a validation finds a loss that is not finite.
+class TerminateOnNaN(Callback):
+    """Callback that ends a training when its validation loss is not finite.
 
-    Weights that are not finite never become so again: what would follow is lost time, and a
-    finished run without a model in it. The checkpoints from before stay as they are.
+    Weights that are not finite do not recover: to continue would waste time and end with a
+    finished run without a usable model. Earlier checkpoints are kept.
 
     Args:
-        monitor: Logged metric that is watched, for example `validation/loss`.
+        monitor: Logged metric to check, for example `validation/loss`.
     """
 
     def __init__(self, monitor: str) -> None:
         self.monitor = monitor
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Look at the metric, the trial validation before the first step included.
+        """Check the metric, also in the sanity check before the first step.
 
         Raises:
-            UserError: It is not finite.
+            UserError: The metric is not finite.
         """
         value = trainer.callback_metrics.get(self.monitor)
         if value is None or math.isfinite(float(value)):

@@ -1,8 +1,8 @@
-"""What an evaluation has got so far, kept so that one that is stopped goes on behind it.
+"""Intermediate results of an evaluation, from which a stopped evaluation continues.
 
-Each rank keeps its own: batches evaluated, sums of the metrics, records of the cases. It is
-written between two batches, at most about every minute and when a signal asks for the end, and
-removed when the results are there.
+Each rank stores its own: number of evaluated batches, sums of the metrics, records of the cases.
+The file is written between two batches, about every minute at most and when a signal arrives, and
+is removed when the results are complete.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ __all__ = ["EvaluationProgress"]
 
 
 class EvaluationProgress(Callback):
-    """Keeps and takes up what an `AssimilationEvaluator` has got.
+    """Callback that stores and restores the progress of an `AssimilationEvaluator`.
 
     Args:
-        directory: Where the files of the ranks go.
-        every_seconds: Seconds between two of them.
-        now: Gives seconds; tests pass their own.
+        directory: Directory of the files of the ranks.
+        every_seconds: Seconds between two files.
+        now: Function that returns the time (s); tests pass their own.
     """
 
     def __init__(
@@ -51,12 +51,13 @@ class EvaluationProgress(Callback):
         self._mark = now()
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take up what an earlier attempt has got, if it ran in the same way.
+        """Restore the progress of an earlier attempt, if it ran in the same way.
 
-        What cannot be read, or was written by a version before this one, is evaluated again.
+        If the file cannot be read or was written by an earlier version, everything is evaluated
+        again.
 
         Raises:
-            UserError: It is of other methods, or was not written by this class.
+            UserError: The file is of different methods, or was not written by this class.
         """
         module: AssimilationEvaluator = pl_module  # type: ignore[assignment]
         self._mark = self._now()
@@ -66,15 +67,15 @@ class EvaluationProgress(Callback):
         try:
             kept = load_tensors(path)
         except Exception as error:  # a different type for each kind of damage
-            say(f"{path} cannot be read ({type(error).__name__}): evaluated from the start")
+            say(f"{path} cannot be read ({type(error).__name__}): evaluating from the start")
             return
         try:
             if kept["way"] == self._way(trainer):
                 module.restore(kept["state"])
         except Exception as error:
             raise UserError(
-                f"{path} does not hold the progress of this evaluation; remove {self.directory}, "
-                f"and give the same command again"
+                f"{path} does not contain the progress of this evaluation; remove "
+                f"{self.directory}, and run the same command again"
             ) from error
 
     def on_test_batch_end(
@@ -86,10 +87,10 @@ class EvaluationProgress(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Keep what there is when it is time, or when the evaluation is to end.
+        """Store the progress when it is due, or when the evaluation must end.
 
         Raises:
-            Stopped: A signal has asked for the end.
+            Stopped: A signal was received.
         """
         module: AssimilationEvaluator = pl_module  # type: ignore[assignment]
         signum = noted()
@@ -107,12 +108,12 @@ class EvaluationProgress(Callback):
             raise Stopped(reason, signum, saved=True)
 
     def forget(self) -> None:
-        """Remove what is kept: the results are there."""
+        """Remove the stored progress, because the results are complete."""
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def _path(self, trainer: Trainer) -> Path:
         return self.directory / f"rank-{trainer.global_rank}.pt"
 
     def _way(self, trainer: Trainer) -> list[int]:
-        """Return what decides which cases are in which batch of which rank, and their scores."""
+        """Return the numbers that determine the cases of each batch and rank, and their scores."""
         return [ESTIMATOR, trainer.world_size, *map(int, trainer.num_test_batches)]

@@ -1,4 +1,4 @@
-"""The training curves as a table: `metrics.csv`, one row a logged step, safe under resume."""
+"""The training curves as a table, `metrics.csv`, with one row per logged step; safe to resume."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ __all__ = ["MetricsCSV"]
 
 
 class MetricsCSV(Callback):
-    """Writes the columns `step`, `epoch`, `learning_rate` and every logged `split/metric`.
+    """Callback that writes `step`, `epoch`, `learning_rate` and every logged `split/metric`.
 
-    A training metric is the mean over the steps since the row before; a row ends every
-    `every_steps` steps and at the end of each epoch. A checkpoint between two rows holds what the
-    next one is made of: a run that resumes writes the rows that it would have written without the
-    interruption. Validation metrics join the
-    row of the epoch's last step. `step` counts optimiser steps taken; no step appears twice:
-    when a run resumes, rows after the checkpoint's step are dropped.
+    A training metric is the mean over the steps since the previous row; a row is written every
+    `every_steps` steps and at the end of each epoch. A checkpoint between two rows contains the
+    metrics for the next row, so that a resumed run writes the same rows as without the
+    interruption. Validation metrics are in the row of the epoch's last step. `step` is the number
+    of optimiser steps taken; no step appears twice: when a run resumes, rows after the step of the
+    checkpoint are removed.
 
     Args:
-        path: The file; its directory exists.
+        path: The file; its directory must exist.
         every_steps: Steps between two rows.
     """
 
@@ -38,7 +38,7 @@ class MetricsCSV(Callback):
         self._step = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Drop the rows after the step from which the run resumes."""
+        """Remove the rows after the step from which the run resumes."""
         if trainer.ckpt_path is None:
             self._seen, self._step = [], trainer.global_step
         if trainer.is_global_zero:
@@ -49,7 +49,7 @@ class MetricsCSV(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any
     ) -> None:
-        """Gather the step's metrics and write a row when it is due."""
+        """Collect the metrics of the step and write a row when it is due."""
         if not trainer.is_global_zero:
             return
         self._seen.append(
@@ -69,12 +69,12 @@ class MetricsCSV(Callback):
         self._write(trainer, _named(trainer, "validation/") if validated else {})
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the step of the last row, and what was logged since."""
+        """Return the step of the last row, and the metrics logged since."""
         seen = [{k: float(v) for k, v in row.items()} for row in self._seen]
         return {"step": self._step, "seen": seen}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up a row that was cut short by the end of the run."""
+        """Restore the metrics of an incomplete row."""
         self._step = int(state_dict["step"])
         self._seen = [
             {k: torch.tensor(v, dtype=torch.float64) for k, v in row.items()}
@@ -108,7 +108,7 @@ class MetricsCSV(Callback):
             return [], []
         with self.path.open(newline="") as file:
             reader = csv.DictReader(file)
-            # A kill in the middle of a line leaves a row without its last columns.
+            # A run that was killed while writing leaves a row without its last columns.
             rows = [r for r in reader if None not in r.values() and r["step"].isdigit()]
             return list(reader.fieldnames or ()), rows
 
@@ -120,7 +120,7 @@ class MetricsCSV(Callback):
 
 
 def _named(trainer: Trainer, prefix: str) -> dict[str, Tensor]:
-    """Pick the logged metrics of a split, without Lightning's `_step` and `_epoch` doubles."""
+    """Return the logged metrics of a split without the `_step` and `_epoch` duplicates."""
     return {
         k: v
         for k, v in trainer.callback_metrics.items()

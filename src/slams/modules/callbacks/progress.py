@@ -1,4 +1,4 @@
-"""Progress for people: a bar on a terminal, a line every few seconds in a log."""
+"""Progress reports: a bar on a terminal, a line every few seconds in a log."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import Any, TextIO
 
 from lightning.pytorch import LightningModule, Trainer
 
-from slams.modules.callbacks.clock import ClockedCallback
+from slams.modules.callbacks.throughput import TimedCallback
 
 __all__ = ["ProgressLines"]
 
 
-class ProgressLines(ClockedCallback):
-    """Reports stage, step, loss, samples a second, time left, and the share of waiting for data.
+class ProgressLines(TimedCallback):
+    """Callback that reports stage, step, loss, samples per second, time left and waiting for data.
 
     Only rank zero reports. On a terminal it draws one rich bar; elsewhere (a batch log, a pipe)
-    it prints a line at most every `every_seconds`, and one at the end. An evaluation is reported
-    on within its batches too, which may take minutes each: seconds per case, and which method is
-    at work (`at_work` of the module).
+    it prints a line at most every `every_seconds`, and one at the end. An evaluation is also
+    reported within its batches, each of which may take minutes: seconds per case, and the method
+    that is running (`at_work` of the module).
 
     Args:
         every_seconds: Seconds between two lines.
-        stream: Where to report; `None` is standard error.
-        now: Gives seconds; tests pass their own.
+        stream: Stream to write to; `None` for standard error.
+        now: Function that returns the time (s); tests pass their own.
     """
 
     def __init__(
@@ -44,9 +44,9 @@ class ProgressLines(ClockedCallback):
         self._ended = threading.Event()
 
     def begin(self, trainer: Trainer, stage: str) -> None:
-        """Open the bar, if there is a terminal to draw it on."""
+        """Open the bar if there is a terminal."""
         self._reported = self._now()
-        # A resumed training counts on from its checkpoint.
+        # A resumed training continues the count of its checkpoint.
         resumed = trainer.fit_loop.epoch_loop.total_batch_idx + 1
         self._first = resumed if stage == "train" else 0
         stream = self._stream or sys.stderr
@@ -58,10 +58,10 @@ class ProgressLines(ClockedCallback):
             beat.start()
 
     def progress(self, trainer: Trainer, stage: str) -> None:
-        """Move the bar, or print a line if the last one is old enough."""
+        """Update the bar, or print a line if the last one is old enough."""
         if not trainer.is_global_zero:
             return
-        # The loss is read, and so waited for on a GPU, only when it is shown.
+        # Read the loss only when it is shown, because reading waits for the GPU.
         every = self.every_seconds if self._bar is None else 0.2
         if self._now() - self._reported < every:
             return
@@ -70,44 +70,44 @@ class ProgressLines(ClockedCallback):
         if self._bar is None:
             self._print(f"{stage} {text}")
         else:
-            done = self._first + self.clock.batches
+            done = self._first + self.timer.batches
             task = self._bar.task_ids[0]
             self._bar.update(task, description=stage, completed=done, total=total, text=text)
 
     def finish(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Print the last line."""
         self._close()
-        if trainer.is_global_zero and self.clock.batches:
+        if trainer.is_global_zero and self.timer.batches:
             self._print(f"{stage} {self._text(trainer, stage)[1]}")
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        """Return the terminal back before the error is printed."""
+        """Restore the terminal before the error is printed."""
         self._close()
 
     def _text(self, trainer: Trainer, stage: str) -> tuple[int | None, str]:
         total = _batches(trainer, stage)
-        done = self._first + self.clock.batches
+        done = self._first + self.timer.batches
         parts = [f"step {done}/{total}" if total else f"step {done}"]
         loss = trainer.callback_metrics.get("train/loss") if stage == "train" else None
         if loss is not None:
             parts.append(f"loss {float(loss):.4g}")
         if stage == "train":
-            parts.append(f"{self.clock.samples_per_second:.1f} samples/s")
+            parts.append(f"{self.timer.samples_per_second:.1f} samples/s")
         else:
             at_work = getattr(trainer.lightning_module, "at_work", "")
-            parts += [f"{at_work} at work"] if at_work else []
-            if self.clock.samples:
-                parts.append(f"{self.clock.seconds_per_sample:.3g} s per case")
-        if total and self.clock.batches:
-            left = (total - done) * self.clock.seconds / self.clock.batches
+            parts += [f"running {at_work}"] if at_work else []
+            if self.timer.samples:
+                parts.append(f"{self.timer.seconds_per_sample:.3g} s per case")
+        if total and self.timer.batches:
+            left = (total - done) * self.timer.seconds / self.timer.batches
             parts.append(f"{_duration(left)} left")
-        parts.append(f"{100 * self.clock.wait_share:.0f} % waiting for data")
+        parts.append(f"{100 * self.timer.wait_share:.0f} % waiting for data")
         return total, ", ".join(parts)
 
     def _beat(self, trainer: Trainer, ended: threading.Event) -> None:
-        """Report within a batch, from a thread of its own, until the stage ends."""
+        """Report within batches, in a separate thread, until the stage ends."""
         while not ended.wait(min(1.0, max(self.every_seconds, 0.05))):
             self.progress(trainer, "test")
 
@@ -138,7 +138,7 @@ def _bar(stream: TextIO) -> Any:
 
 
 def _batches(trainer: Trainer, stage: str) -> int | None:
-    """Count the batches of the whole stage, from the limit that ends it first."""
+    """Return the number of batches of the whole stage, from the limit that ends it first."""
     if stage == "test":
         limits = [sum(trainer.num_test_batches)]
     else:
@@ -152,7 +152,7 @@ def _batches(trainer: Trainer, stage: str) -> int | None:
 
 
 def _batches_of(steps: int, trainer: Trainer) -> float:
-    """Count the batches of some steps; the last step of an epoch takes what batches there are."""
+    """Return the number of batches of some steps; the last step of an epoch may have fewer."""
     accumulate, epoch = trainer.accumulate_grad_batches, trainer.num_training_batches
     if epoch == float("inf"):
         return steps * accumulate

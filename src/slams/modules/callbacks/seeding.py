@@ -1,8 +1,8 @@
-"""Random numbers of training that survive an interruption.
+"""Random numbers of training that are reproducible after an interruption.
 
-Lightning's checkpoints do not hold the state of the random generators. Here every step sets
-torch's generators from (seed, step, rank), so that a resumed run draws the noise and the dropout
-masks that an uninterrupted one draws, and two ranks draw different ones.
+Lightning's checkpoints do not contain the state of the random generators. Here every step seeds
+torch's generators from (seed, step, rank), so that a resumed run draws the same noise and dropout
+masks as an uninterrupted one, and ranks draw different ones.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ __all__ = ["StepSeed"]
 
 
 class StepSeed(Callback):
-    """Seeds torch at every batch of training and of validation.
+    """Callback that seeds torch at every batch of training and validation.
 
     Validation batches get the same numbers in every epoch, so that a noisy validation loss is
     comparable from epoch to epoch.
 
     Args:
         seed: The experiment's seed.
-        stage: Keeps stages of one experiment apart, for example `vae`.
+        stage: Name that distinguishes stages of one experiment, for example `vae`.
     """
 
     def __init__(self, seed: int, stage: str) -> None:
@@ -39,8 +39,8 @@ class StepSeed(Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Seed by the number of batches trained on so far."""
-        # Batches, not optimiser steps: those stand still while gradients accumulate.
+        """Seed by the number of training batches so far."""
+        # Batches, not optimiser steps, whose number does not change while gradients accumulate.
         done = trainer.fit_loop.epoch_loop.total_batch_idx
         self._set("train", done, trainer.global_rank)
 
@@ -52,7 +52,7 @@ class StepSeed(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Seed by the batch's place in the validation."""
+        """Seed by the index of the batch in the validation."""
         self._set("validation", batch_idx, trainer.global_rank)
 
     def _set(self, split: str, index: int, rank: int) -> None:

@@ -1,4 +1,4 @@
-"""What a run cost: parameters, throughput, peak memory and the share of waiting for data."""
+"""Cost of a run: parameters, throughput, peak memory and the fraction of waiting for data."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import sys
 import torch
 from lightning.pytorch import LightningModule, Trainer
 
-from slams.modules.callbacks.clock import ClockedCallback
+from slams.modules.callbacks.throughput import TimedCallback
 
 __all__ = ["RunSummary", "peak_memory_gib"]
 
 
-class RunSummary(ClockedCallback):
-    """Measures a run, prints one line at its end, and keeps the numbers in `summary`.
+class RunSummary(TimedCallback):
+    """Callback that measures a run, prints one line at its end and stores it in `summary`.
 
     Attributes:
         summary: After the run: `parameters` (trainable) and `samples_per_second` (all ranks) of
@@ -28,25 +28,25 @@ class RunSummary(ClockedCallback):
         self.summary: dict[str, float] = {}
 
     def finish(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Keep the numbers and print them."""
-        clock = self.clock
+        """Store and print the measurements."""
+        timer = self.timer
         if stage == "train":
             parameters = sum(p.numel() for p in pl_module.parameters() if p.requires_grad)
-            own = {"parameters": parameters, "samples_per_second": clock.samples_per_second}
-            text = f"{parameters:,} parameters, {clock.samples_per_second:.1f} samples/s"
+            own = {"parameters": parameters, "samples_per_second": timer.samples_per_second}
+            text = f"{parameters:,} parameters, {timer.samples_per_second:.1f} samples/s"
         else:
-            own = {"cases": clock.samples, "seconds_per_case": clock.seconds_per_sample}
-            text = f"{clock.samples} cases, {clock.seconds_per_sample:.3g} s per case"
+            own = {"cases": timer.samples, "seconds_per_case": timer.seconds_per_sample}
+            text = f"{timer.samples} cases, {timer.seconds_per_sample:.3g} s per case"
         self.summary = {
             **own,
-            "seconds": clock.seconds,
-            "data_wait_share": clock.wait_share,
+            "seconds": timer.seconds,
+            "data_wait_share": timer.wait_share,
             "peak_memory_gib": peak_memory_gib(),
         }
         if trainer.is_global_zero:
             print(
-                f"{stage}: {text}, {clock.seconds:.0f} s, "
-                f"{100 * clock.wait_share:.0f} % waiting for data, "
+                f"{stage}: {text}, {timer.seconds:.0f} s, "
+                f"{100 * timer.wait_share:.0f} % waiting for data, "
                 f"peak memory {self.summary['peak_memory_gib']:.2f} GiB",
                 file=sys.stderr,
                 flush=True,
@@ -54,7 +54,7 @@ class RunSummary(ClockedCallback):
 
 
 def peak_memory_gib() -> float:
-    """Return the peak memory of this process (GiB): on the GPU where one is in use."""
+    """Return the peak memory of this process (GiB), that of the GPU if one is in use."""
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         return torch.cuda.max_memory_allocated() / 2**30
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,17 +1,18 @@
-"""Exponential moving average (EMA) of the weights, with an unambiguous checkpoint.
+"""Exponential moving average (EMA) of the weights, with unambiguous checkpoints.
 
 After optimiser step `n` (counted from 1), with decay `d`,
 
     d_n   = min(d, (1 + n) / (10 + n))
     ema_n = d_n ema_{n-1} + (1 - d_n) theta_n,      ema_0 = theta_0
 
-The warm-up of `d_n` lets short trainings forget their random start. Validation sees the EMA.
+The warm-up of `d_n` removes the random initial weights from the average of short trainings.
+Validation uses the EMA.
 
-A checkpoint says which weights are which, and the plain way of loading it gives the right ones:
+A checkpoint identifies its weights, and loading it in the usual way gives the right ones:
 
-* `state_dict`: the EMA weights, for whoever evaluates;
-* `training_state_dict`: the weights that the optimiser holds, for resuming only;
-* `weight_ema`: decay, number of updates, and `"state_dict": "ema"` in words.
+* `state_dict`: the EMA weights, for evaluation;
+* `training_state_dict`: the weights of the optimiser, only for resuming;
+* `weight_ema`: decay, number of updates, and `"state_dict": "ema"` as text.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ __all__ = ["WeightEMA", "ema_weights"]
 
 
 class WeightEMA(Callback):
-    """Averages the trainable parameters exponentially and validates with the average.
+    """Callback that averages the trainable parameters exponentially and validates the average.
 
-    Lightning's own `EMAWeightAveraging` copies the whole module (buffers, metrics and all) and
-    leaves raw weights behind when `test` follows `fit` in one Trainer; this one holds the
-    parameters only, and loading a checkpoint outside of `fit` always gives the EMA.
+    Lightning's `EMAWeightAveraging` copies the whole module (including buffers and metrics) and
+    leaves the raw weights in it when `test` follows `fit` in one Trainer; this callback stores
+    only the parameters, and a checkpoint loaded outside of `fit` always contains the EMA.
 
     Args:
         decay: Decay `d`, in (0, 1).
@@ -48,7 +49,7 @@ class WeightEMA(Callback):
             raise UserError(f"optimizer.ema: found {decay}, expected a decay between 0 and 1")
         self.decay = decay
         self.updates = 0
-        # The weights that the module does not hold now: the EMA, or while `_swapped` the
+        # The weights that are not in the module at present: the EMA or, while `_swapped`, the
         # training weights.
         self._aside: dict[str, Tensor] = {}
         self._swapped = False
@@ -59,7 +60,7 @@ class WeightEMA(Callback):
             self._aside = {n: p.detach().clone() for n, p in _trainable(pl_module).items()}
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Follow the module, which has moved to its device since `setup`."""
+        """Move the average to the device of the module, which has moved since `setup`."""
         for name, parameter in _trainable(pl_module).items():
             self._aside[name] = self._aside[name].to(parameter.device)
 
@@ -80,23 +81,23 @@ class WeightEMA(Callback):
         )
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Put the average in place."""
+        """Load the average into the module."""
         if self._aside and trainer.state.fn == TrainerFn.FITTING:
             self._swap(pl_module, to_ema=True)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Put the training weights back."""
+        """Restore the training weights."""
         if self._aside and trainer.state.fn == TrainerFn.FITTING:
             self._swap(pl_module, to_ema=False)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Leave the EMA in the module: whoever uses it after `fit` uses the average."""
+        """Leave the EMA in the module, so that code after `fit` uses the average."""
         self._swap(pl_module, to_ema=True)
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Store both sets of weights, and which is which."""
+        """Store both sets of weights under their names."""
         if not self._aside:
             return
         held, aside = checkpoint["state_dict"], {**checkpoint["state_dict"], **self._aside}
@@ -112,7 +113,7 @@ class WeightEMA(Callback):
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Take up both sets of weights when a training resumes."""
+        """Restore both sets of weights when a training resumes."""
         if trainer.state.fn != TrainerFn.FITTING:
             return  # `state_dict`, already loaded, is the EMA
         ema = ema_weights(checkpoint)
@@ -136,7 +137,7 @@ def ema_weights(checkpoint: Mapping[str, Any]) -> Mapping[str, Tensor]:
     """Return the EMA weights of a checkpoint (its `state_dict`).
 
     Raises:
-        UserError: The checkpoint does not say that its weights are an EMA.
+        UserError: The checkpoint does not mark its weights as an EMA.
     """
     if checkpoint.get("weight_ema", {}).get("state_dict") != "ema":
         raise UserError(

@@ -1,5 +1,5 @@
 """Observation operators that an instrument of a recipe names, one module each.
 
-A module's name is the operator's name in recipes, its `SPEC` what `slams.plugins.operators`
-finds.
+The name of a module is the name of the operator in recipes; `slams.plugins.operators` finds its
+`SPEC`.
 """

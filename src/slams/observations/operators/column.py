@@ -1,7 +1,7 @@
-"""Weighted means over levels at points, as a sounder sees them: `variable`, `levels`, `weights`.
+"""Weighted means over levels at points, as of a sounder: `variable`, `levels`, `weights`.
 
-The weights are normalised to a sum of one. Each point takes the mean of the column that is
-interpolated to it.
+The weights are normalised to a sum of one. The mean at a point is that of the column interpolated
+to it.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ __all__ = ["SPEC", "ColumnOperator"]
 
 
 class ColumnOperator(LinearOperator):
-    """Observes weighted means of a variable over levels.
+    """Operator of weighted means of a variable over levels.
 
     Args:
         grid: The grid of the state.
         channels: The `C` channels of the state.
-        variable: The variable, one with levels.
-        levels: Levels (hPa), each a channel.
-        weights: Weight of each, none negative.
+        variable: The variable, which has levels.
+        levels: Levels (hPa), each of which is a channel.
+        weights: Weights of the levels, not negative.
         latitude: `(P,)` degrees north.
         longitude: `(P,)` degrees east.
 
     Raises:
-        UserError: A level is not there or listed twice, or the weights are not one per level,
-            negative or all zero.
+        UserError: A level does not exist or is listed twice, or the weights are negative, all zero
+            or not one per level.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class ColumnOperator(LinearOperator):
         self._weights = (share / share.sum()).tolist()
 
     def linear(self, state: Tensor) -> Tensor:
-        """Return the weighted means of `(..., C, H, W)`: `(..., P)`."""
+        """Return the weighted means of `(..., C, H, W)`, `(..., P)`."""
         parts = zip(self._weights, self._levels, strict=True)
         return sum(weight * level.linear(state) for weight, level in parts)
 
@@ -82,14 +82,14 @@ class ColumnOperator(LinearOperator):
         return sum(level.adjoint(weight * values) for weight, level in parts)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> ColumnOperator:
-        """Return the operator on a device; this one stays where it is."""
+        """Return the operator on a device; this one is not moved."""
         moved = super().to(device, non_blocking)
         moved._levels = [level.to(device, non_blocking) for level in self._levels]
         return moved
 
 
 def _are(values: object, kinds: type | tuple[type, ...]) -> bool:
-    """Return whether something is a list of finite numbers of a kind."""
+    """Return whether an object is a list of finite numbers of a type."""
     return isinstance(values, list | tuple) and all(
         isinstance(v, kinds) and not isinstance(v, bool) and math.isfinite(v) for v in values
     )

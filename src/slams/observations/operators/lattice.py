@@ -1,4 +1,4 @@
-"""Area means of one channel over blocks of cells, every n-th: `channel`, `block`, `gap`."""
+"""Area means of one channel over every n-th block of cells: `channel`, `block`, `gap`."""
 
 from __future__ import annotations
 

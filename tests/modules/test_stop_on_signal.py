@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from test_resume import CONFIG, NoisyRegression, loader, rows, stream
 
-from slams.modules.callbacks import Checkpoints, EarlyEnd, MetricsCSV, StepSeed, WeightEMA
+from slams.modules.callbacks import Checkpoints, MetricsCSV, StepSeed, StopOnSignal, WeightEMA
 from slams.modules.trainer import make_trainer
 from slams.runtime import signals
 from slams.runtime.signals import Stopped
@@ -43,7 +43,7 @@ def train(directory, resume=None, send=None, accumulate=1, seconds=float("inf"),
         StepSeed(3, "vae"),
         checkpoints,
         MetricsCSV(directory / "metrics.csv", every_steps=3),
-        EarlyEnd(checkpoints, seconds, **clock),
+        StopOnSignal(checkpoints, seconds, **clock),
         *([] if send is None else [send]),
     ]
     model = NoisyRegression()

@@ -1,4 +1,4 @@
-"""What a stage's time went into: batches, samples, and waiting for data."""
+"""Timing of a stage: batches, samples, and waiting for data."""
 
 from __future__ import annotations
 
@@ -9,19 +9,18 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-__all__ = ["ClockedCallback", "StageClock", "batch_length"]
+__all__ = ["ThroughputTimer", "TimedCallback", "batch_length"]
 
 
-class StageClock:
-    """Splits the time of a loop over batches into waiting for data and work.
+class ThroughputTimer:
+    """Division of the time of a loop over batches into waiting for data and work.
 
-    Waiting is what passes between the end of a batch and the arrival of the next on its device:
-    reading, collating and moving. What a DataModule does with it there (`arrived_at`) is work.
-    Pauses (validation, the time between epochs) count as
-    neither.
+    Waiting is the time from the end of a batch to the arrival of the next on its device: reading,
+    collating and transfer. The processing by the DataModule after that (`arrived_at`) is work.
+    Pauses (validation, the time between epochs) count as neither.
 
     Args:
-        now: Gives seconds; tests pass their own.
+        now: Function that returns the time (s); tests pass their own.
     """
 
     def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
@@ -33,11 +32,11 @@ class StageClock:
         self.work_seconds = 0.0
 
     def resume(self) -> None:
-        """Start to wait for the next batch; what passed since the last batch is a pause."""
+        """Start to wait for the next batch; the time since the last batch is a pause."""
         self._mark = self._now()
 
     def batch_start(self, arrived: float | None = None) -> None:
-        """Note that a batch has arrived: now, or at a time since the last one ended."""
+        """Record the arrival of a batch: now, or at a time since the end of the last one."""
         now = self._now()
         if arrived is None or not self._mark <= arrived <= now:
             arrived = now
@@ -45,7 +44,7 @@ class StageClock:
         self._mark = arrived
 
     def batch_end(self, samples: int) -> None:
-        """Note that a batch of that many samples is done, and wait for the next."""
+        """Record the end of a batch of `samples` samples, and wait for the next."""
         self.work_seconds += self._now() - self._mark
         self.batches += 1
         self.samples += samples
@@ -58,7 +57,7 @@ class StageClock:
 
     @property
     def samples_per_second(self) -> float:
-        """Return samples a second, waiting included."""
+        """Return samples per second, waiting included."""
         return self.samples / self.seconds if self.seconds > 0 else 0.0
 
     @property
@@ -68,41 +67,41 @@ class StageClock:
 
     @property
     def wait_share(self) -> float:
-        """Return the share of the time that was spent waiting for data, in [0, 1]."""
+        """Return the fraction of the time that was spent waiting for data, in [0, 1]."""
         return self.wait_seconds / self.seconds if self.seconds > 0 else 0.0
 
 
-class ClockedCallback(Callback):
-    """Runs a `StageClock` through training and testing; a subclass says what to do with it.
+class TimedCallback(Callback):
+    """Base class of callbacks with a `ThroughputTimer` for training and testing.
 
     Args:
-        now: Gives seconds; tests pass their own.
+        now: Function that returns the time (s); tests pass their own.
     """
 
     def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
         self._now = now
-        self.clock = StageClock(now)
+        self.timer = ThroughputTimer(now)
 
     def begin(self, trainer: Trainer, stage: str) -> None:
-        """Is called when the stage, `train` or `test`, begins."""
+        """Handle the start of the stage, `train` or `test`."""
 
     def progress(self, trainer: Trainer, stage: str) -> None:
-        """Is called after each batch."""
+        """Handle the end of a batch."""
 
     def finish(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Is called when the stage has ended without an exception."""
+        """Handle the end of the stage without an exception."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock."""
+        """Start the timer."""
         self._start(trainer, "train")
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Wait for the epoch's first batch."""
-        self.clock.resume()
+        self.timer.resume()
 
     def on_train_batch_start(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
-        """Note that a batch has arrived."""
-        self.clock.batch_start(getattr(trainer.datamodule, "arrived_at", None))
+        """Record the arrival of a batch."""
+        self.timer.batch_start(getattr(trainer.datamodule, "arrived_at", None))
 
     def on_train_batch_end(
         self,
@@ -113,24 +112,24 @@ class ClockedCallback(Callback):
         batch_idx: int,
     ) -> None:
         """Count the samples of all ranks (training shards are of equal length)."""
-        self.clock.batch_end(batch_length(batch) * trainer.world_size)
+        self.timer.batch_end(batch_length(batch) * trainer.world_size)
         self.progress(trainer, "train")
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Leave the validation out of the waiting."""
-        self.clock.resume()
+        """Exclude the validation from the waiting time."""
+        self.timer.resume()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Close the training."""
+        """Finish the training."""
         self.finish(trainer, pl_module, "train")
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock."""
+        """Start the timer."""
         self._start(trainer, "test")
 
     def on_test_batch_start(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
-        """Note that a batch has arrived."""
-        self.clock.batch_start(getattr(trainer.datamodule, "arrived_at", None))
+        """Record the arrival of a batch."""
+        self.timer.batch_start(getattr(trainer.datamodule, "arrived_at", None))
 
     def on_test_batch_end(
         self,
@@ -141,16 +140,16 @@ class ClockedCallback(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Count the samples, as if every rank had as many (they differ by one at most)."""
-        self.clock.batch_end(batch_length(batch) * trainer.world_size)
+        """Count the samples as if every rank had as many (they differ by one at most)."""
+        self.timer.batch_end(batch_length(batch) * trainer.world_size)
         self.progress(trainer, "test")
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Close the test."""
+        """Finish the test."""
         self.finish(trainer, pl_module, "test")
 
     def _start(self, trainer: Trainer, stage: str) -> None:
-        self.clock = StageClock(self._now)
+        self.timer = ThroughputTimer(self._now)
         self.begin(trainer, stage)
 
 

@@ -1,4 +1,4 @@
-"""Who takes part in a run of several ranks, and whether all of them start from the same place."""
+"""Check that all ranks of a run start from the same checkpoint."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from torch import distributed as dist
 from slams.errors import UserError
 from slams.runtime.ranks import say
 
-__all__ = ["RollCall"]
+__all__ = ["RankConsistencyCheck"]
 
 
-class RollCall(Callback):
-    """Says how many ranks run on which hosts; refuses ranks that see another checkpoint.
+class RankConsistencyCheck(Callback):
+    """Callback that reports ranks and hosts, and refuses ranks that find different checkpoints.
 
-    File systems of clusters may show a file late, or be no shared ones at all: a rank that
-    starts afresh beside others that resume would train another network, or wait for ever.
+    On a cluster a file may become visible late on some hosts, or the file system may not be shared
+    at all: a rank that starts anew while others resume would train a different network or hang.
     """
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Compare the ranks, which are connected by now and have loaded nothing.
+        """Compare the ranks, which are connected at this point but have not loaded anything.
 
         Raises:
-            UserError: A rank sees another checkpoint to resume from than rank zero.
+            UserError: A rank would resume from a different checkpoint than rank zero.
         """
         if trainer.world_size == 1:
             return

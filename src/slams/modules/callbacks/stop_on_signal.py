@@ -1,8 +1,8 @@
-"""A training that is told to stop, or whose time is up, saves and ends; the next one continues.
+"""End of a training on a signal or at a time limit, with a checkpoint from which it can resume.
 
-Under several ranks a signal reaches them at different moments, if it reaches all: they agree on
-the larger of their flags, one small reduction about every second. The handler of the signal sets
-the flag and does nothing else (`slams.runtime.signals`).
+With several ranks a signal reaches them at different times, and perhaps not all of them: they
+agree on the largest of their flags, by a small reduction about every second. The signal handler
+only sets the flag (`slams.runtime.signals`).
 """
 
 from __future__ import annotations
@@ -18,24 +18,26 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from slams.modules.callbacks.checkpoints import Checkpoints
 from slams.runtime.signals import Stopped, noted, seconds_running
 
-__all__ = ["EarlyEnd"]
+__all__ = ["StopOnSignal"]
 
-# Seconds between two looks, where looking costs a reduction over ranks.
+# Seconds between two checks with several ranks, each of which costs a reduction.
 _LOOK_SECONDS = 1.0
-# Flag of the recipe's time limit, beside the numbers of signals; any signal is larger.
+# Flag of the recipe's time limit; flags of signals are their numbers, which are all larger.
 _TIME_IS_UP = 0.5
 
 
-class EarlyEnd(Callback):
-    """Ends a training with a checkpoint on SIGUSR1, SIGTERM or at a time limit.
+class StopOnSignal(Callback):
+    """Callback that ends a training with a checkpoint on SIGUSR1, SIGTERM or at a time limit.
 
-    It ends after a batch that took an optimiser step, since gradients half accumulated are in no
-    checkpoint, and not at the last batch of an epoch, whose validation and checkpoint come first.
+    It ends after a batch that took an optimiser step, because a checkpoint does not contain
+    partially accumulated gradients, and not at the last batch of an epoch, whose validation and
+    checkpoint come first.
 
     Args:
-        checkpoints: Saves the checkpoint.
+        checkpoints: Callback that saves the checkpoint.
         max_seconds: Time limit (s), counted from the start of the program; infinite for none.
-        running: Gives the seconds since the start of the program; tests pass their own.
+        running: Function that returns the time (s) since the start of the program; tests pass
+            their own.
     """
 
     def __init__(
@@ -53,10 +55,10 @@ class EarlyEnd(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any
     ) -> None:
-        """Look for a reason to end, and end.
+        """Check whether to end the training.
 
         Raises:
-            Stopped: The training is to end; its checkpoint is saved.
+            Stopped: The training must end; its checkpoint is saved.
         """
         self._batches += 1
         loop = trainer.fit_loop.epoch_loop
@@ -78,7 +80,7 @@ class EarlyEnd(Callback):
         seconds = (time.monotonic() - self._mark) / self._batches
         mine = torch.tensor([flag, seconds], device=trainer.strategy.root_device)
         flag, seconds = trainer.strategy.reduce(mine, reduce_op="max").tolist()
-        # All ranks must look after the same batch: the slowest says how often that is.
+        # All ranks must check after the same batch: the slowest rank determines the interval.
         self._every = max(1, int(_LOOK_SECONDS / max(seconds, 1e-6)))
         self._batches, self._mark = 0, time.monotonic()
         return flag
