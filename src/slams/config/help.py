@@ -1,7 +1,7 @@
-"""Explains the keys of a recipe: the comments of the schema become the help.
+"""Help on the keys of a recipe, made of the comments in the schema.
 
-The comment lines directly above a field belong to it; a section is explained by the docstring of
-its data class.
+The comment lines directly above a field describe it; the docstring of a data class describes its
+section.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ __all__ = ["Key", "explain", "list_keys"]
 
 @dataclass(frozen=True)
 class Key:
-    """Describes one key of a recipe.
+    """One key of a recipe.
 
     Attributes:
         path: Dotted path.
         kind: Type as written in the schema.
         value: Its default, or its value in a recipe.
-        comment: What it means, with units; empty where the name says it all.
-        section: What the section it belongs to is about.
+        comment: What it means, with units; empty where the name says everything.
+        section: Description of its section.
     """
 
     path: str
@@ -57,7 +57,7 @@ def list_keys(
 
 
 def explain(found: Iterator[Key], width: int = 79) -> str:
-    """Lay out keys for a terminal: each section with what it is about, then `key = value`."""
+    """Format keys for a terminal: each section with its description, then `key = value`."""
     lines = []
     shown_section = ""
     for key in found:
@@ -87,14 +87,14 @@ def _walk(value: Any, kind: Any, prefix: str, explained: set[Any]) -> Iterator[K
         if dataclasses.is_dataclass(entry):
             sections.append((entry, hints[item.name], f"{path}."))
         elif inner and dataclasses.is_dataclass(inner[0]):
-            # A list of sections: its keys are explained once, under the first position.
+            # A list of sections: its keys are explained once, for position 0.
             sections.append((entry[0] if entry else None, inner[0], f"{path}.0."))
         else:
             comment = comments.get(f"{kind.__name__}.{item.name}", "")
             about = (kind.__doc__ or "").splitlines()[0]
             yield Key(path, str(item.type), entry, comment, about)
     for entry, inner, path in sections:
-        # An empty list shows the defaults, unless they were seen elsewhere (`data.sources`).
+        # An empty list shows the defaults, unless they were shown elsewhere (`data.sources`).
         if entry is not None or inner not in explained:
             yield from _walk(inner() if entry is None else entry, inner, path, explained)
 
