@@ -201,7 +201,7 @@ def _ablate(arguments: argparse.Namespace) -> None:
 
 def _stage(verb: str, config: Config, dry_run: bool) -> None:
     """Import and run the stage of a verb; every heavy import happens here."""
-    with importing(), Heartbeat(verb, _SILENT_SECONDS, "is importing torch and Lightning"):
+    with importing(), Heartbeat(verb, _SILENT_SECONDS, "importing torch and Lightning"):
         import slams.stages as stages
 
         stage = getattr(stages, verb.replace(" ", "_"))
