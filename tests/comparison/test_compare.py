@@ -157,7 +157,7 @@ def test_compare_writes_every_format(recipe: Path, capsys: pytest.CaptureFixture
     assert main(["compare", str(recipe)]) == 0
     printed = capsys.readouterr().out
     assert "| block_16 | latent diffusion |" in printed
-    assert "seed_1 is left out: it failed, MemoryError: too much" in printed
+    assert "seed_1 is omitted: it failed, MemoryError: too much" in printed
     output = expand(recipe).directory / "comparison"
     assert {p.name for p in output.iterdir()} == {
         *(f"crps.{suffix}" for suffix in ("md", "csv", "tex", "html", "png")),
