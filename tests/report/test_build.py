@@ -250,7 +250,7 @@ def test_broken_files_are_sentences_too(runs: Runs, tmp_path: Path) -> None:
 
 
 def test_refuses_when_there_is_no_run_at_all(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no assimilation run to report on; looked for"):
+    with pytest.raises(UserError, match="no assimilation run to report on; expected"):
         write_report([tmp_path / "nowhere"], output=tmp_path / "report")
     assert not (tmp_path / "report").exists()
 

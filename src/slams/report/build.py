@@ -1,4 +1,4 @@
-"""Builds `report/index.html` from run directories."""
+"""Build `report/index.html` from run directories."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ def write_report(
     output: Path,
     options: ReportConfig | None = None,
 ) -> Path:
-    """Write a self-contained report, its figures as PNG files beside it, and a summary picture.
+    """Write a self-contained report, its figures as PNG files, and a summary picture.
 
-    What a run directory lacks is said in the report. Files appear only once everything was made:
-    an interrupted or refused report leaves the one before it as it was.
+    The report states what a run directory lacks. Files are replaced only after everything was
+    made: an interrupted or refused report leaves the previous one unchanged.
 
     Args:
-        assimilation_dirs: One assimilation run directory a setting of observations; the report
+        assimilation_dirs: One assimilation run directory per setting of observations; the report
             is about the first, the others are compared with it.
         vae_dir: Run directory of the VAE.
         score_dir: Run directory of the latent score.
@@ -74,7 +74,7 @@ def write_report(
         options: Case, level and resolution of the figures.
 
     Returns:
-        Path of `index.html`; `summary.png` and `figures/` are beside it.
+        Path of `index.html`; `summary.png` and `figures/` are in the same directory.
 
     Raises:
         UserError: None of the assimilation directories exists.
@@ -85,17 +85,17 @@ def write_report(
     if not present:
         found = ", ".join(map(str, paths)) or "no directory"
         raise UserError(
-            f"report: no assimilation run to report on; looked for {found}; "
+            f"report: no assimilation run to report on; expected {found}; "
             "run `slams assimilate` first"
         )
     found_runs = [read_assimilation(path) for path in present]
     runs = [run for run in found_runs if run.estimator == found_runs[0].estimator]
     absent = [
-        f"{path} does not exist: its setting is left out." for path in paths if not path.is_dir()
+        f"{path} does not exist: its setting is omitted." for path in paths if not path.is_dir()
     ]
     absent += [
         f"{run.path} was scored by estimators of version {run.estimator}, which cannot be "
-        f"compared with version {runs[0].estimator}: its setting is left out; run it again "
+        f"compared with version {runs[0].estimator}: its setting is omitted; run it again "
         "with resume=overwrite."
         for run in found_runs
         if run.estimator != runs[0].estimator
@@ -175,7 +175,7 @@ def _exhibits(
 
 
 def _methods(run: AssimilationRun) -> Exhibit:
-    """Make the first section: the table of methods and what it says in sentences."""
+    """Make the first section: the table of methods and the findings from it."""
     anchor, title = "methods", "Methods compared"
     if run.results is None or run.results.empty:
         return Exhibit(anchor, title, missing=["No results table: no table of methods."])
@@ -187,11 +187,11 @@ def _methods(run: AssimilationRun) -> Exhibit:
         lead=[method_table(run)],
         tables=[other] if other else [],
         reading=(
-            "All methods saw the same background, the same observations and the same errors of "
-            "them. RMSE is the error of the ensemble mean, CRPS judges the whole ensemble (both: "
-            "lower is better), spread / skill is 1 for an ensemble as uncertain as it is wrong. "
+            "All methods used the same background, the same observations and the same observation "
+            "errors. RMSE is the error of the ensemble mean, CRPS judges the whole ensemble "
+            "(both: lower is better), spread / skill is 1 for an ensemble as uncertain as it is wrong. "
             "The Wasserstein distance compares the climate of all members with the truth's, in "
-            "standard deviations: it sees no date, so that even climatology does well."
+            "standard deviations: it ignores dates, so that even climatology does well."
         ),
     )
 
@@ -257,7 +257,8 @@ def _write(output: Path, text: str, exhibits: list[Exhibit], summary: bytes | No
         with atomic.replacing(index) as page_part, atomic.replacing(picture) as picture_part:
             page_part.write_text(text, encoding="utf-8")
             picture_part.write_bytes(summary or b"")
-            # Figures of an earlier report that this one lacks would pass for this one's.
+            # Figures of an earlier report that are absent from this one would look like part of
+            # it.
             shutil.rmtree(figures, ignore_errors=True)
             new.rename(figures)
     except BaseException:

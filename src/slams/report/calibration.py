@@ -1,4 +1,4 @@
-"""Is the ensemble as uncertain as it should be? Rank histograms, and spread against error."""
+"""Calibration of the ensemble: rank histograms, and spread against error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["pooled_ranks", "rank_histograms", "spread_against_error", "spread_bi
 
 
 def pooled_ranks(ranks: pd.DataFrame, method: str, variable: str = "temperature") -> np.ndarray:
-    """Sum the rank weights of a method over levels and scale them to shares.
+    """Sum the rank weights of a method over levels and normalise them.
 
     Returns:
         `(M + 1,)` shares that sum to 1; empty where the method has none.
@@ -30,7 +30,7 @@ def pooled_ranks(ranks: pd.DataFrame, method: str, variable: str = "temperature"
 
 
 def rank_histograms(run: AssimilationRun, options: ReportConfig) -> Exhibit:
-    """Show where the truth falls among the sorted members, one panel a method."""
+    """Show where the truth falls among the sorted members, one panel per method."""
     anchor, title = "ranks", "Rank histograms"
     if run.ranks is None:
         return Exhibit(anchor, title, missing=["No table of ranks: no rank histograms."])
@@ -51,7 +51,7 @@ def rank_histograms(run: AssimilationRun, options: ReportConfig) -> Exhibit:
         reading=(
             "The height of a bar is how often the truth takes that rank among the sorted "
             "members, over temperature at all levels, divided by how often it should. A flat "
-            "histogram on the dashed line is right; a bowl means too little spread, a dome too "
+            "histogram on the dashed line is ideal; a bowl means too little spread, a dome too "
             "much, a slope a bias."
         ),
         panels=panels,
@@ -79,10 +79,10 @@ def _rank_panel(method: str, share: np.ndarray, top: float, dpi: int) -> Panel:
 def spread_bins(
     spread: np.ndarray, error: np.ndarray, weight: np.ndarray, bins: int = 10
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sort points by spread within each level and compare spread with error bin by bin.
+    """Sort points by spread within each level and compare spread with error per bin.
 
-    Bins are formed level by level and pooled by their number, so that a bin does not merely tell
-    a level with large errors from one with small ones.
+    Bins are formed per level and pooled by their number, so that a bin does not merely separate a
+    level with large errors from one with small errors.
 
     Args:
         spread: `(L, N)` ensemble standard deviation.
@@ -110,7 +110,7 @@ def spread_bins(
 
 
 def spread_against_error(run: AssimilationRun, options: ReportConfig) -> Exhibit:
-    """Show whether the errors are large where the ensemble says so."""
+    """Show whether the errors are large where the ensemble predicts large errors."""
     anchor, title = "spread-error", "Spread against error"
     truth = run.fields("truth")
     curves: dict[str, tuple[np.ndarray, np.ndarray]] = {}
@@ -128,8 +128,8 @@ def spread_against_error(run: AssimilationRun, options: ReportConfig) -> Exhibit
             if members.sizes["member"] < 3:
                 continue
             count = members.sizes["member"]
-            # The mean of few draws is itself uncertain: (M + 1) / M of the variance. Not so the
-            # mean of an ensemble that is centred on the analysis.
+            # The mean of few draws is itself uncertain: (M + 1) / M of the variance. Not so for an
+            # ensemble that is centred on the analysis.
             share = 1.0 if dataset.attrs.get("ensemble") == "centred" else (count + 1) / count
             spread = members.std("member", ddof=1) * np.sqrt(share)
             error = members.mean("member") - state
@@ -167,8 +167,8 @@ def spread_against_error(run: AssimilationRun, options: ReportConfig) -> Exhibit
             f"Every grid point of the {cases} kept cases is sorted by its ensemble's spread "
             "(times √(1 + 1/M) for M members that are draws) into ten bins of equal area, level "
             "by level; a dot is the root mean square of one bin over all levels. On the diagonal "
-            "an ensemble knows how wrong it is; above it the errors are larger than it says, and "
-            "a flat line does not tell good places from bad."
+            "the spread equals the error; above it the errors are larger than the spread, and "
+            "a flat line does not separate good places from bad."
         ),
         panels=[_spread_panel(curves, options.dpi)],
         findings=findings,

@@ -1,4 +1,4 @@
-"""Errors date by date: does a method win everywhere, or on a few dates?"""
+"""Errors by date: whether a method is better everywhere, or on a few dates."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["error_by_date"]
 
 
 def error_by_date(run: AssimilationRun, options: ReportConfig) -> Exhibit:
-    """Show RMSE and CRPS of temperature on each verifying date, one line a method."""
+    """Show RMSE and CRPS of temperature on each verifying date, one line per method."""
     anchor, title = "dates", "Errors date by date"
     if run.cases is None:
         return Exhibit(anchor, title, missing=["No table of cases: no errors by date."])
@@ -58,7 +58,7 @@ def _panel(tables: dict[str, pd.DataFrame], metric: str, name: str, dpi: int) ->
             markeredgewidth=0.5,
         )
     dates = pd.to_datetime(list(dict.fromkeys(d for t in tables.values() for d in t.index)))
-    # The automatic locator warns where the dates span no time.
+    # The automatic locator warns where all dates are the same.
     locator = AutoDateLocator(maxticks=7) if len(dates) > 1 else FixedLocator(date2num(dates))
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))

@@ -1,4 +1,4 @@
-"""Errors of each day of a window: those that were observed, and those that were not."""
+"""Errors of each day of a window, observed or not."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def errors_by_day(run: AssimilationRun, options: ReportConfig) -> Exhibit | None
         title="Days of the window, observed and not",
         reading=(
             "Day 0 is the first of the window; the background is older by a day with each day. "
-            "Shaded days have no observation at all: what is known of them comes from the days "
+            "Shaded days have no observation at all: information on them comes from the days "
             "around them and from the background."
         ),
         findings=[_finding(table, observed, hidden)] if observed and hidden else [],

@@ -1,4 +1,4 @@
-"""Observations that no method was given: the only judges that a real analysis has."""
+"""Observations withheld from all methods: the only independent check of a real analysis."""
 
 from __future__ import annotations
 
@@ -69,11 +69,11 @@ def held_out(run: AssimilationRun, options: ReportConfig) -> Exhibit:
         findings=findings,
         reading=(
             "No method was given these stations. Their observations have errors, which count "
-            "against every method alike: O-A cannot have a standard deviation below the "
+            "against every method equally: O-A cannot have a standard deviation below the "
             "observation error. Total spread is √(R + (1 + 1/M) s²), with s² the ensemble's "
             "variance at the station: it equals the root mean square of O-A for a reliable "
-            "ensemble. CRPS judges members that were given the observation's error. Stations "
-            "stand where people live: they say little about oceans and poles."
+            "ensemble. CRPS is computed with the observation's error added to the members. "
+            "Stations are where people live: they say little about oceans and poles."
         ),
         tables=[
             table(
@@ -87,7 +87,7 @@ def held_out(run: AssimilationRun, options: ReportConfig) -> Exhibit:
 
 
 def observation_ranks(run: AssimilationRun, options: ReportConfig) -> Exhibit:
-    """Show where observations fall among members that were given their error."""
+    """Show where observations fall among members to which their error was added."""
     anchor, title = "observation-ranks", "Rank histograms at the observed points"
     ranks = run.observation_ranks
     if ranks is None or ranks.empty:
@@ -96,7 +96,7 @@ def observation_ranks(run: AssimilationRun, options: ReportConfig) -> Exhibit:
     rows = ranks[ranks["use"].eq(use)]
     missing = []
     if use == ASSIMILATED:
-        # What a method has seen lies closer to it than its spread says: only others are fair.
+        # A method fits the observations it uses more closely than its spread implies.
         rows = rows[~rows["method"].map(assimilates).astype(bool)]
         missing.append(
             "No station was held out, so that only methods that assimilate nothing can be judged "
@@ -121,9 +121,9 @@ def observation_ranks(run: AssimilationRun, options: ReportConfig) -> Exhibit:
         anchor=anchor,
         title=title,
         reading=(
-            "As the rank histograms above, but for observations, which have errors: every member "
-            "was given an error of its own, drawn from R, before ranking. Flat on the dashed "
-            "line is right. χ² times the number of independent observations would follow a χ² "
+            "As the rank histograms above, but for observations, which have errors: an error "
+            "drawn from R was added to every member before ranking. Flat on the dashed "
+            "line is ideal. χ² times the number of independent observations would follow a χ² "
             "distribution with M degrees of freedom; neighbours and days are not independent, so "
             "that the count of observations overstates that number by far: it measures "
             "flatness and tests nothing."

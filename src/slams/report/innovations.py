@@ -31,7 +31,7 @@ __all__ = [
 
 
 def observation_error(run: AssimilationRun, observation: str) -> float | None:
-    """Find the standard deviation of an observation's error in the recipe (channel units)."""
+    """Return the standard deviation of an observation's error in the recipe (channel units)."""
     modality, _, channel = observation.partition("/")
     if modality == "satellite":
         error = config_value(run.config, "observations.satellite.error")
@@ -46,7 +46,7 @@ def observation_error(run: AssimilationRun, observation: str) -> float | None:
 
 
 def innovations(run: AssimilationRun, options: ReportConfig) -> Exhibit:
-    """Show how far the observations lie from background and analysis, kind by kind."""
+    """Show how far the observations are from background and analysis, by kind."""
     anchor, title = "innovations", "Observations minus background, minus analysis"
     if run.innovations is None or run.innovations.empty:
         reason = (
@@ -80,7 +80,7 @@ def innovations(run: AssimilationRun, options: ReportConfig) -> Exhibit:
 
 
 def _region_table(run: AssimilationRun) -> list[str]:
-    """Make the folded table of O-B and O-A by region, as far as there is one."""
+    """Make the folded table of O-B and O-A by region, where the run has one."""
     space = run.observation_space
     if space is None:
         return []
@@ -108,7 +108,7 @@ def _region_table(run: AssimilationRun) -> list[str]:
 
 
 def observation_heading(observation: str) -> str:
-    """Name an observation in words: `Stations: 2 m temperature`."""
+    """Return an observation's name in words: `Stations: 2 m temperature`."""
     modality, _, channel = observation.partition("/")
     variable, _, level = channel.partition("@")
     name = f"{capitalised(modality)}: {variable_label(variable)}"
@@ -122,7 +122,7 @@ def observation_units(observation: str) -> str:
 
 
 def in_units(value: float, observation: str) -> str:
-    """Write a number with the units of an observation: `1.11 K`."""
+    """Format a number with the units of an observation: `1.11 K`."""
     units = quantity("", observation_units(observation)).strip()
     return f"{number(value)} {units[1:-1]}" if units else number(value)
 

@@ -1,4 +1,4 @@
-"""Winds and humidity: what is shown of temperature in several sections, a section per variable."""
+"""Winds and humidity: one section per variable, with the same content as those on temperature."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["other_levels"]
 
 
 def other_levels(run: AssimilationRun, options: ReportConfig) -> list[Exhibit]:
-    """Show each variable with levels but temperature: profiles, maps, spectra, regions."""
+    """Show each variable with levels except temperature: profiles, maps, spectra, regions."""
     if run.results is None:
         return []
     there = dict.fromkeys(run.results["variable"])
@@ -49,7 +49,7 @@ def _exhibit(run: AssimilationRun, variable: str, options: ReportConfig) -> Exhi
         title=f"{capitalised(name)} by level",
         reading=(
             "Profiles are read as those of temperature. Maps are at the level of the maps of "
-            "temperature or the nearest that there is, as are spectra; scores by region are means "
+            "temperature or the nearest available, as are spectra; scores by region are means "
             "over levels."
         ),
         panels=panels,

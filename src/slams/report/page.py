@@ -1,4 +1,4 @@
-"""Puts exhibits into one self-contained page: no style sheet, script or picture from elsewhere."""
+"""Write sections into one self-contained page, without external style sheet, script or picture."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TEMPLATE = "page.html"
 
 
 def page(title: str, subtitle: str, exhibits: Sequence[Exhibit], footer: str) -> str:
-    """Write the whole page; the first exhibit stands above the table of contents.
+    """Return the whole page; the first section precedes the table of contents.
 
     Args:
         title: Plain text.
@@ -39,7 +39,7 @@ def page(title: str, subtitle: str, exhibits: Sequence[Exhibit], footer: str) ->
 
 
 def section(exhibit: Exhibit) -> str:
-    """Write one section: findings first, then tables and pictures, then how to read them."""
+    """Return one section: findings first, then tables and pictures, then how to read them."""
     parts = [
         f'<section id="{html.escape(exhibit.anchor)}">',
         f"<h2>{html.escape(exhibit.title)}</h2>",
@@ -50,7 +50,7 @@ def section(exhibit: Exhibit) -> str:
         parts.append(f'<ul class="findings">{items}</ul>')
     parts += [f'<p class="missing">{html.escape(text)}</p>' for text in exhibit.missing]
     if exhibit.panels:
-        # Four panels make two rows of two: three and a lonely one look like a mistake.
+        # Four panels make two rows of two: three and a single one look like a mistake.
         four = " four" if len(exhibit.panels) == 4 else ""
         images = "".join(map(_image, exhibit.panels))
         parts.append(f'<div class="panels{four}">{images}</div>')

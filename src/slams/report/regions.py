@@ -23,7 +23,7 @@ from slams.report.wording import capitalised, number
 
 __all__ = ["regional_scores", "variable_panel"]
 
-# Metric: axis label, units of temperature, what a perfect ensemble would have.
+# Metric: axis label, units of temperature, value of a perfect ensemble.
 _METRICS: dict[str, tuple[str, str, float | None]] = {
     "rmse": ("RMSE", "K", None),
     "crps": ("CRPS", "K", None),
@@ -47,7 +47,7 @@ def regional_scores(run: AssimilationRun, options: ReportConfig) -> Exhibit:
             "Temperature, mean over levels, with 95 % intervals over dates. The belts are those "
             "of the WMO's standard scores (tropics: 20° S to 20° N); they share the globe, as do "
             "land and sea. Weather varies less in the tropics, so that errors are smaller there "
-            "for every method: compare methods within a region, and the spread with its own error."
+            "for every method: compare methods within a region, and spread with error."
         ),
         panels=panels,
         findings=_findings(rows),
@@ -61,7 +61,7 @@ def variable_panel(
     """Draw one metric of a variable with levels, mean over levels, by region.
 
     Returns:
-        The panel, and a table of each metric; `None` where the run has no such numbers.
+        The panel, and one table per metric; `None` where the run has no such numbers.
     """
     if run.regions is None:
         return None

@@ -1,4 +1,4 @@
-"""Power spectra: at which scales analyses have the truth's variance, and at which they know it."""
+"""Power spectra: scales at which analyses have the truth's variance, and at which it is known."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def spectra(run: AssimilationRun, options: ReportConfig) -> Exhibit:
             "n in any direction, zonal wavenumber for waves along a latitude. Members should "
             "follow the truth at all scales: below it they are too smooth, above it too noisy. "
             "The mean of an ensemble should lose power where the observations leave the scale "
-            "undetermined; one that keeps all of it there says more than it knows."
+            "undetermined; a mean that keeps all of it there is overconfident."
         ),
         panels=panels,
         findings=findings,
@@ -90,7 +90,7 @@ def variable_panels(run: AssimilationRun, variable: str, options: ReportConfig) 
 
 
 def half_power(part: pd.DataFrame) -> int | None:
-    """Find the smallest wavenumber from which on the mean has less than half the truth's power.
+    """Return the smallest wavenumber beyond which the mean has less than half the truth's power.
 
     Args:
         part: Rows of one method and level, sorted by wavenumber.
@@ -148,7 +148,7 @@ def _power_label(variable: str) -> str:
 
 
 def _words(variable: str) -> tuple[str, str]:
-    """Return what tells the panels of a variable from those of temperature: title and file."""
+    """Return the words for a variable other than temperature: in titles and in file names."""
     if variable == "temperature":
         return "", ""
     return capitalised(variable_label(variable)), f"{variable}_"
