@@ -189,7 +189,8 @@ def _methods(run: AssimilationRun) -> Exhibit:
         reading=(
             "All methods used the same background, the same observations and the same observation "
             "errors. RMSE is the error of the ensemble mean, CRPS judges the whole ensemble "
-            "(both: lower is better), spread / skill is 1 for an ensemble as uncertain as it is wrong. "
+            "(both: lower is better), spread / skill is 1 for an ensemble as uncertain as it is "
+            "wrong. "
             "The Wasserstein distance compares the climate of all members with the truth's, in "
             "standard deviations: it ignores dates, so that even climatology does well."
         ),
