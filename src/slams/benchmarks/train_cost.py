@@ -1,10 +1,11 @@
-"""`slams bench train`: what a training step costs, recipe beside recipe, stage by stage.
+"""`slams bench train`: cost per training step of several recipes, stage by stage.
 
 Networks are made as the recipe describes them, untrained, and step on one batch of the recipe's
 own data, in the precision and with the optimiser of a real run. Recipes take turns, a few steps at
-a time: a machine whose speed drifts slows all of them. Loading is not in it (`slams bench data`).
+a time: a machine whose speed drifts slows all of them. Loading is not included (`slams bench
+data`).
 
-Writes `train.csv` (a row a recipe, stage and repetition), and prints the table.
+Writes `train.csv` (one row per recipe, stage and repetition), and prints the table.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ __all__ = ["bench_train", "train_table"]
 
 @dataclass(frozen=True)
 class _Step:
-    """Holds one stage of one recipe, ready to step."""
+    """One stage of one recipe, ready to step."""
 
     recipe: str
     stage: str
@@ -54,11 +55,11 @@ def bench_train(config: CostConfig, output: Path) -> None:
     """Time the recipes, print the table and write it.
 
     Args:
-        config: What is timed.
+        config: Recipes to time.
         output: Directory, made where it is missing.
 
     Raises:
-        UserError: A recipe is refused or its store is not there.
+        UserError: A recipe is refused or its store is missing.
     """
     directory = make_output(output)
     table = train_table(config)
@@ -71,7 +72,7 @@ def train_table(config: CostConfig) -> pd.DataFrame:
     """Step every stage of every recipe in turn.
 
     Args:
-        config: What is timed.
+        config: Recipes to time.
 
     Returns:
         Columns recipe, stage, repetition, parameters, samples_per_second.
@@ -85,7 +86,7 @@ def train_table(config: CostConfig) -> pd.DataFrame:
     for repetition in range(config.repetitions + 1):
         for step in steps:
             seconds = _run(step, config.steps)
-            if repetition == 0:  # memory is allocated and kernels are chosen
+            if repetition == 0:  # in which memory is allocated and kernels are chosen
                 continue
             rows.append(
                 {
@@ -119,7 +120,8 @@ def _steps(name: str, recipe: Config) -> Iterator[_Step]:
     latents = torch.randn(size, *shape, device=device)
     zero, one = torch.zeros(shape[1]), torch.ones(shape[1])
     score = LatentScore(recipe.score, data.channels, data.grid, shape, zero, one, "").to(device)
-    # Timing does not depend on the values: latents of an untrained encoder would be no truer.
+    # Timing does not depend on the values: latents of an untrained encoder would be no more
+    # realistic.
     drawn = LatentBatch(latents, torch.randn_like(latents), torch.rand(size, device=device))
     yield _Step(name, "score", score, lambda: score.loss(drawn).mean(), size, bfloat16, device)
 
@@ -150,7 +152,7 @@ def _run(step: _Step, count: int) -> float:
 def _page(table: pd.DataFrame, config: CostConfig) -> Table:
     first = next(iter(config.recipes))
     page = Table(
-        title=f"training steps, {config.repetitions} x {config.steps} a stage",
+        title=f"training steps, {config.repetitions} x {config.steps} per stage",
         caption="median (least, most); ratios repetition by repetition",
     )
     for heading in ("stage", "recipe", "parameters", "samples/s", f"times {first}"):
