@@ -23,13 +23,13 @@ class Randomness:
         same_file: Share of neighbours in the order that come from one file.
         serial_correlation: Correlation of the positions of neighbours in the order.
         near: Mean number of other windows of its batch that lie within `days` of a window.
-        files_a_batch: Mean number of files that a batch is read from.
+        files_per_batch: Mean number of files that a batch is read from.
     """
 
     same_file: float
     serial_correlation: float
     near: float
-    files_a_batch: float
+    files_per_batch: float
 
 
 def measure(order: np.ndarray, files: np.ndarray, batch: int, days: int = 5) -> Randomness:
@@ -49,5 +49,5 @@ def measure(order: np.ndarray, files: np.ndarray, batch: int, days: int = 5) -> 
         same_file=float((neighbours[1:] == neighbours[:-1]).mean()),
         serial_correlation=float(np.corrcoef(order[1:], order[:-1])[0, 1]),
         near=float(near.mean()),
-        files_a_batch=float(np.mean([len(np.unique(files[row])) for row in whole])),
+        files_per_batch=float(np.mean([len(np.unique(files[row])) for row in whole])),
     )

@@ -255,11 +255,11 @@ def bench_data(config: StreamBenchConfig, output: Path) -> None:
         _plan_page(plan),
         _randomness_page(),
     )
-    _complain_of_warm_files(samples)
+    _warn_of_warm_files(samples)
     print(f"the tables and the figure are in {output}")
 
 
-def _complain_of_warm_files(samples: pd.DataFrame) -> None:
+def _warn_of_warm_files(samples: pd.DataFrame) -> None:
     cold = samples[samples["page_cache"] == "cold"]
     if cold.empty:
         return
@@ -355,5 +355,5 @@ def _randomness_page(days: int = 3650, steps: int = 64, batch: int = 8) -> Table
 
 
 def _cells(found: list[Randomness]) -> Iterator[str]:
-    for name in ("same_file", "serial_correlation", "near", "files_a_batch"):
+    for name in ("same_file", "serial_correlation", "near", "files_per_batch"):
         yield f"{np.mean([getattr(one, name) for one in found]):.3f}"

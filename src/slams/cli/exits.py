@@ -14,7 +14,7 @@ from slams.runtime import slurm_job
 from slams.runtime.ranks import is_rank_zero
 from slams.runtime.signals import LOST, Stopped
 
-__all__ = ["INTERRUPTED", "complain", "leave_lost", "stop", "stop_and_requeue"]
+__all__ = ["INTERRUPTED", "exit_lost", "print_error", "stop", "stop_and_requeue"]
 
 INTERRUPTED = 128 + signal.SIGINT
 # Seconds that the last message takes through srun to the log of a job.
@@ -36,20 +36,20 @@ def stop_and_requeue(
             return stop(what, 0, arguments, process=process)
         # Rank zero may still be working if only this rank received the signal.
         time.sleep(_OTHERS_SECONDS)
-        complain(what, every_rank=True)
+        print_error(what, every_rank=True)
     if stopped.signum and slurm_job.job_id():
         # Before the requeue, which ends this process and the one that forwards its output to the
         # log.
-        complain(f"{what}, {'with a checkpoint' if stopped.saved else 'nothing to save'}")
+        print_error(f"{what}, {'with a checkpoint' if stopped.saved else 'nothing to save'}")
         time.sleep(_WORDS_SECONDS)
         what = slurm_job.requeue(stopped.saved)
     return stop(what, int(str(stopped.code)), arguments, process=process)
 
 
-def leave_lost(sentence: str, arguments: argparse.Namespace | None, *, process: bool) -> int:
+def exit_lost(sentence: str, arguments: argparse.Namespace | None, *, process: bool) -> int:
     """Exit after another rank was lost; give the first rank time to close its run."""
     if not is_rank_zero():
-        complain(sentence, every_rank=True)
+        print_error(sentence, every_rank=True)
         time.sleep(_OTHERS_SECONDS)
     return stop(sentence, LOST, arguments, process=process)
 
@@ -71,14 +71,14 @@ def stop(what: str, code: int, arguments: argparse.Namespace | None, *, process:
             then = "; the same command continues from the files that are finished"
         if arguments.verb == "simulate":
             then = "; the same command continues from the last piece that is finished"
-    complain(f"{what}{then}")
+    print_error(f"{what}{then}")
     if process:
         sys.stdout.flush()
         os._exit(code)
     return code
 
 
-def complain(sentence: str, every_rank: bool = False) -> None:
+def print_error(sentence: str, every_rank: bool = False) -> None:
     """Print one sentence on standard error, on the first rank alone or on every rank."""
     # zarr prints at length which operations were in progress while Python exits.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)

@@ -14,11 +14,11 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from slams.cli.exits import INTERRUPTED, complain, leave_lost, stop, stop_and_requeue
+from slams.cli.exits import INTERRUPTED, exit_lost, print_error, stop, stop_and_requeue
 from slams.cli.parser import parse
 from slams.cli.verbs import VERBS, Verb, resolve
 from slams.config.checks import require
-from slams.config.help import explain, list_keys
+from slams.config.help import format_help, list_keys
 from slams.config.loading import load, to_yaml
 from slams.config.paths import check_path
 from slams.config.schema import Config
@@ -93,10 +93,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if sentence is None:
             raise
         if lost_rank(error):
-            return leave_lost(sentence, arguments, process=argv is None)
+            return exit_lost(sentence, arguments, process=argv is None)
         # On every rank: a file may be missing on one node alone, and where `LOCAL_RANK` is left
         # over in a shell, no process is rank zero and none would print.
-        complain(sentence, every_rank=True)
+        print_error(sentence, every_rank=True)
         return _REFUSED
 
 
@@ -113,12 +113,12 @@ def _run(arguments: argparse.Namespace, places: list[Path]) -> int:
     if verb == "config print" and arguments.recipe is None:
         if not arguments.keys or arguments.overrides:
             raise UserError("a recipe is missing: slams config print RECIPE.yaml, or --keys alone")
-        print(explain(list_keys()))
+        print(format_help(list_keys()))
         return 0
     config = load(arguments.recipe, arguments.overrides)
     places += [Path(config.runs), Path(config.data.store)]
     if verb == "config print":
-        print(explain(list_keys(config)) if arguments.keys else to_yaml(config).rstrip())
+        print(format_help(list_keys(config)) if arguments.keys else to_yaml(config).rstrip())
     elif verb == "config validate":
         require(config, "prepare")
         say(f"{arguments.recipe} is valid")
@@ -150,8 +150,8 @@ def _bench(verb: Verb, arguments: argparse.Namespace, places: list[Path]) -> Non
     output = Path(arguments.output)
     recipe = ()
     if verb.recipe:
-        schema, check = verb.load_schema(), verb.load_check()
-        recipe = (load(arguments.recipe, arguments.overrides, schema, check),)
+        schema, validator = verb.load_schema(), verb.load_validator()
+        recipe = (load(arguments.recipe, arguments.overrides, schema, validator),)
     places.append(output)
     with importing():
         bench = resolve(verb.bench)

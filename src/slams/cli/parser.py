@@ -171,7 +171,7 @@ def _parser() -> argparse.ArgumentParser:
                 help="directory of the tables and the figure (default: %(default)s)",
             )
         if verb.dry_run:
-            one.add_argument("--dry-run", action="store_true", help=verb.rehearsal)
+            one.add_argument("--dry-run", action="store_true", help=verb.dry_run_help)
         if name == "compare":
             _add_comparison(one)
         if name == "submit":
@@ -220,7 +220,7 @@ def _add_comparison(parser: argparse.ArgumentParser) -> None:
 def _explain_sections(verb: Verb) -> str:
     if not verb.sections and verb.schema == RECIPE_SCHEMA:
         return ""
-    from slams.config.help import explain, list_keys
+    from slams.config.help import format_help, list_keys
 
-    explained = explain(list_keys(sections=verb.sections, schema=verb.load_schema()))
+    explained = format_help(list_keys(sections=verb.sections, schema=verb.load_schema()))
     return f"keys and their defaults, override them with key=value:\n\n{explained}"

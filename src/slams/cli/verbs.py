@@ -30,10 +30,11 @@ class Verb:
     A verb with `bench` measures something on its own and writes into `--output DIR`: the function
     `module:function` is called with the recipe, where the verb takes one, and that directory.
     Its recipe may be of another data class, `schema`, than `slams.config.schema.Config`, checked
-    by `sense`; such a recipe has no sections to choose from, and the help explains all its keys.
+    by `validator`; such a recipe has no sections to choose from, and the help explains all its
+    keys.
 
-    `schema` and `sense` are names, `module:attribute`: they are imported only for the verb that
-    runs or whose help is shown (`load_schema`, `load_check`).
+    `schema` and `validator` are names, `module:attribute`: they are imported only for the verb
+    that runs or whose help is shown (`load_schema`, `load_validator`).
     """
 
     summary: str
@@ -42,11 +43,11 @@ class Verb:
     dry_run: bool = True
     recipe: bool = True
     schema: str = RECIPE_SCHEMA
-    sense: str = RECIPE_CHECK
+    validator: str = RECIPE_CHECK
     bench: str = ""
     # The recipe may be omitted: every key then has its default.
     optional: bool = False
-    rehearsal: str = (
+    dry_run_help: str = (
         "build everything, run one batch, print shapes, memory and time, and write nothing"
     )
 
@@ -54,9 +55,9 @@ class Verb:
         """Return the data class of the verb's recipe."""
         return resolve(self.schema)
 
-    def load_check(self) -> Callable[[Any], None]:
+    def load_validator(self) -> Callable[[Any], None]:
         """Return the function that refuses a recipe of this verb that contradicts itself."""
-        return resolve(self.sense)
+        return resolve(self.validator)
 
 
 _TRAINING = "Continues from the last checkpoint when a run was killed; a finished run is kept."
@@ -103,7 +104,7 @@ VERBS = {
         "finished one after another, each in a run directory of its own; a failure is recorded "
         "with its reason and the others continue. The same command again runs the rest.",
         ("ablation",),
-        rehearsal="only show the settings and the progress of each",
+        dry_run_help="only show the settings and the progress of each",
     ),
     "submit": Verb(
         "run a recipe as jobs of a SLURM cluster",
@@ -111,7 +112,7 @@ VERBS = {
         "one before, and exits. Jobs that are pre-empted, run out of time or lose a node are "
         "requeued and continue in the same run directories. See docs/cluster.md.",
         ("trainer",),
-        rehearsal="only print the scripts",
+        dry_run_help="only print the scripts",
     ),
     "compare": Verb(
         "compare the settings of a sweep",
@@ -127,7 +128,7 @@ VERBS = {
         "without a network log with tracking.offline=true, to the server that tracking.uri names. "
         "Each run is copied once; repeating the command updates the copies.",
         ("tracking",),
-        rehearsal="only count what would be copied",
+        dry_run_help="only count what would be copied",
     ),
     "bench posterior": Verb(
         "compare every guidance and sampler with posteriors known in closed form",
@@ -145,7 +146,7 @@ VERBS = {
         "have been trained.",
         dry_run=False,
         schema="slams.benchmarks.cost_recipe:CostConfig",
-        sense="slams.benchmarks.cost_recipe:check_cost",
+        validator="slams.benchmarks.cost_recipe:check_cost",
         bench="slams.benchmarks.sampler_cost:bench_sampler",
     ),
     "bench train": Verb(
@@ -154,7 +155,7 @@ VERBS = {
         "per second and their ratio to the first recipe's.",
         dry_run=False,
         schema="slams.benchmarks.cost_recipe:CostConfig",
-        sense="slams.benchmarks.cost_recipe:check_cost",
+        validator="slams.benchmarks.cost_recipe:check_cost",
         bench="slams.benchmarks.train_cost:bench_train",
     ),
     "bench scaling": Verb(
@@ -163,7 +164,7 @@ VERBS = {
         "sampler against steps and members and its denoiser against window and grid.",
         dry_run=False,
         schema="slams.benchmarks.cost_recipe:CostConfig",
-        sense="slams.benchmarks.cost_recipe:check_cost",
+        validator="slams.benchmarks.cost_recipe:check_cost",
         bench="slams.benchmarks.scaling:bench_scaling",
     ),
     "bench prepare": Verb(
@@ -173,7 +174,7 @@ VERBS = {
         "memory of every run.",
         dry_run=False,
         schema="slams.benchmarks.preparation_recipe:PreparationBenchConfig",
-        sense="slams.benchmarks.preparation_recipe:check_preparation_bench",
+        validator="slams.benchmarks.preparation_recipe:check_preparation_bench",
         bench="slams.benchmarks.preparation:bench_preparation",
     ),
     "bench data": Verb(
@@ -183,7 +184,7 @@ VERBS = {
         "tables and a figure. The recipe may be omitted.",
         dry_run=False,
         schema="slams.benchmarks.stream_recipe:StreamBenchConfig",
-        sense="slams.benchmarks.stream_recipe:check_stream_bench",
+        validator="slams.benchmarks.stream_recipe:check_stream_bench",
         bench="slams.benchmarks.stream:bench_data",
         optional=True,
     ),
@@ -194,7 +195,7 @@ VERBS = {
         "writes the tables.",
         dry_run=False,
         schema="slams.benchmarks.climate_recipe:ClimateConfig",
-        sense="slams.benchmarks.climate_recipe:check_climate",
+        validator="slams.benchmarks.climate_recipe:check_climate",
         bench="slams.benchmarks.climate:bench_climate",
     ),
     "bench state": Verb(
@@ -205,7 +206,7 @@ VERBS = {
         "writes the tables. A killed benchmark continues from the rows that are finished.",
         dry_run=False,
         schema="slams.benchmarks.state.recipe:StateBenchConfig",
-        sense="slams.benchmarks.state.recipe:check_state_bench",
+        validator="slams.benchmarks.state.recipe:check_state_bench",
         bench="slams.benchmarks.state.bench:bench_state",
     ),
     "bench kolmogorov": Verb(
@@ -216,7 +217,7 @@ VERBS = {
         "networks are reused while their settings are unchanged.",
         dry_run=False,
         schema="slams.warmups.kolmogorov_recipe:KolmogorovConfig",
-        sense="slams.warmups.kolmogorov_recipe:check_kolmogorov",
+        validator="slams.warmups.kolmogorov_recipe:check_kolmogorov",
         bench="slams.warmups.kolmogorov_bench:bench_kolmogorov",
     ),
     "bench lorenz63": Verb(
@@ -226,7 +227,7 @@ VERBS = {
         "log-densities. Prints the table and writes it with a figure.",
         dry_run=False,
         schema="slams.warmups.recipes:Lorenz63Config",
-        sense="slams.warmups.recipes:check_lorenz63",
+        validator="slams.warmups.recipes:check_lorenz63",
         bench="slams.warmups.lorenz63_experiment:bench_lorenz63",
     ),
     "config print": Verb(

@@ -19,7 +19,7 @@ from typing import Any
 
 from slams.config.schema import Config
 
-__all__ = ["Key", "explain", "list_keys"]
+__all__ = ["Key", "format_help", "list_keys"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def list_keys(
             yield key
 
 
-def explain(found: Iterator[Key], width: int = 79) -> str:
+def format_help(found: Iterator[Key], width: int = 79) -> str:
     """Format keys for a terminal: each section with its description, then `key = value`."""
     lines = []
     shown_section = ""

@@ -51,7 +51,7 @@ def load(
     path: str | Path | None,
     overrides: Sequence[str] = (),
     schema: type[_Schema] = Config,
-    sense: Callable[[_Schema], None] = check,
+    validator: Callable[[_Schema], None] = check,
     *,
     varied: Sequence[str] = (),
     trusted: bool = True,
@@ -62,7 +62,7 @@ def load(
         path: The recipe (YAML); `None` for defaults alone.
         overrides: Dotted overrides, `a.b=value`, with the value in YAML.
         schema: Data class of the whole recipe.
-        sense: Raises a `UserError` for a recipe that contradicts itself.
+        validator: Raises a `UserError` for a recipe that contradicts itself.
         varied: Overrides applied after these that come from a recipe, as those of a sweep's
             settings.
         trusted: Whether the user named this recipe; one that another file names is data, see
@@ -77,7 +77,7 @@ def load(
     """
     with held_back():
         config = _read_all(path, overrides, varied, schema, trusted)
-    sense(config)
+    validator(config)
     return config
 
 
@@ -110,14 +110,14 @@ def _read_all(
     trusted: bool,
 ) -> _Schema:
     """Read a recipe with what it extends and its overrides, without checking the values."""
-    said = TrustedWords()
-    reader = _Reader(schema, said)
+    trusted_words = TrustedWords()
+    reader = _Reader(schema, trusted_words)
     values, origin = ({}, {}) if path is None else reader.read(Path(path), (), trusted)
     tree = _overlay(to_plain(schema()), values)
     for number, override in enumerate([*overrides, *varied]):
         key, value = _parse_override(override, schema)
         if number < len(overrides):
-            said.add(value)
+            trusted_words.add(value)
         # One by one: the next may set a part of the value that this one has set.
         refuse_unknown(
             value, type_at(key, _COMMAND_LINE, schema), key, {key: _COMMAND_LINE}, schema
@@ -127,7 +127,7 @@ def _read_all(
     refuse_unknown(tree, schema, "", origin, schema)
     refuse_endless(tree, lambda key: where_set(key, origin))
     if schema is Config:
-        resolve_plugins(tree, origin, said)
+        resolve_plugins(tree, origin, trusted_words)
     return _build(tree, origin, schema)
 
 
@@ -137,11 +137,11 @@ class _Reader:
 
     Attributes:
         schema: Data class of the whole recipe.
-        said: Receives every text of the files that are the user's.
+        trusted_words: Receives every text of the files that are the user's.
     """
 
     schema: type
-    said: TrustedWords
+    trusted_words: TrustedWords
 
     def read(
         self, path: Path, chain: tuple[Path, ...], trusted: bool
@@ -163,7 +163,7 @@ class _Reader:
         # What a data recipe extends is data too.
         trusted = trusted and not is_data(path)
         if trusted:
-            self.said.add(values)
+            self.trusted_words.add(values)
         base: dict[str, Any] = {}
         origin: Origin = {}
         if "extends" in values:

@@ -264,7 +264,7 @@ def _write(output: Path, text: str, exhibits: list[Exhibit], summary: bytes | No
             new.rename(figures)
     except BaseException:
         shutil.rmtree(new, ignore_errors=True)
-        directories.unmake(made)
+        directories.remove_created(made)
         raise
     if summary is None:
         picture.unlink()

@@ -90,7 +90,7 @@ class RunDirectory:
         """
         path, new = request.path, request.new_record()
         if not is_rank_zero():
-            return cls._beside_rank_zero(request, new)
+            return cls._open_read_only(request, new)
         request.find()  # a refusal leaves no lock behind
         made = directories.make(path.parent)
         # Locked before it is read: the last holder of the lock may just have finished the run.
@@ -100,27 +100,27 @@ class RunDirectory:
         run._made = made
         fresh = False
         try:
-            if directories.waits(path) and is_unbegun(path):
+            if directories.has_backup(path) and is_unbegun(path):
                 # Killed between the backup of a run and the start of its successor.
-                directories.bring_back(path)
+                directories.restore(path)
             old = request.find()
             if old is None:
-                if directories.waits(path) and not _has_finished(path):
+                if directories.has_backup(path) and not _has_finished(path):
                     # Replaced once more: the backup from the first time is the run to keep.
-                    directories.bring_back(path)
-                directories.set_aside(path)
+                    directories.restore(path)
+                directories.backup(path)
                 fresh = True
                 path.mkdir()
                 atomic.write_text(path / "config.yaml", dump_yaml(request.recipe))
             elif old.status == "finished":
-                directories.forget(path)  # the process was killed before it could
+                directories.drop_backup(path)  # the process was killed before it could
                 directories.unlock(lock)
                 return cls(request, old, None, finished=True)
             else:
                 run.record = replace(old, attempts=old.attempts + 1, status="running")
                 run.resumed = True
-                if directories.waits(path) and not run._begun:
-                    say(f"{path} has no checkpoint yet{directories.waiting(path)}")
+                if directories.has_backup(path) and not run._begun:
+                    say(f"{path} has no checkpoint yet{directories.describe_backup(path)}")
             run._save(
                 versions=provenance.versions(),
                 revision=provenance.revision(),
@@ -151,7 +151,7 @@ class RunDirectory:
             request.find()
 
     @classmethod
-    def _beside_rank_zero(cls, request: RunRequest, new: RunRecord) -> RunDirectory:
+    def _open_read_only(cls, request: RunRequest, new: RunRecord) -> RunDirectory:
         """Return the directory as rank zero sees it or will see it, without writing to it."""
         there = (request.path / "run.json").exists()
         record, fresh = new, request.resume == "overwrite"
@@ -215,7 +215,7 @@ class RunDirectory:
             return
         try:
             self._save(status=status)
-            directories.forget(self.path)
+            directories.drop_backup(self.path)
         finally:
             directories.unlock(self._lock)
             self._lock = None
@@ -224,10 +224,10 @@ class RunDirectory:
         """Remove the directory, restore its predecessor, and release the lock."""
         if self.finished or self._lock is None:
             return
-        directories.bring_back(self.path)
+        directories.restore(self.path)
         directories.unlock(self._lock)
         self._lock = None
-        directories.unmake(self._made)
+        directories.remove_created(self._made)
 
     def __enter__(self) -> Self:
         return self
@@ -239,7 +239,7 @@ class RunDirectory:
         traceback: TracebackType | None,
     ) -> None:
         refused = error is not None and explain_failure(error) is not None and not lost_rank(error)
-        replaces = error is not None and directories.waits(self.path)
+        replaces = error is not None and directories.has_backup(self.path)
         if (refused or replaces) and not self._begun:
             self.discard()
         else:

@@ -86,7 +86,7 @@ class RunRequest:
         if self.resume == "never" and not own:
             raise UserError(
                 f"{path} exists and resume=never; choose another experiment"
-                f"{directories.waiting(path)}"
+                f"{directories.describe_backup(path)}"
             )
         if self.resume == "overwrite" and not own:
             return None
@@ -97,7 +97,7 @@ class RunRequest:
     def _refuse_other(self, old: RunRecord) -> None:
         """Refuse a directory that belongs to another recipe, other inputs or other data."""
         choice = "choose another experiment or start over with resume=overwrite"
-        choice += directories.waiting(self.path)
+        choice += directories.describe_backup(self.path)
         other = provenance.run_difference(old.stage, read_recipe(self.path), self.recipe)
         if other is not None:
             raise UserError(f"{self.path} belongs to another recipe: {other}; {choice}")

@@ -18,16 +18,16 @@ import filelock
 from slams.errors import UserError
 
 __all__ = [
-    "bring_back",
+    "backup",
+    "describe_backup",
+    "drop_backup",
     "exclusive",
-    "forget",
+    "has_backup",
     "lock",
     "make",
-    "set_aside",
+    "remove_created",
+    "restore",
     "unlock",
-    "unmake",
-    "waiting",
-    "waits",
 ]
 
 
@@ -35,14 +35,14 @@ def make(path: Path) -> list[Path]:
     """Make a directory and its missing parents.
 
     Returns:
-        The directories that were missing, parents first, for `unmake`.
+        The directories that were missing, parents first, for `remove_created`.
     """
     missing = [p for p in (*reversed(path.parents), path) if not p.exists()]
     path.mkdir(parents=True, exist_ok=True)
     return missing
 
 
-def unmake(made: Sequence[Path]) -> None:
+def remove_created(made: Sequence[Path]) -> None:
     """Remove directories that `make` has made, unless something else is in them by now."""
     for directory in reversed(made):
         with contextlib.suppress(OSError):
@@ -100,19 +100,19 @@ def exclusive(path: Path, patience: float = -1.0) -> Iterator[None]:
         unlock(held)
 
 
-def set_aside(path: Path) -> None:
+def backup(path: Path) -> None:
     """Move a directory, if it exists, to its backup, until its successor is worth keeping."""
     if path.exists():
-        forget(path)  # left by a process that was killed while it replaced an earlier one
-        path.rename(_aside(path))
+        drop_backup(path)  # left by a process that was killed while it replaced an earlier one
+        path.rename(_backup_path(path))
 
 
-def waits(path: Path) -> bool:
+def has_backup(path: Path) -> bool:
     """Return whether a directory has a backup of its predecessor."""
-    return _aside(path).exists()
+    return _backup_path(path).exists()
 
 
-def waiting(path: Path) -> str:
+def describe_backup(path: Path) -> str:
     """Return a clause for messages: where the backup of a directory is, and how to restore it.
 
     Args:
@@ -121,25 +121,25 @@ def waiting(path: Path) -> str:
     Returns:
         The clause, with a semicolon before it; empty where there is no backup.
     """
-    if not waits(path):
+    if not has_backup(path):
         return ""
-    new, old = shlex.quote(str(path)), shlex.quote(str(_aside(path)))
+    new, old = shlex.quote(str(path)), shlex.quote(str(_backup_path(path)))
     return f"; the directory that it replaces is kept: rm -r {new} && mv {old} {new} restores it"
 
 
-def forget(path: Path) -> None:
+def drop_backup(path: Path) -> None:
     """Remove the backup of a directory."""
-    _remove(_aside(path))
+    _remove(_backup_path(path))
 
 
-def bring_back(path: Path) -> None:
+def restore(path: Path) -> None:
     """Remove a directory, and restore its backup if there is one."""
     _remove(path)
-    if _aside(path).exists():
-        _aside(path).rename(path)
+    if _backup_path(path).exists():
+        _backup_path(path).rename(path)
 
 
-def _aside(path: Path) -> Path:
+def _backup_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.old")
 
 

@@ -70,7 +70,7 @@ def assimilate(config: Config, dry_run: bool = False, report_after: bool = True)
             return make_methods(config, names, datamodule, heartbeat.note)
 
     if dry_run:
-        _rehearse(config, methods(), datamodule)
+        _dry_run(config, methods(), datamodule)
         return directories[0]
     check_machine(config.trainer, EVALUATION_PRECISION)
     for one in settings:
@@ -212,7 +212,7 @@ def _flat(results: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def _rehearse(
+def _dry_run(
     config: Config, methods: Sequence[Assimilator], datamodule: MultimodalDataModule
 ) -> None:
     window = next(iter(datamodule.test_dataloader()))

@@ -30,7 +30,7 @@ from slams.runtime.ranks import is_rank_zero, say
 from slams.runtime.signals import deferred
 from slams.tracking.runs import Tracker
 
-__all__ = ["fit", "rehearse"]
+__all__ = ["dry_run_step", "fit"]
 
 
 def fit(
@@ -97,7 +97,7 @@ def fit(
         tracker.log_artifact(run.checkpoints / "best.ckpt", "checkpoints")
 
 
-def rehearse(module: TrainedModule, shape: Sequence[int], loss: Callable[[], Tensor]) -> None:
+def dry_run_step(module: TrainedModule, shape: Sequence[int], loss: Callable[[], Tensor]) -> None:
     """Run one training step, after one to warm up, and print its cost.
 
     Args:

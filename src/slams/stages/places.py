@@ -119,7 +119,7 @@ def finished_run(config: Config, stage: str) -> RunRecord:
     if record.status != "finished":
         raise UserError(
             f"{path} is {record.status}, expected a finished run; run `{command}` again to "
-            f"continue it{directories.waiting(path)}"
+            f"continue it{directories.describe_backup(path)}"
         )
     if not config.trained_in:
         other = network_difference(stage, read_recipe(path), to_plain(config))

@@ -24,7 +24,7 @@ from slams.runtime.ranks import is_rank_zero, say
 from slams.runtime.seeds import generator
 from slams.stages.data import fields_only, pixel, reanalysis, trajectories
 from slams.stages.encodings import encode_windows
-from slams.stages.fitting import fit, rehearse
+from slams.stages.fitting import dry_run_step, fit
 from slams.stages.loading import load_vae
 from slams.stages.places import finished_run, run_request
 from slams.stages.reconstruction import write_reconstruction
@@ -63,7 +63,7 @@ def train_vae(config: Config, dry_run: bool = False) -> Path:
     if dry_run:
         window = next(iter(datamodule.train_dataloader()))
         batch = datamodule.on_after_batch_transfer(window, 0)
-        rehearse(
+        dry_run_step(
             module,
             batch.fields.shape,
             lambda: module.loss(
@@ -136,7 +136,7 @@ def train_score(config: Config, dry_run: bool = False) -> Path:
     request = run_request(config, "score", inputs, fingerprint, datamodule.reserved)
     RunDirectory.check(request)
     if dry_run:
-        _rehearse_score(config, datamodule, space, vae_run.run_id)
+        _dry_run_score(config, datamodule, space, vae_run.run_id)
         return request.path
     latents = encode_windows(unobserved, datamodule, space, vae_run.run_id)
     torch.manual_seed(config.seed)
@@ -178,13 +178,13 @@ def _train_pixel_score(config: Config, dry_run: bool) -> Path:
     if dry_run:
         window = next(iter(datamodule.train_dataloader()))
         batch = datamodule.on_after_batch_transfer(window)
-        rehearse(module, batch.latents.shape, lambda: module.loss(batch).mean())
+        dry_run_step(module, batch.latents.shape, lambda: module.loss(batch).mean())
         return request.path
     work = functools.partial(fit, config, module, config.score.optimizer, datamodule)
     return run_stage(config, request, work)
 
 
-def _rehearse_score(
+def _dry_run_score(
     config: Config, datamodule: MultimodalDataModule, space: LatentSpace, vae_run: str
 ) -> None:
     """Run one training step on the encodings of one batch, which are not stored."""
@@ -200,7 +200,7 @@ def _rehearse_score(
     module = LatentScore(
         config.score, datamodule.channels, datamodule.grid, shape, mean, sd, vae_run
     )
-    rehearse(module, latents.shape, lambda: module.loss(batch).mean())
+    dry_run_step(module, latents.shape, lambda: module.loss(batch).mean())
 
 
 def _importance(config: Config, vae: VAE, train: LatentStore) -> Tensor | None:
