@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from slams.report.formatting import change, joined, number
 from slams.report.paired import Comparison, Sampling, by_date, compare, estimate
-from slams.report.wording import change, joined, number
 
 SAMPLING = Sampling(block=2, samples=400, seed=3)
 

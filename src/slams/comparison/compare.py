@@ -19,10 +19,10 @@ from slams.comparison.tables import (
 )
 from slams.errors import UserError
 from slams.plugins.methods import Family, Role, find_method, in_role, split_name
-from slams.report.exhibit import Exhibit, Panel
+from slams.report.formatting import joined, made_with
 from slams.report.page import page
 from slams.report.paired import Comparison
-from slams.report.wording import joined, made_with
+from slams.report.section import Panel, Section
 from slams.runs.record import RunRecord, is_finished
 from slams.runs.sweep_record import SweepRecord, failure
 from slams.runtime import atomic
@@ -229,15 +229,15 @@ def _write(
             title,
             joined([table.caption for table in tables]),
             [
-                Exhibit(
+                Section(
                     "figures",
                     "Figures",
                     panels=figures,
                     missing=notes,
-                    reading="Shading and bars are 95 % intervals over dates.",
+                    caption="Shading and bars are 95 % intervals over dates.",
                 ),
                 *(
-                    Exhibit(f"table-{n}", table.caption, tables=[to_html(table)])
+                    Section(f"table-{n}", table.caption, tables=[to_html(table)])
                     for n, table in enumerate(tables)
                 ),
             ],

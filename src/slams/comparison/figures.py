@@ -9,10 +9,10 @@ import matplotlib as mpl
 import numpy as np
 
 from slams.comparison.scores import Row, ScoredSetting
-from slams.report.exhibit import Panel, headline, new_figure, render
+from slams.report.formatting import capitalised
 from slams.report.profiles import METRICS
+from slams.report.section import Panel, headline, new_figure, render
 from slams.report.style import RC, in_order, method_style, quantity
-from slams.report.wording import capitalised
 from slams.variables import UNITS
 
 __all__ = ["Axis", "find_axis", "metric_figures", "metric_label", "relative_figure"]

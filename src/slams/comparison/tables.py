@@ -11,10 +11,10 @@ import pandas as pd
 
 from slams.comparison.scores import Row, ScoredSetting
 from slams.errors import UserError
+from slams.report.formatting import made_with, number
 from slams.report.paired import Comparison
 from slams.report.style import method_style
 from slams.report.tables import table
-from slams.report.wording import made_with, number
 
 __all__ = [
     "PlainTable",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
+from slams.report.formatting import number
 from slams.report.reading import Estimate
-from slams.report.wording import number
 
 __all__ = ["draw_bar"]
 

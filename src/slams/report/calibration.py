@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 
 from slams.config.schema import ReportConfig
-from slams.report.exhibit import Exhibit, Panel, headline, new_figure, render
+from slams.report.formatting import capitalised, joined, number
 from slams.report.mapdata import area_weights
 from slams.report.reading import AssimilationRun
+from slams.report.section import Panel, Section, headline, new_figure, render
 from slams.report.style import in_order, method_style
-from slams.report.wording import capitalised, joined, number
 
 __all__ = ["pooled_ranks", "rank_histograms", "spread_against_error", "spread_bins"]
 
@@ -29,11 +29,11 @@ def pooled_ranks(ranks: pd.DataFrame, method: str, variable: str = "temperature"
     return weights / total if total > 0 else np.zeros(0)
 
 
-def rank_histograms(run: AssimilationRun, options: ReportConfig) -> Exhibit:
+def rank_histograms(run: AssimilationRun, options: ReportConfig) -> Section:
     """Show where the truth falls among the sorted members, one panel per method."""
     anchor, title = "ranks", "Rank histograms"
     if run.ranks is None:
-        return Exhibit(anchor, title, missing=["No table of ranks: no rank histograms."])
+        return Section(anchor, title, missing=["No table of ranks: no rank histograms."])
     shares = {m: pooled_ranks(run.ranks, m) for m in in_order(run.ranks["method"])}
     shares = {method: share for method, share in shares.items() if len(share) > 1}
     top = max((share.max() * len(share) for share in shares.values()), default=1.0)
@@ -45,10 +45,10 @@ def rank_histograms(run: AssimilationRun, options: ReportConfig) -> Exhibit:
             f"{method_style(method).label}: the truth lies outside all {len(share) - 1} members "
             f"{100 * ends:.1f} % of the time; {100 * expected:.1f} % is expected."
         )
-    return Exhibit(
+    return Section(
         anchor=anchor,
         title=title,
-        reading=(
+        caption=(
             "The height of a bar is how often the truth takes that rank among the sorted "
             "members, over temperature at all levels, divided by how often it should. A flat "
             "histogram on the dashed line is ideal; a bowl means too little spread, a dome too "
@@ -109,7 +109,7 @@ def spread_bins(
     return np.sqrt(variance[filled] / total[filled]), np.sqrt(square[filled] / total[filled])
 
 
-def spread_against_error(run: AssimilationRun, options: ReportConfig) -> Exhibit:
+def spread_against_error(run: AssimilationRun, options: ReportConfig) -> Section:
     """Show whether the errors are large where the ensemble predicts large errors."""
     anchor, title = "spread-error", "Spread against error"
     truth = run.fields("truth")
@@ -146,7 +146,7 @@ def spread_against_error(run: AssimilationRun, options: ReportConfig) -> Exhibit
             if len(curve[0]):
                 curves[method] = curve
     if not curves:
-        return Exhibit(
+        return Section(
             anchor, title, missing=["No ensembles of temperature were kept: no spread-error plot."]
         )
     unseen = [method_style(method).label for method in run.methods if method not in curves]
@@ -160,10 +160,10 @@ def spread_against_error(run: AssimilationRun, options: ReportConfig) -> Exhibit
                 f"{number(spread[-1])} K and the error from {number(error[0])} to "
                 f"{number(error[-1])} K."
             )
-    return Exhibit(
+    return Section(
         anchor=anchor,
         title=title,
-        reading=(
+        caption=(
             f"Every grid point of the {cases} kept cases is sorted by its ensemble's spread "
             "(times √(1 + 1/M) for M members that are draws) into ten bins of equal area, level "
             "by level; a dot is the root mean square of one bin over all levels. On the diagonal "

@@ -9,9 +9,9 @@ import pandas as pd
 
 from slams.config.schema import ReportConfig
 from slams.plugins.methods import Family, find_method
-from slams.report.exhibit import Exhibit
 from slams.report.innovations import in_units, observation_heading
 from slams.report.reading import AssimilationRun, Estimate, observed
+from slams.report.section import Section
 from slams.report.style import in_order, method_style
 from slams.report.tables import estimate_cell, method_cell, table
 
@@ -36,16 +36,16 @@ def root(estimate: Estimate | None) -> Estimate | None:
     return Estimate(math.sqrt(estimate.value), lower, upper, estimate.n)
 
 
-def consistency(run: AssimilationRun, options: ReportConfig) -> Exhibit:
+def consistency(run: AssimilationRun, options: ReportConfig) -> Section:
     """Show assumed errors and those that the departures imply."""
     anchor, title = "consistency", "Assumed errors against the departures"
     space = run.observation_space
     if space is None or space.empty:
-        return Exhibit(anchor, title, missing=["No statistics in observation space."])
+        return Section(anchor, title, missing=["No statistics in observation space."])
     whole = space[space["region"].eq("global") & space["use"].eq("assimilated")]
     whole = whole[whole["method"].map(assimilates).astype(bool)]
     if whole.empty:
-        return Exhibit(anchor, title, missing=["No method here assimilates observations."])
+        return Section(anchor, title, missing=["No method here assimilates observations."])
     rows = []
     findings = []
     for observation in dict.fromkeys(whole["observation"]):
@@ -59,11 +59,11 @@ def consistency(run: AssimilationRun, options: ReportConfig) -> Exhibit:
                 cells.append(estimate_cell(estimate if statistic == "chi2" else root(estimate)))
             rows.append(cells)
         findings += _findings(observation, part)
-    return Exhibit(
+    return Section(
         anchor=anchor,
         title=title,
         findings=findings,
-        reading=(
+        caption=(
             "Standard deviations with 95 % intervals over dates. Where an analysis weights "
             "background and observations correctly, the products of the departures return the "
             "errors (Desroziers et al. 2005): √E[d(O-A) d(O-B)] the observation error assumed in "

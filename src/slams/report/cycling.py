@@ -7,8 +7,8 @@ import pandas as pd
 
 from slams.config.schema import ReportConfig
 from slams.metrics.drift import SPIN_UP, daily
-from slams.report.exhibit import Exhibit, Panel, headline, new_figure, render
 from slams.report.reading import AssimilationRun
+from slams.report.section import Panel, Section, headline, new_figure, render
 from slams.report.style import in_order, method_style
 from slams.report.tables import method_cell, table
 
@@ -17,7 +17,7 @@ __all__ = ["cycle_drift"]
 _LABELS = {"rmse": "RMSE (K)", "bias": "bias (K)"}
 
 
-def cycle_drift(run: AssimilationRun, options: ReportConfig) -> Exhibit | None:
+def cycle_drift(run: AssimilationRun, options: ReportConfig) -> Section | None:
     """Show how the errors of temperature evolve over a cycle; `None` where nothing is cycled."""
     if run.drift is None or run.cases is None:
         return None
@@ -27,10 +27,10 @@ def cycle_drift(run: AssimilationRun, options: ReportConfig) -> Exhibit | None:
     days = days[(days["variable"] == "temperature") & (days["level"] == "mean")]
     if found.empty or days.empty:
         return None
-    return Exhibit(
+    return Section(
         anchor="cycle",
         title="The cycle, day by day",
-        reading=(
+        caption=(
             "Each method starts from its own analysis of the day before, damped by one day's "
             "persistence; only the first background comes from the true state. A cycle drifts "
             f"where the slope of its errors, after {SPIN_UP} days of spin-up, has an interval "

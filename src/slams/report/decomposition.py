@@ -33,12 +33,12 @@ from slams.plugins.methods import (
     in_role,
 )
 from slams.report.bars import draw_bar
-from slams.report.exhibit import Exhibit, Panel, headline, new_figure, render
+from slams.report.formatting import capitalised, change, percent_range
 from slams.report.paired import Comparison, Sampling, by_date, compare, estimate
 from slams.report.reading import AssimilationRun, Estimate, lookup
+from slams.report.section import Panel, Section, headline, new_figure, render
 from slams.report.style import method_style
 from slams.report.tables import estimate_cell, table
-from slams.report.wording import capitalised, change, percent_range
 
 __all__ = ["Row", "decomposition"]
 
@@ -157,7 +157,7 @@ _KINDS = {
 }
 
 
-def decomposition(runs: Sequence[AssimilationRun], options: ReportConfig) -> Exhibit | None:
+def decomposition(runs: Sequence[AssimilationRun], options: ReportConfig) -> Section | None:
     """Separate the contributions of prior, condition and observations.
 
     Args:
@@ -184,10 +184,10 @@ def decomposition(runs: Sequence[AssimilationRun], options: ReportConfig) -> Exh
     rows = [row for row in rows if scores[row.method, "rmse"] is not None]
     steps = _steps(ladder, sources, first)
     panels = [_bars(rows, scores, metric, options.dpi) for metric in ("rmse", "crps")]
-    return Exhibit(
+    return Section(
         anchor="decomposition",
         title="What prior, condition and observations each bring",
-        reading=(
+        caption=(
             "A score model conditioned on the background is also a learned forecast: comparing it "
             "with optimal interpolation (OI) on the raw background compares forecasts more than "
             "assimilation. Here OI also starts from nothing (the climatology), from a "

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import html
 
-from slams.report.exhibit import Exhibit
 from slams.report.reading import AssimilationRun, config_value, source_values
+from slams.report.section import Section
 
 __all__ = ["limits"]
 
 
-def limits(run: AssimilationRun, dates: int) -> Exhibit:
+def limits(run: AssimilationRun, dates: int) -> Section:
     """State the limitations of the numbers, one per sentence.
 
     Args:
@@ -76,4 +76,4 @@ def limits(run: AssimilationRun, dates: int) -> Exhibit:
             "choice of the training seed, the network of stations and the year."
         )
     items = "".join(f"<li>{html.escape(text)}</li>" for text in sentences)
-    return Exhibit(anchor="limits", title="Limitations", tables=[f"<ul>{items}</ul>"])
+    return Section(anchor="limits", title="Limitations", tables=[f"<ul>{items}</ul>"])

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from slams.report.coastlines import cell_edges, draw_coastlines, wrap_longitudes
-from slams.report.exhibit import PANEL_WIDTH, Panel, render
 from slams.report.mapdata import CaseFields
+from slams.report.section import PANEL_WIDTH, Panel, render
 
 __all__ = ["MAP_FRAME", "centred", "draw_map", "field_panel", "place_map", "ranged"]
 

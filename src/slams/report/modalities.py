@@ -14,15 +14,15 @@ import pandas as pd
 
 from slams.config.schema import ReportConfig
 from slams.plugins.methods import Role, in_role
-from slams.report.exhibit import Exhibit
+from slams.report.formatting import change
 from slams.report.mapdata import leading
 from slams.report.modality_panels import bars, level_lines
 from slams.report.paired import Sampling, by_date, compare
 from slams.report.reading import AssimilationRun
+from slams.report.section import Section
 from slams.report.setting_scores import SettingScores
 from slams.report.style import in_order, method_style
 from slams.report.tables import estimate_cell, table
-from slams.report.wording import change
 
 __all__ = ["modality_study", "setting_labels"]
 
@@ -39,12 +39,12 @@ def setting_labels(runs: Sequence[AssimilationRun]) -> list[str]:
     ]
 
 
-def modality_study(runs: Sequence[AssimilationRun], options: ReportConfig) -> Exhibit:
+def modality_study(runs: Sequence[AssimilationRun], options: ReportConfig) -> Section:
     """Compare settings: table, bars and profiles, and the gain of each over no observations."""
     anchor, title = "modalities", "What each modality brought"
     known = [run for run in runs if run.results is not None and not run.results.empty]
     if len(known) < 2:
-        return Exhibit(
+        return Section(
             anchor,
             title,
             missing=[
@@ -67,10 +67,10 @@ def modality_study(runs: Sequence[AssimilationRun], options: ReportConfig) -> Ex
     method = leading(methods)
     if method is not None:
         drawn.append(level_lines(scores, method, options.dpi))
-    return Exhibit(
+    return Section(
         anchor=anchor,
         title=title,
-        reading=(
+        caption=(
             "Every setting has the same trained networks, backgrounds and errors; only what is "
             "observed differs. Bars are temperature errors, mean over levels, with 95 % intervals "
             "over dates; the dashed line is the background. The profiles show at which height "

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from slams.report.bars import draw_bar
-from slams.report.exhibit import Panel, headline, new_figure, render
 from slams.report.profiles import draw_profile, pressure_axis
+from slams.report.section import Panel, headline, new_figure, render
 from slams.report.setting_scores import SettingScores
 from slams.report.style import method_style
 

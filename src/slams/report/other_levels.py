@@ -5,31 +5,31 @@ from __future__ import annotations
 from slams.config.schema import ReportConfig
 from slams.report import regions, spectra
 from slams.report.display import display_units
-from slams.report.exhibit import Exhibit, Panel
+from slams.report.formatting import capitalised
 from slams.report.maps import level_maps
 from slams.report.profiles import METRICS, metric_panel
 from slams.report.reading import AssimilationRun
+from slams.report.section import Panel, Section
 from slams.report.style import quantity, variable_label
 from slams.report.tables import level_tables
-from slams.report.wording import capitalised
 from slams.variables import ON_LEVELS
 
 __all__ = ["other_levels"]
 
 
-def other_levels(run: AssimilationRun, options: ReportConfig) -> list[Exhibit]:
+def other_levels(run: AssimilationRun, options: ReportConfig) -> list[Section]:
     """Show each variable with levels except temperature: profiles, maps, spectra, regions."""
     if run.results is None:
         return []
     there = dict.fromkeys(run.results["variable"])
     return [
-        _exhibit(run, variable, options)
+        _section(run, variable, options)
         for variable in there
         if variable in ON_LEVELS and variable != "temperature"
     ]
 
 
-def _exhibit(run: AssimilationRun, variable: str, options: ReportConfig) -> Exhibit:
+def _section(run: AssimilationRun, variable: str, options: ReportConfig) -> Section:
     profiles = [metric_panel(run.results, metric, options.dpi, variable) for metric in METRICS]
     panels: list[Panel] = [panel for panel in profiles if panel is not None]
     maps = level_maps(run, variable, options)
@@ -44,10 +44,10 @@ def _exhibit(run: AssimilationRun, variable: str, options: ReportConfig) -> Exhi
         numbers += by_region[1]
     name = variable_label(variable)
     kinds = {"maps": maps, "spectra": powers, "scores by region": by_region}
-    return Exhibit(
+    return Section(
         anchor=f"levels-{variable.replace('_', '-')}",
         title=f"{capitalised(name)} by level",
-        reading=(
+        caption=(
             "Profiles are read as those of temperature. Maps are at the level of the maps of "
             "temperature or the nearest available, as are spectra; scores by region are means "
             "over levels."

@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 
 from slams.config.schema import ReportConfig
 from slams.report.display import display_units
-from slams.report.exhibit import Exhibit, Panel, headline, new_figure, render
+from slams.report.formatting import capitalised
 from slams.report.reading import AssimilationRun, profile
+from slams.report.section import Panel, Section, headline, new_figure, render
 from slams.report.style import in_order, method_style, quantity, variable_label
-from slams.report.wording import capitalised
 
 __all__ = ["METRICS", "draw_profile", "metric_panel", "pressure_axis", "profiles"]
 
@@ -78,11 +78,11 @@ def draw_profile(
     )
 
 
-def profiles(run: AssimilationRun, options: ReportConfig) -> Exhibit:
+def profiles(run: AssimilationRun, options: ReportConfig) -> Section:
     """Show the scores of each method at each level, for temperature."""
     anchor, title = "profiles", "Temperature by level"
     if run.results is None:
-        return Exhibit(anchor, title, missing=["No results table: no profiles."])
+        return Section(anchor, title, missing=["No results table: no profiles."])
     panels = [
         panel
         for metric in METRICS
@@ -93,10 +93,10 @@ def profiles(run: AssimilationRun, options: ReportConfig) -> Exhibit:
         for metric in METRICS
         if not any(panel.name == f"profile_{metric}" for panel in panels)
     ]
-    return Exhibit(
+    return Section(
         anchor=anchor,
         title=title,
-        reading=(
+        caption=(
             "Each line is one method from the surface (bottom) to the stratosphere (top); "
             "shading is the 95 % interval over dates, and methods share their dates, so that "
             "overlapping shadings do not imply a tie. RMSE judges the ensemble mean and CRPS the "

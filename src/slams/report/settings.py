@@ -10,15 +10,15 @@ import yaml
 
 from slams.calendar.ranges import date_ranges
 from slams.plugins.methods import METHODS, split_name
-from slams.report.exhibit import Exhibit
+from slams.report.formatting import joined
 from slams.report.reading import AssimilationRun, TrainingRun, config_value, source_values
+from slams.report.section import Section
 from slams.report.tables import key_table
-from slams.report.wording import joined
 
 __all__ = ["provenance", "settings"]
 
 
-def settings(run: AssimilationRun, labels: Sequence[str]) -> Exhibit:
+def settings(run: AssimilationRun, labels: Sequence[str]) -> Section:
     """List the essentials of the recipe, followed by the folded whole recipe.
 
     Args:
@@ -27,11 +27,11 @@ def settings(run: AssimilationRun, labels: Sequence[str]) -> Exhibit:
     """
     anchor, title = "settings", "Settings"
     if not run.config:
-        return Exhibit(anchor, title, missing=["No recipe with the results: settings unknown."])
+        return Section(anchor, title, missing=["No recipe with the results: settings unknown."])
     items = {name: text for name, text in _essentials(run.config, run.record).items() if text}
     items["settings compared"] = ", ".join(labels)
     whole = yaml.safe_dump(dict(run.config), sort_keys=False, allow_unicode=True)
-    return Exhibit(
+    return Section(
         anchor=anchor,
         title=title,
         tables=[
@@ -157,7 +157,7 @@ def _background(config: Mapping[str, Any]) -> str:
     return f"{text}, climatology re-centred on {days} days before" if days else text
 
 
-def provenance(runs: Sequence[AssimilationRun], trainings: Sequence[TrainingRun]) -> Exhibit:
+def provenance(runs: Sequence[AssimilationRun], trainings: Sequence[TrainingRun]) -> Section:
     """List versions, fingerprints, run identifiers and lineage of every run in the report."""
     tables, missing = [], []
     for name, record in [
@@ -171,10 +171,10 @@ def provenance(runs: Sequence[AssimilationRun], trainings: Sequence[TrainingRun]
             tables.append(f"<details><summary>{html.escape(name)}</summary>{body}</details>")
         else:
             missing.append(f"No run.json of the {name}: its provenance is unknown.")
-    return Exhibit(
+    return Section(
         anchor="provenance",
         title="Provenance",
-        reading="Identifiers, versions, data fingerprints and lineage, as recorded by each run.",
+        caption="Identifiers, versions, data fingerprints and lineage, as recorded by each run.",
         tables=tables,
         missing=missing,
     )

@@ -8,8 +8,9 @@ from matplotlib.axes import Axes
 
 from slams.config.schema import ReportConfig
 from slams.report.display import display_units
-from slams.report.exhibit import Exhibit, Panel, headline, new_figure, render
+from slams.report.formatting import capitalised
 from slams.report.reading import AssimilationRun
+from slams.report.section import Panel, Section, headline, new_figure, render
 from slams.report.style import (
     in_order,
     method_style,
@@ -17,20 +18,19 @@ from slams.report.style import (
     region_label,
     variable_label,
 )
-from slams.report.wording import capitalised
 
 __all__ = ["half_power", "spectra", "variable_panels"]
 
 
-def spectra(run: AssimilationRun, options: ReportConfig) -> Exhibit:
+def spectra(run: AssimilationRun, options: ReportConfig) -> Section:
     """Show spherical and zonal spectra of temperature at the report's level."""
     anchor, title = "spectra", "Power spectra"
     if run.spectra is None:
-        return Exhibit(anchor, title, missing=["No table of spectra."])
+        return Section(anchor, title, missing=["No table of spectra."])
     rows = run.spectra[run.spectra["variable"].eq("temperature")]
     levels = sorted(set(rows["level"]), key=lambda v: abs(np.log(float(v) / options.level)))
     if not levels:
-        return Exhibit(anchor, title, missing=["The table of spectra has no temperature."])
+        return Section(anchor, title, missing=["The table of spectra has no temperature."])
     rows = rows[rows["level"].eq(levels[0]) & rows["wavenumber"].gt(0)]
     spherical = rows[rows["kind"].eq("spherical")]
     panels = [
@@ -58,10 +58,10 @@ def spectra(run: AssimilationRun, options: ReportConfig) -> Exhibit:
             else f"the mean falls to half of the truth's power at wavenumber {scale}"
         )
         findings.append(f"{text}; {where}.")
-    return Exhibit(
+    return Section(
         anchor=anchor,
         title=title,
-        reading=(
+        caption=(
             f"Temperature at {levels[0]} hPa. Total wavenumber n stands for waves of 40,000 km / "
             "n in any direction, zonal wavenumber for waves along a latitude. Members should "
             "follow the truth at all scales: below it they are too smooth, above it too noisy. "

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from slams.report.display import display_units
+from slams.report.formatting import number
 from slams.report.reading import AssimilationRun, Estimate, lookup, profile
 from slams.report.style import in_order, method_style, quantity, variable_label
-from slams.report.wording import number
 from slams.variables import ON_LEVELS, UNITS
 
 __all__ = [

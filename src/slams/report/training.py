@@ -10,14 +10,14 @@ import xarray as xr
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from slams.config.schema import ReportConfig
-from slams.report.exhibit import Exhibit, Panel, headline, new_figure, render
+from slams.report.formatting import capitalised, number
 from slams.report.mapdata import CaseFields, area_rmse, variable_levels
 from slams.report.mapdrawing import centred, field_panel, ranged
 from slams.report.profiles import draw_profile, pressure_axis
 from slams.report.reading import TrainingRun
+from slams.report.section import Panel, Section, headline, new_figure, render
 from slams.report.style import DIFFERENCE_MAP, FIELD_MAPS, quantity, variable_label
 from slams.report.tables import table
-from slams.report.wording import capitalised, number
 from slams.variables import channel_units
 
 __all__ = ["reconstruction", "training_curves"]
@@ -27,7 +27,7 @@ _STAGES = {"vae": "VAE", "score": "Latent score"}
 _MAX_PANELS = 3
 
 
-def training_curves(runs: list[TrainingRun], options: ReportConfig) -> Exhibit:
+def training_curves(runs: list[TrainingRun], options: ReportConfig) -> Section:
     """Show the losses of the VAE and of the latent score against the step."""
     panels: list[Panel] = []
     missing = [] if runs else ["No training run was given: no training curves."]
@@ -38,10 +38,10 @@ def training_curves(runs: list[TrainingRun], options: ReportConfig) -> Exhibit:
         if not drawn:
             missing.append(f"{run.path / 'metrics.csv'} has no train or validation columns.")
         panels += drawn
-    return Exhibit(
+    return Section(
         anchor="training",
         title="Training",
-        reading=(
+        caption=(
             "Grey: loss of each logged training batch, with its running mean; blue: the "
             "validation period, which the network never trained on. Training may stop where blue "
             "is flat; blue rising while grey falls is overfitting."
@@ -111,11 +111,11 @@ def _curve_panel(run: TrainingRun, name: str, dpi: int) -> Panel | None:
     return render(figure, f"training_{run.stage}_{file}", alt, dpi)
 
 
-def reconstruction(run: TrainingRun | None, options: ReportConfig) -> Exhibit:
+def reconstruction(run: TrainingRun | None, options: ReportConfig) -> Section:
     """Show the errors of the VAE: by channel, and as a map of truth and reconstruction."""
     anchor, title = "reconstruction", "Reconstructions of the VAE"
     if run is None:
-        return Exhibit(anchor, title, missing=["No VAE run was given: no reconstruction errors."])
+        return Section(anchor, title, missing=["No VAE run was given: no reconstruction errors."])
     panels, tables, findings, missing = [], [], [], []
     frame = run.reconstruction
     if frame is None:
@@ -141,10 +141,10 @@ def reconstruction(run: TrainingRun | None, options: ReportConfig) -> Exhibit:
     panels += maps
     if not maps:
         missing.append("No reconstructed fields were kept: no maps of reconstructions.")
-    return Exhibit(
+    return Section(
         anchor=anchor,
         title=title,
-        reading=(
+        caption=(
             "Error of encoding and decoding: the lower bound of the error of latent analyses, "
             "and the part of the observation error that comes from the decoder."
         ),

@@ -8,7 +8,7 @@ from io import BytesIO
 
 from matplotlib.figure import Figure
 
-__all__ = ["PANEL_WIDTH", "Exhibit", "Panel", "headline", "new_figure", "render"]
+__all__ = ["PANEL_WIDTH", "Panel", "Section", "headline", "new_figure", "render"]
 
 # Inches. One panel fills a phone and a third of a desktop page, with legible letters on both.
 PANEL_WIDTH = 4.3
@@ -32,13 +32,13 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class Exhibit:
+class Section:
     """One section of the report.
 
     Attributes:
         anchor: Its identifier in the page.
         title: Its heading.
-        reading: One or two plain sentences on how to read it.
+        caption: One or two plain sentences on how to read it.
         panels: The pictures.
         findings: Sentences computed from the tables.
         missing: Sentences on what is absent, and why.
@@ -48,7 +48,7 @@ class Exhibit:
 
     anchor: str
     title: str
-    reading: str = ""
+    caption: str = ""
     panels: Sequence[Panel] = ()
     findings: Sequence[str] = ()
     missing: Sequence[str] = ()
