@@ -146,7 +146,7 @@ def test_degradation_is_held_against_every_first_guess(recipe: Path) -> None:
     text = (expand(recipe).directory / "comparison/crps.md").read_text(encoding="utf-8")
     verdicts = {}
     for table in text.split("**How ")[1:]:
-        other = table.splitlines()[0].partition(" beside ")[2].rstrip("*")
+        other = table.splitlines()[0].partition(" against ")[2].rstrip("*")
         rows = [line for line in table.splitlines() if line.startswith("| block_")]
         verdicts[other] = {row.split("|")[-2].strip() for row in rows}
     assert list(verdicts.values()) == [{"faster"}, {"slower"}]

@@ -83,7 +83,7 @@ def test_without_a_setting_that_observes_nothing_no_gain_is_claimed(
     section = modality_study(settings[:3], OPTIONS)
     assert section.findings == [
         "No setting without observations was run, so that the gain of each modality over none is "
-        "not known."
+        "unknown."
     ]
 
 

@@ -64,7 +64,7 @@ def stop(what: str, code: int, arguments: argparse.Namespace | None, *, process:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     then = ""
     if arguments is not None:
-        then = "; unfinished work is discarded and the same command repeats it"
+        then = "; unfinished work is discarded, the same command does it again"
         if arguments.verb.startswith("train"):
             then = "; the same command continues from the last checkpoint"
         if arguments.verb == "prepare":

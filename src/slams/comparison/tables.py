@@ -92,7 +92,7 @@ def degradation_table(
             verdict = "slower" if excess.upper < 0 else verdict
         rows.append([setting, _change(own), _change(others), _change(excess), verdict])
     return PlainTable(
-        f"How {label} grows from setting {reference}: {first} and {second}",
+        f"How {label} grows from setting {reference}: {first} against {second}",
         ["setting", first, second, "excess [95 %]", f"{first} degrades"],
         rows,
         [f"Each change is relative to the method's own value at {reference}."],
