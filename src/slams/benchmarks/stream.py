@@ -199,7 +199,7 @@ def ratio_table(samples: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Columns grid, page_cache, workers, reader, against, smallest, median, largest (ratios of
-        samples a second), cpu (ratio of the median times of the processor, 1 worker less), aim.
+        samples per second), cpu (ratio of the median times of the processor, 1 worker less), aim.
     """
     rows = []
     keys = ["grid", "page_cache", "workers"]

@@ -36,8 +36,8 @@ __all__ = [
 ]
 
 # Optional columns of tables of results: tables older than these columns are read as well.
-_UNASKED = ("setting", "chi2", *LATER_COLUMNS)
-_ASKED = {"results": ("setting",)}
+_OPTIONAL = ("setting", "chi2", *LATER_COLUMNS)
+_REQUESTED = {"results": ("setting",)}
 _STATIONS = ("latitude", "longitude")
 _RECONSTRUCTION = ("variable", "level", "rmse")
 _DAYS = ("method", "day", "observed", "variable", "level", "metric", "value", "lower", "upper")
@@ -155,8 +155,8 @@ def read_assimilation(path: Path) -> AssimilationRun:
         return _table(path / name, reader, columns, consequence, missing)
 
     def scores(name: str, consequence: str) -> pd.DataFrame | None:
-        asked = _ASKED.get(name, ())
-        columns = [c for c in TABLE_COLUMNS[name] if c not in _UNASKED or c in asked]
+        requested = _REQUESTED.get(name, ())
+        columns = [c for c in TABLE_COLUMNS[name] if c not in _OPTIONAL or c in requested]
         return table(f"{name}.parquet", columns, consequence)
 
     results = scores("results", "no table of methods and no profiles")
