@@ -99,15 +99,15 @@ def simulate(settings: SimulateConfig, *, resume: str = "auto", dry_run: bool = 
     made = directories.make(path.parent)
     lock = directories.lock(path, lambda: "another simulation")
     try:
-        if directories.waits(path) and not path.exists():
-            directories.bring_back(path)  # killed before the new store had taken its name
+        if directories.has_backup(path) and not path.exists():
+            directories.restore(path)  # killed before the new store had taken its name
         if not _is_kept(path, identity, resume):  # by whoever held the lock until now
             run = _take_up(path, identity, resume)
             with _disk_full_said(run, period):
                 _go_on(settings, period, run, path)
     finally:
         directories.unlock(lock)
-        directories.unmake(made)
+        directories.remove_created(made)
     return path
 
 
@@ -190,9 +190,9 @@ def _go_on(settings: SimulateConfig, period: Period, run: Unfinished, path: Path
         say(f"{year}: sha256 {digest}")
     write_attributes(run.store, run.identity, {**_attributes(settings), "digests": digests})
     with deferred():
-        directories.set_aside(path)
+        directories.backup(path)
         run.store.rename(path)
-        directories.forget(path)
+        directories.drop_backup(path)
         run.remove()
 
 

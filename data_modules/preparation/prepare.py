@@ -136,7 +136,7 @@ def prepare(
         ) from error
     finally:
         directories.unlock(lock)
-        directories.unmake(made)
+        directories.remove_created(made)
     return path
 
 

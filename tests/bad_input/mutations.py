@@ -479,7 +479,7 @@ def _run(case: Case, path: str, err: io.StringIO) -> int:
     verb_of = VERBS[case.verb]
     assert verb_of.schema != RECIPE_SCHEMA
     try:
-        load(path, case.words, verb_of.load_schema(), verb_of.load_check())
+        load(path, case.words, verb_of.load_schema(), verb_of.load_validator())
     except UserError as error:
         print(f"slams: {' '.join(str(error).split())[:2000]}", file=err)
         return 2

@@ -106,7 +106,7 @@ def test_a_later_checkpoint_that_does_not_fit_leaves_the_one_before(
     monkeypatch.undo()
     monkeypatch.chdir(root)
     assert main(["train", "vae", "recipe.yaml", *words]) == 0
-    assert "continues from runs/new/vae/checkpoints/last.ckpt" in capsys.readouterr().out
+    assert "continuing from runs/new/vae/checkpoints/last.ckpt" in capsys.readouterr().out
 
 
 def test_a_report_that_does_not_fit(refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,7 +49,7 @@ def test_an_interrupted_replacement_leaves_what_it_was_to_replace(root: Path) ->
     process = subprocess_slams(root / "recipe.yaml", "assimilate", *words)
     aside = root / "runs/tiny/.assimilation.old"
     said = interrupt(process, signal.SIGINT, aside.exists)
-    assert "nothing unfinished counts" in said
+    assert "unfinished work is discarded" in said
     assert listing(root) == before
 
 

@@ -86,7 +86,7 @@ def test_the_plan_by_hand() -> None:
     value = dict(zip(plan["what"], plan["value"], strict=True))
     day = 721 * 1440 * 13 * 4 / 1e6
     assert value["bytes of a day"] == pytest.approx(day)
-    assert value["days a file"] == 2
+    assert value["days per file"] == 2
     assert value["bytes of a file"] == pytest.approx(day)
     assert value["store, warm"] == pytest.approx(500 / (5 * day))
 
@@ -97,7 +97,7 @@ def test_files_leave_the_page_cache(layouts: Layouts) -> None:
         file.read_bytes()
     share = resident_share(files)
     if share is None:
-        pytest.skip("this system does not tell what is in the page cache")
+        pytest.skip("this system does not report what is in the page cache")
     assert share == 1.0
     evict(files)
     assert resident_share(files) <= 1.0

@@ -112,7 +112,7 @@ def test_the_tables_are_written_and_observed_climates_compared(tmp_path: Path) -
 
 
 def test_wrong_inputs_are_refused_in_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no nature run"):
+    with pytest.raises(UserError, match="not a nature run"):
         monthly_climate(tmp_path)
     with pytest.raises(UserError, match="key 'segments': found none"):
         check_climate(ClimateConfig())

@@ -21,7 +21,7 @@ def test_killed_without_warning_it_goes_on_to_the_same_bytes(
     words = [*SMALL, "grid=24x48", "kills=2", "--output", str(tmp_path / "bench")]
     assert main(["bench", "prepare", str(RECIPE), *words]) == 0
     said = capfd.readouterr().out
-    assert "killed and in peace: no file differs" in said
+    assert "killed and uninterrupted: no file differs" in said
     assert "is continued" in said
     found = json.loads((tmp_path / "bench/preparation.json").read_text())
     runs = found["runs"]["killed"]

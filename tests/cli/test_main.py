@@ -219,7 +219,7 @@ def test_a_parser_imports_no_benchmark_nor_warm_up() -> None:
 def test_what_a_verb_names_is_there(name: str) -> None:
     verb = verbs.VERBS[name]
     assert dataclasses.is_dataclass(verb.load_schema())
-    assert callable(verb.load_check())
+    assert callable(verb.load_validator())
 
 
 @pytest.mark.parametrize(
@@ -280,7 +280,7 @@ def test_a_verb_that_measures_with_a_recipe_of_its_own(
         "Swings.",
         dry_run=False,
         schema="toy_bench:Toy",
-        sense="toy_bench:upright",
+        validator="toy_bench:upright",
         bench="toy_bench:run",
     )
     monkeypatch.setitem(verbs.VERBS, "bench toy", verb)

@@ -146,7 +146,7 @@ def test_degradation_is_held_against_every_first_guess(recipe: Path) -> None:
     text = (expand(recipe).directory / "comparison/crps.md").read_text(encoding="utf-8")
     verdicts = {}
     for table in text.split("**How ")[1:]:
-        other = table.splitlines()[0].partition(" beside ")[2].rstrip("*")
+        other = table.splitlines()[0].partition(" against ")[2].rstrip("*")
         rows = [line for line in table.splitlines() if line.startswith("| block_")]
         verdicts[other] = {row.split("|")[-2].strip() for row in rows}
     assert list(verdicts.values()) == [{"faster"}, {"slower"}]
@@ -157,7 +157,7 @@ def test_compare_writes_every_format(recipe: Path, capsys: pytest.CaptureFixture
     assert main(["compare", str(recipe)]) == 0
     printed = capsys.readouterr().out
     assert "| block_16 | latent diffusion |" in printed
-    assert "seed_1 is left out: it failed, MemoryError: too much" in printed
+    assert "seed_1 is omitted: it failed, MemoryError: too much" in printed
     output = expand(recipe).directory / "comparison"
     assert {p.name for p in output.iterdir()} == {
         *(f"crps.{suffix}" for suffix in ("md", "csv", "tex", "html", "png")),

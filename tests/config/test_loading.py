@@ -346,7 +346,7 @@ def test_comments_of_the_schema_become_help() -> None:
     assert found["vae.blocks"].comment == ""
     error = found["observations.stations.variables.0.error"]
     assert "standard deviation of the observation error" in error.comment.lower()
-    text = help.explain(help.list_keys(sections=("background",)))
+    text = help.format_help(help.list_keys(sections=("background",)))
     assert "background.lag = 2" in text
     assert "vae." not in text
 
@@ -375,7 +375,7 @@ class Toy:
 
 
 def test_a_recipe_of_another_schema(tmp_path: Path) -> None:
-    def sense(toy: Toy) -> None:
+    def validator(toy: Toy) -> None:
         holds(toy, "length", lambda v: v > 0, "more than 0")
         check_optimizer("optimizer", toy.optimizer)
 
@@ -384,12 +384,12 @@ def test_a_recipe_of_another_schema(tmp_path: Path) -> None:
     child.write_text("extends: base.yaml\nlength: 2\n")
 
     def read(*overrides: str) -> Toy:
-        return load(child, overrides, Toy, sense)
+        return load(child, overrides, Toy, validator)
 
     assert read("optimizer.clip=2") == Toy(2.0, OptimizerConfig(steps=7, clip=2.0))
     printed = tmp_path / "printed.yaml"
     printed.write_text(to_yaml(read()))
-    assert load(printed, (), Toy, sense) == read()
+    assert load(printed, (), Toy, validator) == read()
     for override, words in [
         ("lenght=1", "did you mean 'length'?"),
         ("steps=1", "did you mean 'optimizer.steps'?"),
@@ -404,7 +404,7 @@ def test_a_recipe_of_another_schema(tmp_path: Path) -> None:
     base.write_text("optimizer: {step: 7}\n")
     with pytest.raises(UserError, match=r"'optimizer.step' in .*base.yaml; did you mean"):
         read()
-    explained = help.explain(help.list_keys(schema=Toy))
+    explained = help.format_help(help.list_keys(schema=Toy))
     assert "length = 1.0\n      Where it hangs." in explained
     # Of a section that is defined elsewhere, the comments beside its definition.
     assert "optimizer.clip = 1.0\n      Largest norm of the gradient." in explained

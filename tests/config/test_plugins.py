@@ -87,7 +87,7 @@ def test_a_listed_plug_in_is_found_by_its_name(recipe: Path) -> None:
     ("override", "said"),
     [
         ("plugins=[mine]", "key 'plugins.0': found 'mine', expected module:Class"),
-        ("plugins=[mine:NOTHING]", "mine:NOTHING brings nothing that a recipe can name"),
+        ("plugins=[mine:NOTHING]", "mine:NOTHING has nothing that a recipe can name"),
         ("plugins=[mine:TAKEN]", "is called 'enkf', as another method of assimilation is"),
         ("assimilation.sampler.kind=mine:GUIDE", "mine:GUIDE is no sampler"),
         ("assimilation.methods=['mine:Nobody']", "cannot import the plug-in 'mine:Nobody'"),
@@ -240,7 +240,7 @@ def test_a_recipe_that_another_file_names_is_data(recipe: Path) -> None:
 
 def test_interpolations_name_no_code(stranger: Path) -> None:
     stranger.write_text(RECIPE + "assimilation: {guidance: {kind: '${data.source.origin}'}}\n")
-    with pytest.raises(UserError, match="which nobody allowed"):
+    with pytest.raises(UserError, match="which is not allowed"):
         load(stranger, ["data.source.origin=mine:GUIDE"])
     assert "mine" not in sys.modules
 

@@ -86,7 +86,7 @@ def test_an_unknown_name_is_refused_with_the_nearest(colours: type) -> None:
 
 def test_a_reference_is_never_imported_by_asking_for_it(colours: type) -> None:
     registry = make(colours)
-    with pytest.raises(UserError, match=r"which nobody allowed.*--allow-plugin paint:Green"):
+    with pytest.raises(UserError, match=r"which is not allowed.*--allow-plugin paint:Green"):
         registry.get("paint:Green", "paint.colour")
     assert registry.find("paint:Green") is None
     assert "paint" not in sys.modules

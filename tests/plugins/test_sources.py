@@ -191,7 +191,7 @@ def test_they_are_checked_by_their_specification(tmp_path: Path) -> None:
     )
     (tmp_path / "dry.txt").write_text("0")
     refused(r"data\.source\.path: .* is dry", replace(rain, path=str(tmp_path / "dry.txt")))
-    refused(r"'weather:Other', which nobody allowed", replace(rain, kind="weather:Other"))
+    refused(r"'weather:Other', which is not allowed", replace(rain, kind="weather:Other"))
 
 
 @pytest.mark.usefixtures("plugin")
@@ -201,7 +201,7 @@ def test_they_are_checked_by_their_specification(tmp_path: Path) -> None:
         ({"kind": "thermometer"}, r"stations\.source\.kind'.*did you mean 'thermometers'"),
         ({"kind": "thermometers"}, r"path'.*found nothing"),
         ({"kind": "thermometers", "path": "x"}, r"station_list'.*thermometers takes positions"),
-        ({"kind": "weather:Other"}, r"'weather:Other', which nobody allowed"),
+        ({"kind": "weather:Other"}, r"'weather:Other', which is not allowed"),
     ],
 )
 def test_stations_are_checked_by_their_specification(

@@ -250,20 +250,20 @@ def test_broken_files_are_sentences_too(runs: Runs, tmp_path: Path) -> None:
 
 
 def test_refuses_when_there_is_no_run_at_all(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no assimilation run to report on; looked for"):
+    with pytest.raises(UserError, match="no assimilation run to report on; expected"):
         write_report([tmp_path / "nowhere"], output=tmp_path / "report")
     assert not (tmp_path / "report").exists()
 
 
 def test_a_case_or_level_that_was_not_kept_is_said(runs: Runs) -> None:
     run = read_assimilation(runs.assimilation[0])
-    exhibit = temperature_maps(run, ReportConfig(case=9, level=700, dpi=30))
-    assert exhibit.missing == [
+    section = temperature_maps(run, ReportConfig(case=9, level=700, dpi=30))
+    assert section.missing == [
         "report.case is 9, but analysis.zarr keeps 3 cases; case 2 is shown.",
         "report.level is 700 hPa, which is not among 925, 850, 500, 200, 30 hPa; 850 hPa is "
         "shown.",
     ]
-    assert exhibit.title == "Maps of temperature at 850 hPa on 1984-01-17"
+    assert section.title == "Maps of temperature at 850 hPa on 1984-01-17"
 
 
 def test_text_from_files_is_escaped(runs: Runs, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The exhibit that separates prior, condition and observations, on made-up runs."""
+"""The section that separates prior, condition and observations, on made-up runs."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 
 from slams.config.schema import ReportConfig
 from slams.report.decomposition import decomposition
-from slams.report.exhibit import Exhibit
 from slams.report.reading import AssimilationRun, read_assimilation
+from slams.report.section import Section
 from slams.report.style import in_order, method_style
 from tests.report.synthetic import Runs
 
@@ -51,7 +51,7 @@ def settings(runs: Runs) -> list[AssimilationRun]:
 
 
 @pytest.fixture(scope="module")
-def exhibit(settings: list[AssimilationRun]) -> Exhibit:
+def section(settings: list[AssimilationRun]) -> Section:
     return decomposition(settings, OPTIONS)
 
 
@@ -59,8 +59,8 @@ def test_is_left_out_without_first_guesses(runs: Runs) -> None:
     assert decomposition([read_assimilation(runs.assimilation[0])], OPTIONS) is None
 
 
-def test_every_row_has_its_numbers(settings: list[AssimilationRun], exhibit: Exhibit) -> None:
-    table, steps = exhibit.tables
+def test_every_row_has_its_numbers(settings: list[AssimilationRun], section: Section) -> None:
+    table, steps = section.tables
     assert table.count("<tr>") - 1 == 4 + len(ADDED) + 1  # and the ensemble without observations
     results = settings[0].results
     chosen = (results["level"] == "mean") & (results["metric"] == "rmse")
@@ -71,19 +71,19 @@ def test_every_row_has_its_numbers(settings: list[AssimilationRun], exhibit: Exh
     chosen = (nothing["level"] == "mean") & (nothing["metric"] == "crps")
     value = nothing.loc[chosen & (nothing["method"] == "latent_diffusion"), "value"].iloc[0]
     assert f'data-value="{float(value)!r}"' in table
-    assert [panel.name for panel in exhibit.panels] == ["decomposition_rmse", "decomposition_crps"]
+    assert [panel.name for panel in section.panels] == ["decomposition_rmse", "decomposition_crps"]
     assert steps.count("<tr>") - 1 == 12
 
 
-def test_differences_are_those_put_in(settings: list[AssimilationRun], exhibit: Exhibit) -> None:
-    steps = exhibit.tables[1]
+def test_differences_are_those_put_in(settings: list[AssimilationRun], section: Section) -> None:
+    steps = section.tables[1]
     row = next(r for r in steps.split("<tr>") if "linear inverse model</td><td>background<" in r)
     # RMSE and CRPS both are exactly 10 % smaller on every date.
     values = [float(v) for v in re.findall(r'data-value="([^"]+)"', row)]
     assert values == pytest.approx([-10.0, -10.0], abs=1e-6)
     dates = settings[0].cases["date"].nunique()
     assert f"{dates} of {dates}" in row
-    sentences = exhibit.findings
+    sentences = section.findings
     assert any(
         s.startswith("Condition: the RMSE of linear inverse model is 10.0 % below")
         for s in sentences

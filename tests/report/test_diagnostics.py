@@ -26,65 +26,65 @@ def run(runs: Runs):
 
 
 def test_regions_are_compared_panel_by_panel(run) -> None:
-    exhibit = regional_scores(run, OPTIONS)
-    assert [p.name for p in exhibit.panels] == [
+    section = regional_scores(run, OPTIONS)
+    assert [p.name for p in section.panels] == [
         "regions_rmse",
         "regions_crps",
         "regions_spread_skill",
     ]
     # Three tables of six regions and four methods each.
-    assert exhibit.tables[0].count("data-value") == 3 * 6 * 4
-    assert all("tropics" in text for text in exhibit.findings)
+    assert section.tables[0].count("data-value") == 3 * 6 * 4
+    assert all("tropics" in text for text in section.findings)
 
 
 def test_estimates_stand_beside_what_was_assumed(run) -> None:
-    exhibit = consistency(run, OPTIONS)
-    assert all("imply an observation error of 1.1" in text for text in exhibit.findings)
-    assert len(exhibit.findings) == 2
-    assert "climatology" not in exhibit.tables[0]
+    section = consistency(run, OPTIONS)
+    assert all("imply an observation error of 1.1" in text for text in section.findings)
+    assert len(section.findings) == 2
+    assert "climatology" not in section.tables[0]
     assert root(Estimate(4.0, 1.0, 9.0, 5)) == Estimate(2.0, 1.0, 3.0, 5)
     assert root(Estimate(-1.0)) is None
     assert math.isnan(root(Estimate(4.0)).lower)
 
 
 def test_held_out_stations_have_their_table(run) -> None:
-    exhibit = held_out(run, OPTIONS)
-    assert exhibit.tables[0].count("<tr>") == 1 + 4
-    assert "the smallest CRPS is that of latent diffusion" in exhibit.findings[0]
+    section = held_out(run, OPTIONS)
+    assert section.tables[0].count("<tr>") == 1 + 4
+    assert "the smallest CRPS is that of latent diffusion" in section.findings[0]
     space = run.observation_space
     without = replace(run, observation_space=space[space["use"] == "assimilated"])
     assert "observations.stations.held_out" in held_out(without, OPTIONS).missing[0]
 
 
 def test_ranks_judge_only_by_what_a_method_has_not_seen(run) -> None:
-    exhibit = observation_ranks(run, OPTIONS)
-    assert len(exhibit.panels) == 1
-    assert len(exhibit.findings) == 4
-    assert "28.6 % of 800 observations lie outside all members (28.6 % exp" in exhibit.findings[0]
+    section = observation_ranks(run, OPTIONS)
+    assert len(section.panels) == 1
+    assert len(section.findings) == 4
+    assert "28.6 % of 800 observations lie outside all members (28.6 % exp" in section.findings[0]
     ranks = run.observation_ranks
     without = replace(run, observation_ranks=ranks[ranks["use"] == "assimilated"])
-    exhibit = observation_ranks(without, OPTIONS)
-    assert len(exhibit.findings) == 2  # climatology and background
-    assert "No station was held out" in exhibit.missing[0]
+    section = observation_ranks(without, OPTIONS)
+    assert len(section.findings) == 2  # climatology and background
+    assert "No station was held out" in section.missing[0]
 
 
 def test_departures_by_region_are_folded_away(run) -> None:
-    exhibit = innovations(run, OPTIONS)
-    assert "<details>" in exhibit.tables[1]
-    assert exhibit.tables[1].count("<tr>") == 1 + 5 * 4
+    section = innovations(run, OPTIONS)
+    assert "<details>" in section.tables[1]
+    assert section.tables[1].count("<tr>") == 1 + 5 * 4
 
 
 def test_spectra_say_where_the_mean_loses_half_its_power(run) -> None:
-    exhibit = spectra(run, OPTIONS)
-    assert [p.name for p in exhibit.panels] == [
+    section = spectra(run, OPTIONS)
+    assert [p.name for p in section.panels] == [
         "spectra_spherical",
         "spectra_ratio_members",
         "spectra_ratio_mean",
         "spectra_zonal_tropics",
     ]
-    assert len(exhibit.findings) == 4
-    assert "members have 80 % of the truth's variance" in exhibit.findings[0]
-    assert "half of the truth's power at wavenumber 6" in exhibit.findings[0]
+    assert len(section.findings) == 4
+    assert "members have 80 % of the truth's variance" in section.findings[0]
+    assert "half of the truth's power at wavenumber 6" in section.findings[0]
 
 
 def test_half_power_is_where_it_stays_below() -> None:

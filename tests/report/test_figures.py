@@ -167,12 +167,12 @@ def test_observation_errors_come_from_the_recipe(runs: Runs) -> None:
 
 
 def test_departures_are_shown_kind_by_kind(runs: Runs) -> None:
-    exhibit = innovations(read_assimilation(runs.assimilation[0]), ReportConfig(dpi=30))
-    assert [panel.name for panel in exhibit.panels] == [
+    section = innovations(read_assimilation(runs.assimilation[0]), ReportConfig(dpi=30))
+    assert [panel.name for panel in section.panels] == [
         "innovations_satellite_outgoing_longwave_radiation",
         "innovations_stations_2m_temperature",
     ]
-    assert exhibit.tables[0].count("<tr>") == 1 + 2 * 4
+    assert section.tables[0].count("<tr>") == 1 + 2 * 4
     silent = innovations(read_assimilation(runs.assimilation[3]), ReportConfig(dpi=30))
     assert silent.missing == ["Nothing was observed in this setting: no O-B and O-A."]
 
@@ -216,9 +216,9 @@ def test_metrics_of_a_whole_method_are_found_under_any_variable(runs: Runs) -> N
 
 def test_reconstruction_reports_the_mean_over_levels(runs: Runs) -> None:
     run = read_training(runs.vae, "vae")
-    exhibit = reconstruction(run, ReportConfig(dpi=30))
-    assert "costs 0.240 K" in exhibit.findings[0]
-    assert len(exhibit.panels) == 4
+    section = reconstruction(run, ReportConfig(dpi=30))
+    assert "costs 0.240 K" in section.findings[0]
+    assert len(section.panels) == 4
     without = reconstruction(replace(run, reconstruction=None), ReportConfig(dpi=30))
     assert "No reconstruction errors of the VAE were written." in without.missing
 

@@ -42,13 +42,13 @@ def test_labels_say_what_was_observed(settings: list[AssimilationRun]) -> None:
 
 
 def test_same_dates_take_the_numbers_of_the_results(settings: list[AssimilationRun]) -> None:
-    exhibit = modality_study(settings, OPTIONS)
-    assert not exhibit.missing
+    section = modality_study(settings, OPTIONS)
+    assert not section.missing
     results = settings[3].results
     rows = results[(results["method"] == "latent_diffusion") & (results["level"] == "mean")]
     value = rows.loc[rows["metric"] == "rmse", "value"].iloc[0]
-    assert f'data-value="{float(value)!r}"' in exhibit.tables[0]
-    assert {panel.name for panel in exhibit.panels} == {
+    assert f'data-value="{float(value)!r}"' in section.tables[0]
+    assert {panel.name for panel in section.panels} == {
         "modalities_rmse",
         "modalities_crps",
         "modalities_profile",
@@ -58,13 +58,13 @@ def test_same_dates_take_the_numbers_of_the_results(settings: list[AssimilationR
 def test_fewer_dates_are_scored_anew_on_those_in_common(settings: list[AssimilationRun]) -> None:
     dates = sorted(set(settings[0].cases["date"]))[::2]
     fewer = [settings[0], *(on_dates(run, dates) for run in settings[1:])]
-    exhibit = modality_study(fewer, OPTIONS)
-    assert "compared here on the 4 dates" in exhibit.missing[0]
+    section = modality_study(fewer, OPTIONS)
+    assert "compared here on the 4 dates" in section.missing[0]
     cases = settings[0].cases
     mse = by_date(cases[cases["date"].isin(dates)], "latent_diffusion", "rmse")
     expected = float(np.sqrt(mse.mean()).mean())
     found = [
-        float(v) for v in pd.Series(exhibit.tables[0]).str.findall(r'data-value="([^"]*)"')[0]
+        float(v) for v in pd.Series(section.tables[0]).str.findall(r'data-value="([^"]*)"')[0]
     ]
     assert min(abs(value - expected) for value in found) < 1e-12
 
@@ -72,18 +72,18 @@ def test_fewer_dates_are_scored_anew_on_those_in_common(settings: list[Assimilat
 def test_other_dates_are_not_passed_off_as_comparable(settings: list[AssimilationRun]) -> None:
     dates = sorted(set(settings[0].cases["date"]))
     apart = [on_dates(settings[0], dates[:4]), on_dates(settings[3], dates[3:])]
-    exhibit = modality_study(apart, OPTIONS)
-    assert "share only 1 of them" in exhibit.missing[0]
-    assert not exhibit.findings
+    section = modality_study(apart, OPTIONS)
+    assert "share only 1 of them" in section.missing[0]
+    assert not section.findings
 
 
 def test_without_a_setting_that_observes_nothing_no_gain_is_claimed(
     settings: list[AssimilationRun],
 ) -> None:
-    exhibit = modality_study(settings[:3], OPTIONS)
-    assert exhibit.findings == [
+    section = modality_study(settings[:3], OPTIONS)
+    assert section.findings == [
         "No setting without observations was run, so that the gain of each modality over none is "
-        "not known."
+        "unknown."
     ]
 
 

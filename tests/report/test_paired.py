@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from slams.report.formatting import change, joined, number
 from slams.report.paired import Comparison, Sampling, by_date, compare, estimate
-from slams.report.wording import change, joined, number
 
 SAMPLING = Sampling(block=2, samples=400, seed=3)
 
@@ -73,7 +73,7 @@ def test_wording_keeps_the_sign_and_admits_a_tie() -> None:
     above = change("The RMSE of x", Comparison(0.031, 0.026, 0.035, 2, 24), "that of y")
     assert "is 3.1 % above that of y (95 % interval 2.6 to 3.5 %)" in above
     tie = change("The RMSE of x", Comparison(-0.01, -0.03, 0.02, 13, 24), "that of y")
-    assert "cannot be told from that of y: −1.0 % (95 % interval −3 to 2 %)" in tie
+    assert "cannot be distinguished from that of y: −1.0 % (95 % interval −3 to 2 %)" in tie
     few = change("The RMSE of x", Comparison(-0.1, math.nan, math.nan, 2, 2), "that of y")
     assert "10.0 % below that of y (too few dates for an interval)" in few
 

@@ -123,9 +123,9 @@ def test_a_second_interrupt_changes_nothing() -> None:
         "from slams.cli import exits, main\n"
         "def interrupt(*arguments):\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
-        "complain = exits.complain\n"
+        "print_error = exits.print_error\n"
         "main._run = interrupt\n"
-        "exits.complain = lambda *words: (interrupt(), complain(*words))\n"
+        "exits.print_error = lambda *words: (interrupt(), print_error(*words))\n"
         "sys.exit(main.main())\n"
     )
     process = start("-c", code, "config", "validate", "nowhere.yaml")

@@ -47,7 +47,7 @@ def scontrol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def test_a_running_batch_job_is_requeued(scontrol) -> None:
     asked = scontrol()
-    assert slurm_job.requeue(saved=True) == "job 12 is requeued and goes on by itself"
+    assert slurm_job.requeue(saved=True) == "job 12 is requeued and continues automatically"
     assert asked.read_text().splitlines() == ["show job --oneliner 12", "requeue 12"]
 
 
@@ -55,8 +55,8 @@ def test_a_running_batch_job_is_requeued(scontrol) -> None:
     ("answer", "saved", "sentence"),
     [
         # A requeue would bring it back to life; SLURM says `CANCELLED` only when it is over.
-        ({"state": "COMPLETING"}, True, "was cancelled, or SLURM ends it otherwise"),
-        ({"state": "CANCELLED"}, True, "was cancelled, or SLURM ends it otherwise"),
+        ({"state": "COMPLETING"}, True, "was cancelled or ended by SLURM"),
+        ({"state": "CANCELLED"}, True, "was cancelled or ended by SLURM"),
         ({"batch": 0}, True, "an interactive job is not requeued"),
         (
             {"state": "COMPLETING", "reason": "TimeLimit", "left": 0.0},

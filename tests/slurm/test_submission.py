@@ -127,7 +127,7 @@ def test_a_dry_run_needs_no_slurm_and_writes_nothing(
     ("words", "sentence"),
     [
         (["--time", "1h"], "--time: found '1h'"),
-        (["--time", "0"], "expected more than no time at all"),
+        (["--time", "0"], "expected more than zero"),
         (["--nodes", "0"], "--nodes: found 0, expected at least 1"),
         (["--nodes", "two"], "invalid int value: 'two'"),
         (["--stages", "vea"], "did you mean 'vae'?"),

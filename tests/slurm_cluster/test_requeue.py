@@ -157,7 +157,7 @@ def test_a_signal_and_a_lost_node_change_nothing(
     said = (runs / f"slurm/train-vae-{vae}.log").read_text()
     assert "fit: world size 2 on 2 hosts (slams1, slams2)" in said
     assert "stopped by SIGUSR1 after step" in said
-    assert "continues from" in said
+    assert "continuing from" in said
 
     # The score training loses a node, with everything that runs on it.
     score = jobs["train-score"]
@@ -175,7 +175,7 @@ def test_a_signal_and_a_lost_node_change_nothing(
     said = (runs / f"slurm/train-score-{score}.log").read_text()
     assert "lost the connection to another rank" in said
     assert "DUE TO NODE FAILURE" in said
-    assert "continues from" in said
+    assert "continuing from" in said
     until("the assimilation", lambda: done(cluster, jobs["assimilate"]))
 
     # Two ranks on one host, with nothing in their way, train the same networks.

@@ -65,7 +65,7 @@ def test_a_killed_training_ends_like_an_uninterrupted_one(
     process = subprocess_slams(finished.recipe, verb, f"runs={cut}", *words)
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
-    assert "continues from" in output
+    assert "continuing from" in output
     record = json.loads((run / "run.json").read_text())
     assert (record["status"], record["attempts"]) == ("finished", len(kills) + 1)
 

@@ -82,7 +82,7 @@ def test_each_window_of_the_epoch_exactly_once(
     second = command(tmp_path / "second", finished, tmp_path / "runs", *words)
     output, _ = second.communicate(timeout=300)
     assert second.returncode == 0, output
-    assert "continues from" in output
+    assert "continuing from" in output
 
     # What came after the checkpoint died with the first process, and is done again.
     begun = {s: w for s, w in steps_in(tmp_path / "first").items() if s < saved}

@@ -153,7 +153,7 @@ def test_without_a_server_there_is_nothing_to_copy_to(
     nowhere = replace(offline, tracking=TrackingConfig())
     with pytest.raises(UserError, match=r"'tracking\.uri'.*found no server"):
         sync(tracking_store(nowhere))
-    with pytest.raises(UserError, match=r"mlflow\.db is not there"):
+    with pytest.raises(UserError, match=r"mlflow\.db does not exist"):
         sync(tracking_store(replace(offline, runs=str(tmp_path / "runs"))))
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("experiment: tiny\n")

@@ -1,1 +1,1 @@
-"""Problems with a known answer, and the tables that hold the methods to it."""
+"""Problems with a known answer and measurements of cost, behind `slams bench`."""

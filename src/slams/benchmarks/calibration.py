@@ -14,13 +14,13 @@ __all__ = ["Calibration", "calibrate"]
 
 @dataclass(frozen=True)
 class Calibration:
-    """Holds how far an ensemble is from the posterior.
+    """Distance of an ensemble from the posterior.
 
     Attributes:
         mean_error: Error of the ensemble mean in posterior standard deviations, root mean square
             over the fields.
         observed: Ensemble over posterior standard deviation, mean over the observed fields.
-        unobserved: The same over the others.
+        unobserved: The same, mean over the other fields.
         diverged: Number of members that had to be drawn again.
     """
 
@@ -44,13 +44,13 @@ def calibrate(
         kind: As in `slams.benchmarks.guided.guide`.
         sampler: The sampler.
         members: Size of the ensemble.
-        iterations: Of the guidance's solver; `None` to run it to the end.
+        iterations: Iterations of the guidance's solver; `None` to run it to convergence.
 
     Raises:
         DivergedError: A member diverged every time it was drawn.
     """
     draw = noise_of(problem.shape, members)
-    sampler = replace(sampler, centred=False)  # independent samples, whose chance is known
+    sampler = replace(sampler, centred=False)  # independent samples, of known Monte-Carlo error
     samples = sample(guide(problem, kind, sampler, iterations), sampler, draw, members)
     fields = problem.decode(samples.members)
     mean, covariance = problem.prior if kind == "none" else problem.posterior

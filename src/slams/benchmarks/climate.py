@@ -1,4 +1,4 @@
-"""`slams bench climate`: whether a nature run drifts, and how near it comes to observed climates.
+"""`slams bench climate`: whether a nature run drifts, and how close it is to observed climates.
 
 Writes four tables, one row per variable and level, and prints them: `annual.csv` (global means per
 year), `drift.csv` (their trend and spread), `segments.csv` (difference of the segments' climates
@@ -37,7 +37,7 @@ def bench_climate(config: ClimateConfig, output: Path) -> None:
         output: Directory, made where it is missing.
 
     Raises:
-        UserError: The output is no directory, or a file is missing or not what it should be.
+        UserError: The output is not a directory, or a file is missing or has other content.
     """
     make_output(output)
     pairs = list(zip(config.days[::2], config.days[1::2], strict=True))
@@ -65,18 +65,20 @@ def monthly_climate(path: Path, days: Sequence[str] = ()) -> xr.Dataset:
 
     Args:
         path: The store.
-        days: First and last day to read, ISO dates; none for all of them.
+        days: First and last day to read, ISO dates; empty for all of them.
 
     Returns:
         `mean` and `variance` (of days within the month, about its linear trend), both `(time,
         channel, latitude, longitude)` in physical units; `time` is the first day of each month
-        that is there in full, `channel` is `variable@level` or `variable`.
+        that is complete, `channel` is `variable@level` or `variable`.
 
     Raises:
-        UserError: The store is missing, no nature run, or holds no full month.
+        UserError: The store is missing, is not a nature run, or holds no full month.
     """
     if not is_nature_run(path):
-        raise UserError(f"key 'segments': {path} is no nature run, make one with `slams simulate`")
+        raise UserError(
+            f"key 'segments': {path} is not a nature run; make one with `slams simulate`"
+        )
     with xr.open_dataset(path, engine="zarr", consolidated=False, cache=False) as dataset:
         run = dataset[[name for name in UNITS if name in dataset]]
         run = run.sel(time=slice(*days) if days else slice(None))
@@ -90,7 +92,7 @@ def annual_means(segments: Sequence[xr.Dataset]) -> pd.DataFrame:
     """Average over the globe and over each full calendar year.
 
     Args:
-        segments: Of `monthly_climate`.
+        segments: Results of `monthly_climate`.
 
     Returns:
         Columns segment (1, 2, ...), year, channel, mean (physical units).
@@ -113,7 +115,7 @@ def find_drift(annual: pd.DataFrame) -> pd.DataFrame:
     """Fit a trend to the annual means of each channel.
 
     Args:
-        annual: Of `annual_means`.
+        annual: Result of `annual_means`.
 
     Returns:
         Columns channel, mean, spread (standard deviation of the annual means about their trend),
@@ -134,11 +136,12 @@ def find_drift(annual: pd.DataFrame) -> pd.DataFrame:
 def compare_segments(segments: Sequence[xr.Dataset]) -> pd.DataFrame:
     """Compare the mean annual cycle and the variance within months of the first two segments.
 
-    The expected difference is that of two averages over as many years drawn from one climate: the
-    variance between years of each month at each point, by the number of years, summed over both.
+    The expected difference is that of two averages over equally many years drawn from one climate:
+    the variance between years of each month at each point, divided by the number of years, summed
+    over both.
 
     Args:
-        segments: Of `monthly_climate`.
+        segments: Results of `monthly_climate`.
 
     Returns:
         Columns channel, difference (of the global means, second minus first), rms (of the mean
@@ -167,7 +170,7 @@ def compare_segments(segments: Sequence[xr.Dataset]) -> pd.DataFrame:
 
 
 def _full_months(run: xr.Dataset) -> Iterator[xr.Dataset]:
-    """Yield the calendar months that are there in full, loaded."""
+    """Yield the complete calendar months, loaded."""
     time = pd.DatetimeIndex(run["time"].values)
     steps = 1 if len(time) < 2 else round(pd.Timedelta("1D") / (time[1] - time[0]))
     for start, index in pd.Series(np.arange(len(time)), index=time).groupby(time.to_period("M")):
@@ -191,7 +194,7 @@ def _reduce(month: xr.Dataset) -> xr.Dataset:
     # Humidity has no values at the highest levels.
     stacked = stacked.dropna("channel", how="all")
     mean = stacked.mean("time")
-    # The season moves within a month: its trend is no variance of weather.
+    # The season moves within a month: its trend is not variance of weather.
     step = xr.DataArray(np.arange(stacked.sizes["time"]), dims="time")
     step = step - step.mean()
     residual = stacked - mean - step * ((step * stacked).mean("time") / (step**2).mean())

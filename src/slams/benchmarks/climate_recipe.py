@@ -1,4 +1,4 @@
-"""The keys of `slams bench climate`, and the checks of them.
+"""The keys of `slams bench climate`, and their validation.
 
 The comment above a field is its help text.
 """
@@ -16,20 +16,20 @@ __all__ = ["ClimateConfig", "check_climate"]
 class ClimateConfig:
     """Nature runs whose climates are compared with one another and with observed ones."""
 
-    # Stores that `slams simulate` wrote, in the order of time; each is a segment with a spin-up of
-    # its own.
+    # Stores written by `slams simulate`, in the order of time; each is a segment with its own
+    # spin-up.
     segments: list[str] = field(default_factory=list)
     # First and last day to read of each segment (ISO dates, in pairs); empty for all of them.
     days: list[str] = field(default_factory=list)
     # June means of the NCEP/NCAR reanalysis, the file `ncep_june_climo_17lev_T42.nc` of NCAR; ""
-    # leaves the comparison out.
+    # omits the comparison.
     june: str = ""
-    # Annual cycle of precipitation from GPCP, the file `gpcp_pr_annualcycle.nc`; "" leaves the
-    # comparison out.
+    # Annual cycle of precipitation from GPCP, the file `gpcp_pr_annualcycle.nc`; "" omits the
+    # comparison.
     precipitation: str = ""
     # Sea surface temperature anomalies that drove the nature run, the file
-    # `sea_surface_temperature_anomaly.nc` of jcm: their trend stands beside the model's; "" leaves
-    # them out.
+    # `sea_surface_temperature_anomaly.nc` of jcm: their trend is printed next to the model's; ""
+    # omits them.
     forcing: str = ""
 
 
@@ -44,5 +44,5 @@ def check_climate(config: ClimateConfig) -> None:
     if len(config.days) not in (0, 2 * len(config.segments)):
         raise UserError(
             f"key 'days': found {len(config.days)} days, expected the first and the last of each "
-            f"of the {len(config.segments)} segments, or none"
+            f"of the {len(config.segments)} segments, or no days"
         )

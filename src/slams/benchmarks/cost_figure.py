@@ -18,10 +18,10 @@ _DPI = 150
 
 
 def draw_sampler(table: pd.DataFrame, path: Path) -> None:
-    """Draw what a member is worth against what it costs, a point a date.
+    """Draw the accuracy of a member against its cost, one point per date.
 
     Args:
-        table: As from `slams.benchmarks.sampler_cost.sampler_table`.
+        table: Result of `slams.benchmarks.sampler_cost.sampler_table`.
         path: Image file.
     """
     figure = Figure(figsize=(5.2, 3.8), layout="constrained")
@@ -34,7 +34,7 @@ def draw_sampler(table: pd.DataFrame, path: Path) -> None:
             rows.seconds_per_member.median(), rows.crps.mean(), "D", color=colour, label=str(name)
         )
     panel.set_xscale("log")
-    panel.set_xlabel("seconds a member")
+    panel.set_xlabel("seconds per member")
     panel.set_ylabel("CRPS of temperature (K)")
     panel.legend(title="mean over dates", frameon=False)
     _plain(panel)
@@ -42,7 +42,7 @@ def draw_sampler(table: pd.DataFrame, path: Path) -> None:
 
 
 def draw_scaling(tables: Mapping[str, pd.DataFrame], path: Path) -> None:
-    """Draw samples a second against processes, and cost against what is sampled.
+    """Draw samples per second against processes, and the cost of sampling against its parameters.
 
     Args:
         tables: `ranks`, `sampling` and `denoiser`, as `slams.benchmarks.scaling` makes them.
@@ -56,14 +56,14 @@ def draw_scaling(tables: Mapping[str, pd.DataFrame], path: Path) -> None:
     ideal = table.samples_per_second.iloc[0] / table.ranks.iloc[0] * table.ranks
     ranks.plot(table.ranks, ideal, "--", color="#999999", label="proportional")
     ranks.set_xlabel("processes")
-    ranks.set_ylabel("training samples a second")
+    ranks.set_ylabel("training samples per second")
     ranks.set_ylim(bottom=0)
     ranks.set_xticks(list(table.ranks))
     ranks.legend(frameon=False)
     table = tables["sampling"]
     for number, column in enumerate(("steps", "members")):
         other = "members" if column == "steps" else "steps"
-        # The rows in which the other one is held.
+        # The rows in which the other parameter is constant.
         held = table[other].mode().iloc[0]
         rows = table[table[other] == held].drop_duplicates(column).sort_values(column)
         label = f"{column} ({held} {other})"
@@ -72,7 +72,7 @@ def draw_scaling(tables: Mapping[str, pd.DataFrame], path: Path) -> None:
         )
     sampling.set_xscale("log", base=2)
     sampling.set_xlabel("number of")
-    sampling.set_ylabel("seconds a member")
+    sampling.set_ylabel("seconds per member")
     sampling.set_ylim(bottom=0)
     sampling.legend(frameon=False)
     for number, (days, rows) in enumerate(tables["denoiser"].groupby("days")):
@@ -83,7 +83,7 @@ def draw_scaling(tables: Mapping[str, pd.DataFrame], path: Path) -> None:
     denoiser.set_xscale("log", base=2)
     denoiser.set_yscale("log")
     denoiser.set_xlabel("points of the latent grid")
-    denoiser.set_ylabel("denoiser, milliseconds a member")
+    denoiser.set_ylabel("denoiser, milliseconds per member")
     denoiser.legend(frameon=False)
     for panel in (ranks, sampling, denoiser):
         _plain(panel)

@@ -1,4 +1,4 @@
-"""Recipes of `slams bench sampler`, `train` and `scaling`: which are timed side by side."""
+"""Recipes that `slams bench sampler`, `train` and `scaling` time side by side."""
 
 from __future__ import annotations
 
@@ -20,24 +20,25 @@ __all__ = ["CostConfig", "check_cost", "load_contenders"]
 class CostConfig:
     """Recipes that are timed in turn, in one run."""
 
-    # Name in the tables: recipe (path from the working directory). The first is what the ratios
-    # of the others refer to.
+    # Name in the tables -> recipe (path from the working directory). Ratios are relative to the
+    # first recipe.
     recipes: dict[str, Any] = field(default_factory=dict)
     # Method of the recipes that `sampler` times.
     method: str = "latent_diffusion"
     # Verifying dates and members that `sampler` draws with each recipe, the same for all.
     cases: int = 3
     members: int = 4
-    # Training steps that `train` times at once, and how often it goes round the recipes.
+    # Training steps that `train` times at once, and number of rounds over the recipes.
     steps: int = 10
     repetitions: int = 5
     # Other processes that hold a core each while `train` steps: all recipes are timed beside each
     # of these numbers of them.
     busy: list[int] = field(default_factory=lambda: [0])
-    # Numbers of processes that `scaling` trains the first recipe with, and training steps of each.
+    # Numbers of processes with which `scaling` trains the first recipe, and training steps of
+    # each.
     ranks: list[int] = field(default_factory=lambda: [1, 2])
     scaling_steps: int = 120
-    # What `scaling` samples with the first recipe: steps of the sampler, and members.
+    # Parameters with which `scaling` samples the first recipe: steps of the sampler, and members.
     sampler_steps: list[int] = field(default_factory=lambda: [8, 16, 32, 64])
     sampler_members: list[int] = field(default_factory=lambda: [2, 4, 8, 16])
 
@@ -46,7 +47,7 @@ def check_cost(config: CostConfig) -> None:
     """Refuse a recipe that contradicts itself.
 
     Raises:
-        UserError: In one sentence.
+        UserError: One sentence with the key.
     """
     if not config.recipes:
         raise UserError(
@@ -57,7 +58,7 @@ def check_cost(config: CostConfig) -> None:
             raise UserError(f"key 'recipes.{name}': found {path!r}, expected the path of a recipe")
         if not Path(path).is_file():
             raise UserError(
-                f"key 'recipes.{name}': {path} is not there; paths count from the working "
+                f"key 'recipes.{name}': {path} is not there; paths are relative to the working "
                 f"directory"
             )
     least = {"cases": 1, "members": 2, "steps": 1, "repetitions": 1, "scaling_steps": 1}
@@ -73,14 +74,14 @@ def check_cost(config: CostConfig) -> None:
 
 
 def load_contenders(config: CostConfig, verb: str) -> Mapping[str, Config]:
-    """Read the recipes that are timed.
+    """Read the recipes to time.
 
     Args:
         config: The benchmark's recipe.
         verb: What each recipe must be able to do, as for `slams.config.checks.require`.
 
     Raises:
-        UserError: One of them is refused; the sentence names it.
+        UserError: A recipe is refused; the message names it.
     """
     found = {}
     for name, path in config.recipes.items():

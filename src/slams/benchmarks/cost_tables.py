@@ -1,4 +1,4 @@
-"""How the benchmarks of cost write their tables: medians with their range, ratios pair by pair."""
+"""Cells in the tables of the benchmarks of cost: medians with their range."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ __all__ = ["spread_of"]
 
 
 def spread_of(values: pd.Series) -> str:
-    """Write timings, or their ratios pair by pair, as median (least, most)."""
+    """Format timings, or their ratios pair by pair, as median (least, most)."""
     return f"{values.median():.3g} ({values.min():.3g}, {values.max():.3g})"

@@ -1,4 +1,4 @@
-"""Where the benchmarks of cost compute, and when what was asked of a device is done."""
+"""The device of the benchmarks of cost, and its synchronisation."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ def device_of(config: TrainerConfig) -> torch.device:
 
 
 def synchronise(device: torch.device) -> None:
-    """Wait until a GPU has done what it was asked to; a CPU always has."""
+    """Wait until a GPU has finished its work; a CPU needs no waiting."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

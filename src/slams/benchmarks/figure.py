@@ -1,4 +1,4 @@
-"""The figure of `slams bench posterior`: spread against error of the mean, one panel a problem."""
+"""The figure of `slams bench posterior`: spread against error of the mean, by problem."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ _MARKERS = {
 
 
 def draw_calibration(table: pd.DataFrame, path: Path) -> None:
-    """Draw and write the figure; what diverged is left out.
+    """Draw and write the figure, without samples that diverged.
 
     Args:
-        table: As from `slams.benchmarks.posterior.gaussian_table`.
+        table: Result of `slams.benchmarks.posterior.gaussian_table`.
         path: Image file.
     """
     cells = list(table.groupby(["problem", "error"], sort=False))
@@ -46,7 +46,7 @@ def draw_calibration(table: pd.DataFrame, path: Path) -> None:
         panel.axhspan(1 - SD_BAND, 1 + SD_BAND, color="#eeeeee", zorder=0)
         panel.axvline(MEAN_BAND, color="#bbbbbb", linewidth=0.8, zorder=0)
         for row in rows.dropna().itertuples():
-            # Exact kinds agree to the last digit: what is drawn first is drawn larger.
+            # Exact kinds agree to the last digit: those drawn first are drawn larger.
             style = {
                 "marker": _MARKERS.get(row.sampler, "x"),
                 "linestyle": "none",

@@ -6,7 +6,7 @@ observed, `y = H f + e`, `e ~ N(0, R)`. With `G = H W` and `R' = R + c H H^T`,
     S = G B G^T + R',    mean = m + B G^T S^-1 (y - G m),    covariance = B - B G^T S^-1 G B,
     Cov(z | z_t) = (B^-1 + sigma_t^-2)^-1.
 
-The analysis is compared as decoded, `W z`. Without a decoder `W = I` and `c = 0`.
+The decoded analysis, `W z`, is compared. Without a decoder `W = I` and `c = 0`.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ __all__ = [
     "mixed_units_problem",
 ]
 
-# What one standard deviation of a field is in the units of three instruments, observation after
-# observation: about those of temperature (K), log precipitation and longwave radiation (W m-2).
+# One standard deviation of a field in the units of three instruments, taken in turn: about those
+# of temperature (K), log precipitation and longwave radiation (W m-2).
 UNITS = (1.0, 0.3, 20.0)
 
 
 class _ExactDenoiser(Denoiser):
-    """Gives `E[z | z_t]` of a Gaussian, `(M, *shape)`."""
+    """Exact denoiser `E[z | z_t]` of a Gaussian, `(M, *shape)`."""
 
     def __init__(self, mean: Tensor, covariance: Tensor) -> None:
         super().__init__()
@@ -54,10 +54,10 @@ class _ExactDenoiser(Denoiser):
 
 @dataclass(frozen=True)
 class GaussianProblem:
-    """Holds prior, decoder, observations and posterior: `D` latents, `F` fields, `P` observed.
+    """Prior, decoder, observations and posterior: `D` latents, `F` fields, `P` observed.
 
     Attributes:
-        name: As in the table.
+        name: Name in the table.
         shape: `(T, K, h, w)` of a latent, `D` numbers.
         mean: `(D,)` `m`.
         covariance: `(D, D)` `B`.
@@ -90,7 +90,7 @@ class GaussianProblem:
 
     @property
     def scale(self) -> Tensor:
-        """Return what one in every field is for an observation, `(P,)`."""
+        """Return the change of an observation when every field changes by one, `(P,)`."""
         return self.operator.sum(dim=1)
 
     @property
@@ -123,9 +123,9 @@ class GaussianProblem:
         return self.decoder @ mean, self.decoder @ covariance @ self.decoder.T
 
     def errors(self, sigma: Tensor, count: int = 400) -> DenoisingErrors:
-        """Return denoising errors of latents, and as observed, decoder's error included.
+        """Return denoising errors of latents, and as observed, with the decoder's error.
 
-        Their sample covariance is exact, so that nothing but the guidance is put to the test.
+        Their sample covariance is exact, so that only the guidance is tested.
 
         Args:
             sigma: `()` noise level.
@@ -144,7 +144,7 @@ class GaussianProblem:
 
 
 def dense_problem(error: float) -> GaussianProblem:
-    """Make a dense, correlated problem of 48 components, a third of them observed.
+    """Return a dense, correlated problem of 48 components, a third of them observed.
 
     Args:
         error: Standard deviation of the observation error; the prior's is about one.
@@ -153,7 +153,7 @@ def dense_problem(error: float) -> GaussianProblem:
 
 
 def linear_decoder_problem(error: float) -> GaussianProblem:
-    """Make 24 correlated latents, decoded to 48 fields with an error, a third of them observed.
+    """Return a problem of 24 correlated latents, decoded to 48 fields with an error.
 
     Args:
         error: Standard deviation of the observation error; the prior's is about one.
@@ -162,9 +162,9 @@ def linear_decoder_problem(error: float) -> GaussianProblem:
 
 
 def mixed_units_problem(error: float) -> GaussianProblem:
-    """Make the dense problem as three instruments report it, each in units of its own.
+    """Return the dense problem as reported by three instruments, each in its own units.
 
-    The posterior is that of `dense_problem`: only the numbers that stand for the observations
+    The posterior is that of `dense_problem`: only the numerical values of the observations
     differ.
 
     Args:
@@ -174,7 +174,7 @@ def mixed_units_problem(error: float) -> GaussianProblem:
 
 
 def in_units(problem: GaussianProblem, units: Sequence[float]) -> GaussianProblem:
-    """Report the observations of a problem in other units.
+    """Return a problem with its observations in other units.
 
     Args:
         problem: The problem.
@@ -208,7 +208,7 @@ def _problem(
         decoder = mixture / (mixture @ covariance * mixture).sum(dim=1, keepdim=True).sqrt()
     operator = torch.zeros(fields // 3, fields, dtype=torch.float64)
     operator[torch.arange(fields // 3), torch.arange(0, fields, 3)] = 1.0
-    # One observation sees a mean of four components, as a footprint does.
+    # One observation is a mean of four components, as in a footprint.
     operator[0, [0, 1, 2, 4]] = 0.25
     mean = normal(size)
     truth = decoder @ (mean + torch.linalg.cholesky(covariance) @ normal(size))

@@ -1,4 +1,4 @@
-"""What every known problem is given: guidance by name, and noise that all methods share."""
+"""Guidance by name for every known problem, and noise that all methods share."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["MEAN_BAND", "MEMBERS", "SD_BAND", "KnownProblem", "guide", "noise_of
 
 # The Monte-Carlo error of a mean is 1 / sqrt(MEMBERS) = 0.022 standard deviations.
 MEMBERS = 2000
-# What the default guidance and sampler are held to: error of the mean in posterior standard
+# Tolerances of the default guidance and sampler: error of the mean in posterior standard
 # deviations, and distance of the ratio of standard deviations from one.
 MEAN_BAND, SD_BAND = 0.05, 0.05
 
@@ -51,13 +51,13 @@ class KnownProblem(Protocol):
 
     @property
     def scale(self) -> Tensor:
-        """Return what one in every field is for an observation, `(P,)`."""
+        """Return the change of an observation when every field changes by one, `(P,)`."""
 
     def observe(self, latents: Tensor) -> Tensor:
         """Map `(M, *shape)` to `(M, P)`."""
 
     def errors(self, sigma: Tensor) -> DenoisingErrors:
-        """Return denoising errors at a noise level `()`, the decoder's in what is observed."""
+        """Return denoising errors at a noise level `()`, with the decoder's where observed."""
 
 
 def guide(
@@ -67,10 +67,10 @@ def guide(
 
     Args:
         problem: The problem.
-        kind: `none` (the prior), or as `assimilation.guidance.kind`; parameters are the default
-            ones, and guidance is never switched off.
-        sampler: The sampler at whose noise levels denoising errors are held.
-        iterations: Of solvers; `None` to run them to the end.
+        kind: `none` (the prior), or as `assimilation.guidance.kind`; parameters have their
+            defaults, and guidance is never switched off.
+        sampler: The sampler, whose noise levels are those of the denoising errors.
+        iterations: Iterations of solvers; `None` to run them to convergence.
     """
     if kind == "none":
         return problem.denoiser

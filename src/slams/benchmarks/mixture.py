@@ -5,9 +5,9 @@ z ~ sum_k pi_k N(m_k, B), y = H z + e, e ~ N(0, R). With S = H B H^T + R, the po
     sum_k w_k N(m_k + K (y - H m_k), B - K H B),    K = B H^T S^-1,
     w_k proportional to pi_k N(y | H m_k, S),
 
-and the denoiser is exact as well: `E[z | z_t]` weighs the denoised means of the modes by their
-share in the density of `z_t`. The modes lie far apart in what is not observed and near one
-another in what is, so that guidance has to move the weights and not only the state.
+and the denoiser is exact as well: `E[z | z_t]` weights the denoised means of the modes by their
+share in the density of `z_t`. The modes are far apart in the unobserved components and close in
+the observed ones, so that guidance has to change the weights and not only the state.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["MixtureProblem", "Modes", "mixture_problem", "modes_of"]
 
 
 class _MixtureDenoiser(Denoiser):
-    """Gives `E[z | z_t]` of a mixture of Gaussians, `(M, *shape)`."""
+    """Exact denoiser `E[z | z_t]` of a mixture of Gaussians, `(M, *shape)`."""
 
     def __init__(self, weights: Tensor, means: Tensor, covariance: Tensor) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ def _shares(x: Tensor, weights: Tensor, means: Tensor, covariance: Tensor) -> Te
 
 @dataclass(frozen=True)
 class MixtureProblem:
-    """Holds prior, observations and posterior of `D` components, `P` of them observed.
+    """Prior, observations and posterior of `D` components, `P` of them observed.
 
     Attributes:
         shape: `(T, K, h, w)` of a state, `D` numbers.
@@ -98,7 +98,7 @@ class MixtureProblem:
 
     @property
     def scale(self) -> Tensor:
-        """Return what one in every component is for an observation, `(P,)`."""
+        """Return the change of an observation when every component changes by one, `(P,)`."""
         return self.operator.sum(dim=1)
 
     def errors(self, sigma: Tensor, count: int = 4000) -> DenoisingErrors:
@@ -114,7 +114,7 @@ class MixtureProblem:
 
 
 def mixture_problem(error: float = 0.5) -> MixtureProblem:
-    """Make two equally likely modes in six dimensions, two of them observed.
+    """Return a problem of two equally likely modes in six dimensions, two of them observed.
 
     Args:
         error: Standard deviation of the observation error; a mode's is 0.5.
@@ -136,7 +136,7 @@ def mixture_problem(error: float = 0.5) -> MixtureProblem:
 
 @dataclass(frozen=True)
 class Modes:
-    """Holds an ensemble's two modes beside those of the posterior.
+    """The two modes of an ensemble compared with those of the posterior.
 
     Attributes:
         weight: Share of the members in the first mode; the posterior's is `expected`.

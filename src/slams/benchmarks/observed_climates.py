@@ -1,4 +1,4 @@
-"""Observed climatologies, read from the files of their publishers, beside those of nature runs."""
+"""Observed climatologies, read from the files of their publishers, for comparison."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ __all__ = ["annual_forcing", "compare_with_observed"]
 
 @dataclass(frozen=True)
 class _Source:
-    """Say where a variable of ours stands in a published file.
+    """Where a variable of ours is in a published file, and its conversion.
 
     Attributes:
         name: Name in the file.
         level: Name of its dimension of pressure levels (hPa); "" at the surface.
-        factor: What its values are multiplied by to have our units.
+        factor: Factor that converts its values to our units.
     """
 
     name: str
@@ -52,8 +52,8 @@ def compare_with_observed(segments: Sequence[xr.Dataset], config: ClimateConfig)
     """Compare the climate of nature runs with observed ones on the grid of the nature run.
 
     Args:
-        segments: Of `climate.monthly_climate`; all of their years are taken together.
-        config: Names the files.
+        segments: Results of `climate.monthly_climate`; all of their years are used together.
+        config: The recipe, which names the files.
 
     Returns:
         Columns channel, months, nature_run and observed (global means), difference (of these), rms
@@ -61,7 +61,7 @@ def compare_with_observed(segments: Sequence[xr.Dataset], config: ClimateConfig)
         No rows where the recipe names no file.
 
     Raises:
-        UserError: A file is missing or does not hold what its publisher's does.
+        UserError: A file is missing or lacks the content of the published file.
     """
     months = xr.concat([s["mean"] for s in segments], dim="time")
     cycle = months.groupby("time.month").mean()
@@ -80,10 +80,10 @@ def annual_forcing(path: str, annual: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         path: The file of jcm, `ssta(time, lat, lon)` in K, monthly.
-        annual: Of `climate.annual_means`: names the years of each segment.
+        annual: Result of `climate.annual_means`, with the years of each segment.
 
     Returns:
-        Rows as those of `annual`, of the channel `sea_surface_temperature_anomaly` (K).
+        Rows like those of `annual`, for the channel `sea_surface_temperature_anomaly` (K).
 
     Raises:
         UserError: The file cannot be read, or holds no such variable.
@@ -103,7 +103,7 @@ def annual_forcing(path: str, annual: pd.DataFrame) -> pd.DataFrame:
 def _open(key: str, path: str, decode_times: bool = False) -> xr.Dataset:
     try:
         with warnings.catch_warnings():
-            # NCAR's file names two values for missing; both are decoded.
+            # NCAR's file has two values for missing data; both are decoded.
             warnings.simplefilter("ignore", xr.SerializationWarning)
             with xr.open_dataset(path, decode_times=decode_times) as dataset:
                 return dataset.load()
@@ -141,7 +141,7 @@ def _observed(
     if source.name not in observed or observed[source.name].sizes.get("time") != months:
         raise UserError(
             f"key {key!r}: the file has no variable {source.name} of {months} months, expected "
-            f"the climatology as it is published"
+            f"the climatology as published"
         )
     field = observed[source.name]
     if source.level:

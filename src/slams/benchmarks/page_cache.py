@@ -1,4 +1,4 @@
-"""The system's page cache: sending files out of it, and looking how much of them is in it."""
+"""The system's page cache: evict files from it, and measure how much of them is in it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["evict", "resident_share"]
 
 
 def evict(files: Iterable[Path]) -> None:
-    """Ask the system to forget files (`posix_fadvise`, DONTNEED); it need not follow."""
+    """Ask the system to drop files (`posix_fadvise`, DONTNEED); it may ignore the request."""
     for path in files:
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -26,7 +26,7 @@ def resident_share(files: Iterable[Path]) -> float | None:
     """Return the share of the pages of files that is in the page cache (`mincore`), in [0, 1].
 
     Returns:
-        `None` where the system cannot tell.
+        `None` where the system does not report it.
     """
     mincore = getattr(ctypes.CDLL(None, use_errno=True), "mincore", None)
     if mincore is None:
@@ -36,7 +36,7 @@ def resident_share(files: Iterable[Path]) -> float | None:
     for path in files:
         if path.stat().st_size == 0:
             continue
-        # Mapping a file brings nothing of it into memory.
+        # Mapping a file does not load it into memory.
         mapped = np.memmap(path, np.uint8, mode="r")
         found = np.zeros(-(-mapped.size // page), np.uint8)
         address, size = ctypes.c_void_p(mapped.ctypes.data), ctypes.c_size_t(mapped.size)

@@ -1,8 +1,8 @@
 """`slams bench posterior`: the calibration of every guidance with every sampler.
 
-Writes `gaussian.csv` (one row a guidance, sampler, problem and observation error),
+Writes `gaussian.csv` (one row per guidance, sampler, problem and observation error),
 `units.csv` (one row per guidance, noise levels and observation error, for instruments of different
-units), `mixture.csv` (one row a guidance) and `posterior.png`, and prints the tables.
+units), `mixture.csv` (one row per guidance) and `posterior.png`, and prints the tables.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ __all__ = [
     "units_table",
 ]
 
-# `none` samples the prior: what the sampler does without any guidance.
+# `none` samples the prior: the result of the sampler without any guidance.
 GUIDANCE = ("none", "decg", "mmps", "sda", "dps", "pgdm")
 SAMPLERS = ("adams_bashforth", "heun", "ddim", "ancestral", "predictor_corrector")
 PROBLEMS: tuple[Callable[[float], GaussianProblem], ...] = (dense_problem, linear_decoder_problem)
@@ -57,12 +57,13 @@ PROBLEMS: tuple[Callable[[float], GaussianProblem], ...] = (dense_problem, linea
 ERRORS = (0.1, 0.5)
 
 # Instruments of different units. Guidance with the iterations of its solver (0: it has none): the
-# default of three, and ten, from which more change nothing.
+# default of three, and ten, beyond which more make no difference.
 UNIT_GUIDANCE = (("decg", 0), ("mmps", 3), ("mmps", 10))
-# Number of noise levels and the first of them: the default, and enough of both that the sampler
-# itself is no longer seen (it starts from a mean of 0, whatever the prior's is).
+# Number of noise levels and the first of them: the default, and enough of both that the error of
+# the sampler itself is negligible (it starts from a mean of 0, whatever the prior's is).
 UNIT_LEVELS = ((16, 60.0), (24, 200.0))
-# The Monte-Carlo error of a mean of so many is 0.01 standard deviations, half of the usual bands.
+# With this number of members the Monte-Carlo error of a mean is 0.01 standard deviations, half of
+# the usual bands.
 UNIT_MEMBERS = 10_000
 UNIT_MEAN_BAND, UNIT_SD_BAND = 0.03, 0.02
 
@@ -150,15 +151,15 @@ def mixture_table(members: int = MEMBERS) -> pd.DataFrame:
 def bench_posterior(
     output: Path, members: int = MEMBERS, unit_members: int = UNIT_MEMBERS
 ) -> None:
-    """Run all benchmarks, print their tables and write tables and figure.
+    """Run all benchmarks, print their tables, and write the tables and a figure.
 
     Args:
         output: Directory, made where it is missing.
         members: Size of each ensemble.
-        unit_members: The same where units are mixed.
+        unit_members: The same for mixed units.
 
     Raises:
-        UserError: The output is no directory.
+        UserError: The output is not a directory.
     """
     make_output(output)
     cells = len(GUIDANCE) * len(SAMPLERS) * len(PROBLEMS) * len(ERRORS)
@@ -173,7 +174,7 @@ def bench_posterior(
     print_tables(
         _gaussian_page(gaussian, members), _units_page(units, unit_members), _mixture_page(mixture)
     )
-    print(f"tables and figure are in {output}")
+    print(f"the tables and the figure are in {output}")
 
 
 def _gaussian_page(table: pd.DataFrame, members: int) -> Table:

@@ -1,9 +1,9 @@
-"""`slams bench prepare`: a source larger than memory, prepared in peace and killed on the way.
+"""`slams bench prepare`: a source larger than memory, prepared uninterrupted and killed.
 
-Every preparation is the command itself, in a process of its own: its largest resident memory is
-what the system tells of it when it has ended. The second store is prepared by a command that is
-killed without warning (SIGKILL) when a share of its files is finished, and typed again. Both have
-to be the same, byte for byte.
+Every preparation is the command itself, in a separate process: its largest resident memory is
+reported by the system when it has ended. The second store is prepared by a command that is
+killed without warning (SIGKILL) when a share of its files is finished, and then repeated. Both
+stores must be the same, byte for byte.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ from slams.runtime.ranks import say
 __all__ = ["bench_preparation"]
 
 _FIRST = date(1980, 1, 1)
-# Seconds between two looks at how many files are finished.
+# Seconds between two counts of the finished files.
 _LOOK = 0.05
 
 
 @dataclass(frozen=True)
 class _Run:
-    """Holds what one command took.
+    """Cost of one command.
 
     Attributes:
-        seconds: By the clock.
-        cpu: Seconds of computing.
+        seconds: Elapsed time.
+        cpu: Processor time (s).
         memory: Largest resident memory (bytes).
         files: Files of fields that were finished when it ended.
-        killed: It was killed.
+        killed: Whether it was killed.
     """
 
     seconds: float
@@ -57,15 +57,15 @@ class _Run:
 
 
 def bench_preparation(config: PreparationBenchConfig, output: Path) -> None:
-    """Make the source, prepare it twice, compare, and print and write the figures.
+    """Make the source, prepare it twice, compare, and print and write the results.
 
     Args:
         config: Size of the source, memory, kills.
         output: Directory of source, stores, recipes and `preparation.json`.
 
     Raises:
-        UserError: The output is no directory, there is too little space, a preparation fails, or
-            the two stores differ.
+        UserError: The output is not a directory, there is too little space, a preparation fails,
+            or the two stores differ.
     """
     make_output(output)
     step = 4 * len(config.levels) * config.rows * config.columns
@@ -110,7 +110,7 @@ def bench_preparation(config: PreparationBenchConfig, output: Path) -> None:
         (output / "source.json").unlink()
     if different:
         raise UserError(
-            f"the preparation that was killed differs from the other in {', '.join(different)}"
+            f"the store of the killed preparation differs from the other in {', '.join(different)}"
         )
 
 
@@ -133,7 +133,7 @@ def _report(config: PreparationBenchConfig, runs: dict[str, list[_Run]], found: 
     within = "within" if largest <= found["memory_bound"] else "MORE THAN"
     same = "no file differs" if not found["files_that_differ"] else "FILES DIFFER"
     say(f"largest resident memory {show_memory(largest)}, {within} the bound of {config.memory}")
-    say(f"fingerprint {found['fingerprint'][:16]}, killed and in peace: {same}")
+    say(f"fingerprint {found['fingerprint'][:16]}, killed and uninterrupted: {same}")
 
 
 def _recipe(
@@ -163,12 +163,12 @@ def _recipe(
 
 
 def _prepare(recipe: Path, store: Path, stop: int | None) -> _Run:
-    """Prepare a store, from the beginning unless a run before was killed.
+    """Prepare a store, from the beginning unless an earlier run was killed.
 
     Args:
         recipe: The recipe.
-        store: Where it goes.
-        stop: Files of fields after which it is killed; `None` lets it end.
+        store: Path of the store.
+        stop: Number of files of fields after which it is killed; `None` to let it end.
     """
     partial = store.with_name(store.name + ".partial")
     if stop is None and not partial.exists() and store.exists():
@@ -231,13 +231,13 @@ def _description(steps: int, config: PreparationBenchConfig) -> str:
 
 
 def _is_made(source: Path, steps: int, config: PreparationBenchConfig) -> bool:
-    """Return whether an earlier benchmark has left the whole of this source."""
+    """Return whether an earlier benchmark has left this source complete."""
     note = source.with_name("source.json")
     return source.exists() and note.exists() and note.read_text() == _description(steps, config)
 
 
 def _check_space(output: Path, config: PreparationBenchConfig) -> None:
-    """Refuse a benchmark for which the disk is too small, supposing nothing compresses."""
+    """Refuse a benchmark for which the disk is too small, assuming no compression."""
     # Two stores, each no larger than the source where it is not on a coarser grid.
     needed, free = 1e9 * config.gigabytes, shutil.disk_usage(output).free
     if config.grid == "native":

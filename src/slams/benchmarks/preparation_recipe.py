@@ -1,4 +1,4 @@
-"""The keys of `slams bench prepare`, with defaults, and what makes sense of them.
+"""The keys of `slams bench prepare`, with defaults, and their validation.
 
 The comment above a field is its help text.
 """
@@ -16,7 +16,7 @@ __all__ = ["PreparationBenchConfig", "check_preparation_bench"]
 
 @dataclass
 class PreparationBenchConfig:
-    """A synthetic source, and how it is prepared: once in peace, once killed on the way."""
+    """A synthetic source, and how it is prepared: once uninterrupted, once with kills."""
 
     # Values of the source before compression (10^9 bytes).
     gigabytes: float = 20.0
@@ -26,7 +26,7 @@ class PreparationBenchConfig:
     levels: list[int] = field(
         default_factory=lambda: [50, 100, 150, 200, 250, 300, 400, 500, 600, 700, 850, 925, 1000]
     )
-    # Days a chunk of the source.
+    # Days per chunk of the source.
     chunk_days: int = 8
     # Grid of the store, as `data.source.grid`, and the regridding.
     grid: str = "48x96"
@@ -35,15 +35,15 @@ class PreparationBenchConfig:
     memory: str = "2 GB"
     scheduler: str = "threads"
     workers: int = 0
-    # Times that the second preparation is killed (SIGKILL), spread over its files.
+    # Number of times that the second preparation is killed (SIGKILL), spread over its files.
     kills: int = 3
-    # Keep source and stores; they are removed in the end otherwise.
+    # Whether to keep the source and the stores; otherwise they are removed at the end.
     keep: bool = False
     seed: int = 0
 
 
 def check_preparation_bench(config: PreparationBenchConfig) -> None:
-    """Refuse a benchmark that makes no sense.
+    """Refuse a benchmark with invalid settings.
 
     Raises:
         UserError: The key, what was found, what is expected.

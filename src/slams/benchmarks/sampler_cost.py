@@ -1,11 +1,11 @@
-"""`slams bench sampler`: what a member costs, and what it is worth, recipe beside recipe.
+"""`slams bench sampler`: cost per member, and its accuracy, of several recipes.
 
 Every recipe analyses the same dates with the same observations and the same number of members, in
-turn, date by date, so that a machine whose speed drifts slows all of them. Quality is scored
-beside it: a sampler may always be made cheaper by making it worse. What a method prepares once
-for an observing network (archive of denoising errors) is timed apart.
+turn, date by date, so that a machine whose speed drifts slows all of them. Accuracy is scored in
+the same run: a sampler can always be made cheaper by making it worse. What a method prepares once
+for an observing network (archive of denoising errors) is timed separately.
 
-Writes `sampler.csv` (a row a recipe and date) and `sampler.png`, and prints the table.
+Writes `sampler.csv` (one row per recipe and date) and `sampler.png`, and prints the table.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ __all__ = ["bench_sampler", "sampler_table"]
 
 @dataclass(frozen=True)
 class _Contender:
-    """Holds one recipe ready to analyse."""
+    """One recipe ready to analyse."""
 
     name: str
     data: MultimodalDataModule
@@ -50,14 +50,14 @@ class _Contender:
 
 
 def bench_sampler(config: CostConfig, output: Path) -> None:
-    """Time and score the recipes, print the table and write table and figure.
+    """Time and score the recipes, print the table, and write the table and a figure.
 
     Args:
-        config: What is timed.
+        config: Recipes to time.
         output: Directory, made where it is missing.
 
     Raises:
-        UserError: A recipe is refused or its networks are not there.
+        UserError: A recipe is refused or its networks are missing.
     """
     directory = make_output(output)
     table = sampler_table(config)
@@ -66,14 +66,14 @@ def bench_sampler(config: CostConfig, output: Path) -> None:
     from slams.benchmarks.cost_figure import draw_sampler
 
     draw_sampler(table, directory / "sampler.png")
-    say(f"table and figure are in {directory}")
+    say(f"the table and the figure are in {directory}")
 
 
 def sampler_table(config: CostConfig) -> pd.DataFrame:
     """Analyse every date with every recipe in turn.
 
     Args:
-        config: What is timed.
+        config: Recipes to time.
 
     Returns:
         Columns recipe, date, parameters, setup_seconds, seconds_per_member, rmse, crps (of
@@ -93,7 +93,8 @@ def sampler_table(config: CostConfig) -> pd.DataFrame:
         for c in contenders:
             batch = batches[c.name][number]
             if c.name not in setup:
-                # The first analysis measures what is kept for the network; two members suffice.
+                # The first analysis also measures what is stored for the network; two members
+                # suffice.
                 setup[c.name] = _timed(c, batch, 2)[0]
             seconds, ensemble = _timed(c, batch, config.members)
             scores = _scores(c, batch, ensemble)
@@ -108,8 +109,8 @@ def sampler_table(config: CostConfig) -> pd.DataFrame:
                 }
             )
             say(
-                f"{c.name}, {rows[-1]['date']}: {rows[-1]['seconds_per_member']:.2f} s a member, "
-                f"CRPS {scores['crps']:.3f} K"
+                f"{c.name}, {rows[-1]['date']}: {rows[-1]['seconds_per_member']:.2f} s per "
+                f"member, CRPS {scores['crps']:.3f} K"
             )
     return pd.DataFrame(rows)
 
@@ -186,11 +187,11 @@ def _date(batch: Batch) -> str:
 def _page(table: pd.DataFrame, config: CostConfig) -> Table:
     first = next(iter(config.recipes))
     page = Table(
-        title=f"{config.method}: cost and quality of {config.cases} dates, {config.members} "
+        title=f"{config.method}: cost and accuracy of {config.cases} dates, {config.members} "
         f"members each",
         caption="ratios date by date, median (least, most); temperature, mean over levels (K)",
     )
-    for heading in ("recipe", "parameters", "s a member", f"times {first}", "set-up s"):
+    for heading in ("recipe", "parameters", "s per member", f"times {first}", "set-up s"):
         page.add_column(heading, justify="left" if heading == "recipe" else "right")
     for heading in ("RMSE", "CRPS", "spread/skill"):
         page.add_column(heading, justify="right")

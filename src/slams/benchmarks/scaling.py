@@ -1,9 +1,9 @@
-"""`slams bench scaling`: samples a second against processes, and a member against what it costs.
+"""`slams bench scaling`: samples per second against processes, and the cost of a member.
 
 Three tables of the first recipe: training of the score model on different numbers of processes,
-each by the real command in a process of its own; sampling against the sampler's steps and the
+each by the real command in a separate process; sampling against the sampler's steps and the
 members of an ensemble; and one evaluation of the denoiser against days of the window and size of
-the latent grid, with networks of the recipe's widths that are not trained.
+the latent grid, with untrained networks of the recipe's widths.
 
 Writes `ranks.csv`, `sampling.csv`, `denoiser.csv` and `scaling.png`, and prints the tables.
 """
@@ -39,21 +39,21 @@ from slams.stages.places import stage_directory
 __all__ = ["bench_scaling", "denoiser_table", "ranks_table", "sampling_table"]
 
 _EXPERIMENT = "bench-scaling"
-# Days of the window, and factors on the latent grid each way.
+# Days of the window, and factors on the latent grid in each direction.
 _WINDOWS = (1, 3, 5)
 _GRIDS = (1, 2, 4)
 _TIMED = 5
 
 
 def bench_scaling(config: CostConfig, output: Path) -> None:
-    """Make the three tables, print and write them.
+    """Make the three tables, print them and write them.
 
     Args:
-        config: What is timed.
+        config: Recipes to time.
         output: Directory, made where it is missing.
 
     Raises:
-        UserError: The recipe is refused, or its networks are not there.
+        UserError: The recipe is refused, or its networks are missing.
     """
     directory = make_output(output)
     name, recipe = next(iter(load_contenders(config, "assimilate").items()))
@@ -73,14 +73,14 @@ def bench_scaling(config: CostConfig, output: Path) -> None:
     from slams.benchmarks.cost_figure import draw_scaling
 
     draw_scaling(tables, directory / "scaling.png")
-    say(f"tables and figure are in {directory}")
+    say(f"the tables and the figure are in {directory}")
 
 
 def ranks_table(recipe: Config, config: CostConfig) -> pd.DataFrame:
     """Train the score model for some steps on different numbers of processes.
 
     Returns:
-        Columns ranks, samples_per_second, efficiency (per process, of the first row's).
+        Columns ranks, samples_per_second, efficiency (per process, relative to the first row).
     """
     rows = []
     for ranks in config.ranks:
@@ -134,14 +134,14 @@ def sampling_table(recipe: Config, config: CostConfig) -> pd.DataFrame:
         )
         method = make_methods(changed, [config.method], data)[0]
         with torch.no_grad():
-            method.analyse(batch, 2)  # measures what is kept for the network
+            method.analyse(batch, 2)  # also measures what is stored for the network
             for _, members in group:
                 started = time.perf_counter()
                 method.analyse(batch, members)
                 synchronise(device)
                 seconds = (time.perf_counter() - started) / members
                 rows.append({"steps": steps, "members": members, "seconds_per_member": seconds})
-                say(f"{steps} steps, {members} members: {seconds:.2f} s a member")
+                say(f"{steps} steps, {members} members: {seconds:.2f} s per member")
     return pd.DataFrame(rows)
 
 
@@ -149,7 +149,7 @@ def denoiser_table(recipe: Config) -> pd.DataFrame:
     """Evaluate untrained denoisers of several windows and grids.
 
     Returns:
-        Columns days, latitudes, longitudes (of the latent grid), milliseconds a member.
+        Columns days, latitudes, longitudes (of the latent grid), milliseconds per member.
     """
     data = analysed_days(recipe, batch_size=1)
     base = [size // recipe.vae.factor for size in data.grid.shape]

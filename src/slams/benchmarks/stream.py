@@ -1,9 +1,9 @@
-"""`slams bench data`: how fast random windows come out of a training store.
+"""`slams bench data`: how fast random windows are read from a training store.
 
-Every way of reading (`window_readers.READERS`) has its turn in each repetition, so that whatever
-else the machine does meets all of them; ratios are taken within a repetition, and their smallest,
-middle and largest value reported. Writes `samples.csv` (one row a measurement), `ratios.csv`,
-`plan.csv` and `data.png`, and prints the tables.
+Every reader (`window_readers.READERS`) has its turn in each repetition, so that other load on the
+machine affects all of them; ratios are taken within a repetition, and their smallest, median and
+largest value reported. Writes `samples.csv` (one row per measurement), `ratios.csv`, `plan.csv`
+and `data.png`, and prints the tables.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from slams.runtime.output import make_output
 
 __all__ = ["RATIOS", "bench_data", "ratio_table", "sample_table"]
 
-# What is held against what, and the least that is aimed at.
+# Readers that are compared, and the smallest ratio aimed at.
 RATIOS = (
     ("store", "xarray+dask", 5.0),
     ("store", "xarray", None),
@@ -49,7 +49,7 @@ _FEWEST, _MOST = 2, 400
 
 
 class _Batches(Sampler[list[int]]):
-    """Gives the batches that it was last given."""
+    """Sampler that returns the batches it was last given."""
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
@@ -62,7 +62,7 @@ class _Batches(Sampler[list[int]]):
 
 
 class _Turn:
-    """Measures one way of reading with some workers, warm or cold, again and again."""
+    """Measurement of one reader with some workers, warm or cold, repeatable."""
 
     def __init__(
         self, kind: str, layouts: Layouts, config: StreamBenchConfig, workers: int, cold: bool
@@ -84,7 +84,7 @@ class _Turn:
         self._draw = np.random.default_rng(config.seed)
 
     def measure(self) -> dict[str, float]:
-        """Read batches for about as long as the recipe says; return one row of the table."""
+        """Read batches for about as long as the recipe states; return one row of the table."""
         config = self.config
         if not self._count:  # starts the workers, opens files, and finds how long a batch takes
             seconds = self._read(max(_FEWEST, 2 * self.workers))[0]
@@ -104,7 +104,7 @@ class _Turn:
         return {
             "samples_per_second": samples / seconds,
             "mb_per_second": size / seconds / 1e6,
-            # Of this process alone: nothing can be said of that of workers.
+            # Of this process only: the time of workers is not known.
             "cpu_ms_per_sample": np.nan if self.workers else 1e3 * cpu / samples,
             "resident_before": resident,
             "samples": samples,
@@ -114,7 +114,7 @@ class _Turn:
         """Read random batches; return seconds, seconds of the processor, and windows read."""
         size, window = self.config.batch_size, self.config.window
         if self.cold:
-            # No day twice: it would be warm.
+            # No day twice: its second read would be warm.
             places = self._draw.permutation(len(self.reader) // window) * window
             batches = min(batches, len(places) // size)
             picked = places[: batches * size]
@@ -132,11 +132,11 @@ def _as_it_is(batch: object) -> object:
 
 
 def sample_table(config: StreamBenchConfig, directory: Path) -> pd.DataFrame:
-    """Measure every way of reading on every grid.
+    """Measure every reader on every grid.
 
     Args:
         config: The recipe.
-        directory: Where stores are made; they are removed unless the recipe keeps them.
+        directory: Directory of the stores; they are removed unless the recipe keeps them.
 
     Returns:
         Columns grid, page_cache, workers, reader, repetition, samples_per_second, mb_per_second,
@@ -172,7 +172,7 @@ def _take_turns(
     order = np.random.default_rng(config.seed)
     for repetition in range(config.repetitions):
         begun = time.perf_counter()
-        # Drawn anew: a disk is not as fast after one reader as after another.
+        # Drawn again: a disk is not as fast after one reader as after another.
         for kind in order.permutation(list(turns)).tolist():
             turn = turns[kind]
             row = {"grid": grid, "page_cache": state, "workers": workers, "reader": kind}
@@ -187,19 +187,19 @@ def _take_turns(
     for turn in turns.values():
         turn.reader.close()
     del turn, turns
-    gc.collect()  # what stays mapped stays in memory, and would be warm in the next cell
+    gc.collect()  # mapped files stay in memory, and would be warm in the next cell
     return rows
 
 
 def ratio_table(samples: pd.DataFrame) -> pd.DataFrame:
-    """Compare ways of reading within each repetition.
+    """Compare readers within each repetition.
 
     Args:
-        samples: As from `sample_table`.
+        samples: Result of `sample_table`.
 
     Returns:
         Columns grid, page_cache, workers, reader, against, smallest, median, largest (ratios of
-        samples a second), cpu (ratio of the median times of the processor, 1 worker less), aim.
+        samples per second), cpu (ratio of the median times of the processor, 1 worker less), aim.
     """
     rows = []
     keys = ["grid", "page_cache", "workers"]
@@ -224,23 +224,23 @@ def ratio_table(samples: pd.DataFrame) -> pd.DataFrame:
 
 
 def bench_data(config: StreamBenchConfig, output: Path) -> None:
-    """Measure, print the tables and write them with a figure.
+    """Measure, print the tables, and write them with a figure.
 
     Args:
         config: The recipe.
         output: Directory, made where it is missing.
 
     Raises:
-        UserError: The output is no directory, or the disk has no room for the stores.
+        UserError: The output is not a directory, or the disk has no room for the stores.
     """
     make_output(output)
-    # Uncompressed, and twice compressed to less than that.
+    # Uncompressed, and twice compressed, each no larger than that.
     needed = max(12 * config.days * int(np.prod(parse_grid(g))) for g in config.grids)
     free = shutil.disk_usage(output).free
     if needed > free:
         raise UserError(
             f"--output: {output} has {free / 1e9:.1f} GB free, expected {needed / 1e9:.1f} GB for "
-            f"the stores; take fewer days, or another disk"
+            f"the stores; use fewer days, or another disk"
         )
     samples = sample_table(config, output / "stores")
     if not config.keep_stores:
@@ -255,22 +255,22 @@ def bench_data(config: StreamBenchConfig, output: Path) -> None:
         _plan_page(plan),
         _randomness_page(),
     )
-    _complain_of_warm_files(samples)
-    print(f"tables and figure are in {output}")
+    _warn_of_warm_files(samples)
+    print(f"the tables and the figure are in {output}")
 
 
-def _complain_of_warm_files(samples: pd.DataFrame) -> None:
+def _warn_of_warm_files(samples: pd.DataFrame) -> None:
     cold = samples[samples["page_cache"] == "cold"]
     if cold.empty:
         return
     if cold["resident_before"].isna().all():
-        print("cold: this file system does not tell what is in the page cache")
+        print("cold: this file system does not report what is in the page cache")
     warm = cold[cold["resident_before"] > _COLD_SHARE]
     if len(warm):
         print(
             f"cold: in {len(warm)} of {len(cold)} measurements the system kept more than "
             f"{_COLD_SHARE:.0%} of the files in memory ({warm['resident_before'].max():.0%} at "
-            f"most), they are warmer than said"
+            f"most): they are not fully cold"
         )
 
 
@@ -282,7 +282,7 @@ def _samples_page(samples: pd.DataFrame, config: StreamBenchConfig) -> Table:
     )
     for name in ("grid", "page cache", "workers", "reader"):
         page.add_column(name)
-    for name in ("samples/s", "MB/s", "ms CPU a sample"):
+    for name in ("samples/s", "MB/s", "ms CPU per sample"):
         page.add_column(name, justify="right")
     keys = ["grid", "page_cache", "workers", "reader"]
     for (grid, state, workers, reader), part in samples.groupby(keys, sort=False):
@@ -303,7 +303,7 @@ def _samples_page(samples: pd.DataFrame, config: StreamBenchConfig) -> Table:
 def _ratios_page(ratios: pd.DataFrame) -> Table:
     page = Table(
         title="ratios of samples/s within a repetition",
-        caption="CPU: ratio of the processor times a sample, which other programs disturb less",
+        caption="CPU: ratio of the processor times per sample, which other programs affect less",
     )
     for name in ("grid", "page cache", "workers", "ratio"):
         page.add_column(name)
@@ -343,7 +343,7 @@ def _randomness_page(days: int = 3650, steps: int = 64, batch: int = 8) -> Table
         caption="means of three epochs; near: other windows of the batch within five days",
     )
     page.add_column("files mixed")
-    for name in ("neighbours in one file", "serial correlation", "near", "files a batch"):
+    for name in ("neighbours in one file", "serial correlation", "near", "files per batch"):
         page.add_column(name, justify="right")
     files = np.arange(days) // steps
     for buffer in (1, 4, 8, 16, len(np.unique(files))):
@@ -355,5 +355,5 @@ def _randomness_page(days: int = 3650, steps: int = 64, batch: int = 8) -> Table
 
 
 def _cells(found: list[Randomness]) -> Iterator[str]:
-    for name in ("same_file", "serial_correlation", "near", "files_a_batch"):
+    for name in ("same_file", "serial_correlation", "near", "files_per_batch"):
         yield f"{np.mean([getattr(one, name) for one in found]):.3f}"

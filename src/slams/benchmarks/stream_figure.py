@@ -1,4 +1,4 @@
-"""The figure of `slams bench data`: samples a second of every way of reading."""
+"""The figure of `slams bench data`: samples per second of every reader."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from slams.benchmarks.window_readers import READERS
 
 __all__ = ["draw_stream"]
 
-# Okabe and Ito (2008): the limits grey, ours in colour.
+# Okabe and Ito (2008): limits in grey, our readers in colour.
 _COLOURS = {
     "memmap": "#555555",
     "pread": "#999999",
@@ -28,7 +28,7 @@ def draw_stream(samples: pd.DataFrame, path: Path) -> None:
     """Draw medians as bars, with a line from the smallest to the largest repetition.
 
     Args:
-        samples: As from `slams.benchmarks.stream.sample_table`.
+        samples: Result of `slams.benchmarks.stream.sample_table`.
         path: Image file.
     """
     grids = list(samples["grid"].unique())
@@ -50,5 +50,5 @@ def draw_stream(samples: pd.DataFrame, path: Path) -> None:
             panel.set_title(f"{grid}, {state}, {workers} workers", fontsize=9)
             panel.set_yticks(range(len(READERS)), list(reversed(READERS.values())), fontsize=7)
         for panel in row:
-            panel.set_xlabel("samples a second", fontsize=8)
+            panel.set_xlabel("samples per second", fontsize=8)
     figure.savefig(path, dpi=150)

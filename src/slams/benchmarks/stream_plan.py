@@ -1,4 +1,4 @@
-"""A quarter-degree store in the layout of the others, on paper: sizes, files, expected speed."""
+"""Projected size, files and speed of a quarter-degree store in the layout of the others."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _YEARS = 40
 
 
 def plan_table(samples: pd.DataFrame, window: int) -> pd.DataFrame:
-    """Calculate the plan from the measured speed on the largest grid.
+    """Calculate the projection from the measured speed on the largest grid.
 
     Args:
-        samples: As from `slams.benchmarks.stream.sample_table`.
-        window: Days in a window.
+        samples: Result of `slams.benchmarks.stream.sample_table`.
+        window: Days per window.
 
     Returns:
         Columns what, value, unit.
@@ -34,7 +34,7 @@ def plan_table(samples: pd.DataFrame, window: int) -> pd.DataFrame:
     rows = [
         ("bytes of a day", day / 1e6, "MB"),
         (f"bytes of a window of {window} days", window * day / 1e6, "MB"),
-        ("days a file", steps, ""),
+        ("days per file", steps, ""),
         ("compressed to (as measured here)", share, ""),
         ("bytes of a file", steps * day * share / 1e6, "MB"),
         (f"files, {_YEARS} years of days", np.ceil(days / steps), ""),

@@ -1,4 +1,4 @@
-"""What the recipe of `slams bench data` may say, and the checks that it makes sense."""
+"""The keys of `slams bench data`, and their validation."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ __all__ = ["StreamBenchConfig", "check_stream_bench", "parse_grid"]
 
 @dataclass
 class StreamBenchConfig:
-    """How fast windows come out of a training store, against other ways of reading them."""
+    """How fast windows are read from a training store, compared with other readers."""
 
-    # Grids as LATITUDESxLONGITUDESxCHANNELS, each with a made-up store of its own.
+    # Grids as LATITUDESxLONGITUDESxCHANNELS, each with its own synthetic store.
     grids: list[str] = field(default_factory=lambda: ["48x96x11", "121x240x13"])
-    # Days of each store, and of a window.
+    # Days per store, and per window.
     days: int = 320
     window: int = 5
-    # Windows a batch.
+    # Windows per batch.
     batch_size: int = 8
     # Numbers of DataLoader workers.
     workers: list[int] = field(default_factory=lambda: [0, 2])
-    # Repetitions, in each of which every way of reading has its turn.
+    # Repetitions, in each of which every reader has its turn.
     repetitions: int = 5
-    # Seconds that a measurement takes, about.
+    # Approximate seconds per measurement.
     seconds: float = 1.0
-    # Measure with files that are not in the page cache too.
+    # Whether to measure also with files that are not in the page cache.
     cold: bool = True
-    # Keep the stores that were made (in the output directory, `stores`).
+    # Whether to keep the stores (in the output directory, `stores`).
     keep_stores: bool = False
     seed: int = 0
 
@@ -39,7 +39,7 @@ def parse_grid(text: str) -> tuple[int, int, int]:
     """Read `48x96x11` as (channels, latitudes, longitudes) `(11, 48, 96)`.
 
     Raises:
-        UserError: It is no such grid.
+        UserError: The text is not such a grid.
     """
     parts = text.split("x")
     if len(parts) != 3 or not all(re.fullmatch(r"[1-9][0-9]{0,8}", p) for p in parts):
@@ -68,7 +68,7 @@ def check_stream_bench(config: StreamBenchConfig) -> None:
     expected = f"at least the days of two batches of separate windows, {fewest}"
     holds(config, "days", lambda v: v >= fewest, expected)
     for key in ("grids", "workers"):
-        holds(config, key, bool, "one at least")
+        holds(config, key, bool, "at least one")
     holds(config, "workers", lambda v: all(w >= 0 for w in v), "numbers of 0 or more")
     for grid in config.grids:
         parse_grid(grid)

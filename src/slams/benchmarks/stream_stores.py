@@ -1,7 +1,7 @@
-"""Made-up stores of one content in the layouts that `slams bench data` compares.
+"""Synthetic stores of the same content in the layouts that `slams bench data` compares.
 
-The fields are waves with noise in the last digits that measurements and models have, so that they
-shrink as real ones do (to about half); their values mean nothing.
+The fields are waves with noise in the last digits, as in measurements and models, so that they
+compress like real fields (to about half); their values have no meaning.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _BLOCK = 64
 
 @dataclass(frozen=True)
 class Layouts:
-    """Holds where the same fields lie in three layouts.
+    """Paths of the same fields in three layouts.
 
     Attributes:
         store: The training store: channels stacked, sharded.
-        variables: A Zarr group with one array a variable, otherwise alike.
+        variables: A Zarr group with one array per variable, otherwise identical.
         cache: The training store's cache, a file in the NumPy format.
         shape: `(N, C, H, W)`.
     """
@@ -51,10 +51,10 @@ def make_layouts(directory: Path, days: int, shape: tuple[int, int, int], seed: 
     """Write the stores and wait until they are on the disk.
 
     Args:
-        directory: Where they go.
-        days: Days of each.
+        directory: Directory of the stores.
+        days: Days per store.
         shape: `(C, H, W)` of a day.
-        seed: Of the noise.
+        seed: Seed of the noise.
     """
     channels, rows, columns = shape
     names = [f"temperature@{1000 - 4 * i}" for i in range(channels)]
@@ -89,7 +89,7 @@ def make_layouts(directory: Path, days: int, shape: tuple[int, int, int], seed: 
     made = Layouts(store, variables, cache.path, (days, *shape))
     for path in (store, variables, cache.path):
         for file in made.files(path):
-            with file.open("rb") as opened:  # what is not on the disk cannot leave the page cache
+            with file.open("rb") as opened:  # pages that are not on disk cannot be evicted
                 os.fsync(opened.fileno())
     return made
 

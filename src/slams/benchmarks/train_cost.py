@@ -1,4 +1,4 @@
-"""`slams bench train`: what a training step costs, recipe beside recipe, stage by stage.
+"""`slams bench train`: cost per training step of several recipes, stage by stage.
 
 Networks are made as the recipe describes them, untrained, and step on one batch of the recipe's
 own data, in the precision, with the optimiser and the threads of a real run. Recipes take turns, a
@@ -45,7 +45,7 @@ __all__ = ["bench_train", "train_table"]
 
 @dataclass(frozen=True)
 class _Step:
-    """Holds one stage of one recipe, ready to step."""
+    """One stage of one recipe, ready to step."""
 
     recipe: str
     stage: str
@@ -61,11 +61,11 @@ def bench_train(config: CostConfig, output: Path) -> None:
     """Time the recipes, print the table and write it.
 
     Args:
-        config: What is timed.
+        config: Recipes to time.
         output: Directory, made where it is missing.
 
     Raises:
-        UserError: A recipe is refused or its store is not there.
+        UserError: A recipe is refused or its store is missing.
     """
     directory = make_output(output)
     table = train_table(config)
@@ -78,7 +78,7 @@ def train_table(config: CostConfig) -> pd.DataFrame:
     """Step every stage of every recipe in turn.
 
     Args:
-        config: What is timed.
+        config: Recipes to time.
 
     Returns:
         Columns recipe, stage, busy, repetition, parameters, samples_per_second.
@@ -129,7 +129,8 @@ def _steps(name: str, recipe: Config) -> Iterator[_Step]:
     latents = torch.randn(size, *shape, device=device)
     zero, one = torch.zeros(shape[1]), torch.ones(shape[1])
     score = LatentScore(recipe.score, data.channels, data.grid, shape, zero, one, "").to(device)
-    # Timing does not depend on the values: latents of an untrained encoder would be no truer.
+    # Timing does not depend on the values: latents of an untrained encoder would be no more
+    # realistic.
     drawn = LatentBatch(latents, torch.randn_like(latents), torch.rand(size, device=device))
 
     def score_loss() -> Tensor:

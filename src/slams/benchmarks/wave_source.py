@@ -1,8 +1,8 @@
-"""A synthetic source of any size, to measure preparation with: travelling waves, CF Zarr.
+"""A synthetic source of any size, for measurements of preparation: travelling waves, CF Zarr.
 
-Written year after year with numpy alone, in chunks of a few steps, as the public archives are; a
-hundred waves of each level travel at their own speeds, so that fields are smooth, never repeat,
-and cost one small matrix product a step.
+It is written year by year with numpy alone, in chunks of a few steps, like the public archives; a
+hundred waves per level travel at their own speeds, so that fields are smooth, never repeat, and
+cost one small matrix product per step.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ def write_waves(
     """Write daily temperature (K) on a grid with pole rows, from 1980-01-01 on.
 
     Args:
-        path: Zarr directory; written anew.
+        path: Zarr directory; replaced if it exists.
         steps: Days.
         shape: Latitudes, poles included, and longitudes.
         levels: Levels (hPa).
-        chunk_steps: Days a chunk.
-        seed: Of amplitudes, phases and speeds.
+        chunk_steps: Days per chunk.
+        seed: Seed of amplitudes, phases and speeds.
 
     Returns:
         Bytes of the values (float32).
@@ -83,7 +83,7 @@ def write_waves(
 def _waves(
     rng: np.random.Generator, latitude: np.ndarray, longitude: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Draw waves: `(W, H)` across, `(W, X)` complex along, `(W,)` speed (radians a day)."""
+    """Draw waves: `(W, H)` across, `(W, X)` complex along, `(W,)` speed (radians per day)."""
     y, x = np.deg2rad(latitude), np.deg2rad(longitude)
     wavenumbers, degrees = np.meshgrid(np.arange(0, 10), np.arange(0, 4), indexing="ij")
     k, n = wavenumbers.ravel(), degrees.ravel()

@@ -1,7 +1,7 @@
-"""Ways of reading random windows, each as a data set that fills a whole batch.
+"""Readers of random windows, each as a data set that returns a whole batch.
 
-All give `(B, T, C, H, W)` float32 of the same days. A reader opens its files in the process that
-reads, when it first does.
+All return `(B, T, C, H, W)` float32 of the same days. A reader opens its files at its first read,
+in the process that reads.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from slams.benchmarks.stream_stores import Layouts
 
 __all__ = ["READERS", "WindowReader"]
 
-# Reader -> what it reads and how, as tables and figure say it.
+# Reader -> description in tables and figure.
 READERS = {
     "memmap": "numpy.memmap, copied out by hand",
     "pread": "the same file, os.preadv",
     "cache": "training store, data.cache=mmap",
     "store": "training store, data.cache=none",
-    "variables": "zarr, one array a variable",
+    "variables": "zarr, one array per variable",
     "xarray": "xarray without dask",
     "xarray+dask": "xarray with dask",
 }
@@ -39,13 +39,13 @@ _Read = Callable[[list[int]], Tensor]
 
 
 class WindowReader(Dataset[Tensor]):
-    """Reads windows in one of the ways of `READERS`.
+    """Data set that reads windows with one of the readers of `READERS`.
 
     Args:
-        kind: The way.
-        layouts: Where the fields lie.
-        window: Days in a window, `T`.
-        fresh: Map files anew for each batch: the system keeps in memory what is mapped.
+        kind: The reader.
+        layouts: Paths of the fields.
+        window: Days per window, `T`.
+        fresh: Whether to map files again for each batch: mapped pages stay in memory.
     """
 
     def __init__(self, kind: str, layouts: Layouts, window: int, fresh: bool = False) -> None:
@@ -93,7 +93,7 @@ class WindowReader(Dataset[Tensor]):
                 return batch
 
             return stream
-        # Two in turn: a batch is worked on while the next one is read.
+        # Two buffers in turn: a batch is in use while the next one is read.
         rooms: dict[int, list[np.ndarray]] = {}
 
         def room(count: int) -> np.ndarray:

@@ -1,1 +1,1 @@
-"""The time axis that all rooms share: days since 1970-01-01 00 UTC."""
+"""The time axis of the whole program: days since 1970-01-01 00 UTC."""

@@ -1,7 +1,7 @@
-"""Days since 1970-01-01 00 UTC: how they are counted, and which dates they are.
+"""Days since 1970-01-01 00 UTC, and their conversion from and to dates.
 
-Every time in this package is such a number, a float where the hour counts. Needs numpy alone, so
-that mathematics and the readers of files can both import it.
+Every time in this package is such a number, a float where the hour matters. This module needs only
+numpy, so that both mathematics and file readers can import it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 __all__ = ["TIME_UNITS", "day_number", "day_of", "days_since_epoch", "time_stamps"]
 
-# As NetCDF and Zarr stores write it.
+# As in NetCDF and Zarr stores.
 TIME_UNITS = "days since 1970-01-01 00:00:00"
 _EPOCH = date(1970, 1, 1)
 
@@ -24,7 +24,7 @@ def day_number(day: date) -> int:
 
 
 def day_of(time: float) -> date:
-    """Return the date of a time, whatever its hour.
+    """Return the date of a time, ignoring its hour.
 
     Args:
         time: Days since 1970-01-01 00 UTC.
@@ -39,7 +39,7 @@ def days_since_epoch(times: Any) -> Any:
         times: Array or pandas Series of numpy dates (`datetime64`) in any unit.
 
     Returns:
-        The same with float64 days.
+        Array or Series of the same shape, in float64 days.
     """
     return (times - np.datetime64(_EPOCH, "D")) / np.timedelta64(1, "D")
 
@@ -51,7 +51,7 @@ def time_stamps(time: Any) -> Any:
         time: Number or array of days.
 
     Returns:
-        The same as `datetime64[s]`.
+        Array of the same shape, as `datetime64[s]`.
     """
     seconds = np.round(np.asarray(time, dtype=np.float64) * 86400.0).astype("timedelta64[s]")
     return np.datetime64(_EPOCH, "s") + seconds

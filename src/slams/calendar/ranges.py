@@ -1,4 +1,4 @@
-"""Ranges of days in words. Imports nothing, so that a recipe is read without numpy."""
+"""Ranges of days as text. Imports nothing, so that a recipe can be read without numpy."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The command line: its verbs, their arguments, and how the program ends."""
+"""The command line: verbs, arguments and exit codes."""

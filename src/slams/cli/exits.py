@@ -1,4 +1,4 @@
-"""How the program leaves: last words, exit codes, and a requeue where SLURM stopped it."""
+"""How the program exits: the last message, the exit code, and a requeue after a stop by SLURM."""
 
 from __future__ import annotations
 
@@ -14,72 +14,73 @@ from slams.runtime import slurm_job
 from slams.runtime.ranks import is_rank_zero
 from slams.runtime.signals import LOST, Stopped
 
-__all__ = ["INTERRUPTED", "complain", "leave_lost", "stop", "stop_and_requeue"]
+__all__ = ["INTERRUPTED", "exit_lost", "print_error", "stop", "stop_and_requeue"]
 
 INTERRUPTED = 128 + signal.SIGINT
-# Seconds that the last words take through srun to the log of a job.
+# Seconds that the last message takes through srun to the log of a job.
 _WORDS_SECONDS = 0.5
-# Seconds that rank zero has to close its run before another rank leaves with an error, which takes
-# it down (`srun --kill-on-bad-exit`).
+# Seconds that rank zero has to close its run before another rank exits with an error, which kills
+# rank zero (`srun --kill-on-bad-exit`).
 _OTHERS_SECONDS = 15.0
-# Characters of the longest sentence that is shown whole: it may quote a file or an argument.
+# Characters of the longest sentence that is printed whole: it may quote a file or an argument.
 _LONGEST_SENTENCE = 2000
 
 
 def stop_and_requeue(
     stopped: Stopped, arguments: argparse.Namespace | None, *, process: bool
 ) -> int:
-    """Say what stopped the program, and have SLURM run it again if it was SLURM's doing."""
+    """Print what stopped the program, and requeue the job where SLURM stopped it."""
     what = "terminated" if stopped.signum == signal.SIGTERM else f"stopped by {stopped.reason}"
     if not is_rank_zero():
-        if stopped.saved:  # as agreed with rank zero, which does the rest
+        if stopped.saved:  # as agreed with rank zero, which requeues
             return stop(what, 0, arguments, process=process)
-        # Rank zero is still at work if the signal came to this rank alone.
+        # Rank zero may still be working if only this rank received the signal.
         time.sleep(_OTHERS_SECONDS)
-        complain(what, every_rank=True)
+        print_error(what, every_rank=True)
     if stopped.signum and slurm_job.job_id():
-        # Before the requeue, which ends this process and what carries its words to the log.
-        complain(f"{what}, {'with a checkpoint' if stopped.saved else 'nothing to save'}")
+        # Before the requeue, which ends this process and the one that forwards its output to the
+        # log.
+        print_error(f"{what}, {'with a checkpoint' if stopped.saved else 'nothing to save'}")
         time.sleep(_WORDS_SECONDS)
         what = slurm_job.requeue(stopped.saved)
     return stop(what, int(str(stopped.code)), arguments, process=process)
 
 
-def leave_lost(sentence: str, arguments: argparse.Namespace | None, *, process: bool) -> int:
-    """Leave where another rank was lost; the first rank is given time to close its run."""
+def exit_lost(sentence: str, arguments: argparse.Namespace | None, *, process: bool) -> int:
+    """Exit after another rank was lost; give the first rank time to close its run."""
     if not is_rank_zero():
-        complain(sentence, every_rank=True)
+        print_error(sentence, every_rank=True)
         time.sleep(_OTHERS_SECONDS)
     return stop(sentence, LOST, arguments, process=process)
 
 
 def stop(what: str, code: int, arguments: argparse.Namespace | None, *, process: bool) -> int:
-    """Say what the same command does after an interrupt, and leave at once.
+    """Print what the same command does after an interrupt, and exit at once.
 
-    Runs are closed by now. A thread that was interrupted while it started would be waited for
-    without end (Python does not know it), and zarr tells at length what it had in flight.
+    Runs are closed by now. Python would wait without end for a thread that was interrupted while
+    it started, and zarr prints at length which operations were in progress.
     """
-    if process:  # whoever presses Ctrl-C does so twice
+    if process:  # users often press Ctrl-C twice
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     then = ""
     if arguments is not None:
-        then = "; nothing unfinished counts, the same command does it again"
+        then = "; unfinished work is discarded, the same command does it again"
         if arguments.verb.startswith("train"):
             then = "; the same command continues from the last checkpoint"
         if arguments.verb == "prepare":
             then = "; the same command continues from the files that are finished"
         if arguments.verb == "simulate":
             then = "; the same command continues from the last piece that is finished"
-    complain(f"{what}{then}")
+    print_error(f"{what}{then}")
     if process:
         sys.stdout.flush()
         os._exit(code)
     return code
 
 
-def complain(sentence: str, every_rank: bool = False) -> None:
-    """Say one sentence on standard error, on the first rank alone or on every one."""
-    # What zarr had in flight is told about at length while Python exits.
+def print_error(sentence: str, every_rank: bool = False) -> None:
+    """Print one sentence on standard error, on the first rank alone or on every rank."""
+    # zarr prints at length which operations were in progress while Python exits.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     sentence = _readable(sentence)
     if is_rank_zero():
@@ -90,7 +91,7 @@ def complain(sentence: str, every_rank: bool = False) -> None:
 
 
 def _readable(sentence: str) -> str:
-    """Cut a sentence that quotes too much, and escape what would steer the terminal."""
+    """Cut a sentence that quotes too much, and escape characters that control the terminal."""
     if len(sentence) > _LONGEST_SENTENCE:
         half = _LONGEST_SENTENCE // 2
         sentence = f"{sentence[:half]} ... {sentence[-half:]}"

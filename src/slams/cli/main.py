@@ -1,8 +1,8 @@
 """The command line: `slams VERB RECIPE.yaml [key=value ...]`.
 
-The one place that puts the rooms together. A recipe is read and checked before anything heavy is
-imported; a mistake of the user ends in one sentence on standard error and exit code 2, an
-interrupt in 130. Whatever else escapes is a defect and shows its traceback.
+This is the one module that connects the packages. A recipe is read and checked before anything
+heavy is imported. A mistake of the user ends in one sentence on standard error and exit code 2, an
+interrupt in 130. Any other exception is a defect and shows its traceback.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from slams.cli.exits import INTERRUPTED, complain, leave_lost, stop, stop_and_requeue
+from slams.cli.exits import INTERRUPTED, exit_lost, print_error, stop, stop_and_requeue
 from slams.cli.parser import parse
 from slams.cli.verbs import VERBS, Verb, resolve
 from slams.config.checks import require
-from slams.config.help import explain, list_keys
+from slams.config.help import format_help, list_keys
 from slams.config.loading import load, to_yaml
 from slams.config.paths import check_path
 from slams.config.schema import Config
@@ -38,8 +38,8 @@ _REFUSED = 2
 # Imports from a cluster's file system may take a minute.
 _SILENT_SECONDS = 10.0
 _FORMATS = ("md", "csv", "latex", "html")
-# Read once, when mlflow and the OpenMP runtime are loaded by whatever imports them first. Threads
-# that wait by spinning make torch ten times slower when another process holds a core.
+# Read once, when mlflow and the OpenMP runtime are first imported. Threads that wait by spinning
+# make torch ten times slower when another process holds a core.
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -52,17 +52,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        argv: Arguments without the program's name; those of the process when not given.
+        argv: Arguments without the program's name; those of the process by default.
 
     Returns:
-        The exit code: 0, 2 for what the user can correct, 75 for what was stopped and goes on
-        with the same command, 69 where another rank was lost, 130 for an interrupt, 143 for
-        SIGTERM.
+        The exit code: 0, 2 for what the user can correct, 75 for a command that was stopped and
+        continues when it is repeated, 69 where another rank was lost, 130 for an interrupt, 143
+        for SIGTERM.
     """
     listen()
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    # Of torch by torch: torch.func.jvp takes it for rules of its own.
+    # This warning concerns torch itself: torch.func.jvp uses torch.jit.script for rules of its
+    # own.
     warnings.filterwarnings("ignore", message=".*torch.jit.script.* is deprecated.*")
     places: list[Path] = []
     arguments: argparse.Namespace | None = None
@@ -73,19 +74,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         begin()
         check_launcher()
         code = _run(arguments, places)
-        sys.stdout.flush()  # a reader that has gone is noticed here, not while Python exits
+        sys.stdout.flush()  # a closed pipe fails here, not while Python exits
         return code
     except KeyboardInterrupt:
         return stop("interrupted", INTERRUPTED, arguments, process=argv is None)
     except Stopped as stopped:
         return stop_and_requeue(stopped, arguments, process=argv is None)
     except SystemExit as error:
-        # Lightning shuts a fit down on an interrupt and then leaves with code 1.
+        # Lightning ends a fit on an interrupt and then exits with code 1.
         if not isinstance(error.__context__, KeyboardInterrupt):
             raise
         return stop("interrupted", INTERRUPTED, arguments, process=argv is None)
     except BrokenPipeError:
-        # The reader (`| head`) has gone; Python would complain once more while it exits.
+        # The reader (`| head`) has closed the pipe; Python would report that again while it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
@@ -93,15 +94,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         if sentence is None:
             raise
         if lost_rank(error):
-            return leave_lost(sentence, arguments, process=argv is None)
-        # Every rank: a file may be missing on one node alone, and where `LOCAL_RANK` was left over
-        # in a shell there is no rank zero that would say anything.
-        complain(sentence, every_rank=True)
+            return exit_lost(sentence, arguments, process=argv is None)
+        # On every rank: a file may be missing on one node alone, and where `LOCAL_RANK` is left
+        # over in a shell, no process is rank zero and none would print.
+        print_error(sentence, every_rank=True)
         return _REFUSED
 
 
 def _run(arguments: argparse.Namespace, places: list[Path]) -> int:
-    """Run a verb; note in `places` where it writes, for the case that it cannot."""
+    """Run a verb; record in `places` where it writes, for messages when writing fails."""
     verb = arguments.verb
     admit_plugins(getattr(arguments, "allow_plugin", ()), "--allow-plugin")
     if VERBS[verb].bench:
@@ -113,12 +114,12 @@ def _run(arguments: argparse.Namespace, places: list[Path]) -> int:
     if verb == "config print" and arguments.recipe is None:
         if not arguments.keys or arguments.overrides:
             raise UserError("a recipe is missing: slams config print RECIPE.yaml, or --keys alone")
-        print(explain(list_keys()))
+        print(format_help(list_keys()))
         return 0
     config = load(arguments.recipe, arguments.overrides)
     places += [Path(config.runs), Path(config.data.store)]
     if verb == "config print":
-        print(explain(list_keys(config)) if arguments.keys else to_yaml(config).rstrip())
+        print(format_help(list_keys(config)) if arguments.keys else to_yaml(config).rstrip())
     elif verb == "config validate":
         require(config, "prepare")
         say(f"{arguments.recipe} is valid")
@@ -145,13 +146,13 @@ def _run(arguments: argparse.Namespace, places: list[Path]) -> int:
 
 
 def _bench(verb: Verb, arguments: argparse.Namespace, places: list[Path]) -> None:
-    """Read the recipe of a verb that measures, if it takes one; imports and calls the rest."""
+    """Read the recipe of a benchmark, if it takes one, then import and run the benchmark."""
     check_path("--output", arguments.output, written=True)
     output = Path(arguments.output)
     recipe = ()
     if verb.recipe:
-        schema, check = verb.load_schema(), verb.load_check()
-        recipe = (load(arguments.recipe, arguments.overrides, schema, check),)
+        schema, validator = verb.load_schema(), verb.load_validator()
+        recipe = (load(arguments.recipe, arguments.overrides, schema, validator),)
     places.append(output)
     with importing():
         bench = resolve(verb.bench)
@@ -183,7 +184,7 @@ def _compare(arguments: argparse.Namespace, places: list[Path]) -> None:
 
 
 def _ablate(arguments: argparse.Namespace) -> None:
-    """Show a sweep and run it, unless it is only rehearsed."""
+    """Show a sweep and, unless this is a dry run, run it."""
     from slams.sweeps import expand
     from slams.sweeps.status import describe
 
@@ -200,8 +201,8 @@ def _ablate(arguments: argparse.Namespace) -> None:
 
 
 def _stage(verb: str, config: Config, dry_run: bool) -> None:
-    """Import and run what a verb stands for; everything heavy happens here."""
-    with importing(), Heartbeat(verb, _SILENT_SECONDS, "imports torch and Lightning"):
+    """Import and run the stage of a verb; every heavy import happens here."""
+    with importing(), Heartbeat(verb, _SILENT_SECONDS, "importing torch and Lightning"):
         import slams.stages as stages
 
         stage = getattr(stages, verb.replace(" ", "_"))

@@ -1,4 +1,4 @@
-"""The command line's arguments: a parser made of the verbs, and what it leaves over sorted out."""
+"""The arguments of the command line: the parser of all verbs, and the overrides it leaves over."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def parse(argv: Sequence[str]) -> argparse.Namespace | None:
         argv: Arguments without the program's name.
 
     Returns:
-        `verb`, `recipe`, `overrides` and the verb's options; `None`, and help on standard error,
-        if there are none.
+        `verb`, `recipe`, `overrides` and the verb's options; `None`, with help on standard error,
+        if there are no arguments.
 
     Raises:
-        UserError: They are not those of a verb.
+        UserError: The arguments do not fit a verb.
     """
     for word in argv:
         check_text("argument", word)
@@ -36,8 +36,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace | None:
     if not argv:
         parser.print_help(sys.stderr)
         return None
-    # Overrides may stand anywhere, before and after options, which argparse's own positional
-    # lists cannot do: what it leaves over is taken when it has the form of an override.
+    # Overrides may stand anywhere, before and after options, which argparse's positional lists do
+    # not allow: an argument that argparse leaves over is an override if it has the form of one.
     arguments, rest = parser.parse_known_args(argv)
     if not VERBS[arguments.verb].recipe:
         if rest:
@@ -65,8 +65,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace | None:
             raise UserError(f"there is no option {word!r}; {nearest(word, options)}")
         if "=" not in word:
             raise UserError(
-                f"unexpected argument {word!r} beside recipe {arguments.recipe}; overrides are "
-                f"written key=value"
+                f"unexpected argument {word!r} in addition to recipe {arguments.recipe}; "
+                f"overrides are written key=value"
             )
     optional = arguments.verb == "config print" or VERBS[arguments.verb].optional
     if arguments.recipe is None and not optional:
@@ -75,7 +75,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace | None:
 
 
 def _sources(arguments: argparse.Namespace, rest: Sequence[str]) -> argparse.Namespace:
-    """Separate run directories and recipe from overrides, in whatever order they stand."""
+    """Separate run directories and recipe from overrides, in any order."""
     words = [word for word in (arguments.recipe, *rest) if word is not None]
     for word in words:
         if word.startswith("-"):
@@ -92,7 +92,7 @@ def _sources(arguments: argparse.Namespace, rest: Sequence[str]) -> argparse.Nam
 
 
 class _Parser(argparse.ArgumentParser):
-    """Refuses like the rest of the program does: one sentence with the nearest right name.
+    """Parser that refuses with one sentence and the nearest valid name, like all other errors.
 
     Attributes:
         described: The verb that the parser belongs to, whose keys its help explains; `None` for
@@ -102,7 +102,7 @@ class _Parser(argparse.ArgumentParser):
     described: Verb | None = None
 
     def format_help(self) -> str:
-        """Return the help; the keys of the verb are looked up only when it is asked for."""
+        """Return the help; the keys of the verb are looked up only when its help is shown."""
         if self.described is not None:
             self.epilog = _explain_sections(self.described)
         return super().format_help()
@@ -117,7 +117,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _ShowVersion(argparse.Action):
-    """Prints the version, which takes a look into the installed packages, when asked for it."""
+    """Print the version; only this option reads the metadata of the installed packages."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
         print(f"slams {package_version()}")
@@ -168,10 +168,10 @@ def _parser() -> argparse.ArgumentParser:
                 "--output",
                 metavar="DIR",
                 default=f"runs/{name.replace(' ', '-')}",
-                help="where the tables and the figure go (default: %(default)s)",
+                help="directory of the tables and the figure (default: %(default)s)",
             )
         if verb.dry_run:
-            one.add_argument("--dry-run", action="store_true", help=verb.rehearsal)
+            one.add_argument("--dry-run", action="store_true", help=verb.dry_run_help)
         if name == "compare":
             _add_comparison(one)
         if name == "submit":
@@ -180,7 +180,7 @@ def _parser() -> argparse.ArgumentParser:
             one.add_argument(
                 "--setting",
                 metavar="N",
-                help="run one setting only, by number or name, as the member of a job array does",
+                help="run one setting only, by number or name, as a task of a job array does",
             )
         if name == "prepare":
             one.add_argument(
@@ -199,7 +199,7 @@ def _add_comparison(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--baseline",
         default="",
-        help="setting or method held against (default: the recipe's, or the first setting)",
+        help="setting or method to compare with (default: the recipe's, or the first setting)",
     )
     parser.add_argument(
         "--metric", default="crps", help="metric of the results table (default: %(default)s)"
@@ -207,20 +207,20 @@ def _add_comparison(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         default="md,csv,latex,html",
-        help="what is written, with commas between (default: %(default)s)",
+        help="formats to write, separated by commas (default: %(default)s)",
     )
     parser.add_argument(
         "--output",
         metavar="DIR",
         default="",
-        help="where it goes (default: `comparison` in the sweep's directory)",
+        help="directory of the output (default: `comparison` in the sweep's directory)",
     )
 
 
 def _explain_sections(verb: Verb) -> str:
     if not verb.sections and verb.schema == RECIPE_SCHEMA:
         return ""
-    from slams.config.help import explain, list_keys
+    from slams.config.help import format_help, list_keys
 
-    explained = explain(list_keys(sections=verb.sections, schema=verb.load_schema()))
+    explained = format_help(list_keys(sections=verb.sections, schema=verb.load_schema()))
     return f"keys and their defaults, override them with key=value:\n\n{explained}"

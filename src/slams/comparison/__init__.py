@@ -1,1 +1,1 @@
-"""Settings compared with one another: their scores, tables and figures."""
+"""Comparison of settings: their scores, tables and figures."""

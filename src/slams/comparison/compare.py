@@ -1,4 +1,4 @@
-"""Compares the settings of a sweep, or any finished assimilations, from their run directories."""
+"""Compare the settings of a sweep, or any finished assimilations, from their run directories."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from slams.comparison.tables import (
 )
 from slams.errors import UserError
 from slams.plugins.methods import Family, Role, find_method, in_role, split_name
-from slams.report.exhibit import Exhibit, Panel
+from slams.report.formatting import joined, made_with
 from slams.report.page import page
 from slams.report.paired import Comparison
-from slams.report.wording import joined, made_with
+from slams.report.section import Panel, Section
 from slams.runs.record import RunRecord, is_finished
 from slams.runs.sweep_record import SweepRecord, failure
 from slams.runtime import atomic
@@ -51,10 +51,10 @@ def compare(
     Args:
         sources: A recipe with a section `ablation`, or run directories.
         overrides: Overrides of the recipe, as the sweep was run with.
-        baseline: Setting or method compared with; empty takes the recipe's, or the first setting.
+        baseline: Setting or method to compare with; empty for the recipe's, or the first setting.
         metric: A metric of the results table.
         formats: Any of `md`, `csv`, `latex`, `html`.
-        output: Directory written to; empty is `comparison` beside the runs.
+        output: Output directory; empty for `comparison` next to the runs.
 
     Returns:
         The directory.
@@ -101,7 +101,7 @@ def compare(
 def _gather(
     sources: Sequence[str], overrides: Sequence[str]
 ) -> tuple[Sweep | None, list[Path], dict[str, dict] | None, list[str]]:
-    """Find the finished runs; note what is not there."""
+    """Find the finished runs; note settings that are missing."""
     directories = [Path(source) for source in sources if Path(source).is_dir()]
     if directories and len(directories) < len(sources):
         strange = next(s for s in sources if not Path(s).is_dir())
@@ -120,7 +120,7 @@ def _gather(
             runs.append(setting.directory)
         else:
             notes.append(
-                f"setting {setting.name} is left out: "
+                f"setting {setting.name} is omitted: "
                 + (f"it failed, {reason}" if reason else "it has not finished")
             )
     if not runs:
@@ -133,7 +133,7 @@ def _gather(
 def _from_directories(
     directories: Sequence[Path],
 ) -> tuple[list[Path], dict[str, dict] | None, list[str]]:
-    """Take run directories as they are, and the runs in the directories of sweeps."""
+    """Return run directories as given, and the runs in the directories of sweeps."""
     runs: list[Path] = []
     varied: dict[str, dict] = {}
     for directory in directories:
@@ -190,7 +190,7 @@ def _degradations(
     tables = []
     for method in methods:
         for other in methods:
-            # Held against the yardstick from every first guess that is there.
+            # Compared with the yardstick from every first guess that exists.
             spec, first_guess = find_method(method)
             if spec is None or spec.family is not Family.GENERATIVE or first_guess is not None:
                 continue
@@ -229,15 +229,15 @@ def _write(
             title,
             joined([table.caption for table in tables]),
             [
-                Exhibit(
+                Section(
                     "figures",
                     "Figures",
                     panels=figures,
                     missing=notes,
-                    reading="Shading and bars are 95 % intervals over dates.",
+                    caption="Shading and bars are 95 % intervals over dates.",
                 ),
                 *(
-                    Exhibit(f"table-{n}", table.caption, tables=[to_html(table)])
+                    Section(f"table-{n}", table.caption, tables=[to_html(table)])
                     for n, table in enumerate(tables)
                 ),
             ],

@@ -9,24 +9,24 @@ import matplotlib as mpl
 import numpy as np
 
 from slams.comparison.scores import Row, ScoredSetting
-from slams.report.exhibit import Panel, headline, new_figure, render
+from slams.report.formatting import capitalised
 from slams.report.profiles import METRICS
+from slams.report.section import Panel, headline, new_figure, render
 from slams.report.style import RC, in_order, method_style, quantity
-from slams.report.wording import capitalised
 from slams.variables import UNITS
 
 __all__ = ["Axis", "find_axis", "metric_figures", "metric_label", "relative_figure"]
 
-# More panels than this are one panel of settings by name.
+# With more panels than this, one panel shows all settings by name.
 _MOST_PANELS = 6
 
 
 class Axis:
-    """Says along what a sweep is drawn.
+    """Axis and panels of the figures of a sweep.
 
     Attributes:
-        key: The swept key of the horizontal axis; empty where settings stand side by side.
-        panels: One group of settings a panel, by the values of the other keys.
+        key: The swept key of the horizontal axis; empty where settings are drawn side by side.
+        panels: One group of settings per panel, by the values of the other keys.
     """
 
     def __init__(self, key: str, panels: Mapping[str, Sequence[ScoredSetting]]) -> None:
@@ -35,7 +35,7 @@ class Axis:
 
 
 def find_axis(settings: Sequence[ScoredSetting]) -> Axis:
-    """Choose the numeric key with most values; the other keys tell panels apart."""
+    """Choose the numeric key with the most values; the other keys separate the panels."""
     keys = dict.fromkeys(key for s in settings for key in s.overrides)
     numeric: dict[str, int] = {}
     for key in keys:
@@ -49,7 +49,7 @@ def find_axis(settings: Sequence[ScoredSetting]) -> Axis:
     panels: dict[str, list[ScoredSetting]] = {}
     for setting in settings:
         others = {k: v for k, v in setting.overrides.items() if k != key}
-        # Keys that move with the axis, as in a zip, say nothing more.
+        # Keys that move with the axis, as in a zip, add no information.
         others = {k: v for k, v in others.items() if not _follows(k, key, settings)}
         title = ", ".join(f"{k.rpartition('.')[2]} {_words(v)}" for k, v in others.items())
         panels.setdefault(title, []).append(setting)
@@ -59,7 +59,7 @@ def find_axis(settings: Sequence[ScoredSetting]) -> Axis:
 
 
 def metric_label(metric: str, variable: str, variables: str = "") -> str:
-    """Name a metric with its units, for an axis."""
+    """Return the label of a metric with its units, for an axis."""
     name, units, _ = METRICS.get(metric, (metric.replace("_", " "), "", None))
     if metric in ("rmse", "crps", "bias"):
         units = UNITS.get(variable, units)
@@ -69,7 +69,7 @@ def metric_label(metric: str, variable: str, variables: str = "") -> str:
 
 
 def metric_figures(rows: Sequence[Row], metric: str, dpi: int = 150) -> list[Panel]:
-    """Draw a metric against the axis of the sweep, one line a method, a panel a group."""
+    """Draw a metric against the axis of the sweep, one line per method, one panel per group."""
     settings = list({id(r.setting): r.setting for r in rows}.values())
     axis = find_axis(settings)
     label = metric_label(metric, settings[0].variable)
@@ -101,7 +101,7 @@ def relative_figure(
         settings: The settings.
         changes: Method -> setting -> value, lower and upper bound of the ratio.
         metric: The metric.
-        dpi: Dots an inch.
+        dpi: Dots per inch.
     """
     axis = find_axis(settings)
     key = axis.key if len(axis.panels) == 1 else ""

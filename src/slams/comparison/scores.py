@@ -1,11 +1,11 @@
-"""Reads the settings of a sweep and scores them: one row a method and setting.
+"""Scores of the settings of a sweep: one row per method and setting.
 
-Settings that differ in their seed alone count as one: their statistics are averaged date by
-date, so that intervals are over dates, and what the seed does is given beside them as the
-standard deviation of the metric over seeds.
+Settings that differ only in their seed count as one: their statistics are averaged date by date,
+so that intervals are over dates, and the effect of the seed is given separately as the standard
+deviation of the metric over seeds.
 
-How a method degrades over a sweep is its metric relative to its own value `m_0` in the reference
-setting, the easiest. It degrades faster than another method `o` where
+The degradation of a method over a sweep is its metric relative to its own value `m_0` in the
+reference setting, the easiest. It degrades faster than another method `o` where
 
     (m_k / m_0) / (o_k / o_0) > 1,
 
@@ -38,7 +38,7 @@ _PAIRED = ("rmse", "crps")
 
 @dataclass(frozen=True)
 class ScoredSetting:
-    """Holds the tables of one setting, or of several that differ in their seed alone.
+    """Tables of one setting, or of several that differ only in their seed.
 
     Attributes:
         name: Its name, without the seed.
@@ -58,12 +58,12 @@ class ScoredSetting:
 
     @property
     def methods(self) -> list[str]:
-        """List its methods, in the order of tables."""
+        """Return its methods, in the order of tables."""
         return in_order(self.seeds[0]["method"])
 
     @property
     def variable(self) -> str:
-        """Name the variable that is scored: temperature, or the first where there is none."""
+        """Return the variable that is scored: temperature, or the first where there is none."""
         there = list(dict.fromkeys(self.seeds[0]["variable"]))
         return "temperature" if "temperature" in there else there[0]
 
@@ -74,7 +74,7 @@ class ScoredSetting:
 
 @dataclass(frozen=True)
 class Row:
-    """Holds one method in one setting.
+    """Score of one method in one setting.
 
     Attributes:
         setting: The setting.
@@ -94,7 +94,7 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        """Say whether 95 % of the resamples tell it from the baseline, and in which direction."""
+        """Return whether 95 % of the resamples lie on one side of the baseline, and on which."""
         if self.baseline:
             return "baseline"
         if self.comparison is None or not self.comparison.lower <= self.comparison.upper:
@@ -107,12 +107,12 @@ class Row:
 def read_settings(
     runs: Sequence[Path], overrides: Mapping[str, Mapping[str, Any]] | None = None
 ) -> list[ScoredSetting]:
-    """Read finished assimilations, and put those together that differ in their seed alone.
+    """Read finished assimilations, and merge those that differ only in their seed.
 
     Args:
         runs: Run directories.
-        overrides: Setting -> swept keys and values; where not given, the keys in which the
-            recipes of the runs differ.
+        overrides: Setting -> swept keys and values; by default, the keys in which the recipes of
+            the runs differ.
 
     Raises:
         UserError: A table is missing or damaged, the settings share no method, or they were scored
@@ -132,7 +132,7 @@ def read_settings(
     groups: dict[str, list[int]] = {}
     for index, values in enumerate(swept):
         key = repr(sorted((k, repr(v)) for k, v in values.items() if k != "seed"))
-        # Runs that differ in nothing known are told apart by their names.
+        # Runs without a known difference are distinguished by their names.
         key += "" if "seed" in values else named[index] + str(runs[index])
         groups.setdefault(key, []).append(index)
     settings = []
@@ -156,13 +156,13 @@ def read_settings(
 def score_settings(
     settings: Sequence[ScoredSetting], metric: str, baseline: str = ""
 ) -> list[Row]:
-    """Score every method in every setting, and hold it against the baseline.
+    """Score every method in every setting, and compare it with the baseline.
 
     Args:
         settings: The settings.
         metric: A metric of the results table; `rmse` and `crps` can be compared date by date.
         baseline: A setting, whose methods the same methods are compared with, or a method, which
-            the others of the same setting are compared with; empty compares nothing.
+            the others of the same setting are compared with; empty for no comparison.
 
     Raises:
         UserError: No setting has the metric.
@@ -203,8 +203,8 @@ def degradation(
 
     Args:
         settings: The settings.
-        method: The method in question.
-        other: The method compared with.
+        method: The first method.
+        other: The method it is compared with.
         metric: `rmse` or `crps`.
         reference: The easiest setting.
 
@@ -296,7 +296,7 @@ def _estimator(runs: Sequence[Path]) -> int:
 
 
 def _differences(configs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """List the keys in which recipes differ, but for those that only name or place runs."""
+    """List the keys in which recipes differ, except those that only name or place runs."""
     names = ("experiment", "pretrained_experiment", "runs", "resume")
     names += ("tracking", "report", "trainer")
     flat = [pd.json_normalize(dict(c)).iloc[0].to_dict() if c else {} for c in configs]
@@ -321,7 +321,7 @@ def _table(run: Path, name: str) -> pd.DataFrame:
     path = run / f"{name}.parquet"
     try:
         frame = read_table(path)
-    except (OSError, ValueError) as error:  # pyarrow's errors are among these
+    except (OSError, ValueError) as error:  # pyarrow's errors are subclasses
         raise UserError(
             f"{path} is {'damaged' if path.exists() else 'missing'}; run the setting again with "
             f"resume=overwrite"

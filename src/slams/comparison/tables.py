@@ -1,4 +1,4 @@
-"""Tables of a sweep as Markdown, CSV and LaTeX; rows of plain text serve all of them."""
+"""Tables of a sweep as Markdown, CSV and LaTeX, all made from rows of plain text."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pandas as pd
 
 from slams.comparison.scores import Row, ScoredSetting
 from slams.errors import UserError
+from slams.report.formatting import made_with, number
 from slams.report.paired import Comparison
 from slams.report.style import method_style
 from slams.report.tables import table
-from slams.report.wording import made_with, number
 
 __all__ = [
     "PlainTable",
@@ -32,13 +32,13 @@ _PUBLISHED = ("key", "value", "method", "metric", "result")
 
 @dataclass(frozen=True)
 class PlainTable:
-    """Holds a table as text.
+    """Table as text.
 
     Attributes:
-        caption: What it shows.
-        headings: One a column.
+        caption: Description of its content.
+        headings: One per column.
         rows: Cells.
-        notes: Sentences below it.
+        notes: Sentences below the table.
     """
 
     caption: str
@@ -48,7 +48,7 @@ class PlainTable:
 
 
 def settings_table(rows: Sequence[Row], label: str, baseline: str) -> PlainTable:
-    """Lay out settings down the side: method, metric with interval, difference, verdict."""
+    """Return the table of settings: method, metric with interval, difference, verdict."""
     seeds = any(len(row.setting.seeds) > 1 for row in rows)
     paired = any(row.comparison is not None for row in rows)
     headings = ["setting", "method", f"{label} [95 %]"]
@@ -67,11 +67,11 @@ def settings_table(rows: Sequence[Row], label: str, baseline: str) -> PlainTable
     if paired:
         notes.append(
             "Differences are paired, date by date; better and worse: the 95 % interval of the "
-            "difference leaves out zero."
+            "difference excludes zero."
         )
     if seeds:
         count = max(len(row.setting.seeds) for row in rows)
-        notes.append(f"Means over {count} seeds, whose standard deviation stands beside them.")
+        notes.append(f"Means over {count} seeds, with their standard deviation.")
     return PlainTable(f"{label} of every setting", headings, cells, notes)
 
 
@@ -82,7 +82,7 @@ def degradation_table(
     label: str,
     reference: str,
 ) -> PlainTable:
-    """Say in which settings a method degrades faster than another."""
+    """Return in which settings a method degrades faster than another, as a table."""
     first, second = method_style(method).label, method_style(other).label
     rows = []
     for setting, (own, others, excess) in found.items():
@@ -92,7 +92,7 @@ def degradation_table(
             verdict = "slower" if excess.upper < 0 else verdict
         rows.append([setting, _change(own), _change(others), _change(excess), verdict])
     return PlainTable(
-        f"How {label} grows from setting {reference}: {first} beside {second}",
+        f"How {label} grows from setting {reference}: {first} against {second}",
         ["setting", first, second, "excess [95 %]", f"{first} degrades"],
         rows,
         [f"Each change is relative to the method's own value at {reference}."],
@@ -102,11 +102,11 @@ def degradation_table(
 def published_table(
     path: Path, settings: Sequence[ScoredSetting], rows: Sequence[Row], metric: str
 ) -> PlainTable | None:
-    """Set published figures beside ours, value by value; `None` where the metric is another.
+    """Return published figures next to ours, value by value; `None` for another metric.
 
     Args:
-        path: CSV with the columns key, value, method, metric, result. What differs is said in
-            the file of the same name ending in .md, one sentence a line.
+        path: CSV with the columns key, value, method, metric, result. Differences between the two
+            are described in the file of the same name ending in .md, one sentence per line.
         settings: The settings of the sweep.
         rows: Our scores.
         metric: The metric of our scores.
@@ -130,7 +130,8 @@ def published_table(
         return None
     key = str(published["key"].iloc[0])
     theirs = list(dict.fromkeys(published["method"]))
-    # Settings that differ in another key too, as the modalities in use, are columns of their own.
+    # Settings that also differ in another key, such as the modalities in use, have their own
+    # columns.
     columns = list(
         dict.fromkeys(
             (row.method, _others(row.setting, key)) for row in rows if key in row.setting.overrides
@@ -159,7 +160,7 @@ def published_table(
     headings = [key, *(f"published: {m}" for m in theirs)]
     headings += [f"here: {method_style(m).label}{f' ({o})' if o else ''}" for m, o in columns]
     return PlainTable(
-        f"Published figures beside ours: {metric}",
+        f"Published figures and ours: {metric}",
         headings,
         cells,
         [s.removeprefix("- ").strip() for s in sentences if s.strip()],
@@ -167,7 +168,7 @@ def published_table(
 
 
 def tidy(rows: Sequence[Row], metric: str) -> pd.DataFrame:
-    """Arrange scores one row a number, with the swept keys as columns and every digit."""
+    """Arrange scores with one row per number, the swept keys as columns, and every digit."""
     return pd.DataFrame(
         [
             {
@@ -260,7 +261,7 @@ def _change(comparison: Comparison | None) -> str:
 
 
 def _others(setting: ScoredSetting, key: str) -> str:
-    """Words the overrides of a setting but for one key."""
+    """Format the overrides of a setting, except for one key."""
     return ", ".join(
         f"{k.rpartition('.')[2]} {'+'.join(map(str, v)) or 'none' if isinstance(v, list) else v}"
         for k, v in setting.overrides.items()

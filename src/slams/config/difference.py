@@ -13,7 +13,7 @@ __all__ = ["Difference", "first_difference"]
 
 @dataclass(frozen=True)
 class Difference:
-    """Name the first key in which two recipes differ.
+    """First key in which two recipes differ.
 
     Attributes:
         key: Dotted path.

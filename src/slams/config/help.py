@@ -20,20 +20,20 @@ from typing import Any
 from slams.config.schema import Config
 from slams.plugins.keys import rules_of
 
-__all__ = ["Key", "explain", "list_keys"]
+__all__ = ["Key", "format_help", "list_keys"]
 
 
 @dataclass(frozen=True)
 class Key:
-    """Describes one key of a recipe.
+    """One key of a recipe.
 
     Attributes:
         path: Dotted path.
         kind: Type as written in the schema.
         value: Its default, or its value in a recipe.
-        comment: What it means, with units; empty where the name says it all.
+        comment: What it means, with units; empty where the name says everything.
         expected: What its value must be, one text per rule.
-        section: What the section it belongs to is about.
+        section: Description of its section.
     """
 
     path: str
@@ -59,8 +59,8 @@ def list_keys(
             yield key
 
 
-def explain(found: Iterator[Key], width: int = 79) -> str:
-    """Lay out keys for a terminal: each section with what it is about, then `key = value`."""
+def format_help(found: Iterator[Key], width: int = 79) -> str:
+    """Format keys for a terminal: each section with its description, then `key = value`."""
     lines = []
     shown_section = ""
     for key in found:
@@ -93,7 +93,7 @@ def _walk(value: Any, kind: Any, prefix: str, explained: set[Any]) -> Iterator[K
         if dataclasses.is_dataclass(entry):
             sections.append((entry, hints[item.name], f"{path}."))
         elif inner and dataclasses.is_dataclass(inner[0]):
-            # A list of sections: its keys are explained once, under the first position.
+            # A list of sections: its keys are explained once, for position 0.
             sections.append((entry[0] if entry else None, inner[0], f"{path}.0."))
         else:
             comment = comments.get(f"{kind.__name__}.{item.name}", "")
@@ -101,7 +101,7 @@ def _walk(value: Any, kind: Any, prefix: str, explained: set[Any]) -> Iterator[K
             expected = tuple(rule.expected for rule in rules_of(item))
             yield Key(path, str(item.type), entry, comment, expected, about)
     for entry, inner, path in sections:
-        # An empty list shows the defaults, unless they were seen elsewhere (`data.sources`).
+        # An empty list shows the defaults, unless they were shown elsewhere (`data.sources`).
         if entry is not None or inner not in explained:
             yield from _walk(inner() if entry is None else entry, inner, path, explained)
 

@@ -11,17 +11,17 @@ from slams.errors import UserError
 __all__ = ["check_interpolation", "refuse_endless"]
 
 _OPENING = "${"
-# An interpolation inside of an interpolation is rare; the parser takes a stack for each.
+# Interpolations inside interpolations are rare; the parser uses stack for each level.
 _DEEPEST = 4
-# The parser is slow: a longer text is a mistake.
+# The parser is slow: a text longer than this is a mistake.
 _LONGEST = 1000
-# Values that refer to others twice, which do so twice, double at each step. This many copies take
-# about a second.
+# Values that refer twice to values that refer twice to others double at each step. This many
+# copies take about a second.
 _MOST_COPIES = 2**13
 
 
 def check_interpolation(what: str, text: str) -> None:
-    """Refuse a text whose interpolations the parser takes long for, or runs out of stack.
+    """Refuse a text whose interpolations take the parser too long or exhaust its stack.
 
     Args:
         what: Where the text stands, for the message.
@@ -49,10 +49,10 @@ def refuse_endless(tree: Any, where: Callable[[str], str]) -> None:
 
     Args:
         tree: A plain tree, interpolations unresolved.
-        where: Says where a dotted key was set, for the message.
+        where: Returns where a dotted key was set, for the message.
 
     Raises:
-        UserError: In one sentence, with the key.
+        UserError: One sentence, with the key.
     """
     copies = 1
     for key, text in _interpolated(tree, ""):
@@ -79,7 +79,7 @@ def _interpolated(tree: Any, path: str) -> Iterator[tuple[str, str]]:
 
 
 def _depth(text: str) -> int:
-    """Count the interpolations that are open at once, at most."""
+    """Return the largest number of interpolations that are open at once."""
     deepest = depth = 0
     for position, character in enumerate(text):
         if text.startswith(_OPENING, position):

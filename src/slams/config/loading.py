@@ -1,10 +1,10 @@
-"""Reads recipes: YAML files that extend one another, dotted overrides, and the schema's defaults.
+"""Read recipes: YAML files that extend one another, dotted overrides, and the schema's defaults.
 
 A recipe is a YAML file with the keys of `slams.config.schema.Config`, or of the data class of a
-warm-up (`slams.warmups.recipes`). `extends: other.yaml` (relative to the recipe) takes everything
-from another recipe first. Overrides `a.b=value` come last; a number in the dotted path is a
-position in a list. What does not fit is refused in one sentence before anything heavy is imported:
-types and names in `slams.config.validation`, sense in `slams.config.checks`.
+warm-up (`slams.warmups.recipes`). `extends: other.yaml` (relative to the recipe) first takes
+everything from another recipe. Overrides `a.b=value` are applied last; a number in the dotted path
+is a position in a list. A mistake is refused in one sentence before anything heavy is imported:
+types and names by `slams.config.validation`, contradictions by `slams.config.checks`.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ from slams.runtime.signals import held_back
 __all__ = ["default_recipe", "dump_yaml", "load", "to_plain", "to_yaml"]
 
 _COMMAND_LINE = "on the command line"
-# Keys whose values are mappings of a reader's own: replaced as a whole, like lists.
+# Keys whose values are mappings with names of the user's choice: replaced as a whole, like lists.
 _WHOLE = ("ablation.grid", "ablation.zip")
-# Recipes that extend one another in a row; each is read within the one before.
+# Largest number of recipes in a chain of `extends`; reading is recursive.
 _LONGEST_CHAIN = 50
 _Schema = TypeVar("_Schema")
 
@@ -53,20 +53,21 @@ def load(
     path: str | Path | None,
     overrides: Sequence[str] = (),
     schema: type[_Schema] = Config,
-    sense: Callable[[_Schema], None] = check,
+    validator: Callable[[_Schema], None] = check,
     *,
     varied: Sequence[str] = (),
     trusted: bool = True,
 ) -> _Schema:
-    """Read a recipe, apply overrides, and check that it makes sense.
+    """Read a recipe, apply overrides, and refuse contradictions.
 
     Args:
-        path: The recipe (YAML); `None` for one of defaults alone.
-        overrides: Dotted overrides, `a.b=value`, the value in YAML.
+        path: The recipe (YAML); `None` for defaults alone.
+        overrides: Dotted overrides, `a.b=value`, with the value in YAML.
         schema: Data class of the whole recipe.
-        sense: Refuses with a `UserError` a recipe that contradicts itself; what a key's own rules
-            refuse (`slams.plugins.keys`) does not come to it.
-        varied: Overrides after these that come out of a recipe, as those of a sweep's settings.
+        validator: Raises a `UserError` for a recipe that contradicts itself; what the
+            rules of a key refuse (`slams.plugins.keys`) is refused before.
+        varied: Overrides applied after these that come from a recipe, as those of a sweep's
+            settings.
         trusted: Whether the user named this recipe; one that another file names is data, see
             `slams.config.plugins`.
 
@@ -80,12 +81,12 @@ def load(
     with held_back():
         config = _read_all(path, overrides, varied, schema, trusted)
     check_keys(config)
-    sense(config)
+    validator(config)
     return config
 
 
 def to_plain(config: Any) -> dict[str, Any]:
-    """Convert to plain dictionaries, lists and numbers (checkpoints and JSON take these)."""
+    """Convert to plain dictionaries, lists and numbers, as checkpoints and JSON need them."""
     return dataclasses.asdict(config)
 
 
@@ -101,7 +102,7 @@ def dump_yaml(tree: dict[str, Any]) -> str:
 
 
 def default_recipe() -> dict[str, Any]:
-    """Return the recipe that has every key at its default, as a plain tree."""
+    """Return the recipe with every key at its default, as a plain tree."""
     return to_plain(Config())
 
 
@@ -112,9 +113,9 @@ def _read_all(
     schema: type[_Schema],
     trusted: bool,
 ) -> _Schema:
-    """Read a recipe with what it extends and its overrides; what it says is not checked yet."""
-    said = TrustedWords()
-    reader = _Reader(schema, said)
+    """Read a recipe with what it extends and its overrides, without checking the values."""
+    trusted_words = TrustedWords()
+    reader = _Reader(schema, trusted_words)
     values, origin = ({}, {}) if path is None else reader.read(Path(path), (), trusted)
     tree = _overlay(to_plain(schema()), values)
     if schema is Config:
@@ -122,8 +123,8 @@ def _read_all(
     for number, override in enumerate([*overrides, *varied]):
         key, value = _parse_override(override, schema)
         if number < len(overrides):
-            said.add(value)
-        # One by one: the next may set a part of what this one has put there.
+            trusted_words.add(value)
+        # One by one: the next may set a part of the value that this one has set.
         refuse_unknown(
             value, type_at(key, _COMMAND_LINE, schema), key, {key: _COMMAND_LINE}, schema
         )
@@ -132,21 +133,21 @@ def _read_all(
     refuse_unknown(tree, schema, "", origin, schema)
     refuse_endless(tree, lambda key: where_set(key, origin))
     if schema is Config:
-        resolve_plugins(tree, origin, said)
+        resolve_plugins(tree, origin, trusted_words)
     return _build(tree, origin, schema)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Reader:
-    """Reads recipes with what they extend, and notes what the user says in them.
+    """Reader of recipes and what they extend; it collects the texts that the user wrote.
 
     Attributes:
         schema: Data class of the whole recipe.
-        said: Gets every text of the files that are the user's.
+        trusted_words: Receives every text of the files that are the user's.
     """
 
     schema: type
-    said: TrustedWords
+    trusted_words: TrustedWords
 
     def read(
         self, path: Path, chain: tuple[Path, ...], trusted: bool
@@ -161,15 +162,15 @@ class _Reader:
             )
         if len(chain) > _LONGEST_CHAIN:
             raise UserError(
-                f"recipe {chain[0].name} extends more than {_LONGEST_CHAIN} others, one the "
-                f"other; put them together"
+                f"recipe {chain[0].name} extends more than {_LONGEST_CHAIN} others in a chain; "
+                f"merge some of them"
             )
         values = parse_yaml(_text(path, chain), f"recipe {path}")
         old = rename_keys(values, f"in {path}") if self.schema is Config else []
-        # What data extends is data.
+        # What a data recipe extends is data too.
         trusted = trusted and not is_data(path)
         if trusted:
-            self.said.add(values)
+            self.trusted_words.add(values)
             for key in old:
                 note(key, f"in {path}")
         base: dict[str, Any] = {}
@@ -183,7 +184,8 @@ class _Reader:
             base, origin = self.read(path.parent / parent, (*chain, resolved), trusted)
         for key in _leaves(values):
             origin = _set(origin, key, f"in {path}")
-        # File by file, so that the sentence names the file that is wrong and not its child.
+        # File by file, so that the sentence names the file that is wrong and not one that extends
+        # it.
         refuse_unknown(values, self.schema, "", origin, self.schema)
         return _overlay(base, values), origin
 
@@ -197,7 +199,7 @@ def _text(path: Path, chain: tuple[Path, ...]) -> str:
 
 
 def _resolve(path: Path) -> Path:
-    """Return the path without links; where they lead in a circle, reading it will say so."""
+    """Return the path without links; a circle of links is refused when the file is read."""
     try:
         return path.resolve()
     except (OSError, RuntimeError):  # Python 3.11 raises the latter for a circle
@@ -223,12 +225,12 @@ def _check_renamed(overrides: Sequence[str]) -> None:
 
 
 def _place(tree: Any, key: str, value: Any) -> None:
-    """Put a value at a dotted path that `type_at` has accepted."""
+    """Set the value at a dotted path that `type_at` has accepted."""
     *parents, last = key.split(".")
     for part in parents:
         tree = tree[_position(tree, part, key)]
     index = _position(tree, last, key)
-    # An entry of a list, a station's variable, need not spell out all its keys.
+    # An entry of a list, such as a station's variable, need not state all its keys.
     before = tree.get(index) if isinstance(tree, dict) else tree[index]
     tree[index] = _overlay(before, value, key)
 
@@ -238,8 +240,8 @@ def _position(tree: Any, part: str, key: str) -> Any:
         return part
     if not isinstance(tree, list):
         raise UserError(
-            f"key {key!r} on the command line: found {describe(tree)} in the place of the list or "
-            f"section around it, which cannot be changed in part"
+            f"key {key!r} on the command line: found {describe(tree)} instead of the list or "
+            f"section that contains it, which cannot be changed in part"
         )
     if int(part) >= len(tree):
         raise UserError(
@@ -250,7 +252,7 @@ def _position(tree: Any, part: str, key: str) -> Any:
 
 
 def _overlay(base: Any, top: Any, path: str = "") -> Any:
-    """Merge mappings key by key; anything else, lists too, is replaced."""
+    """Merge mappings key by key; anything else, including lists, is replaced."""
     if isinstance(base, dict) and top is None:  # a section whose keys are all commented out
         return base
     if not isinstance(base, dict) or not isinstance(top, dict) or path in _WHOLE:
@@ -263,7 +265,7 @@ def _overlay(base: Any, top: Any, path: str = "") -> Any:
 
 
 def _build(tree: dict[str, Any], origin: Origin, schema: type[_Schema]) -> _Schema:
-    """Resolve interpolations, check types once more, and make the data classes."""
+    """Resolve interpolations, check types once more, and build the data classes."""
     node = OmegaConf.structured(schema)
     try:
         node = OmegaConf.merge(node, tree)
@@ -281,12 +283,12 @@ def _build(tree: dict[str, Any], origin: Origin, schema: type[_Schema]) -> _Sche
 
 
 def _set(origin: Origin, key: str, where: str) -> dict[str, str]:
-    """Record where a key was set, forgetting who set it or a part of it before."""
+    """Record where a key was set, and drop earlier records of it and of its parts."""
     return {k: v for k, v in origin.items() if not is_inside(k, key)} | {key: where}
 
 
 def _leaves(values: Any, prefix: str = "") -> Iterator[str]:
-    """List the dotted paths of a plain tree, a list counted as one value."""
+    """List the dotted paths of a plain tree; a list counts as one value."""
     if isinstance(values, dict) and values:
         for key, value in values.items():
             yield from _leaves(value, f"{prefix}.{key}" if prefix else str(key))
@@ -299,11 +301,11 @@ def _first_line(error: Exception) -> str:
 
 
 def _nearest_recipe(path: Path) -> str:
-    """Name the recipe whose name is most like a path that does not exist."""
+    """Suggest the recipe whose name is most like a path that does not exist."""
     beside = path.parent.glob("*.yaml") if path.parent.is_dir() else ()
     found = sorted({p.as_posix() for p in (*beside, *Path("experiments").glob("**/*.yaml"))})
     by_name = {Path(name).name: name for name in reversed(found)}
     close = difflib.get_close_matches(path.with_suffix(".yaml").name, by_name, n=1, cutoff=0.5)
     if close:
         return f"did you mean {by_name[close[0]]}?"
-    return f"recipes here: {', '.join(found[:8])}" if found else "no recipe is near"
+    return f"recipes here: {', '.join(found[:8])}" if found else "no recipe was found here"

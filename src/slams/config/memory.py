@@ -23,11 +23,11 @@ def parse_memory(key: str, text: str) -> int:
     """Read an amount such as `2 GB` or `512MiB`; return bytes.
 
     Args:
-        key: The key it stands under, for the message.
+        key: The key of the text, for the message.
         text: Number and unit.
 
     Raises:
-        UserError: It is no such amount.
+        UserError: The text is not such an amount.
     """
     match = re.fullmatch(r"\s*(\d{1,12}(?:\.\d{1,12})?)\s*([KMGT]i?B)\s*", text)
     if match is None or match[2] not in _UNITS or not float(match[1]) > 0:
@@ -38,7 +38,7 @@ def parse_memory(key: str, text: str) -> int:
 
 
 def show_memory(size: float) -> str:
-    """Write bytes for a reader: `640 MB`, `1.3 GB`."""
+    """Format bytes for a reader: `640 MB`, `1.3 GB`."""
     for unit in ("TB", "GB"):
         if size >= _UNITS[unit]:
             return f"{size / _UNITS[unit]:.2f} {unit}"

@@ -1,4 +1,4 @@
-"""Refuse paths and names that no file system can hold, before anything is looked up."""
+"""Refuse paths and names that no file system can store, before any file is accessed."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from slams.errors import UserError
 
 __all__ = ["check_path", "check_text", "shorten"]
 
-# What Linux file systems take, in bytes: one component, and a whole path.
+# Limits of Linux file systems in bytes: of one component, and of a whole path.
 _LONGEST_COMPONENT = 255
 _LONGEST_PATH = 4095
-# Bytes left free where something is written: a lock and temporary files stand beside it, with
-# longer names than its own, and run directories with their results lie beneath it.
+# Bytes left free where something is written: lock and temporary files with longer names lie next
+# to it, and run directories with their results lie below it.
 _ROOM_BESIDE = 40
 _ROOM_BENEATH = 600
 
@@ -22,12 +22,12 @@ def check_path(what: str, text: str, *, written: bool = False) -> None:
     """Refuse a path that cannot exist, whatever the disk holds.
 
     Args:
-        what: The key, option or file it is given for, for the message.
-        text: The path. An address (`s3://...`) is held to its whole length alone.
-        written: Whether the program writes there, beside it and beneath it.
+        what: The key, option or file whose path it is, for the message.
+        text: The path. Of an address (`s3://...`) only the whole length is checked.
+        written: Whether the program writes at, next to and below the path.
 
     Raises:
-        UserError: It has a NUL, is not text in UTF-8, or is too long.
+        UserError: The path has a NUL, is not UTF-8 text, or is too long.
     """
     check_text(what, text)
     longest = _LONGEST_COMPONENT - (_ROOM_BESIDE if written else 0)
@@ -36,28 +36,28 @@ def check_path(what: str, text: str, *, written: bool = False) -> None:
         if size > longest:
             raise UserError(
                 f"{what}: found the name {shorten(part)!r} of {size} bytes, expected at most "
-                f"{longest}, which is what a file system takes"
+                f"{longest}, which is the limit of a file system"
             )
-    # Relative paths are joined with the working directory here and there.
+    # Relative paths may be joined with the working directory.
     whole = text if "://" in text else str(Path.cwd() / text)
     longest = _LONGEST_PATH - (_ROOM_BENEATH if written else 0)
     size = len(os.fsencode(whole))
     if size > longest:
         raise UserError(
             f"{what}: found a path of {size} bytes, {shorten(text)!r}, expected at most "
-            f"{longest}, which is what the operating system takes"
+            f"{longest}, which is the limit of the operating system"
         )
 
 
 def check_text(what: str, text: str) -> None:
-    """Refuse text that neither a file system nor a terminal can take.
+    """Refuse text that neither a file system nor a terminal can represent.
 
     Args:
-        what: The key, option or argument it is given for, for the message.
+        what: The key, option or argument of the text, for the message.
         text: The text.
 
     Raises:
-        UserError: It has a NUL, or characters that UTF-8 cannot write.
+        UserError: The text has a NUL, or characters that UTF-8 cannot encode.
     """
     if "\0" in text:
         raise UserError(f"{what}: found {shorten(text)!r}, expected text without a NUL character")

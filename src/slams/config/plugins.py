@@ -1,14 +1,14 @@
-"""Plug-ins of a recipe: where one may be named, and whose recipes may name one.
+"""Plug-ins in recipes: where one may be named, and which recipes may name one.
 
-A recipe that the user hands over may name a plug-in, `module:Class`, in the place of a registered
-name, or list it under `plugins`. It is imported, registered, and replaced by the name that it
-calls itself; `plugins` then lists it, so that a run directory says what it was made with.
+A recipe that the user names may give a plug-in, `module:Class`, instead of a registered name, or
+list it under `plugins`. The plug-in is imported, registered, and replaced by its own name;
+`plugins` then lists it, so that a run directory records what it was made with.
 
-A recipe that lies in a run directory or in that of a sweep was written by the program, maybe
-somebody else's: it is data, and so is whatever it extends. What the user has said is therefore
-collected as text, `TrustedWords`: a plug-in that stands there is imported, any other only if the
-user has named it with `--allow-plugin` or `plugins=[...]`. It does not matter which key a name
-ends up under, nor how recipes are merged.
+A recipe in the directory of a run or of a sweep was written by the program, possibly by another
+user's: it is data, and so is whatever it extends. The texts that the user wrote are therefore
+collected, as `TrustedWords`: a plug-in that occurs among them is imported, any other only if the
+user has named it with `--allow-plugin` or `plugins=[...]`. Neither the key that a name ends up
+under nor the way in which recipes are merged makes a difference.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ _NAMES: dict[str, Registry] = {
 }
 # This one names a method and, after an `@`, a first guess.
 _METHODS = "assimilation.methods.*"
-# Files that make a directory, and what lies below it, the program's own.
+# Files that mark a directory, and everything below it, as written by the program.
 _RECORDS = ("run.json", "sweep.json")
-# Sections whose values become those of other keys later.
+# Sections whose values later become those of other keys.
 _SWEPT = ("grid", "zip", "list")
-# Times and durations have colons too.
+# Times and durations contain colons too.
 _CLOCK = re.compile(r"[-\d:.TZ ]+")
 
 
 class TrustedWords:
-    """Collects the texts that the user has said: in recipes of theirs and in overrides."""
+    """Texts that the user wrote, in recipes and in overrides."""
 
     def __init__(self) -> None:
         self._words: set[str] = set()
@@ -71,15 +71,15 @@ def is_data(file: Path) -> bool:
 
 
 def resolve_plugins(tree: dict[str, Any], origin: Origin, trusted: TrustedWords) -> None:
-    """Import the plug-ins that a recipe names, and put their registered names in their place.
+    """Import the plug-ins that a recipe names, and replace them by their registered names.
 
     Args:
         tree: The recipe as a plain tree of known keys and right types; changed in place.
         origin: Where its keys were set, for messages.
-        trusted: What the user has said.
+        trusted: Texts that the user wrote.
 
     Raises:
-        UserError: A plug-in cannot be imported or registered, or stands in a recipe that is not
+        UserError: A plug-in cannot be imported or registered, or is named in a recipe that is not
             trusted.
     """
     used: list[str] = []
@@ -117,7 +117,7 @@ def resolve_plugins(tree: dict[str, Any], origin: Origin, trusted: TrustedWords)
         return resolved(base, key, METHODS) + at + resolved(guess, key, FIRST_GUESSES)
 
     _replace(tree, _METHODS, method)
-    # A sweep gives these to the recipes of its settings, in this process or in a job's.
+    # A sweep sets these in the recipes of its settings, in this process or in a job's.
     for word in _texts([tree["ablation"][name] for name in _SWEPT]):
         if is_reference(word) and not _CLOCK.fullmatch(word):
             refuse_untrusted(word, "ablation")
@@ -125,7 +125,7 @@ def resolve_plugins(tree: dict[str, Any], origin: Origin, trusted: TrustedWords)
 
 
 def _replace(tree: Any, pattern: str, change: Callable[[str, str], str]) -> None:
-    """Change the texts at the keys that a pattern stands for; interpolations stay as they are."""
+    """Change the texts at the keys that match a pattern; leave interpolations unchanged."""
     for owner, index, key in _places(tree, pattern.split("."), ()):
         name = owner[index]
         if isinstance(name, str) and "${" not in name:
@@ -135,7 +135,7 @@ def _replace(tree: Any, pattern: str, change: Callable[[str, str], str]) -> None
 def _places(
     owner: Any, parts: list[str], walked: tuple[str, ...]
 ) -> Iterator[tuple[Any, Any, str]]:
-    """Find the places of a pattern: dictionary or list, key or position in it, dotted key."""
+    """Find the places that match a pattern: dictionary or list, key or position, dotted key."""
     first, *rest = parts
     if first == "*":
         indices: list[Any] = list(range(len(owner))) if isinstance(owner, list) else []
@@ -159,7 +159,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _references(word: str) -> list[str]:
-    """List the references in a word, those of a method and of its first guess."""
+    """List the references in a text: those of a method and of its first guess."""
     return [part for part in word.split("@") if is_reference(part)]
 
 

@@ -1,4 +1,4 @@
-"""The days of the splits: in order, apart by a gap, long enough, and kept off reserved days."""
+"""Days of the splits: in order, separated by a gap, long enough, and apart from reserved days."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = [
 
 SPLITS = ("train", "validation", "test")
 
-# First and last day of a piece, both inside.
+# First and last day of a piece, both inclusive.
 Piece = tuple[date, date]
 
 
@@ -37,11 +37,11 @@ def parse_day(key: str, text: str) -> date:
     """Read an ISO date.
 
     Args:
-        key: The key it stands under, for the message.
+        key: The key of the text, for the message.
         text: For example `1980-01-31`.
 
     Raises:
-        UserError: It is no such date, or the day does not exist.
+        UserError: The text is not such a date, or the day does not exist.
     """
     try:
         return date.fromisoformat(text)
@@ -52,10 +52,10 @@ def parse_day(key: str, text: str) -> date:
 
 
 def split_pieces(splits: SplitsConfig, name: str) -> tuple[Piece, ...]:
-    """Return the pieces of a split, or of its reserved days; none for a split without days.
+    """Return the pieces of a split, or of the reserved days; empty for a split without days.
 
     Raises:
-        UserError: The days are no ISO dates in pairs, or the pieces are not in order of time.
+        UserError: The days are not ISO dates in pairs, or the pieces are not in order of time.
     """
     return day_pieces(f"data.splits.{name}", getattr(splits, name))
 
@@ -64,7 +64,7 @@ def day_pieces(key: str, days: Sequence[str]) -> tuple[Piece, ...]:
     """Read days in pairs: first, last, first, last, and so on in order of time.
 
     Args:
-        key: The key they stand under, for the message.
+        key: The key of the dates, for the message.
         days: ISO dates.
 
     Raises:
@@ -93,8 +93,8 @@ def day_range(key: str, days: list[str]) -> Piece | None:
     """Read the first and the last day of a range, or `None` where there are no days.
 
     Args:
-        key: The key they stand under, for the message.
-        days: Nothing, or two ISO dates.
+        key: The key of the dates, for the message.
+        days: Empty, or two ISO dates.
 
     Raises:
         UserError: They are not two ISO dates in order.
@@ -112,7 +112,7 @@ def flat_days(pieces: Sequence[Piece]) -> list[str]:
 
 
 def join_pieces(pieces: Sequence[Piece]) -> tuple[Piece, ...]:
-    """Return the union of pieces in order of time, those that overlap or touch as one."""
+    """Return the union of pieces in order of time; pieces that overlap or touch are merged."""
     joined: list[Piece] = []
     for first, last in sorted(pieces):
         if joined and first <= joined[-1][1] + timedelta(days=1):
@@ -128,11 +128,11 @@ def touches(pieces: Sequence[Piece], others: Sequence[Piece]) -> bool:
 
 
 def check_splits(splits: SplitsConfig, window: int, reach: int = 0) -> None:
-    """Refuse splits that overlap, come closer than the gap, are too short, or read reserved days.
+    """Refuse splits that overlap, violate the gap, are too short, or contain reserved days.
 
     Args:
         splits: The splits; any of them may be empty, and they may come in any order.
-        window: Days in a window; every piece of a split holds at least one.
+        window: Days per window; every piece of a split holds at least one window.
         reach: Days before a window that are read with it, see `check_reserved`.
 
     Raises:
@@ -146,7 +146,7 @@ def check_splits(splits: SplitsConfig, window: int, reach: int = 0) -> None:
                 f"key 'data.window': a window of {window} days is longer than "
                 f"data.splits.{name}, which has {count} ({first} to {last})"
             )
-    # Pieces of one split are in order and apart, so that only neighbours can come too close.
+    # Pieces of one split are in order and apart: only neighbours can be too close.
     ordered = sorted(found, key=lambda entry: entry[1])
     for (a, (_, end)), (b, (start, _)) in pairwise(ordered):
         between = (start - end).days - 1
@@ -170,8 +170,8 @@ def check_reserved(
 ) -> None:
     """Refuse training and validation days that are reserved, or too close to reserved days.
 
-    They keep the gap on either side of them, and after them as many days as are read before a
-    window.
+    The gap applies on either side of reserved days; after them, so do the days that are read
+    before a window.
 
     Args:
         splits: The splits.
@@ -192,8 +192,8 @@ def check_test_days(
 ) -> None:
     """Refuse to read reserved test days unless `splits.final` says that they may be.
 
-    Arguments as of `check_reserved`. A recipe may name reserved days as its test split, prepare
-    and train; this is for what reads them.
+    Arguments as in `check_reserved`. A recipe may name reserved days as its test split, prepare a
+    store and train; this check is for verbs that read those days.
 
     Raises:
         UserError: One sentence with the test days and the reserved ones.
@@ -206,7 +206,7 @@ def check_test_days(
             if touches([read], [other]):
                 raise UserError(
                     f"key 'data.splits.test': {_text([piece])} reads days that {where} reserves "
-                    f"({_text([other])}); choose other days, or say data.splits.final=true where "
+                    f"({_text([other])}); choose other days, or set data.splits.final=true if "
                     f"this is a final measurement"
                 )
 
@@ -216,7 +216,7 @@ def check_apart(
 ) -> None:
     """Refuse a piece that has reserved days or is closer to them than the gap.
 
-    Arguments as of `check_reserved`, with `key` the first words of the message.
+    Arguments as in `check_reserved`; `key` begins the message.
 
     Raises:
         UserError: The piece has reserved days, or is too close to them.
@@ -239,12 +239,12 @@ def check_apart(
 
 
 def describe_test_days(splits: SplitsConfig, reserved: Sequence[str], read: bool) -> str:
-    """Return what a run says of its test days; "" where it has none.
+    """Describe how a run treats its test days; "" where it has none.
 
     Args:
         splits: The splits of the recipe.
-        reserved: Days that recipe and store reserve, ISO dates in pairs.
-        read: Whether the run reads its test days: a training does not.
+        reserved: Days that the recipe and the store reserve, ISO dates in pairs.
+        read: Whether the run reads its test days: training does not.
 
     Returns:
         `reserved, final`, `reserved, not read` or `not reserved`.

@@ -1,4 +1,4 @@
-"""The days of a recipe: its windows, trajectories, observed days and cycles, checked together."""
+"""Days of a recipe: its windows, trajectories, observed days and cycles, checked together."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ __all__ = ["analysed", "at_length", "check_days"]
 
 
 def at_length(config: Config) -> Config:
-    """Return the recipe with windows as long as what is analysed at once (`data.trajectory`)."""
+    """Return the recipe with windows as long as one analysis (`data.trajectory`)."""
     return replace(config, data=replace(config.data, window=config.data.days, trajectory=0))
 
 
 def analysed(config: Config) -> Config:
     """Return the recipe by which the data of an assimilation are read.
 
-    Windows are as long as what is analysed at once. A cycle takes consecutive days from the first
-    of the test split, all in its first piece; its gross-error check is its own, against its own
+    Windows are as long as one analysis. A cycle takes consecutive days from the first day of the
+    test split, all in its first piece; it makes its own gross-error check, against its own
     background.
     """
     config = at_length(config)

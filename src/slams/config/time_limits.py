@@ -15,7 +15,7 @@ _FORMS = "minutes, minutes:seconds, hours:minutes:seconds, days-hours[:minutes[:
 def parse_limit(what: str, text: str) -> int:
     """Read a duration.
 
-    Args:
+    what: The key or option of the text, for the message.
         what: The key or option it comes from, for the message.
         text: The duration.
 
@@ -23,7 +23,7 @@ def parse_limit(what: str, text: str) -> int:
         Seconds.
 
     Raises:
-        UserError: It has none of SLURM's forms, or is no time at all.
+        UserError: The text has none of SLURM's forms, or the duration is zero.
     """
     # Nine digits are more than any limit has, and few enough for every number format.
     n = r"\d{1,9}"
@@ -42,5 +42,5 @@ def parse_limit(what: str, text: str) -> int:
     else:
         total = 60 * parts[0] + (parts[1] if len(parts) > 1 else 0)
     if total == 0:
-        raise UserError(f"{what}: found {text!r}, expected more than no time at all")
+        raise UserError(f"{what}: found {text!r}, expected more than zero")
     return total

@@ -1,8 +1,9 @@
-"""Refuses keys and values of a recipe that the schema does not admit, each in one sentence.
+"""Refuse keys and values of a recipe that the schema does not allow, each in one sentence.
 
-Walks a plain tree (what YAML gives) beside the data classes of `slams.config.schema`. Nothing is
-converted silently: `"16"` is no number and `true` is not 1. A sentence names the dotted key, the
-file it stands in, what was found and what was expected, with the nearest right name.
+A plain tree (as read from YAML) is compared with the data classes of `slams.config.schema`.
+Nothing is converted silently: `"16"` is not a number and `true` is not 1. A message names the
+dotted key, the file it stands in, what was found and what was expected, with the nearest valid
+name.
 """
 
 from __future__ import annotations
@@ -33,18 +34,18 @@ __all__ = [
 # Where each key that a recipe sets was set: dotted path -> "in file" or "on the command line".
 Origin = Mapping[str, str]
 
-# A limit that nothing exceeds: the check is off.
+# Keys where infinity is allowed: as a limit it switches the check off.
 _MAY_BE_INFINITE = ("observations.gross_error",)
-# Longest number that is shown as it is.
+# Digits of the longest number that is shown in full.
 _MOST_DIGITS = 30
-# What 64 bits hold: larger numbers are refused by torch, numpy and SLURM, each in its own way.
+# Limit of 64 bits: torch, numpy and SLURM each refuse larger numbers in their own way.
 _LARGEST = 2**63
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 _PLURALS = {int: "whole numbers", float: "numbers", bool: "true or false", str: "texts"}
 
 
 def describe(value: Any) -> str:
-    """Show a value as a reader of the recipe would name it."""
+    """Describe a value in the words of a recipe's reader."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):
@@ -55,7 +56,7 @@ def describe(value: Any) -> str:
         return "keys and values"
     if isinstance(value, list):
         return f"a list of {len(value)}"
-    # Python refuses to write whole numbers of more than some thousand digits.
+    # Python refuses to print whole numbers of more than a few thousand digits.
     if isinstance(value, int) and abs(value) >= 10**_MOST_DIGITS:
         return f"a number of about {int(value.bit_length() * math.log10(2)) + 1} digits"
     return shorten(repr(value))
@@ -67,7 +68,7 @@ def is_inside(path: str, key: str) -> bool:
 
 
 def where_set(path: str, origin: Origin) -> str:
-    """Find where a key was set: its own entry, or that of the section or list around it."""
+    """Find where a key was set: on its own, or with the section or list that contains it."""
     around = [key for key in origin if is_inside(path, key)]
     within = [key for key in origin if is_inside(key, path)]
     # The innermost entry is the one that was set last.
@@ -77,7 +78,7 @@ def where_set(path: str, origin: Origin) -> str:
 
 
 def dotted_keys(kind: Any = Config, prefix: str = "") -> Iterator[str]:
-    """List every dotted key of the schema, sections before what they hold."""
+    """List every dotted key of the schema, each section before its keys."""
     for name, hint in typing.get_type_hints(kind).items():
         yield f"{prefix}{name}"
         if dataclasses.is_dataclass(hint):
@@ -93,7 +94,7 @@ def type_at(key: str, where: str, schema: Any = Config) -> Any:
         schema: Data class of the whole recipe.
 
     Raises:
-        UserError: There is no such key; the message names the nearest.
+        UserError: There is no such key; the message suggests the nearest.
     """
     kind: Any = schema
     walked: list[str] = []
@@ -121,10 +122,10 @@ def refuse_unknown(
 
     Args:
         values: A plain tree.
-        kind: The schema's type of it.
+        kind: Type of the tree in the schema.
         prefix: Dotted path of the tree, empty for a whole recipe.
         origin: Where keys were set.
-        schema: Data class of the whole recipe, where the nearest name is looked for.
+        schema: Data class of the whole recipe, searched for the nearest name.
 
     Raises:
         UserError: Something does not fit.
@@ -152,7 +153,7 @@ def refuse_unknown(
 
 
 def refuse_wrong_types(value: Any, kind: Any, path: str, origin: Origin) -> None:
-    """Refuse values that the schema's types do not admit; take a tree without unknown keys.
+    """Refuse values that the schema's types do not allow, in a tree without unknown keys.
 
     Raises:
         UserError: A value has a wrong type, or a number is not finite.
@@ -174,9 +175,9 @@ def refuse_wrong_types(value: Any, kind: Any, path: str, origin: Origin) -> None
         return
     if isinstance(value, str):
         check_text(f"key {path!r} {where_set(path, origin)}", value)
-    # OmegaConf takes ??? for a value that is still to come, and would keep the default silently.
+    # OmegaConf treats ??? as a value that is still missing, and would keep the default silently.
     fits = isinstance(value, (int, float) if kind is float else kind) and value != "???"
-    # To Python, true is a number; to a reader of recipes it is not.
+    # In Python, true is a number; in a recipe it is not.
     if not fits or (isinstance(value, bool) and kind is not bool):
         raise _wrong_type(path, value, _WORDS[kind], origin)
     if isinstance(value, int) and abs(value) >= _LARGEST:
@@ -197,7 +198,7 @@ def _wrong_type(path: str, value: Any, expected: str, origin: Origin) -> UserErr
 
 
 def _unknown(key: str, kind: Any, prefix: str, where: str, schema: Any) -> UserError:
-    """Words the refusal of a key: the nearest beside it, or the same name elsewhere."""
+    """Return the error for an unknown key, with the nearest valid name near it or elsewhere."""
     path = f"{prefix}.{key}" if prefix else key
     siblings = [f.name for f in dataclasses.fields(kind)]
     close = difflib.get_close_matches(key, siblings, n=1, cutoff=0.6)
@@ -216,12 +217,12 @@ def _unknown(key: str, kind: Any, prefix: str, where: str, schema: Any) -> UserE
 
 
 def _item_type(kind: Any) -> Any:
-    """Return the type of a list's entries, or `None` for what is no list."""
+    """Return the type of a list's entries, or `None` for other types."""
     return typing.get_args(kind)[0] if typing.get_origin(kind) is list else None
 
 
 def _is_free(kind: Any) -> bool:
-    """Return whether a key holds keys and values of its reader's choice, as `ablation.grid`."""
+    """Return whether a key holds keys and values of the user's choice, such as `ablation.grid`."""
     return typing.get_origin(kind) is dict
 
 
@@ -233,7 +234,7 @@ def _refuse_no_mapping(value: Any, path: str, origin: Origin) -> None:
 
 
 def _refuse_unwritable(value: Any, path: str, origin: Origin) -> None:
-    """Refuse values of a reader's choice that no recipe or record could be written with."""
+    """Refuse values of the user's choice that cannot be written to a recipe or record."""
     if isinstance(value, Mapping):
         for key, entry in value.items():
             _refuse_unwritable(entry, f"{path}.{key}", origin)

@@ -1,8 +1,8 @@
-"""Read YAML of bounded size: a file that is no recipe is refused, and never printed.
+"""Read YAML of bounded size: a file that is not a recipe is refused, and never printed.
 
-A recipe is a text of some kilobytes, a few levels deep. Whatever is much larger or deeper is a
-mistake, and costs minutes, all memory or Python's stack in the libraries that would parse it. So
-the size is bounded before reading, and depth and number of values before parsing.
+A recipe is a text of a few kilobytes and a few levels of nesting. Anything much larger or deeper
+is a mistake, and costs minutes, all memory or Python's stack in the libraries that parse it. So
+the size is bounded before reading, and the depth and number of values before parsing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from slams.errors import UserError
 
 __all__ = ["parse_yaml", "read_yaml_text"]
 
-# A hundred times the largest recipe there is.
+# A hundred times the largest recipe in existence.
 _LARGEST_BYTES = 2**18
 _DEEPEST = 32
 # About half a second of parsing; aliases (`*name`) count as what they stand for.
@@ -32,16 +32,16 @@ def read_yaml_text(path: Path) -> str:
     """Return the text of a recipe.
 
     Args:
-        path: A regular file. A pipe would have to be waited for, and can be read only once.
+        path: A regular file. A pipe would block, and can be read only once.
 
     Raises:
-        UserError: It is no regular file, too large, not text in UTF-8, or may not be read.
+        UserError: It is not a regular file, too large, not UTF-8 text, or not readable.
         FileNotFoundError: It does not exist.
         NotADirectoryError: A file stands in the place of one of its directories.
     """
     what = f"recipe {shorten(str(path), 200)}"
     try:
-        # Without O_NONBLOCK, opening a pipe waits for someone to write into it.
+        # Without O_NONBLOCK, opening a pipe blocks until another process writes to it.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
             mode = os.fstat(descriptor).st_mode
@@ -69,13 +69,13 @@ def parse_yaml(text: str, what: str) -> dict[str, Any]:
 
     Args:
         text: YAML.
-        what: Where it stands, for messages.
+        what: Where the text stands, for messages.
 
     Returns:
         A plain tree, interpolations unresolved; empty for an empty text.
 
     Raises:
-        UserError: It is not valid YAML, has no keys, or is too large or too deep.
+        UserError: The text is not valid YAML, has no keys, or is too large or too deep.
     """
     try:
         _refuse_shape(text, what)
@@ -89,8 +89,8 @@ def parse_yaml(text: str, what: str) -> dict[str, Any]:
     except RecursionError:
         raise UserError(f"{what} is nested too deep, expected plain keys and values") from None
     except Exception as error:
-        # Constructors of the YAML library let errors of Python of any kind escape: of a number
-        # with more digits than `int` reads, of an empty `!!float`, of a date that is none.
+        # Constructors of the YAML library let Python errors of any kind escape: for a number with
+        # more digits than `int` reads, for an empty `!!float`, for an impossible date.
         reason = shorten((str(error).strip() or type(error).__name__).splitlines()[0], 120)
         raise UserError(f"{what} is not valid YAML: {reason}") from None
     if isinstance(values, list):
@@ -99,13 +99,13 @@ def parse_yaml(text: str, what: str) -> dict[str, Any]:
 
 
 def _refuse_shape(text: str, what: str) -> None:
-    """Refuse a text that is one value, or too much of it; looks at the syntax alone.
+    """Refuse a text that is a single value, or too large; check the syntax only.
 
-    The parser beneath does without recursion, and builds nothing.
+    The parser used here does not recurse and builds no values.
     """
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     anchors: dict[str, int] = {}
-    # Values in each open collection, with the collection's own anchor.
+    # Number of values in each open collection, with the collection's own anchor.
     opened: list[tuple[str | None, int]] = []
     total = 0
     for event in yaml.parse(text, Loader=loader):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from slams.plugins.guidance import GUIDANCE
 from slams.plugins.keys import NOT_NEGATIVE, POSITIVE, at_least, key, one_of, registered, that
+from slams.plugins.samplers import SAMPLERS
 
 __all__ = ["GuidanceSettings", "SamplerSettings"]
 
@@ -20,7 +21,7 @@ class SamplerSettings:
 
     # `adams_bashforth` (deterministic, multistep), `ddim`, `heun`, `ancestral` or
     # `predictor_corrector`.
-    kind: str = key("decg", registered(GUIDANCE))
+    kind: str = key("adams_bashforth", registered(SAMPLERS))
     # Order of `adams_bashforth`, at one evaluation per step for any order: 1 is `ddim`, 2 is
     # DPM-Solver++ 2M. With 16 steps the spread of a Gaussian at least half as wide as the data is
     # 12 % too small at order 1, 3 % too large at order 2 and 0.5 % too large at order 3.

@@ -1,7 +1,7 @@
-"""What another package brings: specifications of all that a recipe chooses by name.
+"""Specifications of everything that a recipe chooses by name, for other packages to extend.
 
-A package registers each by an entry point of the group named here, or a recipe names it as
-`module:Class`. See `slams.plugins.registry` for both.
+A package registers a specification by an entry point of the group named in the comment below, or
+a recipe names it as `module:Class`. See `slams.plugins.registry` for both.
 """
 
 from slams.plugins.guidance import GuidanceSpec  # slams.guidance

@@ -1,4 +1,4 @@
-"""Plug-ins that a user names: imported once, and registered with whatever they bring."""
+"""Import of plug-ins that a user names, and their registration."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ REGISTRIES: tuple[Registry, ...] = (
 
 
 def admit_plugins(references: Sequence[str], where: str) -> None:
-    """Import plug-ins, and register each where its kind belongs.
+    """Import plug-ins, and register each according to its kind.
 
     Args:
-        references: `module:Class` each, handed over by the user.
+        references: `module:Class` each, given by the user.
         where: Where they stand, for messages: `key 'plugins.0'`, `--allow-plugin`.
 
     Raises:
-        UserError: One cannot be imported, brings no specification, or takes a name that is taken.
+        UserError: One cannot be imported, has no specification, or its name is already in use.
     """
     for reference in references:
         if is_admitted(reference):
@@ -45,7 +45,7 @@ def admit_plugins(references: Sequence[str], where: str) -> None:
         if registry is None:
             kinds = ", ".join(r.kind.__name__ for r in REGISTRIES)
             raise UserError(
-                f"{where}: {reference} brings nothing that a recipe can name; expected one of "
+                f"{where}: {reference} has nothing that a recipe can name; expected one of "
                 f"{kinds}, or a class with one in its attribute `spec`"
             )
         registry.admit(reference, where)

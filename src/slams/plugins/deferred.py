@@ -1,4 +1,4 @@
-"""Functions of modules that are imported when they are first called."""
+"""Functions whose modules are imported at the first call."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Deferred"]
 
 @dataclass(frozen=True)
 class Deferred:
-    """A function that a specification names before its module is imported.
+    """Function that a specification refers to before its module is imported.
 
     Attributes:
         module: Dotted name of the module.

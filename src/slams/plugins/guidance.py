@@ -13,19 +13,19 @@ __all__ = ["GUIDANCE", "GuidanceSpec"]
 
 @dataclass(frozen=True)
 class GuidanceSpec:
-    """Describes a kind of guidance.
+    """Specification of a kind of guidance.
 
     Attributes:
         name: Name in recipes (`assimilation.guidance.kind`).
-        build: Builds the guided denoiser of one case: takes a
+        build: Function that builds the guided denoiser of one case: takes a
             `slams.diffusion.posterior.problem.GuidanceProblem`, returns a `Denoiser`.
-        uses_jacobian: Whether it differentiates the network: it then guides below the noise level
-            `below_sigma` alone, and the network is evaluated in full precision.
+        uses_jacobian: Whether it differentiates the network: it then guides only below the noise
+            level `below_sigma`, and the network is evaluated in full precision.
         uses_errors: Whether it needs `GuidanceProblem.errors`, the denoising errors of archive
             days, which take time to measure.
-        build_latent: The same as `build` where observations are compared with latents
+        build_latent: Like `build`, where observations are compared with latents
             (`assimilation.guidance.likelihood: latent`): takes the problem and a
-            `LatentObservation`. `None` where `build` serves there too.
+            `LatentObservation`. `None` where `build` serves for both.
     """
 
     name: str

@@ -1,12 +1,12 @@
-"""Methods of assimilation and first guesses: all that the rest of the program knows of each.
+"""Specifications of assimilation methods and first guesses: the single description of each.
 
-A recipe names methods as the results' tables do, `METHOD` or `METHOD@FIRST_GUESS`: a method
-starts from the background of the recipe or, after an `@`, from a first guess that is made of it
-(`slams.assimilators.first_guess`), as `optimal_interpolation@score_mean` does.
+Recipes and tables of results name methods alike, as `METHOD` or `METHOD@FIRST_GUESS`: a method
+starts from the background of the recipe or, after an `@`, from a first guess that is made from the
+background (`slams.assimilators.first_guess`), as in `optimal_interpolation@score_mean`.
 
-Checks of recipes, the stages, tables, figures and the report all read the specifications below;
-nothing else lists methods. To add one, write a module with a `MethodSpec` (for one of this
-package, in `slams.methods`), or name your own as `module:Class` in a recipe.
+Checks of recipes, stages, tables, figures and the report all read the specifications below;
+methods are listed nowhere else. To add one, write a module with a `MethodSpec` (in
+`slams.methods` for one of this package), or name your own as `module:Class` in a recipe.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _STAGES = ("vae", "score", "score_pixel")
 
 
 class Family(Enum):
-    """What a method's analysis is made by."""
+    """How a method makes its analysis."""
 
     PRIOR = "prior"  # no observation enters
     CLASSICAL = "classical"
@@ -51,17 +51,17 @@ class Family(Enum):
 
 
 class Role(Enum):
-    """The place that one method takes where methods are compared with one another."""
+    """Place of a method in comparisons of methods."""
 
     CLIMATOLOGY = "climatology"  # knows nothing of the day
     BACKGROUND = "background"  # knows what every method starts from
-    YARDSTICK = "yardstick"  # the classical method that others are held against
+    YARDSTICK = "yardstick"  # the classical method that others are compared with
     SUBJECT = "subject"  # the method that this project is about
     OTHER = "other"
 
 
 class Knows(Enum):
-    """What a first guess knows of the day."""
+    """What a first guess knows about the day."""
 
     NOTHING = "nothing"
     BACKGROUND = "background"
@@ -69,7 +69,7 @@ class Knows(Enum):
 
 @dataclass(frozen=True)
 class Style:
-    """How a method is drawn in every figure.
+    """Style of a method in every figure.
 
     Attributes:
         colour: Hexadecimal colour.
@@ -86,26 +86,26 @@ class Style:
 
 @dataclass(frozen=True)
 class MethodSpec:
-    """Describes a method of assimilation.
+    """Specification of a method of assimilation.
 
     Attributes:
         name: Name in recipes and in the results' tables.
         label: Name in figures and tables.
-        build: Builds the method of a recipe, not yet fitted: takes a
+        build: Function that builds the method of a recipe, not yet fitted: takes a
             `slams.assimilators.materials.Materials`, returns an `Assimilator` of the same `name`.
-        style: How it is drawn; `None` chooses a colour by the name.
-        order: Place in tables and legends, from knowing nothing to knowing most.
-        family: What its analysis is made by.
-        role: Its place in comparisons; each but `OTHER` is taken once.
+        style: Its style in figures; `None` chooses a colour by the name.
+        order: Place in tables and legends, from methods that know nothing to those that know most.
+        family: How its analysis is made.
+        role: Its place in comparisons; each except `OTHER` may be given to one method only.
         needs: Trained stages that it is built on: `vae`, `score`, `score_pixel`.
-        first_guesses: Which first guesses it may start from in the place of the background.
-        reference: What sentences call it where another method is compared with it; empty where
-            none is.
-        prior: What it knows of states in general, in words.
-        short: Label where it stands on a first guess.
-        labels: Labels on certain first guesses, by the first guess's name.
+        first_guesses: First guesses that it may start from instead of the background.
+        reference: Its name in sentences that compare another method with it; empty where none
+            does.
+        prior: What it knows about states in general, in words.
+        short: Label where it starts from a first guess.
+        labels: Labels with certain first guesses, by the first guess's name.
         settings: Its settings in one phrase for the report, with the keys of `section` in braces;
-            empty for none.
+            empty for a method without settings.
         section: Section of `assimilation` with its settings; empty for `name`.
     """
 
@@ -136,20 +136,20 @@ class MethodSpec:
 
 @dataclass(frozen=True)
 class FirstGuessSpec:
-    """Describes a first guess that methods may start from.
+    """Specification of a first guess that methods may start from.
 
     Attributes:
         name: Name after the `@`.
         label: Name in figures and tables.
-        build: Builds the first guess of a recipe, not yet fitted: takes a
+        build: Function that builds the first guess of a recipe, not yet fitted: takes a
             `slams.assimilators.materials.Materials`, returns a `FirstGuess` of the same `name`.
-        knows: What it knows of the day.
+        knows: What it knows about the day.
         marker: Matplotlib marker of the methods that start from it.
         tint: Colour that is mixed into those of the methods, and its share.
         order: Place among a method's first guesses in tables and legends; the background is 1.
         needs: Trained stages that it is built on.
-        splits: Splits whose days it is fitted to, besides the training period.
-        prior: What it knows of states in general, in words.
+        splits: Splits with the days it is fitted to, in addition to the training period.
+        prior: What it knows about states in general, in words.
     """
 
     name: str
@@ -216,7 +216,7 @@ def check_method(name: str) -> tuple[MethodSpec, FirstGuessSpec | None]:
 
 
 def method_names() -> tuple[str, ...]:
-    """Return the built-in names that a recipe may use, methods by themselves first."""
+    """Return the built-in names that a recipe may use, methods without a first guess first."""
     on_guesses = [
         f"{spec.name}@{guess.name}"
         for guess in FIRST_GUESSES.built_in()
@@ -233,11 +233,11 @@ def find_method(name: str) -> tuple[MethodSpec | None, FirstGuessSpec | None]:
 
 
 def in_role(role: Role) -> MethodSpec:
-    """Return the method that takes a place in comparisons."""
+    """Return the method that has a given place in comparisons."""
     return next(spec for spec in METHODS.built_in() if spec.role is role)
 
 
 def trained_stages(name: str) -> frozenset[str]:
-    """Return the trained stages that a method of a recipe is built on, its first guess's too."""
+    """Return the trained stages that a method of a recipe and its first guess are built on."""
     spec, first_guess = check_method(name)
     return frozenset(spec.needs + (first_guess.needs if first_guess else ()))

@@ -1,4 +1,4 @@
-"""Observation operators: what an instrument sees of the state."""
+"""Observation operators: what an instrument observes of the state."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ __all__ = ["OPERATORS", "OperatorSpec"]
 
 @dataclass(frozen=True)
 class OperatorSpec:
-    """Describes an observation operator.
+    """Specification of an observation operator.
 
     Attributes:
         name: Name in recipes (`observations.instruments.N.operator`).
-        build: Builds the operator of an instrument: takes a
-            `slams.observations.instruments.OperatorRequest`, returns a `LinearOperator`, or
-            whatever else has its attributes and methods.
-        at_sites: Whether it observes at positions that it is given; otherwise it has its own.
+        build: Function that builds the operator of an instrument: takes a
+            `slams.observations.instruments.OperatorRequest`, returns a `LinearOperator` or an
+            object with its attributes and methods.
+        at_sites: Whether it observes at given positions; otherwise it has its own.
     """
 
     name: str

@@ -1,17 +1,17 @@
-"""Registries: named specifications, built in or brought by other packages.
+"""Registries of named specifications, built in or from other packages.
 
 Everything that a recipe chooses by name has a registry: methods, guidance, samplers, observation
-operators, sources. A specification is found in one of three places.
+operators, sources. A specification comes from one of three places.
 
-- *Built in*: each module of the registry's package that defines `SPEC` brings one. Writing the
-  module is all there is to do.
+- *Built in*: each module of the registry's package that defines `SPEC` adds one. Nothing else is
+  needed to add a specification.
 - *Installed*: an entry point of the registry's group, in the metadata of another package.
-- *By reference*: `module:Class` in a recipe that the user hands over. `Registry.admit` imports
-  what it names; nothing else here imports a name out of data. Who calls it decides whom to trust,
+- *By reference*: `module:Class` in a recipe that the user names. `Registry.admit` imports the
+  reference; nothing else here imports a name taken from data. The caller decides whom to trust,
   see `slams.config.plugins`.
 
 An entry point or a reference names a specification, or a class with one in its attribute `spec`.
-Names are known without an import; a specification is imported when it is first asked for.
+Names are known without an import; a specification is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = ["Registry", "Spec", "import_reference", "is_reference"]
 
 
 class Spec(Protocol):
-    """What all specifications have in common."""
+    """Attributes that all specifications have in common."""
 
     @property
     def name(self) -> str:
@@ -38,17 +38,17 @@ class Spec(Protocol):
 
 
 S = TypeVar("S", bound=Spec)
-# Names become those of files, of columns and of MLflow's metrics.
+# Names become names of files, columns and MLflow metrics.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,59}")
 
 
 def is_reference(name: str) -> bool:
-    """Return whether a name in a recipe is a reference, `module:Class`, and no registered name."""
+    """Return whether a name in a recipe is a reference, `module:Class`, not a registered name."""
     return ":" in name
 
 
 def import_reference(reference: str, where: str) -> Any:
-    """Import what a reference names; only for references that the user handed over.
+    """Import the object of a reference; only for references that the user has given.
 
     Args:
         reference: `module:Class`.
@@ -72,15 +72,16 @@ def import_reference(reference: str, where: str) -> Any:
 
 
 class Registry(Generic[S]):
-    """Finds specifications of one kind by name.
+    """Registry of specifications of one kind, by name.
 
     Args:
         what: What is registered, for messages: `method of assimilation`.
         kind: Class of the specifications.
         group: Entry-point group that other packages register under, `slams.methods`.
         package: Dotted name of the package whose modules define the built-in ones.
-        by_module: The built-in names are those of the modules, which are then imported only when
-            their specification is asked for; otherwise all of them are, to learn their names.
+        by_module: Whether the built-in names are those of the modules, which are then imported
+            only when their specification is used; otherwise all of them are imported to find the
+            names.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class Registry(Generic[S]):
         self.group = group
         self._package = package
         self._by_module = by_module
-        # By name and, where it was admitted by one, by reference.
+        # By name and, for a specification admitted by reference, also by reference.
         self._found: dict[str, S] = {}
 
     def names(self) -> tuple[str, ...]:
@@ -104,11 +105,11 @@ class Registry(Generic[S]):
 
         Args:
             name: A registered name, or a reference that was admitted.
-            key: The recipe's key it stands under, for the message.
+            key: The recipe's key with the name, for the message.
 
         Raises:
-            UserError: There is none of this name, or what an installed package registered under
-                it cannot be imported or is of another kind.
+            UserError: There is no specification of this name, or what an installed package
+                registers under it cannot be imported or is of another kind.
         """
         if name not in self._found:
             if name in self._built_in:
@@ -117,7 +118,7 @@ class Registry(Generic[S]):
                 self._found[name] = self._import_installed(name, key)
             elif is_reference(name):
                 raise UserError(
-                    f"key {key!r}: found the plug-in {name!r}, which nobody allowed; name it with "
+                    f"key {key!r}: found the plug-in {name!r}, which is not allowed; name it with "
                     f"--allow-plugin {name} (in Python: plugins=[{name!r}])"
                 )
             else:
@@ -125,7 +126,7 @@ class Registry(Generic[S]):
         return self._found[name]
 
     def find(self, name: str) -> S | None:
-        """Return a specification for what is found in results, or `None` where it has none here.
+        """Return a specification for a name in results, or `None` where it is not known here.
 
         A table may hold methods of packages that are not installed on this machine.
         """
@@ -137,11 +138,11 @@ class Registry(Generic[S]):
             return None
 
     def built_in(self) -> tuple[S, ...]:
-        """Return the specifications that come with this package; imports them."""
+        """Return the specifications that come with this package; this imports them."""
         return tuple(self.get(name, self.group) for name in self._built_in)
 
     def references(self) -> tuple[str, ...]:
-        """Return the references that were admitted, for processes that go on with the work."""
+        """Return the references that were admitted, for child processes."""
         return tuple(name for name in self._found if is_reference(name))
 
     def has_admitted(self, reference: str) -> bool:
@@ -149,14 +150,14 @@ class Registry(Generic[S]):
         return is_reference(reference) and reference in self._found
 
     def admit(self, reference: str, where: str) -> S:
-        """Import what a reference names, and register it under the reference and its own name.
+        """Import the object of a reference, and register it under the reference and its own name.
 
         Args:
-            reference: `module:Class`, handed over by the user.
+            reference: `module:Class`, given by the user.
             where: Where it stands, for the message: `key 'plugins.0'`, `--allow-plugin`.
 
         Raises:
-            UserError: It cannot be imported, is of another kind, or takes a name that is taken.
+            UserError: It cannot be imported, is of another kind, or its name is already in use.
         """
         if reference in self._found:
             return self._found[reference]
@@ -171,7 +172,7 @@ class Registry(Generic[S]):
 
     @functools.cached_property
     def _built_in(self) -> dict[str, str]:
-        """Names of the built-in specifications, and their modules."""
+        """Module of each built-in specification, by name."""
         package = importlib.import_module(self._package)
         modules = [m.name for m in pkgutil.iter_modules(package.__path__) if not m.ispkg]
         if self._by_module:
@@ -186,7 +187,7 @@ class Registry(Generic[S]):
 
     @functools.cached_property
     def _installed(self) -> dict[str, metadata.EntryPoint]:
-        """Entry points of the group by name; a built-in name cannot be taken by one."""
+        """Entry points of the group by name, without those that have a built-in name."""
         points = metadata.entry_points(group=self.group)
         return {point.name: point for point in points if point.name not in self._built_in}
 
@@ -221,6 +222,6 @@ class Registry(Generic[S]):
         if not isinstance(spec.name, str) or not _NAME.fullmatch(spec.name):
             raise UserError(
                 f"{where}: {reference} calls itself {spec.name!r}; expected a name of at most 60 "
-                f"letters, digits, underscores and hyphens, which files can bear"
+                f"letters, digits, underscores and hyphens, which are valid in file names"
             )
         return spec

@@ -13,11 +13,11 @@ __all__ = ["SAMPLERS", "SamplerSpec"]
 
 @dataclass(frozen=True)
 class SamplerSpec:
-    """Describes a sampler.
+    """Specification of a sampler.
 
     Attributes:
         name: Name in recipes (`assimilation.sampler.kind`).
-        build: Builds the sampler of one case: takes a
+        build: Function that builds the sampler of one case: takes a
             `slams.diffusion.sampling.SamplerProblem`, returns a `Sampler`.
     """
 

@@ -1,8 +1,8 @@
 """The registry of sources of fields: `data.source.kind`, and that of each of `data.sources`.
 
 A built-in source is a module of `data_modules.sources` with its `SPEC`, and a reader that is
-imported when the source is opened. The two are apart, since recipes are checked by what the
-specification says, before numpy or xarray is imported. Another package may keep both in one place.
+imported when the source is opened. The two are separate because recipes are checked against the
+specification before numpy or xarray is imported. Another package may keep both in one module.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["SOURCES", "OpenFields", "SourceSpec"]
 
 
 class OpenFields(Protocol):
-    """Opens a source of fields lazily."""
+    """Function that opens a source of fields lazily."""
 
     def __call__(
         self,
@@ -30,10 +30,10 @@ class OpenFields(Protocol):
         """Open the source.
 
         Args:
-            config: What the recipe says of it, a `slams.config.schema.SourceConfig`.
-            channels: The channels wanted, each a `slams.fields.FieldSpec`; those under
+            config: Its section of the recipe, a `slams.config.schema.SourceConfig`.
+            channels: Requested channels, each a `slams.fields.FieldSpec`; those under
                 `config.absent` may be missing.
-            period: First and last day wanted, days since 1970-01-01; `None` for all of them.
+            period: First and last requested day, days since 1970-01-01; `None` for all days.
             key: Dotted key of the source in the recipe, for messages: `data.source` or
                 `data.sources.N`.
 
@@ -42,24 +42,24 @@ class OpenFields(Protocol):
             the channels on (time, [level,] latitude, longitude), and the attribute `repairs`.
 
         Raises:
-            UserError: The files are not there, or are not of this layout.
+            UserError: The files do not exist, or do not have this layout.
         """
         ...
 
 
 @dataclass(frozen=True)
 class SourceSpec:
-    """Describes a source of fields.
+    """Specification of a source of fields.
 
     Attributes:
         name: Name in recipes, `data.source.kind`.
-        open: Opens it.
+        open: Function that opens it.
         expected: What must be at its path, for messages; `{key}` stands for the dotted key of
             the source.
-        takes_files: Whether it reads several files, listed under `files` in place of `path`.
+        takes_files: Whether it reads several files, listed under `files` instead of `path`.
         takes_layout: Whether the recipe may describe the files, under `variables` and
             `dimensions`; otherwise the layout is known.
-        has_files: Whether there are files at all; otherwise `path` is anything else, which is
+        has_files: Whether there are files at all; otherwise `path` is something else, which is
             checked when the source is opened.
         gaps: Variables that may have missing values without being named under `gaps`.
     """
@@ -73,7 +73,7 @@ class SourceSpec:
     gaps: tuple[str, ...] = ()
 
     def expected_at(self, key: str) -> str:
-        """Return what must be at the path of the source that the recipe describes under a key."""
+        """Return what must be at the path of the source under a given key of the recipe."""
         return self.expected.replace("{key}", key)
 
 

@@ -16,7 +16,7 @@ __all__ = ["STATION_SOURCES", "ReadReports", "StationSourceSpec"]
 
 
 class ReadReports(Protocol):
-    """Reads the reports of some days from an archive."""
+    """Function that reads the reports of some days from an archive."""
 
     def __call__(
         self,
@@ -30,10 +30,10 @@ class ReadReports(Protocol):
         """Read the archive.
 
         Args:
-            config: What the recipe says of it, a `slams.config.schema.StationSourceConfig`.
-            variables: Variables wanted, without their levels.
+            config: Its section of the recipe, a `slams.config.schema.StationSourceConfig`.
+            variables: Requested variables, without their levels.
             first: First day, `numpy.datetime64`.
-            last: Last day, inside.
+            last: Last day, inclusive.
             key: Dotted key of the archive in the recipe, for messages:
                 `observations.stations.source`.
 
@@ -41,20 +41,20 @@ class ReadReports(Protocol):
             A `data_modules.sources.stations.reports.table.StationReports`.
 
         Raises:
-            UserError: The files are not there, or are not of this layout.
+            UserError: The files do not exist, or do not have this layout.
         """
         ...
 
 
 @dataclass(frozen=True)
 class StationSourceSpec:
-    """Describes an archive of station reports.
+    """Specification of an archive of station reports.
 
     Attributes:
         name: Name in recipes, `observations.stations.source.kind`.
-        read: Reads it.
+        read: Function that reads it.
         variables: Variables that it reports, as in `data.channels` without their levels.
-        needs_station_list: Whether positions stand in a list of their own, which the recipe must
+        needs_station_list: Whether the positions are in a separate list, which the recipe must
             name under `station_list`.
     """
 

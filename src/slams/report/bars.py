@@ -1,12 +1,12 @@
-"""A horizontal bar with its interval and its number, as several figures have it."""
+"""A horizontal bar with its interval and its value, shared by several figures."""
 
 from __future__ import annotations
 
 import numpy as np
 from matplotlib.axes import Axes
 
+from slams.report.formatting import number
 from slams.report.reading import Estimate
-from slams.report.wording import number
 
 __all__ = ["draw_bar"]
 
@@ -15,14 +15,14 @@ def draw_bar(axes: Axes, position: float, estimate: Estimate, height: float, col
     """Draw one bar.
 
     Args:
-        axes: Where to.
-        position: Its middle along the vertical axis.
+        axes: Axes to draw on.
+        position: Position of its middle on the vertical axis.
         estimate: Its length, with the interval where there is one.
         height: Its thickness.
         colour: Its colour.
 
     Returns:
-        How far bar and interval reach.
+        Largest value that the bar or its interval reaches.
     """
     axes.barh(position, estimate.value, height, color=colour)
     high = estimate.value

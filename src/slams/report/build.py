@@ -1,4 +1,4 @@
-"""Builds `report/index.html` from run directories."""
+"""Build `report/index.html` from run directories."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from slams.report.cycling import cycle_drift
 from slams.report.dates import error_by_date
 from slams.report.days import errors_by_day
 from slams.report.decomposition import decomposition
-from slams.report.exhibit import Exhibit
+from slams.report.formatting import change, made_with, with_interval
 from slams.report.held_out import held_out, observation_ranks
 from slams.report.innovations import innovations
 from slams.report.limits import limits
@@ -39,13 +39,13 @@ from slams.report.reading import (
     source_values,
 )
 from slams.report.regions import regional_scores
+from slams.report.section import Section
 from slams.report.settings import provenance, settings
 from slams.report.spectra import spectra
 from slams.report.style import RC, in_order, method_style, quantity
 from slams.report.summary import summary_figure
 from slams.report.tables import level_tables, method_table, other_table
 from slams.report.training import reconstruction, training_curves
-from slams.report.wording import change, made_with, with_interval
 from slams.runtime import atomic, directories
 from slams.runtime.version import package_version
 
@@ -60,13 +60,13 @@ def write_report(
     output: Path,
     options: ReportConfig | None = None,
 ) -> Path:
-    """Write a self-contained report, its figures as PNG files beside it, and a summary picture.
+    """Write a self-contained report, its figures as PNG files, and a summary picture.
 
-    What a run directory lacks is said in the report. Files appear only once everything was made:
-    an interrupted or refused report leaves the one before it as it was.
+    The report states what a run directory lacks. Files are replaced only after everything was
+    made: an interrupted or refused report leaves the previous one unchanged.
 
     Args:
-        assimilation_dirs: One assimilation run directory a setting of observations; the report
+        assimilation_dirs: One assimilation run directory per setting of observations; the report
             is about the first, the others are compared with it.
         vae_dir: Run directory of the VAE.
         score_dir: Run directory of the latent score.
@@ -74,7 +74,7 @@ def write_report(
         options: Case, level and resolution of the figures.
 
     Returns:
-        Path of `index.html`; `summary.png` and `figures/` are beside it.
+        Path of `index.html`; `summary.png` and `figures/` are in the same directory.
 
     Raises:
         UserError: None of the assimilation directories exists.
@@ -85,17 +85,17 @@ def write_report(
     if not present:
         found = ", ".join(map(str, paths)) or "no directory"
         raise UserError(
-            f"report: no assimilation run to report on; looked for {found}; "
+            f"report: no assimilation run to report on; expected {found}; "
             "run `slams assimilate` first"
         )
     found_runs = [read_assimilation(path) for path in present]
     runs = [run for run in found_runs if run.estimator == found_runs[0].estimator]
     absent = [
-        f"{path} does not exist: its setting is left out." for path in paths if not path.is_dir()
+        f"{path} does not exist: its setting is omitted." for path in paths if not path.is_dir()
     ]
     absent += [
         f"{run.path} was scored by estimators of version {run.estimator}, which cannot be "
-        f"compared with version {runs[0].estimator}: its setting is left out; run it again "
+        f"compared with version {runs[0].estimator}: its setting is omitted; run it again "
         "with resume=overwrite."
         for run in found_runs
         if run.estimator != runs[0].estimator
@@ -109,55 +109,55 @@ def write_report(
         else:
             absent.append(f"{path} does not exist: nothing on the training of the {stage}.")
     with mpl.rc_context(RC):
-        exhibits = _exhibits(runs, trainings, absent, options)
+        sections = _sections(runs, trainings, absent, options)
         summary = summary_figure(runs[0], options)
     name = str(config_value(runs[0].config, "experiment", runs[0].path.parent.name))
     text = page(
         title=f"{name}: analyses of temperature and their uncertainty",
         subtitle=_subtitle(runs[0]),
-        exhibits=exhibits,
+        sections=sections,
         footer=f"Written by slams {package_version()}. {made_with(runs[0].estimator)} Coastlines: "
         "Natural Earth, public domain.",
     )
-    return _write(Path(output), text, exhibits, summary.png if summary else None)
+    return _write(Path(output), text, sections, summary.png if summary else None)
 
 
-def _exhibits(
+def _sections(
     runs: list[AssimilationRun],
     trainings: list[TrainingRun],
     absent: list[str],
     options: ReportConfig,
-) -> list[Exhibit]:
+) -> list[Section]:
     first = runs[0]
     vae = next((run for run in trainings if run.stage == "vae"), None)
     dates = 0 if first.cases is None else int(first.cases["date"].nunique())
-    profile_exhibit = profiles(first, options)
-    if first.results is not None and profile_exhibit.panels:
+    profile_section = profiles(first, options)
+    if first.results is not None and profile_section.panels:
         labels = {m: quantity(name, units) for m, (name, units, _) in METRICS.items()}
         folded = "".join(level_tables(first, labels))
-        profile_exhibit = Exhibit(
+        profile_section = Section(
             **{
-                **vars(profile_exhibit),
+                **vars(profile_section),
                 "tables": [f"<details><summary>The numbers</summary>{folded}</details>"],
             }
         )
     others = surface_maps(first, options)
     parts = decomposition(runs, options)
     over_time = (errors_by_day(first, options), cycle_drift(first, options))
-    exhibits = [
+    sections = [
         _methods(first),
         *([parts] if parts else []),
         modality_study(runs, options),
         temperature_maps(first, options),
         *([others] if others else []),
-        profile_exhibit,
+        profile_section,
         *other_levels(first, options),
         regional_scores(first, options),
         rank_histograms(first, options),
         spread_against_error(first, options),
         spectra(first, options),
         error_by_date(first, options),
-        *(exhibit for exhibit in over_time if exhibit),
+        *(section for section in over_time if section),
         innovations(first, options),
         consistency(first, options),
         held_out(first, options),
@@ -170,28 +170,29 @@ def _exhibits(
     ]
     missing = [*absent, *(text for run in (*runs, *trainings) for text in run.missing)]
     if missing:
-        exhibits.append(Exhibit("missing", "What is missing from this report", missing=missing))
-    return exhibits
+        sections.append(Section("missing", "What is missing from this report", missing=missing))
+    return sections
 
 
-def _methods(run: AssimilationRun) -> Exhibit:
-    """Make the first section: the table of methods and what it says in sentences."""
+def _methods(run: AssimilationRun) -> Section:
+    """Make the first section: the table of methods and the findings from it."""
     anchor, title = "methods", "Methods compared"
     if run.results is None or run.results.empty:
-        return Exhibit(anchor, title, missing=["No results table: no table of methods."])
+        return Section(anchor, title, missing=["No results table: no table of methods."])
     other = other_table(run)
-    return Exhibit(
+    return Section(
         anchor=anchor,
         title=title,
         findings=_method_findings(run),
         lead=[method_table(run)],
         tables=[other] if other else [],
-        reading=(
-            "All methods saw the same background, the same observations and the same errors of "
-            "them. RMSE is the error of the ensemble mean, CRPS judges the whole ensemble (both: "
-            "lower is better), spread / skill is 1 for an ensemble as uncertain as it is wrong. "
+        caption=(
+            "All methods used the same background, the same observations and the same observation "
+            "errors. RMSE is the error of the ensemble mean, CRPS judges the whole ensemble "
+            "(both: lower is better), spread / skill is 1 for an ensemble as uncertain as it is "
+            "wrong. "
             "The Wasserstein distance compares the climate of all members with the truth's, in "
-            "standard deviations: it sees no date, so that even climatology does well."
+            "standard deviations: it ignores dates, so that even climatology does well."
         ),
     )
 
@@ -244,25 +245,26 @@ def _subtitle(run: AssimilationRun) -> str:
     return " · ".join(parts)
 
 
-def _write(output: Path, text: str, exhibits: list[Exhibit], summary: bytes | None) -> Path:
+def _write(output: Path, text: str, sections: list[Section], summary: bytes | None) -> Path:
     made = directories.make(output)
     figures, new = output / "figures", output / ".figures.tmp"
     picture, index = output / "summary.png", output / "index.html"
     shutil.rmtree(new, ignore_errors=True)
     try:
         new.mkdir()
-        for exhibit in exhibits:
-            for panel in exhibit.panels:
+        for section in sections:
+            for panel in section.panels:
                 (new / f"{panel.name}.png").write_bytes(panel.png)
         with atomic.replacing(index) as page_part, atomic.replacing(picture) as picture_part:
             page_part.write_text(text, encoding="utf-8")
             picture_part.write_bytes(summary or b"")
-            # Figures of an earlier report that this one lacks would pass for this one's.
+            # Figures of an earlier report that are absent from this one would look like part of
+            # it.
             shutil.rmtree(figures, ignore_errors=True)
             new.rename(figures)
     except BaseException:
         shutil.rmtree(new, ignore_errors=True)
-        directories.unmake(made)
+        directories.remove_created(made)
         raise
     if summary is None:
         picture.unlink()

@@ -1,4 +1,4 @@
-"""Is the ensemble as uncertain as it should be? Rank histograms, and spread against error."""
+"""Calibration of the ensemble: rank histograms, and spread against error."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import numpy as np
 import pandas as pd
 
 from slams.config.schema import ReportConfig
-from slams.report.exhibit import Exhibit, Panel, headline, new_figure, render
+from slams.report.formatting import capitalised, joined, number
 from slams.report.mapdata import area_weights
 from slams.report.reading import AssimilationRun
+from slams.report.section import Panel, Section, headline, new_figure, render
 from slams.report.style import in_order, method_style
-from slams.report.wording import capitalised, joined, number
 
 __all__ = ["pooled_ranks", "rank_histograms", "spread_against_error", "spread_bins"]
 
 
 def pooled_ranks(ranks: pd.DataFrame, method: str, variable: str = "temperature") -> np.ndarray:
-    """Sum the rank weights of a method over levels and scale them to shares.
+    """Sum the rank weights of a method over levels and normalise them.
 
     Returns:
         `(M + 1,)` shares that sum to 1; empty where the method has none.
@@ -29,11 +29,11 @@ def pooled_ranks(ranks: pd.DataFrame, method: str, variable: str = "temperature"
     return weights / total if total > 0 else np.zeros(0)
 
 
-def rank_histograms(run: AssimilationRun, options: ReportConfig) -> Exhibit:
-    """Show where the truth falls among the sorted members, one panel a method."""
+def rank_histograms(run: AssimilationRun, options: ReportConfig) -> Section:
+    """Show where the truth falls among the sorted members, one panel per method."""
     anchor, title = "ranks", "Rank histograms"
     if run.ranks is None:
-        return Exhibit(anchor, title, missing=["No table of ranks: no rank histograms."])
+        return Section(anchor, title, missing=["No table of ranks: no rank histograms."])
     shares = {m: pooled_ranks(run.ranks, m) for m in in_order(run.ranks["method"])}
     shares = {method: share for method, share in shares.items() if len(share) > 1}
     top = max((share.max() * len(share) for share in shares.values()), default=1.0)
@@ -45,13 +45,13 @@ def rank_histograms(run: AssimilationRun, options: ReportConfig) -> Exhibit:
             f"{method_style(method).label}: the truth lies outside all {len(share) - 1} members "
             f"{100 * ends:.1f} % of the time; {100 * expected:.1f} % is expected."
         )
-    return Exhibit(
+    return Section(
         anchor=anchor,
         title=title,
-        reading=(
+        caption=(
             "The height of a bar is how often the truth takes that rank among the sorted "
             "members, over temperature at all levels, divided by how often it should. A flat "
-            "histogram on the dashed line is right; a bowl means too little spread, a dome too "
+            "histogram on the dashed line is ideal; a bowl means too little spread, a dome too "
             "much, a slope a bias."
         ),
         panels=panels,
@@ -79,10 +79,10 @@ def _rank_panel(method: str, share: np.ndarray, top: float, dpi: int) -> Panel:
 def spread_bins(
     spread: np.ndarray, error: np.ndarray, weight: np.ndarray, bins: int = 10
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sort points by spread within each level and compare spread with error bin by bin.
+    """Sort points by spread within each level and compare spread with error per bin.
 
-    Bins are formed level by level and pooled by their number, so that a bin does not merely tell
-    a level with large errors from one with small ones.
+    Bins are formed per level and pooled by their number, so that a bin does not merely separate a
+    level with large errors from one with small errors.
 
     Args:
         spread: `(L, N)` ensemble standard deviation.
@@ -109,8 +109,8 @@ def spread_bins(
     return np.sqrt(variance[filled] / total[filled]), np.sqrt(square[filled] / total[filled])
 
 
-def spread_against_error(run: AssimilationRun, options: ReportConfig) -> Exhibit:
-    """Show whether the errors are large where the ensemble says so."""
+def spread_against_error(run: AssimilationRun, options: ReportConfig) -> Section:
+    """Show whether the errors are large where the ensemble predicts large errors."""
     anchor, title = "spread-error", "Spread against error"
     truth = run.fields("truth")
     curves: dict[str, tuple[np.ndarray, np.ndarray]] = {}
@@ -128,8 +128,8 @@ def spread_against_error(run: AssimilationRun, options: ReportConfig) -> Exhibit
             if members.sizes["member"] < 3:
                 continue
             count = members.sizes["member"]
-            # The mean of few draws is itself uncertain: (M + 1) / M of the variance. Not so the
-            # mean of an ensemble that is centred on the analysis.
+            # The mean of few draws is itself uncertain: (M + 1) / M of the variance. Not so for an
+            # ensemble that is centred on the analysis.
             share = 1.0 if dataset.attrs.get("ensemble") == "centred" else (count + 1) / count
             spread = members.std("member", ddof=1) * np.sqrt(share)
             error = members.mean("member") - state
@@ -146,7 +146,7 @@ def spread_against_error(run: AssimilationRun, options: ReportConfig) -> Exhibit
             if len(curve[0]):
                 curves[method] = curve
     if not curves:
-        return Exhibit(
+        return Section(
             anchor, title, missing=["No ensembles of temperature were kept: no spread-error plot."]
         )
     unseen = [method_style(method).label for method in run.methods if method not in curves]
@@ -160,15 +160,15 @@ def spread_against_error(run: AssimilationRun, options: ReportConfig) -> Exhibit
                 f"{number(spread[-1])} K and the error from {number(error[0])} to "
                 f"{number(error[-1])} K."
             )
-    return Exhibit(
+    return Section(
         anchor=anchor,
         title=title,
-        reading=(
+        caption=(
             f"Every grid point of the {cases} kept cases is sorted by its ensemble's spread "
             "(times √(1 + 1/M) for M members that are draws) into ten bins of equal area, level "
             "by level; a dot is the root mean square of one bin over all levels. On the diagonal "
-            "an ensemble knows how wrong it is; above it the errors are larger than it says, and "
-            "a flat line does not tell good places from bad."
+            "the spread equals the error; above it the errors are larger than the spread, and "
+            "a flat line does not separate good places from bad."
         ),
         panels=[_spread_panel(curves, options.dpi)],
         findings=findings,

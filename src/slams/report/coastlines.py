@@ -1,4 +1,4 @@
-"""Coastlines on a plate carree map; `slams.metrics.land_sea_mask` says where they come from."""
+"""Coastlines on a plate carree map; see `slams.metrics.land_sea_mask` for their source."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["cell_edges", "draw_coastlines", "wrap_longitudes"]
 
 
 def draw_coastlines(axes: Axes, width: float = 0.7) -> None:
-    """Draw the coastlines and sets the axes to the whole globe.
+    """Draw the coastlines and set the axes to the whole globe.
 
     A light edge under the dark line keeps it visible on any colour.
     """
@@ -29,7 +29,7 @@ def draw_coastlines(axes: Axes, width: float = 0.7) -> None:
 
 
 def wrap_longitudes(longitude: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Turn a field on [0, 360) so that its seam falls on the date line.
+    """Shift a field on [0, 360) so that its seam falls on the date line.
 
     The first column is repeated at the end, so that a map over [-180, 180] has no gap.
 

@@ -1,4 +1,4 @@
-"""Are the assumed errors the right ones? Desroziers' estimates, and spread against departures."""
+"""Whether the assumed errors are right: Desroziers' estimates, and spread against departures."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pandas as pd
 
 from slams.config.schema import ReportConfig
 from slams.plugins.methods import Family, find_method
-from slams.report.exhibit import Exhibit
 from slams.report.innovations import in_units, observation_heading
 from slams.report.reading import AssimilationRun, Estimate, observed
+from slams.report.section import Section
 from slams.report.style import in_order, method_style
 from slams.report.tables import estimate_cell, method_cell, table
 
@@ -21,14 +21,14 @@ __all__ = ["assimilates", "consistency", "root"]
 def assimilates(method: str) -> bool:
     """Return whether a method, from whatever first guess, uses observations.
 
-    One that does not has nothing that Desroziers' relations could estimate.
+    Desroziers' relations estimate nothing for a method that does not.
     """
     spec, _ = find_method(method)
     return spec is None or spec.family is not Family.PRIOR
 
 
 def root(estimate: Estimate | None) -> Estimate | None:
-    """Take the square root of an estimated variance; `None` where it is negative."""
+    """Return the square root of an estimated variance; `None` where it is negative."""
     if estimate is None or estimate.value < 0:
         return None
     bounds = (math.sqrt(max(b, 0.0)) for b in (estimate.lower, estimate.upper))
@@ -36,16 +36,16 @@ def root(estimate: Estimate | None) -> Estimate | None:
     return Estimate(math.sqrt(estimate.value), lower, upper, estimate.n)
 
 
-def consistency(run: AssimilationRun, options: ReportConfig) -> Exhibit:
-    """Put assumed errors beside those that the departures imply."""
+def consistency(run: AssimilationRun, options: ReportConfig) -> Section:
+    """Show assumed errors and those that the departures imply."""
     anchor, title = "consistency", "Assumed errors against the departures"
     space = run.observation_space
     if space is None or space.empty:
-        return Exhibit(anchor, title, missing=["No statistics in observation space."])
+        return Section(anchor, title, missing=["No statistics in observation space."])
     whole = space[space["region"].eq("global") & space["use"].eq("assimilated")]
     whole = whole[whole["method"].map(assimilates).astype(bool)]
     if whole.empty:
-        return Exhibit(anchor, title, missing=["No method here assimilates observations."])
+        return Section(anchor, title, missing=["No method here assimilates observations."])
     rows = []
     findings = []
     for observation in dict.fromkeys(whole["observation"]):
@@ -59,19 +59,19 @@ def consistency(run: AssimilationRun, options: ReportConfig) -> Exhibit:
                 cells.append(estimate_cell(estimate if statistic == "chi2" else root(estimate)))
             rows.append(cells)
         findings += _findings(observation, part)
-    return Exhibit(
+    return Section(
         anchor=anchor,
         title=title,
         findings=findings,
-        reading=(
-            "Standard deviations with 95 % intervals over dates. Where an analysis weighs "
-            "background and observations rightly, the products of the departures give back the "
+        caption=(
+            "Standard deviations with 95 % intervals over dates. Where an analysis weights "
+            "background and observations correctly, the products of the departures return the "
             "errors (Desroziers et al. 2005): √E[d(O-A) d(O-B)] the observation error assumed in "
             "R, √E[d(A-B) d(O-B)] the background error at the observed points, √E[d(A-B) d(O-A)] "
             "the analysis error there, which the ensemble's spread should equal. An estimate of "
             "√R below the assumed one says that the method draws closer to the observations than "
-            "their error allows, or that the assumed errors are too large altogether (χ² below "
-            "1); above it, that it draws too little. A dash stands for a negative product. χ² is "
+            "√R below the assumed one means that the method draws closer to the observations than "
+            "their error allows, or that the assumed errors are too large overall (χ² below "
             "the mean of d(O-B)² over R + HBHᵀ point by point (diagonals only): 1 when the "
             "assumed errors are right, above 1 when they are too small."
         ),

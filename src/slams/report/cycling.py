@@ -1,4 +1,4 @@
-"""A cycle over its days: errors and bias day by day, and whether they drift."""
+"""A cycle over its days: errors and bias per day, and whether they drift."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import pandas as pd
 
 from slams.config.schema import ReportConfig
 from slams.metrics.drift import SPIN_UP, daily
-from slams.report.exhibit import Exhibit, Panel, headline, new_figure, render
 from slams.report.reading import AssimilationRun
+from slams.report.section import Panel, Section, headline, new_figure, render
 from slams.report.style import in_order, method_style
 from slams.report.tables import method_cell, table
 
@@ -17,7 +17,7 @@ __all__ = ["cycle_drift"]
 _LABELS = {"rmse": "RMSE (K)", "bias": "bias (K)"}
 
 
-def cycle_drift(run: AssimilationRun, options: ReportConfig) -> Exhibit | None:
+def cycle_drift(run: AssimilationRun, options: ReportConfig) -> Section | None:
     """Show how the errors of temperature evolve over a cycle; `None` where nothing is cycled."""
     if run.drift is None or run.cases is None:
         return None
@@ -27,14 +27,14 @@ def cycle_drift(run: AssimilationRun, options: ReportConfig) -> Exhibit | None:
     days = days[(days["variable"] == "temperature") & (days["level"] == "mean")]
     if found.empty or days.empty:
         return None
-    return Exhibit(
+    return Section(
         anchor="cycle",
         title="The cycle, day by day",
-        reading=(
+        caption=(
             "Each method starts from its own analysis of the day before, damped by one day's "
             "persistence; only the first background comes from the true state. A cycle drifts "
             f"where the slope of its errors, after {SPIN_UP} days of spin-up, has an interval "
-            "that leaves out zero. Weather and season move all methods together."
+            "that excludes zero. Weather and season move all methods together."
         ),
         findings=_findings(found),
         panels=[
@@ -50,9 +50,9 @@ def _findings(table: pd.DataFrame) -> list[str]:
     for row in table[table["metric"] == "rmse"].itertuples():
         label = method_style(row.method).label
         if row.lower <= 0 <= row.upper:
-            found.append(f"The RMSE of {label} has no trend that could be told from zero.")
+            found.append(f"The RMSE of {label} has no trend distinguishable from zero.")
         else:
-            found.append(f"The RMSE of {label} has a trend of {1000 * row.slope:.1f} mK a day.")
+            found.append(f"The RMSE of {label} has a trend of {1000 * row.slope:.1f} mK per day.")
     return found
 
 
@@ -77,7 +77,7 @@ def _panel(days: pd.DataFrame, metric: str, label: str, dpi: int) -> Panel:
 
 
 def _table(found: pd.DataFrame) -> str:
-    headings = ("method", "metric", "mean (K)", "largest (K)", "slope (mK a day)", "95 % interval")
+    headings = ("method", "metric", "mean (K)", "largest (K)", "slope (mK / day)", "95 % interval")
     rows = [
         [
             method_cell(row.method),

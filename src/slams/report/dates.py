@@ -1,4 +1,4 @@
-"""Errors date by date: does a method win everywhere, or on a few dates?"""
+"""Errors by date: whether a method is better everywhere, or on a few dates."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.ticker import FixedLocator
 
 from slams.config.schema import ReportConfig
-from slams.report.exhibit import Exhibit, Panel, headline, new_figure, render
 from slams.report.paired import by_date, error_by_level
 from slams.report.reading import AssimilationRun
+from slams.report.section import Panel, Section, headline, new_figure, render
 from slams.report.style import in_order, method_style
 
 __all__ = ["error_by_date"]
 
 
-def error_by_date(run: AssimilationRun, options: ReportConfig) -> Exhibit:
-    """Show RMSE and CRPS of temperature on each verifying date, one line a method."""
+def error_by_date(run: AssimilationRun, options: ReportConfig) -> Section:
+    """Show RMSE and CRPS of temperature on each verifying date, one line per method."""
     anchor, title = "dates", "Errors date by date"
     if run.cases is None:
-        return Exhibit(anchor, title, missing=["No table of cases: no errors by date."])
+        return Section(anchor, title, missing=["No table of cases: no errors by date."])
     panels = []
     for metric, name in (("rmse", "RMSE"), ("crps", "CRPS")):
         tables = {m: by_date(run.cases, m, metric) for m in in_order(run.cases["method"])}
         tables = {method: table for method, table in tables.items() if not table.empty}
         if tables:
             panels.append(_panel(tables, metric, name, options.dpi))
-    return Exhibit(
+    return Section(
         anchor=anchor,
         title=title,
-        reading=(
+        caption=(
             "Each dot is one verifying date, averaged over the levels of temperature. Lines that "
             "rise and fall together show that some dates are hard for every method; what counts "
             "is the distance between them."
@@ -58,7 +58,7 @@ def _panel(tables: dict[str, pd.DataFrame], metric: str, name: str, dpi: int) ->
             markeredgewidth=0.5,
         )
     dates = pd.to_datetime(list(dict.fromkeys(d for t in tables.values() for d in t.index)))
-    # The automatic locator warns where the dates span no time.
+    # The automatic locator warns where all dates are the same.
     locator = AutoDateLocator(maxticks=7) if len(dates) > 1 else FixedLocator(date2num(dates))
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))

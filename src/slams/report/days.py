@@ -1,4 +1,4 @@
-"""Errors of each day of a window: those that were observed, and those that were not."""
+"""Errors of each day of a window, observed or not."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
 from slams.config.schema import ReportConfig
-from slams.report.exhibit import Exhibit, Panel, headline, new_figure, render
 from slams.report.reading import AssimilationRun
+from slams.report.section import Panel, Section, headline, new_figure, render
 from slams.report.style import in_order, method_style
 
 __all__ = ["errors_by_day"]
@@ -15,7 +15,7 @@ __all__ = ["errors_by_day"]
 _PANELS = {"rmse": "RMSE (K)", "crps": "CRPS (K)", "spread_skill": "spread / skill"}
 
 
-def errors_by_day(run: AssimilationRun, options: ReportConfig) -> Exhibit | None:
+def errors_by_day(run: AssimilationRun, options: ReportConfig) -> Section | None:
     """Show scores of temperature over the days of the window; `None` for windows of one day."""
     if run.days is None:
         return None
@@ -25,12 +25,12 @@ def errors_by_day(run: AssimilationRun, options: ReportConfig) -> Exhibit | None
         return None
     observed = sorted(table.loc[table["observed"], "day"].unique().tolist())
     hidden = sorted(table.loc[~table["observed"], "day"].unique().tolist())
-    return Exhibit(
+    return Section(
         anchor="days",
         title="Days of the window, observed and not",
-        reading=(
+        caption=(
             "Day 0 is the first of the window; the background is older by a day with each day. "
-            "Shaded days have no observation at all: what is known of them comes from the days "
+            "Shaded days have no observation at all: information on them comes from the days "
             "around them and from the background."
         ),
         findings=[_finding(table, observed, hidden)] if observed and hidden else [],

@@ -1,14 +1,14 @@
-"""What the prior, the condition and the observations each bring.
+"""Contributions of the prior, the condition and the observations to an analysis.
 
-An analysis owes its quality to three things: the *prior* (what it knows of states in general: a
-Gaussian with localised covariances, a linear regression, a score model), the *condition* (that
+The quality of an analysis has three sources: the *prior* (what it knows about states in general:
+a Gaussian with localised covariances, a linear regression, a score model), the *condition* (that
 the prior knows the background of the day) and the *observations*. Methods on several first
-guesses take them apart. Rows that differ in one of the three are compared on the same dates; no
-row is fairer to one method than to another:
+guesses separate them. Rows that differ in one of the three are compared on the same dates; no
+comparison favours a method:
 
-    condition     how much the forecast made of the background gains over knowing nothing
-    observations  how much the same prior and condition gain by the observations
-    prior         how much the score model gains over a Gaussian that knows the same
+    condition     gain of the forecast made from the background over knowing nothing
+    observations  gain of the same prior and condition by the observations
+    prior         gain of the score model over a Gaussian that knows the same
 
 The score model's own ensemble without observations comes from the setting that observes nothing,
 where it was run.
@@ -33,26 +33,26 @@ from slams.plugins.methods import (
     in_role,
 )
 from slams.report.bars import draw_bar
-from slams.report.exhibit import Exhibit, Panel, headline, new_figure, render
+from slams.report.formatting import capitalised, change, percent_range
 from slams.report.paired import Comparison, Sampling, by_date, compare, estimate
 from slams.report.reading import AssimilationRun, Estimate, lookup
+from slams.report.section import Panel, Section, headline, new_figure, render
 from slams.report.style import method_style
 from slams.report.tables import estimate_cell, table
-from slams.report.wording import capitalised, change, percent_range
 
 __all__ = ["Row", "decomposition"]
 
 
 @dataclass(frozen=True)
 class Row:
-    """Says what a method knows.
+    """What a method knows.
 
     Attributes:
-        method: Name of the method; of a row of another run, with what differs there behind it.
+        method: Name of the method; for a row of another run, followed by the difference.
         label: Its name in table and figure.
         prior: Its prior, in words.
         condition: Whether the prior knows the background.
-        observed: Whether it sees the observations.
+        observed: Whether it uses the observations.
     """
 
     method: str
@@ -64,15 +64,15 @@ class Row:
 
 @dataclass(frozen=True)
 class _Ladder:
-    """Names the methods that the rows are about, by their roles.
+    """Methods that the rows are about, by their roles.
 
     Attributes:
-        climatology: The prior that knows nothing of the day.
-        background: What every method starts from.
+        climatology: The prior that knows nothing about the day.
+        background: The background that every method starts from.
         yardstick: The classical method.
         subject: The score model's analysis.
         nothing: The first guess that knows nothing.
-        forecasts: The first guesses that are made of the background; the last of them by the
+        forecasts: The first guesses that are made from the background; the last of them by the
             subject's own network.
     """
 
@@ -121,7 +121,7 @@ class _Ladder:
         return rows
 
     def steps(self) -> list[tuple[str, str, str]]:
-        """Return what brought it; the row in question; the one it is compared with."""
+        """Return the source of each gain, the row, and the row it is compared with."""
         yardstick, subject = self.yardstick.name, self.subject.name
         background, blind = self.background.name, self.nothing.name
         guesses = [guess.name for guess in self.forecasts]
@@ -142,7 +142,7 @@ def _row(method: str, prior: str, condition: bool, observed: bool) -> Row:
     return Row(method, method_style(method).label, prior, condition, observed)
 
 
-# Colours of Okabe and Ito, one a kind of knowledge.
+# Colours of Okabe and Ito, one per kind of knowledge.
 _COLOURS = {
     (False, False): "#999999",
     (True, False): "#e69f00",
@@ -157,15 +157,15 @@ _KINDS = {
 }
 
 
-def decomposition(runs: Sequence[AssimilationRun], options: ReportConfig) -> Exhibit | None:
-    """Take apart what prior, condition and observations bring.
+def decomposition(runs: Sequence[AssimilationRun], options: ReportConfig) -> Section | None:
+    """Separate the contributions of prior, condition and observations.
 
     Args:
-        runs: The assimilation runs, the one that the report is about first.
+        runs: The assimilation runs; the first is the one that the report is about.
         options: Resolution of the figure.
 
     Returns:
-        The exhibit, or `None` where no method was run on a first guess.
+        The section, or `None` where no method was run on a first guess.
     """
     first = runs[0]
     if first.results is None or not any("@" in method for method in first.methods):
@@ -184,10 +184,10 @@ def decomposition(runs: Sequence[AssimilationRun], options: ReportConfig) -> Exh
     rows = [row for row in rows if scores[row.method, "rmse"] is not None]
     steps = _steps(ladder, sources, first)
     panels = [_bars(rows, scores, metric, options.dpi) for metric in ("rmse", "crps")]
-    return Exhibit(
+    return Section(
         anchor="decomposition",
         title="What prior, condition and observations each bring",
-        reading=(
+        caption=(
             "A score model conditioned on the background is also a learned forecast: comparing it "
             "with optimal interpolation (OI) on the raw background compares forecasts more than "
             "assimilation. Here OI also starts from nothing (the climatology), from a "
@@ -203,7 +203,7 @@ def decomposition(runs: Sequence[AssimilationRun], options: ReportConfig) -> Exh
 
 @dataclass(frozen=True)
 class _Step:
-    """Holds a comparison of two rows by RMSE and CRPS."""
+    """A comparison of two rows by RMSE and CRPS."""
 
     brought: str
     this: Row
@@ -230,7 +230,7 @@ def _score(run: AssimilationRun, method: str, metric: str) -> Estimate | None:
 def _steps(
     ladder: _Ladder, sources: dict[str, tuple[AssimilationRun, str]], first: AssimilationRun
 ) -> list[_Step]:
-    """Compare the pairs of rows that were run; those of the leading ladder become sentences."""
+    """Compare the pairs of rows that were run; the leading pairs are also stated in sentences."""
     named = {row.method: row for row in ladder.rows()}
     found = []
     for brought, this, other in ladder.steps():
@@ -318,7 +318,7 @@ def _step_table(steps: Sequence[_Step]) -> str:
     return table(
         ["what brought it", "with it", "without it", "RMSE", "CRPS", "dates with smaller RMSE"],
         rows,
-        "Paired differences, a share of the row without it: negative is better.",
+        "Paired differences relative to the row without it: negative is better.",
         "table-decomposition-steps",
     )
 
@@ -346,7 +346,7 @@ def _bars(
     axes.grid(axis="y", visible=False)
     axes.set_xlim(0, 1.18 * (top or 1.0))
     axes.set_xlabel(f"{name} (K)")
-    headline(figure, f"{name} of temperature by what is known of the day")
+    headline(figure, f"{name} of temperature by what is known about the day")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4)
     alt = f"Bars of {name}: {'; '.join(row.label for row in rows)}"
     return render(figure, f"decomposition_{metric}", alt, dpi)

@@ -1,7 +1,7 @@
-"""The units that the report shows a variable in, where the stored ones read badly.
+"""Units in which the report shows a variable, where the stored units are hard to read.
 
 Humidity is stored in kg kg-1, in which an error is 0.0007: it is shown in g kg-1. Tables are
-converted when they are read, fields when they are taken out of `analysis.zarr`; results on disk
+converted when they are read, fields when they are taken from `analysis.zarr`; results on disk
 keep the stored units.
 """
 
@@ -13,11 +13,11 @@ from slams.variables import UNITS
 
 __all__ = ["display_factor", "display_units", "in_display_units"]
 
-# Units and what stored values are multiplied by.
+# Units, and the factor that stored values are multiplied by.
 _SHOWN = {"specific_humidity": ("g kg-1", 1000.0)}
 
-# Metrics, and statistics of single dates, with the power of the units that they are in; those
-# that are not here (ratios, ranks, members, seconds) have none.
+# Metrics, and statistics of single dates, with the power of the units they have; all others
+# (ratios, ranks, members, seconds) have no units.
 _POWERS = {"rmse": 1, "bias": 1, "crps": 1, "mse": 2, "variance": 2}
 
 
@@ -27,12 +27,12 @@ def display_units(variable: str) -> str:
 
 
 def display_factor(variable: str) -> float:
-    """Return what stored values are multiplied by to be shown."""
+    """Return the factor that converts stored values to the units shown."""
     return _SHOWN[variable][1] if variable in _SHOWN else 1.0
 
 
 def in_display_units(frame: pd.DataFrame) -> pd.DataFrame:
-    """Convert a table of results; the same table where nothing is shown in other units.
+    """Convert a table of results; return it unchanged where stored units are shown.
 
     Args:
         frame: `results`, `regions`, `cases` or `spectra` of `slams.metrics.columns`.

@@ -1,4 +1,4 @@
-"""Observations that no method was given: the only judges that a real analysis has."""
+"""Observations withheld from all methods: the only independent check of a real analysis."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pandas as pd
 from slams.config.schema import ReportConfig
 from slams.metrics.observation_space import ASSIMILATED, HELD_OUT
 from slams.report.consistency import assimilates, root
-from slams.report.exhibit import Exhibit, Panel, headline, new_figure, render
+from slams.report.formatting import capitalised, number
 from slams.report.innovations import in_units, observation_heading, observation_units
 from slams.report.reading import AssimilationRun, observed
+from slams.report.section import Panel, Section, headline, new_figure, render
 from slams.report.style import in_order, method_style, quantity
 from slams.report.tables import estimate_cell, method_cell, table
-from slams.report.wording import capitalised, number
 
 __all__ = ["held_out", "observation_ranks"]
 
@@ -27,7 +27,7 @@ _COLUMNS = {
 }
 
 
-def held_out(run: AssimilationRun, options: ReportConfig) -> Exhibit:
+def held_out(run: AssimilationRun, options: ReportConfig) -> Section:
     """Verify every method against the stations that were held out."""
     anchor, title = "held-out", "Held-out stations"
     space = run.observation_space
@@ -37,7 +37,7 @@ def held_out(run: AssimilationRun, options: ReportConfig) -> Exhibit:
             "No station was held out: observations.stations.held_out keeps a share of them from "
             "every method, to verify the analyses."
         )
-        return Exhibit(anchor, title, missing=[reason])
+        return Section(anchor, title, missing=[reason])
     rows = rows[rows["region"].eq("global")]
     lines, findings = [], []
     for observation in dict.fromkeys(rows["observation"]):
@@ -63,17 +63,17 @@ def held_out(run: AssimilationRun, options: ReportConfig) -> Exhibit:
                 f"{heading}: the smallest CRPS is that of {method_style(best['method']).label}, "
                 f"{in_units(float(best['value']), observation)}."
             )
-    return Exhibit(
+    return Section(
         anchor=anchor,
         title=title,
         findings=findings,
-        reading=(
+        caption=(
             "No method was given these stations. Their observations have errors, which count "
-            "against every method alike: O-A cannot have a standard deviation below the "
+            "against every method equally: O-A cannot have a standard deviation below the "
             "observation error. Total spread is √(R + (1 + 1/M) s²), with s² the ensemble's "
             "variance at the station: it equals the root mean square of O-A for a reliable "
-            "ensemble. CRPS judges members that were given the observation's error. Stations "
-            "stand where people live: they say little about oceans and poles."
+            "ensemble. CRPS is computed with the observation's error added to the members. "
+            "Stations are where people live: they say little about oceans and poles."
         ),
         tables=[
             table(
@@ -86,17 +86,17 @@ def held_out(run: AssimilationRun, options: ReportConfig) -> Exhibit:
     )
 
 
-def observation_ranks(run: AssimilationRun, options: ReportConfig) -> Exhibit:
-    """Show where observations fall among members that were given their error."""
+def observation_ranks(run: AssimilationRun, options: ReportConfig) -> Section:
+    """Show where observations fall among members to which their error was added."""
     anchor, title = "observation-ranks", "Rank histograms at the observed points"
     ranks = run.observation_ranks
     if ranks is None or ranks.empty:
-        return Exhibit(anchor, title, missing=["No table of ranks at the observed points."])
+        return Section(anchor, title, missing=["No table of ranks at the observed points."])
     use = HELD_OUT if ranks["use"].eq(HELD_OUT).any() else ASSIMILATED
     rows = ranks[ranks["use"].eq(use)]
     missing = []
     if use == ASSIMILATED:
-        # What a method has seen lies closer to it than its spread says: only others are fair.
+        # A method fits the observations it uses more closely than its spread implies.
         rows = rows[~rows["method"].map(assimilates).astype(bool)]
         missing.append(
             "No station was held out, so that only methods that assimilate nothing can be judged "
@@ -117,13 +117,13 @@ def observation_ranks(run: AssimilationRun, options: ReportConfig) -> Exhibit:
                 f"lie outside all members ({100 * 2 / len(share):.1f} % expected); χ² is "
                 f"{number(chi2)} per independent observation."
             )
-    return Exhibit(
+    return Section(
         anchor=anchor,
         title=title,
-        reading=(
-            "As the rank histograms above, but for observations, which have errors: every member "
-            "was given an error of its own, drawn from R, before ranking. Flat on the dashed "
-            "line is right. χ² times the number of independent observations would follow a χ² "
+        caption=(
+            "As the rank histograms above, but for observations, which have errors: an error "
+            "drawn from R was added to every member before ranking. Flat on the dashed "
+            "line is ideal. χ² times the number of independent observations would follow a χ² "
             "distribution with M degrees of freedom; neighbours and days are not independent, so "
             "that the count of observations overstates that number by far: it measures "
             "flatness and tests nothing."

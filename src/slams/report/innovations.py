@@ -8,8 +8,9 @@ import math
 import pandas as pd
 
 from slams.config.schema import ReportConfig
-from slams.report.exhibit import Exhibit, Panel, headline, new_figure, render
+from slams.report.formatting import capitalised, number
 from slams.report.reading import AssimilationRun, config_value, observed
+from slams.report.section import Panel, Section, headline, new_figure, render
 from slams.report.style import (
     in_order,
     method_style,
@@ -18,7 +19,6 @@ from slams.report.style import (
     variable_label,
 )
 from slams.report.tables import estimate_cell, method_cell, table
-from slams.report.wording import capitalised, number
 from slams.variables import channel_units
 
 __all__ = [
@@ -31,7 +31,7 @@ __all__ = [
 
 
 def observation_error(run: AssimilationRun, observation: str) -> float | None:
-    """Find the standard deviation of an observation's error in the recipe (channel units)."""
+    """Return the standard deviation of an observation's error in the recipe (channel units)."""
     modality, _, channel = observation.partition("/")
     if modality == "satellite":
         error = config_value(run.config, "observations.satellite.error")
@@ -45,8 +45,8 @@ def observation_error(run: AssimilationRun, observation: str) -> float | None:
     return None
 
 
-def innovations(run: AssimilationRun, options: ReportConfig) -> Exhibit:
-    """Show how far the observations lie from background and analysis, kind by kind."""
+def innovations(run: AssimilationRun, options: ReportConfig) -> Section:
+    """Show how far the observations are from background and analysis, by kind."""
     anchor, title = "innovations", "Observations minus background, minus analysis"
     if run.innovations is None or run.innovations.empty:
         reason = (
@@ -54,7 +54,7 @@ def innovations(run: AssimilationRun, options: ReportConfig) -> Exhibit:
             if run.modalities == ()
             else "No table of observations: no O-B and O-A."
         )
-        return Exhibit(anchor, title, missing=[reason])
+        return Section(anchor, title, missing=[reason])
     panels, rows = [], []
     for observation, part in run.innovations.groupby("observation", sort=True):
         panels.append(_panel(run, str(observation), part, options.dpi))
@@ -62,10 +62,10 @@ def innovations(run: AssimilationRun, options: ReportConfig) -> Exhibit:
     headings = ["observation", "method", "O-B mean", "O-B sd", "O-A mean", "O-A sd", "n"]
     if "chi2" in run.innovations:
         headings.append("O-B χ²")
-    return Exhibit(
+    return Section(
         anchor=anchor,
         title=title,
-        reading=(
+        caption=(
             "Standard deviation of observation minus background (hollow) and minus analysis "
             "(filled). The arrow from hollow to filled is how far a method draws to the "
             "observations; the dashed line is the observations' own error. An analysis that "
@@ -80,7 +80,7 @@ def innovations(run: AssimilationRun, options: ReportConfig) -> Exhibit:
 
 
 def _region_table(run: AssimilationRun) -> list[str]:
-    """Make the folded table of O-B and O-A by region, as far as there is one."""
+    """Make the folded table of O-B and O-A by region, where the run has one."""
     space = run.observation_space
     if space is None:
         return []
@@ -108,7 +108,7 @@ def _region_table(run: AssimilationRun) -> list[str]:
 
 
 def observation_heading(observation: str) -> str:
-    """Name an observation in words: `Stations: 2 m temperature`."""
+    """Return an observation's name in words: `Stations: 2 m temperature`."""
     modality, _, channel = observation.partition("/")
     variable, _, level = channel.partition("@")
     name = f"{capitalised(modality)}: {variable_label(variable)}"
@@ -122,7 +122,7 @@ def observation_units(observation: str) -> str:
 
 
 def in_units(value: float, observation: str) -> str:
-    """Write a number with the units of an observation: `1.11 K`."""
+    """Format a number with the units of an observation: `1.11 K`."""
     units = quantity("", observation_units(observation)).strip()
     return f"{number(value)} {units[1:-1]}" if units else number(value)
 

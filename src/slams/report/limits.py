@@ -1,17 +1,17 @@
-"""What the numbers do not show; what depends on the recipe is taken from it."""
+"""Limitations of the numbers; those that depend on the recipe are derived from it."""
 
 from __future__ import annotations
 
 import html
 
-from slams.report.exhibit import Exhibit
 from slams.report.reading import AssimilationRun, config_value, source_values
+from slams.report.section import Section
 
 __all__ = ["limits"]
 
 
-def limits(run: AssimilationRun, dates: int) -> Exhibit:
-    """States what the numbers do not show, sentence by sentence.
+def limits(run: AssimilationRun, dates: int) -> Section:
+    """State the limitations of the numbers, one per sentence.
 
     Args:
         run: The assimilation that the report is about.
@@ -34,11 +34,11 @@ def limits(run: AssimilationRun, dates: int) -> Exhibit:
             "atmosphere with errors of its own, which count here as errors of the methods."
         )
     else:
-        sentences.append("Where the truth came from is not known, for want of a recipe.")
+        sentences.append("The source of the truth is unknown, since there is no recipe.")
     if config_value(run.config, "observations.source", "truth") == "truth":
         sentences.append(
-            "Observations were drawn from the truth with exactly the errors that the methods are "
-            "told; real instruments have biases, correlated errors and gaps that these lack."
+            "Observations were drawn from the truth with exactly the errors that the methods "
+            "assume; real instruments have biases, correlated errors and gaps that these lack."
         )
     if borrowed:
         sentences.append(
@@ -72,8 +72,8 @@ def limits(run: AssimilationRun, dates: int) -> Exhibit:
         )
     elif dates:
         sentences.append(
-            f"Intervals cover the choice of the {dates} verifying dates; they leave out the "
+            f"Intervals cover the choice of the {dates} verifying dates; they do not cover the "
             "choice of the training seed, the network of stations and the year."
         )
     items = "".join(f"<li>{html.escape(text)}</li>" for text in sentences)
-    return Exhibit(anchor="limits", title="Honest limits", tables=[f"<ul>{items}</ul>"])
+    return Section(anchor="limits", title="Limitations", tables=[f"<ul>{items}</ul>"])

@@ -1,4 +1,4 @@
-"""Takes the fields of one case out of `analysis.zarr`, ready to be drawn."""
+"""Read the fields of one case from `analysis.zarr`, ready to be drawn."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class CaseFields:
-    """Holds the maps of one variable on one date, in physical units.
+    """Maps of one variable on one date, in physical units.
 
     Attributes:
         latitude: `(H,)` degrees north.
@@ -36,8 +36,8 @@ class CaseFields:
         truth: `(H, W)`.
         background: `(H, W)`, or `None` where it was not kept.
         climatology: `(H, W)`, mean of the climatology's members, or `None`.
-        mean: `(H, W)` ensemble mean a method.
-        spread: `(H, W)` ensemble standard deviation (ddof = 1) a method.
+        mean: `(H, W)` ensemble mean per method.
+        spread: `(H, W)` ensemble standard deviation (ddof = 1) per method.
     """
 
     latitude: np.ndarray
@@ -59,12 +59,12 @@ def leading(methods: list[str]) -> str | None:
 
 
 def _leads(spec: MethodSpec) -> tuple[bool, float]:
-    """Rank methods: one of this package before one that says nothing of its place."""
+    """Return the rank of a method: those of this package before those without a place."""
     return spec.order < MethodSpec.order, spec.order
 
 
 def chosen_case(dataset: xr.Dataset, case: int) -> tuple[int, str | None]:
-    """Choose the case to show, and say so where the one asked for was not kept."""
+    """Return the case to show, and a note where the requested one was not kept."""
     kept = dataset.sizes["case"]
     if case < kept:
         return case, None
@@ -76,7 +76,7 @@ def chosen_case(dataset: xr.Dataset, case: int) -> tuple[int, str | None]:
 def chosen_level(
     dataset: xr.Dataset, level: int, variable: str = "temperature"
 ) -> tuple[int, str | None]:
-    """Choose the level (hPa) of a variable to show, and say so where that asked for is absent."""
+    """Return the level (hPa) to show, and a note where the requested one is absent."""
     levels = variable_levels(dataset, variable)
     if level in levels:
         return level, None
@@ -90,7 +90,7 @@ def chosen_level(
 def variable_levels(dataset: xr.Dataset, variable: str) -> list[int]:
     """Return the levels (hPa) that a variable has in a group of `analysis.zarr`.
 
-    Variables share the axis of levels, on which one that has no channel at a level is missing.
+    Variables share the axis of levels; a level where a variable has no channel is missing.
     """
     levels = [int(value) for value in dataset["level"].values]
     if sum("level" in array.dims for array in dataset.data_vars.values()) == 1:
@@ -103,14 +103,14 @@ def variable_levels(dataset: xr.Dataset, variable: str) -> list[int]:
 def case_fields(
     run: AssimilationRun, variable: str, case: int, level: int | None, methods: list[str]
 ) -> CaseFields | None:
-    """Take one variable of one case on the window's first day.
+    """Return one variable of one case on the window's first day.
 
     Args:
         run: The assimilation.
         variable: Name of the variable.
         case: Index of the case in `analysis.zarr`.
         level: Pressure (hPa), or `None` for a variable without levels.
-        methods: Methods whose mean and spread are wanted; those not kept are left out.
+        methods: Methods whose mean and spread are requested; those not kept are omitted.
 
     Returns:
         The fields in the units of `slams.report.display`, or `None` where the truth of this
@@ -163,7 +163,7 @@ def case_fields(
 
 
 def area_weights(latitude: np.ndarray) -> np.ndarray:
-    """Return the true areas of a row's cells, `sin(upper) - sin(lower)`: `(H,)`.
+    """Return the true areas of the cells of each row, `sin(upper) - sin(lower)`: `(H,)`.
 
     Args:
         latitude: `(H,)` degrees north.
@@ -173,7 +173,7 @@ def area_weights(latitude: np.ndarray) -> np.ndarray:
 
 
 def area_rmse(difference: np.ndarray, latitude: np.ndarray) -> float:
-    """Return the root of the mean square, weighted by the true area of the cells.
+    """Return the root mean square, weighted by the true area of the cells.
 
     Args:
         difference: `(H, W)`; NaN where unknown.

@@ -1,4 +1,4 @@
-"""Draws one field on a map: cells, coastlines, stations, colour bar, and honest colour ranges."""
+"""Draw one field on a map: cells, coastlines, stations, colour bar, comparable colour ranges."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from slams.report.coastlines import cell_edges, draw_coastlines, wrap_longitudes
-from slams.report.exhibit import PANEL_WIDTH, Panel, render
 from slams.report.mapdata import CaseFields
+from slams.report.section import PANEL_WIDTH, Panel, render
 
 __all__ = ["MAP_FRAME", "centred", "draw_map", "field_panel", "place_map", "ranged"]
 
-# Numbers from here on (pressure in Pa) are too wide for as many ticks as others have.
+# Numbers of this size or larger (pressure in Pa) are too wide for the usual number of ticks.
 _WIDE = 1e4
 
 MAP_FRAME = 0.88  # inches above and below a map: title, colour bar and its label
@@ -36,7 +36,7 @@ def draw_map(
     """Draw a field cell by cell with coastlines, and stations as dots.
 
     Args:
-        axes: Where to draw.
+        axes: Axes to draw on.
         field: `(H, W)`; NaN is left blank.
         latitude: `(H,)` degrees north.
         longitude: `(W,)` degrees east in [0, 360).
@@ -64,14 +64,14 @@ def draw_map(
 
 
 def centred(fields: Sequence[np.ndarray]) -> Normalize:
-    """Make one range for several differences, symmetric about zero, outliers left to the ends."""
+    """Return one range for several differences, symmetric about zero and clipping outliers."""
     limit = max((float(np.nanpercentile(np.abs(f), 99.5)) for f in fields), default=1.0)
     limit = limit or 1.0
     return Normalize(-limit, limit)
 
 
 def ranged(fields: Sequence[np.ndarray], zero: bool = False, power: float = 1.0) -> Normalize:
-    """Make one range for several fields, from zero on where asked."""
+    """Return one range for several fields, optionally starting at zero."""
     low = 0.0 if zero else min(float(np.nanpercentile(f, 0.5)) for f in fields)
     high = max(float(np.nanpercentile(f, 99.5)) for f in fields)
     high = high if high > low else low + 1.0
@@ -90,20 +90,20 @@ def place_map(
     label: str,
     stations: pd.DataFrame | None = None,
 ) -> None:
-    """Draw a titled map with its colour bar at an exact place of a figure.
+    """Draw a titled map with its colour bar at an exact place in a figure.
 
-    A map's shape is fixed, and automatic layouts cut its title; so inches are counted here.
+    A map's shape is fixed, and automatic layouts cut its title; positions are therefore in inches.
 
     Args:
         figure: The figure, without automatic layout.
-        corner: Left and bottom of the whole, colour bar included (inches).
-        width: Width of the map (inches); it is half as high and takes `MAP_FRAME` beside that.
-        title: What stands above.
+        corner: Left and bottom of the map with its colour bar (inches).
+        width: Width of the map (inches); it is half as high and takes `MAP_FRAME` in addition.
+        title: Title above the map.
         field: `(H, W)`.
-        fields: Gives the coordinates.
+        fields: Source of the coordinates.
         cmap: Colour map.
         norm: Its range.
-        label: What stands below the colour bar, with units.
+        label: Label below the colour bar, with units.
         stations: Columns latitude and longitude.
     """
     across, up = figure.get_size_inches()
@@ -118,7 +118,7 @@ def place_map(
     axes.set_title(title)
     beyond = int(np.nanmin(field) < norm.vmin), int(np.nanmax(field) > norm.vmax)
     extend = {(0, 0): "neither", (0, 1): "max", (1, 0): "min", (1, 1): "both"}[beyond]
-    if norm.vmin == -norm.vmax:  # maps of a row share their scale, and should look it
+    if norm.vmin == -norm.vmax:  # maps of a row share their scale and get the same ticks
         extend = "both"
     bar_axes = figure.add_axes(box(0, 0.38, width, 0.09))
     bar = figure.colorbar(mesh, cax=bar_axes, orientation="horizontal", extend=extend)
@@ -140,7 +140,7 @@ def field_panel(
     dpi: int,
     stations: pd.DataFrame | None = None,
 ) -> Panel:
-    """Draw one map with its colour bar as a panel of its own."""
+    """Draw one map with its colour bar as a separate panel."""
     width = PANEL_WIDTH - 0.24
     figure = Figure(figsize=(PANEL_WIDTH, width / 2 + MAP_FRAME))
     place_map(figure, (0.12, 0.0), width, title, field, fields, cmap, norm, label, stations)

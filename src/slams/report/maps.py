@@ -6,7 +6,7 @@ import pandas as pd
 
 from slams.config.schema import ReportConfig
 from slams.plugins.methods import Role, in_role
-from slams.report.exhibit import Exhibit, Panel
+from slams.report.formatting import capitalised
 from slams.report.mapdata import (
     CaseFields,
     area_rmse,
@@ -17,6 +17,7 @@ from slams.report.mapdata import (
 )
 from slams.report.mapdrawing import centred, field_panel, ranged
 from slams.report.reading import AssimilationRun, config_value
+from slams.report.section import Panel, Section
 from slams.report.style import (
     DIFFERENCE_MAP,
     FIELD_MAPS,
@@ -27,12 +28,11 @@ from slams.report.style import (
     quantity,
     variable_label,
 )
-from slams.report.wording import capitalised
 
 __all__ = ["level_maps", "surface_maps", "temperature_maps"]
 
 
-def temperature_maps(run: AssimilationRun, options: ReportConfig) -> Exhibit:
+def temperature_maps(run: AssimilationRun, options: ReportConfig) -> Section:
     """Show temperature at one level on one date: states, anomalies, errors, increment, spread."""
     anchor, title = "maps", f"Maps of temperature at {options.level} hPa"
     dataset = run.fields("truth")
@@ -41,7 +41,7 @@ def temperature_maps(run: AssimilationRun, options: ReportConfig) -> Exhibit:
         or "temperature" not in dataset
         or "level" not in dataset["temperature"].dims
     ):
-        return Exhibit(
+        return Section(
             anchor,
             title,
             missing=[
@@ -56,17 +56,17 @@ def temperature_maps(run: AssimilationRun, options: ReportConfig) -> Exhibit:
     missing = [note for note in (case_note, level_note) if note]
     if fields is None:
         missing.append(f"The truth has no temperature at {level} hPa in case {case}: no maps.")
-        return Exhibit(anchor, title, missing=missing)
+        return Section(anchor, title, missing=missing)
     if method and method not in fields.mean:
         missing.append(f"{run.path / 'analysis.zarr'} has no group {method}: no maps of it.")
     panels = _states(fields, method, run.stations, options.dpi)
     panels += _anomalies(fields, method, options.dpi)
     panels += _errors(fields, options.dpi)
     panels += _increment_and_spread(fields, method, run.stations, options.dpi)
-    return Exhibit(
+    return Section(
         anchor=anchor,
         title=f"Maps of temperature at {level} hPa on {fields.date}",
-        reading=(
+        caption=(
             "States first, then the same states as departures from the climatology, then errors "
             "(each state minus the truth, one colour scale for all, so that paler is better), and "
             "last the increment (analysis minus background) and the ensemble's spread. A good "
@@ -79,7 +79,7 @@ def temperature_maps(run: AssimilationRun, options: ReportConfig) -> Exhibit:
     )
 
 
-def surface_maps(run: AssimilationRun, options: ReportConfig) -> Exhibit | None:
+def surface_maps(run: AssimilationRun, options: ReportConfig) -> Section | None:
     """Show the variables without levels: truth, analysis and analysis error of each."""
     dataset = run.fields("truth")
     method = leading(run.methods)
@@ -99,10 +99,10 @@ def surface_maps(run: AssimilationRun, options: ReportConfig) -> Exhibit | None:
         panels += _variable_panels(fields, str(variable), method, dots, options.dpi)
     if not panels:
         return None
-    return Exhibit(
+    return Section(
         anchor="other-maps",
         title="Maps of the other fields",
-        reading=(
+        caption=(
             f"Truth, ensemble mean of {method_style(method).label}, and their difference, for the "
             "fields that the latent shares with temperature. An ensemble mean of precipitation is "
             "smoother than any rain that falls; its members are not. The colour scale of "

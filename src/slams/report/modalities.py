@@ -1,8 +1,8 @@
-"""What each kind of observation brought: the same checkpoints, different observations.
+"""Contribution of each kind of observation: the same checkpoints, different observations.
 
 Settings may have been verified on different numbers of dates. They are then compared on the
-dates that all of them have, scored anew from the table of cases; where these are too few, each
-keeps its own numbers and the report says that they are not comparable.
+dates that all of them have, scored again from the table of cases; where these are too few, each
+keeps its own scores and the report states that they are not comparable.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ import pandas as pd
 
 from slams.config.schema import ReportConfig
 from slams.plugins.methods import Role, in_role
-from slams.report.exhibit import Exhibit
+from slams.report.formatting import change
 from slams.report.mapdata import leading
 from slams.report.modality_panels import bars, level_lines
 from slams.report.paired import Sampling, by_date, compare
 from slams.report.reading import AssimilationRun
+from slams.report.section import Section
 from slams.report.setting_scores import SettingScores
 from slams.report.style import in_order, method_style
 from slams.report.tables import estimate_cell, table
-from slams.report.wording import change
 
 __all__ = ["modality_study", "setting_labels"]
 
 
 def setting_labels(runs: Sequence[AssimilationRun]) -> list[str]:
-    """Name settings by what they observe, and by their own name where that is not enough."""
+    """Return labels of settings: what they observe, and their own name where that is ambiguous."""
     labels = []
     for run in runs:
         use = run.modalities
@@ -39,18 +39,18 @@ def setting_labels(runs: Sequence[AssimilationRun]) -> list[str]:
     ]
 
 
-def modality_study(runs: Sequence[AssimilationRun], options: ReportConfig) -> Exhibit:
-    """Compare settings: table, bars and profiles, and what each adds to observing nothing."""
+def modality_study(runs: Sequence[AssimilationRun], options: ReportConfig) -> Section:
+    """Compare settings: table, bars and profiles, and the gain of each over no observations."""
     anchor, title = "modalities", "What each modality brought"
     known = [run for run in runs if run.results is not None and not run.results.empty]
     if len(known) < 2:
-        return Exhibit(
+        return Section(
             anchor,
             title,
             missing=[
                 "Only one setting of observations was run: nothing to compare. "
                 "assimilation.modality_study is the number of dates on which every subset of the "
-                "modalities is tried."
+                "modalities is run."
             ],
         )
     known.sort(key=lambda run: (len(run.modalities or ()), run.setting))
@@ -60,17 +60,17 @@ def modality_study(runs: Sequence[AssimilationRun], options: ReportConfig) -> Ex
         for run, label in zip(known, setting_labels(known), strict=True)
     ]
     methods = in_order(m for run in known for m in run.methods)
-    # These see no observations, and so do not differ between settings.
+    # These use no observations, and so do not differ between settings.
     blind = [in_role(role).name for role in (Role.CLIMATOLOGY, Role.BACKGROUND)]
     methods = [m for m in methods if m not in blind]
     drawn = [bars(scores, methods, metric, options.dpi) for metric in ("rmse", "crps")]
     method = leading(methods)
     if method is not None:
         drawn.append(level_lines(scores, method, options.dpi))
-    return Exhibit(
+    return Section(
         anchor=anchor,
         title=title,
-        reading=(
+        caption=(
             "Every setting has the same trained networks, backgrounds and errors; only what is "
             "observed differs. Bars are temperature errors, mean over levels, with 95 % intervals "
             "over dates; the dashed line is the background. The profiles show at which height "
@@ -84,7 +84,7 @@ def modality_study(runs: Sequence[AssimilationRun], options: ReportConfig) -> Ex
 
 
 def _common_dates(runs: list[AssimilationRun]) -> tuple[pd.Index | None, list[str]]:
-    """Find the dates to compare on, and what there is to say about them."""
+    """Return the dates to compare on, and notes about them."""
     if any(run.cases is None for run in runs):
         return None, ["A setting has no table of cases: its dates may differ from the others'."]
     sets = [set(run.cases["date"]) for run in runs]
@@ -99,8 +99,8 @@ def _common_dates(runs: list[AssimilationRun]) -> tuple[pd.Index | None, list[st
         ]
     return None, [
         f"Settings were verified on different dates and share only {len(common)} of them: the "
-        "numbers below belong to each setting's own dates, and part of their differences is that "
-        "of the dates."
+        "numbers below belong to each setting's own dates, and part of their differences is due "
+        "to the dates."
     ]
 
 
@@ -127,7 +127,7 @@ def _findings(scores: list[SettingScores], methods: list[str]) -> list[str]:
     if nothing is None:
         return [
             "No setting without observations was run, so that the gain of each modality over "
-            "none is not known."
+            "none is unknown."
         ]
     sentences = []
     compared = [in_role(role).name for role in (Role.SUBJECT, Role.YARDSTICK)]

@@ -1,4 +1,4 @@
-"""Pictures of what each setting of observations reaches: bars, and lines by level."""
+"""Figures of the scores of each setting of observations: bars, and lines by level."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from slams.report.bars import draw_bar
-from slams.report.exhibit import Panel, headline, new_figure, render
 from slams.report.profiles import draw_profile, pressure_axis
+from slams.report.section import Panel, headline, new_figure, render
 from slams.report.setting_scores import SettingScores
 from slams.report.style import method_style
 
 __all__ = ["bars", "level_lines"]
 
-# From no observations to all of them; the fullest setting has the full line.
+# From no observations to all of them; the setting with most observations has the solid line.
 _LINES = ("-", "-.", "--", ":")
 _MARKERS = "oDs^v<>PX"
 
@@ -22,7 +22,7 @@ _MARKERS = "oDs^v<>PX"
 def bars(
     scores: Sequence[SettingScores], methods: Sequence[str], metric: str, dpi: int
 ) -> Panel | None:
-    """Draw one bar a setting and method with its interval; `None` where nothing is known."""
+    """Draw one bar per setting and method with its interval; `None` where nothing is known."""
     name, settings = metric.upper(), len(scores)
     figure = new_figure(height=0.9 + settings * (0.3 * max(len(methods), 1) + 0.25))
     axes = figure.add_subplot()
@@ -65,12 +65,12 @@ def bars(
 
 
 def level_lines(scores: Sequence[SettingScores], method: str, dpi: int) -> Panel | None:
-    """Draw one profile of RMSE a setting for one method; `None` where nothing is known."""
+    """Draw one profile of RMSE per setting for one method; `None` where nothing is known."""
     style = method_style(method)
     figure = new_figure(height=4.1)
     axes = figure.add_subplot()
     pressures: set[float] = set()
-    # The method is the same, so its colour is; line and marker tell the settings apart.
+    # The method is the same, so its colour is; line and marker distinguish the settings.
     for index, setting in enumerate(scores):
         rows = setting.levels(method, "rmse")
         if rows.empty:

@@ -1,35 +1,35 @@
-"""Winds and humidity: what is shown of temperature in several sections, a section per variable."""
+"""Winds and humidity: one section per variable, with the same content as those on temperature."""
 
 from __future__ import annotations
 
 from slams.config.schema import ReportConfig
 from slams.report import regions, spectra
 from slams.report.display import display_units
-from slams.report.exhibit import Exhibit, Panel
+from slams.report.formatting import capitalised
 from slams.report.maps import level_maps
 from slams.report.profiles import METRICS, metric_panel
 from slams.report.reading import AssimilationRun
+from slams.report.section import Panel, Section
 from slams.report.style import quantity, variable_label
 from slams.report.tables import level_tables
-from slams.report.wording import capitalised
 from slams.variables import ON_LEVELS
 
 __all__ = ["other_levels"]
 
 
-def other_levels(run: AssimilationRun, options: ReportConfig) -> list[Exhibit]:
-    """Show each variable with levels but temperature: profiles, maps, spectra, regions."""
+def other_levels(run: AssimilationRun, options: ReportConfig) -> list[Section]:
+    """Show each variable with levels except temperature: profiles, maps, spectra, regions."""
     if run.results is None:
         return []
     there = dict.fromkeys(run.results["variable"])
     return [
-        _exhibit(run, variable, options)
+        _section(run, variable, options)
         for variable in there
         if variable in ON_LEVELS and variable != "temperature"
     ]
 
 
-def _exhibit(run: AssimilationRun, variable: str, options: ReportConfig) -> Exhibit:
+def _section(run: AssimilationRun, variable: str, options: ReportConfig) -> Section:
     profiles = [metric_panel(run.results, metric, options.dpi, variable) for metric in METRICS]
     panels: list[Panel] = [panel for panel in profiles if panel is not None]
     maps = level_maps(run, variable, options)
@@ -44,12 +44,12 @@ def _exhibit(run: AssimilationRun, variable: str, options: ReportConfig) -> Exhi
         numbers += by_region[1]
     name = variable_label(variable)
     kinds = {"maps": maps, "spectra": powers, "scores by region": by_region}
-    return Exhibit(
+    return Section(
         anchor=f"levels-{variable.replace('_', '-')}",
         title=f"{capitalised(name)} by level",
-        reading=(
+        caption=(
             "Profiles are read as those of temperature. Maps are at the level of the maps of "
-            "temperature or the nearest that there is, as are spectra; scores by region are means "
+            "temperature or the nearest available, as are spectra; scores by region are means "
             "over levels."
         ),
         panels=panels,

@@ -1,4 +1,4 @@
-"""Puts exhibits into one self-contained page: no style sheet, script or picture from elsewhere."""
+"""Write sections into one self-contained page, without external style sheet, script or picture."""
 
 from __future__ import annotations
 
@@ -8,55 +8,55 @@ from collections.abc import Sequence
 from importlib.resources import files
 from string import Template
 
-from slams.report.exhibit import Exhibit, Panel
+from slams.report.section import Panel, Section
 
-__all__ = ["page", "section"]
+__all__ = ["page", "render_section"]
 
 _TEMPLATE = "page.html"
 
 
-def page(title: str, subtitle: str, exhibits: Sequence[Exhibit], footer: str) -> str:
-    """Write the whole page; the first exhibit stands above the table of contents.
+def page(title: str, subtitle: str, sections: Sequence[Section], footer: str) -> str:
+    """Return the whole page; the first section precedes the table of contents.
 
     Args:
         title: Plain text.
         subtitle: Plain text.
-        exhibits: The sections, in order.
+        sections: The sections, in order.
         footer: Plain text.
     """
     template = Template(files("slams.report").joinpath(_TEMPLATE).read_text(encoding="utf-8"))
     contents = "\n".join(
-        f'<li><a href="#{html.escape(e.anchor)}">{html.escape(e.title)}</a></li>' for e in exhibits
+        f'<li><a href="#{html.escape(e.anchor)}">{html.escape(e.title)}</a></li>' for e in sections
     )
     return template.substitute(
         title=html.escape(title),
         subtitle=html.escape(subtitle),
-        lead=section(exhibits[0]) if exhibits else "",
+        lead=render_section(sections[0]) if sections else "",
         contents=contents,
-        sections="\n".join(section(exhibit) for exhibit in exhibits[1:]),
+        sections="\n".join(render_section(section) for section in sections[1:]),
         footer=html.escape(footer),
     )
 
 
-def section(exhibit: Exhibit) -> str:
-    """Write one section: findings first, then tables and pictures, then how to read them."""
+def render_section(section: Section) -> str:
+    """Return one section: findings first, then tables and pictures, then how to read them."""
     parts = [
-        f'<section id="{html.escape(exhibit.anchor)}">',
-        f"<h2>{html.escape(exhibit.title)}</h2>",
+        f'<section id="{html.escape(section.anchor)}">',
+        f"<h2>{html.escape(section.title)}</h2>",
     ]
-    parts += exhibit.lead
-    if exhibit.findings:
-        items = "".join(f"<li>{html.escape(text)}</li>" for text in exhibit.findings)
+    parts += section.lead
+    if section.findings:
+        items = "".join(f"<li>{html.escape(text)}</li>" for text in section.findings)
         parts.append(f'<ul class="findings">{items}</ul>')
-    parts += [f'<p class="missing">{html.escape(text)}</p>' for text in exhibit.missing]
-    if exhibit.panels:
-        # Four panels make two rows of two: three and a lonely one look like a mistake.
-        four = " four" if len(exhibit.panels) == 4 else ""
-        images = "".join(map(_image, exhibit.panels))
+    parts += [f'<p class="missing">{html.escape(text)}</p>' for text in section.missing]
+    if section.panels:
+        # Four panels make two rows of two: three and a single one look like a mistake.
+        four = " four" if len(section.panels) == 4 else ""
+        images = "".join(map(_image, section.panels))
         parts.append(f'<div class="panels{four}">{images}</div>')
-    if exhibit.reading and (exhibit.panels or exhibit.tables or exhibit.lead):
-        parts.append(f'<p class="reading">{html.escape(exhibit.reading)}</p>')
-    parts += exhibit.tables
+    if section.caption and (section.panels or section.tables or section.lead):
+        parts.append(f'<p class="reading">{html.escape(section.caption)}</p>')
+    parts += section.tables
     parts.append("</section>")
     return "\n".join(parts)
 

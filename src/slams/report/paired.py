@@ -26,19 +26,19 @@ __all__ = [
     "estimates",
 ]
 
-# The per-case statistic behind a metric, and whether a root is taken of its mean over dates.
+# The statistic per case behind a metric, and whether the root of its mean over dates is taken.
 _STATISTICS = {"rmse": ("mse", True), "crps": ("crps", False)}
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Holds how much one method differs from another, as a share of the other.
+    """Difference of one method from another, relative to the other.
 
     Attributes:
         relative: (this - other) / other; negative means smaller errors.
         lower: Lower bound of the 95 % interval.
         upper: Upper bound of the 95 % interval.
-        better: Number of dates on which this one has the smaller error.
+        better: Number of dates on which this method has the smaller error.
         dates: Number of dates compared.
     """
 
@@ -51,7 +51,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Sampling:
-    """Says how intervals are drawn, as the recipe does for the evaluation.
+    """How intervals are drawn, as in the evaluation.
 
     Attributes:
         block: Consecutive dates in a block.
@@ -65,7 +65,7 @@ class Sampling:
 
     @classmethod
     def of(cls, run: AssimilationRun) -> Sampling:
-        """Take the recipe's choices, or the defaults where it is absent."""
+        """Return the recipe's settings, or the defaults where the recipe is absent."""
         return cls(
             int(config_value(run.config, "assimilation.bootstrap_block", cls.block)),
             int(config_value(run.config, "assimilation.bootstrap_samples", cls.samples)),
@@ -73,7 +73,7 @@ class Sampling:
         )
 
     def resamples(self, count: int) -> Resamples:
-        """Draw the resamples of that many dates in order."""
+        """Draw resamples of the given number of dates in order."""
         return Resamples(torch.arange(count), self.block, self.samples, self.seed)
 
 
@@ -96,7 +96,7 @@ def by_date(
 
 
 def error_by_level(mean: Tensor, metric: str) -> Tensor:
-    """Turn mean statistics `(..., L)` into the metric, averaged over levels: `(...)`."""
+    """Convert mean statistics `(..., L)` to the metric, averaged over levels: `(...)`."""
     _, root = _STATISTICS[metric]
     return (mean.sqrt() if root else mean).mean(dim=-1)
 
@@ -110,8 +110,8 @@ def compare(
     """Compare two tables of `by_date` on the dates and levels that both have.
 
     Args:
-        this: `(dates, levels)` statistics of the method in question.
-        other: The same of the method compared with.
+        this: `(dates, levels)` statistics of the first method.
+        other: The same for the method it is compared with.
         metric: `rmse` or `crps`.
         sampling: How the interval is drawn.
 

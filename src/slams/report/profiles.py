@@ -1,4 +1,4 @@
-"""Profiles by pressure: RMSE, CRPS, bias and spread-skill, one line a method."""
+"""Profiles by pressure: RMSE, CRPS, bias and spread-skill, one line per method."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from matplotlib.axes import Axes
 
 from slams.config.schema import ReportConfig
 from slams.report.display import display_units
-from slams.report.exhibit import Exhibit, Panel, headline, new_figure, render
+from slams.report.formatting import capitalised
 from slams.report.reading import AssimilationRun, profile
+from slams.report.section import Panel, Section, headline, new_figure, render
 from slams.report.style import in_order, method_style, quantity, variable_label
-from slams.report.wording import capitalised
 
 __all__ = ["METRICS", "draw_profile", "metric_panel", "pressure_axis", "profiles"]
 
-# Metric: axis label, units of temperature, reference line that a perfect ensemble would follow.
+# Metric: axis label, units of temperature, reference line of a perfect ensemble.
 METRICS: dict[str, tuple[str, str, float | None]] = {
     "rmse": ("RMSE", "K", None),
     "crps": ("CRPS", "K", None),
@@ -27,7 +27,7 @@ METRICS: dict[str, tuple[str, str, float | None]] = {
 
 
 def pressure_axis(axes: Axes, pressures: Sequence[float]) -> None:
-    """Make the vertical axis logarithmic in pressure, the surface at the bottom."""
+    """Make the vertical axis logarithmic in pressure, with the surface at the bottom."""
     axes.set_yscale("log")
     axes.set_yticks(sorted(set(pressures)))
     axes.set_yticks([], minor=True)
@@ -55,7 +55,7 @@ def draw_profile(
     """Draw one profile with its 95 % interval as shading.
 
     Args:
-        axes: Where to draw.
+        axes: Axes to draw on.
         rows: Columns pressure (hPa), value, lower, upper, from the surface up.
         colour: Colour of line and shading.
         marker: Marker of the levels.
@@ -78,11 +78,11 @@ def draw_profile(
     )
 
 
-def profiles(run: AssimilationRun, options: ReportConfig) -> Exhibit:
-    """Show how each method does at each level, for temperature."""
+def profiles(run: AssimilationRun, options: ReportConfig) -> Section:
+    """Show the scores of each method at each level, for temperature."""
     anchor, title = "profiles", "Temperature by level"
     if run.results is None:
-        return Exhibit(anchor, title, missing=["No results table: no profiles."])
+        return Section(anchor, title, missing=["No results table: no profiles."])
     panels = [
         panel
         for metric in METRICS
@@ -93,13 +93,13 @@ def profiles(run: AssimilationRun, options: ReportConfig) -> Exhibit:
         for metric in METRICS
         if not any(panel.name == f"profile_{metric}" for panel in panels)
     ]
-    return Exhibit(
+    return Section(
         anchor=anchor,
         title=title,
-        reading=(
+        caption=(
             "Each line is one method from the surface (bottom) to the stratosphere (top); "
             "shading is the 95 % interval over dates, and methods share their dates, so that "
-            "overlapping shadings do not make a tie. RMSE judges the ensemble mean and CRPS the "
+            "overlapping shadings do not imply a tie. RMSE judges the ensemble mean and CRPS the "
             "whole ensemble: further left is better. Bias and spread / skill should follow the "
             "dashed line; spread / skill below 1 means an overconfident ensemble."
         ),

@@ -1,4 +1,4 @@
-"""Reads run directories for the report; what is absent becomes a sentence, never a crash.
+"""Read run directories for the report; missing files become sentences, not failures.
 
 The files and their columns are those that the evaluation writes: the tables of
 `slams.metrics.columns`, one Parquet file each, `analysis.zarr`, `stations.csv`, `run.json` and
@@ -35,9 +35,9 @@ __all__ = [
     "source_values",
 ]
 
-# Columns of tables of results that are not asked for: those older than they are read as well.
-_UNASKED = ("setting", "chi2", *LATER_COLUMNS)
-_ASKED = {"results": ("setting",)}
+# Optional columns of tables of results: tables older than these columns are read as well.
+_OPTIONAL = ("setting", "chi2", *LATER_COLUMNS)
+_REQUESTED = {"results": ("setting",)}
 _STATIONS = ("latitude", "longitude")
 _RECONSTRUCTION = ("variable", "level", "rmse")
 _DAYS = ("method", "day", "observed", "variable", "level", "metric", "value", "lower", "upper")
@@ -46,7 +46,7 @@ _DRIFT = ("method", "variable", "level", "metric")
 
 @dataclass(frozen=True)
 class Estimate:
-    """Holds one number of the results table with its 95 % interval.
+    """One number of the results table with its 95 % interval.
 
     Attributes:
         value: The metric, in its variable's units.
@@ -63,15 +63,15 @@ class Estimate:
 
 @dataclass(frozen=True)
 class AssimilationRun:
-    """Holds what one assimilation run directory says; a table that is absent is `None`.
+    """Content of one assimilation run directory; a missing table is `None`.
 
     Attributes:
         path: The run directory.
         setting: Name of the setting.
         config: The recipe as plain dictionaries.
         record: `run.json`.
-        missing: A sentence for each file that is absent or cannot be read.
-        damaged: Groups of `analysis.zarr` that cannot be read, and count as absent.
+        missing: A sentence for each file that is missing or cannot be read.
+        damaged: Groups of `analysis.zarr` that cannot be read, and count as missing.
     """
 
     path: Path
@@ -94,7 +94,7 @@ class AssimilationRun:
 
     @property
     def methods(self) -> list[str]:
-        """List the methods of this run, in the order of tables."""
+        """Return the methods of this run, in the order of tables."""
         tables = (self.results, self.cases, self.ranks)
         return in_order(m for table in tables if table is not None for m in table["method"])
 
@@ -106,12 +106,12 @@ class AssimilationRun:
 
     @property
     def modalities(self) -> tuple[str, ...] | None:
-        """List what was observed, or `None` where the recipe is not known."""
+        """Return what was observed, or `None` where the recipe is not known."""
         use = config_value(self.config, "observations.use")
         return None if use is None else tuple(use)
 
     def fields(self, group: str) -> xr.Dataset | None:
-        """Open a group of `analysis.zarr`: a method, `truth` or `background`; lazily."""
+        """Open a group of `analysis.zarr` lazily: a method, `truth` or `background`."""
         if group in self.damaged:
             return None
         return _open_group(self.path / "analysis.zarr", group)
@@ -119,7 +119,7 @@ class AssimilationRun:
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """Holds what one training run directory says.
+    """Content of one training run directory.
 
     Attributes:
         path: The run directory.
@@ -127,8 +127,8 @@ class TrainingRun:
         metrics: Columns step, epoch and split/metric.
         reconstruction: Columns variable, level, rmse (channel units).
         record: `run.json`.
-        missing: A sentence for each file that is absent or cannot be read.
-        damaged: Groups of `reconstruction.zarr` that cannot be read, and count as absent.
+        missing: A sentence for each file that is missing or cannot be read.
+        damaged: Groups of `reconstruction.zarr` that cannot be read, and count as missing.
     """
 
     path: Path
@@ -140,14 +140,14 @@ class TrainingRun:
     damaged: frozenset[str] = frozenset()
 
     def fields(self, group: str) -> xr.Dataset | None:
-        """Open a group of `reconstruction.zarr`: `truth` or `reconstruction`; lazily."""
+        """Open a group of `reconstruction.zarr` lazily: `truth` or `reconstruction`."""
         if group in self.damaged:
             return None
         return _open_group(self.path / "reconstruction.zarr", group)
 
 
 def read_assimilation(path: Path) -> AssimilationRun:
-    """Read an assimilation run directory, as far as it goes."""
+    """Read an assimilation run directory, as far as it is complete."""
     missing: list[str] = []
 
     def table(name: str, columns: Sequence[str], consequence: str) -> pd.DataFrame | None:
@@ -155,8 +155,8 @@ def read_assimilation(path: Path) -> AssimilationRun:
         return _table(path / name, reader, columns, consequence, missing)
 
     def scores(name: str, consequence: str) -> pd.DataFrame | None:
-        asked = _ASKED.get(name, ())
-        columns = [c for c in TABLE_COLUMNS[name] if c not in _UNASKED or c in asked]
+        requested = _REQUESTED.get(name, ())
+        columns = [c for c in TABLE_COLUMNS[name] if c not in _OPTIONAL or c in requested]
         return table(f"{name}.parquet", columns, consequence)
 
     results = scores("results", "no table of methods and no profiles")
@@ -183,7 +183,7 @@ def read_assimilation(path: Path) -> AssimilationRun:
     if keep and not (path / "analysis.zarr").exists():
         missing.append(f"analysis.zarr is not in {path}: no maps.")
     damaged = _damaged(path / "analysis.zarr", missing)
-    # A network may be written beside a setting that does not observe it.
+    # A network may be stored in the directory of a setting that does not observe it.
     stations = None
     if "stations" in config_value(config, "observations.use", ("stations",)):
         stations = table("stations.csv", _STATIONS, "no station dots on the maps")
@@ -219,7 +219,7 @@ def read_assimilation(path: Path) -> AssimilationRun:
 
 
 def read_training(path: Path, stage: str) -> TrainingRun:
-    """Read the run directory of a training stage, `vae` or `score`, as far as it goes."""
+    """Read the run directory of a training stage, `vae` or `score`, as far as it is complete."""
     missing: list[str] = []
     metrics = _table(
         path / "metrics.csv", pd.read_csv, ("step",), f"no training curves of the {stage}", missing
@@ -245,10 +245,10 @@ def lookup(
     variable: str = "temperature",
     level: str = "mean",
 ) -> Estimate | None:
-    """Find one number of the results table; `None` where it is not there or not finite.
+    """Return one number of the results table; `None` where it is missing or not finite.
 
-    Metrics of a whole method (`divergent_members`, `seconds_per_member`) are found whatever
-    variable and level they were filed under, as long as there is only one.
+    Metrics of a whole method (`divergent_members`, `seconds_per_member`) are found under any
+    variable and level, as long as there is only one.
     """
     if results is None:
         return None
@@ -264,11 +264,11 @@ def lookup(
 
 
 def observed(rows: pd.DataFrame, statistic: str) -> Estimate | None:
-    """Find a statistic among the rows of one method, observation and region.
+    """Return a statistic from the rows of one method, observation and region.
 
     Args:
         rows: Rows of the table `observation_space`.
-        statistic: Its name; `None` comes back where it is not there.
+        statistic: Its name; the result is `None` where it is missing.
     """
     row = rows[rows["statistic"] == statistic]
     if row.empty:
@@ -280,7 +280,7 @@ def observed(rows: pd.DataFrame, statistic: str) -> Estimate | None:
 def profile(
     results: pd.DataFrame, method: str, metric: str, variable: str = "temperature"
 ) -> pd.DataFrame:
-    """Take a metric level by level, from the surface up: columns pressure (hPa), value, ..."""
+    """Return a metric by level, from the surface up: columns pressure (hPa), value, ..."""
     rows = results[
         (results["method"] == method)
         & (results["metric"] == metric)
@@ -292,7 +292,7 @@ def profile(
 
 
 def config_value(config: Mapping[str, Any], key: str, default: Any = None) -> Any:
-    """Find a dotted key of a recipe; return the default where any part of it is absent."""
+    """Return the value of a dotted key of a recipe, or the default where it is missing."""
     value: Any = config
     for part in key.split("."):
         if not isinstance(value, Mapping) or part not in value:
@@ -302,7 +302,7 @@ def config_value(config: Mapping[str, Any], key: str, default: Any = None) -> An
 
 
 def source_values(config: Mapping[str, Any], key: str) -> list[Any]:
-    """Find a key of every source of a recipe, `data.source` or those of `data.sources`."""
+    """Return a key of every source of a recipe, `data.source` or those of `data.sources`."""
     several = config_value(config, "data.sources") or []
     found = [one.get(key) for one in several] or [config_value(config, f"data.source.{key}")]
     return [value for value in dict.fromkeys(found) if value]
@@ -320,7 +320,7 @@ def _table(
         return None
     try:
         frame = reader(path)
-    except (OSError, ValueError) as error:  # pandas' and pyarrow's errors are among these
+    except (OSError, ValueError) as error:  # pandas' and pyarrow's errors are subclasses
         missing.append(f"{path} cannot be read ({_first_line(error)}): {consequence}.")
         return None
     absent = [name for name in columns if name not in frame.columns]
@@ -338,7 +338,7 @@ def _document(
         return {}
     try:
         document = read(path)
-    except (OSError, ValueError) as error:  # a `UserError` is among these
+    except (OSError, ValueError) as error:  # `UserError` is a subclass
         missing.append(f"{path} cannot be read ({_first_line(error)}): {consequence}.")
         return {}
     if not isinstance(document, Mapping):
@@ -366,12 +366,12 @@ def _open_group(store: Path, group: str) -> xr.Dataset | None:
 
 
 def _opened(store: Path, group: str) -> xr.Dataset:
-    """Open a group lazily; format 3 alone, as it is written, which names no codec of Python's."""
+    """Open a group lazily, only in format 3: it is written so, and names no Python codec."""
     return xr.open_zarr(store, group=group, consolidated=False, chunks=None, zarr_format=3)
 
 
 def _damaged(store: Path, missing: list[str]) -> frozenset[str]:
-    """Read every group once, a case at a time, and names those that cannot be read."""
+    """Read every group once, one case at a time, and return those that cannot be read."""
     found = set()
     for group in sorted(p.name for p in store.glob("*") if p.is_dir()):
         try:

@@ -9,8 +9,9 @@ import pandas as pd
 
 from slams.config.schema import ReportConfig
 from slams.report.display import display_units
-from slams.report.exhibit import Exhibit, Panel, headline, new_figure, render
+from slams.report.formatting import capitalised, number
 from slams.report.reading import AssimilationRun, lookup
+from slams.report.section import Panel, Section, headline, new_figure, render
 from slams.report.style import (
     in_order,
     method_style,
@@ -19,11 +20,10 @@ from slams.report.style import (
     variable_label,
 )
 from slams.report.tables import estimate_cell, table
-from slams.report.wording import capitalised, number
 
 __all__ = ["regional_scores", "variable_panel"]
 
-# Metric: axis label, units of temperature, what a perfect ensemble would have.
+# Metric: axis label, units of temperature, value of a perfect ensemble.
 _METRICS: dict[str, tuple[str, str, float | None]] = {
     "rmse": ("RMSE", "K", None),
     "crps": ("CRPS", "K", None),
@@ -31,23 +31,23 @@ _METRICS: dict[str, tuple[str, str, float | None]] = {
 }
 
 
-def regional_scores(run: AssimilationRun, options: ReportConfig) -> Exhibit:
+def regional_scores(run: AssimilationRun, options: ReportConfig) -> Section:
     """Show the scores of temperature, mean over levels, in each region."""
     anchor, title = "regions", "Scores by region"
     if run.regions is None:
-        return Exhibit(anchor, title, missing=["No table of regions: no scores by region."])
+        return Section(anchor, title, missing=["No table of regions: no scores by region."])
     rows = run.regions[run.regions["variable"].eq("temperature") & run.regions["level"].eq("mean")]
     if rows.empty:
-        return Exhibit(anchor, title, missing=["The table of regions has no temperature."])
+        return Section(anchor, title, missing=["The table of regions has no temperature."])
     panels = [_panel(rows, metric, options.dpi) for metric in _METRICS]
-    return Exhibit(
+    return Section(
         anchor=anchor,
         title=title,
-        reading=(
+        caption=(
             "Temperature, mean over levels, with 95 % intervals over dates. The belts are those "
             "of the WMO's standard scores (tropics: 20° S to 20° N); they share the globe, as do "
             "land and sea. Weather varies less in the tropics, so that errors are smaller there "
-            "for every method: compare methods within a region, and the spread with its own error."
+            "for every method: compare methods within a region, and spread with error."
         ),
         panels=panels,
         findings=_findings(rows),
@@ -61,7 +61,7 @@ def variable_panel(
     """Draw one metric of a variable with levels, mean over levels, by region.
 
     Returns:
-        The panel, and a table of each metric; `None` where the run has no such numbers.
+        The panel, and one table per metric; `None` where the run has no such numbers.
     """
     if run.regions is None:
         return None

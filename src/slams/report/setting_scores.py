@@ -14,12 +14,12 @@ __all__ = ["SettingScores"]
 
 @dataclass(frozen=True)
 class SettingScores:
-    """Scores the temperature of one setting on a choice of dates.
+    """Scores of temperature of one setting on a choice of dates.
 
     Attributes:
         run: The assimilation run.
         label: What was observed, in words.
-        dates: Dates to score; `None` takes the numbers of the results table.
+        dates: Dates to score; `None` for the numbers of the results table.
     """
 
     run: AssimilationRun

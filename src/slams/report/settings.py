@@ -1,4 +1,4 @@
-"""What was run: the essentials of the recipe, and provenance."""
+"""Settings of the run: the essentials of the recipe, and provenance."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import yaml
 
 from slams.calendar.ranges import date_ranges
 from slams.plugins.methods import METHODS, split_name
-from slams.report.exhibit import Exhibit
+from slams.report.formatting import joined
 from slams.report.reading import AssimilationRun, TrainingRun, config_value, source_values
+from slams.report.section import Section
 from slams.report.tables import key_table
-from slams.report.wording import joined
 
 __all__ = ["provenance", "settings"]
 
 
-def settings(run: AssimilationRun, labels: Sequence[str]) -> Exhibit:
-    """List the essentials of the recipe, and keep all of it folded below.
+def settings(run: AssimilationRun, labels: Sequence[str]) -> Section:
+    """List the essentials of the recipe, followed by the folded whole recipe.
 
     Args:
         run: The assimilation that the report is about.
@@ -27,11 +27,11 @@ def settings(run: AssimilationRun, labels: Sequence[str]) -> Exhibit:
     """
     anchor, title = "settings", "Settings"
     if not run.config:
-        return Exhibit(anchor, title, missing=["No recipe beside the results: settings unknown."])
+        return Section(anchor, title, missing=["No recipe with the results: settings unknown."])
     items = {name: text for name, text in _essentials(run.config, run.record).items() if text}
     items["settings compared"] = ", ".join(labels)
     whole = yaml.safe_dump(dict(run.config), sort_keys=False, allow_unicode=True)
-    return Exhibit(
+    return Section(
         anchor=anchor,
         title=title,
         tables=[
@@ -43,7 +43,7 @@ def settings(run: AssimilationRun, labels: Sequence[str]) -> Exhibit:
 
 
 def _essentials(config: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, str]:
-    """Write one phrase a fact; a phrase of which a key is absent stays empty."""
+    """Return one phrase per fact; a phrase is empty where one of its keys is missing."""
 
     def get(key: str) -> Any:
         return config_value(config, key)
@@ -63,7 +63,7 @@ def _essentials(config: Mapping[str, Any], record: Mapping[str, Any]) -> dict[st
         "its origin": "; ".join(source_values(config, "origin")),
         "statistics from": phrase("{}", "data.statistics_from"),
         "channels": phrase("{}", "data.channels"),
-        "channels that only condition": _plain(get("data.condition_only") or ""),
+        "channels used only as condition": _plain(get("data.condition_only") or ""),
         "training": date_ranges(get(f"{splits}.train") or ()),
         "validation": date_ranges(get(f"{splits}.validation") or ()),
         "test": date_ranges(get(f"{splits}.test") or ()),
@@ -101,7 +101,7 @@ def _essentials(config: Mapping[str, Any], record: Mapping[str, Any]) -> dict[st
             "{}, {} steps", "assimilation.sampler.kind", "assimilation.sampler.steps"
         ),
         "intervals": phrase(
-            "95 %, block bootstrap over dates, {} dates a block, {} resamples",
+            "95 %, block bootstrap over dates, {} dates per block, {} resamples",
             "assimilation.bootstrap_block",
             "assimilation.bootstrap_samples",
         ),
@@ -114,7 +114,7 @@ def _truth(config: Mapping[str, Any]) -> str:
 
 
 def _methods(config: Mapping[str, Any]) -> dict[str, str]:
-    """Write the settings of the methods that take part, each in one phrase."""
+    """Return the settings of the methods that take part, one phrase each."""
     used = {split_name(name)[0] for name in config_value(config, "assimilation.methods") or ()}
     specs = [spec for spec in map(METHODS.find, used) if spec is not None]
     found = {}
@@ -157,7 +157,7 @@ def _background(config: Mapping[str, Any]) -> str:
     return f"{text}, climatology re-centred on {days} days before" if days else text
 
 
-def provenance(runs: Sequence[AssimilationRun], trainings: Sequence[TrainingRun]) -> Exhibit:
+def provenance(runs: Sequence[AssimilationRun], trainings: Sequence[TrainingRun]) -> Section:
     """List versions, fingerprints, run identifiers and lineage of every run in the report."""
     tables, missing = [], []
     for name, record in [
@@ -165,16 +165,16 @@ def provenance(runs: Sequence[AssimilationRun], trainings: Sequence[TrainingRun]
         *((f"training of the {run.stage}", run.record) for run in trainings),
     ]:
         if record:
-            # A report travels: the machine it was made on stays at home.
+            # Reports are passed on: omit the name of the machine.
             shared = {key: value for key, value in record.items() if key != "process"}
             body = key_table(_flat(shared))
             tables.append(f"<details><summary>{html.escape(name)}</summary>{body}</details>")
         else:
             missing.append(f"No run.json of the {name}: its provenance is unknown.")
-    return Exhibit(
+    return Section(
         anchor="provenance",
         title="Provenance",
-        reading="Identifiers, versions, data fingerprints and lineage, as each run recorded them.",
+        caption="Identifiers, versions, data fingerprints and lineage, as recorded by each run.",
         tables=tables,
         missing=missing,
     )

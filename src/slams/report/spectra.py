@@ -1,4 +1,4 @@
-"""Power spectra: at which scales analyses have the truth's variance, and at which they know it."""
+"""Power spectra: scales at which analyses have the truth's variance, and at which it is known."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from matplotlib.axes import Axes
 
 from slams.config.schema import ReportConfig
 from slams.report.display import display_units
-from slams.report.exhibit import Exhibit, Panel, headline, new_figure, render
+from slams.report.formatting import capitalised
 from slams.report.reading import AssimilationRun
+from slams.report.section import Panel, Section, headline, new_figure, render
 from slams.report.style import (
     in_order,
     method_style,
@@ -17,20 +18,19 @@ from slams.report.style import (
     region_label,
     variable_label,
 )
-from slams.report.wording import capitalised
 
 __all__ = ["half_power", "spectra", "variable_panels"]
 
 
-def spectra(run: AssimilationRun, options: ReportConfig) -> Exhibit:
+def spectra(run: AssimilationRun, options: ReportConfig) -> Section:
     """Show spherical and zonal spectra of temperature at the report's level."""
     anchor, title = "spectra", "Power spectra"
     if run.spectra is None:
-        return Exhibit(anchor, title, missing=["No table of spectra."])
+        return Section(anchor, title, missing=["No table of spectra."])
     rows = run.spectra[run.spectra["variable"].eq("temperature")]
     levels = sorted(set(rows["level"]), key=lambda v: abs(np.log(float(v) / options.level)))
     if not levels:
-        return Exhibit(anchor, title, missing=["The table of spectra has no temperature."])
+        return Section(anchor, title, missing=["The table of spectra has no temperature."])
     rows = rows[rows["level"].eq(levels[0]) & rows["wavenumber"].gt(0)]
     spherical = rows[rows["kind"].eq("spherical")]
     panels = [
@@ -58,15 +58,15 @@ def spectra(run: AssimilationRun, options: ReportConfig) -> Exhibit:
             else f"the mean falls to half of the truth's power at wavenumber {scale}"
         )
         findings.append(f"{text}; {where}.")
-    return Exhibit(
+    return Section(
         anchor=anchor,
         title=title,
-        reading=(
+        caption=(
             f"Temperature at {levels[0]} hPa. Total wavenumber n stands for waves of 40,000 km / "
             "n in any direction, zonal wavenumber for waves along a latitude. Members should "
             "follow the truth at all scales: below it they are too smooth, above it too noisy. "
             "The mean of an ensemble should lose power where the observations leave the scale "
-            "undetermined; one that keeps all of it there says more than it knows."
+            "undetermined; a mean that keeps all of it there is overconfident."
         ),
         panels=panels,
         findings=findings,
@@ -90,7 +90,7 @@ def variable_panels(run: AssimilationRun, variable: str, options: ReportConfig) 
 
 
 def half_power(part: pd.DataFrame) -> int | None:
-    """Find the smallest wavenumber from which on the mean has less than half the truth's power.
+    """Return the smallest wavenumber beyond which the mean has less than half the truth's power.
 
     Args:
         part: Rows of one method and level, sorted by wavenumber.
@@ -148,7 +148,7 @@ def _power_label(variable: str) -> str:
 
 
 def _words(variable: str) -> tuple[str, str]:
-    """Return what tells the panels of a variable from those of temperature: title and file."""
+    """Return the words for a variable other than temperature: in titles and in file names."""
     if variable == "temperature":
         return "", ""
     return capitalised(variable_label(variable)), f"{variable}_"

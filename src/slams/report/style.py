@@ -1,8 +1,8 @@
-"""The look of every figure: one colour and one marker a method, one set of colour maps.
+"""The style of every figure: one colour and one marker per method, one set of colour maps.
 
 Line colours are those of Okabe and Ito (2008), which readers with any of the common colour-vision
-deficiencies tell apart; markers and labels repeat what the colours say. Fields use perceptually
-uniform maps, differences a diverging map centred at zero.
+deficiencies can distinguish; markers and labels repeat what the colours show. Fields use
+perceptually uniform maps, differences a diverging map centred at zero.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class MethodStyle:
-    """Says how one method is drawn in every figure.
+    """Style of one method in every figure.
 
     Attributes:
         label: Name in figures and tables.
@@ -46,7 +46,7 @@ class MethodStyle:
     marker: str
 
 
-# Of methods that say nothing of their style, or are not installed here.
+# Styles of methods that define none, or are not installed here.
 _SPARE_COLOURS = ("#1b4f72", "#6e2c00", "#145a32", "#4a235a", "#4d5656")
 
 _VARIABLE_LABELS = {
@@ -68,7 +68,7 @@ _REGION_LABELS = {
 
 FIELD_MAPS = {
     "temperature": "viridis",
-    # Winds have a sign: another diverging map than that of differences.
+    # Winds have a sign: use a diverging map other than that of differences.
     "u_component_of_wind": "PuOr_r",
     "v_component_of_wind": "PuOr_r",
     "specific_humidity": "YlGnBu",
@@ -121,7 +121,7 @@ RC: dict[str, Any] = {
 def method_style(method: str) -> MethodStyle:
     """Return a method's label, colour and marker, the same in every figure of every report.
 
-    A method on a first guess keeps its colour, lighter or darker, and has a marker of its own.
+    A method on a first guess keeps its colour, lighter or darker, and has its own marker.
     """
     base, _, guess = method.partition("@")
     spec, first_guess = find_method(method)
@@ -130,7 +130,7 @@ def method_style(method: str) -> MethodStyle:
     colour = spec.style.colour if spec.style else _spare_colour(base)
     if first_guess is None:
         return MethodStyle(spec.label, colour, spec.style.marker if spec.style else "h")
-    if spec.role is Role.BACKGROUND:  # alone a first guess is a forecast
+    if spec.role is Role.BACKGROUND:  # by itself a first guess is a forecast
         label = first_guess.label
     else:
         label = spec.labels.get(guess, f"{spec.label} on {first_guess.label}")
@@ -149,7 +149,7 @@ def in_order(methods: Iterable[str]) -> list[str]:
 
 
 def _spare_colour(method: str) -> str:
-    """Choose a colour that hangs on a method's name and not on its neighbours."""
+    """Choose a colour that depends only on a method's name."""
     digest = hashlib.blake2b(method.encode(), digest_size=2).digest()
     return _SPARE_COLOURS[int.from_bytes(digest, "big") % len(_SPARE_COLOURS)]
 
@@ -161,7 +161,7 @@ def _mix(colour: str, other: str, share: float) -> str:
 
 
 def variable_label(variable: str, short: bool = False) -> str:
-    """Return a variable's name in words, or as short as headings of tables want it."""
+    """Return a variable's name in words, or in a short form for headings of tables."""
     if short and variable == "outgoing_longwave_radiation":
         return "OLR"
     return _VARIABLE_LABELS.get(variable, variable.replace("_", " "))
@@ -173,9 +173,9 @@ def region_label(region: str) -> str:
 
 
 def quantity(name: str, units: str) -> str:
-    """Label an axis: `RMSE (K)`, or the name alone for a quantity without units."""
+    """Return an axis label: `RMSE (K)`, or the name alone for a quantity without units."""
     if not units:
         return name
-    # No-break spaces: units stay in one piece.
+    # No-break spaces: units must not be broken over lines.
     units = units.replace("-1", "⁻¹").replace("-2", "⁻²").replace(" ", "\N{NO-BREAK SPACE}")
     return f"{name} ({units})"

@@ -6,11 +6,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from slams.config.schema import ReportConfig
-from slams.report.exhibit import Panel, render
+from slams.report.formatting import capitalised
 from slams.report.mapdata import case_fields, chosen_case, chosen_level, leading
 from slams.report.mapdrawing import MAP_FRAME, centred, place_map, ranged
 from slams.report.profiles import draw_profile, pressure_axis
 from slams.report.reading import AssimilationRun, profile
+from slams.report.section import Panel, render
 from slams.report.style import (
     DIFFERENCE_MAP,
     FIELD_MAPS,
@@ -19,7 +20,6 @@ from slams.report.style import (
     method_style,
     quantity,
 )
-from slams.report.wording import capitalised
 
 __all__ = ["summary_figure"]
 

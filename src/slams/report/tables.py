@@ -1,4 +1,4 @@
-"""Tables of the report as HTML, each number beside its interval and kept in full in the cell."""
+"""Tables of the report as HTML, each number with its interval and, in its cell, every digit."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from slams.report.display import display_units
+from slams.report.formatting import number
 from slams.report.reading import AssimilationRun, Estimate, lookup, profile
 from slams.report.style import in_order, method_style, quantity, variable_label
-from slams.report.wording import number
 from slams.variables import ON_LEVELS, UNITS
 
 __all__ = [
@@ -29,12 +29,12 @@ _PLAIN = ("rank_chi2", "divergent_members", "seconds_per_member")
 
 @dataclass(frozen=True)
 class Column:
-    """Names a column of a table of methods.
+    """One column of a table of methods.
 
     Attributes:
         metric: Metric of the results table.
-        heading: What stands above it, with units.
-        best: What is set in bold: `low`, `one` (nearest to 1) or nothing.
+        heading: Heading, with units.
+        best: Which value is set in bold: `low`, `one` (nearest to 1) or none if empty.
     """
 
     metric: str
@@ -50,14 +50,14 @@ _METHOD_COLUMNS = (
     Column("rank_chi2", "rank χ²"),
     Column("wasserstein", "Wasserstein (σ)", "low"),
     Column("divergent_members", "members redrawn"),
-    Column("seconds_per_member", "seconds a member"),
+    Column("seconds_per_member", "seconds per member"),
 )
 
 
 def table(
     headings: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "", identity: str = ""
 ) -> str:
-    """Make a table that scrolls sideways on narrow screens.
+    """Return a table that scrolls sideways on narrow screens.
 
     Args:
         headings: Plain text, escaped here.
@@ -76,7 +76,7 @@ def table(
 
 
 def estimate_cell(estimate: Estimate | None, bold: bool = False) -> str:
-    """Write a number above its interval; the cell's `data-value` keeps every digit."""
+    """Return a cell with a number above its interval; its `data-value` keeps every digit."""
     if estimate is None:
         return "<td>–</td>"
     bounds = (estimate.lower, estimate.upper)
@@ -89,14 +89,14 @@ def estimate_cell(estimate: Estimate | None, bold: bool = False) -> str:
 
 
 def method_cell(method: str) -> str:
-    """Write a method's name with the dot of its colour."""
+    """Return a cell with a method's name and the dot of its colour."""
     style = method_style(method)
     dot = f'<span class="dot" style="background:{style.colour}"></span>'
     return f'<th scope="row">{dot}{html.escape(style.label)}</th>'
 
 
 def method_table(run: AssimilationRun) -> str:
-    """Make the first table: every method's scores of temperature, mean over levels."""
+    """Return the first table: every method's scores of temperature, mean over levels."""
     grid = {
         method: [lookup(run.results, method, column.metric) for column in _METHOD_COLUMNS]
         for method in in_order(run.results["method"])
@@ -120,7 +120,7 @@ def method_table(run: AssimilationRun) -> str:
 
 
 def other_table(run: AssimilationRun) -> str | None:
-    """Make the table of every variable but temperature; `None` where there is none."""
+    """Return the table of every variable except temperature; `None` where there is none."""
     results = run.results
     variables = [v for v in dict.fromkeys(results["variable"]) if v != "temperature"]
     variables = [v for v in variables if v in UNITS]
@@ -153,7 +153,7 @@ def other_table(run: AssimilationRun) -> str | None:
 def level_tables(
     run: AssimilationRun, metrics: Mapping[str, str], variable: str = "temperature"
 ) -> list[str]:
-    """Make one table per metric, levels down the side and methods across.
+    """Return one table per metric, with levels as rows and methods as columns.
 
     Args:
         run: The assimilation.
@@ -190,7 +190,7 @@ def level_tables(
 
 
 def key_table(items: Mapping[str, str], caption: str = "") -> str:
-    """Make a table of two columns, names and values, both plain text."""
+    """Return a table of two columns, names and values, both plain text."""
     rows = [
         [f'<th scope="row">{html.escape(key)}</th>', f"<td>{html.escape(value)}</td>"]
         for key, value in items.items()

@@ -1,4 +1,4 @@
-"""How the networks were trained: curves of the losses, and what the VAE gives back."""
+"""Training of the networks: curves of the losses, and the reconstructions of the VAE."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import xarray as xr
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from slams.config.schema import ReportConfig
-from slams.report.exhibit import Exhibit, Panel, headline, new_figure, render
+from slams.report.formatting import capitalised, number
 from slams.report.mapdata import CaseFields, area_rmse, variable_levels
 from slams.report.mapdrawing import centred, field_panel, ranged
 from slams.report.profiles import draw_profile, pressure_axis
 from slams.report.reading import TrainingRun
+from slams.report.section import Panel, Section, headline, new_figure, render
 from slams.report.style import DIFFERENCE_MAP, FIELD_MAPS, quantity, variable_label
 from slams.report.tables import table
-from slams.report.wording import capitalised, number
 from slams.variables import channel_units
 
 __all__ = ["reconstruction", "training_curves"]
@@ -27,7 +27,7 @@ _STAGES = {"vae": "VAE", "score": "Latent score"}
 _MAX_PANELS = 3
 
 
-def training_curves(runs: list[TrainingRun], options: ReportConfig) -> Exhibit:
+def training_curves(runs: list[TrainingRun], options: ReportConfig) -> Section:
     """Show the losses of the VAE and of the latent score against the step."""
     panels: list[Panel] = []
     missing = [] if runs else ["No training run was given: no training curves."]
@@ -38,10 +38,10 @@ def training_curves(runs: list[TrainingRun], options: ReportConfig) -> Exhibit:
         if not drawn:
             missing.append(f"{run.path / 'metrics.csv'} has no train or validation columns.")
         panels += drawn
-    return Exhibit(
+    return Section(
         anchor="training",
         title="Training",
-        reading=(
+        caption=(
             "Grey: loss of each logged training batch, with its running mean; blue: the "
             "validation period, which the network never trained on. Training may stop where blue "
             "is flat; blue rising while grey falls is overfitting."
@@ -57,7 +57,7 @@ def _curves(run: TrainingRun, dpi: int) -> list[Panel]:
         for column in run.metrics.columns
         if column.partition("/")[0] in _COLOURS
     )
-    # The loss first, then what was also validated.
+    # The loss first, then the other validated quantities.
     ordered = sorted(names, key=lambda n: (n != "loss", f"validation/{n}" not in run.metrics, n))
     panels = []
     for name in ordered:
@@ -95,10 +95,10 @@ def _curve_panel(run: TrainingRun, name: str, dpi: int) -> Panel | None:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
-        if everything.max() < 30 * everything.min():  # decades alone would leave it bare
+        if everything.max() < 30 * everything.min():  # with decades alone there would be no labels
             axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     elif len(everything) > 20:
-        # The first steps of a Gaussian likelihood dwarf all that follows.
+        # The first steps of a Gaussian likelihood are far larger than all later values.
         low, high = everything.min(), float(np.quantile(everything, 0.97))
         if everything.max() > high + (high - low):
             axes.set_ylim(low - 0.05 * (high - low), high + 0.15 * (high - low))
@@ -111,11 +111,11 @@ def _curve_panel(run: TrainingRun, name: str, dpi: int) -> Panel | None:
     return render(figure, f"training_{run.stage}_{file}", alt, dpi)
 
 
-def reconstruction(run: TrainingRun | None, options: ReportConfig) -> Exhibit:
-    """Show what the VAE loses: error by channel, and a map of truth and reconstruction."""
-    anchor, title = "reconstruction", "What the VAE gives back"
+def reconstruction(run: TrainingRun | None, options: ReportConfig) -> Section:
+    """Show the errors of the VAE: by channel, and as a map of truth and reconstruction."""
+    anchor, title = "reconstruction", "Reconstructions of the VAE"
     if run is None:
-        return Exhibit(anchor, title, missing=["No VAE run was given: no reconstruction errors."])
+        return Section(anchor, title, missing=["No VAE run was given: no reconstruction errors."])
     panels, tables, findings, missing = [], [], [], []
     frame = run.reconstruction
     if frame is None:
@@ -135,18 +135,18 @@ def reconstruction(run: TrainingRun | None, options: ReportConfig) -> Exhibit:
             overall = float(temperature["rmse"].mean())
             findings.append(
                 f"Encoding and decoding temperature costs {number(overall)} K (RMSE, "
-                "mean over levels): an analysis decoded from this latent can hardly come closer."
+                "mean over levels): an analysis decoded from this latent can hardly be better."
             )
     maps = _maps(run, options)
     panels += maps
     if not maps:
         missing.append("No reconstructed fields were kept: no maps of reconstructions.")
-    return Exhibit(
+    return Section(
         anchor=anchor,
         title=title,
-        reading=(
-            "Error of decoding what was encoded: the floor under every latent analysis, and the "
-            "part of the observation error that the decoder itself brings."
+        caption=(
+            "Error of encoding and decoding: the lower bound of the error of latent analyses, "
+            "and the part of the observation error that comes from the decoder."
         ),
         panels=panels,
         findings=findings,

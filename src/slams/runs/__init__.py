@@ -1,1 +1,1 @@
-"""Run directories: what they hold, where they lie, and what a run was made with."""
+"""Run directories: what they hold, where they are, and what a run was made with."""

@@ -2,11 +2,11 @@
 
 A directory holds `config.yaml` (the resolved recipe), `run.json` (identity, lineage, versions,
 data fingerprint, status), `metrics.csv`, `checkpoints/` and the stage's results. Every file that
-says something about the run is replaced in one step, so that a process killed at any moment
-leaves a directory that the next one can read. A run that is refused, by a mistake in the data or a
-full disk, before it has a checkpoint to continue from leaves nothing. What a run was to replace
-(`resume=overwrite`) is there again when the new one ends without anything to keep, and waits
-beside it, hidden, where the process was killed: however often it is replaced and killed again.
+describes the run is replaced atomically, so that a process killed at any moment leaves a directory
+that the next process can read. A run that is refused, because of wrong data or a full disk, before
+it has a checkpoint to continue from leaves nothing. The predecessor of a run (`resume=overwrite`)
+is restored when the new run ends without anything to keep; where the process was killed, it is
+kept next to the directory, hidden, however often the run is replaced and killed again.
 
     with RunDirectory.open(request) as run:  # a slams.runs.request.RunRequest
         if run.finished:
@@ -14,10 +14,10 @@ beside it, hidden, where the process was killed: however often it is replaced an
         else:
             ...  # continue from run.last_checkpoint, which may be None
 
-Under several processes only rank zero locks and writes; the others see the same directory.
+Under several processes only rank zero locks and writes; the others use the same directory.
 
-A job that SLURM runs again types the same command again: where its own earlier attempt has begun
-the run, `resume=overwrite` and `resume=never` mean what they meant then, and it is continued.
+A job that SLURM runs again repeats the same command: where its own earlier attempt has begun the
+run, `resume=overwrite` and `resume=never` apply to that attempt, and the run is continued.
 """
 
 from __future__ import annotations
@@ -43,23 +43,24 @@ from slams.runtime.ranks import is_rank_zero, say
 
 __all__ = ["RunDirectory", "ending"]
 
-# Seconds that a job which SLURM runs again waits for its earlier attempt to be gone: a node that
-# was lost may be alive behind a broken network, until SLURM or the file system gives it up.
+# Seconds that a requeued job waits for its earlier attempt to end: a lost node may still be
+# running behind a broken network, until SLURM or the file system drops it.
 _WAIT_SECONDS = 300
 
 
 class RunDirectory:
-    """Owns one run directory while a stage works in it; a context manager.
+    """Run directory owned by a stage while it works there; a context manager.
 
-    Leaving the block without an exception marks the run finished, with one failed, with an
-    interrupt or a signal killed. A refusal before the first checkpoint removes the directory.
+    Leaving the block without an exception marks the run finished; with an exception, failed;
+    with an interrupt or a signal, killed. A refusal before the first checkpoint removes the
+    directory.
 
     Attributes:
         path: The directory.
-        request: What this attempt was asked for.
-        record: What `run.json` says.
-        finished: The run had finished before; nothing was locked and nothing is written.
-        resumed: An earlier attempt of this run is continued.
+        request: What the stage requests for this attempt.
+        record: Content of `run.json`.
+        finished: Whether the run had finished before; nothing is then locked or written.
+        resumed: Whether an earlier attempt of this run is continued.
     """
 
     def __init__(
@@ -76,54 +77,54 @@ class RunDirectory:
         self.resumed = not finished and record.attempts > 1
         self._lock = lock
         self._made: list[Path] = []
-        # Other ranks may look before rank zero has cleared the directory away.
+        # Other ranks may read the directory before rank zero has moved it away.
         self._fresh = False
 
     @classmethod
     def open(cls, request: RunRequest) -> RunDirectory:
-        """Create, continue or refuse the directory of a stage, as `request.resume` says.
+        """Create, continue or refuse the directory of a stage, according to `request.resume`.
 
         Raises:
             UserError: The directory belongs to another recipe, other inputs or other data; it is
-                in use; it exists and `resume` is `never`; or it is no run directory.
+                in use; it exists and `resume` is `never`; or it is not a run directory.
         """
         path, new = request.path, request.new_record()
         if not is_rank_zero():
-            return cls._beside_rank_zero(request, new)
+            return cls._open_read_only(request, new)
         request.find()  # a refusal leaves no lock behind
         made = directories.make(path.parent)
-        # Locked before it is read: whoever held the lock may just have finished the run.
+        # Locked before it is read: the last holder of the lock may just have finished the run.
         patience = _WAIT_SECONDS if slurm_job.restarted() else 0
         lock = directories.lock(path, lambda: _owner(path), patience)
         run = cls(request, new, lock, finished=False)
         run._made = made
         fresh = False
         try:
-            if directories.waits(path) and is_unbegun(path):
-                # Killed between setting a run aside and beginning what was to replace it.
-                directories.bring_back(path)
+            if directories.has_backup(path) and is_unbegun(path):
+                # Killed between the backup of a run and the start of its successor.
+                directories.restore(path)
             old = request.find()
             if old is None:
-                if directories.waits(path) and not _has_finished(path):
-                    # Replaced once more: what waits since the first time is the run to keep.
-                    directories.bring_back(path)
-                directories.set_aside(path)
+                if directories.has_backup(path) and not _has_finished(path):
+                    # Replaced once more: the backup from the first time is the run to keep.
+                    directories.restore(path)
+                directories.backup(path)
                 fresh = True
                 path.mkdir()
                 atomic.write_text(path / "config.yaml", dump_yaml(request.recipe))
             elif old.status == "finished":
-                directories.forget(path)  # killed before it could do so itself
+                directories.drop_backup(path)  # the process was killed before it could
                 directories.unlock(lock)
                 return cls(request, old, None, finished=True)
             else:
                 run.record = replace(old, attempts=old.attempts + 1, status="running")
                 run.resumed = True
-                if directories.waits(path) and not run._begun:
-                    say(f"{path} has no checkpoint yet{directories.waiting(path)}")
+                if directories.has_backup(path) and not run._begun:
+                    say(f"{path} has no checkpoint yet{directories.describe_backup(path)}")
             run._save(
                 versions=provenance.versions(),
                 revision=provenance.revision(),
-                # What an earlier attempt scored with other estimators is scored again.
+                # Earlier scores made with other estimators are computed again.
                 estimator=ESTIMATOR,
                 process={
                     "host": socket.gethostname(),
@@ -141,17 +142,17 @@ class RunDirectory:
 
     @staticmethod
     def check(request: RunRequest) -> None:
-        """Refuse what `open` would refuse, and write nothing.
+        """Refuse what `open` would refuse, without writing anything.
 
         Raises:
-            UserError: As for `open`, except that a directory in use is found out only there.
+            UserError: As for `open`, except that a directory in use is only detected there.
         """
-        if is_rank_zero():  # which makes the directory that the others would find
+        if is_rank_zero():  # it makes the directory, which the others would find
             request.find()
 
     @classmethod
-    def _beside_rank_zero(cls, request: RunRequest, new: RunRecord) -> RunDirectory:
-        """See the directory as rank zero does or will, without writing to it."""
+    def _open_read_only(cls, request: RunRequest, new: RunRecord) -> RunDirectory:
+        """Return the directory as rank zero sees it or will see it, without writing to it."""
         there = (request.path / "run.json").exists()
         record, fresh = new, request.resume == "overwrite"
         if there and (not fresh or begun_by_this_job(RunRecord.read(request.path))):
@@ -162,7 +163,7 @@ class RunDirectory:
 
     @property
     def run_id(self) -> str:
-        """Return the identity of the run, for the lineage of what is built on it."""
+        """Return the identity of the run, recorded in the lineage of runs built on it."""
         return self.record.run_id
 
     @property
@@ -172,13 +173,13 @@ class RunDirectory:
 
     @property
     def last_checkpoint(self) -> Path | None:
-        """Return the checkpoint to continue from, `checkpoints/last.ckpt`, when there is one."""
+        """Return the checkpoint to continue from, `checkpoints/last.ckpt`, if it exists."""
         path = self.checkpoints / "last.ckpt"
         return path if path.exists() and not self._fresh else None
 
     @property
     def progress(self) -> Path:
-        """Return the directory of what an evaluation has got so far."""
+        """Return the directory of an evaluation's intermediate results."""
         return self.path / "progress"
 
     @property
@@ -187,7 +188,7 @@ class RunDirectory:
         return self.last_checkpoint is not None or self.progress.exists()
 
     def summary(self) -> str:
-        """Say in one line that the run had finished before and is kept."""
+        """Return a line that states that the run had finished before and is kept."""
         when = self.record.updated
         return f"{self.path} finished already ({when}), kept; resume=overwrite starts over"
 
@@ -198,7 +199,7 @@ class RunDirectory:
         fingerprint: str | None = None,
         summary: Mapping[str, Any] | None = None,
     ) -> None:
-        """Add to the record; a summary is merged with what there is."""
+        """Update the record; a summary is merged with the existing one."""
         changes: dict[str, Any] = {}
         if mlflow_run_id is not None:
             changes["mlflow_run_id"] = mlflow_run_id
@@ -209,24 +210,24 @@ class RunDirectory:
         self._save(**changes)
 
     def close(self, status: str) -> None:
-        """Record how the run ended (`finished`, `failed` or `killed`) and give up the lock."""
+        """Record how the run ended (`finished`, `failed` or `killed`) and release the lock."""
         if self.finished or self._lock is None:
             return
         try:
             self._save(status=status)
-            directories.forget(self.path)
+            directories.drop_backup(self.path)
         finally:
             directories.unlock(self._lock)
             self._lock = None
 
     def discard(self) -> None:
-        """Remove the directory, bring back the run it was to replace, and give up the lock."""
+        """Remove the directory, restore its predecessor, and release the lock."""
         if self.finished or self._lock is None:
             return
-        directories.bring_back(self.path)
+        directories.restore(self.path)
         directories.unlock(self._lock)
         self._lock = None
-        directories.unmake(self._made)
+        directories.remove_created(self._made)
 
     def __enter__(self) -> Self:
         return self
@@ -238,7 +239,7 @@ class RunDirectory:
         traceback: TracebackType | None,
     ) -> None:
         refused = error is not None and explain_failure(error) is not None and not lost_rank(error)
-        replaces = error is not None and directories.waits(self.path)
+        replaces = error is not None and directories.has_backup(self.path)
         if (refused or replaces) and not self._begun:
             self.discard()
         else:
@@ -251,7 +252,7 @@ class RunDirectory:
 
 
 def ending(error: BaseException | None) -> str:
-    """Name how a run ended: `finished`, `failed` for an error, `killed` for an interrupt."""
+    """Return how a run ended: `finished`, `failed` for an error, `killed` for an interrupt."""
     if error is None:
         return "finished"
     # Lightning turns an interrupt into SystemExit, and so does the handler of SIGTERM.
@@ -259,7 +260,7 @@ def ending(error: BaseException | None) -> str:
 
 
 def _has_finished(path: Path) -> bool:
-    """Return whether a directory holds a finished run; not where its record is damaged."""
+    """Return whether a directory holds a finished run; false where its record is damaged."""
     try:
         return is_finished(path)
     except UserError:
@@ -267,7 +268,7 @@ def _has_finished(path: Path) -> bool:
 
 
 def _owner(path: Path) -> str:
-    """Name the process that a record says is at work."""
+    """Return the process that is working there, according to the record."""
     if not (path / "run.json").exists():
         return "another process"
     process = RunRecord.read(path).process

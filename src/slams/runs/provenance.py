@@ -31,7 +31,7 @@ _PACKAGES = ("torch", "lightning", "torchmetrics", "azula", "zarr", "xarray", "m
 _VAE = ("seed", "data", "vae")
 _SCORE = (*_VAE, "score", "background")
 _TRAINED = {"vae": _VAE, "score": _SCORE, "score_pixel": ("seed", "data", "score", "background")}
-# Keys that change how fast a run is, where it lies or how it is shown, never what comes out.
+# Keys that change how fast a run is, where it lies or how it is shown, but not its results.
 _NEVER = (
     "data.num_workers",
     "data.in_memory",  # of recipes from before `data.cache`
@@ -40,9 +40,9 @@ _NEVER = (
     "data.ahead",
     "data.source.origin",
     "data.prepare",
-    # What it decides, the days of the splits say, and the store's fingerprint.
+    # The days of the splits and the store's fingerprint stand for it.
     "data.period",
-    # They say which days a run may read, never what comes out of those that it reads.
+    # They restrict which days a run may read, but do not change the results for those days.
     "data.splits.reserved",
     "data.splits.final",
 )
@@ -61,11 +61,11 @@ _NOT_ASSIMILATION = (
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Flatten nested mappings to dotted keys; lists stay values."""
+    """Flatten nested mappings to dotted keys; lists are kept as values."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         if prefix + key == "data.sources":
-            # Where a user gets a source says nothing of what is in it (`_NEVER`).
+            # Where a user obtains a source does not change its content (`_NEVER`).
             value = [{k: v for k, v in one.items() if k != "origin"} for one in value]
         if isinstance(value, Mapping):
             flat |= flatten(value, f"{prefix}{key}.")
@@ -77,12 +77,12 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def run_difference(
     stage: str, found: Mapping[str, Any], recipe: Mapping[str, Any]
 ) -> Difference | None:
-    """Find the first key, of those that a stage depends on, in which two recipes differ.
+    """Find the first key in which two recipes differ, of those that a stage depends on.
 
     Args:
         stage: `vae`, `score`, `score_pixel` or `assimilation`.
-        found: The recipe of an earlier run as a plain tree. A key it lacks, because it is older
-            than the key, counts as having had the default.
+        found: The recipe of an earlier run as a plain tree. A key that it lacks because it is
+            older than the key counts as having the default value.
         recipe: The recipe at hand, as a plain tree.
     """
     return _first(found, recipe, lambda key: depends(stage, key))
@@ -91,7 +91,7 @@ def run_difference(
 def network_difference(
     stage: str, found: Mapping[str, Any], recipe: Mapping[str, Any]
 ) -> Difference | None:
-    """Find the first key in which the network of a trained stage is described otherwise.
+    """Find the first key in which the network of a trained stage differs between two recipes.
 
     Data, seed and background may differ: one network serves many assimilations.
     """
@@ -103,7 +103,7 @@ def network_difference(
 
 
 def inputs_fingerprint(stage: str, recipe: Mapping[str, Any]) -> str:
-    """Condense all keys of a recipe that a stage depends on: equal for runs that can be shared.
+    """Return a fingerprint of the keys that a stage depends on: equal for runs that can be shared.
 
     Args:
         stage: `vae`, `score` or `assimilation`.
@@ -114,7 +114,7 @@ def inputs_fingerprint(stage: str, recipe: Mapping[str, Any]) -> str:
 
 
 def versions() -> dict[str, str]:
-    """List the versions of Python and of the packages that results depend on."""
+    """Return the versions of Python and of the packages that results depend on."""
     found = {"slams": package_version(), "python": ".".join(map(str, sys.version_info[:3]))}
     for name in _PACKAGES:
         try:
@@ -125,7 +125,7 @@ def versions() -> dict[str, str]:
 
 
 def revision() -> str:
-    """Return the commit of the source tree, `+` behind it when changed; empty outside of git."""
+    """Return the commit of the source tree, with `+` if changed; empty outside of git."""
     here = Path(__file__).parent
 
     def git(*words: str) -> str:
@@ -134,7 +134,7 @@ def revision() -> str:
         return done.stdout.strip()
 
     try:
-        git("ls-files", "--error-unmatch", Path(__file__).name)  # an installed copy has no commit
+        git("ls-files", "--error-unmatch", Path(__file__).name)  # fails for an installed copy
         changed = git("status", "--porcelain", "--untracked-files=no", "--", str(here))
         return git("rev-parse", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.SubprocessError):
@@ -150,7 +150,7 @@ def _first(
 
 
 def depends(stage: str, key: str) -> bool:
-    """Return whether what comes out of a stage depends on a key of the recipe."""
+    """Return whether the results of a stage depend on a key of the recipe."""
     if stage == "assimilation":
         return not _inside(key, _NOT_ASSIMILATION)
     return _inside(key, _TRAINED[stage]) and not _inside(key, _NOT_TRAINING)

@@ -1,4 +1,4 @@
-"""What a run directory says about its run: `run.json` and the recipe it was made with."""
+"""Record of a run in its directory: `run.json` and the recipe it was made with."""
 
 from __future__ import annotations
 
@@ -23,40 +23,41 @@ __all__ = [
     "read_recipe",
 ]
 
-# Version of the layout of a run directory; another one is refused, never guessed at.
+# Version of the layout of a run directory; any other version is refused.
 LAYOUT = 1
 _STATUSES = ("running", "finished", "failed", "killed")
 
-# Version of the estimators that scores are made with. 1: centred ensembles were scored as free
-# ones, CRPS 3 % too low and spread 3 % too large with 16 members (docs/diagnostics.md).
+# Version of the estimators of the scores. 1: centred ensembles were scored as free ones, CRPS 3 %
+# too low and spread 3 % too large with 16 members (docs/diagnostics.md).
 ESTIMATOR = 2
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """Holds what `run.json` says.
+    """Content of `run.json`.
 
     Attributes:
-        run_id: Identity of the run, a new one whenever it starts over.
+        run_id: Identity of the run; a new one whenever the run starts over.
         stage: `vae`, `score`, `score_pixel` or `assimilation`.
         experiment: Name of the experiment.
-        status: `running`, `finished`, `failed` or `killed`. A run that says `running` while no
-            process holds its lock was killed.
+        status: `running`, `finished`, `failed` or `killed`. A run with status `running` whose lock
+            no process holds was killed.
         created: Start of the first attempt (ISO, UTC).
         updated: Last change of the record (ISO, UTC).
-        attempts: How often it was started, resumptions included.
-        inputs: Lineage: stage -> run id of each run this one is built on.
+        attempts: Number of starts, including resumptions.
+        inputs: Lineage: stage -> run id of each run that this one is built on.
         fingerprint: Fingerprint of the training store; empty where there is none.
-        reserved_days: Days that recipe and store reserve, ISO dates in pairs (first, last).
-        test_days: What the test split is: `reserved, final`, `reserved, not read` (a training),
-            `not reserved`, or empty where it has no days or the run is older than this record.
+        reserved_days: Days that the recipe and the store reserve, ISO dates in pairs (first,
+            last).
+        test_days: Use of the test split: `reserved, final`, `reserved, not read` (in training),
+            `not reserved`, or empty where it has no days or the run is older than this entry.
         versions: Versions of Python and of the packages.
         revision: Commit of the source tree; empty for an installed copy.
         process: Host and process id of the last attempt.
-        mlflow_run_id: Run of the tracking server; empty without tracking.
-        summary: What the stage measured: parameters, throughput, peak memory.
-        estimator: Version of the estimators of its scores; a record from before they were
-            numbered has the first. Scores of different versions cannot be compared.
+        mlflow_run_id: Run on the tracking server; empty without tracking.
+        summary: Measurements of the stage: parameters, throughput, peak memory.
+        estimator: Version of the estimators of its scores; a record older than this entry has
+            version 1. Scores of different versions cannot be compared.
     """
 
     run_id: str
@@ -82,7 +83,7 @@ class RunRecord:
         """Read a run directory's record.
 
         Raises:
-            UserError: It is no run directory, the record is damaged, or of another layout.
+            UserError: It is not a run directory, or the record is damaged or of another layout.
         """
         path = Path(directory) / "run.json"
         then = f"remove {directory} or start over with resume=overwrite"
@@ -111,7 +112,7 @@ class RunRecord:
         return record
 
     def write(self, directory: Path) -> None:
-        """Write the record into a run directory, in full or not at all."""
+        """Write the record into a run directory, completely or not at all."""
         text = json.dumps({"layout": LAYOUT, **asdict(self)}, indent=2) + "\n"
         atomic.write_text(directory / "run.json", text)
 
@@ -124,7 +125,7 @@ def read_recipe(directory: Path) -> dict[str, Any]:
     """
     path = directory / "config.yaml"
     try:
-        # Within the bounds of any recipe: a run directory may be somebody else's.
+        # Within the bounds of any recipe: a run directory may be another user's.
         recipe = parse_yaml(read_yaml_text(path), f"recipe {path}")
         rename_keys(recipe, f"in {path}")
         return recipe
@@ -141,5 +142,5 @@ def is_finished(directory: Path) -> bool:
 
 
 def now() -> str:
-    """Return the present time (ISO, UTC, seconds)."""
+    """Return the current time (ISO, UTC, seconds)."""
     return datetime.now(UTC).isoformat(timespec="seconds")

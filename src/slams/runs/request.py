@@ -1,4 +1,4 @@
-"""What a stage asks of its run directory, and whether the directory that is there answers it."""
+"""What a stage requests of its run directory, and whether an existing directory matches it."""
 
 from __future__ import annotations
 
@@ -18,19 +18,21 @@ __all__ = ["RunRequest", "begun_by_this_job", "is_unbegun"]
 
 @dataclass(frozen=True)
 class RunRequest:
-    """Hold what a stage asks for: where it works, with which recipe, built on what.
+    """Request of a stage: where it works, with which recipe, and built on which runs.
 
     Attributes:
         path: The run directory.
         stage: `vae`, `score`, `score_pixel` or `assimilation`.
         experiment: Name of the experiment.
-        recipe: The resolved recipe as a plain tree; all of it is kept in `config.yaml`.
-        resume: `auto` continues or keeps what is there, `overwrite` replaces it, `never` refuses.
-        inputs: Lineage: stage -> run id of each run this one is built on.
+        recipe: The resolved recipe as a plain tree; it is saved whole in `config.yaml`.
+        resume: `auto` continues or keeps an existing run, `overwrite` replaces it, `never`
+            refuses.
+        inputs: Lineage: stage -> run id of each run that this one is built on.
         fingerprint: Fingerprint of the training store; empty where it is not known.
-        store: The training store, as messages name it.
-        reserved_days: Days that recipe and store reserve, ISO dates in pairs (first, last).
-        test_days: What the test split is, see `RunRecord`.
+        store: The training store, as named in messages.
+        reserved_days: Days that the recipe and the store reserve, ISO dates in pairs (first,
+            last).
+        test_days: Use of the test split, see `RunRecord`.
     """
 
     path: Path
@@ -59,11 +61,11 @@ class RunRequest:
         )
 
     def find(self) -> RunRecord | None:
-        """Return the record of the run to keep or continue, `None` where one starts afresh.
+        """Return the record of the run to keep or continue, `None` where a new run starts.
 
         Raises:
-            UserError: The path is no run directory; or it belongs to another recipe, other inputs
-                or other data; or it exists and `resume` is `never`.
+            UserError: The path is not a run directory; or it belongs to another recipe, other
+                inputs or other data; or it exists and `resume` is `never`.
         """
         path = self.path
         if path.exists() and not path.is_dir():
@@ -71,7 +73,7 @@ class RunRequest:
         if not path.exists():
             return None
         if not (path / "run.json").exists():
-            # A process killed while it created the directory leaves no more than these.
+            # A process killed while it creates the directory leaves at most these files.
             if not is_unbegun(path):
                 strangers = [p.name for p in path.iterdir() if not _is_debris(p)]
                 raise UserError(
@@ -79,12 +81,12 @@ class RunRequest:
                     f"move it away or choose another experiment"
                 )
             return None
-        # Read for a job that runs again alone: a damaged record may be replaced otherwise.
+        # Read only for a job that runs again: otherwise a damaged record may be replaced.
         own = slurm_job.restarted() and begun_by_this_job(RunRecord.read(path))
         if self.resume == "never" and not own:
             raise UserError(
                 f"{path} exists and resume=never; choose another experiment"
-                f"{directories.waiting(path)}"
+                f"{directories.describe_backup(path)}"
             )
         if self.resume == "overwrite" and not own:
             return None
@@ -95,7 +97,7 @@ class RunRequest:
     def _refuse_other(self, old: RunRecord) -> None:
         """Refuse a directory that belongs to another recipe, other inputs or other data."""
         choice = "choose another experiment or start over with resume=overwrite"
-        choice += directories.waiting(self.path)
+        choice += directories.describe_backup(self.path)
         other = provenance.run_difference(old.stage, read_recipe(self.path), self.recipe)
         if other is not None:
             raise UserError(f"{self.path} belongs to another recipe: {other}; {choice}")
@@ -114,12 +116,12 @@ class RunRequest:
 
 
 def begun_by_this_job(record: RunRecord) -> bool:
-    """Return whether an earlier attempt of the SLURM job that runs again has begun a run."""
+    """Return whether an earlier attempt of this requeued SLURM job has begun a run."""
     return slurm_job.restarted() and record.process.get("job") == slurm_job.job_id()
 
 
 def is_unbegun(path: Path) -> bool:
-    """Return whether a process was killed before it had begun a run, or none ever began one.
+    """Return whether the run of a directory was never begun, for example because it was killed.
 
     Args:
         path: The run directory.

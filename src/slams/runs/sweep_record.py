@@ -1,9 +1,10 @@
-"""What a sweep leaves in its directory beside the runs of its settings.
+"""Files of a sweep in its directory, in addition to the runs of its settings.
 
-`sweep.json` says what was varied, and names the sweep's MLflow run; every stage that runs below
-that directory becomes a child of it. `failures/<setting>.txt` holds why a setting failed the last
-time, the reason in one line and then the traceback; it goes when the setting succeeds. A file a
-setting, so that processes that run settings of one sweep side by side never write the same one.
+`sweep.json` records what was varied, and the sweep's MLflow run; every stage that runs below
+that directory becomes a child of it. `failures/<setting>.txt` records why a setting failed the
+last time, the reason in one line and then the traceback; it is removed when the setting succeeds.
+There is one file per setting, so that processes that run settings of one sweep at the same time
+never write the same file.
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ _AGAIN = "remove it, `slams ablate` writes it"
 
 @dataclass(frozen=True)
 class SweepRecord:
-    """Holds what `sweep.json` says.
+    """Content of `sweep.json`.
 
     Attributes:
         name: Name of the sweep.
         recipe: File of its recipe.
         settings: Setting -> the swept keys and their values.
-        mlflow_run_id: Its run of the tracking server; empty without tracking.
+        mlflow_run_id: Its run on the tracking server; empty without tracking.
         sweep_id: Identity of the sweep, made once; empty in records of earlier versions.
     """
 
@@ -52,7 +53,7 @@ class SweepRecord:
         """Read the record of a sweep's directory; `None` where there is none.
 
         Raises:
-            UserError: It is damaged.
+            UserError: The record is damaged.
         """
         path = Path(directory) / _FILE
         try:
@@ -69,7 +70,7 @@ class SweepRecord:
             raise UserError(f"{path} is damaged; {_AGAIN}") from None
 
     def write(self, directory: Path) -> None:
-        """Write the record, in full or not at all."""
+        """Write the record, completely or not at all."""
         atomic.write_text(directory / _FILE, json.dumps(asdict(self), indent=2) + "\n")
 
 
@@ -89,15 +90,15 @@ def parent_tags(directory: Path) -> dict[str, str]:
 def claim(directory: Path, name: str, wait: bool = False) -> Iterator[bool]:
     """Claim a piece of a sweep for this process while the block lasts.
 
-    The system gives the claim up when the process dies.
+    The system releases the claim when the process dies.
 
     Args:
         directory: The sweep's directory, which exists.
         name: What is claimed: a setting, or a training that settings share.
-        wait: Wait for another process to be done with it.
+        wait: Whether to wait for another process to release it.
 
     Yields:
-        Whether the claim was had; always true when waiting.
+        Whether the claim was obtained; always true when waiting.
     """
     locks = directory / ".claims"
     locks.mkdir(exist_ok=True)
@@ -117,7 +118,7 @@ def claim(directory: Path, name: str, wait: bool = False) -> Iterator[bool]:
 
 
 def failure(directory: Path, setting: str) -> str:
-    """Return the reason why a setting failed the last time; empty where it did not."""
+    """Return the reason why a setting failed the last time; empty where it did not fail."""
     try:
         text = (directory / "failures" / f"{setting}.txt").read_text(encoding="utf-8")
     except OSError:
@@ -126,7 +127,7 @@ def failure(directory: Path, setting: str) -> str:
 
 
 def keep_failure(directory: Path, setting: str, reason: str, details: str) -> Path:
-    """Keep why a setting failed; return the file."""
+    """Record why a setting failed; return the file."""
     path = directory / "failures" / f"{setting}.txt"
     path.parent.mkdir(parents=True, exist_ok=True)
     atomic.write_text(path, f"{reason}\n\n{details}".rstrip() + "\n")
@@ -134,7 +135,7 @@ def keep_failure(directory: Path, setting: str, reason: str, details: str) -> Pa
 
 
 def forget_failure(directory: Path, setting: str) -> None:
-    """Forget why a setting failed, since it has not this time."""
+    """Remove the record of a setting's failure, since the setting has now succeeded."""
     (directory / "failures" / f"{setting}.txt").unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         (directory / "failures").rmdir()

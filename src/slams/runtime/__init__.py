@@ -1,1 +1,1 @@
-"""The process: signals, ranks, SLURM's job, failures, files replaced in one step."""
+"""The process: signals, ranks, the SLURM job, failures, and files replaced atomically."""

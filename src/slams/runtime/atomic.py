@@ -1,4 +1,4 @@
-"""Files that are there in full or not at all, whatever kills the process that writes them."""
+"""Files that are written completely or not at all, even if the writing process is killed."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["remove_store", "replacing", "write_text"]
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Return a temporary path beside `path` that takes its place when the block ends well.
+    """Return a temporary path next to `path` that replaces it when the block ends normally.
 
-    When the block raises, the temporary file is removed and `path` stays as it was. The
-    temporary file keeps the suffix, since some writers choose their format by it.
+    When the block raises, the temporary file is removed and `path` is unchanged. The temporary
+    file keeps the suffix, since some writers choose their format by it.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
@@ -32,16 +32,16 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a text file in UTF-8, in full or not at all."""
+    """Write a text file in UTF-8, completely or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def remove_store(path: str | Path) -> None:
-    """Remove a Zarr store whose writing has failed, for good.
+    """Remove a Zarr store after writing it has failed.
 
-    Zarr writes several files at a time in a thread of its own, and raises at the first that fails:
-    the others, still under way, would make the directory again after it was removed.
+    Zarr writes several files at a time in a thread of its own, and raises at the first failure:
+    the other writes, still in progress, would create the directory again after its removal.
     """
     from zarr.core.sync import sync
 

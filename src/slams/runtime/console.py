@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 __all__ = ["print_tables"]
 
-# A pipe has no width of its own; a table of numbers broken over lines cannot be read.
+# A pipe has no width of its own; a table of numbers broken over lines is unreadable.
 _WIDTH = 130
 
 
@@ -18,10 +18,10 @@ def print_tables(*tables: Table, console: Console | None = None) -> None:
     """Print tables below one another, at least 130 columns wide.
 
     Args:
-        tables: What to print.
-        console: Where to print; `None` is standard output.
+        tables: Tables to print.
+        console: Destination; `None` is standard output.
     """
-    from rich.console import Console  # takes a while, and few verbs print a table
+    from rich.console import Console  # slow to import, and few verbs print a table
 
     console = console or Console()
     console.width = max(console.width, _WIDTH)

@@ -1,7 +1,8 @@
 """Directories that one process at a time works in, and that are replaced as a whole.
 
-What a directory replaces waits beside it, hidden, until the new one is worth keeping; a lock
-stands beside it too, so that moving the directory leaves it alone.
+The predecessor of a directory is kept next to it, hidden, until the new directory is worth
+keeping. The lock file also lies next to the directory, so that moving the directory does not move
+the lock.
 """
 
 from __future__ import annotations
@@ -17,47 +18,47 @@ import filelock
 from slams.errors import UserError
 
 __all__ = [
-    "bring_back",
+    "backup",
+    "describe_backup",
+    "drop_backup",
     "exclusive",
-    "forget",
+    "has_backup",
     "lock",
     "make",
-    "set_aside",
+    "remove_created",
+    "restore",
     "unlock",
-    "unmake",
-    "waiting",
-    "waits",
 ]
 
 
 def make(path: Path) -> list[Path]:
-    """Make a directory and those above it.
+    """Make a directory and its missing parents.
 
     Returns:
-        Those that were not there, the upper ones first, for `unmake`.
+        The directories that were missing, parents first, for `remove_created`.
     """
     missing = [p for p in (*reversed(path.parents), path) if not p.exists()]
     path.mkdir(parents=True, exist_ok=True)
     return missing
 
 
-def unmake(made: Sequence[Path]) -> None:
-    """Remove directories that `make` has made, as far as nothing else is in them by now."""
+def remove_created(made: Sequence[Path]) -> None:
+    """Remove directories that `make` has made, unless something else is in them by now."""
     for directory in reversed(made):
         with contextlib.suppress(OSError):
             directory.rmdir()
 
 
 def lock(path: Path, owner: Callable[[], str], patience: float = 0.0) -> filelock.FileLock:
-    """Lock a directory for this process; the system frees it when the process dies.
+    """Lock a directory for this process; the system frees the lock when the process dies.
 
     Args:
         path: The directory, which need not exist.
-        owner: Names who holds the lock, for the message.
-        patience: Seconds to wait for another process to give it up.
+        owner: Returns the name of the lock's holder, for the message.
+        patience: Seconds to wait for another process to release the lock.
 
     Raises:
-        UserError: Another process holds it.
+        UserError: Another process holds the lock.
     """
     held = filelock.FileLock(path.with_name(f".{path.name}.lock"))
     try:
@@ -70,8 +71,8 @@ def lock(path: Path, owner: Callable[[], str], patience: float = 0.0) -> fileloc
 
 
 def unlock(held: filelock.FileLock) -> None:
-    """Give up a lock and remove its file."""
-    # While it is held: afterwards it might be another's.
+    """Release a lock and remove its file."""
+    # While the lock is held: afterwards the file may belong to another process.
     Path(held.lock_file).unlink(missing_ok=True)
     held.release()
 
@@ -82,10 +83,10 @@ def exclusive(path: Path, patience: float = -1.0) -> Iterator[None]:
 
     Args:
         path: The lock file, whose directory exists.
-        patience: Seconds to wait for another process; negative to wait without end.
+        patience: Seconds to wait for another process; negative to wait indefinitely.
 
     Raises:
-        filelock.Timeout: Another process holds it.
+        filelock.Timeout: Another process holds the lock.
     """
     while True:
         with contextlib.suppress(FileNotFoundError):  # its directory was removed with the lock
@@ -99,46 +100,46 @@ def exclusive(path: Path, patience: float = -1.0) -> Iterator[None]:
         unlock(held)
 
 
-def set_aside(path: Path) -> None:
-    """Move a directory, if it is there, to where it waits for what becomes of its successor."""
+def backup(path: Path) -> None:
+    """Move a directory, if it exists, to its backup, until its successor is worth keeping."""
     if path.exists():
-        forget(path)  # left by a process that was killed while it replaced an earlier one
-        path.rename(_aside(path))
+        drop_backup(path)  # left by a process that was killed while it replaced an earlier one
+        path.rename(_backup_path(path))
 
 
-def waits(path: Path) -> bool:
-    """Return whether a predecessor of a directory waits for what becomes of it."""
-    return _aside(path).exists()
+def has_backup(path: Path) -> bool:
+    """Return whether a directory has a backup of its predecessor."""
+    return _backup_path(path).exists()
 
 
-def waiting(path: Path) -> str:
-    """Return a clause for messages: where the predecessor of a directory is, how to get it back.
+def describe_backup(path: Path) -> str:
+    """Return a clause for messages: where the backup of a directory is, and how to restore it.
 
     Args:
         path: The directory.
 
     Returns:
-        The clause, with a semicolon before it; empty where nothing waits.
+        The clause, with a semicolon before it; empty where there is no backup.
     """
-    if not waits(path):
+    if not has_backup(path):
         return ""
-    new, old = shlex.quote(str(path)), shlex.quote(str(_aside(path)))
-    return f"; what it was to replace is kept: rm -r {new} && mv {old} {new} brings it back"
+    new, old = shlex.quote(str(path)), shlex.quote(str(_backup_path(path)))
+    return f"; the directory that it replaces is kept: rm -r {new} && mv {old} {new} restores it"
 
 
-def forget(path: Path) -> None:
-    """Remove what waits beside a directory."""
-    _remove(_aside(path))
+def drop_backup(path: Path) -> None:
+    """Remove the backup of a directory."""
+    _remove(_backup_path(path))
 
 
-def bring_back(path: Path) -> None:
-    """Remove a directory, and put back what it was to replace."""
+def restore(path: Path) -> None:
+    """Remove a directory, and restore its backup if there is one."""
     _remove(path)
-    if _aside(path).exists():
-        _aside(path).rename(path)
+    if _backup_path(path).exists():
+        _backup_path(path).rename(path)
 
 
-def _aside(path: Path) -> Path:
+def _backup_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.old")
 
 

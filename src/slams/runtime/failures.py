@@ -1,4 +1,4 @@
-"""Words the failures that a user can do something about; anything else is a defect."""
+"""Messages for failures that a user can correct; any other failure is a defect."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ __all__ = ["causes", "explain_failure", "lost_rank"]
 
 # A disk that has refused a write may still have room for something smaller (bytes).
 _NOTHING = 16 * 2**20
-# What the operating system says of a path itself.
+# Errors of the operating system about a path itself.
 _NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FILES = (errno.EMFILE, errno.ENFILE)
-# What is wrong with disks.
+# Errors of disks.
 _MACHINE = (errno.EIO, errno.ESTALE, errno.ENODEV, errno.EBUSY)
-# What Python, torch and the operating system say where memory or threads are at their limit.
+# Messages of Python, torch and the operating system when memory or threads are exhausted.
 _MEMORY_WORDS = (
     "can't start new thread",
     "can't allocate memory",
     "Cannot allocate memory",
     "Resource temporarily unavailable",
 )
-# What gloo, NCCL and the store between them say when a process at the other end has gone.
+# Messages of gloo, NCCL and their store when the process at the other end is gone.
 _LOST_WORDS = (
     "Connection closed by peer",
     "Connection reset by peer",
@@ -40,10 +40,10 @@ _LOST_WORDS = (
     "Timed out waiting",
     "Socket Timeout",
 )
-# sqlite and libraries written in C report a full disk in words of their own.
+# sqlite and libraries written in C report a full disk in their own words.
 _FILES_WORDS = os.strerror(errno.EMFILE)
 _FULL_WORDS = ("No space left on device", "database or disk is full", "Disk quota exceeded")
-# What numpy says of an array that a disk took in part, without an error number.
+# numpy's message for an array that was written in part, without an error number.
 _CUT_SHORT = re.compile(r"\d+ requested and \d+ written")
 
 
@@ -51,29 +51,29 @@ def explain_failure(error: BaseException, places: Sequence[Path] = ()) -> str | 
     """Return one sentence for a failure that the user can correct.
 
     Args:
-        error: What escaped from a command.
-        places: Where the command writes; a failed write does not say by itself which disk it was.
+        error: Exception that escaped from a command.
+        places: Where the command writes; a failed write does not state which disk it was on.
 
     Returns:
-        The sentence, or `None` when the traceback is what a reader needs.
+        The sentence, or `None` when the reader needs the traceback.
     """
     if isinstance(error, UserError) and "no space left on the device" in str(error):
-        return _sentence(error)  # whoever wrote it knows more
+        return _sentence(error)  # its message is more specific
     for cause in causes(error):
         full = isinstance(cause, OSError) and cause.errno in _FULL
         cut = isinstance(cause, OSError) and _CUT_SHORT.search(str(cause)) is not None
         if full or cut or any(words in str(cause) for words in _FULL_WORDS):
-            # The name may be that of a temporary file which could not be moved to a full disk.
+            # The name may be that of a temporary file that could not be moved to a full disk.
             where = _full_place(places) or _path_of(cause, " while writing ")
             return (
-                f"no space left on the device{where}; free some, or let the keys 'runs' and "
-                f"'data.store' name another disk"
+                f"no space left on the device{where}; free some, or set the keys 'runs' and "
+                f"'data.store' to another disk"
             )
         if isinstance(cause, OSError) and cause.errno == errno.EFBIG:
             return (
                 f"a file would be larger than this process may write"
-                f"{_path_of(cause, ' while writing ')}; raise the limit (`ulimit -f`), or let the "
-                f"keys 'runs' and 'data.store' name another disk"
+                f"{_path_of(cause, ' while writing ')}; raise the limit (`ulimit -f`), or set the "
+                f"keys 'runs' and 'data.store' to another disk"
             )
         if (isinstance(cause, OSError) and cause.errno in _FILES) or _FILES_WORDS in str(cause):
             return (
@@ -86,8 +86,8 @@ def explain_failure(error: BaseException, places: Sequence[Path] = ()) -> str | 
     if lost_rank(error):
         words = next(words for words in _LOST_WORDS if words in str(error))
         return (
-            f"lost the connection to another rank ({words}): a node or a process of this run has "
-            f"gone; what it said last is in the log"
+            f"lost the connection to another rank ({words}): a node or a process of this run is "
+            f"gone; its last messages are in the log"
         )
     if isinstance(error, FileNotFoundError) and error.filename:
         return f"{_path_of(error)} does not exist"
@@ -100,7 +100,7 @@ def explain_failure(error: BaseException, places: Sequence[Path] = ()) -> str | 
         return f"{_path_of(error)} is a directory, expected a file; move it away"
     if isinstance(error, OSError) and error.errno in _MACHINE:
         why = os.strerror(error.errno).lower()
-        return f"{why}{_path_of(error, ' while using ')}; see to the machine, then go on as before"
+        return f"{why}{_path_of(error, ' while using ')}; repair it, then repeat the command"
     if isinstance(error, MemoryError) or any(words in str(error) for words in _MEMORY_WORDS):
         return (
             f"the memory that this process may use is exhausted ({_first_line(error)}); raise the "
@@ -108,7 +108,7 @@ def explain_failure(error: BaseException, places: Sequence[Path] = ()) -> str | 
         )
     if type(error).__module__.partition(".")[0] in ("mlflow", "sqlalchemy", "alembic"):
         return (
-            f"the tracking store cannot be used any more ({_first_line(error)}); put it right, "
+            f"the tracking store cannot be used any more ({_first_line(error)}); repair it, "
             f"or set tracking.enabled=false"
         )
     if isinstance(error, PermissionError) or (
@@ -121,8 +121,8 @@ def explain_failure(error: BaseException, places: Sequence[Path] = ()) -> str | 
 def lost_rank(error: BaseException) -> bool:
     """Return whether a collective failed because another rank is gone.
 
-    By its words: what torch raises is a bare RuntimeError with gloo, and one of several types
-    with NCCL.
+    The message decides: torch raises a bare RuntimeError with gloo, and one of several types with
+    NCCL.
     """
     module = type(error).__module__
     distributed = type(error) is RuntimeError or module.startswith("torch")
@@ -130,7 +130,7 @@ def lost_rank(error: BaseException) -> bool:
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """Walk from an error to what caused it.
+    """Iterate over an error and its causes.
 
     Args:
         error: The error, which comes first.
@@ -153,7 +153,7 @@ def _path_of(error: BaseException, before: str = "") -> str:
 
 
 def _full_place(places: Sequence[Path]) -> str:
-    """Name the place whose disk has next to nothing left."""
+    """Return the place whose disk is almost full, for the message."""
     for place in places:
         there = next((p for p in (place, *place.resolve().parents) if p.exists()), None)
         if there is not None and shutil.disk_usage(there).free < _NOTHING:
@@ -162,9 +162,9 @@ def _full_place(places: Sequence[Path]) -> str:
 
 
 def _sentence(error: UserError) -> str:
-    """Take the sentence out of what a DataLoader worker adds to it: its whole traceback."""
+    """Extract the sentence from the text that a DataLoader worker adds: its whole traceback."""
     text = str(error).strip()
     if "Original Traceback" in text:
         text = text.splitlines()[-1].partition("UserError: ")[2]
-    # A reason that a library gives, or a name out of a file, may run over several lines.
+    # A reason from a library, or a name from a file, may span several lines.
     return " ".join(text.split())

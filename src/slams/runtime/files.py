@@ -1,4 +1,4 @@
-"""Read small files that somebody else may have written, damaged or replaced.
+"""Read small files that another user may have written, damaged or replaced.
 
 A run directory, a store or an archive may come from a stranger. Nothing that is read here can
 start code: JSON holds plain values, and tensors are read with `weights_only=True`, which builds
@@ -26,14 +26,14 @@ __all__ = ["check_types", "load_tensors", "read_json", "read_table", "write_tabl
 
 
 def read_json(path: Path, then: str) -> dict[str, Any]:
-    """Return the object that a JSON file holds.
+    """Return the object in a JSON file.
 
     Args:
         path: The file.
-        then: What to do about a damaged one, for the message.
+        then: What to do about a damaged file, for the message.
 
     Raises:
-        UserError: It is a directory, or holds no JSON object.
+        UserError: It is a directory, or does not hold a JSON object.
         FileNotFoundError: It does not exist.
         NotADirectoryError: A file stands in the place of one of its directories.
     """
@@ -41,7 +41,7 @@ def read_json(path: Path, then: str) -> dict[str, Any]:
         values = json.loads(path.read_text(encoding="utf-8"))
     except IsADirectoryError:
         raise UserError(f"{path} is a directory, expected a file; {then}") from None
-    except (ValueError, RecursionError):  # no JSON, no UTF-8, or nested without end
+    except (ValueError, RecursionError):  # not JSON, not UTF-8, or nested too deep
         values = None
     if not isinstance(values, dict):
         raise UserError(f"{path} is damaged, it holds no JSON object; {then}")
@@ -51,16 +51,16 @@ def read_json(path: Path, then: str) -> dict[str, Any]:
 def check_types(
     path: Path, values: Mapping[str, Any], expected: Mapping[str, type], then: str
 ) -> None:
-    """Refuse values of other types than a file is written with.
+    """Refuse values whose types differ from those that the file is written with.
 
     Args:
         path: The file.
-        values: What was read.
+        values: Values read from the file.
         expected: Key -> type.
         then: What to do about a damaged file, for the message.
 
     Raises:
-        UserError: Names the key.
+        UserError: A value has another type; the message names its key.
     """
     for key, kind in expected.items():
         if key in values and type(values[key]) is not kind:
@@ -71,16 +71,16 @@ def check_types(
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
-    """Write a table as a Parquet file, in full or not at all, with a checksum of each page."""
+    """Write a table as a Parquet file, completely or not at all, with a checksum of each page."""
     with replacing(path) as part:
         table.to_parquet(part, index=False, write_page_checksum=True)
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Return the table in a Parquet file, whose checksums are compared where it has any.
+    """Return the table in a Parquet file, and compare its checksums where it has any.
 
     Raises:
-        OSError, ValueError: It is missing, a directory, truncated, corrupt or no Parquet file.
+        OSError, ValueError: It is missing, a directory, truncated, corrupt or not a Parquet file.
     """
     import pandas as pd
 
@@ -97,11 +97,11 @@ def load_tensors(path: Path, device: torch.device | str = "cpu") -> Any:
 
     Args:
         path: The file.
-        device: Where the tensors go.
+        device: Device of the tensors.
 
     Raises:
-        Exception: The file is damaged, or holds anything else; torch and `zipfile` raise a
-            different type for each kind.
+        Exception: The file is damaged, or holds other objects; torch and `zipfile` raise a
+            different type for each kind of fault.
     """
     import torch
 

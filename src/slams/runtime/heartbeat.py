@@ -1,4 +1,4 @@
-"""A line every few seconds that says what a command is doing while it says nothing else."""
+"""A line every few seconds about what a command is doing while it prints nothing else."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["Heartbeat"]
 
 
 class Heartbeat:
-    """Prints what is being done, from a thread of its own, until the block ends.
+    """Printer of what is being done, in a thread of its own, until the block ends.
 
     A context manager. Only rank zero prints, on standard error.
 
     Args:
-        name: What stands before each line, for example the verb.
+        name: Prefix of each line, for example the verb.
         seconds: Seconds between two lines, and before the first.
-        doing: What is being done first.
+        doing: Description of the first activity.
     """
 
     def __init__(self, name: str, seconds: float, doing: str = "") -> None:
@@ -33,7 +33,7 @@ class Heartbeat:
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def note(self, doing: str) -> None:
-        """Note what is being done from now on.
+        """Set the description of the current activity.
 
         Args:
             doing: In words, for example `fits letkf`.

@@ -1,6 +1,6 @@
-"""Leave on an interrupt while there is nothing to close: at the start and at the end.
+"""Exit on an interrupt while there is nothing to close: at the start and at the end.
 
-Nothing but `os` is imported here: this is in place some milliseconds after Python has started.
+Only `os` is imported here: the handler is installed milliseconds after Python has started.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ _INTERRUPTED = 130
 
 
 def leave_at_once(signum: int, frame: object) -> None:
-    """Handle SIGINT: say so, and end the process without closing anything.
+    """Handle SIGINT: print one line, and end the process without closing anything.
 
-    An exception raised within an import does not always arrive as what it was: class bodies,
-    extensions written in C and callbacks make other errors of it, each with a traceback.
+    An exception raised within an import does not always arrive unchanged: class bodies,
+    extensions written in C and callbacks turn it into other errors, each with a traceback.
 
     Args:
         signum: The signal.
-        frame: Where the program stood.
+        frame: Current stack frame.
     """
     os.write(2, b"slams: interrupted\n")
     os._exit(_INTERRUPTED)

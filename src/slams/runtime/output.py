@@ -1,4 +1,4 @@
-"""The directory that a command writes into, as `--output` names it."""
+"""The directory of a command's output, given by `--output`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ __all__ = ["make_output"]
 
 
 def make_output(output: Path) -> Path:
-    """Make the directory that a command writes into, and return it.
+    """Make the directory of a command's output, and return it.
 
     Args:
-        output: The directory; it and those above it are made where they are missing.
+        output: The directory; it and its parents are made where they are missing.
 
     Raises:
         UserError: It is a file, or lies in one.

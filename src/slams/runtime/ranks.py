@@ -1,6 +1,6 @@
-"""Which of several processes this one is, known before torch is imported.
+"""The rank of this process, known before torch is imported.
 
-Launchers tell by the environment: torchrun sets `RANK`, SLURM `SLURM_PROCID`, Lightning starts
+Launchers pass it in the environment: torchrun sets `RANK`, SLURM `SLURM_PROCID`, Lightning starts
 the same command again with `LOCAL_RANK` (and `NODE_RANK` on several nodes).
 """
 
@@ -12,8 +12,8 @@ from slams.errors import UserError
 
 __all__ = ["check_launcher", "is_rank_zero", "say"]
 
-# Variable -> smallest value. Lightning and torch read them as whole numbers, each with a
-# traceback of its own, or wait for ranks that do not exist.
+# Variable -> smallest value. Lightning and torch read them as whole numbers; each would raise its
+# own traceback, or wait for ranks that do not exist.
 _NUMBERS = {
     "RANK": 0,
     "LOCAL_RANK": 0,
@@ -30,28 +30,28 @@ _NUMBERS = {
     "SLURM_JOB_ID": 0,
     "SLURM_RESTART_COUNT": 0,
 }
-# Empty is as good as not set, for those that this program alone reads.
+# For variables that only this program reads, empty is the same as unset.
 _MAY_BE_EMPTY = ("SLURM_JOB_ID", "SLURM_RESTART_COUNT")
-# More digits than any of them has.
+# More digits than any of the values has.
 _MOST_DIGITS = 18
 # A rank counts from 0 to one less than the number of ranks.
 _BELOW = {"RANK": "WORLD_SIZE", "LOCAL_RANK": "LOCAL_WORLD_SIZE"}
 
 
 def is_rank_zero() -> bool:
-    """Return whether this process is the one that writes and speaks."""
+    """Return whether this process is the one that writes files and prints."""
     if "RANK" in os.environ:
         return os.environ["RANK"] == "0"
-    # Lightning's children inherit the SLURM variables of their parent: every one must be 0.
+    # Child processes of Lightning inherit the SLURM variables of their parent: all must be 0.
     names = ("SLURM_PROCID", "LOCAL_RANK", "NODE_RANK")
     return all(os.environ.get(name, "0") == "0" for name in names)
 
 
 def check_launcher() -> None:
-    """Refuse variables of the environment that no launcher sets to such values.
+    """Refuse environment variables with values that no launcher sets.
 
     Raises:
-        UserError: One of them is no whole number, or a rank is not below the number of ranks.
+        UserError: One of them is not a whole number, or a rank is not below the number of ranks.
     """
     for name, smallest in _NUMBERS.items():
         text = os.environ.get(name)
@@ -76,6 +76,6 @@ def check_launcher() -> None:
 
 
 def say(text: str) -> None:
-    """Print a line at once, on rank zero alone."""
+    """Print a line at once, on rank zero only."""
     if is_rank_zero():
         print(text, flush=True)

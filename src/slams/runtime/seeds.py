@@ -1,4 +1,4 @@
-"""Random numbers that depend on what they are for, and on nothing else.
+"""Random numbers that depend only on their purpose.
 
 A draw is keyed by words and numbers (experiment seed, stream, case, member), so that it is the
 same whatever the batch size, the number of ranks or the order of evaluation.
@@ -15,11 +15,11 @@ __all__ = ["generator", "member_noise"]
 
 
 def generator(seed: int, *key: int | str) -> torch.Generator:
-    """Make a CPU generator that depends on the seed and the key alone.
+    """Return a CPU generator that depends only on the seed and the key.
 
     Args:
         seed: The experiment's seed.
-        key: What the numbers are for, for example `("observations", name, case)`.
+        key: Purpose of the numbers, for example `("observations", name, case)`.
     """
     text = "/".join(str(part) for part in (seed, *key))
     digest = hashlib.blake2b(text.encode(), digest_size=8).digest()

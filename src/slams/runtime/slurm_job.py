@@ -1,7 +1,7 @@
-"""The SLURM job that this process is a task of: its state, and bringing it back.
+"""The SLURM job that this process is a task of: its state, and its requeue.
 
-A job that stops with a checkpoint asks SLURM to run it again under the same number; what it runs
-then is the same command, which continues in the same run directory. Rank zero asks.
+A job that stops with a checkpoint is requeued under the same number; it then runs the same
+command, which continues in the same run directory. Rank zero requests the requeue.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from slams.runtime.signals import seconds_running
 
 __all__ = ["Job", "is_task", "job_id", "requeue", "restarted"]
 
-# Seconds that `scontrol` may take: controllers of large clusters are slow when they are busy.
+# Seconds that `scontrol` may take: busy controllers of large clusters are slow.
 _PATIENCE = 60
-# A signal this close to the end of a job (s) came because its time was up.
+# A signal this close to the end of a job (s) is taken as its time limit.
 _NEAR_THE_END = 600
-# Times that a job without a checkpoint from this attempt comes back: SIGTERM also comes from srun,
-# when another rank has died of something that would be the same again.
+# Requeues of a job without a checkpoint from this attempt: SIGTERM also comes from srun, when
+# another rank has died of an error that would occur again.
 _IN_VAIN = 5
 
 
 @dataclass(frozen=True)
 class Job:
-    """Holds what SLURM says about a job.
+    """State of a job as SLURM reports it.
 
     Attributes:
         number: Its number.
         state: `RUNNING`; `COMPLETING` from the moment that SLURM begins to end it, for whatever
-            cause; then `CANCELLED`, `TIMEOUT`, ...
-        reason: `TimeLimit` where it is ended since its time is up; `None` where it is cancelled.
+            reason; then `CANCELLED`, `TIMEOUT`, ...
+        reason: `TimeLimit` where it is ended because its time is up; `None` where it is cancelled.
         batch: Whether it was submitted with `sbatch`; only such a job can be requeued.
         left: Seconds to its end; infinite without a time limit.
-        restarts: How often it was run again.
+        restarts: Number of times it was requeued.
     """
 
     number: str
@@ -49,7 +49,7 @@ class Job:
 
     @classmethod
     def read(cls, number: str) -> Job | None:
-        """Ask SLURM; `None` where it does not answer."""
+        """Query SLURM for a job; return `None` where it does not answer."""
         text = _scontrol("show", "job", "--oneliner", number)[1]
         found = dict(re.findall(r"(\w+)=(\S+)", text))
         if "JobState" not in found:
@@ -79,23 +79,23 @@ def job_id() -> str:
 def is_task() -> bool:
     """Return whether SLURM started this process as one of a job's ranks.
 
-    Processes of an interactive session start their own ranks, as they do without SLURM; Lightning
-    tells the one from the other by the same names.
+    Processes of an interactive session start their own ranks, as they do without SLURM;
+    Lightning distinguishes the two cases by the same job names.
     """
     interactive = os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive")
     return "SLURM_NTASKS" in os.environ and not interactive
 
 
 def restarted() -> bool:
-    """Return whether SLURM runs this job again, after a requeue or a lost node."""
+    """Return whether SLURM runs this job again, after a requeue or the loss of a node."""
     return job_id() != "" and os.environ.get("SLURM_RESTART_COUNT", "0") not in ("", "0")
 
 
 def requeue(saved: bool) -> str:
-    """Ask SLURM to run this job again; say in words what becomes of it.
+    """Request a requeue of this job; return a sentence with the result.
 
-    Not for a job that was cancelled, which a requeue would bring back to life; nor for one that
-    has used up its time without anything to continue from: it would do so again without end.
+    Not for a job that was cancelled, which a requeue would restart; nor for one that has used up
+    its time without anything to continue from: it would do so again indefinitely.
 
     Args:
         saved: Whether a checkpoint was written in this attempt.
@@ -104,13 +104,13 @@ def requeue(saved: bool) -> str:
     if job is None:
         return f"job {job_id()}: scontrol does not answer, submit it again"
     if not job.batch:
-        return "the same command goes on; an interactive job is not requeued"
+        return "the same command continues; an interactive job is not requeued"
     if job.state != "RUNNING" and job.reason != "TimeLimit":
-        return f"job {job.number} was cancelled, or SLURM ends it otherwise, and stays so"
+        return f"job {job.number} was cancelled or ended by SLURM, and is not requeued"
     if not saved and job.restarts >= _IN_VAIN:
         return (
             f"job {job.number} was run again {job.restarts} times and has nothing to continue "
-            f"from; it is not requeued, its log may say why"
+            f"from; it is not requeued, its log may show why"
         )
     if not saved and job.left < min(_NEAR_THE_END, seconds_running()):
         return (
@@ -120,7 +120,7 @@ def requeue(saved: bool) -> str:
     code, answer = _scontrol("requeue", job.number)
     if code:
         return f"job {job.number} could not be requeued ({answer}), submit it again"
-    return f"job {job.number} is requeued and goes on by itself"
+    return f"job {job.number} is requeued and continues automatically"
 
 
 def _scontrol(*words: str) -> tuple[int, str]:

@@ -1,4 +1,4 @@
-"""The version of this package, as it was installed."""
+"""The version of this package as installed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def package_version() -> str:
         The version of the installed distribution; `0+unknown` where the source is imported
         without being installed.
     """
-    from importlib import metadata  # a few milliseconds, which not every command needs
+    from importlib import metadata  # a few milliseconds, which most commands need not spend
 
     try:
         return metadata.version("slams")

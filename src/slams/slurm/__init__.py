@@ -1,4 +1,4 @@
-"""`slams submit`: its options, the batch scripts it writes, and how they are handed to SLURM."""
+"""`slams submit`: its options, the batch scripts it writes, and their submission to SLURM."""
 
 from __future__ import annotations
 

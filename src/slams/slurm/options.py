@@ -8,12 +8,12 @@ from slams.slurm.submit import STAGES, Request
 
 __all__ = ["OPTIONS", "add_options", "request_of"]
 
-# Option -> default, what stands for its value, explanation.
+# Option -> default, placeholder of its value, help.
 _VALUES: dict[str, tuple[int | str, str, str]] = {
     "--nodes": (1, "N", "nodes of each job (default: %(default)s)"),
-    "--gpus-per-node": (0, "G", "GPUs a node, a rank on each; 0, the default, for the CPU"),
-    "--cpus-per-task": (0, "C", "CPUs a rank (default: 1 + data.num_workers)"),
-    "--at-once": (0, "K", "settings of a sweep that may run at a time (default: all)"),
+    "--gpus-per-node": (0, "G", "GPUs per node, one rank each; 0, the default, for the CPU"),
+    "--cpus-per-task": (0, "C", "CPUs per rank (default: 1 + data.num_workers)"),
+    "--at-once": (0, "K", "settings of a sweep that may run at once (default: all)"),
     "--time": ("", "T", "time limit of each job, such as 90 or 1-12:00:00"),
     "--partition": ("", "NAME", "partition"),
     "--account": ("", "NAME", "account"),
@@ -29,7 +29,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
             option, type=type(default), default=default, metavar=metavar, help=explanation
         )
     parser.add_argument(
-        "--sweep", action="store_true", help="the settings of the sweep as a job array"
+        "--sweep", action="store_true", help="run the settings of the sweep as a job array"
     )
     parser.add_argument(
         "--sbatch",
@@ -41,7 +41,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def request_of(arguments: argparse.Namespace) -> Request:
-    """Read what was asked for."""
+    """Build the request from the parsed arguments."""
     return Request(
         recipe=arguments.recipe,
         overrides=arguments.overrides,

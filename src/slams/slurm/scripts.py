@@ -1,8 +1,8 @@
-"""The text of SLURM batch scripts: what `slams submit` writes, and `experiments/slurm/` holds.
+"""Text of SLURM batch scripts: written by `slams submit`, and stored in `experiments/slurm/`.
 
-Every script is a header of `#SBATCH` lines, the command as a bash array, and one body, the same
-for all of them. Values are quoted for the shell; what a recipe or an override says reaches the
-program letter by letter.
+Every script is a header of `#SBATCH` lines, the command as a bash array, and one body that all
+scripts share. Values are quoted for the shell, so that the text of a recipe or an override reaches
+the program unchanged.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from slams.errors import UserError
 __all__ = ["BODY", "GENERIC", "Resources", "generic_script", "job_script", "signal_lead"]
 
 BODY = """\
-# Since SLURM 22.05 srun does not take this over from sbatch.
+# Since SLURM 22.05 srun does not inherit this from sbatch.
 export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}"
 
-# Signals are for the tasks, which save and have the job requeued; this shell would die of them.
+# Signals are for the tasks, which save and have the job requeued; they would kill this shell.
 trap : USR1 TERM
 
 status=0
 srun --kill-on-bad-exit=1 --wait=0 "${command[@]}" || status=$?
 
-# Rank zero has had a job requeued that was told to stop, and SLURM does so when a node is lost.
-# Left is a signal that came before the program could listen (128 + 10).
+# Rank zero requeues a job that was signalled, and SLURM one that has lost a node. The remaining
+# case is a signal that came before the program had a handler (128 + 10).
 if [ "$status" -eq 138 ] && [ "${SLURM_RESTART_COUNT:-0}" -lt 10 ]; then
     echo "slams: a signal came before the program had started; job $SLURM_JOB_ID is requeued" >&2
     scontrol requeue "$SLURM_JOB_ID"
@@ -34,7 +34,7 @@ fi
 exit "$status"
 """
 
-# Scripts of `experiments/slurm/`: file -> what is run, and the sentence on how to submit it.
+# Scripts of `experiments/slurm/`: file -> verb, and the options of the example command.
 GENERIC = {
     "prepare": ("prepare", "--nodes=1 --ntasks=1"),
     "train-vae": ("train vae", "--nodes=2 --ntasks-per-node=4 --gpus-per-node=4"),
@@ -49,15 +49,15 @@ _LONGEST_LEAD, _SHORTEST_LEAD = 600, 30
 
 @dataclass(frozen=True)
 class Resources:
-    """Holds what a job asks SLURM for.
+    """Resources that a job requests from SLURM.
 
     Attributes:
         nodes: Number of nodes.
-        tasks: Ranks a node.
-        gpus: GPUs a node, one a rank; 0 for the CPU.
-        cpus: CPUs a rank.
+        tasks: Ranks per node.
+        gpus: GPUs per node, one per rank; 0 for the CPU.
+        cpus: CPUs per rank.
         seconds: Time limit (s); 0 for the partition's own.
-        time: The same as SLURM writes it.
+        time: The time limit in SLURM's format.
         partition: Partition; "" for the default one.
         account: Account; "" for the user's own.
         extra: More options of sbatch, for example `--qos=long`.
@@ -74,7 +74,7 @@ class Resources:
     extra: Sequence[str] = field(default_factory=tuple)
 
     def directives(self) -> list[str]:
-        """List the options of sbatch."""
+        """Return the options of sbatch."""
         lines = [f"--nodes={self.nodes}", f"--ntasks-per-node={self.tasks}"]
         if self.gpus:
             lines.append(f"--gpus-per-node={self.gpus}")
@@ -106,19 +106,19 @@ def job_script(
     array: str = "",
     origin: str = "",
 ) -> str:
-    """Write a batch script.
+    """Return the text of a batch script.
 
     Args:
         name: Name of the job.
-        command: The program and its arguments; `$NAME` alone stands for a variable of the job.
-        resources: What it asks for.
-        log: File of everything it prints; a requeued job adds to it.
+        command: The program and its arguments; `$NAME` alone refers to a variable of the job.
+        resources: Resources that it requests.
+        log: File of everything it prints; a requeued job appends to it.
         directory: Working directory.
         array: Numbers of a job array, for example `0-11%4`; "" for a single job.
-        origin: The command that the script comes from, for the reader.
+        origin: The command that wrote the script, for the reader.
 
     Raises:
-        UserError: Something in it holds a line break or another control character.
+        UserError: A value holds a line break or another control character.
     """
     directives = [
         f"--job-name={shlex.quote(name)}",
@@ -129,7 +129,7 @@ def job_script(
         "--open-mode=append",
         "--requeue",
     ]
-    # A line break would end a comment, and the rest of it be run.
+    # A line break would end a comment, and the shell would run the rest.
     for text in (*directives, *command, origin):
         if not text.isprintable():
             raise UserError(
@@ -144,7 +144,7 @@ def job_script(
 
 
 def generic_script(name: str) -> str:
-    """Write a script that takes recipe and overrides as its arguments, for use without `submit`.
+    """Return a script that takes recipe and overrides as arguments, for use without `submit`.
 
     Args:
         name: One of `GENERIC`.
@@ -165,10 +165,10 @@ def generic_script(name: str) -> str:
             "#SBATCH --open-mode=append",
             "#SBATCH --requeue",
             "",
-            "# Without `slams submit`; recipe and overrides come behind the name of the script:",
+            "# Without `slams submit`; recipe and overrides follow the name of the script:",
             f"#   sbatch {resources} --time=12:00:00 \\",
             f"#       experiments/slurm/{name}.sbatch RECIPE.yaml [key=value ...]",
-            "# Nodes and ranks are told to the program; the environment is that of the caller.",
+            "# The program is given nodes and ranks; the environment is that of the caller.",
             f"command=({' '.join(words)})",
             "",
             BODY,

@@ -1,8 +1,8 @@
-"""Submits a recipe to SLURM: one job a stage, each after the one it builds on.
+"""Submission of a recipe to SLURM: one job per stage, each after the one it builds on.
 
-Scripts and logs lie in `runs/<experiment>/slurm/`, with a copy of the recipe: whoever edits the
-recipe while jobs wait, or while one is requeued, changes nothing for them. Overrides stand in the
-scripts as they were typed.
+Scripts and logs are in `runs/<experiment>/slurm/`, with a copy of the recipe: editing the recipe
+while jobs are waiting, or while one is requeued, does not affect them. Overrides are written into
+the scripts as they were typed.
 """
 
 from __future__ import annotations
@@ -43,20 +43,21 @@ _OURS = ("trainer.num_nodes", "trainer.accelerator")
 
 @dataclass(frozen=True)
 class Request:
-    """Holds what was asked for on the command line.
+    """Request for a submission, from the command line.
 
     Attributes:
         recipe: The recipe (YAML).
         overrides: Overrides `key=value`.
         nodes: Nodes of each job.
-        gpus: GPUs a node, one rank each; 0 trains on the CPU with `trainer.devices` ranks a node.
-        cpus: CPUs a rank; 0 for one, and one for each worker of the DataLoader.
-        time: Time limit of each job, as SLURM writes it; "" for the partition's.
+        gpus: GPUs per node, one rank each; 0 trains on the CPU with `trainer.devices` ranks per
+            node.
+        cpus: CPUs per rank; 0 for one, plus one for each worker of the DataLoader.
+        time: Time limit of each job, in SLURM's format; "" for the partition's.
         partition: Partition; "" for the default one.
         account: Account; "" for the user's own.
-        stages: Stages with commas between; "" for all that have not finished.
-        sweep: Run the settings of the recipe's sweep as a job array instead of stages.
-        at_once: Largest number of settings of a sweep that run at a time; 0 for no limit.
+        stages: Stages separated by commas; "" for all that have not finished.
+        sweep: Whether to run the settings of the recipe's sweep as a job array instead of stages.
+        at_once: Largest number of settings of a sweep that run at once; 0 for no limit.
         extra: More options of sbatch.
     """
 
@@ -76,7 +77,7 @@ class Request:
 
 @dataclass(frozen=True)
 class _Job:
-    """Holds one job: its name, what it runs, and its array."""
+    """One job: its name, its command, and its array."""
 
     name: str
     words: tuple[str, ...]
@@ -85,15 +86,15 @@ class _Job:
 
 
 def submit(request: Request, dry_run: bool = False) -> None:
-    """Write the batch scripts of a recipe and submits them.
+    """Write the batch scripts of a recipe and submit them.
 
     Args:
-        request: What was asked for.
-        dry_run: Print the scripts; write and submit nothing.
+        request: The request.
+        dry_run: Whether only to print the scripts, without writing or submitting.
 
     Raises:
-        UserError: Recipe, resources or stages are refused, what the first stage builds on is not
-            there, or there is no SLURM here.
+        UserError: Recipe, resources or stages are refused, what the first stage builds on is
+            missing, or SLURM is not installed here.
     """
     config, overrides, resources = _resolve(request)
     if not dry_run and shutil.which("sbatch") is None:
@@ -176,7 +177,7 @@ def _resolve(request: Request) -> tuple[Config, list[str], Resources]:
 
 
 def _check_words(request: Request) -> None:
-    """Refuse what would be another option, or another line, of a batch script."""
+    """Refuse values that would become another option, or another line, of a batch script."""
     for option in request.extra:
         if not option.startswith("-") or not option.isprintable():
             raise UserError(f"--sbatch: found {option!r}, expected an option such as --qos=long")
@@ -214,7 +215,7 @@ def _chain(
         elif run:
             RunDirectory.check(run_request(config, run))
         words = (*verb.split(), str(copy), *overrides)
-        if name == "prepare":  # one process with threads of its own
+        if name == "prepare":  # one process with several threads
             own = replace(resources, nodes=1, tasks=1, gpus=0)
             words = (*verb.split(), str(copy), *request.overrides)
         else:
@@ -224,7 +225,7 @@ def _chain(
 
 
 def _run_of(config: Config, name: str) -> str:
-    """Name the run directory of a stage; empty for one without."""
+    """Return the name of a stage's run directory; empty for a stage without one."""
     score = "score_pixel" if config.score.space == "pixel" else "score"
     return {"vae": "vae", "score": score, "assimilate": "assimilation"}.get(name, "")
 
@@ -240,9 +241,9 @@ def _stages(text: str) -> list[str]:
 def _sweep(
     request: Request, config: Config, copy: Path, overrides: list[str], resources: Resources
 ) -> list[_Job]:
-    """Make the job array of a sweep's settings that have not finished."""
+    """Return the job array of a sweep's settings that have not finished."""
     if request.stages:
-        raise UserError("--stages: a sweep has its own, key 'ablation.stages'; leave one out")
+        raise UserError("--stages: a sweep has its own, key 'ablation.stages'; use only one")
     from slams.sweeps import expand
     from slams.sweeps.status import has_finished
 
@@ -253,7 +254,7 @@ def _sweep(
     say(f"sweep {sweep.name}: {len(left)} of {len(sweep.settings)} settings to run")
     if not left:
         return []
-    # The copy of the recipe is called otherwise, and a sweep is called like its recipe.
+    # The copy of the recipe has another name, and a sweep is named after its recipe.
     named = [] if config.ablation.name else [f"ablation.name={sweep.name}"]
     words = ("ablate", str(copy), "--setting", "$SLURM_ARRAY_TASK_ID", *overrides, *named)
     array = _ranges(left) + (f"%{request.at_once}" if request.at_once else "")
@@ -274,7 +275,7 @@ def _ranges(numbers: Sequence[int]) -> str:
 def _sbatch(path: Path, after: str) -> str:
     """Submit a script; return the number of the job."""
     words = ["sbatch", "--parsable"]
-    if after:  # what waits for a job that failed would wait for ever
+    if after:  # otherwise a job that depends on a failed one waits for ever
         words += [f"--dependency=afterok:{after}", "--kill-on-invalid-dep=yes"]
     done = subprocess.run([*words, str(path)], capture_output=True, text=True, check=False)
     if done.returncode:

@@ -1,7 +1,7 @@
-"""What the verbs of the command line do: each stage composes the rooms, none computes.
+"""Stages behind the verbs of the command line: each composes other packages and computes nothing.
 
-A stage is imported when it is first asked for: preparing data needs neither Lightning nor mlflow,
-whose memory counts towards its bound.
+A stage is imported when it is first used: preparing data needs neither Lightning nor mlflow, whose
+memory counts towards its bound.
 """
 
 from __future__ import annotations

@@ -39,18 +39,18 @@ from slams.tracking.runs import Tracker
 
 __all__ = ["assimilate", "modality_settings"]
 
-# Methods that use observations, and the one they start from.
+# Methods that use observations, and the one that they start from.
 _STUDIED = (Role.BACKGROUND, Role.YARDSTICK, Role.SUBJECT)
 
 
 def assimilate(config: Config, dry_run: bool = False, report_after: bool = True) -> Path:
-    """Analyse the test dates of a recipe, then those of its modality study, and reports.
+    """Analyse the test dates of a recipe, then those of its modality study, and write the report.
 
     Args:
         config: The recipe.
-        dry_run: Build everything, analyse one case with two members, print shapes, memory and
-            time, write nothing.
-        report_after: Write the report at the end.
+        dry_run: Whether only to build everything, analyse one case with two members, and print
+            shapes, memory and time, without writing.
+        report_after: Whether to write the report at the end.
 
     Returns:
         The run directory.
@@ -58,7 +58,7 @@ def assimilate(config: Config, dry_run: bool = False, report_after: bool = True)
     settings = [config, *modality_settings(config)]
     directories = [stage_directory(one, "assimilation") for one in settings]
     seconds = config.trainer.log_every_seconds
-    with Heartbeat("assimilate", seconds, "opens the training store"):
+    with Heartbeat("assimilate", seconds, "opening the training store"):
         datamodule = analysed_days(config)
         datamodule.check_test_days()
 
@@ -70,24 +70,24 @@ def assimilate(config: Config, dry_run: bool = False, report_after: bool = True)
             return make_methods(config, names, datamodule, heartbeat.note)
 
     if dry_run:
-        _rehearse(config, methods(), datamodule)
+        _dry_run(config, methods(), datamodule)
         return directories[0]
     check_machine(config.trainer, EVALUATION_PRECISION)
     for one in settings:
         RunDirectory.check(_request(one, datamodule))
     if config.resume == "overwrite" or not all(is_finished(d) for d in directories):
-        methods()  # now, so that what they refuse leaves no directory behind
+        methods()  # before any directory is made, in case a method refuses
     for one in settings:
         evaluate = functools.partial(_evaluate, one, config, methods)
         run_stage(one, _request(one, datamodule), evaluate)
     if is_rank_zero() and report_after:
-        with Heartbeat("assimilate", seconds, "draws the report"):
+        with Heartbeat("assimilate", seconds, "drawing the report"):
             report(config)
     return directories[0]
 
 
 def modality_settings(config: Config) -> list[Config]:
-    """List the recipes of the modality study: every smaller subset of the modalities in use.
+    """List the recipes of the modality study: every proper subset of the modalities in use.
 
     Args:
         config: The recipe; `assimilation.modality_study` is the number of test dates.
@@ -117,7 +117,7 @@ def modality_settings(config: Config) -> list[Config]:
 
 
 def _request(config: Config, datamodule: MultimodalDataModule) -> RunRequest:
-    """Return what one setting asks of its run directory."""
+    """Return the request of one setting for its run directory."""
     fingerprint = datamodule.store.fingerprint
     inputs = trained_inputs(config)
     return run_request(config, "assimilation", inputs, fingerprint, datamodule.reserved)
@@ -130,7 +130,7 @@ def _evaluate(
     run: RunDirectory,
     tracker: Tracker,
 ) -> None:
-    """Score one setting; observations that it does not use are withheld from everyone."""
+    """Score one setting; observations that it does not use are withheld from all methods."""
     data = withholding(config, everything)
     evaluator = _evaluator_of(config, data)(
         [m for m in methods() if m.name in config.assimilation.methods],
@@ -141,11 +141,11 @@ def _evaluate(
         seed=config.seed,
         analysed=config.data.analysed,
     )
-    # With fewer cases than ranks, ranks would be idle: they share the members instead.
+    # With fewer cases than ranks some ranks would be idle: ranks share the members instead.
     world = config.trainer.devices * config.trainer.num_nodes
     data.whole_test = len(data.splits["test"]) < world and not config.assimilation.cycle_days
     evaluator.share_members = data.whole_test
-    # Ranks that share members go on together, cycles hold states: both begin again.
+    # Ranks that share members run in step, and cycles hold states: both start from the beginning.
     alone = not data.whole_test and not config.assimilation.cycle_days
     progress = EvaluationProgress(run.progress)
     summary = RunSummary()
@@ -164,7 +164,7 @@ def _evaluate(
         trainer.test(evaluator, datamodule=data, verbose=False)
     if trainer.interrupted:
         raise KeyboardInterrupt
-    with Heartbeat("assimilate", config.trainer.log_every_seconds, "writes the analyses"):
+    with Heartbeat("assimilate", config.trainer.log_every_seconds, "writing the analyses"):
         evaluator.write(run.path)
     if is_rank_zero():
         progress.forget()
@@ -197,7 +197,7 @@ def _evaluator_of(
             variance[0],
             config.assimilation.cycle_inflation,
             config.observations.gross_error,
-            # Networks that were trained with true states before take states, not means.
+            # Networks that were trained with previous true states take states, not means.
             members=config.background.analysis_error == 0,
         )
 
@@ -205,14 +205,14 @@ def _evaluator_of(
 
 
 def _flat(results: pd.DataFrame) -> dict[str, float]:
-    """Name each number of the results table for MLflow, whose names have no `@`."""
+    """Return each number of the results table by its MLflow name, which cannot have an `@`."""
     return {
         f"{row.method.replace('@', '.')}/{row.metric}/{row.variable}/{row.level}": row.value
         for row in results.itertuples()
     }
 
 
-def _rehearse(
+def _dry_run(
     config: Config, methods: Sequence[Assimilator], datamodule: MultimodalDataModule
 ) -> None:
     window = next(iter(datamodule.test_dataloader()))

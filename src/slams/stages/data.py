@@ -1,7 +1,7 @@
-"""The DataModules of a recipe: the one place that takes the sections they need out of it.
+"""DataModules of a recipe; only this module takes the sections they need out of the recipe.
 
-What depends on several sections is derived here: windows as long as what is analysed at once, the
-days of a cycle, fields without observations for the training of a score model.
+Settings that depend on several sections are derived here: windows as long as one analysis, the
+days of a cycle, fields without observations for training a score model.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ __all__ = [
 def reanalysis(
     config: Config, store: TrainingStore | None = None, batch_size: int | None = None
 ) -> ReanalysisDataModule:
-    """Make the DataModule of a recipe's fields.
+    """Return the DataModule of a recipe's fields.
 
     Args:
         config: The recipe.
-        store: An open store; by default the one the recipe names.
-        batch_size: Cases per batch of every split; by default as the recipe says.
+        store: An open store; by default the store of the recipe.
+        batch_size: Cases per batch of every split; by default that of the recipe.
     """
     return ReanalysisDataModule(
         config.data,
@@ -53,7 +53,7 @@ def reanalysis(
 def multimodal(
     config: Config, store: TrainingStore | None = None, batch_size: int | None = None
 ) -> MultimodalDataModule:
-    """Make the DataModule of a recipe's fields, backgrounds and observations; see `reanalysis`."""
+    """Return the DataModule of fields, backgrounds and observations; see `reanalysis`."""
     return MultimodalDataModule(
         config.data,
         config.observations,
@@ -66,26 +66,26 @@ def multimodal(
 
 
 def trajectories(config: Config, store: TrainingStore | None = None) -> MultimodalDataModule:
-    """Make `multimodal` with windows as long as what is analysed at once."""
+    """Return `multimodal` with windows as long as one analysis."""
     return multimodal(at_length(config), store)
 
 
 def analysed_days(config: Config, batch_size: int | None = None) -> MultimodalDataModule:
-    """Make `multimodal` of the days that an assimilation analyses, see `time_axis.analysed`."""
+    """Return `multimodal` for the days that an assimilation analyses, see `time_axis.analysed`."""
     return multimodal(analysed(config), batch_size=batch_size)
 
 
 class WithholdingDataModule(MultimodalDataModule):
-    """Gives batches of a whole network, with the observations of some modalities masked.
+    """DataModule with a whole network, where the observations of some modalities are masked.
 
-    What a method holds for a network serves all settings then: only masks change.
+    What a method stores for a network then serves all settings: only masks change.
 
     Args:
         data: The recipe's section `data`.
         observations: Its section `observations`, with the modalities of the whole network.
         background: Its section `background`.
         seed: Its seed.
-        used: The modalities that are not masked.
+        used: Modalities that are not masked.
         test_batch_size: Cases per batch of the test split.
     """
 
@@ -103,7 +103,7 @@ class WithholdingDataModule(MultimodalDataModule):
         self._used = used
 
     def on_after_batch_transfer(self, batch: Window | Batch, dataloader_idx: int = 0) -> Batch:
-        """Turn a window into a batch on its device, without what is withheld."""
+        """Turn a window into a batch on its device, without the withheld observations."""
         batch = super().on_after_batch_transfer(batch, dataloader_idx)
         observations = tuple(
             o if o.modality in self._used else replace(o, mask=torch.zeros_like(o.mask))
@@ -113,7 +113,7 @@ class WithholdingDataModule(MultimodalDataModule):
 
 
 def withholding(setting: Config, everything: Config) -> WithholdingDataModule:
-    """Make the DataModule of one setting of a modality study.
+    """Return the DataModule of one setting of a modality study.
 
     Args:
         setting: The recipe of the setting; its modalities are used, the others masked.
@@ -133,7 +133,7 @@ def withholding(setting: Config, everything: Config) -> WithholdingDataModule:
 def fields_only(config: Config) -> Config:
     """Return the recipe by which a score model is trained: it learns p(z | background).
 
-    It never sees observations, nor a climatology shifted for them.
+    Training uses neither observations nor a climatology that is shifted for them.
     """
     return replace(
         config,
@@ -143,7 +143,7 @@ def fields_only(config: Config) -> Config:
 
 
 def pixel(config: Config) -> PixelDataModule:
-    """Make the DataModule of a score model of fields, see `fields_only`."""
+    """Return the DataModule of a score model of fields, see `fields_only`."""
     background = fields_only(config).background
     return PixelDataModule(
         config.data, background, config.seed, batch_size=config.score.batch_size

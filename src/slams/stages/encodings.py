@@ -1,4 +1,4 @@
-"""The encodings that the score model is trained on: what is encoded, and what that depends on."""
+"""Encodings that the score model is trained on: their windows, and what they depend on."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def encode_windows(
 ) -> LatentDataModule:
     """Encode the windows of training and validation once and return the batches of their latents.
 
-    Rank zero writes, the others wait; what has been encoded by the same VAE from the same data is
-    kept.
+    Rank zero writes while the others wait; encodings by the same VAE from the same data are
+    reused.
 
     Args:
         config: The recipe, without observations and without a recentred background.
@@ -78,10 +78,10 @@ def _splits(
     lags: Sequence[int],
     turned: Sequence[int],
 ) -> Iterator[tuple[str, Archive]]:
-    """Return what the latent store holds; turned copies are made one at a time.
+    """Return the windows to encode; shifted copies are made one at a time.
 
-    The days are read now, and not when they are encoded: what is wrong with them is said even
-    where their encodings are kept.
+    The days are read at once, not when they are encoded, so that errors in them are reported even
+    where their encodings are reused.
     """
     splits = {"train": datamodule.archive(), "validation": _windows(datamodule, "validation")}
     background = config.background

@@ -1,4 +1,4 @@
-"""Fits a module of a recipe with the one Trainer, or rehearses one step of it."""
+"""Fit a module of a recipe with the shared Trainer, or run one step of it as a dry run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from slams.runtime.ranks import is_rank_zero, say
 from slams.runtime.signals import deferred
 from slams.tracking.runs import Tracker
 
-__all__ = ["fit", "rehearse"]
+__all__ = ["dry_run_step", "fit"]
 
 
 def fit(
@@ -45,10 +45,10 @@ def fit(
 
     Args:
         config: The recipe.
-        module: What is trained; it gets `optimizer`, its steps rounded to whole epochs.
+        module: Module to train; it receives `optimizer`, with its steps rounded to whole epochs.
         optimizer: The recipe's section for this module.
         datamodule: Batches to train on and to validate on.
-        run: The run directory, which gets checkpoints, `metrics.csv` and the summary.
+        run: The run directory, which receives checkpoints, `metrics.csv` and the summary.
         tracker: The tracked run.
 
     Raises:
@@ -85,7 +85,7 @@ def fit(
     last = run.last_checkpoint
     if last is not None:
         check_identity(read_checkpoint(last), module.identity, str(last))
-        say(f"continues from {last}")
+        say(f"continuing from {last}")
     with deferred():
         trainer.fit(module, datamodule=datamodule, ckpt_path=last, weights_only=True)
     if trainer.interrupted:
@@ -97,13 +97,13 @@ def fit(
         tracker.log_artifact(run.checkpoints / "best.ckpt", "checkpoints")
 
 
-def rehearse(module: TrainedModule, shape: Sequence[int], loss: Callable[[], Tensor]) -> None:
-    """Run one training step and say what it took, after another that warms up.
+def dry_run_step(module: TrainedModule, shape: Sequence[int], loss: Callable[[], Tensor]) -> None:
+    """Run one training step, after one to warm up, and print its cost.
 
     Args:
-        module: What would be trained.
+        module: Module to train.
         shape: Shape of a batch.
-        loss: Gives the loss of one batch, a scalar with a graph.
+        loss: Returns the loss of one batch, a scalar with a graph.
     """
     loss().backward()
     started = time.perf_counter()
@@ -113,7 +113,7 @@ def rehearse(module: TrainedModule, shape: Sequence[int], loss: Callable[[], Ten
     count = sum(p.numel() for p in module.parameters())
     say(
         f"dry run of train {module.stage}: batch {tuple(shape)}, {count / 1e6:.2f} M parameters, "
-        f"loss {value.item():.4f}, {seconds:.2f} s a step, peak memory {peak_memory_gib():.2f} "
+        f"loss {value.item():.4f}, {seconds:.2f} s per step, peak memory {peak_memory_gib():.2f} "
         f"GiB; {module.optimizer_config.steps} steps would take about "
         f"{seconds * module.optimizer_config.steps / 60:.0f} min in single precision"
     )
@@ -124,11 +124,11 @@ def _whole_epochs(
 ) -> int:
     """Round steps to whole validated epochs, so that the last weights are validated too.
 
-    The learning rate ends at zero: weights from before its end are never the best there are.
+    The learning rate ends at zero: weights from before its end are never the best.
     """
     world = config.trainer.devices * config.trainer.num_nodes
     batches = len(datamodule.train_dataloader()) // world
-    # The last step of an epoch takes what batches there are.
+    # The last step of an epoch takes the remaining batches.
     unit = math.ceil(batches / optimizer.accumulate) * config.trainer.validate_every_epochs
     steps = optimizer.steps
     return round(steps / unit) * unit if unit and steps >= unit else steps

@@ -22,7 +22,7 @@ from slams.stages.places import finished_run, trained_directory
 
 __all__ = ["compose", "load_pixel_score", "load_score", "load_vae"]
 
-# Windows of trajectories that pass through a denoiser at a time.
+# Windows of trajectories that pass through a denoiser at once.
 _CHUNK = 64
 
 
@@ -48,8 +48,8 @@ def load_vae(config: Config, channels: Sequence[FieldSpec], grid: LatLonGrid, sd
         sd: `(C, H, W)` standard deviations that normalise its fields.
 
     Raises:
-        UserError: It is not there, unfinished, belongs to another grid or channel set, or was
-            trained on fields that other statistics had normalised.
+        UserError: It is missing, unfinished, belongs to another grid or channel set, or was
+            trained on fields that were normalised by other statistics.
     """
     finished_run(config, "vae")
     path = trained_directory(config, "vae") / "checkpoints" / "best.ckpt"
@@ -61,13 +61,13 @@ def load_vae(config: Config, channels: Sequence[FieldSpec], grid: LatLonGrid, sd
 def load_score(
     config: Config, channels: Sequence[FieldSpec], grid: LatLonGrid, sd: Tensor
 ) -> tuple[LatentSpace, LatentScore]:
-    """Load the score model that a recipe builds on, with the latent space it lives in.
+    """Load the score model that a recipe builds on, with its latent space.
 
     Arguments as for `load_vae`.
 
     Raises:
-        UserError: It is not there, unfinished, of another grid, channel set or length of the
-            window, or was trained on the latents of another VAE; or the VAE is refused.
+        UserError: It is missing, unfinished, of another grid, channel set or window length,
+            or was trained on the latents of another VAE; or the VAE is refused.
     """
     vae = load_vae(config, channels, grid, sd)
     finished_run(config, "score")
@@ -76,7 +76,7 @@ def load_score(
     found, expected = score.vae_run, finished_run(config, "vae").run_id
     if found != expected:
         raise UserError(
-            f"{path}: was trained on latents of VAE run {found}, expected the present VAE's, "
+            f"{path}: was trained on latents of VAE run {found}, expected those of VAE run "
             f"{expected}; run `slams train score` again with resume=overwrite"
         )
     _check_window(score, config, path)
@@ -91,8 +91,8 @@ def load_pixel_score(
     Arguments as for `load_vae`.
 
     Raises:
-        UserError: It is not there, unfinished, of another grid, channel set or length of the
-            window, or was trained on fields that other statistics had normalised.
+        UserError: It is missing, unfinished, of another grid, channel set or window length,
+            or was trained on fields that were normalised by other statistics.
     """
     finished_run(config, PixelScore.stage)
     path = trained_directory(config, PixelScore.stage) / "checkpoints" / "best.ckpt"

@@ -1,4 +1,4 @@
-"""The methods of a comparison, built and fitted by name, for the stages and for `slams.load`."""
+"""Methods of a comparison, built and fitted by name, for the stages and for `slams.load`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ __all__ = ["error_scales", "inner", "load", "make_methods"]
 
 
 class _Networks:
-    """Loads the trained networks that a recipe builds on, see `TrainedNetworks`."""
+    """Trained networks that a recipe builds on, loaded when needed, see `TrainedNetworks`."""
 
     def __init__(self, config: Config, data: MultimodalDataModule) -> None:
         self._config = config
@@ -55,9 +55,9 @@ class _Networks:
         return self._evaluated(*load_pixel_score(self._config, *self._known))
 
     def _evaluated(self, space: LatentSpace, score: LatentScore) -> tuple[LatentSpace, Denoiser]:
-        """Put decoder and denoiser into the precision that the recipe's sampler evaluates them in.
+        """Convert decoder and denoiser to the precision in which the recipe's sampler needs them.
 
-        Guidance through the network's derivatives keeps its digits.
+        Guidance through the network's derivatives uses full precision.
         """
         settings, denoiser = self._config.assimilation, score.denoiser
         precision = settings.sampler.precision
@@ -71,7 +71,7 @@ class _Networks:
 
 
 def _materials(config: Config, data: MultimodalDataModule) -> Materials:
-    """Gather what the methods of a recipe are built from."""
+    """Collect what the methods of a recipe are built from."""
     section = config.assimilation
 
     def archive(split: str) -> Archive:
@@ -106,20 +106,20 @@ def make_methods(
     Args:
         config: The recipe.
         names: Names as in a recipe.
-        datamodule: Gives normaliser, grid and the archive.
-        note: Is told what is being done.
+        datamodule: Source of the normaliser, the grid and the archive.
+        note: Called with a description of each step.
 
     Raises:
-        UserError: A method is unknown, or its trained stages are not there.
+        UserError: A method is unknown, or its trained stages are missing.
     """
     materials = _materials(config, datamodule)
-    note("reads the training period")
+    note("reading the training period")
     archive = materials.archive("train")
     first_guesses: dict[str, FirstGuess] = {}
     methods = []
     for name in names:
         spec, guess = check_method(name)
-        note(f"fits {name}")
+        note(f"fitting {name}")
         method = _built(spec, materials, "analyse")
         if guess is not None:
             if guess.name not in first_guesses:  # fitted once for all methods that start from it
@@ -129,7 +129,7 @@ def make_methods(
         methods.append(method)
     if materials.unseen is None and any(hasattr(m, "error_scale") for m in map(inner, methods)):
         say(
-            "data.splits.validation has no days: denoising errors count as on training days, "
+            "data.splits.validation has no days: denoising errors are taken from training days, "
             "which the network knows"
         )
     return methods
@@ -141,13 +141,13 @@ def inner(method: Assimilator) -> Assimilator:
 
 
 def error_scales(methods: Sequence[Assimilator]) -> dict[str, dict[str, float]]:
-    """Return how much larger denoising errors were than on training days, for the run's record.
+    """Return the ratio of denoising errors to those on training days, for the run's record.
 
     Args:
-        methods: Methods that have analysed something.
+        methods: Methods that have analysed at least one case.
 
     Returns:
-        Method -> noise level -> factor, mean over latent channels; of methods that measured it.
+        Method -> noise level -> factor, mean over latent channels; for methods that measured it.
     """
     found = {}
     for method in methods:
@@ -162,11 +162,11 @@ def error_scales(methods: Sequence[Assimilator]) -> dict[str, dict[str, float]]:
 
 
 def _built(spec: MethodSpec | FirstGuessSpec, materials: Materials, does: str) -> Any:
-    """Build what a specification describes, and see that it is that.
+    """Build the object of a specification, and check its type and name.
 
     Raises:
-        UserError: Its settings in the recipe are others than it takes, or what was built is no
-            method or first guess of this name.
+        UserError: Its settings in the recipe are not those that it takes, or the built object is
+            not a method or first guess of this name.
     """
     try:
         built = spec.build(materials)
@@ -178,7 +178,7 @@ def _built(spec: MethodSpec | FirstGuessSpec, materials: Materials, does: str) -
     if not hasattr(built, does) or getattr(built, "name", None) != spec.name:
         raise UserError(
             f"the plug-in {spec.name!r} built {type(built).__name__} named "
-            f"{getattr(built, 'name', None)!r}, expected something named {spec.name!r} with a "
+            f"{getattr(built, 'name', None)!r}, expected an object named {spec.name!r} with a "
             f"function `{does}`"
         )
     return built
@@ -191,8 +191,8 @@ def load(run_dir: str | Path) -> Assimilator:
     if record.status != "finished":
         raise UserError(f"{path} is {record.status}, expected a finished run")
     config = load_recipe(path / "config.yaml")
-    # Seen from another directory, or moved: the runs beside it count. An experiment's name may
-    # have several parts.
+    # Loaded from another directory, or moved: the runs next to it are used. An experiment's name
+    # may have several parts.
     runs = path.resolve().parents[1 + config.experiment.count("/")]
     config = replace(config, runs=str(runs))
     return make_methods(config, [in_role(Role.SUBJECT).name], trajectories(config))[0]

@@ -1,7 +1,7 @@
-"""Where the runs of a recipe lie, and the finished runs that it builds on.
+"""Where the runs of a recipe are, and the finished runs that it builds on.
 
-Here the whole recipe becomes what the rooms below take: paths, a `RunRequest`, a `TrackingStore`.
-Nothing heavy is imported: commands are checked with this before torch is loaded.
+This module turns the whole recipe into the arguments of other packages: paths, a `RunRequest`, a
+`TrackingStore`. It imports nothing heavy: commands are checked with it before torch is loaded.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ _COMMANDS = {
     "score_pixel": "train score",
     "assimilation": "assimilate",
 }
-# Words that a command wants besides the recipe, unless the recipe has them.
+# Arguments that a command needs in addition to the recipe, unless the recipe has them.
 _WORDS = {"score_pixel": " (score.space=pixel)"}
 
 
 def stage_directory(config: Config, stage: str) -> Path:
-    """Return the directory of a stage; a setting other than `default` gets one of its own.
+    """Return the directory of a stage; a setting other than `default` gets a directory of its own.
 
-    A setting stands beside the default, `assimilation-<setting>`, not inside it, so that
+    That directory, `assimilation-<setting>`, lies next to the default one, not inside it, so that
     starting one of them over never touches another.
     """
     name = stage
@@ -59,15 +59,15 @@ def run_request(
     fingerprint: str = "",
     reserved: Sequence[str] | None = None,
 ) -> RunRequest:
-    """Return what a stage of a recipe asks of its run directory.
+    """Return the request of a stage of a recipe for its run directory.
 
     Args:
         config: The recipe.
         stage: `vae`, `score`, `score_pixel` or `assimilation`.
-        inputs: Lineage, stage -> run id of each run this one is built on.
+        inputs: Lineage, stage -> run id of each run that this one is built on.
         fingerprint: Fingerprint of the training store.
-        reserved: Days that recipe and store reserve, ISO dates in pairs; those of the recipe where
-            the store has not been opened.
+        reserved: Days that the recipe and the store reserve, ISO dates in pairs; those of the
+            recipe where the store has not been opened.
     """
     splits = config.data.splits
     reserved = splits.reserved if reserved is None else reserved
@@ -93,7 +93,7 @@ def tracking_store(config: Config) -> TrackingStore:
 def trained_directory(config: Config, stage: str) -> Path:
     """Return the directory of the trained stage that a recipe builds on.
 
-    It lies in the experiment that `pretrained_experiment` names, or else in the recipe's own.
+    It is in the experiment that `pretrained_experiment` names, or else in the recipe's own.
     """
     experiment = config.pretrained_experiment or config.experiment
     return stage_directory(replace(config, experiment=experiment), stage)
@@ -102,24 +102,24 @@ def trained_directory(config: Config, stage: str) -> Path:
 def finished_run(config: Config, stage: str) -> RunRecord:
     """Read the record of the finished run of a stage that a recipe builds on.
 
-    In its own experiment the recipe must describe the network as it was trained.
+    Within its own experiment, the recipe must describe the network as it was trained.
 
     Raises:
-        UserError: There is none, it has not finished, or its network is another; the sentence
-            says which command to run.
+        UserError: There is none, it has not finished, or its network differs; the message names
+            the command to run.
     """
     path = trained_directory(config, stage)
     command, words = f"slams {_COMMANDS[stage]}", _WORDS.get(stage, "")
     if not (path / "run.json").exists():
         raise UserError(
-            f"{path} does not exist or is no run; run `{command}` with the recipe of experiment "
+            f"{path} is missing or not a run; run `{command}` with the recipe of experiment "
             f"{config.pretrained_experiment or config.experiment!r}{words} first"
         )
     record = RunRecord.read(path)
     if record.status != "finished":
         raise UserError(
             f"{path} is {record.status}, expected a finished run; run `{command}` again to "
-            f"continue it{directories.waiting(path)}"
+            f"continue it{directories.describe_backup(path)}"
         )
     if not config.pretrained_experiment:
         other = network_difference(stage, read_recipe(path), to_plain(config))
@@ -135,7 +135,7 @@ def trained_inputs(config: Config) -> dict[str, str]:
     """Return the finished runs that the methods of an assimilation are built on: stage -> run id.
 
     Raises:
-        UserError: One of them is not there, see `finished_run`.
+        UserError: One of them is missing, see `finished_run`.
     """
     stages = {stage for name in config.assimilation.methods for stage in trained_stages(name)}
     return {stage: finished_run(config, stage).run_id for stage in sorted(stages, reverse=True)}

@@ -1,7 +1,7 @@
-"""Checks that what a verb builds on is there, before anything heavy is imported.
+"""Checks that everything a verb builds on exists, before anything heavy is imported.
 
-Looks at names of files, run records and small text files only; what is inside a store or a
-checkpoint is checked where it is opened, in the same words.
+Only file names, run records and small text files are read; the content of a store or a checkpoint
+is checked when it is opened, with the same messages.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ _SQLITE = "sqlite:///"
 
 
 def check_prerequisites(config: Config, verb: str, dry_run: bool = False) -> None:
-    """Refuse a command whose files, earlier stages or places to write are not there.
+    """Refuse a command whose files, earlier stages or output directories are missing.
 
     Args:
         config: A recipe that `slams.config.checks` has accepted.
         verb: `prepare`, `train vae`, `train score`, `assimilate`, `report` or `simulate`.
-        dry_run: Nothing will be written: the places to write do not matter.
+        dry_run: Whether nothing will be written: output directories are then not checked.
 
     Raises:
         UserError: One sentence: which file or directory, and what to do.
     """
-    if not is_rank_zero():  # the other ranks come when rank zero has begun to write
+    if not is_rank_zero():  # other ranks start when rank zero has begun to write
         return
     if verb == "prepare":
         _check_prepare(config, dry_run)
@@ -72,7 +72,7 @@ def _check_prepare(config: Config, dry_run: bool) -> None:
     if not dry_run:
         _check_writable("data.store", Path(data.store).parent)
         if Path(data.store).exists() and config.resume != "overwrite":
-            return  # it is kept or refused, and the source is not looked at
+            return  # it is kept or refused, and the source is not read
     for key, source in data.inputs:
         _check_source(key, source)
     if data.statistics_from:
@@ -132,7 +132,7 @@ def _check_assimilate(config: Config, dry_run: bool) -> None:
 
 
 def _check_store(config: Config) -> None:
-    if _is_url(config.data.store):  # looked for when it is opened
+    if _is_url(config.data.store):  # checked when it is opened
         return
     path = Path(config.data.store)
     if not path.exists():
@@ -162,7 +162,7 @@ def _check_is_there(key: str, path: str) -> None:
 
 
 def _check_run(config: Config, stage: str, dry_run: bool, **inputs: str) -> None:
-    """Refuse a run directory that belongs to another recipe, or cannot be written."""
+    """Refuse a run directory that belongs to another recipe, or is not writable."""
     if not dry_run:
         request = run_request(config, stage, inputs)
         RunDirectory.check(request)
@@ -184,7 +184,7 @@ def _check_writable(key: str, directory: Path) -> None:
 
 
 def _nearest(path: str | Path) -> str:
-    """Name what lies beside a missing path and is called nearly the same."""
+    """Return a hint with the file next to a missing path that has nearly the same name."""
     path = Path(path)
     try:
         beside = [p.name for p in path.parent.iterdir() if not p.name.startswith(".")]

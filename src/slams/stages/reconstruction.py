@@ -1,4 +1,4 @@
-"""What the VAE loses: its reconstruction error over the validation period."""
+"""Reconstruction error of the VAE over the validation period."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def write_reconstruction(
     Args:
         directory: Run directory of the VAE.
         vae: The trained VAE.
-        datamodule: Gives the validation windows.
+        datamodule: Source of the validation windows.
 
     Returns:
         Area-weighted root-mean-square error of each channel that is ever known, channel
-        units; and by the name of each variable with levels, such as `temperature`, its mean
+        units; and, by the name of each variable with levels, such as `temperature`, its mean
         over them.
     """
-    # Rank zero reads the whole split, and asks nothing of the other ranks.
+    # Rank zero reads the whole split, without collectives with the other ranks.
     error = ChannelError(len(vae.channels), sync_on_compute=False)
     for number, batch in enumerate(read_batches(datamodule, "validation")):
         fields, known = batch.fields.flatten(0, 1), batch.mask.flatten(0, 1)

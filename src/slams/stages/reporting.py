@@ -1,4 +1,4 @@
-"""The stage that gathers results into figures and one HTML page."""
+"""The stage that collects results into figures and one HTML page."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def report(config: Config, dry_run: bool = False) -> Path:
 
     Args:
         config: The recipe.
-        dry_run: Only say which runs the report would be made of.
+        dry_run: Whether only to print which runs the report would be made of.
 
     Raises:
-        UserError: There is no finished assimilation, or its results are gone.
+        UserError: There is no finished assimilation, or its results are missing.
     """
     from slams.report import write_report
 
@@ -41,7 +41,7 @@ def report(config: Config, dry_run: bool = False) -> Path:
     table = directories[0] / "results.parquet"
     try:
         results = read_table(table)
-    except (OSError, ValueError) as error:  # pyarrow's errors are among these
+    except (OSError, ValueError) as error:  # pyarrow's errors are subclasses
         raise UserError(
             f"{table} is {'damaged' if table.exists() else 'missing'}; run `slams assimilate` "
             f"again with resume=overwrite"
@@ -61,6 +61,6 @@ def report(config: Config, dry_run: bool = False) -> Path:
         try:
             print_observations(read_table(space))
         except (OSError, ValueError):
-            say(f"{space} cannot be read: its statistics are left out")
+            say(f"{space} cannot be read: its statistics are omitted")
     say(f"report: {page}")
     return page

@@ -1,4 +1,4 @@
-"""The context that every stage works in: its run directory and its tracked run."""
+"""The context of every stage: its run directory and its tracked run."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ __all__ = ["run_stage"]
 def run_stage(
     config: Config, request: RunRequest, work: Callable[[RunDirectory, Tracker], None]
 ) -> Path:
-    """Do the work of a stage in its run directory, tracked; keep a run that has finished.
+    """Run the work of a stage in its run directory, tracked; keep a run that has finished.
 
     Args:
         config: The recipe.
-        request: What the stage asks of its run directory.
-        work: Does the work; called with the run directory and the tracked run.
+        request: Request of the stage for its run directory.
+        work: Function that does the work; called with the run directory and the tracked run.
 
     Returns:
         The run directory.

@@ -16,7 +16,7 @@ def prepare(config: Config, dry_run: bool = False) -> Path:
 
     Args:
         config: The recipe.
-        dry_run: Only open and check the source, and say what would be written.
+        dry_run: Whether only to open and check the source, and print what would be written.
     """
     from data_modules.preparation import prepare as preparation
 
@@ -36,12 +36,12 @@ def prepare(config: Config, dry_run: bool = False) -> Path:
 
 
 def verify(config: Config) -> None:
-    """Read all of the training store of a recipe and compare it with its checksums.
+    """Read the whole training store of a recipe and compare it with its checksums.
 
-    The caches beside it are read as well.
+    The caches next to it are read as well.
 
     Raises:
-        UserError: It is not there, or has changed; names the first file that is wrong.
+        UserError: The store is missing, or has changed; the message names the first wrong file.
     """
     from data_modules.store import manifest
     from data_modules.stream.field_cache import verify_caches
@@ -60,8 +60,8 @@ def simulate(config: Config, dry_run: bool = False) -> Path:
     """Make a nature run with the general circulation model jcm.
 
     Args:
-        config: The recipe; section `simulate` counts.
-        dry_run: Only say what would be simulated.
+        config: The recipe, whose section `simulate` is used.
+        dry_run: Whether only to print what would be simulated.
     """
     from data_modules.nature_run import simulate as simulation
 

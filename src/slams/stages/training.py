@@ -24,7 +24,7 @@ from slams.runtime.ranks import is_rank_zero, say
 from slams.runtime.seeds import generator
 from slams.stages.data import fields_only, pixel, reanalysis, trajectories
 from slams.stages.encodings import encode_windows
-from slams.stages.fitting import fit, rehearse
+from slams.stages.fitting import dry_run_step, fit
 from slams.stages.loading import load_vae
 from slams.stages.places import finished_run, run_request
 from slams.stages.reconstruction import write_reconstruction
@@ -33,10 +33,10 @@ from slams.tracking.runs import Tracker
 
 __all__ = ["train_score", "train_vae"]
 
-# Training windows whose patches give the principal components: more change nothing.
+# Training windows whose patches give the principal components; more make no difference.
 _COMPONENT_WINDOWS = 400
 
-# Training windows at which the decoder is looked at for the weights of the loss.
+# Training windows at which the decoder is evaluated for the weights of the loss.
 _IMPORTANCE_WINDOWS = 32
 
 
@@ -45,7 +45,7 @@ def train_vae(config: Config, dry_run: bool = False) -> Path:
 
     Args:
         config: The recipe.
-        dry_run: Build everything, run one batch, print shapes, memory and time, write nothing.
+        dry_run: Whether only to build everything, run one batch, print shapes, memory and time.
 
     Returns:
         The run directory.
@@ -63,7 +63,7 @@ def train_vae(config: Config, dry_run: bool = False) -> Path:
     if dry_run:
         window = next(iter(datamodule.train_dataloader()))
         batch = datamodule.on_after_batch_transfer(window, 0)
-        rehearse(
+        dry_run_step(
             module,
             batch.fields.shape,
             lambda: module.loss(
@@ -94,13 +94,13 @@ def _reconstruct(datamodule: ReanalysisDataModule, run: RunDirectory, tracker: T
 
 
 def train_score(config: Config, dry_run: bool = False) -> Path:
-    """Train the score model: on the encodings of the recipe's VAE, or on the fields themselves.
+    """Train the score model on the encodings of the recipe's VAE or on the fields themselves.
 
-    `score.space` says which.
+    `score.space` selects one of the two.
 
     Args:
         config: The recipe.
-        dry_run: Build everything, run one batch, print shapes, memory and time, write nothing.
+        dry_run: Whether only to build everything, run one batch, print shapes, memory and time.
 
     Returns:
         The run directory.
@@ -108,12 +108,12 @@ def train_score(config: Config, dry_run: bool = False) -> Path:
     if config.score.space == "pixel":
         return _train_pixel_score(config, dry_run)
     unobserved = fields_only(config)
-    # Windows are cut out of the days that are analysed at once, from their beginning to their
-    # end, with backgrounds that grow older on the way.
+    # Windows are cut out of the days of one analysis, from the first to the last, with backgrounds
+    # that grow older from day to day.
     datamodule = trajectories(unobserved)
-    # The windows that are encoded are held at once; what is trained on are their encodings.
+    # The windows to encode are in memory together; training uses their encodings.
     windows = sum(len(datamodule.splits[name]) for name in ("train", "validation"))
-    if config.score.shifts:  # and one turned copy beside them
+    if config.score.shifts:  # and one shifted copy in addition
         windows += len(datamodule.splits["train"])
     ranks = config.trainer.devices
     memory = host_memory(
@@ -126,7 +126,7 @@ def train_score(config: Config, dry_run: bool = False) -> Path:
     count = vae.config.latent_channels
     raw = torch.zeros(count), torch.ones(count)
     space = LatentSpace(vae.encoder, vae.decoder, *raw)
-    # All that can be refused without the encodings, before these are written.
+    # Refuse everything that can be refused without the encodings, before they are written.
     check_resolutions(
         [size // vae.config.factor for size in datamodule.grid.shape], len(config.score.channels)
     )
@@ -136,7 +136,7 @@ def train_score(config: Config, dry_run: bool = False) -> Path:
     request = run_request(config, "score", inputs, fingerprint, datamodule.reserved)
     RunDirectory.check(request)
     if dry_run:
-        _rehearse_score(config, datamodule, space, vae_run.run_id)
+        _dry_run_score(config, datamodule, space, vae_run.run_id)
         return request.path
     latents = encode_windows(unobserved, datamodule, space, vae_run.run_id)
     torch.manual_seed(config.seed)
@@ -178,16 +178,16 @@ def _train_pixel_score(config: Config, dry_run: bool) -> Path:
     if dry_run:
         window = next(iter(datamodule.train_dataloader()))
         batch = datamodule.on_after_batch_transfer(window)
-        rehearse(module, batch.latents.shape, lambda: module.loss(batch).mean())
+        dry_run_step(module, batch.latents.shape, lambda: module.loss(batch).mean())
         return request.path
     work = functools.partial(fit, config, module, config.score.optimizer, datamodule)
     return run_stage(config, request, work)
 
 
-def _rehearse_score(
+def _dry_run_score(
     config: Config, datamodule: MultimodalDataModule, space: LatentSpace, vae_run: str
 ) -> None:
-    """Rehearse the training on the encodings of one batch, which are kept nowhere."""
+    """Run one training step on the encodings of one batch, which are not stored."""
     archive = datamodule.archive(config.score.batch_size)
     with torch.no_grad():
         latents = space.encode(archive.fields, archive.known)
@@ -200,11 +200,11 @@ def _rehearse_score(
     module = LatentScore(
         config.score, datamodule.channels, datamodule.grid, shape, mean, sd, vae_run
     )
-    rehearse(module, latents.shape, lambda: module.loss(batch).mean())
+    dry_run_step(module, latents.shape, lambda: module.loss(batch).mean())
 
 
 def _importance(config: Config, vae: VAE, train: LatentStore) -> Tensor | None:
-    """Measure what each latent channel does in the fields, where the loss is to know it."""
+    """Measure the effect of each latent channel on the fields, where the loss needs it."""
     if config.score.loss == "latent":
         return None
     days = torch.linspace(0, len(train.latents) - 1, _IMPORTANCE_WINDOWS).long().unique()

@@ -1,4 +1,4 @@
-"""Sweeps: the settings of a recipe's `ablation`, their names, and how far they have come."""
+"""Sweeps: the settings of a recipe's `ablation`, their names, and their progress."""
 
 from __future__ import annotations
 

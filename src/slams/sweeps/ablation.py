@@ -1,8 +1,8 @@
-"""Runs the settings of a sweep one after another; goes on after a failure.
+"""Run the settings of a sweep one after another, and continue after a failure.
 
-What is finished is kept, what failed or was interrupted is run again, and what another process
-has in hand is left to it: a setting is claimed by a file lock while it runs, so that members of a
-job array and other commands on the same sweep never run one twice. A network that several
+Finished settings are kept, failed or interrupted ones are run again, and those that another
+process is running are left to it: a setting is claimed by a file lock while it runs, so that tasks
+of a job array and other commands on the same sweep never run one twice. A network that several
 settings need is trained by the first of them while the others wait.
 """
 
@@ -42,14 +42,14 @@ def ablate(sweep: Sweep, which: str | None = None) -> Path:
 
     Args:
         sweep: The sweep.
-        which: Number or name of the one setting to run, as the member of a job array does.
+        which: Number or name of the one setting to run, as a task of a job array does.
 
     Returns:
         The sweep's directory.
 
     Raises:
-        UserError: Before anything runs, a setting lacks what every assimilation needs; or
-            settings failed, once all others have run.
+        UserError: Before anything runs, if a setting lacks what every assimilation needs; or after
+            all settings have run, if some failed.
     """
     chosen = sweep.settings if which is None else (sweep.find(which),)
     processes = sweep.config.trainer.devices * sweep.config.trainer.num_nodes
@@ -70,7 +70,7 @@ def ablate(sweep: Sweep, which: str | None = None) -> Path:
         _record(sweep)
     failed = {s.name: reason for s in chosen if (reason := failure(sweep.directory, s.name))}
     if elsewhere:
-        say(f"left to other processes, which are at it: {', '.join(elsewhere)}")
+        say(f"left to other processes, which are running them: {', '.join(elsewhere)}")
     if failed:
         name, reason = next(iter(failed.items()))
         raise UserError(
@@ -85,10 +85,10 @@ def ablate(sweep: Sweep, which: str | None = None) -> Path:
 def _run_all(
     sweep: Sweep, chosen: Sequence[Setting], elsewhere: list[str], *, alone: bool
 ) -> None:
-    """Run settings in order; note those that other processes have in hand."""
+    """Run settings in order; record those that other processes are running."""
     started, done = time.perf_counter(), 0
     for position, setting in enumerate(chosen):
-        if not is_rank_zero():  # beside rank zero, which has the claim
+        if not is_rank_zero():  # together with rank zero, which has the claim
             _stages(sweep, setting)
             continue
         with claim(sweep.directory, setting.name) as mine:
@@ -97,22 +97,22 @@ def _run_all(
                     raise UserError(f"setting {setting.name} is being run by another process")
                 elsewhere.append(setting.name)
                 continue
-            # Looked at under the claim: another process may just have finished it.
+            # Checked under the claim: another process may just have finished it.
             if has_finished(setting):
                 forget_failure(sweep.directory, setting.name)
                 continue
             say(f"setting {position + 1} of {len(chosen)}: {setting.name}")
             _attempt(sweep, setting)
-            # Trainer, module and data refer to one another: without this, what a setting held in
-            # memory is still there while the next one fills it.
+            # Trainer, module and data refer to one another: without this, the memory of a setting
+            # is still in use while the next setting allocates its own.
             gc.collect()
             done += 1
             minutes = (time.perf_counter() - started) / 60
-            say(f"setting {setting.name}: {minutes / done:.1f} min a setting so far")
+            say(f"setting {setting.name}: {minutes / done:.1f} min per setting so far")
 
 
 def _attempt(sweep: Sweep, setting: Setting) -> None:
-    """Run one setting; a failure is kept with its reason, and the sweep goes on."""
+    """Run one setting; record a failure with its reason, and continue."""
     config = setting.config
     try:
         _stages(sweep, setting)
@@ -128,7 +128,7 @@ def _attempt(sweep: Sweep, setting: Setting) -> None:
 
 
 def _stages(sweep: Sweep, setting: Setting) -> None:
-    """Train what a setting needs and is not there, then assimilates."""
+    """Train the networks that a setting needs and that are missing, then assimilate."""
     for stage, config in setting.trainings.items():
         directory = stage_directory(config, stage)
         if is_rank_zero():
@@ -151,9 +151,9 @@ def _train(stage: str, config: Config) -> None:
 
 
 def _link(setting: Setting, stage: str) -> None:
-    """Let a score that is trained for a setting find the VAE it shares with others.
+    """Link the VAE that a setting shares with others to where its score's training expects it.
 
-    A link that stays right when the directory of all runs is moved.
+    The link is relative, so that it stays valid when the directory of all runs is moved.
     """
     if stage != "score":
         return
@@ -184,7 +184,7 @@ def _refuse_other(stage: str, setting: Setting) -> None:
 
 
 def _record(sweep: Sweep) -> None:
-    """Return the tracking server how far the whole sweep has come, other processes' part too."""
+    """Record the progress of the whole sweep on the tracking server, other processes included."""
     if not is_rank_zero():
         return
     states = {s.name: is_finished(s.directory) for s in sweep.settings}

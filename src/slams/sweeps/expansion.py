@@ -1,12 +1,12 @@
-"""Expands the section `ablation` of a recipe into settings.
+"""Expand the section `ablation` of a recipe into settings.
 
 A sweep is the product grid x zip x list: every combination of the grid's values, with every row
 of the keys that change together, with every entry of the list; an empty one counts as a single
-setting without overrides. Each setting is the recipe with its overrides laid over, read and
-checked by `slams.config.loading.load` like any other recipe, before anything runs.
+setting without overrides. Each setting is the recipe with its overrides applied, read and checked
+by `slams.config.loading.load` like any other recipe, before anything runs.
 
-A sweep is an experiment inside the recipe's, `<experiment>/<sweep>`, so that reports of the one
-do not gather the settings of the other: `runs/<experiment>/<sweep>/assimilation-<setting>/`.
+A sweep is an experiment inside the recipe's, `<experiment>/<sweep>`, so that reports of one do not
+include the settings of the other: `runs/<experiment>/<sweep>/assimilation-<setting>/`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from slams.sweeps.names import LONGEST, name_settings, name_training, without_se
 __all__ = ["Setting", "Sweep", "expand"]
 
 _STAGES = ("train vae", "train score", "assimilate")
-# Keys that a sweep sets itself, or that would take a setting out of it.
+# Keys that a sweep sets itself, or that would move a setting out of the sweep.
 _RESERVED = (
     "experiment",
     "runs",
@@ -47,14 +47,15 @@ _RESERVED = (
 
 @dataclass(frozen=True)
 class Setting:
-    """Holds one setting of a sweep.
+    """One setting of a sweep.
 
     Attributes:
         number: Position in the sweep, counted from 0.
         name: Name of its results and of its directory.
         overrides: The swept keys and their values.
-        config: The recipe that is assimilated with.
-        trainings: Trained stage -> the recipe that trains it; only those that the sweep may train.
+        config: The recipe of its assimilation.
+        trainings: Trained stage -> the recipe that trains it; only stages that the sweep may
+            train.
         networks: Experiment of the networks that the recipe itself uses.
     """
 
@@ -73,7 +74,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Sweep:
-    """Holds a sweep.
+    """A sweep and its settings.
 
     Attributes:
         name: Its name.
@@ -89,19 +90,19 @@ class Sweep:
 
     @property
     def directory(self) -> Path:
-        """Return the directory that holds everything the sweep makes."""
+        """Return the directory of everything that the sweep makes."""
         return Path(self.config.runs) / self.config.experiment / self.name
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """List the swept keys, in the order in which settings name them."""
+        """Return the swept keys, in the order in which settings name them."""
         return tuple(dict.fromkeys(key for s in self.settings for key in s.overrides))
 
     def find(self, which: str) -> Setting:
         """Find a setting by number or name.
 
         Raises:
-            UserError: There is none.
+            UserError: There is no such setting.
         """
         for setting in self.settings:
             if which in (setting.name, str(setting.number)):
@@ -116,14 +117,14 @@ class Sweep:
 
 
 def expand(recipe: str | Path, overrides: Sequence[str] = ()) -> Sweep:
-    """Read a recipe and expands its sweep.
+    """Read a recipe and expand its sweep.
 
     Args:
         recipe: The recipe (YAML), with a section `ablation`.
-        overrides: Overrides of the command line, for all settings.
+        overrides: Overrides from the command line, for all settings.
 
     Raises:
-        UserError: The recipe or a setting is refused, or there is no sweep in it.
+        UserError: The recipe or a setting is refused, or the recipe has no sweep.
     """
     path = Path(recipe)
     base = load(path, overrides)
@@ -144,7 +145,7 @@ def expand(recipe: str | Path, overrides: Sequence[str] = ()) -> Sweep:
         for number, (one, row) in enumerate(zip(names, rows, strict=True))
     )
     sweep = Sweep(name, path, base, settings)
-    # Settings that differ in their seed alone are compared as one.
+    # Settings that differ only in their seed are compared as one.
     methods = dict.fromkeys((*base.assimilation.methods, *METHODS.names()))
     seedless = [without_seed(one) for one in names]
     if ablation.baseline and ablation.baseline not in (*names, *seedless, *methods):
@@ -170,8 +171,8 @@ def _rows(ablation: AblationConfig, path: Path) -> Iterator[dict[str, Any]]:
     if len(set(lengths.values())) > 1:
         found = ", ".join(f"{key} {n}" for key, n in lengths.items())
         raise UserError(
-            f"key 'ablation.zip': found lists of different lengths ({found}), expected as many "
-            f"values of each key"
+            f"key 'ablation.zip': found lists of different lengths ({found}), expected the same "
+            f"number of values for each key"
         )
     for position, entry in enumerate(ablation.list):
         for key in entry:
@@ -244,7 +245,7 @@ def _setting(
     base: Config,
     sweep: str,
 ) -> Setting:
-    """Make the recipes of one setting."""
+    """Return one setting with its recipes."""
     values = {key: value for key, value in row.items() if key != "name"}
     words = [f"{key}={_as_text(key, value)}" for key, value in values.items()]
     try:
@@ -267,13 +268,13 @@ def _setting(
         return Setting(number, name, values, config, {}, networks)
     if "pretrained_experiment" in values:
         raise UserError(
-            "key 'pretrained_experiment' in 'ablation': found it beside training, expected "
+            "key 'pretrained_experiment' in 'ablation': found together with training, expected "
             "ablation.stages: [assimilate]"
         )
     if own.score.space == "pixel":
         raise UserError(
             f"key 'score.space': found 'pixel' in setting {name}, expected 'latent' in a sweep "
-            f"that trains; train it by itself and name its experiment in pretrained_experiment"
+            f"that trains; train it separately and name its experiment in pretrained_experiment"
         )
     trainings, experiment = {}, networks
     for stage in ("vae", "score"):
@@ -302,7 +303,7 @@ def _setting(
 
 
 def _refuse_untrained(name: str, values: Mapping[str, Any]) -> None:
-    """Refuse to change a network that is not trained anew."""
+    """Refuse to change a network that is not retrained."""
     for key in values:
         if is_inside(key, "vae") or is_inside(key, "score"):
             stages = _STAGES if is_inside(key, "vae") else _STAGES[1:]
@@ -313,7 +314,7 @@ def _refuse_untrained(name: str, values: Mapping[str, Any]) -> None:
 
 
 def _as_text(key: str, value: Any) -> str:
-    """Write a value as an override does."""
+    """Format a value as in an override."""
     if isinstance(value, str) and type_at(key, "") is str:
         return json.dumps(value) if value.startswith(("'", '"')) else value
     written = yaml.safe_dump([value], default_flow_style=True, width=10**6, allow_unicode=True)

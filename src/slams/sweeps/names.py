@@ -1,4 +1,4 @@
-"""Names of the settings of a sweep: short, readable, each once, and the same from day to day."""
+"""Names of the settings of a sweep: short, readable, unique and reproducible."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from slams.runs.provenance import depends
 
 __all__ = ["LONGEST", "name_settings", "name_training", "without_seed"]
 
-# Longest name of a setting, as `slams.config.checks` admits it.
+# Longest name of a setting that `slams.config.checks` accepts.
 LONGEST = 60
 
 
 def name_settings(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Name settings by their values, short, readable, and each one once.
+    """Name settings by their values; names are short, readable and unique.
 
     Args:
         rows: The overrides of every setting; `name` is that of an entry of the list.
 
     Raises:
-        UserError: A name is refused, or two settings are the same.
+        UserError: A name is refused, or two settings are identical.
     """
     keys = list(dict.fromkeys(key for row in rows for key in row if key != "name"))
     names, seen = [], {}
@@ -52,7 +52,7 @@ def name_settings(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _own_of_list(rows: Sequence[Mapping[str, Any]], row: Mapping[str, Any]) -> set[str]:
-    """Return which keys of a named entry need no words: those that its name fixes."""
+    """Return the keys of a named entry that its name fixes, so that they need not be named."""
     alike = [other for other in rows if other.get("name") == row["name"]]
     return {key for key in row if all(other.get(key) == row[key] for other in alike)}
 
@@ -62,7 +62,7 @@ def _words(values: Mapping[str, Any], keys: Sequence[str]) -> str:
 
 
 def _tail(key: str, keys: Sequence[str]) -> str:
-    """Take as many last parts of a dotted key as tell it from the other keys."""
+    """Return the shortest end of a dotted key that distinguishes it from the other keys."""
     parts = key.split(".")
     for count in range(1, len(parts) + 1):
         tail = parts[-count:]
@@ -108,5 +108,5 @@ def name_training(stage: str, values: Mapping[str, Any]) -> str:
 
 
 def without_seed(name: str) -> str:
-    """Take the seed out of a setting's name."""
+    """Remove the seed from a setting's name."""
     return re.sub(r"(^|-)seed_\d+", "", name).strip("-") or "recipe"

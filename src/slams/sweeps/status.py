@@ -1,4 +1,4 @@
-"""How far the settings of a sweep have come, told from their directories alone."""
+"""Progress of the settings of a sweep, determined from their directories alone."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _FINISHED, _FAILED, _RUNNING, _TODO = "finished", "failed", "running", "to do"
 
 
 def has_finished(setting: Setting) -> bool:
-    """Return whether a setting has finished as the recipe has it now, and need not run again."""
+    """Return whether a setting has finished with the present recipe, and need not run again."""
     if setting.config.resume == "overwrite" or not is_finished(setting.directory):
         return False
     return _is_current(setting)
 
 
 def status(sweep: Sweep, setting: Setting) -> str:
-    """Say how far a setting has come: `finished`, `failed`, `running` or `to do`."""
+    """Return the state of a setting: `finished`, `failed`, `running` or `to do`."""
     if has_finished(setting):
         return _FINISHED
     if sweep.directory.is_dir():
@@ -38,11 +38,11 @@ def status(sweep: Sweep, setting: Setting) -> str:
 
 
 def describe(sweep: Sweep, chosen: Sequence[Setting]) -> str:
-    """Lay out what a sweep is made of, and how far it has come.
+    """Format the settings of a sweep and their progress.
 
     Args:
         sweep: The sweep.
-        chosen: The settings shown.
+        chosen: Settings to show.
     """
     rows = [("", "setting", "status", "networks", "overrides")]
     states = []
@@ -63,7 +63,7 @@ def describe(sweep: Sweep, chosen: Sequence[Setting]) -> str:
 
 
 def _is_current(setting: Setting) -> bool:
-    """Return whether a finished assimilation has its setting and the present networks."""
+    """Return whether a finished assimilation matches its setting and the present networks."""
     record = RunRecord.read(setting.directory)
     try:
         inputs = {stage: finished_run(setting.config, stage).run_id for stage in record.inputs}
@@ -75,7 +75,7 @@ def _is_current(setting: Setting) -> bool:
 
 
 def _origin(setting: Setting) -> str:
-    """Name the experiment of the networks, and what of them is still to be trained."""
+    """Return the experiment of the networks, with the stages that are still to be trained."""
     missing = [
         stage
         for stage, c in setting.trainings.items()
@@ -85,7 +85,7 @@ def _origin(setting: Setting) -> str:
     there = trained_directory(setting.config, "score").parent
     if missing:
         return f"{where} (to train: {', '.join(missing)})"
-    return where if there.is_dir() else f"{where} (not there)"
+    return where if there.is_dir() else f"{where} (missing)"
 
 
 def _show(value: object) -> str:

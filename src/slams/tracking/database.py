@@ -1,9 +1,8 @@
-"""The sqlite file of a tracking store, which is there in full or not at all.
+"""The sqlite file of a tracking store, made completely or not at all.
 
-mlflow makes its tables in some fifty migrations that take about ten seconds; a file whose making
-was cut short is refused by mlflow for ever. A new file is therefore made under another name. One
-that an earlier version of this program, or mlflow itself, has left half made holds no run: it is
-made again.
+mlflow makes its tables in about fifty migrations that take ten seconds; it refuses a file whose
+creation was interrupted. A new file is therefore made under another name. A file that an earlier
+version of this program, or mlflow itself, has left half made holds no run: it is made again.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ from pathlib import Path
 __all__ = ["artifacts_beside", "database_of", "holds_runs", "make_database"]
 
 _SCHEME = "sqlite:///"
-# What sqlite keeps beside a database while it writes. A journal that is left behind would be
-# played back into whatever file has the database's name by then.
+# Files of sqlite next to a database that is being written. A journal that is left behind would be
+# applied to whatever file has the database's name later.
 _SIDE_FILES = ("-journal", "-wal", "-shm")
-# Tables that hold runs; the second one in the middle of a migration.
+# Tables that hold runs; the second one exists during a migration.
 _RUNS = ("runs", "_alembic_tmp_runs")
 
 
@@ -33,7 +32,7 @@ def database_of(uri: str) -> Path | None:
 
 
 def make_database(path: Path) -> None:
-    """Make an empty tracking store, in the place of a half-made one if there is any.
+    """Make an empty tracking store, replacing a half-made one if there is any.
 
     The caller holds the lock of the store.
 
@@ -43,10 +42,10 @@ def make_database(path: Path) -> None:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     part = path.with_name(f".{path.name}.part")
-    _remove(part)  # of a process that was killed
+    _remove(part)  # left by a process that was killed
     try:
         store = SqlAlchemyStore(f"{_SCHEME}{part.as_posix()}", artifacts_beside(path))
-        store.engine.dispose()  # the last connection takes the side files with it
+        store.engine.dispose()  # the last connection removes the side files
         with part.open("rb") as file:  # on disk before the name points to it
             os.fsync(file.fileno())
         _disconnect(f"{_SCHEME}{path.as_posix()}")
@@ -58,7 +57,7 @@ def make_database(path: Path) -> None:
 
 
 def artifacts_beside(path: Path, experiment: str = "") -> str:
-    """Return where the artifacts of a sqlite store lie: beside it, whatever the directory is.
+    """Return where the artifacts of a sqlite store are: next to it, whatever the directory.
 
     Args:
         path: The sqlite file.
@@ -68,7 +67,7 @@ def artifacts_beside(path: Path, experiment: str = "") -> str:
 
 
 def holds_runs(path: Path) -> bool:
-    """Return whether a sqlite file may hold runs: also where that cannot be told.
+    """Return whether a sqlite file may hold runs; true also where it cannot be determined.
 
     Args:
         path: The file, which exists.
@@ -97,7 +96,7 @@ def _remove(path: Path) -> None:
 def _disconnect(uri: str) -> None:
     """Close connections of this process to a file that is about to be replaced.
 
-    mlflow keeps them for the whole process, and would go on with a file that has no name.
+    mlflow keeps them for the whole process, and would continue to use the removed file.
     """
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 

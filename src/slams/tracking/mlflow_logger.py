@@ -1,4 +1,4 @@
-"""The Lightning logger of a tracked stage; the life of the MLflow run is left to its owner."""
+"""The Lightning logger of a tracked stage; the caller opens and closes the MLflow run."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ __all__ = ["RunLogger"]
 
 
 class RunLogger(MLFlowLogger):
-    """Sends what modules log to the MLflow run of a stage.
+    """Logger that sends the metrics of modules to the MLflow run of a stage.
 
     Store and run are given explicitly, since Lightning's defaults fail with mlflow 3.13 and later.
 
     Args:
         uri: The tracking server.
         run_id: MLflow's id of the run.
-        write: Logs numbers by name at a step, without waiting for the store.
+        write: Function that logs numbers by name at a step, without waiting for the store.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class RunLogger(MLFlowLogger):
     @property
     @rank_zero_experiment
     def experiment(self) -> MlflowClient:
-        """Return the client; Lightning's own asks the server for the run, which may be gone."""
+        """Return the client; Lightning's own property queries the server, which may be gone."""
         return self._mlflow_client
 
     @rank_zero_only
@@ -46,8 +46,8 @@ class RunLogger(MLFlowLogger):
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace) -> None:
-        """Leave parameters alone: the whole recipe was logged when the run was started."""
+        """Ignore parameters: the whole recipe was logged when the run was started."""
 
     @rank_zero_only
     def finalize(self, status: str = "success") -> None:
-        """Leave the run open: a stage goes on after its fit, and its tracker closes the run."""
+        """Leave the run open: a stage continues after its fit, and its tracker closes the run."""

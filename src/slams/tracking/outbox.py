@@ -1,8 +1,8 @@
-"""What a run has to say to its tracking store, sent by a thread of its own.
+"""Queue of calls to the tracking store of a run, sent by a separate thread.
 
-A stage never waits for a store while it works: calls are queued, in order, and numbers that wait
-are sent together. A server that does not answer is tried again for half a minute; then it is given
-up with one line, and everything that has not arrived goes to the store that stands in for it.
+A stage never waits for a store while it works: calls are queued in order, and queued numbers are
+sent together. A server that does not answer is tried again for half a minute; it is then abandoned
+with one line of output, and everything that has not arrived goes to the stand-in store.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["METRICS_PER_CALL", "Call", "Outbox"]
 
-# What mlflow takes in one call.
+# Largest number of metrics that mlflow accepts in one call.
 METRICS_PER_CALL = 1000
-# Seconds between tries to reach a store, each of which lasts as long as mlflow's own.
+# Seconds between attempts to reach a store, each of which lasts as long as mlflow's own timeout.
 _PAUSES = (1.0, 4.0, 10.0, 15.0)
 # Seconds between two lines while the end waits for a slow store.
 _EVERY_SECONDS = 10.0
@@ -32,14 +32,14 @@ Call = Callable[["MlflowClient", str], None]
 
 
 class Outbox:
-    """Sends calls to one MLflow run, and to its stand-in once the run's store is lost.
+    """Sender of calls to one MLflow run, and to its stand-in once the run's store is lost.
 
     Args:
         client: Client of the store.
         run_id: MLflow's id of the run.
         where: Address of the store, for messages.
-        stand_in: Opens the store that takes over, and gives its client, the id of the run there
-            and its name for messages; `None` where there is no other store.
+        stand_in: Function that opens the store that takes over, and returns its client, the id of
+            the run there and its name for messages; `None` where there is no other store.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Outbox:
         self._refused = False
 
     def put(self, call: Call) -> None:
-        """Queue a call, which gets the client and the id of the run."""
+        """Queue a call, which receives the client and the id of the run."""
         self._queue(call)
 
     def put_metrics(self, rows: Sequence[Metric]) -> None:
@@ -69,14 +69,14 @@ class Outbox:
             self._queue(list(rows[first : first + METRICS_PER_CALL]))
 
     def close(self) -> None:
-        """Wait until everything is sent, or given up; says so while that takes long."""
+        """Wait until everything is sent or abandoned; print a line while that takes long."""
         with self._changed:
             self._closing.set()
             self._changed.notify()
         while self._thread is not None and self._thread.is_alive():
             self._thread.join(_EVERY_SECONDS)
             if self._thread.is_alive():
-                say(f"waits for the tracking store {self._where}: {len(self._waiting)} calls left")
+                say(f"waiting for tracking store {self._where}: {len(self._waiting)} calls left")
 
     def _queue(self, item: Call | list[Metric]) -> None:
         with self._changed:
@@ -96,7 +96,7 @@ class Outbox:
             self._send(call)
 
     def _next(self) -> Call:
-        """Take the next call off the queue; numbers that follow one another are one call."""
+        """Return the next call of the queue; consecutive numbers are merged into one call."""
         item = self._waiting.popleft()
         if not isinstance(item, list):
             return item
@@ -118,7 +118,7 @@ class Outbox:
             except Exception as error:  # of mlflow, the network, the database or the disk
                 if not _may_pass(error):
                     return self._note_refusal(error)
-                # Not while the end waits: a server that was there a moment ago is gone.
+                # Not at the end: a server that has just answered is gone.
                 if pause is None or self._closing.wait(pause):
                     self._lose(error)
                     return self._send(call)
@@ -127,23 +127,23 @@ class Outbox:
         return None
 
     def _lose(self, error: Exception) -> None:
-        """Go on with the stand-in, or without any store."""
+        """Continue with the stand-in, or without any store."""
         lost = f"the tracking store {self._where} is lost ({reason(error)})"
         stand_in, self._client, self._stand_in = self._stand_in, None, None
         if stand_in is None:
-            say(f"{lost}; the run goes on, and is not tracked any more")
+            say(f"{lost}; the run continues, and is no longer tracked")
             return
         try:
             self._client, self._run_id, self._where = stand_in()
-        except Exception as second:  # the disk is full, say: the run matters more
-            say(f"{lost}, and nothing stands in for it ({reason(second)}); the run goes on")
+        except Exception as second:  # for example a full disk: the run matters more
+            say(f"{lost}, and the local store failed too ({reason(second)}); the run continues")
             return
-        say(f"{lost}; the run goes on, the rest is kept in {self._where} for `slams sync`")
+        say(f"{lost}; the run continues, the rest is kept in {self._where} for `slams sync`")
 
     def _note_refusal(self, error: Exception) -> None:
-        """Report the first call that a store which answers has refused."""
+        """Report the first call that was refused by a store that answers."""
         if not self._refused:
-            say(f"the tracking store {self._where} did not take something ({reason(error)})")
+            say(f"the tracking store {self._where} refused a call ({reason(error)})")
         self._refused = True
 
 

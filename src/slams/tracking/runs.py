@@ -1,7 +1,7 @@
-"""MLflow: one tracked run a stage, found again when the stage resumes.
+"""MLflow: one tracked run per stage, found again when the stage resumes.
 
 Metrics, parameters, the recipe, figures and the report of a stage go into one MLflow run whose
-id is kept in `run.json`; its tags name the runs it is built on, so that vae -> score ->
+id is kept in `run.json`; its tags name the runs it is built on, so that the chain vae -> score ->
 assimilation can be followed in the interface.
 
     with RunDirectory.open(request) as run, tracking.start(store, run) as tracker:
@@ -42,11 +42,11 @@ if TYPE_CHECKING:
 __all__ = ["Tracker", "attach", "start"]
 
 _STATUS = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
-# What mlflow takes in one call, and the length of a parameter that every version takes.
+# Largest number of parameters in one call, and largest length of a parameter in every version.
 _PARAMETERS_A_CALL = 100
 _PARAMETER_LENGTH = 250
-# Characters of the end of an error that are kept as a tag, which mlflow shows beside the run; and
-# of any other tag, which every version takes.
+# Characters of the end of an error that are kept as a tag, which mlflow shows next to the run; and
+# of any other tag, which every version accepts.
 _ERROR_LENGTH = 1000
 _TAG_LENGTH = 5000
 
@@ -59,9 +59,9 @@ def start(
     Where the server does not answer, the run is kept in the local store for `slams sync`.
 
     Args:
-        store: Where it is tracked; `tracking.enabled=false` gives a tracker that does nothing.
-        run: The run directory, which keeps the id.
-        tags: Tags of a new run, besides those that every run has.
+        store: Where it is tracked; with `tracking.enabled=false` the tracker does nothing.
+        run: The run directory, which stores the id.
+        tags: Tags of a new run, in addition to those that every run has.
 
     Raises:
         UserError: The tracking store cannot be used.
@@ -75,7 +75,7 @@ def start(
     try:
         client, run_id = _open(store, run, tags)
     except UnreachableError as error:
-        say(f"{error}; the run goes on and is kept in {store.runs}/mlflow.db for `slams sync`")
+        say(f"{error}; the run continues and is kept in {store.runs}/mlflow.db for `slams sync`")
         store = store.local
         client, run_id = _open(store, run, tags, stands_in=True)
 
@@ -89,15 +89,15 @@ def start(
 
 
 def attach(store: TrackingStore, run_dir: str | Path, directory: str | Path, folder: str) -> None:
-    """Copy what a directory holds into the MLflow run of a stage that has finished.
+    """Copy the content of a directory into the MLflow run of a finished stage.
 
     Does nothing without tracking, on other ranks, and where the stage was not tracked. Where the
-    server does not answer, or the run was kept locally, it goes into the local store.
+    server does not answer, or the run was kept locally, the copy goes into the local store.
 
     Args:
         store: Where the stage is tracked.
         run_dir: Run directory of the finished stage.
-        directory: What to copy.
+        directory: Directory to copy.
         folder: Folder among the run's artifacts.
 
     Raises:
@@ -124,9 +124,10 @@ def attach(store: TrackingStore, run_dir: str | Path, directory: str | Path, fol
 
 
 class Tracker:
-    """Writes to the MLflow run of one stage; does nothing without tracking and on other ranks.
+    """Tracker of one stage: writes to its MLflow run; does nothing without tracking.
 
-    A context manager: leaving it records whether the run finished, failed or was killed.
+    A context manager: leaving it records whether the run finished, failed or was killed. On
+    ranks other than zero it does nothing.
 
     Attributes:
         run_id: MLflow's id of the run; empty without tracking.
@@ -166,7 +167,7 @@ class Tracker:
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Log numbers at a step without waiting for the store.
 
-        Names may hold what mlflow refuses: `temperature@850` becomes `temperature_850`.
+        Characters that mlflow refuses are replaced: `temperature@850` becomes `temperature_850`.
         """
         if self._outbox is None:
             return
@@ -180,12 +181,12 @@ class Tracker:
         self._outbox.put_metrics(rows)
 
     def log_artifact(self, path: str | Path, folder: str = "") -> None:
-        """Copy a file into the run's artifacts, where it stays until the tracker is closed."""
+        """Copy a file into the run's artifacts; keep it there until the tracker is closed."""
         if self._outbox is not None:
             self._outbox.put(lambda c, run_id: c.log_artifact(run_id, str(path), folder or None))
 
     def close(self, status: str) -> None:
-        """Wait for what is still being written and record how the run ended.
+        """Wait for pending writes and record how the run ended.
 
         Args:
             status: `finished`, `failed` or `killed`.
@@ -225,9 +226,9 @@ class Tracker:
 def _open(
     store: TrackingStore, run: RunDirectory, tags: Mapping[str, str], stands_in: bool = False
 ) -> tuple[MlflowClient, str]:
-    """Find or create the MLflow run of a stage in a store; keep its id unless another is kept.
+    """Find or create the MLflow run of a stage in a store; store its id unless another is kept.
 
-    In the local store that stands in for a server, the rest of a run is a run of its own until
+    In the local store that stands in for a server, the rest of a run is a separate run until
     `slams sync` joins the two.
     """
     record = run.record
@@ -236,7 +237,7 @@ def _open(
         known = record.mlflow_run_id
         run_id = find_run(client, experiment_id, known, record.run_id) if again else ""
         if not run_id:
-            if known and not store.is_local:  # it was kept locally until now
+            if known and not store.is_local:  # the run was kept locally until now
                 tags = {**tags, SYNCED_FROM: known}
             run_id = _create(client, experiment_id, record, run.path, tags)
         else:
@@ -272,10 +273,10 @@ def _create(
 
 
 def _log_recipe(client: MlflowClient, run_id: str, run: RunDirectory) -> None:
-    """Log the parameters that are not there yet, and the whole recipe as a file.
+    """Log the parameters that are missing, and the whole recipe as a file.
 
-    Parameters cannot be changed once logged, and long ones are cut: the file is complete. What
-    this attempt was given otherwise, such as `trainer.devices`, is said in a tag.
+    Parameters cannot be changed once logged, and long ones are cut: the file is complete. Values
+    that differ in this attempt, such as `trainer.devices`, are recorded in a tag.
     """
     from mlflow.entities import Param
 
@@ -289,7 +290,7 @@ def _log_recipe(client: MlflowClient, run_id: str, run: RunDirectory) -> None:
     changed = [
         f"{key}={value} (first {there[key]})"
         for key, value in values.items()
-        # `resume` says how the command was typed, not what the run is.
+        # `resume` describes how the command was typed, not what the run is.
         if there.get(key, value) != value and key != "resume"
     ]
     if changed:

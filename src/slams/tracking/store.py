@@ -1,7 +1,7 @@
-"""The store that runs are tracked in: a server, or sqlite in the directory of all runs.
+"""The store in which runs are tracked: a server, or sqlite in the directory of all runs.
 
-The sqlite store is always named explicitly: the file store that Lightning falls back to is refused
-by mlflow since 3.13. mlflow is imported when a store is opened, not before.
+The sqlite store is always named explicitly: mlflow refuses the file store that Lightning falls
+back to since 3.13. mlflow is imported when a store is opened, not before.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ __all__ = [
 # Tag of a run that has another part in the local store, or is a copy of it: its id there.
 SYNCED_FROM = "slams.synced_from"
 
-# A new sqlite store takes about ten seconds; a process that waits longer waits for a dead one.
+# A new sqlite store takes about ten seconds; a longer wait means that the lock is stuck.
 _LOCK_SECONDS = 300
-# How long mlflow waits for a server (s), and how often it tries again: by default it is silent for
-# four minutes. Whoever needs more sets these variables.
+# Timeout of mlflow for a server (s), and number of retries: by default it is silent for four
+# minutes. Users who need more set these variables.
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 
 
 class UnreachableError(UserError):
-    """A tracking server does not answer; what was to be logged can be kept locally."""
+    """Error for a tracking server that does not answer; runs can be kept locally."""
 
 
 @dataclass(frozen=True)
 class TrackingStore:
-    """Hold where runs are tracked, and in which MLflow experiment.
+    """Where runs are tracked, and in which MLflow experiment.
 
     Attributes:
         section: Section `tracking` of a recipe.
@@ -84,7 +84,7 @@ class TrackingStore:
 
     @contextmanager
     def connected(self) -> Iterator[tuple[MlflowClient, str]]:
-        """Open the store and its experiment; make either where it is missing.
+        """Open the store and its experiment; create either where it is missing.
 
         Yields:
             A client, and the id of the experiment.
@@ -93,7 +93,7 @@ class TrackingStore:
             UnreachableError: The server does not answer, now or inside the block.
             UserError: The store cannot be used.
         """
-        # Read once when mlflow is imported, therefore set before.
+        # Read once when mlflow is imported, therefore set before that.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         for name, value in _PATIENCE.items():
             os.environ.setdefault(name, value)
@@ -118,14 +118,14 @@ class TrackingStore:
         return f"sqlite:///{(self.runs / 'mlflow.db').resolve().as_posix()}"
 
     def _open(self) -> tuple[MlflowClient, str]:
-        """Open store and experiment under a lock.
+        """Open the store and the experiment under a lock.
 
-        Processes that make one sqlite store, or one experiment, at the same moment break it for
-        good: a file lock lets one of them in at a time.
+        Processes that create one sqlite store, or one experiment, at the same moment break it
+        permanently: a file lock admits one at a time.
         """
         from mlflow import MlflowClient
 
-        # Migrations report every step of theirs.
+        # Migrations log every one of their steps.
         for name in ("alembic", "mlflow.store.db.utils"):
             logging.getLogger(name).setLevel(logging.WARNING)
         # A signal that stops the program in a query leaves a cursor that cannot be closed.
@@ -158,7 +158,7 @@ class TrackingStore:
 
 
 def _open_sqlite(database: Path) -> MlflowClient:
-    """Open a sqlite store; make it where it is missing or half made. The caller holds its lock."""
+    """Open a sqlite store, created where it is missing or half made, under the caller's lock."""
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
@@ -177,14 +177,14 @@ def _open_sqlite(database: Path) -> MlflowClient:
 
 
 def is_unreachable(error: BaseException) -> bool:
-    """Return whether a call failed because the server is gone, hangs or answers for another.
+    """Return whether a call failed because the server is gone, hangs or is another service.
 
     Args:
-        error: What a call of mlflow raised.
+        error: Exception raised by a call of mlflow.
     """
     from requests.exceptions import RequestException
 
-    # An address that cannot be one is a RequestException too.
+    # An invalid address raises a RequestException too.
     return any(
         isinstance(cause, RequestException) and not isinstance(cause, ValueError)
         for cause in causes(error)
@@ -192,10 +192,10 @@ def is_unreachable(error: BaseException) -> bool:
 
 
 def reason(error: BaseException) -> str:
-    """Return in some words why a call of mlflow failed.
+    """Return a short reason why a call of mlflow failed.
 
     Args:
-        error: What it raised.
+        error: Exception that it raised.
     """
     text = (str(error).strip() or type(error).__name__).splitlines()[0]
     found = re.search(r"\[Errno -?\d+\] ([\w ]+)", text)
@@ -207,13 +207,13 @@ def reason(error: BaseException) -> str:
 def find_run(client: MlflowClient, experiment_id: str, known: str, own: str) -> str:
     """Return MLflow's id of the run of an earlier attempt; empty where there is none.
 
-    A process that was killed while it created a run has not kept its id, and a run may be in
-    another store than the one that `known` is of: the tag `run_id` finds either.
+    A process that was killed while it created a run has not stored its id, and a run may be in
+    another store than the one that `known` refers to: the tag `run_id` finds both.
 
     Args:
         client: Client of the store.
         experiment_id: MLflow's id of the experiment.
-        known: MLflow's id as it was kept; empty where there was no attempt.
+        known: MLflow's id as it was stored; empty where there was no attempt.
         own: Our identity of the run, which is its tag `run_id`.
     """
     if known and _lifecycle(client, known):
@@ -230,7 +230,7 @@ def resume_run(client: MlflowClient, run_id: str) -> bool:
         run_id: MLflow's id of the run; empty where there was no attempt.
 
     Returns:
-        Whether there is such a run: its store may have been removed meanwhile.
+        Whether there is such a run: its store may have been removed in the meantime.
     """
     lifecycle = _lifecycle(client, run_id) if run_id else ""
     if lifecycle == "deleted":

@@ -1,8 +1,8 @@
 """The MLflow run of a sweep: the parent of the runs of its settings.
 
-It is made once, by whichever process of the sweep comes first, and holds the swept keys as
-parameters, how many settings have finished as metrics, and what `slams compare` writes as
-artifacts. Settings find it through `sweep.json` (`slams.runs.sweep_record`).
+The first process of the sweep makes it. It holds the swept keys as parameters, the number of
+settings that have finished as metrics, and the output of `slams compare` as artifacts. Settings
+find it through `sweep.json` (`slams.runs.sweep_record`).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _LENGTH = 250
 
 
 def open_sweep(store: TrackingStore, directory: Path, sweep: SweepRecord) -> SweepRecord:
-    """Write `sweep.json`, and make the sweep's MLflow run or resume it.
+    """Write `sweep.json`, and create or resume the sweep's MLflow run.
 
     Args:
         store: Where the sweep is tracked.
@@ -55,7 +55,7 @@ def open_sweep(store: TrackingStore, directory: Path, sweep: SweepRecord) -> Swe
             mlflow_run_id=old.mlflow_run_id if old else "",
         )
         if record != old:
-            # With its identity, by which a run is found whose id was not kept any more.
+            # Stored with its identity, which finds a run whose id was not stored.
             record.write(directory)
         if store.section.enabled:
             run_id = _on_store(store, directory, record, _begun)
@@ -72,14 +72,14 @@ def record_progress(
     failed: Mapping[str, str],
     running: bool,
 ) -> None:
-    """Record how far a sweep has come, and its end.
+    """Record the progress of a sweep, and its end.
 
     Args:
         store: Where the sweep is tracked.
         directory: The sweep's directory.
-        finished: Settings that have finished.
+        finished: Number of settings that have finished.
         failed: Settings that have failed, with their reasons.
-        running: Whether settings are still to be done, here or by other processes.
+        running: Whether settings remain to be run, here or by other processes.
     """
     record = SweepRecord.read(directory)
     if not (store.section.enabled and record and record.mlflow_run_id):
@@ -102,7 +102,7 @@ def attach_comparison(store: TrackingStore, directory: Path, comparison: Path) -
     Args:
         store: Where the sweep is tracked.
         directory: The sweep's directory.
-        comparison: Directory of what `slams compare` has written.
+        comparison: Directory of the output of `slams compare`.
     """
     record = SweepRecord.read(directory)
     if not (store.section.enabled and record and record.mlflow_run_id and is_rank_zero()):
@@ -121,7 +121,7 @@ def _on_store(
     record: SweepRecord,
     call: Callable[[MlflowClient, str], None],
 ) -> str:
-    """Call something with the sweep's run, in the local store where the server does not answer.
+    """Call a function with the sweep's run, in the local store where the server does not answer.
 
     Returns:
         MLflow's id of the run, which is created where there is none.
@@ -169,7 +169,7 @@ def _create(
         "revision": provenance.revision(),
         "run_id": record.sweep_id,
     }
-    if record.mlflow_run_id and not store.is_local:  # it was kept locally until now
+    if record.mlflow_run_id and not store.is_local:  # the run was kept locally until now
         tags[SYNCED_FROM] = record.mlflow_run_id
     name = f"{store.experiment}/{record.name}"
     run_id = client.create_run(experiment_id, tags=tags, run_name=name).info.run_id

@@ -1,14 +1,14 @@
-"""Copies tracked runs from the local store to a tracking server, each exactly once.
+"""Copy tracked runs from the local store to a tracking server, each exactly once.
 
-Nodes of a cluster often reach no server: with `tracking.offline=true` a run is logged to sqlite in
-the directory of all runs, and `slams sync` copies it later, from a machine that does reach the
-server. Every copied run carries the id of its original as a tag, by which it is found again, so
-that the same command brings it up to date: what is there already is not written again, and a copy
-that was interrupted is completed by the next one. A run that says it is running while no process
-holds its directory was killed without a word; it is recorded so.
+Nodes of a cluster often cannot reach a server: with `tracking.offline=true` a run is logged to
+sqlite in the directory of all runs, and `slams sync` copies it later, from a machine that reaches
+the server. Every copied run carries the id of its original as a tag, by which it is found again,
+so that the same command updates it: data that are already there are not written again, and the
+next command completes an interrupted copy. A run with status running whose directory no process
+has locked was killed; it is recorded as killed.
 
-A run whose server was lost on the way has its first part there and the rest in the local store:
-both carry our own `run_id` as a tag, by which the rest is added to what is there.
+A run whose server was lost during the run has its first part there and the rest in the local
+store: both carry our own `run_id` as a tag, by which the rest is added to the first part.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _PARAMETERS_A_CALL = 100
 
 @dataclass(frozen=True)
 class Synced:
-    """Counts what a synchronisation found: runs that were new, had more to say, or had not."""
+    """Result of a synchronisation: numbers of new, extended and unchanged runs."""
 
     new: int
     extended: int
@@ -48,10 +48,7 @@ class Synced:
 
     def __str__(self) -> str:
         total = self.new + self.extended + self.unchanged
-        return (
-            f"{total} runs: {self.new} new, {self.extended} brought up to date, "
-            f"{self.unchanged} unchanged"
-        )
+        return f"{total} runs: {self.new} new, {self.extended} updated, {self.unchanged} unchanged"
 
 
 def sync(store: TrackingStore, dry_run: bool = False) -> Synced:
@@ -59,13 +56,13 @@ def sync(store: TrackingStore, dry_run: bool = False) -> Synced:
 
     Args:
         store: Where the runs are to be tracked; its `uri` is the server.
-        dry_run: Only count.
+        dry_run: Whether only to count.
 
     Returns:
-        What was, or would be, copied.
+        Numbers of runs that were, or would be, copied.
 
     Raises:
-        UserError: No server is named, there is no local store, or the server cannot be used.
+        UserError: No server is given, there is no local store, or the server cannot be used.
     """
     section = store.section
     local = replace(store, section=replace(section, uri="", offline=False))
@@ -78,7 +75,7 @@ def sync(store: TrackingStore, dry_run: bool = False) -> Synced:
     database = store.runs / "mlflow.db"
     if not database.exists() or database.stat().st_size == 0:
         raise UserError(
-            f"{database} is not there or empty: nothing was tracked under key 'runs', "
+            f"{database} does not exist or is empty: nothing was tracked under key 'runs', "
             f"{store.runs}; expected the runs of an experiment with tracking.offline=true"
         )
     # One copy at a time: two could each find a run missing, and both create it.
@@ -100,7 +97,7 @@ def _sync_all(
     parts = {run.data.tags["run_id"]: run for run in there if "run_id" in run.data.tags}
     count = {"new": 0, "extended": 0, "unchanged": 0}
     ids: dict[str, str] = {}
-    # Parents first: a nested run names the copy of its parent.
+    # Parents first: a nested run refers to the copy of its parent.
     for run in sorted(_runs(source, origin), key=lambda r: _PARENT in r.data.tags):
         copy = copies.get(run.info.run_id) or parts.get(run.data.tags.get("run_id", ""))
         if not dry_run:
@@ -137,7 +134,7 @@ def _settled(client: MlflowClient, run: Run) -> Run:
     try:
         with exclusive(directory.with_name(f".{directory.name}.lock"), 0):
             client.set_terminated(run.info.run_id, "KILLED")
-    except filelock.Timeout:  # somebody is at it
+    except filelock.Timeout:  # a process is working on it
         return run
     return client.get_run(run.info.run_id)
 
@@ -152,7 +149,7 @@ def _create(target: MlflowClient, experiment: str, run: Run, ids: dict[str, str]
 
 
 def _fill(source: MlflowClient, run: Run, target: MlflowClient, copy: Run, dry_run: bool) -> bool:
-    """Add to a copy what its original has and it has not; tell whether there was anything."""
+    """Add to a copy what it lacks of its original; return whether anything was missing."""
     there = copy.info.run_id
     changed = False
     parameters = [(k, v) for k, v in run.data.params.items() if k not in copy.data.params]
@@ -163,7 +160,7 @@ def _fill(source: MlflowClient, run: Run, target: MlflowClient, copy: Run, dry_r
         for k, v in run.data.tags.items()
         if k not in (_PARENT, SYNCED_FROM) and copy.data.tags.get(k, None) != v
     }
-    # A run that went on at the server after a part of it was kept locally ended there.
+    # A run that continued on the server after a part of it was kept locally ended there.
     ended_there = (copy.info.end_time or 0) > (run.info.end_time or 0)
     changed = bool(parameters or metrics or files or tags)
     changed |= copy.info.status != run.info.status and not ended_there
@@ -186,7 +183,7 @@ def _fill(source: MlflowClient, run: Run, target: MlflowClient, copy: Run, dry_r
     if run.info.status == "RUNNING":
         target.update_run(there, status="RUNNING")
     else:
-        # Last: a copy that ends like its original is complete.
+        # Last: a copy with the status of its original is complete.
         target.set_terminated(there, run.info.status, run.info.end_time)
     return True
 
@@ -210,7 +207,7 @@ def _point(metric: Metric) -> tuple[int, int, str]:
 def _missing_files(
     source: MlflowClient, run_id: str, target: MlflowClient, copy_id: str
 ) -> list[str]:
-    """List the files of a run that its copy lacks, or has in another size."""
+    """List the files of a run that its copy lacks, or has with another size."""
     there = {f.path: f.file_size for f in _files(target, copy_id)}
     return [f.path for f in _files(source, run_id) if there.get(f.path, -1) != f.file_size]
 

@@ -1,4 +1,4 @@
-"""Measurements of the machine, taken by mlflow's monitors and sent with everything else."""
+"""Measurements of the machine, taken by mlflow's monitors and sent with all other metrics."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ __all__ = ["SystemMonitor"]
 
 
 class SystemMonitor(SystemMetricsMonitor):
-    """Measures processor, memory, disk, network and GPU until the stage ends.
+    """Monitor of processor, memory, disk, network and GPU until the stage ends.
 
-    mlflow's own monitor asks the server between two measurements whether the run is still there,
-    and waits for it.
+    Between two measurements, mlflow's own monitor queries the server for the run, and waits for
+    the answer.
 
     Args:
-        run_id: MLflow's id of the run; a resumed run goes on counting where it was.
+        run_id: MLflow's id of the run; a resumed run continues its count.
         uri: The tracking store.
         seconds: Seconds between two measurements.
-        write: Logs numbers by name at a step, without waiting for the store.
+        write: Function that logs numbers by name at a step, without waiting for the store.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class SystemMonitor(SystemMetricsMonitor):
 
     def monitor(self) -> None:
         """Measure until the end."""
-        with contextlib.suppress(Exception):  # the server may just have gone
+        with contextlib.suppress(Exception):  # the server may be gone
             self._logging_step = self._get_next_logging_step(self._run_id)
         while True:
             self.collect_metrics()
@@ -55,5 +55,5 @@ class SystemMonitor(SystemMetricsMonitor):
             monitor.clear_metrics()
 
     def finish(self) -> None:
-        """Stop measuring; does not wait for a server that the thread may be asking."""
+        """Stop measuring, without waiting for a request in progress to the server."""
         self._shutdown_event.set()

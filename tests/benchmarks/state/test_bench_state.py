@@ -152,7 +152,7 @@ def test_what_was_killed_goes_on_from_its_rows(
     assert f"| + winds, humidity at three levels, products | {value.item():.3f} |" in printed
     # What is finished belongs to its settings.
     assert _bench(recipe, tmp_path / "out", *words, "seed=7") == 2
-    assert "made with another 'seed'" in capsys.readouterr().err
+    assert "made with a different 'seed'" in capsys.readouterr().err
 
 
 def test_networks_are_trained_once_and_further_rows_are_added(
@@ -192,7 +192,7 @@ def test_a_network_that_sees_the_wind_forecasts_better(recipe: Path, tmp_path: P
         ("methods=[regresion]", "regression"),
         ("regression.states=[wind]", "'regression.states': found 'wind'"),
         ("network.train=[medium]", "'network.train': found 'medium'"),
-        ("validation=[2002-02-06,2002-07-28]", "comes nearer than 5 days"),
+        ("validation=[2002-02-06,2002-07-28]", "is closer than 5 days"),
         ("validation=[2002-02-06]", "'validation': found 1 dates"),
         ("train=[]", "'train': found none"),
         ("regression.patch=[4,7]", "two odd numbers"),

@@ -87,5 +87,5 @@ def test_days_that_the_store_keeps_apart_are_refused(
 
 def test_days_that_are_not_there_are_refused(recipe: Path, linear_world: Path) -> None:
     config = _load(recipe, "validation=[2010-01-01,2010-12-31]")
-    with pytest.raises(UserError, match="has no three days in a row of them"):
+    with pytest.raises(UserError, match="has no three consecutive days of them"):
         choose_days(TrainingStore.open(linear_world), config)

@@ -51,5 +51,5 @@ def test_results_of_other_settings_are_refused(tmp_path: Path) -> None:
     assert KeptResults.open(tmp_path, {"seed": 0, "train": [{"name": "one"}]}).has("row")
     pd.testing.assert_frame_equal(kept.read(["row", "missing"]), _results())
     for settings in ({"seed": 0, "train": []}, {"seed": 0}):
-        with pytest.raises(UserError, match="another 'train'; choose another --output"):
+        with pytest.raises(UserError, match="a different 'train'; choose another --output"):
             KeptResults.open(tmp_path, settings)

@@ -86,7 +86,7 @@ def kill_at(monkeypatch, owner, name: str, call: int, when: str) -> None:
         (StandIn, "save", 4),
         (parts, "write_text", 5),
         (simulation, "write_attributes", 1),
-        (directories, "set_aside", 1),
+        (directories, "backup", 1),
         (Path, "rename", 1),
         (parts, "_clear", 1),
     ],

@@ -115,10 +115,10 @@ def test_measures_of_an_order_in_closed_form():
     assert found.serial_correlation == pytest.approx(1.0)
     # Of eight neighbours in a row, the ends have five others within five days, and so on inwards.
     assert found.near == (5 + 6 + 7 + 7 + 7 + 7 + 6 + 5) / 8
-    assert found.files_a_batch == 1.0
+    assert found.files_per_batch == 1.0
     apart = np.arange(400).reshape(10, 40).T.reshape(-1)
     found = measure(apart, files, batch=10)
-    assert (found.same_file, found.near, found.files_a_batch) == (0.0, 0.0, 10.0)
+    assert (found.same_file, found.near, found.files_per_batch) == (0.0, 0.0, 10.0)
 
 
 def test_mixing_more_files_is_more_random():

@@ -1,1 +1,1 @@
-"""What a state must carry to forecast the next day's temperature, by regression and by network."""
+"""What a state must carry to forecast the next day's temperature, by regression and network."""

@@ -2,11 +2,11 @@
 
 Forecasts of temperature at all levels are made from the true state of the day, by local
 regression (`slams.benchmarks.state.regression`) and by the score network's mean
-(`slams.benchmarks.state.network`), with less or more in the state and with few or many training
-days, and scored on the validation days. Writes `regression.csv` and `network.csv` (RMSE in K per
-training days, state and level, with 95 % intervals) and the same as Markdown, which is printed.
-What is finished is kept below `regression/` and `network/`, one file per row of latitude or
-training, and taken from there again by the same command.
+(`slams.benchmarks.state.network`), with fewer or more variables in the state and with few or many
+training days, and scored on the validation days. Writes `regression.csv` and `network.csv` (RMSE
+in K per training days, state and level, with 95 % intervals) and the same as Markdown, which is
+printed. Finished parts are kept below `regression/` and `network/`, one file per row of latitude
+or training, and reused when the command is repeated.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ __all__ = ["bench_state", "markdown"]
 
 
 def bench_state(config: StateBenchConfig, output: Path) -> None:
-    """Measure what is not measured yet, and print and write the tables.
+    """Measure what has not been measured, and print and write the tables.
 
     Args:
         config: The recipe.
         output: Directory, made where it is missing.
 
     Raises:
-        UserError: The store is not there or lacks a channel or days, or the output holds results
+        UserError: The store is missing or lacks a channel or days, or the output holds results
             of other settings.
     """
     store = TrainingStore.open(config.store)
@@ -63,7 +63,7 @@ def _write_table(
     output: Path,
 ) -> None:
     missing = [name for name in names if not kept.has(name)]
-    # A globe without some of its rows would be another globe.
+    # Without some of its rows, the globe would have another mean.
     if missing and method == "regression":
         say(f"regression: {len(missing)} of {len(names)} rows are not finished, no table yet")
         return
@@ -85,19 +85,19 @@ def _settings(config: StateBenchConfig, store: TrainingStore, method: str) -> di
     """Return what the results of a method depend on."""
     found = dataclasses.asdict(config)
     section = found[method]
-    if method == "network":  # further rows of the table change none of the others
+    if method == "network":  # additional rows of the table do not change the others
         del section["states"], section["train"]
-    else:  # what bounds memory
+    else:  # settings that only bound memory
         del section["block"], section["band"]
     keys = ("train", "validation", "stride", "levels", "seed")
     return {"store": store.fingerprint, **{key: found[key] for key in keys}, method: section}
 
 
 def markdown(table: pd.DataFrame, products: bool = True) -> str:
-    """Write a table as Markdown: a line per training days and state, a column per level.
+    """Return a table as Markdown: a line per training days and state, a column per level.
 
     Args:
-        table: As `slams.benchmarks.state.results.summarise` makes it.
+        table: Result of `slams.benchmarks.state.results.summarise`.
         products: Whether states with winds also hold products of winds and gradients.
     """
     levels = list(dict.fromkeys(table["level"]))

@@ -1,4 +1,4 @@
-"""The days of a store that the benchmark reads, and the forecasts made between them.
+"""Days of a store that the benchmark reads, and the forecasts between them.
 
 A sample is a day `t` with the day before and the day after it, all three in one piece of the
 training or of the validation, so that no sample spans a gap of the time axis or two pieces.
@@ -21,16 +21,16 @@ __all__ = ["SampleDays", "choose_days"]
 
 @dataclass(frozen=True)
 class SampleDays:
-    """Holds the days to read and the samples among them.
+    """Days to read and the samples among them.
 
     Attributes:
         position: `(N,)` positions on the store's time axis, increasing.
         time: `(N,)` days since 1970-01-01 00 UTC.
         start: `(S,)` position in `time` of the day `t` of each sample; `t - 1` and `t + 1` are
-            beside it.
+            its neighbours.
         train: `(K, S)` bool, whether each choice of training days has the sample.
         validation: `(S,)` bool.
-        names: Of the `K` choices.
+        names: Names of the `K` choices.
     """
 
     position: np.ndarray
@@ -66,7 +66,7 @@ def choose_days(store: TrainingStore, config: StateBenchConfig) -> SampleDays:
     checked = _samples(store, "validation", config.validation, 1)
     both = np.concatenate([*found.values(), checked])
     middle = np.unique(both)
-    # Each sample brings its neighbours; days are found again by date, as the time axis has gaps.
+    # Each sample needs its neighbours; days are looked up by date, as the time axis has gaps.
     position = np.unique(middle[:, None] + np.arange(-1, 2))
     return SampleDays(
         position=position,
@@ -88,7 +88,7 @@ def _samples(store: TrainingStore, key: str, days: list[str], stride: int) -> np
         chosen.append(index[(index >= 0).all(axis=1), 1])
     if not sum(map(len, chosen)):
         raise UserError(
-            f"key {key!r}: training store {store.path} has no three days in a row of them; it "
+            f"key {key!r}: training store {store.path} has no three consecutive days of them; it "
             f"holds {day_of(store.time[0])} to {day_of(store.time[-1])}"
         )
     return np.concatenate(chosen)
@@ -97,7 +97,7 @@ def _samples(store: TrainingStore, key: str, days: list[str], stride: int) -> np
 def _refuse_overlap(
     store: TrainingStore, key: str, days: list[str], attribute: str, why: str
 ) -> None:
-    """Refuse pieces that have days which an attribute of the store lists, in pieces too."""
+    """Refuse pieces that contain days of pieces listed in an attribute of the store."""
     listed = list(store.attributes.get(attribute) or [])
     for start, end in day_pieces(attribute, listed) if listed else ():
         for first, last in day_pieces(key, days):

@@ -1,12 +1,13 @@
-"""The fields that states are made of: normalised anomalies of rows of latitude, in memory.
+"""Fields that states are made of: normalised anomalies of rows of latitude, in memory.
 
 Products of wind and temperature gradient are fields too, one per wind component and level: with
 `u, T` the whole fields in channel units, bars for their climatology and differences of neighbours,
 
     u dT/dx - ubar dTbar/dx,    v dT/dy - vbar dTbar/dy.
 
-Whole fields, so that the climatological wind carries anomalies and the wind's anomaly carries the
-climatology; what is constant along a row (the metric) is left to the regression.
+Whole fields are used, so that the climatological wind carries anomalies and the wind's anomaly
+carries the climatology; factors that are constant along a row (the metric) are left to the
+regression.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _CHUNK = 64
 
 @dataclass(frozen=True)
 class StateChannels:
-    """Holds the channels that are read and what each is to a state.
+    """Channels that are read, and their role in a state.
 
     Attributes:
         specs: The `C` channels, in the order of the fields.
@@ -55,7 +56,7 @@ class StateChannels:
 
 @dataclass(frozen=True)
 class Band:
-    """Holds the fields of neighbouring rows of latitude.
+    """Fields of neighbouring rows of latitude.
 
     Attributes:
         values: `(C + P, R, N, W)` normalised anomalies of the channels and `P` products of `R`
@@ -78,7 +79,7 @@ def choose_channels(
     Args:
         store: The store.
         levels: Levels (hPa) of `winds_3`.
-        states: States that are compared.
+        states: States to compare.
 
     Raises:
         UserError: The store lacks a channel that a state needs.
@@ -92,7 +93,7 @@ def choose_channels(
         "temperature": [(_TARGET, level) for level in heights],
         "surface": [(name, None) for name in _SURFACE],
         "pressure": [("surface_pressure", None)],
-        # Humidity is in the store at low levels alone.
+        # The store has humidity at low levels only.
         "winds_3": [v for v in near if v[0] != _HUMIDITY or v[1] in moist],
         "winds": [v for v in far if v not in near],
     }
@@ -143,12 +144,12 @@ def read_band(
 
     Args:
         store: The store.
-        channels: What is read.
+        channels: Channels to read.
         position: `(N,)` days, as positions on the store's time axis.
         rows: Rows of latitude.
-        margin: Rows beyond them on either side, cut at the poles.
-        products: Whether products are made.
-        dtype: Of the fields in memory.
+        margin: Additional rows on either side, cut at the poles.
+        products: Whether to make products.
+        dtype: Data type of the fields in memory.
 
     Raises:
         UserError: A value is missing, or a file is damaged.

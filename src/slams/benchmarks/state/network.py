@@ -1,15 +1,15 @@
-"""One-day forecasts of temperature by the mean of a score network, trained shortly on each state.
+"""One-day forecasts of temperature by the mean of a score network, trained briefly on each state.
 
-What is trained is the project's denoiser in pixel space: the U-Net of `slams.nn.unet` with the
+The trained network is the project's denoiser in pixel space: the U-Net of `slams.nn.unet` with the
 preconditioning and the loss of `slams.diffusion.training`, on normalised anomalies of temperature
 and surface fields of day `t + 1`. Its condition is the state of day `t` (and temperature, surface
-fields and surface pressure of day `t - 1`), never hidden, as further channels of the first
-convolution: how many differs from state to state, the rest of the network does not. Products of
+fields and surface pressure of day `t - 1`), never dropped, as additional channels of the first
+convolution: their number differs between states, the rest of the network does not. Products of
 wind and gradient are left to the network.
 
-What is scored is `E[x_t+1 | condition]`: the denoiser with the averaged weights at a noise level
-`sigma` at which noise says nothing about the state, averaged over a few draws of noise and their
-mirror images, as the first guess `score_mean` is.
+The forecast that is scored is `E[x_t+1 | condition]`: the denoiser with the averaged weights at a
+noise level `sigma` at which noise carries no information on the state, averaged over a few draws
+of noise and their mirror images, as in the first guess `score_mean`.
 
 Every training takes the same number of optimiser steps, whatever the state and the training days.
 """
@@ -68,7 +68,7 @@ class StateUNet(LatentUNet):
 
 @dataclass(frozen=True)
 class _Pairs:
-    """Draws states and the fields of the day after from what is in memory.
+    """States and the fields of the day after, drawn from data in memory.
 
     Attributes:
         values: `(C, H, N, W)` normalised anomalies.
@@ -99,20 +99,20 @@ class _Pairs:
 
 
 def network_names(config: StateBenchConfig) -> list[str]:
-    """List the trainings of a recipe by the names of their results."""
+    """Return the names of the results of a recipe's trainings."""
     return [_name(state, training) for training, state in _tasks(config)]
 
 
 def train_networks(config: StateBenchConfig, store: TrainingStore, kept: KeptResults) -> None:
-    """Train and score a network for each state and choice of training days not finished yet.
+    """Train and score a network for each unfinished pair of state and training days.
 
     Args:
         config: The recipe.
         store: Its store.
-        kept: Takes the results, one table per training.
+        kept: Receives the results, one table per training.
 
     Raises:
-        UserError: The store lacks a channel, days or values, or a loss is no number.
+        UserError: The store lacks a channel, days or values, or a loss is not finite.
     """
     tasks = _tasks(config)[config.share[0] - 1 :: config.share[1]]
     tasks = [task for task in tasks if not kept.has(_name(task[1], task[0]))]
@@ -124,7 +124,7 @@ def train_networks(config: StateBenchConfig, store: TrainingStore, kept: KeptRes
     torch.set_num_threads(config.threads)
     height, _ = store.grid.shape
     begun = time.perf_counter()
-    # Half precision in memory: its rounding is a thousandth of what a forecast misses.
+    # Half precision in memory: its rounding error is a thousandth of the forecast error.
     fields = read_band(
         store, channels, days.position, range(height), products=False, dtype=torch.float16
     )
@@ -188,7 +188,7 @@ def _train(config: StateBenchConfig, pairs: _Pairs, start: Tensor, what: str) ->
     bfloat16 = (natural_precision("cpu") if precision == "auto" else precision) == "bf16-mixed"
     begun, losses = time.perf_counter(), []
     for step in range(optimizer.steps):
-        # The same days and noise for every state: their differences are those of the states.
+        # The same days and noise for every state, so that differences are due to the states.
         draw = generator(config.seed, "state network", step)
         chosen = start[torch.randint(len(start), (settings.batch_size,), generator=draw)]
         target, condition, season = pairs.at(chosen)
@@ -219,7 +219,7 @@ def _train(config: StateBenchConfig, pairs: _Pairs, start: Tensor, what: str) ->
 
 
 def _decayed(network: nn.Module, decay: float) -> list[dict]:
-    """Divide the weights into those that decay and biases, norms and position, as the project."""
+    """Return the groups of weights with and without decay (biases, norms and position)."""
     groups = ([], [])
     for name, parameter in network.named_parameters():
         groups[parameter.ndim < 2 or name == "position"].append(parameter)

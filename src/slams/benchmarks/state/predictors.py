@@ -1,8 +1,8 @@
-"""The predictors of a point's temperature: patches of the fields around it.
+"""Predictors of a point's temperature: patches of the fields around it.
 
-A patch is cut at the poles and goes round the globe in longitude. All points of a row of latitude
-share their predictors' weights, so that the predictors of a row are a matrix `(F, D W)` of `D`
-days and `W` longitudes.
+A patch is cut at the poles and periodic in longitude. All points of a row of latitude share
+their predictors' weights, so that the predictors of a row are a matrix `(F, D W)` of `D` days
+and `W` longitudes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["Predictors", "choose_predictors"]
 
 @dataclass(frozen=True)
 class _Patch:
-    """Holds the fields of a group that are taken from one patch.
+    """Fields of a group that are taken from one patch.
 
     Attributes:
         group: The group.
@@ -45,10 +45,10 @@ class _Patch:
 
 @dataclass(frozen=True)
 class Predictors:
-    """Fills the predictors and targets of a row of latitude.
+    """Predictors and targets of a row of latitude.
 
     Attributes:
-        patches: What predictors are taken from, in order; a constant follows.
+        patches: Patches of the predictors, in order; a constant follows.
         targets: `(L,)` positions of the target's fields.
         height: Rows of the grid.
     """
@@ -59,11 +59,11 @@ class Predictors:
 
     @property
     def margin(self) -> int:
-        """Return the rows beyond its own that a row needs."""
+        """Return the number of rows beyond its own that a row needs."""
         return max(patch.rows.stop - 1 for patch in self.patches)
 
     def groups(self, row: int) -> list[str]:
-        """List the group of each of the `F` predictors of a row; "" for the constant."""
+        """Return the group of each of the `F` predictors of a row; "" for the constant."""
         found = []
         for patch in self.patches:
             count = len(patch.inside(row, self.height)) * len(patch.columns) * len(patch.fields)
@@ -108,7 +108,7 @@ class Predictors:
 def choose_predictors(
     channels: StateChannels, config: RegressionConfig, height: int
 ) -> Predictors:
-    """Make the predictors of all states of a recipe together.
+    """Return the predictors of all states of a recipe together.
 
     Args:
         channels: The fields.

@@ -34,7 +34,7 @@ class TrainingDaysConfig:
 
     # Name in the tables, for example `16 years`.
     name: str = ""
-    # First and last day (ISO dates, both inside) of each piece, one piece after the other.
+    # First and last day (ISO dates, both inclusive) of each piece, one piece after the other.
     days: list[str] = field(default_factory=list)
 
 
@@ -53,19 +53,19 @@ class RegressionConfig:
     product_patch: list[int] = field(default_factory=lambda: [1, 1])
     # Ridge penalties to choose from, in units of the number of samples.
     penalties: list[float] = field(default_factory=lambda: [1e-5, 1e-4, 1e-3, 1e-2, 1e-1])
-    # Days of the blocks that training days are cut into: every fifth block is held out to choose
-    # the penalty, without the `apart` days at either end.
+    # Days per block of training days: every fifth block is held out to choose the penalty, without
+    # the `apart` days at either end.
     held_out: int = 30
     apart: int = 5
-    # Days that are multiplied at a time: bounds memory.
+    # Days that are multiplied at a time; this bounds memory.
     block: int = 64
-    # Rows of latitude held in memory at a time; the store is read once for each such band.
+    # Rows of latitude in memory at a time; the store is read once per such band.
     band: int = 8
 
 
 @dataclass
 class StateNetworkConfig:
-    """The denoiser trained shortly on each state."""
+    """The denoiser trained briefly on each state."""
 
     states: list[str] = field(
         default_factory=lambda: ["pressure", "winds", "before", "winds_before"]
@@ -77,14 +77,14 @@ class StateNetworkConfig:
     blocks: int = 1
     embedding: int = 64
     # Training noise: mean and standard deviation of log sigma. Higher than for a network that is
-    # sampled from: short as it is, the training is spent where the mean is read.
+    # sampled from: the short training is spent at the noise levels where the mean is evaluated.
     noise_mean: float = 3.0
     noise_sd: float = 1.0
-    # Noise level at which the mean is read, and draws of the noise that it is averaged over.
+    # Noise level at which the mean is evaluated, and draws of the noise that it is averaged over.
     sigma: float = 60.0
     draws: int = 2
     batch_size: int = 8
-    # Of the training, as `trainer.precision`; what is scored is computed in float32.
+    # Precision of the training, as `trainer.precision`; scores are computed in float32.
     precision: str = "auto"
     optimizer: OptimizerConfig = field(
         default_factory=lambda: OptimizerConfig(
@@ -99,7 +99,7 @@ class StateBenchConfig:
 
     # The training store, written by `slams prepare`, with the channels of all states.
     store: str = "stores/nature_run_long.zarr"
-    # What forecasts: `regression`, `network` or both.
+    # Methods of forecasting: `regression`, `network` or both.
     methods: list[str] = field(default_factory=lambda: list(METHODS))
     # Choices of training days, the rows of a table.
     train: list[TrainingDaysConfig] = field(default_factory=list)
@@ -111,8 +111,8 @@ class StateBenchConfig:
     stride: int = 1
     # Levels (hPa) of the state with winds at three levels.
     levels: list[int] = field(default_factory=lambda: [850, 500, 300])
-    # Does the n-th of m parts of the work, [n, m], so that several processes share it: each is
-    # started with the same --output, and the one that ends last prints the whole table.
+    # The n-th of m parts of the work, [n, m], so that several processes share it: each is started
+    # with the same --output, and the one that ends last prints the whole table.
     share: list[int] = field(default_factory=lambda: [1, 1])
     threads: int = 1
     seed: int = 0
@@ -124,7 +124,7 @@ def day_pieces(key: str, days: list[str]) -> list[tuple[date, date]]:
     """Read a flat list of ISO dates as the first and last days of pieces.
 
     Args:
-        key: The key they stand under, for the message.
+        key: The key of the dates, for the message.
         days: First and last day of each piece, in order.
 
     Raises:
@@ -203,7 +203,7 @@ def check_state_bench(config: StateBenchConfig) -> None:
 
 
 def _check_days(config: StateBenchConfig) -> None:
-    """Refuse training days that are not named, or that come near those of the validation."""
+    """Refuse training days without a name, or too close to those of the validation."""
     if not config.train:
         raise UserError("key 'train': found none, expected a list of {name: ..., days: [...]}")
     names = [entry.name for entry in config.train]
@@ -219,6 +219,6 @@ def _check_days(config: StateBenchConfig) -> None:
             for start, end in validation:
                 if first <= end + near and start <= last + near:
                     raise UserError(
-                        f"key 'train.{number}.days': {first} to {last} overlaps or comes nearer "
+                        f"key 'train.{number}.days': {first} to {last} overlaps or is closer "
                         f"than {config.gap} days (key 'gap') to the validation, {start} to {end}"
                     )

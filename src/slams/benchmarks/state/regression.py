@@ -1,7 +1,8 @@
 """One-day forecasts of temperature by local ridge regression, from the true state of the day.
 
-All longitudes of a row of latitude together; the target is the normalised anomaly of temperature
-at every level on day `t + 1`, the predictors are patches of the state on day `t` (and `t - 1`):
+All longitudes of a row of latitude are fitted together; the target is the normalised anomaly of
+temperature at every level on day `t + 1`, the predictors are patches of the state on day `t` (and
+`t - 1`):
 
 - temperature, surface fields and surface pressure: `patch`, 5 x 7 points;
 - winds and humidity: `wind_patch`, 3 x 5 points;
@@ -9,12 +10,12 @@ at every level on day `t + 1`, the predictors are patches of the state on day `t
   `product_patch`, the point itself;
 - temperature, surface fields and surface pressure of the day before: `before_patch`, 5 x 7 points.
 
-The moments of the largest set of predictors are summed once per row of latitude; every state and
-every choice of training days is a part of them. The penalty, one per row, state and choice of
-training days, is that with the smallest error on blocks of training days that are held out; the
-weights are then fitted to all training days. The validation days are only forecast.
+The moments of the largest set of predictors are summed once per row of latitude; those of every
+state and every choice of training days are parts of them. The penalty, one per row, state and
+choice of training days, is the one with the smallest error on held-out blocks of training days;
+the weights are then fitted to all training days. The validation days are only forecast.
 
-Three rows stand beside: the climatology (zero anomaly), the day itself (`persistence`), and the
+Three references are added: the climatology (zero anomaly), the day itself (`persistence`), and the
 day times a coefficient per point and level, fitted to the training days (`damped_persistence`).
 """
 
@@ -42,14 +43,14 @@ from slams.runtime.ranks import say
 __all__ = ["REFERENCES", "regress", "row_name"]
 
 REFERENCES = ("climatology", "persistence", "damped_persistence")
-# One block of training days in so many chooses the penalty.
+# One in this many blocks of training days is used to choose the penalty.
 _EVERY = 5
 _FIT, _HELD_OUT, _APART = range(3)
 
 
 @dataclass(frozen=True)
 class _Part:
-    """Holds samples that belong to the same choices of training days and to the same fold.
+    """Samples that belong to the same choices of training days and to the same fold.
 
     Attributes:
         start: `(D,)` days `t`, as positions of the days read.
@@ -63,12 +64,12 @@ class _Part:
 
 
 def regress(config: StateBenchConfig, store: TrainingStore, kept: KeptResults) -> None:
-    """Do the rows of latitude that are not finished yet, and keep each as it is done.
+    """Compute the unfinished rows of latitude, and store each as it is done.
 
     Args:
         config: The recipe.
         store: Its store.
-        kept: Takes the results, one table per row of latitude.
+        kept: Receives the results, one table per row of latitude.
 
     Raises:
         UserError: The store lacks a channel, days or values.
@@ -125,7 +126,7 @@ def regress_row(
     """Fit and score every state and choice of training days in one row of latitude.
 
     Returns:
-        See `slams.benchmarks.state.results.monthly_rows`.
+        Table of `slams.benchmarks.state.results.monthly_rows`.
     """
     settings = config.regression
     moments = [_moments(part, predictors, band, row, settings.block) for part in parts]

@@ -1,4 +1,4 @@
-"""Results that are kept row by row, so that a benchmark that was killed goes on from them."""
+"""Results stored row by row, so that a killed benchmark continues from them."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from slams.runtime.atomic import replacing, write_text
 
 __all__ = ["KeptResults", "monthly_rows", "summarise"]
 
-# Months a block of the bootstrap, and resamples.
+# Months per block of the bootstrap, and resamples.
 _BLOCK, _SAMPLES = 2, 1000
 
 
 @dataclass(frozen=True)
 class KeptResults:
-    """Keeps tables of results in a directory, one file each, written in full or not at all.
+    """Tables of results in a directory, one file each, written completely or not at all.
 
     Attributes:
-        directory: Where they lie.
+        directory: Directory of the files.
     """
 
     directory: Path
@@ -37,8 +37,8 @@ class KeptResults:
         """Open a directory for the results of some settings.
 
         Args:
-            directory: Made where it is missing.
-            settings: What results depend on, plain.
+            directory: The directory, made where it is missing.
+            settings: Settings that the results depend on, as plain values.
 
         Raises:
             UserError: The directory has results of other settings.
@@ -50,7 +50,7 @@ class KeptResults:
             names = {*settings, *found}
             for name in sorted(n for n in names if found.get(n) != settings.get(n)):
                 raise UserError(
-                    f"{directory} has results made with another {name!r}; choose another "
+                    f"{directory} has results made with a different {name!r}; choose another "
                     f"--output, or remove that directory"
                 )
         else:
@@ -62,12 +62,12 @@ class KeptResults:
         return self._file(name).exists()
 
     def write(self, name: str, table: pd.DataFrame) -> None:
-        """Keep a finished table."""
+        """Store a finished table."""
         with replacing(self._file(name)) as path:
             table.to_parquet(path, index=False)
 
     def read(self, names: Sequence[str]) -> pd.DataFrame:
-        """Read the tables of these names that are finished, one below the other."""
+        """Return the finished tables of these names, concatenated."""
         tables = [pd.read_parquet(self._file(name)) for name in names if self.has(name)]
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
@@ -93,7 +93,7 @@ def monthly_rows(
         names: Training days and state of each forecast.
         levels: The `L` levels (hPa).
         square: `(len(names), L)` mean squared error (K2) over longitudes and days.
-        penalties: Of each forecast, NaN where there is none.
+        penalties: Penalty of each forecast, NaN where there is none.
 
     Returns:
         Columns row, month, days, training, state, level, square, penalty.
@@ -117,9 +117,9 @@ def summarise(results: pd.DataFrame, weights: np.ndarray, seed: int) -> pd.DataF
     """Average squared errors over the globe and time, and take the root.
 
     Args:
-        results: As `monthly_rows` makes them, rows of latitude below one another.
+        results: Rows as in `monthly_rows`, for several rows of latitude.
         weights: `(H,)` area weights of the rows.
-        seed: Of the bootstrap over months.
+        seed: Seed of the bootstrap over months.
 
     Returns:
         Columns training, state, level (hPa, or `mean` for the mean RMSE of all levels), rmse

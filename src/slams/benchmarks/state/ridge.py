@@ -1,13 +1,13 @@
 """Ridge regression from moments: one matrix of the largest set of predictors serves every subset.
 
 With predictors `X (F, n)` and targets `Y (L, n)` of `n` samples, the moments are `Z Z^T` of
-`Z = [X; Y]`. They add up over samples, and the regression on some of the predictors needs the
-rows and columns of these alone:
+`Z = [X; Y]`. They add up over samples, and the regression on some of the predictors needs only
+their rows and columns:
 
     W = (X X^T / n + lambda D)^-1 X Y^T / n,    |Y - W^T X|^2 = Y Y^T - 2 W^T X Y^T + W^T X X^T W,
 
-`D` one for every predictor and zero for the constant. Products of single blocks are float32, their
-sum is float64.
+where `D` is one for every predictor and zero for the constant. Products of single blocks are
+float32, their sum is float64.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["Moments", "choose_penalty", "fit"]
 
 @dataclass(frozen=True)
 class Moments:
-    """Holds the moments of samples.
+    """Moments of samples.
 
     Attributes:
         matrix: `(F + L, F + L)` float64, sums of products of predictors and targets.
@@ -37,7 +37,7 @@ class Moments:
 
     @classmethod
     def of(cls, values: Tensor, targets: int) -> Moments:
-        """Make the moments of one block.
+        """Return the moments of one block.
 
         Args:
             values: `(F + L, n)` predictors and targets.
@@ -64,11 +64,11 @@ def fit(moments: Moments, penalty: float) -> Tensor | None:
     """Return the weights `(F, L)` of a ridge regression whose last predictor is a constant.
 
     Args:
-        moments: Of the samples.
+        moments: Moments of the samples.
         penalty: `lambda`.
 
     Returns:
-        `None` where the penalty is too small for the matrix to be positive definite.
+        The weights, or `None` where the penalty is too small for a positive definite matrix.
     """
     size = len(moments.matrix) - moments.targets
     matrix = moments.matrix[:size, :size] / moments.count

@@ -1,4 +1,4 @@
-"""The states that are compared: which groups of predictors each of them holds."""
+"""The states that are compared, and the groups of predictors of each."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["STATES", "State"]
 
 @dataclass(frozen=True)
 class State:
-    """Describes a row of the table.
+    """One row of the table.
 
     Attributes:
         label: What the state holds, in words.

@@ -1,4 +1,4 @@
-"""Numbers and comparisons in words, with no more digits than their intervals support."""
+"""Numbers and comparisons as text, with no more digits than their intervals support."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = [
 
 
 def number(value: float, interval: tuple[float, float] | None = None) -> str:
-    """Write a number with the digits that its interval supports, three without one.
+    """Format a number with the digits that its interval supports, three without an interval.
 
     Two digits of the interval's half-width are kept: 1.4403 in [1.39, 1.49] becomes 1.440.
     """
@@ -40,17 +40,17 @@ def number(value: float, interval: tuple[float, float] | None = None) -> str:
 
 
 def made_with(estimator: int) -> str:
-    """Return the sentence that says which estimators made the scores of a run.
+    """Return the sentence on the estimators that made the scores of a run.
 
     Args:
         estimator: Their version, as in `run.json`.
     """
-    old = ", which took centred ensembles for free ones" if estimator == 1 else ""
+    old = ", which treated centred ensembles as free ones" if estimator == 1 else ""
     return f"Scores by estimators of version {estimator} (docs/diagnostics.md){old}."
 
 
 def with_interval(estimate: Estimate, units: str = "") -> str:
-    """Write `1.440 K (95 % interval 1.390 to 1.490)`."""
+    """Format `1.440 K (95 % interval 1.390 to 1.490)`."""
     bounds = (estimate.lower, estimate.upper)
     units = f" {units}" if units else ""
     text = f"{number(estimate.value, bounds)}{units}"
@@ -61,9 +61,9 @@ def with_interval(estimate: Estimate, units: str = "") -> str:
 
 
 def percent_range(comparison: Comparison) -> str:
-    """Write the interval of a comparison: `95 % interval 20 to 24 %`.
+    """Format the interval of a comparison: `95 % interval 20 to 24 %`.
 
-    The sign is left to the text around it, unless the interval holds zero.
+    The sign is left to the surrounding text, unless the interval includes zero.
     """
     low, high = sorted((100 * comparison.lower, 100 * comparison.upper))
     if not (math.isfinite(low) and math.isfinite(high)):
@@ -76,7 +76,7 @@ def percent_range(comparison: Comparison) -> str:
 
 
 def change(subject: str, comparison: Comparison, reference: str) -> str:
-    """Say how a subject compares with a reference, and whether the data tell them apart.
+    """Return a sentence that compares a subject with a reference, and whether they differ.
 
     Example: `The RMSE of latent diffusion is 22 % below that of the background (95 % interval
     20 to 24 %), smaller on 23 of 24 dates.`
@@ -84,7 +84,7 @@ def change(subject: str, comparison: Comparison, reference: str) -> str:
     Args:
         subject: Beginning of the sentence.
         comparison: The numbers.
-        reference: What it is compared with, as in `that of the background`.
+        reference: The other side of the comparison, such as `that of the background`.
     """
     size = abs(100 * comparison.relative)
     wins = f"smaller on {comparison.better} of {comparison.dates} dates"
@@ -93,7 +93,8 @@ def change(subject: str, comparison: Comparison, reference: str) -> str:
     if known and comparison.lower < 0 < comparison.upper:
         sign = "−" if comparison.relative < 0 else "+"
         return (
-            f"{subject} cannot be told from {reference}: {sign}{size:.1f} % ({interval}), {wins}."
+            f"{subject} cannot be distinguished from {reference}: {sign}{size:.1f} % "
+            f"({interval}), {wins}."
         )
     direction = "below" if comparison.relative < 0 else "above"
     decimals = 0 if known and 100 * (comparison.upper - comparison.lower) >= 2 else 1
@@ -101,7 +102,7 @@ def change(subject: str, comparison: Comparison, reference: str) -> str:
 
 
 def joined(words: Sequence[str]) -> str:
-    """List words in a sentence: `a, b and c`."""
+    """Join words into a list in a sentence: `a, b and c`."""
     words = list(words)
     if len(words) < 2:
         return "".join(words)
@@ -109,5 +110,5 @@ def joined(words: Sequence[str]) -> str:
 
 
 def capitalised(text: str) -> str:
-    """Begin a sentence or a heading: the first letter large, all others as they are."""
+    """Capitalise the first letter of a sentence or heading, leaving all others unchanged."""
     return text[:1].upper() + text[1:]
