@@ -96,7 +96,7 @@ def test_winds_and_humidity_are_stored_within_their_precision(tmp_path):
 def test_a_piece_begins_a_chunk_and_fits_its_packing(tmp_path):
     fields = run_fields(model_output(PIECE_STEPS))
     create_nature_run(tmp_path / "run.zarr", fields, fields["time"].values, {})
-    with pytest.raises(ValueError, match="begin a chunk"):
+    with pytest.raises(ValueError, match="first of a chunk"):
         write_piece(tmp_path / "run.zarr", fields, 7)
     fields["v_component_of_wind"][3, 2, 1, 0] = 700.0  # int16 would wrap to -610.72
     with pytest.raises(ValueError, match="v_component_of_wind"):

@@ -249,7 +249,7 @@ def test_a_changed_piece_and_a_lost_state_are_refused(tmp_path, model, monkeypat
     partial = tmp_path / "run.zarr.partial"
     chunk = partial / "store/temperature/c/1/0/0/0"
     chunk.write_bytes(whole_chunk := chunk.read_bytes()[:-1])
-    with pytest.raises(UserError, match=r"piece 1, steps 30 to 59\); resume=overwrite"):
+    with pytest.raises(UserError, match=r"piece 1, steps 30 to 59\); set resume=overwrite"):
         simulation.simulate(section(tmp_path))
     assert chunk.read_bytes() == whole_chunk
     simulation.simulate(section(tmp_path), resume="overwrite")
@@ -257,7 +257,7 @@ def test_a_changed_piece_and_a_lost_state_are_refused(tmp_path, model, monkeypat
     other.mkdir()
     interrupt(other, monkeypatch)
     next((other / "run.zarr.partial").glob("state_*")).unlink()
-    with pytest.raises(UserError, match=r"state_0002\.msgpack.*is gone"):
+    with pytest.raises(UserError, match=r"state_0002\.msgpack.*is missing; set resume"):
         simulation.simulate(section(other))
 
 
@@ -282,7 +282,7 @@ def test_a_killed_overwrite_goes_on_without_and_the_old_run_stays_till_then(
 def test_a_strangers_directory_is_left_alone(tmp_path, model, name, resume, entry):
     (tmp_path / name).mkdir()
     (tmp_path / name / entry).write_text('{"attributes": {"title": "mine"}}')
-    with pytest.raises(UserError, match=rf"{re.escape(name)} .*is left alone"):
+    with pytest.raises(UserError, match=rf"{re.escape(name)} .*is left unchanged"):
         simulation.simulate(section(tmp_path), resume=resume)
     assert beside(tmp_path) == [name]
     assert beside(tmp_path / name) == [entry]
@@ -316,7 +316,9 @@ def test_a_full_disk_is_said_and_loses_nothing(tmp_path, whole, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(simulation, "write_piece", full)
-        sentence = r"no space left on the device.*0\.16 of 0\.33 years.*the same command goes on"
+        sentence = (
+            r"no space left on the device.*0\.16 of 0\.33 years.*resume with the same command"
+        )
         with pytest.raises(UserError, match=sentence):
             simulation.simulate(section(tmp_path))
     simulation.simulate(section(tmp_path))
