@@ -185,7 +185,7 @@ class _Odd:
     ("built", "said"),
     [
         (None, "built NoneType, which lacks latitude"),
-        (_Odd(3, shape=4), r"observes \(1, 4\) of a state"),
+        (_Odd(3, shape=4), r"to \(1, 4\) at"),
         (_Odd(0), "at 0 points"),
     ],
 )
