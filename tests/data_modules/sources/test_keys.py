@@ -274,7 +274,7 @@ def test_an_archive_without_values_names_its_own_key(tmp_path: Path) -> None:
     metar_rows().to_parquet(tmp_path / "metar.parquet", index=False)
     config = StationSourceConfig("metar", str(tmp_path / "metar.parquet"))
     late = np.datetime64("2031-01-01")
-    with pytest.raises(UserError, match=rf"not one value.*{ELSEWHERE}\.path"):
+    with pytest.raises(UserError, match=rf"no value of .*{ELSEWHERE}\.path"):
         open_stations(config, ["2m_temperature"], late, late, ELSEWHERE)
 
 

@@ -58,7 +58,7 @@ def test_canonical_form(run, expected):
 def test_south_to_north_is_turned(run, expected):
     found = canonical(run.isel(latitude=slice(None, None, -1)))
     same(found, expected)
-    assert found.attrs["repairs"] == ["latitude: south to north turned into north to south"]
+    assert found.attrs["repairs"] == ["latitude: south to north reversed to north to south"]
 
 
 def test_dimensions_in_another_order_and_under_other_names(run, expected):
@@ -136,9 +136,9 @@ def test_refusals(run):
     bare["temperature"] = bare["temperature"].drop_attrs()
     refused(bare, "units None")
     refused(run.isel(latitude=slice(0, 3)), "expected a global grid")
-    refused(run.isel(latitude=[0, 2, 1, 3, 4, 5]), "neither increases nor decreases")
+    refused(run.isel(latitude=[0, 2, 1, 3, 4, 5]), "latitude is not monotonic")
     refused(run.isel(longitude=slice(0, 8)), "not equally spaced around the globe")
-    refused(run.isel(time=slice(0, 0)), "not a single date")
+    refused(run.isel(time=slice(0, 0)), "found no dates")
     refused(run.rename(latitude="north"), "dimension 'latitude' is missing")
     refused(run.assign_coords(level=[850, 850]), "a level occurs twice")
 
@@ -158,7 +158,7 @@ def test_terrain_comes_along(run):
 def test_missing_path_and_unknown_kind_are_refused(tmp_path):
     for kind in ("nature_run", "noaa_psl"):
         config = SourceConfig(kind=kind, path=str(tmp_path / "none"))
-        with pytest.raises(UserError, match=r"data\.source\.path.*is not there"):
+        with pytest.raises(UserError, match=r"data\.source\.path.*does not exist"):
             open_source(config, WANTED)
     with pytest.raises(UserError, match=r"key 'data\.source\.kind': found 'grib'"):
         open_source(SourceConfig(kind="grib"), WANTED)

@@ -141,8 +141,8 @@ def test_no_credentials_are_looked_for(monkeypatch, address, options):
 
 def test_files_are_named_one_by_one(tmp_path):
     config = SourceConfig(kind="noaa_psl", files=[str(tmp_path / "a.nc")])
-    with pytest.raises(UserError, match=r"data\.source\.files: .*a\.nc is not there"):
+    with pytest.raises(UserError, match=r"data\.source\.files: .*a\.nc does not exist"):
         open_source(config, OLR)
     config = SourceConfig(kind="noaa_psl", path="https://host/olr.*.nc")
-    with pytest.raises(UserError, match=r"an address takes no \*; list the files under"):
+    with pytest.raises(UserError, match=r"an address cannot contain \*; list the files in"):
         open_source(config, OLR)

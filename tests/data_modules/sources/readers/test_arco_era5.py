@@ -84,7 +84,7 @@ def test_daily_means_of_hourly_instants(store):
     [
         ({"valid_time_stop": None}, "attribute valid_time_stop is missing"),
         ({"valid_time_start": "soon"}, "valid_time_start is 'soon', expected a date"),
-        ({"valid_time_stop": "2019-12-01"}, "no step lies between"),
+        ({"valid_time_stop": "2019-12-01"}, "no step is between"),
     ],
 )
 def test_store_that_does_not_say_where_its_data_end_is_refused(store, tmp_path, attributes, match):

@@ -84,9 +84,9 @@ def test_store_unlike_the_first_is_refused(folder, array, change, match):
 
 
 def test_empty_and_missing_directories_are_refused(tmp_path):
-    with pytest.raises(UserError, match="no store of a day in it"):
+    with pytest.raises(UserError, match="found no daily store"):
         opened(tmp_path)
-    with pytest.raises(UserError, match=r"data\.source\.path: .*none is not there"):
+    with pytest.raises(UserError, match=r"data\.source\.path: .*none does not exist"):
         opened(tmp_path / "none")
 
 

@@ -98,7 +98,7 @@ def test_a_period_of_segments_may_lie_in_one_or_in_both(segments: Path) -> None:
     assert found.sizes["time"] == 10 + 20
     assert found["temperature"].encoding != {}
     assert open_both(segments, period=(float(first), float(first + 4))).sizes["time"] == 5
-    with pytest.raises(UserError, match=r"no data from 2002-.* holds 2001-01-01 to 2004-01-20"):
+    with pytest.raises(UserError, match=r"no data from 2002-.* has 2001-01-01 to 2004-01-20"):
         open_both(segments, period=(float(first + 400), float(first + 500)))
 
 
@@ -110,11 +110,14 @@ def other_units(run: xr.Dataset) -> xr.Dataset:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda run: run.assign_coords(time=run["time"] - 365 * 3 * DAY), "no day in common"),
+        (
+            lambda run: run.assign_coords(time=run["time"] - 365 * 3 * DAY),
+            "must not have a day in common",
+        ),
         (lambda run: run.assign_coords(latitude=run["latitude"] * 0.9), "another grid .latitude"),
         (lambda run: run.assign_coords(level=[850, 300]), "level 500 hPa .* is missing"),
         (lambda run: pad_level(run), "other levels"),
-        (other_units, "temperature in degC and so in other units"),
+        (other_units, "other units of temperature .degC."),
         (lambda run: run.isel(longitude=slice(None, None, 2)), "another grid .longitude"),
         (lambda run: run.assign(surface_elevation=run["surface_elevation"] + 1), "elevation"),
         (lambda run: run.drop_vars("surface_elevation"), "surface_elevation"),
@@ -124,7 +127,7 @@ def other_units(run: xr.Dataset) -> xr.Dataset:
         ),
         (
             lambda run: run.assign_coords(time=run["time"].values[0] + np.arange(20) * SIX_HOURS),
-            "other steps .means of days, or instants",
+            "other steps .daily means, or instants",
         ),
     ],
 )
@@ -147,5 +150,5 @@ def pad_level(run: xr.Dataset) -> xr.Dataset:
 
 
 def test_a_pattern_that_nothing_matches_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"run_\*.zarr is not there; expected a nature run"):
+    with pytest.raises(UserError, match=r"run_\*.zarr does not exist; expected a nature run"):
         open_both(tmp_path)

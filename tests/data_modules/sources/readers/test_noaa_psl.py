@@ -136,9 +136,9 @@ def test_four_instants_a_day_are_told_from_means(tmp_path):
 
     instants = air(tmp_path / "a.nc", "Individual Obs")
     assert times(instants) == "temperature: instant at 00 UTC"
-    assert times(instants, "mean") == "temperature: mean of 4 instants a day"
+    assert times(instants, "mean") == "temperature: mean of 4 instants per day"
     assert times(air(tmp_path / "b.nc", "Mean", 24)) == "temperature: mean of the UTC day"
-    with pytest.raises(UserError, match=r"step every 6 h, and whether .* is not stated"):
+    with pytest.raises(UserError, match=r"step every 6 h, but does not state whether"):
         times(air(tmp_path / "c.nc", None))
 
 

@@ -80,7 +80,7 @@ def test_all_modalities_in_our_units(tmp_path):
         (lambda d: d.drop_vars("Prec"), r"'Prec' is missing"),
         (lambda d: d.assign(Ts_Air=d["Ts_Air"].assign_attrs(units="F")), r"units 'F', expected C"),
         (lambda d: xr.concat([d, d.assign_coords(x=[-96.0])], dim="x"), r"several columns"),
-        (lambda d: d.assign_coords(y=[99.0]), r"latitude 99 lies outside"),
+        (lambda d: d.assign_coords(y=[99.0]), r"latitude 99 is outside"),
     ],
 )
 def test_faults_are_refused(tmp_path, change, message):

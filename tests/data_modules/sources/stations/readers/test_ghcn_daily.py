@@ -147,14 +147,14 @@ def test_faults_are_refused(tmp_path, listed, row, message):
 
 def test_temperatures_in_other_units_are_refused(tmp_path, listed):
     rows = [f"USW00094728,2020010{d},TAVG,{2931 + d},,,W," for d in (1, 2, 3)]
-    with pytest.raises(UserError, match=r"middle value of 2m_temperature is 566.*other units"):
+    with pytest.raises(UserError, match=r"median of 2m_temperature is 566.*other units"):
         read(tmp_path, listed, rows)
 
 
 def test_an_archive_without_a_value_is_refused(tmp_path, listed):
-    with pytest.raises(UserError, match=r"not one value"):
+    with pytest.raises(UserError, match=r"found no value"):
         read(tmp_path, listed, ROWS[-1:])
-    with pytest.raises(UserError, match=r"source\.path: .*absent\.csv is not there"):
+    with pytest.raises(UserError, match=r"source\.path: .*absent\.csv does not exist"):
         read_file(tmp_path / "absent.csv", listed)
     broken = tmp_path / "2020.csv.gz"
     write_lines(broken, ROWS * 200)
@@ -175,5 +175,5 @@ def test_faults_of_the_station_list_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"USW00094728 is listed twice"):
         read_ghcn_stations(str(twice), KEY)
     commas = write_lines(tmp_path / "commas.txt", ["USW00094728,40.7789,-73.9692,42.7"])
-    with pytest.raises(UserError, match=r"line 1 .*fixed width"):
+    with pytest.raises(UserError, match=r"line 1 .*fixed-width"):
         read_ghcn_stations(str(commas), KEY)

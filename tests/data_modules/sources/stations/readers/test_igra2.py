@@ -86,7 +86,7 @@ def test_repeated_levels_are_dropped_and_counted(tmp_path):
         (igra2_sounding("2020 13 02 12", LEVELS), r"not the header"),
         (igra2_sounding("2020 01 02 99", LEVELS, release="9999"), r"not the header"),
         (igra2_sounding("2020 01 02 12", LEVELS, name="XXM00099999"), r"XXM00099999 is not in"),
-        (igra2_sounding("2020 01 02 12", LEVELS, latitude=95.0), r"latitude 95 lies outside"),
+        (igra2_sounding("2020 01 02 12", LEVELS, latitude=95.0), r"latitude 95 is outside"),
         (igra2_sounding("2020 01 02 12", LEVELS) * 2, None),
         (
             igra2_sounding("2020 01 02 12", [(85000, 10)])
@@ -119,7 +119,7 @@ def test_the_station_list(tmp_path):
     assert np.isnan(found["ZZXUAICE030"])
     with pytest.raises(UserError, match=r"AUM00011035 is listed twice"):
         read_igra2_stations(str(write_lines(tmp_path / "twice.txt", [LIST[0], LIST[0]])), KEY)
-    with pytest.raises(UserError, match=r"line 1 .*fixed width"):
+    with pytest.raises(UserError, match=r"line 1 .*fixed-width"):
         read_igra2_stations(str(write_lines(tmp_path / "bad.txt", ["AUM00011035;48.2;16.3"])), KEY)
 
 
