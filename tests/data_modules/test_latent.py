@@ -23,7 +23,7 @@ def store(tmp_path: Path) -> Path:
 
 
 def test_a_missing_store_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="not there"):
+    with pytest.raises(UserError, match="missing or incomplete"):
         LatentDataModule(tmp_path / "nothing.zarr", 4, 0)
 
 
@@ -110,7 +110,7 @@ def test_turned_copies_are_further_training_windows_of_the_usual_age(tmp_path: P
     whole = archive(6)
     turned = {f"train_turned_{cells}": whole.turned(cells) for cells in (-4, 4)}
     write(path, space(), {"train": whole, **turned, "validation": archive(3, 1)}, KEY)
-    train = LatentDataModule(path, batch_size=4, seed=0, turned=(-4, 4)).train
+    train = LatentDataModule(path, batch_size=4, seed=0, longitude_shifts=(-4, 4)).train
     assert len(train) == 18
     batch = train.__getitems__([2, 8, 14])
     assert batch.age is None
