@@ -16,7 +16,7 @@ import zarr
 
 from data_modules.preparation import block_task
 from data_modules.preparation import memory_budget as budgets
-from data_modules.preparation.block_task import FIRST_GUESS, BlockWork, first_guess
+from data_modules.preparation.block_task import REFERENCE_FIELD, BlockWork, reference_field
 from data_modules.preparation.plan import plan
 from data_modules.store.writing import create_steps
 from slams.config.schema import Config, DataConfig, PrepareConfig
@@ -110,7 +110,7 @@ def unfinished(data: DataConfig, partial: Path) -> BlockWork:
     group = zarr.create_group(str(partial))
     shape = (len(work.time), len(work.channels), *work.grid.shape)
     create_steps(group, "fields", shape, ("time", "channel", "latitude", "longitude"))
-    np.save(partial / FIRST_GUESS, first_guess(work))
+    np.save(partial / REFERENCE_FIELD, reference_field(work))
     return BlockWork(data, partial, 64)
 
 

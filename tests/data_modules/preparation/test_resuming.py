@@ -177,7 +177,7 @@ def test_another_recipe_starts_over(tmp_path, tiny_source, monkeypatch, capsys):
     recipe.data.channels = recipe.data.channels[:2]
     recipe.observations.use = []
     prepare(recipe)
-    assert "of another kind is removed" in capsys.readouterr().out
+    assert "of a different store is removed" in capsys.readouterr().out
     assert len(TrainingStore.open(recipe.data.store).channels) == 2
     verify(recipe.data.store)
 
@@ -290,7 +290,7 @@ def test_earlier_days_are_not_put_in_front(tmp_path):
     shutil.rmtree(tmp_path / "run.zarr")
     dataset.to_zarr(tmp_path / "run.zarr", consolidated=False)
     recipe.data.period = ["1999-01-01", "2001-04-30"]
-    with pytest.raises(UserError, match="begins with 2000-12-30 or lacks days in between"):
+    with pytest.raises(UserError, match="begins on 2000-12-30 or lacks days in between"):
         prepare(recipe)
 
 
@@ -342,7 +342,7 @@ def test_verify_names_what_cannot_be_read(tmp_path, tiny_source):
     path = prepare(recipe)
     file = path / "satellite/c/1/0/0/0"
     file.write_bytes(file.read_bytes()[:-20])
-    with pytest.raises(UserError, match="satellite cannot be read, a file of it is truncated"):
+    with pytest.raises(UserError, match="satellite cannot be read, one of its files is truncated"):
         verify(path)
 
 

@@ -180,7 +180,7 @@ def test_statistics_of_reserved_days_are_refused(tmp_path: Path, config: Config)
 def test_a_segment_that_is_missing_is_noticed(tmp_path: Path, config: Config, segments) -> None:
     source = SourceConfig(path=str(segments / "run_2001*.zarr"))
     data = replace(config.data, store=str(tmp_path / "s.zarr"), source=source)
-    words = "data.splits.train: the source has no data from 2004-07-01 to 2004-08-14; it holds"
+    words = "data.splits.train: the source has no data from 2004-07-01 to 2004-08-14; it has"
     with pytest.raises(UserError, match=words):
         prepare(replace(config, data=data))
 

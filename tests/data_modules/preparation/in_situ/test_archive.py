@@ -144,7 +144,7 @@ def test_another_archive_or_another_check_is_refused(prepared):
     source = replace(prepared.observations.stations.source, quarters=2)
     stations = replace(prepared.observations.stations, source=source)
     config = replace(prepared, observations=replace(prepared.observations, stations=stations))
-    with pytest.raises(UserError, match=r"quarters: 4 in the store, 2 asked for"):
+    with pytest.raises(UserError, match=r"quarters: 4 in the store, 2 in the recipe"):
         multimodal(config)
 
 
@@ -285,7 +285,7 @@ def test_no_fields_says_what_it_needs(tmp_path, prepared):
         statistics_from=prepared.data.store,
         source=SourceConfig(kind="no_fields", grid=prepared.data.store, absent=CHANNELS[:2]),
     )
-    with pytest.raises(UserError, match=r"outgoing_longwave_radiation is not among them"):
+    with pytest.raises(UserError, match=r"outgoing_longwave_radiation is missing from the list"):
         prepare(replace(prepared, data=data))
     for path, message in (
         ("2001-04", "first and the last day"),
