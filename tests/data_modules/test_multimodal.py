@@ -313,7 +313,7 @@ def test_background_from_a_file_of_states(tiny_config, tmp_path):
     )
     torch.testing.assert_close(batch.background.variance[0, 0, 0], sd[0] ** -2, rtol=1e-3, atol=0)
     assert batch.background.kind == "file"
-    with pytest.raises(UserError, match="holds the verifying truth itself"):
+    with pytest.raises(UserError, match="is the verifying truth itself"):
         batches(
             multimodal(with_background(tiny_config, kind="file", path=tiny_config.data.store)),
             "test",
@@ -447,7 +447,7 @@ def test_observations_streamed_from_the_store_are_those_drawn(tmp_path, tiny_sou
 
 
 def test_store_without_observations_is_refused(tiny_config):
-    with pytest.raises(UserError, match=r"observations\.source.*holds no stations"):
+    with pytest.raises(UserError, match=r"observations\.source.*has no stations"):
         multimodal(with_observations(tiny_config, source="store"))
 
 
