@@ -68,7 +68,7 @@ class SpeedyModel:
 
     def __init__(self, period: Period, truncation: int, spinup_days: int) -> None:
         # XLA splits sums among the processors it detects, so rounding depends on their number.
-        # With a single one, the bytes are the same on every machine and in every job.
+        # With a single one, the bytes do not depend on the machine's or the job's processors.
         os.environ["NPROC"] = "1"
         from jcm.forcing import ForcingData
         from jcm.model import Model

@@ -12,7 +12,7 @@ where `V` is the size of one step of the largest variable and `m` that of the su
 (`moments`). In addition to the tasks there are the program itself, the sums of the whole period
 and those of tasks that wait for an earlier one. `r` is the largest number of steps with which all
 workers fit into the memory, but at least one chunk of the source; if they do not fit even then,
-the number of workers is reduced.
+the number of threads is reduced.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def trigonometric(time: np.ndarray, harmonics: int) -> np.ndarray:
 
 
 def evenly_paired(time: np.ndarray, lags: Sequence[int]) -> bool:
-    """Return whether the day `lag` days earlier exists for every day but the first, for all lags.
+    """Return whether every day but those of the first `lag` has the day `lag` days before it.
 
     Args:
         time: `(n,)` days, increasing.

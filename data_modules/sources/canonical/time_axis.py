@@ -1,8 +1,8 @@
 """The time axis of a file as days since 1970-01-01 00 UTC, in order.
 
 Refused are dates that cannot be decoded, no date at all, duplicate dates, and calendars whose
-dates need not exist in the Gregorian calendar (`360_day`, `all_leap`, `julian`). A calendar
-without leap days is accepted: its dates exist, and the missing 29 February is recorded.
+dates are not Gregorian dates (`360_day`, `all_leap`, `julian`). A calendar without leap days is
+accepted: its dates exist, and the missing 29 February is recorded.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def decode_days(
         repairs.append(f"time: calendar {calendar}, there is no 29 February")
     elif calendar not in _REAL:
         raise UserError(
-            f"source {where}: time has the calendar {calendar!r}, whose dates are not real dates; "
+            f"source {where}: time has the calendar {calendar!r}, whose dates are not Gregorian; "
             f"expected {', '.join((*_REAL, *_WITHOUT_LEAP_DAYS))}"
         )
     times = dataset["time"].values

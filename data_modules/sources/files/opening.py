@@ -170,7 +170,7 @@ def _open_one(file: str, key: str) -> xr.Dataset:
 def _decoded(file: Any, engine: str) -> xr.Dataset:
     """Open a file; a time axis that cannot be decoded is left as it is and refused later."""
     with warnings.catch_warnings():
-        # Warnings of two fill values, and of dates before 1582, are harmless.
+        # Warnings about two fill values and reference dates in year 1 are harmless.
         warnings.simplefilter("ignore", xr.SerializationWarning)
         try:
             return xr.open_dataset(file, engine=engine, cache=False)
