@@ -46,7 +46,7 @@ def test_rounded_mantissa_keeps_small_numbers():
     assert 2**-12 < error.max() <= 2**-11
     np.testing.assert_array_equal(round_mantissa(found, 10), found)
     assert not (found[2:].view(np.uint32) & 0x1FFF).any()  # 13 bits of 23 are gone
-    # 1 + 2^-11 lies half-way between two numbers of 10 bits: to the even one.
+    # 1 + 2^-11 is half-way between two numbers of 10 bits, and is rounded to the even one.
     half = np.float32([1 + 2**-11, 1 + 3 * 2**-11])
     np.testing.assert_array_equal(round_mantissa(half, 10), np.float32([1, 1 + 2**-9]))
 

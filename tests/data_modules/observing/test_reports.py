@@ -1,4 +1,4 @@
-"""Tables of an instrument's reports: what they hold, and what is refused."""
+"""Tables of an instrument's reports: their content, and refusals."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_reports_of_days(tmp_path: Path, suffix: str) -> None:
     assert reports.latitude.tolist() == [-45.5, 10.0]
     day = (pd.Timestamp("2001-03-28") - pd.Timestamp("1970-01-01")).days
     assert reports.days.tolist() == [day, day + 2]
-    # The hour of what is asked for does not matter; days without reports have none.
+    # The hour of the requested time does not matter; days without reports have none.
     values, errors = reports.of_days(np.array([[day + 0.5, day + 1], [day + 2, day - 400]]))
     missing = [np.nan, np.nan]
     expected = [[[240.5, 250.0], missing], [[np.nan, 251.0], missing]]

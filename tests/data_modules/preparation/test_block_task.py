@@ -1,4 +1,4 @@
-"""The work on blocks: opened once in each process, whichever scheduler sends it there."""
+"""The work on blocks: opened once in each process, for every scheduler."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ PLUGIN = "data_modules.preparation.worker_plugin"
 
 
 class Workers:
-    """Stands in for dask.distributed: pickles what it sends to two workers that take turns.
+    """Stand-in for dask.distributed, which sends pickled calls to two workers in turn.
 
-    Both are in this process, but share nothing that is not imported.
+    Both are in this process, but share only what is imported.
     """
 
     def __init__(self) -> None:
@@ -77,7 +77,7 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Workers]:
 
 @pytest.fixture
 def plans(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Note the stores whose source a task opens by itself."""
+    """Record the stores whose source a task opens by itself."""
     found = []
     plan = block_task.plan
 

@@ -1,4 +1,4 @@
-"""The memory of a preparation: the formula, what fits, and that what is done keeps to it."""
+"""The memory of a preparation: the formula, what fits, and that tasks keep within it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from slams.errors import UserError
 from tests.synthetic import tiny_recipe
 
 GB = 10**9
-# Thirteen levels on 121 x 240 brought to 48 x 96.
+# Thirteen levels on 121 x 240 regridded to 48 x 96.
 MODEL = MemoryModel(
     values=13 * 121 * 240,
     regridded=13 * 121 * 240,
@@ -115,7 +115,7 @@ def test_needs_are_those_of_source_and_recipe(tmp_path, tiny_source):
 
 
 def test_a_task_keeps_to_its_memory(tmp_path: Path):
-    """What numpy, Zarr and dask allocate for one block is what was planned, and most of it."""
+    """NumPy, Zarr and dask allocate at most what was planned for one block, and most of it."""
     write_waves(tmp_path / "waves.zarr", 200, (61, 120), [1000, 850, 500, 250])
     data = DataConfig(
         store=str(tmp_path / "store.zarr"),

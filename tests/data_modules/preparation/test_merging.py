@@ -1,4 +1,4 @@
-"""Several sources of one store: shares of channels, common grid, days joined by date."""
+"""Several sources of one store: channels of each, common grid, days joined by date."""
 
 from __future__ import annotations
 

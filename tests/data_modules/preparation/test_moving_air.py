@@ -1,4 +1,4 @@
-"""Stores with winds and humidity: other levels, another transform, noise below zero."""
+"""Stores with winds and humidity: other levels, another transform, negative noise."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_noise_below_zero_is_stored_as_zero_and_counted(tmp_path, capsys):
     dataset = nature_run(winds=True)
     dataset["specific_humidity"][3, 0, 2, 5] = -2e-5
     dataset["specific_humidity"][90, 0, 0, :4] = -1e-9
-    dataset["total_precipitation_24hr"][4, 1, 1] = -1e-3  # kept: its transform knows it
+    dataset["total_precipitation_24hr"][4, 1, 1] = -1e-3  # kept: its transform accepts it
     path = prepare(recipe_of(tmp_path, dataset, [*CHANNELS, "specific_humidity@850"]))
     store = TrainingStore.open(path)
     humidity = store.read(slice(None))[:, -1]

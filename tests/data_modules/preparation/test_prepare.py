@@ -73,7 +73,7 @@ def test_statistics_are_least_squares_of_the_training_days(tiny_source, tiny_pre
     coefficients = np.linalg.lstsq(basis, flat, rcond=None)[0]
     anomaly = flat - basis @ coefficients
     found = store.statistics
-    # The coefficients themselves are ill determined by 70 days; what they say is not.
+    # The coefficients themselves are ill-determined by 70 days; the climatology is not.
     np.testing.assert_allclose(
         basis @ found.harmonics.numpy().reshape(3, -1), basis @ coefficients, rtol=0, atol=2e-3
     )
@@ -146,7 +146,7 @@ def test_complete_store_of_the_same_recipe_is_kept(tmp_path, tiny_source, capsys
     recipe = tiny_recipe(tmp_path, tiny_source)
     path = prepare(recipe)
     stamp = (path / "zarr.json").stat().st_mtime_ns
-    recipe.data.splits.test = ["2001-04-01", "2001-04-20"]  # decides nothing in the store
+    recipe.data.splits.test = ["2001-04-01", "2001-04-20"]  # does not affect the store
     capsys.readouterr()
     assert prepare(recipe) == path
     assert (path / "zarr.json").stat().st_mtime_ns == stamp
@@ -346,7 +346,7 @@ def test_real_reanalysis_window_on_the_sample_s_grid(tmp_path, shared_data):
         values[:, 0]
         - store.normaliser().climatology(torch.from_numpy(store.time[:, None]))[:, 0, 0].numpy()
     )
-    # A real January against a nature run's: no bug of units, levels or orientation is this small.
+    # A real January against a nature run's: errors of units, levels or orientation are larger.
     assert np.sqrt((anomaly**2).mean()) < 8
 
 

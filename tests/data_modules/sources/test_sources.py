@@ -1,4 +1,4 @@
-"""Sources: canonical form, repairs on record, refusals, and the real NCEP file."""
+"""Sources: canonical form, recorded repairs, refusals, and the real NCEP file."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def test_files_of_another_format_are_refused(tmp_path):
 
 
 def packed(path: Path, fill: int) -> Path:
-    """Write a nature run packed as int16, with a fill value of Zarr's own."""
+    """Write a nature run packed as int16, with Zarr's own fill value."""
     encoding = {
         "temperature": {
             "dtype": "int16",
@@ -232,7 +232,7 @@ def test_sample_is_small_and_complete():
 
 
 def psl_file(path: Path) -> Path:
-    """Write what NOAA PSL publishes: hours since 1800, millibar, float32 with their fill."""
+    """Write a file like NOAA PSL's: hours since 1800, millibar, float32 with their fill value."""
     run = nature_run(days=4, rows=6, columns=12)
     air = run["temperature"].rename(latitude="lat", longitude="lon")
     air["level"].attrs["units"] = "millibar"

@@ -1,4 +1,4 @@
-"""A store behind HTTP is the store on the disk; what fails for a moment is asked for again."""
+"""A store over HTTP equals the store on the disk; temporary failures are retried."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FIELDS = "fields/c/0/0/0/0"
 
 @pytest.fixture
 def pauses(monkeypatch) -> list[float]:
-    """Note the pauses before further attempts, and pass over them."""
+    """Record the pauses before further attempts, and skip them."""
     noted: list[float] = []
     monkeypatch.setattr(store_files, "_wait", noted.append)
     return noted

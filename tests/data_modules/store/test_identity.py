@@ -1,4 +1,4 @@
-"""What a store remembers of its recipe: exactly this, or older stores would not be recognised."""
+"""The recipe recorded in a store: exactly this, or older stores would not be recognised."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The latent store is written once for what it depends on, and read standardised."""
+"""The latent store is written once per key, and read standardised."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_other_ranks_wait_for_rank_zero(tmp_path: Path) -> None:
 
     waiting = threading.Thread(target=wait)
     waiting.start()
-    # A store of another VAE is not the one that is waited for.
+    # A store of another VAE does not end the wait.
     splits = {"train": archive(8), "validation": archive(3, 1)}
     write(path, space(), splits, {**KEY, "vae": "run-0"})
     assert seen == []

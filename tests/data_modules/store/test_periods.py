@@ -1,4 +1,4 @@
-"""Periods of several pieces, and the windows that lie in one of them."""
+"""Periods of several pieces, and the windows within one of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which steps make a day: by hand, for every place of the stamp; ambiguous axes refused."""
+"""Steps of each day: by hand, for every position of the stamp; ambiguous axes are refused."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def layout(hours: float | None = 0.0, stamp: str = "start", fixed: bool = True) 
 @pytest.mark.parametrize(
     ("hours", "stamp", "first", "index"),
     [
-        # Six-hourly from 00 UTC: what covers the six hours after, around or before the stamp.
+        # Six-hourly from 00 UTC: values that cover the six hours after or before the stamp.
         (6, "start", 0, [[0, 1, 2, 3], [4, 5, 6, 7]]),
         (6, "end", 0, [[1, 2, 3, 4], [5, 6, 7, 8]]),
-        # A day's total at every step: that which ends, or begins, at midnight.
+        # A daily total at every step: the one that ends, or begins, at midnight.
         (24, "end", -1, [[0], [4], [8]]),
         (24, "start", 0, [[0], [4], [8]]),
-        # Twelve hours that overlap: the two that follow one another from midnight on.
+        # Overlapping twelve hours: the two that are consecutive from midnight on.
         (12, "end", 0, [[2, 4], [6, 8]]),
         (None, "start", 0, [[0, 1, 2, 3], [4, 5, 6, 7]]),
     ],
@@ -90,7 +90,7 @@ def test_a_day_that_is_missing_altogether_is_no_fault():
         (np.r_[0, 30, 54], layout(), False, r"stamps are at different hours"),
         (np.arange(0, 96, 24), layout(6), False, r"covers 6 h at one step per day"),
         (np.r_[0:24:6, 30:72:6], layout(6), True, r"2001-01-02 has 3 of its 4 steps"),
-        # A hole in the first day is no day cut off.
+        # A gap inside the first day does not make it an incomplete day at the end.
         (np.r_[0, 12:72:6], layout(6), True, r"2001-01-01 has 3 of its 4 steps"),
         (np.r_[0:60:6, 66], layout(6), True, r"2001-01-03 has 3 of its 4 steps"),
         (np.arange(0, 18, 6), layout(6), True, r"no day with all its 4 steps"),

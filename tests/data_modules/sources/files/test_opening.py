@@ -1,4 +1,4 @@
-"""Opening: local paths, addresses behind HTTP read in pieces, the extra that is missing."""
+"""Opening: local paths, HTTP addresses read in ranges, the extra that is missing."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ OLR = (FieldSpec.parse("outgoing_longwave_radiation"),)
 
 
 class _Ranges(SimpleHTTPRequestHandler):
-    """Serves files, and parts of them, as object stores do; counts the bytes of what it sends."""
+    """Handler that serves files and ranges like an object store, and counts the bytes sent."""
 
     sent: list[tuple[str, int]]
 
     def log_message(self, *_: object) -> None:
-        """Keep quiet."""
+        """Log nothing."""
 
     def do_GET(self) -> None:
         path = Path(self.translate_path(self.path))

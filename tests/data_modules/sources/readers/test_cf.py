@@ -22,7 +22,7 @@ LATITUDE, LONGITUDE = np.linspace(-75, 75, 6), 30.0 * np.arange(12)
 
 
 def made(days: int = 4, step: int = 24, offset: float = 0.0) -> xr.Dataset:
-    """Make a CMIP-like dataset: ta on plev, pr in kg m-2 s-1, rlut, under names of their own."""
+    """Make a CMIP-like dataset: ta on plev, pr in kg m-2 s-1, rlut, under their own names."""
     hours = np.arange(0, 24 * days, step) + offset
     time = np.datetime64("2001-01-01", "ns") + (hours * 3600).astype(int) * np.timedelta64(1, "s")
     base = fields(hours, LATITUDE, LONGITUDE, 240, 1)
@@ -59,7 +59,7 @@ def made(days: int = 4, step: int = 24, offset: float = 0.0) -> xr.Dataset:
 
 
 def opened(dataset: xr.Dataset, directory: Path, channels=T850, **keys: object) -> xr.Dataset:
-    # A file that was opened stays open: each has a name of its own.
+    # An opened file stays open, so each has a different name.
     path = directory / f"made{len(list(directory.iterdir()))}.nc"
     dataset.to_netcdf(path)
     return open_source(SourceConfig(kind="cf", path=str(path), **keys), channels)

@@ -1,4 +1,4 @@
-"""CPC gauges: the ocean is missing and stays so, all the way into the training store."""
+"""CPC gauges: the ocean is missing, also in the training store."""
 
 from __future__ import annotations
 

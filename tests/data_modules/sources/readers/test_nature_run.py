@@ -24,7 +24,7 @@ HOURS = np.array([0, 6, 12, 18], dtype="timedelta64[h]")
 
 @pytest.fixture
 def instants(tmp_path: Path) -> Path:
-    """Two days of four instants; the temperature says which (day x 10 + hour)."""
+    """Two days of four instants; the temperature encodes them (day x 10 + hour)."""
     days = np.array(["2001-03-01", "2001-03-02"], dtype="datetime64[ns]")
     time = (days[:, None] + HOURS).reshape(-1)
     values = np.array([10.0 * d + h for d in range(2) for h in (0, 6, 12, 18)]) + 250
@@ -43,7 +43,7 @@ def instants(tmp_path: Path) -> Path:
     ("daily", "expected"), [("instant", [250.0, 260.0]), ("mean", [259.0, 269.0])]
 )
 def test_a_day_of_instants(instants: Path, daily: str, expected: list[float]) -> None:
-    """The instant at 00 UTC, or their mean: never one of them taken for the mean of 24 hours."""
+    """The instant at 00 UTC, or their mean: no instant is treated as the mean of 24 hours."""
     found = open_source(SourceConfig(path=str(instants), daily=daily), CHANNELS)
     assert found["temperature"].values[:, 0, 0, 0].tolist() == expected
     assert (np.diff(found["time"].values) == 1).all()
@@ -86,7 +86,7 @@ def test_segments_are_joined_in_order_of_time_and_lazily(segments: Path) -> None
         np.testing.assert_array_equal(found[variable].values[:, level], expected)
     assert found["surface_elevation"].shape == (4, 8)
     assert found.attrs["stores"] == f"{segments}/run_b.zarr, {segments}/run_a.zarr"
-    # What a chunk of the file reads is said as for one segment, for the bound on the memory.
+    # The amount read per chunk is recorded as for one segment, for the bound on the memory.
     one = open_source(SourceConfig(path=str(segments / "run_b.zarr")), CHANNELS)
     assert found["temperature"].encoding == one["temperature"].encoding != {}
     assert found.isel(time=slice(0, 2))["temperature"].encoding == one["temperature"].encoding

@@ -1,4 +1,4 @@
-"""WeatherBench2: whatever the layout of the store, one canonical form; faults refused."""
+"""WeatherBench2: one canonical form for every layout of the store; faults are refused."""
 
 from __future__ import annotations
 

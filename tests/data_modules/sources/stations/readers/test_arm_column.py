@@ -1,4 +1,4 @@
-"""ARM's column: all modalities at one place, with its faults, and the real summer."""
+"""ARM's column: all modalities at one location, faults, and the real summer."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_all_modalities_in_our_units(tmp_path):
         "2m_temperature": 293.15,
         "outgoing_longwave_radiation": 240.0,
         "temperature": 260.0,
-        # 0.5 mm an hour for three hours.
+        # 0.5 mm per hour for three hours.
         "total_precipitation_24hr": 1.5,
     }
     assert reports.repairs == {"missing values left out": 1}

@@ -1,4 +1,4 @@
-"""GHCN-Daily: its numbers, its flags, its days, and every fault it may have."""
+"""GHCN-Daily: numbers, flags, days, and faults."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ def test_tenths_become_kelvin_and_millimetres(tmp_path, listed):
     # The mean of 5.6 and 1.1 degrees; the period ends with the day.
     assert values(reports, "USW00094728", "2m_temperature") == {"01-02": 276.5}
     assert values(reports, "USW00094728", "total_precipitation_24hr") == {"01-02": 25.4}
-    # TAVG comes before the mean of the extremes.
+    # TAVG takes precedence over the mean of the extremes.
     assert values(reports, "AE000041196", "2m_temperature") == {"01-03": 292.45}
-    # What lies outside the days is not there.
+    # Values outside the days are left out.
     assert values(reports, "AE000041196", "total_precipitation_24hr") == {"01-04": 0.0}
     assert set(reports.table["hours"]) == {24.0}
 

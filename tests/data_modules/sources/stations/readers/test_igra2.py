@@ -42,7 +42,7 @@ def test_a_sounding_becomes_a_profile_in_kelvin(tmp_path):
     }
     assert (good["time"] == np.datetime64("2020-01-02T12")).all()
     assert good["elevation"].unique().tolist() == [200.0]
-    # The position of the sounding, not that of the list.
+    # The position of the sounding rather than that of the list.
     assert good[["latitude", "longitude"]].drop_duplicates().values.tolist() == [[48.2333, 16.35]]
     assert reports.counts() == {"reports": 4, "flag: removed by the archive (-8888)": 1}
     assert reports.repairs == {
@@ -131,7 +131,7 @@ def test_real_soundings_of_vienna(shared_data):
     config = StationSourceConfig(kind="igra2", path=str(path), station_list=str(listed))
     first, last = np.datetime64("2015-01-01"), np.datetime64("2015-06-30")
     reports = read_igra2(config, ("temperature",), first, last, KEY)
-    # As a plain count of the lines of the file says.
+    # According to a count of the file's lines.
     with gzip.open(path, "rt") as file:
         lines = [line for line in file if line[0] != "#"]
     codes = [line[22:27] for line in lines]
