@@ -1,14 +1,15 @@
-"""What a stream will hold in the memory of its machine, calculated before anything is read.
+"""Estimate of the host memory that a data stream needs, calculated before anything is read.
 
 For each process (rank), with windows of `T` days, `L` earlier ones, `C` channels on `P` points:
 
-    program   what this process holds now, and each worker as much
+    program   the present size of this process, once more for each worker
     cache     4 N C P for the `N` days of the store (data.cache=memory)
-    batches   4 B (T + L) C P for each batch that is read, waits or is worked on
-    pinned    as much for two batches, where there is a GPU
-    archive   windows that a stage holds all at once: fields, background, and a byte of mask each
+    batches   4 B (T + L) C P for each batch that is being read, queued or processed
+    pinned    the size of two batches, where there is a GPU
+    archive   windows that a stage keeps all at once: fields, background, and one byte of mask each
 
-A mapped cache is not counted: its pages belong to the system, which drops them when it must.
+A memory-mapped cache is not counted: its pages belong to the operating system, which drops them
+when it needs the memory.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ __all__ = ["HostMemory", "host_memory"]
 
 @dataclass(frozen=True)
 class HostMemory:
-    """Holds an estimate for all processes on a machine.
+    """Estimate for all processes on a machine.
 
     Attributes:
-        parts: Part to bytes.
-        available: Bytes that the machine has to give now.
+        parts: Bytes by part.
+        available: Bytes that are available on the machine now.
     """
 
     parts: Mapping[str, int]
@@ -61,23 +62,23 @@ def host_memory(
     archive: int = 0,
     background: bool = False,
 ) -> HostMemory:
-    """Estimate what training from a DataModule takes, before it is set up.
+    """Estimate the host memory of training from a DataModule, before it is set up.
 
     Args:
         datamodule: The DataModule.
         batch_size: Cases per batch.
-        ranks: Processes of the training on this machine.
-        archive: Windows that the stage holds at once besides.
-        background: Whether they come with backgrounds.
+        ranks: Training processes on this machine.
+        archive: Further windows that the stage keeps in memory at once.
+        background: Whether those windows come with backgrounds.
     """
     data, store = datamodule.data, datamodule.store
     day = 4 * len(store.channels) * store.grid.shape[0] * store.grid.shape[1]
     batch = batch_size * day * (data.window + datamodule.earlier_days)
     if data.num_workers:
-        # Read ahead by the workers, and the one that is worked on.
+        # Batches read ahead by the workers, and the one being processed.
         batches = data.num_workers * max(data.ahead, 1) + 1
     else:
-        # One is filled, some wait, one is worked on.
+        # One batch is being filled, some are queued, one is being processed.
         batches = data.ahead + 2 if data.ahead else 1
     held = data.cache == "memory" and data.num_workers == 0
     window = data.window * day
@@ -92,7 +93,7 @@ def host_memory(
 
 
 def _resident() -> int:
-    """Return the memory of this process (bytes); 0 where the system does not tell."""
+    """Return the memory of this process (bytes); the peak where `/proc` is missing."""
     try:
         with open("/proc/self/statm", encoding="ascii") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -104,7 +105,7 @@ def _resident() -> int:
 
 
 def _available() -> int:
-    """Return the memory that programs can have without swapping (bytes)."""
+    """Return the memory that is available without swapping (bytes)."""
     try:
         with open("/proc/meminfo", encoding="ascii") as file:
             rows = dict(line.split(":", 1) for line in file)

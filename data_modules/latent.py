@@ -18,16 +18,16 @@ __all__ = ["LatentDataModule"]
 
 
 class LatentDataModule(LightningDataModule):
-    """Serves latent windows for the training of the score model.
+    """DataModule of latent windows for training the score model.
 
     Args:
         path: Directory of the latent store.
-        batch_size: Windows a batch.
+        batch_size: Windows per batch.
         seed: The experiment's seed, for the order of the training windows.
         window: Days `T` of the windows, see `LatentStore`.
         ages: Further training windows, see `LatentStore`.
-        turned: Further training windows, see `LatentStore`.
-        ahead: Batches that a thread gathers ahead.
+        longitude_shifts: Further training windows, see `LatentStore`.
+        ahead: Batches that a thread reads ahead.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class LatentDataModule(LightningDataModule):
         seed: int,
         window: int = 0,
         ages: Mapping[int, float] | None = None,
-        turned: Sequence[int] = (),
+        longitude_shifts: Sequence[int] = (),
         ahead: int = 0,
     ) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class LatentDataModule(LightningDataModule):
         self.batch_size = batch_size
         self.seed = seed
         self.ahead = ahead
-        self.train = LatentStore(path, "train", window, ages, turned)
+        self.train = LatentStore(path, "train", window, ages, longitude_shifts)
         self.validation = LatentStore(path, "validation", window)
 
     @property
@@ -54,15 +54,15 @@ class LatentDataModule(LightningDataModule):
         return (self.train.window, *self.train.latents.shape[2:])
 
     def train_dataloader(self) -> StreamLoader:
-        """Serve shuffled windows, shards of equal length on all ranks."""
+        """Return a loader of shuffled training windows, with equally long shards on all ranks."""
         world, rank = self._ranks()
-        # In memory there are no files to respect: one block, shuffled whole.
+        # Latents are in memory: one block, shuffled as a whole.
         sampler = BlockShuffleSampler(np.zeros(len(self.train)), self.seed, rank, world)
-        # The last batch of an epoch is left out when it is short, unless it is all there is.
+        # A short last batch is dropped, unless it is the only one of the epoch.
         return self._loader(self.train, sampler, drop_last=len(sampler) >= self.batch_size)
 
     def val_dataloader(self) -> StreamLoader:
-        """Serve every validation window exactly once over all ranks."""
+        """Return a loader of validation windows: each exactly once over all ranks."""
         world, rank = self._ranks()
         sampler = ShardSampler(len(self.validation), rank, world)
         return self._loader(self.validation, sampler, drop_last=False)

@@ -1,4 +1,4 @@
-"""The LightningDataModule that joins fields, background, stations, imagery and degradations."""
+"""The LightningDataModule of fields, background, stations, imagery and degraded channels."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ _ARCHIVE_BATCH = 64
 
 
 class MultimodalDataModule(ReanalysisDataModule):
-    """Gives batches with a background and the observations of every modality in use.
+    """DataModule of batches with a background and the observations of every modality in use.
 
     Args:
         data: The recipe's section `data`.
-        observations: Its section `observations`.
-        background: Its section `background`.
-        seed: Its seed.
-        store: As of `ReanalysisDataModule`.
-        batch_size: As of `ReanalysisDataModule`.
-        test_batch_size: As of `ReanalysisDataModule`.
+        observations: The recipe's section `observations`.
+        background: The recipe's section `background`.
+        seed: The experiment's seed.
+        store: As for `ReanalysisDataModule`.
+        batch_size: As for `ReanalysisDataModule`.
+        test_batch_size: As for `ReanalysisDataModule`.
 
     Attributes:
         stations: The DataModule of the stations, or `None` when they are not in use.
-        satellite: That of the imagery, or `None`.
+        satellite: The DataModule of the imagery, or `None` when it is not in use.
 
     Raises:
-        UserError: Whatever the parts refuse, or a background that the store cannot give.
+        UserError: One of the parts is invalid, or the store cannot provide the background.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class MultimodalDataModule(ReanalysisDataModule):
 
     @property
     def provider(self) -> BackgroundProvider:
-        """Return what makes the backgrounds."""
+        """Return the provider of the backgrounds."""
         if self._provider is None:
             self._provider = BackgroundProvider(
                 self._background_section, self.store, self.data.window
@@ -123,15 +123,15 @@ class MultimodalDataModule(ReanalysisDataModule):
         """Return windows of the training period with their backgrounds, never re-centred.
 
         A store whose statistics come from another one has no training period of its own: the
-        archive is then that of the other store, with damped persistence as background.
+        archive is then taken from the other store, with damped persistence as background.
 
         Args:
-            windows: Number of windows, evenly spaced; 0 gives all of them.
-            split: Another split of the store's own in place of the training period.
+            windows: Number of windows, evenly spaced; 0 selects all of them.
+            split: Split of this store to use instead of the training period.
 
         Raises:
-            UserError: There is no training period anywhere, or no such split, or a field of it
-                has a missing value.
+            UserError: Neither store has a training period, the split does not exist, or one of its
+                fields has a missing value.
         """
         source, period = self._archive_source(split)
         background = replace(self._background_section, recentre_days=0)
@@ -181,7 +181,7 @@ class MultimodalDataModule(ReanalysisDataModule):
         return source, Period.of("train", source.attributes["statistics_days"])
 
     def streams(self, split: str) -> tuple[str, ...]:
-        """Name the observation arrays of the store that a split streams."""
+        """Return the names of the store's observation arrays that a split streams."""
         parts = [p for p in (self.stations, self.satellite) if p is not None]
         return tuple(name for part in parts for name in part.streams(split))
 
@@ -226,7 +226,7 @@ class MultimodalDataModule(ReanalysisDataModule):
         return self._checked(batch, [self._at_days(o) for o in found])
 
     def _at_days(self, observations: Observations) -> Observations:
-        """Withhold what is observed on other days than the recipe's."""
+        """Mask the observations of days other than those of the recipe."""
         days = self._observed.days
         if not days:
             return observations
@@ -236,11 +236,11 @@ class MultimodalDataModule(ReanalysisDataModule):
         return replace(observations, mask=kept, values=values)
 
     def _hold_out(self, window: Window, truth: Tensor, mask: Tensor) -> tuple[Observations, ...]:
-        # No gross-error check: it would verify against what lies near the background alone.
+        # No gross-error check: it would leave only values near the background for verification.
         return () if self.stations is None else self.stations.hold_out(window, truth, mask)
 
     def _degrade(self, window: Window, truth: Tensor, mask: Tensor) -> list[Observations]:
-        """Observe channels directly, coarse, noisy and sparse."""
+        """Observe channels directly, on a coarse grid, with noise and gaps."""
         share = self._observed.degraded.noise
         weights = self.grid.weights.to(truth.device, truth.dtype)[:, None]
         sd = self._normaliser.sd
@@ -258,7 +258,7 @@ class MultimodalDataModule(ReanalysisDataModule):
         ]
 
     def _checked(self, batch: Batch, found: list[Observations]) -> tuple[Observations, ...]:
-        """Reject gross errors against the background."""
+        """Reject observations with a gross error relative to the background."""
         background = batch.background
         if background is None:
             return tuple(found)
@@ -272,11 +272,11 @@ class MultimodalDataModule(ReanalysisDataModule):
 def cases_with_background(
     store: TrainingStore, provider: BackgroundProvider, period: Period, days: int
 ) -> np.ndarray:
-    """List the windows of a period that have a background from within it: `(N,)` indices."""
+    """Return the windows of a period whose background lies within it: `(N,)` indices."""
     cases = window_cases(store.time, period, days)
     cases = cases[provider.available(store, cases, days)]
     if provider.earlier is not None:
-        # Nothing from before the piece either, which may be another split.
+        # The background may not precede the piece either: those days may belong to another split.
         before = period.pieces_of(store.time[cases] - provider.earlier.lag)
         cases = cases[before == period.pieces_of(store.time[cases])]
     return cases
@@ -285,14 +285,14 @@ def cases_with_background(
 def _archived(
     window: Window, provider: BackgroundProvider, normaliser: Normaliser
 ) -> tuple[Tensor, ...]:
-    """Return normalised fields, background and time of a batch of the archive, and what is known.
+    """Return normalised fields, background, time and two masks for a batch of the archive.
 
-    The masks are those of fields and background.
+    The masks are True where fields and background are known.
     """
     climatology = normaliser.climatology(window.time)
     fields = normaliser.normalise(window.fields, climatology)
     background = provider(window, normaliser, climatology, None)
     known = torch.isfinite(fields)
     there = torch.ones_like(known) if background.known is None else background.known
-    # A missing training value has no anomaly to learn from.
+    # Missing training values are replaced by an anomaly of zero.
     return torch.where(known, fields, 0.0), background.mean, window.time, known, there

@@ -1,4 +1,4 @@
-"""The LightningDataModule of the pixel score model: windows of fields, streamed."""
+"""The LightningDataModule of the pixel score model, which streams windows of fields."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ __all__ = ["PixelDataModule"]
 
 
 class PixelDataModule(MultimodalDataModule):
-    """Serves windows of fields with their backgrounds as `LatentBatch`, standardised a channel.
+    """DataModule of windows of fields with backgrounds, standardised per channel (`LatentBatch`).
 
-    The windows are those that a latent store of the same recipe holds.
+    The windows are those of a latent store of the same recipe.
 
     Args:
         data: The recipe's section `data`.
-        background: Its section `background`.
-        seed: Its seed, for the order of the training windows.
+        background: The recipe's section `background`.
+        seed: The experiment's seed, for the order of the training windows.
         batch_size: Windows per batch; by default `data.batch_size`.
 
     Raises:
-        UserError: Whatever `MultimodalDataModule` refuses, or a missing value.
+        UserError: As for `MultimodalDataModule`, or a value is missing.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class PixelDataModule(MultimodalDataModule):
 
     @property
     def space(self) -> IdentitySpace:
-        """Return what standardises the fields, measured over the training period once."""
+        """Return the standardisation of the fields, computed once over the training period."""
         if self._space is None:
             count, total, square = 0, torch.zeros(1), torch.zeros(1)
             for batch in read_batches(self, "train"):
@@ -68,7 +68,7 @@ class PixelDataModule(MultimodalDataModule):
     def on_after_batch_transfer(  # type: ignore[override]
         self, batch: Window | LatentBatch, dataloader_idx: int = 0
     ) -> LatentBatch:
-        """Turn a window into standardised fields and background on its device."""
+        """Convert a window to standardised fields and background on its device."""
         if isinstance(batch, LatentBatch):
             return batch
         self.arrived_at = time.perf_counter()

@@ -1,7 +1,7 @@
-"""The LightningDataModule of gridded fields: what the VAE trains on, and the base of the others.
+"""The LightningDataModule of gridded fields: training data of the VAE, and base of the others.
 
-It opens the store, finds the windows of each split, and builds every DataLoader in one place;
-what a subclass adds is a background and observations, on the device.
+It opens the store, finds the windows of each split, and builds all DataLoaders in one place;
+subclasses add a background and observations, on the device.
 """
 
 from __future__ import annotations
@@ -36,28 +36,28 @@ __all__ = ["ReanalysisDataModule", "read_batches"]
 
 
 class ReanalysisDataModule(LightningDataModule):
-    """Streams windows of the training store and normalises them on the device.
+    """DataModule that streams windows of the training store and normalises them on the device.
 
     Args:
         data: The recipe's section `data`.
-        seed: Its seed, for the order of the training windows.
-        store: An open store; by default the one the section names, narrowed to its channels.
+        seed: The experiment's seed, for the order of the training windows.
+        store: An open store; by default that of `data.store`, with the channels of the section.
         batch_size: Cases per batch; by default `data.batch_size`.
-        test_batch_size: Cases per batch of the test split; by default as of the others.
+        test_batch_size: Cases per batch of the test split; by default as for the others.
 
     Attributes:
         data: The section `data`.
         seed: The seed.
         store: The training store.
-        splits: Split to `(n,)` positions in the store of its windows' first days; a split that
-            the recipe leaves empty is not in it.
-        reserved: Days that recipe and store reserve, ISO dates in pairs (first, last).
-        arrived_at: When the last batch had come to its device (`time.perf_counter`), for clocks:
-            what follows, its normalisation there, is work and no waiting for data.
-        whole_test: Every rank is given all of the test split, see `AssimilationEvaluator`.
+        splits: `(n,)` positions in the store of the first days of the windows, by split; splits
+            that are empty in the recipe are absent.
+        reserved: Days reserved by recipe and store, ISO dates in pairs (first, last).
+        arrived_at: Time at which the last batch was on its device (`time.perf_counter`), for
+                timing: its normalisation there counts as work, not as waiting for data.
+        whole_test: Whether every rank reads the whole test split, see `AssimilationEvaluator`.
 
     Raises:
-        UserError: The store, a split or a window is not right; the message names it.
+        UserError: The store, a split or a window is invalid.
     """
 
     def __init__(
@@ -96,26 +96,26 @@ class ReanalysisDataModule(LightningDataModule):
 
     @property
     def normaliser(self) -> Normaliser:
-        """Return the normaliser, on the device it was last used on."""
+        """Return the normaliser, on the device where it was last used."""
         return self._normaliser
 
     @property
     def earlier_days(self) -> int:
-        """Return the earlier days that come with each window."""
+        """Return the number of earlier days read with each window."""
         earlier = self._earlier()
         if self._states() is not None:
             return self.data.window
         return 0 if earlier is None else earlier.days
 
     def operators(self) -> dict[str, ObservationOperator]:
-        """Return the observation operators by name; none for fields alone."""
+        """Return the observation operators by name; empty for fields only."""
         return {}
 
     def check_test_days(self) -> None:
-        """Refuse reserved test days unless the recipe says that this is a final measurement.
+        """Refuse reserved test days unless the recipe declares a final measurement.
 
         Raises:
-            UserError: The test split has days that recipe or store reserve.
+            UserError: The test split has days that are reserved by recipe or store.
         """
         splits = self.data.splits
         held, where, reach = self._reserved_by_store()
@@ -124,37 +124,37 @@ class ReanalysisDataModule(LightningDataModule):
         check_test_days(splits, held, where, reach)
 
     def setup(self, stage: str | None = None) -> None:
-        """Make the cache of the fields that the recipe asks for."""
+        """Create the recipe's cache of the fields."""
         data = self.data
         if self._cache is not None:
             return
         if data.cache == "mmap":
             self._cache = map_fields(self.store, cache_directory(self.store, data.cache_directory))
         elif data.cache == "memory" and data.num_workers == 0:
-            # With workers each of them would hold a copy: they read the store.
+            # Workers would each have a copy, so they read the store.
             self._cache = load_fields(self.store)
 
     def train_dataloader(self) -> StreamLoader:
-        """Stream the training split, shuffled anew in each epoch."""
+        """Return a loader of the training split, reshuffled in each epoch."""
         return self._dataloader_factory("train")
 
     def val_dataloader(self) -> StreamLoader:
-        """Stream the validation split in the order of time."""
+        """Return a loader of the validation split in the order of time."""
         return self._dataloader_factory("validation")
 
     def test_dataloader(self) -> StreamLoader:
-        """Stream the verifying dates of the test split."""
+        """Return a loader of the cases of the test split."""
         return self._dataloader_factory("test")
 
     def streams(self, split: str) -> tuple[str, ...]:
-        """Name the observation arrays of the store that a split streams; none for fields."""
+        """Return the names of the observation arrays that a split streams; empty for fields."""
         return ()
 
     def dataset(self, split: str) -> WindowDataset:
-        """Make the dataset of a split.
+        """Return the dataset of a split.
 
         Raises:
-            UserError: The recipe gives no days for this split, or may not read them.
+            UserError: The recipe has no days for this split, or they are reserved.
         """
         if split not in self.splits:
             raise UserError(
@@ -175,7 +175,7 @@ class ReanalysisDataModule(LightningDataModule):
         )
 
     def on_after_batch_transfer(self, batch: Window | Batch, dataloader_idx: int = 0) -> Batch:
-        """Turn a window into a batch on its device."""
+        """Convert a window to a batch on its device."""
         if isinstance(batch, Batch):
             return batch
         self.arrived_at = time.perf_counter()
@@ -242,23 +242,23 @@ class ReanalysisDataModule(LightningDataModule):
         if period.name != "train":
             cases = self._verifiable(cases, period)
         if period.name == "test" and 0 < data.test_cases < len(cases):
-            # The middles of equal parts of the split: a third as many are then among them.
+            # Middles of equal parts of the split, so that a third as many cases is a subset.
             middle = (np.arange(data.test_cases) + 0.5) * len(cases) / data.test_cases
             cases = cases[np.floor(middle).astype(np.int64)]
         return cases
 
     def _verifiable(self, cases: np.ndarray, period: Period) -> np.ndarray:
-        """Keep the windows that can be verified: those whose background can be made."""
+        """Return the windows that can be verified: those whose background can be made."""
         return cases
 
     def _observing(self) -> bool:
-        """Return whether batches carry observations now: not while a network is trained."""
+        """Return whether batches include observations: not while a network is trained."""
         return self.trainer is None or not (
             self.trainer.training or self.trainer.sanity_checking or self.trainer.validating
         )
 
     def _reserved_by_store(self) -> tuple[tuple[Piece, ...], str, int]:
-        """Give the store's reserved pieces, its name, and the days read before a window."""
+        """Return the store's reserved pieces, its name, and the days read before a window."""
         earlier = self._earlier()
         reach = 0 if earlier is None else earlier.lag + earlier.days - 1
         return reserved_pieces(self.store), f"training store {self.store.path}", reach
@@ -283,7 +283,7 @@ class ReanalysisDataModule(LightningDataModule):
         return ()
 
     def _hold_out(self, window: Window, truth: Tensor, mask: Tensor) -> tuple[Observations, ...]:
-        """Return observations that verify analyses and are assimilated by none."""
+        """Return observations for verification, which are not assimilated."""
         return ()
 
 
@@ -296,7 +296,7 @@ def read_batches(
         datamodule: The DataModule.
         split: Name of the split.
         windows: Number of windows, evenly spaced; 0 reads all of them.
-        size: Windows a batch.
+        size: Windows per batch.
     """
     dataset = datamodule.dataset(split)
     picked = np.arange(len(dataset))
@@ -312,12 +312,12 @@ def _as_it_is(batch: Any) -> Any:
 
 
 def _check_training_days(store: TrainingStore, periods: dict[str, Period]) -> None:
-    """Refuse statistics of other days than those of the training split."""
+    """Refuse statistics of days other than those of the training split."""
     if store.attributes.get("statistics_from") or "train" not in periods:
         return
-    found, expected = list(store.attributes["statistics_days"]), periods["train"]
-    if found != expected.dates:
+    actual, expected = list(store.attributes["statistics_days"]), periods["train"]
+    if actual != expected.dates:
         raise UserError(
             f"data.splits.train: {expected}, but the statistics of training store {store.path} "
-            f"are from {date_ranges(found)}; run `slams prepare` with resume=overwrite"
+            f"are from {date_ranges(actual)}; run `slams prepare` with resume=overwrite"
         )

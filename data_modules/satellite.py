@@ -17,19 +17,19 @@ __all__ = ["SatelliteDataModule"]
 
 
 class SatelliteDataModule(ReanalysisDataModule):
-    """Gives fields with satellite imagery, drawn from the truth or streamed from the store.
+    """DataModule of fields with satellite imagery, drawn from the truth or read from the store.
 
     Args:
         data: The recipe's section `data`.
-        observations: Its section `observations`.
-        seed: Its seed.
-        store: As of `ReanalysisDataModule`.
-        batch_size: As of `ReanalysisDataModule`.
-        test_batch_size: As of `ReanalysisDataModule`.
+        observations: The recipe's section `observations`.
+        seed: The experiment's seed.
+        store: As for `ReanalysisDataModule`.
+        batch_size: As for `ReanalysisDataModule`.
+        test_batch_size: As for `ReanalysisDataModule`.
 
     Raises:
-        UserError: The footprint does not divide the grid, an error is negative, the channel is
-            not there, or the store's imagery is not that of the recipe.
+        UserError: The footprint does not divide the grid, an error is negative, the channel does
+            not exist, or the store's imagery was made from another recipe.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class SatelliteDataModule(ReanalysisDataModule):
         return observer(truth, mask, window.time, window.case)
 
     def streams(self, split: str) -> tuple[str, ...]:
-        """Name the arrays of the store that a split streams: none while training."""
+        """Return the names of the store's arrays that a split streams; empty while training."""
         return ("satellite",) if self._stored and split != "train" else ()
 
     def _observe(

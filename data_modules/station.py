@@ -1,7 +1,7 @@
 """The LightningDataModule of weather stations.
 
-Every station of the recipe is observed; those held out are then told apart, so that the values
-of the others do not depend on them.
+Every station of the recipe is observed; held-out stations are separated afterwards, so that the
+values of the others do not depend on them.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ __all__ = ["StationDataModule"]
 
 
 class StationDataModule(ReanalysisDataModule):
-    """Gives fields with station observations, drawn from the truth or streamed from the store.
+    """DataModule of fields with station observations, drawn from the truth or read from the store.
 
     Args:
         data: The recipe's section `data`.
-        observations: Its section `observations`.
-        seed: Its seed.
-        store: As of `ReanalysisDataModule`.
-        batch_size: As of `ReanalysisDataModule`.
-        test_batch_size: As of `ReanalysisDataModule`.
+        observations: The recipe's section `observations`.
+        seed: The experiment's seed.
+        store: As for `ReanalysisDataModule`.
+        batch_size: As for `ReanalysisDataModule`.
+        test_batch_size: As for `ReanalysisDataModule`.
 
     Raises:
-        UserError: A station lies outside the globe, an error is negative, a channel is not
-            there, or the store's observations are not those of the recipe.
+        UserError: A station has impossible coordinates, an error is negative, a channel does not
+            exist, or the store's observations were made from another recipe.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class StationDataModule(ReanalysisDataModule):
             self.channels,
             self.grid,
             None if terrain is None else torch.from_numpy(terrain),
-            # Where real reports come from is known once they are prepared.
+            # The positions of real reports are known once they are prepared.
             read_stations(self.store) if stations.source.kind else None,
         )
         whole = self.observer.network
@@ -96,7 +96,7 @@ class StationDataModule(ReanalysisDataModule):
         return self._network.take(self._observe_all(window, truth, mask))
 
     def hold_out(self, window: Window, truth: Tensor, mask: Tensor) -> tuple[Observations, ...]:
-        """Return the observations of a window that no method is given, as `observe`."""
+        """Return the held-out observations of a window; arguments as for `observe`."""
         if self._held_out is None:
             return ()
         return self._held_out.take(self._observe_all(window, truth, mask))
@@ -117,7 +117,7 @@ class StationDataModule(ReanalysisDataModule):
         return observer(truth, mask, window.time, window.case)
 
     def streams(self, split: str) -> tuple[str, ...]:
-        """Name the arrays of the store that a split streams: none while training."""
+        """Return the names of the store's arrays that a split streams; empty while training."""
         return ("stations",) if self._stored and split != "train" else ()
 
     def _observe(
@@ -130,12 +130,12 @@ class StationDataModule(ReanalysisDataModule):
 
 
 class _Part:
-    """Takes some of the stations.
+    """A subset of the stations.
 
     Args:
-        whole: All of them.
-        stations: `(Q,)` int64, indices of those taken.
-        operators: `H` of all of them, by name.
+        whole: All stations.
+        stations: `(Q,)` int64, indices of the subset.
+        operators: `H` of all stations, by name.
     """
 
     def __init__(
@@ -145,7 +145,7 @@ class _Part:
         self.operators = {name: h.select(stations) for name, h in operators.items()}
 
     def take(self, observations: tuple[Observations, ...]) -> tuple[Observations, ...]:
-        """Take their part of the observations of all stations."""
+        """Return the subset of the observations of all stations."""
         found = []
         for o in observations:
             stations = self._stations.to(o.values.device)

@@ -1,6 +1,6 @@
-"""Fixtures for every room: a made-up nature run, a recipe for it, and its training store.
+"""Fixtures for all tests: a synthetic nature run, a recipe for it, and its training store.
 
-The run and the store are made once a session and never changed; a test that damages one copies
+The run and the store are made once per session and never changed; a test that damages one copies
 it first (`shutil.copytree`), or prepares its own from `tiny_source`.
 """
 
@@ -19,9 +19,9 @@ from tests.synthetic import nature_run, tiny_recipe
 
 @pytest.fixture(scope="session", autouse=True)
 def program_memory() -> Iterator[None]:
-    """Count for the program what the command takes, not what earlier tests left in the process.
+    """Replace the memory of the program by that of the command, without that of earlier tests.
 
-    A worker that has run two thousand tests holds 1.7 GB: preparations are refused for it.
+    A worker that has run two thousand tests uses 1.7 GB, for which preparations would be refused.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(memory_budget, "resident", lambda: 700 * 2**20)
@@ -38,7 +38,7 @@ def tiny_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_prepared(tmp_path_factory: pytest.TempPathFactory, tiny_source: Path) -> Path:
-    """Return the path of the prepared training store; read it, never write it."""
+    """Return the path of the prepared training store, which tests may only read."""
     from slams.stages.sources import prepare
 
     return prepare(tiny_recipe(tmp_path_factory.mktemp("prepared"), tiny_source))
@@ -52,7 +52,7 @@ def tiny_config(tmp_path: Path, tiny_source: Path, tiny_prepared: Path) -> Confi
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Return the directory of real data, or skips the test."""
+    """Return the directory of real data, or skip the test."""
     default = Path(__file__).resolve().parents[1].parent / "shared" / "data"
     path = Path(os.environ.get("SLAMS_SHARED_DATA", default))
     if not path.is_dir():

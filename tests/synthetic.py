@@ -1,7 +1,7 @@
-"""Small made-up nature runs and the recipes that prepare them, for tests of every room.
+"""Small synthetic nature runs and recipes that prepare them, for all tests.
 
-Anomalies are a few global waves with AR(1) amplitudes, shared between the channels, so that each
-channel tells something about the others and yesterday something about today.
+Anomalies are a few global waves with AR(1) amplitudes, shared between the channels, so that
+channels are correlated with one another, and days with the days before.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CHANNELS = [
     "total_precipitation_24hr",
     "outgoing_longwave_radiation",
 ]
-# What `nature_run(winds=True)` has besides.
+# Further channels of `nature_run(winds=True)`.
 MOVING_AIR = [
     "u_component_of_wind@850",
     "u_component_of_wind@500",
@@ -59,10 +59,10 @@ def nature_run(
         rows: Latitudes.
         columns: Longitudes.
         levels: Pressure levels (hPa).
-        seed: Of the waves and the noise.
-        winds: Add eastward and northward wind (m s-1) and specific humidity (kg kg-1) on the same
-            levels, made of the same waves; humidity is missing at the highest level, as above
-            500 hPa in a run of `slams simulate`.
+        seed: Seed of the waves and the noise.
+        winds: Whether to add eastward and northward wind (m s-1) and specific humidity (kg kg-1)
+            on the same levels, made from the same waves; humidity is missing at the highest
+            level, as above 500 hPa in a run of `slams simulate`.
     """
     rng = np.random.default_rng(seed)
     latitude = 90 - 180 / rows * (np.arange(rows) + 0.5)
@@ -134,10 +134,10 @@ def _moving_air(
 
 
 def tiny_recipe(directory: Path, source: str | Path, **data: object) -> Config:
-    """Write a recipe for a made-up nature run of 110 days.
+    """Return a recipe for a synthetic nature run of 110 days.
 
     Args:
-        directory: Where the store and the runs go.
+        directory: Directory of the store and the runs.
         source: Path of the nature run.
         data: Fields of `DataConfig` to replace.
     """

@@ -1,4 +1,4 @@
-"""What the documents say of registries is what the registries hold."""
+"""The documents describe the registries correctly."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_the_table_of_methods_is_that_of_the_registry() -> None:
 
 
 def methods_table() -> str:
-    """Write what the registry says of each method as a Markdown table."""
+    """Return the registry of methods as a Markdown table."""
     lines = ["| name | label | starts from | built on |", "|---|---|---|---|"]
     for spec in sorted(METHODS.built_in(), key=lambda spec: spec.order):
         guesses = [

@@ -1,4 +1,4 @@
-"""The carriers: names of channels, selection and moving of batches, and ensembles as xarray."""
+"""Data classes: names of channels, selection and moving of batches, ensembles as xarray."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def test_xarray_survives_a_file(tmp_path) -> None:
 
 
 def test_stamps_are_rounded_and_not_cut() -> None:
-    """21 s are no binary fraction of a day: cutting would lose one of them."""
+    """21 s is not a binary fraction of a day: truncation would lose one second."""
     seconds = torch.tensor([[0.0, 21.0], [3600.0, 86399.0]], dtype=torch.float64)
     stamps = replace(ensemble(), time=19000 + seconds / 86400).to_xarray()["time"].values
     assert np.datetime_as_string(stamps, "s").ravel().tolist() == [

@@ -54,7 +54,7 @@ def test_weights_of_gaussian_latitudes_are_near_the_quadrature():
     grid = gaussian_grid(48, 96)
     quadrature = torch.tensor(np.polynomial.legendre.leggauss(48)[1]) * 24
     ratio = grid.weights / quadrature
-    # The outermost cell's midpoint bound lies a little off; all others agree closely.
+    # The midpoint bound of the outermost cell differs slightly; all others agree closely.
     assert float((ratio[1:-1] - 1).abs().max()) < 0.011
     assert float((ratio - 1).abs().max()) < 0.06
     mean_square = (grid.weights * torch.sin(torch.deg2rad(grid.latitude)) ** 2).mean()
@@ -108,7 +108,7 @@ def test_interpolation_gives_grid_points_back_exactly(grid):
     index, weight = grid.interpolation(*grid.points)
     values = torch.randn(len(grid.points[0]), dtype=torch.float64)
     assert torch.equal((values[index] * weight).sum(dim=1), values)
-    # Through float32, and a turn further, they are still the grid points.
+    # In float32, and shifted by 360 degrees, they are still the grid points.
     latitude, longitude = (p.float() for p in grid.points)
     index, weight = grid.interpolation(latitude, longitude - 360)
     assert torch.equal((values[index] * weight).sum(dim=1), values)
@@ -222,7 +222,7 @@ def test_padding_continues_a_smooth_field_over_the_pole(make):
         ]
     )
     longitude = torch.arange(-n, 24 + n, dtype=torch.float64) * 15
-    # Beyond 90 degrees the polynomial itself goes on along the opposite meridian.
+    # Beyond 90 degrees the polynomial continues along the opposite meridian.
     expected = smooth(*torch.meshgrid(latitude, longitude, indexing="ij"))
     found = pad_sphere(field, n, pole_rows=grid.pole_rows)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)

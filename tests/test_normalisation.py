@@ -59,7 +59,7 @@ def test_channel_units_take_the_logarithm_of_precipitation_alone() -> None:
     torch.testing.assert_close(units[:, :, 1], torch.log(1 + x[:, :, 1]))
     assert torch.equal(units[:, :, [0, 2]], x[:, :, [0, 2]])
     torch.testing.assert_close(one.to_physical(units), x)
-    # Rounding of a source may leave drizzle below zero; an analysis may fall below it too.
+    # Rounding of a source may make drizzle negative; an analysis may be negative too.
     negative = -torch.ones(1, 1, *SHAPE)
     assert not one.to_channel_units(negative)[:, :, 1].any()
     assert not one.to_physical(negative)[:, :, 1].any()

@@ -1,4 +1,4 @@
-"""The project's own files: they agree with one another and name no machine."""
+"""The project's own files: they are consistent and name no machine."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def rooms(package: Path) -> tuple[list[str], list[str]]:
 
 @pytest.mark.parametrize("package", ["src/slams", "data_modules"])
 def test_every_room_has_its_place_among_the_layers(project: dict, package: str) -> None:
-    """A room that no contract knows could import whatever it likes."""
+    """A package that is in no contract could import anything."""
     modules, folders = rooms(ROOT / package)
     assert len(modules) <= 8
     name = Path(package).name
@@ -119,7 +119,7 @@ def test_every_room_has_its_place_among_the_layers(project: dict, package: str) 
 
 
 def test_the_whole_recipe_is_opened_in_stages_and_above() -> None:
-    """Whatever lies below takes its own section, or plain arguments."""
+    """Packages below take their own section, or plain arguments."""
     above = {"benchmarks", "cli", "config", "slurm", "stages", "sweeps"}
     for path in (*(ROOT / "src" / "slams").rglob("*.py"), *(ROOT / "data_modules").rglob("*.py")):
         parts = path.relative_to(ROOT).parts

@@ -1,1 +1,1 @@
-"""Nature runs: made with a general circulation model, and how their files are laid out."""
+"""Nature runs: simulation with a general circulation model, and the layout of their files."""

@@ -1,4 +1,4 @@
-"""From what the model gives to the fields of a nature run: levels, units, names, orientation."""
+"""Convert model output to the fields of a nature run: levels, units, names, orientation."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ _DAY_SECONDS = 86400.0
 
 
 def run_fields(output: xr.Dataset, *, instants: bool = False) -> xr.Dataset:
-    """Turn the model's output into the fields of a nature run.
+    """Convert the model's output to the fields of a nature run.
 
     The winds are those along longitude and latitude: jcm divides by the cosine of latitude
     itself, and its humidity is in kg kg-1.
 
     Args:
-        output: What jcm gives: dims (time, [level,] lon, lat), `level` the sigma of full levels.
-        instants: Whether the steps are instants, dated as they are; otherwise they are means of
-            days, dated at the beginning of the day.
+        output: Output of jcm: dims (time, [level,] lon, lat), `level` the sigma of full levels.
+        instants: Whether the steps are instants, whose dates are kept; otherwise they are daily
+            means, dated at the beginning of the day.
 
     Returns:
         Latitude from north to south; on pressure levels temperature (K), eastward and northward
         wind (m s-1) and specific humidity (kg kg-1, NaN above `HUMIDITY_LEVELS`); 2 m temperature
-        (K), precipitation (mm day-1; the day's total, or the rate at the instant), OLR (W m-2)
+        (K), precipitation (mm day-1; the daily total, or the rate at the instant), OLR (W m-2)
         and surface pressure (Pa).
     """
     output = output.transpose("time", "level", "lat", "lon", ...).sortby("lat", ascending=False)
@@ -40,11 +40,11 @@ def run_fields(output: xr.Dataset, *, instants: bool = False) -> xr.Dataset:
     dims = ("time", "latitude", "longitude")
     columns = ("time", "level", *dims[1:])
     times = output["time"].values
-    if not instants:  # means are dated at noon
+    if not instants:  # jcm dates means at noon
         times = times.astype("datetime64[D]")
     humidity = np.full((len(times), len(LEVELS), *pressure.shape[1:]), np.nan, dtype=np.float32)
     moist = [LEVELS.index(level) for level in HUMIDITY_LEVELS]
-    # Spectral ripples may leave a trifle below zero.
+    # Spectral ripples can produce slightly negative values.
     humidity[:, moist] = np.maximum(on_levels("specific_humidity", HUMIDITY_LEVELS), 0.0)
     rain = np.maximum(output["surface_exchange.precipitation"].values, 0.0) * _DAY_SECONDS
     return xr.Dataset(

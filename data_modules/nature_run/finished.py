@@ -1,4 +1,4 @@
-"""A finished nature run: what it says of itself, digests by year, and what may be replaced."""
+"""Attributes of a finished nature run: its identity, and its digests by year."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _IDENTITY = "simulation"
 
 
 def year_digests(path: Path, times: np.ndarray) -> dict[str, str]:
-    """Digest a nature run by calendar year, reading one year of one variable at a time.
+    """Return the digest of each calendar year, reading one year of one variable at a time.
 
-    Independent of chunks and compression: the SHA-256 of the packed numbers, variable by
-    variable.
+    A digest does not depend on chunks and compression: it is the SHA-256 of the packed numbers,
+    variable by variable.
 
     Args:
         path: The store.
         times: `(n,)` datetime64 of its steps.
 
     Returns:
-        Year to digest.
+        Digest by year.
     """
     group = zarr.open_group(str(path), mode="r", zarr_format=3, use_consolidated=False)
     years = times.astype("datetime64[Y]")
@@ -47,7 +47,7 @@ def year_digests(path: Path, times: np.ndarray) -> dict[str, str]:
 
 
 def write_attributes(path: Path, identity: Identity, attributes: Mapping[str, object]) -> None:
-    """Write into a store what it is, and what it was simulated with.
+    """Write a store's attributes, with the settings and versions that it was simulated with.
 
     Args:
         path: The store.
@@ -60,7 +60,7 @@ def write_attributes(path: Path, identity: Identity, attributes: Mapping[str, ob
 
 
 def read_identity(path: Path) -> Identity | None:
-    """Return what a nature run was simulated with; `None` if it does not say."""
+    """Return the settings and versions of a nature run; `None` where they are not recorded."""
     try:
         return Identity(**json.loads(str(_attributes(path)[_IDENTITY])))
     except (KeyError, TypeError, ValueError):
@@ -68,7 +68,7 @@ def read_identity(path: Path) -> Identity | None:
 
 
 def is_nature_run(path: Path) -> bool:
-    """Tell whether a directory is a nature run, of this version or of one before."""
+    """Return whether a directory is a nature run, of this version or an earlier one."""
     return read_identity(path) is not None or str(_attributes(path).get("source", "")).startswith(
         "jcm "
     )

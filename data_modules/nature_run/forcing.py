@@ -1,4 +1,4 @@
-"""What drives the model: monthly climatologies and observed sea surface temperature anomalies."""
+"""Forcing of the model: monthly climatologies and observed sea surface temperature anomalies."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TERRAIN = "clim/terrain.nc"
 
 
 def forcing_files() -> dict[str, Path]:
-    """Find the files of boundary conditions that come with jcm, by the names above."""
+    """Return the paths of the boundary conditions that come with jcm, by the names above."""
     spec = find_spec("jcm")  # imports nothing
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError("jcm")
@@ -38,26 +38,26 @@ def digest(files: Sequence[Path]) -> str:
 def boundary_conditions(
     climatology: xr.Dataset, anomaly: xr.DataArray, first: np.datetime64, last: np.datetime64
 ) -> xr.Dataset:
-    """Lay the monthly climatology along the months of a run, with the anomalies of its years.
+    """Repeat the monthly climatology over the months of a run and add the anomalies of its years.
 
     Args:
-        climatology: Twelve months; `sst` (K) and what else the model needs, dims (lon, lat,
-            time).
+        climatology: Twelve months; `sst` (K) and the other fields that the model needs, dims
+            (lon, lat, time).
         anomaly: Monthly anomalies of sea surface temperature (K), dims (time, lat, lon); months
-            that it does not cover get none.
+            that it does not cover have no anomaly.
         first: First day of the run, spin-up included.
         last: Last day of the run.
 
     Returns:
-        Dated at the middle of each month, from the month before the first day to the month
-        after the last.
+        Monthly fields, dated at the middle of the month, from the month before the first day to
+        the month after the last.
     """
     months = np.arange(first.astype("datetime64[M]") - 1, last.astype("datetime64[M]") + 2)
     middle = _middle(months)
     picked = climatology.isel(time=months.astype(np.int64) % 12).assign_coords(time=middle)
     own = anomaly.assign_coords(time=_middle(anomaly["time"].values.astype("datetime64[M]")))
     own = own.reindex(time=middle).fillna(0.0)
-    # Latitude runs the other way in the file of anomalies.
+    # Latitude has the opposite order in the file of anomalies.
     own = own.reindex(lat=climatology["lat"], lon=climatology["lon"], method="nearest")
     sst = picked["sst"] + own.transpose("lon", "lat", "time")
     out = picked.assign(sst=sst.transpose("lon", "lat", "time").astype(np.float32))

@@ -1,8 +1,8 @@
 """The layout of nature runs: pressure levels, packing, and the Zarr store they are written to.
 
 A store is created in full size and filled piece by piece along time. One piece is one chunk of
-each array, so that writing a piece touches no file of another one, and writing it again after a
-kill gives the same files.
+each array, so that writing a piece touches no file of another, and writing it again after an
+interruption produces the same files.
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ __all__ = [
 ]
 
 LEVELS = (925, 850, 700, 500, 300, 200, 100, 30)
-# Above them there is next to no water; the other levels are missing (NaN) in the store.
+# There is hardly any water above these; the other levels are missing (NaN) in the store.
 HUMIDITY_LEVELS = (925, 850, 700, 500)
-# Time steps of a piece, which are those of a chunk.
+# Time steps per piece, and per chunk.
 PIECE_STEPS = 30
 
 _MISSING = -32768
 _LARGEST = 32767
-# Explicit bits of the 23 of float32 that are kept: a relative error of at most 2^-11, 0.05 %.
+# Explicit mantissa bits kept, out of 23 in float32: a relative error of at most 2^-11, 0.05 %.
 _MANTISSA_BITS = 10
 
 
 @dataclass(frozen=True)
 class Variable:
-    """How a variable of a nature run is stored.
+    """Storage format of a variable of a nature run.
 
     Attributes:
         units: Physical units.
         on_levels: Whether it has the dimension `level`.
         scale: Step of the packed integers (in `units`); 0 stores float32 of reduced precision,
-            for what spans orders of magnitude.
+            for variables that span orders of magnitude.
         offset: Value of the packed integer 0 (in `units`).
     """
 
@@ -58,8 +58,8 @@ class Variable:
     offset: float = 0.0
 
 
-# Names and units of WeatherBench2, where it has them; the first five are packed as in the
-# embedded sample.
+# Names and units of WeatherBench2, where it has the variable; the first five are packed as in
+# the embedded sample.
 VARIABLES: dict[str, Variable] = {
     "temperature": Variable("K", True, 0.1, 250.0),
     "2m_temperature": Variable("K", False, 0.1, 280.0),
@@ -68,9 +68,9 @@ VARIABLES: dict[str, Variable] = {
     "surface_pressure": Variable("Pa", False, 10.0, 80000.0),
     "u_component_of_wind": Variable("m s-1", True, 0.02),
     "v_component_of_wind": Variable("m s-1", True, 0.02),
-    # From 2e-2 at the surface of the tropics to 1e-6 and below: no step fits both.
+    # From 2e-2 at the surface of the tropics to 1e-6 and below: no fixed step resolves both.
     "specific_humidity": Variable("kg kg-1", True),
-    # In place of the day's total where the steps are instants.
+    # Replaces the daily total where the steps are instants.
     "precipitation_rate": Variable("mm day-1", False, 0.1),
 }
 
@@ -80,13 +80,13 @@ def to_pressure_levels(
 ) -> np.ndarray:
     """Interpolate from sigma to pressure levels, linearly in log-pressure.
 
-    Below the lowest and above the highest model level the value of that level is kept.
+    Below the lowest and above the highest model level the value of that level is used.
 
     Args:
         values: `(n, K, H, W)` on the model's levels.
-        sigma: `(K,)` pressure of each model level as a share of the surface's.
+        sigma: `(K,)` pressure of each model level as a fraction of the surface pressure.
         surface_pressure: `(n, H, W)` hPa.
-        levels: The `L` pressure levels wanted (hPa).
+        levels: The `L` target pressure levels (hPa).
 
     Returns:
         `(n, L, H, W)`.
@@ -105,14 +105,14 @@ def to_pressure_levels(
 
 
 def round_mantissa(values: np.ndarray, bits: int = _MANTISSA_BITS) -> np.ndarray:
-    """Round float32 to fewer bits of mantissa, to nearest and ties to even.
+    """Round float32 to fewer mantissa bits, to nearest with ties to even.
 
-    What is left compresses well; zeros and NaN stay, and the relative error of any other normal
-    number is at most 2^-(bits + 1).
+    The result compresses well; zeros and NaN are unchanged, and the relative error of any other
+    normal number is at most 2^-(bits + 1).
 
     Args:
         values: Any shape, finite or NaN.
-        bits: Explicit bits of mantissa to keep, 1 to 22.
+        bits: Explicit mantissa bits to keep, 1 to 22.
 
     Returns:
         float32 of the same shape.
@@ -132,7 +132,8 @@ def create_nature_run(
 
     Args:
         path: Zarr directory to write.
-        first: The fields of some steps, for names and grid; `surface_elevation` (m) as it is.
+        first: The fields of some steps, for names and grid; `surface_elevation` (m) is written as
+        it is.
         times: `(n,)` datetime64 of all steps of the run.
         attributes: Attributes of the store.
     """
@@ -144,7 +145,7 @@ def create_nature_run(
         chunks = (min(PIECE_STEPS, len(times)), *shape[1:])
         encoding[name] = {"chunks": chunks, **_encoding(variable)}
         kept = {"units": variable.units, "long_name": name.replace("_", " ")}
-        # Never computed: tells the shape alone.
+        # Never computed: only the shape is used.
         arrays[name] = (dims, da.zeros(shape, chunks=chunks, dtype=np.float32), kept)
     if "surface_elevation" in first:
         elevation = first["surface_elevation"]
@@ -167,13 +168,14 @@ def write_piece(path: Path, fields: xr.Dataset, start: int) -> None:
     Args:
         path: The store.
         fields: At most `PIECE_STEPS` steps of the run's variables.
-        start: Number of the first of them, a multiple of `PIECE_STEPS`.
+        start: Index of the first step in the run, a multiple of `PIECE_STEPS`.
 
     Raises:
-        ValueError: The piece does not begin with a chunk, or a value does not fit its packing.
+        ValueError: The piece does not start at a chunk boundary, or a value does not fit the
+        packing of its variable.
     """
     if start % PIECE_STEPS:
-        raise ValueError(f"step {start} does not begin a chunk of {PIECE_STEPS} steps")
+        raise ValueError(f"step {start} is not the first of a chunk of {PIECE_STEPS} steps")
     fields = fields[_packed(fields)].drop_vars(["level", "latitude", "longitude", "time"])
     for name, array in fields.items():
         variable = VARIABLES[str(name)]
@@ -192,14 +194,14 @@ def _packed(fields: xr.Dataset) -> list[str]:
 def _encoding(variable: Variable) -> dict[str, object]:
     if not variable.scale:
         codec = BloscCodec(typesize=4, cname="zstd", clevel=9, shuffle="bitshuffle")
-        # A lost chunk reads as missing and never as a number.
+        # A lost chunk is read as missing, never as a number.
         return {"dtype": "float32", "compressors": codec, "fill_value": np.float32(np.nan)}
     return {
         "dtype": "int16",
         "scale_factor": variable.scale,
         "add_offset": variable.offset,
         "_FillValue": _MISSING,
-        # The same in Zarr: a lost chunk reads as missing and never as a number.
+        # The same in Zarr: a lost chunk is read as missing, never as a number.
         "fill_value": _MISSING,
         "compressors": BloscCodec(typesize=2, cname="zstd", clevel=9, shuffle="bitshuffle"),
     }

@@ -1,4 +1,4 @@
-"""Which steps a nature run has: means of days, or instants of every six hours."""
+"""The time steps of a nature run: daily means, or instants every six hours."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Period:
     Attributes:
         first: First day, without the spin-up.
         days: Number of days.
-        hours: Hours from step to step.
-        instants: Whether the steps are instants and not means of the time between two.
+        hours: Hours between steps.
+        instants: Whether the steps are instants rather than means over the interval between steps.
     """
 
     first: np.datetime64
@@ -31,7 +31,7 @@ class Period:
 
     @classmethod
     def of(cls, settings: SimulateConfig) -> Period:
-        """Return the period that a recipe's section `simulate` asks for."""
+        """Return the period that a recipe's section `simulate` requests."""
         first = np.datetime64(settings.start, "D")
         month = first.astype("datetime64[M]")
         months = (month + settings.months).astype("datetime64[D]") - month.astype("datetime64[D]")
@@ -47,15 +47,15 @@ class Period:
 
     @property
     def times(self) -> np.ndarray:
-        """The instants, or the beginnings of the days: `(steps,)` datetime64[ns]."""
+        """The instants, or the beginning of each day: `(steps,)` datetime64[ns]."""
         hours = np.arange(self.steps) * np.timedelta64(self.hours, "h")
         return self.first.astype("datetime64[ns]") + hours
 
     @property
     def lead_in(self) -> np.timedelta64:
-        """Time that the model begins before the first step, besides the spin-up.
+        """Time by which the model starts before the first step, in addition to the spin-up.
 
-        The model gives the instants at the ends of its intervals, so that midnight of the first
-        day is the end of the one before.
+        The model outputs instants at the end of each interval, so midnight of the first day is the
+        end of the interval before it.
         """
         return np.timedelta64(self.hours if self.instants else 0, "h")

@@ -1,9 +1,9 @@
-"""Nature runs: a general circulation model run for years, resumable (extra `simulate`).
+"""Simulation of nature runs with a general circulation model, resumable (extra `simulate`).
 
 The output has the layout of the embedded sample with winds and humidity, plus the model's
-terrain, so that stations correct for their elevation. Each piece of `PIECE_STEPS` steps is
-written when it is done, and the model's state beside it: a simulation that was killed anywhere
-goes on by the same command, and ends with the same bytes.
+terrain, so that station values can be corrected for elevation. Each piece of `PIECE_STEPS` steps
+is written when it is done, together with the model's state: a simulation that was killed at any
+point is resumed by the same command, and ends with the same bytes.
 """
 
 from __future__ import annotations
@@ -45,49 +45,49 @@ from slams.runtime.signals import deferred
 
 __all__ = ["NatureModel", "simulate"]
 
-# Keys of the section that decide the numbers.
+# Keys of the section that determine the numbers.
 _DECISIVE = ("start", "months", "spinup_days", "truncation", "sampling")
 
 
 class NatureModel(Protocol):
-    """What a nature run asks of a model; `speedy.SpeedyModel` is the one there is."""
+    """Interface of the model that makes a nature run, implemented by `speedy.SpeedyModel`."""
 
     def spin_up(self) -> None:
-        """Run the days before the first that is kept."""
+        """Run the days before the first day that is kept."""
 
     def piece(self) -> xr.Dataset:
         """Run the next `PIECE_STEPS` steps and return their fields."""
 
     def save(self, path: Path) -> None:
-        """Write the state, in full or not at all."""
+        """Write the state atomically."""
 
     def load(self, path: Path) -> None:
-        """Go on from a state."""
+        """Restore a state."""
 
 
 def simulate(settings: SimulateConfig, *, resume: str = "auto", dry_run: bool = False) -> Path:
-    """Make a nature run, or what of it is missing.
+    """Simulate a nature run, or the part of it that is missing.
 
     Args:
         settings: The recipe's section `simulate`.
-        resume: What becomes of an output that is there, or under way: `auto` keeps a finished
-            one and goes on with one under way if they are of these settings, `never` refuses,
-            `overwrite` starts over.
-        dry_run: Only say what would be simulated.
+        resume: How to treat an existing or unfinished output: `auto` keeps a finished one and
+            resumes an unfinished one if they have the same settings, `never` refuses, `overwrite`
+            starts over.
+        dry_run: Only report what would be simulated.
 
     Returns:
         Path of the nature run, ready for `slams prepare` as a source of kind `nature_run`.
 
     Raises:
-        UserError: jcm is not installed, the output exists or is under way with other settings,
-            another version of the model or other boundary conditions, another process is at
-            work on it, the model becomes unstable, or the disk is full.
+        UserError: jcm is not installed, the output exists or was begun with other settings,
+            another version of the model or other boundary conditions, another process is
+            writing it, the model becomes unstable, or the disk is full.
     """
     path, period = Path(settings.output), Period.of(settings)
     identity = _identity(settings)
     if _is_kept(path, identity, resume):
         _remove_leftovers(path, identity)
-        say(f"nature run {path} is finished and of these settings: kept")
+        say(f"nature run {path} is finished and has these settings: kept")
         return path
     what = "instants every 6 hours" if period.instants else "days"
     say(
@@ -100,11 +100,12 @@ def simulate(settings: SimulateConfig, *, resume: str = "auto", dry_run: bool = 
     lock = directories.lock(path, lambda: "another simulation")
     try:
         if directories.has_backup(path) and not path.exists():
-            directories.restore(path)  # killed before the new store had taken its name
-        if not _is_kept(path, identity, resume):  # by whoever held the lock until now
-            run = _take_up(path, identity, resume)
-            with _disk_full_said(run, period):
-                _go_on(settings, period, run, path)
+            directories.restore(path)  # killed before the new store was renamed
+        # The process that held the lock may have finished it.
+        if not _is_kept(path, identity, resume):
+            run = _resume_or_begin(path, identity, resume)
+            with _report_disk_full(run, period):
+                _continue_run(settings, period, run, path)
     finally:
         directories.unlock(lock)
         directories.remove_created(made)
@@ -124,10 +125,10 @@ def _identity(settings: SimulateConfig) -> Identity:
 
 
 def _is_kept(path: Path, identity: Identity, resume: str) -> bool:
-    """Decide whether an output that is there stays as it is.
+    """Return whether an existing output stays as it is.
 
     Raises:
-        UserError: It is in the way.
+        UserError: The output may be neither kept nor replaced.
     """
     if not path.exists():
         return False
@@ -135,7 +136,7 @@ def _is_kept(path: Path, identity: Identity, resume: str) -> bool:
         return False
     if not is_nature_run(path):
         raise UserError(
-            f"simulate.output: {path} exists and is not a nature run, it is left alone; move it "
+            f"simulate.output: {path} exists, is not a nature run and is left unchanged; move it "
             f"away or choose another output"
         )
     if resume == "overwrite":
@@ -146,7 +147,7 @@ def _is_kept(path: Path, identity: Identity, resume: str) -> bool:
         return True
     run = Unfinished.read(partial_path(path))
     if resume == "auto" and run and run.replaces and not identity.difference(run.identity):
-        return False  # begun with resume=overwrite, to go on without
+        return False  # begun with resume=overwrite, may be resumed without it
     made = f", made with {changed}" if changed else ""
     raise UserError(
         f"simulate.output: {path} exists{made}; choose another, or resume=overwrite to replace it"
@@ -154,17 +155,17 @@ def _is_kept(path: Path, identity: Identity, resume: str) -> bool:
 
 
 def _remove_leftovers(path: Path, identity: Identity) -> None:
-    """Remove what is left where a process was killed after its store had taken its name."""
+    """Remove the files left by a process that was killed after its store was renamed."""
     run = Unfinished.read(partial_path(path))
     if run and not identity.difference(run.identity) and not run.store.exists():
         run.remove()
 
 
-def _take_up(path: Path, identity: Identity, resume: str) -> Unfinished:
-    """Return the simulation under way, or begin one.
+def _resume_or_begin(path: Path, identity: Identity, resume: str) -> Unfinished:
+    """Return the unfinished simulation, or begin one.
 
     Raises:
-        UserError: What is under way is another simulation, or no simulation at all.
+        UserError: The directory holds a different simulation, or none.
     """
     partial = partial_path(path)
     run = Unfinished.read(partial)
@@ -174,15 +175,15 @@ def _take_up(path: Path, identity: Identity, resume: str) -> Unfinished:
     if changed or resume == "never":
         made = f" with {changed}" if changed else " and resume=never"
         raise UserError(
-            f"simulate.output: {partial} was begun{made}; go on as it was begun, choose another "
-            f"output, or resume=overwrite to start over"
+            f"simulate.output: {partial} was begun{made}; continue with the settings it was begun "
+            f"with, choose another output, or set resume=overwrite to start over"
         )
     run.check()
     return run
 
 
-def _go_on(settings: SimulateConfig, period: Period, run: Unfinished, path: Path) -> None:
-    """Simulate what is missing, and give the finished store its name."""
+def _continue_run(settings: SimulateConfig, period: Period, run: Unfinished, path: Path) -> None:
+    """Simulate the missing steps, and rename the finished store to its final path."""
     if run.steps < period.steps:
         run = _simulate_rest(settings, period, run)
     digests = year_digests(run.store, period.times)
@@ -201,7 +202,7 @@ def _simulate_rest(settings: SimulateConfig, period: Period, run: Unfinished) ->
     began = time.perf_counter()
     if run.state:
         model.load(run.state_path)
-        say(f"goes on after {_progress(run.steps, period)}")
+        say(f"resumed after {_progress(run.steps, period)}")
     else:
         model.spin_up()
         run = run.spun_up(model.save)
@@ -219,7 +220,7 @@ def _simulate_rest(settings: SimulateConfig, period: Period, run: Unfinished) ->
         now = time.perf_counter()
         left = (now - began) / (run.steps - before) * max(period.steps - run.steps, 0)
         say(f"{_progress(run.steps, period)}, {_duration(left)} left")
-        if not paced:  # the first piece had to wait for the model to be compiled
+        if not paced:  # the first piece includes compiling the model
             began, before, paced = now, run.steps, True
     return run
 
@@ -265,8 +266,8 @@ def _duration(seconds: float) -> str:
 
 
 @contextmanager
-def _disk_full_said(run: Unfinished, period: Period) -> Iterator[None]:
-    """Word a full disk, and say what is kept."""
+def _report_disk_full(run: Unfinished, period: Period) -> Iterator[None]:
+    """Report a full disk as a `UserError` that states what is kept."""
     try:
         yield
     except Exception as error:
@@ -275,8 +276,8 @@ def _disk_full_said(run: Unfinished, period: Period) -> Iterator[None]:
         now = Unfinished.read(run.directory) or run
         raise UserError(
             f"simulate.output: no space left on the device while writing {run.directory}; "
-            f"{_progress(now.steps, period)}, are kept there: free some space, and the same "
-            f"command goes on"
+            f"{_progress(now.steps, period)}, are kept there: free some space, then resume with "
+            f"the same command"
         ) from error
 
 

@@ -1,8 +1,8 @@
 """The general circulation model jcm with SPEEDY physics, run piece by piece.
 
 Eight levels, time step 30 minutes, climatological boundary conditions with the observed monthly
-sea surface temperature anomalies that come with jcm. jcm and JAX are imported here alone, and
-only when a model is made: they take seconds, and are not there without the extra `simulate`.
+sea surface temperature anomalies that come with jcm. jcm and JAX are imported only here, and only
+when a model is made: the import takes seconds, and needs the extra `simulate`.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ __all__ = ["LAYERS", "STEP_MINUTES", "SpeedyModel", "forcing_digest", "model_ver
 
 LAYERS = 8
 STEP_MINUTES = 30.0
-# What decides the numbers: physics, dynamics, and what compiles both.
+# Packages that determine the numbers: physics, dynamics, and the compiler.
 _PACKAGES = ("jcm", "dinosaur", "jax", "jaxlib")
 
 
 def model_versions() -> dict[str, str]:
-    """Return the versions of the packages that decide the model's numbers.
+    """Return the versions of the packages that determine the model's numbers.
 
     Raises:
         UserError: jcm is not installed.
@@ -58,17 +58,17 @@ def forcing_digest() -> str:
 
 
 class SpeedyModel:
-    """The model from the beginning of its spin-up, or from a state that it saved.
+    """The model at the beginning of its spin-up, or in a restored state.
 
     Args:
         period: The run's time axis.
         truncation: Largest total wave number (31: 48 x 96 points).
-        spinup_days: Days before the first that are kept (days).
+        spinup_days: Days to run before the first day that is kept.
     """
 
     def __init__(self, period: Period, truncation: int, spinup_days: int) -> None:
-        # XLA divides its sums among the processors that it sees, and so rounds them otherwise on
-        # a machine, or in a job, with more or fewer of them. With one, bytes do not depend on it.
+        # XLA splits sums among the processors it detects, so rounding depends on their number.
+        # With a single one, the bytes do not depend on the machine's or the job's processors.
         os.environ["NPROC"] = "1"
         from jcm.forcing import ForcingData
         from jcm.model import Model
@@ -80,11 +80,11 @@ class SpeedyModel:
         coords = get_speedy_coords(layers=LAYERS, spectral_truncation=truncation)
         start = period.first - spinup_days - period.lead_in
         pieces = -(-period.steps // PIECE_STEPS)
-        # The last piece is simulated in full: another length would compile the model again.
+        # The last piece is simulated in full: another length would require recompilation.
         days = -(-pieces * PIECE_STEPS * period.hours // 24)
         files = forcing_files()
         with warnings.catch_warnings():
-            # jcm relies on a default of xarray that is going to change.
+            # jcm relies on a default of xarray that will change.
             warnings.simplefilter("ignore", FutureWarning)
             with (
                 xr.open_dataset(files[CLIMATOLOGY]) as climatology,
@@ -118,7 +118,7 @@ class SpeedyModel:
         self._model.bootstrap_state()
 
     def spin_up(self) -> None:
-        """Run the days before the first that is kept."""
+        """Run the days before the first day that is kept."""
         if self.spinup_days:
             days = float(self.spinup_days)
             self._model.resume(forcing=self._forcing, save_interval=days, total_time=days)
@@ -131,13 +131,13 @@ class SpeedyModel:
         return fields
 
     def save(self, path: Path) -> None:
-        """Write the state, bit by bit, in full or not at all."""
+        """Write the state exactly and atomically."""
         from jcm.checkpoint import save_checkpoint
 
         save_checkpoint(self._model, path)
 
     def load(self, path: Path) -> None:
-        """Go on from a state that a model of the same settings has saved."""
+        """Restore a state that was saved by a model with the same settings."""
         from jcm.checkpoint import load_checkpoint
 
         load_checkpoint(self._model, path)

@@ -1,8 +1,8 @@
-"""A nature run under way: the pieces that are finished, and the state that the next begins from.
+"""An unfinished nature run: its finished pieces, and the state from which the next one starts.
 
-All of it lies in `<output>.partial`: the store, the model's latest state, and a record of what
-is finished, written last. Whatever kills the process, the record names a state and pieces that
-are whole; what came after them is made again, to the same bytes.
+It is kept in `<output>.partial`: the store, the model's latest state, and a record of what is
+finished, written last. Whenever the process is killed, the record names a state and pieces that
+are complete; later steps are simulated again, with identical bytes.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _VERSION = 1
 
 @dataclass(frozen=True)
 class Identity:
-    """What makes two simulations the same, so that one may go on with what the other has made.
+    """Properties that two simulations must share for one to resume the other.
 
     Attributes:
-        settings: Keys of the section `simulate` that decide the numbers.
+        settings: Keys of the section `simulate` that determine the numbers.
         versions: Versions of the packages of the model.
         forcing: Digest of the boundary conditions.
-        layout: Digest of how fields are packed.
+        layout: Digest of the levels and the packing.
     """
 
     settings: Mapping[str, Any]
@@ -45,7 +45,7 @@ class Identity:
     layout: str
 
     def difference(self, other: Identity) -> str:
-        """Name what another simulation does otherwise than this one; "" if nothing."""
+        """Describe how another simulation first differs from this one; "" if it does not."""
         for key, value in self.settings.items():
             if other.settings.get(key) != value:
                 return f"simulate.{key} {other.settings.get(key)} and not {value}"
@@ -59,15 +59,15 @@ class Identity:
 
 @dataclass(frozen=True)
 class Unfinished:
-    """A nature run under way; unchangeable, a new one stands for each new state.
+    """An unfinished nature run; immutable, each new state is a new object.
 
     Attributes:
         directory: `<output>.partial`.
         identity: What is simulated.
-        replaces: Whether it was begun to take the place of an output that is there.
+        replaces: Whether it was begun to replace an existing output.
         pieces: SHA-256 of the files of each finished piece.
-        state: Name of the file with the model's state after the last of them; "" before the
-            spin-up is over.
+        state: Name of the file with the model's state after the last piece; "" until the spin-up
+            is finished.
     """
 
     directory: Path
@@ -78,20 +78,20 @@ class Unfinished:
 
     @property
     def store(self) -> Path:
-        """The store that the pieces are in."""
+        """The store that contains the pieces."""
         return self.directory / _STORE
 
     @property
     def steps(self) -> int:
-        """Number of finished steps, counted as if every piece was of full length."""
+        """Number of finished steps, counting every piece at full length."""
         return len(self.pieces) * PIECE_STEPS
 
     @classmethod
     def read(cls, directory: Path) -> Unfinished | None:
-        """Return what is under way in a directory; `None` if nothing is there yet.
+        """Return the unfinished run in a directory; `None` if there is none yet.
 
         Raises:
-            UserError: The directory is not one of a simulation.
+            UserError: The directory does not belong to a simulation.
         """
         record = directory / _RECORD
         try:
@@ -107,16 +107,16 @@ class Unfinished:
         except (ValueError, KeyError, TypeError):
             pass
         raise UserError(
-            f"simulate.output: {directory} is not a nature run under way and is left alone; move "
-            f"it away or choose another output"
+            f"simulate.output: {directory} is not an unfinished nature run and is left unchanged; "
+            f"move it away or choose another output"
         )
 
     @classmethod
     def begin(cls, directory: Path, identity: Identity, replaces: bool) -> Unfinished:
-        """Make the directory of a new simulation; one in its place is removed.
+        """Create the directory of a new simulation; an existing one is removed first.
 
         Raises:
-            UserError: Something else is in its place.
+            UserError: The directory exists and does not belong to a simulation.
         """
         if cls.read(directory) is not None:
             _clear(directory)
@@ -126,22 +126,22 @@ class Unfinished:
         return new
 
     def check(self) -> None:
-        """Compare the finished pieces and the state with the record, and drop what came after.
+        """Compare the finished pieces and the state with the record, and remove later files.
 
         Raises:
-            UserError: A finished file is gone or has changed.
+            UserError: A finished file is missing or has changed.
         """
         for number, digest in enumerate(self.pieces):
             if self._digest(number) != digest:
                 raise UserError(
                     f"simulate.output: {self.store} is not as it was written (piece {number}, "
                     f"steps {number * PIECE_STEPS} to {(number + 1) * PIECE_STEPS - 1}); "
-                    f"resume=overwrite starts over"
+                    f"set resume=overwrite to start over"
                 )
         if self.state and not self.state_path.is_file():
             raise UserError(
-                f"simulate.output: {self.state_path}, the model's state, is gone; "
-                f"resume=overwrite starts over"
+                f"simulate.output: {self.state_path}, the model's state, is missing; "
+                f"set resume=overwrite to start over"
             )
         self._tidy()
 
@@ -151,20 +151,24 @@ class Unfinished:
         return self.directory / self.state
 
     def spun_up(self, save: Callable[[Path], None]) -> Unfinished:
-        """Keep the state at the end of the spin-up."""
+        """Save the state at the end of the spin-up.
+
+        Args:
+            save: Writes the model's state to a path atomically.
+        """
         return self._with_state(save, ())
 
     def finished_piece(self, save: Callable[[Path], None]) -> Unfinished:
-        """Count the piece that was just written, and keep the state after it.
+        """Record the piece that was just written, and save the state after it.
 
         Args:
-            save: Writes the model's state to a path, in full or not at all.
+            save: Writes the model's state to a path atomically.
         """
         digest = self._digest(len(self.pieces), on_disk=True)
         return self._with_state(save, (*self.pieces, digest))
 
     def remove(self) -> None:
-        """Remove the directory with what is in it."""
+        """Remove the directory and its contents."""
         _clear(self.directory)
 
     def _with_state(self, save: Callable[[Path], None], pieces: tuple[str, ...]) -> Unfinished:
@@ -186,7 +190,7 @@ class Unfinished:
         write_text(self.directory / _RECORD, json.dumps(record, indent=1))
 
     def _digest(self, number: int, on_disk: bool = False) -> str:
-        """Return the SHA-256 of the files of a piece, having them on disk first if asked."""
+        """Return the SHA-256 of the files of a piece; `on_disk` flushes them to disk first."""
         total = hashlib.sha256()
         for file in sorted(self.store.glob(f"*/c/{number}/**/*")):
             if file.is_file():
@@ -198,14 +202,14 @@ class Unfinished:
         return total.hexdigest()
 
     def _tidy(self) -> None:
-        """Remove what a killed process has left: later pieces, other states, temporary files."""
+        """Remove files left by a killed process: later pieces, other states, temporary files."""
         for entry in self.directory.iterdir():
             if entry.is_file() and entry.name not in (_RECORD, self.state):
                 entry.unlink()
-        if not self.pieces:  # created with the first
+        if not self.pieces:  # the store is created with the first piece
             shutil.rmtree(self.store, ignore_errors=True)
             return
-        # Coordinates lie in chunk 0.
+        # Coordinates are in chunk 0.
         for chunk in self.store.glob("*/c/*"):
             if chunk.is_dir() and chunk.name.isdigit() and int(chunk.name) >= len(self.pieces):
                 shutil.rmtree(chunk)
@@ -214,12 +218,12 @@ class Unfinished:
 
 
 def partial_path(output: Path) -> Path:
-    """Return the directory that an output is made in."""
+    """Return the directory in which an output is made."""
     return output.with_name(output.name + ".partial")
 
 
 def _clear(directory: Path) -> None:
-    """Remove a simulation's directory, last of all the record that tells it from others."""
+    """Remove a simulation's directory; the record, which identifies it, is removed last."""
     for entry in directory.iterdir():
         if entry.is_dir():
             shutil.rmtree(entry)
@@ -230,7 +234,7 @@ def _clear(directory: Path) -> None:
 
 
 def _is_fresh(directory: Path) -> bool:
-    """Tell whether a directory is empty, but for a record that was being written."""
+    """Return whether a directory is empty, except for a record that was being written."""
     return directory.is_dir() and all(
         entry.name.startswith(".simulation.tmp") for entry in directory.iterdir()
     )

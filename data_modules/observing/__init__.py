@@ -1,1 +1,1 @@
-"""Stations and imagery of a recipe with their `H`, `R` and masks."""
+"""Observations of a recipe, with their `H`, `R` and masks."""

@@ -1,4 +1,4 @@
-"""Instruments whose operators are chosen by name, those of other packages too."""
+"""Instruments whose operators are chosen by name, including those of other packages."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from slams.plugins.operators import OPERATORS
 
 __all__ = ["Instrument"]
 
-# What the rest of the program asks of an operator.
+# Attributes that the rest of the program uses of an operator.
 _ASKED = ("latitude", "longitude", "units", "linear", "adjoint", "touches", "to", "__len__")
 # How far (degrees) a report may lie from a point of an operator with positions of its own.
 _NEAR = 0.01
 
 
 class Instrument:
-    """Observes with one instrument of a recipe: draws its values, or reads its reports.
+    """One instrument of a recipe, whose values are drawn or read from reports.
 
     Args:
-        section: The instrument as the recipe describes it.
-        key: Dotted key of that description, `observations.instruments.N`.
+        section: The instrument's section of the recipe.
+        key: Dotted key of that section, `observations.instruments.N`.
         seed: The experiment's seed.
         channels: The `C` channels of the fields.
-        grid: Their grid.
+        grid: The grid of the fields.
 
     Attributes:
         name: Name of its observations, `NAME/VARIABLE`.
         operator: `H`.
 
     Raises:
-        UserError: Its operator, its positions or its reports are not right.
+        UserError: Its operator, its positions or its reports are invalid.
     """
 
     def __init__(
@@ -94,7 +94,11 @@ class Instrument:
         )
 
     def _build(self, channels: tuple[FieldSpec, ...], grid: LatLonGrid) -> ObservationOperator:
-        """Build the operator, and see that it is one."""
+        """Build the operator and check it.
+
+        Raises:
+            UserError: It cannot be built, lacks an attribute, or has wrong shapes.
+        """
         section, key = self._section, self._key
         spec = OPERATORS.get(section.operator, f"{key}.operator")
         none = torch.empty(0, dtype=torch.float64)
@@ -109,17 +113,17 @@ class Instrument:
         if missing:
             raise UserError(
                 f"key '{key}.operator': {section.operator!r} built {type(operator).__name__}, "
-                f"which lacks {', '.join(missing)}; expected what "
-                f"slams.observations.operator.LinearOperator has"
+                f"which lacks {', '.join(missing)}; expected the attributes of "
+                f"slams.observations.operator.LinearOperator"
             )
         state = torch.zeros(1, len(channels), *grid.shape)
         seen = tuple(operator.linear(state).shape)
         back = tuple(operator.adjoint(state.new_zeros(1, len(operator))).shape)
         if not len(operator) or seen != (1, len(operator)) or back != tuple(state.shape):
             raise UserError(
-                f"key '{key}.operator': {section.operator!r} observes {seen} of a state "
-                f"{tuple(state.shape)} at {len(operator)} points, and its adjoint gives {back}; "
-                f"expected (1, P), at least one point, and the state's shape"
+                f"key '{key}.operator': {section.operator!r} maps a state {tuple(state.shape)} to "
+                f"{seen} at {len(operator)} points, and its adjoint returns {back}; expected "
+                f"(1, P), at least one point, and the state's shape"
             )
         return operator
 
@@ -141,10 +145,10 @@ class Instrument:
         return network.latitude, network.longitude, network.elevation
 
     def _at_points(self, reports: Reports) -> Reports:
-        """Sort reports to the operator's points.
+        """Assign reports to the operator's points.
 
         Raises:
-            UserError: One is at no point, or two of a day are at one.
+            UserError: A report is at none of the points, or a point has two reports of one day.
         """
         points = self._points(reports)
         shape = (len(reports.days), len(self.operator))
@@ -165,7 +169,7 @@ class Instrument:
         return Reports(latitude, longitude, reports.days, values, errors)
 
     def _points(self, reports: Reports) -> np.ndarray:
-        """Find each reported position among the operator's points, `(P,)` int64."""
+        """Return the index of the operator's point at each reported position, `(P,)` int64."""
         ours = [np.asarray(x.cpu()) for x in (self.operator.latitude, self.operator.longitude)]
         north = np.abs(ours[0][None] - reports.latitude[:, None])
         east = np.abs((ours[1][None] - reports.longitude[:, None] + 180) % 360 - 180)

@@ -1,7 +1,7 @@
-"""What looks at the fields: the recipe's stations and imagery with their `H`, `R` and masks.
+"""Observers of the fields: the recipe's stations and imagery with their `H`, `R` and masks.
 
-The DataModules use an observer when they observe the truth, the preparation when it draws
-observations into the store: either way the values are the same.
+The DataModules use an observer to observe the truth during a run, the preparation to write
+observations into the store: the values are the same in both cases.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ from slams.observations.stations import StationOperator
 
 __all__ = ["SatelliteObserver", "StationObserver", "is_censored", "station_network"]
 
-# Channels that cannot fall below zero, and of which zero is an ordinary value.
+# Channels that cannot be negative, and often are exactly zero.
 _CENSORED = ("total_precipitation_24hr",)
 
 
 def is_censored(variable: StationVariableConfig) -> bool:
-    """Return whether a station variable reads zero for whatever lies below."""
+    """Return whether a station variable is censored at zero."""
     if variable.likelihood == "auto":
         return variable.channel in _CENSORED
     return variable.likelihood == "censored"
 
 
 def station_network(stations: StationsConfig, seed: int) -> Network:
-    """Find the stations of a recipe: its file, or airports thinned to their number.
+    """Return the stations of a recipe: those of its file, or airports thinned to their number.
 
     Args:
         stations: The recipe's section `observations.stations`.
-        seed: Its seed, by which airports are chosen.
+        seed: The experiment's seed, by which airports are chosen.
 
     Raises:
-        UserError: The file is not right, or more stations are asked for than there are.
+        UserError: The file is invalid, or more stations are requested than there are.
     """
     if stations.file:
         return read_network(stations.file)
@@ -55,25 +55,25 @@ def station_network(stations: StationsConfig, seed: int) -> Network:
 
 
 class StationObserver:
-    """Observes at stations.
+    """Observer of the fields at stations.
 
     Args:
         stations: The recipe's section `observations.stations`.
-        seed: Its seed, by which stations and errors are drawn.
+        seed: The experiment's seed, by which stations and errors are drawn.
         channels: The channels of the fields.
-        grid: Their grid.
+        grid: The grid of the fields.
         elevation: `(H, W)` m, the model's terrain, or `None` when it is unknown.
         network: The stations; by default those of the recipe.
 
     Attributes:
         network: The stations.
         operators: `H` of each variable, by name `stations/CHANNEL`.
-        errors: Standard deviation of each, instrument and representativeness together: a number,
-            or `(P,)` where it depends on the grid spacing.
-        bounds: What each reads at least: 0 where it is censored, minus infinity elsewhere.
+        errors: Standard deviation of the error of each variable, instrument and
+            representativeness together: a number, or `(P,)` where it depends on the grid spacing.
+        bounds: Lower bound of each variable: 0 where it is censored, minus infinity elsewhere.
 
     Raises:
-        UserError: A station lies outside the globe, or a channel is not there.
+        UserError: A station has impossible coordinates, or a channel does not exist.
     """
 
     def __init__(
@@ -115,9 +115,9 @@ class StationObserver:
             truth: `(B, T, C, H, W)` channel units.
             mask: `(B, T, C, H, W)` bool, True where the truth is known.
             time: `(B, T)` days since 1970-01-01 00 UTC.
-            case: `(B,)` index in the store of the first day of each window.
+            case: `(B,)` index of the first day of each window in the store.
         """
-        # One pattern for all variables: a report is lost as a whole.
+        # One pattern for all variables: a missing report lacks all of them.
         reports = random_reports(
             "stations", len(self.network.id), truth.shape[1], self._missing, case, self._seed
         )
@@ -138,13 +138,13 @@ class StationObserver:
 
 
 class SatelliteObserver:
-    """Observes images inside moving swaths.
+    """Observer of images inside moving swaths.
 
     Args:
         satellite: The recipe's section `observations.satellite`.
-        seed: Its seed, by which errors are drawn.
+        seed: The experiment's seed, by which errors are drawn.
         channels: The channels of the fields.
-        grid: Their grid.
+        grid: The grid of the fields.
 
     Attributes:
         operators: `H`, by name `satellite/CHANNEL`.
@@ -152,8 +152,8 @@ class SatelliteObserver:
         orbit: The orbit, or `None` for slanted bands.
 
     Raises:
-        UserError: The footprint does not divide the grid, no orbit is like that of the recipe,
-            or the channel is not there.
+        UserError: The footprint does not divide the grid, the recipe's orbit is impossible, or
+            the channel does not exist.
     """
 
     def __init__(
@@ -205,7 +205,7 @@ class SatelliteObserver:
             return seen.to(torch.float64)
         counts = []
         for day in torch.floor(time.to(torch.float64)).reshape(-1).tolist():
-            # The same for every batch that meets the day.
+            # The same for every batch that contains the day.
             if day not in self._passes:
                 seen = self.orbit.passes(latitude, longitude, day).seen
                 self._passes[day] = seen.sum(dim=0).to(torch.float64)
@@ -216,7 +216,7 @@ class SatelliteObserver:
         """Return the error variances of imagery read from the store, `(B, T, P)`.
 
         Args:
-            observations: As `streamed` wraps them, with the variance of one pass.
+            observations: Observations from `streamed`, with the error variance of one pass.
             time: `(B, T)` days since 1970-01-01 00 UTC.
         """
         variance = observations.error_variance
@@ -227,7 +227,7 @@ def satellite_orbit(satellite: SatelliteConfig) -> Orbit | None:
     """Return the orbit of a recipe, or `None` for slanted bands.
 
     Raises:
-        UserError: No orbit is like this.
+        UserError: There is no such orbit.
     """
     if satellite.geometry != "orbit":
         return None
@@ -240,20 +240,20 @@ def satellite_orbit(satellite: SatelliteConfig) -> Orbit | None:
             orbit.swath_km,
             orbit.inclination or None,
         )
-        found.inclination_radians  # noqa: B018, refuses what is not sun-synchronous
+        found.inclination_radians  # noqa: B018, raises unless the orbit is sun-synchronous
     except UserError as error:
         raise UserError(f"observations.satellite.orbit: {error}") from None
     return found
 
 
 def _error(variable: StationVariableConfig, grid: LatLonGrid, latitude: Tensor) -> float | Tensor:
-    """Add representativeness to the observation error, at each station where they differ."""
+    """Return the observation error including representativeness, per station if it varies."""
     if variable.representativeness_km > 0:
         rest = representativeness_sd(
             variable.representativeness, variable.representativeness_km, grid, latitude
         )
         both = torch.hypot(torch.full_like(rest, variable.error), rest)
         return both.copysign(torch.tensor(variable.error, dtype=rest.dtype))
-    # A negative error goes through to `draw`, which refuses it by its name.
+    # A negative error keeps its sign, so that `draw` refuses it.
     both = math.hypot(variable.error, variable.representativeness)
     return math.copysign(both, variable.error)

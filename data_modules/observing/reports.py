@@ -1,12 +1,12 @@
-"""Reports of an instrument out of a table: one row per position and day.
+"""Reports of an instrument read from a table: one row per position and day.
 
 Columns::
 
-    time        instant (ISO, UTC where it says nothing else); its UTC day counts
+    time        instant (ISO, UTC unless it has an offset); only its UTC day is used
     latitude    degrees north
-    longitude   degrees east in [-180, 360]; -10 and 350 are one
+    longitude   degrees east in [-180, 360]; -10 and 350 are the same
     value       units of the instrument's operator
-    error       standard deviation of the observation error, the same units; may be left out
+    error       standard deviation of the observation error, same units; optional
 
 A missing report has no row, or no value.
 """
@@ -26,20 +26,20 @@ __all__ = ["Reports", "read_reports"]
 
 _REQUIRED = ("time", "latitude", "longitude", "value")
 _READERS = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
-# Positions closer than this (degrees) are one: tables round them.
+# Decimals (degrees) to which positions are rounded before they are compared.
 _DIGITS = 5
-# Larger numbers, or errors smaller than one over it, have no square in single precision.
+# The square of larger numbers, or of errors below its reciprocal, is out of single precision.
 _LARGEST = 1e15
 
 
 @dataclass(frozen=True)
 class Reports:
-    """Holds the reports of an instrument at `P` positions.
+    """Reports of an instrument at `P` positions.
 
     Attributes:
         latitude: `(P,)` degrees north.
         longitude: `(P,)` degrees east.
-        days: `(N,)` days since 1970-01-01, rising.
+        days: `(N,)` days since 1970-01-01, increasing.
         values: `(N, P)` units of the operator, NaN where there is no report.
         errors: `(N, P)` standard deviations of the observation error.
     """
@@ -51,7 +51,7 @@ class Reports:
     errors: np.ndarray
 
     def of_days(self, time: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the values and errors of days, `(..., P)` each, NaN where there is no report.
+        """Return values and errors on given days, `(..., P)` each, NaN where there is no report.
 
         Args:
             time: `(...)` days since 1970-01-01 00 UTC; the hour does not matter.
@@ -67,24 +67,24 @@ def read_reports(path: str | Path, key: str, error: float) -> Reports:
 
     Args:
         path: CSV or Parquet file.
-        key: The recipe's key that names it, for messages.
-        error: Standard deviation where the file states none (units of the operator).
+        key: The recipe's key that names the file, for messages.
+        error: Standard deviation where the file has none (units of the operator).
 
     Raises:
-        UserError: The file is not there, is no such table, or a row of it cannot be.
+        UserError: The file is missing or is not such a table, or one of its rows is invalid.
     """
     table = _read(Path(path), key)
     where = f"key {key!r}: {path}"
     for name in _REQUIRED:
         if name not in table:
             raise UserError(
-                f"{where}: column {name!r} is missing; expected {', '.join(_REQUIRED)} and, where "
-                f"they differ, error, found {', '.join(map(str, table.columns[:8]))}"
+                f"{where}: column {name!r} is missing; expected {', '.join(_REQUIRED)} and "
+                f"optionally error, found {', '.join(map(str, table.columns[:8]))}"
             )
     if pd.api.types.is_numeric_dtype(table["time"]):
         raise UserError(
-            f"{where}: found the number {table['time'].iloc[0]} for a time, expected dates such "
-            f"as 2001-03-28 or 2001-03-28T06:00"
+            f"{where}: found the number {table['time'].iloc[0]} in column 'time', expected dates "
+            f"such as 2001-03-28 or 2001-03-28T06:00"
         )
     if "error" not in table:
         table = table.assign(error=error)
@@ -129,25 +129,25 @@ def read_reports(path: str | Path, key: str, error: float) -> Reports:
 def _read(path: Path, key: str) -> pd.DataFrame:
     reader = _READERS.get(path.suffix)
     if reader is None:
-        raise UserError(f"key {key!r}: found {path}, expected a file .csv or .parquet")
+        raise UserError(f"key {key!r}: found {path}, expected a .csv or .parquet file")
     if not path.is_file():
         found = "a directory" if path.is_dir() else "no such file"
         raise UserError(f"key {key!r}: {path}: found {found}, expected a table of reports")
     try:
         return reader(path).reset_index(drop=True)
-    except (ValueError, OSError) as error:  # pandas' and pyarrow's errors are among these
+    except (ValueError, OSError) as error:  # the errors of pandas and pyarrow are subclasses
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(f"key {key!r}: {path} cannot be read as a table ({reason})") from None
 
 
 def _check_rows(table: pd.DataFrame, where: str) -> None:
-    """Refuse positions off the globe, and errors that no observation can have."""
+    """Refuse rows whose time, position, value or error is out of range."""
     rules = {
         "time": (table["time"].notna(), "a time"),
         "latitude": (table["latitude"].between(-90, 90), "within [-90, 90]"),
         "longitude": (table["longitude"].between(-180, 360), "within [-180, 360]"),
         "value": (table["value"].abs() < _LARGEST, "a finite number"),
-        "error": (table["error"].between(1 / _LARGEST, _LARGEST), "more than 0, and finite"),
+        "error": (table["error"].between(1 / _LARGEST, _LARGEST), "a positive finite number"),
     }
     for name, (fits, expected) in rules.items():
         if not fits.all():

@@ -4,7 +4,7 @@
     station_latitude, _longitude, _elevation        float64, elevation NaN where unknown
     stations (time, station, variable)              float32 channel units, NaN missing
 
-The attributes of `stations` name variables and units; those of real reports also hold `counts`,
+The attributes of `stations` are its variables and units; for real reports also the `counts`,
 `repairs` and `conventions` of their preparation (`data_modules.preparation.in_situ`).
 """
 
@@ -33,11 +33,11 @@ def create_stations(
     steps: int,
     attributes: Mapping[str, Any] | None = None,
 ) -> zarr.Array:
-    """Write the list of stations and creates the array of their values.
+    """Write the list of stations and create the array of their values.
 
     Args:
         group: The store.
-        observer: What observes at the stations.
+        observer: The observer of the stations.
         steps: Days of the store.
         attributes: Further attributes of the array.
     """
@@ -49,7 +49,7 @@ def create_stations(
             dimension_names=("station",),
             attributes={"units": units},
         )
-    # Fixed-width bytes: variable-length strings are no part of the Zarr format 3 core.
+    # Fixed-width bytes: variable-length strings are not part of the Zarr format 3 core.
     ids = np.array([name.encode() for name in network.id])
     group.create_array(
         "station_id",
@@ -75,7 +75,7 @@ def read_stations(store: TrainingStore) -> Network:
     """Read the list of stations of a store.
 
     Raises:
-        UserError: A file of it is missing or corrupt.
+        UserError: A file of the list is missing or corrupt.
     """
     numbers = {
         name: torch.from_numpy(store.read_small(f"station_{name}", np.float64))

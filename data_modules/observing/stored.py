@@ -1,4 +1,4 @@
-"""Observations out of the training store: checked against the recipe, and wrapped."""
+"""Observations from the training store, checked against the recipe."""
 
 from __future__ import annotations
 
@@ -22,21 +22,22 @@ __all__ = ["check_drawn", "streamed"]
 def check_drawn(
     store: TrainingStore, observations: ObservationsConfig, seed: int, modality: str
 ) -> None:
-    """Refuse a store whose observations are not those of the recipe.
+    """Refuse a store whose observations were not made from this recipe.
 
     Args:
         store: The training store.
         observations: The recipe's section `observations`, with `source` = `store`.
-        seed: Its seed.
+        seed: The experiment's seed.
         modality: `stations` or `satellite`.
 
     Raises:
-        UserError: The store has no such observations, or they were drawn by another recipe.
+        UserError: The store has no such observations, or those of another recipe.
     """
     if not store.has(modality):
         raise UserError(
-            f"observations.source: training store {store.path} holds no {modality}; run `slams "
-            f"prepare` with observations.source=store and resume=overwrite, or observe the truth"
+            f"observations.source: training store {store.path} has no {modality}; run `slams "
+            f"prepare` with observations.source=store and resume=overwrite, or set "
+            f"observations.source=truth"
         )
     found = json.loads(store.attributes["recipe"])["observations"] or {}
     expected = json.loads(json.dumps(observation_recipe(observations, seed)))
@@ -44,8 +45,8 @@ def check_drawn(
         changed = store_difference(found.get(key), expected.get(key), key)
         if changed:
             raise UserError(
-                f"observations.{modality}: training store {store.path} holds others ({changed}); "
-                f"run `slams prepare` with resume=overwrite"
+                f"observations.{modality}: training store {store.path} has observations of a "
+                f"different recipe ({changed}); run `slams prepare` with resume=overwrite"
             )
 
 
@@ -55,13 +56,13 @@ def streamed(
     values: Tensor,
     bounds: dict[str, float] | None = None,
 ) -> tuple[Observations, ...]:
-    """Wrap values read from the store.
+    """Return values read from the store as `Observations`.
 
     Args:
         operators: `H` by name.
         errors: Standard deviations by name, numbers or `(P,)`.
-        values: `(B, T, P, V)` in the operators' units, NaN missing, one `V` an operator.
-        bounds: What each reads at least; `None` where none is censored.
+        values: `(B, T, P, V)` in the operators' units, NaN missing, one `V` per operator.
+        bounds: Lower bounds by name; `None` where no variable is censored.
     """
     found = []
     for number, (name, operator) in enumerate(operators.items()):

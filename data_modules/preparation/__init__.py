@@ -1,1 +1,1 @@
-"""`slams prepare`: from source files to a training store, block by block, resumable."""
+"""`slams prepare`: convert source files to a training store, block by block, resumable."""

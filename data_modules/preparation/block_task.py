@@ -1,8 +1,8 @@
-"""The work on one block of time: read from the source, check, regrid, write, add up.
+"""The work on one block of time: read from the source, check, regrid, write, sum.
 
-A block's files are written one after the other, each with its record (`manifest`). A file that has
-one is read back in place of the source, so that a preparation that was cut short goes on from
-there, and its statistics are those of an uninterrupted one to the last bit.
+A block's files are written one after the other, each with its record (`manifest`). A file with a
+record is read back instead of the source, so that an interrupted preparation resumes from there,
+and its statistics are identical to those of an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from data_modules.store.writing import digest
 from slams.config.schema import DataConfig
 from slams.plugins.sources import SOURCES
 
-__all__ = ["FIRST_GUESS", "BlockWork", "first_guess"]
+__all__ = ["REFERENCE_FIELD", "BlockWork", "reference_field"]
 
-# Beside the arrays of an unfinished store: the first guess that all sums are about.
-FIRST_GUESS = "first_guess.npy"
+# File of an unfinished store: the reference field that is subtracted in all sums.
+REFERENCE_FIELD = "first_guess.npy"
 
 
-def first_guess(work: Plan) -> np.ndarray:
-    """Read the first training day as the store will hold it, `(C, H, W)` float32 physical."""
+def reference_field(work: Plan) -> np.ndarray:
+    """Read the first training day, regridded to the store, `(C, H, W)` float32 physical."""
     assert work.train is not None
     step = int(np.flatnonzero(work.train.contains(work.time))[0])
     return work.read(step, step + 1)[0]
@@ -40,12 +40,12 @@ def first_guess(work: Plan) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Opened:
-    """Holds what the blocks of a process share.
+    """State shared by the blocks of a process.
 
     Attributes:
         work: The plan, with the sources open.
         fields: The array of fields.
-        frame: Frame of the sums, or `None` where statistics are those of another store.
+        frame: Frame of the sums, or `None` where statistics are taken from another store.
     """
 
     work: Plan
@@ -54,10 +54,10 @@ class _Opened:
 
 
 class BlockWork:
-    """Works on blocks; source and store are opened once, at the first of them.
+    """Task that finishes blocks; source and store are opened once, at the first block.
 
-    Threads share one object. A pickled copy opens anew, in the process it is sent to, and there
-    imports the plug-ins that the user has named in this one.
+    Threads share one object. A pickled copy opens them again in the process that receives it, and
+    imports there the plug-ins that the user has named in this process.
 
     Args:
         data: The recipe's section `data`.
@@ -77,8 +77,8 @@ class BlockWork:
         """Finish the files of steps `[start, stop)`.
 
         Returns:
-            The sums over the training days among them; `None` where there are none, and where
-            statistics are those of another store.
+            The sums over the training days among these steps; `None` if there are none, or if
+            statistics are taken from another store.
 
         Raises:
             UserError: The source cannot be read or holds values that are not allowed.
@@ -109,7 +109,10 @@ class BlockWork:
     def _finished(
         self, fields: zarr.Array, record: Record, first: int, last: int, needed: bool
     ) -> np.ndarray | None:
-        """Return a finished file's values, none where nobody needs them, `None` if it is bad."""
+        """Return the values of a finished file, `None` if it is damaged.
+
+        The array is empty where the values are not `needed`.
+        """
         file = self.partial / shard_file(fields, first)
         if not file.is_file() or file.stat().st_size != record.size:
             return None
@@ -117,7 +120,7 @@ class BlockWork:
             return np.empty(0, np.float32)
         try:
             values = np.asarray(fields[first:last])
-        except Exception:  # whatever is wrong with it, it is written again
+        except Exception:  # a file that cannot be read for any reason is written again
             return None
         return values if digest(values) == record.sha256 else None
 
@@ -128,7 +131,7 @@ class BlockWork:
             stop = min(start + self.read_steps, last)
             out[start - first : stop - first] = work.read(start, stop)
         cleared = clear_noise(out, work.channels)
-        # Zarr would read what of a file is there before it writes over it.
+        # Zarr would read an existing file before overwriting it.
         (self.partial / shard_file(fields, first)).unlink(missing_ok=True)
         fields[first:last] = out
         shard = first // fields.shards[0]
@@ -144,8 +147,8 @@ class BlockWork:
             return self._opened
 
     def open(self, work: Plan) -> None:
-        """Open the store, with a plan that is there already."""
-        # Files without a single value are written too: a lost file is told from them.
+        """Open the store, with an existing plan."""
+        # Files without any value are written too, so that a lost file can be detected.
         with zarr.config.set({"array.write_empty_chunks": True}):
             group = zarr.open_group(
                 str(self.partial), mode="r+", zarr_format=3, use_consolidated=False
@@ -154,7 +157,7 @@ class BlockWork:
         frame = None
         if work.train is not None:
             frame = Frame.about(
-                np.load(self.partial / FIRST_GUESS),
+                np.load(self.partial / REFERENCE_FIELD),
                 work.channels,
                 self.data.harmonics,
                 self.data.lags,
@@ -164,7 +167,7 @@ class BlockWork:
 
 
 def _sent(data: DataConfig, partial: Path, read_steps: int, plugins: tuple[str, ...]) -> BlockWork:
-    """Make the work again in the process it was sent to."""
+    """Rebuild the task in the process that receives it."""
     for reference in plugins:
         SOURCES.admit(reference, "plugins")
     return BlockWork(data, partial, read_steps)

@@ -1,4 +1,4 @@
-"""Blocks of time on their way from a source to the store: read, stacked, checked."""
+"""Reading, stacking and checking blocks of time of a source."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def read_block(
     absent: Sequence[str],
     where: str,
 ) -> np.ndarray:
-    """Read steps `[start, stop)` of a canonical dataset and stacks the channels.
+    """Read steps `[start, stop)` of a canonical dataset and stack the channels.
 
     Returns:
         `(n, C, H, W)` float32 physical, NaN where missing and in absent channels.
@@ -68,7 +68,7 @@ def check_block(
     where: str,
     key: str,
 ) -> None:
-    """Refuse values that no field may have.
+    """Refuse values that are physically impossible, and missing values that are not allowed.
 
     Args:
         values: `(n, C, H, W)` physical.
@@ -77,11 +77,11 @@ def check_block(
         train: `(n,)` bool, days of the training split.
         absent: Channels that are missing throughout.
         gaps: Channels that may have missing values.
-        where: The source, for messages.
-        key: Its dotted key in the recipe, for messages.
+        where: Path of the source, for messages.
+        key: Dotted key of the source in the recipe, for messages.
 
     Raises:
-        UserError: A value lies outside what its units allow, a field has no value at all, or a
+        UserError: A value is outside the range of its units, a field has no value at all, or a
             value is missing on a training day.
     """
     for index, spec in enumerate(channels):
@@ -93,10 +93,10 @@ def check_block(
         wrong = known & ((field < low) | (field > high))
         if wrong.any():
             step = int(np.argwhere(wrong)[0][0])
-            found = field[wrong].flat[0]
+            actual = field[wrong].flat[0]
             raise UserError(
-                f"source {where}: {spec.name} of {iso_date(time[step])} holds {found:g}, expected "
-                f"values from {low:g} to {high:g} {spec.units}; check units, sign and fill value"
+                f"source {where}: {spec.name} of {iso_date(time[step])} has the value {actual:g}, "
+                f"expected {low:g} to {high:g} {spec.units}; check units, sign and fill value"
             )
         if known.all() or spec.name in gaps:
             continue
@@ -104,30 +104,30 @@ def check_block(
         if len(empty):
             raise UserError(
                 f"source {where}: {spec.name} of {iso_date(time[empty[0]])} has no value at all; "
-                f"name the channel under {key}.gaps if that is to be expected"
+                f"add the channel to {key}.gaps if this is expected"
             )
         holes = np.flatnonzero(~known.all(axis=(1, 2)) & train)
         if len(holes):
             step = int(holes[0])
             raise UserError(
                 f"source {where}: {spec.name} of {iso_date(time[step])}, a training day, has "
-                f"{int((~known[step]).sum())} missing values (NaN); name the channel under "
-                f"{key}.gaps if that is to be expected"
+                f"{int((~known[step]).sum())} missing values (NaN); add the channel to {key}.gaps "
+                f"if this is expected"
             )
 
 
 def clear_noise(values: np.ndarray, channels: Sequence[FieldSpec]) -> int:
-    """Set values below zero to zero, in place, where the variable has none (humidity).
+    """Set negative values of variables that cannot be negative (humidity) to zero, in place.
 
-    Spectral models and packed archives have such values; `check_block` has refused what is too
-    large to be noise.
+    Spectral models and packed archives contain such values; `check_block` refuses those that are
+    too large to be noise.
 
     Args:
         values: `(n, C, H, W)` physical.
         channels: The channels.
 
     Returns:
-        How many values were changed.
+        The number of values changed.
     """
     changed = 0
     for index, spec in enumerate(channels):
@@ -140,7 +140,7 @@ def clear_noise(values: np.ndarray, channels: Sequence[FieldSpec]) -> int:
 
 
 def channel_units(values: np.ndarray, channels: Sequence[FieldSpec]) -> np.ndarray:
-    """Transform physical values and flattens the grid.
+    """Transform physical values and flatten the grid.
 
     Args:
         values: `(n, C, H, W)` physical.

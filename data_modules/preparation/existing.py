@@ -1,4 +1,4 @@
-"""A store where one is to be prepared: kept, extended, replaced, or in the way."""
+"""An existing store at the path of a preparation: whether to keep, extend or replace it."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ __all__ = ["check_replaceable", "keep", "old_path", "take_place"]
 
 
 def keep(job: Job) -> bool:
-    """Decide whether a store that is there stays as it is.
+    """Return whether an existing store is kept as it is.
 
     Raises:
-        UserError: It is in the way.
+        UserError: The store may be neither kept, extended nor replaced.
     """
     path = job.path
     if not path.exists() or job.resume == "overwrite":
@@ -40,14 +40,14 @@ def keep(job: Job) -> bool:
     if changed:
         raise UserError(
             f"data.store: {path} was prepared from another recipe ({changed}); choose another "
-            f"data.store, or resume=overwrite to write it again"
+            f"data.store, or set resume=overwrite to write it again"
         )
     if job.data.statistics_from:
         other = TrainingStore.open(job.data.statistics_from)
         if store.attributes.get("statistics_fingerprint") != other.fingerprint:
             raise UserError(
-                f"data.statistics_from: {other.path} has changed since {path} took its "
-                f"statistics; resume=overwrite to prepare {path} again"
+                f"data.statistics_from: {other.path} has changed since its statistics were copied "
+                f"to {path}; set resume=overwrite to prepare {path} again"
             )
     if extends(job.data.period, store):
         return False
@@ -56,14 +56,14 @@ def keep(job: Job) -> bool:
 
 
 def check_replaceable(job: Job, reads: Mapping[str, str]) -> None:
-    """Refuse to put the store in the place of anything but an earlier store.
+    """Refuse to replace anything but an earlier store.
 
     Args:
         job: The preparation.
-        reads: Paths that the recipe reads from besides, by key.
+        reads: Further paths that the recipe reads from, by key.
 
     Raises:
-        UserError: What is there is no training store, or the recipe reads from it.
+        UserError: The path is not a training store, or the recipe reads from it.
     """
     path, data = job.path, job.data
     if not path.exists():
@@ -102,12 +102,12 @@ def check_replaceable(job: Job, reads: Mapping[str, str]) -> None:
 
 
 def old_path(path: Path) -> Path:
-    """Return where a store waits while another takes its place."""
+    """Return the path to which a store is moved while another replaces it."""
     return path.with_name(path.name + ".old")
 
 
 def take_place(partial: Path, path: Path) -> None:
-    """Rename the finished store; an old one in its place goes last."""
+    """Move the finished store to its path; an old one there is removed last."""
     old = old_path(path)
     if path.exists():
         shutil.rmtree(old, ignore_errors=True)

@@ -1,10 +1,10 @@
-"""Extending a complete store by later days, without rewriting what it holds.
+"""Extending a complete store by later days, without rewriting its full files.
 
-The longer store is prepared beside the old one and takes its name when it is complete, as any
-other; but the files of fields that are full are the old ones, linked and not copied, and their
-records are those of the old manifest. Only the last file, where it is not full, is written again.
-Statistics are those of the training period, which the new days must not enter, so that the result
-is the store that the longer recipe would have given at once: same values, same fingerprint.
+The longer store is prepared next to the old one and replaces it when it is complete, like any
+other; but full files of fields are hard links to the old ones, and their records are copied from
+the old manifest. Only the last file, where it is not full, is written again. Statistics are those
+of the training period, to which the new days may not belong, so the result is the store that the
+longer recipe would have produced at once: same values, same fingerprint.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from slams.errors import UserError
 
 __all__ = ["check_extension", "extends", "take_over"]
 
-_CHOICE = "choose another data.store, or resume=overwrite to write it again"
+_CHOICE = "choose another data.store, or set resume=overwrite to write it again"
 
 
 def extends(period: Sequence[str], store: TrainingStore) -> bool:
-    """Return whether a period goes on after the days of a complete store.
+    """Return whether a period continues after the days of a complete store.
 
     Args:
-        period: First and last day (ISO dates) as in `data.period`; empty for all there are.
+        period: First and last day (ISO dates) as in `data.period`; empty for all days.
         store: The complete store.
 
     Raises:
-        UserError: The store holds days that the recipe leaves out.
+        UserError: The store has days outside the period.
     """
     found = day_range("data.period", period)
     if found is None:
@@ -52,7 +52,7 @@ def extends(period: Sequence[str], store: TrainingStore) -> bool:
 
 
 def check_extension(work: Plan, old: TrainingStore) -> None:
-    """Refuse a plan that is not the old store and days after it.
+    """Refuse a plan that is not the old store plus later days.
 
     Raises:
         UserError: The first days differ, or later days belong to the training period.
@@ -61,11 +61,11 @@ def check_extension(work: Plan, old: TrainingStore) -> None:
     if len(work.time) < count or not np.array_equal(work.time[:count], old.time):
         raise UserError(
             f"data.period: {old.path} holds {iso_date(old.time[0])} to {iso_date(old.time[-1])}, "
-            f"but the source now begins with {iso_date(work.time[0])} or lacks days in between; "
+            f"but the source now begins on {iso_date(work.time[0])} or lacks days in between; "
             f"only later days can be added, {_CHOICE}"
         )
     if work.grid.fingerprint != old.grid.fingerprint:
-        raise UserError(f"{work.parts[0].key}.grid: the grid of {old.path} is another; {_CHOICE}")
+        raise UserError(f"{work.parts[0].key}.grid: {old.path} has a different grid; {_CHOICE}")
     if work.train is not None and work.train.contains(work.time[count:]).any():
         raise UserError(
             f"data.period: days after {iso_date(old.time[-1])} belong to data.splits.train "
@@ -74,11 +74,11 @@ def check_extension(work: Plan, old: TrainingStore) -> None:
 
 
 def take_over(old: TrainingStore, partial: Path) -> None:
-    """Return an unfinished store the files of fields of a shorter one that are full.
+    """Link the full files of fields of a shorter store into an unfinished one.
 
     Args:
         old: The complete store.
-        partial: The unfinished one, with its arrays created.
+        partial: Directory of the unfinished store, with its arrays created.
 
     Raises:
         UserError: The old store has no manifest.

@@ -1,4 +1,4 @@
-"""What a store is prepared from."""
+"""The job of preparing a store."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["Job"]
 
 @dataclass(frozen=True)
 class Job:
-    """Holds what a store is prepared from, and what becomes of one that is there.
+    """Inputs of a preparation, and the treatment of an existing store.
 
     Attributes:
         data: The recipe's section `data`.
-        observations: Its section `observations`.
-        seed: Its seed, by which observations are drawn.
+        observations: The recipe's section `observations`.
+        seed: The experiment's seed, by which observations are drawn.
         resume: `auto`, `never` or `overwrite`.
     """
 
@@ -40,5 +40,5 @@ class Job:
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """Return what decides the content of the store."""
+        """Return the part of the recipe that determines the content of the store."""
         return store_recipe(self.data, self.observations, self.seed)

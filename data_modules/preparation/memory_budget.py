@@ -1,17 +1,18 @@
-"""The memory of a preparation: what a task needs, how many fit, and how much is read at a time.
+"""Memory of a preparation: the needs of a task, the number of tasks, and the steps per read.
 
-A task turns a block of `BLOCK_STEPS` steps into files of `s` steps, reading `r` of them at a time.
-With `C` channels, `P` points of the store, `P'` of the source, it holds at once (bytes)
+A task converts a block of `BLOCK_STEPS` steps to files of `s` steps, reading `r` steps at a time.
+With `C` channels, `P` points of the store, `P'` of the source, it needs at most (bytes)
 
     read     4 r C P' + 3 r V + chunk     steps stacked; one variable being decoded; a source chunk
-    regrid   16 C P'                      one step in float64, and half way through
-    write    3 x 4 s C P                  the file's values, its chunks compressed, and joined
-    sums     2 m C P                      its own, and those of the file at hand
+    regrid   16 C P'                      one step in float64, and its intermediate result
+    write    3 x 4 s C P                  the file's values, its compressed chunks, and their join
+    sums     2 m C P                      those of the block, and those of the current file
 
-where `V` are the bytes of one step of the largest variable and `m` those of the sums a point
-(`moments`). Beside all tasks there are the program itself, the sums of the whole period and those
-of tasks that wait for an earlier one. `r` is the largest number of steps with which all workers
-fit into the memory, at least one chunk of the source; as many of them work as do.
+where `V` is the size of one step of the largest variable and `m` that of the sums per point
+(`moments`). In addition to the tasks there are the program itself, the sums of the whole period
+and those of tasks that wait for an earlier one. `r` is the largest number of steps with which all
+workers fit into the memory, but at least one chunk of the source; if they do not fit even then,
+the number of threads is reduced.
 """
 
 from __future__ import annotations
@@ -31,35 +32,35 @@ from slams.config.memory import parse_memory, show_memory
 from slams.config.schema import PrepareConfig
 from slams.errors import UserError
 
-__all__ = ["BLOCK_STEPS", "Budget", "Needs", "blocks", "budget", "needs"]
+__all__ = ["BLOCK_STEPS", "Budget", "MemoryModel", "blocks", "budget", "plan_memory"]
 
-# Steps of a block: fixed, because statistics are added block by block and their last digits
-# would tell how. A multiple of the steps of any file.
+# Steps per block: fixed, because statistics are summed block by block and their last digits
+# depend on its size. A multiple of the steps of any file.
 BLOCK_STEPS = 256
-# Share of the bound that is planned with: allocators keep some of what they were given back.
+# Fraction of the bound used in planning: allocators keep some of the memory that was freed.
 _PLANNED = 0.85
 
 
 def blocks(steps: int) -> list[tuple[int, int]]:
-    """Cut a time axis into blocks `[start, stop)`."""
+    """Divide a time axis into blocks `[start, stop)`."""
     return [(i, min(i + BLOCK_STEPS, steps)) for i in range(0, steps, BLOCK_STEPS)]
 
 
 @dataclass(frozen=True)
-class Needs:
-    """Holds what the memory depends on.
+class MemoryModel:
+    """Sizes that determine the memory of a preparation.
 
     Attributes:
-        values: Numbers read a step, from all sources.
-        regridded: Numbers of the largest source that is regridded, a step.
+        values: Numbers read per step, from all sources.
+        regridded: Numbers per step of the largest source that is regridded.
         channels: Channels of the store.
         points: Grid points of the store.
         steps: Steps of the store.
-        file_steps: Steps of a file of the store.
-        chunk_steps: Steps of a chunk of the source.
-        chunk_bytes: Bytes of the source's largest chunk, decoded.
-        variable_bytes: Bytes a step of the source's largest variable.
-        sums_bytes: Bytes of the sums over a block a channel and point; 0 without statistics.
+        file_steps: Steps per file of the store.
+        chunk_steps: Steps per chunk of the source.
+        chunk_bytes: Decoded size of the source's largest chunk (bytes).
+        variable_bytes: Size of one step of the source's largest variable (bytes).
+        sums_bytes: Size of a block's sums per channel and point (bytes); 0 without statistics.
     """
 
     values: int
@@ -74,7 +75,7 @@ class Needs:
     sums_bytes: int
 
     def task(self, read_steps: int) -> int:
-        """Return the memory of one task that reads so many steps at a time (bytes)."""
+        """Return the memory of one task that reads `read_steps` steps at a time (bytes)."""
         read = read_steps * (4 * self.values + 3 * self.variable_bytes) + self.chunk_bytes
         regrid = 16 * self.regridded
         write = 12 * min(self.file_steps, self.steps) * self.channels * self.points
@@ -82,20 +83,20 @@ class Needs:
 
     @property
     def sums(self) -> int:
-        """Return the memory of the sums over one block, or over all of them (bytes)."""
+        """Return the memory of the sums over one block, or over all blocks (bytes)."""
         return self.sums_bytes * self.channels * self.points
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Holds how a preparation keeps within its memory.
+    """Memory plan of a preparation.
 
     Attributes:
-        workers: Tasks at a time.
+        workers: Number of concurrent tasks.
         read_steps: Steps read from the source at a time.
-        bound: The recipe's bound on a process (bytes).
-        expected: What a process is expected to take at most (bytes).
-        text: How the expected memory is made up, for a reader.
+        bound: The recipe's bound per process (bytes).
+        expected: Expected peak per process (bytes).
+        text: Composition of the expected memory, for the log.
     """
 
     workers: int
@@ -105,8 +106,8 @@ class Budget:
     text: str
 
 
-def needs(work: Plan, harmonics: int, lags: Sequence[int]) -> Needs:
-    """Find what the memory of a preparation depends on.
+def plan_memory(work: Plan, harmonics: int, lags: Sequence[int]) -> MemoryModel:
+    """Return the sizes that determine the memory of a preparation.
 
     Args:
         work: The plan.
@@ -135,11 +136,11 @@ def needs(work: Plan, harmonics: int, lags: Sequence[int]) -> Needs:
         time = work.time[work.train.contains(work.time)]
         reach = max(lags, default=0)
         kept = int((time < time[0] + reach).sum()) if len(time) else 0
-        # Head and tail of float32 days; channels with gaps carry their own sums over pairs.
+        # Head and tail of float32 days; channels with gaps have additional sums over pairs.
         sums = 8 * (size + 1 + len(lags)) + 8 * kept
         masked = len(masked_channels(work, lags)) / max(channels, 1)
         sums += round(masked * 8 * ((1 + len(lags)) * (2 * size - 1) + 2 * len(lags) * (size + 1)))
-    return Needs(
+    return MemoryModel(
         values,
         regridded,
         channels,
@@ -153,32 +154,32 @@ def needs(work: Plan, harmonics: int, lags: Sequence[int]) -> Needs:
     )
 
 
-def budget(keys: PrepareConfig, need: Needs, base: int | None = None) -> Budget:
+def budget(keys: PrepareConfig, model: MemoryModel, base: int | None = None) -> Budget:
     """Fit a preparation into the memory of the recipe.
 
     Args:
         keys: The recipe's section `data.prepare`.
-        need: What the memory depends on.
-        base: Bytes of the program itself; those of this process by default.
+        model: Sizes that determine the memory.
+        base: Memory of the program itself (bytes); by default that of this process.
 
     Raises:
-        UserError: Not even one task fits; names how much it needs.
+        UserError: Not even one task fits; the message states the memory that it needs.
     """
     bound = parse_memory("data.prepare.memory", keys.memory)
     base = resident() if base is None else base
-    alone = keys.scheduler != "threads"  # each worker has a process, and its memory, to itself
+    alone = keys.scheduler != "threads"  # each worker is a process with its own memory
     wanted = keys.workers or (1 if keys.scheduler == "slurm" else os.cpu_count() or 1)
-    wanted = min(wanted, -(-need.steps // BLOCK_STEPS))
+    wanted = min(wanted, -(-model.steps // BLOCK_STEPS))
     room = _PLANNED * bound - base
 
     def together(workers: int, read_steps: int) -> int:
         if alone:
-            return need.task(read_steps)
-        # The whole period's sums, and those of tasks that wait for an earlier one.
-        return workers * (need.task(read_steps) + need.sums) + need.sums
+            return model.task(read_steps)
+        # Includes the sums of the whole period, and those of tasks that wait for an earlier one.
+        return workers * (model.task(read_steps) + model.sums) + model.sums
 
-    smallest = min(need.chunk_steps, need.file_steps)
-    read_steps = need.file_steps
+    smallest = min(model.chunk_steps, model.file_steps)
+    read_steps = model.file_steps
     while read_steps > smallest and together(wanted, read_steps) > room:
         read_steps = max(smallest, read_steps // 2)
     workers = wanted
@@ -190,23 +191,23 @@ def budget(keys: PrepareConfig, need: Needs, base: int | None = None) -> Budget:
         raise UserError(
             f"data.prepare.memory: {keys.memory} is too little, one task needs about "
             f"{show_memory(least)} ({show_memory(base)} for the program, "
-            f"{show_memory(need.task(read_steps))} for {read_steps} steps read and "
-            f"{need.file_steps} written at a time); raise it to {show_memory(1.02 * least)}"
+            f"{show_memory(model.task(read_steps))} for {read_steps} steps read and "
+            f"{model.file_steps} written at a time); raise it to {show_memory(1.02 * least)}"
         )
     expected = base + together(workers, read_steps)
     text = (
         f"{workers} {'worker' if workers == 1 else 'workers'} ({keys.scheduler}), {read_steps} "
-        f"steps read and {need.file_steps} written at a time: about {show_memory(expected)} of "
+        f"steps read and {model.file_steps} written at a time: about {show_memory(expected)} of "
         f"{keys.memory}{' each' if alone else ''} ({show_memory(base)} the program, "
-        f"{show_memory(need.task(read_steps))} a task"
+        f"{show_memory(model.task(read_steps))} per task"
     )
-    if need.sums:
-        text += f", of it {show_memory(2 * need.sums)} sums of the training period"
+    if model.sums:
+        text += f", including {show_memory(2 * model.sums)} for sums of the training period"
     return Budget(workers, read_steps, bound, int(expected), text + ")")
 
 
 def resident() -> int:
-    """Return the memory that this process holds now (bytes)."""
+    """Return the present resident memory of this process (bytes)."""
     status = Path("/proc/self/status")
     if status.exists():
         for line in status.read_text().splitlines():
@@ -214,12 +215,12 @@ def resident() -> int:
                 return int(line.split()[1]) * 1024
     import resource
 
-    # Elsewhere the largest so far, which imports have made.
+    # On other systems the peak so far, which is reached during the imports.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _chunk(variable: Any) -> tuple[int, int]:
-    """Return the steps and the decoded bytes of a chunk of a variable, as the file has it."""
+    """Return the steps and the decoded size (bytes) of a chunk of a variable in its file."""
     lazy = [max(variable.chunksizes.get(d, (n,))) for d, n in variable.sizes.items()]
     steps = lazy[variable.dims.index("time")]
     stored = variable.encoding.get("preferred_chunks") or variable.encoding.get("chunksizes")

@@ -1,7 +1,7 @@
-"""Several sources of one training store: each gives some channels, joined on their time stamps.
+"""Joining several sources of one training store, each with some channels, on their times.
 
-A day is in the store when every source has it; days that one of them lacks are left out, counted
-and recorded. Each source is regridded from its own grid to the store's.
+A day is in the store when every source has it; other days are left out, counted and recorded.
+Each source is regridded from its own grid to that of the store.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ __all__ = ["Part", "open_parts"]
 
 @dataclass(frozen=True)
 class Part:
-    """Holds one source, open and checked, and what a store takes from it.
+    """One source, open and checked, and the channels and days used from it.
 
     Attributes:
-        key: Where the recipe describes it, `data.source` or `data.sources.N`.
-        config: That description.
-        dataset: Canonical dataset (see `sources.canonical`), all its days.
-        channels: The channels it gives.
-        place: Position of each of them in the store.
-        regridder: From its grid to the store's.
-        steps: `(N,)` positions on its own time axis of the store's days.
-        left_out: What the join left out of it, in one sentence; "" for nothing.
+        key: Its key in the recipe, `data.source` or `data.sources.N`.
+        config: Its section of the recipe.
+        dataset: Canonical dataset (see `sources.canonical`) with all its days.
+        channels: The channels that it provides.
+        place: Position of each of these channels in the store.
+        regridder: Regridding from its grid to that of the store.
+        steps: `(N,)` positions of the store's days on the source's time axis.
+        left_out: Description of the days that the join left out; "" if there are none.
     """
 
     key: str
@@ -57,18 +57,18 @@ class Part:
         """Read, check and regrid days `[start, stop)` of the store.
 
         Args:
-            start: First position on the store's time axis.
-            stop: Position after the last.
+            start: Position of the first day on the store's time axis.
+            stop: Position after the last day.
             train: `(n,)` bool, days of the training split.
 
         Returns:
             `(n, c, H, W)` float32 physical of `channels` on the store's grid, NaN missing.
 
         Raises:
-            UserError: The source is damaged, or holds values that are not allowed.
+            UserError: The source is damaged, or has values that are not allowed.
         """
         absent, path = self.config.absent, self.config.path
-        # Read without gaps and then picked: steps that follow one another are cheap to read.
+        # Consecutive steps are read in one piece, which is cheaper.
         steps = self.steps[start:stop]
         first, last = int(steps[0]), int(steps[-1]) + 1
         if last - first == len(steps):
@@ -82,7 +82,7 @@ class Part:
 
     @property
     def record(self) -> dict[str, str]:
-        """Say where the channels come from, for the attributes of the store."""
+        """Return the origin of the channels, for the attributes of the store."""
         return {
             "kind": self.config.kind,
             "path": " ".join(self.config.files) or self.config.path,
@@ -95,22 +95,22 @@ class Part:
 
     @property
     def gaps(self) -> list[str]:
-        """Name the channels that may have missing values: by the recipe, or by the layout."""
+        """Return the channels that may have missing values, by the recipe or by the layout."""
         own = SOURCES.get(self.config.kind, f"{self.key}.kind").gaps
         named = [c.name for c in self.channels if c.variable in own]
         return list(dict.fromkeys([*self.config.gaps, *named]))
 
     @property
     def repairs(self) -> list[str]:
-        """List what was changed on opening."""
-        found = list(self.dataset.attrs["repairs"])
-        return found if self.key == "data.source" else [f"{self.config.path}: {r}" for r in found]
+        """Return descriptions of the repairs made on opening."""
+        made = list(self.dataset.attrs["repairs"])
+        return made if self.key == "data.source" else [f"{self.config.path}: {r}" for r in made]
 
 
 def open_parts(
     data: DataConfig, channels: Sequence[FieldSpec]
 ) -> tuple[tuple[Part, ...], LatLonGrid, np.ndarray]:
-    """Open the sources of a recipe and joins them.
+    """Open the sources of a recipe and join them.
 
     Args:
         data: The recipe's data.
@@ -120,8 +120,8 @@ def open_parts(
         The parts, the grid of the store, and its time axis `(N,)` days since 1970-01-01 00 UTC.
 
     Raises:
-        UserError: A source cannot be opened, a channel is given by none or by two, or no day is
-            in all of them.
+        UserError: A source cannot be opened, a channel is provided by no source or by two, or no
+            day is in all of them.
     """
     shares = _shares(data, channels)
     period = _period(data)
@@ -157,7 +157,11 @@ def open_parts(
 
 
 def _shares(data: DataConfig, channels: Sequence[FieldSpec]) -> list[list[int]]:
-    """Find which channels each source gives; every one has to be given once."""
+    """Return the positions of the channels that each source provides.
+
+    Raises:
+        UserError: A channel is unknown, or is not provided by exactly one source.
+    """
     if not data.sources:
         return [list(range(len(channels)))]
     giver: dict[int, str] = {}
@@ -171,22 +175,22 @@ def _shares(data: DataConfig, channels: Sequence[FieldSpec]) -> list[list[int]]:
         for i in share:
             if i in giver:
                 raise UserError(
-                    f"{key}.channels: {channels[i].name} is given by {giver[i]} too; take it from "
-                    f"one of them"
+                    f"{key}.channels: {channels[i].name} is also provided by {giver[i]}; remove "
+                    f"it from one of them"
                 )
             giver[i] = key
         shares.append(share)
     for i, channel in enumerate(channels):
         if i not in giver:
             raise UserError(
-                f"data.channels: {channel.name} is given by none of data.sources; name it under "
-                f"the `channels` of one"
+                f"data.channels: {channel.name} is provided by none of data.sources; add it to "
+                f"the `channels` of one of them"
             )
     return shares
 
 
 def _period(data: DataConfig) -> tuple[float, float] | None:
-    """Return the first and the last day wanted, days since 1970-01-01."""
+    """Return the first and the last day of the period, days since 1970-01-01."""
     days = day_range("data.period", data.period)
     if days is None:
         return None
@@ -195,7 +199,7 @@ def _period(data: DataConfig) -> tuple[float, float] | None:
 
 
 def _left_out(axis: np.ndarray, time: np.ndarray) -> str:
-    """Words which days of a source are not in the store."""
+    """Describe the days of a source that are not in the store."""
     missing = np.setdiff1d(axis, time)
     if not len(missing):
         return ""

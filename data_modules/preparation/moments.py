@@ -1,19 +1,19 @@
-"""Sums over the training days, in one pass, from which all statistics follow.
+"""Sums over the training days, in one pass, from which all statistics are computed.
 
-With `x = f - g` (a field in channel units about a first guess), harmonics `B(t)` and a lag `l`,
+With `x = f - g` (field minus reference field, in channel units), harmonics `B(t)` and a lag `l`,
 the sums over days, and over the pairs of days `(t, s = t - l)` that are both known,
 
     M = sum B x,   S = sum x^2,   X_l = sum x(t) x(s),
     P_l = sum B(t) x(t),   E_l = sum B(s) x(s),   sum x(t)^2,   sum x(s)^2   over pairs,
 
-give every second moment of the anomaly `a = x - B^T c` for any climatology `c` (see `statistics`),
-because a shift by `l` days only turns the harmonics: `B(t - l) = R_l B(t)`. So neither climatology
-nor anomalies need a pass of their own.
+determine every second moment of the anomaly `a = x - B^T c` for any climatology `c` (see
+`statistics`), because a shift by `l` days rotates the harmonics: `B(t - l) = R_l B(t)`. So neither
+climatology nor anomalies need a separate pass.
 
-A channel that is known on every day needs `M`, `S` and `X_l` alone: its sums over pairs are those
-over all days without the first, or the last, `l` days, which are kept. Sums are in float64 about a
-first guess that all of them share; two of them, one period after the other, merge into those of
-both, whatever the borders.
+A channel that is known on every day needs only `M`, `S` and `X_l`: its sums over pairs are those
+over all days without the first, or the last, `l` days, which are kept. Sums are in float64 and
+share one reference field; those of two consecutive periods merge into those of both, wherever
+the border is.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from slams.normalisation import TRANSFORMS, harmonic_basis
 
 __all__ = ["Frame", "Moments", "PairSums", "evenly_paired", "trigonometric"]
 
-# Bytes of the float64 working copy of some points: small enough to stay in a core's cache.
+# Size of the float64 working copy of some points (bytes): small enough for a core's cache.
 _WORKING_COPY = 2**20
 
 
 def trigonometric(time: np.ndarray, harmonics: int) -> np.ndarray:
-    """Evaluate 1, cos, sin, cos 2, ... at `(n,)` days; return `(n, 2 harmonics + 1)` float64."""
+    """Evaluate 1, cos, sin, cos 2, ... at days `(n,)`; return `(n, 2 harmonics + 1)` float64."""
     return harmonic_basis(torch.from_numpy(np.asarray(time, np.float64)), harmonics).numpy()
 
 
 def evenly_paired(time: np.ndarray, lags: Sequence[int]) -> bool:
-    """Return whether every day but the first `lag` has the day `lag` before it, for every lag.
+    """Return whether every day but those of the first `lag` has the day `lag` days before it.
 
     Args:
         time: `(n,)` days, increasing.
@@ -55,19 +55,19 @@ def evenly_paired(time: np.ndarray, lags: Sequence[int]) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """Holds what sums must share to be merged.
+    """Settings that sums must share to be merged.
 
     Attributes:
         channels: The `C` channels.
-        guess: `(C, P)` float32 channel units, the first guess at each of `P` points.
+        reference: `(C, P)` float32 channel units, the reference field at each of `P` points.
         harmonics: Number of annual harmonics; there are `K = 2 harmonics + 1` basis functions.
         lags: The `L` lags (days).
-        masked: Positions of the channels that may be missing; all of them where the training days
-            themselves have gaps.
+        masked: Positions of the channels that may be missing; all channels where the training
+            days themselves have gaps.
     """
 
     channels: tuple[FieldSpec, ...]
-    guess: np.ndarray
+    reference: np.ndarray
     harmonics: int
     lags: tuple[int, ...]
     masked: tuple[int, ...]
@@ -81,35 +81,35 @@ class Frame:
         lags: Sequence[int],
         masked: Sequence[int],
     ) -> Frame:
-        """Take one day, `(C, H, W)` physical, as the first guess; where missing, its mean."""
-        guess = np.empty((len(channels), day[0].size), np.float32)
+        """Use one day, `(C, H, W)` physical, as reference field, with its mean where missing."""
+        reference = np.empty((len(channels), day[0].size), np.float32)
         for index, spec in enumerate(channels):
             field = _channel_units(day[index].reshape(-1), spec)
             known = np.isfinite(field)
             mean = field[known].mean() if known.any() else 0.0
-            guess[index] = np.where(known, field, mean)
-        return cls(channels, guess, harmonics, tuple(lags), tuple(masked))
+            reference[index] = np.where(known, field, mean)
+        return cls(channels, reference, harmonics, tuple(lags), tuple(masked))
 
     @property
     def bytes_per_point(self) -> int:
-        """Return the memory of `Moments` a point and channel without what they keep of days."""
+        """Return the memory of `Moments` per point and channel, without the days they keep."""
         size, lags = 2 * self.harmonics + 1, len(self.lags)
         share = len(self.masked) / max(len(self.channels), 1)
         numbers = size + 1 + lags + share * (1 + lags) * (4 * self.harmonics + 1)
         return round(8 * (numbers + share * 2 * lags * (size + 1)))
 
     def centred(self, values: np.ndarray, channel: int, points: slice) -> np.ndarray:
-        """Return `(n, p)` float64 about the first guess from `(n, C, P)` float32 physical."""
+        """Return `(n, p)` float64 minus the reference field, from `(n, C, P)` float32 physical."""
         part = _channel_units(
             values[:, channel, points].astype(np.float64), self.channels[channel]
         )
-        part -= self.guess[channel, points]
+        part -= self.reference[channel, points]
         return part
 
 
 @dataclass
 class PairSums:
-    """Holds the sums of channels that may be missing, `(..., C_m, P)`.
+    """Sums of channels that may be missing, `(..., C_m, P)`.
 
     Attributes:
         days: `(J, C_m, P)`, sums of 1, cos, sin, ..., up to twice the harmonics, over known days.
@@ -125,9 +125,9 @@ class PairSums:
 
     @classmethod
     def empty(cls, frame: Frame) -> PairSums:
-        """Make sums over no days."""
+        """Return sums over no days."""
         size, lags = 2 * frame.harmonics + 1, len(frame.lags)
-        shape = (len(frame.masked), frame.guess.shape[1])
+        shape = (len(frame.masked), frame.reference.shape[1])
         return cls(
             np.zeros((2 * size - 1, *shape)),
             np.zeros((lags, 2 * size - 1, *shape)),
@@ -143,17 +143,17 @@ class PairSums:
 
 @dataclass
 class Moments:
-    """Holds the sums over some training days that follow one another.
+    """Sums over consecutive training days.
 
     Attributes:
-        frame: What they share with others.
+        frame: Settings shared with other sums.
         time: `(n,)` the days, increasing.
         moment: `(K, C, P)`, sum of `B x`.
         square: `(C, P)`, sum of `x^2`.
         product: `(L, C, P)`, sum of `x(t) x(t - lag)`.
-        pair_sums: Of the channels that may be missing.
-        head: `(h, C, P)` float32 physical, the first days, as many as the longest lag covers.
-        tail: `(h, C, P)`, the last ones.
+        pair_sums: Sums of the channels that may be missing.
+        head: `(h, C, P)` float32 physical, the first days, up to the longest lag.
+        tail: `(h, C, P)`, the last days, up to the longest lag.
     """
 
     frame: Frame
@@ -170,7 +170,7 @@ class Moments:
         """Sum over days.
 
         Args:
-            frame: Channels, first guess, harmonics and lags.
+            frame: Channels, reference field, harmonics and lags.
             values: `(n, C, H, W)` float32 physical, NaN missing; n > 0.
             time: `(n,)` days since 1970-01-01, increasing.
         """
@@ -208,10 +208,10 @@ class Moments:
         return sums
 
     def merge(self, later: Moments) -> None:
-        """Take in the sums over the days that follow.
+        """Add the sums over the days that follow.
 
         Args:
-            later: Sums in the same frame over days after these; may share memory afterwards.
+            later: Sums with the same frame over later days; may share memory afterwards.
         """
         frame = self.frame
         self.moment += later.moment
@@ -222,7 +222,7 @@ class Moments:
         new, old = later.time[ahead], self.time[back]
         trig = trigonometric(np.concatenate([old, new]), 2 * frame.harmonics)
         both = [_matches(old, new, lag) for lag in frame.lags]
-        for channel, part in _parts(*frame.guess.shape, len(old) + len(new)):
+        for channel, part in _parts(*frame.reference.shape, len(old) + len(new)):
             x = frame.centred(later.head, channel, part)
             y = frame.centred(self.tail, channel, part)
             if channel in frame.masked:
@@ -239,7 +239,7 @@ class Moments:
         self._lengthen(later)
 
     def _lengthen(self, later: Moments) -> None:
-        """Join the days, and what is kept of the first and last of them."""
+        """Join the time axes, and update the first and last days that are kept."""
         ahead, back = (_ends(m.time, self.frame.lags) for m in (self, later))
         own_last, new_first = self.time[ahead[1]], later.time[back[0]]
         first, last = self.time[0], later.time[-1]
@@ -287,12 +287,12 @@ class Moments:
 
 
 def _channel_units(values: np.ndarray, spec: FieldSpec) -> np.ndarray:
-    """Transform physical values of one channel, in place where that is all there is to do."""
+    """Transform physical values of one channel; the result may share memory with the input."""
     return TRANSFORMS[spec.transform].forward_array(values)
 
 
 def _ends(time: np.ndarray, lags: Sequence[int]) -> tuple[slice, slice]:
-    """Find the first and the last days that may have a partner beyond the border."""
+    """Return the first and the last days that may form a pair across a border of the period."""
     reach = max(lags, default=0)
     first = int(np.searchsorted(time, time[0] + reach - 1e-3))
     last = int(np.searchsorted(time, time[-1] - reach + 1e-3))
@@ -300,7 +300,7 @@ def _ends(time: np.ndarray, lags: Sequence[int]) -> tuple[slice, slice]:
 
 
 def _matches(earlier: np.ndarray, later: np.ndarray, lag: int) -> tuple[np.ndarray, np.ndarray]:
-    """Find the later days that have a partner, and the partners, as positions."""
+    """Return the positions of later days that have a day `lag` earlier, and of the latter."""
     if len(earlier) == 0 or len(later) == 0:
         return np.empty(0, np.int64), np.empty(0, np.int64)
     partner = find_days(earlier, later - lag)
@@ -320,7 +320,7 @@ def _dot(x: np.ndarray, y: np.ndarray, now: np.ndarray, before: np.ndarray) -> n
 
 
 def _parts(channels: int, points: int, days: int) -> Iterator[tuple[int, slice]]:
-    """Cut channels and points into parts whose working copy is small."""
+    """Divide channels and points into parts whose working copy is small."""
     width = max(64, _WORKING_COPY // (8 * max(days, 1)))
     for channel in range(channels):
         for start in range(0, points, width):

@@ -1,4 +1,4 @@
-"""Observations in the training store, drawn or real, from which the DataModules stream them."""
+"""Writing observations, drawn or real, into the training store."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ def draw_observations(
 ) -> None:
     """Observe every day of a store that is being written, and write `stations`, `satellite`.
 
-    Stations with an archive of reports are not drawn: theirs are written.
+    Where the stations have an archive of reports, its values are written instead of drawn ones.
 
     Values are in channel units (K, log(1 + mm day-1), W m-2), NaN where nothing is observed.
 
     Args:
         observations: The recipe's section `observations`.
-        seed: Its seed, by which observations are drawn.
+        seed: The experiment's seed, by which observations are drawn.
         channels: The channels of the store.
-        grid: Its grid.
+        grid: The grid of the store.
         time: `(N,)` days since 1970-01-01 00 UTC.
         group: The store, with its fields written.
 
     Raises:
-        UserError: Stations, errors, channels or footprint are not right.
+        UserError: Stations, errors, channels or footprint are invalid.
     """
     observers: dict[str, StationObserver | SatelliteObserver] = {}
     arrays: dict[str, zarr.Array] = {}
@@ -61,14 +61,14 @@ def draw_observations(
         satellite = SatelliteObserver(observations.satellite, seed, channels, grid)
         observers["satellite"] = satellite
         arrays["satellite"] = _create_satellite(group, satellite, len(time))
-    # A file of fields at a time, which is as much as may be in memory, and only whole files of
-    # observations, which are small: they are written once.
+    # One file of fields is read at a time, to limit memory; observations are small and are
+    # written as whole files, so that each is written once.
     read_steps = group["fields"].shards[0]
     drawn: dict[str, list[np.ndarray]] = {name: [] for name in observers}
     for start in range(0, len(time) if observers else 0, read_steps):
         stop = min(start + read_steps, len(time))
         fields = channel_units(np.asarray(group["fields"][start:stop]), channels)
-        # In single precision, as the DataModules see it: the same values to the last bit.
+        # In single precision, as in the DataModules, so that the values are identical.
         truth = torch.from_numpy(fields.astype(np.float32))
         truth = truth.reshape(stop - start, 1, len(channels), *grid.shape)
         days = torch.from_numpy(time[start:stop]).unsqueeze(1)
@@ -94,7 +94,7 @@ def _write_reports(
     time: np.ndarray,
     group: zarr.Group,
 ) -> None:
-    """Write real station reports, with the record of what was done to them."""
+    """Write real station reports, with a record of their processing."""
     harmonics, sd = (
         torch.from_numpy(np.asarray(group[f"statistics/{name}"][...]))
         for name in ("harmonics", "sd")

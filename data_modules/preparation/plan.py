@@ -1,4 +1,4 @@
-"""What a preparation is going to do: sources opened, checked and joined, nothing written yet."""
+"""The plan of a preparation: sources opened, checked and joined, nothing written yet."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from slams.grid import LatLonGrid
 
 __all__ = ["Plan", "masked_channels", "plan"]
 
-# What periods are called in the description of a plan.
+# Names of periods in the description of a plan.
 _PERIODS = {
     "train": "training",
     "validation": "validation",
     "test": "test",
     "reserved": "reserved",
 }
-# Gaps of a time axis that are named one by one.
+# Number of gaps of a time axis that are listed individually.
 _GAPS_NAMED = 3
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Holds what a preparation is going to do; sources are open and checked, nothing written.
+    """Plan of a preparation, with open and checked sources.
 
     Attributes:
-        parts: The sources, each with the channels it gives.
+        parts: The sources, each with the channels that it provides.
         channels: The channels of the store, in order.
         grid: The grid of the store.
-        time: `(N,)` days since 1970-01-01 00 UTC, those that every source has.
+        time: `(N,)` days since 1970-01-01 00 UTC that every source has.
         train: The training period, or `None` when statistics come from another store.
         statistics_from: That store, or `None`.
-        periods: The days of every split that the recipe gives, and those it reserves.
+        periods: The days of every split of the recipe, and the days that it reserves.
     """
 
     parts: tuple[Part, ...]
@@ -59,7 +59,7 @@ class Plan:
             `(n, C, H, W)` float32 physical on the store's grid, NaN missing.
 
         Raises:
-            UserError: A source is damaged, or holds values that are not allowed.
+            UserError: A source is damaged, or has values that are not allowed.
         """
         time = self.time[start:stop]
         train = np.zeros(len(time), bool) if self.train is None else self.train.contains(time)
@@ -80,27 +80,27 @@ class Plan:
 
     @property
     def absent(self) -> list[str]:
-        """Name the channels that are missing throughout."""
+        """Return the names of the channels that are missing throughout."""
         return [name for part in self.parts for name in part.config.absent]
 
     @property
     def gaps(self) -> list[str]:
-        """Name the channels that may have missing values."""
+        """Return the names of the channels that may have missing values."""
         return [name for part in self.parts for name in part.gaps]
 
     @property
     def repairs(self) -> list[str]:
-        """List what was changed when the sources were opened."""
+        """Return descriptions of the repairs made when the sources were opened."""
         return [repair for part in self.parts for repair in part.repairs]
 
     @property
     def regridding(self) -> str:
-        """Name how the sources were regridded, `none` where they were not."""
+        """Return the names of the regridding methods in use, `none` if there are none."""
         methods = (p.regridder.method for p in self.parts if not p.regridder.identity)
         return ", ".join(dict.fromkeys(methods)) or "none"
 
     def describe(self) -> str:
-        """Say in a few lines what will be written."""
+        """Return a summary of what will be written, a few lines."""
         size = len(self.time) * len(self.channels) * self.grid.shape[0] * self.grid.shape[1] * 4
         lines = [
             f"{len(self.time)} steps from {iso_date(self.time[0])} to {iso_date(self.time[-1])}"
@@ -111,13 +111,13 @@ class Plan:
             + ("" if self.regridding == "none" else f", regridded ({self.regridding})"),
             f"{size / 1e6:.0f} MB before compression",
         ]
-        said = [(p.config.path, p.dataset.attrs.get("time")) for p in self.parts]
-        lines += [f"{path}: {time}" for path, time in said if time]
+        notes = [(p.config.path, p.dataset.attrs.get("time")) for p in self.parts]
+        lines += [f"{path}: {note}" for path, note in notes if note]
         lines += [f"left out of {p.config.path}: {p.left_out}" for p in self.parts if p.left_out]
         return "\n".join(lines + [f"repaired: {r}" for r in self.repairs])
 
     def describe_periods(self) -> list[str]:
-        """Return one line per split, and one for reserved days: its days, how many there are."""
+        """Return one line per split, and one for reserved days: dates and number of days."""
         return [
             f"{_PERIODS[period.name]}: {period}, {int(period.contains(self.time).sum())} days"
             for period in self.periods
@@ -131,7 +131,7 @@ def plan(data: DataConfig) -> Plan:
         data: The recipe's section `data`.
 
     Raises:
-        UserError: Sources, channels, grid or splits are not right.
+        UserError: Sources, channels, grid or splits are invalid.
     """
     channels = tuple(FieldSpec.parse(name) for name in data.channels)
     for source_key, source in data.inputs:
@@ -153,9 +153,9 @@ def plan(data: DataConfig) -> Plan:
 
 
 def masked_channels(work: Plan, lags: Sequence[int]) -> tuple[int, ...]:
-    """Find the channels whose sums over training days must count days and pairs at each point.
+    """Return the channels whose sums over training days must count days and pairs at each point.
 
-    Those that may have gaps; every one of them where the training days do not follow evenly.
+    These are the channels that may have gaps, or all channels where training days are missing.
 
     Args:
         work: The plan.
@@ -174,8 +174,8 @@ def _statistics_store(data: DataConfig, grid: LatLonGrid) -> TrainingStore:
     if store.grid.fingerprint != grid.fingerprint:
         raise UserError(
             f"data.statistics_from: {data.statistics_from} has a grid of {store.grid.shape}, the "
-            f"store to prepare one of {grid.shape}, expected the same; write {data.inputs[0][0]}"
-            f".grid: {data.statistics_from}"
+            f"store to prepare one of {grid.shape}, expected the same grid; set "
+            f"{data.inputs[0][0]}.grid: {data.statistics_from}"
         )
     reserved = split_pieces(data.splits, "reserved")
     key = f"data.statistics_from: training period of {data.statistics_from}"
@@ -185,19 +185,19 @@ def _statistics_store(data: DataConfig, grid: LatLonGrid) -> TrainingStore:
 
 
 def _check_periods(periods: Mapping[str, Period], time: np.ndarray) -> None:
-    """Refuse a piece of a split without data now, and not when it is first used."""
+    """Refuse a piece of a split without data now rather than when it is first used."""
     for name, period in periods.items():
         for days in period.pieces:
             piece = Period(name, (days,))
             if not piece.contains(time).any():
                 raise UserError(
-                    f"data.splits.{name}: the source has no data from {piece}; it holds "
+                    f"data.splits.{name}: the source has no data from {piece}; it has "
                     f"{iso_date(time[0])} to {iso_date(time[-1])}{_gaps(time)}"
                 )
 
 
 def _gaps(time: np.ndarray) -> str:
-    """Word which days a time axis lacks between its first and its last: ", without ..." or ""."""
+    """Describe the days missing between the first and the last: ", without ..." or ""."""
     behind = np.flatnonzero(np.diff(time) > 1.5)
     if not len(behind):
         return ""
@@ -217,7 +217,7 @@ def _training_period(data: DataConfig, periods: Mapping[str, Period]) -> Period:
     for key, source in data.inputs:
         if source.absent:
             raise UserError(
-                f"{key}.absent: {source.absent[0]} has no statistics of its own; name a store "
-                f"that has it under data.statistics_from"
+                f"{key}.absent: {source.absent[0]} is missing, so its statistics cannot be "
+                f"computed; set data.statistics_from to a store that has the channel"
             )
     return periods["train"]

@@ -1,10 +1,10 @@
 """Preparation: source -> training store with the statistics of the training period.
 
-Blocks of time are read, checked, regridded, written and added up by threads, processes or jobs
-(`schedulers`) within a stated memory (`budget`). Everything goes into `<store>.partial`, which
-takes the store's name once it is complete: a preparation that was cut short never passes for a
-finished one, and the same command goes on from the files that are finished (`manifest`). A store
-whose recipe asks for later days is extended (`extension`).
+Blocks of time are read, checked, regridded, written and summed by threads, processes or jobs
+(`schedulers`) within a stated memory (`memory_budget`). Everything is written to
+`<store>.partial`, which is renamed once it is complete: an interrupted preparation is never
+mistaken for a finished one, and the same command resumes from the finished files (`manifest`). A
+store is extended if its recipe requests later days (`extension`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from data_modules.preparation.block_task import BlockWork
 from data_modules.preparation.existing import check_replaceable, keep, old_path, take_place
 from data_modules.preparation.extension import check_extension
 from data_modules.preparation.job import Job
-from data_modules.preparation.memory_budget import Budget, blocks, budget, needs
+from data_modules.preparation.memory_budget import Budget, blocks, budget, plan_memory
 from data_modules.preparation.moments import Moments
 from data_modules.preparation.observations import draw_observations
 from data_modules.preparation.plan import Plan, plan
@@ -48,16 +48,16 @@ from slams.runtime.ranks import say
 
 __all__ = ["UnfinishedError", "describe", "prepare"]
 
-# How often a long preparation says how far it is (s).
-_SAY_SECONDS = 60
+# Interval at which a long preparation reports its progress (s).
+_REPORT_SECONDS = 60
 
 
 class UnfinishedError(UserError):
-    """Says why a preparation ended early; what it has finished is kept."""
+    """A preparation ended early; its finished files are kept."""
 
 
 def describe(data: DataConfig) -> str:
-    """Say what a preparation would write, and in how much memory, without writing anything.
+    """Describe what a preparation would write, and its memory, without writing anything.
 
     Args:
         data: The recipe's section `data`.
@@ -77,13 +77,14 @@ def prepare(
     resume: str = "auto",
     reads: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write the training store of a recipe, or what of it is missing.
+    """Write the training store of a recipe, or the part of it that is missing.
 
     Args:
         data: The recipe's section `data`.
-        observations: Its section `observations`; drawn into the store if `source` is `store`.
-        seed: Its seed, by which observations are drawn.
-        resume: What becomes of a store that is there: `auto` keeps or extends it if it is of this
+        observations: The recipe's section `observations`; drawn into the store if `source` is
+            `store`.
+        seed: The experiment's seed, by which observations are drawn.
+        resume: How to treat an existing store: `auto` keeps or extends it if it is of this
             recipe, `never` refuses it, `overwrite` replaces it.
         reads: Further paths that the recipe reads from, by key: none of them is overwritten.
 
@@ -91,24 +92,24 @@ def prepare(
         Path of the complete store. A complete store of the same recipe is kept as it is.
 
     Raises:
-        UserError: The recipe cannot be prepared, another store is in the way, the source holds
-            values that are not allowed, the memory is too little, or the disk is full.
+        UserError: The recipe cannot be prepared, a different store exists at the path, the source
+            has values that are not allowed, the memory is too small, or the disk is full.
     """
     job = Job(data, observations, seed, resume)
     path, partial = job.path, job.partial
     if keep(job):
-        say(f"training store {path} is complete and of this recipe: kept")
+        say(f"training store {path} is complete and matches this recipe: kept")
         return path
     check_replaceable(job, reads or {})
     for beside in (partial, old_path(path)):
         check_ours(beside)
     work = plan(data)
-    # Refused before anything is touched: what an earlier attempt has finished stays.
+    # Checked before anything is changed, so that finished files of an earlier attempt are kept.
     found = _budget(data, work)
     made = directories.make(path.parent)
     lock = directories.lock(path, lambda: "another preparation")
     try:
-        if keep(job):  # whoever held the lock has just finished
+        if keep(job):  # the process that held the lock has just finished it
             return path
         old = None
         if path.exists() and resume != "overwrite":
@@ -131,8 +132,8 @@ def prepare(
             raise
         remove_store(partial)
         raise UserError(
-            f"data.store: no space left on the device while writing {path}; what was written is "
-            f"removed, free about {_bytes(work) / 1e6:.0f} MB or choose another place"
+            f"data.store: no space left on the device while writing {path}; the unfinished store "
+            f"is removed, free about {_bytes(work) / 1e6:.0f} MB or choose another path"
         ) from error
     finally:
         directories.unlock(lock)
@@ -141,11 +142,11 @@ def prepare(
 
 
 def _budget(data: DataConfig, work: Plan) -> Budget:
-    return budget(data.prepare, needs(work, data.harmonics, data.lags))
+    return budget(data.prepare, plan_memory(work, data.harmonics, data.lags))
 
 
 def _write(job: Job, work: Plan, old: TrainingStore | None, found: Budget) -> None:
-    """Write the store, going on from what there is of it."""
+    """Write the store, resuming an unfinished one."""
     partial = job.partial
     say("\n".join([*work.describe_periods(), found.text]))
     group = begin(job, work, old)
@@ -157,7 +158,7 @@ def _write(job: Job, work: Plan, old: TrainingStore | None, found: Budget) -> No
             raise
         raise UnfinishedError(
             f"{error}; {done} finished files of fields are kept in {partial}, the same command "
-            f"goes on from them"
+            f"resumes from them"
         ) from error
     if work.statistics_from is None:
         assert total is not None
@@ -205,26 +206,26 @@ def _write(job: Job, work: Plan, old: TrainingStore | None, found: Budget) -> No
     cleared = sum(record.cleared for record in records.values())
     if cleared:
         attributes["negative_values_set_to_zero"] = cleared
-        say(f"{cleared} values of humidity below zero, noise of the source, stored as zero")
+        say(f"{cleared} negative values of humidity, noise of the source, stored as zero")
     if old is not None:
         attributes["extended"] = [
             *old.attributes.get("extended", []),
             {"steps": len(old.time), "fingerprint": old.fingerprint},
         ]
-    # In one piece: the store is complete with all that says what it is, or not at all.
+    # Atomically: the store is complete with all its attributes, or not complete.
     attributes["status"] = "complete"
     put_attributes(group, attributes)
     tidy(partial)
 
 
 def _work_through(job: Job, work: Plan, found: Budget) -> Moments | None:
-    """Have every block worked on; return the sums over the training days."""
+    """Process every block; return the sums over the training days."""
     task = BlockWork(job.data, job.partial, found.read_steps)
     task.open(work)
     keys, total = job.data.prepare, None
     waiting = found.workers if keys.scheduler == "threads" else 2 * found.workers
     parts = blocks(len(work.time))
-    started = said = time.monotonic()
+    started = reported = time.monotonic()
     with scheduler(keys, found.workers, job.partial / "logs") as pool:
         for (_, stop), part in zip(parts, in_order(pool, task, parts, waiting), strict=True):
             if part is not None and total is None:
@@ -232,8 +233,8 @@ def _work_through(job: Job, work: Plan, found: Budget) -> Moments | None:
             elif part is not None:
                 total.merge(part)
             now = time.monotonic()
-            if now - said > _SAY_SECONDS:
-                said, share = now, stop / len(work.time)
+            if now - reported > _REPORT_SECONDS:
+                reported, share = now, stop / len(work.time)
                 left = (now - started) * (1 - share) / share
                 say(f"{stop} of {len(work.time)} steps, about {left / 60:.0f} min left")
     return total

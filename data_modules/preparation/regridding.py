@@ -1,14 +1,14 @@
 """Regridding between global latitude-longitude grids by separable matrices.
 
 With the cells of source and target bounded in `s = sin(latitude)` and longitude, conservative
-regridding takes the area mean
+regridding computes the area mean
 
     g_ij = sum_kl A_ik B_jl f_kl,   A_ik = |s_i cap s_k| / |s_i|,   B_jl = |x_j cap x_l| / |x_j|,
 
 so that `sum_ij |s_i||x_j| g_ij = sum_kl |s_k||x_l| f_kl` and a constant stays constant. Bilinear
-regridding has two weights a row in each matrix; beyond the outermost row it goes on across the
-pole, half a turn away. Missing values are left out of the means, and a cell known by less than
-half stays missing.
+regridding has two weights per row of each matrix; beyond the outermost row it continues across
+the pole, 180 degrees of longitude away. Missing values are left out of the means, and a cell of
+which less than half is known is missing.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ __all__ = ["METHODS", "Regridder"]
 
 METHODS = ("conservative", "bilinear")
 
-# A target cell needs this share of its area (or of its weight) known.
+# Smallest known fraction of a target cell's area (or weight) for which it has a value.
 _KNOWN = 0.5
 
 
 class Regridder:
-    """Regrids fields from one grid to another.
+    """Regridding of fields from one grid to another.
 
     Args:
         source: Grid of the input.
@@ -80,7 +80,7 @@ class Regridder:
     def fields(self, values: np.ndarray) -> np.ndarray:
         """Regrid `(n, C, H, W)` float32 step by step; return `(n, C, H', W')` float32.
 
-        Sums are in float64, of which only one step is held at a time.
+        Sums are in float64, with only one step in memory at a time.
         """
         if self.identity:
             return values
@@ -98,7 +98,7 @@ class Regridder:
 
 
 def _row_overlaps(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Return `(H', H)` shares of each target band (bounds in degrees, north to south)."""
+    """Return `(H', H)` area fractions of each target band (bounds in degrees, from the north)."""
     s, t = np.sin(np.deg2rad(source)), np.sin(np.deg2rad(target))
     upper = np.minimum(t[:-1, None], s[None, :-1])
     lower = np.maximum(t[1:, None], s[None, 1:])
@@ -106,12 +106,12 @@ def _row_overlaps(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def _column_overlaps(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Return `(W', W)` shares of each target sector, around the date line and Greenwich alike."""
+    """Return `(W', W)` fractions of each target sector, periodic in longitude."""
     ds, dt = 360.0 / len(source), 360.0 / len(target)
     shares = np.zeros((len(target), len(source)))
-    for turn in (-360.0, 0.0, 360.0):
-        right = np.minimum(target[:, None] + dt / 2, source[None] + turn + ds / 2)
-        left = np.maximum(target[:, None] - dt / 2, source[None] + turn - ds / 2)
+    for shift in (-360.0, 0.0, 360.0):
+        right = np.minimum(target[:, None] + dt / 2, source[None] + shift + ds / 2)
+        left = np.maximum(target[:, None] - dt / 2, source[None] + shift - ds / 2)
         shares += np.clip(right - left, 0.0, None)
     return shares / dt
 
@@ -120,7 +120,7 @@ def _periodic_weights(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Return `(W', W)` linear weights between equally spaced longitudes."""
     count = len(source)
     position = np.mod(target - source[0], 360.0) / (360.0 / count)
-    # Coordinates that went through float32 must not blend in a neighbour.
+    # Rounding of coordinates in float32 must not give a neighbour any weight.
     near = np.round(position)
     position = np.where(np.abs(position - near) < 1e-6, near, position)
     west = np.floor(position).astype(np.int64)

@@ -1,7 +1,7 @@
-"""Where the tasks of a preparation run: threads, processes of dask.distributed, or SLURM jobs.
+"""Schedulers of a preparation: threads, processes of dask.distributed, or SLURM jobs.
 
-All three are asked the same: `submit(function, *arguments)` gives a future. Results come back in
-the order of the tasks, with no more than a few of them under way.
+All three have the same interface: `submit(function, *arguments)` returns a future. Results are
+returned in the order of the tasks, with a limited number of tasks in progress.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from slams.config.memory import parse_memory
 from slams.config.schema import PrepareConfig
 from slams.errors import UserError
 
-__all__ = ["Submits", "in_order", "scheduler", "slurm_cluster"]
+__all__ = ["Executor", "in_order", "scheduler", "slurm_cluster"]
 
 _Result = TypeVar("_Result")
-# A SLURM worker that ends this long before its job's limit hands over what it was doing (s).
+# Time before the limit of its job at which a SLURM worker ends and hands over its task (s).
 _HANDOVER = 300
 
 
-class Submits(Protocol):
-    """Takes a call and gives its future."""
+class Executor(Protocol):
+    """Runs calls and returns their futures."""
 
     def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Any:
-        """Start a call when there is room for it."""
+        """Submit a call; return its future."""
         ...
 
 
 @contextmanager
-def scheduler(keys: PrepareConfig, workers: int, place: Path) -> Iterator[Submits]:
-    """Start workers, and stop them in the end.
+def scheduler(keys: PrepareConfig, workers: int, place: Path) -> Iterator[Executor]:
+    """Start workers, and stop them on exit.
 
     Args:
         keys: The recipe's section `data.prepare`.
-        workers: Tasks at a time.
+        workers: Number of concurrent tasks.
         place: Directory for the logs of jobs.
 
     Raises:
@@ -49,7 +49,7 @@ def scheduler(keys: PrepareConfig, workers: int, place: Path) -> Iterator[Submit
         try:
             yield pool
         finally:
-            # Whoever is interrupted leaves at once: what is half written has no record.
+            # Do not wait after an interruption: half-written files have no record.
             pool.shutdown(wait=False, cancel_futures=True)
         return
     client, cluster = _cluster(keys, workers, place)
@@ -61,18 +61,18 @@ def scheduler(keys: PrepareConfig, workers: int, place: Path) -> Iterator[Submit
 
 
 def in_order(
-    pool: Submits,
+    pool: Executor,
     function: Callable[..., _Result],
     arguments: Iterable[tuple[Any, ...]],
     under_way: int,
 ) -> Iterator[_Result]:
-    """Call a function on each of some arguments; yield the results in their order.
+    """Call a function with each tuple of arguments; yield the results in the same order.
 
     Args:
-        pool: Runs the calls.
-        function: What is called.
-        arguments: Of each call.
-        under_way: Calls that have begun and whose result has not been taken, at most.
+        pool: Executor of the calls.
+        function: Function to call.
+        arguments: Arguments of each call.
+        under_way: Largest number of calls submitted whose result has not been yielded yet.
     """
     futures: deque[Any] = deque()
     try:
@@ -88,7 +88,7 @@ def in_order(
 
 
 def slurm_cluster(keys: PrepareConfig, place: Path) -> Any:
-    """Describe the jobs of a SLURM cluster; none is submitted yet.
+    """Return a SLURM cluster with its job settings; no job is submitted yet.
 
     Raises:
         UserError: The extra `cluster` is not installed.
@@ -112,9 +112,9 @@ def slurm_cluster(keys: PrepareConfig, place: Path) -> Any:
 
 
 class _Client:
-    """Submits to dask.distributed; no call is taken for another with the same arguments.
+    """Executor on dask.distributed, which runs calls with equal arguments separately.
 
-    A function is sent to each worker once: what it opens there serves all calls of the worker.
+    A function is sent to each worker once: the files it opens there serve all calls of the worker.
     """
 
     def __init__(self, client: Any) -> None:
@@ -134,14 +134,14 @@ class _Client:
 def _cluster(keys: PrepareConfig, workers: int, place: Path) -> tuple[Any, Any]:
     distributed = _import("distributed")
     dask = _import("dask")
-    # Tasks stay within their memory by themselves; who exceeds it all the same is stopped.
+    # Tasks are planned to fit into their memory; a worker that exceeds it is killed.
     settings = {
         f"distributed.worker.memory.{name}": False for name in ("target", "spill", "pause")
     }
     with dask.config.set(settings):
         if keys.scheduler == "slurm":
             cluster = slurm_cluster(keys, place)
-            # A job that has come to its time limit is replaced, which `scale` would not do.
+            # Unlike `scale`, this replaces a job that has reached its time limit.
             cluster.adapt(minimum_jobs=workers, maximum_jobs=workers)
         else:
             cluster = distributed.LocalCluster(
@@ -161,8 +161,8 @@ def _import(name: str) -> Any:
         return import_module(name)
     except ImportError as error:
         raise UserError(
-            f"data.prepare.scheduler: `{name}` is not installed; install the extra, pip install "
-            f"'slams[cluster]', or write data.prepare.scheduler=threads"
+            f"data.prepare.scheduler: `{name}` is not installed; run pip install "
+            f"'slams[cluster]', or set data.prepare.scheduler=threads"
         ) from error
 
 

@@ -6,16 +6,16 @@ over the training days on which `f` is known::
     c     = (sum B B^T)^-1 sum B f                      climatology, least squares
     a     = f - B^T c                                   anomaly
     sd    = max(sqrt(mean a^2), floor x rms of the channel)
-    rho_l = sum a(t) a(t - l) / sum a(t - l)^2          damped persistence, kept in [0, 1]
+    rho_l = sum a(t) a(t - l) / sum a(t - l)^2          damped persistence, clipped to [0, 1]
     v_l   = mean (a(t) - rho_l a(t - l))^2 / sd^2       its error variance
 
-All of them follow from the sums of one pass, `moments.Moments`, in whose notation (`x = f - g`)
+All are computed from the sums of one pass, `moments.Moments`, in whose notation (`x = f - g`)
 
     sum a^2        = S - 2 c.M + c.G c,                          G = sum B B^T,
-    sum a(t)^2     = ... of P_l and the pairs' own sums, likewise for a(s)^2,
+    sum a(t)^2     = the same with P_l and the sums over pairs; a(s)^2 with E_l,
     sum a(t) a(s)  = X_l - c.R_l^T E_l - c.R_l P_l + c.G_l R_l^T c,   G_l = sum B(t) B(t)^T.
 
-Each is a whole quadratic form in `c`: an error of `c` enters squared.
+Each is a complete quadratic form in `c`, so the error of `c` enters squared.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ from slams.normalisation import DAYS_PER_YEAR
 
 __all__ = ["statistics"]
 
-# Beyond this the harmonics cannot be told apart over the days there are.
+# Condition number above which the days do not determine the harmonics.
 _WORST_CONDITION = 1e8
 
 
 @dataclass(frozen=True)
 class _Side:
-    """Holds the sums of one end of the pairs, or of all days: `(J, P or 1)`, `(K, P)`, `(P,)`."""
+    """Sums over one end of the pairs, or over all days: `(J, P or 1)`, `(K, P)`, `(P,)`."""
 
     trig: np.ndarray
     moment: np.ndarray
     square: np.ndarray
 
     def without(self, trig: np.ndarray, x: np.ndarray) -> _Side:
-        """Leave out days, `trig (n, J)` and `x (n, P)`."""
+        """Return the sums without some days, `trig (n, J)` and `x (n, P)`."""
         size = len(self.moment)
         return _Side(
             self.trig - trig.sum(axis=0)[:, None],
@@ -53,25 +53,29 @@ class _Side:
         )
 
     def anomalies(self, c: np.ndarray) -> np.ndarray:
-        """Sum the squares of the anomalies from a climatology `(K, P)`."""
+        """Return the sum of squared anomalies from a climatology `(K, P)`."""
         gram = _gram(self.trig)
         total = self.square - 2 * (c * self.moment).sum(axis=0) + _form(c, gram, c)
         return np.maximum(total, 0.0)
 
 
 def statistics(sums: Moments, floor: float, weights: np.ndarray) -> StatisticsArrays:
-    """Turn the sums over all training days into the statistics of the store.
+    """Compute the statistics of the store from the sums over all training days.
 
     Args:
-        sums: Of one pass over the training days.
-        floor: Smallest standard deviation as a share of the channel's rms.
+        sums: Sums of one pass over the training days.
+        floor: Smallest standard deviation as a fraction of the channel's rms.
         weights: `(P,)` area weights.
 
     Raises:
-        UserError: The training days cannot tell the harmonics apart, or a channel does not vary.
+        UserError: The training days do not determine the harmonics, or a channel does not vary.
     """
     frame = sums.frame
-    size, (channels, points), lags = 2 * frame.harmonics + 1, frame.guess.shape, len(frame.lags)
+    size, (channels, points), lags = (
+        2 * frame.harmonics + 1,
+        frame.reference.shape,
+        len(frame.lags),
+    )
     out = StatisticsArrays(
         np.empty((size, channels, points), np.float32),
         np.empty((channels, points), np.float32),
@@ -79,22 +83,22 @@ def statistics(sums: Moments, floor: float, weights: np.ndarray) -> StatisticsAr
         np.empty((lags, channels, points), np.float32),
         np.empty((lags, channels, points), np.float32),
     )
-    # Channel by channel, so that the working memory is that of one.
+    # Channel by channel, to limit the working memory.
     for channel, spec in enumerate(frame.channels):
         every, pairs = _sides(sums, channel)
         c = _climatology(every.trig, every.moment)
         days = np.broadcast_to(every.trig[0], points)
         sd = _standard_deviation(every.anomalies(c), days, floor, weights, spec.name)
         out.harmonics[:, channel] = c
-        out.harmonics[0, channel] = c[0] + frame.guess[channel]
+        out.harmonics[0, channel] = c[0] + frame.reference[channel]
         out.sd[channel] = sd
         for number, (lag, (later, earlier)) in enumerate(zip(frame.lags, pairs, strict=True)):
-            turn = _turn(lag, frame.harmonics)
+            rotation = _rotation(lag, frame.harmonics)
             product = (
                 sums.product[number, channel]
-                - (c * (turn.T @ earlier.moment)).sum(axis=0)
-                - (c * (turn @ later.moment)).sum(axis=0)
-                + _form(c, _gram(later.trig), turn.T @ c)
+                - (c * (rotation.T @ earlier.moment)).sum(axis=0)
+                - (c * (rotation @ later.moment)).sum(axis=0)
+                + _form(c, _gram(later.trig), rotation.T @ c)
             )
             rho, error = _persistence(later, earlier, product, c, sd)
             out.persistence[number, channel] = rho
@@ -103,7 +107,7 @@ def statistics(sums: Moments, floor: float, weights: np.ndarray) -> StatisticsAr
 
 
 def _sides(sums: Moments, channel: int) -> tuple[_Side, list[tuple[_Side, _Side]]]:
-    """Return the sums of a channel over all days, and over both ends of the pairs at each lag."""
+    """Return the sums of a channel over all days, and over both ends of the pairs per lag."""
     frame, time = sums.frame, sums.time
     if channel in frame.masked:
         place, stored = frame.masked.index(channel), sums.pair_sums
@@ -115,7 +119,7 @@ def _sides(sums: Moments, channel: int) -> tuple[_Side, list[tuple[_Side, _Side]
             pairs.append(
                 (
                     _Side(trig, later[:-1], later[-1]),
-                    _Side(_turn(lag, 2 * frame.harmonics) @ trig, earlier[:-1], earlier[-1]),
+                    _Side(_rotation(lag, 2 * frame.harmonics) @ trig, earlier[:-1], earlier[-1]),
                 )
             )
         return every, pairs
@@ -124,7 +128,7 @@ def _sides(sums: Moments, channel: int) -> tuple[_Side, list[tuple[_Side, _Side]
     head, tail = (frame.centred(days, channel, slice(None)) for days in (sums.head, sums.tail))
     pairs = []
     for lag in frame.lags:
-        # The first `lag` days have no partner before them, the last none after.
+        # The first `lag` days are not the later day of a pair, the last not the earlier one.
         first = int(np.searchsorted(time, time[0] + lag - 1e-3))
         last = len(time) - int(np.searchsorted(time, time[-1] - lag + 1e-3))
         pairs.append(
@@ -137,22 +141,22 @@ def _sides(sums: Moments, channel: int) -> tuple[_Side, list[tuple[_Side, _Side]
 
 
 def _climatology(trig: np.ndarray, moment: np.ndarray) -> np.ndarray:
-    """Solve for the coefficients `(K, P)`; a point without enough days takes the mean of others.
+    """Solve for the coefficients `(K, P)`; points without enough days have the mean of the others.
 
     Raises:
-        UserError: The training days cannot tell the harmonics apart.
+        UserError: The training days do not determine the harmonics.
     """
     size, points = moment.shape
     gram = np.moveaxis(_gram(trig), -1, 0)
     days = gram[:, 0, 0]
     if not days.any():
-        raise UserError("the training split has no value at all")
+        raise UserError("data.splits.train: the training days have no value at all")
     usable = np.linalg.cond(gram / np.maximum(days, 1.0)[:, None, None]) < _WORST_CONDITION
     if not usable.any():
         raise UserError(
             f"data.harmonics: {(size - 1) // 2} annual harmonics cannot be fitted to "
-            f"{int(days.max())} days of training; lower data.harmonics, lengthen "
-            f"data.splits.train or name a store under data.statistics_from"
+            f"{int(days.max())} training days; lower data.harmonics, lengthen data.splits.train "
+            f"or set data.statistics_from to another store"
         )
     safe = np.where(usable[:, None, None], gram, np.eye(size))
     solution = np.linalg.solve(safe, moment.T[:, :, None])[:, :, 0].T
@@ -165,7 +169,7 @@ def _climatology(trig: np.ndarray, moment: np.ndarray) -> np.ndarray:
 def _standard_deviation(
     square: np.ndarray, days: np.ndarray, floor: float, weights: np.ndarray, name: str
 ) -> np.ndarray:
-    """Return the standard deviation `(P,)`, floored and positive.
+    """Return the standard deviation `(P,)`, positive and not below the floor.
 
     Raises:
         UserError: The channel does not vary in the training period.
@@ -176,10 +180,10 @@ def _standard_deviation(
     if not rms > 1e-6:
         raise UserError(
             f"channel {name} does not vary in the training split (standard deviation {rms:g}); "
-            f"leave it out of data.channels or check the source"
+            f"remove it from data.channels or check the source"
         )
     sd = np.where(known, np.sqrt(variance), rms)
-    # A floor of zero leaves a constant point (an ocean that never freezes) without spread.
+    # A floor of zero would let a constant point (an ocean that never freezes) have no spread.
     return np.maximum(sd, max(floor, 1e-6) * rms)
 
 
@@ -197,7 +201,7 @@ def _persistence(
 
 
 def _gram(trig: np.ndarray) -> np.ndarray:
-    """Return the sum of `B B^T`, `(K, K, P)`, from sums of 1, cos, sin, ... to twice as high."""
+    """Return the sum of `B B^T`, `(K, K, P)`, from sums of 1, cos, sin, ... of twice the order."""
     harmonics = (len(trig) - 1) // 4
     cosine = np.concatenate([trig[:1], trig[1::2]])
     sine = np.concatenate([np.zeros_like(trig[:1]), trig[2::2]])
@@ -223,14 +227,14 @@ def _form(a: np.ndarray, gram: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.einsum("ip,ijp,jp->p", a, gram, b, optimize=False)
 
 
-def _turn(lag: float, harmonics: int) -> np.ndarray:
+def _rotation(lag: float, harmonics: int) -> np.ndarray:
     """Return `R` of `B(t - lag) = R B(t)`."""
-    turn = np.eye(2 * harmonics + 1)
+    rotation = np.eye(2 * harmonics + 1)
     for k in range(1, harmonics + 1):
         phase = 2 * np.pi * k * lag / DAYS_PER_YEAR
         block = slice(2 * k - 1, 2 * k + 1)
-        turn[block, block] = [
+        rotation[block, block] = [
             [np.cos(phase), np.sin(phase)],
             [-np.sin(phase), np.cos(phase)],
         ]
-    return turn
+    return rotation

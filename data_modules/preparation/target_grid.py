@@ -1,4 +1,4 @@
-"""The grid of a training store, as the key `grid` of its (first) source names it."""
+"""The grid of a training store, chosen by the key `grid` of its (first) source."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ __all__ = ["dataset_grid", "regular_grid", "target_grid"]
 
 
 def target_grid(config: SourceConfig, source: xr.Dataset, key: str) -> LatLonGrid:
-    """Find the grid that a source is to be brought to.
+    """Return the grid to which a source is regridded.
 
     Args:
         config: `config.grid` is `native`, `sample`, `LATxLON`, or the path of a training store,
             of another Zarr store or of a NetCDF file.
-        source: Canonical dataset, whose grid is the native one.
+        source: Canonical dataset, whose own grid is `native`.
         key: Dotted key of the source in the recipe, for messages.
 
     Raises:
-        UserError: The key names no grid.
+        UserError: The key's value is not a grid.
     """
     name = config.grid
     if name == "native":
@@ -50,7 +50,7 @@ def dataset_grid(source: xr.Dataset) -> LatLonGrid:
 
 
 def regular_grid(rows: int, columns: int, key: str = "data.source") -> LatLonGrid:
-    """Make a grid of equal angles, rows at the centres of their bands, longitude from 0.
+    """Return an equal-angle grid, latitudes at the centres of their bands, longitude from 0.
 
     Args:
         rows: Number of latitudes.

@@ -1,4 +1,4 @@
-"""An unfinished store: begun, continued after a preparation that was cut short, tidied up."""
+"""An unfinished store: beginning, resuming after an interruption, and removing leftovers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import zarr
 
-from data_modules.preparation.block_task import FIRST_GUESS, first_guess
+from data_modules.preparation.block_task import REFERENCE_FIELD, reference_field
 from data_modules.preparation.extension import take_over
 from data_modules.preparation.job import Job
 from data_modules.preparation.plan import Plan
@@ -27,26 +27,34 @@ from slams.runtime.ranks import say
 
 __all__ = ["begin", "check_ours", "is_finished", "tidy"]
 
-# What an unfinished store keeps when its preparation goes on; the rest is quickly made again.
-_KEPT = ("zarr.json", "fields", "time", "latitude", "longitude", "surface_elevation", FIRST_GUESS)
+# Entries that an unfinished store keeps on resuming; the others are quickly made again.
+_KEPT = (
+    "zarr.json",
+    "fields",
+    "time",
+    "latitude",
+    "longitude",
+    "surface_elevation",
+    REFERENCE_FIELD,
+)
 
 
 def begin(job: Job, work: Plan, old: TrainingStore | None) -> zarr.Group:
-    """Open an unfinished store of this very preparation, or create it."""
+    """Open the unfinished store of this preparation, or create it."""
     partial, intention = job.partial, _intention(job, work, old)
     if partial.exists():
         if _attributes(partial).get("preparing") == intention and job.resume != "overwrite":
             done = len(read_records(partial))
-            say(f"an unfinished preparation is continued, {done} files of fields are finished")
+            say(f"resuming an unfinished preparation with {done} finished files of fields")
             for entry in partial.iterdir():
                 if entry.name not in _KEPT:
                     shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
             for entry in partial.rglob("*.partial"):  # what Zarr was writing when it was killed
                 entry.unlink()
             return zarr.open_group(str(partial), mode="r+", zarr_format=3, use_consolidated=False)
-        say("an unfinished preparation of another kind is removed, this one starts over")
+        say("an unfinished preparation of a different store is removed, starting over")
         shutil.rmtree(partial)
-    # The mark comes first: whatever kills this process, the next one knows the directory as ours.
+    # The mark is written first, so that the directory is recognised after a kill at any time.
     mark = {"slams_store": STORE_VERSION, "status": "begun"}
     group = zarr.create_group(str(partial), attributes=mark)
     write_coordinates(group, work.time, work.grid)
@@ -55,39 +63,39 @@ def begin(job: Job, work: Plan, old: TrainingStore | None) -> zarr.Group:
     shape = (len(work.time), len(work.channels), *work.grid.shape)
     create_steps(group, "fields", shape, ("time", "channel", "latitude", "longitude"))
     if work.train is not None:
-        np.save(partial / FIRST_GUESS, first_guess(work))
+        np.save(partial / REFERENCE_FIELD, reference_field(work))
     if old is not None:
         take_over(old, partial)
-    # Last: a store that was killed before this is not continued.
+    # Written last: a store whose process was killed before this is not resumed.
     group.attrs.put({"slams_store": STORE_VERSION, "status": "preparing", "preparing": intention})
     return group
 
 
 def check_ours(directory: Path, key: str = "data.store") -> None:
-    """Refuse to remove or continue a directory that no preparation has made.
+    """Refuse to remove or resume a directory that no preparation has made.
 
     Args:
-        directory: Where an unfinished or replaced store is expected, which need not exist.
-        key: Key of the recipe that it is named after, for the message.
+        directory: Path of an unfinished or replaced store, which need not exist.
+        key: Key of the recipe from which the path is derived, for the message.
 
     Raises:
-        UserError: Something else is in the way.
+        UserError: The path exists and no preparation has made it.
     """
     if not directory.exists():
         return
     if directory.is_dir():
-        # A preparation that was killed at its first file leaves what Zarr was writing, or nothing.
+        # A preparation that was killed at its first file leaves Zarr's temporary file, or nothing.
         begun = all(p.name.startswith("zarr.json.") for p in directory.iterdir())
         if begun or "slams_store" in _attributes(directory):
             return
     raise UserError(
-        f"{key}: {directory} is in the way and no preparation has made it, so that it is left "
-        f"alone; move it away or choose another {key}"
+        f"{key}: {directory} exists, was not made by a preparation and is left unchanged; move it "
+        f"away or choose another {key}"
     )
 
 
 def is_finished(job: Job, work: Plan) -> bool:
-    """Find a store that was complete when its process was killed, before it took its name."""
+    """Return whether the partial store is complete: its process was killed before the renaming."""
     partial = job.partial
     if not partial.exists() or job.resume == "overwrite":
         return False
@@ -101,14 +109,14 @@ def is_finished(job: Job, work: Plan) -> bool:
 
 
 def tidy(partial: Path) -> None:
-    """Remove what only a preparation needs."""
+    """Remove the files that only a preparation needs."""
     clear_records(partial)
-    (partial / FIRST_GUESS).unlink(missing_ok=True)
+    (partial / REFERENCE_FIELD).unlink(missing_ok=True)
     shutil.rmtree(partial / "logs", ignore_errors=True)
 
 
 def _intention(job: Job, work: Plan, old: TrainingStore | None) -> str:
-    """Say what a preparation is going to write: two that agree may finish one another."""
+    """Return a text that identifies the result: equal preparations may resume one another."""
     return canonical_json(
         {
             "recipe": job.recipe,

@@ -1,8 +1,8 @@
-"""Tasks that a worker of dask.distributed keeps (extra `cluster`; imported only where it is used).
+"""Tasks kept by a worker of dask.distributed (extra `cluster`; imported only where it is used).
 
 A task that is submitted as a function is sent with each call, and would open source and store
-anew each time. A plugin is sent to each worker once, to those that join later too, and lives as
-long as the worker.
+again each time. A plugin is sent once to each worker, including those that join later, and exists
+as long as the worker.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ __all__ = ["TaskPlugin", "call_task"]
 
 
 class TaskPlugin(WorkerPlugin):
-    """Keeps a task on each worker.
+    """Plugin that keeps a task on each worker.
 
     Args:
-        task: What is called; picklable.
+        task: Function to call; picklable.
     """
 
     def __init__(self, task: Callable[..., Any]) -> None:
@@ -27,10 +27,10 @@ class TaskPlugin(WorkerPlugin):
 
 
 def call_task(name: str, *arguments: Any) -> Any:
-    """Call the task that this worker keeps.
+    """Call the task kept by this worker.
 
     Args:
-        name: Name under which its plugin was registered.
-        arguments: Of the call.
+        name: Name under which the plugin was registered.
+        arguments: Arguments of the call.
     """
     return get_worker().plugins[name].task(*arguments)

@@ -9,5 +9,5 @@ __all__ = ["sample_path"]
 
 
 def sample_path() -> Path:
-    """Find the embedded nature run (Zarr v3, CF-packed)."""
+    """Return the path of the embedded nature run (Zarr v3, CF-packed)."""
     return Path(str(resources.files(__name__) / "nature_run_1981_1984.zarr"))

@@ -1,10 +1,10 @@
-"""Cuts the embedded sample out of a longer nature run, keeping the packed integers as they are.
+"""Cut the embedded sample out of a longer nature run, keeping the packed integers as they are.
 
     python -m data_modules.sample.make_sample INPUT.zarr OUTPUT.zarr
 
-The values are copied as packed (int16 with scale and offset), never decoded, so that the sample
-reads back identical to its source. Chunks are long in time: the sample is read once, from
-beginning to end, and long chunks compress better and make fewer files.
+The values are copied in packed form (int16 with scale and offset), never decoded, so that the
+sample is identical to its source. Chunks are long in time: the sample is read once, from beginning
+to end, and long chunks compress better and need fewer files.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _copy(array: zarr.Array, target: zarr.Group, name: str, values: np.ndarray) 
         compressors=BloscCodec(
             typesize=values.itemsize, cname="zstd", clevel=9, shuffle="bitshuffle"
         ),
-        # The packed missing value, so that a lost chunk reads as missing and never as a number.
+        # The packed missing value, so that a lost chunk is read as missing, never as a number.
         fill_value=array.attrs["_FillValue"] if values.ndim > 1 else array.fill_value,
         dimension_names=array.metadata.dimension_names,
         attributes=dict(array.attrs),

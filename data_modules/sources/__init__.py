@@ -1,7 +1,7 @@
-"""Sources of fields by name: what recipes' checks must know of each, and its reader.
+"""Sources of fields by name: the properties needed to check recipes, and their readers.
 
-Each module here describes one (`slams.plugins.sources`); readers lie in `readers`. What they give
-is one canonical dataset, whatever the file looks like.
+Each module here describes one source (`slams.plugins.sources`); readers are in `readers`. A reader
+returns a canonical dataset, whatever the layout of the file.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ def open_source(
     """Open a source lazily, checked and in canonical form (see `sources.canonical`).
 
     Args:
-        config: Kind and path of the source, and the channels it may lack.
-        channels: The channels wanted.
-        period: First and last day wanted, days since 1970-01-01; all days by default.
+        config: The source's section of the recipe.
+        channels: The channels to read.
+        period: First and last day to read, days since 1970-01-01; all days by default.
         key: Dotted key of the source in the recipe, for messages.
 
     Raises:
-        UserError: The kind is unknown, the files are not there, or they cannot be made canonical.
+        UserError: The kind is unknown, the files are missing, or they cannot be made canonical.
     """
     return SOURCES.get(config.kind, f"{key}.kind").open(config, channels, period, key)

@@ -10,5 +10,5 @@ __all__ = ["SPEC"]
 SPEC = SourceSpec(
     name="chaosbench",
     open=Deferred("data_modules.sources.readers.chaosbench", "open_chaosbench"),
-    expected="a directory with one Zarr store a day",
+    expected="a directory with one Zarr store per day",
 )

@@ -12,6 +12,6 @@ SPEC = SourceSpec(
     open=Deferred("data_modules.sources.readers.cpc_gauge", "open_cpc_gauge"),
     expected="NetCDF files of the CPC gauge analysis",
     takes_files=True,
-    # Gauges say nothing of the ocean.
+    # There are no gauges over the ocean.
     gaps=("total_precipitation_24hr",),
 )

@@ -1,4 +1,4 @@
-"""Nature runs, as `slams simulate` writes them; `sample` is the embedded one."""
+"""Nature runs written by `slams simulate`; `sample` is the embedded one."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ __all__ = ["SPEC"]
 SPEC = SourceSpec(
     name="nature_run",
     open=Deferred("data_modules.sources.readers.nature_run", "open_nature_run"),
-    expected="a nature run (Zarr), make one with `slams simulate` or write `sample`",
+    expected="a nature run (Zarr), make one with `slams simulate` or use `sample`",
 )

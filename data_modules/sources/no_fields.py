@@ -1,4 +1,4 @@
-"""Days on which there are observations and no fields."""
+"""Days with observations but without fields."""
 
 from __future__ import annotations
 

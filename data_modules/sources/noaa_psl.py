@@ -10,6 +10,6 @@ __all__ = ["SPEC"]
 SPEC = SourceSpec(
     name="noaa_psl",
     open=Deferred("data_modules.sources.readers.noaa_psl", "open_noaa_psl"),
-    expected="a NetCDF file of NOAA PSL ({key}.origin says where it comes from)",
+    expected="a NetCDF file of NOAA PSL ({key}.origin states its origin)",
     takes_files=True,
 )

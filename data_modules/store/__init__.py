@@ -1,1 +1,1 @@
-"""The training store (Zarr v3): its layout, files, checksums, and what decides its content."""
+"""The training store (Zarr v3): its layout, files, checksums and identity."""

@@ -1,4 +1,4 @@
-"""Checks of a training store when it is opened: is it one, complete, of this version, whole."""
+"""Checks on opening a training store: whether it is complete, undamaged and of this version."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ STORE_VERSION = 1
 # File of a store with the checksums of its values.
 MANIFEST = "fields/manifest.json"
 
-# Bytes of the header of a Blosc chunk, of which the last four hold its length.
+# Size of the header of a Blosc chunk (bytes), the last four of which are its length.
 _BLOSC_HEADER = 16
 
 _AGAIN = "run `slams prepare` with the recipe and resume=overwrite"
 
 
 def iso_date(day: float) -> str:
-    """Write days since 1970-01-01 as an ISO date (with the time where it is not midnight)."""
+    """Format days since 1970-01-01 as an ISO date, with the time unless it is midnight."""
     return str(time_stamps(day)).removesuffix("T00:00:00")
 
 
@@ -48,13 +48,13 @@ def open_group(path: Path | str) -> zarr.Group:
     """Open a Zarr group for reading, in a directory or at an address.
 
     Raises:
-        UserError: There is none.
+        UserError: There is no Zarr group.
     """
     try:
         if is_url(path):
             store = HttpStore(HttpFiles(str(path)))
             return zarr.open_group(store, mode="r", zarr_format=3, use_consolidated=False)
-        # Format 3 alone: arrays of format 2 may name codecs that start code.
+        # Only format 3: arrays of format 2 may name codecs that execute code.
         return zarr.open_group(str(path), mode="r", zarr_format=3, use_consolidated=False)
     except UserError:
         raise
@@ -66,10 +66,10 @@ def open_group(path: Path | str) -> zarr.Group:
 
 
 def read_checksums(path: Path | str) -> dict[str, list[str]] | None:
-    """Return the checksums of the arrays beside the fields, by name.
+    """Return the checksums of the arrays other than the fields, by name.
 
     Returns:
-        What the store's manifest says; `None` for a store from before manifests.
+        The checksums of the store's manifest; `None` for a store from before manifests.
 
     Raises:
         UserError: The manifest is damaged.
@@ -81,7 +81,7 @@ def read_checksums(path: Path | str) -> dict[str, list[str]] | None:
         return None
     except UserError:
         raise
-    except Exception as error:  # a directory in its place, no JSON, no keys
+    except Exception as error:  # a directory of this name, not JSON, missing keys
         raise UserError(
             f"training store {path}: {MANIFEST} is damaged ({type(error).__name__}); {_AGAIN}"
         ) from error
@@ -101,15 +101,15 @@ def put_attributes(group: zarr.Group, attributes: Mapping[str, Any]) -> None:
 
     Args:
         group: The store, open for writing.
-        attributes: All of them; a digest among them is made anew.
+        attributes: All attributes; a digest among them is replaced.
     """
     group.attrs.put({**attributes, "digest": _attributes_digest(attributes)})
 
 
 def _attributes_digest(attributes: Mapping[str, Any]) -> str:
-    """Return the sha256 of a store's attributes, without that digest itself."""
+    """Return the sha256 of a store's attributes, without the digest itself."""
     rest = {name: value for name, value in attributes.items() if name != "digest"}
-    plain = json.loads(json.dumps(rest))  # as a file gives them back: keys are texts
+    plain = json.loads(json.dumps(rest))  # as read from a file: keys are strings
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
@@ -126,16 +126,16 @@ def read_small(
         path: The store.
         group: The open store.
         name: Name of the array.
-        dtype: What its values are returned as.
-        known: Checksums, see `read_checksums`. An array without one is of a version before
-            checksums, and is not compared.
+        dtype: Type of the returned values.
+        known: Checksums, see `read_checksums`. An array without one was written by a version
+            before checksums, and is not compared.
 
     Raises:
-        UserError: It is truncated or corrupt, or has changed since it was prepared.
+        UserError: The array is truncated or corrupt, or has changed since it was prepared.
     """
     try:
         array = group[name]
-        # Zarr would read a file that is missing as zeros; `HttpStore` raises.
+        # Zarr would read a missing file as zeros; `HttpStore` raises.
         chunk = "/".join([name, "c", *["0"] * array.ndim])
         if isinstance(path, Path):
             _check_length(path / chunk, array)
@@ -147,8 +147,8 @@ def read_small(
             f"training store {path}: {name} cannot be read, its file is missing, truncated or "
             f"corrupt; {_AGAIN}"
         ) from error
-    found = [hashlib.sha256(values.data).hexdigest()] if len(values) else []
-    if known is not None and known.get(name, found) != found:
+    actual = [hashlib.sha256(values.data).hexdigest()] if len(values) else []
+    if known is not None and known.get(name, actual) != actual:
         raise UserError(
             f"training store {path}: {name} has changed since it was prepared, its checksum does "
             f"not match; {_AGAIN}"
@@ -157,36 +157,36 @@ def read_small(
 
 
 def _check_length(file: Path, array: zarr.Array) -> None:
-    """Refuse a chunk that is shorter or longer than its own header says.
+    """Refuse a chunk whose length differs from that in its header.
 
-    Blosc is not told where a chunk ends: cut short, it is read on into whatever memory follows,
-    and in one case of some hundreds that gives numbers in the place of an error.
+    Blosc does not know where a chunk ends: it reads a truncated chunk beyond its end into the
+    memory that follows, and in one case of some hundreds returns numbers instead of an error.
 
     Raises:
-        OSError: The file is not there.
-        ValueError: It has another length.
+        OSError: The file is missing.
+        ValueError: The file has another length.
     """
-    found = file.stat().st_size
+    actual = file.stat().st_size
     if not any(isinstance(codec, BloscCodec) for codec in array.compressors):
         return
     with file.open("rb") as stream:
         header = stream.read(_BLOSC_HEADER)
     expected = int.from_bytes(header[12:16], "little")
-    if len(header) < _BLOSC_HEADER or found != expected:
-        raise ValueError(f"{file}: found {found} bytes, expected {expected}")
+    if len(header) < _BLOSC_HEADER or actual != expected:
+        raise ValueError(f"{file}: found {actual} bytes, expected {expected}")
 
 
 def shard_file(array: zarr.Array, step: int) -> str:
-    """Return the file that holds a step of an array over time, relative to the store."""
+    """Return the file that contains a step of an array over time, relative to the store."""
     steps = (array.shards or array.chunks)[0]
     return "/".join([array.basename, "c", str(step // steps), *["0"] * (array.ndim - 1)])
 
 
 def check_attributes(path: Path | str, attributes: dict[str, Any]) -> None:
-    """Refuse what is no training store, one of another version, and an unfinished one.
+    """Refuse a group that is not a training store, or is one of another version or unfinished.
 
     Raises:
-        UserError: One sentence that says which of them.
+        UserError: The group is refused, its attributes are incomplete, or they have changed.
     """
     version = attributes.get("slams_store")
     if version is None:
@@ -218,7 +218,7 @@ def check_attributes(path: Path | str, attributes: dict[str, Any]) -> None:
 
 
 def has_array(path: Path | str, group: zarr.Group, name: str) -> bool:
-    """Return whether an array or group is in a store.
+    """Return whether a store contains an array or group.
 
     Raises:
         UserError: Its metadata are damaged.
@@ -227,21 +227,21 @@ def has_array(path: Path | str, group: zarr.Group, name: str) -> bool:
         return name in group
     except UserError:
         raise
-    except Exception as error:  # metadata that are no JSON, or say what cannot be
+    except Exception as error:  # metadata that are not JSON, or invalid
         raise UserError(
             f"training store {path}: {name}/zarr.json is truncated or corrupt; {_AGAIN}"
         ) from error
 
 
 def check_arrays(path: Path | str, group: zarr.Group, channels: int) -> None:
-    """Refuse a store that lacks an array, or whose arrays disagree.
+    """Refuse a store that lacks an array, or whose fields have another shape than its axes.
 
     Raises:
-        UserError: Names the array.
+        UserError: The store is refused; the message names the array.
     """
     for name in ("fields", "time", "latitude", "longitude", "statistics"):
         if not has_array(path, group, name):
-            raise UserError(f"training store {path}: {name!r} is missing from it; {_AGAIN}")
+            raise UserError(f"training store {path}: {name!r} is missing; {_AGAIN}")
     sizes = [group[name].shape[0] for name in ("time", "latitude", "longitude")]
     expected = (sizes[0], channels, *sizes[1:])
     if group["fields"].shape != expected:
@@ -252,7 +252,7 @@ def check_arrays(path: Path | str, group: zarr.Group, channels: int) -> None:
 
 
 def check_files(path: Path, group: zarr.Group, time: np.ndarray) -> None:
-    """Refuse a store with a file missing, which Zarr would read as missing values.
+    """Refuse a store with a missing file, which Zarr would read as missing values.
 
     Args:
         path: Directory of the store.
@@ -260,7 +260,7 @@ def check_files(path: Path, group: zarr.Group, time: np.ndarray) -> None:
         time: `(N,)` days since 1970-01-01.
 
     Raises:
-        UserError: Names the file and its first date.
+        UserError: A file is missing or empty; the message names it and its first date.
     """
     for name in ("fields", "stations", "satellite"):
         if not has_array(path, group, name):

@@ -1,9 +1,9 @@
-"""Where the files of a store lie: a directory, or a web server or bucket that answers HTTP.
+"""Access to the files of a store: in a directory, or on a web server or bucket over HTTP.
 
-Both give ranges of bytes, since a reader of shards wants some chunks of a file, and both tell a
-file that is missing from one that cannot be read. Over HTTP what fails for a moment (no answer,
-a cut connection, a server that is busy) is asked for again with growing pauses; what still fails
-then ends in one sentence that names the file.
+Both read ranges of bytes, since the reader of shards needs some chunks of a file, and both
+distinguish a missing file from one that cannot be read. Over HTTP, temporary failures (no answer,
+a lost connection, a busy server) are retried with growing pauses; a permanent failure ends in one
+sentence that names the file.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["HttpFiles", "LocalFiles", "StoreFiles", "files_of", "is_url"]
 
 
 class StoreFiles(Protocol):
-    """Gives the files of a store by their keys, such as `fields/c/0/0/0/0`."""
+    """Access to the files of a store by their keys, such as `fields/c/0/0/0/0`."""
 
     def read(self, key: str, start: int = 0, length: int | None = None) -> bytes:
         """Read bytes of a file.
@@ -36,19 +36,19 @@ class StoreFiles(Protocol):
 
         Raises:
             FileNotFoundError: There is no such file.
-            EOFError: The file is shorter than that.
-            UserError: It cannot be read at present.
+            EOFError: The file is shorter than the range.
+            UserError: The file cannot be read at present.
         """
 
     def read_into(self, key: str, start: int, out: memoryview) -> None:
-        """Read bytes of a file from `start` on into memory of the caller, as `read` does."""
+        """Read bytes of a file from `start` on into memory of the caller; errors as for `read`."""
 
     def expect(self, key: str, start: int, length: int) -> None:
-        """Say that bytes of a file will soon be read, for who can fetch them meanwhile."""
+        """Announce that bytes of a file will soon be read, so that they can be fetched early."""
 
 
 def is_url(path: str | Path) -> bool:
-    """Return whether a store is named by its address on the web."""
+    """Return whether the path of a store is a web address."""
     return str(path).startswith(("http://", "https://"))
 
 
@@ -58,7 +58,7 @@ def files_of(path: str | Path) -> StoreFiles:
 
 
 class LocalFiles:
-    """Reads files of a directory.
+    """Access to the files of a store in a directory.
 
     Args:
         path: The directory.
@@ -96,8 +96,8 @@ class LocalFiles:
             os.close(opened)
 
     def expect(self, key: str, start: int, length: int) -> None:
-        """Return the system what will soon be read, see `StoreFiles`."""
-        with contextlib.suppress(AttributeError, OSError):  # reading will say what is wrong
+        """Advise the system of a read to come, see `StoreFiles`."""
+        with contextlib.suppress(AttributeError, OSError):  # errors are reported on reading
             opened = os.open(self.path / key, os.O_RDONLY)
             try:
                 os.posix_fadvise(opened, start, length, os.POSIX_FADV_WILLNEED)
@@ -106,13 +106,13 @@ class LocalFiles:
 
 
 class HttpFiles:
-    """Reads files of a store over HTTP by requests for ranges.
+    """Access to the files of a store over HTTP by range requests.
 
     Args:
         url: Address of the store.
-        attempts: How often a request is made before it counts as failed.
-        pause: Seconds before the second attempt; they double with each one after it.
-        timeout: Seconds without a byte after which a connection counts as dead.
+        attempts: Number of attempts before a request counts as failed.
+        pause: Time before the second attempt (s); it doubles with each further attempt.
+        timeout: Time without any data after which a connection counts as dead (s).
     """
 
     def __init__(
@@ -157,7 +157,7 @@ class HttpFiles:
             return data
         raise UserError(
             f"{self.url}/{key} cannot be read: {reason} in the last of {self.attempts} attempts "
-            f"over {time.monotonic() - begun:.0f} s; wait until the server answers and give the "
+            f"over {time.monotonic() - begun:.0f} s; wait until the server answers and run the "
             f"same command, or copy the store to a disk and set data.store to it"
         )
 
@@ -166,15 +166,15 @@ class HttpFiles:
         out[:] = self.read(key, start, len(out))
 
     def expect(self, key: str, start: int, length: int) -> None:
-        """Do nothing, see `StoreFiles`: requests are made side by side."""
+        """Do nothing, see `StoreFiles`: requests run concurrently anyway."""
 
     def _check(self, key: str, answer: Any, whole: bool) -> None:
-        """Refuse answers that no further attempt would change.
+        """Refuse answers that a further attempt would not change.
 
         Raises:
             FileNotFoundError: The server has no such file.
-            EOFError: The file is shorter than the range asked for.
-            UserError: It denies access, or knows no ranges.
+            EOFError: The file is shorter than the requested range.
+            UserError: The server denies access, or does not support ranges.
         """
         if answer.status in (404, 410):
             raise FileNotFoundError(f"{self.url}/{key}")
@@ -182,14 +182,14 @@ class HttpFiles:
             raise EOFError(f"{self.url}/{key} is shorter than expected")
         if answer.status == 200 and not whole:
             raise UserError(
-                f"{self.url}: the server gives whole files only (HTTP 200 for a range), expected "
-                f"one that answers requests for ranges; copy the store to a disk and set "
+                f"{self.url}: the server returns only whole files (HTTP 200 for a range), "
+                f"expected one that supports range requests; copy the store to a disk and set "
                 f"data.store to it"
             )
         if answer.status not in (200, 206):
             raise UserError(
                 f"{self.url}/{key} cannot be read: HTTP {answer.status}; check that the address "
-                f"is right and open to everyone"
+                f"is correct and public"
             )
 
     def _pools(self) -> urllib3.PoolManager:
@@ -213,21 +213,21 @@ class HttpFiles:
         return {**self.__dict__, "_pool": None}
 
 
-# A name of its own, so that tests need not wait.
+# A separate name, so that tests can replace it.
 _wait = time.sleep
-# Too many requests, and what servers say when they cannot answer for the moment.
+# Status codes of too many requests and of servers that are temporarily unavailable.
 _BUSY = (408, 425, 429, 500, 502, 503, 504)
 
 
 def _reason(error: Exception) -> str:
-    """Name a failure of the connection without the library's nesting of messages."""
+    """Describe a failure of the connection without the library's nested messages."""
     inner = getattr(error, "reason", None) or error
     words = {
-        "ConnectTimeoutError": "no connection in time",
-        "ReadTimeoutError": "no byte in time",
+        "ConnectTimeoutError": "timeout while connecting",
+        "ReadTimeoutError": "timeout while reading",
         "NewConnectionError": "no connection",
         "NameResolutionError": "the server's name is unknown",
-        "ProtocolError": "the connection was cut",
-        "IncompleteRead": "the connection was cut",
+        "ProtocolError": "the connection was lost",
+        "IncompleteRead": "the connection was lost",
     }
     return words.get(type(inner).__name__, type(inner).__name__)

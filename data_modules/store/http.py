@@ -1,7 +1,7 @@
-"""The metadata and small arrays of a store behind HTTP, as Zarr asks for them.
+"""The Zarr interface to the metadata and small arrays of a store over HTTP.
 
-Zarr reads a chunk that is missing as missing values. Here only metadata may be missing (it is how
-Zarr finds out what there is); a chunk that the server does not have is an error.
+Zarr reads a missing chunk as missing values. Here only metadata may be missing (which is how Zarr
+tests what exists); a chunk that is missing on the server is an error.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
 
 
 class HttpStore(Store):
-    """Gives Zarr the files of a store over HTTP, for reading.
+    """Read-only Zarr store over HTTP.
 
     Args:
         files: The files.
@@ -51,10 +51,10 @@ class HttpStore(Store):
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
-        """Read a file, or bytes of it; `None` for metadata that are not there.
+        """Read a file, or bytes of it; return `None` for missing metadata.
 
         Raises:
-            FileNotFoundError: A chunk is not there.
+            FileNotFoundError: A chunk is missing.
             UserError: The file cannot be read at present.
         """
         try:
@@ -70,11 +70,11 @@ class HttpStore(Store):
         prototype: BufferPrototype,
         key_ranges: Iterable[tuple[str, ByteRequest | None]],
     ) -> list[Buffer | None]:
-        """Read several ranges at the same time."""
+        """Read several ranges concurrently."""
         return list(await asyncio.gather(*(self.get(k, prototype, r) for k, r in key_ranges)))
 
     async def exists(self, key: str) -> bool:
-        """Return whether a file is there."""
+        """Return whether a file exists."""
         try:
             await asyncio.to_thread(self.files.read, key)
         except FileNotFoundError:
@@ -82,28 +82,28 @@ class HttpStore(Store):
         return True
 
     async def set(self, key: str, value: Buffer) -> None:
-        """Refuse: the store is read only."""
-        raise PermissionError(f"{self.files.url} is read only")
+        """Refuse: the store is read-only."""
+        raise PermissionError(f"{self.files.url} is read-only")
 
     async def delete(self, key: str) -> None:
-        """Refuse: the store is read only."""
-        raise PermissionError(f"{self.files.url} is read only")
+        """Refuse: the store is read-only."""
+        raise PermissionError(f"{self.files.url} is read-only")
 
     def list(self) -> AsyncIterator[str]:
-        """Refuse: HTTP has no list of files."""
-        raise NotImplementedError("HTTP has no list of files")
+        """Refuse: HTTP cannot list files."""
+        raise NotImplementedError("HTTP cannot list files")
 
     def list_prefix(self, prefix: str) -> AsyncIterator[str]:
-        """Refuse: HTTP has no list of files."""
+        """Refuse: HTTP cannot list files."""
         return self.list()
 
     def list_dir(self, prefix: str) -> AsyncIterator[str]:
-        """Refuse: HTTP has no list of files."""
+        """Refuse: HTTP cannot list files."""
         return self.list()
 
 
 def _bounds(request: ByteRequest | None) -> tuple[Any, ...]:
-    """Turn Zarr's request into first byte and length."""
+    """Convert Zarr's request to first byte and length."""
     if isinstance(request, RangeByteRequest):
         return request.start, request.end - request.start
     if isinstance(request, OffsetByteRequest):

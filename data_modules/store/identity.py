@@ -1,4 +1,4 @@
-"""What decides the content of a training store, so that two recipes can be told apart."""
+"""The part of a recipe that determines the content of a training store."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _FIRST_KEYS = ("kind", "path", "origin", "grid", "regrid", "absent", "gaps")
 
 
 def store_recipe(data: DataConfig, observations: ObservationsConfig, seed: int) -> dict[str, Any]:
-    """Return the part of a recipe that decides what `prepare` writes, as plain containers.
+    """Return the part of a recipe that determines what `prepare` writes, as plain containers.
 
-    Validation and test days are not in it: they may change without another preparation.
+    Validation and test days are excluded: they may change without another preparation.
 
     Args:
         data: The recipe's section `data`.
-        observations: Its section `observations`.
-        seed: Its seed, by which observations are drawn.
+        observations: The recipe's section `observations`.
+        seed: The experiment's seed, by which observations are drawn.
     """
     own = not data.statistics_from
     recipe: dict[str, Any] = {
@@ -41,9 +41,9 @@ def store_recipe(data: DataConfig, observations: ObservationsConfig, seed: int) 
 
 
 def _sources(inputs: list[tuple[str, SourceConfig]]) -> dict[str, Any]:
-    """Return what decides the fields; keys younger than the layout are left out at their defaults.
+    """Return the keys that determine the fields, without later additions at their defaults.
 
-    A store that was prepared before such a key existed is still of the same recipe.
+    A store that was prepared before such a key existed then still has the same recipe.
     """
     default = asdict(SourceConfig())
     kept = [
@@ -54,7 +54,7 @@ def _sources(inputs: list[tuple[str, SourceConfig]]) -> dict[str, Any]:
 
 
 def observation_recipe(observations: ObservationsConfig, seed: int) -> dict[str, Any]:
-    """Return what decides the observations that are drawn into a store."""
+    """Return the keys that determine the observations in a store."""
     drawn = [name for name in ("stations", "satellite") if name in observations.use]
     recipes = {name: asdict(getattr(observations, name)) for name in drawn}
     if "stations" in recipes:
@@ -65,8 +65,8 @@ def observation_recipe(observations: ObservationsConfig, seed: int) -> dict[str,
 
 
 def _leave_out(stations: dict[str, Any]) -> None:
-    """Remove what does not decide the values of stations."""
-    # Every station is drawn; which of them are held out is decided when they are read.
+    """Remove the keys that do not affect the values of stations."""
+    # Every station is drawn; held-out stations are chosen on reading.
     stations.pop("held_out", None)
     if not stations["source"]["kind"]:
         stations.pop("source")
@@ -76,7 +76,7 @@ def _leave_out(stations: dict[str, Any]) -> None:
 
 
 def _leave_out_orbit(satellite: dict[str, Any]) -> None:
-    """Remove what slanted bands and square footprints do not depend on."""
+    """Remove the keys that do not affect slanted bands or square footprints."""
     if satellite["geometry"] == "slanted":
         for name in ("geometry", "orbit"):
             satellite.pop(name)
@@ -89,14 +89,14 @@ def _leave_out_orbit(satellite: dict[str, Any]) -> None:
 
 
 def store_difference(found: Any, expected: Any, key: str = "") -> str:
-    """Word the first key in which two stores' recipes differ, with both values; "" for none.
+    """Describe the first difference of two stores' recipes, with both values; "" if none.
 
     Args:
         found: The store's recipe, or a part of it.
-        expected: The same of the recipe at hand.
+        expected: The same part of the present recipe.
         key: Dotted path of that part.
     """
     other = first_difference(found, expected, key)
     if other is None:
         return ""
-    return f"{other.key}: {other.found!r} in the store, {other.expected!r} asked for"
+    return f"{other.key}: {other.found!r} in the store, {other.expected!r} in the recipe"

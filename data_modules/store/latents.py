@@ -6,11 +6,11 @@ Layout (Zarr v3), keyed by the VAE's run and the training store's fingerprint::
     train/background, validation/background  (case, T, K, h, w)  their encoded backgrounds
     train/time, validation/time              (case,)             first day, days since 1970-01-01
     train_lag_L/latents, ...                 the training period with backgrounds of L days before
-    train_turned_S/latents, ...              the training period turned by S cells of longitude
+    train_turned_S/latents, ...              the training period shifted by S cells of longitude
     mean, sd                                 (K,)                over the training period
 
-The latents are standardised when they are read. The store is small (a day of the demo takes
-37 kB), so that it is held in memory.
+The latents are standardised on reading. The store is small (37 kB per day of the demo), so it is
+kept in memory.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ def write_latents(
     splits: Iterable[tuple[str, Archive]],
     key: dict[str, str],
 ) -> None:
-    """Encode windows and their backgrounds, once; a complete store of the same key is kept.
+    """Encode windows and their backgrounds; an existing complete store of the same key is kept.
 
     Args:
         path: Directory of the latent store.
         space: The VAE's latent space, with mean 0 and standard deviation 1 (raw latents).
-        splits: Windows and backgrounds of `train` and `validation`, of `train_lag_L` and of
-            `train_turned_S`, by name; taken one by one, and not at all where the store is kept.
-        key: What the encodings depend on, for example the VAE's run id.
+        splits: Windows and backgrounds of `train`, `validation`, `train_lag_L` and
+            `train_turned_S`, by name; consumed one by one, and not at all if the store is kept.
+        key: Values on which the encodings depend, for example the VAE's run id.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with exclusive(path.with_name(f"{path.name}.lock")):
@@ -66,21 +66,21 @@ def write_latents(
 
 
 def wait_for_latents(
-    path: Path, key: dict[str, str], patience: float = 7200.0, look: float = 1.0
+    path: Path, key: dict[str, str], patience: float = 7200.0, interval: float = 1.0
 ) -> None:
-    """Wait until another rank has written a latent store, as `write_latents` does on rank zero.
+    """Wait until rank zero has written a latent store with `write_latents`.
 
-    A lock would not do: file systems of clusters show a new file late, and a rank that came to
-    the lock after rank zero would write again what the others read.
+    A lock would not suffice: file systems of clusters show a new file with a delay, and a rank
+    that gets the lock after rank zero would rewrite the store while others read it.
 
     Args:
         path: Directory of the latent store.
-        key: What the encodings depend on.
-        patience: Seconds to wait.
-        look: Seconds between two looks.
+        key: Values on which the encodings depend.
+        patience: Longest time to wait (s).
+        interval: Time between two checks (s).
 
     Raises:
-        UserError: The store has not appeared.
+        UserError: The store has not appeared in time.
     """
     end = time.monotonic() + patience
     while _key(path) != key:
@@ -89,7 +89,7 @@ def wait_for_latents(
                 f"latent store {path}: rank zero has not written it within {patience:.0f} s; the "
                 f"key 'runs' must name a directory that all nodes share"
             )
-        time.sleep(look)
+        time.sleep(interval)
 
 
 def _write(
@@ -115,28 +115,28 @@ def _write(
         if split == "train":
             group.create_array("mean", data=latents.mean(dim=(0, 1, 3, 4)).numpy())
             group.create_array("sd", data=_spread(latents).numpy())
-    # Written last: a store without a key was cut short and is written again.
+    # Written last: a store without a key is incomplete and is written again.
     group.attrs.update({"slams_latents": _VERSION, "key": key, "content": _content(group)})
 
 
 def _key(path: Path) -> dict[str, str] | None:
-    """Read what a complete store of this version depends on; `None` for anything else."""
+    """Return the key of a complete store of this version; `None` for anything else."""
     try:
         group = zarr.open_group(path, mode="r", zarr_format=3)
-    except Exception:  # there is none, or it was cut short at its first file
+    except Exception:  # there is none, or its first file is incomplete
         return None
     attributes = group.attrs.asdict()
     if attributes.get("slams_latents") != _VERSION or "key" not in attributes:
         return None
     try:
         whole = _content(group) == attributes.get("content")
-    except Exception:  # every codec raises an error of its own over a truncated chunk
+    except Exception:  # the error for a truncated chunk depends on the codec
         return None
     return attributes["key"] if whole else None
 
 
 def _content(group: zarr.Group) -> str:
-    """Return the sha256 of all arrays: Zarr reads a chunk that was lost as zeros."""
+    """Return the sha256 of all arrays, since Zarr reads a lost chunk as zeros."""
     total = hashlib.sha256()
     for name, array in sorted(group.members(max_depth=None)):
         if isinstance(array, zarr.Array):
@@ -146,7 +146,7 @@ def _content(group: zarr.Group) -> str:
 
 
 def _spread(latents: Tensor) -> Tensor:
-    """Return the standard deviation `(K,)`; a latent that never varies stays constant."""
+    """Return the standard deviation `(K,)`, positive also for constant latents."""
     return latents.std(dim=(0, 1, 3, 4)).clamp(min=1e-6)
 
 
@@ -161,17 +161,17 @@ def _encode(space: LatentSpace, fields: Tensor, known: Tensor | None) -> Tensor:
 
 
 class LatentStore(Dataset[int]):
-    """Reads one split of a latent store, standardised.
+    """Dataset of one split of a latent store, standardised.
 
     Args:
         path: Directory of the store.
         split: `train` or `validation`.
-        window: Days `T` of the windows that are cut out of what the store holds, at every place;
-            0 for windows as they are in the store.
-        ages: Further training windows: `{L: age}`, see `LatentBatch.age`, of those of split
-            `train_lag_L`.
-        turned: Further training windows: cells of longitude `S`, of those of split
-            `train_turned_S`.
+        window: Days `T` of the windows, which are all sub-windows of those in the store; 0 for
+            the windows of the store.
+        ages: Further training windows: the splits `train_lag_L`, with their ages `{L: age}`, see
+            `LatentBatch.age`.
+        longitude_shifts: Further training windows: the splits `train_turned_S`, by their shifts
+            `S` (cells of longitude).
 
     Raises:
         UserError: There is no complete latent store.
@@ -183,17 +183,15 @@ class LatentStore(Dataset[int]):
         split: str,
         window: int = 0,
         ages: Mapping[int, float] | None = None,
-        turned: Sequence[int] = (),
+        longitude_shifts: Sequence[int] = (),
     ) -> None:
         if _key(path) is None:
-            raise UserError(
-                f"latent store {path}: not there or incomplete; run `slams train score`"
-            )
+            raise UserError(f"latent store {path}: missing or incomplete; run `slams train score`")
         group = zarr.open_group(path, mode="r", zarr_format=3)
         self.mean, self.sd = (torch.from_numpy(np.asarray(group[n][:])) for n in ("mean", "sd"))
         scale = [x.reshape(-1, 1, 1) for x in (self.mean, self.sd)]
         parts = {split: 1.0, **{f"{split}_lag_{lag}": age for lag, age in (ages or {}).items()}}
-        parts |= {f"{split}_turned_{cells}": 1.0 for cells in turned}
+        parts |= {f"{split}_turned_{cells}": 1.0 for cells in longitude_shifts}
 
         def read(name: str) -> Tensor:
             arrays = [np.asarray(group[f"{part}/{name}"][:]) for part in parts]
@@ -216,8 +214,8 @@ class LatentStore(Dataset[int]):
         return self.__getitems__([index])
 
     def __getitems__(self, index: list[int]) -> LatentBatch:
-        """Gather a batch in one go."""
-        # Gathered by NumPy: torch would start threads of its own in the one that reads ahead.
+        """Gather a batch at once."""
+        # Gathered by NumPy: torch would start further threads in the read-ahead thread.
         case, place = np.divmod(np.asarray(index), self._places)
         days = place[:, None] + np.arange(self.window)
         arrays = [x.numpy()[case[:, None], days] for x in (self.latents, self.background)]

@@ -1,11 +1,11 @@
-"""The manifest of a training store: a checksum of every file of fields and of all there is beside.
+"""The manifest of a training store: checksums of every file of fields and of the other arrays.
 
-While a store is prepared, each file of fields that is written in full gets a record of its own,
-`fields/records/N.json`, written in full or not at all: what has a record is finished, whatever
-killed the process, and nobody but its writer touches it. In the end the records become
-`fields/manifest.json`, with the other arrays' checksums; in the directory of an array, because
-Zarr warns of strangers in a group. Checksums are those of the values (float32, little-endian), so
-that they hold for what a reader is given.
+While a store is prepared, each finished file of fields has a record, `fields/records/N.json`,
+which is written atomically: a file with a record is finished, even if the process was killed, and
+only the process that wrote it writes the record. At the end the records are merged into
+`fields/manifest.json`, with the checksums of the other arrays; this is in the directory of an
+array, because Zarr warns of unknown files in a group. Checksums are those of the values (float32,
+little-endian), so they verify the values that a reader receives.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ _AGAIN = "run `slams prepare` with resume=overwrite"
 
 @dataclass(frozen=True)
 class Record:
-    """Holds what is known of a file of fields that is finished.
+    """Record of a finished file of fields.
 
     Attributes:
-        shard: Its number along time.
-        sha256: Of its values.
-        size: Of the file (bytes).
-        cleared: Values below zero that were set to zero, numerical noise of the source.
+        shard: Number of the file along time.
+        sha256: Checksum of its values.
+        size: Size of the file (bytes).
+        cleared: Number of negative values, noise of the source, that were set to zero.
     """
 
     shard: int
@@ -53,24 +53,24 @@ class Record:
 
     @classmethod
     def of_file(cls, store: Path, array: zarr.Array, shard: int, values: np.ndarray) -> Record:
-        """Make the record of a file that was just written, once it is on the disk."""
+        """Flush a file that was just written to the disk, and return its record."""
         file = store / shard_file(array, shard * array.shards[0])
         with file.open("rb") as opened:
             os.fsync(opened.fileno())
         return cls(shard, digest(values), file.stat().st_size)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the record as it is written; without `cleared` where there is nothing to say."""
+        """Return the record as written; without `cleared` if it is 0."""
         return {k: v for k, v in asdict(self).items() if k != "cleared" or v}
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """Holds the checksums of a complete store.
+    """Checksums of a complete store.
 
     Attributes:
-        records: Of the files of fields, in the order of time.
-        beside: Of every other array: its name to its checksums, one a file for those over time.
+        records: Records of the files of fields, in the order of time.
+        beside: Checksums of every other array by name, one per file for arrays over time.
     """
 
     records: tuple[Record, ...]
@@ -78,14 +78,14 @@ class Manifest:
 
 
 def write_record(store: Path, record: Record) -> None:
-    """Note that a file of fields is finished."""
+    """Record that a file of fields is finished."""
     folder = store / "fields" / "records"
     folder.mkdir(exist_ok=True)
     write_text(folder / f"{record.shard}.json", json.dumps(record.as_dict()))
 
 
 def read_record(store: Path, shard: int) -> Record | None:
-    """Read the record of a file of fields; `None` while it is not finished."""
+    """Return the record of a file of fields; `None` while it is unfinished."""
     try:
         return _read_record(store / "fields" / "records" / f"{shard}.json")
     except FileNotFoundError:
@@ -93,7 +93,7 @@ def read_record(store: Path, shard: int) -> Record | None:
 
 
 def read_records(store: Path) -> dict[int, Record]:
-    """Read which files of fields are finished, by number."""
+    """Return the records of all finished files of fields, by number."""
     found = {}
     for file in (store / "fields" / "records").glob("[0-9]*.json"):
         record = _read_record(file)
@@ -102,7 +102,7 @@ def read_records(store: Path) -> dict[int, Record]:
 
 
 def _read_record(file: Path) -> Record:
-    then = f"remove it, `slams prepare` writes the fields of file {file.stem} again"
+    then = f"remove it, and `slams prepare` writes the fields of file {file.stem} again"
     try:
         return Record(**read_json(file, then))
     except TypeError:
@@ -115,7 +115,7 @@ def clear_records(store: Path) -> None:
 
 
 def write_manifest(store: Path, group: zarr.Group, records: dict[int, Record]) -> Manifest:
-    """Write the manifest of a store whose arrays are all there."""
+    """Write the manifest of a store whose arrays are complete."""
     beside = {name: checksums(array) for name, array in _all_beside(group)}
     manifest = Manifest(tuple(records[i] for i in sorted(records)), beside)
     content: dict[str, Any] = {
@@ -131,7 +131,7 @@ def read_manifest(store: Path) -> Manifest:
     """Read the manifest of a complete store.
 
     Raises:
-        UserError: It is missing or damaged.
+        UserError: The manifest is missing or damaged.
     """
     try:
         content = read_json(store / MANIFEST, _AGAIN)
@@ -139,8 +139,8 @@ def read_manifest(store: Path) -> Manifest:
         return Manifest(records, dict(content["beside"]))
     except FileNotFoundError:
         raise UserError(
-            f"training store {store}: it has no manifest of checksums (fields/manifest.json), it "
-            f"is older than that or damaged; {_AGAIN}"
+            f"training store {store}: it has no manifest of checksums (fields/manifest.json), "
+            f"because it is of an older version or damaged; {_AGAIN}"
         ) from None
     except UserError:
         raise
@@ -151,13 +151,14 @@ def read_manifest(store: Path) -> Manifest:
 
 
 def verify(path: str | Path) -> str:
-    """Read a whole store again and compare all of it with its manifest and fingerprint.
+    """Read a whole store and compare it with its manifest and fingerprint.
 
     Returns:
-        What was found whole, in words.
+        Description of what was verified.
 
     Raises:
-        UserError: The store cannot be read, or its content has changed; names the first file.
+        UserError: The store cannot be read, or its content has changed; the message names the
+        first such file.
     """
     store = TrainingStore.open(path)
     path, manifest = Path(path), read_manifest(Path(path))
@@ -178,14 +179,14 @@ def verify(path: str | Path) -> str:
             )
     try:
         belongs, arrays = dict(beside_fields(group)), dict(_all_beside(group))
-    except Exception as error:  # metadata that are no JSON, or say what cannot be
+    except Exception as error:  # metadata that are not JSON, or invalid
         raise UserError(
             f"training store {path}: the zarr.json of an array cannot be read, it is truncated or "
             f"corrupt ({error}); {_AGAIN}"
         ) from error
     for name, array in arrays.items():
         if name not in belongs and name not in manifest.beside:
-            continue  # a store from before all arrays were summed up
+            continue  # a store from before all arrays had checksums
         for number, found in enumerate(_read_checksums(path, name, array)):
             known = manifest.beside.get(name, [])
             if number >= len(known) or found != known[number]:
@@ -207,11 +208,11 @@ def verify(path: str | Path) -> str:
 
 
 def _all_beside(group: zarr.Group) -> Iterator[tuple[str, zarr.Array]]:
-    """List every array but the fields; those of `beside_fields` first."""
+    """Yield every array but the fields by name; those of `beside_fields` first."""
     listed = dict(beside_fields(group))
     yield from listed.items()
     with warnings.catch_warnings():
-        # While a store is made, files that are no arrays lie beside them.
+        # An unfinished store also contains files that are not arrays.
         warnings.simplefilter("ignore", UserWarning)
         names = sorted(group.array_keys())
     for name in names:
@@ -224,6 +225,6 @@ def _read_checksums(store: Path, name: str, array: zarr.Array) -> list[str]:
         return checksums(array)
     except Exception as error:
         raise UserError(
-            f"training store {store}: {name} cannot be read, a file of it is truncated or "
+            f"training store {store}: {name} cannot be read, one of its files is truncated or "
             f"corrupt; {_AGAIN}"
         ) from error

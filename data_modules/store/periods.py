@@ -1,4 +1,4 @@
-"""The periods of training, validation and test, and the windows of a store that lie in each."""
+"""The periods of training, validation and test, and the windows of a store in each of them."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ __all__ = ["Period", "find_days", "split_periods", "window_cases"]
 
 @dataclass(frozen=True)
 class Period:
-    """Holds the days of a split.
+    """The days of a split.
 
     Attributes:
-        name: The split.
-        pieces: First and last day (both inside, days since 1970-01-01) of each piece, in order of
-            time.
+        name: Name of the split.
+        pieces: First and last day (both inclusive, days since 1970-01-01) of each piece, in
+            order of time.
     """
 
     name: str
@@ -32,12 +32,12 @@ class Period:
 
     @classmethod
     def of(cls, name: str, days: Sequence[str]) -> Period:
-        """Make the period of ISO dates in pairs: first, last, first, last, and so on."""
+        """Return the period of ISO dates in pairs: first, last, first, last, and so on."""
         numbers = [day_number(date.fromisoformat(day)) for day in days]
         return cls(name, tuple(zip(numbers[::2], numbers[1::2], strict=True)))
 
     def pieces_of(self, time: np.ndarray) -> np.ndarray:
-        """Return the piece that each time falls on, hours of its last day included; -1 for none.
+        """Return the piece that contains each time, up to the end of its last day; -1 for none.
 
         Args:
             time: Days since 1970-01-01 00 UTC, any shape.
@@ -53,12 +53,12 @@ class Period:
         return np.where(inside, piece, -1).astype(np.int64)
 
     def contains(self, time: np.ndarray) -> np.ndarray:
-        """Return which times fall on its days, hours of a last day included."""
+        """Return whether each time is on one of its days, up to the end of the last day."""
         return self.pieces_of(time) >= 0
 
     @property
     def dates(self) -> list[str]:
-        """Return the first and the last day of each piece as ISO dates, one after the other."""
+        """Return the first and the last day of each piece as ISO dates, in a flat list."""
         return [str(np.datetime64(day, "D")) for piece in self.pieces for day in piece]
 
     def __str__(self) -> str:
@@ -66,18 +66,18 @@ class Period:
 
 
 def split_periods(splits: SplitsConfig, window: int = 1) -> dict[str, Period]:
-    """Read the splits of a recipe and check that they keep apart.
+    """Return the splits of a recipe; check that they are separate.
 
     Args:
         splits: First and last day of each piece of each split.
-        window: Days in a window.
+        window: Days per window.
 
     Returns:
-        One period a split that the recipe gives; a split left empty is not in it.
+        Period by split; splits that are empty in the recipe are absent.
 
     Raises:
-        UserError: A date is not one, a piece is shorter than a window or ends before it begins,
-            or two splits overlap or are nearer than the gap.
+        UserError: A date is invalid, a piece is shorter than a window or ends before it begins,
+            or two splits overlap or are closer than the gap.
     """
     check_splits(splits, window)
     found = {name: split_pieces(splits, name) for name in SPLITS}
@@ -89,7 +89,7 @@ def split_periods(splits: SplitsConfig, window: int = 1) -> dict[str, Period]:
 
 
 def find_days(time: np.ndarray, days: np.ndarray) -> np.ndarray:
-    """Find days on a time axis by date, so that a gap in it never joins two seasons.
+    """Find days on a time axis by date, which is safe where the axis has gaps.
 
     Args:
         time: `(N,)` days since 1970-01-01 00 UTC, increasing.
@@ -104,12 +104,12 @@ def find_days(time: np.ndarray, days: np.ndarray) -> np.ndarray:
 
 
 def window_cases(time: np.ndarray, period: Period, window: int) -> np.ndarray:
-    """Find the windows of consecutive days that lie in one piece of a split.
+    """Return the windows of consecutive days that are in one piece of a split.
 
     Args:
         time: `(N,)` days of the store, increasing.
-        period: The split.
-        window: Days in a window, `T`.
+        period: The days of the split.
+        window: Days per window, `T`.
 
     Returns:
         int64 positions on the time axis of the first day of each window.
@@ -123,7 +123,7 @@ def window_cases(time: np.ndarray, period: Period, window: int) -> np.ndarray:
             lacking = Period(period.name, (days,))
             first, last = (np.datetime64(int(np.floor(t)), "D") for t in (time[0], time[-1]))
             raise UserError(
-                f"data.splits.{period.name}: the store has no data from {lacking}; it holds "
+                f"data.splits.{period.name}: the store has no data from {lacking}; it has "
                 f"{first} to {last}"
             )
     start = np.flatnonzero(piece >= 0)
@@ -131,7 +131,7 @@ def window_cases(time: np.ndarray, period: Period, window: int) -> np.ndarray:
     whole = ((index >= 0) & (piece[index] == piece[start][:, None])).all(axis=1)
     if not whole.any():
         raise UserError(
-            f"data.window: no window of {window} consecutive days lies in data.splits."
+            f"data.window: no window of {window} consecutive days is in data.splits."
             f"{period.name} ({period}); the store has {len(start)} days of it"
         )
     return start[whole].astype(np.int64)

@@ -1,10 +1,10 @@
-"""Reading steps out of the shards of a training store, without Zarr's own machinery.
+"""Reading steps from the shards of a training store, without Zarr.
 
-The layout that `writing.create_steps` writes is simple: a file holds `S` steps, each a chunk of
-its own (little-endian float32, Blosc, CRC-32C), and ends in an index of `S` pairs (offset, size;
-uint64) with a CRC-32C. Zarr goes through coroutines and several buffers for every chunk, which
-takes longer than to decode it; here one read fetches neighbouring steps, and each is decoded into
-its place in the batch. Arrays of any other layout are left to Zarr.
+The layout written by `writing.create_steps` is simple: a file contains `S` steps, each in one
+chunk (little-endian float32, Blosc, CRC-32C), and ends in an index of `S` pairs (offset, size;
+uint64) with a CRC-32C. Zarr uses coroutines and several buffers for every chunk, which takes
+longer than decoding it; here one read fetches neighbouring steps, and each is decoded into its
+place in the batch. Arrays of any other layout are read by Zarr.
 
 Source: the sharding codec of the Zarr specification, version 3 (ZEP 2).
 """
@@ -24,21 +24,21 @@ from data_modules.store.files import StoreFiles
 
 __all__ = ["ShardReader"]
 
-# Blosc's threads would wait for one another within each chunk; days are decoded side by side.
+# Blosc's threads would wait for one another within each chunk; days are decoded in parallel.
 blosc.use_threads = False
 _MISSING = np.iinfo(np.uint64).max
 _CHECKSUM_BYTES = 4
 
 
 class ShardReader:
-    """Reads steps of one array over time.
+    """Reader of the steps of one array over time.
 
     Args:
         files: Files of the store.
         name: Name of the array.
         shape: Shape of one step.
-        steps: Steps a file, `S`.
-        checked: Whether chunks carry a CRC-32C.
+        steps: Steps per file, `S`.
+        checked: Whether chunks have a CRC-32C.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class ShardReader:
 
     @classmethod
     def of(cls, files: StoreFiles, array: zarr.Array) -> ShardReader | None:
-        """Make the reader of an array; `None` where its layout is another one."""
+        """Return the reader of an array; `None` if its layout is a different one."""
         checked = _layout(array)
         if checked is None:
             return None
@@ -63,7 +63,7 @@ class ShardReader:
 
         Raises:
             FileNotFoundError: A file is missing.
-            EOFError, ValueError: A file is cut short, or a chunk of it is missing or corrupt.
+            EOFError, ValueError: A file is truncated, or one of its chunks is missing or corrupt.
             UserError: A file cannot be read at present.
         """
         done = 0
@@ -72,20 +72,20 @@ class ShardReader:
             done += count
 
     def expect(self, first: int, count: int) -> None:
-        """Say that consecutive steps will soon be read, so that the disk can fetch them.
+        """Announce that consecutive steps will soon be read, so that the disk can fetch them.
 
-        Of files whose index has not been read yet nothing is said.
+        Files whose index has not been read yet are skipped.
         """
         for shard, place, n in self._parts(first, count):
             if shard not in self._index:
                 continue
             index = self._index[shard][place : place + n]
-            if not (index == _MISSING).any():  # reading will refuse it
+            if not (index == _MISSING).any():  # a missing chunk is reported on reading
                 begin, end = _extent(index)
                 self._files.expect(self._key(shard), begin, end - begin)
 
     def _parts(self, first: int, count: int) -> Iterator[tuple[int, int, int]]:
-        """Cut consecutive steps by files: file, first step in it, number."""
+        """Divide consecutive steps by file: number of the file, first step in it, count."""
         last = first + count
         while first < last:
             shard, place = divmod(first, self.steps)
@@ -94,7 +94,7 @@ class ShardReader:
             first += n
 
     def file(self, step: int) -> str:
-        """Return the key of the file that holds a step."""
+        """Return the key of the file that contains a step."""
         return self._key(step // self.steps)
 
     def _key(self, shard: int) -> str:
@@ -106,8 +106,8 @@ class ShardReader:
             raise ValueError(f"{self._key(shard)}: a chunk is missing")
         begin, end = _extent(index)
         if end - begin > 2 * int(index[:, 1].sum()):
-            # Written out of order: fetching all that lies between would cost more than reading
-            # one by one.
+            # Written out of order: fetching everything in between would cost more than reading
+            # the chunks one by one.
             parts = (self._files.read(self._key(shard), int(o), int(n)) for o, n in index)
             views = [np.frombuffer(part, np.uint8) for part in parts]
         else:
@@ -118,14 +118,14 @@ class ShardReader:
             blosc.decompress(self._verified(view, shard), target)
 
     def _room(self, size: int) -> np.ndarray:
-        """Return bytes of this thread, used again: fresh ones would cost as much as the read."""
+        """Return a reusable buffer of this thread: allocation would cost as much as the read."""
         room = getattr(self._rooms, "bytes", None)
         if room is None or room.size < size:
             room = self._rooms.bytes = np.empty(size, np.uint8)
         return room[:size]
 
     def _read_index(self, shard: int) -> np.ndarray:
-        """Return `(S, 2)` offsets and sizes; kept, since a file is visited many times."""
+        """Return `(S, 2)` offsets and sizes, cached since a file is read many times."""
         if shard not in self._index:
             size = 16 * self.steps
             data = self._files.read(self._key(shard), -(size + _CHECKSUM_BYTES))
@@ -137,7 +137,7 @@ class ShardReader:
         return self._check(chunk, shard) if self._checked else chunk
 
     def _check(self, data: np.ndarray, shard: int) -> np.ndarray:
-        """Compare the CRC-32C at the end, and take it off."""
+        """Return data without the CRC-32C at its end, which is compared."""
         values, checksum = data[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
         if google_crc32c.value(values) != int.from_bytes(checksum.tobytes(), "little"):
             raise ValueError(f"{self._key(shard)}: a checksum does not match")
@@ -150,7 +150,7 @@ def _extent(index: np.ndarray) -> tuple[int, int]:
 
 
 def _layout(array: zarr.Array) -> bool | None:
-    """Return whether chunks carry a checksum; `None` for a layout that is not ours."""
+    """Return whether chunks have a checksum; `None` for a layout that is not supported."""
     described: dict[str, Any] = array.metadata.to_dict()  # type: ignore[assignment]
     codecs = described.get("codecs", ())
     whole = (1, *array.shape[1:])

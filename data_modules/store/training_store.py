@@ -1,17 +1,17 @@
-"""The training store: one Zarr v3 directory that holds fields, observations and statistics.
+"""The training store: one Zarr v3 directory with fields, observations and statistics.
 
 Layout (notation of `slams.fields`, time in days since 1970-01-01 00 UTC)::
 
-    fields (time, channel, latitude, longitude)   float32 physical, NaN missing; one step a chunk
+    fields (time, channel, latitude, longitude)   float32 physical, NaN missing; 1 step per chunk
     time, latitude, longitude                     float64
     stations (time, station, variable)            float32 channel units, NaN missing (optional)
     station_id, station_latitude, ...             (optional)
     satellite (time, channel, y, x)               float32 channel units, NaN missing (optional)
     statistics/harmonics, sd, lags, persistence, persistence_variance
 
-The attribute `status` becomes `complete` last, after everything else was written. An open Zarr
-array never crosses a process boundary: pickling a `TrainingStore` carries its path, and the
-other process opens the files itself. The path may be an address (`http://` or `https://`).
+The attribute `status` is set to `complete` after everything else was written. An open Zarr array
+is never sent to another process: a pickled `TrainingStore` contains its path, and the other
+process opens the files again. The path may be an address (`http://` or `https://`).
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ from slams.normalisation import Normaliser
 __all__ = ["SHARD_STEPS", "STORE_VERSION", "Statistics", "TrainingStore", "iso_date"]
 __all__ += ["shard_steps"]
 
-# Steps a file holds, at most, and the values (before compression) that it holds at most.
+# Largest number of steps per file, and of values (before compression) per file.
 SHARD_STEPS = 64
 _SHARD_VALUES = 2**25
 
@@ -60,13 +60,13 @@ _HOW = "run `slams prepare` with the recipe"
 
 
 def shard_steps(values: int) -> int:
-    """Return the steps that a file of a training store holds.
+    """Return the number of steps per file of a training store.
 
-    A power of two up to `SHARD_STEPS`, so that a file is no larger than 128 MB before compression
-    where a step allows it; it depends on the layout alone, never on the machine that prepares.
+    It is a power of two up to `SHARD_STEPS`, so that a file is at most 128 MB before compression
+    unless a single step is larger. It depends only on the layout, not on the machine.
 
     Args:
-        values: Numbers a step: channels times grid points.
+        values: Numbers per step: channels times grid points.
     """
     steps = SHARD_STEPS
     while steps > 1 and steps * values > _SHARD_VALUES:
@@ -76,13 +76,13 @@ def shard_steps(values: int) -> int:
 
 @dataclass(frozen=True)
 class Statistics:
-    """Holds what the training period says about each channel and grid point.
+    """Statistics of the training period for each channel and grid point.
 
     Attributes:
         harmonics: `(2K + 1, C, H, W)` float32, climatology in channel units.
         sd: `(C, H, W)` float32, standard deviation of anomalies in channel units, floored.
         lags: The `L` lags (days) of damped persistence.
-        persistence: `(L, C, H, W)` float32, regression of the anomaly on the one `lag` before.
+        persistence: `(L, C, H, W)` float32, regression of the anomaly on that `lag` days before.
         persistence_variance: `(L, C, H, W)` float32, its error variance, normalised units.
     """
 
@@ -93,7 +93,7 @@ class Statistics:
     persistence_variance: Tensor
 
     def select(self, index: Sequence[int]) -> Statistics:
-        """Take some channels, in the order given."""
+        """Return the statistics of some channels, in the given order."""
         order = list(index)
         return Statistics(
             self.harmonics[:, order],
@@ -106,12 +106,12 @@ class Statistics:
 
 @dataclass(frozen=True)
 class TrainingStore:
-    """Reads a complete training store; picklable, opened again in each process.
+    """A complete training store, opened for reading; picklable, opened again in each process.
 
     Attributes:
         path: Directory of the store, or its address.
-        channels: The channels read, in order (all of the store's, or those selected).
-        channel_index: Position of each of them in the store.
+        channels: The channels read, in order (all channels of the store, or a selection).
+        channel_index: Position of each of these channels in the store.
         time: `(N,)` float64, days since 1970-01-01 00 UTC, increasing.
         grid: The grid.
         attributes: The store's attributes (sources, units, recipe, versions, fingerprint).
@@ -126,15 +126,15 @@ class TrainingStore:
 
     @classmethod
     def open(cls, path: str | Path, channels: Sequence[str] | None = None) -> TrainingStore:
-        """Open and validates a store.
+        """Open and validate a store.
 
         Args:
             path: Directory of the store, or its address.
-            channels: Names of the channels to read, in order; all of them by default.
+            channels: Names of the channels to read, in order; all by default.
 
         Raises:
-            UserError: There is no store, it is incomplete, damaged or of another version, or a
-                channel is not in it.
+            UserError: There is no store, it is incomplete, damaged or of another version, or
+                lacks a channel.
         """
         path = str(path).rstrip("/") if is_url(path) else Path(path)
         if isinstance(path, Path) and not path.exists():
@@ -148,7 +148,7 @@ class TrainingStore:
         check_arrays(path, group, len(names))
         known = read_checksums(path)
         time = read_small(path, group, "time", np.float64, known)
-        if isinstance(path, Path):  # over HTTP a file that is missing is found when it is read
+        if isinstance(path, Path):  # over HTTP a missing file is found on reading
             check_files(path, group, time)
         specs = tuple(FieldSpec.parse(name) for name in names)
         store = cls(
@@ -165,10 +165,10 @@ class TrainingStore:
         return store if channels is None else store.select(channels)
 
     def select(self, names: Sequence[str]) -> TrainingStore:
-        """Narrow the store to some channels, in the order given.
+        """Return the store with only some channels, in the given order.
 
         Raises:
-            UserError: A channel is not in the store; the message lists levels or channels found.
+            UserError: A channel is not in the store; the message lists its levels or channels.
         """
         there = {spec.name: i for i, spec in enumerate(self.channels)}
         for name in names:
@@ -197,12 +197,12 @@ class TrainingStore:
 
     @property
     def fingerprint(self) -> str:
-        """Return the sha256 over the store's content and the recipe of its making."""
+        """Return the sha256 over the store's content and the recipe it was prepared from."""
         return str(self.attributes["fingerprint"])
 
     @property
     def absent(self) -> tuple[str, ...]:
-        """Name the channels that the source did not have: missing throughout."""
+        """Return the names of channels that the source lacked, which are missing throughout."""
         return tuple(self.attributes.get("absent", ()))
 
     @cached_property
@@ -222,7 +222,7 @@ class TrainingStore:
         ).select(self.channel_index)
 
     def normaliser(self) -> Normaliser:
-        """Make the normaliser of the channels read."""
+        """Return the normaliser of the channels read."""
         return Normaliser(self.channels, self.statistics.harmonics, self.statistics.sd)
 
     @cached_property
@@ -233,14 +233,14 @@ class TrainingStore:
         return self.read_small("surface_elevation", np.float64)
 
     def read_small(self, name: str, dtype: type) -> np.ndarray:
-        """Read an array that is not over time as a whole, and compare it with its checksum.
+        """Read an array without time as a whole, and compare it with its checksum.
 
         Args:
-            name: Its name, for example `statistics/sd`.
-            dtype: What its values are returned as.
+            name: Name of the array, for example `statistics/sd`.
+            dtype: Type of the returned values.
 
         Raises:
-            UserError: It is missing, truncated or corrupt, or has changed.
+            UserError: The array is missing, truncated or corrupt, or has changed.
         """
         return read_small(self.path, self._group, name, dtype, self._checksums)
 
@@ -260,7 +260,7 @@ class TrainingStore:
         return values if self._all_channels else values[:, list(self.channel_index)]
 
     def has(self, name: str) -> bool:
-        """Return whether an optional array (`stations`, `satellite`) is in the store.
+        """Return whether the store has an optional array (`stations`, `satellite`).
 
         Raises:
             UserError: Its metadata are damaged.
@@ -268,7 +268,7 @@ class TrainingStore:
         return has_array(self.path, self._group, name)
 
     def read_array(self, name: str, index: slice | Sequence[int] | np.ndarray) -> np.ndarray:
-        """Read days of an optional array (`stations`, `satellite`), as `read` does.
+        """Read days of an optional array (`stations`, `satellite`); arguments as for `read`.
 
         Returns:
             `(n, ...)` float32 channel units, NaN where nothing was observed.
@@ -282,7 +282,7 @@ class TrainingStore:
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)
-        # An open array in another process hangs or kills it; each opens the files itself.
+        # An open array would make another process hang or crash; each process opens the files.
         for name in (
             "_group",
             "_arrays",
@@ -298,7 +298,7 @@ class TrainingStore:
 
     @cached_property
     def file_steps(self) -> int:
-        """Return the steps that a file of the fields holds."""
+        """Return the number of steps per file of the fields."""
         fields = self._array("fields")
         return (fields.shards or fields.chunks)[0]
 
@@ -318,12 +318,12 @@ class TrainingStore:
             out[...] = self.read(slice(first, first + len(out)))
 
     def read_runs(self, runs: Sequence[tuple[int, np.ndarray]]) -> None:
-        """Read several runs of days side by side, see `read_run`.
+        """Read several runs of days in parallel, see `read_run`.
 
         Args:
-            runs: Position of the first day, and the array that takes the run.
+            runs: For each run the position of its first day, and the array to fill.
         """
-        if len(runs) < 2 or get_worker_info() is not None:  # workers are side by side already
+        if len(runs) < 2 or get_worker_info() is not None:  # workers already run in parallel
             for first, out in runs:
                 self.read_run(first, out)
         else:
@@ -334,13 +334,13 @@ class TrainingStore:
 
     @cached_property
     def _threads(self) -> ThreadPoolExecutor:
-        # On a server the wait is for answers, not for processors.
+        # Over HTTP, threads wait for answers rather than for processors.
         count = 8 if is_url(self.path) else min(os.cpu_count() or 1, 8)
         return ThreadPoolExecutor(count, thread_name_prefix="slams-decode")
 
     @cached_property
     def _all_channels(self) -> bool:
-        # Kept: to look an array up in a group takes as long as to decode a window.
+        # Cached: looking up an array in a group takes as long as decoding a window.
         return self.channel_index == tuple(range(self._array("fields").shape[1]))
 
     @cached_property
@@ -364,7 +364,7 @@ class TrainingStore:
         return {}
 
     def _array(self, name: str) -> zarr.Array:
-        # Kept: a store that is moved away meanwhile is found out when a file of it is read.
+        # Cached: a store that is moved in the meantime is detected when one of its files is read.
         if name not in self._arrays:
             self._arrays[name] = self._group[name]
         return self._arrays[name]
@@ -376,7 +376,7 @@ class TrainingStore:
         index = np.asarray(index, dtype=np.int64)
         wanted, place = np.unique(index, return_inverse=True)
         out = np.empty((len(wanted), *array.shape[1:]), dtype=np.float32)
-        # Contiguous runs, because a slice costs far less than as many single steps.
+        # Contiguous runs, because a slice costs far less than single steps.
         cuts = np.flatnonzero(np.diff(wanted) != 1) + 1
         for run in np.split(np.arange(len(wanted)), cuts) if len(wanted) else ():
             self._read_run(name, int(wanted[run[0]]), out[run[0] : run[-1] + 1])
@@ -400,19 +400,19 @@ class TrainingStore:
             reader.read(first, out)
 
     def _damaged(self, name: str, first: int, out: np.ndarray, error: Exception) -> Exception:
-        """Find the first step that cannot be read, and say so."""
+        """Return an error that names the first step that cannot be read."""
         if isinstance(self.path, Path) and not self.path.exists():
             return UserError(
-                f"training store {self.path}: it was moved or removed while it was in use; put it "
-                f"back and give the same command again"
+                f"training store {self.path}: moved or removed while in use; restore it and "
+                f"run the same command again"
             )
         for step in range(first, first + len(out)):
             try:
                 self._decode(name, step, out[:1])
-            except Exception as found:
-                if isinstance(found, UserError):
-                    return found
-                missing = isinstance(found, FileNotFoundError)
+            except Exception as cause:
+                if isinstance(cause, UserError):
+                    return cause
+                missing = isinstance(cause, FileNotFoundError)
                 return UserError(
                     f"training store {self.path}: {name} of {iso_date(self.time[step])} cannot "
                     f"be read, file {shard_file(self._array(name), step)} is "

@@ -1,4 +1,4 @@
-"""Writing the arrays of a training store (see `stores` for the layout)."""
+"""Writing the arrays of a training store (see `training_store` for the layout)."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ __all__ = [
     "write_statistics",
 ]
 
-# Arrays over time beside the fields, in files of some steps each.
+# Arrays over time other than the fields, in files of several steps each.
 STEP_ARRAYS = ("stations", "satellite")
 
 
 @dataclass(frozen=True)
 class StatisticsArrays:
-    """Holds the finished statistics as the store keeps them (float32, see `stores.Statistics`).
+    """Statistics as stored (float32, see `training_store.Statistics`).
 
-    Arrays lie over the flattened grid: `harmonics (K, C, P)`, `sd (C, P)`, `lags (L,)`,
+    Arrays are over the flattened grid: `harmonics (K, C, P)`, `sd (C, P)`, `lags (L,)`,
     `persistence (L, C, P)`, `persistence_variance (L, C, P)`.
     """
 
@@ -58,10 +58,10 @@ def create_steps(
     dims: tuple[str, ...],
     attributes: dict[str, Any] | None = None,
 ) -> zarr.Array:
-    """Create a float32 array over time: one step a chunk, `shard_steps` steps a file.
+    """Create a float32 array over time: one step per chunk, `shard_steps` steps per file.
 
-    One step a chunk, because windows are short and drawn at random; a file for many of them,
-    because file systems suffer from millions of small files. Every chunk carries a checksum.
+    One step per chunk, because windows are short and drawn at random; many steps per file,
+    because millions of small files are slow on file systems. Every chunk has a checksum.
     """
     return group.create_array(
         name,
@@ -76,7 +76,7 @@ def create_steps(
         fill_value=float("nan"),
         dimension_names=dims,
         attributes=attributes or {},
-        # A chunk that is missing throughout is written too: a lost file is told from it.
+        # Chunks of missing values are written too, so that a lost file can be detected.
         config={"write_empty_chunks": True},
     )
 
@@ -99,7 +99,7 @@ def write_elevation(group: zarr.Group, elevation: np.ndarray) -> None:
 
 
 def write_statistics(group: zarr.Group, statistics: StatisticsArrays, grid: LatLonGrid) -> None:
-    """Write the group `statistics`; a flattened grid is given its shape again."""
+    """Write the group `statistics`, with arrays reshaped to the grid."""
     target = group.create_group("statistics")
     plane = ("channel", "latitude", "longitude")
     names = {
@@ -127,10 +127,10 @@ def digest_days(time: np.ndarray) -> str:
 
 
 def beside_fields(group: zarr.Group) -> Iterator[tuple[str, zarr.Array]]:
-    """List the arrays, other than the fields, whose values belong to a store's content."""
+    """Yield the arrays, other than the fields, that belong to a store's content, by name."""
     names = ["time", "latitude", "longitude", "surface_elevation", *STEP_ARRAYS]
     if "stations" in group and "counts" in group["stations"].attrs:
-        # Stations that are drawn follow from the recipe; real ones only from their archive.
+        # Drawn stations are determined by the recipe; real ones depend on their archive.
         names += ["station_id", "station_latitude", "station_longitude", "station_elevation"]
     for name in names:
         if name in group:
@@ -140,10 +140,10 @@ def beside_fields(group: zarr.Group) -> Iterator[tuple[str, zarr.Array]]:
 
 
 def content_digest(group: zarr.Group) -> str:
-    """Return the sha256 of what is in a store beside its fields."""
+    """Return the sha256 of a store's content other than its fields."""
     total = hashlib.sha256()
     for _, array in beside_fields(group):
-        # File by file: the satellite's images need not fit into memory.
+        # File by file: satellite images may not fit into memory.
         steps = array.shards[0] if array.shards else max(array.shape[0], 1)
         for start in range(0, array.shape[0], steps):
             total.update(np.ascontiguousarray(array[start : start + steps]).data)
@@ -154,13 +154,13 @@ def fingerprint(digests: list[str], content: str, recipe: str, channels: list[st
     """Combine content and recipe into the store's fingerprint.
 
     Args:
-        digests: Of the fields, one a file.
-        content: `content_digest` of the rest.
-        recipe: `recipe.store_recipe` as JSON.
+        digests: Digests of the fields, one per file.
+        content: `content_digest` of the other arrays.
+        recipe: `identity.store_recipe` as JSON.
         channels: Names of the channels.
     """
     keys = json.loads(recipe)
-    # Paths are left out: a copy in another place is the same data.
+    # Paths are left out: a copy at another path has the same data.
     sources = keys.get("sources") or [keys["source"]]
     for source in sources:
         for name in ("path", "files", "grid"):
@@ -174,7 +174,7 @@ def fingerprint(digests: list[str], content: str, recipe: str, channels: list[st
 
 
 def canonical_json(value: Any) -> str:
-    """Write plain containers as JSON that is the same for equal values."""
+    """Return plain containers as JSON that is the same for equal values."""
     return json.dumps(value, sort_keys=True)
 
 

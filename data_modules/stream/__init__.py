@@ -1,1 +1,1 @@
-"""Windows out of a store and into batches: datasets, samplers, loaders, caches."""
+"""Streaming windows of a store in batches: datasets, samplers, loaders, caches."""

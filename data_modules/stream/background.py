@@ -17,26 +17,26 @@ from slams.observations import backgrounds
 
 __all__ = ["BackgroundProvider"]
 
-# Training days, evenly spaced, from which the error of a background file is estimated.
+# Number of evenly spaced training days from which the error of a background file is estimated.
 _FILE_DAYS = 200
 _FEWEST_FILE_DAYS = 30
 
 
 class BackgroundProvider:
-    """Makes backgrounds; says which earlier days or which states it needs with each window.
+    """Provider of backgrounds, which states the earlier days or the states that it needs.
 
     Args:
         config: Kind of background, lag, re-centring.
         store: The training store.
-        window: Days in a window, `T`.
+        window: Days per window, `T`.
 
     Attributes:
         earlier: Days to read before each window, or `None`.
-        states: Store to read the window's own days from (kind `file`), or `None`.
+        states: Store from which to read the window's own days (kind `file`), or `None`.
 
     Raises:
-        UserError: The store has no persistence for the lags needed, or the background file is
-            not right.
+        UserError: The store has no persistence for the required lags, or the background file is
+            invalid.
     """
 
     def __init__(self, config: BackgroundConfig, store: TrainingStore, window: int) -> None:
@@ -77,12 +77,12 @@ class BackgroundProvider:
         return self._coefficient, self._variance
 
     def available(self, store: TrainingStore, cases: np.ndarray, window: int) -> np.ndarray:
-        """Return for which windows there is a state to make the background from.
+        """Return whether the states for the background of each window exist.
 
         Args:
-            store: The store the windows are of.
+            store: The store of the windows.
             cases: `(n,)` positions of their first days.
-            window: Days in a window.
+            window: Days per window.
 
         Returns:
             `(n,)` bool.
@@ -96,7 +96,7 @@ class BackgroundProvider:
         return np.ones(len(cases), dtype=bool)
 
     def offset(self, window: Window, normaliser: Normaliser) -> Tensor | None:
-        """Return what re-centring adds to the climatology, `(B, C, H, W)` channel units."""
+        """Return the offset of re-centring to the climatology, `(B, C, H, W)` channel units."""
         if self.config.recentre_days == 0 or window.previous is None:
             return None
         days = self._previous_days(window)
@@ -114,16 +114,16 @@ class BackgroundProvider:
         """Make the background of a window, on the window's device.
 
         Args:
-            window: The window, with `previous` as `earlier` or `states` asked for.
-            normaliser: On the same device.
+            window: The window, with `previous` as required by `earlier` or `states`.
+            normaliser: The normaliser, on the same device.
             climatology: `(B, T, C, H, W)` channel units, re-centred.
-            offset: What re-centring added to it, or `None`.
+            offset: Offset of re-centring included in it, or `None`.
         """
         device = window.fields.device
         if self.config.kind == "climatology":
             return backgrounds.climatological(window.fields.shape, device=device)
         if window.previous is None or self._variance is None:
-            raise ValueError("the window comes without the states its background is made from")
+            raise ValueError("the window lacks the states from which its background is made")
         variance = self._variance.to(device)
         if self.config.kind == "file":
             states = normaliser.normalise(window.previous, climatology)
@@ -146,7 +146,7 @@ class BackgroundProvider:
 def _persistence(
     config: BackgroundConfig, store: TrainingStore, window: int
 ) -> tuple[Tensor, Tensor]:
-    """Pick coefficients and variances of the window's days, each `(T, C, H, W)`."""
+    """Return coefficients and variances of the window's days, each `(T, C, H, W)`."""
     statistics = store.statistics
     needed = [config.lag + day for day in range(window)]
     missing = [lag for lag in needed if lag not in statistics.lags]
@@ -154,8 +154,8 @@ def _persistence(
         raise UserError(
             f"background.lag: {config.lag} and a window of {window} days need persistence fitted "
             f"for {', '.join(map(str, missing))} days, but training store {store.path} has it "
-            f"for {', '.join(map(str, statistics.lags)) or 'none'}; set data.lags and prepare "
-            f"again"
+            f"for {', '.join(map(str, statistics.lags)) or 'no lag'}; set data.lags and run "
+            f"`slams prepare` again"
         )
     index = [statistics.lags.index(lag) for lag in needed]
     return statistics.persistence[index], statistics.persistence_variance[index]
@@ -172,8 +172,8 @@ def _open_states(config: BackgroundConfig, store: TrainingStore) -> TrainingStor
         )
     if states.fingerprint == store.fingerprint:
         raise UserError(
-            f"background.path: {config.path} holds the verifying truth itself, expected "
-            f"states that never saw it"
+            f"background.path: {config.path} is the verifying truth itself, expected states "
+            f"that do not depend on it"
         )
     return states
 
@@ -187,7 +187,7 @@ def _file_variance(states: TrainingStore, store: TrainingStore, window: int) -> 
     if len(inside) < _FEWEST_FILE_DAYS:
         raise UserError(
             f"background.path: {states.path} has {len(inside)} days of the training period, "
-            f"expected at least {_FEWEST_FILE_DAYS} to estimate its errors from"
+            f"expected at least {_FEWEST_FILE_DAYS}, from which its errors are estimated"
         )
     pick = np.unique(np.linspace(0, len(inside) - 1, _FILE_DAYS).astype(np.int64))
     normaliser = store.normaliser()

@@ -1,8 +1,8 @@
-"""Arrays for batches that are used again once nobody looks at them any more.
+"""Arrays for batches, reused once no batch refers to them.
 
-A fresh array costs as much as filling it: the system gives zeroed pages one by one. What may be
-written again is told by counting references: tensors made by `torch.from_numpy` and views refer
-to the array below them.
+Allocating an array costs as much as filling it, since the system zeroes its pages one by one.
+Arrays that may be reused are found by counting references: views and tensors made by
+`torch.from_numpy` refer to the underlying array.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ __all__ = ["Buffers"]
 
 
 class Buffers:
-    """Gives arrays to fill, those that are free again first.
+    """Pool of arrays to fill, which reuses free ones.
 
     Args:
-        kept: Arrays that are kept at most; what is asked for beyond that is fresh.
+        kept: Largest number of arrays in the pool; further requests allocate.
     """
 
     def __init__(self, kept: int = 8) -> None:
@@ -31,7 +31,7 @@ class Buffers:
         self._lock = threading.Lock()
 
     def take(self, shape: tuple[int, ...]) -> np.ndarray:
-        """Return a float32 array of a shape, with any content."""
+        """Return a float32 array of a shape, with arbitrary content."""
         size = math.prod(shape)
         with self._lock:
             counts = _references(self._arrays)
@@ -54,5 +54,5 @@ def _references(arrays: Sequence[np.ndarray]) -> list[int]:
     return [sys.getrefcount(array) for array in arrays]
 
 
-# Of an array that only a list holds; versions of Python count the names on the way otherwise.
+# References to an array that only a list refers to; the count depends on the Python version.
 _UNUSED = _references([np.empty(0)])[0]

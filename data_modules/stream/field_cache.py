@@ -1,13 +1,13 @@
-"""The fields of a store, uncompressed: in memory, or in a file that is mapped into memory.
+"""The fields of a store, uncompressed: in memory, or in a memory-mapped file.
 
-Decompression is what a window costs; a copy without it is read at the speed of memory. The file,
-`fields-KEY.npy` in the NumPy format, holds all days of the channels in use. Its key is made of the
-store's fingerprint and the channels, so that other data get another file. It is built once, by
-whichever process comes first, under a lock, and appears by renaming; beside it stands
-`fields-KEY.json` with size and checksums, which are looked at when it is opened.
+Most of the cost of a window is decompression; an uncompressed copy is read at the speed of memory.
+The file, `fields-KEY.npy` in NumPy format, contains all days of the channels in use. Its key
+depends on the store's fingerprint and the channels, so that other data have another file. It is
+built once, by the first process, under a lock, and appears by renaming; `fields-KEY.json` in the
+same directory has size and checksums, which are compared on opening.
 
-A file that is not in the page cache is read in one go a window (`preadv`), because touching a map
-page by page waits for the disk at each step; what is there is copied out of the map.
+Days that are not in the page cache are read by one call per window (`preadv`), because touching a
+map page by page waits for the disk each time; days in the page cache are copied from the map.
 """
 
 from __future__ import annotations
@@ -35,28 +35,28 @@ __all__ = ["FieldSource", "MappedFields", "MemoryFields", "cache_directory", "ma
 __all__ += ["load_fields", "runs_of", "verify_caches"]
 
 _VERSION = 1
-# Days that are read, written and summed up at a time.
+# Days per block for reading, writing and checksums.
 _BLOCK = 64
 
 
 class FieldSource(Protocol):
-    """Gives days of fields, one copy a window."""
+    """Source of days of fields, copied once per window."""
 
     def fill(self, index: np.ndarray, out: np.ndarray) -> None:
         """Copy days.
 
         Args:
-            index: `(n,)` positions on the time axis, in any order; negative ones are passed over.
+            index: `(n,)` positions on the time axis, in any order; negative ones are skipped.
             out: `(n, C, H, W)` float32, C-contiguous.
         """
 
 
 def runs_of(index: np.ndarray) -> Iterator[tuple[int, int, int]]:
-    """Cut positions into runs of consecutive ones: place in `index`, first position, length.
+    """Divide positions into consecutive runs: place in `index`, first position, length.
 
-    Negative positions belong to none.
+    Negative positions belong to no run.
     """
-    # A plain loop: on the days of a batch NumPy takes three times as long.
+    # A plain loop: for the days of a batch NumPy takes three times as long.
     positions = index.tolist()
     start = 0
     for place in range(1, len(positions) + 1):
@@ -68,7 +68,7 @@ def runs_of(index: np.ndarray) -> Iterator[tuple[int, int, int]]:
 
 
 class MemoryFields:
-    """Holds fields in memory.
+    """Fields in memory.
 
     Args:
         fields: `(N, C, H, W)` float32.
@@ -84,7 +84,7 @@ class MemoryFields:
 
 
 class MappedFields:
-    """Reads fields from a file in the NumPy format; picklable, opened again in each process.
+    """Fields in a memory-mapped NumPy file; picklable, opened again in each process.
 
     Args:
         path: The file.
@@ -95,15 +95,15 @@ class MappedFields:
         self._map: np.ndarray | None = None
         self._offset = 0
         self._file = -1
-        # Whether the system tells what is in the page cache, and whether the last batch was there.
-        self._tells, self._warm = True, False
+        # Whether the system reports the content of the page cache; whether it had the last batch.
+        self._reports_cache, self._warm = True, False
 
     @property
     def fields(self) -> np.ndarray:
         """Return the map, `(N, C, H, W)` float32."""
         if self._map is None:
             mapped = np.load(self.path, mmap_mode="r")
-            # A plain array: each slice of a `memmap` is a Python call of its own.
+            # A plain array: slicing a `memmap` involves an additional Python call.
             self._map, self._offset = np.asarray(mapped).view(np.ndarray), mapped.offset
             self._file = os.open(self.path, os.O_RDONLY)
         return self._map
@@ -112,8 +112,8 @@ class MappedFields:
         """Copy days, see `FieldSource`."""
         fields = self.fields
         size = fields[0].nbytes
-        # To ask the system of each window takes a tenth of the time of copying it: while all is in
-        # the page cache it is only asked afterwards whether anything had to be fetched.
+        # Querying the page cache for each window takes a tenth of the time of copying it: while
+        # everything is cached, only the page faults are counted afterwards.
         faults = _major_faults() if self._warm else -1
         absent = []
         for place, first, count in runs_of(index):
@@ -123,7 +123,7 @@ class MappedFields:
             else:
                 absent.append((place, begin, count))
         self._warm = not absent and (faults < 0 or _major_faults() == faults)
-        # The disk is told of all that is wanted before the first is waited for.
+        # All reads are announced to the disk before waiting for the first.
         for _, begin, count in absent:
             with contextlib.suppress(AttributeError, OSError):
                 os.posix_fadvise(self._file, begin, count * size, os.POSIX_FADV_WILLNEED)
@@ -131,11 +131,11 @@ class MappedFields:
             self._read(begin, memoryview(out[place : place + count]).cast("B"))
 
     def _resident(self, begin: int, end: int) -> bool:
-        """Return from three bytes whether a range is in the page cache.
+        """Return whether a range is in the page cache, judged by three of its bytes.
 
-        Where the system cannot tell, it is taken to be.
+        Return True where the system does not support the query.
         """
-        if not self._tells:
+        if not self._reports_cache:
             return True
         byte = bytearray(1)
         try:
@@ -144,14 +144,14 @@ class MappedFields:
         except BlockingIOError:
             return False
         except (AttributeError, OSError):
-            self._tells = False
+            self._reports_cache = False
         return True
 
     def _read(self, begin: int, out: memoryview) -> None:
         while len(out):
             count = os.preadv(self._file, [out], begin)
             if count == 0:
-                raise UserError(f"cache {self.path}: it was cut short; remove it, it is made anew")
+                raise UserError(f"cache {self.path}: truncated; remove it, it is built again")
             begin, out = begin + count, out[count:]
 
     def close(self) -> None:
@@ -171,7 +171,7 @@ class MappedFields:
 
 
 def _major_faults() -> int:
-    """Count how often this thread has waited for a page from the disk; -1 where none can tell."""
+    """Return the number of major page faults of this thread; -1 where it is unknown."""
     try:
         from resource import RUSAGE_THREAD, getrusage  # Linux
     except ImportError:
@@ -188,77 +188,76 @@ def load_fields(store: TrainingStore) -> MemoryFields:
 
 
 def cache_directory(store: TrainingStore, directory: str) -> Path:
-    """Return the directory of a store's cache: the one named, or one beside the store.
+    """Return the directory of a store's cache: `directory`, or one next to the store.
 
     Raises:
-        UserError: None is named, and the store lies on a server.
+        UserError: `directory` is empty, and the store is on a server.
     """
     if directory:
         return Path(directory)
     if is_url(str(store.path)):
         raise UserError(
-            f"key 'data.cache_directory': found none, expected a directory on a disk of this "
-            f"machine, since there is no place beside the store {store.path}"
+            f"key 'data.cache_directory': found nothing, expected a directory on a disk of this "
+            f"machine, since the store {store.path} is on a server"
         )
     path = Path(store.path)
     return path.with_name(f"{path.name}.cache")
 
 
 def map_fields(store: TrainingStore, directory: Path) -> MappedFields:
-    """Open the cache file of a store, which is built first where there is none or a damaged one.
+    """Open the cache file of a store; build it first if it is missing or damaged.
 
     Args:
-        store: The store, narrowed to the channels in use.
-        directory: Where cache files lie.
+        store: The store, with only the channels in use.
+        directory: Directory of the cache files.
 
     Raises:
-        UserError: The file cannot be written there.
+        UserError: The file cannot be written to the directory.
     """
     path = directory / f"fields-{_key(store)}.npy"
     shape = (len(store.time), len(store.channels), *store.grid.shape)
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        # Ranks and processes that come later wait here, and find it built.
+        # Other ranks and processes wait here until it is built.
         with exclusive(path.with_name(f"{path.name}.lock")):
             if not _whole(path, shape):
                 _build(store, path, shape)
                 # Read back once, while it is in the page cache.
                 if not _whole(path, shape, everything=True):
                     raise UserError(
-                        f"cache {path}: what was read back is not what was written; the disk "
-                        f"under data.cache_directory is damaged, name another, or set "
-                        f"data.cache=none"
+                        f"cache {path}: it does not match what was written; the disk of "
+                        f"data.cache_directory is damaged, choose another, or set data.cache=none"
                     )
     except IsADirectoryError as error:
         raise UserError(
             f"cache {error.filename2 or error.filename} is a directory, expected a file; move it "
-            f"away, it is made anew"
+            f"away, it is built again"
         ) from error
     except PermissionError as error:
         raise UserError(
-            f"cache {path}: no permission to write there; name another place under "
-            f"data.cache_directory, or set data.cache=none"
+            f"cache {path}: no permission to write there; set data.cache_directory to another "
+            f"directory, or data.cache=none"
         ) from error
     return MappedFields(path)
 
 
 def verify_caches(store: Path) -> int:
-    """Read the cache files beside a store, and compare all of them with their checksums.
+    """Read the cache files next to a store, and compare them with their checksums.
 
     Args:
-        store: The store; caches under `data.cache_directory` are not looked for.
+        store: The store; caches in `data.cache_directory` are not checked.
 
     Returns:
         The number of files.
 
     Raises:
-        UserError: One has changed since it was written, or is incomplete.
+        UserError: A file has changed since it was written, or is incomplete.
     """
     files = sorted(store.with_name(f"{store.name}.cache").glob("fields-*.npy"))
     for path in files:
         if not _whole(path, None, everything=True):
             raise UserError(
-                f"cache {path}: it has changed since it was written; remove it, it is made anew"
+                f"cache {path}: it has changed since it was written; remove it, it is built again"
             )
     return len(files)
 
@@ -273,8 +272,8 @@ def _build(store: TrainingStore, path: Path, shape: tuple[int, ...]) -> None:
     free = shutil.disk_usage(path.parent).free
     if size > free:
         raise UserError(
-            f"cache {path}: needs {size / 1e9:.2f} GB, found {free / 1e9:.2f} GB free; name "
-            f"another disk under data.cache_directory, or set data.cache=none"
+            f"cache {path}: needs {size / 1e9:.2f} GB, found {free / 1e9:.2f} GB free; set "
+            f"data.cache_directory to another disk, or data.cache=none"
         )
     say(f"writing the cache {path} ({size / 1e9:.2f} GB)")
     sums = []
@@ -289,18 +288,18 @@ def _build(store: TrainingStore, path: Path, shape: tuple[int, ...]) -> None:
                 sums.append(zlib.crc32(values.data))
                 file.write(values.data)
         written = part.stat().st_size
-        # Before the file itself: what describes a file that is not there does no harm.
+        # Before the file itself: a record without its file does no harm.
         record = {"store": store.fingerprint, "size": written, "crc32": sums, "days": _BLOCK}
         write_text(path.with_suffix(".json"), json.dumps(record))
 
 
 def _whole(path: Path, shape: tuple[int, ...] | None, everything: bool = False) -> bool:
-    """Return whether a cache file is complete; compare blocks of days with their checksums.
+    """Return whether a cache file is complete and blocks of days match their checksums.
 
     Args:
         path: The file.
-        shape: Shape that is expected, any where it is `None`.
-        everything: Compare every block, in the place of the first and the last.
+        shape: Expected shape; `None` for any.
+        everything: Whether to compare every block rather than the first and the last.
     """
     try:
         record = json.loads(path.with_suffix(".json").read_text())
@@ -312,7 +311,7 @@ def _whole(path: Path, shape: tuple[int, ...] | None, everything: bool = False) 
         sums = record["crc32"]
         if len(sums) != -(-len(fields) // _BLOCK):
             return False
-        # The whole of it would be read from disk at each start.
+        # Comparing all blocks would read the whole file from disk at each start.
         some = range(len(sums)) if everything else {0, len(sums) - 1} if sums else ()
         for block in some:
             values = np.ascontiguousarray(fields[block * _BLOCK : (block + 1) * _BLOCK])

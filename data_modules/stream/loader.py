@@ -1,4 +1,4 @@
-"""The DataLoader of a stream: it knows how far it has come, and says so in checkpoints."""
+"""The DataLoader of a stream, which saves its position in checkpoints."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from slams.errors import UserError
 
 __all__ = ["StreamLoader", "read_ahead"]
 
-# Seconds after which a silent worker is an error, and not a job that hangs till its time is up.
+# Time without data from a worker after which an error is raised instead of hanging (s).
 _WORKER_TIMEOUT = 300
 
 
 class StreamLoader(DataLoader):
-    """A DataLoader that counts its own epochs, and goes on in the middle of one.
+    """A DataLoader that counts epochs, and can resume in the middle of one.
 
-    Lightning keeps `state_dict` in its checkpoints. The epoch is counted here, because a Trainer
-    that resumes from the end of an epoch numbers the epochs after it one too high (lightning
-    2.6.6, `epoch_progress.current.processed`), which would give another order than that of an
+    Lightning saves `state_dict` in its checkpoints. The epoch is counted here, because a Trainer
+    that resumes from the end of an epoch numbers later epochs one too high (lightning 2.6.6,
+    `epoch_progress.current.processed`), which would change the order from that of an
     uninterrupted run. A sampler that does not shuffle (evaluation) starts from the beginning.
 
-    What counts is what was delivered, not what workers or a thread have read ahead.
+    Only delivered batches are counted, not those read ahead by workers or a thread.
 
-    A worker's `UserError` is raised as it was, without the worker's traceback. Workers end with a
-    process that is killed.
+    A worker's `UserError` is raised unchanged, without the worker's traceback. Workers end when
+    the parent process is killed.
 
     Args:
-        arguments: As of `DataLoader`.
-        ahead: Batches that a thread reads ahead where there are no workers; 0 for none.
-        options: As of `DataLoader`.
+        arguments: As for `DataLoader`.
+        ahead: Batches that a thread reads ahead if there are no workers; 0 for none.
+        options: As for `DataLoader`.
     """
 
     _epoch = 0
@@ -66,26 +66,26 @@ class StreamLoader(DataLoader):
             if isinstance(batch, UserError):
                 raise batch
             self._delivered += 1
-            # With the last batch the epoch is over: a Trainer does not come back for the end.
+            # The epoch ends with its last batch: a Trainer does not exhaust the iterator.
             if self._delivered >= len(self):
                 self._epoch, self._delivered = self._epoch + 1, 0
             yield batch
 
     def state_dict(self) -> dict[str, int]:
-        """Return the epoch, the batches delivered of it, and what a batch is."""
+        """Return the epoch, its delivered batches, the batch size and the number of ranks."""
         return {"epoch": self._epoch, "batches": self._delivered, **self._batch()}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Go on after the batches that were delivered, when it is iterated next.
+        """Resume after the delivered batches at the next iteration.
 
         Raises:
-            UserError: The epoch was begun with batches of another size, or by another number of
-                ranks: what is left of it cannot be told.
+            UserError: The epoch was begun with another batch size or number of ranks, so that
+                the rest of it is undefined.
         """
         found = {**self._batch(), **{k: v for k, v in state_dict.items() if k in self._batch()}}
         if state_dict["batches"] and found != self._batch():
             raise UserError(
-                f"the checkpoint lies inside an epoch of {found['ranks']} ranks with batches of "
+                f"the checkpoint is inside an epoch of {found['ranks']} ranks with batches of "
                 f"{found['size']}, found {self._batch()['ranks']} ranks with batches of "
                 f"{self._batch()['size']}; continue with trainer.devices, trainer.num_nodes and "
                 f"batch_size as they were, or start over with resume=overwrite"
@@ -97,16 +97,16 @@ class StreamLoader(DataLoader):
 
 
 def read_ahead(workers: int, ahead: int) -> dict[str, Any]:
-    """Return the options of a `StreamLoader` that reads batches of windows ahead.
+    """Return the options of a `StreamLoader` that reads batches ahead.
 
     Args:
-        workers: Processes that read; 0 reads in this one.
+        workers: Number of processes that read; 0 reads in this one.
         ahead: Batches that a thread, or each worker, reads ahead; 0 for none.
     """
     if workers == 0:
         return {"num_workers": 0, "ahead": ahead}
-    # A forked worker hangs once the parent has used dask, and inherits open files. The server
-    # that workers are forked from imports once what each of them needs.
+    # A forked worker hangs if the parent has used dask, and inherits open files. The server
+    # from which workers are forked imports once the modules that all of them need.
     multiprocessing.set_forkserver_preload(["data_modules.stream.windows"])
     return {
         "num_workers": workers,
@@ -119,10 +119,10 @@ def read_ahead(workers: int, ahead: int) -> dict[str, Any]:
 
 
 def _end_with_parent(worker: int) -> None:
-    """Have a worker end when the process that reads from it does, however that ends.
+    """End a worker when the process that reads from it ends for any reason.
 
-    torch's own watch is over the process that a worker was forked from. That is a forkserver,
-    which is told of the end by a pipe that workers keep open: each would wait for the other.
+    torch monitors the process from which a worker was forked. That is a forkserver, which ends
+    when a pipe is closed that the workers keep open: each would wait for the other.
     """
     parent = multiprocessing.parent_process()
     if parent is not None:

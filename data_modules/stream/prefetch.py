@@ -1,7 +1,7 @@
-"""Reading the next batches in a thread while the present one is worked on.
+"""Reading the next batches in a thread while the present one is processed.
 
-For loaders without worker processes: what is read stays in this process, nothing is copied
-between two. Reading and decoding happen in C code that lets other threads run.
+For loaders without worker processes: batches stay in this process, and are not copied between
+processes. Reading and decoding are done in C code that releases the GIL.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ __all__ = ["ReadAhead"]
 
 T = TypeVar("T")
 
-# Seconds after which a thread that waits for room looks whether it is still wanted.
-_LOOK_SECONDS = 0.2
+# Interval at which a thread that waits for room checks whether it was closed (s).
+_CHECK_SECONDS = 0.2
 
 
 class ReadAhead(Generic[T]):
-    """Iterates over something in a thread of its own, some items ahead of who asks for them.
+    """Iterator that reads some items ahead in a thread.
 
-    The order is that of the source, and an exception of the source is raised where its item
-    would have come. Closing it ends the thread; items that were read ahead are dropped.
+    The order is that of the source, and an exception of the source is raised in the place of its
+    item. Closing ends the thread; items that were read ahead are dropped.
 
     Args:
-        source: What is iterated over, by the thread alone from now on.
+        source: Iterator that from now on only the thread may use.
         depth: Items read ahead, at least 1.
     """
 
@@ -45,7 +45,7 @@ class ReadAhead(Generic[T]):
         more, item = self._items.get()
         if more:
             return item  # type: ignore[return-value]
-        self._items.put((False, item))  # whoever asks again gets the same end
+        self._items.put((False, item))  # further calls end in the same way
         raise StopIteration if item is None else item  # type: ignore[misc]
 
     def close(self) -> None:
@@ -60,14 +60,14 @@ class ReadAhead(Generic[T]):
                 if not self._put((True, item)):
                     return
             self._put((False, None))
-        except BaseException as error:  # raised again where it is noticed
+        except BaseException as error:  # raised again by `__next__`
             self._put((False, error))
 
     def _put(self, item: tuple[bool, T | BaseException | None]) -> bool:
-        """Wait for room; tell whether the item is still wanted."""
+        """Wait for room and add the item; return False if the iterator was closed."""
         while not self._unwanted.is_set():
             try:
-                self._items.put(item, timeout=_LOOK_SECONDS)
+                self._items.put(item, timeout=_CHECK_SECONDS)
                 return True
             except queue.Full:
                 continue

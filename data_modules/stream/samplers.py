@@ -1,7 +1,7 @@
-"""Samplers: seeded shuffling that respects the store's files, and exact shards for evaluation.
+"""Samplers: seeded shuffling by files of the store, and exact shards for evaluation.
 
-Both give positions in a dataset. Neither looks at the process group: rank and world size are
-arguments, so that what a rank sees can be tested in one process.
+Both yield positions in a dataset. Neither uses the process group: rank and world size are
+arguments, so that the positions of each rank can be tested in one process.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["BlockShuffleSampler", "ShardSampler"]
 
 
 class ShardSampler(Sampler[int]):
-    """Gives every `world`-th position from `rank` on, unpadded: each position exactly once.
+    """Sampler of every `world`-th position from `rank` on, unpadded: each position exactly once.
 
     A shard may be shorter than another by one, or empty.
 
@@ -39,14 +39,14 @@ class ShardSampler(Sampler[int]):
 
 
 class BlockShuffleSampler(Sampler[int]):
-    """Shuffles positions so that neighbours in a batch come from few files of the store.
+    """Sampler that shuffles positions so that those of a batch are in few files of the store.
 
-    Blocks (files) are drawn in random order, `buffer` of them are mixed at a time. The order
-    depends on seed and epoch alone. Every rank gets the same number of positions: up to
-    `world - 1` of them, others in each epoch, are left out.
+    Blocks (files) are in random order, and the positions of `buffer` consecutive blocks are mixed.
+    The order depends only on seed and epoch. Every rank has the same number of positions: up to
+    `world - 1` positions, different ones in each epoch, are left out.
 
     Args:
-        blocks: `(n,)` number of the file that each position reads from.
+        blocks: `(n,)` number of the file from which each position reads.
         seed: The experiment's seed.
         rank: Rank of this process.
         world: Number of processes.
@@ -68,15 +68,15 @@ class BlockShuffleSampler(Sampler[int]):
         self._skip = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the order of an epoch, from its beginning."""
+        """Select the order of an epoch, from its beginning."""
         self.resume(epoch, 0)
 
     def resume(self, epoch: int, consumed: int) -> None:
-        """Choose the order of an epoch, without what was consumed of it already.
+        """Select the order of an epoch, without the positions that were consumed already.
 
         Args:
             epoch: The epoch.
-            consumed: Positions that this rank has consumed of it; left out once.
+            consumed: Number of its positions that this rank has consumed; they are skipped once.
         """
         self.epoch, self._skip = epoch, consumed
 

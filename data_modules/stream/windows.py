@@ -1,8 +1,8 @@
-"""Windows of days out of a training store, a whole batch at a time.
+"""Windows of days of a training store, read a whole batch at a time.
 
-`WindowDataset.__getitems__` fills one array for a batch, since the cost of reading is per array
-and per call, not per byte. Nothing here uses dask, and a dataset that travels to another process
-carries the path of its store only.
+`WindowDataset.__getitems__` fills one array per batch, since the cost of reading is per array and
+per call, not per byte. dask is not used, and a pickled dataset contains only the path of its
+store.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ __all__ = ["Earlier", "WindowDataset"]
 
 @dataclass(frozen=True)
 class Earlier:
-    """Says which earlier days come with a window.
+    """The earlier days that are read with a window.
 
     Attributes:
-        lag: Days between the last of them and the first day of the window.
+        lag: Days from the last earlier day to the first day of the window.
         days: Number of consecutive days, `L`.
     """
 
@@ -39,23 +39,23 @@ class Earlier:
     days: int = 1
 
     def offsets(self) -> np.ndarray:
-        """Return the days relative to the window's first, `(L,)`, in the order of time."""
+        """Return the days relative to the window's first day, `(L,)`, in the order of time."""
         return np.arange(-self.days + 1, 1) - self.lag
 
 
 class WindowDataset(Dataset[Window]):
-    """Gives windows of `T` consecutive days.
+    """Dataset of windows of `T` consecutive days.
 
     Args:
         store: The training store.
         cases: `(N,)` positions in the store of the first day of each window.
-        window: Days in a window, `T`.
-        earlier: Earlier days to give as `Window.previous`, or `None`.
-        states: Store whose states of the window's own days are given as `Window.previous`
-            (a background from file), in place of `earlier`.
-        arrays: Observation arrays of the store to give, any of `stations`, `satellite`.
-        complete: Refuse missing values (training), except in channels that may have them.
-        cache: Fields of the store, where they are held uncompressed.
+        window: Days per window, `T`.
+        earlier: Earlier days to read as `Window.previous`, or `None`.
+        states: Store whose states on the window's own days are read as `Window.previous` (a
+            background from file), instead of `earlier`.
+        arrays: Observation arrays of the store to read, any of `stations`, `satellite`.
+        complete: Whether to refuse missing values (training), except in channels with gaps.
+        cache: Uncompressed fields of the store, or `None`.
     """
 
     def __init__(
@@ -76,14 +76,14 @@ class WindowDataset(Dataset[Window]):
         self.arrays = tuple(arrays)
         self.complete = complete
         self._cache = cache
-        # Positions of all days of all windows: a search a batch would take a tenth of its time.
+        # Positions of all days of all windows: a search per batch would take a tenth of its time.
         first = store.time[self.cases][:, None]
         self._days = find_days(store.time, first + np.arange(window))
         self._earlier_days = None
         if earlier is not None:
             self._earlier_days = find_days(store.time, first + earlier.offsets())
         self._buffers = Buffers()
-        # Days of which it is known that no value is missing that must not be.
+        # Whether the required channels of a day are known to be complete.
         self._whole = np.zeros(len(store.time) if complete else 0, dtype=bool)
 
     def __len__(self) -> int:
@@ -96,7 +96,7 @@ class WindowDataset(Dataset[Window]):
         try:
             return self.read(positions)
         except UserError as error:
-            # Raised again by `StreamLoader`: a worker would bury the sentence in a traceback.
+            # Raised by `StreamLoader`: raised in a worker, it would be buried in a traceback.
             if get_worker_info() is None:
                 raise
             return error
@@ -125,7 +125,7 @@ class WindowDataset(Dataset[Window]):
         observed: dict[str, Tensor] = {}
         for name in self.arrays:
             values = self.store.read_array(name, index.reshape(-1))
-            # One satellite channel, its image in row order; stations keep their variables.
+            # One satellite channel, its image flattened by rows; stations keep their variables.
             shape = values.shape[1:] if name == "stations" else (-1,)
             observed[name] = torch.from_numpy(values.reshape(*index.shape, *shape))
         return Window(
@@ -137,7 +137,7 @@ class WindowDataset(Dataset[Window]):
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        # Fields in memory stay in their process: each worker would get a copy of its own.
+        # Fields in memory are not pickled: each worker would have a copy.
         cache = None if isinstance(self._cache, MemoryFields) else self._cache
         return {**self.__dict__, "_cache": cache}
 
@@ -159,7 +159,7 @@ class WindowDataset(Dataset[Window]):
         may = {*self.store.absent, *self.store.attributes.get("gaps", ())}
         must = [i for i, c in enumerate(self.store.channels) if c.name not in may]
         for b, t in np.argwhere(~self._whole[index]):
-            # A sum is not finite where one value is not; the search only when it failed.
+            # The sum is finite if all values are; the channel is searched only if it is not.
             if np.isfinite(fields[b, t, must].sum(dtype=np.float64)):
                 self._whole[index[b, t]] = True
                 continue
@@ -169,13 +169,13 @@ class WindowDataset(Dataset[Window]):
                 raise UserError(
                     f"training store {self.store.path}: {self.store.channels[c].name} of "
                     f"{iso_date(self.store.time[index[b, t]])}, a training day, has missing "
-                    f"values (NaN); prepare the store again, with the channel under "
-                    f"data.source.gaps if they are to be expected"
+                    f"values (NaN); prepare the store again, with the channel in "
+                    f"data.source.gaps if they are expected"
                 )
 
 
 def _read_once(store: TrainingStore, index: np.ndarray, out: np.ndarray) -> None:
-    """Read each day once, however many windows of a batch have it; copy it to the others."""
+    """Read each day once even if several windows of a batch contain it; copy it to the others."""
     days, first = np.unique(index, return_index=True)
     fresh = np.full(len(index), -1)
     fresh[first] = days

@@ -55,7 +55,7 @@ def test_a_split_without_data(refused: Refused, verb: str, split: str) -> None:
     words = [f"data.splits.{split}=[2011-01-01,2011-02-01]", "resume=overwrite"]
     sentence = refused(verb, *words, *(["data.store=new.zarr"] if verb == "prepare" else []))
     assert f"data.splits.{split}" in sentence
-    assert "no data from 2011-01-01 to 2011-02-01; it holds 2001-01-01 to 2001-04-20" in sentence
+    assert "no data from 2011-01-01 to 2011-02-01; it has 2001-01-01 to 2001-04-20" in sentence
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -181,7 +181,7 @@ def test_a_store_that_has_gone_is_named(tiny_prepared: Path, tmp_path: Path) -> 
     store = TrainingStore.open(shutil.copytree(tiny_prepared, tmp_path / "store.zarr"))
     store.read(slice(0, 3))
     shutil.move(tmp_path / "store.zarr", tmp_path / "moved.zarr")
-    with pytest.raises(UserError, match="moved or removed while it was in use"):
+    with pytest.raises(UserError, match="moved or removed while in use"):
         store.read(slice(64, 67))
 
 

@@ -205,8 +205,12 @@ def test_a_directory_that_no_preparation_made_is_left_alone(
 ) -> None:
     (root / name).mkdir()
     (root / name / "thesis.txt").write_text("years of work")
-    assert f"{name} is in the way" in refused("prepare", "data.store=new.zarr")
-    assert f"{name} is in the way" in refused("prepare", "data.store=new.zarr", "resume=overwrite")
+    assert f"{name} exists, was not made by a preparation" in refused(
+        "prepare", "data.store=new.zarr"
+    )
+    assert f"{name} exists, was not made by a preparation" in refused(
+        "prepare", "data.store=new.zarr", "resume=overwrite"
+    )
 
 
 def test_what_a_preparation_left_is_its_own(tmp_path: Path) -> None:
@@ -219,7 +223,7 @@ def test_what_a_preparation_left_is_its_own(tmp_path: Path) -> None:
     (tmp_path / "begun/first_guess.npy").write_bytes(b"")
     check_ours(tmp_path / "begun")
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="left alone"):
+    with pytest.raises(UserError, match="left unchanged"):
         check_ours(tmp_path / "file")
 
 

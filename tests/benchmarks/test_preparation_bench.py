@@ -22,7 +22,7 @@ def test_killed_without_warning_it_goes_on_to_the_same_bytes(
     assert main(["bench", "prepare", str(RECIPE), *words]) == 0
     said = capfd.readouterr().out
     assert "killed and uninterrupted: no file differs" in said
-    assert "is continued" in said
+    assert "resuming an unfinished preparation" in said
     found = json.loads((tmp_path / "bench/preparation.json").read_text())
     runs = found["runs"]["killed"]
     assert [run["killed"] for run in runs] == [True, True, False]

@@ -40,6 +40,6 @@ def test_a_difference_is_worded_for_runs_and_for_stores() -> None:
     )
     assert (
         store_difference(found, EXPECTED, "data")
-        == "data.levels: [850] in the store, [850, 500] asked for"
+        == "data.levels: [850] in the store, [850, 500] in the recipe"
     )
     assert store_difference(EXPECTED, EXPECTED) == ""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from slams.config.help import explain, list_keys
+from slams.config.help import format_help, list_keys
 from slams.config.loading import load
 from slams.config.renamed import RENAMED
 from slams.config.schema import Config
@@ -71,7 +71,7 @@ def test_what_keeps_to_the_rules_is_read() -> None:
 
 
 def test_help_shows_the_rules() -> None:
-    text = explain(list_keys(schema=Recipe))
+    text = format_help(list_keys(schema=Recipe))
     assert "Number of steps. (at least 2; an odd number)" in text
     assert "(one of mean, latest, '')" in text
 

@@ -1,4 +1,4 @@
-"""A small web server for tests: gives the files of a directory, and fails as it is told to."""
+"""A small web server for tests, which serves the files of a directory and fails on request."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from pathlib import Path
 
 __all__ = ["Fault", "Site", "serve"]
 
-# Is asked for each request, with the file's key and how often it was asked for before; gives what
-# to do in place of an answer: a status, `cut` (half of the body), `drop` (no answer at all),
-# `whole` (no ranges), or "" to answer.
+# Called for each request with the file's key and the number of its earlier requests; returns the
+# fault: a status, `cut` (half of the body), `drop` (no answer), `whole` (no ranges), or "" for a
+# correct answer.
 Fault = Callable[[str, int], object]
 
 
 class Site:
-    """Says how a server behaves, and keeps what it was asked for.
+    """Settings of a server, and the requests that it received.
 
     Attributes:
         url: Address.
         fault: What goes wrong.
-        latency: Seconds before each answer.
-        rate: Bytes a second of each answer; 0 for no limit.
-        requests: Keys asked for, in order, with the range.
+        latency: Delay before each answer (s).
+        rate: Bytes per second of each answer; 0 for no limit.
+        requests: Requested keys, in order, with the range.
     """
 
     def __init__(self, root: Path) -> None:

@@ -1,4 +1,4 @@
-"""Made-up windows, and an encoder of patch means, for tests of the latent store."""
+"""Synthetic windows, and an encoder by patch means, for tests of the latent store."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KEY = {"vae": "run-1", "data": "abc"}
 
 
 class Means(nn.Module):
-    """Encodes fields by the means of patches of 4 x 4 points, counting its calls."""
+    """Encoder of fields by the means of patches of 4 x 4 points, which counts its calls."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""Small archives in the exact layouts that are published: names, dimensions, units, packing.
+"""Small archives in the exact published layouts: names, dimensions, units, packing.
 
-Values are made up: a smooth field, weather-like waves that move, and noise, the same for the same
-shape and seed. What is drawn in canonical order is written in the order of the layout.
+Values are synthetic: a smooth field, moving weather-like waves, and noise, the same for the same
+shape and seed. They are drawn in canonical order and written in the order of the layout.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ def fields(
         latitude: `(H,)` degrees.
         longitude: `(W,)` degrees.
         mean: Mean value.
-        seed: Of the waves and the noise.
+        seed: Seed of the waves and the noise.
     """
     rng = np.random.default_rng(seed)
     y, x = np.deg2rad(latitude)[:, None], np.deg2rad(longitude)[None]
     out = np.zeros((len(hours), len(latitude), len(longitude)))
     for wave in range(1, 5):
-        # A red series a wave, so that yesterday says something about today.
+        # One red series per wave, so that days are correlated.
         kicks = rng.standard_normal((len(hours), 2))
         series = np.zeros_like(kicks)
         for step in range(1, len(hours)):
@@ -100,7 +100,7 @@ def weatherbench2(
     step: int = 6,
     consolidated: bool = True,
 ) -> xr.Dataset:
-    """Write `1959-2023_01_10-6h-240x121_equiangular_with_poles_conservative.zarr` in small.
+    """Write a small `1959-2023_01_10-6h-240x121_equiangular_with_poles_conservative.zarr`.
 
     Args:
         path: Directory to write.
@@ -113,7 +113,7 @@ def weatherbench2(
         zarr_format: 2, as published, or 3.
         start: First day.
         step: Hours between two steps.
-        consolidated: With consolidated metadata, as published.
+        consolidated: Whether to write consolidated metadata, as published.
 
     Returns:
         The dataset in canonical order: time, level, latitude 90..-90, longitude 0..360.
@@ -151,10 +151,10 @@ def weatherbench2(
             "longitude": longitude.astype(np.float32),
         },
     )
-    # Derived variables, the accumulations over 24 hours among them, carry no units.
+    # Derived variables, including accumulations over 24 hours, have no units.
     units = {"temperature": "K", "2m_temperature": "K", "total_precipitation_6hr": "m"}
     units["surface_pressure"] = "Pa"
-    # As ECMWF spells them; not confirmed against the bucket, which no test reaches.
+    # In ECMWF's spelling; not confirmed against the bucket, which no test reads.
     units |= dict.fromkeys(("u_component_of_wind", "v_component_of_wind"), "m s**-1")
     units["specific_humidity"] = "kg kg**-1"
     for name, unit in {**units, "geopotential_at_surface": "m**2 s**-2"}.items():
@@ -178,10 +178,10 @@ def weatherbench2(
 
 
 def arco_era5(path: Path, days: int = 3, rows: int = 7, columns: int = 12) -> xr.Dataset:
-    """Write `full_37-1h-0p25deg-chunk-1.zarr-v3` in small: hourly, an axis beyond the data.
+    """Write a small `full_37-1h-0p25deg-chunk-1.zarr-v3`: hourly, an axis beyond the data.
 
     Returns:
-        What is inside `valid_time_start` to `valid_time_stop`, 2020-01-01 and `days` days.
+        The data from `valid_time_start` to `valid_time_stop`, 2020-01-01 and `days` days.
     """
     latitude, longitude = poles_grid(rows, columns)
     hours = np.arange(24 * (days + 2))
@@ -231,7 +231,7 @@ def arco_era5(path: Path, days: int = 3, rows: int = 7, columns: int = 12) -> xr
         },
     )
     inside = (hours >= 24) & (hours < 24 * (days + 1))
-    # Beyond its data the store has chunks of nothing.
+    # Beyond its data the store has empty chunks.
     for array in dataset.data_vars.values():
         array[~inside] = np.nan
     chunks = {n: {"chunks": (1, *v.shape[1:])} for n, v in dataset.data_vars.items()}
@@ -243,7 +243,7 @@ def arco_era5(path: Path, days: int = 3, rows: int = 7, columns: int = 12) -> xr
 def chaosbench(
     folder: Path, days: int = 5, rows: int = 7, columns: int = 12, start: str = "2016-02-27"
 ) -> xr.Dataset:
-    """Write one packed store a day, `era5_full_1.5deg_YYYYMMDD.zarr`, 10 levels, `t` K."""
+    """Write one packed store per day, `era5_full_1.5deg_YYYYMMDD.zarr`, 10 levels, `t` K."""
     latitude, longitude = poles_grid(rows, columns)
     hours = 24 * np.arange(days)
     time = np.datetime64(start, "ns") + hours * _HOUR
@@ -268,7 +268,7 @@ def chaosbench(
     for number in range(days):
         day = dataset.isel(time=number)
         low, high = float(day["t"].min()), float(day["t"].max())
-        # A scale and an offset of each day's own, as the download in NetCDF had them.
+        # A scale and an offset per day, as in the NetCDF download.
         packing = {
             "dtype": "int16",
             "scale_factor": (high - low) / 65000,
@@ -296,7 +296,7 @@ def noaa_olr(
     epoch: str = "1800-01-01 00:00:0.0",
     keep: np.ndarray | None = None,
 ) -> xr.Dataset:
-    """Write `olr.day.mean.nc`, or with `step` 12 the file of two passes a day.
+    """Write `olr.day.mean.nc`, or with `step` 12 the file of two passes per day.
 
     Args:
         path: File to write.
@@ -306,7 +306,7 @@ def noaa_olr(
         rows: Latitudes, poles among them.
         columns: Longitudes.
         step: Hours between two steps.
-        epoch: Of the time axis, `hours since`.
+        epoch: Epoch of the time axis, `hours since`.
         keep: Steps that the file has, all by default.
     """
     latitude, longitude = poles_grid(rows, columns)
@@ -344,18 +344,18 @@ def noaa_reanalysis(
     rows: int = 7,
     columns: int = 12,
 ) -> xr.Dataset:
-    """Write `uwnd`, `vwnd` or `shum` of the NCEP/NCAR reanalysis, laid out as its `air` file is.
+    """Write `uwnd`, `vwnd` or `shum` of the NCEP/NCAR reanalysis in the layout of its `air` file.
 
-    `air.nc` is at hand as a real file (shared/data/real); that `uwnd`, `vwnd` (m/s, 17 levels) and
-    `shum` (kg/kg, the eight levels 1000 to 300) have its layout is from NOAA's documentation and
-    could not be confirmed with a file.
+    `air.nc` is available as a real file (shared/data/real); that `uwnd`, `vwnd` (m/s, 17 levels)
+    and `shum` (kg/kg, the eight levels 1000 to 300) have its layout is from NOAA's documentation
+    and was not confirmed with a file.
 
     Args:
         path: File to write.
         name: `uwnd`, `vwnd` or `shum`.
         days: Days.
         step: Hours between two steps.
-        statistic: Attribute that says what a value is: `Mean`, or `Individual Obs` for instants.
+        statistic: Attribute that defines a value: `Mean`, or `Individual Obs` for instants.
         rows: Latitudes, poles among them.
         columns: Longitudes.
     """

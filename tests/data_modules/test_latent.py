@@ -1,4 +1,4 @@
-"""Latent windows are served shuffled, shared between ranks, and with their further copies."""
+"""Latent windows are shuffled, shared between ranks, and come with their further copies."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def store(tmp_path: Path) -> Path:
 
 
 def test_a_missing_store_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="not there"):
+    with pytest.raises(UserError, match="missing or incomplete"):
         LatentDataModule(tmp_path / "nothing.zarr", 4, 0)
 
 
@@ -66,7 +66,7 @@ def test_a_batch_is_what_the_store_holds(store: Path) -> None:
 
 
 class Ranks:
-    """Stands in for a Trainer of several processes."""
+    """Stand-in for a Trainer of several processes."""
 
     world_size = 2
 
@@ -96,7 +96,7 @@ def test_backgrounds_of_other_ages_are_further_training_windows(tmp_path: Path) 
     assert len(data.train) == 11
     batch = data.train.__getitems__([5, 6, 10])
     assert batch.age.tolist() == [1.0, 0.5, 0.5]
-    # Standardised by the training period alone, whichever backgrounds come with it.
+    # Standardised by the training period only, for any backgrounds.
     torch.testing.assert_close(data.train.mean, LatentStore(path, "train").mean)
     raw = nn.functional.avg_pool2d(archive(5, 2).background.flatten(0, 1), 4).unflatten(0, (5, 2))
     scale = data.train.mean[:, None, None], data.train.sd[:, None, None]
@@ -110,11 +110,11 @@ def test_turned_copies_are_further_training_windows_of_the_usual_age(tmp_path: P
     whole = archive(6)
     turned = {f"train_turned_{cells}": whole.rolled(cells) for cells in (-4, 4)}
     write(path, space(), {"train": whole, **turned, "validation": archive(3, 1)}, KEY)
-    train = LatentDataModule(path, batch_size=4, seed=0, turned=(-4, 4)).train
+    train = LatentDataModule(path, batch_size=4, seed=0, longitude_shifts=(-4, 4)).train
     assert len(train) == 18
     batch = train.__getitems__([2, 8, 14])
     assert batch.age is None
-    # A patch is four cells: what is turned by four is turned by one latent point.
+    # A patch is four cells wide: a shift by four cells is a shift by one latent point.
     for name in ("latents", "background"):
         plain, west, east = getattr(batch, name)
         torch.testing.assert_close(west, plain.roll(-1, -1))

@@ -168,7 +168,7 @@ def test_missing_value_in_training_is_refused_when_read(tiny_config, tmp_path):
     values = fields[4]
     values[1, 2, 3] = np.nan
     fields[4] = values
-    for workers in (0, 1):  # a worker's sentence arrives without the worker's traceback
+    for workers in (0, 1):  # a worker's error arrives without the worker's traceback
         config = with_data(tiny_config, store=str(path), num_workers=workers)
         module = reanalysis(config)
         with pytest.raises(UserError, match=r"temperature@500 of 2001-01-05, a training day") as e:
@@ -193,7 +193,7 @@ def test_batch_is_normalised_and_comes_back(tiny_config):
 def test_training_anomalies_have_unit_variance_and_no_mean(tiny_config):
     fields = multimodal(tiny_config).archive().fields[:, 0]
     variance = (fields**2).mean(dim=0)
-    # Two days are left out of the archive, and the floor holds some points below one.
+    # Two days are left out of the archive, and the floor keeps some points below one.
     assert float(variance.max()) < 1.06
     assert float(variance.median()) == pytest.approx(1.0, abs=0.03)
     assert float(fields.mean(dim=0).abs().max()) < 0.1
@@ -266,7 +266,7 @@ def test_recentring_moves_climatology_and_background_together(tiny_config):
     module = multimodal(config)
     moved = batches(module, "test")[0]
     offset = moved.climatology - plain.climatology
-    # Constant along longitude: the weather of those days is not bias.
+    # Constant along longitude: the weather of those days is not a bias.
     assert float((offset - offset[..., :1]).abs().max()) < 1e-4
     days = module.store.read([int(moved.case[0]) - lag for lag in (5, 4, 3, 2)])
     time = module.store.time[[int(moved.case[0]) - lag for lag in (5, 4, 3, 2)]]
@@ -279,7 +279,7 @@ def test_recentring_moves_climatology_and_background_together(tiny_config):
     rho = module.store.statistics.persistence[1]
     expected = plain.background.mean[0, 0] - rho * offset[0, 0] / normaliser.sd
     torch.testing.assert_close(moved.background.mean[0, 0], expected, atol=1e-3, rtol=1e-4)
-    # The truth in physical units is the same, whatever its anomalies are from.
+    # The truth in physical units does not depend on the climatology of its anomalies.
     for batch in (plain, moved):
         state = normaliser.denormalise(batch.fields, batch.climatology)
         torch.testing.assert_close(
@@ -292,7 +292,7 @@ def tiny_recentred(config: Config, days: int) -> Config:
 
 
 def test_background_from_a_file_of_states(tiny_config, tmp_path):
-    """A store of forecasts 1 K too warm: the background is 1 K off, its variance says so."""
+    """Forecasts 1 K too warm: the background is 1 K off, and its variance includes it."""
     path = tmp_path / "forecasts.zarr"
     shutil.copytree(tiny_config.data.store, path)
     group = zarr.open_group(str(path), mode="a")
@@ -313,7 +313,7 @@ def test_background_from_a_file_of_states(tiny_config, tmp_path):
     )
     torch.testing.assert_close(batch.background.variance[0, 0, 0], sd[0] ** -2, rtol=1e-3, atol=0)
     assert batch.background.kind == "file"
-    with pytest.raises(UserError, match="holds the verifying truth itself"):
+    with pytest.raises(UserError, match="is the verifying truth itself"):
         batches(
             multimodal(with_background(tiny_config, kind="file", path=tiny_config.data.store)),
             "test",
@@ -447,7 +447,7 @@ def test_observations_streamed_from_the_store_are_those_drawn(tmp_path, tiny_sou
 
 
 def test_store_without_observations_is_refused(tiny_config):
-    with pytest.raises(UserError, match=r"observations\.source.*holds no stations"):
+    with pytest.raises(UserError, match=r"observations\.source.*has no stations"):
         multimodal(with_observations(tiny_config, source="store"))
 
 

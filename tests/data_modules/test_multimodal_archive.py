@@ -1,4 +1,4 @@
-"""The archive says what was missing, and so do the windows that the score is trained on."""
+"""The archive marks missing values, and so do the training windows of the score."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_complete_archive_needs_no_masks(tiny_config: Config) -> None:
 
 
 def test_the_score_is_trained_on_latents_of_what_is_there(gappy: Config, tmp_path: Path) -> None:
-    """A stage end to end on a store with gaps; its numbers stay finite."""
+    """A stage end to end on a store with gaps; its results are finite."""
     config = study(tmp_path, Path(gappy.data.source.path), store=gappy.data.store)
     config.data.source = gappy.data.source
     (tmp_path / "recipe.yaml").write_text(to_yaml(config))

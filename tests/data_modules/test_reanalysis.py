@@ -1,4 +1,4 @@
-"""Reading a split from end to end: every window once, in order, as training sees it."""
+"""Reading a whole split: every window once, in order, as in training."""
 
 from __future__ import annotations
 

@@ -323,11 +323,12 @@ def test_turned_days_and_the_decoded_loss_are_trained_with(
     assert float(seen[0].mean()) == pytest.approx(1)
     assert float(seen[0].max()) > 1.2 * float(seen[0].min())
     path = runs / "tiny" / "vae" / "latents_2.zarr"
-    usual, turned = LatentStore(path, "train"), LatentStore(path, "train", turned=(-1, 1))
-    assert len(turned) == 3 * len(usual)
-    assert not torch.equal(turned.latents[len(usual) :][: len(usual)], usual.latents)
+    usual = LatentStore(path, "train")
+    shifted = LatentStore(path, "train", longitude_shifts=(-1, 1))
+    assert len(shifted) == 3 * len(usual)
+    assert not torch.equal(shifted.latents[len(usual) :][: len(usual)], usual.latents)
     # Of the same days, their encodings have nearly the same variance.
-    ratio = turned.latents.var() / usual.latents.var()
+    ratio = shifted.latents.var() / usual.latents.var()
     assert float(ratio) == pytest.approx(1, abs=0.1)
     assert (runs / "tiny" / "score" / "checkpoints" / "best.ckpt").exists()
 

@@ -1,1 +1,1 @@
-"""Station reports on their way into the training store: placed, checked, averaged, thinned."""
+"""Preparation of station reports: positions, quality control, daily values, thinning."""

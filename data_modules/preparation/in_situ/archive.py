@@ -1,4 +1,4 @@
-"""Real station reports as the training store holds them: stations, daily values, what was done."""
+"""Real station reports of the training store: stations, daily values, processing counts."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _TERRAIN_CHANNEL = "2m_temperature"
 
 @dataclass(frozen=True)
 class StationDays:
-    """Holds the daily values of real stations.
+    """Daily values of real stations.
 
     Attributes:
         network: The `P` stations.
         values: `(N, P, V)` float32 channel units, NaN where there is none.
-        counts: How many reports and values there were, and what rejected how many.
-        repairs: What was repaired how many times.
-        conventions: What the archive means by a day, a value and a flag.
+        counts: Numbers of reports, values, and rejections by reason.
+        repairs: Number of repairs by kind.
+        conventions: The archive's definitions of a day, a value and a flag.
     """
 
     network: Network
@@ -46,10 +46,10 @@ class StationDays:
     conventions: Mapping[str, str]
 
     def lines(self) -> list[str]:
-        """Say in a few lines what was done."""
-        found = ", ".join(f"{name} {number}" for name, number in self.counts.items())
+        """Return a summary of the processing, in one or two lines."""
+        counted = ", ".join(f"{name} {number}" for name, number in self.counts.items())
         repaired = ", ".join(f"{name} {number}" for name, number in self.repairs.items())
-        return [f"stations: {found}", *([f"repaired: {repaired}"] if repaired else [])]
+        return [f"stations: {counted}", *([f"repaired: {repaired}"] if repaired else [])]
 
 
 def station_days(
@@ -65,20 +65,20 @@ def station_days(
     Args:
         stations: The recipe's section `observations.stations`, with a `source`.
         channels: The channels of the store.
-        grid: Its grid.
-        time: `(N,)` its days, since 1970-01-01 00 UTC.
+        grid: The grid of the store.
+        time: `(N,)` days of the store, since 1970-01-01 00 UTC.
         normaliser: Climatology and standard deviations, for the buddy check.
         terrain: `(H, W)` m, or `None`.
 
     Raises:
         UserError: The archive cannot be read, no station has a value on the store's days, or
-            the store has several steps a day.
+            the store has several steps per day.
     """
     source = stations.source
     days = np.floor(time).astype(np.int64)
     if len(np.unique(days)) != len(days):
         raise UserError(
-            "observations.stations.source: the store has several steps a day, expected one; "
+            "observations.stations.source: the store has several steps per day, expected one; "
             "reports are averaged over the UTC day"
         )
     observed = [FieldSpec.parse(v.channel) for v in stations.variables]
@@ -104,7 +104,7 @@ def station_days(
     kept = merge_same_place(places, np.isfinite(values).sum(axis=(0, 2)), source.same_place_km)
     _count(counts, "stations at the place of another left out", ~kept)
     places, values = _take(places, values, kept)
-    # The seed does not matter: reports are compared with `H` of fields, none are drawn.
+    # The seed does not matter: no observations are drawn from this observer.
     observer = StationObserver(stations, 0, tuple(channels), grid, terrain, _network(places))
     _check_height(values, observed, places, grid, terrain, source.height_difference, counts)
     _check_buddies(values, observer, days, normaliser, source.qc, counts)
@@ -113,7 +113,7 @@ def station_days(
     places, values = _take(places, values, there)
     if places.empty:
         raise UserError(
-            f"observations.stations.source: not one value of {source.path} passed the checks "
+            f"observations.stations.source: no value of {source.path} passed the checks "
             f"({counts}); check units and limits"
         )
     kept = thin(places, np.isfinite(values).sum(axis=(0, 2)), source.thinning_km)
@@ -133,7 +133,7 @@ def station_days(
 def _pivot(
     table: pd.DataFrame, daily: pd.DataFrame, days: np.ndarray, variables: int
 ) -> tuple[pd.DataFrame, np.ndarray]:
-    """Lay daily values out as `(N, P, V)`, with the positions of the `P` stations by name."""
+    """Return the positions of the `P` stations, sorted by name, and values `(N, P, V)`."""
     places = (
         table[table["station_id"].isin(daily["station_id"].unique())]
         .drop_duplicates("station_id")
@@ -195,11 +195,11 @@ def _check_buddies(
     qc: StationQualityConfig,
     counts: dict[str, int],
 ) -> None:
-    """Remove temperatures that their neighbours contradict."""
+    """Remove temperatures that fail the buddy check."""
     if qc.buddy_km <= 0:
         return
     network = observer.network
-    # A day at a time: a climatology of all days at once may be larger than memory.
+    # One day at a time: the climatology of all days may not fit into memory.
     climatology = {name: [] for name in observer.operators}
     for day in days:
         state = normaliser.climatology(torch.tensor([[float(day)]]))[0, 0]

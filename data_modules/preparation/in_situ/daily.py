@@ -1,14 +1,14 @@
-"""Reports to daily values: one a station, day and channel.
+"""Daily values of station reports: one per station, day and channel.
 
 * 2 m temperature: the mean of the four quarters of the UTC day, each the mean of its reports, so
-  that a station which reports more often by day is not warmer for it; daily values of an archive
-  (GHCN-Daily) are taken as they are.
-* Temperature on a level: soundings that have the level, else interpolated in the logarithm of
-  pressure between two reported levels no further apart than a factor of 1.3; the day's value is
-  the mean of its soundings.
-* Precipitation: periods of one length whose sum covers the day, without overlap; a period belongs
-  to the day that holds its middle. Of several lengths the one that covers most counts, the longer
-  of two.
+  that more frequent reports in daytime do not bias the mean; daily values of an archive
+  (GHCN-Daily) are used as they are.
+* Temperature on a level: the value reported at the level, otherwise interpolated in the logarithm
+  of pressure between two reported levels whose ratio is at most 1.3; the daily value is the mean
+  of the day's soundings.
+* Precipitation: the sum of non-overlapping periods of one length that cover the day; a period
+  belongs to the day that contains its middle. Of several lengths the one that covers most of the
+  day is used; if equal, the longer one.
 * OLR: as 2 m temperature.
 """
 
@@ -26,27 +26,27 @@ from slams.fields import FieldSpec
 
 __all__ = ["daily_values", "profile_value"]
 
-# Largest ratio of the pressures between which a profile is interpolated.
+# Largest ratio of two pressures between which a profile is interpolated.
 _RATIO = 1.3
-# Reported levels this close (hPa) are the level itself.
+# Reported levels this close (hPa) count as the level itself.
 _SAME_LEVEL = 0.5
-# Rounding of a share of the day.
+# Tolerance for rounding in the fraction of a day.
 _SLACK = 1e-9
 
 
 def daily_values(
     table: pd.DataFrame, channels: Sequence[FieldSpec], config: StationSourceConfig
 ) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Make daily values of the accepted reports.
+    """Compute daily values from the accepted reports.
 
     Args:
-        table: Long table, checked.
-        channels: The channels observed.
-        config: How many reports make a day.
+        table: Long table after the quality control.
+        channels: The observed channels.
+        config: Numbers of reports required per day.
 
     Returns:
         Columns station_id, day (days since 1970-01-01), channel (index), value (K, mm day-1,
-        W m-2); and how many days had too few reports, by channel.
+        W m-2); and the number of days with too few reports, by channel.
     """
     good = table[table["accepted"]]
     parts, short = [], {}
@@ -65,7 +65,7 @@ def daily_values(
 
 
 def profile_value(pressure: np.ndarray, temperature: np.ndarray, level: float) -> float:
-    """Read a profile at a level: as reported, or interpolated in log pressure; else NaN.
+    """Return a profile's value at a level, reported or interpolated in log pressure, or NaN.
 
     Args:
         pressure: `(n,)` hPa.
@@ -87,7 +87,7 @@ def profile_value(pressure: np.ndarray, temperature: np.ndarray, level: float) -
 
 
 def _means(rows: pd.DataFrame, quarters: int) -> tuple[pd.DataFrame, int]:
-    """Average instants over the quarters of the day; take daily values as they are."""
+    """Average instants over the quarters of the day; use daily values as they are."""
     whole = rows[rows["hours"] >= 24]
     instants = rows[rows["hours"] < 24]
     day = days_since_epoch(instants["time"] - _hours(instants["hours"]) / 2)
@@ -105,14 +105,14 @@ def _means(rows: pd.DataFrame, quarters: int) -> tuple[pd.DataFrame, int]:
             "value": whole["value"],
         }
     )
-    # An archive's own daily value comes before one made of its reports.
+    # An archive's own daily value takes precedence over one computed from reports.
     both = pd.concat([daily, found], ignore_index=True)
     both = both.drop_duplicates(["station_id", "day"], ignore_index=True)
     return both, int((~enough).sum())
 
 
 def _soundings(rows: pd.DataFrame, level: int, soundings: int) -> tuple[pd.DataFrame, int]:
-    """Average the soundings of a day at a level."""
+    """Average the day's soundings at a level."""
     records = []
     near = rows[rows["level"].between(level / _RATIO - 1, level * _RATIO + 1)]
     for (name, time), profile in near.groupby(["station_id", "time"], sort=True):
@@ -132,7 +132,7 @@ def _soundings(rows: pd.DataFrame, level: int, soundings: int) -> tuple[pd.DataF
 
 
 def _totals(rows: pd.DataFrame, coverage: float) -> tuple[pd.DataFrame, int]:
-    """Add precipitation over the periods of a day."""
+    """Sum precipitation over the periods of a day."""
     rows = rows[rows["hours"] > 0].sort_values(["station_id", "hours", "time"], kind="stable")
     if rows.empty:
         return pd.DataFrame(columns=["station_id", "day", "value"]), 0
@@ -146,13 +146,13 @@ def _totals(rows: pd.DataFrame, coverage: float) -> tuple[pd.DataFrame, int]:
         .sort_values(["station_id", "day", "covered", "hours"], kind="stable")
     )
     best = sums.drop_duplicates(["station_id", "day"], keep="last")
-    # More than a day in one day: periods that shift, which no rule can sort out.
+    # Periods that cover more than 24 hours of a day have shifted; such days are rejected.
     enough = best["covered"].between(coverage - _SLACK, 1.0 + _SLACK)
     return best.loc[enough, ["station_id", "day", "value"]], int((~enough).sum())
 
 
 def _apart(rows: pd.DataFrame) -> np.ndarray:
-    """Mark periods that do not overlap an earlier one of the same station and length."""
+    """Return a mask of periods that overlap no earlier one of the same station and length."""
     start = (rows["time"] - _hours(rows["hours"])).to_numpy()
     end = rows["time"].to_numpy()
     group = rows.groupby(["station_id", "hours"], sort=False).ngroup().to_numpy()

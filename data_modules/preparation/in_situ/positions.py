@@ -1,7 +1,7 @@
-"""Where stations stand: those that moved, those that stand twice, and those too close together.
+"""Positions of stations: moved stations, duplicates, and thinning.
 
-All distances are along great circles. Ties go to the station that comes first by name, so that
-the result does not depend on the order of the archive.
+All distances are great-circle distances. Of equal stations the first by name is kept, so that the
+result does not depend on the order of the archive.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from slams.grid import EARTH_RADIUS_KM
 
 __all__ = ["merge_same_place", "split_moved", "thin"]
 
-# Further apart in height than this (m), two stations of one place are two.
+# Two stations at one place whose heights differ by more than this (m) are kept apart.
 _SAME_HEIGHT = 50.0
 
 
 def split_moved(table: pd.DataFrame, moved_km: float) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Assign each station one position: near ones are joined, others are stations of their own.
+    """Assign one position to each station: join nearby ones, and rename those further away.
 
-    The place with most reports keeps the station's name, the next is `NAME/2`, and so on.
+    The position with most reports keeps the station's name, the next is `NAME/2`, and so on.
 
     Args:
         table: Long table of `sources.stations.reports.table`.
         moved_km: Distance (km) beyond which a station has moved.
 
     Returns:
-        The table with one position a name, and what was done how many times.
+        The table with one position per name, and the numbers of joined and split positions.
     """
     places = (
         table.groupby(["station_id", "latitude", "longitude", "elevation"], dropna=False)
@@ -73,15 +73,15 @@ def split_moved(table: pd.DataFrame, moved_km: float) -> tuple[pd.DataFrame, dic
 def merge_same_place(
     stations: pd.DataFrame, values: np.ndarray, same_place_km: float
 ) -> np.ndarray:
-    """Choose one of the stations that stand at one place: the one with most values.
+    """Keep one of several stations at the same place: the one with most values.
 
     Args:
         stations: `P` rows with latitude, longitude and elevation, sorted by name.
-        values: `(P,)` number of values of each.
-        same_place_km: Distance (km) up to which two stand at one place.
+        values: `(P,)` number of values per station.
+        same_place_km: Distance (km) up to which two stations are at the same place.
 
     Returns:
-        `(P,)` bool, True for stations that stay.
+        `(P,)` bool, True for stations that are kept.
     """
     heights = stations["elevation"].to_numpy()
     kept = np.ones(len(stations), dtype=bool)
@@ -92,24 +92,24 @@ def merge_same_place(
             continue
         for other in neighbours[index]:
             apart = abs(heights[other] - heights[index])
-            # An unknown height is no reason to believe in two stations.
+            # An unknown height does not separate two stations.
             if other != index and not apart > _SAME_HEIGHT:
                 kept[other] = False
     return kept
 
 
 def thin(stations: pd.DataFrame, values: np.ndarray, distance_km: float) -> np.ndarray:
-    """Thin stations greedily: no two that stay are closer than a distance.
+    """Thin stations greedily: no two stations that are kept are closer than a distance.
 
-    Every station that is left out has a better one, which stays, within the distance.
+    Every removed station is within the distance of one with at least as many values that is kept.
 
     Args:
         stations: `P` rows with latitude and longitude, sorted by name.
-        values: `(P,)` number of values of each; those with more come first.
+        values: `(P,)` number of values per station; those with more take precedence.
         distance_km: Smallest distance (km).
 
     Returns:
-        `(P,)` bool, True for stations that stay.
+        `(P,)` bool, True for stations that are kept.
     """
     kept = np.ones(len(stations), dtype=bool)
     if distance_km <= 0:
@@ -122,7 +122,7 @@ def thin(stations: pd.DataFrame, values: np.ndarray, distance_km: float) -> np.n
 
 
 def _neighbours(stations: pd.DataFrame, distance_km: float) -> list[list[int]]:
-    """List the stations within a distance of each, itself among them."""
+    """List the stations within a distance of each station, including itself."""
     vectors = _vectors(stations["latitude"].to_numpy(), stations["longitude"].to_numpy())
     chord = 2 * math.sin(min(distance_km / EARTH_RADIUS_KM, math.pi) / 2)
     return list(cKDTree(vectors).query_ball_point(vectors, chord))

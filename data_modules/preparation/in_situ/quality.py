@@ -1,19 +1,19 @@
 """Quality control of station reports: range, step and buddy check.
 
-* Range: a value that the variable cannot have.
-* Step: with `v` the values of one station in time, `v_i` is a spike when it lies more than `L`
+* Range: a value outside the physical limits of the variable is rejected.
+* Step: with `v` the values of one station in time, `v_i` is a spike when it is more than `L`
   above both its neighbours, or below both; `L = step` for neighbours up to 6 hours away, `2 step`
-  up to 36 hours; a neighbour that is further away says nothing, and without two of them there is
-  no check.
+  up to 36 hours; neighbours further away are ignored, and without two neighbours there is no
+  check.
 * Buddy: with `d = y - H(climatology)` the departures of one day, `s` the climatology's standard
   deviation at the station and `r` the observation error, a value is rejected when
 
       |d_i - median_j d_j| > limit sqrt(s_i^2 + r_i^2),    j the neighbours within a distance,
 
-  at least three of them. The median bears a minority of wrong neighbours, so that one pass
-  suffices.
+  if there are at least three neighbours. The median tolerates a minority of wrong neighbours, so
+  one pass is enough.
 
-Only temperatures are held against their neighbours in time and space: rain is not smooth.
+Only temperatures are compared with neighbours in time and space: rain is not smooth.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from slams.grid import EARTH_RADIUS_KM
 
 __all__ = ["RANGES", "buddy_check", "check_reports"]
 
-# Beyond the records of the World Meteorological Organization by a margin (K, mm, W m-2).
+# The records of the World Meteorological Organization plus a margin (K, mm, W m-2).
 RANGES = {
     "temperature": (150.0, 333.15),
     "2m_temperature": (180.0, 335.0),
@@ -43,14 +43,15 @@ _FEWEST = 3
 
 
 def check_reports(table: pd.DataFrame, config: StationQualityConfig) -> pd.DataFrame:
-    """Reject reports out of range, and spikes.
+    """Reject spikes and reports that are out of range.
 
     Args:
         table: Long table of `sources.stations.reports.table`.
-        config: Which checks, and their limits.
+        config: The checks to apply, and their limits.
 
     Returns:
-        The table, sorted, with `accepted` nowhere wider and `reason` naming the check.
+        The sorted table: `accepted` is False and `reason` names the check for rejected reports,
+        including those rejected before.
     """
     table = table.sort_values(
         ["station_id", "variable", "level", "time", "hours"], kind="stable", ignore_index=True
@@ -72,15 +73,15 @@ def buddy_check(
     radius_km: float,
     limit: float,
 ) -> np.ndarray:
-    """Compare each station's departure with its neighbours'.
+    """Compare each station's departure with those of its neighbours.
 
     Args:
         departures: `(N, P)` observation minus climatology, NaN where there is none.
-        scale: `(P,)` or `(N, P)` standard deviation that a difference is measured in.
+        scale: `(P,)` or `(N, P)` standard deviation by which differences are scaled.
         latitude: `(P,)` degrees north.
         longitude: `(P,)` degrees east.
         radius_km: Distance (km) within which stations are neighbours.
-        limit: Standard deviations that are still accepted.
+        limit: Largest accepted difference (standard deviations).
 
     Returns:
         `(N, P)` bool, True where rejected.
@@ -96,7 +97,7 @@ def buddy_check(
         if not enough.any():
             continue
         with warnings.catch_warnings():
-            # Days without any neighbour, which do not count.
+            # Days without any neighbour, excluded by `enough` below.
             warnings.simplefilter("ignore", RuntimeWarning)
             middle = np.nanmedian(others, axis=1)
         far = np.abs(departures[:, station] - middle) > limit * scale[:, station]
@@ -105,7 +106,7 @@ def buddy_check(
 
 
 def _reject(table: pd.DataFrame, wrong: pd.Series, reason: str) -> pd.DataFrame:
-    # What the archive had rejected already keeps its reason; NaN is one of those.
+    # Reports that were rejected before, NaN among them, keep their reason.
     wrong = wrong & table["accepted"]
     return table.assign(
         accepted=table["accepted"] & ~wrong, reason=table["reason"].mask(wrong, reason)
@@ -113,9 +114,9 @@ def _reject(table: pd.DataFrame, wrong: pd.Series, reason: str) -> pd.DataFrame:
 
 
 def _spikes(table: pd.DataFrame, step: float) -> pd.Series:
-    """Mark values that stand out from both neighbours of the same station, variable, level."""
+    """Return a mask of values beyond both neighbours of the same station, variable and level."""
     good = table[table["accepted"] & table["variable"].isin(_SMOOTH)]
-    # NaN levels are one group: missing keys would be dropped.
+    # NaN levels form one group: groupby would drop missing keys.
     groups = good.assign(level=good["level"].fillna(0.0)).groupby(
         ["station_id", "variable", "level", "hours"], sort=False
     )

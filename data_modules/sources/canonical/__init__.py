@@ -1,1 +1,1 @@
-"""The canonical form of a source: how files hold variables, which steps make a day, repairs."""
+"""The canonical form of a source: layouts of variables, time steps of a day, repairs."""

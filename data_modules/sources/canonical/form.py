@@ -1,14 +1,14 @@
-"""The canonical form of a source, and the repairs that lead to it.
+"""The canonical form of a source, and its conversion to that form.
 
-A canonical dataset has dimensions (time, [level,] latitude, longitude); one step a day, time in
-days since 1970-01-01 00 UTC, increasing; level in hPa in the order asked for (variables whose
-levels are not those of the first have a dimension of their own, `level_of_VARIABLE`); latitude
+A canonical dataset has dimensions (time, [level,] latitude, longitude); one step per day, time in
+days since 1970-01-01 00 UTC, increasing; level in hPa in the requested order (variables whose
+levels differ from those of the first have a separate dimension, `level_of_VARIABLE`); latitude
 from north to south; longitude in [0, 360), increasing; values in the units of `slams.variables`.
-What had to be changed is listed in the attribute `repairs`, what a day's value is in the attribute
-`time`; what cannot be repaired without guessing (duplicate dates, unknown units) is refused.
+The attribute `repairs` lists the changes, the attribute `time` describes the value of a day;
+faults that cannot be repaired without guessing (duplicate dates, unknown units) are refused.
 
-Positions are put in order on lazily indexed arrays first, so that a source of a million steps
-costs no more than the steps that are taken; dask comes in with the arithmetic.
+Steps are selected and ordered on lazily indexed arrays first, so that the cost for a source of a
+million steps is that of the selected steps; dask is used only for the arithmetic.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 import xarray as xr
 
 from data_modules.sources.canonical.daily import Days, find_days_of
-from data_modules.sources.canonical.layouts import Held, Unit, find_unit
+from data_modules.sources.canonical.layouts import Unit, VariableLayout, find_unit
 from data_modules.sources.canonical.time_axis import decode_days
 from slams.errors import UserError
 from slams.fields import FieldSpec
@@ -34,18 +34,18 @@ _ALIASES = {
     "longitude": ("longitude", "lon"),
 }
 
-# Values outside are wrong units, a wrong sign or an unmasked fill value, not weather.
+# Values outside indicate wrong units, a wrong sign or an unmasked fill value.
 VALID_RANGE = {
     "K": (100.0, 400.0),
     "mm day-1": (-1.0, 5000.0),
     "W m-2": (0.0, 700.0),
     "Pa": (3e4, 1.2e5),
     "m s-1": (-250.0, 250.0),
-    # Below zero there is numerical noise of the archive, as with precipitation.
+    # Negative values are numerical noise of the archive, as with precipitation.
     "kg kg-1": (-1e-3, 0.05),
 }
 
-# Optional, without time: lets stations correct for their elevation above the model's terrain.
+# Optional, without time: terrain for the elevation correction of station values.
 _TERRAIN = "surface_elevation"
 
 _LEVEL_FACTORS = {
@@ -53,17 +53,17 @@ _LEVEL_FACTORS = {
     **dict.fromkeys(("Pa", "pascal", "pascals"), 0.01),
 }
 
-# Attribute in which the chunks of the file travel along until they are said.
+# Temporary attribute with the chunks of the file.
 _STORED = "chunks of the file"
 
-# Bytes of one variable that a dask chunk reads, and the most days in it.
+# Bytes of one variable per dask chunk, and the largest number of days in it.
 _CHUNK_BYTES = 32e6
 _CHUNK_DAYS = 16
 
 
 def canonicalise(
     dataset: xr.Dataset,
-    layout: Mapping[str, Held],
+    layouts: Mapping[str, VariableLayout],
     channels: Sequence[FieldSpec],
     absent: Sequence[str],
     where: str,
@@ -71,71 +71,71 @@ def canonicalise(
     daily: str = "instant",
     period: tuple[float, float] | None = None,
 ) -> xr.Dataset:
-    """Bring a dataset into canonical form, lazily.
+    """Convert a dataset to canonical form, lazily.
 
     Args:
-        dataset: As opened, values decoded (scale, offset, fill value), time decoded.
-        layout: Canonical variable name to how the file holds it; a variable that is not in it
-            has its canonical name there and is an instant.
-        channels: The channels wanted.
+        dataset: The opened dataset, values (scale, offset, fill value) and time decoded.
+        layouts: Layout in the file by canonical variable name; a variable that is not listed has
+            its canonical name in the file and is an instant.
+        channels: The channels to read.
         absent: Names of channels that may be missing from the file; they are left out.
-        where: The file, for messages.
+        where: Path of the file, for messages.
         key: Dotted key of the source in the recipe, for messages.
-        daily: What a day of instants is: `instant` (00 UTC) or `mean` (of the day's steps).
-        period: First and last day wanted, days since 1970-01-01; all days by default.
+        daily: Value of a day of instants: `instant` (00 UTC) or `mean` (of the day's steps).
+        period: First and last day to read, days since 1970-01-01; all days by default.
 
     Returns:
-        The variables of `channels` that are there, one step a day; levels are those wanted; and
-        `surface_elevation` (m) if the file has it. The attribute `repairs` lists what was
-        changed, `time` says what a day's value is.
+        The variables of `channels` that are present, one step per day, on the requested levels,
+        and `surface_elevation` (m) if the file has it. The attribute `repairs` lists the
+        changes, `time` describes the value of a day.
 
     Raises:
         UserError: A dimension, variable, level or unit is missing or unknown, a date or
-            coordinate is duplicate, the time axis is ambiguous, or the grid is not global.
+            coordinate is duplicated, the time axis is ambiguous, or the grid is not global.
     """
     repairs: list[str] = []
     dataset = _rename(dataset, repairs, where)
     wanted = [c for c in channels if c.name not in absent]
     if not wanted:
-        raise UserError(f"source {where}: every channel asked for is under {key}.absent")
+        raise UserError(f"source {where}: every requested channel is under {key}.absent")
     steps, order = decode_days(dataset, repairs, where)
     days: dict[str, Days] = {}
     units: dict[str, Unit] = {}
     arrays: dict[str, xr.DataArray] = {}
     for variable in dict.fromkeys(c.variable for c in wanted):
-        held = layout.get(variable, Held(variable))
-        array = _find(dataset, held, variable, repairs, where, key)
+        layout = layouts.get(variable, VariableLayout(variable))
+        array = _find(dataset, layout, variable, repairs, where, key)
         target = next(c.units for c in wanted if c.variable == variable)
-        unit, spelled, said = find_unit(array.attrs.get("units"), held, target, where)
-        if said:
-            repairs.append(said)
-        if (unit.factor, unit.offset, held.factor) != (1.0, 0.0, 1.0):
-            sign = "" if held.factor == 1.0 else f", times {held.factor:g}"
-            repairs.append(f"{held.name}: {spelled} converted to {target}{sign}")
+        unit, spelled, note = find_unit(array.attrs.get("units"), layout, target, where)
+        if note:
+            repairs.append(note)
+        if (unit.factor, unit.offset, layout.factor) != (1.0, 0.0, 1.0):
+            sign = "" if layout.factor == 1.0 else f", times {layout.factor:g}"
+            repairs.append(f"{layout.name}: {spelled} converted to {target}{sign}")
         levels = [c.level for c in wanted if c.variable == variable and c.level is not None]
         if levels:
             array = _select_levels(array, levels, variable, repairs, where)
         elif "level" in array.dims:
             raise UserError(
-                f"source {where}: variable {held.name!r} has levels; write the channel as "
+                f"source {where}: variable {layout.name!r} has levels; specify the channel as "
                 f"{variable}@LEVEL"
             )
-        days[variable] = find_days_of(steps, held, unit.amount, daily, where, key, variable)
+        days[variable] = find_days_of(steps, layout, unit.amount, daily, where, key, variable)
         units[variable], arrays[variable] = unit, array
     axis = _common_days(days, period, repairs, where)
     latitude, rows = _order_latitude(dataset, repairs, where)
     longitude, columns = _order_longitude(dataset, repairs, where)
     out = {}
     for variable, array in arrays.items():
-        held = layout.get(variable, Held(variable))
+        layout = layouts.get(variable, VariableLayout(variable))
         picked = days[variable].index[np.searchsorted(days[variable].day, axis)]
         array = _take_days(array, order[picked], days[variable].how, repairs)
         array = _pick(array, "latitude", rows)
         array = _pick(array, "longitude", columns)
         unit = units[variable]
-        factor = unit.factor * held.factor
+        factor = unit.factor * layout.factor
         if (factor, unit.offset) != (1.0, 0.0):
-            attrs = array.attrs  # arithmetic forgets them
+            attrs = array.attrs  # arithmetic drops them
             array = (array * factor + unit.offset).assign_attrs(attrs)
         out[variable] = array
     if _TERRAIN in dataset and set(dataset[_TERRAIN].dims) == {"latitude", "longitude"}:
@@ -153,8 +153,8 @@ def canonicalise(
                 places[f"level_of_{name}"] = own
         bare[name] = xr.Variable(dims, array.data, encoding=encoding)
     result = xr.Dataset(bare, coords=places)
-    said = {f"{name}: {one.said}" for name, one in days.items()}
-    result.attrs = {"repairs": list(dict.fromkeys(repairs)), "time": "; ".join(sorted(said))}
+    notes = {f"{name}: {one.note}" for name, one in days.items()}
+    result.attrs = {"repairs": list(dict.fromkeys(repairs)), "time": "; ".join(sorted(notes))}
     return result
 
 
@@ -164,12 +164,12 @@ def level_dimension(array: xr.DataArray) -> str | None:
 
 
 def _reading(array: xr.DataArray, days: Days | None) -> dict[str, dict[str, int]]:
-    """Say how much a chunk of a day's values reads from the file, as xarray's encoding does."""
+    """Return the amount read from the file per chunk of daily values, as xarray encodes it."""
     stored = array.attrs.get(_STORED)
     if days is None or stored is None:
         return {}
     count = days.index.shape[1]
-    # Steps that are put together are held as read, and once more in float64.
+    # Steps that are averaged or summed are in memory as read, and again in float64.
     together = 1 if count == 1 else 3 * count * array.data.chunks[0][0]
     rest = int(np.prod([n for d, n in array.sizes.items() if d != "time"]))
     whole = max(int(np.prod(list(stored.values()))), together * rest)
@@ -177,24 +177,29 @@ def _reading(array: xr.DataArray, days: Days | None) -> dict[str, dict[str, int]
 
 
 def _find(
-    dataset: xr.Dataset, held: Held, variable: str, repairs: list[str], where: str, key: str
+    dataset: xr.Dataset,
+    layout: VariableLayout,
+    variable: str,
+    repairs: list[str],
+    where: str,
+    key: str,
 ) -> xr.DataArray:
-    """Find a variable and check its dimensions; those of one element are dropped."""
-    if held.name not in dataset:
+    """Return a variable with checked dimensions; other dimensions of one element are dropped."""
+    if layout.name not in dataset:
         raise UserError(
-            f"source {where}: variable {held.name!r} ({variable}) is missing; found "
-            f"{', '.join(sorted(map(str, dataset.data_vars))) or 'none'}; name its channels "
-            f"under {key}.absent if the source does not have it"
+            f"source {where}: variable {layout.name!r} ({variable}) is missing; found "
+            f"{', '.join(sorted(map(str, dataset.data_vars))) or 'none'}; add its channels "
+            f"to {key}.absent if the source does not have it"
         )
-    array = dataset[held.name]
+    array = dataset[layout.name]
     single = [d for d in array.dims if d not in _ALIASES and array.sizes[d] == 1]
     if single:
-        repairs.append(f"{held.name}: dimensions of one element dropped: {', '.join(single)}")
+        repairs.append(f"{layout.name}: dimensions of one element dropped: {', '.join(single)}")
         array = array.isel(dict.fromkeys(single, 0), drop=True)
     found = set(array.dims) - {"level"}
     if found != {"time", "latitude", "longitude"}:
         raise UserError(
-            f"source {where}: variable {held.name!r} has dimensions {array.dims}, expected "
+            f"source {where}: variable {layout.name!r} has dimensions {array.dims}, expected "
             f"(time, [level,] latitude, longitude) in any order"
         )
     return array
@@ -206,15 +211,15 @@ def _common_days(
     repairs: list[str],
     where: str,
 ) -> np.ndarray:
-    """Find the days that every variable has, inside the period."""
+    """Return the days of the period that every variable has."""
     axis = reduce(np.intersect1d, (one.day for one in days.values()))
     for variable, one in days.items():
         if one.left_out:
             repairs.append(f"{variable}: {one.left_out} left out")
     lost = {name: len(one.day) - len(axis) for name, one in days.items()}
     if any(lost.values()):
-        said = ", ".join(f"{count} of {name}" for name, count in lost.items() if count)
-        repairs.append(f"time: days that not every variable has left out ({said})")
+        lacking = ", ".join(f"{count} of {name}" for name, count in lost.items() if count)
+        repairs.append(f"time: days that some variable lacks left out ({lacking})")
     if not len(axis):
         raise UserError(f"source {where}: no day has every variable")
     if period is not None:
@@ -223,7 +228,7 @@ def _common_days(
             ends = (*period, axis[0], axis[-1])
             asked, until, first, last = (str(np.datetime64(int(day), "D")) for day in ends)
             raise UserError(
-                f"data.period: the source has no data from {asked} to {until}; {where} holds "
+                f"data.period: the source has no data from {asked} to {until}; {where} has "
                 f"{first} to {last}"
             )
         axis = inside
@@ -233,7 +238,7 @@ def _common_days(
 def _take_days(
     array: xr.DataArray, index: np.ndarray, how: str, repairs: list[str]
 ) -> xr.DataArray:
-    """Take the steps of each day and put them together, `index` `(n, k)` positions."""
+    """Select the steps of each day, `index` `(n, k)` positions, and combine them."""
     count = index.shape[1]
     stored = array.encoding.get("preferred_chunks") or {
         d: max(c) for d, c in array.chunksizes.items()
@@ -263,7 +268,7 @@ def _take_days(
 
 
 def _together(block: np.ndarray, count: int, how: str) -> np.ndarray:
-    """Add or averages the steps of each day, the same way whatever the order in memory was."""
+    """Sum or average the steps of each day, independently of the memory layout."""
     block = np.ascontiguousarray(block, dtype=np.float64)
     block = block.reshape(-1, count, *block.shape[1:])
     total = block[:, 0].copy()
@@ -277,7 +282,7 @@ def _power_of_two(wanted: float, most: int) -> int:
 
 
 def _as_slice(index: np.ndarray) -> slice | np.ndarray:
-    """Write equally spaced positions as a slice, which every backend reads best."""
+    """Convert equally spaced positions to a slice, which backends read faster."""
     if len(index) < 2:
         return slice(int(index[0]), int(index[0]) + 1) if len(index) else slice(0, 0)
     step = int(index[1] - index[0])
@@ -339,17 +344,20 @@ def _select_levels(
 def _order_latitude(
     dataset: xr.Dataset, repairs: list[str], where: str
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return latitudes from north to south, and the rows in that order if they were not."""
+    """Return latitudes from north to south, and the rows in that order, `None` if unchanged."""
     rows = None
     values = _coordinate(dataset, "latitude", where)
     if (np.abs(values) > 90 + 1e-6).any():
-        raise UserError(f"source {where}: latitude {values[np.abs(values) > 90][0]:g} is not one")
+        raise UserError(
+            f"source {where}: found latitude {values[np.abs(values) > 90][0]:g}, expected "
+            f"-90 to 90"
+        )
     steps = np.diff(values)
     if (steps > 0).all():
-        repairs.append("latitude: south to north turned into north to south")
+        repairs.append("latitude: south to north reversed to north to south")
         rows, values = np.arange(len(values))[::-1], values[::-1]
     elif not (steps < 0).all():
-        raise UserError(f"source {where}: latitude neither increases nor decreases throughout")
+        raise UserError(f"source {where}: latitude is not monotonic")
     gap = max(np.abs(np.diff(values)).max(), 1e-6)
     if values[0] < 90 - gap or values[-1] > -90 + gap:
         raise UserError(
@@ -362,7 +370,7 @@ def _order_latitude(
 def _order_longitude(
     dataset: xr.Dataset, repairs: list[str], where: str
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return longitudes eastwards from 0, and the columns in that order if they were not."""
+    """Return longitudes eastwards from 0, and the columns in that order, `None` if unchanged."""
     found = _coordinate(dataset, "longitude", where)
     values = np.mod(found, 360.0)
     values[values > 360.0 - 1e-6] = 0.0
@@ -393,7 +401,7 @@ def _coordinate(dataset: xr.Dataset, name: str, where: str) -> np.ndarray:
         raise UserError(f"source {where}: coordinate {name!r} has no values")
     values = np.asarray(dataset[name].values, dtype=np.float64)
     if not np.isfinite(values).all():
-        raise UserError(f"source {where}: coordinate {name!r} holds a missing value")
+        raise UserError(f"source {where}: coordinate {name!r} has a missing value")
     return values
 
 

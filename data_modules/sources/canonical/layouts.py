@@ -1,8 +1,8 @@
-"""How a public layout holds a variable: its name, units, sign, and the time that a value covers.
+"""Layout of a variable in a file: its name, units, sign, and the time that a value covers.
 
-A value is an instant, or it covers some hours: a mean or an accumulation, with a stamp at the
-end, the start or the middle of them. Which of the two follows from its units: an amount (m, mm,
-J m-2) was accumulated and is added up over a day, a rate (K, mm day-1, W m-2) is averaged.
+A value is an instant, or it covers some hours: a mean or an accumulation, with a time stamp at
+their start, middle or end. Its units distinguish the two: an amount (m, mm, J m-2) was accumulated
+and is summed over a day, a rate (K, mm day-1, W m-2) is averaged.
 """
 
 from __future__ import annotations
@@ -11,25 +11,25 @@ from dataclasses import dataclass
 
 from slams.errors import UserError
 
-__all__ = ["UNIT_CONVERSIONS", "Held", "Unit", "find_unit"]
+__all__ = ["UNIT_CONVERSIONS", "Unit", "VariableLayout", "find_unit"]
 
 STAMPS = ("start", "middle", "end")
 
 
 @dataclass(frozen=True)
-class Held:
-    """Describes a variable as a file holds it.
+class VariableLayout:
+    """Layout of a variable in a file.
 
     Attributes:
         name: Its name in the file.
-        units: Units that the layout documents, taken where the file states none; "" where the
-            layout leaves them to the file.
-        override: `units` hold whatever the file states.
-        factor: What values are multiplied by beside their units, -1 for a downward flux.
+        units: Documented units, used where the file states none; "" where the layout does not
+            define them.
+        override: Whether `units` replace those that the file states.
+        factor: Factor of values in addition to the conversion of units, -1 for a downward flux.
         hours: Hours that a value covers; 0 for an instant, `None` for the step of the time axis.
-        stamp: Where the time stamp lies in these hours: `start`, `middle` or `end`.
-        fixed: `False` where nothing is known of the hours, so that an axis with several steps a
-            day is ambiguous.
+        stamp: Position of the time stamp in these hours: `start`, `middle` or `end`.
+        fixed: `False` where the hours are unknown, so that an axis with several steps per day is
+            ambiguous.
     """
 
     name: str
@@ -43,12 +43,12 @@ class Held:
 
 @dataclass(frozen=True)
 class Unit:
-    """Leads from one spelling of a unit to the canonical one: `value * factor + offset`.
+    """Conversion of a unit to the canonical one: `value * factor + offset`.
 
     Attributes:
-        factor: For an amount, of what was accumulated in a day.
-        offset: In canonical units.
-        amount: Accumulated over the hours that a value covers.
+        factor: Factor; for an amount, that of the accumulation over a day.
+        offset: Offset in canonical units.
+        amount: Whether a value is accumulated over the hours that it covers.
     """
 
     factor: float = 1.0
@@ -62,7 +62,7 @@ def _spelled(unit: Unit, *names: str) -> dict[str, Unit]:
 
 _DAY = 86400.0
 
-# Canonical units: spellings and what leads from them.
+# Conversions by canonical unit and spelling.
 UNIT_CONVERSIONS: dict[str, dict[str, Unit]] = {
     "K": {
         **_spelled(Unit(), "K", "degK", "kelvin", "Kelvin", "degrees K", "Degrees_K", "deg_K"),
@@ -89,40 +89,42 @@ UNIT_CONVERSIONS: dict[str, dict[str, Unit]] = {
         **_spelled(Unit(1852.0 / 3600.0), "knot", "knots", "kt"),
     },
     "kg kg-1": {
-        # "1" is what CF prescribes for a ratio of masses.
+        # CF prescribes "1" for a ratio of masses.
         **_spelled(Unit(), "kg kg-1", "kg/kg", "kg kg**-1", "kg kg^-1", "1"),
         **_spelled(Unit(1e-3), "g kg-1", "g/kg", "g kg**-1", "grams/kg", "gram/kg"),
     },
 }
 
 
-def find_unit(found: str | None, held: Held, target: str, where: str) -> tuple[Unit, str, str]:
-    """Find what leads from a variable's units to the canonical ones.
+def find_unit(
+    found: str | None, layout: VariableLayout, target: str, where: str
+) -> tuple[Unit, str, str]:
+    """Find the conversion from a variable's units to the canonical ones.
 
     Args:
-        found: The units that the file states, or `None`.
-        held: What the layout documents.
+        found: The units stated in the file, or `None`.
+        layout: The variable's layout.
         target: The canonical units.
-        where: The source, for messages.
+        where: Path of the source, for messages.
 
     Returns:
-        The unit, its spelling, and what had to be decided about it ("" for nothing).
+        The conversion, the spelling of the unit, and a note on its choice ("" if none).
 
     Raises:
-        UserError: Nobody states the units, or they are unknown.
+        UserError: The units are stated neither in the file nor in the layout, or are unknown.
     """
-    name, said = found, ""
-    if held.override and held.units:
-        name = held.units
+    name, note = found, ""
+    if layout.override and layout.units:
+        name = layout.units
         if found != name:
-            said = f"{held.name}: units {found!r} replaced by {name} as the recipe says"
-    elif not found and held.units:
-        name = held.units
-        said = f"{held.name}: no units stated, {name} as documented of the layout"
+            note = f"{layout.name}: units {found!r} replaced by {name} according to the recipe"
+    elif not found and layout.units:
+        name = layout.units
+        note = f"{layout.name}: no units stated, {name} according to the layout's documentation"
     known = UNIT_CONVERSIONS[target]
     if name not in known:
         raise UserError(
-            f"source {where}: {held.name!r} has units {name!r}, expected {target} (or one of "
+            f"source {where}: {layout.name!r} has units {name!r}, expected {target} (or one of "
             f"{', '.join(known)})"
         )
-    return known[name], name, said
+    return known[name], name, note

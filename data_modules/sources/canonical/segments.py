@@ -1,4 +1,4 @@
-"""Several stores of one source that follow one another in time, joined into one dataset."""
+"""Joining several stores of one source along time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from slams.errors import UserError
 
 __all__ = ["Segment", "join_segments"]
 
-# Coordinates and fields without time that all segments share, with what messages call them.
+# Coordinates and fields without time that all segments share, with their names in messages.
 _SHARED = {
     "latitude": "another grid (latitude)",
     "longitude": "another grid (longitude)",
@@ -25,12 +25,12 @@ _SHARED = {
 
 @dataclass(frozen=True, eq=False)
 class Segment:
-    """Holds one of the stores that are joined.
+    """One of the stores to be joined.
 
     Attributes:
-        path: The store, for messages.
-        stored: As opened.
-        daily: In canonical form, all its days.
+        path: Path of the store, for messages.
+        stored: The dataset as opened.
+        daily: The dataset in canonical form, with all its days.
     """
 
     path: str
@@ -49,17 +49,17 @@ def join_segments(
 
     Args:
         segments: At least two, in any order.
-        variables: The variables wanted, which every segment has.
-        period: First and last day wanted, days since 1970-01-01; all days by default.
-        where: The source, for messages.
-        key: Its dotted key in the recipe, for messages.
+        variables: The variables to read, which every segment has.
+        period: First and last day to read, days since 1970-01-01; all days by default.
+        where: Path of the source, for messages.
+        key: Dotted key of the source in the recipe, for messages.
 
     Returns:
-        Canonical dataset (see `canonical.form`). Its attribute `stores` names the segments.
+        Canonical dataset (see `canonical.form`). Its attribute `stores` lists the segments.
 
     Raises:
-        UserError: Segments have days in common, differ in what they must share, or have no day of
-            the period.
+        UserError: Segments have days in common, differ in grid, levels, units or steps, or have
+            no day of the period.
     """
     ordered = sorted(segments, key=lambda one: float(one.daily["time"].values[0]))
     for before, after in pairwise(ordered):
@@ -67,14 +67,14 @@ def join_segments(
         if first <= last:
             raise UserError(
                 f"{key}.path: {after.path} begins on {day_of(first)}, and {before.path} has days "
-                f"until {day_of(last)}; stores that are joined have no day in common"
+                f"until {day_of(last)}; stores to be joined must not have a day in common"
             )
     for other in ordered[1:]:
         difference = _difference(ordered[0], other, variables)
         if difference:
             raise UserError(
-                f"{key}.path: {other.path} has {difference} than {ordered[0].path}; stores that "
-                f"are joined have the same grid, levels, units and steps"
+                f"{key}.path: {other.path} has {difference} than {ordered[0].path}; stores to be "
+                f"joined must have the same grid, levels, units and steps"
             )
     shared = [name for name in _SHARED if name in ordered[0].daily.data_vars]
     parts = [ordered[0].daily, *(one.daily.drop_vars(shared) for one in ordered[1:])]
@@ -89,12 +89,12 @@ def join_segments(
     )
     for name in variables:
         if name in joined:
-            # What a chunk reads (`canonical.form`) is the largest of the segments'.
+            # The amount read per chunk (`canonical.form`) is the largest of the segments'.
             readings = [one.daily[name].encoding for one in ordered]
             joined[name].encoding = max(readings, key=_steps_read)
     every = [one.daily.attrs for one in ordered]
     texts = dict.fromkeys(k for attrs in every for k, text in attrs.items() if k != "repairs")
-    # Each text once: title, source and license are mostly those of all.
+    # Each text once: title, source and license are usually the same in all segments.
     joined.attrs = {
         name: "; ".join(dict.fromkeys(attrs[name] for attrs in every if name in attrs))
         for name in texts
@@ -110,14 +110,14 @@ def join_segments(
     if not len(inside):
         asked, until, first, last = map(day_of, (*period, time[0], time[-1]))
         raise UserError(
-            f"data.period: the source has no data from {asked} to {until}; {where} holds "
+            f"data.period: the source has no data from {asked} to {until}; {where} has "
             f"{first} to {last}"
         )
     return joined.isel(time=slice(int(inside[0]), int(inside[-1]) + 1))
 
 
 def _difference(first: Segment, other: Segment, variables: Sequence[str]) -> str:
-    """Word how a segment differs from the first; "" where it does not."""
+    """Describe how a segment differs from the first; "" if it does not."""
     for name, words in _SHARED.items():
         ours, theirs = (name in one.stored.variables for one in (first, other))
         if ours != theirs:
@@ -127,11 +127,11 @@ def _difference(first: Segment, other: Segment, variables: Sequence[str]) -> str
     for name in variables:
         found = [str(one.stored[name].attrs.get("units")) for one in (other, first)]
         if found[0] != found[1]:
-            return f"{name} in {found[0]} and so in other units"
+            return f"other units of {name} ({found[0]})"
     if _step(first.stored) != _step(other.stored):
-        return "other steps (means of days, or instants)"
+        return "other steps (daily means, or instants)"
     if first.daily.attrs["time"] != other.daily.attrs["time"]:
-        return "other values of a day"
+        return "another definition of daily values"
     return ""
 
 

@@ -1,8 +1,8 @@
-"""The time axis of a file as days since 1970-01-01 00 UTC, in order, whatever its calendar.
+"""The time axis of a file as days since 1970-01-01 00 UTC, in order.
 
-Faults refused: dates that cannot be decoded, no date at all, a date that occurs twice, calendars
-in which a date of the real world has no place (`360_day`, `all_leap`, `julian`). A calendar
-without leap days is taken: its dates exist, 29 February is missing, and that is recorded.
+Refused are dates that cannot be decoded, no date at all, duplicate dates, and calendars whose
+dates are not Gregorian dates (`360_day`, `all_leap`, `julian`). A calendar without leap days is
+accepted: its dates exist, and the missing 29 February is recorded.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ def decode_days(
     """Read the time axis.
 
     Args:
-        dataset: With the dimension `time`, decoded.
-        repairs: What was changed is added to it.
-        where: The source, for messages.
+        dataset: Dataset with the decoded dimension `time`.
+        repairs: List to which descriptions of repairs are appended.
+        where: Path of the source, for messages.
 
     Returns:
-        Days since 1970-01-01 00 UTC, increasing, and the position in the file of each of them.
+        Days since 1970-01-01 00 UTC, increasing, and the position of each day in the file.
 
     Raises:
         UserError: See the faults above.
@@ -45,8 +45,8 @@ def decode_days(
         repairs.append(f"time: calendar {calendar}, there is no 29 February")
     elif calendar not in _REAL:
         raise UserError(
-            f"source {where}: time has the calendar {calendar!r}, whose dates are not those of "
-            f"the real world; expected {', '.join((*_REAL, *_WITHOUT_LEAP_DAYS))}"
+            f"source {where}: time has the calendar {calendar!r}, whose dates are not Gregorian; "
+            f"expected {', '.join((*_REAL, *_WITHOUT_LEAP_DAYS))}"
         )
     times = dataset["time"].values
     if times.dtype == object:  # cftime, for calendars or epochs that numpy cannot hold
@@ -54,7 +54,7 @@ def decode_days(
     if not np.issubdtype(times.dtype, np.datetime64) or np.isnat(times).any():
         raise UserError(f"source {where}: time could not be decoded into dates; check its units")
     if len(times) == 0:
-        raise UserError(f"source {where}: there is not a single date in it")
+        raise UserError(f"source {where}: found no dates")
     days = days_since_epoch(times)
     order = np.argsort(days, kind="stable")
     twice = np.flatnonzero(np.diff(days[order]) == 0)

@@ -1,1 +1,1 @@
-"""Files and stores of a source: found and opened, on disk and behind public addresses."""
+"""Finding and opening the files and stores of a source, on disk and at public addresses."""

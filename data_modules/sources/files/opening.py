@@ -1,8 +1,8 @@
 """Opening files and stores lazily: local paths, patterns, and public addresses, anonymously.
 
-A Zarr store may lie behind `gs://`, `s3://`, `https://` or `http://` (obstore, the extra
-`cloud`); NetCDF files too (h5netcdf on top of it), read in pieces. Nothing is downloaded as a
-whole, no credentials are looked for.
+A Zarr store may be at an address `gs://`, `s3://`, `https://` or `http://` (obstore, the extra
+`cloud`), and so may NetCDF files (h5netcdf on top of obstore), which are read in ranges. No file
+is downloaded as a whole, and no credentials are used.
 """
 
 from __future__ import annotations
@@ -22,33 +22,33 @@ from slams.errors import UserError
 __all__ = ["find_files", "is_address", "is_zarr", "open_netcdf", "open_zarr"]
 
 _SCHEMES = ("gs://", "s3://", "https://", "http://")
-# Steps in a dask chunk of a file that follows others in time.
+# Steps per dask chunk of files joined along time.
 _STEPS = 16
-# Seconds of waiting and attempts, before an address counts as out of reach.
+# Timeout and number of retries before an address counts as unreachable.
 _TIMEOUT, _RETRIES = "60s", 5
 
 
 def is_address(path: str) -> bool:
-    """Return an address of the network from a local path."""
+    """Return whether a path is a network address."""
     return path.startswith(_SCHEMES)
 
 
 def is_zarr(path: str) -> bool:
-    """Return a Zarr store from a file."""
+    """Return whether a path is a Zarr store rather than a file."""
     name = path.rstrip("/")
     return Path(path).is_dir() or (is_address(path) and ".zarr" in name.rpartition("/")[2])
 
 
 def find_files(config: SourceConfig, expected: str, key: str) -> list[str]:
-    """List the files of a source: `files`, or `path`, which may be a pattern with `*`.
+    """Return the files of a source: `files`, or `path`, which may be a pattern with `*`.
 
     Args:
-        config: The source.
-        expected: What a file should be, for the message.
+        config: The source's section of the recipe.
+        expected: Description of the expected file, for the message.
         key: Dotted key of the source in the recipe, for messages.
 
     Raises:
-        UserError: A file is not there.
+        UserError: A file is missing.
     """
     named = list(config.files) or [config.path]
     found: list[str] = []
@@ -56,7 +56,8 @@ def find_files(config: SourceConfig, expected: str, key: str) -> list[str]:
         if is_address(one):
             if "*" in one:
                 raise UserError(
-                    f"{key}.path: {one}: an address takes no *; list the files under {key}.files"
+                    f"{key}.path: {one}: an address cannot contain *; list the files in "
+                    f"{key}.files"
                 )
             found.append(one)
         elif "*" in one or "?" in one:
@@ -66,7 +67,9 @@ def find_files(config: SourceConfig, expected: str, key: str) -> list[str]:
     missing = [one for one in found if not is_address(one) and not Path(one).exists()]
     if not found or missing:
         name = "files" if config.files else "path"
-        raise UserError(f"{key}.{name}: {(missing or named)[0]} is not there; expected {expected}")
+        raise UserError(
+            f"{key}.{name}: {(missing or named)[0]} does not exist; expected {expected}"
+        )
     return list(dict.fromkeys(found))
 
 
@@ -75,26 +78,26 @@ def open_zarr(path: str, expected: str, key: str) -> xr.Dataset:
 
     Args:
         path: Directory or address.
-        expected: What should be there, for the message.
+        expected: Description of the expected store, for the message.
         key: Dotted key of the source in the recipe, for messages.
 
     Raises:
-        UserError: It is not there, or is no Zarr store.
+        UserError: The store is missing, or is not a Zarr store.
     """
     if not is_address(path):
         if not Path(path).exists():
-            raise UserError(f"{key}.path: {path} is not there; expected {expected}")
+            raise UserError(f"{key}.path: {path} does not exist; expected {expected}")
         store: Any = path
     else:
         store = _object_store(path, key)
     try:
-        # Behind an address, the consolidated metadata are the only list of what is there.
+        # At an address, only the consolidated metadata list the arrays.
         return xr.open_dataset(store, engine="zarr", cache=False, consolidated=True)
     except Exception as error:
-        # Files of format 3 have no need of them; a web server cannot list what it has.
+        # Stores of format 3 may lack them; a web server cannot list its files.
         if path.startswith(("http://", "https://")):
             raise UserError(
-                f"{key}.path: {path} cannot be opened as Zarr, it is not there or has no "
+                f"{key}.path: {path} cannot be opened as Zarr, it is missing or has no "
                 f"consolidated metadata ({_first_line(error)})"
             ) from error
     try:
@@ -106,15 +109,15 @@ def open_zarr(path: str, expected: str, key: str) -> xr.Dataset:
 
 
 def open_netcdf(files: Sequence[str], key: str, time: str = "time") -> xr.Dataset:
-    """Open NetCDF files that follow one another in time, lazily.
+    """Open NetCDF files and join them along time, lazily.
 
     Args:
         files: Paths or addresses.
         key: Dotted key of the source in the recipe, for messages.
-        time: Name of the dimension that they are joined along.
+        time: Name of the dimension along which they are joined.
 
     Raises:
-        UserError: A file cannot be read, or does not continue the others.
+        UserError: A file cannot be read, or differs from the first in grid, levels or units.
     """
     parts = [_open_one(file, key) for file in files]
     if len(parts) == 1:
@@ -126,17 +129,17 @@ def open_netcdf(files: Sequence[str], key: str, time: str = "time") -> xr.Datase
                 continue
             if name not in part.coords or not first[name].equals(part[name]):
                 raise UserError(
-                    f"{key}.path: {file} has another {name} than {files[0]}; files that are "
-                    f"joined have the same grid and levels"
+                    f"{key}.path: {file} has another {name} than {files[0]}; files to be joined "
+                    f"must have the same grid and levels"
                 )
         for name in first.data_vars:
             if name not in part:
-                raise UserError(f"{key}.path: {file} has no {name}, as {files[0]} has")
+                raise UserError(f"{key}.path: {file} has no {name}, unlike {files[0]}")
             found, before = (d[name].attrs.get("units") for d in (part, first))
             if found != before:
                 raise UserError(
                     f"{key}.path: {file} has {name} in {found!r}, {files[0]} in {before!r}; "
-                    f"files that are joined have the same units"
+                    f"files to be joined must have the same units"
                 )
     whole = [part.chunk({time: _STEPS}) for part in parts]
     return xr.concat(
@@ -159,15 +162,15 @@ def _open_one(file: str, key: str) -> xr.Dataset:
         return _decoded(file, "netcdf4")
     except Exception as error:
         raise UserError(
-            f"{key}.path: {file} cannot be read as NetCDF, it is truncated or of another "
+            f"{key}.path: {file} cannot be read as NetCDF, it is truncated or has another "
             f"format ({type(error).__name__})"
         ) from error
 
 
 def _decoded(file: Any, engine: str) -> xr.Dataset:
-    """Open a file; a time axis that makes no dates stays as it is and is refused later."""
+    """Open a file; a time axis that cannot be decoded is left as it is and refused later."""
     with warnings.catch_warnings():
-        # Two missing codes are both missing, and year 1 is year 1.
+        # Warnings about two fill values and reference dates in year 1 are harmless.
         warnings.simplefilter("ignore", xr.SerializationWarning)
         try:
             return xr.open_dataset(file, engine=engine, cache=False)
@@ -213,7 +216,7 @@ def _bucket(address: str) -> Any:
 
 def _without_extra(address: str, key: str) -> UserError:
     return UserError(
-        f"{key}.path: {address} is read with the extra `cloud`, which is not installed; "
+        f"{key}.path: {address} needs the extra `cloud`, which is not installed; run "
         f"pip install 'slams[cloud]'"
     )
 

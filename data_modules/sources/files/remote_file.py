@@ -1,4 +1,4 @@
-"""A file behind an address that is read in pieces, as libraries that expect a file want it."""
+"""A file at a network address that is read in ranges, for libraries that expect a file."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 __all__ = ["open_remote_file"]
 
-# Bytes of a request at least: the metadata of NetCDF are many small pieces near one another.
+# Smallest request (bytes): the metadata of NetCDF are many small pieces near one another.
 _PIECE = 1 << 16
 
 
 class _RemoteFile(io.RawIOBase):
-    """Reads ranges of one object of an object store."""
+    """One object of an object store, read in ranges."""
 
     def __init__(self, store: Any, name: str) -> None:
         import obstore
@@ -50,5 +50,5 @@ class _RemoteFile(io.RawIOBase):
 
 
 def open_remote_file(store: Any, name: str) -> io.BufferedReader:
-    """Open an object of an object store (obstore) as a file that is read in pieces."""
+    """Open an object of an object store (obstore) as a file that is read in ranges."""
     return io.BufferedReader(_RemoteFile(store, name), buffer_size=_PIECE)

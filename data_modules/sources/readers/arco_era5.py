@@ -1,15 +1,15 @@
-"""Reader of ARCO-ERA5's analysis-ready store (Zarr 2 in spite of the `v3` in its name).
+"""Reader of ARCO-ERA5's analysis-ready store (Zarr 2 despite the `v3` in its name).
 
 Layout (https://github.com/google-research/arco-era5): hourly on a 0.25 degree grid, (time, level
-37, latitude 721: 90..-90, longitude 1440: 0..359.75), one step a chunk, variables by the names of
-WeatherBench2. The time axis runs from 1900 to a year to come; where there are data is said by the
-attributes `valid_time_start` and `valid_time_stop` (both days inside, UTC). Outgoing longwave
+37, latitude 721: 90..-90, longitude 1440: 0..359.75), one step per chunk, variables named as in
+WeatherBench2. The time axis extends from 1900 into the future; the attributes `valid_time_start`
+and `valid_time_stop` (both days inclusive, UTC) state the period with data. Outgoing longwave
 radiation is minus `mean_top_net_long_wave_radiation_flux` (W m-2), or minus
-`top_net_thermal_radiation` (J m-2 in an hour); precipitation is in m an hour.
+`top_net_thermal_radiation` (J m-2 per hour); precipitation is in m per hour.
 
-Repaired and recorded: the time axis is cut; signs and units. Refused: a store without these
-attributes, with values of them that are no dates, or whose data end before they begin; days with
-missing hours, unknown units, levels that are not there.
+Repaired and recorded: extent of the time axis, signs and units. Refused: a store without these
+attributes, attributes that are not dates or whose period is empty, days with missing hours,
+unknown units, missing levels.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ def open_arco_era5(
     """Open an ARCO-ERA5 store lazily.
 
     Args:
-        config: The source; `daily` says what a day of temperature is.
-        channels: The channels wanted.
-        period: First and last day wanted, days since 1970-01-01.
+        config: The source's section of the recipe; `daily` selects the daily value of instants.
+        channels: The channels to read.
+        period: First and last day to read, days since 1970-01-01.
         key: Dotted key of the source in the recipe, for messages.
 
     Returns:
         Canonical dataset (see `sources.canonical`).
 
     Raises:
-        UserError: The store is not there, does not say where its data end, or cannot be made
+        UserError: The store is missing, does not state the period of its data, or cannot be made
             canonical.
     """
     path = config.path
@@ -59,11 +59,11 @@ def open_arco_era5(
     inside = np.flatnonzero((times >= first) & (times < last + np.timedelta64(1, "D")))
     if not len(inside):
         raise UserError(
-            f"source {path}: no step lies between valid_time_start {first} and valid_time_stop "
+            f"source {path}: no step is between valid_time_start {first} and valid_time_stop "
             f"{last}"
         )
     whole = len(times)
-    # A slice stays one, however many steps it has.
+    # Consecutive steps as a slice, whose size does not depend on their number.
     run = inside[-1] - inside[0] + 1 == len(inside)
     steps = slice(int(inside[0]), int(inside[-1]) + 1) if run else inside
     dataset = with_terrain(dataset).isel(time=steps)
@@ -71,8 +71,8 @@ def open_arco_era5(
     out = canonicalise(dataset, layout, channels, config.absent, path, key, config.daily, period)
     if len(inside) < whole:
         out.attrs["repairs"].append(
-            f"time: {whole - len(inside)} of {whole} steps outside of {first} to {last}, where "
-            f"there are no data, cut off"
+            f"time: {whole - len(inside)} of {whole} steps outside of {first} to {last}, which "
+            f"have no data, left out"
         )
     return out
 
@@ -81,8 +81,8 @@ def _date(dataset: xr.Dataset, name: str, path: str) -> np.datetime64:
     text = dataset.attrs.get(name)
     if text is None:
         raise UserError(
-            f"source {path}: attribute {name} is missing, which says where the data begin or end; "
-            f"the time axis goes on beyond them"
+            f"source {path}: attribute {name} is missing, which states the first or last day with "
+            f"data; the time axis extends beyond it"
         )
     try:
         return np.datetime64(str(text)[:10], "D")

@@ -1,15 +1,15 @@
 """Reader of any NetCDF file or Zarr store that follows the CF conventions.
 
-A variable is found by the recipe (`variables`: name, units, factor, hours, stamp), else by its
-WeatherBench2 name, else by its CF standard name. What a value covers in time is taken from the
-recipe, else from the bounds of the time axis, else from `cell_methods`; the direction of
-longwave radiation from its standard name. Dimensions are found by their usual names, by the
-attributes `standard_name` and `axis`, or by the recipe (`dimensions`).
+A variable is found by the recipe (`variables`: name, units, factor, hours, stamp), otherwise by
+its WeatherBench2 name, otherwise by its CF standard name. The time that a value covers is taken
+from the recipe, otherwise from the bounds of the time axis, otherwise from `cell_methods`; the
+direction of longwave radiation from its standard name. Dimensions are found by their usual names,
+by the attributes `standard_name` and `axis`, or by the recipe (`dimensions`).
 
-Repaired and recorded: as in `sources.canonical`; a single date without a dimension gets one.
-Refused: two variables of one standard name, units that are unknown or not stated, several steps a
-day of which nothing says what they cover, a climatology, grids that are not of latitude and
-longitude, calendars that are not of the real world.
+Repaired and recorded: as in `sources.canonical`; a scalar date becomes a dimension of one step.
+Refused: two variables of one standard name, units that are unknown or not stated, several steps
+per day without information on the time that they cover, a climatology, grids other than latitude
+and longitude, calendars without real dates.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 import xarray as xr
 
 from data_modules.sources.canonical.form import canonicalise
-from data_modules.sources.canonical.layouts import Held
+from data_modules.sources.canonical.layouts import VariableLayout
 from data_modules.sources.files.opening import find_files, is_zarr, open_netcdf, open_zarr
 from slams.config.schema import SourceConfig, SourceVariableConfig
 from slams.errors import UserError
@@ -30,7 +30,7 @@ from slams.variables import ON_LEVELS
 
 __all__ = ["open_cf"]
 
-# Standard names by which a variable is found, with the factor that makes it ours.
+# Standard names of each variable, with the factor that converts to its sign.
 _STANDARD = {
     "temperature": {"air_temperature": 1.0},
     "u_component_of_wind": {"eastward_wind": 1.0},
@@ -67,16 +67,17 @@ def open_cf(
     """Open a CF source lazily.
 
     Args:
-        config: The source, with `variables` and `dimensions` where the file does not say enough.
-        channels: The channels wanted.
-        period: First and last day wanted, days since 1970-01-01.
+        config: The source's section of the recipe, with `variables` and `dimensions` where the
+        file lacks information.
+        channels: The channels to read.
+        period: First and last day to read, days since 1970-01-01.
         key: Dotted key of the source in the recipe, for messages.
 
     Returns:
         Canonical dataset (see `sources.canonical`).
 
     Raises:
-        UserError: The source is not there, says too little, or cannot be made canonical.
+        UserError: The source is missing, lacks information, or cannot be made canonical.
     """
     files = find_files(config, "a NetCDF file or a Zarr store", key)
     stores = [is_zarr(file) for file in files]
@@ -89,12 +90,14 @@ def open_cf(
     dataset = _named_dimensions(dataset, config, key)
     if "climatology" in dataset["time"].attrs:
         raise UserError(
-            f"source {config.path}: time is that of a climatology, expected the days themselves"
+            f"source {config.path}: time is that of a climatology, expected individual days"
         )
     mapped = {one.variable: one for one in config.variables}
     layout = {}
     for variable in dict.fromkeys(c.variable for c in channels if c.name not in config.absent):
-        layout[variable] = _held(dataset, variable, mapped.get(variable), config.path, key)
+        layout[variable] = _variable_layout(
+            dataset, variable, mapped.get(variable), config.path, key
+        )
     out = canonicalise(
         dataset, layout, channels, config.absent, config.path, key, config.daily, period
     )
@@ -105,14 +108,14 @@ def open_cf(
 
 
 def _named_dimensions(dataset: xr.Dataset, config: SourceConfig, key: str) -> xr.Dataset:
-    """Return dimensions their canonical names: those of the recipe, or of the attributes."""
+    """Rename dimensions found by the recipe or by their attributes to canonical names."""
     renamed: dict[Any, str] = {}
     for canonical, (standard, axis) in _AXES.items():
         asked = getattr(config.dimensions, canonical)
         if asked:
             if asked not in dataset.dims and asked not in dataset.coords:
                 raise UserError(
-                    f"{key}.dimensions.{canonical}: {asked!r} is no dimension; found "
+                    f"{key}.dimensions.{canonical}: {asked!r} is not a dimension; found "
                     f"{', '.join(map(str, dataset.dims))}"
                 )
             found = [asked]
@@ -126,14 +129,14 @@ def _named_dimensions(dataset: xr.Dataset, config: SourceConfig, key: str) -> xr
     dataset = dataset.rename(renamed)
     if "time" not in dataset.dims and "valid_time" not in dataset.dims:
         if "time" not in dataset.coords:
-            raise UserError(f"source {config.path}: there is no time in it; expected dates")
+            raise UserError(f"source {config.path}: found no time, expected dates")
         dataset = dataset.expand_dims("time")
     return dataset
 
 
-def _held(
+def _variable_layout(
     dataset: xr.Dataset, variable: str, asked: SourceVariableConfig | None, path: str, key: str
-) -> Held:
+) -> VariableLayout:
     factor = 1.0
     if asked is not None and asked.name:
         name = asked.name
@@ -150,7 +153,7 @@ def _held(
             hours, stamp, fixed = (None if asked.hours < 0 else asked.hours), asked.stamp, True
         elif asked.hours >= 0:
             hours, fixed = asked.hours, True
-    return Held(name, units, bool(units), factor, hours, stamp, fixed)
+    return VariableLayout(name, units, bool(units), factor, hours, stamp, fixed)
 
 
 def _by_standard_name(
@@ -168,17 +171,17 @@ def _by_standard_name(
     there = ", ".join(sorted(map(str, dataset.data_vars))) or "none"
     if not found:
         raise UserError(
-            f"source {path}: no variable is called {variable} or has its standard name; found "
-            f"{there}; name it under {key}.variables, or its channels under {key}.absent"
+            f"source {path}: no variable is named {variable} or has its standard name; found "
+            f"{there}; add it to {key}.variables, or its channels to {key}.absent"
         )
     raise UserError(
         f"source {path}: {' and '.join(name for name, _ in found)} both have the standard name of "
-        f"{variable}; name one under {key}.variables"
+        f"{variable}; add one of them to {key}.variables"
     )
 
 
 def _covers(dataset: xr.Dataset, name: str) -> tuple[float | None, str, bool]:
-    """Find which hours a value covers: from bounds of time, or from `cell_methods`."""
+    """Return hours, stamp and whether they are known, from time bounds or `cell_methods`."""
     if name not in dataset:
         return 0.0, "start", False
     methods = str(dataset[name].attrs.get("cell_methods", ""))
@@ -196,5 +199,5 @@ def _covers(dataset: xr.Dataset, name: str) -> tuple[float | None, str, bool]:
         place = {0.0: "start", 0.5: "middle", 1.0: "end"}.get(round(share, 3))
         if hours > 0 and place:
             return hours, place, True
-    # A method is stated, but not where the stamp lies: clear for daily values alone.
+    # A method without the position of the time stamp is unambiguous only for daily values.
     return (None if "time:" in methods else 0.0), "start", False

@@ -1,14 +1,14 @@
-"""Reader of ChaosBench's ERA5: a directory with one Zarr store a day.
+"""Reader of ChaosBench's ERA5: a directory with one Zarr store per day.
 
 Layout (https://github.com/leap-stc/ChaosBench): `era5_full_1.5deg_YYYYMMDD.zarr` (Zarr 2), each
 with `t` (K), `u`, `v` (m s-1), `q` (kg kg-1) and others on (level 10: 10..1000 hPa, latitude 121:
 90..-90, longitude 240: 0..358.5) at 00 UTC; `time` is one date without a dimension, or a dimension
-of one. Values may be packed as int16 with a scale of their own in each store.
+of one. Values may be packed as int16 with a different scale in each store.
 
-Repaired and recorded: order of dimensions and directions, as everywhere. Refused: a day that is
-missing between others or in `data.period`, by its name; a store whose grid, levels or units are
-not those of the first; one whose `time` is not the date in its name; two stores of one date; a
-directory with no such store.
+Repaired and recorded: order of dimensions and directions, as in `sources.canonical`. Refused: a
+missing day between others or in `data.period`; a store whose grid, levels or units differ from
+the first; one whose `time` is not the date in its name; two stores of one date; a directory
+without any such store.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from data_modules.sources.canonical.form import canonicalise
-from data_modules.sources.canonical.layouts import Held
+from data_modules.sources.canonical.layouts import VariableLayout
 from data_modules.sources.files.opening import open_zarr
 from slams.calendar.days import day_of
 from slams.config.schema import SourceConfig
@@ -35,10 +35,10 @@ __all__ = ["open_chaosbench"]
 
 _NAME = re.compile(r".*_(\d{8})\.zarr")
 _LAYOUT = {
-    "temperature": Held("t", units="K"),
-    "u_component_of_wind": Held("u", units="m s**-1"),
-    "v_component_of_wind": Held("v", units="m s**-1"),
-    "specific_humidity": Held("q", units="kg kg**-1"),
+    "temperature": VariableLayout("t", units="K"),
+    "u_component_of_wind": VariableLayout("u", units="m s**-1"),
+    "v_component_of_wind": VariableLayout("v", units="m s**-1"),
+    "specific_humidity": VariableLayout("q", units="kg kg**-1"),
 }
 
 
@@ -51,9 +51,9 @@ def open_chaosbench(
     """Open the daily stores of a directory lazily, each when its day is read.
 
     Args:
-        config: The source; `path` is the directory `era5`.
-        channels: The channels wanted: temperature, winds, humidity.
-        period: First and last day wanted, days since 1970-01-01.
+        config: The source's section of the recipe; `path` is the directory `era5`.
+        channels: The channels to read: temperature, winds, humidity.
+        period: First and last day to read, days since 1970-01-01.
         key: Dotted key of the source in the recipe, for messages.
 
     Returns:
@@ -78,7 +78,7 @@ def open_chaosbench(
 
 
 class _StoresArray(BackendArray):
-    """Reads a variable out of the stores of the days asked for."""
+    """Lazy array of one variable, read from the stores of the selected days."""
 
     def __init__(
         self, stores: Sequence[Path], days: np.ndarray, name: str, like: xr.DataArray, key: str
@@ -97,7 +97,7 @@ class _StoresArray(BackendArray):
         numbers = np.atleast_1d(np.arange(self.shape[0])[key[0]])
         parts = [self._day(int(number)).values[np.ix_(*self._inner(key))] for number in numbers]
         values = np.stack(parts) if parts else np.empty((0, *self.shape[1:]), self.dtype)
-        # Positions given as one number take their dimension away.
+        # Scalar indices drop their dimension.
         drop = tuple(i for i, k in enumerate(key) if isinstance(k, int | np.integer))
         return values.reshape([n for i, n in enumerate(values.shape) if i not in drop])
 
@@ -125,11 +125,11 @@ class _StoresArray(BackendArray):
 def _daily_stores(
     path: str, period: tuple[float, float] | None, key: str
 ) -> tuple[np.ndarray, list[Path]]:
-    """List the stores by date; refuse a day that is missing."""
+    """Return dates and stores in order; refuse a missing day."""
     folder = Path(path)
     if not folder.is_dir():
         raise UserError(
-            f"{key}.path: {path} is not there; expected a directory with one Zarr store a "
+            f"{key}.path: {path} does not exist; expected a directory with one Zarr store per "
             f"day, era5_full_1.5deg_YYYYMMDD.zarr"
         )
     found: dict[np.datetime64, Path] = {}
@@ -141,7 +141,7 @@ def _daily_stores(
             text = match[1]
             day = np.datetime64(f"{text[:4]}-{text[4:6]}-{text[6:]}", "D")
         except ValueError:
-            raise UserError(f"source {path}: {store.name} carries no date") from None
+            raise UserError(f"source {path}: {store.name} has no date in its name") from None
         if day in found:
             raise UserError(
                 f"source {path}: {day} has two stores, {found[day].name} and {store.name}"
@@ -149,8 +149,7 @@ def _daily_stores(
         found[day] = store
     if not found:
         raise UserError(
-            f"source {path}: there is no store of a day in it, expected "
-            f"era5_full_1.5deg_YYYYMMDD.zarr"
+            f"source {path}: found no daily store, expected era5_full_1.5deg_YYYYMMDD.zarr"
         )
     first, last = min(found), max(found)
     if period is not None:
@@ -162,7 +161,7 @@ def _daily_stores(
         name = f"{like[0][: like.start(1)] if like else ''}{str(missing[0]).replace('-', '')}.zarr"
         raise UserError(
             f"source {path}: {name} is missing ({len(missing)} of {len(wanted)} days from {first} "
-            f"to {last} are); complete the directory, or take other days with data.period"
+            f"to {last} are); complete the directory, or select other days with data.period"
         )
     return wanted, [found[day] for day in wanted]
 
@@ -171,7 +170,7 @@ def _open_day(store: Path, day: np.datetime64, key: str) -> xr.Dataset:
     dataset = open_zarr(str(store), "a daily store of ChaosBench", key)
     if "time" in dataset.variables:
         if dataset["time"].size != 1:
-            raise UserError(f"source {store}: holds {dataset['time'].size} dates, expected one")
+            raise UserError(f"source {store}: found {dataset['time'].size} dates, expected one")
         time = dataset["time"].values.reshape(-1)[0]
         if np.datetime64(time, "D") != day:
             raise UserError(

@@ -1,8 +1,8 @@
-"""Reader of nature runs: CF-packed Zarr, one array a variable, as `slams simulate` writes it.
+"""Reader of nature runs: CF-packed Zarr, one array per variable, as `slams simulate` writes it.
 
-A pattern names several stores, the segments of one run, which are joined along time; years between
-them are a gap on the time axis. Refused: segments that have a day in common, or differ in grid,
-terrain, levels, units or in what a step is; a segment that lacks a variable that is wanted.
+A pattern may match several stores, the segments of one run, which are joined along time; years
+between them are a gap on the time axis. Refused: segments that have a day in common, or differ in
+grid, terrain, levels, units or time step; a segment that lacks a requested variable.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import zarr
 
 from data_modules.sample import sample_path
 from data_modules.sources.canonical.form import canonicalise
-from data_modules.sources.canonical.layouts import Held
+from data_modules.sources.canonical.layouts import VariableLayout
 from data_modules.sources.canonical.segments import Segment, join_segments
 from data_modules.sources.files.opening import find_files
 from slams.config.schema import SourceConfig
@@ -27,9 +27,9 @@ from slams.variables import UNITS
 
 __all__ = ["open_nature_run"]
 
-# Daily means, under the day that they are of; and instants (`simulate.sampling: instants`).
-_MEANS = {variable: Held(variable, hours=24) for variable in UNITS}
-_INSTANTS = {variable: Held(variable) for variable in UNITS}
+# Daily means, dated by their day, and instants (`simulate.sampling: instants`).
+_MEANS = {variable: VariableLayout(variable, hours=24) for variable in UNITS}
+_INSTANTS = {variable: VariableLayout(variable) for variable in UNITS}
 
 
 def open_nature_run(
@@ -41,22 +41,22 @@ def open_nature_run(
     """Open a nature run lazily.
 
     Args:
-        config: The source; `path` is a Zarr directory, a pattern with `*` that several match, or
-            `sample` for the embedded one.
-        channels: The channels wanted.
-        period: First and last day wanted, days since 1970-01-01.
+        config: The source's section of the recipe; `path` is a Zarr directory, a pattern with `*`
+            that matches several, or `sample` for the embedded one.
+        channels: The channels to read.
+        period: First and last day to read, days since 1970-01-01.
         key: Dotted key of the source in the recipe, for messages.
 
     Returns:
         Canonical dataset (see `sources.canonical`), dask arrays in the chunks of the file.
 
     Raises:
-        UserError: The directory is missing, no Zarr store or incomplete, the dataset cannot be
-            made canonical, or stores do not fit together.
+        UserError: The directory is missing, is not a Zarr store or is incomplete, the dataset
+            cannot be made canonical, or stores cannot be joined.
     """
     if config.path == "sample":
         return _open_one(sample_path(), config, channels, period, key)[1]
-    expected = "a nature run (Zarr), make one with `slams simulate` or write `sample`"
+    expected = "a nature run (Zarr), make one with `slams simulate` or use `sample`"
     paths = [Path(file) for file in find_files(config, expected, key)]
     if len(paths) == 1:
         return _open_one(paths[0], config, channels, period, key)[1]
@@ -97,13 +97,13 @@ def _open_one(
 
 
 def _within_days(dataset: xr.Dataset) -> bool:
-    """Return whether steps are closer than a day: then they are instants, not means of days."""
+    """Return whether steps are less than a day apart: they are then instants, not daily means."""
     time = dataset["time"].values if "time" in dataset else np.empty(0)
     return bool(len(time) > 1 and (np.diff(time[:2]) < np.timedelta64(1, "D")).all())
 
 
 def _check_chunks(array: zarr.Array, folder: Path, path: str) -> None:
-    """Refuse a lost chunk where Zarr would silently read a number in its place."""
+    """Refuse a missing chunk where Zarr would silently read a number instead."""
     packed = array.attrs.get("_FillValue")
     if packed is not None and array.fill_value == packed:
         return
@@ -118,5 +118,5 @@ def _check_chunks(array: zarr.Array, folder: Path, path: str) -> None:
         if not (folder / file).is_file():
             raise UserError(
                 f"source {path}: chunk {folder.name}/{file} is missing, the store is incomplete; "
-                f"copy or make it again"
+                f"copy it or make it again"
             )

@@ -1,17 +1,17 @@
 """Reader of NOAA PSL's NetCDF files: reanalysis, interpolated and CDR `olr`, `precip`.
 
 Layout (https://psl.noaa.gov/data/gridded): `air(time, level, lat 73: 90..-90, lon 144: 0..357.5)`
-K on any levels in millibar, daily means or four instants a day (attribute `statistic`); in files
-of their own and alike `uwnd` and `vwnd` (m/s) and `shum` (kg/kg, 1000 to 300 hPa alone);
-interpolated `olr(time, lat 73, lon 144)` W m-2, daily means, or two passes of satellites a day;
-the climate data record of OLR on one degree. "hours since 1800-01-01", in old files "hours since
-1-1-1". Values are int16 with scale, offset and missing 32766 in old files, float32 with
--9.96921e+36 in newer ones. Interpolated OLR has no data from 1978-03-16 to 1978-12-31.
+K on any levels in millibar, daily means or four instants per day (attribute `statistic`); `uwnd`
+and `vwnd` (m/s) and `shum` (kg/kg, only 1000 to 300 hPa) likewise in separate files; interpolated
+`olr(time, lat 73, lon 144)` W m-2, daily means, or two satellite passes per day; the climate data
+record of OLR on one degree. "hours since 1800-01-01", in old files "hours since 1-1-1". Values are
+int16 with scale, offset and missing 32766 in old files, float32 with -9.96921e+36 in newer ones.
+Interpolated OLR has no data from 1978-03-16 to 1978-12-31.
 
-Repaired and recorded: names and units, two passes a day averaged, days of the known gap left out
-where a file holds them as missing. Refused: a reanalysis file of which nothing says whether
-several steps a day are instants, a day with one pass of two, files of different grids or units,
-duplicate days, levels that are not there, values that no unpacking makes physical.
+Repaired and recorded: names and units, two passes per day averaged, days of the known gap left out
+where a file has them as missing. Refused: a reanalysis file that does not state whether several
+steps per day are instants, a day with one of two passes, files of different grids or units,
+duplicate days, missing levels, values that are not physical after unpacking.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 import xarray as xr
 
 from data_modules.sources.canonical.form import canonicalise
-from data_modules.sources.canonical.layouts import Held
+from data_modules.sources.canonical.layouts import VariableLayout
 from data_modules.sources.files.opening import find_files, open_netcdf
 from slams.config.schema import SourceConfig
 from slams.fields import FieldSpec
@@ -39,9 +39,9 @@ _NAMES = {
     _OLR: "olr",
     "total_precipitation_24hr": "precip",
 }
-# Those of the reanalysis: daily means, or instants, as the attribute `statistic` says.
+# Variables of the reanalysis: daily means, or instants, according to the attribute `statistic`.
 _REANALYSIS = ("air", "uwnd", "vwnd", "shum")
-# Days of the gap in the interpolated OLR, both inside: no satellite.
+# First and last day of the gap in the interpolated OLR: there was no satellite.
 _GAP = (np.datetime64("1978-03-16"), np.datetime64("1978-12-31"))
 
 
@@ -54,10 +54,10 @@ def open_noaa_psl(
     """Open NOAA PSL files lazily.
 
     Args:
-        config: The source: one NetCDF file, a pattern or a list of files that follow one another
-            in time; `daily` says what a day of instants is.
-        channels: The channels wanted; those with levels by level (hPa).
-        period: First and last day wanted, days since 1970-01-01.
+        config: The source's section of the recipe: one NetCDF file, a pattern or a list of files
+            to be joined along time; `daily` selects the daily value of instants.
+        channels: The channels to read; those with levels by level (hPa).
+        period: First and last day to read, days since 1970-01-01.
         key: Dotted key of the source in the recipe, for messages.
 
     Returns:
@@ -66,14 +66,12 @@ def open_noaa_psl(
     Raises:
         UserError: A file is missing or unreadable, or the dataset cannot be made canonical.
     """
-    files = find_files(
-        config, f"a NetCDF file of NOAA PSL (see {key}.origin for where it comes from)", key
-    )
+    files = find_files(config, f"a NetCDF file of NOAA PSL (see {key}.origin for its origin)", key)
     dataset = open_netcdf(files, key)
     left_out = ""
     if any(c.variable == _OLR for c in channels) and "olr" in dataset and "time" in dataset.dims:
         dataset, left_out = _without_gap(dataset)
-    layout = {variable: _held(dataset, name) for variable, name in _NAMES.items()}
+    layout = {variable: _variable_layout(dataset, name) for variable, name in _NAMES.items()}
     out = canonicalise(
         dataset, layout, channels, config.absent, config.path, key, config.daily, period
     )
@@ -85,17 +83,17 @@ def open_noaa_psl(
     return out
 
 
-def _held(dataset: xr.Dataset, name: str) -> Held:
+def _variable_layout(dataset: xr.Dataset, name: str) -> VariableLayout:
     if name not in _REANALYSIS:
-        return Held(name, hours=None)
+        return VariableLayout(name, hours=None)
     statistic = str(dataset[name].attrs.get("statistic", "")) if name in dataset else ""
     if statistic.lower() == "mean":
-        return Held(name, hours=None)
-    return Held(name, hours=0, fixed=statistic != "")
+        return VariableLayout(name, hours=None)
+    return VariableLayout(name, hours=0, fixed=statistic != "")
 
 
 def _without_gap(dataset: xr.Dataset) -> tuple[xr.Dataset, str]:
-    """Leave out the days of the known gap, which some files hold and fill with missing values."""
+    """Leave out the days of the known gap, which some files contain as missing values."""
     times = dataset["time"].values
     if not np.issubdtype(times.dtype, np.datetime64):
         return dataset, ""
@@ -103,5 +101,5 @@ def _without_gap(dataset: xr.Dataset) -> tuple[xr.Dataset, str]:
     gap = (day >= _GAP[0]) & (day <= _GAP[1])
     if not gap.any():
         return dataset, ""
-    said = f"olr: {int(gap.sum())} steps from {_GAP[0]} to {_GAP[1]}, which have no data, left out"
-    return dataset.isel(time=np.flatnonzero(~gap)), said
+    note = f"olr: {int(gap.sum())} steps from {_GAP[0]} to {_GAP[1]}, which have no data, left out"
+    return dataset.isel(time=np.flatnonzero(~gap)), note

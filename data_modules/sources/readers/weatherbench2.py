@@ -2,15 +2,15 @@
 
 Layout (https://weatherbench2.readthedocs.io, data guide): `temperature` K with dimensions (time,
 level, latitude, longitude), or (time, level, longitude, latitude) in the stores of 64x32 and
-240x121, `u_component_of_wind`, `v_component_of_wind` (m s-1) and `specific_humidity` (kg kg-1)
-alike; latitude in either direction; longitude from 0, or from -180; 6-hourly; 13 levels from 50
-to 1000 hPa (10 hPa is in none of them). `total_precipitation_6hr`, `_24hr` in m, accumulated over
-the hours that end at the time stamp: the total of a day is that which ends at the next midnight.
+240x121, likewise `u_component_of_wind`, `v_component_of_wind` (m s-1) and `specific_humidity`
+(kg kg-1); latitude in either direction; longitude from 0, or from -180; 6-hourly; 13 levels from
+50 to 1000 hPa (no store has 10 hPa). `total_precipitation_6hr`, `_24hr` in m, accumulated over the
+hours that end at the time stamp: the total of a day is the one that ends at the next midnight.
 
 Repaired and recorded: order of dimensions, direction of latitude, range of longitude, units
-converted, units that are not stated (derived variables carry none), days cut off at the ends.
+converted, units that are not stated (derived variables have none), incomplete days at the ends.
 Refused: forecasts (dimension `prediction_timedelta`), days with missing steps, an hourly
-accumulation at 6-hourly steps, levels that are not there, duplicate dates, unknown units.
+accumulation at 6-hourly steps, missing levels, duplicate dates, unknown units.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ def open_weatherbench2(
     """Open a WeatherBench2 store lazily.
 
     Args:
-        config: The source; `daily` says what a day of temperature is.
-        channels: The channels wanted.
-        period: First and last day wanted, days since 1970-01-01.
+        config: The source's section of the recipe; `daily` selects the daily value of instants.
+        channels: The channels to read.
+        period: First and last day to read, days since 1970-01-01.
         key: Dotted key of the source in the recipe, for messages.
 
     Returns:
         Canonical dataset (see `sources.canonical`).
 
     Raises:
-        UserError: The store is not there, holds forecasts, or cannot be made canonical.
+        UserError: The store is missing, contains forecasts, or cannot be made canonical.
     """
     dataset = open_zarr(config.path, "a WeatherBench2 store (Zarr)", key)
     if "prediction_timedelta" in dataset.dims:
         raise UserError(
-            f"source {config.path}: holds forecasts (dimension prediction_timedelta), expected an "
+            f"source {config.path}: found forecasts (dimension prediction_timedelta), expected an "
             f"analysis or reanalysis"
         )
     layout = era5_layout(dataset)

@@ -1,7 +1,7 @@
-"""Archives of station reports by name: what recipes' checks must know of each, and its reader.
+"""Archives of station reports by name: the properties needed to check recipes, and their readers.
 
-Each module here describes one (`slams.plugins.station_sources`); readers lie in `readers`. What
-they give is one long table (`stations.reports.table`).
+Each module here describes one archive (`slams.plugins.station_sources`); readers are in
+`readers`. A reader returns one long table (`stations.reports.table`).
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ def open_stations(
     """Read the reports of some days from a station archive.
 
     Args:
-        config: The recipe's `observations.stations.source`.
-        variables: Variables wanted, without their levels.
+        config: The recipe's section `observations.stations.source`.
+        variables: Variables to read, without levels.
         first: First day.
-        last: Last day, inside.
+        last: Last day, inclusive.
         key: Dotted key of the archive in the recipe, for messages.
 
     Raises:
-        UserError: The kind is unknown, or the files are not there or not of the layout.
+        UserError: The kind is unknown, or the files are missing or have another layout.
     """
     spec = STATION_SOURCES.get(config.kind, f"{key}.kind")
     return spec.read(config, variables, first, last, key)

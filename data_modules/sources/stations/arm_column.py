@@ -1,4 +1,4 @@
-"""ARM's variational analysis of one column: three modalities at one place."""
+"""ARM's variational analysis of one column: three modalities at one location."""
 
 from __future__ import annotations
 

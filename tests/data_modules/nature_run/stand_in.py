@@ -1,8 +1,8 @@
-"""A stand-in for the general circulation model: small, fast, and with a state that matters.
+"""A stand-in for the general circulation model: small, fast, and with a state.
 
-Run as a script it simulates with the stand-in, and kills itself where it is told to:
-`python stand_in.py OUTPUT LINES`, which is the number of lines of `data_modules.nature_run` that
-are executed before SIGKILL; 0 for none.
+Run as a script it simulates with the stand-in, and kills itself: `python stand_in.py OUTPUT
+LINES`, where LINES is the number of lines of `data_modules.nature_run` that are executed before
+SIGKILL; 0 for no kill.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def model_output(
     hours: int = 24,
     instants: bool = False,
 ) -> xr.Dataset:
-    """Make what the model gives: (time, level, lon, lat), south to north, means dated at noon."""
+    """Make model output: (time, level, lon, lat), south to north, means dated at noon."""
     rng = np.random.default_rng(seed)
     time = np.datetime64(start, "ms") + np.arange(days) * np.timedelta64(hours, "h")
     lat, lon = np.linspace(-85, 85, 6), np.arange(8) * 45.0
@@ -43,7 +43,7 @@ def model_output(
     columns = ("time", "level", "lon", "lat")
     pressure = 1 + 0.02 * rng.standard_normal((days, 8, 6))
     # Temperature linear in the logarithm of pressure, 280 K at 1000 hPa; so are the winds, and
-    # humidity falls off with pressure, to a trifle below zero.
+    # humidity decreases with pressure, to slightly below zero.
     log = np.log(SIGMA)[:, None, None] + np.log(pressure)[:, None]
     warm = np.linspace(-10, 10, 6)
     return xr.Dataset(
@@ -67,7 +67,7 @@ def model_output(
 
 
 class StandIn:
-    """Takes the place of `SpeedyModel`: each piece depends on all that was run before.
+    """Replacement of `SpeedyModel`, in which each piece depends on all earlier ones.
 
     Attributes:
         state: Step that comes next, and a number that every run step changes.
@@ -105,7 +105,7 @@ def files(path: Path) -> dict[str, bytes]:
 
 
 def _kill_after(lines: int) -> None:
-    """Send SIGKILL to this process once that many lines of the package were executed."""
+    """Send SIGKILL to this process after some lines of the package were executed."""
     left = lines
 
     def trace(frame: FrameType, event: str, argument: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Fields of a nature run out of what the model gives."""
+"""Conversion of model output to fields of a nature run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def test_daily_fields():
     assert found["temperature"].dims == ("time", "level", "latitude", "longitude")
     assert found["latitude"].values[0] == 85
     assert str(found["time"].values[0]).startswith("1990-01-31T00:00")
-    # 500 hPa lies between the model's levels everywhere.
+    # 500 hPa is between the model's levels everywhere.
     expected = 280 + 20 * np.log(0.5) + np.linspace(10, -10, 6)
     np.testing.assert_allclose(found["temperature"].sel(level=500)[3, :, 2], expected)
     rain = output["surface_exchange.precipitation"].values[5, 2, 0]

@@ -46,7 +46,7 @@ def test_rounded_mantissa_keeps_small_numbers():
     assert 2**-12 < error.max() <= 2**-11
     np.testing.assert_array_equal(round_mantissa(found, 10), found)
     assert not (found[2:].view(np.uint32) & 0x1FFF).any()  # 13 bits of 23 are gone
-    # 1 + 2^-11 lies half-way between two numbers of 10 bits: to the even one.
+    # 1 + 2^-11 is half-way between two numbers of 10 bits, and is rounded to the even one.
     half = np.float32([1 + 2**-11, 1 + 3 * 2**-11])
     np.testing.assert_array_equal(round_mantissa(half, 10), np.float32([1, 1 + 2**-9]))
 
@@ -96,7 +96,7 @@ def test_winds_and_humidity_are_stored_within_their_precision(tmp_path):
 def test_a_piece_begins_a_chunk_and_fits_its_packing(tmp_path):
     fields = run_fields(model_output(PIECE_STEPS))
     create_nature_run(tmp_path / "run.zarr", fields, fields["time"].values, {})
-    with pytest.raises(ValueError, match="begin a chunk"):
+    with pytest.raises(ValueError, match="first of a chunk"):
         write_piece(tmp_path / "run.zarr", fields, 7)
     fields["v_component_of_wind"][3, 2, 1, 0] = 700.0  # int16 would wrap to -610.72
     with pytest.raises(ValueError, match="v_component_of_wind"):

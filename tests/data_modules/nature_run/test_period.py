@@ -28,5 +28,5 @@ def test_instants_are_those_of_whole_days():
         "1984-02-01T06",
         "1984-02-29T18",
     ]
-    # The model gives the ends of its intervals: the first one is midnight.
+    # The model outputs the ends of its intervals: the first one is midnight.
     assert period.lead_in == np.timedelta64(6, "h")

@@ -26,7 +26,7 @@ from tests.data_modules.nature_run.stand_in import VERSIONS, StandIn, files
 
 
 class KilledError(BaseException):
-    """Stands for a signal that no handler catches."""
+    """Stand-in for a signal that no handler catches."""
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def beside(tmp_path) -> list[str]:
 
 
 def kill_at(monkeypatch, owner, name: str, call: int, when: str) -> None:
-    """Have a function killed at one of its calls, before or after its work."""
+    """Kill a function at one of its calls, before or after its work."""
     original, calls = getattr(owner, name), iter(range(1, 1000))
 
     def killed(*arguments, **keywords):
@@ -121,7 +121,7 @@ def test_half_a_piece_and_zarrs_temporary_files_are_dropped(tmp_path, whole, mon
     asked = []
     monkeypatch.setattr(StandIn, "spin_up", lambda _: asked.append("spin-up"))
     simulation.simulate(section(tmp_path))
-    assert asked == []  # it went on from the state
+    assert asked == []  # resumed from the state
     assert files(tmp_path / "run.zarr") == whole
 
 
@@ -158,7 +158,7 @@ def test_simulated_run_is_cut_to_its_months(tmp_path, model, capsys):
     assert found.sizes["time"] == 59
     assert found["surface_elevation"].dims == ("latitude", "longitude")
     assert "jcm 3.0.0" in found.attrs["source"]
-    # Every step is the model's, and in its place.
+    # Every step is the model's, at the right position.
     reference = StandIn(simulation.Period.of(section(tmp_path)), 31, 5)
     reference.spin_up()
     fields = xr.concat([reference.piece() for _ in range(2)], "time", data_vars="minimal")
@@ -196,7 +196,7 @@ def test_instants_of_whole_days(tmp_path, model):
 
 
 def interrupt(tmp_path, monkeypatch, **keywords) -> dict[str, bytes]:
-    """Kill a simulation in its third piece; return the files that it has left."""
+    """Kill a simulation in its third piece; return the files that it leaves."""
     with monkeypatch.context() as patch:
         kill_at(patch, StandIn, "piece", 3, "before")
         with pytest.raises(KilledError):
@@ -249,7 +249,7 @@ def test_a_changed_piece_and_a_lost_state_are_refused(tmp_path, model, monkeypat
     partial = tmp_path / "run.zarr.partial"
     chunk = partial / "store/temperature/c/1/0/0/0"
     chunk.write_bytes(whole_chunk := chunk.read_bytes()[:-1])
-    with pytest.raises(UserError, match=r"piece 1, steps 30 to 59\); resume=overwrite"):
+    with pytest.raises(UserError, match=r"piece 1, steps 30 to 59\); set resume=overwrite"):
         simulation.simulate(section(tmp_path))
     assert chunk.read_bytes() == whole_chunk
     simulation.simulate(section(tmp_path), resume="overwrite")
@@ -257,7 +257,7 @@ def test_a_changed_piece_and_a_lost_state_are_refused(tmp_path, model, monkeypat
     other.mkdir()
     interrupt(other, monkeypatch)
     next((other / "run.zarr.partial").glob("state_*")).unlink()
-    with pytest.raises(UserError, match=r"state_0002\.msgpack.*is gone"):
+    with pytest.raises(UserError, match=r"state_0002\.msgpack.*is missing; set resume"):
         simulation.simulate(section(other))
 
 
@@ -282,7 +282,7 @@ def test_a_killed_overwrite_goes_on_without_and_the_old_run_stays_till_then(
 def test_a_strangers_directory_is_left_alone(tmp_path, model, name, resume, entry):
     (tmp_path / name).mkdir()
     (tmp_path / name / entry).write_text('{"attributes": {"title": "mine"}}')
-    with pytest.raises(UserError, match=rf"{re.escape(name)} .*is left alone"):
+    with pytest.raises(UserError, match=rf"{re.escape(name)} .*is left unchanged"):
         simulation.simulate(section(tmp_path), resume=resume)
     assert beside(tmp_path) == [name]
     assert beside(tmp_path / name) == [entry]
@@ -316,7 +316,9 @@ def test_a_full_disk_is_said_and_loses_nothing(tmp_path, whole, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(simulation, "write_piece", full)
-        sentence = r"no space left on the device.*0\.16 of 0\.33 years.*the same command goes on"
+        sentence = (
+            r"no space left on the device.*0\.16 of 0\.33 years.*resume with the same command"
+        )
         with pytest.raises(UserError, match=sentence):
             simulation.simulate(section(tmp_path))
     simulation.simulate(section(tmp_path))

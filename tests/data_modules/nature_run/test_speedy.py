@@ -26,7 +26,7 @@ pytestmark = [
 
 
 class KilledError(BaseException):
-    """Stands for a signal that no handler catches."""
+    """Stand-in for a signal that no handler catches."""
 
 
 def test_bytes_do_not_depend_on_the_processors_at_hand(tmp_path):

@@ -66,7 +66,7 @@ def test_a_share_of_no_station_is_refused(tiny_config):
 
 
 def test_stations_in_a_store_serve_any_share(tiny_config):
-    """What is held out is decided when values are read: it is no part of a store's recipe."""
+    """Held-out stations are chosen on reading: they are not part of a store's recipe."""
     whole, part = tiny_config.observations, holding(tiny_config, 0.3).observations
     assert observation_recipe(part, 0) == observation_recipe(whole, 0)
 

@@ -1,4 +1,4 @@
-"""Imagery on a real orbit: the same passes drawn, streamed and composited; old recipes as ever."""
+"""Imagery on a real orbit: the same passes drawn, streamed and composited, as in old recipes."""
 
 from __future__ import annotations
 

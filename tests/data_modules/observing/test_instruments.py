@@ -57,7 +57,7 @@ def test_drawn_values_have_the_error_of_the_recipe(tiny_config: Config) -> None:
     assert found.mask.float().mean().item() == pytest.approx(0.75, abs=4 * (0.19 / count) ** 0.5)
     assert torch.equal(found.error_variance, torch.full_like(found.values, 0.25))
     assert "tovs/temperature" in data.operators()
-    # The same in every batch that meets the day, and beside what else is observed.
+    # The same in every batch that contains the day, and with other observations.
     assert {o.modality for o in batch.observations} == {"stations", "tovs"}
     again = seen(first_batch(config), "tovs/temperature")
     assert torch.equal(again.values.nan_to_num(), found.values.nan_to_num())
@@ -185,7 +185,7 @@ class _Odd:
     ("built", "said"),
     [
         (None, "built NoneType, which lacks latitude"),
-        (_Odd(3, shape=4), r"observes \(1, 4\) of a state"),
+        (_Odd(3, shape=4), r"to \(1, 4\) at"),
         (_Odd(0), "at 0 points"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Tables of an instrument's reports: what they hold, and what is refused."""
+"""Tables of an instrument's reports: their content, and refusals."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_reports_of_days(tmp_path: Path, suffix: str) -> None:
     assert reports.latitude.tolist() == [-45.5, 10.0]
     day = (pd.Timestamp("2001-03-28") - pd.Timestamp("1970-01-01")).days
     assert reports.days.tolist() == [day, day + 2]
-    # The hour of what is asked for does not matter; days without reports have none.
+    # The hour of the requested time does not matter; days without reports have none.
     values, errors = reports.of_days(np.array([[day + 0.5, day + 1], [day + 2, day - 400]]))
     missing = [np.nan, np.nan]
     expected = [[[240.5, 250.0], missing], [[np.nan, 251.0], missing]]
@@ -55,11 +55,11 @@ def test_a_row_without_a_value_is_a_missing_report(tmp_path: Path) -> None:
         ({"latitude": [91.0, 0, 0]}, "row 0 has latitude 91.0, expected within"),
         ({"longitude": [0, 361.0, 0]}, "row 1 has longitude 361.0, expected within"),
         ({"value": [1, np.inf, 2]}, "row 1 has value inf, expected a finite number"),
-        ({"error": [1, 0.0, 2]}, "row 1 has error 0.0, expected more than 0, and finite"),
+        ({"error": [1, 0.0, 2]}, "row 1 has error 0.0, expected a positive finite number"),
         ({"value": ["warm", "1", "2"]}, "expected times and numbers, found other text"),
         ({"time": ["yesterday", "2001-01-01", "2001-01-01"]}, "expected times and numbers"),
         ({"value": [1.0, 1e300, 2.0]}, "row 1 has value 1e\\+300, expected a finite number"),
-        ({"time": [5113, 5114, 5115]}, "found the number 5113 for a time, expected dates"),
+        ({"time": [5113, 5114, 5115]}, "found the number 5113 in column 'time', expected dates"),
         ({"time": ["2001-03-28"] * 3, "longitude": [350, 1, -10]}, "two reports at 10, 350 on"),
         ({"value": [np.nan] * 3}, "found no report with a value"),
         ({"time": ["2001-03-28"] * 3}, "two reports at 10, 20 on 2001-03-28, expected one"),
@@ -75,7 +75,7 @@ def test_rows_that_cannot_be(tmp_path: Path, change: dict, said: str) -> None:
 def test_files_that_are_no_table(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file"):
         read_reports(tmp_path / "none.csv", KEY, 1.0)
-    with pytest.raises(UserError, match=r"expected a file \.csv or \.parquet"):
+    with pytest.raises(UserError, match=r"expected a \.csv or \.parquet file"):
         read_reports(tmp_path / "reports.nc", KEY, 1.0)
     with pytest.raises(UserError, match=r"column 'value' is missing.*found time, latitude"):
         read_reports(write(tmp_path / "r.csv", TABLE.drop(columns="value")), KEY, 1.0)

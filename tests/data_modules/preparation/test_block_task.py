@@ -1,4 +1,4 @@
-"""The work on blocks: opened once in each process, whichever scheduler sends it there."""
+"""The work on blocks: opened once in each process, for every scheduler."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import zarr
 
 from data_modules.preparation import block_task
 from data_modules.preparation import memory_budget as budgets
-from data_modules.preparation.block_task import FIRST_GUESS, BlockWork, first_guess
+from data_modules.preparation.block_task import REFERENCE_FIELD, BlockWork, reference_field
 from data_modules.preparation.plan import plan
 from data_modules.store.writing import create_steps
 from slams.config.schema import Config, DataConfig, PrepareConfig
@@ -28,9 +28,9 @@ PLUGIN = "data_modules.preparation.worker_plugin"
 
 
 class Workers:
-    """Stands in for dask.distributed: pickles what it sends to two workers that take turns.
+    """Stand-in for dask.distributed, which sends pickled calls to two workers in turn.
 
-    Both are in this process, but share nothing that is not imported.
+    Both are in this process, but share only what is imported.
     """
 
     def __init__(self) -> None:
@@ -77,7 +77,7 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Workers]:
 
 @pytest.fixture
 def plans(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Note the stores whose source a task opens by itself."""
+    """Record the stores whose source a task opens by itself."""
     found = []
     plan = block_task.plan
 
@@ -110,7 +110,7 @@ def unfinished(data: DataConfig, partial: Path) -> BlockWork:
     group = zarr.create_group(str(partial))
     shape = (len(work.time), len(work.channels), *work.grid.shape)
     create_steps(group, "fields", shape, ("time", "channel", "latitude", "longitude"))
-    np.save(partial / FIRST_GUESS, first_guess(work))
+    np.save(partial / REFERENCE_FIELD, reference_field(work))
     return BlockWork(data, partial, 64)
 
 

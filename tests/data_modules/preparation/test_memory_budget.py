@@ -1,4 +1,4 @@
-"""The memory of a preparation: the formula, what fits, and that what is done keeps to it."""
+"""The memory of a preparation: the formula, what fits, and that tasks keep within it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_modules.preparation.block_task import FIRST_GUESS, BlockWork, first_guess
-from data_modules.preparation.memory_budget import Needs, blocks, budget, needs
+from data_modules.preparation.block_task import REFERENCE_FIELD, BlockWork, reference_field
+from data_modules.preparation.memory_budget import MemoryModel, blocks, budget, plan_memory
 from data_modules.preparation.plan import plan
 from data_modules.store.training_store import SHARD_STEPS, shard_steps
 from data_modules.store.writing import create_steps
@@ -22,8 +22,8 @@ from slams.errors import UserError
 from tests.synthetic import tiny_recipe
 
 GB = 10**9
-# Thirteen levels on 121 x 240 brought to 48 x 96.
-NEEDS = Needs(
+# Thirteen levels on 121 x 240 regridded to 48 x 96.
+MODEL = MemoryModel(
     values=13 * 121 * 240,
     regridded=13 * 121 * 240,
     channels=13,
@@ -41,48 +41,48 @@ def test_a_task_takes_what_the_formula_says():
     step, point = 13 * 121 * 240, 13 * 48 * 96
     read = 16 * (4 * step + 3 * 4 * step) + 4 * 8 * step
     expected = read + 16 * step + 12 * 64 * point + 2 * 128 * point
-    assert NEEDS.task(16) == expected
+    assert MODEL.task(16) == expected
 
 
 def test_all_workers_work_where_they_fit_and_read_whole_files():
-    found = budget(PrepareConfig(workers=3, memory="4 GB"), NEEDS, base=GB // 2)
+    found = budget(PrepareConfig(workers=3, memory="4 GB"), MODEL, base=GB // 2)
     assert (found.workers, found.read_steps) == (3, 64)
 
 
 @pytest.mark.parametrize("memory", ["1 GB", "1.2 GB", "1.5 GB", "2 GB", "3 GB"])
 @pytest.mark.parametrize("workers", [1, 2, 8])
 def test_what_is_expected_stays_below_the_bound(memory, workers):
-    found = budget(PrepareConfig(workers=workers, memory=memory), NEEDS, base=GB // 2)
+    found = budget(PrepareConfig(workers=workers, memory=memory), MODEL, base=GB // 2)
     assert found.expected <= 0.85 * parse_memory("", memory) + 1
     assert 1 <= found.workers <= workers
-    assert found.read_steps >= NEEDS.chunk_steps
+    assert found.read_steps >= MODEL.chunk_steps
 
 
 def test_less_is_read_at_a_time_before_fewer_work():
-    tight = budget(PrepareConfig(workers=2, memory="1.3 GB"), NEEDS, base=GB // 2)
+    tight = budget(PrepareConfig(workers=2, memory="1.3 GB"), MODEL, base=GB // 2)
     assert (tight.workers, tight.read_steps) == (2, 32)
-    tighter = budget(PrepareConfig(workers=2, memory="0.9 GB"), NEEDS, base=GB // 2)
+    tighter = budget(PrepareConfig(workers=2, memory="0.9 GB"), MODEL, base=GB // 2)
     assert (tighter.workers, tighter.read_steps) == (1, 8)
 
 
 def test_too_little_is_refused_with_an_amount_that_does():
     with pytest.raises(UserError, match=r"data\.prepare\.memory: 600 MB is too little") as refused:
-        budget(PrepareConfig(memory="600 MB"), NEEDS, base=GB // 2)
+        budget(PrepareConfig(memory="600 MB"), MODEL, base=GB // 2)
     amount = re.search(r"raise it to (.*)$", str(refused.value))[1]
-    assert budget(PrepareConfig(memory=amount), NEEDS, base=GB // 2).workers == 1
+    assert budget(PrepareConfig(memory=amount), MODEL, base=GB // 2).workers == 1
 
 
 def test_a_process_has_its_memory_to_itself():
-    threads = budget(PrepareConfig(workers=8, memory="1.3 GB"), NEEDS, base=GB // 2)
+    threads = budget(PrepareConfig(workers=8, memory="1.3 GB"), MODEL, base=GB // 2)
     processes = budget(
-        PrepareConfig(workers=8, memory="1.3 GB", scheduler="distributed"), NEEDS, base=GB // 2
+        PrepareConfig(workers=8, memory="1.3 GB", scheduler="distributed"), MODEL, base=GB // 2
     )
     assert threads.workers < processes.workers == 8
     assert "each" in processes.text
 
 
 def test_no_more_work_than_there_are_blocks():
-    assert budget(PrepareConfig(workers=8), replace(NEEDS, steps=300), base=GB // 2).workers == 2
+    assert budget(PrepareConfig(workers=8), replace(MODEL, steps=300), base=GB // 2).workers == 2
 
 
 @pytest.mark.parametrize("steps", [1, 255, 256, 257, 1000])
@@ -102,20 +102,20 @@ def test_files_hold_fewer_steps_of_a_large_grid():
 def test_needs_are_those_of_source_and_recipe(tmp_path, tiny_source):
     data = tiny_recipe(tmp_path, tiny_source).data
     data.source.grid = "6x12"
-    found = needs(plan(data), data.harmonics, data.lags)
+    found = plan_memory(plan(data), data.harmonics, data.lags)
     assert (found.values, found.regridded, found.points) == (4 * 288, 4 * 288, 72)
     assert (found.channels, found.steps, found.file_steps) == (4, 110, 64)
     assert found.variable_bytes == 2 * 288 * 4
     # K = 3 basis functions, the square and 3 lags in float64; 3 days at each end in float32.
     assert found.sums_bytes == 8 * (3 + 1 + 3) + 4 * 6
     data.source.gaps = [data.channels[0]]
-    more = needs(plan(data), data.harmonics, data.lags).sums_bytes - found.sums_bytes
+    more = plan_memory(plan(data), data.harmonics, data.lags).sums_bytes - found.sums_bytes
     # A quarter of the channels counts days and pairs (5 numbers each) and both ends of the pairs.
     assert more == 8 * (4 * 5 + 2 * 3 * 4) // 4
 
 
 def test_a_task_keeps_to_its_memory(tmp_path: Path):
-    """What numpy, Zarr and dask allocate for one block is what was planned, and most of it."""
+    """NumPy, Zarr and dask allocate at most what was planned for one block, and most of it."""
     write_waves(tmp_path / "waves.zarr", 200, (61, 120), [1000, 850, 500, 250])
     data = DataConfig(
         store=str(tmp_path / "store.zarr"),
@@ -125,13 +125,13 @@ def test_a_task_keeps_to_its_memory(tmp_path: Path):
         harmonics=1,
     )
     work = plan(data)
-    need = needs(work, data.harmonics, data.lags)
+    need = plan_memory(work, data.harmonics, data.lags)
     import zarr
 
     group = zarr.create_group(str(tmp_path / "partial"))
     shape = (200, 4, 61, 120)
     create_steps(group, "fields", shape, ("time", "channel", "latitude", "longitude"))
-    np.save(tmp_path / "partial" / FIRST_GUESS, first_guess(work))
+    np.save(tmp_path / "partial" / REFERENCE_FIELD, reference_field(work))
     for read_steps in (64, 16):
         task = BlockWork(data, tmp_path / "partial", read_steps)
         task.open(work)

@@ -1,4 +1,4 @@
-"""Several sources of one store: shares of channels, common grid, days joined by date."""
+"""Several sources of one store: channels of each, common grid, days joined by date."""
 
 from __future__ import annotations
 
@@ -108,11 +108,12 @@ def test_shares_that_do_not_fit_are_refused(tmp_path, whole):
             checked_plan(recipe)
 
     refused(
-        r"data\.sources\.1\.channels: outgoing_longwave_radiation is given by data\.sources\.0",
+        r"data\.sources\.1\.channels: outgoing_longwave_radiation is also provided by "
+        r"data\.sources\.0",
         replace(first, channels=[*first.channels, CHANNELS[3]]),
         second,
     )
-    refused(r"data\.channels: outgoing_longwave.*given by none of data\.sources", first)
+    refused(r"data\.channels: outgoing_longwave.*provided by none of data\.sources", first)
     refused(
         r"data\.sources\.1\.channels: '2m_temperature' is not among data\.channels",
         first,
@@ -121,7 +122,7 @@ def test_shares_that_do_not_fit_are_refused(tmp_path, whole):
     refused(r"data\.sources\.1\.channels'.*empty list", first, replace(second, channels=[]))
     refused(r"data\.sources\.1\.grid'.*'6x12'", first, replace(second, grid="6x12"))
     refused(r"data\.sources\.1\.kind'.*'nature'", first, replace(second, kind="nature"))
-    refused(r"data\.sources\.1\.path: .*none is not there", first, replace(second, path="none"))
+    refused(r"data\.sources\.1\.path: .*none does not exist", first, replace(second, path="none"))
     recipe.data.source = SourceConfig(path="x")
     refused(r"data\.sources'.*beside data\.source", first, second)
 
@@ -138,7 +139,7 @@ def test_missing_value_names_the_source_that_has_it(tmp_path, whole):
     radiation = whole[["outgoing_longwave_radiation"]].copy(deep=True)
     radiation["outgoing_longwave_radiation"][10, 3, 4] = np.nan
     recipe = split_recipe(tmp_path, whole, radiation)
-    with pytest.raises(UserError, match=r"2001-01-11.*under data\.sources\.1\.gaps"):
+    with pytest.raises(UserError, match=r"2001-01-11.*to data\.sources\.1\.gaps"):
         prepare(recipe)
     recipe.data.sources[1].gaps = [CHANNELS[3]]
     store = TrainingStore.open(prepare(recipe))

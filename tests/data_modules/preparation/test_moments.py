@@ -192,11 +192,11 @@ def test_no_value_at_all_is_refused():
 
 @pytest.mark.parametrize("gap", [1, 2, 1096])
 def test_two_pieces_give_what_their_union_gives_by_hand(gap):
-    """Pairs are days that lie `lag` days apart, and never the two sides of a seam."""
+    """Pairs are days that are `lag` days apart, and never on the two sides of a seam."""
     time = 11323.0 + np.concatenate([np.arange(200), 200 + gap + np.arange(190)])
     values = series(time)
     assert not evenly_paired(time, LAGS)
     found = sums(values, time, [130, 200, 260], masked=(0, 1, 2))
     compare(statistics(found, 0.0, WEIGHTS), values, time)
-    across = sums(values, time, [130, 260], masked=(0, 1, 2))  # a block that holds the seam
+    across = sums(values, time, [130, 260], masked=(0, 1, 2))  # a block that contains the seam
     compare(statistics(across, 0.0, WEIGHTS), values, time)

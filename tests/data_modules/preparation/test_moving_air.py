@@ -1,4 +1,4 @@
-"""Stores with winds and humidity: other levels, another transform, noise below zero."""
+"""Stores with winds and humidity: other levels, another transform, negative noise."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_noise_below_zero_is_stored_as_zero_and_counted(tmp_path, capsys):
     dataset = nature_run(winds=True)
     dataset["specific_humidity"][3, 0, 2, 5] = -2e-5
     dataset["specific_humidity"][90, 0, 0, :4] = -1e-9
-    dataset["total_precipitation_24hr"][4, 1, 1] = -1e-3  # kept: its transform knows it
+    dataset["total_precipitation_24hr"][4, 1, 1] = -1e-3  # kept: its transform accepts it
     path = prepare(recipe_of(tmp_path, dataset, [*CHANNELS, "specific_humidity@850"]))
     store = TrainingStore.open(path)
     humidity = store.read(slice(None))[:, -1]
@@ -62,16 +62,16 @@ def test_noise_below_zero_is_stored_as_zero_and_counted(tmp_path, capsys):
     assert store.read([4])[0, 2, 1, 1] == np.float32(-1e-3)
     assert store.attributes["negative_values_set_to_zero"] == 5
     assert sum(record.cleared for record in read_manifest(path).records) == 5
-    assert "5 values of humidity below zero" in capsys.readouterr().out
+    assert "5 negative values of humidity" in capsys.readouterr().out
     verify(path)
 
 
 @pytest.mark.parametrize(
     ("variable", "value", "words"),
     [
-        ("specific_humidity", -0.01, r"holds -0.01, expected values from -0.001 to 0.05 kg kg-1"),
-        ("specific_humidity", 12.0, r"holds 12, expected .* kg kg-1; check units"),
-        ("u_component_of_wind", 900.0, r"holds 900, expected values from -250 to 250 m s-1"),
+        ("specific_humidity", -0.01, r"has the value -0.01, expected -0.001 to 0.05 kg kg-1"),
+        ("specific_humidity", 12.0, r"has the value 12, expected .* kg kg-1; check units"),
+        ("u_component_of_wind", 900.0, r"has the value 900, expected -250 to 250 m s-1"),
     ],
 )
 def test_values_that_are_no_weather_are_refused(tmp_path, variable, value, words):

@@ -73,7 +73,7 @@ def test_statistics_are_least_squares_of_the_training_days(tiny_source, tiny_pre
     coefficients = np.linalg.lstsq(basis, flat, rcond=None)[0]
     anomaly = flat - basis @ coefficients
     found = store.statistics
-    # The coefficients themselves are ill determined by 70 days; what they say is not.
+    # The coefficients themselves are ill-determined by 70 days; the climatology is not.
     np.testing.assert_allclose(
         basis @ found.harmonics.numpy().reshape(3, -1), basis @ coefficients, rtol=0, atol=2e-3
     )
@@ -146,7 +146,7 @@ def test_complete_store_of_the_same_recipe_is_kept(tmp_path, tiny_source, capsys
     recipe = tiny_recipe(tmp_path, tiny_source)
     path = prepare(recipe)
     stamp = (path / "zarr.json").stat().st_mtime_ns
-    recipe.data.splits.test = ["2001-04-01", "2001-04-20"]  # decides nothing in the store
+    recipe.data.splits.test = ["2001-04-01", "2001-04-20"]  # does not affect the store
     capsys.readouterr()
     assert prepare(recipe) == path
     assert (path / "zarr.json").stat().st_mtime_ns == stamp
@@ -157,7 +157,7 @@ def test_store_of_another_recipe_is_refused_unless_overwritten(tmp_path, tiny_so
     recipe = tiny_recipe(tmp_path, tiny_source)
     path = prepare(recipe)
     other = replace(recipe, data=replace(recipe.data, sd_floor=0.5))
-    with pytest.raises(UserError, match=r"sd_floor: 0\.3 in the store, 0\.5 asked for"):
+    with pytest.raises(UserError, match=r"sd_floor: 0\.3 in the store, 0\.5 in the recipe"):
         prepare(other)
     with pytest.raises(UserError, match="resume=never"):
         prepare(replace(recipe, resume="never"))
@@ -264,7 +264,7 @@ def test_values_beyond_their_units_are_refused(tmp_path):
     dataset = nature_run()
     dataset["temperature"][5, 0, 0, 0] = -9.96921e36
     recipe = tiny_recipe(tmp_path, written(dataset, tmp_path / "fill.zarr"))
-    with pytest.raises(UserError, match=r"2001-01-06 holds -9\.96921e.36"):
+    with pytest.raises(UserError, match=r"2001-01-06 has the value -9\.96921e.36"):
         prepare(recipe)
 
 
@@ -279,7 +279,7 @@ def test_constant_channel_is_refused(tmp_path):
 def test_too_few_days_for_the_harmonics_are_refused(tmp_path, tiny_source):
     recipe = tiny_recipe(tmp_path, tiny_source, harmonics=3)
     recipe.data.splits.train = ["2001-01-01", "2001-01-05"]
-    with pytest.raises(UserError, match="3 annual harmonics cannot be fitted to 5 days"):
+    with pytest.raises(UserError, match="3 annual harmonics cannot be fitted to 5 training days"):
         prepare(recipe)
 
 
@@ -346,7 +346,7 @@ def test_real_reanalysis_window_on_the_sample_s_grid(tmp_path, shared_data):
         values[:, 0]
         - store.normaliser().climatology(torch.from_numpy(store.time[:, None]))[:, 0, 0].numpy()
     )
-    # A real January against a nature run's: no bug of units, levels or orientation is this small.
+    # A real January against a nature run's: errors of units, levels or orientation are larger.
     assert np.sqrt((anomaly**2).mean()) < 8
 
 
@@ -360,7 +360,7 @@ def test_statistics_of_another_grid_are_refused(tmp_path, tiny_source, tiny_prep
 def test_absent_channel_without_statistics_is_refused(tmp_path, tiny_source):
     recipe = tiny_recipe(tmp_path, tiny_source)
     recipe.data.source.absent = [CHANNELS[3]]
-    with pytest.raises(UserError, match="has no statistics of its own"):
+    with pytest.raises(UserError, match="is missing, so its statistics cannot be computed"):
         prepare(recipe)
 
 

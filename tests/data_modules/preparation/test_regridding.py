@@ -79,10 +79,10 @@ def test_bilinear_between_four_points_and_across_the_date_line():
         torch.tensor([80.0, 60.0, 0.0, -60.0, -80.0]), 15.0 + 30.0 * torch.arange(12.0)
     )
     found = Regridder(source, target, "bilinear")(values)
-    # 60 degrees lies midway between the rows at 75 and 45, 345 midway between 330 and 0.
+    # 60 degrees is midway between the rows at 75 and 45, 345 midway between 330 and 0.
     expected = (values[0, 11] + values[0, 0] + values[1, 11] + values[1, 0]) / 4
     assert found[1, 11] == pytest.approx(expected)
-    # 80 degrees lies a sixth of the way over the pole from 75 to the other side's 75.
+    # 80 degrees is a sixth of the way across the pole from 75 to 75 on the other side.
     near = (values[0, 3] + values[0, 4]) / 2
     beyond = (values[0, 9] + values[0, 10]) / 2
     assert found[0, 3] == pytest.approx(5 / 6 * near + 1 / 6 * beyond)

@@ -58,7 +58,7 @@ def test_cell_means_become_the_cell_means_of_whole_cells(degree, order):
 
 @pytest.mark.parametrize(("degree", "order"), HARMONICS)
 def test_cells_that_are_cut_converge_to_their_means(degree, order):
-    target = with_poles(19, 31)  # nothing of it fits the sources, its outermost cells are caps
+    target = with_poles(19, 31)  # cells not aligned with the sources', with caps
     errors = []
     for rows, columns in ((45, 90), (90, 180)):
         source = with_poles(rows + 1, columns)
@@ -70,7 +70,7 @@ def test_cells_that_are_cut_converge_to_their_means(degree, order):
 
 @pytest.mark.parametrize(("degree", "order"), HARMONICS)
 def test_bilinear_is_of_second_order_up_to_the_poles(degree, order):
-    target = regular_grid(31, 50)  # rows nearer to the poles than any of the sources
+    target = regular_grid(31, 50)  # rows closer to the poles than those of the sources
     errors = []
     for rows, columns in ((24, 48), (48, 96), (96, 192)):
         source = regular_grid(rows, columns)
@@ -102,7 +102,7 @@ def test_global_mean_stays_to_a_millionth_in_single_precision(source, target):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_turn_of_the_globe_turns_the_result(method):
-    """No meridian is special, neither Greenwich nor the date line."""
+    """No meridian is treated differently, neither Greenwich nor the date line."""
     source, target = with_poles(19, 72), regular_grid(12, 24)
     fields = np.random.default_rng(1).standard_normal(source.shape)
     regridder = Regridder(source, target, method)
@@ -137,7 +137,7 @@ def test_missing_values_keep_a_constant_and_the_mass_of_what_is_known(method):
     expected = (np.nan_to_num(blocks) * area).sum(axis=(1, 3)) / area.sum(axis=(1, 3))
     known = np.isfinite(found)
     np.testing.assert_allclose(found[known], expected[known], rtol=1e-12)
-    # Half of its area is the least that a cell is known by.
+    # A cell needs at least half of its area known.
     share = (
         area.sum(axis=(1, 3)) / (3 * source.weights.numpy().reshape(12, 3).sum(axis=1))[:, None]
     )

@@ -1,4 +1,4 @@
-"""Preparations cut short at any point, and extended: what is left, and what comes of it."""
+"""Preparations interrupted at any point, and extensions: what remains, and the result."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from slams.errors import UserError
 from slams.stages.sources import prepare
 from tests.synthetic import nature_run, tiny_recipe
 
-# Points at which a preparation of two files is cut, and the files that are finished by then.
+# Points at which a preparation of two files is interrupted, and the files finished by then.
 MOMENTS = {
     "coordinates": (unfinished, "create_steps", 0, 0),
     "first record": (block_task, "write_record", 0, 0),
@@ -39,7 +39,7 @@ MOMENTS = {
 
 
 class Killed(BaseException):
-    """Stands for SIGKILL: nothing that handles errors handles it."""
+    """Stand-in for SIGKILL, which no error handler catches."""
 
 
 def contents(path: Path) -> dict[str, bytes]:
@@ -47,7 +47,7 @@ def contents(path: Path) -> dict[str, bytes]:
 
 
 def dies(function: Callable, calls: int) -> Callable:
-    """Make a function that dies in place of being called, after some calls that go well."""
+    """Make a function that raises `Killed` when called, after some successful calls."""
     left = [calls]
 
     def dying(*arguments: object, **options: object) -> object:
@@ -68,7 +68,7 @@ def kill_at(moment: str, recipe: Config, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def counted_reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Note the first step of every reading of the source."""
+    """Record the first step of every read of the source."""
     reads: list[int] = []
     read = Plan.read
 
@@ -119,7 +119,7 @@ def test_a_finished_file_that_was_damaged_is_written_again(
     kill_at("statistics", recipe, monkeypatch)
     partial = Path(recipe.data.store + ".partial")
     file, record = partial / "fields/c/0/0/0/0", partial / "fields/records/0.json"
-    if damage == "values":  # a whole file, but another than was finished
+    if damage == "values":  # a complete file, but not the one that was finished
         fields = zarr.open_group(str(partial), mode="r+")["fields"]
         fields[:64] = fields[:64] + 1
         noted = json.loads(record.read_text()) | {"size": file.stat().st_size}
@@ -137,7 +137,7 @@ def test_a_finished_file_that_was_damaged_is_written_again(
 def test_what_is_finished_is_kept_when_the_source_fails_on_the_way(
     tmp_path, tiny_source, tiny_prepared, monkeypatch
 ):
-    """What cannot be read today may be there tomorrow; hours of work are not thrown away."""
+    """The source may be readable again later; hours of work are not discarded."""
     recipe = tiny_recipe(tmp_path, tiny_source)
     read = Plan.read
 
@@ -177,7 +177,7 @@ def test_another_recipe_starts_over(tmp_path, tiny_source, monkeypatch, capsys):
     recipe.data.channels = recipe.data.channels[:2]
     recipe.observations.use = []
     prepare(recipe)
-    assert "of another kind is removed" in capsys.readouterr().out
+    assert "of a different store is removed" in capsys.readouterr().out
     assert len(TrainingStore.open(recipe.data.store).channels) == 2
     verify(recipe.data.store)
 
@@ -241,7 +241,7 @@ def test_killed_while_extending_the_old_store_stays(moment, shorter, tiny_prepar
 
 
 def test_killed_between_the_two_names_it_is_found_again(shorter, monkeypatch):
-    """The old store has given up its name, the new one has not taken it yet."""
+    """The old store has been renamed, the new one has not."""
     shutil.copytree(shorter.data.store, shorter.data.store + ".kept")
     kill_at("name", longer(shorter, "2001-04-20"), monkeypatch)
     Path(shorter.data.store).rename(shorter.data.store + ".old")
@@ -290,7 +290,7 @@ def test_earlier_days_are_not_put_in_front(tmp_path):
     shutil.rmtree(tmp_path / "run.zarr")
     dataset.to_zarr(tmp_path / "run.zarr", consolidated=False)
     recipe.data.period = ["1999-01-01", "2001-04-30"]
-    with pytest.raises(UserError, match="begins with 2000-12-30 or lacks days in between"):
+    with pytest.raises(UserError, match="begins on 2000-12-30 or lacks days in between"):
         prepare(recipe)
 
 
@@ -342,7 +342,7 @@ def test_verify_names_what_cannot_be_read(tmp_path, tiny_source):
     path = prepare(recipe)
     file = path / "satellite/c/1/0/0/0"
     file.write_bytes(file.read_bytes()[:-20])
-    with pytest.raises(UserError, match="satellite cannot be read, a file of it is truncated"):
+    with pytest.raises(UserError, match="satellite cannot be read, one of its files is truncated"):
         verify(path)
 
 

@@ -1,4 +1,4 @@
-"""Where tasks run: the order of results, the extra that may be missing, processes, SLURM jobs."""
+"""Schedulers: the order of results, the extra that may be missing, processes, SLURM jobs."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_results_come_in_order_and_few_are_under_way(tmp_path):
     with scheduler(PrepareConfig(), 2, tmp_path) as pool:
         for result in in_order(pool, work, arguments(), 3):
             taken.append(result)
-            # One more has been drawn than is under way.
+            # One more argument has been drawn than calls are in progress.
             assert len(begun) <= result + 1 + 3
     assert taken == list(range(20))
     assert most[0] == 2
@@ -82,7 +82,7 @@ def test_a_missing_extra_is_one_sentence(name, tmp_path, monkeypatch):
     for module in ("distributed", "dask_jobqueue"):
         monkeypatch.setitem(sys.modules, module, None)
     with (
-        pytest.raises(UserError, match=r"pip install 'slams\[cluster\]', or write data\.prepare"),
+        pytest.raises(UserError, match=r"pip install 'slams\[cluster\]', or set data\.prepare"),
         scheduler(PrepareConfig(scheduler=name), 1, tmp_path),
     ):
         pass
@@ -112,7 +112,7 @@ def test_the_jobs_are_those_of_the_recipe(tmp_path):
         "module load python",
     ):
         assert line in script
-    # It stops taking work before its time is up.
+    # It stops accepting work before its time limit.
     assert "--lifetime 5100s" in script
 
 

@@ -74,7 +74,7 @@ def test_prepare_prints_them_before_it_works(
 ) -> None:
     path = prepare(replace(config, data=replace(config.data, store=str(tmp_path / "s.zarr"))))
     assert "test: 2001-03-16 to 2001-03-31" in capsys.readouterr().out
-    # Reserved days are no part of what the store is: the fingerprint is the same without them.
+    # Reserved days are not part of the store's identity: the fingerprint is the same without them.
     other = with_splits(config, reserved=[])
     other = replace(other, data=replace(other.data, store=str(tmp_path / "other.zarr")))
     stores = [TrainingStore.open(path), TrainingStore.open(prepare(other))]
@@ -98,7 +98,7 @@ def test_statistics_are_those_of_the_union_of_both_pieces(config: Config) -> Non
     free = sd > 1.001 * sd.min()  # the others are at the floor
     np.testing.assert_allclose(sd[free], rms[free], rtol=1e-5)
     for number, lag in enumerate((1, 2, 3)):
-        # Pairs of days within a piece: the last of 2001 are no partners of the first of 2004.
+        # Pairs are within a piece: the last days of 2001 are not paired with the first of 2004.
         later = np.r_[lag:55, 55 + lag : 100]
         product = (anomaly[later] * anomaly[later - lag]).sum(axis=0)
         rho = np.clip(product / (anomaly[later - lag] ** 2).sum(axis=0), 0, 1)
@@ -148,7 +148,7 @@ def test_another_recipe_is_held_to_the_days_that_the_store_reserves(config: Conf
         multimodal(forgetful).test_dataloader()
     multimodal(with_splits(forgetful, final=True)).test_dataloader()
     multimodal(with_splits(forgetful, test=SPLITS.test[:2])).test_dataloader()
-    # `final` opens the test split alone.
+    # `final` opens only the test split.
     peeking = with_splits(forgetful, validation=SPLITS.test[2:], test=[], final=True)
     with pytest.raises(UserError, match=rf"'data.splits.validation': .* training store {path}"):
         multimodal(peeking)
@@ -166,7 +166,7 @@ def test_a_store_that_is_kept_learns_what_is_reserved(tmp_path: Path, config: Co
     changed = {"reserved_days": 0, "digest": 0}
     assert {**after.attributes, **changed} == {**before.attributes, **changed}
     verify(path)
-    prepare(with_splits(more, reserved=[]))  # what is reserved once stays so
+    prepare(with_splits(more, reserved=[]))  # reserved days remain reserved
     assert TrainingStore.open(path).attributes == after.attributes
 
 
@@ -180,7 +180,7 @@ def test_statistics_of_reserved_days_are_refused(tmp_path: Path, config: Config)
 def test_a_segment_that_is_missing_is_noticed(tmp_path: Path, config: Config, segments) -> None:
     source = SourceConfig(path=str(segments / "run_2001*.zarr"))
     data = replace(config.data, store=str(tmp_path / "s.zarr"), source=source)
-    words = "data.splits.train: the source has no data from 2004-07-01 to 2004-08-14; it holds"
+    words = "data.splits.train: the source has no data from 2004-07-01 to 2004-08-14; it has"
     with pytest.raises(UserError, match=words):
         prepare(replace(config, data=data))
 

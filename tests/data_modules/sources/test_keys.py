@@ -1,4 +1,4 @@
-"""Refusals name the place in the recipe that describes the source, whichever it is."""
+"""Refusals name the section of the recipe that describes the source."""
 
 from __future__ import annotations
 
@@ -46,19 +46,19 @@ def netcdf(directory: Path, *datasets: xr.Dataset) -> list[str]:
 
 
 def hourly() -> xr.Dataset:
-    """Make a file with two steps a day, of which nothing says what they cover."""
+    """Make a file with two steps per day that does not state what they cover."""
     hours = np.arange(4) * np.timedelta64(12, "h")
     return RUN.assign_coords(time=RUN["time"].values[0] + hours)
 
 
 def amounts() -> xr.Dataset:
-    """Make a file of amounts at two instants a day, which is not possible."""
+    """Make a file of amounts at two instants per day, which is impossible."""
     attributes = {"units": "mm", "cell_methods": "time: point"}
     return hourly()[[RAIN]].map(lambda rain: rain.assign_attrs(attributes))
 
 
 def unnamed() -> xr.Dataset:
-    """Make a file whose 2 m temperature stands under two other names."""
+    """Make a file with 2 m temperature under two other names."""
     attributes = {"units": "K", "standard_name": "air_temperature"}
     warm = RUN["2m_temperature"].assign_attrs(attributes)
     return xr.Dataset({"a": warm, "b": warm})
@@ -204,7 +204,7 @@ def test_days_that_no_fields_lacks_name_its_path() -> None:
 
 
 def test_a_store_that_is_lost_after_opening_names_the_source(tmp_path: Path) -> None:
-    """The day is read long after the source was opened, and still says whose it is."""
+    """The day is read long after the source was opened, and the error still names the source."""
     chaosbench(tmp_path, days=2)
     root = next(tmp_path.rglob("*.zarr")).parent
     config = SourceConfig("chaosbench", str(root))
@@ -274,12 +274,12 @@ def test_an_archive_without_values_names_its_own_key(tmp_path: Path) -> None:
     metar_rows().to_parquet(tmp_path / "metar.parquet", index=False)
     config = StationSourceConfig("metar", str(tmp_path / "metar.parquet"))
     late = np.datetime64("2031-01-01")
-    with pytest.raises(UserError, match=rf"not one value.*{ELSEWHERE}\.path"):
+    with pytest.raises(UserError, match=rf"no value of .*{ELSEWHERE}\.path"):
         open_stations(config, ["2m_temperature"], late, late, ELSEWHERE)
 
 
 def test_no_reader_knows_a_key_of_its_own() -> None:
-    """A key in a sentence is the one handed in: no text names a section of the recipe."""
+    """Messages use the key that is passed in: no text names a section of the recipe."""
     root = Path(data_modules.__file__).parent
     files = [*(root / "sources").rglob("*.py")]
     files += [root / "preparation" / f"{n}.py" for n in ("blocks", "regridding", "target_grid")]

@@ -1,4 +1,4 @@
-"""Sources: canonical form, repairs on record, refusals, and the real NCEP file."""
+"""Sources: canonical form, recorded repairs, refusals, and the real NCEP file."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_canonical_form(run, expected):
 def test_south_to_north_is_turned(run, expected):
     found = canonical(run.isel(latitude=slice(None, None, -1)))
     same(found, expected)
-    assert found.attrs["repairs"] == ["latitude: south to north turned into north to south"]
+    assert found.attrs["repairs"] == ["latitude: south to north reversed to north to south"]
 
 
 def test_dimensions_in_another_order_and_under_other_names(run, expected):
@@ -136,9 +136,9 @@ def test_refusals(run):
     bare["temperature"] = bare["temperature"].drop_attrs()
     refused(bare, "units None")
     refused(run.isel(latitude=slice(0, 3)), "expected a global grid")
-    refused(run.isel(latitude=[0, 2, 1, 3, 4, 5]), "neither increases nor decreases")
+    refused(run.isel(latitude=[0, 2, 1, 3, 4, 5]), "latitude is not monotonic")
     refused(run.isel(longitude=slice(0, 8)), "not equally spaced around the globe")
-    refused(run.isel(time=slice(0, 0)), "not a single date")
+    refused(run.isel(time=slice(0, 0)), "found no dates")
     refused(run.rename(latitude="north"), "dimension 'latitude' is missing")
     refused(run.assign_coords(level=[850, 850]), "a level occurs twice")
 
@@ -158,7 +158,7 @@ def test_terrain_comes_along(run):
 def test_missing_path_and_unknown_kind_are_refused(tmp_path):
     for kind in ("nature_run", "noaa_psl"):
         config = SourceConfig(kind=kind, path=str(tmp_path / "none"))
-        with pytest.raises(UserError, match=r"data\.source\.path.*is not there"):
+        with pytest.raises(UserError, match=r"data\.source\.path.*does not exist"):
             open_source(config, WANTED)
     with pytest.raises(UserError, match=r"key 'data\.source\.kind': found 'grib'"):
         open_source(SourceConfig(kind="grib"), WANTED)
@@ -175,7 +175,7 @@ def test_files_of_another_format_are_refused(tmp_path):
 
 
 def packed(path: Path, fill: int) -> Path:
-    """Write a nature run packed as int16, with a fill value of Zarr's own."""
+    """Write a nature run packed as int16, with Zarr's own fill value."""
     encoding = {
         "temperature": {
             "dtype": "int16",
@@ -232,7 +232,7 @@ def test_sample_is_small_and_complete():
 
 
 def psl_file(path: Path) -> Path:
-    """Write what NOAA PSL publishes: hours since 1800, millibar, float32 with their fill."""
+    """Write a file like NOAA PSL's: hours since 1800, millibar, float32 with their fill value."""
     run = nature_run(days=4, rows=6, columns=12)
     air = run["temperature"].rename(latitude="lat", longitude="lon")
     air["level"].attrs["units"] = "millibar"

@@ -1,4 +1,4 @@
-"""A store behind HTTP is the store on the disk; what fails for a moment is asked for again."""
+"""A store over HTTP equals the store on the disk; temporary failures are retried."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FIELDS = "fields/c/0/0/0/0"
 
 @pytest.fixture
 def pauses(monkeypatch) -> list[float]:
-    """Note the pauses before further attempts, and pass over them."""
+    """Record the pauses before further attempts, and skip them."""
     noted: list[float] = []
     monkeypatch.setattr(store_files, "_wait", noted.append)
     return noted
@@ -81,7 +81,7 @@ def test_metadata_are_asked_for_again_too(site, pauses):
 
 
 @pytest.mark.parametrize(
-    ("fault", "reason"), [("cut", "the connection was cut"), (503, "HTTP 503")]
+    ("fault", "reason"), [("cut", "the connection was lost"), (503, "HTTP 503")]
 )
 def test_what_fails_for_good_ends_in_one_sentence(site, pauses, fault, reason):
     away = TrainingStore.open(site.url)
@@ -98,7 +98,7 @@ def test_what_fails_for_good_ends_in_one_sentence(site, pauses, fault, reason):
 def test_a_server_that_is_silent_counts_as_failed(site, pauses):
     site.latency = 0.6
     files = HttpFiles(site.url, attempts=2, timeout=0.2)
-    with pytest.raises(UserError, match="no byte in time in the last of 2 attempts"):
+    with pytest.raises(UserError, match="timeout while reading in the last of 2 attempts"):
         files.read(FIELDS, 0, 10)
 
 
@@ -129,7 +129,7 @@ def test_a_chunk_that_was_never_written_is_no_missing_value(tiny_prepared, tmp_p
         TrainingStore.open(copy).read(slice(5, 15))
 
 
-@pytest.mark.parametrize(("fault", "said"), [(403, "HTTP 403"), ("whole", "whole files only")])
+@pytest.mark.parametrize(("fault", "said"), [(403, "HTTP 403"), ("whole", "only whole files")])
 def test_what_no_further_attempt_would_change_is_refused_at_once(site, pauses, fault, said):
     away = TrainingStore.open(site.url)
     site.fault = lambda key, before: fault if key == FIELDS else ""

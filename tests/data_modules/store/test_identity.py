@@ -1,4 +1,4 @@
-"""What a store remembers of its recipe: exactly this, or older stores would not be recognised."""
+"""The recipe recorded in a store: exactly this, or older stores would not be recognised."""
 
 from __future__ import annotations
 
@@ -65,5 +65,5 @@ def test_the_record_of_a_recipe_is_as_it_was(source, drawn):
 
 def test_the_first_key_that_differs_is_named():
     other = {**RECIPE, "harmonics": 3, "lags": []}
-    assert store_difference(RECIPE, other) == "harmonics: 1 in the store, 3 asked for"
+    assert store_difference(RECIPE, other) == "harmonics: 1 in the store, 3 in the recipe"
     assert store_difference(RECIPE, RECIPE) == ""

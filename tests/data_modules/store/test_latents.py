@@ -1,4 +1,4 @@
-"""The latent store is written once for what it depends on, and read standardised."""
+"""The latent store is written once per key, and read standardised."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def of_another_layout(path: Path) -> None:
 def test_a_store_that_was_cut_short_is_refused_and_written_again(store: Path, damage) -> None:
     expected = LatentStore(store, "train").latents
     damage(store)
-    with pytest.raises(UserError, match="not there or incomplete; run `slams train score`"):
+    with pytest.raises(UserError, match="missing or incomplete; run `slams train score`"):
         LatentStore(store, "train")
     write(store, space(), {"train": archive(70), "validation": archive(9, 1)}, KEY)
     assert torch.equal(LatentStore(store, "train").latents, expected)
@@ -128,16 +128,16 @@ def test_a_store_that_is_kept_asks_for_no_windows(store: Path) -> None:
 def test_other_ranks_wait_for_rank_zero(tmp_path: Path) -> None:
     path = tmp_path / "vae" / "latents.zarr"
     with pytest.raises(UserError, match="rank zero has not written it within 0 s"):
-        wait_for_latents(path, KEY, patience=0.0, look=0.0)
+        wait_for_latents(path, KEY, patience=0.0, interval=0.0)
     seen = []
 
     def wait() -> None:
-        wait_for_latents(path, KEY, patience=60, look=0.01)
+        wait_for_latents(path, KEY, patience=60, interval=0.01)
         seen.append(len(LatentStore(path, "train")))
 
     waiting = threading.Thread(target=wait)
     waiting.start()
-    # A store of another VAE is not the one that is waited for.
+    # A store of another VAE does not end the wait.
     splits = {"train": archive(8), "validation": archive(3, 1)}
     write(path, space(), splits, {**KEY, "vae": "run-0"})
     assert seen == []

@@ -1,4 +1,4 @@
-"""Periods of several pieces, and the windows that lie in one of them."""
+"""Periods of several pieces, and the windows within one of them."""
 
 from __future__ import annotations
 
@@ -52,6 +52,6 @@ def test_no_window_spans_days_that_the_store_lacks() -> None:
 
 def test_a_piece_without_data_is_refused() -> None:
     period = Period("test", ((0, 9), (90, 99)))
-    words = r"data.splits.test: the store has no data from 1970-04-01 to 1970-04-10; it holds"
+    words = r"data.splits.test: the store has no data from 1970-04-01 to 1970-04-10; it has"
     with pytest.raises(UserError, match=words):
         window_cases(TIME, period, 1)

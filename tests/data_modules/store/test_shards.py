@@ -1,4 +1,4 @@
-"""What the disk is told before days are read: their bytes, all of them, and nothing that hurts."""
+"""Announcing reads to the disk: all bytes of the days, and nothing that slows reading."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ FIRST = (5, 62, 100)
 
 @pytest.fixture
 def store(tiny_prepared) -> TrainingStore:
-    """Return a store of which each file has been visited."""
+    """Return a store each file of which has been read."""
     store = TrainingStore.open(tiny_prepared)
     store.read(slice(None))
     return store
 
 
 def runs(store: TrainingStore) -> list[tuple[int, np.ndarray]]:
-    """Make room for four days from each place; the second ones lie in two files."""
+    """Allocate four days from each position; the second ones are in two files."""
     shape = (4, len(store.channels), *store.grid.shape)
     return [(first, np.empty(shape, np.float32)) for first in FIRST]
 

@@ -1,4 +1,4 @@
-"""The cache gives what the store gives, is built once, and a damaged one is built again."""
+"""The cache equals the store, is built once, and is built again if it is damaged."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_a_warm_file_is_not_asked_for_each_window_until_a_page_had_to_be_fetched
     mapped = map_fields(store, tmp_path)
     expected = store.read(slice(None))
     asked, counts = [], []
-    # Read before and after a batch that is trusted: in the third a page is fetched.
+    # Page faults before and after a batch that is assumed cached: the third fetches a page.
     faults = iter([7, 7, 7, 8, 8, 8])
     monkeypatch.setattr(MappedFields, "_resident", lambda *a: asked.append(a) or True)
     monkeypatch.setattr(field_cache, "_major_faults", lambda: next(faults))
@@ -115,7 +115,7 @@ def test_a_damaged_file_is_built_again(tiny_prepared, tmp_path, damage):
 
 
 def _map(arguments: tuple[str, str]) -> bool:
-    """Open the cache in a process of its own; tell whether it was this one that built it."""
+    """Open the cache in a separate process; return whether this process built it."""
     built = []
     build = field_cache._build
     field_cache._build = lambda *a: built.append(build(*a))

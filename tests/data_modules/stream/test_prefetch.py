@@ -1,4 +1,4 @@
-"""Reading ahead changes nothing but the time: order, errors, ends, and what counts as seen."""
+"""Reading ahead changes only the time, not order, errors, ends, or what counts as delivered."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from slams.errors import UserError
 
 
 class Positions(Dataset):
-    """Gives the positions themselves, and fails at one of them."""
+    """Dataset of the positions themselves, which fails at one of them."""
 
     def __init__(self, length: int, fails_at: int = -1) -> None:
         self.length, self.fails_at = length, fails_at
@@ -48,7 +48,7 @@ def test_the_order_is_that_of_reading_when_asked(ahead):
 @pytest.mark.parametrize("world", [1, 2, 3])
 @pytest.mark.parametrize("stop", [1, 4])
 def test_what_was_read_ahead_but_not_seen_comes_again(world, stop):
-    """Ranks that are cut after some batches and go on share each position exactly once."""
+    """Ranks that are interrupted and resume share each position exactly once."""
     seen = []
     for rank in range(world):
         first = stream(3, rank, world)
@@ -99,7 +99,7 @@ def test_no_more_than_asked_for_is_read_ahead():
 
     ahead = ReadAhead(source(), 3)
     assert next(ahead) == 0
-    # One is out, three wait, and the thread holds one for which there is no room.
+    # One is delivered, three are queued, and the thread has one for which there is no room.
     assert asked.wait(10)
     assert read == [0, 1, 2, 3, 4]
     assert list(ahead) == list(range(1, 10))

@@ -1,4 +1,4 @@
-"""Samplers: exact shards, orders that depend on seed and epoch alone, few files at a time."""
+"""Samplers: exact shards, orders that depend only on seed and epoch, few files at a time."""
 
 from __future__ import annotations
 

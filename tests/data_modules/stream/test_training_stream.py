@@ -1,4 +1,4 @@
-"""A training stream that was cut and taken up again shows the same windows in the same order."""
+"""An interrupted and resumed training stream has the same windows in the same order."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from slams.stages.data import reanalysis
 
 
 class Recorder(LightningModule):
-    """Notes the cases of each batch; its one weight keeps the Trainer content."""
+    """Module that records the cases of each batch; the Trainer requires its one weight."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class Recorder(LightningModule):
 
 
 class SaveAt(Callback):
-    """Saves after a step, as a rescue in mid-epoch does, or at the end of that step's epoch."""
+    """Callback that saves after a step in mid-epoch, or at the end of that step's epoch."""
 
     def __init__(self, step: int, path: Path, epoch_end: bool) -> None:
         self.step, self.path, self.epoch_end = step, path, epoch_end
@@ -73,7 +73,7 @@ def fit(config, directory, callbacks=(), resume=None) -> list[list[int]]:
 def test_resumed_stream_is_the_uninterrupted_one(tiny_config, tmp_path, step, epoch_end):
     config = replace(tiny_config, data=replace(tiny_config.data, batch_size=10))
     path = tmp_path / "cut.ckpt"
-    whole = fit(config, tmp_path, [SaveAt(step, path, epoch_end)])  # seven batches an epoch
+    whole = fit(config, tmp_path, [SaveAt(step, path, epoch_end)])  # seven batches per epoch
     assert len({tuple(cases) for cases in whole}) == 16
     assert sorted(c for cases in whole[7:14] for c in cases) == list(range(70))
     assert fit(config, tmp_path, resume=path) == whole[step:]

@@ -1,6 +1,6 @@
 """Reader of ARM's constrained variational analysis of one column (NetCDF, 3-hourly).
 
-Three modalities at one place: `Temp` (K) on pressure levels, `Ts_Air` (degrees Celsius) and
+Three modalities at one location: `Temp` (K) on pressure levels, `Ts_Air` (degrees Celsius) and
 `Prec` (mm/hour, the mean of the interval that ends with the step), and `TOA_LW_Up` (W m-2).
 Time is days since 1970-01-01 UTC; -9999 and -8888 are missing; `phis` (m2 s-2) is the
 geopotential of the ground.
@@ -22,7 +22,7 @@ from slams.errors import UserError
 
 __all__ = ["read_arm_column"]
 
-# Name in the file, its units there, factor and offset to ours.
+# Name and units in the file, factor and offset of the conversion.
 _NAMES = {
     "temperature": ("Temp", "K", 1.0, 0.0),
     "2m_temperature": ("Ts_Air", "C", 1.0, 273.15),
@@ -39,22 +39,22 @@ def read_arm_column(
     last: np.datetime64,
     key: str,
 ) -> StationReports:
-    """Read a column.
+    """Read the reports of a column.
 
     Args:
-        config: The archive; `path` is the NetCDF file.
-        variables: Variables wanted.
+        config: The archive's section of the recipe; `path` is the NetCDF file.
+        variables: Variables to read.
         first: First day.
-        last: Last day, inside.
+        last: Last day, inclusive.
         key: Dotted key of the archive in the recipe, for messages.
 
     Raises:
-        UserError: The file is no such column, or a variable has other units.
+        UserError: The file is not such a column, or a variable has other units.
     """
     (file,) = archive_files(config.path, (".cdf", ".nc"), key)[:1]
     try:
         with warnings.catch_warnings():
-            # Two fill values, both of which are missing.
+            # There are two fill values, both of which mean missing.
             warnings.simplefilter("ignore", xr.SerializationWarning)
             column = xr.open_dataset(file, engine="netcdf4").load()
     except Exception as error:
@@ -70,7 +70,7 @@ def read_arm_column(
     if (column.sizes["x"], column.sizes["y"]) != (1, 1):
         raise UserError(f"station archive {file}: found several columns, expected one")
     column = column.isel(x=0, y=0)
-    # Days as float32 carry seconds of rounding.
+    # Days as float32 are rounded by some seconds.
     minutes = column["time"].values + np.timedelta64(30, "s")
     time = minutes.astype("datetime64[m]").astype("datetime64[ns]")
     hours = float(np.median(np.diff(time)) / np.timedelta64(1, "h"))

@@ -1,14 +1,14 @@
-"""Reader of GHCN-Daily by year (NOAA NCEI): one line a value, without a header.
+"""Reader of GHCN-Daily by year (NOAA NCEI): one line per value, without a header.
 
     ID,YYYYMMDD,ELEMENT,VALUE,MFLAG,QFLAG,SFLAG,OBSTIME
 
 VALUE is a whole number: PRCP in 0.1 mm, TMAX, TMIN and TAVG in 0.1 degrees Celsius. A QFLAG that
-is not blank rejects the value. Positions stand in `ghcnd-stations.txt`, of fixed width: ID 1-11,
+is not blank rejects the value. Positions are in `ghcnd-stations.txt`, of fixed width: ID 1-11,
 LATITUDE 13-20, LONGITUDE 22-30, ELEVATION 32-37 (m, -999.9 unknown).
 
-A date is the station's own day: 24 hours that end at OBSTIME (local, HHMM), at local midnight
-where it is blank. What is observed in the morning fell for the most part on the day before; by
-default it stays where it is dated, as the archive publishes it.
+A date is the station's local day: 24 hours that end at OBSTIME (local, HHMM), or at local midnight
+where it is blank. Most of a total observed in the morning fell on the day before; by default it
+keeps the date under which the archive publishes it.
 
 Source: Menne et al. 2012, doi 10.1175/JTECH-D-11-00103.1, and the archive's readme.
 """
@@ -48,19 +48,20 @@ def read_ghcn_daily(
     """Read files by year, a million lines at a time.
 
     Args:
-        config: The archive. `path` is a file (`2020.csv` or `2020.csv.gz`), a directory of them,
-            or a pattern; `station_list` is `ghcnd-stations.txt`; `elements` are those read, all
-            that give a variable wanted by default; `morning` is `as_dated`, or `day_before` to
-            move what is observed before noon a day back. The daily mean temperature is TAVG
-            where there is one, else the mean of TMAX and TMIN.
-        variables: Variables wanted.
+        config: The archive's section of the recipe. `path` is a file (`2020.csv` or
+            `2020.csv.gz`), a directory of them, or a pattern; `station_list` is
+            `ghcnd-stations.txt`; `elements` are the elements read, by default all that provide a
+            requested variable; `morning` is `as_dated`, or `day_before` to date values observed
+            before noon one day earlier. The daily mean temperature is TAVG where it exists,
+            otherwise the mean of TMAX and TMIN.
+        variables: Variables to read.
         first: First day.
-        last: Last day, inside.
+        last: Last day, inclusive.
         key: Dotted key of the archive in the recipe, for messages.
 
     Raises:
-        UserError: A file is not of this layout, a station is not in the list or does not lie on
-            the globe, or a value is no whole number.
+        UserError: A file has another layout, a station is not in the list or has impossible
+            coordinates, or a value is not a whole number.
     """
     path, station_list = config.path, config.station_list
     wanted = [e for e in (config.elements or ELEMENTS) if ELEMENTS.get(e) in variables]
@@ -90,7 +91,7 @@ def read_ghcn_daily(
     day = pd.to_datetime(rows["date"], format="%Y%m%d", errors="coerce")
     if day.isna().any():
         found = rows.loc[day.isna(), "date"].iloc[0]
-        raise UserError(f"station archive {path}: {found!r} is no date, expected YYYYMMDD")
+        raise UserError(f"station archive {path}: {found!r} is not a date, expected YYYYMMDD")
     early = rows["obstime"].between(1, 1200)
     if config.morning == "day_before":
         repairs["morning observations moved to the day before"] = int(early.sum())
@@ -117,9 +118,9 @@ def read_ghcn_daily(
         path,
         key,
         {
-            "day": f"the station's own day, {config.morning}; {share:.1%} of the values have an "
+            "day": f"the station's local day, {config.morning}; {share:.1%} of the values have an "
             "OBSTIME before noon",
-            "2m_temperature": "TAVG, else the mean of TMAX and TMIN",
+            "2m_temperature": "TAVG, otherwise the mean of TMAX and TMIN",
             "flags": "a QFLAG that is not blank rejects",
         },
         repairs,
@@ -134,8 +135,8 @@ def read_ghcn_stations(path: str, key: str) -> pd.DataFrame:
         key: Dotted key of the archive in the recipe, for messages.
 
     Raises:
-        UserError: The file is not there, a line is not of this layout, a station occurs twice,
-            or a position is not on the globe.
+        UserError: The file is missing, a line has another layout, a station occurs twice, or has
+            impossible coordinates.
     """
     if not path:
         raise UserError(
@@ -152,13 +153,13 @@ def read_ghcn_stations(path: str, key: str) -> pd.DataFrame:
                 elevation = float(line[31:37])
             except ValueError:
                 raise UserError(
-                    f"{key}.station_list: line {number} of {path} is not of the fixed width of "
-                    f"ghcnd-stations.txt: {line.rstrip()[:40]!r}"
+                    f"{key}.station_list: line {number} of {path} does not have the fixed-width "
+                    f"layout of ghcnd-stations.txt: {line.rstrip()[:40]!r}"
                 ) from None
             if not (-90 <= latitude <= 90 and -180 <= longitude <= 360):
                 raise UserError(
-                    f"{key}.station_list: station {name} of {path} lies at {latitude:g}, "
-                    f"{longitude:g} degrees, which is not on the globe"
+                    f"{key}.station_list: station {name} of {path} is at {latitude:g}, "
+                    f"{longitude:g} degrees, expected -90 to 90, -180 to 360"
                 )
             if name in rows:
                 raise UserError(f"{key}.station_list: station {name} is listed twice in {path}")
@@ -171,7 +172,7 @@ def read_ghcn_stations(path: str, key: str) -> pd.DataFrame:
 def _read(
     file: Path, elements: Sequence[str], first: np.datetime64, last: np.datetime64, key: str
 ) -> list[pd.DataFrame]:
-    """Read the lines of some elements and days of one file."""
+    """Read the lines of some elements and days from one file."""
     low, high = (str(d.astype("datetime64[D]")).replace("-", "") for d in (first, last))
     parts = []
     with open_text(file, f"{key}.path") as text:
@@ -194,13 +195,13 @@ def _read(
                 parts.append(part)
         except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
             raise UserError(
-                f"station archive {file}: not of the layout {','.join(_FIELDS).upper()} ({error})"
+                f"station archive {file}: expected lines {','.join(_FIELDS).upper()} ({error})"
             ) from None
     return parts
 
 
 def _check_layout(chunk: pd.DataFrame, file: Path) -> None:
-    """Refuse lines that are not of eight fields, and a header."""
+    """Refuse lines that do not have eight fields, and a header."""
     wrong = ~(
         chunk["id"].str.len().eq(11)
         & chunk["date"].str.fullmatch(r"\d{8}").fillna(False)
@@ -215,7 +216,7 @@ def _check_layout(chunk: pd.DataFrame, file: Path) -> None:
 
 
 def _whole(part: pd.DataFrame, name: str, file: Path) -> pd.Series:
-    """Read whole numbers: tenths, as the archive writes them."""
+    """Return a column as whole numbers (tenths of its units), `(n,)` int64."""
     wrong = ~part[name].str.strip().str.fullmatch(r"-?\d+")
     if wrong.any():
         row = part[wrong].iloc[0]
@@ -242,9 +243,9 @@ def _once(rows: pd.DataFrame, repairs: dict[str, int], path: str) -> pd.DataFram
 
 
 def _one_temperature(table: pd.DataFrame, repairs: dict[str, int]) -> pd.DataFrame:
-    """Make one daily mean of TAVG, TMAX and TMIN, and names the variables."""
+    """Combine TAVG, TMAX and TMIN into one daily mean, and add the names of variables."""
     day = ["station_id", "time", "hours"]
-    # Rejected values stay as they are, each with its reason.
+    # Rejected values are kept unchanged, with their reasons.
     rejected = table[~table["accepted"]]
     good = table[table["accepted"]]
     pairs = good[good["element"].isin(["TMAX", "TMIN"])]

@@ -1,16 +1,16 @@
-"""Reader of IGRA 2 (NOAA NCEI): radiosoundings as text, one file a station.
+"""Reader of IGRA 2 (NOAA NCEI): radiosoundings as text, one file per station.
 
-A sounding is a header and NUMLEV lines of fixed width::
+A sounding consists of a header and NUMLEV lines of fixed width::
 
     header   ID 2-12, year 14-17, month 19-20, day 22-23, hour 25-26, release time 28-31,
              NUMLEV 33-36, LAT 56-62, LON 64-71
     level    PRESS (Pa) 10-15, TEMP (0.1 degrees Celsius) 23-27
 
 LAT and LON are degrees times 10,000. -9999 is missing; -8888 was removed by the archive's quality
-control, and counts here as rejected. Elevations stand in `igra2-station-list.txt` (ID 1-11,
-latitude 13-20, longitude 22-30, elevation 32-37), and are optional: levels need none.
+control, and counts here as rejected. Elevations are in `igra2-station-list.txt` (ID 1-11,
+latitude 13-20, longitude 22-30, elevation 32-37), and are optional: levels do not need them.
 
-HH is the nominal hour; where it is 99 the release time takes its place.
+The hour is the nominal one; where it is 99 the release time is used.
 
 Source: Durre et al. 2018, doi 10.1175/JTECH-D-17-0223.1, and the archive's format description.
 """
@@ -41,15 +41,16 @@ def read_igra2(
     """Read temperature profiles.
 
     Args:
-        config: The archive; `path` is a file (`...-data.txt`, `.gz`), a directory of them, or a
-            pattern, `station_list` is `igra2-station-list.txt`, or "" for unknown elevations.
-        variables: Variables wanted; a sounding gives temperature alone.
+        config: The archive's section of the recipe; `path` is a file (`...-data.txt`, `.gz`), a
+            directory of them, or a pattern, `station_list` is `igra2-station-list.txt`, or "" for
+            unknown elevations.
+        variables: Variables to read; a sounding has only temperature.
         first: First day.
-        last: Last day, inside.
+        last: Last day, inclusive.
         key: Dotted key of the archive in the recipe, for messages.
 
     Raises:
-        UserError: A file is not of this layout or cut short, or a station is not in the list.
+        UserError: A file has another layout or is truncated, or a station is not in the list.
     """
     station_list = config.station_list
     stations = read_igra2_stations(station_list, key) if station_list else None
@@ -117,14 +118,14 @@ def read_igra2(
 def read_igra2_stations(path: str, key: str) -> dict[str, float]:
     """Read the elevations (m) of `igra2-station-list.txt`, NaN where unknown.
 
-    Mobile platforms stand in the list without a position; their soundings carry one.
+    Mobile platforms are listed without a position; their soundings have one.
 
     Args:
         path: The file.
         key: Dotted key of the archive in the recipe, for messages.
 
     Raises:
-        UserError: The file is not there, a line is not of this layout, or a station occurs twice.
+        UserError: The file is missing, a line has another layout, or a station occurs twice.
     """
     found: dict[str, float] = {}
     with open_text(path, f"{key}.station_list") as file:
@@ -137,8 +138,8 @@ def read_igra2_stations(path: str, key: str) -> dict[str, float]:
                 elevation = float(line[31:37])
             except ValueError:
                 raise UserError(
-                    f"{key}.station_list: line {number} of {path} is not of the fixed width of "
-                    f"igra2-station-list.txt: {line.rstrip()[:40]!r}"
+                    f"{key}.station_list: line {number} of {path} does not have the fixed-width "
+                    f"layout of igra2-station-list.txt: {line.rstrip()[:40]!r}"
                 ) from None
             if name in found:
                 raise UserError(f"{key}.station_list: station {name} is listed twice in {path}")

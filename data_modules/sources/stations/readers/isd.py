@@ -1,15 +1,15 @@
-"""Reader of the Integrated Surface Database as CSV (NOAA NCEI), one file a station and year.
+"""Reader of the Integrated Surface Database as CSV (NOAA NCEI), one file per station and year.
 
 The header names the columns; those read are STATION, DATE (UTC), LATITUDE, LONGITUDE, ELEVATION
-(m, 9999 unknown), REPORT_TYPE, TMP and AA1. Columns hold comma-separated parts:
+(m, 9999 unknown), REPORT_TYPE, TMP and AA1. The last two have comma-separated parts:
 
     TMP  "+0123,1"       0.1 degrees Celsius (+9999 missing), quality
     AA1  "06,0012,9,5"   hours (99 missing), 0.1 mm (9999 missing), condition (2 a trace), quality
 
-Quality 2 and 6 are suspect, 3 and 7 erroneous: both are rejected. A trace is 0 mm, since gauges
-cannot tell it from less. Summaries of a day or month (SOD, SOM) repeat other rows and are left
-out; of several reports of one minute a synoptic one (FM-12) comes before a METAR (FM-15) and
-that before any other.
+Quality 2 and 6 are suspect, 3 and 7 erroneous: all are rejected. A trace is read as 0 mm, since it
+is below the resolution of gauges. Summaries of a day or month (SOD, SOM) repeat other rows and are
+left out; of several reports of one minute a synoptic one (FM-12) takes precedence over a METAR
+(FM-15), and that over any other.
 
 Source: NCEI, Federal Climate Complex data documentation for integrated surface data.
 """
@@ -45,14 +45,15 @@ def read_isd(
     """Read files by station and year.
 
     Args:
-        config: The archive; `path` is a file, a directory of them, or a pattern.
-        variables: Variables wanted.
+        config: The archive's section of the recipe; `path` is a file, a directory of them, or a
+            pattern.
+        variables: Variables to read.
         first: First day.
-        last: Last day, inside.
+        last: Last day, inclusive.
         key: Dotted key of the archive in the recipe, for messages.
 
     Raises:
-        UserError: A file is not of this layout, or a code is none.
+        UserError: A file has another layout, or a code is invalid.
     """
     repairs: dict[str, int] = {}
     parts = []
@@ -78,7 +79,7 @@ def read_isd(
 def _rows(
     file: Path, first: np.datetime64, last: np.datetime64, key: str, repairs: dict[str, int]
 ) -> pd.DataFrame:
-    """Read the rows of some days, one a station and minute."""
+    """Read the rows of some days, sorted by time and precedence of their kind."""
     with open_text(file, f"{key}.path") as text:
         try:
             rows = pd.read_csv(text, dtype=str, keep_default_na=False, skipinitialspace=True)
@@ -95,10 +96,10 @@ def _rows(
     if time.isna().any():
         found = rows.loc[time.isna(), "DATE"].iloc[0]
         raise UserError(
-            f"station archive {file}: DATE {found!r} is no time, expected YYYY-MM-DDTHH:MM:SS"
+            f"station archive {file}: DATE {found!r} is not a time, expected YYYY-MM-DDTHH:MM:SS"
         )
     rows = rows.assign(time=time)
-    # Periods that end early on the day after belong to the last one.
+    # Periods that end early on the following day may belong to the last one.
     rows = rows[rows["time"].between(first, last + np.timedelta64(2, "D"), inclusive="left")]
     kind = rows.get("REPORT_TYPE", pd.Series("", index=rows.index)).str.strip()
     summary = kind.isin(["SOD", "SOM"])
@@ -160,7 +161,7 @@ def _table(rows: pd.DataFrame, quality: pd.Series) -> pd.DataFrame:
 
 
 def _first_of_minute(table: pd.DataFrame, repairs: dict[str, int]) -> pd.DataFrame:
-    """Keep the first accepted of several reports of one minute, in the order of their kinds."""
+    """Keep the first accepted one of several reports of one minute."""
     keys = ["station_id", "time", "hours"]
     later = table["accepted"] & table[table["accepted"]].duplicated(keys).reindex(
         table.index, fill_value=False
@@ -170,7 +171,7 @@ def _first_of_minute(table: pd.DataFrame, repairs: dict[str, int]) -> pd.DataFra
 
 
 def _codes(rows: pd.DataFrame, name: str, file: Path) -> pd.Series:
-    """Read a column of codes and refuse what is none."""
+    """Return a column of codes; refuse invalid ones."""
     codes = rows[name].str.strip()
     wrong = ~codes.str.fullmatch(_CODES[name])
     if wrong.any():

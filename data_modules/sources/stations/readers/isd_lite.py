@@ -1,11 +1,11 @@
-"""Reader of isd-lite (NOAA NCEI): hourly, fixed fields, one file a station and year.
+"""Reader of isd-lite (NOAA NCEI): hourly, fixed fields, one file per station and year.
 
-A line holds 12 whole numbers: year, month, day, hour (UTC), air temperature, dew point (0.1
+A line has 12 whole numbers: year, month, day, hour (UTC), air temperature, dew point (0.1
 degrees Celsius), sea level pressure, wind direction and speed, sky cover, precipitation of 1 and
-of 6 hours (0.1 mm); -9999 is missing, precipitation of -1 a trace. The name of a file is
-`USAF-WBAN-YEAR[.gz]`; positions stand in `isd-history.csv`.
+of 6 hours (0.1 mm); -9999 is missing, precipitation of -1 is a trace. The name of a file is
+`USAF-WBAN-YEAR[.gz]`; positions are in `isd-history.csv`.
 
-isd-lite keeps only what passed the quality control of ISD, so that there are no flags.
+isd-lite contains only values that passed the quality control of ISD, so there are no flags.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ def read_isd_lite(
     """Read files by station and year.
 
     Args:
-        config: The archive; `path` is a file, a directory of them, or a pattern, `station_list`
-            is `isd-history.csv`.
-        variables: Variables wanted.
+        config: The archive's section of the recipe; `path` is a file, a directory of them, or a
+            pattern, `station_list` is `isd-history.csv`.
+        variables: Variables to read.
         first: First day.
-        last: Last day, inside.
+        last: Last day, inclusive.
         key: Dotted key of the archive in the recipe, for messages.
 
     Raises:
-        UserError: A file is not of this layout, a station is not in the list, or its position
-            there is none.
+        UserError: A file has another layout, a station is not in the list, or has impossible
+            coordinates there.
     """
     station_list = config.station_list
     stations = read_isd_history(station_list, key)
@@ -63,12 +63,12 @@ def read_isd_lite(
         latitude, longitude, elevation = stations[name]
         if not (-90 <= latitude <= 90 and -180 <= longitude <= 360):
             raise UserError(
-                f"{key}.station_list: station {name} of {station_list} lies at {latitude:g}, "
-                f"{longitude:g} degrees, which is not on the globe"
+                f"{key}.station_list: station {name} of {station_list} is at {latitude:g}, "
+                f"{longitude:g} degrees, expected -90 to 90, -180 to 360"
             )
         rows = _numbers(file, key)
         time = _times(rows, file)
-        # Periods that end early on the day after belong to the last one.
+        # Periods that end early on the following day may belong to the last one.
         inside = (time >= first) & (time < last + np.timedelta64(2, "D"))
         rows, time = rows[inside], time[inside]
         for variable, column, hours in (
@@ -117,7 +117,7 @@ def read_isd_history(path: str, key: str) -> dict[str, tuple[float, float, float
         key: Dotted key of the archive in the recipe, for messages.
 
     Raises:
-        UserError: The file is not there or not of this layout, or a station occurs twice.
+        UserError: The file is missing or has another layout, or a station occurs twice.
     """
     if not path:
         raise UserError(
@@ -173,7 +173,9 @@ def _times(rows: np.ndarray, file: Path) -> np.ndarray:
     time = pd.to_datetime(parts, errors="coerce")
     if time.isna().any():
         found = rows[np.flatnonzero(time.isna())[0], :4].tolist()
-        raise UserError(f"station archive {file}: {found} is no year, month, day and hour")
+        raise UserError(
+            f"station archive {file}: {found} is not a date, expected year, month, day and hour"
+        )
     return time.to_numpy().astype("datetime64[ns]")
 
 

@@ -1,10 +1,10 @@
-"""Reader of METAR reports in Parquet, in MADIS's variables (as WeatherBench-X's test data).
+"""Reader of METAR reports in Parquet, in MADIS's variables (like WeatherBench-X's test data).
 
-One row a report: `stationName`, `latitude`, `longitude`, `elevation` (m), `timeObs` (UTC),
+One row per report: `stationName`, `latitude`, `longitude`, `elevation` (m), `timeObs` (UTC),
 `temperature` (K), `precip1Hour` .. `precip24Hour` (m), each with a column `...DD` of MADIS's
-quality letter: Z no check, C, S, V passed level 1, 1-2, 1-3, G good; X failed level 1, Q level
-2 or 3, B bad by hand, K, T are rejected here. A report that was corrected comes again with a
-later `timeReceived`, and takes the place of the first.
+quality letter. Accepted are Z (not checked), C, S, V (passed level 1, 1-2, 1-3) and G (good);
+rejected are X (failed level 1), Q (failed level 2 or 3), B (bad, set manually), K and T. A
+corrected report is repeated with a later `timeReceived`, and replaces the first.
 
 Source: NOAA MADIS, quality control descriptors.
 """
@@ -41,15 +41,16 @@ def read_metar(
     """Read Parquet files.
 
     Args:
-        config: The archive; `path` is a file, a directory of them, or a pattern, `elements` are
-            the columns read, all that give a variable wanted by default.
-        variables: Variables wanted.
+        config: The archive's section of the recipe; `path` is a file, a directory of them, or a
+            pattern, `elements` are the columns read, by default all that provide a requested
+            variable.
+        variables: Variables to read.
         first: First day.
-        last: Last day, inside.
+        last: Last day, inclusive.
         key: Dotted key of the archive in the recipe, for messages.
 
     Raises:
-        UserError: A file is no Parquet file, or a column is missing from it.
+        UserError: A file is not a Parquet file, or lacks a column.
     """
     names = {
         "2m_temperature": {"temperature": 0.0},
@@ -67,7 +68,7 @@ def read_metar(
     files = archive_files(config.path, (".parquet",), key)
     parts = [_read(file, list(columns)) for file in files]
     rows = pd.concat(parts, ignore_index=True)
-    # Periods that end early on the day after belong to the last one.
+    # Periods that end early on the following day may belong to the last one.
     inside = rows["timeObs"].between(first, last + np.timedelta64(2, "D"), inclusive="left")
     rows = rows[inside]
     repairs: dict[str, int] = {}
@@ -103,7 +104,7 @@ def read_metar(
         )
     if not tables:
         raise UserError(
-            f"{key}.kind: METAR reports give none of "
+            f"{key}.kind: METAR reports provide none of "
             f"{', '.join(variables)}; expected 2m_temperature or total_precipitation_24hr under "
             f"observations.stations.variables"
         )
@@ -120,12 +121,12 @@ def read_metar(
 
 
 def _read(file: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Read the columns of one file that are there."""
+    """Read the required columns of one file, and those of the optional ones that it has."""
     try:
         names = pyarrow.parquet.read_schema(file).names
     except (OSError, pyarrow.ArrowInvalid) as error:
         raise UserError(
-            f"station archive {file}: cannot be read as Parquet, it is truncated or of another "
+            f"station archive {file}: cannot be read as Parquet, it is truncated or has another "
             f"format ({error})"
         ) from None
     missing = [name for name in (*_NEEDED, *columns) if name not in names]

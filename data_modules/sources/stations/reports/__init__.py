@@ -1,1 +1,1 @@
-"""What readers of station archives share: finding the files, and the table of reports."""
+"""Shared parts of the readers of station archives: finding files, and the table of reports."""

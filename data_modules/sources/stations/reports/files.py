@@ -1,4 +1,4 @@
-"""The files of a station archive: found, opened, and refused when they are not there."""
+"""Finding and opening the files of a station archive."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ __all__ = ["archive_files", "open_text"]
 
 
 def archive_files(path: str, suffixes: tuple[str, ...], key: str) -> list[Path]:
-    """List the files of an archive, in the order of their names.
+    """Return the files of an archive, sorted by name.
 
     Args:
         path: A file, a directory, or a pattern with `*`.
-        suffixes: How the names of files in a directory end.
+        suffixes: Endings of the names of files in a directory.
         key: Dotted key of the archive in the recipe, for messages.
 
     Raises:
-        UserError: There is none.
+        UserError: There is no such file.
     """
     if "*" in path:
         files = [Path(name) for name in sorted(glob(path))]
@@ -33,7 +33,7 @@ def archive_files(path: str, suffixes: tuple[str, ...], key: str) -> list[Path]:
         files = [Path(path)] if Path(path).is_file() else []
     if not files:
         raise UserError(
-            f"{key}.path: {path or 'nothing'} is not there, expected a file, a directory with "
+            f"{key}.path: {path or 'nothing'} does not exist, expected a file, a directory with "
             f"{' or '.join(suffixes)} files, or a pattern with *"
         )
     return files
@@ -41,14 +41,14 @@ def archive_files(path: str, suffixes: tuple[str, ...], key: str) -> list[Path]:
 
 @contextmanager
 def open_text(path: str | Path, key: str) -> Iterator[TextIO]:
-    """Open a text file, compressed with gzip or not.
+    """Open a text file, plain or compressed with gzip.
 
     Args:
         path: The file.
         key: Dotted key of the recipe that names it, for messages.
 
     Raises:
-        UserError: It is not there, truncated, no text, or no gzip file in spite of its name.
+        UserError: The file is missing, truncated, or not a gzip file although its name ends so.
     """
     try:
         opener = gzip.open if str(path).endswith(".gz") else open

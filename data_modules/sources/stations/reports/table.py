@@ -1,4 +1,4 @@
-"""The long table that every reader of station reports gives: one row a value.
+"""The long table returned by every reader of station reports: one row per value.
 
 Columns::
 
@@ -6,15 +6,15 @@ Columns::
     latitude, longitude   degrees north, degrees east in [-180, 360)
     elevation             m above sea level, NaN where unknown
     time                  datetime64[ns] UTC: the instant, or the end of the period
-    hours                 length of the period that the value stands for; 0 for an instant
+    hours                 length of the period that the value covers; 0 for an instant
     variable              `temperature` (on a level), `2m_temperature`, `total_precipitation_24hr`,
                           `outgoing_longwave_radiation`
     level                 hPa, NaN without levels
     value                 K, mm over the period, W m-2
     accepted, reason      False with the reason where the archive's own flags reject the value
 
-A missing value has no row. What was changed while reading is counted in `repairs`; what cannot
-be repaired without guessing is refused.
+A missing value has no row. Changes made while reading are counted in `repairs`; faults that cannot
+be repaired without guessing are refused.
 """
 
 from __future__ import annotations
@@ -42,19 +42,19 @@ COLUMNS = (
     "accepted",
     "reason",
 )
-# A temperature archive whose middle lies outside is in other units than its layout says (K).
+# Temperatures whose median is outside (K) have units other than those of the layout.
 _PLAUSIBLE_TEMPERATURE = (150.0, 340.0)
 _KEY = ["station_id", "latitude", "longitude", "time", "hours", "variable", "level"]
 
 
 @dataclass(frozen=True)
 class StationReports:
-    """Holds the reports of an archive.
+    """Reports of an archive.
 
     Attributes:
         table: The long table, sorted by station, variable, level and time.
-        conventions: What the layout means by a day, a value and a flag; goes into the store.
-        repairs: What was repaired while reading, and how many times.
+        conventions: The layout's definitions of a day, a value and a flag; recorded in the store.
+        repairs: Number of repairs made while reading, by kind.
     """
 
     table: pd.DataFrame
@@ -62,7 +62,7 @@ class StationReports:
     repairs: Mapping[str, int] = field(default_factory=dict)
 
     def counts(self) -> dict[str, int]:
-        """Count the reports: all, and those rejected, by reason."""
+        """Return the number of reports, and of rejected reports by reason."""
         rejected = self.table.loc[~self.table["accepted"], "reason"].value_counts()
         return {"reports": len(self.table), **{str(k): int(v) for k, v in rejected.items()}}
 
@@ -74,18 +74,18 @@ def station_reports(
     conventions: Mapping[str, str],
     repairs: Mapping[str, int] | None = None,
 ) -> StationReports:
-    """Check and sorts a long table.
+    """Check and sort a long table.
 
     Args:
         table: Columns as above; `hours`, `level`, `accepted` and `reason` may be left out.
-        where: The file, for messages.
+        where: Path of the archive, for messages.
         key: Dotted key of the archive in the recipe, for messages.
         conventions: See `StationReports`.
-        repairs: What the reader has repaired so far.
+        repairs: Number of repairs made by the reader, by kind.
 
     Raises:
-        UserError: There is no value, a station does not lie on the globe, a value occurs twice
-            with different contents, or temperatures are in other units.
+        UserError: There is no value, a station has impossible coordinates, there are two
+            different values of one station, time and variable, or temperatures have other units.
     """
     done = dict(repairs or {})
     defaults = {"hours": 0.0, "level": np.nan, "accepted": True, "reason": ""}
@@ -93,7 +93,7 @@ def station_reports(
     table = table[list(COLUMNS)]
     if table.empty:
         raise UserError(
-            f"station archive {where}: not one value of the variables asked for; check "
+            f"station archive {where}: found no value of the requested variables; check "
             f"{key}.path and observations.stations.variables"
         )
     _check_positions(table, where)
@@ -110,13 +110,13 @@ def station_reports(
 
 
 def _check_positions(table: pd.DataFrame, where: str) -> None:
-    """Refuse positions that are not on the globe; NaN counts as not."""
+    """Refuse coordinates that are impossible or NaN."""
     for name, low, high in (("latitude", -90.0, 90.0), ("longitude", -180.0, 360.0)):
         outside = ~table[name].between(low, high)
         if outside.any():
             row = table[outside].iloc[0]
             raise UserError(
-                f"station archive {where}: station {row['station_id']}: {name} {row[name]:g} lies "
+                f"station archive {where}: station {row['station_id']}: {name} {row[name]:g} is "
                 f"outside [{low:g}, {high:g}] degrees"
             )
 
@@ -137,13 +137,13 @@ def _refuse_contradictions(table: pd.DataFrame, where: str) -> None:
 
 
 def _check_units(table: pd.DataFrame, where: str) -> None:
-    """Refuse temperatures in other units, told by their middle; single ones are for the QC."""
+    """Refuse temperatures in other units, by their median; the QC rejects single outliers."""
     low, high = _PLAUSIBLE_TEMPERATURE
     known = table["accepted"] & table["variable"].str.endswith("temperature")
     for variable, values in table.loc[known].groupby("variable")["value"]:
         middle = float(values.median())
         if not low <= middle <= high:
             raise UserError(
-                f"station archive {where}: the middle value of {variable} is {middle:g} K, "
+                f"station archive {where}: the median of {variable} is {middle:g} K, "
                 f"expected {low:g} to {high:g}; the file has other units than its layout"
             )

@@ -1,4 +1,4 @@
-"""Real reports through the store: prepared, streamed, assimilated and judged without a truth."""
+"""Real reports: prepared, streamed, assimilated and verified without a truth."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ WARM = "2m_temperature"
 CHANNELS = ["temperature@850", WARM, "outgoing_longwave_radiation"]
 FIRST = np.datetime64("2001-03-20")
 DAYS = 32
-# On grid points of the made-up nature run, 15 degrees each way.
+# On grid points of the synthetic nature run, 15 degrees apart.
 PLACES = {"KAAA": (52.5, 30.0), "KBBB": (52.5, 45.0), "KCCC": (37.5, 30.0), "KDDD": (37.5, 45.0)}
 
 
@@ -114,7 +114,7 @@ def test_batches_carry_them_with_their_errors(prepared):
     (observed,) = batch.observations
     assert observed.name == f"stations/{WARM}"
     state = module.normaliser.denormalise(batch.fields, batch.climatology)
-    # The stations stand on grid points: H of the truth is what they report.
+    # The stations are on grid points: they report H of the truth.
     assert bool(observed.mask.any())
     departure = (observed.operator(state) - observed.values)[observed.mask]
     assert float(departure.abs().max()) < 1e-3
@@ -144,7 +144,7 @@ def test_another_archive_or_another_check_is_refused(prepared):
     source = replace(prepared.observations.stations.source, quarters=2)
     stations = replace(prepared.observations.stations, source=source)
     config = replace(prepared, observations=replace(prepared.observations, stations=stations))
-    with pytest.raises(UserError, match=r"quarters: 4 in the store, 2 asked for"):
+    with pytest.raises(UserError, match=r"quarters: 4 in the store, 2 in the recipe"):
         multimodal(config)
 
 
@@ -189,7 +189,7 @@ def test_thinning(tmp_path, tiny_source, archive):
     config = recipe(tmp_path, tiny_source, archive, thinning_km=1400.0)
     prepare(config)
     group = zarr.open_group(config.data.store, mode="r")
-    # Along the parallels they stand 1,015 and 1,323 km apart, along the meridians 1,668.
+    # Along the parallels they are 1,015 and 1,323 km apart, along the meridians 1,668.
     assert group["stations"].attrs["counts"]["stations thinned out"] == 2
     ids = [bytes(n).decode() for n in group["station_id"][:]]
     assert ids == ["KAAA", "KCCC"]
@@ -235,7 +235,7 @@ def test_days_without_reports_are_refused(tmp_path, tiny_source):
 
 
 def test_observations_alone_are_assimilated_and_judged(tmp_path, tiny_source, prepared, archive):
-    """Assimilate real reports on days of which there is no field at all."""
+    """Assimilate real reports on days without fields."""
     config = recipe(tmp_path, tiny_source, archive)
     data = replace(
         config.data,
@@ -285,7 +285,7 @@ def test_no_fields_says_what_it_needs(tmp_path, prepared):
         statistics_from=prepared.data.store,
         source=SourceConfig(kind="no_fields", grid=prepared.data.store, absent=CHANNELS[:2]),
     )
-    with pytest.raises(UserError, match=r"outgoing_longwave_radiation is not among them"):
+    with pytest.raises(UserError, match=r"outgoing_longwave_radiation is missing from the list"):
         prepare(replace(prepared, data=data))
     for path, message in (
         ("2001-04", "first and the last day"),

@@ -1,4 +1,4 @@
-"""Moved stations, stations that stand twice, and thinning."""
+"""Moved stations, duplicate stations, and thinning."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_one_position_a_station_is_left_alone():
 def test_one_of_two_stations_at_a_place_stays():
     places = stations([10, 10.0005, 10, 50, 50], [20, 20, 20, 0, 0], [0, 0, 900, np.nan, 0])
     kept = merge_same_place(places, np.array([3, 7, 1, 4, 4]), 0.1)
-    # The third stands 900 m above; the last two are one, and the first of equals stays.
+    # The third is 900 m above; the last two are the same, and the first of equals is kept.
     assert kept.tolist() == [False, True, True, True, False]
     assert merge_same_place(places, np.array([3, 7, 1, 4, 4]), 0.01).sum() == 4
 
@@ -79,7 +79,7 @@ def test_thinning_keeps_a_distance_and_leaves_no_gap():
     assert apart[kept][:, kept].min() > 1000.0
     for station in np.flatnonzero(~kept):
         near = kept & (apart[station] <= 1000.0)
-        # What is left out has a better one close by.
+        # Every removed station has a better one nearby.
         assert values[near].max() >= values[station]
 
 

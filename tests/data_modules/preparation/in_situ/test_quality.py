@@ -1,4 +1,4 @@
-"""Range, step and buddy check: what they reject, and what they must leave."""
+"""Range, step and buddy check: what they reject, and what they must accept."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_buddy_check_needs_three_neighbours():
 def test_two_wrong_neighbours_of_five_do_not_condemn_the_others():
     departures = np.array([[0.0, 40.0, 0.5, 40.0, 0.2, np.nan]])
     wrong = buddy_check(departures, np.full(6, 2.0), *CIRCLE, 700.0, 4.0)
-    # Of a good one's four neighbours two are wrong: its median lies between.
+    # Two of the four neighbours of a good station are wrong: its median is in between.
     assert wrong[0, [1, 3]].all()
     departures = np.array([[0.0, 40.0, 0.5, 0.1, 0.2, np.nan]])
     wrong = buddy_check(departures, np.full(6, 2.0), *CIRCLE, 700.0, 4.0)

@@ -1,4 +1,4 @@
-"""Opening: local paths, addresses behind HTTP read in pieces, the extra that is missing."""
+"""Opening: local paths, HTTP addresses read in ranges, the extra that is missing."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ OLR = (FieldSpec.parse("outgoing_longwave_radiation"),)
 
 
 class _Ranges(SimpleHTTPRequestHandler):
-    """Serves files, and parts of them, as object stores do; counts the bytes of what it sends."""
+    """Handler that serves files and ranges like an object store, and counts the bytes sent."""
 
     sent: list[tuple[str, int]]
 
     def log_message(self, *_: object) -> None:
-        """Keep quiet."""
+        """Log nothing."""
 
     def do_GET(self) -> None:
         path = Path(self.translate_path(self.path))
@@ -141,8 +141,8 @@ def test_no_credentials_are_looked_for(monkeypatch, address, options):
 
 def test_files_are_named_one_by_one(tmp_path):
     config = SourceConfig(kind="noaa_psl", files=[str(tmp_path / "a.nc")])
-    with pytest.raises(UserError, match=r"data\.source\.files: .*a\.nc is not there"):
+    with pytest.raises(UserError, match=r"data\.source\.files: .*a\.nc does not exist"):
         open_source(config, OLR)
     config = SourceConfig(kind="noaa_psl", path="https://host/olr.*.nc")
-    with pytest.raises(UserError, match=r"an address takes no \*; list the files under"):
+    with pytest.raises(UserError, match=r"an address cannot contain \*; list the files in"):
         open_source(config, OLR)

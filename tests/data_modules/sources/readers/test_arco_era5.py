@@ -1,4 +1,4 @@
-"""ARCO-ERA5: an axis longer than the data, hourly fluxes and sums, one step a chunk."""
+"""ARCO-ERA5: an axis longer than the data, hourly fluxes and sums, one step per chunk."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def opened(path: Path, daily: str = "instant") -> xr.Dataset:
 
 def test_axis_is_cut_to_where_there_are_data(store):
     found = opened(store[0])
-    # The total of the last day ends at the midnight after it, where there is nothing any more.
+    # The total of the last day ends at the following midnight, which is beyond the data.
     assert found["time"].values.tolist() == [18262.0, 18263.0]  # 2020-01-01
     assert np.isfinite(found["temperature"].values).all()
     assert any("48 of 120 steps outside" in r for r in found.attrs["repairs"])
@@ -84,7 +84,7 @@ def test_daily_means_of_hourly_instants(store):
     [
         ({"valid_time_stop": None}, "attribute valid_time_stop is missing"),
         ({"valid_time_start": "soon"}, "valid_time_start is 'soon', expected a date"),
-        ({"valid_time_stop": "2019-12-01"}, "no step lies between"),
+        ({"valid_time_stop": "2019-12-01"}, "no step is between"),
     ],
 )
 def test_store_that_does_not_say_where_its_data_end_is_refused(store, tmp_path, attributes, match):

@@ -22,7 +22,7 @@ LATITUDE, LONGITUDE = np.linspace(-75, 75, 6), 30.0 * np.arange(12)
 
 
 def made(days: int = 4, step: int = 24, offset: float = 0.0) -> xr.Dataset:
-    """Make a CMIP-like dataset: ta on plev, pr in kg m-2 s-1, rlut, under names of their own."""
+    """Make a CMIP-like dataset: ta on plev, pr in kg m-2 s-1, rlut, under their own names."""
     hours = np.arange(0, 24 * days, step) + offset
     time = np.datetime64("2001-01-01", "ns") + (hours * 3600).astype(int) * np.timedelta64(1, "s")
     base = fields(hours, LATITUDE, LONGITUDE, 240, 1)
@@ -59,7 +59,7 @@ def made(days: int = 4, step: int = 24, offset: float = 0.0) -> xr.Dataset:
 
 
 def opened(dataset: xr.Dataset, directory: Path, channels=T850, **keys: object) -> xr.Dataset:
-    # A file that was opened stays open: each has a name of its own.
+    # An opened file stays open, so each has a different name.
     path = directory / f"made{len(list(directory.iterdir()))}.nc"
     dataset.to_netcdf(path)
     return open_source(SourceConfig(kind="cf", path=str(path), **keys), channels)
@@ -93,7 +93,7 @@ def test_mapping_of_the_recipe_comes_first(tmp_path):
     found = opened(dataset, tmp_path, **keys)
     expected = dataset["ta"].values[:, 1:, ::-1]
     np.testing.assert_array_equal(found["temperature"].values, expected)
-    assert any("replaced by K as the recipe says" in r for r in found.attrs["repairs"])
+    assert any("replaced by K according to the recipe" in r for r in found.attrs["repairs"])
     with pytest.raises(UserError, match=r"data\.source\.dimensions\.level: 'height' is no"):
         opened(
             dataset,
@@ -139,7 +139,9 @@ def test_bounds_say_what_a_mean_covers(tmp_path, before, after, offset):
 
 
 def test_several_steps_a_day_of_unknown_meaning_are_refused(tmp_path):
-    with pytest.raises(UserError, match=r"every 6 h, and whether its values are instants, means"):
+    with pytest.raises(
+        UserError, match=r"every 6 h, but does not state whether its values are instants, means"
+    ):
         opened(made(step=6), tmp_path, OLR)
     dataset = made(step=6)
     dataset["rlut"].attrs["cell_methods"] = "time: point"
@@ -151,7 +153,7 @@ def test_several_steps_a_day_of_unknown_meaning_are_refused(tmp_path):
 def test_amounts_are_added_up_over_the_hours_stated(tmp_path):
     dataset = made(step=6)
     dataset["pr"].attrs = {"units": "mm", "standard_name": "precipitation_amount"}
-    with pytest.raises(UserError, match="is not stated"):
+    with pytest.raises(UserError, match="does not state"):
         opened(dataset, tmp_path, RAIN)
     asked = [SourceVariableConfig(RAIN[0].variable, hours=6, stamp="start")]
     found = opened(dataset, tmp_path, RAIN, variables=asked)
@@ -165,7 +167,7 @@ def test_midday_stamps_of_daily_means_are_their_days(tmp_path):
     found = opened(with_bounds(made(offset=12.0), 12, 12), tmp_path, OLR)
     assert found["time"].values.tolist() == [11323.0 + d for d in range(4)]
     assert found.attrs["time"].endswith("mean of the UTC day")
-    with pytest.raises(UserError, match=r"stamp 06 UTC at their end, which is no UTC day"):
+    with pytest.raises(UserError, match=r"stamp 06 UTC at their end, which is not a UTC day"):
         opened(with_bounds(made(offset=6.0), 24, 0), tmp_path, OLR)
 
 
@@ -195,7 +197,7 @@ def test_faults_are_refused(tmp_path):
 
     twice = made().assign(tas=made()["ta"])
     refused("ta and tas both have the standard name of temperature", twice)
-    refused("no variable is called temperature or has its standard name", made()[["pr"]])
+    refused("no variable is named temperature or has its standard name", made()[["pr"]])
     bare = made()
     bare["ta"].attrs.pop("units")
     refused("'ta' has units None", bare)
@@ -207,7 +209,7 @@ def test_faults_are_refused(tmp_path):
     )
     refused("not equally spaced around the globe", made().isel(lon=slice(0, 8)))
     refused("dimension 'latitude' is missing", made().rename(lat="y").drop_vars("y"))
-    refused("there is no time", made().isel(time=0, drop=True))
+    refused("found no time", made().isel(time=0, drop=True))
 
 
 def test_members_of_one_are_dropped_and_more_are_refused(tmp_path):

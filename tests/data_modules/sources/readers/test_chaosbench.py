@@ -1,4 +1,4 @@
-"""ChaosBench: a store a day, each packed by itself; a missing day is named."""
+"""ChaosBench: one store per day, each with its own packing; a missing day is named."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def opened(path: Path, period: tuple[float, float] | None = None) -> xr.Dataset:
 
 def test_days_are_unpacked_and_joined(folder):
     path, truth = folder
-    (path / "climatology_era5.zarr").mkdir()  # another store beside the days is passed over
+    (path / "climatology_era5.zarr").mkdir()  # another store in the directory is ignored
     found = opened(path)
     assert found["level"].values.tolist() == list(SLAMS_LEVELS[::-1])
     np.testing.assert_allclose(found["temperature"].values, truth["t"].values[:, ::-1], atol=2e-3)
@@ -84,9 +84,9 @@ def test_store_unlike_the_first_is_refused(folder, array, change, match):
 
 
 def test_empty_and_missing_directories_are_refused(tmp_path):
-    with pytest.raises(UserError, match="no store of a day in it"):
+    with pytest.raises(UserError, match="found no daily store"):
         opened(tmp_path)
-    with pytest.raises(UserError, match=r"data\.source\.path: .*none is not there"):
+    with pytest.raises(UserError, match=r"data\.source\.path: .*none does not exist"):
         opened(tmp_path / "none")
 
 

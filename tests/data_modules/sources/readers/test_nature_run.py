@@ -24,7 +24,7 @@ HOURS = np.array([0, 6, 12, 18], dtype="timedelta64[h]")
 
 @pytest.fixture
 def instants(tmp_path: Path) -> Path:
-    """Two days of four instants; the temperature says which (day x 10 + hour)."""
+    """Two days of four instants; the temperature encodes them (day x 10 + hour)."""
     days = np.array(["2001-03-01", "2001-03-02"], dtype="datetime64[ns]")
     time = (days[:, None] + HOURS).reshape(-1)
     values = np.array([10.0 * d + h for d in range(2) for h in (0, 6, 12, 18)]) + 250
@@ -43,7 +43,7 @@ def instants(tmp_path: Path) -> Path:
     ("daily", "expected"), [("instant", [250.0, 260.0]), ("mean", [259.0, 269.0])]
 )
 def test_a_day_of_instants(instants: Path, daily: str, expected: list[float]) -> None:
-    """The instant at 00 UTC, or their mean: never one of them taken for the mean of 24 hours."""
+    """The instant at 00 UTC, or their mean: no instant is treated as the mean of 24 hours."""
     found = open_source(SourceConfig(path=str(instants), daily=daily), CHANNELS)
     assert found["temperature"].values[:, 0, 0, 0].tolist() == expected
     assert (np.diff(found["time"].values) == 1).all()
@@ -86,7 +86,7 @@ def test_segments_are_joined_in_order_of_time_and_lazily(segments: Path) -> None
         np.testing.assert_array_equal(found[variable].values[:, level], expected)
     assert found["surface_elevation"].shape == (4, 8)
     assert found.attrs["stores"] == f"{segments}/run_b.zarr, {segments}/run_a.zarr"
-    # What a chunk of the file reads is said as for one segment, for the bound on the memory.
+    # The amount read per chunk is recorded as for one segment, for the bound on the memory.
     one = open_source(SourceConfig(path=str(segments / "run_b.zarr")), CHANNELS)
     assert found["temperature"].encoding == one["temperature"].encoding != {}
     assert found.isel(time=slice(0, 2))["temperature"].encoding == one["temperature"].encoding
@@ -98,7 +98,7 @@ def test_a_period_of_segments_may_lie_in_one_or_in_both(segments: Path) -> None:
     assert found.sizes["time"] == 10 + 20
     assert found["temperature"].encoding != {}
     assert open_both(segments, period=(float(first), float(first + 4))).sizes["time"] == 5
-    with pytest.raises(UserError, match=r"no data from 2002-.* holds 2001-01-01 to 2004-01-20"):
+    with pytest.raises(UserError, match=r"no data from 2002-.* has 2001-01-01 to 2004-01-20"):
         open_both(segments, period=(float(first + 400), float(first + 500)))
 
 
@@ -110,11 +110,14 @@ def other_units(run: xr.Dataset) -> xr.Dataset:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda run: run.assign_coords(time=run["time"] - 365 * 3 * DAY), "no day in common"),
+        (
+            lambda run: run.assign_coords(time=run["time"] - 365 * 3 * DAY),
+            "must not have a day in common",
+        ),
         (lambda run: run.assign_coords(latitude=run["latitude"] * 0.9), "another grid .latitude"),
         (lambda run: run.assign_coords(level=[850, 300]), "level 500 hPa .* is missing"),
         (lambda run: pad_level(run), "other levels"),
-        (other_units, "temperature in degC and so in other units"),
+        (other_units, "other units of temperature .degC."),
         (lambda run: run.isel(longitude=slice(None, None, 2)), "another grid .longitude"),
         (lambda run: run.assign(surface_elevation=run["surface_elevation"] + 1), "elevation"),
         (lambda run: run.drop_vars("surface_elevation"), "surface_elevation"),
@@ -124,7 +127,7 @@ def other_units(run: xr.Dataset) -> xr.Dataset:
         ),
         (
             lambda run: run.assign_coords(time=run["time"].values[0] + np.arange(20) * SIX_HOURS),
-            "other steps .means of days, or instants",
+            "other steps .daily means, or instants",
         ),
     ],
 )
@@ -147,5 +150,5 @@ def pad_level(run: xr.Dataset) -> xr.Dataset:
 
 
 def test_a_pattern_that_nothing_matches_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"run_\*.zarr is not there; expected a nature run"):
+    with pytest.raises(UserError, match=r"run_\*.zarr does not exist; expected a nature run"):
         open_both(tmp_path)

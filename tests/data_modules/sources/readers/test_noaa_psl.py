@@ -1,4 +1,4 @@
-"""NOAA PSL: packed and plain eras, two passes a day, the gap of 1978, files joined."""
+"""NOAA PSL: packed and plain files, two passes per day, the gap of 1978, files joined."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_missing_code_of_the_packed_era_is_missing(tmp_path):
 
 
 def test_epoch_of_year_one_is_understood(tmp_path):
-    """Old files count hours since 1-1-1, of which two calendars make different days."""
+    """Old files count hours since 1-1-1, which are different days in two calendars."""
     noaa_olr(tmp_path / "old.nc", epoch="1-1-1 00:00:0.0")
     assert opened(tmp_path / "old.nc")["time"].values[0] == 11323.0  # 2001-01-01
 
@@ -61,7 +61,7 @@ def test_two_passes_a_day_are_averaged(tmp_path):
 
 @pytest.mark.parametrize("filled", [False, True])
 def test_gap_of_1978_is_left_out(tmp_path, filled):
-    """Whether the file steps over the gap or fills it with missing values."""
+    """The file may skip the gap or fill it with missing values."""
     path = tmp_path / "olr.day.mean.nc"
     days = np.datetime64("1978-03-10") + np.arange(305)
     gap = (days >= np.datetime64("1978-03-16")) & (days <= np.datetime64("1978-12-31"))
@@ -136,9 +136,9 @@ def test_four_instants_a_day_are_told_from_means(tmp_path):
 
     instants = air(tmp_path / "a.nc", "Individual Obs")
     assert times(instants) == "temperature: instant at 00 UTC"
-    assert times(instants, "mean") == "temperature: mean of 4 instants a day"
+    assert times(instants, "mean") == "temperature: mean of 4 instants per day"
     assert times(air(tmp_path / "b.nc", "Mean", 24)) == "temperature: mean of the UTC day"
-    with pytest.raises(UserError, match=r"step every 6 h, and whether .* is not stated"):
+    with pytest.raises(UserError, match=r"step every 6 h, but does not state whether"):
         times(air(tmp_path / "c.nc", None))
 
 

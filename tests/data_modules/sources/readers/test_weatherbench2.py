@@ -1,4 +1,4 @@
-"""WeatherBench2: whatever the layout of the store, one canonical form; faults refused."""
+"""WeatherBench2: one canonical form for every layout of the store; faults are refused."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_daily_means_are_of_the_four_steps_of_the_utc_day(store):
     values = truth["2m_temperature"].values[:44].reshape(11, 4, 7, 12)
     expected = values.mean(axis=1, dtype=np.float64)
     np.testing.assert_allclose(found["2m_temperature"].values, expected, rtol=1e-7)
-    assert "2m_temperature: mean of 4 instants a day" in found.attrs["time"]
+    assert "2m_temperature: mean of 4 instants per day" in found.attrs["time"]
 
 
 def test_precipitation_is_the_total_of_the_utc_day_in_millimetres(store):
@@ -85,7 +85,10 @@ def test_six_hourly_precipitation_is_added_up(store, tmp_path):
 
 def test_units_that_derived_variables_lack_are_those_documented(store):
     repairs = open_source(source(store[0]), SPECS).attrs["repairs"]
-    assert "total_precipitation_24hr: no units stated, m as documented of the layout" in repairs
+    assert (
+        "total_precipitation_24hr: no units stated, m according to the layout's documentation"
+        in repairs
+    )
     assert "total_precipitation_24hr: m converted to mm day-1" in repairs
 
 
@@ -144,7 +147,7 @@ def changed(store, tmp_path: Path, change) -> Path:
         (lambda d: d.isel(time=np.r_[0:9, 9, 9:48]), r"occurs more than once"),
         (
             lambda d: d.expand_dims(prediction_timedelta=2),
-            r"holds forecasts \(dimension prediction_timedelta\)",
+            r"found forecasts \(dimension prediction_timedelta\)",
         ),
         (lambda d: d.sel(level=[850, 500]), r"level 50 hPa of temperature is missing"),
         (lambda d: d.rename(temperature="t"), r"variable 'temperature' .* is missing"),
@@ -154,7 +157,7 @@ def changed(store, tmp_path: Path, change) -> Path:
         ),
         (
             lambda d: d.isel(time=np.arange(1, 48, 4)),
-            r"stamp 06 UTC at their end, which is no UTC day",
+            r"stamp 06 UTC at their end, which is not a UTC day",
         ),
     ],
 )

@@ -25,7 +25,7 @@ FIRST, LAST = np.datetime64("2020-01-01"), np.datetime64("2020-01-03")
 
 
 def write_lines(path: Path, lines: list[str]) -> Path:
-    """Write lines of text, as gzip when the name ends so."""
+    """Write lines of text, compressed if the name ends in .gz."""
     text = "".join(line + "\n" for line in lines)
     if path.suffix == ".gz":
         import gzip
@@ -84,7 +84,7 @@ def igra2_sounding(
 
 
 def metar_rows(**changes: object) -> pd.DataFrame:
-    """Return eight METAR reports of one station, one a three hours."""
+    """Return eight METAR reports of one station, one every three hours."""
     time = pd.date_range("2020-01-01T00:53", periods=8, freq="3h")
     rows = pd.DataFrame(
         {

@@ -1,4 +1,4 @@
-"""ARM's column: all modalities at one place, with its faults, and the real summer."""
+"""ARM's column: all modalities at one location, faults, and the real summer."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_all_modalities_in_our_units(tmp_path):
         "2m_temperature": 293.15,
         "outgoing_longwave_radiation": 240.0,
         "temperature": 260.0,
-        # 0.5 mm an hour for three hours.
+        # 0.5 mm per hour for three hours.
         "total_precipitation_24hr": 1.5,
     }
     assert reports.repairs == {"missing values left out": 1}
@@ -80,7 +80,7 @@ def test_all_modalities_in_our_units(tmp_path):
         (lambda d: d.drop_vars("Prec"), r"'Prec' is missing"),
         (lambda d: d.assign(Ts_Air=d["Ts_Air"].assign_attrs(units="F")), r"units 'F', expected C"),
         (lambda d: xr.concat([d, d.assign_coords(x=[-96.0])], dim="x"), r"several columns"),
-        (lambda d: d.assign_coords(y=[99.0]), r"latitude 99 lies outside"),
+        (lambda d: d.assign_coords(y=[99.0]), r"latitude 99 is outside"),
     ],
 )
 def test_faults_are_refused(tmp_path, change, message):

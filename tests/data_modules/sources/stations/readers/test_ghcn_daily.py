@@ -1,4 +1,4 @@
-"""GHCN-Daily: its numbers, its flags, its days, and every fault it may have."""
+"""GHCN-Daily: numbers, flags, days, and faults."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ def test_tenths_become_kelvin_and_millimetres(tmp_path, listed):
     # The mean of 5.6 and 1.1 degrees; the period ends with the day.
     assert values(reports, "USW00094728", "2m_temperature") == {"01-02": 276.5}
     assert values(reports, "USW00094728", "total_precipitation_24hr") == {"01-02": 25.4}
-    # TAVG comes before the mean of the extremes.
+    # TAVG takes precedence over the mean of the extremes.
     assert values(reports, "AE000041196", "2m_temperature") == {"01-03": 292.45}
-    # What lies outside the days is not there.
+    # Values outside the days are left out.
     assert values(reports, "AE000041196", "total_precipitation_24hr") == {"01-04": 0.0}
     assert set(reports.table["hours"]) == {24.0}
 
@@ -147,14 +147,14 @@ def test_faults_are_refused(tmp_path, listed, row, message):
 
 def test_temperatures_in_other_units_are_refused(tmp_path, listed):
     rows = [f"USW00094728,2020010{d},TAVG,{2931 + d},,,W," for d in (1, 2, 3)]
-    with pytest.raises(UserError, match=r"middle value of 2m_temperature is 566.*other units"):
+    with pytest.raises(UserError, match=r"median of 2m_temperature is 566.*other units"):
         read(tmp_path, listed, rows)
 
 
 def test_an_archive_without_a_value_is_refused(tmp_path, listed):
-    with pytest.raises(UserError, match=r"not one value"):
+    with pytest.raises(UserError, match=r"found no value"):
         read(tmp_path, listed, ROWS[-1:])
-    with pytest.raises(UserError, match=r"source\.path: .*absent\.csv is not there"):
+    with pytest.raises(UserError, match=r"source\.path: .*absent\.csv does not exist"):
         read_file(tmp_path / "absent.csv", listed)
     broken = tmp_path / "2020.csv.gz"
     write_lines(broken, ROWS * 200)
@@ -175,5 +175,5 @@ def test_faults_of_the_station_list_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"USW00094728 is listed twice"):
         read_ghcn_stations(str(twice), KEY)
     commas = write_lines(tmp_path / "commas.txt", ["USW00094728,40.7789,-73.9692,42.7"])
-    with pytest.raises(UserError, match=r"line 1 .*fixed width"):
+    with pytest.raises(UserError, match=r"line 1 .*fixed-width"):
         read_ghcn_stations(str(commas), KEY)

@@ -42,7 +42,7 @@ def test_a_sounding_becomes_a_profile_in_kelvin(tmp_path):
     }
     assert (good["time"] == np.datetime64("2020-01-02T12")).all()
     assert good["elevation"].unique().tolist() == [200.0]
-    # The position of the sounding, not that of the list.
+    # The position of the sounding rather than that of the list.
     assert good[["latitude", "longitude"]].drop_duplicates().values.tolist() == [[48.2333, 16.35]]
     assert reports.counts() == {"reports": 4, "flag: removed by the archive (-8888)": 1}
     assert reports.repairs == {
@@ -86,7 +86,7 @@ def test_repeated_levels_are_dropped_and_counted(tmp_path):
         (igra2_sounding("2020 13 02 12", LEVELS), r"not the header"),
         (igra2_sounding("2020 01 02 99", LEVELS, release="9999"), r"not the header"),
         (igra2_sounding("2020 01 02 12", LEVELS, name="XXM00099999"), r"XXM00099999 is not in"),
-        (igra2_sounding("2020 01 02 12", LEVELS, latitude=95.0), r"latitude 95 lies outside"),
+        (igra2_sounding("2020 01 02 12", LEVELS, latitude=95.0), r"latitude 95 is outside"),
         (igra2_sounding("2020 01 02 12", LEVELS) * 2, None),
         (
             igra2_sounding("2020 01 02 12", [(85000, 10)])
@@ -119,7 +119,7 @@ def test_the_station_list(tmp_path):
     assert np.isnan(found["ZZXUAICE030"])
     with pytest.raises(UserError, match=r"AUM00011035 is listed twice"):
         read_igra2_stations(str(write_lines(tmp_path / "twice.txt", [LIST[0], LIST[0]])), KEY)
-    with pytest.raises(UserError, match=r"line 1 .*fixed width"):
+    with pytest.raises(UserError, match=r"line 1 .*fixed-width"):
         read_igra2_stations(str(write_lines(tmp_path / "bad.txt", ["AUM00011035;48.2;16.3"])), KEY)
 
 
@@ -131,7 +131,7 @@ def test_real_soundings_of_vienna(shared_data):
     config = StationSourceConfig(kind="igra2", path=str(path), station_list=str(listed))
     first, last = np.datetime64("2015-01-01"), np.datetime64("2015-06-30")
     reports = read_igra2(config, ("temperature",), first, last, KEY)
-    # As a plain count of the lines of the file says.
+    # According to a count of the file's lines.
     with gzip.open(path, "rt") as file:
         lines = [line for line in file if line[0] != "#"]
     codes = [line[22:27] for line in lines]

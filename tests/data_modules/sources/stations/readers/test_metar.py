@@ -80,10 +80,10 @@ def test_elements_narrow_what_is_read(tmp_path):
     [
         (metar_rows().drop(columns="timeObs"), r"column timeObs is missing"),
         (metar_rows().drop(columns="precip6Hour"), r"column precip6Hour is missing"),
-        (metar_rows(latitude=np.float32(-99.0)), r"station KABC: latitude -99 lies outside"),
-        (metar_rows(longitude=np.float32(np.nan)), r"station KABC: longitude nan lies outside"),
-        (metar_rows(temperature=np.arange(8.0)), r"middle value of 2m_temperature is 3\.5 K"),
-        (metar_rows(timeObs=pd.Timestamp("2031-01-01")), r"not one value"),
+        (metar_rows(latitude=np.float32(-99.0)), r"station KABC: latitude -99 is outside"),
+        (metar_rows(longitude=np.float32(np.nan)), r"station KABC: longitude nan is outside"),
+        (metar_rows(temperature=np.arange(8.0)), r"median of 2m_temperature is 3\.5 K"),
+        (metar_rows(timeObs=pd.Timestamp("2031-01-01")), r"found no value"),
     ],
 )
 def test_faults_are_refused(tmp_path, rows, message):
@@ -102,7 +102,7 @@ def test_no_parquet_and_no_variable(tmp_path):
     (tmp_path / "x.parquet").write_bytes(b"PAR1 and nothing else")
     with pytest.raises(UserError, match=r"cannot be read as Parquet"):
         read_file(tmp_path / "x.parquet")
-    with pytest.raises(UserError, match=r"METAR reports give none of temperature"):
+    with pytest.raises(UserError, match=r"METAR reports provide none of temperature"):
         read(tmp_path, metar_rows(), ("temperature",))
 
 
