@@ -29,7 +29,7 @@ def load(run_dir: str | Path, plugins: Sequence[str] = ()) -> Assimilator:
             recipe names a plug-in that is not allowed.
     """
     from slams.plugins.admission import admit_plugins
-    from slams.stages import load as load_run
+    from slams.stages.methods import load as load_run
 
     admit_plugins(plugins, "plugins")
     return load_run(run_dir)

@@ -26,7 +26,8 @@ from typing import Any
 import yaml
 
 from slams.cli.main import main
-from slams.cli.verbs import RECIPE_SCHEMA, VERBS
+from slams.cli.verb import recipe_schema
+from slams.cli.verbs import VERBS
 from slams.config.loading import load
 from slams.config.validation import dotted_keys
 from slams.errors import UserError
@@ -477,9 +478,9 @@ def _run(case: Case, path: str, err: io.StringIO) -> int:
         verb, _, option = case.verb.partition(" --")
         return main([*verb.split(), path, *case.words, *([f"--{option}"] if option else [])])
     verb_of = VERBS[case.verb]
-    assert verb_of.schema != RECIPE_SCHEMA
+    assert verb_of.schema is not recipe_schema
     try:
-        load(path, case.words, verb_of.load_schema(), verb_of.load_validator())
+        load(path, case.words, *verb_of.schema())
     except UserError as error:
         print(f"slams: {' '.join(str(error).split())[:2000]}", file=err)
         return 2

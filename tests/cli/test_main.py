@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import slams
-from slams.cli import main, verbs
+from slams.cli import kinds, main, verbs
 from slams.config.schema import Config
 from slams.errors import UserError
 from slams.runtime.failures import explain_failure
@@ -30,7 +30,14 @@ data:
     validation: [1982-01-10, 1982-06-30]
     test: [1982-07-10, 1982-12-31]
 """
-STAGES = ("simulate", "prepare", "train_vae", "train_score", "assimilate", "report")
+STAGES = {
+    "simulate": "sources",
+    "prepare": "sources",
+    "train_vae": "training",
+    "train_score": "training",
+    "assimilate": "assimilation",
+    "report": "reporting",
+}
 
 
 @pytest.fixture
@@ -45,12 +52,13 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Config, bool]]:
     """Stand in for the stages and what they build on; keep the handler of SIGTERM."""
     made: list[tuple[str, Config, bool]] = []
-    stages = types.ModuleType("slams.stages")
-    for name in STAGES:
-        setattr(stages, name, lambda c, dry_run, name=name: made.append((name, c, dry_run)))
-    monkeypatch.setitem(sys.modules, "slams.stages", stages)
-    monkeypatch.setattr(slams, "stages", stages, raising=False)
-    monkeypatch.setattr(main, "check_prerequisites", lambda *arguments: None)
+    modules = {name: types.ModuleType(name) for name in STAGES.values()}
+    for name, module in STAGES.items():
+        stage = lambda c, dry_run, name=name: made.append((name, c, dry_run))  # noqa: E731
+        setattr(modules[module], name, stage)
+    for name, module in modules.items():
+        monkeypatch.setitem(sys.modules, f"slams.stages.{name}", module)
+    monkeypatch.setattr(kinds, "check_prerequisites", lambda *arguments: None)
     monkeypatch.setattr(signal, "signal", lambda *arguments: None)
     return made
 
@@ -59,7 +67,7 @@ def stop(calls_of: str, error: BaseException, monkeypatch: pytest.MonkeyPatch) -
     def fail(config: Config, dry_run: bool) -> None:
         raise error
 
-    monkeypatch.setattr(sys.modules["slams.stages"], calls_of, fail)
+    monkeypatch.setattr(sys.modules[f"slams.stages.{STAGES[calls_of]}"], calls_of, fail)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +159,7 @@ def test_an_interrupt_that_lightning_turned_into_an_exit(
         except KeyboardInterrupt:
             sys.exit(1)
 
-    monkeypatch.setattr(sys.modules["slams.stages"], "train_vae", fit)
+    monkeypatch.setattr(sys.modules["slams.stages.training"], "train_vae", fit)
     assert main.main(["train", "vae", str(recipe)]) == 130
 
 
@@ -216,10 +224,14 @@ def test_a_parser_imports_no_benchmark_nor_warm_up() -> None:
 
 
 @pytest.mark.parametrize("name", verbs.VERBS)
-def test_what_a_verb_names_is_there(name: str) -> None:
-    verb = verbs.VERBS[name]
-    assert dataclasses.is_dataclass(verb.load_schema())
-    assert callable(verb.load_validator())
+def test_what_a_verb_imports_is_there(name: str) -> None:
+    schema, validator = verbs.VERBS[name].schema()
+    assert dataclasses.is_dataclass(schema)
+    assert callable(validator)
+    module = sys.modules[f"slams.cli.verbs.{name.replace(' ', '_')}"]
+    load = getattr(module, "load", None)
+    if load is not None and load.__module__ == module.__name__:
+        assert callable(load())
 
 
 @pytest.mark.parametrize(
@@ -271,17 +283,13 @@ def test_a_verb_that_measures_with_a_recipe_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = []
-    module = types.ModuleType("toy_bench")
-    module.run = lambda recipe, output: made.append((recipe, output))
-    module.Toy, module.upright = Toy, _upright
-    monkeypatch.setitem(sys.modules, "toy_bench", module)
-    verb = verbs.Verb(
-        "swing",
-        "Swings.",
-        dry_run=False,
-        schema="toy_bench:Toy",
-        validator="toy_bench:upright",
-        bench="toy_bench:run",
+    verb = kinds.benchmark_verb(
+        "bench toy",
+        lambda: lambda recipe, output: made.append((recipe, output)),
+        summary="swing",
+        description="Swings.",
+        order=1000,
+        schema=lambda: (Toy, _upright),
     )
     monkeypatch.setitem(verbs.VERBS, "bench toy", verb)
     monkeypatch.chdir(tmp_path)
@@ -331,17 +339,17 @@ def test_the_program_refuses_without_traceback(recipe: Path) -> None:
 def test_termination_is_recorded_as_killed(recipe: Path) -> None:
     # The program as it is, with a stage that sits in its run directory until it is told to go.
     code = (
-        "import sys, time, types, slams, slams.cli.main\n"
+        "import sys, time, types, slams.cli.kinds\n"
         "from slams.cli.main import main\n"
-        "slams.cli.main.check_prerequisites = lambda *arguments: None\n"
+        "slams.cli.kinds.check_prerequisites = lambda *arguments: None\n"
         "from slams.runs.directory import RunDirectory\n"
         "from slams.stages.places import run_request\n"
         "def stage(config, dry_run):\n"
         "    with RunDirectory.open(run_request(config, 'vae')):\n"
         "        print('working', flush=True)\n"
         "        time.sleep(60)\n"
-        f"stages = types.SimpleNamespace(**dict.fromkeys({STAGES!r}, stage))\n"
-        "slams.stages = sys.modules['slams.stages'] = stages\n"
+        "training = types.SimpleNamespace(train_vae=stage)\n"
+        "sys.modules['slams.stages.training'] = training\n"
         "sys.exit(main())\n"
     )
     process = start("train", "vae", str(recipe), code=code)

@@ -128,8 +128,7 @@ def test_the_command_line_requeues_on_rank_zero(
     import sys
     import types
 
-    import slams
-    from slams.cli import exits, main
+    from slams.cli import exits, kinds, main
     from tests.cli.test_main import RECIPE
 
     def train(config: object, dry_run: bool) -> None:
@@ -138,11 +137,9 @@ def test_the_command_line_requeues_on_rank_zero(
     asked = scontrol()
     monkeypatch.setattr(exits, "_OTHERS_SECONDS", 0.0)
     monkeypatch.setenv("SLURM_PROCID", rank)
-    names = ("simulate", "prepare", "train_vae", "train_score", "assimilate", "report")
-    stages = types.SimpleNamespace(**dict.fromkeys(names, train))
-    monkeypatch.setitem(sys.modules, "slams.stages", stages)
-    monkeypatch.setattr(slams, "stages", stages, raising=False)
-    monkeypatch.setattr(main, "check_prerequisites", lambda *arguments: None)
+    training = types.SimpleNamespace(train_vae=train)
+    monkeypatch.setitem(sys.modules, "slams.stages.training", training)
+    monkeypatch.setattr(kinds, "check_prerequisites", lambda *arguments: None)
     recipe = tmp_path / "r.yaml"
     recipe.write_text(RECIPE)
     assert main.main(["train", "vae", str(recipe)]) == code

@@ -8,11 +8,11 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from slams.cli.verbs import GROUPS, RECIPE_SCHEMA, VERBS, Verb
+from slams.cli.verb import Verb, recipe_schema
+from slams.cli.verbs import GROUPS, VERBS
 from slams.config.paths import check_text
 from slams.errors import UserError, nearest
 from slams.runtime.version import package_version
-from slams.slurm import options as submission_options
 
 __all__ = ["parse"]
 
@@ -39,55 +39,40 @@ def parse(argv: Sequence[str]) -> argparse.Namespace | None:
     # Overrides may stand anywhere, before and after options, which argparse's positional lists do
     # not allow: an argument that argparse leaves over is an override if it has the form of one.
     arguments, rest = parser.parse_known_args(argv)
-    if not VERBS[arguments.verb].recipe:
+    verb = VERBS[arguments.verb]
+    if verb.takes == "nothing":
         if rest:
             raise UserError(
-                f"unexpected argument {rest[0]!r}; slams {arguments.verb} takes no recipe and no "
+                f"unexpected argument {rest[0]!r}; slams {verb.name} takes no recipe and no "
                 f"overrides, only --output DIR"
             )
         return arguments
-    if arguments.verb == "compare":
-        return _sources(arguments, rest)
     words = [word for word in (arguments.recipe, *rest) if word is not None]
+    unknown = next((word for word in words if word.startswith("-")), None)
+    if unknown is not None:
+        raise UserError(f"there is no option {unknown!r}; {nearest(unknown, verb.option_names)}")
+    if verb.takes == "run directories or a recipe":
+        # A directory may have an equals sign in its name.
+        arguments.sources = [w for w in words if "=" not in w or os.path.isdir(w)]
+        arguments.overrides = [w for w in words if w not in arguments.sources]
+        if not arguments.sources:
+            raise UserError(
+                f"a recipe is missing: slams {verb.name} RECIPE.yaml, or run directories"
+            )
+        arguments.recipe = arguments.sources[0]
+        return arguments
     arguments.recipe = next((word for word in words if "=" not in word), None)
     if arguments.recipe is not None:
         words.remove(arguments.recipe)
     arguments.overrides = words
-    for word in arguments.overrides:
-        if word.startswith("-"):
-            verb = VERBS[arguments.verb]
-            options = ["--help", *(["--dry-run"] if verb.dry_run else [])]
-            options += ["--output"] if verb.bench else []
-            options += ["--setting"] if arguments.verb == "ablate" else []
-            options += ["--verify"] if arguments.verb == "prepare" else []
-            options += submission_options.OPTIONS if arguments.verb == "submit" else []
-            options += ["--allow-plugin"]
-            raise UserError(f"there is no option {word!r}; {nearest(word, options)}")
+    for word in words:
         if "=" not in word:
             raise UserError(
                 f"unexpected argument {word!r} in addition to recipe {arguments.recipe}; "
                 f"overrides are written key=value"
             )
-    optional = arguments.verb == "config print" or VERBS[arguments.verb].optional
-    if arguments.recipe is None and not optional:
-        raise UserError(f"a recipe is missing: slams {arguments.verb} RECIPE.yaml [key=value ...]")
-    return arguments
-
-
-def _sources(arguments: argparse.Namespace, rest: Sequence[str]) -> argparse.Namespace:
-    """Separate run directories and recipe from overrides, in any order."""
-    words = [word for word in (arguments.recipe, *rest) if word is not None]
-    for word in words:
-        if word.startswith("-"):
-            options = ["--help", "--baseline", "--metric", "--format", "--output"]
-            options += ["--allow-plugin"]
-            raise UserError(f"there is no option {word!r}; {nearest(word, options)}")
-    # A directory may have an equals sign in its name.
-    arguments.sources = [w for w in words if "=" not in w or os.path.isdir(w)]
-    arguments.overrides = [w for w in words if w not in arguments.sources]
-    if not arguments.sources:
-        raise UserError("a recipe is missing: slams compare RECIPE.yaml, or run directories")
-    arguments.recipe = arguments.sources[0]
+    if arguments.recipe is None and verb.takes == "a recipe":
+        raise UserError(f"a recipe is missing: slams {verb.name} RECIPE.yaml [key=value ...]")
     return arguments
 
 
@@ -152,9 +137,8 @@ def _parser() -> argparse.ArgumentParser:
         )
         one.described = verb
         one.set_defaults(verb=name)
-        explained = name == "config print"
-        times = "?" if explained or verb.optional else None
-        if verb.recipe:
+        if verb.takes != "nothing":
+            times = "?" if verb.takes == "an optional recipe" else None
             one.add_argument("recipe", help="recipe (YAML)", nargs=times)
             one.add_argument(
                 "--allow-plugin",
@@ -163,64 +147,15 @@ def _parser() -> argparse.ArgumentParser:
                 metavar="MODULE:CLASS",
                 help="import a plug-in that a recipe in a run directory names; may be repeated",
             )
-        if verb.bench:
-            one.add_argument(
-                "--output",
-                metavar="DIR",
-                default=f"runs/{name.replace(' ', '-')}",
-                help="directory of the tables and the figure (default: %(default)s)",
-            )
-        if verb.dry_run:
-            one.add_argument("--dry-run", action="store_true", help=verb.dry_run_help)
-        if name == "compare":
-            _add_comparison(one)
-        if name == "submit":
-            submission_options.add_options(one)
-        if name == "ablate":
-            one.add_argument(
-                "--setting",
-                metavar="N",
-                help="run one setting only, by number or name, as a task of a job array does",
-            )
-        if name == "prepare":
-            one.add_argument(
-                "--verify",
-                action="store_true",
-                help="read a finished store again and compare all of it with its checksums",
-            )
-        if explained:
-            one.add_argument(
-                "--keys", action="store_true", help="explain every key, with its value"
-            )
+        for option in verb.options:
+            one.add_argument(option.name, **option.settings)
     return parser
 
 
-def _add_comparison(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--baseline",
-        default="",
-        help="setting or method to compare with (default: the recipe's, or the first setting)",
-    )
-    parser.add_argument(
-        "--metric", default="crps", help="metric of the results table (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--format",
-        default="md,csv,latex,html",
-        help="formats to write, separated by commas (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--output",
-        metavar="DIR",
-        default="",
-        help="directory of the output (default: `comparison` in the sweep's directory)",
-    )
-
-
 def _explain_sections(verb: Verb) -> str:
-    if not verb.sections and verb.schema == RECIPE_SCHEMA:
+    if not verb.sections and verb.schema is recipe_schema:
         return ""
     from slams.config.help import format_help, list_keys
 
-    explained = format_help(list_keys(sections=verb.sections, schema=verb.load_schema()))
+    explained = format_help(list_keys(sections=verb.sections, schema=verb.schema()[0]))
     return f"keys and their defaults, override them with key=value:\n\n{explained}"

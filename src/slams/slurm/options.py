@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from slams.slurm.submit import STAGES, Request
 
-__all__ = ["OPTIONS", "add_options", "request_of"]
+__all__ = ["OPTIONS", "request_of"]
 
 # Option -> default, placeholder of its value, help.
 _VALUES: dict[str, tuple[int | str, str, str]] = {
@@ -19,25 +20,22 @@ _VALUES: dict[str, tuple[int | str, str, str]] = {
     "--account": ("", "NAME", "account"),
     "--stages": ("", "LIST", f"some of {','.join(STAGES)} (default: those that are missing)"),
 }
-OPTIONS = (*_VALUES, "--sweep", "--sbatch")
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options to the parser of the verb."""
-    for option, (default, metavar, explanation) in _VALUES.items():
-        parser.add_argument(
-            option, type=type(default), default=default, metavar=metavar, help=explanation
-        )
-    parser.add_argument(
-        "--sweep", action="store_true", help="run the settings of the sweep as a job array"
-    )
-    parser.add_argument(
-        "--sbatch",
-        action="append",
-        default=[],
-        metavar="OPTION",
-        help="one more option of sbatch, such as --sbatch=--qos=long; may be repeated",
-    )
+# Option -> what argparse takes beside its name.
+OPTIONS: dict[str, dict[str, Any]] = {
+    name: {"type": type(default), "default": default, "metavar": metavar, "help": text}
+    for name, (default, metavar, text) in _VALUES.items()
+} | {
+    "--sweep": {
+        "action": "store_true",
+        "help": "run the settings of the sweep as a job array",
+    },
+    "--sbatch": {
+        "action": "append",
+        "default": [],
+        "metavar": "OPTION",
+        "help": "one more option of sbatch, such as --sbatch=--qos=long; may be repeated",
+    },
+}
 
 
 def request_of(arguments: argparse.Namespace) -> Request:

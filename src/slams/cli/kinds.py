@@ -1,0 +1,110 @@
+"""The two kinds of verbs of which there are many: stages of an experiment, and benchmarks."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from slams.cli.verb import Option, Schema, Takes, Verb, dry_run, recipe_schema
+from slams.config.checks import require
+from slams.config.loading import load
+from slams.config.paths import check_path
+from slams.config.schema import Config
+from slams.runtime.heartbeat import Heartbeat
+from slams.runtime.signals import importing
+from slams.stages.preflight import check_prerequisites
+
+__all__ = ["Benchmark", "Schema", "Stage", "benchmark_verb", "read_recipe", "stage_verb"]
+
+# Takes the recipe and whether this is a dry run.
+Stage = Callable[[Config, bool], Any]
+# Takes the recipe, if there is one, and the output directory.
+Benchmark = Callable[..., None]
+# Imports from a cluster's file system may take a minute.
+_SILENT_SECONDS = 10.0
+_DRY_RUN = "build everything, run one batch, print shapes, memory and time, and write nothing"
+
+
+def read_recipe(arguments: argparse.Namespace, places: list[Path]) -> Config:
+    """Read the recipe of a verb, and note where runs and the store are."""
+    config = load(arguments.recipe, arguments.overrides)
+    places += [Path(config.runs), Path(config.data.store)]
+    return config
+
+
+def stage_verb(
+    name: str,
+    stage: Callable[[], Stage],
+    *,
+    summary: str,
+    description: str,
+    order: int,
+    sections: tuple[str, ...],
+    options: tuple[Option, ...] = (),
+) -> Verb:
+    """Make the verb of a stage, which reads a recipe and checks what it needs first.
+
+    Args:
+        name: As of `Verb`.
+        stage: Import the stage.
+        summary: As of `Verb`.
+        description: As of `Verb`.
+        order: As of `Verb`.
+        sections: As of `Verb`.
+        options: Options besides `--dry-run`.
+    """
+
+    def run(arguments: argparse.Namespace, places: list[Path]) -> None:
+        config = read_recipe(arguments, places)
+        require(config, name)
+        check_prerequisites(config, name, arguments.dry_run)
+        with importing(), Heartbeat(name, _SILENT_SECONDS, "importing torch and Lightning"):
+            work = stage()
+        work(config, arguments.dry_run)
+
+    options = (dry_run(_DRY_RUN), *options)
+    return Verb(name, run, summary, description, order, sections, options)
+
+
+def benchmark_verb(
+    name: str,
+    benchmark: Callable[[], Benchmark],
+    *,
+    summary: str,
+    description: str,
+    order: int,
+    takes: Takes = "a recipe",
+    schema: Callable[[], Schema] = recipe_schema,
+) -> Verb:
+    """Make the verb of a benchmark, which has a recipe of its own and writes to `--output`.
+
+    Args:
+        name: As of `Verb`.
+        benchmark: Import the benchmark.
+        summary: As of `Verb`.
+        description: As of `Verb`.
+        order: As of `Verb`.
+        takes: As of `Verb`.
+        schema: As of `Verb`.
+    """
+
+    def run(arguments: argparse.Namespace, places: list[Path]) -> None:
+        check_path("--output", arguments.output, written=True)
+        output = Path(arguments.output)
+        recipe = ()
+        if takes != "nothing":
+            recipe = (load(arguments.recipe, arguments.overrides, *schema()),)
+        places.append(output)
+        with importing():
+            work = benchmark()
+        work(*recipe, output)
+
+    output = {
+        "metavar": "DIR",
+        "default": f"runs/{name.replace(' ', '-')}",
+        "help": "directory of the tables and the figure (default: %(default)s)",
+    }
+    options = (Option("--output", output),)
+    return Verb(name, run, summary, description, order, (), options, takes, schema)
