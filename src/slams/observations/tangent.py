@@ -10,15 +10,12 @@ their linear part, for any `f`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from slams.fields import ObservationOperator
-from slams.observations.stacked import observe_all
-
-__all__ = ["observe_tangent", "tangent"]
+__all__ = ["tangent"]
 
 # Perturbations processed at a time; limits the temporaries, not the result.
 _PERTURBATIONS = 64
@@ -41,19 +38,3 @@ def tangent(function: Callable[[Tensor], Tensor], about: Tensor, perturbations: 
         _, image = torch.func.jvp(function, (at,), (some,))
         images.append(image)
     return torch.cat(images)
-
-
-def observe_tangent(
-    operators: Sequence[ObservationOperator], state: Tensor, perturbations: Tensor
-) -> Tensor:
-    """Apply the operators, linearised about a state, to perturbations of it.
-
-    Args:
-        operators: The operators, differentiable in forward mode.
-        state: `(1, T, C, H, W)` channel units.
-        perturbations: `(N, T, C, H, W)` channel units.
-
-    Returns:
-        `(N, T, P_total)`, as `slams.observations.stacked.observe_all` orders them.
-    """
-    return tangent(lambda f: observe_all(operators, f), state, perturbations)
