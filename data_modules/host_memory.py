@@ -14,14 +14,13 @@ when it needs the memory.
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 
 from data_modules.reanalysis import ReanalysisDataModule
+from slams.runtime.memory import available_memory, resident_memory
 
 __all__ = ["HostMemory", "host_memory"]
 
@@ -83,32 +82,10 @@ def host_memory(
     held = data.cache == "memory" and data.num_workers == 0
     window = data.window * day
     parts = {
-        "program": _resident() * (1 + data.num_workers),
+        "program": resident_memory() * (1 + data.num_workers),
         "cache": len(store.time) * day if held else 0,
         "batches": batch * batches,
-        "pinned": 2 * batch if torch.cuda.is_available() else 0,
+        "pinned": 2 * batch if torch.cuda.isavailable_memory() else 0,
         "archive": archive * (window + window // 4) * (2 if background else 1),
     }
-    return HostMemory({name: ranks * size for name, size in parts.items()}, _available())
-
-
-def _resident() -> int:
-    """Return the memory of this process (bytes); the peak where `/proc` is missing."""
-    try:
-        with open("/proc/self/statm", encoding="ascii") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        import resource
-
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak * (1 if sys.platform == "darwin" else 1024)
-
-
-def _available() -> int:
-    """Return the memory that is available without swapping (bytes)."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            rows = dict(line.split(":", 1) for line in file)
-        return int(rows["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError):
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return HostMemory({name: ranks * size for name, size in parts.items()}, available_memory())

@@ -24,7 +24,7 @@ def program_memory() -> Iterator[None]:
     A worker that has run two thousand tests uses 1.7 GB, for which preparations would be refused.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(memory_budget, "resident", lambda: 700 * 2**20)
+        patch.setattr(memory_budget, "resident_memory", lambda: 700 * 2**20)
         yield
 
 

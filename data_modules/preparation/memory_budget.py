@@ -20,7 +20,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,6 +30,7 @@ from data_modules.store.training_store import shard_steps
 from slams.config.memory import parse_memory, show_memory
 from slams.config.schema import PrepareConfig
 from slams.errors import UserError
+from slams.runtime.memory import resident_memory
 
 __all__ = ["BLOCK_STEPS", "Budget", "MemoryModel", "blocks", "budget", "plan_memory"]
 
@@ -166,7 +166,7 @@ def budget(keys: PrepareConfig, model: MemoryModel, base: int | None = None) -> 
         UserError: Not even one task fits; the message states the memory that it needs.
     """
     bound = parse_memory("data.prepare.memory", keys.memory)
-    base = resident() if base is None else base
+    base = resident_memory() if base is None else base
     alone = keys.scheduler != "threads"  # each worker is a process with its own memory
     wanted = keys.workers or (1 if keys.scheduler == "slurm" else os.cpu_count() or 1)
     wanted = min(wanted, -(-model.steps // BLOCK_STEPS))
@@ -204,19 +204,6 @@ def budget(keys: PrepareConfig, model: MemoryModel, base: int | None = None) -> 
     if model.sums:
         text += f", including {show_memory(2 * model.sums)} for sums of the training period"
     return Budget(workers, read_steps, bound, int(expected), text + ")")
-
-
-def resident() -> int:
-    """Return the present resident memory of this process (bytes)."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        for line in status.read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1]) * 1024
-    import resource
-
-    # On other systems the peak so far, which is reached during the imports.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _chunk(variable: Any) -> tuple[int, int]:

@@ -14,8 +14,8 @@ DAY = 4 * 4 * 12 * 24
 
 @pytest.fixture(autouse=True)
 def fixed(monkeypatch):
-    monkeypatch.setattr(room, "_resident", lambda: 1000)
-    monkeypatch.setattr(room, "_available", lambda: 10**9)
+    monkeypatch.setattr(room, "resident_memory", lambda: 1000)
+    monkeypatch.setattr(room, "available_memory", lambda: 10**9)
     monkeypatch.setattr(room.torch.cuda, "is_available", lambda: False)
 
 
@@ -50,5 +50,5 @@ def test_it_says_when_it_is_too_much(tiny_config, monkeypatch):
     fits = str(room.host_memory(reanalysis(tiny_config), 8))
     assert fits.startswith("host memory: about 0.00 GB (program 0.00, cache 0.00")
     assert fits.endswith("of 1.00 GB available")
-    monkeypatch.setattr(room, "_available", lambda: 10)
+    monkeypatch.setattr(room, "available_memory", lambda: 10)
     assert "data.cache=mmap" in str(room.host_memory(reanalysis(tiny_config), 8))
