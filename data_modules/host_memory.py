@@ -85,7 +85,7 @@ def host_memory(
         "program": resident_memory() * (1 + data.num_workers),
         "cache": len(store.time) * day if held else 0,
         "batches": batch * batches,
-        "pinned": 2 * batch if torch.cuda.isavailable_memory() else 0,
+        "pinned": 2 * batch if torch.cuda.is_available() else 0,
         "archive": archive * (window + window // 4) * (2 if background else 1),
     }
     return HostMemory({name: ranks * size for name, size in parts.items()}, available_memory())
