@@ -121,7 +121,7 @@ def test_a_cycle_that_is_reset_starts_anew(problem) -> None:
 def test_a_day_that_does_not_follow_is_refused(problem) -> None:
     cycle, first = make(problem), day(problem, 0)
     cycle.keep(first, ensemble(problem, first, torch.ones(1, 2, *problem.shape)))
-    with pytest.raises(UserError, match="after 3 days, expected 1"):
+    with pytest.raises(UserError, match="found 3 days from one case to the next, expected 1"):
         cycle.prepare(day(problem, 3))
 
 

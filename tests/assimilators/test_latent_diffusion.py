@@ -317,7 +317,7 @@ def test_members_that_always_diverge_are_named_with_their_case(problem: LinearGa
     with pytest.raises(
         UserError,
         match=r"latent_diffusion, case 17 \(1994-08-23\): 2 of 3 members diverged in each of 4 "
-        r"draws; raise .*steps, or where .*kind is not decg, lower .*below_sigma",
+        r"draws; raise .*steps or, if .*kind is not decg, lower .*below_sigma",
     ):
         method.analyse(batch, 3)
 
