@@ -44,6 +44,19 @@ def test_the_table_of_methods_is_that_of_the_registry() -> None:
     assert methods_table() in (ROOT / "docs" / "methods.md").read_text()
 
 
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_what_the_first_pages_name_is_there(page: str) -> None:
+    text = (ROOT / page).read_text()
+    links = re.findall(r"\]\((?!http)([^)#]+)", text)
+    files = re.findall(r"\b((?:src|data_modules|tests|experiments)/[\w/]+\.\w+)", text)
+    assert links
+    assert [name for name in [*links, *files] if not (ROOT / name).is_file()] == []
+    targets = re.findall(r"^([a-z0-9-]+):(?!=)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    typed = re.findall(r"(?:^|`)make ([a-z0-9-]+)", text, re.MULTILINE)
+    assert typed
+    assert set(typed) <= set(targets)
+
+
 def methods_table() -> str:
     """Return the registry of methods as a Markdown table."""
     lines = ["| name | label | starts from | built on |", "|---|---|---|---|"]
