@@ -185,7 +185,10 @@ class _Odd:
 @pytest.mark.parametrize(
     ("build", "said"),
     [
-        (lambda materials: _Odd("other", True), "built _Odd named 'other', expected an object named 'odd'"),
+        (
+            lambda materials: _Odd("other", True),
+            "built _Odd named 'other', expected an object named 'odd'",
+        ),
         (lambda materials: _Odd("odd", False), "with a function `analyse`"),
         (lambda materials: None, "built NoneType named None"),
         (
