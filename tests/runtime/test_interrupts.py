@@ -124,7 +124,7 @@ def test_a_second_interrupt_changes_nothing() -> None:
         "def interrupt(*arguments):\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "print_error = exits.print_error\n"
-        "main._run = interrupt\n"
+        "main.admit_plugins = interrupt\n"
         "exits.print_error = lambda *words: (interrupt(), print_error(*words))\n"
         "sys.exit(main.main())\n"
     )
