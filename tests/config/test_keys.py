@@ -29,7 +29,7 @@ class Section:
     # Number of steps.
     steps: int = key(3, at_least(2), that(lambda v: v % 2 == 1, "an odd number"))
     kind: str = key("mean", one_of("mean", "latest", ""))
-    widths: list[int] = key(None, each(at_least(8)), factory=lambda: [8, 16])  # noqa: RUF009
+    widths: list[int] = key([8, 16], each(at_least(8)))
     entries: list[Entry] = field(default_factory=lambda: [Entry()])
 
 

@@ -13,6 +13,7 @@ from slams.benchmarks.sampler_cost import sampler_table
 from slams.cli.main import main
 from slams.config.loading import to_yaml
 from slams.errors import UserError
+from slams.plugins.keys import check_keys
 from tests.stages.conftest import Study
 
 
@@ -71,10 +72,11 @@ def test_recipes_of_other_dates_are_refused(finished: Study, tmp_path: Path) -> 
 
 
 def test_training_steps_of_each_stage(finished: Study, tmp_path: Path) -> None:
-    path = cost_recipe(tmp_path, {"ours": finished.recipe}, steps=1, repetitions=2)
+    path = cost_recipe(tmp_path, {"ours": finished.recipe}, steps=1, repetitions=2, busy=[0, 1])
     assert main(["bench", "train", str(path), "--output", str(tmp_path / "here")]) == 0
     table = pd.read_csv(tmp_path / "here/train.csv")
-    assert list(table.stage) == ["vae", "score"] * 2
+    assert list(table.stage) == ["vae", "score"] * 4
+    assert list(table.busy) == [0, 0, 1, 1] * 2
     assert (table.samples_per_second > 0).all()
 
 
@@ -105,7 +107,8 @@ def test_scaling_trains_and_leaves_nothing(finished: Study, tmp_path: Path) -> N
         ({"recipes": {"a": "nowhere.yaml"}}, r"'recipes\.a': nowhere\.yaml is not there"),
         ({"recipes": {"a": 3}}, r"'recipes\.a': found 3"),
         ({"members": 1}, "'members'.*at least 2"),
-        ({"ranks": []}, "'ranks'"),
+        ({"ranks": []}, "'ranks': .* at least one entry"),
+        ({"busy": [0, -1]}, r"'busy\.1': found -1, expected at least 0"),
     ],
 )
 def test_what_contradicts_itself_is_refused(
@@ -113,5 +116,11 @@ def test_what_contradicts_itself_is_refused(
 ) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("")
+    config = replace(CostConfig(recipes={"a": str(recipe)}), **words)
+
+    def check() -> None:
+        check_keys(config)
+        check_cost(config)
+
     with pytest.raises(UserError, match=sentence):
-        check_cost(replace(CostConfig(recipes={"a": str(recipe)}), **words))
+        check()

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from slams.config.checks import require
-from slams.config.checks.rules import holds
 from slams.config.loading import load
 from slams.config.schema import Config
 from slams.errors import UserError
+from slams.plugins.keys import NOT_EMPTY, at_least, each, key
 
 __all__ = ["CostConfig", "check_cost", "load_contenders"]
 
@@ -26,21 +26,20 @@ class CostConfig:
     # Method of the recipes that `sampler` times.
     method: str = "latent_diffusion"
     # Verifying dates and members that `sampler` draws with each recipe, the same for all.
-    cases: int = 3
-    members: int = 4
+    cases: int = key(3, at_least(1))
+    members: int = key(4, at_least(2))
     # Training steps that `train` times at once, and number of rounds over the recipes.
-    steps: int = 10
-    repetitions: int = 5
-    # Other processes that hold a core each while `train` steps: all recipes are timed beside each
-    # of these numbers of them.
-    busy: list[int] = field(default_factory=lambda: [0])
+    steps: int = key(10, at_least(1))
+    repetitions: int = key(5, at_least(1))
+    # Numbers of other programs, each of which holds a core, while `train` times the recipes.
+    busy: list[int] = key([0], NOT_EMPTY, each(at_least(0)))
     # Numbers of processes with which `scaling` trains the first recipe, and training steps of
     # each.
-    ranks: list[int] = field(default_factory=lambda: [1, 2])
-    scaling_steps: int = 120
+    ranks: list[int] = key([1, 2], NOT_EMPTY, each(at_least(1)))
+    scaling_steps: int = key(120, at_least(1))
     # Parameters with which `scaling` samples the first recipe: steps of the sampler, and members.
-    sampler_steps: list[int] = field(default_factory=lambda: [8, 16, 32, 64])
-    sampler_members: list[int] = field(default_factory=lambda: [2, 4, 8, 16])
+    sampler_steps: list[int] = key([8, 16, 32, 64], NOT_EMPTY, each(at_least(2)))
+    sampler_members: list[int] = key([2, 4, 8, 16], NOT_EMPTY, each(at_least(2)))
 
 
 def check_cost(config: CostConfig) -> None:
@@ -61,16 +60,6 @@ def check_cost(config: CostConfig) -> None:
                 f"key 'recipes.{name}': {path} is not there; paths are relative to the working "
                 f"directory"
             )
-    least = {"cases": 1, "members": 2, "steps": 1, "repetitions": 1, "scaling_steps": 1}
-    for key, limit in least.items():
-        holds(config, key, lambda value, limit=limit: value >= limit, f"at least {limit}")
-    for key, limit in {"ranks": 1, "busy": 0, "sampler_steps": 2, "sampler_members": 2}.items():
-        holds(
-            config,
-            key,
-            lambda values, limit=limit: values and min(values) >= limit,
-            f"numbers of at least {limit}",
-        )
 
 
 def load_contenders(config: CostConfig, verb: str) -> Mapping[str, Config]:

@@ -23,6 +23,7 @@ from slams.errors import UserError, nearest
 from slams.plugins.registry import Registry, is_reference
 
 __all__ = [
+    "NOT_EMPTY",
     "NOT_NEGATIVE",
     "POSITIVE",
     "PROBABILITY",
@@ -52,17 +53,16 @@ class Rule:
     check: Callable[[str, Any], None]
 
 
-def key(default: Any, *rules: Rule, factory: Callable[[], Any] | None = None) -> Any:
+def key(default: Any, *rules: Rule) -> Any:
     """Return a data class's field with the rules of its value.
 
     Args:
-        default: The default; ignored with a `factory`.
+        default: The default; a list is copied for each object.
         rules: What the value must be, checked in this order.
-        factory: Makes the default where it can be changed, as a list can.
     """
     metadata = {"rules": rules}
-    if factory is not None:
-        return field(default_factory=factory, metadata=metadata)
+    if isinstance(default, list):
+        return field(default_factory=default.copy, metadata=metadata)
     return field(default=default, metadata=metadata)
 
 
@@ -118,6 +118,7 @@ def each(rule: Rule) -> Rule:
     return Rule(f"entries: {rule.expected}", check)
 
 
+NOT_EMPTY = that(bool, "at least one entry")
 NOT_NEGATIVE = that(lambda value: value >= 0, "0 or more")
 POSITIVE = that(lambda value: value > 0, "more than 0")
 PROBABILITY = that(lambda value: 0 <= value <= 1, "in [0, 1]")
