@@ -25,6 +25,7 @@ __all__ = [
     "finished_run",
     "run_request",
     "stage_directory",
+    "stage_of",
     "tracking_store",
     "trained_directory",
     "trained_inputs",
@@ -38,6 +39,18 @@ _COMMANDS = {
 }
 # Arguments that a command needs in addition to the recipe, unless the recipe has them.
 _WORDS = {"score_pixel": " (score.space=pixel)"}
+
+
+def stage_of(config: Config, verb: str) -> str:
+    """Return the stage that a verb runs; empty for a verb without a run directory.
+
+    Args:
+        config: The recipe.
+        verb: The verb, for example `train score`.
+    """
+    if verb == "train score" and config.score.space == "pixel":
+        return "score_pixel"
+    return next((stage for stage, command in _COMMANDS.items() if command == verb), "")
 
 
 def stage_directory(config: Config, stage: str) -> Path:

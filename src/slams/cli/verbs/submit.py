@@ -8,7 +8,7 @@ from pathlib import Path
 from slams.cli.kinds import read_recipe
 from slams.cli.verb import Option, Verb, dry_run
 from slams.slurm import submit
-from slams.slurm.options import OPTIONS, request_of
+from slams.slurm.request import OPTIONS, request_of
 
 
 def run(arguments: argparse.Namespace, places: list[Path]) -> None:
