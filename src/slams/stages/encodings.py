@@ -42,7 +42,7 @@ def encode_windows(
     background = config.background
     lags = [lag for lag in config.score.lags if lag != background.lag]
     shifts = config.score.shifts
-    turned = [cells for cells in range(-shifts, shifts + 1) if cells]
+    rolled = [cells for cells in range(-shifts, shifts + 1) if cells]
     key = {
         "vae": vae_run,
         "data": datamodule.store.fingerprint,
@@ -54,11 +54,11 @@ def encode_windows(
     }
     if lags:
         key["lags"] = str(lags)
-    if turned:
-        key["turned"] = str(turned)
+    if rolled:
+        key["turned"] = str(rolled)
     path = trained_directory(config, "vae") / f"latents_{background.lag}.zarr"
     if is_rank_zero():
-        write_latents(path, space, _splits(config, datamodule, lags, turned), key)
+        write_latents(path, space, _splits(config, datamodule, lags, rolled), key)
     else:
         wait_for_latents(path, key)
     return LatentDataModule(
@@ -67,7 +67,7 @@ def encode_windows(
         config.seed,
         config.data.window,
         {lag: lag / background.lag for lag in lags},
-        turned,
+        rolled,
         ahead=config.data.ahead,
     )
 
@@ -76,7 +76,7 @@ def _splits(
     config: Config,
     datamodule: MultimodalDataModule,
     lags: Sequence[int],
-    turned: Sequence[int],
+    rolled: Sequence[int],
 ) -> Iterator[tuple[str, Archive]]:
     """Return the windows to encode; shifted copies are made one at a time.
 
@@ -90,7 +90,7 @@ def _splits(
         splits[f"train_lag_{lag}"] = trajectories(other, datamodule.store).archive()
     splits = {name: degrade(part, background.analysis_error) for name, part in splits.items()}
     train = splits["train"]
-    copies = ((f"train_turned_{cells}", train.rolled(cells)) for cells in turned)
+    copies = ((f"train_turned_{cells}", train.rolled(cells)) for cells in rolled)
     return itertools.chain(splits.items(), copies)
 
 
