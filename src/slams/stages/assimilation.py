@@ -28,7 +28,7 @@ from slams.runs.directory import RunDirectory
 from slams.runs.record import is_finished
 from slams.runtime.heartbeat import Heartbeat
 from slams.runtime.ranks import is_rank_zero, say
-from slams.runtime.signals import deferred
+from slams.runtime.signals import defer
 from slams.stages.data import analysed_days, withholding
 from slams.stages.methods import error_scales, make_methods
 from slams.stages.places import data_request
@@ -152,7 +152,7 @@ def _evaluate(
         ],
         precision=EVALUATION_PRECISION,
     )
-    with deferred() if alone else contextlib.nullcontext():
+    with defer() if alone else contextlib.nullcontext():
         trainer.test(evaluator, datamodule=data, verbose=False)
     if trainer.interrupted:
         raise KeyboardInterrupt
