@@ -19,10 +19,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric
 
-__all__ = ["METRICS_PER_CALL", "Call", "Outbox"]
+__all__ = ["Call", "Outbox"]
 
-# Largest number of metrics that mlflow accepts in one call.
-METRICS_PER_CALL = 1000
 # Seconds between attempts to reach a store, each of which lasts as long as mlflow's own timeout.
 _PAUSES = (1.0, 4.0, 10.0, 15.0)
 # Seconds between two lines while the end waits for a slow store.
@@ -65,8 +63,7 @@ class Outbox:
 
     def put_metrics(self, rows: Sequence[Metric]) -> None:
         """Queue numbers."""
-        for first in range(0, len(rows), METRICS_PER_CALL):
-            self._queue(list(rows[first : first + METRICS_PER_CALL]))
+        self._queue(list(rows))
 
     def close(self) -> None:
         """Wait until everything is sent or abandoned; print a line while that takes long."""
@@ -100,14 +97,9 @@ class Outbox:
         item = self._waiting.popleft()
         if not isinstance(item, list):
             return item
-        rows = item
-        while self._waiting:
-            more = self._waiting[0]
-            if not isinstance(more, list) or len(rows) + len(more) > METRICS_PER_CALL:
-                break
-            rows = [*rows, *more]
-            self._waiting.popleft()
-        return lambda client, run_id: client.log_batch(run_id, metrics=rows)
+        while self._waiting and isinstance(self._waiting[0], list):
+            item += self._waiting.popleft()
+        return lambda client, run_id: client.log_batch(run_id, metrics=item)
 
     def _send(self, call: Call) -> None:
         for pause in (*_PAUSES, None):

@@ -33,9 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["SYNCED_FROM", "Synced", "sync"]
 
 _PARENT = "mlflow.parentRunId"
-_RUNS_A_PAGE = 500
-_METRICS_A_CALL = 1000
-_PARAMETERS_A_CALL = 100
+_RUNS_PER_PAGE = 500
 
 
 @dataclass(frozen=True)
@@ -119,7 +117,7 @@ def _sync_all(
 def _runs(client: MlflowClient, experiment: str) -> Iterator[Run]:
     token = None
     while True:
-        page = client.search_runs([experiment], max_results=_RUNS_A_PAGE, page_token=token)
+        page = client.search_runs([experiment], max_results=_RUNS_PER_PAGE, page_token=token)
         yield from page
         token = page.token
         if not token:
@@ -151,14 +149,13 @@ def _create(target: MlflowClient, experiment: str, run: Run, ids: dict[str, str]
 def _fill(source: MlflowClient, run: Run, target: MlflowClient, copy: Run, dry_run: bool) -> bool:
     """Add to a copy what it lacks of its original; return whether anything was missing."""
     there = copy.info.run_id
-    changed = False
-    parameters = [(k, v) for k, v in run.data.params.items() if k not in copy.data.params]
+    parameters = {k: v for k, v in run.data.params.items() if k not in copy.data.params}
     metrics = list(_missing_metrics(source, run, target, copy))
     files = _missing_files(source, run.info.run_id, target, there)
     tags = {
         k: v
         for k, v in run.data.tags.items()
-        if k not in (_PARENT, SYNCED_FROM) and copy.data.tags.get(k, None) != v
+        if k not in (_PARENT, SYNCED_FROM) and copy.data.tags.get(k) != v
     }
     # A run that continued on the server after a part of it was kept locally ended there.
     ended_there = (copy.info.end_time or 0) > (run.info.end_time or 0)
@@ -168,14 +165,12 @@ def _fill(source: MlflowClient, run: Run, target: MlflowClient, copy: Run, dry_r
         return changed
     from mlflow.entities import Param, RunTag
 
-    rows = [Param(k, v) for k, v in parameters]
-    for first in range(0, len(rows), _PARAMETERS_A_CALL):
-        target.log_batch(there, params=rows[first : first + _PARAMETERS_A_CALL])
-    for first in range(0, len(metrics), _METRICS_A_CALL):
-        target.log_batch(there, metrics=metrics[first : first + _METRICS_A_CALL])
-    for first in range(0, len(tags), _PARAMETERS_A_CALL):
-        some = list(tags.items())[first : first + _PARAMETERS_A_CALL]
-        target.log_batch(there, tags=[RunTag(k, v) for k, v in some])
+    target.log_batch(
+        there,
+        metrics,
+        [Param(key, value) for key, value in parameters.items()],
+        [RunTag(key, value) for key, value in tags.items()],
+    )
     for path in files:
         _copy_file(source, run.info.run_id, target, there, path)
     if ended_there:
