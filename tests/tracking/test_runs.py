@@ -19,7 +19,7 @@ from slams.errors import UserError
 from slams.runs.directory import RunDirectory
 from slams.stages.places import run_request, tracking_store
 from slams.tracking import runs as tracking
-from slams.tracking.tracked_run import TrackedRun
+from slams.tracking.tracked_run import TrackedRun, resume_run
 
 
 @pytest.fixture(scope="module")
@@ -264,18 +264,18 @@ def test_one_resume_for_runs_and_sweeps(config: Config, tracked: tuple[RunDirect
     store = tracking_store(config)
     with store.connected() as (client, experiment):
 
-        def resume(mlflow_run_id: str, own: str, is_new: bool = False) -> str:
-            one = TrackedRun(own, mlflow_run_id, "", dict, is_new)
-            return one.resume(client, experiment)
+        def find(mlflow_run_id: str, own: str, is_new: bool = False) -> str:
+            return TrackedRun(own, mlflow_run_id, "", dict, is_new).find(client, experiment)
 
         client.set_terminated(run_id, "KILLED")
         client.delete_run(run_id)  # by hand, in the page of MLflow
-        assert resume(run_id, run.run_id) == run_id
+        assert find(run_id, run.run_id) == run_id
+        resume_run(client, run_id)
         info = client.get_run(run_id).info
         assert (info.status, info.lifecycle_stage) == ("RUNNING", "active")
         # Its id was not recorded, or is that of another store: its tag finds it.
-        assert resume("", run.run_id) == resume("0" * 32, run.run_id) == run_id
+        assert find("", run.run_id) == find("0" * 32, run.run_id) == run_id
         # The store was removed and made again; or there was no earlier attempt.
-        assert resume("0" * 32, "0" * 32) == ""
-        assert resume("", "0" * 32) == resume("", run.run_id, is_new=True) == ""
+        assert find("0" * 32, "0" * 32) == ""
+        assert find("", "0" * 32) == find("", run.run_id, is_new=True) == ""
         client.set_terminated(run_id, "KILLED")

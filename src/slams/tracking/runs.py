@@ -25,7 +25,7 @@ from slams.runs.sweep_record import parent_tags
 from slams.runtime.ranks import is_rank_zero
 from slams.tracking.outbox import Outbox
 from slams.tracking.store import TrackingStore, with_fallback
-from slams.tracking.tracked_run import TrackedRun
+from slams.tracking.tracked_run import TrackedRun, resume_run
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
@@ -102,12 +102,11 @@ def attach(store: TrackingStore, run_dir: str | Path, directory: str | Path, fol
 
     def copy(at: TrackingStore) -> bool:
         with at.connected() as (client, experiment_id):
-            found = tracked.find(client, experiment_id)
-            if found is None and not at.is_local:
+            if not at.is_local and not tracked.find(client, experiment_id):
                 return False
-            run_id = found.info.run_id if found else tracked.create(at, client, experiment_id)
+            run_id, new = tracked.find_or_create(at, client, experiment_id)
             client.log_artifacts(run_id, str(directory), folder)
-            if found is None:
+            if new:
                 client.set_terminated(run_id, _STATUS[record.status])
         return True
 
@@ -225,8 +224,9 @@ def _open(
     """
     tracked, known = _tracked(run.record, run.path, tags), run.record.mlflow_run_id
     with store.connected() as (client, experiment_id):
-        run_id = tracked.resume(client, experiment_id)
-        run_id = run_id or tracked.create(store, client, experiment_id)
+        run_id, new = tracked.find_or_create(store, client, experiment_id)
+        if not new:
+            resume_run(client, run_id)
     if run_id != known and not (known and stands_in):
         run.update(mlflow_run_id=run_id)
     return client, run_id

@@ -19,7 +19,7 @@ from slams.runs.sweep_record import SweepRecord
 from slams.runtime.directories import exclusive
 from slams.runtime.ranks import is_rank_zero
 from slams.tracking.store import TrackingStore, with_fallback
-from slams.tracking.tracked_run import TrackedRun
+from slams.tracking.tracked_run import TrackedRun, resume_run
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -52,7 +52,7 @@ def open_sweep(store: TrackingStore, directory: Path, sweep: SweepRecord) -> Swe
             # Stored with its identity, which finds a run whose id was not stored.
             record.write(directory)
         if store.section.enabled:
-            run_id = _on_store(store, directory, record)
+            run_id = _on_store(store, directory, record, resume_run)
             if run_id != record.mlflow_run_id and not (record.mlflow_run_id and store.is_local):
                 record = replace(record, mlflow_run_id=run_id)
                 record.write(directory)
@@ -113,9 +113,9 @@ def _on_store(
     store: TrackingStore,
     directory: Path,
     record: SweepRecord,
-    call: Callable[[MlflowClient, str], None] | None = None,
+    call: Callable[[MlflowClient, str], None],
 ) -> str:
-    """Call a function with the sweep's run, or resume it where there is no function.
+    """Call a function with the sweep's run, in the local store if the server does not answer.
 
     Returns:
         MLflow's id of the run, which is created where it is missing.
@@ -135,16 +135,10 @@ def _on_store(
     def on(at: TrackingStore) -> str:
         tracked = TrackedRun(record.sweep_id, record.mlflow_run_id, name, tags)
         with at.connected() as (client, experiment_id):
-            if call is None:
-                run_id = tracked.resume(client, experiment_id)
-            else:
-                found = tracked.find(client, experiment_id)
-                run_id = found.info.run_id if found else ""
-            if not run_id:
-                run_id = tracked.create(at, client, experiment_id)
+            run_id, new = tracked.find_or_create(at, client, experiment_id)
+            if new:
                 _log_settings(client, run_id, list(record.settings.values()))
-            if call is not None:
-                call(client, run_id)
+            call(client, run_id)
         return run_id
 
     return with_fallback(store, "the sweep's run is kept", on)

@@ -15,9 +15,8 @@ from slams.tracking.store import SYNCED_FROM, TrackingStore
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
 
-__all__ = ["TrackedRun"]
+__all__ = ["TrackedRun", "resume_run"]
 
 
 @dataclass(frozen=True)
@@ -38,8 +37,8 @@ class TrackedRun:
     tags: Callable[[], Mapping[str, str]]
     is_new: bool = False
 
-    def find(self, client: MlflowClient, experiment_id: str) -> Run | None:
-        """Return the run of an earlier attempt, deleted or not; `None` where there is none.
+    def find(self, client: MlflowClient, experiment_id: str) -> str:
+        """Return MLflow's id of the run of an earlier attempt; empty where there is none.
 
         Args:
             client: Client of the store.
@@ -49,32 +48,42 @@ class TrackedRun:
 
         if self.mlflow_run_id:
             try:
-                return client.get_run(self.mlflow_run_id)
+                return client.get_run(self.mlflow_run_id).info.run_id
             except MlflowException as error:
                 if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                     raise
         if self.is_new:
-            return None
+            return ""
         words = f"tags.run_id = '{self.run_id}'"
-        return next(iter(client.search_runs([experiment_id], words, max_results=1)), None)
+        found = client.search_runs([experiment_id], words, max_results=1)
+        return found[0].info.run_id if found else ""
 
-    def create(self, store: TrackingStore, client: MlflowClient, experiment_id: str) -> str:
-        """Create the run in a store; return MLflow's id."""
+    def find_or_create(
+        self, store: TrackingStore, client: MlflowClient, experiment_id: str
+    ) -> tuple[str, bool]:
+        """Return MLflow's id of the run in a store, and whether it was created for that.
+
+        Args:
+            store: The store.
+            client: Its client.
+            experiment_id: MLflow's id of the experiment.
+        """
+        if run_id := self.find(client, experiment_id):
+            return run_id, False
         tags = {"mlflow.user": getpass.getuser(), "run_id": self.run_id, **self.tags()}
         if self.mlflow_run_id and not store.is_local:  # the run was kept locally until now
             tags[SYNCED_FROM] = self.mlflow_run_id
-        return client.create_run(experiment_id, tags=tags, run_name=self.name).info.run_id
+        run = client.create_run(experiment_id, tags=tags, run_name=self.name)
+        return run.info.run_id, True
 
-    def resume(self, client: MlflowClient, experiment_id: str) -> str:
-        """Set the run of an earlier attempt back to running, and restore it if it was deleted.
 
-        Returns:
-            MLflow's id; empty where there is no such run.
-        """
-        run = self.find(client, experiment_id)
-        if run is None:
-            return ""
-        if run.info.lifecycle_stage == "deleted":
-            client.restore_run(run.info.run_id)
-        client.update_run(run.info.run_id, status="RUNNING")
-        return run.info.run_id
+def resume_run(client: MlflowClient, run_id: str) -> None:
+    """Set the run of an earlier attempt back to running, and restore it if it was deleted.
+
+    Args:
+        client: Client of the store.
+        run_id: MLflow's id of the run.
+    """
+    if client.get_run(run_id).info.lifecycle_stage == "deleted":
+        client.restore_run(run_id)
+    client.update_run(run_id, status="RUNNING")
