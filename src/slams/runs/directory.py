@@ -196,22 +196,18 @@ class RunDirectory:
         self,
         *,
         mlflow_run_id: str | None = None,
-        fingerprint: str | None = None,
         summary: Mapping[str, Any] | None = None,
     ) -> None:
         """Update the record; a summary is merged with the existing one."""
-        changes: dict[str, Any] = {}
-        if mlflow_run_id is not None:
-            changes["mlflow_run_id"] = mlflow_run_id
-        if fingerprint is not None:
-            changes["fingerprint"] = fingerprint
-        if summary is not None:
-            changes["summary"] = {**self.record.summary, **summary}
-        self._save(**changes)
+        record = self.record
+        self._save(
+            mlflow_run_id=record.mlflow_run_id if mlflow_run_id is None else mlflow_run_id,
+            summary={**record.summary, **(summary or {})},
+        )
 
     def close(self, status: str) -> None:
         """Record how the run ended (`finished`, `failed` or `killed`) and release the lock."""
-        if self.finished or self._lock is None:
+        if self._lock is None:
             return
         try:
             self._save(status=status)
@@ -222,7 +218,7 @@ class RunDirectory:
 
     def discard(self) -> None:
         """Remove the directory, restore its predecessor, and release the lock."""
-        if self.finished or self._lock is None:
+        if self._lock is None:
             return
         directories.restore(self.path)
         directories.unlock(self._lock)
