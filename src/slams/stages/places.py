@@ -89,18 +89,17 @@ def run_request(
     """
     splits = config.data.splits
     reserved = splits.reserved if reserved is None else reserved
-    return RunRequest(
-        path=stage_directory(config, stage),
+    run = RunRecord(
+        run_id="",
         stage=stage,
         experiment=config.experiment,
-        recipe=to_plain(config),
-        resume=config.resume,
         inputs=dict(inputs or {}),
         fingerprint=fingerprint,
-        store=config.data.store,
-        reserved_days=tuple(reserved),
+        reserved_days=list(reserved),
         test_days=describe_test_days(splits, reserved, read=stage == "assimilation"),
     )
+    path, recipe = stage_directory(config, stage), to_plain(config)
+    return RunRequest(path, recipe, run, config.resume, config.data.store)
 
 
 def data_request(config: Config, stage: str, data: ReanalysisDataModule) -> RunRequest:

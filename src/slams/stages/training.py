@@ -115,7 +115,7 @@ def train_score(config: Config, dry_run: bool = False) -> Path:
     check_machine(config.trainer)
     request = data_request(config, LatentScore.stage, datamodule)
     RunDirectory.check(request)
-    vae_run = request.inputs["vae"]
+    vae_run = request.run.inputs["vae"]
     if dry_run:
         _dry_run_score(config, datamodule, space, vae_run)
         return request.path

@@ -100,17 +100,14 @@ def _sync_all(
         copy = copies.get(run.info.run_id) or parts.get(run.data.tags.get("run_id", ""))
         if not dry_run:
             run = _settled(source, run)
-        if copy is None:
-            count["new"] += 1
-            if dry_run:
-                continue
+        kind = "new" if copy is None else "unchanged"
+        if copy is None and not dry_run:
             copy = _create(target, experiment, run, ids)
-            ids[run.info.run_id] = copy.info.run_id
-            _fill(source, run, target, copy, dry_run=False)
-        else:
+        if copy is not None:
             ids[run.info.run_id] = copy.info.run_id
             changed = _fill(source, run, target, copy, dry_run)
-            count["extended" if changed else "unchanged"] += 1
+            kind = "extended" if changed and kind == "unchanged" else kind
+        count[kind] += 1
     return Synced(**count)
 
 
@@ -151,7 +148,11 @@ def _fill(source: MlflowClient, run: Run, target: MlflowClient, copy: Run, dry_r
     there = copy.info.run_id
     parameters = {k: v for k, v in run.data.params.items() if k not in copy.data.params}
     metrics = list(_missing_metrics(source, run, target, copy))
-    files = _missing_files(source, run.info.run_id, target, there)
+    sizes = {f.path: f.file_size for f in _files(target, there)}
+    # Files that the copy lacks, or has with another size.
+    files = [
+        f.path for f in _files(source, run.info.run_id) if sizes.get(f.path, -1) != f.file_size
+    ]
     tags = {
         k: v
         for k, v in run.data.tags.items()
@@ -172,7 +173,9 @@ def _fill(source: MlflowClient, run: Run, target: MlflowClient, copy: Run, dry_r
         [RunTag(key, value) for key, value in tags.items()],
     )
     for path in files:
-        _copy_file(source, run.info.run_id, target, there, path)
+        with tempfile.TemporaryDirectory() as directory:
+            local = source.download_artifacts(run.info.run_id, path, directory)
+            target.log_artifact(there, local, path.rpartition("/")[0] or None)
     if ended_there:
         return True
     if run.info.status == "RUNNING":
@@ -199,14 +202,6 @@ def _point(metric: Metric) -> tuple[int, int, str]:
     return metric.step, metric.timestamp, repr(metric.value)
 
 
-def _missing_files(
-    source: MlflowClient, run_id: str, target: MlflowClient, copy_id: str
-) -> list[str]:
-    """List the files of a run that its copy lacks, or has with another size."""
-    there = {f.path: f.file_size for f in _files(target, copy_id)}
-    return [f.path for f in _files(source, run_id) if there.get(f.path, -1) != f.file_size]
-
-
 def _files(client: MlflowClient, run_id: str, folder: str | None = None) -> Iterator[FileInfo]:
     entries: Sequence[FileInfo] = client.list_artifacts(run_id, folder)
     for entry in entries:
@@ -214,12 +209,3 @@ def _files(client: MlflowClient, run_id: str, folder: str | None = None) -> Iter
             yield from _files(client, run_id, entry.path)
         else:
             yield entry
-
-
-def _copy_file(
-    source: MlflowClient, run_id: str, target: MlflowClient, copy_id: str, path: str
-) -> None:
-    folder = path.rpartition("/")[0]
-    with tempfile.TemporaryDirectory() as directory:
-        local = source.download_artifacts(run_id, path, directory)
-        target.log_artifact(copy_id, local, folder or None)
