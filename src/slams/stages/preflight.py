@@ -19,10 +19,9 @@ from slams.plugins.sources import SOURCES
 from slams.runs.directory import RunDirectory
 from slams.runtime.ranks import is_rank_zero
 from slams.stages.places import finished_assimilations, run_request, stage_of, trained_inputs
+from slams.tracking.database import database_of
 
 __all__ = ["check_prerequisites"]
-
-_SQLITE = "sqlite:///"
 
 
 def check_prerequisites(config: Config, verb: str, dry_run: bool = False) -> None:
@@ -134,10 +133,9 @@ def _check_run(config: Config, stage: str, inputs: Mapping[str, str]) -> None:
     request = run_request(config, stage, inputs)
     RunDirectory.check(request)
     _check_writable("runs", request.path.parent)
-    uri = config.tracking.uri
-    used = config.tracking.enabled and not config.tracking.offline
-    if used and uri.startswith(_SQLITE):
-        _check_writable("tracking.uri", Path(uri.removeprefix(_SQLITE)).parent)
+    database = database_of(config.tracking.uri)
+    if config.tracking.enabled and not config.tracking.offline and database:
+        _check_writable("tracking.uri", database.parent)
 
 
 def _check_writable(key: str, directory: Path) -> None:

@@ -72,7 +72,7 @@ def start(
     chosen, client, run_id = with_fallback(store, "the run continues and is kept", opened)
 
     def stand_in() -> tuple[MlflowClient, str, str]:
-        return (*_open(store.local, run, tags, stands_in=True), f"{store.runs}/mlflow.db")
+        return (*_open(store.local, run, tags, stands_in=True), str(store.local_database))
 
     outbox = Outbox(client, run_id, chosen.uri, None if chosen.is_local else stand_in)
     outbox.put(lambda client, run_id: _log_recipe(client, run_id, run))

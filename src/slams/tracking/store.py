@@ -115,8 +115,13 @@ class TrackingStore:
             ) from error
 
     @property
+    def local_database(self) -> Path:
+        """Return the sqlite file in the directory of all runs."""
+        return self.runs / "mlflow.db"
+
+    @property
     def _sqlite(self) -> str:
-        return f"sqlite:///{(self.runs / 'mlflow.db').resolve().as_posix()}"
+        return f"sqlite:///{self.local_database.resolve().as_posix()}"
 
     def _open(self) -> tuple[MlflowClient, str]:
         """Open the store and the experiment under a lock.
@@ -218,5 +223,5 @@ def with_fallback(
     try:
         return call(store)
     except UnreachableError as error:
-        say(f"{error}; {consequence} in {store.runs}/mlflow.db for `slams sync`")
+        say(f"{error}; {consequence} in {store.local_database} for `slams sync`")
         return call(store.local)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import filelock
 
 from slams.errors import UserError
-from slams.runtime.directories import exclusive
+from slams.runtime.directories import exclusive, lock_file
 from slams.runtime.ranks import say
 from slams.tracking.store import SYNCED_FROM, TrackingStore
 
@@ -70,7 +70,7 @@ def sync(store: TrackingStore, dry_run: bool = False) -> Synced:
             "key 'tracking.uri': found no server, expected the tracking server to copy runs to, "
             "for example tracking.uri=http://HOST:5000"
         )
-    database = store.runs / "mlflow.db"
+    database = store.local_database
     if not database.exists() or database.stat().st_size == 0:
         raise UserError(
             f"{database} does not exist or is empty: nothing was tracked under key 'runs', "
@@ -100,14 +100,13 @@ def _sync_all(
         copy = copies.get(run.info.run_id) or parts.get(run.data.tags.get("run_id", ""))
         if not dry_run:
             run = _settled(source, run)
-        kind = "new" if copy is None else "unchanged"
+        new = copy is None
         if copy is None and not dry_run:
             copy = _create(target, experiment, run, ids)
         if copy is not None:
             ids[run.info.run_id] = copy.info.run_id
-            changed = _fill(source, run, target, copy, dry_run)
-            kind = "extended" if changed and kind == "unchanged" else kind
-        count[kind] += 1
+        changed = copy is not None and _fill(source, run, target, copy, dry_run)
+        count["new" if new else "extended" if changed else "unchanged"] += 1
     return Synced(**count)
 
 
@@ -127,7 +126,7 @@ def _settled(client: MlflowClient, run: Run) -> Run:
     if run.info.status != "RUNNING" or not (directory / "run.json").exists():
         return run
     try:
-        with exclusive(directory.with_name(f".{directory.name}.lock"), 0):
+        with exclusive(lock_file(directory), 0):
             client.set_terminated(run.info.run_id, "KILLED")
     except filelock.Timeout:  # a process is working on it
         return run
