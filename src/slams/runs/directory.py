@@ -27,7 +27,6 @@ import socket
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import filelock
@@ -228,12 +227,7 @@ class RunDirectory:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         refused = error is not None and explain_failure(error) is not None and not lost_rank(error)
         replaces = error is not None and directories.has_backup(self.path)
         if (refused or replaces) and not self._begun:

@@ -142,7 +142,7 @@ def finished_run(config: Config, stage: str) -> RunRecord:
     """
     path = trained_directory(config, stage)
     command = f"slams {_VERBS[stage]}"
-    # The recipe of a pixel score may not have said so.
+    # The command trains it only with this key.
     words = " (score.space=pixel)" if stage == "score_pixel" else ""
     if not (path / "run.json").exists():
         raise UserError(

@@ -171,13 +171,10 @@ def _set_up(
 ) -> None:
     """Print the memory that a training will need, see `host_memory`; then set its data up."""
     ranks = config.trainer.devices
-    say(
-        str(
-            host_memory(
-                datamodule, batch_size, ranks=ranks, archive=archive, background=background
-            )
-        )
+    memory = host_memory(
+        datamodule, batch_size, ranks=ranks, archive=archive, background=background
     )
+    say(str(memory))
     datamodule.setup("fit")
 
 

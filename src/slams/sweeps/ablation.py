@@ -90,8 +90,8 @@ def _run_all(
         if not is_rank_zero():  # together with rank zero, which has the claim
             _stages(sweep, setting)
             continue
-        with claim(sweep.directory, setting.name) as mine:
-            if not mine:
+        with claim(sweep.directory, setting.name) as claimed:
+            if not claimed:
                 if alone:
                     raise UserError(f"setting {setting.name} is being run by another process")
                 elsewhere.append(setting.name)

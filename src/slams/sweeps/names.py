@@ -103,8 +103,8 @@ def name_training(stage: str, values: Mapping[str, Any]) -> str:
         stage: `vae` or `score`.
         values: The swept keys of a setting and their values.
     """
-    mattering = {key: value for key, value in values.items() if depends(stage, key)}
-    return _shorten(_words(mattering, list(values)), mattering)
+    relevant = {key: value for key, value in values.items() if depends(stage, key)}
+    return _shorten(_words(relevant, list(values)), relevant)
 
 
 def without_seed(name: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from slams.runtime.ranks import say
@@ -57,13 +57,14 @@ class Outbox:
         self._thread: threading.Thread | None = None
         self._refused = False
 
-    def put(self, call: Call) -> None:
-        """Queue a call, which receives the client and the id of the run."""
-        self._queue(call)
-
-    def put_metrics(self, rows: Sequence[Metric]) -> None:
-        """Queue numbers."""
-        self._queue(list(rows))
+    def put(self, item: Call | list[Metric]) -> None:
+        """Queue a call, which receives the client and the id of the run; or numbers."""
+        with self._changed:
+            self._waiting.append(item)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="tracking", daemon=True)
+                self._thread.start()
+            self._changed.notify()
 
     def close(self) -> None:
         """Wait until everything is sent or abandoned; print a line while that takes long."""
@@ -74,14 +75,6 @@ class Outbox:
             self._thread.join(_EVERY_SECONDS)
             if self._thread.is_alive():
                 say(f"waiting for tracking store {self._where}: {len(self._waiting)} calls left")
-
-    def _queue(self, item: Call | list[Metric]) -> None:
-        with self._changed:
-            self._waiting.append(item)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="tracking", daemon=True)
-                self._thread.start()
-            self._changed.notify()
 
     def _run(self) -> None:
         while True:
@@ -107,16 +100,16 @@ class Outbox:
                 return
             try:
                 call(self._client, self._run_id)
+                return
             except Exception as error:  # of mlflow, the network, the database or the disk
                 if not _may_pass(error):
-                    return self._note_refusal(error)
+                    self._report_refusal(error)
+                    return
                 # Not at the end: a server that has just answered is gone.
                 if pause is None or self._closing.wait(pause):
                     self._lose(error)
-                    return self._send(call)
-            else:
-                return None
-        return None
+                    self._send(call)
+                    return
 
     def _lose(self, error: Exception) -> None:
         """Continue with the stand-in, or without any store."""
@@ -132,7 +125,7 @@ class Outbox:
             return
         say(f"{lost}; the run continues, the rest is kept in {self._where} for `slams sync`")
 
-    def _note_refusal(self, error: Exception) -> None:
+    def _report_refusal(self, error: Exception) -> None:
         """Report the first call that was refused by a store that answers."""
         if not self._refused:
             say(f"the tracking store {self._where} refused a call ({reason(error)})")

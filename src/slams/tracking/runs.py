@@ -15,7 +15,6 @@ import time
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from slams.runs.directory import RunDirectory, ending
@@ -165,11 +164,9 @@ class Tracker:
         from mlflow.entities import Metric
 
         stamp = int(time.time() * 1000)
-        rows = [
-            Metric(key=_allowed(key), value=float(value), timestamp=stamp, step=step)
-            for key, value in metrics.items()
-        ]
-        self._outbox.put_metrics(rows)
+        self._outbox.put(
+            [Metric(_allowed(key), float(value), stamp, step) for key, value in metrics.items()]
+        )
 
     def log_artifact(self, path: str | Path, folder: str = "") -> None:
         """Copy a file into the run's artifacts; keep it there until the tracker is closed."""
@@ -194,12 +191,7 @@ class Tracker:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, Exception):
             self._explain(error)
         self.close(ending(error))
