@@ -77,7 +77,11 @@ def test_what_a_run_holds(config: Config, tracked: tuple[RunDirectory, str]) -> 
     assert found.data.params["vae.latent_channels"] == "32"
     assert found.data.params["seed"] == "0"
     tags = found.data.tags
-    assert (tags["stage"], tags["run_id"], tags["vae_run_id"]) == ("score", run.run_id, "abc")
+    assert (tags["stage"], tags["run_id"], tags["vae_run_id"]) == (
+        "score",
+        run.record.run_id,
+        "abc",
+    )
     assert tags["data_fingerprint"] == "f00"
     assert tags["test_days"] == "reserved, not read"
     artifacts = Path(found.info.artifact_uri.removeprefix("file://"))
@@ -269,13 +273,13 @@ def test_one_resume_for_runs_and_sweeps(config: Config, tracked: tuple[RunDirect
 
         client.set_terminated(run_id, "KILLED")
         client.delete_run(run_id)  # by hand, in the page of MLflow
-        assert find(run_id, run.run_id) == run_id
+        assert find(run_id, run.record.run_id) == run_id
         resume_run(client, run_id)
         info = client.get_run(run_id).info
         assert (info.status, info.lifecycle_stage) == ("RUNNING", "active")
         # Its id was not recorded, or is that of another store: its tag finds it.
-        assert find("", run.run_id) == find("0" * 32, run.run_id) == run_id
+        assert find("", run.record.run_id) == find("0" * 32, run.record.run_id) == run_id
         # The store was removed and made again; or there was no earlier attempt.
         assert find("0" * 32, "0" * 32) == ""
-        assert find("", "0" * 32) == find("", run.run_id, is_new=True) == ""
+        assert find("", "0" * 32) == find("", run.record.run_id, is_new=True) == ""
         client.set_terminated(run_id, "KILLED")

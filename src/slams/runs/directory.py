@@ -59,7 +59,6 @@ class RunDirectory:
         request: What the stage requests for this attempt.
         record: Content of `run.json`.
         finished: Whether the run had finished before; nothing is then locked or written.
-        resumed: Whether an earlier attempt of this run is continued.
     """
 
     def __init__(
@@ -73,7 +72,6 @@ class RunDirectory:
         self.request = request
         self.record = record
         self.finished = finished
-        self.resumed = not finished and record.attempts > 1
         self._lock = lock
         self._made: list[Path] = []
         # Other ranks may read the directory before rank zero has moved it away.
@@ -117,7 +115,6 @@ class RunDirectory:
                 return cls(request, old, None, finished=True)
             else:
                 run.record = replace(old, attempts=old.attempts + 1, status="running")
-                run.resumed = True
                 if directories.has_backup(path) and not run._begun:
                     say(f"{path} has no checkpoint yet{directories.describe_backup(path)}")
             run._save(
@@ -159,11 +156,6 @@ class RunDirectory:
         run = cls(request, record, None, finished=record.status == "finished")
         run._fresh = fresh
         return run
-
-    @property
-    def run_id(self) -> str:
-        """Return the identity of the run, recorded in the lineage of runs built on it."""
-        return self.record.run_id
 
     @property
     def checkpoints(self) -> Path:

@@ -21,7 +21,6 @@ from slams.runtime.atomic import replacing
 
 if TYPE_CHECKING:
     import pandas as pd
-    import torch
 
 __all__ = ["load_tensors", "parse_record", "read_json", "read_table", "write_table"]
 
@@ -107,15 +106,14 @@ def read_table(path: Path) -> pd.DataFrame:
     return pd.read_parquet(path, engine="pyarrow", page_checksum_verification=True)
 
 
-def load_tensors(path: Path, device: torch.device | str = "cpu") -> Any:
-    """Return what `torch.save` has written: tensors and plain containers.
+def load_tensors(path: Path) -> Any:
+    """Return what `torch.save` has written: tensors, on the CPU, and plain containers.
 
     The checksum (CRC-32) of every record is compared first, because torch itself does not: a
     flipped bit in a weight would go unnoticed.
 
     Args:
         path: The file.
-        device: Device of the tensors.
 
     Raises:
         Exception: The file is damaged, or holds other objects; torch and `zipfile` raise a
@@ -127,4 +125,4 @@ def load_tensors(path: Path, device: torch.device | str = "cpu") -> Any:
         damaged = archive.testzip()
     if damaged is not None:
         raise zipfile.BadZipFile(f"the checksum of {damaged} does not match")
-    return torch.load(path, map_location=device, weights_only=True)
+    return torch.load(path, map_location="cpu", weights_only=True)

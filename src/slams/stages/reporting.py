@@ -41,11 +41,10 @@ def report(config: Config, dry_run: bool = False) -> Path:
             f"{table} is {'damaged' if table.exists() else 'missing'}; run `slams assimilate` "
             f"again with resume=overwrite"
         ) from error
-    vae, score = (trained_directory(config, stage) for stage in ("vae", "score"))
+    networks = [trained_directory(config, stage) for stage in ("vae", "score")]
     page = write_report(
         directories,
-        vae if is_finished(vae) else None,
-        score if is_finished(score) else None,
+        *(network if is_finished(network) else None for network in networks),
         output=directories[0] / "report",
         options=config.report,
     )
