@@ -152,8 +152,8 @@ def _nearest(path: str | Path) -> str:
     """Return a hint with the file next to a missing path that has nearly the same name."""
     path = Path(path)
     try:
-        beside = [p.name for p in path.parent.iterdir() if not p.name.startswith(".")]
+        names = [p.name for p in path.parent.iterdir() if not p.name.startswith(".")]
     except OSError:
         return ""
-    close = difflib.get_close_matches(path.name, beside, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.6)
     return f"; did you mean {path.with_name(close[0])}?" if close else ""

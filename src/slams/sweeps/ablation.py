@@ -62,9 +62,8 @@ def ablate(sweep: Sweep, which: str | None = None) -> Path:
         settings = {s.name: dict(s.overrides) for s in sweep.settings}
         record = SweepRecord(sweep.name, str(sweep.recipe), settings)
         open_sweep(tracking_store(sweep.config), sweep.directory, record)
-    elsewhere: list[str] = []
     try:
-        _run_all(sweep, chosen, elsewhere, alone=which is not None)
+        elsewhere = _run_all(sweep, chosen, alone=which is not None)
     finally:
         _record(sweep)
     failed = _failures(sweep, chosen)
@@ -81,11 +80,10 @@ def ablate(sweep: Sweep, which: str | None = None) -> Path:
     return sweep.directory
 
 
-def _run_all(
-    sweep: Sweep, chosen: Sequence[Setting], elsewhere: list[str], *, alone: bool
-) -> None:
-    """Run settings in order; record those that other processes are running."""
+def _run_all(sweep: Sweep, chosen: Sequence[Setting], *, alone: bool) -> list[str]:
+    """Run settings in order; return the names of those that other processes are running."""
     started, done = time.perf_counter(), 0
+    elsewhere: list[str] = []
     for position, setting in enumerate(chosen):
         if not is_rank_zero():  # together with rank zero, which has the claim
             _stages(sweep, setting)
@@ -108,6 +106,7 @@ def _run_all(
             done += 1
             minutes = (time.perf_counter() - started) / 60
             say(f"setting {setting.name}: {minutes / done:.1f} min per setting so far")
+    return elsewhere
 
 
 def _attempt(sweep: Sweep, setting: Setting) -> None:
