@@ -8,8 +8,8 @@ with one line of output, and everything that has not arrived goes to the stand-i
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from slams.runtime.ranks import say
@@ -51,48 +51,43 @@ class Outbox:
         self._run_id = run_id
         self._where = where
         self._stand_in = stand_in
-        self._waiting: deque[Call | list[Metric]] = deque()
-        self._changed = threading.Condition()
+        self._waiting: SimpleQueue[Call | list[Metric] | None] = SimpleQueue()
         self._closing = threading.Event()
-        self._thread: threading.Thread | None = None
         self._refused = False
+        self._thread = threading.Thread(target=self._run, name="tracking", daemon=True)
+        self._thread.start()
 
     def put(self, item: Call | list[Metric]) -> None:
         """Queue a call, which receives the client and the id of the run; or numbers."""
-        with self._changed:
-            self._waiting.append(item)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="tracking", daemon=True)
-                self._thread.start()
-            self._changed.notify()
+        self._waiting.put(item)
 
     def close(self) -> None:
         """Wait until everything is sent or abandoned; print a line while that takes long."""
-        with self._changed:
-            self._closing.set()
-            self._changed.notify()
-        while self._thread is not None and self._thread.is_alive():
+        self._closing.set()
+        self._waiting.put(None)
+        while self._thread.is_alive():
             self._thread.join(_EVERY_SECONDS)
             if self._thread.is_alive():
-                say(f"waiting for tracking store {self._where}: {len(self._waiting)} calls left")
+                say(
+                    f"waiting for tracking store {self._where}: {self._waiting.qsize()} calls left"
+                )
 
     def _run(self) -> None:
+        """Send what is queued, numbers that wait at the same time together, until the end."""
+        numbers: list[Metric] = []
         while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._closing.is_set())
-                if not self._waiting:
-                    return
-                call = self._next()
-            self._send(call)
-
-    def _next(self) -> Call:
-        """Return the next call of the queue; consecutive numbers are merged into one call."""
-        item = self._waiting.popleft()
-        if not isinstance(item, list):
-            return item
-        while self._waiting and isinstance(self._waiting[0], list):
-            item += self._waiting.popleft()
-        return lambda client, run_id: client.log_batch(run_id, metrics=item)
+            item = self._waiting.get()
+            if isinstance(item, list):
+                numbers += item
+                if not self._waiting.empty():
+                    continue
+            if numbers:
+                self._send(lambda client, run_id, some=numbers: client.log_batch(run_id, some))
+                numbers = []
+            if item is None:  # the end
+                return
+            if not isinstance(item, list):
+                self._send(item)
 
     def _send(self, call: Call) -> None:
         for pause in (*_PAUSES, None):
