@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
-from torch import Tensor
 
 from data_modules.latent import LatentDataModule
 from data_modules.multimodal import MultimodalDataModule
@@ -16,7 +15,6 @@ from data_modules.store.latents import wait_for_latents, write_latents
 from slams.assimilators.base import Archive
 from slams.assimilators.degraded_backgrounds import degrade
 from slams.config.schema import Config
-from slams.fields import Background
 from slams.nn.latent_space import LatentSpace
 from slams.runtime.ranks import is_rank_zero
 from slams.stages.data import trajectories
@@ -96,16 +94,10 @@ def _splits(
 
 def _windows(datamodule: MultimodalDataModule, split: str) -> Archive:
     """Read the windows of a split with their backgrounds."""
-    batches = list(read_batches(datamodule, split))
-    return Archive(
-        torch.cat([b.fields for b in batches]),
-        torch.cat([b.background.mean for b in batches]),
-        torch.cat([b.time for b in batches]),
-        torch.cat([b.mask for b in batches]),
-        torch.cat([_known(b.background) for b in batches]),
-    )
-
-
-def _known(background: Background) -> Tensor:
-    everything = torch.ones_like(background.mean, dtype=torch.bool)
-    return everything if background.known is None else background.known
+    parts = []
+    for batch in read_batches(datamodule, split):
+        background, known = batch.background.mean, batch.background.known
+        if known is None:
+            known = torch.ones_like(background, dtype=torch.bool)
+        parts.append((batch.fields, background, batch.time, batch.mask, known))
+    return Archive(*(torch.cat(columns) for columns in zip(*parts, strict=True)))

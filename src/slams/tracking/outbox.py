@@ -73,7 +73,7 @@ class Outbox:
                 )
 
     def _run(self) -> None:
-        """Send what is queued, numbers that wait at the same time together, until the end."""
+        """Send what is queued, in order; consecutive numbers are merged into one call."""
         numbers: list[Metric] = []
         while True:
             item = self._waiting.get()
