@@ -92,7 +92,6 @@ def claim(directory: Path, name: str, wait: bool = False) -> Iterator[bool]:
         Whether the claim was obtained; always true when waiting.
     """
     locks = directory / ".claims"
-    locks.mkdir(exist_ok=True)
     path = locks / f"{name.replace('/', '+')}.lock"
     with contextlib.ExitStack() as stack:
         try:
