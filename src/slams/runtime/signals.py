@@ -29,7 +29,6 @@ from slams.runtime.interrupts import leave_at_once
 
 __all__ = [
     "LOST",
-    "STOPPED",
     "Stopped",
     "defer",
     "enable",
@@ -42,7 +41,7 @@ __all__ = [
 
 # Exit codes of commands that can be continued (sysexits.h): EX_TEMPFAIL for one that was stopped,
 # EX_UNAVAILABLE where another rank is gone.
-STOPPED = 75
+_STOPPED = 75
 LOST = 69
 # Seconds until a signal is sent again whose exception was lost in a destructor.
 _PAUSE = 0.01
@@ -63,7 +62,7 @@ class Stopped(SystemExit):
     """
 
     def __init__(self, reason: str, signum: int = 0, saved: bool = False) -> None:
-        super().__init__(128 + signum if signum == signal.SIGTERM else STOPPED)
+        super().__init__(128 + signum if signum == signal.SIGTERM else _STOPPED)
         self.reason = reason
         self.signum = signum
         self.saved = saved

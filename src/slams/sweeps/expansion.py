@@ -93,11 +93,6 @@ class Sweep:
         """Return the directory of everything that the sweep makes."""
         return Path(self.config.runs) / self.config.experiment / self.name
 
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """Return the swept keys, in the order in which settings name them."""
-        return tuple(dict.fromkeys(key for s in self.settings for key in s.overrides))
-
     def find(self, which: str) -> Setting:
         """Find a setting by number or name.
 
