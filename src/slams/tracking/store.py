@@ -22,7 +22,14 @@ from slams.errors import UserError
 from slams.runtime.directories import exclusive
 from slams.runtime.failures import causes
 from slams.runtime.ranks import say
-from slams.tracking.database import artifacts_beside, database_of, holds_runs, make_database
+from slams.tracking.database import (
+    artifacts_beside,
+    check_readable,
+    database_of,
+    holds_runs,
+    make_database,
+    unusable,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -108,6 +115,9 @@ class TrackingStore:
                     f"key 'tracking.uri': the tracking server {self.uri} does not answer "
                     f"({reason(error)}); start it, correct the key or set tracking.offline=true"
                 ) from error
+            database = database_of(self.uri)
+            if database is not None:
+                raise UserError(unusable(database, reason(error))) from error
             raise UserError(
                 f"key 'tracking.uri': the tracking server {self.uri} cannot be used "
                 f"({reason(error)}); correct it or set tracking.enabled=false"
@@ -164,6 +174,7 @@ def _open_sqlite(database: Path) -> MlflowClient:
     from sqlalchemy.exc import SQLAlchemyError
 
     uri = f"sqlite:///{database.as_posix()}"
+    check_readable(database)
     if database.exists() and database.stat().st_size > 0:
         try:
             return MlflowClient(uri)
