@@ -56,8 +56,6 @@ def test_a_damaged_tracking_store(
     ("words", "owner", "method"),
     [
         (TRAIN, MetricsCSV, "on_train_batch_end"),
-        (TRAIN, MetricsCSV, "on_train_epoch_end"),
-        (ASSIMILATE, KeptCases, "add"),
         (ASSIMILATE, KeptCases, "write"),
     ],
 )
@@ -76,7 +74,8 @@ def test_runs_that_are_removed_in_the_middle(
     def remove(self: object, *arguments: object, **options: object) -> object:
         if not removed:
             removed.append(root / "runs")
-            shutil.rmtree(root / "runs")
+            while removed[0].exists():  # the tracker may be writing there
+                shutil.rmtree(removed[0], ignore_errors=True)
         return call(self, *arguments, **options)
 
     monkeypatch.setattr(owner, method, remove)

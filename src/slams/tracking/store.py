@@ -135,9 +135,10 @@ class TrackingStore:
         """
         from mlflow import MlflowClient
 
-        # Migrations log every one of their steps.
-        for name in ("alembic", "mlflow.store.db.utils"):
-            logging.getLogger(name).setLevel(logging.WARNING)
+        # Migrations log every one of their steps, and mlflow each failure with its traceback: what
+        # cannot be ignored is raised too.
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
         # A signal that stops the program in a query leaves a cursor that cannot be closed.
         logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
         runs = self.runs
