@@ -9,7 +9,6 @@ store is extended if its recipe requests later days (`extension`).
 
 from __future__ import annotations
 
-import errno
 import platform
 import time
 from collections.abc import Mapping
@@ -44,6 +43,7 @@ from slams.config.schema import DataConfig, ObservationsConfig
 from slams.errors import UserError
 from slams.runtime import directories
 from slams.runtime.atomic import remove_store
+from slams.runtime.failures import FULL, refused_write
 from slams.runtime.ranks import say
 
 __all__ = ["UnfinishedError", "describe", "prepare"]
@@ -93,7 +93,8 @@ def prepare(
 
     Raises:
         UserError: The recipe cannot be prepared, a different store exists at the path, the source
-            has values that are not allowed, the memory is too small, or the disk is full.
+            has values that are not allowed, the memory is too small, the disk is full, or a file
+            would be larger than this process may write.
     """
     job = Job(data, observations, seed, resume)
     path, partial = job.path, job.partial
@@ -128,12 +129,15 @@ def prepare(
         remove_store(partial)
         raise
     except Exception as error:
-        if not _disk_full(error):
+        refused = refused_write(error)
+        if refused is None:
             raise
         remove_store(partial)
+        free = f"free about {_bytes(work) / 1e6:.0f} MB"
+        remedy = free if refused == FULL else "raise the limit (`ulimit -f`)"
         raise UserError(
-            f"data.store: no space left on the device while writing {path}; the unfinished store "
-            f"is removed, free about {_bytes(work) / 1e6:.0f} MB or choose another path"
+            f"data.store: {refused} while writing {path}; the unfinished store is removed, "
+            f"{remedy} or choose another path"
         ) from error
     finally:
         directories.unlock(lock)
@@ -249,14 +253,6 @@ def _copied(store: TrainingStore) -> StatisticsArrays:
         found.persistence.numpy(),
         found.persistence_variance.numpy(),
     )
-
-
-def _disk_full(error: BaseException | None) -> bool:
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 def _bytes(work: Plan) -> int:
