@@ -28,6 +28,7 @@ __all__ = [
     "POSITIVE",
     "PROBABILITY",
     "SHARE",
+    "UNIQUE",
     "Rule",
     "at_least",
     "check_keys",
@@ -36,6 +37,7 @@ __all__ = [
     "one_of",
     "registered",
     "rules_of",
+    "some",
     "that",
 ]
 
@@ -156,3 +158,26 @@ def _walk(settings: Any, section: str) -> Iterator[tuple[str, dataclasses.Field[
             for position, entry in enumerate(value):
                 if dataclasses.is_dataclass(entry):
                     yield from _walk(entry, f"{name}.{position}")
+
+
+def some(expected: str) -> Rule:
+    """Return the rule that a list or a mapping has at least one entry.
+
+    Args:
+        expected: What the entries are, in words: "stores that `slams simulate` wrote".
+    """
+
+    def check(name: str, values: Any) -> None:
+        if not values:
+            raise UserError(f"key {name!r}: found none, expected {expected}")
+
+    return Rule(expected, check)
+
+
+def _check_unique(name: str, values: list[Any]) -> None:
+    for position, value in enumerate(values):
+        if value in values[:position]:
+            raise UserError(f"key {name!r}: {value} is listed twice")
+
+
+UNIQUE = Rule("each entry once", _check_unique)
