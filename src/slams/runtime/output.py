@@ -1,12 +1,18 @@
-"""The directory of a command's output, given by `--output`."""
+"""The directory of a command's output, given by `--output`, and the tables in it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from slams.errors import UserError
+from slams.runtime.atomic import replacing
 
-__all__ = ["make_output"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["make_output", "write_tables"]
 
 
 def make_output(output: Path) -> Path:
@@ -23,3 +29,19 @@ def make_output(output: Path) -> Path:
     except (FileExistsError, NotADirectoryError):
         raise UserError(f"--output: {output} is or lies in a file, expected a directory") from None
     return output
+
+
+def write_tables(
+    output: Path, tables: Mapping[str, pd.DataFrame], number_format: str = "%.5g"
+) -> None:
+    """Write tables as CSV files, each completely or not at all, and print where results are.
+
+    Args:
+        output: The directory.
+        tables: Name of the file, without `.csv` -> table.
+        number_format: Format of the numbers that are not whole.
+    """
+    for name, table in tables.items():
+        with replacing(output / f"{name}.csv") as path:
+            table.to_csv(path, index=False, float_format=number_format)
+    print(f"the results are in {output}", flush=True)
