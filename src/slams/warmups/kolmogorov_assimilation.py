@@ -24,7 +24,7 @@ from slams.diffusion.trajectory import TrajectoryDenoiser
 from slams.runtime.seeds import generator
 from slams.warmups.kolmogorov_data import Climatology
 from slams.warmups.kolmogorov_operators import FlowOperator, interpolate
-from slams.warmups.kolmogorov_recipe import KolmogorovConfig
+from slams.warmups.recipes import KolmogorovConfig
 
 __all__ = ["BAND", "Case", "assimilate"]
 

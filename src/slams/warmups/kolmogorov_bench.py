@@ -30,8 +30,8 @@ from slams.warmups.kolmogorov_data import Climatology, climatology, simulate, tr
 from slams.warmups.kolmogorov_figure import draw_kolmogorov
 from slams.warmups.kolmogorov_flow import KolmogorovFlow
 from slams.warmups.kolmogorov_operators import OPERATORS
-from slams.warmups.kolmogorov_recipe import KolmogorovConfig
 from slams.warmups.kolmogorov_score import FlowBackbone, window_covariance
+from slams.warmups.recipes import KolmogorovConfig
 from slams.warmups.training import fit_denoiser
 
 __all__ = ["bench_kolmogorov", "make_trajectories", "train_score"]
