@@ -82,7 +82,8 @@ def assimilate(
         length, size = truth.shape[0], truth.shape[-1]
         members["interpolation"] = interpolate(operator, seen, length, size)[None]
     found = {name: (states, 0, 0.0) for name, states in members.items()}
-    roles = {"gaussian": "none", "score": "mean" if _filtered(config) else "trained"}
+    trained = "mean" if config.guidance.jacobian == "filter" else "trained"
+    roles = {"gaussian": "none", "score": trained}
     for method, role in roles.items():
         denoiser.backbone.role = role
         found[method] = _sampled(config, operator, seen, observed.error, number, clim, denoiser)
@@ -105,10 +106,6 @@ def assimilate(
             }
         )
     return Case(operator, truth, seen, {name: found[name][0] for name in found}, rows)
-
-
-def _filtered(config: KolmogorovConfig) -> bool:
-    return config.guidance.jacobian == "filter"
 
 
 def _sampled(
