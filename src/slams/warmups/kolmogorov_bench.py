@@ -23,10 +23,10 @@ from slams.runtime.atomic import write_text
 from slams.runtime.console import make_table, print_tables
 from slams.runtime.output import make_output, write_tables
 from slams.runtime.ranks import say
+from slams.warmups.figures import draw_kolmogorov
 from slams.warmups.kept import reuse
 from slams.warmups.kolmogorov_assimilation import BAND, assimilate
 from slams.warmups.kolmogorov_data import Climatology, climatology, simulate, transformed
-from slams.warmups.kolmogorov_figure import draw_kolmogorov
 from slams.warmups.kolmogorov_flow import KolmogorovFlow
 from slams.warmups.kolmogorov_operators import OPERATORS
 from slams.warmups.kolmogorov_score import FlowBackbone, window_covariance

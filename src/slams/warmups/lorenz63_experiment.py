@@ -33,9 +33,9 @@ from slams.runtime.console import make_table, print_tables
 from slams.runtime.output import make_output, write_tables
 from slams.runtime.ranks import say
 from slams.runtime.seeds import generator
+from slams.warmups.figures import draw_trajectories
 from slams.warmups.kept import reuse
 from slams.warmups.lorenz63 import Lorenz63, destandardise, standardise
-from slams.warmups.lorenz63_figure import draw_trajectories
 from slams.warmups.particle_filter import Filtered, bootstrap_filter
 from slams.warmups.recipes import Lorenz63Config, RegimeConfig
 from slams.warmups.transport import wasserstein
