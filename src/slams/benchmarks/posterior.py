@@ -33,21 +33,7 @@ from slams.diffusion.settings import SamplerSettings
 from slams.runtime.console import make_table, print_tables
 from slams.runtime.output import make_output, write_tables
 
-__all__ = [
-    "ERRORS",
-    "GUIDANCE",
-    "PROBLEMS",
-    "SAMPLERS",
-    "UNIT_GUIDANCE",
-    "UNIT_LEVELS",
-    "UNIT_MEAN_BAND",
-    "UNIT_MEMBERS",
-    "UNIT_SD_BAND",
-    "bench_posterior",
-    "gaussian_table",
-    "mixture_table",
-    "units_table",
-]
+__all__ = ["bench_posterior", "gaussian_table", "mixture_table", "units_table"]
 
 # `none` samples the prior: the result of the sampler without any guidance.
 GUIDANCE = ("none", "decg", "mmps", "sda", "dps", "pgdm")

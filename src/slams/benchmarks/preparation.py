@@ -17,13 +17,13 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import yaml
 
 from slams.benchmarks.recipes import PreparationBenchConfig
-from slams.benchmarks.wave_source import write_waves
+from slams.benchmarks.wave_source import FIRST_DAY, write_waves
 from slams.config.memory import parse_memory, show_memory
 from slams.errors import UserError
 from slams.runtime.atomic import write_text
@@ -33,7 +33,6 @@ from slams.runtime.ranks import say
 
 __all__ = ["bench_preparation"]
 
-_FIRST = date(1980, 1, 1)
 # Seconds between two counts of the finished files.
 _LOOK = 0.05
 
@@ -134,7 +133,7 @@ def _report(config: PreparationBenchConfig, runs: dict[str, list[_Run]], found: 
 
 def _recipe(config: PreparationBenchConfig, store: Path, source: Path, steps: int) -> Path:
     """Write the recipe of one preparation; four fifths of the days are for training."""
-    days = [_FIRST, _FIRST + timedelta(days=max(1, steps * 4 // 5))]
+    days = [FIRST_DAY, FIRST_DAY + timedelta(days=max(1, steps * 4 // 5))]
     recipe = {
         "data": {
             "store": str(store),
