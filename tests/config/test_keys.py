@@ -13,8 +13,8 @@ from slams.config.schema import Config
 from slams.config.validation import dotted_keys
 from slams.errors import UserError
 from slams.plugins.keys import (
+    DISTINCT,
     SHARE,
-    UNIQUE,
     at_least,
     check_keys,
     each,
@@ -40,7 +40,7 @@ class Section:
     steps: int = key(3, at_least(2), that(lambda v: v % 2 == 1, "an odd number"))
     kind: str = key("mean", one_of("mean", "latest", ""))
     widths: list[int] = key([8, 16], each(at_least(8)))
-    levels: list[int] = key([850, 500], some("levels (hPa)"), UNIQUE)
+    levels: list[int] = key([850, 500], some("levels (hPa)"), DISTINCT)
     entries: list[Entry] = field(default_factory=lambda: [Entry()])
 
 

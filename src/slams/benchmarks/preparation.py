@@ -22,6 +22,7 @@ from pathlib import Path
 
 import yaml
 
+from data_modules.store.training_store import TrainingStore
 from slams.benchmarks.recipes import PreparationBenchConfig
 from slams.benchmarks.wave_source import FIRST_DAY, write_waves
 from slams.config.memory import parse_memory, show_memory
@@ -72,11 +73,13 @@ def bench_preparation(config: PreparationBenchConfig, output: Path) -> None:
     steps = max(2, round(config.gigabytes * 1e9 / step))
     source = output / "source.zarr"
     _check_space(output, config)
-    started = time.perf_counter()
-    if not _is_made(source, steps, config):
-        shape = (config.rows, config.columns)
+    # An earlier benchmark may have left this source complete.
+    made_with = (config.rows, config.columns, config.levels, config.chunk_days, config.seed)
+    description, note = json.dumps((steps, *made_with)), output / "source.json"
+    if not (source.exists() and note.exists() and note.read_text() == description):
+        started, shape = time.perf_counter(), (config.rows, config.columns)
         write_waves(source, steps, shape, config.levels, config.chunk_days, config.seed)
-        write_text(output / "source.json", _description(steps, config))
+        write_text(note, description)
         seconds = time.perf_counter() - started
         say(f"source of {steps * step / 1e9:.2f} GB written ({seconds:.0f} s)")
     stores = {name: output / f"{name}.zarr" for name in ("peace", "killed")}
@@ -93,7 +96,7 @@ def bench_preparation(config: PreparationBenchConfig, output: Path) -> None:
         "steps": steps,
         "memory_bound": parse_memory("memory", config.memory),
         "runs": {name: [vars(run) for run in these] for name, these in runs.items()},
-        "fingerprint": _fingerprint(stores["peace"]),
+        "fingerprint": TrainingStore.open(stores["peace"]).fingerprint,
         "files_that_differ": different,
     }
     write_text(output / "preparation.json", json.dumps(found, indent=1))
@@ -101,7 +104,7 @@ def bench_preparation(config: PreparationBenchConfig, output: Path) -> None:
     if not config.keep:
         for path in (source, *stores.values()):
             shutil.rmtree(path)
-        (output / "source.json").unlink()
+        note.unlink()
     if different:
         raise UserError(
             f"the store of the killed preparation differs from the other in {', '.join(different)}"
@@ -202,21 +205,6 @@ def _differences(one: Path, other: Path) -> list[str]:
     names = {str(path.relative_to(root)) for root in (one, other) for path in _files(root)}
     _, different, missing = filecmp.cmpfiles(one, other, names, shallow=False)
     return sorted(different + missing)
-
-
-def _fingerprint(store: Path) -> str:
-    return json.loads((store / "zarr.json").read_text())["attributes"]["fingerprint"]
-
-
-def _description(steps: int, config: PreparationBenchConfig) -> str:
-    keys = (steps, config.rows, config.columns, config.levels, config.chunk_days, config.seed)
-    return json.dumps(keys)
-
-
-def _is_made(source: Path, steps: int, config: PreparationBenchConfig) -> bool:
-    """Return whether an earlier benchmark has left this source complete."""
-    note = source.with_name("source.json")
-    return source.exists() and note.exists() and note.read_text() == _description(steps, config)
 
 
 def _check_space(output: Path, config: PreparationBenchConfig) -> None:

@@ -29,6 +29,7 @@ __all__ = [
     "CHECKPOINT_VERSION",
     "TrainedModule",
     "check_identity",
+    "make_optimizer",
     "read_checkpoint",
     "warmup_cosine",
 ]
@@ -42,6 +43,25 @@ def warmup_cosine(step: int, steps: int, warmup: int) -> float:
     """Return the factor of the learning rate at a step: linear warm-up, then half a cosine."""
     rise = min(1.0, (step + 1) / max(warmup, 1))
     return rise * 0.5 * (1.0 + math.cos(math.pi * min(1.0, step / max(steps, 1))))
+
+
+def make_optimizer(module: nn.Module, config: OptimizerConfig) -> AdamW:
+    """Make the optimiser of a module's weights.
+
+    Biases, norms, position embeddings and noise parameters have no weight decay.
+    """
+    decayed, free = [], []
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            whole = parameter.ndim < 2 or name.rpartition(".")[2] == "position"
+            (free if whole else decayed).append(parameter)
+    return AdamW(
+        [
+            {"params": decayed, "weight_decay": config.weight_decay},
+            {"params": free, "weight_decay": 0.0},
+        ],
+        lr=config.learning_rate,
+    )
 
 
 class TrainedModule(LightningModule):
@@ -97,23 +117,9 @@ class TrainedModule(LightningModule):
                 network.compile()
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """Return AdamW with linear warm-up and cosine decay, stepped every batch.
-
-        Biases, norms, position embeddings and noise parameters have no weight decay.
-        """
-        decayed, free = [], []
-        for name, parameter in self.named_parameters():
-            if parameter.requires_grad:
-                whole = parameter.ndim < 2 or name.rpartition(".")[2] == "position"
-                (free if whole else decayed).append(parameter)
+        """Return AdamW with linear warm-up and cosine decay, stepped every batch."""
         config = self.optimizer_config
-        optimizer = AdamW(
-            [
-                {"params": decayed, "weight_decay": config.weight_decay},
-                {"params": free, "weight_decay": 0.0},
-            ],
-            lr=config.learning_rate,
-        )
+        optimizer = make_optimizer(self, config)
         schedule = LambdaLR(
             optimizer, lambda step: warmup_cosine(step, config.steps, config.warmup_steps)
         )

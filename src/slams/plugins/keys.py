@@ -23,12 +23,12 @@ from slams.errors import UserError, nearest
 from slams.plugins.registry import Registry, is_reference
 
 __all__ = [
+    "DISTINCT",
     "NOT_EMPTY",
     "NOT_NEGATIVE",
     "POSITIVE",
     "PROBABILITY",
     "SHARE",
-    "UNIQUE",
     "Rule",
     "at_least",
     "check_keys",
@@ -174,10 +174,10 @@ def some(expected: str) -> Rule:
     return Rule(expected, check)
 
 
-def _check_unique(name: str, values: list[Any]) -> None:
+def _check_distinct(name: str, values: list[Any]) -> None:
     for position, value in enumerate(values):
         if value in values[:position]:
             raise UserError(f"key {name!r}: {value} is listed twice")
 
 
-UNIQUE = Rule("each entry once", _check_unique)
+DISTINCT = Rule("each entry once", _check_distinct)

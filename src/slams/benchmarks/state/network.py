@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from data_modules.store.training_store import TrainingStore
 from slams.benchmarks.state.days import SampleDays, choose_days
@@ -34,7 +34,7 @@ from slams.benchmarks.state.results import KeptResults, monthly_rows
 from slams.benchmarks.state.states import STATES
 from slams.diffusion.backend import KarrasDenoiser, time_of_sigma
 from slams.diffusion.training import denoising_loss, draw_noise, make_denoiser
-from slams.modules.base import warmup_cosine
+from slams.modules.base import make_optimizer, warmup_cosine
 from slams.modules.fitting import fit
 from slams.nn.layers import SphereConv2d
 from slams.nn.precision import natural_precision
@@ -175,9 +175,6 @@ def _train(config: StateBenchConfig, pairs: _Pairs, start: Tensor, what: str) ->
             len(pairs.target), len(pairs.today) + len(pairs.before), shape, settings
         )
     denoiser = make_denoiser(network)
-    optimizer = torch.optim.AdamW(
-        _decayed(network, settings.optimizer.weight_decay), lr=settings.optimizer.learning_rate
-    )
     precision = settings.precision
     bfloat16 = (natural_precision("cpu") if precision == "auto" else precision) == "bf16-mixed"
 
@@ -195,24 +192,13 @@ def _train(config: StateBenchConfig, pairs: _Pairs, start: Tensor, what: str) ->
 
     return fit(
         denoiser,
-        optimizer,
+        make_optimizer(network, settings.optimizer),
         rate,
         loss,
         settings.optimizer,
         "network.optimizer",
         lambda line: say(f"{what}: {line}"),
     )
-
-
-def _decayed(network: nn.Module, decay: float) -> list[dict]:
-    """Return the groups of weights with and without decay (biases, norms and position)."""
-    groups = ([], [])
-    for name, parameter in network.named_parameters():
-        groups[parameter.ndim < 2 or name == "position"].append(parameter)
-    return [
-        {"params": group, "weight_decay": rate}
-        for group, rate in zip(groups, (decay, 0.0), strict=True)
-    ]
 
 
 @torch.no_grad()

@@ -16,9 +16,9 @@ from slams.config.schema import OptimizerConfig
 from slams.config.splits import day_range
 from slams.errors import UserError
 from slams.plugins.keys import (
+    DISTINCT,
     NOT_NEGATIVE,
     POSITIVE,
-    UNIQUE,
     at_least,
     each,
     key,
@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 _METHODS = ("regression", "network")
-_STATES = (some(", ".join(STATES)), each(one_of(*STATES)), UNIQUE)
+_STATES = (some(", ".join(STATES)), each(one_of(*STATES)), DISTINCT)
 _PATCH = that(
     lambda v: len(v) == 2 and all(n > 0 and n % 2 for n in v), "rows and columns, two odd numbers"
 )
@@ -122,7 +122,7 @@ class StateBenchConfig:
     store: str = "stores/nature_run_long.zarr"
     # Methods of forecasting: `regression`, `network` or both.
     methods: list[str] = key(
-        list(_METHODS), some(" and / or ".join(_METHODS)), each(one_of(*_METHODS)), UNIQUE
+        list(_METHODS), some(" and / or ".join(_METHODS)), each(one_of(*_METHODS)), DISTINCT
     )
     # Choices of training days, the rows of a table.
     train: list[TrainingDaysConfig] = key([], some("a list of {name: ..., days: [...]}"))
