@@ -24,8 +24,8 @@ from slams.benchmarks.observed_climates import (
 )
 from slams.benchmarks.recipes import ClimateConfig
 from slams.errors import UserError
-from slams.runtime.console import make_table, print_tables
-from slams.runtime.output import make_output, write_tables
+from slams.runtime.console import make_table
+from slams.runtime.output import make_output, publish
 from slams.runtime.ranks import say
 from slams.variables import UNITS
 
@@ -57,8 +57,8 @@ def bench_climate(config: ClimateConfig, output: Path) -> None:
         "segments": compare_segments(months),
         "realism": compare_with_observed(months, config),
     }
-    print_tables(*_pages({name: tables[name] for name in ("drift", "segments", "realism")}))
-    write_tables(output, tables, "%.6g")
+    pages = _pages({name: tables[name] for name in ("drift", "segments", "realism")})
+    publish(output, tables, *pages, number_format="%.6g")
 
 
 def monthly_climate(path: Path, days: Sequence[str] = ()) -> xr.Dataset:

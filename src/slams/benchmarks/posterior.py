@@ -30,8 +30,8 @@ from slams.benchmarks.guided import MEAN_BAND, MEMBERS, SD_BAND
 from slams.benchmarks.mixture import mixture_problem, modes_of
 from slams.diffusion.sampling import DivergedError
 from slams.diffusion.settings import SamplerSettings
-from slams.runtime.console import make_table, print_tables
-from slams.runtime.output import make_output, write_tables
+from slams.runtime.console import make_table
+from slams.runtime.output import make_output, publish
 
 __all__ = ["bench_posterior", "gaussian_table", "mixture_table", "units_table"]
 
@@ -159,10 +159,9 @@ def bench_posterior(
     units = units_table(unit_members)
     mixture = mixture_table(members)
     draw_calibration(gaussian, output / "posterior.png")
-    print_tables(
-        _gaussian_page(gaussian, members), _units_page(units, unit_members), _mixture_page(mixture)
-    )
-    write_tables(output, {"gaussian": gaussian, "units": units, "mixture": mixture}, "%.4f")
+    tables = {"gaussian": gaussian, "units": units, "mixture": mixture}
+    pages = (_gaussian_page(gaussian, members), _units_page(units, unit_members))
+    publish(output, tables, *pages, _mixture_page(mixture), number_format="%.4f")
 
 
 def _gaussian_page(table: pd.DataFrame, members: int) -> Table:

@@ -28,8 +28,8 @@ from slams.errors import UserError
 from slams.fields import Batch, Ensemble
 from slams.metrics.scores import spread_skill_ratio
 from slams.metrics.statistics import case_statistics
-from slams.runtime.console import make_table, print_tables
-from slams.runtime.output import make_output, write_tables
+from slams.runtime.console import make_table
+from slams.runtime.output import make_output, publish
 from slams.runtime.ranks import say
 from slams.stages.data import analysed_days
 from slams.stages.methods import make_methods
@@ -75,8 +75,7 @@ def bench_sampler(config: CostConfig, output: Path) -> None:
     make_output(output)
     table = sampler_table(config)
     draw_sampler(table, output / "sampler.png")
-    print_tables(_page(table, config))
-    write_tables(output, {"sampler": table})
+    publish(output, {"sampler": table}, _page(table, config))
 
 
 def sampler_table(config: CostConfig) -> pd.DataFrame:

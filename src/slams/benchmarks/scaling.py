@@ -28,8 +28,8 @@ from slams.config.schema import Config
 from slams.errors import UserError
 from slams.nn.unet import LatentUNet
 from slams.runs.record import RunRecord
-from slams.runtime.console import make_table, print_tables
-from slams.runtime.output import make_output, write_tables
+from slams.runtime.console import make_table
+from slams.runtime.output import make_output, publish
 from slams.runtime.ranks import say
 from slams.stages.data import analysed_days
 from slams.stages.methods import make_methods
@@ -64,14 +64,15 @@ def bench_scaling(config: CostConfig, output: Path) -> None:
         "ranks": ranks_table(recipe, config),
     }
     draw_scaling(tables, output / "scaling.png")
+    pages = []
     for title, table in tables.items():
         headings = [column.replace("_", " ") for column in table]
         rows = (
             [f"{x:.3g}" if isinstance(x, float) else x for x in row]
             for row in table.itertuples(index=False)
         )
-        print_tables(make_table(f"{name}: {title}", headings, rows, texts=0))
-    write_tables(output, tables)
+        pages.append(make_table(f"{name}: {title}", headings, rows, texts=0))
+    publish(output, tables, *pages)
 
 
 def ranks_table(recipe: Config, config: CostConfig) -> pd.DataFrame:

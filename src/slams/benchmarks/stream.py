@@ -26,8 +26,7 @@ from slams.benchmarks.stream_stores import Layouts, make_layouts
 from slams.benchmarks.stream_tables import plan_table, ratio_table, stream_pages
 from slams.benchmarks.window_readers import READERS, WindowReader
 from slams.errors import UserError
-from slams.runtime.console import print_tables
-from slams.runtime.output import make_output, write_tables
+from slams.runtime.output import make_output, publish
 from slams.runtime.ranks import say
 
 __all__ = ["bench_data", "sample_table"]
@@ -181,9 +180,9 @@ def bench_data(config: StreamBenchConfig, output: Path) -> None:
         shutil.rmtree(output / "stores", ignore_errors=True)
     ratios, plan = ratio_table(samples), plan_table(samples, config.window)
     draw_stream(samples, output / "data.png")
-    print_tables(*stream_pages(samples, ratios, plan, config))
+    tables = {"samples": samples, "ratios": ratios, "plan": plan}
+    publish(output, tables, *stream_pages(samples, ratios, plan, config))
     _warn_of_warm_files(samples)
-    write_tables(output, {"samples": samples, "ratios": ratios, "plan": plan})
 
 
 def _warn_of_warm_files(samples: pd.DataFrame) -> None:

@@ -34,8 +34,8 @@ from slams.modules.trainer import check_machine
 from slams.modules.vae import VAE
 from slams.nn.latent_space import LatentBatch
 from slams.nn.precision import natural_precision
-from slams.runtime.console import make_table, print_tables
-from slams.runtime.output import make_output, write_tables
+from slams.runtime.console import make_table
+from slams.runtime.output import make_output, publish
 from slams.stages.data import reanalysis
 
 __all__ = ["bench_train", "train_table"]
@@ -86,8 +86,7 @@ def bench_train(config: CostConfig, output: Path) -> None:
     """
     make_output(output)
     table = train_table(config)
-    print_tables(_page(table, config))
-    write_tables(output, {"train": table})
+    publish(output, {"train": table}, _page(table, config))
 
 
 def train_table(config: CostConfig) -> pd.DataFrame:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 from slams.errors import UserError
 from slams.runtime.atomic import replacing
+from slams.runtime.console import print_tables
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.table import Table
 
-__all__ = ["make_output", "write_tables"]
+__all__ = ["make_output", "publish"]
 
 
 def make_output(output: Path) -> Path:
@@ -31,16 +33,22 @@ def make_output(output: Path) -> Path:
     return output
 
 
-def write_tables(
-    output: Path, tables: Mapping[str, pd.DataFrame], number_format: str = "%.5g"
+def publish(
+    output: Path,
+    tables: Mapping[str, pd.DataFrame],
+    *pages: Table,
+    number_format: str = "%.5g",
 ) -> None:
-    """Write tables as CSV files, each completely or not at all, and print where results are.
+    """Print the results of a command, write them, and print where they are.
 
     Args:
         output: The directory.
-        tables: Name of the file, without `.csv` -> table.
-        number_format: Format of the numbers that are not whole.
+        tables: Name of the file, without `.csv` -> table; each is written completely or not at
+            all.
+        pages: Tables to print.
+        number_format: Format of the numbers in the files that are not whole.
     """
+    print_tables(*pages)
     for name, table in tables.items():
         with replacing(output / f"{name}.csv") as path:
             table.to_csv(path, index=False, float_format=number_format)

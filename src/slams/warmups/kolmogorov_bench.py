@@ -20,8 +20,8 @@ from slams.config.loading import to_yaml
 from slams.diffusion.backend import KarrasDenoiser
 from slams.diffusion.training import make_denoiser
 from slams.runtime.atomic import write_text
-from slams.runtime.console import make_table, print_tables
-from slams.runtime.output import make_output, write_tables
+from slams.runtime.console import make_table
+from slams.runtime.output import make_output, publish
 from slams.runtime.ranks import say
 from slams.warmups.figures import draw_kolmogorov
 from slams.warmups.kept import reuse
@@ -64,8 +64,7 @@ def bench_kolmogorov(config: KolmogorovConfig, output: Path) -> None:
             say(f"{kind} {number + 1}/{config.cases}: residual / noise: {ratios}")
     table = summary(pd.DataFrame(rows))
     draw_kolmogorov(cases, output / "kolmogorov.png")
-    print_tables(_page(table, config))
-    write_tables(output, {"results": table}, "%.4f")
+    publish(output, {"results": table}, _page(table, config), number_format="%.4f")
 
 
 def make_trajectories(config: KolmogorovConfig, output: Path) -> dict[str, Tensor]:

@@ -29,8 +29,8 @@ from slams.diffusion.posterior.problem import GuidanceProblem
 from slams.diffusion.sampling import sample
 from slams.diffusion.settings import GuidanceSettings
 from slams.diffusion.trajectory import TrajectoryDenoiser
-from slams.runtime.console import make_table, print_tables
-from slams.runtime.output import make_output, write_tables
+from slams.runtime.console import make_table
+from slams.runtime.output import make_output, publish
 from slams.runtime.ranks import say
 from slams.runtime.seeds import generator
 from slams.warmups.figures import draw_trajectories
@@ -202,8 +202,7 @@ def bench_lorenz63(config: Lorenz63Config, output: Path) -> None:
         [(regime, c.truth, c.y, c.smoothed, c.guided) for regime, c in shown],
         output / "lorenz63.png",
     )
-    print_tables(_page(table, config))
-    write_tables(output, {"results": results, "table": table})
+    publish(output, {"results": results, "table": table}, _page(table, config))
 
 
 def summarise(results: pd.DataFrame) -> pd.DataFrame:

@@ -25,7 +25,7 @@ from slams.benchmarks.state.regression import REFERENCES, regress
 from slams.benchmarks.state.results import KeptResults, summarise
 from slams.benchmarks.state.states import STATES
 from slams.runtime.atomic import write_text
-from slams.runtime.output import make_output, write_tables
+from slams.runtime.output import make_output, publish
 from slams.runtime.ranks import say
 
 __all__ = ["bench_state", "markdown"]
@@ -62,7 +62,7 @@ def bench_state(config: StateBenchConfig, output: Path) -> None:
         text = markdown(table, products=method == "regression")
         write_text(output / f"{method}.md", text)
         print(f"{method}: RMSE (K) of one-day forecasts of temperature\n\n{text}")
-        write_tables(output, {method: table}, "%.4f")
+        publish(output, {method: table}, number_format="%.4f")
 
 
 def _settings(config: StateBenchConfig, store: TrainingStore, method: str) -> dict[str, Any]:
