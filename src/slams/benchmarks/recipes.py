@@ -57,7 +57,7 @@ class CostConfig:
     # Training steps that `train` times at once, and number of rounds over the recipes.
     steps: int = key(10, at_least(1))
     repetitions: int = key(5, at_least(1))
-    # Numbers of other programs, each of which holds a core, while `train` times the recipes.
+    # Numbers of other programs, each of which occupies a core, while `train` times the recipes.
     busy: list[int] = key([0], NOT_EMPTY, each(at_least(0)))
     # Numbers of processes with which `scaling` trains the first recipe, and training steps of
     # each.

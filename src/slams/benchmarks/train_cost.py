@@ -2,8 +2,9 @@
 
 Networks are made as the recipe describes them, untrained, and step on one batch of the recipe's
 own data, in the precision, with the optimiser and the threads of a real run. Recipes take turns, a
-few steps at a time: a machine whose speed drifts slows all of them. Beside other programs (`busy`)
-it shows what they cost. Loading is not in it (`slams bench data`).
+few steps at a time: a machine whose speed drifts slows all of them. With other programs running
+(`busy`), the table shows how much these slow the training. Loading is excluded (`slams bench data`
+measures it).
 
 Writes `train.csv` (one row per recipe, stage, number of other programs and repetition), and prints
 the table.

@@ -27,7 +27,6 @@ from slams.warmups.figures import draw_kolmogorov
 from slams.warmups.kept import reuse
 from slams.warmups.kolmogorov_assimilation import BAND, assimilate
 from slams.warmups.kolmogorov_data import Climatology, climatology, simulate, transformed
-from slams.warmups.kolmogorov_flow import KolmogorovFlow
 from slams.warmups.kolmogorov_operators import OPERATORS
 from slams.warmups.kolmogorov_score import FlowBackbone, window_covariance
 from slams.warmups.recipes import KolmogorovConfig
@@ -70,18 +69,13 @@ def bench_kolmogorov(config: KolmogorovConfig, output: Path) -> None:
 def make_trajectories(config: KolmogorovConfig, output: Path) -> dict[str, Tensor]:
     """Return velocities `(B, L, 2, N, N)` for `train` and `test`, computed once."""
     flow = config.flow
-    solver = KolmogorovFlow(
-        flow.integration, flow.reynolds, flow.forcing, flow.wave_number, flow.drag
-    )
     made_with = {"seed": config.seed, "flow": dataclasses.asdict(flow)}
     tested = made_with | {"cases": config.cases, "length": config.length}
 
     def stored(name: str, settings: dict[str, Any], count: int, length: int) -> Tensor:
         def make() -> Tensor:
             say(f"integrating {count} trajectories of {length} states ({name})")
-            return simulate(
-                solver, count, length, flow.spin_up, flow.interval, flow.grid, config.seed, name
-            )
+            return simulate(flow, count, length, config.seed, name)
 
         return reuse(output / f"{name}.pt", "the trajectories", settings, make)
 
@@ -131,9 +125,7 @@ def train_score(
         averaged = fit_denoiser(
             denoiser,
             batch,
-            score.optimizer,
-            score.noise_mean,
-            score.noise_sd,
+            score,
             config.seed,
             say,
             # Training starts from a linear filter, whose error is small at low noise: without this

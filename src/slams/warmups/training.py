@@ -12,11 +12,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from slams.config.schema import OptimizerConfig
 from slams.diffusion.backend import KarrasDenoiser
 from slams.diffusion.training import denoising_loss, draw_noise
 from slams.modules.fitting import fit
 from slams.runtime.seeds import generator
+from slams.warmups.recipes import FlowScoreConfig
 
 __all__ = ["fit_denoiser"]
 
@@ -24,9 +24,7 @@ __all__ = ["fit_denoiser"]
 def fit_denoiser(
     denoiser: KarrasDenoiser,
     batch: Callable[[torch.Generator], Tensor],
-    config: OptimizerConfig,
-    noise_mean: float,
-    noise_sd: float,
+    settings: FlowScoreConfig,
     seed: int,
     say: Callable[[str], None],
     error: Callable[[Tensor], Tensor],
@@ -36,9 +34,7 @@ def fit_denoiser(
     Args:
         denoiser: The denoiser; its weights are trained in place.
         batch: Function that draws `(B, ...)` clean states of unit variance.
-        config: Settings of the optimiser.
-        noise_mean: Mean of log sigma.
-        noise_sd: Standard deviation of log sigma.
+        settings: Training noise and optimiser.
         seed: The experiment's seed.
         say: Function that is called with each progress line.
         error: Function from noise levels `(B,)` to the standard deviations `(B,)` of the error,
@@ -50,6 +46,7 @@ def fit_denoiser(
     Raises:
         UserError: The loss is not finite.
     """
+    config = settings.optimizer
     optimizer = torch.optim.AdamW(
         denoiser.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
     )
@@ -57,7 +54,7 @@ def fit_denoiser(
     def loss(step: int) -> Tensor:
         draw = generator(seed, "training", step)
         x = batch(draw)
-        noise = draw_noise(x, noise_mean, noise_sd, 0.0, draw)
+        noise = draw_noise(x, settings.noise_mean, settings.noise_sd, 0.0, draw)
         square = noise.sigma**2
         each = denoising_loss(denoiser, x, noise) * square / (1 + square)
         return (each / error(noise.sigma).square()).mean()

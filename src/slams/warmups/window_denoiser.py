@@ -52,14 +52,7 @@ class WindowDenoiser(Denoiser):
         self.register_buffer("vectors", vectors.float())
         self.register_buffer("values", values.clamp(min=_FLOOR * float(values[-1])).float())
         self.network = WindowNetwork(
-            self.mean,
-            self.vectors,
-            self.values,
-            windows.shape[1],
-            config.width,
-            config.blocks,
-            config.local_width,
-            config.local_blocks,
+            self.mean, self.vectors, self.values, windows.shape[1], config
         )
 
     def forward(self, x_t: Tensor, t: Tensor, **condition: Tensor) -> DiracPosterior:

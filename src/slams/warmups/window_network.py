@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from slams.nn.layers import zero_init
+from slams.warmups.recipes import WindowScoreConfig
 
 __all__ = ["WindowNetwork"]
 
@@ -69,10 +70,7 @@ class WindowNetwork(nn.Module):
         vectors: `(T D, T D)` principal directions U.
         values: `(T D,)` variances l.
         states: Number of states `T`.
-        width: Width of the global part.
-        blocks: Number of residual blocks of the global part.
-        local_width: Channels of the local part; 0 for no local part.
-        local_blocks: Number of residual blocks of the local part.
+        config: Widths and numbers of residual blocks of both parts.
     """
 
     def __init__(
@@ -81,25 +79,22 @@ class WindowNetwork(nn.Module):
         vectors: Tensor,
         values: Tensor,
         states: int,
-        width: int,
-        blocks: int,
-        local_width: int = 0,
-        local_blocks: int = 0,
+        config: WindowScoreConfig,
     ) -> None:
         super().__init__()
-        size = len(values)
+        size, width, local_width = len(values), config.width, config.local_width
         for name, value in [("mean", mean), ("vectors", vectors), ("values", values)]:
             self.register_buffer(name, value, persistent=False)
         self.states = states
         self.read = nn.Linear(size, width)
         self.level = nn.Sequential(nn.Linear(_EMBEDDING, _EMBEDDING), nn.SiLU())
-        self.blocks = nn.ModuleList([_Block(width) for _ in range(blocks)])
+        self.blocks = nn.ModuleList([_Block(width) for _ in range(config.blocks)])
         self.write = zero_init(nn.Linear(width, size))
         self.local = local_width > 0
         if self.local:
             numbers = size // states
             self.local_read = nn.Conv1d(4 * numbers, local_width, 5, padding=2)
-            dilations = itertools.islice(itertools.cycle(_DILATIONS), local_blocks)
+            dilations = itertools.islice(itertools.cycle(_DILATIONS), config.local_blocks)
             self.local_blocks = nn.ModuleList(_LocalBlock(local_width, n) for n in dilations)
             self.local_write = zero_init(nn.Conv1d(local_width, numbers, 1))
 

@@ -20,10 +20,9 @@ import pandas as pd
 
 from data_modules.store.training_store import TrainingStore
 from slams.benchmarks.state.network import train_networks
-from slams.benchmarks.state.recipe import StateBenchConfig
+from slams.benchmarks.state.recipe import STATES, StateBenchConfig
 from slams.benchmarks.state.regression import REFERENCES, regress
 from slams.benchmarks.state.results import KeptResults, summarise
-from slams.benchmarks.state.states import STATES
 from slams.runtime.atomic import write_text
 from slams.runtime.output import make_output, publish
 from slams.runtime.ranks import say

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from data_modules.store.training_store import TrainingStore, iso_date
-from slams.benchmarks.state.states import STATES
+from slams.benchmarks.state.recipe import STATES
 from slams.errors import UserError
 from slams.fields import FieldSpec
 from slams.normalisation import Normaliser

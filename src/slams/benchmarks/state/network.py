@@ -29,9 +29,8 @@ from torch import Tensor
 from data_modules.store.training_store import TrainingStore
 from slams.benchmarks.state.days import SampleDays, choose_days
 from slams.benchmarks.state.fields import StateChannels, choose_channels, read_band, store_levels
-from slams.benchmarks.state.recipe import StateBenchConfig, StateNetworkConfig
+from slams.benchmarks.state.recipe import STATES, StateBenchConfig, StateNetworkConfig
 from slams.benchmarks.state.results import KeptResults, monthly_rows
-from slams.benchmarks.state.states import STATES
 from slams.diffusion.backend import KarrasDenoiser, time_of_sigma
 from slams.diffusion.training import denoising_loss, draw_noise, make_denoiser
 from slams.modules.base import make_optimizer, warmup_cosine

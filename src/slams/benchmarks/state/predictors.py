@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from slams.benchmarks.state.fields import Band, StateChannels
-from slams.benchmarks.state.recipe import RegressionConfig
-from slams.benchmarks.state.states import STATES
+from slams.benchmarks.state.recipe import STATES, RegressionConfig
 
 __all__ = ["Predictors", "choose_predictors"]
 

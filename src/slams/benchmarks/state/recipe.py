@@ -1,4 +1,4 @@
-"""The keys of `slams bench state`, with their defaults and rules.
+"""The states that `slams bench state` compares, and its keys with their defaults and rules.
 
 The comment above a field is its help text.
 """
@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from itertools import pairwise
 
-from slams.benchmarks.state.states import STATES
 from slams.config.checks.rules import one_of as check_choice
 from slams.config.checks.rules import unique
 from slams.config.schema import OptimizerConfig
@@ -28,13 +27,47 @@ from slams.plugins.keys import (
 )
 
 __all__ = [
+    "STATES",
     "RegressionConfig",
+    "State",
     "StateBenchConfig",
     "StateNetworkConfig",
     "TrainingDaysConfig",
     "check_state_bench",
     "day_pieces",
 ]
+
+
+@dataclass(frozen=True)
+class State:
+    """One row of the table.
+
+    Attributes:
+        label: What the state holds, in words.
+        groups: Groups of predictors, see `slams.benchmarks.state.predictors`.
+    """
+
+    label: str
+    groups: frozenset[str]
+
+
+_SURFACE = frozenset({"temperature", "surface"})
+_PRESSURE = _SURFACE | {"pressure"}
+_WINDS_3 = _PRESSURE | {"winds_3"}
+_WINDS = _WINDS_3 | {"winds"}
+_BEFORE = frozenset({"before"})
+
+STATES = {
+    "surface": State("T and surface fields", _SURFACE),
+    "pressure": State("+ surface pressure", _PRESSURE),
+    "winds_3": State("+ winds, humidity at three levels, products", _WINDS_3),
+    "winds": State("+ winds at all levels, all humidity, products", _WINDS),
+    "before": State("T, surface, pressure, the day before", _PRESSURE | _BEFORE),
+    "winds_3_before": State("winds at three levels, products, the day before", _WINDS_3 | _BEFORE),
+    "winds_before": State(
+        "winds at all levels, humidity, products, the day before", _WINDS | _BEFORE
+    ),
+}
 
 _METHODS = ("regression", "network")
 _STATES = (some(", ".join(STATES)), each(one_of(*STATES)), DISTINCT)
@@ -57,7 +90,7 @@ class TrainingDaysConfig:
 class RegressionConfig:
     """The local ridge regression."""
 
-    # States of the table, see `slams.benchmarks.state.states`.
+    # States of the table.
     states: list[str] = key(list(STATES), *_STATES)
     # Rows and columns (odd numbers) of the patch around a point that predictors are taken from:
     # temperature, surface fields and surface pressure; winds and humidity; the same as the first,
