@@ -164,14 +164,14 @@ def some(expected: str) -> Rule:
     """Return the rule that a list or a mapping has at least one entry.
 
     Args:
-        expected: What the entries are, in words: "stores that `slams simulate` wrote".
+        expected: What the entries are, in words, for messages: "stores of `slams simulate`".
     """
 
     def check(name: str, values: Any) -> None:
         if not values:
             raise UserError(f"key {name!r}: found none, expected {expected}")
 
-    return Rule(expected, check)
+    return Rule("at least one entry", check)
 
 
 def _check_distinct(name: str, values: list[Any]) -> None:
