@@ -15,13 +15,13 @@ from typing import Any, Self
 
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
-from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
 from slams.config.schema import OptimizerConfig, TrainerConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
+from slams.modules.fitting import make_optimizer
 from slams.nn.checkpointing import checkpoint_blocks
 from slams.runtime.files import load_tensors
 
@@ -29,7 +29,6 @@ __all__ = [
     "CHECKPOINT_VERSION",
     "TrainedModule",
     "check_identity",
-    "make_optimizer",
     "read_checkpoint",
     "warmup_cosine",
 ]
@@ -43,25 +42,6 @@ def warmup_cosine(step: int, steps: int, warmup: int) -> float:
     """Return the factor of the learning rate at a step: linear warm-up, then half a cosine."""
     rise = min(1.0, (step + 1) / max(warmup, 1))
     return rise * 0.5 * (1.0 + math.cos(math.pi * min(1.0, step / max(steps, 1))))
-
-
-def make_optimizer(module: nn.Module, config: OptimizerConfig) -> AdamW:
-    """Make the optimiser of a module's weights.
-
-    Biases, norms, position embeddings and noise parameters have no weight decay.
-    """
-    decayed, free = [], []
-    for name, parameter in module.named_parameters():
-        if parameter.requires_grad:
-            whole = parameter.ndim < 2 or name.rpartition(".")[2] == "position"
-            (free if whole else decayed).append(parameter)
-    return AdamW(
-        [
-            {"params": decayed, "weight_decay": config.weight_decay},
-            {"params": free, "weight_decay": 0.0},
-        ],
-        lr=config.learning_rate,
-    )
 
 
 class TrainedModule(LightningModule):

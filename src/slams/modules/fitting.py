@@ -1,8 +1,8 @@
-"""A training loop without Lightning, for the small networks of benchmarks and warm-ups.
+"""The optimiser of every training, and a loop without Lightning for small networks.
 
-It returns the exponential moving average of the weights, with the decay
-`min(d, (1 + n) / (10 + n))` after step `n`: a smaller decay at the beginning removes the initial
-weights from the average.
+The loop, which benchmarks and warm-ups use, returns the exponential moving average of the weights,
+with the decay `min(d, (1 + n) / (10 + n))` after step `n`: a smaller decay at the beginning
+removes the initial weights from the average.
 """
 
 from __future__ import annotations
@@ -15,15 +15,35 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.optim import AdamW
 
 from slams.config.schema import OptimizerConfig
 from slams.errors import UserError
 
-__all__ = ["fit"]
+__all__ = ["fit", "make_optimizer"]
 
 # Progress lines of a training.
 _LINES = 10
 _Network = TypeVar("_Network", bound=nn.Module)
+
+
+def make_optimizer(module: nn.Module, config: OptimizerConfig) -> AdamW:
+    """Make the optimiser of a module's weights.
+
+    Biases, norms, position embeddings and noise parameters have no weight decay.
+    """
+    decayed, free = [], []
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            whole = parameter.ndim < 2 or name.rpartition(".")[2] == "position"
+            (free if whole else decayed).append(parameter)
+    return AdamW(
+        [
+            {"params": decayed, "weight_decay": config.weight_decay},
+            {"params": free, "weight_decay": 0.0},
+        ],
+        lr=config.learning_rate,
+    )
 
 
 def fit(

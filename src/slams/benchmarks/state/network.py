@@ -33,8 +33,8 @@ from slams.benchmarks.state.recipe import STATES, StateBenchConfig, StateNetwork
 from slams.benchmarks.state.results import KeptResults, monthly_rows
 from slams.diffusion.backend import KarrasDenoiser, time_of_sigma
 from slams.diffusion.training import denoising_loss, draw_noise, make_denoiser
-from slams.modules.base import make_optimizer, warmup_cosine
-from slams.modules.fitting import fit
+from slams.modules.base import warmup_cosine
+from slams.modules.fitting import fit, make_optimizer
 from slams.nn.layers import SphereConv2d
 from slams.nn.precision import natural_precision
 from slams.nn.unet import LatentUNet
