@@ -12,7 +12,17 @@ from slams.config.renamed import RENAMED
 from slams.config.schema import Config
 from slams.config.validation import dotted_keys
 from slams.errors import UserError
-from slams.plugins.keys import SHARE, at_least, check_keys, each, key, one_of, that
+from slams.plugins.keys import (
+    DISTINCT,
+    SHARE,
+    at_least,
+    check_keys,
+    each,
+    key,
+    one_of,
+    some,
+    that,
+)
 
 
 @dataclass
@@ -30,6 +40,7 @@ class Section:
     steps: int = key(3, at_least(2), that(lambda v: v % 2 == 1, "an odd number"))
     kind: str = key("mean", one_of("mean", "latest", ""))
     widths: list[int] = key([8, 16], each(at_least(8)))
+    levels: list[int] = key([850, 500], some("levels (hPa)"), DISTINCT)
     entries: list[Entry] = field(default_factory=lambda: [Entry()])
 
 
@@ -51,6 +62,8 @@ def read(*overrides: str) -> Recipe:
         ("section.steps=4", "key 'section.steps': found 4, expected an odd number"),
         ("section.kind=latets", "key 'section.kind': found 'latets'; did you mean 'latest'?"),
         ("section.widths=[8, 4]", "key 'section.widths.1': found 4, expected at least 8"),
+        ("section.levels=[]", "key 'section.levels': found none, expected levels (hPa)"),
+        ("section.levels=[5, 7, 5]", "key 'section.levels': 5 is listed twice"),
         (
             "section.entries=[{share: 0.1}, {share: 1}]",
             "key 'section.entries.1.share': found 1.0, expected at least 0 and less than 1",

@@ -23,6 +23,7 @@ from slams.errors import UserError, nearest
 from slams.plugins.registry import Registry, is_reference
 
 __all__ = [
+    "DISTINCT",
     "NOT_EMPTY",
     "NOT_NEGATIVE",
     "POSITIVE",
@@ -36,6 +37,7 @@ __all__ = [
     "one_of",
     "registered",
     "rules_of",
+    "some",
     "that",
 ]
 
@@ -156,3 +158,26 @@ def _walk(settings: Any, section: str) -> Iterator[tuple[str, dataclasses.Field[
             for position, entry in enumerate(value):
                 if dataclasses.is_dataclass(entry):
                     yield from _walk(entry, f"{name}.{position}")
+
+
+def some(expected: str) -> Rule:
+    """Return the rule that a list or a mapping has at least one entry.
+
+    Args:
+        expected: What the entries are, in words, for messages: "stores of `slams simulate`".
+    """
+
+    def check(name: str, values: Any) -> None:
+        if not values:
+            raise UserError(f"key {name!r}: found none, expected {expected}")
+
+    return Rule("at least one entry", check)
+
+
+def _check_distinct(name: str, values: list[Any]) -> None:
+    for position, value in enumerate(values):
+        if value in values[:position]:
+            raise UserError(f"key {name!r}: {value} is listed twice")
+
+
+DISTINCT = Rule("each entry once", _check_distinct)

@@ -14,7 +14,7 @@ def load() -> Benchmark:
 
 def schema() -> Schema:
     """Import the data class of the recipe, and its validator."""
-    from slams.benchmarks.climate_recipe import ClimateConfig, check_climate
+    from slams.benchmarks.recipes import ClimateConfig, check_climate
 
     return ClimateConfig, check_climate
 

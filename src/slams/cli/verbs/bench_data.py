@@ -14,7 +14,7 @@ def load() -> Benchmark:
 
 def schema() -> Schema:
     """Import the data class of the recipe, and its validator."""
-    from slams.benchmarks.stream_recipe import StreamBenchConfig, check_stream_bench
+    from slams.benchmarks.recipes import StreamBenchConfig, check_stream_bench
 
     return StreamBenchConfig, check_stream_bench
 

@@ -14,7 +14,7 @@ def load() -> Benchmark:
 
 def schema() -> Schema:
     """Import the data class of the recipe, and its validator."""
-    from slams.warmups.kolmogorov_recipe import KolmogorovConfig, check_kolmogorov
+    from slams.warmups.recipes import KolmogorovConfig, check_kolmogorov
 
     return KolmogorovConfig, check_kolmogorov
 

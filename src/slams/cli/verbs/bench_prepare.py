@@ -13,10 +13,11 @@ def load() -> Benchmark:
 
 
 def schema() -> Schema:
-    """Import the data class of the recipe, and its validator."""
-    from slams.benchmarks.preparation_recipe import PreparationBenchConfig, check_preparation_bench
+    """Import the data class of the recipe; it needs no check but the rules of its keys."""
+    from slams.benchmarks.recipes import PreparationBenchConfig
+    from slams.plugins.keys import check_keys
 
-    return PreparationBenchConfig, check_preparation_bench
+    return PreparationBenchConfig, check_keys
 
 
 VERB = benchmark_verb(

@@ -14,7 +14,7 @@ def load() -> Benchmark:
 
 def schema() -> Schema:
     """Import the data class of the recipe, and its validator."""
-    from slams.benchmarks.cost_recipe import CostConfig, check_cost
+    from slams.benchmarks.recipes import CostConfig, check_cost
 
     return CostConfig, check_cost
 
