@@ -1,12 +1,12 @@
 """Specifications of assimilation methods and first guesses: the single description of each.
 
-Recipes and tables of results name methods alike, as `METHOD` or `METHOD@FIRST_GUESS`: a method
+Recipes and tables of results name a method `METHOD` or `METHOD@FIRST_GUESS`: a method
 starts from the background of the recipe or, after an `@`, from a first guess that is made from the
 background (`slams.assimilators.first_guess`), as in `optimal_interpolation@score_mean`.
 
 Checks of recipes, stages, tables, figures and the report all read the specifications below;
-methods are listed nowhere else. To add one, write a module with a `MethodSpec` (in
-`slams.methods` for one of this package), or name your own as `module:Class` in a recipe.
+methods are listed nowhere else. To add one, write a `MethodSpec` (one of this package is in
+`slams.methods.specifications`), or name your own as `module:Class` in a recipe.
 """
 
 from __future__ import annotations
@@ -175,14 +175,10 @@ def _check_build(name: str, build: object, needs: object) -> None:
 
 
 METHODS = Registry(
-    "method of assimilation", MethodSpec, "slams.methods", "slams.methods", by_module=False
+    "method of assimilation", MethodSpec, "slams.methods", "slams.methods.specifications"
 )
 FIRST_GUESSES = Registry(
-    "first guess",
-    FirstGuessSpec,
-    "slams.first_guesses",
-    "slams.methods.first_guesses",
-    by_module=False,
+    "first guess", FirstGuessSpec, "slams.first_guesses", "slams.methods.specifications"
 )
 
 
