@@ -30,7 +30,7 @@ import torch
 from torch import Tensor
 
 from slams.calendar.days import time_stamps
-from slams.variables import STANDARD_NAMES, TRANSFORM_OF, TRANSFORM_UNITS, UNITS
+from slams.variables import STANDARD_NAMES, TRANSFORM_OF, TRANSFORM_UNITS, UNITS, split_channel
 
 if TYPE_CHECKING:
     from slams.grid import LatLonGrid
@@ -80,22 +80,11 @@ class FieldSpec:
         """Read a channel name as written in recipes, `temperature@850` or `2m_temperature`.
 
         Raises:
-            ValueError: The variable is unknown, or the level is not a whole number of hPa.
+            UserError: The variable is unknown, or the level is not a whole number of hPa.
         """
-        variable, _, level = name.partition("@")
-        if variable not in UNITS:
-            raise ValueError(
-                f"channel {name!r}: variable {variable!r} is unknown; expected one of "
-                f"{', '.join(UNITS)}"
-            )
-        if level and not level.isdigit():
-            raise ValueError(f"channel {name!r}: level {level!r} is not a whole number of hPa")
-        return cls(
-            variable=variable,
-            level=int(level) if level else None,
-            units=UNITS[variable],
-            transform=TRANSFORM_OF.get(variable, "identity"),
-        )
+        variable, level = split_channel(name)
+        transform = TRANSFORM_OF.get(variable, "identity")
+        return cls(variable, level, UNITS[variable], transform)
 
     @property
     def channel_units(self) -> str:

@@ -98,7 +98,7 @@ def _walk(value: Any, kind: Any, prefix: str, explained: set[Any]) -> Iterator[K
         else:
             comment = comments.get(f"{kind.__name__}.{item.name}", "")
             about = (kind.__doc__ or "").splitlines()[0]
-            expected = tuple(rule.expected for rule in rules_of(item))
+            expected = tuple(rule.expected for rule in rules_of(item) if rule.expected)
             yield Key(path, str(item.type), entry, comment, expected, about)
     for entry, inner, path in sections:
         # An empty list shows the defaults, unless they were shown elsewhere (`data.sources`).

@@ -74,8 +74,6 @@ def check_days(config: Config) -> None:
                 f"key 'observations.days': found {day}, expected days of the window, 0 to "
                 f"{data.days - 1}"
             )
-    if len(set(config.observations.days)) < len(config.observations.days):
-        raise UserError("key 'observations.days': a day is listed twice")
     if config.background.analysis_error and config.background.kind != "damped_persistence":
         raise UserError(
             f"key 'background.analysis_error': found {config.background.analysis_error:g} with "

@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from slams.errors import UserError, nearest
 from slams.plugins.registry import Registry, is_reference
 
 __all__ = [
+    "DISTINCT",
     "NOT_EMPTY",
     "NOT_NEGATIVE",
     "POSITIVE",
@@ -31,9 +32,11 @@ __all__ = [
     "Rule",
     "at_least",
     "check_keys",
+    "distinct",
     "each",
     "key",
     "one_of",
+    "optional",
     "registered",
     "rules_of",
     "that",
@@ -45,12 +48,14 @@ class Rule:
     """A condition on one value.
 
     Attributes:
-        expected: What may be, in words, for messages and help.
+        expected: What may be, in words, for messages and help; empty where help need not say it.
         check: Refuse a value; takes the dotted key and the value, raises `UserError`.
+        registry: Registry that the value, or each entry of a list, names a specification of.
     """
 
     expected: str
-    check: Callable[[str, Any], None]
+    check: Callable[[str, Any], object]
+    registry: Registry | None = None
 
 
 def key(default: Any, *rules: Rule) -> Any:
@@ -76,7 +81,7 @@ def that(test: Callable[[Any], bool], expected: str) -> Rule:
 
     def check(name: str, value: Any) -> None:
         if not test(value):
-            raise UserError(f"key {name!r}: found {value}, expected {expected}")
+            raise UserError(f"key {name!r}: found {value!r}, expected {expected}")
 
     return Rule(expected, check)
 
@@ -105,7 +110,8 @@ def registered(registry: Registry) -> Rule:
         else:
             one_of(*registry.names()).check(name, value)
 
-    return Rule(f"the name of a {registry.what}, or module:name of a plug-in", check)
+    expected = f"the name of a {registry.what}, or module:name of a plug-in"
+    return Rule(expected, check, registry)
 
 
 def each(rule: Rule) -> Rule:
@@ -115,9 +121,36 @@ def each(rule: Rule) -> Rule:
         for position, value in enumerate(values):
             rule.check(f"{name}.{position}", value)
 
-    return Rule(f"entries: {rule.expected}", check)
+    return replace(rule, expected=rule.expected and f"entries: {rule.expected}", check=check)
 
 
+def optional(rule: Rule) -> Rule:
+    """Return the rule that a text is empty or passes another."""
+
+    def check(name: str, value: str) -> None:
+        if value:
+            rule.check(name, value)
+
+    return replace(rule, expected=rule.expected and f"empty, or {rule.expected}", check=check)
+
+
+def distinct(attribute: str = "") -> Rule:
+    """Return the rule that no entry of a list is there twice.
+
+    Args:
+        attribute: Attribute by which entries are compared; empty for the entries themselves.
+    """
+
+    def check(name: str, values: list[Any]) -> None:
+        found = [getattr(value, attribute) if attribute else value for value in values]
+        for position, value in enumerate(found):
+            if value in found[:position]:
+                raise UserError(f"key {name!r}: {value} is listed twice")
+
+    return Rule("", check)
+
+
+DISTINCT = distinct()
 NOT_EMPTY = that(bool, "at least one entry")
 NOT_NEGATIVE = that(lambda value: value >= 0, "0 or more")
 POSITIVE = that(lambda value: value > 0, "more than 0")

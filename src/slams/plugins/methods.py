@@ -12,17 +12,19 @@ methods are listed nowhere else. To add one, write a `MethodSpec` (one of this p
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
 from slams.errors import UserError, nearest
+from slams.plugins.keys import Rule
 from slams.plugins.registry import Registry
 
 __all__ = [
     "FIRST_GUESSES",
     "METHODS",
+    "METHOD_NAMES",
     "Family",
     "FirstGuessSpec",
     "Knows",
@@ -209,6 +211,16 @@ def check_method(name: str) -> tuple[MethodSpec, FirstGuessSpec | None]:
             hint = f"{method} starts from the background alone"
         raise UserError(f"key {_KEY!r}: found {name!r}; {hint}")
     return spec, guess
+
+
+def _check_methods(key: str, names: Sequence[str]) -> None:
+    if not names:
+        raise UserError(f"key {key!r}: found none, expected {', '.join(METHODS.names())}")
+    for name in names:
+        check_method(name)
+
+
+METHOD_NAMES = Rule("names of methods, METHOD or METHOD@FIRST_GUESS", _check_methods)
 
 
 def method_names() -> tuple[str, ...]:

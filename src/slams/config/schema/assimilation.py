@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from slams.config.paths import NAME
 from slams.diffusion.settings import GuidanceSettings, SamplerSettings
-from slams.plugins.keys import NOT_NEGATIVE, POSITIVE, PROBABILITY, at_least, key
+from slams.plugins.keys import DISTINCT, NOT_NEGATIVE, POSITIVE, PROBABILITY, at_least, key, that
+from slams.plugins.methods import METHOD_NAMES
 
 __all__ = [
     "AssimilationConfig",
@@ -18,6 +20,11 @@ __all__ = [
     "ScoreMeanConfig",
     "ThreeDVarConfig",
 ]
+
+
+_PENALTIES = that(
+    lambda values: values and min(values) > 0, "penalties of more than 0 to choose from"
+)
 
 
 @dataclass
@@ -93,8 +100,9 @@ class LinearInverseModelConfig:
 
     # Largest number of EOFs, the best on the demo's training blocks.
     eofs: int = key(200, at_least(1))
-    # Penalties to choose from by cross-validation, a channel, in units of a score's mean variance.
-    ridges: list[float] = field(default_factory=lambda: [0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0])
+    # Penalties to choose from by cross-validation, per channel, in units of a score's mean
+    # variance.
+    ridges: list[float] = key([0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0], _PENALTIES)
     # Blocks of the cross-validation, and the days next to a block that its model does not see.
     folds: int = key(5, at_least(2))
     gap: int = key(10, at_least(0))
@@ -116,16 +124,13 @@ class AssimilationConfig:
 
     # Names as in the results table; `METHOD@FIRST_GUESS` starts a method from `climatology`,
     # `linear_inverse_model` or `score_mean` in the place of the background.
-    methods: list[str] = field(
-        default_factory=lambda: [
-            "climatology",
-            "background",
-            "optimal_interpolation",
-            "latent_diffusion",
-        ]
+    methods: list[str] = key(
+        ["climatology", "background", "optimal_interpolation", "latent_diffusion"],
+        METHOD_NAMES,
+        DISTINCT,
     )
     # Name of the setting, the second column of the results table and the name of its directory.
-    setting: str = "default"
+    setting: str = key("default", NAME)
     members: int = key(16, at_least(2))
     batch_size: int = key(4, at_least(1))
     guidance: GuidanceSettings = field(default_factory=GuidanceSettings)
@@ -150,7 +155,7 @@ class AssimilationConfig:
     # Test dates on which every smaller subset of `observations.use` is tried too, to see what each
     # modality brings; 0 for none.
     modality_study: int = key(0, at_least(0))
-    # Dates a block of the block bootstrap, and the number of resamples.
+    # Dates per block of the block bootstrap, and the number of resamples.
     bootstrap_block: int = key(3, at_least(1))
     bootstrap_samples: int = key(1000, at_least(1))
     # Consecutive days over which each method is cycled from the first test day: its analysis of a

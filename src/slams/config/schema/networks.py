@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from slams.plugins.keys import (
+    DISTINCT,
+    NOT_EMPTY,
     NOT_NEGATIVE,
     POSITIVE,
     PROBABILITY,
     SHARE,
     at_least,
+    each,
     key,
     one_of,
     that,
@@ -20,6 +23,13 @@ __all__ = [
     "ScoreConfig",
     "VAEConfig",
 ]
+
+
+# Groups of `slams.nn`'s group normalisation, which divide the width of every layer.
+_GROUPS = 8
+_MULTIPLES = that(
+    lambda width: width % _GROUPS == 0, f"multiples of {_GROUPS}, the groups of each normalisation"
+)
 
 
 @dataclass
@@ -47,7 +57,7 @@ class VAEConfig:
     # Fewer grid points each way.
     factor: int = key(4, at_least(1))
     # Width and number of residual blocks of the convolutional paths.
-    hidden: int = key(128, at_least(1))
+    hidden: int = key(128, at_least(1), _MULTIPLES)
     blocks: int = key(3, at_least(0))
     kl_weight: float = key(1e-3, NOT_NEGATIVE)
     # Probability that a modality is hidden from the encoder in a training sample.
@@ -65,8 +75,8 @@ class ScoreConfig:
     # What the denoiser learns: `latent`, encodings of the VAE, or `pixel`, the normalised fields
     # (method `pixel_diffusion`); each has a run directory of its own.
     space: str = key("latent", one_of("latent", "pixel"))
-    # Widths of the U-Net, one a resolution.
-    channels: list[int] = field(default_factory=lambda: [64, 96])
+    # Widths of the U-Net, one per resolution.
+    channels: list[int] = key([64, 96], NOT_EMPTY, each(at_least(1)), each(_MULTIPLES))
     blocks: int = key(2, at_least(1))
     embedding: int = key(128, at_least(1), that(lambda v: v % 2 == 0, "an even number"))
     # Networks whose mean is the denoiser. Each sample of a batch trains one of them: give as many
@@ -77,7 +87,7 @@ class ScoreConfig:
     # Ages (days) of further backgrounds that the denoiser is trained with beside
     # `background.lag`; it is told how old each is. More pairs of states where training days are
     # few; it is validated and used with `background.lag` alone.
-    lags: list[int] = field(default_factory=list)
+    lags: list[int] = key([], DISTINCT, each(at_least(1)))
     # Cells of longitude, either way, by which turned copies of the training days are added, fields
     # and background alike: weather a little to the east is weather that could have been.
     shifts: int = key(0, NOT_NEGATIVE)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from slams.plugins.keys import NOT_NEGATIVE, POSITIVE, at_least, key, one_of
+from slams.config.paths import PATH, WRITTEN_PATH
+from slams.config.splits import DAY
+from slams.config.time_limits import TIME_LIMIT
+from slams.plugins.keys import NOT_NEGATIVE, POSITIVE, at_least, key, one_of, optional
 
 __all__ = [
     "AblationConfig",
@@ -31,7 +34,7 @@ class TrainerConfig:
     threads: int = key(0, at_least(0))
     # Time after which a training saves and ends, to be continued by the same command, as SLURM
     # writes it: 90 (minutes), 12:00:00, 2-12:00:00; "" for no limit.
-    max_time: str = ""
+    max_time: str = key("", optional(TIME_LIMIT))
     # Compute activations again in the backward pass and keep fewer of them: less memory for long
     # windows, about a third more time.
     checkpoint_activations: bool = False
@@ -71,7 +74,7 @@ class ReportConfig:
     case: int = key(0, at_least(0))
     # Level (hPa) shown on the maps.
     level: int = key(850, at_least(1))
-    # Dots a inch of the figures.
+    # Resolution of the figures (dots per inch).
     dpi: int = key(150, at_least(20))
 
 
@@ -81,9 +84,9 @@ class SimulateConfig:
 
     # Zarr directory; beside it, until it is finished, stands `<output>.partial`, from which the
     # same command goes on.
-    output: str = "stores/nature_run.zarr"
+    output: str = key("stores/nature_run.zarr", WRITTEN_PATH)
     # First day that is kept.
-    start: str = "1980-01-01"
+    start: str = key("1980-01-01", DAY)
     # Months kept, after the spin-up.
     months: int = key(12, at_least(1))
     # Days simulated before the first that is kept.
@@ -108,7 +111,7 @@ class AblationConfig:
     baseline: str = ""
     # Table of published figures (CSV: key,value,method,metric,result), beside the recipe, shown
     # next to ours; what differs is said in a file of the same name ending in .md.
-    published: str = ""
+    published: str = key("", PATH)
     # Every combination of values: {key: [value, ...], other.key: [value, ...]}.
     grid: dict[str, Any] = field(default_factory=dict)
     # Values that change together: {key: [value, ...], other.key: [as many values]}.
