@@ -25,17 +25,11 @@ from slams.diffusion.backend import KarrasDenoiser, VESchedule
 from slams.errors import UserError
 from slams.nn.latent_space import LatentSpace
 from slams.nn.precision import Bfloat16
-from slams.plugins.methods import (
-    FIRST_GUESSES,
-    METHODS,
-    MethodSpec,
-    Role,
-    check_method,
-    method_names,
-)
+from slams.plugins.methods import FIRST_GUESSES, METHODS, MethodSpec, Role, check_method
 from slams.stages import methods
 from slams.stages.places import trained_inputs
 from tests.assimilators.problems import linear_gaussian
+from tests.plugins.names import method_names
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 

@@ -34,7 +34,6 @@ __all__ = [
     "check_method",
     "find_method",
     "in_role",
-    "method_names",
     "split_name",
     "trained_stages",
 ]
@@ -220,18 +219,7 @@ def _check_methods(key: str, names: Sequence[str]) -> None:
         check_method(name)
 
 
-METHOD_NAMES = Rule("names of methods, METHOD or METHOD@FIRST_GUESS", _check_methods)
-
-
-def method_names() -> tuple[str, ...]:
-    """Return the built-in names that a recipe may use, methods without a first guess first."""
-    on_guesses = [
-        f"{spec.name}@{guess.name}"
-        for guess in FIRST_GUESSES.built_in()
-        for spec in METHODS.built_in()
-        if guess.knows in spec.first_guesses
-    ]
-    return (*METHODS.names(), *on_guesses)
+METHOD_NAMES = Rule("names of methods, METHOD or METHOD@FIRST_GUESS", _check_methods, METHODS)
 
 
 def find_method(name: str) -> tuple[MethodSpec | None, FirstGuessSpec | None]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from itertools import islice
 
+from slams.config.checks.days import check_days
 from slams.config.checks.observations import check_observations
 from slams.config.checks.paths import check_paths
 from slams.config.checks.rules import check_that
@@ -17,7 +18,6 @@ from slams.config.checks.sources import check_sources
 from slams.config.checks.sweep import check_sweep_size
 from slams.config.schema import BackgroundConfig, Config
 from slams.config.splits import check_splits, check_test_days, split_pieces
-from slams.config.time_axis import check_days
 from slams.errors import UserError, nearest
 from slams.plugins.keys import check_keys
 from slams.plugins.methods import Knows, check_method, split_name
