@@ -144,7 +144,9 @@ def test_classical_methods_beat_the_background_as_configured(data) -> None:
 def test_an_unknown_name_is_refused(data) -> None:
     config = Config()
     config = replace(config, assimilation=replace(config.assimilation, methods=["kriging"]))
-    with pytest.raises(UserError, match="found 'kriging'; expected one of background"):
+    with pytest.raises(
+        UserError, match="found 'kriging'; expected one of climatology, background"
+    ):
         methods.make_methods(config, config.assimilation.methods, data)
 
 

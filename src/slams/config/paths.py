@@ -108,9 +108,12 @@ def _check_name(key: str, name: str, separator: str | None = None) -> None:
 # A path that is read, and one at, next to and below which the program writes.
 PATH = Rule("", lambda key, text: check_path(f"key {key!r}", text))
 WRITTEN_PATH = Rule("", lambda key, text: check_path(f"key {key!r}", text, written=True))
-# A directory, and one that the program may replace: it must not be the working directory.
 DIRECTORY = that(lambda text: text.strip() and text.isprintable(), "the path of a directory")
-REPLACED = that(lambda text: Path(text).name not in ("", ".."), "the path of a directory")
+# A directory that the program may replace: it must not be the working directory.
+REPLACED = that(
+    lambda text: text.strip() and text.isprintable() and Path(text).name not in ("", ".."),
+    "the path of a directory",
+)
 NAME = Rule("the name of a directory", _check_name)
 NAMES = Rule(
     "the name of a directory, or several with slashes", partial(_check_name, separator="/")

@@ -15,7 +15,7 @@ several keys must fit one another is checked where the section is known (`slams.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,16 +23,15 @@ from slams.errors import UserError, nearest
 from slams.plugins.registry import Registry, is_reference
 
 __all__ = [
-    "DISTINCT",
     "NOT_EMPTY",
     "NOT_NEGATIVE",
     "POSITIVE",
     "PROBABILITY",
     "SHARE",
+    "UNIQUE",
     "Rule",
     "at_least",
     "check_keys",
-    "distinct",
     "each",
     "key",
     "one_of",
@@ -40,6 +39,7 @@ __all__ = [
     "registered",
     "rules_of",
     "that",
+    "unique",
 ]
 
 
@@ -110,7 +110,7 @@ def registered(registry: Registry) -> Rule:
         else:
             one_of(*registry.names()).check(name, value)
 
-    expected = f"the name of a {registry.what}, or module:name of a plug-in"
+    expected = f"a registered {registry.what}, or module:name of a plug-in"
     return Rule(expected, check, registry)
 
 
@@ -134,7 +134,7 @@ def optional(rule: Rule) -> Rule:
     return replace(rule, expected=rule.expected and f"empty, or {rule.expected}", check=check)
 
 
-def distinct(attribute: str = "") -> Rule:
+def unique(attribute: str = "") -> Rule:
     """Return the rule that no entry of a list is there twice.
 
     Args:
@@ -150,7 +150,7 @@ def distinct(attribute: str = "") -> Rule:
     return Rule("", check)
 
 
-DISTINCT = distinct()
+UNIQUE = unique()
 NOT_EMPTY = that(bool, "at least one entry")
 NOT_NEGATIVE = that(lambda value: value >= 0, "0 or more")
 POSITIVE = that(lambda value: value > 0, "more than 0")
@@ -174,18 +174,12 @@ def check_keys(settings: Any, section: str = "") -> None:
     Raises:
         UserError: One sentence: the key, what was found, what is expected.
     """
-    for name, item, value in _walk(settings, section):
-        for rule in rules_of(item):
-            rule.check(name, value)
-
-
-def _walk(settings: Any, section: str) -> Iterator[tuple[str, dataclasses.Field[Any], Any]]:
     for item in dataclasses.fields(settings):
         name, value = f"{section}.{item.name}".lstrip("."), getattr(settings, item.name)
-        yield name, item, value
+        for rule in rules_of(item):
+            rule.check(name, value)
         if dataclasses.is_dataclass(value):
-            yield from _walk(value, name)
-        elif isinstance(value, list):
-            for position, entry in enumerate(value):
-                if dataclasses.is_dataclass(entry):
-                    yield from _walk(entry, f"{name}.{position}")
+            check_keys(value, name)
+        for position, entry in enumerate(value if isinstance(value, list) else ()):
+            if dataclasses.is_dataclass(entry):
+                check_keys(entry, f"{name}.{position}")

@@ -86,7 +86,25 @@ class Style:
 
 
 @dataclass(frozen=True)
-class MethodSpec:
+class _Spec:
+    """What the specifications of methods and of first guesses have in common."""
+
+    name: str
+    label: str
+    build: Callable[[Any], Any]
+    order: int = field(default=1000, kw_only=True)
+    needs: tuple[str, ...] = field(default=(), kw_only=True)
+    prior: str = field(default="", kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not callable(self.build):
+            raise ValueError(f"{self.name}: build is {self.build!r}, expected a function")
+        if not isinstance(self.needs, tuple) or not set(self.needs) <= set(_STAGES):
+            raise ValueError(f"{self.name}: needs {self.needs!r}, expected a tuple of {_STAGES}")
+
+
+@dataclass(frozen=True)
+class MethodSpec(_Spec):
     """Specification of a method of assimilation.
 
     Attributes:
@@ -110,24 +128,15 @@ class MethodSpec:
         section: Section of `assimilation` with its settings; empty for `name`.
     """
 
-    name: str
-    label: str
-    build: Callable[[Any], Any]
     style: Style | None = None
-    order: int = 1000
     family: Family = Family.CLASSICAL
     role: Role = Role.OTHER
-    needs: tuple[str, ...] = ()
     first_guesses: tuple[Knows, ...] = ()
     reference: str = ""
-    prior: str = ""
     short: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     settings: str = ""
     section: str = ""
-
-    def __post_init__(self) -> None:
-        _check_build(self.name, self.build, self.needs)
 
     @property
     def settings_section(self) -> str:
@@ -136,7 +145,7 @@ class MethodSpec:
 
 
 @dataclass(frozen=True)
-class FirstGuessSpec:
+class FirstGuessSpec(_Spec):
     """Specification of a first guess that methods may start from.
 
     Attributes:
@@ -153,26 +162,10 @@ class FirstGuessSpec:
         prior: What it knows about states in general, in words.
     """
 
-    name: str
-    label: str
-    build: Callable[[Any], Any]
     knows: Knows = Knows.BACKGROUND
     marker: str = "h"
     tint: tuple[str, float] = ("#000000", 0.4)
-    order: int = 1000
-    needs: tuple[str, ...] = ()
     splits: tuple[str, ...] = ()
-    prior: str = ""
-
-    def __post_init__(self) -> None:
-        _check_build(self.name, self.build, self.needs)
-
-
-def _check_build(name: str, build: object, needs: object) -> None:
-    if not callable(build):
-        raise ValueError(f"{name}: build is {build!r}, expected a function of Materials")
-    if not isinstance(needs, tuple) or not set(needs) <= set(_STAGES):
-        raise ValueError(f"{name}: needs {needs!r}, expected some of {_STAGES} as a tuple")
 
 
 METHODS = Registry(

@@ -7,7 +7,7 @@ from typing import Any
 
 from slams.config.paths import NAME
 from slams.diffusion.settings import GuidanceSettings, SamplerSettings
-from slams.plugins.keys import DISTINCT, NOT_NEGATIVE, POSITIVE, PROBABILITY, at_least, key, that
+from slams.plugins.keys import NOT_NEGATIVE, POSITIVE, PROBABILITY, UNIQUE, at_least, key, that
 from slams.plugins.methods import METHOD_NAMES
 
 __all__ = [
@@ -35,7 +35,8 @@ class OptimalInterpolationConfig:
     localisation: float = key(3000.0, POSITIVE)
     # Days from the verifying day of year within which training days enter the archive.
     season: int = key(75, at_least(1))
-    # Cells of longitude, either way, by which turned copies of the archive's errors are added.
+    # Largest shift (cells of longitude, either way) of the rolled copies of the archive's errors
+    # that are added.
     shifts: int = key(0, NOT_NEGATIVE)
 
 
@@ -49,7 +50,8 @@ class ThreeDVarConfig:
     season: int = key(75, at_least(1))
     # Largest number of linearisations of `H`; no more than one is made where `H` is linear.
     outer_loops: int = key(8, at_least(1))
-    # Cells of longitude, either way, by which turned copies of the archive's errors are added.
+    # Largest shift (cells of longitude, either way) of the rolled copies of the archive's errors
+    # that are added.
     shifts: int = key(0, NOT_NEGATIVE)
 
 
@@ -123,11 +125,11 @@ class AssimilationConfig:
     """Which methods are compared, and how."""
 
     # Names as in the results table; `METHOD@FIRST_GUESS` starts a method from `climatology`,
-    # `linear_inverse_model` or `score_mean` in the place of the background.
+    # `linear_inverse_model` or `score_mean` instead of the background.
     methods: list[str] = key(
         ["climatology", "background", "optimal_interpolation", "latent_diffusion"],
         METHOD_NAMES,
-        DISTINCT,
+        UNIQUE,
     )
     # Name of the setting, the second column of the results table and the name of its directory.
     setting: str = key("default", NAME)

@@ -7,19 +7,19 @@ import re
 from dataclasses import dataclass, field
 
 from slams.config.memory import MEMORY
-from slams.config.paths import DIRECTORY, PATH, REPLACED, WRITTEN_PATH
+from slams.config.paths import PATH, REPLACED, WRITTEN_PATH
 from slams.config.splits import DAYS
 from slams.plugins.keys import (
-    DISTINCT,
     NOT_NEGATIVE,
+    UNIQUE,
     Rule,
     at_least,
-    distinct,
     each,
     key,
     one_of,
     registered,
     that,
+    unique,
 )
 from slams.plugins.sources import SOURCES
 from slams.variables import UNITS, check_channel
@@ -78,15 +78,15 @@ class SourceConfig:
     # Path, pattern with `*`, or address (gs://, s3://, https://; extra `cloud`) of the source;
     # `sample` is the nature run embedded in the package.
     path: str = key("sample", PATH)
-    # Files that follow one another in time, in the place of `path` (NetCDF).
+    # Files that follow one another in time, instead of `path` (NetCDF).
     files: list[str] = key([], each(PATH))
-    # What a day of a source with several instants a day is: the `instant` at 00 UTC, or their
-    # `mean`. Accumulations and mean fluxes are put together to whole UTC days in either case.
+    # Daily value of a source with several instants per day: the `instant` at 00 UTC, or their
+    # `mean`. Accumulations and mean fluxes are combined to whole UTC days in either case.
     daily: str = key("instant", one_of("instant", "mean"))
     # How a file of kind `cf` holds variables and dimensions, where it does not say so itself.
-    variables: list[SourceVariableConfig] = key([], distinct("variable"))
+    variables: list[SourceVariableConfig] = key([], unique("variable"))
     dimensions: SourceDimensionsConfig = field(default_factory=SourceDimensionsConfig)
-    # In `data.sources`: the channels it gives, each as in `data.channels` or as the name of a
+    # In `data.sources`: the channels taken from it, each as in `data.channels` or as the name of a
     # variable, for all its levels there.
     channels: list[str] = field(default_factory=list)
     # Where a user gets the source (documentation, goes into the store's attributes).
@@ -115,7 +115,7 @@ class SplitsConfig:
     test: list[str] = field(default_factory=list)
     # Days that no training, validation, statistic, tuning or selection reads, in pairs as above; a
     # test split has days of them in a final measurement only (`final`). `slams prepare` writes
-    # them into the store, and other recipes on that store are held to them.
+    # them into the store, and other recipes on that store must respect them.
     reserved: list[str] = field(default_factory=list)
     # Whether this is a final measurement, whose test split may have reserved days.
     final: bool = False
@@ -131,8 +131,8 @@ class PrepareConfig:
     # dask.distributed on this machine) or `slurm` (jobs through dask-jobqueue); the last two need
     # the extra `cluster`.
     scheduler: str = key("threads", one_of("threads", "distributed", "slurm"))
-    # Threads, processes or jobs at a time; 0 takes as many as there are cores (one job on SLURM).
-    # As many of them work as the memory allows.
+    # Largest number of threads, processes or jobs at a time, which the memory may reduce; 0 for
+    # the number of cores (one job on SLURM).
     workers: int = key(0, at_least(0))
     # Bound on the memory of each process that works: all threads together, one process of
     # dask.distributed, one job; with its unit, MB or GB.
@@ -141,7 +141,7 @@ class PrepareConfig:
     partition: str = ""
     # Account that the SLURM jobs are billed to ("" for the cluster's own).
     account: str = ""
-    # Time limit of a SLURM job; one that comes to it is replaced, what it has finished counts.
+    # Time limit of a SLURM job; one that reaches it is replaced, and what it has finished is kept.
     walltime: str = key("02:00:00", _WALLTIME)
     # Lines that a SLURM job runs before the work: modules, the virtual environment.
     prologue: list[str] = field(default_factory=list)
@@ -152,18 +152,18 @@ class DataConfig:
     """The training store, its splits, and how windows are read."""
 
     # Path of the training store (Zarr v3), written by `slams prepare`.
-    store: str = key("stores/demo.zarr", WRITTEN_PATH, DIRECTORY, REPLACED)
+    store: str = key("stores/demo.zarr", WRITTEN_PATH, REPLACED)
     source: SourceConfig = field(default_factory=SourceConfig)
-    # Several sources in the place of `data.source`, joined on their days. The grid of the store
+    # Several sources instead of `data.source`, joined on their days. The grid of the store
     # is the one that the first names; each is regridded to it by its own `regrid`.
     sources: list[SourceConfig] = field(default_factory=list)
     # Channels as `variable@level` (hPa) or `variable`.
-    channels: list[str] = key([], each(_CHANNEL), DISTINCT)
+    channels: list[str] = key([], each(_CHANNEL), UNIQUE)
     # Channels that only condition, each as in `channels` or as the name of a variable, for all its
     # levels there. They are prepared, encoded and in the background as any other, so that what is
     # known of them informs the analysis of the rest (and a cycle hands them on to the next day);
     # but they are not observed, not scored, not in the results and not written.
-    condition_only: list[str] = key([], DISTINCT)
+    condition_only: list[str] = key([], UNIQUE)
     # First and last day taken from the source (ISO dates, both inside), empty for all there are; a
     # later last day extends a finished store.
     period: list[str] = key([], DAYS)
@@ -173,9 +173,9 @@ class DataConfig:
     # Floor of the standard deviation at a grid point, as a share of its channel's.
     sd_floor: float = key(0.3, NOT_NEGATIVE)
     # Lags (days) for which damped persistence is fitted in the training period.
-    lags: list[int] = key([1, 2, 3, 4], each(at_least(1)), DISTINCT)
-    # Store whose climatology, standard deviations and persistence are used in place of its own
-    # ("" for its own): a window of few days cannot have statistics.
+    lags: list[int] = key([1, 2, 3, 4], each(at_least(1)), UNIQUE)
+    # Store whose climatology, standard deviations and persistence are used instead of its own
+    # ("" for its own): a store of few days cannot have statistics.
     statistics_from: str = key("", PATH)
     # Days in a window.
     window: int = key(1, at_least(1))
@@ -192,7 +192,7 @@ class DataConfig:
     # use in memory (small stores, no workers), `mmap` maps a file that is written once, `none`
     # decompresses each window anew.
     cache: str = key("memory", one_of("none", "memory", "mmap"))
-    # Where the file of `mmap` lies; "" puts it beside the store.
+    # Where the file of `mmap` lies; "" puts it next to the store.
     cache_directory: str = key("", WRITTEN_PATH)
     # Batches that are read ahead: by a thread without workers, by each worker otherwise; 0 reads
     # a batch when it is needed.

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from slams.plugins.keys import (
-    DISTINCT,
     NOT_EMPTY,
     NOT_NEGATIVE,
     POSITIVE,
     PROBABILITY,
     SHARE,
+    UNIQUE,
     at_least,
     each,
     key,
@@ -54,7 +54,7 @@ class VAEConfig:
     """The variational autoencoder of all modalities."""
 
     latent_channels: int = key(32, at_least(1))
-    # Fewer grid points each way.
+    # Factor by which the latent grid has fewer points in each direction.
     factor: int = key(4, at_least(1))
     # Width and number of residual blocks of the convolutional paths.
     hidden: int = key(128, at_least(1), _MULTIPLES)
@@ -79,19 +79,19 @@ class ScoreConfig:
     channels: list[int] = key([64, 96], NOT_EMPTY, each(at_least(1)), each(_MULTIPLES))
     blocks: int = key(2, at_least(1))
     embedding: int = key(128, at_least(1), that(lambda v: v % 2 == 0, "an even number"))
-    # Networks whose mean is the denoiser. Each sample of a batch trains one of them: give as many
+    # Networks whose mean is the denoiser. Each sample of a batch trains one of them: use that many
     # times more steps or larger batches.
     ensemble: int = key(1, at_least(1))
     # Probability that the background is hidden in a training sample.
     condition_dropout: float = key(0.4, PROBABILITY)
-    # Ages (days) of further backgrounds that the denoiser is trained with beside
-    # `background.lag`; it is told how old each is. More pairs of states where training days are
-    # few; it is validated and used with `background.lag` alone.
-    lags: list[int] = key([], DISTINCT, each(at_least(1)))
-    # Cells of longitude, either way, by which turned copies of the training days are added, fields
-    # and background alike: weather a little to the east is weather that could have been.
+    # Ages (days) of further backgrounds that the denoiser is trained with in addition to
+    # `background.lag`; the age is an input. This gives more pairs of states where training days
+    # are few; the denoiser is validated and used with `background.lag` alone.
+    lags: list[int] = key([], UNIQUE, each(at_least(1)))
+    # Largest shift (cells of longitude, either way) of the rolled copies of the training days that
+    # are added, of fields and background together: weather a little to the east is possible too.
     shifts: int = key(0, NOT_NEGATIVE)
-    # What the training loss weighs errors by: `latent`, all standardised channels alike, or
+    # Weights of errors in the training loss: `latent`, all standardised channels equally, or
     # `decoded`, each by the variance of the fields that the decoder makes of it.
     loss: str = key("latent", one_of("latent", "decoded"))
     # Log-normal training noise: mean and standard deviation of log sigma.

@@ -7,17 +7,17 @@ from typing import Any
 
 from slams.config.paths import PATH
 from slams.plugins.keys import (
-    DISTINCT,
     NOT_NEGATIVE,
     POSITIVE,
     SHARE,
+    UNIQUE,
     at_least,
-    distinct,
     key,
     one_of,
     optional,
     registered,
     that,
+    unique,
 )
 from slams.plugins.operators import OPERATORS
 from slams.plugins.station_sources import STATION_SOURCES
@@ -120,9 +120,9 @@ class StationsConfig:
 
     # Number of stations, drawn from real airport (METAR) sites by thinning.
     count: int = key(400, at_least(1))
-    # Explicit stations as a CSV file (id,latitude,longitude,elevation) in place of airports.
+    # Explicit stations as a CSV file (id,latitude,longitude,elevation) instead of airports.
     file: str = key("", PATH)
-    # Real reports in place of values drawn from the fields; needs observations.source: store.
+    # Real reports instead of values drawn from the fields; needs observations.source: store.
     source: StationSourceConfig = field(default_factory=StationSourceConfig)
     variables: list[StationVariableConfig] = field(
         default_factory=lambda: [StationVariableConfig()]
@@ -157,19 +157,19 @@ class SatelliteConfig:
     """Satellite imagery of outgoing longwave radiation."""
 
     channel: str = "outgoing_longwave_radiation"
-    # Footprint in grid cells each way (block mean).
+    # Footprint in grid cells in each direction (block mean).
     footprint: int = key(2, at_least(1))
     # Share of the globe inside the moving swaths of `geometry: slanted`.
     coverage: float = key(0.5, that(lambda v: 0 < v <= 1, "in (0, 1]"))
     # Standard deviation of the observation error (W m-2), of one pass.
     error: float = key(5.0, POSITIVE)
-    # `slanted`: bands of which `coverage` says how wide; `orbit`: the passes of `orbit`.
+    # `slanted`: bands whose width follows from `coverage`; `orbit`: the passes of `orbit`.
     geometry: str = key("slanted", one_of("slanted", "orbit"))
     orbit: OrbitConfig = field(default_factory=OrbitConfig)
     # Diameter (km) of circular footprints about the centres of the blocks, weighted by the area
     # shared with each grid cell; 0 takes the blocks themselves.
     footprint_km: float = key(0.0, NOT_NEGATIVE)
-    # What several passes of a day make: `latest`, or their `mean`, whose error variance is less.
+    # How several passes of a day are combined: `latest`, or their `mean`, with a smaller error.
     composite: str = key("latest", one_of("latest", "mean"))
 
 
@@ -181,7 +181,7 @@ class DegradationConfig:
     channels: list[str] = field(default_factory=list)
     # Block mean over r x r cells.
     block: int = key(1, at_least(1))
-    # Keep every gap-th cell each way.
+    # Keep every gap-th cell in each direction.
     gap: int = key(1, at_least(1))
     # Standard deviation of the noise, as a share of the channel's mean standard deviation.
     noise: float = key(0.1, POSITIVE)
@@ -217,16 +217,16 @@ class ObservationsConfig:
 
     # Modalities in use: any of `stations`, `satellite`, `degraded`, and the names of
     # `observations.instruments`; empty observes nothing.
-    use: list[str] = key(["stations", "satellite"], DISTINCT)
+    use: list[str] = key(["stations", "satellite"])
     # Values drawn from the truth when read (`truth`), or streamed from the training store's
     # stations and satellite arrays (`store`).
     source: str = key("truth", one_of("truth", "store"))
     stations: StationsConfig = field(default_factory=StationsConfig)
     satellite: SatelliteConfig = field(default_factory=SatelliteConfig)
     degraded: DegradationConfig = field(default_factory=DegradationConfig)
-    instruments: list[InstrumentConfig] = key([], distinct("name"))
+    instruments: list[InstrumentConfig] = key([], unique("name"))
     # Days of the window (0 the first) on which anything is observed; empty for all of them.
-    days: list[int] = key([], DISTINCT)
+    days: list[int] = key([], UNIQUE)
     # Reject observations further than this many standard deviations from the background.
     gross_error: float = key(5.0, POSITIVE)
 

@@ -56,7 +56,7 @@ class TrackingConfig:
     enabled: bool = True
     # Tracking server; "" is sqlite in the run directory's root.
     uri: str = ""
-    # Log to sqlite all the same, where no server can be reached; `slams sync` copies it to `uri`.
+    # Log to sqlite where no server can be reached; `slams sync` copies it to `uri` later.
     offline: bool = False
     # Log use of processor, memory, disk, network and GPU of the machine that logs.
     system_metrics: bool = True
@@ -82,8 +82,8 @@ class ReportConfig:
 class SimulateConfig:
     """A nature run made with jcm (extra `simulate`)."""
 
-    # Zarr directory; beside it, until it is finished, stands `<output>.partial`, from which the
-    # same command goes on.
+    # Zarr directory; until it is finished, `<output>.partial` is next to it, from which the same
+    # command continues.
     output: str = key("stores/nature_run.zarr", WRITTEN_PATH)
     # First day that is kept.
     start: str = key("1980-01-01", DAY)
@@ -107,10 +107,10 @@ class AblationConfig:
     # `train score` or `train vae` and `train score` before it. Settings that need the same network
     # train it once.
     stages: list[str] = field(default_factory=lambda: ["assimilate"])
-    # Setting, or method, that `slams compare` holds the others against; "" is the first setting.
+    # Setting, or method, that `slams compare` compares the others with; "" is the first setting.
     baseline: str = ""
-    # Table of published figures (CSV: key,value,method,metric,result), beside the recipe, shown
-    # next to ours; what differs is said in a file of the same name ending in .md.
+    # Table of published figures (CSV: key,value,method,metric,result), next to the recipe, shown
+    # next to ours; a file of the same name ending in .md states what differs.
     published: str = key("", PATH)
     # Every combination of values: {key: [value, ...], other.key: [value, ...]}.
     grid: dict[str, Any] = field(default_factory=dict)
