@@ -14,17 +14,17 @@ from slams.config.schema import Config
 from slams.config.validation import dotted_keys
 from slams.errors import UserError
 from slams.plugins.keys import (
+    DISTINCT,
     SHARE,
-    UNIQUE,
     at_least,
     check_keys,
+    distinct,
     each,
     key,
     one_of,
     optional,
     registered,
     that,
-    unique,
 )
 from slams.plugins.sources import SOURCES
 
@@ -44,8 +44,8 @@ class Section:
     steps: int = key(3, at_least(2), that(lambda v: v % 2 == 1, "an odd number"))
     kind: str = key("mean", one_of("mean", "latest", ""))
     widths: list[int] = key([8, 16], each(at_least(8)))
-    entries: list[Entry] = key([Entry()], unique("share"))
-    days: list[int] = key([], UNIQUE)
+    entries: list[Entry] = key([Entry()], distinct("share"))
+    days: list[int] = key([], DISTINCT)
     unit: str = key("", optional(one_of("km", "degrees")))
     sources: list[str] = key([], each(registered(SOURCES)))
     path: str = key("", PATH)

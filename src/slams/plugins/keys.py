@@ -23,15 +23,16 @@ from slams.errors import UserError, nearest
 from slams.plugins.registry import Registry, is_reference
 
 __all__ = [
+    "DISTINCT",
     "NOT_EMPTY",
     "NOT_NEGATIVE",
     "POSITIVE",
     "PROBABILITY",
     "SHARE",
-    "UNIQUE",
     "Rule",
     "at_least",
     "check_keys",
+    "distinct",
     "each",
     "key",
     "one_of",
@@ -39,7 +40,6 @@ __all__ = [
     "registered",
     "rules_of",
     "that",
-    "unique",
 ]
 
 
@@ -134,7 +134,7 @@ def optional(rule: Rule) -> Rule:
     return replace(rule, expected=rule.expected and f"empty, or {rule.expected}", check=check)
 
 
-def unique(attribute: str = "") -> Rule:
+def distinct(attribute: str = "") -> Rule:
     """Return the rule that no entry of a list is there twice.
 
     Args:
@@ -147,10 +147,10 @@ def unique(attribute: str = "") -> Rule:
             if value in found[:position]:
                 raise UserError(f"key {name!r}: {value} is listed twice")
 
-    return Rule("", check)
+    return Rule(f"each {attribute or 'entry'} once", check)
 
 
-UNIQUE = unique()
+DISTINCT = distinct()
 NOT_EMPTY = that(bool, "at least one entry")
 NOT_NEGATIVE = that(lambda value: value >= 0, "0 or more")
 POSITIVE = that(lambda value: value > 0, "more than 0")

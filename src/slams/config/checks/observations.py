@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from slams.config.checks.rules import check_that
 from slams.config.schema import BUILT_IN_MODALITIES, Config, DataConfig
 from slams.errors import UserError, nearest
-from slams.plugins.keys import UNIQUE, one_of
+from slams.plugins.keys import DISTINCT, one_of
 from slams.plugins.station_sources import STATION_SOURCES
 
 __all__ = ["check_observations"]
@@ -26,7 +26,7 @@ def check_observations(config: Config) -> None:
     modalities = (*BUILT_IN_MODALITIES, *(one.name for one in observations.instruments))
     for name in observations.use:
         one_of(*modalities).check("observations.use", name)
-    UNIQUE.check("observations.use", observations.use)
+    DISTINCT.check("observations.use", observations.use)
     for position, variable in enumerate(observations.stations.variables):
         key = f"{_STATIONS}.variables.{position}"
         if variable.likelihood == "censored" and variable.channel != "total_precipitation_24hr":
@@ -65,7 +65,7 @@ def _check_observed(config: Config) -> None:
         key = f"observations.{inner}"
         if not names:
             raise UserError(f"key {key!r}: found an empty list, expected channels to observe")
-        UNIQUE.check(key, names)
+        DISTINCT.check(key, names)
         for name in names:
             if channels and name not in channels:
                 hint = nearest(name, channels)

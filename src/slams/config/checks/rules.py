@@ -51,7 +51,7 @@ def check_registered(key: str, name: str, registry: Registry) -> None:
 
 def unique(key: str, values: Iterable[Any]) -> None:
     """Refuse a list that has a value twice (`UserError`)."""
-    keys.UNIQUE.check(key, list(values))
+    keys.DISTINCT.check(key, list(values))
 
 
 def check_optimizer(section: str, optimizer: OptimizerConfig) -> None:

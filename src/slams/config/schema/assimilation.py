@@ -7,7 +7,7 @@ from typing import Any
 
 from slams.config.paths import NAME
 from slams.diffusion.settings import GuidanceSettings, SamplerSettings
-from slams.plugins.keys import NOT_NEGATIVE, POSITIVE, PROBABILITY, UNIQUE, at_least, key, that
+from slams.plugins.keys import DISTINCT, NOT_NEGATIVE, POSITIVE, PROBABILITY, at_least, key, that
 from slams.plugins.methods import METHOD_NAMES
 
 __all__ = [
@@ -129,7 +129,7 @@ class AssimilationConfig:
     methods: list[str] = key(
         ["climatology", "background", "optimal_interpolation", "latent_diffusion"],
         METHOD_NAMES,
-        UNIQUE,
+        DISTINCT,
     )
     # Name of the setting, the second column of the results table and the name of its directory.
     setting: str = key("default", NAME)

@@ -10,16 +10,16 @@ from slams.config.memory import MEMORY
 from slams.config.paths import PATH, REPLACED, WRITTEN_PATH
 from slams.config.splits import DAYS
 from slams.plugins.keys import (
+    DISTINCT,
     NOT_NEGATIVE,
-    UNIQUE,
     Rule,
     at_least,
+    distinct,
     each,
     key,
     one_of,
     registered,
     that,
-    unique,
 )
 from slams.plugins.sources import SOURCES
 from slams.variables import UNITS, check_channel
@@ -84,7 +84,7 @@ class SourceConfig:
     # `mean`. Accumulations and mean fluxes are combined to whole UTC days in either case.
     daily: str = key("instant", one_of("instant", "mean"))
     # How a file of kind `cf` holds variables and dimensions, where it does not say so itself.
-    variables: list[SourceVariableConfig] = key([], unique("variable"))
+    variables: list[SourceVariableConfig] = key([], distinct("variable"))
     dimensions: SourceDimensionsConfig = field(default_factory=SourceDimensionsConfig)
     # In `data.sources`: the channels taken from it, each as in `data.channels` or as the name of a
     # variable, for all its levels there.
@@ -158,12 +158,12 @@ class DataConfig:
     # is the one that the first names; each is regridded to it by its own `regrid`.
     sources: list[SourceConfig] = field(default_factory=list)
     # Channels as `variable@level` (hPa) or `variable`.
-    channels: list[str] = key([], each(_CHANNEL), UNIQUE)
+    channels: list[str] = key([], each(_CHANNEL), DISTINCT)
     # Channels that only condition, each as in `channels` or as the name of a variable, for all its
     # levels there. They are prepared, encoded and in the background as any other, so that what is
     # known of them informs the analysis of the rest (and a cycle hands them on to the next day);
     # but they are not observed, not scored, not in the results and not written.
-    condition_only: list[str] = key([], UNIQUE)
+    condition_only: list[str] = key([], DISTINCT)
     # First and last day taken from the source (ISO dates, both inside), empty for all there are; a
     # later last day extends a finished store.
     period: list[str] = key([], DAYS)
@@ -173,7 +173,7 @@ class DataConfig:
     # Floor of the standard deviation at a grid point, as a share of its channel's.
     sd_floor: float = key(0.3, NOT_NEGATIVE)
     # Lags (days) for which damped persistence is fitted in the training period.
-    lags: list[int] = key([1, 2, 3, 4], each(at_least(1)), UNIQUE)
+    lags: list[int] = key([1, 2, 3, 4], each(at_least(1)), DISTINCT)
     # Store whose climatology, standard deviations and persistence are used instead of its own
     # ("" for its own): a store of few days cannot have statistics.
     statistics_from: str = key("", PATH)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from slams.plugins.keys import (
+    DISTINCT,
     NOT_EMPTY,
     NOT_NEGATIVE,
     POSITIVE,
     PROBABILITY,
     SHARE,
-    UNIQUE,
     at_least,
     each,
     key,
@@ -87,7 +87,7 @@ class ScoreConfig:
     # Ages (days) of further backgrounds that the denoiser is trained with in addition to
     # `background.lag`; the age is an input. This gives more pairs of states where training days
     # are few; the denoiser is validated and used with `background.lag` alone.
-    lags: list[int] = key([], UNIQUE, each(at_least(1)))
+    lags: list[int] = key([], DISTINCT, each(at_least(1)))
     # Largest shift (cells of longitude, either way) of the rolled copies of the training days that
     # are added, of fields and background together: weather a little to the east is possible too.
     shifts: int = key(0, NOT_NEGATIVE)

@@ -7,17 +7,17 @@ from typing import Any
 
 from slams.config.paths import PATH
 from slams.plugins.keys import (
+    DISTINCT,
     NOT_NEGATIVE,
     POSITIVE,
     SHARE,
-    UNIQUE,
     at_least,
+    distinct,
     key,
     one_of,
     optional,
     registered,
     that,
-    unique,
 )
 from slams.plugins.operators import OPERATORS
 from slams.plugins.station_sources import STATION_SOURCES
@@ -224,9 +224,9 @@ class ObservationsConfig:
     stations: StationsConfig = field(default_factory=StationsConfig)
     satellite: SatelliteConfig = field(default_factory=SatelliteConfig)
     degraded: DegradationConfig = field(default_factory=DegradationConfig)
-    instruments: list[InstrumentConfig] = key([], unique("name"))
+    instruments: list[InstrumentConfig] = key([], distinct("name"))
     # Days of the window (0 the first) on which anything is observed; empty for all of them.
-    days: list[int] = key([], UNIQUE)
+    days: list[int] = key([], DISTINCT)
     # Reject observations further than this many standard deviations from the background.
     gross_error: float = key(5.0, POSITIVE)
 
