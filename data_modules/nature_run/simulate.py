@@ -41,7 +41,7 @@ from slams.config.schema import SimulateConfig
 from slams.errors import UserError
 from slams.runtime import directories
 from slams.runtime.ranks import say
-from slams.runtime.signals import deferred
+from slams.runtime.signals import defer
 
 __all__ = ["NatureModel", "simulate"]
 
@@ -190,7 +190,7 @@ def _continue_run(settings: SimulateConfig, period: Period, run: Unfinished, pat
     for year, digest in digests.items():
         say(f"{year}: sha256 {digest}")
     write_attributes(run.store, run.identity, {**_attributes(settings), "digests": digests})
-    with deferred():
+    with defer():
         directories.backup(path)
         run.store.rename(path)
         directories.drop_backup(path)
@@ -212,7 +212,7 @@ def _simulate_rest(settings: SimulateConfig, period: Period, run: Unfinished) ->
         start = run.steps
         fields = model.piece().isel(time=slice(0, period.steps - start))
         _check_stable(fields, settings)
-        with deferred():
+        with defer():
             if not start:
                 create_nature_run(run.store, fields, period.times, _attributes(settings))
             write_piece(run.store, fields, start)

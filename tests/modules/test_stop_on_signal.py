@@ -54,9 +54,9 @@ def train(directory, resume=None, send=None, accumulate=1, seconds=float("inf"),
         callbacks=callbacks,
         accumulate=accumulate,
     )
-    signals.listen()
-    signals.begin()
-    with signals.deferred():
+    signals.install_handlers()
+    signals.enable()
+    with signals.defer():
         trainer.fit(model, stream(), loader(), ckpt_path=resume)
     return torch.load(directory / "last.ckpt", weights_only=False)
 

@@ -27,6 +27,7 @@ from slams.nn.latent_space import LatentSpace
 from slams.nn.precision import Bfloat16
 from slams.plugins.methods import FIRST_GUESSES, METHODS, MethodSpec, Role, check_method
 from slams.stages import methods
+from slams.stages.loading import Networks
 from slams.stages.places import trained_inputs
 from tests.assimilators.problems import linear_gaussian
 from tests.plugins.names import method_names
@@ -93,10 +94,11 @@ def test_networks_are_needed_by_name(tmp_path: Path) -> None:
     def asked(*names: str) -> Config:
         return Config(runs=str(tmp_path), assimilation=AssimilationConfig(methods=list(names)))
 
-    assert trained_inputs(asked("background@linear_inverse_model", "3dvar@climatology")) == {}
+    classical = asked("background@linear_inverse_model", "3dvar@climatology")
+    assert trained_inputs(classical, "assimilation") == {}
     for name in ("letkf@score_mean", "latent_diffusion@climatology"):
         with pytest.raises(UserError, match="run `slams train vae`"):
-            trained_inputs(asked("background", name))
+            trained_inputs(asked("background", name), "assimilation")
 
 
 def test_settings_of_the_recipe_reach_the_methods(data) -> None:
@@ -157,8 +159,7 @@ def test_networks_are_evaluated_in_the_precision_of_the_recipe(kind, reduced) ->
     score = SimpleNamespace(denoiser=KarrasDenoiser(nn.Conv2d(3, 3, 1), VESchedule()))
     config = Config()
     config.assimilation.guidance.kind = kind
-    known = SimpleNamespace(channels=(), grid=None, normaliser=SimpleNamespace(sd=None))
-    networks = methods._Networks(config, known)
+    networks = Networks(config, SimpleNamespace())
     assert networks._evaluated(space, score) == (space, score.denoiser)
     config.assimilation.sampler.precision = "bf16-mixed"
     found, denoiser = networks._evaluated(space, score)

@@ -36,7 +36,7 @@ from slams.config.validation import (
 from slams.config.yaml_text import parse_yaml, read_yaml_text
 from slams.errors import UserError
 from slams.plugins.keys import check_keys
-from slams.runtime.signals import held_back
+from slams.runtime.signals import hold_back
 
 __all__ = ["default_recipe", "dump_yaml", "load", "to_plain", "to_yaml"]
 
@@ -77,7 +77,7 @@ def load(
         UserError: A file is missing or is not YAML, a key is unknown, a value has a wrong type,
             or the recipe contradicts itself (see `slams.config.checks.check`).
     """
-    with held_back():
+    with hold_back():
         config = _read_all(path, overrides, varied, schema, trusted)
     check_keys(config)
     validator(config)
@@ -96,7 +96,7 @@ def to_yaml(config: Any) -> str:
 
 def dump_yaml(tree: dict[str, Any]) -> str:
     """Write a plain tree as YAML, in the order of its keys."""
-    with held_back():
+    with hold_back():
         return OmegaConf.to_yaml(OmegaConf.create(tree))
 
 

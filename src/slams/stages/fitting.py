@@ -27,7 +27,7 @@ from slams.modules.callbacks.summary import peak_memory_gib
 from slams.modules.trainer import make_trainer
 from slams.runs.directory import RunDirectory
 from slams.runtime.ranks import is_rank_zero, say
-from slams.runtime.signals import deferred
+from slams.runtime.signals import defer
 from slams.tracking.runs import Tracker
 
 __all__ = ["dry_run_step", "fit"]
@@ -86,7 +86,7 @@ def fit(
     if last is not None:
         check_identity(read_checkpoint(last), module.identity, str(last))
         say(f"continuing from {last}")
-    with deferred():
+    with defer():
         trainer.fit(module, datamodule=datamodule, ckpt_path=last, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt

@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import filelock
 
@@ -31,11 +31,12 @@ __all__ = [
     "SYNCED_FROM",
     "TrackingStore",
     "UnreachableError",
-    "find_run",
     "is_unreachable",
     "reason",
-    "resume_run",
+    "with_fallback",
 ]
+
+_Result = TypeVar("_Result")
 
 # Tag of a run that has another part in the local store, or is a copy of it: its id there.
 SYNCED_FROM = "slams.synced_from"
@@ -114,8 +115,13 @@ class TrackingStore:
             ) from error
 
     @property
+    def local_database(self) -> Path:
+        """Return the sqlite file in the directory of all runs."""
+        return self.runs / "mlflow.db"
+
+    @property
     def _sqlite(self) -> str:
-        return f"sqlite:///{(self.runs / 'mlflow.db').resolve().as_posix()}"
+        return f"sqlite:///{self.local_database.resolve().as_posix()}"
 
     def _open(self) -> tuple[MlflowClient, str]:
         """Open the store and the experiment under a lock.
@@ -204,49 +210,18 @@ def reason(error: BaseException) -> str:
     return "no answer in time" if "timed out" in text else text[:200]
 
 
-def find_run(client: MlflowClient, experiment_id: str, known: str, own: str) -> str:
-    """Return MLflow's id of the run of an earlier attempt; empty where there is none.
-
-    A process that was killed while it created a run has not stored its id, and a run may be in
-    another store than the one that `known` refers to: the tag `run_id` finds both.
-
-    Args:
-        client: Client of the store.
-        experiment_id: MLflow's id of the experiment.
-        known: MLflow's id as it was stored; empty where there was no attempt.
-        own: Our identity of the run, which is its tag `run_id`.
-    """
-    if known and _lifecycle(client, known):
-        return known
-    found = client.search_runs([experiment_id], f"tags.run_id = '{own}'", max_results=1)
-    return found[0].info.run_id if found else ""
-
-
-def resume_run(client: MlflowClient, run_id: str) -> bool:
-    """Set a run of an earlier attempt back to running, and restore it where it was deleted.
+def with_fallback(
+    store: TrackingStore, consequence: str, call: Callable[[TrackingStore], _Result]
+) -> _Result:
+    """Call a function with a store, or with the local store where the server does not answer.
 
     Args:
-        client: Client of the store.
-        run_id: MLflow's id of the run; empty where there was no attempt.
-
-    Returns:
-        Whether there is such a run: its store may have been removed in the meantime.
+        store: The store.
+        consequence: What is kept in the local store, for the message: `the run is kept`.
+        call: The function.
     """
-    lifecycle = _lifecycle(client, run_id) if run_id else ""
-    if lifecycle == "deleted":
-        client.restore_run(run_id)
-    if lifecycle:
-        client.update_run(run_id, status="RUNNING")
-    return lifecycle != ""
-
-
-def _lifecycle(client: MlflowClient, run_id: str) -> str:
-    """Return `active` or `deleted`; empty where the store has no such run."""
-    from mlflow.exceptions import MlflowException
-
     try:
-        return client.get_run(run_id).info.lifecycle_stage
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return ""
-        raise
+        return call(store)
+    except UnreachableError as error:
+        say(f"{error}; {consequence} in {store.local_database} for `slams sync`")
+        return call(store.local)

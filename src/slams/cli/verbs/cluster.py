@@ -8,7 +8,7 @@ from pathlib import Path
 from slams.cli.kinds import read_recipe
 from slams.cli.verb import Option, flag, verb
 from slams.runtime.signals import importing
-from slams.slurm.options import OPTIONS, request_of
+from slams.slurm.request import OPTIONS, request_of
 
 
 @verb(

@@ -22,7 +22,7 @@ from slams.runs.record import ESTIMATOR
 from slams.runtime.atomic import replacing
 from slams.runtime.files import load_tensors
 from slams.runtime.ranks import say
-from slams.runtime.signals import Stopped, noted
+from slams.runtime.signals import Stopped, pending
 
 if TYPE_CHECKING:
     from slams.modules.evaluator import AssimilationEvaluator
@@ -93,7 +93,7 @@ class EvaluationProgress(Callback):
             Stopped: A signal was received.
         """
         module: AssimilationEvaluator = pl_module  # type: ignore[assignment]
-        signum = noted()
+        signum = pending()
         if batch_idx + 1 < module.done or not (
             signum or self._now() - self._mark >= self.every_seconds
         ):

@@ -16,7 +16,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from slams.modules.callbacks.checkpoints import Checkpoints
-from slams.runtime.signals import Stopped, noted, seconds_running
+from slams.runtime.signals import Stopped, pending, seconds_running
 
 __all__ = ["StopOnSignal"]
 
@@ -74,7 +74,7 @@ class StopOnSignal(Callback):
 
     def _agree(self, trainer: Trainer) -> float:
         """Return the largest flag of all ranks."""
-        flag = float(noted()) or (_TIME_IS_UP if self._running() > self.max_seconds else 0.0)
+        flag = float(pending()) or (_TIME_IS_UP if self._running() > self.max_seconds else 0.0)
         if trainer.world_size == 1:
             return flag
         seconds = (time.monotonic() - self._mark) / self._batches
