@@ -259,9 +259,9 @@ def pad_sphere(x: Tensor, n: int, pole_rows: bool = False) -> Tensor:
             f"cannot pad a {rows} x {columns} grid by {n} on the sphere; expected an even number "
             f"of longitudes and a padding of at most {min(rows - skip, columns)}"
         )
-    turned = columns // 2
-    north = x[..., skip : n + skip, :].flip(-2).roll(turned, dims=-1)
-    south = x[..., rows - n - skip : rows - skip, :].flip(-2).roll(turned, dims=-1)
+    half_turn = columns // 2
+    north = x[..., skip : n + skip, :].flip(-2).roll(half_turn, dims=-1)
+    south = x[..., rows - n - skip : rows - skip, :].flip(-2).roll(half_turn, dims=-1)
     tall = torch.cat([north, x, south], dim=-2)
     return torch.cat([tall[..., -n:], tall, tall[..., :n]], dim=-1)
 

@@ -84,7 +84,7 @@ def split_channel(name: str, key: str = "") -> tuple[str, int | None]:
 
     Args:
         name: `temperature@850` or `2m_temperature`.
-        key: Key that it stands at, for the message.
+        key: Key that names it, for the message.
 
     Raises:
         UserError: The variable is unknown, or the level is not a whole number of hPa.
@@ -103,7 +103,7 @@ def check_channel(key: str, name: str) -> None:
     """Refuse a channel whose variable has no levels where it names one, or the reverse.
 
     Args:
-        key: Key that it stands at, for the message.
+        key: Key that names it, for the message.
         name: As in `split_channel`.
 
     Raises:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from slams.cli.verb import Option, Schema, Takes, Verb, flag, recipe_schema
+from slams.cli.verb import Schema, Takes, Verb, flag, recipe_schema
 from slams.config.checks import require
 from slams.config.loading import load
 from slams.config.paths import check_path
@@ -51,7 +51,7 @@ def stage_verb(
                 work = stage()
             work(config, arguments.dry_run)
 
-        return Verb(name, summary, run, stage, order, sections, (flag("--dry-run", _DRY_RUN),))
+        return Verb(name, summary, run, stage, order, sections, {"--dry-run": flag(_DRY_RUN)})
 
     return make
 
@@ -73,7 +73,6 @@ def benchmark_verb(
         "default": f"runs/{name.replace(' ', '-')}",
         "help": "directory of the tables and the figure (default: %(default)s)",
     }
-    options = (Option("--output", output),)
 
     def make(benchmark: Callable[[], Benchmark]) -> Verb:
         def run(arguments: argparse.Namespace, places: list[Path]) -> None:
@@ -87,6 +86,6 @@ def benchmark_verb(
                 work = benchmark()
             work(*recipe, output)
 
-        return Verb(name, summary, run, benchmark, order, (), options, takes, schema)
+        return Verb(name, summary, run, benchmark, order, (), {"--output": output}, takes, schema)
 
     return make

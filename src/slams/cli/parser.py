@@ -147,8 +147,8 @@ def _parser() -> argparse.ArgumentParser:
                 metavar="MODULE:CLASS",
                 help="import a plug-in that a recipe in a run directory names; may be repeated",
             )
-        for option in verb.options:
-            one.add_argument(option.name, **option.settings)
+        for option, settings in verb.options.items():
+            one.add_argument(option, **settings)
     return parser
 
 

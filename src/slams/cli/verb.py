@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,7 @@ from typing import Any, Literal
 from slams.config.checks import check
 from slams.config.schema import Config
 
-__all__ = ["Option", "Run", "Schema", "Takes", "Verb", "flag", "recipe_schema", "verb"]
+__all__ = ["Options", "Run", "Schema", "Takes", "Verb", "flag", "recipe_schema", "verb"]
 
 # Runs a verb: takes the parsed arguments, and a list to which it adds the places that it writes
 # to, for messages when writing fails.
@@ -29,27 +29,17 @@ Takes = Literal["a recipe", "an optional recipe", "run directories or a recipe",
 _WIDTH = 79
 
 
-@dataclass(frozen=True)
-class Option:
-    """An option of a verb.
-
-    Attributes:
-        name: `--setting`.
-        settings: What `argparse.ArgumentParser.add_argument` takes in addition to the name.
-    """
-
-    name: str
-    settings: dict[str, Any] = field(default_factory=dict)
+# Options by name, `--setting`: what `argparse.ArgumentParser.add_argument` takes in addition.
+Options = Mapping[str, Mapping[str, Any]]
 
 
-def flag(name: str, explanation: str) -> Option:
-    """Return an option without a value.
+def flag(explanation: str) -> Mapping[str, Any]:
+    """Return the settings of an option without a value.
 
     Args:
-        name: `--dry-run`.
         explanation: What the verb does with it.
     """
-    return Option(name, {"action": "store_true", "help": explanation})
+    return {"action": "store_true", "help": explanation}
 
 
 def recipe_schema() -> Schema:
@@ -70,7 +60,7 @@ class Verb:
         sections: Sections of a recipe that its help explains; those of another schema than a
             recipe's are explained in full.
         options: Options in addition to `--help` and `--allow-plugin`.
-        takes: What stands on the command line besides overrides.
+        takes: What the command line has in addition to overrides.
         schema: Import the schema of its recipe.
     """
 
@@ -80,7 +70,7 @@ class Verb:
     source: Callable[..., Any]
     order: int
     sections: tuple[str, ...] = ()
-    options: tuple[Option, ...] = ()
+    options: Options = field(default_factory=dict)
     takes: Takes = "a recipe"
     schema: Callable[[], Schema] = recipe_schema
 
@@ -88,7 +78,7 @@ class Verb:
     def option_names(self) -> tuple[str, ...]:
         """Return the names of all options, for hints."""
         plugins = () if self.takes == "nothing" else ("--allow-plugin",)
-        return ("--help", *(option.name for option in self.options), *plugins)
+        return ("--help", *self.options, *plugins)
 
     @property
     def description(self) -> str:
@@ -102,12 +92,12 @@ def verb(
     *,
     order: int,
     sections: tuple[str, ...] = (),
-    options: tuple[Option, ...] = (),
+    options: Options | None = None,
     takes: Takes = "a recipe",
 ) -> Callable[[Run], Verb]:
     """Make a verb of the function that runs it; arguments as of `Verb`."""
 
     def make(run: Run) -> Verb:
-        return Verb(name, summary, run, run, order, sections, options, takes)
+        return Verb(name, summary, run, run, order, sections, options or {}, takes)
 
     return make

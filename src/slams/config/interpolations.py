@@ -24,7 +24,7 @@ def check_interpolation(what: str, text: str) -> None:
     """Refuse a text whose interpolations take the parser too long or exhaust its stack.
 
     Args:
-        what: Where the text stands, for the message.
+        what: Where the text was found, for the message.
         text: Any text.
 
     Raises:

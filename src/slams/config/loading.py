@@ -216,7 +216,7 @@ def _parse_override(override: str, schema: type) -> tuple[str, Any]:
 
 
 def _check_renamed(overrides: Sequence[str]) -> None:
-    """Print which overrides have an old name, and refuse one beside its new name."""
+    """Print which overrides have an old name, and refuse one whose new name is set too."""
     typed = {override.partition("=")[0].strip(): "" for override in overrides}
     for old in rename_keys(typed, _COMMAND_LINE):
         note(old, _COMMAND_LINE)
@@ -272,7 +272,8 @@ def _build(tree: dict[str, Any], origin: Origin, schema: type[_Schema]) -> _Sche
         return typing.cast(_Schema, OmegaConf.to_object(node))
     except OmegaConfBaseException as error:
         key = error.full_key or "?"
-        raise UserError(f"key {key!r} {where_set(key, origin)}: {_first_line(error)}") from None
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"key {key!r} {where_set(key, origin)}: {reason}") from None
     except RecursionError:
         raise UserError(
             "the interpolations ${...} of the recipe refer to one another without end, expected "
@@ -294,14 +295,10 @@ def _leaves(values: Any, prefix: str = "") -> Iterator[str]:
         yield prefix
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
-
-
 def _nearest_recipe(path: Path) -> str:
     """Suggest the recipe whose name is most like a path that does not exist."""
-    beside = path.parent.glob("*.yaml") if path.parent.is_dir() else ()
-    found = sorted({p.as_posix() for p in (*beside, *Path("experiments").glob("**/*.yaml"))})
+    nearby = path.parent.glob("*.yaml") if path.parent.is_dir() else ()
+    found = sorted({p.as_posix() for p in (*nearby, *Path("experiments").glob("**/*.yaml"))})
     by_name = {Path(name).name: name for name in reversed(found)}
     close = difflib.get_close_matches(path.with_suffix(".yaml").name, by_name, n=1, cutoff=0.5)
     if close:

@@ -1,6 +1,6 @@
 """Refuse paths and names that no file system can store, before any file is accessed.
 
-The rules of keys that hold them are at the end.
+The rules of keys for paths and names are at the end.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _LONGEST_NAME_BYTES = 200
 
 
 def check_path(what: str, text: str, *, written: bool = False) -> None:
-    """Refuse a path that cannot exist, whatever the disk holds.
+    """Refuse a path that cannot exist, on any disk.
 
     Args:
         what: The key, option or file whose path it is, for the message.

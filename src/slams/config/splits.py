@@ -138,7 +138,7 @@ def check_splits(splits: SplitsConfig, window: int, reach: int = 0) -> None:
 
     Args:
         splits: The splits; any of them may be empty, and they may come in any order.
-        window: Days per window; every piece of a split holds at least one window.
+        window: Days per window; every piece of a split has at least one window.
         reach: Days before a window that are read with it, see `check_reserved`.
 
     Raises:

@@ -2,7 +2,7 @@
 
 A plain tree (as read from YAML) is compared with the data classes of `slams.config.schema`.
 Nothing is converted silently: `"16"` is not a number and `true` is not 1. A message names the
-dotted key, the file it stands in, what was found and what was expected, with the nearest valid
+dotted key, the file that sets it, what was found and what was expected, with the nearest valid
 name.
 """
 
@@ -218,7 +218,7 @@ def _item_type(kind: Any) -> Any:
 
 
 def _is_free(kind: Any) -> bool:
-    """Return whether a key holds keys and values of the user's choice, such as `ablation.grid`."""
+    """Return whether the value is keys and values of the user's choice, as of `ablation.grid`."""
     return typing.get_origin(kind) is dict
 
 

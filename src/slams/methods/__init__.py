@@ -1,1 +1,1 @@
-"""The assimilation methods and first guesses of this package, as the rest of it knows them."""
+"""The assimilation methods and first guesses of this package, by their specifications."""

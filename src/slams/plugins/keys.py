@@ -1,6 +1,6 @@
-"""What a key of a recipe may be: its rules stand at the key, checks and help are made of them.
+"""Rules of a key of a recipe: they are stated at the key, and checks and help are made of them.
 
-A data class names the rules of a key beside its default:
+A data class names the rules of a key next to its default:
 
     @dataclass
     class Settings:
@@ -48,7 +48,7 @@ class Rule:
     """A condition on one value.
 
     Attributes:
-        expected: What may be, in words, for messages and help; empty where help need not say it.
+        expected: What may be, in words, for messages and help; empty where help need not state it.
         check: Refuse a value; takes the dotted key and the value, raises `UserError`.
         registry: Registry that the value, or each entry of a list, names a specification of.
     """

@@ -183,7 +183,7 @@ def split_name(name: str) -> tuple[str, str]:
 
 
 def check_method(name: str) -> tuple[MethodSpec, FirstGuessSpec | None]:
-    """Return what a name in a recipe stands for.
+    """Return the specifications that a name in a recipe refers to.
 
     Args:
         name: `METHOD` or `METHOD@FIRST_GUESS`.
@@ -216,7 +216,7 @@ METHOD_NAMES = Rule("names of methods, METHOD or METHOD@FIRST_GUESS", _check_met
 
 
 def find_method(name: str) -> tuple[MethodSpec | None, FirstGuessSpec | None]:
-    """Return what a name in results stands for, `None` for parts that are not installed here."""
+    """Return the specifications of a name in results, `None` for parts not installed here."""
     method, first_guess = split_name(name)
     return METHODS.find(method), FIRST_GUESSES.find(first_guess) if first_guess else None
 

@@ -52,7 +52,7 @@ def import_reference(reference: str, where: str) -> Any:
 
     Args:
         reference: `module:Class`.
-        where: Where it stands, for the message: `key 'plugins.0'`, `--allow-plugin`.
+        where: Where it is named, for the message: `key 'plugins.0'`, `--allow-plugin`.
 
     Raises:
         UserError: It cannot be imported.
@@ -141,16 +141,12 @@ class Registry(Generic[S]):
         """Return the references that were admitted, for child processes."""
         return tuple(name for name in self._found if is_reference(name))
 
-    def has_admitted(self, reference: str) -> bool:
-        """Return whether a reference was admitted."""
-        return is_reference(reference) and reference in self._found
-
     def admit(self, reference: str, where: str) -> S:
         """Import the object of a reference, and register it under the reference and its own name.
 
         Args:
             reference: `module:Class`, given by the user.
-            where: Where it stands, for the message: `key 'plugins.0'`, `--allow-plugin`.
+            where: Where it is named, for the message: `key 'plugins.0'`, `--allow-plugin`.
 
         Raises:
             UserError: It cannot be imported, is of another kind, or its name is already in use.

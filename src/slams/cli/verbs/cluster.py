@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from slams.cli.kinds import read_recipe
-from slams.cli.verb import Option, flag, verb
+from slams.cli.verb import flag, verb
 from slams.runtime.signals import importing
 from slams.slurm.request import OPTIONS, request_of
 
@@ -16,10 +16,7 @@ from slams.slurm.request import OPTIONS, request_of
     "run a recipe as jobs of a SLURM cluster",
     order=80,
     sections=("trainer",),
-    options=(
-        flag("--dry-run", "only print the scripts"),
-        *(Option(name, settings) for name, settings in OPTIONS.items()),
-    ),
+    options={"--dry-run": flag("only print the scripts"), **OPTIONS},
 )
 def submit(arguments: argparse.Namespace, places: list[Path]) -> None:
     """Write a batch script for each stage that has not finished, submit them, and exit.
@@ -38,7 +35,7 @@ def submit(arguments: argparse.Namespace, places: list[Path]) -> None:
     "copy tracked runs from the local store to the recipe's tracking server",
     order=100,
     sections=("tracking",),
-    options=(flag("--dry-run", "only count what would be copied"),),
+    options={"--dry-run": flag("only count what would be copied")},
 )
 def sync(arguments: argparse.Namespace, places: list[Path]) -> None:
     """Copy the MLflow runs of the recipe's experiment to the server that tracking.uri names.

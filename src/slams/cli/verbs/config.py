@@ -18,7 +18,7 @@ from slams.runtime.ranks import say
     "config print",
     "print a recipe with everything it extends, every default and override",
     order=210,
-    options=(flag("--keys", "explain every key, with its value"),),
+    options={"--keys": flag("explain every key, with its value")},
     takes="an optional recipe",
 )
 def print_recipe(arguments: argparse.Namespace, places: list[Path]) -> None:

@@ -57,8 +57,10 @@ def _prepare_or_verify(arguments: argparse.Namespace, places: list[Path]) -> Non
     verify(config)
 
 
-_VERIFY = flag("--verify", "read a finished store again and compare all of it with its checksums")
-prepare = replace(_prepare, run=_prepare_or_verify, options=(*_prepare.options, _VERIFY))
+_VERIFY = flag("read a finished store again and compare all of it with its checksums")
+prepare = replace(
+    _prepare, run=_prepare_or_verify, options={**_prepare.options, "--verify": _VERIFY}
+)
 
 
 @stage_verb(

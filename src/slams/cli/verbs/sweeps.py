@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from slams.cli.kinds import read_recipe
-from slams.cli.verb import Option, flag, verb
+from slams.cli.verb import flag, verb
 from slams.config.checks import require
 from slams.config.loading import load
 from slams.config.paths import check_path
@@ -27,10 +27,10 @@ _OUTPUT = "directory of the output (default: `comparison` in the sweep's directo
     "run every setting of a recipe's sweep",
     order=70,
     sections=("ablation",),
-    options=(
-        flag("--dry-run", "only show the settings and the progress of each"),
-        Option("--setting", {"metavar": "N", "help": _SETTING}),
-    ),
+    options={
+        "--dry-run": flag("only show the settings and the progress of each"),
+        "--setting": {"metavar": "N", "help": _SETTING},
+    },
 )
 def ablate(arguments: argparse.Namespace, places: list[Path]) -> None:
     """Expand the section `ablation` into settings, show them, and run those that are unfinished.
@@ -59,12 +59,12 @@ def ablate(arguments: argparse.Namespace, places: list[Path]) -> None:
     "compare the settings of a sweep",
     order=90,
     sections=("ablation",),
-    options=(
-        Option("--baseline", {"default": "", "help": _BASELINE}),
-        Option("--metric", {"default": "crps", "help": _METRIC}),
-        Option("--format", {"default": ",".join(_FORMATS), "help": _FORMAT}),
-        Option("--output", {"default": "", "metavar": "DIR", "help": _OUTPUT}),
-    ),
+    options={
+        "--baseline": {"default": "", "help": _BASELINE},
+        "--metric": {"default": "crps", "help": _METRIC},
+        "--format": {"default": ",".join(_FORMATS), "help": _FORMAT},
+        "--output": {"default": "", "metavar": "DIR", "help": _OUTPUT},
+    },
     takes="run directories or a recipe",
 )
 def compare(arguments: argparse.Namespace, places: list[Path]) -> None:

@@ -79,7 +79,7 @@ def _check_observed(config: Config) -> None:
 def _only_condition(data: DataConfig, options: dict[str, object]) -> str:
     """Return the first channel that an operator's options name and that only conditions, or ""."""
     values = [v for option in options.values() for v in (option if _many(option) else [option])]
-    # A variable beside a list of levels stands for these, alone for all there are.
+    # A variable next to a list of levels means these levels, without one all levels.
     levels = options.get("levels")
     levels = [str(level) for level in levels] if _many(levels) else []
     for channel in data.channels:

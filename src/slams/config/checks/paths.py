@@ -1,6 +1,6 @@
 """Check what the paths and names of a recipe make together; nothing is looked up on the disk.
 
-What each may be by itself stands at its key (`slams.config.paths`).
+What each of them may be is stated at its key, by rules of `slams.config.paths`.
 """
 
 from __future__ import annotations

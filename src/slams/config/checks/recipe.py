@@ -1,8 +1,9 @@
 """Checks that the keys of a recipe fit one another, without reading data.
 
-What each value may be by itself stands at its key (`slams.plugins.keys`). `check` holds for every
-verb; `require` adds what one verb needs. Whatever can only be known from the data (whether the
-store has this level, whether there is any day in this split) is checked where the data are opened.
+What each value may be is stated at its key, by rules of `slams.plugins.keys`. `check` applies to
+every verb; `require` adds what one verb needs. Whatever can only be known from the data (whether
+the store has this level, whether there is any day in this split) is checked where the data are
+opened.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Rules that the checks of recipes are made of: one sentence for a value that breaks one.
 
-What a value may be by itself stands at its key (`slams.plugins.keys`).
+What a value may be is stated at its key, by rules of `slams.plugins.keys`.
 """
 
 from __future__ import annotations

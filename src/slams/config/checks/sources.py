@@ -17,8 +17,8 @@ def check_sources(data: DataConfig) -> None:
     """
     if data.sources and data.source != SourceConfig():
         raise UserError(
-            "key 'data.sources': found beside data.source, expected one of them; describe every "
-            "source in the list"
+            "key 'data.sources': found together with data.source, expected one of them; describe "
+            "every source in the list"
         )
     for key, source in data.inputs:
         spec = SOURCES.get(source.kind, f"{key}.kind")
