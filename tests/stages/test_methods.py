@@ -25,18 +25,12 @@ from slams.diffusion.backend import KarrasDenoiser, VESchedule
 from slams.errors import UserError
 from slams.nn.latent_space import LatentSpace
 from slams.nn.precision import Bfloat16
-from slams.plugins.methods import (
-    FIRST_GUESSES,
-    METHODS,
-    MethodSpec,
-    Role,
-    check_method,
-    method_names,
-)
+from slams.plugins.methods import FIRST_GUESSES, METHODS, MethodSpec, Role, check_method
 from slams.stages import methods
 from slams.stages.loading import Networks
 from slams.stages.places import trained_inputs
 from tests.assimilators.problems import linear_gaussian
+from tests.plugins.names import method_names
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
@@ -152,7 +146,9 @@ def test_classical_methods_beat_the_background_as_configured(data) -> None:
 def test_an_unknown_name_is_refused(data) -> None:
     config = Config()
     config = replace(config, assimilation=replace(config.assimilation, methods=["kriging"]))
-    with pytest.raises(UserError, match="found 'kriging'; expected one of background"):
+    with pytest.raises(
+        UserError, match="found 'kriging'; expected one of climatology, background"
+    ):
         methods.make_methods(config, config.assimilation.methods, data)
 
 

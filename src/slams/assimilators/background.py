@@ -8,7 +8,7 @@ from slams.assimilators.case_by_case import CaseAnalysis, CaseByCase, centre
 from slams.assimilators.materials import Materials
 from slams.assimilators.season import draw_days
 from slams.fields import Batch
-from slams.methods.background import SPEC
+from slams.methods.specifications import BACKGROUND as SPEC
 
 __all__ = ["BackgroundEnsemble", "build"]
 

@@ -6,7 +6,7 @@ from slams.assimilators.case_by_case import CaseAnalysis, CaseByCase, centre
 from slams.assimilators.materials import Materials
 from slams.assimilators.season import draw_days
 from slams.fields import Batch
-from slams.methods.climatology import SPEC
+from slams.methods.specifications import CLIMATOLOGY as SPEC
 
 __all__ = ["Climatology", "build"]
 

@@ -25,7 +25,7 @@ from slams.linalg.localised_gain import (
     localised_increments,
     solve_innovations,
 )
-from slams.methods.enkf import SPEC
+from slams.methods.specifications import ENKF as SPEC
 from slams.observations.stacked import StackedObservations
 from slams.runtime.seeds import member_noise
 

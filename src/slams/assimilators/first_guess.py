@@ -28,7 +28,7 @@ from slams.assimilators.base import Archive, Assimilator
 from slams.assimilators.materials import Materials
 from slams.errors import UserError
 from slams.fields import Background, Batch, Ensemble
-from slams.methods.first_guesses.climatology import SPEC
+from slams.methods.specifications import CLIMATOLOGY_GUESS as SPEC
 
 __all__ = ["ClimatologyGuess", "FirstGuess", "OnFirstGuess", "build_climatology"]
 

@@ -41,7 +41,7 @@ from slams.assimilators.network_localisation import NetworkLocalisation
 from slams.assimilators.three_d_var import ThreeDVar
 from slams.fields import Batch, ObservationOperator
 from slams.grid import LatLonGrid
-from slams.methods.latent_3dvar import SPEC
+from slams.methods.specifications import LATENT_3DVAR as SPEC
 from slams.nn.latent_space import LatentSpace
 from slams.normalisation import Normaliser
 from slams.observations.stacked import (

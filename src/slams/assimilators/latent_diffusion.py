@@ -44,7 +44,7 @@ from slams.errors import UserError
 from slams.fields import Batch, ObservationOperator
 from slams.grid import LatLonGrid
 from slams.linalg.localisation import gaspari_cohn
-from slams.methods.latent_diffusion import SPEC
+from slams.methods.specifications import LATENT_DIFFUSION as SPEC
 from slams.nn.latent_space import LatentSpace
 from slams.normalisation import DAYS_PER_YEAR, Normaliser
 from slams.observations.stacked import (

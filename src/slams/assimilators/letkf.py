@@ -25,7 +25,7 @@ from torch import Tensor
 from slams.assimilators.ensemble_kalman import EnsembleKalman
 from slams.assimilators.materials import Materials
 from slams.errors import UserError
-from slams.methods.letkf import SPEC
+from slams.methods.specifications import LETKF as SPEC
 from slams.observations.stacked import StackedObservations
 
 __all__ = ["LETKF", "build"]

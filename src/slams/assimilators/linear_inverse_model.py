@@ -35,7 +35,7 @@ from slams.assimilators.first_guess import FirstGuess
 from slams.assimilators.materials import Materials
 from slams.errors import UserError
 from slams.grid import LatLonGrid
-from slams.methods.first_guesses.linear_inverse_model import SPEC
+from slams.methods.specifications import LINEAR_INVERSE_MODEL as SPEC
 
 __all__ = ["LinearInverseModel", "build"]
 

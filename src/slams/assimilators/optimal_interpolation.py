@@ -42,7 +42,7 @@ from slams.linalg.localised_gain import (
     localised_increments,
     solve_innovations,
 )
-from slams.methods.optimal_interpolation import SPEC
+from slams.methods.specifications import OPTIMAL_INTERPOLATION as SPEC
 from slams.normalisation import Normaliser
 from slams.observations.stacked import (
     StackedObservations,

@@ -22,7 +22,7 @@ from slams.assimilators.materials import Materials
 from slams.diffusion.backend import Denoiser
 from slams.diffusion.settings import GuidanceSettings, SamplerSettings
 from slams.grid import LatLonGrid
-from slams.methods.pixel_diffusion import SPEC
+from slams.methods.specifications import PIXEL_DIFFUSION as SPEC
 from slams.nn.latent_space import IdentitySpace
 from slams.normalisation import Normaliser
 

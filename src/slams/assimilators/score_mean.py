@@ -33,7 +33,7 @@ from slams.assimilators.materials import Materials
 from slams.assimilators.season import season_days
 from slams.diffusion.backend import Denoiser, KarrasDenoiser, time_of_sigma
 from slams.grid import LatLonGrid
-from slams.methods.first_guesses.score_mean import SPEC
+from slams.methods.specifications import SCORE_MEAN as SPEC
 from slams.nn.latent_space import LatentSpace
 from slams.normalisation import DAYS_PER_YEAR
 from slams.runtime.seeds import generator

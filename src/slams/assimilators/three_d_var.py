@@ -43,7 +43,7 @@ from slams.linalg.localised_gain import (
     solve_innovations,
 )
 from slams.linalg.whitening import positive_variance
-from slams.methods.three_d_var import SPEC
+from slams.methods.specifications import THREE_D_VAR as SPEC
 from slams.normalisation import Normaliser
 from slams.observations.stacked import (
     StackedObservations,

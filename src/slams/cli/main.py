@@ -1,6 +1,6 @@
 """The command line: `slams VERB RECIPE.yaml [key=value ...]`.
 
-A verb is an object (`slams.cli.verb`), one in each module of `slams.cli.verbs`. A recipe is read
+A verb is an object (`slams.cli.verb`) in a module of `slams.cli.verbs`. A recipe is read
 and checked before anything heavy is imported. A mistake of the user ends in one sentence on
 standard error and exit code 2, an interrupt in 130. Any other exception is a defect and shows its
 traceback.
