@@ -18,13 +18,13 @@ import json
 import os
 import shutil
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from data_modules.store.files import is_url
+from data_modules.store.periods import runs_of
 from data_modules.store.training_store import TrainingStore
 from slams.errors import UserError
 from slams.runtime.atomic import replacing, write_text
@@ -32,7 +32,7 @@ from slams.runtime.directories import exclusive
 from slams.runtime.ranks import say
 
 __all__ = ["FieldSource", "MappedFields", "MemoryFields", "cache_directory", "map_fields"]
-__all__ += ["load_fields", "runs_of", "verify_caches"]
+__all__ += ["load_fields", "verify_caches"]
 
 _VERSION = 1
 # Days per block for reading, writing and checksums.
@@ -49,22 +49,6 @@ class FieldSource(Protocol):
             index: `(n,)` positions on the time axis, in any order; negative ones are skipped.
             out: `(n, C, H, W)` float32, C-contiguous.
         """
-
-
-def runs_of(index: np.ndarray) -> Iterator[tuple[int, int, int]]:
-    """Divide positions into consecutive runs: place in `index`, first position, length.
-
-    Negative positions belong to no run.
-    """
-    # A plain loop: for the days of a batch NumPy takes three times as long.
-    positions = index.tolist()
-    start = 0
-    for place in range(1, len(positions) + 1):
-        before = positions[place - 1]
-        if place == len(positions) or before < 0 or positions[place] != before + 1:
-            if positions[start] >= 0:
-                yield start, positions[start], place - start
-            start = place
 
 
 class MemoryFields:

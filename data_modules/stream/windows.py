@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
-from data_modules.store.periods import find_days
+from data_modules.store.periods import find_days, runs_of
 from data_modules.store.training_store import TrainingStore, iso_date
 from data_modules.stream.buffers import Buffers
-from data_modules.stream.field_cache import FieldSource, MemoryFields, runs_of
+from data_modules.stream.field_cache import FieldSource, MemoryFields
 from slams.errors import UserError
 from slams.fields import Window
 

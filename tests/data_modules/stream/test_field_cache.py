@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from data_modules.store.periods import runs_of
 from data_modules.store.training_store import TrainingStore
 from data_modules.stream import field_cache
 from data_modules.stream.buffers import Buffers
@@ -20,7 +21,6 @@ from data_modules.stream.field_cache import (
     cache_directory,
     load_fields,
     map_fields,
-    runs_of,
 )
 from slams.errors import UserError
 from slams.stages.data import reanalysis
