@@ -18,7 +18,6 @@ from torch.utils.data import Dataset, get_worker_info
 
 from data_modules.store.periods import find_days, runs_of
 from data_modules.store.training_store import TrainingStore, iso_date
-from data_modules.stream.buffers import Buffers
 from data_modules.stream.field_cache import FieldSource, MemoryFields
 from slams.errors import UserError
 from slams.fields import Window
@@ -82,7 +81,6 @@ class WindowDataset(Dataset[Window]):
         self._earlier_days = None
         if earlier is not None:
             self._earlier_days = find_days(store.time, first + earlier.offsets())
-        self._buffers = Buffers()
         # Whether the required channels of a day are known to be complete.
         self._whole = np.zeros(len(store.time) if complete else 0, dtype=bool)
 
@@ -146,7 +144,7 @@ class WindowDataset(Dataset[Window]):
     ) -> np.ndarray:
         """Return `(B, n, C, H, W)`, NaN where the index is -1."""
         shape = (*index.shape, len(store.channels), *store.grid.shape)
-        out = self._buffers.take((index.size, *shape[index.ndim :]))
+        out = np.empty((index.size, *shape[index.ndim :]), np.float32)
         flat = index.reshape(-1)
         out[flat < 0] = np.nan
         if cache is not None:
