@@ -19,7 +19,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ from data_modules.store.checks import (
     read_small,
     shard_file,
 )
-from data_modules.store.files import StoreFiles, files_of, is_url
+from data_modules.store.files import files_of, is_url
 from data_modules.store.shards import ShardReader
 from slams.errors import UserError
 from slams.fields import FieldSpec
@@ -186,13 +186,10 @@ class TrainingStore:
                 f"change data.channels, or prepare a store that has it"
             )
         picked = [there[name] for name in names]
-        return TrainingStore(
-            self.path,
-            tuple(self.channels[i] for i in picked),
-            tuple(self.channel_index[i] for i in picked),
-            self.time,
-            self.grid,
-            self.attributes,
+        return replace(
+            self,
+            channels=tuple(self.channels[i] for i in picked),
+            channel_index=tuple(self.channel_index[i] for i in picked),
         )
 
     @property
@@ -208,18 +205,12 @@ class TrainingStore:
     @cached_property
     def statistics(self) -> Statistics:
         """Return the statistics of the training period for the channels read."""
-        lags = self.read_small("statistics/lags", np.int64)
-
-        def tensor(name: str) -> Tensor:
-            return torch.from_numpy(self.read_small(f"statistics/{name}", np.float32))
-
-        return Statistics(
-            tensor("harmonics"),
-            tensor("sd"),
-            tuple(lags.tolist()),
-            tensor("persistence"),
-            tensor("persistence_variance"),
-        ).select(self.channel_index)
+        lags = tuple(self.read_small("statistics/lags", np.int64).tolist())
+        harmonics, sd, *persistence = (
+            torch.from_numpy(self.read_small(f"statistics/{name}", np.float32))
+            for name in ("harmonics", "sd", "persistence", "persistence_variance")
+        )
+        return Statistics(harmonics, sd, lags, *persistence).select(self.channel_index)
 
     def normaliser(self) -> Normaliser:
         """Return the normaliser of the channels read."""
@@ -281,20 +272,8 @@ class TrainingStore:
         return self._read(name, index)
 
     def __getstate__(self) -> dict[str, Any]:
-        state = dict(self.__dict__)
         # An open array would make another process hang or crash; each process opens the files.
-        for name in (
-            "_group",
-            "_arrays",
-            "_checksums",
-            "_files",
-            "_readers",
-            "_threads",
-            "statistics",
-            "elevation",
-        ):
-            state.pop(name, None)
-        return state
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @cached_property
     def file_steps(self) -> int:
@@ -352,10 +331,6 @@ class TrainingStore:
         return read_checksums(self.path)
 
     @cached_property
-    def _files(self) -> StoreFiles:
-        return files_of(self.path)
-
-    @cached_property
     def _readers(self) -> dict[str, ShardReader | None]:
         return {}
 
@@ -392,7 +367,7 @@ class TrainingStore:
 
     def _decode(self, name: str, first: int, out: np.ndarray) -> None:
         if name not in self._readers:
-            self._readers[name] = ShardReader.of(self._files, self._array(name))
+            self._readers[name] = ShardReader.of(files_of(self.path), self._array(name))
         reader = self._readers[name]
         if reader is None:
             out[...] = self._array(name)[first : first + len(out)]
