@@ -19,7 +19,7 @@ import mmap
 import shutil
 import zlib
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -31,24 +31,12 @@ from slams.runtime.atomic import replacing, write_text
 from slams.runtime.directories import exclusive
 from slams.runtime.ranks import say
 
-__all__ = ["FieldSource", "MappedFields", "MemoryFields", "cache_directory", "map_fields"]
+__all__ = ["MappedFields", "MemoryFields", "cache_directory", "map_fields"]
 __all__ += ["load_fields", "verify_caches"]
 
 _VERSION = 1
 # Days per block for reading, writing and checksums.
 _BLOCK = 64
-
-
-class FieldSource(Protocol):
-    """Source of days of fields, copied once per window."""
-
-    def fill(self, index: np.ndarray, out: np.ndarray) -> None:
-        """Copy days.
-
-        Args:
-            index: `(n,)` positions on the time axis, in any order; negative ones are skipped.
-            out: `(n, C, H, W)` float32, C-contiguous.
-        """
 
 
 class MemoryFields:
@@ -62,7 +50,12 @@ class MemoryFields:
         self.fields = fields
 
     def fill(self, index: np.ndarray, out: np.ndarray) -> None:
-        """Copy days, see `FieldSource`."""
+        """Copy days.
+
+        Args:
+            index: `(n,)` positions on the time axis, in any order; negative ones are skipped.
+            out: `(n, C, H, W)` float32, C-contiguous.
+        """
         for place, first, count in runs_of(index):
             np.copyto(out[place : place + count], self.fields[first : first + count])
 
@@ -87,7 +80,7 @@ class MappedFields(MemoryFields):
         return self._map.view(np.ndarray)
 
     def fill(self, index: np.ndarray, out: np.ndarray) -> None:
-        """Copy days, see `FieldSource`."""
+        """Copy days, see `MemoryFields`."""
         size = self.fields[0].nbytes
         mapped, offset = self._map._mmap, self._map.offset
         # All reads are announced to the disk before waiting for the first.
