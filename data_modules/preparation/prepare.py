@@ -172,7 +172,7 @@ def _write(job: Job, work: Plan, old: TrainingStore | None, found: Budget) -> No
             write_statistics(group, work.statistics_from.statistics)
             days = list(work.statistics_from.attributes["statistics_days"])
     if job.observations.source == "store":
-        draw_observations(job.observations, job.seed, work.channels, work.grid, work.time, group)
+        draw_observations(job, work, group)
     records = read_records(partial)
     write_manifest(partial, group, records)
     attributes = {

@@ -6,11 +6,12 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from typing import Any
 
 from torch.utils.data import DataLoader
 
-from data_modules.stream.prefetch import ReadAhead
+from data_modules.stream.prefetch import prefetched
 from data_modules.stream.samplers import BlockShuffleSampler
 from slams.errors import UserError
 
@@ -51,25 +52,18 @@ class StreamLoader(DataLoader):
         self._delivered, self._resumed = self._resumed, 0
         if isinstance(self.sampler, BlockShuffleSampler):
             self.sampler.resume(self._epoch, self._delivered * (self.batch_size or 1))
-        batches = super().__iter__()
-        if not self._ahead or self.num_workers:
-            yield from self._deliver(batches)
-            return
-        ahead = ReadAhead(batches, self._ahead)
-        try:
-            yield from self._deliver(ahead)
-        finally:
-            ahead.close()
-
-    def _deliver(self, batches: Iterator[Any]) -> Iterator[Any]:
-        for batch in batches:
-            if isinstance(batch, UserError):
-                raise batch
-            self._delivered += 1
-            # The epoch ends with its last batch: a Trainer does not exhaust the iterator.
-            if self._delivered >= len(self):
-                self._epoch, self._delivered = self._epoch + 1, 0
-            yield batch
+        with ExitStack() as stack:
+            batches = super().__iter__()
+            if self._ahead and not self.num_workers:
+                batches = stack.enter_context(closing(prefetched(batches, self._ahead)))
+            for batch in batches:
+                if isinstance(batch, UserError):
+                    raise batch
+                self._delivered += 1
+                # The epoch ends with its last batch: a Trainer does not exhaust the iterator.
+                if self._delivered >= len(self):
+                    self._epoch, self._delivered = self._epoch + 1, 0
+                yield batch
 
     def state_dict(self) -> dict[str, int]:
         """Return the epoch, its delivered batches, the batch size and the number of ranks."""
