@@ -101,14 +101,12 @@ class Budget:
     Attributes:
         workers: Number of concurrent tasks.
         read_steps: Steps read from the source at a time.
-        bound: The recipe's bound per process (bytes).
         expected: Expected peak per process (bytes).
         text: Composition of the expected memory, for the log.
     """
 
     workers: int
     read_steps: int
-    bound: int
     expected: int
     text: str
 
@@ -207,7 +205,7 @@ def budget(keys: PrepareConfig, model: MemoryModel, base: int | None = None) -> 
         f"{keys.memory}{' each' if alone else ''} ({show_memory(base)} the program, "
         f"{show_memory(model.task(read_steps))} per task)"
     )
-    return Budget(workers, read_steps, bound, int(expected), text)
+    return Budget(workers, read_steps, int(expected), text)
 
 
 def _chunk(variable: Any) -> tuple[int, int]:

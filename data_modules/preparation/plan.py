@@ -18,13 +18,6 @@ from slams.grid import LatLonGrid
 
 __all__ = ["Plan", "plan"]
 
-# Names of periods in the description of a plan.
-_PERIODS = {
-    "train": "training",
-    "validation": "validation",
-    "test": "test",
-    "reserved": "reserved",
-}
 # Number of gaps of a time axis that are listed individually.
 _GAPS_NAMED = 3
 
@@ -118,7 +111,8 @@ class Plan:
     def describe_periods(self) -> list[str]:
         """Return one line per split, and one for reserved days: dates and number of days."""
         return [
-            f"{_PERIODS[period.name]}: {period}, {int(period.contains(self.time).sum())} days"
+            f"{'training' if period.name == 'train' else period.name}: {period}, "
+            f"{int(period.contains(self.time).sum())} days"
             for period in self.periods
         ]
 

@@ -13,7 +13,7 @@ import os
 import time
 import urllib.request
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 import urllib3
@@ -21,30 +21,6 @@ import urllib3
 from slams.errors import UserError
 
 __all__ = ["HttpFiles", "LocalFiles", "StoreFiles", "files_of", "is_url"]
-
-
-class StoreFiles(Protocol):
-    """Access to the files of a store by their keys, such as `fields/c/0/0/0/0`."""
-
-    def read(self, key: str, start: int = 0, length: int | None = None) -> bytes:
-        """Read bytes of a file.
-
-        Args:
-            key: Name of the file, relative to the store.
-            start: First byte; a negative number counts from the end of the file.
-            length: Number of bytes; `None` reads to the end.
-
-        Raises:
-            FileNotFoundError: There is no such file.
-            EOFError: The file is shorter than the range.
-            UserError: The file cannot be read at present.
-        """
-
-    def read_into(self, key: str, start: int, out: memoryview) -> None:
-        """Read bytes of a file from `start` on into memory of the caller; errors as for `read`."""
-
-    def expect(self, key: str, start: int, length: int) -> None:
-        """Announce that bytes of a file will soon be read, so that they can be fetched early."""
 
 
 def is_url(path: str | Path) -> bool:
@@ -68,7 +44,17 @@ class LocalFiles:
         self.path = path
 
     def read(self, key: str, start: int = 0, length: int | None = None) -> bytes:
-        """Read bytes of a file, see `StoreFiles`."""
+        """Read bytes of a file.
+
+        Args:
+            key: Name of the file, relative to the store.
+            start: First byte; a negative number counts from the end of the file.
+            length: Number of bytes; `None` reads to the end.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            EOFError: The file is shorter than the range.
+        """
         size = (self.path / key).stat().st_size
         if start < 0:
             start += size
@@ -80,7 +66,7 @@ class LocalFiles:
         return bytes(data)
 
     def read_into(self, key: str, start: int, out: memoryview) -> None:
-        """Read bytes of a file into memory of the caller, see `StoreFiles`."""
+        """Read bytes of a file from `start` on into memory of the caller; errors as for `read`."""
         with (self.path / key).open("rb", buffering=0) as opened:
             while len(out):
                 count = os.preadv(opened.fileno(), [out], start)
@@ -89,7 +75,7 @@ class LocalFiles:
                 start, out = start + count, out[count:]
 
     def expect(self, key: str, start: int, length: int) -> None:
-        """Advise the system of a read to come, see `StoreFiles`."""
+        """Announce that bytes of a file will soon be read, so that they can be fetched early."""
         # Errors are reported on reading.
         with (
             contextlib.suppress(AttributeError, OSError),
@@ -116,7 +102,13 @@ class HttpFiles:
         self._pool: urllib3.PoolManager | None = None
 
     def read(self, key: str, start: int = 0, length: int | None = None) -> bytes:
-        """Read bytes of a file, see `StoreFiles`."""
+        """Read bytes of a file, see `LocalFiles`.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            EOFError: The file is shorter than the range.
+            UserError: The file cannot be read at present.
+        """
         headers, whole = {}, start == 0 and length is None
         if start < 0:
             headers["Range"] = f"bytes={start}"
@@ -141,11 +133,11 @@ class HttpFiles:
         return answer.data
 
     def read_into(self, key: str, start: int, out: memoryview) -> None:
-        """Read bytes of a file into memory of the caller, see `StoreFiles`."""
+        """Read bytes of a file into memory of the caller, see `LocalFiles`."""
         out[:] = self.read(key, start, len(out))
 
     def expect(self, key: str, start: int, length: int) -> None:
-        """Do nothing, see `StoreFiles`: requests run concurrently anyway."""
+        """Do nothing, see `LocalFiles`: requests run concurrently anyway."""
 
     def _check(self, key: str, answer: Any, whole: bool) -> None:
         """Refuse answers that a further attempt would not change.
@@ -192,6 +184,9 @@ class HttpFiles:
         # Connections belong to the process that opened them.
         return {**self.__dict__, "_pool": None}
 
+
+# Access to the files of a store by their keys, such as `fields/c/0/0/0/0`.
+StoreFiles: TypeAlias = LocalFiles | HttpFiles
 
 # A separate name, so that tests can replace it.
 _wait = time.sleep

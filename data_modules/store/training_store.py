@@ -278,7 +278,7 @@ class TrainingStore:
     @cached_property
     def file_steps(self) -> int:
         """Return the number of steps per file of the fields."""
-        fields = self._array("fields")
+        fields = self._open_array("fields")[0]
         return (fields.shards or fields.chunks)[0]
 
     def read_run(self, first: int, out: np.ndarray) -> None:
@@ -306,9 +306,9 @@ class TrainingStore:
             for first, out in runs:
                 self.read_run(first, out)
         else:
-            reader = self._readers.get("fields")
-            for first, out in runs if reader is not None else ():
-                reader.expect(first, len(out))
+            if reader := self._open_array("fields")[1]:
+                for first, out in runs:
+                    reader.expect(first, len(out))
             list(self._threads.map(lambda run: self.read_run(*run), runs))
 
     @cached_property
@@ -320,7 +320,7 @@ class TrainingStore:
     @cached_property
     def _all_channels(self) -> bool:
         # Cached: looking up an array in a group takes as long as decoding a window.
-        return self.channel_index == tuple(range(self._array("fields").shape[1]))
+        return self.channel_index == tuple(range(self._open_array("fields")[0].shape[1]))
 
     @cached_property
     def _group(self) -> zarr.Group:
@@ -331,21 +331,19 @@ class TrainingStore:
         return read_checksums(self.path)
 
     @cached_property
-    def _readers(self) -> dict[str, ShardReader | None]:
+    def _opened(self) -> dict[str, tuple[zarr.Array, ShardReader | None]]:
         return {}
 
-    @cached_property
-    def _arrays(self) -> dict[str, zarr.Array]:
-        return {}
-
-    def _array(self, name: str) -> zarr.Array:
+    def _open_array(self, name: str) -> tuple[zarr.Array, ShardReader | None]:
+        """Return an array and the reader of its files, `None` if Zarr must read them."""
         # Cached: a store that is moved in the meantime is detected when one of its files is read.
-        if name not in self._arrays:
-            self._arrays[name] = self._group[name]
-        return self._arrays[name]
+        if name not in self._opened:
+            array = self._group[name]
+            self._opened[name] = array, ShardReader.of(files_of(self.path), array)
+        return self._opened[name]
 
     def _read(self, name: str, index: slice | Sequence[int] | np.ndarray) -> np.ndarray:
-        array = self._array(name)
+        array = self._open_array(name)[0]
         if isinstance(index, slice):
             index = np.arange(len(self.time))[index]
         index = np.asarray(index, dtype=np.int64)
@@ -366,11 +364,9 @@ class TrainingStore:
             raise self._damaged(name, first, out, error) from error
 
     def _decode(self, name: str, first: int, out: np.ndarray) -> None:
-        if name not in self._readers:
-            self._readers[name] = ShardReader.of(files_of(self.path), self._array(name))
-        reader = self._readers[name]
+        array, reader = self._open_array(name)
         if reader is None:
-            out[...] = self._array(name)[first : first + len(out)]
+            out[...] = array[first : first + len(out)]
         else:
             reader.read(first, out)
 
@@ -390,7 +386,7 @@ class TrainingStore:
                 missing = isinstance(cause, FileNotFoundError)
                 return UserError(
                     f"training store {self.path}: {name} of {iso_date(self.time[step])} cannot "
-                    f"be read, file {shard_file(self._array(name), step)} is "
+                    f"be read, file {shard_file(self._open_array(name)[0], step)} is "
                     f"{'missing' if missing else 'truncated or corrupt'}; run `slams prepare` "
                     f"with resume=overwrite to write the store again"
                 )

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from torch.utils.data import Dataset
 
-from data_modules.stream.loader import StreamLoader
-from data_modules.stream.prefetch import prefetched
+from data_modules.stream.loader import StreamLoader, prefetched
 from data_modules.stream.samplers import BlockShuffleSampler
 from slams.benchmarks.shuffle_quality import measure
 from slams.errors import UserError
