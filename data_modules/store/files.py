@@ -9,6 +9,7 @@ sentence that names the file.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import time
 import urllib.request
@@ -165,6 +166,8 @@ class HttpFiles:
 
     def _pools(self) -> urllib3.PoolManager:
         if self._pool is None:
+            # The error after the last attempt says what its warnings of each attempt would say.
+            logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
             retries = _Retry(
                 self.attempts - 1,
                 status_forcelist=_BUSY,
