@@ -1,15 +1,17 @@
 """Archives of station reports by name: the properties needed to check recipes, and their readers.
 
-Each module here describes one archive (`slams.plugins.station_sources`); readers are in
-`readers`. A reader returns one long table (`stations.reports.table`).
+Each row of `SPECS` describes one archive (`slams.plugins.station_sources`); `readers` has one
+module per archive. A reader returns one long table (`stations.reports.table`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-from slams.plugins.station_sources import STATION_SOURCES
+from slams.plugins.station_sources import STATION_SOURCES, StationSourceSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,7 +19,48 @@ if TYPE_CHECKING:
     from data_modules.sources.stations.reports.table import StationReports
     from slams.config.schema import StationSourceConfig
 
-__all__ = ["open_stations"]
+__all__ = ["SPECS", "open_stations"]
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Function `read_NAME` of the module `readers.NAME`, imported at the first call."""
+
+    name: str
+
+    def __call__(
+        self,
+        config: StationSourceConfig,
+        variables: Sequence[str],
+        first: np.datetime64,
+        last: np.datetime64,
+        key: str,
+    ) -> StationReports:
+        from data_modules.sources.stations.reports.request import ReportRequest
+
+        module = import_module(f"{__name__}.readers.{self.name}")
+        read = getattr(module, f"read_{self.name}")
+        return read(ReportRequest(config, tuple(variables), first, last, key))
+
+
+def _spec(name: str, *variables: str, needs_station_list: bool = False) -> StationSourceSpec:
+    return StationSourceSpec(name, _Reader(name), variables, needs_station_list)
+
+
+_SURFACE = ("2m_temperature", "total_precipitation_24hr")
+
+# NOAA NCEI publishes GHCN-Daily, IGRA 2, ISD and isd-lite; METAR is in MADIS's variables.
+SPECS = {
+    spec.name: spec
+    for spec in (
+        _spec("arm_column", "temperature", *_SURFACE, "outgoing_longwave_radiation"),
+        _spec("ghcn_daily", *_SURFACE, needs_station_list=True),
+        _spec("igra2", "temperature"),
+        _spec("isd", *_SURFACE),
+        _spec("isd_lite", *_SURFACE, needs_station_list=True),
+        _spec("metar", *_SURFACE),
+    )
+}
 
 
 def open_stations(

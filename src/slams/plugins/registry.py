@@ -3,8 +3,8 @@
 Everything that a recipe chooses by name has a registry: methods, guidance, samplers, observation
 operators, sources. A specification comes from one of three places.
 
-- *Built in*: each module of the registry's package that defines `SPEC` adds one. Nothing else is
-  needed to add a specification.
+- *Built in*: each module of the registry's package that defines `SPEC` adds one, or the package
+  lists all of them by name in `SPECS`. Nothing else is needed to add a specification.
 - *Installed*: an entry point of the registry's group, in the metadata of another package.
 - *By reference*: `module:Class` in a recipe that the user names. `Registry.admit` imports the
   reference; nothing else here imports a name taken from data. The caller decides whom to trust,
@@ -174,6 +174,8 @@ class Registry(Generic[S]):
     def _built_in(self) -> dict[str, str]:
         """Module of each built-in specification, by name."""
         package = importlib.import_module(self._package)
+        if hasattr(package, "SPECS"):
+            return dict.fromkeys(package.SPECS, self._package)
         modules = [m.name for m in pkgutil.iter_modules(package.__path__) if not m.ispkg]
         if self._by_module:
             return {name: f"{self._package}.{name}" for name in modules}
@@ -193,7 +195,7 @@ class Registry(Generic[S]):
 
     def _import_built_in(self, name: str) -> S:
         module = importlib.import_module(self._built_in[name])
-        return module.SPEC
+        return module.SPECS[name] if hasattr(module, "SPECS") else module.SPEC
 
     def _import_installed(self, name: str, key: str) -> S:
         point = self._installed[name]
