@@ -1,15 +1,17 @@
 """Sources of fields by name: the properties needed to check recipes, and their readers.
 
-Each module here describes one source (`slams.plugins.sources`); readers are in `readers`. A reader
-returns a canonical dataset, whatever the layout of the file.
+Each row of `SPECS` describes one source (`slams.plugins.sources`); `readers` has one module per
+source. A reader returns a canonical dataset, whatever the layout of the file.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from slams.plugins.sources import SOURCES
+from slams.plugins.sources import SOURCES, SourceSpec
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -17,7 +19,60 @@ if TYPE_CHECKING:
     from slams.config.schema import SourceConfig
     from slams.fields import FieldSpec
 
-__all__ = ["open_source"]
+__all__ = ["SPECS", "open_source"]
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Function `open_NAME` of the module `readers.NAME`, imported at the first call."""
+
+    name: str
+
+    def __call__(
+        self,
+        config: SourceConfig,
+        channels: Sequence[FieldSpec],
+        period: tuple[float, float] | None,
+        key: str,
+    ) -> xr.Dataset:
+        from data_modules.sources.canonical.reading import Reading
+
+        module = import_module(f"{__name__}.readers.{self.name}")
+        read = getattr(module, f"open_{self.name}")
+        return read(Reading(config, tuple(channels), key, period))
+
+
+def _spec(name: str, expected: str, **properties: Any) -> SourceSpec:
+    return SourceSpec(name, _Reader(name), expected, **properties)
+
+
+SPECS = {
+    spec.name: spec
+    for spec in (
+        _spec("arco_era5", "an ARCO-ERA5 store (Zarr) or its address"),
+        _spec("cf", "a NetCDF file or a Zarr store", takes_files=True, takes_layout=True),
+        _spec("chaosbench", "a directory with one Zarr store per day"),
+        # There are no gauges over the ocean.
+        _spec(
+            "cpc_gauge",
+            "NetCDF files of the CPC gauge analysis",
+            takes_files=True,
+            gaps=("total_precipitation_24hr",),
+        ),
+        _spec("nature_run", "a nature run (Zarr), make one with `slams simulate` or use `sample`"),
+        _spec(
+            "no_fields",
+            "the first and the last day, such as 2020-01-01/2020-01-31",
+            has_files=False,
+        ),
+        _spec(
+            "noaa_psl",
+            "a NetCDF file of NOAA PSL ({key}.origin states its origin)",
+            takes_files=True,
+        ),
+        _spec("weatherbench2", "a WeatherBench2 store (Zarr) or its address"),
+    )
+}
 
 
 def open_source(

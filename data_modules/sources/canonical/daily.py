@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from data_modules.sources.canonical.layouts import VariableLayout
+from data_modules.sources.canonical.reading import Reading
 from slams.errors import UserError
 
 __all__ = ["Days", "find_days_of"]
@@ -42,13 +43,7 @@ class Days:
 
 
 def find_days_of(
-    time: np.ndarray,
-    layout: VariableLayout,
-    amount: bool,
-    daily: str,
-    where: str,
-    key: str,
-    shown: str,
+    time: np.ndarray, layout: VariableLayout, amount: bool, variable: str, reading: Reading
 ) -> Days:
     """Group the time steps of one variable into days.
 
@@ -56,15 +51,13 @@ def find_days_of(
         time: `(N,)` days since 1970-01-01 00 UTC, increasing.
         layout: Layout of the variable in the file.
         amount: Whether its values are accumulated over their hours.
-        daily: Value of a day of instants: `instant` (00 UTC) or `mean`.
-        where: Path of the source, for messages.
-        key: Dotted key of the source in the recipe, for messages.
-        shown: The variable's canonical name, for messages.
+        variable: Its canonical name, for messages.
+        reading: What is requested.
 
     Raises:
         UserError: The axis is ambiguous or incomplete.
     """
-    name = f"source {where}: {shown}"
+    name, key = f"source {reading.path}: {variable}", reading.key
     step = _step(time, name)
     if step > 1.0 - _NEAR:
         return _daily_axis(time, layout, amount, name)
@@ -80,7 +73,7 @@ def find_days_of(
                 f"{name} is an amount, but does not state the hours over which it was "
                 f"accumulated; set `hours` in {key}.variables"
             )
-        if daily == "instant":
+        if reading.config.daily == "instant":
             return _midnights(time, name)
         return _group(time, step, "mean", f"mean of {round(1 / step)} instants per day", name)
     return _covered(time, step, hours, layout, amount, name)

@@ -9,6 +9,8 @@ from itertools import pairwise
 import numpy as np
 import xarray as xr
 
+from data_modules.sources.canonical.reading import Reading
+from data_modules.sources.files.opening import concatenate
 from slams.calendar.days import day_of
 from slams.errors import UserError
 
@@ -38,21 +40,12 @@ class Segment:
     daily: xr.Dataset
 
 
-def join_segments(
-    segments: Sequence[Segment],
-    variables: Sequence[str],
-    period: tuple[float, float] | None,
-    where: str,
-    key: str,
-) -> xr.Dataset:
+def join_segments(segments: Sequence[Segment], reading: Reading) -> xr.Dataset:
     """Join stores along time, lazily.
 
     Args:
-        segments: At least two, in any order.
-        variables: The variables to read, which every segment has.
-        period: First and last day to read, days since 1970-01-01; all days by default.
-        where: Path of the source, for messages.
-        key: Dotted key of the source in the recipe, for messages.
+        segments: At least two, in any order, with all requested variables.
+        reading: What is requested.
 
     Returns:
         Canonical dataset (see `canonical.form`). Its attribute `stores` lists the segments.
@@ -66,63 +59,44 @@ def join_segments(
         last, first = before.daily["time"].values[-1], after.daily["time"].values[0]
         if first <= last:
             raise UserError(
-                f"{key}.path: {after.path} begins on {day_of(first)}, and {before.path} has days "
-                f"until {day_of(last)}; stores to be joined must not have a day in common"
+                f"{reading.key}.path: {after.path} begins on {day_of(first)}, and {before.path} "
+                f"has days until {day_of(last)}; stores to be joined must not have a day in common"
             )
     for other in ordered[1:]:
-        difference = _difference(ordered[0], other, variables)
+        difference = _difference(ordered[0], other, reading.variables)
         if difference:
             raise UserError(
-                f"{key}.path: {other.path} has {difference} than {ordered[0].path}; stores to be "
-                f"joined must have the same grid, levels, units and steps"
+                f"{reading.key}.path: {other.path} has {difference} than {ordered[0].path}; "
+                f"stores to be joined must have the same grid, levels, units and steps"
             )
     shared = [name for name in _SHARED if name in ordered[0].daily.data_vars]
-    parts = [ordered[0].daily, *(one.daily.drop_vars(shared) for one in ordered[1:])]
-    joined = xr.concat(
-        parts,
-        dim="time",
-        data_vars="minimal",
-        coords="minimal",
-        compat="override",
-        join="override",
-        combine_attrs="override",
-    )
-    for name in variables:
+    joined = concatenate([ordered[0].daily, *(one.daily.drop_vars(shared) for one in ordered[1:])])
+    for name in reading.variables:
         if name in joined:
             # The amount read per chunk (`canonical.form`) is the largest of the segments'.
             readings = [one.daily[name].encoding for one in ordered]
             joined[name].encoding = max(readings, key=_steps_read)
     every = [one.daily.attrs for one in ordered]
-    texts = dict.fromkeys(k for attrs in every for k, text in attrs.items() if k != "repairs")
+    names = dict.fromkeys(name for attrs in every for name in attrs if name != "repairs")
     # Each text once: title, source and license are usually the same in all segments.
     joined.attrs = {
         name: "; ".join(dict.fromkeys(attrs[name] for attrs in every if name in attrs))
-        for name in texts
+        for name in names
     }
     joined.attrs["stores"] = ", ".join(one.path for one in ordered)
     joined.attrs["repairs"] = list(
         dict.fromkeys(text for attrs in every for text in attrs["repairs"])
     )
-    if period is None:
-        return joined
-    time = joined["time"].values
-    inside = np.flatnonzero((time >= period[0]) & (time <= period[1]))
-    if not len(inside):
-        asked, until, first, last = map(day_of, (*period, time[0], time[-1]))
-        raise UserError(
-            f"data.period: the source has no data from {asked} to {until}; {where} has "
-            f"{first} to {last}"
-        )
-    return joined.isel(time=slice(int(inside[0]), int(inside[-1]) + 1))
+    return joined.isel(time=reading.of_period(joined["time"].values))
 
 
 def _difference(first: Segment, other: Segment, variables: Sequence[str]) -> str:
     """Describe how a segment differs from the first; "" if it does not."""
     for name, words in _SHARED.items():
-        ours, theirs = (name in one.stored.variables for one in (first, other))
-        if ours != theirs:
+        ours, theirs = (one.stored.variables.get(name) for one in (first, other))
+        if (ours is None) != (theirs is None):
             return words
-        if ours and not np.array_equal(first.stored[name].values, other.stored[name].values):
+        if ours is not None and not np.array_equal(ours.values, theirs.values):
             return words
     for name in variables:
         found = [str(one.stored[name].attrs.get("units")) for one in (other, first)]

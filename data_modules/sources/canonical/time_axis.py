@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from data_modules.sources.canonical.reading import Reading
 from slams.calendar.days import days_since_epoch
-from slams.errors import UserError
 
 __all__ = ["decode_days"]
 
@@ -21,15 +21,12 @@ _REAL = ("standard", "gregorian", "proleptic_gregorian")
 _WITHOUT_LEAP_DAYS = ("noleap", "365_day")
 
 
-def decode_days(
-    dataset: xr.Dataset, repairs: list[str], where: str
-) -> tuple[np.ndarray, np.ndarray]:
+def decode_days(dataset: xr.Dataset, reading: Reading) -> tuple[np.ndarray, np.ndarray]:
     """Read the time axis.
 
     Args:
         dataset: Dataset with the decoded dimension `time`.
-        repairs: List to which descriptions of repairs are appended.
-        where: Path of the source, for messages.
+        reading: What is requested; repairs are recorded.
 
     Returns:
         Days since 1970-01-01 00 UTC, increasing, and the position of each day in the file.
@@ -38,34 +35,33 @@ def decode_days(
         UserError: See the faults above.
     """
     if "time" not in dataset.coords:
-        raise UserError(f"source {where}: coordinate 'time' has no values")
+        raise reading.fault("coordinate 'time' has no values")
     calendar = dataset["time"].encoding.get("calendar") or _calendar(dataset["time"].values)
     calendar = str(calendar).lower()
     if calendar in _WITHOUT_LEAP_DAYS:
-        repairs.append(f"time: calendar {calendar}, there is no 29 February")
+        reading.repairs.append(f"time: calendar {calendar}, there is no 29 February")
     elif calendar not in _REAL:
-        raise UserError(
-            f"source {where}: time has the calendar {calendar!r}, whose dates are not Gregorian; "
+        raise reading.fault(
+            f"time has the calendar {calendar!r}, whose dates are not Gregorian; "
             f"expected {', '.join((*_REAL, *_WITHOUT_LEAP_DAYS))}"
         )
     times = dataset["time"].values
     if times.dtype == object:  # cftime, for calendars or epochs that numpy cannot hold
         times = np.array([np.datetime64(t.isoformat()) for t in times])
     if not np.issubdtype(times.dtype, np.datetime64) or np.isnat(times).any():
-        raise UserError(f"source {where}: time could not be decoded into dates; check its units")
+        raise reading.fault("time could not be decoded into dates; check its units")
     if len(times) == 0:
-        raise UserError(f"source {where}: found no dates")
+        raise reading.fault("found no dates")
     days = days_since_epoch(times)
     order = np.argsort(days, kind="stable")
     twice = np.flatnonzero(np.diff(days[order]) == 0)
     if len(twice):
         date = np.datetime_as_string(times[order][twice[0]], unit="s")
-        raise UserError(
-            f"source {where}: {date} occurs more than once ({len(twice)} duplicates in all); "
-            f"remove the duplicates"
+        raise reading.fault(
+            f"{date} occurs more than once ({len(twice)} duplicates in all); remove the duplicates"
         )
     if not np.array_equal(order, np.arange(len(days))):
-        repairs.append("time: unordered dates sorted")
+        reading.repairs.append("time: unordered dates sorted")
     return days[order], order
 
 

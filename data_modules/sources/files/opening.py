@@ -19,7 +19,7 @@ from data_modules.sources.files.remote_file import open_remote_file
 from slams.config.schema import SourceConfig
 from slams.errors import UserError
 
-__all__ = ["find_files", "is_address", "is_zarr", "open_netcdf", "open_zarr"]
+__all__ = ["concatenate", "find_files", "is_address", "is_zarr", "open_netcdf", "open_zarr"]
 
 _SCHEMES = ("gs://", "s3://", "https://", "http://")
 # Steps per dask chunk of files joined along time.
@@ -141,9 +141,18 @@ def open_netcdf(files: Sequence[str], key: str, time: str = "time") -> xr.Datase
                     f"{key}.path: {file} has {name} in {found!r}, {files[0]} in {before!r}; "
                     f"files to be joined must have the same units"
                 )
-    whole = [part.chunk({time: _STEPS}) for part in parts]
+    return concatenate([part.chunk({time: _STEPS}) for part in parts], time)
+
+
+def concatenate(parts: Sequence[xr.Dataset], time: str = "time") -> xr.Dataset:
+    """Join datasets along time; what does not depend on time is that of the first one.
+
+    Args:
+        parts: Datasets of the same grid, levels and variables.
+        time: Name of the dimension along which they are joined.
+    """
     return xr.concat(
-        whole,
+        parts,
         dim=time,
         data_vars="minimal",
         coords="minimal",

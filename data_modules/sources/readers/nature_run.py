@@ -7,7 +7,7 @@ grid, terrain, levels, units or time step; a segment that lacks a requested vari
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -18,11 +18,10 @@ import zarr
 from data_modules.sample import sample_path
 from data_modules.sources.canonical.form import canonicalise
 from data_modules.sources.canonical.layouts import VariableLayout
+from data_modules.sources.canonical.reading import Reading
 from data_modules.sources.canonical.segments import Segment, join_segments
 from data_modules.sources.files.opening import find_files
-from slams.config.schema import SourceConfig
 from slams.errors import UserError
-from slams.fields import FieldSpec
 from slams.variables import UNITS
 
 __all__ = ["open_nature_run"]
@@ -32,20 +31,12 @@ _MEANS = {variable: VariableLayout(variable, hours=24) for variable in UNITS}
 _INSTANTS = {variable: VariableLayout(variable) for variable in UNITS}
 
 
-def open_nature_run(
-    config: SourceConfig,
-    channels: Sequence[FieldSpec],
-    period: tuple[float, float] | None,
-    key: str,
-) -> xr.Dataset:
+def open_nature_run(reading: Reading) -> xr.Dataset:
     """Open a nature run lazily.
 
     Args:
-        config: The source's section of the recipe; `path` is a Zarr directory, a pattern with `*`
-            that matches several, or `sample` for the embedded one.
-        channels: The channels to read.
-        period: First and last day to read, days since 1970-01-01.
-        key: Dotted key of the source in the recipe, for messages.
+        reading: What is requested; `config.path` is a Zarr directory, a pattern with `*` that
+            matches several, or `sample` for the embedded one.
 
     Returns:
         Canonical dataset (see `sources.canonical`), dask arrays in the chunks of the file.
@@ -54,46 +45,34 @@ def open_nature_run(
         UserError: The directory is missing, is not a Zarr store or is incomplete, the dataset
             cannot be made canonical, or stores cannot be joined.
     """
-    if config.path == "sample":
-        return _open_one(sample_path(), config, channels, period, key)[1]
+    if reading.config.path == "sample":
+        return _open_one(sample_path(), reading).daily
     expected = "a nature run (Zarr), make one with `slams simulate` or use `sample`"
-    paths = [Path(file) for file in find_files(config, expected, key)]
+    paths = find_files(reading.config, expected, reading.key)
     if len(paths) == 1:
-        return _open_one(paths[0], config, channels, period, key)[1]
-    opened = [_open_one(path, config, channels, None, key) for path in paths]
-    segments = [
-        Segment(str(path), stored, daily)
-        for path, (stored, daily) in zip(paths, opened, strict=True)
-    ]
-    wanted = dict.fromkeys(c.variable for c in channels if c.name not in config.absent)
-    return join_segments(segments, list(wanted), period, config.path, key)
+        return _open_one(Path(paths[0]), reading).daily
+    segments = []
+    for path in paths:
+        config = replace(reading.config, path=path)
+        segments.append(_open_one(Path(path), Reading(config, reading.channels, reading.key)))
+    return join_segments(segments, reading)
 
 
-def _open_one(
-    where: Path,
-    config: SourceConfig,
-    channels: Sequence[FieldSpec],
-    period: tuple[float, float] | None,
-    key: str,
-) -> tuple[xr.Dataset, xr.Dataset]:
-    """Open one store; return it as it is, and in canonical form."""
-    path = "sample" if config.path == "sample" else str(where)
-    absent = config.absent
+def _open_one(where: Path, reading: Reading) -> Segment:
+    """Open one store, as it is and in canonical form."""
     try:
         group = zarr.open_group(str(where), mode="r", use_consolidated=False)
         dataset = xr.open_dataset(str(where), engine="zarr", consolidated=False, cache=False)
     except Exception as error:
-        raise UserError(f"{key}.path: {path} cannot be opened as Zarr ({error})") from error
-    variables = dict.fromkeys(c.variable for c in channels if c.name not in absent)
-    for variable in variables:
+        raise UserError(
+            f"{reading.key}.path: {reading.path} cannot be opened as Zarr ({error})"
+        ) from error
+    for variable in reading.variables:
         if variable in group:
-            _check_chunks(group[variable], where / variable, path)
+            _check_chunks(group[variable], where / variable, reading)
     layout = _INSTANTS if _within_days(dataset) else _MEANS
-    out = canonicalise(dataset, layout, channels, absent, path, key, config.daily, period)
-    for name in ("title", "source", "license"):
-        if name in dataset.attrs:
-            out.attrs[name] = str(dataset.attrs[name])
-    return dataset, out
+    daily = canonicalise(dataset, layout, reading, ("title", "source", "license"))
+    return Segment(reading.path, dataset, daily)
 
 
 def _within_days(dataset: xr.Dataset) -> bool:
@@ -102,21 +81,19 @@ def _within_days(dataset: xr.Dataset) -> bool:
     return bool(len(time) > 1 and (np.diff(time[:2]) < np.timedelta64(1, "D")).all())
 
 
-def _check_chunks(array: zarr.Array, folder: Path, path: str) -> None:
+def _check_chunks(array: zarr.Array, folder: Path, reading: Reading) -> None:
     """Refuse a missing chunk where Zarr would silently read a number instead."""
     packed = array.attrs.get("_FillValue")
-    if packed is not None and array.fill_value == packed:
-        return
-    if np.issubdtype(array.dtype, np.floating) and np.isnan(array.fill_value):
-        return
-    if array.metadata.zarr_format != 3:
+    missing = packed is not None and array.fill_value == packed
+    missing |= bool(np.issubdtype(array.dtype, np.floating) and np.isnan(array.fill_value))
+    if missing or array.metadata.zarr_format != 3:
         return
     steps = array.shards or array.chunks
     counts = [-(-n // s) for n, s in zip(array.shape, steps, strict=True)]
     for index in product(*map(range, counts)):
         file = "/".join(["c", *map(str, index)])
         if not (folder / file).is_file():
-            raise UserError(
-                f"source {path}: chunk {folder.name}/{file} is missing, the store is incomplete; "
-                f"copy it or make it again"
+            raise reading.fault(
+                f"chunk {folder.name}/{file} is missing, the store is incomplete; copy it or make "
+                f"it again"
             )

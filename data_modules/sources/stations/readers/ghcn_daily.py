@@ -63,15 +63,19 @@ def read_ghcn_daily(request: ReportRequest) -> StationReports:
     check_positions(stations, config.station_list, request.key)
     files = request.files(".csv", ".csv.gz")
     parts = [part for file in files for part in _read(file, elements, request)]
-    rows = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(_FIELDS))
+    rows = pd.concat(parts, ignore_index=True)
     missing = rows["value"].eq(-9999)
     repairs["missing values (-9999) left out"] = int(missing.sum())
-    rows = _once(rows[~missing], request)
+    rows = rows[~missing]
+    same = rows.duplicated(["id", "date", "element", "value", "qflag"])
+    repairs["repeated rows dropped"] = int(same.sum())
+    rows = rows[~same]
     day = parse_times(rows["date"], "%Y%m%d", config.path, "YYYYMMDD")
     early = rows["obstime"].between(1, 1200)
     if config.morning == "day_before":
         repairs["morning observations moved to the day before"] = int(early.sum())
         day = day.where(~early, day - pd.Timedelta(days=1))
+    _refuse_two(rows.assign(day=day), config.path)
     flagged = rows["qflag"].ne("")
     celsius = rows["element"].ne("PRCP")
     table = pd.DataFrame(
@@ -152,20 +156,16 @@ def _tenths(rows: pd.DataFrame, file: Path) -> pd.Series:
     return rows["value"].astype(np.int64)
 
 
-def _once(rows: pd.DataFrame, request: ReportRequest) -> pd.DataFrame:
-    """Drop repeated lines, and refuse two values of one station, day and element."""
-    same = rows.duplicated(["id", "date", "element", "value", "qflag"])
-    request.repairs["repeated rows dropped"] = int(same.sum())
-    rows = rows[~same]
+def _refuse_two(rows: pd.DataFrame, path: str) -> None:
+    """Refuse two accepted values of one station, day and element."""
     good = rows[rows["qflag"].eq("")]
-    twice = good[good.duplicated(["id", "date", "element"])]
+    twice = good[good.duplicated(["id", "day", "element"])]
     if len(twice):
         row = twice.iloc[0]
         raise UserError(
-            f"station archive {request.config.path}: {row['element']} of station {row['id']} on "
-            f"{row['date']} occurs more than once with different values; remove the duplicates"
+            f"station archive {path}: {row['element']} of station {row['id']} on {row['date']} "
+            f"occurs more than once with different values; remove the duplicates"
         )
-    return rows
 
 
 def _one_temperature(table: pd.DataFrame, repairs: dict[str, int]) -> pd.DataFrame:

@@ -167,4 +167,4 @@ def parse_times(text: pd.Series, layout: str, where: str | Path, expected: str) 
             f"station archive {where}: {text.name} {text[time.isna()].iloc[0]!r} is not a time, "
             f"expected {expected}"
         )
-    return time
+    return time.astype("datetime64[ns]")

@@ -119,6 +119,14 @@ def test_morning_observations_stay_or_move_a_day_back(tmp_path, listed):
     assert "day_before" in moved.conventions["day"]
 
 
+def test_a_changed_hour_of_observation_is_refused(tmp_path, listed):
+    """Moving a morning's value may put two values on one day."""
+    rows = ["USW00094728,20200101,TMAX,56,,,W,2400", "USW00094728,20200102,TMAX,60,,,W,0700"]
+    read(tmp_path, listed, [*rows, *ROWS[6:]])
+    with pytest.raises(UserError, match=r"TMAX.*20200102 occurs more than once"):
+        read(tmp_path, listed, rows, morning="day_before")
+
+
 def test_repairs_are_counted(tmp_path, listed):
     rows = [*ROWS, ROWS[2], "USW00094728,20200103,PRCP,-9999,,,W,"]
     rows += ["USW00094728,20200103,TMAX,10,,,W,", "USW00094728,20200103,TMIN,20,,,W,"]
