@@ -20,15 +20,16 @@ from torch.utils.data import Sampler
 from data_modules.store.periods import Period, split_periods, window_cases
 from data_modules.store.reserved import reserved_days, reserved_pieces
 from data_modules.store.training_store import TrainingStore
+from data_modules.stream.background import BackgroundProvider
 from data_modules.stream.field_cache import FieldSource, cache_directory, load_fields, map_fields
 from data_modules.stream.loader import StreamLoader, read_ahead
 from data_modules.stream.samplers import BlockShuffleSampler, ShardSampler
-from data_modules.stream.windows import Earlier, WindowDataset
+from data_modules.stream.windows import WindowDataset
 from slams.calendar.ranges import date_ranges
 from slams.config.schema import DataConfig
 from slams.config.splits import Piece, check_reserved, check_test_days, split_pieces
 from slams.errors import UserError
-from slams.fields import Background, Batch, FieldSpec, ObservationOperator, Observations, Window
+from slams.fields import Batch, FieldSpec, ObservationOperator, Observations, Window
 from slams.grid import LatLonGrid
 from slams.normalisation import Normaliser
 
@@ -100,12 +101,19 @@ class ReanalysisDataModule(LightningDataModule):
         return self._normaliser
 
     @property
+    def provider(self) -> BackgroundProvider | None:
+        """Return the provider of the backgrounds; `None` for fields only."""
+        return None
+
+    @property
     def earlier_days(self) -> int:
         """Return the number of earlier days read with each window."""
-        earlier = self._earlier()
-        if self._states() is not None:
+        provider = self.provider
+        if provider is None:
+            return 0
+        if provider.states is not None:
             return self.data.window
-        return 0 if earlier is None else earlier.days
+        return 0 if provider.earlier is None else provider.earlier.days
 
     def operators(self) -> dict[str, ObservationOperator]:
         """Return the observation operators by name; empty for fields only."""
@@ -163,12 +171,13 @@ class ReanalysisDataModule(LightningDataModule):
         if split == "test":
             self.check_test_days()
         self.setup()
+        provider = self.provider
         return WindowDataset(
             self.store,
             self.splits[split],
             self.data.window,
-            earlier=self._earlier(),
-            states=self._states(),
+            earlier=provider.earlier if provider else None,
+            states=provider.states if provider else None,
             arrays=self.streams(split),
             complete=split == "train",
             cache=self._cache,
@@ -189,8 +198,8 @@ class ReanalysisDataModule(LightningDataModule):
             window: Physical, on any device.
             observe: Whether to add observations.
         """
-        normaliser = self._normaliser.to(window.fields.device)
-        offset = self._offset(window, normaliser)
+        normaliser, provider = self._normaliser.to(window.fields.device), self.provider
+        offset = provider.offset(window, normaliser) if provider else None
         climatology = normaliser.climatology(window.time)
         if offset is not None:
             climatology = climatology + offset.unsqueeze(1)
@@ -203,7 +212,7 @@ class ReanalysisDataModule(LightningDataModule):
             time=window.time,
             case=window.case,
             climatology=climatology,
-            background=self._background(window, normaliser, climatology, offset),
+            background=provider(window, normaliser, climatology, offset) if provider else None,
         )
         if not observe:
             return batch
@@ -239,17 +248,31 @@ class ReanalysisDataModule(LightningDataModule):
     def _cases(self, period: Period) -> np.ndarray:
         data = self.data
         cases = window_cases(self.store.time, period, data.window)
-        if period.name != "train":
-            cases = self._verifiable(cases, period)
+        if period.name != "train" and self.provider is not None:
+            cases = self._verifiable(cases, period, self.provider)
         if period.name == "test" and 0 < data.test_cases < len(cases):
             # Middles of equal parts of the split, so that a third as many cases is a subset.
             middle = (np.arange(data.test_cases) + 0.5) * len(cases) / data.test_cases
             cases = cases[np.floor(middle).astype(np.int64)]
         return cases
 
-    def _verifiable(self, cases: np.ndarray, period: Period) -> np.ndarray:
+    def _verifiable(
+        self, cases: np.ndarray, period: Period, provider: BackgroundProvider
+    ) -> np.ndarray:
         """Return the windows that can be verified: those whose background can be made."""
-        return cases
+        kept = cases[provider.available(self.store, cases, self.data.window)]
+        if len(kept) == 0:
+            config = provider.config
+            needed = (
+                f"states of the same days in {config.path}"
+                if config.kind == "file"
+                else f"a state {config.lag} days before (background.lag) in the store"
+            )
+            raise UserError(
+                f"data.splits.{period.name}: no window from {period} has {needed}, from which its "
+                f"background is made"
+            )
+        return kept
 
     def _observing(self) -> bool:
         """Return whether batches include observations: not while a network is trained."""
@@ -259,23 +282,9 @@ class ReanalysisDataModule(LightningDataModule):
 
     def _reserved_by_store(self) -> tuple[tuple[Piece, ...], str, int]:
         """Return the store's reserved pieces, its name, and the days read before a window."""
-        earlier = self._earlier()
+        earlier = self.provider.earlier if self.provider else None
         reach = 0 if earlier is None else earlier.lag + earlier.days - 1
         return reserved_pieces(self.store), f"training store {self.store.path}", reach
-
-    def _earlier(self) -> Earlier | None:
-        return None
-
-    def _states(self) -> TrainingStore | None:
-        return None
-
-    def _offset(self, window: Window, normaliser: Normaliser) -> Tensor | None:
-        return None
-
-    def _background(
-        self, window: Window, normaliser: Normaliser, climatology: Tensor, offset: Tensor | None
-    ) -> Background | None:
-        return None
 
     def _observe(
         self, window: Window, truth: Tensor, mask: Tensor, batch: Batch

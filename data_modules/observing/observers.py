@@ -7,13 +7,14 @@ observations into the store: the values are the same in both cases.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from slams.config.schema import SatelliteConfig, StationsConfig, StationVariableConfig
 from slams.errors import UserError
-from slams.fields import FieldSpec, Observations
+from slams.fields import FieldSpec, ObservationOperator, Observations
 from slams.grid import LatLonGrid
 from slams.observations.footprints import FootprintOperator
 from slams.observations.networks import Network, airport_network, read_network
@@ -23,7 +24,7 @@ from slams.observations.satellite import SatelliteOperator, swath_mask
 from slams.observations.simulate import draw, random_reports
 from slams.observations.stations import StationOperator
 
-__all__ = ["SatelliteObserver", "StationObserver", "is_censored", "station_network"]
+__all__ = ["Observer", "SatelliteObserver", "StationObserver", "is_censored", "station_network"]
 
 # Channels that cannot be negative, and often are exactly zero.
 _CENSORED = ("total_precipitation_24hr",)
@@ -54,7 +55,57 @@ def station_network(stations: StationsConfig, seed: int) -> Network:
         raise UserError(f"observations.stations.count: {error}") from None
 
 
-class StationObserver:
+class Observer:
+    """What observers of the fields have in common.
+
+    Attributes:
+        operators: `H` of each variable, by name `MODALITY/CHANNEL`.
+        errors: Standard deviation of the error of each variable: a number, or `(P,)`.
+        bounds: Lower bound of each variable: 0 where it is censored, minus infinity elsewhere.
+    """
+
+    operators: dict[str, ObservationOperator]
+    errors: dict[str, float | Tensor]
+    bounds: dict[str, float]
+
+    def __call__(
+        self, truth: Tensor, mask: Tensor, time: Tensor, case: Tensor
+    ) -> tuple[Observations, ...]:
+        """Observe the truth.
+
+        Args:
+            truth: `(B, T, C, H, W)` channel units.
+            mask: `(B, T, C, H, W)` bool, True where the truth is known.
+            time: `(B, T)` days since 1970-01-01 00 UTC.
+            case: `(B,)` index of the first day of each window in the store.
+        """
+        raise NotImplementedError
+
+    def stored(self, values: Tensor, time: Tensor) -> tuple[Observations, ...]:
+        """Return values read from the store as `Observations`.
+
+        Args:
+            values: `(B, T, P, V)` in the operators' units, NaN missing, one `V` per operator.
+            time: `(B, T)` days since 1970-01-01 00 UTC.
+        """
+        found = []
+        for number, (name, operator) in enumerate(self.operators.items()):
+            value = values[..., number]
+            variance = torch.as_tensor(self.errors[name], dtype=torch.float64) ** 2
+            found.append(
+                Observations(
+                    name=name,
+                    operator=operator.to(value.device),
+                    values=value,
+                    mask=torch.isfinite(value),
+                    error_variance=variance.to(value).expand_as(value).contiguous(),
+                    bound=self.bounds[name],
+                )
+            )
+        return tuple(found)
+
+
+class StationObserver(Observer):
     """Observer of the fields at stations.
 
     Args:
@@ -87,9 +138,7 @@ class StationObserver:
     ) -> None:
         self._seed, self._missing = seed, stations.missing
         self.network = network or station_network(stations, seed)
-        self.operators: dict[str, StationOperator] = {}
-        self.errors: dict[str, float | Tensor] = {}
-        self.bounds: dict[str, float] = {}
+        self.operators, self.errors, self.bounds = {}, {}, {}
         for variable in stations.variables:
             name = f"stations/{variable.channel}"
             self.operators[name] = StationOperator(
@@ -109,14 +158,7 @@ class StationObserver:
     def __call__(
         self, truth: Tensor, mask: Tensor, time: Tensor, case: Tensor
     ) -> tuple[Observations, ...]:
-        """Observe the truth.
-
-        Args:
-            truth: `(B, T, C, H, W)` channel units.
-            mask: `(B, T, C, H, W)` bool, True where the truth is known.
-            time: `(B, T)` days since 1970-01-01 00 UTC.
-            case: `(B,)` index of the first day of each window in the store.
-        """
+        """Observe the truth; arguments as for `Observer`."""
         # One pattern for all variables: a missing report lacks all of them.
         reports = random_reports(
             "stations", len(self.network.id), truth.shape[1], self._missing, case, self._seed
@@ -137,7 +179,7 @@ class StationObserver:
         )
 
 
-class SatelliteObserver:
+class SatelliteObserver(Observer):
     """Observer of images inside moving swaths.
 
     Args:
@@ -166,22 +208,21 @@ class SatelliteObserver:
         name = f"satellite/{satellite.channel}"
         self._seed, self._coverage = seed, satellite.coverage
         self._mean = satellite.composite == "mean"
+        what = (grid, channels, satellite.channel, satellite.footprint)
         operator: SatelliteOperator | FootprintOperator
         if satellite.footprint_km > 0:
-            operator = FootprintOperator(
-                grid, channels, satellite.channel, satellite.footprint, satellite.footprint_km
-            )
+            operator = FootprintOperator(*what, satellite.footprint_km)
         else:
-            operator = SatelliteOperator(grid, channels, satellite.channel, satellite.footprint)
-        self.operators: dict[str, SatelliteOperator | FootprintOperator] = {name: operator}
-        self.errors: dict[str, float | Tensor] = {name: satellite.error}
+            operator = SatelliteOperator(*what)
+        self.operators = {name: operator}
+        self.errors, self.bounds = {name: satellite.error}, {name: -math.inf}
         self.orbit = satellite_orbit(satellite)
         self._passes: dict[int, Tensor] = {}
 
     def __call__(
         self, truth: Tensor, mask: Tensor, time: Tensor, case: Tensor
     ) -> tuple[Observations, ...]:
-        """Observe the truth; arguments as for `StationObserver`."""
+        """Observe the truth; arguments as for `Observer`."""
         found = []
         for name, operator in self.operators.items():
             here = operator.to(truth.device)
@@ -212,15 +253,14 @@ class SatelliteObserver:
             counts.append(self._passes[day])
         return torch.stack(counts).reshape(*time.shape, -1)
 
-    def error_variance(self, observations: Observations, time: Tensor) -> Tensor:
-        """Return the error variances of imagery read from the store, `(B, T, P)`.
-
-        Args:
-            observations: Observations from `streamed`, with the error variance of one pass.
-            time: `(B, T)` days since 1970-01-01 00 UTC.
-        """
-        variance = observations.error_variance
-        return variance / self.passes(time).clamp(min=1).to(variance) if self._mean else variance
+    def stored(self, values: Tensor, time: Tensor) -> tuple[Observations, ...]:
+        """Return imagery read from the store, `(B, T, P)`; see `Observer`."""
+        (image,) = super().stored(values.unsqueeze(-1), time)
+        if not self._mean:
+            return (image,)
+        variance = image.error_variance
+        number = self.passes(time).clamp(min=1).to(variance)
+        return (replace(image, error_variance=variance / number),)
 
 
 def satellite_orbit(satellite: SatelliteConfig) -> Orbit | None:
