@@ -1,7 +1,11 @@
-"""Grouping the time steps of a file into days.
+"""The time axis of a file, and the grouping of its steps into days.
 
-Refused are steps that do not divide a day, a day between others with missing steps, an
-accumulation over fewer hours than the time step, instants without one at 00 UTC, several steps
+Of the axis, dates that cannot be decoded, no date at all, duplicate dates, and calendars whose
+dates are not Gregorian dates (`360_day`, `all_leap`, `julian`) are refused. A calendar without
+leap days is accepted: its dates exist, and the missing 29 February is recorded.
+
+Of the days, refused are steps that do not divide a day, a day between others with missing steps,
+an accumulation over fewer hours than the time step, instants without one at 00 UTC, several steps
 per day whose values cover unknown hours, and steps of more than a day. Incomplete days at the two
 ends are left out and recorded.
 """
@@ -11,13 +15,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import xarray as xr
 
 from data_modules.sources.canonical.layouts import VariableLayout
 from data_modules.sources.canonical.reading import Reading
+from slams.calendar.days import days_since_epoch
 from slams.errors import UserError
 
-__all__ = ["Days", "find_days_of"]
+__all__ = ["Days", "decode_days", "find_days_of"]
 
+_REAL = ("standard", "gregorian", "proleptic_gregorian")
+_WITHOUT_LEAP_DAYS = ("noleap", "365_day")
 # Time from the start of the interval that a value covers to its stamp, as a fraction of it.
 _SHIFTS = {"start": 0.0, "middle": 0.5, "end": 1.0}
 _NEAR = 1e-4  # days; 9 seconds, for axes in float32
@@ -40,6 +48,51 @@ class Days:
     how: str
     note: str
     left_out: str = ""
+
+
+def decode_days(dataset: xr.Dataset, reading: Reading) -> tuple[np.ndarray, np.ndarray]:
+    """Read the time axis.
+
+    Args:
+        dataset: Dataset with the decoded dimension `time`.
+        reading: What is requested; repairs are recorded.
+
+    Returns:
+        Days since 1970-01-01 00 UTC, increasing, and the position of each day in the file.
+
+    Raises:
+        UserError: See the faults above.
+    """
+    if "time" not in dataset.coords:
+        raise reading.fault("coordinate 'time' has no values")
+    times = dataset["time"].values
+    first = times.flat[0] if times.size else None
+    calendar = dataset["time"].encoding.get("calendar") or getattr(first, "calendar", "standard")
+    calendar = str(calendar).lower()
+    if calendar in _WITHOUT_LEAP_DAYS:
+        reading.repairs.append(f"time: calendar {calendar}, there is no 29 February")
+    elif calendar not in _REAL:
+        raise reading.fault(
+            f"time has the calendar {calendar!r}, whose dates are not Gregorian; "
+            f"expected {', '.join((*_REAL, *_WITHOUT_LEAP_DAYS))}"
+        )
+    if times.dtype == object:  # cftime, for calendars or epochs that numpy cannot hold
+        times = np.array([np.datetime64(t.isoformat()) for t in times])
+    if not np.issubdtype(times.dtype, np.datetime64) or np.isnat(times).any():
+        raise reading.fault("time could not be decoded into dates; check its units")
+    if len(times) == 0:
+        raise reading.fault("found no dates")
+    days = days_since_epoch(times)
+    order = np.argsort(days, kind="stable")
+    twice = np.flatnonzero(np.diff(days[order]) == 0)
+    if len(twice):
+        date = np.datetime_as_string(times[order][twice[0]], unit="s")
+        raise reading.fault(
+            f"{date} occurs more than once ({len(twice)} duplicates in all); remove the duplicates"
+        )
+    if not np.array_equal(order, np.arange(len(days))):
+        reading.repairs.append("time: unordered dates sorted")
+    return days[order], order
 
 
 def find_days_of(

@@ -27,10 +27,9 @@ from data_modules.sources.canonical.axes import (
     rename,
     select_levels,
 )
-from data_modules.sources.canonical.daily import Days, find_days_of
+from data_modules.sources.canonical.daily import Days, decode_days, find_days_of
 from data_modules.sources.canonical.layouts import VariableLayout, find_unit
 from data_modules.sources.canonical.reading import Reading
-from data_modules.sources.canonical.time_axis import decode_days
 
 __all__ = ["VALID_RANGE", "canonicalise", "level_dimension"]
 

@@ -25,29 +25,21 @@ from data_modules.sources.canonical.reading import Reading
 from data_modules.sources.files.opening import find_files, is_zarr, open_netcdf, open_zarr
 from slams.config.schema import SourceVariableConfig
 from slams.errors import UserError
-from slams.variables import ON_LEVELS
+from slams.variables import ON_LEVELS, STANDARD_NAMES
 
 __all__ = ["open_cf"]
 
-# Standard names of each variable, with the factor that converts to its sign.
-_STANDARD = {
-    "temperature": {"air_temperature": 1.0},
-    "u_component_of_wind": {"eastward_wind": 1.0},
-    "v_component_of_wind": {"northward_wind": 1.0},
-    "specific_humidity": {"specific_humidity": 1.0},
-    "2m_temperature": {"air_temperature": 1.0},
-    "total_precipitation_24hr": {
-        "lwe_precipitation_rate": 1.0,
-        "precipitation_flux": 1.0,
-        "precipitation_amount": 1.0,
-        "lwe_thickness_of_precipitation_amount": 1.0,
-    },
-    "outgoing_longwave_radiation": {
-        "toa_outgoing_longwave_flux": 1.0,
-        "toa_net_upward_longwave_flux": 1.0,
-        "toa_net_downward_longwave_flux": -1.0,
-    },
-    "surface_pressure": {"surface_air_pressure": 1.0},
+# Further standard names of each variable; values of the downward flux have the other sign.
+_OTHER_NAMES = {
+    "total_precipitation_24hr": (
+        "precipitation_flux",
+        "precipitation_amount",
+        "lwe_thickness_of_precipitation_amount",
+    ),
+    "outgoing_longwave_radiation": (
+        "toa_net_upward_longwave_flux",
+        "toa_net_downward_longwave_flux",
+    ),
 }
 _AXES = {
     "time": ("time", "T"),
@@ -140,9 +132,9 @@ def _variable_layout(
 
 
 def _by_standard_name(dataset: xr.Dataset, variable: str, reading: Reading) -> tuple[str, float]:
-    known = _STANDARD[variable]
+    known = (STANDARD_NAMES[variable], *_OTHER_NAMES.get(variable, ()))
     found = [
-        (str(name), known[array.attrs["standard_name"]])
+        (str(name), -1.0 if "downward" in array.attrs["standard_name"] else 1.0)
         for name, array in dataset.data_vars.items()
         if array.attrs.get("standard_name") in known
         and ("level" in array.dims) == (variable in ON_LEVELS)

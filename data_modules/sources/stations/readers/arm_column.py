@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from data_modules.sources.files.opening import refused
 from data_modules.sources.stations.reports.request import ReportRequest
 from data_modules.sources.stations.reports.table import StationReports
 from slams.errors import UserError
@@ -78,15 +79,11 @@ def read_arm_column(request: ReportRequest) -> StationReports:
 
 def _open(file: Path, variables: list[str]) -> xr.Dataset:
     """Open the column without its horizontal dimensions."""
-    try:
-        with warnings.catch_warnings():
-            # There are two fill values, both of which mean missing.
-            warnings.simplefilter("ignore", xr.SerializationWarning)
-            column = xr.open_dataset(file, engine="netcdf4").load()
-    except Exception as error:
-        raise UserError(
-            f"station archive {file}: cannot be read as NetCDF ({type(error).__name__})"
-        ) from None
+    wrong = f"station archive {file}: cannot be read as NetCDF"
+    with refused(wrong), warnings.catch_warnings():
+        # There are two fill values, both of which mean missing.
+        warnings.simplefilter("ignore", xr.SerializationWarning)
+        column = xr.open_dataset(file, engine="netcdf4").load()
     for name in ("time", "x", "y", *(_NAMES[variable][0] for variable in variables)):
         if name not in column:
             raise UserError(

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow
 import pyarrow.parquet
 
+from data_modules.sources.files.opening import refused
 from data_modules.sources.stations.reports.request import ReportRequest
 from data_modules.sources.stations.reports.table import StationReports
 from slams.errors import UserError
@@ -95,13 +95,9 @@ def _table(rows: pd.DataFrame, column: str) -> pd.DataFrame:
 
 def _read(file: Path, columns: Sequence[str]) -> pd.DataFrame:
     """Read the required columns of one file, and those of the optional ones that it has."""
-    try:
+    wrong = "cannot be read as Parquet, it is truncated or has another format"
+    with refused(f"station archive {file}: {wrong}"):
         names = pyarrow.parquet.read_schema(file).names
-    except (OSError, pyarrow.ArrowInvalid) as error:
-        raise UserError(
-            f"station archive {file}: cannot be read as Parquet, it is truncated or has another "
-            f"format ({error})"
-        ) from None
     missing = [name for name in (*_NEEDED, *columns) if name not in names]
     if missing:
         raise UserError(
