@@ -209,7 +209,7 @@ class MultimodalDataModule(ReanalysisDataModule):
         """Observe channels directly, on a coarse grid, with noise and gaps."""
         share = self._observed.degraded.noise
         weights = self.grid.weights.to(truth.device, truth.dtype)[:, None]
-        sd = self._normaliser.sd
+        sd = self.normaliser.sd
         return [
             draw(
                 name,
@@ -228,8 +228,8 @@ class MultimodalDataModule(ReanalysisDataModule):
         background = batch.background
         if background is None:
             return tuple(found)
-        sd = self._normaliser.sd
-        mean = self._normaliser.denormalise(background.mean, batch.climatology)
+        sd = self.normaliser.sd
+        mean = self.normaliser.denormalise(background.mean, batch.climatology)
         spread = background.variance.sqrt() * sd
         limit = self._observed.gross_error
         return tuple(gross_error_check(o, mean, spread, limit) for o in found)

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
-from torch.utils.data import Sampler
 
 from data_modules.store.periods import Period, split_periods, window_cases
 from data_modules.store.reserved import reserved_days, reserved_pieces
@@ -29,11 +28,9 @@ from slams.calendar.ranges import date_ranges
 from slams.config.schema import DataConfig
 from slams.config.splits import Piece, check_reserved, check_test_days, split_pieces
 from slams.errors import UserError
-from slams.fields import Batch, FieldSpec, ObservationOperator, Observations, Window
-from slams.grid import LatLonGrid
-from slams.normalisation import Normaliser
+from slams.fields import Batch, ObservationOperator, Observations, Window
 
-__all__ = ["ReanalysisDataModule", "read_batches"]
+__all__ = ["ReanalysisDataModule", "read_batches", "stream_loader"]
 
 
 class ReanalysisDataModule(LightningDataModule):
@@ -50,11 +47,14 @@ class ReanalysisDataModule(LightningDataModule):
         data: The section `data`.
         seed: The seed.
         store: The training store.
+        channels: Its channels, in order.
+        grid: Its grid.
+        normaliser: The normaliser, on the device where it was last used.
         splits: `(n,)` positions in the store of the first days of the windows, by split; splits
             that are empty in the recipe are absent.
         reserved: Days reserved by recipe and store, ISO dates in pairs (first, last).
         arrived_at: Time at which the last batch was on its device (`time.perf_counter`), for
-                timing: its normalisation there counts as work, not as waiting for data.
+            timing: its normalisation there counts as work, not as waiting for data.
         whole_test: Whether every rank reads the whole test split, see `AssimilationEvaluator`.
 
     Raises:
@@ -73,10 +73,11 @@ class ReanalysisDataModule(LightningDataModule):
         super().__init__()
         self.data, self.seed = data, seed
         self.store = store or TrainingStore.open(data.store, data.channels or None)
+        self.channels, self.grid = self.store.channels, self.store.grid
+        self.normaliser = self.store.normaliser()
         self._batch_size = batch_size or data.batch_size
         self._test_batch_size = test_batch_size or self._batch_size
         self.whole_test = False
-        self._normaliser = self.store.normaliser()
         self._cache: FieldSource | None = None
         self.arrived_at: float | None = None
         self.periods = split_periods(data.splits, data.window)
@@ -84,21 +85,6 @@ class ReanalysisDataModule(LightningDataModule):
         self.reserved = reserved_days(data.splits, self.store)
         _check_training_days(self.store, self.periods)
         self.splits = {name: self._cases(period) for name, period in self.periods.items()}
-
-    @property
-    def channels(self) -> tuple[FieldSpec, ...]:
-        """Return the channels, in order."""
-        return self.store.channels
-
-    @property
-    def grid(self) -> LatLonGrid:
-        """Return the grid."""
-        return self.store.grid
-
-    @property
-    def normaliser(self) -> Normaliser:
-        """Return the normaliser, on the device where it was last used."""
-        return self._normaliser
 
     @property
     def provider(self) -> BackgroundProvider | None:
@@ -198,7 +184,7 @@ class ReanalysisDataModule(LightningDataModule):
             window: Physical, on any device.
             observe: Whether to add observations.
         """
-        normaliser, provider = self._normaliser.to(window.fields.device), self.provider
+        normaliser, provider = self.normaliser.to(window.fields.device), self.provider
         offset = provider.offset(window, normaliser) if provider else None
         climatology = normaliser.climatology(window.time)
         if offset is not None:
@@ -224,26 +210,15 @@ class ReanalysisDataModule(LightningDataModule):
 
     def _dataloader_factory(self, split: str) -> StreamLoader:
         dataset = self.dataset(split)
-        size = self._test_batch_size if split == "test" else self._batch_size
-        sampler = self._sampler(split, dataset)
-        return StreamLoader(
+        return stream_loader(
+            self,
             dataset,
-            batch_size=size,
-            sampler=sampler,
-            collate_fn=_as_it_is,
-            drop_last=split == "train" and len(sampler) >= size,  # type: ignore[arg-type]
-            pin_memory=torch.cuda.is_available(),
-            **read_ahead(self.data.num_workers, self.data.ahead),
+            self._test_batch_size if split == "test" else self._batch_size,
+            dataset.cases // self.store.file_steps if split == "train" else None,
+            split == "test" and self.whole_test,
+            self.data.num_workers,
+            self.data.ahead,
         )
-
-    def _sampler(self, split: str, dataset: WindowDataset) -> Sampler[int]:
-        rank = self.trainer.global_rank if self.trainer else 0
-        world = self.trainer.world_size if self.trainer else 1
-        if split == "test" and self.whole_test:
-            rank, world = 0, 1
-        if split != "train":
-            return ShardSampler(len(dataset), rank, world)
-        return BlockShuffleSampler(dataset.cases // self.store.file_steps, self.seed, rank, world)
 
     def _cases(self, period: Period) -> np.ndarray:
         data = self.data
@@ -314,6 +289,44 @@ def read_batches(
     for start in range(0, len(picked), size):
         window = dataset.__getitems__(picked[start : start + size].tolist())
         yield datamodule.assemble(window, observe=False)
+
+
+def stream_loader(
+    module: LightningDataModule,
+    dataset: Any,
+    size: int,
+    blocks: np.ndarray | None = None,
+    whole: bool = False,
+    workers: int = 0,
+    ahead: int = 0,
+) -> StreamLoader:
+    """Return a loader of windows, shared by the ranks.
+
+    Args:
+        module: The DataModule, with its Trainer and, to shuffle, its seed.
+        dataset: Dataset of `n` windows.
+        size: Windows per batch.
+        blocks: `(n,)` block of each window, to shuffle block by block, in equally long shards;
+            by default each window is read once over all ranks, in the order of time.
+        whole: Whether every rank reads all windows.
+        workers: Number of processes that read; 0 reads in this one.
+        ahead: Batches that a thread, or each worker, reads ahead; 0 for none.
+    """
+    trainer = None if whole else module.trainer
+    rank, world = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+    sampler: BlockShuffleSampler | ShardSampler = ShardSampler(len(dataset), rank, world)
+    if blocks is not None:
+        sampler = BlockShuffleSampler(blocks, module.seed, rank, world)
+    return StreamLoader(
+        dataset,
+        batch_size=size,
+        sampler=sampler,
+        collate_fn=_as_it_is,
+        # A short last batch is dropped, unless it is the only one of the epoch.
+        drop_last=blocks is not None and len(sampler) >= size,
+        pin_memory=torch.cuda.is_available(),
+        **read_ahead(workers, ahead),
+    )
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -24,7 +24,7 @@ from slams.observations.satellite import SatelliteOperator, swath_mask
 from slams.observations.simulate import draw, random_reports
 from slams.observations.stations import StationOperator
 
-__all__ = ["Observer", "SatelliteObserver", "StationObserver", "is_censored", "station_network"]
+__all__ = ["Observer", "SatelliteObserver", "StationObserver", "is_censored", "sites"]
 
 # Channels that cannot be negative, and often are exactly zero.
 _CENSORED = ("total_precipitation_24hr",)
@@ -37,22 +37,24 @@ def is_censored(variable: StationVariableConfig) -> bool:
     return variable.likelihood == "censored"
 
 
-def station_network(stations: StationsConfig, seed: int) -> Network:
-    """Return the stations of a recipe: those of its file, or airports thinned to their number.
+def sites(file: str, count: int, seed: int, key: str) -> Network:
+    """Return the stations of a file, or airports thinned to a number.
 
     Args:
-        stations: The recipe's section `observations.stations`.
+        file: List of stations; "" for airports.
+        count: Number of airports.
         seed: The experiment's seed, by which airports are chosen.
+        key: Dotted key of the recipe with the number, for messages.
 
     Raises:
         UserError: The file is invalid, or more stations are requested than there are.
     """
-    if stations.file:
-        return read_network(stations.file)
+    if file:
+        return read_network(file)
     try:
-        return airport_network(stations.count, seed)
+        return airport_network(count, seed)
     except UserError as error:
-        raise UserError(f"observations.stations.count: {error}") from None
+        raise UserError(f"{key}: {error}") from None
 
 
 class Observer:
@@ -137,7 +139,8 @@ class StationObserver(Observer):
         network: Network | None = None,
     ) -> None:
         self._seed, self._missing = seed, stations.missing
-        self.network = network or station_network(stations, seed)
+        where = "observations.stations.count"
+        self.network = network or sites(stations.file, stations.count, seed, where)
         self.operators, self.errors, self.bounds = {}, {}, {}
         for variable in stations.variables:
             name = f"stations/{variable.channel}"

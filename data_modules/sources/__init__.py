@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from slams.plugins.sources import SOURCES, SourceSpec
 
@@ -42,35 +42,48 @@ class _Reader:
         return read(Reading(config, tuple(channels), key, period))
 
 
-def _spec(name: str, expected: str, **properties: Any) -> SourceSpec:
-    return SourceSpec(name, _Reader(name), expected, **properties)
-
-
 SPECS = {
     spec.name: spec
     for spec in (
-        _spec("arco_era5", "an ARCO-ERA5 store (Zarr) or its address"),
-        _spec("cf", "a NetCDF file or a Zarr store", takes_files=True, takes_layout=True),
-        _spec("chaosbench", "a directory with one Zarr store per day"),
-        # There are no gauges over the ocean.
-        _spec(
+        SourceSpec("arco_era5", _Reader("arco_era5"), "an ARCO-ERA5 store (Zarr) or its address"),
+        SourceSpec(
+            "cf",
+            _Reader("cf"),
+            "a NetCDF file or a Zarr store",
+            takes_files=True,
+            takes_layout=True,
+        ),
+        SourceSpec("chaosbench", _Reader("chaosbench"), "a directory with one Zarr store per day"),
+        SourceSpec(
             "cpc_gauge",
+            _Reader("cpc_gauge"),
             "NetCDF files of the CPC gauge analysis",
             takes_files=True,
+            # There are no gauges over the ocean.
             gaps=("total_precipitation_24hr",),
         ),
-        _spec("nature_run", "a nature run (Zarr), make one with `slams simulate` or use `sample`"),
-        _spec(
+        SourceSpec(
+            "nature_run",
+            _Reader("nature_run"),
+            "a nature run (Zarr), make one with `slams simulate` or use `sample`",
+        ),
+        SourceSpec(
             "no_fields",
+            _Reader("no_fields"),
             "the first and the last day, such as 2020-01-01/2020-01-31",
             has_files=False,
         ),
-        _spec(
+        SourceSpec(
             "noaa_psl",
+            _Reader("noaa_psl"),
             "a NetCDF file of NOAA PSL ({key}.origin states its origin)",
             takes_files=True,
         ),
-        _spec("weatherbench2", "a WeatherBench2 store (Zarr) or its address"),
+        SourceSpec(
+            "weatherbench2",
+            _Reader("weatherbench2"),
+            "a WeatherBench2 store (Zarr) or its address",
+        ),
     )
 }
 

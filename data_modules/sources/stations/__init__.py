@@ -43,22 +43,22 @@ class _Reader:
         return read(ReportRequest(config, tuple(variables), first, last, key))
 
 
-def _spec(name: str, *variables: str, needs_station_list: bool = False) -> StationSourceSpec:
-    return StationSourceSpec(name, _Reader(name), variables, needs_station_list)
-
-
 _SURFACE = ("2m_temperature", "total_precipitation_24hr")
 
 # NOAA NCEI publishes GHCN-Daily, IGRA 2, ISD and isd-lite; METAR is in MADIS's variables.
 SPECS = {
     spec.name: spec
     for spec in (
-        _spec("arm_column", "temperature", *_SURFACE, "outgoing_longwave_radiation"),
-        _spec("ghcn_daily", *_SURFACE, needs_station_list=True),
-        _spec("igra2", "temperature"),
-        _spec("isd", *_SURFACE),
-        _spec("isd_lite", *_SURFACE, needs_station_list=True),
-        _spec("metar", *_SURFACE),
+        StationSourceSpec(
+            "arm_column",
+            _Reader("arm_column"),
+            ("temperature", *_SURFACE, "outgoing_longwave_radiation"),
+        ),
+        StationSourceSpec("ghcn_daily", _Reader("ghcn_daily"), _SURFACE, needs_station_list=True),
+        StationSourceSpec("igra2", _Reader("igra2"), ("temperature",)),
+        StationSourceSpec("isd", _Reader("isd"), _SURFACE),
+        StationSourceSpec("isd_lite", _Reader("isd_lite"), _SURFACE, needs_station_list=True),
+        StationSourceSpec("metar", _Reader("metar"), _SURFACE),
     )
 }
 
