@@ -58,7 +58,7 @@ def sites(file: str, count: int, seed: int, key: str) -> Network:
 
 
 class Observer:
-    """What observers of the fields have in common.
+    """Base of the observers of the fields.
 
     Attributes:
         operators: `H` of each variable, by name `MODALITY/CHANNEL`.
@@ -69,6 +69,7 @@ class Observer:
     operators: dict[str, ObservationOperator]
     errors: dict[str, float | Tensor]
     bounds: dict[str, float]
+    _seed: int
 
     def __call__(
         self, truth: Tensor, mask: Tensor, time: Tensor, case: Tensor
@@ -81,7 +82,21 @@ class Observer:
             time: `(B, T)` days since 1970-01-01 00 UTC.
             case: `(B,)` index of the first day of each window in the store.
         """
-        raise NotImplementedError
+        seen = self._seen(truth, time, case)
+        return tuple(
+            draw(
+                name,
+                operator.to(truth.device),
+                truth,
+                mask,
+                self._error_of(name, truth, time),
+                case,
+                self._seed,
+                mask=seen,
+                bound=self.bounds[name],
+            )
+            for name, operator in self.operators.items()
+        )
 
     def stored(self, values: Tensor, time: Tensor) -> tuple[Observations, ...]:
         """Return values read from the store as `Observations`.
@@ -105,6 +120,14 @@ class Observer:
                 )
             )
         return tuple(found)
+
+    def _seen(self, truth: Tensor, time: Tensor, case: Tensor) -> Tensor:
+        """Return which points are observed, bool, `(B, T, P)` or broadcast to it."""
+        raise NotImplementedError
+
+    def _error_of(self, name: str, truth: Tensor, time: Tensor) -> float | Tensor:
+        """Return the standard deviation of a variable's error, broadcast to `(B, T, P)`."""
+        return self.errors[name]
 
 
 class StationObserver(Observer):
@@ -158,28 +181,10 @@ class StationObserver(Observer):
             self.errors[name] = _error(variable, grid, self.network.latitude)
             self.bounds[name] = 0.0 if is_censored(variable) else -math.inf
 
-    def __call__(
-        self, truth: Tensor, mask: Tensor, time: Tensor, case: Tensor
-    ) -> tuple[Observations, ...]:
-        """Observe the truth; arguments as for `Observer`."""
+    def _seen(self, truth: Tensor, time: Tensor, case: Tensor) -> Tensor:
         # One pattern for all variables: a missing report lacks all of them.
-        reports = random_reports(
-            "stations", len(self.network.id), truth.shape[1], self._missing, case, self._seed
-        )
-        return tuple(
-            draw(
-                name,
-                operator.to(truth.device),
-                truth,
-                mask,
-                self.errors[name],
-                case,
-                self._seed,
-                mask=reports,
-                bound=self.bounds[name],
-            )
-            for name, operator in self.operators.items()
-        )
+        places = len(self.network.id)
+        return random_reports("stations", places, truth.shape[1], self._missing, case, self._seed)
 
 
 class SatelliteObserver(Observer):
@@ -222,19 +227,13 @@ class SatelliteObserver(Observer):
         self.orbit = satellite_orbit(satellite)
         self._passes: dict[int, Tensor] = {}
 
-    def __call__(
-        self, truth: Tensor, mask: Tensor, time: Tensor, case: Tensor
-    ) -> tuple[Observations, ...]:
-        """Observe the truth; arguments as for `Observer`."""
-        found = []
-        for name, operator in self.operators.items():
-            here = operator.to(truth.device)
-            number = self.passes(time).to(truth.device)
-            error = self.errors[name]
-            if self._mean:
-                error = error / number.clamp(min=1).sqrt()
-            found.append(draw(name, here, truth, mask, error, case, self._seed, mask=number > 0))
-        return tuple(found)
+    def _seen(self, truth: Tensor, time: Tensor, case: Tensor) -> Tensor:
+        return self.passes(time).to(truth.device) > 0
+
+    def _error_of(self, name: str, truth: Tensor, time: Tensor) -> float | Tensor:
+        if not self._mean:
+            return self.errors[name]
+        return self.errors[name] / self.passes(time).to(truth.device).clamp(min=1).sqrt()
 
     def passes(self, time: Tensor) -> Tensor:
         """Count the passes that see each footprint: `(..., P)` float64, 0 outside all swaths.

@@ -7,7 +7,7 @@ source. A reader returns a canonical dataset, whatever the layout of the file.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -42,48 +42,27 @@ class _Reader:
         return read(Reading(config, tuple(channels), key, period))
 
 
+def _spec(name: str, expected: str) -> SourceSpec:
+    return SourceSpec(name, _Reader(name), expected)
+
+
+_GAUGES = _spec("cpc_gauge", "NetCDF files of the CPC gauge analysis")
+_CF = _spec("cf", "a NetCDF file or a Zarr store")
+_PSL = _spec("noaa_psl", "a NetCDF file of NOAA PSL ({key}.origin states its origin)")
+_DAYS = _spec("no_fields", "the first and the last day, such as 2020-01-01/2020-01-31")
+
 SPECS = {
     spec.name: spec
     for spec in (
-        SourceSpec("arco_era5", _Reader("arco_era5"), "an ARCO-ERA5 store (Zarr) or its address"),
-        SourceSpec(
-            "cf",
-            _Reader("cf"),
-            "a NetCDF file or a Zarr store",
-            takes_files=True,
-            takes_layout=True,
-        ),
-        SourceSpec("chaosbench", _Reader("chaosbench"), "a directory with one Zarr store per day"),
-        SourceSpec(
-            "cpc_gauge",
-            _Reader("cpc_gauge"),
-            "NetCDF files of the CPC gauge analysis",
-            takes_files=True,
-            # There are no gauges over the ocean.
-            gaps=("total_precipitation_24hr",),
-        ),
-        SourceSpec(
-            "nature_run",
-            _Reader("nature_run"),
-            "a nature run (Zarr), make one with `slams simulate` or use `sample`",
-        ),
-        SourceSpec(
-            "no_fields",
-            _Reader("no_fields"),
-            "the first and the last day, such as 2020-01-01/2020-01-31",
-            has_files=False,
-        ),
-        SourceSpec(
-            "noaa_psl",
-            _Reader("noaa_psl"),
-            "a NetCDF file of NOAA PSL ({key}.origin states its origin)",
-            takes_files=True,
-        ),
-        SourceSpec(
-            "weatherbench2",
-            _Reader("weatherbench2"),
-            "a WeatherBench2 store (Zarr) or its address",
-        ),
+        _spec("arco_era5", "an ARCO-ERA5 store (Zarr) or its address"),
+        replace(_CF, takes_files=True, takes_layout=True),
+        _spec("chaosbench", "a directory with one Zarr store per day"),
+        # There are no gauges over the ocean.
+        replace(_GAUGES, takes_files=True, gaps=("total_precipitation_24hr",)),
+        _spec("nature_run", "a nature run (Zarr), make one with `slams simulate` or use `sample`"),
+        replace(_DAYS, has_files=False),
+        replace(_PSL, takes_files=True),
+        _spec("weatherbench2", "a WeatherBench2 store (Zarr) or its address"),
     )
 }
 

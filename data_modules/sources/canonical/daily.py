@@ -12,7 +12,7 @@ ends are left out and recorded.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
@@ -166,17 +166,15 @@ def _daily_axis(time: np.ndarray, layout: VariableLayout, amount: bool, name: st
                 f"{name} covers 24 h with the stamp {at} at their {layout.stamp}, which is not a "
                 f"UTC day; expected days from 00 UTC to 00 UTC"
             )
-        text = f"{_kind(amount)} of the UTC day"
-        return Days(np.round(start), index, "take", text)
+        return Days(np.round(start), index, "take", f"{_kind(amount)} of the UTC day")
     if layout.hours not in (0, 24, None) and not (amount and layout.hours == 0):
         raise UserError(
             f"{name} covers {layout.hours:g} h at one step per day; the rest of the day is missing"
         )
+    note = f"instant at {at}" if layout.fixed else f"one value per day, stamped at {at}"
     if amount:
-        return Days(day, index, "take", f"{_kind(amount)} of the day, stamped at {at}")
-    if layout.fixed:
-        return Days(day, index, "take", f"instant at {at}")
-    return Days(day, index, "take", f"one value per day, stamped at {at}")
+        note = f"{_kind(amount)} of the day, stamped at {at}"
+    return Days(day, index, "take", note)
 
 
 def _midnights(time: np.ndarray, name: str) -> Days:
@@ -209,11 +207,9 @@ def _covered(
     how = "sum" if amount else "mean"
     text = f"{_kind(amount)} of the UTC day"
     if count > 1:
-        text += f", {'sum' if amount else 'mean'} of {count} values over {hours:g} h"
+        text += f", {how} of {count} values over {hours:g} h"
     days = _group(np.round(slot[keep]) / count, 1.0 / count, how, text, name)
-    return Days(
-        days.day, keep[days.index], "take" if count == 1 else how, text, left_out=days.left_out
-    )
+    return replace(days, index=keep[days.index], how="take" if count == 1 else how)
 
 
 def _group(start: np.ndarray, step: float, how: str, text: str, name: str) -> Days:

@@ -31,7 +31,7 @@ from data_modules.sources.canonical.daily import Days, decode_days, find_days_of
 from data_modules.sources.canonical.layouts import VariableLayout, find_unit
 from data_modules.sources.canonical.reading import Reading
 
-__all__ = ["VALID_RANGE", "canonicalise", "level_dimension"]
+__all__ = ["VALID_RANGE", "as_slice", "canonicalise", "level_dimension"]
 
 # Values outside indicate wrong units, a wrong sign or an unmasked fill value.
 VALID_RANGE = {
@@ -197,9 +197,9 @@ def _common_days(days: Mapping[str, Days], reading: Reading) -> np.ndarray:
 def _take_days(array: xr.DataArray, index: np.ndarray, how: str, reading: Reading) -> xr.DataArray:
     """Select the steps of each day, `index` `(n, k)` positions, and combine them."""
     count = index.shape[1]
-    array = array.isel(time=_as_slice(index.reshape(-1)))
+    array = array.isel(time=as_slice(index.reshape(-1)))
     step = array.dtype.itemsize * max(array.size // max(array.sizes["time"], 1), 1) * count
-    length = count * _power_of_two(_CHUNK_BYTES / step, _CHUNK_DAYS)
+    length = count * min(_CHUNK_DAYS, 2 ** int(np.log2(max(_CHUNK_BYTES / step, 1.0))))
     array = array.chunk({d: length if d == "time" else -1 for d in array.dims})
     order = [d for d in ("time", "level", "latitude", "longitude") if d in array.dims]
     if order != list(array.dims):
@@ -242,15 +242,13 @@ def _amount_read(daily: xr.DataArray, variable: _Variable) -> dict[str, dict[str
     return {"preferred_chunks": {"time": -(-whole // rest), "rest": rest}}
 
 
-def _power_of_two(wanted: float, most: int) -> int:
-    return min(most, 2 ** max(0, int(np.log2(max(wanted, 1.0)))))
+def as_slice(index: np.ndarray) -> slice | np.ndarray:
+    """Convert equally spaced positions to a slice, which backends read faster.
 
-
-def _as_slice(index: np.ndarray) -> slice | np.ndarray:
-    """Convert equally spaced positions to a slice, which backends read faster."""
-    if len(index) < 2:
-        return slice(int(index[0]), int(index[0]) + 1) if len(index) else slice(0, 0)
-    step = int(index[1] - index[0])
+    Args:
+        index: `(n,)` positions, at least one.
+    """
+    step = int(index[1] - index[0]) if len(index) > 1 else 1
     if step > 0 and (np.diff(index) == step).all():
         return slice(int(index[0]), int(index[-1]) + 1, step)
     return index

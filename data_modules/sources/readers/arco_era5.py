@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from data_modules.sources.canonical.form import canonicalise
+from data_modules.sources.canonical.form import as_slice, canonicalise
 from data_modules.sources.canonical.reading import Reading
 from data_modules.sources.files.opening import open_zarr
 from data_modules.sources.readers.era5 import era5_layout, with_terrain
@@ -49,10 +49,7 @@ def open_arco_era5(reading: Reading) -> xr.Dataset:
             f"no step is between valid_time_start {first} and valid_time_stop {last}"
         )
     whole = len(times)
-    # Consecutive steps as a slice, whose size does not depend on their number.
-    run = inside[-1] - inside[0] + 1 == len(inside)
-    steps = slice(int(inside[0]), int(inside[-1]) + 1) if run else inside
-    dataset = with_terrain(dataset).isel(time=steps)
+    dataset = with_terrain(dataset).isel(time=as_slice(inside))
     out = canonicalise(dataset, era5_layout(dataset), reading)
     if len(inside) < whole:
         out.attrs["repairs"].append(

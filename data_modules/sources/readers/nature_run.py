@@ -89,15 +89,10 @@ def _open_one(where: Path, reading: Reading) -> _Segment:
     for variable in reading.variables:
         if variable in group:
             _check_chunks(group[variable], where / variable, reading)
-    layout = _INSTANTS if _within_days(dataset) else _MEANS
+    # Steps less than a day apart are instants, not daily means.
+    layout = _INSTANTS if _step(dataset) < 1 else _MEANS
     daily = canonicalise(dataset, layout, reading, ("title", "source", "license"))
     return _Segment(reading.path, dataset, daily)
-
-
-def _within_days(dataset: xr.Dataset) -> bool:
-    """Return whether steps are less than a day apart: they are then instants, not daily means."""
-    time = dataset["time"].values if "time" in dataset else np.empty(0)
-    return bool(len(time) > 1 and (np.diff(time[:2]) < np.timedelta64(1, "D")).all())
 
 
 def _check_chunks(array: zarr.Array, folder: Path, reading: Reading) -> None:
@@ -188,9 +183,9 @@ def _difference(first: _Segment, other: _Segment, variables: Sequence[str]) -> s
 
 
 def _step(stored: xr.Dataset) -> float:
-    """Return the time between the first steps (days)."""
-    steps = np.diff(stored["time"].values[:2]) / np.timedelta64(1, "D")
-    return float(steps[0]) if len(steps) else 1.0
+    """Return the time between the first steps (days); 1 where there are not two."""
+    time = stored["time"].values if "time" in stored else np.empty(0)
+    return float(np.diff(time[:2])[0] / np.timedelta64(1, "D")) if len(time) > 1 else 1.0
 
 
 def _steps_read(encoding: dict[str, dict[str, int]]) -> int:

@@ -166,6 +166,12 @@ def test_stations_of_lite_must_be_in_the_history(tmp_path):
         lite(tmp_path, LITE[2:], variables=("2m_temperature",))
 
 
+def test_elevations_of_the_history_may_be_unknown(tmp_path):
+    """The list has -999.0, not a height, where the elevation is unknown."""
+    found = read_isd_history(str(write_lines(tmp_path / "isd-history.csv", HISTORY)), KEY)
+    assert found["elevation"].isna().to_dict() == {"110350-99999": False, "110360-99999": True}
+
+
 def test_faults_of_the_history_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"station_list.*found nothing"):
         read_isd_history("", KEY)
