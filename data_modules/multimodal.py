@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -64,7 +65,6 @@ class MultimodalDataModule(ReanalysisDataModule):
         test_batch_size: int | None = None,
     ) -> None:
         self._observed, self._background_section = observations, background
-        self._provider: BackgroundProvider | None = None
         super().__init__(
             data, seed, store=store, batch_size=batch_size, test_batch_size=test_batch_size
         )
@@ -98,14 +98,10 @@ class MultimodalDataModule(ReanalysisDataModule):
         """Return the stations that are held out, or `None` when there are none."""
         return None if self.stations is None else self.stations.held_out_network
 
-    @property
+    @cached_property
     def provider(self) -> BackgroundProvider:
         """Return the provider of the backgrounds."""
-        if self._provider is None:
-            self._provider = BackgroundProvider(
-                self._background_section, self.store, self.data.window
-            )
-        return self._provider
+        return BackgroundProvider(self._background_section, self.store, self.data.window)
 
     def operators(self) -> dict[str, ObservationOperator]:
         """Return `H` of everything that is observed, by name `MODALITY/CHANNEL`."""

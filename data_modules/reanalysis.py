@@ -321,7 +321,7 @@ def stream_loader(
         dataset,
         batch_size=size,
         sampler=sampler,
-        collate_fn=_as_it_is,
+        collate_fn=_unchanged,
         # A short last batch is dropped, unless it is the only one of the epoch.
         drop_last=blocks is not None and len(sampler) >= size,
         pin_memory=torch.cuda.is_available(),
@@ -329,7 +329,7 @@ def stream_loader(
     )
 
 
-def _as_it_is(batch: Any) -> Any:
+def _unchanged(batch: Any) -> Any:
     return batch
 
 

@@ -146,7 +146,7 @@ def _resume_or_begin(path: Path, identity: Identity, resume: str) -> Unfinished:
     """Return the unfinished simulation, or begin one.
 
     Raises:
-        UserError: The directory holds a different simulation, or none.
+        UserError: The directory belongs to a different simulation, or to none.
     """
     partial = partial_path(path)
     run = Unfinished.read(partial)

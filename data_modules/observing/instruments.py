@@ -19,7 +19,7 @@ from slams.plugins.operators import OPERATORS
 __all__ = ["Instrument"]
 
 # Attributes that the rest of the program uses of an operator.
-_ASKED = ("latitude", "longitude", "units", "linear", "adjoint", "touches", "to", "__len__")
+_REQUIRED = ("latitude", "longitude", "units", "linear", "adjoint", "touches", "to", "__len__")
 # How far (degrees) a report may lie from a point of an operator with positions of its own.
 _NEAR = 0.01
 
@@ -109,7 +109,7 @@ class Instrument:
         except UserError as error:
             text = str(error)
             raise UserError(text if text.startswith("key ") else f"key {key!r}: {text}") from None
-        missing = [name for name in _ASKED if not hasattr(operator, name)]
+        missing = [name for name in _REQUIRED if not hasattr(operator, name)]
         if missing:
             raise UserError(
                 f"key '{key}.operator': {section.operator!r} built {type(operator).__name__}, "

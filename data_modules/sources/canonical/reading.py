@@ -68,9 +68,9 @@ class Reading:
         first, last = self.period
         start, stop = np.searchsorted(days, first), np.searchsorted(days, last, side="right")
         if start >= stop:
-            asked, until, begin, end = map(day_of, (first, last, days[0], days[-1]))
+            dates = [day_of(day) for day in (first, last, days[0], days[-1])]
             raise UserError(
-                f"data.period: the source has no data from {asked} to {until}; {self.key}.path, "
-                f"{self.path}, has {begin} to {end}"
+                f"data.period: the source has no data from {dates[0]} to {dates[1]}; "
+                f"{self.key}.path, {self.path}, has {dates[2]} to {dates[3]}"
             )
         return slice(int(start), int(stop))

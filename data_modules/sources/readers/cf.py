@@ -86,14 +86,14 @@ def _named_dimensions(dataset: xr.Dataset, reading: Reading) -> xr.Dataset:
     """Rename dimensions found by the recipe or by their attributes to canonical names."""
     renamed: dict[Any, str] = {}
     for canonical, (standard, axis) in _AXES.items():
-        asked = getattr(reading.config.dimensions, canonical)
-        if asked:
-            if asked not in dataset.dims and asked not in dataset.coords:
+        name = getattr(reading.config.dimensions, canonical)
+        if name:
+            if name not in dataset.dims and name not in dataset.coords:
                 raise UserError(
-                    f"{reading.key}.dimensions.{canonical}: {asked!r} is not a dimension; found "
+                    f"{reading.key}.dimensions.{canonical}: {name!r} is not a dimension; found "
                     f"{', '.join(map(str, dataset.dims))}"
                 )
-            found = [asked]
+            found = [name]
         else:
             coords = [n for n in dataset.coords if dataset[n].dims == (n,) or not dataset[n].dims]
             found = [n for n in coords if dataset[n].attrs.get("standard_name") == standard]
@@ -110,24 +110,28 @@ def _named_dimensions(dataset: xr.Dataset, reading: Reading) -> xr.Dataset:
 
 
 def _variable_layout(
-    dataset: xr.Dataset, variable: str, asked: SourceVariableConfig | None, reading: Reading
+    dataset: xr.Dataset, variable: str, section: SourceVariableConfig | None, reading: Reading
 ) -> VariableLayout:
     factor = 1.0
-    if asked is not None and asked.name:
-        name = asked.name
+    if section is not None and section.name:
+        name = section.name
     elif variable in dataset:
         name = variable
     else:
         name, factor = _by_standard_name(dataset, variable, reading)
     hours, stamp, fixed = _covers(dataset, name)
     units = ""
-    if asked is not None:
-        units = asked.units
-        factor *= asked.factor
-        if asked.stamp:
-            hours, stamp, fixed = (None if asked.hours < 0 else asked.hours), asked.stamp, True
-        elif asked.hours >= 0:
-            hours, fixed = asked.hours, True
+    if section is not None:
+        units = section.units
+        factor *= section.factor
+        if section.stamp:
+            hours, stamp, fixed = (
+                (None if section.hours < 0 else section.hours),
+                section.stamp,
+                True,
+            )
+        elif section.hours >= 0:
+            hours, fixed = section.hours, True
     return VariableLayout(name, units, bool(units), factor, hours, stamp, fixed)
 
 

@@ -68,11 +68,11 @@ class ReportRequest:
         """Return the elements to read: those of the recipe, or all, of requested variables.
 
         Args:
-            known: Variable of each element that the reader knows.
+            known: Variable of each element that the reader supports.
             archive: Name of the archive, for the message.
 
         Raises:
-            UserError: The recipe lists an element that the reader does not know.
+            UserError: The recipe lists an element that the reader does not support.
         """
         for element in self.config.elements:
             if element not in known:
@@ -80,8 +80,8 @@ class ReportRequest:
                     f"{self.key}.elements: {element!r} is not read from {archive}; "
                     f"expected some of {', '.join(known)}"
                 )
-        asked = self.config.elements or known
-        return [element for element in asked if known[element] in self.variables]
+        elements = self.config.elements or known
+        return [element for element in elements if known[element] in self.variables]
 
     def inside(self, rows: pd.DataFrame, time: str = "time") -> pd.DataFrame:
         """Return the rows of the requested days and of the day after them.

@@ -1,4 +1,4 @@
-"""Lists of stations that NOAA NCEI publishes beside an archive: positions and elevations.
+"""Lists of stations that NOAA NCEI publishes with an archive: positions and elevations.
 
 `ghcnd-stations.txt` and `igra2-station-list.txt` are of fixed width: ID 1-11, latitude 13-20,
 longitude 22-30 (degrees), elevation 32-37 (m). `isd-history.csv` has a header. Elevations of -998
