@@ -36,7 +36,7 @@ from slams.calendar.days import day_of
 from slams.diffusion.backend import Denoiser
 from slams.diffusion.posterior.background import BackgroundDenoiser
 from slams.diffusion.posterior.errors import DenoisingErrors, ErrorCovariance
-from slams.diffusion.posterior.guided import guided_denoiser, guided_latent_denoiser
+from slams.diffusion.posterior.guided import guided_denoiser
 from slams.diffusion.posterior.problem import GuidanceProblem
 from slams.diffusion.sampling import DivergedError, noise_levels, sample
 from slams.diffusion.settings import GuidanceSettings, SamplerSettings
@@ -276,7 +276,7 @@ class LatentDiffusion(CaseByCase):
             scale,
             covariance=self._covariance(batch, stacked, network) if self.uses_errors else None,
         )
-        return guided_latent_denoiser(problem, seen)
+        return guided_denoiser(problem, seen)
 
     def _fitted_network(
         self, operators: tuple[ObservationOperator, ...], device: torch.device, conditioned: bool
