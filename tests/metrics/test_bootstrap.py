@@ -6,8 +6,12 @@ import pytest
 import torch
 
 from slams.errors import UserError
-from slams.metrics import Resamples, paired_difference, resampled_scores
-from slams.metrics.bootstrap import _expanded_tail
+from slams.metrics.bootstrap import (
+    Resamples,
+    _expanded_tail,
+    paired_difference,
+    resampled_scores,
+)
 
 
 def test_resamples_are_whole_blocks_of_dates():

@@ -18,8 +18,8 @@ from slams.metrics.bootstrap import Resamples, resampled_scores
 from slams.metrics.columns import TABLE_COLUMNS
 from slams.metrics.observed_tables import observation_rows, rank_rows, space_rows
 from slams.metrics.records import MethodRecord
-from slams.metrics.regional import regional_rows
-from slams.metrics.scores import SCORES, level_groups, mean_over_levels, score
+from slams.metrics.score_rows import interval_rows, regional_rows
+from slams.metrics.scores import SCORES, level_name, places, score
 from slams.metrics.spectra import spectra_rows
 from slams.metrics.statistics import STATISTICS
 from slams.runtime.console import print_tables
@@ -78,33 +78,19 @@ def make_tables(
     return {name: pd.DataFrame(rows[name], columns=TABLE_COLUMNS[name]) for name in TABLE_COLUMNS}
 
 
-def _level(spec: FieldSpec) -> str:
-    return "surface" if spec.level is None else str(spec.level)
-
-
 def _results(
     record: MethodRecord,
     means: Mapping[str, Tensor],
     channels: Sequence[FieldSpec],
     resamples: Resamples,
 ) -> Iterator[tuple[Any, ...]]:
-    valid = record.statistics["mse"].isfinite()
-    groups = level_groups(channels)
+    known = record.statistics["mse"].isfinite()
     for metric in SCORES:
         value = score(metric, means, record.members, record.centred).cpu()
         resampled = resampled_scores(
             metric, record.statistics, record.members, resamples, record.centred
         )
-        lower, upper = resamples.interval(resampled)
-        for c, spec in enumerate(channels):
-            if n := int(valid[:, c].sum()):
-                bounds = float(value[c]), float(lower[c]), float(upper[c])
-                yield spec.variable, _level(spec), metric, *bounds, n
-        for variable, index in groups.items():
-            if n := int(valid[:, index].any(dim=1).sum()):
-                low, high = resamples.interval(mean_over_levels(resampled, index))
-                bounds = float(mean_over_levels(value, index)), float(low), float(high)
-                yield variable, "mean", metric, *bounds, n
+        yield from interval_rows(metric, value, resampled, known, channels, resamples)
     if n := len(record.case):
         diverged = float(record.diverged.sum())
         yield "all", "all", "divergent_members", diverged, np.nan, np.nan, n
@@ -119,14 +105,12 @@ def _cases(record: MethodRecord, channels: Sequence[FieldSpec]) -> Iterator[tupl
             values = record.statistics[statistic][:, c].tolist()
             for case, date, value in zip(record.case.tolist(), days, values, strict=True):
                 if np.isfinite(value):
-                    yield case, str(date), spec.variable, _level(spec), statistic, value
+                    yield case, str(date), spec.variable, level_name(spec), statistic, value
 
 
 def _ranks(frequency: Tensor, channels: Sequence[FieldSpec]) -> Iterator[tuple[Any, ...]]:
     frequency = frequency.cpu()
-    groups = [((s.variable, _level(s)), [c]) for c, s in enumerate(channels)]
-    groups += [((variable, "mean"), index) for variable, index in level_groups(channels).items()]
-    for key, index in groups:
+    for key, index in places(channels).items():
         weights = torch.nanmean(frequency[index], dim=0)
         if bool(weights.isfinite().all()):
             yield from ((*key, k, weight) for k, weight in enumerate(weights.tolist()))
