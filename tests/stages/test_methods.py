@@ -116,7 +116,7 @@ def test_settings_of_the_recipe_reach_the_methods(data) -> None:
     )
     built = methods.make_methods(config, ["3dvar", "enkf", "letkf"], data)
     assert [m.name for m in built] == ["3dvar", "enkf", "letkf"]
-    assert [m.localisation.half_width_km for m in built] == [3100.0, 3200.0, math.inf]
+    assert [m.localisation for m in built] == [3100.0, 3200.0, math.inf]
     assert [m.season for m in built] == [31, 32, 33]
     assert {m.seed for m in built} == {5}
     assert built[0].outer_loops == 3

@@ -8,11 +8,14 @@ measured on days of the validation period (`slams.assimilators.unseen_errors`).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from slams.assimilators.base import Archive
+from slams.assimilators.decoding import decoding_errors, encode_windows
 from slams.assimilators.last_result import LastResult, digest
 from slams.assimilators.marginals import MarginalMap
 from slams.assimilators.unseen_errors import error_scale, interpolated, measured_levels
@@ -26,7 +29,6 @@ from slams.diffusion.posterior.errors import DenoisingErrors
 from slams.fields import ObservationOperator
 from slams.nn.latent_space import LatentSpace
 from slams.normalisation import DAYS_PER_YEAR, Normaliser
-from slams.observations.stacked import observe_perturbations
 from slams.runtime.seeds import generator
 
 __all__ = ["DenoisingArchive"]
@@ -40,6 +42,7 @@ _kept_unseen = LastResult()
 _MOST_KEPT = 250_000_000
 
 
+@dataclass(eq=False, repr=False)
 class DenoisingArchive:
     """Archive days, encoded once, on which the errors of denoisers are measured.
 
@@ -53,34 +56,25 @@ class DenoisingArchive:
         unseen: Whether the days are of the validation period, to which nothing was fitted.
     """
 
-    def __init__(
-        self,
-        archive: Archive,
-        space: LatentSpace,
-        sd: Tensor,
-        levels: Tensor,
-        count: int,
-        seed: int,
-        unseen: bool = False,
-    ) -> None:
-        self.unseen = unseen
-        self.archive, self.space, self.sd, self.levels = archive, space, sd, levels
-        self.device, self.seed = sd.device, seed
-        total = archive.fields.shape[0]
-        self.days = torch.linspace(0, total - 1, min(count, total)).round().long().unique()
-        self.season = (archive.time[self.days, 0] / DAYS_PER_YEAR % 1).to(
-            self.device, torch.float32
-        )
-        self.truth = self._encode(archive.fields, archive.known)
-        self._background: Tensor | None = None
+    archive: Archive
+    space: LatentSpace
+    sd: Tensor
+    levels: Tensor
+    count: int
+    seed: int
+    unseen: bool = False
 
-    @property
+    def __post_init__(self) -> None:
+        self.device, total = self.sd.device, len(self.archive.fields)
+        self.days = torch.linspace(0, total - 1, min(self.count, total)).round().long().unique()
+        season = self.archive.time[self.days, 0] / DAYS_PER_YEAR % 1
+        self.season = season.to(self.device, torch.float32)
+        self.truth = self._encode(self.archive.fields, self.archive.known)
+
+    @cached_property
     def background(self) -> Tensor:
         """Return the encoded backgrounds, `(n, T, K, h, w)`."""
-        if self._background is None:
-            archive = self.archive
-            self._background = self._encode(archive.background, archive.background_known)
-        return self._background
+        return self._encode(self.archive.background, self.archive.background_known)
 
     def fit_background(self, denoiser: Denoiser, near: Tensor, both: bool) -> BackgroundDenoiser:
         """Regress denoising errors on the background's innovations at every noise level.
@@ -188,20 +182,15 @@ class DenoisingArchive:
         }
 
     def _encode(self, fields: Tensor, known: Tensor | None) -> Tensor:
-        parts = []
-        for chunk in self.days.split(_CHUNK):
-            mask = None if known is None else known[chunk].to(self.device)
-            parts.append(self.space.encode(fields[chunk].to(self.device), mask))
-        return torch.cat(parts)
+        known = None if known is None else known[self.days]
+        return encode_windows(self.space, fields[self.days], known, self.device)
 
     def _seen(
         self, latents: Tensor, days: Tensor, operators: tuple[ObservationOperator, ...]
     ) -> Tensor:
         """Observe the difference between the fields of some days and their decoded latents."""
-        error = self.archive.fields[days].to(self.device) - self.space.decode(latents)
-        if self.archive.known is not None:  # missing values have no error
-            error = torch.where(self.archive.known[days].to(self.device), error, 0.0)
-        return observe_perturbations(operators, error * self.sd).flatten(1)
+        errors = decoding_errors(self.space, latents, self.archive, days, operators, self.sd)
+        return errors.flatten(1)
 
     def _denoised(
         self, denoiser: Denoiser, conditioned: bool

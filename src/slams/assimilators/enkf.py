@@ -19,7 +19,7 @@ from torch import Tensor
 
 from slams.assimilators.case_by_case import centre
 from slams.assimilators.ensemble_kalman import EnsembleKalman
-from slams.assimilators.materials import Materials
+from slams.assimilators.gaussian_observations import observation_noise
 from slams.linalg.localised_gain import (
     innovation_covariance,
     localised_increments,
@@ -27,7 +27,6 @@ from slams.linalg.localised_gain import (
 )
 from slams.methods.enkf import SPEC
 from slams.observations.stacked import StackedObservations
-from slams.runtime.seeds import member_noise
 
 __all__ = ["EnKF", "build"]
 
@@ -46,14 +45,11 @@ class EnKF(EnsembleKalman):
         case: int,
     ) -> tuple[Tensor, Tensor]:
         """Update the ensemble; see `EnsembleKalman.update`."""
-        network = sum(len(o.latitude) for o in observations.operators)
-        # For masked points too, so that a point's noise does not depend on which others are
-        # masked.
-        noise = member_noise(
-            (prior.shape[1], network), self.seed, "enkf/observations", case, range(len(prior))
+        noise = observation_noise(
+            observations, prior.shape[1], self.seed, self.name, case, len(prior), prior
         )
-        noise = centre(observations.select(noise.to(prior)) * observations.variance.sqrt())
-        between, observed = self.localisation.matrices(
+        noise = centre(noise * observations.variance.sqrt())
+        between, observed = self.localised.matrices(
             observations.operators, observations.points, prior.device
         )
         covariance = innovation_covariance(images, observed, observations.variance)
@@ -64,7 +60,4 @@ class EnKF(EnsembleKalman):
         return increments[0], prior + increments[1:]
 
 
-def build(materials: Materials) -> EnKF:
-    """Build the method of a recipe, see `slams.plugins.methods.MethodSpec`."""
-    settings = materials.settings_of(SPEC.settings_section)
-    return EnKF(materials.normaliser, materials.grid, materials.seed, **settings)
+build = EnKF.build

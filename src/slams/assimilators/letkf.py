@@ -23,7 +23,6 @@ import torch
 from torch import Tensor
 
 from slams.assimilators.ensemble_kalman import EnsembleKalman
-from slams.assimilators.materials import Materials
 from slams.errors import UserError
 from slams.methods.letkf import SPEC
 from slams.observations.stacked import StackedObservations
@@ -61,7 +60,7 @@ class LETKF(EnsembleKalman):
             )
         sd = observations.variance.sqrt()
         images, innovation = images / sd, innovation / sd
-        taper, _ = self.localisation.matrices(
+        taper, _ = self.localised.matrices(
             observations.operators, observations.points, prior.device
         )
         by_point = prior.flatten(1, 2).flatten(2).permute(2, 1, 0)  # (G, fields, K)
@@ -109,7 +108,4 @@ def _weights(taper: Tensor, images: Tensor, innovation: Tensor) -> tuple[Tensor,
     return mean.squeeze(-1).to(images.dtype), transform.to(images.dtype)
 
 
-def build(materials: Materials) -> LETKF:
-    """Build the method of a recipe, see `slams.plugins.methods.MethodSpec`."""
-    settings = materials.settings_of(SPEC.settings_section)
-    return LETKF(materials.normaliser, materials.grid, materials.seed, **settings)
+build = LETKF.build
