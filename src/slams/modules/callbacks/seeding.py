@@ -33,11 +33,7 @@ class StepSeed(Callback):
         self.stage = stage
 
     def on_train_batch_start(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any
     ) -> None:
         """Seed by the number of training batches so far."""
         # Batches, not optimiser steps, whose number does not change while gradients accumulate.
@@ -45,12 +41,7 @@ class StepSeed(Callback):
         self._set("train", done, trainer.global_rank)
 
     def on_validation_batch_start(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, *args: Any
     ) -> None:
         """Seed by the index of the batch in the validation."""
         self._set("validation", batch_idx, trainer.global_rank)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from slams.modules.callbacks.checkpoints import Checkpoints
+from slams.modules.callbacks.checkpoints import Checkpoints, can_be_saved
 from slams.runtime.signals import Stopped, noted, seconds_running
 
 __all__ = ["StopOnSignal"]
@@ -61,9 +61,7 @@ class StopOnSignal(Callback):
             Stopped: The training must end; its checkpoint is saved.
         """
         self._batches += 1
-        loop = trainer.fit_loop.epoch_loop
-        stepped = loop.batch_progress.current.ready % trainer.accumulate_grad_batches == 0
-        if self._batches < self._every or not stepped or loop.batch_progress.is_last_batch:
+        if self._batches < self._every or not can_be_saved(trainer):
             return
         flag = self._agree(trainer)
         if flag:

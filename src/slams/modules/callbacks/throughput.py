@@ -104,12 +104,7 @@ class TimedCallback(Callback):
         self.timer.batch_start(getattr(trainer.datamodule, "arrived_at", None))
 
     def on_train_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *args: Any
     ) -> None:
         """Count the samples of all ranks (training shards are of equal length)."""
         self.timer.batch_end(batch_length(batch) * trainer.world_size)
@@ -132,13 +127,7 @@ class TimedCallback(Callback):
         self.timer.batch_start(getattr(trainer.datamodule, "arrived_at", None))
 
     def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *args: Any
     ) -> None:
         """Count the samples as if every rank had as many (they differ by one at most)."""
         self.timer.batch_end(batch_length(batch) * trainer.world_size)
