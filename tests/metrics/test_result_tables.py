@@ -11,8 +11,8 @@ from rich.console import Console
 
 from slams.errors import UserError
 from slams.metrics.observation_space import ObservedSums
+from slams.metrics.printing import print_methods
 from slams.metrics.records import MethodRecord
-from slams.metrics.tables import print_methods
 
 
 def record(*cases):

@@ -107,7 +107,7 @@ def test_nonsense_of_slurm_is_named(tmp_path, monkeypatch, variable):
     ("change", "message"),
     [
         ({"accelerator": "tpu"}, "key 'trainer.accelerator': found 'tpu'; did you mean"),
-        ({"precision": "bf16"}, "key 'trainer.precision': found 'bf16'; did you mean"),
+        ({"precision": "bf16"}, "key 'trainer.precision': found 'bf16'; expected one of auto"),
         ({"devices": 0}, "trainer.devices': found 0, expected at least 1"),
         ({"num_nodes": -1}, "trainer.num_nodes': found -1, expected at least 1"),
         ({"accelerator": "gpu", "devices": 999}, "this machine has"),

@@ -32,7 +32,10 @@ from slams.errors import UserError
 from slams.fields import Batch
 from slams.observations.stacked import StackedObservations, stack_observations
 
-__all__ = ["EnsembleKalman", "relax_to_prior_spread"]
+__all__ = ["Analysed", "EnsembleKalman", "PriorEnsemble", "relax_to_prior_spread"]
+
+# Increment of the mean, and perturbations of the analysis.
+Analysed = tuple[Tensor, Tensor]
 
 # Variance (normalised) below which the spread of an analysis cannot be relaxed.
 _SMALLEST_VARIANCE = 1e-12
@@ -54,6 +57,23 @@ def relax_to_prior_spread(prior: Tensor, analysis: Tensor, rtps: float) -> Tenso
     before = prior.square().mean(dim=0).sqrt()
     after = analysis.square().mean(dim=0).clamp(min=_SMALLEST_VARIANCE).sqrt()
     return analysis * (1 + rtps * (before - after) / after)
+
+
+@dataclass(frozen=True)
+class PriorEnsemble:
+    """Prior of one case.
+
+    Attributes:
+        perturbations: `(K, T, C, H, W)` normalised, centred.
+        images: `(K, P)` their observed values, centred.
+        innovation: `(P,)` observed values minus the ensemble mean of `H`.
+        case: The case, for seeds.
+    """
+
+    perturbations: Tensor
+    images: Tensor
+    innovation: Tensor
+    case: int
 
 
 @dataclass(eq=False, repr=False)
@@ -123,33 +143,22 @@ class EnsembleKalman(FromBackgroundErrors):
         observed = observations.apply(state + prior * self.normaliser.sd)
         mean = observed.mean(dim=0)
         images = observed - mean
-        _, localisation = self.localised.matrices(
-            observations.operators, observations.points, images.device
-        )
+        _, localisation = self.localised.matrices(observations.operators, observations.points)
         innovation, variance = gaussian_innovations(
             images, localisation, observations.values - mean, observations
         )
         gaussian = replace(observations, variance=variance)
-        increment, analysis = self.update(prior, images, innovation, gaussian, case)
+        ensemble = PriorEnsemble(prior, images, innovation, case)
+        increment, analysis = self.update(ensemble, gaussian)
         return background.mean[0] + increment, relax_to_prior_spread(prior, analysis, self.rtps)
 
     @abstractmethod
-    def update(
-        self,
-        prior: Tensor,
-        images: Tensor,
-        innovation: Tensor,
-        observations: StackedObservations,
-        case: int,
-    ) -> tuple[Tensor, Tensor]:
+    def update(self, prior: PriorEnsemble, observations: StackedObservations) -> Analysed:
         """Update the ensemble.
 
         Args:
-            prior: `(K, T, C, H, W)` perturbations, normalised, centred.
-            images: `(K, P)` their observed values, centred.
-            innovation: `(P,)` observed values minus the ensemble mean of `H`.
-            observations: The active observations.
-            case: The case, for seeds.
+            prior: The ensemble and its observed values.
+            observations: The active observations, with the error variances to use.
 
         Returns:
             Increment `(T, C, H, W)` of the mean and perturbations `(K, T, C, H, W)`, centred.

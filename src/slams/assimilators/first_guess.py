@@ -48,9 +48,7 @@ class FirstGuess(ABC):
 
     name: str
     kind: str | None = None
-
-    def __init__(self) -> None:
-        self._source: Archive | None = None
+    _source: Archive | None = None
 
     def fit(self, archive: Archive) -> None:
         """Fit to an archive, once even if several methods start from this first guess.

@@ -47,14 +47,13 @@ class NetworkLocalisation:
         self,
         operators: Sequence[ObservationOperator],
         points: Tensor,
-        device: torch.device | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return the localisation matrices of the active points of a network.
 
         Args:
             operators: All operators of the network, `P_total` points.
-            points: `(P,)` int64, the active ones, see `StackedObservations.points`.
-            device: Device of the result; that of `points` by default.
+            points: `(P,)` int64, the active ones, see `StackedObservations.points`; the result is
+                on their device.
 
         Returns:
             `(H * W, P)` between grid points and observed points, and `(P, P)` between observed
@@ -63,8 +62,7 @@ class NetworkLocalisation:
         Raises:
             UserError: The network has too many points for a dense covariance.
         """
-        device = device or points.device
-        there = tuple(x.to(device) for x in network_positions(operators))
+        there = tuple(x.to(points.device) for x in network_positions(operators))
         state, observed = self._recent.get(there, lambda: self._of_network(*there))
         return state[:, points], observed[points][:, points]
 

@@ -34,11 +34,7 @@ from slams.assimilators.gaussian_observations import gaussian_innovations, obser
 from slams.assimilators.network_localisation import NetworkLocalisation
 from slams.assimilators.season import draw_days
 from slams.fields import Batch
-from slams.linalg.localised_gain import (
-    innovation_covariance,
-    localised_increments,
-    solve_innovations,
-)
+from slams.linalg.localised_gain import apply_gain
 from slams.methods.optimal_interpolation import SPEC
 from slams.observations.stacked import (
     StackedObservations,
@@ -88,25 +84,16 @@ class OptimalInterpolation(FromBackgroundErrors):
             return CaseAnalysis(prior, centred=True)
         images = observe_perturbations(observations.operators, errors * self.normaliser.sd)
         images = observations.select(images)
-        state_localisation, observed_localisation = self.localised.matrices(
-            observations.operators, observations.points, errors.device
-        )
+        localisation = self.localised.matrices(observations.operators, observations.points)
         innovation, variance = gaussian_innovations(
-            images, observed_localisation, self._innovation(batch, observations), observations
+            images, localisation[1], self._innovation(batch, observations), observations
         )
         noise = observation_noise(
             observations, len(prior[0]), self.seed, self.name, case, members, errors
         )
-        noise = noise * variance.sqrt()
-        innovations = innovation + centre(noise) - centre(images[drawn])
-        covariance = innovation_covariance(images, observed_localisation, variance)
-        increments = localised_increments(
-            errors.flatten(1, 2).flatten(2),
-            images,
-            state_localisation,
-            solve_innovations(covariance, innovations),
-        )
-        return CaseAnalysis(prior + increments.reshape(prior.shape), centred=True)
+        innovations = innovation + centre(noise * variance.sqrt()) - centre(images[drawn])
+        increments = apply_gain(errors, images, localisation, variance, innovations)
+        return CaseAnalysis(prior + increments, centred=True)
 
     def _innovation(self, batch: Batch, observations: StackedObservations) -> Tensor:
         """Return y - H(x_b), `(P,)`."""

@@ -153,7 +153,7 @@ class _Problem:
         self._variance = positive_variance(observations.variance.to(torch.float64))
         self._observe = method.observer(batch, observations)
         self._between, self._observed = method.localised.matrices(
-            observations.operators, observations.points, errors.device
+            observations.operators, observations.points
         )
         if bool(observations.silent.any()):
             self._replace_silent()

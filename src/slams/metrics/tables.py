@@ -1,4 +1,4 @@
-"""The results as tables with one value per row, in files and printed.
+"""The results as tables with one value per row.
 
 The columns are described in `slams.metrics.columns`.
 """
@@ -6,7 +6,7 @@ The columns are described in `slams.metrics.columns`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,12 +22,8 @@ from slams.metrics.score_rows import interval_rows, regional_rows
 from slams.metrics.scores import SCORES, level_name, places, score
 from slams.metrics.spectra import spectra_rows
 from slams.metrics.statistics import STATISTICS
-from slams.runtime.console import print_tables
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-__all__ = ["make_tables", "print_methods"]
+__all__ = ["make_tables"]
 
 
 def make_tables(
@@ -114,50 +110,3 @@ def _ranks(frequency: Tensor, channels: Sequence[FieldSpec]) -> Iterator[tuple[A
         weights = torch.nanmean(frequency[index], dim=0)
         if bool(weights.isfinite().all()):
             yield from ((*key, k, weight) for k, weight in enumerate(weights.tolist()))
-
-
-def print_methods(
-    results: pd.DataFrame,
-    console: Console | None = None,
-    variable: str = "temperature",
-    level: str = "mean",
-) -> None:
-    """Print a table of methods: RMSE, fair CRPS and spread-skill ratio with their intervals.
-
-    Args:
-        results: The `results` table; several settings are printed one after another.
-        console: Console to print to; `None` for standard output.
-        variable: The variable to show.
-        level: The level to show, as in the table.
-    """
-    from rich.table import Table
-
-    rows = results[(results["variable"] == variable) & (results["level"] == level)]
-    if rows.empty:  # a recipe without pressure levels
-        rows = results[results["level"] != "all"]
-        rows = rows[rows["variable"] == rows["variable"].iloc[0]] if len(rows) else rows
-    shown = {"rmse": "RMSE", "crps": "CRPS", "spread_skill": "spread / skill"}
-    for setting, part in rows.groupby("setting", sort=False):
-        variable, level = part["variable"].iloc[0], part["level"].iloc[0]
-        title = f"{variable.replace('_', ' ')}, {level}, setting {setting}, n = {part['n'].max()}"
-        caption = "95 % intervals over dates"
-        if "estimator" in part and part["estimator"].eq("centred").any():
-            caption += "; centred ensembles scored as such"
-        table = Table(title=title, caption=caption)
-        table.add_column("method")
-        for heading in shown.values():
-            table.add_column(heading, justify="right")
-        for method, lines in part.groupby("method", sort=False):
-            lines = lines.drop_duplicates("metric").set_index("metric")
-            cells = [_cell(lines.loc[m]) if m in lines.index else "" for m in shown]
-            table.add_row(str(method), *cells)
-        print_tables(table, console=console)
-
-
-def _cell(row: pd.Series) -> str:
-    if not np.isfinite(row["lower"]):
-        return f"{row['value']:.3g}"
-    # As many decimals as the width of the interval justifies.
-    width = row["upper"] - row["lower"]
-    digits = 3 if width <= 0 else int(np.clip(1 - np.floor(np.log10(width)), 0, 4))
-    return f"{row['value']:.{digits}f} [{row['lower']:.{digits}f}, {row['upper']:.{digits}f}]"
