@@ -29,7 +29,7 @@ from slams.fields import Background, Batch, Ensemble
 from slams.grid import LatLonGrid
 from slams.normalisation import Normaliser
 
-__all__ = ["CaseAnalysis", "CaseByCase", "centre"]
+__all__ = ["CaseAnalysis", "CaseByCase", "background_of", "centre"]
 
 
 def centre(perturbations: Tensor) -> Tensor:
@@ -179,13 +179,20 @@ class CaseByCase(ABC):
         return season_days(self.archive.time[:, 0], float(batch.time[0, 0]), self.season)
 
     def background_of(self, batch: Batch) -> Background:
-        """Return the background.
+        """Return the background, see `background_of`."""
+        return background_of(batch, self.name)
 
-        Raises:
-            UserError: The batch has none.
-        """
-        if batch.background is None:
-            raise UserError(
-                f"{self.name} needs a background and the batch has none; set background.kind"
-            )
-        return batch.background
+
+def background_of(batch: Batch, method: str) -> Background:
+    """Return the background.
+
+    Args:
+        batch: The batch.
+        method: Name of the method that needs it, for the message.
+
+    Raises:
+        UserError: The batch has none.
+    """
+    if batch.background is None:
+        raise UserError(f"{method} needs a background and the batch has none; set background.kind")
+    return batch.background

@@ -110,7 +110,7 @@ class DenoisingArchive:
             scale: `(L, K)` factor on the errors of each latent channel; 1 by default.
         """
         errors = []
-        for level, chunks in enumerate(self._denoised(denoiser, conditioned)):
+        for level, chunks in enumerate(self._means(denoiser, conditioned)):
             latent, observed = [], []
             for at, mean in chunks:
                 if scale is not None:  # in latent space, so that observed errors are scaled too
@@ -136,10 +136,10 @@ class DenoisingArchive:
         times = [days.archive.time[days.days, 0] for days in (self, unseen)]
         known = [
             self._mean_square(chunks)
-            for level, chunks in enumerate(self._denoised(denoiser, conditioned))
+            for level, chunks in enumerate(self._means(denoiser, conditioned))
             if level in at
         ]
-        new = unseen._means(denoiser, conditioned, at, _kept_unseen)
+        new = unseen._means(denoiser, conditioned, at)
         measured = [
             error_scale(seen, times[0], unseen._mean_square(chunks), times[1])
             for seen, chunks in zip(known, new, strict=True)
@@ -192,16 +192,12 @@ class DenoisingArchive:
         errors = decoding_errors(self.space, latents, self.archive, days, operators, self.sd)
         return errors.flatten(1)
 
-    def _denoised(
-        self, denoiser: Denoiser, conditioned: bool
-    ) -> Iterator[Iterator[tuple[Tensor, Tensor]]]:
-        """Denoise at every level, or reuse the result of an equal network for the same archive."""
-        yield from self._means(denoiser, conditioned, range(len(self.levels)), _kept)
-
     def _means(
-        self, denoiser: Denoiser, conditioned: bool, levels: Sequence[int], kept: LastResult
+        self, denoiser: Denoiser, conditioned: bool, levels: Sequence[int] | None = None
     ) -> Iterator[Iterator[tuple[Tensor, Tensor]]]:
-        """Denoise at some levels, or reuse the stored result."""
+        """Denoise at some levels (all by default), or reuse the result of an equal network."""
+        levels = range(len(self.levels)) if levels is None else levels
+        kept = _kept_unseen if self.unseen else _kept
         # Only a network is identified completely by its weights.
         if not isinstance(denoiser, KarrasDenoiser) or (
             self.truth.numel() * len(levels) > _MOST_KEPT

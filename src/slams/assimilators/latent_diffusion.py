@@ -136,6 +136,8 @@ class LatentDiffusion(CaseByCase):
             UserError: A member diverged in every draw; see also `analyse`.
         """
         device = batch.climatology.device
+        if self.space.mean.device != device:  # what was measured is on the other device
+            self._fits = LatentFits(self)
         self.space.to(device)
         self.denoiser.to(device)
         condition = self._condition(batch, members)

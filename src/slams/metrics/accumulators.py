@@ -1,7 +1,7 @@
-"""Metrics as a torchmetrics object whose states are sums, exact over batches and ranks.
+"""Metrics as torchmetrics objects whose states are sums, exact over batches and ranks.
 
 Every state is a float64 sum over cases (or their number) and is summed over ranks; `compute` is a
-function of the mean statistics. The result therefore does not depend on how the cases are split
+function of the means. The result therefore does not depend on how the cases are split
 over batches and ranks, even if a rank has no case.
 """
 
@@ -16,7 +16,7 @@ from torchmetrics import Metric
 from slams.metrics.scores import SCORES, score
 from slams.metrics.statistics import CaseStatistics
 
-__all__ = ["MeanStatistics"]
+__all__ = ["ChannelError", "MeanStatistics"]
 
 
 class MeanStatistics(Metric):
@@ -64,3 +64,39 @@ class MeanStatistics(Metric):
         """Return each metric of `slams.metrics.scores`, `(C,)` float64."""
         means, centred = self.means(), bool(self.free == 0)
         return {name: score(name, means, self.members, centred) for name in SCORES}
+
+
+class ChannelError(Metric):
+    """Area-weighted root-mean-square error of each channel of a reconstruction.
+
+    Args:
+        channels: Number of channels `C`.
+        kwargs: Options of `torchmetrics.Metric`.
+    """
+
+    full_state_update = False
+    squares: Tensor
+    area: Tensor
+
+    def __init__(self, channels: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        zeros = torch.zeros(channels, dtype=torch.float64)
+        self.add_state("squares", zeros, dist_reduce_fx="sum")
+        self.add_state("area", zeros.clone(), dist_reduce_fx="sum")
+
+    def update(self, error: Tensor, known: Tensor, weights: Tensor) -> None:
+        """Add fields.
+
+        Args:
+            error: `(B, C, H, W)`, with any value where the truth is not known.
+            known: `(B, C, H, W)` bool.
+            weights: `(H,)` area weights.
+        """
+        area = known.double() * weights.double()[:, None]
+        square = torch.where(known, error.double(), 0.0).square()
+        self.squares += (square * area).sum(dim=(0, 2, 3))
+        self.area += area.sum(dim=(0, 2, 3))
+
+    def compute(self) -> Tensor:
+        """Return the error of each channel `(C,)`, NaN for a channel that was never known."""
+        return (self.squares / self.area).sqrt()

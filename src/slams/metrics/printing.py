@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -76,7 +76,7 @@ def print_methods(
         print_tables(table, console=console)
 
 
-def _table(title: str, caption: str, columns: dict[str, Any]) -> Table:
+def _table(title: str, caption: str, columns: dict[str, str]) -> Table:
     """Return an empty table with one row per method."""
     from rich.table import Table
 

@@ -23,7 +23,7 @@ from torchmetrics import MeanMetric
 from slams.config.schema import VAEConfig
 from slams.fields import Batch, FieldSpec
 from slams.grid import LatLonGrid
-from slams.metrics.reconstruction import ChannelError
+from slams.metrics.accumulators import ChannelError
 from slams.metrics.scores import level_groups
 from slams.modules.base import Saved, TrainedModule, settings_of
 from slams.nn.autoencoder import PatchDecoder, PatchEncoder, patch_principal_components

@@ -67,9 +67,7 @@ class Checkpoints(Checkpoint):
         else:
             self._validated = True
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Save every `every_steps` steps; Lightning calls checkpoint callbacks last."""
         step = trainer.global_step
         # The number of steps does not change while gradients are accumulated.

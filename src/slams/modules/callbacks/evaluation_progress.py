@@ -88,7 +88,7 @@ class EvaluationProgress(Callback):
         outputs: Any,
         batch: Any,
         batch_idx: int,
-        *args: Any,
+        *_: Any,
     ) -> None:
         """Store the progress when it is due, or when the evaluation must end.
 

@@ -52,9 +52,7 @@ class StopOnSignal(Callback):
         self._every, self._batches = 1, 0
         self._mark = time.monotonic()
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Check whether to end the training.
 
         Raises:
