@@ -19,7 +19,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from lightning.pytorch import Callback, Trainer
@@ -66,12 +66,11 @@ def make_trainer(
     run_dir: str | Path,
     max_steps: int = -1,
     max_epochs: int | None = None,
-    logger: Logger | Sequence[Logger] | None = None,
+    logger: Logger | None = None,
     callbacks: Sequence[Callback] = (),
     precision: str | None = None,
     gradient_clip: float = 0.0,
     accumulate: int = 1,
-    log_every_steps: int = 10,
 ) -> Trainer:
     """Build the Trainer of a stage.
 
@@ -82,13 +81,12 @@ def make_trainer(
         run_dir: Directory of the run; becomes `default_root_dir`.
         max_steps: Optimiser steps of the training; -1 for no limit.
         max_epochs: Epochs of the training; without either limit the Trainer only evaluates.
-        logger: Loggers of the metrics, besides the callbacks; `None` for no logger.
+        logger: Logger of the metrics, besides the callbacks; `None` for none.
         callbacks: Callbacks of the stage; without a checkpoint callback nothing is saved.
         precision: Lightning precision; `None` for that of the recipe. Evaluation passes
             `EVALUATION_PRECISION`.
         gradient_clip: Largest norm of the gradient; 0 for no limit.
         accumulate: Batches per rank whose gradients are accumulated for one step.
-        log_every_steps: Steps between two rows for the loggers.
 
     Raises:
         UserError: The accelerator, the devices or the precision do not exist on this machine, or
@@ -123,8 +121,8 @@ def make_trainer(
         check_val_every_n_epoch=config.validate_every_epochs,
         gradient_clip_val=gradient_clip or None,
         accumulate_grad_batches=accumulate,
-        logger=_loggers(logger),
-        log_every_n_steps=log_every_steps,
+        logger=logger or False,
+        log_every_n_steps=10,
         callbacks=added,
         plugins=[SLURMEnvironment(auto_requeue=False)] if slurm_job.is_task() else None,
         # On the CPU determinism has no cost; on a GPU only the choice of kernels is fixed.
@@ -225,9 +223,3 @@ def _strategy(accelerator: str, world: int) -> str | DDPStrategy:
 
 def _leave_signals_alone() -> None:
     """Do nothing; replaces the method that registers Lightning's handlers."""
-
-
-def _loggers(logger: Logger | Sequence[Logger] | None) -> Any:
-    if logger is None:
-        return False
-    return list(logger) if isinstance(logger, Sequence) else logger
