@@ -23,7 +23,6 @@ __all__ = [
     "compare",
     "error_by_level",
     "estimate",
-    "estimates",
 ]
 
 # The statistic per case behind a metric, and whether the root of its mean over dates is taken.
@@ -148,8 +147,3 @@ def estimate(table: pd.DataFrame, metric: str, sampling: Sampling) -> Estimate:
     lower, upper = resamples.interval(error_by_level(resamples.means(values), metric))
     value = error_by_level(values.nanmean(dim=0), metric)
     return Estimate(float(value), float(lower), float(upper), len(values))
-
-
-def estimates(table: pd.DataFrame, metric: str, sampling: Sampling) -> dict[str, Estimate]:
-    """Score a table of `by_date` level by level."""
-    return {level: estimate(table[[level]], metric, sampling) for level in table.columns}

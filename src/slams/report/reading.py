@@ -60,6 +60,11 @@ class Estimate:
     upper: float = float("nan")
     n: int = 0
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Return both bounds of the interval."""
+        return self.lower, self.upper
+
 
 @dataclass(frozen=True)
 class AssimilationRun:

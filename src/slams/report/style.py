@@ -9,22 +9,30 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
+
 from slams.plugins.methods import Role, find_method
+from slams.report.display import display_units
 
 __all__ = [
     "DIFFERENCE_MAP",
     "FIELD_MAPS",
     "FROM_ZERO",
+    "METRICS",
     "RC",
     "SIGNED",
     "SPREAD_MAP",
     "MethodStyle",
+    "Metric",
+    "by_method",
     "in_order",
+    "method_label",
     "method_style",
+    "metric_label",
     "quantity",
     "region_label",
     "variable_label",
@@ -45,6 +53,38 @@ class MethodStyle:
     colour: str
     marker: str
 
+    @property
+    def line(self) -> dict[str, str]:
+        """Return the arguments of matplotlib for its lines."""
+        return {"color": self.colour, "label": self.label}
+
+    def points(self, edge: float = 0.6) -> dict[str, Any]:
+        """Return the arguments of matplotlib for lines with markers, edged white (in points)."""
+        look = {"marker": self.marker, "markeredgecolor": "white", "markeredgewidth": edge}
+        return {**self.line, **look}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric that is drawn and tabulated for every variable.
+
+    Attributes:
+        name: Name in figures and tables.
+        perfect: Its value for a perfect ensemble; `None` where smaller is better.
+        physical: Whether it has the units of its variable.
+    """
+
+    name: str
+    perfect: float | None = None
+    physical: bool = True
+
+
+METRICS = {
+    "rmse": Metric("RMSE"),
+    "crps": Metric("CRPS"),
+    "bias": Metric("bias", perfect=0.0),
+    "spread_skill": Metric("spread / skill", perfect=1.0, physical=False),
+}
 
 # Styles of methods that define none, or are not installed here.
 _SPARE_COLOURS = ("#1b4f72", "#6e2c00", "#145a32", "#4a235a", "#4d5656")
@@ -137,6 +177,11 @@ def method_style(method: str) -> MethodStyle:
     return MethodStyle(label, _mix(colour, *first_guess.tint), first_guess.marker)
 
 
+def method_label(method: str) -> str:
+    """Return a method's name in figures and tables."""
+    return method_style(method).label
+
+
 def in_order(methods: Iterable[str]) -> list[str]:
     """Sort methods for tables and legends; unknown ones come last, by name."""
 
@@ -146,6 +191,12 @@ def in_order(methods: Iterable[str]) -> list[str]:
         return spec.order if spec else math.inf, place, name
 
     return sorted(set(methods), key=key)
+
+
+def by_method(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Go through the methods of a table with a column `method`, in order, each with its rows."""
+    for method in in_order(rows["method"]):
+        yield method, rows[rows["method"] == method]
 
 
 def _spare_colour(method: str) -> str:
@@ -170,6 +221,12 @@ def variable_label(variable: str, short: bool = False) -> str:
 def region_label(region: str) -> str:
     """Return a region's name in words."""
     return _REGION_LABELS.get(region, region.replace("_", " "))
+
+
+def metric_label(metric: str, variable: str = "temperature") -> str:
+    """Return the label of one of `METRICS`: `CRPS (K)`."""
+    known = METRICS[metric]
+    return quantity(known.name, display_units(variable) if known.physical else "")
 
 
 def quantity(name: str, units: str) -> str:

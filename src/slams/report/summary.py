@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from slams.config.schema import ReportConfig
+from slams.report.drawing import render
 from slams.report.formatting import capitalised
 from slams.report.mapdata import case_fields, chosen_case, chosen_level, leading
-from slams.report.mapdrawing import MAP_FRAME, centred, place_map, ranged
-from slams.report.profiles import draw_profile, pressure_axis
-from slams.report.reading import AssimilationRun, profile
-from slams.report.section import Panel, render
+from slams.report.mapdrawing import MAP_FRAME, Map, centred, place_map, ranged
+from slams.report.profiles import draw_method_profiles
+from slams.report.reading import AssimilationRun
+from slams.report.section import Panel
 from slams.report.style import (
     DIFFERENCE_MAP,
     FIELD_MAPS,
+    METRICS,
     SPREAD_MAP,
-    in_order,
-    method_style,
+    method_label,
     quantity,
 )
 
@@ -45,42 +45,32 @@ def summary_figure(run: AssimilationRun, options: ReportConfig) -> Panel | None:
     fields = case_fields(run, "temperature", case, level, [method])
     if fields is None or fields.background is None or method not in fields.spread:
         return None
-    label = method_style(method).label
     errors = [fields.background - fields.truth, fields.mean[method] - fields.truth]
-    difference = centred(errors)
-    spread = fields.spread[method]
-    temperature = ranged([fields.truth])
+    difference, spread = centred(errors), fields.spread[method]
+    temperature, error, deviation = (
+        quantity(name, fields.units) for name in ("temperature", "error", "standard deviation")
+    )
+    titles = ("Background − truth", f"{capitalised(method_label(method))} − truth")
     maps = [
-        (
+        Map(
+            "truth",
             f"Truth, {level} hPa, {fields.date}",
             fields.truth,
             FIELD_MAPS["temperature"],
+            ranged([fields.truth]),
             temperature,
-            quantity("temperature", fields.units),
-            None,
         ),
-        (
-            "Background − truth",
-            errors[0],
-            DIFFERENCE_MAP,
-            difference,
-            quantity("error", fields.units),
-            None,
+        *(
+            Map("error", title, field, DIFFERENCE_MAP, difference, error)
+            for title, field in zip(titles, errors, strict=True)
         ),
-        (
-            f"{capitalised(label)} − truth",
-            errors[1],
-            DIFFERENCE_MAP,
-            difference,
-            quantity("error", fields.units),
-            None,
-        ),
-        (
+        Map(
+            "spread",
             "Spread, and the stations",
             spread,
             SPREAD_MAP,
             ranged([spread], zero=True),
-            quantity("standard deviation", fields.units),
+            deviation,
             run.stations,
         ),
     ]
@@ -88,32 +78,17 @@ def summary_figure(run: AssimilationRun, options: ReportConfig) -> Panel | None:
     lower = 0.45  # room for the legend
     upper = _HEIGHT - _MAP / 2 - MAP_FRAME
     corners = [(_EDGE + k * (_MAP + _GAP), upper) for k in range(3)] + [(_EDGE, lower)]
-    for (title, field, cmap, norm, caption, stations), corner in zip(maps, corners, strict=True):
-        place_map(figure, corner, _MAP, title, field, fields, cmap, norm, caption, stations)
-    for column, (metric, name) in enumerate((("rmse", "RMSE"), ("crps", "CRPS")), start=1):
+    for shown, corner in zip(maps, corners, strict=True):
+        place_map(figure, corner, _MAP, shown, fields)
+    for column, metric in enumerate(("rmse", "crps"), start=1):
         left = _EDGE + column * (_MAP + _GAP) + 0.5
         box = (left / _WIDTH, (lower + 0.44) / _HEIGHT, (_MAP - 0.5) / _WIDTH, 2.0 / _HEIGHT)
         axes = figure.add_axes(box)
-        if not _draw_profiles(axes, run, metric):
+        if not draw_method_profiles(axes, run.results, metric):
             return None
-        axes.set_xlabel(quantity(name, fields.units))
-        axes.set_title(f"{name} of temperature")
+        axes.set_xlabel(quantity(METRICS[metric].name, fields.units))
+        axes.set_title(f"{METRICS[metric].name} of temperature")
         if column == 1:
             figure.legend(*axes.get_legend_handles_labels(), loc="lower center", ncols=6)
     alt = f"Maps at {level} hPa on {fields.date} and profiles of RMSE and CRPS by method"
-    return render(figure, "summary", alt, max(options.dpi, 110), wide=True)
-
-
-def _draw_profiles(axes: Axes, run: AssimilationRun, metric: str) -> bool:
-    pressures: set[float] = set()
-    for method in in_order(run.results["method"]):
-        rows = profile(run.results, method, metric)
-        if not rows.empty:
-            style = method_style(method)
-            draw_profile(axes, rows, style.colour, style.marker, style.label)
-            pressures |= set(rows["pressure"])
-    if not pressures:
-        return False
-    pressure_axis(axes, sorted(pressures))
-    axes.set_xlim(left=0)
-    return True
+    return render(figure, "summary", alt, wide=True, dpi=max(options.dpi, 110))
