@@ -192,7 +192,7 @@ def _findings(run: AssimilationRun, method: str) -> list[str]:
             this = by_date(run.cases, method, metric)
             for spec in references:
                 other = by_date(run.cases, spec.name, metric)
-                comparison = compare(this, other, metric, Sampling.of(run))
+                comparison = compare(this, other, metric, Sampling.of(run.config))
                 if comparison is not None:
                     subject = f"The {metric.upper()} of {label}"
                     sentences.append(change(subject, comparison, f"that of {spec.reference}"))

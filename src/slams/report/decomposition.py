@@ -214,7 +214,7 @@ def _score(run: AssimilationRun, method: str, metric: str) -> Estimate | None:
     if known is not None or run.cases is None or metric == "spread_skill":
         return known
     series = by_date(run.cases, method, metric)
-    return None if series.empty else estimate(series, metric, Sampling.of(run))
+    return None if series.empty else estimate(series, metric, Sampling.of(run.config))
 
 
 def _steps(
@@ -232,7 +232,7 @@ def _steps(
             compare(
                 *(by_date(run.cases, name, metric) for run, name in pair),
                 metric,
-                Sampling.of(first),
+                Sampling.of(first.config),
             )
             for metric in ("rmse", "crps")
         )

@@ -110,7 +110,7 @@ def _findings(scores: list[SettingScores], methods: list[str]) -> list[str]:
             seen, none = (by_date(r.cases, method, "rmse") for r in (run, nothing))
             if len(seen.index.intersection(none.index)) < 3:
                 continue
-            comparison = compare(seen, none, "rmse", Sampling.of(run))
+            comparison = compare(seen, none, "rmse", Sampling.of(run.config))
             if comparison is not None:
                 words = setting.label.replace(" + ", " and ")
                 subject = f"With {words}, the RMSE of {method_label(method)}"

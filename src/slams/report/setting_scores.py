@@ -41,7 +41,7 @@ class SettingScores:
         if self.dates is None:
             return lookup(self.run.results, method, metric)
         chosen = self._chosen(method, metric)
-        return None if chosen.empty else estimate(chosen, metric, Sampling.of(self.run))
+        return None if chosen.empty else estimate(chosen, metric, Sampling.of(self.run.config))
 
     def levels(self, method: str, metric: str) -> pd.DataFrame:
         """Return a metric by level: columns pressure (hPa), value, lower, upper."""
@@ -49,7 +49,7 @@ class SettingScores:
             return profile(self.run.results, method, metric)
         chosen, rows = self._chosen(method, metric), []
         for level in filter(str.isdigit, chosen.columns):
-            score = estimate(chosen[[level]], metric, Sampling.of(self.run))
+            score = estimate(chosen[[level]], metric, Sampling.of(self.run.config))
             rows.append((float(level), score.value, *score.bounds))
         frame = pd.DataFrame(rows, columns=["pressure", "value", "lower", "upper"])
         return frame.sort_values("pressure", ascending=False)
