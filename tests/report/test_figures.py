@@ -13,7 +13,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from slams.config.schema import ReportConfig
-from slams.report import calibration, profiles, style
+from slams.report import calibration, labels, profiles
 from slams.report.calibration import pooled_ranks, spread_bins
 from slams.report.innovations import innovations, observation_error
 from slams.report.mapdata import case_fields, leading
@@ -225,5 +225,5 @@ def test_reconstruction_reports_the_mean_over_levels(runs: Runs) -> None:
 
 
 def test_units_stay_in_one_piece() -> None:
-    assert style.quantity("OLR", "W m-2") == "OLR (W\N{NO-BREAK SPACE}m⁻²)"
-    assert style.quantity("spread / skill", "") == "spread / skill"
+    assert labels.quantity("OLR", "W m-2") == "OLR (W\N{NO-BREAK SPACE}m⁻²)"
+    assert labels.quantity("spread / skill", "") == "spread / skill"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib as mpl
+from matplotlib import style
 
 from slams.comparison.figures import metric_figures, metric_label, relative_figure
 from slams.comparison.scores import ScoredSetting, degradation, read_settings, score_settings
@@ -21,10 +21,10 @@ from slams.comparison.tables import (
 )
 from slams.errors import UserError
 from slams.plugins.methods import Family, Role, find_method, in_role, split_name
+from slams.report.drawing import FIGURES
 from slams.report.formatting import joined, made_with
 from slams.report.page import page
 from slams.report.section import Panel, Section
-from slams.report.style import RC
 from slams.runs.record import RunRecord, is_finished
 from slams.runs.sweep_record import SweepRecord, failure
 from slams.runtime import atomic
@@ -75,7 +75,7 @@ def compare(
     label = metric_label(metric, settings[0].variable)
     tables = [settings_table(rows, label, baseline)]
     reference = baseline if baseline in {s.name for s in settings} else settings[0].name
-    with mpl.rc_context(RC | {"savefig.dpi": 150}):
+    with style.context([FIGURES, {"savefig.dpi": 150}]):
         figures = metric_figures(rows, metric)
         if metric in ("rmse", "crps") and len(settings) > 1:
             compared = score_settings(settings, metric, reference)

@@ -11,8 +11,9 @@ from matplotlib.axes import Axes
 from slams.comparison.scores import Row, ScoredSetting, described
 from slams.report.drawing import REFERENCE, finish, new_axes
 from slams.report.formatting import capitalised
+from slams.report.labels import METRICS, Metric, quantity
 from slams.report.section import Panel
-from slams.report.style import METRICS, Metric, in_order, method_label, method_style, quantity
+from slams.report.style import in_order, method_label, method_style
 from slams.variables import UNITS
 
 __all__ = ["Axis", "find_axis", "metric_figures", "metric_label", "relative_figure"]

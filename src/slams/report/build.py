@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib as mpl
+from matplotlib import style
 
 from slams.calendar.ranges import date_ranges
 from slams.config.schema import ReportConfig
@@ -14,6 +14,7 @@ from slams.errors import UserError
 from slams.plugins.methods import METHODS
 from slams.report.calibration import rank_histograms, spread_against_error
 from slams.report.decomposition import decomposition
+from slams.report.drawing import FIGURES
 from slams.report.formatting import change, made_with, with_interval
 from slams.report.held_out import held_out, observation_ranks
 from slams.report.innovations import consistency, innovations
@@ -39,7 +40,7 @@ from slams.report.regions import regional_scores
 from slams.report.section import Section, new_section
 from slams.report.settings import provenance, settings
 from slams.report.spectra import spectra
-from slams.report.style import RC, in_order, method_label
+from slams.report.style import in_order, method_label
 from slams.report.summary import summary_figure
 from slams.report.tables import method_table, other_table
 from slams.report.training import reconstruction, training_curves
@@ -105,7 +106,7 @@ def write_report(
             trainings.append(read_training(Path(path), stage))
         else:
             absent.append(f"{path} does not exist: nothing on the training of the {stage}.")
-    with mpl.rc_context(RC | {"savefig.dpi": options.dpi}):
+    with style.context([FIGURES, {"savefig.dpi": options.dpi}]):
         sections = _sections(runs, trainings, absent, options)
         summary = summary_figure(runs[0], options)
     name = str(config_value(runs[0].config, "experiment", runs[0].path.parent.name))

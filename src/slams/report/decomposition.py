@@ -32,10 +32,11 @@ from slams.plugins.methods import (
 )
 from slams.report.drawing import draw_bar, finish, new_axes
 from slams.report.formatting import capitalised, change, percent_range, signed_percent
+from slams.report.labels import METRICS, metric_label
 from slams.report.paired import Comparison, Sampling, by_date, compare, estimate
 from slams.report.reading import AssimilationRun, Estimate, lookup
 from slams.report.section import Panel, Section, new_section
-from slams.report.style import METRICS, method_label, method_style, metric_label
+from slams.report.style import method_label, method_style
 from slams.report.tables import Cell, table
 
 __all__ = ["Row", "decomposition"]

@@ -13,6 +13,7 @@ from slams.report.reading import Estimate
 from slams.report.section import Panel
 
 __all__ = [
+    "FIGURES",
     "PANEL_WIDTH",
     "REFERENCE",
     "draw_bar",
@@ -23,6 +24,8 @@ __all__ = [
     "render",
 ]
 
+# Style sheet of all figures, for `matplotlib.style.context`.
+FIGURES = "slams.report.figures"
 # Inches. One panel fills a phone and a third of a desktop page, with legible letters on both.
 PANEL_WIDTH = 4.3
 # The line on which a perfect ensemble would lie, or an error that was assumed.

@@ -7,6 +7,7 @@ import math
 import pandas as pd
 
 from slams.report.drawing import REFERENCE, finish, new_axes
+from slams.report.labels import quantity
 from slams.report.observation_space import (
     assimilates,
     file_name,
@@ -19,7 +20,7 @@ from slams.report.observation_space import (
 )
 from slams.report.reading import AssimilationRun, config_value, observed
 from slams.report.section import Panel, Section, new_section
-from slams.report.style import by_method, in_order, method_label, method_style, quantity
+from slams.report.style import by_method, in_order, method_label, method_style
 from slams.report.tables import Cell, folded, method_cell, number_cell, table
 
 __all__ = ["consistency", "innovations", "observation_error"]

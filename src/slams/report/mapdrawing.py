@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,16 @@ from slams.report.drawing import PANEL_WIDTH, render
 from slams.report.mapdata import CaseFields
 from slams.report.section import Panel
 
-__all__ = ["MAP_FRAME", "Map", "centred", "draw_map", "map_panels", "place_map", "ranged"]
+__all__ = [
+    "MAP_FRAME",
+    "Map",
+    "centred",
+    "draw_map",
+    "map_panels",
+    "map_row",
+    "place_map",
+    "ranged",
+]
 
 # Numbers of this size or larger (pressure in Pa) are too wide for the usual number of ticks.
 _WIDE = 1e4
@@ -141,6 +150,27 @@ def place_map(
     bar.set_label(shown.label, labelpad=1.5)
     bar.ax.tick_params(length=2.5, pad=2)
     bar.outline.set_linewidth(0.5)
+
+
+def map_row(
+    rows: Sequence[tuple[str, str, np.ndarray, pd.DataFrame | None]],
+    cmap: str,
+    scale: Callable[[Sequence[np.ndarray]], Normalize],
+    label: str,
+) -> list[Map]:
+    """Return maps on one colour scale.
+
+    Args:
+        rows: Name, title, field and stations of each map.
+        cmap: Colour map.
+        scale: Function that makes the range from all fields: `centred` or `ranged`.
+        label: Label below the colour bars, with units.
+    """
+    norm = scale([field for _, _, field, _ in rows]) if rows else None
+    return [
+        Map(name, title, field, cmap, norm, label, stations)
+        for name, title, field, stations in rows
+    ]
 
 
 def map_panels(maps: Sequence[Map], fields: CaseFields) -> list[Panel]:

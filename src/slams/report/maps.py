@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
 import pandas as pd
-from matplotlib.colors import Normalize
 
 from slams.config.schema import ReportConfig
 from slams.plugins.methods import Role, in_role
 from slams.report.formatting import capitalised
+from slams.report.labels import quantity, variable_label
 from slams.report.mapdata import (
     CaseFields,
     area_rmse,
@@ -20,19 +19,10 @@ from slams.report.mapdata import (
     chosen_level,
     leading,
 )
-from slams.report.mapdrawing import Map, centred, map_panels, ranged
+from slams.report.mapdrawing import Map, centred, map_panels, map_row, ranged
 from slams.report.reading import AssimilationRun, config_value
 from slams.report.section import Panel, Section, new_section
-from slams.report.style import (
-    DIFFERENCE_MAP,
-    FIELD_MAPS,
-    FROM_ZERO,
-    SIGNED,
-    SPREAD_MAP,
-    method_label,
-    quantity,
-    variable_label,
-)
+from slams.report.style import DIFFERENCE_MAP, SPREAD_MAP, field_style, method_label
 
 __all__ = ["level_maps", "surface_maps", "temperature_maps"]
 
@@ -63,10 +53,7 @@ def temperature_maps(run: AssimilationRun, options: ReportConfig) -> Section:
     if method and method not in fields.mean:
         section.without(f"{store} has no group {method}: no maps of it.")
     section.panels = map_panels(_temperature(fields, method, run.stations), fields)
-    errors = [
-        f"{method_label(name)} {area_rmse(error, fields.latitude):.2f} {fields.units}"
-        for name, error in _errors(fields).items()
-    ]
+    errors = [_with_rms(name, error, fields, "") for name, error in _errors(fields).items()]
     if errors:
         section.findings.append(
             f"On this one date, the RMSE at {level} hPa is: {', '.join(errors)}. One date proves "
@@ -117,27 +104,16 @@ def _variable_panels(
         return []
     name = capitalised(variable_label(variable)) + (f", {level} hPa" if level is not None else "")
     units = quantity("", fields.units).strip(" ()")
-    cmap = FIELD_MAPS.get(variable, "viridis")
-    if variable in SIGNED:
-        norm = centred([fields.truth])
-    else:
-        power = 0.5 if variable == "total_precipitation_24hr" else 1.0
-        norm = ranged([fields.truth], zero=variable in FROM_ZERO, power=power)
+    look = field_style(variable)
+    scale = centred if look.signed else partial(ranged, zero=look.from_zero, power=look.power)
+    norm = scale([fields.truth])
     mean, file = fields.mean[method], f"map_{variable}"
-    error = mean - fields.truth
-    title = f"Error, rms {area_rmse(error, fields.latitude):.2f}"
+    error, title = mean - fields.truth, f"{name}: {method_label(method)}"
+    rms = f"Error, rms {area_rmse(error, fields.latitude):.2f}"
     maps = [
-        Map(f"{file}_truth", f"{name}: truth", fields.truth, cmap, norm, units),
-        Map(
-            f"{file}_analysis",
-            f"{name}: {method_label(method)}",
-            mean,
-            cmap,
-            norm,
-            units,
-            stations,
-        ),
-        Map(f"{file}_error", title, error, DIFFERENCE_MAP, centred([error]), units),
+        Map(f"{file}_truth", f"{name}: truth", fields.truth, look.cmap, norm, units),
+        Map(f"{file}_analysis", title, mean, look.cmap, norm, units, stations),
+        Map(f"{file}_error", rms, error, DIFFERENCE_MAP, centred([error]), units),
     ]
     return map_panels(maps, fields)
 
@@ -146,49 +122,36 @@ def _temperature(
     fields: CaseFields, method: str | None, stations: pd.DataFrame | None
 ) -> list[Map]:
     """Return the maps of temperature row by row: states, anomalies, errors, increment, spread."""
-    analysis, units, latitude = fields.mean.get(method), fields.units, fields.latitude
+    analysis, units = fields.mean.get(method), fields.units
     states = [("truth", fields.truth), ("background", fields.background), ("analysis", analysis)]
     states = [(name, field) for name, field in states if field is not None]
-    rows = [(name, name.capitalize(), field, None) for name, field in states]
+    rows = [(f"map_{name}", name.capitalize(), field, None) for name, field in states]
     if analysis is not None:
-        rows[-1] = ("analysis", f"Analysis: {method_label(method)}", analysis, stations)
-    maps = _row(rows, FIELD_MAPS["temperature"], ranged, quantity("temperature", units))
+        rows[-1] = ("map_analysis", f"Analysis: {method_label(method)}", analysis, stations)
+    maps = map_row(rows, field_style("temperature").cmap, ranged, quantity("temperature", units))
     if fields.climatology is not None:
         rows = [
-            (f"{name}_anomaly", f"{name.capitalize()} − climatology", f - fields.climatology, None)
-            for name, f in states
+            (f"map_{name}_anomaly", f"{name.capitalize()} − climatology", field, None)
+            for name, field in ((name, f - fields.climatology) for name, f in states)
         ]
-        maps += _row(rows, DIFFERENCE_MAP, centred, quantity("departure from climatology", units))
+        label = quantity("departure from climatology", units)
+        maps += map_row(rows, DIFFERENCE_MAP, centred, label)
     rows = [
-        (f"error_{name}", f"Error: {_with_rms(name, error, latitude, units)}", error, None)
+        (f"map_error_{name}", f"Error: {_with_rms(name, error, fields)}", error, None)
         for name, error in _errors(fields).items()
     ]
-    maps += _row(rows, DIFFERENCE_MAP, centred, quantity("error", units))
+    maps += map_row(rows, DIFFERENCE_MAP, centred, quantity("error", units))
     if fields.background is not None and analysis is not None:
         title, increment = f"Increment: {method_label(method)}", analysis - fields.background
-        rows = [("increment", title, increment, stations)]
+        rows = [("map_increment", title, increment, stations)]
         label = quantity("analysis − background", units)
-        maps += _row(rows, DIFFERENCE_MAP, centred, label)
+        maps += map_row(rows, DIFFERENCE_MAP, centred, label)
     rows = [
-        (f"spread_{name}", f"Spread: {_with_rms(name, spread, latitude, units)}", spread, stations)
+        (f"map_spread_{name}", f"Spread: {_with_rms(name, spread, fields)}", spread, stations)
         for name, spread in fields.spread.items()
     ]
     label = quantity("ensemble standard deviation", units)
-    return maps + _row(rows, SPREAD_MAP, partial(ranged, zero=True), label)
-
-
-def _row(
-    rows: Sequence[tuple[str, str, np.ndarray, pd.DataFrame | None]],
-    cmap: str,
-    scale: Callable[[Sequence[np.ndarray]], Normalize],
-    label: str,
-) -> list[Map]:
-    """Return maps on one colour scale: name, title, field and stations of each."""
-    norm = scale([field for _, _, field, _ in rows]) if rows else None
-    return [
-        Map(f"map_{name}", title, field, cmap, norm, label, stations)
-        for name, title, field, stations in rows
-    ]
+    return maps + map_row(rows, SPREAD_MAP, partial(ranged, zero=True), label)
 
 
 def _errors(fields: CaseFields) -> dict[str, np.ndarray]:
@@ -197,5 +160,6 @@ def _errors(fields: CaseFields) -> dict[str, np.ndarray]:
     return {name: f - fields.truth for name, f in states.items() if f is not None}
 
 
-def _with_rms(method: str, field: np.ndarray, latitude: np.ndarray, units: str) -> str:
-    return f"{method_label(method)}, {area_rmse(field, latitude):.2f} {units}"
+def _with_rms(method: str, field: np.ndarray, fields: CaseFields, mark: str = ",") -> str:
+    rms = area_rmse(field, fields.latitude)
+    return f"{method_label(method)}{mark} {rms:.2f} {fields.units}"

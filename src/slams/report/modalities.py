@@ -13,12 +13,13 @@ import pandas as pd
 
 from slams.plugins.methods import Role, in_role
 from slams.report.formatting import change
+from slams.report.labels import metric_label
 from slams.report.mapdata import leading
 from slams.report.paired import Sampling, by_date, compare
 from slams.report.reading import AssimilationRun
 from slams.report.section import Section, new_section
 from slams.report.setting_scores import SettingScores, bars, level_lines
-from slams.report.style import in_order, method_label, metric_label
+from slams.report.style import in_order, method_label
 from slams.report.tables import table
 
 __all__ = ["modality_study", "setting_labels"]

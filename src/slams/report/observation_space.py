@@ -9,8 +9,9 @@ import pandas as pd
 
 from slams.plugins.methods import Family, find_method
 from slams.report.formatting import capitalised, number
+from slams.report.labels import quantity, region_label, variable_label
 from slams.report.reading import Estimate, observed
-from slams.report.style import by_method, quantity, region_label, variable_label
+from slams.report.style import by_method
 from slams.report.tables import Cell, method_cell
 from slams.variables import channel_units
 

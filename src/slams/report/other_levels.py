@@ -5,11 +5,11 @@ from __future__ import annotations
 from slams.config.schema import ReportConfig
 from slams.report import regions, spectra
 from slams.report.formatting import capitalised
+from slams.report.labels import METRICS, variable_label
 from slams.report.maps import level_maps
 from slams.report.profiles import metric_panel
 from slams.report.reading import AssimilationRun
 from slams.report.section import Section, new_section
-from slams.report.style import METRICS, variable_label
 from slams.report.tables import folded, level_tables
 from slams.variables import ON_LEVELS
 

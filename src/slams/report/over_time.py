@@ -10,17 +10,11 @@ from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from slams.metrics.drift import SPIN_UP, daily
 from slams.report.drawing import finish, new_axes
+from slams.report.labels import METRICS, metric_label
 from slams.report.paired import by_date, error_by_level
 from slams.report.reading import AssimilationRun
 from slams.report.section import Panel, Section, new_section
-from slams.report.style import (
-    METRICS,
-    by_method,
-    in_order,
-    method_label,
-    method_style,
-    metric_label,
-)
+from slams.report.style import by_method, in_order, method_label, method_style
 from slams.report.tables import method_cell, table
 
 __all__ = ["cycle_drift", "error_by_date", "errors_by_day"]

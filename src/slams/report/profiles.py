@@ -11,9 +11,10 @@ from matplotlib.axes import Axes
 
 from slams.report.drawing import REFERENCE, finish, new_axes
 from slams.report.formatting import capitalised
+from slams.report.labels import METRICS, metric_label, variable_label
 from slams.report.reading import AssimilationRun, profile
 from slams.report.section import Panel, Section, new_section
-from slams.report.style import METRICS, in_order, method_style, metric_label, variable_label
+from slams.report.style import in_order, method_style
 from slams.report.tables import folded, level_tables
 
 __all__ = ["draw_method_profiles", "draw_profile", "metric_panel", "pressure_axis", "profiles"]

@@ -7,18 +7,10 @@ import pandas as pd
 
 from slams.report.drawing import REFERENCE, finish, new_axes
 from slams.report.formatting import capitalised, number
+from slams.report.labels import METRICS, metric_label, region_label, variable_label
 from slams.report.reading import AssimilationRun, lookup
 from slams.report.section import Panel, Section, new_section
-from slams.report.style import (
-    METRICS,
-    by_method,
-    in_order,
-    method_label,
-    method_style,
-    metric_label,
-    region_label,
-    variable_label,
-)
+from slams.report.style import by_method, in_order, method_label, method_style
 from slams.report.tables import folded, table
 
 __all__ = ["regional_scores", "variable_panel"]

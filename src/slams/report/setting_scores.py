@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 
 from slams.report.drawing import draw_bar, finish, new_axes
+from slams.report.labels import METRICS, metric_label
 from slams.report.paired import Sampling, by_date, estimate
 from slams.report.profiles import draw_profile, pressure_axis
 from slams.report.reading import AssimilationRun, Estimate, lookup, profile
 from slams.report.section import Panel
-from slams.report.style import METRICS, method_style, metric_label
+from slams.report.style import method_style
 
 __all__ = ["SettingScores", "bars", "level_lines"]
 

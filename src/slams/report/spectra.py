@@ -9,16 +9,10 @@ from matplotlib.axes import Axes
 from slams.report.display import display_units
 from slams.report.drawing import REFERENCE, finish, new_axes
 from slams.report.formatting import capitalised
+from slams.report.labels import quantity, region_label, variable_label
 from slams.report.reading import AssimilationRun
 from slams.report.section import Panel, Section, new_section
-from slams.report.style import (
-    by_method,
-    method_label,
-    method_style,
-    quantity,
-    region_label,
-    variable_label,
-)
+from slams.report.style import by_method, method_label, method_style
 
 __all__ = ["half_power", "spectra", "variable_panels"]
 

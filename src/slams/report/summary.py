@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from matplotlib.figure import Figure
 
 from slams.config.schema import ReportConfig
 from slams.report.drawing import render
 from slams.report.formatting import capitalised
+from slams.report.labels import METRICS, quantity
 from slams.report.mapdata import case_fields, chosen_case, chosen_level, leading
-from slams.report.mapdrawing import MAP_FRAME, Map, centred, place_map, ranged
+from slams.report.mapdrawing import MAP_FRAME, centred, map_row, place_map, ranged
 from slams.report.profiles import draw_method_profiles
 from slams.report.reading import AssimilationRun
 from slams.report.section import Panel
-from slams.report.style import (
-    DIFFERENCE_MAP,
-    FIELD_MAPS,
-    METRICS,
-    SPREAD_MAP,
-    method_label,
-    quantity,
-)
+from slams.report.style import DIFFERENCE_MAP, SPREAD_MAP, field_style, method_label
 
 __all__ = ["summary_figure"]
 
@@ -46,33 +42,16 @@ def summary_figure(run: AssimilationRun, options: ReportConfig) -> Panel | None:
     if fields is None or fields.background is None or method not in fields.spread:
         return None
     errors = [fields.background - fields.truth, fields.mean[method] - fields.truth]
-    difference, spread = centred(errors), fields.spread[method]
-    temperature, error, deviation = (
-        quantity(name, fields.units) for name in ("temperature", "error", "standard deviation")
-    )
     titles = ("Background − truth", f"{capitalised(method_label(method))} − truth")
+    truth = [("truth", f"Truth, {level} hPa, {fields.date}", fields.truth, None)]
+    errors = [("error", *pair, None) for pair in zip(titles, errors, strict=True)]
+    spread = [("spread", "Spread, and the stations", fields.spread[method], run.stations)]
+    deviation, from_zero = quantity("standard deviation", fields.units), partial(ranged, zero=True)
+    cmap, temperature = field_style("temperature").cmap, quantity("temperature", fields.units)
     maps = [
-        Map(
-            "truth",
-            f"Truth, {level} hPa, {fields.date}",
-            fields.truth,
-            FIELD_MAPS["temperature"],
-            ranged([fields.truth]),
-            temperature,
-        ),
-        *(
-            Map("error", title, field, DIFFERENCE_MAP, difference, error)
-            for title, field in zip(titles, errors, strict=True)
-        ),
-        Map(
-            "spread",
-            "Spread, and the stations",
-            spread,
-            SPREAD_MAP,
-            ranged([spread], zero=True),
-            deviation,
-            run.stations,
-        ),
+        *map_row(truth, cmap, ranged, temperature),
+        *map_row(errors, DIFFERENCE_MAP, centred, quantity("error", fields.units)),
+        *map_row(spread, SPREAD_MAP, from_zero, deviation),
     ]
     figure = Figure(figsize=(_WIDTH, _HEIGHT))
     lower = 0.45  # room for the legend

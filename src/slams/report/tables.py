@@ -7,15 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from slams.report.formatting import number
+from slams.report.labels import metric_label, variable_label
 from slams.report.page import template
 from slams.report.reading import AssimilationRun, Estimate, lookup, profile
-from slams.report.style import (
-    in_order,
-    method_label,
-    method_style,
-    metric_label,
-    variable_label,
-)
+from slams.report.style import in_order, method_label, method_style
 from slams.variables import ON_LEVELS, UNITS
 
 __all__ = [

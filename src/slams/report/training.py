@@ -11,12 +11,13 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from slams.report.drawing import finish, new_axes
 from slams.report.formatting import capitalised, number
+from slams.report.labels import quantity, variable_label
 from slams.report.mapdata import CaseFields, area_rmse, variable_levels
-from slams.report.mapdrawing import Map, centred, map_panels, ranged
+from slams.report.mapdrawing import centred, map_panels, map_row, ranged
 from slams.report.profiles import draw_profile, pressure_axis
 from slams.report.reading import TrainingRun
 from slams.report.section import Panel, Section, new_section
-from slams.report.style import DIFFERENCE_MAP, FIELD_MAPS, MethodStyle, quantity, variable_label
+from slams.report.style import DIFFERENCE_MAP, MethodStyle, field_style
 from slams.report.tables import Cell, number_cell, table
 from slams.variables import channel_units
 
@@ -160,14 +161,14 @@ def _maps(run: TrainingRun, level: int) -> list[Panel]:
     latitude, longitude = truth["latitude"].values, truth["longitude"].values
     fields = CaseFields(latitude, longitude, units, "", first, None, None, {}, {})
     error = second - first
-    norm, colours = ranged([first, second]), FIELD_MAPS["temperature"]
     label = quantity(f"temperature, {float(truth.coords.get('level', level)):g} hPa", units)
-    title = f"Error, {area_rmse(error, latitude):.2f} {units}"
-    maps = [
-        Map("reconstruction_truth", "Truth", first, colours, norm, label),
-        Map("reconstruction_decoded", "Reconstruction", second, colours, norm, label),
-        Map("reconstruction_error", title, error, DIFFERENCE_MAP, centred([error]), label),
+    states = [
+        ("reconstruction_truth", "Truth", first, None),
+        ("reconstruction_decoded", "Reconstruction", second, None),
     ]
+    title = f"Error, {area_rmse(error, latitude):.2f} {units}"
+    maps = map_row(states, field_style("temperature").cmap, ranged, label)
+    maps += map_row([("reconstruction_error", title, error, None)], DIFFERENCE_MAP, centred, label)
     return map_panels(maps, fields)
 
 
