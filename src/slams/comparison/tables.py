@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -170,10 +170,7 @@ def tidy(rows: Sequence[Row], metric: str) -> pd.DataFrame:
                 "method": row.method,
                 "metric": metric,
                 "variable": row.setting.variable,
-                "value": row.estimate.value,
-                "lower": row.estimate.lower,
-                "upper": row.estimate.upper,
-                "n": row.estimate.n,
+                **asdict(row.estimate),
                 "estimator": row.setting.estimator,
                 "seeds": len(row.setting.seeds),
                 "seed_sd": row.seed_sd,

@@ -11,20 +11,13 @@ from slams.config.schema import ReportConfig
 from slams.plugins.methods import Role, in_role
 from slams.report.formatting import capitalised
 from slams.report.labels import quantity, variable_label
-from slams.report.mapdata import (
-    CaseFields,
-    area_rmse,
-    case_fields,
-    chosen_case,
-    chosen_level,
-    leading,
-)
+from slams.report.mapdata import CaseFields, area_rmse, case_fields, chosen, leading
 from slams.report.mapdrawing import Map, centred, map_panels, map_row, ranged
 from slams.report.reading import AssimilationRun, config_value
 from slams.report.section import Panel, Section, new_section
 from slams.report.style import DIFFERENCE_MAP, SPREAD_MAP, field_style, method_label
 
-__all__ = ["level_maps", "surface_maps", "temperature_maps"]
+__all__ = ["surface_maps", "temperature_maps", "variable_maps"]
 
 
 def temperature_maps(run: AssimilationRun, options: ReportConfig) -> Section:
@@ -39,9 +32,7 @@ def temperature_maps(run: AssimilationRun, options: ReportConfig) -> Section:
         or "level" not in dataset["temperature"].dims
     ):
         return section.without(f"The temperature of the truth is not in {store}: no maps.")
-    case, case_note = chosen_case(dataset, options.case)
-    level, level_note = chosen_level(dataset, options.level)
-    section.missing = [note for note in (case_note, level_note) if note]
+    case, level, section.missing = chosen(dataset, options, "temperature")
     method = leading(run.methods)
     shown = dict.fromkeys(m for m in (in_role(Role.YARDSTICK).name, method) if m)
     fields = case_fields(run, "temperature", case, level, list(shown))
@@ -65,43 +56,31 @@ def temperature_maps(run: AssimilationRun, options: ReportConfig) -> Section:
 def surface_maps(run: AssimilationRun, options: ReportConfig) -> Section | None:
     """Show the variables without levels: truth, analysis and analysis error of each."""
     section, method = new_section("other-maps"), leading(run.methods)
-    entries = config_value(run.config, "observations.stations.variables", ())
-    seen = {entry.get("channel") for entry in entries}  # dots where stations measure it
     dataset = run.fields("truth")
     for variable in () if dataset is None else sorted(dataset.data_vars):
         if "level" not in dataset[variable].dims:
-            dots = run.stations if variable in seen else None
-            section.panels += _variable_panels(run, str(variable), options, dots)
+            section.panels += variable_maps(run, str(variable), options)
     if method is None or not section.panels:
         return None
     section.caption = section.caption.format(label=method_label(method))
     return section
 
 
-def level_maps(run: AssimilationRun, variable: str, options: ReportConfig) -> list[Panel]:
-    """Draw truth, analysis and analysis error of another variable with levels, at one level."""
-    dataset = run.fields("truth")
-    if dataset is None or variable not in dataset:
-        return []
-    level, _ = chosen_level(dataset, options.level, variable)
-    return _variable_panels(run, variable, options, level=level)
+def variable_maps(run: AssimilationRun, variable: str, options: ReportConfig) -> list[Panel]:
+    """Draw truth, analysis and analysis error of a variable, at one level where it has levels.
 
-
-def _variable_panels(
-    run: AssimilationRun,
-    variable: str,
-    options: ReportConfig,
-    stations: pd.DataFrame | None = None,
-    level: int | None = None,
-) -> list[Panel]:
-    """Draw truth, analysis and error of one variable; stations are dots on the analysis."""
+    Stations that measure a variable without levels are dots on the analysis.
+    """
     dataset, method = run.fields("truth"), leading(run.methods)
-    if dataset is None or method is None:
+    if dataset is None or method is None or variable not in dataset:
         return []
-    case, _ = chosen_case(dataset, options.case)
+    case, level, _ = chosen(dataset, options, variable)
     fields = case_fields(run, variable, case, level, [method])
     if fields is None or method not in fields.mean:
         return []
+    measured = config_value(run.config, "observations.stations.variables", ())
+    seen = level is None and variable in [entry.get("channel") for entry in measured]
+    stations = run.stations if seen else None
     name = capitalised(variable_label(variable)) + (f", {level} hPa" if level is not None else "")
     units = quantity("", fields.units).strip(" ()")
     look = field_style(variable)

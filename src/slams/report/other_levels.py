@@ -6,7 +6,7 @@ from slams.config.schema import ReportConfig
 from slams.report import regions, spectra
 from slams.report.formatting import capitalised
 from slams.report.labels import METRICS, variable_label
-from slams.report.maps import level_maps
+from slams.report.maps import variable_maps
 from slams.report.profiles import metric_panel
 from slams.report.reading import AssimilationRun
 from slams.report.section import Section, new_section
@@ -38,7 +38,7 @@ def _section(run: AssimilationRun, variable: str, options: ReportConfig) -> Sect
     by_region = regions.variable_panel(run, variable, "rmse")
     panels, tables = ([], []) if by_region is None else ([by_region[0]], by_region[1])
     for kind, found in (
-        ("maps", level_maps(run, variable, options)),
+        ("maps", variable_maps(run, variable, options)),
         ("spectra", spectra.variable_panels(run, variable, options.level)),
         ("scores by region", panels),
     ):

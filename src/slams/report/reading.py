@@ -251,9 +251,7 @@ def lookup(
         exact = rows
     if exact.empty or pd.isna(exact["value"].iloc[0]):
         return None
-    row = exact.iloc[0]
-    number = 0 if pd.isna(row["n"]) else int(row["n"])
-    return Estimate(float(row["value"]), float(row["lower"]), float(row["upper"]), number)
+    return _estimate(exact.iloc[0])
 
 
 def observed(rows: pd.DataFrame, statistic: str) -> Estimate | None:
@@ -263,11 +261,13 @@ def observed(rows: pd.DataFrame, statistic: str) -> Estimate | None:
         rows: Rows of the table `observation_space`.
         statistic: Its name; the result is `None` where it is missing.
     """
-    row = rows[rows["statistic"] == statistic]
-    if row.empty:
-        return None
-    value, lower, upper = (float(row[name].iloc[0]) for name in ("value", "lower", "upper"))
-    return Estimate(value, lower, upper, int(row["n"].iloc[0]))
+    found = rows[rows["statistic"] == statistic]
+    return None if found.empty else _estimate(found.iloc[0])
+
+
+def _estimate(row: pd.Series) -> Estimate:
+    number = 0 if pd.isna(row["n"]) else int(row["n"])
+    return Estimate(float(row["value"]), float(row["lower"]), float(row["upper"]), number)
 
 
 def profile(

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
+import pandas as pd
 import yaml
 from jinja2 import Environment, StrictUndefined, UndefinedError
 
@@ -48,7 +49,6 @@ def _essentials(config: Mapping[str, Any], record: Mapping[str, Any]) -> dict[st
         **{f"{key}s": source_values(config, key) for key in ("kind", "path", "origin")},
         "reserved": record.get("reserved_days") or config_value(config, "data.splits.reserved"),
         "test_days": record.get("test_days"),
-        "stations": _stations(config),
     }
     found = {}
     text = files("slams.report").joinpath("settings.yaml").read_text(encoding="utf-8")
@@ -86,19 +86,6 @@ def _methods(config: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def _stations(config: Mapping[str, Any]) -> str:
-    file = config_value(config, "observations.stations.file")
-    count = config_value(config, "observations.stations.count")
-    where = f"from {file}" if file else f"{count} airport sites"
-    variables = []
-    for entry in config_value(config, "observations.stations.variables", ()):
-        text = f"{entry.get('channel')} (error {entry.get('error')}"
-        if entry.get("representativeness"):
-            text += f", representativeness {entry['representativeness']}"
-        variables.append(f"{text})")
-    return f"{where}: {joined(variables)}"
-
-
 def provenance(runs: Sequence[AssimilationRun], trainings: Sequence[TrainingRun]) -> Section:
     """List versions, fingerprints, run identifiers and lineage of every run in the report."""
     section = new_section("provenance")
@@ -115,14 +102,11 @@ def provenance(runs: Sequence[AssimilationRun], trainings: Sequence[TrainingRun]
     return section
 
 
-def _flat(record: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    flat: dict[str, str] = {}
-    for key, value in record.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{name}.")
-        elif isinstance(value, (list, tuple)):
-            flat[name] = ", ".join(str(item) for item in value) or "–"
-        else:
-            flat[name] = "–" if value is None or value == "" else str(value)
-    return flat
+def _flat(record: Mapping[str, Any]) -> dict[str, str]:
+    """Return the values of a record as text, those of inner records under dotted names."""
+    flat = pd.json_normalize(dict(record)).to_dict("records")[0]
+    texts = {
+        key: ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+        for key, value in flat.items()
+    }
+    return {key: "–" if text is None or text == "" else str(text) for key, text in texts.items()}

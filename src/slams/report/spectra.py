@@ -103,40 +103,35 @@ def _small_scales(part: pd.DataFrame) -> tuple[int, float]:
 
 
 def _power_panel(rows: pd.DataFrame, title: str, name: str, alt: str) -> Panel:
-    kind = "zonal" if rows["kind"].iloc[0] == "zonal" else "total"
     units = display_units(rows["variable"].iloc[0])
     label = "power (K²)" if units == "K" else f"{quantity('power', units)}²"
-    axes = new_axes(title, 4.1, f"{kind} wavenumber", label)
-    for method, part in by_method(rows):
-        part = part.sort_values("wavenumber")
-        axes.plot(part["wavenumber"], part["members"], **method_style(method).line)
+    axes = _draw(rows, rows["members"], title, label)
     _, truth = next(by_method(rows))
     truth = truth.sort_values("wavenumber")
     look = {"color": "#111111", "linestyle": ":", "label": "truth", "zorder": 5}
     axes.plot(truth["wavenumber"], truth["truth"], **look)
-    _wave_axis(axes)
     axes.set_yscale("log")
     return finish(axes, name, alt)
 
 
 def _ratio_panel(rows: pd.DataFrame, kind: str, title: str, name: str, alt: str) -> Panel:
-    axes = new_axes(title, 4.1, "total wavenumber", "power / the truth's")
-    for method, part in by_method(rows):
-        part = part.sort_values("wavenumber")
-        ratio = part[kind] / part["truth"]
-        axes.plot(part["wavenumber"], ratio, **method_style(method).line)
+    axes = _draw(rows, rows[kind] / rows["truth"], title, "power / the truth's")
     axes.axhline(1.0, zorder=1, **REFERENCE)
-    _wave_axis(axes)
     axes.set_ylim(bottom=0)
     if axes.get_ylim()[1] > 3:
         axes.set_ylim(0, 3)
     return finish(axes, name, alt)
 
 
-def _wave_axis(axes: Axes) -> None:
-    """Make the horizontal axis logarithmic, with plain numbers."""
+def _draw(rows: pd.DataFrame, values: pd.Series, title: str, label: str) -> Axes:
+    """Draw values of the rows by method on a logarithmic axis with plain numbers."""
+    kind = "zonal" if rows["kind"].iloc[0] == "zonal" else "total"
+    axes = new_axes(title, 4.1, f"{kind} wavenumber", label)
+    for method, part in by_method(rows.assign(drawn=values).sort_values("wavenumber")):
+        axes.plot(part["wavenumber"], part["drawn"], **method_style(method).line)
     axes.set_xscale("log")
     top = axes.get_xlim()[1]
     ticks = [wave for wave in (1, 2, 5, 10, 20, 50, 100, 200, 500) if wave <= top]
     axes.set_xticks(ticks, [str(wave) for wave in ticks])
     axes.set_xticks([], minor=True)
+    return axes

@@ -10,7 +10,7 @@ from slams.config.schema import ReportConfig
 from slams.report.drawing import render
 from slams.report.formatting import capitalised
 from slams.report.labels import METRICS, quantity
-from slams.report.mapdata import case_fields, chosen_case, chosen_level, leading
+from slams.report.mapdata import case_fields, chosen, leading
 from slams.report.mapdrawing import MAP_FRAME, centred, map_row, place_map, ranged
 from slams.report.profiles import draw_method_profiles
 from slams.report.reading import AssimilationRun
@@ -36,8 +36,7 @@ def summary_figure(run: AssimilationRun, options: ReportConfig) -> Panel | None:
         return None
     if "temperature" not in dataset or "level" not in dataset["temperature"].dims:
         return None
-    case, _ = chosen_case(dataset, options.case)
-    level, _ = chosen_level(dataset, options.level)
+    case, level, _ = chosen(dataset, options, "temperature")
     fields = case_fields(run, "temperature", case, level, [method])
     if fields is None or fields.background is None or method not in fields.spread:
         return None
