@@ -12,12 +12,9 @@ from slams.comparison.scores import ScoredSetting, degradation, read_settings, s
 from slams.comparison.tables import (
     PlainTable,
     degradation_table,
-    latex,
-    markdown,
     published_table,
     settings_table,
     tidy,
-    to_html,
 )
 from slams.errors import UserError
 from slams.plugins.methods import Family, Role, find_method, in_role, split_name
@@ -96,15 +93,14 @@ def compare(
         if name == "csv":
             text = tidy(rows, metric).to_csv(index=False)
         elif name == "latex":
-            text = "\n".join(map(latex, tables))
+            text = "\n".join(table.latex() for table in tables)
         elif name == "html":
             text = _page(title, tables, figures, notes, settings[0].estimator)
         else:
-            text = "\n".join(
-                [f"# {title}\n", *map(markdown, tables), *(f"- {note}" for note in notes)]
-            )
+            parts = [f"# {title}\n", *(table.markdown() for table in tables)]
+            text = "\n".join(parts + [f"- {note}" for note in notes])
         atomic.write_text(directory / f"{metric}{_SUFFIX[name]}", text)
-    print(markdown(tables[0]))
+    print(tables[0].markdown())
     for note in notes:
         say(note)
     if sweep is not None and attach_comparison(
@@ -184,16 +180,14 @@ def _degradations(
     settings: Sequence[ScoredSetting], metric: str, reference: str, label: str
 ) -> list[PlainTable]:
     methods = next(s for s in settings if s.name == reference).methods
-    yardstick = in_role(Role.YARDSTICK).name
+    # Compared with the yardstick from every first guess that exists.
+    yardsticks = [m for m in methods if split_name(m)[0] == in_role(Role.YARDSTICK).name]
     tables = []
     for method in methods:
-        for other in methods:
-            # Compared with the yardstick from every first guess that exists.
-            spec, first_guess = find_method(method)
-            if spec is None or spec.family is not Family.GENERATIVE or first_guess is not None:
-                continue
-            if split_name(other)[0] != yardstick:
-                continue
+        spec, first_guess = find_method(method)
+        if spec is None or spec.family is not Family.GENERATIVE or first_guess is not None:
+            continue
+        for other in yardsticks:
             found = degradation(settings, method, other, metric, reference)
             if found:
                 tables.append(degradation_table(found, method, other, label, reference))
@@ -210,6 +204,6 @@ def _page(
     caption = "Shading and bars are 95 % intervals over dates."
     sections = [Section("figures", "Figures", caption, panels=figures, missing=notes)]
     for number, table in enumerate(tables):
-        sections.append(Section(f"table-{number}", table.caption, tables=[to_html(table)]))
+        sections.append(Section(f"table-{number}", table.caption, tables=[table.html()]))
     footer = f"Written by slams {package_version()}. {made_with(estimator)}"
     return page(title, joined([table.caption for table in tables]), sections, footer)

@@ -16,16 +16,7 @@ from slams.report.paired import Comparison
 from slams.report.style import method_label
 from slams.report.tables import table
 
-__all__ = [
-    "PlainTable",
-    "degradation_table",
-    "latex",
-    "markdown",
-    "published_table",
-    "settings_table",
-    "tidy",
-    "to_html",
-]
+__all__ = ["PlainTable", "degradation_table", "published_table", "settings_table", "tidy"]
 
 _PUBLISHED = ("key", "value", "method", "metric", "result")
 
@@ -45,6 +36,27 @@ class PlainTable:
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
     notes: Sequence[str] = ()
+
+    def markdown(self) -> str:
+        """Write the table as Markdown."""
+        rule = ["---"] * len(self.headings)
+        lines = [
+            "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+            for cells in (self.headings, rule, *self.rows)
+        ]
+        notes = "\n".join(f"- {note}" for note in self.notes)
+        return f"**{self.caption}**\n\n" + "\n".join(lines) + (f"\n\n{notes}\n" if notes else "\n")
+
+    def latex(self) -> str:
+        """Write the table as LaTeX, for the package booktabs."""
+        frame = pd.DataFrame(self.rows, columns=self.headings).map(_escape).rename(columns=_escape)
+        caption = f"{_escape(self.caption)}. {_escape(' '.join(self.notes))}"
+        return frame.to_latex(index=False, caption=caption, column_format="l" * len(self.headings))
+
+    def html(self) -> str:
+        """Write the table for the report's page, as HTML that it inserts as it is."""
+        notes = template("table.html").module.paragraphs(self.notes)
+        return table(self.headings, self.rows, self.caption) + notes
 
 
 def settings_table(rows: Sequence[Row], label: str, baseline: str) -> PlainTable:
@@ -182,30 +194,6 @@ def tidy(rows: Sequence[Row], metric: str) -> pd.DataFrame:
             for row in rows
         ]
     )
-
-
-def markdown(one: PlainTable) -> str:
-    """Write a table as Markdown."""
-
-    def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-    body = [line(one.headings), line(["---"] * len(one.headings)), *map(line, one.rows)]
-    notes = "\n".join(f"- {note}" for note in one.notes)
-    return f"**{one.caption}**\n\n" + "\n".join(body) + (f"\n\n{notes}\n" if notes else "\n")
-
-
-def latex(one: PlainTable) -> str:
-    """Write a table as LaTeX, for the package booktabs."""
-    frame = pd.DataFrame(one.rows, columns=one.headings).map(_escape).rename(columns=_escape)
-    caption = f"{_escape(one.caption)}. {_escape(' '.join(one.notes))}"
-    return frame.to_latex(index=False, caption=caption, column_format="l" * len(one.headings))
-
-
-def to_html(one: PlainTable) -> str:
-    """Write a table for the report's page, as HTML that it inserts as it is."""
-    notes = template("table.html").module.paragraphs(one.notes)
-    return table(one.headings, one.rows, one.caption) + notes
 
 
 def _interval(row: Row) -> str:

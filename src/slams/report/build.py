@@ -8,7 +8,6 @@ from pathlib import Path
 
 from matplotlib import style
 
-from slams.calendar.ranges import date_ranges
 from slams.config.schema import ReportConfig
 from slams.errors import UserError
 from slams.plugins.methods import METHODS
@@ -34,11 +33,10 @@ from slams.report.reading import (
     lookup,
     read_assimilation,
     read_training,
-    source_values,
 )
 from slams.report.regions import regional_scores
 from slams.report.section import Section, new_section
-from slams.report.settings import provenance, settings
+from slams.report.settings import provenance, settings, subtitle
 from slams.report.spectra import spectra
 from slams.report.style import in_order, method_label
 from slams.report.summary import summary_figure
@@ -112,7 +110,7 @@ def write_report(
     name = str(config_value(runs[0].config, "experiment", runs[0].path.parent.name))
     text = page(
         title=f"{name}: analyses of temperature and their uncertainty",
-        subtitle=_subtitle(runs[0]),
+        subtitle=subtitle(runs[0]),
         sections=sections,
         footer=f"Written by slams {package_version()}. {made_with(runs[0].estimator)} Coastlines: "
         "Natural Earth, public domain.",
@@ -206,18 +204,6 @@ def _findings(run: AssimilationRun, method: str) -> list[str]:
             f"{diverged.value:g} members of {label} diverged; they were detected and drawn again."
         )
     return sentences
-
-
-def _subtitle(run: AssimilationRun) -> str:
-    parts = [f"Setting {run.setting}"]
-    if run.modalities is not None:
-        parts.append("observed: " + (", ".join(run.modalities) or "nothing"))
-    test = config_value(run.config, "data.splits.test")
-    if test:
-        parts.append("test period " + date_ranges(test))
-    if source_values(run.config, "kind") == ["nature_run"]:
-        parts.append("twin experiment (OSSE)")
-    return " · ".join(parts)
 
 
 def _write(output: Path, text: str, sections: list[Section], summary: bytes | None) -> Path:

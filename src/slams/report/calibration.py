@@ -80,20 +80,18 @@ def spread_bins(
     Returns:
         Root mean square of the spread and of the error, each `(bins,)`.
     """
-    variance, square, total = np.zeros(bins), np.zeros(bins), np.zeros(bins)
+    sums = np.zeros((3, bins))  # of variance, squared error and area
     for level_spread, level_error in zip(spread, error, strict=True):
         known = np.isfinite(level_spread) & np.isfinite(level_error)
-        s, e, w = level_spread[known], level_error[known], weight[known]
-        order = np.argsort(s, kind="stable")
-        s, e, w = s[order], e[order], w[order]
-        below = np.cumsum(w) - w / 2
-        index = np.minimum((bins * below / w.sum()).astype(int), bins - 1) if len(w) else below
-        index = index.astype(int)
-        variance += np.bincount(index, w * s**2, bins)
-        square += np.bincount(index, w * e**2, bins)
-        total += np.bincount(index, w, bins)
-    filled = total > 0
-    return np.sqrt(variance[filled] / total[filled]), np.sqrt(square[filled] / total[filled])
+        if known.any():
+            s, e, w = level_spread[known], level_error[known], weight[known]
+            order = np.argsort(s, kind="stable")
+            s, e, w = s[order], e[order], w[order]
+            below = np.cumsum(w) - w / 2
+            index = np.minimum((bins * below / w.sum()).astype(int), bins - 1)
+            sums += [np.bincount(index, w * value, bins) for value in (s**2, e**2, 1.0)]
+    variance, square, total = sums[:, sums[2] > 0]
+    return np.sqrt(variance / total), np.sqrt(square / total)
 
 
 def spread_against_error(run: AssimilationRun) -> Section:

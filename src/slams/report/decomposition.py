@@ -30,7 +30,7 @@ from slams.plugins.methods import (
     Role,
     in_role,
 )
-from slams.report.drawing import draw_bar, finish, new_axes
+from slams.report.drawing import draw_bar, finish, finish_bars, new_axes
 from slams.report.formatting import capitalised, change, percent_range, signed_percent
 from slams.report.labels import METRICS, metric_label
 from slams.report.paired import Comparison, Sampling, by_date, compare, estimate
@@ -114,40 +114,44 @@ class _Ladder:
         """Return the name of a row of another run: the score model where nothing is observed."""
         return f"{self.subject.name}, nothing observed"
 
+    @property
+    def starts(self) -> list[tuple[str, str, str]]:
+        """Return what an analysis of the day starts from: suffix of the method, label, prior."""
+        guesses = [(f"@{guess.name}", guess.label, guess.prior) for guess in self.forecasts]
+        return [("", self.background.label, self.background.prior), *guesses]
+
     def rows(self) -> list[Row]:
         """Return what each row knows, from nothing to everything."""
         blind, yardstick, subject = self.nothing, self.yardstick, self.subject
-        rows = [_row(self.climatology.name, self.climatology.prior, False, False)]
-        rows.append(_row(self.background.name, self.background.prior, True, False))
-        for guess in self.forecasts:
-            rows.append(_row(f"{self.background.name}@{guess.name}", guess.prior, True, False))
-        rows.append(Row(self.unguided, "score ensemble", subject.prior, True, False))
-        label = f"{yardstick.short} on {{}}".format
-        name, prior = yardstick.name, yardstick.prior
-        rows.append(Row(f"{name}@{blind.name}", label(blind.label), prior, False, True))
-        both = f"{self.background.prior}, {prior}"
-        rows.append(Row(name, label(self.background.label), both, True, True))
-        for guess in self.forecasts:
-            both = f"{guess.prior}, {prior}"
-            rows.append(Row(f"{name}@{guess.name}", label(guess.label), both, True, True))
-        rows.append(_row(f"{subject.name}@{blind.name}", subject.prior, False, True))
-        rows.append(_row(subject.name, subject.prior, True, True))
-        return rows
+        name, prior, label = yardstick.name, yardstick.prior, f"{yardstick.short} on"
+        known = self.background.name
+        return [
+            _row(self.climatology.name, self.climatology.prior, False, False),
+            *(_row(f"{known}{at}", start, True, False) for at, _, start in self.starts),
+            Row(self.unguided, "score ensemble", subject.prior, True, False),
+            Row(f"{name}@{blind.name}", f"{label} {blind.label}", prior, False, True),
+            *(
+                Row(f"{name}{at}", f"{label} {start}", f"{start_prior}, {prior}", True, True)
+                for at, start, start_prior in self.starts
+            ),
+            _row(f"{subject.name}@{blind.name}", subject.prior, False, True),
+            _row(subject.name, subject.prior, True, True),
+        ]
 
     def steps(self) -> list[tuple[str, str, str]]:
         """Return the source of each gain, the row, and the row it is compared with."""
-        yardstick, subject = self.yardstick.name, self.subject.name
-        background, blind = self.background.name, self.nothing.name
-        guesses = [guess.name for guess in self.forecasts]
-        known = [background, *(f"{background}@{guess}" for guess in guesses)]
-        guided = [yardstick, *(f"{yardstick}@{guess}" for guess in guesses)]
+        subject, blind = self.subject.name, self.nothing.name
+        known, guided = (
+            [f"{spec.name}{at}" for at, _, _ in self.starts]
+            for spec in (self.background, self.yardstick)
+        )
         return [
             *(("condition", this, other) for other, this in pairwise(known)),
             ("condition", subject, f"{subject}@{blind}"),
             *(("observations", *pair) for pair in zip(guided, known, strict=True)),
             ("observations", subject, known[-1]),
             ("observations", subject, self.unguided),
-            ("prior", f"{subject}@{blind}", f"{yardstick}@{blind}"),
+            ("prior", f"{subject}@{blind}", f"{self.yardstick.name}@{blind}"),
             *(("prior", subject, other) for other in guided),
         ]
 
@@ -300,9 +304,6 @@ def _bars(scores: Mapping[Row, Mapping[str, Estimate | None]], metric: str) -> P
     for word, colour in dict.fromkeys(row.knows for row in scores):
         axes.barh(np.nan, 0, color=colour, label=word)
     labels = [row.label for row in scores]
-    axes.set_yticks(range(len(labels)), labels)
-    axes.invert_yaxis()
-    axes.grid(axis="y", visible=False)
-    axes.set_xlim(0, 1.18 * (max(tops, default=0.0) or 1.0))
+    finish_bars(axes, labels, 1.18 * (max(tops, default=0.0) or 1.0))
     alt = f"Bars of {name}: {'; '.join(labels)}"
     return finish(axes, f"decomposition_{metric}", alt, columns=4)

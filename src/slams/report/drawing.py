@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from io import BytesIO
 
 import numpy as np
@@ -19,6 +20,7 @@ __all__ = [
     "draw_bar",
     "draw_ranks",
     "finish",
+    "finish_bars",
     "new_axes",
     "new_figure",
     "render",
@@ -115,6 +117,14 @@ def draw_bar(axes: Axes, position: float, estimate: Estimate, height: float, col
         bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
     )
     return high
+
+
+def finish_bars(axes: Axes, labels: Sequence[str], end: float) -> None:
+    """Name the rows of horizontal bars, from the top, and end their axis at a value."""
+    axes.set_yticks(range(len(labels)), labels)
+    axes.invert_yaxis()
+    axes.grid(axis="y", visible=False)
+    axes.set_xlim(0, end)
 
 
 def draw_ranks(axes: Axes, share: np.ndarray, colour: str) -> None:

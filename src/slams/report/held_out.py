@@ -8,14 +8,7 @@ import pandas as pd
 from slams.metrics.observation_space import ASSIMILATED, HELD_OUT
 from slams.report.drawing import draw_ranks, new_figure, render
 from slams.report.formatting import capitalised, number
-from slams.report.observation_space import (
-    assimilates,
-    file_name,
-    in_units,
-    observation_heading,
-    parts,
-    statistic_rows,
-)
+from slams.report.observation_space import Observation, assimilates, parts, statistic_rows
 from slams.report.reading import AssimilationRun
 from slams.report.section import Panel, Section, new_section
 from slams.report.style import by_method, method_label, method_style
@@ -42,11 +35,11 @@ def held_out(run: AssimilationRun) -> Section:
             "every method, to verify the analyses."
         )
     rows = rows[rows["region"].eq("global")]
-    for observation, part in rows[rows["statistic"].eq("crps")].groupby("observation", sort=False):
-        best = part.sort_values("value").iloc[0]
+    for name, part in rows[rows["statistic"].eq("crps")].groupby("observation", sort=False):
+        best, observation = part.sort_values("value").iloc[0], Observation(str(name))
         section.findings.append(
-            f"{observation_heading(observation)}: the smallest CRPS is that of "
-            f"{method_label(best['method'])}, {in_units(float(best['value']), observation)}."
+            f"{observation.heading}: the smallest CRPS is that of "
+            f"{method_label(best['method'])}, {observation.in_units(float(best['value']))}."
         )
     lines = statistic_rows(rows, list(_COLUMNS))
     headings = ["observation", "method", *_COLUMNS.values(), "n"]
@@ -70,13 +63,13 @@ def observation_ranks(run: AssimilationRun) -> Section:
             "No station was held out, so that only methods that assimilate nothing can be judged "
             "by observations."
         )
-    for observation, part in rows.groupby("observation", sort=False):
-        section.panels.append(_panel(str(observation), part))
+    for name, part in rows.groupby("observation", sort=False):
+        section.panels.append(_panel(Observation(str(name)), part))
     for observation, method, own in parts(rows):
         share = own.sort_values("bin")["weight"].to_numpy(float)
         chi2 = len(share) * float(np.square(share - 1 / len(share)).sum())
         section.findings.append(
-            f"{observation_heading(observation)}, {method_label(method)}: "
+            f"{observation.heading}, {method_label(method)}: "
             f"{100 * (share[0] + share[-1]):.1f} % of {int(own['n'].iloc[0]):,} observations "
             f"lie outside all members ({100 * 2 / len(share):.1f} % expected); χ² is "
             f"{number(chi2)} per independent observation."
@@ -84,8 +77,8 @@ def observation_ranks(run: AssimilationRun) -> Section:
     return section
 
 
-def _panel(observation: str, part: pd.DataFrame) -> Panel:
-    heading, count = observation_heading(observation), part["method"].nunique()
+def _panel(observation: Observation, part: pd.DataFrame) -> Panel:
+    heading, count = observation.heading, part["method"].nunique()
     figure = new_figure(heading, 1.5 + 1.15 * count)
     every = figure.subplots(count, 1, sharex=True, sharey=True, squeeze=False)[:, 0]
     for axes, (method, own) in zip(every, by_method(part), strict=True):
@@ -95,4 +88,4 @@ def _panel(observation: str, part: pd.DataFrame) -> Panel:
     every[-1].set_xlabel("rank of the observation among the members")
     figure.supylabel("observed / expected", fontsize=9.5)
     alt = f"Rank histograms of {capitalised(heading)} by method"
-    return render(figure, file_name("observation_ranks", observation), alt)
+    return render(figure, observation.file("observation_ranks"), alt)

@@ -8,16 +8,7 @@ import pandas as pd
 
 from slams.report.drawing import REFERENCE, finish, new_axes
 from slams.report.labels import quantity
-from slams.report.observation_space import (
-    assimilates,
-    file_name,
-    in_units,
-    observation_heading,
-    observation_units,
-    parts,
-    root,
-    statistic_rows,
-)
+from slams.report.observation_space import Observation, assimilates, parts, root, statistic_rows
 from slams.report.reading import AssimilationRun, config_value, observed
 from slams.report.section import Panel, Section, new_section
 from slams.report.style import by_method, in_order, method_label, method_style
@@ -48,12 +39,12 @@ def observation_error(run: AssimilationRun, observation: str) -> float | None:
     if modality == "satellite":
         error = config_value(run.config, "observations.satellite.error")
         return None if error is None else float(error)
-    if modality == "stations":
-        for entry in config_value(run.config, "observations.stations.variables", []):
-            if entry.get("channel") == channel:
-                return math.hypot(
-                    float(entry.get("error", 0.0)), float(entry.get("representativeness", 0.0))
-                )
+    measured = config_value(run.config, "observations.stations.variables", [])
+    for entry in measured if modality == "stations" else ():
+        if entry.get("channel") == channel:
+            return math.hypot(
+                float(entry.get("error", 0.0)), float(entry.get("representativeness", 0.0))
+            )
     return None
 
 
@@ -67,9 +58,10 @@ def innovations(run: AssimilationRun) -> Section:
             else "No table of observations: no O-B and O-A."
         )
     rows = []
-    for observation, part in run.innovations.groupby("observation", sort=True):
-        section.panels.append(_panel(run, str(observation), part))
-        rows += _rows(str(observation), part)
+    for name, part in run.innovations.groupby("observation", sort=True):
+        observation = Observation(str(name))
+        section.panels.append(_panel(run, observation, part))
+        rows += _rows(observation, part)
     headings = ["observation", "method", *_DEPARTURES.values(), "n"]
     if "chi2" in run.innovations:
         headings.append("O-B χ²")
@@ -87,25 +79,22 @@ def innovations(run: AssimilationRun) -> Section:
     return section
 
 
-def _rows(observation: str, part: pd.DataFrame) -> list[list[str | Cell]]:
+def _rows(observation: Observation, part: pd.DataFrame) -> list[list[str | Cell]]:
     rows = []
     for method, own in by_method(part):
         own = own.drop_duplicates("quantity").set_index("quantity")
         own = own.reindex(["o_minus_b", "o_minus_a"])
         cells = [number_cell(own.loc[q, column]) for q in own.index for column in ("mean", "sd")]
-        row = [observation_heading(observation), method_cell(method), *cells]
-        row.append(f"{int(own['n'].max()):,}")
-        if "chi2" in part:
-            row.append(number_cell(own.loc["o_minus_b", "chi2"]))
-        rows.append(row)
+        row = [observation.label, method_cell(method), *cells, f"{int(own['n'].max()):,}"]
+        rows.append([*row, number_cell(own["chi2"].iloc[0])] if "chi2" in own else row)
     return rows
 
 
-def _panel(run: AssimilationRun, observation: str, part: pd.DataFrame) -> Panel:
+def _panel(run: AssimilationRun, observation: Observation, part: pd.DataFrame) -> Panel:
     values = part.pivot_table(index="method", columns="quantity", values="sd", aggfunc="first")
     values = values.reindex(index=in_order(values.index)[::-1], columns=["o_minus_b", "o_minus_a"])
-    label = quantity("standard deviation", observation_units(observation))
-    axes = new_axes(observation_heading(observation), 1.5 + 0.34 * len(values), label)
+    label = quantity("standard deviation", observation.units)
+    axes = new_axes(observation.heading, 1.5 + 0.34 * len(values), label)
     for position, (method, before, after) in enumerate(values.itertuples()):
         style = method_style(method)
         arrow = {"arrowstyle": "->", "lw": 1.4, "shrinkA": 4, "shrinkB": 4}
@@ -117,7 +106,7 @@ def _panel(run: AssimilationRun, observation: str, part: pd.DataFrame) -> Panel:
         )
         axes.plot(before, position, style.marker, mfc="white", mec=style.colour, ms=6.5, mew=1.5)
         axes.plot(after, position, style.marker, color=style.colour, ms=6.5)
-    error = observation_error(run, observation)
+    error = observation_error(run, observation.name)
     if error is not None:
         axes.axvline(error, zorder=1, **REFERENCE)
         axes.annotate(
@@ -134,8 +123,8 @@ def _panel(run: AssimilationRun, observation: str, part: pd.DataFrame) -> Panel:
     axes.set_ylim(-0.6, len(values) - 0.1)
     axes.set_xlim(left=0)
     axes.grid(axis="y", visible=False)
-    alt = f"Standard deviation of O-B and O-A for {observation}, by method"
-    return finish(axes, file_name("innovations", observation), alt, columns=0)
+    alt = f"Standard deviation of O-B and O-A for {observation.name}, by method"
+    return finish(axes, observation.file("innovations"), alt, columns=0)
 
 
 def consistency(run: AssimilationRun) -> Section:
@@ -154,9 +143,9 @@ def consistency(run: AssimilationRun) -> Section:
         )
         if assumed is not None and estimated is not None:
             section.findings.append(
-                f"{observation_heading(observation)}, {method_label(method)}: the departures "
-                f"imply an observation error of {in_units(estimated.value, observation)}, assumed "
-                f"is {in_units(assumed.value, observation)}."
+                f"{observation.heading}, {method_label(method)}: the departures "
+                f"imply an observation error of {observation.in_units(estimated.value)}, assumed "
+                f"is {observation.in_units(assumed.value)}."
             )
     rows, caption = statistic_rows(space, list(_ERRORS)), "In the observations' units."
     headings = ["observation", "method", *_ERRORS.values(), "n"]

@@ -101,18 +101,14 @@ def _findings(scores: list[SettingScores], methods: list[str]) -> list[str]:
             "No setting without observations was run, so that the gain of each modality over "
             "none is unknown."
         ]
-    sentences = []
     compared = [in_role(role).name for role in (Role.SUBJECT, Role.YARDSTICK)]
-    for method in (m for m in compared if m in methods):
-        for setting in scores:
-            run = setting.run
-            if run is nothing or run.cases is None or nothing.cases is None:
-                continue
-            seen, none = (by_date(r.cases, method, "rmse") for r in (run, nothing))
-            if len(seen.index.intersection(none.index)) < 3:
-                continue
-            comparison = compare(seen, none, "rmse", Sampling.of(run.config))
-            if comparison is not None:
+    others = [s for s in scores if s.run is not nothing and s.run.cases is not None]
+    sentences = []
+    for method in (m for m in compared if m in methods and nothing.cases is not None):
+        for setting in others:
+            seen, none = (by_date(r.cases, method, "rmse") for r in (setting.run, nothing))
+            comparison = compare(seen, none, "rmse", Sampling.of(setting.run.config))
+            if comparison is not None and comparison.dates >= 3:
                 words = setting.label.replace(" + ", " and ")
                 subject = f"With {words}, the RMSE of {method_label(method)}"
                 sentences.append(change(subject, comparison, "its RMSE without observations"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -15,19 +16,43 @@ from slams.report.style import by_method
 from slams.report.tables import Cell, method_cell
 from slams.variables import channel_units
 
-__all__ = [
-    "assimilates",
-    "file_name",
-    "in_units",
-    "observation_heading",
-    "observation_units",
-    "parts",
-    "root",
-    "statistic_rows",
-]
+__all__ = ["Observation", "assimilates", "parts", "root", "statistic_rows"]
 
 # Statistics that are variances; tables show their roots.
 _VARIANCES = ("r_", "hbh_", "hah_", "total_spread")
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Name of an observation in tables: `stations/2m_temperature`, `stations/temperature@850`."""
+
+    name: str
+
+    @property
+    def heading(self) -> str:
+        """Return the name in words: `Stations: 2 m temperature`."""
+        modality, _, channel = self.name.partition("/")
+        variable, _, level = channel.partition("@")
+        words = f"{capitalised(modality)}: {variable_label(variable)}"
+        return f"{words} {level} hPa" if level else words
+
+    @property
+    def label(self) -> str:
+        """Return the name in words with its units."""
+        return quantity(self.heading, self.units)
+
+    @property
+    def units(self) -> str:
+        """Return the units, after the transform of the channel."""
+        return channel_units(self.name.partition("/")[2].partition("@")[0])
+
+    def in_units(self, value: float) -> str:
+        """Format a number with the units: `1.11 K`."""
+        return quantity(number(value), self.units).replace(" (", " ").rstrip(")")
+
+    def file(self, section: str) -> str:
+        """Return the name of the file of a picture about it, without suffix."""
+        return f"{section}_" + "".join(c if c.isalnum() else "_" for c in self.name)
 
 
 def assimilates(method: str) -> bool:
@@ -47,36 +72,11 @@ def root(estimate: Estimate | None) -> Estimate | None:
     return Estimate(math.sqrt(estimate.value), lower, upper, estimate.n)
 
 
-def observation_heading(observation: str) -> str:
-    """Return an observation's name in words: `Stations: 2 m temperature`."""
-    modality, _, channel = observation.partition("/")
-    variable, _, level = channel.partition("@")
-    name = f"{capitalised(modality)}: {variable_label(variable)}"
-    return f"{name} {level} hPa" if level else name
-
-
-def observation_units(observation: str) -> str:
-    """Return the units of an observation, after the transform of its channel."""
-    variable = observation.partition("/")[2].partition("@")[0]
-    return channel_units(variable)
-
-
-def in_units(value: float, observation: str) -> str:
-    """Format a number with the units of an observation: `1.11 K`."""
-    units = quantity("", observation_units(observation)).strip()
-    return f"{number(value)} {units[1:-1]}" if units else number(value)
-
-
-def file_name(section: str, observation: str) -> str:
-    """Return the name of the file of a picture about an observation, without suffix."""
-    return f"{section}_" + "".join(c if c.isalnum() else "_" for c in observation)
-
-
-def parts(rows: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
+def parts(rows: pd.DataFrame) -> Iterator[tuple[Observation, str, pd.DataFrame]]:
     """Go through observations and their methods: each with its rows."""
     for observation, part in rows.groupby("observation", sort=False):
         for method, own in by_method(part):
-            yield str(observation), method, own
+            yield Observation(str(observation)), method, own
 
 
 def statistic_rows(
@@ -90,8 +90,8 @@ def statistic_rows(
         regions: Whether a column names the region.
     """
     rows = []
-    for (observation, region), there in space.groupby(["observation", "region"], sort=False):
-        names = [quantity(observation_heading(observation), observation_units(observation))]
+    for (name, region), there in space.groupby(["observation", "region"], sort=False):
+        names = [Observation(str(name)).label]
         if regions:
             names.append(capitalised(region_label(region)))
         for method, own in by_method(there):

@@ -8,10 +8,10 @@ import pandas as pd
 from slams.report.drawing import REFERENCE, finish, new_axes
 from slams.report.formatting import capitalised, number
 from slams.report.labels import METRICS, metric_label, region_label, variable_label
-from slams.report.reading import AssimilationRun, lookup
+from slams.report.reading import AssimilationRun
 from slams.report.section import Panel, Section, new_section
 from slams.report.style import by_method, in_order, method_label, method_style
-from slams.report.tables import folded, table
+from slams.report.tables import folded, score_table
 
 __all__ = ["regional_scores", "variable_panel"]
 
@@ -86,17 +86,9 @@ def _panel(rows: pd.DataFrame, metric: str, variable: str) -> Panel:
 
 
 def _tables(rows: pd.DataFrame, variable: str) -> list[str]:
-    tables, methods = [], in_order(rows["method"])
-    for metric in _METRICS:
-        lines = [
-            [
-                capitalised(region_label(region)),
-                *(lookup(own, method, metric, variable) for method in methods),
-            ]
-            for region, own in rows.groupby("region", sort=False)
-        ]
-        headings = ["region", *map(method_label, methods)]
-        caption = f"{metric_label(metric, variable)} of {variable_label(variable)} by region"
-        file = metric if variable == "temperature" else f"{variable}-{metric}"
-        tables.append(table(headings, lines, caption, f"table-regions-{file}"))
-    return tables
+    parts = {
+        capitalised(region_label(region)): (own, "mean")
+        for region, own in rows.groupby("region", sort=False)
+    }
+    methods = in_order(rows["method"])
+    return [score_table(metric, variable, methods, parts, "region") for metric in _METRICS]

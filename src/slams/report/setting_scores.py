@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from slams.report.drawing import draw_bar, finish, new_axes
+from slams.report.drawing import draw_bar, finish, finish_bars, new_axes
 from slams.report.labels import METRICS, metric_label
 from slams.report.paired import Sampling, by_date, estimate
 from slams.report.profiles import draw_profile, pressure_axis
@@ -83,10 +83,7 @@ def bars(scores: Sequence[SettingScores], methods: Sequence[str], metric: str) -
         axes.axvline(background.value, zorder=1, **look)
         tops.append(background.value)
     labels = [setting.label.replace(" + ", "\n+ ") for setting in scores]
-    axes.set_yticks(range(len(scores)), labels)
-    axes.invert_yaxis()
-    axes.grid(axis="y", visible=False)
-    axes.set_xlim(0, 1.16 * max(tops))
+    finish_bars(axes, labels, 1.16 * max(tops))
     alt = f"Bars of {name} by setting: {'; '.join(setting.label for setting in scores)}"
     return finish(axes, f"modalities_{metric}", alt)
 

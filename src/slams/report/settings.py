@@ -18,7 +18,7 @@ from slams.report.reading import AssimilationRun, TrainingRun, config_value, sou
 from slams.report.section import Section, new_section
 from slams.report.tables import folded, key_table
 
-__all__ = ["provenance", "settings"]
+__all__ = ["provenance", "settings", "subtitle"]
 
 
 def settings(run: AssimilationRun, labels: Sequence[str]) -> Section:
@@ -31,7 +31,7 @@ def settings(run: AssimilationRun, labels: Sequence[str]) -> Section:
     section = new_section("settings")
     if not run.config:
         return section.without("No recipe with the results: settings unknown.")
-    items = {**_essentials(run.config, run.record), **_methods(run.config)}
+    items = {**_phrases(run, "settings"), **_methods(run.config)}
     items["settings compared"] = ", ".join(labels)
     whole = yaml.safe_dump(dict(run.config), sort_keys=False, allow_unicode=True)
     recipe = template("table.html").module.verbatim(whole)
@@ -39,20 +39,27 @@ def settings(run: AssimilationRun, labels: Sequence[str]) -> Section:
     return section
 
 
-def _essentials(config: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, str]:
-    """Return the phrases of `settings.yaml` that the recipe has all keys of."""
-    # Tables escape what they show, so that phrases are plain text.
+def subtitle(run: AssimilationRun) -> str:
+    """Return what the assimilation was of, in one line."""
+    return " · ".join(_phrases(run, "subtitle").values())
+
+
+def _phrases(run: AssimilationRun, part: str) -> dict[str, str]:
+    """Return the phrases of a part of `settings.yaml` that the recipe has all keys of."""
+    # Pages escape what they show, so that phrases are plain text.
     environment = Environment(undefined=StrictUndefined, finalize=_known)
     environment.filters["ranges"] = date_ranges
+    reserved = config_value(run.config, "data.splits.reserved")
     values = {
-        **config,
-        **{f"{key}s": source_values(config, key) for key in ("kind", "path", "origin")},
-        "reserved": record.get("reserved_days") or config_value(config, "data.splits.reserved"),
-        "test_days": record.get("test_days"),
+        **run.config,
+        **{f"{key}s": source_values(run.config, key) for key in ("kind", "path", "origin")},
+        "setting": run.setting,
+        "reserved": run.record.get("reserved_days") or reserved,
+        "test_days": run.record.get("test_days"),
     }
-    found = {}
     text = files("slams.report").joinpath("settings.yaml").read_text(encoding="utf-8")
-    for name, phrase in yaml.safe_load(text).items():
+    found = {}
+    for name, phrase in yaml.safe_load(text)[part].items():
         try:
             found[name] = environment.from_string(phrase).render(values)
         except (UndefinedError, TypeError):  # a key is missing, or has no value

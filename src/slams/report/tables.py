@@ -6,8 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import pandas as pd
+
 from slams.report.formatting import number
-from slams.report.labels import metric_label, variable_label
+from slams.report.labels import METRICS, metric_label, variable_label
 from slams.report.page import template
 from slams.report.reading import AssimilationRun, Estimate, lookup, profile
 from slams.report.style import in_order, method_label, method_style
@@ -23,6 +25,7 @@ __all__ = [
     "method_table",
     "number_cell",
     "other_table",
+    "score_table",
     "table",
 ]
 
@@ -50,10 +53,7 @@ class Cell:
 
 # Metrics of the table of methods, with their headings.
 _METHOD_COLUMNS = {
-    "rmse": "RMSE (K)",
-    "crps": "CRPS (K)",
-    "bias": "bias (K)",
-    "spread_skill": "spread / skill",
+    **{metric: metric_label(metric) for metric in METRICS},
     "rank_chi2": "rank χ²",
     "wasserstein": "Wasserstein (σ)",
     "divergent_members": "members redrawn",
@@ -168,24 +168,43 @@ def level_tables(
         metrics: Some of `METRICS`.
         variable: A variable with levels.
     """
-    tables = []
+    tables, results = [], run.results
     for metric in metrics:
         found = {
-            method: set(profile(run.results, method, metric, variable)["pressure"])
-            for method in in_order(run.results["method"])
+            method: set(profile(results, method, metric, variable)["pressure"])
+            for method in in_order(results["method"])
         }
         methods = [method for method, levels in found.items() if levels]
-        if not methods:
-            continue
-        rows = []
-        for level in (f"{pressure:g}" for pressure in sorted(set.union(*found.values()))):
-            scores = (lookup(run.results, m, metric, variable, level) for m in methods)
-            rows.append([f"{level} hPa", *scores])
-        caption = f"{metric_label(metric, variable)} of {variable_label(variable)} by level"
-        file = metric if variable == "temperature" else f"{variable}-{metric}"
-        headings = ["level", *map(method_label, methods)]
-        tables.append(table(headings, rows, caption, f"table-levels-{file}"))
+        levels = [f"{pressure:g}" for pressure in sorted(set().union(*found.values()))]
+        if methods:
+            parts = {f"{level} hPa": (results, level) for level in levels}
+            tables.append(score_table(metric, variable, methods, parts, "level"))
     return tables
+
+
+def score_table(
+    metric: str,
+    variable: str,
+    methods: Sequence[str],
+    parts: Mapping[str, tuple[pd.DataFrame, str]],
+    by: str,
+) -> str:
+    """Return a table of one metric with methods as columns.
+
+    Args:
+        metric: One of `METRICS`.
+        variable: Name of the variable.
+        methods: The columns.
+        parts: Label of each row: a table of results, and the level to look up in it.
+        by: What the rows are, in a word.
+    """
+    rows = [
+        [label, *(lookup(results, method, metric, variable, level) for method in methods)]
+        for label, (results, level) in parts.items()
+    ]
+    caption = f"{metric_label(metric, variable)} of {variable_label(variable)} by {by}"
+    file = metric if variable == "temperature" else f"{variable}-{metric}"
+    return table([by, *map(method_label, methods)], rows, caption, f"table-{by}s-{file}")
 
 
 def key_table(items: Mapping[str, str]) -> str:
