@@ -103,11 +103,7 @@ class Row:
         """Return whether 95 % of the resamples lie on one side of the baseline, and on which."""
         if self.baseline:
             return "baseline"
-        if self.comparison is None or not self.comparison.lower <= self.comparison.upper:
-            return ""
-        if self.comparison.upper < 0:
-            return "better"
-        return "worse" if self.comparison.lower > 0 else "not told apart"
+        return self.comparison.verdict("better", "worse", "") if self.comparison else ""
 
 
 def described(overrides: Mapping[str, Any]) -> str:

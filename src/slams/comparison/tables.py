@@ -98,10 +98,7 @@ def degradation_table(
     first, second = method_label(method), method_label(other)
     rows = []
     for setting, (own, others, excess) in found.items():
-        verdict = "–"
-        if excess is not None and excess.lower <= excess.upper:
-            verdict = "faster" if excess.lower > 0 else "not told apart"
-            verdict = "slower" if excess.upper < 0 else verdict
+        verdict = excess.verdict("slower", "faster", "–") if excess else "–"
         rows.append([setting, _change(own), _change(others), _change(excess), verdict])
     return PlainTable(
         f"How {label} grows from setting {reference}: {first} against {second}",
@@ -207,9 +204,7 @@ def _interval(row: Row) -> str:
 def _change(comparison: Comparison | None) -> str:
     if comparison is None:
         return "–"
-    value, low, high = map(
-        signed_percent, (comparison.relative, comparison.lower, comparison.upper)
-    )
+    value, low, high = map(signed_percent, (comparison.relative, *comparison.bounds))
     interval = f" [{low}, {high}]" if comparison.lower <= comparison.upper else ""
     return f"{value} %{interval}"
 

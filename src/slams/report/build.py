@@ -77,15 +77,13 @@ def write_report(
     """
     options = options or ReportConfig()
     paths = [Path(path) for path in assimilation_dirs]
-    present = [path for path in paths if path.is_dir()]
-    if not present:
-        found = ", ".join(map(str, paths)) or "no directory"
+    found = [read_assimilation(path) for path in paths if path.is_dir()]
+    if not found:
         raise UserError(
-            f"report: no assimilation run to report on; expected {found}; "
-            "run `slams assimilate` first"
+            "report: no assimilation run to report on; expected "
+            f"{', '.join(map(str, paths)) or 'no directory'}; run `slams assimilate` first"
         )
-    found_runs = [read_assimilation(path) for path in present]
-    runs = [run for run in found_runs if run.estimator == found_runs[0].estimator]
+    runs = [run for run in found if run.estimator == found[0].estimator]
     absent = [
         f"{path} does not exist: its setting is omitted." for path in paths if not path.is_dir()
     ]
@@ -93,7 +91,7 @@ def write_report(
         f"{run.path} was scored by estimators of version {run.estimator}, which cannot be "
         f"compared with version {runs[0].estimator}: its setting is omitted; run it again "
         "with resume=overwrite."
-        for run in found_runs
+        for run in found
         if run.estimator != runs[0].estimator
     ]
     trainings = []

@@ -162,14 +162,13 @@ def _row(method: str, prior: str, condition: bool, observed: bool) -> Row:
 
 @dataclass(frozen=True)
 class _Step:
-    """A comparison of two rows by RMSE and CRPS, and whether a sentence states it."""
+    """A comparison of two rows by RMSE and CRPS."""
 
     brought: str
     this: Row
     other: Row
     rmse: Comparison
     crps: Comparison | None
-    told: bool
 
 
 def decomposition(runs: Sequence[AssimilationRun]) -> Section | None:
@@ -198,8 +197,10 @@ def decomposition(runs: Sequence[AssimilationRun]) -> Section | None:
     steps = _steps(ladder, sources, first)
     section = new_section("decomposition")
     section.panels = [_bars(scores, metric) for metric in ("rmse", "crps")]
+    # How the score model's analysis differs from its own forecast stays in the table.
+    forecast = f"{ladder.background.name}@{ladder.forecasts[-1].name}"
     for step in steps:
-        if step.told:
+        if (step.this.method, step.other.method) != (ladder.subject.name, forecast):
             subject = f"{capitalised(step.brought)}: the RMSE of {step.this.label}"
             section.findings.append(change(subject, step.rmse, f"that of {step.other.label}"))
     section.tables.append(_table(scores))
@@ -225,9 +226,8 @@ def _score(run: AssimilationRun, method: str, metric: str) -> Estimate | None:
 def _steps(
     ladder: _Ladder, sources: dict[str, tuple[AssimilationRun, str]], first: AssimilationRun
 ) -> list[_Step]:
-    """Compare the pairs of rows that were run; the leading pairs are also stated in sentences."""
+    """Compare the pairs of rows that were run."""
     named = {row.method: row for row in ladder.rows()}
-    own_mean = f"{ladder.background.name}@{ladder.forecasts[-1].name}"
     found = []
     for brought, this, other in ladder.steps():
         pair = [sources.get(name) for name in (this, other)]
@@ -242,8 +242,7 @@ def _steps(
             for metric in ("rmse", "crps")
         )
         if rmse is not None:
-            told = (this, other) != (ladder.subject.name, own_mean)
-            found.append(_Step(brought, named[this], named[other], rmse, crps, told))
+            found.append(_Step(brought, named[this], named[other], rmse, crps))
     return found
 
 
@@ -284,9 +283,8 @@ def _step_table(steps: Sequence[_Step]) -> str:
 def _change_cell(comparison: Comparison | None) -> Cell | None:
     if comparison is None:
         return None
-    bounds = (comparison.lower, comparison.upper)
-    span = f"{' to '.join(map(signed_percent, bounds))} %"
-    if not np.isfinite(bounds).all():
+    span = f"{' to '.join(map(signed_percent, comparison.bounds))} %"
+    if not np.isfinite(comparison.bounds).all():
         span = percent_range(comparison)
     text = f"{signed_percent(comparison.relative)} %"
     return Cell(text, 100 * comparison.relative, span)

@@ -65,7 +65,7 @@ def percent_range(comparison: Comparison) -> str:
 
     The sign is left to the surrounding text, unless the interval includes zero.
     """
-    low, high = sorted((100 * comparison.lower, 100 * comparison.upper))
+    low, high = sorted(100 * bound for bound in comparison.bounds)
     if not (math.isfinite(low) and math.isfinite(high)):
         return "too few dates for an interval"
     if high <= 0:
@@ -94,7 +94,7 @@ def change(subject: str, comparison: Comparison, reference: str) -> str:
     size = abs(100 * comparison.relative)
     wins = f"smaller on {comparison.better} of {comparison.dates} dates"
     interval = percent_range(comparison)
-    known = math.isfinite(comparison.lower) and math.isfinite(comparison.upper)
+    known = all(map(math.isfinite, comparison.bounds))
     if known and comparison.lower < 0 < comparison.upper:
         sign = "−" if comparison.relative < 0 else "+"
         return (

@@ -50,6 +50,25 @@ class Comparison:
     better: int
     dates: int
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Return both bounds of the interval."""
+        return self.lower, self.upper
+
+    def verdict(self, below: str, above: str, unknown: str) -> str:
+        """Return the word for the side of zero that the interval is on.
+
+        Args:
+            below: Word where the whole interval is negative.
+            above: Word where it is positive.
+            unknown: Word where there is no interval.
+        """
+        if not self.lower <= self.upper:
+            return unknown
+        if self.upper < 0:
+            return below
+        return above if self.lower > 0 else "not told apart"
+
 
 @dataclass(frozen=True)
 class Sampling:

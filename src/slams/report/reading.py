@@ -172,7 +172,7 @@ def read_assimilation(path: Path) -> AssimilationRun:
     for attribute, (name, consequence) in _TABLES.items():
         file = path / f"{name}.parquet"
         if name not in _SPECIAL or file.exists():
-            tables[attribute] = _table(file, read_table, _columns(name), consequence, missing)
+            tables[attribute] = _table(file, _columns(name), consequence, missing)
     config = _document(path / "config.yaml", _recipe, "no settings", missing)
     record = _document(path / "run.json", _record, "no provenance", missing)
     keep = config_value(config, "assimilation.keep_cases", 1)
@@ -183,7 +183,7 @@ def read_assimilation(path: Path) -> AssimilationRun:
     stations = None
     if "stations" in config_value(config, "observations.use", ("stations",)):
         file, consequence = path / "stations.csv", "no station dots on the maps"
-        stations = _table(file, pd.read_csv, _STATIONS, consequence, missing)
+        stations = _table(file, _STATIONS, consequence, missing)
     for name in ("results", "cases", "ranks", "regions", "spectra"):
         frame = tables[name]
         if frame is not None:
@@ -214,18 +214,12 @@ def _columns(name: str) -> Sequence[str]:
 def read_training(path: Path, stage: str) -> TrainingRun:
     """Read the run directory of a training stage, `vae` or `score`, as far as it is complete."""
     missing: list[str] = []
-    metrics = _table(
-        path / "metrics.csv", pd.read_csv, ("step",), f"no training curves of the {stage}", missing
-    )
+    consequence = f"no training curves of the {stage}"
+    metrics = _table(path / "metrics.csv", ("step",), consequence, missing)
     reconstruction = None
     if stage == "vae":
-        reconstruction = _table(
-            path / "reconstruction.parquet",
-            read_table,
-            _RECONSTRUCTION,
-            "no reconstruction errors",
-            missing,
-        )
+        file = path / "reconstruction.parquet"
+        reconstruction = _table(file, _RECONSTRUCTION, "no reconstruction errors", missing)
     record = _document(path / "run.json", _record, f"no provenance of the {stage}", missing)
     damaged = _damaged(path / "reconstruction.zarr", missing)
     return TrainingRun(path, stage, metrics, reconstruction, record, tuple(missing), damaged)
@@ -302,12 +296,9 @@ def source_values(config: Mapping[str, Any], key: str) -> list[Any]:
 
 
 def _table(
-    path: Path,
-    reader: Callable[[Path], pd.DataFrame],
-    columns: Sequence[str],
-    consequence: str,
-    missing: list[str],
+    path: Path, columns: Sequence[str], consequence: str, missing: list[str]
 ) -> pd.DataFrame | None:
+    reader = pd.read_csv if path.suffix == ".csv" else read_table
     frame = _content(path, reader, consequence, missing)
     if frame is None:
         return None
