@@ -187,6 +187,7 @@ def read_assimilation(path: Path, refuse: bool = False) -> AssimilationRun:
     keep = config_value(config, "assimilation.keep_cases", 1)
     if keep and not (path / "analysis.zarr").exists():
         missing.append(f"analysis.zarr is not in {path}: no maps.")
+    results = tables["results"]
     scored = () if results is None else set(results["variable"]) - {"all"}
     damaged = damaged_groups(path / "analysis.zarr", missing, scored, refuse)
     # A network may be stored in the directory of a setting that does not observe it.
