@@ -69,24 +69,15 @@ class LatentUNet(nn.Module):
         self.entry = SphereConv2d(2 * stacked + 1, channels[0])
         self.position = nn.Parameter(torch.zeros(1, channels[0], *shape))
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
+
+        def stage(first: int, width: int) -> nn.ModuleList:
+            sizes = [first, *[width] * (blocks - 1)]
+            return nn.ModuleList(ModulatedBlock(n, width, embedding, dropout) for n in sizes)
+
         for level, width in enumerate(channels):
-            below = channels[max(level - 1, 0)]
-            self.down.append(
-                nn.ModuleList(
-                    ModulatedBlock(below if b == 0 else width, width, embedding, dropout)
-                    for b in range(blocks)
-                )
-            )
+            self.down.append(stage(channels[max(level - 1, 0)], width))
         for level in reversed(range(len(channels) - 1)):
-            width = channels[level]
-            self.up.append(
-                nn.ModuleList(
-                    ModulatedBlock(
-                        channels[level + 1] + width if b == 0 else width, width, embedding, dropout
-                    )
-                    for b in range(blocks)
-                )
-            )
+            self.up.append(stage(channels[level + 1] + channels[level], channels[level]))
         self.norm = nn.GroupNorm(8, channels[0])
         self.exit = zero_init(SphereConv2d(channels[0], stacked))
 
