@@ -103,7 +103,7 @@ class Latent3DVar(ThreeDVar):
             materials.grid,
             materials.seed,
             space=materials.networks.autoencoder(),
-            archive_size=settings.pop("archive"),
+            archive_size=settings.pop("archive", cls.archive_size),
             **settings,
         )
 

@@ -14,11 +14,10 @@ import torch
 from torch import Tensor
 
 from slams.fields import Batch, Ensemble, FieldSpec
-from slams.metrics.bootstrap import Resamples, resampled_scores
+from slams.metrics.bootstrap import Resamples
 from slams.metrics.columns import DAY_COLUMNS
 from slams.metrics.records import MethodRecord, Records
-from slams.metrics.score_rows import interval_rows
-from slams.metrics.scores import score
+from slams.metrics.score_rows import score_rows
 from slams.metrics.statistics import case_statistics
 
 __all__ = ["DayRecords"]
@@ -105,17 +104,9 @@ class DayRecords:
         for (method, day), record in self._records.merged().items():
             resamples = Resamples(record.time, block, samples, self.seed)
             means = {n: s.nanmean(dim=0) for n, s in record.statistics.items()}
-            known = record.statistics["mse"].isfinite()
-            for metric in _METRICS:
-                value = score(metric, means, record.members, record.centred)
-                resampled = resampled_scores(
-                    metric, record.statistics, record.members, resamples, record.centred
-                )
-                for row in interval_rows(
-                    metric, value, resampled, known, self.channels, resamples
-                ):
-                    key = (method, setting, day, self._observed[day])
-                    rows.append((*key, *row, record.estimator))
+            key = (method, setting, day, self._observed[day])
+            for row in score_rows(_METRICS, record, means, self.channels, resamples):
+                rows.append((*key, *row, record.estimator))
         return pd.DataFrame(rows, columns=DAY_COLUMNS)
 
     def _note(self, day: int, seen: bool) -> None:

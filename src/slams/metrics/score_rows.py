@@ -7,25 +7,50 @@ include the globe. The intervals are computed from the same resamples of dates.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from slams.fields import FieldSpec
-from slams.metrics.bootstrap import Resamples
+from slams.metrics.bootstrap import Resamples, resampled_scores
 from slams.metrics.records import MethodRecord
 from slams.metrics.regions import REGIONS
 from slams.metrics.scores import SCORES, mean_over_levels, places, score
 from slams.metrics.statistics import REGIONAL
 
-__all__ = ["interval_rows", "regional_rows"]
+__all__ = ["regional_rows", "score_rows"]
 
 _METRICS = tuple(m for m, needed in SCORES.items() if set(needed) <= set(REGIONAL))
 
 
-def interval_rows(
+def score_rows(
+    metrics: Iterable[str],
+    record: MethodRecord,
+    means: Mapping[str, Tensor],
+    channels: Sequence[FieldSpec],
+    resamples: Resamples,
+) -> Iterator[tuple[Any, ...]]:
+    """Return the rows of some metrics of one method, starting with the column variable.
+
+    Args:
+        metrics: The metrics.
+        record: The method's per-case results, merged over ranks.
+        means: `(C, ...)` mean of each statistic over the cases.
+        channels: The `C` channels.
+        resamples: The resamples of the cases.
+    """
+    known = record.statistics["mse"].isfinite()
+    for metric in metrics:
+        value = score(metric, means, record.members, record.centred)
+        resampled = resampled_scores(
+            metric, record.statistics, record.members, resamples, record.centred
+        )
+        yield from _interval_rows(metric, value, resampled, known, channels, resamples)
+
+
+def _interval_rows(
     metric: str,
     value: Tensor,
     resampled: Tensor,
@@ -68,7 +93,7 @@ def regional_rows(
         value = score(metric, means, record.members, record.centred)
         resampled = score(metric, drawn, record.members, record.centred)
         for r, region in enumerate(REGIONS):
-            for row in interval_rows(
+            for row in _interval_rows(
                 metric, value[r], resampled[:, r], known[..., r], channels, resamples
             ):
                 yield region, *row

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from slams.fields import FieldSpec
-from slams.metrics.bootstrap import Resamples, resampled_scores
+from slams.metrics.bootstrap import Resamples
 from slams.metrics.columns import TABLE_COLUMNS
 from slams.metrics.observed_tables import observation_rows, rank_rows, space_rows
 from slams.metrics.records import MethodRecord
-from slams.metrics.score_rows import interval_rows, regional_rows
-from slams.metrics.scores import SCORES, level_name, places, score
+from slams.metrics.score_rows import regional_rows, score_rows
+from slams.metrics.scores import SCORES, level_name, places
 from slams.metrics.spectra import spectra_rows
 from slams.metrics.statistics import STATISTICS
 
@@ -80,13 +80,7 @@ def _results(
     channels: Sequence[FieldSpec],
     resamples: Resamples,
 ) -> Iterator[tuple[Any, ...]]:
-    known = record.statistics["mse"].isfinite()
-    for metric in SCORES:
-        value = score(metric, means, record.members, record.centred).cpu()
-        resampled = resampled_scores(
-            metric, record.statistics, record.members, resamples, record.centred
-        )
-        yield from interval_rows(metric, value, resampled, known, channels, resamples)
+    yield from score_rows(SCORES, record, means, channels, resamples)
     if n := len(record.case):
         diverged = float(record.diverged.sum())
         yield "all", "all", "divergent_members", diverged, np.nan, np.nan, n

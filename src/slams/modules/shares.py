@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import distributed as dist
 
-from slams.assimilators.base import SharesMembers
+from slams.assimilators.case_by_case import CaseByCase
 from slams.fields import Batch, Ensemble, FieldSpec
 from slams.grid import LatLonGrid
 
@@ -59,7 +59,7 @@ class Share:
 
     def analyse(
         self,
-        assimilator: SharesMembers,
+        assimilator: CaseByCase,
         batch: Batch,
         members: int,
         channels: tuple[FieldSpec, ...],
@@ -68,7 +68,7 @@ class Share:
         """Compute the ensemble, each rank its part; must be called on every rank.
 
         Args:
-            assimilator: The method.
+            assimilator: The method, which `shares_members`.
             batch: The batch, the same on each rank.
             members: Number of members `M`.
             channels: Channels of the states.

@@ -93,13 +93,10 @@ class ProgressLines(TimedCallback):
         loss = trainer.callback_metrics.get("train/loss") if stage == "train" else None
         if loss is not None:
             parts.append(f"loss {float(loss):.4g}")
-        if stage == "train":
-            parts.append(f"{self.timer.samples_per_second:.1f} samples/s")
-        else:
-            at_work = getattr(trainer.lightning_module, "at_work", "")
-            parts += [f"running {at_work}"] if at_work else []
-            if self.timer.samples:
-                parts.append(f"{self.timer.seconds_per_sample:.3g} s per case")
+        at_work = getattr(trainer.lightning_module, "at_work", "")
+        parts += [f"running {at_work}"] if at_work else []
+        if stage == "train" or self.timer.samples:
+            parts.append(self.timer.speed(stage))
         if total and self.timer.batches:
             left = (total - done) * self.timer.seconds / self.timer.batches
             parts.append(f"{_duration(left)} left")

@@ -19,7 +19,8 @@ class RankConsistencyCheck(Callback):
     """Callback that reports ranks and hosts, and refuses ranks that find different checkpoints.
 
     On a cluster a file may become visible late on some hosts, or the file system may not be shared
-    at all: a rank that starts anew while others resume would train a different network or hang.
+    at all: a rank that starts from scratch while others resume would train a different network
+    or hang.
     """
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

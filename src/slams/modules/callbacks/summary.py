@@ -33,10 +33,10 @@ class RunSummary(TimedCallback):
         if stage == "train":
             parameters = sum(p.numel() for p in pl_module.parameters() if p.requires_grad)
             own = {"parameters": parameters, "samples_per_second": timer.samples_per_second}
-            text = f"{parameters:,} parameters, {timer.samples_per_second:.1f} samples/s"
+            text = f"{parameters:,} parameters"
         else:
             own = {"cases": timer.samples, "seconds_per_case": timer.seconds_per_sample}
-            text = f"{timer.samples} cases, {timer.seconds_per_sample:.3g} s per case"
+            text = f"{timer.samples} cases"
         self.summary = {
             **own,
             "seconds": timer.seconds,
@@ -45,7 +45,7 @@ class RunSummary(TimedCallback):
         }
         if trainer.is_global_zero:
             print(
-                f"{stage}: {text}, {timer.seconds:.0f} s, "
+                f"{stage}: {text}, {timer.speed(stage)}, {timer.seconds:.0f} s, "
                 f"{100 * timer.wait_share:.0f} % waiting for data, "
                 f"peak memory {self.summary['peak_memory_gib']:.2f} GiB",
                 file=sys.stderr,

@@ -55,6 +55,12 @@ class ThroughputTimer:
         """Return seconds spent on batches and on waiting for them."""
         return self.wait_seconds + self.work_seconds
 
+    def speed(self, stage: str) -> str:
+        """Return the speed in words: samples per second in training, otherwise time per case."""
+        if stage == "train":
+            return f"{self.samples_per_second:.1f} samples/s"
+        return f"{self.seconds_per_sample:.3g} s per case"
+
     @property
     def samples_per_second(self) -> float:
         """Return samples per second, waiting included."""
