@@ -1,4 +1,4 @@
-r"""Training of the small denoisers of the warm-ups.
+"""Training of the small denoisers of the warm-ups.
 
 It uses AdamW with linear warm-up and cosine decay to zero (`slams.modules.fitting`). Each step has
 its own generator of random numbers.
