@@ -24,6 +24,7 @@ from slams.plugins.keys import (
     one_of,
     optional,
     registered,
+    some,
     that,
 )
 from slams.plugins.sources import SOURCES
@@ -44,6 +45,7 @@ class Section:
     steps: int = key(3, at_least(2), that(lambda v: v % 2 == 1, "an odd number"))
     kind: str = key("mean", one_of("mean", "latest", ""))
     widths: list[int] = key([8, 16], each(at_least(8)))
+    levels: list[int] = key([850, 500], some("levels (hPa)"), DISTINCT)
     entries: list[Entry] = key([Entry()], distinct("share"))
     days: list[int] = key([], DISTINCT)
     unit: str = key("", optional(one_of("km", "degrees")))
@@ -69,6 +71,8 @@ def read(*overrides: str) -> Recipe:
         ("section.steps=4", "key 'section.steps': found 4, expected an odd number"),
         ("section.kind=latets", "key 'section.kind': found 'latets'; did you mean 'latest'?"),
         ("section.widths=[8, 4]", "key 'section.widths.1': found 4, expected at least 8"),
+        ("section.levels=[]", "key 'section.levels': found none, expected levels (hPa)"),
+        ("section.levels=[5, 7, 5]", "key 'section.levels': 5 is listed twice"),
         (
             "section.entries=[{share: 0.1}, {share: 1}]",
             "key 'section.entries.1.share': found 1.0, expected at least 0 and less than 1",

@@ -16,8 +16,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from slams.benchmarks.calibration import calibrate
 from slams.benchmarks.gaussian import (
+    calibrate,
     dense_problem,
     linear_decoder_problem,
     mixed_units_problem,

@@ -185,11 +185,17 @@ def test_an_interrupt_while_a_recipe_is_read_or_written_stays_one(write: str) ->
 
 
 @pytest.mark.parametrize("name", ["SIGUSR1", "SIGTERM", "SIGINT"])
-def test_a_signal_that_meets_a_destructor_is_not_lost(name: str) -> None:
+@pytest.mark.parametrize("seconds", [0, 0.2], ids=["at once", "on a busy machine"])
+def test_a_signal_that_meets_a_destructor_is_not_lost(name: str, seconds: float) -> None:
     """Python discards what is raised in a destructor, and goes on."""
     code, said = run(
         f"""
-        import time
+        import threading, time
+        start = threading.Thread.start
+        def slow(thread):  # called where Python discards exceptions too
+            start(thread)
+            time.sleep({seconds})
+        threading.Thread.start = slow
         class Dying:
             def __del__(self):
                 send(signal.{name})

@@ -15,13 +15,13 @@ from typing import Any, Self
 
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
-from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
 from slams.config.schema import OptimizerConfig, TrainerConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
+from slams.modules.fitting import make_optimizer
 from slams.nn.checkpointing import checkpoint_blocks
 from slams.runtime.files import load_tensors
 
@@ -97,23 +97,9 @@ class TrainedModule(LightningModule):
                 network.compile()
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """Return AdamW with linear warm-up and cosine decay, stepped every batch.
-
-        Biases, norms, position embeddings and noise parameters have no weight decay.
-        """
-        decayed, free = [], []
-        for name, parameter in self.named_parameters():
-            if parameter.requires_grad:
-                whole = parameter.ndim < 2 or name.rpartition(".")[2] == "position"
-                (free if whole else decayed).append(parameter)
+        """Return AdamW with linear warm-up and cosine decay, stepped every batch."""
         config = self.optimizer_config
-        optimizer = AdamW(
-            [
-                {"params": decayed, "weight_decay": config.weight_decay},
-                {"params": free, "weight_decay": 0.0},
-            ],
-            lr=config.learning_rate,
-        )
+        optimizer = make_optimizer(self, config)
         schedule = LambdaLR(
             optimizer, lambda step: warmup_cosine(step, config.steps, config.warmup_steps)
         )

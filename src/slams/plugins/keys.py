@@ -39,6 +39,7 @@ __all__ = [
     "optional",
     "registered",
     "rules_of",
+    "some",
     "that",
 ]
 
@@ -132,6 +133,20 @@ def optional(rule: Rule) -> Rule:
             rule.check(name, value)
 
     return replace(rule, expected=rule.expected and f"empty, or {rule.expected}", check=check)
+
+
+def some(expected: str) -> Rule:
+    """Return the rule that a list or a mapping has at least one entry.
+
+    Args:
+        expected: What the entries are, in words, for messages: "stores of `slams simulate`".
+    """
+
+    def check(name: str, values: Any) -> None:
+        if not values:
+            raise UserError(f"key {name!r}: found none, expected {expected}")
+
+    return Rule("at least one entry", check)
 
 
 def distinct(attribute: str = "") -> Rule:

@@ -77,7 +77,8 @@ def write_report(
         Path of `index.html`; `summary.png` and `figures/` are in the same directory.
 
     Raises:
-        UserError: None of the assimilation directories exists.
+        UserError: None of the assimilation directories exists, or the fields that the first one
+            has kept are damaged.
     """
     options = options or ReportConfig()
     paths = [Path(path) for path in assimilation_dirs]
@@ -88,7 +89,7 @@ def write_report(
             f"report: no assimilation run to report on; expected {found}; "
             "run `slams assimilate` first"
         )
-    found_runs = [read_assimilation(path) for path in present]
+    found_runs = [read_assimilation(path, refuse=path == present[0]) for path in present]
     runs = [run for run in found_runs if run.estimator == found_runs[0].estimator]
     absent = [
         f"{path} does not exist: its setting is omitted." for path in paths if not path.is_dir()

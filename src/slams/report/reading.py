@@ -18,6 +18,7 @@ import xarray as xr
 
 from slams.metrics.columns import LATER_COLUMNS, TABLE_COLUMNS
 from slams.report.display import in_display_units
+from slams.report.stored_fields import damaged_groups, open_group
 from slams.report.style import in_order
 from slams.runs.record import read_recipe
 from slams.runtime.files import read_json, read_table
@@ -114,7 +115,7 @@ class AssimilationRun:
         """Open a group of `analysis.zarr` lazily: a method, `truth` or `background`."""
         if group in self.damaged:
             return None
-        return _open_group(self.path / "analysis.zarr", group)
+        return open_group(self.path / "analysis.zarr", group)
 
 
 @dataclass(frozen=True)
@@ -143,11 +144,19 @@ class TrainingRun:
         """Open a group of `reconstruction.zarr` lazily: `truth` or `reconstruction`."""
         if group in self.damaged:
             return None
-        return _open_group(self.path / "reconstruction.zarr", group)
+        return open_group(self.path / "reconstruction.zarr", group)
 
 
-def read_assimilation(path: Path) -> AssimilationRun:
-    """Read an assimilation run directory, as far as it is complete."""
+def read_assimilation(path: Path, refuse: bool = False) -> AssimilationRun:
+    """Read an assimilation run directory, as far as it is complete.
+
+    Args:
+        path: The run directory.
+        refuse: Whether to refuse fields that do not fit together, instead of leaving them out.
+
+    Raises:
+        UserError: With `refuse`, a group of `analysis.zarr` is damaged.
+    """
     missing: list[str] = []
 
     def table(name: str, columns: Sequence[str], consequence: str) -> pd.DataFrame | None:
@@ -182,7 +191,8 @@ def read_assimilation(path: Path) -> AssimilationRun:
     keep = config_value(config, "assimilation.keep_cases", 1)
     if keep and not (path / "analysis.zarr").exists():
         missing.append(f"analysis.zarr is not in {path}: no maps.")
-    damaged = _damaged(path / "analysis.zarr", missing)
+    scored = () if results is None else set(results["variable"]) - {"all"}
+    damaged = damaged_groups(path / "analysis.zarr", missing, scored, refuse)
     # A network may be stored in the directory of a setting that does not observe it.
     stations = None
     if "stations" in config_value(config, "observations.use", ("stations",)):
@@ -234,7 +244,7 @@ def read_training(path: Path, stage: str) -> TrainingRun:
             missing,
         )
     record = _document(path / "run.json", _record, f"no provenance of the {stage}", missing)
-    damaged = _damaged(path / "reconstruction.zarr", missing)
+    damaged = damaged_groups(path / "reconstruction.zarr", missing)
     return TrainingRun(path, stage, metrics, reconstruction, record, tuple(missing), damaged)
 
 
@@ -353,38 +363,6 @@ def _recipe(path: Path) -> Mapping[str, Any]:
 
 def _record(path: Path) -> Mapping[str, Any]:
     return read_json(path, "start over with resume=overwrite")
-
-
-def _open_group(store: Path, group: str) -> xr.Dataset | None:
-    if not store.exists():
-        return None
-    try:
-        dataset = _opened(store, group)
-    except (OSError, KeyError, ValueError):  # no such group
-        return None
-    return None if 0 in dataset.sizes.values() else dataset
-
-
-def _opened(store: Path, group: str) -> xr.Dataset:
-    """Open a group lazily, only in format 3: it is written so, and names no Python codec."""
-    return xr.open_zarr(store, group=group, consolidated=False, chunks=None, zarr_format=3)
-
-
-def _damaged(store: Path, missing: list[str]) -> frozenset[str]:
-    """Read every group once, one case at a time, and return those that cannot be read."""
-    found = set()
-    for group in sorted(p.name for p in store.glob("*") if p.is_dir()):
-        try:
-            dataset = _opened(store, group)
-            for variable in dataset.variables.values():
-                for index in range(variable.shape[0] if variable.ndim > 1 else 0):
-                    variable[index].to_numpy()
-        except Exception as error:  # every codec raises an error of its own
-            missing.append(
-                f"{group} in {store} is truncated or corrupt ({_first_line(error)}): no maps."
-            )
-            found.add(group)
-    return frozenset(found)
 
 
 def _first_line(error: Exception) -> str:

@@ -195,6 +195,8 @@ def _maps(run: TrainingRun, options: ReportConfig) -> list[Panel]:
     if pair[0] is None or pair[1] is None:
         return []
     first, second = pair[0].values, pair[1].values
+    if not np.isfinite(first).any():  # the truth of this case is unknown at this level
+        return []
     units = str(pair[0].attrs.get("units", "K"))
     fields = CaseFields(
         truth["latitude"].values, truth["longitude"].values, units, "", first, None, None, {}, {}

@@ -178,6 +178,11 @@ class RunDirectory:
         """Return whether there is anything to continue from."""
         return self.last_checkpoint is not None or self.progress.exists()
 
+    @property
+    def _was_removed(self) -> bool:
+        """Return whether the directory was removed; libraries make parts of it again."""
+        return self._lock is not None and not (self.path / "config.yaml").exists()
+
     def summary(self) -> str:
         """Return a line that states that the run had finished before and is kept."""
         when = self.record.updated
@@ -220,6 +225,12 @@ class RunDirectory:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if self._was_removed and (error is None or isinstance(error, Exception)):
+            self.discard()
+            raise UserError(
+                f"{self.path} was removed while this command was working in it; give the command "
+                f"again to start over"
+            ) from error
         refused = error is not None and explain_failure(error) is not None and not lost_rank(error)
         replaces = error is not None and directories.has_backup(self.path)
         if (refused or replaces) and not self._begun:

@@ -43,7 +43,7 @@ __all__ = [
 # EX_UNAVAILABLE where another rank is gone.
 _STOPPED = 75
 LOST = 69
-# Seconds until a signal is sent again whose exception was lost in a destructor.
+# Seconds after which a signal is sent again whose exception was lost in a destructor.
 _PAUSE = 0.01
 
 
@@ -109,19 +109,31 @@ class _Handler:
         else:
             sys.__unraisablehook__(lost)
             return
-        # To the main thread, which it wakes from a blocking call.
-        main = threading.main_thread().ident
-        again = threading.Timer(_PAUSE, signal.pthread_kill, [main, signum])
-        again.daemon = True
-        again.start()
+        threading.Thread(target=_send_again, args=[signum], daemon=True).start()
 
     def stop(self) -> None:
         """Raise `Stopped` for the recorded signal."""
         signum, self.signum = self.signum, 0
-        self.holds += (
-            1  # runs are being closed from here on: the next signal must not interrupt that
-        )
+        # Runs are being closed from here on: the next signal must not interrupt that.
+        self.holds += 1
         raise Stopped(signal.Signals(signum).name, signum)
+
+
+def _send_again(signum: int) -> None:
+    """Send a signal to the main thread, which it wakes from a blocking call.
+
+    Not before that thread has left `resend`, where the exception would be lost for good.
+    """
+    main = threading.main_thread().ident
+    assert main is not None
+    while True:
+        time.sleep(_PAUSE)
+        frame = sys._current_frames().get(main)
+        while frame is not None and frame.f_code is not _Handler.resend.__code__:
+            frame = frame.f_back
+        if frame is None:
+            signal.pthread_kill(main, signum)
+            return
 
 
 _handler = _Handler()

@@ -22,7 +22,14 @@ from slams.errors import UserError
 from slams.runtime.directories import exclusive
 from slams.runtime.failures import causes
 from slams.runtime.ranks import say
-from slams.tracking.database import artifacts_beside, database_of, holds_runs, make_database
+from slams.tracking.database import (
+    artifacts_beside,
+    check_readable,
+    database_of,
+    holds_runs,
+    make_database,
+    unusable,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -109,6 +116,9 @@ class TrackingStore:
                     f"key 'tracking.uri': the tracking server {self.uri} does not answer "
                     f"({reason(error)}); start it, correct the key or set tracking.offline=true"
                 ) from error
+            database = database_of(self.uri)
+            if database is not None:
+                raise UserError(unusable(database, reason(error))) from error
             raise UserError(
                 f"key 'tracking.uri': the tracking server {self.uri} cannot be used "
                 f"({reason(error)}); correct it or set tracking.enabled=false"
@@ -131,9 +141,10 @@ class TrackingStore:
         """
         from mlflow import MlflowClient
 
-        # Migrations log every one of their steps.
-        for name in ("alembic", "mlflow.store.db.utils"):
-            logging.getLogger(name).setLevel(logging.WARNING)
+        # Migrations log every one of their steps, and mlflow each failure with its traceback: what
+        # cannot be ignored is raised too.
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
         # A signal that stops the program in a query leaves a cursor that cannot be closed.
         logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
         runs = self.runs
@@ -170,6 +181,7 @@ def _open_sqlite(database: Path) -> MlflowClient:
     from sqlalchemy.exc import SQLAlchemyError
 
     uri = f"sqlite:///{database.as_posix()}"
+    check_readable(database)
     if database.exists() and database.stat().st_size > 0:
         try:
             return MlflowClient(uri)

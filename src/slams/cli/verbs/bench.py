@@ -27,7 +27,7 @@ def posterior() -> Benchmark:
 
 
 def _cost_schema() -> Schema:
-    from slams.benchmarks.cost_recipe import CostConfig, check_cost
+    from slams.benchmarks.recipes import CostConfig, check_cost
 
     return CostConfig, check_cost
 
@@ -82,9 +82,10 @@ def scaling() -> Benchmark:
 
 
 def _preparation_schema() -> Schema:
-    from slams.benchmarks.preparation_recipe import PreparationBenchConfig, check_preparation_bench
+    from slams.benchmarks.recipes import PreparationBenchConfig
+    from slams.plugins.keys import check_keys
 
-    return PreparationBenchConfig, check_preparation_bench
+    return PreparationBenchConfig, check_keys
 
 
 @benchmark_verb(
@@ -105,7 +106,7 @@ def preparation() -> Benchmark:
 
 
 def _stream_schema() -> Schema:
-    from slams.benchmarks.stream_recipe import StreamBenchConfig, check_stream_bench
+    from slams.benchmarks.recipes import StreamBenchConfig, check_stream_bench
 
     return StreamBenchConfig, check_stream_bench
 
@@ -129,7 +130,7 @@ def data() -> Benchmark:
 
 
 def _climate_schema() -> Schema:
-    from slams.benchmarks.climate_recipe import ClimateConfig, check_climate
+    from slams.benchmarks.recipes import ClimateConfig, check_climate
 
     return ClimateConfig, check_climate
 
@@ -176,7 +177,7 @@ def state() -> Benchmark:
 
 
 def _kolmogorov_schema() -> Schema:
-    from slams.warmups.kolmogorov_recipe import KolmogorovConfig, check_kolmogorov
+    from slams.warmups.recipes import KolmogorovConfig, check_kolmogorov
 
     return KolmogorovConfig, check_kolmogorov
 
