@@ -29,7 +29,8 @@ def check_that(passes: object, config: Any, key: str, expected: str) -> None:
     """
     if not passes:
         found = attrgetter(key)(config)
-        raise UserError(f"key {key!r}: found {found!r}, expected {expected}")
+        found = repr(found) if found != "" else "nothing"
+        raise UserError(f"key {key!r}: found {found}, expected {expected}")
 
 
 def holds(config: Any, key: str, test: Callable[[Any], bool], expected: str) -> None:
