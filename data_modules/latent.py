@@ -6,13 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from lightning.pytorch import LightningDataModule
-from torch.utils.data import Sampler
 
+from data_modules.reanalysis import stream_loader
 from data_modules.store.latents import LatentStore
 from data_modules.stream.loader import StreamLoader
-from data_modules.stream.samplers import BlockShuffleSampler, ShardSampler
 
 __all__ = ["LatentDataModule"]
 
@@ -55,31 +53,10 @@ class LatentDataModule(LightningDataModule):
 
     def train_dataloader(self) -> StreamLoader:
         """Return a loader of shuffled training windows, with equally long shards on all ranks."""
-        world, rank = self._ranks()
         # Latents are in memory: one block, shuffled as a whole.
-        sampler = BlockShuffleSampler(np.zeros(len(self.train)), self.seed, rank, world)
-        # A short last batch is dropped, unless it is the only one of the epoch.
-        return self._loader(self.train, sampler, drop_last=len(sampler) >= self.batch_size)
+        blocks = np.zeros(len(self.train))
+        return stream_loader(self, self.train, self.batch_size, blocks, ahead=self.ahead)
 
     def val_dataloader(self) -> StreamLoader:
         """Return a loader of validation windows: each exactly once over all ranks."""
-        world, rank = self._ranks()
-        sampler = ShardSampler(len(self.validation), rank, world)
-        return self._loader(self.validation, sampler, drop_last=False)
-
-    def _loader(
-        self, dataset: LatentStore, sampler: Sampler[int], drop_last: bool
-    ) -> StreamLoader:
-        return StreamLoader(
-            dataset,
-            batch_size=self.batch_size,
-            sampler=sampler,
-            drop_last=drop_last,
-            collate_fn=lambda batch: batch,
-            pin_memory=torch.cuda.is_available(),
-            ahead=self.ahead,
-        )
-
-    def _ranks(self) -> tuple[int, int]:
-        trainer = self.trainer
-        return (1, 0) if trainer is None else (trainer.world_size, trainer.global_rank)
+        return stream_loader(self, self.validation, self.batch_size, ahead=self.ahead)

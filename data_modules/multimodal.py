@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -15,11 +16,11 @@ from data_modules.station import StationDataModule
 from data_modules.store.periods import Period, window_cases
 from data_modules.store.training_store import TrainingStore
 from data_modules.stream.background import BackgroundProvider
-from data_modules.stream.windows import Earlier, WindowDataset
+from data_modules.stream.windows import WindowDataset
 from slams.assimilators.base import Archive
 from slams.config.schema import BackgroundConfig, DataConfig, ObservationsConfig
 from slams.errors import UserError
-from slams.fields import Background, Batch, ObservationOperator, Observations, Window
+from slams.fields import Batch, ObservationOperator, Observations, Window
 from slams.normalisation import Normaliser
 from slams.observations.degradations import DegradedOperator
 from slams.observations.networks import Network
@@ -64,19 +65,16 @@ class MultimodalDataModule(ReanalysisDataModule):
         test_batch_size: int | None = None,
     ) -> None:
         self._observed, self._background_section = observations, background
-        self._provider: BackgroundProvider | None = None
         super().__init__(
             data, seed, store=store, batch_size=batch_size, test_batch_size=test_batch_size
         )
-        use, store = observations.use, self.store
-        self.stations = (
-            StationDataModule(data, observations, seed, store=store) if "stations" in use else None
-        )
-        self.satellite = (
-            SatelliteDataModule(data, observations, seed, store=store)
-            if "satellite" in use
-            else None
-        )
+        use, sections = observations.use, (data, observations, seed)
+        self.stations = self.satellite = None
+        if "stations" in use:
+            self.stations = StationDataModule(*sections, store=self.store)
+        if "satellite" in use:
+            self.satellite = SatelliteDataModule(*sections, store=self.store)
+        self._parts = [part for part in (self.stations, self.satellite) if part is not None]
         degraded = observations.degraded
         self._degraded = {
             f"degraded/{name}": DegradedOperator(
@@ -100,21 +98,16 @@ class MultimodalDataModule(ReanalysisDataModule):
         """Return the stations that are held out, or `None` when there are none."""
         return None if self.stations is None else self.stations.held_out_network
 
-    @property
+    @cached_property
     def provider(self) -> BackgroundProvider:
         """Return the provider of the backgrounds."""
-        if self._provider is None:
-            self._provider = BackgroundProvider(
-                self._background_section, self.store, self.data.window
-            )
-        return self._provider
+        return BackgroundProvider(self._background_section, self.store, self.data.window)
 
     def operators(self) -> dict[str, ObservationOperator]:
         """Return `H` of everything that is observed, by name `MODALITY/CHANNEL`."""
         found: dict[str, ObservationOperator] = {}
-        for part in (self.stations, self.satellite):
-            if part is not None:
-                found.update(part.operators())
+        for part in self._parts:
+            found.update(part.operators())
         found.update(self._degraded)
         found.update((one.name, one.operator) for one in self._instruments)
         return found
@@ -182,45 +175,14 @@ class MultimodalDataModule(ReanalysisDataModule):
 
     def streams(self, split: str) -> tuple[str, ...]:
         """Return the names of the store's observation arrays that a split streams."""
-        parts = [p for p in (self.stations, self.satellite) if p is not None]
-        return tuple(name for part in parts for name in part.streams(split))
-
-    def _earlier(self) -> Earlier | None:
-        return self.provider.earlier
-
-    def _states(self) -> TrainingStore | None:
-        return self.provider.states
-
-    def _verifiable(self, cases: np.ndarray, period: Period) -> np.ndarray:
-        kept = cases[self.provider.available(self.store, cases, self.data.window)]
-        if len(kept) == 0:
-            background = self._background_section
-            needed = (
-                f"states of the same days in {background.path}"
-                if background.kind == "file"
-                else f"a state {background.lag} days before (background.lag) in the store"
-            )
-            raise UserError(
-                f"data.splits.{period.name}: no window from {period} has {needed}, from which its "
-                f"background is made"
-            )
-        return kept
-
-    def _offset(self, window: Window, normaliser: Normaliser) -> Tensor | None:
-        return self.provider.offset(window, normaliser)
-
-    def _background(
-        self, window: Window, normaliser: Normaliser, climatology: Tensor, offset: Tensor | None
-    ) -> Background | None:
-        return self.provider(window, normaliser, climatology, offset)
+        return tuple(name for part in self._parts for name in part.streams(split))
 
     def _observe(
         self, window: Window, truth: Tensor, mask: Tensor, batch: Batch
     ) -> tuple[Observations, ...]:
         found: list[Observations] = []
-        for part in (self.stations, self.satellite):
-            if part is not None:
-                found += part.observe(window, truth, mask)
+        for part in self._parts:
+            found += part.observe(window, truth, mask)
         found += self._degrade(window, truth, mask)
         found += [one.observe(window, truth, mask) for one in self._instruments]
         return self._checked(batch, [self._at_days(o) for o in found])
@@ -243,7 +205,7 @@ class MultimodalDataModule(ReanalysisDataModule):
         """Observe channels directly, on a coarse grid, with noise and gaps."""
         share = self._observed.degraded.noise
         weights = self.grid.weights.to(truth.device, truth.dtype)[:, None]
-        sd = self._normaliser.sd
+        sd = self.normaliser.sd
         return [
             draw(
                 name,
@@ -262,8 +224,8 @@ class MultimodalDataModule(ReanalysisDataModule):
         background = batch.background
         if background is None:
             return tuple(found)
-        sd = self._normaliser.sd
-        mean = self._normaliser.denormalise(background.mean, batch.climatology)
+        sd = self.normaliser.sd
+        mean = self.normaliser.denormalise(background.mean, batch.climatology)
         spread = background.variance.sqrt() * sd
         limit = self._observed.gross_error
         return tuple(gross_error_check(o, mean, spread, limit) for o in found)

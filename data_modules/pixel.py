@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -43,27 +44,24 @@ class PixelDataModule(MultimodalDataModule):
         batch_size: int | None = None,
     ) -> None:
         super().__init__(data, ObservationsConfig(use=[]), background, seed, batch_size=batch_size)
-        self._space: IdentitySpace | None = None
 
     @property
     def window_shape(self) -> tuple[int, int, int, int]:
         """Return `(T, C, H, W)` of a window."""
         return (self.data.window, len(self.channels), *self.grid.shape)
 
-    @property
+    @cached_property
     def space(self) -> IdentitySpace:
         """Return the standardisation of the fields, computed once over the training period."""
-        if self._space is None:
-            count, total, square = 0, torch.zeros(1), torch.zeros(1)
-            for batch in read_batches(self, "train"):
-                fields = batch.fields.to(torch.float64)
-                count += fields.numel() // fields.shape[2]
-                total = total + fields.sum(dim=(0, 1, 3, 4))
-                square = square + fields.square().sum(dim=(0, 1, 3, 4))
-            mean = total / count
-            sd = (square / count - mean.square()).clamp(min=1e-12).sqrt()
-            self._space = IdentitySpace(mean.float(), sd.float())
-        return self._space
+        count, total, square = 0, torch.zeros(1), torch.zeros(1)
+        for batch in read_batches(self, "train"):
+            fields = batch.fields.to(torch.float64)
+            count += fields.numel() // fields.shape[2]
+            total = total + fields.sum(dim=(0, 1, 3, 4))
+            square = square + fields.square().sum(dim=(0, 1, 3, 4))
+        mean = total / count
+        sd = (square / count - mean.square()).clamp(min=1e-12).sqrt()
+        return IdentitySpace(mean.float(), sd.float())
 
     def on_after_batch_transfer(  # type: ignore[override]
         self, batch: Window | LatentBatch, dataloader_idx: int = 0

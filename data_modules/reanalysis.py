@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
-from torch.utils.data import Sampler
 
 from data_modules.store.periods import Period, split_periods, window_cases
 from data_modules.store.reserved import reserved_days, reserved_pieces
 from data_modules.store.training_store import TrainingStore
+from data_modules.stream.background import BackgroundProvider
 from data_modules.stream.field_cache import (
     MemoryFields,
     cache_directory,
@@ -28,16 +28,14 @@ from data_modules.stream.field_cache import (
 )
 from data_modules.stream.loader import StreamLoader, read_ahead
 from data_modules.stream.samplers import BlockShuffleSampler, ShardSampler
-from data_modules.stream.windows import Earlier, WindowDataset
+from data_modules.stream.windows import WindowDataset
 from slams.calendar.ranges import date_ranges
 from slams.config.schema import DataConfig
 from slams.config.splits import Piece, check_reserved, check_test_days, split_pieces
 from slams.errors import UserError
-from slams.fields import Background, Batch, FieldSpec, ObservationOperator, Observations, Window
-from slams.grid import LatLonGrid
-from slams.normalisation import Normaliser
+from slams.fields import Batch, ObservationOperator, Observations, Window
 
-__all__ = ["ReanalysisDataModule", "read_batches"]
+__all__ = ["ReanalysisDataModule", "read_batches", "stream_loader"]
 
 
 class ReanalysisDataModule(LightningDataModule):
@@ -54,11 +52,14 @@ class ReanalysisDataModule(LightningDataModule):
         data: The section `data`.
         seed: The seed.
         store: The training store.
+        channels: Its channels, in order.
+        grid: Its grid.
+        normaliser: The normaliser, on the device where it was last used.
         splits: `(n,)` positions in the store of the first days of the windows, by split; splits
             that are empty in the recipe are absent.
         reserved: Days reserved by recipe and store, ISO dates in pairs (first, last).
         arrived_at: Time at which the last batch was on its device (`time.perf_counter`), for
-                timing: its normalisation there counts as work, not as waiting for data.
+            timing: its normalisation there counts as work, not as waiting for data.
         whole_test: Whether every rank reads the whole test split, see `AssimilationEvaluator`.
 
     Raises:
@@ -77,10 +78,11 @@ class ReanalysisDataModule(LightningDataModule):
         super().__init__()
         self.data, self.seed = data, seed
         self.store = store or TrainingStore.open(data.store, data.channels or None)
+        self.channels, self.grid = self.store.channels, self.store.grid
+        self.normaliser = self.store.normaliser()
         self._batch_size = batch_size or data.batch_size
         self._test_batch_size = test_batch_size or self._batch_size
         self.whole_test = False
-        self._normaliser = self.store.normaliser()
         self._cache: MemoryFields | None = None
         self.arrived_at: float | None = None
         self.periods = split_periods(data.splits, data.window)
@@ -90,27 +92,19 @@ class ReanalysisDataModule(LightningDataModule):
         self.splits = {name: self._cases(period) for name, period in self.periods.items()}
 
     @property
-    def channels(self) -> tuple[FieldSpec, ...]:
-        """Return the channels, in order."""
-        return self.store.channels
-
-    @property
-    def grid(self) -> LatLonGrid:
-        """Return the grid."""
-        return self.store.grid
-
-    @property
-    def normaliser(self) -> Normaliser:
-        """Return the normaliser, on the device where it was last used."""
-        return self._normaliser
+    def provider(self) -> BackgroundProvider | None:
+        """Return the provider of the backgrounds; `None` for fields only."""
+        return None
 
     @property
     def earlier_days(self) -> int:
         """Return the number of earlier days read with each window."""
-        earlier = self._earlier()
-        if self._states() is not None:
+        provider = self.provider
+        if provider is None:
+            return 0
+        if provider.states is not None:
             return self.data.window
-        return 0 if earlier is None else earlier.days
+        return 0 if provider.earlier is None else provider.earlier.days
 
     def operators(self) -> dict[str, ObservationOperator]:
         """Return the observation operators by name; empty for fields only."""
@@ -168,12 +162,13 @@ class ReanalysisDataModule(LightningDataModule):
         if split == "test":
             self.check_test_days()
         self.setup()
+        provider = self.provider
         return WindowDataset(
             self.store,
             self.splits[split],
             self.data.window,
-            earlier=self._earlier(),
-            states=self._states(),
+            earlier=provider.earlier if provider else None,
+            states=provider.states if provider else None,
             arrays=self.streams(split),
             complete=split == "train",
             cache=self._cache,
@@ -194,8 +189,8 @@ class ReanalysisDataModule(LightningDataModule):
             window: Physical, on any device.
             observe: Whether to add observations.
         """
-        normaliser = self._normaliser.to(window.fields.device)
-        offset = self._offset(window, normaliser)
+        normaliser, provider = self.normaliser.to(window.fields.device), self.provider
+        offset = provider.offset(window, normaliser) if provider else None
         climatology = normaliser.climatology(window.time)
         if offset is not None:
             climatology = climatology + offset.unsqueeze(1)
@@ -208,7 +203,7 @@ class ReanalysisDataModule(LightningDataModule):
             time=window.time,
             case=window.case,
             climatology=climatology,
-            background=self._background(window, normaliser, climatology, offset),
+            background=provider(window, normaliser, climatology, offset) if provider else None,
         )
         if not observe:
             return batch
@@ -220,41 +215,44 @@ class ReanalysisDataModule(LightningDataModule):
 
     def _dataloader_factory(self, split: str) -> StreamLoader:
         dataset = self.dataset(split)
-        size = self._test_batch_size if split == "test" else self._batch_size
-        sampler = self._sampler(split, dataset)
-        return StreamLoader(
+        return stream_loader(
+            self,
             dataset,
-            batch_size=size,
-            sampler=sampler,
-            collate_fn=_as_it_is,
-            drop_last=split == "train" and len(sampler) >= size,  # type: ignore[arg-type]
-            pin_memory=torch.cuda.is_available(),
-            **read_ahead(self.data.num_workers, self.data.ahead),
+            self._test_batch_size if split == "test" else self._batch_size,
+            dataset.cases // self.store.file_steps if split == "train" else None,
+            split == "test" and self.whole_test,
+            self.data.num_workers,
+            self.data.ahead,
         )
-
-    def _sampler(self, split: str, dataset: WindowDataset) -> Sampler[int]:
-        rank = self.trainer.global_rank if self.trainer else 0
-        world = self.trainer.world_size if self.trainer else 1
-        if split == "test" and self.whole_test:
-            rank, world = 0, 1
-        if split != "train":
-            return ShardSampler(len(dataset), rank, world)
-        return BlockShuffleSampler(dataset.cases // self.store.file_steps, self.seed, rank, world)
 
     def _cases(self, period: Period) -> np.ndarray:
         data = self.data
         cases = window_cases(self.store.time, period, data.window)
-        if period.name != "train":
-            cases = self._verifiable(cases, period)
+        if period.name != "train" and self.provider is not None:
+            cases = self._verifiable(cases, period, self.provider)
         if period.name == "test" and 0 < data.test_cases < len(cases):
             # Middles of equal parts of the split, so that a third as many cases is a subset.
             middle = (np.arange(data.test_cases) + 0.5) * len(cases) / data.test_cases
             cases = cases[np.floor(middle).astype(np.int64)]
         return cases
 
-    def _verifiable(self, cases: np.ndarray, period: Period) -> np.ndarray:
+    def _verifiable(
+        self, cases: np.ndarray, period: Period, provider: BackgroundProvider
+    ) -> np.ndarray:
         """Return the windows that can be verified: those whose background can be made."""
-        return cases
+        kept = cases[provider.available(self.store, cases, self.data.window)]
+        if len(kept) == 0:
+            config = provider.config
+            needed = (
+                f"states of the same days in {config.path}"
+                if config.kind == "file"
+                else f"a state {config.lag} days before (background.lag) in the store"
+            )
+            raise UserError(
+                f"data.splits.{period.name}: no window from {period} has {needed}, from which its "
+                f"background is made"
+            )
+        return kept
 
     def _observing(self) -> bool:
         """Return whether batches include observations: not while a network is trained."""
@@ -264,23 +262,9 @@ class ReanalysisDataModule(LightningDataModule):
 
     def _reserved_by_store(self) -> tuple[tuple[Piece, ...], str, int]:
         """Return the store's reserved pieces, its name, and the days read before a window."""
-        earlier = self._earlier()
+        earlier = self.provider.earlier if self.provider else None
         reach = 0 if earlier is None else earlier.lag + earlier.days - 1
         return reserved_pieces(self.store), f"training store {self.store.path}", reach
-
-    def _earlier(self) -> Earlier | None:
-        return None
-
-    def _states(self) -> TrainingStore | None:
-        return None
-
-    def _offset(self, window: Window, normaliser: Normaliser) -> Tensor | None:
-        return None
-
-    def _background(
-        self, window: Window, normaliser: Normaliser, climatology: Tensor, offset: Tensor | None
-    ) -> Background | None:
-        return None
 
     def _observe(
         self, window: Window, truth: Tensor, mask: Tensor, batch: Batch
@@ -312,7 +296,45 @@ def read_batches(
         yield datamodule.assemble(window, observe=False)
 
 
-def _as_it_is(batch: Any) -> Any:
+def stream_loader(
+    module: LightningDataModule,
+    dataset: Any,
+    size: int,
+    blocks: np.ndarray | None = None,
+    whole: bool = False,
+    workers: int = 0,
+    ahead: int = 0,
+) -> StreamLoader:
+    """Return a loader of windows, shared by the ranks.
+
+    Args:
+        module: The DataModule, with its Trainer and, to shuffle, its seed.
+        dataset: Dataset of `n` windows.
+        size: Windows per batch.
+        blocks: `(n,)` block of each window, to shuffle block by block, in equally long shards;
+            by default each window is read once over all ranks, in the order of time.
+        whole: Whether every rank reads all windows.
+        workers: Number of processes that read; 0 reads in this one.
+        ahead: Batches that a thread, or each worker, reads ahead; 0 for none.
+    """
+    trainer = None if whole else module.trainer
+    rank, world = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+    sampler: BlockShuffleSampler | ShardSampler = ShardSampler(len(dataset), rank, world)
+    if blocks is not None:
+        sampler = BlockShuffleSampler(blocks, module.seed, rank, world)
+    return StreamLoader(
+        dataset,
+        batch_size=size,
+        sampler=sampler,
+        collate_fn=_unchanged,
+        # A short last batch is dropped, unless it is the only one of the epoch.
+        drop_last=blocks is not None and len(sampler) >= size,
+        pin_memory=torch.cuda.is_available(),
+        **read_ahead(workers, ahead),
+    )
+
+
+def _unchanged(batch: Any) -> Any:
     return batch
 
 

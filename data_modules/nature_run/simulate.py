@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import xarray as xr
@@ -43,26 +42,10 @@ from slams.runtime.failures import FULL, refused_write
 from slams.runtime.ranks import say
 from slams.runtime.signals import defer
 
-__all__ = ["NatureModel", "simulate"]
+__all__ = ["simulate"]
 
 # Keys of the section that determine the numbers.
 _DECISIVE = ("start", "months", "spinup_days", "truncation", "sampling")
-
-
-class NatureModel(Protocol):
-    """Interface of the model that makes a nature run, implemented by `speedy.SpeedyModel`."""
-
-    def spin_up(self) -> None:
-        """Run the days before the first day that is kept."""
-
-    def piece(self) -> xr.Dataset:
-        """Run the next `PIECE_STEPS` steps and return their fields."""
-
-    def save(self, path: Path) -> None:
-        """Write the state atomically."""
-
-    def load(self, path: Path) -> None:
-        """Restore a state."""
 
 
 def simulate(settings: SimulateConfig, *, resume: str = "auto", dry_run: bool = False) -> Path:
@@ -130,9 +113,7 @@ def _is_kept(path: Path, identity: Identity, resume: str) -> bool:
     Raises:
         UserError: The output may be neither kept nor replaced.
     """
-    if not path.exists():
-        return False
-    if path.is_dir() and not any(path.iterdir()):
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return False
     if not is_nature_run(path):
         raise UserError(
@@ -165,7 +146,7 @@ def _resume_or_begin(path: Path, identity: Identity, resume: str) -> Unfinished:
     """Return the unfinished simulation, or begin one.
 
     Raises:
-        UserError: The directory holds a different simulation, or none.
+        UserError: The directory belongs to a different simulation, or to none.
     """
     partial = partial_path(path)
     run = Unfinished.read(partial)
@@ -198,7 +179,7 @@ def _continue_run(settings: SimulateConfig, period: Period, run: Unfinished, pat
 
 
 def _simulate_rest(settings: SimulateConfig, period: Period, run: Unfinished) -> Unfinished:
-    model: NatureModel = speedy.SpeedyModel(period, settings.truncation, settings.spinup_days)
+    model = speedy.SpeedyModel(period, settings.truncation, settings.spinup_days)
     began = time.perf_counter()
     if run.state:
         model.load(run.state_path)

@@ -180,13 +180,8 @@ class Unfinished:
         return new
 
     def _write_record(self) -> None:
-        record = {
-            "version": _VERSION,
-            "identity": asdict(self.identity),
-            "replaces": self.replaces,
-            "pieces": list(self.pieces),
-            "state": self.state,
-        }
+        record = {"version": _VERSION, **asdict(self)}
+        del record["directory"]
         write_text(self.directory / _RECORD, json.dumps(record, indent=1))
 
     def _digest(self, number: int, on_disk: bool = False) -> str:

@@ -6,20 +6,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from data_modules.observing.observers import sites
 from data_modules.observing.reports import Reports, read_reports
 from slams.config.schema import InstrumentConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec, ObservationOperator, Observations, Window
 from slams.grid import LatLonGrid
 from slams.observations.instruments import OperatorRequest
-from slams.observations.networks import airport_network, read_network
 from slams.observations.simulate import draw, random_reports
 from slams.plugins.operators import OPERATORS
 
 __all__ = ["Instrument"]
 
 # Attributes that the rest of the program uses of an operator.
-_ASKED = ("latitude", "longitude", "units", "linear", "adjoint", "touches", "to", "__len__")
+_REQUIRED = ("latitude", "longitude", "units", "linear", "adjoint", "touches", "to", "__len__")
 # How far (degrees) a report may lie from a point of an operator with positions of its own.
 _NEAR = 0.01
 
@@ -109,7 +109,7 @@ class Instrument:
         except UserError as error:
             text = str(error)
             raise UserError(text if text.startswith("key ") else f"key {key!r}: {text}") from None
-        missing = [name for name in _ASKED if not hasattr(operator, name)]
+        missing = [name for name in _REQUIRED if not hasattr(operator, name)]
         if missing:
             raise UserError(
                 f"key '{key}.operator': {section.operator!r} built {type(operator).__name__}, "
@@ -135,13 +135,8 @@ class Instrument:
                 for x in (self._reports.latitude, self._reports.longitude)
             )
             return latitude, longitude, torch.full_like(latitude, torch.nan)
-        if self._section.sites:
-            network = read_network(self._section.sites)
-        else:
-            try:
-                network = airport_network(self._section.count, self._seed)
-            except UserError as error:
-                raise UserError(f"key '{self._key}.count': {error}") from None
+        section = self._section
+        network = sites(section.sites, section.count, self._seed, f"key '{self._key}.count'")
         return network.latitude, network.longitude, network.elevation
 
     def _at_points(self, reports: Reports) -> Reports:

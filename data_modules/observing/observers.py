@@ -7,13 +7,14 @@ observations into the store: the values are the same in both cases.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from slams.config.schema import SatelliteConfig, StationsConfig, StationVariableConfig
 from slams.errors import UserError
-from slams.fields import FieldSpec, Observations
+from slams.fields import FieldSpec, ObservationOperator, Observations
 from slams.grid import LatLonGrid
 from slams.observations.footprints import FootprintOperator
 from slams.observations.networks import Network, airport_network, read_network
@@ -23,7 +24,7 @@ from slams.observations.satellite import SatelliteOperator, swath_mask
 from slams.observations.simulate import draw, random_reports
 from slams.observations.stations import StationOperator
 
-__all__ = ["SatelliteObserver", "StationObserver", "is_censored", "station_network"]
+__all__ = ["Observer", "SatelliteObserver", "StationObserver", "is_censored", "sites"]
 
 # Channels that cannot be negative, and often are exactly zero.
 _CENSORED = ("total_precipitation_24hr",)
@@ -36,25 +37,100 @@ def is_censored(variable: StationVariableConfig) -> bool:
     return variable.likelihood == "censored"
 
 
-def station_network(stations: StationsConfig, seed: int) -> Network:
-    """Return the stations of a recipe: those of its file, or airports thinned to their number.
+def sites(file: str, count: int, seed: int, key: str) -> Network:
+    """Return the stations of a file, or airports thinned to a number.
 
     Args:
-        stations: The recipe's section `observations.stations`.
+        file: List of stations; "" for airports.
+        count: Number of airports.
         seed: The experiment's seed, by which airports are chosen.
+        key: Dotted key of the recipe with the number, for messages.
 
     Raises:
         UserError: The file is invalid, or more stations are requested than there are.
     """
-    if stations.file:
-        return read_network(stations.file)
+    if file:
+        return read_network(file)
     try:
-        return airport_network(stations.count, seed)
+        return airport_network(count, seed)
     except UserError as error:
-        raise UserError(f"observations.stations.count: {error}") from None
+        raise UserError(f"{key}: {error}") from None
 
 
-class StationObserver:
+class Observer:
+    """Base of the observers of the fields.
+
+    Attributes:
+        operators: `H` of each variable, by name `MODALITY/CHANNEL`.
+        errors: Standard deviation of the error of each variable: a number, or `(P,)`.
+        bounds: Lower bound of each variable: 0 where it is censored, minus infinity elsewhere.
+    """
+
+    operators: dict[str, ObservationOperator]
+    errors: dict[str, float | Tensor]
+    bounds: dict[str, float]
+    _seed: int
+
+    def __call__(
+        self, truth: Tensor, mask: Tensor, time: Tensor, case: Tensor
+    ) -> tuple[Observations, ...]:
+        """Observe the truth.
+
+        Args:
+            truth: `(B, T, C, H, W)` channel units.
+            mask: `(B, T, C, H, W)` bool, True where the truth is known.
+            time: `(B, T)` days since 1970-01-01 00 UTC.
+            case: `(B,)` index of the first day of each window in the store.
+        """
+        seen = self._seen(truth, time, case)
+        return tuple(
+            draw(
+                name,
+                operator.to(truth.device),
+                truth,
+                mask,
+                self._error_of(name, truth, time),
+                case,
+                self._seed,
+                mask=seen,
+                bound=self.bounds[name],
+            )
+            for name, operator in self.operators.items()
+        )
+
+    def stored(self, values: Tensor, time: Tensor) -> tuple[Observations, ...]:
+        """Return values read from the store as `Observations`.
+
+        Args:
+            values: `(B, T, P, V)` in the operators' units, NaN missing, one `V` per operator.
+            time: `(B, T)` days since 1970-01-01 00 UTC.
+        """
+        found = []
+        for number, (name, operator) in enumerate(self.operators.items()):
+            value = values[..., number]
+            variance = torch.as_tensor(self.errors[name], dtype=torch.float64) ** 2
+            found.append(
+                Observations(
+                    name=name,
+                    operator=operator.to(value.device),
+                    values=value,
+                    mask=torch.isfinite(value),
+                    error_variance=variance.to(value).expand_as(value).contiguous(),
+                    bound=self.bounds[name],
+                )
+            )
+        return tuple(found)
+
+    def _seen(self, truth: Tensor, time: Tensor, case: Tensor) -> Tensor:
+        """Return which points are observed, bool, `(B, T, P)` or broadcast to it."""
+        raise NotImplementedError
+
+    def _error_of(self, name: str, truth: Tensor, time: Tensor) -> float | Tensor:
+        """Return the standard deviation of a variable's error, broadcast to `(B, T, P)`."""
+        return self.errors[name]
+
+
+class StationObserver(Observer):
     """Observer of the fields at stations.
 
     Args:
@@ -86,10 +162,9 @@ class StationObserver:
         network: Network | None = None,
     ) -> None:
         self._seed, self._missing = seed, stations.missing
-        self.network = network or station_network(stations, seed)
-        self.operators: dict[str, StationOperator] = {}
-        self.errors: dict[str, float | Tensor] = {}
-        self.bounds: dict[str, float] = {}
+        where = "observations.stations.count"
+        self.network = network or sites(stations.file, stations.count, seed, where)
+        self.operators, self.errors, self.bounds = {}, {}, {}
         for variable in stations.variables:
             name = f"stations/{variable.channel}"
             self.operators[name] = StationOperator(
@@ -106,38 +181,13 @@ class StationObserver:
             self.errors[name] = _error(variable, grid, self.network.latitude)
             self.bounds[name] = 0.0 if is_censored(variable) else -math.inf
 
-    def __call__(
-        self, truth: Tensor, mask: Tensor, time: Tensor, case: Tensor
-    ) -> tuple[Observations, ...]:
-        """Observe the truth.
-
-        Args:
-            truth: `(B, T, C, H, W)` channel units.
-            mask: `(B, T, C, H, W)` bool, True where the truth is known.
-            time: `(B, T)` days since 1970-01-01 00 UTC.
-            case: `(B,)` index of the first day of each window in the store.
-        """
+    def _seen(self, truth: Tensor, time: Tensor, case: Tensor) -> Tensor:
         # One pattern for all variables: a missing report lacks all of them.
-        reports = random_reports(
-            "stations", len(self.network.id), truth.shape[1], self._missing, case, self._seed
-        )
-        return tuple(
-            draw(
-                name,
-                operator.to(truth.device),
-                truth,
-                mask,
-                self.errors[name],
-                case,
-                self._seed,
-                mask=reports,
-                bound=self.bounds[name],
-            )
-            for name, operator in self.operators.items()
-        )
+        places = len(self.network.id)
+        return random_reports("stations", places, truth.shape[1], self._missing, case, self._seed)
 
 
-class SatelliteObserver:
+class SatelliteObserver(Observer):
     """Observer of images inside moving swaths.
 
     Args:
@@ -166,31 +216,24 @@ class SatelliteObserver:
         name = f"satellite/{satellite.channel}"
         self._seed, self._coverage = seed, satellite.coverage
         self._mean = satellite.composite == "mean"
+        what = (grid, channels, satellite.channel, satellite.footprint)
         operator: SatelliteOperator | FootprintOperator
         if satellite.footprint_km > 0:
-            operator = FootprintOperator(
-                grid, channels, satellite.channel, satellite.footprint, satellite.footprint_km
-            )
+            operator = FootprintOperator(*what, satellite.footprint_km)
         else:
-            operator = SatelliteOperator(grid, channels, satellite.channel, satellite.footprint)
-        self.operators: dict[str, SatelliteOperator | FootprintOperator] = {name: operator}
-        self.errors: dict[str, float | Tensor] = {name: satellite.error}
+            operator = SatelliteOperator(*what)
+        self.operators = {name: operator}
+        self.errors, self.bounds = {name: satellite.error}, {name: -math.inf}
         self.orbit = satellite_orbit(satellite)
         self._passes: dict[int, Tensor] = {}
 
-    def __call__(
-        self, truth: Tensor, mask: Tensor, time: Tensor, case: Tensor
-    ) -> tuple[Observations, ...]:
-        """Observe the truth; arguments as for `StationObserver`."""
-        found = []
-        for name, operator in self.operators.items():
-            here = operator.to(truth.device)
-            number = self.passes(time).to(truth.device)
-            error = self.errors[name]
-            if self._mean:
-                error = error / number.clamp(min=1).sqrt()
-            found.append(draw(name, here, truth, mask, error, case, self._seed, mask=number > 0))
-        return tuple(found)
+    def _seen(self, truth: Tensor, time: Tensor, case: Tensor) -> Tensor:
+        return self.passes(time).to(truth.device) > 0
+
+    def _error_of(self, name: str, truth: Tensor, time: Tensor) -> float | Tensor:
+        if not self._mean:
+            return self.errors[name]
+        return self.errors[name] / self.passes(time).to(truth.device).clamp(min=1).sqrt()
 
     def passes(self, time: Tensor) -> Tensor:
         """Count the passes that see each footprint: `(..., P)` float64, 0 outside all swaths.
@@ -212,15 +255,14 @@ class SatelliteObserver:
             counts.append(self._passes[day])
         return torch.stack(counts).reshape(*time.shape, -1)
 
-    def error_variance(self, observations: Observations, time: Tensor) -> Tensor:
-        """Return the error variances of imagery read from the store, `(B, T, P)`.
-
-        Args:
-            observations: Observations from `streamed`, with the error variance of one pass.
-            time: `(B, T)` days since 1970-01-01 00 UTC.
-        """
-        variance = observations.error_variance
-        return variance / self.passes(time).clamp(min=1).to(variance) if self._mean else variance
+    def stored(self, values: Tensor, time: Tensor) -> tuple[Observations, ...]:
+        """Return imagery read from the store, `(B, T, P)`; see `Observer`."""
+        (image,) = super().stored(values.unsqueeze(-1), time)
+        if not self._mean:
+            return (image,)
+        variance = image.error_variance
+        number = self.passes(time).clamp(min=1).to(variance)
+        return (replace(image, error_variance=variance / number),)
 
 
 def satellite_orbit(satellite: SatelliteConfig) -> Orbit | None:

@@ -13,8 +13,7 @@ import argparse
 from datetime import date
 from pathlib import Path
 
-import numpy as np
-import zarr
+import xarray as xr
 from zarr.codecs import BloscCodec
 
 from slams.errors import UserError
@@ -45,54 +44,34 @@ def make_sample(source: Path, target: Path) -> None:
     """
     if target.exists():
         raise UserError(f"{target} exists; remove it first")
-    run = zarr.open_group(str(source), mode="r")
-    units = str(run["time"].attrs["units"])
-    epoch = np.datetime64(units.removeprefix("days since ").split()[0], "D")
-    days = epoch + np.asarray(run["time"][:]).astype("timedelta64[D]")
-    inside = np.flatnonzero((days >= np.datetime64(FIRST_DAY)) & (days <= np.datetime64(LAST_DAY)))
-    expected = (LAST_DAY - FIRST_DAY).days + 1
-    if len(inside) != expected:
-        raise UserError(
-            f"{source}: found {len(inside)} days from {FIRST_DAY} to {LAST_DAY}, "
-            f"expected {expected}"
-        )
+    run = xr.open_zarr(source, consolidated=False, mask_and_scale=False)
     missing = [name for name in VARIABLES if name not in run]
     if missing:
         raise UserError(f"{source}: variable {missing[0]!r} is missing")
-    period = slice(int(inside[0]), int(inside[-1]) + 1)
-    sample = zarr.create_group(str(target), attributes=_attributes(run))
-    for name in VARIABLES:
-        _copy(run[name], sample, name, run[name][period])
-    for name in ("level", "latitude", "longitude"):
-        _copy(run[name], sample, name, run[name][:])
-    _copy(run["time"], sample, "time", np.arange(expected, dtype=np.int64))
-    sample["time"].attrs["units"] = f"days since {FIRST_DAY} 00:00:00"
-
-
-def _attributes(run: zarr.Group) -> dict[str, str]:
-    attributes = dict(run.attrs)
-    attributes["comment"] = (
+    sample = run[list(VARIABLES)].sel(time=slice(str(FIRST_DAY), str(LAST_DAY))).drop_encoding()
+    expected = (LAST_DAY - FIRST_DAY).days + 1
+    if sample.sizes["time"] != expected:
+        raise UserError(
+            f"{source}: found {sample.sizes['time']} days from {FIRST_DAY} to {LAST_DAY}, "
+            f"expected {expected}"
+        )
+    sample.attrs["comment"] = (
         f"{FIRST_DAY} to {LAST_DAY}, cut from a longer run. Packed: 0.1 K, 1 W m-2, 0.1 mm day-1."
     )
-    return attributes
+    encoding: dict[str, dict[str, object]] = {name: _encoding(sample[name]) for name in VARIABLES}
+    encoding["time"] = {"units": f"days since {FIRST_DAY} 00:00:00", "dtype": "int64"}
+    sample.load().to_zarr(target, zarr_format=3, consolidated=False, encoding=encoding)
 
 
-def _copy(array: zarr.Array, target: zarr.Group, name: str, values: np.ndarray) -> None:
-    days = min(CHUNK_DAYS, values.shape[0]) if values.ndim > 1 else values.shape[0]
-    copy = target.create_array(
-        name,
-        shape=values.shape,
-        dtype=values.dtype,
-        chunks=(days, *values.shape[1:]),
-        compressors=BloscCodec(
-            typesize=values.itemsize, cname="zstd", clevel=9, shuffle="bitshuffle"
+def _encoding(array: xr.DataArray) -> dict[str, object]:
+    return {
+        "chunks": (CHUNK_DAYS, *array.shape[1:]),
+        "compressors": BloscCodec(
+            typesize=array.dtype.itemsize, cname="zstd", clevel=9, shuffle="bitshuffle"
         ),
         # The packed missing value, so that a lost chunk is read as missing, never as a number.
-        fill_value=array.attrs["_FillValue"] if values.ndim > 1 else array.fill_value,
-        dimension_names=array.metadata.dimension_names,
-        attributes=dict(array.attrs),
-    )
-    copy[...] = values
+        "fill_value": array.attrs["_FillValue"],
+    }
 
 
 def main() -> None:

@@ -1,15 +1,17 @@
 """Sources of fields by name: the properties needed to check recipes, and their readers.
 
-Each module here describes one source (`slams.plugins.sources`); readers are in `readers`. A reader
-returns a canonical dataset, whatever the layout of the file.
+Each specification here describes one source (`slams.plugins.sources`); `readers` has one module
+per source. A reader returns a canonical dataset, whatever the layout of the file.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-from slams.plugins.sources import SOURCES
+from slams.plugins.sources import SOURCES, SourceSpec
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -18,6 +20,65 @@ if TYPE_CHECKING:
     from slams.fields import FieldSpec
 
 __all__ = ["open_source"]
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Function `open_NAME` of the module `readers.NAME`, imported at the first call."""
+
+    name: str
+
+    def __call__(
+        self,
+        config: SourceConfig,
+        channels: Sequence[FieldSpec],
+        period: tuple[float, float] | None,
+        key: str,
+    ) -> xr.Dataset:
+        from data_modules.sources.canonical.reading import Reading
+
+        module = import_module(f"{__name__}.readers.{self.name}")
+        read = getattr(module, f"open_{self.name}")
+        return read(Reading(config, tuple(channels), key, period))
+
+
+ARCO_ERA5 = SourceSpec(
+    "arco_era5", _Reader("arco_era5"), "an ARCO-ERA5 store (Zarr) or its address"
+)
+CF = SourceSpec(
+    "cf", _Reader("cf"), "a NetCDF file or a Zarr store", takes_files=True, takes_layout=True
+)
+CHAOSBENCH = SourceSpec(
+    "chaosbench", _Reader("chaosbench"), "a directory with one Zarr store per day"
+)
+CPC_GAUGE = SourceSpec(
+    "cpc_gauge",
+    _Reader("cpc_gauge"),
+    "NetCDF files of the CPC gauge analysis",
+    takes_files=True,
+    # There are no gauges over the ocean.
+    gaps=("total_precipitation_24hr",),
+)
+NATURE_RUN = SourceSpec(
+    "nature_run",
+    _Reader("nature_run"),
+    "a nature run (Zarr), make one with `slams simulate` or use `sample`",
+)
+NO_FIELDS = SourceSpec(
+    "no_fields",
+    _Reader("no_fields"),
+    "the first and the last day, such as 2020-01-01/2020-01-31",
+    has_files=False,
+)
+NOAA_PSL = SourceSpec(
+    "noaa_psl",
+    _Reader("noaa_psl"),
+    "a NetCDF file of NOAA PSL ({key}.origin states its origin)",
+    takes_files=True,
+)
+WEATHERBENCH2 = SourceSpec(
+    "weatherbench2", _Reader("weatherbench2"), "a WeatherBench2 store (Zarr) or its address"
+)
 
 
 def open_source(

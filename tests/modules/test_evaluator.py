@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import toy_evaluation as toy
 
 from slams.errors import UserError
-from slams.modules.callbacks import EvaluationProgress
+from slams.modules.callbacks.evaluation_progress import EvaluationProgress
 from slams.runtime import signals
 from slams.runtime.signals import Stopped
 

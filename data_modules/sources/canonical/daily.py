@@ -1,22 +1,31 @@
-"""Grouping the time steps of a file into days.
+"""The time axis of a file, and the grouping of its steps into days.
 
-Refused are steps that do not divide a day, a day between others with missing steps, an
-accumulation over fewer hours than the time step, instants without one at 00 UTC, several steps
+Of the axis, dates that cannot be decoded, no date at all, duplicate dates, and calendars whose
+dates are not Gregorian dates (`360_day`, `all_leap`, `julian`) are refused. A calendar without
+leap days is accepted: its dates exist, and the missing 29 February is recorded.
+
+Of the days, refused are steps that do not divide a day, a day between others with missing steps,
+an accumulation over fewer hours than the time step, instants without one at 00 UTC, several steps
 per day whose values cover unknown hours, and steps of more than a day. Incomplete days at the two
 ends are left out and recorded.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import xarray as xr
 
 from data_modules.sources.canonical.layouts import VariableLayout
+from data_modules.sources.canonical.reading import Reading
+from slams.calendar.days import days_since_epoch
 from slams.errors import UserError
 
-__all__ = ["Days", "find_days_of"]
+__all__ = ["Days", "decode_days", "find_days_of"]
 
+_REAL = ("standard", "gregorian", "proleptic_gregorian")
+_WITHOUT_LEAP_DAYS = ("noleap", "365_day")
 # Time from the start of the interval that a value covers to its stamp, as a fraction of it.
 _SHIFTS = {"start": 0.0, "middle": 0.5, "end": 1.0}
 _NEAR = 1e-4  # days; 9 seconds, for axes in float32
@@ -41,14 +50,53 @@ class Days:
     left_out: str = ""
 
 
+def decode_days(dataset: xr.Dataset, reading: Reading) -> tuple[np.ndarray, np.ndarray]:
+    """Read the time axis.
+
+    Args:
+        dataset: Dataset with the decoded dimension `time`.
+        reading: What is requested; repairs are recorded.
+
+    Returns:
+        Days since 1970-01-01 00 UTC, increasing, and the position of each day in the file.
+
+    Raises:
+        UserError: See the faults above.
+    """
+    if "time" not in dataset.coords:
+        raise reading.fault("coordinate 'time' has no values")
+    times = dataset["time"].values
+    first = times.flat[0] if times.size else None
+    calendar = dataset["time"].encoding.get("calendar") or getattr(first, "calendar", "standard")
+    calendar = str(calendar).lower()
+    if calendar in _WITHOUT_LEAP_DAYS:
+        reading.repairs.append(f"time: calendar {calendar}, there is no 29 February")
+    elif calendar not in _REAL:
+        raise reading.fault(
+            f"time has the calendar {calendar!r}, whose dates are not Gregorian; "
+            f"expected {', '.join((*_REAL, *_WITHOUT_LEAP_DAYS))}"
+        )
+    if times.dtype == object:  # cftime, for calendars or epochs that numpy cannot hold
+        times = np.array([np.datetime64(t.isoformat()) for t in times])
+    if not np.issubdtype(times.dtype, np.datetime64) or np.isnat(times).any():
+        raise reading.fault("time could not be decoded into dates; check its units")
+    if len(times) == 0:
+        raise reading.fault("found no dates")
+    days = days_since_epoch(times)
+    order = np.argsort(days, kind="stable")
+    twice = np.flatnonzero(np.diff(days[order]) == 0)
+    if len(twice):
+        date = np.datetime_as_string(times[order][twice[0]], unit="s")
+        raise reading.fault(
+            f"{date} occurs more than once ({len(twice)} duplicates in all); remove the duplicates"
+        )
+    if not np.array_equal(order, np.arange(len(days))):
+        reading.repairs.append("time: unordered dates sorted")
+    return days[order], order
+
+
 def find_days_of(
-    time: np.ndarray,
-    layout: VariableLayout,
-    amount: bool,
-    daily: str,
-    where: str,
-    key: str,
-    shown: str,
+    time: np.ndarray, layout: VariableLayout, amount: bool, variable: str, reading: Reading
 ) -> Days:
     """Group the time steps of one variable into days.
 
@@ -56,15 +104,13 @@ def find_days_of(
         time: `(N,)` days since 1970-01-01 00 UTC, increasing.
         layout: Layout of the variable in the file.
         amount: Whether its values are accumulated over their hours.
-        daily: Value of a day of instants: `instant` (00 UTC) or `mean`.
-        where: Path of the source, for messages.
-        key: Dotted key of the source in the recipe, for messages.
-        shown: The variable's canonical name, for messages.
+        variable: Its canonical name, for messages.
+        reading: What is requested.
 
     Raises:
         UserError: The axis is ambiguous or incomplete.
     """
-    name = f"source {where}: {shown}"
+    name, key = f"source {reading.path}: {variable}", reading.key
     step = _step(time, name)
     if step > 1.0 - _NEAR:
         return _daily_axis(time, layout, amount, name)
@@ -80,7 +126,7 @@ def find_days_of(
                 f"{name} is an amount, but does not state the hours over which it was "
                 f"accumulated; set `hours` in {key}.variables"
             )
-        if daily == "instant":
+        if reading.config.daily == "instant":
             return _midnights(time, name)
         return _group(time, step, "mean", f"mean of {round(1 / step)} instants per day", name)
     return _covered(time, step, hours, layout, amount, name)
@@ -120,17 +166,15 @@ def _daily_axis(time: np.ndarray, layout: VariableLayout, amount: bool, name: st
                 f"{name} covers 24 h with the stamp {at} at their {layout.stamp}, which is not a "
                 f"UTC day; expected days from 00 UTC to 00 UTC"
             )
-        text = f"{_kind(amount)} of the UTC day"
-        return Days(np.round(start), index, "take", text)
+        return Days(np.round(start), index, "take", f"{_kind(amount)} of the UTC day")
     if layout.hours not in (0, 24, None) and not (amount and layout.hours == 0):
         raise UserError(
             f"{name} covers {layout.hours:g} h at one step per day; the rest of the day is missing"
         )
+    note = f"instant at {at}" if layout.fixed else f"one value per day, stamped at {at}"
     if amount:
-        return Days(day, index, "take", f"{_kind(amount)} of the day, stamped at {at}")
-    if layout.fixed:
-        return Days(day, index, "take", f"instant at {at}")
-    return Days(day, index, "take", f"one value per day, stamped at {at}")
+        note = f"{_kind(amount)} of the day, stamped at {at}"
+    return Days(day, index, "take", note)
 
 
 def _midnights(time: np.ndarray, name: str) -> Days:
@@ -163,11 +207,9 @@ def _covered(
     how = "sum" if amount else "mean"
     text = f"{_kind(amount)} of the UTC day"
     if count > 1:
-        text += f", {'sum' if amount else 'mean'} of {count} values over {hours:g} h"
+        text += f", {how} of {count} values over {hours:g} h"
     days = _group(np.round(slot[keep]) / count, 1.0 / count, how, text, name)
-    return Days(
-        days.day, keep[days.index], "take" if count == 1 else how, text, left_out=days.left_out
-    )
+    return replace(days, index=keep[days.index], how="take" if count == 1 else how)
 
 
 def _group(start: np.ndarray, step: float, how: str, text: str, name: str) -> Days:

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from slams.errors import UserError
+from data_modules.sources.canonical.reading import Reading
 
 __all__ = ["UNIT_CONVERSIONS", "Unit", "VariableLayout", "find_unit"]
-
-STAMPS = ("start", "middle", "end")
 
 
 @dataclass(frozen=True)
@@ -97,7 +95,7 @@ UNIT_CONVERSIONS: dict[str, dict[str, Unit]] = {
 
 
 def find_unit(
-    found: str | None, layout: VariableLayout, target: str, where: str
+    found: str | None, layout: VariableLayout, target: str, reading: Reading
 ) -> tuple[Unit, str, str]:
     """Find the conversion from a variable's units to the canonical ones.
 
@@ -105,7 +103,7 @@ def find_unit(
         found: The units stated in the file, or `None`.
         layout: The variable's layout.
         target: The canonical units.
-        where: Path of the source, for messages.
+        reading: What is requested, for messages.
 
     Returns:
         The conversion, the spelling of the unit, and a note on its choice ("" if none).
@@ -123,8 +121,7 @@ def find_unit(
         note = f"{layout.name}: no units stated, {name} according to the layout's documentation"
     known = UNIT_CONVERSIONS[target]
     if name not in known:
-        raise UserError(
-            f"source {where}: {layout.name!r} has units {name!r}, expected {target} (or one of "
-            f"{', '.join(known)})"
+        raise reading.fault(
+            f"{layout.name!r} has units {name!r}, expected {target} (or one of {', '.join(known)})"
         )
     return known[name], name, note

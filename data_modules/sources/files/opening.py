@@ -8,7 +8,9 @@ is downloaded as a whole, and no credentials are used.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
 from glob import glob
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,15 @@ from data_modules.sources.files.remote_file import open_remote_file
 from slams.config.schema import SourceConfig
 from slams.errors import UserError
 
-__all__ = ["find_files", "is_address", "is_zarr", "open_netcdf", "open_zarr"]
+__all__ = [
+    "concatenate",
+    "find_files",
+    "is_address",
+    "is_zarr",
+    "open_netcdf",
+    "open_zarr",
+    "refused",
+]
 
 _SCHEMES = ("gs://", "s3://", "https://", "http://")
 # Steps per dask chunk of files joined along time.
@@ -84,28 +94,18 @@ def open_zarr(path: str, expected: str, key: str) -> xr.Dataset:
     Raises:
         UserError: The store is missing, or is not a Zarr store.
     """
-    if not is_address(path):
-        if not Path(path).exists():
-            raise UserError(f"{key}.path: {path} does not exist; expected {expected}")
-        store: Any = path
-    else:
-        store = _object_store(path, key)
-    try:
-        # At an address, only the consolidated metadata list the arrays.
-        return xr.open_dataset(store, engine="zarr", cache=False, consolidated=True)
-    except Exception as error:
-        # Stores of format 3 may lack them; a web server cannot list its files.
-        if path.startswith(("http://", "https://")):
-            raise UserError(
-                f"{key}.path: {path} cannot be opened as Zarr, it is missing or has no "
-                f"consolidated metadata ({_first_line(error)})"
-            ) from error
-    try:
-        return xr.open_dataset(store, engine="zarr", cache=False, consolidated=False)
-    except Exception as error:
-        raise UserError(
-            f"{key}.path: {path} cannot be opened as Zarr ({_first_line(error)})"
-        ) from error
+    if not is_address(path) and not Path(path).exists():
+        raise UserError(f"{key}.path: {path} does not exist; expected {expected}")
+    store = _object_store(path, key) if is_address(path) else path
+    open_store = partial(xr.open_dataset, store, engine="zarr", cache=False)
+    # A web server cannot list its files: only consolidated metadata list the arrays.
+    web = path.startswith(("http://", "https://"))
+    if not web:
+        with suppress(Exception):  # stores of format 3 may lack them
+            return open_store(consolidated=True)
+    hint = ", it is missing or has no consolidated metadata" if web else ""
+    with refused(f"{key}.path: {path} cannot be opened as Zarr{hint}"):
+        return open_store(consolidated=web)
 
 
 def open_netcdf(files: Sequence[str], key: str, time: str = "time") -> xr.Dataset:
@@ -141,9 +141,18 @@ def open_netcdf(files: Sequence[str], key: str, time: str = "time") -> xr.Datase
                     f"{key}.path: {file} has {name} in {found!r}, {files[0]} in {before!r}; "
                     f"files to be joined must have the same units"
                 )
-    whole = [part.chunk({time: _STEPS}) for part in parts]
+    return concatenate([part.chunk({time: _STEPS}) for part in parts], time)
+
+
+def concatenate(parts: Sequence[xr.Dataset], time: str = "time") -> xr.Dataset:
+    """Join datasets along time; what does not depend on time is that of the first one.
+
+    Args:
+        parts: Datasets of the same grid, levels and variables.
+        time: Name of the dimension along which they are joined.
+    """
     return xr.concat(
-        whole,
+        parts,
         dim=time,
         data_vars="minimal",
         coords="minimal",
@@ -158,13 +167,9 @@ def _open_one(file: str, key: str) -> xr.Dataset:
         return _open_remote(file, key)
     if Path(file).is_dir():
         raise UserError(f"{key}.path: {file} is a directory, expected a NetCDF file")
-    try:
+    wrong = f"{key}.path: {file} cannot be read as NetCDF, it is truncated or has another format"
+    with refused(wrong):
         return _decoded(file, "netcdf4")
-    except Exception as error:
-        raise UserError(
-            f"{key}.path: {file} cannot be read as NetCDF, it is truncated or has another "
-            f"format ({type(error).__name__})"
-        ) from error
 
 
 def _decoded(file: Any, engine: str) -> xr.Dataset:
@@ -185,12 +190,8 @@ def _open_remote(address: str, key: str) -> xr.Dataset:
     except ImportError:
         raise _without_extra(address, key) from None
     parent, _, name = address.rpartition("/")
-    try:
+    with refused(f"{key}.path: {address} cannot be read as NetCDF 4"):
         return _decoded(open_remote_file(_bucket(parent), name), "h5netcdf")
-    except Exception as error:
-        raise UserError(
-            f"{key}.path: {address} cannot be read as NetCDF 4 ({_first_line(error)})"
-        ) from error
 
 
 def _object_store(address: str, key: str) -> Any:
@@ -221,5 +222,11 @@ def _without_extra(address: str, key: str) -> UserError:
     )
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+@contextmanager
+def refused(sentence: str) -> Iterator[None]:
+    """Raise an error of a library as a `UserError`: a sentence, and the library's first line."""
+    try:
+        yield
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"{sentence} ({reason})") from error

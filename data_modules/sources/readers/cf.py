@@ -14,7 +14,6 @@ and longitude, calendars without real dates.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,33 +21,25 @@ import xarray as xr
 
 from data_modules.sources.canonical.form import canonicalise
 from data_modules.sources.canonical.layouts import VariableLayout
+from data_modules.sources.canonical.reading import Reading
 from data_modules.sources.files.opening import find_files, is_zarr, open_netcdf, open_zarr
-from slams.config.schema import SourceConfig, SourceVariableConfig
+from slams.config.schema import SourceVariableConfig
 from slams.errors import UserError
-from slams.fields import FieldSpec
-from slams.variables import ON_LEVELS
+from slams.variables import ON_LEVELS, STANDARD_NAMES
 
 __all__ = ["open_cf"]
 
-# Standard names of each variable, with the factor that converts to its sign.
-_STANDARD = {
-    "temperature": {"air_temperature": 1.0},
-    "u_component_of_wind": {"eastward_wind": 1.0},
-    "v_component_of_wind": {"northward_wind": 1.0},
-    "specific_humidity": {"specific_humidity": 1.0},
-    "2m_temperature": {"air_temperature": 1.0},
-    "total_precipitation_24hr": {
-        "lwe_precipitation_rate": 1.0,
-        "precipitation_flux": 1.0,
-        "precipitation_amount": 1.0,
-        "lwe_thickness_of_precipitation_amount": 1.0,
-    },
-    "outgoing_longwave_radiation": {
-        "toa_outgoing_longwave_flux": 1.0,
-        "toa_net_upward_longwave_flux": 1.0,
-        "toa_net_downward_longwave_flux": -1.0,
-    },
-    "surface_pressure": {"surface_air_pressure": 1.0},
+# Further standard names of each variable; values of the downward flux have the other sign.
+_OTHER_NAMES = {
+    "total_precipitation_24hr": (
+        "precipitation_flux",
+        "precipitation_amount",
+        "lwe_thickness_of_precipitation_amount",
+    ),
+    "outgoing_longwave_radiation": (
+        "toa_net_upward_longwave_flux",
+        "toa_net_downward_longwave_flux",
+    ),
 }
 _AXES = {
     "time": ("time", "T"),
@@ -58,20 +49,12 @@ _AXES = {
 }
 
 
-def open_cf(
-    config: SourceConfig,
-    channels: Sequence[FieldSpec],
-    period: tuple[float, float] | None,
-    key: str,
-) -> xr.Dataset:
+def open_cf(reading: Reading) -> xr.Dataset:
     """Open a CF source lazily.
 
     Args:
-        config: The source's section of the recipe, with `variables` and `dimensions` where the
-        file lacks information.
-        channels: The channels to read.
-        period: First and last day to read, days since 1970-01-01.
-        key: Dotted key of the source in the recipe, for messages.
+        reading: What is requested, with `config.variables` and `config.dimensions` where the file
+            lacks information.
 
     Returns:
         Canonical dataset (see `sources.canonical`).
@@ -79,46 +62,38 @@ def open_cf(
     Raises:
         UserError: The source is missing, lacks information, or cannot be made canonical.
     """
+    config, key = reading.config, reading.key
     files = find_files(config, "a NetCDF file or a Zarr store", key)
-    stores = [is_zarr(file) for file in files]
-    if stores[0]:
+    if is_zarr(files[0]):
         if len(files) > 1:
-            raise UserError(f"{key}.path: {config.path}: expected one Zarr store, found more")
+            raise UserError(f"{key}.path: {reading.path}: expected one Zarr store, found more")
         dataset = open_zarr(files[0], "a Zarr store", key)
     else:
         dataset = open_netcdf(files, key, time=config.dimensions.time or "time")
-    dataset = _named_dimensions(dataset, config, key)
+    dataset = _named_dimensions(dataset, reading)
     if "climatology" in dataset["time"].attrs:
-        raise UserError(
-            f"source {config.path}: time is that of a climatology, expected individual days"
-        )
+        raise reading.fault("time is that of a climatology, expected individual days")
     mapped = {one.variable: one for one in config.variables}
-    layout = {}
-    for variable in dict.fromkeys(c.variable for c in channels if c.name not in config.absent):
-        layout[variable] = _variable_layout(
-            dataset, variable, mapped.get(variable), config.path, key
-        )
-    out = canonicalise(
-        dataset, layout, channels, config.absent, config.path, key, config.daily, period
-    )
-    for name in ("title", "institution", "source", "references", "license"):
-        if name in dataset.attrs:
-            out.attrs[name] = str(dataset.attrs[name])
-    return out
+    layout = {
+        variable: _variable_layout(dataset, variable, mapped.get(variable), reading)
+        for variable in reading.variables
+    }
+    attributes = ("title", "institution", "source", "references", "license")
+    return canonicalise(dataset, layout, reading, attributes)
 
 
-def _named_dimensions(dataset: xr.Dataset, config: SourceConfig, key: str) -> xr.Dataset:
+def _named_dimensions(dataset: xr.Dataset, reading: Reading) -> xr.Dataset:
     """Rename dimensions found by the recipe or by their attributes to canonical names."""
     renamed: dict[Any, str] = {}
     for canonical, (standard, axis) in _AXES.items():
-        asked = getattr(config.dimensions, canonical)
-        if asked:
-            if asked not in dataset.dims and asked not in dataset.coords:
+        name = getattr(reading.config.dimensions, canonical)
+        if name:
+            if name not in dataset.dims and name not in dataset.coords:
                 raise UserError(
-                    f"{key}.dimensions.{canonical}: {asked!r} is not a dimension; found "
+                    f"{reading.key}.dimensions.{canonical}: {name!r} is not a dimension; found "
                     f"{', '.join(map(str, dataset.dims))}"
                 )
-            found = [asked]
+            found = [name]
         else:
             coords = [n for n in dataset.coords if dataset[n].dims == (n,) or not dataset[n].dims]
             found = [n for n in coords if dataset[n].attrs.get("standard_name") == standard]
@@ -129,39 +104,41 @@ def _named_dimensions(dataset: xr.Dataset, config: SourceConfig, key: str) -> xr
     dataset = dataset.rename(renamed)
     if "time" not in dataset.dims and "valid_time" not in dataset.dims:
         if "time" not in dataset.coords:
-            raise UserError(f"source {config.path}: found no time, expected dates")
+            raise reading.fault("found no time, expected dates")
         dataset = dataset.expand_dims("time")
     return dataset
 
 
 def _variable_layout(
-    dataset: xr.Dataset, variable: str, asked: SourceVariableConfig | None, path: str, key: str
+    dataset: xr.Dataset, variable: str, section: SourceVariableConfig | None, reading: Reading
 ) -> VariableLayout:
     factor = 1.0
-    if asked is not None and asked.name:
-        name = asked.name
+    if section is not None and section.name:
+        name = section.name
     elif variable in dataset:
         name = variable
     else:
-        name, factor = _by_standard_name(dataset, variable, path, key)
+        name, factor = _by_standard_name(dataset, variable, reading)
     hours, stamp, fixed = _covers(dataset, name)
     units = ""
-    if asked is not None:
-        units = asked.units
-        factor *= asked.factor
-        if asked.stamp:
-            hours, stamp, fixed = (None if asked.hours < 0 else asked.hours), asked.stamp, True
-        elif asked.hours >= 0:
-            hours, fixed = asked.hours, True
+    if section is not None:
+        units = section.units
+        factor *= section.factor
+        if section.stamp:
+            hours, stamp, fixed = (
+                (None if section.hours < 0 else section.hours),
+                section.stamp,
+                True,
+            )
+        elif section.hours >= 0:
+            hours, fixed = section.hours, True
     return VariableLayout(name, units, bool(units), factor, hours, stamp, fixed)
 
 
-def _by_standard_name(
-    dataset: xr.Dataset, variable: str, path: str, key: str
-) -> tuple[str, float]:
-    known = _STANDARD[variable]
+def _by_standard_name(dataset: xr.Dataset, variable: str, reading: Reading) -> tuple[str, float]:
+    known = (STANDARD_NAMES[variable], *_OTHER_NAMES.get(variable, ()))
     found = [
-        (str(name), known[array.attrs["standard_name"]])
+        (str(name), -1.0 if "downward" in array.attrs["standard_name"] else 1.0)
         for name, array in dataset.data_vars.items()
         if array.attrs.get("standard_name") in known
         and ("level" in array.dims) == (variable in ON_LEVELS)
@@ -170,13 +147,13 @@ def _by_standard_name(
         return found[0]
     there = ", ".join(sorted(map(str, dataset.data_vars))) or "none"
     if not found:
-        raise UserError(
-            f"source {path}: no variable is named {variable} or has its standard name; found "
-            f"{there}; add it to {key}.variables, or its channels to {key}.absent"
+        raise reading.fault(
+            f"no variable is named {variable} or has its standard name; found {there}; add it to "
+            f"{reading.key}.variables, or its channels to {reading.key}.absent"
         )
-    raise UserError(
-        f"source {path}: {' and '.join(name for name, _ in found)} both have the standard name of "
-        f"{variable}; add one of them to {key}.variables"
+    raise reading.fault(
+        f"{' and '.join(name for name, _ in found)} both have the standard name of {variable}; "
+        f"add one of them to {reading.key}.variables"
     )
 
 

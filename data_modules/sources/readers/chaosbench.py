@@ -25,15 +25,14 @@ from xarray.core import indexing
 
 from data_modules.sources.canonical.form import canonicalise
 from data_modules.sources.canonical.layouts import VariableLayout
+from data_modules.sources.canonical.reading import Reading
 from data_modules.sources.files.opening import open_zarr
 from slams.calendar.days import day_of
-from slams.config.schema import SourceConfig
 from slams.errors import UserError
-from slams.fields import FieldSpec
 
 __all__ = ["open_chaosbench"]
 
-_NAME = re.compile(r".*_(\d{8})\.zarr")
+_NAME = re.compile(r".*_(\d{4})(\d{2})(\d{2})\.zarr")
 _LAYOUT = {
     "temperature": VariableLayout("t", units="K"),
     "u_component_of_wind": VariableLayout("u", units="m s**-1"),
@@ -42,19 +41,12 @@ _LAYOUT = {
 }
 
 
-def open_chaosbench(
-    config: SourceConfig,
-    channels: Sequence[FieldSpec],
-    period: tuple[float, float] | None,
-    key: str,
-) -> xr.Dataset:
+def open_chaosbench(reading: Reading) -> xr.Dataset:
     """Open the daily stores of a directory lazily, each when its day is read.
 
     Args:
-        config: The source's section of the recipe; `path` is the directory `era5`.
-        channels: The channels to read: temperature, winds, humidity.
-        period: First and last day to read, days since 1970-01-01.
-        key: Dotted key of the source in the recipe, for messages.
+        reading: What is requested: temperature, winds, humidity; `config.path` is the directory
+            `era5`.
 
     Returns:
         Canonical dataset (see `sources.canonical`).
@@ -63,18 +55,16 @@ def open_chaosbench(
         UserError: A day is missing, a store differs from the first, or the dataset cannot be
             made canonical.
     """
-    days, stores = _daily_stores(config.path, period, key)
-    first = _open_day(stores[0], days[0], key)
+    days, stores = _daily_stores(reading)
+    first = _open_day(stores[0], days[0], reading.key)
     variables = {}
     for name in first.data_vars:
-        inner = _StoresArray(stores, days, str(name), first[name], key)
+        inner = _StoresArray(stores, days, str(name), first[name], reading.key)
         lazy = indexing.LazilyIndexedArray(inner)
         variables[name] = xr.Variable(("time", *first[name].dims), lazy, first[name].attrs)
     coords: dict[str, Any] = {n: c for n, c in first.coords.items() if n in first.dims}
     dataset = xr.Dataset(variables, coords={"time": days.astype("datetime64[ns]"), **coords})
-    return canonicalise(
-        dataset, _LAYOUT, channels, config.absent, config.path, key, config.daily, period
-    )
+    return canonicalise(dataset, _LAYOUT, reading)
 
 
 class _StoresArray(BackendArray):
@@ -94,16 +84,10 @@ class _StoresArray(BackendArray):
         return indexing.explicit_indexing_adapter(key, self.shape, outer, self._read)
 
     def _read(self, key: tuple[Any, ...]) -> np.ndarray:
-        numbers = np.atleast_1d(np.arange(self.shape[0])[key[0]])
-        parts = [self._day(int(number)).values[np.ix_(*self._inner(key))] for number in numbers]
-        values = np.stack(parts) if parts else np.empty((0, *self.shape[1:]), self.dtype)
-        # Scalar indices drop their dimension.
-        drop = tuple(i for i, k in enumerate(key) if isinstance(k, int | np.integer))
-        return values.reshape([n for i, n in enumerate(values.shape) if i not in drop])
-
-    def _inner(self, key: tuple[Any, ...]) -> list[np.ndarray]:
-        sizes = self.shape[1:]
-        return [np.atleast_1d(np.arange(n)[k]) for n, k in zip(sizes, key[1:], strict=True)]
+        """Read the selected days; each part of the key is a number, a slice or an array."""
+        numbers, inner = np.arange(self.shape[0])[key[0]], key[1:]
+        days = [self._day(int(n)).variable[inner].values for n in np.atleast_1d(numbers)]
+        return np.stack(days) if np.ndim(numbers) else days[0]
 
     def _day(self, number: int) -> xr.DataArray:
         store, day = self._stores[number], self._days[number]
@@ -122,15 +106,13 @@ class _StoresArray(BackendArray):
         return array
 
 
-def _daily_stores(
-    path: str, period: tuple[float, float] | None, key: str
-) -> tuple[np.ndarray, list[Path]]:
+def _daily_stores(reading: Reading) -> tuple[np.ndarray, list[Path]]:
     """Return dates and stores in order; refuse a missing day."""
-    folder = Path(path)
+    folder = Path(reading.path)
     if not folder.is_dir():
         raise UserError(
-            f"{key}.path: {path} does not exist; expected a directory with one Zarr store per "
-            f"day, era5_full_1.5deg_YYYYMMDD.zarr"
+            f"{reading.key}.path: {folder} does not exist; expected a directory with one Zarr "
+            f"store per day, era5_full_1.5deg_YYYYMMDD.zarr"
         )
     found: dict[np.datetime64, Path] = {}
     for store in sorted(folder.iterdir()):
@@ -138,30 +120,25 @@ def _daily_stores(
         if not match:
             continue
         try:
-            text = match[1]
-            day = np.datetime64(f"{text[:4]}-{text[4:6]}-{text[6:]}", "D")
+            day = np.datetime64("-".join(match.groups()), "D")
         except ValueError:
-            raise UserError(f"source {path}: {store.name} has no date in its name") from None
+            raise reading.fault(f"{store.name} has no date in its name") from None
         if day in found:
-            raise UserError(
-                f"source {path}: {day} has two stores, {found[day].name} and {store.name}"
-            )
+            raise reading.fault(f"{day} has two stores, {found[day].name} and {store.name}")
         found[day] = store
     if not found:
-        raise UserError(
-            f"source {path}: found no daily store, expected era5_full_1.5deg_YYYYMMDD.zarr"
-        )
+        raise reading.fault("found no daily store, expected era5_full_1.5deg_YYYYMMDD.zarr")
     first, last = min(found), max(found)
-    if period is not None:
-        first, last = (np.datetime64(day_of(day), "D") for day in period)
+    if reading.period is not None:
+        first, last = (np.datetime64(day_of(day), "D") for day in reading.period)
     wanted = np.arange(first, last + np.timedelta64(1, "D"))
     missing = [day for day in wanted if day not in found]
     if missing:
-        like = _NAME.fullmatch(next(iter(found.values())).name)
-        name = f"{like[0][: like.start(1)] if like else ''}{str(missing[0]).replace('-', '')}.zarr"
-        raise UserError(
-            f"source {path}: {name} is missing ({len(missing)} of {len(wanted)} days from {first} "
-            f"to {last} are); complete the directory, or select other days with data.period"
+        prefix = next(iter(found.values())).name.rpartition("_")[0]
+        name = f"{prefix}_{str(missing[0]).replace('-', '')}.zarr"
+        raise reading.fault(
+            f"{name} is missing ({len(missing)} of {len(wanted)} days from {first} to {last} "
+            f"are); complete the directory, or select other days with data.period"
         )
     return wanted, [found[day] for day in wanted]
 

@@ -12,17 +12,13 @@ been filled in), files of different grids, duplicate days, years that overlap, u
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import xarray as xr
 
 from data_modules.sources.canonical.form import canonicalise
 from data_modules.sources.canonical.layouts import VariableLayout
+from data_modules.sources.canonical.reading import Reading
 from data_modules.sources.files.opening import find_files, open_netcdf
-from slams.config.schema import SourceConfig
-from slams.errors import UserError
-from slams.fields import FieldSpec
 
 __all__ = ["open_cpc_gauge"]
 
@@ -32,38 +28,29 @@ _LAYOUT = {_RAIN: VariableLayout("precip", hours=24)}
 _LEAST_MISSING = 0.4
 
 
-def open_cpc_gauge(
-    config: SourceConfig,
-    channels: Sequence[FieldSpec],
-    period: tuple[float, float] | None,
-    key: str,
-) -> xr.Dataset:
+def open_cpc_gauge(reading: Reading) -> xr.Dataset:
     """Open files of the gauge analysis lazily.
 
     Args:
-        config: The source's section of the recipe; `path` may be a pattern, `precip.*.nc`.
-        channels: The channels to read, only precipitation.
-        period: First and last day to read, days since 1970-01-01.
-        key: Dotted key of the source in the recipe, for messages.
+        reading: What is requested, only precipitation; `config.path` may be a pattern,
+            `precip.*.nc`.
 
     Returns:
         Canonical dataset (see `sources.canonical`).
 
     Raises:
-        UserError: A file is missing or cannot be read, the ocean has values, or the
-            dataset cannot be made canonical.
+        UserError: A file is missing or cannot be read, the ocean has values, or the dataset
+            cannot be made canonical.
     """
-    files = find_files(config, "a NetCDF file of the CPC gauge analysis, precip.YYYY.nc", key)
-    dataset = open_netcdf(files, key)
-    out = canonicalise(
-        dataset, _LAYOUT, channels, config.absent, config.path, key, config.daily, period
-    )
+    expected = "a NetCDF file of the CPC gauge analysis, precip.YYYY.nc"
+    dataset = open_netcdf(find_files(reading.config, expected, reading.key), reading.key)
+    out = canonicalise(dataset, _LAYOUT, reading)
     if _RAIN in out:
         share = float(np.isnan(out[_RAIN].isel(time=0).values).mean())
         if share < _LEAST_MISSING:
-            raise UserError(
-                f"source {config.path}: {share:.0%} of the first day is missing, expected the "
-                f"whole ocean; a gauge analysis has no values there, not zeros"
+            raise reading.fault(
+                f"{share:.0%} of the first day is missing, expected the whole ocean; a gauge "
+                f"analysis has no values there, not zeros"
             )
         out.attrs["time"] = f"{_RAIN}: local-day total, dated by the gauges' local day"
         out.attrs["repairs"].append("precip: missing over the ocean, kept as missing")

@@ -6,14 +6,11 @@ statistics come from another store, and analyses are verified only against obser
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import xarray as xr
 
-from slams.config.schema import SourceConfig
+from data_modules.sources.canonical.reading import Reading
 from slams.errors import UserError
-from slams.fields import FieldSpec
 
 __all__ = ["open_no_fields"]
 
@@ -21,47 +18,39 @@ __all__ = ["open_no_fields"]
 _ROWS, _COLUMNS = 4, 8
 
 
-def open_no_fields(
-    config: SourceConfig,
-    channels: Sequence[FieldSpec],
-    period: tuple[float, float] | None,
-    key: str,
-) -> xr.Dataset:
+def open_no_fields(reading: Reading) -> xr.Dataset:
     """Return the days, on a grid without any variable.
 
     Args:
-        config: The source's section of the recipe: `path` is the first and last day separated by
-        a slash, `absent` lists all channels.
-        channels: The channels of the store.
-        period: First and last day to read, days since 1970-01-01; all days by default.
-        key: Dotted key of the source in the recipe, for messages.
+        reading: What is requested: `config.path` is the first and last day separated by a slash,
+            `config.absent` lists all channels.
 
     Raises:
         UserError: `path` is not two dates, there is no day, or a channel is not under `absent`.
     """
-    for spec in channels:
-        if spec.name not in config.absent:
-            raise UserError(
-                f"{key}.absent: {spec.name} is missing from the list, but {key}.kind is "
-                f"no_fields, which has no channels; expected all of data.channels"
-            )
+    key, path = reading.key, reading.path
+    if reading.wanted:
+        raise UserError(
+            f"{key}.absent: {reading.wanted[0].name} is missing from the list, but {key}.kind is "
+            f"no_fields, which has no channels; expected all of data.channels"
+        )
     try:
-        first, last = (np.datetime64(day.strip(), "D") for day in config.path.split("/"))
+        first, last = (np.datetime64(day.strip(), "D") for day in path.split("/"))
     except ValueError:
         raise UserError(
-            f"{key}.path: found {config.path!r}, expected the first and the last day, such "
-            f"as 2020-01-01/2020-01-31, since {key}.kind is no_fields"
+            f"{key}.path: found {path!r}, expected the first and the last day, such as "
+            f"2020-01-01/2020-01-31, since {key}.kind is no_fields"
         ) from None
     if not first <= last:
         raise UserError(f"{key}.path: {first} is after {last}")
     days = np.arange(first.astype(np.int64), last.astype(np.int64) + 1).astype(np.float64)
-    if period is not None:
-        days = days[(days >= period[0]) & (days <= period[1])]
-        if not len(days):
-            raise UserError(f"data.period: none of its days is in {key}.path, {config.path}")
     latitude = 90 - 180 / _ROWS * (np.arange(_ROWS) + 0.5)
     longitude = 360 / _COLUMNS * np.arange(_COLUMNS)
     return xr.Dataset(
-        coords={"time": days, "latitude": latitude, "longitude": longitude},
+        coords={
+            "time": days[reading.of_period(days)],
+            "latitude": latitude,
+            "longitude": longitude,
+        },
         attrs={"repairs": [], "time": "days without fields", "title": "observations alone"},
     )

@@ -16,16 +16,13 @@ duplicate days, missing levels, values that are not physical after unpacking.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import xarray as xr
 
 from data_modules.sources.canonical.form import canonicalise
 from data_modules.sources.canonical.layouts import VariableLayout
+from data_modules.sources.canonical.reading import Reading
 from data_modules.sources.files.opening import find_files, open_netcdf
-from slams.config.schema import SourceConfig
-from slams.fields import FieldSpec
 
 __all__ = ["open_noaa_psl"]
 
@@ -45,20 +42,12 @@ _REANALYSIS = ("air", "uwnd", "vwnd", "shum")
 _GAP = (np.datetime64("1978-03-16"), np.datetime64("1978-12-31"))
 
 
-def open_noaa_psl(
-    config: SourceConfig,
-    channels: Sequence[FieldSpec],
-    period: tuple[float, float] | None,
-    key: str,
-) -> xr.Dataset:
+def open_noaa_psl(reading: Reading) -> xr.Dataset:
     """Open NOAA PSL files lazily.
 
     Args:
-        config: The source's section of the recipe: one NetCDF file, a pattern or a list of files
-            to be joined along time; `daily` selects the daily value of instants.
-        channels: The channels to read; those with levels by level (hPa).
-        period: First and last day to read, days since 1970-01-01.
-        key: Dotted key of the source in the recipe, for messages.
+        reading: What is requested; channels with levels by level (hPa), the files as one NetCDF
+            file, a pattern, or a list of files to be joined along time.
 
     Returns:
         Canonical dataset (see `sources.canonical`).
@@ -66,20 +55,15 @@ def open_noaa_psl(
     Raises:
         UserError: A file is missing or unreadable, or the dataset cannot be made canonical.
     """
-    files = find_files(config, f"a NetCDF file of NOAA PSL (see {key}.origin for its origin)", key)
-    dataset = open_netcdf(files, key)
-    left_out = ""
-    if any(c.variable == _OLR for c in channels) and "olr" in dataset and "time" in dataset.dims:
+    key = reading.key
+    expected = f"a NetCDF file of NOAA PSL (see {key}.origin for its origin)"
+    dataset, left_out = open_netcdf(find_files(reading.config, expected, key), key), ""
+    if any(c.variable == _OLR for c in reading.channels) and "olr" in dataset:
         dataset, left_out = _without_gap(dataset)
     layout = {variable: _variable_layout(dataset, name) for variable, name in _NAMES.items()}
-    out = canonicalise(
-        dataset, layout, channels, config.absent, config.path, key, config.daily, period
-    )
+    out = canonicalise(dataset, layout, reading, ("title", "References"))
     if left_out:
         out.attrs["repairs"].append(left_out)
-    for name in ("title", "References"):
-        if name in dataset.attrs:
-            out.attrs[name.lower()] = str(dataset.attrs[name])
     return out
 
 
@@ -94,7 +78,7 @@ def _variable_layout(dataset: xr.Dataset, name: str) -> VariableLayout:
 
 def _without_gap(dataset: xr.Dataset) -> tuple[xr.Dataset, str]:
     """Leave out the days of the known gap, which some files contain as missing values."""
-    times = dataset["time"].values
+    times = dataset["time"].values if "time" in dataset.dims else np.empty(0)
     if not np.issubdtype(times.dtype, np.datetime64):
         return dataset, ""
     day = times.astype("datetime64[D]")

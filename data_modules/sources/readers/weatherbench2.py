@@ -15,33 +15,21 @@ accumulation at 6-hourly steps, missing levels, duplicate dates, unknown units.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import xarray as xr
 
 from data_modules.sources.canonical.form import canonicalise
+from data_modules.sources.canonical.reading import Reading
 from data_modules.sources.files.opening import open_zarr
 from data_modules.sources.readers.era5 import era5_layout, with_terrain
-from slams.config.schema import SourceConfig
-from slams.errors import UserError
-from slams.fields import FieldSpec
 
 __all__ = ["open_weatherbench2"]
 
 
-def open_weatherbench2(
-    config: SourceConfig,
-    channels: Sequence[FieldSpec],
-    period: tuple[float, float] | None,
-    key: str,
-) -> xr.Dataset:
+def open_weatherbench2(reading: Reading) -> xr.Dataset:
     """Open a WeatherBench2 store lazily.
 
     Args:
-        config: The source's section of the recipe; `daily` selects the daily value of instants.
-        channels: The channels to read.
-        period: First and last day to read, days since 1970-01-01.
-        key: Dotted key of the source in the recipe, for messages.
+        reading: What is requested.
 
     Returns:
         Canonical dataset (see `sources.canonical`).
@@ -49,14 +37,9 @@ def open_weatherbench2(
     Raises:
         UserError: The store is missing, contains forecasts, or cannot be made canonical.
     """
-    dataset = open_zarr(config.path, "a WeatherBench2 store (Zarr)", key)
+    dataset = open_zarr(reading.path, "a WeatherBench2 store (Zarr)", reading.key)
     if "prediction_timedelta" in dataset.dims:
-        raise UserError(
-            f"source {config.path}: found forecasts (dimension prediction_timedelta), expected an "
-            f"analysis or reanalysis"
+        raise reading.fault(
+            "found forecasts (dimension prediction_timedelta), expected an analysis or reanalysis"
         )
-    layout = era5_layout(dataset)
-    dataset = with_terrain(dataset)
-    return canonicalise(
-        dataset, layout, channels, config.absent, config.path, key, config.daily, period
-    )
+    return canonicalise(with_terrain(dataset), era5_layout(dataset), reading)

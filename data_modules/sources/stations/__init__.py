@@ -1,15 +1,17 @@
 """Archives of station reports by name: the properties needed to check recipes, and their readers.
 
-Each module here describes one archive (`slams.plugins.station_sources`); readers are in
-`readers`. A reader returns one long table (`stations.reports.table`).
+Each specification here describes one archive (`slams.plugins.station_sources`); `readers` has one
+module per archive. A reader returns one long table (`stations.reports.table`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-from slams.plugins.station_sources import STATION_SOURCES
+from slams.plugins.station_sources import STATION_SOURCES, StationSourceSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,6 +20,42 @@ if TYPE_CHECKING:
     from slams.config.schema import StationSourceConfig
 
 __all__ = ["open_stations"]
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Function `read_NAME` of the module `readers.NAME`, imported at the first call."""
+
+    name: str
+
+    def __call__(
+        self,
+        config: StationSourceConfig,
+        variables: Sequence[str],
+        first: np.datetime64,
+        last: np.datetime64,
+        key: str,
+    ) -> StationReports:
+        from data_modules.sources.stations.reports.request import ReportRequest
+
+        module = import_module(f"{__name__}.readers.{self.name}")
+        read = getattr(module, f"read_{self.name}")
+        return read(ReportRequest(config, tuple(variables), first, last, key))
+
+
+_SURFACE = ("2m_temperature", "total_precipitation_24hr")
+
+# NOAA NCEI publishes GHCN-Daily, IGRA 2, ISD and isd-lite; METAR is in MADIS's variables.
+ARM_COLUMN = StationSourceSpec(
+    "arm_column", _Reader("arm_column"), ("temperature", *_SURFACE, "outgoing_longwave_radiation")
+)
+GHCN_DAILY = StationSourceSpec(
+    "ghcn_daily", _Reader("ghcn_daily"), _SURFACE, needs_station_list=True
+)
+IGRA2 = StationSourceSpec("igra2", _Reader("igra2"), ("temperature",))
+ISD = StationSourceSpec("isd", _Reader("isd"), _SURFACE)
+ISD_LITE = StationSourceSpec("isd_lite", _Reader("isd_lite"), _SURFACE, needs_station_list=True)
+METAR = StationSourceSpec("metar", _Reader("metar"), _SURFACE)
 
 
 def open_stations(

@@ -195,18 +195,16 @@ def _cells(rows: pd.DataFrame, mean_band: float, sd_band: float, digits: int) ->
 
 
 def _units_page(table: pd.DataFrame, members: int) -> Table:
-    keys = ["levels", "sigma_max", "guidance", "iterations"]
+    keys = ["guidance", "iterations", "levels", "sigma_max"]
+    found = []
+    for (kind, iterations, levels, sigma_max), rows in table.groupby(keys, sort=False):
+        cells = _cells(rows, UNIT_MEAN_BAND, UNIT_SD_BAND, 3)
+        found.append((kind, iterations or "none", f"{levels} from {sigma_max:g}", *cells))
     return make_table(
         f"Observations in units of {', '.join(f'{unit:g}' for unit in UNITS)}, {members} samples, "
         "adams bashforth",
         ("guidance", "iterations", "noise levels", *(f"R = {error:g}²" for error in ERRORS)),
-        (
-            (
-                *(kind, iterations or "none", f"{levels} from {sigma_max:g}"),
-                *_cells(rows, UNIT_MEAN_BAND, UNIT_SD_BAND, 3),
-            )
-            for (levels, sigma_max, kind, iterations), rows in table.groupby(keys, sort=False)
-        ),
+        found,
         "error of the mean in posterior sd, root mean square over the fields; ensemble over "
         "posterior sd on observed and on unobserved fields; green: the mean within "
         f"{UNIT_MEAN_BAND:g}, both ratios within {UNIT_SD_BAND:.0%}",

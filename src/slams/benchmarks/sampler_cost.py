@@ -166,14 +166,12 @@ def _scores(
 
 def _page(table: pd.DataFrame, config: CostConfig) -> Table:
     first = next(iter(config.recipes))
+    scores = ("RMSE", "CRPS", "spread/skill")
     speeds = table.pivot(index="date", columns="recipe", values="seconds_per_member")
     return make_table(
         f"{config.method}: cost and accuracy of {config.cases} dates, {config.members} members "
         "each",
-        [
-            *("recipe", "parameters", "s per member", f"times {first}", "set-up s"),
-            *("RMSE", "CRPS", "spread/skill"),
-        ],
+        ("recipe", "parameters", "s per member", f"times {first}", "set-up s", *scores),
         (
             (
                 name,

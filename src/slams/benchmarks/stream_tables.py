@@ -113,17 +113,15 @@ def stream_pages(
         "reading process",
         texts=4,
     )
+    rows = []
+    for row in ratios.itertuples():
+        cell = (row.grid, row.page_cache, row.workers, f"{row.reader} / {row.against}")
+        found = (f"{ratio:.2f}" for ratio in (row.median, row.smallest, row.largest))
+        rows.append((*cell, *found, _number(row.cpu, ".2f"), _number(row.aim, "g")))
     yield make_table(
         "ratios of samples/s within a repetition",
         ("grid", "page cache", "workers", "ratio", "median", "smallest", "largest", "CPU", "aim"),
-        (
-            (
-                *(row.grid, row.page_cache, row.workers, f"{row.reader} / {row.against}"),
-                *(f"{ratio:.2f}" for ratio in (row.median, row.smallest, row.largest)),
-                *(_number(row.cpu, ".2f"), _number(row.aim, "g")),
-            )
-            for row in ratios.itertuples()
-        ),
+        rows,
         "CPU: ratio of the processor times per sample, which other programs affect less",
         texts=4,
     )

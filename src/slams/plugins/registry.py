@@ -3,8 +3,8 @@
 Everything that a recipe chooses by name has a registry: methods, guidance, samplers, observation
 operators, sources. A specification comes from one of three places.
 
-- *Built in*: each module of the registry's package adds its `SPEC`, or one module defines them
-  all. Nothing else is needed to add a specification.
+- *Built in*: the registry's module defines specifications, or each module of its package defines
+  one as `SPEC`. Nothing else is needed to add a specification.
 - *Installed*: an entry point of the registry's group, in the metadata of another package.
 - *By reference*: `module:Class` in a recipe that the user names. `Registry.admit` imports the
   reference; nothing else here imports a name taken from data. The caller decides whom to trust,
@@ -78,9 +78,9 @@ class Registry(Generic[S]):
         what: What is registered, for messages: `method of assimilation`.
         kind: Class of the specifications.
         group: Entry-point group that other packages register under, `slams.methods`.
-        package: Dotted name of the package or module that defines the built-in ones. A package
-            has a module for each, of the same name, which defines `SPEC` and is imported when the
-            specification is used.
+        package: Dotted name of the package or module that defines the built-in ones. One that
+            defines none has a module for each, of the same name, which defines `SPEC` and is
+            imported when the specification is used.
     """
 
     def __init__(self, what: str, kind: type[S], group: str, package: str) -> None:
@@ -166,10 +166,11 @@ class Registry(Generic[S]):
     def _built_in(self) -> dict[str, S | None]:
         """Built-in specifications by name; `None` for one that is in a module of its own."""
         package = importlib.import_module(self._package)
-        if hasattr(package, "__path__"):
-            return {m.name: None for m in pkgutil.iter_modules(package.__path__) if not m.ispkg}
         found = (spec for spec in vars(package).values() if isinstance(spec, self.kind))
-        return {spec.name: spec for spec in found}
+        here = {spec.name: spec for spec in found}
+        return here or {
+            m.name: None for m in pkgutil.iter_modules(package.__path__) if not m.ispkg
+        }
 
     @functools.cached_property
     def _installed(self) -> dict[str, metadata.EntryPoint]:

@@ -17,9 +17,10 @@ from data_modules.multimodal import MultimodalDataModule
 from slams.assimilators.base import Assimilator
 from slams.assimilators.cycle import Cycle
 from slams.config.schema import Config
-from slams.metrics.tables import print_methods
-from slams.modules.callbacks import EvaluationProgress, ProgressLines, RunSummary
-from slams.modules.callbacks.summary import peak_memory_gib
+from slams.metrics.printing import print_methods
+from slams.modules.callbacks.evaluation_progress import EvaluationProgress
+from slams.modules.callbacks.progress import ProgressLines
+from slams.modules.callbacks.summary import RunSummary, peak_memory_gib
 from slams.modules.cycling import CyclingEvaluator
 from slams.modules.evaluator import AssimilationEvaluator
 from slams.modules.trainer import EVALUATION_PRECISION, check_machine, make_trainer

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from data_modules.reanalysis import ReanalysisDataModule, read_batches
 from slams.fields import Batch, Ensemble
-from slams.metrics.reconstruction import ChannelError
+from slams.metrics.accumulators import ChannelError
 from slams.metrics.scores import level_groups
 from slams.modules.vae import VAE
 from slams.runtime.files import write_table

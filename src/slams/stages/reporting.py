@@ -6,8 +6,7 @@ from pathlib import Path
 
 from slams.config.schema import Config
 from slams.errors import UserError
-from slams.metrics.observed_print import print_observations
-from slams.metrics.tables import print_methods
+from slams.metrics.printing import print_methods, print_observations
 from slams.runs.record import is_finished
 from slams.runtime.files import read_table
 from slams.runtime.ranks import say

@@ -12,6 +12,7 @@ import xarray as xr
 from data_modules.sample import sample_path
 from data_modules.sources import open_source
 from data_modules.sources.canonical.form import canonicalise
+from data_modules.sources.canonical.reading import Reading
 from slams.config.schema import SourceConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec
@@ -26,7 +27,8 @@ LEVELS = (925, 850, 700, 500, 300, 200, 100, 30)
 
 
 def canonical(dataset: xr.Dataset, channels=WANTED, absent=()) -> xr.Dataset:
-    return canonicalise(dataset, {}, channels, absent, "made-up", "data.source")
+    config = SourceConfig(path="made-up", absent=list(absent))
+    return canonicalise(dataset, {}, Reading(config, channels, "data.source"))
 
 
 @pytest.fixture

@@ -17,141 +17,85 @@ Source: Durre et al. 2018, doi 10.1175/JTECH-D-17-0223.1, and the archive's form
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from data_modules.sources.stations.reports.files import archive_files, open_text
-from data_modules.sources.stations.reports.table import StationReports, station_reports
-from slams.config.schema import StationSourceConfig
+from data_modules.sources.stations.reports.request import ReportRequest, open_text
+from data_modules.sources.stations.reports.station_list import locate, read_station_list
+from data_modules.sources.stations.reports.table import StationReports
 from slams.errors import UserError
 
-__all__ = ["read_igra2", "read_igra2_stations"]
+__all__ = ["read_igra2"]
+
+_MISSING, _REMOVED = -9999, -8888
+_COLUMNS = ("line", "station_id", "latitude", "longitude", "time", "level", "value")
 
 
-def read_igra2(
-    config: StationSourceConfig,
-    variables: Sequence[str],
-    first: np.datetime64,
-    last: np.datetime64,
-    key: str,
-) -> StationReports:
+def read_igra2(request: ReportRequest) -> StationReports:
     """Read temperature profiles.
 
     Args:
-        config: The archive's section of the recipe; `path` is a file (`...-data.txt`, `.gz`), a
-            directory of them, or a pattern, `station_list` is `igra2-station-list.txt`, or "" for
-            unknown elevations.
-        variables: Variables to read; a sounding has only temperature.
-        first: First day.
-        last: Last day, inclusive.
-        key: Dotted key of the archive in the recipe, for messages.
+        request: What is requested, only temperature; `config.path` is a file (`...-data.txt`,
+            `.gz`), a directory of them, or a pattern, `config.station_list` is
+            `igra2-station-list.txt`, or "" for unknown elevations.
 
     Raises:
         UserError: A file has another layout or is truncated, or a station is not in the list.
     """
-    station_list = config.station_list
-    stations = read_igra2_stations(station_list, key) if station_list else None
-    repairs = dict.fromkeys(
-        (
-            "missing temperatures (-9999) left out",
-            "levels without pressure left out",
-            "repeated levels of a sounding dropped",
-        ),
-        0,
-    )
-    columns: dict[str, list] = {name: [] for name in ("id", "place", "time", "level", "value")}
-    for file in archive_files(config.path, ("-data.txt", "-data.txt.gz"), key):
-        for name, time, place, levels in _soundings(file, key):
-            if stations is not None and name not in stations:
-                raise UserError(
-                    f"station archive {file}: station {name} is not in {station_list}; expected "
-                    f"the list of the same archive"
-                )
-            if not first <= time < last + np.timedelta64(1, "D"):
-                continue
-            seen: set[int] = set()
-            for pressure, temperature in levels:
-                if pressure in (-9999, -8888):
-                    repairs["levels without pressure left out"] += 1
-                elif temperature == -9999:
-                    repairs["missing temperatures (-9999) left out"] += 1
-                elif pressure in seen:
-                    repairs["repeated levels of a sounding dropped"] += 1
-                else:
-                    seen.add(pressure)
-                    for column, item in zip(
-                        columns, (name, place, time, pressure / 100, temperature), strict=True
-                    ):
-                        columns[column].append(item)
-    place = np.array(columns["place"], dtype=np.float64).reshape(-1, 2)
-    value = np.array(columns["value"], dtype=np.float64)
-    removed = value == -8888
-    table = pd.DataFrame(
-        {
-            "station_id": columns["id"],
-            "latitude": place[:, 0],
-            "longitude": place[:, 1],
-            "elevation": [np.nan if stations is None else stations[n] for n in columns["id"]],
-            "time": np.array(columns["time"], dtype="datetime64[ns]"),
-            "variable": "temperature",
-            "level": np.array(columns["level"], dtype=np.float64),
-            "value": np.where(removed, np.nan, value / 10 + 273.15),
-            "accepted": ~removed,
-            "reason": np.where(removed, "flag: removed by the archive (-8888)", ""),
-        }
-    )
-    return station_reports(
-        table,
-        config.path,
-        key,
+    listed = request.config.station_list
+    stations = None
+    if listed:
+        stations = read_station_list(listed, request.key, "igra2-station-list.txt")
+    parts = []
+    for file in request.files("-data.txt", "-data.txt.gz"):
+        rows = pd.DataFrame(_levels(file, request), columns=list(_COLUMNS))
+        # Mobile platforms are listed without a position; their soundings have one.
+        rows["elevation"] = np.nan
+        if stations is not None:
+            rows["elevation"] = locate(rows["station_id"], stations, listed, file)["elevation"]
+        parts.append(_table(rows, request))
+    return request.reports(
+        parts,
         {
             "day": "UTC; nominal hour of the sounding",
             "flags": "-8888 was removed by the archive's quality control",
         },
-        repairs,
     )
 
 
-def read_igra2_stations(path: str, key: str) -> dict[str, float]:
-    """Read the elevations (m) of `igra2-station-list.txt`, NaN where unknown.
+def _table(rows: pd.DataFrame, request: ReportRequest) -> pd.DataFrame:
+    """Leave out missing and repeated levels, and convert the units."""
+    floating = rows["level"].isin([_MISSING, _REMOVED])
+    missing = ~floating & rows["value"].eq(_MISSING)
+    request.repairs["missing temperatures (-9999) left out"] += int(missing.sum())
+    request.repairs["levels without pressure left out"] += int(floating.sum())
+    rows = rows[~floating & ~missing]
+    repeated = rows.duplicated(["line", "level"])
+    request.repairs["repeated levels of a sounding dropped"] += int(repeated.sum())
+    rows = rows[~repeated]
+    removed = rows["value"].eq(_REMOVED)
+    return rows.assign(
+        time=rows["time"].astype("datetime64[ns]"),
+        variable="temperature",
+        level=rows["level"] / 100,
+        value=(rows["value"] / 10 + 273.15).where(~removed),
+        accepted=~removed,
+        reason=np.where(removed, "flag: removed by the archive (-8888)", ""),
+    )
 
-    Mobile platforms are listed without a position; their soundings have one.
 
-    Args:
-        path: The file.
-        key: Dotted key of the archive in the recipe, for messages.
+def _levels(
+    file: Path, request: ReportRequest
+) -> Iterator[tuple[int, str, float, float, np.datetime64, int, int]]:
+    """Yield the levels of the requested days, `_COLUMNS`.
 
-    Raises:
-        UserError: The file is missing, a line has another layout, or a station occurs twice.
+    The line is that of the sounding's header; latitude and longitude are in degrees, the level in
+    Pa, the value is the code of the temperature.
     """
-    found: dict[str, float] = {}
-    with open_text(path, f"{key}.station_list") as file:
-        for number, line in enumerate(file, start=1):
-            name = line[:11].strip()
-            if not name:
-                continue
-            try:
-                float(line[12:20]), float(line[21:30])
-                elevation = float(line[31:37])
-            except ValueError:
-                raise UserError(
-                    f"{key}.station_list: line {number} of {path} does not have the fixed-width "
-                    f"layout of igra2-station-list.txt: {line.rstrip()[:40]!r}"
-                ) from None
-            if name in found:
-                raise UserError(f"{key}.station_list: station {name} is listed twice in {path}")
-            found[name] = np.nan if elevation < -998 else elevation
-    return found
-
-
-def _soundings(
-    file: Path, key: str
-) -> Iterator[tuple[str, np.datetime64, tuple[float, float], list[tuple[int, int]]]]:
-    """Yield station, time, position (degrees) and levels (Pa, code of the temperature)."""
-    with open_text(file, f"{key}.path") as text:
+    with open_text(file, f"{request.key}.path") as text:
         lines = enumerate(text, start=1)
         for number, line in lines:
             if not line.strip():
@@ -162,15 +106,15 @@ def _soundings(
                     f"the header of a sounding, which starts with #"
                 )
             try:
-                name, count = line[1:12].strip(), int(line[32:36])
-                time = _time(line)
-                place = int(line[55:62]) / 1e4, int(line[63:71]) / 1e4
+                name, count, time = line[1:12].strip(), int(line[32:36]), _time(line)
+                latitude, longitude = int(line[55:62]) / 1e4, int(line[63:71]) / 1e4
             except ValueError:
                 raise UserError(
                     f"station archive {file}: line {number} is not the header of an IGRA 2 "
                     f"sounding: {line.rstrip()!r}"
                 ) from None
-            levels = []
+            inside = request.first <= time < request.last + np.timedelta64(1, "D")
+            header = number
             for _ in range(count):
                 number, level = next(lines, (number, ""))
                 if not level.strip() or level[0] == "#":
@@ -179,13 +123,14 @@ def _soundings(
                         f"{number}, expected {count} levels; the file is truncated"
                     )
                 try:
-                    levels.append((int(level[9:15]), int(level[22:27])))
+                    pressure, temperature = int(level[9:15]), int(level[22:27])
                 except ValueError:
                     raise UserError(
                         f"station archive {file}: line {number} is not a level of an IGRA 2 "
                         f"sounding: {level.rstrip()!r}"
                     ) from None
-            yield name, time, place, levels
+                if inside:
+                    yield header, name, latitude, longitude, time, pressure, temperature
 
 
 def _time(header: str) -> np.datetime64:

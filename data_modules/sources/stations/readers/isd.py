@@ -16,15 +16,13 @@ Source: NCEI, Federal Climate Complex data documentation for integrated surface 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from data_modules.sources.stations.reports.files import archive_files, open_text
-from data_modules.sources.stations.reports.table import StationReports, station_reports
-from slams.config.schema import StationSourceConfig
+from data_modules.sources.stations.reports.request import ReportRequest, parse_times, read_csv
+from data_modules.sources.stations.reports.table import StationReports
 from slams.errors import UserError
 
 __all__ = ["read_isd"]
@@ -32,82 +30,50 @@ __all__ = ["read_isd"]
 _NEEDED = ("STATION", "DATE", "LATITUDE", "LONGITUDE", "ELEVATION", "TMP")
 _BAD = {"2": "suspect", "3": "erroneous", "6": "suspect", "7": "erroneous"}
 _RANK = {"FM-12": 0, "FM-15": 1}
-_CODES = {"TMP": r"[+-]\d{4},\w", "AA1": r"\d{2},\d{4},\w,\w"}
+# Pattern and example of the codes.
+_CODES = {
+    "TMP": (r"[+-]\d{4},\w", "+0123,1"),
+    "AA1": (r"\d{2},\d{4},\w,\w", "06,0012,9,5"),
+}
 
 
-def read_isd(
-    config: StationSourceConfig,
-    variables: Sequence[str],
-    first: np.datetime64,
-    last: np.datetime64,
-    key: str,
-) -> StationReports:
+def read_isd(request: ReportRequest) -> StationReports:
     """Read files by station and year.
 
     Args:
-        config: The archive's section of the recipe; `path` is a file, a directory of them, or a
-            pattern.
-        variables: Variables to read.
-        first: First day.
-        last: Last day, inclusive.
-        key: Dotted key of the archive in the recipe, for messages.
+        request: What is requested; `config.path` is a file, a directory of them, or a pattern.
 
     Raises:
         UserError: A file has another layout, or a code is invalid.
     """
-    repairs: dict[str, int] = {}
     parts = []
-    for file in archive_files(config.path, (".csv", ".csv.gz"), key):
-        rows = _rows(file, first, last, key, repairs)
-        if "2m_temperature" in variables:
-            parts.append(_temperature(rows, file, repairs))
-        if "total_precipitation_24hr" in variables and "AA1" in rows:
-            parts.append(_precipitation(rows, file, repairs))
-    return station_reports(
-        pd.concat(parts, ignore_index=True),
-        config.path,
-        key,
+    for file in request.files(".csv", ".csv.gz"):
+        rows = _rows(file, request)
+        if "2m_temperature" in request.variables:
+            parts.append(_temperature(rows, file, request))
+        if "total_precipitation_24hr" in request.variables and "AA1" in rows:
+            parts.append(_precipitation(rows[rows["AA1"].str.strip().ne("")], file, request))
+    return request.reports(
+        parts,
         {
             "day": "UTC; instants, and periods that end at the time of the report",
             "flags": "quality codes 2 and 6 (suspect), 3 and 7 (erroneous) reject",
             "trace": "0 mm",
         },
-        repairs,
     )
 
 
-def _rows(
-    file: Path, first: np.datetime64, last: np.datetime64, key: str, repairs: dict[str, int]
-) -> pd.DataFrame:
+def _rows(file: Path, request: ReportRequest) -> pd.DataFrame:
     """Read the rows of some days, sorted by time and precedence of their kind."""
-    with open_text(file, f"{key}.path") as text:
-        try:
-            rows = pd.read_csv(text, dtype=str, keep_default_na=False, skipinitialspace=True)
-        except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-            raise UserError(f"station archive {file}: cannot be read as CSV ({error})") from None
-    rows.columns = [str(name).strip() for name in rows.columns]
-    missing = [name for name in _NEEDED if name not in rows]
-    if missing:
-        raise UserError(
-            f"station archive {file}: the header lacks {', '.join(missing)}, expected ISD as CSV "
-            f"with {', '.join(_NEEDED)}[, REPORT_TYPE, AA1]"
-        )
-    time = pd.to_datetime(rows["DATE"], format="%Y-%m-%dT%H:%M:%S", errors="coerce")
-    if time.isna().any():
-        found = rows.loc[time.isna(), "DATE"].iloc[0]
-        raise UserError(
-            f"station archive {file}: DATE {found!r} is not a time, expected YYYY-MM-DDTHH:MM:SS"
-        )
-    rows = rows.assign(time=time)
-    # Periods that end early on the following day may belong to the last one.
-    rows = rows[rows["time"].between(first, last + np.timedelta64(2, "D"), inclusive="left")]
+    expected = f"ISD as CSV with {', '.join(_NEEDED)}[, REPORT_TYPE, AA1]"
+    rows = read_csv(file, f"{request.key}.path", _NEEDED, expected)
+    time = parse_times(rows["DATE"], "%Y-%m-%dT%H:%M:%S", file, "YYYY-MM-DDTHH:MM:SS")
+    rows = request.inside(rows.assign(time=time))
     kind = rows.get("REPORT_TYPE", pd.Series("", index=rows.index)).str.strip()
     summary = kind.isin(["SOD", "SOM"])
-    _count(repairs, "summaries of a day or month left out", int(summary.sum()))
-    rows, kind = rows[~summary], kind[~summary]
-    rows = rows.assign(rank=kind.map(_RANK).fillna(2)).sort_values(
-        ["time", "rank"], kind="stable", ignore_index=True
-    )
+    request.repairs["summaries of a day or month left out"] += int(summary.sum())
+    rows = rows.assign(rank=kind.map(_RANK).fillna(2))[~summary]
+    rows = rows.sort_values(["time", "rank"], kind="stable", ignore_index=True)
     for name in ("LATITUDE", "LONGITUDE", "ELEVATION"):
         number = pd.to_numeric(rows[name], errors="coerce")
         if name != "ELEVATION" and number.isna().any():
@@ -118,33 +84,29 @@ def _rows(
     return rows
 
 
-def _temperature(rows: pd.DataFrame, file: Path, repairs: dict[str, int]) -> pd.DataFrame:
-    rows = rows.assign(code=_codes(rows, "TMP", file))
-    value = rows["code"].str[:5].astype(np.int64)
+def _temperature(rows: pd.DataFrame, file: Path, request: ReportRequest) -> pd.DataFrame:
+    codes = _codes(rows, "TMP", file)
+    value = codes[0].astype(np.int64)
     missing = value.eq(9999)
-    _count(repairs, "missing temperatures (+9999) left out", int(missing.sum()))
-    table = _table(rows, rows["code"].str[-1])
-    table["variable"], table["value"] = "2m_temperature", value / 10.0 + 273.15
-    return _first_of_minute(table[~missing], repairs)
+    request.repairs["missing temperatures (+9999) left out"] += int(missing.sum())
+    table = _table(rows, codes[1], "2m_temperature").assign(value=value / 10.0 + 273.15)
+    return _first_of_minute(table[~missing], request)
 
 
-def _precipitation(rows: pd.DataFrame, file: Path, repairs: dict[str, int]) -> pd.DataFrame:
-    rows = rows[rows["AA1"].str.strip().ne("")]
-    if rows.empty:
-        return pd.DataFrame()
-    codes = _codes(rows, "AA1", file).str.split(",", expand=True).reindex(columns=range(4))
+def _precipitation(rows: pd.DataFrame, file: Path, request: ReportRequest) -> pd.DataFrame:
+    codes = _codes(rows, "AA1", file)
     hours, depth = codes[0].astype(np.int64), codes[1].astype(np.int64)
     missing = depth.eq(9999) | hours.isin([0, 99])
     trace = codes[2].eq("2") & ~missing
-    _count(repairs, "missing precipitation (9999) left out", int(missing.sum()))
-    _count(repairs, "traces of precipitation set to 0 mm", int(trace.sum()))
-    table = _table(rows, codes[3])
-    table["variable"], table["hours"] = "total_precipitation_24hr", hours.astype(float)
-    table["value"] = np.where(trace, 0.0, depth / 10.0)
-    return _first_of_minute(table[~missing], repairs)
+    request.repairs["missing precipitation (9999) left out"] += int(missing.sum())
+    request.repairs["traces of precipitation set to 0 mm"] += int(trace.sum())
+    table = _table(rows, codes[3], "total_precipitation_24hr").assign(
+        hours=hours.astype(float), value=np.where(trace, 0.0, depth / 10.0)
+    )
+    return _first_of_minute(table[~missing], request)
 
 
-def _table(rows: pd.DataFrame, quality: pd.Series) -> pd.DataFrame:
+def _table(rows: pd.DataFrame, quality: pd.Series, variable: str) -> pd.DataFrame:
     word = quality.map(_BAD)
     return pd.DataFrame(
         {
@@ -154,34 +116,31 @@ def _table(rows: pd.DataFrame, quality: pd.Series) -> pd.DataFrame:
             "elevation": rows["ELEVATION"],
             "time": rows["time"],
             "hours": 0.0,
+            "variable": variable,
             "accepted": word.isna(),
             "reason": ("flag: quality " + quality + " " + word).where(word.notna(), ""),
         }
     )
 
 
-def _first_of_minute(table: pd.DataFrame, repairs: dict[str, int]) -> pd.DataFrame:
+def _first_of_minute(table: pd.DataFrame, request: ReportRequest) -> pd.DataFrame:
     """Keep the first accepted one of several reports of one minute."""
-    keys = ["station_id", "time", "hours"]
-    later = table["accepted"] & table[table["accepted"]].duplicated(keys).reindex(
-        table.index, fill_value=False
-    )
-    _count(repairs, "further reports of the same minute dropped", int(later.sum()))
-    return table[~later]
+    accepted = table[table["accepted"]]
+    later = accepted.index[accepted.duplicated(["station_id", "time", "hours"])]
+    request.repairs["further reports of the same minute dropped"] += len(later)
+    return table.drop(later)
 
 
-def _codes(rows: pd.DataFrame, name: str, file: Path) -> pd.Series:
-    """Return a column of codes; refuse invalid ones."""
+def _codes(rows: pd.DataFrame, name: str, file: Path) -> pd.DataFrame:
+    """Return the parts of a column of codes; refuse invalid ones."""
+    pattern, example = _CODES[name]
     codes = rows[name].str.strip()
-    wrong = ~codes.str.fullmatch(_CODES[name])
+    wrong = ~codes.str.fullmatch(pattern)
     if wrong.any():
         found, when = codes[wrong].iloc[0], rows.loc[wrong, "time"].iloc[0]
         raise UserError(
             f"station archive {file}: {name} of {when:%Y-%m-%dT%H:%M} is {found!r}, expected a "
-            f"code such as {'+0123,1' if name == 'TMP' else '06,0012,9,5'}"
+            f"code such as {example}"
         )
-    return codes
-
-
-def _count(repairs: dict[str, int], what: str, number: int) -> None:
-    repairs[what] = repairs.get(what, 0) + number
+    parts = codes.str.split(",", expand=True)
+    return parts.reindex(columns=range(example.count(",") + 1)).astype(str)

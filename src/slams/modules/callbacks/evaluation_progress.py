@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["EvaluationProgress"]
 
+# Layout of the results in a file; files of other layouts are not read.
+_LAYOUT = 2
+
 
 class EvaluationProgress(Callback):
     """Callback that stores and restores the progress of an `AssimilationEvaluator`.
@@ -85,7 +88,7 @@ class EvaluationProgress(Callback):
         outputs: Any,
         batch: Any,
         batch_idx: int,
-        dataloader_idx: int = 0,
+        *_: Any,
     ) -> None:
         """Store the progress when it is due, or when the evaluation must end.
 
@@ -116,4 +119,4 @@ class EvaluationProgress(Callback):
 
     def _way(self, trainer: Trainer) -> list[int]:
         """Return the numbers that determine the cases of each batch and rank, and their scores."""
-        return [ESTIMATOR, trainer.world_size, *map(int, trainer.num_test_batches)]
+        return [_LAYOUT, ESTIMATOR, trainer.world_size, *map(int, trainer.num_test_batches)]

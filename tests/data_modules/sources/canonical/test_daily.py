@@ -7,6 +7,8 @@ import pytest
 
 from data_modules.sources.canonical.daily import Days, find_days_of
 from data_modules.sources.canonical.layouts import VariableLayout
+from data_modules.sources.canonical.reading import Reading
+from slams.config.schema import SourceConfig
 from slams.errors import UserError
 
 FIRST = 11323.0  # 2001-01-01
@@ -14,7 +16,8 @@ FIRST = 11323.0  # 2001-01-01
 
 def days(hours, variable: VariableLayout, amount: bool = False, daily: str = "instant") -> Days:
     time = FIRST + np.asarray(hours, dtype=np.float64) / 24
-    return find_days_of(time, variable, amount, daily, "made-up", "data.source", "a variable")
+    reading = Reading(SourceConfig(path="made-up", daily=daily), (), "data.source")
+    return find_days_of(time, variable, amount, "a variable", reading)
 
 
 def layout(hours: float | None = 0.0, stamp: str = "start", fixed: bool = True) -> VariableLayout:

@@ -7,6 +7,7 @@ import pytest
 import xarray as xr
 
 from data_modules.sources.stations.readers.arm_column import read_arm_column
+from data_modules.sources.stations.reports.request import ReportRequest
 from slams.config.schema import StationSourceConfig
 from slams.errors import UserError
 from tests.data_modules.sources.stations.archives import KEY
@@ -47,7 +48,7 @@ def column() -> xr.Dataset:
 
 def read_file(path, variables=ALL):
     config = StationSourceConfig(kind="arm_column", path=str(path))
-    return read_arm_column(config, variables, FIRST, LAST, KEY)
+    return read_arm_column(ReportRequest(config, variables, FIRST, LAST, KEY))
 
 
 def read(tmp_path, dataset, variables=ALL):

@@ -6,7 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data_modules.sources.stations.readers.ghcn_daily import read_ghcn_daily, read_ghcn_stations
+from data_modules.sources.stations.readers.ghcn_daily import read_ghcn_daily
+from data_modules.sources.stations.reports.request import ReportRequest
+from data_modules.sources.stations.reports.station_list import (
+    check_positions,
+    read_station_list,
+)
 from slams.config.schema import StationSourceConfig
 from slams.errors import UserError
 from tests.data_modules.sources.stations.archives import (
@@ -17,6 +22,7 @@ from tests.data_modules.sources.stations.archives import (
     write_lines,
 )
 
+LISTED = "ghcnd-stations.txt"
 STATIONS = [("USW00094728", 40.7789, -73.9692, 42.7), ("AE000041196", 25.333, 55.517, -999.9)]
 BOTH = ("2m_temperature", "total_precipitation_24hr")
 ROWS = [
@@ -41,7 +47,7 @@ def listed(tmp_path):
 
 def read_file(path, listed, variables=BOTH, last=LAST, **options):
     config = StationSourceConfig("ghcn_daily", str(path), station_list=listed, **options)
-    return read_ghcn_daily(config, variables, FIRST, last, KEY)
+    return read_ghcn_daily(ReportRequest(config, variables, FIRST, last, KEY))
 
 
 def read(tmp_path, listed, rows=ROWS, variables=BOTH, name="2020.csv", **options):
@@ -113,6 +119,14 @@ def test_morning_observations_stay_or_move_a_day_back(tmp_path, listed):
     assert "day_before" in moved.conventions["day"]
 
 
+def test_a_changed_hour_of_observation_is_refused(tmp_path, listed):
+    """Moving a morning's value may put two values on one day."""
+    rows = ["USW00094728,20200101,TMAX,56,,,W,2400", "USW00094728,20200102,TMAX,60,,,W,0700"]
+    read(tmp_path, listed, [*rows, *ROWS[6:]])
+    with pytest.raises(UserError, match=r"TMAX.*20200102 occurs more than once"):
+        read(tmp_path, listed, rows, morning="day_before")
+
+
 def test_repairs_are_counted(tmp_path, listed):
     rows = [*ROWS, ROWS[2], "USW00094728,20200103,PRCP,-9999,,,W,"]
     rows += ["USW00094728,20200103,TMAX,10,,,W,", "USW00094728,20200103,TMIN,20,,,W,"]
@@ -165,15 +179,15 @@ def test_an_archive_without_a_value_is_refused(tmp_path, listed):
 
 def test_faults_of_the_station_list_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"station_list.*found nothing"):
-        read_ghcn_stations("", KEY)
+        read_station_list("", KEY, LISTED)
     with pytest.raises(UserError, match=r"station_list: .*missing or truncated"):
-        read_ghcn_stations(str(tmp_path / "absent.txt"), KEY)
+        read_station_list(str(tmp_path / "absent.txt"), KEY, LISTED)
     bad = ghcn_stations(tmp_path / "bad.txt", [("USW00094728", 95.0, 10.0, 1.0)])
     with pytest.raises(UserError, match=r"USW00094728.*95, 10 degrees"):
-        read_ghcn_stations(str(bad), KEY)
+        check_positions(read_station_list(str(bad), KEY, LISTED), str(bad), KEY)
     twice = ghcn_stations(tmp_path / "twice.txt", [STATIONS[0], STATIONS[0]])
     with pytest.raises(UserError, match=r"USW00094728 is listed twice"):
-        read_ghcn_stations(str(twice), KEY)
+        read_station_list(str(twice), KEY, LISTED)
     commas = write_lines(tmp_path / "commas.txt", ["USW00094728,40.7789,-73.9692,42.7"])
     with pytest.raises(UserError, match=r"line 1 .*fixed-width"):
-        read_ghcn_stations(str(commas), KEY)
+        read_station_list(str(commas), KEY, LISTED)

@@ -7,7 +7,9 @@ import gzip
 import numpy as np
 import pytest
 
-from data_modules.sources.stations.readers.igra2 import read_igra2, read_igra2_stations
+from data_modules.sources.stations.readers.igra2 import read_igra2
+from data_modules.sources.stations.reports.request import ReportRequest
+from data_modules.sources.stations.reports.station_list import read_station_list
 from slams.config.schema import StationSourceConfig
 from slams.errors import UserError
 from tests.data_modules.sources.stations.archives import (
@@ -29,7 +31,7 @@ def read(tmp_path, lines, listed=True, name="AUM00011035-data.txt"):
     stations = write_lines(tmp_path / "igra2-station-list.txt", LIST) if listed else ""
     path = write_lines(tmp_path / name, lines)
     config = StationSourceConfig(kind="igra2", path=str(path), station_list=str(stations))
-    return read_igra2(config, ("temperature",), FIRST, LAST, KEY)
+    return read_igra2(ReportRequest(config, ("temperature",), FIRST, LAST, KEY))
 
 
 def test_a_sounding_becomes_a_profile_in_kelvin(tmp_path):
@@ -112,15 +114,18 @@ def test_levels_of_another_width_are_refused(tmp_path):
         read(tmp_path, lines)
 
 
+def elevations(path):
+    return read_station_list(str(path), KEY, "igra2-station-list.txt")["elevation"]
+
+
 def test_the_station_list(tmp_path):
-    path = write_lines(tmp_path / "list.txt", LIST)
-    found = read_igra2_stations(str(path), KEY)
+    found = elevations(write_lines(tmp_path / "list.txt", LIST))
     assert found["AUM00011035"] == 200.0
     assert np.isnan(found["ZZXUAICE030"])
     with pytest.raises(UserError, match=r"AUM00011035 is listed twice"):
-        read_igra2_stations(str(write_lines(tmp_path / "twice.txt", [LIST[0], LIST[0]])), KEY)
+        elevations(write_lines(tmp_path / "twice.txt", [LIST[0], LIST[0]]))
     with pytest.raises(UserError, match=r"line 1 .*fixed-width"):
-        read_igra2_stations(str(write_lines(tmp_path / "bad.txt", ["AUM00011035;48.2;16.3"])), KEY)
+        elevations(write_lines(tmp_path / "bad.txt", ["AUM00011035;48.2;16.3"]))
 
 
 def test_real_soundings_of_vienna(shared_data):
@@ -130,7 +135,7 @@ def test_real_soundings_of_vienna(shared_data):
         pytest.skip("the real soundings are not there")
     config = StationSourceConfig(kind="igra2", path=str(path), station_list=str(listed))
     first, last = np.datetime64("2015-01-01"), np.datetime64("2015-06-30")
-    reports = read_igra2(config, ("temperature",), first, last, KEY)
+    reports = read_igra2(ReportRequest(config, ("temperature",), first, last, KEY))
     # According to a count of the file's lines.
     with gzip.open(path, "rt") as file:
         lines = [line for line in file if line[0] != "#"]
@@ -138,6 +143,6 @@ def test_real_soundings_of_vienna(shared_data):
     assert reports.counts()["reports"] == len(lines) - codes.count("-9999") == 14533
     assert reports.counts()["flag: removed by the archive (-8888)"] == codes.count("-8888") == 1
     assert reports.table["time"].nunique() == 321
-    assert len(read_igra2_stations(str(listed), KEY)) == 2761
+    assert len(elevations(listed)) == 2761
     noon = reports.table[reports.table["time"] == np.datetime64("2015-01-23T12")]
     assert noon.set_index("level").loc[500.0, "value"] == pytest.approx(273.15 - 26.5)

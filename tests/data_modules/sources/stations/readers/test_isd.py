@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from data_modules.sources.stations.readers.isd import read_isd
-from data_modules.sources.stations.readers.isd_lite import read_isd_history, read_isd_lite
+from data_modules.sources.stations.readers.isd_lite import read_isd_lite
+from data_modules.sources.stations.reports.request import ReportRequest
+from data_modules.sources.stations.reports.station_list import read_isd_history
 from slams.config.schema import StationSourceConfig
 from slams.errors import UserError
 from tests.data_modules.sources.stations.archives import (
@@ -35,7 +37,7 @@ ROWS = [
 def read(tmp_path, rows=ROWS, header=None, variables=BOTH):
     path = write_lines(tmp_path / "11035099999.csv", [header or isd_header(), *rows])
     config = StationSourceConfig(kind="isd", path=str(path))
-    return read_isd(config, variables, FIRST, LAST, KEY)
+    return read_isd(ReportRequest(config, variables, FIRST, LAST, KEY))
 
 
 def accepted(reports, variable):
@@ -122,7 +124,7 @@ def lite(tmp_path, rows=LITE, name="110350-99999-2020", variables=BOTH):
     history = write_lines(tmp_path / "isd-history.csv", HISTORY)
     path = write_lines(tmp_path / name, rows)
     config = StationSourceConfig(kind="isd_lite", path=str(path), station_list=str(history))
-    return read_isd_lite(config, variables, FIRST, LAST, KEY)
+    return read_isd_lite(ReportRequest(config, variables, FIRST, LAST, KEY))
 
 
 def test_lite_numbers_missing_and_trace(tmp_path):
@@ -162,6 +164,12 @@ def test_stations_of_lite_must_be_in_the_history(tmp_path):
         lite(tmp_path, name="110370-99999-2020")
     with pytest.raises(UserError, match=r"found no value"):
         lite(tmp_path, LITE[2:], variables=("2m_temperature",))
+
+
+def test_elevations_of_the_history_may_be_unknown(tmp_path):
+    """The list has -999.0, not a height, where the elevation is unknown."""
+    found = read_isd_history(str(write_lines(tmp_path / "isd-history.csv", HISTORY)), KEY)
+    assert found["elevation"].isna().to_dict() == {"110350-99999": False, "110360-99999": True}
 
 
 def test_faults_of_the_history_are_refused(tmp_path):

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from data_modules.sources.stations.readers.metar import read_metar
+from data_modules.sources.stations.reports.request import ReportRequest
 from slams.config.schema import StationSourceConfig
 from slams.errors import UserError
 from tests.data_modules.sources.stations.archives import FIRST, KEY, LAST, metar_rows
@@ -16,7 +17,7 @@ BOTH = ("2m_temperature", "total_precipitation_24hr")
 
 def read_file(path, variables=BOTH, first=FIRST, last=LAST, **options):
     config = StationSourceConfig(kind="metar", path=str(path), **options)
-    return read_metar(config, variables, first, last, KEY)
+    return read_metar(ReportRequest(config, variables, first, last, KEY))
 
 
 def read(tmp_path, rows, variables=BOTH, **options):

@@ -1,7 +1,7 @@
-"""The table of regions: the metrics of `results` per region.
+"""Rows of scores with their intervals, for the globe and per region.
 
 `regions`: method, setting, region, variable, level, metric, value, lower, upper, n, estimator;
-rows as in `results` (`slams.metrics.tables`), for the regions of `slams.metrics.regions`, which
+rows as in `results` (`slams.metrics.columns`), for the regions of `slams.metrics.regions`, which
 include the globe. The intervals are computed from the same resamples of dates.
 """
 
@@ -17,12 +17,37 @@ from slams.fields import FieldSpec
 from slams.metrics.bootstrap import Resamples
 from slams.metrics.records import MethodRecord
 from slams.metrics.regions import REGIONS
-from slams.metrics.scores import SCORES, level_groups, mean_over_levels, score
+from slams.metrics.scores import SCORES, mean_over_levels, places, score
 from slams.metrics.statistics import REGIONAL
 
-__all__ = ["regional_rows"]
+__all__ = ["interval_rows", "regional_rows"]
 
 _METRICS = tuple(m for m, needed in SCORES.items() if set(needed) <= set(REGIONAL))
+
+
+def interval_rows(
+    metric: str,
+    value: Tensor,
+    resampled: Tensor,
+    known: Tensor,
+    channels: Sequence[FieldSpec],
+    resamples: Resamples,
+) -> Iterator[tuple[Any, ...]]:
+    """Return the rows of one metric, starting with the column variable, ending with n.
+
+    Args:
+        metric: Name of the metric.
+        value: `(C,)` the metric.
+        resampled: `(S, C)` the metric in every resample.
+        known: `(N, C)` bool, the cases with a truth; channels without any have no row.
+        channels: The `C` channels.
+        resamples: The resamples of the cases.
+    """
+    for place, index in places(channels).items():
+        if n := int(known[:, index].any(dim=1).sum()):
+            bounds = resamples.interval(mean_over_levels(resampled, index))
+            numbers = torch.stack([mean_over_levels(value, index), *bounds]).tolist()
+            yield *place, metric, *numbers, n
 
 
 def regional_rows(
@@ -39,23 +64,11 @@ def regional_rows(
     known = statistics["mse"].isfinite()
     means = {name: values.nanmean(dim=0).mT for name, values in statistics.items()}
     drawn = {name: resamples.means(values).mT for name, values in statistics.items()}
-    groups = level_groups(channels)
     for metric in _METRICS:
         value = score(metric, means, record.members, record.centred)
         resampled = score(metric, drawn, record.members, record.centred)
-        lower, upper = resamples.interval(resampled)
         for r, region in enumerate(REGIONS):
-            for c, spec in enumerate(channels):
-                if n := int(known[:, c, r].sum()):
-                    level = "surface" if spec.level is None else str(spec.level)
-                    numbers = _numbers(value[r, c], lower[r, c], upper[r, c])
-                    yield region, spec.variable, level, metric, *numbers, n
-            for variable, index in groups.items():
-                if n := int(known[:, index, r].any(dim=1).sum()):
-                    bounds = resamples.interval(mean_over_levels(resampled[:, r], index))
-                    numbers = _numbers(mean_over_levels(value[r], index), *bounds)
-                    yield region, variable, "mean", metric, *numbers, n
-
-
-def _numbers(*values: Tensor) -> list[float]:
-    return torch.stack(values).tolist()
+            for row in interval_rows(
+                metric, value[r], resampled[:, r], known[..., r], channels, resamples
+            ):
+                yield region, *row

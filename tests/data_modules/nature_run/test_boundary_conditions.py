@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from data_modules.nature_run.forcing import boundary_conditions, digest
+from data_modules.nature_run.speedy import boundary_conditions, digest
 
 
 def test_boundary_conditions_follow_calendar_and_anomaly():

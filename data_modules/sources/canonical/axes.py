@@ -1,0 +1,166 @@
+"""Dimensions of a file: their names, its levels, and its grid, in canonical order.
+
+Latitude is from north to south, longitude in [0, 360), increasing, level in hPa in the requested
+order. Grids that are not global, not regular or have a value twice are refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+
+from data_modules.sources.canonical.reading import Reading
+
+__all__ = ["DIMENSIONS", "order_latitude", "order_longitude", "rename", "select_levels"]
+
+# Canonical names, with the usual ones in files.
+DIMENSIONS = {
+    "time": ("time", "valid_time"),
+    "level": ("level", "pressure_level", "isobaricInhPa", "plev", "lev"),
+    "latitude": ("latitude", "lat"),
+    "longitude": ("longitude", "lon"),
+}
+_LEVEL_FACTORS = {
+    **dict.fromkeys(("hPa", "millibar", "millibars", "mb", "mbar"), 1.0),
+    **dict.fromkeys(("Pa", "pascal", "pascals"), 0.01),
+}
+
+
+def rename(dataset: xr.Dataset, reading: Reading) -> xr.Dataset:
+    """Give the dimensions their canonical names.
+
+    Args:
+        dataset: The opened file.
+        reading: What is requested; a renaming is recorded.
+
+    Raises:
+        UserError: A dimension other than the level is missing.
+    """
+    mapping = {}
+    for canonical, aliases in DIMENSIONS.items():
+        found = [name for name in aliases if name in dataset.dims]
+        if found:
+            mapping[found[0]] = canonical
+        elif canonical != "level":
+            raise reading.fault(
+                f"dimension {canonical!r} is missing; found {', '.join(map(str, dataset.dims))}"
+            )
+    changed = {old: new for old, new in mapping.items() if old != new}
+    if changed:
+        text = ", ".join(f"{old} to {new}" for old, new in changed.items())
+        reading.repairs.append(f"renamed {text}")
+    return dataset.rename(changed)
+
+
+def select_levels(
+    array: xr.DataArray, levels: Sequence[int], variable: str, reading: Reading
+) -> xr.DataArray:
+    """Select levels, in hPa.
+
+    Args:
+        array: A variable of the file.
+        levels: The requested levels (hPa).
+        variable: Its canonical name, for messages.
+        reading: What is requested; a conversion of units is recorded.
+
+    Raises:
+        UserError: The variable has no levels, levels of unknown units, one of them twice, or
+            lacks a requested one.
+    """
+    if "level" not in array.dims:
+        raise reading.fault(
+            f"{array.name!r} ({variable}) has no levels, expected "
+            f"{', '.join(map(str, levels))} hPa"
+        )
+    coordinate = array["level"]
+    units = coordinate.attrs.get("units", "hPa")
+    if units not in _LEVEL_FACTORS:
+        raise reading.fault(f"level has units {units!r}, expected hPa or Pa")
+    values = coordinate.values.astype(np.float64) * _LEVEL_FACTORS[units]
+    if _LEVEL_FACTORS[units] != 1.0:
+        reading.repairs.append(f"level: {units} converted to hPa")
+    shown = ", ".join(f"{value:g}" for value in values)
+    if len(np.unique(values)) != len(values):
+        raise reading.fault(f"a level occurs twice; found {shown} hPa")
+    near = np.abs(values - np.array(levels)[:, None]) < 0.01
+    for level, there in zip(levels, near.any(axis=1), strict=True):
+        if not there:
+            raise reading.fault(f"level {level} hPa of {variable} is missing; found {shown} hPa")
+    return array.isel(level=near.argmax(axis=1)).assign_coords(level=list(levels))
+
+
+def order_latitude(dataset: xr.Dataset, reading: Reading) -> tuple[np.ndarray, slice | np.ndarray]:
+    """Return latitudes from north to south, and the rows of the file in that order.
+
+    Args:
+        dataset: The file, with canonical names of dimensions.
+        reading: What is requested; a reversal is recorded.
+
+    Raises:
+        UserError: The latitudes are not those of a global grid.
+    """
+    values, rows = _coordinate(dataset, "latitude", reading), slice(None)
+    outside = values[np.abs(values) > 90 + 1e-6]
+    if len(outside):
+        raise reading.fault(f"found latitude {outside[0]:g}, expected -90 to 90")
+    steps = np.diff(values)
+    if (steps > 0).all():
+        reading.repairs.append("latitude: south to north reversed to north to south")
+        rows = slice(None, None, -1)
+        values = values[rows]
+    elif not (steps < 0).all():
+        raise reading.fault("latitude is not monotonic")
+    gap = max(np.abs(np.diff(values)).max(), 1e-6)
+    if values[0] < 90 - gap or values[-1] > -90 + gap:
+        raise reading.fault(
+            f"latitude reaches from {values[0]:g} to {values[-1]:g}, expected a global grid"
+        )
+    return np.clip(values, -90.0, 90.0), rows
+
+
+def order_longitude(
+    dataset: xr.Dataset, reading: Reading
+) -> tuple[np.ndarray, slice | np.ndarray]:
+    """Return longitudes eastwards from 0, and the columns of the file in that order.
+
+    Args:
+        dataset: The file, with canonical names of dimensions.
+        reading: What is requested; changes are recorded.
+
+    Raises:
+        UserError: The longitudes are not equally spaced around the globe.
+    """
+    found = _coordinate(dataset, "longitude", reading)
+    values = np.mod(found, 360.0)
+    values[values > 360.0 - 1e-6] = 0.0
+    order = np.argsort(values, kind="stable")
+    keep = np.concatenate([[True], np.diff(values[order]) > 1e-6])
+    if not keep.all():
+        if (~keep).sum() > 1:
+            raise reading.fault("longitudes occur more than once")
+        reading.repairs.append("longitude: repeated meridian dropped")
+        order = order[keep]
+    if not np.array_equal(values, found):
+        reading.repairs.append("longitude: wrapped into 0..360")
+    sorted_before = np.array_equal(order, np.arange(len(found)))
+    if not sorted_before:
+        reading.repairs.append("longitude: sorted")
+    values = values[order]
+    spacing = 360.0 / len(values)
+    if len(values) < 4 or np.abs(np.diff(values) - spacing).max() > 0.01 * spacing:
+        raise reading.fault(
+            f"{len(values)} longitudes from {values[0]:g} to {values[-1]:g} are not equally "
+            f"spaced around the globe"
+        )
+    return values, slice(None) if sorted_before else order
+
+
+def _coordinate(dataset: xr.Dataset, name: str, reading: Reading) -> np.ndarray:
+    if name not in dataset.coords:
+        raise reading.fault(f"coordinate {name!r} has no values")
+    values = np.asarray(dataset[name].values, dtype=np.float64)
+    if not np.isfinite(values).all():
+        raise reading.fault(f"coordinate {name!r} has a missing value")
+    return values
