@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from slams.config.checks.rules import holds
-from slams.config.memory import parse_memory
+from slams.config.memory import MEMORY
 from slams.errors import UserError
 from slams.plugins.keys import (
     NOT_EMPTY,
@@ -165,7 +165,7 @@ class PreparationBenchConfig:
     grid: str = "48x96"
     regrid: str = key("conservative", one_of("conservative", "bilinear"))
     # As `data.prepare.memory`, `data.prepare.scheduler`, `data.prepare.workers`.
-    memory: str = key("2 GB", Rule("an amount such as 2 GB", parse_memory))
+    memory: str = key("2 GB", MEMORY)
     scheduler: str = key("threads", one_of("threads", "distributed"))
     workers: int = key(0, at_least(0))
     # Number of times that the second preparation is killed (SIGKILL), spread over its files.

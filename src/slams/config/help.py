@@ -17,10 +17,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from slams.config.paths import shorten
 from slams.config.schema import Config
 from slams.plugins.keys import rules_of
 
 __all__ = ["Key", "format_help", "list_keys"]
+
+_MARGIN = " " * 6
 
 
 @dataclass(frozen=True)
@@ -67,15 +70,10 @@ def format_help(found: Iterator[Key], width: int = 79) -> str:
             lines += ["", *textwrap.wrap(f"{section}: {key.section}", width)]
         shown_section = section
         value = key.value if isinstance(key.value, str) and key.value else repr(key.value)
-        lines.append(f"  {key.path} = {_shorten(value, width - 5 - len(key.path))}")
+        lines.append(f"  {key.path} = {shorten(value, max(width - 5 - len(key.path), 20))}")
         expected = f"({'; '.join(key.expected)})" if key.expected else ""
-        margin = "      "
-        lines += textwrap.wrap(
-            f"{key.comment} {expected}".strip(),
-            width,
-            initial_indent=margin,
-            subsequent_indent=margin,
-        )
+        about = textwrap.wrap(f"{key.comment} {expected}".strip(), width - len(_MARGIN))
+        lines += [f"{_MARGIN}{line}" for line in about]
     return "\n".join(lines).strip("\n")
 
 
@@ -122,7 +120,3 @@ def _comments(module: str) -> dict[str, str]:
                     row -= 1
                 found[f"{node.name}.{item.target.id}"] = " ".join(reversed(above))
     return found
-
-
-def _shorten(text: str, width: int) -> str:
-    return text if len(text) <= max(width, 20) else f"{text[: max(width, 20) - 3]}..."

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from itertools import pairwise
 
-from slams.config.checks.rules import one_of as check_choice
-from slams.config.checks.rules import unique
 from slams.config.schema import OptimizerConfig
 from slams.config.splits import day_range
 from slams.errors import UserError
@@ -211,9 +209,9 @@ def check_state_bench(config: StateBenchConfig) -> None:
         UserError: The key, what was found, what is expected.
     """
     names = [entry.name for entry in config.train]
-    unique("train", names)
+    DISTINCT.check("train", names)
     for name in config.network.train:
-        check_choice("network.train", name, names)
+        one_of(*names).check("network.train", name)
     validation = day_pieces("validation", config.validation)
     near = timedelta(days=config.gap)
     for number, entry in enumerate(config.train):

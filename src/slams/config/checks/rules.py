@@ -1,20 +1,18 @@
-"""Rules that the checks of recipes are made of: one sentence for a value that breaks one.
+"""Checks of values that must fit other values of a recipe: one sentence for one that does not.
 
 What a value may be is stated at its key, by rules of `slams.plugins.keys`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from operator import attrgetter
 from typing import Any
 
-from slams.config.schema import OptimizerConfig
 from slams.errors import UserError
-from slams.plugins import keys
-from slams.plugins.registry import Registry
+from slams.plugins.keys import that
 
-__all__ = ["check_optimizer", "check_registered", "check_that", "holds", "one_of", "unique"]
+__all__ = ["check_that", "holds"]
 
 
 def check_that(passes: object, config: Any, key: str, expected: str) -> None:
@@ -31,34 +29,10 @@ def check_that(passes: object, config: Any, key: str, expected: str) -> None:
     """
     if not passes:
         found = attrgetter(key)(config)
-        raise UserError(f"key {key!r}: found {found!r}, expected {expected}")
+        found = repr(found) if found != "" else "nothing"
+        raise UserError(f"key {key!r}: found {found}, expected {expected}")
 
 
 def holds(config: Any, key: str, test: Callable[[Any], bool], expected: str) -> None:
     """Refuse a value that a test does not pass; arguments and errors as of `check_that`."""
-    keys.that(test, expected).check(key, attrgetter(key)(config))
-
-
-def one_of(key: str, value: str, choices: Sequence[str]) -> None:
-    """Refuse a value that is none of some names, naming the nearest (`UserError`)."""
-    keys.one_of(*choices).check(key, value)
-
-
-def check_registered(key: str, name: str, registry: Registry) -> None:
-    """Refuse a name that is not registered, with `UserError`; import nothing that is built in."""
-    keys.registered(registry).check(key, name)
-
-
-def unique(key: str, values: Iterable[Any]) -> None:
-    """Refuse a list that has a value twice (`UserError`)."""
-    keys.DISTINCT.check(key, list(values))
-
-
-def check_optimizer(section: str, optimizer: OptimizerConfig) -> None:
-    """Refuse an optimiser whose keys break their rules (`UserError`).
-
-    Args:
-        section: Dotted key of the optimiser.
-        optimizer: Its values.
-    """
-    keys.check_keys(optimizer, section)
+    that(test, expected).check(key, attrgetter(key)(config))

@@ -27,9 +27,9 @@ __all__ = [
 
 # Groups of `slams.nn`'s group normalisation, which divide the width of every layer.
 _GROUPS = 8
-_MULTIPLES = that(
-    lambda width: width % _GROUPS == 0, f"multiples of {_GROUPS}, the groups of each normalisation"
-)
+_MULTIPLES = f"multiples of {_GROUPS}, the groups of each normalisation"
+_WIDTH = that(lambda width: width % _GROUPS == 0, _MULTIPLES)
+_WIDTHS = that(lambda widths: not any(width % _GROUPS for width in widths), _MULTIPLES)
 
 
 @dataclass
@@ -57,7 +57,7 @@ class VAEConfig:
     # Factor by which the latent grid has fewer points in each direction.
     factor: int = key(4, at_least(1))
     # Width and number of residual blocks of the convolutional paths.
-    hidden: int = key(128, at_least(1), _MULTIPLES)
+    hidden: int = key(128, at_least(1), _WIDTH)
     blocks: int = key(3, at_least(0))
     kl_weight: float = key(1e-3, NOT_NEGATIVE)
     # Probability that a modality is hidden from the encoder in a training sample.
@@ -76,7 +76,7 @@ class ScoreConfig:
     # (method `pixel_diffusion`); each has a run directory of its own.
     space: str = key("latent", one_of("latent", "pixel"))
     # Widths of the U-Net, one per resolution.
-    channels: list[int] = key([64, 96], NOT_EMPTY, each(at_least(1)), each(_MULTIPLES))
+    channels: list[int] = key([64, 96], NOT_EMPTY, each(at_least(1)), _WIDTHS)
     blocks: int = key(2, at_least(1))
     embedding: int = key(128, at_least(1), that(lambda v: v % 2 == 0, "an even number"))
     # Networks whose mean is the denoiser. Each sample of a batch trains one of them: use that many
