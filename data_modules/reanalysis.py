@@ -23,7 +23,12 @@ from data_modules.store.periods import Period, split_periods, window_cases
 from data_modules.store.reserved import reserved_days, reserved_pieces
 from data_modules.store.training_store import TrainingStore
 from data_modules.stream.background import BackgroundProvider
-from data_modules.stream.field_cache import FieldSource, cache_directory, load_fields, map_fields
+from data_modules.stream.field_cache import (
+    MemoryFields,
+    cache_directory,
+    load_fields,
+    map_fields,
+)
 from data_modules.stream.loader import StreamLoader, read_ahead
 from data_modules.stream.samplers import BlockShuffleSampler, ShardSampler
 from data_modules.stream.windows import WindowDataset
@@ -81,7 +86,7 @@ class ReanalysisDataModule(LightningDataModule):
         self._batch_size = batch_size or data.batch_size
         self._test_batch_size = test_batch_size or self._batch_size
         self.whole_test = False
-        self._cache: FieldSource | None = None
+        self._cache: MemoryFields | None = None
         self.arrived_at: float | None = None
         self.periods = split_periods(data.splits, data.window)
         check_reserved(data.splits, *self._reserved_by_store())

@@ -51,6 +51,18 @@ def tiny_config(tmp_path: Path, tiny_source: Path, tiny_prepared: Path) -> Confi
 
 
 @pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a store that was made where killed processes had left their side files; copy it."""
+    from slams.tracking.database import make_database
+
+    path = tmp_path_factory.mktemp("template") / "mlflow.db"
+    for name in ("mlflow.db-journal", "mlflow.db-wal", ".mlflow.db.part", ".mlflow.db.part-wal"):
+        (path.parent / name).write_bytes(b"of another file")
+    make_database(path)
+    return path
+
+
+@pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Return the directory of real data, or skip the test."""
     default = Path(__file__).resolve().parents[1].parent / "shared" / "data"

@@ -68,7 +68,7 @@ def test_channels_have_names_units_and_transforms(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("temprature@850", "'temprature' is unknown; expected one of .*temperature"),
+        ("temprature@850", "'temprature' is unknown; did you mean 'temperature'"),
         ("temperature@8.5", "level '8.5' is not a whole number of hPa"),
         ("temperature@-1", "not a whole number"),
     ],

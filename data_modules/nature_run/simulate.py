@@ -8,7 +8,6 @@ point is resumed by the same command, and ends with the same bytes.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import time
 from collections.abc import Iterator
@@ -39,8 +38,9 @@ from data_modules.nature_run.unfinished import Identity, Unfinished, partial_pat
 from slams.config.schema import SimulateConfig
 from slams.errors import UserError
 from slams.runtime import directories
+from slams.runtime.failures import FULL, refused_write
 from slams.runtime.ranks import say
-from slams.runtime.signals import deferred
+from slams.runtime.signals import defer
 
 __all__ = ["simulate"]
 
@@ -87,7 +87,7 @@ def simulate(settings: SimulateConfig, *, resume: str = "auto", dry_run: bool = 
         # The process that held the lock may have finished it.
         if not _is_kept(path, identity, resume):
             run = _resume_or_begin(path, identity, resume)
-            with _report_disk_full(run, period):
+            with _report_refused_write(run, period):
                 _continue_run(settings, period, run, path)
     finally:
         directories.unlock(lock)
@@ -171,7 +171,7 @@ def _continue_run(settings: SimulateConfig, period: Period, run: Unfinished, pat
     for year, digest in digests.items():
         say(f"{year}: sha256 {digest}")
     write_attributes(run.store, run.identity, {**_attributes(settings), "digests": digests})
-    with deferred():
+    with defer():
         directories.backup(path)
         run.store.rename(path)
         directories.drop_backup(path)
@@ -193,7 +193,7 @@ def _simulate_rest(settings: SimulateConfig, period: Period, run: Unfinished) ->
         start = run.steps
         fields = model.piece().isel(time=slice(0, period.steps - start))
         _check_stable(fields, settings)
-        with deferred():
+        with defer():
             if not start:
                 create_nature_run(run.store, fields, period.times, _attributes(settings))
             write_piece(run.store, fields, start)
@@ -247,24 +247,18 @@ def _duration(seconds: float) -> str:
 
 
 @contextmanager
-def _report_disk_full(run: Unfinished, period: Period) -> Iterator[None]:
-    """Report a full disk as a `UserError` that states what is kept."""
+def _report_refused_write(run: Unfinished, period: Period) -> Iterator[None]:
+    """Report a full disk or a file-size limit as a `UserError` that states what is kept."""
     try:
         yield
     except Exception as error:
-        if not _is_disk_full(error):
+        refused = refused_write(error)
+        if refused is None:
             raise
         now = Unfinished.read(run.directory) or run
+        remedy = "free some space" if refused == FULL else "raise the limit (`ulimit -f`)"
         raise UserError(
-            f"simulate.output: no space left on the device while writing {run.directory}; "
-            f"{_progress(now.steps, period)}, are kept there: free some space, then resume with "
-            f"the same command"
+            f"simulate.output: {refused} while writing {run.directory}; "
+            f"{_progress(now.steps, period)}, are kept there: {remedy}, then resume with the same "
+            f"command"
         ) from error
-
-
-def _is_disk_full(error: BaseException | None) -> bool:
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        error = error.__cause__ or error.__context__
-    return False

@@ -6,13 +6,16 @@ With `C` channels, `P` points of the store, `P'` of the source, it needs at most
     read     4 r C P' + 3 r V + chunk     steps stacked; one variable being decoded; a source chunk
     regrid   16 C P'                      one step in float64, and its intermediate result
     write    3 x 4 s C P                  the file's values, its compressed chunks, and their join
-    sums     2 m C P                      those of the block, and those of the current file
 
-where `V` is the size of one step of the largest variable and `m` that of the sums per point
-(`moments`). In addition to the tasks there are the program itself, the sums of the whole period
-and those of tasks that wait for an earlier one. `r` is the largest number of steps with which all
-workers fit into the memory, but at least one chunk of the source; if they do not fit even then,
-the number of threads is reduced.
+where `V` is the size of one step of the largest variable. A task of the statistics needs, later,
+
+    days     2 x 4 (s + h) C P            a file's values and the `h` steps before, as read
+    sums     m C P                        those of the block
+
+with sums of `m` bytes per channel and point (`statistics`). In addition to the tasks there are
+the program itself, the sums of the whole period and those of tasks that wait for an earlier one.
+`r` is the largest number of steps with which all workers fit into the memory, but at least one
+chunk of the source; if they do not fit even then, the number of threads is reduced.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from data_modules.preparation.plan import Plan, masked_channels
+from data_modules.preparation.plan import Plan
 from data_modules.sources.canonical.form import level_dimension
 from data_modules.store.training_store import shard_steps
 from slams.config.memory import parse_memory, show_memory
@@ -60,6 +63,7 @@ class MemoryModel:
         chunk_steps: Steps per chunk of the source.
         chunk_bytes: Decoded size of the source's largest chunk (bytes).
         variable_bytes: Size of one step of the source's largest variable (bytes).
+        reach_steps: Steps within the longest lag.
         sums_bytes: Size of a block's sums per channel and point (bytes); 0 without statistics.
     """
 
@@ -72,14 +76,17 @@ class MemoryModel:
     chunk_steps: int
     chunk_bytes: int
     variable_bytes: int
+    reach_steps: int
     sums_bytes: int
 
     def task(self, read_steps: int) -> int:
-        """Return the memory of one task that reads `read_steps` steps at a time (bytes)."""
+        """Return the memory of the largest task, reading `read_steps` steps at a time (bytes)."""
         read = read_steps * (4 * self.values + 3 * self.variable_bytes) + self.chunk_bytes
         regrid = 16 * self.regridded
         write = 12 * min(self.file_steps, self.steps) * self.channels * self.points
-        return read + regrid + write + 2 * self.sums
+        days = 8 * (min(self.file_steps, self.steps) + self.reach_steps)
+        statistics = days * self.channels * self.points + self.sums if self.sums else 0
+        return max(read + regrid + write, statistics)
 
     @property
     def sums(self) -> int:
@@ -94,14 +101,12 @@ class Budget:
     Attributes:
         workers: Number of concurrent tasks.
         read_steps: Steps read from the source at a time.
-        bound: The recipe's bound per process (bytes).
         expected: Expected peak per process (bytes).
         text: Composition of the expected memory, for the log.
     """
 
     workers: int
     read_steps: int
-    bound: int
     expected: int
     text: str
 
@@ -130,16 +135,14 @@ def plan_memory(work: Plan, harmonics: int, lags: Sequence[int]) -> MemoryModel:
             step_bytes *= max(variable.dtype.itemsize, 4)
             variable_bytes = max(variable_bytes, step_bytes)
     channels, points = len(work.channels), grid.shape[0] * grid.shape[1]
-    sums = 0
+    sums = reach = 0
     if work.train is not None:
         size = 2 * harmonics + 1
         time = work.time[work.train.contains(work.time)]
-        reach = max(lags, default=0)
-        kept = int((time < time[0] + reach).sum()) if len(time) else 0
-        # Head and tail of float32 days; channels with gaps have additional sums over pairs.
-        sums = 8 * (size + 1 + len(lags)) + 8 * kept
-        masked = len(masked_channels(work, lags)) / max(channels, 1)
-        sums += round(masked * 8 * ((1 + len(lags)) * (2 * size - 1) + 2 * len(lags) * (size + 1)))
+        reach = int((time < time[0] + max(lags, default=0)).sum()) if len(time) else 0
+        # The climatology, and the sums of either pass; `B B^T` only of channels with gaps.
+        products = len(work.gaps) / max(channels, 1) * size * (size + 1) / 2
+        sums = round(8 * (size + max(products, 2 + 4 * len(lags))))
     return MemoryModel(
         values,
         regridded,
@@ -150,6 +153,7 @@ def plan_memory(work: Plan, harmonics: int, lags: Sequence[int]) -> MemoryModel:
         chunk_steps,
         chunk_bytes,
         variable_bytes,
+        reach,
         sums,
     )
 
@@ -199,11 +203,9 @@ def budget(keys: PrepareConfig, model: MemoryModel, base: int | None = None) -> 
         f"{workers} {'worker' if workers == 1 else 'workers'} ({keys.scheduler}), {read_steps} "
         f"steps read and {model.file_steps} written at a time: about {show_memory(expected)} of "
         f"{keys.memory}{' each' if alone else ''} ({show_memory(base)} the program, "
-        f"{show_memory(model.task(read_steps))} per task"
+        f"{show_memory(model.task(read_steps))} per task)"
     )
-    if model.sums:
-        text += f", including {show_memory(2 * model.sums)} for sums of the training period"
-    return Budget(workers, read_steps, bound, int(expected), text + ")")
+    return Budget(workers, read_steps, int(expected), text)
 
 
 def _chunk(variable: Any) -> tuple[int, int]:

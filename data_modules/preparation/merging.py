@@ -164,27 +164,24 @@ def _shares(data: DataConfig, channels: Sequence[FieldSpec]) -> list[list[int]]:
     """
     if not data.sources:
         return [list(range(len(channels)))]
-    giver: dict[int, str] = {}
     shares = []
     for key, config in data.inputs:
-        named = set(config.channels)
-        share = [i for i, c in enumerate(channels) if named & {c.name, c.variable}]
         for name in config.channels:
             if not any(name in (c.name, c.variable) for c in channels):
                 raise UserError(f"{key}.channels: {name!r} is not among data.channels")
-        for i in share:
-            if i in giver:
-                raise UserError(
-                    f"{key}.channels: {channels[i].name} is also provided by {giver[i]}; remove "
-                    f"it from one of them"
-                )
-            giver[i] = key
-        shares.append(share)
+        named = set(config.channels)
+        shares.append([i for i, c in enumerate(channels) if named & {c.name, c.variable}])
     for i, channel in enumerate(channels):
-        if i not in giver:
+        keys = [key for (key, _), share in zip(data.inputs, shares, strict=True) if i in share]
+        if not keys:
             raise UserError(
                 f"data.channels: {channel.name} is provided by none of data.sources; add it to "
                 f"the `channels` of one of them"
+            )
+        if len(keys) > 1:
+            raise UserError(
+                f"{keys[1]}.channels: {channel.name} is also provided by {keys[0]}; remove it "
+                f"from one of them"
             )
     return shares
 

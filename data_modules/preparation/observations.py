@@ -10,25 +10,17 @@ from data_modules.observing.observers import SatelliteObserver, StationObserver
 from data_modules.observing.station_arrays import create_stations
 from data_modules.preparation.blocks import channel_units
 from data_modules.preparation.in_situ.archive import station_days
+from data_modules.preparation.job import Job
+from data_modules.preparation.plan import Plan
 from data_modules.store.training_store import SHARD_STEPS
 from data_modules.store.writing import create_steps
-from slams.config.schema import ObservationsConfig, StationsConfig
-from slams.fields import FieldSpec
-from slams.grid import LatLonGrid
 from slams.normalisation import Normaliser
 from slams.runtime.ranks import say
 
 __all__ = ["draw_observations"]
 
 
-def draw_observations(
-    observations: ObservationsConfig,
-    seed: int,
-    channels: tuple[FieldSpec, ...],
-    grid: LatLonGrid,
-    time: np.ndarray,
-    group: zarr.Group,
-) -> None:
+def draw_observations(job: Job, work: Plan, group: zarr.Group) -> None:
     """Observe every day of a store that is being written, and write `stations`, `satellite`.
 
     Where the stations have an archive of reports, its values are written instead of drawn ones.
@@ -36,29 +28,27 @@ def draw_observations(
     Values are in channel units (K, log(1 + mm day-1), W m-2), NaN where nothing is observed.
 
     Args:
-        observations: The recipe's section `observations`.
-        seed: The experiment's seed, by which observations are drawn.
-        channels: The channels of the store.
-        grid: The grid of the store.
-        time: `(N,)` days since 1970-01-01 00 UTC.
+        job: The preparation, whose seed draws the observations.
+        work: Its plan, with the channels, grid and time axis of the store.
         group: The store, with its fields written.
 
     Raises:
         UserError: Stations, errors, channels or footprint are invalid.
     """
+    observations, time, channels, grid = job.observations, work.time, work.channels, work.grid
     observers: dict[str, StationObserver | SatelliteObserver] = {}
     arrays: dict[str, zarr.Array] = {}
     if "stations" in observations.use:
         if observations.stations.source.kind:
-            _write_reports(observations.stations, seed, channels, grid, time, group)
+            _write_reports(job, work, group)
         else:
             stations = StationObserver(
-                observations.stations, seed, channels, grid, _terrain(group)
+                observations.stations, job.seed, channels, grid, _terrain(group)
             )
             observers["stations"] = stations
             arrays["stations"] = create_stations(group, stations, len(time))
     if "satellite" in observations.use:
-        satellite = SatelliteObserver(observations.satellite, seed, channels, grid)
+        satellite = SatelliteObserver(observations.satellite, job.seed, channels, grid)
         observers["satellite"] = satellite
         arrays["satellite"] = _create_satellite(group, satellite, len(time))
     # One file of fields is read at a time, to limit memory; observations are small and are
@@ -86,29 +76,23 @@ def draw_observations(
                 values.clear()
 
 
-def _write_reports(
-    stations: StationsConfig,
-    seed: int,
-    channels: tuple[FieldSpec, ...],
-    grid: LatLonGrid,
-    time: np.ndarray,
-    group: zarr.Group,
-) -> None:
+def _write_reports(job: Job, work: Plan, group: zarr.Group) -> None:
     """Write real station reports, with a record of their processing."""
+    stations, channels, grid = job.observations.stations, work.channels, work.grid
     harmonics, sd = (
         torch.from_numpy(np.asarray(group[f"statistics/{name}"][...]))
         for name in ("harmonics", "sd")
     )
     terrain = _terrain(group)
     found = station_days(
-        stations, channels, grid, time, Normaliser(channels, harmonics, sd), terrain
+        stations, channels, grid, work.time, Normaliser(channels, harmonics, sd), terrain
     )
     for line in found.lines():
         say(line)
     array = create_stations(
         group,
-        StationObserver(stations, seed, channels, grid, terrain, found.network),
-        len(time),
+        StationObserver(stations, job.seed, channels, grid, terrain, found.network),
+        len(work.time),
         {
             "counts": dict(found.counts),
             "repairs": dict(found.repairs),

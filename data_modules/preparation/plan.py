@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from data_modules.preparation.merging import Part, open_parts
-from data_modules.preparation.moments import evenly_paired
 from data_modules.store.periods import Period, split_periods
 from data_modules.store.training_store import TrainingStore, iso_date
 from slams.config.schema import DataConfig
@@ -17,15 +16,8 @@ from slams.errors import UserError
 from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
 
-__all__ = ["Plan", "masked_channels", "plan"]
+__all__ = ["Plan", "plan"]
 
-# Names of periods in the description of a plan.
-_PERIODS = {
-    "train": "training",
-    "validation": "validation",
-    "test": "test",
-    "reserved": "reserved",
-}
 # Number of gaps of a time axis that are listed individually.
 _GAPS_NAMED = 3
 
@@ -119,7 +111,8 @@ class Plan:
     def describe_periods(self) -> list[str]:
         """Return one line per split, and one for reserved days: dates and number of days."""
         return [
-            f"{_PERIODS[period.name]}: {period}, {int(period.contains(self.time).sum())} days"
+            f"{'training' if period.name == 'train' else period.name}: {period}, "
+            f"{int(period.contains(self.time).sum())} days"
             for period in self.periods
         ]
 
@@ -150,23 +143,6 @@ def plan(data: DataConfig) -> Plan:
     if data.splits.reserved:
         periods["reserved"] = Period.of("reserved", data.splits.reserved)
     return Plan(parts, channels, grid, time, train, statistics, tuple(periods.values()))
-
-
-def masked_channels(work: Plan, lags: Sequence[int]) -> tuple[int, ...]:
-    """Return the channels whose sums over training days must count days and pairs at each point.
-
-    These are the channels that may have gaps, or all channels where training days are missing.
-
-    Args:
-        work: The plan.
-        lags: Lags (days) for which persistence is fitted.
-    """
-    if work.train is None:
-        return ()
-    time = work.time[work.train.contains(work.time)]
-    if not evenly_paired(time, lags):
-        return tuple(range(len(work.channels)))
-    return tuple(i for i, spec in enumerate(work.channels) if spec.name in work.gaps)
 
 
 def _statistics_store(data: DataConfig, grid: LatLonGrid) -> TrainingStore:

@@ -1,20 +1,21 @@
 """Preparation: source -> training store with the statistics of the training period.
 
-Blocks of time are read, checked, regridded, written and summed by threads, processes or jobs
-(`schedulers`) within a stated memory (`memory_budget`). Everything is written to
-`<store>.partial`, which is renamed once it is complete: an interrupted preparation is never
-mistaken for a finished one, and the same command resumes from the finished files (`manifest`). A
-store is extended if its recipe requests later days (`extension`).
+Blocks of time are read, checked, regridded and written, then summed for the statistics, by
+threads, processes or jobs (`schedulers`) within a stated memory (`memory_budget`). Everything is
+written to `<store>.partial`, which is renamed once it is complete: an interrupted preparation is
+never mistaken for a finished one, and the same command resumes from the finished files
+(`manifest`). A store is extended if its recipe requests later days (`extension`).
 """
 
 from __future__ import annotations
 
-import errno
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -23,18 +24,16 @@ from data_modules.preparation.existing import check_replaceable, keep, old_path,
 from data_modules.preparation.extension import check_extension
 from data_modules.preparation.job import Job
 from data_modules.preparation.memory_budget import Budget, blocks, budget, plan_memory
-from data_modules.preparation.moments import Moments
 from data_modules.preparation.observations import draw_observations
 from data_modules.preparation.plan import Plan, plan
-from data_modules.preparation.schedulers import in_order, scheduler
-from data_modules.preparation.statistics import statistics
+from data_modules.preparation.schedulers import Executor, in_order, scheduler
+from data_modules.preparation.statistics import TrainingDays, statistics
 from data_modules.preparation.unfinished import begin, check_ours, is_finished, tidy
 from data_modules.store.checks import put_attributes
 from data_modules.store.manifest import read_records, write_manifest
 from data_modules.store.reserved import add_reserved, reserved_days
-from data_modules.store.training_store import STORE_VERSION, TrainingStore
+from data_modules.store.training_store import STORE_VERSION, Statistics, TrainingStore
 from data_modules.store.writing import (
-    StatisticsArrays,
     canonical_json,
     content_digest,
     fingerprint,
@@ -44,10 +43,12 @@ from slams.config.schema import DataConfig, ObservationsConfig
 from slams.errors import UserError
 from slams.runtime import directories
 from slams.runtime.atomic import remove_store
+from slams.runtime.failures import FULL, refused_write
 from slams.runtime.ranks import say
 
 __all__ = ["UnfinishedError", "describe", "prepare"]
 
+_Result = TypeVar("_Result")
 # Interval at which a long preparation reports its progress (s).
 _REPORT_SECONDS = 60
 
@@ -93,7 +94,8 @@ def prepare(
 
     Raises:
         UserError: The recipe cannot be prepared, a different store exists at the path, the source
-            has values that are not allowed, the memory is too small, or the disk is full.
+            has values that are not allowed, the memory is too small, the disk is full, or a file
+            would be larger than this process may write.
     """
     job = Job(data, observations, seed, resume)
     path, partial = job.path, job.partial
@@ -128,12 +130,15 @@ def prepare(
         remove_store(partial)
         raise
     except Exception as error:
-        if not _disk_full(error):
+        refused = refused_write(error)
+        if refused is None:
             raise
         remove_store(partial)
+        free = f"free about {_bytes(work) / 1e6:.0f} MB"
+        remedy = free if refused == FULL else "raise the limit (`ulimit -f`)"
         raise UserError(
-            f"data.store: no space left on the device while writing {path}; the unfinished store "
-            f"is removed, free about {_bytes(work) / 1e6:.0f} MB or choose another path"
+            f"data.store: {refused} while writing {path}; the unfinished store is removed, "
+            f"{remedy} or choose another path"
         ) from error
     finally:
         directories.unlock(lock)
@@ -150,28 +155,28 @@ def _write(job: Job, work: Plan, old: TrainingStore | None, found: Budget) -> No
     partial = job.partial
     say("\n".join([*work.describe_periods(), found.text]))
     group = begin(job, work, old)
-    try:
-        total = _work_through(job, work, found)
-    except UserError as error:
-        done = len(read_records(partial))
-        if not done:
-            raise
-        raise UnfinishedError(
-            f"{error}; {done} finished files of fields are kept in {partial}, the same command "
-            f"resumes from them"
-        ) from error
-    if work.statistics_from is None:
-        assert total is not None
-        weights = work.grid.weights.numpy().repeat(work.grid.shape[1])
-        arrays = statistics(total, job.data.sd_floor, weights)
-        days = work.train.dates if work.train else []
-    else:
-        arrays = _copied(work.statistics_from)
-        days = list(work.statistics_from.attributes["statistics_days"])
-    del total
-    write_statistics(group, arrays, work.grid)
+    with ExitStack() as stack:
+        try:
+            pool = stack.enter_context(
+                scheduler(job.data.prepare, found.workers, partial / "logs")
+            )
+            _write_fields(job, work, found, pool)
+        except UserError as error:
+            done = len(read_records(partial))
+            if not done:
+                raise
+            raise UnfinishedError(
+                f"{error}; {done} finished files of fields are kept in {partial}, the same "
+                f"command resumes from them"
+            ) from error
+        if work.statistics_from is None:
+            write_statistics(group, _statistics(job, work, found, pool))
+            days = work.train.dates if work.train else []
+        else:
+            write_statistics(group, work.statistics_from.statistics)
+            days = list(work.statistics_from.attributes["statistics_days"])
     if job.observations.source == "store":
-        draw_observations(job.observations, job.seed, work.channels, work.grid, work.time, group)
+        draw_observations(job, work, group)
     records = read_records(partial)
     write_manifest(partial, group, records)
     attributes = {
@@ -218,45 +223,47 @@ def _write(job: Job, work: Plan, old: TrainingStore | None, found: Budget) -> No
     tidy(partial)
 
 
-def _work_through(job: Job, work: Plan, found: Budget) -> Moments | None:
-    """Process every block; return the sums over the training days."""
+def _write_fields(job: Job, work: Plan, found: Budget, pool: Executor) -> None:
+    """Write every block of fields that is not finished, reporting the progress."""
     task = BlockWork(job.data, job.partial, found.read_steps)
     task.open(work)
-    keys, total = job.data.prepare, None
-    waiting = found.workers if keys.scheduler == "threads" else 2 * found.workers
-    parts = blocks(len(work.time))
     started = reported = time.monotonic()
-    with scheduler(keys, found.workers, job.partial / "logs") as pool:
-        for (_, stop), part in zip(parts, in_order(pool, task, parts, waiting), strict=True):
-            if part is not None and total is None:
-                total = part
-            elif part is not None:
-                total.merge(part)
-            now = time.monotonic()
-            if now - reported > _REPORT_SECONDS:
-                reported, share = now, stop / len(work.time)
-                left = (now - started) * (1 - share) / share
-                say(f"{stop} of {len(work.time)} steps, about {left / 60:.0f} min left")
-    return total
+    for stop, _ in _in_blocks(job, found, pool, task, len(work.time)):
+        now = time.monotonic()
+        if now - reported > _REPORT_SECONDS:
+            reported, share = now, stop / len(work.time)
+            left = (now - started) * (1 - share) / share
+            say(f"{stop} of {len(work.time)} steps, about {left / 60:.0f} min left")
 
 
-def _copied(store: TrainingStore) -> StatisticsArrays:
-    found = store.statistics
-    return StatisticsArrays(
-        found.harmonics.numpy(),
-        found.sd.numpy(),
-        np.asarray(found.lags, dtype=np.int64),
-        found.persistence.numpy(),
-        found.persistence_variance.numpy(),
+def _statistics(job: Job, work: Plan, found: Budget, pool: Executor) -> Statistics:
+    """Compute the statistics from the fields that were written."""
+    assert work.train is not None
+    every = tuple(range(len(work.channels)))
+    days = TrainingDays(
+        TrainingStore(job.partial, work.channels, every, work.time, work.grid, {}),
+        np.flatnonzero(work.train.contains(work.time)),
+        job.data.harmonics,
+        tuple(job.data.lags),
+        tuple(i for i, channel in enumerate(work.channels) if channel.name in work.gaps),
+    )
+    weights = work.grid.weights.numpy().repeat(work.grid.shape[1])
+    return statistics(
+        days,
+        lambda task: (sums for _, sums in _in_blocks(job, found, pool, task, len(days.steps))),
+        job.data.sd_floor,
+        weights,
     )
 
 
-def _disk_full(error: BaseException | None) -> bool:
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+def _in_blocks(
+    job: Job, found: Budget, pool: Executor, task: Callable[[int, int], _Result], steps: int
+) -> Iterator[tuple[int, _Result]]:
+    """Run a task on every block of steps; yield its end and the result in order of time."""
+    waiting = found.workers * (1 if job.data.prepare.scheduler == "threads" else 2)
+    parts = blocks(steps)
+    for (_, stop), result in zip(parts, in_order(pool, task, parts, waiting), strict=True):
+        yield stop, result
 
 
 def _bytes(work: Plan) -> int:

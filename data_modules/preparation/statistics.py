@@ -9,145 +9,241 @@ over the training days on which `f` is known::
     rho_l = sum a(t) a(t - l) / sum a(t - l)^2          damped persistence, clipped to [0, 1]
     v_l   = mean (a(t) - rho_l a(t - l))^2 / sd^2       its error variance
 
-All are computed from the sums of one pass, `moments.Moments`, in whose notation (`x = f - g`)
-
-    sum a^2        = S - 2 c.M + c.G c,                          G = sum B B^T,
-    sum a(t)^2     = the same with P_l and the sums over pairs; a(s)^2 with E_l,
-    sum a(t) a(s)  = X_l - c.R_l^T E_l - c.R_l P_l + c.G_l R_l^T c,   G_l = sum B(t) B(t)^T.
-
-Each is a complete quadratic form in `c`, so the error of `c` enters squared.
+Two passes over the fields that were written compute the sums of `c`, then those of `a`. Blocks of
+days are summed independently in float64, and added in the order of time, so that the result does
+not depend on the scheduler. The first training day is subtracted from `f`, because a large offset
+would cost digits.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property, partial
 
 import numpy as np
+import torch
 
-from data_modules.preparation.moments import Moments, trigonometric
-from data_modules.store.writing import StatisticsArrays
+from data_modules.preparation.blocks import channel_units
+from data_modules.store.periods import find_days, runs_of
+from data_modules.store.training_store import Statistics, TrainingStore
 from slams.errors import UserError
-from slams.normalisation import DAYS_PER_YEAR
+from slams.normalisation import TRANSFORMS, harmonic_basis
 
-__all__ = ["statistics"]
+__all__ = ["Run", "Sums", "TrainingDays", "statistics"]
+
+# Sums of one block of days, or of all of them.
+Sums = list[np.ndarray]
+# Runs a task on every block of training days `[first, stop)`; yields the sums in order of time.
+Run = Callable[[Callable[[int, int], Sums]], Iterable[Sums]]
 
 # Condition number above which the days do not determine the harmonics.
 _WORST_CONDITION = 1e8
+# Size of the float64 working copy of some points (bytes): small enough for a core's cache.
+_WORKING_COPY = 2**20
 
 
-@dataclass(frozen=True)
-class _Side:
-    """Sums over one end of the pairs, or over all days: `(J, P or 1)`, `(K, P)`, `(P,)`."""
+@dataclass(frozen=True, eq=False)
+class TrainingDays:
+    """The `N` training days of a store whose fields are written; picklable.
 
-    trig: np.ndarray
-    moment: np.ndarray
-    square: np.ndarray
+    Attributes:
+        store: The store; only its fields need to be complete.
+        steps: `(N,)` positions of the days in the store.
+        harmonics: Number of annual harmonics; there are `K = 2 harmonics + 1` basis functions.
+        lags: The `L` lags (days).
+        gaps: Positions of the `G` channels that may have missing values.
+    """
 
-    def without(self, trig: np.ndarray, x: np.ndarray) -> _Side:
-        """Return the sums without some days, `trig (n, J)` and `x (n, P)`."""
-        size = len(self.moment)
-        return _Side(
-            self.trig - trig.sum(axis=0)[:, None],
-            self.moment - trig[:, :size].T @ x,
-            self.square - np.einsum("tp,tp->p", x, x),
-        )
+    store: TrainingStore
+    steps: np.ndarray
+    harmonics: int
+    lags: tuple[int, ...]
+    gaps: tuple[int, ...]
 
-    def anomalies(self, c: np.ndarray) -> np.ndarray:
-        """Return the sum of squared anomalies from a climatology `(K, P)`."""
-        gram = _gram(self.trig)
-        total = self.square - 2 * (c * self.moment).sum(axis=0) + _form(c, gram, c)
-        return np.maximum(total, 0.0)
+    @cached_property
+    def time(self) -> np.ndarray:
+        """Return the days `(N,)`, since 1970-01-01."""
+        return self.store.time[self.steps]
+
+    @cached_property
+    def basis(self) -> np.ndarray:
+        """Return the annual harmonics `(N, K)` of each day."""
+        return harmonic_basis(torch.from_numpy(self.time), self.harmonics).numpy()
+
+    @cached_property
+    def reference(self) -> np.ndarray:
+        """Return the first day `(C, P)` in channel units, with its mean where it is missing."""
+        fields = channel_units(self.store.read(self.steps[:1]), self.store.channels)[0]
+        for field in fields:
+            known = np.isfinite(field)
+            field[~known] = field[known].mean() if known.any() else 0.0
+        return fields
+
+    def moments(self, first: int, stop: int) -> Sums:
+        """Compute the sums of the climatology over days `[first, stop)`.
+
+        Returns:
+            `sum B x`, `(K, C, P)`, with `x` the field minus the reference, and the upper triangle
+            of `sum B B^T`, `(K (K + 1) / 2, G, P)`, over the known days of channels with gaps.
+        """
+        row, column = np.triu_indices(self.basis.shape[1])
+        moment = np.zeros((self.basis.shape[1], *self.reference.shape))
+        gram = np.zeros((len(row), len(self.gaps), self.reference.shape[1]))
+        for begin, _, values in self._pieces(first, stop, 0):
+            basis = self.basis[begin : begin + len(values)]
+            for channel, points, x in self._parts(values):
+                if channel in self.gaps:
+                    known = np.isfinite(x)
+                    x[~known] = 0.0
+                    products = (basis[:, row] * basis[:, column]).T @ known.astype(np.float64)
+                    gram[:, self.gaps.index(channel), points] += products
+                moment[:, channel, points] += basis.T @ x
+        return [moment, gram]
+
+    def anomalies(self, climatology: np.ndarray, first: int, stop: int) -> Sums:
+        """Compute the sums of anomalies over days `[first, stop)`, and over pairs that end there.
+
+        Args:
+            climatology: `(K, C, P)` coefficients of the field minus the reference.
+            first: First day.
+            stop: The day after the last.
+
+        Returns:
+            Number of known days and `sum a(t)^2`, `(C, P)`; number of pairs of known days `t` and
+            `s = t - lag`, `sum a(t) a(s)`, `sum a(t)^2` and `sum a(s)^2` over them, `(L, C, P)`.
+        """
+        shape = self.reference.shape
+        days, square = np.zeros((2, *shape))
+        pairs, product, later, earlier = np.zeros((4, len(self.lags), *shape))
+        for start, begin, values in self._pieces(first, stop, max(self.lags, default=0)):
+            rows, own = slice(start, start + len(values)), begin - start
+            time, basis = self.time[rows], self.basis[rows]
+            partners = [find_days(time, time[own:] - lag) for lag in self.lags]
+            ends = [(_rows(own + np.flatnonzero(p >= 0)), _rows(p[p >= 0])) for p in partners]
+            for channel, points, a in self._parts(values):
+                a -= basis @ climatology[:, channel, points]
+                known = np.isfinite(a)
+                whole = known.all()
+                if not whole:
+                    a[~known] = 0.0
+                days[channel, points] += len(a) - own if whole else known[own:].sum(axis=0)
+                square[channel, points] += _dot(a[own:], a[own:])
+                for lag, (now, before) in enumerate(ends):
+                    x, y = a[now], a[before]
+                    count = len(x)
+                    if not whole:
+                        both = known[now] & known[before]
+                        x, y, count = x * both, y * both, both.sum(axis=0)
+                    place = (lag, channel, points)
+                    pairs[place] += count
+                    product[place] += _dot(x, y)
+                    later[place] += _dot(x, x)
+                    earlier[place] += _dot(y, y)
+        return [days, square, pairs, product, later, earlier]
+
+    def _pieces(self, first: int, stop: int, reach: int) -> Iterator[tuple[int, int, np.ndarray]]:
+        """Read days `[first, stop)` piece by piece, with those up to `reach` days before.
+
+        Yields:
+            The first day that is read, the first day of the piece, and the values
+            `(n, C, H, W)` from the former on, which the next piece overwrites.
+        """
+        steps = self.store.file_steps
+        within = np.searchsorted(self.time, self.time - reach - 1e-3)
+        most = int((np.arange(first, stop) - within[first:stop]).max())
+        shape = (len(self.store.channels), *self.store.grid.shape)
+        room = np.empty((most + min(steps, stop - first), *shape), np.float32)
+        read, size = within[first], 0
+        for begin in range(first, stop, steps):
+            start, end = within[begin], min(begin + steps, stop)
+            kept = read - start
+            room[:kept] = room[size - kept : size]
+            for place, day, count in runs_of(self.steps[read:end]):
+                self.store.read_run(day, room[kept + place : kept + place + count])
+            read, size = end, end - start
+            yield start, begin, room[:size]
+
+    def _parts(self, values: np.ndarray) -> Iterator[tuple[int, slice, np.ndarray]]:
+        """Yield the fields minus the reference, some points `(n, p)` of a channel at a time."""
+        values = values.reshape(*values.shape[:2], -1)
+        width = max(64, _WORKING_COPY // (8 * len(values)))
+        for channel, spec in enumerate(self.store.channels):
+            for start in range(0, values.shape[2], width):
+                points = slice(start, start + width)
+                part = values[:, channel, points].astype(np.float64)
+                part = TRANSFORMS[spec.transform].forward_array(part)
+                part -= self.reference[channel, points]
+                yield channel, points, part
 
 
-def statistics(sums: Moments, floor: float, weights: np.ndarray) -> StatisticsArrays:
-    """Compute the statistics of the store from the sums over all training days.
+def statistics(days: TrainingDays, run: Run, floor: float, weights: np.ndarray) -> Statistics:
+    """Compute the statistics of a store.
 
     Args:
-        sums: Sums of one pass over the training days.
+        days: The training days.
+        run: Runs a task on every block of days, see `Run`.
         floor: Smallest standard deviation as a fraction of the channel's rms.
         weights: `(P,)` area weights.
 
     Raises:
         UserError: The training days do not determine the harmonics, or a channel does not vary.
     """
-    frame = sums.frame
-    size, (channels, points), lags = (
-        2 * frame.harmonics + 1,
-        frame.reference.shape,
-        len(frame.lags),
+    channels, lags = days.store.channels, len(days.lags)
+    climatology, gram = _total(run(days.moments))
+    for channel in range(len(channels)):
+        known = gram[:, days.gaps.index(channel)] if channel in days.gaps else None
+        climatology[:, channel] = _coefficients(days.basis, known, climatology[:, channel])
+    anomalies = partial(days.anomalies, climatology)
+    count, square, pairs, product, later, earlier = _total(run(anomalies))
+    climatology[0] += days.reference
+    sd = np.empty(square.shape, np.float32)
+    persistence, variance = np.empty((2, lags, *square.shape), np.float32)
+    for channel, spec in enumerate(channels):
+        spread = _standard_deviation(square[channel], count[channel], floor, weights, spec.name)
+        both, before, n = product[:, channel], earlier[:, channel], pairs[:, channel]
+        rho = np.divide(both, before, out=np.zeros_like(both), where=before > 0).clip(0.0, 1.0)
+        error = np.maximum(later[:, channel] - 2 * rho * both + rho**2 * before, 0.0)
+        sd[channel], persistence[:, channel] = spread, rho
+        variance[:, channel] = np.where(n > 0, error / np.maximum(n, 1.0) / spread**2, 1.0)
+
+    def on_grid(values: np.ndarray) -> torch.Tensor:
+        shaped = values.reshape(*values.shape[:-1], *days.store.grid.shape)
+        return torch.from_numpy(shaped.astype(np.float32, copy=False))
+
+    return Statistics(
+        on_grid(climatology), on_grid(sd), days.lags, on_grid(persistence), on_grid(variance)
     )
-    out = StatisticsArrays(
-        np.empty((size, channels, points), np.float32),
-        np.empty((channels, points), np.float32),
-        np.asarray(frame.lags, dtype=np.int64),
-        np.empty((lags, channels, points), np.float32),
-        np.empty((lags, channels, points), np.float32),
-    )
-    # Channel by channel, to limit the working memory.
-    for channel, spec in enumerate(frame.channels):
-        every, pairs = _sides(sums, channel)
-        c = _climatology(every.trig, every.moment)
-        days = np.broadcast_to(every.trig[0], points)
-        sd = _standard_deviation(every.anomalies(c), days, floor, weights, spec.name)
-        out.harmonics[:, channel] = c
-        out.harmonics[0, channel] = c[0] + frame.reference[channel]
-        out.sd[channel] = sd
-        for number, (lag, (later, earlier)) in enumerate(zip(frame.lags, pairs, strict=True)):
-            rotation = _rotation(lag, frame.harmonics)
-            product = (
-                sums.product[number, channel]
-                - (c * (rotation.T @ earlier.moment)).sum(axis=0)
-                - (c * (rotation @ later.moment)).sum(axis=0)
-                + _form(c, _gram(later.trig), rotation.T @ c)
-            )
-            rho, error = _persistence(later, earlier, product, c, sd)
-            out.persistence[number, channel] = rho
-            out.persistence_variance[number, channel] = error
-    return out
 
 
-def _sides(sums: Moments, channel: int) -> tuple[_Side, list[tuple[_Side, _Side]]]:
-    """Return the sums of a channel over all days, and over both ends of the pairs per lag."""
-    frame, time = sums.frame, sums.time
-    if channel in frame.masked:
-        place, stored = frame.masked.index(channel), sums.pair_sums
-        every = _Side(stored.days[:, place], sums.moment[:, channel], sums.square[channel])
-        pairs = []
-        for number, lag in enumerate(frame.lags):
-            trig = stored.pairs[number, :, place]
-            later, earlier = stored.later[number, :, place], stored.earlier[number, :, place]
-            pairs.append(
-                (
-                    _Side(trig, later[:-1], later[-1]),
-                    _Side(_rotation(lag, 2 * frame.harmonics) @ trig, earlier[:-1], earlier[-1]),
-                )
-            )
-        return every, pairs
-    trig = trigonometric(time, 2 * frame.harmonics)
-    every = _Side(trig.sum(axis=0)[:, None], sums.moment[:, channel], sums.square[channel])
-    head, tail = (frame.centred(days, channel, slice(None)) for days in (sums.head, sums.tail))
-    pairs = []
-    for lag in frame.lags:
-        # The first `lag` days are not the later day of a pair, the last not the earlier one.
-        first = int(np.searchsorted(time, time[0] + lag - 1e-3))
-        last = len(time) - int(np.searchsorted(time, time[-1] - lag + 1e-3))
-        pairs.append(
-            (
-                every.without(trig[:first], head[:first]),
-                every.without(trig[len(time) - last :], tail[len(tail) - last :]),
-            )
-        )
-    return every, pairs
+def _total(blocks: Iterable[Sums]) -> Sums:
+    """Add the sums of blocks in their order."""
+    blocks = iter(blocks)
+    total = next(blocks)
+    for sums in blocks:
+        for all_days, own in zip(total, sums, strict=True):
+            all_days += own
+    return total
 
 
-def _climatology(trig: np.ndarray, moment: np.ndarray) -> np.ndarray:
-    """Solve for the coefficients `(K, P)`; points without enough days have the mean of the others.
+def _coefficients(basis: np.ndarray, known: np.ndarray | None, moment: np.ndarray) -> np.ndarray:
+    """Solve for the climatology `(K, P)`; points without enough days have the mean of the others.
+
+    Args:
+        basis: `(N, K)` harmonics of all days.
+        known: Upper triangle of `sum B B^T` over the known days `(K (K + 1) / 2, P)`; `None` where
+            every day is known.
+        moment: `(K, P)` sums of `B x`.
 
     Raises:
         UserError: The training days do not determine the harmonics.
     """
     size, points = moment.shape
-    gram = np.moveaxis(_gram(trig), -1, 0)
+    gram = (basis.T @ basis)[None]
+    if known is not None:
+        gram = np.empty((points, size, size))
+        row, column = np.triu_indices(size)
+        gram[:, row, column] = gram[:, column, row] = known.T
     days = gram[:, 0, 0]
     if not days.any():
         raise UserError("data.splits.train: the training days have no value at all")
@@ -160,7 +256,6 @@ def _climatology(trig: np.ndarray, moment: np.ndarray) -> np.ndarray:
         )
     safe = np.where(usable[:, None, None], gram, np.eye(size))
     solution = np.linalg.solve(safe, moment.T[:, :, None])[:, :, 0].T
-    usable = np.broadcast_to(usable, points)
     if not usable.all():
         solution[:, ~usable] = solution[:, usable].mean(axis=1, keepdims=True)
     return solution
@@ -187,54 +282,12 @@ def _standard_deviation(
     return np.maximum(sd, max(floor, 1e-6) * rms)
 
 
-def _persistence(
-    later: _Side, earlier: _Side, product: np.ndarray, c: np.ndarray, sd: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the regression on the earlier day and its error variance over `sd`, `(P,)` each."""
-    before, now = earlier.anomalies(c), later.anomalies(c)
-    pairs = np.broadcast_to(later.trig[0], product.shape)
-    possible = before > 0
-    rho = np.clip(np.where(possible, product / np.where(possible, before, 1.0), 0.0), 0.0, 1.0)
-    total = np.maximum(now - 2 * rho * product + rho**2 * before, 0.0)
-    error = np.where(pairs > 0, total / np.maximum(pairs, 1.0) / sd**2, 1.0)
-    return rho, error
+def _dot(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Sum `x y` over days, `(n, p)` to `(p,)`."""
+    return np.einsum("tp,tp->p", x, y)
 
 
-def _gram(trig: np.ndarray) -> np.ndarray:
-    """Return the sum of `B B^T`, `(K, K, P)`, from sums of 1, cos, sin, ... of twice the order."""
-    harmonics = (len(trig) - 1) // 4
-    cosine = np.concatenate([trig[:1], trig[1::2]])
-    sine = np.concatenate([np.zeros_like(trig[:1]), trig[2::2]])
-    order = [0, *(k for k in range(1, harmonics + 1) for _ in range(2))]
-    odd = [False, *(flag for _ in range(harmonics) for flag in (False, True))]
-    out = np.empty((len(order), len(order), trig.shape[1]))
-    for i, (j, sin_j) in enumerate(zip(order, odd, strict=True)):
-        for n, (k, sin_k) in enumerate(zip(order, odd, strict=True)):
-            if sin_j and sin_k:
-                value = cosine[abs(j - k)] - cosine[j + k]
-            elif not sin_j and not sin_k:
-                value = cosine[abs(j - k)] + cosine[j + k]
-            else:
-                s, o = (j, k) if sin_j else (k, j)  # sin s cos o
-                value = sine[s + o] + np.sign(s - o) * sine[abs(s - o)]
-            out[i, n] = value / 2
-    return out
-
-
-def _form(a: np.ndarray, gram: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Evaluate `a^T G b` at each point."""
-    gram = np.broadcast_to(gram, (*gram.shape[:2], a.shape[1]))
-    return np.einsum("ip,ijp,jp->p", a, gram, b, optimize=False)
-
-
-def _rotation(lag: float, harmonics: int) -> np.ndarray:
-    """Return `R` of `B(t - lag) = R B(t)`."""
-    rotation = np.eye(2 * harmonics + 1)
-    for k in range(1, harmonics + 1):
-        phase = 2 * np.pi * k * lag / DAYS_PER_YEAR
-        block = slice(2 * k - 1, 2 * k + 1)
-        rotation[block, block] = [
-            [np.cos(phase), np.sin(phase)],
-            [-np.sin(phase), np.cos(phase)],
-        ]
-    return rotation
+def _rows(index: np.ndarray) -> slice | np.ndarray:
+    """Return consecutive positions as a slice: a view where an index would copy."""
+    run = len(index) and index[-1] - index[0] + 1 == len(index)
+    return slice(int(index[0]), int(index[-1]) + 1) if run else index

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import zarr
 
-from data_modules.preparation.block_task import REFERENCE_FIELD, reference_field
 from data_modules.preparation.extension import take_over
 from data_modules.preparation.job import Job
 from data_modules.preparation.plan import Plan
@@ -35,7 +34,6 @@ _KEPT = (
     "latitude",
     "longitude",
     "surface_elevation",
-    REFERENCE_FIELD,
 )
 
 
@@ -62,8 +60,6 @@ def begin(job: Job, work: Plan, old: TrainingStore | None) -> zarr.Group:
         write_elevation(group, terrain)
     shape = (len(work.time), len(work.channels), *work.grid.shape)
     create_steps(group, "fields", shape, ("time", "channel", "latitude", "longitude"))
-    if work.train is not None:
-        np.save(partial / REFERENCE_FIELD, reference_field(work))
     if old is not None:
         take_over(old, partial)
     # Written last: a store whose process was killed before this is not resumed.
@@ -111,7 +107,6 @@ def is_finished(job: Job, work: Plan) -> bool:
 def tidy(partial: Path) -> None:
     """Remove the files that only a preparation needs."""
     clear_records(partial)
-    (partial / REFERENCE_FIELD).unlink(missing_ok=True)
     shutil.rmtree(partial / "logs", ignore_errors=True)
 
 

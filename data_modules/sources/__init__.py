@@ -1,13 +1,13 @@
 """Sources of fields by name: the properties needed to check recipes, and their readers.
 
-Each row of `SPECS` describes one source (`slams.plugins.sources`); `readers` has one module per
-source. A reader returns a canonical dataset, whatever the layout of the file.
+Each specification here describes one source (`slams.plugins.sources`); `readers` has one module
+per source. A reader returns a canonical dataset, whatever the layout of the file.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from slams.config.schema import SourceConfig
     from slams.fields import FieldSpec
 
-__all__ = ["SPECS", "open_source"]
+__all__ = ["open_source"]
 
 
 @dataclass(frozen=True)
@@ -42,29 +42,43 @@ class _Reader:
         return read(Reading(config, tuple(channels), key, period))
 
 
-def _spec(name: str, expected: str) -> SourceSpec:
-    return SourceSpec(name, _Reader(name), expected)
-
-
-_GAUGES = _spec("cpc_gauge", "NetCDF files of the CPC gauge analysis")
-_CF = _spec("cf", "a NetCDF file or a Zarr store")
-_PSL = _spec("noaa_psl", "a NetCDF file of NOAA PSL ({key}.origin states its origin)")
-_DAYS = _spec("no_fields", "the first and the last day, such as 2020-01-01/2020-01-31")
-
-SPECS = {
-    spec.name: spec
-    for spec in (
-        _spec("arco_era5", "an ARCO-ERA5 store (Zarr) or its address"),
-        replace(_CF, takes_files=True, takes_layout=True),
-        _spec("chaosbench", "a directory with one Zarr store per day"),
-        # There are no gauges over the ocean.
-        replace(_GAUGES, takes_files=True, gaps=("total_precipitation_24hr",)),
-        _spec("nature_run", "a nature run (Zarr), make one with `slams simulate` or use `sample`"),
-        replace(_DAYS, has_files=False),
-        replace(_PSL, takes_files=True),
-        _spec("weatherbench2", "a WeatherBench2 store (Zarr) or its address"),
-    )
-}
+ARCO_ERA5 = SourceSpec(
+    "arco_era5", _Reader("arco_era5"), "an ARCO-ERA5 store (Zarr) or its address"
+)
+CF = SourceSpec(
+    "cf", _Reader("cf"), "a NetCDF file or a Zarr store", takes_files=True, takes_layout=True
+)
+CHAOSBENCH = SourceSpec(
+    "chaosbench", _Reader("chaosbench"), "a directory with one Zarr store per day"
+)
+CPC_GAUGE = SourceSpec(
+    "cpc_gauge",
+    _Reader("cpc_gauge"),
+    "NetCDF files of the CPC gauge analysis",
+    takes_files=True,
+    # There are no gauges over the ocean.
+    gaps=("total_precipitation_24hr",),
+)
+NATURE_RUN = SourceSpec(
+    "nature_run",
+    _Reader("nature_run"),
+    "a nature run (Zarr), make one with `slams simulate` or use `sample`",
+)
+NO_FIELDS = SourceSpec(
+    "no_fields",
+    _Reader("no_fields"),
+    "the first and the last day, such as 2020-01-01/2020-01-31",
+    has_files=False,
+)
+NOAA_PSL = SourceSpec(
+    "noaa_psl",
+    _Reader("noaa_psl"),
+    "a NetCDF file of NOAA PSL ({key}.origin states its origin)",
+    takes_files=True,
+)
+WEATHERBENCH2 = SourceSpec(
+    "weatherbench2", _Reader("weatherbench2"), "a WeatherBench2 store (Zarr) or its address"
+)
 
 
 def open_source(

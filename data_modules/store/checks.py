@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,8 @@ from slams.calendar.days import time_stamps
 from slams.errors import UserError
 
 __all__ = ["MANIFEST", "STORE_VERSION", "check_arrays", "check_attributes", "put_attributes"]
-__all__ += [
-    "check_files",
-    "checksums",
-    "has_array",
-    "iso_date",
-    "open_group",
-    "read_checksums",
-    "read_small",
-]
-__all__ += ["shard_file"]
+__all__ += ["check_files", "checksums", "has_array", "iso_date", "open_group", "read_checksums"]
+__all__ += ["read_small", "reading", "shard_file", "unusable"]
 
 STORE_VERSION = 1
 # File of a store with the checksums of its values.
@@ -37,6 +30,34 @@ MANIFEST = "fields/manifest.json"
 _BLOSC_HEADER = 16
 
 _AGAIN = "run `slams prepare` with the recipe and resume=overwrite"
+
+
+def unusable(path: Path | str, found: str) -> UserError:
+    """Return the error for a store that must be prepared again.
+
+    Args:
+        path: The store.
+        found: What is wrong with it.
+    """
+    return UserError(f"training store {path}: {found}; {_AGAIN}")
+
+
+@contextmanager
+def reading(path: Path | str, found: str) -> Iterator[None]:
+    """Replace any error but `UserError` and `FileNotFoundError` with that of an unusable store.
+
+    Zarr, its codecs and JSON raise errors of many types for damaged files.
+
+    Args:
+        path: The store.
+        found: What is wrong with it if reading fails.
+    """
+    try:
+        yield
+    except (UserError, FileNotFoundError):
+        raise
+    except Exception as error:
+        raise unusable(path, f"{found} ({type(error).__name__})") from error
 
 
 def iso_date(day: float) -> str:
@@ -75,16 +96,11 @@ def read_checksums(path: Path | str) -> dict[str, list[str]] | None:
         UserError: The manifest is damaged.
     """
     try:
-        content = json.loads(files_of(path).read(MANIFEST))
-        return {str(name): list(sums) for name, sums in content["beside"].items()}
+        with reading(path, f"{MANIFEST} is damaged"):
+            content = json.loads(files_of(path).read(MANIFEST))
+            return {str(name): list(sums) for name, sums in content["beside"].items()}
     except FileNotFoundError:
         return None
-    except UserError:
-        raise
-    except Exception as error:  # a directory of this name, not JSON, missing keys
-        raise UserError(
-            f"training store {path}: {MANIFEST} is damaged ({type(error).__name__}); {_AGAIN}"
-        ) from error
 
 
 def checksums(array: zarr.Array) -> list[str]:
@@ -133,25 +149,21 @@ def read_small(
     Raises:
         UserError: The array is truncated or corrupt, or has changed since it was prepared.
     """
+    found = f"{name} cannot be read, its file is missing, truncated or corrupt"
     try:
-        array = group[name]
-        # Zarr would read a missing file as zeros; `HttpStore` raises.
-        chunk = "/".join([name, "c", *["0"] * array.ndim])
-        if isinstance(path, Path):
-            _check_length(path / chunk, array)
-        values = np.ascontiguousarray(array[...])
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(
-            f"training store {path}: {name} cannot be read, its file is missing, truncated or "
-            f"corrupt; {_AGAIN}"
-        ) from error
+        with reading(path, found):
+            array = group[name]
+            # Zarr would read a missing file as zeros; `HttpStore` raises.
+            chunk = "/".join([name, "c", *["0"] * array.ndim])
+            if isinstance(path, Path):
+                _check_length(path / chunk, array)
+            values = np.ascontiguousarray(array[...])
+    except FileNotFoundError as error:
+        raise unusable(path, found) from error
     actual = [hashlib.sha256(values.data).hexdigest()] if len(values) else []
     if known is not None and known.get(name, actual) != actual:
-        raise UserError(
-            f"training store {path}: {name} has changed since it was prepared, its checksum does "
-            f"not match; {_AGAIN}"
+        raise unusable(
+            path, f"{name} has changed since it was prepared, its checksum does not match"
         )
     return np.asarray(values, dtype=dtype)
 
@@ -195,25 +207,18 @@ def check_attributes(path: Path | str, attributes: dict[str, Any]) -> None:
             f"missing); run `slams prepare` with the recipe"
         )
     if version != STORE_VERSION:
-        raise UserError(
-            f"training store {path}: found version {version}, expected {STORE_VERSION}; {_AGAIN}"
-        )
-    if attributes.get("status") != "complete":
-        raise UserError(
-            f"training store {path}: its preparation was not finished (status "
-            f"{attributes.get('status')!r}); {_AGAIN}"
-        )
+        raise unusable(path, f"found version {version}, expected {STORE_VERSION}")
+    if (status := attributes.get("status")) != "complete":
+        raise unusable(path, f"its preparation was not finished (status {status!r})")
     for name in ("channels", "fingerprint", "recipe", "statistics_days"):
         if name not in attributes:
-            raise UserError(
-                f"training store {path}: attribute {name!r} is missing, its zarr.json is "
-                f"damaged; {_AGAIN}"
-            )
+            raise unusable(path, f"attribute {name!r} is missing, its zarr.json is damaged")
     # A store from before digests has none.
     if attributes.get("digest", expected := _attributes_digest(attributes)) != expected:
-        raise UserError(
-            f"training store {path}: its attributes (zarr.json) have changed since it was "
-            f"prepared, their checksum does not match; {_AGAIN}"
+        raise unusable(
+            path,
+            "its attributes (zarr.json) have changed since it was prepared, their checksum does "
+            "not match",
         )
 
 
@@ -223,14 +228,8 @@ def has_array(path: Path | str, group: zarr.Group, name: str) -> bool:
     Raises:
         UserError: Its metadata are damaged.
     """
-    try:
+    with reading(path, f"{name}/zarr.json is truncated or corrupt"):
         return name in group
-    except UserError:
-        raise
-    except Exception as error:  # metadata that are not JSON, or invalid
-        raise UserError(
-            f"training store {path}: {name}/zarr.json is truncated or corrupt; {_AGAIN}"
-        ) from error
 
 
 def check_arrays(path: Path | str, group: zarr.Group, channels: int) -> None:
@@ -241,14 +240,11 @@ def check_arrays(path: Path | str, group: zarr.Group, channels: int) -> None:
     """
     for name in ("fields", "time", "latitude", "longitude", "statistics"):
         if not has_array(path, group, name):
-            raise UserError(f"training store {path}: {name!r} is missing; {_AGAIN}")
+            raise unusable(path, f"{name!r} is missing")
     sizes = [group[name].shape[0] for name in ("time", "latitude", "longitude")]
-    expected = (sizes[0], channels, *sizes[1:])
-    if group["fields"].shape != expected:
-        raise UserError(
-            f"training store {path}: fields have shape {group['fields'].shape}, expected "
-            f"{expected}; {_AGAIN}"
-        )
+    shape, expected = group["fields"].shape, (sizes[0], channels, *sizes[1:])
+    if shape != expected:
+        raise unusable(path, f"fields have shape {shape}, expected {expected}")
 
 
 def check_files(path: Path, group: zarr.Group, time: np.ndarray) -> None:
@@ -270,7 +266,5 @@ def check_files(path: Path, group: zarr.Group, time: np.ndarray) -> None:
             file = shard_file(array, step)
             there = (path / file).is_file()
             if not there or (path / file).stat().st_size == 0:
-                raise UserError(
-                    f"training store {path}: file {file} ({name} from {iso_date(time[step])}) is "
-                    f"{'empty' if there else 'missing'}; {_AGAIN}"
-                )
+                first, state = iso_date(time[step]), "empty" if there else "missing"
+                raise unusable(path, f"file {file} ({name} from {first}) is {state}")

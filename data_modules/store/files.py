@@ -9,11 +9,12 @@ sentence that names the file.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import time
 import urllib.request
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 import urllib3
@@ -21,30 +22,6 @@ import urllib3
 from slams.errors import UserError
 
 __all__ = ["HttpFiles", "LocalFiles", "StoreFiles", "files_of", "is_url"]
-
-
-class StoreFiles(Protocol):
-    """Access to the files of a store by their keys, such as `fields/c/0/0/0/0`."""
-
-    def read(self, key: str, start: int = 0, length: int | None = None) -> bytes:
-        """Read bytes of a file.
-
-        Args:
-            key: Name of the file, relative to the store.
-            start: First byte; a negative number counts from the end of the file.
-            length: Number of bytes; `None` reads to the end.
-
-        Raises:
-            FileNotFoundError: There is no such file.
-            EOFError: The file is shorter than the range.
-            UserError: The file cannot be read at present.
-        """
-
-    def read_into(self, key: str, start: int, out: memoryview) -> None:
-        """Read bytes of a file from `start` on into memory of the caller; errors as for `read`."""
-
-    def expect(self, key: str, start: int, length: int) -> None:
-        """Announce that bytes of a file will soon be read, so that they can be fetched early."""
 
 
 def is_url(path: str | Path) -> bool:
@@ -68,41 +45,44 @@ class LocalFiles:
         self.path = path
 
     def read(self, key: str, start: int = 0, length: int | None = None) -> bytes:
-        """Read bytes of a file, see `StoreFiles`."""
-        opened = os.open(self.path / key, os.O_RDONLY)
-        try:
-            size = os.fstat(opened).st_size
-            if start < 0:
-                start += size
-            wanted = size - start if length is None else length
-            if start < 0 or start + wanted > size:
-                raise EOFError(f"{key} has {size} bytes, expected {start + wanted}")
-        finally:
-            os.close(opened)
+        """Read bytes of a file.
+
+        Args:
+            key: Name of the file, relative to the store.
+            start: First byte; a negative number counts from the end of the file.
+            length: Number of bytes; `None` reads to the end.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            EOFError: The file is shorter than the range.
+        """
+        size = (self.path / key).stat().st_size
+        if start < 0:
+            start += size
+        wanted = size - start if length is None else length
+        if start < 0 or start + wanted > size:
+            raise EOFError(f"{key} has {size} bytes, expected {start + wanted}")
         data = bytearray(wanted)
         self.read_into(key, start, memoryview(data))
         return bytes(data)
 
     def read_into(self, key: str, start: int, out: memoryview) -> None:
-        """Read bytes of a file into memory of the caller, see `StoreFiles`."""
-        opened = os.open(self.path / key, os.O_RDONLY)
-        try:
+        """Read bytes of a file from `start` on into memory of the caller; errors as for `read`."""
+        with (self.path / key).open("rb", buffering=0) as opened:
             while len(out):
-                count = os.preadv(opened, [out], start)
+                count = os.preadv(opened.fileno(), [out], start)
                 if count == 0:
                     raise EOFError(f"{key} ends at byte {start}")
                 start, out = start + count, out[count:]
-        finally:
-            os.close(opened)
 
     def expect(self, key: str, start: int, length: int) -> None:
-        """Advise the system of a read to come, see `StoreFiles`."""
-        with contextlib.suppress(AttributeError, OSError):  # errors are reported on reading
-            opened = os.open(self.path / key, os.O_RDONLY)
-            try:
-                os.posix_fadvise(opened, start, length, os.POSIX_FADV_WILLNEED)
-            finally:
-                os.close(opened)
+        """Announce that bytes of a file will soon be read, so that they can be fetched early."""
+        # Errors are reported on reading.
+        with (
+            contextlib.suppress(AttributeError, OSError),
+            (self.path / key).open("rb", buffering=0) as opened,
+        ):
+            os.posix_fadvise(opened.fileno(), start, length, os.POSIX_FADV_WILLNEED)
 
 
 class HttpFiles:
@@ -123,50 +103,42 @@ class HttpFiles:
         self._pool: urllib3.PoolManager | None = None
 
     def read(self, key: str, start: int = 0, length: int | None = None) -> bytes:
-        """Read bytes of a file, see `StoreFiles`."""
+        """Read bytes of a file, see `LocalFiles`.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            EOFError: The file is shorter than the range.
+            UserError: The file cannot be read at present.
+        """
         headers, whole = {}, start == 0 and length is None
         if start < 0:
             headers["Range"] = f"bytes={start}"
         elif not whole:
             headers["Range"] = f"bytes={start}-{'' if length is None else start + length - 1}"
-        begun, reason = time.monotonic(), ""
-        for attempt in range(self.attempts):
-            if attempt:
-                _wait(self.pause * 2 ** (attempt - 1))
-            try:
-                answer = self._pools().request(
-                    "GET", f"{self.url}/{key}", headers=headers, preload_content=False
-                )
-                try:
-                    reason = f"HTTP {answer.status}"
-                    if answer.status in _BUSY:
-                        continue
-                    self._check(key, answer, whole)
-                    data = answer.read()
-                finally:
-                    answer.close()
-                    answer.release_conn()
-            except (urllib3.exceptions.HTTPError, OSError) as error:
-                if isinstance(error, FileNotFoundError):
-                    raise
-                reason = _reason(error)
-                continue
-            wanted = -start if start < 0 else length
-            if wanted is not None and len(data) != wanted:
-                raise EOFError(f"{key}: found {len(data)} bytes of {wanted}")
-            return data
-        raise UserError(
-            f"{self.url}/{key} cannot be read: {reason} in the last of {self.attempts} attempts "
-            f"over {time.monotonic() - begun:.0f} s; wait until the server answers and run the "
-            f"same command, or copy the store to a disk and set data.store to it"
-        )
+        begun = time.monotonic()
+        try:
+            answer = self._pools().request("GET", f"{self.url}/{key}", headers=headers)
+            reason = f"HTTP {answer.status}" if answer.status in _BUSY else ""
+        except urllib3.exceptions.HTTPError as error:
+            reason = _reason(error)
+        if reason:
+            raise UserError(
+                f"{self.url}/{key} cannot be read: {reason} in the last of {self.attempts} "
+                f"attempts over {time.monotonic() - begun:.0f} s; wait until the server answers "
+                f"and run the same command, or copy the store to a disk and set data.store to it"
+            )
+        self._check(key, answer, whole)
+        wanted = -start if start < 0 else length
+        if wanted is not None and len(answer.data) != wanted:
+            raise EOFError(f"{key}: found {len(answer.data)} bytes of {wanted}")
+        return answer.data
 
     def read_into(self, key: str, start: int, out: memoryview) -> None:
-        """Read bytes of a file into memory of the caller, see `StoreFiles`."""
+        """Read bytes of a file into memory of the caller, see `LocalFiles`."""
         out[:] = self.read(key, start, len(out))
 
     def expect(self, key: str, start: int, length: int) -> None:
-        """Do nothing, see `StoreFiles`: requests run concurrently anyway."""
+        """Do nothing, see `LocalFiles`: requests run concurrently anyway."""
 
     def _check(self, key: str, answer: Any, whole: bool) -> None:
         """Refuse answers that a further attempt would not change.
@@ -194,12 +166,15 @@ class HttpFiles:
 
     def _pools(self) -> urllib3.PoolManager:
         if self._pool is None:
-            timeout = urllib3.Timeout(connect=self.timeout, read=self.timeout)
-            settings: dict[str, Any] = {
-                "retries": urllib3.Retry(False, redirect=5),
-                "timeout": timeout,
-                "maxsize": 16,
-            }
+            # The error after the last attempt says what its warnings of each attempt would say.
+            logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
+            retries = _Retry(
+                self.attempts - 1,
+                status_forcelist=_BUSY,
+                backoff_factor=self.pause,
+                raise_on_status=False,
+            )
+            settings = {"retries": retries, "timeout": self.timeout, "maxsize": 16}
             parts = urlsplit(self.url)
             proxy = urllib.request.getproxies().get(parts.scheme)
             if proxy and not urllib.request.proxy_bypass(parts.hostname or ""):
@@ -213,10 +188,20 @@ class HttpFiles:
         return {**self.__dict__, "_pool": None}
 
 
+# Access to the files of a store by their keys, such as `fields/c/0/0/0/0`.
+StoreFiles: TypeAlias = LocalFiles | HttpFiles
+
 # A separate name, so that tests can replace it.
 _wait = time.sleep
 # Status codes of too many requests and of servers that are temporarily unavailable.
 _BUSY = (408, 425, 429, 500, 502, 503, 504)
+
+
+class _Retry(urllib3.Retry):
+    """Attempts with a pause before each further one, which doubles."""
+
+    def sleep(self, response: Any = None) -> None:
+        _wait(self.backoff_factor * 2 ** (len(self.history) - 1))
 
 
 def _reason(error: Exception) -> str:

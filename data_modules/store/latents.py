@@ -59,7 +59,25 @@ def write_latents(
         if _key(path) == key:
             return
         try:
-            _write(path, space, splits, key)
+            group = zarr.open_group(path, mode="w", zarr_format=3)
+            for split, windows in splits:
+                latents = _encode(space, windows.fields, windows.known)
+                arrays = {
+                    "latents": latents,
+                    "background": _encode(space, windows.background, windows.background_known),
+                    "time": windows.time[:, 0].to(torch.float64),
+                }
+                for name, values in arrays.items():
+                    group.create_array(
+                        f"{split}/{name}",
+                        data=values.numpy(),
+                        chunks=(min(_CHUNK, len(values)), *values.shape[1:]),
+                    )
+                if split == "train":
+                    group.create_array("mean", data=latents.mean(dim=(0, 1, 3, 4)).numpy())
+                    group.create_array("sd", data=_spread(latents).numpy())
+            # Written last: a store without a key is incomplete and is written again.
+            group.attrs.update({"slams_latents": _VERSION, "key": key, "content": _content(group)})
         except BaseException:
             remove_store(path)
             raise
@@ -90,33 +108,6 @@ def wait_for_latents(
                 f"key 'runs' must name a directory that all nodes share"
             )
         time.sleep(interval)
-
-
-def _write(
-    path: Path,
-    space: LatentSpace,
-    splits: Iterable[tuple[str, Archive]],
-    key: dict[str, str],
-) -> None:
-    group = zarr.open_group(path, mode="w", zarr_format=3)
-    for split, windows in splits:
-        latents = _encode(space, windows.fields, windows.known)
-        arrays = {
-            "latents": latents,
-            "background": _encode(space, windows.background, windows.background_known),
-            "time": windows.time[:, 0].to(torch.float64),
-        }
-        for name, values in arrays.items():
-            group.create_array(
-                f"{split}/{name}",
-                data=values.numpy(),
-                chunks=(min(_CHUNK, len(values)), *values.shape[1:]),
-            )
-        if split == "train":
-            group.create_array("mean", data=latents.mean(dim=(0, 1, 3, 4)).numpy())
-            group.create_array("sd", data=_spread(latents).numpy())
-    # Written last: a store without a key is incomplete and is written again.
-    group.attrs.update({"slams_latents": _VERSION, "key": key, "content": _content(group)})
 
 
 def _key(path: Path) -> dict[str, str] | None:

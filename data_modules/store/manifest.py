@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import zarr
 
-from data_modules.store.checks import MANIFEST, checksums, shard_file
+from data_modules.store.checks import MANIFEST, checksums, reading, shard_file, unusable
 from data_modules.store.training_store import TrainingStore, iso_date
 from data_modules.store.writing import beside_fields, digest, fingerprint
 from slams.errors import UserError
@@ -31,8 +31,6 @@ from slams.runtime.files import read_json
 
 __all__ = ["Manifest", "Record", "clear_records", "read_manifest", "read_record"]
 __all__ += ["read_records", "verify", "write_manifest", "write_record"]
-
-_AGAIN = "run `slams prepare` with resume=overwrite"
 
 
 @dataclass(frozen=True)
@@ -134,20 +132,16 @@ def read_manifest(store: Path) -> Manifest:
         UserError: The manifest is missing or damaged.
     """
     try:
-        content = read_json(store / MANIFEST, _AGAIN)
-        records = tuple(Record(**record) for record in content["fields"])
-        return Manifest(records, dict(content["beside"]))
+        with reading(store, f"{MANIFEST} is damaged"):
+            content = json.loads((store / MANIFEST).read_text(encoding="utf-8"))
+            records = tuple(Record(**record) for record in content["fields"])
+            return Manifest(records, dict(content["beside"]))
     except FileNotFoundError:
-        raise UserError(
-            f"training store {store}: it has no manifest of checksums (fields/manifest.json), "
-            f"because it is of an older version or damaged; {_AGAIN}"
+        raise unusable(
+            store,
+            f"it has no manifest of checksums ({MANIFEST}), because it is of an older version or "
+            f"damaged",
         ) from None
-    except UserError:
-        raise
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"training store {store}: fields/manifest.json is damaged ({error}); {_AGAIN}"
-        ) from error
 
 
 def verify(path: str | Path) -> str:
@@ -171,37 +165,33 @@ def verify(path: str | Path) -> str:
         digests.append(digest(store.read(slice(start, stop))))
         known = manifest.records[shard].sha256 if shard < len(manifest.records) else "none"
         if digests[-1] != known:
-            raise UserError(
-                f"training store {path}: file {shard_file(fields, start)} (fields of "
-                f"{iso_date(store.time[start])} to {iso_date(store.time[stop - 1])}) has changed "
-                f"since it was prepared, found sha256 {digests[-1][:12]}, expected {known[:12]}; "
-                f"{_AGAIN}"
+            raise unusable(
+                path,
+                f"file {shard_file(fields, start)} (fields of {iso_date(store.time[start])} to "
+                f"{iso_date(store.time[stop - 1])}) has changed since it was prepared, found "
+                f"sha256 {digests[-1][:12]}, expected {known[:12]}",
             )
-    try:
+    with reading(path, "the zarr.json of an array cannot be read, it is truncated or corrupt"):
         belongs, arrays = dict(beside_fields(group)), dict(_all_beside(group))
-    except Exception as error:  # metadata that are not JSON, or invalid
-        raise UserError(
-            f"training store {path}: the zarr.json of an array cannot be read, it is truncated or "
-            f"corrupt ({error}); {_AGAIN}"
-        ) from error
     for name, array in arrays.items():
         if name not in belongs and name not in manifest.beside:
             continue  # a store from before all arrays had checksums
-        for number, found in enumerate(_read_checksums(path, name, array)):
-            known = manifest.beside.get(name, [])
+        with reading(path, f"{name} cannot be read, one of its files is truncated or corrupt"):
+            sums = checksums(array)
+        known = manifest.beside.get(name, [])
+        for number, found in enumerate(sums):
             if number >= len(known) or found != known[number]:
                 file = shard_file(array, number * array.shards[0]) if array.shards else name
-                raise UserError(
-                    f"training store {path}: {file} has changed since it was prepared; {_AGAIN}"
-                )
+                raise unusable(path, f"{file} has changed since it was prepared")
     attributes = store.attributes
     found = fingerprint(
         digests, attributes["content"], attributes["recipe"], attributes["channels"]
     )
     if found != store.fingerprint:
-        raise UserError(
-            f"training store {path}: its attributes have changed since it was prepared "
-            f"(fingerprint {found[:12]}, expected {store.fingerprint[:12]}); {_AGAIN}"
+        raise unusable(
+            path,
+            f"its attributes have changed since it was prepared (fingerprint {found[:12]}, "
+            f"expected {store.fingerprint[:12]})",
         )
     beside = ", ".join(name for name in arrays if name in manifest.beside)
     return f"{len(digests)} files of fields, {beside}"
@@ -218,13 +208,3 @@ def _all_beside(group: zarr.Group) -> Iterator[tuple[str, zarr.Array]]:
     for name in names:
         if name not in listed and name != "fields":
             yield name, group[name]
-
-
-def _read_checksums(store: Path, name: str, array: zarr.Array) -> list[str]:
-    try:
-        return checksums(array)
-    except Exception as error:
-        raise UserError(
-            f"training store {store}: {name} cannot be read, one of its files is truncated or "
-            f"corrupt; {_AGAIN}"
-        ) from error

@@ -19,7 +19,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ from data_modules.store.checks import (
     read_small,
     shard_file,
 )
-from data_modules.store.files import StoreFiles, files_of, is_url
+from data_modules.store.files import files_of, is_url
 from data_modules.store.shards import ShardReader
 from slams.errors import UserError
 from slams.fields import FieldSpec
@@ -186,13 +186,10 @@ class TrainingStore:
                 f"change data.channels, or prepare a store that has it"
             )
         picked = [there[name] for name in names]
-        return TrainingStore(
-            self.path,
-            tuple(self.channels[i] for i in picked),
-            tuple(self.channel_index[i] for i in picked),
-            self.time,
-            self.grid,
-            self.attributes,
+        return replace(
+            self,
+            channels=tuple(self.channels[i] for i in picked),
+            channel_index=tuple(self.channel_index[i] for i in picked),
         )
 
     @property
@@ -208,18 +205,12 @@ class TrainingStore:
     @cached_property
     def statistics(self) -> Statistics:
         """Return the statistics of the training period for the channels read."""
-        lags = self.read_small("statistics/lags", np.int64)
-
-        def tensor(name: str) -> Tensor:
-            return torch.from_numpy(self.read_small(f"statistics/{name}", np.float32))
-
-        return Statistics(
-            tensor("harmonics"),
-            tensor("sd"),
-            tuple(lags.tolist()),
-            tensor("persistence"),
-            tensor("persistence_variance"),
-        ).select(self.channel_index)
+        lags = tuple(self.read_small("statistics/lags", np.int64).tolist())
+        harmonics, sd, *persistence = (
+            torch.from_numpy(self.read_small(f"statistics/{name}", np.float32))
+            for name in ("harmonics", "sd", "persistence", "persistence_variance")
+        )
+        return Statistics(harmonics, sd, lags, *persistence).select(self.channel_index)
 
     def normaliser(self) -> Normaliser:
         """Return the normaliser of the channels read."""
@@ -281,25 +272,13 @@ class TrainingStore:
         return self._read(name, index)
 
     def __getstate__(self) -> dict[str, Any]:
-        state = dict(self.__dict__)
         # An open array would make another process hang or crash; each process opens the files.
-        for name in (
-            "_group",
-            "_arrays",
-            "_checksums",
-            "_files",
-            "_readers",
-            "_threads",
-            "statistics",
-            "elevation",
-        ):
-            state.pop(name, None)
-        return state
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @cached_property
     def file_steps(self) -> int:
         """Return the number of steps per file of the fields."""
-        fields = self._array("fields")
+        fields = self._open_array("fields")[0]
         return (fields.shards or fields.chunks)[0]
 
     def read_run(self, first: int, out: np.ndarray) -> None:
@@ -327,9 +306,9 @@ class TrainingStore:
             for first, out in runs:
                 self.read_run(first, out)
         else:
-            reader = self._readers.get("fields")
-            for first, out in runs if reader is not None else ():
-                reader.expect(first, len(out))
+            if reader := self._open_array("fields")[1]:
+                for first, out in runs:
+                    reader.expect(first, len(out))
             list(self._threads.map(lambda run: self.read_run(*run), runs))
 
     @cached_property
@@ -341,7 +320,7 @@ class TrainingStore:
     @cached_property
     def _all_channels(self) -> bool:
         # Cached: looking up an array in a group takes as long as decoding a window.
-        return self.channel_index == tuple(range(self._array("fields").shape[1]))
+        return self.channel_index == tuple(range(self._open_array("fields")[0].shape[1]))
 
     @cached_property
     def _group(self) -> zarr.Group:
@@ -352,25 +331,19 @@ class TrainingStore:
         return read_checksums(self.path)
 
     @cached_property
-    def _files(self) -> StoreFiles:
-        return files_of(self.path)
-
-    @cached_property
-    def _readers(self) -> dict[str, ShardReader | None]:
+    def _opened(self) -> dict[str, tuple[zarr.Array, ShardReader | None]]:
         return {}
 
-    @cached_property
-    def _arrays(self) -> dict[str, zarr.Array]:
-        return {}
-
-    def _array(self, name: str) -> zarr.Array:
+    def _open_array(self, name: str) -> tuple[zarr.Array, ShardReader | None]:
+        """Return an array and the reader of its files, `None` if Zarr must read them."""
         # Cached: a store that is moved in the meantime is detected when one of its files is read.
-        if name not in self._arrays:
-            self._arrays[name] = self._group[name]
-        return self._arrays[name]
+        if name not in self._opened:
+            array = self._group[name]
+            self._opened[name] = array, ShardReader.of(files_of(self.path), array)
+        return self._opened[name]
 
     def _read(self, name: str, index: slice | Sequence[int] | np.ndarray) -> np.ndarray:
-        array = self._array(name)
+        array = self._open_array(name)[0]
         if isinstance(index, slice):
             index = np.arange(len(self.time))[index]
         index = np.asarray(index, dtype=np.int64)
@@ -391,11 +364,9 @@ class TrainingStore:
             raise self._damaged(name, first, out, error) from error
 
     def _decode(self, name: str, first: int, out: np.ndarray) -> None:
-        if name not in self._readers:
-            self._readers[name] = ShardReader.of(self._files, self._array(name))
-        reader = self._readers[name]
+        array, reader = self._open_array(name)
         if reader is None:
-            out[...] = self._array(name)[first : first + len(out)]
+            out[...] = array[first : first + len(out)]
         else:
             reader.read(first, out)
 
@@ -415,7 +386,7 @@ class TrainingStore:
                 missing = isinstance(cause, FileNotFoundError)
                 return UserError(
                     f"training store {self.path}: {name} of {iso_date(self.time[step])} cannot "
-                    f"be read, file {shard_file(self._array(name), step)} is "
+                    f"be read, file {shard_file(self._open_array(name)[0], step)} is "
                     f"{'missing' if missing else 'truncated or corrupt'}; run `slams prepare` "
                     f"with resume=overwrite to write the store again"
                 )

@@ -6,20 +6,18 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
-from data_modules.store.training_store import shard_steps
+from data_modules.store.training_store import Statistics, shard_steps
 from slams.calendar.days import TIME_UNITS
 from slams.grid import LatLonGrid
 
 __all__ = [
     "STEP_ARRAYS",
-    "StatisticsArrays",
     "beside_fields",
     "canonical_json",
     "content_digest",
@@ -34,21 +32,6 @@ __all__ = [
 
 # Arrays over time other than the fields, in files of several steps each.
 STEP_ARRAYS = ("stations", "satellite")
-
-
-@dataclass(frozen=True)
-class StatisticsArrays:
-    """Statistics as stored (float32, see `training_store.Statistics`).
-
-    Arrays are over the flattened grid: `harmonics (K, C, P)`, `sd (C, P)`, `lags (L,)`,
-    `persistence (L, C, P)`, `persistence_variance (L, C, P)`.
-    """
-
-    harmonics: np.ndarray
-    sd: np.ndarray
-    lags: np.ndarray
-    persistence: np.ndarray
-    persistence_variance: np.ndarray
 
 
 def create_steps(
@@ -98,8 +81,8 @@ def write_elevation(group: zarr.Group, elevation: np.ndarray) -> None:
     _small(group, "surface_elevation", values, ("latitude", "longitude"), {"units": "m"})
 
 
-def write_statistics(group: zarr.Group, statistics: StatisticsArrays, grid: LatLonGrid) -> None:
-    """Write the group `statistics`, with arrays reshaped to the grid."""
+def write_statistics(group: zarr.Group, statistics: Statistics) -> None:
+    """Write the group `statistics`."""
     target = group.create_group("statistics")
     plane = ("channel", "latitude", "longitude")
     names = {
@@ -110,10 +93,7 @@ def write_statistics(group: zarr.Group, statistics: StatisticsArrays, grid: LatL
         "persistence_variance": ("lag", *plane),
     }
     for name, dims in names.items():
-        array = np.asarray(getattr(statistics, name))
-        if name != "lags":
-            array = array.reshape(*array.shape[: len(dims) - 2], *grid.shape)
-        _small(target, name, array, dims)
+        _small(target, name, np.asarray(getattr(statistics, name)), dims)
 
 
 def digest(values: np.ndarray) -> str:

@@ -6,8 +6,8 @@ depends on the store's fingerprint and the channels, so that other data have ano
 built once, by the first process, under a lock, and appears by renaming; `fields-KEY.json` in the
 same directory has size and checksums, which are compared on opening.
 
-Days that are not in the page cache are read by one call per window (`preadv`), because touching a
-map page by page waits for the disk each time; days in the page cache are copied from the map.
+All windows of a batch are announced to the system before the first is copied from the map, because
+touching a map page by page waits for the disk each time.
 """
 
 from __future__ import annotations
@@ -15,56 +15,28 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
+import mmap
 import shutil
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from data_modules.store.files import is_url
+from data_modules.store.periods import runs_of
 from data_modules.store.training_store import TrainingStore
 from slams.errors import UserError
 from slams.runtime.atomic import replacing, write_text
 from slams.runtime.directories import exclusive
 from slams.runtime.ranks import say
 
-__all__ = ["FieldSource", "MappedFields", "MemoryFields", "cache_directory", "map_fields"]
-__all__ += ["load_fields", "runs_of", "verify_caches"]
+__all__ = ["MappedFields", "MemoryFields", "cache_directory", "map_fields"]
+__all__ += ["load_fields", "verify_caches"]
 
 _VERSION = 1
 # Days per block for reading, writing and checksums.
 _BLOCK = 64
-
-
-class FieldSource(Protocol):
-    """Source of days of fields, copied once per window."""
-
-    def fill(self, index: np.ndarray, out: np.ndarray) -> None:
-        """Copy days.
-
-        Args:
-            index: `(n,)` positions on the time axis, in any order; negative ones are skipped.
-            out: `(n, C, H, W)` float32, C-contiguous.
-        """
-
-
-def runs_of(index: np.ndarray) -> Iterator[tuple[int, int, int]]:
-    """Divide positions into consecutive runs: place in `index`, first position, length.
-
-    Negative positions belong to no run.
-    """
-    # A plain loop: for the days of a batch NumPy takes three times as long.
-    positions = index.tolist()
-    start = 0
-    for place in range(1, len(positions) + 1):
-        before = positions[place - 1]
-        if place == len(positions) or before < 0 or positions[place] != before + 1:
-            if positions[start] >= 0:
-                yield start, positions[start], place - start
-            start = place
 
 
 class MemoryFields:
@@ -78,12 +50,17 @@ class MemoryFields:
         self.fields = fields
 
     def fill(self, index: np.ndarray, out: np.ndarray) -> None:
-        """Copy days, see `FieldSource`."""
+        """Copy days.
+
+        Args:
+            index: `(n,)` positions on the time axis, in any order; negative ones are skipped.
+            out: `(n, C, H, W)` float32, C-contiguous.
+        """
         for place, first, count in runs_of(index):
             np.copyto(out[place : place + count], self.fields[first : first + count])
 
 
-class MappedFields:
+class MappedFields(MemoryFields):
     """Fields in a memory-mapped NumPy file; picklable, opened again in each process.
 
     Args:
@@ -92,91 +69,34 @@ class MappedFields:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._map: np.ndarray | None = None
-        self._offset = 0
-        self._file = -1
-        # Whether the system reports the content of the page cache; whether it had the last batch.
-        self._reports_cache, self._warm = True, False
+        self._map: np.memmap | None = None
 
     @property
-    def fields(self) -> np.ndarray:
+    def fields(self) -> np.ndarray:  # type: ignore[override]
         """Return the map, `(N, C, H, W)` float32."""
         if self._map is None:
-            mapped = np.load(self.path, mmap_mode="r")
-            # A plain array: slicing a `memmap` involves an additional Python call.
-            self._map, self._offset = np.asarray(mapped).view(np.ndarray), mapped.offset
-            self._file = os.open(self.path, os.O_RDONLY)
-        return self._map
+            self._map = np.load(self.path, mmap_mode="r")
+        # A plain array: slicing a `memmap` involves an additional Python call.
+        return self._map.view(np.ndarray)
 
     def fill(self, index: np.ndarray, out: np.ndarray) -> None:
-        """Copy days, see `FieldSource`."""
-        fields = self.fields
-        size = fields[0].nbytes
-        # Querying the page cache for each window takes a tenth of the time of copying it: while
-        # everything is cached, only the page faults are counted afterwards.
-        faults = _major_faults() if self._warm else -1
-        absent = []
-        for place, first, count in runs_of(index):
-            begin = self._offset + first * size
-            if faults >= 0 or self._resident(begin, begin + count * size):
-                np.copyto(out[place : place + count], fields[first : first + count])
-            else:
-                absent.append((place, begin, count))
-        self._warm = not absent and (faults < 0 or _major_faults() == faults)
+        """Copy days, see `MemoryFields`."""
+        size = self.fields[0].nbytes
+        mapped, offset = self._map._mmap, self._map.offset
         # All reads are announced to the disk before waiting for the first.
-        for _, begin, count in absent:
+        for _, first, count in runs_of(index):
+            begin = offset + first * size
+            page = begin // mmap.PAGESIZE * mmap.PAGESIZE
             with contextlib.suppress(AttributeError, OSError):
-                os.posix_fadvise(self._file, begin, count * size, os.POSIX_FADV_WILLNEED)
-        for place, begin, count in absent:
-            self._read(begin, memoryview(out[place : place + count]).cast("B"))
-
-    def _resident(self, begin: int, end: int) -> bool:
-        """Return whether a range is in the page cache, judged by three of its bytes.
-
-        Return True where the system does not support the query.
-        """
-        if not self._reports_cache:
-            return True
-        byte = bytearray(1)
-        try:
-            for place in (begin, (begin + end) // 2, end - 1):
-                os.preadv(self._file, [byte], place, os.RWF_NOWAIT)
-        except BlockingIOError:
-            return False
-        except (AttributeError, OSError):
-            self._reports_cache = False
-        return True
-
-    def _read(self, begin: int, out: memoryview) -> None:
-        while len(out):
-            count = os.preadv(self._file, [out], begin)
-            if count == 0:
-                raise UserError(f"cache {self.path}: truncated; remove it, it is built again")
-            begin, out = begin + count, out[count:]
+                mapped.madvise(mmap.MADV_WILLNEED, page, begin + count * size - page)
+        super().fill(index, out)
 
     def close(self) -> None:
-        """Release the map and the file; reading opens them again."""
-        if self._file >= 0:
-            os.close(self._file)
-        self._map, self._file = None, -1
+        """Release the map; reading opens it again."""
+        self._map = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["path"])  # type: ignore[misc]
-
-    def __del__(self) -> None:
-        self.close()
-
-
-def _major_faults() -> int:
-    """Return the number of major page faults of this thread; -1 where it is unknown."""
-    try:
-        from resource import RUSAGE_THREAD, getrusage  # Linux
-    except ImportError:
-        return -1
-    return getrusage(RUSAGE_THREAD).ru_majflt
+        return {"path": self.path, "_map": None}
 
 
 def load_fields(store: TrainingStore) -> MemoryFields:

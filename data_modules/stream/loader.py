@@ -1,20 +1,31 @@
-"""The DataLoader of a stream, which saves its position in checkpoints."""
+"""The DataLoader of a stream, which saves its position in checkpoints, and reads ahead.
+
+Without worker processes a thread reads ahead: batches stay in this process, and are not copied
+between processes. Reading and decoding are done in C code that releases the GIL.
+"""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
 import threading
-from collections.abc import Iterator
-from typing import Any
+from collections import deque
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from typing import Any, TypeVar
 
 from torch.utils.data import DataLoader
 
-from data_modules.stream.prefetch import ReadAhead
 from data_modules.stream.samplers import BlockShuffleSampler
 from slams.errors import UserError
 
-__all__ = ["StreamLoader", "read_ahead"]
+__all__ = ["StreamLoader", "prefetched", "read_ahead"]
+
+T = TypeVar("T")
+
+# Marks the end of what a thread reads ahead.
+_END: Any = object()
 
 # Time without data from a worker after which an error is raised instead of hanging (s).
 _WORKER_TIMEOUT = 300
@@ -51,25 +62,18 @@ class StreamLoader(DataLoader):
         self._delivered, self._resumed = self._resumed, 0
         if isinstance(self.sampler, BlockShuffleSampler):
             self.sampler.resume(self._epoch, self._delivered * (self.batch_size or 1))
-        batches = super().__iter__()
-        if not self._ahead or self.num_workers:
-            yield from self._deliver(batches)
-            return
-        ahead = ReadAhead(batches, self._ahead)
-        try:
-            yield from self._deliver(ahead)
-        finally:
-            ahead.close()
-
-    def _deliver(self, batches: Iterator[Any]) -> Iterator[Any]:
-        for batch in batches:
-            if isinstance(batch, UserError):
-                raise batch
-            self._delivered += 1
-            # The epoch ends with its last batch: a Trainer does not exhaust the iterator.
-            if self._delivered >= len(self):
-                self._epoch, self._delivered = self._epoch + 1, 0
-            yield batch
+        with ExitStack() as stack:
+            batches = super().__iter__()
+            if self._ahead and not self.num_workers:
+                batches = stack.enter_context(closing(prefetched(batches, self._ahead)))
+            for batch in batches:
+                if isinstance(batch, UserError):
+                    raise batch
+                self._delivered += 1
+                # The epoch ends with its last batch: a Trainer does not exhaust the iterator.
+                if self._delivered >= len(self):
+                    self._epoch, self._delivered = self._epoch + 1, 0
+                yield batch
 
     def state_dict(self) -> dict[str, int]:
         """Return the epoch, its delivered batches, the batch size and the number of ranks."""
@@ -94,6 +98,26 @@ class StreamLoader(DataLoader):
 
     def _batch(self) -> dict[str, int]:
         return {"size": self.batch_size or 1, "ranks": getattr(self.sampler, "world", 1)}
+
+
+def prefetched(source: Iterator[T], depth: int) -> Generator[T, None, None]:
+    """Read some items ahead in a thread.
+
+    The order is that of the source, and an exception of the source is raised in the place of its
+    item. Closing ends the thread; items that were read ahead are dropped.
+
+    Args:
+        source: Iterator that from now on only the thread may use.
+        depth: Items read ahead, at least 1.
+    """
+    pool = ThreadPoolExecutor(1, thread_name_prefix="slams-read-ahead")
+    try:
+        ahead = deque(pool.submit(next, source, _END) for _ in range(depth))
+        while (item := ahead.popleft().result()) is not _END:
+            ahead.append(pool.submit(next, source, _END))
+            yield item
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def read_ahead(workers: int, ahead: int) -> dict[str, Any]:

@@ -16,10 +16,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
-from data_modules.store.periods import find_days
+from data_modules.store.periods import find_days, runs_of
 from data_modules.store.training_store import TrainingStore, iso_date
-from data_modules.stream.buffers import Buffers
-from data_modules.stream.field_cache import FieldSource, MemoryFields, runs_of
+from data_modules.stream.field_cache import MappedFields, MemoryFields
 from slams.errors import UserError
 from slams.fields import Window
 
@@ -67,7 +66,7 @@ class WindowDataset(Dataset[Window]):
         states: TrainingStore | None = None,
         arrays: Sequence[str] = (),
         complete: bool = False,
-        cache: FieldSource | None = None,
+        cache: MemoryFields | None = None,
     ) -> None:
         self.store = store
         self.cases = np.asarray(cases, dtype=np.int64)
@@ -82,7 +81,6 @@ class WindowDataset(Dataset[Window]):
         self._earlier_days = None
         if earlier is not None:
             self._earlier_days = find_days(store.time, first + earlier.offsets())
-        self._buffers = Buffers()
         # Whether the required channels of a day are known to be complete.
         self._whole = np.zeros(len(store.time) if complete else 0, dtype=bool)
 
@@ -138,15 +136,15 @@ class WindowDataset(Dataset[Window]):
 
     def __getstate__(self) -> dict[str, Any]:
         # Fields in memory are not pickled: each worker would have a copy.
-        cache = None if isinstance(self._cache, MemoryFields) else self._cache
+        cache = self._cache if isinstance(self._cache, MappedFields) else None
         return {**self.__dict__, "_cache": cache}
 
     def _fields(
-        self, store: TrainingStore, index: np.ndarray, cache: FieldSource | None
+        self, store: TrainingStore, index: np.ndarray, cache: MemoryFields | None
     ) -> np.ndarray:
         """Return `(B, n, C, H, W)`, NaN where the index is -1."""
         shape = (*index.shape, len(store.channels), *store.grid.shape)
-        out = self._buffers.take((index.size, *shape[index.ndim :]))
+        out = np.empty((index.size, *shape[index.ndim :]), np.float32)
         flat = index.reshape(-1)
         out[flat < 0] = np.nan
         if cache is not None:

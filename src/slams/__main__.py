@@ -23,9 +23,9 @@ def run() -> int:
     handled = _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler
     if handled:
         _signal.signal(_signal.SIGINT, leave_at_once)
-    from slams.runtime.signals import listen
+    from slams.runtime.signals import install_handlers
 
-    listen()
+    install_handlers()
     from slams.cli.main import main
 
     try:

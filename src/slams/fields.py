@@ -21,16 +21,15 @@ and `False` in masks; no array uses zero to mean missing.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from slams.calendar.days import time_stamps
-from slams.variables import STANDARD_NAMES, TRANSFORM_OF, TRANSFORM_UNITS, UNITS
+from slams.variables import STANDARD_NAMES, TRANSFORM_OF, TRANSFORM_UNITS, UNITS, split_channel
 
 if TYPE_CHECKING:
     from slams.grid import LatLonGrid
@@ -80,22 +79,11 @@ class FieldSpec:
         """Read a channel name as written in recipes, `temperature@850` or `2m_temperature`.
 
         Raises:
-            ValueError: The variable is unknown, or the level is not a whole number of hPa.
+            UserError: The variable is unknown, or the level is not a whole number of hPa.
         """
-        variable, _, level = name.partition("@")
-        if variable not in UNITS:
-            raise ValueError(
-                f"channel {name!r}: variable {variable!r} is unknown; expected one of "
-                f"{', '.join(UNITS)}"
-            )
-        if level and not level.isdigit():
-            raise ValueError(f"channel {name!r}: level {level!r} is not a whole number of hPa")
-        return cls(
-            variable=variable,
-            level=int(level) if level else None,
-            units=UNITS[variable],
-            transform=TRANSFORM_OF.get(variable, "identity"),
-        )
+        variable, level = split_channel(name)
+        transform = TRANSFORM_OF.get(variable, "identity")
+        return cls(variable, level, UNITS[variable], transform)
 
     @property
     def channel_units(self) -> str:
@@ -115,30 +103,41 @@ def channel_index(channels: Sequence[FieldSpec], name: str) -> int:
     raise KeyError(f"channel {name!r} does not exist; found {', '.join(c.name for c in channels)}")
 
 
-class _OnDevice:
-    """Base of data classes whose tensors, nested ones included, move to a device together."""
+class _Tensors:
+    """Base of data classes of tensors that are changed together, nested ones included."""
 
     def to(self, *args: Any, **kwargs: Any) -> Any:
-        moved = {}
-        for item in fields(self):  # type: ignore[arg-type]
-            value = getattr(self, item.name)
-            if isinstance(value, tuple) and all(hasattr(v, "to") for v in value):
-                moved[item.name] = tuple(v.to(*args, **kwargs) for v in value)
-            elif hasattr(value, "to"):
-                moved[item.name] = value.to(*args, **kwargs)
-        return replace(self, **moved)  # type: ignore[type-var]
+        return self._changed(lambda v: v.to(*args, **kwargs) if hasattr(v, "to") else v)
 
     def pin_memory(self) -> Any:
-        moved = {
-            item.name: value.pin_memory()
-            for item in fields(self)  # type: ignore[arg-type]
-            if isinstance(value := getattr(self, item.name), Tensor)
-        }
-        return replace(self, **moved)  # type: ignore[type-var]
+        return self._changed(lambda v: v.pin_memory() if isinstance(v, Tensor) else v)
+
+    def select(self, index: slice) -> Any:
+        """Return some of the cases of every tensor.
+
+        Args:
+            index: A slice of the case axis, the first.
+        """
+
+        def part(value: Any) -> Any:
+            if isinstance(value, Tensor):
+                return value[index]
+            return value.select(index) if isinstance(value, _Tensors) else value
+
+        return self._changed(part)
+
+    def _changed(self, change: Callable[[Any], Any]) -> Any:
+        """Return a copy with every value, and every entry of a tuple, changed."""
+        changed = {}
+        for item in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, item.name)
+            entries = isinstance(value, tuple)
+            changed[item.name] = tuple(map(change, value)) if entries else change(value)
+        return replace(self, **changed)  # type: ignore[type-var]
 
 
 @dataclass(frozen=True)
-class Window(_OnDevice):
+class Window(_Tensors):
     """Raw windows of the training store in physical units, as a DataLoader yields them.
 
     Attributes:
@@ -212,7 +211,7 @@ class ObservationOperator(Protocol):
 
 
 @dataclass(frozen=True)
-class Observations(_OnDevice):
+class Observations(_Tensors):
     """Observations of one modality and variable for a batch, with `H` and `R`.
 
     Attributes:
@@ -239,7 +238,7 @@ class Observations(_OnDevice):
 
 
 @dataclass(frozen=True)
-class Background(_OnDevice):
+class Background(_Tensors):
     """The background x_b of a batch, computed without the verifying truth.
 
     Attributes:
@@ -260,7 +259,7 @@ class Background(_OnDevice):
 
 
 @dataclass(frozen=True)
-class Batch(_OnDevice):
+class Batch(_Tensors):
     """A normalised batch on the device, the input of modules and assimilators.
 
     Attributes:
@@ -288,45 +287,9 @@ class Batch(_OnDevice):
     def __len__(self) -> int:
         return self.fields.shape[0]
 
-    def select(self, index: slice) -> Batch:
-        """Return a batch of some of the cases.
-
-        Args:
-            index: A slice of the case axis.
-        """
-        background = self.background and replace(
-            self.background,
-            mean=self.background.mean[index],
-            variance=self.background.variance[index],
-            known=None if self.background.known is None else self.background.known[index],
-            members=None if self.background.members is None else self.background.members[index],
-        )
-        observations, held_out = (
-            tuple(
-                replace(
-                    o,
-                    values=o.values[index],
-                    mask=o.mask[index],
-                    error_variance=o.error_variance[index],
-                )
-                for o in group
-            )
-            for group in (self.observations, self.held_out)
-        )
-        return Batch(
-            fields=self.fields[index],
-            mask=self.mask[index],
-            time=self.time[index],
-            case=self.case[index],
-            climatology=self.climatology[index],
-            background=background,
-            observations=observations,
-            held_out=held_out,
-        )
-
 
 @dataclass(frozen=True)
-class Ensemble(_OnDevice):
+class Ensemble(_Tensors):
     """Analyses of one method for a batch, in physical units.
 
     Attributes:
@@ -371,34 +334,32 @@ class Ensemble(_OnDevice):
         import xarray as xr
 
         members = self.members.detach().cpu().numpy()
-        stamps = time_stamps(self.time.cpu().numpy())
+        stamps = time_stamps(self.time.cpu().numpy()).astype("datetime64[ns]")
         data: dict[str, Any] = {}
         every = list(dict.fromkeys(c.level for c in self.channels if c.level is not None))
         for variable in dict.fromkeys(c.variable for c in self.channels):
             index = [i for i, c in enumerate(self.channels) if c.variable == variable]
-            spec = self.channels[index[0]]
-            if spec.level is None:
-                dims = ("case", "member", "day", "latitude", "longitude")
-                data[variable] = xr.DataArray(members[:, :, :, index[0]], dims=dims)
-            else:
-                dims = ("case", "member", "day", "level", "latitude", "longitude")
-                levels = [self.channels[i].level for i in index]
-                values = members[:, :, :, index]
-                if levels != every:  # all variables share one axis of levels
-                    shape = (*values.shape[:3], len(every), *values.shape[4:])
-                    wide = np.full(shape, np.nan, dtype=values.dtype)
-                    wide[:, :, :, [every.index(level) for level in levels]] = values
-                    values = wide
-                data[variable] = xr.DataArray(values, dims=dims, coords={"level": every})
-            data[variable].attrs = {"units": spec.units, "long_name": variable.replace("_", " ")}
+            levels = [self.channels[i].level for i in index]
+            dims = ("case", "member", "day", "level", "latitude", "longitude")
+            values = xr.DataArray(members[:, :, :, index], dims=dims)
+            if levels == [None]:
+                values = values.squeeze("level")
+            else:  # all variables share one axis of levels
+                values = values.assign_coords(level=levels).reindex(level=every)
+            units = self.channels[index[0]].units
+            values.attrs = {"units": units, "long_name": variable.replace("_", " ")}
             if variable in STANDARD_NAMES:
-                data[variable].attrs["standard_name"] = STANDARD_NAMES[variable]
+                values.attrs["standard_name"] = STANDARD_NAMES[variable]
+            data[variable] = values
+        latitude, longitude = self.grid.latitude.cpu().numpy(), self.grid.longitude.cpu().numpy()
+        north = {"units": "degrees_north", "standard_name": "latitude"}
+        east = {"units": "degrees_east", "standard_name": "longitude"}
         dataset = xr.Dataset(
             data,
             coords={
-                "time": (("case", "day"), stamps.astype("datetime64[ns]")),
-                "latitude": ("latitude", self.grid.latitude.cpu().numpy()),
-                "longitude": ("longitude", self.grid.longitude.cpu().numpy()),
+                "time": (("case", "day"), stamps, {"standard_name": "time"}),
+                "latitude": ("latitude", latitude, north),
+                "longitude": ("longitude", longitude, east),
             },
             attrs={
                 "Conventions": "CF-1.10",
@@ -406,9 +367,6 @@ class Ensemble(_OnDevice):
                 "ensemble": "centred" if self.centred else "free",
             },
         )
-        dataset["time"].attrs = {"standard_name": "time"}
-        dataset["latitude"].attrs = {"units": "degrees_north", "standard_name": "latitude"}
-        dataset["longitude"].attrs = {"units": "degrees_east", "standard_name": "longitude"}
         if "level" in dataset.coords:
             dataset["level"].attrs = {
                 "units": "hPa",

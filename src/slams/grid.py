@@ -259,9 +259,9 @@ def pad_sphere(x: Tensor, n: int, pole_rows: bool = False) -> Tensor:
             f"cannot pad a {rows} x {columns} grid by {n} on the sphere; expected an even number "
             f"of longitudes and a padding of at most {min(rows - skip, columns)}"
         )
-    turned = columns // 2
-    north = x[..., skip : n + skip, :].flip(-2).roll(turned, dims=-1)
-    south = x[..., rows - n - skip : rows - skip, :].flip(-2).roll(turned, dims=-1)
+    half_turn = columns // 2
+    north = x[..., skip : n + skip, :].flip(-2).roll(half_turn, dims=-1)
+    south = x[..., rows - n - skip : rows - skip, :].flip(-2).roll(half_turn, dims=-1)
     tall = torch.cat([north, x, south], dim=-2)
     return torch.cat([tall[..., -n:], tall, tall[..., :n]], dim=-1)
 
@@ -272,53 +272,46 @@ def _snap(position: Tensor) -> Tensor:
     return torch.where((position - nearest).abs() < _SNAP, nearest, position)
 
 
+def _check_axis(name: str, values: Tensor) -> Tensor:
+    """Refuse coordinates that are not distinct numbers; return the steps between them."""
+    if values.ndim != 1 or values.shape[0] < 2:
+        raise UserError(
+            f"{name} has shape {tuple(values.shape)}; expected one dimension and at least 2 values"
+        )
+    if bool(torch.isnan(values).any()):
+        raise UserError(f"{name} {int(values.isnan().nonzero()[0])} is NaN; expected degrees")
+    steps = values[1:] - values[:-1]
+    if bool((steps.abs() < 1e-6).any()):
+        twice = float(values[int(steps.abs().argmin())])
+        raise UserError(f"{name} {twice:g} occurs twice; expected distinct {name}s")
+    return steps
+
+
 def _check_latitude(latitude: Tensor) -> None:
     """Refuse latitudes that are not distinct, global and ordered from north to south."""
-    if latitude.ndim != 1 or latitude.shape[0] < 2:
-        raise UserError(
-            f"latitude has shape {tuple(latitude.shape)}; expected one dimension and at least 2 "
-            "values"
-        )
-    if bool(torch.isnan(latitude).any()):
-        raise UserError(f"latitude {int(latitude.isnan().nonzero()[0])} is NaN; expected degrees")
+    steps = -_check_axis("latitude", latitude)
+    first, last = float(latitude[0]), float(latitude[-1])
     if bool((latitude.abs() > 90 + 1e-6).any()):
         worst = float(latitude[latitude.abs().argmax()])
         raise UserError(f"latitude {worst:g} lies outside [-90, 90] degrees")
-    steps = latitude[:-1] - latitude[1:]
-    if bool((steps.abs() < 1e-6).any()):
-        twice = float(latitude[int(steps.abs().argmin())])
-        raise UserError(f"latitude {twice:g} occurs twice; expected distinct latitudes")
     if bool((steps < 0).any()):
         order = "south to north" if bool((steps < 0).all()) else "no order"
         raise UserError(
-            f"latitudes run in {order} ({float(latitude[0]):g} to {float(latitude[-1]):g}); "
-            "expected north to south: flip the latitude axis of the fields and coordinates"
+            f"latitudes run in {order} ({first:g} to {last:g}); expected north to south: flip the "
+            "latitude axis of the fields and coordinates"
         )
-    north, south = 90 - float(latitude[0]), 90 + float(latitude[-1])
-    if north > 1.1 * float(steps[0]) or south > 1.1 * float(steps[-1]):
+    if 90 - first > 1.1 * float(steps[0]) or 90 + last > 1.1 * float(steps[-1]):
         raise UserError(
-            f"latitudes range from {float(latitude[0]):g} to {float(latitude[-1]):g} degrees; "
-            "expected a global grid that reaches to within one spacing of both poles"
+            f"latitudes range from {first:g} to {last:g} degrees; expected a global grid that "
+            "reaches to within one spacing of both poles"
         )
 
 
 def _regular_longitude(longitude: Tensor) -> Tensor:
     """Refuse longitudes that do not span the globe once; return them without rounding errors."""
-    if longitude.ndim != 1 or longitude.shape[0] < 2:
-        raise UserError(
-            f"longitude has shape {tuple(longitude.shape)}; expected one dimension and at least 2 "
-            "values"
-        )
-    if bool(torch.isnan(longitude).any()):
-        raise UserError(
-            f"longitude {int(longitude.isnan().nonzero()[0])} is NaN; expected degrees"
-        )
+    steps = _check_axis("longitude", longitude)
     count = longitude.shape[0]
     spacing = 360.0 / count
-    steps = longitude[1:] - longitude[:-1]
-    if bool((steps.abs() < 1e-6).any()):
-        twice = float(longitude[int(steps.abs().argmin())])
-        raise UserError(f"longitude {twice:g} occurs twice; expected distinct longitudes")
     first, last = float(longitude[0]), float(longitude[-1])
     if bool((steps < 0).any()) or first < -1e-3 * spacing or first > spacing * (1 - 1e-3):
         raise UserError(

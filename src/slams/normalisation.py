@@ -149,7 +149,9 @@ class Normaliser(nn.Module):
         self.channels = tuple(channels)
         self.register_buffer("harmonics", harmonics.to(torch.float32))
         self.register_buffer("sd", sd.to(torch.float32))
-        self._transformed = _transformed(self.channels)
+        groups = _transformed(self.channels)
+        self._forward = [(transform.forward, index) for transform, index in groups]
+        self._inverse = [(transform.inverse, index) for transform, index in groups]
 
     def climatology(self, time: Tensor) -> Tensor:
         """Evaluate the climatology at `(B, T)` times; return `(B, T, C, H, W)` channel units."""
@@ -166,21 +168,11 @@ class Normaliser(nn.Module):
 
     def to_channel_units(self, physical: Tensor) -> Tensor:
         """Apply each channel's transform to `(..., C, H, W)` physical values."""
-        if not self._transformed:
-            return physical
-        out = physical.clone()
-        for transform, index in self._transformed:
-            out[..., index, :, :] = transform.forward(physical[..., index, :, :])
-        return out
+        return _changed(physical, self._forward)
 
     def to_physical(self, channel_units: Tensor) -> Tensor:
         """Invert the transforms; precipitation and humidity are never negative."""
-        if not self._transformed:
-            return channel_units
-        out = channel_units.clone()
-        for transform, index in self._transformed:
-            out[..., index, :, :] = transform.inverse(channel_units[..., index, :, :])
-        return out
+        return _changed(channel_units, self._inverse)
 
     def normalise(self, physical: Tensor, climatology: Tensor) -> Tensor:
         """Normalise `(B, T, C, H, W)` physical values about a climatology; NaN stays NaN."""
@@ -196,6 +188,16 @@ class Normaliser(nn.Module):
         if normalised.ndim == climatology.ndim + 1:
             climatology = climatology.unsqueeze(1)
         return normalised * self.sd + climatology
+
+
+def _changed(
+    values: Tensor, changes: Sequence[tuple[Callable[[Tensor], Tensor], list[int]]]
+) -> Tensor:
+    """Apply functions to some channels of `(..., C, H, W)`; return the input if there are none."""
+    out = values.clone() if changes else values
+    for change, index in changes:
+        out[..., index, :, :] = change(values[..., index, :, :])
+    return out
 
 
 def _transformed(channels: Sequence[FieldSpec]) -> list[tuple[Transform, list[int]]]:

@@ -5,6 +5,10 @@ Separate from `slams.fields`, so that a recipe can be checked without importing 
 
 from __future__ import annotations
 
+import re
+
+from slams.errors import UserError, nearest
+
 __all__ = [
     "NEVER_NEGATIVE",
     "ON_LEVELS",
@@ -13,6 +17,8 @@ __all__ = [
     "TRANSFORM_UNITS",
     "UNITS",
     "channel_units",
+    "check_channel",
+    "split_channel",
 ]
 
 # WeatherBench2 names; outgoing longwave radiation has none there and uses its CF name.
@@ -71,3 +77,41 @@ def channel_units(variable: str) -> str:
     if variable not in UNITS:
         return ""
     return TRANSFORM_UNITS[TRANSFORM_OF.get(variable, "identity")].format(UNITS[variable])
+
+
+def split_channel(name: str, key: str = "") -> tuple[str, int | None]:
+    """Read the variable and the level (hPa) of a channel as written in recipes.
+
+    Args:
+        name: `temperature@850` or `2m_temperature`.
+        key: Key that names it, for the message.
+
+    Raises:
+        UserError: The variable is unknown, or the level is not a whole number of hPa.
+    """
+    where = f"key {key!r}: channel {name!r}" if key else f"channel {name!r}"
+    variable, at, level = name.partition("@")
+    if variable not in UNITS:
+        hint = nearest(variable, tuple(UNITS))
+        raise UserError(f"{where}: variable {variable!r} is unknown; {hint}")
+    if at and not re.fullmatch(r"[1-9][0-9]{0,3}", level):
+        raise UserError(f"{where}: level {level!r} is not a whole number of hPa")
+    return variable, int(level) if at else None
+
+
+def check_channel(key: str, name: str) -> None:
+    """Refuse a channel whose variable has no levels where it names one, or the reverse.
+
+    Args:
+        key: Key that names it, for the message.
+        name: As in `split_channel`.
+
+    Raises:
+        UserError: They do not fit, or as in `split_channel`.
+    """
+    variable, level = split_channel(name, key)
+    form, has = (f"{variable}@850", "has") if variable in ON_LEVELS else (variable, "has no")
+    if (variable in ON_LEVELS) != (level is not None):
+        raise UserError(
+            f"key {key!r}: found {name!r}, expected the form {form}, since {variable} {has} levels"
+        )

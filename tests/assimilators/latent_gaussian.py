@@ -142,19 +142,19 @@ def assimilator(
     # PGDM takes the prior's variance to be one; where it is forty, its first steps overshoot.
     below_sigma = 8.0 if kind == "pgdm" else math.inf
     method = LatentDiffusion(
-        space,
-        denoiser,
         problem.normaliser,
         problem.grid,
         3,
-        GuidanceSettings(
+        space=space,
+        denoiser=denoiser,
+        guidance=GuidanceSettings(
             kind=kind,
             archive=archive,
             localisation=math.inf,
             iterations=iterations,
             below_sigma=below_sigma,
         ),
-        SamplerSettings(steps=steps),
+        sampler=SamplerSettings(steps=steps),
     )
     method.fit(problem.archive(problem.draw(archive, 5)))
     return Setup(method, denoiser, space)

@@ -56,13 +56,13 @@ def analysed(problem: LinearGaussian, use: str, batch: Batch, members: int) -> T
     space = linear_space(problem)
     truth, error = problem.draw(DAYS, 5).float(), problem.draw(DAYS, 6).float()
     method = LatentDiffusion(
-        space,
-        Informed(problem, space),
         problem.normaliser,
         problem.grid,
         3,
-        GuidanceSettings(archive=DAYS, localisation=math.inf, background=use),
-        SamplerSettings(centred=False),
+        space=space,
+        denoiser=Informed(problem, space),
+        guidance=GuidanceSettings(archive=DAYS, localisation=math.inf, background=use),
+        sampler=SamplerSettings(centred=False),
     )
     time = problem.archive(truth).time
     method.fit(Archive(fields=truth, background=truth + error, time=time))
@@ -111,6 +111,13 @@ def test_each_member_is_conditioned_on_its_own_background(problem: LinearGaussia
 
 def test_an_unknown_use_is_refused(problem: LinearGaussian) -> None:
     space = linear_space(problem)
-    parts = (space, Informed(problem, space), problem.normaliser, problem.grid, 3)
     with pytest.raises(UserError, match="found 'prior', expected one of condition, observation"):
-        LatentDiffusion(*parts, GuidanceSettings(background="prior"), SamplerSettings())
+        LatentDiffusion(
+            problem.normaliser,
+            problem.grid,
+            3,
+            space=space,
+            denoiser=Informed(problem, space),
+            guidance=GuidanceSettings(background="prior"),
+            sampler=SamplerSettings(),
+        )

@@ -27,7 +27,7 @@ def problem() -> LinearGaussian:
 
 def method(problem: LinearGaussian, past: Archive, space=None, **settings) -> Latent3DVar:
     made = Latent3DVar(
-        space or linear_space(problem), problem.normaliser, problem.grid, 3, **settings
+        problem.normaliser, problem.grid, 3, space=space or linear_space(problem), **settings
     )
     made.fit(past)
     return made
@@ -43,7 +43,7 @@ def exact(problem):
 def analysed(problem, exact):
     """An analysis with a covariance that is exactly B and no localisation."""
     batch = problem.batch(2)
-    made = method(problem, exact, localisation=math.inf, archive=300)
+    made = method(problem, exact, localisation=math.inf, archive_size=300)
     return batch, made.analyse(batch, 400).members
 
 
@@ -100,7 +100,7 @@ def test_outer_loops_find_the_minimum_through_a_nonlinear_decoder(problem, monke
     """Over the weights v of the archive, z = z_b + E v / sqrt(n - 1), the gradient vanishes."""
     space, batch = bent(problem), problem.batch(1)
     archive = problem.archive(problem.draw(80, seed=4))
-    made = method(problem, archive, space, localisation=math.inf, outer_loops=20, archive=80)
+    made = method(problem, archive, space, localisation=math.inf, outer_loops=20, archive_size=80)
     # What the decoder loses is measured by tests of its own.
     monkeypatch.setattr(made, "_decoder_variance", lambda operators, device: torch.zeros(10**4))
     errors = made.errors_of(batch)
@@ -128,7 +128,7 @@ def test_outer_loops_find_the_minimum_through_a_nonlinear_decoder(problem, monke
     gradient = torch.autograd.functional.jacobian(cost, v)
     assert float(gradient.norm()) < 2e-3 * float(start.norm())
     # One linearisation is not enough: the decoder's bend matters here.
-    one = method(problem, archive, space, localisation=math.inf, outer_loops=1, archive=80)
+    one = method(problem, archive, space, localisation=math.inf, outer_loops=1, archive_size=80)
     assert not torch.allclose(one.analyse(batch, 2).mean, made.analyse(batch, 2).mean, atol=0.05)
 
 
@@ -143,10 +143,10 @@ def test_the_decoders_error_is_counted_in_the_observations(problem) -> None:
     space = LatentSpace(plain.encoder, Nothing(), plain.mean.flatten(), plain.sd.flatten())
     archive = problem.archive(problem.draw(60, seed=4))
     batch = problem.batch(1)
-    made = method(problem, archive, space, archive=60)
+    made = method(problem, archive, space, archive_size=60)
     extra = (
         made.observations_of(batch).variance
-        - method(problem, archive, archive=60).observations_of(batch).variance
+        - method(problem, archive, archive_size=60).observations_of(batch).variance
     )
     operators = tuple(o.operator for o in batch.observations)
     seen = torch.cat(
@@ -171,7 +171,7 @@ def test_localisation_and_archive_size_reach_the_analysis(problem) -> None:
         one.observations[0].operator.longitude[:1].double(),
     ).reshape(problem.grid.shape)
     assert float(moved[far > 6000].max()) < 1e-3 < float(moved[far < 1500].max())
-    few = method(problem, archive, localisation=1500.0, archive=20)
+    few = method(problem, archive, localisation=1500.0, archive_size=20)
     assert len(few.errors_of(batch)) == 20
 
 

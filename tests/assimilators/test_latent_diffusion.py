@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 
 import pytest
@@ -281,13 +282,13 @@ def test_a_member_that_diverges_is_drawn_again_and_reported(problem: LinearGauss
 
     def analyse(kind: type[ExactDenoiser]):
         method = LatentDiffusion(
-            space,
-            kind(problem, space),
             problem.normaliser,
             problem.grid,
             3,
-            GuidanceSettings(archive=10),
-            SamplerSettings(steps=4),
+            space=space,
+            denoiser=kind(problem, space),
+            guidance=GuidanceSettings(archive=10),
+            sampler=SamplerSettings(steps=4),
         )
         method.fit(problem.archive(problem.draw(10, 5)))
         return method.analyse(batch, 3)
@@ -310,8 +311,15 @@ def test_members_that_always_diverge_are_named_with_their_case(problem: LinearGa
             return posterior
 
     space = linear_space(problem)
-    parts = (problem.normaliser, problem.grid, 3, GuidanceSettings(archive=10))
-    method = LatentDiffusion(space, Hopeless(problem, space), *parts, SamplerSettings(steps=4))
+    method = LatentDiffusion(
+        problem.normaliser,
+        problem.grid,
+        3,
+        space=space,
+        denoiser=Hopeless(problem, space),
+        guidance=GuidanceSettings(archive=10),
+        sampler=SamplerSettings(steps=4),
+    )
     method.fit(problem.archive(problem.draw(10, 5)))
     batch = replace(problem.batch(1), observations=())
     with pytest.raises(
@@ -324,11 +332,18 @@ def test_members_that_always_diverge_are_named_with_their_case(problem: LinearGa
 
 def test_refusals(problem: LinearGaussian) -> None:
     space = linear_space(problem)
-    denoiser = ExactDenoiser(problem, space)
-    parts = (space, denoiser, problem.normaliser, problem.grid, 3)
+    make = functools.partial(
+        LatentDiffusion,
+        problem.normaliser,
+        problem.grid,
+        3,
+        space=space,
+        denoiser=ExactDenoiser(problem, space),
+        sampler=SamplerSettings(),
+    )
     with pytest.raises(UserError, match="found 'diffpir'; expected one of decg, dps"):
-        LatentDiffusion(*parts, GuidanceSettings(kind="diffpir"), SamplerSettings())
-    method = LatentDiffusion(*parts, GuidanceSettings(), SamplerSettings())
+        make(guidance=GuidanceSettings(kind="diffpir"))
+    method = make(guidance=GuidanceSettings())
     with pytest.raises(UserError, match="call fit"):
         method.analyse(problem.batch(1), 2)
     method.fit(problem.archive(problem.draw(10, 5)))

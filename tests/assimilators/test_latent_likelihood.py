@@ -44,12 +44,12 @@ def problem() -> LinearGaussian:
 def assimilator(problem: LinearGaussian, kind: str, days: int, steps: int) -> LatentDiffusion:
     space = linear_space(problem)
     made = LatentDiffusion(
-        space,
-        ExactDenoiser(problem, space),
         problem.normaliser,
         problem.grid,
         3,
-        GuidanceSettings(
+        space=space,
+        denoiser=ExactDenoiser(problem, space),
+        guidance=GuidanceSettings(
             kind=kind,
             likelihood="latent",
             archive=days,
@@ -57,7 +57,7 @@ def assimilator(problem: LinearGaussian, kind: str, days: int, steps: int) -> La
             iterations=8,
             below_sigma=math.inf,
         ),
-        SamplerSettings(steps=steps),
+        sampler=SamplerSettings(steps=steps),
     )
     made.fit(problem.archive(problem.draw(days, 5)))
     return made

@@ -29,7 +29,9 @@ def exact(problem):
 
 
 def fitted(problem, archive, localisation: float = math.inf, seed: int = 0):
-    method = OptimalInterpolation(problem.normaliser, problem.grid, seed, localisation)
+    method = OptimalInterpolation(
+        problem.normaliser, problem.grid, seed, localisation=localisation
+    )
     method.fit(archive)
     return method
 

@@ -26,13 +26,13 @@ def assimilator(problem: LinearGaussian, days: int, steps: int, **settings) -> P
     """Make one with the exact denoiser; the fields' mean and sd are anything but 0 and 1."""
     space = IdentitySpace(torch.tensor([0.3, -0.2]), torch.tensor([0.8, 1.3]))
     made = PixelDiffusion(
-        space,
-        ExactDenoiser(problem, space),
         problem.normaliser,
         problem.grid,
         3,
-        GuidanceSettings(archive=days, localisation=math.inf),
-        SamplerSettings(steps=steps),
+        space=space,
+        denoiser=ExactDenoiser(problem, space),
+        guidance=GuidanceSettings(archive=days, localisation=math.inf),
+        sampler=SamplerSettings(steps=steps),
         **settings,
     )
     made.fit(problem.archive(problem.draw(days, 5)))

@@ -146,7 +146,7 @@ def test_an_exact_denoiser_knows_no_day_better(problem: LinearGaussian) -> None:
     """The scale is one but for chance, it reaches the method, and the run's record has it."""
     method = assimilator(problem, archive=400, steps=8).method
     assert method.error_scale is None
-    method._unseen = lambda: problem.archive(problem.draw(200, 9))
+    method.unseen = lambda: problem.archive(problem.draw(200, 9))
     method.analyse(problem.batch(1), 2)
     assert method.error_scale is not None
     assert method.error_scale.shape[0] == 8

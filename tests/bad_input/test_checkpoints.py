@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -206,10 +207,27 @@ def test_a_report_without_results(
     assert "`slams assimilate`" in sentence
 
 
+def put_nan(run: Path, group: str) -> None:
+    temperature = zarr.open_group(run / "analysis.zarr", mode="r+")[f"{group}/temperature"]
+    temperature[(0,) * temperature.ndim] = float("nan")
+
+
 def test_a_report_says_which_fields_are_damaged(root: Path) -> None:
-    truth = root / "runs/tiny/assimilation/analysis.zarr/truth/temperature"
-    for path in (p for p in (truth / "c").rglob("*") if p.is_file()):
+    run = root / "runs/tiny/assimilation"
+    aside = shutil.copytree(run, root / "runs/tiny/assimilation_aside")
+    put_nan(aside, "climatology")
+    for path in (p for p in (run / "analysis.zarr/truth/temperature/c").rglob("*") if p.is_file()):
         path.write_bytes(path.read_bytes()[:20])
     assert main(["report", "recipe.yaml"]) == 0
-    page = (root / "runs/tiny/assimilation/report/index.html").read_text()
+    page = (run / "report/index.html").read_text()
     assert "analysis.zarr is truncated or corrupt" in page
+    assert "assimilation_aside/analysis.zarr is damaged (temperature has 1 missing values" in page
+
+
+def test_a_report_of_fields_with_missing_values(refused: Refused, root: Path) -> None:
+    put_nan(root / "runs/tiny/assimilation", "climatology")
+    sentence = refused("report")
+    assert (
+        "runs/tiny/assimilation/analysis.zarr is damaged, group climatology: tempera" in sentence
+    )
+    assert "run `slams assimilate` again with resume=overwrite" in sentence

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import resource
 import shutil
@@ -15,7 +16,9 @@ from pathlib import Path
 import pytest
 
 import slams
+from slams.cli.main import main
 from slams.config.schema import Config
+from slams.errors import UserError
 from slams.runs.directory import RunDirectory
 from slams.runtime.failures import explain_failure
 from slams.stages.places import run_request
@@ -55,7 +58,73 @@ def test_too_few_files_may_be_open(tmp_path: Path) -> None:
         for descriptor in held:
             os.close(descriptor)
     assert f"this process may open {used + 2}; raise the limit (`ulimit -n`)" in sentence
-    assert explain_failure(OSError("1152 requested and 992 written")).startswith("no space left")
+
+
+def test_an_array_that_is_cut_short() -> None:
+    cut = OSError("1152 requested and 992 written")  # numpy's words, whatever the reason
+    assert explain_failure(cut).startswith("no space left")
+    with limited(resource.RLIMIT_FSIZE, 4096):
+        assert explain_failure(cut).startswith("a file would be larger than this process may")
+
+
+@pytest.mark.parametrize(
+    "words", [["train", "vae", "experiment=new"], ["prepare", "data.store=new"]]
+)
+def test_a_verb_with_too_few_open_files_is_repeated_with_more(
+    root: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    used = max(int(p.name) for p in Path("/proc/self/fd").iterdir())
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(used)]  # fill the gaps below
+    command = [*words[:-1], "recipe.yaml", words[-1]]
+    try:
+        with limited(resource.RLIMIT_NOFILE, max(held) + 3):
+            assert main(command) == 2
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+    said = capsys.readouterr().err
+    assert "too many open files: this process may open" in said.splitlines()[-1]
+    assert "Traceback" not in said
+    assert main(command) == 0
+
+
+# Of libraries that wrap what the system said, as seen under `ulimit -v`.
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (RuntimeError("no runs"), RuntimeError("can't start new thread")),
+        (ImportError("libtorch_cuda.so: failed to map segment from shared object"), None),
+        (ValueError("no array"), MemoryError("Unable to allocate 3 GiB")),
+        (ImportError("no module"), OSError(errno.ENOMEM, "Cannot allocate memory")),
+    ],
+)
+def test_memory_that_is_exhausted_below_another_error(
+    error: Exception, cause: Exception | None
+) -> None:
+    error.__cause__ = cause
+    assert explain_failure(error).startswith("the memory that this process may use is exhausted")
+    refusal = UserError("the recipe is wrong")
+    refusal.__cause__ = error
+    assert explain_failure(refusal) == "the recipe is wrong"
+
+
+@pytest.mark.parametrize("size", [800 * 10**6, 3 * 10**9])
+def test_a_program_without_room_for_torch(root: Path, size: int) -> None:
+    path = os.pathsep.join([str(Path(slams.__file__).parents[1]), *sys.path])
+    before = listing(root)
+    done = subprocess.run(
+        [sys.executable, "-m", "slams", "prepare", "recipe.yaml", "data.store=new.zarr"],
+        env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (size, size)),
+        capture_output=True,
+        text=True,
+    )
+    assert "Traceback" not in done.stderr
+    if size > 10**9 and done.returncode == 0:  # torch without its libraries for GPUs is small
+        return
+    assert done.returncode == 2, done.stderr
+    assert "the memory that this process may use is exhausted" in done.stderr.splitlines()[-1]
+    assert listing(root) == before
 
 
 @pytest.mark.parametrize(
@@ -63,6 +132,7 @@ def test_too_few_files_may_be_open(tmp_path: Path) -> None:
     [
         ("train vae", ["experiment=new"]),
         ("assimilate", ["experiment=new", "pretrained_experiment=tiny"]),
+        ("prepare", ["data.store=new.zarr"]),
     ],
 )
 def test_files_that_may_not_grow(refused: Refused, command: str, words: list[str]) -> None:

@@ -70,7 +70,7 @@ def test_wrong_type(refused: Refused, verb: str) -> None:
         (
             "prepare",
             ["data.store=new.zarr", "data.source.path=natur.zarr"],
-            ["'data.source.path'", "natur.zarr is not there", "did you mean nature.zarr?"],
+            ["'data.source.path'", "natur.zarr: found no such file", "did you mean nature.zarr?"],
         ),
         (
             "train vae",

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from slams.benchmarks import posterior
-from slams.benchmarks.figure import draw_calibration
+from slams.benchmarks.figures import draw_calibration
 from slams.cli import main
 
 FEW = {"GUIDANCE": ("none", "decg"), "SAMPLERS": ("adams_bashforth", "ddim")}

@@ -10,10 +10,9 @@ import pytest
 import torch
 
 from slams.benchmarks.page_cache import evict, resident_share
-from slams.benchmarks.stream import RATIOS, ratio_table
-from slams.benchmarks.stream_plan import plan_table
-from slams.benchmarks.stream_recipe import parse_grid
+from slams.benchmarks.recipes import parse_grid
 from slams.benchmarks.stream_stores import Layouts, make_layouts
+from slams.benchmarks.stream_tables import RATIOS, plan_table, ratio_table
 from slams.benchmarks.window_readers import READERS, WindowReader
 from slams.cli import main
 
@@ -55,7 +54,8 @@ def test_the_verb_prints_and_writes_everything(
     assert (tmp_path / "here/data.png").stat().st_size > 10_000
     assert not (tmp_path / "here/stores").exists()
     printed = capsys.readouterr().out
-    for text in (*READERS.values(), "store / xarray+dask", "721 x 1440", "serial correlation"):
+    labels = [reader.label for reader in READERS.values()]
+    for text in (*labels, "store / xarray+dask", "721 x 1440", "serial correlation"):
         assert text.split(",")[0] in printed
 
 
@@ -106,9 +106,9 @@ def test_files_leave_the_page_cache(layouts: Layouts) -> None:
 @pytest.mark.parametrize(
     ("word", "said"),
     [
-        ("grids=[48x96]", "LATITUDESxLONGITUDESxCHANNELS"),
+        ("grids=[48x96]", "'grids.0': found '48x96', expected LATITUDESxLONGITUDESxCHANNELS"),
         ("days=10", "'days'"),
-        ("workers=[-1]", "'workers'"),
+        ("workers=[-1]", "'workers.0': found -1"),
         ("gird=5", "grids"),
     ],
 )

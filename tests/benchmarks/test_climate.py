@@ -16,8 +16,9 @@ from slams.benchmarks.climate import (
     find_drift,
     monthly_climate,
 )
-from slams.benchmarks.climate_recipe import ClimateConfig, check_climate
+from slams.benchmarks.recipes import ClimateConfig, check_climate
 from slams.errors import UserError
+from slams.plugins.keys import check_keys
 
 LATITUDE, LONGITUDE = np.array([67.5, 22.5, -22.5, -67.5]), np.arange(0.0, 360.0, 45.0)
 
@@ -115,7 +116,7 @@ def test_wrong_inputs_are_refused_in_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a nature run"):
         monthly_climate(tmp_path)
     with pytest.raises(UserError, match="key 'segments': found none"):
-        check_climate(ClimateConfig())
+        check_keys(ClimateConfig())
     with pytest.raises(UserError, match=r"key 'days': found 2 days.*2 segments"):
         check_climate(ClimateConfig(segments=["a", "b"], days=["1980-01-01", "1981-01-01"]))
     run = write_run(tmp_path / "a.zarr", "1980-01-01", 1)

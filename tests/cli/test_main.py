@@ -225,13 +225,13 @@ def test_a_parser_imports_no_benchmark_nor_warm_up() -> None:
 
 @pytest.mark.parametrize("name", verbs.VERBS)
 def test_what_a_verb_imports_is_there(name: str) -> None:
-    schema, validator = verbs.VERBS[name].schema()
+    verb = verbs.VERBS[name]
+    schema, validator = verb.schema()
     assert dataclasses.is_dataclass(schema)
     assert callable(validator)
-    module = sys.modules[f"slams.cli.verbs.{name.replace(' ', '_')}"]
-    load = getattr(module, "load", None)
-    if load is not None and load.__module__ == module.__name__:
-        assert callable(load())
+    assert verb.description.endswith(".")
+    if verb.source is not verb.run:
+        assert callable(verb.source())
 
 
 @pytest.mark.parametrize(
@@ -283,14 +283,12 @@ def test_a_verb_that_measures_with_a_recipe_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = []
-    verb = kinds.benchmark_verb(
-        "bench toy",
-        lambda: lambda recipe, output: made.append((recipe, output)),
-        summary="swing",
-        description="Swings.",
-        order=1000,
-        schema=lambda: (Toy, _upright),
-    )
+
+    @kinds.benchmark_verb("bench toy", "swing", order=1000, schema=lambda: (Toy, _upright))
+    def verb() -> kinds.Benchmark:
+        """Swing."""
+        return lambda recipe, output: made.append((recipe, output))
+
     monkeypatch.setitem(verbs.VERBS, "bench toy", verb)
     monkeypatch.chdir(tmp_path)
     Path("toy.yaml").write_text("length: 2\n")
@@ -312,6 +310,7 @@ def test_a_verb_that_measures_with_a_recipe_of_its_own(
     shown = capsys.readouterr().out
     assert "length = 1.0\n      Where it hangs." in shown
     assert "runs/bench-toy" in shown
+    assert "\nSwing.\n" in shown
 
 
 SLAMS = "import sys; from slams.cli.main import main; sys.exit(main())"

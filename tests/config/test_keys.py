@@ -8,11 +8,26 @@ import pytest
 
 from slams.config.help import format_help, list_keys
 from slams.config.loading import load
+from slams.config.paths import PATH
 from slams.config.renamed import RENAMED
 from slams.config.schema import Config
 from slams.config.validation import dotted_keys
 from slams.errors import UserError
-from slams.plugins.keys import SHARE, at_least, check_keys, each, key, one_of, that
+from slams.plugins.keys import (
+    DISTINCT,
+    SHARE,
+    at_least,
+    check_keys,
+    distinct,
+    each,
+    key,
+    one_of,
+    optional,
+    registered,
+    some,
+    that,
+)
+from slams.plugins.sources import SOURCES
 
 
 @dataclass
@@ -30,7 +45,12 @@ class Section:
     steps: int = key(3, at_least(2), that(lambda v: v % 2 == 1, "an odd number"))
     kind: str = key("mean", one_of("mean", "latest", ""))
     widths: list[int] = key([8, 16], each(at_least(8)))
-    entries: list[Entry] = field(default_factory=lambda: [Entry()])
+    levels: list[int] = key([850, 500], some("levels (hPa)"), DISTINCT)
+    entries: list[Entry] = key([Entry()], distinct("share"))
+    days: list[int] = key([], DISTINCT)
+    unit: str = key("", optional(one_of("km", "degrees")))
+    sources: list[str] = key([], each(registered(SOURCES)))
+    path: str = key("", PATH)
 
 
 @dataclass
@@ -51,10 +71,19 @@ def read(*overrides: str) -> Recipe:
         ("section.steps=4", "key 'section.steps': found 4, expected an odd number"),
         ("section.kind=latets", "key 'section.kind': found 'latets'; did you mean 'latest'?"),
         ("section.widths=[8, 4]", "key 'section.widths.1': found 4, expected at least 8"),
+        ("section.levels=[]", "key 'section.levels': found none, expected levels (hPa)"),
+        ("section.levels=[5, 7, 5]", "key 'section.levels': 5 is listed twice"),
         (
             "section.entries=[{share: 0.1}, {share: 1}]",
             "key 'section.entries.1.share': found 1.0, expected at least 0 and less than 1",
         ),
+        ("section.days=[3, 1, 3]", "key 'section.days': 3 is listed twice"),
+        (
+            "section.entries=[{share: 0.1}, {share: 0.1}]",
+            "key 'section.entries': 0.1 is listed twice",
+        ),
+        ("section.unit=degree", "key 'section.unit': found 'degree'; did you mean 'degrees'?"),
+        ("section.sources=[cf, cff]", "key 'section.sources.1': found 'cff'; did you mean 'cf'?"),
     ],
 )
 def test_what_breaks_a_rule_is_refused(override: str, sentence: str) -> None:
@@ -63,8 +92,18 @@ def test_what_breaks_a_rule_is_refused(override: str, sentence: str) -> None:
     assert str(refused.value) == sentence
 
 
+def test_the_path_of_a_key_is_checked_before_any_file_is_opened() -> None:
+    with pytest.raises(UserError, match=r"key 'section.path': found the name 'aaa.*at most 255"):
+        read(f"section.path={'a' * 300}")
+
+
+def test_a_rule_made_of_another_keeps_its_registry() -> None:
+    assert each(optional(registered(SOURCES))).registry is SOURCES
+    assert each(at_least(1)).registry is None
+
+
 def test_what_keeps_to_the_rules_is_read() -> None:
-    recipe = read("section.steps=5", "section.kind=", "section.widths=[]")
+    recipe = read("section.steps=5", "section.kind=", "section.widths=[]", "section.unit=km")
     assert (recipe.section.steps, recipe.section.kind, recipe.section.widths) == (5, "", [])
     assert Section().widths == [8, 16]
     assert Section().widths is not Section().widths
@@ -74,6 +113,8 @@ def test_help_shows_the_rules() -> None:
     text = format_help(list_keys(schema=Recipe))
     assert "Number of steps. (at least 2; an odd number)" in text
     assert "(one of mean, latest, '')" in text
+    assert "(empty, or one of km, degrees)" in text
+    assert "section.path = ''\n\n" in text  # a path is not explained
 
 
 def test_every_default_keeps_to_its_rules() -> None:

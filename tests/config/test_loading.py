@@ -12,7 +12,7 @@ import pytest
 
 from slams.config import help, validation
 from slams.config.checks import require
-from slams.config.checks.rules import check_optimizer, holds
+from slams.config.checks.rules import check_that
 from slams.config.loading import load, to_plain, to_yaml
 from slams.config.schema import Config, OptimizerConfig
 from slams.errors import UserError
@@ -376,8 +376,7 @@ class Toy:
 
 def test_a_recipe_of_another_schema(tmp_path: Path) -> None:
     def validator(toy: Toy) -> None:
-        holds(toy, "length", lambda v: v > 0, "more than 0")
-        check_optimizer("optimizer", toy.optimizer)
+        check_that(toy.length > 0, toy, "length", "more than 0")
 
     base, child = tmp_path / "base.yaml", tmp_path / "child.yaml"
     base.write_text("optimizer: {steps: 7}\n")

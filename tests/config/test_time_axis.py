@@ -37,8 +37,11 @@ def test_a_cycle_takes_consecutive_days_from_the_first() -> None:
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [
-        ({"trajectory": 2, "window": 3}, "'data.trajectory': found 2 days, expected at least the"),
-        ({"trajectory": 4, "window": 2}, "'data.window': found 2 days, expected an odd number"),
+        (
+            {"trajectory": 2, "window": 3},
+            "'data.trajectory': found 2, expected at least the 3 days",
+        ),
+        ({"trajectory": 4, "window": 2}, "'data.window': found 2, expected an odd number of days"),
         ({"trajectory": 5, "window": 3, "lags": [2, 3, 4]}, "persistence fitted for 5, 6 days"),
         ({"trajectory": -1}, "'data.trajectory': found -1, expected at least 0"),
     ],
@@ -73,7 +76,7 @@ def test_cycles_that_do_not_fit_are_refused() -> None:
         ("background", {"recentre_days": 3}, "'background.recentre_days': found 3"),
         ("data", {"window": 3}, "'data.window': found 3"),
         ("assimilation", {"modality_study": 2}, "modality_study': found 2"),
-        ("assimilation", {"cycle_days": 400}, "no more than the 182 of data.splits.test"),
+        ("assimilation", {"cycle_days": 400}, "no more than the 182 days of data.splits.test"),
         ("assimilation", {"cycle_inflation": 0.0}, "more than 0"),
         ("trainer", {"devices": 2}, "'trainer.devices': found 2"),
     ):

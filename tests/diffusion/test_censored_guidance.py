@@ -18,8 +18,9 @@ from slams.diffusion.guidance.pgdm import PGDMDenoiser
 from slams.diffusion.guidance.sda import SDADenoiser
 from slams.diffusion.posterior.errors import ErrorCovariance
 from slams.diffusion.sampling import noise_levels, sample
-from slams.diffusion.settings import SamplerSettings
+from slams.diffusion.settings import GuidanceSettings, SamplerSettings
 from slams.linalg.censoring import linearised_observations, truncated_normal
+from tests.diffusion.problems import guidance_problem
 
 SILENT = torch.arange(16) == 3
 
@@ -61,7 +62,7 @@ def decg(known: GaussianProblem, sampler: SamplerSettings) -> DECGDenoiser:
         torch.ones(count, count, dtype=torch.float64),
         torch.ones(24, count, dtype=torch.float64),
     )
-    return DECGDenoiser(known.denoiser, known.observe, known.y, known.variance, covariance, SILENT)
+    return DECGDenoiser(guidance_problem(known, covariance=covariance, silent=SILENT))
 
 
 @pytest.mark.parametrize("sigma", [0.05, 1.0, 20.0])
@@ -116,9 +117,8 @@ def setting(sigma: float = 1.0) -> tuple[GaussianProblem, Tensor, Tensor, Tensor
 def test_sda_follows_the_gradient_of_the_censored_likelihood() -> None:
     known, x_t, time, _, _ = setting()
     scale = torch.linspace(0.5, 2, 16, dtype=torch.float64)
-    guided = SDADenoiser(
-        known.denoiser, known.observe, known.y, known.variance, scale, 0.3, SILENT
-    )
+    settings = GuidanceSettings(gamma=0.3)
+    guided = SDADenoiser(guidance_problem(known, settings, scale=scale, silent=SILENT))
     x = x_t.clone().requires_grad_()
     predicted = known.observe(known.denoiser(x, time).mean)
     sd = (known.variance + 0.3 * scale**2).sqrt()
@@ -134,10 +134,12 @@ def test_solvers_linearise_the_likelihood_about_the_denoised(kind: str) -> None:
     seen = known.operator
     d, r = linearised_observations(known.y - predicted, known.variance, SILENT)
     if kind == "mmps":
-        guided = mmps_denoiser(known.denoiser, known.observe, known.y, known.variance, 16, SILENT)
+        settings = GuidanceSettings(iterations=16)
+        guided = mmps_denoiser(guidance_problem(known, settings, silent=SILENT))
         spread = seen @ jacobian @ seen.T
     else:
-        guided = PGDMDenoiser(known.denoiser, known.observe, known.y, known.variance, 40, SILENT)
+        settings = GuidanceSettings(iterations=40)
+        guided = PGDMDenoiser(guidance_problem(known, settings, silent=SILENT))
         spread = 0.5 * seen @ seen.T
     weights = torch.linalg.solve(spread + torch.diag_embed(r), d.unsqueeze(-1)).squeeze(-1)
     expected = known.denoiser(x_t, time).mean.flatten(1) + weights @ seen @ jacobian
@@ -147,9 +149,10 @@ def test_solvers_linearise_the_likelihood_about_the_denoised(kind: str) -> None:
 def test_dps_finds_no_misfit_below_the_bound() -> None:
     known, x_t, time, _, predicted = setting()
     y = torch.where(SILENT, predicted.amax(dim=0) + 1, predicted[0])
-    guided = DPSDenoiser(known.denoiser, known.observe, y, torch.ones(16), 1.0, SILENT)
+    asked = guidance_problem(known, y=y, scale=torch.ones(16), silent=SILENT)
+    guided = DPSDenoiser(asked)
     plain = known.denoiser(x_t, time).mean
     torch.testing.assert_close(guided(x_t, time).mean[0], plain[0], rtol=0, atol=1e-9)
     above = torch.where(SILENT, predicted[0] - 1, predicted[0])
-    guided = DPSDenoiser(known.denoiser, known.observe, above, torch.ones(16), 1.0, SILENT)
+    guided = DPSDenoiser(replace(asked, y=above))
     assert float((guided(x_t, time).mean[0] - plain[0]).abs().max()) > 1e-3

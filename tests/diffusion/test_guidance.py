@@ -24,11 +24,11 @@ from slams.diffusion.guidance.pgdm import PGDMDenoiser
 from slams.diffusion.guidance.sda import SDADenoiser
 from slams.diffusion.posterior.errors import DenoisingErrors
 from slams.diffusion.posterior.guided import guided_denoiser
-from slams.diffusion.posterior.problem import GuidanceProblem
 from slams.diffusion.samplers.ancestral import AncestralSampler
-from slams.diffusion.sampling import noise_levels
+from slams.diffusion.sampling import SamplerProblem, noise_levels
 from slams.diffusion.settings import GuidanceSettings, SamplerSettings
 from slams.errors import UserError
+from tests.diffusion.problems import guidance_problem
 
 KINDS = ("decg", "mmps", "sda", "dps", "pgdm")
 PROBLEMS = [
@@ -102,8 +102,9 @@ def test_units_do_not_matter_to_any_mmps(linearisations: int, silent: bool) -> N
     def guided(same: GaussianProblem) -> Denoiser:
         # An exact observation among them, which has no error to be measured by.
         variance = same.variance * (torch.arange(len(same.y)) != 3)
+        settings = GuidanceSettings(iterations=3, linearisations=linearisations)
         return mmps_denoiser(
-            same.denoiser, same.observe, same.y, variance, 3, at_bound, linearisations
+            guidance_problem(same, settings, total_variance=variance, silent=at_bound)
         )
 
     # Exact observations keep the unit that they come in.
@@ -117,9 +118,7 @@ def test_units_do_not_matter_to_any_mmps(linearisations: int, silent: bool) -> N
 @pytest.mark.parametrize("problem", PROBLEMS, ids=NAMES)
 def test_sda_adds_gamma_sigma_squared_to_r(problem: GaussianProblem, sigma: float) -> None:
     scale = torch.linspace(0.5, 2, len(problem.y), dtype=torch.float64)
-    denoiser = SDADenoiser(
-        problem.denoiser, problem.observe, problem.y, problem.total_variance, scale, gamma=0.3
-    )
+    denoiser = SDADenoiser(guidance_problem(problem, GuidanceSettings(gamma=0.3), scale=scale))
     x_t, time = state(problem, sigma)
     variance = problem.total_variance + 0.3 * scale**2 * sigma**2
     expected = by_formula(problem, x_t, sigma, lambda d: d / variance)
@@ -129,9 +128,7 @@ def test_sda_adds_gamma_sigma_squared_to_r(problem: GaussianProblem, sigma: floa
 @pytest.mark.parametrize("sigma", [0.05, 1.0, 20.0])
 @pytest.mark.parametrize("problem", PROBLEMS, ids=NAMES)
 def test_pgdm_takes_the_state_to_be_white(problem: GaussianProblem, sigma: float) -> None:
-    denoiser = PGDMDenoiser(
-        problem.denoiser, problem.observe, problem.y, problem.total_variance, iterations=40
-    )
+    denoiser = PGDMDenoiser(guidance_problem(problem, GuidanceSettings(iterations=40)))
     x_t, time = state(problem, sigma)
     seen = problem.operator @ problem.decoder
     spread = sigma**2 / (1 + sigma**2) * seen @ seen.T + torch.diag(problem.total_variance)
@@ -152,7 +149,7 @@ def test_pgdm_is_exact_where_the_state_is_white(sigma: float) -> None:
 def test_dps_steps_down_the_norm_of_each_sample(sigma: float) -> None:
     problem = dense_problem(0.5)
     scale = torch.linspace(0.5, 2, len(problem.y), dtype=torch.float64)
-    denoiser = DPSDenoiser(problem.denoiser, problem.observe, problem.y, scale, zeta=0.7)
+    denoiser = DPSDenoiser(guidance_problem(problem, GuidanceSettings(zeta=0.7), scale=scale))
     x_t, time = state(problem, sigma)
 
     def weights(d: Tensor) -> Tensor:
@@ -171,13 +168,13 @@ def test_dps_with_an_ancestral_step_is_the_authors_rule() -> None:
     step_to = time_of_sigma(torch.tensor(sigma_s, dtype=torch.float64), problem.denoiser.schedule)
     share = 1 - (sigma_s / sigma_t) ** 2
     ones = torch.ones_like(problem.y)
-    ours = AncestralSampler(
-        DPSDenoiser(problem.denoiser, problem.observe, problem.y, ones, zeta),
-        noise=lambda step: torch.zeros_like(x_t),
-    ).step(x_t, time, step_to)
-    plain = AncestralSampler(problem.denoiser, noise=lambda step: torch.zeros_like(x_t)).step(
-        x_t, time, step_to
-    )
+    guided = DPSDenoiser(guidance_problem(problem, GuidanceSettings(zeta=zeta), scale=ones))
+
+    def stepped(denoiser: Denoiser) -> Tensor:
+        asked = SamplerProblem(denoiser, SAMPLER, lambda step: torch.zeros_like(x_t))
+        return AncestralSampler(asked).step(x_t, time, step_to)
+
+    ours, plain = stepped(guided), stepped(problem.denoiser)
     alpha_t, alpha_s = (1 / math.sqrt(1 + s**2) for s in (sigma_t, sigma_s))
     preserving = (alpha_t * x_t).requires_grad_()
     misfit = problem.y - problem.observe(problem.denoiser(preserving / alpha_t, time).mean)
@@ -192,7 +189,7 @@ def test_dps_leaves_a_sample_that_fits_alone() -> None:
     problem = dense_problem(0.5)
     x_t, time = state(problem, 1.0, count=1)
     fitting = problem.observe(problem.denoiser(x_t, time).mean)[0]
-    denoiser = DPSDenoiser(problem.denoiser, problem.observe, fitting, torch.ones(16), 1.0)
+    denoiser = DPSDenoiser(guidance_problem(problem, y=fitting, scale=torch.ones(16)))
     assert torch.equal(denoiser(x_t, time).mean, problem.denoiser(x_t, time).mean)
 
 
@@ -209,24 +206,12 @@ def test_members_do_not_see_one_another(kind: str, sigma: float) -> None:
     torch.testing.assert_close(denoiser(x_t[:1], time).mean, many[:1], rtol=1e-9, atol=1e-9)
 
 
-def problem_of(problem: GaussianProblem, settings: GuidanceSettings) -> GuidanceProblem:
-    return GuidanceProblem(
-        settings,
-        problem.denoiser,
-        problem.observe,
-        problem.y,
-        problem.variance,
-        problem.total_variance,
-        problem.scale,
-    )
-
-
 @pytest.mark.parametrize("kind", KINDS[1:])
 def test_guidance_by_jacobians_is_off_above_a_noise_level(kind: str) -> None:
     problem = dense_problem(0.3)
     prior, guided = problem.denoiser, guide(problem, kind, SAMPLER)
     settings = GuidanceSettings(kind=kind, iterations=16, below_sigma=8.0)
-    partly = guided_denoiser(problem_of(problem, settings))
+    partly = guided_denoiser(guidance_problem(problem, settings))
     (x, low), (_, high) = state(problem, 7.9), state(problem, 8.1)
     assert torch.equal(partly(x, low).mean, guided(x, low).mean)
     assert torch.equal(partly(x, high).mean, prior(x, high).mean)
@@ -236,13 +221,13 @@ def test_guidance_by_jacobians_is_off_above_a_noise_level(kind: str) -> None:
 def test_an_unknown_kind_is_refused() -> None:
     problem = dense_problem(0.3)
     with pytest.raises(UserError, match="found 'mpms'; did you mean 'mmps'"):
-        guided_denoiser(problem_of(problem, GuidanceSettings(kind="mpms")))
+        guided_denoiser(guidance_problem(problem, GuidanceSettings(kind="mpms")))
 
 
 def test_guidance_by_errors_needs_errors() -> None:
     problem = dense_problem(0.3)
     with pytest.raises(ValueError, match="needs denoising errors, found none"):
-        guided_denoiser(problem_of(problem, GuidanceSettings(kind="decg")))
+        guided_denoiser(guidance_problem(problem, GuidanceSettings(kind="decg")))
 
 
 def test_weights_of_days_give_the_weighted_covariance() -> None:

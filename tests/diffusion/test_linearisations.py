@@ -9,6 +9,8 @@ from torch import Tensor
 from slams.benchmarks.gaussian import GaussianProblem, dense_problem
 from slams.diffusion.backend import Denoiser, time_of_sigma
 from slams.diffusion.guidance.mmps import mmps_denoiser
+from slams.diffusion.settings import GuidanceSettings
+from tests.diffusion.problems import guidance_problem
 
 SIGMA = 1.5
 SILENT = torch.arange(16) == 3
@@ -30,12 +32,13 @@ def saturating(problem: GaussianProblem, linearisations: int, error: float = 0.0
     """See what saturates, each value nearly exactly."""
     variance = torch.full_like(problem.y, error**2)
     return mmps_denoiser(
-        problem.denoiser,
-        lambda x: saturated(problem.observe(x)),
-        saturated(problem.y),
-        variance,
-        iterations=16,
-        linearisations=linearisations,
+        guidance_problem(
+            problem,
+            GuidanceSettings(iterations=16, linearisations=linearisations),
+            observe=lambda x: saturated(problem.observe(x)),
+            y=saturated(problem.y),
+            total_variance=variance,
+        )
     )
 
 
@@ -44,7 +47,9 @@ def test_linear_operators_need_one(silent: Tensor | None) -> None:
     problem, x_t, time = setting()
     means = [
         mmps_denoiser(
-            problem.denoiser, problem.observe, problem.y, problem.variance, 16, silent, count
+            guidance_problem(
+                problem, GuidanceSettings(iterations=16, linearisations=count), silent=silent
+            )
         )(x_t, time).mean
         for count in (1, 2, 5)
     ]
@@ -109,14 +114,8 @@ def test_the_next_linearisation_goes_on_solving() -> None:
     problem, x_t, time = setting()
 
     def answer(iterations: int, count: int) -> Tensor:
-        guided = mmps_denoiser(
-            problem.denoiser,
-            problem.observe,
-            problem.y,
-            problem.variance,
-            iterations,
-            linearisations=count,
-        )
+        settings = GuidanceSettings(iterations=iterations, linearisations=count)
+        guided = mmps_denoiser(guidance_problem(problem, settings))
         return guided(x_t, time).mean
 
     exact = answer(16, 1)

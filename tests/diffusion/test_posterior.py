@@ -16,8 +16,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from slams.benchmarks.calibration import calibrate
 from slams.benchmarks.gaussian import (
+    calibrate,
     dense_problem,
     linear_decoder_problem,
     mixed_units_problem,
@@ -152,7 +152,7 @@ def test_first_order_samplers_converge(kind: str) -> None:
 def test_the_rule_of_sda_diverges_in_few_steps_with_the_authors_gamma() -> None:
     problem = dense_problem(0.1)
     guided = guide(problem, "sda", SamplerSettings())
-    guided.guided.gamma = 0.01
+    guided.guided.problem.settings.gamma = 0.01
     with pytest.raises(DivergedError, match="diverged in each of 4 draws"):
         sample(guided, SamplerSettings(), noise_of(problem.shape, 20), 20)
 

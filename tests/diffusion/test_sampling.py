@@ -14,6 +14,7 @@ from slams.diffusion.backend import Denoiser, DiracPosterior, VESchedule, time_o
 from slams.diffusion.samplers.predictor_corrector import PredictorCorrectorSampler
 from slams.diffusion.sampling import (
     DivergedError,
+    SamplerProblem,
     make_sampler,
     noise_levels,
     sample,
@@ -151,7 +152,8 @@ def test_a_correction_leaves_a_gaussian_as_it_is(tau: float) -> None:
     draw = torch.Generator().manual_seed(0)
     x_t = math.sqrt(variance + sigma**2) * torch.randn(count, 1, generator=draw)
     noise = torch.randn(count, 1, generator=draw)
-    sampler = PredictorCorrectorSampler(denoiser, lambda n: noise, corrections=1, tau=tau)
+    settings = SamplerSettings(corrections=1, correction=tau)
+    sampler = PredictorCorrectorSampler(SamplerProblem(denoiser, settings, lambda n: noise))
     time = time_of_sigma(torch.tensor(sigma), denoiser.schedule)
     found = float(sampler.step(x_t, time, time).var()) / (variance + sigma**2)
     share = sigma**2 / (variance + sigma**2)
@@ -164,8 +166,9 @@ def test_a_correction_leaves_a_gaussian_as_it_is(tau: float) -> None:
 def test_what_many_corrections_lose_of_a_gaussian(tau: float, sigma: float) -> None:
     variance, draw = 0.7, torch.Generator().manual_seed(0)
     denoiser, count = _Scalar(variance), 40_000
+    settings = SamplerSettings(corrections=200, correction=tau)
     sampler = PredictorCorrectorSampler(
-        denoiser, lambda n: torch.randn(count, 1, generator=draw), corrections=200, tau=tau
+        SamplerProblem(denoiser, settings, lambda n: torch.randn(count, 1, generator=draw))
     )
     time = time_of_sigma(torch.tensor(sigma), denoiser.schedule)
     x_t = math.sqrt(variance + sigma**2) * torch.randn(count, 1, generator=draw)
@@ -182,12 +185,9 @@ def test_averaged_corrections_keep_a_gaussian(tau: float, sigma: float, correcti
     """Hold a Gaussian of the right variance to it; plain corrections lose up to 28 % of it."""
     variance, draw = 0.7, torch.Generator().manual_seed(0)
     denoiser, count = _Scalar(variance), 100_000
+    settings = SamplerSettings(corrections=corrections, correction=tau, averaged=True)
     sampler = PredictorCorrectorSampler(
-        denoiser,
-        lambda n: torch.randn(count, 1, generator=draw),
-        corrections=corrections,
-        tau=tau,
-        averaged=True,
+        SamplerProblem(denoiser, settings, lambda n: torch.randn(count, 1, generator=draw))
     )
     time = time_of_sigma(torch.tensor(sigma), denoiser.schedule)
     x_t = math.sqrt(variance + sigma**2) * torch.randn(count, 1, generator=draw)

@@ -181,7 +181,19 @@ COMMANDS = (
         3,
     ),
     Command(("assimilate", "recipe.yaml", *_NEW), (*_STORE, *_VAE, *_SCORE), _table("new"), 5),
-    Command(("report", "recipe.yaml"), (*_RESULTS, "runs/tiny/*/run.json"), _printed, 2),
+    Command(
+        ("train", "score", "recipe.yaml", *_NEW, "tracking.enabled=true"),
+        ("runs/mlflow.db",),
+        _curve("new/score"),
+        0.5,
+        False,
+    ),
+    Command(
+        ("report", "recipe.yaml"),
+        (*_RESULTS, "runs/tiny/*/run.json", "runs/tiny/vae/reconstruction.zarr/**/*"),
+        _printed,
+        2,
+    ),
     Command(("report", "recipe.yaml"), _TEXTS, _printed, 1, False),
     Command(("compare", _RUN), (*_RESULTS, f"{_RUN}/config.yaml"), _printed, 2),
     Command(

@@ -10,8 +10,9 @@ import torch
 from scipy.stats import wasserstein_distance
 
 from slams.fields import FieldSpec
-from slams.metrics import Wasserstein, case_statistics
+from slams.metrics.accumulators import MeanStatistics
 from slams.metrics.marginals import SPACING, Marginals, wasserstein
+from slams.metrics.statistics import case_statistics
 from slams.normalisation import Normaliser
 
 CHANNELS = (FieldSpec.parse("temperature@850"), FieldSpec.parse("total_precipitation_24hr"))
@@ -30,7 +31,7 @@ def fields(cases=4, members=5, seed=0):
 
 
 def compute(members, truth, mask=None, sizes=None):
-    metric = Wasserstein(2, members.shape[1])
+    metric = MeanStatistics(2, members.shape[1])
     start = 0
     for size in sizes or [len(truth)]:
         part = slice(start, start + size)
@@ -48,7 +49,7 @@ def compute(members, truth, mask=None, sizes=None):
             )
         )
         start += size
-    return metric.compute()
+    return metric.compute()["wasserstein"]
 
 
 def oracle(members, truth, channel):

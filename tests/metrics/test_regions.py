@@ -7,11 +7,11 @@ import torch
 
 from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
-from slams.metrics import case_statistics
 from slams.metrics.bootstrap import Resamples
 from slams.metrics.records import MethodRecord
-from slams.metrics.regional import regional_rows
 from slams.metrics.regions import REGIONS, grid_regions, point_regions
+from slams.metrics.score_rows import regional_rows
+from slams.metrics.statistics import case_statistics
 
 GRID = LatLonGrid(torch.arange(85.0, -90, -10), torch.arange(0.0, 360.0, 10.0))
 CHANNELS = (FieldSpec.parse("temperature@500"), FieldSpec.parse("temperature@850"))

@@ -10,8 +10,9 @@ import torch
 from rich.console import Console
 
 from slams.errors import UserError
-from slams.metrics import MethodRecord, print_methods
 from slams.metrics.observation_space import ObservedSums
+from slams.metrics.printing import print_methods
+from slams.metrics.records import MethodRecord
 
 
 def record(*cases):

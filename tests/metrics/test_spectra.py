@@ -79,4 +79,4 @@ def test_rows():
     waves = [row[4] for row in rows if row[:4] == ("zonal", "tropics", "temperature", "850")]
     assert waves == list(range(13))
     missing = PowerSpectra(CHANNELS, GRID)
-    assert list(spectra_rows(missing.means(), CHANNELS)) == []
+    assert list(spectra_rows(missing.compute(), CHANNELS)) == []

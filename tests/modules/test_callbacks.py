@@ -13,8 +13,12 @@ from torch.utils.data import DataLoader
 
 from slams.config.schema import TrainerConfig
 from slams.errors import UserError
-from slams.modules.callbacks import Checkpoints, ProgressLines, RunSummary, StepSeed, WeightEMA
+from slams.modules.callbacks.checkpoints import Checkpoints
+from slams.modules.callbacks.progress import ProgressLines
+from slams.modules.callbacks.seeding import StepSeed
+from slams.modules.callbacks.summary import RunSummary
 from slams.modules.callbacks.throughput import ThroughputTimer, batch_length
+from slams.modules.callbacks.weight_ema import WeightEMA
 from slams.modules.trainer import make_trainer
 
 CONFIG = TrainerConfig(

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import toy_evaluation as toy
 
 from slams.errors import UserError
-from slams.modules.callbacks import EvaluationProgress
+from slams.modules.callbacks.evaluation_progress import EvaluationProgress
 from slams.runtime import signals
 from slams.runtime.signals import Stopped
 
@@ -142,10 +142,10 @@ def test_an_evaluation_that_is_stopped_goes_on_behind_it(single, tmp_path, monke
 
     monkeypatch.setattr(toy.Noisy, "analyse", counted)
     kept = tmp_path / "progress"
-    signals.listen()
-    signals.begin()
+    signals.install_handlers()
+    signals.enable()
     callbacks = [EvaluationProgress(kept), Interrupt(at)]
-    with pytest.raises(Stopped) as caught, signals.deferred():
+    with pytest.raises(Stopped) as caught, signals.defer():
         toy.evaluate(tmp_path, batch_size=2, callbacks=callbacks)
     assert caught.value.saved
     assert caught.value.reason == f"SIGUSR1 after batch {at + 1}"

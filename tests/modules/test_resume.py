@@ -16,7 +16,10 @@ from data_modules.stream.loader import StreamLoader
 from data_modules.stream.samplers import BlockShuffleSampler
 from slams.config.schema import TrainerConfig
 from slams.errors import UserError
-from slams.modules.callbacks import Checkpoints, MetricsCSV, StepSeed, WeightEMA, ema_weights
+from slams.modules.callbacks.checkpoints import Checkpoints
+from slams.modules.callbacks.metrics_csv import MetricsCSV
+from slams.modules.callbacks.seeding import StepSeed
+from slams.modules.callbacks.weight_ema import WeightEMA, ema_weights
 from slams.modules.trainer import make_trainer
 
 CONFIG = TrainerConfig(accelerator="cpu", precision="32-true", validate_every_epochs=1, threads=1)

@@ -16,7 +16,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from test_resume import CONFIG, NoisyRegression, loader, rows, stream
 
-from slams.modules.callbacks import Checkpoints, MetricsCSV, StepSeed, StopOnSignal, WeightEMA
+from slams.modules.callbacks.checkpoints import Checkpoints
+from slams.modules.callbacks.metrics_csv import MetricsCSV
+from slams.modules.callbacks.seeding import StepSeed
+from slams.modules.callbacks.stop_on_signal import StopOnSignal
+from slams.modules.callbacks.weight_ema import WeightEMA
 from slams.modules.trainer import make_trainer
 from slams.runtime import signals
 from slams.runtime.signals import Stopped
@@ -54,9 +58,9 @@ def train(directory, resume=None, send=None, accumulate=1, seconds=float("inf"),
         callbacks=callbacks,
         accumulate=accumulate,
     )
-    signals.listen()
-    signals.begin()
-    with signals.deferred():
+    signals.install_handlers()
+    signals.enable()
+    with signals.defer():
         trainer.fit(model, stream(), loader(), ckpt_path=resume)
     return torch.load(directory / "last.ckpt", weights_only=False)
 

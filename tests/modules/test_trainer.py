@@ -13,7 +13,9 @@ from torch.utils.data import DataLoader
 
 from slams.config.schema import TrainerConfig
 from slams.errors import UserError
-from slams.modules.callbacks import Checkpoints, ProgressLines, RunSummary
+from slams.modules.callbacks.checkpoints import Checkpoints
+from slams.modules.callbacks.progress import ProgressLines
+from slams.modules.callbacks.summary import RunSummary
 from slams.modules.trainer import EVALUATION_PRECISION, make_trainer
 
 CONFIG = TrainerConfig(accelerator="cpu", threads=1)
@@ -104,10 +106,10 @@ def test_nonsense_of_slurm_is_named(tmp_path, monkeypatch, variable):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"accelerator": "tpu"}, "trainer.accelerator: found 'tpu'"),
-        ({"precision": "bf16"}, "trainer.precision: found 'bf16'"),
-        ({"devices": 0}, "expected at least 1"),
-        ({"num_nodes": -1}, "expected at least 1"),
+        ({"accelerator": "tpu"}, "key 'trainer.accelerator': found 'tpu'; did you mean"),
+        ({"precision": "bf16"}, "key 'trainer.precision': found 'bf16'; expected one of auto"),
+        ({"devices": 0}, "trainer.devices': found 0, expected at least 1"),
+        ({"num_nodes": -1}, "trainer.num_nodes': found -1, expected at least 1"),
         ({"accelerator": "gpu", "devices": 999}, "this machine has"),
     ],
 )

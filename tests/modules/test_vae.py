@@ -11,7 +11,7 @@ from torch import Tensor
 from slams.config.schema import OptimizerConfig, VAEConfig
 from slams.fields import Batch, FieldSpec
 from slams.grid import LatLonGrid
-from slams.metrics.reconstruction import ChannelError
+from slams.metrics.accumulators import ChannelError
 from slams.modules.vae import VAE
 from tests.nn.test_layers import randomise
 

@@ -46,7 +46,10 @@ def test_copies_of_one_network_are_that_network():
     nn.init.normal_(network.exit.weight)
     mean = NetworkMean([network, network])
     z, condition = torch.randn(4, 2, 3, 4, 8), torch.randn(4, 2, 3, 4, 8)
-    arguments = (z, torch.randn(4), condition, torch.tensor([True, False, True, True]))
+    log_sigma, known = torch.randn(4), torch.tensor([True, False, True, True])
     for training in (True, False):
         mean.train(training)
-        torch.testing.assert_close(mean(*arguments), network(*arguments), rtol=1e-4, atol=1e-5)
+        found, expected = (
+            f(z, log_sigma, condition=condition, known=known) for f in (mean, network)
+        )
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)

@@ -22,8 +22,24 @@ def turn(degrees: torch.Tensor) -> torch.Tensor:
     return (torch.remainder(degrees + 180, 360) - 180).abs()
 
 
+def altitude(orbit: Orbit) -> float:
+    """Return the height above the equator (km) of the Keplerian orbit with this period."""
+    return (398600.4418 * (orbit.period / (2 * math.pi)) ** 2) ** (1 / 3) - 6378.137
+
+
+def ground_track(orbit: Orbit, time: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return latitude and longitude (degrees, in [-180, 180)) below the satellite."""
+    u = 2 * math.pi * torch.remainder(time * DAY_SECONDS / orbit.period, 1.0)
+    turns = torch.remainder(time * orbit.repeat_days / orbit.repeat, 1.0)  # in nodal days
+    i = orbit.inclination_radians
+    latitude = torch.asin((math.sin(i) * torch.sin(u)).clamp(-1, 1))
+    east = torch.rad2deg(torch.atan2(math.cos(i) * torch.sin(u), torch.cos(u)))
+    longitude = 15 * orbit.crossing_time - 360 * turns + east
+    return torch.rad2deg(latitude), torch.remainder(longitude + 180, 360) - 180
+
+
 def test_the_numbers_of_landsat():
-    assert LANDSAT.altitude == pytest.approx(705.0, abs=1.0)
+    assert altitude(LANDSAT) == pytest.approx(705.0, abs=1.0)
     assert math.degrees(LANDSAT.inclination_radians) == pytest.approx(98.2, abs=0.02)
     assert LANDSAT.period / 60 == pytest.approx(98.9, abs=0.05)
     assert LANDSAT.repeat == pytest.approx(16.0, abs=1e-12)
@@ -34,21 +50,21 @@ def test_the_numbers_of_landsat():
 def test_other_real_orbits():
     # Metop: 412 revolutions in 29 days, 817 km and 98.7 degrees; Sentinel-3: 385 in 27, 98.65.
     metop, sentinel = Orbit(29, 412, 9.5, 1000.0), Orbit(27, 385, 10.0, 1000.0)
-    assert metop.altitude == pytest.approx(817, abs=15)
+    assert altitude(metop) == pytest.approx(817, abs=15)
     assert math.degrees(metop.inclination_radians) == pytest.approx(98.7, abs=0.1)
-    assert sentinel.altitude == pytest.approx(814, abs=15)
+    assert altitude(sentinel) == pytest.approx(814, abs=15)
     assert math.degrees(sentinel.inclination_radians) == pytest.approx(98.65, abs=0.05)
 
 
 @pytest.mark.parametrize("orbit", [LANDSAT, INCLINED])
 def test_the_track_repeats_after_its_cycle_and_not_before(orbit):
     time = DAY + torch.linspace(0, 1, 1001, dtype=torch.float64)
-    now, later = orbit.ground_track(time), orbit.ground_track(time + orbit.repeat)
+    now, later = ground_track(orbit, time), ground_track(orbit, time + orbit.repeat)
     assert float((now[0] - later[0]).abs().max()) < 1e-6
     assert float(turn(now[1] - later[1]).max()) < 1e-6
     nodal_day = orbit.repeat / orbit.repeat_days
     for days in range(1, orbit.repeat_days):
-        other = orbit.ground_track(time + days * nodal_day)
+        other = ground_track(orbit, time + days * nodal_day)
         assert float((now[0] - other[0]).abs().max()) > 1.0, days
 
 
@@ -61,7 +77,7 @@ def test_the_cycle_of_an_inclined_orbit_is_no_number_of_days():
 @pytest.mark.parametrize("orbit", [LANDSAT, INCLINED])
 def test_inclination_bounds_the_latitude(orbit):
     time = DAY + torch.linspace(0, 3, 100_001, dtype=torch.float64)
-    latitude, _ = orbit.ground_track(time)
+    latitude, _ = ground_track(orbit, time)
     bound = math.degrees(orbit.inclination_radians)
     bound = min(bound, 180 - bound)
     assert float(latitude.max()) == pytest.approx(bound, abs=1e-3)
@@ -72,9 +88,9 @@ def crossings(orbit: Orbit, first: float, count: int) -> tuple[torch.Tensor, tor
     """Return time and longitude of northward crossings of the equator."""
     turns = math.ceil(first * DAY_SECONDS / orbit.period) + torch.arange(count)
     time = turns.to(torch.float64) * orbit.period / DAY_SECONDS
-    latitude, longitude = orbit.ground_track(time)
+    latitude, longitude = ground_track(orbit, time)
     assert float(latitude.abs().max()) < 1e-5
-    north, _ = orbit.ground_track(time + 1e-3)
+    north, _ = ground_track(orbit, time + 1e-3)
     assert bool((north > 0).all())
     return time, longitude
 
@@ -98,7 +114,7 @@ def test_the_local_time_of_an_inclined_orbit_drifts():
 def brute_force(orbit: Orbit, latitude, longitude, day: float) -> torch.Tensor:
     """Find what a swath sees by walking along the track in steps of some 7 km."""
     time = day + (torch.arange(86_400, dtype=torch.float64) + 0.5) / 86_400
-    track = unit_vectors(*orbit.ground_track(time))
+    track = unit_vectors(*ground_track(orbit, time))
     points = unit_vectors(latitude, longitude)
     closest = torch.stack([(points @ part.T).max(dim=1).values for part in track.split(8640)])
     return EARTH_RADIUS_KM * torch.acos(closest.max(dim=0).values.clamp(max=1))
@@ -123,7 +139,7 @@ def test_passes_agree_with_a_walk_along_the_track(orbit):
 
 def test_a_point_below_the_satellite_is_seen_at_that_time():
     time = DAY + torch.tensor([0.05, 0.3, 0.31, 0.62, 0.97], dtype=torch.float64)
-    latitude, longitude = LANDSAT.ground_track(time)
+    latitude, longitude = ground_track(LANDSAT, time)
     passes = LANDSAT.passes(latitude, longitude, DAY + 0.4)
     for point, when in enumerate(time):
         nearest = (passes.time[:, point] - when).abs().nan_to_num(nan=9.0).argmin()

@@ -53,6 +53,10 @@ def colours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type:
     for name in ("red", "blue"):
         text = f"from colours.kind import Colour\nSPEC = Colour({name!r})\n"
         (package / f"{name}.py").write_text(text)
+    text = (
+        "from colours.kind import Colour\nBLUE = Colour('blue')\nRED = Colour('red')\nLIGHT = 3\n"
+    )
+    (tmp_path / "colours" / "all.py").write_text(text)
     (tmp_path / "paint.py").write_text(PLUGIN)
     monkeypatch.syspath_prepend(tmp_path)
     from colours.kind import Colour
@@ -62,13 +66,13 @@ def colours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type:
         del sys.modules[name]
 
 
-def make(kind: type, by_module: bool = True) -> Registry:
-    return Registry("colour", kind, "test.colours", "colours.built_in", by_module)
+def make(kind: type, package: str = "colours.built_in") -> Registry:
+    return Registry("colour", kind, "test.colours", package)
 
 
-@pytest.mark.parametrize("by_module", [True, False])
-def test_built_in_names_are_those_of_the_modules(colours: type, by_module: bool) -> None:
-    registry = make(colours, by_module)
+@pytest.mark.parametrize("package", ["colours.built_in", "colours.all"])
+def test_built_in_specifications_are_in_modules_or_in_one(colours: type, package: str) -> None:
+    registry = make(colours, package)
     assert registry.names() == ("blue", "red")
     assert registry.get("red", "paint.colour") == colours("red")
     assert [spec.name for spec in registry.built_in()] == ["blue", "red"]

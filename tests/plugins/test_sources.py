@@ -186,7 +186,8 @@ def test_they_are_checked_by_their_specification(tmp_path: Path) -> None:
     described = [SourceVariableConfig(CHANNELS[2])]
     refused(r"data\.source\.variables'.*layout is known", replace(rain, variables=described))
     refused(
-        r"data\.source\.path'.*none is not there, expected a text file with one number",
+        r"data\.source\.path'.*none: found no such file or directory, expected a text file with "
+        r"one number",
         replace(rain, path=str(tmp_path / "none")),
     )
     (tmp_path / "dry.txt").write_text("0")

@@ -410,7 +410,12 @@ def write_training(path: Path, stage: str, world: World) -> Path:
         for group, noise in (("truth", 0.0), ("reconstruction", 0.25)):
             values = world.temperature[:1] + noise * smooth_noise(world.temperature[:1].shape, rng)
             xr.Dataset(
-                {"temperature": (("case", "level", "latitude", "longitude"), values)},
+                {
+                    "temperature": (
+                        ("case", "day", "level", "latitude", "longitude"),
+                        values[:, None],
+                    )
+                },
                 coords={
                     "level": list(world.levels),
                     "latitude": world.latitude,

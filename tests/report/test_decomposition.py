@@ -8,14 +8,12 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from slams.config.schema import ReportConfig
 from slams.report.decomposition import decomposition
 from slams.report.reading import AssimilationRun, read_assimilation
 from slams.report.section import Section
 from slams.report.style import in_order, method_style
 from tests.report.synthetic import Runs
 
-OPTIONS = ReportConfig(dpi=30)
 # Error of each added method as a share of that of another, whose dates and intervals it takes.
 ADDED = {
     "background@linear_inverse_model": ("background", 0.9),
@@ -52,11 +50,11 @@ def settings(runs: Runs) -> list[AssimilationRun]:
 
 @pytest.fixture(scope="module")
 def section(settings: list[AssimilationRun]) -> Section:
-    return decomposition(settings, OPTIONS)
+    return decomposition(settings)
 
 
 def test_is_left_out_without_first_guesses(runs: Runs) -> None:
-    assert decomposition([read_assimilation(runs.assimilation[0])], OPTIONS) is None
+    assert decomposition([read_assimilation(runs.assimilation[0])]) is None
 
 
 def test_every_row_has_its_numbers(settings: list[AssimilationRun], section: Section) -> None:
@@ -93,7 +91,7 @@ def test_differences_are_those_put_in(settings: list[AssimilationRun], section: 
 def test_other_dates_without_observations_are_not_mixed_in(settings) -> None:
     some = sorted(set(settings[3].cases["date"]))[::2]
     nothing = replace(settings[3], cases=settings[3].cases[settings[3].cases["date"].isin(some)])
-    assert "score ensemble" not in decomposition([settings[0], nothing], OPTIONS).tables[0]
+    assert "score ensemble" not in decomposition([settings[0], nothing]).tables[0]
 
 
 def test_methods_on_first_guesses_have_a_place_and_a_look_of_their_own() -> None:

@@ -8,16 +8,13 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from slams.config.schema import ReportConfig
-from slams.report.consistency import consistency, root
 from slams.report.held_out import held_out, observation_ranks
-from slams.report.innovations import innovations
+from slams.report.innovations import consistency, innovations
+from slams.report.observation_space import root
 from slams.report.reading import Estimate, read_assimilation
 from slams.report.regions import regional_scores
 from slams.report.spectra import half_power, spectra
 from tests.report.synthetic import Runs
-
-OPTIONS = ReportConfig(dpi=30, level=850)
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +23,7 @@ def run(runs: Runs):
 
 
 def test_regions_are_compared_panel_by_panel(run) -> None:
-    section = regional_scores(run, OPTIONS)
+    section = regional_scores(run)
     assert [p.name for p in section.panels] == [
         "regions_rmse",
         "regions_crps",
@@ -38,7 +35,7 @@ def test_regions_are_compared_panel_by_panel(run) -> None:
 
 
 def test_estimates_stand_beside_what_was_assumed(run) -> None:
-    section = consistency(run, OPTIONS)
+    section = consistency(run)
     assert all("imply an observation error of 1.1" in text for text in section.findings)
     assert len(section.findings) == 2
     assert "climatology" not in section.tables[0]
@@ -48,34 +45,34 @@ def test_estimates_stand_beside_what_was_assumed(run) -> None:
 
 
 def test_held_out_stations_have_their_table(run) -> None:
-    section = held_out(run, OPTIONS)
+    section = held_out(run)
     assert section.tables[0].count("<tr>") == 1 + 4
     assert "the smallest CRPS is that of latent diffusion" in section.findings[0]
     space = run.observation_space
     without = replace(run, observation_space=space[space["use"] == "assimilated"])
-    assert "observations.stations.held_out" in held_out(without, OPTIONS).missing[0]
+    assert "observations.stations.held_out" in held_out(without).missing[0]
 
 
 def test_ranks_judge_only_by_what_a_method_has_not_seen(run) -> None:
-    section = observation_ranks(run, OPTIONS)
+    section = observation_ranks(run)
     assert len(section.panels) == 1
     assert len(section.findings) == 4
     assert "28.6 % of 800 observations lie outside all members (28.6 % exp" in section.findings[0]
     ranks = run.observation_ranks
     without = replace(run, observation_ranks=ranks[ranks["use"] == "assimilated"])
-    section = observation_ranks(without, OPTIONS)
+    section = observation_ranks(without)
     assert len(section.findings) == 2  # climatology and background
     assert "No station was held out" in section.missing[0]
 
 
 def test_departures_by_region_are_folded_away(run) -> None:
-    section = innovations(run, OPTIONS)
+    section = innovations(run)
     assert "<details>" in section.tables[1]
     assert section.tables[1].count("<tr>") == 1 + 5 * 4
 
 
 def test_spectra_say_where_the_mean_loses_half_its_power(run) -> None:
-    section = spectra(run, OPTIONS)
+    section = spectra(run, 850)
     assert [p.name for p in section.panels] == [
         "spectra_spherical",
         "spectra_ratio_members",

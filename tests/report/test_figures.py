@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from slams.config.schema import ReportConfig
-from slams.report import calibration, profiles, style
+from slams.report import calibration, labels, profiles
 from slams.report.calibration import pooled_ranks, spread_bins
 from slams.report.innovations import innovations, observation_error
 from slams.report.mapdata import case_fields, leading
@@ -62,16 +63,16 @@ def test_lines_of_every_figure_have_the_method_s_colour(
 ) -> None:
     drawn: list[Figure] = []
     for module in (profiles, calibration):
-        make = module.new_figure
+        make = module.new_axes
 
-        def remember(*args: float, make=make, **kwargs: float) -> Figure:
-            drawn.append(make(*args, **kwargs))
-            return drawn[-1]
+        def remember(*args: object, make=make, **kwargs: object) -> Axes:
+            drawn.append(make(*args, **kwargs).figure)
+            return drawn[-1].axes[0]
 
-        monkeypatch.setattr(module, "new_figure", remember)
+        monkeypatch.setattr(module, "new_axes", remember)
     run = read_assimilation(runs.assimilation[0])
-    profiles.profiles(run, ReportConfig(dpi=30))
-    calibration.spread_against_error(run, ReportConfig(dpi=30))
+    profiles.profiles(run)
+    calibration.spread_against_error(run)
     colours: dict[str, set[str]] = {}
     for figure in drawn:
         for line in figure.axes[0].get_lines():
@@ -167,13 +168,13 @@ def test_observation_errors_come_from_the_recipe(runs: Runs) -> None:
 
 
 def test_departures_are_shown_kind_by_kind(runs: Runs) -> None:
-    section = innovations(read_assimilation(runs.assimilation[0]), ReportConfig(dpi=30))
+    section = innovations(read_assimilation(runs.assimilation[0]))
     assert [panel.name for panel in section.panels] == [
         "innovations_satellite_outgoing_longwave_radiation",
         "innovations_stations_2m_temperature",
     ]
     assert section.tables[0].count("<tr>") == 1 + 2 * 4
-    silent = innovations(read_assimilation(runs.assimilation[3]), ReportConfig(dpi=30))
+    silent = innovations(read_assimilation(runs.assimilation[3]))
     assert silent.missing == ["Nothing was observed in this setting: no O-B and O-A."]
 
 
@@ -204,7 +205,7 @@ def test_a_variable_without_any_truth_has_no_map(runs: Runs, tmp_path: Path) -> 
     assert temperature_maps(run, ReportConfig(dpi=30)).missing == [
         "The truth has no temperature at 850 hPa in case 0: no maps."
     ]
-    assert not calibration.spread_against_error(run, ReportConfig(dpi=30)).panels
+    assert not calibration.spread_against_error(run).panels
 
 
 def test_metrics_of_a_whole_method_are_found_under_any_variable(runs: Runs) -> None:
@@ -216,13 +217,13 @@ def test_metrics_of_a_whole_method_are_found_under_any_variable(runs: Runs) -> N
 
 def test_reconstruction_reports_the_mean_over_levels(runs: Runs) -> None:
     run = read_training(runs.vae, "vae")
-    section = reconstruction(run, ReportConfig(dpi=30))
+    section = reconstruction(run, 850)
     assert "costs 0.240 K" in section.findings[0]
     assert len(section.panels) == 4
-    without = reconstruction(replace(run, reconstruction=None), ReportConfig(dpi=30))
+    without = reconstruction(replace(run, reconstruction=None), 850)
     assert "No reconstruction errors of the VAE were written." in without.missing
 
 
 def test_units_stay_in_one_piece() -> None:
-    assert style.quantity("OLR", "W m-2") == "OLR (W\N{NO-BREAK SPACE}m⁻²)"
-    assert style.quantity("spread / skill", "") == "spread / skill"
+    assert labels.quantity("OLR", "W m-2") == "OLR (W\N{NO-BREAK SPACE}m⁻²)"
+    assert labels.quantity("spread / skill", "") == "spread / skill"

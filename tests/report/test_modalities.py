@@ -9,13 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from slams.config.schema import ReportConfig
 from slams.report.modalities import modality_study, setting_labels
 from slams.report.paired import by_date
 from slams.report.reading import AssimilationRun, read_assimilation
 from tests.report.synthetic import Runs
-
-OPTIONS = ReportConfig(dpi=30)
 
 
 @pytest.fixture
@@ -42,7 +39,7 @@ def test_labels_say_what_was_observed(settings: list[AssimilationRun]) -> None:
 
 
 def test_same_dates_take_the_numbers_of_the_results(settings: list[AssimilationRun]) -> None:
-    section = modality_study(settings, OPTIONS)
+    section = modality_study(settings)
     assert not section.missing
     results = settings[3].results
     rows = results[(results["method"] == "latent_diffusion") & (results["level"] == "mean")]
@@ -58,7 +55,7 @@ def test_same_dates_take_the_numbers_of_the_results(settings: list[AssimilationR
 def test_fewer_dates_are_scored_anew_on_those_in_common(settings: list[AssimilationRun]) -> None:
     dates = sorted(set(settings[0].cases["date"]))[::2]
     fewer = [settings[0], *(on_dates(run, dates) for run in settings[1:])]
-    section = modality_study(fewer, OPTIONS)
+    section = modality_study(fewer)
     assert "compared here on the 4 dates" in section.missing[0]
     cases = settings[0].cases
     mse = by_date(cases[cases["date"].isin(dates)], "latent_diffusion", "rmse")
@@ -72,7 +69,7 @@ def test_fewer_dates_are_scored_anew_on_those_in_common(settings: list[Assimilat
 def test_other_dates_are_not_passed_off_as_comparable(settings: list[AssimilationRun]) -> None:
     dates = sorted(set(settings[0].cases["date"]))
     apart = [on_dates(settings[0], dates[:4]), on_dates(settings[3], dates[3:])]
-    section = modality_study(apart, OPTIONS)
+    section = modality_study(apart)
     assert "share only 1 of them" in section.missing[0]
     assert not section.findings
 
@@ -80,7 +77,7 @@ def test_other_dates_are_not_passed_off_as_comparable(settings: list[Assimilatio
 def test_without_a_setting_that_observes_nothing_no_gain_is_claimed(
     settings: list[AssimilationRun],
 ) -> None:
-    section = modality_study(settings[:3], OPTIONS)
+    section = modality_study(settings[:3])
     assert section.findings == [
         "No setting without observations was run, so that the gain of each modality over none is "
         "unknown."

@@ -69,8 +69,8 @@ def test_a_killed_run_continues_as_the_same_run(config: Config) -> None:
     first.checkpoints.mkdir()
     (first.checkpoints / "last.ckpt").write_text("weights")
     with RunDirectory.open(run_request(config, "vae")) as again:
-        assert (again.resumed, again.finished) == (True, False)
-        assert again.run_id == first.run_id
+        assert (again.record.attempts, again.finished) == (2, False)
+        assert again.record.run_id == first.record.run_id
         assert again.record.attempts == 2
         assert again.last_checkpoint == first.checkpoints / "last.ckpt"
 
@@ -91,7 +91,7 @@ def test_overwrite_starts_over_and_never_refuses(config: Config) -> None:
     record = finish(config)
     other = replace(config, seed=5, resume="overwrite")
     with RunDirectory.open(run_request(other, "vae")) as run:
-        assert run.run_id != record.run_id
+        assert run.record.run_id != record.run_id
         assert not (run.path / "result.txt").exists()
         assert "seed: 5" in (run.path / "config.yaml").read_text()
     assert [p.name for p in run.path.parent.iterdir() if p.suffix == ".old"] == []
@@ -241,7 +241,7 @@ def test_one_process_at_a_time_and_no_stale_lock(config: Config) -> None:
     # It still says running, but nobody holds it: it was killed, and continues.
     assert RunRecord.read(stage_directory(config, "vae")).status == "running"
     with RunDirectory.open(run_request(config, "vae")) as run:
-        assert run.resumed
+        assert run.record.attempts > 1
 
 
 def test_other_ranks_see_the_run_and_write_nothing(
@@ -253,7 +253,7 @@ def test_other_ranks_see_the_run_and_write_nothing(
     before = (zero.path / "run.json").read_bytes()
     monkeypatch.setenv("LOCAL_RANK", "1")
     with RunDirectory.open(run_request(config, "vae")) as one:
-        assert one.run_id == zero.run_id
+        assert one.record.run_id == zero.record.run_id
         assert one.last_checkpoint == zero.last_checkpoint
         one.update(summary={"rank": 1})
     with RunDirectory.open(run_request(replace(config, resume="overwrite"), "vae")) as fresh:
@@ -336,7 +336,7 @@ def test_a_job_that_runs_again_continues_what_it_began(
     assert beside.last_checkpoint == run.checkpoints / "last.ckpt"
     as_job(monkeypatch, "7", 1)
     with RunDirectory.open(run_request(config, "vae")) as again:
-        assert (again.run_id, again.resumed) == (run.run_id, True)
+        assert (again.record.run_id, again.record.attempts) == (run.record.run_id, 2)
         assert again.last_checkpoint == run.checkpoints / "last.ckpt"
 
 
@@ -348,7 +348,7 @@ def test_what_another_job_began_is_not_what_this_one_began(
     old = finish(config)
     as_job(monkeypatch, "7", 1)
     with RunDirectory.open(run_request(replace(config, resume="overwrite"), "vae")) as run:
-        assert run.run_id != old.run_id
+        assert run.record.run_id != old.run_id
     as_job(monkeypatch, "8", 1)
     with pytest.raises(UserError, match="exists and resume=never"):
         RunDirectory.open(run_request(replace(config, resume="never"), "vae"))
@@ -390,7 +390,7 @@ def test_however_often_a_replacement_is_killed_the_finished_run_stays(
         finished_run(config, "vae")
     subprocess.run(["sh", "-c", back], check=True)
     with RunDirectory.open(run_request(config, "vae")) as run:
-        assert (run.finished, run.run_id) == (True, old.run_id)
+        assert (run.finished, run.record.run_id) == (True, old.run_id)
 
 
 def test_killed_before_the_replacement_was_begun_nothing_is_replaced(config: Config) -> None:
@@ -398,12 +398,12 @@ def test_killed_before_the_replacement_was_begun_nothing_is_replaced(config: Con
     aside = path.with_name(".vae.old")
     path.rename(aside)
     with RunDirectory.open(run_request(config, "vae")) as run:
-        assert (run.finished, run.run_id) == (True, old.run_id)
+        assert (run.finished, run.record.run_id) == (True, old.run_id)
     path.rename(aside)
     path.mkdir()
     (path / "config.yaml").write_text("half")
     with RunDirectory.open(run_request(config, "vae")) as run:
-        assert (run.finished, run.run_id) == (True, old.run_id)
+        assert (run.finished, run.record.run_id) == (True, old.run_id)
     assert not aside.exists()
 
 
@@ -413,12 +413,12 @@ def test_what_was_replaced_goes_when_the_new_run_has_finished(config: Config) ->
     aside = path.with_name(".vae.old")
     kill(replace(config, resume="overwrite"))
     with RunDirectory.open(run_request(config, "vae")) as run:
-        assert run.resumed
+        assert run.record.attempts > 1
     assert not aside.exists()
     # Killed between the two: the new run says that it has finished.
     aside.mkdir()
     with RunDirectory.open(run_request(config, "vae")) as again:
-        assert again.run_id == run.run_id
+        assert again.record.run_id == run.record.run_id
     assert not aside.exists()
 
 
@@ -436,7 +436,7 @@ def test_a_lost_rank_before_the_first_checkpoint_leaves_the_run(config: Config) 
     run = fail(config, RuntimeError("[pair.cc:545] Read error: Connection closed by peer"))
     assert RunRecord.read(run.path).status == "killed"
     with RunDirectory.open(run_request(config, "vae")) as again:
-        assert again.run_id == run.run_id
+        assert again.record.run_id == run.record.run_id
 
 
 def test_a_job_that_runs_again_waits_for_its_earlier_attempt(
@@ -456,5 +456,5 @@ def test_a_job_that_runs_again_waits_for_its_earlier_attempt(
         RunDirectory.open(run_request(config, "vae"))
     as_job(monkeypatch, "7", 1)
     with RunDirectory.open(run_request(config, "vae")) as run:
-        assert run.resumed
+        assert run.record.attempts > 1
     assert other.wait(timeout=10) == 0

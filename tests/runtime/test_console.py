@@ -7,8 +7,8 @@ import io
 from rich.console import Console
 from rich.table import Table
 
-from slams.plugins.methods import method_names
 from slams.runtime.console import print_tables
+from tests.plugins.names import method_names
 
 
 def test_a_table_is_not_broken_where_there_is_no_terminal() -> None:

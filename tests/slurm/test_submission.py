@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from slams.cli import main
-from slams.slurm.scripts import BODY, GENERIC, generic_script, signal_lead
+from slams.slurm.scripts import BODY, signal_lead
 from slams.slurm.submit import _ranges
 
 ROOT = Path(__file__).parents[2]
@@ -48,11 +48,12 @@ def directives(text: str) -> dict[str, str]:
     return found
 
 
-def command(path: Path, **variables: str) -> list[str]:
+def command(path: Path, *arguments: str, **variables: str) -> list[str]:
     """Return the words that a script runs, as its shell sees them."""
     head = path.read_text().partition(BODY)[0]
     show = f"{head}\nprintf '%s\\0' \"${{command[@]}}\""
-    done = subprocess.run(["bash", "-c", show], env=variables, capture_output=True, check=True)
+    words = ["bash", "-c", show, str(path), *arguments]
+    done = subprocess.run(words, env=variables, capture_output=True, check=True)
     return done.stdout.decode().split("\0")[:-1]
 
 
@@ -129,6 +130,7 @@ def test_a_dry_run_needs_no_slurm_and_writes_nothing(
         (["--time", "1h"], "--time: found '1h'"),
         (["--time", "0"], "expected more than zero"),
         (["--nodes", "0"], "--nodes: found 0, expected at least 1"),
+        (["--at-once=-1"], "--at-once: found -1, expected at least 0"),
         (["--nodes", "two"], "invalid int value: 'two'"),
         (["--stages", "vea"], "did you mean 'vae'?"),
         (["trainer.num_nodes=3"], "--nodes and --gpus-per-node set it"),
@@ -191,10 +193,43 @@ def test_the_signal_leaves_time_to_save() -> None:
     assert [signal_lead(s) for s in (60, 3600, 86400)] == [30, 360, 600]
 
 
-@pytest.mark.parametrize("name", GENERIC)
-def test_scripts_in_the_repository_are_those_that_are_written(name: str) -> None:
-    path = ROOT / "experiments" / "slurm" / f"{name}.sbatch"
-    assert path.read_text() == generic_script(name)
+# Scripts of `experiments/slurm/`: verb, and the options of the command in their comment.
+SCRIPTS = {
+    "prepare": ("prepare", "--nodes=1 --ntasks=1"),
+    "train-vae": ("train vae", "--nodes=2 --ntasks-per-node=4 --gpus-per-node=4"),
+    "train-score": ("train score", "--nodes=2 --ntasks-per-node=4 --gpus-per-node=4"),
+    "assimilate": ("assimilate", "--nodes=2 --ntasks-per-node=4 --gpus-per-node=4"),
+    "ablate": ("ablate", "--array=0-11%4 --nodes=1 --ntasks-per-node=1 --gpus-per-node=1"),
+}
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_scripts_in_the_repository_share_the_body_and_run_their_verb(name: str) -> None:
+    folder = ROOT / "experiments" / "slurm"
+    assert {p.stem for p in folder.glob("*.sbatch")} == set(SCRIPTS)
+    path = folder / f"{name}.sbatch"
+    text = path.read_text()
+    head, body, rest = text.partition(BODY)
+    assert (body, rest) == (BODY, "")
+    verb, resources = SCRIPTS[name]
+    assert f"#   sbatch {resources} --time=12:00:00 \\\n" in head
+    assert f"experiments/slurm/{name}.sbatch RECIPE.yaml [key=value ...]" in head
+    assert directives(text) == {
+        "--job-name": f"slams-{name}",
+        "--signal": f"USR1@{signal_lead(0)}",
+        "--output": f"{name}-{'%A_%a' if name == 'ablate' else '%j'}.log",
+        "--open-mode": "append",
+        "--requeue": "",
+    }
+    expected = ["slams", *verb.split(), "a recipe.yaml", "seed=1"]
+    if name == "ablate":
+        expected += ["--setting", "7"]
+    if name != "prepare":
+        expected += ["trainer.num_nodes=2", "trainer.devices=4"]
+    job = {"SLURM_JOB_NUM_NODES": "2", "SLURM_NTASKS_PER_NODE": "4", "SLURM_ARRAY_TASK_ID": "7"}
+    assert command(path, "a recipe.yaml", "seed=1", **job) == expected
+    if name != "prepare":
+        assert command(path, SLURM_JOB_NUM_NODES="1")[-1] == "trainer.devices=1"
     assert subprocess.run(["bash", "-n", str(path)], check=False).returncode == 0
 
 

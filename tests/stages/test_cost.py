@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from slams.benchmarks.cost_recipe import CostConfig, check_cost
+from slams.benchmarks.recipes import CostConfig, check_cost
 from slams.benchmarks.sampler_cost import sampler_table
 from slams.cli.main import main
 from slams.config.loading import to_yaml

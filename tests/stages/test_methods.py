@@ -25,17 +25,12 @@ from slams.diffusion.backend import KarrasDenoiser, VESchedule
 from slams.errors import UserError
 from slams.nn.latent_space import LatentSpace
 from slams.nn.precision import Bfloat16
-from slams.plugins.methods import (
-    FIRST_GUESSES,
-    METHODS,
-    MethodSpec,
-    Role,
-    check_method,
-    method_names,
-)
+from slams.plugins.methods import FIRST_GUESSES, METHODS, MethodSpec, Role, check_method
 from slams.stages import methods
+from slams.stages.loading import Networks
 from slams.stages.places import trained_inputs
 from tests.assimilators.problems import linear_gaussian
+from tests.plugins.names import method_names
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
@@ -57,7 +52,8 @@ def data() -> SimpleNamespace:
 @pytest.mark.parametrize("spec", [*METHODS.built_in(), *FIRST_GUESSES.built_in()])
 def test_a_specification_builds_what_bears_its_name(spec) -> None:
     module = importlib.import_module(spec.build.module)
-    built = typing.get_type_hints(getattr(module, spec.build.function))["return"]
+    build = getattr(module, spec.build.function)
+    built = getattr(build, "__self__", None) or typing.get_type_hints(build)["return"]
     assert built.name == spec.name
 
 
@@ -99,10 +95,11 @@ def test_networks_are_needed_by_name(tmp_path: Path) -> None:
     def asked(*names: str) -> Config:
         return Config(runs=str(tmp_path), assimilation=AssimilationConfig(methods=list(names)))
 
-    assert trained_inputs(asked("background@linear_inverse_model", "3dvar@climatology")) == {}
+    classical = asked("background@linear_inverse_model", "3dvar@climatology")
+    assert trained_inputs(classical, "assimilation") == {}
     for name in ("letkf@score_mean", "latent_diffusion@climatology"):
         with pytest.raises(UserError, match="run `slams train vae`"):
-            trained_inputs(asked("background", name))
+            trained_inputs(asked("background", name), "assimilation")
 
 
 def test_settings_of_the_recipe_reach_the_methods(data) -> None:
@@ -116,7 +113,7 @@ def test_settings_of_the_recipe_reach_the_methods(data) -> None:
     )
     built = methods.make_methods(config, ["3dvar", "enkf", "letkf"], data)
     assert [m.name for m in built] == ["3dvar", "enkf", "letkf"]
-    assert [m.localisation.half_width_km for m in built] == [3100.0, 3200.0, math.inf]
+    assert [m.localisation for m in built] == [3100.0, 3200.0, math.inf]
     assert [m.season for m in built] == [31, 32, 33]
     assert {m.seed for m in built} == {5}
     assert built[0].outer_loops == 3
@@ -150,7 +147,9 @@ def test_classical_methods_beat_the_background_as_configured(data) -> None:
 def test_an_unknown_name_is_refused(data) -> None:
     config = Config()
     config = replace(config, assimilation=replace(config.assimilation, methods=["kriging"]))
-    with pytest.raises(UserError, match="found 'kriging'; expected one of background"):
+    with pytest.raises(
+        UserError, match="found 'kriging'; expected one of climatology, background"
+    ):
         methods.make_methods(config, config.assimilation.methods, data)
 
 
@@ -161,8 +160,7 @@ def test_networks_are_evaluated_in_the_precision_of_the_recipe(kind, reduced) ->
     score = SimpleNamespace(denoiser=KarrasDenoiser(nn.Conv2d(3, 3, 1), VESchedule()))
     config = Config()
     config.assimilation.guidance.kind = kind
-    known = SimpleNamespace(channels=(), grid=None, normaliser=SimpleNamespace(sd=None))
-    networks = methods._Networks(config, known)
+    networks = Networks(config, SimpleNamespace())
     assert networks._evaluated(space, score) == (space, score.denoiser)
     config.assimilation.sampler.precision = "bf16-mixed"
     found, denoiser = networks._evaluated(space, score)

@@ -14,7 +14,7 @@ from slams.errors import UserError
 from slams.runs.directory import RunDirectory
 from slams.runs.record import RunRecord
 from slams.stages import running
-from slams.stages.places import run_request
+from slams.stages.places import finished_assimilations, run_request, stage_of
 from slams.stages.running import run_stage
 from slams.tracking.runs import Tracker
 
@@ -79,6 +79,33 @@ def test_only_an_assimilation_is_tagged_with_its_setting(
     monkeypatch.setattr(running.runs, "start", start)
     run_stage(config, run_request(config, stage), lambda run, tracker: None)
     assert started == [tags]
+
+
+@pytest.mark.parametrize(
+    ("verb", "space", "stage"),
+    [
+        ("train vae", "latent", "vae"),
+        ("train score", "latent", "score"),
+        ("train score", "pixel", "score_pixel"),
+        ("assimilate", "pixel", "assimilation"),
+        ("prepare", "latent", ""),
+    ],
+)
+def test_the_stage_of_a_verb(config: Config, verb: str, space: str, stage: str) -> None:
+    config = replace(config, score=replace(config.score, space=space))
+    assert stage_of(config, verb) == stage
+
+
+def test_finished_assimilations_come_with_the_default_setting_first(config: Config) -> None:
+    with pytest.raises(UserError, match=r"tiny/assimilation: expected a finished assimilation"):
+        finished_assimilations(config)
+    settings = ("b", "default", "a", "failed")
+    for name in settings:
+        one = replace(config, assimilation=replace(config.assimilation, setting=name))
+        run = RunDirectory.open(run_request(one, "assimilation"))
+        run.close("failed" if name == "failed" else "finished")
+    names = [path.name for path in finished_assimilations(config)]
+    assert names == ["assimilation", "assimilation-a", "assimilation-b"]
 
 
 def test_checking_a_command_imports_nothing_heavy() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,10 @@ from mlflow import MlflowClient
 
 from slams.config.schema import Config, TrackingConfig
 from slams.errors import UserError
+from slams.runs.sweep_record import SweepRecord
 from slams.stages.places import tracking_store
 from slams.tracking import database, store
+from slams.tracking.sweeps import attach_comparison
 
 
 @pytest.fixture
@@ -75,13 +78,49 @@ def test_one_that_holds_runs_is_never_made_again(config: Config, table: str) -> 
         assert connection.execute(f"select * from {table}").fetchall() == [("precious",)]
 
 
-def test_neither_is_one_that_cannot_be_read(config: Config) -> None:
-    path = Path(config.runs) / "mlflow.db"
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def replace_by_directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("damage", "problem"),
+    [
+        (cut, "database disk image is malformed"),
+        (lambda path: path.write_bytes(b"no database at all" * 100), "file is not a database"),
+        (replace_by_directory, "it is a directory"),
+    ],
+)
+def test_one_that_is_damaged_is_named_at_once_and_kept(
+    config: Config,
+    template: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    damage: Callable[[Path], object],
+    problem: str,
+) -> None:
+    path = Path(config.runs).resolve() / "mlflow.db"
     path.parent.mkdir()
-    path.write_bytes(b"no database at all" * 100)
-    with pytest.raises(UserError, match="cannot be used"), tracking_store(config).connected():
-        pass
-    assert path.read_bytes().startswith(b"no database")
+    shutil.copyfile(template, path)
+    damage(path)
+    content = None if path.is_dir() else path.read_bytes()
+    monkeypatch.setattr("mlflow.MlflowClient", None)  # it would try again for minutes
+    sweep = SweepRecord("fewer", "fewer.yaml", {}, sweep_id="s", mlflow_run_id="m")
+    sweep.write(path.parent)
+    for use in (
+        lambda: tracking_store(config).connected().__enter__(),
+        lambda: attach_comparison(tracking_store(config), path.parent, path.parent),
+    ):
+        with pytest.raises(UserError) as caught:
+            use()
+        assert str(caught.value) == (
+            f"the tracking store {path} cannot be used ({problem}); restore it from a copy, or "
+            f"move it away to begin a new one without its runs"
+        )
+    assert path.is_dir() or path.read_bytes() == content
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device")])

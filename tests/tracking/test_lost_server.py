@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from sqlalchemy.exc import DatabaseError
 
 from slams.config.schema import Config, TrackingConfig
 from slams.runs.directory import RunDirectory
@@ -267,3 +269,19 @@ def test_mlflow_s_own_server_killed_in_mid_training(
     finally:
         if process.poll() is None:
             _kill(process)
+
+
+def test_a_local_store_that_breaks_ends_the_tracking_with_one_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def broken(client: object, run_id: str) -> None:
+        raise DatabaseError("insert", None, sqlite3.DatabaseError("disk image is malformed"))
+
+    calls = outbox.Outbox(object(), "one", "sqlite:///mlflow.db")  # type: ignore[arg-type]
+    calls.put(broken)
+    calls.put(broken)
+    calls.close()
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("the tracking store sqlite:///mlflow.db is lost (")
+    assert "disk image is malformed" in line
+    assert line.endswith("the run continues, and is no longer tracked")

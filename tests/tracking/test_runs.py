@@ -19,7 +19,7 @@ from slams.errors import UserError
 from slams.runs.directory import RunDirectory
 from slams.stages.places import run_request, tracking_store
 from slams.tracking import runs as tracking
-from slams.tracking.store import resume_run
+from slams.tracking.tracked_run import TrackedRun, resume_run
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,11 @@ def test_what_a_run_holds(config: Config, tracked: tuple[RunDirectory, str]) -> 
     assert found.data.params["vae.latent_channels"] == "32"
     assert found.data.params["seed"] == "0"
     tags = found.data.tags
-    assert (tags["stage"], tags["run_id"], tags["vae_run_id"]) == ("score", run.run_id, "abc")
+    assert (tags["stage"], tags["run_id"], tags["vae_run_id"]) == (
+        "score",
+        run.record.run_id,
+        "abc",
+    )
     assert tags["data_fingerprint"] == "f00"
     assert tags["test_days"] == "reserved, not read"
     artifacts = Path(found.info.artifact_uri.removeprefix("file://"))
@@ -260,15 +264,22 @@ def test_asking_for_the_store_imports_no_mlflow() -> None:
 
 
 def test_one_resume_for_runs_and_sweeps(config: Config, tracked: tuple[RunDirectory, str]) -> None:
-    _, run_id = tracked
+    run, run_id = tracked
     store = tracking_store(config)
-    with store.connected() as (client, _):
+    with store.connected() as (client, experiment):
+
+        def find(mlflow_run_id: str, own: str, is_new: bool = False) -> str:
+            return TrackedRun(own, mlflow_run_id, "", dict, is_new).find(client, experiment)
+
         client.set_terminated(run_id, "KILLED")
         client.delete_run(run_id)  # by hand, in the page of MLflow
-        assert resume_run(client, run_id)
+        assert find(run_id, run.record.run_id) == run_id
+        resume_run(client, run_id)
         info = client.get_run(run_id).info
         assert (info.status, info.lifecycle_stage) == ("RUNNING", "active")
+        # Its id was not recorded, or is that of another store: its tag finds it.
+        assert find("", run.record.run_id) == find("0" * 32, run.record.run_id) == run_id
         # The store was removed and made again; or there was no earlier attempt.
-        assert not resume_run(client, "0" * 32)
-        assert not resume_run(client, "")
+        assert find("0" * 32, "0" * 32) == ""
+        assert find("", "0" * 32) == find("", run.record.run_id, is_new=True) == ""
         client.set_terminated(run_id, "KILLED")

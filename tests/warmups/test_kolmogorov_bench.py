@@ -16,14 +16,14 @@ from slams.errors import UserError
 from slams.warmups.kolmogorov_assimilation import assimilate
 from slams.warmups.kolmogorov_bench import summary
 from slams.warmups.kolmogorov_data import Climatology
-from slams.warmups.kolmogorov_recipe import (
+from slams.warmups.kolmogorov_score import FlowBackbone
+from slams.warmups.recipes import (
     FlowConfig,
     FlowScoreConfig,
     KolmogorovConfig,
     ObservedConfig,
     check_kolmogorov,
 )
-from slams.warmups.kolmogorov_score import FlowBackbone
 
 RECIPES = Path(__file__).parents[2] / "experiments/kolmogorov"
 TINY = """

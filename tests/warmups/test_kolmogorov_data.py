@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -14,6 +16,7 @@ from slams.warmups.kolmogorov_data import (
     transformed,
 )
 from slams.warmups.kolmogorov_flow import KolmogorovFlow, vorticity
+from slams.warmups.recipes import FlowConfig
 
 FLOW = KolmogorovFlow(16, reynolds=100.0, wave_number=2)
 
@@ -48,14 +51,16 @@ def test_each_window_is_transformed_by_itself_and_by_symmetries_alone() -> None:
 
 
 def test_a_trajectory_depends_on_its_seed_and_number_alone() -> None:
-    kwargs = {"length": 2, "spin_up": 1, "interval": 0.1, "size": 8, "name": "train"}
-    three = simulate(FLOW, 3, seed=1, **kwargs)
+    settings = FlowConfig(
+        integration=16, grid=8, reynolds=100.0, wave_number=2, interval=0.1, spin_up=1
+    )
+    three = simulate(settings, 3, 2, 1, "train")
     assert three.shape == (3, 2, 2, 8, 8)
     assert three.dtype == torch.float32
-    torch.testing.assert_close(simulate(FLOW, 2, seed=1, **kwargs), three[:2])
-    assert not torch.allclose(simulate(FLOW, 3, seed=2, **kwargs), three, atol=0.1)
-    assert not torch.allclose(simulate(FLOW, 3, seed=1, **kwargs | {"name": "test"}), three)
-    later = simulate(FLOW, 3, seed=1, **kwargs | {"length": 1, "spin_up": 2})
+    torch.testing.assert_close(simulate(settings, 2, 2, 1, "train"), three[:2])
+    assert not torch.allclose(simulate(settings, 3, 2, 2, "train"), three, atol=0.1)
+    assert not torch.allclose(simulate(settings, 3, 2, 1, "test"), three)
+    later = simulate(replace(settings, spin_up=2), 3, 1, 1, "train")
     torch.testing.assert_close(later, three[:, 1:])
 
 

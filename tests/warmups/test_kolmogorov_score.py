@@ -11,6 +11,7 @@ from slams.config.schema import OptimizerConfig
 from slams.diffusion.training import make_denoiser
 from slams.warmups.kolmogorov_operators import FlowOperator, interpolate
 from slams.warmups.kolmogorov_score import FlowBackbone, WienerFilter, window_covariance
+from slams.warmups.recipes import FlowScoreConfig
 from slams.warmups.training import fit_denoiser
 
 N, T = 8, 3
@@ -66,9 +67,11 @@ def test_the_loss_is_in_units_of_the_error_that_the_filter_leaves() -> None:
     fit_denoiser(
         make_denoiser(backbone),
         lambda draw: x,
-        OptimizerConfig(learning_rate=1e-9, steps=1, warmup_steps=0),
-        -0.5,
-        1.2,
+        FlowScoreConfig(
+            optimizer=OptimizerConfig(learning_rate=1e-9, steps=1, warmup_steps=0),
+            noise_mean=-0.5,
+            noise_sd=1.2,
+        ),
         0,
         said.append,
         backbone.filter.error,

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from data_modules.observing.observers import StationObserver
+from data_modules.preparation.blocks import channel_units
 from data_modules.preparation.in_situ.daily import daily_values
 from data_modules.preparation.in_situ.positions import merge_same_place, split_moved, thin
 from data_modules.preparation.in_situ.quality import buddy_check, check_reports
@@ -19,7 +20,7 @@ from slams.config.schema import StationQualityConfig, StationsConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
-from slams.normalisation import TRANSFORMS, Normaliser
+from slams.normalisation import Normaliser
 from slams.observations.networks import Network
 
 __all__ = ["StationDays", "station_days"]
@@ -100,7 +101,7 @@ def station_days(
             f"(quarters, soundings, coverage)"
         )
     places, values = _pivot(table, daily, days, len(observed))
-    values = _to_channel_units(values, observed)
+    values = channel_units(values.transpose(0, 2, 1), observed).transpose(0, 2, 1)
     kept = merge_same_place(places, np.isfinite(values).sum(axis=(0, 2)), source.same_place_km)
     _count(counts, "stations at the place of another left out", ~kept)
     places, values = _take(places, values, kept)
@@ -146,14 +147,6 @@ def _pivot(
     day = pd.Index(days).get_indexer(daily["day"])
     values[day, station, daily["channel"].to_numpy(dtype=np.int64)] = daily["value"]
     return places, values
-
-
-def _to_channel_units(values: np.ndarray, observed: Sequence[FieldSpec]) -> np.ndarray:
-    out = values.copy()
-    for index, spec in enumerate(observed):
-        if spec.transform != "identity":
-            out[..., index] = TRANSFORMS[spec.transform].forward_array(out[..., index])
-    return out
 
 
 def _network(places: pd.DataFrame) -> Network:

@@ -93,10 +93,8 @@ def _means(rows: pd.DataFrame, quarters: int) -> tuple[pd.DataFrame, int]:
     day = days_since_epoch(instants["time"] - _hours(instants["hours"]) / 2)
     quarter = np.floor((day % 1.0) * 4).astype(np.int64)
     keyed = instants.assign(day=np.floor(day).astype(np.int64), quarter=quarter)
-    means = keyed.groupby(["station_id", "day", "quarter"])["value"].mean()
-    by_day = means.groupby(["station_id", "day"]).agg(["mean", "size"]).reset_index()
-    enough = by_day["size"] >= quarters
-    found = by_day.loc[enough, ["station_id", "day", "mean"]].rename(columns={"mean": "value"})
+    means = keyed.groupby(["station_id", "day", "quarter"])[["value"]].mean()
+    found, few = _daily_means(means, quarters)
     middle = days_since_epoch(whole["time"] - _hours(whole["hours"]) / 2)
     daily = pd.DataFrame(
         {
@@ -108,7 +106,15 @@ def _means(rows: pd.DataFrame, quarters: int) -> tuple[pd.DataFrame, int]:
     # An archive's own daily value takes precedence over one computed from reports.
     both = pd.concat([daily, found], ignore_index=True)
     both = both.drop_duplicates(["station_id", "day"], ignore_index=True)
-    return both, int((~enough).sum())
+    return both, few
+
+
+def _daily_means(values: pd.DataFrame, fewest: int) -> tuple[pd.DataFrame, int]:
+    """Average the values of each station and day; count the days with too few of them."""
+    by_day = values.groupby(["station_id", "day"])
+    by_day = by_day.agg(value=("value", "mean"), size=("value", "size")).reset_index()
+    enough = by_day["size"] >= fewest
+    return by_day.loc[enough, ["station_id", "day", "value"]], int((~enough).sum())
 
 
 def _soundings(rows: pd.DataFrame, level: int, soundings: int) -> tuple[pd.DataFrame, int]:
@@ -125,10 +131,7 @@ def _soundings(rows: pd.DataFrame, level: int, soundings: int) -> tuple[pd.DataF
     if found.empty:
         return pd.DataFrame(columns=["station_id", "day", "value"]), 0
     found["day"] = np.floor(days_since_epoch(found["time"])).astype(np.int64)
-    by_day = found.groupby(["station_id", "day"])["value"].agg(["mean", "size"]).reset_index()
-    enough = by_day["size"] >= soundings
-    kept = by_day.loc[enough, ["station_id", "day", "mean"]].rename(columns={"mean": "value"})
-    return kept, int((~enough).sum())
+    return _daily_means(found, soundings)
 
 
 def _totals(rows: pd.DataFrame, coverage: float) -> tuple[pd.DataFrame, int]:

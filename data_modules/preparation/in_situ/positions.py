@@ -14,7 +14,7 @@ from scipy.spatial import cKDTree
 
 from slams.grid import EARTH_RADIUS_KM
 
-__all__ = ["merge_same_place", "split_moved", "thin"]
+__all__ = ["merge_same_place", "neighbours", "split_moved", "thin"]
 
 # Two stations at one place whose heights differ by more than this (m) are kept apart.
 _SAME_HEIGHT = 50.0
@@ -86,11 +86,11 @@ def merge_same_place(
     heights = stations["elevation"].to_numpy()
     kept = np.ones(len(stations), dtype=bool)
     order = np.argsort(-values, kind="stable")
-    neighbours = _neighbours(stations, same_place_km)
+    near = neighbours(*_places(stations), same_place_km)
     for index in order:
         if not kept[index]:
             continue
-        for other in neighbours[index]:
+        for other in near[index]:
             apart = abs(heights[other] - heights[index])
             # An unknown height does not separate two stations.
             if other != index and not apart > _SAME_HEIGHT:
@@ -114,18 +114,28 @@ def thin(stations: pd.DataFrame, values: np.ndarray, distance_km: float) -> np.n
     kept = np.ones(len(stations), dtype=bool)
     if distance_km <= 0:
         return kept
-    neighbours = _neighbours(stations, distance_km)
+    near = neighbours(*_places(stations), distance_km)
     for index in np.argsort(-values, kind="stable"):
         if kept[index]:
-            kept[[n for n in neighbours[index] if n != index]] = False
+            kept[[n for n in near[index] if n != index]] = False
     return kept
 
 
-def _neighbours(stations: pd.DataFrame, distance_km: float) -> list[list[int]]:
-    """List the stations within a distance of each station, including itself."""
-    vectors = _vectors(stations["latitude"].to_numpy(), stations["longitude"].to_numpy())
+def neighbours(latitude: np.ndarray, longitude: np.ndarray, distance_km: float) -> list[list[int]]:
+    """List the stations within a distance of each station, including itself.
+
+    Args:
+        latitude: `(P,)` degrees north.
+        longitude: `(P,)` degrees east.
+        distance_km: Distance (km).
+    """
+    vectors = _vectors(latitude, longitude)
     chord = 2 * math.sin(min(distance_km / EARTH_RADIUS_KM, math.pi) / 2)
     return list(cKDTree(vectors).query_ball_point(vectors, chord))
+
+
+def _places(stations: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    return stations["latitude"].to_numpy(), stations["longitude"].to_numpy()
 
 
 def _vectors(latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:

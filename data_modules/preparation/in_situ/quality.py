@@ -18,15 +18,13 @@ Only temperatures are compared with neighbours in time and space: rain is not sm
 
 from __future__ import annotations
 
-import math
 import warnings
 
 import numpy as np
 import pandas as pd
-from scipy.spatial import cKDTree
 
+from data_modules.preparation.in_situ.positions import neighbours
 from slams.config.schema import StationQualityConfig
-from slams.grid import EARTH_RADIUS_KM
 
 __all__ = ["RANGES", "buddy_check", "check_reports"]
 
@@ -86,12 +84,9 @@ def buddy_check(
     Returns:
         `(N, P)` bool, True where rejected.
     """
-    y, x = np.deg2rad(latitude), np.deg2rad(longitude)
-    vectors = np.stack([np.cos(y) * np.cos(x), np.cos(y) * np.sin(x), np.sin(y)], axis=-1)
-    chord = 2 * math.sin(min(radius_km / EARTH_RADIUS_KM, math.pi) / 2)
     rejected = np.zeros(departures.shape, dtype=bool)
     scale = np.broadcast_to(scale, departures.shape)
-    for station, near in enumerate(cKDTree(vectors).query_ball_point(vectors, chord)):
+    for station, near in enumerate(neighbours(latitude, longitude, radius_km)):
         others = departures[:, [n for n in near if n != station]]
         enough = np.isfinite(others).sum(axis=1) >= _FEWEST
         if not enough.any():

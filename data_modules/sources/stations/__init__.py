@@ -1,6 +1,6 @@
 """Archives of station reports by name: the properties needed to check recipes, and their readers.
 
-Each row of `SPECS` describes one archive (`slams.plugins.station_sources`); `readers` has one
+Each specification here describes one archive (`slams.plugins.station_sources`); `readers` has one
 module per archive. A reader returns one long table (`stations.reports.table`).
 """
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from data_modules.sources.stations.reports.table import StationReports
     from slams.config.schema import StationSourceConfig
 
-__all__ = ["SPECS", "open_stations"]
+__all__ = ["open_stations"]
 
 
 @dataclass(frozen=True)
@@ -46,21 +46,16 @@ class _Reader:
 _SURFACE = ("2m_temperature", "total_precipitation_24hr")
 
 # NOAA NCEI publishes GHCN-Daily, IGRA 2, ISD and isd-lite; METAR is in MADIS's variables.
-SPECS = {
-    spec.name: spec
-    for spec in (
-        StationSourceSpec(
-            "arm_column",
-            _Reader("arm_column"),
-            ("temperature", *_SURFACE, "outgoing_longwave_radiation"),
-        ),
-        StationSourceSpec("ghcn_daily", _Reader("ghcn_daily"), _SURFACE, needs_station_list=True),
-        StationSourceSpec("igra2", _Reader("igra2"), ("temperature",)),
-        StationSourceSpec("isd", _Reader("isd"), _SURFACE),
-        StationSourceSpec("isd_lite", _Reader("isd_lite"), _SURFACE, needs_station_list=True),
-        StationSourceSpec("metar", _Reader("metar"), _SURFACE),
-    )
-}
+ARM_COLUMN = StationSourceSpec(
+    "arm_column", _Reader("arm_column"), ("temperature", *_SURFACE, "outgoing_longwave_radiation")
+)
+GHCN_DAILY = StationSourceSpec(
+    "ghcn_daily", _Reader("ghcn_daily"), _SURFACE, needs_station_list=True
+)
+IGRA2 = StationSourceSpec("igra2", _Reader("igra2"), ("temperature",))
+ISD = StationSourceSpec("isd", _Reader("isd"), _SURFACE)
+ISD_LITE = StationSourceSpec("isd_lite", _Reader("isd_lite"), _SURFACE, needs_station_list=True)
+METAR = StationSourceSpec("metar", _Reader("metar"), _SURFACE)
 
 
 def open_stations(

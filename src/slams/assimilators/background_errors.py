@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 
 from slams.assimilators.base import Archive
+from slams.assimilators.case_by_case import CaseByCase, centre
 
-__all__ = ["BackgroundErrors"]
+__all__ = ["BackgroundErrors", "FromBackgroundErrors"]
 
 # Windows of the archive processed at a time; limits the temporaries, not the result.
 _WINDOWS = 32
@@ -68,8 +69,7 @@ class BackgroundErrors:
             `((2 shifts + 1) n, T, C, H, W)` normalised, on the device of `variance`; the first
             `n` are the errors without a shift.
         """
-        errors = self._errors(windows).to(variance.device)
-        errors = errors - errors.mean(dim=0, keepdim=True)
+        errors = centre(self._errors(windows).to(variance.device))
         own = self.variance.to(variance.device)
         copies = []
         for cells in sorted(range(-shifts, shifts + 1), key=abs):
@@ -79,3 +79,12 @@ class BackgroundErrors:
 
     def _errors(self, windows: Tensor | slice) -> Tensor:
         return self._archive.fields[windows] - self._archive.background[windows]
+
+
+class FromBackgroundErrors(CaseByCase):
+    """Base class of methods whose covariances are those of past background errors."""
+
+    def fit(self, archive: Archive) -> None:
+        """Store the archive and its errors; see `CaseByCase.fit`."""
+        super().fit(archive)
+        self._errors = BackgroundErrors(archive)

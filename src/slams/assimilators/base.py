@@ -13,7 +13,7 @@ from torch import Tensor
 
 from slams.fields import Batch, Ensemble
 
-__all__ = ["Archive", "Assimilator"]
+__all__ = ["Archive", "Assimilator", "SharesMembers"]
 
 
 @dataclass(frozen=True)
@@ -63,4 +63,14 @@ class Assimilator(Protocol):
             Members `(B, M, T, C, H, W)` in physical units. Member `m` of a case depends only on
             the experiment's seed, the case and `m`, not on the other cases of the batch.
         """
+        ...
+
+
+class SharesMembers(Assimilator, Protocol):
+    """An assimilation method that can compute a subset of the members."""
+
+    shares_members: bool
+
+    def analyse(self, batch: Batch, members: int, only: range | None = None) -> Ensemble:
+        """Return the members `only` of the analysis ensemble of `members`; `None` for all."""
         ...

@@ -15,19 +15,21 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor
 
 from slams.assimilators.base import Archive
+from slams.assimilators.materials import Materials
 from slams.assimilators.season import season_days
 from slams.errors import UserError
 from slams.fields import Background, Batch, Ensemble
 from slams.grid import LatLonGrid
 from slams.normalisation import Normaliser
 
-__all__ = ["CaseAnalysis", "CaseByCase", "centre"]
+__all__ = ["CaseAnalysis", "CaseByCase", "background_of", "centre"]
 
 
 def centre(perturbations: Tensor) -> Tensor:
@@ -49,6 +51,7 @@ class CaseAnalysis(NamedTuple):
     centred: bool = False
 
 
+@dataclass(eq=False, repr=False)
 class CaseByCase(ABC):
     """Base class of methods that analyse cases one by one with an archive of the training period.
 
@@ -59,18 +62,23 @@ class CaseByCase(ABC):
         season: Largest distance (days) of an archive day from the verifying day of year.
     """
 
-    name: str
+    name: ClassVar[str]
+    # Section of the recipe's `assimilation` with the settings; `name` if empty.
+    section: ClassVar[str] = ""
     # Whether `analyse_case` accepts `only`, because its cost is proportional to the members.
-    shares_members = False
+    shares_members: ClassVar[bool] = False
 
-    def __init__(
-        self, normaliser: Normaliser, grid: LatLonGrid, seed: int, season: float = 45.0
-    ) -> None:
-        self.normaliser = normaliser
-        self.grid = grid
-        self.seed = seed
-        self.season = season
-        self._archive: Archive | None = None
+    normaliser: Normaliser
+    grid: LatLonGrid
+    seed: int
+    season: float = 45.0
+    _archive: Archive | None = field(default=None, init=False)
+
+    @classmethod
+    def build(cls, materials: Materials) -> Self:
+        """Build the method of a recipe, see `slams.plugins.methods.MethodSpec`."""
+        settings = materials.settings_of(cls.section or cls.name)
+        return cls(materials.normaliser, materials.grid, materials.seed, **settings)
 
     @property
     def archive(self) -> Archive:
@@ -171,13 +179,20 @@ class CaseByCase(ABC):
         return season_days(self.archive.time[:, 0], float(batch.time[0, 0]), self.season)
 
     def background_of(self, batch: Batch) -> Background:
-        """Return the background.
+        """Return the background, see `background_of`."""
+        return background_of(batch, self.name)
 
-        Raises:
-            UserError: The batch has none.
-        """
-        if batch.background is None:
-            raise UserError(
-                f"{self.name} needs a background and the batch has none; set background.kind"
-            )
-        return batch.background
+
+def background_of(batch: Batch, method: str) -> Background:
+    """Return the background.
+
+    Args:
+        batch: The batch.
+        method: Name of the method that needs it, for the message.
+
+    Raises:
+        UserError: The batch has none.
+    """
+    if batch.background is None:
+        raise UserError(f"{method} needs a background and the batch has none; set background.kind")
+    return batch.background

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from slams.assimilators.case_by_case import CaseAnalysis, CaseByCase, centre
-from slams.assimilators.materials import Materials
 from slams.assimilators.season import draw_days
 from slams.fields import Batch
-from slams.methods.climatology import SPEC
+from slams.methods.specifications import CLIMATOLOGY as SPEC
 
 __all__ = ["Climatology", "build"]
 
@@ -29,6 +28,4 @@ class Climatology(CaseByCase):
         return CaseAnalysis(centre(members), centred=True)
 
 
-def build(materials: Materials) -> Climatology:
-    """Build the method of a recipe, see `slams.plugins.methods.MethodSpec`."""
-    return Climatology(materials.normaliser, materials.grid, materials.seed)
+build = Climatology.build

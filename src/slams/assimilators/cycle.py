@@ -30,7 +30,7 @@ posterior of a filter with one.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
@@ -42,6 +42,7 @@ from slams.observations.quality import gross_error_check
 __all__ = ["Cycle"]
 
 
+@dataclass(eq=False, repr=False)
 class Cycle:
     """Cycle of one method: the last analysis and the background that follows from it.
 
@@ -55,23 +56,14 @@ class Cycle:
             members one by one; other methods use mean and variance.
     """
 
-    def __init__(
-        self,
-        normaliser: Normaliser,
-        coefficient: Tensor,
-        variance: Tensor,
-        inflation: float = 1.0,
-        gross_error: float = float("inf"),
-        members: bool = False,
-    ) -> None:
-        self.normaliser = normaliser
-        self.coefficient = coefficient
-        self.variance = variance
-        self.inflation = inflation
-        self.gross_error = gross_error
-        self.members = members
-        self._day: float | None = None
-        self._members: Tensor | None = None
+    normaliser: Normaliser
+    coefficient: Tensor
+    variance: Tensor
+    inflation: float = 1.0
+    gross_error: float = float("inf")
+    members: bool = False
+    _day: float | None = field(default=None, init=False)
+    _members: Tensor | None = field(default=None, init=False)
 
     def reset(self) -> None:
         """Discard the last analysis, so that the next case starts from its own background."""

@@ -15,9 +15,10 @@ from torch import Tensor
 from slams.assimilators.base import Archive
 from slams.fields import ObservationOperator
 from slams.nn.latent_space import LatentSpace
-from slams.observations.stacked import observe_perturbations
+from slams.observations.stacked import observe_all, observe_perturbations
+from slams.runtime.seeds import generator
 
-__all__ = ["decoding_variance", "encode_windows"]
+__all__ = ["decoding_errors", "encode_windows", "network_probe"]
 
 # Windows passed through the networks at a time; limits the memory, not the result.
 _CHUNK = 32
@@ -44,7 +45,7 @@ def encode_windows(
     return torch.cat(parts)
 
 
-def decoding_variance(
+def decoding_errors(
     space: LatentSpace,
     latents: Tensor,
     archive: Archive,
@@ -52,24 +53,32 @@ def decoding_variance(
     operators: Sequence[ObservationOperator],
     sd: Tensor,
 ) -> Tensor:
-    """Estimate the mean square of the decoder's error at the observed points.
+    """Observe the difference between windows of the archive and their decoded latents.
 
     Args:
         space: The latent space.
-        latents: `(n, T, K, h, w)` encodings of the windows `days` of the archive.
+        latents: `(n, T, K, h, w)` latents of the windows `days` of the archive.
         archive: The archive.
         days: `(n,)` int64, windows of the archive.
         operators: The observing network.
         sd: `(C, H, W)` standard deviations that normalise the fields.
 
     Returns:
-        `(T * P_total,)` in squared units of the observations. Missing values of the archive count
-        as no error.
+        `(n, T, P_total)` in units of the observations. Missing values of the archive count as no
+        error.
     """
-    total = 0.0
-    for some, chunk in zip(latents.split(_CHUNK), days.split(_CHUNK), strict=True):
-        error = archive.fields[chunk].to(some) - space.decode(some)
-        if archive.known is not None:
-            error = torch.where(archive.known[chunk].to(some.device), error, 0.0)
-        total = total + observe_perturbations(operators, error * sd).square().sum(dim=0)
-    return (total / len(latents)).flatten()
+    error = archive.fields[days].to(latents) - space.decode(latents)
+    if archive.known is not None:
+        error = torch.where(archive.known[days].to(error.device), error, 0.0)
+    return observe_perturbations(operators, error * sd)
+
+
+def network_probe(
+    operators: Sequence[ObservationOperator], archive: Archive, seed: int, device: torch.device
+) -> Tensor:
+    """Observe a fixed random state, `(1, T, P_total)`.
+
+    Networks with equal observations of it are the same, whatever objects they are.
+    """
+    state = torch.randn(1, *archive.fields.shape[1:], generator=generator(seed, "probe"))
+    return observe_all(operators, state.to(device))

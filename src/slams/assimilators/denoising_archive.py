@@ -8,11 +8,14 @@ measured on days of the validation period (`slams.assimilators.unseen_errors`).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from slams.assimilators.base import Archive
+from slams.assimilators.decoding import decoding_errors, encode_windows
 from slams.assimilators.last_result import LastResult, digest
 from slams.assimilators.marginals import MarginalMap
 from slams.assimilators.unseen_errors import error_scale, interpolated, measured_levels
@@ -26,7 +29,6 @@ from slams.diffusion.posterior.errors import DenoisingErrors
 from slams.fields import ObservationOperator
 from slams.nn.latent_space import LatentSpace
 from slams.normalisation import DAYS_PER_YEAR, Normaliser
-from slams.observations.stacked import observe_perturbations
 from slams.runtime.seeds import generator
 
 __all__ = ["DenoisingArchive"]
@@ -40,6 +42,7 @@ _kept_unseen = LastResult()
 _MOST_KEPT = 250_000_000
 
 
+@dataclass(eq=False, repr=False)
 class DenoisingArchive:
     """Archive days, encoded once, on which the errors of denoisers are measured.
 
@@ -53,34 +56,25 @@ class DenoisingArchive:
         unseen: Whether the days are of the validation period, to which nothing was fitted.
     """
 
-    def __init__(
-        self,
-        archive: Archive,
-        space: LatentSpace,
-        sd: Tensor,
-        levels: Tensor,
-        count: int,
-        seed: int,
-        unseen: bool = False,
-    ) -> None:
-        self.unseen = unseen
-        self.archive, self.space, self.sd, self.levels = archive, space, sd, levels
-        self.device, self.seed = sd.device, seed
-        total = archive.fields.shape[0]
-        self.days = torch.linspace(0, total - 1, min(count, total)).round().long().unique()
-        self.season = (archive.time[self.days, 0] / DAYS_PER_YEAR % 1).to(
-            self.device, torch.float32
-        )
-        self.truth = self._encode(archive.fields, archive.known)
-        self._background: Tensor | None = None
+    archive: Archive
+    space: LatentSpace
+    sd: Tensor
+    levels: Tensor
+    count: int
+    seed: int
+    unseen: bool = False
 
-    @property
+    def __post_init__(self) -> None:
+        self.device, total = self.sd.device, len(self.archive.fields)
+        self.days = torch.linspace(0, total - 1, min(self.count, total)).round().long().unique()
+        season = self.archive.time[self.days, 0] / DAYS_PER_YEAR % 1
+        self.season = season.to(self.device, torch.float32)
+        self.truth = self._encode(self.archive.fields, self.archive.known)
+
+    @cached_property
     def background(self) -> Tensor:
         """Return the encoded backgrounds, `(n, T, K, h, w)`."""
-        if self._background is None:
-            archive = self.archive
-            self._background = self._encode(archive.background, archive.background_known)
-        return self._background
+        return self._encode(self.archive.background, self.archive.background_known)
 
     def fit_background(self, denoiser: Denoiser, near: Tensor, both: bool) -> BackgroundDenoiser:
         """Regress denoising errors on the background's innovations at every noise level.
@@ -116,7 +110,7 @@ class DenoisingArchive:
             scale: `(L, K)` factor on the errors of each latent channel; 1 by default.
         """
         errors = []
-        for level, chunks in enumerate(self._denoised(denoiser, conditioned)):
+        for level, chunks in enumerate(self._means(denoiser, conditioned)):
             latent, observed = [], []
             for at, mean in chunks:
                 if scale is not None:  # in latent space, so that observed errors are scaled too
@@ -142,10 +136,10 @@ class DenoisingArchive:
         times = [days.archive.time[days.days, 0] for days in (self, unseen)]
         known = [
             self._mean_square(chunks)
-            for level, chunks in enumerate(self._denoised(denoiser, conditioned))
+            for level, chunks in enumerate(self._means(denoiser, conditioned))
             if level in at
         ]
-        new = unseen._means(denoiser, conditioned, at, _kept_unseen)
+        new = unseen._means(denoiser, conditioned, at)
         measured = [
             error_scale(seen, times[0], unseen._mean_square(chunks), times[1])
             for seen, chunks in zip(known, new, strict=True)
@@ -188,31 +182,22 @@ class DenoisingArchive:
         }
 
     def _encode(self, fields: Tensor, known: Tensor | None) -> Tensor:
-        parts = []
-        for chunk in self.days.split(_CHUNK):
-            mask = None if known is None else known[chunk].to(self.device)
-            parts.append(self.space.encode(fields[chunk].to(self.device), mask))
-        return torch.cat(parts)
+        known = None if known is None else known[self.days]
+        return encode_windows(self.space, fields[self.days], known, self.device)
 
     def _seen(
         self, latents: Tensor, days: Tensor, operators: tuple[ObservationOperator, ...]
     ) -> Tensor:
         """Observe the difference between the fields of some days and their decoded latents."""
-        error = self.archive.fields[days].to(self.device) - self.space.decode(latents)
-        if self.archive.known is not None:  # missing values have no error
-            error = torch.where(self.archive.known[days].to(self.device), error, 0.0)
-        return observe_perturbations(operators, error * self.sd).flatten(1)
-
-    def _denoised(
-        self, denoiser: Denoiser, conditioned: bool
-    ) -> Iterator[Iterator[tuple[Tensor, Tensor]]]:
-        """Denoise at every level, or reuse the result of an equal network for the same archive."""
-        yield from self._means(denoiser, conditioned, range(len(self.levels)), _kept)
+        errors = decoding_errors(self.space, latents, self.archive, days, operators, self.sd)
+        return errors.flatten(1)
 
     def _means(
-        self, denoiser: Denoiser, conditioned: bool, levels: Sequence[int], kept: LastResult
+        self, denoiser: Denoiser, conditioned: bool, levels: Sequence[int] | None = None
     ) -> Iterator[Iterator[tuple[Tensor, Tensor]]]:
-        """Denoise at some levels, or reuse the stored result."""
+        """Denoise at some levels (all by default), or reuse the result of an equal network."""
+        levels = range(len(self.levels)) if levels is None else levels
+        kept = _kept_unseen if self.unseen else _kept
         # Only a network is identified completely by its weights.
         if not isinstance(denoiser, KarrasDenoiser) or (
             self.truth.numel() * len(levels) > _MOST_KEPT

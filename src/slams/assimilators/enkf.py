@@ -15,19 +15,13 @@ relaxation and the choice of members: `slams.assimilators.ensemble_kalman`.
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from slams.assimilators.case_by_case import centre
-from slams.assimilators.ensemble_kalman import EnsembleKalman
-from slams.assimilators.materials import Materials
-from slams.linalg.localised_gain import (
-    innovation_covariance,
-    localised_increments,
-    solve_innovations,
-)
-from slams.methods.enkf import SPEC
+from slams.assimilators.ensemble_kalman import Analysed, EnsembleKalman, PriorEnsemble
+from slams.assimilators.gaussian_observations import observation_noise
+from slams.linalg.localised_gain import apply_gain
+from slams.methods.specifications import ENKF as SPEC
 from slams.observations.stacked import StackedObservations
-from slams.runtime.seeds import member_noise
 
 __all__ = ["EnKF", "build"]
 
@@ -37,34 +31,19 @@ class EnKF(EnsembleKalman):
 
     name = SPEC.name
 
-    def update(
-        self,
-        prior: Tensor,
-        images: Tensor,
-        innovation: Tensor,
-        observations: StackedObservations,
-        case: int,
-    ) -> tuple[Tensor, Tensor]:
+    def update(self, prior: PriorEnsemble, observations: StackedObservations) -> Analysed:
         """Update the ensemble; see `EnsembleKalman.update`."""
-        network = sum(len(o.latitude) for o in observations.operators)
-        # For masked points too, so that a point's noise does not depend on which others are
-        # masked.
-        noise = member_noise(
-            (prior.shape[1], network), self.seed, "enkf/observations", case, range(len(prior))
+        errors, sd = prior.perturbations, observations.variance.sqrt()
+        noise = observation_noise(
+            observations, errors.shape[1], self.seed, self.name, prior.case, len(errors), errors
         )
-        noise = centre(observations.select(noise.to(prior)) * observations.variance.sqrt())
-        between, observed = self.localisation.matrices(
-            observations.operators, observations.points, prior.device
-        )
-        covariance = innovation_covariance(images, observed, observations.variance)
+        localisation = self.localised.matrices(observations.operators, observations.points)
         # The innovation of the mean first, then those of the members.
-        weights = solve_innovations(covariance, torch.cat([innovation[None], noise - images]))
-        increments = localised_increments(prior.flatten(1, 2).flatten(2), images, between, weights)
-        increments = increments.reshape(-1, *prior.shape[1:])
-        return increments[0], prior + increments[1:]
+        innovations = torch.cat([prior.innovation[None], centre(noise * sd) - prior.images])
+        increments = apply_gain(
+            errors, prior.images, localisation, observations.variance, innovations
+        )
+        return increments[0], errors + increments[1:]
 
 
-def build(materials: Materials) -> EnKF:
-    """Build the method of a recipe, see `slams.plugins.methods.MethodSpec`."""
-    settings = materials.settings_of(SPEC.settings_section)
-    return EnKF(materials.normaliser, materials.grid, materials.seed, **settings)
+build = EnKF.build

@@ -19,25 +19,23 @@ that their mean is that of all K. Their variance (divisor M - 1) is on average t
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor
 
-from slams.assimilators.background_errors import BackgroundErrors
-from slams.assimilators.base import Archive
-from slams.assimilators.case_by_case import CaseAnalysis, CaseByCase, centre
-from slams.assimilators.gaussian_innovations import gaussian_innovations
+from slams.assimilators.background_errors import FromBackgroundErrors
+from slams.assimilators.case_by_case import CaseAnalysis, centre
+from slams.assimilators.gaussian_observations import gaussian_innovations
 from slams.assimilators.network_localisation import NetworkLocalisation
 from slams.assimilators.season import draw_days
 from slams.errors import UserError
 from slams.fields import Batch
-from slams.grid import LatLonGrid
-from slams.linalg.localisation import gaspari_cohn
-from slams.normalisation import Normaliser
 from slams.observations.stacked import StackedObservations, stack_observations
 
-__all__ = ["EnsembleKalman", "relax_to_prior_spread"]
+__all__ = ["Analysed", "EnsembleKalman", "PriorEnsemble", "relax_to_prior_spread"]
+
+# Increment of the mean, and perturbations of the analysis.
+Analysed = tuple[Tensor, Tensor]
 
 # Variance (normalised) below which the spread of an analysis cannot be relaxed.
 _SMALLEST_VARIANCE = 1e-12
@@ -61,16 +59,34 @@ def relax_to_prior_spread(prior: Tensor, analysis: Tensor, rtps: float) -> Tenso
     return analysis * (1 + rtps * (before - after) / after)
 
 
-class EnsembleKalman(CaseByCase):
+@dataclass(frozen=True)
+class PriorEnsemble:
+    """Prior of one case.
+
+    Attributes:
+        perturbations: `(K, T, C, H, W)` normalised, centred.
+        images: `(K, P)` their observed values, centred.
+        innovation: `(P,)` observed values minus the ensemble mean of `H`.
+        case: The case, for seeds.
+    """
+
+    perturbations: Tensor
+    images: Tensor
+    innovation: Tensor
+    case: int
+
+
+@dataclass(eq=False, repr=False)
+class EnsembleKalman(FromBackgroundErrors):
     """Base class of filters that update an ensemble of background errors by observations.
 
     Args:
         normaliser: Climatology, standard deviations and transforms.
         grid: The grid.
         seed: The experiment's seed.
+        season: Largest distance (days) of an archive day from the verifying day of year.
         ensemble: Members `K` of the prior; fewer if the season has fewer days.
         localisation: Gaspari-Cohn half-width (km); infinity for none.
-        season: Largest distance (days) of an archive day from the verifying day of year.
         inflation: Factor on the perturbations of the prior.
         rtps: Relaxation to prior spread, 0 to 1.
 
@@ -79,35 +95,22 @@ class EnsembleKalman(CaseByCase):
             is outside [0, 1], or the half-width is out of range (see `gaspari_cohn`).
     """
 
-    def __init__(
-        self,
-        normaliser: Normaliser,
-        grid: LatLonGrid,
-        seed: int,
-        ensemble: int = 80,
-        localisation: float = 3000.0,
-        season: float = 75.0,
-        inflation: float = 1.0,
-        rtps: float = 0.0,
-    ) -> None:
-        super().__init__(normaliser, grid, seed, season)
-        for what, found, holds, expected in (
-            ("ensemble", ensemble, ensemble >= 2, "at least 2 members"),
-            ("inflation", inflation, inflation > 0, "more than 0"),
-            ("rtps", rtps, 0 <= rtps <= 1, "a fraction in [0, 1]"),
+    season: float = 75.0
+    ensemble: int = 80
+    localisation: float = 3000.0
+    inflation: float = 1.0
+    rtps: float = 0.0
+
+    def __post_init__(self) -> None:
+        for what, holds, expected in (
+            ("ensemble", self.ensemble >= 2, "at least 2 members"),
+            ("inflation", self.inflation > 0, "more than 0"),
+            ("rtps", 0 <= self.rtps <= 1, "a fraction in [0, 1]"),
         ):
             if not holds:
+                found = getattr(self, what)
                 raise UserError(f"{self.name}: {what} is {found}, expected {expected}")
-        gaspari_cohn(torch.zeros(1), localisation)
-        self.ensemble = ensemble
-        self.inflation = inflation
-        self.rtps = rtps
-        self.localisation = NetworkLocalisation(grid, localisation)
-
-    def fit(self, archive: Archive) -> None:
-        """Store the archive and its errors; see `CaseByCase.fit`."""
-        super().fit(archive)
-        self._errors = BackgroundErrors(archive)
+        self.localised = NetworkLocalisation(self.grid, self.localisation)
 
     def analyse_case(self, batch: Batch, members: int) -> CaseAnalysis:
         """Analyse one case; `(M, T, C, H, W)` normalised."""
@@ -140,33 +143,22 @@ class EnsembleKalman(CaseByCase):
         observed = observations.apply(state + prior * self.normaliser.sd)
         mean = observed.mean(dim=0)
         images = observed - mean
-        _, localisation = self.localisation.matrices(
-            observations.operators, observations.points, images.device
-        )
+        _, localisation = self.localised.matrices(observations.operators, observations.points)
         innovation, variance = gaussian_innovations(
             images, localisation, observations.values - mean, observations
         )
         gaussian = replace(observations, variance=variance)
-        increment, analysis = self.update(prior, images, innovation, gaussian, case)
+        ensemble = PriorEnsemble(prior, images, innovation, case)
+        increment, analysis = self.update(ensemble, gaussian)
         return background.mean[0] + increment, relax_to_prior_spread(prior, analysis, self.rtps)
 
     @abstractmethod
-    def update(
-        self,
-        prior: Tensor,
-        images: Tensor,
-        innovation: Tensor,
-        observations: StackedObservations,
-        case: int,
-    ) -> tuple[Tensor, Tensor]:
+    def update(self, prior: PriorEnsemble, observations: StackedObservations) -> Analysed:
         """Update the ensemble.
 
         Args:
-            prior: `(K, T, C, H, W)` perturbations, normalised, centred.
-            images: `(K, P)` their observed values, centred.
-            innovation: `(P,)` observed values minus the ensemble mean of `H`.
-            observations: The active observations.
-            case: The case, for seeds.
+            prior: The ensemble and its observed values.
+            observations: The active observations, with the error variances to use.
 
         Returns:
             Increment `(T, C, H, W)` of the mean and perturbations `(K, T, C, H, W)`, centred.

@@ -25,10 +25,10 @@ import torch
 from torch import Tensor
 
 from slams.assimilators.base import Archive, Assimilator
+from slams.assimilators.case_by_case import background_of
 from slams.assimilators.materials import Materials
-from slams.errors import UserError
 from slams.fields import Background, Batch, Ensemble
-from slams.methods.first_guesses.climatology import SPEC
+from slams.methods.specifications import CLIMATOLOGY_GUESS as SPEC
 
 __all__ = ["ClimatologyGuess", "FirstGuess", "OnFirstGuess", "build_climatology"]
 
@@ -48,9 +48,7 @@ class FirstGuess(ABC):
 
     name: str
     kind: str | None = None
-
-    def __init__(self) -> None:
-        self._source: Archive | None = None
+    _source: Archive | None = None
 
     def fit(self, archive: Archive) -> None:
         """Fit to an archive, once even if several methods start from this first guess.
@@ -137,11 +135,7 @@ class OnFirstGuess:
             UserError: The batch has no background, or the method refuses it.
         """
         started = time.perf_counter()
-        if batch.background is None:
-            raise UserError(
-                f"{self.name} needs a background and the batch has none; set background.kind"
-            )
-        guess = self._guess(batch, batch.background)
+        guess = self._guess(batch, background_of(batch, self.name))
         share = {} if only is None else {"only": only}
         ensemble = self.method.analyse(replace(batch, background=guess), members, **share)
         seconds = time.perf_counter() - started

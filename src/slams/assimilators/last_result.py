@@ -1,17 +1,19 @@
-"""Cache of the last result of networks on the archive, for the next setting of a sweep.
+"""Caches: the last result of networks on the archive, and results for observing networks.
 
-The result does not depend on the observations. The settings of a sweep run in one process and
-differ in little else, so that keeping the last result is worth the memory.
+The result of networks on the archive does not depend on the observations. The settings of a sweep
+run in one process and differ in little else, so that keeping the last result is worth the memory.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
+from typing import Any
 
+import torch
 from torch import Tensor
 
-__all__ = ["LastResult", "digest"]
+__all__ = ["LastResult", "RecentResults", "digest"]
 
 
 class LastResult:
@@ -52,3 +54,25 @@ def digest(words: str, tensors: Iterable[Tensor]) -> bytes:
         total.update(f"{tuple(tensor.shape)}/{tensor.dtype}".encode())
         total.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return total.digest()
+
+
+class RecentResults:
+    """Cache of results that are determined by a few tensors.
+
+    Args:
+        count: Number of results to keep, the most recently computed ones.
+    """
+
+    def __init__(self, count: int = 1) -> None:
+        self._count = count
+        self._kept: list[tuple[tuple[Tensor, ...], Any]] = []
+
+    def get(self, key: tuple[Tensor, ...], make: Callable[[], Any]) -> Any:
+        """Return the stored result for equal tensors on the same device, or compute it."""
+        for known, result in self._kept:
+            pairs = zip(known, key, strict=True)
+            if all(a.device == b.device and torch.equal(a, b) for a, b in pairs):
+                return result
+        result = make()
+        self._kept = [(key, result), *self._kept[: self._count - 1]]
+        return result

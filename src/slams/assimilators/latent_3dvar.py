@@ -28,57 +28,47 @@ counterpart in latent space and is not used.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from slams.assimilators.base import Archive
 from slams.assimilators.case_by_case import CaseByCase, centre
-from slams.assimilators.decoding import decoding_variance, encode_windows
+from slams.assimilators.decoding import decoding_errors, encode_windows, network_probe
+from slams.assimilators.last_result import RecentResults
 from slams.assimilators.materials import Materials
 from slams.assimilators.network_localisation import NetworkLocalisation
 from slams.assimilators.three_d_var import ThreeDVar
 from slams.fields import Batch, ObservationOperator
-from slams.grid import LatLonGrid
-from slams.methods.latent_3dvar import SPEC
+from slams.methods.specifications import LATENT_3DVAR as SPEC
 from slams.nn.latent_space import LatentSpace
-from slams.normalisation import Normaliser
 from slams.observations.stacked import (
     StackedObservations,
     observe_all,
     stack_observations,
 )
-from slams.runtime.seeds import generator
 
 __all__ = ["Latent3DVar", "build"]
 
-
-@dataclass(frozen=True)
-class _Decoding:
-    """Variance of the decoder's error at the points of one network.
-
-    Attributes:
-        probe: `(1, T, P_total)` observations of a fixed state, which identify the network.
-        variance: `(T * P_total,)`.
-    """
-
-    probe: Tensor
-    variance: Tensor
+# Windows decoded at a time; limits the memory, not the result.
+_CHUNK = 32
 
 
+@dataclass(eq=False, repr=False)
 class Latent3DVar(ThreeDVar):
     """Variational assimilation over latents.
 
     Args:
-        space: The trained VAE's latent space.
         normaliser: Climatology, standard deviations and transforms.
         grid: The grid of the fields.
         seed: The experiment's seed.
-        localisation: Gaspari-Cohn half-width (km); infinity for none.
         season: Largest distance (days) of an archive day from the verifying day of year.
+        localisation: Gaspari-Cohn half-width (km); infinity for none.
         outer_loops: Largest number of linearisations of the decoder and `H`.
-        archive: Largest number of past background errors from which B_z is estimated, evenly
+        space: The trained VAE's latent space.
+        archive_size: Largest number of past background errors from which B_z is estimated, evenly
             spaced over those of the season; each costs one derivative of the decoder per outer
             loop.
 
@@ -87,31 +77,41 @@ class Latent3DVar(ThreeDVar):
     """
 
     name = SPEC.name
+    section = SPEC.section
 
-    def __init__(
-        self,
-        space: LatentSpace,
-        normaliser: Normaliser,
-        grid: LatLonGrid,
-        seed: int,
-        localisation: float = 3000.0,
-        season: float = 75.0,
-        outer_loops: int = 4,
-        archive: int = 320,
-    ) -> None:
-        super().__init__(normaliser, grid, seed, localisation, season, outer_loops)
-        self.space = space.eval().requires_grad_(False)
-        self.archive_size = archive
+    localisation: float = 3000.0
+    shifts: int = field(default=0, init=False)
+    outer_loops: int = 4
+    _: KW_ONLY
+    space: LatentSpace
+    archive_size: int = 320
+
+    def __post_init__(self) -> None:
+        self.space.eval().requires_grad_(False)
         # Rows of B_z are latent points, so distances are measured from these.
-        latent_grid = grid.coarsen(space.encoder.factor)
-        self.localisation = NetworkLocalisation(latent_grid, localisation)
-        self._encoded: tuple[Tensor, Tensor] | None = None
-        self._decoding: _Decoding | None = None
+        latent_grid = self.grid.coarsen(self.space.encoder.factor)
+        self.localised = NetworkLocalisation(latent_grid, self.localisation)
+
+    @classmethod
+    def build(cls, materials: Materials) -> Self:
+        """Build the method of a recipe, see `slams.plugins.methods.MethodSpec`."""
+        settings = materials.settings_of(SPEC.settings_section)
+        # The covariance is measured in the same units, so any standardisation gives the same
+        # analysis.
+        return cls(
+            materials.normaliser,
+            materials.grid,
+            materials.seed,
+            space=materials.networks.autoencoder(),
+            archive_size=settings.pop("archive"),
+            **settings,
+        )
 
     def fit(self, archive: Archive) -> None:
         """Store the archive, which is encoded at the first case; see `CaseByCase.fit`."""
         CaseByCase.fit(self, archive)
-        self._encoded = self._decoding = None
+        self._encoded: tuple[Tensor, Tensor] | None = None
+        self._decoding = RecentResults()
 
     def errors_of(self, batch: Batch) -> Tensor:
         """Return latent background errors of the case's season, centred: `(n, T, K, h, w)`."""
@@ -166,31 +166,18 @@ class Latent3DVar(ThreeDVar):
     def _decoder_variance(
         self, operators: tuple[ObservationOperator, ...], device: torch.device
     ) -> Tensor:
-        # Networks with equal observations of a random state are the same, whatever object they
-        # are.
         archive = self.archive
-        state = torch.randn(1, *archive.fields.shape[1:], generator=generator(self.seed, "probe"))
-        probe = observe_all(operators, state.to(device))
-        known = self._decoding
-        if (
-            known is None
-            or known.probe.device != probe.device
-            or known.probe.shape != probe.shape
-            or not torch.allclose(known.probe, probe)
-        ):
+
+        def measure() -> Tensor:
             count = min(self.archive_size, len(archive.fields))
             days = torch.linspace(0, len(archive.fields) - 1, count).round().long()
-            latents = self._encodings(device)[0][days]
-            variance = decoding_variance(
-                self.space, latents, archive, days, operators, self.normaliser.sd
-            )
-            self._decoding = _Decoding(probe, variance)
-        return self._decoding.variance
+            latents, sd, total = self._encodings(device)[0], self.normaliser.sd, 0.0
+            for some in days.split(_CHUNK):
+                errors = decoding_errors(self.space, latents[some], archive, some, operators, sd)
+                total = total + errors.square().sum(dim=0)
+            return (total / count).flatten()
+
+        return self._decoding.get((network_probe(operators, archive, self.seed, device),), measure)
 
 
-def build(materials: Materials) -> Latent3DVar:
-    """Build the method of a recipe, see `slams.plugins.methods.MethodSpec`."""
-    settings = materials.settings_of(SPEC.settings_section)
-    # The covariance is measured in the same units, so any standardisation gives the same analysis.
-    space = materials.networks.autoencoder()
-    return Latent3DVar(space, materials.normaliser, materials.grid, materials.seed, **settings)
+build = Latent3DVar.build

@@ -22,10 +22,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from slams.assimilators.ensemble_kalman import EnsembleKalman
-from slams.assimilators.materials import Materials
+from slams.assimilators.ensemble_kalman import Analysed, EnsembleKalman, PriorEnsemble
 from slams.errors import UserError
-from slams.methods.letkf import SPEC
+from slams.methods.specifications import LETKF as SPEC
 from slams.observations.stacked import StackedObservations
 
 __all__ = ["LETKF", "build"]
@@ -42,14 +41,7 @@ class LETKF(EnsembleKalman):
 
     name = SPEC.name
 
-    def update(
-        self,
-        prior: Tensor,
-        images: Tensor,
-        innovation: Tensor,
-        observations: StackedObservations,
-        case: int,
-    ) -> tuple[Tensor, Tensor]:
+    def update(self, prior: PriorEnsemble, observations: StackedObservations) -> Analysed:
         """Update the ensemble; see `EnsembleKalman.update`.
 
         Raises:
@@ -60,20 +52,19 @@ class LETKF(EnsembleKalman):
                 "letkf: an active observation has an error variance of 0, expected more than 0"
             )
         sd = observations.variance.sqrt()
-        images, innovation = images / sd, innovation / sd
-        taper, _ = self.localisation.matrices(
-            observations.operators, observations.points, prior.device
-        )
-        by_point = prior.flatten(1, 2).flatten(2).permute(2, 1, 0)  # (G, fields, K)
-        increment = prior.new_empty(by_point.shape[:2])
-        analysis = prior.new_empty(len(prior), by_point.shape[1], len(by_point))
+        images, innovation = prior.images / sd, prior.innovation / sd
+        errors = prior.perturbations
+        taper, _ = self.localised.matrices(observations.operators, observations.points)
+        by_point = errors.flatten(1, 2).flatten(2).permute(2, 1, 0)  # (G, fields, K)
+        increment = errors.new_empty(by_point.shape[:2])
+        analysis = errors.new_empty(len(errors), by_point.shape[1], len(by_point))
         for start in range(0, len(by_point), _POINTS):
             points = slice(start, start + _POINTS)
             mean, transform = _weights(taper[points], images, innovation)
             local = by_point[points]
             increment[points] = (local @ mean.unsqueeze(-1)).squeeze(-1)
             analysis[:, :, points] = (local @ transform).permute(2, 1, 0)
-        return increment.T.reshape(prior.shape[1:]), analysis.reshape(prior.shape)
+        return increment.T.reshape(errors.shape[1:]), analysis.reshape(errors.shape)
 
 
 def _weights(taper: Tensor, images: Tensor, innovation: Tensor) -> tuple[Tensor, Tensor]:
@@ -109,7 +100,4 @@ def _weights(taper: Tensor, images: Tensor, innovation: Tensor) -> tuple[Tensor,
     return mean.squeeze(-1).to(images.dtype), transform.to(images.dtype)
 
 
-def build(materials: Materials) -> LETKF:
-    """Build the method of a recipe, see `slams.plugins.methods.MethodSpec`."""
-    settings = materials.settings_of(SPEC.settings_section)
-    return LETKF(materials.normaliser, materials.grid, materials.seed, **settings)
+build = LETKF.build

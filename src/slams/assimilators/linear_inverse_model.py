@@ -35,7 +35,7 @@ from slams.assimilators.first_guess import FirstGuess
 from slams.assimilators.materials import Materials
 from slams.errors import UserError
 from slams.grid import LatLonGrid
-from slams.methods.first_guesses.linear_inverse_model import SPEC
+from slams.methods.specifications import LINEAR_INVERSE_MODEL as SPEC
 
 __all__ = ["LinearInverseModel", "build"]
 
@@ -73,6 +73,7 @@ class _Regression:
         return background - (scores @ self.patterns).reshape(background.shape)
 
 
+@dataclass(eq=False, repr=False)
 class LinearInverseModel(FirstGuess):
     """First guess by a penalised regression of the truth on the background.
 
@@ -90,21 +91,16 @@ class LinearInverseModel(FirstGuess):
 
     name = SPEC.name
 
-    def __init__(
-        self,
-        grid: LatLonGrid,
-        eofs: int = 200,
-        ridges: Sequence[float] = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0),
-        folds: int = 5,
-        gap: float = 10.0,
-    ) -> None:
-        super().__init__()
-        self.eofs = eofs
-        self.ridges = tuple(ridges)
-        self.folds = folds
-        self.gap = gap
-        self._weights = grid.weights.to("cpu", torch.float32)[:, None].expand(grid.shape)
-        self._moved: dict[torch.device, tuple[Tensor, ...]] = {}
+    grid: LatLonGrid
+    eofs: int = 200
+    ridges: Sequence[float] = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0)
+    folds: int = 5
+    gap: float = 10.0
+
+    def __post_init__(self) -> None:
+        self.ridges = tuple(self.ridges)
+        weights = self.grid.weights.to("cpu", torch.float32)
+        self._weights = weights[:, None].expand(self.grid.shape)
 
     def hindcast(self, archive: Archive) -> Tensor:
         """Fit, and forecast each block from the others.
@@ -132,16 +128,13 @@ class LinearInverseModel(FirstGuess):
         forecasts += self.gamma[:, None, None] * rests
         whole = self._regress(archive, torch.arange(len(archive.fields)))
         coefficients = whole.coefficients(self.ridge).flatten(1)
-        self._moved = {torch.device("cpu"): (whole.eofs, whole.patterns, coefficients, self.gamma)}
+        self._model = whole.eofs, whole.patterns, coefficients, self.gamma
         return forecasts
 
     def forecast(self, background: Tensor, time: Tensor, known: Tensor | None = None) -> Tensor:
         """Forecast windows; see `FirstGuess.forecast`. The season is not used."""
-        device = background.device
-        if device not in self._moved:
-            host = self._moved[torch.device("cpu")]
-            self._moved[device] = tuple(part.to(device) for part in host)
-        eofs, patterns, coefficients, gamma = self._moved[device]
+        self._model = tuple(part.to(background.device) for part in self._model)
+        eofs, patterns, coefficients, gamma = self._model
         scores = background.flatten(1) @ eofs.T
         rest = background - (scores @ patterns).reshape(background.shape)
         return (scores @ coefficients).reshape(background.shape) + gamma[:, None, None] * rest

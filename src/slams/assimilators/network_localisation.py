@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from slams.assimilators.last_result import RecentResults
 from slams.errors import UserError
 from slams.fields import ObservationOperator
 from slams.grid import LatLonGrid
-from slams.linalg.localisation import localisation_matrix
+from slams.linalg.localisation import gaspari_cohn, localisation_matrix
 from slams.observations.stacked import network_positions
 
 __all__ = ["NetworkLocalisation"]
@@ -31,48 +32,42 @@ class NetworkLocalisation:
     Args:
         grid: The grid.
         half_width_km: Gaspari-Cohn half-width (km); infinity for none.
+
+    Raises:
+        UserError: The half-width is out of range (see `gaspari_cohn`).
     """
 
     def __init__(self, grid: LatLonGrid, half_width_km: float) -> None:
         self.grid = grid
         self.half_width_km = half_width_km
-        self._kept: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+        gaspari_cohn(torch.zeros(1), half_width_km)
+        self._recent = RecentResults(_NETWORKS)
 
     def matrices(
         self,
         operators: Sequence[ObservationOperator],
         points: Tensor,
-        device: torch.device | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return the localisation matrices of the active points of a network.
 
         Args:
             operators: All operators of the network, `P_total` points.
-            points: `(P,)` int64, the active ones, see `StackedObservations.points`.
-            device: Device of the result; that of `points` by default.
+            points: `(P,)` int64, the active ones, see `StackedObservations.points`; the result is
+                on their device.
 
         Returns:
             `(H * W, P)` between grid points and observed points, and `(P, P)` between observed
             points, float32.
 
         Raises:
-            UserError: The network has too many points for a dense covariance, or the
-                half-width is out of range (see `gaspari_cohn`).
+            UserError: The network has too many points for a dense covariance.
         """
-        device = device or points.device
-        latitude, longitude = (x.to(device) for x in network_positions(operators))
-        state, observed = self._of_network(latitude, longitude)
+        there = tuple(x.to(points.device) for x in network_positions(operators))
+        state, observed = self._recent.get(there, lambda: self._of_network(*there))
         return state[:, points], observed[points][:, points]
 
     def _of_network(self, latitude: Tensor, longitude: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the matrices of a whole network, from memory if possible."""
-        for kept_latitude, kept_longitude, state, observed in self._kept:
-            if (
-                kept_latitude.device == latitude.device
-                and torch.equal(kept_latitude, latitude)
-                and torch.equal(kept_longitude, longitude)
-            ):
-                return state, observed
+        """Return the matrices of a whole network."""
         if len(latitude) > _MOST_POINTS:
             raise UserError(
                 f"the observations in use have {len(latitude)} points; expected at most "
@@ -83,5 +78,4 @@ class NetworkLocalisation:
         here = tuple(x.to(latitude.device) for x in self.grid.points)
         state = localisation_matrix(self.grid, *here, *there, self.half_width_km)
         observed = localisation_matrix(self.grid, *there, *there, self.half_width_km)
-        self._kept = [(latitude, longitude, state, observed), *self._kept[: _NETWORKS - 1]]
         return state, observed

@@ -24,45 +24,37 @@ Censored observations are replaced by Gaussian ones with the same effect on the 
 
 from __future__ import annotations
 
-import torch
+from dataclasses import dataclass
+
 from torch import Tensor
 
-from slams.assimilators.background_errors import BackgroundErrors
-from slams.assimilators.base import Archive
-from slams.assimilators.case_by_case import CaseAnalysis, CaseByCase, centre
-from slams.assimilators.gaussian_innovations import gaussian_innovations
-from slams.assimilators.materials import Materials
+from slams.assimilators.background_errors import FromBackgroundErrors
+from slams.assimilators.case_by_case import CaseAnalysis, centre
+from slams.assimilators.gaussian_observations import gaussian_innovations, observation_noise
 from slams.assimilators.network_localisation import NetworkLocalisation
 from slams.assimilators.season import draw_days
 from slams.fields import Batch
-from slams.grid import LatLonGrid
-from slams.linalg.localisation import gaspari_cohn
-from slams.linalg.localised_gain import (
-    innovation_covariance,
-    localised_increments,
-    solve_innovations,
-)
-from slams.methods.optimal_interpolation import SPEC
-from slams.normalisation import Normaliser
+from slams.linalg.localised_gain import apply_gain
+from slams.methods.specifications import OPTIMAL_INTERPOLATION as SPEC
 from slams.observations.stacked import (
     StackedObservations,
     observe_perturbations,
     stack_observations,
 )
-from slams.runtime.seeds import member_noise
 
 __all__ = ["OptimalInterpolation", "build"]
 
 
-class OptimalInterpolation(CaseByCase):
+@dataclass(eq=False, repr=False)
+class OptimalInterpolation(FromBackgroundErrors):
     """Optimal interpolation with localised climatological covariances.
 
     Args:
         normaliser: Climatology, standard deviations and transforms.
         grid: The grid.
         seed: The experiment's seed.
-        localisation: Gaspari-Cohn half-width (km); infinity for none.
         season: Largest distance (days) of an archive day from the verifying day of year.
+        localisation: Gaspari-Cohn half-width (km); infinity for none.
         shifts: Copies of the errors shifted by 1 to this many cells of longitude, in both
             directions, are added to the archive, see `BackgroundErrors`.
 
@@ -72,25 +64,12 @@ class OptimalInterpolation(CaseByCase):
 
     name = SPEC.name
 
-    def __init__(
-        self,
-        normaliser: Normaliser,
-        grid: LatLonGrid,
-        seed: int,
-        localisation: float = 4000.0,
-        season: float = 75.0,
-        shifts: int = 0,
-    ) -> None:
-        super().__init__(normaliser, grid, seed, season)
-        self.shifts = shifts
-        # Refuse a half-width out of range here, not at the first case.
-        gaspari_cohn(torch.zeros(1), localisation)
-        self.localisation = NetworkLocalisation(grid, localisation)
+    season: float = 75.0
+    localisation: float = 4000.0
+    shifts: int = 0
 
-    def fit(self, archive: Archive) -> None:
-        """Store the archive and its errors; see `CaseByCase.fit`."""
-        super().fit(archive)
-        self._errors = BackgroundErrors(archive)
+    def __post_init__(self) -> None:
+        self.localised = NetworkLocalisation(self.grid, self.localisation)
 
     def analyse_case(self, batch: Batch, members: int) -> CaseAnalysis:
         """Analyse one case; `(M, T, C, H, W)` normalised."""
@@ -104,41 +83,22 @@ class OptimalInterpolation(CaseByCase):
         if len(observations) == 0:
             return CaseAnalysis(prior, centred=True)
         images = observe_perturbations(observations.operators, errors * self.normaliser.sd)
-        noise = self._noise(images.shape[1:], case, members).to(errors.device)
         images = observations.select(images)
-        state_localisation, observed_localisation = self.localisation.matrices(
-            observations.operators, observations.points, errors.device
-        )
+        localisation = self.localised.matrices(observations.operators, observations.points)
         innovation, variance = gaussian_innovations(
-            images, observed_localisation, self._innovation(batch, observations), observations
+            images, localisation[1], self._innovation(batch, observations), observations
         )
-        noise = observations.select(noise) * variance.sqrt()
-        innovations = innovation + centre(noise) - centre(images[drawn])
-        covariance = innovation_covariance(images, observed_localisation, variance)
-        increments = localised_increments(
-            errors.flatten(1, 2).flatten(2),
-            images,
-            state_localisation,
-            solve_innovations(covariance, innovations),
+        noise = observation_noise(
+            observations, len(prior[0]), self.seed, self.name, case, members, errors
         )
-        return CaseAnalysis(prior + increments.reshape(prior.shape), centred=True)
+        innovations = innovation + centre(noise * variance.sqrt()) - centre(images[drawn])
+        increments = apply_gain(errors, images, localisation, variance, innovations)
+        return CaseAnalysis(prior + increments, centred=True)
 
     def _innovation(self, batch: Batch, observations: StackedObservations) -> Tensor:
         """Return y - H(x_b), `(P,)`."""
         state = self.normaliser.denormalise(self.background_of(batch).mean, batch.climatology)
         return observations.values - observations.apply(state)[0]
 
-    def _noise(self, shape: torch.Size, case: int, members: int) -> Tensor:
-        """Draw `(M, T, P_total)` standard normal numbers, for masked points too.
 
-        The numbers of a point do not depend on which other points are masked.
-        """
-        return member_noise(
-            tuple(shape), self.seed, f"{self.name}/observations", case, range(members)
-        )
-
-
-def build(materials: Materials) -> OptimalInterpolation:
-    """Build the method of a recipe, see `slams.plugins.methods.MethodSpec`."""
-    settings = materials.settings_of(SPEC.settings_section)
-    return OptimalInterpolation(materials.normaliser, materials.grid, materials.seed, **settings)
+build = OptimalInterpolation.build

@@ -13,35 +13,30 @@ levels, of training (`score.noise_mean`) and of sampling, are higher by a factor
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Self
 
-from slams.assimilators.base import Archive
 from slams.assimilators.latent_diffusion import LatentDiffusion
 from slams.assimilators.materials import Materials
-from slams.diffusion.backend import Denoiser
-from slams.diffusion.settings import GuidanceSettings, SamplerSettings
-from slams.grid import LatLonGrid
-from slams.methods.pixel_diffusion import SPEC
-from slams.nn.latent_space import IdentitySpace
-from slams.normalisation import Normaliser
+from slams.methods.specifications import PIXEL_DIFFUSION as SPEC
 
 __all__ = ["PixelDiffusion", "build"]
 
 
+@dataclass(eq=False, repr=False)
 class PixelDiffusion(LatentDiffusion):
     """Guided sampling of the score model of the fields.
 
     Args:
-        space: Space of the standardised fields.
-        denoiser: The trained denoiser of windows of standardised fields.
         normaliser: Climatology, standard deviations and transforms.
         grid: The grid of the fields.
         seed: The experiment's seed.
+        space: Space of the standardised fields.
+        denoiser: The trained denoiser of windows of standardised fields.
         guidance: How observations enter; here both likelihood spaces are the fields.
         sampler: How the reverse diffusion is integrated.
-        noise_scale: Factor on the noise levels of sampler and guidance.
         unseen: As `LatentDiffusion`.
+        noise_scale: Factor on the noise levels of sampler and guidance.
 
     Raises:
         UserError: As `LatentDiffusion`; in `analyse` also if the background has a missing value.
@@ -49,38 +44,24 @@ class PixelDiffusion(LatentDiffusion):
 
     name = SPEC.name
 
-    def __init__(
-        self,
-        space: IdentitySpace,
-        denoiser: Denoiser,
-        normaliser: Normaliser,
-        grid: LatLonGrid,
-        seed: int,
-        guidance: GuidanceSettings,
-        sampler: SamplerSettings,
-        noise_scale: float = 1.0,
-        unseen: Callable[[], Archive] | None = None,
-    ) -> None:
-        guidance = replace(
-            guidance, likelihood="decoder", below_sigma=noise_scale * guidance.below_sigma
+    noise_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        scale = self.noise_scale
+        self.guidance = replace(
+            self.guidance, likelihood="decoder", below_sigma=scale * self.guidance.below_sigma
         )
-        sampler = replace(
-            sampler,
-            sigma_max=noise_scale * sampler.sigma_max,
-            sigma_min=noise_scale * sampler.sigma_min,
+        self.sampler = replace(
+            self.sampler,
+            sigma_max=scale * self.sampler.sigma_max,
+            sigma_min=scale * self.sampler.sigma_min,
         )
-        super().__init__(space, denoiser, normaliser, grid, seed, guidance, sampler, unseen)
+        super().__post_init__()
+
+    @classmethod
+    def build(cls, materials: Materials) -> Self:
+        """Build the method of a recipe, see `slams.plugins.methods.MethodSpec`."""
+        return cls._of(materials, *materials.networks.pixel_score())
 
 
-def build(materials: Materials) -> PixelDiffusion:
-    """Build the method of a recipe, see `slams.plugins.methods.MethodSpec`."""
-    return PixelDiffusion(
-        *materials.networks.pixel_score(),
-        materials.normaliser,
-        materials.grid,
-        materials.seed,
-        materials.guidance,
-        materials.sampler,
-        **materials.settings_of(SPEC.settings_section),
-        unseen=materials.unseen,
-    )
+build = PixelDiffusion.build

@@ -23,6 +23,8 @@ checkpoint was chosen by its loss on the validation period, so that v is slightl
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -30,10 +32,10 @@ from slams.assimilators.base import Archive
 from slams.assimilators.first_guess import FirstGuess
 from slams.assimilators.last_result import LastResult, digest
 from slams.assimilators.materials import Materials
-from slams.assimilators.season import season_days
+from slams.assimilators.season import season_counts
 from slams.diffusion.backend import Denoiser, KarrasDenoiser, time_of_sigma
 from slams.grid import LatLonGrid
-from slams.methods.first_guesses.score_mean import SPEC
+from slams.methods.specifications import SCORE_MEAN as SPEC
 from slams.nn.latent_space import LatentSpace
 from slams.normalisation import DAYS_PER_YEAR
 from slams.runtime.seeds import generator
@@ -51,6 +53,7 @@ _kept = LastResult()
 _MOST_KEPT = 250_000_000
 
 
+@dataclass(eq=False, repr=False)
 class ScoreMean(FirstGuess):
     """First guess by the conditional mean of the score model for the given background.
 
@@ -69,43 +72,31 @@ class ScoreMean(FirstGuess):
 
     name = SPEC.name
 
-    def __init__(
-        self,
-        space: LatentSpace,
-        denoiser: Denoiser,
-        grid: LatLonGrid,
-        seed: int,
-        validation: Archive,
-        sigma: float = 8.0,
-        draws: int = 8,
-    ) -> None:
-        super().__init__()
-        self.space = space.eval().requires_grad_(False)
-        self.denoiser = denoiser.eval().requires_grad_(False)
-        self.validation = validation
-        self.sigma = sigma
-        shape = (
-            validation.fields.shape[1],
-            len(space.mean),
-            *grid.coarsen(space.encoder.factor).shape,
-        )
-        noise = torch.randn((draws + 1) // 2, *shape, generator=generator(seed, "score mean"))
+    space: LatentSpace
+    denoiser: Denoiser
+    grid: LatLonGrid
+    seed: int
+    validation: Archive
+    sigma: float = 8.0
+    draws: int = 8
+
+    def __post_init__(self) -> None:
+        self.space.eval().requires_grad_(False)
+        self.denoiser.eval().requires_grad_(False)
+        days, factor = self.validation.fields.shape[1], self.space.encoder.factor
+        shape = (days, len(self.space.mean), *self.grid.coarsen(factor).shape)
+        keyed = generator(self.seed, "score mean")
+        noise = torch.randn((self.draws + 1) // 2, *shape, generator=keyed)
         self._noise = torch.cat([noise, -noise])
-        self._weights = grid.weights.to("cpu", torch.float64)[:, None]
+        self._weights = self.grid.weights.to("cpu", torch.float64)[:, None]
 
     def hindcast(self, archive: Archive) -> Tensor:
         """Forecast the archive, with errors enlarged to their size on unseen days."""
         guesses, others = self._forecasts(archive, self.validation)
         unseen = self.validation.fields - others
-        season = torch.cat(
-            [
-                season_days(archive.time[:, 0], float(day), _SEASON)
-                for day in self.validation.time[:, 0]
-            ]
-        )
         errors = archive.fields - guesses
         large = self._mean_square(unseen, self.validation.known)
-        counts = torch.bincount(season, minlength=len(errors))
+        counts = season_counts(archive.time[:, 0], self.validation.time[:, 0], _SEASON)
         seen = self._mean_square(errors, archive.known, counts)
         self.inflation = (large / seen).sqrt().to(torch.float32)
         return archive.fields - self.inflation[:, None, None] * errors

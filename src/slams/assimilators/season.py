@@ -8,7 +8,7 @@ from torch import Tensor
 from slams.normalisation import DAYS_PER_YEAR
 from slams.runtime.seeds import generator
 
-__all__ = ["draw_days", "season_days", "season_weights"]
+__all__ = ["draw_days", "season_counts", "season_days", "season_weights"]
 
 
 def season_days(
@@ -38,6 +38,21 @@ def season_days(
         return inside
     nearest = torch.argsort(distance, stable=True)[:minimum]
     return nearest[torch.isfinite(distance[nearest])].sort().values
+
+
+def season_counts(time: Tensor, dates: Tensor, half_width: float) -> Tensor:
+    """Count for each day of an archive the dates to whose season it belongs.
+
+    Args:
+        time: `(N,)` days of the archive since 1970-01-01.
+        dates: `(n,)` days since 1970-01-01.
+        half_width: Largest distance (days) from a date's day of year.
+
+    Returns:
+        `(N,)` int64.
+    """
+    season = torch.cat([season_days(time, float(date), half_width) for date in dates])
+    return torch.bincount(season, minlength=len(time))
 
 
 def season_weights(time: Tensor, date: float, width: float) -> Tensor | None:

@@ -31,20 +31,17 @@ import torch
 from torch import Tensor
 
 from slams.assimilators.case_by_case import CaseAnalysis, centre
-from slams.assimilators.gaussian_innovations import gaussian_innovations
-from slams.assimilators.materials import Materials
+from slams.assimilators.gaussian_observations import gaussian_innovations, observation_noise
 from slams.assimilators.optimal_interpolation import OptimalInterpolation
 from slams.assimilators.season import draw_days
 from slams.fields import Batch
-from slams.grid import LatLonGrid
 from slams.linalg.localised_gain import (
     innovation_covariance,
     localised_increments,
     solve_innovations,
 )
 from slams.linalg.whitening import positive_variance
-from slams.methods.three_d_var import SPEC
-from slams.normalisation import Normaliser
+from slams.methods.specifications import THREE_D_VAR as SPEC
 from slams.observations.stacked import (
     StackedObservations,
     observe_all,
@@ -76,6 +73,7 @@ class _Iterate:
     background_term: float = 0.0
 
 
+@dataclass(eq=False, repr=False)
 class ThreeDVar(OptimalInterpolation):
     """Variational assimilation with localised covariances.
 
@@ -83,29 +81,19 @@ class ThreeDVar(OptimalInterpolation):
         normaliser: Climatology, standard deviations and transforms.
         grid: The grid.
         seed: The experiment's seed.
-        localisation: Gaspari-Cohn half-width (km); infinity for none.
         season: Largest distance (days) of an archive day from the verifying day of year.
-        outer_loops: Largest number of linearisations of `H`.
+        localisation: Gaspari-Cohn half-width (km); infinity for none.
         shifts: As `OptimalInterpolation`.
+        outer_loops: Largest number of linearisations of `H`.
 
     Raises:
         UserError: The half-width is out of range, see `gaspari_cohn`.
     """
 
     name = SPEC.name
+    section = SPEC.section
 
-    def __init__(
-        self,
-        normaliser: Normaliser,
-        grid: LatLonGrid,
-        seed: int,
-        localisation: float = 4000.0,
-        season: float = 75.0,
-        outer_loops: int = 8,
-        shifts: int = 0,
-    ) -> None:
-        super().__init__(normaliser, grid, seed, localisation, season, shifts)
-        self.outer_loops = outer_loops
+    outer_loops: int = 8
 
     def analyse_case(self, batch: Batch, members: int) -> CaseAnalysis:
         """Analyse one case; `(M, T, C, H, W)` normalised."""
@@ -121,8 +109,9 @@ class ThreeDVar(OptimalInterpolation):
         problem = _Problem(self, batch, observations, errors)
         observations = problem.observations
         increment, images = problem.minimise(self.outer_loops)
-        shape = (batch.climatology.shape[1], problem.network_size)
-        noise = observations.select(self._noise(torch.Size(shape), case, members).to(errors))
+        noise = observation_noise(
+            observations, len(errors[0]), self.seed, self.name, case, members, errors
+        )
         noise = noise * observations.variance.sqrt()
         perturbations = perturbations + problem.increments(
             images, problem.solve(images, centre(noise) - centre(images[drawn]))
@@ -161,11 +150,10 @@ class _Problem:
     ) -> None:
         self.errors = errors
         self.observations = observations
-        self.network_size = sum(len(o.latitude) for o in observations.operators)
         self._variance = positive_variance(observations.variance.to(torch.float64))
         self._observe = method.observer(batch, observations)
-        self._between, self._observed = method.localisation.matrices(
-            observations.operators, observations.points, errors.device
+        self._between, self._observed = method.localised.matrices(
+            observations.operators, observations.points
         )
         if bool(observations.silent.any()):
             self._replace_silent()
@@ -263,7 +251,4 @@ class _Problem:
         return images[:-1], images[-1]
 
 
-def build(materials: Materials) -> ThreeDVar:
-    """Build the method of a recipe, see `slams.plugins.methods.MethodSpec`."""
-    settings = materials.settings_of(SPEC.settings_section)
-    return ThreeDVar(materials.normaliser, materials.grid, materials.seed, **settings)
+build = ThreeDVar.build

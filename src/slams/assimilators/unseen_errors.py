@@ -18,7 +18,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from slams.assimilators.season import season_days
+from slams.assimilators.season import season_counts
 
 __all__ = ["error_scale", "interpolated", "measured_levels"]
 
@@ -45,8 +45,7 @@ def error_scale(seen: Tensor, seen_time: Tensor, unseen: Tensor, unseen_time: Te
     Returns:
         `(K,)` factor on the errors of archive days.
     """
-    season = torch.cat([season_days(seen_time, float(day), _SEASON) for day in unseen_time])
-    counts = torch.bincount(season, minlength=len(seen)).to(seen)
+    counts = season_counts(seen_time, unseen_time, _SEASON).to(seen)
     known = (counts @ seen) / counts.sum()
     # A channel without errors is not scaled.
     return torch.where(known > 0, unseen.mean(dim=0) / known, 1.0).sqrt()

@@ -17,12 +17,15 @@ from rich.table import Table
 from scipy import stats
 
 from data_modules.nature_run.finished import is_nature_run
-from slams.benchmarks.climate_recipe import ClimateConfig
-from slams.benchmarks.observed_climates import annual_forcing, compare_with_observed
+from slams.benchmarks.observed_climates import (
+    annual_forcing,
+    compare_with_observed,
+    global_mean,
+)
+from slams.benchmarks.recipes import ClimateConfig
 from slams.errors import UserError
-from slams.grid import LatLonGrid
-from slams.runtime.console import print_tables
-from slams.runtime.output import make_output
+from slams.runtime.console import make_table
+from slams.runtime.output import make_output, publish
 from slams.runtime.ranks import say
 from slams.variables import UNITS
 
@@ -54,10 +57,8 @@ def bench_climate(config: ClimateConfig, output: Path) -> None:
         "segments": compare_segments(months),
         "realism": compare_with_observed(months, config),
     }
-    for name, table in tables.items():
-        table.to_csv(output / f"{name}.csv", index=False, float_format="%.6g")
-    print_tables(*_pages({name: tables[name] for name in ("drift", "segments", "realism")}))
-    print(f"tables are in {output}")
+    pages = _pages({name: tables[name] for name in ("drift", "segments", "realism")})
+    publish(output, tables, *pages, number_format="%.6g")
 
 
 def monthly_climate(path: Path, days: Sequence[str] = ()) -> xr.Dataset:
@@ -99,8 +100,7 @@ def annual_means(segments: Sequence[xr.Dataset]) -> pd.DataFrame:
     """
     rows = []
     for number, months in enumerate(segments, start=1):
-        means = months["mean"].weighted(_area(months)).mean(("latitude", "longitude"))
-        for year, means_of_year in means.groupby("time.year"):
+        for year, means_of_year in global_mean(months["mean"]).groupby("time.year"):
             if means_of_year.sizes["time"] < 12:
                 continue
             mean = means_of_year.weighted(means_of_year["time"].dt.days_in_month).mean("time")
@@ -157,13 +157,13 @@ def compare_segments(segments: Sequence[xr.Dataset]) -> pd.DataFrame:
         calendar = months["mean"].groupby("time.month")
         cycles.append(calendar.mean())
         noise.append(calendar.var(ddof=1) / calendar.count())
-        variances.append(_global(months["variance"]).mean("time"))
+        variances.append(global_mean(months["variance"]).mean("time"))
     difference = cycles[1] - cycles[0]
     frame = {
         "channel": difference["channel"].values,
-        "difference": _global(difference).mean("month").values,
-        "rms": np.sqrt(_global(difference**2).mean("month").values),
-        "expected": np.sqrt(_global(noise[0] + noise[1]).mean("month").values),
+        "difference": global_mean(difference).mean("month").values,
+        "rms": np.sqrt(global_mean(difference**2).mean("month").values),
+        "expected": np.sqrt(global_mean(noise[0] + noise[1]).mean("month").values),
         "variance_ratio": (variances[1] / variances[0]).values,
     }
     return pd.DataFrame(frame, columns=columns)
@@ -203,15 +203,6 @@ def _reduce(month: xr.Dataset) -> xr.Dataset:
     return moments.assign_coords(time=month["time"].values[0])
 
 
-def _area(months: xr.Dataset | xr.DataArray) -> xr.DataArray:
-    grid = LatLonGrid(*(np.array(months[name]) for name in ("latitude", "longitude")))
-    return xr.DataArray(grid.weights.numpy(), {"latitude": months["latitude"]}, ("latitude",))
-
-
-def _global(values: xr.DataArray) -> xr.DataArray:
-    return values.weighted(_area(values)).mean(("latitude", "longitude"))
-
-
 def _trend(years: pd.DataFrame) -> tuple[float, float, float]:
     """Return trend and standard error (per decade), and the spread about the trend."""
     if len(years) < 3:
@@ -222,12 +213,10 @@ def _trend(years: pd.DataFrame) -> tuple[float, float, float]:
 
 
 def _pages(tables: dict[str, pd.DataFrame]) -> Iterator[Table]:
-    for name, frame in tables.items():
-        if frame.empty:
-            continue
-        page = Table(title=name)
-        for column in frame.columns:
-            page.add_column(str(column), justify="left" if column == "channel" else "right")
-        for row in frame.itertuples(index=False):
-            page.add_row(*(v if isinstance(v, str) else f"{v:.4g}" for v in row))
-        yield page
+    for name, table in tables.items():
+        if len(table):
+            rows = (
+                [cell if isinstance(cell, str) else f"{cell:.4g}" for cell in row]
+                for row in table.itertuples(index=False)
+            )
+            yield make_table(name, list(table), rows)

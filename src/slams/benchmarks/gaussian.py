@@ -17,12 +17,16 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from slams.benchmarks.guided import MEMBERS, KnownProblem, guide
 from slams.diffusion.backend import Denoiser, DiracPosterior, VESchedule
 from slams.diffusion.posterior.errors import DenoisingErrors
+from slams.diffusion.settings import SamplerSettings
 
 __all__ = [
     "UNITS",
+    "Calibration",
     "GaussianProblem",
+    "calibrate",
     "dense_problem",
     "in_units",
     "linear_decoder_problem",
@@ -52,31 +56,25 @@ class _ExactDenoiser(Denoiser):
         )
 
 
-@dataclass(frozen=True)
-class GaussianProblem:
+@dataclass(frozen=True, kw_only=True)
+class GaussianProblem(KnownProblem):
     """Prior, decoder, observations and posterior: `D` latents, `F` fields, `P` observed.
+
+    The rows of the operator `(P, F)` are orthogonal, so that `R'` is diagonal.
 
     Attributes:
         name: Name in the table.
-        shape: `(T, K, h, w)` of a latent, `D` numbers.
         mean: `(D,)` `m`.
         covariance: `(D, D)` `B`.
         decoder: `(F, D)` `W`.
         decoder_variance: `c`.
-        operator: `(P, F)` `H`; its rows are orthogonal, so that `R'` is diagonal.
-        variance: `(P,)` diagonal of `R`.
-        y: `(P,)`.
     """
 
     name: str
-    shape: tuple[int, ...]
     mean: Tensor
     covariance: Tensor
     decoder: Tensor
     decoder_variance: float
-    operator: Tensor
-    variance: Tensor
-    y: Tensor
 
     @property
     def denoiser(self) -> Denoiser:
@@ -87,11 +85,6 @@ class GaussianProblem:
     def total_variance(self) -> Tensor:
         """Return the diagonal of `R'`, `(P,)`."""
         return self.variance + self.decoder_variance * self.operator.square().sum(dim=1)
-
-    @property
-    def scale(self) -> Tensor:
-        """Return the change of an observation when every field changes by one, `(P,)`."""
-        return self.operator.sum(dim=1)
 
     @property
     def observed(self) -> Tensor:
@@ -223,4 +216,55 @@ def _problem(
         operator=operator,
         variance=torch.full((fields // 3,), error**2, dtype=torch.float64),
         y=operator @ truth + error * normal(fields // 3),
+    )
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Distance of an ensemble from the posterior.
+
+    Attributes:
+        mean_error: Error of the ensemble mean in posterior standard deviations, root mean square
+            over the fields.
+        observed: Ensemble over posterior standard deviation, mean over the observed fields.
+        unobserved: The same, mean over the other fields.
+        diverged: Number of members that had to be drawn again.
+    """
+
+    mean_error: float
+    observed: float
+    unobserved: float
+    diverged: int
+
+
+def calibrate(
+    problem: GaussianProblem,
+    kind: str,
+    sampler: SamplerSettings,
+    members: int = MEMBERS,
+    iterations: int | None = None,
+) -> Calibration:
+    """Sample an ensemble and compare it with the posterior (with the prior for `none`).
+
+    Args:
+        problem: The problem.
+        kind: As in `slams.benchmarks.guided.guide`.
+        sampler: The sampler.
+        members: Size of the ensemble.
+        iterations: Iterations of the guidance's solver; `None` to run it to convergence.
+
+    Raises:
+        DivergedError: A member diverged every time it was drawn.
+    """
+    samples = problem.sample(guide(problem, kind, sampler, iterations), sampler, members)
+    fields = problem.decode(samples.members)
+    mean, covariance = problem.prior if kind == "none" else problem.posterior
+    sd = covariance.diagonal().sqrt()
+    ratio = fields.std(dim=0) / sd
+    observed = problem.observed
+    return Calibration(
+        mean_error=float(((fields.mean(dim=0) - mean) / sd).square().mean().sqrt()),
+        observed=float(ratio[observed].mean()),
+        unobserved=float(ratio[~observed].mean()),
+        diverged=samples.diverged,
     )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from slams.diffusion.backend import Denoiser
 from slams.diffusion.posterior.errors import DenoisingErrors, ErrorCovariance
 from slams.diffusion.posterior.guided import guided_denoiser
 from slams.diffusion.posterior.problem import GuidanceProblem
-from slams.diffusion.sampling import noise_levels
+from slams.diffusion.sampling import Samples, noise_levels, sample
 from slams.diffusion.settings import GuidanceSettings, SamplerSettings
 from slams.plugins.guidance import GUIDANCE
 from slams.runtime.seeds import generator
@@ -28,36 +29,58 @@ MEMBERS = 2000
 MEAN_BAND, SD_BAND = 0.05, 0.05
 
 
-class KnownProblem(Protocol):
-    """A prior with its exact denoiser, and observations `y = A(z) + e`.
+@dataclass(frozen=True, kw_only=True)
+class KnownProblem(ABC):
+    """A prior with its exact denoiser, and observations `y = A(z) + e`, `e ~ N(0, R)`.
 
     Attributes:
-        shape: `(T, K, h, w)` of a latent.
-        y: `(P,)`.
+        shape: `(T, K, h, w)` of a latent, `D` numbers.
+        operator: `H`, one row for each of the `P` observations.
         variance: `(P,)` diagonal of `R`.
+        y: `(P,)`.
     """
 
     shape: tuple[int, ...]
-    y: Tensor
+    operator: Tensor
     variance: Tensor
+    y: Tensor
 
     @property
+    @abstractmethod
     def denoiser(self) -> Denoiser:
         """Return the exact denoiser of the prior, of `(M, *shape)`."""
 
     @property
     def total_variance(self) -> Tensor:
-        """Return the diagonal of `R` with the decoder's error, `(P,)`."""
+        """Return the diagonal of `R` with the decoder's error where there is one, `(P,)`."""
+        return self.variance
 
     @property
     def scale(self) -> Tensor:
         """Return the change of an observation when every field changes by one, `(P,)`."""
+        return self.operator.sum(dim=1)
 
+    @abstractmethod
     def observe(self, latents: Tensor) -> Tensor:
         """Map `(M, *shape)` to `(M, P)`."""
 
+    @abstractmethod
     def errors(self, sigma: Tensor) -> DenoisingErrors:
         """Return denoising errors at a noise level `()`, with the decoder's where observed."""
+
+    def sample(self, denoiser: Denoiser, sampler: SamplerSettings, members: int) -> Samples:
+        """Draw independent members, whose Monte-Carlo error is known.
+
+        Args:
+            denoiser: Denoiser of the posterior, as from `guide`.
+            sampler: The sampler.
+            members: Number of members; their noise is the same for every denoiser.
+
+        Raises:
+            DivergedError: A member diverged every time it was drawn.
+        """
+        sampler = replace(sampler, centred=False)
+        return sample(denoiser, sampler, noise_of(self.shape, members), members)
 
 
 def guide(

@@ -12,16 +12,15 @@ the observed ones, so that guidance has to change the weights and not only the s
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
-from slams.benchmarks.guided import MEMBERS, guide, noise_of
+from slams.benchmarks.guided import MEMBERS, KnownProblem, guide
 from slams.diffusion.backend import Denoiser, DiracPosterior, VESchedule, time_of_sigma
 from slams.diffusion.posterior.errors import DenoisingErrors
-from slams.diffusion.sampling import sample
 from slams.diffusion.settings import SamplerSettings
 
 __all__ = ["MixtureProblem", "Modes", "mixture_problem", "modes_of"]
@@ -50,27 +49,19 @@ def _shares(x: Tensor, weights: Tensor, means: Tensor, covariance: Tensor) -> Te
     return (weights.log() + density.log_prob(x[:, None])).softmax(dim=1)
 
 
-@dataclass(frozen=True)
-class MixtureProblem:
+@dataclass(frozen=True, kw_only=True)
+class MixtureProblem(KnownProblem):
     """Prior, observations and posterior of `D` components, `P` of them observed.
 
     Attributes:
-        shape: `(T, K, h, w)` of a state, `D` numbers.
         weights: `(2,)` `pi`.
         means: `(2, D)` `m`.
         covariance: `(D, D)` `B`.
-        operator: `(P, D)` `H`.
-        variance: `(P,)` diagonal of `R`.
-        y: `(P,)`.
     """
 
-    shape: tuple[int, ...]
     weights: Tensor
     means: Tensor
     covariance: Tensor
-    operator: Tensor
-    variance: Tensor
-    y: Tensor
 
     @property
     def denoiser(self) -> Denoiser:
@@ -90,16 +81,6 @@ class MixtureProblem:
     def observe(self, latents: Tensor) -> Tensor:
         """Map `(M, *shape)` to `(M, P)`."""
         return latents.flatten(1) @ self.operator.T
-
-    @property
-    def total_variance(self) -> Tensor:
-        """Return the diagonal of `R`: there is no decoder."""
-        return self.variance
-
-    @property
-    def scale(self) -> Tensor:
-        """Return the change of an observation when every component changes by one, `(P,)`."""
-        return self.operator.sum(dim=1)
 
     def errors(self, sigma: Tensor, count: int = 4000) -> DenoisingErrors:
         """Draw denoising errors of the prior at a noise level `()`."""
@@ -174,8 +155,7 @@ def modes_of(
     denoiser = (
         _MixtureDenoiser(weights, means, covariance) if exact else guide(problem, kind, sampler)
     )
-    sampler = replace(sampler, centred=False)  # independent samples, as modes need them
-    samples = sample(denoiser, sampler, noise_of(problem.shape, members), members)
+    samples = problem.sample(denoiser, sampler, members)
     states = samples.members.flatten(1)
     first = _shares(states, weights, means, covariance)[:, 0] > 0.5
     sd = covariance.diagonal().sqrt()

@@ -11,11 +11,11 @@ import pandas as pd
 import xarray as xr
 
 from data_modules.preparation.regridding import Regridder
-from slams.benchmarks.climate_recipe import ClimateConfig
+from slams.benchmarks.recipes import ClimateConfig
 from slams.errors import UserError
 from slams.grid import LatLonGrid
 
-__all__ = ["annual_forcing", "compare_with_observed"]
+__all__ = ["annual_forcing", "compare_with_observed", "global_mean"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ _JUNE = {
 }
 # GPCP as in CMIP5, kg m-2 s-1 in twelve months.
 _PRECIPITATION = {"total_precipitation_24hr": _Source("pr", factor=86400.0)}
+_Row = tuple[str, str, float, float, float, float]
 _COLUMNS = ["channel", "months", "nature_run", "observed", "difference", "rms"]
 
 
@@ -65,13 +66,11 @@ def compare_with_observed(segments: Sequence[xr.Dataset], config: ClimateConfig)
     """
     months = xr.concat([s["mean"] for s in segments], dim="time")
     cycle = months.groupby("time.month").mean()
-    rows: list[tuple[str, str, float, float, float, float]] = []
+    rows: list[_Row] = []
     if config.june:
-        june = cycle.sel(month=[6])
-        rows += _compare(june, _open("june", config.june), _JUNE, "June", "june")
+        rows += _compare(cycle.sel(month=[6]), "june", config.june, _JUNE, "June")
     if config.precipitation:
-        observed = _open("precipitation", config.precipitation)
-        rows += _compare(cycle, observed, _PRECIPITATION, "all", "precipitation")
+        rows += _compare(cycle, "precipitation", config.precipitation, _PRECIPITATION, "all")
     return pd.DataFrame(rows, columns=_COLUMNS)
 
 
@@ -91,13 +90,26 @@ def annual_forcing(path: str, annual: pd.DataFrame) -> pd.DataFrame:
     observed = _open("forcing", path, decode_times=True)
     if "ssta" not in observed:
         raise UserError(f"key 'forcing': {path} has no variable ssta, expected the file of jcm")
-    weights = _grid(observed["lat"], observed["lon"]).weights.numpy()
-    weights = xr.DataArray(weights, {"lat": observed["lat"]}, ("lat",))
-    years = observed["ssta"].weighted(weights).mean(("lat", "lon")).groupby("time.year").mean()
+    years = global_mean(observed["ssta"], "lat", "lon").groupby("time.year").mean()
     rows = annual[["segment", "year"]].drop_duplicates()
     rows = rows[rows["year"].isin(years["year"].values)]
     means = years.sel(year=rows["year"].to_numpy()).values
     return rows.assign(channel="sea_surface_temperature_anomaly", mean=means)
+
+
+def global_mean(
+    values: xr.DataArray, latitude: str = "latitude", longitude: str = "longitude"
+) -> xr.DataArray:
+    """Average over the globe, weighted by area.
+
+    Args:
+        values: Values on a global grid.
+        latitude: Name of its latitudes (degrees north).
+        longitude: Name of its longitudes (degrees east).
+    """
+    weights = _grid(values[latitude], values[longitude]).weights.numpy()
+    weights = xr.DataArray(weights, {latitude: values[latitude]}, (latitude,))
+    return values.weighted(weights).mean((latitude, longitude))
 
 
 def _open(key: str, path: str, decode_times: bool = False) -> xr.Dataset:
@@ -112,15 +124,15 @@ def _open(key: str, path: str, decode_times: bool = False) -> xr.Dataset:
 
 
 def _compare(
-    cycle: xr.DataArray, observed: xr.Dataset, sources: dict[str, _Source], months: str, key: str
-) -> Iterator[tuple[str, str, float, float, float, float]]:
+    cycle: xr.DataArray, key: str, path: str, sources: dict[str, _Source], months: str
+) -> Iterator[_Row]:
+    observed = _open(key, path)
     grid = _grid(cycle["latitude"], cycle["longitude"])
     weights = (grid.weights / grid.weights.sum()).numpy()[:, None] / grid.shape[1]
     for channel in cycle["channel"].values:
         variable, _, level = str(channel).partition("@")
-        if variable not in sources:
-            continue
-        field = _observed(observed, sources[variable], level, cycle.sizes["month"], key)
+        source, count = sources.get(variable), cycle.sizes["month"]
+        field = None if source is None else _observed(observed, source, level, count, key)
         if field is None:
             continue
         there = Regridder(_grid(field["lat"], field["lon"]), grid, "conservative")(field.values)

@@ -11,17 +11,17 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import astuple
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from rich.table import Table
 
-from slams.benchmarks.calibration import calibrate
-from slams.benchmarks.figure import draw_calibration
+from slams.benchmarks.figures import draw_calibration
 from slams.benchmarks.gaussian import (
     UNITS,
     GaussianProblem,
+    calibrate,
     dense_problem,
     linear_decoder_problem,
     mixed_units_problem,
@@ -30,24 +30,10 @@ from slams.benchmarks.guided import MEAN_BAND, MEMBERS, SD_BAND
 from slams.benchmarks.mixture import mixture_problem, modes_of
 from slams.diffusion.sampling import DivergedError
 from slams.diffusion.settings import SamplerSettings
-from slams.runtime.console import print_tables
-from slams.runtime.output import make_output
+from slams.runtime.console import make_table
+from slams.runtime.output import make_output, publish
 
-__all__ = [
-    "ERRORS",
-    "GUIDANCE",
-    "PROBLEMS",
-    "SAMPLERS",
-    "UNIT_GUIDANCE",
-    "UNIT_LEVELS",
-    "UNIT_MEAN_BAND",
-    "UNIT_MEMBERS",
-    "UNIT_SD_BAND",
-    "bench_posterior",
-    "gaussian_table",
-    "mixture_table",
-    "units_table",
-]
+__all__ = ["bench_posterior", "gaussian_table", "mixture_table", "units_table"]
 
 # `none` samples the prior: the result of the sampler without any guidance.
 GUIDANCE = ("none", "decg", "mmps", "sda", "dps", "pgdm")
@@ -66,6 +52,7 @@ UNIT_LEVELS = ((16, 60.0), (24, 200.0))
 # the usual bands.
 UNIT_MEMBERS = 10_000
 UNIT_MEAN_BAND, UNIT_SD_BAND = 0.03, 0.02
+_MEASURES = ["mean_error", "sd_observed", "sd_unobserved"]
 
 
 def gaussian_table(
@@ -88,18 +75,10 @@ def gaussian_table(
     rows = []
     for kind, sampler, problem, error in itertools.product(guidance, samplers, PROBLEMS, ERRORS):
         known = problem(error)
-        begun = time.perf_counter()
-        try:
-            found = calibrate(known, kind, SamplerSettings(kind=sampler), members)
-            numbers = (found.mean_error, found.observed, found.unobserved, found.diverged)
-        except DivergedError:
-            numbers = (math.nan, math.nan, math.nan, members)
-        seconds = round(time.perf_counter() - begun, 2)
-        rows.append((kind, sampler, known.name, error, *numbers, seconds))
-    columns = ["guidance", "sampler", "problem", "error", "mean_error"]
-    return pd.DataFrame(
-        rows, columns=[*columns, "sd_observed", "sd_unobserved", "diverged", "seconds"]
-    )
+        found, seconds = _calibrate(known, kind, SamplerSettings(kind=sampler), members)
+        rows.append((kind, sampler, known.name, error, *found, seconds))
+    columns = ["guidance", "sampler", "problem", "error", *_MEASURES, "diverged", "seconds"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def units_table(members: int = UNIT_MEMBERS) -> pd.DataFrame:
@@ -117,15 +96,27 @@ def units_table(members: int = UNIT_MEMBERS) -> pd.DataFrame:
         UNIT_LEVELS, UNIT_GUIDANCE, ERRORS
     ):
         sampler = SamplerSettings(steps=steps, sigma_max=sigma_max)
-        begun = time.perf_counter()
-        found = calibrate(mixed_units_problem(error), kind, sampler, members, iterations or None)
-        numbers = (found.mean_error, found.observed, found.unobserved)
-        seconds = round(time.perf_counter() - begun, 2)
-        rows.append((kind, iterations, steps, sigma_max, error, *numbers, seconds))
-    columns = ["guidance", "iterations", "levels", "sigma_max", "error"]
-    return pd.DataFrame(
-        rows, columns=[*columns, "mean_error", "sd_observed", "sd_unobserved", "seconds"]
-    )
+        known = mixed_units_problem(error)
+        (*found, _), seconds = _calibrate(known, kind, sampler, members, iterations or None)
+        rows.append((kind, iterations, steps, sigma_max, error, *found, seconds))
+    columns = ["guidance", "iterations", "levels", "sigma_max", "error", *_MEASURES, "seconds"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _calibrate(
+    known: GaussianProblem,
+    kind: str,
+    sampler: SamplerSettings,
+    members: int,
+    iterations: int | None = None,
+) -> tuple[tuple[float, float, float, int], float]:
+    """Return the measures, the number of members that diverged, and the seconds it took."""
+    begun = time.perf_counter()
+    try:
+        found = astuple(calibrate(known, kind, sampler, members, iterations))
+    except DivergedError:
+        found = (math.nan, math.nan, math.nan, members)
+    return found, round(time.perf_counter() - begun, 2)
 
 
 def mixture_table(members: int = MEMBERS) -> pd.DataFrame:
@@ -167,83 +158,67 @@ def bench_posterior(
     gaussian = gaussian_table(members=members)
     units = units_table(unit_members)
     mixture = mixture_table(members)
-    gaussian.to_csv(output / "gaussian.csv", index=False, float_format="%.4f")
-    units.to_csv(output / "units.csv", index=False, float_format="%.4f")
-    mixture.to_csv(output / "mixture.csv", index=False, float_format="%.4f")
     draw_calibration(gaussian, output / "posterior.png")
-    print_tables(
-        _gaussian_page(gaussian, members), _units_page(units, unit_members), _mixture_page(mixture)
-    )
-    print(f"the tables and the figure are in {output}")
+    tables = {"gaussian": gaussian, "units": units, "mixture": mixture}
+    pages = (_gaussian_page(gaussian, members), _units_page(units, unit_members))
+    publish(output, tables, *pages, _mixture_page(mixture), number_format="%.4f")
 
 
 def _gaussian_page(table: pd.DataFrame, members: int) -> Table:
-    page = Table(
-        title=f"Gaussian posterior, {members} samples, {SamplerSettings().steps} noise levels",
-        caption="error of the mean in posterior sd, ensemble over posterior sd on observed and on "
-        f"unobserved fields; green: the mean within {MEAN_BAND}, both ratios within {SD_BAND:.0%}",
-    )
-    page.add_column("guidance")
-    page.add_column("sampler")
     cells = table[["problem", "error"]].drop_duplicates()
-    for problem, error in cells.itertuples(index=False):
-        page.add_column(f"{problem}\nR = {error:g}²", justify="right", no_wrap=True)
-    for (kind, sampler), rows in table.groupby(["guidance", "sampler"], sort=False):
-        page.add_row(str(kind), str(sampler).replace("_", " "), *_cells(rows))
-    return page
+    problems = [f"{name}\nR = {error:g}²" for name, error in cells.itertuples(index=False)]
+    return make_table(
+        f"Gaussian posterior, {members} samples, {SamplerSettings().steps} noise levels",
+        ("guidance", "sampler", *problems),
+        (
+            (kind, sampler.replace("_", " "), *_cells(rows, MEAN_BAND, SD_BAND, 2))
+            for (kind, sampler), rows in table.groupby(["guidance", "sampler"], sort=False)
+        ),
+        "error of the mean in posterior sd, ensemble over posterior sd on observed and on "
+        f"unobserved fields; green: the mean within {MEAN_BAND}, both ratios within {SD_BAND:.0%}",
+        texts=2,
+    )
 
 
-def _cells(rows: pd.DataFrame) -> Iterator[str]:
+def _cells(rows: pd.DataFrame, mean_band: float, sd_band: float, digits: int) -> Iterator[str]:
+    """Format the measures of each row; green where they are within the bands."""
     for row in rows.itertuples():
         if math.isnan(row.mean_error):
             yield "diverged"
             continue
-        numbers = f"{row.mean_error:.3f} {row.sd_observed:.2f} {row.sd_unobserved:.2f}"
-        if row.diverged:
-            numbers += f" ({row.diverged} diverged)"
-        off = max(abs(row.sd_observed - 1), abs(row.sd_unobserved - 1))
-        good = row.mean_error < MEAN_BAND and off < SD_BAND
-        yield f"[green]{numbers}[/green]" if good else numbers
+        ratios = (row.sd_observed, row.sd_unobserved)
+        text = " ".join([f"{row.mean_error:.3f}", *(f"{ratio:.{digits}f}" for ratio in ratios)])
+        if getattr(row, "diverged", 0):
+            text += f" ({row.diverged} diverged)"
+        good = row.mean_error < mean_band and max(abs(ratio - 1) for ratio in ratios) < sd_band
+        yield f"[green]{text}[/green]" if good else text
 
 
 def _units_page(table: pd.DataFrame, members: int) -> Table:
-    page = Table(
-        title=f"Observations in units of {', '.join(f'{unit:g}' for unit in UNITS)}, "
-        f"{members} samples, adams bashforth",
-        caption="error of the mean in posterior sd, root mean square over the fields; ensemble "
-        f"over posterior sd on observed and on unobserved fields; green: the mean within "
+    keys = ["guidance", "iterations", "levels", "sigma_max"]
+    found = []
+    for (kind, iterations, levels, sigma_max), rows in table.groupby(keys, sort=False):
+        cells = _cells(rows, UNIT_MEAN_BAND, UNIT_SD_BAND, 3)
+        found.append((kind, iterations or "none", f"{levels} from {sigma_max:g}", *cells))
+    return make_table(
+        f"Observations in units of {', '.join(f'{unit:g}' for unit in UNITS)}, {members} samples, "
+        "adams bashforth",
+        ("guidance", "iterations", "noise levels", *(f"R = {error:g}²" for error in ERRORS)),
+        found,
+        "error of the mean in posterior sd, root mean square over the fields; ensemble over "
+        "posterior sd on observed and on unobserved fields; green: the mean within "
         f"{UNIT_MEAN_BAND:g}, both ratios within {UNIT_SD_BAND:.0%}",
+        texts=3,
     )
-    for heading in ("guidance", "iterations", "noise levels"):
-        page.add_column(heading)
-    for error in ERRORS:
-        page.add_column(f"R = {error:g}²", justify="right", no_wrap=True)
-    keys = ["levels", "sigma_max", "guidance", "iterations"]
-    for (levels, sigma_max, kind, iterations), rows in table.groupby(keys, sort=False):
-        page.add_row(
-            str(kind),
-            str(iterations or "none"),
-            f"{levels} from {sigma_max:g}",
-            *(_unit_cell(row) for row in rows.itertuples()),
-        )
-    return page
-
-
-def _unit_cell(row: Any) -> str:
-    numbers = f"{row.mean_error:.3f} {row.sd_observed:.3f} {row.sd_unobserved:.3f}"
-    off = max(abs(row.sd_observed - 1), abs(row.sd_unobserved - 1))
-    good = row.mean_error < UNIT_MEAN_BAND and off < UNIT_SD_BAND
-    return f"[green]{numbers}[/green]" if good else numbers
 
 
 def _mixture_page(table: pd.DataFrame) -> Table:
-    page = Table(
-        title="Mixture of two modes, adams bashforth",
-        caption="weight of the first mode; per mode, as above",
+    return make_table(
+        "Mixture of two modes, adams bashforth",
+        ("guidance", "weight", "mean 1", "mean 2", "sd 1", "sd 2"),
+        (
+            (kind, *(f"{number:.3f}" for number in numbers))
+            for kind, *numbers in table.itertuples(index=False)
+        ),
+        "weight of the first mode; per mode, as above",
     )
-    page.add_column("guidance")
-    for heading in ("weight", "mean 1", "mean 2", "sd 1", "sd 2"):
-        page.add_column(heading, justify="right")
-    for kind, *numbers in table.itertuples(index=False):
-        page.add_row(kind, *(f"{number:.3f}" for number in numbers))
-    return page

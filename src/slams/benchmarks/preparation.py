@@ -8,7 +8,7 @@ stores must be the same, byte for byte.
 
 from __future__ import annotations
 
-import hashlib
+import filecmp
 import json
 import os
 import shutil
@@ -17,22 +17,23 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import yaml
 
-from slams.benchmarks.preparation_recipe import PreparationBenchConfig
-from slams.benchmarks.wave_source import write_waves
+from data_modules.store.training_store import TrainingStore
+from slams.benchmarks.recipes import PreparationBenchConfig
+from slams.benchmarks.wave_source import FIRST_DAY, write_waves
 from slams.config.memory import parse_memory, show_memory
 from slams.errors import UserError
 from slams.runtime.atomic import write_text
+from slams.runtime.console import make_table, print_tables
 from slams.runtime.output import make_output
 from slams.runtime.ranks import say
 
 __all__ = ["bench_preparation"]
 
-_FIRST = date(1980, 1, 1)
 # Seconds between two counts of the finished files.
 _LOOK = 0.05
 
@@ -72,42 +73,38 @@ def bench_preparation(config: PreparationBenchConfig, output: Path) -> None:
     steps = max(2, round(config.gigabytes * 1e9 / step))
     source = output / "source.zarr"
     _check_space(output, config)
-    started = time.perf_counter()
-    if not _is_made(source, steps, config):
-        write_waves(
-            source,
-            steps,
-            (config.rows, config.columns),
-            config.levels,
-            config.chunk_days,
-            config.seed,
-        )
-        write_text(output / "source.json", _description(steps, config))
+    # An earlier benchmark may have left this source complete.
+    made_with = (config.rows, config.columns, config.levels, config.chunk_days, config.seed)
+    description, note = json.dumps((steps, *made_with)), output / "source.json"
+    if not (source.exists() and note.exists() and note.read_text() == description):
+        started, shape = time.perf_counter(), (config.rows, config.columns)
+        write_waves(source, steps, shape, config.levels, config.chunk_days, config.seed)
+        write_text(note, description)
         seconds = time.perf_counter() - started
         say(f"source of {steps * step / 1e9:.2f} GB written ({seconds:.0f} s)")
-    peace = _recipe(config, output, source, "peace", steps)
-    killed = _recipe(config, output, source, "killed", steps)
-    runs = {"peace": [_prepare(peace, output / "peace.zarr", None)]}
+    stores = {name: output / f"{name}.zarr" for name in ("peace", "killed")}
+    peace, killed = (_recipe(config, store, source, steps) for store in stores.values())
+    runs = {"peace": [_prepare(peace, stores["peace"], None)]}
     files = runs["peace"][0].files
     stops = [files * (i + 1) // (config.kills + 1) for i in range(config.kills)]
-    runs["killed"] = [_prepare(killed, output / "killed.zarr", stop) for stop in (*stops, None)]
-    different = _differences(output / "peace.zarr", output / "killed.zarr")
+    runs["killed"] = [_prepare(killed, stores["killed"], stop) for stop in (*stops, None)]
+    different = _differences(*stores.values())
     found = {
         "source_gigabytes": steps * step / 1e9,
         "source_on_disk": _size(source),
-        "store_on_disk": _size(output / "peace.zarr"),
+        "store_on_disk": _size(stores["peace"]),
         "steps": steps,
         "memory_bound": parse_memory("memory", config.memory),
         "runs": {name: [vars(run) for run in these] for name, these in runs.items()},
-        "fingerprint": _fingerprint(output / "peace.zarr"),
+        "fingerprint": TrainingStore.open(stores["peace"]).fingerprint,
         "files_that_differ": different,
     }
     write_text(output / "preparation.json", json.dumps(found, indent=1))
     _report(config, runs, found)
     if not config.keep:
-        for name in ("source.zarr", "peace.zarr", "killed.zarr"):
-            shutil.rmtree(output / name)
-        (output / "source.json").unlink()
+        for path in (source, *stores.values()):
+            shutil.rmtree(path)
+        note.unlink()
     if different:
         raise UserError(
             f"the store of the killed preparation differs from the other in {', '.join(different)}"
@@ -116,19 +113,20 @@ def bench_preparation(config: PreparationBenchConfig, output: Path) -> None:
 
 def _report(config: PreparationBenchConfig, runs: dict[str, list[_Run]], found: dict) -> None:
     volume = found["source_gigabytes"]
-    say(f"{volume:.2f} GB, {found['steps']} days, memory {config.memory} ({config.scheduler})")
-    say(f"{'':24}{'files':>8}{'seconds':>10}{'CPU s':>10}{'MB/s':>8}{'max RSS':>12}")
+    rows = []
     for name, these in runs.items():
-        before = 0
-        for run in these:
+        for before, run in zip([0, *(run.files for run in these)], these, strict=False):
             label = f"{name}, SIGKILL" if run.killed else f"{name}, to the end"
-            share = (run.files - before) / these[-1].files
-            rate = 1000 * volume * share / run.seconds
-            before = run.files
-            say(
-                f"{label:24}{run.files:8d}{run.seconds:10.0f}{run.cpu:10.0f}{rate:8.0f}"
-                f"{show_memory(run.memory):>12}"
-            )
+            rate = 1000 * volume * (run.files - before) / these[-1].files / run.seconds
+            numbers = (f"{run.seconds:.0f}", f"{run.cpu:.0f}", f"{rate:.0f}")
+            rows.append((label, run.files, *numbers, show_memory(run.memory)))
+    print_tables(
+        make_table(
+            f"{volume:.2f} GB, {found['steps']} days, memory {config.memory} ({config.scheduler})",
+            ("", "files", "seconds", "CPU s", "MB/s", "max RSS"),
+            rows,
+        )
+    )
     largest = max(run.memory for these in runs.values() for run in these)
     within = "within" if largest <= found["memory_bound"] else "MORE THAN"
     same = "no file differs" if not found["files_that_differ"] else "FILES DIFFER"
@@ -136,28 +134,22 @@ def _report(config: PreparationBenchConfig, runs: dict[str, list[_Run]], found: 
     say(f"fingerprint {found['fingerprint'][:16]}, killed and uninterrupted: {same}")
 
 
-def _recipe(
-    config: PreparationBenchConfig, output: Path, source: Path, name: str, steps: int
-) -> Path:
+def _recipe(config: PreparationBenchConfig, store: Path, source: Path, steps: int) -> Path:
     """Write the recipe of one preparation; four fifths of the days are for training."""
-    days = [_FIRST, _FIRST + timedelta(days=max(1, steps * 4 // 5))]
+    days = [FIRST_DAY, FIRST_DAY + timedelta(days=max(1, steps * 4 // 5))]
     recipe = {
         "data": {
-            "store": str(output / f"{name}.zarr"),
+            "store": str(store),
             "source": {"path": str(source), "grid": config.grid, "regrid": config.regrid},
             "channels": [f"temperature@{level}" for level in config.levels],
             "splits": {"train": [day.isoformat() for day in days]},
             "harmonics": 1 if steps < 700 else 3,
-            "prepare": {
-                "memory": config.memory,
-                "scheduler": config.scheduler,
-                "workers": config.workers,
-            },
+            "prepare": {key: getattr(config, key) for key in ("memory", "scheduler", "workers")},
         },
         "observations": {"use": []},
         "report": {"level": config.levels[-1]},
     }
-    path = output / f"{name}.yaml"
+    path = store.with_suffix(".yaml")
     path.write_text(yaml.safe_dump(recipe, sort_keys=False))
     return path
 
@@ -191,7 +183,7 @@ def _prepare(recipe: Path, store: Path, stop: int | None) -> _Run:
         seconds=time.perf_counter() - started,
         cpu=usage.ru_utime + usage.ru_stime,
         memory=usage.ru_maxrss * unit,
-        files=_finished(partial) if process.returncode else _files(store),
+        files=_finished(partial) if process.returncode else len(_files(store / "fields/c")),
         killed=process.returncode != 0,
     )
 
@@ -200,40 +192,19 @@ def _finished(partial: Path) -> int:
     return sum(1 for _ in (partial / "fields/records").glob("[0-9]*.json"))
 
 
-def _files(store: Path) -> int:
-    return sum(1 for f in (store / "fields/c").rglob("*") if f.is_file())
+def _files(directory: Path) -> list[Path]:
+    return [path for path in directory.rglob("*") if path.is_file()]
+
+
+def _size(directory: Path) -> int:
+    return sum(path.stat().st_size for path in _files(directory))
 
 
 def _differences(one: Path, other: Path) -> list[str]:
     """List the files in which two directories differ."""
-    first, second = (
-        {
-            str(f.relative_to(root)): hashlib.sha256(f.read_bytes()).hexdigest()
-            for f in root.rglob("*")
-            if f.is_file()
-        }
-        for root in (one, other)
-    )
-    return sorted(name for name in first | second if first.get(name) != second.get(name))
-
-
-def _fingerprint(store: Path) -> str:
-    return json.loads((store / "zarr.json").read_text())["attributes"]["fingerprint"]
-
-
-def _size(path: Path) -> int:
-    return sum(f.stat().st_size for f in path.rglob("*") if f.is_file())
-
-
-def _description(steps: int, config: PreparationBenchConfig) -> str:
-    keys = (steps, config.rows, config.columns, config.levels, config.chunk_days, config.seed)
-    return json.dumps(keys)
-
-
-def _is_made(source: Path, steps: int, config: PreparationBenchConfig) -> bool:
-    """Return whether an earlier benchmark has left this source complete."""
-    note = source.with_name("source.json")
-    return source.exists() and note.exists() and note.read_text() == _description(steps, config)
+    names = {str(path.relative_to(root)) for root in (one, other) for path in _files(root)}
+    _, different, missing = filecmp.cmpfiles(one, other, names, shallow=False)
+    return sorted(different + missing)
 
 
 def _check_space(output: Path, config: PreparationBenchConfig) -> None:

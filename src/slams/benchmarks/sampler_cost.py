@@ -10,7 +10,6 @@ Writes `sampler.csv` (one row per recipe and date) and `sampler.png`, and prints
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,33 +19,47 @@ from rich.table import Table
 
 from data_modules.multimodal import MultimodalDataModule
 from slams.assimilators.base import Assimilator
-from slams.benchmarks.cost_recipe import CostConfig, load_contenders
-from slams.benchmarks.cost_tables import spread_of
-from slams.benchmarks.devices import device_of, synchronise
+from slams.benchmarks.cost import device_of, load_contenders, millions, spread_of, timed
+from slams.benchmarks.figures import draw_sampler
+from slams.benchmarks.recipes import CostConfig
 from slams.calendar.days import day_of
 from slams.config.schema import Config
 from slams.errors import UserError
 from slams.fields import Batch, Ensemble
 from slams.metrics.scores import spread_skill_ratio
 from slams.metrics.statistics import case_statistics
-from slams.runtime.console import print_tables
-from slams.runtime.output import make_output
+from slams.runtime.console import make_table
+from slams.runtime.output import make_output, publish
 from slams.runtime.ranks import say
 from slams.stages.data import analysed_days
 from slams.stages.methods import make_methods
 
 __all__ = ["bench_sampler", "sampler_table"]
 
+_SCORES = ["rmse", "crps", "spread_skill"]
+_COLUMNS = ["recipe", "date", "parameters", "setup_seconds", "seconds_per_member", *_SCORES]
+
 
 @dataclass(frozen=True)
 class _Contender:
-    """One recipe ready to analyse."""
+    """One recipe ready to analyse, and its dates with their observations."""
 
     name: str
     data: MultimodalDataModule
     method: Assimilator
-    parameters: int
     device: torch.device
+    batches: list[Batch]
+
+    @torch.no_grad()
+    def analyse(self, batch: Batch, members: int) -> tuple[float, Ensemble]:
+        """Return the seconds that an analysis takes, and its ensemble."""
+        return timed(self.device, lambda: self.method.analyse(batch, members))
+
+    @property
+    def parameters(self) -> int:
+        """Return the number of parameters of the denoiser, 0 where there is none."""
+        denoiser = getattr(self.method, "denoiser", None)
+        return 0 if denoiser is None else sum(p.numel() for p in denoiser.parameters())
 
 
 def bench_sampler(config: CostConfig, output: Path) -> None:
@@ -59,14 +72,10 @@ def bench_sampler(config: CostConfig, output: Path) -> None:
     Raises:
         UserError: A recipe is refused or its networks are missing.
     """
-    directory = make_output(output)
+    make_output(output)
     table = sampler_table(config)
-    table.to_csv(directory / "sampler.csv", index=False, float_format="%.5g")
-    print_tables(_page(table, config))
-    from slams.benchmarks.cost_figure import draw_sampler
-
-    draw_sampler(table, directory / "sampler.png")
-    say(f"the table and the figure are in {directory}")
+    draw_sampler(table, output / "sampler.png")
+    publish(output, {"sampler": table}, _page(table, config))
 
 
 def sampler_table(config: CostConfig) -> pd.DataFrame:
@@ -83,63 +92,43 @@ def sampler_table(config: CostConfig) -> pd.DataFrame:
         _prepare(name, recipe, config)
         for name, recipe in load_contenders(config, "assimilate").items()
     ]
-    first = contenders[0]
-    batches = {c.name: _batches(c, config.cases) for c in contenders}
-    for c in contenders:
-        _check_same_truth(first, c, batches)
+    for contender in contenders:
+        _check_same_truth(contenders[0], contender)
     rows = []
     setup: dict[str, float] = {}
     for number in range(config.cases):
-        for c in contenders:
-            batch = batches[c.name][number]
-            if c.name not in setup:
+        for contender in contenders:
+            name, batch = contender.name, contender.batches[number]
+            if name not in setup:
                 # The first analysis also measures what is stored for the network; two members
                 # suffice.
-                setup[c.name] = _timed(c, batch, 2)[0]
-            seconds, ensemble = _timed(c, batch, config.members)
-            scores = _scores(c, batch, ensemble)
-            rows.append(
-                {
-                    "recipe": c.name,
-                    "date": _date(batch),
-                    "parameters": c.parameters,
-                    "setup_seconds": setup[c.name],
-                    "seconds_per_member": seconds / config.members,
-                    **scores,
-                }
-            )
-            say(
-                f"{c.name}, {rows[-1]['date']}: {rows[-1]['seconds_per_member']:.2f} s per "
-                f"member, CRPS {scores['crps']:.3f} K"
-            )
-    return pd.DataFrame(rows)
+                setup[name] = contender.analyse(batch, 2)[0]
+            seconds, ensemble = contender.analyse(batch, config.members)
+            seconds /= config.members
+            scores = _scores(contender.data, batch, ensemble)
+            date = str(day_of(float(batch.time[0, 0])))
+            rows.append((name, date, contender.parameters, setup[name], seconds, *scores))
+            say(f"{name}, {date}: {seconds:.2f} s per member, CRPS {scores[1]:.3f} K")
+    return pd.DataFrame(rows, columns=_COLUMNS)
 
 
 def _prepare(name: str, recipe: Config, config: CostConfig) -> _Contender:
+    """Load the networks of a recipe, and evenly spaced test dates with their observations."""
     data = analysed_days(recipe, batch_size=1)
     method = make_methods(recipe, [config.method], data)[0]
-    denoiser = getattr(method, "denoiser", None)
-    count = 0 if denoiser is None else sum(p.numel() for p in denoiser.parameters())
-    return _Contender(name, data, method, count, device_of(recipe.trainer))
-
-
-def _batches(contender: _Contender, cases: int) -> list[Batch]:
-    """Return evenly spaced test dates with their observations."""
-    data = contender.data
+    device, cases = device_of(recipe.trainer), config.cases
     windows = list(data.test_dataloader())
     if len(windows) < cases:
         raise UserError(
-            f"key 'cases': found {cases}, but recipe {contender.name!r} has {len(windows)} test "
-            f"dates"
+            f"key 'cases': found {cases}, but recipe {name!r} has {len(windows)} test dates"
         )
-    pick = [int((i + 0.5) * len(windows) / cases) for i in range(cases)]
-    return [data.on_after_batch_transfer(windows[i].to(contender.device), 0) for i in pick]
+    chosen = [windows[int((i + 0.5) * len(windows) / cases)] for i in range(cases)]
+    batches = [data.on_after_batch_transfer(window.to(device), 0) for window in chosen]
+    return _Contender(name, data, method, device, batches)
 
 
-def _check_same_truth(
-    first: _Contender, other: _Contender, batches: dict[str, list[Batch]]
-) -> None:
-    for one, two in zip(batches[first.name], batches[other.name], strict=True):
+def _check_same_truth(first: _Contender, other: _Contender) -> None:
+    for one, two in zip(first.batches, other.batches, strict=True):
         if one.fields.shape != two.fields.shape or not torch.equal(one.time, two.time):
             raise UserError(
                 f"recipes {first.name!r} and {other.name!r} verify other dates or fields, "
@@ -147,16 +136,10 @@ def _check_same_truth(
             )
 
 
-@torch.no_grad()
-def _timed(contender: _Contender, batch: Batch, members: int) -> tuple[float, Ensemble]:
-    started = time.perf_counter()
-    ensemble = contender.method.analyse(batch, members)
-    synchronise(contender.device)
-    return time.perf_counter() - started, ensemble
-
-
-def _scores(contender: _Contender, batch: Batch, ensemble: Ensemble) -> dict[str, float]:
-    data = contender.data
+def _scores(
+    data: MultimodalDataModule, batch: Batch, ensemble: Ensemble
+) -> tuple[float, float, float]:
+    """Return RMSE, CRPS (K) and spread over skill of temperature, means over its levels."""
     truth = data.normaliser.to_physical(
         data.normaliser.denormalise(batch.fields, batch.climatology)
     )
@@ -173,39 +156,34 @@ def _scores(contender: _Contender, batch: Batch, ensemble: Ensemble) -> dict[str
     count = ensemble.members.shape[1]
     levels = [i for i, spec in enumerate(data.channels) if spec.variable == "temperature"]
     mse, variance = found.mse[0, levels], found.variance[0, levels]
-    return {
-        "rmse": float(mse.sqrt().mean()),
-        "crps": float(found.crps[0, levels].mean()),
-        "spread_skill": float(spread_skill_ratio(variance, mse, count, ensemble.centred).mean()),
-    }
-
-
-def _date(batch: Batch) -> str:
-    return str(day_of(float(batch.time[0, 0])))
+    ratio = spread_skill_ratio(variance, mse, count, ensemble.centred)
+    return (
+        float(mse.sqrt().mean()),
+        float(found.crps[0, levels].mean()),
+        float(ratio.mean()),
+    )
 
 
 def _page(table: pd.DataFrame, config: CostConfig) -> Table:
     first = next(iter(config.recipes))
-    page = Table(
-        title=f"{config.method}: cost and accuracy of {config.cases} dates, {config.members} "
-        f"members each",
-        caption="ratios date by date, median (least, most); temperature, mean over levels (K)",
+    scores = ("RMSE", "CRPS", "spread/skill")
+    speeds = table.pivot(index="date", columns="recipe", values="seconds_per_member")
+    return make_table(
+        f"{config.method}: cost and accuracy of {config.cases} dates, {config.members} members "
+        "each",
+        ("recipe", "parameters", "s per member", f"times {first}", "set-up s", *scores),
+        (
+            (
+                name,
+                millions(rows.parameters.iloc[0]),
+                spread_of(speeds[name]),
+                spread_of(speeds[name] / speeds[first]),
+                f"{rows.setup_seconds.iloc[0]:.1f}",
+                f"{rows.rmse.mean():.3f}",
+                f"{rows.crps.mean():.3f}",
+                f"{rows.spread_skill.mean():.2f}",
+            )
+            for name, rows in table.groupby("recipe", sort=False)
+        ),
+        "ratios date by date, median (least, most); temperature, mean over levels (K)",
     )
-    for heading in ("recipe", "parameters", "s per member", f"times {first}", "set-up s"):
-        page.add_column(heading, justify="left" if heading == "recipe" else "right")
-    for heading in ("RMSE", "CRPS", "spread/skill"):
-        page.add_column(heading, justify="right")
-    reference = table[table.recipe == first].set_index("date").seconds_per_member
-    for name, rows in table.groupby("recipe", sort=False):
-        own = rows.set_index("date").seconds_per_member
-        page.add_row(
-            str(name),
-            f"{rows.parameters.iloc[0] / 1e6:.2f} M",
-            spread_of(own),
-            spread_of(own / reference),
-            f"{rows.setup_seconds.iloc[0]:.1f}",
-            f"{rows.rmse.mean():.3f}",
-            f"{rows.crps.mean():.3f}",
-            f"{rows.spread_skill.mean():.2f}",
-        )
-    return page

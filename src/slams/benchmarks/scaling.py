@@ -11,26 +11,25 @@ Writes `ranks.csv`, `sampling.csv`, `denoiser.csv` and `scaling.png`, and prints
 from __future__ import annotations
 
 import itertools
-import os
 import shutil
 import subprocess
 import sys
-import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import torch
-from rich.table import Table
 
-from slams.benchmarks.cost_recipe import CostConfig, load_contenders
-from slams.benchmarks.devices import device_of, synchronise
+from slams.benchmarks.cost import device_of, load_contenders, timed
+from slams.benchmarks.figures import draw_scaling
+from slams.benchmarks.recipes import CostConfig
 from slams.config.schema import Config
 from slams.errors import UserError
 from slams.nn.unet import LatentUNet
 from slams.runs.record import RunRecord
-from slams.runtime.console import print_tables
-from slams.runtime.output import make_output
+from slams.runtime.console import make_table
+from slams.runtime.output import make_output, publish
 from slams.runtime.ranks import say
 from slams.stages.data import analysed_days
 from slams.stages.methods import make_methods
@@ -42,7 +41,9 @@ _EXPERIMENT = "bench-scaling"
 # Days of the window, and factors on the latent grid in each direction.
 _WINDOWS = (1, 3, 5)
 _GRIDS = (1, 2, 4)
-_TIMED = 5
+# Members of the denoiser, and evaluations that are timed.
+_MEMBERS, _TIMED = 4, 5
+_SPEED = "samples_per_second"
 
 
 def bench_scaling(config: CostConfig, output: Path) -> None:
@@ -55,25 +56,23 @@ def bench_scaling(config: CostConfig, output: Path) -> None:
     Raises:
         UserError: The recipe is refused, or its networks are missing.
     """
-    directory = make_output(output)
+    make_output(output)
     name, recipe = next(iter(load_contenders(config, "assimilate").items()))
     tables = {
         "denoiser": denoiser_table(recipe),
         "sampling": sampling_table(recipe, config),
         "ranks": ranks_table(recipe, config),
     }
+    draw_scaling(tables, output / "scaling.png")
+    pages = []
     for title, table in tables.items():
-        table.to_csv(directory / f"{title}.csv", index=False, float_format="%.5g")
-        page = Table(title=f"{name}: {title}")
-        for column in table:
-            page.add_column(str(column).replace("_", " "), justify="right")
-        for row in table.itertuples(index=False):
-            page.add_row(*(f"{x:.3g}" if isinstance(x, float) else str(x) for x in row))
-        print_tables(page)
-    from slams.benchmarks.cost_figure import draw_scaling
-
-    draw_scaling(tables, directory / "scaling.png")
-    say(f"the tables and the figure are in {directory}")
+        headings = [column.replace("_", " ") for column in table]
+        rows = (
+            [f"{x:.3g}" if isinstance(x, float) else x for x in row]
+            for row in table.itertuples(index=False)
+        )
+        pages.append(make_table(f"{name}: {title}", headings, rows, texts=0))
+    publish(output, tables, *pages)
 
 
 def ranks_table(recipe: Config, config: CostConfig) -> pd.DataFrame:
@@ -98,18 +97,18 @@ def ranks_table(recipe: Config, config: CostConfig) -> pd.DataFrame:
         path = next(iter(config.recipes.values()))
         command = [sys.executable, "-m", "slams", "train", "score", str(path)]
         command += [f"{key}={value}" for key, value in words.items()]
-        done = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ))
+        done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             raise UserError(
                 f"`slams train score` on {ranks} processes: {done.stderr.strip()[-500:]}"
             )
         trained = replace(recipe, experiment=experiment)
-        summary = RunRecord.read(stage_directory(trained, "score")).summary
+        speed = float(RunRecord.read(stage_directory(trained, "score")).summary[_SPEED])
         shutil.rmtree(Path(recipe.runs) / experiment)
-        rows.append({"ranks": ranks, "samples_per_second": float(summary["samples_per_second"])})
-        say(f"{ranks} processes: {rows[-1]['samples_per_second']:.1f} samples/s")
-    table = pd.DataFrame(rows)
-    each = table.samples_per_second / table.ranks
+        rows.append((ranks, speed))
+        say(f"{ranks} processes: {speed:.1f} samples/s")
+    table = pd.DataFrame(rows, columns=["ranks", _SPEED])
+    each = table[_SPEED] / table.ranks
     return table.assign(efficiency=each / each.iloc[0])
 
 
@@ -122,29 +121,24 @@ def sampling_table(recipe: Config, config: CostConfig) -> pd.DataFrame:
     data = analysed_days(recipe, batch_size=1)
     device = device_of(recipe.trainer)
     batch = data.on_after_batch_transfer(next(iter(data.test_dataloader())).to(device), 0)
-    own = recipe.assimilation.sampler.steps
-    cells = [(steps, config.members) for steps in config.sampler_steps]
-    cells += [(own, members) for members in config.sampler_members]
+    settings = recipe.assimilation
+    cells = [(steps, [config.members]) for steps in config.sampler_steps]
+    cells.append((settings.sampler.steps, config.sampler_members))
     rows = []
-    for steps, group in itertools.groupby(cells, key=lambda cell: cell[0]):
-        settings = recipe.assimilation
-        changed = replace(
-            recipe,
-            assimilation=replace(settings, sampler=replace(settings.sampler, steps=steps)),
-        )
+    for steps, sizes in cells:
+        sampler = replace(settings.sampler, steps=steps)
+        changed = replace(recipe, assimilation=replace(settings, sampler=sampler))
         method = make_methods(changed, [config.method], data)[0]
         with torch.no_grad():
             method.analyse(batch, 2)  # also measures what is stored for the network
-            for _, members in group:
-                started = time.perf_counter()
-                method.analyse(batch, members)
-                synchronise(device)
-                seconds = (time.perf_counter() - started) / members
-                rows.append({"steps": steps, "members": members, "seconds_per_member": seconds})
-                say(f"{steps} steps, {members} members: {seconds:.2f} s per member")
-    return pd.DataFrame(rows)
+            for members in sizes:
+                total, _ = timed(device, partial(method.analyse, batch, members))
+                rows.append((steps, members, total / members))
+                say(f"{steps} steps, {members} members: {total / members:.2f} s per member")
+    return pd.DataFrame(rows, columns=["steps", "members", "seconds_per_member"])
 
 
+@torch.no_grad()
 def denoiser_table(recipe: Config) -> pd.DataFrame:
     """Evaluate untrained denoisers of several windows and grids.
 
@@ -152,38 +146,16 @@ def denoiser_table(recipe: Config) -> pd.DataFrame:
         Columns days, latitudes, longitudes (of the latent grid), milliseconds per member.
     """
     data = analysed_days(recipe, batch_size=1)
-    base = [size // recipe.vae.factor for size in data.grid.shape]
-    score, members = recipe.score, 4
+    score, channels = recipe.score, recipe.vae.latent_channels
     device = device_of(recipe.trainer)
+    sizes = (score.channels, score.blocks, score.embedding)
     rows = []
     for days, factor in itertools.product(_WINDOWS, _GRIDS):
-        shape = (base[0] * factor, base[1] * factor)
-        network = LatentUNet(
-            recipe.vae.latent_channels,
-            days,
-            shape,
-            score.channels,
-            score.blocks,
-            score.embedding,
-            0.0,
-        )
-        network.eval().to(device)
-        x = torch.randn(members, days, recipe.vae.latent_channels, *shape, device=device)
-        sigma = torch.zeros(members, device=device)
-        with torch.no_grad():
-            network(x, sigma, x)
-            synchronise(device)
-            started = time.perf_counter()
-            for _ in range(_TIMED):
-                network(x, sigma, x)
-            synchronise(device)
-        milliseconds = 1000 * (time.perf_counter() - started) / _TIMED / members
-        rows.append(
-            {
-                "days": days,
-                "latitudes": shape[0],
-                "longitudes": shape[1],
-                "milliseconds": milliseconds,
-            }
-        )
-    return pd.DataFrame(rows)
+        shape = tuple(size // recipe.vae.factor * factor for size in data.grid.shape)
+        network = LatentUNet(channels, days, shape, *sizes).eval().to(device)
+        x = torch.randn(_MEMBERS, days, channels, *shape, device=device)
+        sigma = torch.zeros(_MEMBERS, device=device)
+        network(x, sigma, x)
+        seconds, _ = timed(device, partial(network, x, sigma, x), _TIMED)
+        rows.append((days, *shape, 1000 * seconds / _TIMED / _MEMBERS))
+    return pd.DataFrame(rows, columns=["days", "latitudes", "longitudes", "milliseconds"])

@@ -14,8 +14,9 @@ import numpy as np
 import zarr
 
 from data_modules.store.training_store import STORE_VERSION, TrainingStore
-from data_modules.store.writing import create_steps
+from data_modules.store.writing import create_steps, write_coordinates
 from data_modules.stream.field_cache import map_fields
+from slams.grid import LatLonGrid
 
 __all__ = ["Layouts", "make_layouts"]
 
@@ -69,13 +70,9 @@ def make_layouts(directory: Path, days: int, shape: tuple[int, int, int], seed: 
         fields[start : start + len(values)] = values
         for number, array in enumerate(single):
             array[start : start + len(values)] = values[:, number]
-    axes = {
-        "time": np.arange(days, dtype=np.float64),
-        "latitude": 90 - 180 / rows * (np.arange(rows) + 0.5),
-        "longitude": 360 / columns * np.arange(columns),
-    }
-    for name, values in axes.items():
-        stacked.create_array(name, data=values, chunks=values.shape, dimension_names=(name,))
+    latitude = 90 - 180 / rows * (np.arange(rows) + 0.5)
+    grid = LatLonGrid(latitude, 360 / columns * np.arange(columns))
+    write_coordinates(stacked, np.arange(days, dtype=np.float64), grid)
     stacked.create_group("statistics")
     stacked.attrs.update(
         slams_store=STORE_VERSION,

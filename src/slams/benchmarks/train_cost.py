@@ -2,8 +2,9 @@
 
 Networks are made as the recipe describes them, untrained, and step on one batch of the recipe's
 own data, in the precision, with the optimiser and the threads of a real run. Recipes take turns, a
-few steps at a time: a machine whose speed drifts slows all of them. Beside other programs (`busy`)
-it shows what they cost. Loading is not in it (`slams bench data`).
+few steps at a time: a machine whose speed drifts slows all of them. With other programs running
+(`busy`), the table shows how much these slow the training. Loading is excluded (`slams bench data`
+measures it).
 
 Writes `train.csv` (one row per recipe, stage, number of other programs and repetition), and prints
 the table.
@@ -11,9 +12,9 @@ the table.
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,9 +25,8 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
-from slams.benchmarks.cost_recipe import CostConfig, load_contenders
-from slams.benchmarks.cost_tables import spread_of
-from slams.benchmarks.devices import device_of, synchronise
+from slams.benchmarks.cost import device_of, load_contenders, millions, spread_of, timed
+from slams.benchmarks.recipes import CostConfig
 from slams.config.schema import Config, TrainerConfig
 from slams.modules.base import TrainedModule
 from slams.modules.score import LatentScore
@@ -35,12 +35,13 @@ from slams.modules.trainer import check_machine
 from slams.modules.vae import VAE
 from slams.nn.latent_space import LatentBatch
 from slams.nn.precision import natural_precision
-from slams.runtime.console import print_tables
-from slams.runtime.output import make_output
-from slams.runtime.ranks import say
+from slams.runtime.console import make_table
+from slams.runtime.output import make_output, publish
 from slams.stages.data import reanalysis
 
 __all__ = ["bench_train", "train_table"]
+
+_COLUMNS = ["recipe", "stage", "busy", "repetition", "parameters", "samples_per_second"]
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,29 @@ class _Step:
 
     recipe: str
     stage: str
-    module: TrainedModule
     trainer: TrainerConfig
+    module: TrainedModule
     loss: Callable[[], Tensor]
     samples: int
-    bfloat16: bool
-    device: torch.device
+
+    def run(self, count: int) -> float:
+        """Return the seconds that some training steps take."""
+        device, precision = device_of(self.trainer), self.trainer.precision
+        if precision == "auto":
+            precision = natural_precision(check_machine(self.trainer))
+        set_threads(self.trainer, device.type)
+        configured = self.module.configure_optimizers()
+        optimizer = configured["optimizer"] if isinstance(configured, dict) else configured[0][0]
+
+        def step() -> None:
+            optimizer.zero_grad()
+            with torch.autocast(device.type, torch.bfloat16, precision == "bf16-mixed"):
+                loss = self.loss()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(self.module.parameters(), 1.0)
+            optimizer.step()
+
+        return timed(device, step, count)[0]
 
 
 def bench_train(config: CostConfig, output: Path) -> None:
@@ -67,11 +85,9 @@ def bench_train(config: CostConfig, output: Path) -> None:
     Raises:
         UserError: A recipe is refused or its store is missing.
     """
-    directory = make_output(output)
+    make_output(output)
     table = train_table(config)
-    table.to_csv(directory / "train.csv", index=False, float_format="%.5g")
-    print_tables(_page(table, config))
-    say(f"the table is in {directory}")
+    publish(output, {"train": table}, _page(table, config))
 
 
 def train_table(config: CostConfig) -> pd.DataFrame:
@@ -84,29 +100,17 @@ def train_table(config: CostConfig) -> pd.DataFrame:
         Columns recipe, stage, busy, repetition, parameters, samples_per_second.
     """
     rows = []
-    steps = [
-        step
-        for name, recipe in load_contenders(config, "train score").items()
-        for step in _steps(name, recipe)
-    ]
+    contenders = load_contenders(config, "train score")
+    steps = [step for name, recipe in contenders.items() for step in _steps(name, recipe)]
     for step in steps:
-        _run(step, config.steps)  # memory is allocated and kernels are chosen
-    for repetition in range(1, config.repetitions + 1):
-        for busy in config.busy:
-            with _programs(busy):
-                for step in steps:
-                    seconds = _run(step, config.steps)
-                    rows.append(
-                        {
-                            "recipe": step.recipe,
-                            "stage": step.stage,
-                            "busy": busy,
-                            "repetition": repetition,
-                            "parameters": sum(p.numel() for p in step.module.parameters()),
-                            "samples_per_second": step.samples * config.steps / seconds,
-                        }
-                    )
-    return pd.DataFrame(rows)
+        step.run(config.steps)  # memory is allocated and kernels are chosen
+    for repetition, busy in itertools.product(range(1, config.repetitions + 1), config.busy):
+        with _programs(busy):
+            for step in steps:
+                speed = step.samples * config.steps / step.run(config.steps)
+                count = sum(p.numel() for p in step.module.parameters())
+                rows.append((step.recipe, step.stage, busy, repetition, count, speed))
+    return pd.DataFrame(rows, columns=_COLUMNS)
 
 
 def _steps(name: str, recipe: Config) -> Iterator[_Step]:
@@ -117,12 +121,9 @@ def _steps(name: str, recipe: Config) -> Iterator[_Step]:
     fields, mask = batch.fields.flatten(0, 1), batch.mask.flatten(0, 1)
     torch.manual_seed(recipe.seed)
     vae = VAE(recipe.vae, data.channels, data.grid, data.normaliser.sd.cpu()).to(device)
-    bfloat16 = _in_bfloat16(recipe)
-
-    def vae_loss() -> Tensor:
-        return vae.loss(fields, mask, mask)[0]
-
-    yield _Step(name, "vae", vae, recipe.trainer, vae_loss, len(fields), bfloat16, device)
+    yield _Step(
+        name, "vae", recipe.trainer, vae, lambda: vae.loss(fields, mask, mask)[0], len(fields)
+    )
     size = recipe.score.batch_size
     shape = (recipe.data.window, recipe.vae.latent_channels)
     shape += tuple(n // recipe.vae.factor for n in data.grid.shape)
@@ -132,18 +133,7 @@ def _steps(name: str, recipe: Config) -> Iterator[_Step]:
     # Timing does not depend on the values: latents of an untrained encoder would be no more
     # realistic.
     drawn = LatentBatch(latents, torch.randn_like(latents), torch.rand(size, device=device))
-
-    def score_loss() -> Tensor:
-        return score.loss(drawn).mean()
-
-    yield _Step(name, "score", score, recipe.trainer, score_loss, size, bfloat16, device)
-
-
-def _in_bfloat16(recipe: Config) -> bool:
-    precision = recipe.trainer.precision
-    if precision == "auto":
-        precision = natural_precision(check_machine(recipe.trainer))
-    return precision == "bf16-mixed"
+    yield _Step(name, "score", recipe.trainer, score, lambda: score.loss(drawn).mean(), size)
 
 
 @contextmanager
@@ -159,45 +149,23 @@ def _programs(count: int) -> Iterator[None]:
             program.wait()
 
 
-def _run(step: _Step, count: int) -> float:
-    set_threads(step.trainer, step.device.type)
-    configured = step.module.configure_optimizers()
-    optimizer = configured["optimizer"] if isinstance(configured, dict) else configured[0][0]
-    synchronise(step.device)
-    started = time.perf_counter()
-    for _ in range(count):
-        optimizer.zero_grad()
-        with torch.autocast(step.device.type, torch.bfloat16, enabled=step.bfloat16):
-            loss = step.loss()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(step.module.parameters(), 1.0)
-        optimizer.step()
-    synchronise(step.device)
-    return time.perf_counter() - started
-
-
 def _page(table: pd.DataFrame, config: CostConfig) -> Table:
     first = next(iter(config.recipes))
-    page = Table(
-        title=f"training steps, {config.repetitions} x {config.steps} per stage",
-        caption="median (least, most); ratios repetition by repetition",
-    )
-    texts = ("stage", "recipe")
     quiet = f"times {first}" + (f", {config.busy[0]} busy" if len(config.busy) > 1 else "")
-    for heading in ("stage", "recipe", "parameters", "busy", "samples/s", quiet):
-        page.add_column(heading, justify="left" if heading in texts else "right")
+    cells = []
     for stage, rows in table.groupby("stage", sort=False):
+        parts = dict(list(rows.groupby(["recipe", "busy"], sort=False)))
         speeds = {
-            names: part.set_index("repetition").samples_per_second
-            for names, part in rows.groupby(["recipe", "busy"], sort=False)
+            cell: part.set_index("repetition").samples_per_second for cell, part in parts.items()
         }
-        for (name, busy), part in rows.groupby(["recipe", "busy"], sort=False):
-            page.add_row(
-                str(stage),
-                str(name),
-                f"{part.parameters.iloc[0] / 1e6:.2f} M",
-                str(busy),
-                spread_of(speeds[name, busy]),
-                spread_of(speeds[name, busy] / speeds[first, config.busy[0]]),
-            )
-    return page
+        for (name, busy), speed in speeds.items():
+            count = millions(parts[name, busy].parameters.iloc[0])
+            ratio = speed / speeds[first, config.busy[0]]
+            cells.append((stage, name, count, busy, spread_of(speed), spread_of(ratio)))
+    return make_table(
+        f"training steps, {config.repetitions} x {config.steps} per stage",
+        ("stage", "recipe", "parameters", "busy", "samples/s", quiet),
+        cells,
+        "median (least, most); ratios repetition by repetition",
+        texts=2,
+    )

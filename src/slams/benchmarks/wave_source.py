@@ -8,14 +8,20 @@ cost one small matrix product per step.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 
 import numpy as np
 import zarr
 from zarr.codecs import BloscCodec
 
-__all__ = ["write_waves"]
+from data_modules.store.writing import write_coordinates
+from slams.calendar.days import day_number
+from slams.grid import LatLonGrid
 
+__all__ = ["FIRST_DAY", "write_waves"]
+
+FIRST_DAY = date(1980, 1, 1)
 # Steps computed and written at a time.
 _STEPS = 32
 
@@ -45,14 +51,11 @@ def write_waves(
     rows, columns = shape
     latitude, longitude = np.linspace(90, -90, rows), 360 / columns * np.arange(columns)
     group = zarr.create_group(str(path), overwrite=True, attributes={"title": "travelling waves"})
-    coordinates = {
-        "time": (np.arange(steps), {"units": "days since 1980-01-01", "calendar": "standard"}),
-        "level": (np.asarray(levels), {"units": "hPa"}),
-        "latitude": (latitude, {"units": "degrees_north"}),
-        "longitude": (longitude, {"units": "degrees_east"}),
-    }
-    for name, (values, attributes) in coordinates.items():
-        group.create_array(name, data=values, dimension_names=(name,), attributes=attributes)
+    time = day_number(FIRST_DAY) + np.arange(steps, dtype=np.float64)
+    write_coordinates(group, time, LatLonGrid(latitude, longitude))
+    group.create_array(
+        "level", data=np.asarray(levels), dimension_names=["level"], attributes={"units": "hPa"}
+    )
     array = group.create_array(
         "temperature",
         shape=(steps, len(levels), rows, columns),

@@ -6,8 +6,11 @@ in the process that reads.
 
 from __future__ import annotations
 
+import functools
+import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +25,37 @@ from data_modules.stream.field_cache import MappedFields
 from data_modules.stream.windows import WindowDataset
 from slams.benchmarks.stream_stores import Layouts
 
-__all__ = ["READERS", "WindowReader"]
+__all__ = ["READERS", "Reader", "WindowReader"]
 
-# Reader -> description in tables and figure.
+
+@dataclass(frozen=True)
+class Reader:
+    """A way to read windows.
+
+    Attributes:
+        label: Description in tables and figure.
+        layout: Attribute of `Layouts` with the files that it reads.
+        colour: Colour in the figure (Okabe and Ito 2008); limits are grey.
+    """
+
+    label: str
+    layout: str
+    colour: str
+
+
 READERS = {
-    "memmap": "numpy.memmap, copied out by hand",
-    "pread": "the same file, os.preadv",
-    "cache": "training store, data.cache=mmap",
-    "store": "training store, data.cache=none",
-    "variables": "zarr, one array per variable",
-    "xarray": "xarray without dask",
-    "xarray+dask": "xarray with dask",
+    "memmap": Reader("numpy.memmap, copied out by hand", "cache", "#555555"),
+    "pread": Reader("the same file, os.preadv", "cache", "#999999"),
+    "cache": Reader("training store, data.cache=mmap", "cache", "#0072b2"),
+    "store": Reader("training store, data.cache=none", "store", "#56b4e9"),
+    "variables": Reader("zarr, one array per variable", "variables", "#009e73"),
+    "xarray": Reader("xarray without dask", "store", "#e69f00"),
+    "xarray+dask": Reader("xarray with dask", "store", "#d55e00"),
 }
 
+# Reads the windows at some positions, or copies the one at a position.
 _Read = Callable[[list[int]], Tensor]
+_Take = Callable[[int, np.ndarray], None]
 
 
 class WindowReader(Dataset[Tensor]):
@@ -56,9 +76,7 @@ class WindowReader(Dataset[Tensor]):
     @property
     def path(self) -> Path:
         """Return the files that it reads."""
-        if self.kind in ("memmap", "pread", "cache"):
-            return self.layouts.cache
-        return self.layouts.variables if self.kind == "variables" else self.layouts.store
+        return getattr(self.layouts, READERS[self.kind].layout)
 
     def __len__(self) -> int:
         return self.layouts.shape[0] - self.window + 1
@@ -93,37 +111,33 @@ class WindowReader(Dataset[Tensor]):
                 return batch
 
             return stream
-        # Two buffers in turn: a batch is in use while the next one is read.
-        rooms: dict[int, list[np.ndarray]] = {}
 
-        def room(count: int) -> np.ndarray:
-            if count not in rooms:
-                rooms[count] = [np.empty((count, days, *step), np.float32) for _ in range(2)]
-            rooms[count].reverse()
-            return rooms[count][0]
+        @functools.cache
+        def buffers(count: int) -> Iterator[np.ndarray]:
+            # Two in turn: a batch is in use while the next one is read.
+            return itertools.cycle([np.empty((count, days, *step), np.float32) for _ in range(2)])
 
         take = getattr(self, f"_{self.kind.replace('+', '_')}")()
 
         def read(positions: list[int]) -> Tensor:
-            out = room(len(positions))
+            out = next(buffers(len(positions)))
             for target, position in zip(out, positions, strict=True):
                 take(position, target)
             return torch.from_numpy(out)
 
         return read
 
-    def _memmap(self) -> Callable[[int, np.ndarray], None]:
-        days, held = self.window, np.load(self.layouts.cache, mmap_mode="r")
+    def _memmap(self) -> _Take:
+        load = functools.partial(np.load, self.layouts.cache, mmap_mode="r")
+        held = None if self.fresh else load()
 
         def take(position: int, out: np.ndarray) -> None:
-            fields = np.load(self.layouts.cache, mmap_mode="r") if self.fresh else held
-            out[...] = fields[position : position + days]
+            fields = load() if held is None else held
+            out[...] = fields[position : position + self.window]
 
-        if self.fresh:
-            del held
         return take
 
-    def _pread(self) -> Callable[[int, np.ndarray], None]:
+    def _pread(self) -> _Take:
         offset = np.load(self.layouts.cache, mmap_mode="r").offset
         size = 4 * int(np.prod(self.layouts.shape[1:]))
         file = self.layouts.cache.open("rb", buffering=0)
@@ -136,7 +150,7 @@ class WindowReader(Dataset[Tensor]):
 
         return take
 
-    def _variables(self) -> Callable[[int, np.ndarray], None]:
+    def _variables(self) -> _Take:
         group, days = zarr.open_group(self.layouts.variables, mode="r"), self.window
         names = zarr.open_group(self.layouts.store, mode="r").attrs["channels"]
         arrays = [group[str(name)] for name in names]  # type: ignore[union-attr]
@@ -147,7 +161,7 @@ class WindowReader(Dataset[Tensor]):
 
         return take
 
-    def _xarray(self, chunks: dict[str, int] | None = None) -> Callable[[int, np.ndarray], None]:
+    def _xarray(self, chunks: dict[str, int] | None = None) -> _Take:
         import xarray as xr
 
         dataset = xr.open_zarr(self.layouts.store, chunks=chunks, consolidated=False)
@@ -158,5 +172,5 @@ class WindowReader(Dataset[Tensor]):
 
         return take
 
-    def _xarray_dask(self) -> Callable[[int, np.ndarray], None]:
+    def _xarray_dask(self) -> _Take:
         return self._xarray({})

@@ -24,6 +24,13 @@ _WORDS_SECONDS = 0.5
 _OTHERS_SECONDS = 15.0
 # Characters of the longest sentence that is printed whole: it may quote a file or an argument.
 _LONGEST_SENTENCE = 2000
+# Where the same command continues after an interrupt, by the first word of the verb.
+_CONTINUES = {
+    "train": "last checkpoint",
+    "prepare": "files that are finished",
+    "simulate": "last piece that is finished",
+}
+_STARTS_OVER = "unfinished work is discarded, the same command does it again"
 
 
 def stop_and_requeue(
@@ -64,13 +71,9 @@ def stop(what: str, code: int, arguments: argparse.Namespace | None, *, process:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     then = ""
     if arguments is not None:
-        then = "; unfinished work is discarded, the same command does it again"
-        if arguments.verb.startswith("train"):
-            then = "; the same command continues from the last checkpoint"
-        if arguments.verb == "prepare":
-            then = "; the same command continues from the files that are finished"
-        if arguments.verb == "simulate":
-            then = "; the same command continues from the last piece that is finished"
+        then = _CONTINUES.get(arguments.verb.partition(" ")[0], "")
+        then = f"the same command continues from the {then}" if then else _STARTS_OVER
+        then = f"; {then}"
     print_error(f"{what}{then}")
     if process:
         sys.stdout.flush()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from slams.cli.verb import Option, Schema, Takes, Verb, dry_run, recipe_schema
+from slams.cli.verb import Schema, Takes, Verb, flag, recipe_schema
 from slams.config.checks import require
 from slams.config.loading import load
 from slams.config.paths import check_path
@@ -35,76 +35,57 @@ def read_recipe(arguments: argparse.Namespace, places: list[Path]) -> Config:
 
 
 def stage_verb(
-    name: str,
-    stage: Callable[[], Stage],
-    *,
-    summary: str,
-    description: str,
-    order: int,
-    sections: tuple[str, ...],
-    options: tuple[Option, ...] = (),
-) -> Verb:
+    name: str, summary: str, *, order: int, sections: tuple[str, ...]
+) -> Callable[[Callable[[], Stage]], Verb]:
     """Make the verb of a stage, which reads a recipe and checks what it needs first.
 
-    Args:
-        name: As of `Verb`.
-        stage: Import the stage.
-        summary: As of `Verb`.
-        description: As of `Verb`.
-        order: As of `Verb`.
-        sections: As of `Verb`.
-        options: Options besides `--dry-run`.
+    The function that becomes the verb imports the stage. Arguments as of `Verb`.
     """
 
-    def run(arguments: argparse.Namespace, places: list[Path]) -> None:
-        config = read_recipe(arguments, places)
-        require(config, name)
-        check_prerequisites(config, name, arguments.dry_run)
-        with importing(), Heartbeat(name, _SILENT_SECONDS, "importing torch and Lightning"):
-            work = stage()
-        work(config, arguments.dry_run)
+    def make(stage: Callable[[], Stage]) -> Verb:
+        def run(arguments: argparse.Namespace, places: list[Path]) -> None:
+            config = read_recipe(arguments, places)
+            require(config, name)
+            check_prerequisites(config, name, arguments.dry_run)
+            with importing(), Heartbeat(name, _SILENT_SECONDS, "importing torch and Lightning"):
+                work = stage()
+            work(config, arguments.dry_run)
 
-    options = (dry_run(_DRY_RUN), *options)
-    return Verb(name, run, summary, description, order, sections, options)
+        return Verb(name, summary, run, stage, order, sections, {"--dry-run": flag(_DRY_RUN)})
+
+    return make
 
 
 def benchmark_verb(
     name: str,
-    benchmark: Callable[[], Benchmark],
-    *,
     summary: str,
-    description: str,
+    *,
     order: int,
     takes: Takes = "a recipe",
     schema: Callable[[], Schema] = recipe_schema,
-) -> Verb:
+) -> Callable[[Callable[[], Benchmark]], Verb]:
     """Make the verb of a benchmark, which has a recipe of its own and writes to `--output`.
 
-    Args:
-        name: As of `Verb`.
-        benchmark: Import the benchmark.
-        summary: As of `Verb`.
-        description: As of `Verb`.
-        order: As of `Verb`.
-        takes: As of `Verb`.
-        schema: As of `Verb`.
+    The function that becomes the verb imports the benchmark. Arguments as of `Verb`.
     """
-
-    def run(arguments: argparse.Namespace, places: list[Path]) -> None:
-        check_path("--output", arguments.output, written=True)
-        output = Path(arguments.output)
-        recipe = ()
-        if takes != "nothing":
-            recipe = (load(arguments.recipe, arguments.overrides, *schema()),)
-        places.append(output)
-        with importing():
-            work = benchmark()
-        work(*recipe, output)
-
     output = {
         "metavar": "DIR",
         "default": f"runs/{name.replace(' ', '-')}",
         "help": "directory of the tables and the figure (default: %(default)s)",
     }
-    options = (Option("--output", output),)
-    return Verb(name, run, summary, description, order, (), options, takes, schema)
+
+    def make(benchmark: Callable[[], Benchmark]) -> Verb:
+        def run(arguments: argparse.Namespace, places: list[Path]) -> None:
+            check_path("--output", arguments.output, written=True)
+            output = Path(arguments.output)
+            recipe = ()
+            if takes != "nothing":
+                recipe = (load(arguments.recipe, arguments.overrides, *schema()),)
+            places.append(output)
+            with importing():
+                work = benchmark()
+            work(*recipe, output)
+
+        return Verb(name, summary, run, benchmark, order, (), {"--output": output}, takes, schema)
+
+    return make

@@ -1,6 +1,6 @@
 """The command line: `slams VERB RECIPE.yaml [key=value ...]`.
 
-A verb is an object (`slams.cli.verb`), one in each module of `slams.cli.verbs`. A recipe is read
+A verb is an object (`slams.cli.verb`) in a module of `slams.cli.verbs`. A recipe is read
 and checked before anything heavy is imported. A mistake of the user ends in one sentence on
 standard error and exit code 2, an interrupt in 130. Any other exception is a defect and shows its
 traceback.
@@ -21,7 +21,7 @@ from slams.cli.verbs import VERBS
 from slams.plugins.admission import admit_plugins
 from slams.runtime.failures import explain_failure, lost_rank
 from slams.runtime.ranks import check_launcher
-from slams.runtime.signals import Stopped, begin, listen
+from slams.runtime.signals import Stopped, enable, install_handlers
 
 __all__ = ["main"]
 
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         continues when it is repeated, 69 where another rank was lost, 130 for an interrupt, 143
         for SIGTERM.
     """
-    listen()
+    install_handlers()
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     # This warning concerns torch itself: torch.func.jvp uses torch.jit.script for rules of its
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = parse(sys.argv[1:] if argv is None else argv)
         if arguments is None:
             return _REFUSED
-        begin()
+        enable()
         check_launcher()
         admit_plugins(getattr(arguments, "allow_plugin", ()), "--allow-plugin")
         VERBS[arguments.verb].run(arguments, places)

@@ -87,8 +87,9 @@ class _Parser(argparse.ArgumentParser):
     described: Verb | None = None
 
     def format_help(self) -> str:
-        """Return the help; the keys of the verb are looked up only when its help is shown."""
+        """Return the help; what describes the verb is made only when its help is shown."""
         if self.described is not None:
+            self.description = self.described.description
             self.epilog = _explain_sections(self.described)
         return super().format_help()
 
@@ -131,7 +132,6 @@ def _parser() -> argparse.ArgumentParser:
         one = parent.add_parser(
             leaf,
             help=verb.summary,
-            description=verb.description,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
@@ -147,8 +147,8 @@ def _parser() -> argparse.ArgumentParser:
                 metavar="MODULE:CLASS",
                 help="import a plug-in that a recipe in a run directory names; may be repeated",
             )
-        for option in verb.options:
-            one.add_argument(option.name, **option.settings)
+        for option, settings in verb.options.items():
+            one.add_argument(option, **settings)
     return parser
 
 

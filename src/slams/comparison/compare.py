@@ -5,23 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from matplotlib import style
+
 from slams.comparison.figures import metric_figures, metric_label, relative_figure
 from slams.comparison.scores import ScoredSetting, degradation, read_settings, score_settings
 from slams.comparison.tables import (
     PlainTable,
     degradation_table,
-    latex,
-    markdown,
     published_table,
     settings_table,
     tidy,
-    to_html,
 )
 from slams.errors import UserError
 from slams.plugins.methods import Family, Role, find_method, in_role, split_name
+from slams.report.drawing import FIGURES
 from slams.report.formatting import joined, made_with
 from slams.report.page import page
-from slams.report.paired import Comparison
 from slams.report.section import Panel, Section
 from slams.runs.record import RunRecord, is_finished
 from slams.runs.sweep_record import SweepRecord, failure
@@ -34,8 +33,8 @@ from slams.tracking.sweeps import attach_comparison
 
 __all__ = ["FORMATS", "compare"]
 
-FORMATS = ("md", "csv", "latex", "html")
 _SUFFIX = {"md": ".md", "csv": ".csv", "latex": ".tex", "html": ".html"}
+FORMATS = tuple(_SUFFIX)
 
 
 def compare(
@@ -72,22 +71,36 @@ def compare(
     rows = score_settings(settings, metric, baseline)
     label = metric_label(metric, settings[0].variable)
     tables = [settings_table(rows, label, baseline)]
-    figures = metric_figures(rows, metric)
     reference = baseline if baseline in {s.name for s in settings} else settings[0].name
-    if metric in ("rmse", "crps") and len(settings) > 1:
-        figures.append(_relative(settings, metric, reference))
-        tables += _degradations(settings, metric, reference, label)
+    with style.context([FIGURES, {"savefig.dpi": 150}]):
+        figures = metric_figures(rows, metric)
+        if metric in ("rmse", "crps") and len(settings) > 1:
+            compared = score_settings(settings, metric, reference)
+            figures.append(relative_figure(compared, metric))
+            tables += _degradations(settings, metric, reference, label)
     if sweep is not None and published:
         found = published_table(sweep.recipe.parent / published, settings, rows, metric)
         if found is not None:
             tables.append(found)
-    directory = Path(output) if output else _home(sweep, runs)
+    home = (sweep.directory if sweep is not None else runs[0].parent) / "comparison"
+    directory = Path(output) if output else home
+    directory.mkdir(parents=True, exist_ok=True)
+    for figure in figures:
+        with atomic.replacing(directory / f"{figure.name}.png") as temporary:
+            temporary.write_bytes(figure.png)
     title = f"{sweep.name if sweep else 'Settings'} compared: {label}"
-    _write(directory, title, tables, figures, notes, formats, metric, settings[0].estimator)
-    if "csv" in formats:
-        with atomic.replacing(directory / f"{metric}.csv") as temporary:
-            tidy(rows, metric).to_csv(temporary, index=False)
-    print(markdown(tables[0]))
+    for name in formats:
+        if name == "csv":
+            text = tidy(rows, metric).to_csv(index=False)
+        elif name == "latex":
+            text = "\n".join(table.latex() for table in tables)
+        elif name == "html":
+            text = _page(title, tables, figures, notes, settings[0].estimator)
+        else:
+            parts = [f"# {title}\n", *(table.markdown() for table in tables)]
+            text = "\n".join(parts + [f"- {note}" for note in notes])
+        atomic.write_text(directory / f"{metric}{_SUFFIX[name]}", text)
+    print(tables[0].markdown())
     for note in notes:
         say(note)
     if sweep is not None and attach_comparison(
@@ -163,87 +176,34 @@ def _baseline(asked: str, settings: Sequence[ScoredSetting]) -> str:
     return asked or names[0]
 
 
-def _relative(settings: Sequence[ScoredSetting], metric: str, reference: str) -> Panel:
-    """Draw every method relative to itself in the reference setting."""
-    changes: dict[str, dict[str, tuple[float, float, float]]] = {}
-    methods = dict.fromkeys(m for s in settings for m in s.methods)
-    rows = score_settings(settings, metric, reference)
-    for method in methods:
-        own = {r.setting.name: r.comparison for r in rows if r.method == method}
-        changes[method] = {
-            name: _ratio(c) for name, c in own.items() if c is not None or name == reference
-        }
-    return relative_figure(settings, changes, metric)
-
-
-def _ratio(comparison: Comparison | None) -> tuple[float, float, float]:
-    if comparison is None:
-        return 1.0, 1.0, 1.0
-    return 1 + comparison.relative, 1 + comparison.lower, 1 + comparison.upper
-
-
 def _degradations(
     settings: Sequence[ScoredSetting], metric: str, reference: str, label: str
 ) -> list[PlainTable]:
     methods = next(s for s in settings if s.name == reference).methods
-    yardstick = in_role(Role.YARDSTICK).name
+    # Compared with the yardstick from every first guess that exists.
+    yardsticks = [m for m in methods if split_name(m)[0] == in_role(Role.YARDSTICK).name]
     tables = []
     for method in methods:
-        for other in methods:
-            # Compared with the yardstick from every first guess that exists.
-            spec, first_guess = find_method(method)
-            if spec is None or spec.family is not Family.GENERATIVE or first_guess is not None:
-                continue
-            if split_name(other)[0] != yardstick:
-                continue
+        spec, first_guess = find_method(method)
+        if spec is None or spec.family is not Family.GENERATIVE or first_guess is not None:
+            continue
+        for other in yardsticks:
             found = degradation(settings, method, other, metric, reference)
             if found:
                 tables.append(degradation_table(found, method, other, label, reference))
     return tables
 
 
-def _home(sweep: Sweep | None, runs: Sequence[Path]) -> Path:
-    return (sweep.directory if sweep is not None else runs[0].parent) / "comparison"
-
-
-def _write(
-    directory: Path,
+def _page(
     title: str,
     tables: Sequence[PlainTable],
-    figures: Sequence[Panel],
-    notes: Sequence[str],
-    formats: Sequence[str],
-    metric: str,
+    figures: list[Panel],
+    notes: list[str],
     estimator: int,
-) -> None:
-    directory.mkdir(parents=True, exist_ok=True)
-    for figure in figures:
-        with atomic.replacing(directory / f"{figure.name}.png") as temporary:
-            temporary.write_bytes(figure.png)
-    texts = {
-        "md": lambda: "\n".join(
-            [f"# {title}\n", *map(markdown, tables), *(f"- {note}" for note in notes)]
-        ),
-        "latex": lambda: "\n".join(map(latex, tables)),
-        "html": lambda: page(
-            title,
-            joined([table.caption for table in tables]),
-            [
-                Section(
-                    "figures",
-                    "Figures",
-                    panels=figures,
-                    missing=notes,
-                    caption="Shading and bars are 95 % intervals over dates.",
-                ),
-                *(
-                    Section(f"table-{n}", table.caption, tables=[to_html(table)])
-                    for n, table in enumerate(tables)
-                ),
-            ],
-            f"Written by slams {package_version()}. {made_with(estimator)}",
-        ),
-    }
-    for name, make in texts.items():
-        if name in formats:
-            atomic.write_text(directory / f"{metric}{_SUFFIX[name]}", make())
+) -> str:
+    caption = "Shading and bars are 95 % intervals over dates."
+    sections = [Section("figures", "Figures", caption, panels=figures, missing=notes)]
+    for number, table in enumerate(tables):
+        sections.append(Section(f"table-{number}", table.caption, tables=[table.html()]))
+    footer = f"Written by slams {package_version()}. {made_with(estimator)}"
+    return page(title, joined([table.caption for table in tables]), sections, footer)

@@ -15,23 +15,29 @@ with an interval from resamples of the dates that all four share.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 
 from slams.errors import UserError
 from slams.metrics.columns import LATER_COLUMNS, TABLE_COLUMNS
-from slams.report.paired import Comparison, Sampling, by_date, compare, error_by_level, estimate
+from slams.report.paired import Comparison, Sampling, by_date, compare, estimate
 from slams.report.reading import Estimate, config_value, lookup
 from slams.report.style import in_order
 from slams.runs.record import RunRecord, read_recipe
 from slams.runtime.files import read_table
 from slams.sweeps.names import without_seed
 
-__all__ = ["Row", "ScoredSetting", "degradation", "read_settings", "score_settings"]
+__all__ = [
+    "Row",
+    "ScoredSetting",
+    "degradation",
+    "described",
+    "read_settings",
+    "score_settings",
+]
 
 _PAIRED = ("rmse", "crps")
 
@@ -97,11 +103,18 @@ class Row:
         """Return whether 95 % of the resamples lie on one side of the baseline, and on which."""
         if self.baseline:
             return "baseline"
-        if self.comparison is None or not self.comparison.lower <= self.comparison.upper:
-            return ""
-        if self.comparison.upper < 0:
-            return "better"
-        return "worse" if self.comparison.lower > 0 else "not told apart"
+        return self.comparison.verdict("better", "worse", "") if self.comparison else ""
+
+
+def described(overrides: Mapping[str, Any]) -> str:
+    """Format swept keys and their values in a few words: `block 4, use stations+satellite`."""
+    words = {
+        key.rpartition(".")[2]: "+".join(map(str, value)) or "none"
+        if isinstance(value, list)
+        else value
+        for key, value in overrides.items()
+    }
+    return ", ".join(f"{key} {value}" for key, value in words.items())
 
 
 def read_settings(
@@ -142,11 +155,7 @@ def read_settings(
         if len(members) > 1 or "seed" in swept[first]:
             name = without_seed(name)
         tables = [(_table(runs[i], "results"), _table(runs[i], "cases")) for i in members]
-        config = configs[first]
-        sampling = Sampling(
-            int(config_value(config, "assimilation.bootstrap_block", 3)),
-            int(config_value(config, "assimilation.bootstrap_samples", 1000)),
-        )
+        sampling = replace(Sampling.of(configs[first]), seed=0)
         values = {key: value for key, value in swept[first].items() if key != "seed"}
         results, cases = zip(*tables, strict=True)
         settings.append(ScoredSetting(name, values, results, cases, sampling, estimator))
@@ -174,11 +183,7 @@ def score_settings(
             found = _estimate(setting, method, metric)
             if found is None:
                 continue
-            values = [
-                lookup(t, method, metric, setting.variable, _level(t, setting))
-                for t in setting.seeds
-            ]
-            known = pd.Series([e.value for e in values if e is not None], dtype=float)
+            known = pd.Series([e.value for e in _by_seed(setting, method, metric)], dtype=float)
             other = (reference, method) if reference is not None else (setting, baseline)
             rows.append(
                 Row(
@@ -218,36 +223,12 @@ def degradation(
     for setting in settings:
         if setting.name != reference and {method, other} <= set(setting.methods):
             changes = [_compare((setting, m), (first, m), metric) for m in (method, other)]
-            found[setting.name] = (*changes, _excess(setting, first, method, other, metric))
+            now, easiest = (
+                tuple(s.by_date(m, metric) for m in (method, other)) for s in (setting, first)
+            )
+            excess = compare(*now, metric, setting.sampling, relative_to=easiest)
+            found[setting.name] = (*changes, excess)
     return found
-
-
-def _excess(
-    setting: ScoredSetting, first: ScoredSetting, method: str, other: str, metric: str
-) -> Comparison | None:
-    tables = [
-        s.by_date(m, metric)
-        for s, m in ((setting, method), (first, method), (setting, other), (first, other))
-    ]
-    dates, levels = tables[0].index, tables[0].columns
-    for table in tables[1:]:
-        dates, levels = dates.intersection(table.index), levels.intersection(table.columns)
-    values = [torch.tensor(t.loc[dates.sort_values(), levels].to_numpy(float)) for t in tables]
-    known = torch.stack([v.isfinite().all(dim=1) for v in values]).all(dim=0)
-    values = [v[known] for v in values]
-    if len(values[0]) < 2 or len(levels) == 0:
-        return None
-    resamples = setting.sampling.resamples(len(values[0]))
-
-    def ratio(means: Sequence[torch.Tensor]) -> torch.Tensor:
-        a, b, c, d = (error_by_level(mean, metric) for mean in means)
-        return (a / b) / (c / d)
-
-    lower, upper = resamples.interval(ratio([resamples.means(v) for v in values]))
-    value = ratio([v.mean(dim=0) for v in values])
-    single = [error_by_level(v, metric) for v in values]
-    better = int(((single[0] / single[1]) < (single[2] / single[3])).sum())
-    return Comparison(float(value) - 1, float(lower) - 1, float(upper) - 1, better, len(values[0]))
 
 
 def _compare(
@@ -265,15 +246,20 @@ def _estimate(setting: ScoredSetting, method: str, metric: str) -> Estimate | No
     if metric in _PAIRED:
         table = setting.by_date(method, metric)
         return estimate(table, metric, setting.sampling) if len(table) else None
+    known = _by_seed(setting, method, metric)
+    if not known:
+        return None
+    columns = pd.DataFrame([(e.value, *e.bounds) for e in known])
+    value, lower, upper = columns.mean(skipna=False)
+    return Estimate(float(value), float(lower), float(upper), known[0].n)
+
+
+def _by_seed(setting: ScoredSetting, method: str, metric: str) -> list[Estimate]:
+    """Return the metric in the results table of each seed that has it."""
     found = [
         lookup(t, method, metric, setting.variable, _level(t, setting)) for t in setting.seeds
     ]
-    known = [e for e in found if e is not None]
-    if not known:
-        return None
-    columns = pd.DataFrame([(e.value, e.lower, e.upper) for e in known])
-    value, lower, upper = columns.mean(skipna=False)
-    return Estimate(float(value), float(lower), float(upper), known[0].n)
+    return [estimate for estimate in found if estimate is not None]
 
 
 def _level(results: pd.DataFrame, setting: ScoredSetting) -> str:

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from slams.comparison.scores import Row, ScoredSetting
+from slams.comparison.scores import Row, ScoredSetting, described
 from slams.errors import UserError
-from slams.report.formatting import made_with, number
+from slams.report.formatting import made_with, number, signed_percent
+from slams.report.page import template
 from slams.report.paired import Comparison
-from slams.report.style import method_style
+from slams.report.style import method_label
 from slams.report.tables import table
 
-__all__ = [
-    "PlainTable",
-    "degradation_table",
-    "latex",
-    "markdown",
-    "published_table",
-    "settings_table",
-    "tidy",
-    "to_html",
-]
+__all__ = ["PlainTable", "degradation_table", "published_table", "settings_table", "tidy"]
 
 _PUBLISHED = ("key", "value", "method", "metric", "result")
 
@@ -46,6 +37,27 @@ class PlainTable:
     rows: Sequence[Sequence[str]]
     notes: Sequence[str] = ()
 
+    def markdown(self) -> str:
+        """Write the table as Markdown."""
+        rule = ["---"] * len(self.headings)
+        lines = [
+            "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+            for cells in (self.headings, rule, *self.rows)
+        ]
+        notes = "\n".join(f"- {note}" for note in self.notes)
+        return f"**{self.caption}**\n\n" + "\n".join(lines) + (f"\n\n{notes}\n" if notes else "\n")
+
+    def latex(self) -> str:
+        """Write the table as LaTeX, for the package booktabs."""
+        frame = pd.DataFrame(self.rows, columns=self.headings).map(_escape).rename(columns=_escape)
+        caption = f"{_escape(self.caption)}. {_escape(' '.join(self.notes))}"
+        return frame.to_latex(index=False, caption=caption, column_format="l" * len(self.headings))
+
+    def html(self) -> str:
+        """Write the table for the report's page, as HTML that it inserts as it is."""
+        notes = template("table.html").module.paragraphs(self.notes)
+        return table(self.headings, self.rows, self.caption) + notes
+
 
 def settings_table(rows: Sequence[Row], label: str, baseline: str) -> PlainTable:
     """Return the table of settings: method, metric with interval, difference, verdict."""
@@ -56,7 +68,7 @@ def settings_table(rows: Sequence[Row], label: str, baseline: str) -> PlainTable
     headings += [f"against {baseline}", "verdict"] if paired else []
     cells = []
     for row in rows:
-        one = [row.setting.name, method_style(row.method).label, _interval(row)]
+        one = [row.setting.name, method_label(row.method), _interval(row)]
         one += [number(row.seed_sd)] if seeds else []
         one += [_change(row.comparison), row.verdict] if paired else []
         cells.append(one)
@@ -83,13 +95,10 @@ def degradation_table(
     reference: str,
 ) -> PlainTable:
     """Return in which settings a method degrades faster than another, as a table."""
-    first, second = method_style(method).label, method_style(other).label
+    first, second = method_label(method), method_label(other)
     rows = []
     for setting, (own, others, excess) in found.items():
-        verdict = "–"
-        if excess is not None and excess.lower <= excess.upper:
-            verdict = "faster" if excess.lower > 0 else "not told apart"
-            verdict = "slower" if excess.upper < 0 else verdict
+        verdict = excess.verdict("slower", "faster", "–") if excess else "–"
         rows.append([setting, _change(own), _change(others), _change(excess), verdict])
     return PlainTable(
         f"How {label} grows from setting {reference}: {first} against {second}",
@@ -129,36 +138,29 @@ def published_table(
     if published.empty:
         return None
     key = str(published["key"].iloc[0])
-    theirs = list(dict.fromkeys(published["method"]))
-    # Settings that also differ in another key, such as the modalities in use, have their own
-    # columns.
-    columns = list(
-        dict.fromkeys(
-            (row.method, _others(row.setting, key)) for row in rows if key in row.setting.overrides
-        )
-    )
-    values = {float(v) for v in published["value"]}
-    values |= {float(s.overrides[key]) for s in settings if key in s.overrides}
-    cells = []
-    for value in sorted(values):
-        one = [f"{value:g}"]
-        for method in theirs:
-            found = published[(published["method"] == method) & (published["value"] == value)]
-            one.append(f"{found['result'].iloc[0]:.3f}" if len(found) else "–")
-        for method, others in columns:
-            fitting = [
-                r
-                for r in rows
-                if r.method == method
-                and _others(r.setting, key) == others
-                and float(r.setting.overrides.get(key, float("nan"))) == value
-            ]
-            one.append(_interval(fitting[0]) if fitting else "–")
-        cells.append(one)
+    figures = published[["value", "method", "result"]].drop_duplicates(["value", "method"])
+    theirs = {(float(v), method): f"{r:.3f}" for v, method, r in figures.itertuples(index=False)}
+    ours: dict[tuple[float, tuple[str, str]], str] = {}
+    for row in rows:
+        if key in row.setting.overrides:
+            # Settings that also differ in another key, such as the modalities in use, have their
+            # own columns.
+            column = (row.method, _others(row.setting, key))
+            ours.setdefault((float(row.setting.overrides[key]), column), _interval(row))
+    methods = dict.fromkeys(method for _, method in theirs)
+    columns = dict.fromkeys(column for _, column in ours)
+    cells = [
+        [
+            f"{value:g}",
+            *(theirs.get((value, method), "–") for method in methods),
+            *(ours.get((value, column), "–") for column in columns),
+        ]
+        for value in sorted({value for value, _ in (*theirs, *ours)})
+    ]
     notes = path.with_suffix(".md")
     sentences = notes.read_text(encoding="utf-8").splitlines() if notes.exists() else []
-    headings = [key, *(f"published: {m}" for m in theirs)]
-    headings += [f"here: {method_style(m).label}{f' ({o})' if o else ''}" for m, o in columns]
+    headings = [key, *(f"published: {m}" for m in methods)]
+    headings += [f"here: {method_label(m)}{f' ({o})' if o else ''}" for m, o in columns]
     return PlainTable(
         f"Published figures and ours: {metric}",
         headings,
@@ -177,10 +179,7 @@ def tidy(rows: Sequence[Row], metric: str) -> pd.DataFrame:
                 "method": row.method,
                 "metric": metric,
                 "variable": row.setting.variable,
-                "value": row.estimate.value,
-                "lower": row.estimate.lower,
-                "upper": row.estimate.upper,
-                "n": row.estimate.n,
+                **asdict(row.estimate),
                 "estimator": row.setting.estimator,
                 "seeds": len(row.setting.seeds),
                 "seed_sd": row.seed_sd,
@@ -194,54 +193,8 @@ def tidy(rows: Sequence[Row], metric: str) -> pd.DataFrame:
     )
 
 
-def markdown(one: PlainTable) -> str:
-    """Write a table as Markdown."""
-
-    def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-    body = [line(one.headings), line(["---"] * len(one.headings)), *map(line, one.rows)]
-    notes = "\n".join(f"- {note}" for note in one.notes)
-    return f"**{one.caption}**\n\n" + "\n".join(body) + (f"\n\n{notes}\n" if notes else "\n")
-
-
-def latex(one: PlainTable) -> str:
-    """Write a table as LaTeX, for the package booktabs."""
-
-    def line(cells: Sequence[str]) -> str:
-        return " & ".join(map(_escape, cells)) + r" \\"
-
-    notes = " ".join(one.notes)
-    return "\n".join(
-        [
-            r"\begin{table}",
-            rf"\caption{{{_escape(one.caption)}. {_escape(notes)}}}",
-            rf"\begin{{tabular}}{{{'l' * len(one.headings)}}}",
-            r"\toprule",
-            line(one.headings),
-            r"\midrule",
-            *map(line, one.rows),
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table}",
-            "",
-        ]
-    )
-
-
-def to_html(one: PlainTable) -> str:
-    """Write a table for the report's page."""
-    rows = [
-        [f'<th scope="row">{html.escape(row[0])}</th>']
-        + [f"<td>{html.escape(cell)}</td>" for cell in row[1:]]
-        for row in one.rows
-    ]
-    notes = "".join(f'<p class="reading">{html.escape(note)}</p>' for note in one.notes)
-    return table(one.headings, rows, one.caption) + notes
-
-
 def _interval(row: Row) -> str:
-    bounds = (row.estimate.lower, row.estimate.upper)
+    bounds = row.estimate.bounds
     text = number(row.estimate.value, bounds)
     if bounds[0] < bounds[1]:
         text += f" [{number(bounds[0], bounds)}, {number(bounds[1], bounds)}]"
@@ -251,22 +204,14 @@ def _interval(row: Row) -> str:
 def _change(comparison: Comparison | None) -> str:
     if comparison is None:
         return "–"
-    value, low, high = (
-        f"{100 * x:+.1f}".replace("-", "−")
-        for x in (comparison.relative, comparison.lower, comparison.upper)
-    )
-    if not comparison.lower <= comparison.upper:
-        return f"{value} %"
-    return f"{value} % [{low}, {high}]"
+    value, low, high = map(signed_percent, (comparison.relative, *comparison.bounds))
+    interval = f" [{low}, {high}]" if comparison.lower <= comparison.upper else ""
+    return f"{value} %{interval}"
 
 
 def _others(setting: ScoredSetting, key: str) -> str:
     """Format the overrides of a setting, except for one key."""
-    return ", ".join(
-        f"{k.rpartition('.')[2]} {'+'.join(map(str, v)) or 'none' if isinstance(v, list) else v}"
-        for k, v in setting.overrides.items()
-        if k != key
-    )
+    return described({k: value for k, value in setting.overrides.items() if k != key})
 
 
 def _cell(value: object) -> object:
@@ -278,4 +223,4 @@ _LATEX |= {letter: f"\\{letter}" for letter in "&%$#_{}"}
 
 
 def _escape(text: str) -> str:
-    return "".join(_LATEX.get(letter, letter) for letter in text)
+    return text.translate(str.maketrans(_LATEX))

@@ -29,15 +29,13 @@ class Key:
 
     Attributes:
         path: Dotted path.
-        kind: Type as written in the schema.
         value: Its default, or its value in a recipe.
-        comment: What it means, with units; empty where the name says everything.
+        comment: What it means, with units; empty where the name is enough.
         expected: What its value must be, one text per rule.
         section: Description of its section.
     """
 
     path: str
-    kind: str
     value: Any
     comment: str
     expected: tuple[str, ...]
@@ -98,8 +96,8 @@ def _walk(value: Any, kind: Any, prefix: str, explained: set[Any]) -> Iterator[K
         else:
             comment = comments.get(f"{kind.__name__}.{item.name}", "")
             about = (kind.__doc__ or "").splitlines()[0]
-            expected = tuple(rule.expected for rule in rules_of(item))
-            yield Key(path, str(item.type), entry, comment, expected, about)
+            expected = tuple(rule.expected for rule in rules_of(item) if rule.expected)
+            yield Key(path, entry, comment, expected, about)
     for entry, inner, path in sections:
         # An empty list shows the defaults, unless they were shown elsewhere (`data.sources`).
         if entry is not None or inner not in explained:

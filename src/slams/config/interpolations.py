@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import Any
 
 from slams.config.paths import shorten
+from slams.config.validation import Origin, leaves, where_set
 from slams.errors import UserError
 
 __all__ = ["check_interpolation", "refuse_endless"]
@@ -24,7 +24,7 @@ def check_interpolation(what: str, text: str) -> None:
     """Refuse a text whose interpolations take the parser too long or exhaust its stack.
 
     Args:
-        what: Where the text stands, for the message.
+        what: Where the text was found, for the message.
         text: Any text.
 
     Raises:
@@ -44,19 +44,21 @@ def check_interpolation(what: str, text: str) -> None:
         )
 
 
-def refuse_endless(tree: Any, where: Callable[[str], str]) -> None:
+def refuse_endless(tree: Any, origin: Origin) -> None:
     """Refuse a recipe whose interpolations are nested deep, long, or could multiply.
 
     Args:
         tree: A plain tree, interpolations unresolved.
-        where: Returns where a dotted key was set, for the message.
+        origin: Where keys were set, for the message.
 
     Raises:
         UserError: One sentence, with the key.
     """
     copies = 1
-    for key, text in _interpolated(tree, ""):
-        what = f"key {key!r} {where(key)}"
+    for key, text in leaves(tree):
+        if not isinstance(text, str) or _OPENING not in text:
+            continue
+        what = f"key {key!r} {where_set(key, origin)}"
         check_interpolation(what, text)
         copies *= text.count(_OPENING)
         if copies > _MOST_COPIES:
@@ -64,18 +66,6 @@ def refuse_endless(tree: Any, where: Callable[[str], str]) -> None:
                 f"{what}: found too many interpolations ${{...}} that may refer to one another, "
                 f"expected fewer of them in a value"
             )
-
-
-def _interpolated(tree: Any, path: str) -> Iterator[tuple[str, str]]:
-    """List the dotted paths and texts of values with an interpolation."""
-    if isinstance(tree, dict):
-        for key, value in tree.items():
-            yield from _interpolated(value, f"{path}.{key}" if path else str(key))
-    elif isinstance(tree, list):
-        for position, value in enumerate(tree):
-            yield from _interpolated(value, f"{path}.{position}")
-    elif isinstance(tree, str) and _OPENING in tree:
-        yield path, tree
 
 
 def _depth(text: str) -> int:

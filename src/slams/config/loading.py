@@ -22,22 +22,21 @@ from omegaconf.errors import OmegaConfBaseException
 from slams.config.checks import check
 from slams.config.interpolations import refuse_endless
 from slams.config.paths import check_path, shorten
-from slams.config.plugins import TrustedWords, is_data, resolve_plugins
+from slams.config.plugins import is_data, resolve_plugins, texts
 from slams.config.renamed import new_name, note, rename_keys
 from slams.config.schema import Config
 from slams.config.validation import (
     Origin,
     describe,
     is_inside,
-    refuse_unknown,
-    refuse_wrong_types,
+    refuse_misfit,
     type_at,
     where_set,
 )
 from slams.config.yaml_text import parse_yaml, read_yaml_text
 from slams.errors import UserError
 from slams.plugins.keys import check_keys
-from slams.runtime.signals import held_back
+from slams.runtime.signals import hold_back
 
 __all__ = ["default_recipe", "dump_yaml", "load", "to_plain", "to_yaml"]
 
@@ -78,7 +77,7 @@ def load(
         UserError: A file is missing or is not YAML, a key is unknown, a value has a wrong type,
             or the recipe contradicts itself (see `slams.config.checks.check`).
     """
-    with held_back():
+    with hold_back():
         config = _read_all(path, overrides, varied, schema, trusted)
     check_keys(config)
     validator(config)
@@ -97,7 +96,7 @@ def to_yaml(config: Any) -> str:
 
 def dump_yaml(tree: dict[str, Any]) -> str:
     """Write a plain tree as YAML, in the order of its keys."""
-    with held_back():
+    with hold_back():
         return OmegaConf.to_yaml(OmegaConf.create(tree))
 
 
@@ -114,7 +113,7 @@ def _read_all(
     trusted: bool,
 ) -> _Schema:
     """Read a recipe with what it extends and its overrides, without checking the values."""
-    trusted_words = TrustedWords()
+    trusted_words: set[str] = set()
     reader = _Reader(schema, trusted_words)
     values, origin = ({}, {}) if path is None else reader.read(Path(path), (), trusted)
     tree = _overlay(to_plain(schema()), values)
@@ -123,15 +122,14 @@ def _read_all(
     for number, override in enumerate([*overrides, *varied]):
         key, value = _parse_override(override, schema)
         if number < len(overrides):
-            trusted_words.add(value)
+            trusted_words.update(texts(value))
         # One by one: the next may set a part of the value that this one has set.
-        refuse_unknown(
-            value, type_at(key, _COMMAND_LINE, schema), key, {key: _COMMAND_LINE}, schema
-        )
+        kind = type_at(key, _COMMAND_LINE, schema)
+        refuse_misfit(value, kind, key, {key: _COMMAND_LINE}, schema)
         _place(tree, key, value)
         origin = _set(origin, key, _COMMAND_LINE)
-    refuse_unknown(tree, schema, "", origin, schema)
-    refuse_endless(tree, lambda key: where_set(key, origin))
+    refuse_misfit(tree, schema, "", origin, schema)
+    refuse_endless(tree, origin)
     if schema is Config:
         resolve_plugins(tree, origin, trusted_words)
     return _build(tree, origin, schema)
@@ -147,7 +145,7 @@ class _Reader:
     """
 
     schema: type
-    trusted_words: TrustedWords
+    trusted_words: set[str]
 
     def read(
         self, path: Path, chain: tuple[Path, ...], trusted: bool
@@ -170,7 +168,7 @@ class _Reader:
         # What a data recipe extends is data too.
         trusted = trusted and not is_data(path)
         if trusted:
-            self.trusted_words.add(values)
+            self.trusted_words.update(texts(values))
             for key in old:
                 note(key, f"in {path}")
         base: dict[str, Any] = {}
@@ -186,7 +184,7 @@ class _Reader:
             origin = _set(origin, key, f"in {path}")
         # File by file, so that the sentence names the file that is wrong and not one that extends
         # it.
-        refuse_unknown(values, self.schema, "", origin, self.schema)
+        refuse_misfit(values, self.schema, "", origin, self.schema)
         return _overlay(base, values), origin
 
 
@@ -218,7 +216,7 @@ def _parse_override(override: str, schema: type) -> tuple[str, Any]:
 
 
 def _check_renamed(overrides: Sequence[str]) -> None:
-    """Print which overrides have an old name, and refuse one beside its new name."""
+    """Print which overrides have an old name, and refuse one whose new name is set too."""
     typed = {override.partition("=")[0].strip(): "" for override in overrides}
     for old in rename_keys(typed, _COMMAND_LINE):
         note(old, _COMMAND_LINE)
@@ -270,11 +268,12 @@ def _build(tree: dict[str, Any], origin: Origin, schema: type[_Schema]) -> _Sche
     try:
         node = OmegaConf.merge(node, tree)
         resolved = OmegaConf.to_container(node, resolve=True)
-        refuse_wrong_types(resolved, schema, "", origin)
+        refuse_misfit(resolved, schema, "", origin, schema, resolved=True)
         return typing.cast(_Schema, OmegaConf.to_object(node))
     except OmegaConfBaseException as error:
         key = error.full_key or "?"
-        raise UserError(f"key {key!r} {where_set(key, origin)}: {_first_line(error)}") from None
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"key {key!r} {where_set(key, origin)}: {reason}") from None
     except RecursionError:
         raise UserError(
             "the interpolations ${...} of the recipe refer to one another without end, expected "
@@ -296,14 +295,10 @@ def _leaves(values: Any, prefix: str = "") -> Iterator[str]:
         yield prefix
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
-
-
 def _nearest_recipe(path: Path) -> str:
     """Suggest the recipe whose name is most like a path that does not exist."""
-    beside = path.parent.glob("*.yaml") if path.parent.is_dir() else ()
-    found = sorted({p.as_posix() for p in (*beside, *Path("experiments").glob("**/*.yaml"))})
+    nearby = path.parent.glob("*.yaml") if path.parent.is_dir() else ()
+    found = sorted({p.as_posix() for p in (*nearby, *Path("experiments").glob("**/*.yaml"))})
     by_name = {Path(name).name: name for name in reversed(found)}
     close = difflib.get_close_matches(path.with_suffix(".yaml").name, by_name, n=1, cutoff=0.5)
     if close:

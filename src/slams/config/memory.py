@@ -6,8 +6,9 @@ import re
 
 from slams.config.paths import shorten
 from slams.errors import UserError
+from slams.plugins.keys import Rule
 
-__all__ = ["parse_memory", "show_memory"]
+__all__ = ["MEMORY", "parse_memory", "show_memory"]
 
 _UNITS = {
     "MB": 1e6,
@@ -43,3 +44,6 @@ def show_memory(size: float) -> str:
         if size >= _UNITS[unit]:
             return f"{size / _UNITS[unit]:.2f} {unit}"
     return f"{size / 1e6:.0f} MB"
+
+
+MEMORY = Rule("an amount such as 2 GB or 800 MB", parse_memory)

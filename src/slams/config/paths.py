@@ -1,13 +1,28 @@
-"""Refuse paths and names that no file system can store, before any file is accessed."""
+"""Refuse paths and names that no file system can store, before any file is accessed.
+
+The rules of keys for paths and names are at the end.
+"""
 
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
 from slams.errors import UserError
+from slams.plugins.keys import Rule, that
 
-__all__ = ["check_path", "check_text", "shorten"]
+__all__ = [
+    "DIRECTORY",
+    "NAME",
+    "NAMES",
+    "PATH",
+    "REPLACED",
+    "WRITTEN_PATH",
+    "check_path",
+    "check_text",
+    "shorten",
+]
 
 # Limits of Linux file systems in bytes: of one component, and of a whole path.
 _LONGEST_COMPONENT = 255
@@ -16,10 +31,13 @@ _LONGEST_PATH = 4095
 # to it, and run directories with their results lie below it.
 _ROOM_BESIDE = 40
 _ROOM_BENEATH = 600
+# Longest part of a name: locks and temporary names need some of the 255 bytes.
+_LONGEST_NAME = 60
+_LONGEST_NAME_BYTES = 200
 
 
 def check_path(what: str, text: str, *, written: bool = False) -> None:
-    """Refuse a path that cannot exist, whatever the disk holds.
+    """Refuse a path that cannot exist, on any disk.
 
     Args:
         what: The key, option or file whose path it is, for the message.
@@ -70,3 +88,33 @@ def check_text(what: str, text: str) -> None:
 def shorten(text: str, longest: int = 60) -> str:
     """Cut a text that is too long for a message, and mark the cut with dots."""
     return text if len(text) <= longest else f"{text[: longest - 3]}..."
+
+
+def _check_name(key: str, name: str, separator: str | None = None) -> None:
+    """Refuse a name that would leave its directory or be hidden in it."""
+    parts = name.split(separator) if separator else [name]
+    for part in parts:
+        plain = part == part.strip() and part.isprintable() and set(part).isdisjoint('\\/:*?"<>|')
+        fits = 0 < len(part) <= _LONGEST_NAME and len(os.fsencode(part)) <= _LONGEST_NAME_BYTES
+        if not (plain and fits) or part.startswith("."):
+            inside = f" with the part {shorten(part)!r}" if len(parts) > 1 else ""
+            raise UserError(
+                f"key {key!r}: found {shorten(name)!r}{inside}, expected the name of a "
+                f"directory: at most {_LONGEST_NAME} characters, none of "
+                f'\\/:*?"<>|, no dot first'
+            )
+
+
+# A path that is read, and one at, next to and below which the program writes.
+PATH = Rule("", lambda key, text: check_path(f"key {key!r}", text))
+WRITTEN_PATH = Rule("", lambda key, text: check_path(f"key {key!r}", text, written=True))
+DIRECTORY = that(lambda text: text.strip() and text.isprintable(), "the path of a directory")
+# A directory that the program may replace: it must not be the working directory.
+REPLACED = that(
+    lambda text: text.strip() and text.isprintable() and Path(text).name not in ("", ".."),
+    "the path of a directory",
+)
+NAME = Rule("the name of a directory", _check_name)
+NAMES = Rule(
+    "the name of a directory, or several with slashes", partial(_check_name, separator="/")
+)

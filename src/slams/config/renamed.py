@@ -43,11 +43,22 @@ def rename_keys(values: dict[str, Any], where: str) -> list[str]:
     found = []
     for old, new in RENAMED.items():
         *parents, last = old.split(".")
-        if _rename(_section(values, parents), last, new.rpartition(".")[2], old, new, where):
-            found.append(old)
+        places = [(_section(values, parents), last, new.rpartition(".")[2], where)]
         for name in _OF_KEYS:
-            if _rename(_section(values, name.split(".")), old, new, old, new, f"{where}, {name}"):
-                found.append(old)
+            places.append((_section(values, name.split(".")), old, new, f"{where}, {name}"))
+        for section, before, after, place in places:
+            if before not in section:
+                continue
+            if after in section:
+                raise UserError(
+                    f"keys {old!r} and {new!r} {place}: found both, expected one; the first is "
+                    f"the old name of the second, remove it"
+                )
+            # In the place of the old one: the order of an ablation's keys names its settings.
+            items = [(after if name == before else name, value) for name, value in section.items()]
+            section.clear()
+            section.update(items)
+            found.append(old)
     return list(dict.fromkeys(found))
 
 
@@ -57,22 +68,8 @@ def note(old: str, where: str) -> None:
         print(f"slams: key {old!r} {where} is now called {RENAMED[old]!r}", file=sys.stderr)
 
 
-def _section(tree: Any, parents: list[str]) -> Any:
+def _section(tree: Any, parents: list[str]) -> dict[str, Any]:
+    """Return the section at a path; an empty one where there is none."""
     for part in parents:
         tree = tree.get(part) if isinstance(tree, dict) else None
-    return tree
-
-
-def _rename(section: Any, old: str, new: str, path: str, new_path: str, where: str) -> bool:
-    if not isinstance(section, dict) or old not in section:
-        return False
-    if new in section:
-        raise UserError(
-            f"keys {path!r} and {new_path!r} {where}: found both, expected one; the first is the "
-            f"old name of the second, remove it"
-        )
-    # In the place of the old one: the order of an ablation's keys names its settings.
-    items = [(new if name == old else name, value) for name, value in section.items()]
-    section.clear()
-    section.update(items)
-    return True
+    return tree if isinstance(tree, dict) else {}

@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date, timedelta
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from slams.calendar.ranges import date_ranges
-from slams.config.schema import SplitsConfig
 from slams.errors import UserError
+from slams.plugins.keys import Rule
+
+if TYPE_CHECKING:  # the schema takes its rules from here
+    from slams.config.schema import SplitsConfig
 
 __all__ = [
+    "DAY",
+    "DAYS",
     "SPLITS",
     "Piece",
     "check_apart",
@@ -132,7 +138,7 @@ def check_splits(splits: SplitsConfig, window: int, reach: int = 0) -> None:
 
     Args:
         splits: The splits; any of them may be empty, and they may come in any order.
-        window: Days per window; every piece of a split holds at least one window.
+        window: Days per window; every piece of a split has at least one window.
         reach: Days before a window that are read with it, see `check_reserved`.
 
     Raises:
@@ -259,3 +265,7 @@ def describe_test_days(splits: SplitsConfig, reserved: Sequence[str], read: bool
 
 def _text(pieces: Sequence[Piece]) -> str:
     return date_ranges(flat_days(pieces))
+
+
+DAY = Rule("a day such as 1980-01-31", parse_day)
+DAYS = Rule("no days, or the first and the last", day_range)

@@ -6,8 +6,9 @@ import re
 
 from slams.config.paths import shorten
 from slams.errors import UserError
+from slams.plugins.keys import Rule
 
-__all__ = ["parse_limit"]
+__all__ = ["TIME_LIMIT", "parse_limit"]
 
 _FORMS = "minutes, minutes:seconds, hours:minutes:seconds, days-hours[:minutes[:seconds]]"
 
@@ -15,8 +16,8 @@ _FORMS = "minutes, minutes:seconds, hours:minutes:seconds, days-hours[:minutes[:
 def parse_limit(what: str, text: str) -> int:
     """Read a duration.
 
-    what: The key or option of the text, for the message.
-        what: The key or option it comes from, for the message.
+    Args:
+        what: The key or option of the text, for the message.
         text: The duration.
 
     Returns:
@@ -44,3 +45,6 @@ def parse_limit(what: str, text: str) -> int:
     if total == 0:
         raise UserError(f"{what}: found {text!r}, expected more than zero")
     return total
+
+
+TIME_LIMIT = Rule("a time as SLURM writes it", lambda key, text: parse_limit(f"key {key!r}", text))

@@ -2,7 +2,7 @@
 
 A plain tree (as read from YAML) is compared with the data classes of `slams.config.schema`.
 Nothing is converted silently: `"16"` is not a number and `true` is not 1. A message names the
-dotted key, the file it stands in, what was found and what was expected, with the nearest valid
+dotted key, the file that sets it, what was found and what was expected, with the nearest valid
 name.
 """
 
@@ -25,8 +25,8 @@ __all__ = [
     "describe",
     "dotted_keys",
     "is_inside",
-    "refuse_unknown",
-    "refuse_wrong_types",
+    "leaves",
+    "refuse_misfit",
     "type_at",
     "where_set",
 ]
@@ -115,20 +115,21 @@ def type_at(key: str, where: str, schema: Any = Config) -> Any:
     return kind
 
 
-def refuse_unknown(
-    values: Any, kind: Any, prefix: str, origin: Origin, schema: Any = Config
+def refuse_misfit(
+    values: Any, kind: Any, path: str, origin: Origin, schema: Any = Config, resolved: bool = False
 ) -> None:
-    """Refuse unknown keys, and values of a wrong type unless they are interpolations.
+    """Refuse unknown keys, and values that the schema's types do not allow.
 
     Args:
         values: A plain tree.
         kind: Type of the tree in the schema.
-        prefix: Dotted path of the tree, empty for a whole recipe.
+        path: Dotted path of the tree, empty for a whole recipe.
         origin: Where keys were set.
         schema: Data class of the whole recipe, searched for the nearest name.
+        resolved: Whether interpolations have been resolved; otherwise they may have any type.
 
     Raises:
-        UserError: Something does not fit.
+        UserError: A key is unknown, a value has a wrong type, or a number is not finite.
     """
     item = _item_type(kind)
     if dataclasses.is_dataclass(kind):
@@ -136,43 +137,39 @@ def refuse_unknown(
             return
         if not isinstance(values, Mapping):
             names = ", ".join(f.name for f in dataclasses.fields(kind))
-            raise _wrong_type(prefix, values, f"the keys {names}", origin)
+            raise _wrong_type(path, values, f"the keys {names}", origin)
         hints = typing.get_type_hints(kind)
         for key, value in values.items():
-            path = f"{prefix}.{key}" if prefix else str(key)
+            inner = f"{path}.{key}" if path else str(key)
             if key not in hints:
-                raise _unknown(str(key), kind, prefix, where_set(path, origin), schema)
-            refuse_unknown(value, hints[key], path, origin, schema)
+                raise _unknown(str(key), kind, path, where_set(inner, origin), schema)
+            refuse_misfit(value, hints[key], inner, origin, schema, resolved)
     elif _is_free(kind):
-        _refuse_no_mapping(values, prefix, origin)
-    elif item is not None and isinstance(values, list):
+        if not (isinstance(values, Mapping) and all(isinstance(key, str) for key in values)):
+            raise _wrong_type(path, values, "dotted keys and values", origin)
+        for inner, value in leaves(values, path):
+            _refuse_unwritable(value, inner, origin)
+    elif isinstance(values, str) and "${" in values and not resolved:
+        return
+    elif item is None:
+        _refuse_wrong_type(values, kind, path, origin)
+    elif isinstance(values, list):
         for position, value in enumerate(values):
-            refuse_unknown(value, item, f"{prefix}.{position}", origin, schema)
-    elif not (isinstance(values, str) and "${" in values):
-        refuse_wrong_types(values, kind, prefix, origin)
+            refuse_misfit(value, item, f"{path}.{position}", origin, schema, resolved)
+    else:
+        raise _wrong_type(path, values, f"a list of {_plural(item)}", origin)
 
 
-def refuse_wrong_types(value: Any, kind: Any, path: str, origin: Origin) -> None:
-    """Refuse values that the schema's types do not allow, in a tree without unknown keys.
+def leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """List the dotted paths and values of a plain tree below its mappings and lists."""
+    if not isinstance(tree, dict | list):
+        yield path, tree
+        return
+    for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree):
+        yield from leaves(value, f"{path}.{key}" if path else str(key))
 
-    Raises:
-        UserError: A value has a wrong type, or a number is not finite.
-    """
-    item = _item_type(kind)
-    if dataclasses.is_dataclass(kind):
-        hints = typing.get_type_hints(kind)
-        for name, entry in value.items():
-            refuse_wrong_types(entry, hints[name], f"{path}.{name}" if path else name, origin)
-        return
-    if item is not None:
-        if not isinstance(value, list):
-            raise _wrong_type(path, value, f"a list of {_plural(item)}", origin)
-        for position, entry in enumerate(value):
-            refuse_wrong_types(entry, item, f"{path}.{position}", origin)
-        return
-    if _is_free(kind):
-        _refuse_no_mapping(value, path, origin)
-        return
+
+def _refuse_wrong_type(value: Any, kind: Any, path: str, origin: Origin) -> None:
     if isinstance(value, str):
         check_text(f"key {path!r} {where_set(path, origin)}", value)
     # OmegaConf treats ??? as a value that is still missing, and would keep the default silently.
@@ -182,9 +179,8 @@ def refuse_wrong_types(value: Any, kind: Any, path: str, origin: Origin) -> None
         raise _wrong_type(path, value, _WORDS[kind], origin)
     if isinstance(value, int) and abs(value) >= _LARGEST:
         raise _wrong_type(path, value, f"{_WORDS[kind]} of less than 2**63 in size", origin)
-    if isinstance(value, float) and not math.isfinite(value):
-        if path in _MAY_BE_INFINITE and value > 0:
-            return
+    infinite = isinstance(value, float) and not math.isfinite(value)
+    if infinite and not (path in _MAY_BE_INFINITE and value > 0):
         raise _wrong_type(path, value, "a finite number", origin)
 
 
@@ -222,26 +218,13 @@ def _item_type(kind: Any) -> Any:
 
 
 def _is_free(kind: Any) -> bool:
-    """Return whether a key holds keys and values of the user's choice, such as `ablation.grid`."""
+    """Return whether the value is keys and values of the user's choice, as of `ablation.grid`."""
     return typing.get_origin(kind) is dict
 
 
-def _refuse_no_mapping(value: Any, path: str, origin: Origin) -> None:
-    if not (isinstance(value, Mapping) and all(isinstance(key, str) for key in value)):
-        raise _wrong_type(path, value, "dotted keys and values", origin)
-    for key, entry in value.items():
-        _refuse_unwritable(entry, f"{path}.{key}", origin)
-
-
 def _refuse_unwritable(value: Any, path: str, origin: Origin) -> None:
-    """Refuse values of the user's choice that cannot be written to a recipe or record."""
-    if isinstance(value, Mapping):
-        for key, entry in value.items():
-            _refuse_unwritable(entry, f"{path}.{key}", origin)
-    elif isinstance(value, list):
-        for position, entry in enumerate(value):
-            _refuse_unwritable(entry, f"{path}.{position}", origin)
-    elif isinstance(value, str):
+    """Refuse a value of the user's choice that cannot be written to a recipe or record."""
+    if isinstance(value, str):
         check_text(f"key {path!r} {where_set(path, origin)}", value)
     elif isinstance(value, int) and abs(value) >= _LARGEST:
         raise _wrong_type(path, value, "a number of less than 2**63 in size", origin)

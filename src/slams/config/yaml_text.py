@@ -24,7 +24,7 @@ __all__ = ["parse_yaml", "read_yaml_text"]
 # A hundred times the largest recipe in existence.
 _LARGEST_BYTES = 2**18
 _DEEPEST = 32
-# About half a second of parsing; aliases (`*name`) count as what they stand for.
+# About half a second of parsing; aliases (`*name`) count as what they refer to.
 _MOST_VALUES = 10_000
 
 
@@ -37,7 +37,7 @@ def read_yaml_text(path: Path) -> str:
     Raises:
         UserError: It is not a regular file, too large, not UTF-8 text, or not readable.
         FileNotFoundError: It does not exist.
-        NotADirectoryError: A file stands in the place of one of its directories.
+        NotADirectoryError: One of its directories is a file.
     """
     what = f"recipe {shorten(str(path), 200)}"
     try:
@@ -69,7 +69,7 @@ def parse_yaml(text: str, what: str) -> dict[str, Any]:
 
     Args:
         text: YAML.
-        what: Where the text stands, for messages.
+        what: Where the text was found, for messages.
 
     Returns:
         A plain tree, interpolations unresolved; empty for an empty text.

@@ -31,6 +31,7 @@ __all__ = [
     "Sampler",
     "Schedule",
     "VESchedule",
+    "WrappedDenoiser",
     "conjugate_gradients",
     "generalized_minimal_residual",
     "time_of_sigma",
@@ -38,6 +39,23 @@ __all__ = [
 
 # Exponential Adams-Bashforth in the data prediction; at second order it is DPM-Solver++ 2M.
 AdamsBashforthSampler = xEABSampler
+
+
+class WrappedDenoiser(Denoiser):
+    """Base class of denoisers that wrap another one and have its schedule.
+
+    Args:
+        denoiser: The other denoiser.
+    """
+
+    def __init__(self, denoiser: Denoiser) -> None:
+        super().__init__()
+        self.denoiser = denoiser
+
+    @property
+    def schedule(self) -> VESchedule:
+        """Return the schedule of the wrapped denoiser."""
+        return self.denoiser.schedule
 
 
 def time_of_sigma(sigma: Tensor, schedule: VESchedule) -> Tensor:

@@ -28,13 +28,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from slams.diffusion.backend import Denoiser, DiracPosterior
+from slams.diffusion.backend import Denoiser, DiracPosterior, WrappedDenoiser
 from slams.errors import UserError
 
 __all__ = ["TrajectoryDenoiser"]
 
 
-class TrajectoryDenoiser(Denoiser):
+class TrajectoryDenoiser(WrappedDenoiser):
     """Denoiser of trajectories of any length, built from a denoiser of windows.
 
     Args:
@@ -59,22 +59,16 @@ class TrajectoryDenoiser(Denoiser):
         conditioned: int | None = None,
         season_step: float = 0.0,
     ) -> None:
-        super().__init__()
+        super().__init__(denoiser)
         if window < 1 or window % 2 == 0:
             raise UserError(
                 f"data.window: trajectories are composed from windows of an odd number of days; "
                 f"found {window}, expected 1, 3, 5, ..."
             )
-        self.denoiser = denoiser
         self.window = window
         self.chunk = chunk
         self.conditioned = conditioned
         self.season_step = season_step
-
-    @property
-    def schedule(self):
-        """Return the schedule of the windows' denoiser."""
-        return self.denoiser.schedule
 
     def forward(self, x_t: Tensor, t: Tensor, **condition: Tensor | None) -> DiracPosterior:
         """Return the composed `E[x | x_t]`.

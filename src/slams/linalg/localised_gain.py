@@ -20,7 +20,13 @@ from torch import Tensor
 
 from slams.errors import UserError
 
-__all__ = ["factorise", "innovation_covariance", "localised_increments", "solve_innovations"]
+__all__ = [
+    "apply_gain",
+    "factorise",
+    "innovation_covariance",
+    "localised_increments",
+    "solve_innovations",
+]
 
 # Fraction of each diagonal element that is added to it when rounding makes the factorisation fail.
 # A fraction of their mean would swamp observations in small units next to those in large units.
@@ -109,3 +115,32 @@ def localised_increments(
         torch.mm(anomalies[:, field].T, observed, out=covariance)
         increments[:, field] = (covariance.mul_(localisation) @ weights).T
     return increments
+
+
+def apply_gain(
+    anomalies: Tensor,
+    observed: Tensor,
+    localisation: tuple[Tensor, Tensor],
+    variance: Tensor,
+    innovations: Tensor,
+) -> Tensor:
+    """Compute the increments of the state from innovations.
+
+    Args:
+        anomalies: `(n, T, C, H, W)` anomalies Z, centred.
+        observed: `(n, P)` observed anomalies Y, centred.
+        localisation: `(G, P)` L_zo and `(P, P)` L_oo.
+        variance: `(P,)` diagonal of R.
+        innovations: `(J, P)`.
+
+    Returns:
+        `(J, T, C, H, W)` increments in the units and the precision of the anomalies.
+
+    Raises:
+        UserError: S is not positive definite, even with its diagonal raised by 1e-7.
+    """
+    between, among = localisation
+    weights = solve_innovations(innovation_covariance(observed, among, variance), innovations)
+    fields = anomalies.flatten(1, 2).flatten(2)
+    increments = localised_increments(fields, observed, between, weights)
+    return increments.reshape(-1, *anomalies.shape[1:])

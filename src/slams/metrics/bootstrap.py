@@ -28,7 +28,7 @@ from slams.errors import UserError
 from slams.metrics.scores import SCORES, score
 from slams.runtime.seeds import generator
 
-__all__ = ["Resamples", "paired_difference", "resampled_scores", "student_quantile"]
+__all__ = ["Resamples", "resampled_scores", "student_quantile"]
 
 _ALPHA = 0.05
 
@@ -131,35 +131,6 @@ def resampled_scores(
         means = {key: resamples.means(statistics[key][:, c : c + 1]) for key in keys}
         scores.append(score(name, means, members, centred))
     return torch.cat(scores, dim=1)
-
-
-def paired_difference(
-    name: str,
-    first: Mapping[str, Tensor],
-    second: Mapping[str, Tensor],
-    members: int,
-    resamples: Resamples,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Compare two methods on the same cases: metric of the first minus metric of the second.
-
-    Args:
-        name: The metric.
-        first: Per-case statistics of the first method, with cases in the order of `resamples`.
-        second: Per-case statistics of the second method.
-        members: Number of ensemble members.
-        resamples: The resamples, drawn for these cases.
-
-    Returns:
-        Difference, lower and upper bound of its 95 % interval, `(C,)` each.
-    """
-
-    def plain(statistics: Mapping[str, Tensor]) -> Tensor:
-        return score(name, {k: statistics[k].nanmean(dim=0) for k in SCORES[name]}, members)
-
-    resampled = resampled_scores(name, first, members, resamples) - resampled_scores(
-        name, second, members, resamples
-    )
-    return plain(first) - plain(second), *resamples.interval(resampled)
 
 
 def student_quantile(freedom: float) -> float:

@@ -10,80 +10,35 @@ tables without this column all ensembles were scored as free.
 
 `cases`: method, setting, case, date, variable, level, statistic, value, estimator; the metrics are
 functions of the means over cases. `rank_histogram`: method, setting, variable, level, bin, weight.
-`regions` is described in `slams.metrics.regional`; `observations`, `observation_space` and
-`observation_ranks` in `slams.metrics.observed_tables`; `spectra` in `slams.metrics.spectra`.
+`regions` is described in `slams.metrics.score_rows`; `observations`, `observation_space` and
+`observation_ranks` in `slams.metrics.observed_tables`; `spectra` in `slams.metrics.spectra`;
+`days`, of windows of several days, in `slams.metrics.days`; `drift`, of a cycle, in
+`slams.metrics.drift`.
 """
 
 from __future__ import annotations
 
-__all__ = ["LATER_COLUMNS", "TABLE_COLUMNS"]
+__all__ = ["DAY_COLUMNS", "DRIFT_COLUMNS", "LATER_COLUMNS", "TABLE_COLUMNS"]
 
 # Columns that are missing in tables of earlier versions, which can still be read.
 LATER_COLUMNS = ("estimator",)
 
-# Columns of each table, in order.
+_RUN = ("method", "setting")
+_PLACE = ("variable", "level")
+_NUMBERS = ("value", "lower", "upper", "n")
+_SCORE = (*_PLACE, "metric", *_NUMBERS, "estimator")
+_OBSERVED = (*_RUN, "observation")
+
+# Columns of each table of every evaluation, in order.
 TABLE_COLUMNS: dict[str, tuple[str, ...]] = {
-    "results": (
-        "method",
-        "setting",
-        "variable",
-        "level",
-        "metric",
-        "value",
-        "lower",
-        "upper",
-        "n",
-        "estimator",
-    ),
-    "cases": (
-        "method",
-        "setting",
-        "case",
-        "date",
-        "variable",
-        "level",
-        "statistic",
-        "value",
-        "estimator",
-    ),
-    "rank_histogram": ("method", "setting", "variable", "level", "bin", "weight"),
-    "observations": ("method", "setting", "observation", "quantity", "mean", "sd", "n", "chi2"),
-    "observation_space": (
-        "method",
-        "setting",
-        "observation",
-        "use",
-        "region",
-        "statistic",
-        "value",
-        "lower",
-        "upper",
-        "n",
-    ),
-    "observation_ranks": ("method", "setting", "observation", "use", "bin", "weight", "n"),
-    "spectra": (
-        "method",
-        "setting",
-        "kind",
-        "region",
-        "variable",
-        "level",
-        "wavenumber",
-        "truth",
-        "members",
-        "mean",
-    ),
-    "regions": (
-        "method",
-        "setting",
-        "region",
-        "variable",
-        "level",
-        "metric",
-        "value",
-        "lower",
-        "upper",
-        "n",
-        "estimator",
-    ),
+    "results": (*_RUN, *_SCORE),
+    "cases": (*_RUN, "case", "date", *_PLACE, "statistic", "value", "estimator"),
+    "rank_histogram": (*_RUN, *_PLACE, "bin", "weight"),
+    "observations": (*_OBSERVED, "quantity", "mean", "sd", "n", "chi2"),
+    "observation_space": (*_OBSERVED, "use", "region", "statistic", *_NUMBERS),
+    "observation_ranks": (*_OBSERVED, "use", "bin", "weight", "n"),
+    "spectra": (*_RUN, "kind", "region", *_PLACE, "wavenumber", "truth", "members", "mean"),
+    "regions": (*_RUN, "region", *_SCORE),
 }
+DAY_COLUMNS = (*_RUN, "day", "observed", *_SCORE)
+DRIFT_COLUMNS = (*_RUN, *_PLACE, "metric", "mean", "largest", "slope", "lower", "upper", "n")

@@ -17,13 +17,12 @@ import numpy as np
 import pandas as pd
 
 from slams.metrics.bootstrap import student_quantile
+from slams.metrics.columns import DRIFT_COLUMNS
 
 __all__ = ["SPIN_UP", "daily", "drift", "trend"]
 
 # Days after which a cycle no longer depends on its first background.
 SPIN_UP = 20
-
-_COLUMNS = ("method", "setting", "variable", "level", "metric", "mean", "largest", "slope")
 
 
 def daily(cases: pd.DataFrame) -> pd.DataFrame:
@@ -69,7 +68,7 @@ def drift(cases: pd.DataFrame, spin_up: int = SPIN_UP) -> pd.DataFrame:
         slope, lower, upper = trend(values)
         mean, largest = float(values.mean()), float(np.abs(values).max())
         found.append((*key, mean, largest, slope, lower, upper, len(values)))
-    return pd.DataFrame(found, columns=[*_COLUMNS, "lower", "upper", "n"])
+    return pd.DataFrame(found, columns=DRIFT_COLUMNS)
 
 
 def trend(values: np.ndarray) -> tuple[float, float, float]:

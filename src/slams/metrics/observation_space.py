@@ -109,32 +109,26 @@ class ObservationSpace:
         Returns:
             One mapping per case, without entries for observations that have no value in it.
         """
-        background = None
-        if batch.background is not None:
+        if batch.background is None:
+            mean = sd = torch.full_like(batch.fields, torch.nan)
+        else:
             mean = self._normaliser.denormalise(batch.background.mean, batch.climatology)
-            background = mean, batch.background.variance.sqrt() * self._normaliser.sd
+            sd = batch.background.variance.sqrt() * self._normaliser.sd
         found: list[dict[Key, ObservedSums]] = [{} for _ in range(len(batch))]
         for use, group in ((ASSIMILATED, batch.observations), (HELD_OUT, batch.held_out)):
             for observed in group:
                 key = observed.name, use
                 regions = self._point_regions(key, observed)
-                h_members = observed.operator(members)
-                h_background = h_sd = None
-                if background is not None:
-                    h_background = observed.operator(background[0])
-                    # Use the linear part of H only, without e.g. an elevation correction. The
-                    # background's errors are assumed fully correlated within a footprint.
-                    zero = observed.operator(torch.zeros_like(background[1]))
-                    h_sd = observed.operator(background[1]) - zero
+                h_members, h_background = observed.operator(members), observed.operator(mean)
+                # Use the linear part of H only, without e.g. an elevation correction. The
+                # background's errors are assumed fully correlated within a footprint.
+                h_sd = observed.operator(sd) - observed.operator(torch.zeros_like(sd))
                 for b, sums in enumerate(found):
-                    if not bool(observed.mask[b].any()):
-                        continue
-                    columns = None
-                    if h_background is not None and h_sd is not None:
-                        columns = h_background[b], h_sd[b]
-                    sums[key] = self._sum(
-                        observed, b, h_members[b], columns, regions, int(batch.case[b]), centred
-                    )
+                    if bool(observed.mask[b].any()):
+                        background, case = (h_background[b], h_sd[b]), int(batch.case[b])
+                        sums[key] = self._sum(
+                            observed, b, h_members[b], background, regions, case, centred
+                        )
         return found
 
     def _sum(
@@ -142,7 +136,7 @@ class ObservationSpace:
         observed: Observations,
         b: int,
         members: Tensor,
-        background: tuple[Tensor, Tensor] | None,
+        background: tuple[Tensor, Tensor],
         regions: Tensor,
         case: int,
         centred: bool,
@@ -153,17 +147,19 @@ class ObservationSpace:
         x = members[:, mask].double()
         count = x.shape[0]
         a = y - x.mean(dim=0)
-        columns = dict.fromkeys(SUMS, torch.full_like(y, torch.nan))
-        if background is not None:
-            d = y - background[0][mask].double()
-            hbh = background[1][mask].double().square()
-            columns |= {"b": d, "b_b": d * d, "b_b/v": d * d / (r + hbh), "a_b": a * d, "hbh": hbh}
-        columns |= {
+        d = y - background[0][mask].double()
+        hbh = background[1][mask].double().square()
+        columns = {
             "n": torch.ones_like(y),
+            "b": d,
+            "b_b": d * d,
+            "b_b/v": d * d / (r + hbh),
             "a": a,
             "a_a": a * a,
             "a_a/r": a * a / r,
+            "a_b": a * d,
             "r": r,
+            "hbh": hbh,
             "spread": x.var(dim=0, correction=1),
             "crps": crps_with_error(x, y, r, centred),
         }

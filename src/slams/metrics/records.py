@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from slams.errors import UserError
 from slams.metrics.observation_space import Key, ObservedSums
 from slams.metrics.statistics import CaseStatistics
 
-__all__ = ["MethodRecord"]
+__all__ = ["MethodRecord", "Records"]
 
 
 @dataclass(frozen=True)
@@ -139,3 +139,41 @@ class MethodRecord:
             observed=tuple(observed[i] for i in order.tolist()),
             centred=all(r.centred for r in records if len(r.case)) and len(case) > 0,
         )
+
+
+class Records:
+    """Records of batches, by method or by method and day."""
+
+    def __init__(self) -> None:
+        self._parts: dict[Any, list[MethodRecord]] = {}
+
+    def add(self, key: Hashable, record: MethodRecord) -> None:
+        """Add the record of a batch."""
+        self._parts.setdefault(key, []).append(record)
+
+    def merged(self) -> dict[Any, MethodRecord]:
+        """Return one record per key.
+
+        Raises:
+            UserError: A case occurs twice.
+        """
+        return {key: MethodRecord.merge(parts) for key, parts in self._parts.items()}
+
+    def to_plain(self) -> dict[Any, list[dict[str, Any]]]:
+        """Return the records as tensors in plain containers, for a file."""
+        return {key: [r.to_plain() for r in parts] for key, parts in self._parts.items()}
+
+    def restore(self, plain: dict[Any, list[dict[str, Any]]]) -> None:
+        """Restore the records from the result of `to_plain`."""
+        self._parts = {
+            key: [MethodRecord.from_plain(one) for one in parts] for key, parts in plain.items()
+        }
+
+    @classmethod
+    def merge(cls, ranks: Sequence[Records]) -> Records:
+        """Merge the records of several ranks."""
+        together = cls()
+        for rank in ranks:
+            for key, parts in rank._parts.items():
+                together._parts.setdefault(key, []).extend(parts)
+        return together

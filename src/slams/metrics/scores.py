@@ -35,7 +35,9 @@ from slams.metrics.marginals import wasserstein
 __all__ = [
     "SCORES",
     "level_groups",
+    "level_name",
     "mean_over_levels",
+    "places",
     "rank_chi_square",
     "score",
     "spread_skill_ratio",
@@ -108,6 +110,21 @@ def level_groups(channels: Sequence[FieldSpec]) -> dict[str, list[int]]:
         if spec.level is not None:
             groups.setdefault(spec.variable, []).append(index)
     return groups
+
+
+def level_name(spec: FieldSpec) -> str:
+    """Return the level of a channel as in the tables of results."""
+    return "surface" if spec.level is None else str(spec.level)
+
+
+def places(channels: Sequence[FieldSpec]) -> dict[tuple[str, str], list[int]]:
+    """Return the channel indices of each (variable, level) of the tables of results.
+
+    The channels come first, then the `mean` over the levels of each variable that has levels.
+    """
+    single = {(spec.variable, level_name(spec)): [i] for i, spec in enumerate(channels)}
+    means = {(variable, "mean"): index for variable, index in level_groups(channels).items()}
+    return {**single, **means}
 
 
 def mean_over_levels(values: Tensor, index: Sequence[int]) -> Tensor:

@@ -105,10 +105,6 @@ class PowerSpectra(Metric):
                 self.cases[position] += 1
 
     def compute(self) -> tuple[Tensor, Tensor]:
-        """Return the result of `means` after the states of all ranks were summed."""
-        return self.means()
-
-    def means(self) -> tuple[Tensor, Tensor]:
         """Return the mean spectra, `(L, belts, kinds, waves)` and `(L, kinds, degrees)`."""
         zonal = self.zonal / self.cases[:, None, None, None]
         return zonal, self.spherical / self.cases[:, None, None]

@@ -9,24 +9,25 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
-from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
 from slams.config.schema import OptimizerConfig, TrainerConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
+from slams.modules.fitting import make_optimizer
 from slams.nn.checkpointing import checkpoint_blocks
 from slams.runtime.files import load_tensors
 
 __all__ = [
     "CHECKPOINT_VERSION",
+    "Saved",
     "TrainedModule",
     "check_identity",
     "read_checkpoint",
@@ -42,6 +43,23 @@ def warmup_cosine(step: int, steps: int, warmup: int) -> float:
     """Return the factor of the learning rate at a step: linear warm-up, then half a cosine."""
     rise = min(1.0, (step + 1) / max(warmup, 1))
     return rise * 0.5 * (1.0 + math.cos(math.pi * min(1.0, step / max(steps, 1))))
+
+
+@dataclass(frozen=True)
+class Saved:
+    """Contents of a checkpoint, and the data to which its module will be applied.
+
+    Attributes:
+        settings: The settings of the stage, plain containers.
+        channels: Channels of the fields.
+        grid: Grid of the fields.
+        state: The weights and buffers.
+    """
+
+    settings: dict[str, Any]
+    channels: Sequence[FieldSpec]
+    grid: LatLonGrid
+    state: dict[str, Tensor]
 
 
 class TrainedModule(LightningModule):
@@ -70,14 +88,7 @@ class TrainedModule(LightningModule):
     ) -> None:
         super().__init__()
         self.optimizer_config = optimizer
-        self.identity = {
-            "version": CHECKPOINT_VERSION,
-            "stage": self.stage,
-            "channels": [c.name for c in channels],
-            "grid": grid.fingerprint,
-            "shape": list(grid.shape),
-            "settings": settings,
-        }
+        self.identity = {**self._expected(channels, grid), "settings": settings}
 
     @property
     @abstractmethod
@@ -97,23 +108,9 @@ class TrainedModule(LightningModule):
                 network.compile()
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """Return AdamW with linear warm-up and cosine decay, stepped every batch.
-
-        Biases, norms, position embeddings and noise parameters have no weight decay.
-        """
-        decayed, free = [], []
-        for name, parameter in self.named_parameters():
-            if parameter.requires_grad:
-                whole = parameter.ndim < 2 or name.rpartition(".")[2] == "position"
-                (free if whole else decayed).append(parameter)
+        """Return AdamW with linear warm-up and cosine decay, stepped every batch."""
         config = self.optimizer_config
-        optimizer = AdamW(
-            [
-                {"params": decayed, "weight_decay": config.weight_decay},
-                {"params": free, "weight_decay": 0.0},
-            ],
-            lr=config.learning_rate,
-        )
+        optimizer = make_optimizer(self, config)
         schedule = LambdaLR(
             optimizer, lambda step: warmup_cosine(step, config.steps, config.warmup_steps)
         )
@@ -132,14 +129,19 @@ class TrainedModule(LightningModule):
 
     @classmethod
     @abstractmethod
-    def build(
-        cls,
-        settings: dict[str, Any],
-        channels: Sequence[FieldSpec],
-        grid: LatLonGrid,
-        state: dict[str, Tensor],
-    ) -> Self:
-        """Build the module from the settings and weights of a checkpoint."""
+    def build(cls, saved: Saved) -> Self:
+        """Build the module from a checkpoint, whose weights are loaded afterwards."""
+
+    @classmethod
+    def _expected(cls, channels: Sequence[FieldSpec], grid: LatLonGrid) -> dict[str, Any]:
+        """Return the identity of checkpoints that can be applied to some data."""
+        return {
+            "version": CHECKPOINT_VERSION,
+            "stage": cls.stage,
+            "channels": [c.name for c in channels],
+            "grid": grid.fingerprint,
+            "shape": list(grid.shape),
+        }
 
     @classmethod
     def load(cls, path: str | Path, channels: Sequence[FieldSpec], grid: LatLonGrid) -> Self:
@@ -155,17 +157,10 @@ class TrainedModule(LightningModule):
                 stage, grid, channel set or version.
         """
         checkpoint = read_checkpoint(path)
-        expected = {
-            "version": CHECKPOINT_VERSION,
-            "stage": cls.stage,
-            "channels": [c.name for c in channels],
-            "grid": grid.fingerprint,
-            "shape": list(grid.shape),
-        }
-        check_identity(checkpoint, expected, str(path))
+        check_identity(checkpoint, cls._expected(channels, grid), str(path))
         try:
             settings, state = checkpoint["slams"]["settings"], checkpoint["state_dict"]
-            module = cls.build(settings, channels, grid, state)
+            module = cls.build(Saved(settings, channels, grid, state))
             module.load_state_dict(state)
         except (KeyError, TypeError, RuntimeError) as error:
             raise UserError(
@@ -209,15 +204,16 @@ def check_identity(checkpoint: dict[str, Any], expected: dict[str, Any], where: 
         UserError: The message gives the first difference, with the found and expected values.
     """
     found = checkpoint.get("slams", {})
-    for key in ("version", "stage", "channels", "shape", "grid", "settings"):
+    for key, what in _WORDS.items():
         if key in expected and found.get(key) != expected[key]:
             raise UserError(
-                f"{where}: belongs to another {_WORDS[key]}: found {found.get(key)}, expected "
+                f"{where}: belongs to another {what}: found {found.get(key)}, expected "
                 f"{expected[key]}; train on this data, or use the data it was trained on in the "
                 "recipe"
             )
 
 
+# What differs, by key of the identity, in the order of the checks.
 _WORDS = {
     "version": "version of the checkpoint layout",
     "stage": "stage",
@@ -228,6 +224,9 @@ _WORDS = {
 }
 
 
-def plain(config: Any) -> dict[str, Any]:
-    """Convert a configuration data class to plain containers, which are safe to load."""
-    return asdict(config)
+_Settings = TypeVar("_Settings")
+
+
+def settings_of(kind: type[_Settings], plain: dict[str, Any]) -> _Settings:
+    """Restore the settings of a stage, with those of its optimiser, from a checkpoint."""
+    return kind(**{**plain, "optimizer": OptimizerConfig(**plain["optimizer"])})

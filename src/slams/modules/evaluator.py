@@ -3,9 +3,8 @@
 Every method is given the same background, `H`, `R` and observed values. The cases are divided over
 the ranks; with fewer cases than ranks (`share_members`) every rank is given every case, and for
 methods whose cost is proportional to the members, the members are divided
-(`slams.modules.shares`). A case is summarised by a few float64 statistics, and metrics are
-functions of their means. The results therefore depend only on the cases, not on the batch size or
-the number of ranks, even if a rank has no case.
+(`slams.modules.shares`). The results (`slams.modules.results`) depend neither on the batch size
+nor on the number of ranks.
 """
 
 from __future__ import annotations
@@ -20,40 +19,20 @@ import pandas as pd
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
-from torch import distributed as dist
 
 from slams.assimilators.base import Assimilator
 from slams.config.schema import AssimilationConfig
 from slams.errors import UserError
 from slams.fields import Batch, Ensemble, FieldSpec
 from slams.grid import LatLonGrid
-from slams.metrics.accumulators import (
-    RMSE,
-    Bias,
-    FairCRPS,
-    RankHistogram,
-    SpreadSkill,
-    Wasserstein,
-)
-from slams.metrics.days import DayRecords
 from slams.metrics.marginals import Marginals
 from slams.metrics.observation_space import ObservationSpace
-from slams.metrics.records import MethodRecord
-from slams.metrics.regions import grid_regions
-from slams.metrics.spectra import PowerSpectra
-from slams.metrics.statistics import case_statistics
-from slams.metrics.tables import make_tables
-from slams.modules.analyses import DETERMINISTIC, KeptCases
+from slams.modules.results import Results
 from slams.modules.shares import Share
 from slams.normalisation import Normaliser
 from slams.runtime.files import write_table
-from slams.runtime.heartbeat import Heartbeat
 
 __all__ = ["AssimilationEvaluator"]
-
-# Seconds after which the computation of the tables is reported.
-_SILENT_SECONDS = 10.0
-_METRICS = (RMSE, Bias, FairCRPS, SpreadSkill, RankHistogram, Wasserstein)
 
 
 class AssimilationEvaluator(LightningModule):
@@ -69,7 +48,6 @@ class AssimilationEvaluator(LightningModule):
         normaliser: Climatology, standard deviations and transforms.
         grid: The grid, whose cell areas are the weights of every mean.
         channels: The `C` channels.
-        setting: Name of the setting in the tables; `None` for that of the recipe.
         seed: The experiment's seed, for rank ties and the bootstrap.
         analysed: Names of the channels that are scored and written; all of them by default.
 
@@ -77,7 +55,10 @@ class AssimilationEvaluator(LightningModule):
         share_members: Whether every rank is given every case, in the same batches.
         done: Number of batches that this rank has evaluated.
         at_work: Name of the method that is running; empty before the first.
+        results: The results of this rank, from `setup` on.
     """
+
+    results: Results
 
     def __init__(
         self,
@@ -86,7 +67,6 @@ class AssimilationEvaluator(LightningModule):
         normaliser: Normaliser,
         grid: LatLonGrid,
         channels: Sequence[FieldSpec],
-        setting: str | None = None,
         seed: int = 0,
         analysed: Sequence[str] = (),
     ) -> None:
@@ -104,30 +84,12 @@ class AssimilationEvaluator(LightningModule):
             i for i, c in enumerate(self.channels) if not analysed or c.name in analysed
         ]
         self.scored_channels = tuple(self.channels[i] for i in self._scored)
-        self.setting = config.setting if setting is None else setting
         self.seed = seed
         self.share_members = False
         self._share = Share()
-        self._seen = 0
-        self.done = 0
+        self._seen = self.done = 0
         self.at_work = ""
-        self.scores = nn.ModuleDict(
-            {
-                a.name: nn.ModuleDict(
-                    {kind.metric: kind(len(self._scored), config.members) for kind in _METRICS}
-                )
-                for a in self.assimilators
-            }
-        )
-        self.spectra = nn.ModuleDict(
-            {a.name: PowerSpectra(self.scored_channels, grid) for a in self.assimilators}
-        )
-        self._regions = grid_regions(grid)
-        self._marginals = Marginals.of(normaliser, grid.weights).select(self._scored)
         self._observed = ObservationSpace(normaliser, seed)
-        self._records: dict[str, list[MethodRecord]] = {}
-        self._kept = KeptCases(config.keep_cases)
-        self._days = DayRecords(self.scored_channels, grid.weights, seed)
         self._tables: dict[str, pd.DataFrame] | None = None
 
     def setup(self, stage: str) -> None:
@@ -136,16 +98,17 @@ class AssimilationEvaluator(LightningModule):
             return
         several = self.share_members and self.trainer.world_size > 1
         ranks = (self.trainer.global_rank, self.trainer.world_size) if several else ()
-        self._share, self._seen, self.done = Share(*ranks), 0, 0
-        for metrics in self.scores.values():
-            for metric in metrics.values():
-                metric.reset()
-        for spectra in self.spectra.values():
-            spectra.reset()
-        empty = MethodRecord.empty(len(self._scored), self.config.members)
-        self._records = {a.name: [empty] for a in self.assimilators}
-        self._kept = KeptCases(self.config.keep_cases)
-        self._days = DayRecords(self.scored_channels, self.grid.weights, self.seed)
+        self._share = Share(*ranks)
+        self._seen = self.done = 0
+        self.results = Results(
+            [a.name for a in self.assimilators],
+            self.scored_channels,
+            self.grid,
+            Marginals.of(self.normaliser, self.grid.weights).select(self._scored),
+            self.config.members,
+            self.config.keep_cases,
+            self.seed,
+        )
         self._tables = None
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
@@ -168,81 +131,42 @@ class AssimilationEvaluator(LightningModule):
     def _evaluate(self, batch: Batch, mine: bool = True) -> None:
         """Analyse a batch; score it only if it is `mine`, not if it belongs to another rank."""
         truth = self._take(self._physical(batch.fields, batch))
-        mask = self._take(batch.mask)
-        regions, marginals = (x.to(truth.device) for x in (self._regions, self._marginals))
         # Held-out observations are never passed to a method.
-        given = replace(batch, held_out=())
+        given, scored = replace(batch, held_out=()), replace(batch, mask=self._take(batch.mask))
         for assimilator in self.assimilators:
             if not mine and not getattr(assimilator, "shares_members", False):
                 continue
-            name = self.at_work = assimilator.name
+            self.at_work = assimilator.name
             whole = self._analyse(assimilator, given)
-            if not mine:
-                continue
-            ensemble = replace(
-                whole, members=self._take(whole.members), channels=self.scored_channels
-            )
-            statistics = case_statistics(
-                ensemble.members,
-                truth,
-                mask,
-                self.grid.weights,
-                batch.case,
-                self.scored_channels,
-                self.seed,
-                regions,
-                marginals,
-                ensemble.centred,
-            )
-            for metric in self.scores[name].values():
-                metric.update(statistics)
-            self.spectra[name].update(ensemble.members, truth, mask, ensemble.centred)
-            self._records[name].append(
-                MethodRecord.of_batch(
-                    statistics,
-                    batch.time[:, 0],
-                    ensemble.seconds,
-                    ensemble.diverged,
-                    self._observed(
-                        batch, self.normaliser.to_channel_units(whole.members), whole.centred
-                    ),
+            if mine:
+                state = self.normaliser.to_channel_units(whole.members)
+                ensemble = replace(
+                    whole,
+                    method=assimilator.name,
+                    members=self._take(whole.members),
+                    channels=self.scored_channels,
                 )
-            )
-            self._days.add(name, ensemble, truth, replace(batch, mask=mask))
-            if name not in DETERMINISTIC:
-                self._kept.add(name, batch.case, ensemble)
+                observed = self._observed(batch, state, whole.centred)
+                self.results.add(ensemble, truth, scored, observed)
         if not mine:
             return
-        self._keep_state("truth", truth.masked_fill(~mask, torch.nan), batch)
+        self.results.keep_state("truth", truth.masked_fill(~scored.mask, torch.nan), batch)
         if batch.background is not None:
             background = self._take(self._physical(batch.background.mean, batch))
-            self._keep_state("background", background, batch)
+            self.results.keep_state("background", background, batch)
 
     def progress(self) -> dict[str, Any]:
         """Return all results of this rank so far, as tensors in plain containers."""
-        return {
-            "done": self.done,
-            "scores": self.scores.state_dict(),
-            "spectra": self.spectra.state_dict(),
-            "records": {n: [r.to_plain() for r in parts] for n, parts in self._records.items()},
-            "kept": self._kept.to_plain(),
-            "days": self._days.to_plain(),
-        }
+        return {"done": self.done, **self.results.progress()}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Continue after the results of an earlier attempt, as returned by `progress`."""
-        for name, sums in (("scores", self.scores), ("spectra", self.spectra)):
-            shapes = [{k: v.shape for k, v in s.items()} for s in (state[name], sums.state_dict())]
-            if shapes[0] != shapes[1]:
-                raise ValueError(f"{name} are of different methods, channels or members")
-            sums.load_state_dict(state[name])
-            sums.to(self.device)
-        self._records = {
-            name: [MethodRecord.from_plain(one) for one in parts]
-            for name, parts in state["records"].items()
-        }
-        self._kept.restore(state["kept"], self.scored_channels, self.grid)
-        self._days.restore(state["days"])
+        """Continue after the results of an earlier attempt, as returned by `progress`.
+
+        Raises:
+            ValueError: They are of different methods, channels or members.
+        """
+        self.results.restore(state)
+        self.results.to(self.device)
         self.done = state["done"]
 
     def teardown(self, stage: str) -> None:
@@ -251,48 +175,12 @@ class AssimilationEvaluator(LightningModule):
         This is the first hook after a test that Lightning calls on every rank: a rank without
         cases skips the whole loop and its hooks. It is not called after an exception.
         """
-        if stage != "test":
-            return
-        device = self.trainer.strategy.root_device
-        means: dict[str, dict[str, Tensor]] = {}
-        for name, metrics in self.scores.items():
-            means[name] = {}
-            for metric in metrics.values():
-                # Lightning has already moved the module to the CPU, but NCCL needs GPU tensors.
-                metric.to(device)
-                with metric.sync_context():
-                    means[name].update({k: v.cpu() for k, v in metric.means().items()})
-        powers: dict[str, tuple[Tensor, Tensor]] = {}
-        for name, spectra in self.spectra.items():
-            spectra.to(device)
-            with spectra.sync_context():
-                powers[name] = spectra.means()
-        ranks = _gather({n: MethodRecord.merge(r) for n, r in self._records.items()})
-        records = {
-            name: MethodRecord.merge([rank[name] for rank in ranks]) for name in self._records
-        }
-        cases = sorted({n for r in records.values() for n in r.case.tolist()})
-        parts = _gather_on_root(self._kept.select(cases[: self.config.keep_cases]))
-        days = _gather_on_root(self._days)
-        if parts is None or days is None:
-            return
-        self._kept = KeptCases.merge(parts)
-        with Heartbeat("test", _SILENT_SECONDS, "computing the tables"):
-            self._tables = make_tables(
-                records,
-                means,
-                powers,
-                self.scored_channels,
-                self.setting,
-                self.config.bootstrap_block,
-                self.config.bootstrap_samples,
-                self.seed,
+        if stage == "test":
+            # Lightning has already moved the module to the CPU, but NCCL needs GPU tensors.
+            self.results.to(self.trainer.strategy.root_device)
+            self._tables = self.results.collect(
+                self.config.setting, self.config.bootstrap_block, self.config.bootstrap_samples
             )
-            by_day = DayRecords.merge(days).table(
-                self.setting, self.config.bootstrap_block, self.config.bootstrap_samples
-            )
-            if len(by_day):
-                self._tables["days"] = by_day
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Return the tables of `slams.metrics.tables` by name; empty on other ranks than zero.
@@ -312,7 +200,9 @@ class AssimilationEvaluator(LightningModule):
         for name, table in self.tables().items():
             write_table(table, Path(run_dir) / f"{name}.parquet")
         if self.config.keep_cases:
-            self._kept.write(Path(run_dir) / "analysis.zarr", {"setting": self.setting})
+            self.results.kept.write(
+                Path(run_dir) / "analysis.zarr", {"setting": self.config.setting}
+            )
 
     def _analyse(self, assimilator: Assimilator, batch: Batch) -> Ensemble:
         started = time.perf_counter()
@@ -344,28 +234,3 @@ class AssimilationEvaluator(LightningModule):
     def _physical(self, normalised: Tensor, batch: Batch) -> Tensor:
         state = self.normaliser.denormalise(normalised, batch.climatology)
         return self.normaliser.to_physical(state)
-
-    def _keep_state(self, group: str, state: Tensor, batch: Batch) -> None:
-        members, grid = state.unsqueeze(1), self.grid
-        self._kept.add(
-            group, batch.case, Ensemble(group, members, batch.time, self.scored_channels, grid)
-        )
-
-
-def _gather(value: Any) -> list[Any]:
-    """Gather an object from every rank on every rank."""
-    if not (dist.is_available() and dist.is_initialized()):
-        return [value]
-    values: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(values, value)
-    return values
-
-
-def _gather_on_root(value: Any) -> list[Any] | None:
-    """Gather an object from every rank on rank zero; return `None` elsewhere."""
-    if not (dist.is_available() and dist.is_initialized()):
-        return [value]
-    root = dist.get_rank() == 0
-    values: list[Any] | None = [None] * dist.get_world_size() if root else None
-    dist.gather_object(value, values, dst=0)
-    return values

@@ -9,6 +9,7 @@ the pixel score model.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -19,8 +20,7 @@ from slams.config.schema import ScoreConfig
 from slams.diffusion.training import denoising_loss, draw_noise, make_denoiser
 from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
-from slams.modules.base import TrainedModule, plain
-from slams.modules.vae import settings_of
+from slams.modules.base import Saved, TrainedModule, settings_of
 from slams.nn.latent_space import LatentBatch
 from slams.nn.network_mean import NetworkMean
 from slams.nn.unet import LatentUNet
@@ -60,7 +60,7 @@ class LatentScore(TrainedModule):
         vae: str,
         importance: Tensor | None = None,
     ) -> None:
-        settings = {"config": plain(config), "latent_shape": list(latent_shape), "vae": vae}
+        settings = {"config": asdict(config), "latent_shape": list(latent_shape), "vae": vae}
         super().__init__(config.optimizer, channels, grid, settings)
         self.config = config
         window, latent_channels, *shape = latent_shape
@@ -89,22 +89,20 @@ class LatentScore(TrainedModule):
         self.to(memory_format=torch.channels_last)
 
     @classmethod
-    def build(
-        cls,
-        settings: dict[str, Any],
-        channels: Sequence[FieldSpec],
-        grid: LatLonGrid,
-        state: dict[str, Tensor],
-    ) -> LatentScore:
+    def build(cls, saved: Saved) -> LatentScore:
         """Build the module from a checkpoint."""
-        return cls(
-            ScoreConfig(**settings_of(settings["config"])),
-            channels,
-            grid,
-            tuple(settings["latent_shape"]),
-            state["latent_mean"],
-            state["latent_sd"],
-            settings["vae"],
+        return cls(*cls._saved_arguments(saved), saved.settings["vae"])
+
+    @staticmethod
+    def _saved_arguments(saved: Saved) -> tuple[Any, ...]:
+        """Return the arguments that both kinds of score model are built with."""
+        return (
+            settings_of(ScoreConfig, saved.settings["config"]),
+            saved.channels,
+            saved.grid,
+            tuple(saved.settings["latent_shape"]),
+            saved.state["latent_mean"],
+            saved.state["latent_sd"],
         )
 
     @property
@@ -179,20 +177,6 @@ class PixelScore(LatentScore):
         self.register_buffer("field_sd", field_sd.clone())
 
     @classmethod
-    def build(
-        cls,
-        settings: dict[str, Any],
-        channels: Sequence[FieldSpec],
-        grid: LatLonGrid,
-        state: dict[str, Tensor],
-    ) -> PixelScore:
+    def build(cls, saved: Saved) -> PixelScore:
         """Build the module from a checkpoint."""
-        return cls(
-            ScoreConfig(**settings_of(settings["config"])),
-            channels,
-            grid,
-            tuple(settings["latent_shape"]),
-            state["latent_mean"],
-            state["latent_sd"],
-            state["field_sd"],
-        )
+        return cls(*cls._saved_arguments(saved), saved.state["field_sd"])

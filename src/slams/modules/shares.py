@@ -8,27 +8,36 @@ rank only affects the shape of the batch in which a member is computed.
 from __future__ import annotations
 
 import time
-from typing import Protocol
+from dataclasses import replace
+from typing import Any
 
 import torch
-from torch import Tensor
 from torch import distributed as dist
 
+from slams.assimilators.base import SharesMembers
 from slams.fields import Batch, Ensemble, FieldSpec
 from slams.grid import LatLonGrid
 
-__all__ = ["Share", "SharesMembers"]
+__all__ = ["Share", "gather", "gather_on_root"]
 
 
-class SharesMembers(Protocol):
-    """An assimilator that can compute a subset of the members."""
+def gather(value: Any) -> list[Any]:
+    """Gather an object from every rank on every rank."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return [value]
+    values: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values
 
-    name: str
-    shares_members: bool
 
-    def analyse(self, batch: Batch, members: int, only: range | None = None) -> Ensemble:
-        """Return the members `only` of the analysis ensemble of `members`."""
-        ...
+def gather_on_root(value: Any) -> list[Any] | None:
+    """Gather an object from every rank on rank zero; return `None` elsewhere."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return [value]
+    root = dist.get_rank() == 0
+    values: list[Any] | None = [None] * dist.get_world_size() if root else None
+    dist.gather_object(value, values, dst=0)
+    return values
 
 
 class Share:
@@ -69,37 +78,23 @@ class Share:
             The ensemble; `diverged` is summed over ranks, `seconds` is that of the slowest rank.
         """
         started = time.perf_counter()
-        mine = self.members(members)
-        longest = -(-members // self.world)
-        fields = batch.fields
-        part = torch.zeros(
-            len(batch), longest, *fields.shape[1:], dtype=torch.float32, device=fields.device
-        )
-        diverged = torch.zeros(len(batch), dtype=torch.int64, device=fields.device)
-        # A rank without members has no value; all other ranks have the same one.
-        centred = torch.zeros((), dtype=torch.int64, device=fields.device)
+        mine, part = self.members(members), None
         if mine:
-            ensemble = assimilator.analyse(batch, members, mine)
-            part[:, : len(mine)] = ensemble.members.to(part)
-            centred += int(ensemble.centred)
-            if len(ensemble.diverged):
-                diverged += ensemble.diverged.to(fields.device)
-        if fields.is_cuda:
-            torch.cuda.synchronize(fields.device)
-        seconds = torch.tensor([time.perf_counter() - started], device=fields.device)
-        parts: list[Tensor] = [torch.empty_like(part) for _ in range(self.world)]
-        dist.all_gather(parts, part)
-        dist.all_reduce(diverged)
-        dist.all_reduce(centred)
-        dist.all_reduce(seconds, op=dist.ReduceOp.MAX)
-        counts = [len(self.members(members, rank)) for rank in range(self.world)]
+            found = assimilator.analyse(batch, members, mine)
+            part = replace(found, members=found.members.to(torch.float32)).to("cpu")
+            part = replace(part, seconds=time.perf_counter() - started)
+        # A rank without members has no part; all other ranks agree on `centred`.
+        parts: list[Ensemble] = [one for one in gather(part) if one is not None]
+        diverged = torch.zeros(len(batch), dtype=torch.int64)
+        for one in parts:
+            diverged += one.diverged if len(one.diverged) else 0
         return Ensemble(
             method=assimilator.name,
-            members=torch.cat([p[:, :n] for p, n in zip(parts, counts, strict=True)], dim=1),
+            members=torch.cat([one.members for one in parts], dim=1).to(batch.fields.device),
             time=batch.time,
             channels=channels,
             grid=grid,
-            diverged=diverged.cpu(),
-            seconds=float(seconds),
-            centred=bool(centred > 0),
+            diverged=diverged,
+            seconds=max(one.seconds for one in parts),
+            centred=parts[0].centred,
         )

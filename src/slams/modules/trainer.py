@@ -3,8 +3,7 @@
 It sets the options on which every stage relies:
 
 * the samplers of the DataModule are not replaced (`use_distributed_sampler=False`), because
-padding
-  a shard to equal length would count a case twice in an evaluation;
+  padding a shard to equal length would count a case twice in an evaluation;
 * gradients are available in evaluation (`inference_mode=False`), because guidance differentiates
   through the decoder;
 * nothing is written without a callback for it, and never outside the run directory;
@@ -20,7 +19,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from lightning.pytorch import Callback, Trainer
@@ -29,9 +28,12 @@ from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 
 from slams.errors import UserError
-from slams.modules.callbacks import ProgressLines, RankConsistencyCheck, RunSummary
+from slams.modules.callbacks.progress import ProgressLines
+from slams.modules.callbacks.rank_consistency import RankConsistencyCheck
+from slams.modules.callbacks.summary import RunSummary
 from slams.modules.threads import set_threads
 from slams.nn.precision import natural_precision
+from slams.plugins.keys import check_keys
 from slams.runtime import slurm_job
 from slams.runtime.ranks import say
 
@@ -43,10 +45,6 @@ if TYPE_CHECKING:
 __all__ = ["EVALUATION_PRECISION", "check_machine", "make_trainer", "quiet_lightning"]
 
 EVALUATION_PRECISION = "32-true"
-
-_ACCELERATORS = ("auto", "cpu", "gpu")
-# Not "16-true" or "64-true", which would convert the time stamps of a batch too.
-_PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 
 # Warnings of Lightning that do not apply here.
 _SETTLED = (
@@ -68,12 +66,11 @@ def make_trainer(
     run_dir: str | Path,
     max_steps: int = -1,
     max_epochs: int | None = None,
-    logger: Logger | Sequence[Logger] | None = None,
+    logger: Logger | None = None,
     callbacks: Sequence[Callback] = (),
     precision: str | None = None,
     gradient_clip: float = 0.0,
     accumulate: int = 1,
-    log_every_steps: int = 10,
 ) -> Trainer:
     """Build the Trainer of a stage.
 
@@ -84,13 +81,12 @@ def make_trainer(
         run_dir: Directory of the run; becomes `default_root_dir`.
         max_steps: Optimiser steps of the training; -1 for no limit.
         max_epochs: Epochs of the training; without either limit the Trainer only evaluates.
-        logger: Loggers of the metrics, besides the callbacks; `None` for no logger.
+        logger: Logger of the metrics, besides the callbacks; `None` for none.
         callbacks: Callbacks of the stage; without a checkpoint callback nothing is saved.
         precision: Lightning precision; `None` for that of the recipe. Evaluation passes
             `EVALUATION_PRECISION`.
         gradient_clip: Largest norm of the gradient; 0 for no limit.
         accumulate: Batches per rank whose gradients are accumulated for one step.
-        log_every_steps: Steps between two rows for the loggers.
 
     Raises:
         UserError: The accelerator, the devices or the precision do not exist on this machine, or
@@ -125,10 +121,10 @@ def make_trainer(
         check_val_every_n_epoch=config.validate_every_epochs,
         gradient_clip_val=gradient_clip or None,
         accumulate_grad_batches=accumulate,
-        logger=_loggers(logger),
-        log_every_n_steps=log_every_steps,
+        logger=logger or False,
+        log_every_n_steps=10,
         callbacks=added,
-        plugins=_plugins(),
+        plugins=[SLURMEnvironment(auto_requeue=False)] if slurm_job.is_task() else None,
         # On the CPU determinism has no cost; on a GPU only the choice of kernels is fixed.
         deterministic="warn" if accelerator == "cpu" else None,
         benchmark=False,
@@ -154,16 +150,13 @@ def check_machine(config: TrainerConfig, precision: str | None = None) -> str:
         precision: Lightning precision; `None` for that of the recipe.
 
     Raises:
-        UserError: The accelerator, the devices or the precision do not exist here, or SLURM runs
-            a different number of tasks.
+        UserError: A key has a value that is not allowed, the accelerator, the devices or the
+            precision do not exist here, or SLURM runs a different number of tasks.
     """
+    check_keys(config, "trainer")
     _check_tasks(config)
     accelerator = _accelerator(config)
     precision = config.precision if precision is None else precision
-    if precision not in _PRECISIONS:
-        raise UserError(
-            f"trainer.precision: found {precision!r}, expected one of {', '.join(_PRECISIONS)}"
-        )
     if precision == "16-mixed" and accelerator == "cpu":
         raise UserError(
             "trainer.precision: found '16-mixed', which needs a GPU; on the CPU set "
@@ -182,16 +175,6 @@ def quiet_lightning() -> None:
 
 def _accelerator(config: TrainerConfig) -> str:
     """Resolve `auto` to a GPU if there is one, else the CPU (not MPS: metrics need float64)."""
-    if config.accelerator not in _ACCELERATORS:
-        raise UserError(
-            f"trainer.accelerator: found {config.accelerator!r}, expected one of "
-            f"{', '.join(_ACCELERATORS)}"
-        )
-    if config.devices < 1 or config.num_nodes < 1:
-        raise UserError(
-            f"trainer.devices and trainer.num_nodes: found {config.devices} and "
-            f"{config.num_nodes}, expected at least 1 of each"
-        )
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if config.accelerator == "cpu" or (config.accelerator == "auto" and gpus == 0):
         return "cpu"
@@ -240,13 +223,3 @@ def _strategy(accelerator: str, world: int) -> str | DDPStrategy:
 
 def _leave_signals_alone() -> None:
     """Do nothing; replaces the method that registers Lightning's handlers."""
-
-
-def _plugins() -> list[Any] | None:
-    return [SLURMEnvironment(auto_requeue=False)] if slurm_job.is_task() else None
-
-
-def _loggers(logger: Logger | Sequence[Logger] | None) -> Any:
-    if logger is None:
-        return False
-    return list(logger) if isinstance(logger, Sequence) else logger

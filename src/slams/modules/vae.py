@@ -14,7 +14,7 @@ operator of each.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import asdict
 
 import torch
 from torch import Tensor, nn
@@ -23,9 +23,9 @@ from torchmetrics import MeanMetric
 from slams.config.schema import VAEConfig
 from slams.fields import Batch, FieldSpec
 from slams.grid import LatLonGrid
-from slams.metrics.reconstruction import ChannelError
+from slams.metrics.accumulators import ChannelError
 from slams.metrics.scores import level_groups
-from slams.modules.base import TrainedModule, plain
+from slams.modules.base import Saved, TrainedModule, settings_of
 from slams.nn.autoencoder import PatchDecoder, PatchEncoder, patch_principal_components
 
 __all__ = ["VAE"]
@@ -48,7 +48,7 @@ class VAE(TrainedModule):
     def __init__(
         self, config: VAEConfig, channels: Sequence[FieldSpec], grid: LatLonGrid, sd: Tensor
     ) -> None:
-        super().__init__(config.optimizer, channels, grid, plain(config))
+        super().__init__(config.optimizer, channels, grid, asdict(config))
         self.config = config
         self.channels = tuple(channels)
         sizes = (
@@ -73,15 +73,10 @@ class VAE(TrainedModule):
         self.to(memory_format=torch.channels_last)
 
     @classmethod
-    def build(
-        cls,
-        settings: dict[str, Any],
-        channels: Sequence[FieldSpec],
-        grid: LatLonGrid,
-        state: dict[str, Tensor],
-    ) -> VAE:
+    def build(cls, saved: Saved) -> VAE:
         """Build the module from a checkpoint."""
-        return cls(VAEConfig(**settings_of(settings)), channels, grid, state["sd"])
+        config = settings_of(VAEConfig, saved.settings)
+        return cls(config, saved.channels, saved.grid, saved.state["sd"])
 
     @property
     def networks(self) -> tuple[nn.Module, ...]:
@@ -173,10 +168,3 @@ class VAE(TrainedModule):
         self.channel_error.reset()
         for variable, levels in level_groups(self.channels).items():
             self.log(f"validation/rmse_{variable}", error[levels].nanmean().float())
-
-
-def settings_of(settings: dict[str, Any]) -> dict[str, Any]:
-    """Restore the nested optimiser settings of a checkpoint."""
-    from slams.config.schema import OptimizerConfig
-
-    return {**settings, "optimizer": OptimizerConfig(**settings["optimizer"])}

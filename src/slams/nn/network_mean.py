@@ -23,44 +23,34 @@ class NetworkMean(nn.Module):
     samples only after `K` times as many steps. An evaluation costs `K` times as much.
 
     Args:
-        networks: Networks of equal signature, `f(z, log_sigma, condition, known, season)`.
+        networks: Networks of equal signature, as `LatentUNet`.
     """
 
     def __init__(self, networks: Sequence[nn.Module]) -> None:
         super().__init__()
         self.networks = nn.ModuleList(networks)
 
-    def forward(
-        self,
-        z: Tensor,
-        log_sigma: Tensor,
-        condition: Tensor | None = None,
-        known: Tensor | None = None,
-        season: Tensor | None = None,
-    ) -> Tensor:
+    def forward(self, z: Tensor, log_sigma: Tensor, **inputs: Tensor | None) -> Tensor:
         """Evaluate the mean or, in training, each network on its part of the batch.
 
         Args:
             z: `(B, T, K, h, w)` noisy latents.
             log_sigma: `(B,)` or `()` log of the noise level.
-            condition: `(B, T, K, h, w)` encoded background, or `None`.
-            known: `(B,)` age of the condition, 0 where it is hidden (or bool), or `None`.
-            season: `(B,)` time of year in [0, 1), or `None`.
+            inputs: `(B, ...)` each, or `None`: the further inputs of `LatentUNet`.
 
         Returns:
             `(B, T, K, h, w)`.
         """
         if not self.training:
-            outputs = [f(z, log_sigma, condition, known, season) for f in self.networks]
+            outputs = [network(z, log_sigma, **inputs) for network in self.networks]
             # If each is evaluated in bfloat16, their mean has more significant digits.
             return torch.stack([output.to(z.dtype) for output in outputs]).mean(dim=0)
-        count = len(self.networks)
+        count, output = len(self.networks), None
         log_sigma = log_sigma.expand(z.shape[0])
-        parts = []
         for number, network in enumerate(self.networks):
-            inputs = (z, log_sigma, condition, known, season)
-            parts.append(network(*(None if x is None else x[number::count] for x in inputs)))
-        output = parts[0].new_empty(z.shape)
-        for number, part in enumerate(parts):
-            output[number::count] = part
+            mine = slice(number, None, count)
+            part = {name: None if x is None else x[mine] for name, x in inputs.items()}
+            found = network(z[mine], log_sigma[mine], **part)
+            output = found.new_empty(z.shape) if output is None else output
+            output[mine] = found
         return output

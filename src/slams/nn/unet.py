@@ -6,6 +6,7 @@ encoded background (or zeros and a flag where it is hidden), the noise level and
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -14,9 +15,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from slams.errors import UserError
-from slams.nn.layers import FourierEmbedding, ModulatedBlock, SphereConv2d, zero_init
+from slams.nn.layers import (
+    FourierEmbedding,
+    ModulatedBlock,
+    PeriodicConv2d,
+    SphereConv2d,
+    zero_init,
+)
 
-__all__ = ["LatentUNet"]
+__all__ = ["LatentUNet", "UNet"]
 
 
 def check_resolutions(shape: Sequence[int], count: int) -> None:
@@ -33,7 +40,85 @@ def check_resolutions(shape: Sequence[int], count: int) -> None:
         )
 
 
-class LatentUNet(nn.Module):
+class UNet(nn.Module):
+    """U-Net of fields whose blocks are modulated by the noise level and other numbers.
+
+    Args:
+        inputs: Number of input channels.
+        outputs: Number of output channels.
+        channels: Number of channels at each resolution (each half the previous resolution).
+        blocks: Modulated blocks per resolution, in each of the two branches.
+        embedding: Size of the modulation vector.
+        conditions: How many numbers modulate the blocks besides the noise level.
+        dropout: Dropout inside the blocks.
+        shape: `(h, w)` of the grid for a position embedding; `None` for no embedding.
+        convolution: Class of convolution for the grid of the fields.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        channels: Sequence[int],
+        blocks: int,
+        embedding: int,
+        conditions: int = 0,
+        dropout: float = 0.0,
+        shape: tuple[int, int] | None = None,
+        convolution: type[SphereConv2d] | type[PeriodicConv2d] = SphereConv2d,
+    ) -> None:
+        super().__init__()
+        self.noise_embedding = FourierEmbedding(embedding)
+        self.embedding = nn.Sequential(
+            nn.Linear(embedding + conditions, embedding),
+            nn.SiLU(),
+            nn.Linear(embedding, embedding),
+        )
+        self.entry = convolution(inputs, channels[0])
+        self.position = None
+        if shape is not None:
+            self.position = nn.Parameter(torch.zeros(1, channels[0], *shape))
+
+        def stage(entering: int, width: int) -> nn.ModuleList:
+            return nn.ModuleList(
+                ModulatedBlock(width if b else entering, width, embedding, dropout, convolution)
+                for b in range(blocks)
+            )
+
+        pairs = list(itertools.pairwise(channels))
+        self.down = nn.ModuleList([stage(channels[0], channels[0])])
+        self.down.extend(stage(above, below) for above, below in pairs)
+        self.up = nn.ModuleList(stage(above + below, above) for above, below in reversed(pairs))
+        self.norm = nn.GroupNorm(8, channels[0])
+        self.exit = zero_init(convolution(channels[0], outputs))
+
+    def evaluate(self, fields: Tensor, modulation: Tensor) -> Tensor:
+        """Map `(B, inputs, h, w)` to `(B, outputs, h, w)`.
+
+        Args:
+            fields: The inputs.
+            modulation: `(B, embedding + conditions)`, the embedded noise level first.
+        """
+        e = functional.silu(self.embedding(modulation))
+        h = self.entry(fields)
+        if self.position is not None:
+            h = h + self.position
+        skips = []
+        for level, stage in enumerate(self.down):
+            if level:
+                skips.append(h)
+                h = functional.avg_pool2d(h, 2)
+            for block in stage:
+                h = block(h, e)
+        for stage in self.up:
+            h = functional.interpolate(h, scale_factor=2, mode="nearest")
+            h = torch.cat([h, skips.pop()], dim=1)
+            for block in stage:
+                h = block(h, e)
+        return self.exit(functional.silu(self.norm(h)))
+
+
+class LatentUNet(UNet):
     """U-Net that predicts the preconditioned clean latents of a window.
 
     Args:
@@ -59,36 +144,9 @@ class LatentUNet(nn.Module):
         embedding: int = 128,
         dropout: float = 0.0,
     ) -> None:
-        super().__init__()
         check_resolutions(shape, len(channels))
         stacked = latent_channels * window
-        self.noise_embedding = FourierEmbedding(embedding)
-        self.embedding = nn.Sequential(
-            nn.Linear(embedding + 4, embedding), nn.SiLU(), nn.Linear(embedding, embedding)
-        )
-        self.entry = SphereConv2d(2 * stacked + 1, channels[0])
-        self.position = nn.Parameter(torch.zeros(1, channels[0], *shape))
-        self.down, self.up = nn.ModuleList(), nn.ModuleList()
-        for level, width in enumerate(channels):
-            below = channels[max(level - 1, 0)]
-            self.down.append(
-                nn.ModuleList(
-                    ModulatedBlock(below if b == 0 else width, width, embedding, dropout)
-                    for b in range(blocks)
-                )
-            )
-        for level in reversed(range(len(channels) - 1)):
-            width = channels[level]
-            self.up.append(
-                nn.ModuleList(
-                    ModulatedBlock(
-                        channels[level + 1] + width if b == 0 else width, width, embedding, dropout
-                    )
-                    for b in range(blocks)
-                )
-            )
-        self.norm = nn.GroupNorm(8, channels[0])
-        self.exit = zero_init(SphereConv2d(channels[0], stacked))
+        super().__init__(2 * stacked + 1, stacked, channels, blocks, embedding, 4, dropout, shape)
 
     def forward(
         self,
@@ -123,20 +181,6 @@ class LatentUNet(nn.Module):
             [phase.sin(), phase.cos(), (2 * phase).sin(), (2 * phase).cos()], dim=-1
         )
         noise = self.noise_embedding(log_sigma.to(z.dtype).expand(size))
-        e = functional.silu(self.embedding(torch.cat([noise, annual], dim=-1)))
         plane = flag.expand(-1, 1, *z.shape[-2:])
-        h = self.entry(torch.cat([z.flatten(1, 2), condition.flatten(1, 2), plane], dim=1))
-        h = h + self.position
-        skips = []
-        for level, stage in enumerate(self.down):
-            if level:
-                skips.append(h)
-                h = functional.avg_pool2d(h, 2)
-            for block in stage:
-                h = block(h, e)
-        for stage in self.up:
-            h = functional.interpolate(h, scale_factor=2, mode="nearest")
-            h = torch.cat([h, skips.pop()], dim=1)
-            for block in stage:
-                h = block(h, e)
-        return self.exit(functional.silu(self.norm(h))).reshape(z.shape)
+        fields = torch.cat([z.flatten(1, 2), condition.flatten(1, 2), plane], dim=1)
+        return self.evaluate(fields, torch.cat([noise, annual], dim=-1)).reshape(z.shape)

@@ -35,12 +35,7 @@ def damped_persistence(previous: Tensor, coefficient: Tensor, variance: Tensor) 
     previous = previous.unsqueeze(1)
     missing = torch.isnan(previous)
     mean = torch.where(missing, 0.0, previous) * coefficient
-    return Background(
-        mean=mean,
-        variance=torch.where(missing, torch.ones_like(mean), variance),
-        kind="damped_persistence",
-        known=~missing.expand_as(mean),
-    )
+    return _known(mean, variance, missing.expand_as(mean), "damped_persistence")
 
 
 def climatological(
@@ -78,12 +73,7 @@ def from_states(states: Tensor, variance: Tensor) -> Background:
         The background; climatology with variance 1 where a state is missing.
     """
     missing = torch.isnan(states)
-    return Background(
-        mean=torch.where(missing, 0.0, states),
-        variance=torch.where(missing, torch.ones_like(states), variance),
-        kind="file",
-        known=~missing,
-    )
+    return _known(torch.where(missing, 0.0, states), variance, missing, "file")
 
 
 def recentring_offset(previous: Tensor, climatology: Tensor) -> Tensor:
@@ -104,3 +94,9 @@ def recentring_offset(previous: Tensor, climatology: Tensor) -> Tensor:
     difference = (previous - climatology).nanmean(dim=1)
     zonal = difference.nanmean(dim=-1, keepdim=True)
     return torch.nan_to_num(zonal, nan=0.0).expand_as(difference).contiguous()
+
+
+def _known(mean: Tensor, variance: Tensor, missing: Tensor, kind: str) -> Background:
+    """Return a background with a variance of 1 where it is missing."""
+    variance = torch.where(missing, torch.ones_like(mean), variance)
+    return Background(mean=mean, variance=variance, kind=kind, known=~missing)

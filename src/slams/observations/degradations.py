@@ -10,18 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from slams.errors import UserError
 from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
-from slams.observations.blocks import block_mean, block_spread, block_weights
-from slams.observations.operator import PointOperator
+from slams.observations.blocks import BlockOperator
 
 __all__ = ["DegradedOperator"]
 
 
-class DegradedOperator(PointOperator):
+class DegradedOperator(BlockOperator):
     """Operator of one channel on a sparse lattice of block means.
 
     Args:
@@ -44,27 +44,21 @@ class DegradedOperator(PointOperator):
         block: int = 1,
         gap: int = 1,
     ) -> None:
-        super().__init__(grid, channels, channel_name)
-        grid.check_block(block, "degradation block")
-        coarse = grid.coarsen(block)
-        if not 1 <= gap <= min(coarse.shape):
+        super().__init__(grid, channels, channel_name, block, "degradation block")
+        shape = self.image_shape
+        if not 1 <= gap <= min(shape):
             raise UserError(
-                f"degradation gap {gap}: expected between 1 and {min(coarse.shape)}, the smaller "
-                f"side of the {' x '.join(map(str, coarse.shape))} lattice of blocks"
+                f"degradation gap {gap}: expected between 1 and {min(shape)}, the smaller "
+                f"side of the {' x '.join(map(str, shape))} lattice of blocks"
             )
-        self.block, self.gap = block, gap
-        self._coarse_shape = coarse.shape
-        self._lattice_shape = tuple(-(-count // gap) for count in coarse.shape)
-        self._weights = block_weights(grid, block)
-        latitude, longitude = (p.reshape(coarse.shape) for p in coarse.points)
-        self.latitude = latitude[::gap, ::gap].reshape(-1)
-        self.longitude = longitude[::gap, ::gap].reshape(-1)
+        self._kept = torch.arange(len(self)).reshape(shape)[::gap, ::gap].flatten()
+        self._blocks = len(self)
+        self.latitude, self.longitude = self.latitude[self._kept], self.longitude[self._kept]
 
     def _observe(self, plane: Tensor) -> Tensor:
-        means = block_mean(plane, self._weights, self.block)
-        return means[..., :: self.gap, :: self.gap].flatten(-2)
+        return super()._observe(plane)[..., self._kept]
 
     def _scatter(self, values: Tensor) -> Tensor:
-        means = values.new_zeros(*values.shape[:-1], *self._coarse_shape)
-        means[..., :: self.gap, :: self.gap] = values.unflatten(-1, self._lattice_shape)
-        return block_spread(means, self._weights, self.block)
+        means = values.new_zeros(*values.shape[:-1], self._blocks)
+        means[..., self._kept] = values
+        return super()._scatter(means)

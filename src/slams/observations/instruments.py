@@ -58,11 +58,10 @@ class OperatorRequest:
                 )
                 raise UserError(f"{where}: unknown option {name!r}; {hint}")
             default = defaults[name]
-            if not _fits(value, default if isinstance(default, type) else type(default)):
-                raise UserError(
-                    f"{where}: found {value!r} for {name}, expected "
-                    f"{_WORDS.get(default if isinstance(default, type) else type(default))}"
-                )
+            kind = default if isinstance(default, type) else type(default)
+            if not _fits(value, kind):
+                expected = _WORDS.get(kind)
+                raise UserError(f"{where}: found {value!r} for {name}, expected {expected}")
         for name, default in defaults.items():
             if isinstance(default, type) and name not in self.options:
                 raise UserError(f"{where}: option {name!r} is missing")

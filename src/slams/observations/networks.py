@@ -7,11 +7,11 @@ which no two sites are closer than a separation, chosen so that the requested nu
 
 from __future__ import annotations
 
-import csv
 import math
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -93,17 +93,9 @@ class Network:
 
     def write(self, path: str | Path) -> None:
         """Write the stations to a CSV file with columns id, latitude, longitude, elevation."""
-        with open(path, "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(COLUMNS)
-            for name, *numbers in zip(
-                self.id,
-                self.latitude.tolist(),
-                self.longitude.tolist(),
-                self.elevation.tolist(),
-                strict=True,
-            ):
-                writer.writerow([name, *("" if math.isnan(v) else f"{v:.10g}" for v in numbers)])
+        numbers = {column: getattr(self, column).tolist() for column in COLUMNS[1:]}
+        table = pd.DataFrame({"id": self.id, **numbers})
+        table.to_csv(path, index=False, float_format="%.10g", lineterminator="\r\n")
 
 
 def airport_network(count: int = 400, seed: int = 0) -> Network:

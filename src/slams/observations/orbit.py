@@ -140,11 +140,6 @@ class Orbit:
         return self.revolutions * self.period / DAY_SECONDS
 
     @cached_property
-    def altitude(self) -> float:
-        """Return the height above the equator (km) of the Keplerian orbit with this period."""
-        return _radius(self.period) - _EQUATOR_KM
-
-    @cached_property
     def inclination_radians(self) -> float:
         """Return the inclination (rad).
 
@@ -160,18 +155,6 @@ class Orbit:
                 f"to be sun-synchronous; set observations.satellite.orbit.inclination"
             )
         return math.acos(cosine)
-
-    def ground_track(self, time: Tensor) -> tuple[Tensor, Tensor]:
-        """Return latitude and longitude (degrees, in [-180, 180)) below the satellite.
-
-        Args:
-            time: `(...)` float64 days since 1970-01-01 00 UTC.
-        """
-        u, node = self._angles(time)
-        i = self.inclination_radians
-        latitude = torch.asin((math.sin(i) * torch.sin(u)).clamp(-1, 1))
-        longitude = node + torch.atan2(math.cos(i) * torch.sin(u), torch.cos(u))
-        return torch.rad2deg(latitude), torch.remainder(torch.rad2deg(longitude) + 180, 360) - 180
 
     def passes(self, latitude: Tensor, longitude: Tensor, day: float) -> Passes:
         """Find the passes that observe points on a UTC day.

@@ -16,7 +16,7 @@ from torch import Tensor
 from slams.errors import UserError
 from slams.fields import Observations
 
-__all__ = ["count_rejected", "gross_error_check"]
+__all__ = ["gross_error_check"]
 
 
 def gross_error_check(
@@ -32,7 +32,7 @@ def gross_error_check(
             all.
 
     Returns:
-        The observations with the rejected ones masked in addition; see `count_rejected`.
+        The observations with the rejected ones masked in addition.
 
     Raises:
         UserError: The limit is not positive.
@@ -49,13 +49,3 @@ def gross_error_check(
     variance = observations.error_variance + footprint_sd**2
     accepted = departure**2 <= limit**2 * variance
     return replace(observations, mask=observations.mask & accepted)
-
-
-def count_rejected(before: Observations, after: Observations) -> Tensor:
-    """Count what a check rejected: `(B,)` int64.
-
-    Args:
-        before: Observations before the check.
-        after: The same observations after the check.
-    """
-    return (before.mask & ~after.mask).sum(dim=(1, 2))

@@ -24,8 +24,7 @@ from torch import Tensor
 from slams.errors import UserError
 from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
-from slams.observations.blocks import block_mean, block_spread, block_weights
-from slams.observations.operator import PointOperator
+from slams.observations.blocks import BlockOperator
 
 __all__ = ["SatelliteOperator", "swath_mask"]
 
@@ -36,7 +35,7 @@ _INCLINATION = math.radians(98.6)
 _REVOLUTIONS = _TRACKS + (3 - math.sqrt(5)) / 2
 
 
-class SatelliteOperator(PointOperator):
+class SatelliteOperator(BlockOperator):
     """Operator of one channel as area-weighted means over square footprints.
 
     Args:
@@ -44,9 +43,6 @@ class SatelliteOperator(PointOperator):
         channels: The `C` channels of the state.
         channel_name: Name of the observed channel.
         footprint: Grid cells in each direction.
-
-    Attributes:
-        image_shape: Number of footprints in each direction `(y, x)`; `P = y * x` in row order.
 
     Raises:
         UserError: The footprint does not divide the grid, or the channel is unknown.
@@ -59,20 +55,7 @@ class SatelliteOperator(PointOperator):
         channel_name: str,
         footprint: int = 1,
     ) -> None:
-        super().__init__(grid, channels, channel_name)
-        grid.check_block(footprint, "satellite footprint")
-        coarse = grid.coarsen(footprint)
-        self.latitude, self.longitude = coarse.points
-        self.image_shape = coarse.shape
-        self.footprint = footprint
-        self._weights = block_weights(grid, footprint)
-
-    def _observe(self, plane: Tensor) -> Tensor:
-        return block_mean(plane, self._weights, self.footprint).flatten(-2)
-
-    def _scatter(self, values: Tensor) -> Tensor:
-        image = values.unflatten(-1, self.image_shape)
-        return block_spread(image, self._weights, self.footprint)
+        super().__init__(grid, channels, channel_name, footprint, "satellite footprint")
 
 
 def swath_mask(

@@ -10,6 +10,7 @@ store, so that it is the same in every window, batch and rank that contains this
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -60,14 +61,8 @@ def draw(
     if mask is not None:
         seen = seen & mask
     batch, days, points = observed.shape
-    noise = torch.stack(
-        [
-            torch.randn(points, generator=generator(seed, "observations", name, first + t))
-            for first in case.tolist()
-            for t in range(days)
-        ]
-    )
-    noise = noise.reshape(batch, days, points).to(truth.device, truth.dtype)
+    noise = _by_day(torch.randn, points, days, case, seed, "observations", name)
+    noise = noise.to(truth.device, truth.dtype)
     values = torch.where(seen, (observed + sd * noise).clamp(min=bound), torch.nan)
     return Observations(
         name=name,
@@ -101,12 +96,20 @@ def random_reports(
     """
     if not 0 <= missing < 1:
         raise UserError(f"share of missing {name} reports is {missing:g}; expected in [0, 1)")
-    arrived = [
-        torch.rand(points, generator=generator(seed, "reports", name, first + t)) >= missing
+    drawn = _by_day(torch.rand, points, days, case, seed, "reports", name)
+    return (drawn >= missing).to(case.device)
+
+
+def _by_day(
+    draw: Callable[..., Tensor], points: int, days: int, case: Tensor, seed: int, *stream: str
+) -> Tensor:
+    """Draw `(B, T, P)` numbers, those of each day from its own generator."""
+    drawn = [
+        draw(points, generator=generator(seed, *stream, first + t))
         for first in case.tolist()
         for t in range(days)
     ]
-    return torch.stack(arrived).reshape(-1, days, points).to(case.device)
+    return torch.stack(drawn).reshape(-1, days, points)
 
 
 def _checked_error(name: str, error_sd: Tensor | float, shape: tuple[int, int, int]) -> Tensor:

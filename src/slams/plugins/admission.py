@@ -31,7 +31,7 @@ def admit_plugins(references: Sequence[str], where: str) -> None:
 
     Args:
         references: `module:Class` each, given by the user.
-        where: Where they stand, for messages: `key 'plugins.0'`, `--allow-plugin`.
+        where: Where they are named, for messages: `key 'plugins.0'`, `--allow-plugin`.
 
     Raises:
         UserError: One cannot be imported, has no specification, or its name is already in use.
@@ -53,4 +53,4 @@ def admit_plugins(references: Sequence[str], where: str) -> None:
 
 def is_admitted(reference: str) -> bool:
     """Return whether the user has named a plug-in already."""
-    return any(registry.has_admitted(reference) for registry in REGISTRIES)
+    return any(reference in registry.references() for registry in REGISTRIES)

@@ -1,6 +1,6 @@
-"""What a key of a recipe may be: its rules stand at the key, checks and help are made of them.
+"""Rules of a key of a recipe: they are stated at the key, and checks and help are made of them.
 
-A data class names the rules of a key beside its default:
+A data class names the rules of a key next to its default:
 
     @dataclass
     class Settings:
@@ -15,14 +15,15 @@ several keys must fit one another is checked where the section is known (`slams.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from slams.errors import UserError, nearest
 from slams.plugins.registry import Registry, is_reference
 
 __all__ = [
+    "DISTINCT",
     "NOT_EMPTY",
     "NOT_NEGATIVE",
     "POSITIVE",
@@ -31,11 +32,14 @@ __all__ = [
     "Rule",
     "at_least",
     "check_keys",
+    "distinct",
     "each",
     "key",
     "one_of",
+    "optional",
     "registered",
     "rules_of",
+    "some",
     "that",
 ]
 
@@ -45,12 +49,14 @@ class Rule:
     """A condition on one value.
 
     Attributes:
-        expected: What may be, in words, for messages and help.
+        expected: What may be, in words, for messages and help; empty where help need not state it.
         check: Refuse a value; takes the dotted key and the value, raises `UserError`.
+        registry: Registry that the value, or each entry of a list, names a specification of.
     """
 
     expected: str
-    check: Callable[[str, Any], None]
+    check: Callable[[str, Any], object]
+    registry: Registry | None = None
 
 
 def key(default: Any, *rules: Rule) -> Any:
@@ -76,7 +82,7 @@ def that(test: Callable[[Any], bool], expected: str) -> Rule:
 
     def check(name: str, value: Any) -> None:
         if not test(value):
-            raise UserError(f"key {name!r}: found {value}, expected {expected}")
+            raise UserError(f"key {name!r}: found {value!r}, expected {expected}")
 
     return Rule(expected, check)
 
@@ -105,7 +111,8 @@ def registered(registry: Registry) -> Rule:
         else:
             one_of(*registry.names()).check(name, value)
 
-    return Rule(f"the name of a {registry.what}, or module:name of a plug-in", check)
+    expected = f"a registered {registry.what}, or module:name of a plug-in"
+    return Rule(expected, check, registry)
 
 
 def each(rule: Rule) -> Rule:
@@ -115,9 +122,50 @@ def each(rule: Rule) -> Rule:
         for position, value in enumerate(values):
             rule.check(f"{name}.{position}", value)
 
-    return Rule(f"entries: {rule.expected}", check)
+    return replace(rule, expected=rule.expected and f"entries: {rule.expected}", check=check)
 
 
+def optional(rule: Rule) -> Rule:
+    """Return the rule that a text is empty or passes another."""
+
+    def check(name: str, value: str) -> None:
+        if value:
+            rule.check(name, value)
+
+    return replace(rule, expected=rule.expected and f"empty, or {rule.expected}", check=check)
+
+
+def some(expected: str) -> Rule:
+    """Return the rule that a list or a mapping has at least one entry.
+
+    Args:
+        expected: What the entries are, in words, for messages: "stores of `slams simulate`".
+    """
+
+    def check(name: str, values: Any) -> None:
+        if not values:
+            raise UserError(f"key {name!r}: found none, expected {expected}")
+
+    return Rule("at least one entry", check)
+
+
+def distinct(attribute: str = "") -> Rule:
+    """Return the rule that no entry of a list is there twice.
+
+    Args:
+        attribute: Attribute by which entries are compared; empty for the entries themselves.
+    """
+
+    def check(name: str, values: list[Any]) -> None:
+        found = [getattr(value, attribute) if attribute else value for value in values]
+        for position, value in enumerate(found):
+            if value in found[:position]:
+                raise UserError(f"key {name!r}: {value} is listed twice")
+
+    return Rule(f"each {attribute or 'entry'} once", check)
+
+
+DISTINCT = distinct()
 NOT_EMPTY = that(bool, "at least one entry")
 NOT_NEGATIVE = that(lambda value: value >= 0, "0 or more")
 POSITIVE = that(lambda value: value > 0, "more than 0")
@@ -141,18 +189,12 @@ def check_keys(settings: Any, section: str = "") -> None:
     Raises:
         UserError: One sentence: the key, what was found, what is expected.
     """
-    for name, item, value in _walk(settings, section):
-        for rule in rules_of(item):
-            rule.check(name, value)
-
-
-def _walk(settings: Any, section: str) -> Iterator[tuple[str, dataclasses.Field[Any], Any]]:
     for item in dataclasses.fields(settings):
         name, value = f"{section}.{item.name}".lstrip("."), getattr(settings, item.name)
-        yield name, item, value
+        for rule in rules_of(item):
+            rule.check(name, value)
         if dataclasses.is_dataclass(value):
-            yield from _walk(value, name)
-        elif isinstance(value, list):
-            for position, entry in enumerate(value):
-                if dataclasses.is_dataclass(entry):
-                    yield from _walk(entry, f"{name}.{position}")
+            check_keys(value, name)
+        for position, entry in enumerate(value if isinstance(value, list) else ()):
+            if dataclasses.is_dataclass(entry):
+                check_keys(entry, f"{name}.{position}")

@@ -1,28 +1,30 @@
 """Specifications of assimilation methods and first guesses: the single description of each.
 
-Recipes and tables of results name methods alike, as `METHOD` or `METHOD@FIRST_GUESS`: a method
+Recipes and tables of results name a method `METHOD` or `METHOD@FIRST_GUESS`: a method
 starts from the background of the recipe or, after an `@`, from a first guess that is made from the
 background (`slams.assimilators.first_guess`), as in `optimal_interpolation@score_mean`.
 
 Checks of recipes, stages, tables, figures and the report all read the specifications below;
-methods are listed nowhere else. To add one, write a module with a `MethodSpec` (in
-`slams.methods` for one of this package), or name your own as `module:Class` in a recipe.
+methods are listed nowhere else. To add one, write a `MethodSpec` (one of this package is in
+`slams.methods.specifications`), or name your own as `module:Class` in a recipe.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
 from slams.errors import UserError, nearest
+from slams.plugins.keys import Rule
 from slams.plugins.registry import Registry
 
 __all__ = [
     "FIRST_GUESSES",
     "METHODS",
+    "METHOD_NAMES",
     "Family",
     "FirstGuessSpec",
     "Knows",
@@ -32,7 +34,6 @@ __all__ = [
     "check_method",
     "find_method",
     "in_role",
-    "method_names",
     "split_name",
     "trained_stages",
 ]
@@ -85,7 +86,25 @@ class Style:
 
 
 @dataclass(frozen=True)
-class MethodSpec:
+class _Spec:
+    """What the specifications of methods and of first guesses have in common."""
+
+    name: str
+    label: str
+    build: Callable[[Any], Any]
+    order: int = field(default=1000, kw_only=True)
+    needs: tuple[str, ...] = field(default=(), kw_only=True)
+    prior: str = field(default="", kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not callable(self.build):
+            raise ValueError(f"{self.name}: build is {self.build!r}, expected a function")
+        if not isinstance(self.needs, tuple) or not set(self.needs) <= set(_STAGES):
+            raise ValueError(f"{self.name}: needs {self.needs!r}, expected a tuple of {_STAGES}")
+
+
+@dataclass(frozen=True)
+class MethodSpec(_Spec):
     """Specification of a method of assimilation.
 
     Attributes:
@@ -109,24 +128,15 @@ class MethodSpec:
         section: Section of `assimilation` with its settings; empty for `name`.
     """
 
-    name: str
-    label: str
-    build: Callable[[Any], Any]
     style: Style | None = None
-    order: int = 1000
     family: Family = Family.CLASSICAL
     role: Role = Role.OTHER
-    needs: tuple[str, ...] = ()
     first_guesses: tuple[Knows, ...] = ()
     reference: str = ""
-    prior: str = ""
     short: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     settings: str = ""
     section: str = ""
-
-    def __post_init__(self) -> None:
-        _check_build(self.name, self.build, self.needs)
 
     @property
     def settings_section(self) -> str:
@@ -135,7 +145,7 @@ class MethodSpec:
 
 
 @dataclass(frozen=True)
-class FirstGuessSpec:
+class FirstGuessSpec(_Spec):
     """Specification of a first guess that methods may start from.
 
     Attributes:
@@ -152,37 +162,17 @@ class FirstGuessSpec:
         prior: What it knows about states in general, in words.
     """
 
-    name: str
-    label: str
-    build: Callable[[Any], Any]
     knows: Knows = Knows.BACKGROUND
     marker: str = "h"
     tint: tuple[str, float] = ("#000000", 0.4)
-    order: int = 1000
-    needs: tuple[str, ...] = ()
     splits: tuple[str, ...] = ()
-    prior: str = ""
-
-    def __post_init__(self) -> None:
-        _check_build(self.name, self.build, self.needs)
-
-
-def _check_build(name: str, build: object, needs: object) -> None:
-    if not callable(build):
-        raise ValueError(f"{name}: build is {build!r}, expected a function of Materials")
-    if not isinstance(needs, tuple) or not set(needs) <= set(_STAGES):
-        raise ValueError(f"{name}: needs {needs!r}, expected some of {_STAGES} as a tuple")
 
 
 METHODS = Registry(
-    "method of assimilation", MethodSpec, "slams.methods", "slams.methods", by_module=False
+    "method of assimilation", MethodSpec, "slams.methods", "slams.methods.specifications"
 )
 FIRST_GUESSES = Registry(
-    "first guess",
-    FirstGuessSpec,
-    "slams.first_guesses",
-    "slams.methods.first_guesses",
-    by_module=False,
+    "first guess", FirstGuessSpec, "slams.first_guesses", "slams.methods.specifications"
 )
 
 
@@ -193,7 +183,7 @@ def split_name(name: str) -> tuple[str, str]:
 
 
 def check_method(name: str) -> tuple[MethodSpec, FirstGuessSpec | None]:
-    """Return what a name in a recipe stands for.
+    """Return the specifications that a name in a recipe refers to.
 
     Args:
         name: `METHOD` or `METHOD@FIRST_GUESS`.
@@ -215,19 +205,18 @@ def check_method(name: str) -> tuple[MethodSpec, FirstGuessSpec | None]:
     return spec, guess
 
 
-def method_names() -> tuple[str, ...]:
-    """Return the built-in names that a recipe may use, methods without a first guess first."""
-    on_guesses = [
-        f"{spec.name}@{guess.name}"
-        for guess in FIRST_GUESSES.built_in()
-        for spec in METHODS.built_in()
-        if guess.knows in spec.first_guesses
-    ]
-    return (*METHODS.names(), *on_guesses)
+def _check_methods(key: str, names: Sequence[str]) -> None:
+    if not names:
+        raise UserError(f"key {key!r}: found none, expected {', '.join(METHODS.names())}")
+    for name in names:
+        check_method(name)
+
+
+METHOD_NAMES = Rule("names of methods, METHOD or METHOD@FIRST_GUESS", _check_methods, METHODS)
 
 
 def find_method(name: str) -> tuple[MethodSpec | None, FirstGuessSpec | None]:
-    """Return what a name in results stands for, `None` for parts that are not installed here."""
+    """Return the specifications of a name in results, `None` for parts not installed here."""
     method, first_guess = split_name(name)
     return METHODS.find(method), FIRST_GUESSES.find(first_guess) if first_guess else None
 

@@ -3,8 +3,8 @@
 Everything that a recipe chooses by name has a registry: methods, guidance, samplers, observation
 operators, sources. A specification comes from one of three places.
 
-- *Built in*: each module of the registry's package that defines `SPEC` adds one, or the package
-  lists all of them by name in `SPECS`. Nothing else is needed to add a specification.
+- *Built in*: the registry's module defines specifications, or each module of its package defines
+  one as `SPEC`. Nothing else is needed to add a specification.
 - *Installed*: an entry point of the registry's group, in the metadata of another package.
 - *By reference*: `module:Class` in a recipe that the user names. `Registry.admit` imports the
   reference; nothing else here imports a name taken from data. The caller decides whom to trust,
@@ -52,7 +52,7 @@ def import_reference(reference: str, where: str) -> Any:
 
     Args:
         reference: `module:Class`.
-        where: Where it stands, for the message: `key 'plugins.0'`, `--allow-plugin`.
+        where: Where it is named, for the message: `key 'plugins.0'`, `--allow-plugin`.
 
     Raises:
         UserError: It cannot be imported.
@@ -78,20 +78,16 @@ class Registry(Generic[S]):
         what: What is registered, for messages: `method of assimilation`.
         kind: Class of the specifications.
         group: Entry-point group that other packages register under, `slams.methods`.
-        package: Dotted name of the package whose modules define the built-in ones.
-        by_module: Whether the built-in names are those of the modules, which are then imported
-            only when their specification is used; otherwise all of them are imported to find the
-            names.
+        package: Dotted name of the package or module that defines the built-in ones. One that
+            defines none has a module for each, of the same name, which defines `SPEC` and is
+            imported when the specification is used.
     """
 
-    def __init__(
-        self, what: str, kind: type[S], group: str, package: str, by_module: bool = True
-    ) -> None:
+    def __init__(self, what: str, kind: type[S], group: str, package: str) -> None:
         self.what = what
         self.kind = kind
         self.group = group
         self._package = package
-        self._by_module = by_module
         # By name and, for a specification admitted by reference, also by reference.
         self._found: dict[str, S] = {}
 
@@ -145,16 +141,12 @@ class Registry(Generic[S]):
         """Return the references that were admitted, for child processes."""
         return tuple(name for name in self._found if is_reference(name))
 
-    def has_admitted(self, reference: str) -> bool:
-        """Return whether a reference was admitted."""
-        return is_reference(reference) and reference in self._found
-
     def admit(self, reference: str, where: str) -> S:
         """Import the object of a reference, and register it under the reference and its own name.
 
         Args:
             reference: `module:Class`, given by the user.
-            where: Where it stands, for the message: `key 'plugins.0'`, `--allow-plugin`.
+            where: Where it is named, for the message: `key 'plugins.0'`, `--allow-plugin`.
 
         Raises:
             UserError: It cannot be imported, is of another kind, or its name is already in use.
@@ -171,21 +163,14 @@ class Registry(Generic[S]):
         return spec
 
     @functools.cached_property
-    def _built_in(self) -> dict[str, str]:
-        """Module of each built-in specification, by name."""
+    def _built_in(self) -> dict[str, S | None]:
+        """Built-in specifications by name; `None` for one that is in a module of its own."""
         package = importlib.import_module(self._package)
-        if hasattr(package, "SPECS"):
-            return dict.fromkeys(package.SPECS, self._package)
-        modules = [m.name for m in pkgutil.iter_modules(package.__path__) if not m.ispkg]
-        if self._by_module:
-            return {name: f"{self._package}.{name}" for name in modules}
-        found = {}
-        for name in modules:
-            module = f"{self._package}.{name}"
-            spec = getattr(importlib.import_module(module), "SPEC", None)
-            if isinstance(spec, self.kind):
-                found[spec.name] = module
-        return found
+        found = (spec for spec in vars(package).values() if isinstance(spec, self.kind))
+        here = {spec.name: spec for spec in found}
+        return here or {
+            m.name: None for m in pkgutil.iter_modules(package.__path__) if not m.ispkg
+        }
 
     @functools.cached_property
     def _installed(self) -> dict[str, metadata.EntryPoint]:
@@ -194,8 +179,7 @@ class Registry(Generic[S]):
         return {point.name: point for point in points if point.name not in self._built_in}
 
     def _import_built_in(self, name: str) -> S:
-        module = importlib.import_module(self._built_in[name])
-        return module.SPECS[name] if hasattr(module, "SPECS") else module.SPEC
+        return self._built_in[name] or importlib.import_module(f"{self._package}.{name}").SPEC
 
     def _import_installed(self, name: str, key: str) -> S:
         point = self._installed[name]

@@ -1,8 +1,8 @@
 """The registry of sources of fields: `data.source.kind`, and that of each of `data.sources`.
 
-A built-in source is a row of `data_modules.sources.SPECS`, and a reader that is imported when the
-source is opened. The two are separate because recipes are checked against the specification before
-numpy or xarray is imported. Another package may keep both in one module.
+A built-in source is a specification in `data_modules.sources` and a reader that is imported when
+the source is opened. The two are separate because recipes are checked against the specification
+before numpy or xarray is imported. Another package may keep both in one module.
 """
 
 from __future__ import annotations

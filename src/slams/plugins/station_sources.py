@@ -1,7 +1,7 @@
 """The registry of archives of station reports: `observations.stations.source.kind`.
 
-A built-in archive is a row of `data_modules.sources.stations.SPECS`, and a reader that is imported
-when the archive is read; see `slams.plugins.sources` for the reason.
+A built-in archive is a specification in `data_modules.sources.stations` and a reader that is
+imported when the archive is read; see `slams.plugins.sources` for the reason.
 """
 
 from __future__ import annotations

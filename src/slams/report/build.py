@@ -6,29 +6,26 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib as mpl
+from matplotlib import style
 
-from slams.calendar.ranges import date_ranges
 from slams.config.schema import ReportConfig
 from slams.errors import UserError
 from slams.plugins.methods import METHODS
 from slams.report.calibration import rank_histograms, spread_against_error
-from slams.report.consistency import consistency
-from slams.report.cycling import cycle_drift
-from slams.report.dates import error_by_date
-from slams.report.days import errors_by_day
 from slams.report.decomposition import decomposition
+from slams.report.drawing import FIGURES
 from slams.report.formatting import change, made_with, with_interval
 from slams.report.held_out import held_out, observation_ranks
-from slams.report.innovations import innovations
+from slams.report.innovations import consistency, innovations
 from slams.report.limits import limits
 from slams.report.mapdata import leading
 from slams.report.maps import surface_maps, temperature_maps
 from slams.report.modalities import modality_study, setting_labels
 from slams.report.other_levels import other_levels
+from slams.report.over_time import cycle_drift, error_by_date, errors_by_day
 from slams.report.page import page
 from slams.report.paired import Sampling, by_date, compare
-from slams.report.profiles import METRICS, profiles
+from slams.report.profiles import profiles
 from slams.report.reading import (
     AssimilationRun,
     TrainingRun,
@@ -36,15 +33,14 @@ from slams.report.reading import (
     lookup,
     read_assimilation,
     read_training,
-    source_values,
 )
 from slams.report.regions import regional_scores
-from slams.report.section import Section
-from slams.report.settings import provenance, settings
+from slams.report.section import Section, new_section
+from slams.report.settings import provenance, settings, subtitle
 from slams.report.spectra import spectra
-from slams.report.style import RC, in_order, method_style, quantity
+from slams.report.style import in_order, method_label
 from slams.report.summary import summary_figure
-from slams.report.tables import level_tables, method_table, other_table
+from slams.report.tables import method_table, other_table
 from slams.report.training import reconstruction, training_curves
 from slams.runtime import atomic, directories
 from slams.runtime.version import package_version
@@ -77,19 +73,19 @@ def write_report(
         Path of `index.html`; `summary.png` and `figures/` are in the same directory.
 
     Raises:
-        UserError: None of the assimilation directories exists.
+        UserError: None of the assimilation directories exists, or the fields that the first one
+            has kept are damaged.
     """
     options = options or ReportConfig()
     paths = [Path(path) for path in assimilation_dirs]
     present = [path for path in paths if path.is_dir()]
-    if not present:
-        found = ", ".join(map(str, paths)) or "no directory"
+    found = [read_assimilation(path, refuse=path == present[0]) for path in present]
+    if not found:
         raise UserError(
-            f"report: no assimilation run to report on; expected {found}; "
-            "run `slams assimilate` first"
+            "report: no assimilation run to report on; expected "
+            f"{', '.join(map(str, paths)) or 'no directory'}; run `slams assimilate` first"
         )
-    found_runs = [read_assimilation(path) for path in present]
-    runs = [run for run in found_runs if run.estimator == found_runs[0].estimator]
+    runs = [run for run in found if run.estimator == found[0].estimator]
     absent = [
         f"{path} does not exist: its setting is omitted." for path in paths if not path.is_dir()
     ]
@@ -97,7 +93,7 @@ def write_report(
         f"{run.path} was scored by estimators of version {run.estimator}, which cannot be "
         f"compared with version {runs[0].estimator}: its setting is omitted; run it again "
         "with resume=overwrite."
-        for run in found_runs
+        for run in found
         if run.estimator != runs[0].estimator
     ]
     trainings = []
@@ -108,13 +104,13 @@ def write_report(
             trainings.append(read_training(Path(path), stage))
         else:
             absent.append(f"{path} does not exist: nothing on the training of the {stage}.")
-    with mpl.rc_context(RC):
+    with style.context([FIGURES, {"savefig.dpi": options.dpi}]):
         sections = _sections(runs, trainings, absent, options)
         summary = summary_figure(runs[0], options)
     name = str(config_value(runs[0].config, "experiment", runs[0].path.parent.name))
     text = page(
         title=f"{name}: analyses of temperature and their uncertainty",
-        subtitle=_subtitle(runs[0]),
+        subtitle=subtitle(runs[0]),
         sections=sections,
         footer=f"Written by slams {package_version()}. {made_with(runs[0].estimator)} Coastlines: "
         "Natural Earth, public domain.",
@@ -130,78 +126,56 @@ def _sections(
 ) -> list[Section]:
     first = runs[0]
     vae = next((run for run in trainings if run.stage == "vae"), None)
-    dates = 0 if first.cases is None else int(first.cases["date"].nunique())
-    profile_section = profiles(first, options)
-    if first.results is not None and profile_section.panels:
-        labels = {m: quantity(name, units) for m, (name, units, _) in METRICS.items()}
-        folded = "".join(level_tables(first, labels))
-        profile_section = Section(
-            **{
-                **vars(profile_section),
-                "tables": [f"<details><summary>The numbers</summary>{folded}</details>"],
-            }
-        )
-    others = surface_maps(first, options)
-    parts = decomposition(runs, options)
-    over_time = (errors_by_day(first, options), cycle_drift(first, options))
     sections = [
         _methods(first),
-        *([parts] if parts else []),
-        modality_study(runs, options),
+        decomposition(runs),
+        modality_study(runs),
         temperature_maps(first, options),
-        *([others] if others else []),
-        profile_section,
+        surface_maps(first, options),
+        profiles(first),
         *other_levels(first, options),
-        regional_scores(first, options),
-        rank_histograms(first, options),
-        spread_against_error(first, options),
-        spectra(first, options),
-        error_by_date(first, options),
-        *(section for section in over_time if section),
-        innovations(first, options),
-        consistency(first, options),
-        held_out(first, options),
-        observation_ranks(first, options),
-        reconstruction(vae, options),
-        training_curves(trainings, options),
+        regional_scores(first),
+        rank_histograms(first),
+        spread_against_error(first),
+        spectra(first, options.level),
+        error_by_date(first),
+        errors_by_day(first),
+        cycle_drift(first),
+        innovations(first),
+        consistency(first),
+        held_out(first),
+        observation_ranks(first),
+        reconstruction(vae, options.level),
+        training_curves(trainings),
         settings(first, setting_labels(runs)),
-        limits(first, dates),
+        limits(first),
         provenance(runs, trainings),
     ]
-    missing = [*absent, *(text for run in (*runs, *trainings) for text in run.missing)]
-    if missing:
-        sections.append(Section("missing", "What is missing from this report", missing=missing))
-    return sections
+    missing = new_section("missing")
+    missing.missing = [*absent, *(text for run in (*runs, *trainings) for text in run.missing)]
+    if missing.missing:
+        sections.append(missing)
+    return [section for section in sections if section is not None]
 
 
 def _methods(run: AssimilationRun) -> Section:
     """Make the first section: the table of methods and the findings from it."""
-    anchor, title = "methods", "Methods compared"
+    section = new_section("methods")
     if run.results is None or run.results.empty:
-        return Section(anchor, title, missing=["No results table: no table of methods."])
+        return section.without("No results table: no table of methods.")
+    section.lead.append(method_table(run))
     other = other_table(run)
-    return Section(
-        anchor=anchor,
-        title=title,
-        findings=_method_findings(run),
-        lead=[method_table(run)],
-        tables=[other] if other else [],
-        caption=(
-            "All methods used the same background, the same observations and the same observation "
-            "errors. RMSE is the error of the ensemble mean, CRPS judges the whole ensemble "
-            "(both: lower is better), spread / skill is 1 for an ensemble as uncertain as it is "
-            "wrong. "
-            "The Wasserstein distance compares the climate of all members with the truth's, in "
-            "standard deviations: it ignores dates, so that even climatology does well."
-        ),
-    )
-
-
-def _method_findings(run: AssimilationRun) -> list[str]:
+    if other:
+        section.tables.append(other)
     method = leading(in_order(run.results["method"]))
-    if method is None:
-        return []
-    label = method_style(method).label
+    if method is not None:
+        section.findings = _findings(run, method)
+    return section
+
+
+def _findings(run: AssimilationRun, method: str) -> list[str]:
+    """Return sentences on the scores of one method, and how it compares with the references."""
+    label = method_label(method)
     sentences = []
     score = lookup(run.results, method, "rmse")
     if score is not None:
@@ -210,15 +184,14 @@ def _method_findings(run: AssimilationRun) -> list[str]:
             f"{score.n} dates."
         )
     if run.cases is not None:
-        sampling = Sampling.of(run)
+        references = sorted(METHODS.built_in(), key=lambda spec: spec.order)
+        others = [m for m in run.methods if m != method]
+        references = [spec for spec in references if spec.reference and spec.name in others]
         for metric in ("rmse", "crps"):
             this = by_date(run.cases, method, metric)
-            for spec in sorted(METHODS.built_in(), key=lambda spec: spec.order):
-                reference = spec.name
-                if not spec.reference or reference == method or reference not in run.methods:
-                    continue
-                other = by_date(run.cases, reference, metric)
-                comparison = compare(this, other, metric, sampling)
+            for spec in references:
+                other = by_date(run.cases, spec.name, metric)
+                comparison = compare(this, other, metric, Sampling.of(run.config))
                 if comparison is not None:
                     subject = f"The {metric.upper()} of {label}"
                     sentences.append(change(subject, comparison, f"that of {spec.reference}"))
@@ -231,18 +204,6 @@ def _method_findings(run: AssimilationRun) -> list[str]:
             f"{diverged.value:g} members of {label} diverged; they were detected and drawn again."
         )
     return sentences
-
-
-def _subtitle(run: AssimilationRun) -> str:
-    parts = [f"Setting {run.setting}"]
-    if run.modalities is not None:
-        parts.append("observed: " + (", ".join(run.modalities) or "nothing"))
-    test = config_value(run.config, "data.splits.test")
-    if test:
-        parts.append("test period " + date_ranges(test))
-    if source_values(run.config, "kind") == ["nature_run"]:
-        parts.append("twin experiment (OSSE)")
-    return " · ".join(parts)
 
 
 def _write(output: Path, text: str, sections: list[Section], summary: bytes | None) -> Path:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 
-from slams.config.schema import ReportConfig
+from slams.report.drawing import REFERENCE, draw_ranks, finish, new_axes
 from slams.report.formatting import capitalised, joined, number
 from slams.report.mapdata import area_weights
 from slams.report.reading import AssimilationRun
-from slams.report.section import Panel, Section, headline, new_figure, render
-from slams.report.style import in_order, method_style
+from slams.report.section import Panel, Section, new_section
+from slams.report.style import in_order, method_label, method_style
 
 __all__ = ["pooled_ranks", "rank_histograms", "spread_against_error", "spread_bins"]
+
+# Dimensions that points of one level have.
+_POINTS = ("case", "day", "latitude", "longitude")
 
 
 def pooled_ranks(ranks: pd.DataFrame, method: str, variable: str = "temperature") -> np.ndarray:
@@ -29,51 +33,34 @@ def pooled_ranks(ranks: pd.DataFrame, method: str, variable: str = "temperature"
     return weights / total if total > 0 else np.zeros(0)
 
 
-def rank_histograms(run: AssimilationRun, options: ReportConfig) -> Section:
+def rank_histograms(run: AssimilationRun) -> Section:
     """Show where the truth falls among the sorted members, one panel per method."""
-    anchor, title = "ranks", "Rank histograms"
+    section = new_section("ranks")
     if run.ranks is None:
-        return Section(anchor, title, missing=["No table of ranks: no rank histograms."])
+        return section.without("No table of ranks: no rank histograms.")
     shares = {m: pooled_ranks(run.ranks, m) for m in in_order(run.ranks["method"])}
     shares = {method: share for method, share in shares.items() if len(share) > 1}
-    top = max((share.max() * len(share) for share in shares.values()), default=1.0)
-    panels, findings = [], []
+    if not shares:
+        return section.without("The table of ranks has no temperature.")
+    top = max(share.max() * len(share) for share in shares.values())
     for method, share in shares.items():
-        panels.append(_rank_panel(method, share, top, options.dpi))
+        section.panels.append(_rank_panel(method, share, top))
         ends, expected = share[0] + share[-1], 2 / len(share)
-        findings.append(
-            f"{method_style(method).label}: the truth lies outside all {len(share) - 1} members "
-            f"{100 * ends:.1f} % of the time; {100 * expected:.1f} % is expected."
+        section.findings.append(
+            f"{capitalised(method_label(method))}: the truth lies outside all {len(share) - 1} "
+            f"members {100 * ends:.1f} % of the time; {100 * expected:.1f} % is expected."
         )
-    return Section(
-        anchor=anchor,
-        title=title,
-        caption=(
-            "The height of a bar is how often the truth takes that rank among the sorted "
-            "members, over temperature at all levels, divided by how often it should. A flat "
-            "histogram on the dashed line is ideal; a bowl means too little spread, a dome too "
-            "much, a slope a bias."
-        ),
-        panels=panels,
-        findings=[capitalised(text) for text in findings],
-        missing=[] if panels else ["The table of ranks has no temperature."],
-    )
+    return section
 
 
-def _rank_panel(method: str, share: np.ndarray, top: float, dpi: int) -> Panel:
+def _rank_panel(method: str, share: np.ndarray, top: float) -> Panel:
     style = method_style(method)
-    figure = new_figure(height=2.5)
-    axes = figure.add_subplot()
-    axes.bar(np.arange(len(share)), share * len(share), width=0.9, color=style.colour)
-    axes.axhline(1.0, color="#444444", linestyle="--", linewidth=1.0)
+    title, x = capitalised(style.label), "rank of the truth among the members"
+    axes = new_axes(title, 2.5, x, "observed / expected")
+    draw_ranks(axes, share, style.colour)
     axes.set_ylim(0, 1.08 * max(top, 1.2))
-    axes.set_xlim(-0.7, len(share) - 0.3)
-    axes.grid(axis="x", visible=False)
-    axes.set_xlabel("rank of the truth among the members")
-    axes.set_ylabel("observed / expected")
-    headline(figure, capitalised(style.label))
     alt = f"Rank histogram of {style.label}, {len(share)} ranks"
-    return render(figure, f"ranks_{method}", alt, dpi)
+    return finish(axes, f"ranks_{method}", alt, columns=0)
 
 
 def spread_bins(
@@ -93,109 +80,76 @@ def spread_bins(
     Returns:
         Root mean square of the spread and of the error, each `(bins,)`.
     """
-    variance, square, total = np.zeros(bins), np.zeros(bins), np.zeros(bins)
+    sums = np.zeros((3, bins))  # of variance, squared error and area
     for level_spread, level_error in zip(spread, error, strict=True):
         known = np.isfinite(level_spread) & np.isfinite(level_error)
-        s, e, w = level_spread[known], level_error[known], weight[known]
-        order = np.argsort(s, kind="stable")
-        s, e, w = s[order], e[order], w[order]
-        below = np.cumsum(w) - w / 2
-        index = np.minimum((bins * below / w.sum()).astype(int), bins - 1) if len(w) else below
-        index = index.astype(int)
-        variance += np.bincount(index, w * s**2, bins)
-        square += np.bincount(index, w * e**2, bins)
-        total += np.bincount(index, w, bins)
-    filled = total > 0
-    return np.sqrt(variance[filled] / total[filled]), np.sqrt(square[filled] / total[filled])
+        if known.any():
+            s, e, w = level_spread[known], level_error[known], weight[known]
+            order = np.argsort(s, kind="stable")
+            s, e, w = s[order], e[order], w[order]
+            below = np.cumsum(w) - w / 2
+            index = np.minimum((bins * below / w.sum()).astype(int), bins - 1)
+            sums += [np.bincount(index, w * value, bins) for value in (s**2, e**2, 1.0)]
+    variance, square, total = sums[:, sums[2] > 0]
+    return np.sqrt(variance / total), np.sqrt(square / total)
 
 
-def spread_against_error(run: AssimilationRun, options: ReportConfig) -> Section:
+def spread_against_error(run: AssimilationRun) -> Section:
     """Show whether the errors are large where the ensemble predicts large errors."""
-    anchor, title = "spread-error", "Spread against error"
+    section = new_section("spread-error")
     truth = run.fields("truth")
-    curves: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-    cases = 0
     state = None if truth is None else truth.get("temperature")
+    curves = {}
     if state is not None and "level" in state.dims:
         state = state.load()
-        cases = state.sizes["case"]
-        weight = area_weights(state["latitude"].values)
-        for method in run.methods:
-            dataset = run.fields(method)
-            if dataset is None or "member" not in dataset.get("temperature", state).dims:
-                continue
-            members = dataset["temperature"].load()
-            if members.sizes["member"] < 3:
-                continue
-            count = members.sizes["member"]
-            # The mean of few draws is itself uncertain: (M + 1) / M of the variance. Not so for an
-            # ensemble that is centred on the analysis.
-            share = 1.0 if dataset.attrs.get("ensemble") == "centred" else (count + 1) / count
-            spread = members.std("member", ddof=1) * np.sqrt(share)
-            error = members.mean("member") - state
-            dims = ("level", "case", "day", "latitude", "longitude")
-            shape = (state.sizes["level"], -1)
-            weights = np.broadcast_to(weight[:, None], spread.transpose(*dims).shape[1:]).reshape(
-                -1
-            )
-            curve = spread_bins(
-                spread.transpose(*dims).values.reshape(shape),
-                error.transpose(*dims).values.reshape(shape),
-                weights,
-            )
-            if len(curve[0]):
-                curves[method] = curve
+        section.caption = section.caption.format(cases=state.sizes["case"])
+        found = {method: _curve(run.fields(method), state) for method in run.methods}
+        curves = {m: c for m, c in found.items() if c is not None and len(c[0])}
     if not curves:
-        return Section(
-            anchor, title, missing=["No ensembles of temperature were kept: no spread-error plot."]
-        )
-    unseen = [method_style(method).label for method in run.methods if method not in curves]
-    findings = []
+        return section.without("No ensembles of temperature were kept: no spread-error plot.")
+    section.panels.append(_spread_panel(curves))
     for method, (spread, error) in curves.items():
         if error[0] > 0:
-            label = method_style(method).label
-            findings.append(
-                f"{capitalised(label)}: from the tenth of the globe with the least "
+            section.findings.append(
+                f"{capitalised(method_label(method))}: from the tenth of the globe with the least "
                 f"spread to the tenth with the most, the spread goes from {number(spread[0])} to "
                 f"{number(spread[-1])} K and the error from {number(error[0])} to "
                 f"{number(error[-1])} K."
             )
-    return Section(
-        anchor=anchor,
-        title=title,
-        caption=(
-            f"Every grid point of the {cases} kept cases is sorted by its ensemble's spread "
-            "(times √(1 + 1/M) for M members that are draws) into ten bins of equal area, level "
-            "by level; a dot is the root mean square of one bin over all levels. On the diagonal "
-            "the spread equals the error; above it the errors are larger than the spread, and "
-            "a flat line does not separate good places from bad."
-        ),
-        panels=[_spread_panel(curves, options.dpi)],
-        findings=findings,
-        missing=[f"No ensembles were kept of {joined(unseen)}: no line."] if unseen else [],
+    unseen = [method_label(method) for method in run.methods if method not in curves]
+    if unseen:
+        section.without(f"No ensembles were kept of {joined(unseen)}: no line.")
+    return section
+
+
+def _curve(
+    dataset: xr.Dataset | None, state: xr.DataArray
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return spread and error by bin; `None` where no ensemble of three or more was kept."""
+    if dataset is None or dataset.get("temperature", state).sizes.get("member", 0) < 3:
+        return None
+    members = dataset["temperature"].load()
+    count = members.sizes["member"]
+    # The mean of few draws is itself uncertain: (M + 1) / M of the variance. Not so for an
+    # ensemble that is centred on the analysis.
+    share = 1.0 if dataset.attrs.get("ensemble") == "centred" else (count + 1) / count
+    spread = members.std("member", ddof=1) * np.sqrt(share)
+    weight = state["latitude"].copy(data=area_weights(state["latitude"].values))
+    weight = weight.broadcast_like(spread.isel(level=0)).transpose(*_POINTS).values.ravel()
+    fields = (
+        field.transpose("level", *_POINTS).values.reshape(field.sizes["level"], -1)
+        for field in (spread, members.mean("member") - state)
     )
+    return spread_bins(*fields, weight)
 
 
-def _spread_panel(curves: dict[str, tuple[np.ndarray, np.ndarray]], dpi: int) -> Panel:
-    figure = new_figure(height=4.4)
-    axes = figure.add_subplot()
+def _spread_panel(curves: dict[str, tuple[np.ndarray, np.ndarray]]) -> Panel:
+    title = "Spread against error, temperature"
+    axes = new_axes(title, 4.4, "spread (K)", "error of the ensemble mean (K)")
     top = 1.05 * max(max(spread.max(), error.max()) for spread, error in curves.values())
-    axes.plot([0, top], [0, top], color="#444444", linestyle="--", linewidth=1.0)
+    axes.plot([0, top], [0, top], **REFERENCE)
     for method, (spread, error) in curves.items():
-        style = method_style(method)
-        axes.plot(
-            spread,
-            error,
-            color=style.colour,
-            marker=style.marker,
-            label=style.label,
-            markeredgecolor="white",
-            markeredgewidth=0.6,
-        )
+        axes.plot(spread, error, **method_style(method).points())
     axes.set(xlim=(0, top), ylim=(0, top), aspect="equal")
-    axes.set_xlabel("spread (K)")
-    axes.set_ylabel("error of the ensemble mean (K)")
-    headline(figure, "Spread against error, temperature")
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    labels = joined([method_style(method).label for method in curves])
-    return render(figure, "spread_error", f"Binned spread against error for {labels}", dpi)
+    labels = joined([method_label(method) for method in curves])
+    return finish(axes, "spread_error", f"Binned spread against error for {labels}")

@@ -20,11 +20,7 @@ def draw_coastlines(axes: Axes, width: float = 0.7) -> None:
     lines = LineCollection(list(coastlines()), colors="#1a1a1a", linewidths=width, zorder=3)
     lines.set_path_effects([patheffects.withStroke(linewidth=width + 0.7, foreground="#ffffff70")])
     axes.add_collection(lines, autolim=False)
-    axes.set_xlim(-180, 180)
-    axes.set_ylim(-90, 90)
-    axes.set_aspect("equal")
-    axes.set_xticks([])
-    axes.set_yticks([])
+    axes.set(xlim=(-180, 180), ylim=(-90, 90), aspect="equal", xticks=[], yticks=[])
     axes.grid(False)
 
 

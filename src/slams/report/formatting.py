@@ -15,6 +15,7 @@ __all__ = [
     "made_with",
     "number",
     "percent_range",
+    "signed_percent",
     "with_interval",
 ]
 
@@ -51,9 +52,8 @@ def made_with(estimator: int) -> str:
 
 def with_interval(estimate: Estimate, units: str = "") -> str:
     """Format `1.440 K (95 % interval 1.390 to 1.490)`."""
-    bounds = (estimate.lower, estimate.upper)
-    units = f" {units}" if units else ""
-    text = f"{number(estimate.value, bounds)}{units}"
+    bounds = estimate.bounds
+    text = f"{number(estimate.value, bounds)} {units}".rstrip()
     if all(math.isfinite(bound) for bound in bounds):
         low, high = (number(bound, bounds) for bound in bounds)
         text += f" (95 % interval {low} to {high})"
@@ -65,7 +65,7 @@ def percent_range(comparison: Comparison) -> str:
 
     The sign is left to the surrounding text, unless the interval includes zero.
     """
-    low, high = sorted((100 * comparison.lower, 100 * comparison.upper))
+    low, high = sorted(100 * bound for bound in comparison.bounds)
     if not (math.isfinite(low) and math.isfinite(high)):
         return "too few dates for an interval"
     if high <= 0:
@@ -73,6 +73,11 @@ def percent_range(comparison: Comparison) -> str:
     decimals = 0 if high - low >= 2 else 1
     low_text, high_text = (f"{value:.{decimals}f}".replace("-", "−") for value in (low, high))
     return f"95 % interval {low_text} to {high_text} %"
+
+
+def signed_percent(share: float) -> str:
+    """Format a share in percent with its sign: `+2.1` for 0.021."""
+    return f"{100 * share:+.1f}".replace("-", "−")
 
 
 def change(subject: str, comparison: Comparison, reference: str) -> str:
@@ -89,7 +94,7 @@ def change(subject: str, comparison: Comparison, reference: str) -> str:
     size = abs(100 * comparison.relative)
     wins = f"smaller on {comparison.better} of {comparison.dates} dates"
     interval = percent_range(comparison)
-    known = math.isfinite(comparison.lower) and math.isfinite(comparison.upper)
+    known = all(map(math.isfinite, comparison.bounds))
     if known and comparison.lower < 0 < comparison.upper:
         sign = "−" if comparison.relative < 0 else "+"
         return (

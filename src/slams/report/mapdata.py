@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from slams.config.schema import ReportConfig
 from slams.plugins.methods import METHODS, Family, MethodSpec
 from slams.report.coastlines import cell_edges
 from slams.report.display import display_factor, display_units
@@ -17,8 +18,7 @@ __all__ = [
     "area_rmse",
     "area_weights",
     "case_fields",
-    "chosen_case",
-    "chosen_level",
+    "chosen",
     "leading",
     "variable_levels",
 ]
@@ -55,36 +55,40 @@ def leading(methods: list[str]) -> str | None:
     """Return the method that maps and statements are about, or `None` where only priors ran."""
     found = [METHODS.find(name) for name in methods]
     known = [spec for spec in found if spec is not None and spec.family is not Family.PRIOR]
-    return max(known, key=_leads).name if known else None
+    # Methods of this package lead before those without a place.
+    best = max(known, key=lambda spec: (spec.order < MethodSpec.order, spec.order), default=None)
+    return best.name if best else None
 
 
-def _leads(spec: MethodSpec) -> tuple[bool, float]:
-    """Return the rank of a method: those of this package before those without a place."""
-    return spec.order < MethodSpec.order, spec.order
+def chosen(
+    dataset: xr.Dataset, options: ReportConfig, variable: str
+) -> tuple[int, int | None, list[str]]:
+    """Choose the case and the level (hPa) of the maps of a variable.
 
+    Args:
+        dataset: A group of `analysis.zarr` with the variable.
+        options: The requested case and level.
+        variable: Name of the variable.
 
-def chosen_case(dataset: xr.Dataset, case: int) -> tuple[int, str | None]:
-    """Return the case to show, and a note where the requested one was not kept."""
-    kept = dataset.sizes["case"]
-    if case < kept:
-        return case, None
-    return kept - 1, (
-        f"report.case is {case}, but analysis.zarr keeps {kept} cases; case {kept - 1} is shown."
-    )
-
-
-def chosen_level(
-    dataset: xr.Dataset, level: int, variable: str = "temperature"
-) -> tuple[int, str | None]:
-    """Return the level (hPa) to show, and a note where the requested one is absent."""
-    levels = variable_levels(dataset, variable)
-    if level in levels:
-        return level, None
-    nearest = min(levels, key=lambda value: abs(np.log(value / level)))
-    return nearest, (
-        f"report.level is {level} hPa, which is not among {', '.join(map(str, levels))} hPa; "
-        f"{nearest} hPa is shown."
-    )
+    Returns:
+        Index of the case; level, `None` for a variable without levels; and a note on each that
+        differs from the requested one.
+    """
+    case, level, notes = min(options.case, dataset.sizes["case"] - 1), None, []
+    if case != options.case:
+        notes.append(
+            f"report.case is {options.case}, but analysis.zarr keeps {case + 1} cases; "
+            f"case {case} is shown."
+        )
+    if "level" in dataset[variable].dims:
+        levels = variable_levels(dataset, variable)
+        level = min(levels, key=lambda value: abs(np.log(value / options.level)))
+        if level != options.level:
+            notes.append(
+                f"report.level is {options.level} hPa, which is not among "
+                f"{', '.join(map(str, levels))} hPa; {level} hPa is shown."
+            )
+    return case, level, notes
 
 
 def variable_levels(dataset: xr.Dataset, variable: str) -> list[int]:
@@ -131,9 +135,9 @@ def case_fields(
 
     def deterministic(group: str) -> np.ndarray | None:
         array = take(run.fields(group))
-        if array is None:
-            return None
-        return (array.mean("member") if "member" in array.dims else array).values
+        if array is not None and "member" in array.dims:
+            array = array.mean("member")
+        return None if array is None else array.values
 
     dataset = run.fields("truth")
     truth = take(dataset)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -13,15 +14,48 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from slams.report.coastlines import cell_edges, draw_coastlines, wrap_longitudes
+from slams.report.drawing import PANEL_WIDTH, render
 from slams.report.mapdata import CaseFields
-from slams.report.section import PANEL_WIDTH, Panel, render
+from slams.report.section import Panel
 
-__all__ = ["MAP_FRAME", "centred", "draw_map", "field_panel", "place_map", "ranged"]
+__all__ = [
+    "MAP_FRAME",
+    "Map",
+    "centred",
+    "draw_map",
+    "map_panels",
+    "map_row",
+    "place_map",
+    "ranged",
+]
 
 # Numbers of this size or larger (pressure in Pa) are too wide for the usual number of ticks.
 _WIDE = 1e4
 
 MAP_FRAME = 0.88  # inches above and below a map: title, colour bar and its label
+
+
+@dataclass(frozen=True)
+class Map:
+    """One map: a field, its colours and its words.
+
+    Attributes:
+        name: Name of the file of its panel, without suffix.
+        title: Title above the map.
+        field: `(H, W)`; NaN is left blank.
+        cmap: Colour map.
+        norm: Its range.
+        label: Label below the colour bar, with units.
+        stations: Columns latitude and longitude of dots, or `None`.
+    """
+
+    name: str
+    title: str
+    field: np.ndarray
+    cmap: str
+    norm: Normalize
+    label: str
+    stations: pd.DataFrame | None = None
 
 
 def draw_map(
@@ -79,16 +113,7 @@ def ranged(fields: Sequence[np.ndarray], zero: bool = False, power: float = 1.0)
 
 
 def place_map(
-    figure: Figure,
-    corner: tuple[float, float],
-    width: float,
-    title: str,
-    field: np.ndarray,
-    fields: CaseFields,
-    cmap: str,
-    norm: Normalize,
-    label: str,
-    stations: pd.DataFrame | None = None,
+    figure: Figure, corner: tuple[float, float], width: float, shown: Map, fields: CaseFields
 ) -> None:
     """Draw a titled map with its colour bar at an exact place in a figure.
 
@@ -98,13 +123,8 @@ def place_map(
         figure: The figure, without automatic layout.
         corner: Left and bottom of the map with its colour bar (inches).
         width: Width of the map (inches); it is half as high and takes `MAP_FRAME` in addition.
-        title: Title above the map.
-        field: `(H, W)`.
+        shown: The map.
         fields: Source of the coordinates.
-        cmap: Colour map.
-        norm: Its range.
-        label: Label below the colour bar, with units.
-        stations: Columns latitude and longitude.
     """
     across, up = figure.get_size_inches()
     left, bottom = corner
@@ -112,10 +132,13 @@ def place_map(
     def box(x: float, y: float, w: float, h: float) -> tuple[float, float, float, float]:
         return ((left + x) / across, (bottom + y) / up, w / across, h / up)
 
+    field, norm = shown.field, shown.norm
     axes = figure.add_axes(box(0, 0.54, width, width / 2))
-    mesh = draw_map(axes, field, fields.latitude, fields.longitude, cmap, norm, stations)
+    mesh = draw_map(
+        axes, field, fields.latitude, fields.longitude, shown.cmap, norm, shown.stations
+    )
     axes.spines[:].set(visible=True, linewidth=0.6)
-    axes.set_title(title)
+    axes.set_title(shown.title)
     beyond = int(np.nanmin(field) < norm.vmin), int(np.nanmax(field) > norm.vmax)
     extend = {(0, 0): "neither", (0, 1): "max", (1, 0): "min", (1, 1): "both"}[beyond]
     if norm.vmin == -norm.vmax:  # maps of a row share their scale and get the same ticks
@@ -124,24 +147,38 @@ def place_map(
     bar = figure.colorbar(mesh, cax=bar_axes, orientation="horizontal", extend=extend)
     if max(abs(norm.vmin), abs(norm.vmax)) >= _WIDE:
         bar.locator = MaxNLocator(5)
-    bar.set_label(label, labelpad=1.5)
+    bar.set_label(shown.label, labelpad=1.5)
     bar.ax.tick_params(length=2.5, pad=2)
     bar.outline.set_linewidth(0.5)
 
 
-def field_panel(
-    name: str,
-    title: str,
-    field: np.ndarray,
-    fields: CaseFields,
+def map_row(
+    rows: Sequence[tuple[str, str, np.ndarray, pd.DataFrame | None]],
     cmap: str,
-    norm: Normalize,
+    scale: Callable[[Sequence[np.ndarray]], Normalize],
     label: str,
-    dpi: int,
-    stations: pd.DataFrame | None = None,
-) -> Panel:
-    """Draw one map with its colour bar as a separate panel."""
-    width = PANEL_WIDTH - 0.24
-    figure = Figure(figsize=(PANEL_WIDTH, width / 2 + MAP_FRAME))
-    place_map(figure, (0.12, 0.0), width, title, field, fields, cmap, norm, label, stations)
-    return render(figure, name, f"Map: {title}, {label}, {fields.date}", dpi)
+) -> list[Map]:
+    """Return maps on one colour scale.
+
+    Args:
+        rows: Name, title, field and stations of each map.
+        cmap: Colour map.
+        scale: Function that makes the range from all fields: `centred` or `ranged`.
+        label: Label below the colour bars, with units.
+    """
+    norm = scale([field for _, _, field, _ in rows]) if rows else None
+    return [
+        Map(name, title, field, cmap, norm, label, stations)
+        for name, title, field, stations in rows
+    ]
+
+
+def map_panels(maps: Sequence[Map], fields: CaseFields) -> list[Panel]:
+    """Draw each map with its colour bar as a separate panel."""
+    width, panels = PANEL_WIDTH - 0.24, []
+    for shown in maps:
+        figure = Figure(figsize=(PANEL_WIDTH, width / 2 + MAP_FRAME))
+        place_map(figure, (0.12, 0.0), width, shown, fields)
+        alt = f"Map: {shown.title}, {shown.label}, {fields.date}"
+        panels.append(render(figure, shown.name, alt))
+    return panels

@@ -7,22 +7,20 @@ keeps its own scores and the report states that they are not comparable.
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 
 import pandas as pd
 
-from slams.config.schema import ReportConfig
 from slams.plugins.methods import Role, in_role
 from slams.report.formatting import change
+from slams.report.labels import metric_label
 from slams.report.mapdata import leading
-from slams.report.modality_panels import bars, level_lines
 from slams.report.paired import Sampling, by_date, compare
 from slams.report.reading import AssimilationRun
-from slams.report.section import Section
-from slams.report.setting_scores import SettingScores
-from slams.report.style import in_order, method_style
-from slams.report.tables import estimate_cell, table
+from slams.report.section import Section, new_section
+from slams.report.setting_scores import SettingScores, bars, level_lines
+from slams.report.style import in_order, method_label
+from slams.report.tables import table
 
 __all__ = ["modality_study", "setting_labels"]
 
@@ -39,22 +37,18 @@ def setting_labels(runs: Sequence[AssimilationRun]) -> list[str]:
     ]
 
 
-def modality_study(runs: Sequence[AssimilationRun], options: ReportConfig) -> Section:
+def modality_study(runs: Sequence[AssimilationRun]) -> Section:
     """Compare settings: table, bars and profiles, and the gain of each over no observations."""
-    anchor, title = "modalities", "What each modality brought"
+    section = new_section("modalities")
     known = [run for run in runs if run.results is not None and not run.results.empty]
     if len(known) < 2:
-        return Section(
-            anchor,
-            title,
-            missing=[
-                "Only one setting of observations was run: nothing to compare. "
-                "assimilation.modality_study is the number of dates on which every subset of the "
-                "modalities is run."
-            ],
+        return section.without(
+            "Only one setting of observations was run: nothing to compare. "
+            "assimilation.modality_study is the number of dates on which every subset of the "
+            "modalities is run."
         )
     known.sort(key=lambda run: (len(run.modalities or ()), run.setting))
-    dates, note = _common_dates(known)
+    dates, section.missing = _common_dates(known)
     scores = [
         SettingScores(run, label, dates)
         for run, label in zip(known, setting_labels(known), strict=True)
@@ -63,24 +57,20 @@ def modality_study(runs: Sequence[AssimilationRun], options: ReportConfig) -> Se
     # These use no observations, and so do not differ between settings.
     blind = [in_role(role).name for role in (Role.CLIMATOLOGY, Role.BACKGROUND)]
     methods = [m for m in methods if m not in blind]
-    drawn = [bars(scores, methods, metric, options.dpi) for metric in ("rmse", "crps")]
+    if not methods:
+        section.without("No method that uses observations was run.")
+    drawn = [bars(scores, methods, metric) for metric in ("rmse", "crps")]
     method = leading(methods)
     if method is not None:
-        drawn.append(level_lines(scores, method, options.dpi))
-    return Section(
-        anchor=anchor,
-        title=title,
-        caption=(
-            "Every setting has the same trained networks, backgrounds and errors; only what is "
-            "observed differs. Bars are temperature errors, mean over levels, with 95 % intervals "
-            "over dates; the dashed line is the background. The profiles show at which height "
-            "each kind of observation helps."
-        ),
-        panels=[panel for panel in drawn if panel is not None],
-        findings=_findings(scores, methods),
-        tables=[_table(scores, methods)],
-        missing=[*note, *([] if methods else ["No method that uses observations was run."])],
-    )
+        drawn.append(level_lines(scores, method))
+    section.panels = [panel for panel in drawn if panel is not None]
+    section.findings = _findings(scores, methods)
+    columns = [("background", "rmse"), *((m, k) for m in methods for k in ("rmse", "crps"))]
+    headings = [f"{method_label(method)}: {metric_label(metric)}" for method, metric in columns]
+    rows = [[s.label, *(s.overall(*column) for column in columns)] for s in scores]
+    caption = "Temperature, mean over levels, by setting."
+    section.tables.append(table(["observed", *headings], rows, caption, "table-modalities"))
+    return section
 
 
 def _common_dates(runs: list[AssimilationRun]) -> tuple[pd.Index | None, list[str]]:
@@ -104,24 +94,6 @@ def _common_dates(runs: list[AssimilationRun]) -> tuple[pd.Index | None, list[st
     ]
 
 
-def _table(scores: list[SettingScores], methods: list[str]) -> str:
-    columns = [
-        ("background", "rmse"),
-        *((m, metric) for m in methods for metric in ("rmse", "crps")),
-    ]
-    headings = ["observed"] + [
-        f"{method_style(method).label}: {metric.upper()} (K)" for method, metric in columns
-    ]
-    rows = [
-        [
-            f'<th scope="row">{html.escape(setting.label)}</th>',
-            *(estimate_cell(setting.overall(method, metric)) for method, metric in columns),
-        ]
-        for setting in scores
-    ]
-    return table(headings, rows, "Temperature, mean over levels, by setting.", "table-modalities")
-
-
 def _findings(scores: list[SettingScores], methods: list[str]) -> list[str]:
     nothing = next((s.run for s in scores if s.run.modalities == ()), None)
     if nothing is None:
@@ -129,19 +101,15 @@ def _findings(scores: list[SettingScores], methods: list[str]) -> list[str]:
             "No setting without observations was run, so that the gain of each modality over "
             "none is unknown."
         ]
-    sentences = []
     compared = [in_role(role).name for role in (Role.SUBJECT, Role.YARDSTICK)]
-    for method in (m for m in compared if m in methods):
-        for setting in scores:
-            run = setting.run
-            if run is nothing or run.cases is None or nothing.cases is None:
-                continue
-            seen, none = (by_date(r.cases, method, "rmse") for r in (run, nothing))
-            if len(seen.index.intersection(none.index)) < 3:
-                continue
-            comparison = compare(seen, none, "rmse", Sampling.of(run))
-            if comparison is not None:
+    others = [s for s in scores if s.run is not nothing and s.run.cases is not None]
+    sentences = []
+    for method in (m for m in compared if m in methods and nothing.cases is not None):
+        for setting in others:
+            seen, none = (by_date(r.cases, method, "rmse") for r in (setting.run, nothing))
+            comparison = compare(seen, none, "rmse", Sampling.of(setting.run.config))
+            if comparison is not None and comparison.dates >= 3:
                 words = setting.label.replace(" + ", " and ")
-                subject = f"With {words}, the RMSE of {method_style(method).label}"
+                subject = f"With {words}, the RMSE of {method_label(method)}"
                 sentences.append(change(subject, comparison, "its RMSE without observations"))
     return sentences

@@ -7,14 +7,17 @@ either of them. The interval of the relative difference comes from the block boo
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import reduce
+from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor
 
 from slams.metrics.bootstrap import Resamples
-from slams.report.reading import AssimilationRun, Estimate, config_value
+from slams.report.reading import Estimate, config_value
 
 __all__ = [
     "Comparison",
@@ -23,7 +26,6 @@ __all__ = [
     "compare",
     "error_by_level",
     "estimate",
-    "estimates",
 ]
 
 # The statistic per case behind a metric, and whether the root of its mean over dates is taken.
@@ -48,6 +50,25 @@ class Comparison:
     better: int
     dates: int
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Return both bounds of the interval."""
+        return self.lower, self.upper
+
+    def verdict(self, below: str, above: str, unknown: str) -> str:
+        """Return the word for the side of zero that the interval is on.
+
+        Args:
+            below: Word where the whole interval is negative.
+            above: Word where it is positive.
+            unknown: Word where there is no interval.
+        """
+        if not self.lower <= self.upper:
+            return unknown
+        if self.upper < 0:
+            return below
+        return above if self.lower > 0 else "not told apart"
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -64,12 +85,12 @@ class Sampling:
     seed: int = 0
 
     @classmethod
-    def of(cls, run: AssimilationRun) -> Sampling:
-        """Return the recipe's settings, or the defaults where the recipe is absent."""
+    def of(cls, config: Mapping[str, Any]) -> Sampling:
+        """Return the settings of a recipe, or the defaults where it has none."""
         return cls(
-            int(config_value(run.config, "assimilation.bootstrap_block", cls.block)),
-            int(config_value(run.config, "assimilation.bootstrap_samples", cls.samples)),
-            int(config_value(run.config, "seed", cls.seed)),
+            int(config_value(config, "assimilation.bootstrap_block", cls.block)),
+            int(config_value(config, "assimilation.bootstrap_samples", cls.samples)),
+            int(config_value(config, "seed", cls.seed)),
         )
 
     def resamples(self, count: int) -> Resamples:
@@ -106,38 +127,47 @@ def compare(
     other: pd.DataFrame,
     metric: str,
     sampling: Sampling,
+    relative_to: tuple[pd.DataFrame, pd.DataFrame] | None = None,
 ) -> Comparison | None:
-    """Compare two tables of `by_date` on the dates and levels that both have.
+    """Compare two tables of `by_date` on the dates and levels that all tables have.
 
     Args:
         this: `(dates, levels)` statistics of the first method.
         other: The same for the method it is compared with.
         metric: `rmse` or `crps`.
         sampling: How the interval is drawn.
+        relative_to: Tables of both methods in another setting; their growth from it is compared
+            instead of their errors.
 
     Returns:
-        The comparison, or `None` where fewer than two dates are common to both.
+        The comparison, or `None` where fewer than two dates are common to all.
     """
-    dates = this.index.intersection(other.index).sort_values()
-    levels = this.columns.intersection(other.columns)
-    a = torch.tensor(this.loc[dates, levels].to_numpy(float))
-    b = torch.tensor(other.loc[dates, levels].to_numpy(float))
-    known = (a.isfinite() & b.isfinite()).all(dim=1)
-    a, b = a[known], b[known]
-    if len(a) < 2 or len(levels) == 0:
+    tables = [this, other, *(relative_to or ())]
+    dates = reduce(pd.Index.intersection, (table.index for table in tables)).sort_values()
+    levels = reduce(pd.Index.intersection, (table.columns for table in tables))
+    values = torch.stack([torch.tensor(t.loc[dates, levels].to_numpy(float)) for t in tables])
+    values = values[:, values.isfinite().all(dim=2).all(dim=0)]
+    count = values.shape[1]
+    if count < 2 or len(levels) == 0:
         return None
-    resamples = sampling.resamples(len(a))
-    resampled = error_by_level(resamples.means(a), metric) / error_by_level(
-        resamples.means(b), metric
-    )
-    lower, upper = resamples.interval(resampled)
-    ratio = error_by_level(a.mean(dim=0), metric) / error_by_level(b.mean(dim=0), metric)
+
+    def errors(means: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
+        a, b, *first = (error_by_level(mean, metric) for mean in means)
+        return (a / first[0], b / first[1]) if first else (a, b)
+
+    def ratio(means: Iterable[Tensor]) -> Tensor:
+        a, b = errors(means)
+        return a / b
+
+    resamples = sampling.resamples(count)
+    lower, upper = resamples.interval(ratio([resamples.means(one) for one in values]))
+    a, b = errors(values)
     return Comparison(
-        relative=float(ratio) - 1,
+        relative=float(ratio([one.mean(dim=0) for one in values])) - 1,
         lower=float(lower) - 1,
         upper=float(upper) - 1,
-        better=int((error_by_level(a, metric) < error_by_level(b, metric)).sum()),
-        dates=len(a),
+        better=int((a < b).sum()),
+        dates=count,
     )
 
 
@@ -148,8 +178,3 @@ def estimate(table: pd.DataFrame, metric: str, sampling: Sampling) -> Estimate:
     lower, upper = resamples.interval(error_by_level(resamples.means(values), metric))
     value = error_by_level(values.nanmean(dim=0), metric)
     return Estimate(float(value), float(lower), float(upper), len(values))
-
-
-def estimates(table: pd.DataFrame, metric: str, sampling: Sampling) -> dict[str, Estimate]:
-    """Score a table of `by_date` level by level."""
-    return {level: estimate(table[[level]], metric, sampling) for level in table.columns}

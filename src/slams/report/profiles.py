@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from slams.config.schema import ReportConfig
-from slams.report.display import display_units
+from slams.report.drawing import REFERENCE, finish, new_axes
 from slams.report.formatting import capitalised
+from slams.report.labels import METRICS, metric_label, variable_label
 from slams.report.reading import AssimilationRun, profile
-from slams.report.section import Panel, Section, headline, new_figure, render
-from slams.report.style import in_order, method_style, quantity, variable_label
+from slams.report.section import Panel, Section, new_section
+from slams.report.style import in_order, method_style
+from slams.report.tables import folded, level_tables
 
-__all__ = ["METRICS", "draw_profile", "metric_panel", "pressure_axis", "profiles"]
-
-# Metric: axis label, units of temperature, reference line of a perfect ensemble.
-METRICS: dict[str, tuple[str, str, float | None]] = {
-    "rmse": ("RMSE", "K", None),
-    "crps": ("CRPS", "K", None),
-    "bias": ("bias", "K", 0.0),
-    "spread_skill": ("spread / skill", "", 1.0),
-}
+__all__ = ["draw_method_profiles", "draw_profile", "metric_panel", "pressure_axis", "profiles"]
 
 
 def pressure_axis(axes: Axes, pressures: Sequence[float]) -> None:
@@ -44,109 +38,84 @@ def pressure_axis(axes: Axes, pressures: Sequence[float]) -> None:
     axes.set_ylabel("pressure (hPa)")
 
 
-def draw_profile(
-    axes: Axes,
-    rows: pd.DataFrame,
-    colour: str,
-    marker: str,
-    label: str,
-    linestyle: str = "-",
-) -> None:
+def draw_profile(axes: Axes, rows: pd.DataFrame, look: dict[str, Any]) -> None:
     """Draw one profile with its 95 % interval as shading.
 
     Args:
         axes: Axes to draw on.
         rows: Columns pressure (hPa), value, lower, upper, from the surface up.
-        colour: Colour of line and shading.
-        marker: Marker of the levels.
-        label: Name in the legend.
-        linestyle: Matplotlib line style.
+        look: Arguments of matplotlib for the line: colour, label, marker.
     """
     pressure = rows["pressure"].to_numpy(float)
     lower, upper = rows["lower"].to_numpy(float), rows["upper"].to_numpy(float)
     if np.isfinite(lower).any():
-        axes.fill_betweenx(pressure, lower, upper, color=colour, alpha=0.16, linewidth=0)
-    axes.plot(
-        rows["value"],
-        pressure,
-        color=colour,
-        marker=marker,
-        linestyle=linestyle,
-        label=label,
-        markeredgecolor="white",
-        markeredgewidth=0.6,
-    )
+        axes.fill_betweenx(pressure, lower, upper, color=look["color"], alpha=0.16, linewidth=0)
+    axes.plot(rows["value"], pressure, **look)
 
 
-def profiles(run: AssimilationRun, options: ReportConfig) -> Section:
+def draw_method_profiles(
+    axes: Axes, results: pd.DataFrame, metric: str, variable: str = "temperature"
+) -> list[str]:
+    """Draw the profile of every method and the axis of pressure.
+
+    Returns:
+        Labels of the methods that were drawn; empty where there are none, and no axis either.
+    """
+    labels, pressures = [], set()
+    for method in in_order(results["method"]):
+        rows = profile(results, method, metric, variable)
+        if not rows.empty:
+            style = method_style(method)
+            draw_profile(axes, rows, style.points())
+            pressures |= set(rows["pressure"])
+            labels.append(style.label)
+    if labels:
+        pressure_axis(axes, sorted(pressures))
+        if metric in ("rmse", "crps"):
+            axes.set_xlim(left=0)
+    return labels
+
+
+def profiles(run: AssimilationRun) -> Section:
     """Show the scores of each method at each level, for temperature."""
-    anchor, title = "profiles", "Temperature by level"
+    section = new_section("profiles")
     if run.results is None:
-        return Section(anchor, title, missing=["No results table: no profiles."])
-    panels = [
-        panel
-        for metric in METRICS
-        if (panel := metric_panel(run.results, metric, options.dpi)) is not None
-    ]
-    missing = [
-        f"The results table has no {METRICS[metric][0]} by level."
-        for metric in METRICS
-        if not any(panel.name == f"profile_{metric}" for panel in panels)
-    ]
-    return Section(
-        anchor=anchor,
-        title=title,
-        caption=(
-            "Each line is one method from the surface (bottom) to the stratosphere (top); "
-            "shading is the 95 % interval over dates, and methods share their dates, so that "
-            "overlapping shadings do not imply a tie. RMSE judges the ensemble mean and CRPS the "
-            "whole ensemble: further left is better. Bias and spread / skill should follow the "
-            "dashed line; spread / skill below 1 means an overconfident ensemble."
-        ),
-        panels=panels,
-        missing=missing,
-    )
+        return section.without("No results table: no profiles.")
+    for metric, known in METRICS.items():
+        panel = metric_panel(run.results, metric)
+        if panel is None:
+            section.without(f"The results table has no {known.name} by level.")
+        else:
+            section.panels.append(panel)
+    if section.panels:
+        section.tables.append(folded("The numbers", level_tables(run, list(METRICS))))
+    return section
 
 
 def metric_panel(
-    results: pd.DataFrame, metric: str, dpi: int, variable: str = "temperature"
+    results: pd.DataFrame, metric: str, variable: str = "temperature"
 ) -> Panel | None:
     """Draw the profiles of one metric and variable, one line per method.
 
     Args:
         results: The table of results, in the units of `slams.report.display`.
         metric: One of `METRICS`.
-        dpi: Dots per inch.
         variable: A variable with levels.
 
     Returns:
         The panel, or `None` where the table has no such number.
     """
-    name, units, reference = METRICS[metric]
-    units = units and display_units(variable)
-    figure = new_figure(height=4.1)
-    axes = figure.add_subplot()
-    pressures: set[float] = set()
-    drawn = []
-    for method in in_order(results["method"]):
-        rows = profile(results, method, metric, variable)
-        if rows.empty:
-            continue
-        style = method_style(method)
-        draw_profile(axes, rows, style.colour, style.marker, style.label)
-        pressures |= set(rows["pressure"])
-        drawn.append(style.label)
+    name, reference, label = (
+        METRICS[metric].name,
+        METRICS[metric].perfect,
+        variable_label(variable),
+    )
+    axes = new_axes(f"{capitalised(name)} of {label}", 4.1, metric_label(metric, variable))
+    drawn = draw_method_profiles(axes, results, metric, variable)
     if not drawn:
         return None
-    pressure_axis(axes, sorted(pressures))
     if reference is not None:
-        axes.axvline(reference, color="#444444", linestyle="--", linewidth=1.0, zorder=1)
-    if metric in ("rmse", "crps"):
-        axes.set_xlim(left=0)
-    axes.set_xlabel(quantity(name, units))
-    label = variable_label(variable)
-    headline(figure, f"{capitalised(name)} of {label}")
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+        axes.axvline(reference, zorder=1, **REFERENCE)
     alt = f"Profile of the {name} of {label} by pressure for {', '.join(drawn)}"
     file = metric if variable == "temperature" else f"{variable}_{metric}"
-    return render(figure, f"profile_{file}", alt, dpi)
+    return finish(axes, f"profile_{file}", alt)

@@ -18,6 +18,7 @@ import xarray as xr
 
 from slams.metrics.columns import LATER_COLUMNS, TABLE_COLUMNS
 from slams.report.display import in_display_units
+from slams.report.stored_fields import damaged_groups, open_group
 from slams.report.style import in_order
 from slams.runs.record import read_recipe
 from slams.runtime.files import read_json, read_table
@@ -35,13 +36,26 @@ __all__ = [
     "source_values",
 ]
 
-# Optional columns of tables of results: tables older than these columns are read as well.
+# Attribute of `AssimilationRun`: name of its table, and what is omitted without it.
+_TABLES = {
+    "results": ("results", "no table of methods and no profiles"),
+    "cases": ("cases", "no series over dates and no paired comparisons"),
+    "ranks": ("rank_histogram", "no rank histograms"),
+    "innovations": ("observations", "no O-B and O-A"),
+    "observation_space": ("observation_space", "no estimates of the assumed errors"),
+    "observation_ranks": ("observation_ranks", "no ranks at the observed points"),
+    "regions": ("regions", "no scores by region"),
+    "spectra": ("spectra", "no power spectra"),
+    "days": ("days", "no scores of the days of the window"),
+    "drift": ("drift", "no drift of the cycle"),
+}
+_DAYS = ("method", "day", "observed", "variable", "level", "metric", "value", "lower", "upper")
+# Tables that only windows of several days and cycles have, with the columns that are read.
+_SPECIAL = {"days": _DAYS, "drift": ("method", "variable", "level", "metric")}
+# Optional columns of the other tables: tables older than these columns are read as well.
 _OPTIONAL = ("setting", "chi2", *LATER_COLUMNS)
-_REQUESTED = {"results": ("setting",)}
 _STATIONS = ("latitude", "longitude")
 _RECONSTRUCTION = ("variable", "level", "rmse")
-_DAYS = ("method", "day", "observed", "variable", "level", "metric", "value", "lower", "upper")
-_DRIFT = ("method", "variable", "level", "metric")
 
 
 @dataclass(frozen=True)
@@ -60,6 +74,11 @@ class Estimate:
     upper: float = float("nan")
     n: int = 0
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Return both bounds of the interval."""
+        return self.lower, self.upper
+
 
 @dataclass(frozen=True)
 class AssimilationRun:
@@ -72,19 +91,20 @@ class AssimilationRun:
         record: `run.json`.
         missing: A sentence for each file that is missing or cannot be read.
         damaged: Groups of `analysis.zarr` that cannot be read, and count as missing.
+        stations: Positions of the stations that were used.
     """
 
     path: Path
     setting: str
     config: Mapping[str, Any]
     record: Mapping[str, Any]
-    results: pd.DataFrame | None
-    cases: pd.DataFrame | None
-    ranks: pd.DataFrame | None
-    innovations: pd.DataFrame | None
-    stations: pd.DataFrame | None
     missing: tuple[str, ...]
     damaged: frozenset[str] = frozenset()
+    stations: pd.DataFrame | None = None
+    results: pd.DataFrame | None = None
+    cases: pd.DataFrame | None = None
+    ranks: pd.DataFrame | None = None
+    innovations: pd.DataFrame | None = None
     observation_space: pd.DataFrame | None = None
     observation_ranks: pd.DataFrame | None = None
     regions: pd.DataFrame | None = None
@@ -114,7 +134,7 @@ class AssimilationRun:
         """Open a group of `analysis.zarr` lazily: a method, `truth` or `background`."""
         if group in self.damaged:
             return None
-        return _open_group(self.path / "analysis.zarr", group)
+        return open_group(self.path / "analysis.zarr", group)
 
 
 @dataclass(frozen=True)
@@ -143,98 +163,76 @@ class TrainingRun:
         """Open a group of `reconstruction.zarr` lazily: `truth` or `reconstruction`."""
         if group in self.damaged:
             return None
-        return _open_group(self.path / "reconstruction.zarr", group)
+        return open_group(self.path / "reconstruction.zarr", group)
 
 
-def read_assimilation(path: Path) -> AssimilationRun:
-    """Read an assimilation run directory, as far as it is complete."""
+def read_assimilation(path: Path, refuse: bool = False) -> AssimilationRun:
+    """Read an assimilation run directory, as far as it is complete.
+
+    Args:
+        path: The run directory.
+        refuse: Whether to refuse fields that do not fit together, instead of leaving them out.
+
+    Raises:
+        UserError: With `refuse`, a group of `analysis.zarr` is damaged.
+    """
     missing: list[str] = []
-
-    def table(name: str, columns: Sequence[str], consequence: str) -> pd.DataFrame | None:
-        reader = pd.read_csv if name.endswith(".csv") else read_table
-        return _table(path / name, reader, columns, consequence, missing)
-
-    def scores(name: str, consequence: str) -> pd.DataFrame | None:
-        requested = _REQUESTED.get(name, ())
-        columns = [c for c in TABLE_COLUMNS[name] if c not in _OPTIONAL or c in requested]
-        return table(f"{name}.parquet", columns, consequence)
-
-    results = scores("results", "no table of methods and no profiles")
-    cases = scores("cases", "no series over dates and no paired comparisons")
-    ranks = scores("rank_histogram", "no rank histograms")
-    innovations = scores("observations", "no O-B and O-A")
-    space = scores("observation_space", "no estimates of the assumed errors")
-    observation_ranks = scores("observation_ranks", "no ranks at the observed points")
-    regions = scores("regions", "no scores by region")
-    spectra = scores("spectra", "no power spectra")
-    # Of windows of several days, and of cycles.
-    days, drift = (
-        table(f"{name}.parquet", columns, consequence)
-        if (path / f"{name}.parquet").exists()
-        else None
-        for name, columns, consequence in (
-            ("days", _DAYS, "no scores of the days of the window"),
-            ("drift", _DRIFT, "no drift of the cycle"),
-        )
-    )
+    tables: dict[str, pd.DataFrame | None] = {}
+    for attribute, (name, consequence) in _TABLES.items():
+        file = path / f"{name}.parquet"
+        if name not in _SPECIAL or file.exists():
+            tables[attribute] = _table(file, _columns(name), consequence, missing)
     config = _document(path / "config.yaml", _recipe, "no settings", missing)
     record = _document(path / "run.json", _record, "no provenance", missing)
     keep = config_value(config, "assimilation.keep_cases", 1)
     if keep and not (path / "analysis.zarr").exists():
         missing.append(f"analysis.zarr is not in {path}: no maps.")
-    damaged = _damaged(path / "analysis.zarr", missing)
+    results = tables["results"]
+    scored = () if results is None else set(results["variable"]) - {"all"}
+    damaged = damaged_groups(path / "analysis.zarr", missing, scored, refuse)
     # A network may be stored in the directory of a setting that does not observe it.
     stations = None
     if "stations" in config_value(config, "observations.use", ("stations",)):
-        stations = table("stations.csv", _STATIONS, "no station dots on the maps")
-    setting = config_value(config, "assimilation.setting")
-    if results is not None and len(results):
-        setting = str(results["setting"].iloc[0])
-    for frame in (results, cases, ranks, regions, spectra):
+        file, consequence = path / "stations.csv", "no station dots on the maps"
+        stations = _table(file, _STATIONS, consequence, missing)
+    for name in ("results", "cases", "ranks", "regions", "spectra"):
+        frame = tables[name]
         if frame is not None:
             frame["level"] = frame["level"].astype(str)
-    results, cases, regions, spectra = (
-        None if frame is None else in_display_units(frame)
-        for frame in (results, cases, regions, spectra)
-    )
+            tables[name] = frame if name == "ranks" else in_display_units(frame)
+    setting, results = config_value(config, "assimilation.setting"), tables["results"]
+    if results is not None and len(results):
+        setting = str(results["setting"].iloc[0])
     return AssimilationRun(
         path=path,
         setting=str(setting or path.name),
         config=config,
         record=record,
-        results=results,
-        cases=cases,
-        ranks=ranks,
-        innovations=innovations,
-        stations=stations,
         missing=tuple(missing),
         damaged=damaged,
-        observation_space=space,
-        observation_ranks=observation_ranks,
-        regions=regions,
-        spectra=spectra,
-        days=days,
-        drift=drift,
+        stations=stations,
+        **tables,
     )
+
+
+def _columns(name: str) -> Sequence[str]:
+    """Return the columns that a table must have; only `results` must name its setting."""
+    requested = ("setting",) if name == "results" else ()
+    columns = _SPECIAL.get(name) or TABLE_COLUMNS[name]
+    return [c for c in columns if c not in _OPTIONAL or c in requested]
 
 
 def read_training(path: Path, stage: str) -> TrainingRun:
     """Read the run directory of a training stage, `vae` or `score`, as far as it is complete."""
     missing: list[str] = []
-    metrics = _table(
-        path / "metrics.csv", pd.read_csv, ("step",), f"no training curves of the {stage}", missing
-    )
+    consequence = f"no training curves of the {stage}"
+    metrics = _table(path / "metrics.csv", ("step",), consequence, missing)
     reconstruction = None
     if stage == "vae":
-        reconstruction = _table(
-            path / "reconstruction.parquet",
-            read_table,
-            _RECONSTRUCTION,
-            "no reconstruction errors",
-            missing,
-        )
+        file = path / "reconstruction.parquet"
+        reconstruction = _table(file, _RECONSTRUCTION, "no reconstruction errors", missing)
     record = _document(path / "run.json", _record, f"no provenance of the {stage}", missing)
-    damaged = _damaged(path / "reconstruction.zarr", missing)
+    damaged = damaged_groups(path / "reconstruction.zarr", missing)
     return TrainingRun(path, stage, metrics, reconstruction, record, tuple(missing), damaged)
 
 
@@ -258,9 +256,7 @@ def lookup(
         exact = rows
     if exact.empty or pd.isna(exact["value"].iloc[0]):
         return None
-    row = exact.iloc[0]
-    number = 0 if pd.isna(row["n"]) else int(row["n"])
-    return Estimate(float(row["value"]), float(row["lower"]), float(row["upper"]), number)
+    return _estimate(exact.iloc[0])
 
 
 def observed(rows: pd.DataFrame, statistic: str) -> Estimate | None:
@@ -270,11 +266,13 @@ def observed(rows: pd.DataFrame, statistic: str) -> Estimate | None:
         rows: Rows of the table `observation_space`.
         statistic: Its name; the result is `None` where it is missing.
     """
-    row = rows[rows["statistic"] == statistic]
-    if row.empty:
-        return None
-    value, lower, upper = (float(row[name].iloc[0]) for name in ("value", "lower", "upper"))
-    return Estimate(value, lower, upper, int(row["n"].iloc[0]))
+    found = rows[rows["statistic"] == statistic]
+    return None if found.empty else _estimate(found.iloc[0])
+
+
+def _estimate(row: pd.Series) -> Estimate:
+    number = 0 if pd.isna(row["n"]) else int(row["n"])
+    return Estimate(float(row["value"]), float(row["lower"]), float(row["upper"]), number)
 
 
 def profile(
@@ -309,19 +307,11 @@ def source_values(config: Mapping[str, Any], key: str) -> list[Any]:
 
 
 def _table(
-    path: Path,
-    reader: Callable[[Path], pd.DataFrame],
-    columns: Sequence[str],
-    consequence: str,
-    missing: list[str],
+    path: Path, columns: Sequence[str], consequence: str, missing: list[str]
 ) -> pd.DataFrame | None:
-    if not path.exists():
-        missing.append(f"{path.name} is not in {path.parent}: {consequence}.")
-        return None
-    try:
-        frame = reader(path)
-    except (OSError, ValueError) as error:  # pandas' and pyarrow's errors are subclasses
-        missing.append(f"{path} cannot be read ({_first_line(error)}): {consequence}.")
+    reader = pd.read_csv if path.suffix == ".csv" else read_table
+    frame = _content(path, reader, consequence, missing)
+    if frame is None:
         return None
     absent = [name for name in columns if name not in frame.columns]
     if absent:
@@ -333,18 +323,24 @@ def _table(
 def _document(
     path: Path, read: Callable[[Path], Any], consequence: str, missing: list[str]
 ) -> Mapping[str, Any]:
+    document = _content(path, read, consequence, missing)
+    if document is not None and not isinstance(document, Mapping):
+        missing.append(f"{path} holds no keys: {consequence}.")
+    return document if isinstance(document, Mapping) else {}
+
+
+def _content(
+    path: Path, read: Callable[[Path], Any], consequence: str, missing: list[str]
+) -> Any | None:
+    """Return what a file holds, or `None` and a sentence where it cannot be read."""
     if not path.exists():
         missing.append(f"{path.name} is not in {path.parent}: {consequence}.")
-        return {}
+        return None
     try:
-        document = read(path)
-    except (OSError, ValueError) as error:  # `UserError` is a subclass
+        return read(path)
+    except (OSError, ValueError) as error:  # pandas', pyarrow's and `UserError` are subclasses
         missing.append(f"{path} cannot be read ({_first_line(error)}): {consequence}.")
-        return {}
-    if not isinstance(document, Mapping):
-        missing.append(f"{path} holds no keys: {consequence}.")
-        return {}
-    return document
+        return None
 
 
 def _recipe(path: Path) -> Mapping[str, Any]:
@@ -353,38 +349,6 @@ def _recipe(path: Path) -> Mapping[str, Any]:
 
 def _record(path: Path) -> Mapping[str, Any]:
     return read_json(path, "start over with resume=overwrite")
-
-
-def _open_group(store: Path, group: str) -> xr.Dataset | None:
-    if not store.exists():
-        return None
-    try:
-        dataset = _opened(store, group)
-    except (OSError, KeyError, ValueError):  # no such group
-        return None
-    return None if 0 in dataset.sizes.values() else dataset
-
-
-def _opened(store: Path, group: str) -> xr.Dataset:
-    """Open a group lazily, only in format 3: it is written so, and names no Python codec."""
-    return xr.open_zarr(store, group=group, consolidated=False, chunks=None, zarr_format=3)
-
-
-def _damaged(store: Path, missing: list[str]) -> frozenset[str]:
-    """Read every group once, one case at a time, and return those that cannot be read."""
-    found = set()
-    for group in sorted(p.name for p in store.glob("*") if p.is_dir()):
-        try:
-            dataset = _opened(store, group)
-            for variable in dataset.variables.values():
-                for index in range(variable.shape[0] if variable.ndim > 1 else 0):
-                    variable[index].to_numpy()
-        except Exception as error:  # every codec raises an error of its own
-            missing.append(
-                f"{group} in {store} is truncated or corrupt ({_first_line(error)}): no maps."
-            )
-            found.add(group)
-    return frozenset(found)
 
 
 def _first_line(error: Exception) -> str:

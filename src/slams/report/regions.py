@@ -2,146 +2,93 @@
 
 from __future__ import annotations
 
-import html
-
 import numpy as np
 import pandas as pd
 
-from slams.config.schema import ReportConfig
-from slams.report.display import display_units
+from slams.report.drawing import REFERENCE, finish, new_axes
 from slams.report.formatting import capitalised, number
-from slams.report.reading import AssimilationRun, lookup
-from slams.report.section import Panel, Section, headline, new_figure, render
-from slams.report.style import (
-    in_order,
-    method_style,
-    quantity,
-    region_label,
-    variable_label,
-)
-from slams.report.tables import estimate_cell, table
+from slams.report.labels import METRICS, metric_label, region_label, variable_label
+from slams.report.reading import AssimilationRun
+from slams.report.section import Panel, Section, new_section
+from slams.report.style import by_method, in_order, method_label, method_style
+from slams.report.tables import folded, score_table
 
 __all__ = ["regional_scores", "variable_panel"]
 
-# Metric: axis label, units of temperature, value of a perfect ensemble.
-_METRICS: dict[str, tuple[str, str, float | None]] = {
-    "rmse": ("RMSE", "K", None),
-    "crps": ("CRPS", "K", None),
-    "spread_skill": ("spread / skill", "", 1.0),
-}
+_METRICS = ("rmse", "crps", "spread_skill")
 
 
-def regional_scores(run: AssimilationRun, options: ReportConfig) -> Section:
+def regional_scores(run: AssimilationRun) -> Section:
     """Show the scores of temperature, mean over levels, in each region."""
-    anchor, title = "regions", "Scores by region"
+    section = new_section("regions")
     if run.regions is None:
-        return Section(anchor, title, missing=["No table of regions: no scores by region."])
-    rows = run.regions[run.regions["variable"].eq("temperature") & run.regions["level"].eq("mean")]
+        return section.without("No table of regions: no scores by region.")
+    rows = _mean_rows(run.regions, "temperature")
     if rows.empty:
-        return Section(anchor, title, missing=["The table of regions has no temperature."])
-    panels = [_panel(rows, metric, options.dpi) for metric in _METRICS]
-    return Section(
-        anchor=anchor,
-        title=title,
-        caption=(
-            "Temperature, mean over levels, with 95 % intervals over dates. The belts are those "
-            "of the WMO's standard scores (tropics: 20° S to 20° N); they share the globe, as do "
-            "land and sea. Weather varies less in the tropics, so that errors are smaller there "
-            "for every method: compare methods within a region, and spread with error."
-        ),
-        panels=panels,
-        findings=_findings(rows),
-        tables=["<details><summary>The numbers</summary>" + "".join(_tables(rows)) + "</details>"],
-    )
+        return section.without("The table of regions has no temperature.")
+    section.panels = [_panel(rows, metric, "temperature") for metric in _METRICS]
+    section.tables.append(folded("The numbers", _tables(rows, "temperature")))
+    own = rows[rows["metric"].eq("spread_skill") & rows["region"].ne("global")]
+    for method, part in by_method(own.dropna(subset=["value"]).reset_index()):
+        far = part.loc[(np.log(part["value"])).abs().idxmax()]
+        section.findings.append(
+            f"{capitalised(method_label(method))}: spread / skill is furthest from 1 in the "
+            f"region {region_label(far['region'])}, {number(float(far['value']))}."
+        )
+    return section
 
 
 def variable_panel(
-    run: AssimilationRun, variable: str, metric: str, dpi: int
+    run: AssimilationRun, variable: str, metric: str
 ) -> tuple[Panel, list[str]] | None:
     """Draw one metric of a variable with levels, mean over levels, by region.
 
     Returns:
         The panel, and one table per metric; `None` where the run has no such numbers.
     """
-    if run.regions is None:
+    rows = None if run.regions is None else _mean_rows(run.regions, variable)
+    if rows is None or rows.empty:
         return None
-    rows = run.regions[run.regions["variable"].eq(variable) & run.regions["level"].eq("mean")]
-    if rows.empty:
-        return None
-    return _panel(rows, metric, dpi, variable), _tables(rows, variable)
+    return _panel(rows, metric, variable), _tables(rows, variable)
 
 
-def _panel(rows: pd.DataFrame, metric: str, dpi: int, variable: str = "temperature") -> Panel:
-    name, units, reference = _METRICS[metric]
-    units = units and display_units(variable)
+def _mean_rows(regions: pd.DataFrame, variable: str) -> pd.DataFrame:
+    return regions[regions["variable"].eq(variable) & regions["level"].eq("mean")]
+
+
+def _panel(rows: pd.DataFrame, metric: str, variable: str) -> Panel:
+    name, reference = capitalised(METRICS[metric].name), METRICS[metric].perfect
     own = rows[rows["metric"] == metric]
-    methods, regions = in_order(own["method"]), list(dict.fromkeys(own["region"]))
-    figure = new_figure(height=1.6 + 0.42 * len(regions))
-    axes = figure.add_subplot()
-    offsets = np.linspace(0.28, -0.28, len(methods)) if len(methods) > 1 else [0.0]
-    for method, offset in zip(methods, offsets, strict=True):
-        style = method_style(method)
-        part = own[own["method"] == method].set_index("region").reindex(regions)
-        position = np.arange(len(regions))[::-1] + offset
-        value = part["value"].to_numpy(float)
+    regions = list(dict.fromkeys(own["region"]))
+    places, count = np.arange(len(regions))[::-1], own["method"].nunique()
+    label = metric_label(metric, variable)
+    axes = new_axes(f"{name} by region", 1.6 + 0.42 * len(regions), label)
+    offsets = np.linspace(0.28, -0.28, count) if count > 1 else [0.0]
+    for (method, part), offset in zip(by_method(own), offsets, strict=True):
+        style, part = method_style(method), part.set_index("region").reindex(regions)
         bounds = part[["lower", "upper"]].to_numpy(float).T
-        axes.hlines(position, *bounds, color=style.colour, linewidth=1.2, alpha=0.7)
-        axes.plot(
-            value,
-            position,
-            style.marker,
-            color=style.colour,
-            label=style.label,
-            markeredgecolor="white",
-            markeredgewidth=0.5,
-        )
+        axes.hlines(places + offset, *bounds, color=style.colour, linewidth=1.2, alpha=0.7)
+        look = style.points(0.5) | {"linestyle": "none"}
+        axes.plot(part["value"].to_numpy(float), places + offset, **look)
     for boundary in np.arange(len(regions) - 1) + 0.5:
         axes.axhline(boundary, color="#d9d9d9", linewidth=0.6)
     if reference is None:
         axes.set_xlim(left=0)
     else:
-        axes.axvline(reference, color="#444444", linestyle="--", linewidth=1.0, zorder=1)
-    axes.set_yticks(np.arange(len(regions))[::-1], [region_label(r) for r in regions])
+        axes.axvline(reference, zorder=1, **REFERENCE)
+    axes.set_yticks(places, [region_label(region) for region in regions])
     axes.set_ylim(-0.5, len(regions) - 0.5)
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
-    axes.set_xlabel(quantity(name, units))
-    headline(figure, f"{capitalised(name)} by region")
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    alt = f"{capitalised(name)} of {variable_label(variable)} in {len(regions)} regions, by method"
+    alt = f"{name} of {variable_label(variable)} in {len(regions)} regions, by method"
     file = metric if variable == "temperature" else f"{variable}_{metric}"
-    return render(figure, f"regions_{file}", alt, dpi)
+    return finish(axes, f"regions_{file}", alt)
 
 
-def _tables(rows: pd.DataFrame, variable: str = "temperature") -> list[str]:
-    tables = []
+def _tables(rows: pd.DataFrame, variable: str) -> list[str]:
+    parts = {
+        capitalised(region_label(region)): (own, "mean")
+        for region, own in rows.groupby("region", sort=False)
+    }
     methods = in_order(rows["method"])
-    for metric, (name, units, _) in _METRICS.items():
-        units = units and display_units(variable)
-        lines = []
-        for region in dict.fromkeys(rows["region"]):
-            own = rows[rows["region"] == region]
-            cells = [estimate_cell(lookup(own, method, metric, variable)) for method in methods]
-            lines.append(
-                [f'<th scope="row">{html.escape(capitalised(region_label(region)))}</th>', *cells]
-            )
-        labels = [method_style(method).label for method in methods]
-        caption = f"{quantity(name, units)} of {variable_label(variable)} by region"
-        file = metric if variable == "temperature" else f"{variable}-{metric}"
-        tables.append(table(["region", *labels], lines, caption, f"table-regions-{file}"))
-    return tables
-
-
-def _findings(rows: pd.DataFrame) -> list[str]:
-    found = []
-    own = rows[rows["metric"].eq("spread_skill") & rows["region"].ne("global")]
-    for method in in_order(own["method"]):
-        part = own[own["method"] == method].dropna(subset=["value"]).reset_index()
-        if part.empty:
-            continue
-        far = part.loc[(np.log(part["value"])).abs().idxmax()]
-        found.append(
-            f"{capitalised(method_style(method).label)}: spread / skill is furthest from 1 in the "
-            f"region {region_label(far['region'])}, {number(float(far['value']))}."
-        )
-    return found
+    return [score_table(metric, variable, methods, parts, "region") for metric in _METRICS]

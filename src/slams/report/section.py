@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from io import BytesIO
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
 
-from matplotlib.figure import Figure
+import yaml
 
-__all__ = ["PANEL_WIDTH", "Panel", "Section", "headline", "new_figure", "render"]
-
-# Inches. One panel fills a phone and a third of a desktop page, with legible letters on both.
-PANEL_WIDTH = 4.3
+__all__ = ["Panel", "Section", "new_section"]
 
 
 @dataclass(frozen=True)
@@ -30,10 +29,15 @@ class Panel:
     png: bytes
     wide: bool = False
 
+    @property
+    def base64(self) -> str:
+        """Return the picture as text, as a page carries it."""
+        return b64encode(self.png).decode("ascii")
 
-@dataclass(frozen=True)
+
+@dataclass
 class Section:
-    """One section of the report.
+    """One section of the report, filled step by step.
 
     Attributes:
         anchor: Its identifier in the page.
@@ -49,25 +53,24 @@ class Section:
     anchor: str
     title: str
     caption: str = ""
-    panels: Sequence[Panel] = ()
-    findings: Sequence[str] = ()
-    missing: Sequence[str] = ()
-    tables: Sequence[str] = ()
-    lead: Sequence[str] = ()
+    panels: list[Panel] = field(default_factory=list)
+    findings: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    tables: list[str] = field(default_factory=list)
+    lead: list[str] = field(default_factory=list)
+
+    def without(self, reason: str) -> Section:
+        """Add a sentence on what is absent, and return the section."""
+        self.missing.append(reason)
+        return self
 
 
-def new_figure(width: float = PANEL_WIDTH, height: float = 3.4) -> Figure:
-    """Make an empty figure of the given size (inches), laid out so that nothing overlaps."""
-    return Figure(figsize=(width, height), layout="constrained")
+def new_section(anchor: str) -> Section:
+    """Return an empty section with the title and caption that `sections.yaml` gives it."""
+    return Section(anchor, **_words()[anchor])
 
 
-def headline(figure: Figure, text: str) -> None:
-    """Write a panel's title along its left edge, whatever space the axis labels take."""
-    figure.suptitle(text, x=0.02, ha="left", fontsize=10.5, fontweight="bold")
-
-
-def render(figure: Figure, name: str, alt: str, dpi: int, wide: bool = False) -> Panel:
-    """Draw a figure as PNG; the same figure always gives the same bytes."""
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
-    return Panel(name=name, alt=alt, png=buffer.getvalue(), wide=wide)
+@cache
+def _words() -> Mapping[str, Mapping[str, str]]:
+    text = files("slams.report").joinpath("sections.yaml").read_text(encoding="utf-8")
+    return yaml.safe_load(text)

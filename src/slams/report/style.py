@@ -1,33 +1,33 @@
-"""The style of every figure: one colour and one marker per method, one set of colour maps.
+"""The style of every figure: one colour and one marker per method, one colour map per variable.
 
 Line colours are those of Okabe and Ito (2008), which readers with any of the common colour-vision
 deficiencies can distinguish; markers and labels repeat what the colours show. Fields use
-perceptually uniform maps, differences a diverging map centred at zero.
+perceptually uniform maps, differences a diverging map centred at zero. What figures share
+otherwise, as the sizes of letters, is in `figures.mplstyle`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
+
+import pandas as pd
 
 from slams.plugins.methods import Role, find_method
 
 __all__ = [
     "DIFFERENCE_MAP",
-    "FIELD_MAPS",
-    "FROM_ZERO",
-    "RC",
-    "SIGNED",
     "SPREAD_MAP",
+    "FieldStyle",
     "MethodStyle",
+    "by_method",
+    "field_style",
     "in_order",
+    "method_label",
     "method_style",
-    "quantity",
-    "region_label",
-    "variable_label",
 ]
 
 
@@ -45,77 +45,55 @@ class MethodStyle:
     colour: str
     marker: str
 
+    @property
+    def line(self) -> dict[str, str]:
+        """Return the arguments of matplotlib for its lines."""
+        return {"color": self.colour, "label": self.label}
+
+    def points(self, edge: float = 0.6) -> dict[str, Any]:
+        """Return the arguments of matplotlib for lines with markers, edged white (in points)."""
+        look = {"marker": self.marker, "markeredgecolor": "white", "markeredgewidth": edge}
+        return {**self.line, **look}
+
 
 # Styles of methods that define none, or are not installed here.
 _SPARE_COLOURS = ("#1b4f72", "#6e2c00", "#145a32", "#4a235a", "#4d5656")
 
-_VARIABLE_LABELS = {
-    "temperature": "temperature",
-    "u_component_of_wind": "eastward wind",
-    "v_component_of_wind": "northward wind",
-    "specific_humidity": "specific humidity",
-    "2m_temperature": "2 m temperature",
-    "total_precipitation_24hr": "precipitation",
-    "outgoing_longwave_radiation": "outgoing longwave radiation",
-    "surface_pressure": "surface pressure",
-}
-
-_REGION_LABELS = {
-    "global": "globe",
-    "northern_extratropics": "northern extratropics",
-    "southern_extratropics": "southern extratropics",
-}
-
-FIELD_MAPS = {
-    "temperature": "viridis",
-    # Winds have a sign: use a diverging map other than that of differences.
-    "u_component_of_wind": "PuOr_r",
-    "v_component_of_wind": "PuOr_r",
-    "specific_humidity": "YlGnBu",
-    "2m_temperature": "viridis",
-    "total_precipitation_24hr": "YlGnBu",
-    "outgoing_longwave_radiation": "magma",
-    "surface_pressure": "cividis",
-}
-# Variables whose colours are symmetric about zero, and those whose colours begin there.
-SIGNED = ("u_component_of_wind", "v_component_of_wind")
-FROM_ZERO = ("total_precipitation_24hr", "specific_humidity")
 DIFFERENCE_MAP = "RdBu_r"
 SPREAD_MAP = "magma_r"
 
-_INK = "#222222"
-_FAINT = "#d9d9d9"
-RC: dict[str, Any] = {
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 9.5,
-    "axes.titlesize": 10.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.titlepad": 7.0,
-    "axes.labelsize": 9.5,
-    "axes.labelcolor": _INK,
-    "axes.edgecolor": "#666666",
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": _FAINT,
-    "grid.linewidth": 0.6,
-    "lines.linewidth": 1.8,
-    "lines.markersize": 5.0,
-    "legend.frameon": False,
-    "legend.fontsize": 8.5,
-    "text.color": _INK,
-    "xtick.color": "#444444",
-    "ytick.color": "#444444",
-    "xtick.labelsize": 8.5,
-    "ytick.labelsize": 8.5,
-    "figure.facecolor": "white",
-    "savefig.facecolor": "white",
-    "image.cmap": "viridis",
+
+@dataclass(frozen=True)
+class FieldStyle:
+    """Colours of the maps of one variable.
+
+    Attributes:
+        cmap: Colour map.
+        signed: Whether the colours are symmetric about zero.
+        from_zero: Whether the colours begin at zero.
+        power: Exponent of the scale; below 1 it is stretched towards small values.
+    """
+
+    cmap: str = "viridis"
+    signed: bool = False
+    from_zero: bool = False
+    power: float = 1.0
+
+
+# Winds have a sign: they use a diverging map other than that of differences.
+_FIELDS = {
+    "u_component_of_wind": FieldStyle("PuOr_r", signed=True),
+    "v_component_of_wind": FieldStyle("PuOr_r", signed=True),
+    "specific_humidity": FieldStyle("YlGnBu", from_zero=True),
+    "total_precipitation_24hr": FieldStyle("YlGnBu", from_zero=True, power=0.5),
+    "outgoing_longwave_radiation": FieldStyle("magma"),
+    "surface_pressure": FieldStyle("cividis"),
 }
+
+
+def field_style(variable: str) -> FieldStyle:
+    """Return the colours of the maps of a variable."""
+    return _FIELDS.get(variable, FieldStyle())
 
 
 def method_style(method: str) -> MethodStyle:
@@ -137,6 +115,11 @@ def method_style(method: str) -> MethodStyle:
     return MethodStyle(label, _mix(colour, *first_guess.tint), first_guess.marker)
 
 
+def method_label(method: str) -> str:
+    """Return a method's name in figures and tables."""
+    return method_style(method).label
+
+
 def in_order(methods: Iterable[str]) -> list[str]:
     """Sort methods for tables and legends; unknown ones come last, by name."""
 
@@ -146,6 +129,12 @@ def in_order(methods: Iterable[str]) -> list[str]:
         return spec.order if spec else math.inf, place, name
 
     return sorted(set(methods), key=key)
+
+
+def by_method(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Go through the methods of a table with a column `method`, in order, each with its rows."""
+    for method in in_order(rows["method"]):
+        yield method, rows[rows["method"] == method]
 
 
 def _spare_colour(method: str) -> str:
@@ -158,24 +147,3 @@ def _mix(colour: str, other: str, share: float) -> str:
     """Mix a share of another colour into a hexadecimal colour."""
     pairs = [(int(colour[i : i + 2], 16), int(other[i : i + 2], 16)) for i in (1, 3, 5)]
     return "#" + "".join(f"{round(a + share * (b - a)):02x}" for a, b in pairs)
-
-
-def variable_label(variable: str, short: bool = False) -> str:
-    """Return a variable's name in words, or in a short form for headings of tables."""
-    if short and variable == "outgoing_longwave_radiation":
-        return "OLR"
-    return _VARIABLE_LABELS.get(variable, variable.replace("_", " "))
-
-
-def region_label(region: str) -> str:
-    """Return a region's name in words."""
-    return _REGION_LABELS.get(region, region.replace("_", " "))
-
-
-def quantity(name: str, units: str) -> str:
-    """Return an axis label: `RMSE (K)`, or the name alone for a quantity without units."""
-    if not units:
-        return name
-    # No-break spaces: units must not be broken over lines.
-    units = units.replace("-1", "⁻¹").replace("-2", "⁻²").replace(" ", "\N{NO-BREAK SPACE}")
-    return f"{name} ({units})"

@@ -2,148 +2,156 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from slams.report.display import display_units
+import pandas as pd
+
 from slams.report.formatting import number
+from slams.report.labels import METRICS, metric_label, variable_label
+from slams.report.page import template
 from slams.report.reading import AssimilationRun, Estimate, lookup, profile
-from slams.report.style import in_order, method_style, quantity, variable_label
+from slams.report.style import in_order, method_label, method_style
 from slams.variables import ON_LEVELS, UNITS
 
 __all__ = [
-    "Column",
+    "Cell",
     "estimate_cell",
+    "folded",
     "key_table",
     "level_tables",
     "method_cell",
     "method_table",
+    "number_cell",
     "other_table",
+    "score_table",
     "table",
 ]
 
-_PLAIN = ("rank_chi2", "divergent_members", "seconds_per_member")
-
 
 @dataclass(frozen=True)
-class Column:
-    """One column of a table of methods.
+class Cell:
+    """Cell of a table; all texts are plain.
 
     Attributes:
-        metric: Metric of the results table.
-        heading: Heading, with units.
-        best: Which value is set in bold: `low`, `one` (nearest to 1) or none if empty.
+        text: What is shown.
+        value: Number behind the text, kept with every digit.
+        interval: Small text below.
+        bold: Whether the text is bold.
+        colour: Colour of a dot before the text.
+        head: Whether it is a heading of its row, as the first cell of a row always is.
     """
 
-    metric: str
-    heading: str
-    best: str = ""
+    text: str
+    value: float | None = None
+    interval: str = ""
+    bold: bool = False
+    colour: str = ""
+    head: bool = False
 
 
-_METHOD_COLUMNS = (
-    Column("rmse", "RMSE (K)", "low"),
-    Column("crps", "CRPS (K)", "low"),
-    Column("bias", "bias (K)"),
-    Column("spread_skill", "spread / skill"),
-    Column("rank_chi2", "rank χ²"),
-    Column("wasserstein", "Wasserstein (σ)", "low"),
-    Column("divergent_members", "members redrawn"),
-    Column("seconds_per_member", "seconds per member"),
-)
+# Metrics of the table of methods, with their headings.
+_METHOD_COLUMNS = {
+    **{metric: metric_label(metric) for metric in METRICS},
+    "rank_chi2": "rank χ²",
+    "wasserstein": "Wasserstein (σ)",
+    "divergent_members": "members redrawn",
+    "seconds_per_member": "seconds per member",
+}
+# Those of which the smallest value is set in bold.
+_SMALLEST = ("rmse", "crps", "wasserstein")
 
 
 def table(
-    headings: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "", identity: str = ""
+    headings: Sequence[str],
+    rows: Sequence[Sequence[str | Cell | Estimate | None]],
+    caption: str = "",
+    identity: str = "",
+    kind: str = "",
 ) -> str:
-    """Return a table that scrolls sideways on narrow screens.
+    """Return a table that scrolls sideways on narrow screens, as HTML that pages insert as it is.
 
     Args:
-        headings: Plain text, escaped here.
-        rows: Whole cells, `<td>...</td>` or `<th>...</th>`, already escaped.
+        headings: Plain text.
+        rows: Plain texts, cells and estimates; `None` is shown as a dash.
         caption: Plain text.
         identity: `id` of the table.
+        kind: `class` of the table.
     """
-    head = "".join(f'<th scope="col">{html.escape(text)}</th>' for text in headings)
-    body = "\n".join(f"<tr>{''.join(cells)}</tr>" for cells in rows)
-    title = f'<p class="caption">{html.escape(caption)}</p>' if caption else ""
-    name = f' id="{html.escape(identity)}"' if identity else ""
-    return (
-        f'{title}<div class="scroll" tabindex="0"><table{name}>\n<thead><tr>{head}</tr></thead>\n'
-        f"<tbody>\n{body}\n</tbody></table></div>"
-    )
+    cells = [[_cell(item) for item in row] for row in rows]
+    return template("table.html").module.table(headings, cells, caption, identity, kind)
 
 
-def estimate_cell(estimate: Estimate | None, bold: bool = False) -> str:
-    """Return a cell with a number above its interval; its `data-value` keeps every digit."""
+def folded(summary: str, parts: Sequence[str]) -> str:
+    """Return tables folded away behind a summary, as HTML."""
+    return template("table.html").module.folded(summary, parts)
+
+
+def _cell(item: str | Cell | Estimate | None) -> Cell:
+    if isinstance(item, Cell):
+        return item
+    return Cell(item) if isinstance(item, str) else estimate_cell(item)
+
+
+def estimate_cell(estimate: Estimate | None, bold: bool = False) -> Cell:
+    """Return a cell with a number above its interval."""
     if estimate is None:
-        return "<td>–</td>"
-    bounds = (estimate.lower, estimate.upper)
-    text = number(estimate.value, bounds)
-    text = f"<strong>{text}</strong>" if bold else text
-    if all(math.isfinite(bound) for bound in bounds) and bounds[0] < bounds[1]:
-        low, high = (number(bound, bounds) for bound in bounds)
-        text += f'<span class="interval">{low} to {high}</span>'
-    return f'<td data-value="{estimate.value!r}">{text}</td>'
+        return Cell("–")
+    interval = ""
+    if math.isfinite(estimate.lower) and estimate.lower < estimate.upper < math.inf:
+        interval = " to ".join(number(bound, estimate.bounds) for bound in estimate.bounds)
+    return Cell(number(estimate.value, estimate.bounds), estimate.value, interval, bold)
 
 
-def method_cell(method: str) -> str:
+def number_cell(value: float) -> Cell:
+    """Return a cell with a number that has no interval."""
+    return Cell(number(value), float(value))
+
+
+def method_cell(method: str) -> Cell:
     """Return a cell with a method's name and the dot of its colour."""
     style = method_style(method)
-    dot = f'<span class="dot" style="background:{style.colour}"></span>'
-    return f'<th scope="row">{dot}{html.escape(style.label)}</th>'
+    return Cell(style.label, colour=style.colour, head=True)
 
 
 def method_table(run: AssimilationRun) -> str:
     """Return the first table: every method's scores of temperature, mean over levels."""
-    grid = {
-        method: [lookup(run.results, method, column.metric) for column in _METHOD_COLUMNS]
-        for method in in_order(run.results["method"])
-    }
-    rows = []
-    for method, estimates in grid.items():
-        cells = [method_cell(method)]
-        for index, (column, estimate) in enumerate(zip(_METHOD_COLUMNS, estimates, strict=True)):
-            others = [e[index].value for e in grid.values() if e[index] is not None]
-            bold = column.best == "low" and estimate is not None and estimate.value == min(others)
-            cells.append(estimate_cell(estimate, bold))
-        rows.append(cells)
-    count = max((e[0].n for e in grid.values() if e[0] is not None), default=0)
-    return table(
-        ["method", *(column.heading for column in _METHOD_COLUMNS)],
-        rows,
+    methods = in_order(run.results["method"])
+    columns = []
+    for metric in _METHOD_COLUMNS:
+        column = [lookup(run.results, method, metric) for method in methods]
+        known = [estimate.value for estimate in column if estimate is not None]
+        smallest = min(known, default=math.nan) if metric in _SMALLEST else math.nan
+        columns.append([estimate_cell(e, e is not None and e.value == smallest) for e in column])
+    rows = [[method_cell(m), *cells] for m, *cells in zip(methods, *columns, strict=True)]
+    scores = [lookup(run.results, method, "rmse") for method in methods]
+    count = max((score.n for score in scores if score is not None), default=0)
+    caption = (
         f"Temperature, mean over levels, {count} dates; small: 95 % interval over dates; bold: "
-        "the smallest.",
-        "table-methods",
+        "the smallest."
     )
+    return table(["method", *_METHOD_COLUMNS.values()], rows, caption, "table-methods")
 
 
 def other_table(run: AssimilationRun) -> str | None:
     """Return the table of every variable except temperature; `None` where there is none."""
     results = run.results
-    variables = [v for v in dict.fromkeys(results["variable"]) if v != "temperature"]
-    variables = [v for v in variables if v in UNITS]
+    first_levels = results.groupby("variable", sort=False)["level"].first()
+    variables = [v for v in first_levels.index if v != "temperature" and v in UNITS]
     if not variables:
         return None
-    columns = [
-        (variable, metric, quantity(f"{variable_label(variable, short=True)}: {heading}", units))
-        for variable in variables
-        for metric, heading, units in (
-            ("rmse", "RMSE", display_units(variable)),
-            ("crps", "CRPS", display_units(variable)),
-            ("spread_skill", "spread / skill", ""),
-        )
+    headings, columns = ["method"], []
+    for variable in variables:
+        level = "mean" if variable in ON_LEVELS else first_levels[variable]
+        name = variable_label(variable, short=True)
+        for metric in ("rmse", "crps", "spread_skill"):
+            headings.append(f"{name}: {metric_label(metric, variable)}")
+            columns.append((metric, variable, level))
+    rows = [
+        [method_cell(method), *(lookup(results, method, *column) for column in columns)]
+        for method in in_order(results["method"])
     ]
-    rows = []
-    for method in in_order(results["method"]):
-        cells = [method_cell(method)]
-        for variable, metric, _ in columns:
-            levels = results.loc[results["variable"] == variable, "level"]
-            level = "mean" if variable in ON_LEVELS else levels.iloc[0]
-            cells.append(estimate_cell(lookup(results, method, metric, variable, level)))
-        rows.append(cells)
-    headings = ["method", *(heading for _, _, heading in columns)]
     caption = "The other fields, physical units."
     if set(variables) & set(ON_LEVELS):
         caption = "The other fields, physical units; those with levels: mean over levels."
@@ -151,48 +159,54 @@ def other_table(run: AssimilationRun) -> str | None:
 
 
 def level_tables(
-    run: AssimilationRun, metrics: Mapping[str, str], variable: str = "temperature"
+    run: AssimilationRun, metrics: Sequence[str], variable: str = "temperature"
 ) -> list[str]:
     """Return one table per metric, with levels as rows and methods as columns.
 
     Args:
         run: The assimilation.
-        metrics: Metric and its name with units.
+        metrics: Some of `METRICS`.
         variable: A variable with levels.
     """
-    tables = []
-    for metric, heading in metrics.items():
-        methods = [
-            m
-            for m in in_order(run.results["method"])
-            if not profile(run.results, m, metric, variable).empty
-        ]
-        levels = sorted(
-            {p for m in methods for p in profile(run.results, m, metric, variable)["pressure"]}
-        )
-        if not methods:
-            continue
-        rows = [
-            [
-                f'<th scope="row">{level:g} hPa</th>',
-                *(
-                    estimate_cell(lookup(run.results, m, metric, variable, f"{level:g}"))
-                    for m in methods
-                ),
-            ]
-            for level in levels
-        ]
-        labels = [method_style(m).label for m in methods]
-        caption = f"{heading} of {variable_label(variable)} by level"
-        file = metric if variable == "temperature" else f"{variable}-{metric}"
-        tables.append(table(["level", *labels], rows, caption, f"table-levels-{file}"))
+    tables, results = [], run.results
+    for metric in metrics:
+        found = {
+            method: set(profile(results, method, metric, variable)["pressure"])
+            for method in in_order(results["method"])
+        }
+        methods = [method for method, levels in found.items() if levels]
+        levels = [f"{pressure:g}" for pressure in sorted(set().union(*found.values()))]
+        if methods:
+            parts = {f"{level} hPa": (results, level) for level in levels}
+            tables.append(score_table(metric, variable, methods, parts, "level"))
     return tables
 
 
-def key_table(items: Mapping[str, str], caption: str = "") -> str:
-    """Return a table of two columns, names and values, both plain text."""
+def score_table(
+    metric: str,
+    variable: str,
+    methods: Sequence[str],
+    parts: Mapping[str, tuple[pd.DataFrame, str]],
+    by: str,
+) -> str:
+    """Return a table of one metric with methods as columns.
+
+    Args:
+        metric: One of `METRICS`.
+        variable: Name of the variable.
+        methods: The columns.
+        parts: Label of each row: a table of results, and the level to look up in it.
+        by: What the rows are, in a word.
+    """
     rows = [
-        [f'<th scope="row">{html.escape(key)}</th>', f"<td>{html.escape(value)}</td>"]
-        for key, value in items.items()
+        [label, *(lookup(results, method, metric, variable, level) for method in methods)]
+        for label, (results, level) in parts.items()
     ]
-    return table(["what", "value"], rows, caption).replace("<table", '<table class="keys"', 1)
+    caption = f"{metric_label(metric, variable)} of {variable_label(variable)} by {by}"
+    file = metric if variable == "temperature" else f"{variable}-{metric}"
+    return table([by, *map(method_label, methods)], rows, caption, f"table-{by}s-{file}")
+
+
+def key_table(items: Mapping[str, str]) -> str:
+    """Return a table of two columns, names and values, both plain text."""
+    return table(["what", "value"], list(items.items()), kind="keys")

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import html
+from itertools import islice
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from slams.config.schema import ReportConfig
+from slams.report.drawing import finish, new_axes
 from slams.report.formatting import capitalised, number
+from slams.report.labels import quantity, variable_label
 from slams.report.mapdata import CaseFields, area_rmse, variable_levels
-from slams.report.mapdrawing import centred, field_panel, ranged
+from slams.report.mapdrawing import centred, map_panels, map_row, ranged
 from slams.report.profiles import draw_profile, pressure_axis
 from slams.report.reading import TrainingRun
-from slams.report.section import Panel, Section, headline, new_figure, render
-from slams.report.style import DIFFERENCE_MAP, FIELD_MAPS, quantity, variable_label
-from slams.report.tables import table
+from slams.report.section import Panel, Section, new_section
+from slams.report.style import DIFFERENCE_MAP, MethodStyle, field_style
+from slams.report.tables import Cell, number_cell, table
 from slams.variables import channel_units
 
 __all__ = ["reconstruction", "training_curves"]
@@ -27,51 +28,33 @@ _STAGES = {"vae": "VAE", "score": "Latent score"}
 _MAX_PANELS = 3
 
 
-def training_curves(runs: list[TrainingRun], options: ReportConfig) -> Section:
+def training_curves(runs: list[TrainingRun]) -> Section:
     """Show the losses of the VAE and of the latent score against the step."""
-    panels: list[Panel] = []
-    missing = [] if runs else ["No training run was given: no training curves."]
+    section = new_section("training")
+    if not runs:
+        section.without("No training run was given: no training curves.")
     for run in runs:
-        if run.metrics is None:
-            continue
-        drawn = _curves(run, options.dpi)
-        if not drawn:
-            missing.append(f"{run.path / 'metrics.csv'} has no train or validation columns.")
-        panels += drawn
-    return Section(
-        anchor="training",
-        title="Training",
-        caption=(
-            "Grey: loss of each logged training batch, with its running mean; blue: the "
-            "validation period, which the network never trained on. Training may stop where blue "
-            "is flat; blue rising while grey falls is overfitting."
-        ),
-        panels=panels,
-        missing=missing,
-    )
+        if run.metrics is not None:
+            drawn = _curves(run)
+            section.panels += drawn
+            if not drawn:
+                section.without(f"{run.path / 'metrics.csv'} has no train or validation columns.")
+    return section
 
 
-def _curves(run: TrainingRun, dpi: int) -> list[Panel]:
-    names = dict.fromkeys(
-        column.partition("/")[2]
-        for column in run.metrics.columns
-        if column.partition("/")[0] in _COLOURS
-    )
+def _curves(run: TrainingRun) -> list[Panel]:
+    columns = [column.partition("/") for column in run.metrics.columns]
+    names = {name for split, _, name in columns if split in _COLOURS}
     # The loss first, then the other validated quantities.
     ordered = sorted(names, key=lambda n: (n != "loss", f"validation/{n}" not in run.metrics, n))
-    panels = []
-    for name in ordered:
-        if len(panels) == _MAX_PANELS:
-            break
-        panel = _curve_panel(run, name, dpi)
-        if panel is not None:
-            panels.append(panel)
-    return panels
+    drawn = (panel for name in ordered if (panel := _curve_panel(run, name)) is not None)
+    return list(islice(drawn, _MAX_PANELS))
 
 
-def _curve_panel(run: TrainingRun, name: str, dpi: int) -> Panel | None:
-    figure = new_figure(height=2.9)
-    axes = figure.add_subplot()
+def _curve_panel(run: TrainingRun, name: str) -> Panel | None:
+    words = name.replace("_", " ")
+    title = f"{_STAGES.get(run.stage, capitalised(run.stage))}: {words}"
+    axes = new_axes(title, 2.9, "optimiser step", words)
     drawn: list[np.ndarray] = []
     for split, colour in _COLOURS.items():
         column = f"{split}/{name}"
@@ -102,123 +85,97 @@ def _curve_panel(run: TrainingRun, name: str, dpi: int) -> Panel | None:
         low, high = everything.min(), float(np.quantile(everything, 0.97))
         if everything.max() > high + (high - low):
             axes.set_ylim(low - 0.05 * (high - low), high + 0.15 * (high - low))
-    axes.set_xlabel("optimiser step")
-    axes.set_ylabel(name.replace("_", " "))
-    headline(figure, f"{_STAGES.get(run.stage, capitalised(run.stage))}: {name.replace('_', ' ')}")
     axes.legend(loc="best")
     file = "".join(c if c.isalnum() else "_" for c in name)
     alt = f"{name} of the {run.stage} against the optimiser step"
-    return render(figure, f"training_{run.stage}_{file}", alt, dpi)
+    return finish(axes, f"training_{run.stage}_{file}", alt, columns=0)
 
 
-def reconstruction(run: TrainingRun | None, options: ReportConfig) -> Section:
-    """Show the errors of the VAE: by channel, and as a map of truth and reconstruction."""
-    anchor, title = "reconstruction", "Reconstructions of the VAE"
+def reconstruction(run: TrainingRun | None, level: int) -> Section:
+    """Show the errors of the VAE: by channel, and as a map of truth and reconstruction.
+
+    Args:
+        run: The training of the VAE.
+        level: Level of the map (hPa), or the nearest.
+    """
+    section = new_section("reconstruction")
     if run is None:
-        return Section(anchor, title, missing=["No VAE run was given: no reconstruction errors."])
-    panels, tables, findings, missing = [], [], [], []
-    frame = run.reconstruction
-    if frame is None:
-        missing.append("No reconstruction errors of the VAE were written.")
+        return section.without("No VAE run was given: no reconstruction errors.")
+    if run.reconstruction is None:
+        section.without("No reconstruction errors of the VAE were written.")
     else:
-        tables.append(_error_table(frame))
-        on_levels = frame.assign(
-            pressure=pd.to_numeric(frame["level"], errors="coerce"),
-            value=frame["rmse"],
-        ).dropna(subset=["pressure"])
-        panels += [
-            _error_profile(on_levels[on_levels["variable"] == variable], variable, options.dpi)
-            for variable in dict.fromkeys(on_levels["variable"])
-        ]
+        frame = run.reconstruction
+        frame = frame.assign(pressure=pd.to_numeric(frame["level"], errors="coerce"))
+        section.tables.append(_error_table(frame))
+        on_levels = frame.dropna(subset=["pressure", "rmse"])
+        for variable, rows in on_levels.groupby("variable", sort=False):
+            section.panels.append(_error_profile(rows, str(variable)))
         temperature = on_levels[on_levels["variable"] == "temperature"]
         if not temperature.empty:
             overall = float(temperature["rmse"].mean())
-            findings.append(
+            section.findings.append(
                 f"Encoding and decoding temperature costs {number(overall)} K (RMSE, "
                 "mean over levels): an analysis decoded from this latent can hardly be better."
             )
-    maps = _maps(run, options)
-    panels += maps
+    maps = _maps(run, level)
+    section.panels += maps
     if not maps:
-        missing.append("No reconstructed fields were kept: no maps of reconstructions.")
-    return Section(
-        anchor=anchor,
-        title=title,
-        caption=(
-            "Error of encoding and decoding: the lower bound of the error of latent analyses, "
-            "and the part of the observation error that comes from the decoder."
-        ),
-        panels=panels,
-        findings=findings,
-        tables=tables,
-        missing=missing,
-    )
+        section.without("No reconstructed fields were kept: no maps of reconstructions.")
+    return section
 
 
 def _error_table(frame: pd.DataFrame) -> str:
-    rows = []
-    for _, row in frame.iterrows():
-        units = channel_units(str(row["variable"]))
-        level = pd.to_numeric(row["level"], errors="coerce")
-        rows.append(
-            [
-                f'<th scope="row">{html.escape(variable_label(str(row["variable"])))}</th>',
-                f"<td>{'' if pd.isna(level) else f'{level:g} hPa'}</td>",
-                f'<td data-value="{float(row["rmse"])!r}">{number(float(row["rmse"]))}</td>',
-                f"<td>{html.escape(units)}</td>",
-            ]
-        )
+    rows: list[list[str | Cell]] = [
+        [
+            variable_label(str(row.variable)),
+            "" if pd.isna(row.pressure) else f"{row.pressure:g} hPa",
+            number_cell(row.rmse),
+            channel_units(str(row.variable)),
+        ]
+        for row in frame.itertuples()
+    ]
     headings = ["variable", "level", "RMSE", "units"]
     return table(headings, rows, "Reconstruction error of the VAE by channel.", "table-vae")
 
 
-def _error_profile(rows: pd.DataFrame, variable: str, dpi: int) -> Panel:
-    figure = new_figure(height=3.6)
-    axes = figure.add_subplot()
-    rows = rows.assign(lower=np.nan, upper=np.nan).sort_values("pressure", ascending=False)
-    draw_profile(axes, rows, "#0072b2", "o", "VAE")
+def _error_profile(rows: pd.DataFrame, variable: str) -> Panel:
+    title = f"Reconstruction error of {variable_label(variable)}"
+    axes = new_axes(title, 3.6, quantity("RMSE", channel_units(variable)))
+    rows = rows.assign(value=rows["rmse"], lower=np.nan, upper=np.nan)
+    look = MethodStyle("VAE", _COLOURS["validation"], "o").points()
+    draw_profile(axes, rows.sort_values("pressure", ascending=False), look)
     pressure_axis(axes, sorted(rows["pressure"]))
     axes.set_xlim(left=0)
-    axes.set_xlabel(quantity("RMSE", channel_units(variable)))
-    headline(figure, f"Reconstruction error of {variable_label(variable)}")
     name, alt = "reconstruction_profile", "Reconstruction error by pressure"
     if variable != "temperature":
         name, alt = f"{name}_{variable}", f"{alt}, {variable_label(variable)}"
-    return render(figure, name, alt, dpi)
+    return finish(axes, name, alt, columns=0)
 
 
-def _maps(run: TrainingRun, options: ReportConfig) -> list[Panel]:
-    truth, decoded = run.fields("truth"), run.fields("reconstruction")
-    if truth is None or decoded is None:
+def _maps(run: TrainingRun, level: int) -> list[Panel]:
+    truth, decoded = (_plane(run.fields(group), level) for group in ("truth", "reconstruction"))
+    # The truth of this case may be unknown at this level.
+    if truth is None or decoded is None or not np.isfinite(truth).any():
         return []
-    pair = _plane(truth, options.level), _plane(decoded, options.level)
-    if pair[0] is None or pair[1] is None:
-        return []
-    first, second = pair[0].values, pair[1].values
-    units = str(pair[0].attrs.get("units", "K"))
-    fields = CaseFields(
-        truth["latitude"].values, truth["longitude"].values, units, "", first, None, None, {}, {}
-    )
+    first, second = truth.values, decoded.values
+    units = str(truth.attrs.get("units", "K"))
+    latitude, longitude = truth["latitude"].values, truth["longitude"].values
+    fields = CaseFields(latitude, longitude, units, "", first, None, None, {}, {})
     error = second - first
-    rms = area_rmse(error, fields.latitude)
-    norm, colours = ranged([first, second]), FIELD_MAPS["temperature"]
-    label = quantity(
-        f"temperature, {float(pair[0].coords.get('level', options.level)):g} hPa", units
-    )
-    return [
-        field_panel(
-            f"reconstruction_{name}", title, field, fields, cmap, scale, label, options.dpi
-        )
-        for name, title, field, cmap, scale in (
-            ("truth", "Truth", first, colours, norm),
-            ("decoded", "Reconstruction", second, colours, norm),
-            ("error", f"Error, {rms:.2f} {units}", error, DIFFERENCE_MAP, centred([error])),
-        )
+    label = quantity(f"temperature, {float(truth.coords.get('level', level)):g} hPa", units)
+    states = [
+        ("reconstruction_truth", "Truth", first, None),
+        ("reconstruction_decoded", "Reconstruction", second, None),
     ]
+    title = f"Error, {area_rmse(error, latitude):.2f} {units}"
+    maps = map_row(states, field_style("temperature").cmap, ranged, label)
+    maps += map_row([("reconstruction_error", title, error, None)], DIFFERENCE_MAP, centred, label)
+    return map_panels(maps, fields)
 
 
-def _plane(dataset: xr.Dataset, level: int) -> xr.DataArray | None:
-    if "temperature" not in dataset:
+def _plane(dataset: xr.Dataset | None, level: int) -> xr.DataArray | None:
+    """Return temperature at the nearest level of the first case; `None` where it is absent."""
+    if dataset is None or "temperature" not in dataset:
         return None
     array = dataset["temperature"]
     if "level" in array.dims:

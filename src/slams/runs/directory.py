@@ -27,7 +27,6 @@ import socket
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import filelock
@@ -60,7 +59,6 @@ class RunDirectory:
         request: What the stage requests for this attempt.
         record: Content of `run.json`.
         finished: Whether the run had finished before; nothing is then locked or written.
-        resumed: Whether an earlier attempt of this run is continued.
     """
 
     def __init__(
@@ -74,7 +72,6 @@ class RunDirectory:
         self.request = request
         self.record = record
         self.finished = finished
-        self.resumed = not finished and record.attempts > 1
         self._lock = lock
         self._made: list[Path] = []
         # Other ranks may read the directory before rank zero has moved it away.
@@ -118,7 +115,6 @@ class RunDirectory:
                 return cls(request, old, None, finished=True)
             else:
                 run.record = replace(old, attempts=old.attempts + 1, status="running")
-                run.resumed = True
                 if directories.has_backup(path) and not run._begun:
                     say(f"{path} has no checkpoint yet{directories.describe_backup(path)}")
             run._save(
@@ -162,11 +158,6 @@ class RunDirectory:
         return run
 
     @property
-    def run_id(self) -> str:
-        """Return the identity of the run, recorded in the lineage of runs built on it."""
-        return self.record.run_id
-
-    @property
     def checkpoints(self) -> Path:
         """Return the directory of checkpoints."""
         return self.path / "checkpoints"
@@ -187,6 +178,11 @@ class RunDirectory:
         """Return whether there is anything to continue from."""
         return self.last_checkpoint is not None or self.progress.exists()
 
+    @property
+    def _was_removed(self) -> bool:
+        """Return whether the directory was removed; libraries make parts of it again."""
+        return self._lock is not None and not (self.path / "config.yaml").exists()
+
     def summary(self) -> str:
         """Return a line that states that the run had finished before and is kept."""
         when = self.record.updated
@@ -196,22 +192,18 @@ class RunDirectory:
         self,
         *,
         mlflow_run_id: str | None = None,
-        fingerprint: str | None = None,
         summary: Mapping[str, Any] | None = None,
     ) -> None:
         """Update the record; a summary is merged with the existing one."""
-        changes: dict[str, Any] = {}
-        if mlflow_run_id is not None:
-            changes["mlflow_run_id"] = mlflow_run_id
-        if fingerprint is not None:
-            changes["fingerprint"] = fingerprint
-        if summary is not None:
-            changes["summary"] = {**self.record.summary, **summary}
-        self._save(**changes)
+        record = self.record
+        self._save(
+            mlflow_run_id=record.mlflow_run_id if mlflow_run_id is None else mlflow_run_id,
+            summary={**record.summary, **(summary or {})},
+        )
 
     def close(self, status: str) -> None:
         """Record how the run ended (`finished`, `failed` or `killed`) and release the lock."""
-        if self.finished or self._lock is None:
+        if self._lock is None:
             return
         try:
             self._save(status=status)
@@ -222,7 +214,7 @@ class RunDirectory:
 
     def discard(self) -> None:
         """Remove the directory, restore its predecessor, and release the lock."""
-        if self.finished or self._lock is None:
+        if self._lock is None:
             return
         directories.restore(self.path)
         directories.unlock(self._lock)
@@ -232,12 +224,13 @@ class RunDirectory:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if self._was_removed and (error is None or isinstance(error, Exception)):
+            self.discard()
+            raise UserError(
+                f"{self.path} was removed while this command was working in it; give the command "
+                f"again to start over"
+            ) from error
         refused = error is not None and explain_failure(error) is not None and not lost_rank(error)
         replaces = error is not None and directories.has_backup(self.path)
         if (refused or replaces) and not self._begun:

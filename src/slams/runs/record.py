@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from slams.config.renamed import rename_keys
 from slams.config.yaml_text import parse_yaml, read_yaml_text
 from slams.errors import UserError
 from slams.runtime import atomic
-from slams.runtime.files import check_types, read_json
+from slams.runtime.files import parse_record, read_json
 
 __all__ = [
     "ESTIMATOR",
@@ -97,13 +97,7 @@ class RunRecord:
                 f"{path}: found layout {layout}, expected {LAYOUT}; this run was made by another "
                 f"version of slams, start over with resume=overwrite"
             )
-        known = {k: v for k, v in values.items() if k in {f.name for f in fields(cls)}}
-        try:
-            record = cls(**known)
-        except TypeError:
-            raise UserError(f"{path} is damaged: it has no run_id, stage or experiment") from None
-        example = asdict(cls("", "", ""))
-        check_types(path, known, {name: type(value) for name, value in example.items()}, then)
+        record = parse_record(cls, path, values, then)
         if record.status not in _STATUSES:
             raise UserError(
                 f"{path} is damaged: found status {record.status!r}, expected one of "

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,43 +22,23 @@ class RunRequest:
 
     Attributes:
         path: The run directory.
-        stage: `vae`, `score`, `score_pixel` or `assimilation`.
-        experiment: Name of the experiment.
         recipe: The resolved recipe as a plain tree; it is saved whole in `config.yaml`.
+        run: Record of the run with its stage, experiment, lineage and data, but without an
+            identity; its fingerprint is empty where it is not known.
         resume: `auto` continues or keeps an existing run, `overwrite` replaces it, `never`
             refuses.
-        inputs: Lineage: stage -> run id of each run that this one is built on.
-        fingerprint: Fingerprint of the training store; empty where it is not known.
         store: The training store, as named in messages.
-        reserved_days: Days that the recipe and the store reserve, ISO dates in pairs (first,
-            last).
-        test_days: Use of the test split, see `RunRecord`.
     """
 
     path: Path
-    stage: str
-    experiment: str
     recipe: Mapping[str, Any]
+    run: RunRecord
     resume: str = "auto"
-    inputs: Mapping[str, str] = field(default_factory=dict)
-    fingerprint: str = ""
     store: str = ""
-    reserved_days: Sequence[str] = ()
-    test_days: str = ""
 
     def new_record(self) -> RunRecord:
         """Return the record of a run that starts now."""
-        return RunRecord(
-            run_id=uuid.uuid4().hex,
-            stage=self.stage,
-            experiment=self.experiment,
-            created=now(),
-            inputs=dict(self.inputs),
-            fingerprint=self.fingerprint,
-            reserved_days=list(self.reserved_days),
-            test_days=self.test_days,
-            estimator=ESTIMATOR,
-        )
+        return replace(self.run, run_id=uuid.uuid4().hex, created=now(), estimator=ESTIMATOR)
 
     def find(self) -> RunRecord | None:
         """Return the record of the run to keep or continue, `None` where a new run starts.
@@ -73,9 +53,8 @@ class RunRequest:
         if not path.exists():
             return None
         if not (path / "run.json").exists():
-            # A process killed while it creates the directory leaves at most these files.
-            if not is_unbegun(path):
-                strangers = [p.name for p in path.iterdir() if not _is_debris(p)]
+            # A process killed while it creates the directory leaves at most debris.
+            if strangers := [p.name for p in path.iterdir() if not _is_debris(p)]:
                 raise UserError(
                     f"{path} is not a run directory: it has no run.json but holds {strangers[0]}; "
                     f"move it away or choose another experiment"
@@ -101,17 +80,17 @@ class RunRequest:
         other = provenance.run_difference(old.stage, read_recipe(self.path), self.recipe)
         if other is not None:
             raise UserError(f"{self.path} belongs to another recipe: {other}; {choice}")
-        for stage, run_id in self.inputs.items():
+        for stage, run_id in self.run.inputs.items():
             if old.inputs.get(stage) != run_id:
                 raise UserError(
                     f"{self.path} was built on another {stage} run: found "
                     f"{old.inputs.get(stage)}, expected {run_id}; {choice}"
                 )
-        if self.fingerprint and old.fingerprint and self.fingerprint != old.fingerprint:
+        found, expected = old.fingerprint[:12], self.run.fingerprint[:12]
+        if found and expected and found != expected:
             raise UserError(
-                f"{self.path} was made from other data: found fingerprint "
-                f"{old.fingerprint[:12]}, expected {self.fingerprint[:12]} of {self.store}; "
-                f"{choice}"
+                f"{self.path} was made from other data: found fingerprint {found}, expected "
+                f"{expected} of {self.store}; {choice}"
             )
 
 

@@ -11,18 +11,17 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import filelock
 
-from slams.errors import UserError
 from slams.runtime import atomic
 from slams.runtime.directories import exclusive
-from slams.runtime.files import check_types, read_json
+from slams.runtime.files import parse_record, read_json
 
 __all__ = ["SweepRecord", "claim", "failure", "forget_failure", "keep_failure", "parent_tags"]
 
@@ -44,7 +43,7 @@ class SweepRecord:
 
     name: str
     recipe: str
-    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     mlflow_run_id: str = ""
     sweep_id: str = ""
 
@@ -57,17 +56,9 @@ class SweepRecord:
         """
         path = Path(directory) / _FILE
         try:
-            values = read_json(path, _AGAIN)
-            check_types(path, values, {"name": str, "recipe": str, "mlflow_run_id": str}, _AGAIN)
-            settings = values.get("settings", {})
-            check_types(path, {"settings": settings}, {"settings": dict}, _AGAIN)
-            check_types(path, settings, dict.fromkeys(settings, dict), _AGAIN)
-            known = {f.name for f in fields(cls)}
-            return cls(**{key: value for key, value in values.items() if key in known})
+            return parse_record(cls, path, read_json(path, _AGAIN), _AGAIN)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except TypeError:
-            raise UserError(f"{path} is damaged; {_AGAIN}") from None
 
     def write(self, directory: Path) -> None:
         """Write the record, completely or not at all."""
@@ -101,7 +92,6 @@ def claim(directory: Path, name: str, wait: bool = False) -> Iterator[bool]:
         Whether the claim was obtained; always true when waiting.
     """
     locks = directory / ".claims"
-    locks.mkdir(exist_ok=True)
     path = locks / f"{name.replace('/', '+')}.lock"
     with contextlib.ExitStack() as stack:
         try:

@@ -24,6 +24,7 @@ __all__ = [
     "exclusive",
     "has_backup",
     "lock",
+    "lock_file",
     "make",
     "remove_created",
     "restore",
@@ -60,7 +61,7 @@ def lock(path: Path, owner: Callable[[], str], patience: float = 0.0) -> fileloc
     Raises:
         UserError: Another process holds the lock.
     """
-    held = filelock.FileLock(path.with_name(f".{path.name}.lock"))
+    held = filelock.FileLock(lock_file(path))
     try:
         held.acquire(timeout=patience)
     except filelock.Timeout:
@@ -68,6 +69,11 @@ def lock(path: Path, owner: Callable[[], str], patience: float = 0.0) -> fileloc
             f"{path} is in use by {owner()}; wait for it, stop it, or choose another name"
         ) from None
     return held
+
+
+def lock_file(path: Path) -> Path:
+    """Return the lock file of a directory, which lies next to it."""
+    return path.with_name(f".{path.name}.lock")
 
 
 def unlock(held: filelock.FileLock) -> None:

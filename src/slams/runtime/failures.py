@@ -12,7 +12,11 @@ from pathlib import Path
 
 from slams.errors import UserError
 
-__all__ = ["causes", "explain_failure", "lost_rank"]
+__all__ = ["FULL", "TOO_LARGE", "causes", "explain_failure", "lost_rank", "refused_write"]
+
+# Why a write was refused.
+FULL = "no space left on the device"
+TOO_LARGE = "a file would be larger than this process may write"
 
 # A disk that has refused a write may still have room for something smaller (bytes).
 _NOTHING = 16 * 2**20
@@ -28,6 +32,7 @@ _MEMORY_WORDS = (
     "can't allocate memory",
     "Cannot allocate memory",
     "Resource temporarily unavailable",
+    "failed to map segment from shared object",
 )
 # Messages of gloo, NCCL and their store when the process at the other end is gone.
 _LOST_WORDS = (
@@ -57,30 +62,14 @@ def explain_failure(error: BaseException, places: Sequence[Path] = ()) -> str | 
     Returns:
         The sentence, or `None` when the reader needs the traceback.
     """
-    if isinstance(error, UserError) and "no space left on the device" in str(error):
+    if isinstance(error, UserError) and any(why in str(error) for why in (FULL, TOO_LARGE)):
         return _sentence(error)  # its message is more specific
+    # Libraries wrap a failed write, a failed import and a refused thread in errors of their own.
     for cause in causes(error):
-        full = isinstance(cause, OSError) and cause.errno in _FULL
-        cut = isinstance(cause, OSError) and _CUT_SHORT.search(str(cause)) is not None
-        if full or cut or any(words in str(cause) for words in _FULL_WORDS):
-            # The name may be that of a temporary file that could not be moved to a full disk.
-            where = _full_place(places) or _path_of(cause, " while writing ")
-            return (
-                f"no space left on the device{where}; free some, or set the keys 'runs' and "
-                f"'data.store' to another disk"
-            )
-        if isinstance(cause, OSError) and cause.errno == errno.EFBIG:
-            return (
-                f"a file would be larger than this process may write"
-                f"{_path_of(cause, ' while writing ')}; raise the limit (`ulimit -f`), or set the "
-                f"keys 'runs' and 'data.store' to another disk"
-            )
-        if (isinstance(cause, OSError) and cause.errno in _FILES) or _FILES_WORDS in str(cause):
-            return (
-                f"too many open files: this process may open "
-                f"{resource.getrlimit(resource.RLIMIT_NOFILE)[0]}; raise the limit (`ulimit -n`), "
-                f"or lower data.num_workers"
-            )
+        sentence = _exhausted(cause, places)
+        # A refusal explains itself, unless it followed from a limit.
+        if sentence and not (isinstance(error, UserError) and _is_memory(cause)):
+            return sentence
     if isinstance(error, UserError):
         return _sentence(error)
     if lost_rank(error):
@@ -101,11 +90,6 @@ def explain_failure(error: BaseException, places: Sequence[Path] = ()) -> str | 
     if isinstance(error, OSError) and error.errno in _MACHINE:
         why = os.strerror(error.errno).lower()
         return f"{why}{_path_of(error, ' while using ')}; repair it, then repeat the command"
-    if isinstance(error, MemoryError) or any(words in str(error) for words in _MEMORY_WORDS):
-        return (
-            f"the memory that this process may use is exhausted ({_first_line(error)}); raise the "
-            f"limit (ulimit -v, a job's --mem), end other programs, or make batches smaller"
-        )
     if type(error).__module__.partition(".")[0] in ("mlflow", "sqlalchemy", "alembic"):
         return (
             f"the tracking store cannot be used any more ({_first_line(error)}); repair it, "
@@ -116,6 +100,15 @@ def explain_failure(error: BaseException, places: Sequence[Path] = ()) -> str | 
     ):
         return f"no permission to read or write{_path_of(error, ' ')}" if error.filename else None
     return None
+
+
+def refused_write(error: BaseException) -> str | None:
+    """Return why a file could not be written: `FULL`, `TOO_LARGE`, or `None` for other failures.
+
+    Args:
+        error: Exception that was raised; its causes are searched too.
+    """
+    return next(filter(None, map(_refused_write, causes(error))), None)
 
 
 def lost_rank(error: BaseException) -> bool:
@@ -141,6 +134,48 @@ def causes(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(current))
         yield current
         current = current.__cause__ or current.__context__
+
+
+def _refused_write(cause: BaseException) -> str | None:
+    number = cause.errno if isinstance(cause, OSError) else None
+    if number in _FULL or any(words in str(cause) for words in _FULL_WORDS):
+        return FULL
+    if number == errno.EFBIG:
+        return TOO_LARGE
+    if isinstance(cause, OSError) and _CUT_SHORT.search(str(cause)):
+        limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+        return FULL if limit == resource.RLIM_INFINITY else TOO_LARGE
+    return None
+
+
+def _is_memory(cause: BaseException) -> bool:
+    return isinstance(cause, MemoryError) or any(words in str(cause) for words in _MEMORY_WORDS)
+
+
+def _exhausted(cause: BaseException, places: Sequence[Path]) -> str | None:
+    """Return a sentence for a disk or a limit of the process that is exhausted."""
+    refused = _refused_write(cause)
+    if refused == FULL:
+        # The name may be that of a temporary file that could not be moved to a full disk.
+        where = _full_place(places) or _path_of(cause, " while writing ")
+        return f"{FULL}{where}; free some, or set the keys 'runs' and 'data.store' to another disk"
+    if refused == TOO_LARGE:
+        return (
+            f"{TOO_LARGE}{_path_of(cause, ' while writing ')}; raise the limit (`ulimit -f`), or "
+            f"set the keys 'runs' and 'data.store' to another disk"
+        )
+    if (isinstance(cause, OSError) and cause.errno in _FILES) or _FILES_WORDS in str(cause):
+        return (
+            f"too many open files: this process may open "
+            f"{resource.getrlimit(resource.RLIMIT_NOFILE)[0]}; raise the limit (`ulimit -n`), "
+            f"or lower data.num_workers"
+        )
+    if _is_memory(cause):
+        return (
+            f"the memory that this process may use is exhausted ({_first_line(cause)}); raise the "
+            f"limit (ulimit -v, a job's --mem), end other programs, or make batches smaller"
+        )
+    return None
 
 
 def _first_line(error: BaseException) -> str:

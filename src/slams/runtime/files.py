@@ -12,17 +12,19 @@ import json
 import os
 import zipfile
 from collections.abc import Mapping
+from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from slams.errors import UserError
 from slams.runtime.atomic import replacing
 
 if TYPE_CHECKING:
     import pandas as pd
-    import torch
 
-__all__ = ["check_types", "load_tensors", "read_json", "read_table", "write_table"]
+__all__ = ["load_tensors", "parse_record", "read_json", "read_table", "write_table"]
+
+_Record = TypeVar("_Record")
 
 
 def read_json(path: Path, then: str) -> dict[str, Any]:
@@ -48,26 +50,41 @@ def read_json(path: Path, then: str) -> dict[str, Any]:
     return values
 
 
-def check_types(
-    path: Path, values: Mapping[str, Any], expected: Mapping[str, type], then: str
-) -> None:
-    """Refuse values whose types differ from those that the file is written with.
+def parse_record(kind: type[_Record], path: Path, values: Mapping[str, Any], then: str) -> _Record:
+    """Return the data class that a JSON file was written from.
+
+    Keys that the class does not have are ignored; keys that are missing have their defaults.
 
     Args:
-        path: The file.
-        values: Values read from the file.
-        expected: Key -> type.
-        then: What to do about a damaged file, for the message.
+        kind: The data class. Its values are text, whole numbers, or lists and dictionaries, whose
+            own values are checked where they must be dictionaries.
+        path: The file, for messages.
+        values: Object in the file.
+        then: What to do about a damaged file, for messages.
 
     Raises:
-        UserError: A value has another type; the message names its key.
+        UserError: A value without a default is missing, or a value has another type than those
+            that the file is written with; the message names the key.
     """
-    for key, kind in expected.items():
-        if key in values and type(values[key]) is not kind:
-            raise UserError(
-                f"{path} is damaged: found {type(values[key]).__name__} under {key!r}, expected "
-                f"{kind.__name__}; {then}"
-            )
+    hints = get_type_hints(kind)
+    needed = [f.name for f in fields(kind) if f.default is f.default_factory is MISSING]
+    if absent := [name for name in needed if name not in values]:
+        raise UserError(f"{path} is damaged: it has no {', '.join(absent)}; {then}")
+    known = {key: value for key, value in values.items() if key in hints}
+    for key, value in known.items():
+        _check_type(path, key, value, hints[key], then)
+    return kind(**known)
+
+
+def _check_type(path: Path, key: str, value: Any, hint: Any, then: str) -> None:
+    kind, inner = get_origin(hint) or hint, get_args(hint)[1:]
+    if type(value) is not kind:
+        raise UserError(
+            f"{path} is damaged: found {type(value).__name__} under {key!r}, expected "
+            f"{kind.__name__}; {then}"
+        )
+    for name, entry in value.items() if inner and get_origin(inner[0]) else ():
+        _check_type(path, name, entry, inner[0], then)
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
@@ -89,15 +106,14 @@ def read_table(path: Path) -> pd.DataFrame:
     return pd.read_parquet(path, engine="pyarrow", page_checksum_verification=True)
 
 
-def load_tensors(path: Path, device: torch.device | str = "cpu") -> Any:
-    """Return what `torch.save` has written: tensors and plain containers.
+def load_tensors(path: Path) -> Any:
+    """Return what `torch.save` has written: tensors, on the CPU, and plain containers.
 
     The checksum (CRC-32) of every record is compared first, because torch itself does not: a
     flipped bit in a weight would go unnoticed.
 
     Args:
         path: The file.
-        device: Device of the tensors.
 
     Raises:
         Exception: The file is damaged, or holds other objects; torch and `zipfile` raise a
@@ -109,4 +125,4 @@ def load_tensors(path: Path, device: torch.device | str = "cpu") -> Any:
         damaged = archive.testzip()
     if damaged is not None:
         raise zipfile.BadZipFile(f"the checksum of {damaged} does not match")
-    return torch.load(path, map_location=device, weights_only=True)
+    return torch.load(path, map_location="cpu", weights_only=True)

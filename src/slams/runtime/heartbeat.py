@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from types import TracebackType
 from typing import Self
 
 from slams.runtime.ranks import is_rank_zero
@@ -36,7 +35,7 @@ class Heartbeat:
         """Set the description of the current activity.
 
         Args:
-            doing: In words, for example `fits letkf`.
+            doing: The activity, for example `fitting letkf`.
         """
         self._doing = doing
 
@@ -51,10 +50,5 @@ class Heartbeat:
             self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._ended.set()

@@ -7,6 +7,7 @@ the same command again with `LOCAL_RANK` (and `NODE_RANK` on several nodes).
 from __future__ import annotations
 
 import os
+import re
 
 from slams.errors import UserError
 
@@ -32,8 +33,8 @@ _NUMBERS = {
 }
 # For variables that only this program reads, empty is the same as unset.
 _MAY_BE_EMPTY = ("SLURM_JOB_ID", "SLURM_RESTART_COUNT")
-# More digits than any of the values has.
-_MOST_DIGITS = 18
+# More digits than any of the values has; without leading zeros.
+_WHOLE_NUMBER = "0|[1-9][0-9]{0,17}"
 # A rank counts from 0 to one less than the number of ranks.
 _BELOW = {"RANK": "WORLD_SIZE", "LOCAL_RANK": "LOCAL_WORLD_SIZE"}
 
@@ -57,8 +58,7 @@ def check_launcher() -> None:
         text = os.environ.get(name)
         if text is None or (text == "" and name in _MAY_BE_EMPTY):
             continue
-        digits = text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
-        if not digits or int(text) < smallest or text != str(int(text)):
+        if not re.fullmatch(_WHOLE_NUMBER, text) or int(text) < smallest:
             shown = text if len(text) <= 60 else f"{text[:57]}..."
             raise UserError(
                 f"environment variable {name}: found {shown!r}, expected a whole number of at "

@@ -1,19 +1,19 @@
-"""Signals that ask a run to stop: noted at once, acted on where nothing is lost.
+"""Signals that request a stop: recorded at once, acted on where nothing is lost.
 
-SLURM sends SIGUSR1 some minutes before the time is up (`#SBATCH --signal`) and SIGTERM when it
-takes a job off its nodes; people send SIGTERM. What a signal does depends on where the program is:
+SLURM sends SIGUSR1 some minutes before the time limit (`#SBATCH --signal`) and SIGTERM when it
+removes a job from its nodes; users send SIGTERM. The effect depends on what the program is doing:
 
-* from the first line of the program to the start of a verb it is noted, since Python without a
-  handler would die of it, and acted on when the verb starts;
-* while modules are imported (`importing`) it is noted, and acted on at the end;
-* while a training runs (`deferred`) it is noted; the training looks at the end of each batch,
-  agrees with its other ranks, saves and raises `Stopped`. Nothing else happens in the handler:
-  a collective there waits for ranks that have not got the signal;
-* everywhere else `Stopped` is raised where the program stands, and so is it by a second SIGTERM.
-  Python discards what is raised in a destructor or a weak reference's callback: the signal is
+* from the first line of the program to the start of a verb, a signal is recorded, because Python
+  without a handler would end, and is acted on when the verb starts;
+* while modules are imported (`importing`), it is recorded, and acted on at the end of the import;
+* while a training runs (`defer`), it is recorded; the training checks `pending` at the end of each
+  batch, agrees with its other ranks, saves and raises `Stopped`. The handler does nothing else:
+  a collective there would wait for ranks that have not received the signal;
+* everywhere else, and after a second SIGTERM, `Stopped` is raised at the current statement. Python
+  discards exceptions that are raised in a destructor or a weak reference's callback: the signal is
   then sent again.
 
-The standard library alone is imported here: a signal may come before torch is loaded.
+Only the standard library is imported here: a signal may arrive before torch is loaded.
 """
 
 from __future__ import annotations
@@ -29,31 +29,30 @@ from slams.runtime.interrupts import leave_at_once
 
 __all__ = [
     "LOST",
-    "STOPPED",
     "Stopped",
-    "begin",
-    "deferred",
-    "held_back",
+    "defer",
+    "enable",
+    "hold_back",
     "importing",
-    "listen",
-    "noted",
+    "install_handlers",
+    "pending",
     "seconds_running",
 ]
 
-# Exit codes of what can go on (sysexits.h): it was stopped, EX_TEMPFAIL, or another rank is gone,
-# EX_UNAVAILABLE.
-STOPPED = 75
+# Exit codes of commands that can be continued (sysexits.h): EX_TEMPFAIL for one that was stopped,
+# EX_UNAVAILABLE where another rank is gone.
+_STOPPED = 75
 LOST = 69
-# Seconds after which a signal is sent again, when the destructor that it met has ended.
+# Seconds after which a signal is sent again whose exception was lost in a destructor.
 _PAUSE = 0.01
 
 
 class Stopped(SystemExit):
-    """Ends the program in good order, so that its run is recorded as killed and can go on.
+    """Exception that ends the program in good order: its run is recorded as killed and can resume.
 
     Args:
-        reason: What stopped it, in words.
-        signum: The signal; 0 where it was the recipe's `trainer.max_time`.
+        reason: What stopped the program, in words.
+        signum: The signal; 0 where `trainer.max_time` of the recipe was reached.
         saved: Whether there is a checkpoint from this attempt.
 
     Attributes:
@@ -63,16 +62,24 @@ class Stopped(SystemExit):
     """
 
     def __init__(self, reason: str, signum: int = 0, saved: bool = False) -> None:
-        super().__init__(128 + signum if signum == signal.SIGTERM else STOPPED)
+        super().__init__(128 + signum if signum == signal.SIGTERM else _STOPPED)
         self.reason = reason
         self.signum = signum
         self.saved = saved
 
 
-class _Listener:
-    """Holds what signals have come, and what to do about the next one.
+class _Handler:
+    """Handler of signals, with those that have arrived and what the next one does.
 
-    A process has one table of signals, and so one listener.
+    A process has one table of signals, and therefore one handler.
+
+    Attributes:
+        started: Time of the import of this module (s, monotonic).
+        signum: Last signal that was not acted on; 0 if there is none.
+        terminations: Number of SIGTERM so far.
+        raises: Whether signals end the program, see `enable`.
+        holds: Number of blocks in progress that defer signals.
+        own_process: Whether the process runs nothing but the command line.
     """
 
     def __init__(self) -> None:
@@ -81,17 +88,17 @@ class _Listener:
         self.terminations = 0
         self.raises = False
         self.holds = 0
-        # Whether the process runs the command line and nothing else.
         self.own_process = False
 
-    def receive(self, signum: int, frame: object) -> None:
+    def handle(self, signum: int, frame: object) -> None:
+        """Record a signal, and stop where signals end the program."""
         self.signum = signum
         self.terminations += signum == signal.SIGTERM
         if self.terminations > 1 or (self.raises and not self.holds):
             self.stop()
 
-    def send_again(self, lost: sys.UnraisableHookArgs) -> None:
-        """Send a signal again whose exception Python could not raise; show any other one."""
+    def resend(self, lost: sys.UnraisableHookArgs) -> None:
+        """Send a signal again whose exception Python discarded; report any other exception."""
         error = lost.exc_value
         if isinstance(error, Stopped):
             signum = error.signum
@@ -102,106 +109,121 @@ class _Listener:
         else:
             sys.__unraisablehook__(lost)
             return
-        # To the main thread, which it wakes where it waits.
-        main = threading.main_thread().ident
-        again = threading.Timer(_PAUSE, signal.pthread_kill, [main, signum])
-        again.daemon = True
-        again.start()
+        threading.Thread(target=_send_again, args=[signum], daemon=True).start()
 
     def stop(self) -> None:
+        """Raise `Stopped` for the recorded signal."""
         signum, self.signum = self.signum, 0
-        self.holds += 1  # runs are being closed from here on: the next signal does not cut that
+        # Runs are being closed from here on: the next signal must not interrupt that.
+        self.holds += 1
         raise Stopped(signal.Signals(signum).name, signum)
 
 
-_listener = _Listener()
+def _send_again(signum: int) -> None:
+    """Send a signal to the main thread, which it wakes from a blocking call.
+
+    Not before that thread has left `resend`, where the exception would be lost for good.
+    """
+    main = threading.main_thread().ident
+    assert main is not None
+    while True:
+        time.sleep(_PAUSE)
+        frame = sys._current_frames().get(main)
+        while frame is not None and frame.f_code is not _Handler.resend.__code__:
+            frame = frame.f_back
+        if frame is None:
+            signal.pthread_kill(main, signum)
+            return
 
 
-def listen() -> None:
-    """Note signals from now on; to be called first of all. Calling it again changes nothing."""
+_handler = _Handler()
+
+
+def install_handlers() -> None:
+    """Record signals from now on; to be called first. Calling it again changes nothing."""
     if threading.current_thread() is not threading.main_thread():
-        return  # Python lets the main thread alone handle signals
+        return  # Python handles signals only in the main thread
     for signum in (signal.SIGTERM, signal.SIGUSR1):
-        if signal.getsignal(signum) != _listener.receive:
-            signal.signal(signum, _listener.receive)
+        if signal.getsignal(signum) != _handler.handle:
+            signal.signal(signum, _handler.handle)
     if sys.unraisablehook is sys.__unraisablehook__:
-        sys.unraisablehook = _listener.send_again
+        sys.unraisablehook = _handler.resend
 
 
-def begin() -> None:
+def enable() -> None:
     """Let signals end the program from now on, and interrupts raise `KeyboardInterrupt`.
 
     Raises:
-        Stopped: One has come already.
+        Stopped: A signal has arrived already.
     """
     if signal.getsignal(signal.SIGINT) is leave_at_once:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        _listener.own_process = True
-    _listener.raises, _listener.holds = True, 0
-    _listener.terminations = int(_listener.signum == signal.SIGTERM)
-    if _listener.signum:
-        _listener.stop()
+        _handler.own_process = True
+    _handler.raises, _handler.holds = True, 0
+    _handler.terminations = int(_handler.signum == signal.SIGTERM)
+    if _handler.signum:
+        _handler.stop()
 
 
 @contextmanager
-def deferred() -> Iterator[None]:
-    """Only note signals while the block lasts, which asks `noted` and stops by itself.
+def defer() -> Iterator[None]:
+    """Only record signals while the block lasts; the block checks `pending` and stops itself.
 
     Raises:
-        Stopped: At the end of the block, when a signal has come that was not acted on.
+        Stopped: At the end of the block, if a signal has arrived that was not acted on.
     """
-    _listener.holds += 1
+    _handler.holds += 1
     try:
         yield
-    except BaseException:  # on the way out, and still held: runs are being closed
-        _listener.signum = 0
+    except BaseException:  # signals stay deferred on the way out: runs are being closed
+        _handler.signum = 0
         raise
-    _listener.holds -= 1
-    if _listener.signum and _listener.raises:
-        _listener.stop()
+    _handler.holds -= 1
+    if _handler.signum and _handler.raises:
+        _handler.stop()
 
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """Leave at once on an interrupt, and hold signals back, while the block imports modules.
+    """Exit at once on an interrupt, and defer signals, while the block imports modules.
 
-    To be used around imports that take long (torch, Lightning), before a run is opened. Called
-    from other programs than the command line it leaves interrupts as they are.
+    To be used around slow imports (torch, Lightning), before a run is opened. In programs other
+    than the command line, interrupts are handled as before.
 
     Raises:
-        Stopped: At the end of the block, when a signal has come meanwhile.
+        Stopped: At the end of the block, if a signal has arrived in the meantime.
     """
     swapped = (
-        _listener.own_process
+        _handler.own_process
         and threading.current_thread() is threading.main_thread()
         and signal.getsignal(signal.SIGINT) is signal.default_int_handler
     )
     if swapped:
         signal.signal(signal.SIGINT, leave_at_once)
-    _listener.holds += 1
+    _handler.holds += 1
     try:
         yield
     finally:
-        _listener.holds -= 1
+        _handler.holds -= 1
         if swapped:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-    if _listener.signum and _listener.raises and not _listener.holds:
-        _listener.stop()
+    if _handler.signum and _handler.raises and not _handler.holds:
+        _handler.stop()
 
 
 @contextmanager
-def held_back() -> Iterator[None]:
-    """Hold interrupts and signals to stop back while the block lasts; they come at its end.
+def hold_back() -> Iterator[None]:
+    """Hold back interrupts and signals while the block lasts; deliver them at its end.
 
-    For some milliseconds of a library that turns them into errors of its own: OmegaConf, told to
-    stop within `create`, raises `ConfigKeyError`.
+    For a few milliseconds in a library that turns them into errors of its own: OmegaConf, when
+    stopped within `create`, raises `ConfigKeyError`.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield  # where no signal is handled
+        yield  # no signal is handled here
         return
-    came: list[int] = []
+    arrived: list[int] = []
     before = {
-        signum: signal.signal(signum, lambda number, _: came.append(number))
+        signum: signal.signal(signum, lambda number, _: arrived.append(number))
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
     }
     try:
@@ -209,15 +231,15 @@ def held_back() -> Iterator[None]:
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler)
-        for signum in came:
+        for signum in arrived:
             signal.raise_signal(signum)
 
 
-def noted() -> int:
-    """Return the last signal that has come; 0 if there was none."""
-    return _listener.signum
+def pending() -> int:
+    """Return the last signal that was not acted on; 0 if there is none."""
+    return _handler.signum
 
 
 def seconds_running() -> float:
     """Return the seconds since the program was started."""
-    return time.monotonic() - _listener.started
+    return time.monotonic() - _handler.started

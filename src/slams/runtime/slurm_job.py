@@ -31,7 +31,6 @@ class Job:
     """State of a job as SLURM reports it.
 
     Attributes:
-        number: Its number.
         state: `RUNNING`; `COMPLETING` from the moment that SLURM begins to end it, for whatever
             reason; then `CANCELLED`, `TIMEOUT`, ...
         reason: `TimeLimit` where it is ended because its time is up; `None` where it is cancelled.
@@ -40,7 +39,6 @@ class Job:
         restarts: Number of times it was requeued.
     """
 
-    number: str
     state: str
     reason: str
     batch: bool
@@ -48,9 +46,9 @@ class Job:
     restarts: int
 
     @classmethod
-    def read(cls, number: str) -> Job | None:
-        """Query SLURM for a job; return `None` where it does not answer."""
-        text = _scontrol("show", "job", "--oneliner", number)[1]
+    def read(cls) -> Job | None:
+        """Query SLURM for the job of this process; return `None` where it does not answer."""
+        text = _scontrol("show", "job", "--oneliner", job_id())[1]
         found = dict(re.findall(r"(\w+)=(\S+)", text))
         if "JobState" not in found:
             return None
@@ -62,7 +60,6 @@ class Job:
             pass
         restarts = found.get("Restarts", "0")
         return cls(
-            number,
             found["JobState"],
             found.get("Reason", ""),
             found.get("BatchFlag") == "1",
@@ -100,27 +97,27 @@ def requeue(saved: bool) -> str:
     Args:
         saved: Whether a checkpoint was written in this attempt.
     """
-    job = Job.read(job_id())
+    job, number = Job.read(), job_id()
     if job is None:
-        return f"job {job_id()}: scontrol does not answer, submit it again"
+        return f"job {number}: scontrol does not answer, submit it again"
     if not job.batch:
         return "the same command continues; an interactive job is not requeued"
     if job.state != "RUNNING" and job.reason != "TimeLimit":
-        return f"job {job.number} was cancelled or ended by SLURM, and is not requeued"
+        return f"job {number} was cancelled or ended by SLURM, and is not requeued"
     if not saved and job.restarts >= _IN_VAIN:
         return (
-            f"job {job.number} was run again {job.restarts} times and has nothing to continue "
+            f"job {number} was run again {job.restarts} times and has nothing to continue "
             f"from; it is not requeued, its log may show why"
         )
     if not saved and job.left < min(_NEAR_THE_END, seconds_running()):
         return (
-            f"job {job.number} has used up its time with nothing to continue from and is not "
+            f"job {number} has used up its time with nothing to continue from and is not "
             f"requeued; submit it with a longer --time or more nodes"
         )
-    code, answer = _scontrol("requeue", job.number)
+    code, answer = _scontrol("requeue", number)
     if code:
-        return f"job {job.number} could not be requeued ({answer}), submit it again"
-    return f"job {job.number} is requeued and continues automatically"
+        return f"job {number} could not be requeued ({answer}), submit it again"
+    return f"job {number} is requeued and continues automatically"
 
 
 def _scontrol(*words: str) -> tuple[int, str]:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from slams.slurm.submit import STAGES, Request, submit
+from slams.slurm.submit import submit
 
-__all__ = ["STAGES", "Request", "submit"]
+__all__ = ["submit"]

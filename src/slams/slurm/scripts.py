@@ -1,19 +1,18 @@
-"""Text of SLURM batch scripts: written by `slams submit`, and stored in `experiments/slurm/`.
+"""Text of the SLURM batch scripts that `slams submit` writes.
 
 Every script is a header of `#SBATCH` lines, the command as a bash array, and one body that all
-scripts share. Values are quoted for the shell, so that the text of a recipe or an override reaches
-the program unchanged.
+scripts share, those in `experiments/slurm/` too. Values are quoted for the shell, so that the text
+of a recipe or an override reaches the program unchanged.
 """
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from slams.errors import UserError
 
-__all__ = ["BODY", "GENERIC", "Resources", "generic_script", "job_script", "signal_lead"]
+__all__ = ["BODY", "job_script", "signal_lead"]
 
 BODY = """\
 # Since SLURM 22.05 srun does not inherit this from sbatch.
@@ -34,55 +33,8 @@ fi
 exit "$status"
 """
 
-# Scripts of `experiments/slurm/`: file -> verb, and the options of the example command.
-GENERIC = {
-    "prepare": ("prepare", "--nodes=1 --ntasks=1"),
-    "train-vae": ("train vae", "--nodes=2 --ntasks-per-node=4 --gpus-per-node=4"),
-    "train-score": ("train score", "--nodes=2 --ntasks-per-node=4 --gpus-per-node=4"),
-    "assimilate": ("assimilate", "--nodes=2 --ntasks-per-node=4 --gpus-per-node=4"),
-    "ablate": ("ablate", "--array=0-11%4 --nodes=1 --ntasks-per-node=1 --gpus-per-node=1"),
-}
-
 # Longest and shortest time (s) between SLURM's signal and the end of a job.
 _LONGEST_LEAD, _SHORTEST_LEAD = 600, 30
-
-
-@dataclass(frozen=True)
-class Resources:
-    """Resources that a job requests from SLURM.
-
-    Attributes:
-        nodes: Number of nodes.
-        tasks: Ranks per node.
-        gpus: GPUs per node, one per rank; 0 for the CPU.
-        cpus: CPUs per rank.
-        seconds: Time limit (s); 0 for the partition's own.
-        time: The time limit in SLURM's format.
-        partition: Partition; "" for the default one.
-        account: Account; "" for the user's own.
-        extra: More options of sbatch, for example `--qos=long`.
-    """
-
-    nodes: int = 1
-    tasks: int = 1
-    gpus: int = 0
-    cpus: int = 1
-    seconds: int = 0
-    time: str = ""
-    partition: str = ""
-    account: str = ""
-    extra: Sequence[str] = field(default_factory=tuple)
-
-    def directives(self) -> list[str]:
-        """Return the options of sbatch."""
-        lines = [f"--nodes={self.nodes}", f"--ntasks-per-node={self.tasks}"]
-        if self.gpus:
-            lines.append(f"--gpus-per-node={self.gpus}")
-        lines.append(f"--cpus-per-task={self.cpus}")
-        named = {"time": self.time, "partition": self.partition, "account": self.account}
-        lines += [f"--{name}={shlex.quote(value)}" for name, value in named.items() if value]
-        lines.append(f"--signal=USR1@{signal_lead(self.seconds)}")
-        return [*lines, *self.extra]
 
 
 def signal_lead(seconds: int) -> int:
@@ -99,7 +51,7 @@ def signal_lead(seconds: int) -> int:
 def job_script(
     name: str,
     command: Sequence[str],
-    resources: Resources,
+    resources: Sequence[str],
     *,
     log: str,
     directory: str,
@@ -111,7 +63,7 @@ def job_script(
     Args:
         name: Name of the job.
         command: The program and its arguments; `$NAME` alone refers to a variable of the job.
-        resources: Resources that it requests.
+        resources: Options of sbatch for the resources of the job.
         log: File of everything it prints; a requeued job appends to it.
         directory: Working directory.
         array: Numbers of a job array, for example `0-11%4`; "" for a single job.
@@ -123,7 +75,7 @@ def job_script(
     directives = [
         f"--job-name={shlex.quote(name)}",
         *([f"--array={array}"] if array else []),
-        *resources.directives(),
+        *resources,
         f"--chdir={shlex.quote(directory)}",
         f"--output={shlex.quote(log)}",
         "--open-mode=append",
@@ -141,39 +93,6 @@ def job_script(
     lines += ["", *([f"# Written by: {origin}"] if origin else []), "command=("]
     lines += [f"    {_word(word)}" for word in command]
     return "\n".join([*lines, ")", "", BODY])
-
-
-def generic_script(name: str) -> str:
-    """Return a script that takes recipe and overrides as arguments, for use without `submit`.
-
-    Args:
-        name: One of `GENERIC`.
-    """
-    verb, resources = GENERIC[name]
-    words = ["slams", *verb.split(), '"$@"']
-    if name == "ablate":
-        words += ["--setting", '"$SLURM_ARRAY_TASK_ID"']
-    if name != "prepare":
-        words += ['trainer.num_nodes="$SLURM_JOB_NUM_NODES"']
-        words += ['trainer.devices="${SLURM_NTASKS_PER_NODE:-1}"']
-    return "\n".join(
-        [
-            "#!/usr/bin/env bash",
-            f"#SBATCH --job-name=slams-{name}",
-            f"#SBATCH --signal=USR1@{signal_lead(0)}",
-            f"#SBATCH --output={name}-{'%A_%a' if name == 'ablate' else '%j'}.log",
-            "#SBATCH --open-mode=append",
-            "#SBATCH --requeue",
-            "",
-            "# Without `slams submit`; recipe and overrides follow the name of the script:",
-            f"#   sbatch {resources} --time=12:00:00 \\",
-            f"#       experiments/slurm/{name}.sbatch RECIPE.yaml [key=value ...]",
-            "# The program is given nodes and ranks; the environment is that of the caller.",
-            f"command=({' '.join(words)})",
-            "",
-            BODY,
-        ]
-    )
 
 
 def _word(word: str) -> str:

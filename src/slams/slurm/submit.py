@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 
 from slams.config.checks import require
@@ -25,63 +26,21 @@ from slams.runs.directory import RunDirectory
 from slams.runs.record import is_finished
 from slams.runtime import atomic
 from slams.runtime.ranks import say
-from slams.slurm.scripts import Resources, job_script
-from slams.stages.places import run_request, stage_directory
+from slams.slurm.request import STAGES, Request
+from slams.slurm.scripts import job_script
+from slams.stages.places import run_request, stage_directory, stage_of
 from slams.stages.preflight import check_prerequisites
 
-__all__ = ["STAGES", "Request", "submit"]
-
-# Stage on the command line -> verb.
-STAGES = {
-    "prepare": "prepare",
-    "vae": "train vae",
-    "score": "train score",
-    "assimilate": "assimilate",
-}
-_OURS = ("trainer.num_nodes", "trainer.accelerator")
-
-
-@dataclass(frozen=True)
-class Request:
-    """Request for a submission, from the command line.
-
-    Attributes:
-        recipe: The recipe (YAML).
-        overrides: Overrides `key=value`.
-        nodes: Nodes of each job.
-        gpus: GPUs per node, one rank each; 0 trains on the CPU with `trainer.devices` ranks per
-            node.
-        cpus: CPUs per rank; 0 for one, plus one for each worker of the DataLoader.
-        time: Time limit of each job, in SLURM's format; "" for the partition's.
-        partition: Partition; "" for the default one.
-        account: Account; "" for the user's own.
-        stages: Stages separated by commas; "" for all that have not finished.
-        sweep: Whether to run the settings of the recipe's sweep as a job array instead of stages.
-        at_once: Largest number of settings of a sweep that run at once; 0 for no limit.
-        extra: More options of sbatch.
-    """
-
-    recipe: str
-    overrides: Sequence[str] = ()
-    nodes: int = 1
-    gpus: int = 0
-    cpus: int = 0
-    time: str = ""
-    partition: str = ""
-    account: str = ""
-    stages: str = ""
-    sweep: bool = False
-    at_once: int = 0
-    extra: Sequence[str] = ()
+__all__ = ["submit"]
 
 
 @dataclass(frozen=True)
 class _Job:
-    """One job: its name, its command, and its array."""
+    """One job: its name, its command, the options of sbatch for its resources, and its array."""
 
     name: str
     words: tuple[str, ...]
-    resources: Resources
+    resources: list[str]
     array: str = ""
 
 
@@ -96,7 +55,8 @@ def submit(request: Request, dry_run: bool = False) -> None:
         UserError: Recipe, resources or stages are refused, what the first stage builds on is
             missing, or SLURM is not installed here.
     """
-    config, overrides, resources = _resolve(request)
+    _check(request)
+    request, config, overrides = _resolve(request)
     if not dry_run and shutil.which("sbatch") is None:
         raise UserError(
             "sbatch is not on the PATH: submit from a login node of a SLURM cluster; --dry-run "
@@ -106,13 +66,10 @@ def submit(request: Request, dry_run: bool = False) -> None:
     digest = hashlib.sha256(recipe.encode()).hexdigest()[:8]
     directory = (Path(config.runs) / config.experiment / "slurm").absolute()
     copy = directory / f"{Path(request.recipe).stem}-{digest}.yaml"
-    if request.sweep:
-        jobs = _sweep(request, config, copy, overrides, resources)
-    else:
-        jobs = _chain(request, config, copy, overrides, resources)
+    jobs = (_sweep if request.sweep else _chain)(request, config, str(copy), overrides)
     origin = f"slams submit {shlex.join([request.recipe, *request.overrides])}"
-    scripts = [
-        job_script(
+    scripts = {
+        job.name: job_script(
             f"{config.experiment}/{job.name}".replace("/", "-"),
             [sys.executable, "-m", "slams", *job.words],
             job.resources,
@@ -122,10 +79,10 @@ def submit(request: Request, dry_run: bool = False) -> None:
             origin=origin,
         )
         for job in jobs
-    ]
+    }
     if dry_run:
-        for job, script in zip(jobs, scripts, strict=True):
-            say(f"### {directory / job.name}.sbatch\n{script}")
+        for name, script in scripts.items():
+            say(f"### {directory / name}.sbatch\n{script}")
         return
     if not jobs:
         say("everything has finished, nothing is submitted; resume=overwrite starts over")
@@ -133,52 +90,42 @@ def submit(request: Request, dry_run: bool = False) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     atomic.write_text(copy, recipe)
     before = ""
-    for job, script in zip(jobs, scripts, strict=True):
-        path = directory / f"{job.name}.sbatch"
+    for name, script in scripts.items():
+        path = directory / f"{name}.sbatch"
         atomic.write_text(path, script)
         number = _sbatch(path, before)
-        say(f"job {number}: {job.name}{f', after {before}' if before else ''}")
+        say(f"job {number}: {name}{f', after {before}' if before else ''}")
         before = number
     say(f"scripts and logs: {directory}")
 
 
-def _resolve(request: Request) -> tuple[Config, list[str], Resources]:
-    """Read the recipe with the keys that follow from the resources."""
-    for option, value in {"--nodes": request.nodes, "--cpus-per-task": request.cpus}.items():
-        if value < (option == "--nodes"):
-            raise UserError(f"{option}: found {value}, expected at least 1")
-    if request.gpus < 0 or request.at_once < 0:
-        raise UserError("--gpus-per-node and --at-once: expected 0 or more")
-    keys = [word.partition("=")[0].strip() for word in request.overrides]
-    ours = (*_OURS, "trainer.devices") if request.gpus else _OURS
-    for key in keys:
+def _resolve(request: Request) -> tuple[Request, Config, list[str]]:
+    """Read the recipe with the keys that follow from the options.
+
+    Returns:
+        The request with the number of CPUs, the recipe, and the overrides of its jobs.
+    """
+    gpus = request.gpus_per_node
+    ours = {"trainer.num_nodes": request.nodes, "trainer.accelerator": "gpu" if gpus else "cpu"}
+    if gpus:
+        ours["trainer.devices"] = gpus
+    for key in (word.partition("=")[0].strip() for word in request.overrides):
         if key in ours:
             raise UserError(f"key {key!r} on the command line: --nodes and --gpus-per-node set it")
-    _check_words(request)
-    seconds = parse_limit("--time", request.time) if request.time else 0
-    overrides = [*request.overrides, f"trainer.num_nodes={request.nodes}"]
-    overrides.append(f"trainer.accelerator={'gpu' if request.gpus else 'cpu'}")
-    if request.gpus:
-        overrides.append(f"trainer.devices={request.gpus}")
+    overrides = [*request.overrides, *(f"{key}={value}" for key, value in ours.items())]
     config = load(request.recipe, overrides)
-    cpus = request.cpus or max(config.trainer.threads, 1) + config.data.num_workers
-    resources = Resources(
-        request.nodes,
-        config.trainer.devices,
-        request.gpus,
-        cpus,
-        seconds,
-        request.time,
-        request.partition,
-        request.account,
-        tuple(request.extra),
-    )
-    return config, overrides, resources
+    cpus = request.cpus_per_task or max(config.trainer.threads, 1) + config.data.num_workers
+    return replace(request, cpus_per_task=cpus), config, overrides
 
 
-def _check_words(request: Request) -> None:
-    """Refuse values that would become another option, or another line, of a batch script."""
-    for option in request.extra:
+def _check(request: Request) -> None:
+    """Refuse options that SLURM would refuse, or that would change what a batch script means."""
+    for name in ("nodes", "gpus_per_node", "cpus_per_task", "at_once"):
+        value, least = getattr(request, name), int(name == "nodes")
+        if value < least:
+            option = name.replace("_", "-")
+            raise UserError(f"--{option}: found {value}, expected at least {least}")
+    for option in request.sbatch:
         if not option.startswith("-") or not option.isprintable():
             raise UserError(f"--sbatch: found {option!r}, expected an option such as --qos=long")
     for option in ("time", "partition", "account"):
@@ -191,21 +138,19 @@ def _check_words(request: Request) -> None:
                 f"override {word!r}: expected no line breaks or other control characters in what "
                 f"becomes part of a batch script; write it into the recipe"
             )
+    if request.time:
+        parse_limit("--time", request.time)
 
 
-def _chain(
-    request: Request, config: Config, copy: Path, overrides: list[str], resources: Resources
-) -> list[_Job]:
+def _chain(request: Request, config: Config, copy: str, overrides: list[str]) -> list[_Job]:
     """List the jobs of the stages that have not finished."""
     wanted = _stages(request.stages) or list(STAGES)
-    given = bool(request.stages)
-    if not given and Path(config.data.store).exists():
+    if not request.stages and Path(config.data.store).exists():
         wanted.remove("prepare")
     jobs: list[_Job] = []
-    for name in wanted:
-        verb = STAGES[name]
+    for verb in (STAGES[name] for name in wanted):
         require(config, verb)
-        run = _run_of(config, name)
+        run = stage_of(config, verb)
         if run and config.resume != "overwrite" and is_finished(stage_directory(config, run)):
             RunDirectory.check(run_request(config, run))
             say(f"{verb} has finished already, it is not submitted")
@@ -214,20 +159,12 @@ def _chain(
             check_prerequisites(config, verb)
         elif run:
             RunDirectory.check(run_request(config, run))
-        words = (*verb.split(), str(copy), *overrides)
-        if name == "prepare":  # one process with several threads
-            own = replace(resources, nodes=1, tasks=1, gpus=0)
-            words = (*verb.split(), str(copy), *request.overrides)
-        else:
-            own = resources
-        jobs.append(_Job(verb.replace(" ", "-"), words, own))
+        words, resources = overrides, request.directives(config.trainer.devices)
+        if verb == "prepare":  # one process with several threads
+            words = list(request.overrides)
+            resources = replace(request, nodes=1, gpus_per_node=0).directives(tasks=1)
+        jobs.append(_Job(verb.replace(" ", "-"), (*verb.split(), copy, *words), resources))
     return jobs
-
-
-def _run_of(config: Config, name: str) -> str:
-    """Return the name of a stage's run directory; empty for a stage without one."""
-    score = "score_pixel" if config.score.space == "pixel" else "score"
-    return {"vae": "vae", "score": score, "assimilate": "assimilation"}.get(name, "")
 
 
 def _stages(text: str) -> list[str]:
@@ -238,9 +175,7 @@ def _stages(text: str) -> list[str]:
     return [name for name in STAGES if name in names]
 
 
-def _sweep(
-    request: Request, config: Config, copy: Path, overrides: list[str], resources: Resources
-) -> list[_Job]:
+def _sweep(request: Request, config: Config, copy: str, overrides: list[str]) -> list[_Job]:
     """Return the job array of a sweep's settings that have not finished."""
     if request.stages:
         raise UserError("--stages: a sweep has its own, key 'ablation.stages'; use only one")
@@ -256,20 +191,20 @@ def _sweep(
         return []
     # The copy of the recipe has another name, and a sweep is named after its recipe.
     named = [] if config.ablation.name else [f"ablation.name={sweep.name}"]
-    words = ("ablate", str(copy), "--setting", "$SLURM_ARRAY_TASK_ID", *overrides, *named)
+    words = ("ablate", copy, "--setting", "$SLURM_ARRAY_TASK_ID", *overrides, *named)
     array = _ranges(left) + (f"%{request.at_once}" if request.at_once else "")
+    resources = request.directives(config.trainer.devices)
     return [_Job(f"ablate-{sweep.name}", words, resources, array)]
 
 
 def _ranges(numbers: Sequence[int]) -> str:
     """Write `[0, 1, 2, 5]` as `0-2,5`."""
-    parts: list[list[int]] = []
-    for number in numbers:
-        if parts and number == parts[-1][1] + 1:
-            parts[-1][1] = number
-        else:
-            parts.append([number, number])
-    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in parts)
+    parts = []
+    # Numbers without a gap between them have the same difference to their positions.
+    for _, group in groupby(enumerate(numbers), lambda pair: pair[1] - pair[0]):
+        run = [number for _, number in group]
+        parts.append(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}")
+    return ",".join(parts)
 
 
 def _sbatch(path: Path, after: str) -> str:

@@ -17,22 +17,22 @@ from data_modules.multimodal import MultimodalDataModule
 from slams.assimilators.base import Assimilator
 from slams.assimilators.cycle import Cycle
 from slams.config.schema import Config
-from slams.metrics.tables import print_methods
-from slams.modules.callbacks import EvaluationProgress, ProgressLines, RunSummary
-from slams.modules.callbacks.summary import peak_memory_gib
+from slams.metrics.printing import print_methods
+from slams.modules.callbacks.evaluation_progress import EvaluationProgress
+from slams.modules.callbacks.progress import ProgressLines
+from slams.modules.callbacks.summary import RunSummary, peak_memory_gib
 from slams.modules.cycling import CyclingEvaluator
 from slams.modules.evaluator import AssimilationEvaluator
 from slams.modules.trainer import EVALUATION_PRECISION, check_machine, make_trainer
 from slams.plugins.methods import Role, in_role
 from slams.runs.directory import RunDirectory
 from slams.runs.record import is_finished
-from slams.runs.request import RunRequest
 from slams.runtime.heartbeat import Heartbeat
 from slams.runtime.ranks import is_rank_zero, say
-from slams.runtime.signals import deferred
+from slams.runtime.signals import defer
 from slams.stages.data import analysed_days, withholding
 from slams.stages.methods import error_scales, make_methods
-from slams.stages.places import run_request, stage_directory, trained_inputs
+from slams.stages.places import data_request
 from slams.stages.reporting import report
 from slams.stages.running import run_stage
 from slams.tracking.runs import Tracker
@@ -56,11 +56,12 @@ def assimilate(config: Config, dry_run: bool = False, report_after: bool = True)
         The run directory.
     """
     settings = [config, *modality_settings(config)]
-    directories = [stage_directory(one, "assimilation") for one in settings]
     seconds = config.trainer.log_every_seconds
     with Heartbeat("assimilate", seconds, "opening the training store"):
         datamodule = analysed_days(config)
         datamodule.check_test_days()
+    requests = [data_request(one, "assimilation", datamodule) for one in settings]
+    path = requests[0].path
 
     @functools.cache
     def methods() -> list[Assimilator]:
@@ -71,19 +72,18 @@ def assimilate(config: Config, dry_run: bool = False, report_after: bool = True)
 
     if dry_run:
         _dry_run(config, methods(), datamodule)
-        return directories[0]
+        return path
     check_machine(config.trainer, EVALUATION_PRECISION)
-    for one in settings:
-        RunDirectory.check(_request(one, datamodule))
-    if config.resume == "overwrite" or not all(is_finished(d) for d in directories):
+    for request in requests:
+        RunDirectory.check(request)
+    if config.resume == "overwrite" or not all(is_finished(r.path) for r in requests):
         methods()  # before any directory is made, in case a method refuses
-    for one in settings:
-        evaluate = functools.partial(_evaluate, one, config, methods)
-        run_stage(one, _request(one, datamodule), evaluate)
+    for one, request in zip(settings, requests, strict=True):
+        run_stage(one, request, functools.partial(_evaluate, one, config, methods))
     if is_rank_zero() and report_after:
         with Heartbeat("assimilate", seconds, "drawing the report"):
             report(config)
-    return directories[0]
+    return path
 
 
 def modality_settings(config: Config) -> list[Config]:
@@ -114,13 +114,6 @@ def modality_settings(config: Config) -> list[Config]:
         )
         for subset in subsets
     ]
-
-
-def _request(config: Config, datamodule: MultimodalDataModule) -> RunRequest:
-    """Return the request of one setting for its run directory."""
-    fingerprint = datamodule.store.fingerprint
-    inputs = trained_inputs(config)
-    return run_request(config, "assimilation", inputs, fingerprint, datamodule.reserved)
 
 
 def _evaluate(
@@ -160,7 +153,7 @@ def _evaluate(
         ],
         precision=EVALUATION_PRECISION,
     )
-    with deferred() if alone else contextlib.nullcontext():
+    with defer() if alone else contextlib.nullcontext():
         trainer.test(evaluator, datamodule=data, verbose=False)
     if trainer.interrupted:
         raise KeyboardInterrupt

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
+from typing import TypeVar
 
 import torch
 
@@ -15,7 +16,7 @@ from data_modules.multimodal import MultimodalDataModule
 from data_modules.pixel import PixelDataModule
 from data_modules.reanalysis import ReanalysisDataModule
 from data_modules.store.training_store import TrainingStore
-from slams.config.schema import BackgroundConfig, Config, DataConfig, ObservationsConfig
+from slams.config.schema import Config, ObservationsConfig
 from slams.config.time_axis import analysed, at_length
 from slams.fields import Batch, Window
 
@@ -29,6 +30,8 @@ __all__ = [
     "trajectories",
     "withholding",
 ]
+
+_DataModule = TypeVar("_DataModule", bound=MultimodalDataModule)
 
 
 def reanalysis(
@@ -54,7 +57,16 @@ def multimodal(
     config: Config, store: TrainingStore | None = None, batch_size: int | None = None
 ) -> MultimodalDataModule:
     """Return the DataModule of fields, backgrounds and observations; see `reanalysis`."""
-    return MultimodalDataModule(
+    return _multimodal(MultimodalDataModule, config, store, batch_size)
+
+
+def _multimodal(
+    kind: type[_DataModule],
+    config: Config,
+    store: TrainingStore | None = None,
+    batch_size: int | None = None,
+) -> _DataModule:
+    return kind(
         config.data,
         config.observations,
         config.background,
@@ -80,33 +92,17 @@ class WithholdingDataModule(MultimodalDataModule):
 
     What a method stores for a network then serves all settings: only masks change.
 
-    Args:
-        data: The recipe's section `data`.
-        observations: Its section `observations`, with the modalities of the whole network.
-        background: Its section `background`.
-        seed: Its seed.
+    Attributes:
         used: Modalities that are not masked.
-        test_batch_size: Cases per batch of the test split.
     """
 
-    def __init__(
-        self,
-        data: DataConfig,
-        observations: ObservationsConfig,
-        background: BackgroundConfig,
-        seed: int,
-        *,
-        used: Collection[str],
-        test_batch_size: int | None = None,
-    ) -> None:
-        super().__init__(data, observations, background, seed, test_batch_size=test_batch_size)
-        self._used = used
+    used: Collection[str] = ()
 
     def on_after_batch_transfer(self, batch: Window | Batch, dataloader_idx: int = 0) -> Batch:
         """Turn a window into a batch on its device, without the withheld observations."""
         batch = super().on_after_batch_transfer(batch, dataloader_idx)
         observations = tuple(
-            o if o.modality in self._used else replace(o, mask=torch.zeros_like(o.mask))
+            o if o.modality in self.used else replace(o, mask=torch.zeros_like(o.mask))
             for o in batch.observations
         )
         return replace(batch, observations=observations)
@@ -120,14 +116,9 @@ def withholding(setting: Config, everything: Config) -> WithholdingDataModule:
         everything: The recipe that uses every modality.
     """
     config = analysed(replace(setting, observations=everything.observations))
-    return WithholdingDataModule(
-        config.data,
-        config.observations,
-        config.background,
-        config.seed,
-        used=setting.observations.use,
-        test_batch_size=config.assimilation.batch_size,
-    )
+    data = _multimodal(WithholdingDataModule, config)
+    data.used = setting.observations.use
+    return data
 
 
 def fields_only(config: Config) -> Config:

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
-from torch import Tensor
 
 from data_modules.latent import LatentDataModule
 from data_modules.multimodal import MultimodalDataModule
@@ -16,7 +15,6 @@ from data_modules.store.latents import wait_for_latents, write_latents
 from slams.assimilators.base import Archive
 from slams.assimilators.degraded_backgrounds import degrade
 from slams.config.schema import Config
-from slams.fields import Background
 from slams.nn.latent_space import LatentSpace
 from slams.runtime.ranks import is_rank_zero
 from slams.stages.data import trajectories
@@ -42,7 +40,7 @@ def encode_windows(
     background = config.background
     lags = [lag for lag in config.score.lags if lag != background.lag]
     shifts = config.score.shifts
-    turned = [cells for cells in range(-shifts, shifts + 1) if cells]
+    rolled = [cells for cells in range(-shifts, shifts + 1) if cells]
     key = {
         "vae": vae_run,
         "data": datamodule.store.fingerprint,
@@ -54,11 +52,11 @@ def encode_windows(
     }
     if lags:
         key["lags"] = str(lags)
-    if turned:
-        key["turned"] = str(turned)
+    if rolled:
+        key["turned"] = str(rolled)
     path = trained_directory(config, "vae") / f"latents_{background.lag}.zarr"
     if is_rank_zero():
-        write_latents(path, space, _splits(config, datamodule, lags, turned), key)
+        write_latents(path, space, _splits(config, datamodule, lags, rolled), key)
     else:
         wait_for_latents(path, key)
     return LatentDataModule(
@@ -67,7 +65,7 @@ def encode_windows(
         config.seed,
         config.data.window,
         {lag: lag / background.lag for lag in lags},
-        turned,
+        rolled,
         ahead=config.data.ahead,
     )
 
@@ -76,7 +74,7 @@ def _splits(
     config: Config,
     datamodule: MultimodalDataModule,
     lags: Sequence[int],
-    turned: Sequence[int],
+    rolled: Sequence[int],
 ) -> Iterator[tuple[str, Archive]]:
     """Return the windows to encode; shifted copies are made one at a time.
 
@@ -90,22 +88,16 @@ def _splits(
         splits[f"train_lag_{lag}"] = trajectories(other, datamodule.store).archive()
     splits = {name: degrade(part, background.analysis_error) for name, part in splits.items()}
     train = splits["train"]
-    copies = ((f"train_turned_{cells}", train.rolled(cells)) for cells in turned)
+    copies = ((f"train_turned_{cells}", train.rolled(cells)) for cells in rolled)
     return itertools.chain(splits.items(), copies)
 
 
 def _windows(datamodule: MultimodalDataModule, split: str) -> Archive:
     """Read the windows of a split with their backgrounds."""
-    batches = list(read_batches(datamodule, split))
-    return Archive(
-        torch.cat([b.fields for b in batches]),
-        torch.cat([b.background.mean for b in batches]),
-        torch.cat([b.time for b in batches]),
-        torch.cat([b.mask for b in batches]),
-        torch.cat([_known(b.background) for b in batches]),
-    )
-
-
-def _known(background: Background) -> Tensor:
-    everything = torch.ones_like(background.mean, dtype=torch.bool)
-    return everything if background.known is None else background.known
+    parts = []
+    for batch in read_batches(datamodule, split):
+        background, known = batch.background.mean, batch.background.known
+        if known is None:
+            known = torch.ones_like(background, dtype=torch.bool)
+        parts.append((batch.fields, background, batch.time, batch.mask, known))
+    return Archive(*(torch.cat(columns) for columns in zip(*parts, strict=True)))

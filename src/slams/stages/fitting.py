@@ -13,21 +13,18 @@ from torch import Tensor
 from slams.config.schema import Config, OptimizerConfig
 from slams.config.time_limits import parse_limit
 from slams.modules.base import TrainedModule, check_identity, read_checkpoint
-from slams.modules.callbacks import (
-    Checkpoints,
-    MetricsCSV,
-    ProgressLines,
-    RunSummary,
-    StepSeed,
-    StopOnSignal,
-    TerminateOnNaN,
-    WeightEMA,
-)
-from slams.modules.callbacks.summary import peak_memory_gib
+from slams.modules.callbacks.checkpoints import Checkpoints
+from slams.modules.callbacks.divergence import TerminateOnNaN
+from slams.modules.callbacks.metrics_csv import MetricsCSV
+from slams.modules.callbacks.progress import ProgressLines
+from slams.modules.callbacks.seeding import StepSeed
+from slams.modules.callbacks.stop_on_signal import StopOnSignal
+from slams.modules.callbacks.summary import RunSummary, peak_memory_gib
+from slams.modules.callbacks.weight_ema import WeightEMA
 from slams.modules.trainer import make_trainer
 from slams.runs.directory import RunDirectory
 from slams.runtime.ranks import is_rank_zero, say
-from slams.runtime.signals import deferred
+from slams.runtime.signals import defer
 from slams.tracking.runs import Tracker
 
 __all__ = ["dry_run_step", "fit"]
@@ -86,7 +83,7 @@ def fit(
     if last is not None:
         check_identity(read_checkpoint(last), module.identity, str(last))
         say(f"continuing from {last}")
-    with deferred():
+    with defer():
         trainer.fit(module, datamodule=datamodule, ckpt_path=last, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt

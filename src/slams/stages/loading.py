@@ -1,113 +1,137 @@
-"""The trained modules of finished runs."""
+"""The trained networks of finished runs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from data_modules.reanalysis import ReanalysisDataModule
 from slams.config.schema import Config
-from slams.diffusion.backend import Denoiser
+from slams.diffusion.backend import Denoiser, KarrasDenoiser
 from slams.diffusion.trajectory import TrajectoryDenoiser
 from slams.errors import UserError
-from slams.fields import FieldSpec
-from slams.grid import LatLonGrid
+from slams.modules.base import TrainedModule
 from slams.modules.score import LatentScore, PixelScore
 from slams.modules.vae import VAE
 from slams.nn.latent_space import IdentitySpace, LatentSpace
+from slams.nn.precision import Bfloat16, natural_precision
 from slams.normalisation import DAYS_PER_YEAR
+from slams.plugins.guidance import GUIDANCE
 from slams.stages.places import finished_run, trained_directory
 
-__all__ = ["compose", "load_pixel_score", "load_score", "load_vae"]
+__all__ = ["Networks", "load_vae", "raw_space"]
 
 # Windows of trajectories that pass through a denoiser at once.
 _CHUNK = 64
 
-
-def compose(denoiser: Denoiser, config: Config) -> Denoiser:
-    """Compose a denoiser of windows into one of trajectories, where the recipe has longer ones.
-
-    Args:
-        denoiser: Denoiser of windows of `data.window` days.
-        config: The recipe.
-    """
-    if config.data.days == config.data.window:
-        return denoiser
-    return TrajectoryDenoiser(denoiser, config.data.window, _CHUNK, season_step=1 / DAYS_PER_YEAR)
+_Module = TypeVar("_Module", bound=TrainedModule)
 
 
-def load_vae(config: Config, channels: Sequence[FieldSpec], grid: LatLonGrid, sd: Tensor) -> VAE:
+def load_vae(config: Config, data: ReanalysisDataModule) -> VAE:
     """Load the VAE that a recipe builds on.
 
     Args:
         config: The recipe.
-        channels: Channels of its training store.
-        grid: Grid of its training store.
-        sd: `(C, H, W)` standard deviations that normalise its fields.
+        data: Its data, with the channels, the grid and the statistics of its training store.
 
     Raises:
         UserError: It is missing, unfinished, belongs to another grid or channel set, or was
             trained on fields that were normalised by other statistics.
     """
-    finished_run(config, "vae")
-    path = trained_directory(config, "vae") / "checkpoints" / "best.ckpt"
-    vae = VAE.load(path, channels, grid)
-    _check_statistics(vae.sd, sd, config, path)
+    vae, path = _load(VAE, config, data)
+    _check_statistics(vae.sd, data, path)
     return vae
 
 
-def load_score(
-    config: Config, channels: Sequence[FieldSpec], grid: LatLonGrid, sd: Tensor
-) -> tuple[LatentSpace, LatentScore]:
-    """Load the score model that a recipe builds on, with its latent space.
+def raw_space(vae: VAE) -> LatentSpace:
+    """Return the latent space of a VAE, not standardised: with mean 0 and deviation 1."""
+    count = vae.config.latent_channels
+    return LatentSpace(vae.encoder, vae.decoder, torch.zeros(count), torch.ones(count))
 
-    Arguments as for `load_vae`.
 
-    Raises:
-        UserError: It is missing, unfinished, of another grid, channel set or window length,
-            or was trained on the latents of another VAE; or the VAE is refused.
+class Networks:
+    """Trained networks that a recipe builds on, loaded when needed, see `TrainedNetworks`.
+
+    Args:
+        config: The recipe.
+        data: Its data, as for `load_vae`.
     """
-    vae = load_vae(config, channels, grid, sd)
-    finished_run(config, "score")
-    path = trained_directory(config, "score") / "checkpoints" / "best.ckpt"
-    score = LatentScore.load(path, channels, grid)
-    found, expected = score.vae_run, finished_run(config, "vae").run_id
-    if found != expected:
-        raise UserError(
-            f"{path}: was trained on latents of VAE run {found}, expected those of VAE run "
-            f"{expected}; run `slams train score` again with resume=overwrite"
-        )
-    _check_window(score, config, path)
-    return LatentSpace(vae.encoder, vae.decoder, score.latent_mean, score.latent_sd), score
+
+    def __init__(self, config: Config, data: ReanalysisDataModule) -> None:
+        self._config = config
+        self._data = data
+
+    def autoencoder(self) -> LatentSpace:
+        """Return the VAE's latent space, not standardised."""
+        return raw_space(load_vae(self._config, self._data))
+
+    def latent_score(self) -> tuple[LatentSpace, Denoiser]:
+        """Return the latent space and the denoiser of latent windows.
+
+        Raises:
+            UserError: The score model is missing, unfinished, of another grid, channel set or
+                window length, or was trained on the latents of another VAE; or the VAE is refused.
+        """
+        vae = load_vae(self._config, self._data)
+        score, path = _load(LatentScore, self._config, self._data)
+        found, expected = score.vae_run, finished_run(self._config, "vae").run_id
+        if found != expected:
+            raise UserError(
+                f"{path}: was trained on latents of VAE run {found}, expected those of VAE run "
+                f"{expected}; run `slams train score` again with resume=overwrite"
+            )
+        _check_window(score, self._config, path)
+        space = LatentSpace(vae.encoder, vae.decoder, score.latent_mean, score.latent_sd)
+        return self._evaluated(space, score)
+
+    def pixel_score(self) -> tuple[IdentitySpace, Denoiser]:
+        """Return the space of the fields and the denoiser of their windows.
+
+        Raises:
+            UserError: The score model is missing, unfinished, of another grid, channel set or
+                window length, or was trained on fields that were normalised by other statistics.
+        """
+        score, path = _load(PixelScore, self._config, self._data)
+        _check_statistics(score.field_sd, self._data, path)
+        _check_window(score, self._config, path)
+        return self._evaluated(IdentitySpace(score.latent_mean, score.latent_sd), score)
+
+    def _evaluated(self, space: LatentSpace, score: LatentScore) -> tuple[LatentSpace, Denoiser]:
+        """Convert decoder and denoiser to the precision in which the recipe's sampler needs them.
+
+        Guidance through the network's derivatives uses full precision. A denoiser of windows is
+        composed into one of trajectories, where the recipe has longer ones.
+        """
+        settings, data, denoiser = self._config.assimilation, self._config.data, score.denoiser
+        precision = settings.sampler.precision
+        if precision == "auto":
+            precision = natural_precision("gpu" if torch.cuda.is_available() else "cpu")
+        kind = GUIDANCE.get(settings.guidance.kind, "assimilation.guidance.kind")
+        if precision == "bf16-mixed" and not kind.uses_jacobian:
+            space = LatentSpace(space.encoder, Bfloat16(space.decoder), space.mean, space.sd)
+            denoiser = KarrasDenoiser(Bfloat16(denoiser.backbone), denoiser.schedule)
+        if data.days == data.window:
+            return space, denoiser
+        step = 1 / DAYS_PER_YEAR
+        return space, TrajectoryDenoiser(denoiser, data.window, _CHUNK, season_step=step)
 
 
-def load_pixel_score(
-    config: Config, channels: Sequence[FieldSpec], grid: LatLonGrid, sd: Tensor
-) -> tuple[IdentitySpace, PixelScore]:
-    """Load the score model of the fields that a recipe builds on, with its space.
-
-    Arguments as for `load_vae`.
-
-    Raises:
-        UserError: It is missing, unfinished, of another grid, channel set or window length,
-            or was trained on fields that were normalised by other statistics.
-    """
-    finished_run(config, PixelScore.stage)
-    path = trained_directory(config, PixelScore.stage) / "checkpoints" / "best.ckpt"
-    score = PixelScore.load(path, channels, grid)
-    _check_statistics(score.field_sd, sd, config, path)
-    _check_window(score, config, path)
-    return IdentitySpace(score.latent_mean, score.latent_sd), score
+def _load(kind: type[_Module], config: Config, data: ReanalysisDataModule) -> tuple[_Module, Path]:
+    """Load the best weights of the finished run of a stage; return them with their file."""
+    finished_run(config, kind.stage)
+    path = trained_directory(config, kind.stage) / "checkpoints" / "best.ckpt"
+    return kind.load(path, data.channels, data.grid), path
 
 
-def _check_statistics(trained: Tensor, sd: Tensor, config: Config, path: Path) -> None:
+def _check_statistics(trained: Tensor, data: ReanalysisDataModule, path: Path) -> None:
     """Refuse a network whose fields were normalised by other standard deviations."""
-    if not torch.allclose(trained, sd.to(trained), rtol=1e-4):
+    if not torch.allclose(trained, data.normaliser.sd.to(trained), rtol=1e-4):
         raise UserError(
             f"{path}: was trained with other statistics (standard deviations) than those of "
-            f"training store {config.data.store}; train again on this store, or prepare it with "
+            f"training store {data.store.path}; train again on this store, or prepare it with "
             f"data.statistics_from naming the store of that training"
         )
 

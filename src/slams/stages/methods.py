@@ -8,8 +8,6 @@ from dataclasses import asdict, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from data_modules.multimodal import MultimodalDataModule
 from slams.assimilators.base import Archive, Assimilator
 from slams.assimilators.degraded_backgrounds import degrade
@@ -17,57 +15,15 @@ from slams.assimilators.first_guess import FirstGuess, OnFirstGuess
 from slams.assimilators.materials import Materials
 from slams.config.loading import load as load_recipe
 from slams.config.schema import Config
-from slams.diffusion.backend import Denoiser, KarrasDenoiser
 from slams.diffusion.sampling import noise_levels
 from slams.errors import UserError
-from slams.modules.score import LatentScore
-from slams.nn.latent_space import IdentitySpace, LatentSpace
-from slams.nn.precision import Bfloat16, natural_precision
-from slams.plugins.guidance import GUIDANCE
 from slams.plugins.methods import FirstGuessSpec, MethodSpec, Role, check_method, in_role
 from slams.runs.record import RunRecord
 from slams.runtime.ranks import say
 from slams.stages.data import trajectories
-from slams.stages.loading import compose, load_pixel_score, load_score, load_vae
+from slams.stages.loading import Networks
 
 __all__ = ["error_scales", "inner", "load", "make_methods"]
-
-
-class _Networks:
-    """Trained networks that a recipe builds on, loaded when needed, see `TrainedNetworks`."""
-
-    def __init__(self, config: Config, data: MultimodalDataModule) -> None:
-        self._config = config
-        self._known = data.channels, data.grid, data.normaliser.sd
-
-    def autoencoder(self) -> LatentSpace:
-        """Return the VAE's latent space, not standardised."""
-        vae = load_vae(self._config, *self._known)
-        count = vae.config.latent_channels
-        return LatentSpace(vae.encoder, vae.decoder, torch.zeros(count), torch.ones(count))
-
-    def latent_score(self) -> tuple[LatentSpace, Denoiser]:
-        """Return the latent space and the denoiser of latent windows."""
-        return self._evaluated(*load_score(self._config, *self._known))
-
-    def pixel_score(self) -> tuple[IdentitySpace, Denoiser]:
-        """Return the space of the fields and the denoiser of their windows."""
-        return self._evaluated(*load_pixel_score(self._config, *self._known))
-
-    def _evaluated(self, space: LatentSpace, score: LatentScore) -> tuple[LatentSpace, Denoiser]:
-        """Convert decoder and denoiser to the precision in which the recipe's sampler needs them.
-
-        Guidance through the network's derivatives uses full precision.
-        """
-        settings, denoiser = self._config.assimilation, score.denoiser
-        precision = settings.sampler.precision
-        if precision == "auto":
-            precision = natural_precision("gpu" if torch.cuda.is_available() else "cpu")
-        kind = GUIDANCE.get(settings.guidance.kind, "assimilation.guidance.kind")
-        if precision == "bf16-mixed" and not kind.uses_jacobian:
-            space = LatentSpace(space.encoder, Bfloat16(space.decoder), space.mean, space.sd)
-            denoiser = KarrasDenoiser(Bfloat16(denoiser.backbone), denoiser.schedule)
-        return space, compose(denoiser, self._config)
 
 
 def _materials(config: Config, data: MultimodalDataModule) -> Materials:
@@ -88,7 +44,7 @@ def _materials(config: Config, data: MultimodalDataModule) -> Materials:
         seed=config.seed,
         guidance=section.guidance,
         sampler=section.sampler,
-        networks=_Networks(config, data),
+        networks=Networks(config, data),
         archive=archive,
         settings={name: asdict(value) for name, value in sections.items()} | section.options,
         unseen=unseen,

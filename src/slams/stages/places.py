@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from slams.config.loading import to_plain
 from slams.config.schema import Config
@@ -16,28 +17,45 @@ from slams.config.splits import describe_test_days
 from slams.errors import UserError
 from slams.plugins.methods import trained_stages
 from slams.runs.provenance import network_difference
-from slams.runs.record import RunRecord, read_recipe
+from slams.runs.record import RunRecord, is_finished, read_recipe
 from slams.runs.request import RunRequest
 from slams.runtime import directories
 from slams.tracking.store import TrackingStore
 
+if TYPE_CHECKING:
+    from data_modules.reanalysis import ReanalysisDataModule
+
 __all__ = [
+    "data_request",
+    "finished_assimilations",
     "finished_run",
     "run_request",
     "stage_directory",
+    "stage_of",
     "tracking_store",
     "trained_directory",
     "trained_inputs",
 ]
 
-_COMMANDS = {
+# Stage -> verb.
+_VERBS = {
     "vae": "train vae",
     "score": "train score",
     "score_pixel": "train score",
     "assimilation": "assimilate",
 }
-# Arguments that a command needs in addition to the recipe, unless the recipe has them.
-_WORDS = {"score_pixel": " (score.space=pixel)"}
+
+
+def stage_of(config: Config, verb: str) -> str:
+    """Return the stage that a verb runs; empty for a verb without a run directory.
+
+    Args:
+        config: The recipe.
+        verb: The verb, for example `train score`.
+    """
+    if verb == "train score" and config.score.space == "pixel":
+        return "score_pixel"
+    return next((stage for stage, name in _VERBS.items() if name == verb), "")
 
 
 def stage_directory(config: Config, stage: str) -> Path:
@@ -71,18 +89,32 @@ def run_request(
     """
     splits = config.data.splits
     reserved = splits.reserved if reserved is None else reserved
-    return RunRequest(
-        path=stage_directory(config, stage),
+    run = RunRecord(
+        run_id="",
         stage=stage,
         experiment=config.experiment,
-        recipe=to_plain(config),
-        resume=config.resume,
         inputs=dict(inputs or {}),
         fingerprint=fingerprint,
-        store=config.data.store,
-        reserved_days=tuple(reserved),
+        reserved_days=list(reserved),
         test_days=describe_test_days(splits, reserved, read=stage == "assimilation"),
     )
+    path, recipe = stage_directory(config, stage), to_plain(config)
+    return RunRequest(path, recipe, run, config.resume, config.data.store)
+
+
+def data_request(config: Config, stage: str, data: ReanalysisDataModule) -> RunRequest:
+    """Return the request of a stage whose training store has been opened, with its lineage.
+
+    Args:
+        config: The recipe.
+        stage: As for `run_request`.
+        data: The DataModule of the stage.
+
+    Raises:
+        UserError: A run that the stage is built on is missing, see `finished_run`.
+    """
+    inputs = trained_inputs(config, stage)
+    return run_request(config, stage, inputs, data.store.fingerprint, data.reserved)
 
 
 def tracking_store(config: Config) -> TrackingStore:
@@ -109,7 +141,9 @@ def finished_run(config: Config, stage: str) -> RunRecord:
             the command to run.
     """
     path = trained_directory(config, stage)
-    command, words = f"slams {_COMMANDS[stage]}", _WORDS.get(stage, "")
+    command = f"slams {_VERBS[stage]}"
+    # The command trains it only with this key.
+    words = " (score.space=pixel)" if stage == "score_pixel" else ""
     if not (path / "run.json").exists():
         raise UserError(
             f"{path} is missing or not a run; run `{command}` with the recipe of experiment "
@@ -131,11 +165,31 @@ def finished_run(config: Config, stage: str) -> RunRecord:
     return record
 
 
-def trained_inputs(config: Config) -> dict[str, str]:
-    """Return the finished runs that the methods of an assimilation are built on: stage -> run id.
+def finished_assimilations(config: Config) -> list[Path]:
+    """Return the directories of a recipe's finished assimilation and of its settings'.
+
+    Raises:
+        UserError: None of them has finished.
+    """
+    first = stage_directory(config, "assimilation")
+    others = sorted((Path(config.runs) / config.experiment).glob("assimilation*"))
+    found = [path for path in dict.fromkeys((first, *others)) if is_finished(path)]
+    if not found:
+        raise UserError(f"{first}: expected a finished assimilation; run `slams assimilate` first")
+    return found
+
+
+def trained_inputs(config: Config, stage: str) -> dict[str, str]:
+    """Return the finished runs that a stage is built on: stage -> run id.
+
+    Args:
+        config: The recipe; its methods decide for an assimilation.
+        stage: As for `run_request`.
 
     Raises:
         UserError: One of them is missing, see `finished_run`.
     """
-    stages = {stage for name in config.assimilation.methods for stage in trained_stages(name)}
-    return {stage: finished_run(config, stage).run_id for stage in sorted(stages, reverse=True)}
+    stages = {"vae"} if stage == "score" else set()
+    if stage == "assimilation":
+        stages = {one for name in config.assimilation.methods for one in trained_stages(name)}
+    return {one: finished_run(config, one).run_id for one in sorted(stages, reverse=True)}

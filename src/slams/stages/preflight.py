@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Mapping
 from glob import glob
 from pathlib import Path
 
-from slams.config.schema import Config, SourceConfig
+from slams.config.schema import Config
 from slams.errors import UserError
 from slams.observations.station_list import read_station_list
 from slams.plugins.sources import SOURCES
 from slams.runs.directory import RunDirectory
-from slams.runs.record import is_finished
 from slams.runtime.ranks import is_rank_zero
-from slams.stages.places import finished_run, run_request, stage_directory, trained_inputs
+from slams.stages.places import finished_assimilations, run_request, stage_of, trained_inputs
+from slams.tracking.database import database_of
 
 __all__ = ["check_prerequisites"]
-
-_SQLITE = "sqlite:///"
 
 
 def check_prerequisites(config: Config, verb: str, dry_run: bool = False) -> None:
@@ -40,26 +39,17 @@ def check_prerequisites(config: Config, verb: str, dry_run: bool = False) -> Non
         return
     if verb == "prepare":
         _check_prepare(config, dry_run)
-    elif verb == "train vae":
-        _check_store(config)
-        _check_run(config, "vae", dry_run)
-    elif verb == "train score":
-        _check_store(config)
-        _check_background(config)
-        if config.score.space == "pixel":
-            _check_run(config, "score_pixel", dry_run)
-        else:
-            vae = finished_run(config, "vae").run_id
-            _check_run(config, "score", dry_run, vae=vae)
-    elif verb == "assimilate":
-        _check_assimilate(config, dry_run)
     elif verb == "report":
-        first = stage_directory(config, "assimilation")
-        root = Path(config.runs) / config.experiment
-        if not any(is_finished(d) for d in (first, *root.glob("assimilation*"))):
-            raise UserError(
-                f"{first}: expected a finished assimilation; run `slams assimilate` first"
-            )
+        finished_assimilations(config)
+    elif stage := stage_of(config, verb):
+        _check_store(config)
+        if stage != "vae" and config.background.kind == "file":
+            _check_is_store("background.path", config.background.path)
+        if stage == "assimilation":
+            _check_networks(config)
+        inputs = trained_inputs(config, stage)
+        if not dry_run:
+            _check_run(config, stage, inputs)
 
 
 def _check_prepare(config: Config, dry_run: bool) -> None:
@@ -74,61 +64,34 @@ def _check_prepare(config: Config, dry_run: bool) -> None:
         if Path(data.store).exists() and config.resume != "overwrite":
             return  # it is kept or refused, and the source is not read
     for key, source in data.inputs:
-        _check_source(key, source)
+        spec = SOURCES.get(source.kind, f"{key}.kind")
+        name = "files" if source.files else "path"
+        for path in (source.files or [source.path]) if spec.has_files else ():
+            there = path == "sample" or "://" in path or _matches(path)
+            _check_there(f"{key}.{name}", path, there, spec.expected_at(key))
     if data.statistics_from:
-        _check_is_there("data.statistics_from", data.statistics_from)
-    if "stations" in config.observations.use:
-        _check_station_archive(config)
+        _check_is_store("data.statistics_from", data.statistics_from)
+    archive = config.observations.stations.source
+    if "stations" in config.observations.use and archive.kind:
+        for name in ("path", "station_list"):
+            path = getattr(archive, name)
+            key = f"observations.stations.source.{name}"
+            _check_there(key, path, not path or _matches(path), "the archive's files")
 
 
-def _check_station_archive(config: Config) -> None:
-    source = config.observations.stations.source
-    for name in ("path", "station_list") if source.kind else ():
-        path = getattr(source, name)
-        if path and not (glob(path) or Path(path).exists()):
-            raise UserError(
-                f"key 'observations.stations.source.{name}': {path} is not there, expected the "
-                f"archive's files{_nearest(path)}"
-            )
-
-
-def _check_source(key: str, source: SourceConfig) -> None:
-    spec = SOURCES.get(source.kind, f"{key}.kind")
-    if not spec.has_files:
-        return
-    for path in source.files or [source.path]:
-        there = path == "sample" or "://" in path or glob(path) or Path(path).exists()
-        if not there:
-            raise UserError(
-                f"key '{key}.{'files' if source.files else 'path'}': {path} is not there, "
-                f"expected {spec.expected_at(key)}{_nearest(path)}"
-            )
-
-
-def _check_assimilate(config: Config, dry_run: bool) -> None:
-    _check_store(config)
-    _check_background(config)
-    stations = config.observations.stations
-    if "stations" in config.observations.use and stations.file:
-        if not Path(stations.file).is_file():
-            found = "a directory" if Path(stations.file).is_dir() else "no such file"
-            raise UserError(
-                f"key 'observations.stations.file': {stations.file}: found {found}, expected a "
-                f"CSV file with the columns id,latitude,longitude[,elevation]"
-                f"{_nearest(stations.file)}"
-            )
-        read_station_list(stations.file)
+def _check_networks(config: Config) -> None:
+    """Refuse lists of stations and files of instruments that are missing or damaged."""
+    use = config.observations.use
+    file = config.observations.stations.file
+    if "stations" in use and file:
+        expected = "a CSV file with the columns id,latitude,longitude[,elevation]"
+        _check_there("observations.stations.file", file, Path(file).is_file(), expected)
+        read_station_list(file)
     for position, instrument in enumerate(config.observations.instruments):
-        for name in ("file", "sites") if instrument.name in config.observations.use else ():
+        for name in ("file", "sites") if instrument.name in use else ():
             path = getattr(instrument, name)
-            if path and not Path(path).is_file():
-                there = "a directory" if Path(path).is_dir() else "no regular file"
-                found = there if Path(path).exists() else "no such file"
-                raise UserError(
-                    f"key 'observations.instruments.{position}.{name}': {path}: found {found}, "
-                    f"expected a file{'' if Path(path).exists() else _nearest(path)}"
-                )
-    _check_run(config, "assimilation", dry_run, **trained_inputs(config))
+            key = f"observations.instruments.{position}.{name}"
+            _check_there(key, path, not path or Path(path).is_file(), "a file")
 
 
 def _check_store(config: Config) -> None:
@@ -144,33 +107,35 @@ def _check_store(config: Config) -> None:
         )
 
 
-def _check_background(config: Config) -> None:
-    if config.background.kind == "file":
-        _check_is_there("background.path", config.background.path)
-
-
 def _is_url(path: str) -> bool:
     return path.startswith(("http://", "https://"))
 
 
-def _check_is_there(key: str, path: str) -> None:
-    if not _is_url(path) and not Path(path).exists():
-        raise UserError(
-            f"key {key!r}: {path}: found no such directory, expected a training store"
-            f"{_nearest(path)}"
-        )
+def _matches(path: str) -> bool:
+    """Return whether a path exists or, as a pattern, has files."""
+    return bool(glob(path)) or Path(path).exists()
 
 
-def _check_run(config: Config, stage: str, dry_run: bool, **inputs: str) -> None:
+def _check_is_store(key: str, path: str) -> None:
+    _check_there(key, path, _is_url(path) or Path(path).exists(), "a training store")
+
+
+def _check_there(key: str, path: str, there: bool, expected: str) -> None:
+    """Refuse a path unless it is there, with what is there instead."""
+    if not there:
+        kind = "a directory" if Path(path).is_dir() else "no regular file"
+        found = kind if Path(path).exists() else "no such file or directory"
+        raise UserError(f"key {key!r}: {path}: found {found}, expected {expected}{_nearest(path)}")
+
+
+def _check_run(config: Config, stage: str, inputs: Mapping[str, str]) -> None:
     """Refuse a run directory that belongs to another recipe, or is not writable."""
-    if not dry_run:
-        request = run_request(config, stage, inputs)
-        RunDirectory.check(request)
-        _check_writable("runs", request.path.parent)
-        uri = config.tracking.uri
-        used = config.tracking.enabled and not config.tracking.offline
-        if used and uri.startswith(_SQLITE):
-            _check_writable("tracking.uri", Path(uri.removeprefix(_SQLITE)).parent)
+    request = run_request(config, stage, inputs)
+    RunDirectory.check(request)
+    _check_writable("runs", request.path.parent)
+    database = database_of(config.tracking.uri)
+    if config.tracking.enabled and not config.tracking.offline and database:
+        _check_writable("tracking.uri", database.parent)
 
 
 def _check_writable(key: str, directory: Path) -> None:
@@ -187,8 +152,8 @@ def _nearest(path: str | Path) -> str:
     """Return a hint with the file next to a missing path that has nearly the same name."""
     path = Path(path)
     try:
-        beside = [p.name for p in path.parent.iterdir() if not p.name.startswith(".")]
+        names = [p.name for p in path.parent.iterdir() if not p.name.startswith(".")]
     except OSError:
         return ""
-    close = difflib.get_close_matches(path.name, beside, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.6)
     return f"; did you mean {path.with_name(close[0])}?" if close else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from data_modules.reanalysis import ReanalysisDataModule, read_batches
 from slams.fields import Batch, Ensemble
-from slams.metrics.reconstruction import ChannelError
+from slams.metrics.accumulators import ChannelError
 from slams.metrics.scores import level_groups
 from slams.modules.vae import VAE
 from slams.runtime.files import write_table
@@ -43,22 +44,15 @@ def write_reconstruction(
         if number == 0:
             first = decoded.unflatten(0, batch.fields.shape[:2])[:1]
             _write_maps(directory, datamodule, first, batch.select(slice(0, 1)))
-    named = {
-        c.name: float(e)
-        for c, e in zip(vae.channels, error.compute(), strict=True)
-        if torch.isfinite(e)
-    }
+    errors = zip(vae.channels, error.compute().tolist(), strict=True)
+    known_errors = [(channel, value) for channel, value in errors if math.isfinite(value)]
     rows = [
-        {
-            "variable": c.variable,
-            "level": "surface" if c.level is None else str(c.level),
-            "rmse": named[c.name],
-            "units": c.channel_units,
-        }
-        for c in vae.channels
-        if c.name in named
+        (c.variable, "surface" if c.level is None else str(c.level), value, c.channel_units)
+        for c, value in known_errors
     ]
-    write_table(pd.DataFrame(rows), directory / "reconstruction.parquet")
+    table = pd.DataFrame(rows, columns=["variable", "level", "rmse", "units"])
+    write_table(table, directory / "reconstruction.parquet")
+    named = {channel.name: value for channel, value in known_errors}
     for variable, index in level_groups(vae.channels).items():
         levels = [named[vae.channels[i].name] for i in index if vae.channels[i].name in named]
         if levels:

@@ -6,12 +6,11 @@ from pathlib import Path
 
 from slams.config.schema import Config
 from slams.errors import UserError
-from slams.metrics.observed_print import print_observations
-from slams.metrics.tables import print_methods
+from slams.metrics.printing import print_methods, print_observations
 from slams.runs.record import is_finished
 from slams.runtime.files import read_table
 from slams.runtime.ranks import say
-from slams.stages.places import stage_directory, tracking_store, trained_directory
+from slams.stages.places import finished_assimilations, tracking_store, trained_directory
 from slams.tracking.runs import attach
 
 __all__ = ["report"]
@@ -29,15 +28,10 @@ def report(config: Config, dry_run: bool = False) -> Path:
     """
     from slams.report import write_report
 
-    root = Path(config.runs) / config.experiment
-    first = stage_directory(config, "assimilation")
-    directories = [d for d in (first, *sorted(root.glob("assimilation*"))) if is_finished(d)]
-    directories = list(dict.fromkeys(directories))
-    if not directories:
-        raise UserError(f"{first}: expected a finished assimilation; run `slams assimilate` first")
+    directories = finished_assimilations(config)
     if dry_run:
         say("the report would be made of " + ", ".join(str(d) for d in directories))
-        return first
+        return directories[0]
     table = directories[0] / "results.parquet"
     try:
         results = read_table(table)
@@ -46,11 +40,10 @@ def report(config: Config, dry_run: bool = False) -> Path:
             f"{table} is {'damaged' if table.exists() else 'missing'}; run `slams assimilate` "
             f"again with resume=overwrite"
         ) from error
-    vae, score = (trained_directory(config, stage) for stage in ("vae", "score"))
+    networks = [trained_directory(config, stage) for stage in ("vae", "score")]
     page = write_report(
         directories,
-        vae if is_finished(vae) else None,
-        score if is_finished(score) else None,
+        *(network if is_finished(network) else None for network in networks),
         output=directories[0] / "report",
         options=config.report,
     )

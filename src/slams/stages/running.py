@@ -33,7 +33,7 @@ def run_stage(
         UserError: The directory or the tracking server cannot be used.
     """
     tags = {}
-    if request.stage == "assimilation":  # a trained network serves all settings
+    if request.run.stage == "assimilation":  # a trained network serves all settings
         tags["setting"] = config.assimilation.setting
     with (
         RunDirectory.open(request) as run,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,8 +26,8 @@ from slams.runtime.seeds import generator
 from slams.stages.data import fields_only, pixel, reanalysis, trajectories
 from slams.stages.encodings import encode_windows
 from slams.stages.fitting import dry_run_step, fit
-from slams.stages.loading import load_vae
-from slams.stages.places import finished_run, run_request
+from slams.stages.loading import load_vae, raw_space
+from slams.stages.places import data_request
 from slams.stages.reconstruction import write_reconstruction
 from slams.stages.running import run_stage
 from slams.tracking.runs import Tracker
@@ -51,25 +52,14 @@ def train_vae(config: Config, dry_run: bool = False) -> Path:
         The run directory.
     """
     datamodule = reanalysis(config, batch_size=config.vae.batch_size)
-    ranks = config.trainer.devices
-    memory = host_memory(
-        datamodule, config.vae.batch_size, ranks=ranks, archive=_COMPONENT_WINDOWS
-    )
-    say(str(memory))
-    datamodule.setup("fit")
+    _set_up(config, datamodule, config.vae.batch_size, archive=_COMPONENT_WINDOWS)
     torch.manual_seed(config.seed)
     module = VAE(config.vae, datamodule.channels, datamodule.grid, datamodule.normaliser.sd)
-    request = run_request(config, "vae", {}, datamodule.store.fingerprint, datamodule.reserved)
+    request = data_request(config, module.stage, datamodule)
     if dry_run:
-        window = next(iter(datamodule.train_dataloader()))
-        batch = datamodule.on_after_batch_transfer(window, 0)
-        dry_run_step(
-            module,
-            batch.fields.shape,
-            lambda: module.loss(
-                batch.fields.flatten(0, 1), batch.mask.flatten(0, 1), batch.mask.flatten(0, 1)
-            )[0],
-        )
+        batch = _first_batch(datamodule)
+        fields, mask = batch.fields.flatten(0, 1), batch.mask.flatten(0, 1)
+        dry_run_step(module, batch.fields.shape, lambda: module.loss(fields, mask, mask)[0])
         return request.path
     RunDirectory.check(request)
     check_machine(config.trainer)
@@ -115,30 +105,21 @@ def train_score(config: Config, dry_run: bool = False) -> Path:
     windows = sum(len(datamodule.splits[name]) for name in ("train", "validation"))
     if config.score.shifts:  # and one shifted copy in addition
         windows += len(datamodule.splits["train"])
-    ranks = config.trainer.devices
-    memory = host_memory(
-        datamodule, config.score.batch_size, ranks=ranks, archive=windows, background=True
-    )
-    say(str(memory))
-    datamodule.setup("fit")
-    vae_run = finished_run(config, "vae")
-    vae = load_vae(config, datamodule.channels, datamodule.grid, datamodule.normaliser.sd)
-    count = vae.config.latent_channels
-    raw = torch.zeros(count), torch.ones(count)
-    space = LatentSpace(vae.encoder, vae.decoder, *raw)
+    _set_up(config, datamodule, config.score.batch_size, archive=windows, background=True)
+    vae = load_vae(config, datamodule)
+    space = raw_space(vae)
     # Refuse everything that can be refused without the encodings, before they are written.
     check_resolutions(
         [size // vae.config.factor for size in datamodule.grid.shape], len(config.score.channels)
     )
     check_machine(config.trainer)
-    inputs = {"vae": vae_run.run_id}
-    fingerprint = datamodule.store.fingerprint
-    request = run_request(config, "score", inputs, fingerprint, datamodule.reserved)
+    request = data_request(config, LatentScore.stage, datamodule)
     RunDirectory.check(request)
+    vae_run = request.run.inputs["vae"]
     if dry_run:
-        _dry_run_score(config, datamodule, space, vae_run.run_id)
+        _dry_run_score(config, datamodule, space, vae_run)
         return request.path
-    latents = encode_windows(unobserved, datamodule, space, vae_run.run_id)
+    latents = encode_windows(unobserved, datamodule, space, vae_run)
     torch.manual_seed(config.seed)
     module = LatentScore(
         config.score,
@@ -147,7 +128,7 @@ def train_score(config: Config, dry_run: bool = False) -> Path:
         latents.latent_shape,
         latents.train.mean,
         latents.train.sd,
-        vae_run.run_id,
+        vae_run,
         _importance(config, vae, latents.train),
     )
     work = functools.partial(fit, config, module, config.score.optimizer, latents)
@@ -159,11 +140,9 @@ def _train_pixel_score(config: Config, dry_run: bool) -> Path:
     datamodule = pixel(config)
     check_resolutions(datamodule.grid.shape, len(config.score.channels))
     check_machine(config.trainer)
-    fingerprint = datamodule.store.fingerprint
-    request = run_request(config, PixelScore.stage, {}, fingerprint, datamodule.reserved)
+    request = data_request(config, PixelScore.stage, datamodule)
     RunDirectory.check(request)
-    say(str(host_memory(datamodule, config.score.batch_size, ranks=config.trainer.devices)))
-    datamodule.setup("fit")
+    _set_up(config, datamodule, config.score.batch_size)
     space = datamodule.space
     torch.manual_seed(config.seed)
     module = PixelScore(
@@ -176,12 +155,33 @@ def _train_pixel_score(config: Config, dry_run: bool) -> Path:
         datamodule.normaliser.sd,
     )
     if dry_run:
-        window = next(iter(datamodule.train_dataloader()))
-        batch = datamodule.on_after_batch_transfer(window)
+        batch = _first_batch(datamodule)
         dry_run_step(module, batch.latents.shape, lambda: module.loss(batch).mean())
         return request.path
     work = functools.partial(fit, config, module, config.score.optimizer, datamodule)
     return run_stage(config, request, work)
+
+
+def _set_up(
+    config: Config,
+    datamodule: ReanalysisDataModule,
+    batch_size: int,
+    archive: int = 0,
+    background: bool = False,
+) -> None:
+    """Print the memory that a training will need, see `host_memory`; then set its data up."""
+    ranks = config.trainer.devices
+    memory = host_memory(
+        datamodule, batch_size, ranks=ranks, archive=archive, background=background
+    )
+    say(str(memory))
+    datamodule.setup("fit")
+
+
+def _first_batch(datamodule: ReanalysisDataModule) -> Any:
+    """Return the first training batch as its module receives it."""
+    window = next(iter(datamodule.train_dataloader()))
+    return datamodule.on_after_batch_transfer(window, 0)
 
 
 def _dry_run_score(

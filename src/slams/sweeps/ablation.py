@@ -18,16 +18,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from slams.config.checks import require
-from slams.config.loading import to_plain
 from slams.config.schema import Config
 from slams.errors import UserError
-from slams.runs.provenance import run_difference
-from slams.runs.record import is_finished, read_recipe
+from slams.runs.directory import RunDirectory
+from slams.runs.record import is_finished
 from slams.runs.sweep_record import SweepRecord, claim, failure, forget_failure, keep_failure
 from slams.runtime.failures import explain_failure
 from slams.runtime.ranks import is_rank_zero, say
 from slams.stages.assimilation import assimilate
-from slams.stages.places import stage_directory, tracking_store
+from slams.stages.places import run_request, stage_directory, tracking_store
 from slams.stages.preflight import check_prerequisites
 from slams.stages.training import train_score, train_vae
 from slams.sweeps import Setting, Sweep
@@ -63,12 +62,11 @@ def ablate(sweep: Sweep, which: str | None = None) -> Path:
         settings = {s.name: dict(s.overrides) for s in sweep.settings}
         record = SweepRecord(sweep.name, str(sweep.recipe), settings)
         open_sweep(tracking_store(sweep.config), sweep.directory, record)
-    elsewhere: list[str] = []
     try:
-        _run_all(sweep, chosen, elsewhere, alone=which is not None)
+        elsewhere = _run_all(sweep, chosen, alone=which is not None)
     finally:
         _record(sweep)
-    failed = {s.name: reason for s in chosen if (reason := failure(sweep.directory, s.name))}
+    failed = _failures(sweep, chosen)
     if elsewhere:
         say(f"left to other processes, which are running them: {', '.join(elsewhere)}")
     if failed:
@@ -82,17 +80,16 @@ def ablate(sweep: Sweep, which: str | None = None) -> Path:
     return sweep.directory
 
 
-def _run_all(
-    sweep: Sweep, chosen: Sequence[Setting], elsewhere: list[str], *, alone: bool
-) -> None:
-    """Run settings in order; record those that other processes are running."""
+def _run_all(sweep: Sweep, chosen: Sequence[Setting], *, alone: bool) -> list[str]:
+    """Run settings in order; return the names of those that other processes are running."""
     started, done = time.perf_counter(), 0
+    elsewhere: list[str] = []
     for position, setting in enumerate(chosen):
         if not is_rank_zero():  # together with rank zero, which has the claim
             _stages(sweep, setting)
             continue
-        with claim(sweep.directory, setting.name) as mine:
-            if not mine:
+        with claim(sweep.directory, setting.name) as claimed:
+            if not claimed:
                 if alone:
                     raise UserError(f"setting {setting.name} is being run by another process")
                 elsewhere.append(setting.name)
@@ -109,6 +106,7 @@ def _run_all(
             done += 1
             minutes = (time.perf_counter() - started) / 60
             say(f"setting {setting.name}: {minutes / done:.1f} min per setting so far")
+    return elsewhere
 
 
 def _attempt(sweep: Sweep, setting: Setting) -> None:
@@ -135,7 +133,7 @@ def _stages(sweep: Sweep, setting: Setting) -> None:
             _link(setting, stage)
             with claim(sweep.directory, f"{config.experiment}-{stage}", wait=True):
                 if is_finished(directory):
-                    _refuse_other(stage, setting)
+                    RunDirectory.check(run_request(config, stage))
                     continue
                 _train(stage, config)
         elif not is_finished(directory):
@@ -171,27 +169,18 @@ def _link(setting: Setting, stage: str) -> None:
             here.symlink_to(os.path.relpath(there, here.parent), target_is_directory=True)
 
 
-def _refuse_other(stage: str, setting: Setting) -> None:
-    """Refuse a trained stage that was trained with another recipe than the sweep's."""
-    config = setting.trainings[stage]
-    directory = stage_directory(config, stage)
-    other = run_difference(stage, read_recipe(directory), to_plain(config))
-    if other is not None:
-        raise UserError(
-            f"{directory} was trained with another recipe: {other}; train it again with "
-            f"resume=overwrite or choose another ablation.name"
-        )
-
-
 def _record(sweep: Sweep) -> None:
     """Record the progress of the whole sweep on the tracking server, other processes included."""
     if not is_rank_zero():
         return
-    states = {s.name: is_finished(s.directory) for s in sweep.settings}
-    failed = {
-        s.name: reason for s in sweep.settings if (reason := failure(sweep.directory, s.name))
-    }
-    finished = [name for name, done in states.items() if done and name not in failed]
-    open_ones = len(states) - len(finished) - len(failed)
+    failed = _failures(sweep, sweep.settings)
+    finished = [s for s in sweep.settings if s.name not in failed and is_finished(s.directory)]
+    running = len(finished) + len(failed) < len(sweep.settings)
     store = tracking_store(sweep.config)
-    record_progress(store, sweep.directory, len(finished), failed, running=open_ones > 0)
+    record_progress(store, sweep.directory, len(finished), failed, running)
+
+
+def _failures(sweep: Sweep, settings: Sequence[Setting]) -> dict[str, str]:
+    """Return the settings that failed the last time, with the reasons."""
+    reasons = {setting.name: failure(sweep.directory, setting.name) for setting in settings}
+    return {name: reason for name, reason in reasons.items() if reason}

@@ -14,7 +14,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -93,11 +93,6 @@ class Sweep:
         """Return the directory of everything that the sweep makes."""
         return Path(self.config.runs) / self.config.experiment / self.name
 
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """Return the swept keys, in the order in which settings name them."""
-        return tuple(dict.fromkeys(key for s in self.settings for key in s.overrides))
-
     def find(self, which: str) -> Setting:
         """Find a setting by number or name.
 
@@ -137,7 +132,7 @@ def expand(recipe: str | Path, overrides: Sequence[str] = ()) -> Sweep:
             f"_, -, + and . that are not the name of a stage"
         )
     _check_stages(ablation.stages)
-    rows = list(_rows(ablation, path))
+    rows = _rows(ablation, path)
     _refuse_overridden(rows, overrides)
     names = name_settings(rows)
     settings = tuple(
@@ -163,65 +158,56 @@ def _check_stages(stages: Sequence[str]) -> None:
         raise UserError(f"key 'ablation.stages': found [{', '.join(stages)}], expected {listed}")
 
 
-def _rows(ablation: AblationConfig, path: Path) -> Iterator[dict[str, Any]]:
+def _rows(ablation: AblationConfig, path: Path) -> list[dict[str, Any]]:
     """List the overrides of every setting; `name` is that of an entry of the list."""
-    grid = _columns("grid", ablation.grid, path)
-    together = _columns("zip", ablation.zip, path)
-    lengths = {key: len(values) for key, values in together.items()}
+    _check_keys(ablation, path)
+    lengths = {key: len(values) for key, values in ablation.zip.items()}
     if len(set(lengths.values())) > 1:
         found = ", ".join(f"{key} {n}" for key, n in lengths.items())
         raise UserError(
             f"key 'ablation.zip': found lists of different lengths ({found}), expected the same "
             f"number of values for each key"
         )
-    for position, entry in enumerate(ablation.list):
-        for key in entry:
-            if key != "name":
-                _check_key(key, f"list.{position}", path)
-    _refuse_twice(ablation)
-    if not (grid or together or ablation.list):
+    if not (ablation.grid or ablation.zip or ablation.list):
         raise UserError(
             f"key 'ablation' of {path}: found no settings, expected grid, zip or list, for "
             f"example grid: {{observations.stations.count: [100, 400]}}"
         )
-    combinations = [
-        dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())
+    crossed = itertools.product(*ablation.grid.values())
+    together = zip(*ablation.zip.values(), strict=True) if ablation.zip else [()]
+    return [
+        {
+            **entry,
+            **dict(zip(ablation.grid, first, strict=True)),
+            **dict(zip(ablation.zip, second, strict=True)),
+        }
+        for first, second, entry in itertools.product(crossed, together, ablation.list or [{}])
     ]
-    rows = [
-        dict(zip(together, values, strict=True)) for values in zip(*together.values(), strict=True)
-    ]
-    for first, second, third in itertools.product(
-        combinations, rows or [{}], ablation.list or [{}]
-    ):
-        yield {**third, **first, **second}
 
 
-def _columns(section: str, columns: Mapping[str, Any], path: Path) -> dict[str, list[Any]]:
-    for key, values in columns.items():
-        _check_key(key, section, path)
-        if not isinstance(values, list) or not values:
-            raise UserError(
-                f"key 'ablation.{section}': {key} has {values!r}, expected a list of values"
-            )
-    return dict(columns)
-
-
-def _check_key(key: str, section: str, path: Path) -> None:
-    where = f"in 'ablation.{section}' of {path}"
-    type_at(key, where)
-    if any(is_inside(key, reserved) for reserved in _RESERVED):
-        raise UserError(f"key {key!r} {where}: a sweep sets it itself and cannot vary it")
-
-
-def _refuse_twice(ablation: AblationConfig) -> None:
-    listed = {key for entry in ablation.list for key in entry}
-    for key in ablation.grid:
-        if key in ablation.zip or key in listed:
-            other = "zip" if key in ablation.zip else "list"
-            raise UserError(f"key 'ablation.{other}': {key} is in ablation.grid too; keep one")
-    for key in ablation.zip:
-        if key in listed:
-            raise UserError(f"key 'ablation.list': {key} is in ablation.zip too; keep one")
+def _check_keys(ablation: AblationConfig, path: Path) -> None:
+    """Refuse keys that are unknown, reserved, given twice or, where needed, not given a list."""
+    listed = [(f"list.{n}", entry) for n, entry in enumerate(ablation.list)]
+    for section, columns in (("grid", ablation.grid), ("zip", ablation.zip), *listed):
+        where = f"in 'ablation.{section}' of {path}"
+        for key, values in columns.items():
+            if key == "name" and section.startswith("list"):
+                continue
+            type_at(key, where)
+            if any(is_inside(key, reserved) for reserved in _RESERVED):
+                raise UserError(f"key {key!r} {where}: a sweep sets it itself and cannot vary it")
+            if section in ("grid", "zip") and not (isinstance(values, list) and values):
+                raise UserError(
+                    f"key 'ablation.{section}': {key} has {values!r}, expected a list of values"
+                )
+    entries = {key: None for entry in ablation.list for key in entry}
+    sections = {"grid": ablation.grid, "zip": ablation.zip, "list": entries}
+    for one, other in itertools.combinations(sections, 2):
+        for key in sections[one]:
+            if key in sections[other]:
+                raise UserError(
+                    f"key 'ablation.{other}': {key} is in ablation.{one} too; keep one"
+                )
 
 
 def _refuse_overridden(rows: Sequence[Mapping[str, Any]], overrides: Sequence[str]) -> None:
@@ -281,8 +267,6 @@ def _setting(
         ours, theirs = (inputs_fingerprint(stage, to_plain(one)) for one in (own, base))
         if ours != theirs:
             experiment = f"{home}/trained-{name_training(stage, values)}"
-        elif stage == "vae" or experiment == networks:
-            experiment = networks
         if f"train {stage}" in stages:
             shared = experiment == networks
             one = replace(base, ablation=AblationConfig()) if shared else own

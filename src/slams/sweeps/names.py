@@ -27,34 +27,31 @@ def name_settings(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         UserError: A name is refused, or two settings are identical.
     """
     keys = list(dict.fromkeys(key for row in rows for key in row if key != "name"))
-    names, seen = [], {}
+    seen: dict[str, dict[str, Any]] = {}
     for row in rows:
         values = {key: value for key, value in row.items() if key != "name"}
         listed = row.get("name")
-        parts = []
-        if listed is not None:
-            if not isinstance(listed, str) or not re.fullmatch(r"[\w+.=-]+", listed):
-                raise UserError(
-                    f"key 'ablation.list': name {listed!r}, expected letters, digits, _, - and +"
-                )
-            parts = [listed]
-        own = _own_of_list(rows, row) if listed is not None else ()
+        named = isinstance(listed, str) and re.fullmatch(r"[\w+.=-]+", listed)
+        if listed is not None and not named:
+            raise UserError(
+                f"key 'ablation.list': name {listed!r}, expected letters, digits, _, - and +"
+            )
+        own = _own_of_list(rows, row) if named else ()
         words = _words({k: v for k, v in values.items() if k not in own}, keys)
-        name = _shorten("-".join([*parts, words] if words else parts) or "recipe", values)
+        name = _shorten("-".join(filter(None, (listed, words))) or "recipe", values)
         for other, earlier in seen.items():
             if earlier == values:
                 raise UserError(f"key 'ablation': settings {other} and {name} are the same")
         if name in seen:
             name = f"{name[: LONGEST - 9]}-{_digest(values)}"
         seen[name] = values
-        names.append(name)
-    return names
+    return list(seen)
 
 
 def _own_of_list(rows: Sequence[Mapping[str, Any]], row: Mapping[str, Any]) -> set[str]:
     """Return the keys of a named entry that its name fixes, so that they need not be named."""
-    alike = [other for other in rows if other.get("name") == row["name"]]
-    return {key for key in row if all(other.get(key) == row[key] for other in alike)}
+    same = [other for other in rows if other.get("name") == row["name"]]
+    return {key for key in row if all(other.get(key) == row[key] for other in same)}
 
 
 def _words(values: Mapping[str, Any], keys: Sequence[str]) -> str:
@@ -103,8 +100,8 @@ def name_training(stage: str, values: Mapping[str, Any]) -> str:
         stage: `vae` or `score`.
         values: The swept keys of a setting and their values.
     """
-    mattering = {key: value for key, value in values.items() if depends(stage, key)}
-    return _shorten(_words(mattering, list(values)), mattering)
+    relevant = {key: value for key, value in values.items() if depends(stage, key)}
+    return _shorten(_words(relevant, list(values)), relevant)
 
 
 def without_seed(name: str) -> str:

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from slams.errors import UserError
 from slams.runs.directory import RunDirectory
-from slams.runs.record import RunRecord, is_finished
+from slams.runs.record import is_finished
 from slams.runs.sweep_record import claim, failure
-from slams.stages.places import finished_run, run_request, stage_directory, trained_directory
+from slams.stages.places import run_request, stage_directory, trained_directory, trained_inputs
 from slams.sweeps.expansion import Setting, Sweep
 
 __all__ = ["describe", "has_finished", "status"]
@@ -64,9 +64,8 @@ def describe(sweep: Sweep, chosen: Sequence[Setting]) -> str:
 
 def _is_current(setting: Setting) -> bool:
     """Return whether a finished assimilation matches its setting and the present networks."""
-    record = RunRecord.read(setting.directory)
     try:
-        inputs = {stage: finished_run(setting.config, stage).run_id for stage in record.inputs}
+        inputs = trained_inputs(setting.config, "assimilation")
         request = run_request(setting.config, "assimilation", inputs)
         RunDirectory.check(replace(request, resume="auto"))
     except UserError:

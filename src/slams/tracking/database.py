@@ -12,7 +12,16 @@ import os
 import sqlite3
 from pathlib import Path
 
-__all__ = ["artifacts_beside", "database_of", "holds_runs", "make_database"]
+from slams.errors import UserError
+
+__all__ = [
+    "artifacts_beside",
+    "check_readable",
+    "database_of",
+    "holds_runs",
+    "make_database",
+    "unusable",
+]
 
 _SCHEME = "sqlite:///"
 # Files of sqlite next to a database that is being written. A journal that is left behind would be
@@ -29,6 +38,43 @@ def database_of(uri: str) -> Path | None:
         uri: Address of the store.
     """
     return Path(uri.removeprefix(_SCHEME).partition("?")[0]) if uri.startswith(_SCHEME) else None
+
+
+def check_readable(path: Path) -> None:
+    """Refuse a file that is no sqlite database, or lacks its end.
+
+    mlflow would try for minutes to open it.
+
+    Args:
+        path: The sqlite file, which need not exist.
+
+    Raises:
+        UserError: It cannot be read as a database.
+    """
+    problem = "it is a directory" if path.is_dir() else ""
+    if path.is_file():
+        try:
+            with contextlib.closing(_connect(path)) as db:
+                db.execute("select 1 from sqlite_master").fetchone()
+        except sqlite3.OperationalError:  # locked, or no permission: mlflow says so
+            return
+        except sqlite3.DatabaseError as error:
+            problem = str(error)
+    if problem:
+        raise UserError(unusable(path, problem))
+
+
+def unusable(path: Path, problem: str) -> str:
+    """Return a sentence for a sqlite file that cannot be used.
+
+    Args:
+        path: The file.
+        problem: What is wrong with it.
+    """
+    return (
+        f"the tracking store {path} cannot be used ({problem}); restore it from a copy, or move "
+        f"it away to begin a new one without its runs"
+    )
 
 
 def make_database(path: Path) -> None:
@@ -73,9 +119,7 @@ def holds_runs(path: Path) -> bool:
         path: The file, which exists.
     """
     try:
-        with contextlib.closing(
-            sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True)
-        ) as db:
+        with contextlib.closing(_connect(path)) as db:
             rows = db.execute("select name from sqlite_master where type = 'table'")
             tables = {name for (name,) in rows}
             return any(
@@ -85,6 +129,10 @@ def holds_runs(path: Path) -> bool:
             )
     except sqlite3.Error:
         return True
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True)
 
 
 def _remove(path: Path) -> None:

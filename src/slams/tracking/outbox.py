@@ -8,8 +8,8 @@ with one line of output, and everything that has not arrived goes to the stand-i
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from slams.runtime.ranks import say
@@ -19,10 +19,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric
 
-__all__ = ["METRICS_PER_CALL", "Call", "Outbox"]
+__all__ = ["Call", "Outbox"]
 
-# Largest number of metrics that mlflow accepts in one call.
-METRICS_PER_CALL = 1000
 # Seconds between attempts to reach a store, each of which lasts as long as mlflow's own timeout.
 _PAUSES = (1.0, 4.0, 10.0, 15.0)
 # Seconds between two lines while the end waits for a slow store.
@@ -53,61 +51,43 @@ class Outbox:
         self._run_id = run_id
         self._where = where
         self._stand_in = stand_in
-        self._waiting: deque[Call | list[Metric]] = deque()
-        self._changed = threading.Condition()
+        self._waiting: SimpleQueue[Call | list[Metric] | None] = SimpleQueue()
         self._closing = threading.Event()
-        self._thread: threading.Thread | None = None
         self._refused = False
+        self._thread = threading.Thread(target=self._run, name="tracking", daemon=True)
+        self._thread.start()
 
-    def put(self, call: Call) -> None:
-        """Queue a call, which receives the client and the id of the run."""
-        self._queue(call)
-
-    def put_metrics(self, rows: Sequence[Metric]) -> None:
-        """Queue numbers."""
-        for first in range(0, len(rows), METRICS_PER_CALL):
-            self._queue(list(rows[first : first + METRICS_PER_CALL]))
+    def put(self, item: Call | list[Metric]) -> None:
+        """Queue a call, which receives the client and the id of the run; or numbers."""
+        self._waiting.put(item)
 
     def close(self) -> None:
         """Wait until everything is sent or abandoned; print a line while that takes long."""
-        with self._changed:
-            self._closing.set()
-            self._changed.notify()
-        while self._thread is not None and self._thread.is_alive():
+        self._closing.set()
+        self._waiting.put(None)
+        while self._thread.is_alive():
             self._thread.join(_EVERY_SECONDS)
             if self._thread.is_alive():
-                say(f"waiting for tracking store {self._where}: {len(self._waiting)} calls left")
-
-    def _queue(self, item: Call | list[Metric]) -> None:
-        with self._changed:
-            self._waiting.append(item)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="tracking", daemon=True)
-                self._thread.start()
-            self._changed.notify()
+                say(
+                    f"waiting for tracking store {self._where}: {self._waiting.qsize()} calls left"
+                )
 
     def _run(self) -> None:
+        """Send what is queued, in order; consecutive numbers are merged into one call."""
+        numbers: list[Metric] = []
         while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._closing.is_set())
-                if not self._waiting:
-                    return
-                call = self._next()
-            self._send(call)
-
-    def _next(self) -> Call:
-        """Return the next call of the queue; consecutive numbers are merged into one call."""
-        item = self._waiting.popleft()
-        if not isinstance(item, list):
-            return item
-        rows = item
-        while self._waiting:
-            more = self._waiting[0]
-            if not isinstance(more, list) or len(rows) + len(more) > METRICS_PER_CALL:
-                break
-            rows = [*rows, *more]
-            self._waiting.popleft()
-        return lambda client, run_id: client.log_batch(run_id, metrics=rows)
+            item = self._waiting.get()
+            if isinstance(item, list):
+                numbers += item
+                if not self._waiting.empty():
+                    continue
+            if numbers:
+                self._send(lambda client, run_id, some=numbers: client.log_batch(run_id, some))
+                numbers = []
+            if item is None:  # the end
+                return
+            if not isinstance(item, list):
+                self._send(item)
 
     def _send(self, call: Call) -> None:
         for pause in (*_PAUSES, None):
@@ -115,16 +95,16 @@ class Outbox:
                 return
             try:
                 call(self._client, self._run_id)
+                return
             except Exception as error:  # of mlflow, the network, the database or the disk
                 if not _may_pass(error):
-                    return self._note_refusal(error)
+                    self._report_refusal(error)
+                    return
                 # Not at the end: a server that has just answered is gone.
                 if pause is None or self._closing.wait(pause):
                     self._lose(error)
-                    return self._send(call)
-            else:
-                return None
-        return None
+                    self._send(call)
+                    return
 
     def _lose(self, error: Exception) -> None:
         """Continue with the stand-in, or without any store."""
@@ -140,7 +120,7 @@ class Outbox:
             return
         say(f"{lost}; the run continues, the rest is kept in {self._where} for `slams sync`")
 
-    def _note_refusal(self, error: Exception) -> None:
+    def _report_refusal(self, error: Exception) -> None:
         """Report the first call that was refused by a store that answers."""
         if not self._refused:
             say(f"the tracking store {self._where} refused a call ({reason(error)})")

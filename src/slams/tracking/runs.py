@@ -10,28 +10,21 @@ assimilation can be followed in the interface.
 
 from __future__ import annotations
 
-import getpass
 import re
 import time
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from slams.runs.directory import RunDirectory, ending
 from slams.runs.provenance import flatten
 from slams.runs.record import RunRecord
 from slams.runs.sweep_record import parent_tags
-from slams.runtime.ranks import is_rank_zero, say
+from slams.runtime.ranks import is_rank_zero
 from slams.tracking.outbox import Outbox
-from slams.tracking.store import (
-    SYNCED_FROM,
-    TrackingStore,
-    UnreachableError,
-    find_run,
-    resume_run,
-)
+from slams.tracking.store import TrackingStore, with_fallback
+from slams.tracking.tracked_run import TrackedRun, resume_run
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
@@ -42,8 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Tracker", "attach", "start"]
 
 _STATUS = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
-# Largest number of parameters in one call, and largest length of a parameter in every version.
-_PARAMETERS_A_CALL = 100
+# Largest length of a parameter in every version.
 _PARAMETER_LENGTH = 250
 # Characters of the end of an error that are kept as a tag, which mlflow shows next to the run; and
 # of any other tag, which every version accepts.
@@ -72,20 +64,19 @@ def start(
     if not is_rank_zero():
         return Tracker(run.record.mlflow_run_id, store.uri)
     tags = tags or {}
-    try:
-        client, run_id = _open(store, run, tags)
-    except UnreachableError as error:
-        say(f"{error}; the run continues and is kept in {store.runs}/mlflow.db for `slams sync`")
-        store = store.local
-        client, run_id = _open(store, run, tags, stands_in=True)
+
+    def opened(at: TrackingStore) -> tuple[TrackingStore, MlflowClient, str]:
+        return (at, *_open(at, run, tags, stands_in=at is not store))
+
+    chosen, client, run_id = with_fallback(store, "the run continues and is kept", opened)
 
     def stand_in() -> tuple[MlflowClient, str, str]:
-        return (*_open(store.local, run, tags, stands_in=True), f"{store.runs}/mlflow.db")
+        return (*_open(store.local, run, tags, stands_in=True), str(store.local_database))
 
-    outbox = Outbox(client, run_id, store.uri, None if store.is_local else stand_in)
+    outbox = Outbox(client, run_id, chosen.uri, None if chosen.is_local else stand_in)
     outbox.put(lambda client, run_id: _log_recipe(client, run_id, run))
     seconds = section.system_seconds if section.system_metrics else 0.0
-    return Tracker(run_id, store.uri, outbox, seconds)
+    return Tracker(run_id, chosen.uri, outbox, seconds)
 
 
 def attach(store: TrackingStore, run_dir: str | Path, directory: str | Path, folder: str) -> None:
@@ -106,21 +97,20 @@ def attach(store: TrackingStore, run_dir: str | Path, directory: str | Path, fol
     record = RunRecord.read(run_dir)
     if not (store.section.enabled and record.mlflow_run_id and is_rank_zero()):
         return
-    if not store.is_local:
-        try:
-            with store.connected() as (client, experiment_id):
-                run_id = find_run(client, experiment_id, record.mlflow_run_id, record.run_id)
-                if run_id:
-                    client.log_artifacts(run_id, str(directory), folder)
-                    return
-        except UnreachableError as error:
-            say(f"{error}; {folder} is kept in {store.runs}/mlflow.db for `slams sync`")
-    with store.local.connected() as (client, experiment_id):
-        run_id = find_run(client, experiment_id, record.mlflow_run_id, record.run_id)
-        if not run_id:
-            run_id = _create(client, experiment_id, record, Path(run_dir), {})
-            client.set_terminated(run_id, _STATUS[record.status])
-        client.log_artifacts(run_id, str(directory), folder)
+    tracked = _tracked(record, Path(run_dir), {})
+
+    def copy(at: TrackingStore) -> bool:
+        with at.connected() as (client, experiment_id):
+            if not at.is_local and not tracked.find(client, experiment_id):
+                return False
+            run_id, new = tracked.find_or_create(at, client, experiment_id)
+            client.log_artifacts(run_id, str(directory), folder)
+            if new:
+                client.set_terminated(run_id, _STATUS[record.status])
+        return True
+
+    if not with_fallback(store, f"{folder} is kept", copy):
+        copy(store.local)
 
 
 class Tracker:
@@ -174,11 +164,9 @@ class Tracker:
         from mlflow.entities import Metric
 
         stamp = int(time.time() * 1000)
-        rows = [
-            Metric(key=_allowed(key), value=float(value), timestamp=stamp, step=step)
-            for key, value in metrics.items()
-        ]
-        self._outbox.put_metrics(rows)
+        self._outbox.put(
+            [Metric(_allowed(key), float(value), stamp, step) for key, value in metrics.items()]
+        )
 
     def log_artifact(self, path: str | Path, folder: str = "") -> None:
         """Copy a file into the run's artifacts; keep it there until the tracker is closed."""
@@ -203,12 +191,7 @@ class Tracker:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, Exception):
             self._explain(error)
         self.close(ending(error))
@@ -231,45 +214,34 @@ def _open(
     In the local store that stands in for a server, the rest of a run is a separate run until
     `slams sync` joins the two.
     """
-    record = run.record
+    tracked, known = _tracked(run.record, run.path, tags), run.record.mlflow_run_id
     with store.connected() as (client, experiment_id):
-        again = record.attempts > 1 or record.mlflow_run_id
-        known = record.mlflow_run_id
-        run_id = find_run(client, experiment_id, known, record.run_id) if again else ""
-        if not run_id:
-            if known and not store.is_local:  # the run was kept locally until now
-                tags = {**tags, SYNCED_FROM: known}
-            run_id = _create(client, experiment_id, record, run.path, tags)
-        else:
+        run_id, new = tracked.find_or_create(store, client, experiment_id)
+        if not new:
             resume_run(client, run_id)
     if run_id != known and not (known and stands_in):
         run.update(mlflow_run_id=run_id)
     return client, run_id
 
 
-def _create(
-    client: MlflowClient,
-    experiment_id: str,
-    record: RunRecord,
-    directory: Path,
-    more: Mapping[str, str],
-) -> str:
-    """Create the MLflow run of a stage; return its id."""
-    tags = {
-        "mlflow.user": getpass.getuser(),
-        "stage": record.stage,
-        "experiment": record.experiment,
-        "run_id": record.run_id,
-        "directory": str(directory.resolve()),
-        "data_fingerprint": record.fingerprint,
-        "test_days": record.test_days,
-        "revision": record.revision,
-    }
-    tags |= more
-    tags |= parent_tags(directory)
-    tags |= {f"{stage}_run_id": run_id for stage, run_id in record.inputs.items()}
-    name = f"{record.experiment}/{directory.name}"
-    return client.create_run(experiment_id, tags=tags, run_name=name).info.run_id
+def _tracked(record: RunRecord, directory: Path, more: Mapping[str, str]) -> TrackedRun:
+    """Return the tracked run of a stage, with more tags than every run has."""
+
+    def tags() -> dict[str, str]:
+        return {
+            "stage": record.stage,
+            "experiment": record.experiment,
+            "directory": str(directory.resolve()),
+            "data_fingerprint": record.fingerprint,
+            "test_days": record.test_days,
+            "revision": record.revision,
+            **more,
+            **parent_tags(directory),
+            **{f"{stage}_run_id": run_id for stage, run_id in record.inputs.items()},
+        }
+
+    known, name = record.mlflow_run_id, f"{record.experiment}/{directory.name}"
+    return TrackedRun(record.run_id, known, name, tags, is_new=record.attempts == 1 and not known)
 
 
 def _log_recipe(client: MlflowClient, run_id: str, run: RunDirectory) -> None:
@@ -284,9 +256,8 @@ def _log_recipe(client: MlflowClient, run_id: str, run: RunDirectory) -> None:
     values = {
         key: str(value)[:_PARAMETER_LENGTH] for key, value in flatten(run.request.recipe).items()
     }
-    rows = [Param(key, value) for key, value in values.items() if key not in there]
-    for first in range(0, len(rows), _PARAMETERS_A_CALL):
-        client.log_batch(run_id, params=rows[first : first + _PARAMETERS_A_CALL])
+    missing = [Param(key, value) for key, value in values.items() if key not in there]
+    client.log_batch(run_id, params=missing)
     changed = [
         f"{key}={value} (first {there[key]})"
         for key, value in values.items()

@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import filelock
 
@@ -22,7 +22,14 @@ from slams.errors import UserError
 from slams.runtime.directories import exclusive
 from slams.runtime.failures import causes
 from slams.runtime.ranks import say
-from slams.tracking.database import artifacts_beside, database_of, holds_runs, make_database
+from slams.tracking.database import (
+    artifacts_beside,
+    check_readable,
+    database_of,
+    holds_runs,
+    make_database,
+    unusable,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -31,11 +38,12 @@ __all__ = [
     "SYNCED_FROM",
     "TrackingStore",
     "UnreachableError",
-    "find_run",
     "is_unreachable",
     "reason",
-    "resume_run",
+    "with_fallback",
 ]
+
+_Result = TypeVar("_Result")
 
 # Tag of a run that has another part in the local store, or is a copy of it: its id there.
 SYNCED_FROM = "slams.synced_from"
@@ -108,14 +116,22 @@ class TrackingStore:
                     f"key 'tracking.uri': the tracking server {self.uri} does not answer "
                     f"({reason(error)}); start it, correct the key or set tracking.offline=true"
                 ) from error
+            database = database_of(self.uri)
+            if database is not None:
+                raise UserError(unusable(database, reason(error))) from error
             raise UserError(
                 f"key 'tracking.uri': the tracking server {self.uri} cannot be used "
                 f"({reason(error)}); correct it or set tracking.enabled=false"
             ) from error
 
     @property
+    def local_database(self) -> Path:
+        """Return the sqlite file in the directory of all runs."""
+        return self.runs / "mlflow.db"
+
+    @property
     def _sqlite(self) -> str:
-        return f"sqlite:///{(self.runs / 'mlflow.db').resolve().as_posix()}"
+        return f"sqlite:///{self.local_database.resolve().as_posix()}"
 
     def _open(self) -> tuple[MlflowClient, str]:
         """Open the store and the experiment under a lock.
@@ -125,9 +141,10 @@ class TrackingStore:
         """
         from mlflow import MlflowClient
 
-        # Migrations log every one of their steps.
-        for name in ("alembic", "mlflow.store.db.utils"):
-            logging.getLogger(name).setLevel(logging.WARNING)
+        # Migrations log every one of their steps, and mlflow each failure with its traceback: what
+        # cannot be ignored is raised too.
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
         # A signal that stops the program in a query leaves a cursor that cannot be closed.
         logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
         runs = self.runs
@@ -164,6 +181,7 @@ def _open_sqlite(database: Path) -> MlflowClient:
     from sqlalchemy.exc import SQLAlchemyError
 
     uri = f"sqlite:///{database.as_posix()}"
+    check_readable(database)
     if database.exists() and database.stat().st_size > 0:
         try:
             return MlflowClient(uri)
@@ -204,49 +222,18 @@ def reason(error: BaseException) -> str:
     return "no answer in time" if "timed out" in text else text[:200]
 
 
-def find_run(client: MlflowClient, experiment_id: str, known: str, own: str) -> str:
-    """Return MLflow's id of the run of an earlier attempt; empty where there is none.
-
-    A process that was killed while it created a run has not stored its id, and a run may be in
-    another store than the one that `known` refers to: the tag `run_id` finds both.
-
-    Args:
-        client: Client of the store.
-        experiment_id: MLflow's id of the experiment.
-        known: MLflow's id as it was stored; empty where there was no attempt.
-        own: Our identity of the run, which is its tag `run_id`.
-    """
-    if known and _lifecycle(client, known):
-        return known
-    found = client.search_runs([experiment_id], f"tags.run_id = '{own}'", max_results=1)
-    return found[0].info.run_id if found else ""
-
-
-def resume_run(client: MlflowClient, run_id: str) -> bool:
-    """Set a run of an earlier attempt back to running, and restore it where it was deleted.
+def with_fallback(
+    store: TrackingStore, consequence: str, call: Callable[[TrackingStore], _Result]
+) -> _Result:
+    """Call a function with a store, or with the local store where the server does not answer.
 
     Args:
-        client: Client of the store.
-        run_id: MLflow's id of the run; empty where there was no attempt.
-
-    Returns:
-        Whether there is such a run: its store may have been removed in the meantime.
+        store: The store.
+        consequence: What is kept in the local store, for the message: `the run is kept`.
+        call: The function.
     """
-    lifecycle = _lifecycle(client, run_id) if run_id else ""
-    if lifecycle == "deleted":
-        client.restore_run(run_id)
-    if lifecycle:
-        client.update_run(run_id, status="RUNNING")
-    return lifecycle != ""
-
-
-def _lifecycle(client: MlflowClient, run_id: str) -> str:
-    """Return `active` or `deleted`; empty where the store has no such run."""
-    from mlflow.exceptions import MlflowException
-
     try:
-        return client.get_run(run_id).info.lifecycle_stage
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return ""
-        raise
+        return call(store)
+    except UnreachableError as error:
+        say(f"{error}; {consequence} in {store.local_database} for `slams sync`")
+        return call(store.local)

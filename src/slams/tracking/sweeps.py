@@ -7,25 +7,19 @@ find it through `sweep.json` (`slams.runs.sweep_record`).
 
 from __future__ import annotations
 
-import getpass
 import json
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from slams.runs import provenance
 from slams.runs.sweep_record import SweepRecord
 from slams.runtime.directories import exclusive
-from slams.runtime.ranks import is_rank_zero, say
-from slams.tracking.store import (
-    SYNCED_FROM,
-    TrackingStore,
-    UnreachableError,
-    find_run,
-    resume_run,
-)
+from slams.runtime.ranks import is_rank_zero
+from slams.tracking.store import TrackingStore, with_fallback
+from slams.tracking.tracked_run import TrackedRun, resume_run
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -58,7 +52,7 @@ def open_sweep(store: TrackingStore, directory: Path, sweep: SweepRecord) -> Swe
             # Stored with its identity, which finds a run whose id was not stored.
             record.write(directory)
         if store.section.enabled:
-            run_id = _on_store(store, directory, record, _begun)
+            run_id = _on_store(store, directory, record, resume_run)
             if run_id != record.mlflow_run_id and not (record.mlflow_run_id and store.is_local):
                 record = replace(record, mlflow_run_id=run_id)
                 record.write(directory)
@@ -121,61 +115,40 @@ def _on_store(
     record: SweepRecord,
     call: Callable[[MlflowClient, str], None],
 ) -> str:
-    """Call a function with the sweep's run, in the local store where the server does not answer.
+    """Call a function with the sweep's run, in the local store if the server does not answer.
 
     Returns:
-        MLflow's id of the run, which is created where there is none.
+        MLflow's id of the run, which is created where it is missing.
     """
-    try:
-        return _with_run(store, directory, record, call)
-    except UnreachableError as error:
-        say(f"{error}; the sweep's run is kept in {store.runs}/mlflow.db for `slams sync`")
-        return _with_run(store.local, directory, record, call)
-
-
-def _with_run(
-    store: TrackingStore,
-    directory: Path,
-    record: SweepRecord,
-    call: Callable[[MlflowClient, str], None],
-) -> str:
-    with store.connected() as (client, experiment_id):
-        run_id = find_run(client, experiment_id, record.mlflow_run_id, record.sweep_id)
-        if not run_id:
-            run_id = _create(client, experiment_id, store, directory, record)
-        call(client, run_id)
-    return run_id
-
-
-def _begun(client: MlflowClient, run_id: str) -> None:
-    resume_run(client, run_id)
-
-
-def _create(
-    client: MlflowClient,
-    experiment_id: str,
-    store: TrackingStore,
-    directory: Path,
-    record: SweepRecord,
-) -> str:
-    """Create the sweep's run with what is varied as parameters; return its id."""
-    tags = {
-        "mlflow.user": getpass.getuser(),
-        "stage": "sweep",
-        "sweep": record.name,
-        "experiment": store.experiment,
-        "recipe": record.recipe,
-        "directory": str(directory.resolve()),
-        "revision": provenance.revision(),
-        "run_id": record.sweep_id,
-    }
-    if record.mlflow_run_id and not store.is_local:  # the run was kept locally until now
-        tags[SYNCED_FROM] = record.mlflow_run_id
     name = f"{store.experiment}/{record.name}"
-    run_id = client.create_run(experiment_id, tags=tags, run_name=name).info.run_id
-    settings = record.settings.values()
+
+    def tags() -> dict[str, str]:
+        return {
+            "stage": "sweep",
+            "sweep": record.name,
+            "experiment": store.experiment,
+            "recipe": record.recipe,
+            "directory": str(directory.resolve()),
+            "revision": provenance.revision(),
+        }
+
+    def on(at: TrackingStore) -> str:
+        tracked = TrackedRun(record.sweep_id, record.mlflow_run_id, name, tags)
+        with at.connected() as (client, experiment_id):
+            run_id, new = tracked.find_or_create(at, client, experiment_id)
+            if new:
+                _log_settings(client, run_id, list(record.settings.values()))
+            call(client, run_id)
+        return run_id
+
+    return with_fallback(store, "the sweep's run is kept", on)
+
+
+def _log_settings(
+    client: MlflowClient, run_id: str, settings: Sequence[Mapping[str, Any]]
+) -> None:
+    """Log the swept keys with their values, and the number of settings, as parameters."""
     for key in dict.fromkeys(key for setting in settings for key in setting):
         values = dict.fromkeys(json.dumps(one[key]) for one in settings if key in one)
         client.log_param(run_id, key, ", ".join(values)[:_LENGTH])
     client.log_param(run_id, "settings", len(settings))
-    return run_id

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import filelock
 
 from slams.errors import UserError
-from slams.runtime.directories import exclusive
+from slams.runtime.directories import exclusive, lock_file
 from slams.runtime.ranks import say
 from slams.tracking.store import SYNCED_FROM, TrackingStore
 
@@ -33,9 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["SYNCED_FROM", "Synced", "sync"]
 
 _PARENT = "mlflow.parentRunId"
-_RUNS_A_PAGE = 500
-_METRICS_A_CALL = 1000
-_PARAMETERS_A_CALL = 100
+_RUNS_PER_PAGE = 500
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ def sync(store: TrackingStore, dry_run: bool = False) -> Synced:
             "key 'tracking.uri': found no server, expected the tracking server to copy runs to, "
             "for example tracking.uri=http://HOST:5000"
         )
-    database = store.runs / "mlflow.db"
+    database = store.local_database
     if not database.exists() or database.stat().st_size == 0:
         raise UserError(
             f"{database} does not exist or is empty: nothing was tracked under key 'runs', "
@@ -102,24 +100,20 @@ def _sync_all(
         copy = copies.get(run.info.run_id) or parts.get(run.data.tags.get("run_id", ""))
         if not dry_run:
             run = _settled(source, run)
-        if copy is None:
-            count["new"] += 1
-            if dry_run:
-                continue
+        new = copy is None
+        if copy is None and not dry_run:
             copy = _create(target, experiment, run, ids)
+        if copy is not None:
             ids[run.info.run_id] = copy.info.run_id
-            _fill(source, run, target, copy, dry_run=False)
-        else:
-            ids[run.info.run_id] = copy.info.run_id
-            changed = _fill(source, run, target, copy, dry_run)
-            count["extended" if changed else "unchanged"] += 1
+        changed = copy is not None and _fill(source, run, target, copy, dry_run)
+        count["new" if new else "extended" if changed else "unchanged"] += 1
     return Synced(**count)
 
 
 def _runs(client: MlflowClient, experiment: str) -> Iterator[Run]:
     token = None
     while True:
-        page = client.search_runs([experiment], max_results=_RUNS_A_PAGE, page_token=token)
+        page = client.search_runs([experiment], max_results=_RUNS_PER_PAGE, page_token=token)
         yield from page
         token = page.token
         if not token:
@@ -132,7 +126,7 @@ def _settled(client: MlflowClient, run: Run) -> Run:
     if run.info.status != "RUNNING" or not (directory / "run.json").exists():
         return run
     try:
-        with exclusive(directory.with_name(f".{directory.name}.lock"), 0):
+        with exclusive(lock_file(directory), 0):
             client.set_terminated(run.info.run_id, "KILLED")
     except filelock.Timeout:  # a process is working on it
         return run
@@ -151,14 +145,17 @@ def _create(target: MlflowClient, experiment: str, run: Run, ids: dict[str, str]
 def _fill(source: MlflowClient, run: Run, target: MlflowClient, copy: Run, dry_run: bool) -> bool:
     """Add to a copy what it lacks of its original; return whether anything was missing."""
     there = copy.info.run_id
-    changed = False
-    parameters = [(k, v) for k, v in run.data.params.items() if k not in copy.data.params]
+    parameters = {k: v for k, v in run.data.params.items() if k not in copy.data.params}
     metrics = list(_missing_metrics(source, run, target, copy))
-    files = _missing_files(source, run.info.run_id, target, there)
+    sizes = {f.path: f.file_size for f in _files(target, there)}
+    # Files that the copy lacks, or has with another size.
+    files = [
+        f.path for f in _files(source, run.info.run_id) if sizes.get(f.path, -1) != f.file_size
+    ]
     tags = {
         k: v
         for k, v in run.data.tags.items()
-        if k not in (_PARENT, SYNCED_FROM) and copy.data.tags.get(k, None) != v
+        if k not in (_PARENT, SYNCED_FROM) and copy.data.tags.get(k) != v
     }
     # A run that continued on the server after a part of it was kept locally ended there.
     ended_there = (copy.info.end_time or 0) > (run.info.end_time or 0)
@@ -168,16 +165,16 @@ def _fill(source: MlflowClient, run: Run, target: MlflowClient, copy: Run, dry_r
         return changed
     from mlflow.entities import Param, RunTag
 
-    rows = [Param(k, v) for k, v in parameters]
-    for first in range(0, len(rows), _PARAMETERS_A_CALL):
-        target.log_batch(there, params=rows[first : first + _PARAMETERS_A_CALL])
-    for first in range(0, len(metrics), _METRICS_A_CALL):
-        target.log_batch(there, metrics=metrics[first : first + _METRICS_A_CALL])
-    for first in range(0, len(tags), _PARAMETERS_A_CALL):
-        some = list(tags.items())[first : first + _PARAMETERS_A_CALL]
-        target.log_batch(there, tags=[RunTag(k, v) for k, v in some])
+    target.log_batch(
+        there,
+        metrics,
+        [Param(key, value) for key, value in parameters.items()],
+        [RunTag(key, value) for key, value in tags.items()],
+    )
     for path in files:
-        _copy_file(source, run.info.run_id, target, there, path)
+        with tempfile.TemporaryDirectory() as directory:
+            local = source.download_artifacts(run.info.run_id, path, directory)
+            target.log_artifact(there, local, path.rpartition("/")[0] or None)
     if ended_there:
         return True
     if run.info.status == "RUNNING":
@@ -204,14 +201,6 @@ def _point(metric: Metric) -> tuple[int, int, str]:
     return metric.step, metric.timestamp, repr(metric.value)
 
 
-def _missing_files(
-    source: MlflowClient, run_id: str, target: MlflowClient, copy_id: str
-) -> list[str]:
-    """List the files of a run that its copy lacks, or has with another size."""
-    there = {f.path: f.file_size for f in _files(target, copy_id)}
-    return [f.path for f in _files(source, run_id) if there.get(f.path, -1) != f.file_size]
-
-
 def _files(client: MlflowClient, run_id: str, folder: str | None = None) -> Iterator[FileInfo]:
     entries: Sequence[FileInfo] = client.list_artifacts(run_id, folder)
     for entry in entries:
@@ -219,12 +208,3 @@ def _files(client: MlflowClient, run_id: str, folder: str | None = None) -> Iter
             yield from _files(client, run_id, entry.path)
         else:
             yield entry
-
-
-def _copy_file(
-    source: MlflowClient, run_id: str, target: MlflowClient, copy_id: str, path: str
-) -> None:
-    folder = path.rpartition("/")[0]
-    with tempfile.TemporaryDirectory() as directory:
-        local = source.download_artifacts(run_id, path, directory)
-        target.log_artifact(copy_id, local, folder or None)

@@ -24,7 +24,7 @@ from slams.diffusion.trajectory import TrajectoryDenoiser
 from slams.runtime.seeds import generator
 from slams.warmups.kolmogorov_data import Climatology
 from slams.warmups.kolmogorov_operators import FlowOperator, interpolate
-from slams.warmups.kolmogorov_recipe import KolmogorovConfig
+from slams.warmups.recipes import KolmogorovConfig
 
 __all__ = ["BAND", "Case", "assimilate"]
 
@@ -77,28 +77,27 @@ def assimilate(
     clean = operator.seen(truth)
     noise = torch.randn(clean.shape, generator=generator(config.seed, "noise", kind, number))
     seen = clean + observed.error * noise
-    members = {"climatology": clim.mean.expand_as(truth)[None]}
+    found = {"climatology": (clim.mean.expand_as(truth)[None], 0, 0.0)}
     if kind != "saturation":
         length, size = truth.shape[0], truth.shape[-1]
-        members["interpolation"] = interpolate(operator, seen, length, size)[None]
-    found = {name: (states, 0, 0.0) for name, states in members.items()}
-    roles = {"gaussian": "none", "score": "mean" if _filtered(config) else "trained"}
+        found["interpolation"] = (interpolate(operator, seen, length, size)[None], 0, 0.0)
+    trained = "mean" if config.guidance.jacobian == "filter" else "trained"
+    roles = {"gaussian": "none", "score": trained}
     for method, role in roles.items():
         denoiser.backbone.role = role
-        found[method] = _sampled(config, operator, seen, observed.error, number, clim, denoiser)
+        found[method] = _sampled(config, operator, seen, number, clim, denoiser)
     rows = []
     for method, (states, diverged, seconds) in found.items():
         residual = seen.flatten() - operator(states)
-        spread = states.var(dim=0).mean().sqrt().item() if len(states) > 1 else math.nan
         rows.append(
             {
                 "operator": kind,
                 "method": method,
                 "values": seen.numel(),
                 "target": observed.error,
-                "residual_sd": residual.square().mean().sqrt().item(),
-                "rmse": (states.mean(dim=0) - truth).square().mean().sqrt().item(),
-                "spread": spread,
+                "residual_sd": _root_mean_square(residual),
+                "rmse": _root_mean_square(states.mean(dim=0) - truth),
+                "spread": states.var(dim=0).mean().sqrt().item() if len(states) > 1 else math.nan,
                 "members": len(states),
                 "diverged": diverged,
                 "seconds": seconds,
@@ -107,15 +106,14 @@ def assimilate(
     return Case(operator, truth, seen, {name: found[name][0] for name in found}, rows)
 
 
-def _filtered(config: KolmogorovConfig) -> bool:
-    return config.guidance.jacobian == "filter"
+def _root_mean_square(values: Tensor) -> float:
+    return values.square().mean().sqrt().item()
 
 
 def _sampled(
     config: KolmogorovConfig,
     operator: FlowOperator,
     seen: Tensor,
-    error: float,
     number: int,
     clim: Climatology,
     denoiser: KarrasDenoiser,
@@ -133,7 +131,7 @@ def _sampled(
         gamma=guidance.gamma,
         zeta=guidance.zeta,
     )
-    variance = torch.full_like(y, error**2)
+    variance = torch.full_like(y, getattr(config, operator.kind).error ** 2)
     guided = guided_denoiser(
         GuidanceProblem(
             settings,

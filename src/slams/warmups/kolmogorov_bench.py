@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +19,17 @@ from torch import Tensor
 from slams.config.loading import to_yaml
 from slams.diffusion.backend import KarrasDenoiser
 from slams.diffusion.training import make_denoiser
-from slams.errors import UserError
-from slams.runtime.atomic import replacing, write_text
-from slams.runtime.console import print_tables
-from slams.runtime.files import load_tensors
-from slams.runtime.output import make_output
+from slams.runtime.atomic import write_text
+from slams.runtime.console import make_table
+from slams.runtime.output import make_output, publish
+from slams.runtime.ranks import say
+from slams.warmups.figures import draw_kolmogorov
+from slams.warmups.kept import reuse
 from slams.warmups.kolmogorov_assimilation import BAND, assimilate
 from slams.warmups.kolmogorov_data import Climatology, climatology, simulate, transformed
-from slams.warmups.kolmogorov_figure import draw_kolmogorov
-from slams.warmups.kolmogorov_flow import KolmogorovFlow
 from slams.warmups.kolmogorov_operators import OPERATORS
-from slams.warmups.kolmogorov_recipe import KolmogorovConfig
 from slams.warmups.kolmogorov_score import FlowBackbone, window_covariance
+from slams.warmups.recipes import KolmogorovConfig
 from slams.warmups.training import fit_denoiser
 
 __all__ = ["bench_kolmogorov", "make_trajectories", "train_score"]
@@ -62,38 +60,28 @@ def bench_kolmogorov(config: KolmogorovConfig, output: Path) -> None:
             ratios = ", ".join(
                 f"{row['method']} {row['residual_sd'] / row['target']:.3f}" for row in found.rows
             )
-            print(f"{kind} {number + 1}/{config.cases}: residual / noise: {ratios}", flush=True)
+            say(f"{kind} {number + 1}/{config.cases}: residual / noise: {ratios}")
     table = summary(pd.DataFrame(rows))
-    with replacing(output / "results.csv") as path:
-        table.to_csv(path, index=False, float_format="%.4f")
     draw_kolmogorov(cases, output / "kolmogorov.png")
-    print_tables(_page(table, config))
-    print(f"table and figure are in {output}")
+    publish(output, {"results": table}, _page(table, config), number_format="%.4f")
 
 
 def make_trajectories(config: KolmogorovConfig, output: Path) -> dict[str, Tensor]:
     """Return velocities `(B, L, 2, N, N)` for `train` and `test`, computed once."""
     flow = config.flow
-    solver = KolmogorovFlow(
-        flow.integration, flow.reynolds, flow.forcing, flow.wave_number, flow.drag
-    )
     made_with = {"seed": config.seed, "flow": dataclasses.asdict(flow)}
-
-    def make(name: str, count: int, length: int) -> Callable[[], Tensor]:
-        def run() -> Tensor:
-            print(f"integrating {count} trajectories of {length} states ({name})", flush=True)
-            return simulate(
-                solver, count, length, flow.spin_up, flow.interval, flow.grid, config.seed, name
-            )
-
-        return run
-
-    train = make("train", flow.trajectories, flow.length)
-    test = make("test", config.cases, config.length)
     tested = made_with | {"cases": config.cases, "length": config.length}
+
+    def stored(name: str, settings: dict[str, Any], count: int, length: int) -> Tensor:
+        def make() -> Tensor:
+            say(f"integrating {count} trajectories of {length} states ({name})")
+            return simulate(flow, count, length, config.seed, name)
+
+        return reuse(output / f"{name}.pt", "the trajectories", settings, make)
+
     return {
-        "train": _kept(output / "train.pt", made_with, train),
-        "test": _kept(output / "test.pt", tested, test),
+        "train": stored("train", made_with, flow.trajectories, flow.length),
+        "test": stored("test", tested, config.cases, config.length),
     }
 
 
@@ -133,42 +121,23 @@ def train_score(
 
     def train() -> dict[str, Tensor]:
         count = sum(p.numel() for p in backbone.parameters())
-        print(f"training the score network, {count / 1e6:.2f} million parameters", flush=True)
+        say(f"training the score network, {count / 1e6:.2f} million parameters")
         averaged = fit_denoiser(
             denoiser,
             batch,
-            score.optimizer,
-            score.noise_mean,
-            score.noise_sd,
+            score,
             config.seed,
+            say,
             # Training starts from a linear filter, whose error is small at low noise: without this
             # weight nearly all of the loss would be at levels where most of the noise remains.
-            error=backbone.filter.error,
+            backbone.filter.error,
         )
         return averaged.backbone.state_dict()
 
     made_with = {"seed": config.seed, "flow": dataclasses.asdict(config.flow)}
     made_with["score"] = dataclasses.asdict(score)
-    backbone.load_state_dict(_kept(output / "score.pt", made_with, train))
+    backbone.load_state_dict(reuse(output / "score.pt", "the weights", made_with, train))
     return denoiser.requires_grad_(False).eval()
-
-
-def _kept(path: Path, made_with: dict[str, Any], make: Callable[[], Any]) -> Any:
-    """Read the result of an earlier run with the same settings, or compute and write it."""
-    if path.exists():
-        try:
-            found = load_tensors(path)
-        except Exception as error:  # a different type for each kind of damage
-            raise UserError(
-                f"{path} cannot be read ({type(error).__name__}); it is damaged: remove it"
-            ) from error
-        if found["made_with"] == made_with:
-            print(f"reusing {path}", flush=True)
-            return found["what"]
-    what = make()
-    with replacing(path) as temporary:
-        torch.save({"made_with": made_with, "what": what}, temporary)
-    return what
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
@@ -198,35 +167,24 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _page(table: pd.DataFrame, config: KolmogorovConfig) -> Table:
-    page = Table(
-        title=f"Kolmogorov flow, {config.cases} trajectories of {config.length} states, "
-        f"{config.members} members",
-        caption="residual: standard deviation of y - A(x) over that of the noise, green within "
-        f"{BAND:.0%}; rmse of the ensemble mean and spread in units of the velocity",
-    )
-    for name in ("operator", "method"):
-        page.add_column(name)
-    for name in ("values", "noise", "residual", "rmse", "spread", "spread-skill", "s per case"):
-        page.add_column(name, justify="right")
+    rows = []
     for row in table.itertuples():
         ratio = f"{row.residual_ratio:.3f}"
         if abs(row.residual_ratio - 1) < BAND:
             ratio = f"[green]{ratio}[/green]"
-        spread = ("-", "-") if pd.isna(row.spread) else _numbers(row.spread, row.spread_skill)
         if row.diverged:
             ratio += f" ({row.diverged} diverged)"
-        page.add_row(
-            row.operator,
-            row.method,
-            str(row.values),
-            f"{row.target:g}",
-            ratio,
-            f"{row.rmse:.3f}",
-            *spread,
-            f"{row.seconds:.0f}",
-        )
-    return page
-
-
-def _numbers(*values: float) -> tuple[str, ...]:
-    return tuple(f"{value:.3f}" for value in values)
+        spread = (row.spread, row.spread_skill)
+        spread = ("-", "-") if pd.isna(row.spread) else (f"{number:.3f}" for number in spread)
+        numbers = (row.values, f"{row.target:g}", ratio, f"{row.rmse:.3f}", *spread)
+        rows.append((row.operator, row.method, *numbers, f"{row.seconds:.0f}"))
+    names = ("values", "noise", "residual", "rmse", "spread", "spread-skill", "s per case")
+    return make_table(
+        f"Kolmogorov flow, {config.cases} trajectories of {config.length} states, "
+        f"{config.members} members",
+        ("operator", "method", *names),
+        rows,
+        "residual: standard deviation of y - A(x) over that of the noise, green within "
+        f"{BAND:.0%}; rmse of the ensemble mean and spread in units of the velocity",
+        texts=2,
+    )

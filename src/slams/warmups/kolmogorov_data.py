@@ -23,6 +23,7 @@ from torch import Tensor
 
 from slams.runtime.seeds import generator
 from slams.warmups.kolmogorov_flow import KolmogorovFlow, truncate
+from slams.warmups.recipes import FlowConfig
 
 __all__ = ["Climatology", "climatology", "half_turn", "mirror", "simulate", "transformed"]
 
@@ -31,46 +32,32 @@ _SPEED = 5.0
 _BATCH = 16
 
 
-def simulate(
-    flow: KolmogorovFlow,
-    trajectories: int,
-    length: int,
-    spin_up: int,
-    interval: float,
-    size: int,
-    seed: int,
-    name: str,
-) -> Tensor:
+def simulate(settings: FlowConfig, trajectories: int, length: int, seed: int, name: str) -> Tensor:
     """Integrate trajectories of the flow, each from different random phases.
 
     Args:
-        flow: The flow, on the grid of the integration.
+        settings: The flow, the grids, the interval between states and the states discarded first.
         trajectories: Number of trajectories `B`.
         length: Number of states `L` stored per trajectory.
-        spin_up: Number of states discarded before these.
-        interval: Time from one state to the next.
-        size: Grid points `n` in each direction of the stored states.
         seed: The experiment's seed.
         name: Purpose of the trajectories; each has its own stream of random numbers.
 
     Returns:
         Velocities `(B, L, 2, n, n)`, float32, axes y and x.
     """
-    steps = flow.steps_needed(interval, _SPEED)
+    forcing = (settings.reynolds, settings.forcing, settings.wave_number, settings.drag)
+    flow, size = KolmogorovFlow(settings.integration, *forcing), settings.grid
+    steps = flow.steps_needed(settings.interval, _SPEED)
     result = torch.empty(trajectories, length, 2, size, size)
     for start in range(0, trajectories, _BATCH):
         chosen = range(start, min(start + _BATCH, trajectories))
-        w = torch.cat(
-            [
-                flow.random_phases(1, 0.5, 4.0, generator(seed, "kolmogorov", name, index))
-                for index in chosen
-            ]
-        )
-        for state in range(spin_up + length):
-            w = flow.advance(w, interval, steps)
-            if state >= spin_up:
+        draws = (generator(seed, "kolmogorov", name, index) for index in chosen)
+        w = torch.cat([flow.random_phases(1, 0.5, 4.0, draw) for draw in draws])
+        for state in range(settings.spin_up + length):
+            w = flow.advance(w, settings.interval, steps)
+            if state >= settings.spin_up:
                 kept = truncate(flow.velocity(w), size)
-                result[chosen.start : chosen.stop, state - spin_up] = kept
+                result[chosen.start : chosen.stop, state - settings.spin_up] = kept
     return result
 
 

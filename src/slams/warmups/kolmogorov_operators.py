@@ -3,9 +3,8 @@ r"""Observations of a Kolmogorov flow: the three experiments of Rozet and Louppe
 - `coarse`: every few states, means over square blocks of cells;
 - `sparse`: every few states, points of a regular lattice;
 - `saturation`: every few states, the reading of a saturating sensor of the circulation about a
-cell
-  of the block means, `w / (1 + |w|)`, with `w` the vorticity by centred differences in units of
-  the coarse grid, within a margin.
+  cell of the block means, `w / (1 + |w|)`, with `w` the vorticity by centred differences in units
+  of the coarse grid, within a margin.
 
 Gaussian noise of a constant standard deviation is added to each. The block mean and the lattice
 are linear, saturation is not. For a sample of the posterior, `y - A(x)` is distributed as for the

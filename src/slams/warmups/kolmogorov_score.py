@@ -23,7 +23,6 @@ of the covariance of `u` and `v`.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 
@@ -31,7 +30,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from slams.nn.layers import FourierEmbedding, ModulatedBlock, PeriodicConv2d, zero_init
+from slams.nn.layers import PeriodicConv2d
+from slams.nn.unet import UNet
 from slams.warmups.kolmogorov_advection import carried, carry_pairs
 from slams.warmups.kolmogorov_flow import KolmogorovFlow, vorticity
 
@@ -110,7 +110,7 @@ class WienerFilter(nn.Module):
         return torch.fft.irfft2(a, s=x_t.shape[-2:], norm="ortho")
 
 
-class FlowBackbone(nn.Module):
+class FlowBackbone(UNet):
     """The Wiener filter and a U-Net, in the form expected by `slams.diffusion.training`.
 
     The network has one point per 2 x 2 points and four times as many channels, because the scales
@@ -148,13 +148,16 @@ class FlowBackbone(nn.Module):
         mean: Tensor,
         cells: float,
     ) -> None:
-        super().__init__()
         size, stacked = covariance.shape[0], covariance.shape[-1]
         if size % 2 ** len(channels):
             raise ValueError(
                 f"channels: {len(channels)} resolutions need a grid divisible by "
                 f"{2 ** len(channels)}, found {size}"
             )
+        states = stacked // 2
+        inputs = 4 * (2 * stacked + states + len(carry_pairs(states))) + 2
+        outputs = 4 * (stacked + states)
+        super().__init__(inputs, outputs, channels, blocks, embedding, convolution=PeriodicConv2d)
         self.filter = WienerFilter(covariance)
         self.flow = KolmogorovFlow(size)
         self.register_buffer("profile", mean.float())
@@ -164,28 +167,6 @@ class FlowBackbone(nn.Module):
         y = (torch.arange(size // 2) + 0.25) * 4 * math.pi / size * wave_number
         phase = torch.stack([y.sin(), y.cos()])[:, :, None].expand(-1, -1, size // 2)
         self.register_buffer("phase", phase.clone(), persistent=False)
-        self.noise_embedding = FourierEmbedding(embedding)
-        self.embedding = nn.Sequential(
-            nn.Linear(embedding, embedding), nn.SiLU(), nn.Linear(embedding, embedding)
-        )
-
-        def stage(entering: int, width: int) -> nn.ModuleList:
-            return nn.ModuleList(
-                ModulatedBlock(
-                    width if b else entering, width, embedding, convolution=PeriodicConv2d
-                )
-                for b in range(blocks)
-            )
-
-        states = stacked // 2
-        inputs = 2 * stacked + states + len(carry_pairs(states))
-        self.entry = PeriodicConv2d(4 * inputs + 2, channels[0])
-        pairs = list(itertools.pairwise(channels))
-        self.down = nn.ModuleList([stage(channels[0], channels[0])])
-        self.down.extend(stage(above, below) for above, below in pairs)
-        self.up = nn.ModuleList(stage(above + below, above) for above, below in reversed(pairs))
-        self.norm = nn.GroupNorm(8, channels[0])
-        self.exit = zero_init(PeriodicConv2d(channels[0], 4 * (stacked + states)))
 
     def forward(self, x: Tensor, log_sigma: Tensor, **condition: Tensor | None) -> Tensor:
         """Evaluate the backbone.
@@ -239,21 +220,7 @@ class FlowBackbone(nn.Module):
         return torch.cat([*fields, torch.asinh(differing / error)], dim=1)
 
     def _unet(self, fields: Tensor, log_sigma: Tensor) -> Tensor:
-        e = functional.silu(self.embedding(self.noise_embedding(log_sigma)))
         h = functional.pixel_unshuffle(fields, 2)
         h = torch.cat([h, self.phase.expand(len(h), -1, -1, -1)], dim=1)
-        h = self.entry(h.to(memory_format=torch.channels_last))
-        skips = []
-        for level, stage in enumerate(self.down):
-            if level:
-                skips.append(h)
-                h = functional.avg_pool2d(h, 2)
-            for block in stage:
-                h = block(h, e)
-        for stage in self.up:
-            h = functional.interpolate(h, scale_factor=2, mode="nearest")
-            h = torch.cat([h, skips.pop()], dim=1)
-            for block in stage:
-                h = block(h, e)
-        h = self.exit(functional.silu(self.norm(h)))
-        return functional.pixel_shuffle(h, 2)
+        h = h.to(memory_format=torch.channels_last)
+        return functional.pixel_shuffle(self.evaluate(h, self.noise_embedding(log_sigma)), 2)

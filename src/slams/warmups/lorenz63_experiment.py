@@ -15,7 +15,7 @@ import json
 import math
 import time
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -29,14 +29,13 @@ from slams.diffusion.posterior.problem import GuidanceProblem
 from slams.diffusion.sampling import sample
 from slams.diffusion.settings import GuidanceSettings
 from slams.diffusion.trajectory import TrajectoryDenoiser
-from slams.errors import UserError
-from slams.runtime.atomic import replacing
-from slams.runtime.console import print_tables
-from slams.runtime.files import load_tensors
-from slams.runtime.output import make_output
+from slams.runtime.console import make_table
+from slams.runtime.output import make_output, publish
+from slams.runtime.ranks import say
 from slams.runtime.seeds import generator
+from slams.warmups.figures import draw_trajectories
+from slams.warmups.kept import reuse
 from slams.warmups.lorenz63 import Lorenz63, destandardise, standardise
-from slams.warmups.lorenz63_figure import draw_trajectories
 from slams.warmups.particle_filter import Filtered, bootstrap_filter
 from slams.warmups.recipes import Lorenz63Config, RegimeConfig
 from slams.warmups.transport import wasserstein
@@ -46,6 +45,10 @@ __all__ = ["Compared", "bench_lorenz63", "compare", "draw_posterior", "filter_po
 
 # Accepted W1 to the particle filter, relative to that of a second filter (the floor).
 BAND = 1.5
+_GUIDED = "guided diffusion"
+# Columns of the table: means over cases, and counts.
+_NUMBERS = ["w1_filter", "w1_smoother", "log_dynamics", "log_observations", "sd", "seconds"]
+_COUNTS = ["diverged", "survivors"]
 
 
 @dataclass(frozen=True)
@@ -56,16 +59,14 @@ class Compared:
         truth: `(L, 3)`.
         y: `(K,)` standardised observations.
         guided: Trajectories of the guided diffusion.
-        lineages: Trajectories of two particle filters.
-        smoothed: Trajectories of the same filters, by backward simulation.
+        smoothed: Trajectories of a particle filter, by backward simulation.
         rows: Rows of the table.
     """
 
     truth: Tensor
     y: Tensor
     guided: Tensor
-    lineages: tuple[Tensor, Tensor]
-    smoothed: tuple[Tensor, Tensor]
+    smoothed: Tensor
     rows: pd.DataFrame
 
 
@@ -110,22 +111,20 @@ def draw_posterior(
             torch.ones_like(y),
         )
     )
-    shape = (config.length, 3)
 
-    @lru_cache(maxsize=2)
+    @cache
     def noise(stream: str) -> Tensor:
         keyed = generator(config.seed, "lorenz63", regime.name, case, stream)
-        return torch.randn(config.members, *shape, generator=keyed)
+        return torch.randn(config.members, config.length, 3, generator=keyed)
 
     parts, diverged = [], 0
-    for first in range(0, config.members, config.batch_size):
-        count = min(config.batch_size, config.members - first)
-        found = sample(
-            guided,
-            config.sampler,
-            lambda member, stream, first=first: noise(stream)[first + member],
-            count,
-        )
+    for members in torch.arange(config.members).split(config.batch_size):
+        first = int(members[0])
+
+        def draw(member: int, stream: str, first: int = first) -> Tensor:
+            return noise(stream)[first + member]
+
+        found = sample(guided, config.sampler, draw, len(members))
         parts.append(found.members)
         diverged += found.diverged
     return destandardise(torch.cat(parts)), diverged
@@ -142,46 +141,37 @@ def compare(
     keyed = generator(config.seed, "lorenz63", "observations", regime.name, case)
     y = seen + regime.error * torch.randn(seen.shape, generator=keyed)
     begun = time.perf_counter()
-    filtered, lineages, smoothed = [], [], []
+    lineages, smoothed = [], []
     for run in range(2):
         keyed = generator(config.seed, "lorenz63", "filter", regime.name, case, run)
-        filtered.append(filter_posterior(config, regime, y, keyed))
-        lineages.append(filtered[-1].lineages(config.members, keyed))
-        smoothed.append(
-            filtered[-1].backward(
-                config.members, system.log_transitions, keyed, config.backward_particles
-            )
-        )
+        filtered = filter_posterior(config, regime, y, keyed)
+        lineages.append(filtered.lineages(config.members, keyed))
+        among = config.backward_particles
+        smoothed.append(filtered.backward(config.members, system.log_transitions, keyed, among))
     reference_seconds = (time.perf_counter() - begun) / 2
     begun = time.perf_counter()
     guided, diverged = draw_posterior(denoiser, config, regime, y, case)
     seconds = time.perf_counter() - begun
-
-    def row(name: str, x: Tensor, first: int, seconds: float) -> dict[str, float | str]:
-        innovation = standardise(x)[:, :: regime.every, 0] - y
-        return {
-            "regime": regime.name,
-            "case": case,
-            "method": name,
-            "w1_filter": wasserstein(x, lineages[first]),
-            "w1_smoother": wasserstein(x, smoothed[first]),
-            "log_dynamics": float(system.log_dynamics(x).mean()),
-            "log_observations": float(_log_normal(innovation, regime.error).sum(dim=1).mean()),
-            "sd": float(x.std(dim=0).square().mean().sqrt()),
-            "seconds": round(seconds, 1),
-        }
-
-    rows = pd.DataFrame(
-        [
-            row("particle filter", lineages[1], 0, reference_seconds),
-            row("particle smoother", smoothed[1], 0, reference_seconds),
-            row("guided diffusion", guided, 0, seconds),
-        ]
-    )
-    rows["diverged"] = [0, 0, diverged]
     # Number of different states at the first time from which the lineages descend.
-    rows["survivors"] = [int(filtered[1].survivors()[0]), -1, -1]
-    return Compared(truth, y, guided, tuple(lineages), tuple(smoothed), rows)
+    survivors = int(filtered.survivors()[0])
+    rows = []
+    for name, x, taken, *counts in (
+        ("particle filter", lineages[1], reference_seconds, 0, survivors),
+        ("particle smoother", smoothed[1], reference_seconds, 0, -1),
+        (_GUIDED, guided, seconds, diverged, -1),
+    ):
+        distances = (wasserstein(x, lineages[0]), wasserstein(x, smoothed[0]))
+        innovation = standardise(x)[:, :: regime.every, 0] - y
+        densities = (
+            float(system.log_dynamics(x).mean()),
+            float(_log_normal(innovation, regime.error).sum(dim=1).mean()),
+        )
+        sd = float(x.std(dim=0).square().mean().sqrt())
+        rows.append(
+            (regime.name, case, name, *distances, *densities, sd, round(taken, 1), *counts)
+        )
+    table = pd.DataFrame(rows, columns=["regime", "case", "method", *_NUMBERS, *_COUNTS])
+    return Compared(truth, y, guided, smoothed[0], table)
 
 
 def bench_lorenz63(config: Lorenz63Config, output: Path) -> None:
@@ -204,18 +194,15 @@ def bench_lorenz63(config: Lorenz63Config, output: Path) -> None:
             tables.append(compared.rows)
             if case == 0:
                 shown.append((regime, compared))
-            print(_line(compared.rows, config), flush=True)
+            say(_line(compared.rows, config))
     results = pd.concat(tables, ignore_index=True)
     table = summarise(results)
-    results.to_csv(output / "results.csv", index=False, float_format="%.5g")
     results.to_parquet(output / "results.parquet", index=False)
-    table.to_csv(output / "table.csv", index=False, float_format="%.5g")
     draw_trajectories(
-        [(regime, c.truth, c.y, c.smoothed[0], c.guided) for regime, c in shown],
+        [(regime, c.truth, c.y, c.smoothed, c.guided) for regime, c in shown],
         output / "lorenz63.png",
     )
-    print_tables(_page(table, config))
-    print(f"tables and figure are in {output}")
+    publish(output, {"results": results, "table": table}, _page(table, config))
 
 
 def summarise(results: pd.DataFrame) -> pd.DataFrame:
@@ -228,9 +215,8 @@ def summarise(results: pd.DataFrame) -> pd.DataFrame:
         One row per regime and method; `ratio_filter` is W1 to the filter over that of a second
         filter, `ratio_smoother` the same for smoothers.
     """
-    numbers = ["w1_filter", "w1_smoother", "log_dynamics", "log_observations", "sd"]
     grouped = results.groupby(["regime", "method"], sort=False)
-    table = grouped[[*numbers, "seconds"]].mean()
+    table = grouped[_NUMBERS].mean()
     table["survivors"] = grouped["survivors"].median()
     table["diverged"] = grouped["diverged"].sum()
     table = table.reset_index()
@@ -242,37 +228,23 @@ def summarise(results: pd.DataFrame) -> pd.DataFrame:
 
 def _trained(config: Lorenz63Config, path: Path) -> WindowDenoiser:
     """Train the denoiser, or read the weights of an earlier training with the same settings."""
-    settings = {
-        "seed": config.seed,
-        "trajectories": config.trajectories,
-        "states": config.states,
-        "spinup": config.spinup,
-        "score": asdict(config.score),
-    }
-    wanted = json.dumps(settings, sort_keys=True)
+    names = ("seed", "trajectories", "states", "spinup", "score")
+    settings = {name: asdict(config)[name] for name in names}
     system = Lorenz63()
     keyed = generator(config.seed, "lorenz63", "data")
-    if path.exists():
-        try:
-            kept = load_tensors(path)
-        except Exception as error:  # a different type for each kind of damage
-            raise UserError(
-                f"{path} cannot be read ({type(error).__name__}); it is damaged: remove it"
-            ) from error
-        if kept["settings"] == wanted:
-            print(f"reusing the weights of the same training in {path}", flush=True)
-            windows = torch.randn(64, 2 * config.score.blanket + 1, 3, generator=keyed)
-            denoiser = WindowDenoiser(windows, config.score)
-            denoiser.load_state_dict(kept["weights"])
-            return denoiser.eval().requires_grad_(False)
-    start = system.spun_up(config.trajectories, config.spinup, keyed)
-    x = standardise(system.trajectories(start, config.states, keyed))
-    keyed = generator(config.seed, "lorenz63", "train")
-    denoiser = train_windows(x, config.score, keyed, lambda line: print(line, flush=True))
-    kept = {"settings": wanted, "weights": denoiser.state_dict()}
-    with replacing(path) as temporary:
-        torch.save(kept, temporary)
-    return denoiser
+
+    def train() -> dict[str, Tensor]:
+        start = system.spun_up(config.trajectories, config.spinup, keyed)
+        x = standardise(system.trajectories(start, config.states, keyed))
+        draws = generator(config.seed, "lorenz63", "train")
+        return train_windows(x, config.score, draws, say).state_dict()
+
+    wanted = json.dumps(settings, sort_keys=True)
+    weights = reuse(path, "the weights", wanted, train, ("settings", "weights"))
+    # Some windows: what the denoiser takes from them is among the weights.
+    denoiser = WindowDenoiser(torch.randn(64, 2 * config.score.blanket + 1, 3), config.score)
+    denoiser.load_state_dict(weights)
+    return denoiser.eval().requires_grad_(False)
 
 
 def _line(rows: pd.DataFrame, config: Lorenz63Config) -> str:
@@ -286,29 +258,28 @@ def _line(rows: pd.DataFrame, config: Lorenz63Config) -> str:
 
 
 def _page(table: pd.DataFrame, config: Lorenz63Config) -> Table:
-    page = Table(
-        title=f"Lorenz 1963: {config.members} trajectories of {config.length} states, "
-        f"{config.cases} cases, {config.particles} particles",
-        caption="W1: earth mover's distance to a particle filter (its lineages) and to a particle "
-        "smoother (backward simulation), in brackets over that of a second filter or smoother; "
-        f"green: within {BAND} of it",
-    )
-    for heading in ("regime", "method"):
-        page.add_column(heading)
-    for heading in ("W1 filter", "W1 smoother", "log p(x)", "log p(y|x)", "sd", "s"):
-        page.add_column(heading, justify="right", no_wrap=True)
+    rows = []
     for row in table.itertuples():
         cells = []
-        for distance, ratio in [
+        for distance, ratio in (
             (row.w1_filter, row.ratio_filter),
             (row.w1_smoother, row.ratio_smoother),
-        ]:
+        ):
             text = f"{distance:.2f} ({ratio:.2f})"
-            good = row.method == "guided diffusion" and ratio <= BAND
+            good = row.method == _GUIDED and ratio <= BAND
             cells.append(f"[green]{text}[/green]" if good else text)
         numbers = (f"{row.log_dynamics:.1f}", f"{row.log_observations:.1f}", f"{row.sd:.3f}")
-        page.add_row(row.regime, row.method, *cells, *numbers, f"{row.seconds:.0f}")
-    return page
+        rows.append((row.regime, row.method, *cells, *numbers, f"{row.seconds:.0f}"))
+    return make_table(
+        f"Lorenz 1963: {config.members} trajectories of {config.length} states, {config.cases} "
+        f"cases, {config.particles} particles",
+        ("regime", "method", "W1 filter", "W1 smoother", "log p(x)", "log p(y|x)", "sd", "s"),
+        rows,
+        "W1: earth mover's distance to a particle filter (its lineages) and to a particle "
+        "smoother (backward simulation), in brackets over that of a second filter or smoother; "
+        f"green: within {BAND} of it",
+        texts=2,
+    )
 
 
 def _log_normal(error: Tensor, sd: float) -> Tensor:

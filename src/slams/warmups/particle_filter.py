@@ -47,24 +47,20 @@ class Filtered:
     Attributes:
         states: `(L, N, D)`.
         ancestors: `(L - 1, N)` index at time `i` of the ancestor of each state at `i + 1`.
-        sizes: `(K,)` effective number of particles `1 / sum w^2` at each observation.
         log_evidence: `log p(y)`.
     """
 
     states: Tensor
     ancestors: Tensor
-    sizes: Tensor
     log_evidence: float
 
     def lineages(self, count: int, generator: torch.Generator) -> Tensor:
         """Draw last particles without repetition, with their ancestors, `(count, L, D)`."""
         position = torch.randperm(self.states.shape[1], generator=generator)[:count]
         found = [self.states[-1, position]]
-        for states, ancestors in zip(
-            self.states[:-1].flip(0), self.ancestors.flip(0), strict=True
-        ):
-            position = ancestors[position]
-            found.append(states[position])
+        for time in reversed(range(len(self.ancestors))):
+            position = self.ancestors[time, position]
+            found.append(self.states[time, position])
         return torch.stack(found[::-1], dim=1)
 
     def survivors(self) -> Tensor:
@@ -128,25 +124,20 @@ def bootstrap_filter(
         generator: Generator of the draws.
     """
     count = len(x)
-    states, ancestors, sizes, evidence = [], [], [], 0.0
+    states, ancestors, evidence = [], [], 0.0
     for k, observed in enumerate(y):
         for _ in range(every if k else 0):
             states.append(x)
             ancestors.append(torch.arange(count))
             x = step(x, generator)
-        log_weights = log_likelihood(observed, x)
-        weights = torch.softmax(log_weights.double(), dim=0)
-        evidence += float(torch.logsumexp(log_weights.double(), dim=0)) - math.log(count)
-        sizes.append(1 / weights.square().sum())
+        log_weights = log_likelihood(observed, x).double()
+        weights = torch.softmax(log_weights, dim=0)
+        evidence += float(torch.logsumexp(log_weights, dim=0)) - math.log(count)
         chosen = systematic(weights, count, generator)
         x = x[chosen]
         if ancestors:
             ancestors[-1] = ancestors[-1][chosen]
     states.append(x)
-    empty = torch.zeros(0, count, dtype=torch.long)
-    return Filtered(
-        states=torch.stack(states),
-        ancestors=torch.stack(ancestors) if ancestors else empty,
-        sizes=torch.stack(sizes),
-        log_evidence=evidence,
-    )
+    none = torch.zeros(0, count, dtype=torch.long)
+    chain = torch.stack(ancestors) if ancestors else none
+    return Filtered(torch.stack(states), chain, evidence)

@@ -1,29 +1,36 @@
-"""The keys of the recipes of warm-ups, and their validation.
+"""The keys of the recipes of the warm-ups, with their defaults and rules.
 
 Plain data classes like those of `slams.config.schema`, so that reading a recipe imports nothing
-heavy.
+heavy. The comment above a key is its help text.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
-from slams.config.checks.rules import check_optimizer, check_registered, holds, one_of
+from slams.config.checks.rules import holds
 from slams.config.schema import OptimizerConfig
 from slams.diffusion.settings import SamplerSettings
 from slams.errors import UserError
-from slams.plugins.samplers import SAMPLERS
+from slams.plugins.keys import NOT_NEGATIVE, POSITIVE, at_least, each, key, one_of, some, that
 
 __all__ = [
+    "FlowConfig",
+    "FlowGuidanceConfig",
+    "FlowScoreConfig",
+    "KolmogorovConfig",
     "Lorenz63Config",
+    "ObservedConfig",
     "RegimeConfig",
     "WarmupGuidanceConfig",
     "WindowScoreConfig",
+    "check_kolmogorov",
     "check_lorenz63",
 ]
 
-_PRECISIONS = ("32-true", "bf16-mixed")
-_GUIDANCE = ("mmps", "sda", "dps", "pgdm")
+_GUIDANCE = one_of("mmps", "sda", "dps", "pgdm")
+_EVEN = that(lambda v: v > 0 and v % 2 == 0, "an even number")
 
 
 @dataclass
@@ -33,22 +40,22 @@ class WindowScoreConfig:
     # States on either side that are used to denoise a state (SDA's k): windows of 2 k + 1 states
     # are composed to trajectories by Markov blankets; with `length` 2 k + 1 there is one window
     # and no composition.
-    blanket: int = 5
+    blanket: int = key(5, at_least(1))
     # Width and number of residual blocks of the network for all states of a window at once.
-    width: int = 128
-    blocks: int = 3
+    width: int = key(128, at_least(1))
+    blocks: int = key(3, NOT_NEGATIVE)
     # Channels and number of residual blocks of the network, convolutional in time, that refines
     # the result; 0 channels for none.
-    local_width: int = 0
-    local_blocks: int = 5
+    local_width: int = key(0, NOT_NEGATIVE)
+    local_blocks: int = key(5, NOT_NEGATIVE)
     # Precision of the training: `32-true`, or `bf16-mixed`, twice as fast if the processor
     # supports it.
-    precision: str = "32-true"
+    precision: str = key("32-true", one_of("32-true", "bf16-mixed"))
     # Windows per training step.
-    batch_size: int = 1024
+    batch_size: int = key(1024, at_least(1))
     # Training noise levels: mean and standard deviation of log sigma.
     noise_mean: float = -1.6
-    noise_sd: float = 1.8
+    noise_sd: float = key(1.8, POSITIVE)
     optimizer: OptimizerConfig = field(
         default_factory=lambda: OptimizerConfig(
             learning_rate=2e-3, weight_decay=0.0, steps=6000, ema=0.998
@@ -61,13 +68,13 @@ class WarmupGuidanceConfig:
     """Settings of the guidance: how observations enter the reverse diffusion."""
 
     # `mmps` (moment matching, GMRES) or, for comparison, `sda` (gamma rule), `dps` or `pgdm`.
-    kind: str = "mmps"
+    kind: str = key("mmps", _GUIDANCE)
     # Solver iterations of `mmps` and `pgdm`, and the noise level below which observations guide.
-    iterations: int = 4
-    below_sigma: float = 8.0
+    iterations: int = key(4, at_least(1))
+    below_sigma: float = key(8.0, POSITIVE)
     # Variance of the state at noise level one in `sda`, and step length of `dps`.
-    gamma: float = 0.03
-    zeta: float = 1.0
+    gamma: float = key(0.03, POSITIVE)
+    zeta: float = key(1.0, POSITIVE)
 
 
 @dataclass
@@ -78,21 +85,21 @@ class RegimeConfig:
     # Steps between two observations.
     every: int = 8
     # Standard deviation of the observation error, in units of the standardised coordinate.
-    error: float = 0.05
+    error: float = key(0.05, POSITIVE)
 
 
 @dataclass
 class Lorenz63Config:
     """Lorenz 1963, observed in one coordinate (Rozet and Louppe 2023, arXiv 2306.10574)."""
 
-    seed: int = 0
+    seed: int = key(0, NOT_NEGATIVE)
     # Training run: number of trajectories, states of each, and steps discarded before them.
-    trajectories: int = 1024
+    trajectories: int = key(1024, at_least(1))
     states: int = 1024
-    spinup: int = 1024
+    spinup: int = key(1024, NOT_NEGATIVE)
     score: WindowScoreConfig = field(default_factory=WindowScoreConfig)
     # Number of observed truths, and states of each.
-    cases: int = 64
+    cases: int = key(64, at_least(1))
     length: int = 65
     regimes: list[RegimeConfig] = field(
         default_factory=lambda: [
@@ -101,9 +108,9 @@ class Lorenz63Config:
         ]
     )
     # Trajectories per method that are compared.
-    members: int = 1024
+    members: int = key(1024, at_least(2))
     # Members sampled at a time (affects memory and speed, not the result).
-    batch_size: int = 128
+    batch_size: int = key(128, at_least(1))
     # Particles of the bootstrap filter.
     particles: int = 16384
     # Number of these from which the smoother chooses the previous state (affects cost per step and
@@ -123,52 +130,152 @@ def check_lorenz63(config: Lorenz63Config) -> None:
     Raises:
         UserError: The message gives the key, what was found and what is expected.
     """
-    for key in ("trajectories", "score.blanket", "score.width", "score.batch_size"):
-        holds(config, key, lambda v: v >= 1, "at least 1")
-    for key in ("seed", "spinup", "score.blocks", "score.local_width", "score.local_blocks"):
-        holds(config, key, lambda v: v >= 0, "0 or more")
-    for key in ("cases", "batch_size", "guidance.iterations"):
-        holds(config, key, lambda v: v >= 1, "at least 1")
-    holds(config, "members", lambda v: v >= 2, "at least 2")
-    members, particles = config.members, config.particles
+    members, particles, low = config.members, config.particles, config.sampler.sigma_min
+    window = 2 * config.score.blanket + 1
+    expected = f"at least the {window} states of a window (2 score.blanket + 1)"
+    for name in ("length", "states"):
+        holds(config, name, lambda v: v >= window, expected)
     holds(config, "particles", lambda v: v >= members, f"at least members, {members}")
     within = f"1 to particles, {particles}"
     holds(config, "backward_particles", lambda v: 1 <= v <= particles, within)
-    for key in ("score.noise_sd", "guidance.below_sigma", "guidance.gamma", "guidance.zeta"):
-        holds(config, key, lambda v: v > 0, "more than 0")
-    window = 2 * config.score.blanket + 1
-    for key in ("length", "states"):
-        expected = f"at least the {window} states of a window (2 score.blanket + 1)"
-        holds(config, key, lambda v: v >= window, expected)
-    one_of("score.precision", config.score.precision, _PRECISIONS)
-    one_of("guidance.kind", config.guidance.kind, _GUIDANCE)
-    _check_sampler(config)
-    check_optimizer("score.optimizer", config.score.optimizer)
-    _check_regimes(config)
-
-
-def _check_sampler(config: Lorenz63Config) -> None:
-    check_registered("sampler.kind", config.sampler.kind, SAMPLERS)
-    holds(config, "sampler.steps", lambda v: v >= 2, "at least 2")
-    holds(config, "sampler.corrections", lambda v: v >= 0, "0 or more")
-    holds(config, "sampler.correction", lambda v: 0 < v <= 1, "in (0, 1]")
-    holds(config, "sampler.sigma_min", lambda v: v > 0, "more than 0")
-    low = config.sampler.sigma_min
     holds(config, "sampler.sigma_max", lambda v: v > low, f"more than sampler.sigma_min, {low}")
-
-
-def _check_regimes(config: Lorenz63Config) -> None:
-    if not config.regimes:
-        raise UserError("key 'regimes': found none, expected entries with name, every and error")
-    names = [regime.name for regime in config.regimes]
+    some("entries with name, every and error").check("regimes", config.regimes)
+    names = Counter(regime.name for regime in config.regimes)
     for position, regime in enumerate(config.regimes):
-        key = f"regimes.{position}"
-        if not regime.name or names.count(regime.name) > 1:
-            raise UserError(f"key '{key}.name': found {regime.name!r}, expected a unique name")
+        where = f"regimes.{position}"
+        if not regime.name or names[regime.name] > 1:
+            raise UserError(f"key '{where}.name': found {regime.name!r}, expected a unique name")
         if regime.every < 1 or (config.length - 1) % regime.every:
             raise UserError(
-                f"key '{key}.every': found {regime.every}, expected a divisor of length - 1, "
+                f"key '{where}.every': found {regime.every}, expected a divisor of length - 1, "
                 f"{config.length - 1}, so that the first and the last state are observed"
             )
-        if regime.error <= 0:
-            raise UserError(f"key '{key}.error': found {regime.error}, expected more than 0")
+
+
+@dataclass
+class FlowConfig:
+    """Settings of the flow and its trajectories."""
+
+    # Grid points in each direction of the integration, and of the stored states (larger scales).
+    integration: int = key(64, _EVEN)
+    grid: int = 64
+    reynolds: float = key(1000.0, POSITIVE)
+    # Amplitude and wave number of the forcing along x, and drag per unit of time.
+    forcing: float = 1.0
+    wave_number: int = key(4, at_least(1))
+    drag: float = key(0.1, NOT_NEGATIVE)
+    # Time from one state to the next, and states discarded at the start of a trajectory.
+    interval: float = key(0.2, POSITIVE)
+    spin_up: int = key(64, at_least(0))
+    # Number of training trajectories, and states of each.
+    trajectories: int = key(48, at_least(1))
+    length: int = 64
+
+
+@dataclass
+class FlowScoreConfig:
+    """Settings of the denoiser of short windows."""
+
+    # States per window; odd, because longer trajectories use the middle of each.
+    window: int = key(5, that(lambda v: v > 0 and v % 2 == 1, "an odd number of states"))
+    # Channels of the U-Net at each resolution, the first of which is half that of the grid.
+    channels: list[int] = key(
+        [32, 64],
+        some("widths divisible by 8, one per resolution"),
+        each(that(lambda v: v > 0 and v % 8 == 0, "a width divisible by 8")),
+    )
+    blocks: int = key(2, at_least(1))
+    embedding: int = key(64, _EVEN)
+    # Log-normal training noise: mean and standard deviation of log sigma.
+    noise_mean: float = -0.5
+    noise_sd: float = key(1.2, POSITIVE)
+    batch_size: int = key(8, at_least(1))
+    optimizer: OptimizerConfig = field(
+        default_factory=lambda: OptimizerConfig(
+            learning_rate=3e-3, steps=450, warmup_steps=30, ema=0.98
+        )
+    )
+
+
+@dataclass
+class ObservedConfig:
+    """Settings of one way to observe the flow."""
+
+    # Every how many states there is an observation, starting with the first.
+    every: int = key(1, at_least(1))
+    # Grid points of a block in each direction, or between points of the lattice.
+    cells: int = key(8, at_least(1))
+    # Blocks along each side that are not observed (`saturation` only).
+    margin: int = key(0, NOT_NEGATIVE)
+    # Standard deviation of the observation error.
+    error: float = key(0.1, POSITIVE)
+
+
+@dataclass
+class FlowGuidanceConfig:
+    """Settings of the guidance: how observations enter the reverse diffusion."""
+
+    # `mmps` (moment matching) or, for comparison, `sda` (gamma rule), `dps` or `pgdm`.
+    kind: str = key("mmps", _GUIDANCE)
+    # Derivatives of the denoiser: `filter` uses those of its linear part, `network` all.
+    jacobian: str = key("filter", one_of("filter", "network"))
+    # Solver iterations of `mmps` and `pgdm`.
+    iterations: int = key(8, at_least(1))
+    # Linearisations of the operator per noise level (`mmps`); only `saturation` is not linear.
+    linearisations: int = key(1, at_least(1))
+    # Variance of the state at noise level one in `sda`, and step length of `dps`.
+    gamma: float = key(0.2, POSITIVE)
+    zeta: float = key(1.0, POSITIVE)
+
+
+@dataclass
+class KolmogorovConfig:
+    """Settings of the Kolmogorov flow observed in three ways."""
+
+    seed: int = 0
+    flow: FlowConfig = field(default_factory=FlowConfig)
+    score: FlowScoreConfig = field(default_factory=FlowScoreConfig)
+    # States per analysed trajectory, number of trajectories, members per analysis.
+    length: int = 9
+    cases: int = key(6, at_least(1))
+    members: int = key(4, at_least(2))
+    coarse: ObservedConfig = field(default_factory=lambda: ObservedConfig(every=4, cells=8))
+    sparse: ObservedConfig = field(default_factory=lambda: ObservedConfig(every=1, cells=8))
+    saturation: ObservedConfig = field(
+        default_factory=lambda: ObservedConfig(every=3, cells=4, margin=2, error=0.05)
+    )
+    guidance: FlowGuidanceConfig = field(default_factory=FlowGuidanceConfig)
+    # Members that are not centred are draws from the posterior; if the mean is removed from their
+    # noise, the residual lacks a fraction of 1 / `members` of the ensemble's variance.
+    sampler: SamplerSettings = field(default_factory=lambda: SamplerSettings(centred=False))
+
+
+def check_kolmogorov(config: KolmogorovConfig) -> None:
+    """Refuse a recipe that contradicts itself.
+
+    Raises:
+        UserError: The message gives the key, what was found and what is expected.
+    """
+    flow, score, low = config.flow, config.score, config.sampler.sigma_min
+    holds(config, "sampler.sigma_max", lambda v: v > low, f"more than {low}")
+    # The symmetries of the flow shift by half a wavelength of the forcing.
+    for divisor, why in (
+        (2 ** len(score.channels), "score.channels"),
+        (2 * flow.wave_number, "flow.wave_number"),
+    ):
+        expected = f"a multiple of {divisor} (for {why})"
+        holds(config, "flow.grid", lambda v, d=divisor: v > 0 and v % d == 0, expected)
+    least = max(flow.grid, 3 * flow.wave_number + 1)
+    holds(config, "flow.integration", lambda v: v >= least, f"at least {least}")
+    for name in ("flow.length", "length"):
+        expected = f"at least score.window, {score.window}"
+        holds(config, name, lambda v: v >= score.window, expected)
+    for kind in ("coarse", "sparse", "saturation"):
+        observed = getattr(config, kind)
+        divisor = f"a divisor of flow.grid, {flow.grid}"
+        holds(config, f"{kind}.cells", lambda v: flow.grid % v == 0, divisor)
+        if kind != "saturation" and observed.margin:
+            raise UserError(f"key '{kind}.margin': found {observed.margin}, expected 0 there")
+        across = flow.grid // observed.cells
+        half = f"less than half of the {across} blocks across"
+        holds(config, f"{kind}.margin", lambda v, across=across: 2 * v < across, half)

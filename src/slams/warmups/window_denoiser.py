@@ -17,14 +17,13 @@ noise level. The loss is the mean square error of the network `F`.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from slams.config.schema import OptimizerConfig
 from slams.diffusion.backend import Denoiser, DiracPosterior, VESchedule
+from slams.modules.fitting import fit
 from slams.warmups.recipes import WindowScoreConfig
 from slams.warmups.window_network import WindowNetwork
 
@@ -53,14 +52,7 @@ class WindowDenoiser(Denoiser):
         self.register_buffer("vectors", vectors.float())
         self.register_buffer("values", values.clamp(min=_FLOOR * float(values[-1])).float())
         self.network = WindowNetwork(
-            self.mean,
-            self.vectors,
-            self.values,
-            windows.shape[1],
-            config.width,
-            config.blocks,
-            config.local_width,
-            config.local_blocks,
+            self.mean, self.vectors, self.values, windows.shape[1], config
         )
 
     def forward(self, x_t: Tensor, t: Tensor, **condition: Tensor) -> DiracPosterior:
@@ -109,7 +101,7 @@ def train_windows(
     trajectories: Tensor,
     config: WindowScoreConfig,
     generator: torch.Generator,
-    tell: Callable[[str], None] = lambda line: None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> WindowDenoiser:
     """Train a denoiser of all windows of some trajectories; return the averaged weights.
 
@@ -117,7 +109,10 @@ def train_windows(
         trajectories: `(N, L, D)` standardised.
         config: Settings of window, network and optimiser.
         generator: CPU generator of windows, noise levels and noise.
-        tell: Function that is called with a progress line, ten times.
+        say: Function that is called with each progress line.
+
+    Raises:
+        UserError: The loss is not finite.
     """
     size = 2 * config.blanket + 1
     windows = trajectories.unfold(1, size, 1)  # (N, n, D, T), no copy
@@ -131,42 +126,21 @@ def train_windows(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
         denoiser = WindowDenoiser(draw(1 << 16), config)
-    averaged = {name: value.clone() for name, value in denoiser.state_dict().items()}
-    names = {name for name, _ in denoiser.named_parameters()}
     settings = config.optimizer
     optimizer = torch.optim.AdamW(
         denoiser.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
-    rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, settings))
-    begun, total = time.perf_counter(), 0.0
-    every = max(settings.steps // 10, 1)
-    for step in range(1, settings.steps + 1):
+
+    def loss(_: int) -> Tensor:
         x = draw(config.batch_size)
         log_sigma = torch.randn(len(x), generator=generator) * config.noise_sd
         noise = torch.randn(x.shape, generator=generator)
         with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bf16-mixed"):
-            loss = denoiser.loss(x, (log_sigma + config.noise_mean).exp(), noise).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(denoiser.parameters(), settings.clip)
-        optimizer.step()
-        rate.step()
-        # A smaller decay at the beginning removes the initial weights from the average.
-        decay = min(settings.ema, (1 + step) / (10 + step))
-        with torch.no_grad():
-            for name, value in denoiser.state_dict().items():
-                if name in names:
-                    averaged[name].lerp_(value, 1 - decay)
-        total += float(loss.detach())
-        if step % every == 0:
-            seconds = time.perf_counter() - begun
-            tell(f"step {step} of {settings.steps}, loss {total / every:.4f}, {seconds:.0f} s")
-            total = 0.0
-    denoiser.load_state_dict(averaged)
-    return denoiser.eval().requires_grad_(False)
+            return denoiser.loss(x, (log_sigma + config.noise_mean).exp(), noise).mean()
 
+    def rate(step: int) -> float:
+        """Return the factor on the learning rate: linear warm-up, then half a cosine to zero."""
+        rise = min((step + 1) / (settings.warmup_steps + 1), 1.0)
+        return rise * 0.5 * (1 + math.cos(math.pi * min(step / settings.steps, 1.0)))
 
-def _rate(step: int, settings: OptimizerConfig) -> float:
-    """Return the factor on the learning rate: linear warm-up, then half a cosine to zero."""
-    rise = min((step + 1) / (settings.warmup_steps + 1), 1.0)
-    return rise * 0.5 * (1 + math.cos(math.pi * min(step / settings.steps, 1.0)))
+    return fit(denoiser, optimizer, rate, loss, settings, "score.optimizer", say)

@@ -4,21 +4,24 @@ A window `x` of `T` states of `D` numbers is represented in the principal direct
 covariance, `w = U^T (x_t - m)`, with variances `l`. The network has two parts:
 
 - the *global* part is a residual network of the whole vector `w / sqrt(l + sigma^2)`. At high
-noise
-  the information in a window is in a few directions that all its states share;
+  noise the information in a window is in a few directions that all its states share;
 - the *local* part is convolutional in time, the same for every state, and refines the result of
-the
-  first part. At low noise a state is determined by its neighbours through the dynamics. The inputs
-  for each state are the estimate of the first part (on which the dynamics depend), the remaining
-  noise given this estimate, and the whitened input.
+  the first part. At low noise a state is determined by its neighbours through the dynamics. The
+  inputs for each state are the estimate of the first part (on which the dynamics depend), the
+  remaining noise given this estimate, and the whitened input.
 
 Both return `F` in units of `c_out`, see `slams.warmups.window_denoiser`; the result is their sum.
 """
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
+
+from slams.nn.layers import zero_init
+from slams.warmups.recipes import WindowScoreConfig
 
 __all__ = ["WindowNetwork"]
 
@@ -35,9 +38,7 @@ class _Block(nn.Module):
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.modulate = nn.Linear(_EMBEDDING, 2 * width)
         self.inner = nn.Linear(width, width)
-        self.outer = nn.Linear(width, width)
-        nn.init.zeros_(self.outer.weight)
-        nn.init.zeros_(self.outer.bias)
+        self.outer = zero_init(nn.Linear(width, width))
 
     def forward(self, h: Tensor, level: Tensor) -> Tensor:
         scale, shift = self.modulate(level).chunk(2, dim=-1)
@@ -52,9 +53,7 @@ class _LocalBlock(nn.Module):
         super().__init__()
         self.modulate = nn.Linear(_EMBEDDING, 2 * width)
         self.inner = nn.Conv1d(width, width, 3, padding=dilation, dilation=dilation)
-        self.outer = nn.Conv1d(width, width, 1)
-        nn.init.zeros_(self.outer.weight)
-        nn.init.zeros_(self.outer.bias)
+        self.outer = zero_init(nn.Conv1d(width, width, 1))
 
     def forward(self, h: Tensor, level: Tensor) -> Tensor:
         scale, shift = self.modulate(level)[..., None].chunk(2, dim=1)
@@ -71,10 +70,7 @@ class WindowNetwork(nn.Module):
         vectors: `(T D, T D)` principal directions U.
         values: `(T D,)` variances l.
         states: Number of states `T`.
-        width: Width of the global part.
-        blocks: Number of residual blocks of the global part.
-        local_width: Channels of the local part; 0 for no local part.
-        local_blocks: Number of residual blocks of the local part.
+        config: Widths and numbers of residual blocks of both parts.
     """
 
     def __init__(
@@ -83,35 +79,24 @@ class WindowNetwork(nn.Module):
         vectors: Tensor,
         values: Tensor,
         states: int,
-        width: int,
-        blocks: int,
-        local_width: int = 0,
-        local_blocks: int = 0,
+        config: WindowScoreConfig,
     ) -> None:
         super().__init__()
-        size = len(values)
+        size, width, local_width = len(values), config.width, config.local_width
         for name, value in [("mean", mean), ("vectors", vectors), ("values", values)]:
             self.register_buffer(name, value, persistent=False)
         self.states = states
         self.read = nn.Linear(size, width)
         self.level = nn.Sequential(nn.Linear(_EMBEDDING, _EMBEDDING), nn.SiLU())
-        self.blocks = nn.ModuleList([_Block(width) for _ in range(blocks)])
-        self.write = nn.Linear(width, size)
-        nn.init.zeros_(self.write.weight)
-        nn.init.zeros_(self.write.bias)
+        self.blocks = nn.ModuleList([_Block(width) for _ in range(config.blocks)])
+        self.write = zero_init(nn.Linear(width, size))
         self.local = local_width > 0
         if self.local:
             numbers = size // states
             self.local_read = nn.Conv1d(4 * numbers, local_width, 5, padding=2)
-            self.local_blocks = nn.ModuleList(
-                [
-                    _LocalBlock(local_width, _DILATIONS[number % len(_DILATIONS)])
-                    for number in range(local_blocks)
-                ]
-            )
-            self.local_write = nn.Conv1d(local_width, numbers, 1)
-            nn.init.zeros_(self.local_write.weight)
-            nn.init.zeros_(self.local_write.bias)
+            dilations = itertools.islice(itertools.cycle(_DILATIONS), config.local_blocks)
+            self.local_blocks = nn.ModuleList(_LocalBlock(local_width, n) for n in dilations)
+            self.local_write = zero_init(nn.Conv1d(local_width, numbers, 1))
 
     def forward(self, w: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
         """Return `F` of the global part alone and of both parts.

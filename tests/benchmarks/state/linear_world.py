@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import torch
 import zarr
 
 from data_modules.store.checks import STORE_VERSION
+from data_modules.store.training_store import Statistics
 from data_modules.store.writing import (
-    StatisticsArrays,
     create_steps,
     write_coordinates,
     write_statistics,
@@ -91,14 +92,9 @@ def linear_store(
     write_coordinates(group, time.astype(np.float64), grid)
     plane = (len(CHANNELS), *shape)
     ones = np.ones((1, *plane), dtype=np.float32)
-    statistics = StatisticsArrays(
-        harmonics=climatology(shape).astype(np.float32) * ones,
-        sd=2 * ones[0],
-        lags=[1],
-        persistence=ones,
-        persistence_variance=ones,
-    )
-    write_statistics(group, statistics, grid)
+    one = torch.from_numpy(ones)
+    harmonics = torch.from_numpy(climatology(shape).astype(np.float32) * ones)
+    write_statistics(group, Statistics(harmonics, 2 * one[0], (1,), one, one))
     group.attrs.update(
         slams_store=STORE_VERSION,
         channels=list(CHANNELS),

@@ -190,7 +190,7 @@ def test_a_network_that_sees_the_wind_forecasts_better(recipe: Path, tmp_path: P
     [
         ("methods=[]", "'methods': found none"),
         ("methods=[regresion]", "regression"),
-        ("regression.states=[wind]", "'regression.states': found 'wind'"),
+        ("regression.states=[wind]", "'regression.states.0': found 'wind'"),
         ("network.train=[medium]", "'network.train': found 'medium'"),
         ("validation=[2002-02-06,2002-07-28]", "is closer than 5 days"),
         ("validation=[2002-02-06]", "'validation': found 1 dates"),

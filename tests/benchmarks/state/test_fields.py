@@ -11,8 +11,7 @@ import torch
 from data_modules.store.training_store import TrainingStore
 from slams.benchmarks.state.fields import choose_channels, read_band
 from slams.benchmarks.state.predictors import choose_predictors
-from slams.benchmarks.state.recipe import RegressionConfig
-from slams.benchmarks.state.states import STATES
+from slams.benchmarks.state.recipe import STATES, RegressionConfig
 from slams.errors import UserError
 from tests.benchmarks.state.linear_world import CHANNELS, climatology
 

@@ -61,7 +61,7 @@ def test_every_kind_has_a_reader():
         ),
         (
             {"kind": "cf", "variables": [SourceVariableConfig("temperature")] * 2},
-            r"variables'.*a variable is described twice",
+            r"variables'.*temperature is listed twice",
         ),
         ({"files": ["a.nc"]}, r"data\.source\.files'.*kind nature_run.*data\.source\.path"),
         ({"channels": ["temperature"]}, r"data\.source\.channels'.*gives all of data\.channels"),

@@ -308,19 +308,25 @@ def test_two_processes_do_not_work_on_one_run(tmp_path, model):
     assert beside(tmp_path) == []
 
 
-def test_a_full_disk_is_said_and_loses_nothing(tmp_path, whole, monkeypatch):
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.ENOSPC, "no space left on the device.*free some space"),
+        (errno.EFBIG, r"a file would be larger than this process may write.*ulimit -f"),
+    ],
+)
+def test_a_refused_write_is_said_and_loses_nothing(tmp_path, whole, monkeypatch, number, said):
     def full(path, fields, start):
         if start == 60:
-            raise OSError(errno.ENOSPC, "No space left on device")
+            raise OSError(number, os.strerror(number))
         write_piece(path, fields, start)
 
     with monkeypatch.context() as patch:
         patch.setattr(simulation, "write_piece", full)
-        sentence = (
-            r"no space left on the device.*0\.16 of 0\.33 years.*resume with the same command"
-        )
-        with pytest.raises(UserError, match=sentence):
+        with pytest.raises(UserError, match=said) as caught:
             simulation.simulate(section(tmp_path))
+        assert "0.16 of 0.33 years" in str(caught.value)
+        assert "resume with the same command" in str(caught.value)
     simulation.simulate(section(tmp_path))
     assert files(tmp_path / "run.zarr") == whole
 

@@ -58,7 +58,7 @@ def test_the_system_is_told_of_the_range(tmp_path, monkeypatch) -> None:
 def test_what_cannot_be_told_is_left_to_the_reading(tmp_path, store) -> None:
     LocalFiles(tmp_path).expect("no such file", 0, 1)
     HttpFiles("http://localhost:9/none").expect("anything", 0, 1)  # makes no request
-    reader = store._readers["fields"]
+    reader = store._opened["fields"][1]
     reader._index[0] = reader._index[0].copy()
     reader._index[0][6] = _MISSING
     reader.expect(5, 4)

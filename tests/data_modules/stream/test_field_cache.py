@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import multiprocessing
 import os
 import pickle
@@ -12,15 +13,14 @@ import numpy as np
 import pytest
 import torch
 
+from data_modules.store.periods import runs_of
 from data_modules.store.training_store import TrainingStore
 from data_modules.stream import field_cache
-from data_modules.stream.buffers import Buffers
 from data_modules.stream.field_cache import (
-    MappedFields,
+    MemoryFields,
     cache_directory,
     load_fields,
     map_fields,
-    runs_of,
 )
 from slams.errors import UserError
 from slams.stages.data import reanalysis
@@ -52,36 +52,35 @@ def test_runs_are_those_of_neighbours():
     assert list(runs_of(np.zeros(0, np.int64))) == []
 
 
-def test_a_cold_file_is_read_as_a_warm_one(tiny_prepared, tmp_path, monkeypatch):
-    store = TrainingStore.open(tiny_prepared)
-    mapped = map_fields(store, tmp_path)
-    expected = store.read(slice(None))
-    asked = []
-    monkeypatch.setattr(MappedFields, "_resident", lambda *a: asked.append(a) or False)
-    np.testing.assert_array_equal(
-        filled(mapped, expected.shape)[ORDER >= 0], expected[ORDER[ORDER >= 0]]
-    )
-    assert len(asked) == 5
-
-
-def test_a_warm_file_is_not_asked_for_each_window_until_a_page_had_to_be_fetched(
+def test_every_window_is_announced_before_the_first_is_copied(
     tiny_prepared, tmp_path, monkeypatch
 ):
+    mapped = map_fields(TrainingStore.open(tiny_prepared), tmp_path)
+    shape, size = mapped.fields.shape, mapped.fields[0].nbytes
+    told: list[tuple[int, int]] = []
+
+    class Announced:
+        def madvise(self, option: int, start: int, length: int) -> None:
+            assert option == mmap.MADV_WILLNEED
+            told.append((start, start + length))
+
+    copied = []
+    monkeypatch.setattr(MemoryFields, "fill", lambda *_: copied.append(len(told)))
+    mapped._map._mmap, offset = Announced(), mapped._map.offset
+    filled(mapped, shape)
+    assert copied == [5]
+    for (begin, end), (_, first, count) in zip(told, runs_of(ORDER), strict=True):
+        assert begin % mmap.PAGESIZE == 0
+        assert begin <= offset + first * size
+        assert end >= offset + (first + count) * size
+
+
+def test_a_map_that_was_closed_opens_again(tiny_prepared, tmp_path):
     store = TrainingStore.open(tiny_prepared)
     mapped = map_fields(store, tmp_path)
-    expected = store.read(slice(None))
-    asked, counts = [], []
-    # Page faults before and after a batch that is assumed cached: the third fetches a page.
-    faults = iter([7, 7, 7, 8, 8, 8])
-    monkeypatch.setattr(MappedFields, "_resident", lambda *a: asked.append(a) or True)
-    monkeypatch.setattr(field_cache, "_major_faults", lambda: next(faults))
-    for _ in range(5):
-        before = len(asked)
-        np.testing.assert_array_equal(
-            filled(mapped, expected.shape)[ORDER >= 0], expected[ORDER[ORDER >= 0]]
-        )
-        counts.append(len(asked) - before)
-    assert counts == [5, 0, 0, 5, 0]
+    before = filled(mapped, mapped.fields.shape)
+    mapped.close()
+    np.testing.assert_array_equal(filled(mapped, mapped.fields.shape), before)
 
 
 def test_a_file_is_built_once_and_keyed_by_content_and_channels(tiny_prepared, tmp_path):
@@ -162,19 +161,3 @@ def test_batches_do_not_depend_on_the_cache(tiny_config, tmp_path, cache, worker
     for (case, fields), (other, same) in zip(plain, cached, strict=True):
         assert torch.equal(case, other)
         assert torch.equal(fields, same)
-
-
-def test_a_buffer_is_used_again_when_nobody_looks_at_it():
-    buffers = Buffers(kept=2)
-    first = torch.from_numpy(buffers.take((2, 3)))
-    first.fill_(7)
-    part = first[0]
-    del first
-    assert buffers.take((2, 3)).ctypes.data != part.data_ptr()
-    assert (part == 7).all()
-    place = part.data_ptr()
-    del part
-    assert buffers.take((3, 2)).ctypes.data == place
-    assert buffers.take((4,)).shape == (4,)
-    kept = [buffers.take((5,)) for _ in range(4)]
-    assert len({array.ctypes.data for array in kept}) == 4

@@ -12,19 +12,19 @@ or training, and reused when the command is repeated.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from data_modules.store.training_store import TrainingStore
-from slams.benchmarks.state.network import network_names, train_networks
-from slams.benchmarks.state.recipe import StateBenchConfig
-from slams.benchmarks.state.regression import REFERENCES, regress, row_name
+from slams.benchmarks.state.network import train_networks
+from slams.benchmarks.state.recipe import STATES, StateBenchConfig
+from slams.benchmarks.state.regression import REFERENCES, regress
 from slams.benchmarks.state.results import KeptResults, summarise
-from slams.benchmarks.state.states import STATES
-from slams.runtime.atomic import replacing, write_text
-from slams.runtime.output import make_output
+from slams.runtime.atomic import write_text
+from slams.runtime.output import make_output, publish
 from slams.runtime.ranks import say
 
 __all__ = ["bench_state", "markdown"]
@@ -45,40 +45,23 @@ def bench_state(config: StateBenchConfig, output: Path) -> None:
     make_output(output)
     for method in config.methods:
         kept = KeptResults.open(output / method, _settings(config, store, method))
-        if method == "regression":
-            regress(config, store, kept)
-            names = [row_name(row) for row in range(store.grid.shape[0])]
-        else:
-            train_networks(config, store, kept)
-            names = network_names(config)
-        _write_table(config, store, kept, names, method, output)
-
-
-def _write_table(
-    config: StateBenchConfig,
-    store: TrainingStore,
-    kept: KeptResults,
-    names: list[str],
-    method: str,
-    output: Path,
-) -> None:
-    missing = [name for name in names if not kept.has(name)]
-    # Without some of its rows, the globe would have another mean.
-    if missing and method == "regression":
-        say(f"regression: {len(missing)} of {len(names)} rows are not finished, no table yet")
-        return
-    if missing:
-        say(f"network: {len(missing)} of {len(names)} trainings are not finished")
-    results = kept.read(names)
-    if not len(results):
-        return
-    table = summarise(results, store.grid.weights.numpy(), config.seed)
-    with replacing(output / f"{method}.csv") as path:
-        table.to_csv(path, index=False, float_format="%.4f")
-    text = markdown(table, products=method == "regression")
-    write_text(output / f"{method}.md", text)
-    print(f"{method}: RMSE (K) of one-day forecasts of temperature\n\n{text}")
-    say(f"the table is in {output / f'{method}.csv'}")
+        work = regress if method == "regression" else train_networks
+        names = work(config, store, kept)
+        missing = sum(not kept.has(name) for name in names)
+        # Without some of its rows, the globe would have another mean.
+        if missing and method == "regression":
+            say(f"regression: {missing} of {len(names)} rows are not finished, no table yet")
+            continue
+        if missing:
+            say(f"network: {missing} of {len(names)} trainings are not finished")
+        results = kept.read(names)
+        if not len(results):
+            continue
+        table = summarise(results, store.grid.weights.numpy(), config.seed)
+        text = markdown(table, products=method == "regression")
+        write_text(output / f"{method}.md", text)
+        print(f"{method}: RMSE (K) of one-day forecasts of temperature\n\n{text}")
+        publish(output, {method: table}, number_format="%.4f")
 
 
 def _settings(config: StateBenchConfig, store: TrainingStore, method: str) -> dict[str, Any]:
@@ -105,19 +88,17 @@ def markdown(table: pd.DataFrame, products: bool = True) -> str:
         f"| training | the state holds | {' | '.join(levels)} | 95 % of the mean |",
         f"|---|---|{'---|' * len(levels)}---|",
     ]
-    order = [*REFERENCES, *STATES]
     groups = dict(list(table.groupby(["training", "state"], sort=False)))
-    trainings = sorted(
-        dict.fromkeys(training for training, _ in groups), key=lambda name: bool(name)
-    )
-    for training in trainings:
-        for state in order:
-            if (training, state) not in groups:
-                continue
-            rows = groups[training, state].set_index("level")
-            label = STATES[state].label if state in STATES else state.replace("_", " ")
-            label = label if products else label.replace(", products", "")
-            numbers = " | ".join(f"{rows.rmse[level]:.3f}" for level in levels)
-            low, high = rows.low["mean"], rows.high["mean"]
-            lines.append(f"| {training} | {label} | {numbers} | {low:.3f} to {high:.3f} |")
+    # References without training days first.
+    trainings = sorted(dict.fromkeys(training for training, _ in groups), key=bool)
+    for cell in itertools.product(trainings, [*REFERENCES, *STATES]):
+        if cell not in groups:
+            continue
+        training, state = cell
+        rows = groups[cell].set_index("level")
+        label = STATES[state].label if state in STATES else state.replace("_", " ")
+        label = label if products else label.replace(", products", "")
+        numbers = " | ".join(f"{rows.rmse[level]:.3f}" for level in levels)
+        low, high = rows.low["mean"], rows.high["mean"]
+        lines.append(f"| {training} | {label} | {numbers} | {low:.3f} to {high:.3f} |")
     return "\n".join(lines) + "\n"

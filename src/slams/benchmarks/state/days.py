@@ -6,9 +6,12 @@ training or of the validation, so that no sample spans a gap of the time axis or
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from data_modules.store.periods import find_days
 from data_modules.store.training_store import TrainingStore
@@ -40,14 +43,12 @@ class SampleDays:
     validation: np.ndarray
     names: tuple[str, ...]
 
-    def months(self, chosen: np.ndarray) -> np.ndarray:
-        """Return the calendar month, `datetime64[M]`, that each chosen sample forecasts.
-
-        Args:
-            chosen: `(S,)` bool.
-        """
-        when = np.floor(self.time[self.start[chosen] + 1]).astype("datetime64[D]")
-        return when.astype("datetime64[M]")
+    def validation_months(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield each calendar month that is forecast, with the days `t` `(D,)` of its samples."""
+        start = self.start[self.validation]
+        when = np.floor(self.time[start + 1]).astype("datetime64[D]").astype("datetime64[M]")
+        for month in np.unique(when):
+            yield str(month), torch.from_numpy(start[when == month])
 
 
 def choose_days(store: TrainingStore, config: StateBenchConfig) -> SampleDays:
@@ -60,12 +61,12 @@ def choose_days(store: TrainingStore, config: StateBenchConfig) -> SampleDays:
     _refuse_overlap(
         store, "validation", config.validation, "statistics_days", "takes its statistics from"
     )
-    found: dict[str, np.ndarray] = {}
-    for number, entry in enumerate(config.train):
-        found[entry.name] = _samples(store, f"train.{number}.days", entry.days, config.stride)
+    found = {
+        entry.name: _samples(store, f"train.{number}.days", entry.days, config.stride)
+        for number, entry in enumerate(config.train)
+    }
     checked = _samples(store, "validation", config.validation, 1)
-    both = np.concatenate([*found.values(), checked])
-    middle = np.unique(both)
+    middle = np.unique(np.concatenate([*found.values(), checked]))
     # Each sample needs its neighbours; days are looked up by date, as the time axis has gaps.
     position = np.unique(middle[:, None] + np.arange(-1, 2))
     return SampleDays(

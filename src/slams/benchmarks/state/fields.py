@@ -20,12 +20,12 @@ import torch
 from torch import Tensor
 
 from data_modules.store.training_store import TrainingStore, iso_date
-from slams.benchmarks.state.states import STATES
+from slams.benchmarks.state.recipe import STATES
 from slams.errors import UserError
 from slams.fields import FieldSpec
 from slams.normalisation import Normaliser
 
-__all__ = ["Band", "StateChannels", "choose_channels", "read_band"]
+__all__ = ["Band", "StateChannels", "choose_channels", "read_band", "store_levels"]
 
 _TARGET = "temperature"
 _SURFACE = ("2m_temperature", "total_precipitation_24hr", "outgoing_longwave_radiation")
@@ -71,6 +71,11 @@ class Band:
     first: int
 
 
+def store_levels(store: TrainingStore, variable: str = _TARGET) -> list[int]:
+    """Return the levels (hPa) at which a store has a variable, by default the target."""
+    return [channel.level for channel in store.channels if channel.variable == variable]
+
+
 def choose_channels(
     store: TrainingStore, levels: Sequence[int], states: Sequence[str]
 ) -> StateChannels:
@@ -85,9 +90,9 @@ def choose_channels(
         UserError: The store lacks a channel that a state needs.
     """
     at = {(c.variable, c.level): i for i, c in enumerate(store.channels)}
-    heights = [c.level for c in store.channels if c.variable == _TARGET]
+    heights = store_levels(store)
     near = [v for level in levels for v in [*((w, level) for w in _WINDS), (_HUMIDITY, level)]]
-    moist = [c.level for c in store.channels if c.variable == _HUMIDITY]
+    moist = store_levels(store, _HUMIDITY)
     far = [(w, level) for w in _WINDS for level in heights] + [(_HUMIDITY, h) for h in moist]
     wanted = {
         "temperature": [(_TARGET, level) for level in heights],

@@ -16,26 +16,25 @@ Every training takes the same number of optimiser steps, whatever the state and 
 
 from __future__ import annotations
 
-import copy
-import math
+import itertools
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from data_modules.store.training_store import TrainingStore
 from slams.benchmarks.state.days import SampleDays, choose_days
-from slams.benchmarks.state.fields import StateChannels, choose_channels, read_band
-from slams.benchmarks.state.recipe import StateBenchConfig, StateNetworkConfig
+from slams.benchmarks.state.fields import StateChannels, choose_channels, read_band, store_levels
+from slams.benchmarks.state.recipe import STATES, StateBenchConfig, StateNetworkConfig
 from slams.benchmarks.state.results import KeptResults, monthly_rows
-from slams.benchmarks.state.states import STATES
 from slams.diffusion.backend import KarrasDenoiser, time_of_sigma
 from slams.diffusion.training import denoising_loss, draw_noise, make_denoiser
-from slams.errors import UserError
 from slams.modules.base import warmup_cosine
+from slams.modules.fitting import fit, make_optimizer
 from slams.nn.layers import SphereConv2d
 from slams.nn.precision import natural_precision
 from slams.nn.unet import LatentUNet
@@ -43,10 +42,10 @@ from slams.normalisation import DAYS_PER_YEAR
 from slams.runtime.ranks import say
 from slams.runtime.seeds import generator
 
-__all__ = ["StateUNet", "network_names", "train_networks"]
+__all__ = ["StateUNet", "train_networks"]
 
-# Days forecast at a time, and training steps between two lines of progress.
-_CHUNK, _LINE = 16, 100
+# Days forecast at a time.
+_CHUNK = 16
 
 
 class StateUNet(LatentUNet):
@@ -98,12 +97,7 @@ class _Pairs:
         return found.transpose(0, 1).to(torch.float32)
 
 
-def network_names(config: StateBenchConfig) -> list[str]:
-    """Return the names of the results of a recipe's trainings."""
-    return [_name(state, training) for training, state in _tasks(config)]
-
-
-def train_networks(config: StateBenchConfig, store: TrainingStore, kept: KeptResults) -> None:
+def train_networks(config: StateBenchConfig, store: TrainingStore, kept: KeptResults) -> list[str]:
     """Train and score a network for each unfinished pair of state and training days.
 
     Args:
@@ -111,46 +105,49 @@ def train_networks(config: StateBenchConfig, store: TrainingStore, kept: KeptRes
         store: Its store.
         kept: Receives the results, one table per training.
 
+    Returns:
+        The names of all results, those of other shares included.
+
     Raises:
         UserError: The store lacks a channel, days or values, or a loss is not finite.
     """
-    tasks = _tasks(config)[config.share[0] - 1 :: config.share[1]]
-    tasks = [task for task in tasks if not kept.has(_name(task[1], task[0]))]
+    trainings = config.network.train or [entry.name for entry in config.train]
+    names = {
+        (training, state): f"{state}-{training.replace(' ', '_')}"
+        for training, state in itertools.product(trainings, config.network.states)
+    }
+    tasks = list(names)[config.share[0] - 1 :: config.share[1]]
+    tasks = [task for task in tasks if not kept.has(names[task])]
     say(f"network: {len(tasks)} trainings of {config.network.optimizer.steps} steps to do")
     if not tasks:
-        return
+        return list(names.values())
     days = choose_days(store, config)
     channels = choose_channels(store, config.levels, [state for _, state in tasks])
     torch.set_num_threads(config.threads)
-    height, _ = store.grid.shape
-    begun = time.perf_counter()
+    rows, half = range(store.grid.shape[0]), torch.float16
     # Half precision in memory: its rounding error is a thousandth of the forecast error.
-    fields = read_band(
-        store, channels, days.position, range(height), products=False, dtype=torch.float16
-    )
-    say(f"{len(days.position)} days read ({time.perf_counter() - begun:.0f} s)")
+    fields = read_band(store, channels, days.position, rows, products=False, dtype=half)
+    say(f"{len(days.position)} days read")
     for done, (training, state) in enumerate(tasks, start=1):
         begun = time.perf_counter()
         pairs = _pairs(fields.values, days, channels, state)
-        number = days.names.index(training)
-        start = torch.from_numpy(days.start[days.train[number]])
+        start = torch.from_numpy(days.start[days.train[days.names.index(training)]])
         denoiser = _train(config, pairs, start, f"{state}, {training}")
-        table = _score(config, store, days, pairs, denoiser, fields.sd, (training, state))
-        kept.write(_name(state, training), table)
+        tables = [
+            monthly_rows(
+                row, month, count, [(training, state)], store_levels(store), values, [np.nan]
+            )
+            for month, count, square in _score(config, days, pairs, denoiser, fields.sd)
+            for row, values in enumerate(square.T.numpy())
+        ]
+        kept.write(names[training, state], pd.concat(tables, ignore_index=True))
         seconds = time.perf_counter() - begun
-        left = seconds * (len(tasks) - done) / 60
+        left = len(tasks) - done
         say(
-            f"{state}, {training}: {seconds:.0f} s, {len(tasks) - done} left, about {left:.0f} min"
+            f"{state}, {training}: {seconds:.0f} s, {left} left, about {seconds * left / 60:.0f} "
+            "min"
         )
-
-
-def _tasks(config: StateBenchConfig) -> list[tuple[str, str]]:
-    names = config.network.train or [entry.name for entry in config.train]
-    return [(training, state) for training in names for state in config.network.states]
-
-
-def _name(state: str, training: str) -> str:
-    return f"{state}-{training.replace(' ', '_')}"
+    return list(names.values())
 
 
 def _pairs(values: Tensor, days: SampleDays, channels: StateChannels, state: str) -> _Pairs:
@@ -169,7 +166,7 @@ def _pairs(values: Tensor, days: SampleDays, channels: StateChannels, state: str
 
 def _train(config: StateBenchConfig, pairs: _Pairs, start: Tensor, what: str) -> KarrasDenoiser:
     """Train a denoiser on some samples and return its averaged copy."""
-    settings, optimizer = config.network, config.network.optimizer
+    settings = config.network
     shape = (pairs.values.shape[1], pairs.values.shape[3])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
@@ -177,99 +174,51 @@ def _train(config: StateBenchConfig, pairs: _Pairs, start: Tensor, what: str) ->
             len(pairs.target), len(pairs.today) + len(pairs.before), shape, settings
         )
     denoiser = make_denoiser(network)
-    average = copy.deepcopy(denoiser).requires_grad_(False)
-    steps = torch.optim.AdamW(
-        _decayed(network, optimizer.weight_decay), lr=optimizer.learning_rate
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        steps, lambda step: warmup_cosine(step, optimizer.steps, optimizer.warmup_steps)
-    )
     precision = settings.precision
     bfloat16 = (natural_precision("cpu") if precision == "auto" else precision) == "bf16-mixed"
-    begun, losses = time.perf_counter(), []
-    for step in range(optimizer.steps):
+
+    def loss(step: int) -> Tensor:
         # The same days and noise for every state, so that differences are due to the states.
         draw = generator(config.seed, "state network", step)
         chosen = start[torch.randint(len(start), (settings.batch_size,), generator=draw)]
         target, condition, season = pairs.at(chosen)
         noise = draw_noise(target, settings.noise_mean, settings.noise_sd, 0.0, draw)
         with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-            loss = denoising_loss(denoiser, target, noise, condition, season).mean()
-        losses.append(loss.item())
-        if not math.isfinite(losses[-1]):
-            raise UserError(
-                f"{what}: the loss of step {step} is {losses[-1]}; lower "
-                f"network.optimizer.learning_rate"
-            )
-        steps.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(denoiser.parameters(), optimizer.clip)
-        steps.step()
-        schedule.step()
-        decay = min(optimizer.ema, (2 + step) / (11 + step))
-        for mean, new in zip(average.parameters(), denoiser.parameters(), strict=True):
-            mean.lerp_(new.detach(), 1 - decay)
-        if (step + 1) % _LINE == 0 or step + 1 == optimizer.steps:
-            seconds = time.perf_counter() - begun
-            say(
-                f"{what}: step {step + 1}/{optimizer.steps}, loss "
-                f"{np.mean(losses[-_LINE:]):.4f}, {seconds / (step + 1):.3f} s per step"
-            )
-    return average.eval()
+            return denoising_loss(denoiser, target, noise, condition, season).mean()
 
+    def rate(step: int) -> float:
+        return warmup_cosine(step, settings.optimizer.steps, settings.optimizer.warmup_steps)
 
-def _decayed(network: nn.Module, decay: float) -> list[dict]:
-    """Return the groups of weights with and without decay (biases, norms and position)."""
-    groups = ([], [])
-    for name, parameter in network.named_parameters():
-        groups[parameter.ndim < 2 or name == "position"].append(parameter)
-    return [
-        {"params": group, "weight_decay": rate}
-        for group, rate in zip(groups, (decay, 0.0), strict=True)
-    ]
+    return fit(
+        denoiser,
+        make_optimizer(network, settings.optimizer),
+        rate,
+        loss,
+        settings.optimizer,
+        "network.optimizer",
+        lambda line: say(f"{what}: {line}"),
+    )
 
 
 @torch.no_grad()
 def _score(
-    config: StateBenchConfig,
-    store: TrainingStore,
-    days: SampleDays,
-    pairs: _Pairs,
-    denoiser: KarrasDenoiser,
-    sd: Tensor,
-    name: tuple[str, str],
-) -> pd.DataFrame:
-    """Forecast the validation days and tabulate the squared errors (K2) of temperature."""
-    settings = config.network
-    levels = [c.level for c in store.channels if c.variable == "temperature"]
-    start = torch.from_numpy(days.start[days.validation])
-    months = days.months(days.validation)
-    sigma = torch.tensor(settings.sigma)
+    config: StateBenchConfig, days: SampleDays, pairs: _Pairs, denoiser: KarrasDenoiser, sd: Tensor
+) -> Iterator[tuple[str, int, Tensor]]:
+    """Forecast the validation days: month, its days, and squared errors (K2) `(L, H)`."""
+    sigma = torch.tensor(config.network.sigma)
     level = time_of_sigma(sigma, denoiser.schedule)
-    noises = None
-    tables = []
-    for month in np.unique(months):
-        chosen = start[torch.from_numpy(months == month)]
-        square = torch.zeros(len(levels), sd.shape[1], dtype=torch.float64)
+    count, (_, height, _, width) = (config.network.draws + 1) // 2, pairs.values.shape
+    keyed = generator(config.seed, "state network", "score")
+    half = torch.randn(count, 1, len(pairs.target), height, width, generator=keyed)
+    noises = torch.cat([half, -half])
+    for month, chosen in days.validation_months():
+        square = torch.zeros(sd.shape[:2], dtype=torch.float64)
         for part in chosen.split(_CHUNK):
             target, condition, season = pairs.at(part)
-            if noises is None:
-                half = torch.randn(
-                    (settings.draws + 1) // 2,
-                    *target.shape[1:],
-                    generator=generator(config.seed, "state network", "score"),
-                )
-                noises = torch.cat([half, -half])
             mean = torch.zeros_like(target)
             for noise in sigma * noises:
                 x = noise.expand_as(target)
                 mean += denoiser(x, level, condition=condition, season=season).mean
-            error = (mean / len(noises) - target)[:, 0, : len(levels)] * sd
+            error = (mean / len(noises) - target)[:, 0, : len(sd)] * sd
             square += error.square().mean(dim=-1).sum(dim=0)
-        for row, values in enumerate((square / len(chosen)).T):
-            tables.append(
-                monthly_rows(
-                    row, str(month), len(chosen), [name], levels, values.numpy(), [np.nan]
-                )
-            )
-    return pd.concat(tables, ignore_index=True)
+        yield month, len(chosen), square / len(chosen)

@@ -7,15 +7,13 @@ and `W` longitudes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from slams.benchmarks.state.fields import Band, StateChannels
-from slams.benchmarks.state.recipe import RegressionConfig
-from slams.benchmarks.state.states import STATES
+from slams.benchmarks.state.recipe import STATES, RegressionConfig
 
 __all__ = ["Predictors", "choose_predictors"]
 
@@ -100,9 +98,12 @@ class Predictors:
                     out[place : place + len(fields)] = found.roll(-column, dims=-1)
                     place += len(fields)
         out[place] = 1.0
-        targets = torch.tensor(self.targets)[:, None]
-        out[place + 1 :] = values[targets, row - band.first, (start + 1)[None]]
+        out[place + 1 :] = self.target(band, row, start + 1)
         return out
+
+    def target(self, band: Band, row: int, days: Tensor) -> Tensor:
+        """Return the target's fields of a row on some days `(D,)` of the band, `(L, D, W)`."""
+        return band.values[torch.tensor(self.targets)[:, None], row - band.first, days[None]]
 
 
 def choose_predictors(
@@ -117,20 +118,15 @@ def choose_predictors(
     """
     used = frozenset().union(*(STATES[state].groups for state in config.states))
     index, products = channels.index, channels.product_index
-    today = [("temperature", config.patch), ("surface", config.patch), ("pressure", config.patch)]
-    today += [("winds_3", config.wind_patch), ("winds", config.wind_patch)]
-    patches = [_patch(name, index[name], size, 0) for name, size in today if name in used]
-    patches += [
-        _patch(name, products[name], config.product_patch, 0)
-        for name in ("winds_3", "winds")
-        if name in used
-    ]
-    if "before" in used:
-        fields = (*index["temperature"], *index["surface"], *index["pressure"])
-        patches.append(_patch("before", fields, config.before_patch, 1))
+    near, winds = ("temperature", "surface", "pressure"), ("winds_3", "winds")
+    wanted = [(name, index[name], config.patch, 0) for name in near]
+    wanted += [(name, index[name], config.wind_patch, 0) for name in winds]
+    wanted += [(name, products[name], config.product_patch, 0) for name in winds]
+    yesterday = tuple(field for name in near for field in index[name])
+    wanted.append(("before", yesterday, config.before_patch, 1))
+    patches = []
+    for group, fields, size, before in wanted:
+        if group in used:
+            rows, columns = (range(-(n // 2), n // 2 + 1) for n in size)
+            patches.append(_Patch(group, fields, rows, columns, before))
     return Predictors(tuple(patches), index["temperature"], height)
-
-
-def _patch(group: str, fields: Sequence[int], size: Sequence[int], before: int) -> _Patch:
-    rows, columns = (range(-(n // 2), n // 2 + 1) for n in size)
-    return _Patch(group, tuple(fields), rows, columns, before)

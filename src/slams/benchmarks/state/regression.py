@@ -21,6 +21,8 @@ day times a coefficient per point and level, fitted to the training days (`dampe
 
 from __future__ import annotations
 
+import functools
+import operator
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -32,7 +34,7 @@ from torch import Tensor
 
 from data_modules.store.training_store import TrainingStore
 from slams.benchmarks.state.days import SampleDays, choose_days
-from slams.benchmarks.state.fields import Band, choose_channels, read_band
+from slams.benchmarks.state.fields import Band, choose_channels, read_band, store_levels
 from slams.benchmarks.state.predictors import Predictors, choose_predictors
 from slams.benchmarks.state.recipe import StateBenchConfig
 from slams.benchmarks.state.results import KeptResults, monthly_rows
@@ -40,7 +42,7 @@ from slams.benchmarks.state.ridge import Moments, choose_penalty, fit
 from slams.errors import UserError
 from slams.runtime.ranks import say
 
-__all__ = ["REFERENCES", "regress", "row_name"]
+__all__ = ["REFERENCES", "Regression", "regress", "regress_row"]
 
 REFERENCES = ("climatology", "persistence", "damped_persistence")
 # One in this many blocks of training days is used to choose the penalty.
@@ -63,7 +65,26 @@ class _Part:
     fold: int
 
 
-def regress(config: StateBenchConfig, store: TrainingStore, kept: KeptResults) -> None:
+@dataclass(frozen=True)
+class Regression:
+    """What all rows of latitude have in common.
+
+    Attributes:
+        config: The recipe.
+        levels: Levels (hPa) of the target.
+        days: Days to read, and the samples among them.
+        parts: The training samples.
+        predictors: Predictors of all states together.
+    """
+
+    config: StateBenchConfig
+    levels: list[int]
+    days: SampleDays
+    parts: list[_Part]
+    predictors: Predictors
+
+
+def regress(config: StateBenchConfig, store: TrainingStore, kept: KeptResults) -> list[str]:
     """Compute the unfinished rows of latitude, and store each as it is done.
 
     Args:
@@ -71,18 +92,21 @@ def regress(config: StateBenchConfig, store: TrainingStore, kept: KeptResults) -
         store: Its store.
         kept: Receives the results, one table per row of latitude.
 
+    Returns:
+        The names of all results, those of other shares included.
+
     Raises:
         UserError: The store lacks a channel, days or values.
     """
+    settings, height = config.regression, store.grid.shape[0]
+    names = [f"row_{row:03d}" for row in range(height)]
     days = choose_days(store, config)
-    settings = config.regression
     channels = choose_channels(store, config.levels, settings.states)
-    height, _ = store.grid.shape
     predictors = choose_predictors(channels, settings, height)
-    parts = _parts(days, config)
+    problem = Regression(config, store_levels(store), days, _parts(days, config), predictors)
     bands = [range(i, min(i + settings.band, height)) for i in range(0, height, settings.band)]
     bands = bands[config.share[0] - 1 :: config.share[1]]
-    bands = [[row for row in band if not kept.has(row_name(row))] for band in bands]
+    bands = [[row for row in band if not kept.has(names[row])] for band in bands]
     left = sum(map(len, bands))
     say(
         f"regression: {left} rows of latitude to do, {len(days.position)} days, "
@@ -91,51 +115,41 @@ def regress(config: StateBenchConfig, store: TrainingStore, kept: KeptResults) -
     torch.set_num_threads(config.threads)
     begun, done = time.perf_counter(), 0
     for rows in filter(None, bands):
-        reading = time.perf_counter()
-        band = read_band(
-            store,
-            channels,
-            days.position,
-            range(rows[0], rows[-1] + 1),
-            predictors.margin,
-        )
-        say(f"rows {rows[0]} to {rows[-1]} read ({time.perf_counter() - reading:.0f} s)")
+        wanted = range(rows[0], rows[-1] + 1)
+        band = read_band(store, channels, days.position, wanted, predictors.margin)
+        say(f"rows {rows[0]} to {rows[-1]} read")
         for row in rows:
             started = time.perf_counter()
-            kept.write(
-                row_name(row), regress_row(config, store, days, parts, predictors, band, row)
-            )
+            kept.write(names[row], regress_row(problem, band, row))
             done += 1
             now = time.perf_counter()
             minutes = (now - begun) / done * (left - done) / 60
             say(
-                f"row {row} ({float(store.grid.latitude[row]):.1f} degrees north): "
-                f"{now - started:.1f} s, {left - done} left, about {minutes:.0f} min"
+                f"row {row} of {height}: {now - started:.1f} s, {left - done} left, about "
+                f"{minutes:.0f} min"
             )
+    return names
 
 
-def regress_row(
-    config: StateBenchConfig,
-    store: TrainingStore,
-    days: SampleDays,
-    parts: list[_Part],
-    predictors: Predictors,
-    band: Band,
-    row: int,
-) -> pd.DataFrame:
+def regress_row(problem: Regression, band: Band, row: int) -> pd.DataFrame:
     """Fit and score every state and choice of training days in one row of latitude.
+
+    Args:
+        problem: What all rows have in common.
+        band: Fields of the row and of those around it.
+        row: The row.
 
     Returns:
         Table of `slams.benchmarks.state.results.monthly_rows`.
     """
-    settings = config.regression
-    moments = [_moments(part, predictors, band, row, settings.block) for part in parts]
-    names, weights, penalties = [], [], []
+    predictors, settings = problem.predictors, problem.config.regression
+    moments = [_moments(part, predictors, band, row, settings.block) for part in problem.parts]
+    names, weights, penalties, damping = [], [], [], []
     size = len(predictors.groups(row))
-    for number, training in enumerate(days.names):
+    for number, training in enumerate(problem.days.names):
         inside = [
             (part, found)
-            for part, found in zip(parts, moments, strict=True)
+            for part, found in zip(problem.parts, moments, strict=True)
             if part.members[number]
         ]
         seen, held_out = (
@@ -155,54 +169,35 @@ def regress_row(
             weights.append(whole)
             names.append((training, state))
             penalties.append(penalty)
-    damping = [_damping(parts, k, predictors, band, row) for k in range(len(days.names))]
-    return _score(store, days, predictors, band, row, weights, damping, names, penalties)
+        damping.append(_damping([part for part, _ in inside], predictors, band, row))
+    references = [("", "climatology"), ("", "persistence")]
+    references += [(training, "damped_persistence") for training in problem.days.names]
+    names, penalties = [*names, *references], [*penalties, *[np.nan] * len(references)]
+    tables = []
+    for month, start in problem.days.validation_months():
+        square = _squared_errors(predictors, band, row, start, weights, damping).numpy()
+        count = len(start)
+        tables.append(monthly_rows(row, month, count, names, problem.levels, square, penalties))
+    return pd.concat(tables, ignore_index=True)
 
 
-def _score(
-    store: TrainingStore,
-    days: SampleDays,
+def _squared_errors(
     predictors: Predictors,
     band: Band,
     row: int,
+    start: Tensor,
     weights: list[Tensor],
     damping: list[Tensor],
-    names: list[tuple[str, str]],
-    penalties: list[float],
-) -> pd.DataFrame:
-    """Forecast the validation days, month by month, and tabulate the squared errors (K2)."""
+) -> Tensor:
+    """Return mean squared errors (K2) of all forecasts and references, `(M, L)`."""
     size, count = weights[0].shape
+    values = predictors.fill(band, row, start)
+    truth, today = values[size:], predictors.target(band, row, start)
     stacked = torch.cat(weights, dim=1).T
-    sd = band.sd[:, row - band.first]
-    start = torch.from_numpy(days.start[days.validation])
-    months = days.months(days.validation)
-    levels = [c.level for c in store.channels if c.variable == "temperature"]
-    tables = []
-    references = [("", "climatology"), ("", "persistence")]
-    references += [(training, "damped_persistence") for training in days.names]
-    for month in np.unique(months):
-        chosen = start[torch.from_numpy(months == month)]
-        values = predictors.fill(band, row, chosen)
-        truth = values[size:]
-        today = band.values[
-            torch.tensor(predictors.targets)[:, None], row - band.first, chosen[None]
-        ]
-        forecasts = (stacked @ values[:size].flatten(1)).reshape(-1, count, *truth.shape[1:])
-        others = [torch.zeros_like(today), today, *(d[:, None] * today for d in damping)]
-        errors = torch.cat([forecasts, torch.stack(others)]) - truth
-        square = (errors * sd[:, None]).square().mean(dim=(2, 3))
-        tables.append(
-            monthly_rows(
-                row,
-                str(month),
-                len(chosen),
-                [*names, *references],
-                levels,
-                square.numpy(),
-                [*penalties, *[np.nan] * len(references)],
-            )
-        )
-    return pd.concat(tables, ignore_index=True)
+    forecasts = (stacked @ values[:size].flatten(1)).reshape(-1, count, *truth.shape[1:])
+    references = [torch.zeros_like(today), today, *(d[:, None] * today for d in damping)]
+    errors = torch.cat([forecasts, torch.stack(references)]) - truth
+    return (errors * band.sd[:, row - band.first, None]).square().mean(dim=(2, 3))
 
 
 def _parts(days: SampleDays, config: StateBenchConfig) -> list[_Part]:
@@ -238,25 +233,11 @@ def _moments(part: _Part, predictors: Predictors, band: Band, row: int, block: i
 
 
 def _total(moments: Iterator[Moments]) -> Moments:
-    first = next(moments)
-    total = Moments(first.matrix.clone(), first.targets, first.count)
-    count = total.count
-    for one in moments:
-        total.matrix.add_(one.matrix)
-        count += one.count
-    return Moments(total.matrix, total.targets, count)
+    return functools.reduce(operator.add, moments)
 
 
-def _damping(
-    parts: list[_Part], number: int, predictors: Predictors, band: Band, row: int
-) -> Tensor:
+def _damping(parts: list[_Part], predictors: Predictors, band: Band, row: int) -> Tensor:
     """Regress the target on itself a day before at every point: `(L, W)`."""
-    start = torch.cat([part.start for part in parts if part.members[number]])
-    fields = torch.tensor(predictors.targets)[:, None]
-    today, tomorrow = (band.values[fields, row - band.first, (start + d)[None]] for d in (0, 1))
+    start = torch.cat([part.start for part in parts])
+    today, tomorrow = (predictors.target(band, row, start + days) for days in (0, 1))
     return (today * tomorrow).sum(dim=1) / today.square().sum(dim=1)
-
-
-def row_name(row: int) -> str:
-    """Return the name of the results of a row of latitude."""
-    return f"row_{row:03d}"

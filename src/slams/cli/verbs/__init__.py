@@ -1,4 +1,4 @@
-"""The verbs of the command line, a module each; `VERBS` has them by name, in their order."""
+"""The verbs of the command line: every public `Verb` of this package's modules, in `VERBS`."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ GROUPS = {
     "bench": "measure parts: `posterior`, `data`, `prepare`, `sampler`, `train`, ...",
     "config": "show or check a recipe: `print`, `validate`",
 }
-_FOUND: list[Verb] = [
-    importlib.import_module(f"{__name__}.{module.name}").VERB
+_FOUND = [
+    value
     for module in pkgutil.iter_modules(__path__)
+    for name, value in vars(importlib.import_module(f"{__name__}.{module.name}")).items()
+    if isinstance(value, Verb) and not name.startswith("_")
 ]
 VERBS = {verb.name: verb for verb in sorted(_FOUND, key=lambda verb: verb.order)}

@@ -1,4 +1,4 @@
-"""Checks that a recipe makes sense: of single values, of what they say together, for a verb."""
+"""Checks of a recipe: that its values fit one another, and that it has what a verb needs."""
 
 from __future__ import annotations
 

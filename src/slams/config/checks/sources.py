@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
-from slams.config.checks.rules import one_of
 from slams.config.schema import DataConfig, SourceConfig, SourceDimensionsConfig
 from slams.errors import UserError
 from slams.plugins.sources import SOURCES, SourceSpec
-from slams.variables import UNITS
 
 __all__ = ["check_sources"]
 
@@ -21,8 +17,8 @@ def check_sources(data: DataConfig) -> None:
     """
     if data.sources and data.source != SourceConfig():
         raise UserError(
-            "key 'data.sources': found beside data.source, expected one of them; describe every "
-            "source in the list"
+            "key 'data.sources': found together with data.source, expected one of them; describe "
+            "every source in the list"
         )
     for key, source in data.inputs:
         spec = SOURCES.get(source.kind, f"{key}.kind")
@@ -57,15 +53,3 @@ def _check_layout(key: str, source: SourceConfig, spec: SourceSpec) -> None:
             f"key '{key}.variables': found with kind {source.kind}, whose layout is known; "
             f"describe variables and dimensions with kind cf"
         )
-    for position, one in enumerate(source.variables):
-        inner = f"{key}.variables.{position}"
-        one_of(f"{inner}.variable", one.variable, tuple(UNITS))
-        if not math.isfinite(one.factor) or one.factor == 0:
-            raise UserError(f"key '{inner}.factor': found {one.factor}, expected a number not 0")
-        if one.hours > 24 or (one.hours < 0 and one.hours != -1):
-            raise UserError(
-                f"key '{inner}.hours': found {one.hours:g}, expected 0 to 24 hours, or -1"
-            )
-    names = [one.variable for one in source.variables]
-    if len(set(names)) < len(names):
-        raise UserError(f"key '{key}.variables': a variable is described twice")

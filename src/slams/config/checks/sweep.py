@@ -9,7 +9,7 @@ from slams.errors import UserError
 
 __all__ = ["check_sweep_size"]
 
-# The largest job array that SLURM takes as it comes (MaxArraySize 1001, counted from 0).
+# The largest job array that SLURM accepts by default (MaxArraySize 1001, counted from 0).
 _MOST_SETTINGS = 1000
 
 

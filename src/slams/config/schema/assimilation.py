@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from slams.config.paths import NAME
 from slams.diffusion.settings import GuidanceSettings, SamplerSettings
-from slams.plugins.keys import NOT_NEGATIVE, POSITIVE, PROBABILITY, at_least, key
+from slams.plugins.keys import DISTINCT, NOT_NEGATIVE, POSITIVE, PROBABILITY, at_least, key, that
+from slams.plugins.methods import METHOD_NAMES
 
 __all__ = [
     "AssimilationConfig",
@@ -20,6 +22,11 @@ __all__ = [
 ]
 
 
+_PENALTIES = that(
+    lambda values: values and min(values) > 0, "penalties of more than 0 to choose from"
+)
+
+
 @dataclass
 class OptimalInterpolationConfig:
     """The classical baseline."""
@@ -28,7 +35,8 @@ class OptimalInterpolationConfig:
     localisation: float = key(3000.0, POSITIVE)
     # Days from the verifying day of year within which training days enter the archive.
     season: int = key(75, at_least(1))
-    # Cells of longitude, either way, by which turned copies of the archive's errors are added.
+    # Largest shift (cells of longitude, either way) of the rolled copies of the archive's errors
+    # that are added.
     shifts: int = key(0, NOT_NEGATIVE)
 
 
@@ -42,7 +50,8 @@ class ThreeDVarConfig:
     season: int = key(75, at_least(1))
     # Largest number of linearisations of `H`; no more than one is made where `H` is linear.
     outer_loops: int = key(8, at_least(1))
-    # Cells of longitude, either way, by which turned copies of the archive's errors are added.
+    # Largest shift (cells of longitude, either way) of the rolled copies of the archive's errors
+    # that are added.
     shifts: int = key(0, NOT_NEGATIVE)
 
 
@@ -93,8 +102,9 @@ class LinearInverseModelConfig:
 
     # Largest number of EOFs, the best on the demo's training blocks.
     eofs: int = key(200, at_least(1))
-    # Penalties to choose from by cross-validation, a channel, in units of a score's mean variance.
-    ridges: list[float] = field(default_factory=lambda: [0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0])
+    # Penalties to choose from by cross-validation, per channel, in units of a score's mean
+    # variance.
+    ridges: list[float] = key([0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0], _PENALTIES)
     # Blocks of the cross-validation, and the days next to a block that its model does not see.
     folds: int = key(5, at_least(2))
     gap: int = key(10, at_least(0))
@@ -115,17 +125,14 @@ class AssimilationConfig:
     """Which methods are compared, and how."""
 
     # Names as in the results table; `METHOD@FIRST_GUESS` starts a method from `climatology`,
-    # `linear_inverse_model` or `score_mean` in the place of the background.
-    methods: list[str] = field(
-        default_factory=lambda: [
-            "climatology",
-            "background",
-            "optimal_interpolation",
-            "latent_diffusion",
-        ]
+    # `linear_inverse_model` or `score_mean` instead of the background.
+    methods: list[str] = key(
+        ["climatology", "background", "optimal_interpolation", "latent_diffusion"],
+        METHOD_NAMES,
+        DISTINCT,
     )
     # Name of the setting, the second column of the results table and the name of its directory.
-    setting: str = "default"
+    setting: str = key("default", NAME)
     members: int = key(16, at_least(2))
     batch_size: int = key(4, at_least(1))
     guidance: GuidanceSettings = field(default_factory=GuidanceSettings)
@@ -150,7 +157,7 @@ class AssimilationConfig:
     # Test dates on which every smaller subset of `observations.use` is tried too, to see what each
     # modality brings; 0 for none.
     modality_study: int = key(0, at_least(0))
-    # Dates a block of the block bootstrap, and the number of resamples.
+    # Dates per block of the block bootstrap, and the number of resamples.
     bootstrap_block: int = key(3, at_least(1))
     bootstrap_samples: int = key(1000, at_least(1))
     # Consecutive days over which each method is cycled from the first test day: its analysis of a

@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass, field
 
-from slams.plugins.keys import NOT_NEGATIVE, at_least, key, one_of
+from slams.config.memory import MEMORY
+from slams.config.paths import PATH, REPLACED, WRITTEN_PATH
+from slams.config.splits import DAYS
+from slams.plugins.keys import (
+    DISTINCT,
+    NOT_NEGATIVE,
+    Rule,
+    at_least,
+    distinct,
+    each,
+    key,
+    one_of,
+    registered,
+    that,
+)
+from slams.plugins.sources import SOURCES
+from slams.variables import UNITS, check_channel
 
 __all__ = [
     "DataConfig",
@@ -15,21 +33,26 @@ __all__ = [
     "SplitsConfig",
 ]
 
+_CHANNEL = Rule("variable@level or variable", check_channel)
+_WALLTIME = that(
+    re.compile(r"(\d+-)?\d{1,3}:[0-5]\d:[0-5]\d").fullmatch, "a time such as 02:00:00"
+)
+
 
 @dataclass
 class SourceVariableConfig:
     """How a file of kind `cf` holds a variable, where it does not say so itself."""
 
     # The variable, as in `data.channels` without its level.
-    variable: str = ""
+    variable: str = key("", one_of(*UNITS))
     # Its name in the file; "" finds it by the variable's own or by its CF standard name.
     name: str = ""
     # Its units, whatever the file states; "" takes those of the file.
     units: str = ""
-    # What values are multiplied by beside their units: -1 for a downward flux.
-    factor: float = 1.0
+    # What values are multiplied by besides their units: -1 for a downward flux.
+    factor: float = key(1.0, that(lambda v: math.isfinite(v) and v != 0, "a number not 0"))
     # Hours that a value covers, a mean or an accumulation: 0 for an instant, -1 as the file says.
-    hours: float = -1.0
+    hours: float = key(-1.0, that(lambda v: 0 <= v <= 24 or v == -1, "0 to 24 hours, or -1"))
     # Where the time stamp lies in them: `start`, `middle` or `end`; "" as the file says.
     stamp: str = key("", one_of("", "start", "middle", "end"))
 
@@ -51,25 +74,25 @@ class SourceConfig:
     # Layout of the source: `nature_run` (CF Zarr), `weatherbench2`, `arco_era5`, `chaosbench`
     # (Zarr), `noaa_psl`, `cpc_gauge` (NetCDF), `cf`, anything that follows the CF conventions, or
     # `no_fields`, days with observations alone; its path is FIRST/LAST.
-    kind: str = "nature_run"
+    kind: str = key("nature_run", registered(SOURCES))
     # Path, pattern with `*`, or address (gs://, s3://, https://; extra `cloud`) of the source;
     # `sample` is the nature run embedded in the package.
-    path: str = "sample"
-    # Files that follow one another in time, in the place of `path` (NetCDF).
-    files: list[str] = field(default_factory=list)
-    # What a day of a source with several instants a day is: the `instant` at 00 UTC, or their
-    # `mean`. Accumulations and mean fluxes are put together to whole UTC days in either case.
+    path: str = key("sample", PATH)
+    # Files that follow one another in time, instead of `path` (NetCDF).
+    files: list[str] = key([], each(PATH))
+    # Daily value of a source with several instants per day: the `instant` at 00 UTC, or their
+    # `mean`. Accumulations and mean fluxes are combined to whole UTC days in either case.
     daily: str = key("instant", one_of("instant", "mean"))
     # How a file of kind `cf` holds variables and dimensions, where it does not say so itself.
-    variables: list[SourceVariableConfig] = field(default_factory=list)
+    variables: list[SourceVariableConfig] = key([], distinct("variable"))
     dimensions: SourceDimensionsConfig = field(default_factory=SourceDimensionsConfig)
-    # In `data.sources`: the channels it gives, each as in `data.channels` or as the name of a
+    # In `data.sources`: the channels taken from it, each as in `data.channels` or as the name of a
     # variable, for all its levels there.
     channels: list[str] = field(default_factory=list)
     # Where a user gets the source (documentation, goes into the store's attributes).
     origin: str = ""
     # Target grid: `native`, or a training store or source whose grid is taken, or `LATxLON`.
-    grid: str = "native"
+    grid: str = key("native", PATH)
     # Regridding to the target grid: `conservative` or `bilinear`.
     regrid: str = key("conservative", one_of("conservative", "bilinear"))
     # Channels the source does not have: stored as missing throughout.
@@ -92,7 +115,7 @@ class SplitsConfig:
     test: list[str] = field(default_factory=list)
     # Days that no training, validation, statistic, tuning or selection reads, in pairs as above; a
     # test split has days of them in a final measurement only (`final`). `slams prepare` writes
-    # them into the store, and other recipes on that store are held to them.
+    # them into the store, and other recipes on that store must respect them.
     reserved: list[str] = field(default_factory=list)
     # Whether this is a final measurement, whose test split may have reserved days.
     final: bool = False
@@ -108,18 +131,18 @@ class PrepareConfig:
     # dask.distributed on this machine) or `slurm` (jobs through dask-jobqueue); the last two need
     # the extra `cluster`.
     scheduler: str = key("threads", one_of("threads", "distributed", "slurm"))
-    # Threads, processes or jobs at a time; 0 takes as many as there are cores (one job on SLURM).
-    # As many of them work as the memory allows.
+    # Largest number of threads, processes or jobs at a time, which the memory may reduce; 0 for
+    # the number of cores (one job on SLURM).
     workers: int = key(0, at_least(0))
     # Bound on the memory of each process that works: all threads together, one process of
     # dask.distributed, one job; with its unit, MB or GB.
-    memory: str = "2 GB"
+    memory: str = key("2 GB", MEMORY)
     # Partition of the SLURM jobs ("" for the cluster's own).
     partition: str = ""
     # Account that the SLURM jobs are billed to ("" for the cluster's own).
     account: str = ""
-    # Time limit of a SLURM job; one that comes to it is replaced, what it has finished counts.
-    walltime: str = "02:00:00"
+    # Time limit of a SLURM job; one that reaches it is replaced, and what it has finished is kept.
+    walltime: str = key("02:00:00", _WALLTIME)
     # Lines that a SLURM job runs before the work: modules, the virtual environment.
     prologue: list[str] = field(default_factory=list)
 
@@ -129,37 +152,37 @@ class DataConfig:
     """The training store, its splits, and how windows are read."""
 
     # Path of the training store (Zarr v3), written by `slams prepare`.
-    store: str = "stores/demo.zarr"
+    store: str = key("stores/demo.zarr", WRITTEN_PATH, REPLACED)
     source: SourceConfig = field(default_factory=SourceConfig)
-    # Several sources in the place of `data.source`, joined on their days. The grid of the store
+    # Several sources instead of `data.source`, joined on their days. The grid of the store
     # is the one that the first names; each is regridded to it by its own `regrid`.
     sources: list[SourceConfig] = field(default_factory=list)
     # Channels as `variable@level` (hPa) or `variable`.
-    channels: list[str] = field(default_factory=list)
+    channels: list[str] = key([], each(_CHANNEL), DISTINCT)
     # Channels that only condition, each as in `channels` or as the name of a variable, for all its
     # levels there. They are prepared, encoded and in the background as any other, so that what is
     # known of them informs the analysis of the rest (and a cycle hands them on to the next day);
     # but they are not observed, not scored, not in the results and not written.
-    condition_only: list[str] = field(default_factory=list)
+    condition_only: list[str] = key([], DISTINCT)
     # First and last day taken from the source (ISO dates, both inside), empty for all there are; a
     # later last day extends a finished store.
-    period: list[str] = field(default_factory=list)
+    period: list[str] = key([], DAYS)
     splits: SplitsConfig = field(default_factory=SplitsConfig)
     # Annual harmonics of the seasonal climatology.
     harmonics: int = key(3, at_least(0))
     # Floor of the standard deviation at a grid point, as a share of its channel's.
     sd_floor: float = key(0.3, NOT_NEGATIVE)
     # Lags (days) for which damped persistence is fitted in the training period.
-    lags: list[int] = field(default_factory=lambda: [1, 2, 3, 4])
-    # Store whose climatology, standard deviations and persistence are used in place of its own
-    # ("" for its own): a window of few days cannot have statistics.
-    statistics_from: str = ""
+    lags: list[int] = key([1, 2, 3, 4], each(at_least(1)), DISTINCT)
+    # Store whose climatology, standard deviations and persistence are used instead of its own
+    # ("" for its own): a store of few days cannot have statistics.
+    statistics_from: str = key("", PATH)
     # Days in a window.
     window: int = key(1, at_least(1))
     # Days that are analysed at once, composed from windows of `window` days, an odd number; 0
     # takes the window. Networks are trained on windows cut out of this many days.
     trajectory: int = key(0, at_least(0))
-    # Cases (windows) a batch.
+    # Cases (windows) per batch.
     batch_size: int = key(16, at_least(1))
     # DataLoader workers; 0 reads in the main process.
     num_workers: int = key(0, at_least(0))
@@ -169,10 +192,10 @@ class DataConfig:
     # use in memory (small stores, no workers), `mmap` maps a file that is written once, `none`
     # decompresses each window anew.
     cache: str = key("memory", one_of("none", "memory", "mmap"))
-    # Where the file of `mmap` lies; "" puts it beside the store.
-    cache_directory: str = ""
+    # Where the file of `mmap` lies; "" puts it next to the store.
+    cache_directory: str = key("", WRITTEN_PATH)
     # Batches that are read ahead: by a thread without workers, by each worker otherwise; 0 reads
-    # a batch when it is asked for.
+    # a batch when it is needed.
     ahead: int = key(2, at_least(0))
     prepare: PrepareConfig = field(default_factory=PrepareConfig)
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from slams.plugins.keys import (
+    DISTINCT,
+    NOT_EMPTY,
     NOT_NEGATIVE,
     POSITIVE,
     PROBABILITY,
     SHARE,
     at_least,
+    each,
     key,
     one_of,
     that,
@@ -20,6 +23,13 @@ __all__ = [
     "ScoreConfig",
     "VAEConfig",
 ]
+
+
+# Groups of `slams.nn`'s group normalisation, which divide the width of every layer.
+_GROUPS = 8
+_MULTIPLES = that(
+    lambda width: width % _GROUPS == 0, f"multiples of {_GROUPS}, the groups of each normalisation"
+)
 
 
 @dataclass
@@ -44,10 +54,10 @@ class VAEConfig:
     """The variational autoencoder of all modalities."""
 
     latent_channels: int = key(32, at_least(1))
-    # Fewer grid points each way.
+    # Factor by which the latent grid has fewer points in each direction.
     factor: int = key(4, at_least(1))
     # Width and number of residual blocks of the convolutional paths.
-    hidden: int = key(128, at_least(1))
+    hidden: int = key(128, at_least(1), _MULTIPLES)
     blocks: int = key(3, at_least(0))
     kl_weight: float = key(1e-3, NOT_NEGATIVE)
     # Probability that a modality is hidden from the encoder in a training sample.
@@ -65,23 +75,23 @@ class ScoreConfig:
     # What the denoiser learns: `latent`, encodings of the VAE, or `pixel`, the normalised fields
     # (method `pixel_diffusion`); each has a run directory of its own.
     space: str = key("latent", one_of("latent", "pixel"))
-    # Widths of the U-Net, one a resolution.
-    channels: list[int] = field(default_factory=lambda: [64, 96])
+    # Widths of the U-Net, one per resolution.
+    channels: list[int] = key([64, 96], NOT_EMPTY, each(at_least(1)), each(_MULTIPLES))
     blocks: int = key(2, at_least(1))
     embedding: int = key(128, at_least(1), that(lambda v: v % 2 == 0, "an even number"))
-    # Networks whose mean is the denoiser. Each sample of a batch trains one of them: give as many
+    # Networks whose mean is the denoiser. Each sample of a batch trains one of them: use that many
     # times more steps or larger batches.
     ensemble: int = key(1, at_least(1))
     # Probability that the background is hidden in a training sample.
     condition_dropout: float = key(0.4, PROBABILITY)
-    # Ages (days) of further backgrounds that the denoiser is trained with beside
-    # `background.lag`; it is told how old each is. More pairs of states where training days are
-    # few; it is validated and used with `background.lag` alone.
-    lags: list[int] = field(default_factory=list)
-    # Cells of longitude, either way, by which turned copies of the training days are added, fields
-    # and background alike: weather a little to the east is weather that could have been.
+    # Ages (days) of further backgrounds that the denoiser is trained with in addition to
+    # `background.lag`; the age is an input. This gives more pairs of states where training days
+    # are few; the denoiser is validated and used with `background.lag` alone.
+    lags: list[int] = key([], DISTINCT, each(at_least(1)))
+    # Largest shift (cells of longitude, either way) of the rolled copies of the training days that
+    # are added, of fields and background together: weather a little to the east is possible too.
     shifts: int = key(0, NOT_NEGATIVE)
-    # What the training loss weighs errors by: `latent`, all standardised channels alike, or
+    # Weights of errors in the training loss: `latent`, all standardised channels equally, or
     # `decoded`, each by the variance of the fields that the decoder makes of it.
     loss: str = key("latent", one_of("latent", "decoded"))
     # Log-normal training noise: mean and standard deviation of log sigma.

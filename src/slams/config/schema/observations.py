@@ -1,13 +1,29 @@
-"""What is observed, by whom and with what errors; what the background is."""
+"""What is observed, with which instruments and errors; what the background is."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
 
-from slams.plugins.keys import NOT_NEGATIVE, POSITIVE, SHARE, at_least, key, one_of, that
+from slams.config.paths import PATH
+from slams.plugins.keys import (
+    DISTINCT,
+    NOT_NEGATIVE,
+    POSITIVE,
+    SHARE,
+    at_least,
+    distinct,
+    key,
+    one_of,
+    optional,
+    registered,
+    that,
+)
+from slams.plugins.operators import OPERATORS
+from slams.plugins.station_sources import STATION_SOURCES
 
 __all__ = [
+    "BUILT_IN_MODALITIES",
     "BackgroundConfig",
     "DegradationConfig",
     "InstrumentConfig",
@@ -19,6 +35,14 @@ __all__ = [
     "StationVariableConfig",
     "StationsConfig",
 ]
+
+
+BUILT_IN_MODALITIES = ("stations", "satellite", "degraded")
+# It is part of the names of observations, `NAME/VARIABLE`, and of settings, `NAME+NAME`.
+_INSTRUMENT_NAME = that(
+    lambda name: name.isidentifier() and name not in BUILT_IN_MODALITIES,
+    f"a word of letters, digits and underscores that is none of {', '.join(BUILT_IN_MODALITIES)}",
+)
 
 
 @dataclass
@@ -62,12 +86,12 @@ class StationSourceConfig:
 
     # Layout: `ghcn_daily`, `isd`, `isd_lite`, `igra2`, `metar` or `arm_column`; "" has none, and
     # station values are drawn from the fields.
-    kind: str = ""
+    kind: str = key("", optional(registered(STATION_SOURCES)))
     # A file, a directory of files, or a pattern with *.
-    path: str = ""
+    path: str = key("", PATH)
     # The archive's own list of stations (ghcnd-stations.txt, isd-history.csv,
     # igra2-station-list.txt).
-    station_list: str = ""
+    station_list: str = key("", PATH)
     # Elements (GHCN-Daily) or columns (METAR) read; empty for all that give a channel observed.
     elements: list[str] = field(default_factory=list)
     # GHCN-Daily's morning observations: `as_dated`, or `day_before`.
@@ -96,9 +120,9 @@ class StationsConfig:
 
     # Number of stations, drawn from real airport (METAR) sites by thinning.
     count: int = key(400, at_least(1))
-    # Explicit stations as a CSV file (id,latitude,longitude,elevation) in place of airports.
-    file: str = ""
-    # Real reports in place of values drawn from the fields; needs observations.source: store.
+    # Explicit stations as a CSV file (id,latitude,longitude,elevation) instead of airports.
+    file: str = key("", PATH)
+    # Real reports instead of values drawn from the fields; needs observations.source: store.
     source: StationSourceConfig = field(default_factory=StationSourceConfig)
     variables: list[StationVariableConfig] = field(
         default_factory=lambda: [StationVariableConfig()]
@@ -133,19 +157,19 @@ class SatelliteConfig:
     """Satellite imagery of outgoing longwave radiation."""
 
     channel: str = "outgoing_longwave_radiation"
-    # Footprint in grid cells each way (block mean).
+    # Footprint in grid cells in each direction (block mean).
     footprint: int = key(2, at_least(1))
     # Share of the globe inside the moving swaths of `geometry: slanted`.
     coverage: float = key(0.5, that(lambda v: 0 < v <= 1, "in (0, 1]"))
     # Standard deviation of the observation error (W m-2), of one pass.
     error: float = key(5.0, POSITIVE)
-    # `slanted`: bands of which `coverage` says how wide; `orbit`: the passes of `orbit`.
+    # `slanted`: bands whose width follows from `coverage`; `orbit`: the passes of `orbit`.
     geometry: str = key("slanted", one_of("slanted", "orbit"))
     orbit: OrbitConfig = field(default_factory=OrbitConfig)
     # Diameter (km) of circular footprints about the centres of the blocks, weighted by the area
     # shared with each grid cell; 0 takes the blocks themselves.
     footprint_km: float = key(0.0, NOT_NEGATIVE)
-    # What several passes of a day make: `latest`, or their `mean`, whose error variance is less.
+    # How several passes of a day are combined: `latest`, or their `mean`, with a smaller error.
     composite: str = key("latest", one_of("latest", "mean"))
 
 
@@ -157,7 +181,7 @@ class DegradationConfig:
     channels: list[str] = field(default_factory=list)
     # Block mean over r x r cells.
     block: int = key(1, at_least(1))
-    # Keep every gap-th cell each way.
+    # Keep every gap-th cell in each direction.
     gap: int = key(1, at_least(1))
     # Standard deviation of the noise, as a share of the channel's mean standard deviation.
     noise: float = key(0.1, POSITIVE)
@@ -168,23 +192,23 @@ class InstrumentConfig:
     """An instrument whose observation operator is chosen by name."""
 
     # Name of the instrument, in `observations.use` and in results.
-    name: str = ""
+    name: str = key("", _INSTRUMENT_NAME)
     # Observation operator: `points`, `column` (weighted mean over levels) or `lattice` (area
     # means), or one of another package.
-    operator: str = "points"
+    operator: str = key("points", registered(OPERATORS))
     # Options of the operator, for example `channel` of `points`.
     options: dict[str, Any] = field(default_factory=dict)
     # Reports: a table (CSV or Parquet) with the columns time, latitude, longitude, value and,
     # where they differ, error; "" draws the values from the truth.
-    file: str = ""
+    file: str = key("", PATH)
     # Positions of drawn values: a CSV file with the columns id, latitude, longitude; "" takes
     # `count` airports. An operator with positions of its own needs neither.
-    sites: str = ""
-    count: int = 100
+    sites: str = key("", PATH)
+    count: int = key(100, at_least(1))
     # Standard deviation of the observation error (units of the operator).
-    error: float = 1.0
+    error: float = key(1.0, POSITIVE)
     # Share of the drawn values that is missing at random.
-    missing: float = 0.0
+    missing: float = key(0.0, SHARE)
 
 
 @dataclass
@@ -193,16 +217,16 @@ class ObservationsConfig:
 
     # Modalities in use: any of `stations`, `satellite`, `degraded`, and the names of
     # `observations.instruments`; empty observes nothing.
-    use: list[str] = field(default_factory=lambda: ["stations", "satellite"])
+    use: list[str] = key(["stations", "satellite"])
     # Values drawn from the truth when read (`truth`), or streamed from the training store's
     # stations and satellite arrays (`store`).
     source: str = key("truth", one_of("truth", "store"))
     stations: StationsConfig = field(default_factory=StationsConfig)
     satellite: SatelliteConfig = field(default_factory=SatelliteConfig)
     degraded: DegradationConfig = field(default_factory=DegradationConfig)
-    instruments: list[InstrumentConfig] = field(default_factory=list)
+    instruments: list[InstrumentConfig] = key([], distinct("name"))
     # Days of the window (0 the first) on which anything is observed; empty for all of them.
-    days: list[int] = field(default_factory=list)
+    days: list[int] = key([], DISTINCT)
     # Reject observations further than this many standard deviations from the background.
     gross_error: float = key(5.0, POSITIVE)
 
@@ -216,7 +240,7 @@ class BackgroundConfig:
     # Days between the state that persists and the first day of the window.
     lag: int = key(2, at_least(1))
     # Training store that holds background states (kind `file`).
-    path: str = ""
+    path: str = key("", PATH)
     # Re-centre the climatology on this many real days before the verifying day; 0 keeps it.
     recentre_days: int = key(0, at_least(0))
     # Error variance, as a share of the climatology's, that the state which persists is given in

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from slams.config.paths import DIRECTORY, NAMES, WRITTEN_PATH
 from slams.config.schema.assimilation import AssimilationConfig
 from slams.config.schema.data import DataConfig
 from slams.config.schema.networks import ScoreConfig, VAEConfig
@@ -15,7 +16,7 @@ from slams.config.schema.running import (
     TrackingConfig,
     TrainerConfig,
 )
-from slams.plugins.keys import at_least, key, one_of, that
+from slams.plugins.keys import at_least, key, one_of, optional, that
 
 __all__ = ["Config"]
 
@@ -25,9 +26,9 @@ class Config:
     """A recipe."""
 
     # Name of the experiment: directory under `runs` and MLflow experiment.
-    experiment: str = "demo"
+    experiment: str = key("demo", NAMES)
     # Directory of all run directories.
-    runs: str = "runs"
+    runs: str = key("runs", WRITTEN_PATH, DIRECTORY)
     seed: int = key(0, at_least(0), that(lambda v: v < 2**63, "less than 2**63"))
     # What to do with a run directory that exists: `auto` continues a killed run, keeps a finished
     # one and refuses one of another recipe; `never` refuses; `overwrite` starts over.
@@ -42,7 +43,7 @@ class Config:
     vae: VAEConfig = field(default_factory=VAEConfig)
     score: ScoreConfig = field(default_factory=ScoreConfig)
     # Experiment whose trained VAE and score are used ("" for this one's own).
-    pretrained_experiment: str = ""
+    pretrained_experiment: str = key("", optional(NAMES))
     assimilation: AssimilationConfig = field(default_factory=AssimilationConfig)
     ablation: AblationConfig = field(default_factory=AblationConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)

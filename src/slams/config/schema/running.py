@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from slams.plugins.keys import NOT_NEGATIVE, POSITIVE, at_least, key, one_of
+from slams.config.paths import PATH, WRITTEN_PATH
+from slams.config.splits import DAY
+from slams.config.time_limits import TIME_LIMIT
+from slams.plugins.keys import NOT_NEGATIVE, POSITIVE, at_least, key, one_of, optional
 
 __all__ = [
     "AblationConfig",
@@ -31,7 +34,7 @@ class TrainerConfig:
     threads: int = key(0, at_least(0))
     # Time after which a training saves and ends, to be continued by the same command, as SLURM
     # writes it: 90 (minutes), 12:00:00, 2-12:00:00; "" for no limit.
-    max_time: str = ""
+    max_time: str = key("", optional(TIME_LIMIT))
     # Compute activations again in the backward pass and keep fewer of them: less memory for long
     # windows, about a third more time.
     checkpoint_activations: bool = False
@@ -53,7 +56,7 @@ class TrackingConfig:
     enabled: bool = True
     # Tracking server; "" is sqlite in the run directory's root.
     uri: str = ""
-    # Log to sqlite all the same, where no server can be reached; `slams sync` copies it to `uri`.
+    # Log to sqlite where no server can be reached; `slams sync` copies it to `uri` later.
     offline: bool = False
     # Log use of processor, memory, disk, network and GPU of the machine that logs.
     system_metrics: bool = True
@@ -71,7 +74,7 @@ class ReportConfig:
     case: int = key(0, at_least(0))
     # Level (hPa) shown on the maps.
     level: int = key(850, at_least(1))
-    # Dots a inch of the figures.
+    # Resolution of the figures (dots per inch).
     dpi: int = key(150, at_least(20))
 
 
@@ -79,11 +82,11 @@ class ReportConfig:
 class SimulateConfig:
     """A nature run made with jcm (extra `simulate`)."""
 
-    # Zarr directory; beside it, until it is finished, stands `<output>.partial`, from which the
-    # same command goes on.
-    output: str = "stores/nature_run.zarr"
+    # Zarr directory; until it is finished, `<output>.partial` is next to it, from which the same
+    # command continues.
+    output: str = key("stores/nature_run.zarr", WRITTEN_PATH)
     # First day that is kept.
-    start: str = "1980-01-01"
+    start: str = key("1980-01-01", DAY)
     # Months kept, after the spin-up.
     months: int = key(12, at_least(1))
     # Days simulated before the first that is kept.
@@ -104,11 +107,11 @@ class AblationConfig:
     # `train score` or `train vae` and `train score` before it. Settings that need the same network
     # train it once.
     stages: list[str] = field(default_factory=lambda: ["assimilate"])
-    # Setting, or method, that `slams compare` holds the others against; "" is the first setting.
+    # Setting, or method, that `slams compare` compares the others with; "" is the first setting.
     baseline: str = ""
-    # Table of published figures (CSV: key,value,method,metric,result), beside the recipe, shown
-    # next to ours; what differs is said in a file of the same name ending in .md.
-    published: str = ""
+    # Table of published figures (CSV: key,value,method,metric,result), next to the recipe, shown
+    # next to ours; a file of the same name ending in .md states what differs.
+    published: str = key("", PATH)
     # Every combination of values: {key: [value, ...], other.key: [value, ...]}.
     grid: dict[str, Any] = field(default_factory=dict)
     # Values that change together: {key: [value, ...], other.key: [as many values]}.

@@ -27,15 +27,13 @@ Gaussian.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
-from slams.diffusion.backend import Denoiser, DiracPosterior
-from slams.diffusion.posterior.errors import DenoisingErrors, ErrorCovariance
-from slams.diffusion.posterior.pointwise import LatentObservation, PointwiseDenoiser
-from slams.diffusion.posterior.problem import GuidanceProblem
+from slams.diffusion.backend import DiracPosterior
+from slams.diffusion.posterior.errors import DenoisingErrors
+from slams.diffusion.posterior.pointwise import PointwiseDenoiser
+from slams.diffusion.posterior.problem import GuidanceProblem, GuidedDenoiser
 from slams.linalg.censoring import solve_censored
 from slams.linalg.localised_gain import (
     innovation_covariance,
@@ -47,39 +45,21 @@ from slams.plugins.guidance import GuidanceSpec
 __all__ = ["SPEC", "DECGDenoiser"]
 
 
-class DECGDenoiser(Denoiser):
+class DECGDenoiser(GuidedDenoiser):
     """A denoiser corrected by the observations of one case.
 
     Args:
-        denoiser: Denoiser `D` of the prior, of `(M, T, K, h, w)`.
-        observe: Map from `(M, T, K, h, w)` latents to `(M, P)`, decoder and `H` together.
-        y: `(P,)` observed values.
-        variance: `(P,)` diagonal of `R`; the decoder's error is part of the denoising errors.
-        covariance: The denoising errors of archive days, prepared for this case.
-        silent: `(P,)` bool, True where a censored observation is at its bound; `None` if none is.
+        problem: Prior, observations and denoising errors of archive days; `variance` is the
+            diagonal of `R`, because the decoder's error is part of the denoising errors.
+
+    Raises:
+        ValueError: The problem has no denoising errors.
     """
 
-    def __init__(
-        self,
-        denoiser: Denoiser,
-        observe: Callable[[Tensor], Tensor],
-        y: Tensor,
-        variance: Tensor,
-        covariance: ErrorCovariance,
-        silent: Tensor | None = None,
-    ) -> None:
-        super().__init__()
-        self.denoiser = denoiser
-        self.observe = observe
-        self.y = y
-        self.variance = variance
-        self.covariance = covariance
-        self.silent = silent if silent is not None and bool(silent.any()) else None
-
-    @property
-    def schedule(self):
-        """Return the schedule of the prior's denoiser."""
-        return self.denoiser.schedule
+    def __init__(self, problem: GuidanceProblem) -> None:
+        super().__init__(problem)
+        self.covariance = problem.error_covariance()
+        self.silent = problem.silent if problem.censored else None
 
     @torch.no_grad()
     def forward(self, x_t: Tensor, t: Tensor, **condition: Tensor) -> DiracPosterior:
@@ -89,14 +69,14 @@ class DECGDenoiser(Denoiser):
         errors = self.covariance.nearest(sigma_t)
         if self.covariance.weights is not None:
             errors = errors.weighted(self.covariance.weights)
-        innovation = self.y - self.observe(mean)
+        innovation = self.problem.y - self.problem.observe(mean)
         return DiracPosterior(mean=mean + self._increment(errors, innovation).reshape(mean.shape))
 
     def _increment(self, errors: DenoisingErrors, innovation: Tensor) -> Tensor:
         """Apply the gain to `(M, P)` innovations; return `(M, F, S)`."""
         held = self.covariance
         observed = errors.observed[:, held.columns]
-        covariance = innovation_covariance(observed, held.localisation_oo, self.variance)
+        covariance = innovation_covariance(observed, held.localisation_oo, self.problem.variance)
         if self.silent is None:
             weights = solve_innovations(covariance, innovation)
         else:
@@ -104,21 +84,6 @@ class DECGDenoiser(Denoiser):
         return localised_increments(errors.latent, observed, held.localisation_zo, weights)
 
 
-def _build(problem: GuidanceProblem) -> Denoiser:
-    return DECGDenoiser(
-        problem.denoiser,
-        problem.observe,
-        problem.y,
-        problem.variance,
-        problem.error_covariance(),
-        problem.silent,
-    )
-
-
-def _build_latent(problem: GuidanceProblem, seen: LatentObservation) -> Denoiser:
-    return PointwiseDenoiser(problem.denoiser, problem.error_covariance(), seen)
-
-
 SPEC = GuidanceSpec(
-    "decg", _build, uses_jacobian=False, uses_errors=True, build_latent=_build_latent
+    "decg", DECGDenoiser, uses_jacobian=False, uses_errors=True, build_latent=PointwiseDenoiser
 )

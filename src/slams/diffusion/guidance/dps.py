@@ -23,64 +23,28 @@ standard deviations, ensemble over posterior standard deviation 0.8-2.5.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
-from slams.diffusion.backend import Denoiser
 from slams.diffusion.posterior.likelihood import LikelihoodGuidance
-from slams.diffusion.posterior.problem import GuidanceProblem
 from slams.plugins.guidance import GuidanceSpec
 
 __all__ = ["SPEC", "DPSDenoiser"]
 
 
 class DPSDenoiser(LikelihoodGuidance):
-    """Guidance by steps of fixed length down the gradient of each sample's misfit.
-
-    Args:
-        denoiser: Denoiser `D` of the prior, of `(M, ...)` states.
-        observe: Map from states `(M, ...)` to `(M, P)`, decoder and `H` together.
-        y: `(P,)` observed values.
-        scale: `(P,)` `s`, units of the observations.
-        zeta: Length of the steps.
-        silent: `(P,)` bool, True where a censored observation is at its bound; `None` if none is.
-    """
-
-    def __init__(
-        self,
-        denoiser: Denoiser,
-        observe: Callable[[Tensor], Tensor],
-        y: Tensor,
-        scale: Tensor,
-        zeta: float,
-        silent: Tensor | None = None,
-    ) -> None:
-        super().__init__(denoiser, observe, y, silent)
-        self.scale = scale
-        self.zeta = zeta
+    """Guidance by steps of fixed length down the gradient of each sample's misfit."""
 
     def weights(self, innovation: Tensor, sigma_t: Tensor, mean: Tensor) -> Tensor:
         """Return minus the gradient of each sample's norm, times the step length."""
+        scale = self.problem.scale
         # A misfit has no likelihood that could be censored: any value below the bound fits.
         innovation = torch.where(self.silent, innovation.clamp(max=0), innovation)
-        scaled = innovation / self.scale
+        scaled = innovation / scale
         norm = torch.linalg.vector_norm(scaled, dim=-1, keepdim=True)
-        length = self.zeta * (1 + sigma_t**2) / sigma_t**2
+        length = self.problem.settings.zeta * (1 + sigma_t**2) / sigma_t**2
         # The norm has no gradient at a sample that fits its observations exactly.
-        return length * scaled / self.scale / norm.clamp(min=torch.finfo(norm.dtype).tiny)
+        return length * scaled / scale / norm.clamp(min=torch.finfo(norm.dtype).tiny)
 
 
-def _build(problem: GuidanceProblem) -> Denoiser:
-    return DPSDenoiser(
-        problem.denoiser,
-        problem.observe,
-        problem.y,
-        problem.scale,
-        problem.settings.zeta,
-        problem.silent,
-    )
-
-
-SPEC = GuidanceSpec("dps", _build)
+SPEC = GuidanceSpec("dps", DPSDenoiser)

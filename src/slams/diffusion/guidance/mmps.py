@@ -33,6 +33,7 @@ takes one more evaluation of the denoiser.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -44,7 +45,7 @@ from slams.diffusion.backend import (
     MMPSDenoiser,
     generalized_minimal_residual,
 )
-from slams.diffusion.posterior.problem import GuidanceProblem
+from slams.diffusion.posterior.problem import GuidanceProblem, GuidedDenoiser
 from slams.linalg.censoring import linearised_observations
 from slams.linalg.whitening import error_unit
 from slams.plugins.guidance import GuidanceSpec
@@ -55,76 +56,42 @@ __all__ = ["SPEC", "mmps_denoiser"]
 _SHARES = (1.0, 0.5, 0.25, 0.125)
 
 
-def mmps_denoiser(
-    denoiser: Denoiser,
-    observe: Callable[[Tensor], Tensor],
-    y: Tensor,
-    variance: Tensor,
-    iterations: int,
-    silent: Tensor | None = None,
-    linearisations: int = 1,
-) -> Denoiser:
+def mmps_denoiser(problem: GuidanceProblem) -> Denoiser:
     """Build the guided denoiser of one case.
 
     Args:
-        denoiser: Denoiser `D` of the prior, of `(M, T, K, h, w)`.
-        observe: Map from latents `(M, T, K, h, w)` to `(M, P)`, decoder and `H` together.
-        y: `(P,)` observed values.
-        variance: `(P,)` diagonal of `R`, the decoder's error included.
-        iterations: GMRES iterations per linearisation.
-        silent: `(P,)` bool, True where a censored observation is at its bound; `None` if none is.
-        linearisations: Number of linearisations of `observe`, the first about `D`; one is enough
-            if it is linear.
+        problem: Prior, observations and settings: `iterations` of GMRES per linearisation, and
+            `linearisations` of `observe`, the first about `D`; one is enough if it is linear.
     """
-
-    def guided(values: Tensor, errors: Tensor) -> Denoiser:
-        """Build the denoiser for Gaussian observations."""
-        unit = error_unit(errors)
-        values, errors = values / unit, errors / unit**2
-
-        def white(states: Tensor) -> Tensor:
-            """Observe in units of the standard deviation of the observation error."""
-            return observe(states) / unit
-
-        if linearisations > 1:
-            return _IteratedMMPS(denoiser, white, values, errors, iterations, linearisations)
-        return MMPSDenoiser(
-            denoiser,
-            y=values,
-            A=white,
-            cov_y=DiagonalCovariance(errors),
-            solver="gmres",
-            iterations=iterations,
-        )
-
-    if silent is not None and bool(silent.any()):
-        return _CensoredMMPS(denoiser, observe, y, variance, silent, guided)
-    return guided(y, variance)
+    if problem.censored:
+        return _CensoredMMPS(problem)
+    return _gaussian(problem, problem.y, problem.total_variance)
 
 
-class _IteratedMMPS(Denoiser):
+def _gaussian(problem: GuidanceProblem, values: Tensor, variance: Tensor) -> Denoiser:
+    """Build the denoiser for Gaussian observations with other values and error variances."""
+    unit = error_unit(variance)
+    # In units of the standard deviation of the observation error.
+    white = replace(
+        problem,
+        observe=lambda states: problem.observe(states) / unit,
+        y=values / unit,
+        total_variance=variance / unit**2,
+    )
+    if problem.settings.linearisations > 1:
+        return _IteratedMMPS(white)
+    return MMPSDenoiser(
+        problem.denoiser,
+        y=white.y,
+        A=white.observe,
+        cov_y=DiagonalCovariance(white.total_variance),
+        solver="gmres",
+        iterations=problem.settings.iterations,
+    )
+
+
+class _IteratedMMPS(GuidedDenoiser):
     """Guidance by several linearisations, each about the last solution, with one denoiser call."""
-
-    def __init__(
-        self,
-        denoiser: Denoiser,
-        observe: Callable[[Tensor], Tensor],
-        y: Tensor,
-        variance: Tensor,
-        iterations: int,
-        linearisations: int,
-    ) -> None:
-        super().__init__()
-        self.denoiser = denoiser
-        self.observe = observe
-        self.y = y
-        self.variance = variance
-        self.iterations = iterations
-        self.linearisations = linearisations
-
-    @property
-    def schedule(self):
-        return self.denoiser.schedule
 
     @torch.no_grad()
     def forward(self, x_t: Tensor, t: Tensor, **condition: Tensor) -> DiracPosterior:
@@ -142,7 +109,7 @@ class _IteratedMMPS(Denoiser):
         increment, source = torch.zeros_like(mean), torch.zeros_like(mean)
         cost = self._cost(mean, increment, source)
         weights = None
-        for number in range(self.linearisations):
+        for number in range(self.problem.settings.linearisations):
             # A few iterations do not solve the system: the next ones start from their result.
             weights, full = self._solved(mean, increment, spread, weights)
             towards = spread(full) - increment, full - source
@@ -170,25 +137,26 @@ class _IteratedMMPS(Denoiser):
         Returns:
             `w = (R + A' P A'^T)^-1 (y - A(x) + A' (x - D))` and the source `A'^T w`.
         """
-        state = mean + increment
+        problem, state = self.problem, mean + increment
 
         def tangent(v: Tensor) -> Tensor:
-            return torch.func.jvp(self.observe, (state,), (v,))[1]
+            return torch.func.jvp(problem.observe, (state,), (v,))[1]
 
-        observed, adjoint = torch.func.vjp(self.observe, state)
+        observed, adjoint = torch.func.vjp(problem.observe, state)
 
         def system(v: Tensor) -> Tensor:
-            return v * self.variance + tangent(spread(adjoint(v.to(observed))[0]))
+            return v * problem.total_variance + tangent(spread(adjoint(v.to(observed))[0]))
 
-        innovation = self.y - observed + tangent(increment)
+        innovation = problem.y - observed + tangent(increment)
         weights = generalized_minimal_residual(
-            system, innovation, x0=start, iterations=self.iterations
+            system, innovation, x0=start, iterations=problem.settings.iterations
         )
         return weights, adjoint(weights.to(observed))[0]
 
     def _cost(self, mean: Tensor, increment: Tensor, source: Tensor) -> Tensor:
         """Return minus twice the log-density of each member, `(M,)`, up to a constant."""
-        misfit = (self.y - self.observe(mean + increment)).square() / self.variance
+        departure = self.problem.y - self.problem.observe(mean + increment)
+        misfit = departure.square() / self.problem.total_variance
         return misfit.flatten(1).sum(dim=1) + (increment * source).flatten(1).sum(dim=1)
 
     def _share(
@@ -209,55 +177,17 @@ class _IteratedMMPS(Denoiser):
         return chosen
 
 
-class _CensoredMMPS(Denoiser):
-    """Guidance with the likelihood linearised about the denoised state, member by member.
-
-    Args:
-        guided: Function that builds the guided denoiser from values and error variances `(M, P)`
-            of Gaussian observations.
-    """
-
-    def __init__(
-        self,
-        denoiser: Denoiser,
-        observe: Callable[[Tensor], Tensor],
-        y: Tensor,
-        variance: Tensor,
-        silent: Tensor,
-        guided: Callable[[Tensor, Tensor], Denoiser],
-    ) -> None:
-        super().__init__()
-        self.denoiser = denoiser
-        self.observe = observe
-        self.y = y
-        self.variance = variance
-        self.silent = silent
-        self.guided = guided
-
-    @property
-    def schedule(self):
-        return self.denoiser.schedule
+class _CensoredMMPS(GuidedDenoiser):
+    """Guidance with the likelihood linearised about the denoised state, member by member."""
 
     @torch.no_grad()
     def forward(self, x_t: Tensor, t: Tensor, **condition: Tensor) -> DiracPosterior:
-        predicted = self.observe(self.denoiser(x_t, t, **condition).mean)
+        problem = self.problem
+        predicted = problem.observe(self.denoiser(x_t, t, **condition).mean)
         innovation, variance = linearised_observations(
-            self.y - predicted, self.variance, self.silent
+            problem.y - predicted, problem.total_variance, problem.silent
         )
-        return self.guided(predicted + innovation, variance)(x_t, t, **condition)
+        return _gaussian(problem, predicted + innovation, variance)(x_t, t, **condition)
 
 
-def _build(problem: GuidanceProblem) -> Denoiser:
-    settings = problem.settings
-    return mmps_denoiser(
-        problem.denoiser,
-        problem.observe,
-        problem.y,
-        problem.total_variance,
-        settings.iterations,
-        problem.silent,
-        settings.linearisations,
-    )
-
-
-SPEC = GuidanceSpec("mmps", _build)
+SPEC = GuidanceSpec("mmps", mmps_denoiser)

@@ -17,14 +17,11 @@ deviations, ensemble over posterior standard deviation 0.90-1.18.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
-from slams.diffusion.backend import Denoiser, conjugate_gradients
+from slams.diffusion.backend import conjugate_gradients
 from slams.diffusion.posterior.likelihood import LikelihoodGuidance
-from slams.diffusion.posterior.problem import GuidanceProblem
 from slams.linalg.censoring import linearised_observations
 from slams.linalg.whitening import error_unit
 from slams.plugins.guidance import GuidanceSpec
@@ -33,54 +30,24 @@ __all__ = ["SPEC", "PGDMDenoiser"]
 
 
 class PGDMDenoiser(LikelihoodGuidance):
-    """Guidance by a likelihood that assumes the same uncertainty of the state in all directions.
-
-    Args:
-        denoiser: Denoiser `D` of the prior, of `(M, ...)` states.
-        observe: Map from states `(M, ...)` to `(M, P)`, decoder and `H` together.
-        y: `(P,)` observed values.
-        variance: `(P,)` diagonal of `R`, the decoder's error included.
-        iterations: Conjugate gradient iterations.
-        silent: `(P,)` bool, True where a censored observation is at its bound; `None` if none is.
-    """
-
-    def __init__(
-        self,
-        denoiser: Denoiser,
-        observe: Callable[[Tensor], Tensor],
-        y: Tensor,
-        variance: Tensor,
-        iterations: int,
-        silent: Tensor | None = None,
-    ) -> None:
-        super().__init__(denoiser, observe, y, silent)
-        self.variance = variance
-        self.iterations = iterations
+    """Guidance by a likelihood with the same uncertainty of the state in all directions."""
 
     def weights(self, innovation: Tensor, sigma_t: Tensor, mean: Tensor) -> Tensor:
         """Solve `(R + r_t^2 A' A'^T) w = d`, scaled to `R^(1/2)` so that units do not matter."""
         r2 = sigma_t**2 / (1 + sigma_t**2)
-        innovation, variance = linearised_observations(innovation, self.variance, self.silent)
+        observe, iterations = self.problem.observe, self.problem.settings.iterations
+        innovation, variance = linearised_observations(
+            innovation, self.problem.total_variance, self.silent
+        )
         unit = error_unit(variance)
         white = variance / unit**2
-        _, adjoint = torch.func.vjp(self.observe, mean)
+        _, adjoint = torch.func.vjp(observe, mean)
 
         def system(v: Tensor) -> Tensor:
             back = adjoint(v / unit)[0]
-            return white * v + r2 * torch.func.jvp(self.observe, (mean,), (back,))[1] / unit
+            return white * v + r2 * torch.func.jvp(observe, (mean,), (back,))[1] / unit
 
-        return conjugate_gradients(system, innovation / unit, iterations=self.iterations) / unit
-
-
-def _build(problem: GuidanceProblem) -> Denoiser:
-    return PGDMDenoiser(
-        problem.denoiser,
-        problem.observe,
-        problem.y,
-        problem.total_variance,
-        problem.settings.iterations,
-        problem.silent,
-    )
+        return conjugate_gradients(system, innovation / unit, iterations=iterations) / unit
 
 
-SPEC = GuidanceSpec("pgdm", _build)
+SPEC = GuidanceSpec("pgdm", PGDMDenoiser)

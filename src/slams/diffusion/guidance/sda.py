@@ -17,14 +17,10 @@ diverges with so few steps.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
-from slams.diffusion.backend import Denoiser
 from slams.diffusion.posterior.likelihood import LikelihoodGuidance
-from slams.diffusion.posterior.problem import GuidanceProblem
 from slams.linalg.censoring import inverse_mills
 from slams.plugins.guidance import GuidanceSpec
 
@@ -34,51 +30,19 @@ __all__ = ["SPEC", "SDADenoiser"]
 class SDADenoiser(LikelihoodGuidance):
     """Guidance by a likelihood whose variance grows with the noise level.
 
-    Args:
-        denoiser: Denoiser `D` of the prior, of `(M, ...)` states.
-        observe: Map from states `(M, ...)` to `(M, P)`, decoder and `H` together.
-        y: `(P,)` observed values.
-        variance: `(P,)` diagonal of `R`, the decoder's error included.
-        scale: `(P,)` `s`, units of the observations.
-        gamma: Variance of the state about `D` at noise level one; the authors use 0.01 with
-            hundreds of steps.
-        silent: `(P,)` bool, True where a censored observation is at its bound; `None` if none is.
+    `settings.gamma` is the variance of the state about `D` at noise level one; the authors use
+    0.01 with hundreds of steps.
     """
-
-    def __init__(
-        self,
-        denoiser: Denoiser,
-        observe: Callable[[Tensor], Tensor],
-        y: Tensor,
-        variance: Tensor,
-        scale: Tensor,
-        gamma: float,
-        silent: Tensor | None = None,
-    ) -> None:
-        super().__init__(denoiser, observe, y, silent)
-        self.variance = variance
-        self.scale = scale
-        self.gamma = gamma
 
     def weights(self, innovation: Tensor, sigma_t: Tensor, mean: Tensor) -> Tensor:
         """Return `d / (R + gamma s^2 sigma_t^2)`, or the slope of `log Phi` where silent."""
-        variance = self.variance + self.gamma * (self.scale * sigma_t) ** 2
+        problem = self.problem
+        growing = problem.settings.gamma * (problem.scale * sigma_t) ** 2
+        variance = problem.total_variance + growing
         sd = variance.sqrt()
         return torch.where(
             self.silent, -inverse_mills(innovation / sd) / sd, innovation / variance
         )
 
 
-def _build(problem: GuidanceProblem) -> Denoiser:
-    return SDADenoiser(
-        problem.denoiser,
-        problem.observe,
-        problem.y,
-        problem.total_variance,
-        problem.scale,
-        problem.settings.gamma,
-        problem.silent,
-    )
-
-
-SPEC = GuidanceSpec("sda", _build)
+SPEC = GuidanceSpec("sda", SDADenoiser)

@@ -39,7 +39,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from slams.diffusion.backend import Denoiser, DiracPosterior
+from slams.diffusion.backend import Denoiser, DiracPosterior, WrappedDenoiser
 from slams.errors import UserError
 
 __all__ = ["BackgroundDenoiser", "BackgroundGain", "day_folds"]
@@ -149,7 +149,7 @@ def _regress(error: Tensor, departure: Tensor, near: Tensor) -> Tensor:
     return torch.cat(found)
 
 
-class BackgroundDenoiser(Denoiser):
+class BackgroundDenoiser(WrappedDenoiser):
     """A denoiser corrected by the background as an observation, which is passed as `condition`.
 
     Args:
@@ -166,16 +166,10 @@ class BackgroundDenoiser(Denoiser):
         gains: Sequence[BackgroundGain],
         conditioned: bool,
     ) -> None:
-        super().__init__()
-        self.denoiser = denoiser
+        super().__init__(denoiser)
         self.levels = levels
         self.gains = list(gains)
         self.conditioned = conditioned
-
-    @property
-    def schedule(self):
-        """Return the schedule of the denoiser."""
-        return self.denoiser.schedule
 
     def forward(
         self,

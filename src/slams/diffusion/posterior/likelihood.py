@@ -16,46 +16,33 @@ likelihood of a censored observation at its bound (`silent`) is `Phi((b - A(D)) 
 
 from __future__ import annotations
 
-import abc
-from collections.abc import Callable
+from abc import abstractmethod
 
 import torch
 from torch import Tensor
 
-from slams.diffusion.backend import Denoiser, DiracPosterior
+from slams.diffusion.backend import DiracPosterior
+from slams.diffusion.posterior.problem import GuidanceProblem, GuidedDenoiser
 
 __all__ = ["LikelihoodGuidance"]
 
 
-class LikelihoodGuidance(Denoiser, abc.ABC):
+class LikelihoodGuidance(GuidedDenoiser):
     """A denoiser plus `sigma_t^2 J^T A'^T w`; a subclass computes the weights `w`.
 
     Args:
-        denoiser: Denoiser `D` of the prior, of `(M, ...)` states.
-        observe: Map from states `(M, ...)` to `(M, P)`, decoder and `H` together.
-        y: `(P,)` observed values.
-        silent: `(P,)` bool, True where a censored observation is at its bound; `None` if none is.
+        problem: Prior, observations and settings.
+
+    Attributes:
+        silent: `(P,)` bool, True where a censored observation is at its bound.
     """
 
-    def __init__(
-        self,
-        denoiser: Denoiser,
-        observe: Callable[[Tensor], Tensor],
-        y: Tensor,
-        silent: Tensor | None = None,
-    ) -> None:
-        super().__init__()
-        self.denoiser = denoiser
-        self.observe = observe
-        self.y = y
-        self.silent = torch.zeros_like(y, dtype=torch.bool) if silent is None else silent
+    def __init__(self, problem: GuidanceProblem) -> None:
+        super().__init__(problem)
+        none = torch.zeros_like(problem.y, dtype=torch.bool)
+        self.silent = none if problem.silent is None else problem.silent
 
-    @property
-    def schedule(self):
-        """Return the schedule of the prior's denoiser."""
-        return self.denoiser.schedule
-
-    @abc.abstractmethod
+    @abstractmethod
     def weights(self, innovation: Tensor, sigma_t: Tensor, mean: Tensor) -> Tensor:
         """Return `w`.
 
@@ -75,7 +62,7 @@ class LikelihoodGuidance(Denoiser, abc.ABC):
         with torch.enable_grad():
             x_t = x_t.detach().requires_grad_()
             mean = self.denoiser(x_t, t, **condition).mean
-            observed = self.observe(mean)
-        weights = self.weights(self.y - observed.detach(), sigma_t, mean.detach())
+            observed = self.problem.observe(mean)
+        weights = self.weights(self.problem.y - observed.detach(), sigma_t, mean.detach())
         (gradient,) = torch.autograd.grad(observed, x_t, weights.to(observed))
         return DiracPosterior(mean=mean.detach() + sigma_t**2 * gradient)

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from slams.diffusion.backend import Denoiser, DiracPosterior
-from slams.diffusion.posterior.errors import DenoisingErrors, ErrorCovariance
+from slams.diffusion.backend import DiracPosterior
+from slams.diffusion.posterior.errors import DenoisingErrors
+from slams.diffusion.posterior.problem import GuidanceProblem, GuidedDenoiser
 
 __all__ = ["LatentObservation", "PointwiseDenoiser"]
 
@@ -48,30 +49,21 @@ class LatentObservation:
         return (self.matrix @ points[..., None])[..., 0] + self.offset
 
 
-class PointwiseDenoiser(Denoiser):
+class PointwiseDenoiser(GuidedDenoiser):
     """A denoiser corrected by an observation of its latents.
 
     Args:
-        denoiser: Denoiser `D` of the prior, of `(M, T, K, h, w)`.
-        covariance: The denoising errors of archive days; only their latent part is used.
+        problem: Prior and denoising errors of archive days, of which only the latent part is used.
         observation: The observation.
+
+    Raises:
+        ValueError: The problem has no denoising errors.
     """
 
-    def __init__(
-        self,
-        denoiser: Denoiser,
-        covariance: ErrorCovariance,
-        observation: LatentObservation,
-    ) -> None:
-        super().__init__()
-        self.denoiser = denoiser
-        self.covariance = covariance
+    def __init__(self, problem: GuidanceProblem, observation: LatentObservation) -> None:
+        super().__init__(problem)
+        self.covariance = problem.error_covariance()
         self.observation = observation
-
-    @property
-    def schedule(self):
-        """Return the schedule of the prior's denoiser."""
-        return self.denoiser.schedule
 
     @torch.no_grad()
     def forward(self, x_t: Tensor, t: Tensor, **condition: Tensor) -> DiracPosterior:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from slams.diffusion.backend import Denoiser
+from slams.diffusion.backend import Denoiser, WrappedDenoiser
 from slams.diffusion.posterior.errors import ErrorCovariance
 from slams.diffusion.settings import GuidanceSettings
 
-__all__ = ["GuidanceProblem"]
+__all__ = ["GuidanceProblem", "GuidedDenoiser"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,11 @@ class GuidanceProblem:
     silent: Tensor | None = None
     covariance: ErrorCovariance | None = None
 
+    @property
+    def censored(self) -> bool:
+        """Return whether a censored observation is at its bound."""
+        return self.silent is not None and bool(self.silent.any())
+
     def error_covariance(self) -> ErrorCovariance:
         """Return the denoising errors.
 
@@ -54,3 +59,15 @@ class GuidanceProblem:
                 f"GuidanceSpec(uses_errors=True)"
             )
         return self.covariance
+
+
+class GuidedDenoiser(WrappedDenoiser):
+    """Base class of denoisers of the posterior of one case, `E[z | z_t, y]`.
+
+    Args:
+        problem: Prior, observations and settings.
+    """
+
+    def __init__(self, problem: GuidanceProblem) -> None:
+        super().__init__(problem.denoiser)
+        self.problem = problem

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
-from slams.diffusion.backend import Denoiser, Sampler
+from slams.diffusion.backend import Sampler
 from slams.diffusion.sampling import SamplerProblem
 from slams.plugins.samplers import SamplerSpec
 
@@ -18,16 +16,13 @@ class AncestralSampler(Sampler):
     """Sampler that draws `x_s` from the exact reverse kernel of a Gaussian (Ho et al. 2020).
 
     Args:
-        denoiser: The (guided) denoiser.
-        noise: Function from the number of a step to its standard normal noise.
+        problem: The (guided) denoiser, noise levels and noise.
     """
 
-    def __init__(
-        self, denoiser: Denoiser, noise: Callable[[int], Tensor], **kwargs: float
-    ) -> None:
-        super().__init__(**kwargs)
-        self.denoiser = denoiser
-        self.noise = noise
+    def __init__(self, problem: SamplerProblem) -> None:
+        super().__init__(**problem.grid)
+        self.denoiser = problem.denoiser
+        self.noise = problem.noise
         self._count = 0
 
     def step(self, x_t: Tensor, t: Tensor, s: Tensor, **kwargs: Tensor) -> Tensor:
@@ -41,8 +36,4 @@ class AncestralSampler(Sampler):
         return mean + kept * (x_t - mean) + sigma_s * torch.sqrt(1 - kept) * noise
 
 
-def _build(problem: SamplerProblem) -> Sampler:
-    return AncestralSampler(problem.denoiser, problem.noise, **problem.grid)
-
-
-SPEC = SamplerSpec("ancestral", _build)
+SPEC = SamplerSpec("ancestral", AncestralSampler)

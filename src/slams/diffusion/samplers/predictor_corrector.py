@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from torch import Tensor
 
-from slams.diffusion.backend import Denoiser, Sampler
+from slams.diffusion.backend import Sampler
 from slams.diffusion.sampling import SamplerProblem
 from slams.plugins.samplers import SamplerSpec
 
@@ -35,42 +33,30 @@ class PredictorCorrectorSampler(Sampler):
     previous draw: it is a plain correction of `c / 2`, whose loss the following ones compensate.
 
     Args:
-        denoiser: The (guided) denoiser.
-        noise: Function from the number of a correction to its standard normal noise.
-        corrections: Corrections per level.
-        tau: Fraction of the variance of the noise that a correction redraws.
-        averaged: Whether corrections are averaged.
+        problem: The (guided) denoiser, noise levels and noise, with the number of `corrections`
+            per level, the fraction `tau` of the variance of the noise that each of them redraws
+            (`correction`), and whether they are `averaged`.
     """
 
-    def __init__(
-        self,
-        denoiser: Denoiser,
-        noise: Callable[[int], Tensor],
-        corrections: int,
-        tau: float,
-        averaged: bool = False,
-        **kwargs: float,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.denoiser = denoiser
-        self.noise = noise
-        self.corrections = corrections
-        self.tau = tau
-        self.averaged = averaged
+    def __init__(self, problem: SamplerProblem) -> None:
+        super().__init__(**problem.grid)
+        self.denoiser = problem.denoiser
+        self.noise = problem.noise
+        self.settings = problem.settings
         self._count = 0
 
     def step(self, x_t: Tensor, t: Tensor, s: Tensor, **kwargs: Tensor) -> Tensor:
         """Correct `x_t` and take it to `x_s`, `(M, ...)` both."""
         _, sigma_t = self.denoiser.schedule(t)
         _, sigma_s = self.denoiser.schedule(s)
-        before = None
-        for _ in range(self.corrections):
+        before, tau = None, self.settings.correction
+        for _ in range(self.settings.corrections):
             mean = self.denoiser(x_t, t, **kwargs).mean
-            if self.averaged:
+            if self.settings.averaged:
                 x_t, before = self._averaged(x_t, mean, sigma_t, before)
             else:
-                kept = (1 - self.tau) ** 0.5
-                x_t = mean + kept * (x_t - mean) + self.tau**0.5 * sigma_t * self._draw(x_t)
+                kept = (1 - tau) ** 0.5
+                x_t = mean + kept * (x_t - mean) + tau**0.5 * sigma_t * self._draw(x_t)
         mean = self.denoiser(x_t, t, **kwargs).mean
         return mean + sigma_s / sigma_t * (x_t - mean)
 
@@ -78,7 +64,7 @@ class PredictorCorrectorSampler(Sampler):
         self, x_t: Tensor, mean: Tensor, sigma_t: Tensor, before: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Return the corrected `x_t` and the draw that the next correction uses again."""
-        drift = 1 - (1 - self.tau) ** 0.5
+        drift = 1 - (1 - self.settings.correction) ** 0.5
         width = (drift / 2) ** 0.5 * sigma_t
         if before is None:
             before = (1 - drift / 2) ** 0.5 * self._draw(x_t)
@@ -91,16 +77,4 @@ class PredictorCorrectorSampler(Sampler):
         return self.noise(self._count - 1).to(like)
 
 
-def _build(problem: SamplerProblem) -> Sampler:
-    settings = problem.settings
-    return PredictorCorrectorSampler(
-        problem.denoiser,
-        problem.noise,
-        settings.corrections,
-        settings.correction,
-        settings.averaged,
-        **problem.grid,
-    )
-
-
-SPEC = SamplerSpec("predictor_corrector", _build)
+SPEC = SamplerSpec("predictor_corrector", PredictorCorrectorSampler)

@@ -18,7 +18,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from slams.errors import UserError
 from slams.runtime.atomic import replacing
 
-__all__ = ["BEST", "LAST", "Checkpoints"]
+__all__ = ["BEST", "LAST", "Checkpoints", "can_be_saved"]
 
 BEST = "best.ckpt"
 LAST = "last.ckpt"
@@ -67,21 +67,17 @@ class Checkpoints(Checkpoint):
         else:
             self._validated = True
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Save every `every_steps` steps; Lightning calls checkpoint callbacks last."""
         step = trainer.global_step
         # The number of steps does not change while gradients are accumulated.
         if not self.every_steps or step <= self._saved_step:
             return
         self._due |= step % self.every_steps == 0
-        loop = trainer.fit_loop.epoch_loop
-        stepped = loop.batch_progress.current.ready % trainer.accumulate_grad_batches == 0
         # Not at the last batch of an epoch: a Trainer that resumes from there would skip the
         # validation. One that resumes from the end of an epoch without validation trains a batch
         # of that epoch again (lightning 2.6.6, `_is_validation_done`): save in the next epoch.
-        if self._due and stepped and not loop.batch_progress.is_last_batch:
+        if self._due and can_be_saved(trainer):
             self.rescue(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -149,3 +145,10 @@ class Checkpoints(Checkpoint):
             part.unlink(missing_ok=True)
             raise
         trainer.strategy.barrier("checkpoint")
+
+
+def can_be_saved(trainer: Trainer) -> bool:
+    """Return whether the batch took an optimiser step and is not the last one of its epoch."""
+    progress = trainer.fit_loop.epoch_loop.batch_progress
+    stepped = progress.current.ready % trainer.accumulate_grad_batches == 0
+    return stepped and not progress.is_last_batch

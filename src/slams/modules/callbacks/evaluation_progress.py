@@ -22,12 +22,15 @@ from slams.runs.record import ESTIMATOR
 from slams.runtime.atomic import replacing
 from slams.runtime.files import load_tensors
 from slams.runtime.ranks import say
-from slams.runtime.signals import Stopped, noted
+from slams.runtime.signals import Stopped, pending
 
 if TYPE_CHECKING:
     from slams.modules.evaluator import AssimilationEvaluator
 
 __all__ = ["EvaluationProgress"]
+
+# Layout of the results in a file; files of other layouts are not read.
+_LAYOUT = 2
 
 
 class EvaluationProgress(Callback):
@@ -85,7 +88,7 @@ class EvaluationProgress(Callback):
         outputs: Any,
         batch: Any,
         batch_idx: int,
-        dataloader_idx: int = 0,
+        *_: Any,
     ) -> None:
         """Store the progress when it is due, or when the evaluation must end.
 
@@ -93,7 +96,7 @@ class EvaluationProgress(Callback):
             Stopped: A signal was received.
         """
         module: AssimilationEvaluator = pl_module  # type: ignore[assignment]
-        signum = noted()
+        signum = pending()
         if batch_idx + 1 < module.done or not (
             signum or self._now() - self._mark >= self.every_seconds
         ):
@@ -116,4 +119,4 @@ class EvaluationProgress(Callback):
 
     def _way(self, trainer: Trainer) -> list[int]:
         """Return the numbers that determine the cases of each batch and rank, and their scores."""
-        return [ESTIMATOR, trainer.world_size, *map(int, trainer.num_test_batches)]
+        return [_LAYOUT, ESTIMATOR, trainer.world_size, *map(int, trainer.num_test_batches)]

@@ -46,9 +46,7 @@ class MetricsCSV(Callback):
             self._columns += [c for c in columns if c not in self._columns]
             self._rewrite([r for r in rows if int(r["step"]) <= trainer.global_step])
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Collect the metrics of the step and write a row when it is due."""
         if not trainer.is_global_zero:
             return

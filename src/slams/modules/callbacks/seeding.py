@@ -32,25 +32,14 @@ class StepSeed(Callback):
         self.seed = seed
         self.stage = stage
 
-    def on_train_batch_start(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Seed by the number of training batches so far."""
         # Batches, not optimiser steps, whose number does not change while gradients accumulate.
         done = trainer.fit_loop.epoch_loop.total_batch_idx
         self._set("train", done, trainer.global_rank)
 
     def on_validation_batch_start(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, *_: Any
     ) -> None:
         """Seed by the index of the batch in the validation."""
         self._set("validation", batch_idx, trainer.global_rank)

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from slams.modules.callbacks.checkpoints import Checkpoints
-from slams.runtime.signals import Stopped, noted, seconds_running
+from slams.modules.callbacks.checkpoints import Checkpoints, can_be_saved
+from slams.runtime.signals import Stopped, pending, seconds_running
 
 __all__ = ["StopOnSignal"]
 
@@ -52,18 +52,14 @@ class StopOnSignal(Callback):
         self._every, self._batches = 1, 0
         self._mark = time.monotonic()
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Check whether to end the training.
 
         Raises:
             Stopped: The training must end; its checkpoint is saved.
         """
         self._batches += 1
-        loop = trainer.fit_loop.epoch_loop
-        stepped = loop.batch_progress.current.ready % trainer.accumulate_grad_batches == 0
-        if self._batches < self._every or not stepped or loop.batch_progress.is_last_batch:
+        if self._batches < self._every or not can_be_saved(trainer):
             return
         flag = self._agree(trainer)
         if flag:
@@ -74,7 +70,7 @@ class StopOnSignal(Callback):
 
     def _agree(self, trainer: Trainer) -> float:
         """Return the largest flag of all ranks."""
-        flag = float(noted()) or (_TIME_IS_UP if self._running() > self.max_seconds else 0.0)
+        flag = float(pending()) or (_TIME_IS_UP if self._running() > self.max_seconds else 0.0)
         if trainer.world_size == 1:
             return flag
         seconds = (time.monotonic() - self._mark) / self._batches

@@ -99,17 +99,12 @@ class TimedCallback(Callback):
         """Wait for the epoch's first batch."""
         self.timer.resume()
 
-    def on_train_batch_start(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
+    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
         """Record the arrival of a batch."""
         self.timer.batch_start(getattr(trainer.datamodule, "arrived_at", None))
 
     def on_train_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
     ) -> None:
         """Count the samples of all ranks (training shards are of equal length)."""
         self.timer.batch_end(batch_length(batch) * trainer.world_size)
@@ -127,18 +122,12 @@ class TimedCallback(Callback):
         """Start the timer."""
         self._start(trainer, "test")
 
-    def on_test_batch_start(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
+    def on_test_batch_start(self, trainer: Trainer, *_: Any) -> None:
         """Record the arrival of a batch."""
         self.timer.batch_start(getattr(trainer.datamodule, "arrived_at", None))
 
     def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
     ) -> None:
         """Count the samples as if every rank had as many (they differ by one at most)."""
         self.timer.batch_end(batch_length(batch) * trainer.world_size)

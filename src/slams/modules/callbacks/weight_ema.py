@@ -65,9 +65,7 @@ class WeightEMA(Callback):
             self._aside[name] = self._aside[name].to(parameter.device)
 
     @torch.no_grad()
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Update the average if an optimiser step was taken."""
         if trainer.global_step == self.updates:  # gradients are still accumulating
             return

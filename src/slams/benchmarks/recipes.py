@@ -1,0 +1,209 @@
+"""The keys of the benchmarks' recipes, with their defaults and rules.
+
+The comment above a key is its help text. Reading a recipe imports nothing heavy. The recipe of
+`slams bench state` is in `slams.benchmarks.state.recipe`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from slams.config.checks.rules import holds
+from slams.config.memory import parse_memory
+from slams.errors import UserError
+from slams.plugins.keys import (
+    NOT_EMPTY,
+    NOT_NEGATIVE,
+    POSITIVE,
+    Rule,
+    at_least,
+    each,
+    key,
+    one_of,
+    some,
+    that,
+)
+
+__all__ = [
+    "ClimateConfig",
+    "CostConfig",
+    "PreparationBenchConfig",
+    "StreamBenchConfig",
+    "check_climate",
+    "check_cost",
+    "check_stream_bench",
+    "parse_grid",
+]
+
+_GRID = "LATITUDESxLONGITUDESxCHANNELS such as 48x96x11"
+_MOST_CHANNELS = 200
+
+
+@dataclass
+class CostConfig:
+    """Recipes that `slams bench sampler`, `train` and `scaling` time in turn, in one run."""
+
+    # Name in the tables -> recipe (path from the working directory). Ratios are relative to the
+    # first recipe.
+    recipes: dict[str, Any] = field(default_factory=dict)
+    # Method of the recipes that `sampler` times.
+    method: str = "latent_diffusion"
+    # Verifying dates and members that `sampler` draws with each recipe, the same for all.
+    cases: int = key(3, at_least(1))
+    members: int = key(4, at_least(2))
+    # Training steps that `train` times at once, and number of rounds over the recipes.
+    steps: int = key(10, at_least(1))
+    repetitions: int = key(5, at_least(1))
+    # Numbers of other programs, each of which occupies a core, while `train` times the recipes.
+    busy: list[int] = key([0], NOT_EMPTY, each(at_least(0)))
+    # Numbers of processes with which `scaling` trains the first recipe, and training steps of
+    # each.
+    ranks: list[int] = key([1, 2], NOT_EMPTY, each(at_least(1)))
+    scaling_steps: int = key(120, at_least(1))
+    # Parameters with which `scaling` samples the first recipe: steps of the sampler, and members.
+    sampler_steps: list[int] = key([8, 16, 32, 64], NOT_EMPTY, each(at_least(2)))
+    sampler_members: list[int] = key([2, 4, 8, 16], NOT_EMPTY, each(at_least(2)))
+
+
+def check_cost(config: CostConfig) -> None:
+    """Refuse a recipe that contradicts itself.
+
+    Raises:
+        UserError: One sentence with the key.
+    """
+    some("{name: recipe.yaml}, the first to compare with").check("recipes", config.recipes)
+    for name, path in config.recipes.items():
+        if not isinstance(path, str):
+            raise UserError(f"key 'recipes.{name}': found {path!r}, expected the path of a recipe")
+        if not Path(path).is_file():
+            raise UserError(
+                f"key 'recipes.{name}': {path} is not there; paths are relative to the working "
+                f"directory"
+            )
+
+
+def parse_grid(text: str, name: str = "grids") -> tuple[int, int, int]:
+    """Read `48x96x11` as (channels, latitudes, longitudes) `(11, 48, 96)`.
+
+    Args:
+        text: Text of the grid.
+        name: The key, for the message.
+
+    Raises:
+        UserError: The text is not such a grid.
+    """
+    parts = text.split("x")
+    if len(parts) != 3 or not all(re.fullmatch(r"[1-9][0-9]{0,8}", part) for part in parts):
+        raise UserError(f"key {name!r}: found {text!r}, expected {_GRID}")
+    rows, columns, channels = map(int, parts)
+    if channels > _MOST_CHANNELS:
+        raise UserError(
+            f"key {name!r}: found {channels} channels in {text!r}, expected {_MOST_CHANNELS} at "
+            f"most"
+        )
+    return channels, rows, columns
+
+
+@dataclass
+class StreamBenchConfig:
+    """How fast windows are read from a training store, compared with other readers."""
+
+    # Grids as LATITUDESxLONGITUDESxCHANNELS, each with its own synthetic store.
+    grids: list[str] = key(
+        ["48x96x11", "121x240x13"],
+        NOT_EMPTY,
+        each(Rule(_GRID, lambda name, text: parse_grid(text, name))),
+    )
+    # Days per store, and per window.
+    days: int = 320
+    window: int = key(5, at_least(1))
+    # Windows per batch.
+    batch_size: int = key(8, at_least(1))
+    # Numbers of DataLoader workers.
+    workers: list[int] = key([0, 2], NOT_EMPTY, each(NOT_NEGATIVE))
+    # Repetitions, in each of which every reader has its turn.
+    repetitions: int = key(5, at_least(1))
+    # Approximate seconds per measurement.
+    seconds: float = key(1.0, POSITIVE)
+    # Whether to measure also with files that are not in the page cache.
+    cold: bool = True
+    # Whether to keep the stores (in the output directory, `stores`).
+    keep_stores: bool = False
+    seed: int = key(0, NOT_NEGATIVE)
+
+
+def check_stream_bench(config: StreamBenchConfig) -> None:
+    """Refuse a store with too few days.
+
+    Raises:
+        UserError: One sentence: the key, what was found, what is expected.
+    """
+    fewest = 2 * config.window * config.batch_size
+    expected = f"at least the days of two batches of separate windows, {fewest}"
+    holds(config, "days", lambda days: days >= fewest, expected)
+
+
+@dataclass
+class PreparationBenchConfig:
+    """A synthetic source, and how it is prepared: once uninterrupted, once with kills."""
+
+    # Values of the source before compression (10^9 bytes).
+    gigabytes: float = key(20.0, POSITIVE)
+    # Grid of the source, poles included, and its levels (hPa).
+    rows: int = key(121, at_least(3))
+    columns: int = key(240, at_least(4))
+    levels: list[int] = key(
+        [50, 100, 150, 200, 250, 300, 400, 500, 600, 700, 850, 925, 1000],
+        that(lambda v: v and len(set(v)) == len(v), "levels (hPa), each once"),
+    )
+    # Days per chunk of the source.
+    chunk_days: int = key(8, at_least(1))
+    # Grid of the store, as `data.source.grid`, and the regridding.
+    grid: str = "48x96"
+    regrid: str = key("conservative", one_of("conservative", "bilinear"))
+    # As `data.prepare.memory`, `data.prepare.scheduler`, `data.prepare.workers`.
+    memory: str = key("2 GB", Rule("an amount such as 2 GB", parse_memory))
+    scheduler: str = key("threads", one_of("threads", "distributed"))
+    workers: int = key(0, at_least(0))
+    # Number of times that the second preparation is killed (SIGKILL), spread over its files.
+    kills: int = key(3, at_least(0))
+    # Whether to keep the source and the stores; otherwise they are removed at the end.
+    keep: bool = False
+    seed: int = 0
+
+
+@dataclass
+class ClimateConfig:
+    """Nature runs whose climates are compared with one another and with observed ones."""
+
+    # Stores written by `slams simulate`, in the order of time; each is a segment with its own
+    # spin-up.
+    segments: list[str] = key([], some("stores that `slams simulate` wrote"))
+    # First and last day to read of each segment (ISO dates, in pairs); empty for all of them.
+    days: list[str] = field(default_factory=list)
+    # June means of the NCEP/NCAR reanalysis, the file `ncep_june_climo_17lev_T42.nc` of NCAR; ""
+    # omits the comparison.
+    june: str = ""
+    # Annual cycle of precipitation from GPCP, the file `gpcp_pr_annualcycle.nc`; "" omits the
+    # comparison.
+    precipitation: str = ""
+    # Sea surface temperature anomalies that drove the nature run, the file
+    # `sea_surface_temperature_anomaly.nc` of jcm: their trend is printed next to the model's; ""
+    # omits them.
+    forcing: str = ""
+
+
+def check_climate(config: ClimateConfig) -> None:
+    """Refuse days that do not come in pairs, one per segment.
+
+    Raises:
+        UserError: The key, what was found, what is expected.
+    """
+    if len(config.days) not in (0, 2 * len(config.segments)):
+        raise UserError(
+            f"key 'days': found {len(config.days)} days, expected the first and the last of each "
+            f"of the {len(config.segments)} segments, or no days"
+        )

@@ -1,1 +1,0 @@
-"""Specifications of the first guesses of this package, one module per first guess."""

@@ -1,0 +1,143 @@
+"""Errors over time: date by date, over the days of a window, and over the days of a cycle."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
+from matplotlib.ticker import FixedLocator, MaxNLocator
+
+from slams.metrics.drift import SPIN_UP, daily
+from slams.report.drawing import finish, new_axes
+from slams.report.labels import METRICS, metric_label
+from slams.report.paired import by_date, error_by_level
+from slams.report.reading import AssimilationRun
+from slams.report.section import Panel, Section, new_section
+from slams.report.style import by_method, in_order, method_label, method_style
+from slams.report.tables import method_cell, table
+
+__all__ = ["cycle_drift", "error_by_date", "errors_by_day"]
+
+
+def error_by_date(run: AssimilationRun) -> Section:
+    """Show RMSE and CRPS of temperature on each verifying date, one line per method."""
+    section = new_section("dates")
+    if run.cases is None:
+        return section.without("No table of cases: no errors by date.")
+    for metric in ("rmse", "crps"):
+        tables = {m: by_date(run.cases, m, metric) for m in in_order(run.cases["method"])}
+        tables = {method: scores for method, scores in tables.items() if not scores.empty}
+        if tables:
+            section.panels.append(_date_panel(tables, metric))
+    return section if section.panels else section.without("The table of cases has no temperature.")
+
+
+def _date_panel(tables: dict[str, pd.DataFrame], metric: str) -> Panel:
+    title = f"{METRICS[metric].name} of temperature by date"
+    axes = new_axes(title, 3.3, ylabel=metric_label(metric))
+    for method, scores in tables.items():
+        look = method_style(method).points(0.5) | {"markersize": 4, "linewidth": 1.3}
+        values = error_by_level(torch.tensor(scores.to_numpy(float)), metric)
+        axes.plot(pd.to_datetime(scores.index), values.numpy(), **look)
+    dates = pd.to_datetime(list(dict.fromkeys(d for t in tables.values() for d in t.index)))
+    # The automatic locator warns where all dates are the same.
+    locator = AutoDateLocator(maxticks=7) if len(dates) > 1 else FixedLocator(date2num(dates))
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    axes.set_ylim(bottom=0)
+    return finish(axes, f"dates_{metric}", f"{title}: {', '.join(map(method_label, tables))}")
+
+
+def errors_by_day(run: AssimilationRun) -> Section | None:
+    """Show scores of temperature over the days of the window; `None` for windows of one day."""
+    rows = None if run.days is None else _mean_temperature(run.days)
+    if rows is None or rows.empty:
+        return None
+    section = new_section("days")
+    observed, hidden = (
+        sorted(rows.loc[rows["observed"] == seen, "day"].unique().tolist())
+        for seen in (True, False)
+    )
+    if observed and hidden:
+        parts = []
+        for method, own in by_method(rows[rows["metric"] == "rmse"]):
+            seen, unseen = (
+                own.loc[own["day"].isin(days), "value"].mean() for days in (observed, hidden)
+            )
+            parts.append(f"{method_label(method)} {seen:.2f} / {unseen:.2f} K")
+        section.findings.append(f"RMSE on observed / unobserved days: {', '.join(parts)}.")
+    for metric in ("rmse", "crps", "spread_skill"):
+        own = rows[rows["metric"] == metric]
+        if len(own):
+            section.panels.append(_day_panel(own, hidden, metric))
+    return section
+
+
+def _day_panel(rows: pd.DataFrame, hidden: list[int], metric: str) -> Panel:
+    label = metric_label(metric)
+    title = f"{METRICS[metric].name} of temperature by day"
+    axes = new_axes(title, 3.3, "day of the window", label)
+    for day in hidden:
+        axes.axvspan(day - 0.5, day + 0.5, color="#eeeeee", linewidth=0)
+    for method, own in by_method(rows):
+        own, style = own.sort_values("day"), method_style(method)
+        axes.plot(own["day"], own["value"], marker=style.marker, **style.line)
+        shade = {"color": style.colour, "alpha": 0.15, "linewidth": 0}
+        axes.fill_between(own["day"], own["lower"], own["upper"], **shade)
+    if metric == "spread_skill":
+        axes.axhline(1.0, color="#666666", linewidth=0.8, linestyle="--")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_ylim(bottom=0)
+    names = ", ".join(map(method_label, in_order(rows["method"])))
+    return finish(axes, f"days_{metric}", f"{label} of temperature by day: {names}")
+
+
+def cycle_drift(run: AssimilationRun) -> Section | None:
+    """Show how the errors of temperature evolve over a cycle; `None` where nothing is cycled."""
+    if run.drift is None or run.cases is None:
+        return None
+    found, days = _mean_temperature(run.drift), _mean_temperature(daily(run.cases))
+    if found.empty or days.empty:
+        return None
+    section = new_section("cycle")
+    section.caption = section.caption.format(spin_up=SPIN_UP)
+    for row in found[found["metric"] == "rmse"].itertuples():
+        trend = "no trend distinguishable from zero"
+        if not row.lower <= 0 <= row.upper:
+            trend = f"a trend of {1000 * row.slope:.1f} mK per day"
+        section.findings.append(f"The RMSE of {method_label(row.method)} has {trend}.")
+    section.panels = [_cycle_panel(days[days["metric"] == m], m) for m in ("rmse", "bias")]
+    headings = ("method", "metric", "mean (K)", "largest (K)", "slope (mK / day)", "95 % interval")
+    lines = [
+        [
+            method_cell(row.method),
+            row.metric,
+            f"{row.mean:.2f}",
+            f"{row.largest:.2f}",
+            f"{1000 * row.slope:.1f}",
+            f"{1000 * row.lower:.1f} to {1000 * row.upper:.1f}",
+        ]
+        for row in found.itertuples()
+    ]
+    caption = f"Temperature, mean over levels, after {SPIN_UP} days where the cycle is long enough"
+    section.tables.append(table(headings, lines, caption, "drift"))
+    return section
+
+
+def _cycle_panel(days: pd.DataFrame, metric: str) -> Panel:
+    label = metric_label(metric)
+    title = f"{METRICS[metric].name} of temperature over the cycle"
+    axes = new_axes(title, 3.3, "day of the cycle", label)
+    for method, rows in by_method(days):
+        values = rows.sort_values("date")["value"]
+        axes.plot(np.arange(1, len(rows) + 1), values, **method_style(method).line)
+    axes.axvspan(1, SPIN_UP, color="#f2f2f2", linewidth=0)
+    if metric == "rmse":
+        axes.set_ylim(bottom=0)
+    names = ", ".join(map(method_label, in_order(days["method"])))
+    return finish(axes, f"cycle_{metric}", f"{label} of temperature over days: {names}")
+
+
+def _mean_temperature(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[(rows["variable"] == "temperature") & (rows["level"] == "mean")]
