@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -29,8 +29,7 @@ from data_modules.stream.field_cache import (
     load_fields,
     map_fields,
 )
-from data_modules.stream.loader import StreamLoader, read_ahead
-from data_modules.stream.samplers import BlockShuffleSampler, ShardSampler
+from data_modules.stream.loader import StreamLoader, stream_loader
 from data_modules.stream.windows import WindowDataset
 from slams.calendar.ranges import date_ranges
 from slams.config.schema import DataConfig, ObservationsConfig
@@ -38,7 +37,7 @@ from slams.config.splits import Piece, check_reserved, check_test_days, split_pi
 from slams.errors import UserError
 from slams.fields import Batch, ObservationOperator, Observations, Window
 
-__all__ = ["ObservedDataModule", "ReanalysisDataModule", "read_batches", "stream_loader"]
+__all__ = ["ObservedDataModule", "ReanalysisDataModule", "read_batches"]
 
 
 class ReanalysisDataModule(LightningDataModule):
@@ -367,48 +366,6 @@ def read_batches(
     for start in range(0, len(picked), size):
         window = dataset.__getitems__(picked[start : start + size].tolist())
         yield datamodule.assemble(window, observe=False)
-
-
-def stream_loader(
-    module: LightningDataModule,
-    dataset: Any,
-    size: int,
-    blocks: np.ndarray | None = None,
-    whole: bool = False,
-    workers: int = 0,
-    ahead: int = 0,
-) -> StreamLoader:
-    """Return a loader of windows, shared by the ranks.
-
-    Args:
-        module: The DataModule, with its Trainer and, to shuffle, its seed.
-        dataset: Dataset of `n` windows.
-        size: Windows per batch.
-        blocks: `(n,)` block of each window, to shuffle block by block, in equally long shards;
-            by default each window is read once over all ranks, in the order of time.
-        whole: Whether every rank reads all windows.
-        workers: Number of processes that read; 0 reads in this one.
-        ahead: Batches that a thread, or each worker, reads ahead; 0 for none.
-    """
-    trainer = None if whole else module.trainer
-    rank, world = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
-    sampler: BlockShuffleSampler | ShardSampler = ShardSampler(len(dataset), rank, world)
-    if blocks is not None:
-        sampler = BlockShuffleSampler(blocks, module.seed, rank, world)
-    return StreamLoader(
-        dataset,
-        batch_size=size,
-        sampler=sampler,
-        collate_fn=_unchanged,
-        # A short last batch is dropped, unless it is the only one of the epoch.
-        drop_last=blocks is not None and len(sampler) >= size,
-        pin_memory=torch.cuda.is_available(),
-        **read_ahead(workers, ahead),
-    )
-
-
-def _unchanged(batch: Any) -> Any:
-    return batch
 
 
 def _check_training_days(store: TrainingStore, periods: dict[str, Period]) -> None:
