@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 from lightning.pytorch import LightningDataModule
 
-from data_modules.reanalysis import stream_loader
 from data_modules.store.latents import LatentStore
-from data_modules.stream.loader import StreamLoader
+from data_modules.stream.loader import StreamLoader, stream_loader
 
 __all__ = ["LatentDataModule"]
 

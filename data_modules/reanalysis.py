@@ -1,7 +1,8 @@
 """The LightningDataModule of gridded fields: training data of the VAE, and base of the others.
 
 It opens the store, finds the windows of each split, and builds all DataLoaders in one place;
-subclasses add a background and observations, on the device.
+subclasses add a background and observations, on the device. `ObservedDataModule` is the base of
+those with the observations of one modality.
 """
 
 from __future__ import annotations
@@ -9,13 +10,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
+from data_modules.observing.observers import Observer
+from data_modules.observing.stored import check_drawn
 from data_modules.store.periods import Period, split_periods, window_cases
 from data_modules.store.reserved import reserved_days, reserved_pieces
 from data_modules.store.training_store import TrainingStore
@@ -26,16 +29,15 @@ from data_modules.stream.field_cache import (
     load_fields,
     map_fields,
 )
-from data_modules.stream.loader import StreamLoader, read_ahead
-from data_modules.stream.samplers import BlockShuffleSampler, ShardSampler
+from data_modules.stream.loader import StreamLoader, stream_loader
 from data_modules.stream.windows import WindowDataset
 from slams.calendar.ranges import date_ranges
-from slams.config.schema import DataConfig
+from slams.config.schema import DataConfig, ObservationsConfig
 from slams.config.splits import Piece, check_reserved, check_test_days, split_pieces
 from slams.errors import UserError
 from slams.fields import Batch, ObservationOperator, Observations, Window
 
-__all__ = ["ReanalysisDataModule", "read_batches", "stream_loader"]
+__all__ = ["ObservedDataModule", "ReanalysisDataModule", "read_batches"]
 
 
 class ReanalysisDataModule(LightningDataModule):
@@ -276,6 +278,76 @@ class ReanalysisDataModule(LightningDataModule):
         return ()
 
 
+class ObservedDataModule(ReanalysisDataModule):
+    """DataModule of fields with observations, drawn from the truth or read from the store.
+
+    Args:
+        data: The recipe's section `data`.
+        observations: The recipe's section `observations`.
+        seed: The experiment's seed.
+        store: As for `ReanalysisDataModule`.
+        batch_size: As for `ReanalysisDataModule`.
+        test_batch_size: As for `ReanalysisDataModule`.
+
+    Attributes:
+        modality: Name of the observations in recipes and stores.
+        observer: The observer of the fields.
+
+    Raises:
+        UserError: As for `ReanalysisDataModule`, the observer is invalid, or the store's
+            observations were made from another recipe.
+    """
+
+    modality: ClassVar[str]
+
+    def __init__(
+        self,
+        data: DataConfig,
+        observations: ObservationsConfig,
+        seed: int,
+        *,
+        store: TrainingStore | None = None,
+        batch_size: int | None = None,
+        test_batch_size: int | None = None,
+    ) -> None:
+        super().__init__(
+            data, seed, store=store, batch_size=batch_size, test_batch_size=test_batch_size
+        )
+        self._stored = observations.source == "store"
+        if self._stored:
+            check_drawn(self.store, observations, seed, self.modality)
+        self.observer = self._make_observer(observations)
+
+    def operators(self) -> dict[str, ObservationOperator]:
+        """Return `H` of each observed variable, by name `MODALITY/CHANNEL`."""
+        return dict(self.observer.operators)
+
+    def observe(self, window: Window, truth: Tensor, mask: Tensor) -> tuple[Observations, ...]:
+        """Return the observations of a window that are assimilated.
+
+        Args:
+            window: The window, on the device of the result.
+            truth: `(B, T, C, H, W)` channel units.
+            mask: `(B, T, C, H, W)` bool, True where the truth is known.
+        """
+        stored = getattr(window, self.modality)
+        if stored is not None:
+            return self.observer.stored(stored, window.time)
+        return self.observer(truth, mask, window.time, window.case)
+
+    def streams(self, split: str) -> tuple[str, ...]:
+        """Return the names of the store's arrays that a split streams; empty while training."""
+        return (self.modality,) if self._stored and split != "train" else ()
+
+    def _make_observer(self, observations: ObservationsConfig) -> Observer:
+        raise NotImplementedError
+
+    def _observe(
+        self, window: Window, truth: Tensor, mask: Tensor, batch: Batch
+    ) -> tuple[Observations, ...]:
+        return self.observe(window, truth, mask)
+
+
 def read_batches(
     datamodule: ReanalysisDataModule, split: str, windows: int = 0, size: int = 64
 ) -> Iterator[Batch]:
@@ -294,48 +366,6 @@ def read_batches(
     for start in range(0, len(picked), size):
         window = dataset.__getitems__(picked[start : start + size].tolist())
         yield datamodule.assemble(window, observe=False)
-
-
-def stream_loader(
-    module: LightningDataModule,
-    dataset: Any,
-    size: int,
-    blocks: np.ndarray | None = None,
-    whole: bool = False,
-    workers: int = 0,
-    ahead: int = 0,
-) -> StreamLoader:
-    """Return a loader of windows, shared by the ranks.
-
-    Args:
-        module: The DataModule, with its Trainer and, to shuffle, its seed.
-        dataset: Dataset of `n` windows.
-        size: Windows per batch.
-        blocks: `(n,)` block of each window, to shuffle block by block, in equally long shards;
-            by default each window is read once over all ranks, in the order of time.
-        whole: Whether every rank reads all windows.
-        workers: Number of processes that read; 0 reads in this one.
-        ahead: Batches that a thread, or each worker, reads ahead; 0 for none.
-    """
-    trainer = None if whole else module.trainer
-    rank, world = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
-    sampler: BlockShuffleSampler | ShardSampler = ShardSampler(len(dataset), rank, world)
-    if blocks is not None:
-        sampler = BlockShuffleSampler(blocks, module.seed, rank, world)
-    return StreamLoader(
-        dataset,
-        batch_size=size,
-        sampler=sampler,
-        collate_fn=_unchanged,
-        # A short last batch is dropped, unless it is the only one of the epoch.
-        drop_last=blocks is not None and len(sampler) >= size,
-        pin_memory=torch.cuda.is_available(),
-        **read_ahead(workers, ahead),
-    )
-
-
-def _unchanged(batch: Any) -> Any:
-    return batch
 
 
 def _check_training_days(store: TrainingStore, periods: dict[str, Period]) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from data_modules.observed import ObservedDataModule
 from data_modules.observing.observers import SatelliteObserver
+from data_modules.reanalysis import ObservedDataModule
 from slams.config.schema import ObservationsConfig
 
 __all__ = ["SatelliteDataModule"]

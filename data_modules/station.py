@@ -11,9 +11,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from data_modules.observed import ObservedDataModule
 from data_modules.observing.observers import StationObserver
 from data_modules.observing.station_arrays import read_stations
+from data_modules.reanalysis import ObservedDataModule
 from slams.config.schema import ObservationsConfig
 from slams.fields import ObservationOperator, Observations, Window
 from slams.observations.networks import Network

@@ -13,14 +13,19 @@ from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
+import torch
 from torch.utils.data import DataLoader
 
-from data_modules.stream.samplers import BlockShuffleSampler
+from data_modules.stream.samplers import BlockShuffleSampler, ShardSampler
 from slams.errors import UserError
 
-__all__ = ["StreamLoader", "prefetched", "read_ahead"]
+if TYPE_CHECKING:  # takes seconds, which every worker would spend
+    from lightning.pytorch import LightningDataModule
+
+__all__ = ["StreamLoader", "prefetched", "read_ahead", "stream_loader"]
 
 T = TypeVar("T")
 
@@ -120,6 +125,44 @@ def prefetched(source: Iterator[T], depth: int) -> Generator[T, None, None]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+def stream_loader(
+    module: LightningDataModule,
+    dataset: Any,
+    size: int,
+    blocks: np.ndarray | None = None,
+    whole: bool = False,
+    workers: int = 0,
+    ahead: int = 0,
+) -> StreamLoader:
+    """Return a loader of windows, shared by the ranks.
+
+    Args:
+        module: The DataModule, with its Trainer and, to shuffle, its seed.
+        dataset: Dataset of `n` windows.
+        size: Windows per batch.
+        blocks: `(n,)` block of each window, to shuffle block by block, in equally long shards;
+            by default each window is read once over all ranks, in the order of time.
+        whole: Whether every rank reads all windows.
+        workers: Number of processes that read; 0 reads in this one.
+        ahead: Batches that a thread, or each worker, reads ahead; 0 for none.
+    """
+    trainer = None if whole else module.trainer
+    rank, world = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+    sampler: BlockShuffleSampler | ShardSampler = ShardSampler(len(dataset), rank, world)
+    if blocks is not None:
+        sampler = BlockShuffleSampler(blocks, module.seed, rank, world)
+    return StreamLoader(
+        dataset,
+        batch_size=size,
+        sampler=sampler,
+        collate_fn=_unchanged,
+        # A short last batch is dropped, unless it is the only one of the epoch.
+        drop_last=blocks is not None and len(sampler) >= size,
+        pin_memory=torch.cuda.is_available(),
+        **read_ahead(workers, ahead),
+    )
+
+
 def read_ahead(workers: int, ahead: int) -> dict[str, Any]:
     """Return the options of a `StreamLoader` that reads batches ahead.
 
@@ -140,6 +183,10 @@ def read_ahead(workers: int, ahead: int) -> dict[str, Any]:
         "timeout": _WORKER_TIMEOUT,
         "prefetch_factor": max(ahead, 1),
     }
+
+
+def _unchanged(batch: Any) -> Any:
+    return batch
 
 
 def _end_with_parent(worker: int) -> None:

@@ -63,17 +63,12 @@ def find_files(config: SourceConfig, expected: str, key: str) -> list[str]:
     named = list(config.files) or [config.path]
     found: list[str] = []
     for one in named:
-        if is_address(one):
-            if "*" in one:
-                raise UserError(
-                    f"{key}.path: {one}: an address cannot contain *; list the files in "
-                    f"{key}.files"
-                )
-            found.append(one)
-        elif "*" in one or "?" in one:
-            found += sorted(glob(one))
-        else:
-            found.append(one)
+        if is_address(one) and "*" in one:
+            raise UserError(
+                f"{key}.path: {one}: an address cannot contain *; list the files in {key}.files"
+            )
+        pattern = not is_address(one) and ("*" in one or "?" in one)
+        found += sorted(glob(one)) if pattern else [one]
     missing = [one for one in found if not is_address(one) and not Path(one).exists()]
     if not found or missing:
         name = "files" if config.files else "path"
