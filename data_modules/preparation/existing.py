@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Mapping
 from glob import glob
 from pathlib import Path
+from typing import Any
 
 from data_modules.preparation.extension import extends
 from data_modules.preparation.job import Job
@@ -17,7 +18,7 @@ from data_modules.store.training_store import TrainingStore
 from data_modules.store.writing import canonical_json
 from slams.errors import UserError
 
-__all__ = ["check_replaceable", "keep", "old_path", "take_place"]
+__all__ = ["attributes_of", "check_replaceable", "keep", "old_path", "take_place"]
 
 
 def keep(job: Job) -> bool:
@@ -90,15 +91,19 @@ def check_replaceable(job: Job, reads: Mapping[str, str]) -> None:
             )
     if path.is_dir() and not any(path.iterdir()):
         return
-    try:
-        foreign = "slams_store" not in open_group(path).attrs
-    except UserError:
-        foreign = True
-    if foreign:
+    if "slams_store" not in attributes_of(path):
         raise UserError(
             f"data.store: {path} is not a training store and is not overwritten; move it away or "
             f"choose another data.store"
         )
+
+
+def attributes_of(path: Path) -> dict[str, Any]:
+    """Return the attributes of a store, which may be unfinished; empty if there is none."""
+    try:
+        return dict(open_group(path).attrs)
+    except UserError:
+        return {}
 
 
 def old_path(path: Path) -> Path:

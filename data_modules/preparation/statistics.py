@@ -110,37 +110,42 @@ class TrainingDays:
             stop: The day after the last.
 
         Returns:
-            Number of known days and `sum a(t)^2`, `(C, P)`; number of pairs of known days `t` and
-            `s = t - lag`, `sum a(t) a(s)`, `sum a(t)^2` and `sum a(s)^2` over them, `(L, C, P)`.
+            Numbers of known days, and of pairs of known days `t` and `s = t - lag`,
+            `(1 + L, C, P)`; `sum a(t)^2` over days, then over the pairs of each lag, then
+            `sum a(s)^2` over them, `(1 + 2 L, C, P)`; `sum a(t) a(s)`, `(L, C, P)`.
         """
-        shape = self.reference.shape
-        days, square = np.zeros((2, *shape))
-        pairs, product, later, earlier = np.zeros((4, len(self.lags), *shape))
+        shape, lags = self.reference.shape, len(self.lags)
+        count, square, product = (np.zeros((n, *shape)) for n in (1 + lags, 1 + 2 * lags, lags))
         for start, begin, values in self._pieces(first, stop, max(self.lags, default=0)):
             rows, own = slice(start, start + len(values)), begin - start
             time, basis = self.time[rows], self.basis[rows]
             partners = [find_days(time, time[own:] - lag) for lag in self.lags]
             ends = [(_rows(own + np.flatnonzero(p >= 0)), _rows(p[p >= 0])) for p in partners]
+            chosen = np.zeros((1 + 2 * lags, len(time)))  # the days of each sum of squares
+            chosen[0, own:] = 1.0
+            for lag, (now, before) in enumerate(ends, 1):
+                chosen[lag, now] = chosen[lags + lag, before] = 1.0
             for channel, points, a in self._parts(values):
                 a -= basis @ climatology[:, channel, points]
                 known = np.isfinite(a)
-                whole = known.all()
-                if not whole:
-                    a[~known] = 0.0
-                days[channel, points] += len(a) - own if whole else known[own:].sum(axis=0)
-                square[channel, points] += _dot(a[own:], a[own:])
+                a[~known] = 0.0
+                squares, place = a * a, (slice(None), channel, points)
                 for lag, (now, before) in enumerate(ends):
-                    x, y = a[now], a[before]
-                    count = len(x)
-                    if not whole:
-                        both = known[now] & known[before]
-                        x, y, count = x * both, y * both, both.sum(axis=0)
-                    place = (lag, channel, points)
-                    pairs[place] += count
-                    product[place] += _dot(x, y)
-                    later[place] += _dot(x, x)
-                    earlier[place] += _dot(y, y)
-        return [days, square, pairs, product, later, earlier]
+                    product[lag, channel, points] += _dot(a[now], a[before])
+                if known.all():
+                    count[place] += chosen[: 1 + lags].sum(axis=1)[:, None]
+                    square[place] += chosen @ squares
+                else:
+                    count[place] += [
+                        known[own:].sum(axis=0),
+                        *((known[now] & known[before]).sum(axis=0) for now, before in ends),
+                    ]
+                    square[place] += [
+                        squares[own:].sum(axis=0),
+                        *(_dot(squares[now], known[before]) for now, before in ends),
+                        *(_dot(squares[before], known[now]) for now, before in ends),
+                    ]
+        return [count, square, product]
 
     def _pieces(self, first: int, stop: int, reach: int) -> Iterator[tuple[int, int, np.ndarray]]:
         """Read days `[first, stop)` piece by piece, with those up to `reach` days before.
@@ -195,17 +200,18 @@ def statistics(days: TrainingDays, run: Run, floor: float, weights: np.ndarray) 
         known = gram[:, days.gaps.index(channel)] if channel in days.gaps else None
         climatology[:, channel] = _coefficients(days.basis, known, climatology[:, channel])
     anomalies = partial(days.anomalies, climatology)
-    count, square, pairs, product, later, earlier = _total(run(anomalies))
+    count, square, product = _total(run(anomalies))
     climatology[0] += days.reference
-    sd = np.empty(square.shape, np.float32)
-    persistence, variance = np.empty((2, lags, *square.shape), np.float32)
+    sd = np.empty(square.shape[1:], np.float32)
+    persistence, variance = np.empty((2, *product.shape), np.float32)
     for channel, spec in enumerate(channels):
-        spread = _standard_deviation(square[channel], count[channel], floor, weights, spec.name)
-        both, before, n = product[:, channel], earlier[:, channel], pairs[:, channel]
-        rho = np.divide(both, before, out=np.zeros_like(both), where=before > 0).clip(0.0, 1.0)
-        error = np.maximum(later[:, channel] - 2 * rho * both + rho**2 * before, 0.0)
+        known, pairs, total = count[0, channel], count[1:, channel], square[:, channel]
+        spread = _standard_deviation(total[0], known, floor, weights, spec.name)
+        both, later, earlier = product[:, channel], total[1 : 1 + lags], total[1 + lags :]
+        rho = np.divide(both, earlier, out=np.zeros_like(both), where=earlier > 0).clip(0.0, 1.0)
+        error = np.maximum(later - 2 * rho * both + rho**2 * earlier, 0.0)
         sd[channel], persistence[:, channel] = spread, rho
-        variance[:, channel] = np.where(n > 0, error / np.maximum(n, 1.0) / spread**2, 1.0)
+        variance[:, channel] = np.where(pairs > 0, error / np.maximum(pairs, 1.0) / spread**2, 1.0)
 
     def on_grid(values: np.ndarray) -> torch.Tensor:
         shaped = values.reshape(*values.shape[:-1], *days.store.grid.shape)

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import zarr
 
+from data_modules.preparation.existing import attributes_of
 from data_modules.preparation.extension import take_over
 from data_modules.preparation.job import Job
 from data_modules.preparation.plan import Plan
-from data_modules.store.checks import open_group
 from data_modules.store.manifest import clear_records, read_records
 from data_modules.store.training_store import STORE_VERSION, TrainingStore
 from data_modules.store.writing import (
@@ -41,7 +41,7 @@ def begin(job: Job, work: Plan, old: TrainingStore | None) -> zarr.Group:
     """Open the unfinished store of this preparation, or create it."""
     partial, intention = job.partial, _intention(job, work, old)
     if partial.exists():
-        if _attributes(partial).get("preparing") == intention and job.resume != "overwrite":
+        if attributes_of(partial).get("preparing") == intention and job.resume != "overwrite":
             done = len(read_records(partial))
             say(f"resuming an unfinished preparation with {done} finished files of fields")
             for entry in partial.iterdir():
@@ -82,7 +82,7 @@ def check_ours(directory: Path, key: str = "data.store") -> None:
     if directory.is_dir():
         # A preparation that was killed at its first file leaves Zarr's temporary file, or nothing.
         begun = all(p.name.startswith("zarr.json.") for p in directory.iterdir())
-        if begun or "slams_store" in _attributes(directory):
+        if begun or "slams_store" in attributes_of(directory):
             return
     raise UserError(
         f"{key}: {directory} exists, was not made by a preparation and is left unchanged; move it "
@@ -95,7 +95,7 @@ def is_finished(job: Job, work: Plan) -> bool:
     partial = job.partial
     if not partial.exists() or job.resume == "overwrite":
         return False
-    attributes = _attributes(partial)
+    attributes = attributes_of(partial)
     if attributes.get("status") != "complete":
         return False
     tidy(partial)
@@ -121,10 +121,3 @@ def _intention(job: Job, work: Plan, old: TrainingStore | None) -> str:
             "extends": old.fingerprint if old else "",
         }
     )
-
-
-def _attributes(store: Path) -> dict:
-    try:
-        return dict(open_group(store).attrs)
-    except UserError:
-        return {}

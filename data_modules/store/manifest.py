@@ -112,17 +112,14 @@ def clear_records(store: Path) -> None:
     shutil.rmtree(store / "fields" / "records", ignore_errors=True)
 
 
-def write_manifest(store: Path, group: zarr.Group, records: dict[int, Record]) -> Manifest:
+def write_manifest(store: Path, group: zarr.Group, records: dict[int, Record]) -> None:
     """Write the manifest of a store whose arrays are complete."""
-    beside = {name: checksums(array) for name, array in _all_beside(group)}
-    manifest = Manifest(tuple(records[i] for i in sorted(records)), beside)
-    content: dict[str, Any] = {
+    content = {
         "checksums": "sha256 of the values, little-endian",
-        "fields": [record.as_dict() for record in manifest.records],
-        "beside": beside,
+        "fields": [records[i].as_dict() for i in sorted(records)],
+        "beside": {name: checksums(array) for name, array in _all_beside(group)},
     }
     write_text(store / MANIFEST, json.dumps(content, indent=1))
-    return manifest
 
 
 def read_manifest(store: Path) -> Manifest:
