@@ -20,8 +20,7 @@ from slams.errors import UserError
 from slams.plugins.methods import Family, Role, find_method, in_role, split_name
 from slams.report.drawing import FIGURES
 from slams.report.formatting import joined, made_with
-from slams.report.page import page
-from slams.report.section import Panel, Section
+from slams.report.section import Panel, Section, page
 from slams.runs.record import RunRecord, is_finished
 from slams.runs.sweep_record import SweepRecord, failure
 from slams.runtime import atomic
@@ -63,11 +62,8 @@ def compare(
     """
     sweep, runs, varied, notes = _gather(sources, overrides)
     settings = read_settings(runs, varied)
-    published = ""
-    if sweep is not None:
-        baseline = baseline or sweep.config.ablation.baseline
-        published = sweep.config.ablation.published
-    baseline = _baseline(baseline, settings)
+    recipe = None if sweep is None else sweep.config.ablation
+    baseline = _baseline(baseline or (recipe.baseline if recipe else ""), settings)
     rows = score_settings(settings, metric, baseline)
     label = metric_label(metric, settings[0].variable)
     tables = [settings_table(rows, label, baseline)]
@@ -78,8 +74,9 @@ def compare(
             compared = score_settings(settings, metric, reference)
             figures.append(relative_figure(compared, metric))
             tables += _degradations(settings, metric, reference, label)
-    if sweep is not None and published:
-        found = published_table(sweep.recipe.parent / published, settings, rows, metric)
+    if recipe and recipe.published:
+        path = sweep.recipe.parent / recipe.published
+        found = published_table(path, settings, rows, metric)
         if found is not None:
             tables.append(found)
     home = (sweep.directory if sweep is not None else runs[0].parent) / "comparison"

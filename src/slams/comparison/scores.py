@@ -270,8 +270,7 @@ def _level(results: pd.DataFrame, setting: ScoredSetting) -> str:
 def _estimator(runs: Sequence[Path]) -> int:
     """Return the version of the estimators that scored all runs."""
     found = {run: RunRecord.read(run).estimator for run in runs}
-    newest = max(found, key=lambda run: found[run])
-    oldest = min(found, key=lambda run: found[run])
+    oldest, newest = min(found, key=found.get), max(found, key=found.get)
     if found[oldest] != found[newest]:
         raise UserError(
             f"{oldest} was scored by estimators of version {found[oldest]}, {newest} by version "

@@ -11,8 +11,8 @@ import pandas as pd
 from slams.comparison.scores import Row, ScoredSetting, described
 from slams.errors import UserError
 from slams.report.formatting import made_with, number, signed_percent
-from slams.report.page import template
 from slams.report.paired import Comparison
+from slams.report.section import template
 from slams.report.style import method_label
 from slams.report.tables import table
 
@@ -63,15 +63,16 @@ def settings_table(rows: Sequence[Row], label: str, baseline: str) -> PlainTable
     """Return the table of settings: method, metric with interval, difference, verdict."""
     seeds = any(len(row.setting.seeds) > 1 for row in rows)
     paired = any(row.comparison is not None for row in rows)
-    headings = ["setting", "method", f"{label} [95 %]"]
-    headings += ["sd over seeds"] if seeds else []
-    headings += [f"against {baseline}", "verdict"] if paired else []
-    cells = []
-    for row in rows:
-        one = [row.setting.name, method_label(row.method), _interval(row)]
-        one += [number(row.seed_sd)] if seeds else []
-        one += [_change(row.comparison), row.verdict] if paired else []
-        cells.append(one)
+    columns = {
+        "setting": [row.setting.name for row in rows],
+        "method": [method_label(row.method) for row in rows],
+        f"{label} [95 %]": [_interval(row) for row in rows],
+    }
+    if seeds:
+        columns["sd over seeds"] = [number(row.seed_sd) for row in rows]
+    if paired:
+        columns[f"against {baseline}"] = [_change(row.comparison) for row in rows]
+        columns["verdict"] = [row.verdict for row in rows]
     dates = sorted({row.estimate.n for row in rows})
     counts = " or ".join(map(str, dates))
     notes = [f"Intervals are over {counts} dates by the block bootstrap."]
@@ -84,7 +85,8 @@ def settings_table(rows: Sequence[Row], label: str, baseline: str) -> PlainTable
     if seeds:
         count = max(len(row.setting.seeds) for row in rows)
         notes.append(f"Means over {count} seeds, with their standard deviation.")
-    return PlainTable(f"{label} of every setting", headings, cells, notes)
+    cells = list(zip(*columns.values(), strict=True))
+    return PlainTable(f"{label} of every setting", list(columns), cells, notes)
 
 
 def degradation_table(

@@ -17,13 +17,11 @@ from slams.report.drawing import FIGURES
 from slams.report.formatting import change, made_with, with_interval
 from slams.report.held_out import held_out, observation_ranks
 from slams.report.innovations import consistency, innovations
-from slams.report.limits import limits
 from slams.report.mapdata import leading
 from slams.report.maps import surface_maps, temperature_maps
 from slams.report.modalities import modality_study, setting_labels
 from slams.report.other_levels import other_levels
 from slams.report.over_time import cycle_drift, error_by_date, errors_by_day
-from slams.report.page import page
 from slams.report.paired import Sampling, by_date, compare
 from slams.report.profiles import profiles
 from slams.report.reading import (
@@ -35,8 +33,8 @@ from slams.report.reading import (
     read_training,
 )
 from slams.report.regions import regional_scores
-from slams.report.section import Section, new_section
-from slams.report.settings import provenance, settings, subtitle
+from slams.report.section import Section, new_section, page
+from slams.report.settings import limits, provenance, settings, subtitle
 from slams.report.spectra import spectra
 from slams.report.style import in_order, method_label
 from slams.report.summary import summary_figure

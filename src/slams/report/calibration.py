@@ -8,7 +8,7 @@ import xarray as xr
 
 from slams.report.drawing import REFERENCE, draw_ranks, finish, new_axes
 from slams.report.formatting import capitalised, joined, number
-from slams.report.mapdata import area_weights
+from slams.report.mapdata import area_weights, on_levels
 from slams.report.reading import AssimilationRun
 from slams.report.section import Panel, Section, new_section
 from slams.report.style import in_order, method_label, method_style
@@ -98,10 +98,9 @@ def spread_against_error(run: AssimilationRun) -> Section:
     """Show whether the errors are large where the ensemble predicts large errors."""
     section = new_section("spread-error")
     truth = run.fields("truth")
-    state = None if truth is None else truth.get("temperature")
     curves = {}
-    if state is not None and "level" in state.dims:
-        state = state.load()
+    if on_levels(truth, "temperature"):
+        state = truth["temperature"].load()
         section.caption = section.caption.format(cases=state.sizes["case"])
         found = {method: _curve(run.fields(method), state) for method in run.methods}
         curves = {m: c for m, c in found.items() if c is not None and len(c[0])}

@@ -37,7 +37,7 @@ from slams.report.paired import Comparison, Sampling, by_date, compare, estimate
 from slams.report.reading import AssimilationRun, Estimate, lookup
 from slams.report.section import Panel, Section, new_section
 from slams.report.style import method_label, method_style
-from slams.report.tables import Cell, table
+from slams.report.tables import SCORES, Cell, table
 
 __all__ = ["Row", "decomposition"]
 
@@ -73,7 +73,6 @@ _KNOWLEDGE = {
     (False, True): ("observations", "#56b4e9"),
     (True, True): ("both", "#0072b2"),
 }
-_SCORES = ("rmse", "crps", "spread_skill")
 
 
 @dataclass(frozen=True)
@@ -100,11 +99,9 @@ class _Ladder:
     @classmethod
     def of_methods(cls) -> _Ladder:
         guesses = sorted(FIRST_GUESSES.built_in(), key=lambda guess: guess.order)
+        roles = (Role.CLIMATOLOGY, Role.BACKGROUND, Role.YARDSTICK, Role.SUBJECT)
         return cls(
-            *(
-                in_role(role)
-                for role in (Role.CLIMATOLOGY, Role.BACKGROUND, Role.YARDSTICK, Role.SUBJECT)
-            ),
+            *map(in_role, roles),
             next(guess for guess in guesses if guess.knows is Knows.NOTHING),
             tuple(guess for guess in guesses if guess.knows is Knows.BACKGROUND),
         )
@@ -189,7 +186,7 @@ def decomposition(runs: Sequence[AssimilationRun]) -> Section | None:
     if blind is not None and _same_dates(first, blind, ladder.subject.name):
         sources[ladder.unguided] = (blind, ladder.subject.name)
     scores = {
-        row: {metric: _score(*sources[row.method], metric) for metric in _SCORES}
+        row: {metric: _score(*sources[row.method], metric) for metric in SCORES}
         for row in ladder.rows()
         if row.method in sources
     }
@@ -257,7 +254,7 @@ def _table(scores: Mapping[Row, Mapping[str, Estimate | None]]) -> str:
         ]
         for row, found in scores.items()
     ]
-    headings = ["method", "prior", "condition", "observations", *map(metric_label, _SCORES)]
+    headings = ["method", "prior", "condition", "observations", *map(metric_label, SCORES)]
     caption = "Temperature, mean over levels; small: 95 % interval over dates."
     return table(headings, rows, caption, "table-decomposition")
 

@@ -107,15 +107,10 @@ def draw_bar(axes: Axes, position: float, estimate: Estimate, height: float, col
         ends = np.maximum(ends, 0)
         look = {"color": "#222222", "linewidth": 1.0, "capsize": 2.5}
         axes.errorbar(estimate.value, position, xerr=ends, **look)
-    axes.annotate(
-        number(estimate.value, estimate.bounds),
-        (high, position),
-        xytext=(4, 0),
-        textcoords="offset points",
-        va="center",
-        fontsize=8,
-        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
-    )
+    text = number(estimate.value, estimate.bounds)
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
+    look = {"textcoords": "offset points", "va": "center", "fontsize": 8, "bbox": box}
+    axes.annotate(text, (high, position), (4, 0), **look)
     return high
 
 

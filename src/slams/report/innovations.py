@@ -98,27 +98,16 @@ def _panel(run: AssimilationRun, observation: Observation, part: pd.DataFrame) -
     for position, (method, before, after) in enumerate(values.itertuples()):
         style = method_style(method)
         arrow = {"arrowstyle": "->", "lw": 1.4, "shrinkA": 4, "shrinkB": 4}
-        axes.annotate(
-            "",
-            xy=(after, position),
-            xytext=(before, position),
-            arrowprops=arrow | {"color": style.colour},
-        )
+        arrow["color"] = style.colour
+        axes.annotate("", (after, position), (before, position), arrowprops=arrow)
         axes.plot(before, position, style.marker, mfc="white", mec=style.colour, ms=6.5, mew=1.5)
         axes.plot(after, position, style.marker, color=style.colour, ms=6.5)
     error = observation_error(run, observation.name)
     if error is not None:
         axes.axvline(error, zorder=1, **REFERENCE)
-        axes.annotate(
-            "observation error",
-            (error, 1.0),
-            xycoords=("data", "axes fraction"),
-            xytext=(3, -1),
-            textcoords="offset points",
-            fontsize=8,
-            va="top",
-            color="#444444",
-        )
+        top, look = ("data", "axes fraction"), {"fontsize": 8, "va": "top", "color": "#444444"}
+        text = "observation error"
+        axes.annotate(text, (error, 1.0), (3, -1), top, textcoords="offset points", **look)
     axes.set_yticks(range(len(values)), [method_label(method) for method in values.index])
     axes.set_ylim(-0.6, len(values) - 0.1)
     axes.set_xlim(left=0)

@@ -20,6 +20,7 @@ __all__ = [
     "case_fields",
     "chosen",
     "leading",
+    "on_levels",
     "variable_levels",
 ]
 
@@ -58,6 +59,11 @@ def leading(methods: list[str]) -> str | None:
     # Methods of this package lead before those without a place.
     best = max(known, key=lambda spec: (spec.order < MethodSpec.order, spec.order), default=None)
     return best.name if best else None
+
+
+def on_levels(dataset: xr.Dataset | None, variable: str) -> bool:
+    """Return whether a group of `analysis.zarr` is there and has a variable on levels."""
+    return dataset is not None and "level" in dataset.get(variable, xr.DataArray()).dims
 
 
 def chosen(

@@ -85,15 +85,9 @@ def draw_map(
     )
     draw_coastlines(axes)
     if stations is not None:
-        axes.scatter(
-            (stations["longitude"].to_numpy(float) + 180.0) % 360.0 - 180.0,
-            stations["latitude"].to_numpy(float),
-            s=4.5,
-            c="black",
-            edgecolors="white",
-            linewidths=0.45,
-            zorder=4,
-        )
+        east, north = (stations[name].to_numpy(float) for name in ("longitude", "latitude"))
+        dots = {"s": 4.5, "c": "black", "edgecolors": "white", "linewidths": 0.45, "zorder": 4}
+        axes.scatter((east + 180.0) % 360.0 - 180.0, north, **dots)
     return mesh
 
 

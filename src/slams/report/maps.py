@@ -11,7 +11,7 @@ from slams.config.schema import ReportConfig
 from slams.plugins.methods import Role, in_role
 from slams.report.formatting import capitalised
 from slams.report.labels import quantity, variable_label
-from slams.report.mapdata import CaseFields, area_rmse, case_fields, chosen, leading
+from slams.report.mapdata import CaseFields, area_rmse, case_fields, chosen, leading, on_levels
 from slams.report.mapdrawing import Map, centred, map_panels, map_row, ranged
 from slams.report.reading import AssimilationRun, config_value
 from slams.report.section import Panel, Section, new_section
@@ -26,11 +26,7 @@ def temperature_maps(run: AssimilationRun, options: ReportConfig) -> Section:
     title = section.title
     section.title = title.format(level=options.level)
     dataset, store = run.fields("truth"), run.path / "analysis.zarr"
-    if (
-        dataset is None
-        or "temperature" not in dataset
-        or "level" not in dataset["temperature"].dims
-    ):
+    if not on_levels(dataset, "temperature"):
         return section.without(f"The temperature of the truth is not in {store}: no maps.")
     case, level, section.missing = chosen(dataset, options, "temperature")
     method = leading(run.methods)

@@ -35,12 +35,11 @@ def _section(run: AssimilationRun, variable: str, options: ReportConfig) -> Sect
     profiles = (metric_panel(run.results, metric, variable) for metric in METRICS)
     section.panels = [panel for panel in profiles if panel is not None]
     numbers = level_tables(run, list(METRICS), variable)
-    by_region = regions.variable_panel(run, variable, "rmse")
-    panels, tables = ([], []) if by_region is None else ([by_region[0]], by_region[1])
+    by_region, tables = regions.variable_panel(run, variable, "rmse")
     for kind, found in (
         ("maps", variable_maps(run, variable, options)),
         ("spectra", spectra.variable_panels(run, variable, options.level)),
-        ("scores by region", panels),
+        ("scores by region", by_region),
     ):
         section.panels += found
         if not found:

@@ -15,7 +15,7 @@ from slams.report.paired import by_date, error_by_level
 from slams.report.reading import AssimilationRun
 from slams.report.section import Panel, Section, new_section
 from slams.report.style import by_method, in_order, method_label, method_style
-from slams.report.tables import method_cell, table
+from slams.report.tables import SCORES, method_cell, table
 
 __all__ = ["cycle_drift", "error_by_date", "errors_by_day"]
 
@@ -55,19 +55,14 @@ def errors_by_day(run: AssimilationRun) -> Section | None:
     if rows is None or rows.empty:
         return None
     section = new_section("days")
-    observed, hidden = (
-        sorted(rows.loc[rows["observed"] == seen, "day"].unique().tolist())
-        for seen in (True, False)
-    )
-    if observed and hidden:
+    hidden = sorted(rows.loc[~rows["observed"], "day"].unique().tolist())
+    if hidden and rows["observed"].any():
         parts = []
         for method, own in by_method(rows[rows["metric"] == "rmse"]):
-            seen, unseen = (
-                own.loc[own["day"].isin(days), "value"].mean() for days in (observed, hidden)
-            )
-            parts.append(f"{method_label(method)} {seen:.2f} / {unseen:.2f} K")
+            mean = own.groupby("observed")["value"].mean()
+            parts.append(f"{method_label(method)} {mean[True]:.2f} / {mean[False]:.2f} K")
         section.findings.append(f"RMSE on observed / unobserved days: {', '.join(parts)}.")
-    for metric in ("rmse", "crps", "spread_skill"):
+    for metric in SCORES:
         own = rows[rows["metric"] == metric]
         if len(own):
             section.panels.append(_day_panel(own, hidden, metric))

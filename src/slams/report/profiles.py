@@ -105,17 +105,14 @@ def metric_panel(
     Returns:
         The panel, or `None` where the table has no such number.
     """
-    name, reference, label = (
-        METRICS[metric].name,
-        METRICS[metric].perfect,
-        variable_label(variable),
-    )
-    axes = new_axes(f"{capitalised(name)} of {label}", 4.1, metric_label(metric, variable))
+    known, label = METRICS[metric], variable_label(variable)
+    title = f"{capitalised(known.name)} of {label}"
+    axes = new_axes(title, 4.1, metric_label(metric, variable))
     drawn = draw_method_profiles(axes, results, metric, variable)
     if not drawn:
         return None
-    if reference is not None:
-        axes.axvline(reference, zorder=1, **REFERENCE)
-    alt = f"Profile of the {name} of {label} by pressure for {', '.join(drawn)}"
+    if known.perfect is not None:
+        axes.axvline(known.perfect, zorder=1, **REFERENCE)
+    alt = f"Profile of the {known.name} of {label} by pressure for {', '.join(drawn)}"
     file = metric if variable == "temperature" else f"{variable}_{metric}"
     return finish(axes, f"profile_{file}", alt)

@@ -11,11 +11,9 @@ from slams.report.labels import METRICS, metric_label, region_label, variable_la
 from slams.report.reading import AssimilationRun
 from slams.report.section import Panel, Section, new_section
 from slams.report.style import by_method, in_order, method_label, method_style
-from slams.report.tables import folded, score_table
+from slams.report.tables import SCORES, folded, score_table
 
 __all__ = ["regional_scores", "variable_panel"]
-
-_METRICS = ("rmse", "crps", "spread_skill")
 
 
 def regional_scores(run: AssimilationRun) -> Section:
@@ -26,7 +24,7 @@ def regional_scores(run: AssimilationRun) -> Section:
     rows = _mean_rows(run.regions, "temperature")
     if rows.empty:
         return section.without("The table of regions has no temperature.")
-    section.panels = [_panel(rows, metric, "temperature") for metric in _METRICS]
+    section.panels = [_panel(rows, metric, "temperature") for metric in SCORES]
     section.tables.append(folded("The numbers", _tables(rows, "temperature")))
     own = rows[rows["metric"].eq("spread_skill") & rows["region"].ne("global")]
     for method, part in by_method(own.dropna(subset=["value"]).reset_index()):
@@ -40,16 +38,16 @@ def regional_scores(run: AssimilationRun) -> Section:
 
 def variable_panel(
     run: AssimilationRun, variable: str, metric: str
-) -> tuple[Panel, list[str]] | None:
+) -> tuple[list[Panel], list[str]]:
     """Draw one metric of a variable with levels, mean over levels, by region.
 
     Returns:
-        The panel, and one table per metric; `None` where the run has no such numbers.
+        The panel, and one table per metric; nothing where the run has no such numbers.
     """
     rows = None if run.regions is None else _mean_rows(run.regions, variable)
     if rows is None or rows.empty:
-        return None
-    return _panel(rows, metric, variable), _tables(rows, variable)
+        return [], []
+    return [_panel(rows, metric, variable)], _tables(rows, variable)
 
 
 def _mean_rows(regions: pd.DataFrame, variable: str) -> pd.DataFrame:
@@ -91,4 +89,4 @@ def _tables(rows: pd.DataFrame, variable: str) -> list[str]:
         for region, own in rows.groupby("region", sort=False)
     }
     methods = in_order(rows["method"])
-    return [score_table(metric, variable, methods, parts, "region") for metric in _METRICS]
+    return [score_table(metric, variable, methods, parts, "region") for metric in SCORES]

@@ -1,16 +1,21 @@
-"""A section of the report: panels that belong together, their explanation, and the findings."""
+"""Sections of the report, and the self-contained page that they make.
+
+A section is panels that belong together, their explanation, and the findings. The page needs no
+external style sheet, script or picture.
+"""
 
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 
 import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template, select_autoescape
 
-__all__ = ["Panel", "Section", "new_section"]
+__all__ = ["Panel", "Section", "new_section", "page", "template"]
 
 
 @dataclass(frozen=True)
@@ -74,3 +79,32 @@ def new_section(anchor: str) -> Section:
 def _words() -> Mapping[str, Mapping[str, str]]:
     text = files("slams.report").joinpath("sections.yaml").read_text(encoding="utf-8")
     return yaml.safe_load(text)
+
+
+@cache
+def template(name: str) -> Template:
+    """Return a template of the report, which escapes everything that is not HTML itself.
+
+    Its macros, attributes of `module`, give HTML that other templates insert as it is.
+    """
+    return Environment(
+        loader=PackageLoader("slams.report"),
+        autoescape=select_autoescape(),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    ).get_template(name)
+
+
+def page(title: str, subtitle: str, sections: Sequence[Section], footer: str) -> str:
+    """Return the whole page; the first section precedes the table of contents.
+
+    Args:
+        title: Plain text.
+        subtitle: Plain text.
+        sections: The sections, in order.
+        footer: Plain text.
+    """
+    return template("page.html").render(
+        title=title, subtitle=subtitle, sections=sections, footer=footer
+    )

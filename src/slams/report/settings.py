@@ -1,4 +1,4 @@
-"""Settings of the run: the essentials of the recipe, and provenance."""
+"""What a recipe says of a run: its settings, the limitations of its numbers, and provenance."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from jinja2 import Environment, StrictUndefined, UndefinedError
 from slams.calendar.ranges import date_ranges
 from slams.plugins.methods import METHODS, split_name
 from slams.report.formatting import joined
-from slams.report.page import template
 from slams.report.reading import AssimilationRun, TrainingRun, config_value, source_values
-from slams.report.section import Section, new_section
+from slams.report.section import Section, new_section, template
 from slams.report.tables import folded, key_table
 
-__all__ = ["provenance", "settings", "subtitle"]
+__all__ = ["limits", "provenance", "settings", "subtitle"]
 
 
 def settings(run: AssimilationRun, labels: Sequence[str]) -> Section:
@@ -41,7 +40,7 @@ def settings(run: AssimilationRun, labels: Sequence[str]) -> Section:
 
 def subtitle(run: AssimilationRun) -> str:
     """Return what the assimilation was of, in one line."""
-    return " · ".join(_phrases(run, "subtitle").values())
+    return " · ".join([f"Setting {run.setting}", *_phrases(run, "subtitle").values()])
 
 
 def _phrases(run: AssimilationRun, part: str) -> dict[str, str]:
@@ -53,7 +52,6 @@ def _phrases(run: AssimilationRun, part: str) -> dict[str, str]:
     values = {
         **run.config,
         **{f"{key}s": source_values(run.config, key) for key in ("kind", "path", "origin")},
-        "setting": run.setting,
         "reserved": run.record.get("reserved_days") or reserved,
         "test_days": run.record.get("test_days"),
     }
@@ -91,6 +89,22 @@ def _methods(config: Mapping[str, Any]) -> dict[str, str]:
             plain = {key: _plain(value) for key, value in values.items()}
             found[spec.label] = spec.settings.format_map(plain)
     return found
+
+
+def limits(run: AssimilationRun) -> Section:
+    """State the limitations of the numbers, one per sentence."""
+    config, section = run.config, new_section("limits")
+    items = template("limits.html").module.limits(
+        kinds=source_values(config, "kind"),
+        observed=config_value(config, "observations.source", "truth"),
+        borrowed=config_value(config, "data.statistics_from", ""),
+        recentred=config_value(config, "background.recentre_days", 0),
+        background=config_value(config, "background.kind", "damped_persistence"),
+        lag=config_value(config, "background.lag", "some"),
+        dates=0 if run.cases is None else int(run.cases["date"].nunique()),
+    )
+    section.tables.append(items)
+    return section
 
 
 def provenance(runs: Sequence[AssimilationRun], trainings: Sequence[TrainingRun]) -> Section:

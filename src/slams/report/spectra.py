@@ -97,9 +97,8 @@ def _small_scales(part: pd.DataFrame) -> tuple[int, float]:
     """Compare the variance of members and truth in the last third of the wavenumbers."""
     start = len(part) - len(part) // 3
     tail = part.iloc[start:]
-    return int(part["wavenumber"].iloc[start - 1]), float(
-        tail["members"].sum() / tail["truth"].sum()
-    )
+    share = float(tail["members"].sum() / tail["truth"].sum())
+    return int(part["wavenumber"].iloc[start - 1]), share
 
 
 def _power_panel(rows: pd.DataFrame, title: str, name: str, alt: str) -> Panel:

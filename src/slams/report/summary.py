@@ -10,7 +10,7 @@ from slams.config.schema import ReportConfig
 from slams.report.drawing import render
 from slams.report.formatting import capitalised
 from slams.report.labels import METRICS, quantity
-from slams.report.mapdata import case_fields, chosen, leading
+from slams.report.mapdata import case_fields, chosen, leading, on_levels
 from slams.report.mapdrawing import MAP_FRAME, centred, map_row, place_map, ranged
 from slams.report.profiles import draw_method_profiles
 from slams.report.reading import AssimilationRun
@@ -32,9 +32,7 @@ def summary_figure(run: AssimilationRun, options: ReportConfig) -> Panel | None:
         The picture, or `None` where fields or results are missing.
     """
     method, dataset = leading(run.methods), run.fields("truth")
-    if method is None or dataset is None or run.results is None:
-        return None
-    if "temperature" not in dataset or "level" not in dataset["temperature"].dims:
+    if method is None or run.results is None or not on_levels(dataset, "temperature"):
         return None
     case, level, _ = chosen(dataset, options, "temperature")
     fields = case_fields(run, "temperature", case, level, [method])

@@ -10,12 +10,13 @@ import pandas as pd
 
 from slams.report.formatting import number
 from slams.report.labels import METRICS, metric_label, variable_label
-from slams.report.page import template
 from slams.report.reading import AssimilationRun, Estimate, lookup, profile
+from slams.report.section import template
 from slams.report.style import in_order, method_label, method_style
 from slams.variables import ON_LEVELS, UNITS
 
 __all__ = [
+    "SCORES",
     "Cell",
     "estimate_cell",
     "folded",
@@ -28,6 +29,10 @@ __all__ = [
     "score_table",
     "table",
 ]
+
+
+# Metrics of an ensemble that tables and figures show side by side.
+SCORES = ("rmse", "crps", "spread_skill")
 
 
 @dataclass(frozen=True)
@@ -145,7 +150,7 @@ def other_table(run: AssimilationRun) -> str | None:
     for variable in variables:
         level = "mean" if variable in ON_LEVELS else first_levels[variable]
         name = variable_label(variable, short=True)
-        for metric in ("rmse", "crps", "spread_skill"):
+        for metric in SCORES:
             headings.append(f"{name}: {metric_label(metric, variable)}")
             columns.append((metric, variable, level))
     rows = [

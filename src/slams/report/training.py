@@ -58,9 +58,8 @@ def _curve_panel(run: TrainingRun, name: str) -> Panel | None:
     drawn: list[np.ndarray] = []
     for split, colour in _COLOURS.items():
         column = f"{split}/{name}"
-        if column not in run.metrics:
-            continue
-        rows = run.metrics[["step", column]].apply(pd.to_numeric, errors="coerce").dropna()
+        rows = run.metrics.reindex(columns=["step", column])
+        rows = rows.apply(pd.to_numeric, errors="coerce").dropna()
         if rows.empty:
             continue
         step, values = rows["step"].to_numpy(), rows[column].to_numpy()
