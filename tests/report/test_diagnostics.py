@@ -39,6 +39,8 @@ def test_estimates_stand_beside_what_was_assumed(run) -> None:
     assert all("imply an observation error of 1.1" in text for text in section.findings)
     assert len(section.findings) == 2
     assert "climatology" not in section.tables[0]
+    assert section.tables[0].count("Stations: 2 m temperature (K)") == 2
+    assert section.tables[0].count("<td>9,000</td>") == 2
     assert root(Estimate(4.0, 1.0, 9.0, 5)) == Estimate(2.0, 1.0, 3.0, 5)
     assert root(Estimate(-1.0)) is None
     assert math.isnan(root(Estimate(4.0)).lower)
