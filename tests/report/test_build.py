@@ -187,6 +187,17 @@ def test_limits_name_the_twin_experiment_and_never_claim_more(index: Path) -> No
     assert "Domain shift" not in text
 
 
+def test_limits_of_a_cycled_run_say_what_its_background_is(runs: Runs, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(runs.assimilation[0], run)
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["assimilation"]["cycle_days"] = 60
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    text = visible(write_report([run], output=tmp_path / "report", options=OPTIONS))
+    assert "own analysis of the day before" in text
+    assert "not cycled" not in text
+
+
 def test_borrowed_statistics_are_called_a_domain_shift(
     tmp_path: Path,
 ) -> None:

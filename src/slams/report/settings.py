@@ -101,6 +101,7 @@ def limits(run: AssimilationRun) -> Section:
         recentred=config_value(config, "background.recentre_days", 0),
         background=config_value(config, "background.kind", "damped_persistence"),
         lag=config_value(config, "background.lag", "some"),
+        cycled=config_value(config, "assimilation.cycle_days", 0) > 0,
         dates=0 if run.cases is None else int(run.cases["date"].nunique()),
     )
     section.tables.append(items)
