@@ -77,20 +77,24 @@ def _near(rows: pd.DataFrame, variable: str, level: int, kind: str = "") -> pd.D
 
 
 def half_power(part: pd.DataFrame) -> int | None:
-    """Return the smallest wavenumber beyond which the mean has less than half the truth's power.
+    """Return the first wavenumber at which the mean has less than half of the truth's power.
+
+    Powers are summed over each wavenumber and its two neighbours, so that a single one does not
+    decide. Larger wavenumbers do not count: beyond a model's truncation the truth has hardly any
+    power, and what the mean has there says nothing.
 
     Args:
         part: Rows of one method and level, sorted by wavenumber.
 
     Returns:
-        `None` where the mean keeps more than half up to the last wavenumber.
+        `None` where the mean has more than half at every wavenumber.
     """
-    keeps = part["mean"].to_numpy(float) >= 0.5 * part["truth"].to_numpy(float)
-    waves = part["wavenumber"].to_numpy(int)
-    if keeps[-1]:
-        return None
-    last = np.flatnonzero(keeps)
-    return int(waves[last[-1] + 1]) if len(last) else int(waves[0])
+    mean, truth = (
+        part[name].astype(float).rolling(3, center=True, min_periods=1).sum()
+        for name in ("mean", "truth")
+    )
+    below = part.loc[mean < 0.5 * truth, "wavenumber"]
+    return None if below.empty else int(below.iloc[0])
 
 
 def _small_scales(part: pd.DataFrame) -> tuple[int, float]:
