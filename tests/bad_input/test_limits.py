@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import os
 import resource
 import shutil
@@ -73,18 +74,24 @@ def test_an_array_that_is_cut_short() -> None:
 def test_a_verb_with_too_few_open_files_is_repeated_with_more(
     root: Path, capsys: pytest.CaptureFixture[str], words: list[str]
 ) -> None:
+    gc.collect()  # files of earlier tests that would be closed in between
     used = max(int(p.name) for p in Path("/proc/self/fd").iterdir())
     held = [os.open(os.devnull, os.O_RDONLY) for _ in range(used)]  # fill the gaps below
     command = [*words[:-1], "recipe.yaml", words[-1]]
+    codes = []
     try:
-        with limited(resource.RLIMIT_NOFILE, max(held) + 3):
-            assert main(command) == 2
+        for free in range(4):
+            with limited(resource.RLIMIT_NOFILE, max(held) + 1 + free):
+                codes.append(main(command))
+            said = capsys.readouterr().err
+            assert "Traceback" not in said
+            if codes[-1]:
+                assert "too many open files: this process may open" in said.splitlines()[-1]
     finally:
         for descriptor in held:
             os.close(descriptor)
-    said = capsys.readouterr().err
-    assert "too many open files: this process may open" in said.splitlines()[-1]
-    assert "Traceback" not in said
+    assert codes[0] == 2
+    assert set(codes) <= {0, 2}
     assert main(command) == 0
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from slams.cli.main import main
 from slams.modules.analyses import KeptCases
-from slams.modules.callbacks import MetricsCSV
+from slams.modules.callbacks.metrics_csv import MetricsCSV
 from tests.bad_input.conftest import Refused
 
 TRAIN = ("train vae", "experiment=new")

@@ -11,6 +11,7 @@ from slams.config.checks import check
 from slams.config.loading import to_plain
 from slams.config.schema import Config, SourceConfig, SourceDimensionsConfig, SourceVariableConfig
 from slams.errors import UserError
+from slams.plugins.registry import Registry
 from slams.plugins.sources import SOURCES
 from slams.plugins.station_sources import STATION_SOURCES
 from slams.runs.provenance import depends, flatten, run_difference
@@ -22,12 +23,18 @@ def recipe(**keys: object) -> Config:
     return config
 
 
-def test_every_kind_has_a_reader():
-    for registry, function in ((SOURCES, "open"), (STATION_SOURCES, "read")):
-        for spec in registry.built_in():
-            reader = getattr(spec, function)
-            assert reader.module.rpartition(".")[2] == spec.name
-            assert callable(getattr(import_module(reader.module), reader.function))
+@pytest.mark.parametrize(
+    ("registry", "package", "verb"),
+    [
+        (SOURCES, "data_modules.sources.readers", "open"),
+        (STATION_SOURCES, "data_modules.sources.stations.readers", "read"),
+    ],
+    ids=["fields", "stations"],
+)
+def test_every_kind_has_a_reader(registry: Registry, package: str, verb: str) -> None:
+    assert registry.names()
+    for name in registry.names():
+        assert callable(getattr(import_module(f"{package}.{name}"), f"{verb}_{name}"))
 
 
 @pytest.mark.parametrize(

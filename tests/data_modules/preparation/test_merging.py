@@ -124,7 +124,7 @@ def test_shares_that_do_not_fit_are_refused(tmp_path, whole):
     refused(r"data\.sources\.1\.kind'.*'nature'", first, replace(second, kind="nature"))
     refused(r"data\.sources\.1\.path: .*none does not exist", first, replace(second, path="none"))
     recipe.data.source = SourceConfig(path="x")
-    refused(r"data\.sources'.*beside data\.source", first, second)
+    refused(r"data\.sources'.*together with data\.source", first, second)
 
 
 def test_sources_without_a_common_day_are_refused(tmp_path, whole):
