@@ -22,7 +22,7 @@ import xarray as xr
 from data_modules.nature_run.fields import run_fields
 from data_modules.nature_run.layout import PIECE_STEPS
 from data_modules.nature_run.period import Period
-from slams.errors import UserError
+from slams.errors import UserError, install_extra
 
 __all__ = [
     "LAYERS",
@@ -56,7 +56,7 @@ def model_versions() -> dict[str, str]:
     except PackageNotFoundError:
         raise UserError(
             "`slams simulate` needs the general circulation model jcm, which is not installed; "
-            "run `pip install slams[simulate]`"
+            + install_extra("simulate")
         ) from None
 
 

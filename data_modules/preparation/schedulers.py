@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 
 from slams.config.memory import parse_memory
 from slams.config.schema import PrepareConfig
-from slams.errors import UserError
+from slams.errors import UserError, install_extra
 
 __all__ = ["Executor", "in_order", "scheduler", "slurm_cluster"]
 
@@ -161,8 +161,8 @@ def _import(name: str) -> Any:
         return import_module(name)
     except ImportError as error:
         raise UserError(
-            f"data.prepare.scheduler: `{name}` is not installed; run pip install "
-            f"'slams[cluster]', or set data.prepare.scheduler=threads"
+            f"data.prepare.scheduler: `{name}` is not installed; {install_extra('cluster')}, or "
+            f"set data.prepare.scheduler=threads"
         ) from error
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
-__all__ = ["UserError", "nearest"]
+__all__ = ["UserError", "install_extra", "nearest"]
 
 
 class UserError(ValueError):
@@ -15,6 +15,11 @@ class UserError(ValueError):
     where it is not obvious, what to do. The command line prints it without a traceback and
     exits with code 2; any other exception that reaches the user is a defect of the program.
     """
+
+
+def install_extra(name: str) -> str:
+    """Return the hint to install an extra; the package is installed from a clone, not an index."""
+    return f"run pip install -e '.[{name}]' in the clone of slams"
 
 
 def nearest(name: str, names: Sequence[str]) -> str:

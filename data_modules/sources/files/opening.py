@@ -19,7 +19,7 @@ import xarray as xr
 
 from data_modules.sources.files.remote_file import open_remote_file
 from slams.config.schema import SourceConfig
-from slams.errors import UserError
+from slams.errors import UserError, install_extra
 
 __all__ = [
     "concatenate",
@@ -212,8 +212,8 @@ def _bucket(address: str) -> Any:
 
 def _without_extra(address: str, key: str) -> UserError:
     return UserError(
-        f"{key}.path: {address} needs the extra `cloud`, which is not installed; run "
-        f"pip install 'slams[cloud]'"
+        f"{key}.path: {address} needs the extra `cloud`, which is not installed; "
+        f"{install_extra('cloud')}"
     )
 
 

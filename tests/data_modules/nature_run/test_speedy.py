@@ -20,7 +20,7 @@ from tests.data_modules.nature_run.stand_in import files
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
-        find_spec("jcm") is None, reason="jcm is not installed, run `pip install slams[simulate]`"
+        find_spec("jcm") is None, reason="jcm is not installed, run pip install -e '.[simulate]'"
     ),
 ]
 
