@@ -349,5 +349,5 @@ def test_missing_model_is_said(tmp_path, monkeypatch):
         raise speedy.PackageNotFoundError(name)
 
     monkeypatch.setattr(speedy, "version", missing)
-    with pytest.raises(UserError, match=r"pip install slams\[simulate\]"):
+    with pytest.raises(UserError, match=r"pip install -e '\.\[simulate\]'"):
         simulation.simulate(section(tmp_path))

@@ -82,7 +82,10 @@ def test_a_missing_extra_is_one_sentence(name, tmp_path, monkeypatch):
     for module in ("distributed", "dask_jobqueue"):
         monkeypatch.setitem(sys.modules, module, None)
     with (
-        pytest.raises(UserError, match=r"pip install 'slams\[cluster\]', or set data\.prepare"),
+        pytest.raises(
+            UserError,
+            match=r"pip install -e '\.\[cluster\]' in the clone of slams, or set data\.prepare",
+        ),
         scheduler(PrepareConfig(scheduler=name), 1, tmp_path),
     ):
         pass

@@ -118,7 +118,7 @@ def test_missing_extra_is_named_in_one_sentence(monkeypatch, kind, path):
     monkeypatch.setitem(sys.modules, "obstore", None)
     monkeypatch.setitem(sys.modules, "obstore.store", None)
     channels = T850 if kind == "weatherbench2" else OLR
-    with pytest.raises(UserError, match=r"extra `cloud`.*pip install 'slams\[cloud\]'"):
+    with pytest.raises(UserError, match=r"extra `cloud`.*pip install -e '\.\[cloud\]'"):
         open_source(SourceConfig(kind=kind, path=path), channels)
 
 
