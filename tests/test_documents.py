@@ -9,10 +9,14 @@ from pathlib import Path
 import pytest
 
 from slams import plugins
+from slams.cli.verbs import GROUPS, VERBS
 from slams.plugins.admission import REGISTRIES
 from slams.plugins.methods import FIRST_GUESSES, METHODS, Role
 
 ROOT = Path(__file__).parents[1]
+PAGES = sorted(
+    path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"))
+)
 EXTENDING = (ROOT / "docs" / "extending.md").read_text()
 
 
@@ -44,17 +48,32 @@ def test_the_table_of_methods_is_that_of_the_registry() -> None:
     assert methods_table() in (ROOT / "docs" / "methods.md").read_text()
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
-def test_what_the_first_pages_name_is_there(page: str) -> None:
+def headings(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_link_is_dead(page: str) -> None:
+    path = ROOT / page
+    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", path.read_text()):
+        name, _, anchor = target.partition("#")
+        file = path.parent / name if name else path
+        assert file.exists(), target
+        assert not anchor or anchor in headings(file), target
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != "CHANGELOG.md"])
+def test_what_a_page_names_is_there(page: str) -> None:
     text = (ROOT / page).read_text()
-    links = re.findall(r"\]\((?!http)([^)#]+)", text)
     files = re.findall(r"\b((?:src|data_modules|tests|experiments)/[\w/]+\.\w+)", text)
-    assert links
-    assert [name for name in [*links, *files] if not (ROOT / name).is_file()] == []
+    assert [name for name in files if not (ROOT / name).is_file()] == []
     targets = re.findall(r"^([a-z0-9-]+):(?!=)", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    typed = re.findall(r"(?:^|`)make ([a-z0-9-]+)", text, re.MULTILINE)
-    assert typed
-    assert set(typed) <= set(targets)
+    assert set(re.findall(r"(?:^|`)make ([a-z0-9-]+)", text, re.MULTILINE)) <= set(targets)
+    for line in re.findall(r"(?:^|`)slams ([a-z][^`\n]*)", text, re.MULTILINE):
+        words = line.split()
+        assert {words[0], " ".join(words[:2])} & (set(VERBS) | set(GROUPS)), line
 
 
 def methods_table() -> str:
