@@ -13,7 +13,7 @@ from slams.report.innovations import consistency, innovations
 from slams.report.observation_space import root
 from slams.report.reading import Estimate, read_assimilation
 from slams.report.regions import regional_scores
-from slams.report.spectra import half_power, spectra
+from slams.report.spectra import half_power, scales_with_power, spectra
 from tests.report.synthetic import Runs
 
 
@@ -82,8 +82,23 @@ def test_spectra_say_where_the_mean_loses_half_its_power(run) -> None:
         "spectra_zonal_tropics",
     ]
     assert len(section.findings) == 4
-    assert "members have 80 % of the truth's variance" in section.findings[0]
+    said = "members have 80 % of the truth's variance at total wavenumbers 9 to 11;"
+    assert said in section.findings[0]
     assert "half of the truth's power at wavenumber 7" in section.findings[0]
+
+
+def test_small_scales_end_where_the_truth_has_no_power(run) -> None:
+    """What members add beyond a truncation is a multiple of next to nothing."""
+    table = run.spectra.copy()
+    beyond = table["wavenumber"].gt(6)
+    table.loc[beyond, "truth"] *= 1e-3
+    table.loc[beyond, "members"] *= 1e3
+    section = spectra(replace(run, spectra=table), 850)
+    said = "members have 80 % of the truth's variance at total wavenumbers 5 to 6;"
+    assert all(said in text for text in section.findings)
+    rows = pd.DataFrame({"truth": [999.0, 0.5, 0.25, 0.25]})
+    assert scales_with_power(rows) == 1
+    assert scales_with_power(rows.iloc[1:]) == 3
 
 
 def test_half_power_is_where_the_mean_first_falls_below() -> None:

@@ -17,7 +17,7 @@ from slams.report import calibration, labels, profiles
 from slams.report.calibration import pooled_ranks, spread_bins
 from slams.report.innovations import innovations, observation_error
 from slams.report.mapdata import case_fields, leading
-from slams.report.mapdrawing import centred, draw_map, ranged
+from slams.report.mapdrawing import centred, dot_size, draw_map, ranged
 from slams.report.maps import surface_maps, temperature_maps
 from slams.report.profiles import pressure_axis
 from slams.report.reading import lookup, read_assimilation, read_training
@@ -106,6 +106,33 @@ def test_maps_draw_every_cell_where_it_belongs() -> None:
         assert values[row, column] == field[i, j]
     assert axes.get_xlim() == (-180, 180)
     assert axes.get_ylim() == (-90, 90)
+
+
+def test_dots_of_stations_cover_the_same_share_of_any_map() -> None:
+    """More stations, or a smaller map, must not hide the field."""
+
+    def share(count: int, width: float) -> float:
+        axes = Figure(figsize=(width, width / 2)).add_axes((0, 0, 1, 1))
+        return dot_size(axes, count) * count / (72 * width * 72 * width / 2)
+
+    assert share(400, 4) == pytest.approx(0.02)
+    assert share(800, 4) == pytest.approx(0.02)
+    assert share(400, 3) == pytest.approx(0.02)
+    assert share(3, 4) < 0.002  # no blots
+
+
+def test_captions_say_why_a_spread_is_patchy(runs: Runs) -> None:
+    run = read_assimilation(runs.assimilation[0])
+    options = ReportConfig(level=850, dpi=30)
+    config = {**run.config, "assimilation": {"members": 9}, "vae": {"factor": 4}}
+    latent = temperature_maps(replace(run, config=config), options).caption
+    assert "A spread of 9 members is itself known to 25 % only" in latent
+    assert "writes each 4 × 4 cells" in latent
+    classical = run.results[run.results["method"] == "optimal_interpolation"]
+    plain = replace(run, config=config, results=classical, cases=None, ranks=None)
+    caption = temperature_maps(plain, options).caption
+    assert "known to 25 % only" in caption
+    assert "decoder" not in caption
 
 
 def test_pressure_decreases_upwards_on_a_logarithmic_axis() -> None:

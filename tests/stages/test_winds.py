@@ -14,7 +14,7 @@ from slams.config.loading import to_yaml
 from slams.config.schema import StationVariableConfig
 from slams.report.mapdata import case_fields, variable_levels
 from slams.report.reading import lookup, read_assimilation
-from slams.report.tables import other_table
+from slams.report.tables import other_tables
 from tests.stages.commands import VERBS, slams, study
 from tests.stages.conftest import Study
 from tests.synthetic import CHANNELS, MOVING_AIR, nature_run
@@ -148,7 +148,7 @@ def test_the_report_shows_humidity_in_grams_and_leaves_the_file_as_it_is(windy: 
 
 def test_tables_and_maps_show_means_over_levels_and_grams(windy: Study) -> None:
     run = read_assimilation(windy.run("assimilation"))
-    table = other_table(run)
+    table = other_tables(run)
     for variable in ("u_component_of_wind", "specific_humidity"):
         shown = lookup(run.results, "optimal_interpolation", "rmse", variable, "mean")
         assert f'data-value="{shown.value!r}"' in table

@@ -38,7 +38,7 @@ from slams.report.settings import limits, provenance, settings, subtitle
 from slams.report.spectra import spectra
 from slams.report.style import in_order, method_label
 from slams.report.summary import summary_figure
-from slams.report.tables import method_table, other_table
+from slams.report.tables import method_table, other_tables
 from slams.report.training import reconstruction, training_curves
 from slams.runtime import atomic, directories
 from slams.runtime.version import package_version
@@ -162,9 +162,9 @@ def _methods(run: AssimilationRun) -> Section:
     if run.results is None or run.results.empty:
         return section.without("No results table: no table of methods.")
     section.lead.append(method_table(run))
-    other = other_table(run)
-    if other:
-        section.tables.append(other)
+    others = other_tables(run)
+    if others:
+        section.tables.append(others)
     method = leading(in_order(run.results["method"]))
     if method is not None:
         section.findings = _findings(run, method)

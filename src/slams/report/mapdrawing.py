@@ -22,6 +22,7 @@ __all__ = [
     "MAP_FRAME",
     "Map",
     "centred",
+    "dot_size",
     "draw_map",
     "map_panels",
     "map_row",
@@ -31,6 +32,9 @@ __all__ = [
 
 # Numbers of this size or larger (pressure in Pa) are too wide for the usual number of ticks.
 _WIDE = 1e4
+
+# Smallest and largest dot of a station (square points).
+_DOT_SIZES = (0.3, 5.0)
 
 MAP_FRAME = 0.88  # inches above and below a map: title, colour bar and its label
 
@@ -86,9 +90,25 @@ def draw_map(
     draw_coastlines(axes)
     if stations is not None:
         east, north = (stations[name].to_numpy(float) for name in ("longitude", "latitude"))
-        dots = {"s": 4.5, "c": "black", "edgecolors": "white", "linewidths": 0.45, "zorder": 4}
-        axes.scatter((east + 180.0) % 360.0 - 180.0, north, **dots)
+        size = dot_size(axes, len(stations))
+        look = {"c": "black", "edgecolors": "white", "linewidths": 0.15 * size**0.5, "zorder": 4}
+        axes.scatter((east + 180.0) % 360.0 - 180.0, north, size, **look)
     return mesh
+
+
+def dot_size(axes: Axes, count: int) -> float:
+    """Return the size of the dots of stations (square points, as of matplotlib's `scatter`).
+
+    All dots together cover 2 % of the map, so that more stations or a smaller map make them
+    smaller, within the limits of what can be seen.
+
+    Args:
+        axes: Axes of the map.
+        count: Number of stations.
+    """
+    box, (across, up) = axes.get_position(), axes.figure.get_size_inches() * 72.0
+    area = box.width * across * box.height * up
+    return float(np.clip(0.02 * area / max(count, 1), *_DOT_SIZES))
 
 
 def centred(fields: Sequence[np.ndarray]) -> Normalize:

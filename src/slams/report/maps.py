@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from slams.config.schema import ReportConfig
-from slams.plugins.methods import Role, in_role
+from slams.plugins.methods import Role, find_method, in_role
 from slams.report.formatting import capitalised
 from slams.report.labels import quantity, variable_label
 from slams.report.mapdata import CaseFields, area_rmse, case_fields, chosen, leading, on_levels
@@ -40,6 +41,8 @@ def temperature_maps(run: AssimilationRun, options: ReportConfig) -> Section:
     if method and method not in fields.mean:
         section.without(f"{store} has no group {method}: no maps of it.")
     section.panels = map_panels(_temperature(fields, method, run.stations), fields)
+    if method in fields.spread:
+        section.caption += _patchiness(run, method)
     errors = [_with_rms(name, error, fields, "") for name, error in _errors(fields).items()]
     if errors:
         section.findings.append(
@@ -127,6 +130,27 @@ def _temperature(
     ]
     label = quantity("ensemble standard deviation", units)
     return maps + map_row(rows, SPREAD_MAP, partial(ranged, zero=True), label)
+
+
+def _patchiness(run: AssimilationRun, method: str) -> str:
+    """Return sentences on why the map of an ensemble's spread looks patchy."""
+    members = config_value(run.config, "assimilation.members", 0)
+    factor = config_value(run.config, "vae.factor", 0)
+    text = ""
+    if members > 1:
+        error = 100 / math.sqrt(2 * (members - 1))
+        text = (
+            f" A spread of {members} members is itself known to {error:.0f} % only, with errors "
+            "that neighbouring cells share: much of its patchiness is chance."
+        )
+    spec, _ = find_method(method)
+    if factor > 1 and spec is not None and "vae" in spec.needs:
+        text += (
+            " Where it shows squares, they are the decoder's, which writes each "
+            f"{factor} × {factor} cells from one cell of the latent grid: members differ from "
+            "their mean by steps at the edges (docs/diagnostics.md)."
+        )
+    return text
 
 
 def _errors(fields: CaseFields) -> dict[str, np.ndarray]:

@@ -14,7 +14,10 @@ from slams.report.reading import AssimilationRun
 from slams.report.section import Panel, Section, new_section
 from slams.report.style import by_method, method_label, method_style
 
-__all__ = ["half_power", "spectra", "variable_panels"]
+__all__ = ["half_power", "scales_with_power", "spectra", "variable_panels"]
+
+# Share of the truth's variance at scales at which others are compared with it.
+_HELD = 0.999
 
 
 def spectra(run: AssimilationRun, level: int) -> Section:
@@ -34,7 +37,10 @@ def spectra(run: AssimilationRun, level: int) -> Section:
         section.panels.append(_power_panel(part, title, f"spectra_zonal_{region}", alt))
     for method, part in by_method(rows[rows["kind"].eq("spherical")]):
         part = part.sort_values("wavenumber")
-        large, small = _small_scales(part)
+        known = part[: scales_with_power(part)]
+        small = known[-max(1, len(known) // 3) :]
+        share = small["members"].sum() / small["truth"].sum()
+        first, last = small["wavenumber"].iloc[[0, -1]]
         scale = half_power(part)
         where = (
             "at every scale the mean has more than half of the truth's power"
@@ -42,8 +48,8 @@ def spectra(run: AssimilationRun, level: int) -> Section:
             else f"the mean falls to half of the truth's power at wavenumber {scale}"
         )
         section.findings.append(
-            f"{capitalised(method_label(method))}: members have {100 * small:.0f} % of the "
-            f"truth's variance beyond total wavenumber {large}; {where}."
+            f"{capitalised(method_label(method))}: members have {100 * share:.0f} % of the "
+            f"truth's variance at total wavenumbers {first} to {last}; {where}."
         )
     return section
 
@@ -97,12 +103,18 @@ def half_power(part: pd.DataFrame) -> int | None:
     return None if below.empty else int(below.iloc[0])
 
 
-def _small_scales(part: pd.DataFrame) -> tuple[int, float]:
-    """Compare the variance of members and truth in the last third of the wavenumbers."""
-    start = len(part) - len(part) // 3
-    tail = part.iloc[start:]
-    share = float(tail["members"].sum() / tail["truth"].sum())
-    return int(part["wavenumber"].iloc[start - 1]), share
+def scales_with_power(part: pd.DataFrame) -> int:
+    """Return the number of wavenumbers, from the largest scale, that hold most of the variance.
+
+    Together they have 99.9 % of the truth's. What the truth has at smaller scales, beyond the
+    truncation of a spectral model for instance, is too little to compare anything with: a ratio
+    of powers there says nothing.
+
+    Args:
+        part: Rows of one method and level, sorted by wavenumber.
+    """
+    held = part["truth"].cumsum().to_numpy() / part["truth"].sum()
+    return min(int(np.searchsorted(held, _HELD)) + 1, len(part))
 
 
 def _power_panel(rows: pd.DataFrame, title: str, name: str, alt: str) -> Panel:
@@ -120,6 +132,11 @@ def _power_panel(rows: pd.DataFrame, title: str, name: str, alt: str) -> Panel:
 def _ratio_panel(rows: pd.DataFrame, kind: str, title: str, name: str, alt: str) -> Panel:
     axes = _draw(rows, rows[kind] / rows["truth"], title, "power / the truth's")
     axes.axhline(1.0, zorder=1, **REFERENCE)
+    _, truth = next(by_method(rows.sort_values("wavenumber")))
+    known = scales_with_power(truth)
+    if known < len(truth):
+        beyond = truth["wavenumber"].iloc[known] - 0.5
+        axes.axvspan(beyond, truth["wavenumber"].max(), color="#e8e8e8", linewidth=0, zorder=0)
     axes.set_ylim(bottom=0)
     if axes.get_ylim()[1] > 3:
         axes.set_ylim(0, 3)

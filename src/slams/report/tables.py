@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from slams.report.formatting import number
-from slams.report.labels import METRICS, metric_label, variable_label
+from slams.report.best import best
+from slams.report.display import display_units
+from slams.report.formatting import capitalised, number
+from slams.report.labels import METRICS, metric_label, quantity, variable_label
 from slams.report.reading import AssimilationRun, Estimate, lookup, profile
 from slams.report.section import template
 from slams.report.style import in_order, method_label, method_style
@@ -18,6 +20,7 @@ from slams.variables import ON_LEVELS, UNITS
 __all__ = [
     "SCORES",
     "Cell",
+    "compared_cells",
     "estimate_cell",
     "folded",
     "key_table",
@@ -25,7 +28,7 @@ __all__ = [
     "method_cell",
     "method_table",
     "number_cell",
-    "other_table",
+    "other_tables",
     "score_table",
     "table",
 ]
@@ -64,8 +67,11 @@ _METHOD_COLUMNS = {
     "divergent_members": "members redrawn",
     "seconds_per_member": "seconds per member",
 }
-# Those of which the smallest value is set in bold.
-_SMALLEST = ("rmse", "crps", "wasserstein")
+
+_BOLD = (
+    "Bold: the best of each column, as far as digits are shown: the smallest error or distance, "
+    "the bias nearest to 0, the spread / skill nearest to 1."
+)
 
 
 def table(
@@ -109,6 +115,11 @@ def estimate_cell(estimate: Estimate | None, bold: bool = False) -> Cell:
     return Cell(number(estimate.value, estimate.bounds), estimate.value, interval, bold)
 
 
+def compared_cells(metric: str, estimates: Sequence[Estimate | None]) -> list[Cell]:
+    """Return cells of one metric, one per method, the best of them in bold."""
+    return [estimate_cell(*pair) for pair in zip(estimates, best(metric, estimates), strict=True)]
+
+
 def number_cell(value: float) -> Cell:
     """Return a cell with a number that has no interval."""
     return Cell(number(value), float(value))
@@ -126,41 +137,41 @@ def method_table(run: AssimilationRun) -> str:
     columns = []
     for metric in _METHOD_COLUMNS:
         column = [lookup(run.results, method, metric) for method in methods]
-        known = [estimate.value for estimate in column if estimate is not None]
-        smallest = min(known, default=math.nan) if metric in _SMALLEST else math.nan
-        columns.append([estimate_cell(e, e is not None and e.value == smallest) for e in column])
+        columns.append(compared_cells(metric, column))
     rows = [[method_cell(m), *cells] for m, *cells in zip(methods, *columns, strict=True)]
     scores = [lookup(run.results, method, "rmse") for method in methods]
     count = max((score.n for score in scores if score is not None), default=0)
     caption = (
-        f"Temperature, mean over levels, {count} dates; small: 95 % interval over dates; bold: "
-        "the smallest."
+        f"Temperature, mean over levels, {count} dates; small: 95 % interval over dates. {_BOLD}"
     )
     return table(["method", *_METHOD_COLUMNS.values()], rows, caption, "table-methods")
 
 
-def other_table(run: AssimilationRun) -> str | None:
-    """Return the table of every variable except temperature; `None` where there is none."""
+def other_tables(run: AssimilationRun) -> str | None:
+    """Return one table per variable except temperature, side by side where the page is wide.
+
+    One table of all variables would be wider than any page.
+
+    Returns:
+        HTML, or `None` where there is no such variable.
+    """
     results = run.results
     first_levels = results.groupby("variable", sort=False)["level"].first()
     variables = [v for v in first_levels.index if v != "temperature" and v in UNITS]
-    if not variables:
-        return None
-    headings, columns = ["method"], []
+    methods, parts = in_order(results["method"]), []
     for variable in variables:
         level = "mean" if variable in ON_LEVELS else first_levels[variable]
-        name = variable_label(variable, short=True)
-        for metric in SCORES:
-            headings.append(f"{name}: {metric_label(metric, variable)}")
-            columns.append((metric, variable, level))
-    rows = [
-        [method_cell(method), *(lookup(results, method, *column) for column in columns)]
-        for method in in_order(results["method"])
-    ]
-    caption = "The other fields, physical units."
-    if set(variables) & set(ON_LEVELS):
-        caption = "The other fields, physical units; those with levels: mean over levels."
-    return table(headings, rows, caption, "table-others")
+        columns = [
+            compared_cells(metric, [lookup(results, m, metric, variable, level) for m in methods])
+            for metric in SCORES
+        ]
+        rows = [[method_cell(m), *cells] for m, *cells in zip(methods, *columns, strict=True)]
+        headings = ["method", *(METRICS[metric].name for metric in SCORES)]
+        caption = capitalised(quantity(variable_label(variable), display_units(variable)))
+        if variable in ON_LEVELS:
+            caption += ", mean over levels"
+        parts.append(table(headings, rows, caption, f"table-others-{variable}"))
+    return template("table.html").module.side_by_side(parts) if parts else None
 
 
 def level_tables(
@@ -203,11 +214,12 @@ def score_table(
         parts: Label of each row: a table of results, and the level to look up in it.
         by: What the rows are, in a word.
     """
-    rows = [
-        [label, *(lookup(results, method, metric, variable, level) for method in methods)]
-        for label, (results, level) in parts.items()
-    ]
-    caption = f"{metric_label(metric, variable)} of {variable_label(variable)} by {by}"
+    rows = []
+    for label, (results, level) in parts.items():
+        row = [lookup(results, method, metric, variable, level) for method in methods]
+        rows.append([label, *compared_cells(metric, row)])
+    what = f"{metric_label(metric, variable)} of {variable_label(variable)} by {by}"
+    caption = f"{what}; bold: the best of each row"
     file = metric if variable == "temperature" else f"{variable}-{metric}"
     return table([by, *map(method_label, methods)], rows, caption, f"table-{by}s-{file}")
 
