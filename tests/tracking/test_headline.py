@@ -55,7 +55,7 @@ def test_an_experiment_offers_the_view_of_the_scores(config: Config) -> None:
 def columns() -> list[str]:
     scores = [f"T_{name}" for name in ("rmse", "crps", "spread_skill")]
     pairs = [name for score in scores for name in (score, f"{score}_background")]
-    return ["tags.`setting`", "tags.`scored_method`", *(f"metrics.`{name}`" for name in pairs)]
+    return [*(f"metrics.`{name}`" for name in pairs), "tags.`scored_method`", "tags.`setting`"]
 
 
 def test_a_view_that_was_changed_in_the_page_is_kept(config: Config) -> None:

@@ -103,7 +103,9 @@ def test_a_database_alone_still_refers_to_the_artifacts_that_it_left(
     assert client.get_run(run_id).data.tags["directory"].startswith(str(original.resolve()))
 
 
-@pytest.mark.parametrize("address", ["s3://bucket/mlflow-artifacts/tiny", "file:///gone/tiny"])
+@pytest.mark.parametrize(
+    "address", ["s3://bucket/mlflow-artifacts/tiny", Path("/gone/tiny").as_uri()]
+)
 def test_artifacts_that_were_never_beside_the_store_are_left_alone(
     finished: tuple[Path, str], address: str
 ) -> None:

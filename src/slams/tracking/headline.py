@@ -56,8 +56,8 @@ def offer_view(client: MlflowClient, experiment_id: str) -> None:
 
 def _view() -> str:
     names = [headline_name(s, background) for s in HEADLINE_SCORES for background in (False, True)]
-    titles = {f"tags.`{tag}`": tag for tag in ("setting", SCORED_METHOD)}
-    titles |= {f"metrics.`{name}`": name for name in names}
+    titles = {f"metrics.`{name}`": name for name in names}
+    titles |= {f"tags.`{tag}`": tag for tag in (SCORED_METHOD, "setting")}
     state = {
         "selectedColumns": list(titles),
         # Widths are applied to the columns of this list only; those given come first.

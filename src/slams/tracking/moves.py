@@ -1,10 +1,10 @@
 """A sqlite store that was moved or copied with its directory: its artifacts are found again.
 
 mlflow stores the address of the artifacts of each experiment and each run, absolute; it resolves
-relative ones against the working directory, not against the store. Each address has the form
-`file:///RUNS/mlflow-artifacts/...` (`slams.tracking.database.artifacts_beside`). One that names
-another directory than that of the store is rewritten, provided that the artifacts are here or are
-no longer there: a copy of the file alone continues to refer to the original's artifacts.
+relative ones against the working directory, not against the store. Ours lie below
+`mlflow-artifacts` beside the file (`slams.tracking.database.artifacts_beside`). An address that
+names another directory than that of the file is rewritten, provided that the artifacts are here or
+are no longer there: a copy of the file alone continues to refer to the original's artifacts.
 """
 
 from __future__ import annotations
