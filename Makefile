@@ -108,6 +108,9 @@ slurm-show: install ## Print the batch scripts of a recipe, submit nothing
 	$(SLAMS) submit $(CONFIG) --dry-run $(SUBMIT) $(ARGS)
 
 mlflow-ui: install ## Show the tracked runs in a browser
+	@$(BIN)/python -c 'import pathlib, sys; from slams.tracking.moves import follow_move; \
+	follow_move(pathlib.Path(sys.argv[1]))' "$(RUNS)/mlflow.db"
+	@echo 'scores as columns: http://127.0.0.1:5000/#/experiments/1/runs?viewStateShareKey=slams-scores'
 	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --backend-store-uri sqlite:///$(abspath $(RUNS))/mlflow.db
 
 simulate: $(VENV)/.simulate ## Make a nature run with jcm (installs the extra `simulate`)

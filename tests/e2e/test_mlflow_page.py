@@ -134,6 +134,17 @@ def test_a_setting_names_its_parent_and_shows_its_metrics(page: Page, browser: B
     assert "optimal_interpolation/crps/temperature/mean" in text
 
 
+def test_the_view_of_the_scores_shows_them_as_columns(
+    page: Page, browser: Browser, tmp_path: Path
+) -> None:
+    runs = f"{page.url}/#/experiments/{page.experiment}/runs"
+    assert "T_rmse" not in browser.text(runs)  # if it is by now, docs/tracking.md says too much
+    text = browser.text(f"{runs}?viewStateShareKey=slams-scores")
+    browser.picture(f"{runs}?viewStateShareKey=slams-scores", tmp_path / "scores.png")
+    for column in ("T_rmse", "T_rmse_background"):  # the page builds those that fit its width
+        assert f">{column}<" in text
+
+
 def test_the_comparison_is_among_the_artifacts_of_the_sweep(
     page: Page, browser: Browser, tmp_path: Path
 ) -> None:

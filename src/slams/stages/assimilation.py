@@ -31,6 +31,7 @@ from slams.runtime.heartbeat import Heartbeat
 from slams.runtime.ranks import is_rank_zero, say
 from slams.runtime.signals import defer
 from slams.stages.data import analysed_days, withholding
+from slams.stages.headline import log_headline
 from slams.stages.methods import error_scales, make_methods
 from slams.stages.places import data_request
 from slams.stages.reporting import report
@@ -171,6 +172,7 @@ def _evaluate(
         if config.assimilation.setting != everything.assimilation.setting:
             print_methods(results)
         tracker.log_metrics(_flat(results))
+        log_headline(tracker, results)
         for name in tables:
             tracker.log_artifact(run.path / f"{name}.parquet")
 

@@ -17,6 +17,7 @@ from slams.errors import UserError
 __all__ = [
     "artifacts_beside",
     "check_readable",
+    "connect",
     "database_of",
     "holds_runs",
     "make_database",
@@ -54,7 +55,7 @@ def check_readable(path: Path) -> None:
     problem = "it is a directory" if path.is_dir() else ""
     if path.is_file():
         try:
-            with contextlib.closing(_connect(path)) as db:
+            with contextlib.closing(connect(path)) as db:
                 db.execute("select 1 from sqlite_master").fetchone()
         except sqlite3.OperationalError:  # locked, or no permission: mlflow says so
             return
@@ -119,7 +120,7 @@ def holds_runs(path: Path) -> bool:
         path: The file, which exists.
     """
     try:
-        with contextlib.closing(_connect(path)) as db:
+        with contextlib.closing(connect(path)) as db:
             rows = db.execute("select name from sqlite_master where type = 'table'")
             tables = {name for (name,) in rows}
             return any(
@@ -131,7 +132,12 @@ def holds_runs(path: Path) -> bool:
         return True
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path) -> sqlite3.Connection:
+    """Open a sqlite file that exists; the caller closes the connection.
+
+    Args:
+        path: The file.
+    """
     return sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True)
 
 

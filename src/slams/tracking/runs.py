@@ -22,6 +22,7 @@ from slams.runs.provenance import flatten
 from slams.runs.record import RunRecord
 from slams.runs.sweep_record import parent_tags
 from slams.runtime.ranks import is_rank_zero
+from slams.tracking.headline import SCORED_METHOD, offer_view
 from slams.tracking.outbox import Outbox
 from slams.tracking.store import TrackingStore, with_fallback
 from slams.tracking.tracked_run import TrackedRun, resume_run
@@ -167,6 +168,12 @@ class Tracker:
         self._outbox.put(
             [Metric(_allowed(key), float(value), stamp, step) for key, value in metrics.items()]
         )
+
+    def log_scored_method(self, method: str) -> None:
+        """Tag the run with the method of its headline scores; offer these in its experiment."""
+        if self._outbox is not None:
+            self._outbox.put(lambda c, run_id: c.set_tag(run_id, SCORED_METHOD, method))
+            self._outbox.put(lambda c, run_id: offer_view(c, c.get_run(run_id).info.experiment_id))
 
     def log_artifact(self, path: str | Path, folder: str = "") -> None:
         """Copy a file into the run's artifacts; keep it there until the tracker is closed."""

@@ -30,6 +30,7 @@ from slams.tracking.database import (
     make_database,
     unusable,
 )
+from slams.tracking.moves import follow_move
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -182,6 +183,7 @@ def _open_sqlite(database: Path) -> MlflowClient:
 
     uri = f"sqlite:///{database.as_posix()}"
     check_readable(database)
+    follow_move(database)
     if database.exists() and database.stat().st_size > 0:
         try:
             return MlflowClient(uri)

@@ -24,6 +24,7 @@ import filelock
 from slams.errors import UserError
 from slams.runtime.directories import exclusive, lock_file
 from slams.runtime.ranks import say
+from slams.tracking.headline import VIEW_TAG, offer_view
 from slams.tracking.store import SYNCED_FROM, TrackingStore
 
 if TYPE_CHECKING:
@@ -83,6 +84,8 @@ def sync(store: TrackingStore, dry_run: bool = False) -> Synced:
         server.connected() as (target, experiment),
     ):
         found = _sync_all(source, origin, target, experiment, dry_run)
+        if not dry_run and VIEW_TAG in source.get_experiment(origin).tags:
+            offer_view(target, experiment)
     say(f"{'would copy' if dry_run else 'copied'} to {server.uri}: {found}")
     return found
 
