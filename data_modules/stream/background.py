@@ -23,7 +23,7 @@ _FEWEST_FILE_DAYS = 30
 
 
 class BackgroundProvider:
-    """Provider of backgrounds, which states the earlier days or the states that it needs.
+    """Provider of backgrounds; its attributes say what has to be read with each window.
 
     Args:
         config: Kind of background, lag, re-centring.
