@@ -150,6 +150,21 @@ def test_what_escapes_from_a_stage(
     assert sentence in capsys.readouterr().err
 
 
+def test_an_interrupt_while_an_error_is_explained(
+    recipe: Path,
+    calls: list,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def explain(error: BaseException, places: list[Path]) -> str:
+        raise KeyboardInterrupt
+
+    stop("prepare", UserError("station 3: latitude 97"), monkeypatch)
+    monkeypatch.setattr(main, "explain_failure", explain)
+    assert main.main(["prepare", str(recipe)]) == 130
+    assert capsys.readouterr().err.startswith("slams: interrupted")
+
+
 def test_an_interrupt_that_lightning_turned_into_an_exit(
     recipe: Path, calls: list, monkeypatch: pytest.MonkeyPatch
 ) -> None:

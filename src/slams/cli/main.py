@@ -55,16 +55,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     warnings.filterwarnings("ignore", message=".*torch.jit.script.* is deprecated.*")
     places: list[Path] = []
     arguments: argparse.Namespace | None = None
+    # Interrupts that arrive while an error is being explained are caught by the outer block.
     try:
-        arguments = parse(sys.argv[1:] if argv is None else argv)
-        if arguments is None:
+        try:
+            arguments = parse(sys.argv[1:] if argv is None else argv)
+            if arguments is None:
+                return _REFUSED
+            enable()
+            check_launcher()
+            admit_plugins(getattr(arguments, "allow_plugin", ()), "--allow-plugin")
+            VERBS[arguments.verb].run(arguments, places)
+            sys.stdout.flush()  # a closed pipe fails here, not while Python exits
+            return 0
+        except BrokenPipeError:
+            # The reader (`| head`) has closed the pipe; Python would report that again while it
+            # exits.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        except Exception as error:
+            sentence = explain_failure(error, places)
+            if sentence is None:
+                raise
+            if lost_rank(error):
+                return exit_lost(sentence, arguments, process=argv is None)
+            # On every rank: a file may be missing on one node alone, and where `LOCAL_RANK` is
+            # left over in a shell, no process is rank zero and none would print.
+            print_error(sentence, every_rank=True)
             return _REFUSED
-        enable()
-        check_launcher()
-        admit_plugins(getattr(arguments, "allow_plugin", ()), "--allow-plugin")
-        VERBS[arguments.verb].run(arguments, places)
-        sys.stdout.flush()  # a closed pipe fails here, not while Python exits
-        return 0
     except KeyboardInterrupt:
         return stop("interrupted", INTERRUPTED, arguments, process=argv is None)
     except Stopped as stopped:
@@ -74,17 +91,3 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not isinstance(error.__context__, KeyboardInterrupt):
             raise
         return stop("interrupted", INTERRUPTED, arguments, process=argv is None)
-    except BrokenPipeError:
-        # The reader (`| head`) has closed the pipe; Python would report that again while it exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except Exception as error:
-        sentence = explain_failure(error, places)
-        if sentence is None:
-            raise
-        if lost_rank(error):
-            return exit_lost(sentence, arguments, process=argv is None)
-        # On every rank: a file may be missing on one node alone, and where `LOCAL_RANK` is left
-        # over in a shell, no process is rank zero and none would print.
-        print_error(sentence, every_rank=True)
-        return _REFUSED

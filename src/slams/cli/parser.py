@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import textwrap
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -15,6 +16,10 @@ from slams.errors import UserError, nearest
 from slams.runtime.version import package_version
 
 __all__ = ["parse"]
+
+
+# Options of the program itself.
+_OPTIONS = ("--help", "-h", "--version")
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace | None:
@@ -33,6 +38,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace | None:
     for word in argv:
         check_text("argument", word)
     parser = _parser()
+    if argv and argv[0].startswith("-") and argv[0] not in _OPTIONS:
+        raise UserError(f"there is no option {argv[0]!r}; {nearest(argv[0], _OPTIONS)}")
     if not argv:
         parser.print_help(sys.stderr)
         return None
@@ -40,17 +47,18 @@ def parse(argv: Sequence[str]) -> argparse.Namespace | None:
     # not allow: an argument that argparse leaves over is an override if it has the form of one.
     arguments, rest = parser.parse_known_args(argv)
     verb = VERBS[arguments.verb]
-    if verb.takes == "nothing":
-        if rest:
-            raise UserError(
-                f"unexpected argument {rest[0]!r}; slams {verb.name} takes no recipe and no "
-                f"overrides, only --output DIR"
-            )
-        return arguments
-    words = [word for word in (arguments.recipe, *rest) if word is not None]
+    recipe = () if verb.takes == "nothing" else (arguments.recipe,)
+    words = [word for word in (*recipe, *rest) if word is not None]
     unknown = next((word for word in words if word.startswith("-")), None)
     if unknown is not None:
         raise UserError(f"there is no option {unknown!r}; {nearest(unknown, verb.option_names)}")
+    if verb.takes == "nothing":
+        if words:
+            raise UserError(
+                f"unexpected argument {words[0]!r}; slams {verb.name} takes no recipe and no "
+                f"overrides, only {', '.join(verb.options)}"
+            )
+        return arguments
     if verb.takes == "run directories or a recipe":
         # A directory may have an equals sign in its name.
         arguments.sources = [w for w in words if "=" not in w or os.path.isdir(w)]
@@ -102,6 +110,13 @@ class _Parser(argparse.ArgumentParser):
             raise UserError(f"there is no verb {value!r}; {hint}")
 
 
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Formatter that does not break paths and names at their hyphens."""
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
+
+
 class _ShowVersion(argparse.Action):
     """Print the version; only this option reads the metadata of the installed packages."""
 
@@ -132,7 +147,7 @@ def _parser() -> argparse.ArgumentParser:
         one = parent.add_parser(
             leaf,
             help=verb.summary,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_Formatter,
             allow_abbrev=False,
         )
         one.described = verb

@@ -299,8 +299,8 @@ def _nearest_recipe(path: Path) -> str:
     """Suggest the recipe whose name is most like a path that does not exist."""
     nearby = path.parent.glob("*.yaml") if path.parent.is_dir() else ()
     found = sorted({p.as_posix() for p in (*nearby, *Path("experiments").glob("**/*.yaml"))})
-    by_name = {Path(name).name: name for name in reversed(found)}
-    close = difflib.get_close_matches(path.with_suffix(".yaml").name, by_name, n=1, cutoff=0.5)
+    by_name = {Path(name).stem: name for name in reversed(found)}
+    close = difflib.get_close_matches(path.stem, by_name, n=1, cutoff=0.7)
     if close:
         return f"did you mean {by_name[close[0]]}?"
     return f"recipes here: {', '.join(found[:8])}" if found else "no recipe was found here"

@@ -46,10 +46,11 @@ def copy_recipe(name: str, output: Path) -> list[Path]:
             nothing is then written.
     """
     names = recipe_names()
-    if name.removesuffix(".yaml") not in names:
+    name = name.removeprefix(f"{_FOLDER}/").removesuffix(".yaml")
+    if name not in names:
         raise UserError(f"recipe: found {name!r}; {nearest(name, names)}")
     directory = _directory()
-    needed = _needed(directory / f"{name.removesuffix('.yaml')}.yaml", directory)
+    needed = _needed(directory / f"{name}.yaml", directory)
     copies = {output / path.relative_to(directory): path.read_bytes() for path in needed}
     for copy, content in copies.items():
         if copy.exists() and (not copy.is_file() or copy.read_bytes() != content):

@@ -157,7 +157,10 @@ def refuse_misfit(
         for position, value in enumerate(values):
             refuse_misfit(value, item, f"{path}.{position}", origin, schema, resolved)
     else:
-        raise _wrong_type(path, values, f"a list of {_plural(item)}", origin)
+        # A single entry where a list is expected: show how it is written.
+        single = type(values) is item and values != "" and "\n" not in str(values)
+        example = f", such as [{shorten(str(values), 40)}]" if single else ""
+        raise _wrong_type(path, values, f"a list of {_plural(item)}{example}", origin)
 
 
 def leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -44,13 +44,13 @@ def read_yaml_text(path: Path) -> str:
         # Without O_NONBLOCK, opening a pipe blocks until another process writes to it.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
-            mode = os.fstat(descriptor).st_mode
-            if not stat.S_ISREG(mode):
-                found = "a directory" if stat.S_ISDIR(mode) else "a pipe, socket or device"
-                raise UserError(f"{what} is {found}, expected a YAML file")
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise UserError(f"{what} is a pipe, socket or device, expected a YAML file")
             content = file.read(_LARGEST_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         raise
+    except IsADirectoryError:
+        raise UserError(f"{what} is a directory, expected a YAML file") from None
     except OSError as error:
         raise UserError(f"{what} cannot be read: {os.strerror(error.errno or 0)}") from None
     if len(content) > _LARGEST_BYTES:

@@ -79,7 +79,7 @@ class TrainingDaysConfig:
     """One choice of training days."""
 
     # Name in the tables, for example `16 years`.
-    name: str = key("", some("a name"))
+    name: str = key("", that(bool, "a name"))
     # First and last day (ISO dates, both inclusive) of each piece, one piece after the other.
     days: list[str] = field(default_factory=list)
 

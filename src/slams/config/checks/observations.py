@@ -9,6 +9,7 @@ from slams.config.schema import BUILT_IN_MODALITIES, Config, DataConfig
 from slams.errors import UserError, nearest
 from slams.plugins.keys import DISTINCT, one_of
 from slams.plugins.station_sources import STATION_SOURCES
+from slams.variables import UNITS
 
 __all__ = ["check_observations"]
 
@@ -68,7 +69,9 @@ def _check_observed(config: Config) -> None:
         DISTINCT.check(key, names)
         for name in names:
             if channels and name not in channels:
-                hint = nearest(name, channels)
+                known = name.partition("@")[0] in UNITS  # spelt right, but not in the recipe
+                hint = "add it there, or take it out of this key"
+                hint = hint if known else nearest(name, channels)
                 raise UserError(f"key {key!r}: channel {name!r} is not in data.channels; {hint}")
             if name in channels and name not in config.data.analysed:
                 raise UserError(

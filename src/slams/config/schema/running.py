@@ -40,7 +40,7 @@ class TrainerConfig:
     checkpoint_activations: bool = False
     # Compile the networks with torch.compile: pays on a GPU in long trainings.
     compile: bool = False
-    # Steps between two validations and checkpoints, rounded to whole epochs.
+    # Epochs between two validations, each with a checkpoint.
     validate_every_epochs: int = key(5, at_least(1))
     # Optimiser steps between two checkpoints inside of epochs, besides those at validations; 0 for
     # none. A run continues from any of them with the windows that it has not seen.
