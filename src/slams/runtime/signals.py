@@ -18,12 +18,18 @@ Only the standard library is imported here: a signal may arrive before torch is 
 
 from __future__ import annotations
 
+import _thread
+import atexit
+import contextlib
+import functools
 import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import TracebackType
 
 from slams.runtime.interrupts import leave_at_once
 
@@ -97,19 +103,36 @@ class _Handler:
         if self.terminations > 1 or (self.raises and not self.holds):
             self.stop()
 
-    def resend(self, lost: sys.UnraisableHookArgs) -> None:
-        """Send a signal again whose exception Python discarded; report any other exception."""
-        error = lost.exc_value
-        if isinstance(error, Stopped):
-            signum = error.signum
-            self.holds -= 1
-            self.terminations -= signum == signal.SIGTERM
-        elif isinstance(error, KeyboardInterrupt):
-            signum = signal.SIGINT
-        else:
-            sys.__unraisablehook__(lost)
-            return
-        threading.Thread(target=_send_again, args=[signum], daemon=True).start()
+    def resend(
+        self,
+        kind: type[BaseException],
+        error: BaseException,
+        trace: TracebackType | None,
+        message: str | None,
+        where: object,
+    ) -> None:
+        """Send a signal again whose exception Python discarded; report any other exception.
+
+        Arguments as of `sys.unraisablehook`.
+        """
+        # An exception here would be discarded too, and come back to this function for ever.
+        with contextlib.suppress(BaseException):
+            if isinstance(error, Stopped):
+                signum = error.signum
+                self.holds -= 1
+                self.terminations -= signum == signal.SIGTERM
+            elif isinstance(error, KeyboardInterrupt):
+                signum = signal.SIGINT
+            else:
+                lines = traceback.format_exception(kind, error, trace)
+                print(f"{message or 'Exception ignored in'}: {where!r}", file=sys.stderr)
+                print("".join(lines), file=sys.stderr, end="", flush=True)
+                return
+            time.sleep(_PAUSE)
+            # To the main thread, which it wakes from a blocking call.
+            main = threading.main_thread().ident
+            assert main is not None
+            signal.pthread_kill(main, signum)
 
     def stop(self) -> None:
         """Raise `Stopped` for the recorded signal."""
@@ -117,23 +140,6 @@ class _Handler:
         # Runs are being closed from here on: the next signal must not interrupt that.
         self.holds += 1
         raise Stopped(signal.Signals(signum).name, signum)
-
-
-def _send_again(signum: int) -> None:
-    """Send a signal to the main thread, which it wakes from a blocking call.
-
-    Not before that thread has left `resend`, where the exception would be lost for good.
-    """
-    main = threading.main_thread().ident
-    assert main is not None
-    while True:
-        time.sleep(_PAUSE)
-        frame = sys._current_frames().get(main)
-        while frame is not None and frame.f_code is not _Handler.resend.__code__:
-            frame = frame.f_back
-        if frame is None:
-            signal.pthread_kill(main, signum)
-            return
 
 
 _handler = _Handler()
@@ -147,7 +153,10 @@ def install_handlers() -> None:
         if signal.getsignal(signum) != _handler.handle:
             signal.signal(signum, _handler.handle)
     if sys.unraisablehook is sys.__unraisablehook__:
-        sys.unraisablehook = _handler.resend
+        # In another thread, started without a line of Python in this one: what a second signal
+        # raises in a hook is lost for good.
+        sys.unraisablehook = functools.partial(_thread.start_new_thread, _handler.resend)
+        atexit.register(setattr, sys, "unraisablehook", sys.__unraisablehook__)
 
 
 def enable() -> None:
