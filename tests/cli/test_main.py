@@ -20,6 +20,7 @@ from slams.cli import kinds, main, verbs
 from slams.config.schema import Config
 from slams.errors import UserError
 from slams.runtime.failures import explain_failure
+from slams.runtime.signals import Stopped
 
 RECIPE = """
 experiment: tiny
@@ -176,6 +177,24 @@ def test_an_interrupt_that_lightning_turned_into_an_exit(
 
     monkeypatch.setattr(sys.modules["slams.stages.training"], "train_vae", fit)
     assert main.main(["train", "vae", str(recipe)]) == 130
+
+
+@pytest.mark.parametrize(
+    ("stopped", "code"), [(KeyboardInterrupt(), 130), (Stopped("SIGUSR1", signal.SIGUSR1), 75)]
+)
+def test_an_error_that_a_signal_caused_in_a_library(
+    recipe: Path,
+    calls: list,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    stopped: BaseException,
+    code: int,
+) -> None:
+    error = RuntimeError("release unlocked lock")
+    error.__context__ = stopped
+    stop("prepare", error, monkeypatch)
+    assert main.main(["prepare", str(recipe)]) == code
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_defects_keep_their_traceback(

@@ -73,6 +73,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
         except Exception as error:
+            stopped = _stop_behind(error)
+            if stopped is not None:
+                raise stopped from None
             sentence = explain_failure(error, places)
             if sentence is None:
                 raise
@@ -91,3 +94,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not isinstance(error.__context__, KeyboardInterrupt):
             raise
         return stop("interrupted", INTERRUPTED, arguments, process=argv is None)
+
+
+def _stop_behind(error: BaseException | None) -> BaseException | None:
+    """Return the interrupt or signal whose exception made a library raise an error of its own.
+
+    A second signal in `threading.Condition.wait`, for example, leaves a lock that cannot be
+    released.
+    """
+    while error is not None and not isinstance(error, KeyboardInterrupt | Stopped):
+        error = error.__context__
+    return error
