@@ -228,3 +228,21 @@ def test_another_error_of_a_destructor_is_reported_once() -> None:
     assert code == 0
     assert said.count("ValueError: a defect") == 1
     assert "ignored in" in said
+
+
+def test_a_signal_on_the_way_out_of_an_interrupt_is_only_recorded() -> None:
+    """Both at once, in `threading.Condition.wait`, left a lock that could not be released."""
+    code, said = run(
+        """
+        signals.enable()
+        try:
+            try:
+                raise KeyboardInterrupt
+            finally:
+                send(signal.SIGUSR1)
+                print("closed", signals.pending() == signal.SIGUSR1)
+        except KeyboardInterrupt:
+            print("interrupted")
+        """
+    )
+    assert (code, said.split()) == (0, ["closed", "True", "interrupted"])

@@ -100,7 +100,10 @@ class _Handler:
         """Record a signal, and stop where signals end the program."""
         self.signum = signum
         self.terminations += signum == signal.SIGTERM
-        if self.terminations > 1 or (self.raises and not self.holds):
+        # On the way out of an interrupt a second exception would leave locks of libraries in a
+        # state of which they make errors of their own.
+        leaving = isinstance(sys.exc_info()[1], KeyboardInterrupt)
+        if self.terminations > 1 or (self.raises and not self.holds and not leaving):
             self.stop()
 
     def resend(
