@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from zarr.core.sync import sync
 
-from slams.runtime.atomic import remove_store
+from slams.runtime.atomic import remove_store, replacing_store
 
 
 def test_a_store_does_not_come_back_after_it_was_removed(tmp_path: Path) -> None:
@@ -41,3 +41,23 @@ def test_a_store_does_not_come_back_after_it_was_removed(tmp_path: Path) -> None
 def test_a_store_that_is_not_there_is_no_error(tmp_path: Path) -> None:
     remove_store(tmp_path / "none.zarr")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_is_replaced_in_one_piece_and_leaves_nothing_of_an_attempt(tmp_path: Path) -> None:
+    store, left = tmp_path / "maps.zarr", tmp_path / ".maps.tmp.zarr"
+    left.mkdir()
+    (left / "zarr.1.partial").touch()  # of a process that was killed
+    for content in ("old", "new"):
+        with replacing_store(store) as part:
+            part.mkdir()
+            (part / "zarr.json").write_text(content)
+
+    def fail() -> None:
+        with replacing_store(store) as part:
+            part.mkdir()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert [path.name for path in tmp_path.iterdir()] == ["maps.zarr"]
+    assert [path.read_text() for path in store.iterdir()] == ["new"]

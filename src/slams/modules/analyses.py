@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from slams.fields import Ensemble, FieldSpec
 from slams.grid import LatLonGrid
-from slams.runtime.atomic import remove_store
+from slams.runtime.atomic import replacing_store
 
 __all__ = ["DETERMINISTIC", "KeptCases"]
 
@@ -131,10 +130,7 @@ class KeptCases:
         import zarr
         from zarr.codecs import ZstdCodec
 
-        path = Path(path)
-        part = path.with_name(f".{path.stem}.tmp{path.suffix}")
-        shutil.rmtree(part, ignore_errors=True)
-        try:
+        with replacing_store(path) as part:
             root = zarr.open_group(part, mode="w", zarr_format=3)
             root.attrs.update({"Conventions": "CF-1.10", **(attributes or {})})
             for group, dataset in self.datasets().items():
@@ -150,8 +146,3 @@ class KeptCases:
                     consolidated=False,
                     encoding=encoding,
                 )
-        except BaseException:
-            remove_store(part)
-            raise
-        shutil.rmtree(path, ignore_errors=True)
-        part.rename(path)

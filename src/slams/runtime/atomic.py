@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["remove_store", "replacing", "write_text"]
+__all__ = ["remove_store", "replacing", "replacing_store", "write_text"]
 
 
 @contextmanager
@@ -35,6 +35,25 @@ def write_text(path: str | Path, text: str) -> None:
     """Write a text file in UTF-8, completely or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def replacing_store(path: str | Path) -> Iterator[Path]:
+    """Return the path of a Zarr store that replaces `path` when the block ends normally.
+
+    When the block raises, what was written is removed and `path` is unchanged; what a killed
+    process has left is removed at the next attempt.
+    """
+    path = Path(path)
+    part = path.with_name(f".{path.stem}.tmp{path.suffix}")
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        yield part
+    except BaseException:
+        remove_store(part)
+        raise
+    shutil.rmtree(path, ignore_errors=True)
+    part.rename(path)
 
 
 def remove_store(path: str | Path) -> None:

@@ -14,6 +14,7 @@ from slams.fields import Batch, Ensemble
 from slams.metrics.accumulators import ChannelError
 from slams.metrics.scores import level_groups
 from slams.modules.vae import VAE
+from slams.runtime.atomic import replacing_store
 from slams.runtime.files import write_table
 
 __all__ = ["write_reconstruction"]
@@ -65,13 +66,14 @@ def _write_maps(
 ) -> None:
     normaliser = datamodule.normaliser
     truth = case.fields.masked_fill(~case.mask, torch.nan)
-    for name, fields in (("truth", truth), ("reconstruction", decoded)):
-        state = normaliser.to_physical(normaliser.denormalise(fields, case.climatology))
-        one = Ensemble(name, state[:, None], case.time, datamodule.channels, datamodule.grid)
-        one.to_xarray().isel(member=0).to_zarr(
-            directory / "reconstruction.zarr",
-            group=name,
-            mode="w" if name == "truth" else "a",
-            zarr_format=3,
-            consolidated=False,
-        )
+    with replacing_store(directory / "reconstruction.zarr") as store:
+        for name, fields in (("truth", truth), ("reconstruction", decoded)):
+            state = normaliser.to_physical(normaliser.denormalise(fields, case.climatology))
+            one = Ensemble(name, state[:, None], case.time, datamodule.channels, datamodule.grid)
+            one.to_xarray().isel(member=0).to_zarr(
+                store,
+                group=name,
+                mode="w" if name == "truth" else "a",
+                zarr_format=3,
+                consolidated=False,
+            )
