@@ -54,9 +54,10 @@ def parse(argv: Sequence[str]) -> argparse.Namespace | None:
         raise UserError(f"there is no option {unknown!r}; {nearest(unknown, verb.option_names)}")
     if verb.takes == "nothing":
         if words:
+            options = [f"{n} {o.get('metavar', '')}".strip() for n, o in verb.options.items()]
             raise UserError(
                 f"unexpected argument {words[0]!r}; slams {verb.name} takes no recipe and no "
-                f"overrides, only {', '.join(verb.options)}"
+                f"overrides, only {', '.join(options)}"
             )
         return arguments
     if verb.takes == "run directories or a recipe":
