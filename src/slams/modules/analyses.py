@@ -59,7 +59,7 @@ class KeptCases:
 
     def to_plain(self) -> dict[str, Any]:
         """Return the ensembles as tensors in plain containers, for a file."""
-        names = ("method", "members", "time", "diverged")
+        names = ("method", "members", "time", "diverged", "centred")
         return {
             group: {case: {n: getattr(one, n) for n in names} for case, one in kept.items()}
             for group, kept in self._groups.items()
