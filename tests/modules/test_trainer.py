@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import textwrap
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -74,6 +78,26 @@ def test_two_processes_on_the_cpu_use_gloo_and_one_thread_each(tmp_path):
     assert trainer.strategy.process_group_backend == "gloo"
     assert trainer.world_size == 2
     assert torch.get_num_threads() == 1
+
+
+def test_ranks_on_the_cpu_end_their_process_group_before_the_interpreter_ends(tmp_path: Path):
+    """Threads of gloo that outlive the interpreter may abort it, after its work is done."""
+    code = f"""
+    import atexit
+    from torch import distributed
+    # Handlers run in reverse order: this one comes last.
+    atexit.register(lambda: print("left over:", distributed.is_initialized()))
+    from slams.config.schema import TrainerConfig
+    from slams.modules.trainer import make_trainer
+    make_trainer(TrainerConfig(accelerator="cpu", devices=2), run_dir={str(tmp_path)!r})
+    distributed.init_process_group(
+        "gloo", init_method="file://{tmp_path}/group", rank=0, world_size=1
+    )
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=100
+    )
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "left over: False"), done.stderr
 
 
 def test_slurm_without_lightning_s_requeue(tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ It sets the options on which every stage relies:
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import warnings
@@ -218,7 +219,18 @@ def _count(variable: str) -> int:
 def _strategy(accelerator: str, world: int) -> str | DDPStrategy:
     if world == 1:
         return "auto"
-    return DDPStrategy(process_group_backend="nccl" if accelerator == "gpu" else "gloo")
+    if accelerator == "gpu":
+        return DDPStrategy(process_group_backend="nccl")
+    # Lightning destroys only groups of NCCL. Threads of gloo that outlive the interpreter may
+    # abort the process (pytorch/pytorch#179291); Lightning then kills rank zero while it writes.
+    atexit.unregister(_destroy_process_group)
+    atexit.register(_destroy_process_group)
+    return DDPStrategy(process_group_backend="gloo")
+
+
+def _destroy_process_group() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _leave_signals_alone() -> None:
