@@ -8,6 +8,7 @@ those with the observations of one modality.
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import ClassVar
@@ -278,7 +279,7 @@ class ReanalysisDataModule(LightningDataModule):
         return ()
 
 
-class ObservedDataModule(ReanalysisDataModule):
+class ObservedDataModule(ReanalysisDataModule, ABC):
     """DataModule of fields with observations, drawn from the truth or read from the store.
 
     Args:
@@ -339,8 +340,9 @@ class ObservedDataModule(ReanalysisDataModule):
         """Return the names of the store's arrays that a split streams; empty while training."""
         return (self.modality,) if self._stored and split != "train" else ()
 
+    @abstractmethod
     def _make_observer(self, observations: ObservationsConfig) -> Observer:
-        raise NotImplementedError
+        """Make the observer of the fields."""
 
     def _observe(
         self, window: Window, truth: Tensor, mask: Tensor, batch: Batch

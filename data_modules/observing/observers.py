@@ -7,6 +7,7 @@ observations into the store: the values are the same in both cases.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import replace
 
 import torch
@@ -57,7 +58,7 @@ def sites(file: str, count: int, seed: int, key: str) -> Network:
         raise UserError(f"{key}: {error}") from None
 
 
-class Observer:
+class Observer(ABC):
     """Base of the observers of the fields.
 
     Attributes:
@@ -121,9 +122,9 @@ class Observer:
             )
         return tuple(found)
 
+    @abstractmethod
     def _seen(self, truth: Tensor, time: Tensor, case: Tensor) -> Tensor:
         """Return which points are observed, bool, `(B, T, P)` or broadcast to it."""
-        raise NotImplementedError
 
     def _error_of(self, name: str, truth: Tensor, time: Tensor) -> float | Tensor:
         """Return the standard deviation of a variable's error, broadcast to `(B, T, P)`."""

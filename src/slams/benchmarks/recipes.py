@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from slams.config.checks.rules import holds
+from slams.config.checks.rules import check_that
 from slams.config.memory import MEMORY
 from slams.errors import UserError
 from slams.plugins.keys import (
@@ -143,7 +143,7 @@ def check_stream_bench(config: StreamBenchConfig) -> None:
     """
     fewest = 2 * config.window * config.batch_size
     expected = f"at least the days of two batches of separate windows, {fewest}"
-    holds(config, "days", lambda days: days >= fewest, expected)
+    check_that(config.days >= fewest, config, "days", expected)
 
 
 @dataclass

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from slams.config.checks.rules import holds
+from slams.config.checks.rules import check_that
 from slams.config.schema import OptimizerConfig
 from slams.diffusion.settings import SamplerSettings
 from slams.errors import UserError
@@ -130,15 +130,16 @@ def check_lorenz63(config: Lorenz63Config) -> None:
     Raises:
         UserError: The message gives the key, what was found and what is expected.
     """
-    members, particles, low = config.members, config.particles, config.sampler.sigma_min
+    members, particles, sampler = config.members, config.particles, config.sampler
     window = 2 * config.score.blanket + 1
     expected = f"at least the {window} states of a window (2 score.blanket + 1)"
-    for name in ("length", "states"):
-        holds(config, name, lambda v: v >= window, expected)
-    holds(config, "particles", lambda v: v >= members, f"at least members, {members}")
-    within = f"1 to particles, {particles}"
-    holds(config, "backward_particles", lambda v: 1 <= v <= particles, within)
-    holds(config, "sampler.sigma_max", lambda v: v > low, f"more than sampler.sigma_min, {low}")
+    check_that(config.length >= window, config, "length", expected)
+    check_that(config.states >= window, config, "states", expected)
+    check_that(particles >= members, config, "particles", f"at least members, {members}")
+    within = 1 <= config.backward_particles <= particles
+    check_that(within, config, "backward_particles", f"1 to particles, {particles}")
+    above = f"more than sampler.sigma_min, {sampler.sigma_min}"
+    check_that(sampler.sigma_max > sampler.sigma_min, config, "sampler.sigma_max", above)
     some("entries with name, every and error").check("regimes", config.regimes)
     names = Counter(regime.name for regime in config.regimes)
     for position, regime in enumerate(config.regimes):
@@ -256,26 +257,27 @@ def check_kolmogorov(config: KolmogorovConfig) -> None:
     Raises:
         UserError: The message gives the key, what was found and what is expected.
     """
-    flow, score, low = config.flow, config.score, config.sampler.sigma_min
-    holds(config, "sampler.sigma_max", lambda v: v > low, f"more than {low}")
+    flow, score, sampler = config.flow, config.score, config.sampler
+    ordered = sampler.sigma_max > sampler.sigma_min
+    check_that(ordered, config, "sampler.sigma_max", f"more than {sampler.sigma_min}")
     # The symmetries of the flow shift by half a wavelength of the forcing.
     for divisor, why in (
         (2 ** len(score.channels), "score.channels"),
         (2 * flow.wave_number, "flow.wave_number"),
     ):
-        expected = f"a multiple of {divisor} (for {why})"
-        holds(config, "flow.grid", lambda v, d=divisor: v > 0 and v % d == 0, expected)
+        divides = flow.grid > 0 and flow.grid % divisor == 0
+        check_that(divides, config, "flow.grid", f"a multiple of {divisor} (for {why})")
     least = max(flow.grid, 3 * flow.wave_number + 1)
-    holds(config, "flow.integration", lambda v: v >= least, f"at least {least}")
-    for name in ("flow.length", "length"):
+    check_that(flow.integration >= least, config, "flow.integration", f"at least {least}")
+    for name, length in (("flow.length", flow.length), ("length", config.length)):
         expected = f"at least score.window, {score.window}"
-        holds(config, name, lambda v: v >= score.window, expected)
+        check_that(length >= score.window, config, name, expected)
     for kind in ("coarse", "sparse", "saturation"):
         observed = getattr(config, kind)
-        divisor = f"a divisor of flow.grid, {flow.grid}"
-        holds(config, f"{kind}.cells", lambda v: flow.grid % v == 0, divisor)
+        divides = flow.grid % observed.cells == 0
+        check_that(divides, config, f"{kind}.cells", f"a divisor of flow.grid, {flow.grid}")
         if kind != "saturation" and observed.margin:
             raise UserError(f"key '{kind}.margin': found {observed.margin}, expected 0 there")
         across = flow.grid // observed.cells
         half = f"less than half of the {across} blocks across"
-        holds(config, f"{kind}.margin", lambda v, across=across: 2 * v < across, half)
+        check_that(2 * observed.margin < across, config, f"{kind}.margin", half)

@@ -5,14 +5,12 @@ What a value may be is stated at its key, by rules of `slams.plugins.keys`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from operator import attrgetter
 from typing import Any
 
 from slams.errors import UserError
-from slams.plugins.keys import that
 
-__all__ = ["check_that", "holds"]
+__all__ = ["check_that"]
 
 
 def check_that(passes: object, config: Any, key: str, expected: str) -> None:
@@ -31,8 +29,3 @@ def check_that(passes: object, config: Any, key: str, expected: str) -> None:
         found = attrgetter(key)(config)
         found = repr(found) if found != "" else "nothing"
         raise UserError(f"key {key!r}: found {found}, expected {expected}")
-
-
-def holds(config: Any, key: str, test: Callable[[Any], bool], expected: str) -> None:
-    """Refuse a value that a test does not pass; arguments and errors as of `check_that`."""
-    that(test, expected).check(key, attrgetter(key)(config))
