@@ -21,10 +21,10 @@ from slams.plugins.keys import (
     distinct,
     each,
     key,
+    not_empty,
     one_of,
     optional,
     registered,
-    some,
     that,
 )
 from slams.plugins.sources import SOURCES
@@ -45,7 +45,7 @@ class Section:
     steps: int = key(3, at_least(2), that(lambda v: v % 2 == 1, "an odd number"))
     kind: str = key("mean", one_of("mean", "latest", ""))
     widths: list[int] = key([8, 16], each(at_least(8)))
-    levels: list[int] = key([850, 500], some("levels (hPa)"), DISTINCT)
+    levels: list[int] = key([850, 500], not_empty("levels (hPa)"), DISTINCT)
     entries: list[Entry] = key([Entry()], distinct("share"))
     days: list[int] = key([], DISTINCT)
     unit: str = key("", optional(one_of("km", "degrees")))

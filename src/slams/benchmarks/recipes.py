@@ -22,8 +22,8 @@ from slams.plugins.keys import (
     at_least,
     each,
     key,
+    not_empty,
     one_of,
-    some,
     that,
 )
 
@@ -74,7 +74,7 @@ def check_cost(config: CostConfig) -> None:
     Raises:
         UserError: One sentence with the key.
     """
-    some("{name: recipe.yaml}, the first to compare with").check("recipes", config.recipes)
+    not_empty("{name: recipe.yaml}, the first to compare with").check("recipes", config.recipes)
     for name, path in config.recipes.items():
         if not isinstance(path, str):
             raise UserError(f"key 'recipes.{name}': found {path!r}, expected the path of a recipe")
@@ -181,7 +181,7 @@ class ClimateConfig:
 
     # Stores written by `slams simulate`, in the order of time; each is a segment with its own
     # spin-up.
-    segments: list[str] = key([], some("stores that `slams simulate` wrote"))
+    segments: list[str] = key([], not_empty("stores that `slams simulate` wrote"))
     # First and last day to read of each segment (ISO dates, in pairs); empty for all of them.
     days: list[str] = field(default_factory=list)
     # June means of the NCEP/NCAR reanalysis, the file `ncep_june_climo_17lev_T42.nc` of NCAR; ""

@@ -35,11 +35,11 @@ __all__ = [
     "distinct",
     "each",
     "key",
+    "not_empty",
     "one_of",
     "optional",
     "registered",
     "rules_of",
-    "some",
     "that",
 ]
 
@@ -135,7 +135,7 @@ def optional(rule: Rule) -> Rule:
     return replace(rule, expected=rule.expected and f"empty, or {rule.expected}", check=check)
 
 
-def some(expected: str) -> Rule:
+def not_empty(expected: str) -> Rule:
     """Return the rule that a list or a mapping has at least one entry.
 
     Args:
@@ -166,7 +166,7 @@ def distinct(attribute: str = "") -> Rule:
 
 
 DISTINCT = distinct()
-NOT_EMPTY = that(bool, "at least one entry")
+NOT_EMPTY = not_empty("at least one entry")
 NOT_NEGATIVE = that(lambda value: value >= 0, "0 or more")
 POSITIVE = that(lambda value: value > 0, "more than 0")
 PROBABILITY = that(lambda value: 0 <= value <= 1, "in [0, 1]")

@@ -13,7 +13,7 @@ from slams.config.checks.rules import check_that
 from slams.config.schema import OptimizerConfig
 from slams.diffusion.settings import SamplerSettings
 from slams.errors import UserError
-from slams.plugins.keys import NOT_NEGATIVE, POSITIVE, at_least, each, key, one_of, some, that
+from slams.plugins.keys import NOT_NEGATIVE, POSITIVE, at_least, each, key, not_empty, one_of, that
 
 __all__ = [
     "FlowConfig",
@@ -140,7 +140,7 @@ def check_lorenz63(config: Lorenz63Config) -> None:
     check_that(within, config, "backward_particles", f"1 to particles, {particles}")
     above = f"more than sampler.sigma_min, {sampler.sigma_min}"
     check_that(sampler.sigma_max > sampler.sigma_min, config, "sampler.sigma_max", above)
-    some("entries with name, every and error").check("regimes", config.regimes)
+    not_empty("entries with name, every and error").check("regimes", config.regimes)
     names = Counter(regime.name for regime in config.regimes)
     for position, regime in enumerate(config.regimes):
         where = f"regimes.{position}"
@@ -182,7 +182,7 @@ class FlowScoreConfig:
     # Channels of the U-Net at each resolution, the first of which is half that of the grid.
     channels: list[int] = key(
         [32, 64],
-        some("widths divisible by 8, one per resolution"),
+        not_empty("widths divisible by 8, one per resolution"),
         each(that(lambda v: v > 0 and v % 8 == 0, "a width divisible by 8")),
     )
     blocks: int = key(2, at_least(1))

@@ -19,8 +19,8 @@ from slams.plugins.keys import (
     at_least,
     each,
     key,
+    not_empty,
     one_of,
-    some,
     that,
 )
 
@@ -68,7 +68,7 @@ STATES = {
 }
 
 _METHODS = ("regression", "network")
-_STATES = (some(", ".join(STATES)), each(one_of(*STATES)), DISTINCT)
+_STATES = (not_empty(", ".join(STATES)), each(one_of(*STATES)), DISTINCT)
 _PATCH = that(
     lambda v: len(v) == 2 and all(n > 0 and n % 2 for n in v), "rows and columns, two odd numbers"
 )
@@ -100,7 +100,7 @@ class RegressionConfig:
     # Ridge penalties to choose from, in units of the number of samples.
     penalties: list[float] = key(
         [1e-5, 1e-4, 1e-3, 1e-2, 1e-1],
-        some("numbers above 0"),
+        not_empty("numbers above 0"),
         each(that(lambda v: v > 0, "a number above 0")),
     )
     # Days per block of training days: every fifth block is held out to choose the penalty, without
@@ -123,7 +123,7 @@ class StateNetworkConfig:
     # Widths of the U-Net, one per resolution, blocks per resolution and size of its embedding.
     channels: list[int] = key(
         [24, 48],
-        some("multiples of 8"),
+        not_empty("multiples of 8"),
         each(that(lambda v: v > 0 and v % 8 == 0, "a multiple of 8")),
     )
     blocks: int = key(1, at_least(1))
@@ -153,10 +153,10 @@ class StateBenchConfig:
     store: str = "stores/nature_run_long.zarr"
     # Methods of forecasting: `regression`, `network` or both.
     methods: list[str] = key(
-        list(_METHODS), some(" and / or ".join(_METHODS)), each(one_of(*_METHODS)), DISTINCT
+        list(_METHODS), not_empty(" and / or ".join(_METHODS)), each(one_of(*_METHODS)), DISTINCT
     )
     # Choices of training days, the rows of a table.
-    train: list[TrainingDaysConfig] = key([], some("a list of {name: ..., days: [...]}"))
+    train: list[TrainingDaysConfig] = key([], not_empty("a list of {name: ..., days: [...]}"))
     # First and last day of each piece of the validation, as in `train`.
     validation: list[str] = field(default_factory=list)
     # Smallest number of days between training and validation.
