@@ -18,9 +18,23 @@ from data_modules.store.http import HttpStore
 from slams.calendar.days import time_stamps
 from slams.errors import UserError
 
-__all__ = ["MANIFEST", "STORE_VERSION", "check_arrays", "check_attributes", "put_attributes"]
-__all__ += ["check_files", "checksums", "has_array", "iso_date", "open_group", "read_checksums"]
-__all__ += ["read_small", "reading", "shard_file", "unusable"]
+__all__ = [
+    "MANIFEST",
+    "STORE_VERSION",
+    "check_arrays",
+    "check_attributes",
+    "check_files",
+    "checksums",
+    "has_array",
+    "iso_date",
+    "open_group",
+    "put_attributes",
+    "read_checksums",
+    "read_small",
+    "reading",
+    "shard_file",
+    "unusable",
+]
 
 STORE_VERSION = 1
 # File of a store with the checksums of its values.

@@ -29,8 +29,17 @@ from slams.errors import UserError
 from slams.runtime.atomic import write_text
 from slams.runtime.files import read_json
 
-__all__ = ["Manifest", "Record", "clear_records", "read_manifest", "read_record"]
-__all__ += ["read_records", "verify", "write_manifest", "write_record"]
+__all__ = [
+    "Manifest",
+    "Record",
+    "clear_records",
+    "read_manifest",
+    "read_record",
+    "read_records",
+    "verify",
+    "write_manifest",
+    "write_record",
+]
 
 
 @dataclass(frozen=True)

@@ -49,8 +49,14 @@ from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
 from slams.normalisation import Normaliser
 
-__all__ = ["SHARD_STEPS", "STORE_VERSION", "Statistics", "TrainingStore", "iso_date"]
-__all__ += ["shard_steps"]
+__all__ = [
+    "SHARD_STEPS",
+    "STORE_VERSION",
+    "Statistics",
+    "TrainingStore",
+    "iso_date",
+    "shard_steps",
+]
 
 # Largest number of steps per file, and of values (before compression) per file.
 SHARD_STEPS = 64

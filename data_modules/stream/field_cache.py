@@ -31,8 +31,14 @@ from slams.runtime.atomic import replacing, write_text
 from slams.runtime.directories import exclusive
 from slams.runtime.ranks import say
 
-__all__ = ["MappedFields", "MemoryFields", "cache_directory", "map_fields"]
-__all__ += ["load_fields", "verify_caches"]
+__all__ = [
+    "MappedFields",
+    "MemoryFields",
+    "cache_directory",
+    "load_fields",
+    "map_fields",
+    "verify_caches",
+]
 
 _VERSION = 1
 # Days per block for reading, writing and checksums.
