@@ -256,4 +256,5 @@ def _keys(keys: Iterator[Key], heading: str) -> list[str]:
 
 def _cell(text: str) -> str:
     """Return text for a cell of a table; placeholders in angle brackets are no HTML."""
-    return re.sub(r"<(?=\w)", "&lt;", " ".join(text.split())).replace("|", "\\|")
+    parts = " ".join(text.split()).replace("|", "\\|").split("`")
+    return "`".join(p if n % 2 else p.replace("<", "&lt;") for n, p in enumerate(parts))
