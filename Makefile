@@ -120,13 +120,14 @@ $(VENV)/.simulate: $(VENV)/.installed
 	$(PIP) -e '.[simulate]'
 	@touch $@
 
-docs: $(VENV)/.docs ## Write the pages of the Python interface to docs/api (extra `docs`)
-	$(BIN)/pdoc --docformat google --output-directory docs/api slams data_modules
+docs: $(VENV)/.docs ## Build the site in site/ and run its tutorials (extra `docs`)
+	$(BIN)/mkdocs build --quiet
+	@echo "open $(CURDIR)/site/index.html"
 
 $(VENV)/.docs: $(VENV)/.installed
 	$(PIP) -e '.[docs]'
 	@touch $@
 
 clean: ## Remove caches and builds; runs/, stores/ and the environment are kept
-	rm -rf build dist docs/api .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf build dist site .pytest_cache .ruff_cache .import_linter_cache
 	find src data_modules tests -name __pycache__ -type d -prune -exec rm -rf {} +
