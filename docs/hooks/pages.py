@@ -22,7 +22,7 @@ from slams.cli.verb import Verb, recipe_schema
 from slams.cli.verbs import VERBS
 from slams.config.help import Key, list_keys
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PACKAGES = {"slams": ROOT / "src" / "slams", "data_modules": ROOT / "data_modules"}
 # Files beside docs/ that are pages of the site, and those that are copied.
 PAGES = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
@@ -70,9 +70,7 @@ def on_files(files: Any, config: Any) -> Any:
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Turn links to files beside `docs/` into links to their pages, and include their sections."""
     uri = page.file.src_uri
-    if page.file.generated_by or page.file.abs_src_path is None:
-        return markdown
-    markdown = _relink(markdown, Path(page.file.abs_src_path).parent, uri)
+    markdown = _relink(markdown, (ROOT / "docs" / uri).parent, uri)
     return _INCLUDE.sub(lambda found: _section(found[1], found[2], uri), markdown)
 
 
@@ -91,7 +89,8 @@ def _relink(markdown: str, origin: Path, uri: str) -> str:
     def link(found: re.Match[str]) -> str:
         target = Path(os.path.normpath(origin / found[1]))
         if target.is_relative_to(ROOT / "docs"):
-            there = target.relative_to(ROOT / "docs").as_posix()
+            there = target.relative_to(ROOT / "docs").as_posix().removesuffix(".py")
+            there += ".md" if "tutorials/" in there and "." not in there else ""
         else:
             name = target.relative_to(ROOT).as_posix() if target.is_relative_to(ROOT) else ""
             there = {**PAGES, "README.md": "index.md", **dict(zip(COPIES, COPIES, strict=True))}.get(name, "")

@@ -1,0 +1,7 @@
+# %% [markdown]
+# # 01_read_the_demo
+
+# %%
+import slams
+
+model = slams.load("model/")

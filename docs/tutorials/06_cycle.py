@@ -1,0 +1,7 @@
+# %% [markdown]
+# # 06_cycle
+
+# %%
+import slams
+
+model = slams.load("model/")
