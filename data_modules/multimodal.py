@@ -126,16 +126,8 @@ class MultimodalDataModule(ReanalysisDataModule):
             UserError: Neither store has a training period, the split does not exist, or one of its
                 fields has a missing value.
         """
-        source, period = self._archive_source(split)
-        background = replace(self._background_section, recentre_days=0)
-        if source is not self.store and background.kind == "file":
-            background = replace(background, kind="damped_persistence")
+        source, provider, cases = self._archive_cases(split, windows)
         days = self.data.window
-        provider = BackgroundProvider(background, source, days)
-        cases = cases_with_background(source, provider, period, days)
-        if 0 < windows < len(cases):
-            pick = np.linspace(0, len(cases) - 1, windows)
-            cases = cases[np.floor(pick + 0.5).astype(np.int64)]
         dataset = WindowDataset(
             source,
             cases,
@@ -155,7 +147,28 @@ class MultimodalDataModule(ReanalysisDataModule):
         fields, mean, time, *known = (torch.cat(columns) for columns in zip(*parts, strict=True))
         return Archive(fields, mean, time, *(None if mask.all() else mask for mask in known))
 
-    def _archive_source(self, split: str) -> tuple[TrainingStore, Period]:
+    def archive_days(self, split: str = "train", windows: int = 0) -> np.ndarray:
+        """Return the days that `archive` reads, with those that backgrounds are made from.
+
+        Args:
+            split: As for `archive`.
+            windows: As for `archive`.
+
+        Returns:
+            `(n,)` days since 1970-01-01 00 UTC, increasing.
+        """
+        source, provider, cases = self._archive_cases(split, windows)
+        offsets = np.arange(self.data.window)
+        if provider.earlier is not None:
+            offsets = np.concatenate([provider.earlier.offsets(), offsets])
+        return np.unique(source.time[cases][:, None] + offsets)
+
+    def archive_source(self, split: str = "train") -> tuple[TrainingStore, Period]:
+        """Return the store that `archive` reads, and its period.
+
+        Raises:
+            UserError: As for `archive`.
+        """
         if split == "test":
             self.check_test_days()
         if split in self.periods:
@@ -172,6 +185,21 @@ class MultimodalDataModule(ReanalysisDataModule):
             )
         source = TrainingStore.open(other, [c.name for c in self.channels])
         return source, Period.of("train", source.attributes["statistics_days"])
+
+    def _archive_cases(
+        self, split: str, windows: int
+    ) -> tuple[TrainingStore, BackgroundProvider, np.ndarray]:
+        source, period = self.archive_source(split)
+        background = replace(self._background_section, recentre_days=0)
+        if source is not self.store and background.kind == "file":
+            background = replace(background, kind="damped_persistence")
+        days = self.data.window
+        provider = BackgroundProvider(background, source, days)
+        cases = cases_with_background(source, provider, period, days)
+        if 0 < windows < len(cases):
+            pick = np.linspace(0, len(cases) - 1, windows)
+            cases = cases[np.floor(pick + 0.5).astype(np.int64)]
+        return source, provider, cases
 
     def streams(self, split: str) -> tuple[str, ...]:
         """Return the names of the store's observation arrays that a split streams."""
