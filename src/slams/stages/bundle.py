@@ -14,7 +14,7 @@ from data_modules.multimodal import MultimodalDataModule
 from data_modules.store.packed_store import write_packed
 from data_modules.store.training_store import TrainingStore
 from slams.bundles.card import Card, write_card
-from slams.bundles.files import Bundle
+from slams.bundles.files import RECORD, Bundle, is_bundle
 from slams.bundles.weights import weights_file, write_weights
 from slams.calendar.ranges import date_ranges
 from slams.config.loading import load as load_recipe
@@ -22,6 +22,7 @@ from slams.config.loading import to_yaml
 from slams.config.schema import Config, SourceConfig
 from slams.errors import UserError
 from slams.modules.base import read_checkpoint
+from slams.plugins.methods import Role, in_role
 from slams.runs.record import RunRecord, now
 from slams.runtime.atomic import replacing_store, write_text
 from slams.runtime.files import read_table
@@ -29,13 +30,26 @@ from slams.stages.data import trajectories
 from slams.stages.loading import Networks, best_weights
 from slams.stages.places import finished_run
 
-__all__ = ["SERVED", "OpenBundle", "export_run", "open_bundle", "run_config", "write_bundle"]
+__all__ = [
+    "MODEL",
+    "SERVED",
+    "OpenBundle",
+    "export_run",
+    "find_bundle",
+    "keep_model",
+    "open_bundle",
+    "run_config",
+    "without_observations",
+    "write_bundle",
+]
 
 # Methods that a bundle serves.
 SERVED = ("climatology", "background", "optimal_interpolation", "latent_diffusion")
 # Largest number of values of a packed archive without a number of days: 134 million, 80 MB.
 _VALUES = 2**27
 _STAGES = ("vae", "score")
+# Directory of the bundle in that of an assimilation.
+MODEL = "model"
 
 
 @dataclass(frozen=True)
@@ -118,10 +132,10 @@ def write_bundle(
     Raises:
         UserError: A trained network or the training store is missing, or of another grid.
     """
-    data = trajectories(without_observations(config))
-    Networks(config, data).latent_score()  # refuses networks that do not belong together
     if config.score.space == "pixel":
         raise UserError("score.space: found pixel, expected latent: a bundle serves latent models")
+    data = trajectories(without_observations(config))
+    Networks(config, data).latent_score()  # refuses networks that do not belong together
     with replacing_store(output) as part:
         part.mkdir(parents=True)
         for stage in _STAGES:
@@ -149,6 +163,42 @@ def write_bundle(
         write_text(part / "README.md", write_card(_card(bundle, config, data.store, results)))
         bundle.write(part)
     return bundle
+
+
+def keep_model(config: Config, run_dir: Path) -> None:
+    """Write the model of a finished assimilation into its directory, if it is not there.
+
+    The run can then be moved, and read without its training store.
+
+    Args:
+        config: The recipe.
+        run_dir: Directory of the assimilation.
+    """
+    path = run_dir / MODEL
+    subject = in_role(Role.SUBJECT).name
+    if subject not in config.assimilation.methods or is_bundle(path):
+        return
+    write_bundle(config, path, results=read_table(run_dir / "results.parquet"))
+
+
+def find_bundle(path: str | Path) -> Path:
+    """Return the bundle at a path, or the one in the directory of a run.
+
+    Raises:
+        UserError: There is none; the message says how to make it.
+    """
+    path = Path(path)
+    for place in (path, path / MODEL):
+        if is_bundle(place):
+            return place
+    if not path.is_dir():
+        raise UserError(f"{path}: found no such directory, expected a bundle or a run")
+    if (path / "run.json").exists():
+        raise UserError(
+            f"{path} is a run without a model in it; run `slams export {path} --output model`, "
+            f"where its training store is, and load that"
+        )
+    raise UserError(f"{path} is neither a bundle nor a run: it has no {RECORD} and no run.json")
 
 
 def open_bundle(path: str | Path) -> OpenBundle:
