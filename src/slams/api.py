@@ -20,8 +20,9 @@ def load(
     """Load a trained model, ready to analyse.
 
     Args:
-        path: Bundle that `slams export` wrote, or directory of a finished assimilation, for
-            example `runs/demo/assimilation`. Nothing beside it is read.
+        path: Bundle that `slams export` wrote, or directory of a finished run, for example
+            `runs/demo/assimilation`. Beside a bundle or an assimilation nothing is read; a score
+            model needs the VAE's run next to it, and its training store.
         plugins: `module:Class` of each plug-in that the recipe may import. The recipe of a bundle
             or a run is treated as data: a plug-in that it names is refused unless it is also
             named here.
@@ -36,8 +37,8 @@ def load(
             changed, or its recipe names a plug-in that is not allowed.
     """
     from slams.plugins.admission import admit_plugins
-    from slams.stages.bundle import find_bundle, open_bundle
+    from slams.stages.bundle import load_bundle
     from slams.stages.model import Model
 
     admit_plugins(plugins, "plugins")
-    return Model(open_bundle(find_bundle(path)), device)
+    return Model(load_bundle(path), device)

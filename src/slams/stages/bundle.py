@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
@@ -35,8 +36,8 @@ __all__ = [
     "SERVED",
     "OpenBundle",
     "export_run",
-    "find_bundle",
     "keep_model",
+    "load_bundle",
     "open_bundle",
     "run_config",
     "without_observations",
@@ -62,6 +63,7 @@ class OpenBundle:
         config: Its recipe, with paths inside the bundle.
         data: Its data, without observations.
         networks: Its networks.
+        folder: Directory that is removed with this object, if it was made for it.
     """
 
     path: Path
@@ -69,6 +71,7 @@ class OpenBundle:
     config: Config
     data: MultimodalDataModule
     networks: Networks
+    folder: TemporaryDirectory[str] | None = None
 
 
 def run_config(run_dir: str | Path) -> Config:
@@ -181,24 +184,24 @@ def keep_model(config: Config, run_dir: Path) -> None:
     write_bundle(config, path, results=read_table(run_dir / "results.parquet"))
 
 
-def find_bundle(path: str | Path) -> Path:
-    """Return the bundle at a path, or the one in the directory of a run.
+def load_bundle(path: str | Path) -> OpenBundle:
+    """Open the bundle at a path, in the directory of a run, or made of a run for this process.
 
     Raises:
-        UserError: There is none; the message says how to make it.
+        UserError: There is neither a bundle nor a finished run, or as for `write_bundle` and
+            `open_bundle`.
     """
     path = Path(path)
     for place in (path, path / MODEL):
         if is_bundle(place):
-            return place
+            return open_bundle(place)
     if not path.is_dir():
         raise UserError(f"{path}: found no such directory, expected a bundle or a run")
-    if (path / "run.json").exists():
-        raise UserError(
-            f"{path} is a run without a model in it; run `slams export {path} --output model`, "
-            f"where its training store is, and load that"
-        )
-    raise UserError(f"{path} is neither a bundle nor a run: it has no {RECORD} and no run.json")
+    if not (path / "run.json").exists():
+        raise UserError(f"{path} is neither a bundle nor a run: it has no {RECORD}, no run.json")
+    folder = TemporaryDirectory(prefix="slams-")
+    write_bundle(run_config(path), Path(folder.name) / MODEL)
+    return replace(open_bundle(Path(folder.name) / MODEL), folder=folder)
 
 
 def open_bundle(path: str | Path) -> OpenBundle:

@@ -29,7 +29,7 @@ def _materials(
     section = config.assimilation
 
     def archive(split: str) -> Archive:
-        return degrade(data.archive(split=split), config.background.analysis_error)
+        return degrade(data.archive(split=split, as_packed=True), config.background.analysis_error)
 
     unseen = None
     if config.data.splits.validation:
