@@ -69,10 +69,21 @@ class Bundle:
         """Read the record, and compare every file with its checksum.
 
         Raises:
-            UserError: It is not a bundle, is of another version, or a file is missing or has
-                changed.
+            UserError: As `read_record`, or a file is missing or has changed.
         """
         directory = Path(directory)
+        bundle = cls.read_record(directory)
+        for name, expected in bundle.files.items():
+            _check_file(directory, str(name), expected)
+        return bundle
+
+    @classmethod
+    def read_record(cls, directory: Path) -> Bundle:
+        """Read the record alone.
+
+        Raises:
+            UserError: It is not a bundle, or is of another version.
+        """
         path, then = directory / RECORD, "export it again with `slams export`"
         try:
             values = read_json(path, then)
@@ -83,10 +94,7 @@ class Bundle:
                 f"{path}: found version {version} of bundles, expected {VERSION}; use the version "
                 f"of slams that wrote it ({values.get('slams', 'unknown')}), or {then}"
             )
-        bundle = parse_record(cls, path, values, then)
-        for name, expected in bundle.files.items():
-            _check_file(directory, str(name), expected)
-        return bundle
+        return parse_record(cls, path, values, then)
 
 
 def is_bundle(directory: Path) -> bool:

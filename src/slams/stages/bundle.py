@@ -81,9 +81,7 @@ def run_config(run_dir: str | Path) -> Config:
         UserError: It is not a run of this version, or has not finished.
     """
     path = Path(run_dir)
-    record = RunRecord.read(path)
-    if record.status != "finished":
-        raise UserError(f"{path} is {record.status}, expected a finished run")
+    _check_finished(path)
     config = load_recipe(path / "config.yaml")
     # Loaded from another directory, or moved: the runs next to it are used. An experiment's name
     # may have several parts.
@@ -192,13 +190,15 @@ def load_bundle(path: str | Path) -> OpenBundle:
             `open_bundle`.
     """
     path = Path(path)
-    for place in (path, path / MODEL):
-        if is_bundle(place):
-            return open_bundle(place)
+    if is_bundle(path):
+        return open_bundle(path)
     if not path.is_dir():
         raise UserError(f"{path}: found no such directory, expected a bundle or a run")
     if not (path / "run.json").exists():
         raise UserError(f"{path} is neither a bundle nor a run: it has no {RECORD}, no run.json")
+    _check_finished(path)
+    if is_bundle(path / MODEL):
+        return open_bundle(path / MODEL)
     folder = TemporaryDirectory(prefix="slams-")
     write_bundle(run_config(path), Path(folder.name) / MODEL)
     return replace(open_bundle(Path(folder.name) / MODEL), folder=folder)
@@ -234,6 +234,12 @@ def open_bundle(path: str | Path) -> OpenBundle:
 def without_observations(config: Config) -> Config:
     """Return the recipe for data without observations, whose networks need not be there."""
     return replace(config, observations=replace(config.observations, use=[]))
+
+
+def _check_finished(run_dir: Path) -> None:
+    record = RunRecord.read(run_dir)
+    if record.status != "finished":
+        raise UserError(f"{run_dir} is {record.status}, expected a finished run")
 
 
 def _archive_days(data: MultimodalDataModule, days: int) -> np.ndarray:
