@@ -10,8 +10,10 @@ import re
 from slams.errors import UserError, nearest
 
 __all__ = [
+    "DAY_METHODS",
     "NEVER_NEGATIVE",
     "ON_LEVELS",
+    "SHORT_NAMES",
     "STANDARD_NAMES",
     "TRANSFORM_OF",
     "TRANSFORM_UNITS",
@@ -43,6 +45,25 @@ STANDARD_NAMES = {
     "total_precipitation_24hr": "lwe_precipitation_rate",
     "outgoing_longwave_radiation": "toa_outgoing_longwave_flux",
     "surface_pressure": "surface_air_pressure",
+}
+
+# Names in CF files, which must begin with a letter; result tables keep the WeatherBench2 names.
+SHORT_NAMES = {
+    "temperature": "temperature",
+    "u_component_of_wind": "u_component_of_wind",
+    "v_component_of_wind": "v_component_of_wind",
+    "specific_humidity": "specific_humidity",
+    "2m_temperature": "t2m",
+    "total_precipitation_24hr": "tp",
+    "outgoing_longwave_radiation": "olr",
+    "surface_pressure": "sp",
+}
+
+# How values represent the day of their date, where this is the same for every source: amounts and
+# fluxes are averaged over the UTC day. (A total in mm day-1 is a mean rate, not a sum.)
+DAY_METHODS = {
+    "total_precipitation_24hr": "mean",
+    "outgoing_longwave_radiation": "mean",
 }
 
 # Variables on pressure levels; the others have one value per column of air.
