@@ -16,6 +16,7 @@ import torch
 from data_modules.multimodal import MultimodalDataModule
 from slams.assimilators.base import Assimilator
 from slams.assimilators.cycle import Cycle
+from slams.cf import day_methods
 from slams.config.schema import Config
 from slams.metrics.printing import print_methods
 from slams.modules.callbacks.evaluation_progress import EvaluationProgress
@@ -161,7 +162,7 @@ def _evaluate(
     if trainer.interrupted:
         raise KeyboardInterrupt
     with Heartbeat("assimilate", config.trainer.log_every_seconds, "writing the analyses"):
-        evaluator.write(run.path)
+        evaluator.write(run.path, day_methods(data.store.attributes))
     if is_rank_zero():
         progress.forget()
         run.update(summary={**summary.summary, "denoising_error_scale": error_scales(methods())})

@@ -262,7 +262,7 @@ class Model:
             data.channels,
             data.grid,
             "background",
-            lenient=missing == "climatology",
+            absent=[c.name for c in data.channels] if missing == "climatology" else (),
         )
         if age is None:
             if np.isnan(state.day):
