@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -16,16 +16,35 @@ from data_modules.preparation.in_situ.daily import daily_values
 from data_modules.preparation.in_situ.positions import merge_same_place, split_moved, thin
 from data_modules.preparation.in_situ.quality import buddy_check, check_reports
 from data_modules.sources.stations import open_stations
-from slams.config.schema import StationQualityConfig, StationsConfig
+from data_modules.sources.stations.reports.table import StationReports
+from slams.config.schema import StationQualityConfig, StationsConfig, StationSourceConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
-from slams.normalisation import Normaliser
+from slams.normalisation import TRANSFORMS, Normaliser
 from slams.observations.networks import Network
 
-__all__ = ["StationDays", "station_days"]
+__all__ = ["DailyReports", "StationDays", "daily_reports", "station_days", "station_network"]
 
 _TERRAIN_CHANNEL = "2m_temperature"
+
+
+@dataclass(frozen=True)
+class DailyReports:
+    """Reports that passed the checks of single reports, and their daily values.
+
+    Attributes:
+        table: The long table with one position per station; rejected reports have a reason.
+        daily: Columns station_id, day, channel (index), value (physical units) and, where reports
+            state errors, error.
+        counts: Numbers of reports, of rejections by reason, and of daily values.
+        repairs: Number of repairs by kind.
+    """
+
+    table: pd.DataFrame
+    daily: pd.DataFrame
+    counts: Mapping[str, int]
+    repairs: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -33,18 +52,23 @@ class StationDays:
     """Daily values of real stations.
 
     Attributes:
-        network: The `P` stations.
+        network: The `P` stations; `None` where no value is left.
         values: `(N, P, V)` float32 channel units, NaN where there is none.
         counts: Numbers of reports, values, and rejections by reason.
         repairs: Number of repairs by kind.
         conventions: The archive's definitions of a day, a value and a flag.
+        errors: `(N, P, V)` standard deviations that the reports state (channel units), NaN where
+            they do not; `None` where no report does.
+        rejected: `V` numbers of daily values that were left out, by reason.
     """
 
-    network: Network
+    network: Network | None
     values: np.ndarray
     counts: Mapping[str, int]
     repairs: Mapping[str, int]
     conventions: Mapping[str, str]
+    errors: np.ndarray | None = None
+    rejected: Sequence[Mapping[str, int]] = ()
 
     def lines(self) -> list[str]:
         """Return a summary of the processing, in one or two lines."""
@@ -85,6 +109,36 @@ def station_days(
     observed = [FieldSpec.parse(v.channel) for v in stations.variables]
     first, last = (np.datetime64(int(d), "D") for d in (days[0], days[-1]))
     reports = open_stations(source, list(dict.fromkeys(s.variable for s in observed)), first, last)
+    found = daily_reports(reports, observed, source, days)
+    if found.daily.empty:
+        raise UserError(
+            f"observations.stations.source.path: {source.path} has no daily value between {first} "
+            f"and {last}, the days of the store ({dict(found.counts)}); check the dates and the "
+            f"conditions (quarters, soundings, coverage)"
+        )
+    checked = station_network(found, stations, channels, grid, days, normaliser, terrain)
+    if checked.network is None:
+        raise UserError(
+            f"observations.stations.source: no value of {source.path} passed the checks "
+            f"({checked.counts}); check units and limits"
+        )
+    return replace(checked, conventions=reports.conventions)
+
+
+def daily_reports(
+    reports: StationReports,
+    observed: Sequence[FieldSpec],
+    source: StationSourceConfig,
+    days: np.ndarray,
+) -> DailyReports:
+    """Check single reports and compute the daily values of some days.
+
+    Args:
+        reports: The long table, with a column `error` where reports state errors.
+        observed: The `V` channels observed.
+        source: The checks, and the conditions for a daily value.
+        days: `(N,)` int64 days since 1970-01-01.
+    """
     table, moved = split_moved(reports.table, source.moved_km)
     table = check_reports(table, source.qc)
     rejected = table.loc[~table["accepted"], "reason"].value_counts()
@@ -93,46 +147,123 @@ def station_days(
     daily = daily[daily["day"].isin(days)]
     counts.update(few)
     counts["daily values"] = len(daily)
-    repairs = {**reports.repairs, **moved}
-    if daily.empty:
-        raise UserError(
-            f"observations.stations.source.path: {source.path} has no daily value between {first} "
-            f"and {last}, the days of the store ({counts}); check the dates and the conditions "
-            f"(quarters, soundings, coverage)"
-        )
-    places, values = _pivot(table, daily, days, len(observed))
+    if "error" in table:
+        daily = _with_errors(daily, table, observed, source)
+    return DailyReports(table, daily, counts, {**reports.repairs, **moved})
+
+
+def station_network(
+    found: DailyReports,
+    stations: StationsConfig,
+    channels: Sequence[FieldSpec],
+    grid: LatLonGrid,
+    days: np.ndarray,
+    normaliser: Normaliser,
+    terrain: Tensor | None,
+) -> StationDays:
+    """Check daily values against one another and the terrain, and thin the stations.
+
+    Args:
+        found: Daily values of the channels of `stations.variables`, at least one value.
+        stations: The section `observations.stations`.
+        channels: The channels of the model.
+        grid: The grid of the model.
+        days: `(N,)` int64 days since 1970-01-01.
+        normaliser: Climatology and standard deviations, for the buddy check.
+        terrain: `(H, W)` m, or `None`.
+    """
+    source = stations.source
+    observed = [FieldSpec.parse(v.channel) for v in stations.variables]
+    counts = _Counts(dict(found.counts), [{} for _ in observed])
+    places, values = _pivot(found.table, found.daily, "value", days, len(observed))
+    errors = None
+    if "error" in found.daily:
+        _, errors = _pivot(found.table, found.daily, "error", days, len(observed))
+        for number, spec in enumerate(observed):
+            convert = TRANSFORMS[spec.transform].error
+            errors[..., number] = convert(values[..., number], errors[..., number])
     values = channel_units(values.transpose(0, 2, 1), observed).transpose(0, 2, 1)
+
+    def keep(kept: np.ndarray, what: str) -> None:
+        nonlocal places, values, errors
+        counts.stations(what, values, ~kept)
+        places = places[kept].reset_index(drop=True)
+        values = values[:, kept]
+        errors = None if errors is None else errors[:, kept]
+
     kept = merge_same_place(places, np.isfinite(values).sum(axis=(0, 2)), source.same_place_km)
-    _count(counts, "stations at the place of another left out", ~kept)
-    places, values = _take(places, values, kept)
+    keep(kept, "stations at the place of another left out")
     # The seed does not matter: no observations are drawn from this observer.
     observer = StationObserver(stations, 0, tuple(channels), grid, terrain, _network(places))
     _check_height(values, observed, places, grid, terrain, source.height_difference, counts)
     _check_buddies(values, observer, days, normaliser, source.qc, counts)
-    there = np.isfinite(values).any(axis=(0, 2))
-    _count(counts, "stations without a value left", ~there)
-    places, values = _take(places, values, there)
-    if places.empty:
-        raise UserError(
-            f"observations.stations.source: no value of {source.path} passed the checks "
-            f"({counts}); check units and limits"
-        )
-    kept = thin(places, np.isfinite(values).sum(axis=(0, 2)), source.thinning_km)
-    _count(counts, "stations thinned out", ~kept)
-    places, values = _take(places, values, kept)
-    counts["stations"] = len(places)
-    counts["values"] = int(np.isfinite(values).sum())
+    keep(np.isfinite(values).any(axis=(0, 2)), "stations without a value left")
+    if not places.empty:
+        kept = thin(places, np.isfinite(values).sum(axis=(0, 2)), source.thinning_km)
+        keep(kept, "stations thinned out")
+        counts.total["stations"] = len(places)
+        counts.total["values"] = int(np.isfinite(values).sum())
     return StationDays(
-        network=_network(places),
+        network=None if places.empty else _network(places),
         values=values.astype(np.float32),
-        counts={k: int(v) for k, v in counts.items()},
-        repairs=repairs,
-        conventions=reports.conventions,
+        counts={k: int(v) for k, v in counts.total.items()},
+        repairs=found.repairs,
+        conventions={},
+        errors=errors,
+        rejected=counts.by_channel,
     )
 
 
+@dataclass
+class _Counts:
+    """Numbers of what is left out by reason: in all, and values of each channel."""
+
+    total: dict[str, int]
+    by_channel: list[dict[str, int]]
+
+    def values(self, what: str, marked: np.ndarray, channel: int) -> None:
+        """Count marked values of a channel."""
+        self._add(self.total, what, int(marked.sum()))
+        self._add(self.by_channel[channel], what, int(marked.sum()))
+
+    def stations(self, what: str, values: np.ndarray, marked: np.ndarray) -> None:
+        """Count `(P,)` marked stations, and by channel their values `(N, P, V)`."""
+        self._add(self.total, what, int(marked.sum()))
+        for channel, own in enumerate(self.by_channel):
+            self._add(own, what, int(np.isfinite(values[:, marked, channel]).sum()))
+
+    @staticmethod
+    def _add(counts: dict[str, int], what: str, number: int) -> None:
+        if number:
+            counts[what] = counts.get(what, 0) + number
+
+
+def _with_errors(
+    daily: pd.DataFrame,
+    table: pd.DataFrame,
+    observed: Sequence[FieldSpec],
+    source: StationSourceConfig,
+) -> pd.DataFrame:
+    """Add the errors of daily values: the same means, sums and interpolations as of the values.
+
+    The errors of the reports of a day are thus taken as fully correlated, since most of them are
+    errors of representativeness. A report without an error counts as one with the mean error of
+    its station and variable on the same level.
+    """
+    groups = table.assign(level=table["level"].fillna(0.0))
+    means = groups.groupby(["station_id", "variable", "level"])["error"].transform("mean")
+    table = table.assign(value=table["error"].fillna(means))
+    errors, _ = daily_values(table, observed, source)
+    # A sum of missing errors is zero.
+    errors = errors.rename(columns={"value": "error"})[lambda rows: rows["error"] > 0]
+    # Tables without rows may have columns of another type.
+    types = {"day": np.int64, "channel": np.int64}
+    on = ["station_id", *types]
+    return daily.astype(types).merge(errors.astype(types), on=on, how="left")
+
+
 def _pivot(
-    table: pd.DataFrame, daily: pd.DataFrame, days: np.ndarray, variables: int
+    table: pd.DataFrame, daily: pd.DataFrame, column: str, days: np.ndarray, variables: int
 ) -> tuple[pd.DataFrame, np.ndarray]:
     """Return the positions of the `P` stations, sorted by name, and values `(N, P, V)`."""
     places = (
@@ -145,7 +276,7 @@ def _pivot(
     values = np.full((len(days), len(places), variables), np.nan)
     station = pd.Index(places["station_id"]).get_indexer(daily["station_id"])
     day = pd.Index(days).get_indexer(daily["day"])
-    values[day, station, daily["channel"].to_numpy(dtype=np.int64)] = daily["value"]
+    values[day, station, daily["channel"].to_numpy(dtype=np.int64)] = daily[column]
     return places, values
 
 
@@ -164,7 +295,7 @@ def _check_height(
     grid: LatLonGrid,
     terrain: Tensor | None,
     limit: float,
-    counts: dict[str, int],
+    counts: _Counts,
 ) -> None:
     """Remove 2 m temperatures of stations too far above or below the model's terrain."""
     if limit <= 0 or terrain is None:
@@ -176,7 +307,8 @@ def _check_height(
     far = np.abs(places["elevation"].to_numpy() - model) > limit
     for number, spec in enumerate(observed):
         if spec.variable == _TERRAIN_CHANNEL:
-            _count(counts, "height: too far from the terrain", np.isfinite(values[:, far, number]))
+            there = np.isfinite(values[:, far, number])
+            counts.values("height: too far from the terrain", there, number)
             values[:, far, number] = np.nan
 
 
@@ -186,7 +318,7 @@ def _check_buddies(
     days: np.ndarray,
     normaliser: Normaliser,
     qc: StationQualityConfig,
-    counts: dict[str, int],
+    counts: _Counts,
 ) -> None:
     """Remove temperatures that fail the buddy check."""
     if qc.buddy_km <= 0:
@@ -211,16 +343,5 @@ def _check_buddies(
             qc.buddy_km,
             qc.buddy_limit,
         )
-        _count(counts, "buddy", wrong)
+        counts.values("buddy", wrong, number)
         values[..., number][wrong] = np.nan
-
-
-def _take(
-    places: pd.DataFrame, values: np.ndarray, kept: np.ndarray
-) -> tuple[pd.DataFrame, np.ndarray]:
-    return places[kept].reset_index(drop=True), values[:, kept]
-
-
-def _count(counts: dict[str, int], what: str, marked: np.ndarray) -> None:
-    if marked.any():
-        counts[what] = counts.get(what, 0) + int(marked.sum())
