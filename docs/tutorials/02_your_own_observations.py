@@ -129,7 +129,7 @@ plt.show()
 # ## A mistake
 #
 # Errors are one sentence: what was found, what was expected, what to do. Without the column `units`, the values above
-# would be temperatures of 10 K.
+# would be kelvins.
 
 # %%
 try:
