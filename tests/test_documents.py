@@ -143,7 +143,9 @@ def test_every_error_in_the_questions_is_one_of_the_program() -> None:
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     ]
-    found = re.findall(r"^```text\n(.+)\n```$", (ROOT / "docs" / "faq.md").read_text(), re.MULTILINE)
+    found = re.findall(
+        r"^```text\n(.+)\n```$", (ROOT / "docs" / "faq.md").read_text(), re.MULTILINE
+    )
     assert len(found) > 20
     for sentence in found:
         for part in filter(None, (part.strip(" .'") for part in sentence.split("..."))):

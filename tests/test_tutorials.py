@@ -5,6 +5,7 @@ from __future__ import annotations
 import runpy
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -28,22 +29,28 @@ def test_every_tutorial_is_among_those_that_run() -> None:
     assert sorted(sum(TOGETHER, [])) == sorted(path.stem for path in FOLDER.glob("*.py"))
 
 
-@pytest.mark.filterwarnings("ignore:FigureCanvasAgg is non-interactive")
-@pytest.mark.parametrize("names", TOGETHER, ids=lambda names: names[0])
-def test_tutorials_run(
-    names: list[str], tmp_path: Path, template: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def folder(tmp_path: Path, template: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Return a folder to work in; what a tutorial imports and registers there ends with the test."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").mkdir()
     shutil.copy(template, tmp_path / "runs" / "mlflow.db")
-    # What a tutorial imports and registers ends with it.
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(sys, "modules", dict(sys.modules))
     for registry in (METHODS, OPERATORS):
         monkeypatch.setattr(registry, "_found", dict(registry._found))
     plt.switch_backend("agg")
+    yield tmp_path
+    plt.close("all")
+    for name in [name for name in sys.modules if name.startswith("my_")]:
+        del sys.modules[name]
+
+
+@pytest.mark.filterwarnings("ignore:FigureCanvasAgg is non-interactive")
+@pytest.mark.parametrize("names", TOGETHER, ids=lambda names: names[0])
+def test_tutorials_run(names: list[str], folder: Path) -> None:
     for name in names:
         runpy.run_path(str(FOLDER / f"{name}.py"))
         plt.close("all")
         if name == TRAINS:
-            assert main(["export", "runs/era5_tutorial/assimilation", "--output", "model"]) == 0
+            run = "runs/era5_tutorial/assimilation"
+            assert main(["export", run, "--output", str(folder / "model")]) == 0

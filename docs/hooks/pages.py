@@ -93,7 +93,11 @@ def _relink(markdown: str, origin: Path, uri: str) -> str:
             there += ".md" if "tutorials/" in there and "." not in there else ""
         else:
             name = target.relative_to(ROOT).as_posix() if target.is_relative_to(ROOT) else ""
-            there = {**PAGES, "README.md": "index.md", **dict(zip(COPIES, COPIES, strict=True))}.get(name, "")
+            there = {
+                **PAGES,
+                "README.md": "index.md",
+                **dict(zip(COPIES, COPIES, strict=True)),
+            }.get(name, "")
         if not there:
             return found[0]  # mkdocs refuses what it does not find
         return f"]({os.path.relpath(there, Path(uri).parent)}{found[2] or ''})"
@@ -211,7 +215,11 @@ def _options(verb: Verb) -> list[str]:
     rows = []
     for name, settings in verb.options.items():
         action = parser.add_argument(name, **settings)
-        value = "" if action.nargs == 0 or not name.startswith("-") else f" {action.metavar or 'VALUE'}"
+        value = (
+            ""
+            if action.nargs == 0 or not name.startswith("-")
+            else f" {action.metavar or 'VALUE'}"
+        )
         text = (action.help or "") % {**vars(action), "prog": f"slams {verb.name}"}
         rows.append(f"| `{name}{value}` | {_cell(text)} |")
     return rows
@@ -248,7 +256,9 @@ def _keys(keys: Iterator[Key], heading: str) -> list[str]:
             anchor = f"{{ #{key.path} }}" if heading else ""
             value = key.value if isinstance(key.value, str) and key.value else repr(key.value)
             expected = f" *({_cell('; '.join(key.expected))})*" if key.expected else ""
-            lines.append(f"| `{name}`{anchor} | `{_cell(value)}` | {_cell(key.comment)}{expected} |")
+            lines.append(
+                f"| `{name}`{anchor} | `{_cell(value)}` | {_cell(key.comment)}{expected} |"
+            )
         lines.append("")
     return lines
 
