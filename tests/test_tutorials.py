@@ -26,12 +26,13 @@ TOGETHER = [
 
 
 def test_every_tutorial_is_among_those_that_run() -> None:
-    assert sorted(sum(TOGETHER, [])) == sorted(path.stem for path in FOLDER.glob("*.py"))
+    listed = sorted(name for names in TOGETHER for name in names)
+    assert listed == sorted(path.stem for path in FOLDER.glob("*.py"))
 
 
 @pytest.fixture
 def folder(tmp_path: Path, template: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Return a folder to work in; what a tutorial imports and registers there ends with the test."""
+    """Return a folder to work in; what is imported and registered there ends with the test."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").mkdir()
     shutil.copy(template, tmp_path / "runs" / "mlflow.db")

@@ -1,12 +1,15 @@
 # %% [markdown]
 # # 1 Read the demo
 #
-# An analysis is an ensemble: every member is a state that the atmosphere may have been in, given the background and
-# the observations. This page makes one with the demo's model and reads it as a scientist would: what did the
-# observations change, how sure is the analysis, and is it as sure as it should be?
+# An analysis is an ensemble: every member is a state that the atmosphere may
+# have been in, given the background and the observations. This page makes one
+# with the demo's model and reads it as a scientist would: what did the
+# observations change, how sure is the analysis, and is it as sure as it should
+# be?
 #
-# Everything is drawn from a model run that comes with the package, so that the truth is known here. On real days it
-# is not, and the departures from the observations are all there is.
+# Everything is drawn from a model run that comes with the package, so that the
+# truth is known here. On real days it is not, and the departures from the
+# observations are all there is.
 
 # %%
 import json
@@ -23,7 +26,8 @@ from slams.report.mapdrawing import centred, draw_map, ranged
 # %% [markdown]
 # ## The model
 #
-# `model/` is a bundle: weights, statistics and settings in one directory. `inputs` says what it takes.
+# `model/` is a bundle: weights, statistics and settings in one directory.
+# `inputs` says what it takes.
 
 # %%
 model = slams.load("model/")
@@ -32,9 +36,11 @@ print(model.inputs)
 # %% [markdown]
 # ## A day, its background and its observations
 #
-# The background is the state of two days before. 300 stations report 2 m temperature with an error of 1 K, and a
-# satellite sees outgoing longwave radiation over one half of the globe with an error of 5 W m-2. All are given as a
-# user has them: a table with one row per report, and an image on the grid that it came on.
+# The background is the state of two days before. 300 stations report 2 m
+# temperature with an error of 1 K, and a satellite sees outgoing longwave
+# radiation over one half of the globe with an error of 5 W m-2. All are given
+# as a user has them: a table with one row per report, and an image on the grid
+# that it came on.
 
 # %%
 DAY = pd.Timestamp("1984-02-15")
@@ -50,11 +56,13 @@ sites = pd.DataFrame(
     }
 )
 at_sites = {
-    name: xr.DataArray(column, dims="site") for name, column in sites.to_dict("series").items()
+    name: xr.DataArray(column, dims="site")
+    for name, column in sites.to_dict("series").items()
 }
 exact = truth["2m_temperature"].interp(at_sites, kwargs={"fill_value": None})
 stations = sites.assign(
-    time=DAY + pd.Timedelta(days=1),  # the end of the 24 hours that the mean covers
+    time=DAY
+    + pd.Timedelta(days=1),  # the end of the 24 hours that the mean covers
     hours=24,
     variable="2m_temperature",
     value=exact.values + random.normal(0, 1, len(sites)),
@@ -69,22 +77,27 @@ stations.head(3)
 
 # %%
 analysis = model.analyse(
-    time=DAY, background=background, observations=[stations, olr], members=16, verify=truth
+    time=DAY,
+    background=background,
+    observations=[stations, olr],
+    members=16,
+    verify=truth,
 )
 analysis
 
 # %% [markdown]
-# The result has members, mean, spread, and the number of observations used in each cell. What was done with the
-# observations stands in its attributes: how many were given, used and rejected, and the departures, observations
-# minus background (O-B) and minus analysis (O-A). A good analysis brings O-A well below O-B, and no lower than the
-# error of the observations allows.
+# The result has members, mean, spread, and the number of observations used in
+# each cell. What was done with the observations stands in its attributes: how
+# many were given, used and rejected, and the departures, observations minus
+# background (O-B) and minus analysis (O-A). A good analysis brings O-A well
+# below O-B, and no lower than the error of the observations allows.
 
 # %%
 pd.DataFrame(json.loads(analysis.attrs["observations"])).T
 
 # %% [markdown]
-# `verify=` added scores against the truth, by channel. Compare the CRPS, which judges the whole ensemble, with the
-# error of the mean.
+# `verify=` added scores against the truth, by channel. Compare the CRPS, which
+# judges the whole ensemble, with the error of the mean.
 
 # %%
 pd.DataFrame(json.loads(analysis.attrs["scores"])).T
@@ -92,9 +105,11 @@ pd.DataFrame(json.loads(analysis.attrs["scores"])).T
 # %% [markdown]
 # ## Maps
 #
-# The *increment* is the analysis minus the background: what observations (dots) and model changed. The spread is
-# small where observations are dense and where the weather varies little. The third map is known in a twin experiment
-# only: the error of the analysis. Where it is large, the spread should be.
+# The *increment* is the analysis minus the background: what observations
+# (dots) and model changed. The spread is small where observations are dense
+# and where the weather varies little. The third map is known in a twin
+# experiment only: the error of the analysis. Where it is large, the spread
+# should be.
 
 # %%
 day = analysis.isel(time=0)
@@ -115,7 +130,9 @@ def show(axes, field, title, cmap, norm, dots=None):
     places = field["latitude"].values, field["longitude"].values
     mesh = draw_map(axes, field.values, *places, cmap, norm, dots)
     axes.set_title(title)
-    axes.figure.colorbar(mesh, ax=axes, location="bottom", label="K", shrink=0.8)
+    axes.figure.colorbar(
+        mesh, ax=axes, location="bottom", label="K", shrink=0.8
+    )
 
 
 increment = (day["temperature_mean"] - before).sel(level=850)
@@ -123,29 +140,58 @@ error = (day["temperature_mean"] - actual).sel(level=850)
 spread = day["temperature_spread"].sel(level=850)
 
 figure, axes = plt.subplots(1, 3, figsize=(13, 3.4), layout="constrained")
-show(axes[0], increment, "increment, 850 hPa", "RdBu_r", centred([increment.values]), sites)
-show(axes[1], spread, "spread, 850 hPa", "viridis", ranged([spread.values], zero=True))
+show(
+    axes[0],
+    increment,
+    "increment, 850 hPa",
+    "RdBu_r",
+    centred([increment.values]),
+    sites,
+)
+show(
+    axes[1],
+    spread,
+    "spread, 850 hPa",
+    "viridis",
+    ranged([spread.values], zero=True),
+)
 show(axes[2], error, "error, 850 hPa", "RdBu_r", centred([error.values]))
 plt.show()
 
 # %% [markdown]
 # ## A profile with its spread
 #
-# The column over a station, as a difference from the background. The band holds the middle 90 % of the members. The
-# station measured at the ground only: above it the analysis knows what the radiation says, and what the model has
-# learned about how levels go together.
+# The column over a station, as a difference from the background. The band
+# holds the middle 90 % of the members. The station measured at the ground
+# only: above it the analysis knows what the radiation says, and what the model
+# has learned about how levels go together.
 
 # %%
 station = sites.iloc[0]
-column = day.sel(latitude=station["latitude"], longitude=station["longitude"], method="nearest")
+column = day.sel(
+    latitude=station["latitude"],
+    longitude=station["longitude"],
+    method="nearest",
+)
 base = before.sel(latitude=column["latitude"], longitude=column["longitude"])
 members = column["temperature"] - base
-low, high = members.quantile(0.05, "realization"), members.quantile(0.95, "realization")
+low, high = (
+    members.quantile(0.05, "realization"),
+    members.quantile(0.95, "realization"),
+)
 
 plt.figure(figsize=(4, 4.5), layout="constrained")
-plt.fill_betweenx(day["level"], low, high, alpha=0.3, label="90 % of the members")
-plt.plot(members.mean("realization"), day["level"], marker="o", label="analysis")
-there = actual.sel(latitude=column["latitude"], longitude=column["longitude"], level=day["level"])
+plt.fill_betweenx(
+    day["level"], low, high, alpha=0.3, label="90 % of the members"
+)
+plt.plot(
+    members.mean("realization"), day["level"], marker="o", label="analysis"
+)
+there = actual.sel(
+    latitude=column["latitude"],
+    longitude=column["longitude"],
+    level=day["level"],
+)
 plt.plot(there - base, day["level"], "k--", label="truth")
 plt.axvline(0, color="grey", linewidth=0.8)
 plt.ylim(day["level"].max(), day["level"].min())
@@ -158,19 +204,30 @@ plt.show()
 # %% [markdown]
 # ## A section
 #
-# The same from pole to pole: where in the vertical do increments reach, and where is the analysis unsure? Surface
-# stations and radiation see little of the stratosphere, so that the spread there is nearly that of the background.
+# The same from pole to pole: where in the vertical do increments reach, and
+# where is the analysis unsure? Surface stations and radiation see little of
+# the stratosphere, so that the spread there is nearly that of the background.
 
 # %%
 meridian = day.sel(longitude=station["longitude"], method="nearest")
-change = meridian["temperature_mean"] - before.sel(longitude=meridian["longitude"])
+change = meridian["temperature_mean"] - before.sel(
+    longitude=meridian["longitude"]
+)
 
-figure, axes = plt.subplots(1, 2, figsize=(11, 3.6), layout="constrained", sharey=True)
+figure, axes = plt.subplots(
+    1, 2, figsize=(11, 3.6), layout="constrained", sharey=True
+)
 change.plot(ax=axes[0], cbar_kwargs={"label": "increment (K)"})
-meridian["temperature_spread"].plot(ax=axes[1], cbar_kwargs={"label": "spread (K)"})
+meridian["temperature_spread"].plot(
+    ax=axes[1], cbar_kwargs={"label": "spread (K)"}
+)
 for axis in axes:
-    axis.set(yscale="log", ylim=(day["level"].max(), day["level"].min()), title="")
-    axis.set_yticks(day["level"].values, day["level"].values.astype(int).astype(str))
+    axis.set(
+        yscale="log", ylim=(day["level"].max(), day["level"].min()), title=""
+    )
+    axis.set_yticks(
+        day["level"].values, day["level"].values.astype(int).astype(str)
+    )
     axis.minorticks_off()
 axes[0].set_ylabel("pressure (hPa)")
 axes[1].set_ylabel("")
@@ -179,10 +236,12 @@ plt.show()
 # %% [markdown]
 # ## Is it as sure as it should be?
 #
-# If truth and members are draws of one distribution, the truth is equally often the smallest, the second smallest, ...
-# the largest of them: a flat *rank histogram*. A bowl shows an ensemble that is too sure, a dome one that is not sure
-# enough. The members of this method are centred, their mean is the analysis itself, so they are first
-# [scaled](../diagnostics.md#centred-ensembles-and-which-estimators-made-a-number) by `sqrt(M / (M + 1))`.
+# If truth and members are draws of one distribution, the truth is equally
+# often the smallest, the second smallest, ... the largest of them: a flat
+# *rank histogram*. A bowl shows an ensemble that is too sure, a dome one that
+# is not sure enough. The members of this method are centred, their mean is the
+# analysis itself, so they are first scaled by `sqrt(M / (M + 1))`
+# ([Diagnostics](../diagnostics.md) says why).
 
 # %%
 count = day.sizes["realization"]
@@ -204,6 +263,7 @@ plt.ylabel("frequency (1 is flat)")
 plt.show()
 
 # %% [markdown]
-# One day is one draw of the weather: neighbouring points are alike, and the histogram of a single day may lean to one
-# side by chance. The report of `slams assimilate` pools all test dates, in `runs/demo/assimilation/report`, and
-# [Diagnostics](../diagnostics.md) explains each of its figures.
+# One day is one draw of the weather: neighbouring points are alike, and the
+# histogram of a single day may lean to one side by chance. The report of
+# `slams assimilate` pools all test dates, in `runs/demo/assimilation/report`,
+# and [Diagnostics](../diagnostics.md) explains each of its figures.

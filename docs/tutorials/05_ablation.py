@@ -1,9 +1,10 @@
 # %% [markdown]
 # # 5 An ablation in MLflow
 #
-# How many stations, and how accurate? A *sweep* runs one recipe with several settings, compares them date by
-# date, and keeps everything in MLflow. This page sweeps two keys of the observations with methods that need no
-# training, on the sample that comes with the package.
+# How many stations, and how accurate? A *sweep* runs one recipe with several
+# settings, compares them date by date, and keeps everything in MLflow. This
+# page sweeps two keys of the observations with methods that need no training,
+# on the sample that comes with the package.
 
 # %%
 from pathlib import Path
@@ -16,15 +17,16 @@ from slams.cli.main import main
 
 
 def slams(command):
-    """Run `slams COMMAND` here; in a terminal, type the same without quotes."""
+    """Run `slams COMMAND` here; in a terminal, type it without quotes."""
     assert main(command.split()) == 0, command
 
 
 # %% [markdown]
 # ## The recipe
 #
-# The section `ablation` says what varies: `grid` takes every combination, `zip` values that change together,
-# `list` settings one by one. Everything else is an ordinary recipe.
+# The section `ablation` says what varies: `grid` takes every combination,
+# `zip` values that change together, `list` settings one by one. Everything
+# else is an ordinary recipe.
 
 # %%
 recipe = """
@@ -66,9 +68,10 @@ slams("prepare stations_tutorial.yaml")
 # %% [markdown]
 # ## Run it
 #
-# With `--dry-run` the settings are listed with their state. A setting that has finished is kept, so that the same
-# command after a failure or a kill runs only what is missing; several processes, or a job array on a cluster
-# (`slams submit --sweep`), may share the work.
+# With `--dry-run` the settings are listed with their state. A setting that has
+# finished is kept, so that the same command after a failure or a kill runs
+# only what is missing; several processes, or a job array on a cluster (`slams
+# submit --sweep`), may share the work.
 
 # %%
 slams("ablate stations_tutorial.yaml --dry-run")
@@ -79,8 +82,9 @@ slams("ablate stations_tutorial.yaml")
 # %% [markdown]
 # ## Compare
 #
-# `slams compare` writes tables (Markdown, CSV, LaTeX, HTML) and figures into the sweep's directory. Each method is
-# compared with itself in the baseline, paired by date; `not told apart` means that the 95 % interval of the
+# `slams compare` writes tables (Markdown, CSV, LaTeX, HTML) and figures into
+# the sweep's directory. Each method is compared with itself in the baseline,
+# paired by date; `not told apart` means that the 95 % interval of the
 # difference holds zero.
 
 # %%
@@ -99,8 +103,9 @@ plt.show()
 # %% [markdown]
 # ## Find it again in MLflow
 #
-# The sweep is a parent run, its settings are nested below it, with every key of their recipes as parameters and
-# the scores as metrics. `make mlflow-ui` shows them in a browser; here they are read with MLflow's own client.
+# The sweep is a parent run, its settings are nested below it, with every key
+# of their recipes as parameters and the scores as metrics. `make mlflow-ui`
+# shows them in a browser; here they are read with MLflow's own client.
 
 # %%
 client = MlflowClient(f"sqlite:///{Path('runs/mlflow.db').absolute()}")
@@ -118,5 +123,5 @@ pd.DataFrame(
 ).sort_values("run")
 
 # %% [markdown]
-# [Sweeps](../ablations.md) has all of what a sweep may do, seeds and trainings among it, and
-# [Track runs](../tracking.md) what a tracked run holds.
+# [Sweeps](../ablations.md) has all of what a sweep may do, seeds and trainings
+# among it, and [Track runs](../tracking.md) what a tracked run holds.
