@@ -93,11 +93,7 @@ def _relink(markdown: str, origin: Path, uri: str) -> str:
             there += ".md" if "tutorials/" in there and "." not in there else ""
         else:
             name = target.relative_to(ROOT).as_posix() if target.is_relative_to(ROOT) else ""
-            there = {
-                **PAGES,
-                "README.md": "index.md",
-                **dict(zip(COPIES, COPIES, strict=True)),
-            }.get(name, "")
+            there = (PAGES | {"README.md": "index.md"} | {n: n for n in COPIES}).get(name, "")
         if not there:
             return found[0]  # mkdocs refuses what it does not find
         return f"]({os.path.relpath(there, Path(uri).parent)}{found[2] or ''})"
@@ -118,7 +114,7 @@ def _section(name: str, anchor: str, uri: str) -> str:
 
 
 def _modules(name: str, folder: Path) -> Iterator[tuple[str, Path]]:
-    """Yield dotted names and files of all public modules of a package, the package itself first."""
+    """Yield dotted names and files of the public modules of a package, itself first."""
     yield name, folder / "__init__.py"
     for path in sorted(folder.iterdir()):
         if path.name.startswith("_"):
@@ -172,8 +168,8 @@ def _verbs() -> str:
     lines = [
         "# Verbs of the command line",
         "",
-        "`slams VERB --help` prints the same. Overrides are dotted keys, `assimilation.members=32`;",
-        "the keys of a recipe are [on a page of their own](keys.md).",
+        "`slams VERB --help` prints the same. Overrides are dotted keys, as in",
+        "`assimilation.members=32`; the keys of a recipe are [on a page of their own](keys.md).",
         "",
     ]
     for verb in VERBS.values():
@@ -215,11 +211,8 @@ def _options(verb: Verb) -> list[str]:
     rows = []
     for name, settings in verb.options.items():
         action = parser.add_argument(name, **settings)
-        value = (
-            ""
-            if action.nargs == 0 or not name.startswith("-")
-            else f" {action.metavar or 'VALUE'}"
-        )
+        bare = action.nargs == 0 or not name.startswith("-")
+        value = "" if bare else f" {action.metavar or 'VALUE'}"
         text = (action.help or "") % {**vars(action), "prog": f"slams {verb.name}"}
         rows.append(f"| `{name}{value}` | {_cell(text)} |")
     return rows
@@ -229,9 +222,10 @@ def _recipe_keys() -> str:
     lines = [
         "# Keys of a recipe",
         "",
-        "Every key with its default, what it means (with its unit), and what its value must be. They",
-        "are written in a recipe (YAML) or on the command line, `assimilation.members=32`. A key of a",
-        "list is shown for its first entry, `0`. `slams config print --keys` prints the same.",
+        "Every key with its default, what it means (with its unit), and what its value must be.",
+        "They are written in a recipe (YAML) or on the command line, `assimilation.members=32`.",
+        "A key of a list is shown for its first entry, `0`. `slams config print --keys` prints the",
+        "same.",
         "",
         *_keys(list_keys(), "## "),
     ]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -74,12 +75,18 @@ def _execute(notebook: NotebookNode, folder: Path, script: Path) -> None:
         raise PluginError(f"{script}: {error}") from None
     del notebook.cells[0]
     for cell in notebook.cells:
-        for output in cell.get("outputs", ()):
-            # Tables and datasets have a form for pages; their text would be shown beside it.
-            if "text/html" in output.get("data", {}):
-                output["data"].pop("text/plain", None)
         if "outputs" in cell:
             cell["outputs"] = [o for o in cell["outputs"] if o.get("name") != "stderr"]
+            for output in cell["outputs"]:
+                _choose_form(output.get("data", {}))
+
+
+def _choose_form(data: dict[str, str]) -> None:
+    """Keep one form of what a cell shows: a table as one of the page, anything else as text."""
+    table = re.search(r"<table.*</table>", data.pop("text/html", ""), re.DOTALL)
+    if table and 'class="dataframe"' in table[0]:
+        data.pop("text/plain", None)
+        data["text/html"] = re.sub(r' (border|class|style)="[^"]*"', "", table[0])
 
 
 def _markdown(notebook: NotebookNode, name: str) -> tuple[str, dict[str, bytes]]:

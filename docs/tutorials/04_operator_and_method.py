@@ -297,9 +297,8 @@ rmse.assign(channel=rmse["variable"] + " " + rmse["level"]).pivot_table(
 # second run without the sounder shows what the thickness is worth to it.
 
 # %%
-slams(
-    "assimilate thickness.yaml observations.use=[stations] assimilation.setting=stations"
-)
+without = "observations.use=[stations] assimilation.setting=stations"
+slams(f"assimilate thickness.yaml {without}")
 stations = pd.read_parquet(
     "runs/thickness/assimilation-stations/results.parquet"
 )
