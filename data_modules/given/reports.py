@@ -5,7 +5,7 @@ Columns::
     time        instant, or end of the period (ISO, UTC unless it has an offset)
     latitude    degrees north
     longitude   degrees east in [-180, 360]
-    variable    WeatherBench2 name or a short one (`slams.variables.SHORT_NAMES`)
+    variable    WeatherBench2 name or a short one (`slams.variables.OTHER_NAMES`)
     value       K, m s-1, kg kg-1, mm over the period, W m-2, Pa, unless `units` states others
     elevation   m above sea level; optional
     level       hPa, or the units in `level_units`; required by variables on levels alone
@@ -37,7 +37,7 @@ from data_modules.tables.columns import (
     times_and_numbers,
 )
 from slams.errors import UserError, nearest
-from slams.variables import ON_LEVELS, SHORT_NAMES, UNITS, find_variable
+from slams.variables import ON_LEVELS, OTHER_NAMES, UNITS, find_variable
 
 __all__ = ["MISTAKEN", "join_tables", "read_table"]
 
@@ -136,7 +136,7 @@ def _variables(names: pd.Series, where: str) -> pd.Series:
     for name, variable in found.items():
         if variable is None:
             row = int(names.index[(names == name) | (names.isna() & pd.isna(name))][0])
-            every = [*UNITS, *(short for shorts in SHORT_NAMES.values() for short in shorts)]
+            every = [*UNITS, *(short for shorts in OTHER_NAMES.values() for short in shorts)]
             hint = nearest(str(name), every)
             if not hint.startswith("did you mean"):
                 hint = nearest(str(name), tuple(UNITS))

@@ -1,7 +1,7 @@
 """One state on the model's grid from a dataset that a user gives, such as a background.
 
 A variable is found by its WeatherBench2 name, its CF standard name or a short name
-(`slams.variables.SHORT_NAMES`). The rest is the conversion of a source to canonical form
+(`slams.variables.OTHER_NAMES`). The rest is the conversion of a source to canonical form
 (`sources.canonical`): names, order and direction of dimensions, levels, units, global grid; and
 the regridding of `slams prepare`. The day is that of the state's valid time: start plus lead time
 of a forecast, and the day that its bounds cover where there are some.

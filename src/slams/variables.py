@@ -10,9 +10,11 @@ import re
 from slams.errors import UserError, nearest
 
 __all__ = [
+    "DAY_METHODS",
     "DEFAULT_ERRORS",
     "NEVER_NEGATIVE",
     "ON_LEVELS",
+    "OTHER_NAMES",
     "SHORT_NAMES",
     "STANDARD_NAMES",
     "TRANSFORM_OF",
@@ -50,7 +52,7 @@ STANDARD_NAMES = {
 
 # Other names of the same variables in tables and files: those of ECMWF, CMIP and NOAA PSL. A name
 # stands for one variable, and case does not matter.
-SHORT_NAMES = {
+OTHER_NAMES = {
     "temperature": ("t", "ta", "temp", "air", "air_temperature"),
     "u_component_of_wind": ("u", "ua", "uwnd", "eastward_wind"),
     "v_component_of_wind": ("v", "va", "vwnd", "northward_wind"),
@@ -75,6 +77,25 @@ DEFAULT_ERRORS = {
     "total_precipitation_24hr": 0.4,
     "outgoing_longwave_radiation": 10.0,
     "surface_pressure": 1000.0,
+}
+
+# Names in CF files, which must begin with a letter; result tables keep the WeatherBench2 names.
+SHORT_NAMES = {
+    "temperature": "temperature",
+    "u_component_of_wind": "u_component_of_wind",
+    "v_component_of_wind": "v_component_of_wind",
+    "specific_humidity": "specific_humidity",
+    "2m_temperature": "t2m",
+    "total_precipitation_24hr": "tp",
+    "outgoing_longwave_radiation": "olr",
+    "surface_pressure": "sp",
+}
+
+# How values represent the day of their date, where this is the same for every source: amounts and
+# fluxes are averaged over the UTC day. (A total in mm day-1 is a mean rate, not a sum.)
+DAY_METHODS = {
+    "total_precipitation_24hr": "mean",
+    "outgoing_longwave_radiation": "mean",
 }
 
 # Variables on pressure levels; the others have one value per column of air.
@@ -112,7 +133,7 @@ def channel_units(variable: str) -> str:
 
 
 def find_variable(name: str) -> str | None:
-    """Return the variable that a name stands for, its own or one of `SHORT_NAMES`, or `None`.
+    """Return the variable that a name stands for, its own or one of `OTHER_NAMES`, or `None`.
 
     Args:
         name: A name in a table or a file; its case does not matter.
@@ -120,7 +141,7 @@ def find_variable(name: str) -> str | None:
     lower = name.strip().lower()
     if lower in UNITS:
         return lower
-    return next((variable for variable, names in SHORT_NAMES.items() if lower in names), None)
+    return next((variable for variable, names in OTHER_NAMES.items() if lower in names), None)
 
 
 def split_channel(name: str, key: str = "") -> tuple[str, int | None]:
