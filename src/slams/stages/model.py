@@ -20,10 +20,10 @@ import numpy as np
 import pandas as pd
 import torch
 import xarray as xr
-from data_modules.given.observations import Given, observe
-from data_modules.given.state import GivenState, read_state
 from torch import Tensor
 
+from data_modules.given.observations import Given, observe
+from data_modules.given.state import GivenState, read_state
 from data_modules.multimodal import MultimodalDataModule
 from slams.assimilators.base import Assimilator
 from slams.calendar.days import day_of

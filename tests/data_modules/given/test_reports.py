@@ -10,7 +10,7 @@ import pytest
 
 from data_modules.given.reports import read_table
 from slams.errors import UserError
-from slams.variables import SHORT_NAMES, UNITS, find_variable
+from slams.variables import OTHER_NAMES, UNITS, find_variable
 from tests.data_modules.given.models import table
 
 
@@ -19,7 +19,7 @@ def read(**columns: object) -> pd.DataFrame:
 
 
 def test_a_short_name_stands_for_one_variable() -> None:
-    names = [*UNITS, *(short for shorts in SHORT_NAMES.values() for short in shorts)]
+    names = [*UNITS, *(short for shorts in OTHER_NAMES.values() for short in shorts)]
     assert len(set(names)) == len(names)
     assert all(find_variable(name) in UNITS for name in names)
     assert find_variable(" T2M ") == "2m_temperature"
