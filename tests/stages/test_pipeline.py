@@ -157,10 +157,10 @@ def test_a_finished_run_loads_as_an_assimilator(finished: Study, stage: str) -> 
         group="latent_diffusion",
         consolidated=False,
     )
-    assert kept.sizes["case"] == 2
+    assert kept.sizes["time"] == 2
     for name in analysis.data_vars:
         np.testing.assert_allclose(
-            analysis[name].isel(case=slice(0, 2)), kept[name], rtol=1e-5, atol=1e-4
+            analysis[name].isel(time=slice(0, 2)), kept[name], rtol=1e-5, atol=1e-4
         )
     np.testing.assert_array_equal(analysis["time"][:2], kept["time"])
 
@@ -230,14 +230,14 @@ def test_windows_of_two_days_from_the_vae_to_the_report(
         runs / "assimilation" / "analysis.zarr", group="latent_diffusion", consolidated=False
     )
     assert kept["temperature"].sizes == {
-        "case": 2, "member": 3, "day": 2, "level": 2, "latitude": 12, "longitude": 24,
+        "time": 4, "realization": 3, "level": 2, "latitude": 12, "longitude": 24,
     }  # fmt: skip
     # The second day's map is a reconstruction of the second day.
     maps = [
         xr.open_zarr(runs / "vae" / "reconstruction.zarr", group=g, consolidated=False)
         for g in ("reconstruction", "truth")
     ]
-    made, truth = (m["temperature"].isel(case=0).values for m in maps)
+    made, truth = (m["temperature"].values for m in maps)
     own, other = (np.abs(made[1] - truth[day]).mean() for day in (1, 0))
     assert own < 0.95 * other
     # Networks of one day do not serve windows of two.
