@@ -130,7 +130,7 @@ def test_reconstruction_is_reported_a_channel_in_its_units(finished: Study) -> N
     truth = xr.open_zarr(
         finished.run("vae") / "reconstruction.zarr", group="truth", consolidated=False
     )
-    assert truth["temperature"].dims == ("case", "day", "level", "latitude", "longitude")
+    assert truth["temperature"].dims == ("time", "level", "latitude", "longitude")
 
 
 def test_typing_the_commands_again_keeps_everything(finished: Study) -> None:
