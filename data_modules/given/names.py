@@ -50,7 +50,12 @@ def find_name(dataset: xr.Dataset, variable: str, reading: Reading) -> str | Non
         if find_variable(str(name)) == variable
         and ("level" in array.dims) == (variable in ON_LEVELS)
     ]
-    found = found or [name for name, _ in find_names(dataset, variable)]
+    found = found or [
+        name
+        for name, _ in find_names(dataset, variable)
+        # The spread of an ensemble has the standard name of its members.
+        if "standard_deviation" not in str(dataset[name].attrs.get("cell_methods", ""))
+    ]
     if len(found) > 1:
         raise reading.fault(f"{' and '.join(found)} may both be {variable}; leave out one of them")
     return found[0] if found else None

@@ -191,17 +191,19 @@ def _check(read: pd.DataFrame, where: str) -> None:
 
 def _complete(read: pd.DataFrame, where: str) -> pd.DataFrame:
     """Fill in the periods and the names of stations."""
-    place = [
+    read = read.copy()
+    unnamed = read["station_id"] == ""
+    read.loc[unnamed, "station_id"] = [
         f"{latitude:g}, {longitude:g}"
         for latitude, longitude in zip(
-            read["latitude"].round(4), (read["longitude"] % 360).round(4), strict=True
+            read.loc[unnamed, "latitude"].round(4),
+            (read.loc[unnamed, "longitude"] % 360).round(4),
+            strict=True,
         )
     ]
-    named = read["station_id"] != ""
     whole = (read["variable"] == _RAIN) & read["hours"].isna()
     day = read["time"].dt.floor("D")
     read = read.assign(
-        station_id=read["station_id"].where(named, place),
         hours=read["hours"].fillna(0.0).mask(whole, 24.0),
         time=read["time"].mask(whole, day + pd.Timedelta(days=1)),
         accepted=True,

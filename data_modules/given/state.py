@@ -223,7 +223,7 @@ def _refuse_dimensions(array: xr.DataArray, reading: Reading) -> None:
         if name not in DIMENSIONS and array.sizes[name] > 1:
             raise reading.fault(
                 f"{array.name!r} has {array.sizes[name]} values along {name}, expected one state: "
-                f"select one of them, or take their mean"
+                f"select one with .isel({name}=0), or take .mean({name!r})"
             )
 
 

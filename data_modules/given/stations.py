@@ -13,13 +13,9 @@ from torch import Tensor
 from data_modules.given.found import NOT_A_CHANNEL, OUTSIDE, Given
 from data_modules.given.reports import join_tables, read_table
 from data_modules.observing.observers import StationObserver
-from data_modules.preparation.in_situ.archive import (
-    DailyReports,
-    StationDays,
-    daily_reports,
-    station_network,
-)
+from data_modules.preparation.in_situ.checked import DailyReports, daily_reports
 from data_modules.preparation.in_situ.daily import daily_values, near_levels, report_days
+from data_modules.preparation.in_situ.network import StationDays, station_network
 from data_modules.sources.stations.reports.table import StationReports
 from slams.calendar.days import day_of, days_since_epoch
 from slams.config.schema import StationsConfig, StationSourceConfig, StationVariableConfig

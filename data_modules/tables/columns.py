@@ -40,7 +40,8 @@ def refuse_missing(
     for name in required:
         if name in table:
             continue
-        close = difflib.get_close_matches(name, found, n=1, cutoff=0.5)
+        others = [other for other in found if other not in (*required, *optional)]
+        close = difflib.get_close_matches(name, others, n=1, cutoff=0.5)
         hint = f"; rename {close[0]!r} to {name!r}" if close else ""
         raise UserError(
             f"{where}: column {name!r} is missing; expected {', '.join(required)} and "
