@@ -224,8 +224,8 @@ def _recipe_keys() -> str:
         "",
         "Every key with its default, what it means (with its unit), and what its value must be.",
         "They are written in a recipe (YAML) or on the command line, `assimilation.members=32`.",
-        "A key of a list is shown for its first entry, `0`. `slams config print --keys` prints the",
-        "same.",
+        "A key of a list is shown for its first entry, `0`; `slams config print --keys` prints",
+        "the same.",
         "",
         *_keys(list_keys(), "## "),
     ]

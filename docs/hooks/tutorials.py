@@ -24,6 +24,7 @@ from nbclient.exceptions import CellExecutionError
 from nbconvert import MarkdownExporter
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
+from traitlets.config import Config
 
 ROOT = Path(__file__).parents[2]
 LOG = logging.getLogger("mkdocs.hooks.tutorials")
@@ -67,7 +68,10 @@ def _execute(notebook: NotebookNode, folder: Path, script: Path) -> None:
     notebook.cells.insert(0, new_code_cell(_SET_UP))
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     client = NotebookClient(
-        notebook, timeout=_SECONDS, resources={"metadata": {"path": str(folder)}}
+        notebook,
+        timeout=_SECONDS,
+        resources={"metadata": {"path": str(folder)}},
+        config=Config({"KernelManager": {"transport": "ipc"}}),  # no port is opened
     )
     try:
         client.execute()
