@@ -10,6 +10,7 @@ import argparse
 import ast
 import os
 import re
+import textwrap
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,7 @@ PAGES |= {"SECURITY.md": "security.md"}
 COPIES = ("CITATION.cff", "LICENSE")
 _LINK = re.compile(r"\]\((?![a-z]+:)([^)#\s]+)(#[^)\s]*)?\)")
 _INCLUDE = re.compile(r"^<!-- include: ([\w.]+)#([\w-]+) -->$", re.MULTILINE)
+_GALLERY = "<!-- figures of gallery.py -->"
 # What a browser fetches by itself; a link that a reader may follow is something else.
 _FETCHED = re.compile(
     r"<(?:script|img|iframe|source|video|audio)\b[^>]*?\bsrc=[\"']?(?:https?:)?//"
@@ -71,6 +73,8 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Turn links to files beside `docs/` into links to their pages, and include their sections."""
     uri = page.file.src_uri
     markdown = _relink(markdown, (ROOT / "docs" / uri).parent, uri)
+    if _GALLERY in markdown:
+        markdown = markdown.replace(_GALLERY, _gallery())
     return _INCLUDE.sub(lambda found: _section(found[1], found[2], uri), markdown)
 
 
@@ -110,6 +114,26 @@ def _section(name: str, anchor: str, uri: str) -> str:
     raise PluginError(f"{uri}: there is no section {anchor!r} in {name}")
 
 
+def _gallery() -> str:
+    """Return the functions of `docs/gallery.py` that draw a figure, each with its figure."""
+    path = ROOT / "docs" / "gallery.py"
+    text = path.read_text()
+    lines = []
+    for node in ast.parse(text).body:
+        figure = f"figures/gallery_{getattr(node, 'name', '')}.png"
+        if isinstance(node, ast.FunctionDef) and (ROOT / "docs" / figure).is_file():
+            about = ast.get_docstring(node) or ""
+            code = ast.get_source_segment(text, node) or ""
+            lines += [f"### {node.name.capitalize()}", "", about, "", f"![{about}]({figure})", ""]
+            lines += [
+                '??? example "Code"',
+                "",
+                textwrap.indent(f"```python\n{code}\n```", " " * 4),
+            ]
+            lines += [""]
+    return "\n".join(lines)
+
+
 # The modules.
 
 
@@ -144,7 +168,8 @@ def _page(module: str) -> str:
 
 
 def _module(module: str, path: Path) -> str:
-    lines = ["---", f"title: {module}", "---", "", f"::: {module}", ""]
+    # Other pages come first in the search.
+    lines = ["---", f"title: {module}", "search: {boost: 0.5}", "---", "", f"::: {module}", ""]
     if path.name == "__init__.py":
         rows = [
             f"| [`{inner}`]({os.path.relpath(_page(inner), Path(_page(module)).parent)}) | "

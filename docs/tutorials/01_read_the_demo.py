@@ -61,8 +61,7 @@ at_sites = {
 }
 exact = truth["2m_temperature"].interp(at_sites, kwargs={"fill_value": None})
 stations = sites.assign(
-    time=DAY
-    + pd.Timedelta(days=1),  # the end of the 24 hours that the mean covers
+    time=DAY + pd.Timedelta(days=1),  # the end of the 24 hours of the mean
     hours=24,
     variable="2m_temperature",
     value=exact.values + random.normal(0, 1, len(sites)),
@@ -93,7 +92,8 @@ analysis
 # below O-B, and no lower than the error of the observations allows.
 
 # %%
-pd.DataFrame(json.loads(analysis.attrs["observations"])).T
+departures = pd.DataFrame(json.loads(analysis.attrs["observations"])).T
+departures[["given", "used", "o_minus_b_rms", "o_minus_a_rms", "units"]]
 
 # %% [markdown]
 # `verify=` added scores against the truth, by channel. Compare the CRPS, which
@@ -113,49 +113,25 @@ pd.DataFrame(json.loads(analysis.attrs["scores"])).T
 
 # %%
 day = analysis.isel(time=0)
-before = background["temperature"].interp(
-    latitude=day["latitude"],
-    longitude=day["longitude"],
-    kwargs={"fill_value": None},
-)
-actual = truth["temperature"].interp(
-    latitude=day["latitude"],
-    longitude=day["longitude"],
-    kwargs={"fill_value": None},
-)
-
-
-def show(axes, field, title, cmap, norm, dots=None):
-    """Draw a map with its colour bar."""
-    places = field["latitude"].values, field["longitude"].values
-    mesh = draw_map(axes, field.values, *places, cmap, norm, dots)
-    axes.set_title(title)
-    axes.figure.colorbar(
-        mesh, ax=axes, location="bottom", label="K", shrink=0.8
-    )
-
+grid = {"latitude": day["latitude"], "longitude": day["longitude"]}
+before = background["temperature"].interp(grid, kwargs={"fill_value": None})
+actual = truth["temperature"].interp(grid, kwargs={"fill_value": None})
 
 increment = (day["temperature_mean"] - before).sel(level=850)
-error = (day["temperature_mean"] - actual).sel(level=850)
 spread = day["temperature_spread"].sel(level=850)
+error = (day["temperature_mean"] - actual).sel(level=850)
+both = centred([increment.values, error.values])
+maps = {
+    "increment": (increment, "RdBu_r", both, sites),
+    "spread": (spread, "viridis", ranged([spread.values], zero=True), None),
+    "error": (error, "RdBu_r", both, None),
+}
 
 figure, axes = plt.subplots(1, 3, figsize=(13, 3.4), layout="constrained")
-show(
-    axes[0],
-    increment,
-    "increment, 850 hPa",
-    "RdBu_r",
-    centred([increment.values]),
-    sites,
-)
-show(
-    axes[1],
-    spread,
-    "spread, 850 hPa",
-    "viridis",
-    ranged([spread.values], zero=True),
-)
-show(axes[2], error, "error, 850 hPa", "RdBu_r", centred([error.values]))
+for axis, (name, (field, *look)) in zip(axes, maps.items(), strict=True):
+    mesh = draw_map(axis, field.values, *map(np.asarray, grid.values()), *look)
+    axis.set_title(f"{name}, 850 hPa")
+    figure.colorbar(mesh, ax=axis, location="bottom", label="K", shrink=0.8)
 plt.show()
 
 # %% [markdown]
@@ -194,7 +170,10 @@ there = actual.sel(
 )
 plt.plot(there - base, day["level"], "k--", label="truth")
 plt.axvline(0, color="grey", linewidth=0.8)
+plt.yscale("log")
 plt.ylim(day["level"].max(), day["level"].min())
+plt.yticks(day["level"], day["level"].values.astype(int).astype(str))
+plt.minorticks_off()
 plt.xlabel("temperature minus background (K)")
 plt.ylabel("pressure (hPa)")
 plt.title(f"{station['latitude']:.0f} N, {station['longitude']:.0f} E")
