@@ -23,11 +23,14 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbconvert import MarkdownExporter
 from nbformat import NotebookNode
-from nbformat.v4 import new_code_cell
+from nbformat.v4 import new_code_cell, new_markdown_cell
 from traitlets.config import Config
 
 ROOT = Path(__file__).parents[2]
 LOG = logging.getLogger("mkdocs.hooks.tutorials")
+_WRITTEN = re.compile(
+    r"\w+ = ('{3}|\"{3})\n(.*)\1\nPath\(\"([\w.]+)\"\)\.write_text\([^\n]*\)\n?(.*)", re.DOTALL
+)
 _SECONDS = 600  # the longest that one cell may take
 _NOT_EXECUTED = (
     '!!! note "Not executed"\n\n'
@@ -52,6 +55,7 @@ def on_files(files: Any, config: Any) -> Any:
             _execute(notebook, folder, script)
         else:
             LOG.info("%s is not executed: there is no model at %s", script.name, model)
+        _show_files(notebook)
         body, figures = _markdown(notebook, script.stem)
         if not executed:
             title, _, rest = body.partition("\n")
@@ -83,6 +87,7 @@ def _execute(notebook: NotebookNode, folder: Path, script: Path) -> None:
             cell["outputs"] = [o for o in cell["outputs"] if o.get("name") != "stderr"]
             for output in cell["outputs"]:
                 _choose_form(output.get("data", {}))
+            _join_prints(cell["outputs"])
 
 
 def _choose_form(data: dict[str, str]) -> None:
@@ -91,6 +96,29 @@ def _choose_form(data: dict[str, str]) -> None:
     if table and 'class="dataframe"' in table[0]:
         data.pop("text/plain", None)
         data["text/html"] = re.sub(r' (border|class|style)="[^"]*"', "", table[0])
+
+
+def _join_prints(outputs: list[dict[str, Any]]) -> None:
+    """Make one block of lines that were printed one after the other."""
+    for place in range(len(outputs) - 1, 0, -1):
+        before, after = outputs[place - 1], outputs[place]
+        if before["output_type"] == after["output_type"] == "stream":
+            before["text"] += outputs.pop(place)["text"]
+
+
+def _show_files(notebook: NotebookNode) -> None:
+    """Show text that a cell writes into a file as that file."""
+    cells = []
+    for cell in notebook.cells:
+        found = _WRITTEN.fullmatch(cell.source)
+        if found:
+            language = {".py": "python", ".yaml": "yaml"}[Path(found[3]).suffix]
+            fence = f'```{language} title="{found[3]}"\n{found[2].strip()}\n```'
+            cells.append(new_markdown_cell(fence))
+            cell.source = found[4]
+        if cell.source:
+            cells.append(cell)
+    notebook.cells = cells
 
 
 def _markdown(notebook: NotebookNode, name: str) -> tuple[str, dict[str, bytes]]:

@@ -144,31 +144,18 @@ plt.show()
 
 # %%
 station = sites.iloc[0]
-column = day.sel(
-    latitude=station["latitude"],
-    longitude=station["longitude"],
-    method="nearest",
-)
-base = before.sel(latitude=column["latitude"], longitude=column["longitude"])
+place = {name: station[name] for name in ("latitude", "longitude")}
+column = day.sel(place, method="nearest")
+base = before.sel(place, method="nearest")
 members = column["temperature"] - base
-low, high = (
-    members.quantile(0.05, "realization"),
-    members.quantile(0.95, "realization"),
-)
+low, high = (members.quantile(q, "realization") for q in (0.05, 0.95))
+exact = actual.sel(place, method="nearest").sel(level=day["level"]) - base
 
 plt.figure(figsize=(4, 4.5), layout="constrained")
-plt.fill_betweenx(
-    day["level"], low, high, alpha=0.3, label="90 % of the members"
-)
-plt.plot(
-    members.mean("realization"), day["level"], marker="o", label="analysis"
-)
-there = actual.sel(
-    latitude=column["latitude"],
-    longitude=column["longitude"],
-    level=day["level"],
-)
-plt.plot(there - base, day["level"], "k--", label="truth")
+band = {"alpha": 0.3, "label": "90 % of the members"}
+plt.fill_betweenx(day["level"], low, high, **band)
+plt.plot(members.mean("realization"), day["level"], "o-", label="analysis")
+plt.plot(exact, day["level"], "k--", label="truth")
 plt.axvline(0, color="grey", linewidth=0.8)
 plt.yscale("log")
 plt.ylim(day["level"].max(), day["level"].min())
@@ -189,24 +176,16 @@ plt.show()
 
 # %%
 meridian = day.sel(longitude=station["longitude"], method="nearest")
-change = meridian["temperature_mean"] - before.sel(
-    longitude=meridian["longitude"]
-)
+at = before.sel(longitude=meridian["longitude"])
+change = (meridian["temperature_mean"] - at).rename("increment (K)")
+spread = meridian["temperature_spread"].rename("spread (K)")
 
-figure, axes = plt.subplots(
-    1, 2, figsize=(11, 3.6), layout="constrained", sharey=True
-)
-change.plot(ax=axes[0], cbar_kwargs={"label": "increment (K)"})
-meridian["temperature_spread"].plot(
-    ax=axes[1], cbar_kwargs={"label": "spread (K)"}
-)
-for axis in axes:
-    axis.set(
-        yscale="log", ylim=(day["level"].max(), day["level"].min()), title=""
-    )
-    axis.set_yticks(
-        day["level"].values, day["level"].values.astype(int).astype(str)
-    )
+figure, axes = plt.subplots(1, 2, figsize=(11, 3.6), layout="constrained")
+levels = day["level"].values
+for axis, field in zip(axes, (change, spread), strict=True):
+    field.plot(ax=axis, cbar_kwargs={"label": field.name})
+    axis.set(yscale="log", ylim=(levels.max(), levels.min()), title="")
+    axis.set_yticks(levels, levels.astype(int).astype(str))
     axis.minorticks_off()
 axes[0].set_ylabel("pressure (hPa)")
 axes[1].set_ylabel("")
@@ -237,6 +216,7 @@ plt.hist(
     rwidth=0.9,
 )
 plt.axhline(1, color="k", linewidth=0.8)
+plt.xticks(range(0, count + 1, 4))
 plt.xlabel("rank of the truth among the members")
 plt.ylabel("frequency (1 is flat)")
 plt.show()

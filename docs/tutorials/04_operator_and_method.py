@@ -92,9 +92,8 @@ def build(request):
 Thickness.spec = OperatorSpec("thickness", build)
 '''
 Path("my_thickness.py").write_text(operator.lstrip())
-sys.path.insert(
-    0, "."
-)  # or install your package, or name its directory in PYTHONPATH
+# Or install your package, or name its directory in PYTHONPATH.
+sys.path.insert(0, ".")
 
 # %% [markdown]
 # ### Check it
@@ -180,12 +179,11 @@ class SuccessiveCorrections(CaseByCase):
         draw = torch.Generator().manual_seed(
             1000 * self.seed + int(batch.case[0])
         )
-        errors = (
-            self.archive.background - self.archive.fields
-        )  # (N, T, C, H, W)
+        # (N, T, C, H, W); below, states have (M, T, C, H, W).
+        errors = self.archive.background - self.archive.fields
         chosen = torch.randint(len(errors), (members,), generator=draw)
         mean = self.background_of(batch).mean
-        prior = mean + centre(errors[chosen])  # (M, T, C, H, W)
+        prior = mean + centre(errors[chosen])
         state = self.normaliser.denormalise(prior, batch.climatology)
         for observations in batch.observations:
             # What sees several channels cannot be given back to one.

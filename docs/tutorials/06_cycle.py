@@ -30,9 +30,8 @@ START, DAYS = pd.Timestamp("1984-02-01"), 10
 
 # %%
 sample = xr.open_zarr(sample_path(), consolidated=False)
-truth = sample.sel(
-    time=slice(START, START + pd.Timedelta(days=DAYS - 1))
-).load()
+last = START + pd.Timedelta(days=DAYS - 1)
+truth = sample.sel(time=slice(START, last)).load()
 
 random = np.random.default_rng(2)
 latitude = np.rad2deg(np.arcsin(random.uniform(-0.99, 0.99, 300)))
@@ -44,9 +43,8 @@ places = {
 exact = truth["2m_temperature"].interp(places, kwargs={"fill_value": None})
 noisy = exact + random.normal(0, 1, exact.shape)
 reports = noisy.rename("value").to_dataframe().reset_index()
-reports["time"] += pd.Timedelta(
-    days=1
-)  # the end of the 24 hours that the mean covers
+# A time is the end of the 24 hours that the mean covers.
+reports["time"] += pd.Timedelta(days=1)
 reports["hours"], reports["variable"] = 24, "2m_temperature"
 reports["station_id"] = "S" + reports.pop("site").astype(str)
 reports.head(3)
@@ -96,18 +94,11 @@ len(days)
 # spread is as large as its error.
 
 # %%
-cycle = xr.concat(
-    [day["temperature"].sel(level=850) for day in days], dim="time"
-)
-actual = (
-    truth["temperature"]
-    .sel(level=850)
-    .interp(
-        latitude=cycle["latitude"],
-        longitude=cycle["longitude"],
-        kwargs={"fill_value": None},
-    )
-)
+cycle = xr.concat([day["temperature"] for day in days], dim="time")
+cycle = cycle.sel(level=850)
+grid = {"latitude": cycle["latitude"], "longitude": cycle["longitude"]}
+actual = truth["temperature"].interp(grid, kwargs={"fill_value": None})
+actual = actual.sel(level=850)
 weight = np.cos(np.deg2rad(cycle["latitude"]))
 
 
