@@ -13,6 +13,7 @@ import logging
 import os
 import re
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,6 @@ from nbclient.exceptions import CellExecutionError
 from nbconvert import MarkdownExporter
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
-from traitlets.config import Config
 
 ROOT = Path(__file__).parents[2]
 LOG = logging.getLogger("mkdocs.hooks.tutorials")
@@ -71,14 +71,10 @@ def _execute(notebook: NotebookNode, folder: Path, script: Path) -> None:
     LOG.info("executing %s", script.name)
     notebook.cells.insert(0, new_code_cell(_SET_UP))
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    client = NotebookClient(
-        notebook,
-        timeout=_SECONDS,
-        resources={"metadata": {"path": str(folder)}},
-        config=Config({"KernelManager": {"transport": "ipc"}}),  # no port is opened
-    )
+    place = {"metadata": {"path": str(folder)}}
     try:
-        client.execute()
+        client = NotebookClient(notebook, timeout=_SECONDS, resources=place)
+        client.execute(stderr=subprocess.DEVNULL)  # of the kernel itself: notes on its ports
     except CellExecutionError as error:
         raise PluginError(f"{script}: {error}") from None
     del notebook.cells[0]
