@@ -175,6 +175,20 @@ def _image(satellite, grid, day: str) -> xr.DataArray:
     )
 
 
+def test_reports_that_are_held_out_do_not_enter(model: Model, fields: xr.Dataset) -> None:
+    background, held = fields.sel(time=["2001-03-28"]), reports(fields, DAY, 10, seed=3)
+    arguments = (DAY, background, reports(fields, DAY))
+    settings = {"members": 4, "method": "optimal_interpolation"}
+    found = model.analyse(*arguments, **settings, verify=held)
+    departures = json.loads(found.attrs["held_out"])["stations/temperature@850"]
+    assert departures["given"] == len(held)
+    assert departures["o_minus_a_rms"] < departures["o_minus_b_rms"]
+    alone = model.analyse(*arguments, **settings)
+    xr.testing.assert_equal(found, alone)
+    with pytest.raises(UserError, match="verify: "):
+        model.analyse(*arguments, **settings, verify=held.drop(columns="value"))
+
+
 def test_without_background_and_without_observations(model: Model, fields: xr.Dataset) -> None:
     found = model.analyse(DAY, members=3)
     assert given(found) == {}
