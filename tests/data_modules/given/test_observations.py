@@ -146,6 +146,10 @@ def test_errors_of_a_day_are_combined_as_the_values_are() -> None:
     assert float(rain.values) == pytest.approx(math.log1p(3.0))
     # Fully correlated: 2 mm in all.
     assert float(rain.error_variance.sqrt()) == pytest.approx(2.0 / 4.0)
+    # A report without an error counts as one with the mean error of the others.
+    known = used(reports.assign(error=[0.5, np.nan, 0.5, 0.5]))
+    again = one(known, "stations/total_precipitation_24hr").error_variance
+    torch.testing.assert_close(again, rain.error_variance)
     mean = used(table(time=hours[:3], value=[280.0, 281.0, 282.0], error=[1.0, 2.0, np.nan]))
     assert float(one(mean).error_variance.sqrt()) == pytest.approx(1.5)
 
@@ -194,8 +198,12 @@ def test_positions_heights_and_distances_are_checked() -> None:
         latitude=[10.0, 10.0005, 10.5, 40.0, 60.0],
         station_id=list("ABCDE"),
         elevation=[0.0, 0.0, 0.0, 900.0, 0.0],
-        value=[285.0, 286.0, 287.0, 288.0, 100.0],
+        value=[286.0, 285.0, 287.0, 288.0, 100.0],
+        error=[0.1, 0.2, 0.3, 0.4, 0.5],
     )
+    # B has rain too, and therefore stays in the place of A.
+    rain = table(variable="tp", value=1.0, latitude=10.0005, elevation=0.0, station_id="B")
+    reports = pd.concat([reports, rain])
     found = used(
         reports,
         terrain=np.zeros(GRID.shape),
@@ -203,6 +211,7 @@ def test_positions_heights_and_distances_are_checked() -> None:
         thinning_km=100.0,
     )
     assert one(found).values.tolist() == [[[285.0]]]
+    assert float(one(found).error_variance) == pytest.approx(0.04)
     assert found.counts[WARM] == {
         "given": 5,
         "range": 1,
