@@ -172,7 +172,7 @@ def read_small(
             array = group[name]
             # Zarr would read a missing file as zeros; `HttpStore` raises.
             chunk = "/".join([name, "c", *["0"] * array.ndim])
-            if isinstance(path, Path):
+            if isinstance(path, Path) and array.size:
                 _check_length(path / chunk, array)
             values = np.ascontiguousarray(array[...])
     except FileNotFoundError as error:

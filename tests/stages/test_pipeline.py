@@ -132,7 +132,7 @@ def test_reconstruction_is_reported_a_channel_in_its_units(finished: Study) -> N
     truth = xr.open_zarr(
         finished.run("vae") / "reconstruction.zarr", group="truth", consolidated=False
     )
-    assert truth["temperature"].dims == ("case", "day", "level", "latitude", "longitude")
+    assert truth["temperature"].dims == ("time", "level", "latitude", "longitude")
 
 
 def test_typing_the_commands_again_keeps_everything(finished: Study) -> None:
@@ -159,6 +159,7 @@ def test_a_finished_run_loads_as_a_model(finished: Study, stage: str) -> None:
         group="latent_diffusion",
         consolidated=False,
     )
+    assert kept.sizes["time"] == 2
     for name in analysis.data_vars:
         np.testing.assert_allclose(analysis[name], kept[name], rtol=1e-5, atol=1e-4)
     np.testing.assert_array_equal(analysis["time"], kept["time"])
@@ -235,14 +236,14 @@ def test_windows_of_two_days_from_the_vae_to_the_report(
         runs / "assimilation" / "analysis.zarr", group="latent_diffusion", consolidated=False
     )
     assert kept["temperature"].sizes == {
-        "case": 2, "member": 3, "day": 2, "level": 2, "latitude": 12, "longitude": 24,
+        "time": 4, "realization": 3, "level": 2, "latitude": 12, "longitude": 24,
     }  # fmt: skip
     # The second day's map is a reconstruction of the second day.
     maps = [
         xr.open_zarr(runs / "vae" / "reconstruction.zarr", group=g, consolidated=False)
         for g in ("reconstruction", "truth")
     ]
-    made, truth = (m["temperature"].isel(case=0).values for m in maps)
+    made, truth = (m["temperature"].values for m in maps)
     own, other = (np.abs(made[1] - truth[day]).mean() for day in (1, 0))
     assert own < 0.95 * other
     # Networks of one day do not serve windows of two.

@@ -207,8 +207,8 @@ def test_a_reference_reads_reports_from_a_file(
     weights = xr.DataArray([0.25, 0.75], dims="level", coords={"level": [850, 500]})
     mean = (column * weights).sum("level")
     rows = []
-    for time, case in zip(mean["time"].values.ravel(), range(mean.sizes["case"]), strict=False):
-        plane = mean.isel(case=case).squeeze()
+    for time in mean["time"].values:
+        plane = mean.sel(time=time)
         for latitude, longitude in SITES:
             value = plane.sel(latitude=latitude, longitude=longitude, method="nearest")
             rows.append((time, latitude, longitude, float(value)))

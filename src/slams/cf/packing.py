@@ -1,7 +1,7 @@
 """Packing of fields into 16-bit integers, and the largest error that this makes.
 
 A value `x` is stored as the nearest integer `q` of `(x - add_offset) / scale_factor`, and read as
-`q * scale_factor + add_offset`. All in single precision, which readers restore.
+`q * scale_factor + add_offset`, in the precision of these two.
 """
 
 from __future__ import annotations
@@ -51,8 +51,10 @@ def _scale(values: np.ndarray) -> tuple[np.float32, np.float32]:
     low, high = np.float32(known.min()), np.float32(known.max())
     # No finer than single precision resolves the values themselves.
     finest = np.spacing(max(abs(low), abs(high), np.float32(1e-30)))
-    scale = max((high - low) / np.float32(2 * _LARGEST), finest)
-    return np.float32(scale), np.float32(low + np.float32(_LARGEST) * scale)
+    fraction, exponent = np.frexp(max((high - low) / np.float32(2 * _LARGEST), finest))
+    # Of nine binary digits, so that its product with any stored integer is exact.
+    scale = np.ldexp(np.ceil(fraction * np.float32(512)) / np.float32(512), exponent)
+    return np.float32(scale), np.float32(low + np.float32(_LARGEST) * np.float32(scale))
 
 
 def _largest_error(values: np.ndarray, scale: np.float32, offset: np.float32) -> float:
@@ -60,4 +62,7 @@ def _largest_error(values: np.ndarray, scale: np.float32, offset: np.float32) ->
     if not known.size:
         return 0.0
     stored = np.around((known.astype(np.float32) - offset) / scale)
-    return float(np.abs(stored * scale + offset - known).max())
+    # NetCDF keeps the precision of the scale; JSON, and so Zarr, makes it double.
+    single = stored * scale + offset
+    double = stored.astype(np.float64) * np.float64(scale) + np.float64(offset)
+    return float(max(np.abs(read - known).max() for read in (single, double)))

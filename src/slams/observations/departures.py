@@ -9,7 +9,7 @@ in the units of the operator: those of the channel after its transform.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -102,14 +102,13 @@ def observation_counts(batch: Batch, channels: Sequence[FieldSpec], grid: LatLon
     """
     shape = (*batch.time.shape, len(channels), *grid.shape)
     counts = torch.zeros(shape, dtype=torch.int32)
-    places: Mapping[str, int] = {spec.name: i for i, spec in enumerate(channels)}
+    by_cell = counts.flatten(-2)  # a view
+    places = {spec.name: i for i, spec in enumerate(channels)}
     for observations in batch.observations:
         channel = places.get(observations.name.partition("/")[2])
         if channel is None:  # an operator of several channels
             continue
         operator = observations.operator
         cell = grid.cell(operator.latitude.cpu(), operator.longitude.cpu())
-        plane = counts[:, :, channel].flatten(-2)
-        plane.index_add_(-1, cell, observations.mask.cpu().to(torch.int32))
-        counts[:, :, channel] = plane.reshape(*batch.time.shape, *grid.shape)
+        by_cell[:, :, channel].index_add_(-1, cell, observations.mask.cpu().to(torch.int32))
     return counts

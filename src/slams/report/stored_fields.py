@@ -98,7 +98,7 @@ def _by_case(dataset: xr.Dataset) -> xr.Dataset:
     fields = {
         name: array
         for name, array in dataset.data_vars.items()
-        if "realization: " not in array.attrs.get("cell_methods", "") and "latitude" in array.dims
+        if "realization: " not in array.attrs.get("cell_methods", "") and "bnds" not in array.dims
     }
     names = {name: array.attrs.get("weatherbench2_name", name) for name, array in fields.items()}
     names |= {"realization": "member"} if "realization" in dataset.dims else {}

@@ -127,9 +127,10 @@ def _part(given: Reports, when: date) -> Reports | None:
         if "time" not in given:
             return given  # refused with a sentence where it is read
         time = pd.to_datetime(given["time"], utc=True, errors="coerce", format="ISO8601")
-        # A daily sum that ends at midnight belongs to the day before.
-        near = (time.dt.date == when) | (time.dt.date == when + pd.Timedelta(days=1))
-        part = given[near | time.isna()]
+        # A sum belongs to the day that contains the middle of its period.
+        hours = pd.to_numeric(given.get("hours", 0.0), errors="coerce")
+        middle = time - pd.to_timedelta(hours, unit="h") / 2
+        part = given[(middle.dt.date == when) | time.isna()]
         return part if len(part) else None
     if "time" not in given.dims:
         return given

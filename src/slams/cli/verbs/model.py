@@ -149,9 +149,9 @@ def analyse(arguments: argparse.Namespace, places: list[Path]) -> None:
     output = Path(arguments.output)
     places.append(output)
     with importing(), Heartbeat("analyse", _SILENT_SECONDS, "importing torch"):
-        from slams.cf.writing import check_place, write_dataset
+        from slams.cf.writing import check_output, write_dataset
         from slams.stages.model_files import open_given, open_state, report_lines
-    check_place(output)
+    check_output(output)
     model = _load(arguments.model, "analyse")
     states = [
         open_state(f"--{name}", getattr(arguments, name)) for name in ("background", "verify")
