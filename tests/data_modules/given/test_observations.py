@@ -12,8 +12,12 @@ import torch
 import zarr
 
 from data_modules.given.observations import Given, observe
+from data_modules.preparation.in_situ.archive import station_days
 from data_modules.preparation.in_situ.daily import profile_value
+from data_modules.sources.stations import open_stations
+from slams.calendar.days import days_since_epoch
 from slams.config.schema import (
+    SatelliteConfig,
     StationQualityConfig,
     StationsConfig,
     StationSourceConfig,
@@ -21,10 +25,11 @@ from slams.config.schema import (
 )
 from slams.errors import UserError
 from slams.fields import Observations
+from slams.plugins.station_sources import STATION_SOURCES
 from slams.stages.data import multimodal
 from slams.stages.sources import prepare
 from slams.variables import DEFAULT_ERRORS
-from tests.data_modules.given.models import CHANNELS, DATE, GRID, table, used
+from tests.data_modules.given.models import CHANNELS, DATE, GRID, NORMALISER, table, used
 from tests.data_modules.preparation.in_situ.test_archive import metar, recipe, truth
 
 WARM = "stations/2m_temperature"
@@ -88,6 +93,54 @@ def test_values_errors_and_operators_are_those_of_the_prepared_archive(bad_archi
         assert counts.get("buddy", 0) == (day == 5)
         assert counts.get("range", 0) == 4 * (day == 9)
         assert counts["used"] == 4 - (day in (5, 9))
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "day"),
+    [
+        ("metar", "weatherbenchX_metar_2020-01.parquet", "2020-01-15"),
+        (
+            "arm_column",
+            "sgp3hIOPsndgBasedV2.0*.cdf",
+            "1997-07-01",
+        ),
+        ("igra2", "AUM00011035-data.txt.gz", "2015-03-08"),
+    ],
+)
+def test_long_tables_of_real_archives_give_their_daily_values(
+    kind, path, day, shared_data
+) -> None:
+    """Read the same reports through both doors: soundings, rain, radiation and temperature."""
+    real = shared_data / "real"
+    source = StationSourceConfig(
+        kind=kind, path=str(real / path), station_list=str(real / "igra2-station-list.txt")
+    )
+    provided = STATION_SOURCES.get(kind, "kind").variables
+    specs = [spec for spec in CHANNELS if spec.variable in provided]
+    stations = StationsConfig(
+        variables=[StationVariableConfig(spec.name) for spec in specs], source=source
+    )
+    date = np.datetime64(day, "D")
+    time = np.array([float(days_since_epoch(date))])
+    prepared = station_days(stations, CHANNELS, GRID, time, NORMALISER, None)
+    reports = open_stations(source, provided, date, date).table
+    table = reports[reports["accepted"]].drop(columns=["accepted", "reason"])
+    found = observe(
+        [table], time[0], stations, SatelliteConfig(), CHANNELS, GRID, NORMALISER, None
+    )
+    assert prepared.network is not None
+    compared = 0
+    for number, spec in enumerate(specs):
+        values = prepared.values[0, :, number]
+        there = np.isfinite(values)
+        if not there.any():
+            continue
+        given = one(found, f"stations/{spec.name}")
+        positions = given.operator.latitude.tolist()
+        index = [positions.index(y) for y in prepared.network.latitude[there].tolist()]
+        np.testing.assert_array_equal(given.values[0, 0, index].numpy(), values[there])
+        compared += len(index)
+    assert compared == prepared.counts["values"] > 0
 
 
 def test_one_report_is_a_daily_value_and_is_noted() -> None:
