@@ -316,7 +316,9 @@ def test_what_is_given_in_vain_is_refused() -> None:
 
 
 def test_channels_outside_the_model_are_noted() -> None:
-    found = used(pd.concat([table(), table(variable="ps", value=1e5)]))
+    winds = table(variable=["u", "v"], level=850, value=3.0)
+    found = used(pd.concat([table(), table(variable="ps", value=1e5), winds]))
+    assert found.counts["stations/u_component_of_wind"]["given"] == 1
     assert found.counts["stations/surface_pressure"] == {
         "given": 1,
         "not a channel of this model": 1,
