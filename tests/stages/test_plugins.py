@@ -11,6 +11,7 @@ import pytest
 import xarray as xr
 
 import slams as package
+from slams.bundles.files import Bundle
 from slams.errors import UserError
 from tests.stages.commands import copy_stages, slams, subprocess_slams
 from tests.stages.conftest import Study
@@ -277,6 +278,11 @@ def test_a_run_directory_of_a_stranger_starts_no_code(
         (outside / "elsewhere.yaml").write_text("plugins: ['stranger:Anything']")
         changed = changed.replace("extends: ", f"extends: {outside}/").replace("plugins: []\n", "")
     recipe.write_text(changed)
+    bundled = directory / "model" / "config.yaml"
+    bundled.write_text(changed)
+    with pytest.raises(UserError, match=r"config\.yaml has changed since it was exported"):
+        package.load(directory)
+    Bundle.read_record(directory / "model").write(directory / "model")  # a stranger's checksums
     with pytest.raises(UserError, match="may not start code by itself"):
         package.load(directory)
     for verb in ("config validate", "assimilate", "report", "prepare"):

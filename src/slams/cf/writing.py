@@ -20,7 +20,7 @@ from slams.errors import UserError
 from slams.runtime.atomic import replacing, replacing_store
 from slams.runtime.failures import FULL, refused_write
 
-__all__ = ["write_dataset", "write_zarr"]
+__all__ = ["check_output", "write_dataset", "write_zarr"]
 
 # A chunk is one time, with all members and levels where that is not too large to read for a map.
 _CHUNK_BYTES = 4 * 2**20
@@ -54,9 +54,8 @@ def write_dataset(
             its place, the dataset has no members to split, or the disk refuses the file.
     """
     path = Path(path)
-    form = _FORMATS.get(path.suffix)
-    if form is None:
-        raise UserError(f"output {path}: found the suffix {path.suffix!r}, expected .nc or .zarr")
+    check_output(path)
+    form = _FORMATS[path.suffix]
     # Packed first, so that members have one scale.
     whole = pack(dataset) if packed else dataset
     files = dict(_parts(whole, path)) if split_members else {path: whole}
@@ -77,6 +76,18 @@ def write_dataset(
         for place in set(_member_files(path)) - set(files):
             shutil.rmtree(place) if place.is_dir() else place.unlink()
     return list(files)
+
+
+def check_output(path: Path) -> None:
+    """Refuse a path to which no dataset can be written, before it is computed.
+
+    Raises:
+        UserError: The name has another suffix, its folder does not exist, or something else is in
+            its place.
+    """
+    if path.suffix not in _FORMATS:
+        raise UserError(f"output {path}: found the suffix {path.suffix!r}, expected .nc or .zarr")
+    _check_place(path)
 
 
 def write_zarr(

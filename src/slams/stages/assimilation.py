@@ -31,6 +31,7 @@ from slams.runs.record import is_finished
 from slams.runtime.heartbeat import Heartbeat
 from slams.runtime.ranks import is_rank_zero, say
 from slams.runtime.signals import defer
+from slams.stages.bundle import keep_model
 from slams.stages.data import analysed_days, withholding
 from slams.stages.headline import log_headline
 from slams.stages.methods import error_scales, make_methods
@@ -52,7 +53,7 @@ def assimilate(config: Config, dry_run: bool = False, report_after: bool = True)
         config: The recipe.
         dry_run: Whether only to build everything, analyse one case with two members, and print
             shapes, memory and time, without writing.
-        report_after: Whether to write the report at the end.
+        report_after: Whether to write the model and the report at the end.
 
     Returns:
         The run directory.
@@ -83,6 +84,7 @@ def assimilate(config: Config, dry_run: bool = False, report_after: bool = True)
     for one, request in zip(settings, requests, strict=True):
         run_stage(one, request, functools.partial(_evaluate, one, config, methods))
     if is_rank_zero() and report_after:
+        keep_model(config, path)
         with Heartbeat("assimilate", seconds, "drawing the report"):
             report(config)
     return path
