@@ -1,9 +1,10 @@
 """The analyses of an evaluation that are stored in full: `analysis.zarr`.
 
 One group per method, and the groups `truth` and `background`; each is a dataset of `slams.cf`
-with the coordinate `case (time)`. Groups and not one dataset with an axis of methods, because
-states have no members, methods differ in their attributes, a damaged group leaves the others
-readable, and a few cases of one method at a time are held in memory while the store is written.
+with the coordinate `case (time)`. Groups and not one dataset with an axis of methods: states have
+no members, methods differ in their attributes, CDO reads nothing whose first axis is not time,
+`sel(method=...)` has another meaning in xarray, a damaged group leaves the others readable, and
+a few cases of one method at a time are held in memory while the store is written.
 """
 
 from __future__ import annotations
