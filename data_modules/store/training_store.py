@@ -375,11 +375,18 @@ class TrainingStore:
     def _decode(self, name: str, first: int, out: np.ndarray) -> None:
         array, reader = self._open_array(name)
         if name == "fields" and "packing" in self.attributes:
+            self._check_there(array, first, len(out))
             out[...] = self._unpacked(first, array[first : first + len(out)])
         elif reader is None:
             out[...] = array[first : first + len(out)]
         else:
             reader.read(first, out)
+
+    def _check_there(self, array: zarr.Array, first: int, count: int) -> None:
+        """Refuse a missing file, which Zarr would read as anomalies of zero."""
+        for step in range(first, first + count):
+            if not (Path(self.path) / (file := shard_file(array, step))).is_file():
+                raise FileNotFoundError(file)
 
     def _unpacked(self, first: int, packed: np.ndarray) -> np.ndarray:
         """Return physical fields of consecutive days from their packed anomalies, all channels."""

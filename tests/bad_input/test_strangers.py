@@ -120,11 +120,10 @@ def _read_run() -> None:
 def _read_model() -> None:
     """Read every file of a model, whatever its checksums say."""
     model = RUN / "model"
-    record = json.loads((model / "bundle.json").read_text())
-    files = {
-        name: hashlib.sha256((model / name).read_bytes()).hexdigest() for name in record["files"]
-    }
-    (model / "bundle.json").write_text(json.dumps(record | {"files": files}))
+    with contextlib.suppress(ValueError):
+        record = json.loads((model / "bundle.json").read_text())
+        files = {n: hashlib.sha256((model / n).read_bytes()).hexdigest() for n in record["files"]}
+        (model / "bundle.json").write_text(json.dumps(record | {"files": files}))
     opened = open_bundle(model)
     opened.networks.latent_score()
     opened.data.archive()

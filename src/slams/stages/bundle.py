@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 
 import numpy as np
 import pandas as pd
@@ -63,7 +65,6 @@ class OpenBundle:
         config: Its recipe, with paths inside the bundle.
         data: Its data, without observations.
         networks: Its networks.
-        folder: Directory that is removed with this object, if it was made for it.
     """
 
     path: Path
@@ -71,7 +72,6 @@ class OpenBundle:
     config: Config
     data: MultimodalDataModule
     networks: Networks
-    folder: TemporaryDirectory[str] | None = None
 
 
 def run_config(run_dir: str | Path) -> Config:
@@ -199,9 +199,11 @@ def load_bundle(path: str | Path) -> OpenBundle:
     _check_finished(path)
     if is_bundle(path / MODEL):
         return open_bundle(path / MODEL)
-    folder = TemporaryDirectory(prefix="slams-")
-    write_bundle(run_config(path), Path(folder.name) / MODEL)
-    return replace(open_bundle(Path(folder.name) / MODEL), folder=folder)
+    config, folder = run_config(path), Path(mkdtemp(prefix="slams-"))
+    # What is made of a bundle reads it later, and may live longer than the model.
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    write_bundle(config, folder / MODEL)
+    return open_bundle(folder / MODEL)
 
 
 def open_bundle(path: str | Path) -> OpenBundle:

@@ -88,3 +88,13 @@ def test_a_packed_store_is_not_taken_for_a_plain_one(packed: Path, tmp_path: Pat
     group.attrs["slams_store"] = 1
     with pytest.raises(UserError, match="found version 1, expected 2"):
         TrainingStore.open(path)
+
+
+def test_a_missing_file_is_not_read_as_the_climatology(packed: Path, tmp_path: Path) -> None:
+    path = tmp_path / "store.zarr"
+    shutil.copytree(packed, path)
+    store = TrainingStore.open(path)
+    (path / "fields" / "c" / "1" / "0" / "0" / "0").unlink()
+    store.read(slice(0, 64))
+    with pytest.raises(UserError, match="fields/c/1/0/0/0 is missing"):
+        store.read([70])
