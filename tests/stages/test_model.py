@@ -17,11 +17,13 @@ import slams as package
 from data_modules.store.training_store import TrainingStore
 from slams.bundles.files import Bundle
 from slams.calendar.days import time_stamps
+from slams.cf import write_dataset
 from slams.cli.main import main
 from slams.errors import UserError
 from slams.stages.bundle import export_run
 from slams.stages.data import multimodal
 from slams.stages.model import Model
+from tests.cf.compliance import complaints
 from tests.stages.conftest import Study
 
 DAY = "2001-03-30"
@@ -120,6 +122,19 @@ def test_observations_are_counted_and_compared(model: Model, fields: xr.Dataset)
     assert int(counts.sum()) == stations["used"]
     satellite = given(found)["satellite/outgoing_longwave_radiation"]
     assert int(found["olr_observation_count"].sum()) == satellite["used"] > 0
+
+
+@pytest.mark.filterwarnings("ignore:The ioos_sos checker is deprecated")
+def test_an_analysis_is_a_cf_dataset_on_disk_too(
+    model: Model, fields: xr.Dataset, tmp_path: Path
+) -> None:
+    found = model.analyse(DAY, observations=reports(fields, DAY), members=2)
+    assert found["temperature"].attrs["cell_methods"] == "time: mean"  # as the store has noted
+    file = tmp_path / "analysis.nc"
+    write_dataset(found, file)
+    assert not complaints(file)
+    with xr.open_dataset(file, decode_coords="all") as read:
+        xr.testing.assert_identical(read.load(), found)
 
 
 def test_given_inputs_and_a_store_lead_to_the_same_analysis(

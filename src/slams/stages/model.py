@@ -28,6 +28,7 @@ from data_modules.multimodal import MultimodalDataModule
 from slams.assimilators.base import Assimilator
 from slams.calendar.days import day_of
 from slams.cf.dataset import analysis_dataset
+from slams.cf.days import day_methods
 from slams.config.schema import Config
 from slams.errors import UserError, nearest
 from slams.fields import Batch, Ensemble, Observations, Window
@@ -457,7 +458,13 @@ class Model:
             f"slams {version('slams')}: {ensemble.method}, {ensemble.members.shape[1]} members, "
             f"model {self._opened.record.experiment} ({self._opened.record.score[:8]})"
         )
-        return analysis_dataset(analysed, counts=counts, history=history, attributes=details)
+        return analysis_dataset(
+            analysed,
+            counts=counts,
+            history=history,
+            attributes=details,
+            day_methods=day_methods(self._opened.data.store.attributes),
+        )
 
 
 def _check_day(where: str, state: GivenState, day: int) -> None:
