@@ -19,7 +19,8 @@ from slams.report.calibration import pooled_ranks, spread_and_error
 from slams.report.drawing import FIGURES as LOOK
 from slams.report.drawing import draw_ranks_by_method
 from slams.report.kept_case import KeptCase, kept_case
-from slams.report.mapdrawing import centred, draw_map
+from slams.report.labels import longitude_label
+from slams.report.mapdrawing import centred, draw_map, ranged
 from slams.report.over_time import draw_dates
 from slams.report.reading import AssimilationRun, read_assimilation
 from slams.report.station_profiles import few_stations
@@ -39,7 +40,8 @@ def increment(run: AssimilationRun, case: KeptCase) -> Figure:
         axes, field, field.latitude, field.longitude, DIFFERENCE_MAP, norm, run.stations
     )
     axes.set_title(f"Increment of temperature at 850 hPa, {case.date}")
-    figure.colorbar(mesh, location="bottom", label="analysis − background (K)", aspect=45)
+    label = "analysis − background (K)"
+    figure.colorbar(mesh, location="bottom", label=label, shrink=0.7, aspect=45, extend="both")
     return figure
 
 
@@ -61,28 +63,29 @@ def profile(run: AssimilationRun, case: KeptCase) -> Figure:
 
 
 def section(run: AssimilationRun, case: KeptCase) -> Figure:
-    """Draw increment and spread from pole to pole, with the analysis as lines."""
-    figure = Figure(figsize=(8.6, 3.8), layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True)
+    """Draw increment and spread from pole to pole; lines are the analysis (K)."""
+    figure = Figure(figsize=(8.6, 3.9), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    figure.get_layout_engine().set(wspace=0.05)
     longitude = few_stations(run.stations)["longitude"].iloc[0]
-    ensemble = case.ensembles[METHOD]
-    analysis, spread = ensemble.mean("member"), ensemble.std("member", ddof=1)
+    analysis = case.ensembles[METHOD].mean("member")
     change = analysis - case.background
-    norm = centred([change.values])
-    mesh = draw_section(
-        left, change, longitude=longitude, lines=analysis, cmap=DIFFERENCE_MAP, norm=norm
-    )
-    figure.colorbar(mesh, ax=left, location="bottom", label="increment of temperature (K)")
-    mesh = draw_section(right, spread, longitude=longitude, lines=analysis, stations=run.stations)
-    figure.colorbar(mesh, ax=right, location="bottom", label="spread of temperature (K)")
-    right.set_ylabel("")
+    spread = case.ensembles[METHOD].std("member", ddof=1)
+    look = {"cmap": DIFFERENCE_MAP, "norm": centred([change.values])}
+    mesh = draw_section(left, change, longitude=longitude, lines=analysis, **look)
+    figure.colorbar(mesh, ax=left, location="bottom", label="increment (K)", extend="both")
+    look = {"norm": ranged([spread.values], zero=True), "stations": run.stations}
+    mesh = draw_section(right, spread, longitude=longitude, lines=analysis, **look)
+    figure.colorbar(mesh, ax=right, location="bottom", label="spread (K)", extend="max")
+    left.set_title(f"Increment of temperature near {longitude_label(round(longitude))}")
+    right.set(title="Spread of temperature, and stations", ylabel="")
     return figure
 
 
 def ranks(run: AssimilationRun, case: KeptCase) -> Figure:
     """Draw where the truth falls among the sorted members, over all dates, levels and cells."""
     shares = {m: pooled_ranks(run.ranks, m) for m in case.ensembles}
-    return draw_ranks_by_method("Temperature", shares, "the truth")
+    return draw_ranks_by_method("Ranks of the true temperature", shares, "the truth")
 
 
 def reliability(run: AssimilationRun, case: KeptCase) -> Figure:
@@ -91,8 +94,9 @@ def reliability(run: AssimilationRun, case: KeptCase) -> Figure:
     axes = figure.add_subplot()
     for method, (spread, error) in spread_and_error(run, "temperature").items():
         axes.plot(spread, error, **method_style(method).points())
-    axes.axline((1, 1), slope=1, color="#444444", linestyle="--", linewidth=1)
-    axes.set(xlabel="spread (K)", ylabel="error of the ensemble mean (K)", aspect="equal")
+    axes.axline((0, 0), slope=1, color="#444444", linestyle="--", linewidth=1)
+    axes.set(title="Spread against error of temperature", xlim=(0, None), ylim=(0, None))
+    axes.set(xlabel="spread (K)", ylabel="error of the ensemble mean (K)")
     axes.legend()
     return figure
 
@@ -119,7 +123,7 @@ def main(path: Path, output: Path) -> None:
             figure = draw(run, case)
             file = output / f"gallery_{draw.__name__}.png"
             figure.savefig(file, dpi=100, metadata={"Software": None})
-        print(f"{file}: {figure.axes[0].get_title() or draw.__doc__}")
+        print(f"{file}: {draw.__doc__}")
 
 
 if __name__ == "__main__":
