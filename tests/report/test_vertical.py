@@ -101,6 +101,16 @@ def test_levels_without_a_value_are_left_out() -> None:
     assert mesh.get_array().shape == (2, 12)
 
 
+def test_one_level_is_enough() -> None:
+    field = ensemble().isel(level=[1])
+    axes = Figure().add_subplot()
+    draw_profile(axes, field, POINT)
+    assert axes.get_lines()[-1].get_ydata() == [500]
+    state = field.mean("realization")
+    mesh = draw_section(Figure().add_subplot(), state, longitude=0, lines=state)
+    assert mesh.get_array().shape == (1, 12)
+
+
 def test_a_section_is_the_nearest_column_from_south_to_north() -> None:
     field = ensemble().mean("realization")
     axes = Figure().add_subplot()

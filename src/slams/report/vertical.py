@@ -166,7 +166,8 @@ def draw_section(
         latitude: Degrees north, for a section around the globe.
         cmap: Colour map.
         norm: Its range.
-        lines: Field to draw as lines of equal value on top, for example the analysis.
+        lines: Field to draw as lines of equal value on top, for example the analysis; a section of
+            a single level has none.
         stations: Columns latitude and longitude; marks at the bottom for those in these cells.
 
     Returns:
@@ -191,7 +192,7 @@ def draw_section(
     between = np.sqrt(pressure[1:] * pressure[:-1])
     heights = np.concatenate([[pressure[0] * _MARGIN], between, [pressure[-1] / _MARGIN]])
     mesh = axes.pcolormesh(edges, heights, values, cmap=cmap, norm=norm, rasterized=True)
-    if lines is not None:
+    if lines is not None and len(pressure) > 1:
         drawn = section_at(lines, longitude=longitude, latitude=latitude)
         x, equal = _increasing(drawn.reindex(level=section["level"]), along)
         found = axes.contour(x, pressure, equal, 9, colors="#222222", linewidths=0.6)
