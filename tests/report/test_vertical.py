@@ -127,7 +127,7 @@ def test_a_section_around_the_globe_begins_at_the_date_line() -> None:
     field = ensemble().mean("realization")
     field = field.assign_coords(longitude=field["longitude"] % 360).sortby("longitude")
     axes = Figure().add_subplot()
-    stations = pd.DataFrame({"latitude": [-45.0, -45.0, 45.0], "longitude": [350.0, 20.0, 0.0]})
+    stations = pd.DataFrame({"latitude": [-45.0, -45.0, -25.0], "longitude": [350.0, 20.0, 0.0]})
     mesh = draw_section(axes, field, latitude=-44.0, stations=stations)
     row = section_at(ensemble().mean("realization"), latitude=-44.0)
     assert np.array_equal(mesh.get_array()[:, :24], row.values)

@@ -12,6 +12,8 @@ import xarray as xr
 from data_modules.store.training_store import TrainingStore
 from slams.config.loading import to_yaml
 from slams.config.schema import StationVariableConfig
+from slams.report.calibration import spread_and_error
+from slams.report.kept_case import kept_case
 from slams.report.mapdata import case_fields, variable_levels
 from slams.report.reading import lookup, read_assimilation
 from slams.report.tables import other_tables
@@ -183,3 +185,11 @@ def test_tables_and_maps_show_means_over_levels_and_grams(windy: Study) -> None:
     assert fields.units == "g kg-1"
     np.testing.assert_allclose(fields.truth, 1000 * stored, rtol=1e-6)
     assert fields.mean["optimal_interpolation"].max() > 1.0
+    profiles = kept_case(run, variable="specific_humidity")
+    assert profiles.units == "g kg-1"
+    np.testing.assert_array_equal(profiles.truth.sel(level=850), fields.truth)
+    spread, error = spread_and_error(run, "specific_humidity")["optimal_interpolation"]
+    members = 1000 * run.fields("optimal_interpolation")["specific_humidity"].sel(level=850)
+    known = members.std("member", ddof=1)
+    assert float(known.min()) < spread[0] < spread[-1] < float(known.max())
+    assert 0.1 < error.mean() / spread.mean() < 10
