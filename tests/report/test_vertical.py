@@ -20,7 +20,7 @@ from slams.report import draw_profile, draw_section
 from slams.report.cross_section import cross_section, section_panels, section_rms
 from slams.report.kept_case import kept_case
 from slams.report.labels import latitude_label, longitude_label
-from slams.report.reading import read_assimilation
+from slams.report.reading import AssimilationRun, read_assimilation
 from slams.report.station_profiles import few_stations, profile_panels, station_profiles
 from slams.report.vertical import member_range, profile_at, section_at
 from tests.report.synthetic import Runs
@@ -227,6 +227,38 @@ def test_what_was_not_kept_is_said(runs: Runs) -> None:
         assert "{" not in section.title
     for make in (profile_panels, section_panels):
         assert make(bare, "temperature", ReportConfig()) == []
+
+
+def test_gaps_of_a_background_are_left_blank() -> None:
+    field, background = ensemble(), ensemble(1, seed=1).isel(realization=0)
+    background[:, 0] = np.nan
+    axes = Figure().add_subplot()
+    draw_profile(axes, field, POINT, minus=background)
+    (line,) = [line for line in axes.get_lines() if line.get_label() == "analysis"]
+    assert np.isnan(line.get_xdata()).tolist() == [True, False, False]
+    nothing = Figure().add_subplot()
+    draw_profile(nothing, field, POINT, minus=background * np.nan)
+    assert not nothing.get_lines()
+    mesh = draw_section(nothing, background * np.nan, longitude=0)
+    assert np.ma.count(mesh.get_array()) == 0
+
+
+def test_without_a_background_there_is_no_figure_of_departures(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = read_assimilation(runs.assimilation[0])
+    store = {group: run.fields(group).load() for group in ("latent_diffusion", "background")}
+    store["background"]["temperature"][:] = np.nan
+    monkeypatch.setattr(AssimilationRun, "fields", lambda self, group: store.get(group))
+    assert kept_case(run) is None
+    gap = store["background"]["temperature"]
+    gap[:] = 250.0
+    longitude = few_stations(run.stations)["longitude"].iloc[0]
+    gap[{"longitude": round(longitude / 15) % 24}] = np.nan
+    section = cross_section(run, ReportConfig())
+    assert (section.panels, section.findings) == ([], [])
+    assert section.missing == ["The background has no value along this section."]
+    assert len(station_profiles(run, ReportConfig()).panels) == 3
 
 
 def test_without_a_truth_there_is_an_increment_and_a_spread(runs: Runs) -> None:

@@ -37,6 +37,8 @@ def cross_section(run: AssimilationRun, options: ReportConfig) -> Section:
     longitude = _meridian(case, run.stations)
     section.title = title.format(where=longitude_label(longitude), date=case.date)
     section.panels = _panels(case, method, longitude, run.stations)
+    if not section.panels:
+        return section.without("The background has no value along this section.")
     if case.truth is not None:
         analysis, label = case.ensembles[method], method_label(method)
         before, after, spread = (
@@ -92,6 +94,8 @@ def _panels(
         needed = case.truth - case.background
         rows.insert(0, ("needed", "Truth − background", needed, case.truth))
     seen = [section_at(row[2], longitude=longitude).values for row in rows]
+    if not all(np.isfinite(values).any() for values in seen):  # a background may have gaps
+        return []
     difference = DIFFERENCE_MAP, centred(seen), "departure from the background"
     drawn = [(*row, *difference) for row in rows]
     values = [section_at(spread, longitude=longitude).values]

@@ -61,13 +61,14 @@ def kept_case(
     truth = _take(run, "truth", variable, case)
     ensembles = {method: _take(run, method, variable, case) for method in _methods(run.methods)}
     kept = {m: e for m, e in ensembles.items() if e is not None and e.sizes.get("member", 0) > 1}
-    if not kept:
+    background = _take(run, "background", variable, case)
+    if not kept or background is None or not np.isfinite(background).any():
         return None
     return KeptCase(
         variable=variable,
         units=display_units(variable),
         date=date,
-        background=_take(run, "background", variable, case),
+        background=background,
         truth=None if truth is None or not np.isfinite(truth).any() else truth,
         ensembles=kept,
     )

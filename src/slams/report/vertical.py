@@ -77,7 +77,7 @@ def member_range(profile: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray] | N
     members = _members(profile)
     if members is None:
         return None
-    low, high = profile.quantile([0.05, 0.95], members, method="weibull")
+    low, high = profile.quantile([0.05, 0.95], members, method="weibull", skipna=False)
     return low, high
 
 
@@ -107,7 +107,11 @@ def draw_profile(
     """
     profile = profile_at(field, point)
     if minus is not None:
-        profile = profile - _mean(profile_at(minus, point))
+        other = _mean(profile_at(minus, point))
+        profile = profile - other.reindex(level=profile["level"])
+    pressure_axis(axes, profile["level"].values)
+    if not np.isfinite(profile).any():  # a background may have gaps
+        return
     pressure, between = profile["level"].values, member_range(profile)
     if between is not None:
         colour = look.get("color")
@@ -117,7 +121,6 @@ def draw_profile(
             style = "-" if shaded else (0, (4, 2))
             axes.plot(edge, pressure, color=colour, linewidth=0.8, linestyle=style, zorder=1.5)
     axes.plot(_mean(profile), pressure, **look)
-    pressure_axis(axes, pressure)
 
 
 def section_at(
@@ -243,8 +246,9 @@ def _mean(field: xr.DataArray) -> xr.DataArray:
 
 
 def _upwards(field: xr.DataArray) -> xr.DataArray:
-    """Sort the levels from the surface up, without those that have no value."""
-    return field.dropna("level", how="all").sortby("level", ascending=False)
+    """Sort the levels from the surface up, without those that have no value, if any has one."""
+    known = field.dropna("level", how="all")
+    return (known if known.sizes["level"] else field).sortby("level", ascending=False)
 
 
 def _increasing(section: xr.DataArray, along: str) -> tuple[np.ndarray, np.ndarray]:
