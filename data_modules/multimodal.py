@@ -13,6 +13,7 @@ from data_modules.observing.instruments import Instrument
 from data_modules.reanalysis import ReanalysisDataModule
 from data_modules.satellite import SatelliteDataModule
 from data_modules.station import StationDataModule
+from data_modules.store.packing import rounded
 from data_modules.store.periods import Period, window_cases
 from data_modules.store.training_store import TrainingStore
 from data_modules.stream.background import BackgroundProvider
@@ -112,7 +113,7 @@ class MultimodalDataModule(ReanalysisDataModule):
         found.update((one.name, one.operator) for one in self._instruments)
         return found
 
-    def archive(self, windows: int = 0, split: str = "train") -> Archive:
+    def archive(self, windows: int = 0, split: str = "train", as_packed: bool = False) -> Archive:
         """Return windows of the training period with their backgrounds, never re-centred.
 
         A store whose statistics come from another one has no training period of its own: the
@@ -121,21 +122,15 @@ class MultimodalDataModule(ReanalysisDataModule):
         Args:
             windows: Number of windows, evenly spaced; 0 selects all of them.
             split: Split of this store to use instead of the training period.
+            as_packed: Whether fields are rounded as in a packed copy of the store, so that a
+                method that is fitted to either is the same.
 
         Raises:
             UserError: Neither store has a training period, the split does not exist, or one of its
                 fields has a missing value.
         """
-        source, period = self._archive_source(split)
-        background = replace(self._background_section, recentre_days=0)
-        if source is not self.store and background.kind == "file":
-            background = replace(background, kind="damped_persistence")
+        source, provider, cases = self._archive_cases(split, windows)
         days = self.data.window
-        provider = BackgroundProvider(background, source, days)
-        cases = cases_with_background(source, provider, period, days)
-        if 0 < windows < len(cases):
-            pick = np.linspace(0, len(cases) - 1, windows)
-            cases = cases[np.floor(pick + 0.5).astype(np.int64)]
         dataset = WindowDataset(
             source,
             cases,
@@ -146,16 +141,37 @@ class MultimodalDataModule(ReanalysisDataModule):
             cache=self._cache if source is self.store else None,
         )
         normaliser = source.normaliser()
-        parts = [
-            _archived(
-                dataset.read(range(i, min(i + _ARCHIVE_BATCH, len(cases)))), provider, normaliser
-            )
-            for i in range(0, len(cases), _ARCHIVE_BATCH)
-        ]
+        parts = []
+        for start in range(0, len(cases), _ARCHIVE_BATCH):
+            window = dataset.read(range(start, min(start + _ARCHIVE_BATCH, len(cases))))
+            if as_packed:
+                window = _rounded(window, provider, normaliser)
+            parts.append(_archived(window, provider, normaliser))
         fields, mean, time, *known = (torch.cat(columns) for columns in zip(*parts, strict=True))
         return Archive(fields, mean, time, *(None if mask.all() else mask for mask in known))
 
-    def _archive_source(self, split: str) -> tuple[TrainingStore, Period]:
+    def archive_days(self, split: str = "train", windows: int = 0) -> np.ndarray:
+        """Return the days that `archive` reads, with those that backgrounds are made from.
+
+        Args:
+            split: As for `archive`.
+            windows: As for `archive`.
+
+        Returns:
+            `(n,)` days since 1970-01-01 00 UTC, increasing.
+        """
+        source, provider, cases = self._archive_cases(split, windows)
+        offsets = np.arange(self.data.window)
+        if provider.earlier is not None:
+            offsets = np.concatenate([provider.earlier.offsets(), offsets])
+        return np.unique(source.time[cases][:, None] + offsets)
+
+    def archive_source(self, split: str = "train") -> tuple[TrainingStore, Period]:
+        """Return the store that `archive` reads, and its period.
+
+        Raises:
+            UserError: As for `archive`.
+        """
         if split == "test":
             self.check_test_days()
         if split in self.periods:
@@ -172,6 +188,21 @@ class MultimodalDataModule(ReanalysisDataModule):
             )
         source = TrainingStore.open(other, [c.name for c in self.channels])
         return source, Period.of("train", source.attributes["statistics_days"])
+
+    def _archive_cases(
+        self, split: str, windows: int
+    ) -> tuple[TrainingStore, BackgroundProvider, np.ndarray]:
+        source, period = self.archive_source(split)
+        background = replace(self._background_section, recentre_days=0)
+        if source is not self.store and background.kind == "file":
+            background = replace(background, kind="damped_persistence")
+        days = self.data.window
+        provider = BackgroundProvider(background, source, days)
+        cases = cases_with_background(source, provider, period, days)
+        if 0 < windows < len(cases):
+            pick = np.linspace(0, len(cases) - 1, windows)
+            cases = cases[np.floor(pick + 0.5).astype(np.int64)]
+        return source, provider, cases
 
     def streams(self, split: str) -> tuple[str, ...]:
         """Return the names of the store's observation arrays that a split streams."""
@@ -242,6 +273,14 @@ def cases_with_background(
         before = period.pieces_of(store.time[cases] - provider.earlier.lag)
         cases = cases[before == period.pieces_of(store.time[cases])]
     return cases
+
+
+def _rounded(window: Window, provider: BackgroundProvider, normaliser: Normaliser) -> Window:
+    """Round fields and earlier states as in a packed store."""
+    fields, previous = rounded(window.fields, window.time, normaliser), window.previous
+    if previous is not None:
+        previous = rounded(previous, provider.previous_days(window), normaliser)
+    return replace(window, fields=fields, previous=previous)
 
 
 def _archived(

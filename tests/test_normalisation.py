@@ -154,3 +154,17 @@ def test_a_transform_is_the_same_for_tensors_and_arrays(name: str) -> None:
     np.testing.assert_allclose(found, forward.numpy(), rtol=1e-15)
     known = values[1:5]
     torch.testing.assert_close(transform.inverse(transform.forward(known)), known)
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_an_error_is_multiplied_by_the_slope_of_the_transform(name: str) -> None:
+    transform = TRANSFORMS[name]
+    values, error, step = np.array([0.3, 2.0, 50.0]), np.array([1e-3, 0.2, 4.0]), 1e-6
+    ends = (transform.forward_array(values + sign * step) for sign in (1, -1))
+    slope = (next(ends) - next(ends)) / (2 * step)
+    np.testing.assert_allclose(transform.error(values, error), slope * error, rtol=1e-6)
+
+
+def test_the_error_of_a_root_is_finite_at_zero() -> None:
+    found = TRANSFORMS["square_root"].error(np.array([0.0, -1e-9]), np.array([4e-4, 4e-4]))
+    np.testing.assert_allclose(found, 0.01)

@@ -19,6 +19,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from data_modules.tables.columns import (
+    LARGEST,
+    check_rows,
+    position_rules,
+    refuse_missing,
+    times_and_numbers,
+)
 from slams.calendar.days import days_since_epoch
 from slams.errors import UserError
 
@@ -28,8 +35,6 @@ _REQUIRED = ("time", "latitude", "longitude", "value")
 _READERS = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
 # Decimals (degrees) to which positions are rounded before they are compared.
 _DIGITS = 5
-# The square of larger numbers, or of errors below its reciprocal, is out of single precision.
-_LARGEST = 1e15
 
 
 @dataclass(frozen=True)
@@ -75,33 +80,17 @@ def read_reports(path: str | Path, key: str, error: float) -> Reports:
     """
     table = _read(Path(path), key)
     where = f"key {key!r}: {path}"
-    for name in _REQUIRED:
-        if name not in table:
-            raise UserError(
-                f"{where}: column {name!r} is missing; expected {', '.join(_REQUIRED)} and "
-                f"optionally error, found {', '.join(map(str, table.columns[:8]))}"
-            )
-    if pd.api.types.is_numeric_dtype(table["time"]):
-        raise UserError(
-            f"{where}: found the number {table['time'].iloc[0]} in column 'time', expected dates "
-            f"such as 2001-03-28 or 2001-03-28T06:00"
-        )
+    refuse_missing(table, _REQUIRED, ("error",), where)
     if "error" not in table:
         table = table.assign(error=error)
-    try:
-        time = pd.to_datetime(table["time"], utc=True, format="ISO8601").dt.tz_localize(None)
-        rest = table[["latitude", "longitude", "value", "error"]].astype(np.float64)
-    except (ValueError, TypeError) as reason:
-        first = str(reason).splitlines()[0]
-        raise UserError(
-            f"{where}: expected times and numbers, found other text ({first})"
-        ) from None
-    table = rest.assign(time=time)
+    table = times_and_numbers(table, ["latitude", "longitude", "value", "error"], where)
     table["error"] = table["error"].fillna(error)
     table = table[table["value"].notna()]
     if table.empty:
         raise UserError(f"{where}: found no report with a value, expected at least one")
-    _check_rows(table, where)
+    fits = table["error"].between(1 / LARGEST, LARGEST)
+    rules = position_rules(table) | {"error": (fits, "a positive finite number")}
+    check_rows(table, rules, where)
     day = np.floor(days_since_epoch(table["time"])).astype(np.int64)
     table = table.assign(day=day)
     table["longitude"] = table["longitude"] % 360
@@ -138,20 +127,3 @@ def _read(path: Path, key: str) -> pd.DataFrame:
     except (ValueError, OSError) as error:  # the errors of pandas and pyarrow are subclasses
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(f"key {key!r}: {path} cannot be read as a table ({reason})") from None
-
-
-def _check_rows(table: pd.DataFrame, where: str) -> None:
-    """Refuse rows whose time, position, value or error is out of range."""
-    rules = {
-        "time": (table["time"].notna(), "a time"),
-        "latitude": (table["latitude"].between(-90, 90), "within [-90, 90]"),
-        "longitude": (table["longitude"].between(-180, 360), "within [-180, 360]"),
-        "value": (table["value"].abs() < _LARGEST, "a finite number"),
-        "error": (table["error"].between(1 / _LARGEST, _LARGEST), "a positive finite number"),
-    }
-    for name, (fits, expected) in rules.items():
-        if not fits.all():
-            number = int(table.index[~fits][0])
-            raise UserError(
-                f"{where}: row {number} has {name} {table[name][number]}, expected {expected}"
-            )

@@ -18,7 +18,7 @@ import numpy as np
 from slams.errors import UserError
 from slams.grid import LatLonGrid
 
-__all__ = ["METHODS", "Regridder"]
+__all__ = ["METHODS", "AreaSums", "Regridder", "known_mean"]
 
 METHODS = ("conservative", "bilinear")
 
@@ -26,7 +26,69 @@ METHODS = ("conservative", "bilinear")
 _KNOWN = 0.5
 
 
-class Regridder:
+class _Separable:
+    """Linear map of fields by one matrix along latitude and one along longitude.
+
+    A subclass sets `_rows` `(H', H)` and `_columns` `(W', W)`.
+    """
+
+    _rows: np.ndarray
+    _columns: np.ndarray
+
+    def parts(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Map the known values and the mask of what is known.
+
+        Args:
+            values: `(..., H, W)` any units, NaN where missing.
+
+        Returns:
+            `(..., H', W')` float64 each: the weighted sum of the known values, and their weight.
+        """
+        known = np.isfinite(values)
+        weight = self._apply(known.astype(np.float64))
+        return self._apply(np.where(known, values, 0.0)), weight
+
+    def _apply(self, values: np.ndarray) -> np.ndarray:
+        return (self._rows @ values) @ self._columns.T
+
+
+def known_mean(total: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Return the mean of known values, NaN where less than half is known.
+
+    Args:
+        total: Weighted sums of the known values.
+        weight: Their weights, 1 where everything is known; same shape.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(weight >= _KNOWN - 1e-9, total / weight, np.nan)
+
+
+class AreaSums(_Separable):
+    """Conservative regridding of a regular grid, which need not be global, to a global one.
+
+    `parts` returns area means over each target cell, in which unknown values and places outside
+    the source count as zero, and the known share of the cell.
+
+    Args:
+        latitude: `(H,)` degrees north of the source, north to south.
+        longitude: `(W,)` degrees east of the source, in any range and order.
+        spacing: Distance (degrees) between two of its longitudes.
+        target: The global grid.
+    """
+
+    def __init__(
+        self, latitude: np.ndarray, longitude: np.ndarray, spacing: float, target: LatLonGrid
+    ) -> None:
+        middle = (latitude[1:] + latitude[:-1]) / 2
+        ends = latitude[0] + (latitude[0] - middle[0]), latitude[-1] + (latitude[-1] - middle[-1])
+        bounds = np.clip([ends[0], *middle, ends[1]], -90.0, 90.0)
+        self._rows = _row_overlaps(bounds, target.latitude_bounds.numpy())
+        self._columns = _column_overlaps(
+            np.mod(longitude, 360.0), spacing, target.longitude.numpy(), target.spacing
+        )
+
+
+class Regridder(_Separable):
     """Regridding of fields from one grid to another.
 
     Args:
@@ -53,7 +115,7 @@ class Regridder:
             self._rows = _row_overlaps(
                 source.latitude_bounds.numpy(), target.latitude_bounds.numpy()
             )
-            self._columns = _column_overlaps(lon_s, lon_t)
+            self._columns = _column_overlaps(lon_s, source.spacing, lon_t, target.spacing)
         else:
             self._half_turn = _periodic_weights(lon_s, np.mod(lon_s + 180.0, 360.0))
             self._rows = _row_weights(lat_s, lat_t)
@@ -69,13 +131,9 @@ class Regridder:
         values = np.asarray(values, dtype=np.float64)
         if self.identity:
             return values
-        known = np.isfinite(values)
-        if known.all():
+        if np.isfinite(values).all():
             return self._apply(values)
-        weight = self._apply(known.astype(np.float64))
-        total = self._apply(np.where(known, values, 0.0))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.where(weight >= _KNOWN - 1e-9, total / weight, np.nan)
+        return known_mean(*self.parts(values))
 
     def fields(self, values: np.ndarray) -> np.ndarray:
         """Regrid `(n, C, H, W)` float32 step by step; return `(n, C, H', W')` float32.
@@ -94,7 +152,7 @@ class Regridder:
             north = values[..., :1, :] @ self._half_turn.T
             south = values[..., -1:, :] @ self._half_turn.T
             values = np.concatenate([north, values, south], axis=-2)
-        return (self._rows @ values) @ self._columns.T
+        return super()._apply(values)
 
 
 def _row_overlaps(source: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -105,9 +163,15 @@ def _row_overlaps(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     return np.clip(upper - lower, 0.0, None) / (t[:-1] - t[1:])[:, None]
 
 
-def _column_overlaps(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Return `(W', W)` fractions of each target sector, periodic in longitude."""
-    ds, dt = 360.0 / len(source), 360.0 / len(target)
+def _column_overlaps(source: np.ndarray, ds: float, target: np.ndarray, dt: float) -> np.ndarray:
+    """Return `(W', W)` fractions of each target sector, periodic in longitude.
+
+    Args:
+        source: `(W,)` degrees east of the centres of the source's sectors, in [0, 360).
+        ds: Their width (degrees).
+        target: `(W',)` degrees east of the centres of the target's sectors.
+        dt: Their width (degrees).
+    """
     shares = np.zeros((len(target), len(source)))
     for shift in (-360.0, 0.0, 360.0):
         right = np.minimum(target[:, None] + dt / 2, source[None] + shift + ds / 2)

@@ -20,6 +20,7 @@ from slams.errors import UserError
 
 __all__ = [
     "MANIFEST",
+    "PACKED_VERSION",
     "STORE_VERSION",
     "check_arrays",
     "check_attributes",
@@ -37,6 +38,8 @@ __all__ = [
 ]
 
 STORE_VERSION = 1
+# Version of a store whose fields are packed; one of version 1 would be read as physical values.
+PACKED_VERSION = 2
 # File of a store with the checksums of its values.
 MANIFEST = "fields/manifest.json"
 
@@ -169,7 +172,7 @@ def read_small(
             array = group[name]
             # Zarr would read a missing file as zeros; `HttpStore` raises.
             chunk = "/".join([name, "c", *["0"] * array.ndim])
-            if isinstance(path, Path):
+            if isinstance(path, Path) and array.size:
                 _check_length(path / chunk, array)
             values = np.ascontiguousarray(array[...])
     except FileNotFoundError as error:
@@ -220,8 +223,9 @@ def check_attributes(path: Path | str, attributes: dict[str, Any]) -> None:
             f"{path} is a Zarr group but not a training store (attribute slams_store is "
             f"missing); run `slams prepare` with the recipe"
         )
-    if version != STORE_VERSION:
-        raise unusable(path, f"found version {version}, expected {STORE_VERSION}")
+    known = PACKED_VERSION if "packing" in attributes else STORE_VERSION
+    if version != known:
+        raise unusable(path, f"found version {version}, expected {known}")
     if (status := attributes.get("status")) != "complete":
         raise unusable(path, f"its preparation was not finished (status {status!r})")
     for name in ("channels", "fingerprint", "recipe", "statistics_days"):

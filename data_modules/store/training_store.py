@@ -9,6 +9,8 @@ Layout (notation of `slams.fields`, time in days since 1970-01-01 00 UTC)::
     satellite (time, channel, y, x)               float32 channel units, NaN missing (optional)
     statistics/harmonics, sd, lags, persistence, persistence_variance
 
+The fields of a packed store (`packed_store`) are int16 anomalies, see `packing`.
+
 The attribute `status` is set to `complete` after everything else was written. An open Zarr array
 is never sent to another process: a pickled `TrainingStore` contains its path, and the other
 process opens the files again. The path may be an address (`http://` or `https://`).
@@ -43,6 +45,7 @@ from data_modules.store.checks import (
     shard_file,
 )
 from data_modules.store.files import files_of, is_url
+from data_modules.store.packing import unpack
 from data_modules.store.shards import ShardReader
 from slams.errors import UserError
 from slams.fields import FieldSpec
@@ -371,10 +374,34 @@ class TrainingStore:
 
     def _decode(self, name: str, first: int, out: np.ndarray) -> None:
         array, reader = self._open_array(name)
-        if reader is None:
+        if name == "fields" and "packing" in self.attributes:
+            self._check_there(array, first, len(out))
+            out[...] = self._unpacked(first, array[first : first + len(out)])
+        elif reader is None:
             out[...] = array[first : first + len(out)]
         else:
             reader.read(first, out)
+
+    def _check_there(self, array: zarr.Array, first: int, count: int) -> None:
+        """Refuse a missing file, which Zarr would read as anomalies of zero."""
+        for step in range(first, first + count):
+            if not (Path(self.path) / (file := shard_file(array, step))).is_file():
+                raise FileNotFoundError(file)
+
+    def _unpacked(self, first: int, packed: np.ndarray) -> np.ndarray:
+        """Return physical fields of consecutive days from their packed anomalies, all channels."""
+        normaliser = self._normaliser_of_all
+        time = torch.from_numpy(self.time[first : first + len(packed), None])
+        anomaly = torch.from_numpy(unpack(packed)).unsqueeze(1)
+        state = normaliser.denormalise(anomaly, normaliser.climatology(time))
+        return normaliser.to_physical(state)[:, 0].numpy()
+
+    @cached_property
+    def _normaliser_of_all(self) -> Normaliser:
+        """Return the normaliser of all channels of the store."""
+        specs = tuple(FieldSpec.parse(name) for name in self.attributes["channels"])
+        index = tuple(range(len(specs)))
+        return replace(self, channels=specs, channel_index=index).normaliser()
 
     def _damaged(self, name: str, first: int, out: np.ndarray, error: Exception) -> Exception:
         """Return an error that names the first step that cannot be read."""

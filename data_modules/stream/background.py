@@ -99,7 +99,7 @@ class BackgroundProvider:
         """Return the offset of re-centring to the climatology, `(B, C, H, W)` channel units."""
         if self.config.recentre_days == 0 or window.previous is None:
             return None
-        days = self._previous_days(window)
+        days = self.previous_days(window)
         return backgrounds.recentring_offset(
             normaliser.to_channel_units(window.previous), normaliser.climatology(days)
         )
@@ -128,7 +128,7 @@ class BackgroundProvider:
         if self.config.kind == "file":
             states = normaliser.normalise(window.previous, climatology)
             return backgrounds.from_states(states, variance)
-        last = self._previous_days(window)[:, -1:]
+        last = self.previous_days(window)[:, -1:]
         centre = normaliser.climatology(last)
         if offset is not None:
             centre = centre + offset.unsqueeze(1)
@@ -136,9 +136,10 @@ class BackgroundProvider:
         assert self._coefficient is not None
         return backgrounds.damped_persistence(anomaly, self._coefficient.to(device), variance)
 
-    def _previous_days(self, window: Window) -> Tensor:
-        """Return `(B, L)` days of `window.previous`."""
-        assert self.earlier is not None
+    def previous_days(self, window: Window) -> Tensor:
+        """Return the days of `window.previous`, `(B, L)`: its own where states are of a file."""
+        if self.earlier is None:
+            return window.time
         offsets = torch.from_numpy(self.earlier.offsets().astype(np.float64))
         return window.time[:, :1] + offsets.to(window.time.device)
 

@@ -28,10 +28,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor
 
-from slams.calendar.days import time_stamps
-from slams.variables import STANDARD_NAMES, TRANSFORM_OF, TRANSFORM_UNITS, UNITS, split_channel
+from slams.variables import TRANSFORM_OF, TRANSFORM_UNITS, UNITS, split_channel
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from slams.grid import LatLonGrid
 
 __all__ = [
@@ -324,53 +325,14 @@ class Ensemble(_Tensors):
         """Return the standard deviation of the members (ddof = 1): `(B, T, C, H, W)`."""
         return self.members.std(dim=1, correction=1)
 
-    def to_xarray(self) -> Any:
-        """Convert to an `xarray.Dataset` with CF attributes.
+    def to_xarray(self) -> xr.Dataset:
+        """Return the members with their mean and spread as a CF dataset.
 
-        Variables with levels have dimensions `(case, member, day, level, latitude, longitude)`,
-        the others have no `level`; `time (case, day)` is a coordinate. All share one axis of
-        levels, on which a variable is missing (NaN) where it has no channel.
+        See `slams.cf` for names and dimensions.
+
+        Raises:
+            UserError: Two cases have a day in common; select one of them before.
         """
-        import xarray as xr
+        from slams.cf.dataset import analysis_dataset
 
-        members = self.members.detach().cpu().numpy()
-        stamps = time_stamps(self.time.cpu().numpy()).astype("datetime64[ns]")
-        data: dict[str, Any] = {}
-        every = list(dict.fromkeys(c.level for c in self.channels if c.level is not None))
-        for variable in dict.fromkeys(c.variable for c in self.channels):
-            index = [i for i, c in enumerate(self.channels) if c.variable == variable]
-            levels = [self.channels[i].level for i in index]
-            dims = ("case", "member", "day", "level", "latitude", "longitude")
-            values = xr.DataArray(members[:, :, :, index], dims=dims)
-            if levels == [None]:
-                values = values.squeeze("level")
-            else:  # all variables share one axis of levels
-                values = values.assign_coords(level=levels).reindex(level=every)
-            units = self.channels[index[0]].units
-            values.attrs = {"units": units, "long_name": variable.replace("_", " ")}
-            if variable in STANDARD_NAMES:
-                values.attrs["standard_name"] = STANDARD_NAMES[variable]
-            data[variable] = values
-        latitude, longitude = self.grid.latitude.cpu().numpy(), self.grid.longitude.cpu().numpy()
-        north = {"units": "degrees_north", "standard_name": "latitude"}
-        east = {"units": "degrees_east", "standard_name": "longitude"}
-        dataset = xr.Dataset(
-            data,
-            coords={
-                "time": (("case", "day"), stamps, {"standard_name": "time"}),
-                "latitude": ("latitude", latitude, north),
-                "longitude": ("longitude", longitude, east),
-            },
-            attrs={
-                "Conventions": "CF-1.10",
-                "method": self.method,
-                "ensemble": "centred" if self.centred else "free",
-            },
-        )
-        if "level" in dataset.coords:
-            dataset["level"].attrs = {
-                "units": "hPa",
-                "standard_name": "air_pressure",
-                "positive": "down",
-            }
-        return dataset
+        return analysis_dataset(self)

@@ -194,6 +194,23 @@ class LatLonGrid:
         heaviest = index.gather(-1, weight.argmax(dim=-1, keepdim=True))
         return torch.where(weight > 0, index, heaviest), weight
 
+    def cell(self, latitude: Tensor, longitude: Tensor) -> Tensor:
+        """Find the cell that contains each point.
+
+        Args:
+            latitude: `(P,)` degrees north.
+            longitude: `(P,)` degrees east, in any range.
+
+        Returns:
+            `(P,)` int64 indices into the flattened `H*W` points.
+        """
+        rows, columns = self.shape
+        latitude, longitude = (x.to(self.latitude) for x in (latitude, longitude))
+        inner = self.latitude_bounds[1:-1]
+        row = torch.searchsorted(-inner, -latitude.contiguous()).clamp(max=rows - 1)
+        column = torch.round((longitude - self.longitude[0]) / self.spacing).to(torch.int64)
+        return row * columns + column % columns
+
     def _columns(self, longitude: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Find the columns west and east of `(P,)` longitudes and the fraction of the way east."""
         count = self.shape[1]

@@ -58,11 +58,14 @@ class Transform:
         forward: From physical values to channel units, any shape.
         inverse: From channel units to physical values, any shape.
         forward_array: As `forward`, for NumPy arrays; may return the input itself.
+        error: From physical values and the standard deviation of their error to that in channel
+            units: the error times the slope of the transform at the value.
     """
 
     forward: Callable[[Tensor], Tensor]
     inverse: Callable[[Tensor], Tensor]
     forward_array: Callable[[np.ndarray], np.ndarray]
+    error: Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def _same(values: Tensor) -> Tensor:
@@ -85,6 +88,19 @@ def _log1p_array(physical: np.ndarray) -> np.ndarray:
     return np.log1p(np.maximum(physical, 0.0))
 
 
+def _same_error(physical: np.ndarray, error: np.ndarray) -> np.ndarray:
+    return error
+
+
+def _log1p_error(physical: np.ndarray, error: np.ndarray) -> np.ndarray:
+    return error / (1.0 + np.maximum(physical, 0.0))
+
+
+def _sqrt_error(physical: np.ndarray, error: np.ndarray) -> np.ndarray:
+    # The slope is infinite at zero: take it no closer to zero than one error.
+    return error / (2.0 * np.sqrt(np.maximum(physical, error)))
+
+
 def _sqrt(physical: Tensor) -> Tensor:
     return physical.clamp(min=0).sqrt()
 
@@ -99,9 +115,9 @@ def _sqrt_array(physical: np.ndarray) -> np.ndarray:
 
 # The keys are those of `slams.variables.TRANSFORM_UNITS`.
 TRANSFORMS: dict[str, Transform] = {
-    "identity": Transform(_same, _same, _same_array),
-    "log1p": Transform(_log1p, _expm1, _log1p_array),
-    "square_root": Transform(_sqrt, _square, _sqrt_array),
+    "identity": Transform(_same, _same, _same_array, _same_error),
+    "log1p": Transform(_log1p, _expm1, _log1p_array, _log1p_error),
+    "square_root": Transform(_sqrt, _square, _sqrt_array, _sqrt_error),
 }
 
 

@@ -10,14 +10,19 @@ import re
 from slams.errors import UserError, nearest
 
 __all__ = [
+    "DAY_METHODS",
+    "DEFAULT_ERRORS",
     "NEVER_NEGATIVE",
     "ON_LEVELS",
+    "OTHER_NAMES",
+    "SHORT_NAMES",
     "STANDARD_NAMES",
     "TRANSFORM_OF",
     "TRANSFORM_UNITS",
     "UNITS",
     "channel_units",
     "check_channel",
+    "find_variable",
     "split_channel",
 ]
 
@@ -43,6 +48,54 @@ STANDARD_NAMES = {
     "total_precipitation_24hr": "lwe_precipitation_rate",
     "outgoing_longwave_radiation": "toa_outgoing_longwave_flux",
     "surface_pressure": "surface_air_pressure",
+}
+
+# Other names of the same variables in tables and files: those of ECMWF, CMIP and NOAA PSL. A name
+# stands for one variable, and case does not matter.
+OTHER_NAMES = {
+    "temperature": ("t", "ta", "temp", "air", "air_temperature"),
+    "u_component_of_wind": ("u", "ua", "uwnd", "eastward_wind"),
+    "v_component_of_wind": ("v", "va", "vwnd", "northward_wind"),
+    "specific_humidity": ("q", "hus", "shum"),
+    "2m_temperature": ("t2m", "2t", "tas"),
+    "total_precipitation_24hr": ("tp", "pr", "precip", "precipitation", "total_precipitation"),
+    "outgoing_longwave_radiation": ("olr", "rlut", "toa_outgoing_longwave_flux"),
+    "surface_pressure": ("sp", "ps", "surface_air_pressure"),
+}
+
+# Standard deviation of the error of a point observation for which neither the report nor the
+# recipe states one, in the units of the channel (K, m s-1, log(1 + mm day-1), root of kg kg-1, W
+# m-2, Pa): instrument and representativeness for grid cells of 150 to 400 km together. They are
+# rounded from docs/observations.md and the shipped recipes, not fitted to the user's network. That
+# of pressure is large because a station's pressure is not adjusted to the model's terrain.
+DEFAULT_ERRORS = {
+    "temperature": 1.5,
+    "u_component_of_wind": 3.0,
+    "v_component_of_wind": 3.0,
+    "specific_humidity": 0.01,
+    "2m_temperature": 2.0,
+    "total_precipitation_24hr": 0.4,
+    "outgoing_longwave_radiation": 10.0,
+    "surface_pressure": 1000.0,
+}
+
+# Names in CF files, which must begin with a letter; result tables keep the WeatherBench2 names.
+SHORT_NAMES = {
+    "temperature": "temperature",
+    "u_component_of_wind": "u_component_of_wind",
+    "v_component_of_wind": "v_component_of_wind",
+    "specific_humidity": "specific_humidity",
+    "2m_temperature": "t2m",
+    "total_precipitation_24hr": "tp",
+    "outgoing_longwave_radiation": "olr",
+    "surface_pressure": "sp",
+}
+
+# How values represent the day of their date, where this is the same for every source: amounts and
+# fluxes are averaged over the UTC day. (A total in mm day-1 is a mean rate, not a sum.)
+DAY_METHODS = {
+    "total_precipitation_24hr": "mean",
+    "outgoing_longwave_radiation": "mean",
 }
 
 # Variables on pressure levels; the others have one value per column of air.
@@ -77,6 +130,18 @@ def channel_units(variable: str) -> str:
     if variable not in UNITS:
         return ""
     return TRANSFORM_UNITS[TRANSFORM_OF.get(variable, "identity")].format(UNITS[variable])
+
+
+def find_variable(name: str) -> str | None:
+    """Return the variable that a name stands for, its own or one of `OTHER_NAMES`, or `None`.
+
+    Args:
+        name: A name in a table or a file; its case does not matter.
+    """
+    lower = name.strip().lower()
+    if lower in UNITS:
+        return lower
+    return next((variable for variable, names in OTHER_NAMES.items() if lower in names), None)
 
 
 def split_channel(name: str, key: str = "") -> tuple[str, int | None]:

@@ -30,8 +30,8 @@ def test_what_is_restored_is_what_was_kept(centred: bool) -> None:
     kept.add("letkf", torch.tensor([4, 7]), ensemble)
     restored = KeptCases(2)
     restored.restore(kept.to_plain(), channels, grid)
-    assert restored.datasets()["letkf"].identical(kept.datasets()["letkf"])
-    assert restored.datasets()["letkf"].attrs["ensemble"] == ("centred" if centred else "free")
+    assert restored.dataset("letkf").identical(kept.dataset("letkf"))
+    assert restored.dataset("letkf").attrs["ensemble"] == ("centred" if centred else "free")
     plain = set(kept.to_plain()["letkf"][4])
     own = {"channels", "grid", "seconds"}  # given again, or a time
     assert plain == {field.name for field in dataclasses.fields(Ensemble)} - own

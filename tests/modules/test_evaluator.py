@@ -321,26 +321,26 @@ def test_analysis_store(single):
     }
     analysis = groups["analysis"]
     assert analysis["temperature"].dims == (
-        "case",
-        "member",
-        "day",
+        "time",
+        "realization",
         "level",
         "latitude",
         "longitude",
     )
     assert analysis["case"].values.tolist() == [0, 1, 2]
-    assert analysis["time"].values[2, 0] == np.datetime64("1970-01-01") + np.timedelta64(3654)
+    assert analysis["time"].values[2] == np.datetime64("1970-01-01") + np.timedelta64(3654)
+    np.testing.assert_allclose(
+        analysis["temperature_mean"], analysis["temperature"].mean("realization"), rtol=1e-6
+    )
     for name in ("truth", "background"):
-        assert "member" not in groups[name]["temperature"].dims
+        assert "realization" not in groups[name].variables
     truth = groups["truth"]
-    assert np.isnan(truth["2m_temperature"]).all()
+    assert np.isnan(truth["t2m"]).all()
     assert truth["temperature"].sel(level=850).notnull().all()
     batch = toy.Cases(7)[1]
     normal = toy.normaliser()
     state = normal.to_physical(normal.denormalise(batch.background.mean, batch.climatology))
-    np.testing.assert_array_equal(
-        groups["background"]["total_precipitation_24hr"][1, 0], state[0, 0, 3]
-    )
+    np.testing.assert_array_equal(groups["background"]["tp"][1], state[0, 0, 3])
 
 
 @pytest.mark.parametrize("fault", ["nan", "members"])
@@ -386,5 +386,6 @@ def test_channels_that_only_condition_are_not_scored_and_change_no_other_number(
     pd.testing.assert_frame_equal(found["observation_space"], whole["observation_space"])
     for group in ("truth", "background", "analysis"):
         store = xr.open_zarr(tmp_path / "analysis.zarr", group=group, consolidated=False)
-        assert set(store.data_vars) == {"temperature", "total_precipitation_24hr"}
+        names = {array.attrs.get("weatherbench2_name") for array in store.data_vars.values()}
+        assert names - {None} == {"temperature", "total_precipitation_24hr"}
         assert store["level"].values.tolist() == [850]

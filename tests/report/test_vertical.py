@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,9 +13,10 @@ import torch
 import xarray as xr
 from matplotlib.figure import Figure
 
+from slams.cf.dataset import analysis_dataset, state_dataset
 from slams.config.schema import ReportConfig
 from slams.errors import UserError
-from slams.fields import FieldSpec
+from slams.fields import Ensemble, FieldSpec
 from slams.grid import LatLonGrid
 from slams.observations.stations import StationOperator
 from slams.report import draw_profile, draw_section
@@ -133,6 +136,33 @@ def test_a_section_around_the_globe_begins_at_the_date_line() -> None:
     assert np.array_equal(mesh.get_array()[:, :24], row.values)
     (marks,) = axes.get_lines()
     assert sorted(marks.get_xdata()) == [-10.0, 20.0]
+
+
+def test_an_analysis_is_drawn_as_the_document_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example of docs/diagnostics.md, on datasets as `slams.cf` makes them."""
+    grid = LatLonGrid(torch.linspace(82.5, -82.5, 12), torch.arange(24) * 15.0)
+    channels = [FieldSpec("temperature", level, "K") for level in LEVELS]
+    channels.append(FieldSpec("2m_temperature"))
+    members = torch.randn(1, 4, 1, 4, 12, 24, generator=torch.Generator().manual_seed(0))
+    rest = torch.zeros(1, 1), tuple(channels), grid
+    made, first = Ensemble("x", members, *rest), Ensemble("background", members[:, :1], *rest)
+    text = (Path(__file__).parents[2] / "docs" / "diagnostics.md").read_text()
+    (example,) = [
+        block
+        for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+        if "draw_profile" in block
+    ]
+    names = {"analysis": analysis_dataset(made), "background": state_dataset(first)}
+    exec(example, names)  # the document is ours
+    left, right = names["left"], names["right"]
+    departure = names["analysis"]["temperature_mean"] - names["background"]["temperature"]
+    assert np.allclose(
+        left.get_lines()[-1].get_xdata(), profile_at(departure, (48.2, 16.4)), atol=1e-5
+    )
+    (cells,) = right.collections
+    spread = members[0, :, 0, :3, :, 1].std(dim=0).flip(-1)  # 15 E, from the south
+    assert np.allclose(cells.get_array(), spread, atol=1e-5)
+    names["pyplot"].close(names["figure"])
 
 
 @pytest.mark.parametrize(

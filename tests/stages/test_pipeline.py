@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from slams.errors import UserError
 from slams.modules.base import read_checkpoint
 from slams.modules.score import LatentScore
 from slams.nn.latent_space import LatentBatch
+from slams.stages import bundle
 from slams.stages.data import multimodal
 from tests.stages.commands import VERBS, copy_stages, slams, study, tree
 from tests.stages.conftest import Study
@@ -130,7 +132,7 @@ def test_reconstruction_is_reported_a_channel_in_its_units(finished: Study) -> N
     truth = xr.open_zarr(
         finished.run("vae") / "reconstruction.zarr", group="truth", consolidated=False
     )
-    assert truth["temperature"].dims == ("case", "day", "level", "latitude", "longitude")
+    assert truth["temperature"].dims == ("time", "level", "latitude", "longitude")
 
 
 def test_typing_the_commands_again_keeps_everything(finished: Study) -> None:
@@ -144,12 +146,12 @@ def test_typing_the_commands_again_keeps_everything(finished: Study) -> None:
 
 
 @pytest.mark.parametrize("stage", ["score", "assimilation"])
-def test_a_finished_run_loads_as_an_assimilator(finished: Study, stage: str) -> None:
-    """Its analysis is the one that the evaluation kept."""
-    assimilator = package.load(finished.run(stage))
+def test_a_finished_run_loads_as_a_model(finished: Study, stage: str) -> None:
+    """Its analysis is the one that the evaluation kept, though its archive is a packed copy."""
+    assimilator = package.load(finished.run(stage)).assimilator(background_age=2)
     datamodule = multimodal(finished.config)
     batch = datamodule.on_after_batch_transfer(next(iter(datamodule.test_dataloader())))
-    analysis = assimilator.analyse(batch, 3).to_xarray()
+    analysis = assimilator.analyse(batch.select(slice(0, 2)), 3).to_xarray()
     assert analysis.attrs["Conventions"].startswith("CF-")
     assert analysis["temperature"].attrs["units"] == "K"
     kept = xr.open_zarr(
@@ -157,23 +159,27 @@ def test_a_finished_run_loads_as_an_assimilator(finished: Study, stage: str) -> 
         group="latent_diffusion",
         consolidated=False,
     )
-    assert kept.sizes["case"] == 2
+    assert kept.sizes["time"] == 2
     for name in analysis.data_vars:
-        np.testing.assert_allclose(
-            analysis[name].isel(case=slice(0, 2)), kept[name], rtol=1e-5, atol=1e-4
-        )
-    np.testing.assert_array_equal(analysis["time"][:2], kept["time"])
+        np.testing.assert_allclose(analysis[name], kept[name], rtol=1e-5, atol=1e-4)
+    np.testing.assert_array_equal(analysis["time"], kept["time"])
 
 
-def test_a_run_is_found_again_after_it_has_moved(finished: Study, tmp_path, monkeypatch) -> None:
-    runs = copy_stages(finished.config, tmp_path / "elsewhere", "vae", "score")
-    monkeypatch.chdir(runs)
-    assert package.load("tiny/score").name == "latent_diffusion"
+def test_a_run_is_read_where_nothing_is_beside_it(
+    finished: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither its training store nor its networks, and from another working directory."""
+    shutil.copytree(finished.run("assimilation"), tmp_path / "moved")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(bundle, "finished_run", None)
+    assert package.load("moved").inputs.methods[-1] == "latent_diffusion"
 
 
 def test_load_refuses_what_is_no_finished_run(finished: Study, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="not a run directory"):
+    with pytest.raises(UserError, match="neither a bundle nor a run"):
         package.load(tmp_path)
+    with pytest.raises(UserError, match="found no such directory"):
+        package.load(tmp_path / "nothing")
     runs = copy_stages(finished.config, tmp_path / "runs", "vae", "score", "assimilation")
     for stage in ("assimilation", "score"):
         path = runs / "tiny" / stage / "run.json"
@@ -230,14 +236,14 @@ def test_windows_of_two_days_from_the_vae_to_the_report(
         runs / "assimilation" / "analysis.zarr", group="latent_diffusion", consolidated=False
     )
     assert kept["temperature"].sizes == {
-        "case": 2, "member": 3, "day": 2, "level": 2, "latitude": 12, "longitude": 24,
+        "time": 4, "realization": 3, "level": 2, "latitude": 12, "longitude": 24,
     }  # fmt: skip
     # The second day's map is a reconstruction of the second day.
     maps = [
         xr.open_zarr(runs / "vae" / "reconstruction.zarr", group=g, consolidated=False)
         for g in ("reconstruction", "truth")
     ]
-    made, truth = (m["temperature"].isel(case=0).values for m in maps)
+    made, truth = (m["temperature"].values for m in maps)
     own, other = (np.abs(made[1] - truth[day]).mean() for day in (1, 0))
     assert own < 0.95 * other
     # Networks of one day do not serve windows of two.

@@ -11,6 +11,7 @@ import pytest
 import xarray as xr
 
 import slams as package
+from slams.bundles.files import Bundle
 from slams.errors import UserError
 from tests.stages.commands import copy_stages, slams, subprocess_slams
 from tests.stages.conftest import Study
@@ -206,8 +207,8 @@ def test_a_reference_reads_reports_from_a_file(
     weights = xr.DataArray([0.25, 0.75], dims="level", coords={"level": [850, 500]})
     mean = (column * weights).sum("level")
     rows = []
-    for time, case in zip(mean["time"].values.ravel(), range(mean.sizes["case"]), strict=False):
-        plane = mean.isel(case=case).squeeze()
+    for time in mean["time"].values:
+        plane = mean.sel(time=time)
         for latitude, longitude in SITES:
             value = plane.sel(latitude=latitude, longitude=longitude, method="nearest")
             rows.append((time, latitude, longitude, float(value)))
@@ -277,6 +278,11 @@ def test_a_run_directory_of_a_stranger_starts_no_code(
         (outside / "elsewhere.yaml").write_text("plugins: ['stranger:Anything']")
         changed = changed.replace("extends: ", f"extends: {outside}/").replace("plugins: []\n", "")
     recipe.write_text(changed)
+    bundled = directory / "model" / "config.yaml"
+    bundled.write_text(changed)
+    with pytest.raises(UserError, match=r"config\.yaml has changed since it was exported"):
+        package.load(directory)
+    Bundle.read_record(directory / "model").write(directory / "model")  # a stranger's checksums
     with pytest.raises(UserError, match="may not start code by itself"):
         package.load(directory)
     for verb in ("config validate", "assimilate", "report", "prepare"):

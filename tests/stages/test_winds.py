@@ -92,8 +92,8 @@ def test_scores_are_those_of_the_analyses_in_physical_units(windy: Study) -> Non
     )
     for name in ("temperature@850", "u_component_of_wind@500", "specific_humidity@850"):
         variable, _, level = name.partition("@")
-        error = members[variable].mean("member") - truth[variable]
-        square = (error.sel(level=int(level)).isel(day=0) ** 2).values.mean(axis=-1)
+        error = members[variable].mean("realization") - truth[variable]
+        square = (error.sel(level=int(level)) ** 2).values.mean(axis=-1)
         for number, rows in zip(truth["case"].values, square, strict=True):
             expected = (rows * weights).sum() / weights.sum()
             found = cases["optimal_interpolation", variable, level, "mse", int(number)]

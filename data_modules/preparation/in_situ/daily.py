@@ -24,7 +24,7 @@ from slams.calendar.days import days_since_epoch
 from slams.config.schema import StationSourceConfig
 from slams.fields import FieldSpec
 
-__all__ = ["daily_values", "profile_value"]
+__all__ = ["daily_values", "near_levels", "profile_value", "report_days"]
 
 # Largest ratio of two pressures between which a profile is interpolated.
 _RATIO = 1.3
@@ -86,6 +86,32 @@ def profile_value(pressure: np.ndarray, temperature: np.ndarray, level: float) -
     return float(temperature[low] + share * (temperature[high] - temperature[low]))
 
 
+def report_days(table: pd.DataFrame) -> pd.Series:
+    """Return the UTC day of each report, that of the middle of the period that it covers.
+
+    Args:
+        table: Columns time and hours of a long table.
+
+    Returns:
+        `(n,)` int64 days since 1970-01-01.
+    """
+    middle = days_since_epoch(table["time"] - _hours(table["hours"]) / 2)
+    return np.floor(middle).astype(np.int64)
+
+
+def near_levels(levels: Sequence[int], pressure: np.ndarray) -> np.ndarray:
+    """Return the position of the nearest level in log pressure, -1 where it is too far away.
+
+    Args:
+        levels: Levels (hPa), at least one.
+        pressure: `(n,)` hPa of reports, NaN where they have none.
+    """
+    ratio = np.log(np.asarray(levels, dtype=np.float64)) - np.log(pressure)[:, None]
+    apart = np.nan_to_num(np.abs(ratio), nan=np.inf)
+    nearest = apart.argmin(axis=1)
+    return np.where(apart.min(axis=1) <= math.log(_RATIO), nearest, -1)
+
+
 def _means(rows: pd.DataFrame, quarters: int) -> tuple[pd.DataFrame, int]:
     """Average instants over the quarters of the day; use daily values as they are."""
     whole = rows[rows["hours"] >= 24]
@@ -95,11 +121,10 @@ def _means(rows: pd.DataFrame, quarters: int) -> tuple[pd.DataFrame, int]:
     keyed = instants.assign(day=np.floor(day).astype(np.int64), quarter=quarter)
     means = keyed.groupby(["station_id", "day", "quarter"])[["value"]].mean()
     found, few = _daily_means(means, quarters)
-    middle = days_since_epoch(whole["time"] - _hours(whole["hours"]) / 2)
     daily = pd.DataFrame(
         {
             "station_id": whole["station_id"],
-            "day": np.floor(middle).astype(np.int64),
+            "day": report_days(whole),
             "value": whole["value"],
         }
     )
@@ -140,9 +165,8 @@ def _totals(rows: pd.DataFrame, coverage: float) -> tuple[pd.DataFrame, int]:
     if rows.empty:
         return pd.DataFrame(columns=["station_id", "day", "value"]), 0
     rows = rows[_apart(rows)]
-    day = np.floor(days_since_epoch(rows["time"] - _hours(rows["hours"]) / 2)).astype(np.int64)
     sums = (
-        rows.assign(day=day, covered=rows["hours"] / 24)
+        rows.assign(day=report_days(rows), covered=rows["hours"] / 24)
         .groupby(["station_id", "day", "hours"])[["value", "covered"]]
         .sum()
         .reset_index()

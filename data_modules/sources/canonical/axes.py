@@ -13,7 +13,16 @@ import xarray as xr
 
 from data_modules.sources.canonical.reading import Reading
 
-__all__ = ["DIMENSIONS", "order_latitude", "order_longitude", "rename", "select_levels"]
+__all__ = [
+    "DIMENSIONS",
+    "LEVEL_FACTORS",
+    "missing_levels",
+    "order_latitude",
+    "order_longitude",
+    "pressure_levels",
+    "rename",
+    "select_levels",
+]
 
 # Canonical names, with the usual ones in files.
 DIMENSIONS = {
@@ -22,7 +31,8 @@ DIMENSIONS = {
     "latitude": ("latitude", "lat"),
     "longitude": ("longitude", "lon"),
 }
-_LEVEL_FACTORS = {
+# Factors to hPa by the spelling of the units of levels.
+LEVEL_FACTORS = {
     **dict.fromkeys(("hPa", "millibar", "millibars", "mb", "mbar"), 1.0),
     **dict.fromkeys(("Pa", "pascal", "pascals"), 0.01),
 }
@@ -54,6 +64,35 @@ def rename(dataset: xr.Dataset, reading: Reading) -> xr.Dataset:
     return dataset.rename(changed)
 
 
+def pressure_levels(array: xr.DataArray, variable: str, reading: Reading) -> np.ndarray:
+    """Return the levels of a variable, `(L,)` float64 hPa.
+
+    Args:
+        array: A variable of the file with the dimension `level`.
+        variable: Its canonical name, for messages.
+        reading: What is requested; a conversion of units is recorded.
+
+    Raises:
+        UserError: The levels have unknown units, or one of them occurs twice.
+    """
+    coordinate = array["level"]
+    units = coordinate.attrs.get("units", "hPa")
+    if units not in LEVEL_FACTORS:
+        raise reading.fault(f"level has units {units!r}, expected hPa or Pa")
+    values = coordinate.values.astype(np.float64) * LEVEL_FACTORS[units]
+    if LEVEL_FACTORS[units] != 1.0:
+        reading.repairs.append(f"level: {units} converted to hPa")
+    if len(np.unique(values)) != len(values):
+        raise reading.fault(f"a level occurs twice; found {_shown(values)} hPa")
+    return values
+
+
+def missing_levels(values: np.ndarray, levels: Sequence[int]) -> list[int]:
+    """Return those of some levels that are not among `values` `(L,)`, all in hPa."""
+    there = _near(values, levels).any(axis=1)
+    return [level for level, known in zip(levels, there, strict=True) if not known]
+
+
 def select_levels(
     array: xr.DataArray, levels: Sequence[int], variable: str, reading: Reading
 ) -> xr.DataArray:
@@ -74,21 +113,13 @@ def select_levels(
             f"{array.name!r} ({variable}) has no levels, expected "
             f"{', '.join(map(str, levels))} hPa"
         )
-    coordinate = array["level"]
-    units = coordinate.attrs.get("units", "hPa")
-    if units not in _LEVEL_FACTORS:
-        raise reading.fault(f"level has units {units!r}, expected hPa or Pa")
-    values = coordinate.values.astype(np.float64) * _LEVEL_FACTORS[units]
-    if _LEVEL_FACTORS[units] != 1.0:
-        reading.repairs.append(f"level: {units} converted to hPa")
-    shown = ", ".join(f"{value:g}" for value in values)
-    if len(np.unique(values)) != len(values):
-        raise reading.fault(f"a level occurs twice; found {shown} hPa")
-    near = np.abs(values - np.array(levels)[:, None]) < 0.01
-    for level, there in zip(levels, near.any(axis=1), strict=True):
-        if not there:
-            raise reading.fault(f"level {level} hPa of {variable} is missing; found {shown} hPa")
-    return array.isel(level=near.argmax(axis=1)).assign_coords(level=list(levels))
+    values = pressure_levels(array, variable, reading)
+    for level in missing_levels(values, levels):
+        raise reading.fault(
+            f"level {level} hPa of {variable} is missing; found {_shown(values)} hPa"
+        )
+    chosen = _near(values, levels).argmax(axis=1)
+    return array.isel(level=chosen).assign_coords(level=list(levels))
 
 
 def order_latitude(dataset: xr.Dataset, reading: Reading) -> tuple[np.ndarray, slice | np.ndarray]:
@@ -155,6 +186,15 @@ def order_longitude(
             f"spaced around the globe"
         )
     return values, slice(None) if sorted_before else order
+
+
+def _near(values: np.ndarray, levels: Sequence[int]) -> np.ndarray:
+    """Return which values `(L,)` are which levels, `(len(levels), L)` bool."""
+    return np.abs(values - np.array(levels)[:, None]) < 0.01
+
+
+def _shown(values: np.ndarray) -> str:
+    return ", ".join(f"{value:g}" for value in values)
 
 
 def _coordinate(dataset: xr.Dataset, name: str, reading: Reading) -> np.ndarray:

@@ -110,7 +110,7 @@ def find_days_of(
     Raises:
         UserError: The axis is ambiguous or incomplete.
     """
-    name, key = f"source {reading.path}: {variable}", reading.key
+    name, key = f"{reading.name}: {variable}", reading.key
     step = _step(time, name)
     if step > 1.0 - _NEAR:
         return _daily_axis(time, layout, amount, name)

@@ -27,6 +27,7 @@ class Reading:
         key: Dotted key of the source in the recipe, for messages.
         period: First and last day to read, days since 1970-01-01; `None` for all days.
         repairs: Descriptions of the repairs.
+        label: What messages call the source; `source PATH` by default.
     """
 
     config: SourceConfig
@@ -34,6 +35,12 @@ class Reading:
     key: str
     period: tuple[float, float] | None = None
     repairs: list[str] = field(default_factory=list)
+    label: str = ""
+
+    @property
+    def name(self) -> str:
+        """What messages call the source."""
+        return self.label or f"source {self.path}"
 
     @property
     def path(self) -> str:
@@ -52,7 +59,7 @@ class Reading:
 
     def fault(self, text: str) -> UserError:
         """Return the error of a fault in the source's files."""
-        return UserError(f"source {self.path}: {text}")
+        return UserError(f"{self.name}: {text}")
 
     def of_period(self, days: np.ndarray) -> slice:
         """Return the positions of the requested days.

@@ -27,7 +27,7 @@ from slams.config.schema import SourceVariableConfig
 from slams.errors import UserError
 from slams.variables import ON_LEVELS, STANDARD_NAMES
 
-__all__ = ["open_cf"]
+__all__ = ["find_names", "name_dimensions", "open_cf", "variable_layout"]
 
 # Further standard names of each variable; values of the downward flux have the other sign.
 _OTHER_NAMES = {
@@ -70,20 +70,32 @@ def open_cf(reading: Reading) -> xr.Dataset:
         dataset = open_zarr(files[0], "a Zarr store", key)
     else:
         dataset = open_netcdf(files, key, time=config.dimensions.time or "time")
-    dataset = _named_dimensions(dataset, reading)
+    dataset = name_dimensions(dataset, reading)
+    if "time" not in dataset.dims and "valid_time" not in dataset.dims:
+        if "time" not in dataset.coords:
+            raise reading.fault("found no time, expected dates")
+        dataset = dataset.expand_dims("time")
     if "climatology" in dataset["time"].attrs:
         raise reading.fault("time is that of a climatology, expected individual days")
     mapped = {one.variable: one for one in config.variables}
     layout = {
-        variable: _variable_layout(dataset, variable, mapped.get(variable), reading)
+        variable: variable_layout(dataset, variable, mapped.get(variable), reading)
         for variable in reading.variables
     }
     attributes = ("title", "institution", "source", "references", "license")
     return canonicalise(dataset, layout, reading, attributes)
 
 
-def _named_dimensions(dataset: xr.Dataset, reading: Reading) -> xr.Dataset:
-    """Rename dimensions found by the recipe or by their attributes to canonical names."""
+def name_dimensions(dataset: xr.Dataset, reading: Reading) -> xr.Dataset:
+    """Rename dimensions found by the recipe or by their attributes to canonical names.
+
+    Args:
+        dataset: An opened dataset; those found by their usual names are left to `canonicalise`.
+        reading: What is requested, with `config.dimensions`.
+
+    Raises:
+        UserError: The recipe names a dimension that does not exist.
+    """
     renamed: dict[Any, str] = {}
     for canonical, (standard, axis) in _AXES.items():
         name = getattr(reading.config.dimensions, canonical)
@@ -101,17 +113,23 @@ def _named_dimensions(dataset: xr.Dataset, reading: Reading) -> xr.Dataset:
                 found = [n for n in coords if dataset[n].attrs.get("axis") == axis]
         if len(found) == 1 and found[0] != canonical and canonical not in dataset.variables:
             renamed[found[0]] = canonical
-    dataset = dataset.rename(renamed)
-    if "time" not in dataset.dims and "valid_time" not in dataset.dims:
-        if "time" not in dataset.coords:
-            raise reading.fault("found no time, expected dates")
-        dataset = dataset.expand_dims("time")
-    return dataset
+    return dataset.rename(renamed)
 
 
-def _variable_layout(
+def variable_layout(
     dataset: xr.Dataset, variable: str, section: SourceVariableConfig | None, reading: Reading
 ) -> VariableLayout:
+    """Return the layout of a variable: as in the recipe, otherwise as the file states.
+
+    Args:
+        dataset: The dataset with the dimension `time`.
+        variable: Canonical name of the variable.
+        section: The variable's section of the recipe, or `None`.
+        reading: What is requested, for messages.
+
+    Raises:
+        UserError: No variable of the file, or more than one, has its name or standard name.
+    """
     factor = 1.0
     if section is not None and section.name:
         name = section.name
@@ -135,14 +153,27 @@ def _variable_layout(
     return VariableLayout(name, units, bool(units), factor, hours, stamp, fixed)
 
 
-def _by_standard_name(dataset: xr.Dataset, variable: str, reading: Reading) -> tuple[str, float]:
+def find_names(dataset: xr.Dataset, variable: str) -> list[tuple[str, float]]:
+    """Find the variables of a file that have the standard name of a variable.
+
+    Args:
+        dataset: The dataset, with levels in the dimension `level`.
+        variable: Canonical name of the variable.
+
+    Returns:
+        Their names and factors, -1 for a downward flux.
+    """
     known = (STANDARD_NAMES[variable], *_OTHER_NAMES.get(variable, ()))
-    found = [
+    return [
         (str(name), -1.0 if "downward" in array.attrs["standard_name"] else 1.0)
         for name, array in dataset.data_vars.items()
         if array.attrs.get("standard_name") in known
         and ("level" in array.dims) == (variable in ON_LEVELS)
     ]
+
+
+def _by_standard_name(dataset: xr.Dataset, variable: str, reading: Reading) -> tuple[str, float]:
+    found = find_names(dataset, variable)
     if len(found) == 1:
         return found[0]
     there = ", ".join(sorted(map(str, dataset.data_vars))) or "none"

@@ -69,6 +69,17 @@ class Cycle:
         """Discard the last analysis, so that the next case starts from its own background."""
         self._day = self._members = None
 
+    @property
+    def state(self) -> tuple[float, Tensor] | None:
+        """Return day and normalised members `(1, M, 1, C, H, W)` of the last analysis, if any."""
+        if self._day is None or self._members is None:
+            return None
+        return self._day, self._members
+
+    def restore(self, day: float, members: Tensor) -> None:
+        """Continue after an analysis, as returned by `state`."""
+        self._day, self._members = day, members
+
     def prepare(self, batch: Batch) -> Batch:
         """Replace the background of a case by the cycled one; the first case keeps its own.
 

@@ -31,7 +31,7 @@ from slams.plugins.registry import Registry, is_reference
 __all__ = ["is_data", "resolve_plugins", "texts"]
 
 # Files that mark a directory, and everything below it, as written by the program.
-_RECORDS = ("run.json", "sweep.json")
+_RECORDS = ("run.json", "sweep.json", "bundle.json")
 # Sections whose values later become those of other keys.
 _SWEPT = ("grid", "zip", "list")
 # Times and durations contain colons too.

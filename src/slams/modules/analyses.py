@@ -1,18 +1,32 @@
-"""The first analyses of an evaluation, stored in full for maps: `analysis.zarr`."""
+"""The analyses of an evaluation that are stored in full: `analysis.zarr`.
+
+One group per method, and the groups `truth` and `background`; each is a dataset of `slams.cf`
+with the coordinate `case (time)`. Groups and not one dataset with an axis of methods, because
+states have no members, methods differ in their attributes, a damaged group leaves the others
+readable, and one method at a time is held in memory while the store is written.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from slams.cf import analysis_dataset, state_dataset, write_zarr
+from slams.cf.dataset import CONVENTIONS
 from slams.fields import Ensemble, FieldSpec
 from slams.grid import LatLonGrid
 from slams.runtime.atomic import replacing_store
+from slams.runtime.ranks import say
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = ["DETERMINISTIC", "KeptCases"]
 
@@ -25,11 +39,11 @@ class KeptCases:
     """Ensembles of the first cases, by group.
 
     Args:
-        limit: Number of cases to keep, those with the smallest case numbers.
+        limit: Number of cases to keep, those with the smallest case numbers; -1 for all.
     """
 
     def __init__(self, limit: int) -> None:
-        self.limit = limit
+        self.limit = math.inf if limit < 0 else limit
         self._groups: dict[str, dict[int, Ensemble]] = {}
 
     def add(self, group: str, case: Tensor, ensemble: Ensemble) -> None:
@@ -101,48 +115,65 @@ class KeptCases:
                 merged._groups.setdefault(group, {}).update(kept)
         return merged
 
-    def datasets(self) -> dict[str, Any]:
-        """Return one `xarray.Dataset` per group, with the coordinate `case` and cases in order."""
-        found = {}
-        for group, kept in self._groups.items():
-            if not kept:
-                continue
-            numbers = sorted(kept)
-            ensembles = [kept[n] for n in numbers]
-            dataset = replace(
-                ensembles[0],
-                members=torch.cat([e.members for e in ensembles]),
-                time=torch.cat([e.time for e in ensembles]),
-                diverged=torch.cat([e.diverged for e in ensembles]),
-            ).to_xarray()
-            if group in DETERMINISTIC:
-                dataset = dataset.isel(member=0)
-            found[group] = dataset.assign_coords(case=("case", numbers)).assign_attrs(method=group)
-        return found
+    def dataset(self, group: str, day_methods: Mapping[str, str] = {}) -> xr.Dataset:
+        """Return a group in order of time, with the coordinate `case (time)`.
 
-    def write(self, path: str | Path, attributes: dict[str, Any] | None = None) -> None:
+        Of cases that have days in common, the first is returned.
+
+        Args:
+            group: Name of a method, `truth` or `background`, of which cases were kept.
+            day_methods: How values represent their day, by variable (`slams.cf.day_methods`).
+        """
+        kept = self._groups[group]
+        numbers = self._apart(group)
+        ensembles = [kept[n] for n in numbers]
+        whole = replace(
+            ensembles[0],
+            method=group,
+            members=torch.cat([e.members for e in ensembles]),
+            time=torch.cat([e.time for e in ensembles]),
+            diverged=torch.cat([e.diverged for e in ensembles]),
+        )
+        build = state_dataset if group in DETERMINISTIC else analysis_dataset
+        cases = np.repeat(np.array(numbers, "i4"), whole.time.shape[1])
+        about = {"long_name": "number of the test case", "units": "1"}
+        return build(whole, day_methods=day_methods).assign_coords(case=("time", cases, about))
+
+    def write(
+        self,
+        path: str | Path,
+        attributes: Mapping[str, Any] = {},
+        day_methods: Mapping[str, str] = {},
+    ) -> None:
         """Write the groups as a Zarr store, replacing an existing one.
 
         Args:
             path: The store, which becomes visible only when it is complete.
             attributes: Attributes of the root group.
+            day_methods: As in `dataset`.
         """
         import zarr
-        from zarr.codecs import ZstdCodec
 
         with replacing_store(path) as part:
             root = zarr.open_group(part, mode="w", zarr_format=3)
-            root.attrs.update({"Conventions": "CF-1.10", **(attributes or {})})
-            for group, dataset in self.datasets().items():
-                # A checksum per chunk, so that reading detects a flipped bit.
-                checked = {"compressors": (ZstdCodec(level=0, checksum=True),)}
-                encoding: dict[str, Any] = {name: dict(checked) for name in dataset.variables}
-                encoding["time"] |= {"units": "seconds since 1970-01-01", "dtype": "int64"}
-                dataset.to_zarr(
-                    part,
-                    group=group,
-                    mode="a",
-                    zarr_format=3,
-                    consolidated=False,
-                    encoding=encoding,
-                )
+            root.attrs.update({"Conventions": CONVENTIONS, **attributes})
+            for group in (name for name, kept in self._groups.items() if kept):
+                write_zarr(self.dataset(group, day_methods), part, group=group)
+        overlapping = max(
+            (len(k) - len(self._apart(g)) for g, k in self._groups.items()), default=0
+        )
+        if overlapping:
+            say(
+                f"{path} lacks {overlapping} of the cases to be kept: they have days in common "
+                f"with cases before them"
+            )
+
+    def _apart(self, group: str) -> list[int]:
+        """Return the cases of a group in order, except those that overlap with earlier ones."""
+        numbers: list[int] = []
+        last = -math.inf
+        for number, ensemble in sorted(self._groups[group].items()):
+            if float(ensemble.time.min()) > last:
+                numbers.append(number)
+                last = float(ensemble.time.max())
+        return numbers

@@ -17,6 +17,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from slams.bundles.weights import SUFFIX, read_weights
 from slams.config.schema import OptimizerConfig, TrainerConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec
@@ -177,7 +178,7 @@ class TrainedModule(LightningModule):
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read a checkpoint, which may contain tensors and plain containers only.
+    """Read a checkpoint, or weights of a bundle; tensors and plain containers only.
 
     Raises:
         UserError: The file is missing, or is not a checkpoint of this project.
@@ -186,7 +187,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not path.exists():
         raise UserError(f"checkpoint {path}: no such file; train that stage first")
     try:
-        checkpoint = load_tensors(path)
+        checkpoint = read_weights(path) if path.suffix == SUFFIX else load_tensors(path)
     except Exception as error:  # a different type for each kind of damage
         raise UserError(
             f"checkpoint {path}: cannot be read ({type(error).__name__}); it is damaged or not a "

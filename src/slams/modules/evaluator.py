@@ -10,7 +10,7 @@ nor on the number of ranks.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -189,11 +189,12 @@ class AssimilationEvaluator(LightningModule):
         """
         return dict(self._tables or {})
 
-    def write(self, run_dir: str | Path) -> None:
+    def write(self, run_dir: str | Path, day_methods: Mapping[str, str] = {}) -> None:
         """Write the tables as Parquet files and `analysis.zarr`, on rank zero only.
 
         Args:
             run_dir: Existing directory of the run.
+            day_methods: How values represent their day, by variable (`slams.cf.day_methods`).
         """
         if self._tables is None:
             return
@@ -201,7 +202,7 @@ class AssimilationEvaluator(LightningModule):
             write_table(table, Path(run_dir) / f"{name}.parquet")
         if self.config.keep_cases:
             self.results.kept.write(
-                Path(run_dir) / "analysis.zarr", {"setting": self.config.setting}
+                Path(run_dir) / "analysis.zarr", {"setting": self.config.setting}, day_methods
             )
 
     def _analyse(self, assimilator: Assimilator, batch: Batch) -> Ensemble:

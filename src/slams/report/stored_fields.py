@@ -2,6 +2,10 @@
 
 Every group has the variables, grid, levels and cases of the group `truth`. The truth may be
 unknown (NaN) in places; where it is known, an analysis has a value.
+
+A group is a dataset of `slams.cf`. The report takes it by case and day of the window, without what
+is derived from the members, and with the names of result tables; stores of the version before have
+this layout themselves.
 """
 
 from __future__ import annotations
@@ -77,7 +81,33 @@ def damaged_groups(
 
 def _opened(store: Path, group: str) -> xr.Dataset:
     """Open a group lazily, only in format 3: it is written so, and names no Python codec."""
-    return xr.open_zarr(store, group=group, consolidated=False, chunks=None, zarr_format=3)
+    dataset = xr.open_zarr(store, group=group, consolidated=False, chunks=None, zarr_format=3)
+    return _by_case(dataset) if "time" in dataset.dims else dataset
+
+
+def _by_case(dataset: xr.Dataset) -> xr.Dataset:
+    """Return a dataset of `slams.cf` as `(case, member, day, level, latitude, longitude)`.
+
+    Raises:
+        ValueError: The cases are not windows of one length.
+    """
+    cases = np.unique(dataset["case"].values) if "case" in dataset.coords else np.zeros(1, "i4")
+    days, rest = divmod(dataset.sizes["time"], len(cases))
+    if rest or ("case" in dataset.coords and (dataset["case"].values != cases.repeat(days)).any()):
+        raise ValueError(f"{dataset.sizes['time']} days are not windows of {len(cases)} cases")
+    fields = {
+        name: array
+        for name, array in dataset.data_vars.items()
+        if "realization: " not in array.attrs.get("cell_methods", "") and "bnds" not in array.dims
+    }
+    names = {name: array.attrs.get("weatherbench2_name", name) for name, array in fields.items()}
+    names |= {"realization": "member"} if "realization" in dataset.dims else {}
+    kept = dataset[list(fields)].drop_vars("case", errors="ignore").rename(names)
+    # Chunked, because xarray would read everything to divide an axis.
+    windows = kept.chunk(time=days).coarsen(time=days).construct(time=("case", "day"))
+    return windows.assign_coords(case=cases).transpose(
+        "case", "member", "day", ..., missing_dims="ignore"
+    )
 
 
 def group_problems(

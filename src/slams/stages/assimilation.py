@@ -16,6 +16,7 @@ import torch
 from data_modules.multimodal import MultimodalDataModule
 from slams.assimilators.base import Assimilator
 from slams.assimilators.cycle import Cycle
+from slams.cf import day_methods
 from slams.config.schema import Config
 from slams.metrics.printing import print_methods
 from slams.modules.callbacks.evaluation_progress import EvaluationProgress
@@ -30,6 +31,7 @@ from slams.runs.record import is_finished
 from slams.runtime.heartbeat import Heartbeat
 from slams.runtime.ranks import is_rank_zero, say
 from slams.runtime.signals import defer
+from slams.stages.bundle import keep_model
 from slams.stages.data import analysed_days, withholding
 from slams.stages.headline import log_headline
 from slams.stages.methods import error_scales, make_methods
@@ -51,7 +53,7 @@ def assimilate(config: Config, dry_run: bool = False, report_after: bool = True)
         config: The recipe.
         dry_run: Whether only to build everything, analyse one case with two members, and print
             shapes, memory and time, without writing.
-        report_after: Whether to write the report at the end.
+        report_after: Whether to write the model and the report at the end.
 
     Returns:
         The run directory.
@@ -82,6 +84,7 @@ def assimilate(config: Config, dry_run: bool = False, report_after: bool = True)
     for one, request in zip(settings, requests, strict=True):
         run_stage(one, request, functools.partial(_evaluate, one, config, methods))
     if is_rank_zero() and report_after:
+        keep_model(config, path)
         with Heartbeat("assimilate", seconds, "drawing the report"):
             report(config)
     return path
@@ -159,7 +162,7 @@ def _evaluate(
     if trainer.interrupted:
         raise KeyboardInterrupt
     with Heartbeat("assimilate", config.trainer.log_every_seconds, "writing the analyses"):
-        evaluator.write(run.path)
+        evaluator.write(run.path, day_methods(data.store.attributes))
     if is_rank_zero():
         progress.forget()
         run.update(summary={**summary.summary, "denoising_error_scale": error_scales(methods())})

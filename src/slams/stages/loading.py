@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from data_modules.reanalysis import ReanalysisDataModule
+from slams.bundles.weights import weights_file
 from slams.config.schema import Config
 from slams.diffusion.backend import Denoiser, KarrasDenoiser
 from slams.diffusion.trajectory import TrajectoryDenoiser
@@ -22,7 +23,7 @@ from slams.normalisation import DAYS_PER_YEAR
 from slams.plugins.guidance import GUIDANCE
 from slams.stages.places import finished_run, trained_directory
 
-__all__ = ["Networks", "load_vae", "raw_space"]
+__all__ = ["Networks", "best_weights", "load_vae", "raw_space"]
 
 # Windows of trajectories that pass through a denoiser at once.
 _CHUNK = 64
@@ -30,18 +31,19 @@ _CHUNK = 64
 _Module = TypeVar("_Module", bound=TrainedModule)
 
 
-def load_vae(config: Config, data: ReanalysisDataModule) -> VAE:
+def load_vae(config: Config, data: ReanalysisDataModule, bundle: Path | None = None) -> VAE:
     """Load the VAE that a recipe builds on.
 
     Args:
         config: The recipe.
         data: Its data, with the channels, the grid and the statistics of its training store.
+        bundle: As for `Networks`.
 
     Raises:
         UserError: It is missing, unfinished, belongs to another grid or channel set, or was
             trained on fields that were normalised by other statistics.
     """
-    vae, path = _load(VAE, config, data)
+    vae, path = _load(VAE, config, data, bundle)
     _check_statistics(vae.sd, data, path)
     return vae
 
@@ -58,15 +60,19 @@ class Networks:
     Args:
         config: The recipe.
         data: Its data, as for `load_vae`.
+        bundle: Bundle whose weights are loaded instead of those of the recipe's runs.
     """
 
-    def __init__(self, config: Config, data: ReanalysisDataModule) -> None:
+    def __init__(
+        self, config: Config, data: ReanalysisDataModule, bundle: Path | None = None
+    ) -> None:
         self._config = config
         self._data = data
+        self._bundle = bundle
 
     def autoencoder(self) -> LatentSpace:
         """Return the VAE's latent space, not standardised."""
-        return raw_space(load_vae(self._config, self._data))
+        return raw_space(self._vae())
 
     def latent_score(self) -> tuple[LatentSpace, Denoiser]:
         """Return the latent space and the denoiser of latent windows.
@@ -75,14 +81,10 @@ class Networks:
             UserError: The score model is missing, unfinished, of another grid, channel set or
                 window length, or was trained on the latents of another VAE; or the VAE is refused.
         """
-        vae = load_vae(self._config, self._data)
-        score, path = _load(LatentScore, self._config, self._data)
-        found, expected = score.vae_run, finished_run(self._config, "vae").run_id
-        if found != expected:
-            raise UserError(
-                f"{path}: was trained on latents of VAE run {found}, expected those of VAE run "
-                f"{expected}; run `slams train score` again with resume=overwrite"
-            )
+        vae = self._vae()
+        score, path = _load(LatentScore, self._config, self._data, self._bundle)
+        if self._bundle is None:  # the weights of a bundle were checked when it was exported
+            _check_lineage(score, self._config, path)
         _check_window(score, self._config, path)
         space = LatentSpace(vae.encoder, vae.decoder, score.latent_mean, score.latent_sd)
         return self._evaluated(space, score)
@@ -94,10 +96,13 @@ class Networks:
             UserError: The score model is missing, unfinished, of another grid, channel set or
                 window length, or was trained on fields that were normalised by other statistics.
         """
-        score, path = _load(PixelScore, self._config, self._data)
+        score, path = _load(PixelScore, self._config, self._data, self._bundle)
         _check_statistics(score.field_sd, self._data, path)
         _check_window(score, self._config, path)
         return self._evaluated(IdentitySpace(score.latent_mean, score.latent_sd), score)
+
+    def _vae(self) -> VAE:
+        return load_vae(self._config, self._data, self._bundle)
 
     def _evaluated(self, space: LatentSpace, score: LatentScore) -> tuple[LatentSpace, Denoiser]:
         """Convert decoder and denoiser to the precision in which the recipe's sampler needs them.
@@ -119,11 +124,32 @@ class Networks:
         return space, TrajectoryDenoiser(denoiser, data.window, _CHUNK, season_step=step)
 
 
-def _load(kind: type[_Module], config: Config, data: ReanalysisDataModule) -> tuple[_Module, Path]:
-    """Load the best weights of the finished run of a stage; return them with their file."""
-    finished_run(config, kind.stage)
-    path = trained_directory(config, kind.stage) / "checkpoints" / "best.ckpt"
+def _load(
+    kind: type[_Module], config: Config, data: ReanalysisDataModule, bundle: Path | None
+) -> tuple[_Module, Path]:
+    """Load the best weights of the finished run of a stage, or a bundle's, with their file."""
+    path = best_weights(config, kind.stage) if bundle is None else weights_file(bundle, kind.stage)
     return kind.load(path, data.channels, data.grid), path
+
+
+def best_weights(config: Config, stage: str) -> Path:
+    """Return the checkpoint with the best weights of the finished run of a stage.
+
+    Raises:
+        UserError: There is no such run, see `finished_run`.
+    """
+    finished_run(config, stage)
+    return trained_directory(config, stage) / "checkpoints" / "best.ckpt"
+
+
+def _check_lineage(score: LatentScore, config: Config, path: Path) -> None:
+    """Refuse a score model that was trained on the latents of another VAE."""
+    found, expected = score.vae_run, finished_run(config, "vae").run_id
+    if found != expected:
+        raise UserError(
+            f"{path}: was trained on latents of VAE run {found}, expected those of VAE run "
+            f"{expected}; run `slams train score` again with resume=overwrite"
+        )
 
 
 def _check_statistics(trained: Tensor, data: ReanalysisDataModule, path: Path) -> None:

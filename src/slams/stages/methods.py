@@ -1,37 +1,35 @@
-"""Methods of a comparison, built and fitted by name, for the stages and for `slams.load`."""
+"""Methods of a comparison, built and fitted by name, for the stages and for models."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, is_dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, is_dataclass
 from typing import Any
 
 from data_modules.multimodal import MultimodalDataModule
 from slams.assimilators.base import Archive, Assimilator
 from slams.assimilators.degraded_backgrounds import degrade
 from slams.assimilators.first_guess import FirstGuess, OnFirstGuess
-from slams.assimilators.materials import Materials
-from slams.config.loading import load as load_recipe
+from slams.assimilators.materials import Materials, TrainedNetworks
 from slams.config.schema import Config
 from slams.diffusion.sampling import noise_levels
 from slams.errors import UserError
-from slams.plugins.methods import FirstGuessSpec, MethodSpec, Role, check_method, in_role
-from slams.runs.record import RunRecord
+from slams.plugins.methods import FirstGuessSpec, MethodSpec, check_method
 from slams.runtime.ranks import say
-from slams.stages.data import trajectories
 from slams.stages.loading import Networks
 
-__all__ = ["error_scales", "inner", "load", "make_methods"]
+__all__ = ["error_scales", "inner", "make_methods"]
 
 
-def _materials(config: Config, data: MultimodalDataModule) -> Materials:
+def _materials(
+    config: Config, data: MultimodalDataModule, networks: TrainedNetworks | None
+) -> Materials:
     """Collect what the methods of a recipe are built from."""
     section = config.assimilation
 
     def archive(split: str) -> Archive:
-        return degrade(data.archive(split=split), config.background.analysis_error)
+        return degrade(data.archive(split=split, as_packed=True), config.background.analysis_error)
 
     unseen = None
     if config.data.splits.validation:
@@ -44,7 +42,7 @@ def _materials(config: Config, data: MultimodalDataModule) -> Materials:
         seed=config.seed,
         guidance=section.guidance,
         sampler=section.sampler,
-        networks=Networks(config, data),
+        networks=networks or Networks(config, data),
         archive=archive,
         settings={name: asdict(value) for name, value in sections.items()} | section.options,
         unseen=unseen,
@@ -56,6 +54,7 @@ def make_methods(
     names: Sequence[str],
     datamodule: MultimodalDataModule,
     note: Callable[[str], None] = lambda doing: None,
+    networks: TrainedNetworks | None = None,
 ) -> list[Assimilator]:
     """Build methods and fit them to the training period.
 
@@ -64,11 +63,12 @@ def make_methods(
         names: Names as in a recipe.
         datamodule: Source of the normaliser, the grid and the archive.
         note: Called with a description of each step.
+        networks: The trained networks; by default those of the recipe's runs.
 
     Raises:
         UserError: A method is unknown, or its trained stages are missing.
     """
-    materials = _materials(config, datamodule)
+    materials = _materials(config, datamodule, networks)
     note("reading the training period")
     archive = materials.archive("train")
     first_guesses: dict[str, FirstGuess] = {}
@@ -138,17 +138,3 @@ def _built(spec: MethodSpec | FirstGuessSpec, materials: Materials, does: str) -
             f"function `{does}`"
         )
     return built
-
-
-def load(run_dir: str | Path) -> Assimilator:
-    """Load a finished run as a ready assimilator, see `slams.load`."""
-    path = Path(run_dir)
-    record = RunRecord.read(path)
-    if record.status != "finished":
-        raise UserError(f"{path} is {record.status}, expected a finished run")
-    config = load_recipe(path / "config.yaml")
-    # Loaded from another directory, or moved: the runs next to it are used. An experiment's name
-    # may have several parts.
-    runs = path.resolve().parents[1 + config.experiment.count("/")]
-    config = replace(config, runs=str(runs))
-    return make_methods(config, [in_role(Role.SUBJECT).name], trajectories(config))[0]

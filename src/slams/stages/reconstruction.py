@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from data_modules.reanalysis import ReanalysisDataModule, read_batches
+from slams.cf import day_methods, state_dataset, write_zarr
 from slams.fields import Batch, Ensemble
 from slams.metrics.accumulators import ChannelError
 from slams.metrics.scores import level_groups
@@ -66,14 +67,9 @@ def _write_maps(
 ) -> None:
     normaliser = datamodule.normaliser
     truth = case.fields.masked_fill(~case.mask, torch.nan)
+    methods = day_methods(datamodule.store.attributes)
     with replacing_store(directory / "reconstruction.zarr") as store:
         for name, fields in (("truth", truth), ("reconstruction", decoded)):
             state = normaliser.to_physical(normaliser.denormalise(fields, case.climatology))
             one = Ensemble(name, state[:, None], case.time, datamodule.channels, datamodule.grid)
-            one.to_xarray().isel(member=0).to_zarr(
-                store,
-                group=name,
-                mode="w" if name == "truth" else "a",
-                zarr_format=3,
-                consolidated=False,
-            )
+            write_zarr(state_dataset(one, day_methods=methods), store, group=name)

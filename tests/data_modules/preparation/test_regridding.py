@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from data_modules.preparation.regridding import METHODS, Regridder
+from data_modules.preparation.regridding import METHODS, AreaSums, Regridder, known_mean
 from data_modules.preparation.target_grid import regular_grid, target_grid
 from slams.config.schema import SourceConfig
 from slams.errors import UserError
@@ -144,3 +144,30 @@ def test_target_grids(tiny_source, tiny_prepared, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no latitude and longitude"):
         shape(str(tmp_path / "empty"))
+
+
+def test_area_sums_of_a_global_grid_are_the_means_of_the_regridder():
+    values = np.random.default_rng(1).standard_normal((2, *POLES.shape))
+    values[0, 3:20, 5:90] = np.nan
+    sums = AreaSums(POLES.latitude.numpy(), POLES.longitude.numpy(), POLES.spacing, SHIFTED)
+    found = known_mean(*sums.parts(values))
+    expected = Regridder(POLES, SHIFTED, "conservative")(values)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    np.testing.assert_allclose(sums.parts(values[1])[1], 1.0, rtol=1e-12)
+
+
+@pytest.mark.parametrize("shift", [0.0, 90.0, 163.5, 275.0])
+def test_area_sums_of_a_region_keep_its_mass(shift):
+    """Across the date line and the meridian of 0 too, whatever the order of the columns."""
+    latitude, longitude = np.arange(60.0, -21.0, -2.0), np.arange(-50.0, 51.0, 2.0) + shift
+    order = np.random.default_rng(2).permutation(len(longitude))
+    values = np.random.default_rng(3).standard_normal((len(latitude), len(longitude)))
+    sums = AreaSums(latitude, longitude[order], 2.0, COARSE)
+    total, weight = sums.parts(values[:, order])
+    sine = np.sin(np.deg2rad([*(latitude + 1.0), latitude[-1] - 1.0]))
+    area = (sine[:-1] - sine[1:])[:, None] * 2.0
+    cells = COARSE.weights.numpy()[:, None] * 2.0 / COARSE.shape[0] * COARSE.spacing
+    assert (total * cells).sum() == pytest.approx((values * area).sum(), rel=1e-12)
+    assert (weight * cells).sum() == pytest.approx(area.sum() * len(longitude), rel=1e-12)
+    assert weight.max() <= 1 + 1e-12
+    assert weight.min() == 0

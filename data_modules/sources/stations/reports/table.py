@@ -12,6 +12,7 @@ Columns::
     level                 hPa, NaN without levels
     value                 K, mm over the period, W m-2
     accepted, reason      False with the reason where the archive's own flags reject the value
+    error                 optional: standard deviation of the value's error, NaN where not stated
 
 A missing value has no row. Changes made while reading are counted in `repairs`; faults that cannot
 be repaired without guessing are refused.
@@ -19,7 +20,7 @@ be repaired without guessing are refused.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -27,7 +28,7 @@ import pandas as pd
 
 from slams.errors import UserError
 
-__all__ = ["COLUMNS", "StationReports", "station_reports"]
+__all__ = ["COLUMNS", "StationReports", "checked_table", "station_reports"]
 
 COLUMNS = (
     "station_id",
@@ -87,7 +88,6 @@ def station_reports(
         UserError: There is no value, a station has impossible coordinates, there are two
             different values of one station, time and variable, or temperatures have other units.
     """
-    done = dict(repairs or {})
     defaults = {"hours": 0.0, "level": np.nan, "accepted": True, "reason": ""}
     table = table.assign(**{k: v for k, v in defaults.items() if k not in table})
     table = table[list(COLUMNS)]
@@ -96,17 +96,40 @@ def station_reports(
             f"station archive {where}: found no value of the requested variables; check "
             f"{key}.path and observations.stations.variables"
         )
+    table, done = checked_table(table, f"station archive {where}", _KEY, repairs or {})
+    _check_units(table, where)
+    return StationReports(table, dict(conventions), {k: v for k, v in done.items() if v})
+
+
+def checked_table(
+    table: pd.DataFrame, where: str, identity: Sequence[str], repairs: Mapping[str, int]
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Check the positions of a complete table, drop repeated rows, and sort it.
+
+    Args:
+        table: All columns of a long table.
+        where: Name of the table, for messages.
+        identity: Columns in which two different accepted values must differ.
+        repairs: Number of repairs made before, by kind.
+
+    Returns:
+        The table, sorted by station, variable, level and time, and the repairs.
+
+    Raises:
+        UserError: A station has impossible coordinates, or there are two different values of one
+            station, time and variable.
+    """
+    done = dict(repairs)
     _check_positions(table, where)
     same = table.duplicated([*_KEY, "value", "accepted"])
     if same.any():
         done["repeated rows dropped"] = done.get("repeated rows dropped", 0) + int(same.sum())
         table = table[~same]
-    _refuse_contradictions(table, where)
-    _check_units(table, where)
+    _refuse_contradictions(table, where, list(identity))
     table = table.sort_values(
         ["station_id", "variable", "level", "time", "hours"], kind="stable", ignore_index=True
     )
-    return StationReports(table, dict(conventions), {k: v for k, v in done.items() if v})
+    return table, done
 
 
 def _check_positions(table: pd.DataFrame, where: str) -> None:
@@ -116,21 +139,21 @@ def _check_positions(table: pd.DataFrame, where: str) -> None:
         if outside.any():
             row = table[outside].iloc[0]
             raise UserError(
-                f"station archive {where}: station {row['station_id']}: {name} {row[name]:g} is "
+                f"{where}: station {row['station_id']}: {name} {row[name]:g} is "
                 f"outside [{low:g}, {high:g}] degrees"
             )
 
 
-def _refuse_contradictions(table: pd.DataFrame, where: str) -> None:
+def _refuse_contradictions(table: pd.DataFrame, where: str, identity: list[str]) -> None:
     """Refuse two different accepted values of one station, time and variable."""
     accepted = table[table["accepted"]]
-    twice = accepted.duplicated(_KEY, keep=False)
+    twice = accepted.duplicated(identity, keep=False)
     if not twice.any():
         return
-    first = accepted[twice].sort_values(_KEY).iloc[0]
+    first = accepted[twice].sort_values(identity).iloc[0]
     level = "" if np.isnan(first["level"]) else f" at {first['level']:g} hPa"
     raise UserError(
-        f"station archive {where}: {first['variable']}{level} of station {first['station_id']} at "
+        f"{where}: {first['variable']}{level} of station {first['station_id']} at "
         f"{first['time']:%Y-%m-%dT%H:%M} occurs more than once with different values; remove the "
         f"duplicates"
     )

@@ -165,5 +165,5 @@ class AssimilationConfig:
     cycle_days: int = key(0, at_least(0))
     # Factor on the error variance of a cycled background.
     cycle_inflation: float = key(1.0, POSITIVE)
-    # Cases whose ensembles are kept in analysis.zarr.
-    keep_cases: int = key(4, at_least(0))
+    # Cases whose ensembles are kept in analysis.zarr, from the first test date; -1 for all.
+    keep_cases: int = key(4, at_least(-1))

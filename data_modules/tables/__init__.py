@@ -1,0 +1,1 @@
+"""Tables of reports as users give them, whatever they are read from."""

@@ -1,0 +1,350 @@
+"""Export of a run as a bundle, and the bundle opened again: recipe, data and networks."""
+
+from __future__ import annotations
+
+import atexit
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import mkdtemp
+
+import numpy as np
+import pandas as pd
+
+from data_modules.multimodal import MultimodalDataModule
+from data_modules.store.packed_store import write_packed
+from data_modules.store.training_store import TrainingStore
+from slams.bundles.card import Card, write_card
+from slams.bundles.files import RECORD, Bundle, is_bundle
+from slams.bundles.weights import weights_file, write_weights
+from slams.calendar.ranges import date_ranges
+from slams.config.loading import load as load_recipe
+from slams.config.loading import to_yaml
+from slams.config.schema import Config, SourceConfig
+from slams.errors import UserError
+from slams.modules.base import read_checkpoint
+from slams.plugins.methods import Role, in_role
+from slams.runs.record import RunRecord, now
+from slams.runtime.atomic import replacing_store, write_text
+from slams.runtime.files import read_table
+from slams.stages.data import trajectories
+from slams.stages.loading import Networks, best_weights
+from slams.stages.places import finished_run
+
+__all__ = [
+    "MODEL",
+    "SERVED",
+    "OpenBundle",
+    "export_run",
+    "keep_model",
+    "load_bundle",
+    "open_bundle",
+    "run_config",
+    "without_observations",
+    "write_bundle",
+]
+
+# Methods that a bundle serves.
+SERVED = ("climatology", "background", "optimal_interpolation", "latent_diffusion")
+# Largest number of values of a packed archive without a number of days: 134 million, 80 MB.
+_VALUES = 2**27
+_STAGES = ("vae", "score")
+# Directory of the bundle in that of an assimilation.
+MODEL = "model"
+
+
+@dataclass(frozen=True)
+class OpenBundle:
+    """A bundle that has been opened and checked.
+
+    Attributes:
+        path: Its directory.
+        record: Its record.
+        config: Its recipe, with paths inside the bundle.
+        data: Its data, without observations.
+        networks: Its networks.
+    """
+
+    path: Path
+    record: Bundle
+    config: Config
+    data: MultimodalDataModule
+    networks: Networks
+
+
+def run_config(run_dir: str | Path) -> Config:
+    """Read the recipe of a finished run, with the runs next to it as those it is built on.
+
+    Raises:
+        UserError: It is not a run of this version, or has not finished.
+    """
+    path = Path(run_dir)
+    _check_finished(path)
+    config = load_recipe(path / "config.yaml")
+    # Loaded from another directory, or moved: the runs next to it are used. An experiment's name
+    # may have several parts.
+    return replace(config, runs=str(path.resolve().parents[1 + config.experiment.count("/")]))
+
+
+def export_run(
+    run_dir: str | Path, output: str | Path, archive: bool = True, days: int = 0
+) -> Path:
+    """Write the bundle of a finished run, see `write_bundle`.
+
+    Args:
+        run_dir: Directory of a score model or an assimilation.
+        output: Directory of the bundle, which does not exist or is empty.
+        archive: As for `write_bundle`.
+        days: As for `write_bundle`.
+
+    Returns:
+        The directory of the bundle.
+
+    Raises:
+        UserError: The run cannot be used, or the output exists.
+    """
+    config, output = run_config(run_dir), Path(output)
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise UserError(f"--output: {output} exists; remove it, or choose another directory")
+    results = Path(run_dir) / "results.parquet"
+    scores = read_table(results) if results.exists() else None
+    write_bundle(config, output, archive, days, scores)
+    return output
+
+
+def write_bundle(
+    config: Config,
+    output: Path,
+    archive: bool = True,
+    days: int = 0,
+    results: pd.DataFrame | None = None,
+) -> Bundle:
+    """Write a bundle, completely or not at all.
+
+    Args:
+        config: The recipe; the runs that it builds on have finished.
+        output: Directory of the bundle; an earlier bundle there is replaced.
+        archive: Whether to write the archive days, without which no observation can be used.
+        days: Largest number of archive days, evenly spaced; 0 for all, or as many as 2**27 values.
+        results: Results table of an assimilation, for the model card.
+
+    Raises:
+        UserError: A trained network or the training store is missing, or of another grid.
+    """
+    if config.score.space == "pixel":
+        raise UserError("score.space: found pixel, expected latent: a bundle serves latent models")
+    data = trajectories(without_observations(config))
+    Networks(config, data).latent_score()  # refuses networks that do not belong together
+    with replacing_store(output) as part:
+        part.mkdir(parents=True)
+        for stage in _STAGES:
+            write_weights(read_checkpoint(best_weights(config, stage)), weights_file(part, stage))
+        source, period = data.archive_source()
+        written = _archive_days(data, days) if archive else np.empty(0)
+        write_packed(part / "store.zarr", data.store, written, period.dates, (source, data.store))
+        states = data.provider.states
+        if states is not None and archive:
+            own = written[np.isin(written, states.time)]
+            write_packed(
+                part / "background.zarr", data.store, own, period.dates, (states,), origin=states
+            )
+        write_text(part / "config.yaml", to_yaml(_kept(config, period.dates, archive)))
+        bundle = Bundle(
+            slams=version("slams"),
+            created=now(),
+            experiment=config.experiment,
+            vae=finished_run(config, "vae").run_id,
+            score=finished_run(config, "score").run_id,
+            methods=list(SERVED),
+            archive_days=len(written),
+            notes=_notes(config, archive),
+        )
+        write_text(part / "README.md", write_card(_card(bundle, config, data.store, results)))
+        bundle.write(part)
+    return bundle
+
+
+def keep_model(config: Config, run_dir: Path) -> None:
+    """Write the model of a finished assimilation into its directory, if it is not there.
+
+    The run can then be moved, and read without its training store.
+
+    Args:
+        config: The recipe.
+        run_dir: Directory of the assimilation.
+    """
+    path = run_dir / MODEL
+    subject = in_role(Role.SUBJECT).name
+    if subject not in config.assimilation.methods or is_bundle(path):
+        return
+    write_bundle(config, path, results=read_table(run_dir / "results.parquet"))
+
+
+def load_bundle(path: str | Path) -> OpenBundle:
+    """Open the bundle at a path, in the directory of a run, or made of a run for this process.
+
+    Raises:
+        UserError: There is neither a bundle nor a finished run, or as for `write_bundle` and
+            `open_bundle`.
+    """
+    path = Path(path)
+    if is_bundle(path):
+        return open_bundle(path)
+    if not path.is_dir():
+        raise UserError(f"{path}: found no such directory, expected a bundle or a run")
+    if not (path / "run.json").exists():
+        raise UserError(f"{path} is neither a bundle nor a run: it has no {RECORD}, no run.json")
+    _check_finished(path)
+    if is_bundle(path / MODEL):
+        return open_bundle(path / MODEL)
+    config, folder = run_config(path), Path(mkdtemp(prefix="slams-"))
+    # What is made of a bundle reads it later, and may live longer than the model.
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    write_bundle(config, folder / MODEL)
+    return open_bundle(folder / MODEL)
+
+
+def open_bundle(path: str | Path) -> OpenBundle:
+    """Open a bundle, whose recipe is treated as data.
+
+    Raises:
+        UserError: It is not a bundle, is of another version, a file is missing or has changed, or
+            its recipe names a plug-in that the user has not allowed.
+    """
+    path = Path(path)
+    record = Bundle.read(path)
+    config = load_recipe(path / "config.yaml")
+    states = path / "background.zarr"
+    background = replace(config.background, recentre_days=0)
+    if background.kind == "file":
+        if states.exists():
+            background = replace(background, path=str(states))
+        else:  # without an archive
+            background = replace(background, kind="climatology", path="")
+    store = str(path / "store.zarr")
+    config = replace(
+        config,
+        data=replace(config.data, store=store),
+        background=background,
+    )
+    data = trajectories(without_observations(config))
+    return OpenBundle(path, record, config, data, Networks(config, data, bundle=path))
+
+
+def without_observations(config: Config) -> Config:
+    """Return the recipe for data without observations, whose networks need not be there."""
+    return replace(config, observations=replace(config.observations, use=[]))
+
+
+def _check_finished(run_dir: Path) -> None:
+    record = RunRecord.read(run_dir)
+    if record.status != "finished":
+        raise UserError(f"{run_dir} is {record.status}, expected a finished run")
+
+
+def _archive_days(data: MultimodalDataModule, days: int) -> np.ndarray:
+    """Return the days of the archive and of the validation period, `(n,)` increasing."""
+    splits = [s for s in ("train", "validation") if s == "train" or s in data.periods]
+    most = days or max(
+        _VALUES // (len(data.channels) * data.grid.shape[0] * data.grid.shape[1]), 2
+    )
+    every = {split: data.archive_days(split) for split in splits}
+    total = sum(map(len, every.values()))
+    if total > most:
+        windows = {
+            s: max(2, len(d) * most // total // (2 * data.data.window)) for s, d in every.items()
+        }
+        every = {split: data.archive_days(split, windows[split]) for split in splits}
+    return np.unique(np.concatenate(list(every.values())))
+
+
+def _kept(config: Config, training: list[str], archive: bool) -> Config:
+    """Return the recipe of a bundle, without the paths of this machine."""
+    data = config.data
+    splits = replace(
+        data.splits,
+        train=training if archive else [],
+        validation=data.splits.validation if archive else [],
+        test=[],
+        reserved=[],
+    )
+
+    def named(source: SourceConfig) -> SourceConfig:
+        return replace(
+            source, path=Path(source.path).name, files=[Path(f).name for f in source.files]
+        )
+
+    data = replace(
+        data,
+        store="store.zarr",
+        splits=splits,
+        source=named(data.source),
+        sources=[named(source) for source in data.sources],
+        statistics_from="",
+        cache="none",
+        num_workers=0,
+    )
+    default = Config()
+    return replace(
+        config, data=data, runs=default.runs, tracking=default.tracking, pretrained_experiment=""
+    )
+
+
+def _notes(config: Config, archive: bool) -> list[str]:
+    notes = []
+    if not archive:
+        notes.append(
+            "It has no archive of training days: no observation can be used, and only the score "
+            "model's own forecast is served."
+        )
+    if config.background.recentre_days:
+        notes.append(
+            "The recipe re-centres the climatology on earlier days (background.recentre_days); "
+            "analyses of a bundle do not."
+        )
+    return notes
+
+
+def _card(
+    bundle: Bundle, config: Config, store: TrainingStore, results: pd.DataFrame | None
+) -> Card:
+    sources = [source for _, source in config.data.inputs]
+    stations = config.observations.stations.variables
+    observed = [f"{v.channel} at stations (error {v.error:g})" for v in stations]
+    satellite = config.observations.satellite
+    observed.append(f"{satellite.channel} by satellite (error {satellite.error:g})")
+    return Card(
+        bundle=bundle,
+        channels=[c.name for c in store.channels],
+        grid=store.grid.shape,
+        origin=", ".join(s.origin or f"{s.kind} ({Path(s.path).name})" for s in sources),
+        training=date_ranges(config.data.splits.train or store.attributes["statistics_days"]),
+        lag=0 if config.background.kind == "file" else config.background.lag,
+        observed=observed if config.observations.use else [],
+        test="" if results is None else _describe_test(config),
+        scores=None if results is None else _scores(results),
+        twin=any(s.kind == "nature_run" for s in sources),
+    )
+
+
+def _describe_test(config: Config) -> str:
+    days = config.data.splits.test
+    return f"test dates of {date_ranges(days)}, {config.assimilation.members} members"
+
+
+def _scores(results: pd.DataFrame) -> pd.DataFrame | None:
+    """Return the scores of the served methods; `None` where there is none of temperature."""
+    metrics: Sequence[str] = ("rmse", "crps", "spread_skill")
+    rows = results[
+        (results["variable"] == "temperature")
+        & (results["level"] == "mean")
+        & results["method"].isin(SERVED)
+        & results["metric"].isin(metrics)
+    ]
+    if rows.empty:
+        return None
+    table = rows.pivot(index="method", columns="metric", values="value")
+    order = [name for name in SERVED if name in table.index]
+    return table.loc[order, list(metrics)].reset_index()

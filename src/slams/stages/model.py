@@ -1,0 +1,450 @@
+"""A trained model as a Python user sees it: load, look at its inputs, analyse, cycle.
+
+An analysis of given inputs and an evaluation of a store go through the same functions: inputs are
+read and checked by `data_modules.given` with the rules of `slams prepare`, backgrounds are made by
+`BackgroundProvider`, and methods are those of `slams.stages.methods`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import date
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+import xarray as xr
+from torch import Tensor
+
+from data_modules.given.observations import Given, observe
+from data_modules.given.state import GivenState, read_state
+from data_modules.multimodal import MultimodalDataModule
+from slams.assimilators.base import Assimilator
+from slams.calendar.days import day_of
+from slams.cf.dataset import analysis_dataset
+from slams.config.schema import Config
+from slams.errors import UserError, nearest
+from slams.fields import Batch, Ensemble, Window
+from slams.metrics.scores import score
+from slams.metrics.statistics import case_statistics
+from slams.observations.departures import departures_of, observation_counts
+from slams.observations.quality import gross_error_check
+from slams.stages.bundle import OpenBundle, without_observations
+from slams.stages.data import trajectories
+from slams.stages.loading import Networks
+from slams.stages.methods import make_methods
+from slams.stages.model_cycle import run_cycle
+from slams.stages.model_inputs import DailyReports, Inputs, Reports, as_day
+
+__all__ = ["Model"]
+
+_SCORES = ("rmse", "bias", "crps")
+
+
+class Model:
+    """A trained model with its statistics and archive, ready to analyse.
+
+    Args:
+        opened: The bundle.
+        device: Device of the computation; by default a GPU where there is one.
+
+    Attributes:
+        inputs: What it takes.
+        config: Its recipe.
+    """
+
+    def __init__(self, opened: OpenBundle, device: str | torch.device | None = None) -> None:
+        self._opened = opened
+        self.config = opened.config
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self._data: dict[int | None, MultimodalDataModule] = {None: opened.data}
+        self._methods: dict[tuple[str, int | None, int], Assimilator] = {}
+
+    @property
+    def path(self) -> Path:
+        """Return the directory of the bundle."""
+        return self._opened.path
+
+    @property
+    def score_run(self) -> str:
+        """Return the run id of its score model, by which a model is recognised."""
+        return self._opened.record.score
+
+    @cached_property
+    def inputs(self) -> Inputs:
+        """Return what the model takes; printed, it is a table."""
+        config, data = self.config, self._opened.data
+        kind, lag = config.background.kind, config.background.lag
+        days = config.data.days
+        only = set(config.data.condition_only)
+        return Inputs(
+            channels=data.channels,
+            grid=data.grid,
+            ages=(0,) if kind == "file" else data.store.statistics.lags,
+            trained_age={"file": 0, "damped_persistence": lag}.get(kind),
+            imagery=config.observations.satellite.channel,
+            methods=tuple(map(str, self._opened.record.methods)),
+            condition_only=tuple(c.name for c in data.channels if only & {c.name, c.variable}),
+            notes=tuple(map(str, self._opened.record.notes))
+            + ((f"It analyses windows of {days} days.",) if days > 1 else ()),
+        )
+
+    def assimilator(
+        self,
+        method: str = "latent_diffusion",
+        background_age: int | None = None,
+        seed: int | None = None,
+    ) -> Assimilator:
+        """Return a method, fitted to the archive.
+
+        Args:
+            method: One of `inputs.methods`.
+            background_age: Age of the backgrounds (days); `None` for none.
+            seed: Seed of its random numbers; by default that of the recipe.
+
+        Raises:
+            UserError: The method is unknown, no background of this age can be made, or the model
+                was exported without the archive that the method needs.
+        """
+        methods = self.inputs.methods
+        if method not in methods:
+            raise UserError(f"method: found {method!r}; {nearest(method, methods)}")
+        seed = self.config.seed if seed is None else seed
+        key = (method, background_age, seed)
+        if key not in self._methods:
+            if not self._opened.record.archive_days:
+                raise UserError(
+                    f"method {method} needs an archive of training days, and {self.path} was "
+                    f"exported without one; export the run again without --without-archive"
+                )
+            data = self.aged(background_age)
+            config = replace(self._config_for(background_age), seed=seed)
+            networks = Networks(config, data, bundle=self.path)
+            self._methods[key] = make_methods(config, [method], data, networks=networks)[0]
+        return self._methods[key]
+
+    def analyse(
+        self,
+        time: str | date | np.datetime64 | pd.Timestamp,
+        background: xr.Dataset | None = None,
+        observations: Reports | Sequence[Reports] = (),
+        *,
+        members: int = 16,
+        seed: int | None = None,
+        method: str = "latent_diffusion",
+        background_age: int | None = None,
+        missing: Literal["refuse", "climatology"] = "refuse",
+        verify: xr.Dataset | None = None,
+    ) -> xr.Dataset:
+        """Analyse one UTC day.
+
+        Args:
+            time: The day.
+            background: An earlier state, on any regular global grid, with CF or WeatherBench2
+                names; `None` for the climatology alone.
+            observations: Tables of reports (`data_modules.given.reports`), images, or several.
+            members: Number of ensemble members.
+            seed: Seed of the random numbers; by default that of the recipe.
+            method: One of `inputs.methods`.
+            background_age: Age of the background (days); by default `time` minus its own time.
+            missing: Whether a background that lacks channels is refused, or its missing channels
+                are those of the climatology.
+            verify: State of the same day to score the analysis with, as `background`.
+
+        Returns:
+            The analysis, CF-1.11: members, mean and spread of each field, and the number of
+            observations used per cell. The attribute `observations` (JSON) has for each kind of
+            observation how many were given, used and rejected, and why, with mean and root mean
+            square of O-B and O-A; `notes` what was changed in the inputs; `scores` (JSON) the
+            scores against `verify`.
+
+        Raises:
+            UserError: An input cannot be used; the message says which and what to do.
+        """
+        day = as_day(time)
+        state, age, notes = self._background_of(background, day, background_age, missing)
+        truth = None
+        if verify is not None:
+            truth = read_state(verify, self.inputs.channels, self.inputs.grid, "verify")
+            _check_day("verify", truth, day)
+        batch, given = self.case(day, state, age), self.observe(observations, day)
+        return self.analyse_case(
+            batch, given, self.assimilator(method, age, seed), members, notes, truth
+        )[0]
+
+    def cycle(
+        self,
+        start: str | date | np.datetime64 | pd.Timestamp,
+        observations: DailyReports,
+        days: int,
+        *,
+        members: int = 16,
+        seed: int | None = None,
+        method: str = "latent_diffusion",
+        output: str | Path | None = None,
+    ) -> Iterator[xr.Dataset]:
+        """Analyse consecutive days, each from the analysis of the day before.
+
+        The first day starts from the climatology. Every other background is the analysis of the
+        day before, damped (`slams.assimilators.cycle`); the truth is never read.
+
+        Args:
+            start: First day.
+            observations: Tables and images of all days; or a function from a date to those of that
+                day, empty where there is none.
+            days: Number of days.
+            members: As for `analyse`.
+            seed: As for `analyse`.
+            method: As for `analyse`.
+            output: Directory to which the analysis of each day is written, with the state of the
+                cycle: the same call continues a cycle that was interrupted, and gives the same
+                values. `None` keeps nothing.
+
+        Yields:
+            The analysis of each day, as `analyse` returns it.
+
+        Raises:
+            UserError: As for `analyse`, or `output` holds another cycle.
+        """
+        return run_cycle(self, start, observations, days, members, seed, method, output)
+
+    def analyse_case(
+        self,
+        batch: Batch,
+        given: Given,
+        method: Assimilator,
+        members: int,
+        notes: Sequence[str] = (),
+        truth: GivenState | None = None,
+    ) -> tuple[xr.Dataset, Ensemble]:
+        """Analyse the case of a day: `analyse` without its reading of inputs.
+
+        Args:
+            batch: The case, see `case`.
+            given: Observations of the day.
+            method: The method, fitted.
+            members: Number of members.
+            notes: What was changed in the inputs.
+            truth: State to score the analysis with.
+
+        Returns:
+            The analysis as `analyse` returns it, and its ensemble of all channels.
+        """
+        if members < 2:
+            raise UserError(f"members: found {members}, expected at least 2")
+        batch, counts = self._with_observations(batch, given)
+        ensemble = method.analyse(batch, members)
+        details: dict[str, Any] = {
+            "observations": json.dumps(self._departures(batch, given, counts, ensemble)),
+            "notes": "; ".join((*notes, *given.notes)),
+        }
+        if truth is not None:
+            details["scores"] = json.dumps(self._scores(ensemble, truth))
+        return self._dataset(batch, ensemble, details), ensemble
+
+    def _background_of(
+        self, background: xr.Dataset | None, day: int, age: int | None, missing: str
+    ) -> tuple[GivenState | None, int | None, tuple[str, ...]]:
+        """Return the background's state, its age, and notes on it."""
+        if background is None:
+            if age is not None:
+                raise UserError("background_age: found without a background, expected none")
+            return None, None, ()
+        data = self._opened.data
+        state = read_state(
+            background,
+            data.channels,
+            data.grid,
+            "background",
+            absent=[c.name for c in data.channels] if missing == "climatology" else (),
+        )
+        if age is None:
+            if np.isnan(state.day):
+                raise UserError("background: it has no time; give background_age=, in days")
+            age = day - int(np.floor(state.day))
+        ages = self.inputs.ages
+        if age not in ages:
+            raise UserError(
+                f"background: found a state {age} days before {day_of(day)}, expected one of "
+                f"{', '.join(map(str, ages))} days; give another one, or none"
+            )
+        trained, notes = self.inputs.trained_age, state.notes
+        if age != trained:
+            notes = (
+                *notes,
+                f"background: {age} days old, the networks were trained with {trained}",
+            )
+        return state, age, notes
+
+    def _config_for(self, age: int | None) -> Config:
+        background = self.config.background
+        if age is None:
+            background = replace(background, kind="climatology")
+        elif background.kind != "file":
+            background = replace(background, kind="damped_persistence", lag=age)
+        return without_observations(replace(self.config, background=background))
+
+    def aged(self, age: int | None) -> MultimodalDataModule:
+        """Return the data whose archive has backgrounds of an age; `None` for the climatology."""
+        if age not in self._data or age is None:
+            self._data[age] = trajectories(self._config_for(age), self._opened.data.store)
+        return self._data[age]
+
+    def case(self, day: int, state: GivenState | None = None, age: int | None = None) -> Batch:
+        """Return the case of a day, without observations; its fields are all missing.
+
+        Args:
+            day: Days since 1970-01-01.
+            state: The state that its background is made from; `None` for the climatology.
+            age: Age of the state (days).
+
+        Raises:
+            UserError: The model analyses windows of several days.
+        """
+        if self.config.data.days > 1:
+            raise UserError(
+                f"{self.path}: found a model of windows of {self.config.data.days} days, expected "
+                f"one day (data.window=1); its windows are analysed by `slams assimilate` only"
+            )
+        data = self.aged(age)
+        normaliser = data.normaliser.to(self.device)
+        time = torch.tensor([[float(day)]], dtype=torch.float64)
+        climatology = normaliser.climatology(time)
+        previous = None if state is None else torch.from_numpy(state.values)[None, None]
+        window = Window(
+            fields=torch.full_like(climatology, torch.nan),
+            time=time,
+            case=torch.tensor([day]),
+            previous=previous,
+        ).to(self.device)
+        background = data.provider(window, normaliser, climatology, None)
+        return Batch(
+            fields=torch.zeros_like(climatology),
+            mask=torch.zeros_like(climatology, dtype=torch.bool),
+            time=time,
+            case=window.case,
+            climatology=climatology,
+            background=background,
+        )
+
+    def observe(self, observations: Reports | Sequence[Reports], day: int) -> Given:
+        """Return the observations of a day, checked and counted, before any background."""
+        data, config = self._opened.data, self.config.observations
+        if isinstance(observations, Reports):
+            observations = [observations]
+        return observe(
+            observations,
+            day,
+            config.stations,
+            config.satellite,
+            data.channels,
+            data.grid,
+            data.normaliser.to("cpu"),
+            data.store.elevation,
+        )
+
+    def _with_observations(
+        self, batch: Batch, given: Given
+    ) -> tuple[Batch, dict[str, dict[str, int]]]:
+        """Add the observations that agree with the background, and count the others."""
+        found = tuple(o.to(self.device) for o in given.observations)
+        mean, spread = self._background_state(batch)
+        used = tuple(
+            gross_error_check(o, mean, spread, self.config.observations.gross_error) for o in found
+        )
+        counts = {name: dict(count) for name, count in given.counts.items()}
+        for before, after in zip(found, used, strict=True):
+            rejected = int(before.mask.sum() - after.mask.sum())
+            count = counts.setdefault(before.name, {"given": int(before.mask.sum())})
+            if rejected:
+                count["gross error"] = rejected
+            count["used"] = int(after.mask.sum())
+        return replace(batch, observations=used), counts
+
+    def _background_state(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return mean and spread of the background, `(1, 1, C, H, W)` channel units."""
+        background = batch.background
+        assert background is not None
+        normaliser = self._opened.data.normaliser.to(self.device)
+        mean = normaliser.denormalise(background.mean, batch.climatology)
+        return mean, background.variance.sqrt() * normaliser.sd
+
+    def _departures(
+        self,
+        batch: Batch,
+        given: Given,
+        counts: dict[str, dict[str, int]],
+        ensemble: Ensemble,
+    ) -> dict[str, dict[str, Any]]:
+        """Return counts and departures of each kind of observation, for the result's record."""
+        normaliser = self._opened.data.normaliser.to(self.device)
+        state = normaliser.to_channel_units(ensemble.members.to(self.device))
+        mean, _ = self._background_state(batch)
+        found = departures_of(
+            [o.to(self.device) for o in given.observations],
+            batch.observations,
+            mean[0, 0],
+            state[0, :, 0],
+        )
+        summary: dict[str, dict[str, Any]] = {name: dict(count) for name, count in counts.items()}
+        for one in found:
+            if bool(one.used.any()):
+                numbers = one.summary()
+                summary[one.name] |= {
+                    k: v if isinstance(v, str) else round(v, 4) for k, v in numbers.items()
+                }
+        return summary
+
+    def _scores(self, ensemble: Ensemble, truth: GivenState) -> dict[str, dict[str, float]]:
+        """Return area-weighted scores of each channel that the truth has, physical units."""
+        values = torch.from_numpy(truth.values)[None, None]
+        known = torch.isfinite(values)
+        found = case_statistics(
+            ensemble.members.cpu(),
+            torch.nan_to_num(values),
+            known,
+            ensemble.grid.weights,
+            torch.zeros(1, dtype=torch.int64),
+            ensemble.channels,
+            self.config.seed,
+            centred=ensemble.centred,
+        )
+        means = {name: getattr(found, name)[0] for name in ("mse", "bias", "crps")}
+        count = ensemble.members.shape[1]
+        scores = {name: score(name, means, count, ensemble.centred) for name in _SCORES}
+        return {
+            spec.name: {name: round(float(values[i]), 4) for name, values in scores.items()}
+            for i, spec in enumerate(ensemble.channels)
+            if bool(known[0, 0, i].any())
+        }
+
+    def _dataset(self, batch: Batch, ensemble: Ensemble, details: dict[str, Any]) -> xr.Dataset:
+        kept = [
+            i
+            for i, spec in enumerate(ensemble.channels)
+            if spec.name not in self.inputs.condition_only
+        ]
+        counts = observation_counts(batch, ensemble.channels, ensemble.grid)[:, :, kept]
+        analysed = replace(
+            ensemble,
+            members=ensemble.members[:, :, :, kept],
+            channels=tuple(ensemble.channels[i] for i in kept),
+        )
+        history = (
+            f"slams {version('slams')}: {ensemble.method}, {ensemble.members.shape[1]} members, "
+            f"model {self._opened.record.experiment} ({self._opened.record.score[:8]})"
+        )
+        return analysis_dataset(analysed, counts=counts, history=history, attributes=details)
+
+
+def _check_day(where: str, state: GivenState, day: int) -> None:
+    if not np.isnan(state.day) and int(np.floor(state.day)) != day:
+        raise UserError(
+            f"{where}: found a state of {day_of(state.day)}, expected one of {day_of(day)}"
+        )

@@ -1,0 +1,98 @@
+"""Files given to `slams analyse` and `slams cycle`, and what is printed of a day."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pandas as pd
+import xarray as xr
+
+from slams.errors import UserError
+from slams.stages.model_inputs import Reports
+
+__all__ = ["open_given", "open_state", "report_lines"]
+
+_TABLES = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
+_COUNTED = ("given", "used")
+
+
+def open_state(option: str, path: str | None) -> xr.Dataset | None:
+    """Open a file of states; `None` where there is none.
+
+    Args:
+        option: Option that names it, for messages.
+        path: NetCDF file or Zarr store.
+
+    Raises:
+        UserError: It cannot be opened.
+    """
+    if path is None:
+        return None
+    file = Path(path)
+    if not file.exists():
+        raise UserError(f"{option}: {path}: found no such file")
+    try:
+        # As it is on the disk: units of accumulations would become time differences.
+        if file.is_dir():
+            return xr.open_zarr(file, decode_timedelta=False)
+        return xr.open_dataset(file, engine="netcdf4", decode_timedelta=False)
+    except Exception as error:  # a different type for each kind of damage
+        raise UserError(
+            f"{option}: {path} cannot be opened as NetCDF or Zarr ({type(error).__name__}); it is "
+            f"truncated or of another format"
+        ) from error
+
+
+def open_given(stations: Sequence[str], imagery: Sequence[str]) -> list[Reports]:
+    """Open tables of reports and images.
+
+    Raises:
+        UserError: One of them cannot be opened.
+    """
+    found: list[Reports] = [_open_table(path) for path in stations]
+    for path in imagery:
+        image = open_state("--imagery", path)
+        assert image is not None
+        found.append(image)
+    return found
+
+
+def report_lines(dataset: xr.Dataset) -> Iterator[str]:
+    """Yield the lines that describe an analysis: observations, departures, scores, notes."""
+    day = pd.Timestamp(dataset["time"].values[0]).date()
+    for name, found in json.loads(dataset.attrs["observations"]).items():
+        rejected = ", ".join(
+            f"{reason} {number}"
+            for reason, number in found.items()
+            if isinstance(number, int) and reason not in _COUNTED
+        )
+        line = f"{day} {name}: {found.get('given', 0)} given, {found.get('used', 0)} used"
+        line += f" ({rejected})" if rejected else ""
+        if "o_minus_b_rms" in found:
+            line += (
+                f"; O-B {found['o_minus_b_mean']:+.2f} (rms {found['o_minus_b_rms']:.2f}), "
+                f"O-A {found['o_minus_a_mean']:+.2f} (rms {found['o_minus_a_rms']:.2f}) "
+                f"{found['units']}"
+            )
+        yield line
+    for name, scores in json.loads(dataset.attrs.get("scores", "{}")).items():
+        yield f"{day} {name}: " + ", ".join(f"{k} {v:.3f}" for k, v in scores.items())
+    if notes := dataset.attrs.get("notes"):
+        yield f"{day} note: {notes}"
+
+
+def _open_table(path: str) -> pd.DataFrame:
+    file = Path(path)
+    reader = _TABLES.get(file.suffix)
+    if reader is None:
+        raise UserError(f"--stations: found {path}, expected a .csv or .parquet file")
+    if not file.is_file():
+        found = "a directory" if file.is_dir() else "no such file"
+        raise UserError(f"--stations: {path}: found {found}, expected a table of reports")
+    try:
+        return reader(file).reset_index(drop=True)
+    except (ValueError, OSError) as error:  # the errors of pandas and pyarrow are subclasses
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(f"--stations: {path} cannot be read as a table ({reason})") from None
