@@ -112,6 +112,16 @@ def test_links_lead_to_the_pages_of_the_site(pages: ModuleType) -> None:
     assert pages._relink(text, ROOT, "notes/x.md") == "[a](../methods.md) [b](../contributing.md)"
 
 
+def test_every_figure_of_the_gallery_is_shown_with_its_code(pages: ModuleType) -> None:
+    text = pages._gallery()
+    (names,) = re.findall(
+        r"^FIGURES = \((.*)\)$", (ROOT / "docs" / "gallery.py").read_text(), re.M
+    )
+    for name in names.split(", "):
+        assert f"figures/gallery_{name}.png)" in text
+        assert f"    def {name}(" in text
+
+
 def test_a_file_that_a_tutorial_writes_is_shown_as_one() -> None:
     pytest.importorskip("jupytext")
     tutorials = load("tutorials")
