@@ -22,7 +22,7 @@ import xarray as xr
 import slams
 from data_modules.sample import sample_path
 from slams.cli.main import main
-from slams.report.mapdrawing import centred, draw_map
+from slams.report.mapdrawing import draw_map, ranged
 
 DAY = pd.Timestamp("1984-03-10")
 
@@ -124,26 +124,23 @@ pd.DataFrame(json.loads(analysis.attrs["observations"])).T
 # The age of the background is the day minus the background's own time;
 # `background_age=` gives it where the file has none. Networks were trained
 # with backgrounds of one age, and another one is said so. Without a background
-# at all the analysis starts from the climatology.
+# the analysis starts from the climatology.
 
 # %%
 day = analysis.isel(time=0)
-climatological = model.analyse(
-    time=DAY, observations=pd.read_csv("stations.csv"), members=8, seed=0
-).isel(time=0)
-difference = day["t2m_mean"] - climatological["t2m_mean"]
+spread = day["t2m_spread"]
 
 figure, axis = plt.subplots(figsize=(6, 3.5), layout="constrained")
 mesh = draw_map(
     axis,
-    difference.values,
+    spread.values,
     day["latitude"].values,
     day["longitude"].values,
-    "RdBu_r",
-    centred([difference.values]),
+    "viridis",
+    ranged([spread.values], zero=True),
     reports,
 )
-axis.set_title("what the background brings: 2 m temperature")
+axis.set_title("spread of 2 m temperature, and the stations")
 figure.colorbar(mesh, location="bottom", label="K", shrink=0.8)
 plt.show()
 
@@ -166,13 +163,15 @@ except slams.errors.UserError as error:
 #
 # ```
 # slams analyse model/ --time 1984-03-10 --background background.nc \
-#     --stations stations.csv --members 8
+#     --stations stations.csv
 # ```
+#
+# Other methods of the model are chosen by name, here optimal interpolation.
 
 # %%
 command = (
     "analyse model/ --time 1984-03-10 --background background.nc "
-    "--stations stations.csv --members 8 --output analysis.nc"
+    "--stations stations.csv --method optimal_interpolation"
 )
 assert main(command.split()) == 0
 

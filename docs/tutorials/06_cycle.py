@@ -64,6 +64,7 @@ settings = {
     "days": DAYS,
     "members": 8,
     "seed": 0,
+    "method": "optimal_interpolation",  # fast; the default is latent diffusion
 }
 
 first = []
@@ -85,8 +86,11 @@ np.testing.assert_array_equal(days[3]["temperature"], first[3]["temperature"])
 len(days)
 
 # %% [markdown]
-# On the command line the same is `slams cycle model/ --start 1984-02-01 --days
-# 10 --stations stations.csv`.
+# In a terminal the same is
+#
+# ```
+# slams cycle model/ --start 1984-02-01 --days 10 --stations stations.csv
+# ```
 #
 # ## Error and spread
 #
@@ -97,8 +101,8 @@ len(days)
 cycle = xr.concat([day["temperature"] for day in days], dim="time")
 cycle = cycle.sel(level=850)
 grid = {"latitude": cycle["latitude"], "longitude": cycle["longitude"]}
-actual = truth["temperature"].interp(grid, kwargs={"fill_value": None})
-actual = actual.sel(level=850)
+actual = truth["temperature"].sel(level=850)
+actual = actual.interp(grid, kwargs={"fill_value": None})
 weight = np.cos(np.deg2rad(cycle["latitude"]))
 
 
