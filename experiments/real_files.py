@@ -5,8 +5,8 @@
 `DATA` holds METAR reports of January 2020, ARM's column at the Southern Great Plains in summer
 1997, and NCEP's reanalysis of 1 to 5 January 2022 (docs/own_data.md says where they are from). For
 each, the tables are written as a user would write them, the command is printed and run, and a map
-of the analysis is drawn. With the demo's model, whose climatology is that of a model run, O-B shows
-the model's bias as much as the weather.
+of the analysis is drawn. With the model of the demo, whose climatology is that of a model run, O-B
+shows the bias of that model as much as the weather.
 """
 
 from __future__ import annotations
