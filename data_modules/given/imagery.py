@@ -150,7 +150,9 @@ def _plain(array: xr.DataArray, where: str) -> xr.DataArray:
 
 def _error(dataset: xr.Dataset, array: xr.DataArray, where: str) -> np.ndarray | None:
     """Return the standard deviations that the image states, or `None`."""
-    if "error" in dataset.data_vars:
+    if "error" in dataset.data_vars and not dataset["error"].dims:
+        values = np.asarray(dataset["error"].values, np.float64)
+    elif "error" in dataset.data_vars:
         error = _plain(dataset["error"], where)
         values = np.asarray(error.values, np.float64)
     elif "error" in array.attrs:

@@ -136,6 +136,8 @@ def order_latitude(dataset: xr.Dataset, reading: Reading) -> tuple[np.ndarray, s
     outside = values[np.abs(values) > 90 + 1e-6]
     if len(outside):
         raise reading.fault(f"found latitude {outside[0]:g}, expected -90 to 90")
+    if len(values) < 2:
+        raise reading.fault(f"found {len(values)} latitudes, expected a global grid")
     steps = np.diff(values)
     if (steps > 0).all():
         reading.repairs.append("latitude: south to north reversed to north to south")
@@ -164,6 +166,8 @@ def order_longitude(
         UserError: The longitudes are not equally spaced around the globe.
     """
     found = _coordinate(dataset, "longitude", reading)
+    if not len(found):
+        raise reading.fault("found no longitudes, expected a global grid")
     values = np.mod(found, 360.0)
     values[values > 360.0 - 1e-6] = 0.0
     order = np.argsort(values, kind="stable")

@@ -142,6 +142,8 @@ def test_times_of_the_day_are_averaged_and_others_are_counted() -> None:
 def test_errors_of_the_image_replace_those_of_the_recipe() -> None:
     stated = image().assign_attrs(error=7.0)
     assert bool((one(used(stated)).error_variance == 49.0).all())
+    single = image().to_dataset().assign(error=7.0)
+    assert bool((one(used(single)).error_variance == 49.0).all())
     error = image() * 0 + 2.0
     error[:, 12:] = 6.0
     dataset = image().to_dataset().assign(error=error)
