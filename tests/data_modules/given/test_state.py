@@ -234,6 +234,8 @@ def twice(dataset: xr.Dataset) -> xr.Dataset:
         (lambda d: d.isel(latitude=slice(0, 1)), "found 1 latitudes, expected a global grid"),
         (lambda d: d.isel(longitude=slice(0, 0)), "found no longitudes, expected a global grid"),
         (lambda d: d.isel(level=slice(0, 0)), "level 850, 500 hPa of temperature is missing"),
+        (lambda d: d.assign_coords(level=["a", "b"]), "coordinate 'level' is not numbers"),
+        (lambda d: d.assign_coords(latitude=list("abcdefghijkl")), "'latitude' is not numbers"),
         (lambda d: d.isel(latitude=0), "dimension 'latitude' is missing"),
         (celsius, r"temperature@850 has the value -?[\d.]+, expected 100 to 400 K.*such as degC"),
         (lambda d: d.isel(level=0, drop=True), "'temperature' .temperature. has no levels"),
