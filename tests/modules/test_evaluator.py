@@ -24,6 +24,7 @@ import toy_evaluation as toy
 from slams.errors import UserError
 from slams.modules.callbacks.evaluation_progress import EvaluationProgress
 from slams.runtime import signals
+from slams.runtime.files import load_tensors
 from slams.runtime.signals import Stopped
 
 TABLES = (
@@ -168,6 +169,36 @@ def test_an_evaluation_that_is_stopped_goes_on_behind_it(single, tmp_path, monke
         xr.testing.assert_equal(one.load(), two.load())
     progress.forget()
     assert not kept.exists()
+
+
+def test_all_cases_are_kept_in_files_that_a_stopped_evaluation_finds_again(single, tmp_path):
+    progress = tmp_path / "progress"
+    signals.install_handlers()
+    signals.enable()
+    callbacks = [EvaluationProgress(progress), Interrupt(1)]
+    with pytest.raises(Stopped), signals.defer():
+        toy.evaluate(tmp_path, batch_size=2, callbacks=callbacks, keep=-1)
+    assert len(list((progress / "cases/analysis").iterdir())) == 4
+    state = load_tensors(progress / "rank-0.pt")["state"]
+    assert set(state["kept"]["analysis"][0]) == {"file", "time"}  # no members
+    module = toy.evaluate(
+        tmp_path, batch_size=2, callbacks=[EvaluationProgress(progress)], keep=-1
+    )
+    module.write(tmp_path)
+    assert_same(module.tables(), single[1], 1e-12)
+    for group in ("analysis", "truth", "background"):
+        some, every = (
+            xr.open_zarr(d / "analysis.zarr", group=group, chunks=None)
+            for d in (single[0], tmp_path)
+        )
+        assert every["case"].values.tolist() == list(range(7))
+        xr.testing.assert_identical(every.isel(time=slice(3)).load(), some.load())
+    # What a damaged progress lacks is not left out in silence.
+    with pytest.raises(Stopped), signals.defer():
+        toy.evaluate(tmp_path, callbacks=[EvaluationProgress(progress), Interrupt(5)], keep=-1)
+    (progress / "cases/truth/0.pt").unlink()
+    with pytest.raises(UserError, match="does not contain the progress"):
+        toy.evaluate(tmp_path, callbacks=[EvaluationProgress(progress)], keep=-1)
 
 
 def test_progress_is_kept_about_every_minute(tmp_path):

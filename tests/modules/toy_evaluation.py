@@ -179,9 +179,9 @@ class Shard:
         return len(self.positions)
 
 
-def evaluator(analysed=()):
+def evaluator(analysed=(), keep=3):
     config = AssimilationConfig(
-        setting="toy", members=MEMBERS, bootstrap_block=2, bootstrap_samples=50, keep_cases=3
+        setting="toy", members=MEMBERS, bootstrap_block=2, bootstrap_samples=50, keep_cases=keep
     )
     methods = [Noisy("background", 1.0), Noisy("analysis", 0.4)]
     return AssimilationEvaluator(
@@ -189,9 +189,12 @@ def evaluator(analysed=()):
     )
 
 
-def evaluate(directory, devices=1, batch_size=1, cases=7, padded=False, callbacks=(), analysed=()):
+def evaluate(
+    directory, devices=1, batch_size=1, cases=7, padded=False, callbacks=(), analysed=(), keep=3
+):
     """Run the evaluation and return the evaluator."""
-    module = evaluator(analysed)
+    module = evaluator(analysed, keep)
+    module.keep_in = Path(directory) / "progress/cases"
     config = TrainerConfig(accelerator="cpu", devices=devices, threads=1, log_every_seconds=1e9)
     trainer = make_trainer(
         config, run_dir=directory, precision=EVALUATION_PRECISION, callbacks=callbacks

@@ -8,9 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 
 from slams.errors import UserError
+from slams.fields import Ensemble, FieldSpec
+from slams.grid import LatLonGrid
+from slams.modules.analyses import KeptCases
 from slams.report.stored_fields import damaged_groups, group_problems, open_group
 
 Damage = Callable[[xr.Dataset], xr.Dataset]
@@ -191,3 +195,71 @@ def test_a_truth_that_cannot_be_read_is_not_compared_with(store: Path) -> None:
     assert "infinite" in missing[1]
     shutil.rmtree(store)
     assert damaged_groups(store, missing) == set()
+
+
+# --- Stores as they are written now ------------------------------------------------------------
+
+CHANNELS = tuple(
+    FieldSpec.parse(name) for name in ("temperature@500", "2m_temperature", "temperature@850")
+)
+GRID = LatLonGrid(torch.tensor([67.5, 22.5, -22.5, -67.5]), torch.arange(8) * 45.0)
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> tuple[Path, torch.Tensor]:
+    """Return a store of two cases of two days each, and its members `(B, M, T, C, H, W)`."""
+    members = torch.randn(2, 3, 2, 3, 4, 8, generator=torch.Generator().manual_seed(1))
+    time = torch.tensor([[10.0, 11.0], [12.0, 13.0]], dtype=torch.float64)
+    none = torch.zeros(2, dtype=torch.int64)
+    kept = KeptCases(2)
+    for group, values in (("letkf", members), ("truth", members[:, :1])):
+        one = Ensemble(group, values, time, CHANNELS, GRID, diverged=none, centred=True)
+        kept.add(group, torch.tensor([4, 6]), one)
+    kept.write(tmp_path / "analysis.zarr")
+    return tmp_path / "analysis.zarr", members
+
+
+def test_a_store_is_taken_by_case_and_day_under_the_names_of_tables(written) -> None:
+    store, members = written
+    found = open_group(store, "letkf")
+    values = members.numpy()
+    assert set(found.data_vars) == {"temperature", "2m_temperature"}
+    assert found["temperature"].dims == (
+        "case", "member", "day", "level", "latitude", "longitude",
+    )  # fmt: skip
+    np.testing.assert_array_equal(found["temperature"].sel(level=500), values[:, :, :, 0])
+    np.testing.assert_array_equal(found["temperature"].sel(level=850), values[:, :, :, 2])
+    np.testing.assert_array_equal(found["2m_temperature"], values[:, :, :, 1])
+    assert found["time"].dims == ("case", "day")
+    assert found["time"].values[1, 0] == np.datetime64("1970-01-13")
+    assert found["case"].values.tolist() == [4, 6]
+    assert found["2m_temperature"].attrs["units"] == "K"
+    assert found.attrs["ensemble"] == "centred"
+    truth = open_group(store, "truth")
+    assert truth["2m_temperature"].dims == ("case", "day", "latitude", "longitude")
+    assert damaged_groups(store, [], {"temperature"}, refuse=True) == frozenset()
+
+
+def damage_time(dataset: xr.Dataset) -> xr.Dataset:
+    return dataset.isel(time=slice(3))
+
+
+@pytest.mark.parametrize(
+    ("damage", "problem"),
+    [
+        (damage_time, "3 days are not windows of 2 cases"),
+        (lambda d: d.drop_vars("case"), "case is not that of group truth"),
+        (lambda d: d.drop_vars("t2m"), "found the variables temperature, in group truth"),
+        (put(np.inf), "temperature has 1 infinite values"),
+        (put(np.nan, "t2m"), "2m_temperature has 1 missing values"),
+    ],
+)
+def test_damage_of_a_store_is_found(written, damage: Damage, problem: str) -> None:
+    store, _ = written
+    dataset = xr.open_zarr(store, group="letkf", chunks=None).load()
+    shutil.rmtree(store / "letkf")
+    damaged = damage(dataset).drop_encoding()
+    damaged.to_zarr(store, group="letkf", zarr_format=3, consolidated=False)
+    missing: list[str] = []
+    assert damaged_groups(store, missing) == {"letkf"}
+    assert problem in missing[0]

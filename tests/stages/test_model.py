@@ -17,11 +17,13 @@ import slams as package
 from data_modules.store.training_store import TrainingStore
 from slams.bundles.files import Bundle
 from slams.calendar.days import time_stamps
+from slams.cf import write_dataset
 from slams.cli.main import main
 from slams.errors import UserError
 from slams.stages.bundle import export_run
 from slams.stages.data import multimodal
 from slams.stages.model import Model
+from tests.cf.compliance import complaints
 from tests.stages.conftest import Study
 
 DAY = "2001-03-30"
@@ -122,6 +124,19 @@ def test_observations_are_counted_and_compared(model: Model, fields: xr.Dataset)
     assert int(found["olr_observation_count"].sum()) == satellite["used"] > 0
 
 
+@pytest.mark.filterwarnings("ignore:The ioos_sos checker is deprecated")
+def test_an_analysis_is_a_cf_dataset_on_disk_too(
+    model: Model, fields: xr.Dataset, tmp_path: Path
+) -> None:
+    found = model.analyse(DAY, observations=reports(fields, DAY), members=2)
+    assert found["temperature"].attrs["cell_methods"] == "time: mean"  # as the store has noted
+    file = tmp_path / "analysis.nc"
+    write_dataset(found, file)
+    assert not complaints(file)
+    with xr.open_dataset(file, decode_coords="all") as read:
+        xr.testing.assert_identical(read.load(), found)
+
+
 def test_given_inputs_and_a_store_lead_to_the_same_analysis(
     finished: Study, model: Model, fields: xr.Dataset
 ) -> None:
@@ -173,6 +188,20 @@ def _image(satellite, grid, day: str) -> xr.DataArray:
         name="olr",
         attrs={"units": "W m-2"},
     )
+
+
+def test_reports_that_are_held_out_do_not_enter(model: Model, fields: xr.Dataset) -> None:
+    background, held = fields.sel(time=["2001-03-28"]), reports(fields, DAY, 10, seed=3)
+    arguments = (DAY, background, reports(fields, DAY))
+    settings = {"members": 4, "method": "optimal_interpolation"}
+    found = model.analyse(*arguments, **settings, verify=held)
+    departures = json.loads(found.attrs["held_out"])["stations/temperature@850"]
+    assert departures["given"] == len(held)
+    assert departures["o_minus_a_rms"] < departures["o_minus_b_rms"]
+    alone = model.analyse(*arguments, **settings)
+    xr.testing.assert_equal(found, alone)
+    with pytest.raises(UserError, match="verify: "):
+        model.analyse(*arguments, **settings, verify=held.drop(columns="value"))
 
 
 def test_without_background_and_without_observations(model: Model, fields: xr.Dataset) -> None:

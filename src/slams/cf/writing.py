@@ -91,7 +91,11 @@ def check_output(path: Path) -> None:
 
 
 def write_zarr(
-    dataset: xr.Dataset, store: Path, packed: bool = False, group: str | None = None
+    dataset: xr.Dataset,
+    store: Path,
+    packed: bool = False,
+    group: str | None = None,
+    append: bool = False,
 ) -> None:
     """Write a dataset into a Zarr store (format 3), with a checksum of each chunk.
 
@@ -100,16 +104,18 @@ def write_zarr(
         store: The store, which need not exist; other groups are kept.
         packed: Whether the dataset is that of `slams.cf.packing`.
         group: The group to write; `None` for the root.
+        append: Whether to append to the times of the group, which has the same variables.
     """
     from zarr.codecs import ZstdCodec
     from zarr.errors import ZarrUserWarning
 
     compressed = {"compressors": (ZstdCodec(level=0, checksum=True),)}
     part = _encoded(dataset, compressed, "chunks", packed)
+    how = {"append_dim": "time"} if append else {"mode": "a"}
     with warnings.catch_warnings():
         # Without consolidated metadata, `xr.open_zarr` warns whoever reads the store.
         warnings.filterwarnings("ignore", "Consolidated metadata", ZarrUserWarning)
-        part.to_zarr(store, group=group, mode="a", zarr_format=3, consolidated=True)
+        part.to_zarr(store, group=group, zarr_format=3, consolidated=True, **how)
 
 
 def _write_netcdf(dataset: xr.Dataset, path: Path, packed: bool) -> None:

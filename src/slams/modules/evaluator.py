@@ -53,6 +53,8 @@ class AssimilationEvaluator(LightningModule):
 
     Attributes:
         share_members: Whether every rank is given every case, in the same batches.
+        keep_in: Directory for the ensembles of all cases, where `keep_cases` is -1 and memory
+            may not hold them; `None` for memory.
         done: Number of batches that this rank has evaluated.
         at_work: Name of the method that is running; empty before the first.
         results: The results of this rank, from `setup` on.
@@ -86,6 +88,7 @@ class AssimilationEvaluator(LightningModule):
         self.scored_channels = tuple(self.channels[i] for i in self._scored)
         self.seed = seed
         self.share_members = False
+        self.keep_in: Path | None = None
         self._share = Share()
         self._seen = self.done = 0
         self.at_work = ""
@@ -108,6 +111,7 @@ class AssimilationEvaluator(LightningModule):
             self.config.members,
             self.config.keep_cases,
             self.seed,
+            self.keep_in if self.config.keep_cases < 0 else None,
         )
         self._tables = None
 

@@ -8,6 +8,7 @@ rank has no case.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -43,8 +44,9 @@ class Results(nn.Module):
         grid: The grid, whose cell areas are the weights of every mean.
         marginals: Standardisation of these channels for the Wasserstein distance.
         members: Number of ensemble members `M`.
-        keep_cases: Number of cases whose ensembles are kept in full.
+        keep_cases: Number of cases whose ensembles are kept in full; -1 for all.
         seed: The experiment's seed, for rank ties and the bootstrap.
+        keep_in: Directory for the ensembles that are kept, see `KeptCases`.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Results(nn.Module):
         members: int,
         keep_cases: int,
         seed: int,
+        keep_in: Path | None = None,
     ) -> None:
         super().__init__()
         self.channels, self.grid, self.seed = channels, grid, seed
@@ -65,7 +68,7 @@ class Results(nn.Module):
         self.records = Records()
         for method in methods:  # a rank without cases has no other record
             self.records.add(method, MethodRecord.empty(len(channels), members))
-        self.kept = KeptCases(keep_cases)
+        self.kept = KeptCases(keep_cases, keep_in)
         self.days = DayRecords(channels, grid.weights, seed)
 
     def add(
@@ -160,7 +163,7 @@ class Results(nn.Module):
         powers = {name: spectra.compute() for name, spectra in self.spectra.items()}
         records = Records.merge(gather(self.records)).merged()
         cases = sorted({n for record in records.values() for n in record.case.tolist()})
-        kept = gather_on_root(self.kept.select(cases[: self.kept.limit]))
+        kept = gather_on_root(self.kept.select(self.kept.first(cases)))
         days = gather_on_root(self.days)
         if kept is None or days is None:
             return None

@@ -142,6 +142,7 @@ def _evaluate(
     world = config.trainer.devices * config.trainer.num_nodes
     data.whole_test = len(data.splits["test"]) < world and not config.assimilation.cycle_days
     evaluator.share_members = data.whole_test
+    evaluator.keep_in = run.progress / "cases"
     # Ranks that share members run in step, and cycles hold states: both start from the beginning.
     alone = not data.whole_test and not config.assimilation.cycle_days
     progress = EvaluationProgress(run.progress)
