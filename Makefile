@@ -13,6 +13,8 @@ ARGS ?=
 SUBMIT ?=
 # Directory whose tracking store `make mlflow-ui` shows: the key `runs` of the recipe.
 RUNS ?= runs
+# The demo's trained model, which `make demo` exports and the tutorials of `make docs` load.
+MODEL ?= runs/demo/model
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
@@ -44,6 +46,8 @@ demo: install ## Embedded sample -> VAE -> score -> assimilation with baselines 
 	$(SLAMS) train vae $(DEMO) $(ARGS)
 	$(SLAMS) train score $(DEMO) $(ARGS)
 	$(SLAMS) assimilate $(DEMO) $(ARGS)
+	@rm -rf $(MODEL)
+	$(SLAMS) export runs/demo/assimilation --output $(MODEL)
 
 test: install ## Run the tests, but for the slow ones
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow and not e2e and not slurm"
@@ -120,13 +124,15 @@ $(VENV)/.simulate: $(VENV)/.installed
 	$(PIP) -e '.[simulate]'
 	@touch $@
 
-docs: $(VENV)/.docs ## Write the pages of the Python interface to docs/api (extra `docs`)
-	$(BIN)/pdoc --docformat google --output-directory docs/api slams data_modules
+docs: $(VENV)/.docs ## Build the site in site/, and run its tutorials with the model of `make demo`
+	@test -d $(MODEL) || echo "no $(MODEL): tutorials that load it are shown without output"
+	NO_MKDOCS_2_WARNING=1 MODEL=$(MODEL) OMP_NUM_THREADS=1 $(BIN)/mkdocs build --quiet
+	@echo "open $(CURDIR)/site/index.html"
 
 $(VENV)/.docs: $(VENV)/.installed
 	$(PIP) -e '.[docs]'
 	@touch $@
 
 clean: ## Remove caches and builds; runs/, stores/ and the environment are kept
-	rm -rf build dist docs/api .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf build dist site .pytest_cache .ruff_cache .import_linter_cache
 	find src data_modules tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -223,8 +223,6 @@ def _axes(
     irregular = np.abs(gaps - spacing) > _REGULAR * spacing
     if irregular.sum() > 1 or gaps.min() < (1 - _REGULAR) * spacing:
         raise UserError(f"{where}: the longitudes are not equally spaced, expected a regular grid")
-    if not irregular.any():
-        spacing = 360.0 / len(east)
     return (latitude, rows), (east, columns), spacing
 
 

@@ -132,6 +132,7 @@ def _with_index(table: pd.DataFrame) -> pd.DataFrame:
 
 def _variables(names: pd.Series, where: str) -> pd.Series:
     """Return the canonical names of variables."""
+    names = names.astype(object)
     found = {name: find_variable(str(name)) for name in names.unique()}
     for name, variable in found.items():
         if variable is None:

@@ -198,9 +198,10 @@ def _count_reports(
     """Count the reports of the day that were rejected, are too few, or were averaged."""
     table = found.table[report_days(found.table) == day]
     channel = _channels_of(table, channels)
+    names = [spec.name for spec in channels]
     for number, spec in enumerate(_observed(section)):
         own = counts[f"stations/{spec.name}"]
-        mine = table[[channels[i].name == spec.name if i >= 0 else False for i in channel]]
+        mine = table[channel == names.index(spec.name)]
         for reason, rejected in mine.loc[~mine["accepted"], "reason"].value_counts().items():
             _add(own, str(reason), int(rejected))
         good = mine[mine["accepted"]]

@@ -133,7 +133,7 @@ def create_nature_run(
     Args:
         path: Zarr directory to write.
         first: The fields of some steps, for names and grid; `surface_elevation` (m) is written as
-        it is.
+            it is.
         times: `(n,)` datetime64 of all steps of the run.
         attributes: Attributes of the store.
     """
@@ -172,7 +172,7 @@ def write_piece(path: Path, fields: xr.Dataset, start: int) -> None:
 
     Raises:
         ValueError: The piece does not start at a chunk boundary, or a value does not fit the
-        packing of its variable.
+            packing of its variable.
     """
     if start % PIECE_STEPS:
         raise ValueError(f"step {start} is not the first of a chunk of {PIECE_STEPS} steps")

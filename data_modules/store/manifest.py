@@ -158,7 +158,7 @@ def verify(path: str | Path) -> str:
 
     Raises:
         UserError: The store cannot be read, or its content has changed; the message names the
-        first such file.
+            first such file.
     """
     store = TrainingStore.open(path)
     path, manifest = Path(path), read_manifest(Path(path))

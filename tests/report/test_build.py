@@ -25,6 +25,8 @@ SECTIONS = [
     "modalities",
     "maps",
     "other-maps",
+    "station-profiles",
+    "cross-section",
     "profiles",
     "regions",
     "ranks",

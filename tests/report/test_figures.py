@@ -81,7 +81,7 @@ def test_lines_of_every_figure_have_the_method_s_colour(
     assert colours["latent diffusion"] == {method_style("latent_diffusion").colour}
     assert all(len(found) == 1 for found in colours.values())
     assert len(colours) == 4
-    assert len(drawn) == 5
+    assert len(drawn) == 4 + 4  # metrics of temperature; spread of each variable
 
 
 def test_differences_are_centred_and_share_their_range() -> None:
@@ -232,7 +232,11 @@ def test_a_variable_without_any_truth_has_no_map(runs: Runs, tmp_path: Path) -> 
     assert temperature_maps(run, ReportConfig(dpi=30)).missing == [
         "The truth has no temperature at 850 hPa in case 0: no maps."
     ]
-    assert not calibration.spread_against_error(run).panels
+    panels = calibration.spread_against_error(run).panels
+    assert [panel.name for panel in panels] == [
+        "spread_error_2m_temperature",
+        "spread_error_outgoing_longwave_radiation",
+    ]
 
 
 def test_metrics_of_a_whole_method_are_found_under_any_variable(runs: Runs) -> None:

@@ -24,6 +24,7 @@ from slams.stages.bundle import export_run
 from slams.stages.data import multimodal
 from slams.stages.model import Model
 from tests.cf.compliance import complaints
+from tests.stages.commands import tree
 from tests.stages.conftest import Study
 
 DAY = "2001-03-30"
@@ -190,6 +191,20 @@ def _image(satellite, grid, day: str) -> xr.DataArray:
     )
 
 
+def test_reports_that_are_held_out_do_not_enter(model: Model, fields: xr.Dataset) -> None:
+    background, held = fields.sel(time=["2001-03-28"]), reports(fields, DAY, 10, seed=3)
+    arguments = (DAY, background, reports(fields, DAY))
+    settings = {"members": 4, "method": "optimal_interpolation"}
+    found = model.analyse(*arguments, **settings, verify=held)
+    departures = json.loads(found.attrs["held_out"])["stations/temperature@850"]
+    assert departures["given"] == len(held)
+    assert departures["o_minus_a_rms"] < departures["o_minus_b_rms"]
+    alone = model.analyse(*arguments, **settings)
+    xr.testing.assert_equal(found, alone)
+    with pytest.raises(UserError, match="verify: "):
+        model.analyse(*arguments, **settings, verify=held.drop(columns="value"))
+
+
 def test_without_background_and_without_observations(model: Model, fields: xr.Dataset) -> None:
     found = model.analyse(DAY, members=3)
     assert given(found) == {}
@@ -340,7 +355,10 @@ def test_the_same_by_the_command_line(
     image(fields, DAY).to_netcdf("olr.nc")
     run = str(finished.run("assimilation"))
     assert main(["export", run]) == 0
-    assert main(["export", run]) == 2
+    before = tree(tmp_path)
+    assert main(["export", run]) == 0  # it is there already
+    assert tree(tmp_path) == before
+    assert main(["export", run, "--archive-days", "40"]) == 2
     assert "model exists" in capsys.readouterr().err
     assert main(["info", "model"]) == 0
     assert "12 x 24" in capsys.readouterr().out

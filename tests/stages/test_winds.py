@@ -12,6 +12,8 @@ import xarray as xr
 from data_modules.store.training_store import TrainingStore
 from slams.config.loading import to_yaml
 from slams.config.schema import StationVariableConfig
+from slams.report.calibration import spread_and_error
+from slams.report.kept_case import kept_case
 from slams.report.mapdata import case_fields, variable_levels
 from slams.report.reading import lookup, read_assimilation
 from slams.report.tables import other_tables
@@ -37,6 +39,7 @@ def windy(tmp_path_factory: pytest.TempPathFactory) -> Study:
         StationVariableConfig("u_component_of_wind@850", 1.0),
         StationVariableConfig("specific_humidity@850", 0.01),
     ]
+    config.observations.stations.held_out = 0.2
     config.assimilation.modality_study = 0
     (root / "recipe.yaml").write_text(to_yaml(config))
     made = Study(config, root / "recipe.yaml", root)
@@ -119,9 +122,29 @@ def test_the_report_shows_each_variable_by_level(windy: Study) -> None:
     for variable in ("u_component_of_wind", "specific_humidity"):
         for name in ("profile_{}_rmse", "map_{}_error", "spectra_{}_spherical", "regions_{}_rmse"):
             assert name.format(variable) in figures
+        for name in ("station_profile_1", "section_needed", "section_increment", "section_spread"):
+            assert f"{variable}_{name}" in figures
+            assert name in figures
+        for name in ("ranks_{}", "spread_error_{}", "dates_{}_crps"):
+            assert name.format(variable) in figures
         assert f"reconstruction_profile_{variable}" in figures
     assert "RMSE (g\N{NO-BREAK SPACE}kg⁻¹) of specific humidity by level" in page
     assert "RMSE (m\N{NO-BREAK SPACE}s⁻¹) of eastward wind by level" in page
+
+
+def test_the_report_verifies_by_stations_that_were_held_out(windy: Study) -> None:
+    run = windy.run("assimilation")
+    used, kept_back = (pd.read_csv(run / f"stations{n}.csv") for n in ("", "_held_out"))
+    assert (len(used), len(kept_back)) == (24, 6)
+    space = pd.read_parquet(run / "observation_space.parquet")
+    rows = space[space["use"].eq("held_out") & space["region"].eq("global")]
+    scores = rows[rows["statistic"].eq("crps")]
+    assert set(scores["n"]) == {6 * 7}  # stations, dates
+    page = (run / "report" / "index.html").read_text()
+    section = page.partition('<section id="held-out">')[2].partition("</section>")[0]
+    assert "the smallest CRPS is that of" in section
+    assert section.count("<tr>") == 1 + len(scores)
+    assert "No station was held out" not in page
 
 
 def test_the_report_shows_humidity_in_grams_and_leaves_the_file_as_it_is(windy: Study) -> None:
@@ -162,3 +185,11 @@ def test_tables_and_maps_show_means_over_levels_and_grams(windy: Study) -> None:
     assert fields.units == "g kg-1"
     np.testing.assert_allclose(fields.truth, 1000 * stored, rtol=1e-6)
     assert fields.mean["optimal_interpolation"].max() > 1.0
+    profiles = kept_case(run, variable="specific_humidity")
+    assert profiles.units == "g kg-1"
+    np.testing.assert_array_equal(profiles.truth.sel(level=850), fields.truth)
+    spread, error = spread_and_error(run, "specific_humidity")["optimal_interpolation"]
+    members = 1000 * run.fields("optimal_interpolation")["specific_humidity"].sel(level=850)
+    known = members.std("member", ddof=1)
+    assert float(known.min()) < spread[0] < spread[-1] < float(known.max())
+    assert 0.1 < error.mean() / spread.mean() < 10

@@ -12,6 +12,7 @@ from slams.config.schema import ReportConfig
 from slams.errors import UserError
 from slams.plugins.methods import METHODS
 from slams.report.calibration import rank_histograms, spread_against_error
+from slams.report.cross_section import cross_section
 from slams.report.decomposition import decomposition
 from slams.report.drawing import FIGURES
 from slams.report.formatting import change, made_with, with_interval
@@ -36,6 +37,7 @@ from slams.report.regions import regional_scores
 from slams.report.section import Section, new_section, page
 from slams.report.settings import limits, provenance, settings, subtitle
 from slams.report.spectra import spectra
+from slams.report.station_profiles import station_profiles
 from slams.report.style import in_order, method_label
 from slams.report.summary import summary_figure
 from slams.report.tables import method_table, other_tables
@@ -130,6 +132,8 @@ def _sections(
         modality_study(runs),
         temperature_maps(first, options),
         surface_maps(first, options),
+        station_profiles(first, options),
+        cross_section(first, options),
         profiles(first),
         *other_levels(first, options),
         regional_scores(first),

@@ -6,14 +6,22 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from slams.report.drawing import REFERENCE, draw_ranks, finish, new_axes
+from slams.report.display import display_factor, display_units
+from slams.report.drawing import REFERENCE, draw_ranks_by_method, finish, new_axes, render
 from slams.report.formatting import capitalised, joined, number
-from slams.report.mapdata import area_weights, on_levels
+from slams.report.labels import quantity, temperature_first, variable_label
+from slams.report.mapdata import area_weights, leading
 from slams.report.reading import AssimilationRun
 from slams.report.section import Panel, Section, new_section
 from slams.report.style import in_order, method_label, method_style
 
-__all__ = ["pooled_ranks", "rank_histograms", "spread_against_error", "spread_bins"]
+__all__ = [
+    "pooled_ranks",
+    "rank_histograms",
+    "spread_against_error",
+    "spread_and_error",
+    "spread_bins",
+]
 
 # Dimensions that points of one level have.
 _POINTS = ("case", "day", "latitude", "longitude")
@@ -34,33 +42,35 @@ def pooled_ranks(ranks: pd.DataFrame, method: str, variable: str = "temperature"
 
 
 def rank_histograms(run: AssimilationRun) -> Section:
-    """Show where the truth falls among the sorted members, one panel per method."""
+    """Show where the truth falls among the sorted members, for each variable and method."""
     section = new_section("ranks")
     if run.ranks is None:
         return section.without("No table of ranks: no rank histograms.")
-    shares = {m: pooled_ranks(run.ranks, m) for m in in_order(run.ranks["method"])}
-    shares = {method: share for method, share in shares.items() if len(share) > 1}
-    if not shares:
-        return section.without("The table of ranks has no temperature.")
-    top = max(share.max() * len(share) for share in shares.values())
-    for method, share in shares.items():
-        section.panels.append(_rank_panel(method, share, top))
-        ends, expected = share[0] + share[-1], 2 / len(share)
-        section.findings.append(
-            f"{capitalised(method_label(method))}: the truth lies outside all {len(share) - 1} "
-            f"members {100 * ends:.1f} % of the time; {100 * expected:.1f} % is expected."
-        )
-    return section
+    for variable in temperature_first(run.ranks["variable"]):
+        shares = {m: pooled_ranks(run.ranks, m, variable) for m in in_order(run.ranks["method"])}
+        shares = {method: share for method, share in shares.items() if len(share) > 1}
+        if shares:
+            section.panels.append(_rank_panel(variable, shares))
+            section.findings.append(_outside(variable, shares))
+    return section if section.panels else section.without("The table of ranks is empty.")
 
 
-def _rank_panel(method: str, share: np.ndarray, top: float) -> Panel:
-    style = method_style(method)
-    title, x = capitalised(style.label), "rank of the truth among the members"
-    axes = new_axes(title, 2.5, x, "observed / expected")
-    draw_ranks(axes, share, style.colour)
-    axes.set_ylim(0, 1.08 * max(top, 1.2))
-    alt = f"Rank histogram of {style.label}, {len(share)} ranks"
-    return finish(axes, f"ranks_{method}", alt, columns=0)
+def _rank_panel(variable: str, shares: dict[str, np.ndarray]) -> Panel:
+    title = capitalised(variable_label(variable))
+    figure = draw_ranks_by_method(title, shares, "the truth")
+    return render(figure, f"ranks_{variable}", f"Rank histograms of {title} by method")
+
+
+def _outside(variable: str, shares: dict[str, np.ndarray]) -> str:
+    """Return how often the truth of a variable lies outside all members of each method."""
+    parts = [
+        f"{100 * (share[0] + share[-1]):.1f} % with {method_label(method)}"
+        for method, share in shares.items()
+    ]
+    expected = sorted({f"{100 * 2 / len(share):.1f} %" for share in shares.values()})
+    name = capitalised(variable_label(variable))
+    text = f"{name}: the share of truths outside all members is {joined(parts)}"
+    return f"{text}; {joined(expected)} is expected."
 
 
 def spread_bins(
@@ -98,36 +108,59 @@ def spread_against_error(run: AssimilationRun) -> Section:
     """Show whether the errors are large where the ensemble predicts large errors."""
     section = new_section("spread-error")
     truth = run.fields("truth")
-    curves = {}
-    if on_levels(truth, "temperature"):
-        state = truth["temperature"].load()
-        section.caption = section.caption.format(cases=state.sizes["case"])
-        found = {method: _curve(run.fields(method), state) for method in run.methods}
-        curves = {m: c for m, c in found.items() if c is not None and len(c[0])}
-    if not curves:
-        return section.without("No ensembles of temperature were kept: no spread-error plot.")
-    section.panels.append(_spread_panel(curves))
-    for method, (spread, error) in curves.items():
-        if error[0] > 0:
-            section.findings.append(
-                f"{capitalised(method_label(method))}: from the tenth of the globe with the least "
-                f"spread to the tenth with the most, the spread goes from {number(spread[0])} to "
-                f"{number(spread[-1])} K and the error from {number(error[0])} to "
-                f"{number(error[-1])} K."
-            )
-    unseen = [method_label(method) for method in run.methods if method not in curves]
+    variables = () if truth is None else temperature_first(map(str, truth.data_vars))
+    seen: set[str] = set()
+    for variable in variables:
+        curves = spread_and_error(run, variable)
+        if curves:
+            seen |= set(curves)
+            section.panels.append(_spread_panel(curves, variable))
+            section.findings += _growth(curves, variable)
+    if not seen:
+        return section.without("No ensembles with their truth were kept: no spread-error plot.")
+    section.caption = section.caption.format(cases=truth.sizes["case"])
+    unseen = [method_label(method) for method in run.methods if method not in seen]
     if unseen:
         section.without(f"No ensembles were kept of {joined(unseen)}: no line.")
     return section
 
 
+def spread_and_error(
+    run: AssimilationRun, variable: str = "temperature"
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return spread and error of each method in ten bins, over the cases that were kept.
+
+    Args:
+        run: The assimilation.
+        variable: A variable, with levels or without.
+
+    Returns:
+        Root mean square of spread and of error, each `(10,)` in the units of
+        `slams.report.display`, of each method with three members or more and a known truth.
+    """
+    dataset = run.fields("truth")
+    if dataset is None or variable not in dataset:
+        return {}
+    state = _with_levels(dataset[variable])
+    found = {method: _curve(run.fields(method), state, variable) for method in run.methods}
+    return {
+        method: curve for method, curve in found.items() if curve is not None and len(curve[0])
+    }
+
+
+def _with_levels(field: xr.DataArray) -> xr.DataArray:
+    """Load a field in the units shown; one without levels gets an axis of a single one."""
+    field = field.load() * display_factor(str(field.name))
+    return field if "level" in field.dims else field.expand_dims("level")
+
+
 def _curve(
-    dataset: xr.Dataset | None, state: xr.DataArray
+    dataset: xr.Dataset | None, state: xr.DataArray, variable: str
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Return spread and error by bin; `None` where no ensemble of three or more was kept."""
-    if dataset is None or dataset.get("temperature", state).sizes.get("member", 0) < 3:
+    if dataset is None or dataset.get(variable, state).sizes.get("member", 0) < 3:
         return None
-    members = dataset["temperature"].load()
+    members = _with_levels(dataset[variable])
     count = members.sizes["member"]
     # The mean of few draws is itself uncertain: (M + 1) / M of the variance. Not so for an
     # ensemble that is centred on the analysis.
@@ -142,13 +175,31 @@ def _curve(
     return spread_bins(*fields, weight)
 
 
-def _spread_panel(curves: dict[str, tuple[np.ndarray, np.ndarray]]) -> Panel:
-    title = "Spread against error, temperature"
-    axes = new_axes(title, 4.4, "spread (K)", "error of the ensemble mean (K)")
+def _growth(curves: dict[str, tuple[np.ndarray, np.ndarray]], variable: str) -> list[str]:
+    """Return sentences on the growth of spread and error from the first to the last bin."""
+    units = quantity("", display_units(variable)).strip(" ()")
+    shown = (
+        curves if variable == "temperature" else {m: curves[m] for m in [leading([*curves])] if m}
+    )
+    return [
+        f"{capitalised(method_label(method))}, {variable_label(variable)}: from the tenth of the "
+        f"globe with the least spread to the tenth with the most, the spread goes from "
+        f"{number(spread[0])} to {number(spread[-1])} {units} and the error from "
+        f"{number(error[0])} to {number(error[-1])} {units}."
+        for method, (spread, error) in shown.items()
+        if error[0] > 0
+    ]
+
+
+def _spread_panel(curves: dict[str, tuple[np.ndarray, np.ndarray]], variable: str) -> Panel:
+    title, units = f"Spread against error, {variable_label(variable)}", display_units(variable)
+    labels = quantity("spread", units), quantity("error of the ensemble mean", units)
+    axes = new_axes(title, 4.4, *labels)
     top = 1.05 * max(max(spread.max(), error.max()) for spread, error in curves.values())
     axes.plot([0, top], [0, top], **REFERENCE)
     for method, (spread, error) in curves.items():
         axes.plot(spread, error, **method_style(method).points())
     axes.set(xlim=(0, top), ylim=(0, top), aspect="equal")
-    labels = joined([method_label(method) for method in curves])
-    return finish(axes, "spread_error", f"Binned spread against error for {labels}")
+    names = joined([method_label(method) for method in curves])
+    file = "spread_error" if variable == "temperature" else f"spread_error_{variable}"
+    return finish(axes, file, f"{title}, in bins for {names}")

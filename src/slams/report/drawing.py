@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 
 import numpy as np
@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from slams.report.formatting import number
 from slams.report.reading import Estimate
 from slams.report.section import Panel
+from slams.report.style import in_order, method_style
 
 __all__ = [
     "FIGURES",
@@ -19,6 +20,7 @@ __all__ = [
     "REFERENCE",
     "draw_bar",
     "draw_ranks",
+    "draw_ranks_by_method",
     "finish",
     "finish_bars",
     "new_axes",
@@ -128,3 +130,22 @@ def draw_ranks(axes: Axes, share: np.ndarray, colour: str) -> None:
     axes.axhline(1.0, **REFERENCE)
     axes.set_xlim(-0.7, len(share) - 0.3)
     axes.grid(axis="x", visible=False)
+
+
+def draw_ranks_by_method(title: str, shares: Mapping[str, np.ndarray], ranked: str) -> Figure:
+    """Draw one rank histogram for each method, one below the other on the same scale.
+
+    Args:
+        title: Title of the figure.
+        shares: Shares of the ranks `(M + 1,)` of each method.
+        ranked: What is ranked among the members: the truth, or an observation.
+    """
+    figure = new_figure(title, 1.5 + 1.15 * len(shares))
+    every = figure.subplots(len(shares), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    for axes, method in zip(every, in_order(shares), strict=True):
+        style = method_style(method)
+        draw_ranks(axes, shares[method], style.colour)
+        axes.set_title(style.label, fontsize=9, fontweight="normal", pad=3)
+    every[-1].set_xlabel(f"rank of {ranked} among the members")
+    figure.supylabel("observed / expected", fontsize=9.5)
+    return figure

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 
 from slams.metrics.observation_space import ASSIMILATED, HELD_OUT
-from slams.report.drawing import draw_ranks, new_figure, render
+from slams.report.drawing import draw_ranks_by_method, render
 from slams.report.formatting import capitalised, number
 from slams.report.observation_space import Observation, assimilates, parts, statistic_rows
 from slams.report.reading import AssimilationRun
 from slams.report.section import Panel, Section, new_section
-from slams.report.style import by_method, method_label, method_style
+from slams.report.style import by_method, method_label
 from slams.report.tables import table
 
 __all__ = ["held_out", "observation_ranks"]
@@ -78,14 +78,10 @@ def observation_ranks(run: AssimilationRun) -> Section:
 
 
 def _panel(observation: Observation, part: pd.DataFrame) -> Panel:
-    heading, count = observation.heading, part["method"].nunique()
-    figure = new_figure(heading, 1.5 + 1.15 * count)
-    every = figure.subplots(count, 1, sharex=True, sharey=True, squeeze=False)[:, 0]
-    for axes, (method, own) in zip(every, by_method(part), strict=True):
-        style = method_style(method)
-        draw_ranks(axes, own.sort_values("bin")["weight"].to_numpy(float), style.colour)
-        axes.set_title(style.label, fontsize=9, fontweight="normal", pad=3)
-    every[-1].set_xlabel("rank of the observation among the members")
-    figure.supylabel("observed / expected", fontsize=9.5)
+    heading = observation.heading
+    shares = {
+        method: own.sort_values("bin")["weight"].to_numpy(float) for method, own in by_method(part)
+    }
+    figure = draw_ranks_by_method(heading, shares, "the observation")
     alt = f"Rank histograms of {capitalised(heading)} by method"
     return render(figure, observation.file("observation_ranks"), alt)

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from slams.report.display import display_units
+from slams.variables import ON_LEVELS
 
-__all__ = ["METRICS", "Metric", "metric_label", "quantity", "region_label", "variable_label"]
+__all__ = [
+    "METRICS",
+    "Metric",
+    "latitude_label",
+    "longitude_label",
+    "metric_label",
+    "quantity",
+    "region_label",
+    "temperature_first",
+    "variable_label",
+]
 
 
 @dataclass(frozen=True)
@@ -53,9 +65,31 @@ def variable_label(variable: str, short: bool = False) -> str:
     return _VARIABLES.get(variable, variable.replace("_", " "))
 
 
+def temperature_first(variables: Iterable[str]) -> list[str]:
+    """Return each variable once: temperature, then those with levels, then the others, by name."""
+
+    def key(name: str) -> tuple[bool, bool, str]:
+        return name != "temperature", name not in ON_LEVELS, name
+
+    return sorted(set(variables), key=key)
+
+
 def region_label(region: str) -> str:
     """Return a region's name in words."""
     return "globe" if region == "global" else region.replace("_", " ")
+
+
+def latitude_label(latitude: float) -> str:
+    """Return a latitude (degrees north) as `45° S`."""
+    side = "N" if latitude > 0 else "S"
+    return f"{abs(latitude):g}° {side}" if latitude else "0°"
+
+
+def longitude_label(longitude: float) -> str:
+    """Return a longitude (degrees east, in any range) as `120° W`."""
+    longitude = (longitude + 180.0) % 360.0 - 180.0
+    side = "E" if longitude > 0 else "W"
+    return f"{abs(longitude):g}°" + (f" {side}" if longitude % 180.0 else "")
 
 
 def quantity(name: str, units: str) -> str:

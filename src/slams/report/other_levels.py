@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from slams.config.schema import ReportConfig
 from slams.report import regions, spectra
+from slams.report.cross_section import section_panels
 from slams.report.formatting import capitalised
 from slams.report.labels import METRICS, variable_label
 from slams.report.maps import variable_maps
 from slams.report.profiles import metric_panel
 from slams.report.reading import AssimilationRun
 from slams.report.section import Section, new_section
+from slams.report.station_profiles import profile_panels
 from slams.report.tables import folded, level_tables
 from slams.variables import ON_LEVELS
 
@@ -38,6 +40,8 @@ def _section(run: AssimilationRun, variable: str, options: ReportConfig) -> Sect
     by_region, tables = regions.variable_panel(run, variable, "rmse")
     for kind, found in (
         ("maps", variable_maps(run, variable, options)),
+        ("profiles at stations", profile_panels(run, variable, options)),
+        ("sections", section_panels(run, variable, options)),
         ("spectra", spectra.variable_panels(run, variable, options.level)),
         ("scores by region", by_region),
     ):

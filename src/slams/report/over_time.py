@@ -5,48 +5,72 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from slams.metrics.drift import SPIN_UP, daily
 from slams.report.drawing import finish, new_axes
-from slams.report.labels import METRICS, metric_label
+from slams.report.labels import METRICS, metric_label, temperature_first, variable_label
 from slams.report.paired import by_date, error_by_level
 from slams.report.reading import AssimilationRun
 from slams.report.section import Panel, Section, new_section
 from slams.report.style import by_method, in_order, method_label, method_style
 from slams.report.tables import SCORES, method_cell, table
 
-__all__ = ["cycle_drift", "error_by_date", "errors_by_day"]
+__all__ = ["cycle_drift", "draw_dates", "error_by_date", "errors_by_day"]
 
 
 def error_by_date(run: AssimilationRun) -> Section:
-    """Show RMSE and CRPS of temperature on each verifying date, one line per method."""
+    """Show the errors of each variable on each verifying date, one line per method."""
     section = new_section("dates")
     if run.cases is None:
         return section.without("No table of cases: no errors by date.")
-    for metric in ("rmse", "crps"):
-        tables = {m: by_date(run.cases, m, metric) for m in in_order(run.cases["method"])}
-        tables = {method: scores for method, scores in tables.items() if not scores.empty}
-        if tables:
-            section.panels.append(_date_panel(tables, metric))
-    return section if section.panels else section.without("The table of cases has no temperature.")
+    for variable in temperature_first(run.cases["variable"]):
+        for metric in ("rmse", "crps") if variable == "temperature" else ("crps",):
+            section.panels += _date_panel(run.cases, metric, variable)
+    return section if section.panels else section.without("The table of cases has no errors.")
 
 
-def _date_panel(tables: dict[str, pd.DataFrame], metric: str) -> Panel:
-    title = f"{METRICS[metric].name} of temperature by date"
-    axes = new_axes(title, 3.3, ylabel=metric_label(metric))
-    for method, scores in tables.items():
-        look = method_style(method).points(0.5) | {"markersize": 4, "linewidth": 1.3}
-        values = error_by_level(torch.tensor(scores.to_numpy(float)), metric)
-        axes.plot(pd.to_datetime(scores.index), values.numpy(), **look)
-    dates = pd.to_datetime(list(dict.fromkeys(d for t in tables.values() for d in t.index)))
-    # The automatic locator warns where all dates are the same.
-    locator = AutoDateLocator(maxticks=7) if len(dates) > 1 else FixedLocator(date2num(dates))
-    axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-    axes.set_ylim(bottom=0)
-    return finish(axes, f"dates_{metric}", f"{title}: {', '.join(map(method_label, tables))}")
+def draw_dates(
+    axes: Axes, cases: pd.DataFrame, metric: str, variable: str = "temperature"
+) -> list[str]:
+    """Draw the error of each method on each date, averaged over levels.
+
+    Args:
+        axes: Axes to draw on.
+        cases: The table of cases, in the units of `slams.report.display`.
+        metric: `rmse` or `crps`.
+        variable: A variable, with levels or without.
+
+    Returns:
+        Labels of the methods that were drawn; empty where there are none.
+    """
+    labels, every = [], []
+    for method in in_order(cases["method"]):
+        scores = by_date(cases, method, metric, variable)
+        if not scores.empty:
+            look = method_style(method).points(0.5) | {"markersize": 4, "linewidth": 1.3}
+            values = error_by_level(torch.tensor(scores.to_numpy(float)), metric)
+            axes.plot(pd.to_datetime(scores.index), values.numpy(), **look)
+            labels.append(method_label(method))
+            every += list(scores.index)
+    if labels:
+        dates = pd.to_datetime(list(dict.fromkeys(every)))
+        # The automatic locator warns where all dates are the same.
+        locator = AutoDateLocator(maxticks=7) if len(dates) > 1 else FixedLocator(date2num(dates))
+        axes.xaxis.set_major_locator(locator)
+        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+        axes.set_ylim(bottom=0)
+    return labels
+
+
+def _date_panel(cases: pd.DataFrame, metric: str, variable: str) -> list[Panel]:
+    title = f"{METRICS[metric].name} of {variable_label(variable)} by date"
+    axes = new_axes(title, 3.3, ylabel=metric_label(metric, variable))
+    drawn = draw_dates(axes, cases, metric, variable)
+    file = f"dates_{metric}" if variable == "temperature" else f"dates_{variable}_{metric}"
+    return [finish(axes, file, f"{title}: {', '.join(drawn)}")] if drawn else []
 
 
 def errors_by_day(run: AssimilationRun) -> Section | None:

@@ -8,7 +8,7 @@ read and checked by `data_modules.given` with the rules of `slams prepare`, back
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from functools import cached_property
@@ -31,7 +31,7 @@ from slams.cf.dataset import analysis_dataset
 from slams.cf.days import day_methods
 from slams.config.schema import Config
 from slams.errors import UserError, nearest
-from slams.fields import Batch, Ensemble, Window
+from slams.fields import Batch, Ensemble, Observations, Window
 from slams.metrics.scores import score
 from slams.metrics.statistics import case_statistics
 from slams.observations.departures import departures_of, observation_counts
@@ -141,7 +141,7 @@ class Model:
         method: str = "latent_diffusion",
         background_age: int | None = None,
         missing: Literal["refuse", "climatology"] = "refuse",
-        verify: xr.Dataset | None = None,
+        verify: xr.Dataset | pd.DataFrame | None = None,
     ) -> xr.Dataset:
         """Analyse one UTC day.
 
@@ -156,22 +156,25 @@ class Model:
             background_age: Age of the background (days); by default `time` minus its own time.
             missing: Whether a background that lacks channels is refused, or its missing channels
                 are those of the climatology.
-            verify: State of the same day to score the analysis with, as `background`.
+            verify: State of the same day to score the analysis with, as `background`; or a table
+                of reports that are held out, to compare it with.
 
         Returns:
             The analysis, CF-1.11: members, mean and spread of each field, and the number of
             observations used per cell. The attribute `observations` (JSON) has for each kind of
             observation how many were given, used and rejected, and why, with mean and root mean
-            square of O-B and O-A; `notes` what was changed in the inputs; `scores` (JSON) the
-            scores against `verify`.
+            square of O-B and O-A; `notes` what was changed in the inputs; with `verify`, `scores`
+            (JSON) has the scores against a state, or `held_out` the departures of its reports.
 
         Raises:
             UserError: An input cannot be used; the message says which and what to do.
         """
         day = as_day(time)
         state, age, notes = self._background_of(background, day, background_age, missing)
-        truth = None
-        if verify is not None:
+        truth: GivenState | Given | None = None
+        if isinstance(verify, pd.DataFrame):
+            truth = self.observe(verify, day, "verify")
+        elif verify is not None:
             truth = read_state(verify, self.inputs.channels, self.inputs.grid, "verify")
             _check_day("verify", truth, day)
         batch, given = self.case(day, state, age), self.observe(observations, day)
@@ -222,7 +225,7 @@ class Model:
         method: Assimilator,
         members: int,
         notes: Sequence[str] = (),
-        truth: GivenState | None = None,
+        truth: GivenState | Given | None = None,
     ) -> tuple[xr.Dataset, Ensemble]:
         """Analyse the case of a day: `analyse` without its reading of inputs.
 
@@ -232,7 +235,7 @@ class Model:
             method: The method, fitted.
             members: Number of members.
             notes: What was changed in the inputs.
-            truth: State to score the analysis with.
+            truth: State to score the analysis with, or observations that were held out.
 
         Returns:
             The analysis as `analyse` returns it, and its ensemble of all channels.
@@ -241,11 +244,15 @@ class Model:
             raise UserError(f"members: found {members}, expected at least 2")
         batch, counts = self._with_observations(batch, given)
         ensemble = method.analyse(batch, members)
-        details: dict[str, Any] = {
-            "observations": json.dumps(self._departures(batch, given, counts, ensemble)),
+        found = self._departures(batch, given, batch.observations, counts, ensemble)
+        details = {
+            "observations": json.dumps(found),
             "notes": "; ".join((*notes, *given.notes)),
         }
-        if truth is not None:
+        if isinstance(truth, Given):
+            found = self._departures(batch, truth, truth.observations, truth.counts, ensemble)
+            details["held_out"] = json.dumps(found)
+        elif truth is not None:
             details["scores"] = json.dumps(self._scores(ensemble, truth))
         return self._dataset(batch, ensemble, details), ensemble
 
@@ -334,8 +341,16 @@ class Model:
             background=background,
         )
 
-    def observe(self, observations: Reports | Sequence[Reports], day: int) -> Given:
-        """Return the observations of a day, checked and counted, before any background."""
+    def observe(
+        self, observations: Reports | Sequence[Reports], day: int, name: str = ""
+    ) -> Given:
+        """Return the observations of a day, checked and counted, before any background.
+
+        Args:
+            observations: Tables and images.
+            day: Days since 1970-01-01.
+            name: Name of the argument that they were given as, if there is only one.
+        """
         data, config = self._opened.data, self.config.observations
         if isinstance(observations, Reports):
             observations = [observations]
@@ -348,6 +363,7 @@ class Model:
             data.grid,
             data.normaliser.to("cpu"),
             data.store.elevation,
+            [name] * len(observations) if name else (),
         )
 
     def _with_observations(
@@ -380,7 +396,8 @@ class Model:
         self,
         batch: Batch,
         given: Given,
-        counts: dict[str, dict[str, int]],
+        used: Sequence[Observations],
+        counts: Mapping[str, Mapping[str, int]],
         ensemble: Ensemble,
     ) -> dict[str, dict[str, Any]]:
         """Return counts and departures of each kind of observation, for the result's record."""
@@ -389,7 +406,7 @@ class Model:
         mean, _ = self._background_state(batch)
         found = departures_of(
             [o.to(self.device) for o in given.observations],
-            batch.observations,
+            [o.to(self.device) for o in used],
             mean[0, 0],
             state[0, :, 0],
         )

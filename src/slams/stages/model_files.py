@@ -12,7 +12,7 @@ import xarray as xr
 from slams.errors import UserError
 from slams.stages.model_inputs import Reports
 
-__all__ = ["open_given", "open_state", "report_lines"]
+__all__ = ["open_given", "open_state", "open_truth", "report_lines"]
 
 _TABLES = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
 _COUNTED = ("given", "used")
@@ -45,13 +45,27 @@ def open_state(option: str, path: str | None) -> xr.Dataset | None:
         ) from error
 
 
+def open_truth(path: str | None) -> xr.Dataset | pd.DataFrame | None:
+    """Open what an analysis is verified with: a table of reports, or a state.
+
+    Args:
+        path: As for `open_state`, or a table.
+
+    Raises:
+        UserError: It cannot be opened.
+    """
+    if path is not None and Path(path).suffix in _TABLES:
+        return _open_table("--verify", path)
+    return open_state("--verify", path)
+
+
 def open_given(stations: Sequence[str], imagery: Sequence[str]) -> list[Reports]:
     """Open tables of reports and images.
 
     Raises:
         UserError: One of them cannot be opened.
     """
-    found: list[Reports] = [_open_table(path) for path in stations]
+    found: list[Reports] = [_open_table("--stations", path) for path in stations]
     for path in imagery:
         image = open_state("--imagery", path)
         assert image is not None
@@ -62,7 +76,10 @@ def open_given(stations: Sequence[str], imagery: Sequence[str]) -> list[Reports]
 def report_lines(dataset: xr.Dataset) -> Iterator[str]:
     """Yield the lines that describe an analysis: observations, departures, scores, notes."""
     day = pd.Timestamp(dataset["time"].values[0]).date()
-    for name, found in json.loads(dataset.attrs["observations"]).items():
+    departures = json.loads(dataset.attrs["observations"])
+    held_out = json.loads(dataset.attrs.get("held_out", "{}"))
+    departures |= {f"{name}, held out": found for name, found in held_out.items()}
+    for name, found in departures.items():
         rejected = ", ".join(
             f"{reason} {number}"
             for reason, number in found.items()
@@ -83,16 +100,16 @@ def report_lines(dataset: xr.Dataset) -> Iterator[str]:
         yield f"{day} note: {notes}"
 
 
-def _open_table(path: str) -> pd.DataFrame:
+def _open_table(option: str, path: str) -> pd.DataFrame:
     file = Path(path)
     reader = _TABLES.get(file.suffix)
     if reader is None:
-        raise UserError(f"--stations: found {path}, expected a .csv or .parquet file")
+        raise UserError(f"{option}: found {path}, expected a .csv or .parquet file")
     if not file.is_file():
         found = "a directory" if file.is_dir() else "no such file"
-        raise UserError(f"--stations: {path}: found {found}, expected a table of reports")
+        raise UserError(f"{option}: {path}: found {found}, expected a table of reports")
     try:
         return reader(file).reset_index(drop=True)
     except (ValueError, OSError) as error:  # the errors of pandas and pyarrow are subclasses
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(f"--stations: {path} cannot be read as a table ({reason})") from None
+        raise UserError(f"{option}: {path} cannot be read as a table ({reason})") from None

@@ -12,8 +12,12 @@ import torch
 import zarr
 
 from data_modules.given.observations import Given, observe
+from data_modules.preparation.in_situ.archive import station_days
 from data_modules.preparation.in_situ.daily import profile_value
+from data_modules.sources.stations import open_stations
+from slams.calendar.days import days_since_epoch
 from slams.config.schema import (
+    SatelliteConfig,
     StationQualityConfig,
     StationsConfig,
     StationSourceConfig,
@@ -21,10 +25,11 @@ from slams.config.schema import (
 )
 from slams.errors import UserError
 from slams.fields import Observations
+from slams.plugins.station_sources import STATION_SOURCES
 from slams.stages.data import multimodal
 from slams.stages.sources import prepare
 from slams.variables import DEFAULT_ERRORS
-from tests.data_modules.given.models import CHANNELS, DATE, GRID, table, used
+from tests.data_modules.given.models import CHANNELS, DATE, GRID, NORMALISER, table, used
 from tests.data_modules.preparation.in_situ.test_archive import metar, recipe, truth
 
 WARM = "stations/2m_temperature"
@@ -90,6 +95,54 @@ def test_values_errors_and_operators_are_those_of_the_prepared_archive(bad_archi
         assert counts["used"] == 4 - (day in (5, 9))
 
 
+@pytest.mark.parametrize(
+    ("kind", "path", "day"),
+    [
+        ("metar", "weatherbenchX_metar_2020-01.parquet", "2020-01-15"),
+        (
+            "arm_column",
+            "sgp3hIOPsndgBasedV2.0*.cdf",
+            "1997-07-01",
+        ),
+        ("igra2", "AUM00011035-data.txt.gz", "2015-03-08"),
+    ],
+)
+def test_long_tables_of_real_archives_give_their_daily_values(
+    kind, path, day, shared_data
+) -> None:
+    """Read the same reports through both doors: soundings, rain, radiation and temperature."""
+    real = shared_data / "real"
+    source = StationSourceConfig(
+        kind=kind, path=str(real / path), station_list=str(real / "igra2-station-list.txt")
+    )
+    provided = STATION_SOURCES.get(kind, "kind").variables
+    specs = [spec for spec in CHANNELS if spec.variable in provided]
+    stations = StationsConfig(
+        variables=[StationVariableConfig(spec.name) for spec in specs], source=source
+    )
+    date = np.datetime64(day, "D")
+    time = np.array([float(days_since_epoch(date))])
+    prepared = station_days(stations, CHANNELS, GRID, time, NORMALISER, None)
+    reports = open_stations(source, provided, date, date).table
+    table = reports[reports["accepted"]].drop(columns=["accepted", "reason"])
+    found = observe(
+        [table], time[0], stations, SatelliteConfig(), CHANNELS, GRID, NORMALISER, None
+    )
+    assert prepared.network is not None
+    compared = 0
+    for number, spec in enumerate(specs):
+        values = prepared.values[0, :, number]
+        there = np.isfinite(values)
+        if not there.any():
+            continue
+        given = one(found, f"stations/{spec.name}")
+        positions = given.operator.latitude.tolist()
+        index = [positions.index(y) for y in prepared.network.latitude[there].tolist()]
+        np.testing.assert_array_equal(given.values[0, 0, index].numpy(), values[there])
+        compared += len(index)
+    assert compared == prepared.counts["values"] > 0
+
+
 def test_one_report_is_a_daily_value_and_is_noted() -> None:
     found = used(table(time=f"{DATE}T17:20"))
     assert one(found).values.tolist() == [[[285.0]]]
@@ -146,6 +199,10 @@ def test_errors_of_a_day_are_combined_as_the_values_are() -> None:
     assert float(rain.values) == pytest.approx(math.log1p(3.0))
     # Fully correlated: 2 mm in all.
     assert float(rain.error_variance.sqrt()) == pytest.approx(2.0 / 4.0)
+    # A report without an error counts as one with the mean error of the others.
+    known = used(reports.assign(error=[0.5, np.nan, 0.5, 0.5]))
+    again = one(known, "stations/total_precipitation_24hr").error_variance
+    torch.testing.assert_close(again, rain.error_variance)
     mean = used(table(time=hours[:3], value=[280.0, 281.0, 282.0], error=[1.0, 2.0, np.nan]))
     assert float(one(mean).error_variance.sqrt()) == pytest.approx(1.5)
 
@@ -194,8 +251,12 @@ def test_positions_heights_and_distances_are_checked() -> None:
         latitude=[10.0, 10.0005, 10.5, 40.0, 60.0],
         station_id=list("ABCDE"),
         elevation=[0.0, 0.0, 0.0, 900.0, 0.0],
-        value=[285.0, 286.0, 287.0, 288.0, 100.0],
+        value=[286.0, 285.0, 287.0, 288.0, 100.0],
+        error=[0.1, 0.2, 0.3, 0.4, 0.5],
     )
+    # B has rain too, and therefore stays in the place of A.
+    rain = table(variable="tp", value=1.0, latitude=10.0005, elevation=0.0, station_id="B")
+    reports = pd.concat([reports, rain])
     found = used(
         reports,
         terrain=np.zeros(GRID.shape),
@@ -203,6 +264,7 @@ def test_positions_heights_and_distances_are_checked() -> None:
         thinning_km=100.0,
     )
     assert one(found).values.tolist() == [[[285.0]]]
+    assert float(one(found).error_variance) == pytest.approx(0.04)
     assert found.counts[WARM] == {
         "given": 5,
         "range": 1,
@@ -254,7 +316,9 @@ def test_what_is_given_in_vain_is_refused() -> None:
 
 
 def test_channels_outside_the_model_are_noted() -> None:
-    found = used(pd.concat([table(), table(variable="ps", value=1e5)]))
+    winds = table(variable=["u", "v"], level=850, value=3.0)
+    found = used(pd.concat([table(), table(variable="ps", value=1e5), winds]))
+    assert found.counts["stations/u_component_of_wind"]["given"] == 1
     assert found.counts["stations/surface_pressure"] == {
         "given": 1,
         "not a channel of this model": 1,

@@ -88,6 +88,18 @@ def test_times_are_converted_to_utc() -> None:
     assert read(time=[datetime.date(2001, 3, 28)])["time"].tolist() == [pd.Timestamp("2001-03-28")]
 
 
+def test_a_position_names_a_station_in_one_way() -> None:
+    found = read(longitude=[350.0, -10.0], time=["2001-03-28", "2001-03-29"])
+    assert set(found["station_id"]) == {"10, 350"}
+    assert read(station_id=[725300])["station_id"].tolist() == ["725300"]
+
+
+def test_categories_are_names() -> None:
+    reports = table(variable=["t2m", "t2m"], longitude=[1.0, 2.0])
+    reports["variable"] = pd.Categorical(reports["variable"], ["t2m", "tp"])
+    assert len(read_table(reports, "obs.csv").table) == 2
+
+
 def test_time_in_the_index_is_found() -> None:
     indexed = table(time=["2001-03-28", "2001-03-29"]).set_index("time")
     assert len(read_table(indexed, "obs.csv").table) == 2

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 import zarr
 
@@ -14,8 +15,9 @@ from data_modules.preparation.regridding import Regridder
 from data_modules.preparation.target_grid import dataset_grid, regular_grid
 from data_modules.store.training_store import TrainingStore
 from slams.calendar.days import days_since_epoch
+from slams.cf.dataset import analysis_dataset
 from slams.errors import UserError
-from slams.fields import FieldSpec
+from slams.fields import Ensemble, FieldSpec
 from tests.synthetic import nature_run
 
 NAMES = ["temperature@850", "temperature@500", "2m_temperature", "total_precipitation_24hr"]
@@ -178,6 +180,30 @@ def test_channels_that_may_be_absent() -> None:
     assert np.isnan(found.values).all(axis=(1, 2)).tolist() == [False, True, True, False]
     with pytest.raises(UserError, match=r"found nothing, none of which is a channel of the model"):
         read(dataset.drop_vars(list(dataset.data_vars)), absent=tuple(NAMES))
+
+
+def test_noise_of_humidity_below_zero_is_zero() -> None:
+    run = nature_run(days=1, winds=True).isel(time=0)
+    run["specific_humidity"][0, 0, :2] = -1e-6
+    channels = (FieldSpec.parse("specific_humidity@850"),)
+    found = read(run, channels=channels)
+    assert found.values[0, 0, :2].tolist() == [0.0, 0.0]
+    assert "2 negative values of humidity set to zero" in found.notes
+
+
+def test_an_analysis_is_a_background() -> None:
+    """Read the mean or a member of what `slams.cf` writes."""
+    members = torch.from_numpy(read(state()).values)[None, None, None].repeat(1, 3, 1, 1, 1, 1)
+    members[:, 1] *= 1.01
+    time = torch.tensor([[11324.0]], dtype=torch.float64)
+    analysis = analysis_dataset(Ensemble("enkf", members, time, CHANNELS, GRID))
+    with pytest.raises(UserError, match=r"has 3 values along realization.*\.mean\('real"):
+        read(analysis)
+    found = read(analysis.isel(realization=1))
+    np.testing.assert_array_equal(found.values, members[0, 1, 0].numpy())
+    assert found.day == 11324.0
+    mean = read(analysis.drop_dims("realization"))
+    np.testing.assert_allclose(mean.values, members.mean(dim=1)[0, 0].numpy(), rtol=1e-6)
 
 
 def test_gaps_stay_and_are_noted() -> None:

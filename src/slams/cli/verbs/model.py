@@ -126,7 +126,8 @@ def info(arguments: argparse.Namespace, places: list[Path]) -> None:
         },
         "--verify": {
             "metavar": "FILE",
-            "help": "state of the same day to score the analysis with",
+            "help": "state of the same day (.nc, .zarr) to score the analysis with, or reports "
+            "that are held out (.csv, .parquet)",
         },
         "--output": {
             "metavar": "FILE",
@@ -150,24 +151,23 @@ def analyse(arguments: argparse.Namespace, places: list[Path]) -> None:
     places.append(output)
     with importing(), Heartbeat("analyse", _SILENT_SECONDS, "importing torch"):
         from slams.cf.writing import check_output, write_dataset
-        from slams.stages.model_files import open_given, open_state, report_lines
+        from slams.stages.model_files import open_given, open_state, open_truth, report_lines
     check_output(output)
     model = _load(arguments.model, "analyse")
-    states = [
-        open_state(f"--{name}", getattr(arguments, name)) for name in ("background", "verify")
-    ]
+    background = open_state("--background", arguments.background)
+    truth = open_truth(arguments.verify)
     given = open_given(arguments.stations, arguments.imagery)
     with Heartbeat("analyse", _SILENT_SECONDS, f"analysing {arguments.time}"):
         dataset = model.analyse(
             arguments.time,
-            states[0],
+            background,
             given,
             members=arguments.members,
             seed=arguments.seed,
             method=arguments.method,
             background_age=arguments.background_age,
             missing=arguments.missing,
-            verify=states[1],
+            verify=truth,
         )
     print("\n".join(report_lines(dataset)))
     for path in write_dataset(dataset, output, arguments.packed, arguments.split_members):

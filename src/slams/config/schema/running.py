@@ -70,7 +70,7 @@ class TrackingConfig:
 class ReportConfig:
     """The report."""
 
-    # Case (number in the order of test dates) shown on the maps.
+    # Case (number in the order of test dates) shown on maps, profiles at stations and the section.
     case: int = key(0, at_least(0))
     # Level (hPa) shown on the maps.
     level: int = key(850, at_least(1))
