@@ -3,8 +3,8 @@
 They become Markdown, so that mkdocs checks their links and the theme draws them; mkdocs-jupyter
 does neither, and its pages fetch MathJax from another host.
 
-All run in one new folder, `build/tutorials`, in which `model/` leads to the bundle that mkdocs.yml
-names. Where there is none, tutorials that load it are shown without output, and the page says so.
+All run in one temporary folder, in which `model/` leads to the bundle that mkdocs.yml names. Where
+there is none, tutorials that load it are shown without output, and the page says so.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from __future__ import annotations
 import logging
 import os
 import re
-import shutil
+import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,6 @@ from nbclient.exceptions import CellExecutionError
 from nbconvert import MarkdownExporter
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
-from traitlets.config import Config
 
 ROOT = Path(__file__).parents[2]
 LOG = logging.getLogger("mkdocs.hooks.tutorials")
@@ -42,28 +42,30 @@ _SET_UP = "%matplotlib inline\n%config InlineBackend.figure_formats = ['png']"
 
 def on_files(files: Any, config: Any) -> Any:
     """Add a page and its figures for each script in `docs/tutorials`."""
-    folder = ROOT / "build" / "tutorials"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
     model = ROOT / config.extra["model"]
-    if model.is_dir():
-        (folder / "model").symlink_to(model)
-    for script in sorted((ROOT / "docs" / "tutorials").glob("*.py")):
-        notebook = jupytext.read(script)
-        executed = model.is_dir() or "slams.load(" not in script.read_text()
-        if executed:
-            _execute(notebook, folder, script)
-        else:
-            LOG.info("%s is not executed: there is no model at %s", script.name, model)
-        _show_files(notebook)
-        body, figures = _markdown(notebook, script.stem)
-        if not executed:
-            title, _, rest = body.partition("\n")
-            body = f"{title}\n\n{_NOT_EXECUTED}\n{rest}"
-        files.append(File.generated(config, f"tutorials/{script.stem}.md", content=body))
-        for name, content in figures.items():
-            files.append(File.generated(config, f"tutorials/{name}", content=content))
+    with tempfile.TemporaryDirectory() as folder:
+        if model.is_dir():
+            Path(folder, "model").symlink_to(model.resolve())
+        for script in sorted((ROOT / "docs" / "tutorials").glob("*.py")):
+            for uri, content in _pages(script, Path(folder), model).items():
+                files.append(File.generated(config, f"tutorials/{uri}", content=content))
     return files
+
+
+def _pages(script: Path, folder: Path, model: Path) -> dict[str, str | bytes]:
+    """Return the page of a tutorial and its figures, by name."""
+    notebook = jupytext.read(script)
+    executed = model.is_dir() or "slams.load(" not in script.read_text()
+    if executed:
+        _execute(notebook, folder, script)
+    else:
+        LOG.info("%s is not executed: there is no model at %s", script.name, model)
+    _show_files(notebook)
+    body, figures = _markdown(notebook, script.stem)
+    if not executed:
+        title, _, rest = body.partition("\n")
+        body = f"{title}\n\n{_NOT_EXECUTED}\n{rest}"
+    return {f"{script.stem}.md": body.replace(f"{folder}/", ""), **figures}
 
 
 def _execute(notebook: NotebookNode, folder: Path, script: Path) -> None:
@@ -71,14 +73,10 @@ def _execute(notebook: NotebookNode, folder: Path, script: Path) -> None:
     LOG.info("executing %s", script.name)
     notebook.cells.insert(0, new_code_cell(_SET_UP))
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    client = NotebookClient(
-        notebook,
-        timeout=_SECONDS,
-        resources={"metadata": {"path": str(folder)}},
-        config=Config({"KernelManager": {"transport": "ipc"}}),  # no port is opened
-    )
+    place = {"metadata": {"path": str(folder)}}
     try:
-        client.execute()
+        client = NotebookClient(notebook, timeout=_SECONDS, resources=place)
+        client.execute(stderr=subprocess.DEVNULL)  # of the kernel itself: notes on its ports
     except CellExecutionError as error:
         raise PluginError(f"{script}: {error}") from None
     del notebook.cells[0]
