@@ -134,6 +134,7 @@ def _encoded(
         before = variable.encoding
         encoding = {"bounds": before["bounds"]} if "bounds" in before else {}
         encoding |= compressed if variable.ndim else {}
+        encoding["coordinates"] = None
         if variable.dtype.kind == "M":
             encoding |= TIME_ENCODING
         elif "longitude" in variable.dims and "latitude" in variable.dims:
