@@ -20,6 +20,7 @@ from data_modules.given.names import find_name, name_axes, state_units
 from data_modules.observing.observers import SatelliteObserver
 from data_modules.preparation.in_situ.quality import RANGES
 from data_modules.preparation.regridding import AreaSums, known_mean
+from data_modules.sources.canonical.axes import coordinate_values
 from data_modules.sources.canonical.daily import decode_days
 from data_modules.sources.canonical.layouts import VariableLayout, find_unit
 from data_modules.sources.canonical.reading import Reading
@@ -98,7 +99,7 @@ def observe_image(
     values = transform.forward_array(values)
     observer = SatelliteObserver(satellite, 0, channels, grid)
     operator = observer.operators[name]
-    rows, columns, spacing = _axes(array, where)
+    rows, columns, spacing = _axes(array, reading)
     sums = AreaSums(rows[0], columns[0], spacing, grid)
     index = [c.name for c in channels].index(spec.name)
 
@@ -150,7 +151,9 @@ def _plain(array: xr.DataArray, where: str) -> xr.DataArray:
 
 def _error(dataset: xr.Dataset, array: xr.DataArray, where: str) -> np.ndarray | None:
     """Return the standard deviations that the image states, or `None`."""
-    if "error" in dataset.data_vars:
+    if "error" in dataset.data_vars and not dataset["error"].dims:
+        values = np.asarray(dataset["error"].values, np.float64)
+    elif "error" in dataset.data_vars:
         error = _plain(dataset["error"], where)
         values = np.asarray(error.values, np.float64)
     elif "error" in array.attrs:
@@ -199,19 +202,19 @@ def _refuse_other_units(values: np.ndarray, spec: FieldSpec, where: str) -> None
 
 
 def _axes(
-    array: xr.DataArray, where: str
+    array: xr.DataArray, reading: Reading
 ) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray], float]:
     """Return latitudes and longitudes with their order in the image, and the spacing."""
     latitude, longitude = (
-        np.asarray(array[name].values, np.float64) for name in ("latitude", "longitude")
+        coordinate_values(array, name, reading) for name in ("latitude", "longitude")
     )
     for name, values in (("latitude", latitude), ("longitude", longitude)):
-        if name not in array.coords or len(values) < 2 or not np.isfinite(values).all():
-            raise UserError(f"{where}: expected the coordinate {name} with two values or more")
+        if len(values) < 2:
+            raise reading.fault(f"found {len(values)} values of {name}, expected two or more")
     rows = np.argsort(-latitude, kind="stable")
     latitude = latitude[rows]
     if np.abs(latitude).max() > 90 + 1e-6 or (np.diff(latitude) > -1e-6).any():
-        raise UserError(f"{where}: expected distinct latitudes within [-90, 90]")
+        raise reading.fault("expected distinct latitudes within [-90, 90]")
     east = np.mod(longitude, 360.0)
     columns = np.argsort(east, kind="stable")
     gaps = np.diff(east[columns])
@@ -222,7 +225,7 @@ def _axes(
     # One gap may be larger: the part of the globe outside the image.
     irregular = np.abs(gaps - spacing) > _REGULAR * spacing
     if irregular.sum() > 1 or gaps.min() < (1 - _REGULAR) * spacing:
-        raise UserError(f"{where}: the longitudes are not equally spaced, expected a regular grid")
+        raise reading.fault("the longitudes are not equally spaced, expected a regular grid")
     return (latitude, rows), (east, columns), spacing
 
 

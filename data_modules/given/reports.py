@@ -39,7 +39,7 @@ from data_modules.tables.columns import (
 from slams.errors import UserError, nearest
 from slams.variables import ON_LEVELS, OTHER_NAMES, UNITS, find_variable
 
-__all__ = ["MISTAKEN", "join_tables", "read_table"]
+__all__ = ["HIGHEST_PRESSURE", "MISTAKEN", "join_tables", "read_table"]
 
 _REQUIRED = ("time", "latitude", "longitude", "variable", "value")
 _NUMBERS = ("elevation", "level", "hours", "error")
@@ -47,7 +47,8 @@ _OPTIONAL = (*_NUMBERS, "station_id", "units", "level_units")
 _RAIN = "total_precipitation_24hr"
 # Two values of one station, time and variable contradict each other, whatever the position.
 _IDENTITY = ("station_id", "time", "hours", "variable", "level")
-_HIGHEST_PRESSURE = 1100.0
+# Above all pressures in the atmosphere (hPa).
+HIGHEST_PRESSURE = 1100.0
 # Units that values out of range probably have, by canonical units.
 MISTAKEN = {
     "K": "degC",
@@ -126,21 +127,22 @@ def join_tables(parts: Sequence[StationReports], where: str) -> StationReports:
 
 def _with_index(table: pd.DataFrame) -> pd.DataFrame:
     """Move required columns that are in the index, usually the time, to the columns."""
-    names = [name for name in table.index.names if name in (*_REQUIRED, *_OPTIONAL)]
+    known = (*_REQUIRED, *_OPTIONAL)
+    names = [name for name in table.index.names if name in known and name not in table]
     return table.reset_index(names) if names else table
 
 
 def _variables(names: pd.Series, where: str) -> pd.Series:
     """Return the canonical names of variables."""
-    names = names.astype(object)
-    found = {name: find_variable(str(name)) for name in names.unique()}
+    names = names.astype(object).map(str)
+    found = {name: find_variable(name) for name in names.unique()}
     for name, variable in found.items():
         if variable is None:
-            row = int(names.index[(names == name) | (names.isna() & pd.isna(name))][0])
+            row = int(names.index[names == name][0])
             every = [*UNITS, *(short for shorts in OTHER_NAMES.values() for short in shorts)]
-            hint = nearest(str(name), every)
+            hint = nearest(name, every)
             if not hint.startswith("did you mean"):
-                hint = nearest(str(name), tuple(UNITS))
+                hint = nearest(name, tuple(UNITS))
             raise UserError(f"{where}: row {row} has the unknown variable {name!r}; {hint}")
     return names.map(found)
 
@@ -163,8 +165,8 @@ def _check(read: pd.DataFrame, where: str) -> None:
     rain = read["variable"] == _RAIN
     rules = position_rules(read) | {
         "level": (
-            level.isna() | ((level > 0) & (level <= _HIGHEST_PRESSURE)),
-            f"hPa, above 0 and up to {_HIGHEST_PRESSURE:g}; state other units in a column "
+            level.isna() | ((level > 0) & (level <= HIGHEST_PRESSURE)),
+            f"hPa, above 0 and up to {HIGHEST_PRESSURE:g}; state other units in a column "
             f"level_units, such as Pa",
         ),
         "hours": (

@@ -20,7 +20,7 @@ import numpy as np
 import xarray as xr
 
 from data_modules.given.names import find_name, name_axes, state_units
-from data_modules.given.reports import MISTAKEN
+from data_modules.given.reports import HIGHEST_PRESSURE, MISTAKEN
 from data_modules.preparation.blocks import clear_noise, read_block
 from data_modules.preparation.regridding import Regridder
 from data_modules.preparation.target_grid import dataset_grid
@@ -197,6 +197,11 @@ def _lacking(
                     f"{', '.join(map(str, levels))} hPa"
                 )
             values = pressure_levels(array, variable, reading)
+            if values.max(initial=0.0) > HIGHEST_PRESSURE:
+                raise reading.fault(
+                    f"found a level of {values.max():g} hPa; set the attribute units of the "
+                    f"coordinate level, such as Pa"
+                )
             without = missing_levels(values, levels)
             missing = [spec for spec in own if spec.level in without]
             what = (

@@ -25,7 +25,7 @@ _POSITION = {"latitude": (-90, 90), "longitude": (-180, 360)}
 def refuse_missing(
     table: pd.DataFrame, required: Sequence[str], optional: Sequence[str], where: str
 ) -> None:
-    """Refuse a table that lacks a column.
+    """Refuse a table that lacks a column, or has one twice.
 
     Args:
         table: The table.
@@ -35,8 +35,14 @@ def refuse_missing(
 
     Raises:
         UserError: A column is missing; the message lists those found, and the most similar one.
+            Or a column occurs twice.
     """
     found = [str(name) for name in table.columns]
+    for name in (*required, *optional):
+        if found.count(name) > 1:
+            raise UserError(
+                f"{where}: column {name!r} occurs {found.count(name)} times, expected one"
+            )
     for name in required:
         if name in table:
             continue
@@ -70,6 +76,7 @@ def times_and_numbers(table: pd.DataFrame, numbers: Sequence[str], where: str) -
         )
     try:
         time = pd.to_datetime(table["time"], utc=True, format="ISO8601").dt.tz_localize(None)
+        time = time.astype("datetime64[ns]")  # dates outside 1678 to 2262 are refused
         converted = {
             name: pd.to_numeric(table[name]).to_numpy(np.float64, na_value=np.nan)
             for name in numbers
@@ -79,7 +86,7 @@ def times_and_numbers(table: pd.DataFrame, numbers: Sequence[str], where: str) -
         raise UserError(
             f"{where}: expected times and numbers, found other text ({first})"
         ) from None
-    return pd.DataFrame({"time": time.astype("datetime64[ns]"), **converted}, index=table.index)
+    return pd.DataFrame({"time": time, **converted}, index=table.index)
 
 
 def check_rows(

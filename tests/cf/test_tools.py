@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import netCDF4
 import numpy as np
 import pytest
 import xarray as xr
@@ -35,6 +36,19 @@ def files(dataset: xr.Dataset, tmp_path_factory: pytest.TempPathFactory) -> dict
 @pytest.mark.parametrize("name", ["whole", "packed", "split", "split_member_01"])
 def test_the_compliance_checker_finds_nothing(files: dict[str, Path], name: str) -> None:
     assert not complaints(files[name])
+
+
+@pytest.mark.filterwarnings("ignore:The ioos_sos checker is deprecated")
+def test_a_file_that_is_read_and_written_again_is_as_good(
+    files: dict[str, Path], tmp_path: Path
+) -> None:
+    """xarray takes bounds for variables unless it is told otherwise."""
+    with xr.open_dataset(files["whole"]) as opened:
+        assert "lat_bnds" in opened.data_vars
+        write_dataset(opened, tmp_path / "again.nc")
+    with netCDF4.Dataset(tmp_path / "again.nc") as file:
+        assert "coordinates" not in file["lat_bnds"].ncattrs()
+    assert not complaints(tmp_path / "again.nc")
 
 
 def cdo(*words: str | Path) -> str:

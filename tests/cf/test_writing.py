@@ -9,6 +9,7 @@ import netCDF4
 import numpy as np
 import pytest
 import xarray as xr
+import zarr
 
 from slams.cf import analysis_dataset, state_dataset, write_dataset
 from slams.errors import UserError
@@ -43,6 +44,15 @@ def test_what_is_read_is_what_was_written(dataset, tmp_path: Path, suffix: str) 
 
 
 @pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+def test_a_dataset_that_is_read_in_pieces_is_written_too(dataset, tmp_path, suffix: str) -> None:
+    lazy = dataset.chunk(time=2, realization=1, latitude=3)
+    write_dataset(lazy, tmp_path / f"lazy{suffix}", packed=True, split_members=True)
+    write_dataset(lazy, tmp_path / f"analysis{suffix}")
+    xr.testing.assert_identical(read(tmp_path / f"analysis{suffix}"), dataset)
+    assert lazy["temperature"].chunks[0] == (2,)
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
 def test_a_state_is_written_too(tmp_path: Path, suffix: str) -> None:
     one = state_dataset(state(ensemble()))
     write_dataset(one, tmp_path / f"truth{suffix}")
@@ -64,6 +74,14 @@ def test_a_file_is_netcdf_4_compressed_with_checksums_by_time(dataset, tmp_path:
         assert file["temperature_mean"].coordinates == "realization_count"
         assert "coordinates" not in temperature.ncattrs()
         assert "coordinates" not in file.ncattrs()
+
+
+def test_every_array_of_a_store_has_checksums(dataset, tmp_path: Path) -> None:
+    write_dataset(dataset, tmp_path / "analysis.zarr")
+    arrays = dict(zarr.open_group(tmp_path / "analysis.zarr", mode="r").arrays())
+    assert {"time", "level", "temperature", "lat_bnds"} <= set(arrays)
+    assert all(array.compressors[0].checksum for array in arrays.values() if array.ndim)
+    assert arrays["temperature"].chunks == (1, 3, 2, 8, 16)
 
 
 def test_the_same_analysis_gives_the_same_bytes(dataset, tmp_path: Path) -> None:

@@ -37,6 +37,8 @@ _MODULES = (
     "slams.cli.main",
     "slams.comparison.compare",
     "slams.stages.assimilation",
+    "slams.stages.model",
+    "slams.stages.model_files",
     "slams.stages.reporting",
     "slams.stages.sources",
     "slams.stages.training",

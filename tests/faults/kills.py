@@ -94,6 +94,21 @@ SCENARIOS = (
         ("runs/tiny/assimilation/report/figures/*.png",),
         ("tiny/assimilation",),
     ),
+    Scenario(
+        "export",
+        ("export", "runs/tiny/assimilation", "--output", "bundle"),
+        ("bundle/*.safetensors", "bundle/config.yaml", "bundle/store.zarr"),
+    ),
+    Scenario(
+        "analyse",
+        ("analyse", "bundle", "--time", "2001-03-30", "--members", "2"),
+        ("analysis.nc",),
+    ),
+    Scenario(
+        "cycle",
+        ("cycle", "bundle", "--start", "2001-03-28", "--days", "6", "--members", "2"),
+        ("cycle/*",),
+    ),
     Scenario("ablate", ("ablate", "fewer.yaml"), _SWEEP),
     Scenario(
         "compare",

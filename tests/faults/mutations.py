@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import xarray as xr
 
 from slams.cli.main import main
 from slams.config.loading import to_yaml
@@ -145,6 +146,19 @@ def _killed(root: Path) -> None:
     record.write_text(json.dumps({**json.loads(record.read_text()), "status": "killed"}))
 
 
+def _analysed(root: Path, printed: str) -> Any:
+    with xr.open_dataset(root / "analysis.nc") as found:
+        return found["temperature"].values.tobytes()
+
+
+def _cycled(root: Path, printed: str) -> Any:
+    found = []
+    for path in sorted((root / "cycle").glob("*.nc")):
+        with xr.open_dataset(path) as day:
+            found.append(day["temperature"].values.tobytes())
+    return found
+
+
 _STORE = ("store.zarr/**/*",)
 _VAE = ("runs/tiny/vae/run.json", "runs/tiny/vae/config.yaml", "runs/tiny/vae/checkpoints/best*")
 _SCORE = tuple(name.replace("/vae/", "/score/") for name in _VAE)
@@ -153,6 +167,8 @@ _RUN = "runs/tiny/assimilation"
 _RESULTS = (f"{_RUN}/*.parquet", f"{_RUN}/run.json", f"{_RUN}/analysis.zarr/**/*")
 _TEXTS = (f"{_RUN}/config.yaml", f"{_RUN}/stations.csv", "runs/tiny/*/metrics.csv")
 _CACHE = "data.cache=none"
+_MODEL = f"{_RUN}/model"
+_ANALYSE = ("analyse", _MODEL, "--members", "2")
 
 COMMANDS = (
     Command(("prepare", "recipe.yaml", "--verify"), _STORE, _nothing, 2),
@@ -196,6 +212,19 @@ COMMANDS = (
     ),
     Command(("report", "recipe.yaml"), _TEXTS, _printed, 1, False),
     Command(("compare", _RUN), (*_RESULTS, f"{_RUN}/config.yaml"), _printed, 2),
+    Command((*_ANALYSE, "--time", "2001-03-30"), (f"{_MODEL}/**/*",), _analysed, 2),
+    Command(
+        (*_ANALYSE, "--time", "2001-03-30", "--background", "background.nc"),
+        ("background.nc",),
+        _analysed,
+        0.5,
+        False,
+    ),
+    Command(
+        ("cycle", _MODEL, "--start", "2001-03-28", "--days", "3", "--members", "2"),
+        ("cycle/*",),
+        _cycled,
+    ),
     Command(
         ("sync", "recipe.yaml", "tracking.uri=sqlite:///server.db", "--dry-run"),
         ("runs/mlflow.db", "server.db"),
@@ -222,6 +251,8 @@ def make_study(root: Path) -> None:
         for verb in (["prepare"], ["train", "vae"], ["train", "score"], ["assimilate"]):
             if main([*verb, "recipe.yaml"]) != 0:
                 raise RuntimeError(f"{' '.join(verb)} failed on the undamaged study")
+        nature_run().sel(time=["2001-03-28"]).to_netcdf("background.nc")
+        main(["cycle", _MODEL, "--start", "2001-03-28", "--days", "2", "--members", "2"])
         tracked = (*_NEW[1:], "experiment=tracked", "tracking.enabled=true", "data.cache=mmap")
         main(["train", "score", "recipe.yaml", *tracked])
         main(["sync", "recipe.yaml", "tracking.uri=sqlite:///server.db", "experiment=tracked"])

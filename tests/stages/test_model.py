@@ -24,6 +24,7 @@ from slams.stages.bundle import export_run
 from slams.stages.data import multimodal
 from slams.stages.model import Model
 from tests.cf.compliance import complaints
+from tests.stages.commands import tree
 from tests.stages.conftest import Study
 
 DAY = "2001-03-30"
@@ -354,7 +355,10 @@ def test_the_same_by_the_command_line(
     image(fields, DAY).to_netcdf("olr.nc")
     run = str(finished.run("assimilation"))
     assert main(["export", run]) == 0
-    assert main(["export", run]) == 2
+    before = tree(tmp_path)
+    assert main(["export", run]) == 0  # it is there already
+    assert tree(tmp_path) == before
+    assert main(["export", run, "--archive-days", "40"]) == 2
     assert "model exists" in capsys.readouterr().err
     assert main(["info", "model"]) == 0
     assert "12 x 24" in capsys.readouterr().out

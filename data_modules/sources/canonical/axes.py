@@ -16,6 +16,7 @@ from data_modules.sources.canonical.reading import Reading
 __all__ = [
     "DIMENSIONS",
     "LEVEL_FACTORS",
+    "coordinate_values",
     "missing_levels",
     "order_latitude",
     "order_longitude",
@@ -79,7 +80,7 @@ def pressure_levels(array: xr.DataArray, variable: str, reading: Reading) -> np.
     units = coordinate.attrs.get("units", "hPa")
     if units not in LEVEL_FACTORS:
         raise reading.fault(f"level has units {units!r}, expected hPa or Pa")
-    values = coordinate.values.astype(np.float64) * LEVEL_FACTORS[units]
+    values = _numbers(coordinate, "level", reading) * LEVEL_FACTORS[units]
     if LEVEL_FACTORS[units] != 1.0:
         reading.repairs.append(f"level: {units} converted to hPa")
     if len(np.unique(values)) != len(values):
@@ -132,10 +133,12 @@ def order_latitude(dataset: xr.Dataset, reading: Reading) -> tuple[np.ndarray, s
     Raises:
         UserError: The latitudes are not those of a global grid.
     """
-    values, rows = _coordinate(dataset, "latitude", reading), slice(None)
+    values, rows = coordinate_values(dataset, "latitude", reading), slice(None)
     outside = values[np.abs(values) > 90 + 1e-6]
     if len(outside):
         raise reading.fault(f"found latitude {outside[0]:g}, expected -90 to 90")
+    if len(values) < 2:
+        raise reading.fault(f"found {len(values)} latitudes, expected a global grid")
     steps = np.diff(values)
     if (steps > 0).all():
         reading.repairs.append("latitude: south to north reversed to north to south")
@@ -163,7 +166,9 @@ def order_longitude(
     Raises:
         UserError: The longitudes are not equally spaced around the globe.
     """
-    found = _coordinate(dataset, "longitude", reading)
+    found = coordinate_values(dataset, "longitude", reading)
+    if not len(found):
+        raise reading.fault("found no longitudes, expected a global grid")
     values = np.mod(found, 360.0)
     values[values > 360.0 - 1e-6] = 0.0
     order = np.argsort(values, kind="stable")
@@ -197,10 +202,29 @@ def _shown(values: np.ndarray) -> str:
     return ", ".join(f"{value:g}" for value in values)
 
 
-def _coordinate(dataset: xr.Dataset, name: str, reading: Reading) -> np.ndarray:
+def coordinate_values(
+    dataset: xr.Dataset | xr.DataArray, name: str, reading: Reading
+) -> np.ndarray:
+    """Return the values of a coordinate, `(n,)` float64.
+
+    Args:
+        dataset: The file, or a variable of it, with canonical names of dimensions.
+        name: Name of the coordinate.
+        reading: What is requested, for messages.
+
+    Raises:
+        UserError: It has no values, one is missing, or they are not numbers.
+    """
     if name not in dataset.coords:
         raise reading.fault(f"coordinate {name!r} has no values")
-    values = np.asarray(dataset[name].values, dtype=np.float64)
+    values = _numbers(dataset[name], name, reading)
     if not np.isfinite(values).all():
         raise reading.fault(f"coordinate {name!r} has a missing value")
     return values
+
+
+def _numbers(coordinate: xr.DataArray, name: str, reading: Reading) -> np.ndarray:
+    try:
+        return np.asarray(coordinate.values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise reading.fault(f"coordinate {name!r} is not numbers") from None

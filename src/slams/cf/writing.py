@@ -133,10 +133,14 @@ def _encoded(
     for variable in part.variables.values():
         before = variable.encoding
         encoding = {"bounds": before["bounds"]} if "bounds" in before else {}
+        encoding |= compressed if variable.ndim else {}
+        encoding["coordinates"] = None
         if variable.dtype.kind == "M":
             encoding |= TIME_ENCODING
         elif "longitude" in variable.dims and "latitude" in variable.dims:
-            encoding |= compressed | {chunks: _chunk(variable)}
+            encoding[chunks] = _chunk(variable)
+            if variable.chunks is not None:  # of dask: two must not write one chunk
+                variable.data = variable.data.rechunk(encoding[chunks])
             encoding["coordinates"] = " ".join(_auxiliary(part, variable)) or None
             encoding |= {key: before[key] for key in _PACKING if packed and key in before}
         elif variable.dtype.kind == "f":

@@ -23,6 +23,7 @@ from slams.calendar.ranges import date_ranges
 from slams.config.loading import load as load_recipe
 from slams.config.loading import to_yaml
 from slams.config.schema import Config, SourceConfig
+from slams.config.yaml_text import read_yaml_text
 from slams.errors import UserError
 from slams.modules.base import read_checkpoint
 from slams.plugins.methods import Role, in_role
@@ -95,7 +96,8 @@ def export_run(
 
     Args:
         run_dir: Directory of a score model or an assimilation.
-        output: Directory of the bundle, which does not exist or is empty.
+        output: Directory of the bundle, which does not exist, is empty, or holds this bundle
+            already: it is kept then.
         archive: As for `write_bundle`.
         days: As for `write_bundle`.
 
@@ -107,7 +109,9 @@ def export_run(
     """
     config, output = run_config(run_dir), Path(output)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise UserError(f"--output: {output} exists; remove it, or choose another directory")
+        if not _is_same(output, config, archive, days):
+            raise UserError(f"--output: {output} exists; remove it, or choose another directory")
+        return output
     results = Path(run_dir) / "results.parquet"
     scores = read_table(results) if results.exists() else None
     write_bundle(config, output, archive, days, scores)
@@ -289,6 +293,20 @@ def _kept(config: Config, training: list[str], archive: bool) -> Config:
     default = Config()
     return replace(
         config, data=data, runs=default.runs, tracking=default.tracking, pretrained_experiment=""
+    )
+
+
+def _is_same(output: Path, config: Config, archive: bool, days: int) -> bool:
+    """Return whether a directory holds the bundle that an export would write."""
+    if not is_bundle(output):
+        return False
+    found = Bundle.read(output)
+    recipe = read_yaml_text(output / "config.yaml")
+    data = trajectories(without_observations(config))
+    return (
+        found.score == finished_run(config, "score").run_id
+        and recipe == to_yaml(_kept(config, data.archive_source()[1].dates, archive))
+        and found.archive_days == (len(_archive_days(data, days)) if archive else 0)
     )
 
 

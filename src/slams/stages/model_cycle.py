@@ -7,6 +7,7 @@ analysis was written without its state is analysed again, with the same result.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -17,6 +18,7 @@ import numpy as np
 import pandas as pd
 import torch
 import xarray as xr
+from torch import Tensor
 
 from slams.assimilators.cycle import Cycle
 from slams.bundles.weights import read_weights, write_weights
@@ -145,9 +147,15 @@ def _file(folder: Path, day: int) -> Path:
 def _save(cycle: Cycle, folder: Path, settings: _Settings) -> None:
     assert cycle.state is not None
     day, members = cycle.state
-    content = {"slams": {**asdict(settings), "day": day}, "state_dict": {"members": members.cpu()}}
+    members = members.cpu()
+    record = {**asdict(settings), "day": day, "sha256": _digest(members)}
+    content = {"slams": record, "state_dict": {"members": members}}
     with replacing(folder / _STATE) as temporary:
         write_weights(content, temporary)
+
+
+def _digest(members: Tensor) -> str:
+    return hashlib.sha256(members.contiguous().numpy().tobytes()).hexdigest()
 
 
 def _restore(cycle: Cycle, folder: Path, settings: _Settings, first: int) -> int:
@@ -159,6 +167,8 @@ def _restore(cycle: Cycle, folder: Path, settings: _Settings, first: int) -> int
         saved = read_weights(path)
         found, members = dict(saved["slams"]), saved["state_dict"]["members"]
         day = float(found.pop("day"))
+        if found.pop("sha256") != _digest(members):
+            raise ValueError("its checksum does not match")
     except Exception as error:  # a different type for each kind of damage
         raise UserError(
             f"{path} is damaged ({type(error).__name__}); remove {folder} and start the cycle over"

@@ -142,6 +142,8 @@ def test_times_of_the_day_are_averaged_and_others_are_counted() -> None:
 def test_errors_of_the_image_replace_those_of_the_recipe() -> None:
     stated = image().assign_attrs(error=7.0)
     assert bool((one(used(stated)).error_variance == 49.0).all())
+    single = image().to_dataset().assign(error=7.0)
+    assert bool((one(used(single)).error_variance == 49.0).all())
     error = image() * 0 + 2.0
     error[:, 12:] = 6.0
     dataset = image().to_dataset().assign(error=error)
@@ -188,7 +190,8 @@ def test_a_model_without_the_channel_says_so() -> None:
         (lambda a: a * np.nan, "found no value on the day"),
         (lambda a: a.isel(lat=0), "a site belongs into a table of reports"),
         (lambda a: a.isel(lon=[0, 1, 3, 4, 7, 8]), "longitudes are not equally spaced"),
-        (lambda a: a.isel(lat=[0]), "expected the coordinate latitude with two values"),
+        (lambda a: a.isel(lat=[0]), "found 1 values of latitude, expected two or more"),
+        (lambda a: a.drop_vars("lat"), "coordinate 'latitude' has no values"),
         (lambda a: a.isel(lat=[0, 1, 1]), "expected distinct latitudes"),
         (lambda a: a.assign_attrs(error=-1.0), "an error that is not a positive"),
         (lambda a: a.assign_attrs(error="large"), "an error that is not a positive"),

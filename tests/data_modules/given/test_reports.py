@@ -124,6 +124,7 @@ def test_missing_values_and_repeated_rows_are_counted() -> None:
     [
         ({"time": [11409]}, "found the number 11409 in column 'time', expected dates such as"),
         ({"time": ["yesterday"]}, "expected times and numbers"),
+        ({"time": ["1500-01-01"]}, "expected times and numbers.*Out of bounds"),
         ({"time": [None]}, "row 0 has time NaT, expected a time"),
         ({"value": ["warm"]}, "expected times and numbers"),
         ({"value": [np.nan]}, "found no report with a value"),
@@ -135,7 +136,7 @@ def test_missing_values_and_repeated_rows_are_counted() -> None:
         ({"elevation": [np.inf]}, "row 0 has elevation inf"),
         ({"variable": ["t2n"]}, "row 0 has the unknown variable 't2n'; did you mean 't2m'"),
         ({"variable": ["xyz"]}, "unknown variable 'xyz'; expected one of temperature,"),
-        ({"variable": [None]}, "row 0 has the unknown variable None"),
+        ({"variable": [None]}, "row 0 has the unknown variable 'None'"),
         ({"variable": "t"}, "temperature without a level; state it .hPa. in a column level, or "),
         ({"level": [850]}, "2m_temperature on level 850, expected no level"),
         (
@@ -179,5 +180,8 @@ def test_columns_that_are_missing() -> None:
         read_table(table().rename(columns={"latitude": "lat"}), "obs.csv")
     with pytest.raises(UserError, match=r"column 'value' is missing; expected .* optionally elev"):
         read_table(table().drop(columns="value"), "obs.csv")
+    twice = pd.concat([table(), table()[["value"]]], axis=1)
+    with pytest.raises(UserError, match="column 'value' occurs 2 times, expected one"):
+        read_table(twice, "obs.csv")
     with pytest.raises(UserError, match="without rows"):
         read_table(table().iloc[:0], "obs.csv")

@@ -231,9 +231,18 @@ def twice(dataset: xr.Dataset) -> xr.Dataset:
             "latitude reaches from 82.5 to 7.5, expected a",
         ),
         (lambda d: d.isel(longitude=slice(0, 12)), "12 longitudes .* not equally spaced around"),
+        (lambda d: d.isel(latitude=slice(0, 1)), "found 1 latitudes, expected a global grid"),
+        (lambda d: d.isel(longitude=slice(0, 0)), "found no longitudes, expected a global grid"),
+        (lambda d: d.isel(level=slice(0, 0)), "level 850, 500 hPa of temperature is missing"),
+        (lambda d: d.assign_coords(level=["a", "b"]), "coordinate 'level' is not numbers"),
+        (lambda d: d.assign_coords(latitude=list("abcdefghijkl")), "'latitude' is not numbers"),
         (lambda d: d.isel(latitude=0), "dimension 'latitude' is missing"),
         (celsius, r"temperature@850 has the value -?[\d.]+, expected 100 to 400 K.*such as degC"),
         (lambda d: d.isel(level=0, drop=True), "'temperature' .temperature. has no levels"),
+        (
+            lambda d: d.assign_coords(level=("level", [85000, 50000])),
+            "found a level of 85000 hPa; set the attribute units of the coordinate level",
+        ),
         (twice, "t2m and tas may both be 2m_temperature; leave out one of them"),
         (lambda d: xr.concat([d, d], "number"), "has 2 values along number, expected one state"),
         (

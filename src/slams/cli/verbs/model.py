@@ -217,6 +217,11 @@ def cycle(arguments: argparse.Namespace, places: list[Path]) -> None:
 def _load(path: str, doing: str) -> Any:
     check_path("model", path)
     with importing(), Heartbeat(doing, _SILENT_SECONDS, "opening the model"):
-        from slams.api import load
+        import torch
 
+        from slams.api import load
+        from slams.config.schema import TrainerConfig
+        from slams.modules.threads import set_threads
+
+        set_threads(TrainerConfig(), "cuda" if torch.cuda.is_available() else "cpu")
         return load(path)
