@@ -98,7 +98,7 @@ class Cycle:
                 )
             device = batch.fields.device
             coefficient, variance = self.coefficient.to(device), self.variance.to(device)
-            members = coefficient * self._members
+            members = coefficient * self._members.to(device)
             spread = self.inflation * (variance + members.var(dim=1))
             background = Background(
                 members.mean(dim=1),

@@ -322,7 +322,7 @@ class Model:
             )
         data = self.aged(age)
         normaliser = data.normaliser.to(self.device)
-        time = torch.tensor([[float(day)]], dtype=torch.float64)
+        time = torch.tensor([[float(day)]], dtype=torch.float64, device=self.device)
         climatology = normaliser.climatology(time)
         previous = None if state is None else torch.from_numpy(state.values)[None, None]
         window = Window(
