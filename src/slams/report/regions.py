@@ -28,7 +28,8 @@ def regional_scores(run: AssimilationRun) -> Section:
     section.tables.append(folded("The numbers", _tables(rows, "temperature")))
     own = rows[rows["metric"].eq("spread_skill") & rows["region"].ne("global")]
     for method, part in by_method(own.dropna(subset=["value"]).reset_index()):
-        far = part.loc[(np.log(part["value"])).abs().idxmax()]
+        # A method without spread has a ratio of 0.
+        far = part.loc[np.log(part["value"].clip(lower=1e-9)).abs().idxmax()]
         section.findings.append(
             f"{capitalised(method_label(method))}: spread / skill is furthest from 1 in the "
             f"region {region_label(far['region'])}, {number(float(far['value']))}."
