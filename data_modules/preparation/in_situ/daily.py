@@ -145,6 +145,8 @@ def _daily_means(values: pd.DataFrame, fewest: int) -> tuple[pd.DataFrame, int]:
 def _soundings(rows: pd.DataFrame, level: int, soundings: int) -> tuple[pd.DataFrame, int]:
     """Average the day's soundings at a level."""
     records = []
+    # A mean over hours belongs to the day of their middle, as everywhere.
+    rows = rows.assign(time=rows["time"] - _hours(rows["hours"]) / 2)
     near = rows[rows["level"].between(level / _RATIO - 1, level * _RATIO + 1)]
     for (name, time), profile in near.groupby(["station_id", "time"], sort=True):
         value = profile_value(

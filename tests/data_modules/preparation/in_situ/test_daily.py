@@ -131,3 +131,8 @@ def test_soundings_of_a_day_are_averaged():
     found, short = daily(table, ALOFT, soundings=2)
     assert found == {DAY: 272.0}
     assert short == {"temperature@850: days with too few reports": 1}
+
+
+def test_a_mean_over_hours_on_a_level_belongs_to_the_day_of_their_middle():
+    table = rows(["2020-01-02T00:00"], [270], "temperature", hours=24.0, level=850.0)
+    assert daily(table, ALOFT)[0] == {DAY: 270.0}
