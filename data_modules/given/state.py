@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from data_modules.given.names import find_name, name_axes, state_units
@@ -101,6 +102,7 @@ def read_state(
     found = canonicalise(dataset, layouts, reading)
     values = read_block(found, channels, 0, 1, lacking, where)
     _check_range(values[0], channels, where)
+    lacking += _empty(values[0], reading, [*absent, *lacking])
     notes = list(found.attrs["repairs"])
     regridder = Regridder(dataset_grid(found), grid, reading.config.regrid)
     values = regridder.fields(values)
@@ -134,30 +136,45 @@ def _on_levels(dataset: xr.Dataset) -> xr.Dataset:
 
 def _at_one_time(dataset: xr.Dataset, reading: Reading) -> tuple[xr.Dataset, bool]:
     """Give a dataset its valid time as the only step of its time axis; return if it has one."""
-    axes = [name for name in ("time", "valid_time", *_LEADS) if name in dataset.coords]
-    for name in axes:
-        if dataset[name].size > 1 and name in dataset.dims:
+    names = ("time", "valid_time", *_LEADS)
+    axes = [name for name in names if name in dataset.coords]
+    single = [name for name in names if name in dataset.dims]
+    for name in single:
+        if (number := dataset.sizes[name]) != 1:
+            values = f", {_few(dataset[name])}" if number and name in axes else ""
             raise reading.fault(
-                f"found {dataset[name].size} values of {name}, {_few(dataset[name])}; expected "
-                f"one state: select one, for example with .isel({name}=0)"
+                f"found {number} values of {name}{values}; expected one state: select one, for "
+                f"example with .isel({name}=0)"
             )
-    single = [name for name in axes if name in dataset.dims]
-    single += [d for d in ("time", "valid_time") if d in dataset.dims and d not in axes]
     dataset = dataset.isel(dict.fromkeys(single, 0))
     start = next((name for name in ("valid_time", "time") if name in axes), None)
     value, attributes, encoding = _NO_TIME, {}, {}
     if start is not None:
         array = dataset[start]
         value, attributes, encoding = array.values[()], array.attrs, array.encoding
-        lead = next((dataset[name].values for name in axes if name in _LEADS), None)
-        if start == "time" and lead is not None and np.issubdtype(lead.dtype, np.timedelta64):
-            value = value + lead
+        lead = next((dataset[name].variable for name in axes if name in _LEADS), None)
+        if start == "time" and lead is not None:
+            value = value + _lead_time(lead, reading)
             reading.repairs.append("time: start of the forecast and its lead time added")
     bounds = attributes.get("bounds") or encoding.get("bounds")
     if bounds in dataset.coords:
         dataset = dataset.reset_coords(bounds)
     time = xr.Variable(("time",), np.array([value]), attributes, encoding)
     return dataset.drop_vars(axes).expand_dims("time").assign_coords(time=time), start is not None
+
+
+def _lead_time(lead: xr.Variable, reading: Reading) -> np.timedelta64:
+    """Return a lead time as a time difference; that of a file may be a number with units."""
+    value, units = lead.values[()], lead.attrs.get("units")
+    if isinstance(value, np.timedelta64):
+        return value
+    try:
+        return pd.Timedelta(float(value), unit=units or "unknown").to_timedelta64()
+    except (TypeError, ValueError):
+        raise reading.fault(
+            f"the lead time is {value} with the units {units!r}, expected units of time, such as "
+            f"hours"
+        ) from None
 
 
 def _few(coordinate: xr.DataArray) -> str:
@@ -220,6 +237,27 @@ def _lacking(
             f"{', '.join(spec.name for spec in reading.channels)}"
         )
     return lacking
+
+
+def _empty(values: np.ndarray, reading: Reading, absent: Sequence[str]) -> list[str]:
+    """Return the channels of which `(C, H, W)` has no value, as `_lacking` those without fields.
+
+    Raises:
+        UserError: One of them is not under `absent`, or nothing is left.
+    """
+    lacking = []
+    for spec, field in zip(reading.channels, values, strict=True):
+        if np.isfinite(field).any():
+            continue
+        if not {spec.name, spec.variable} & set(absent):
+            raise reading.fault(
+                f"{spec.name} has no value, all of it is missing; leave absent channels to the "
+                f'climatology (missing="climatology")'
+            )
+        lacking.append(spec.name)
+    if len(lacking) == len(reading.channels):
+        raise reading.fault("found no value in any channel of the model")
+    return [name for name in lacking if name not in reading.config.absent]
 
 
 def _refuse_dimensions(array: xr.DataArray, reading: Reading) -> None:

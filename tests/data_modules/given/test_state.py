@@ -272,3 +272,36 @@ def test_several_lead_times_and_other_objects_are_refused() -> None:
         read(both)
     with pytest.raises(UserError, match="found DataArray, expected an xarray Dataset"):
         read(state()["temperature"])
+
+
+def test_a_lead_time_of_a_file_is_a_number_with_units() -> None:
+    """Files are opened without decoding differences of time; a number alone has no meaning."""
+    start = state().assign_coords(time=np.datetime64("2001-01-02", "ns"))
+    for step, units in ((1, "days"), (24, "hours"), (1440.0, "minutes")):
+        dataset = start.assign_coords(step=xr.Variable((), step, {"units": units}))
+        assert read(dataset).day == float(days_since_epoch(np.datetime64(DATE)))
+    for units in ({}, {"units": "1"}, {"units": "months"}):
+        with pytest.raises(UserError, match="the lead time is 24 with the units"):
+            read(start.assign_coords(step=xr.Variable((), 24, units)))
+
+
+@pytest.mark.parametrize("count", [0, 2])
+@pytest.mark.parametrize("dated", [True, False])
+def test_one_state_has_one_time(count: int, dated: bool) -> None:
+    dataset = nature_run(days=3).isel(time=slice(0, count))
+    dataset = dataset if dated else dataset.drop_vars("time")
+    with pytest.raises(UserError, match=f"found {count} values of time.*expected one state"):
+        read(dataset)
+
+
+def test_a_channel_without_any_value_is_missing() -> None:
+    dataset = state()
+    dataset["temperature"] = dataset["temperature"].where(dataset["level"] < 800)
+    with pytest.raises(UserError, match="temperature@850 has no value"):
+        read(dataset)
+    for absent in ("temperature@850", "temperature"):
+        found = read(dataset, absent=(absent,))
+        assert "missing: temperature@850" in found.notes
+        assert np.isnan(found.values[0]).all()
+    with pytest.raises(UserError, match="no value in any channel"):
+        read(state() * np.nan, absent=tuple(NAMES))
