@@ -25,6 +25,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from data_modules.preparation.in_situ.daily import report_days
 from data_modules.preparation.in_situ.quality import RANGES
 from data_modules.sources.canonical.axes import LEVEL_FACTORS
 from data_modules.sources.canonical.layouts import UNIT_CONVERSIONS
@@ -39,7 +40,7 @@ from data_modules.tables.columns import (
 from slams.errors import UserError, nearest
 from slams.variables import ON_LEVELS, OTHER_NAMES, UNITS, find_variable
 
-__all__ = ["HIGHEST_PRESSURE", "MISTAKEN", "join_tables", "read_table"]
+__all__ = ["HIGHEST_PRESSURE", "MISTAKEN", "days_of_table", "join_tables", "read_table"]
 
 _REQUIRED = ("time", "latitude", "longitude", "variable", "value")
 _NUMBERS = ("elevation", "level", "hours", "error")
@@ -102,6 +103,29 @@ def read_table(table: pd.DataFrame, where: str) -> StationReports:
         read[columns], where, _IDENTITY, {"missing values left out": missing}
     )
     return StationReports(found, {}, {k: v for k, v in repairs.items() if v})
+
+
+def days_of_table(table: pd.DataFrame, where: str) -> np.ndarray:
+    """Return the UTC day that each row of a table belongs to, days since 1970-01-01.
+
+    Args:
+        table: As for `read_table`.
+        where: Name of the table, for messages.
+
+    Raises:
+        UserError: A column is missing, the table is empty, or a time, period or variable is
+            invalid.
+    """
+    table = _with_index(table)
+    refuse_missing(table, _REQUIRED, _OPTIONAL, where)
+    if table.empty:
+        raise UserError(f"{where}: found a table without rows, expected at least one report")
+    table = table.reset_index(drop=True)
+    read = times_and_numbers(table, ["hours"] if "hours" in table else [], where)
+    check_rows(read, {"time": (read["time"].notna(), "a time")}, where)
+    # Only precipitation without a period is the total of the day of its time.
+    hours = read["hours"] if "hours" in read else pd.Series(0.0, index=read.index)
+    return report_days(read.assign(hours=hours.fillna(0.0))).to_numpy()
 
 
 def join_tables(parts: Sequence[StationReports], where: str) -> StationReports:

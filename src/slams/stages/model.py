@@ -41,11 +41,19 @@ from slams.stages.data import trajectories
 from slams.stages.loading import Networks
 from slams.stages.methods import make_methods
 from slams.stages.model_cycle import run_cycle
-from slams.stages.model_inputs import DailyReports, Inputs, Reports, as_day
+from slams.stages.model_inputs import (
+    DailyReports,
+    Inputs,
+    Reports,
+    as_day,
+    as_list,
+    check_number,
+)
 
 __all__ = ["Model"]
 
 _SCORES = ("rmse", "bias", "crps")
+_MISSING = ("refuse", "climatology")
 
 
 class Model:
@@ -77,6 +85,11 @@ class Model:
         """Return the run id of its score model, by which a model is recognised."""
         return self._opened.record.score
 
+    @property
+    def archive_days(self) -> int:
+        """Return the number of days of its archive."""
+        return self._opened.record.archive_days
+
     @cached_property
     def inputs(self) -> Inputs:
         """Return what the model takes; printed, it is a table."""
@@ -96,6 +109,24 @@ class Model:
             + ((f"It analyses windows of {days} days.",) if days > 1 else ()),
         )
 
+    def check_settings(self, method: str, seed: int | None = None, members: int = 2) -> None:
+        """Refuse an unknown method, or a seed or number of members out of bounds.
+
+        Args:
+            method: As for `analyse`.
+            seed: As for `analyse`.
+            members: As for `analyse`.
+
+        Raises:
+            UserError: One of them cannot be used.
+        """
+        methods = self.inputs.methods
+        if method not in methods:
+            raise UserError(f"method: found {method!r}; {nearest(str(method), methods)}")
+        if seed is not None:
+            check_number("seed", seed, 0, 2**63 - 1)
+        check_number("members", members, 2)
+
     def assimilator(
         self,
         method: str = "latent_diffusion",
@@ -113,13 +144,11 @@ class Model:
             UserError: The method is unknown, no background of this age can be made, or the model
                 was exported without the archive that the method needs.
         """
-        methods = self.inputs.methods
-        if method not in methods:
-            raise UserError(f"method: found {method!r}; {nearest(method, methods)}")
-        seed = self.config.seed if seed is None else seed
+        self.check_settings(method, seed)
+        seed = self.config.seed if seed is None else int(seed)
         key = (method, background_age, seed)
         if key not in self._methods:
-            if not self._opened.record.archive_days:
+            if not self.archive_days:
                 raise UserError(
                     f"method {method} needs an archive of training days, and {self.path} was "
                     f"exported without one; export the run again without --without-archive"
@@ -134,7 +163,7 @@ class Model:
         self,
         time: str | date | np.datetime64 | pd.Timestamp,
         background: xr.Dataset | None = None,
-        observations: Reports | Sequence[Reports] = (),
+        observations: Reports | Sequence[Reports] | None = (),
         *,
         members: int = 16,
         seed: int | None = None,
@@ -170,12 +199,17 @@ class Model:
             UserError: An input cannot be used; the message says which and what to do.
         """
         day = as_day(time)
+        self.check_settings(method, seed, members)
+        if missing not in _MISSING:
+            raise UserError(f"missing: found {missing!r}; {nearest(str(missing), _MISSING)}")
         state, age, notes = self._background_of(background, day, background_age, missing)
         truth: GivenState | Given | None = None
         if isinstance(verify, pd.DataFrame):
             truth = self.observe(verify, day, "verify")
         elif verify is not None:
-            truth = read_state(verify, self.inputs.channels, self.inputs.grid, "verify")
+            channels = self.inputs.channels
+            names = [spec.name for spec in channels]
+            truth = read_state(verify, channels, self.inputs.grid, "verify", absent=names)
             _check_day("verify", truth, day)
         batch, given = self.case(day, state, age), self.observe(observations, day)
         return self.analyse_case(
@@ -240,8 +274,6 @@ class Model:
         Returns:
             The analysis as `analyse` returns it, and its ensemble of all channels.
         """
-        if members < 2:
-            raise UserError(f"members: found {members}, expected at least 2")
         batch, counts = self._with_observations(batch, given)
         ensemble = method.analyse(batch, members)
         found = self._departures(batch, given, batch.observations, counts, ensemble)
@@ -272,22 +304,25 @@ class Model:
             "background",
             absent=[c.name for c in data.channels] if missing == "climatology" else (),
         )
+        own = None if np.isnan(state.day) else day - int(np.floor(state.day))
+        notes = state.notes
         if age is None:
-            if np.isnan(state.day):
+            if own is None:
                 raise UserError("background: it has no time; give background_age=, in days")
-            age = day - int(np.floor(state.day))
+            age = own
+        else:
+            check_number("background_age", age, 0)
+            if own not in (None, age):
+                notes += (f"background: {own} days old by its time, taken as {age} as asked",)
         ages = self.inputs.ages
         if age not in ages:
             raise UserError(
                 f"background: found a state {age} days before {day_of(day)}, expected one of "
                 f"{', '.join(map(str, ages))} days; give another one, or none"
             )
-        trained, notes = self.inputs.trained_age, state.notes
+        trained = self.inputs.trained_age
         if age != trained:
-            notes = (
-                *notes,
-                f"background: {age} days old, the networks were trained with {trained}",
-            )
+            notes += (f"background: {age} days old, the networks were trained with {trained}",)
         return state, age, notes
 
     def _config_for(self, age: int | None) -> Config:
@@ -342,7 +377,7 @@ class Model:
         )
 
     def observe(
-        self, observations: Reports | Sequence[Reports], day: int, name: str = ""
+        self, observations: Reports | Sequence[Reports] | None, day: int, name: str = ""
     ) -> Given:
         """Return the observations of a day, checked and counted, before any background.
 
@@ -352,10 +387,9 @@ class Model:
             name: Name of the argument that they were given as, if there is only one.
         """
         data, config = self._opened.data, self.config.observations
-        if isinstance(observations, Reports):
-            observations = [observations]
+        inputs = as_list(observations)
         return observe(
-            observations,
+            inputs,
             day,
             config.stations,
             config.satellite,
@@ -363,7 +397,7 @@ class Model:
             data.grid,
             data.normaliser.to("cpu"),
             data.store.elevation,
-            [name] * len(observations) if name else (),
+            [name] * len(inputs) if name else (),
         )
 
     def _with_observations(

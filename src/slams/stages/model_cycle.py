@@ -8,14 +8,13 @@ analysis was written without its state is analysed again, with the same result.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pandas as pd
+import filelock
 import torch
 import xarray as xr
 from torch import Tensor
@@ -26,7 +25,9 @@ from slams.calendar.days import day_of
 from slams.cf.writing import write_dataset
 from slams.errors import UserError
 from slams.runtime.atomic import replacing
-from slams.stages.model_inputs import DailyReports, Reports, as_day
+from slams.runtime.directories import exclusive
+from slams.stages.model_days import daily_observations, of_the_day
+from slams.stages.model_inputs import DailyReports, Reports, as_day, check_number
 
 if TYPE_CHECKING:
     from slams.stages.model import Model
@@ -46,6 +47,7 @@ class _Settings:
         method: Name of the method.
         members: Number of members.
         seed: The seed.
+        archive_days: Days of the archive, of which bundles of one model may have fewer.
     """
 
     model: str
@@ -53,6 +55,7 @@ class _Settings:
     method: str
     members: int
     seed: int
+    archive_days: int
 
 
 def run_cycle(
@@ -67,20 +70,41 @@ def run_cycle(
 ) -> Iterator[xr.Dataset]:
     """Analyse consecutive days; arguments as of `Model.cycle`."""
     first = as_day(start)
-    if days < 1:
-        raise UserError(f"days: found {days}, expected at least 1")
+    check_number("days", days, 1)
+    model.check_settings(method, seed, members)
     if 1 not in model.inputs.ages:
         raise UserError(
             f"{model.path}: a cycle needs backgrounds that are 1 day old, the model has "
             f"{', '.join(map(str, model.inputs.ages))} (data.lags)"
         )
-    seed = model.config.seed if seed is None else seed
-    settings = _Settings(model.score_run, day_of(first).isoformat(), method, members, seed)
-    folder = None if output is None else Path(output)
-    cycle, done = _make_cycle(model), 0
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        done = _restore(cycle, folder, settings, first)
+    of_day = daily_observations(observations, first, days)
+    seed = model.config.seed if seed is None else int(seed)
+    settings = _Settings(
+        model.score_run,
+        day_of(first).isoformat(),
+        method,
+        int(members),
+        seed,
+        model.archive_days,
+    )
+    if output is None:
+        yield from _cycle(model, first, days, of_day, settings, None)
+        return
+    folder = Path(output)
+    with _in_use(folder):
+        yield from _cycle(model, first, days, of_day, settings, folder)
+
+
+def _cycle(
+    model: Model,
+    first: int,
+    days: int,
+    of_day: Callable[[int], list[Reports]],
+    settings: _Settings,
+    folder: Path | None,
+) -> Iterator[xr.Dataset]:
+    cycle = _make_cycle(model)
+    done = 0 if folder is None else _restore(cycle, folder, settings, first)
     for number in range(days):
         day = first + number
         if number < done:
@@ -90,14 +114,33 @@ def run_cycle(
         batch = model.case(day)
         age = None if cycle.state is None else 1
         batch = cycle.prepare(batch)
-        given = model.observe(_of_day(observations, day), day)
-        assimilator = model.assimilator(method, age, seed)
-        dataset, ensemble = model.analyse_case(batch, given, assimilator, members)
+        given = of_the_day(model.observe(of_day(day), day))
+        assimilator = model.assimilator(settings.method, age, settings.seed)
+        dataset, ensemble = model.analyse_case(batch, given, assimilator, settings.members)
         cycle.keep(batch, ensemble)
         if folder is not None:
             write_dataset(dataset, _file(folder, day))
             _save(cycle, folder, settings)
         yield dataset
+
+
+@contextmanager
+def _in_use(folder: Path) -> Iterator[None]:
+    """Make a directory, and keep other cycles out of it while the block lasts."""
+    with ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(exclusive(folder / ".lock", patience=0.0))
+        except filelock.Timeout:
+            raise UserError(
+                f"output: {folder} is in use by another cycle; wait for it, or choose another "
+                f"directory"
+            ) from None
+        except OSError as error:  # a file is in its place, or it may not be written
+            raise UserError(
+                f"output: {folder} cannot be written ({error.strerror}); choose another directory"
+            ) from error
+        yield
 
 
 def _make_cycle(model: Model) -> Cycle:
@@ -111,33 +154,6 @@ def _make_cycle(model: Model) -> Cycle:
         # Networks that were trained with previous true states take states, not means.
         members=config.background.analysis_error == 0,
     )
-
-
-def _of_day(observations: DailyReports, day: int) -> list[Reports]:
-    """Return the tables and images of a day; those without a time belong to every day."""
-    when = day_of(day)
-    if callable(observations):
-        found = observations(when)
-        return [found] if isinstance(found, Reports) else list(found)
-    several = [observations] if isinstance(observations, Reports) else observations
-    parts = [_part(one, when) for one in several]
-    return [one for one in parts if one is not None]
-
-
-def _part(given: Reports, when: date) -> Reports | None:
-    if isinstance(given, pd.DataFrame):
-        if "time" not in given:
-            return given  # refused with a sentence where it is read
-        time = pd.to_datetime(given["time"], utc=True, errors="coerce", format="ISO8601")
-        # A sum belongs to the day that contains the middle of its period.
-        hours = pd.to_numeric(given.get("hours", 0.0), errors="coerce")
-        middle = time - pd.to_timedelta(hours, unit="h") / 2
-        part = given[(middle.dt.date == when) | time.isna()]
-        return part if len(part) else None
-    if "time" not in given.dims:
-        return given
-    inside = pd.DatetimeIndex(given["time"].values).date == when
-    return given.isel(time=np.flatnonzero(inside)) if inside.any() else None
 
 
 def _file(folder: Path, day: int) -> Path:
@@ -186,10 +202,13 @@ def _restore(cycle: Cycle, folder: Path, settings: _Settings, first: int) -> int
 def _read(folder: Path, day: int) -> xr.Dataset:
     path = _file(folder, day)
     try:
-        with xr.open_dataset(path, engine="netcdf4") as dataset:
+        # With bounds among the coordinates, as it was written.
+        with xr.open_dataset(path, engine="netcdf4", decode_coords="all") as dataset:
+            if (found := as_day(dataset["time"].values[0])) != day:
+                raise ValueError(f"of {day_of(found)}")
             return dataset.load()
-    except (OSError, ValueError) as error:
+    except (OSError, KeyError, ValueError) as error:
         raise UserError(
-            f"{path} cannot be read ({type(error).__name__}); remove {folder} and start the cycle "
-            f"over"
+            f"{path} is not the analysis of this day ({error}); remove {folder} and start the "
+            f"cycle over"
         ) from None

@@ -109,7 +109,7 @@ def _open_table(option: str, path: str) -> pd.DataFrame:
         found = "a directory" if file.is_dir() else "no such file"
         raise UserError(f"{option}: {path}: found {found}, expected a table of reports")
     try:
-        return reader(file).reset_index(drop=True)
+        return reader(file)  # a time in the index of a parquet file is found there
     except (ValueError, OSError) as error:  # the errors of pandas and pyarrow are subclasses
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(f"{option}: {path} cannot be read as a table ({reason})") from None

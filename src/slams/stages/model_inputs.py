@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
+from numbers import Integral
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
 from slams.calendar.days import day_number
+from slams.config.paths import shorten
 from slams.errors import UserError
 from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
 
-__all__ = ["DailyReports", "Inputs", "Reports", "as_day"]
+__all__ = ["DailyReports", "Inputs", "Reports", "as_day", "as_list", "check_number"]
 
 # What a user may give as observations.
 Reports = pd.DataFrame | xr.DataArray | xr.Dataset
 # Those of many days: all of them, or a function of the day.
-DailyReports = Reports | Sequence[Reports] | Callable[[date], Reports | Sequence[Reports]]
+DailyReports = (
+    Reports | Sequence[Reports] | Callable[[date], Reports | Sequence[Reports] | None] | None
+)
+# Days whose instants numpy can count in nanoseconds.
+_FIRST, _LAST = date(1678, 1, 1), date(2261, 12, 31)
 
 
 @dataclass(frozen=True)
@@ -71,15 +78,69 @@ class Inputs:
 def as_day(time: Any) -> int:
     """Return the UTC day of a time, as days since 1970-01-01.
 
+    Args:
+        time: A date, an instant, or either of them as ISO text; an instant without a time zone is
+            in UTC.
+
     Raises:
-        UserError: It is not a time.
+        UserError: It is not a time, or too far away.
     """
-    if isinstance(time, int | float) or time is None:
-        raise UserError(f"time: found {time!r}, expected a day such as '2020-01-15'")
+    value = time
+    if isinstance(value, np.ndarray | xr.DataArray) and value.ndim == 0:
+        value = np.asarray(value)[()]
     try:
-        stamp = pd.Timestamp(time)
+        if isinstance(value, str):
+            # pandas would read 03/04 as a day in March, and `now` as today.
+            value = datetime.fromisoformat(value)
+        elif not isinstance(value, date | np.datetime64):
+            raise TypeError
+        stamp = pd.Timestamp(value)
+        if pd.isna(stamp):
+            raise TypeError
         if stamp.tzinfo is not None:
             stamp = stamp.tz_convert("UTC").tz_localize(None)
-        return day_number(stamp.date())
+        day = stamp.date()
     except (ValueError, TypeError) as error:
-        raise UserError(f"time: found {time!r}, expected a day such as '2020-01-15'") from error
+        found = shorten(" ".join(repr(time).split()))
+        raise UserError(f"time: found {found}, expected a day such as '2020-01-15'") from error
+    if not _FIRST <= day <= _LAST:
+        raise UserError(f"time: found {day}, expected a day from {_FIRST} to {_LAST}")
+    return day_number(day)
+
+
+def as_list(observations: Any) -> list[Reports]:
+    """Return what a user gave as observations as a list of tables and images.
+
+    Args:
+        observations: One or several of them; `None` for none.
+
+    Raises:
+        UserError: It is neither. What is in a list is checked where it is read.
+    """
+    if observations is None:
+        return []
+    if isinstance(observations, Reports):
+        return [observations]
+    if isinstance(observations, str | bytes | Mapping) or not isinstance(observations, Iterable):
+        raise UserError(
+            f"observations: found {type(observations).__name__}, expected a pandas DataFrame of "
+            f"reports, an xarray DataArray or Dataset of imagery, or a list of them"
+        )
+    return list(observations)
+
+
+def check_number(name: str, value: Any, least: int, most: int | None = None) -> None:
+    """Refuse an argument that is not a whole number within bounds.
+
+    Args:
+        name: Name of the argument.
+        value: Its value.
+        least: Smallest value.
+        most: Largest value; `None` for no limit.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise UserError(f"{name}: found {value!r}, expected a whole number")
+    if value < least:
+        raise UserError(f"{name}: found {value}, expected at least {least}")
+    if most is not None and value > most:
+        raise UserError(f"{name}: found {value}, expected at most {most}")

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data_modules.given.reports import read_table
+from data_modules.given.reports import days_of_table, read_table
 from slams.errors import UserError
 from slams.variables import OTHER_NAMES, UNITS, find_variable
 from tests.data_modules.given.models import table
@@ -185,3 +185,22 @@ def test_columns_that_are_missing() -> None:
         read_table(twice, "obs.csv")
     with pytest.raises(UserError, match="without rows"):
         read_table(table().iloc[:0], "obs.csv")
+
+
+def test_every_row_belongs_to_the_day_that_its_report_is_used_on() -> None:
+    given = pd.concat(
+        [
+            table(time="2001-03-28T05:00"),
+            table(time="2001-03-29T01:00+05:00", hours=np.nan),
+            table(time="2001-03-29", hours=24),
+            table(time="2001-03-28T12:00", variable="tp", value=3, hours=np.nan),
+            table(time="2001-03-29T00:00", variable="tp", value=3, hours=6),
+            table(time="2001-03-29T00:00"),
+        ]
+    )
+    first = 11409
+    assert days_of_table(given, "obs.csv").tolist() == [first] * 5 + [first + 1]
+    assert days_of_table(given.set_index("time"), "obs.csv").tolist() == [first] * 5 + [first + 1]
+    for time in (None, "soon", 20010328):
+        with pytest.raises(UserError, match="time"):
+            days_of_table(table(time=time), "obs.csv")

@@ -1,0 +1,98 @@
+"""Observations of a cycle, day by day: tables and images of many days, or a function of days."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
+
+import numpy as np
+import pandas as pd
+
+from data_modules.given.found import OUTSIDE, Given
+from data_modules.given.reports import days_of_table
+from slams.calendar.days import day_of
+from slams.errors import UserError
+from slams.stages.model_inputs import DailyReports, Reports, as_list
+
+__all__ = ["daily_observations", "of_the_day"]
+
+# Reports are compared with those of the same station of up to 36 hours before and after.
+_AROUND = 2
+
+
+def daily_observations(
+    observations: DailyReports, first: int, days: int
+) -> Callable[[int], list[Reports]]:
+    """Return a function from a day (since 1970-01-01) to its tables and images.
+
+    Args:
+        observations: As for `Model.cycle`.
+        first: First day of the cycle.
+        days: Number of days.
+
+    Raises:
+        UserError: They are neither observations nor a function, a table has no valid times, or
+            all of them are of other days than the cycle's.
+    """
+    if callable(observations):
+        return lambda day: [
+            one
+            for one in as_list(observations(day_of(day)))
+            if not (isinstance(one, pd.DataFrame) and one.empty)
+        ]
+    given = as_list(observations)
+    several = len(given) > 1
+    # `None` for every day: an image without a time, or what is refused where it is read.
+    dated = [
+        _days(one, f"observations[{number}]" if several else "observations")
+        for number, one in enumerate(given)
+    ]
+    cycled = np.arange(first, first + days)
+    known = [own for own in dated if own is not None]
+    if known and len(known) == len(dated) and not any(np.isin(own, cycled).any() for own in known):
+        low, high = (day_of(f(map(f, known))) for f in (min, max))
+        raise UserError(
+            f"observations: all are of {low} to {high}, expected some of {day_of(first)} to "
+            f"{day_of(first + days - 1)} (UTC)"
+        )
+
+    def of_day(day: int) -> list[Reports]:
+        return [
+            one if own is None else _part(one, own, day)
+            for one, own in zip(given, dated, strict=True)
+            if own is None or (own == day).any()
+        ]
+
+    return of_day
+
+
+def of_the_day(given: Given) -> Given:
+    """Return observations with the counts of their day alone, without those around it."""
+    counts = {}
+    for name, own in given.counts.items():
+        number = own["given"] - own.get(OUTSIDE, 0)
+        if number:
+            rest = {reason: n for reason, n in own.items() if reason != OUTSIDE}
+            counts[name] = {**rest, "given": number}
+    return replace(given, counts=counts)
+
+
+def _days(given: Reports, where: str) -> np.ndarray | None:
+    """Return the day of each report of a table, or of each time of an image."""
+    if isinstance(given, pd.DataFrame):
+        return days_of_table(given, where)
+    if not isinstance(given, Reports) or "time" not in given.coords:
+        return None
+    times = np.atleast_1d(given["time"].values)
+    if times.dtype == object:  # cftime
+        times = np.array([np.datetime64(date(t.year, t.month, t.day)) for t in times])
+    if not np.issubdtype(times.dtype, np.datetime64) or np.isnat(times).any():
+        return None
+    return times.astype("datetime64[D]").astype(np.int64)
+
+
+def _part(given: Reports, days: np.ndarray, day: int) -> Reports:
+    if isinstance(given, pd.DataFrame):
+        return given[np.abs(days - day) <= _AROUND]
+    return given.isel(time=np.flatnonzero(days == day)) if "time" in given.dims else given
