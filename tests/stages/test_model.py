@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from slams.errors import UserError
 from slams.stages.bundle import export_run
 from slams.stages.data import multimodal
 from slams.stages.model import Model
+from slams.stages.model_files import open_given
 from tests.cf.compliance import complaints
 from tests.stages.commands import tree
 from tests.stages.conftest import Study
@@ -294,6 +296,160 @@ def test_a_cycle_takes_a_function_of_the_day(model: Model, fields: xr.Dataset) -
     assert given(second)["stations/temperature@850"]["used"] > 10
 
 
+QUICK = {"members": 2, "method": "optimal_interpolation"}
+
+
+def test_a_cycle_uses_every_report_on_its_day(model: Model, fields: xr.Dataset) -> None:
+    """Whatever has no period, is in the index, or is a generator; with the same day alone."""
+    table = pd.concat([reports(fields, f"2001-03-{d}", seed=d) for d in (28, 29, 30)])
+    rain = pd.DataFrame(
+        {"time": ["2001-03-29", DAY], "latitude": 10.0, "longitude": [30.0, 50.0],
+         "variable": "tp", "value": 3.0, "hours": np.nan}
+    )  # fmt: skip
+    both = pd.concat([table, rain])
+    expected = [model.analyse(day, None, both, **QUICK) for day in ("2001-03-29", DAY)]
+    rows = table["time"].value_counts()
+    for several in (both, both.set_index("time"), [table, rain], (x for x in (table, rain))):
+        first, second = model.cycle("2001-03-29", several, 2, **QUICK)
+        np.testing.assert_array_equal(first["temperature"], expected[0]["temperature"])
+        for found, day in ((first, "2001-03-29"), (second, DAY)):
+            assert given(found)["stations/temperature@850"]["given"] == rows[day]
+            assert given(found)["stations/total_precipitation_24hr"]["given"] == 1
+            assert "outside the day" not in json.dumps(given(found))
+    (alone,) = model.cycle(DAY, both, 1, **QUICK)
+    np.testing.assert_array_equal(alone["temperature"], expected[1]["temperature"])
+
+
+def test_a_cycle_compares_reports_with_those_of_the_days_around(
+    model: Model, fields: xr.Dataset
+) -> None:
+    """As an analysis of one day does: here a spike between the days before and after."""
+    days = [f"2001-03-{d}" for d in (28, 29, 30)]
+    table = pd.concat([reports(fields, "2001-03-29", 10).assign(time=day) for day in days])
+    middle = (table["time"] == "2001-03-29") & (table["latitude"] == table["latitude"].iloc[0])
+    table.loc[middle, "value"] -= 60.0
+    alone = model.analyse("2001-03-29", None, table, **QUICK)
+    assert given(alone)["stations/temperature@850"]["step"] == middle.sum()
+    _, second, _ = model.cycle("2001-03-28", table, 3, **QUICK)
+    assert given(second)["stations/temperature@850"]["step"] == middle.sum()
+
+
+def test_a_cycle_uses_an_image_of_one_time_on_its_day(model: Model, fields: xr.Dataset) -> None:
+    one = image(fields, "2001-03-29").isel(time=0)
+    noleap = image(fields, "2001-03-29").convert_calendar("noleap", use_cftime=True)
+    for several in (one, noleap):
+        first, second = model.cycle("2001-03-29", several, 2, **QUICK)
+        assert given(first)["satellite/outgoing_longwave_radiation"]["used"] > 10
+        assert given(second) == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"observations": "obs.csv"}, "found str, expected a pandas DataFrame"),
+        ({"start": "2001-01-05"}, "all are of 2001-03-28 to 2001-03-28, expected some of 2001-01"),
+        ({"days": 0}, "days: found 0"),
+        ({"days": 1.5}, "days: found 1.5, expected a whole number"),
+        ({"members": 1}, "members: found 1"),
+        ({"seed": -1}, "seed: found -1, expected at least 0"),
+        ({"method": None}, "method: found None"),
+        ({"hours": "x"}, "expected times and numbers"),
+        ({"time": None}, "row 0 has time NaT"),
+    ],
+)
+def test_a_cycle_that_cannot_begin_leaves_nothing(
+    model: Model, fields: xr.Dataset, tmp_path: Path, change: dict, sentence: str
+) -> None:
+    table = reports(fields, "2001-03-28")
+    table = table.assign(**{name: change[name] for name in ("hours", "time") if name in change})
+    arguments = {"start": "2001-03-28", "observations": table, "days": 2, **QUICK}
+    arguments |= {name: change[name] for name in change if name in arguments}
+    if "seed" in change:
+        arguments["seed"] = change["seed"]
+    with pytest.raises(UserError, match=sentence):
+        list(model.cycle(**arguments, output=tmp_path / "cycle"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_function_of_the_day_may_have_nothing(model: Model, fields: xr.Dataset) -> None:
+    for nothing in (None, [], reports(fields, DAY).iloc[:0]):
+        (found,) = model.cycle(DAY, lambda day, nothing=nothing: nothing, 1, **QUICK)
+        assert given(found) == {}
+
+
+def test_a_cycle_has_its_directory_alone(model: Model, fields: xr.Dataset, tmp_path: Path) -> None:
+    table = reports(fields, "2001-03-28")
+    folder = tmp_path / "cycle"
+    running = model.cycle("2001-03-28", table, 2, **QUICK, output=folder)
+    fresh = [next(running)]
+    with pytest.raises(UserError, match="in use by another cycle"):
+        next(model.cycle("2001-03-28", table, 2, **QUICK, output=folder))
+    fresh += list(running)
+    again = list(model.cycle("2001-03-28", table, 2, **QUICK, output=folder))
+    for one, other in zip(fresh, again, strict=True):
+        xr.testing.assert_identical(one, other)
+    (folder / "analysis_20010328.nc").write_bytes((folder / "analysis_20010329.nc").read_bytes())
+    with pytest.raises(UserError, match="not the analysis of this day"):
+        list(model.cycle("2001-03-28", table, 2, **QUICK, output=folder))
+    (tmp_path / "file").write_text("")
+    for wrong in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(UserError, match=f"output: {wrong} cannot be written"):
+            list(model.cycle("2001-03-28", table, 2, **QUICK, output=wrong))
+
+
+def test_a_cycle_is_not_continued_with_another_archive(
+    finished: Study, model: Model, tmp_path: Path
+) -> None:
+    few = package.load(export_run(finished.run("assimilation"), tmp_path / "few", days=40))
+    list(model.cycle(DAY, None, 1, **QUICK, output=tmp_path / "cycle"))
+    with pytest.raises(UserError, match="holds a cycle with archive_days"):
+        list(few.cycle(DAY, None, 1, **QUICK, output=tmp_path / "cycle"))
+
+
+def test_settings_of_an_analysis_that_mean_nothing_are_refused(
+    model: Model, fields: xr.Dataset
+) -> None:
+    background = fields.sel(time=["2001-03-28"])
+    for change, sentence in (
+        ({"missing": "ignore"}, "missing: found 'ignore'; expected one of refuse, climatology"),
+        ({"seed": 2**63}, "seed: found 9223372036854775808, expected at most"),
+        ({"members": 3.0}, "members: found 3.0, expected a whole number"),
+        ({"background_age": 2.0}, "background_age: found 2.0, expected a whole number"),
+        ({"observations": Path("obs.csv")}, "observations: found PosixPath, expected a pandas"),
+    ):
+        with pytest.raises(UserError, match=sentence):
+            model.analyse(DAY, background, **{**QUICK, **change})
+    found = model.analyse(DAY, background, None, **QUICK, background_age=1)
+    assert "background: 2 days old by its time, taken as 1" in found.attrs["notes"]
+
+
+def test_scores_are_those_of_the_channels_that_the_truth_has(
+    model: Model, fields: xr.Dataset
+) -> None:
+    truth = fields.sel(time=[DAY])
+    every = json.loads(model.analyse(DAY, **QUICK, verify=truth).attrs["scores"])
+    some = json.loads(model.analyse(DAY, **QUICK, verify=truth[["temperature"]]).attrs["scores"])
+    assert some == {name: every[name] for name in ("temperature@850", "temperature@500")}
+    with pytest.raises(UserError, match="verify: found no value"):
+        model.analyse(DAY, **QUICK, verify=truth * np.nan)
+
+
+def test_the_run_of_an_autoencoder_is_no_model(finished: Study, tmp_path: Path) -> None:
+    for use in (package.load, lambda run: export_run(run, tmp_path / "model")):
+        with pytest.raises(UserError, match="is the run of an autoencoder, expected"):
+            use(finished.run("vae"))
+
+
+def test_tables_with_their_time_in_the_index(model: Model, fields: xr.Dataset, tmp_path) -> None:
+    file = tmp_path / "obs.parquet"
+    table = reports(fields, DAY)
+    table.set_index("time").to_parquet(file)
+    (found,) = open_given([str(file)], [])
+    assert given(model.analyse(DAY, None, found, **QUICK)) == given(
+        model.analyse(DAY, None, table, **QUICK)
+    )
+
+
 def test_a_bundle_is_refused_when_it_has_changed(bundle: Path, tmp_path: Path) -> None:
     copy = tmp_path / "model"
 
@@ -337,6 +493,49 @@ def test_fewer_archive_days(finished: Study, tmp_path: Path) -> None:
     days = len(TrainingStore.open(few / "store.zarr").time)
     assert 20 <= days <= 40
     assert package.load(few).analyse(DAY, members=3).sizes["realization"] == 3
+
+
+def test_fewer_archive_days_serve_backgrounds_of_every_age(
+    finished: Study, fields: xr.Dataset, tmp_path: Path
+) -> None:
+    few = package.load(export_run(finished.run("assimilation"), tmp_path / "few", days=40))
+    for age in few.inputs.ages:
+        background = fields.sel(time=[np.datetime64(DAY) - np.timedelta64(age, "D")])
+        found = few.analyse(DAY, background, reports(fields, DAY), **QUICK)
+        assert bool(np.isfinite(found["temperature"]).all())
+    assert len(list(few.cycle(DAY, reports(fields, DAY), 2, **QUICK))) == 2
+    with pytest.raises(UserError, match="--archive-days: found 15, expected at least 16"):
+        export_run(finished.run("assimilation"), tmp_path / "none" / "model", days=15)
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_link_to_the_output_stays_a_link(finished: Study, tmp_path: Path, monkeypatch) -> None:
+    run = finished.run("assimilation")
+    for name, there in (("empty", True), ("missing", False)):
+        if there:
+            (tmp_path / name).mkdir()
+        link = tmp_path / f"to_{name}"
+        link.symlink_to(name)
+        export_run(run, link)
+        assert link.is_symlink()
+        assert package.load(link).archive_days > 0
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    with pytest.raises(UserError, match="the working directory, expected one that can be repl"):
+        export_run(run, ".")
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "empty", "missing", "to_empty", "to_missing", "here",
+    }  # fmt: skip
+
+
+def test_two_exports_into_one_directory_make_one_bundle(finished: Study, tmp_path: Path) -> None:
+    run, output = finished.run("assimilation"), tmp_path / "model"
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(export_run, [run, run], [output, output]))
+    assert found == [output, output]
+    assert package.load(output).archive_days > 0
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]
 
 
 def test_the_card_states_scores_and_limits(bundle: Path) -> None:

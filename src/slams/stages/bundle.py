@@ -29,6 +29,7 @@ from slams.modules.base import read_checkpoint
 from slams.plugins.methods import Role, in_role
 from slams.runs.record import RunRecord, now
 from slams.runtime.atomic import replacing_store, write_text
+from slams.runtime.directories import exclusive, lock_file, make, remove_created
 from slams.runtime.files import read_table
 from slams.stages.data import trajectories
 from slams.stages.loading import Networks, best_weights
@@ -108,13 +109,27 @@ def export_run(
         UserError: The run cannot be used, or the output exists.
     """
     config, output = run_config(run_dir), Path(output)
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        if not _is_same(output, config, archive, days):
-            raise UserError(f"--output: {output} exists; remove it, or choose another directory")
-        return output
-    results = Path(run_dir) / "results.parquet"
-    scores = read_table(results) if results.exists() else None
-    write_bundle(config, output, archive, days, scores)
+    if output.is_symlink():
+        output = output.resolve()  # what it stands for is written, and the link stays
+    if output.resolve() == Path.cwd():
+        raise UserError(
+            f"--output: found {output}, the working directory, expected one that can be replaced"
+        )
+    made = make(output.parent)
+    try:
+        with exclusive(lock_file(output)):  # another export of this bundle is waited for
+            if output.exists() and (not output.is_dir() or any(output.iterdir())):
+                if not _is_same(output, config, archive, days):
+                    raise UserError(
+                        f"--output: {output} exists; remove it, or choose another directory"
+                    )
+                return output
+            results = Path(run_dir) / "results.parquet"
+            scores = read_table(results) if results.exists() else None
+            write_bundle(config, output, archive, days, scores)
+    except BaseException:
+        remove_created(made)
+        raise
     return output
 
 
@@ -246,10 +261,22 @@ def _check_finished(run_dir: Path) -> None:
     record = RunRecord.read(run_dir)
     if record.status != "finished":
         raise UserError(f"{run_dir} is {record.status}, expected a finished run")
+    if record.stage == "vae":
+        raise UserError(
+            f"{run_dir} is the run of an autoencoder, expected that of an assimilation or a score "
+            f"model"
+        )
 
 
 def _archive_days(data: MultimodalDataModule, days: int) -> np.ndarray:
-    """Return the days of the archive and of the validation period, `(n,)` increasing."""
+    """Return the days of the archive and of the validation period, `(n,)` increasing.
+
+    If these are too many, blocks of consecutive days are selected, evenly spaced: a background of
+    any age that the statistics have can be made within a block.
+
+    Raises:
+        UserError: Two blocks per period have more days than allowed.
+    """
     splits = [s for s in ("train", "validation") if s == "train" or s in data.periods]
     most = days or max(
         _VALUES // (len(data.channels) * data.grid.shape[0] * data.grid.shape[1]), 2
@@ -257,10 +284,18 @@ def _archive_days(data: MultimodalDataModule, days: int) -> np.ndarray:
     every = {split: data.archive_days(split) for split in splits}
     total = sum(map(len, every.values()))
     if total > most:
-        windows = {
-            s: max(2, len(d) * most // total // (2 * data.data.window)) for s, d in every.items()
-        }
-        every = {split: data.archive_days(split, windows[split]) for split in splits}
+        ages = () if data.provider.states is not None else data.store.statistics.lags
+        block = data.data.window + max(ages, default=0)
+        fewest = 2 * block * len(splits)
+        if days and days < fewest:
+            raise UserError(
+                f"--archive-days: found {days}, expected at least {fewest}, two blocks of {block} "
+                f"days in each of {len(splits)} periods"
+            )
+        for split, own in every.items():
+            blocks = max(2, len(own) * most // total // block)
+            first = np.linspace(0, max(len(own) - block, 0), blocks).astype(np.int64)
+            every[split] = own[np.unique(first[:, None] + np.arange(min(block, len(own))))]
     return np.unique(np.concatenate(list(every.values())))
 
 

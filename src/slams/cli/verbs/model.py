@@ -64,7 +64,8 @@ _GIVEN: dict[str, dict[str, Any]] = {
             "type": int,
             "metavar": "N",
             "default": 0,
-            "help": "largest number of archive days, evenly spaced; 0 for all that fit into 80 MB",
+            "help": "largest number of archive days, in blocks evenly spaced; 0 for all that fit "
+            "into 80 MB",
         },
     },
     takes="nothing",
