@@ -15,11 +15,11 @@ from slams.fields import Background, Window
 from slams.normalisation import Normaliser
 from slams.observations import backgrounds
 
-__all__ = ["BackgroundProvider"]
+__all__ = ["FEWEST_FILE_DAYS", "BackgroundProvider"]
 
 # Number of evenly spaced training days from which the error of a background file is estimated.
 _FILE_DAYS = 200
-_FEWEST_FILE_DAYS = 30
+FEWEST_FILE_DAYS = 30
 
 
 class BackgroundProvider:
@@ -185,10 +185,10 @@ def _file_variance(states: TrainingStore, store: TrainingStore, window: int) -> 
     inside = np.flatnonzero(training.contains(store.time))
     partner = find_days(states.time, store.time[inside])
     inside, partner = inside[partner >= 0], partner[partner >= 0]
-    if len(inside) < _FEWEST_FILE_DAYS:
+    if len(inside) < FEWEST_FILE_DAYS:
         raise UserError(
             f"background.path: {states.path} has {len(inside)} days of the training period, "
-            f"expected at least {_FEWEST_FILE_DAYS}, from which its errors are estimated"
+            f"expected at least {FEWEST_FILE_DAYS}, from which its errors are estimated"
         )
     pick = np.unique(np.linspace(0, len(inside) - 1, _FILE_DAYS).astype(np.int64))
     normaliser = store.normaliser()

@@ -16,6 +16,7 @@ import pandas as pd
 from data_modules.multimodal import MultimodalDataModule
 from data_modules.store.packed_store import write_packed
 from data_modules.store.training_store import TrainingStore
+from data_modules.stream.background import FEWEST_FILE_DAYS
 from slams.bundles.card import Card, write_card
 from slams.bundles.files import RECORD, Bundle, is_bundle
 from slams.bundles.weights import weights_file, write_weights
@@ -275,7 +276,7 @@ def _archive_days(data: MultimodalDataModule, days: int) -> np.ndarray:
     any age that the statistics have can be made within a block.
 
     Raises:
-        UserError: Two blocks per period have more days than allowed.
+        UserError: The fewest days that a model can be made of are more than allowed.
     """
     splits = [s for s in ("train", "validation") if s == "train" or s in data.periods]
     most = days or max(
@@ -284,16 +285,17 @@ def _archive_days(data: MultimodalDataModule, days: int) -> np.ndarray:
     every = {split: data.archive_days(split) for split in splits}
     total = sum(map(len, every.values()))
     if total > most:
-        ages = () if data.provider.states is not None else data.store.statistics.lags
+        of_file = data.provider.states is not None
+        ages = () if of_file else data.store.statistics.lags
         block = data.data.window + max(ages, default=0)
-        fewest = 2 * block * len(splits)
+        # The errors of states of a file are estimated again from the training days.
+        least = {s: 2 if s != "train" or not of_file else FEWEST_FILE_DAYS for s in splits}
+        fewest = block * sum(least.values())
         if days and days < fewest:
-            raise UserError(
-                f"--archive-days: found {days}, expected at least {fewest}, two blocks of {block} "
-                f"days in each of {len(splits)} periods"
-            )
+            raise UserError(f"--archive-days: found {days}, expected at least {fewest}")
+        spare = max(most - fewest, 0) // block
         for split, own in every.items():
-            blocks = max(2, len(own) * most // total // block)
+            blocks = least[split] + spare * len(own) // total
             first = np.linspace(0, max(len(own) - block, 0), blocks).astype(np.int64)
             every[split] = own[np.unique(first[:, None] + np.arange(min(block, len(own))))]
     return np.unique(np.concatenate(list(every.values())))
