@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import xarray as xr
 
 from data_modules.sources.canonical.axes import DIMENSIONS
@@ -9,7 +10,27 @@ from data_modules.sources.canonical.reading import Reading
 from data_modules.sources.readers.cf import find_names, name_dimensions
 from slams.variables import ON_LEVELS, UNITS, find_variable
 
-__all__ = ["find_name", "name_axes", "state_units"]
+__all__ = ["FILE", "find_name", "input_name", "name_axes", "state_units"]
+
+# Attribute of a table that has been read from a file.
+FILE = "file"
+
+
+def input_name(given: object, number: int, count: int) -> str:
+    """Return the name of an input for messages, with the file that it was read from, if any.
+
+    Args:
+        given: A table, an image, or anything else.
+        number: Its position.
+        count: Number of inputs.
+    """
+    file = ""
+    if isinstance(given, pd.DataFrame):
+        file = given.attrs.get(FILE, "")
+    elif isinstance(given, xr.DataArray | xr.Dataset):
+        file = given.encoding.get("source", "")
+    name = "observations" if count == 1 else f"observations[{number}]"
+    return f"{name} ({file})" if file else name
 
 
 def name_axes(dataset: xr.Dataset, reading: Reading) -> xr.Dataset:

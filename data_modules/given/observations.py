@@ -11,6 +11,7 @@ import xarray as xr
 
 from data_modules.given.found import Given
 from data_modules.given.imagery import observe_image
+from data_modules.given.names import input_name
 from data_modules.given.stations import observe_reports
 from slams.calendar.days import day_of
 from slams.config.schema import SatelliteConfig, StationsConfig
@@ -50,7 +51,8 @@ def observe(
         grid: The grid of the model.
         normaliser: Climatology and standard deviations.
         terrain: `(H, W)` m, the model's terrain, or `None`.
-        names: Name of each input, for messages; `observations` or `observations[N]` by default.
+        names: Name of each input, for messages; by default `observations` or `observations[N]`,
+            with the file.
 
     Raises:
         UserError: An input is invalid, all of it is of other days or is not in the model, or
@@ -60,8 +62,7 @@ def observe(
     tables: list[tuple[pd.DataFrame, str]] = []
     images: list[tuple[xr.DataArray | xr.Dataset, str]] = []
     for number, one in enumerate(inputs):
-        where = f"observations[{number}]" if len(inputs) > 1 else "observations"
-        where = names[number] if names else where
+        where = names[number] if names else input_name(one, number, len(inputs))
         if isinstance(one, pd.DataFrame):
             tables.append((one, where))
         elif isinstance(one, xr.DataArray | xr.Dataset):

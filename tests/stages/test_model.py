@@ -24,7 +24,7 @@ from slams.errors import UserError
 from slams.stages.bundle import export_run
 from slams.stages.data import multimodal
 from slams.stages.model import Model
-from slams.stages.model_files import open_given
+from slams.stages.model_files import open_given, report_lines
 from tests.cf.compliance import complaints
 from tests.stages.commands import tree
 from tests.stages.conftest import Study
@@ -450,6 +450,38 @@ def test_tables_with_their_time_in_the_index(model: Model, fields: xr.Dataset, t
     )
 
 
+def test_messages_name_the_file_of_an_input(
+    model: Model, fields: xr.Dataset, tmp_path: Path
+) -> None:
+    reports(fields, DAY).to_csv(tmp_path / "good.csv", index=False)
+    reports(fields, DAY).drop(columns="value").to_csv(tmp_path / "bad.csv", index=False)
+    fields["temperature"].sel(time=[DAY]).to_netcdf(tmp_path / "image.nc")
+    tables = [str(tmp_path / "good.csv"), str(tmp_path / "bad.csv")]
+    given = open_given(tables, [])
+    with pytest.raises(UserError, match=r"observations\[1\] \(.*bad\.csv\): column 'value'"):
+        model.analyse(DAY, None, given, **QUICK)
+    with pytest.raises(UserError, match=r"observations\[1\] \(.*bad\.csv\): column 'value'"):
+        list(model.cycle(DAY, given, 1, **QUICK))
+    with pytest.raises(UserError, match=r"observations \(.*image\.nc\): found imagery of temp"):
+        model.analyse(DAY, None, open_given([], [str(tmp_path / "image.nc")]), **QUICK)
+
+
+def test_a_day_without_observations_has_a_line(model: Model) -> None:
+    assert next(report_lines(model.analyse(DAY, **QUICK))) == f"{DAY}: no observations"
+
+
+def test_a_model_of_windows_is_refused_before_anything_is_made(
+    bundle: Path, tmp_path: Path
+) -> None:
+    model = package.load(bundle)
+    model.config = replace(model.config, data=replace(model.config.data, window=2))
+    with pytest.raises(UserError, match="found a model of windows of 2 days"):
+        list(model.cycle(DAY, None, 1, **QUICK, output=tmp_path / "cycle"))
+    with pytest.raises(UserError, match="found a model of windows of 2 days"):
+        model.analyse(DAY, **QUICK)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_bundle_is_refused_when_it_has_changed(bundle: Path, tmp_path: Path) -> None:
     copy = tmp_path / "model"
 
@@ -498,7 +530,8 @@ def test_fewer_archive_days(finished: Study, tmp_path: Path) -> None:
 def test_fewer_archive_days_serve_backgrounds_of_every_age(
     finished: Study, fields: xr.Dataset, tmp_path: Path
 ) -> None:
-    few = package.load(export_run(finished.run("assimilation"), tmp_path / "few", days=40))
+    few = package.load(export_run(finished.run("assimilation"), tmp_path / "few", days=30))
+    assert 16 <= few.archive_days <= 30
     for age in few.inputs.ages:
         background = fields.sel(time=[np.datetime64(DAY) - np.timedelta64(age, "D")])
         found = few.analyse(DAY, background, reports(fields, DAY), **QUICK)

@@ -110,7 +110,7 @@ class Model:
         )
 
     def check_settings(self, method: str, seed: int | None = None, members: int = 2) -> None:
-        """Refuse an unknown method, or a seed or number of members out of bounds.
+        """Refuse a model of several days, an unknown method, and numbers out of bounds.
 
         Args:
             method: As for `analyse`.
@@ -120,6 +120,11 @@ class Model:
         Raises:
             UserError: One of them cannot be used.
         """
+        if (window := self.config.data.days) > 1:
+            raise UserError(
+                f"{self.path}: found a model of windows of {window} days, expected one day "
+                f"(data.window=1); its windows are analysed by `slams assimilate` only"
+            )
         methods = self.inputs.methods
         if method not in methods:
             raise UserError(f"method: found {method!r}; {nearest(str(method), methods)}")
@@ -322,7 +327,8 @@ class Model:
             )
         trained = self.inputs.trained_age
         if age != trained:
-            notes += (f"background: {age} days old, the networks were trained with {trained}",)
+            known = "none" if trained is None else f"age {trained}"
+            notes += (f"background: age {age} (days), the networks were trained with {known}",)
         return state, age, notes
 
     def _config_for(self, age: int | None) -> Config:
@@ -346,15 +352,7 @@ class Model:
             day: Days since 1970-01-01.
             state: The state that its background is made from; `None` for the climatology.
             age: Age of the state (days).
-
-        Raises:
-            UserError: The model analyses windows of several days.
         """
-        if self.config.data.days > 1:
-            raise UserError(
-                f"{self.path}: found a model of windows of {self.config.data.days} days, expected "
-                f"one day (data.window=1); its windows are analysed by `slams assimilate` only"
-            )
         data = self.aged(age)
         normaliser = data.normaliser.to(self.device)
         time = torch.tensor([[float(day)]], dtype=torch.float64, device=self.device)

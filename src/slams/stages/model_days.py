@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from data_modules.given.found import OUTSIDE, Given
+from data_modules.given.names import input_name
 from data_modules.given.reports import days_of_table
 from slams.calendar.days import day_of
 from slams.errors import UserError
@@ -42,12 +43,8 @@ def daily_observations(
             if not (isinstance(one, pd.DataFrame) and one.empty)
         ]
     given = as_list(observations)
-    several = len(given) > 1
     # `None` for every day: an image without a time, or what is refused where it is read.
-    dated = [
-        _days(one, f"observations[{number}]" if several else "observations")
-        for number, one in enumerate(given)
-    ]
+    dated = [_days(one, input_name(one, number, len(given))) for number, one in enumerate(given)]
     cycled = np.arange(first, first + days)
     known = [own for own in dated if own is not None]
     if known and len(known) == len(dated) and not any(np.isin(own, cycled).any() for own in known):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import xarray as xr
 
+from data_modules.given.names import FILE
 from slams.errors import UserError
 from slams.stages.model_inputs import Reports
 
@@ -78,6 +79,8 @@ def report_lines(dataset: xr.Dataset) -> Iterator[str]:
     day = pd.Timestamp(dataset["time"].values[0]).date()
     departures = json.loads(dataset.attrs["observations"])
     held_out = json.loads(dataset.attrs.get("held_out", "{}"))
+    if not departures:
+        yield f"{day}: no observations"
     departures |= {f"{name}, held out": found for name, found in held_out.items()}
     for name, found in departures.items():
         rejected = ", ".join(
@@ -109,7 +112,9 @@ def _open_table(option: str, path: str) -> pd.DataFrame:
         found = "a directory" if file.is_dir() else "no such file"
         raise UserError(f"{option}: {path}: found {found}, expected a table of reports")
     try:
-        return reader(file)  # a time in the index of a parquet file is found there
+        table = reader(file)  # a time in the index of a parquet file is found there
     except (ValueError, OSError) as error:  # the errors of pandas and pyarrow are subclasses
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(f"{option}: {path} cannot be read as a table ({reason})") from None
+    table.attrs[FILE] = path
+    return table
