@@ -129,7 +129,7 @@ def test_no_key_is_without_help(verb: Verb) -> None:
 def test_help_explains_what_a_recipe_extends(capsys: pytest.CaptureFixture[str]) -> None:
     first = next(list_keys())
     assert first.path == "extends"
-    assert EXTENDS[1:] in first.comment
+    assert EXTENDS in first.comment
     assert "extends" not in [key.path for key in list_keys(sections=("data",))]
     for verb in VERBS.values():
         with pytest.raises(SystemExit):

@@ -25,8 +25,8 @@ __all__ = ["EXTENDS", "Key", "format_help", "list_keys"]
 
 # `slams.config.loading` takes this key out of a file before it compares the file with the schema.
 EXTENDS = (
-    "in a file alone, `extends: other.yaml`, relative to it, reads another recipe first: sections "
-    "are merged key by key, any other value, a list too, replaces the other recipe's"
+    "`extends: other.yaml` in the file, relative to it, reads another recipe first: sections are "
+    "merged key by key, any other value, lists included, is replaced"
 )
 _MARGIN = " " * 6
 
@@ -61,7 +61,7 @@ def list_keys(
         schema: Data class of the whole recipe.
     """
     if not sections:
-        yield Key("extends", "", f"{EXTENDS[0].upper()}{EXTENDS[1:]}.", (), _first_line(schema))
+        yield Key("extends", "", f"{EXTENDS}. It cannot be an override.", (), _first_line(schema))
     for key in _walk(config or schema(), schema, "", set(), ""):
         if not sections or key.path.startswith(tuple(f"{s}." for s in sections)):
             yield key

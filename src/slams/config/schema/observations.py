@@ -126,7 +126,7 @@ class StationsConfig:
     file: str = key("", PATH)
     # Real reports instead of values drawn from the fields; needs observations.source: store.
     source: StationSourceConfig = field(default_factory=StationSourceConfig)
-    # Quantities that every station observes; entries are positions from 0.
+    # Quantities that every station observes, by position from 0.
     variables: list[StationVariableConfig] = field(
         default_factory=lambda: [StationVariableConfig()]
     )
