@@ -88,10 +88,11 @@ def test_each_verb_runs_its_stage(recipe: Path, calls: list, words: list[str], s
     assert (name, config.seed, dry_run) == (stage, 4, False)
 
 
-def test_overrides_stand_anywhere_and_the_last_one_holds(recipe: Path, calls: list) -> None:
-    assert main.main(["prepare", "seed=1", str(recipe), "--dry-run", "seed=2", "seed=3"]) == 0
+def test_overrides_stand_anywhere(recipe: Path, calls: list) -> None:
+    words = ["prepare", "seed=1", str(recipe), "--dry-run", "vae.factor=2", "vae.blocks=5"]
+    assert main.main(words) == 0
     ((_, config, dry_run),) = calls
-    assert (config.seed, dry_run) == (3, True)
+    assert (config.seed, config.vae.factor, config.vae.blocks, dry_run) == (1, 2, 5, True)
 
 
 @pytest.mark.parametrize(
@@ -103,6 +104,7 @@ def test_overrides_stand_anywhere_and_the_last_one_holds(recipe: Path, calls: li
         (["prepare"], "recipe"),
         (["prepare", "seed=1"], "a recipe is missing"),
         (["prepare", "RECIPE", "more"], "unexpected argument 'more'"),
+        (["prepare", "seed=1", "RECIPE", "seed=2"], "overrides 'seed=1' and 'seed=2'"),
         (["prepare", "tin.yaml"], "did you mean tiny.yaml?"),
         (["prepare", "RECIPE", "data.chanels=[]"], "did you mean 'data.channels'?"),
         (["train", "vae", "RECIPE", "data.splits.train=[]"], "data.splits.train"),

@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from slams.config.help import format_help, list_keys
+from slams.cli.parser import parse
+from slams.cli.verb import Verb
+from slams.cli.verbs import VERBS
+from slams.config.help import EXTENDS, format_help, list_keys
 from slams.config.loading import load
 from slams.config.paths import PATH
 from slams.config.renamed import RENAMED
@@ -115,6 +118,25 @@ def test_help_shows_the_rules() -> None:
     assert "(one of mean, latest, '')" in text
     assert "(empty, or one of km, degrees)" in text
     assert "section.path = ''\n\n" in text  # a path is not explained
+
+
+@pytest.mark.parametrize("verb", VERBS.values(), ids=list(VERBS))
+def test_no_key_is_without_help(verb: Verb) -> None:
+    schema, _ = verb.schema()
+    assert [key.path for key in list_keys(schema=schema) if not key.comment] == []
+
+
+def test_help_explains_what_a_recipe_extends(capsys: pytest.CaptureFixture[str]) -> None:
+    first = next(list_keys())
+    assert first.path == "extends"
+    assert EXTENDS in first.comment
+    assert "extends" not in [key.path for key in list_keys(sections=("data",))]
+    for verb in VERBS.values():
+        with pytest.raises(SystemExit):
+            parse([*verb.name.split(), "--help"])
+        shown = " ".join(capsys.readouterr().out.split())
+        assert (f"recipe (YAML); {EXTENDS}" in shown) == (verb.takes != "nothing"), verb.name
+        assert ("data.sources = []" in shown) == ("data" in verb.sections)
 
 
 def test_every_default_keeps_to_its_rules() -> None:

@@ -109,6 +109,37 @@ def test_entries_of_a_list_of_sections_are_completed(recipe: Path) -> None:
     assert (variable.channel, variable.error) == ("temperature@850", 1.0)
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("seed=1", "seed=1"),
+        ("vae.optimizer={steps: 3}", "vae.optimizer={clip: 2}"),
+        ("vae.optimizer={steps: 3}", "vae.optimizer.steps=4"),
+        ("vae.optimizer.steps=4", "vae={optimizer: {steps: 3}}"),
+        ("observations.stations.variables.0.error=2", "observations.stations.variables=[{}]"),
+        ("trained_in=a", " trained_in=b"),
+        ("ablation.grid={seed: [1]}", "ablation.grid={vae.factor: [2]}"),
+    ],
+)
+def test_an_override_that_replaces_another_is_refused(
+    recipe: Path, first: str, second: str
+) -> None:
+    sentence = refusal(recipe, first, "score.blocks=1", second)
+    assert f"overrides {first!r} and {second!r}: the second replaces what the first" in sentence
+
+
+def test_overrides_of_other_parts_and_of_a_sweep_are_no_repetition(recipe: Path) -> None:
+    words = [
+        "observations.stations.variables=[{channel: temperature@850}, {error: 3}]",
+        "observations.stations.variables.1.error=2",
+        "vae.optimizer.clip=2",
+        "vae.optimizer={steps: 3}",
+    ]
+    config = load(recipe, words, varied=["vae.optimizer.steps=4"])
+    assert [one.error for one in config.observations.stations.variables] == [1, 2]
+    assert (config.vae.optimizer.steps, config.vae.optimizer.clip) == (4, 2)
+
+
 def test_interpolations_are_resolved_and_checked(recipe: Path) -> None:
     assert load(recipe, ["score.batch_size=${vae.batch_size}"]).score.batch_size == 16
     assert "'score.batch_size'" in refusal(recipe, "score.batch_size=${experiment}")
@@ -333,9 +364,7 @@ def test_every_dotted_key_can_be_overridden() -> None:
     }
     plain = set(validation.dotted_keys()) - sections
     listed = {key.path for key in help.list_keys() if ".0." not in key.path}
-    lists = {"data.source.variables", "data.sources", "observations.stations.variables"}
-    lists |= {"observations.instruments"}
-    assert listed == plain - lists
+    assert listed == plain | {"extends"}
     for key in plain:
         validation.type_at(key, "here")
 
@@ -343,7 +372,13 @@ def test_every_dotted_key_can_be_overridden() -> None:
 def test_comments_of_the_schema_become_help() -> None:
     found = {key.path: key for key in help.list_keys()}
     assert found["data.lags"].comment.startswith("Lags (days)")
-    assert found["vae.blocks"].comment == ""
+    assert found["vae.blocks"].comment == "Residual blocks in each of the two paths."
+    assert found["data.sources"].comment.startswith("Several sources instead of `data.source`")
+    assert found["observations.stations.variables"].value[0]["channel"] == "2m_temperature"
+    # A section has its own description, then the comment above it.
+    letkf = found["assimilation.letkf.ensemble"].section
+    assert letkf.startswith("An ensemble Kalman filter")
+    assert "Fewer members than `enkf`" in letkf
     error = found["observations.stations.variables.0.error"]
     assert "standard deviation of the observation error" in error.comment.lower()
     text = help.format_help(help.list_keys(sections=("background",)))

@@ -51,20 +51,23 @@ class CostConfig:
     recipes: dict[str, Any] = field(default_factory=dict)
     # Method of the recipes that `sampler` times.
     method: str = "latent_diffusion"
-    # Verifying dates and members that `sampler` draws with each recipe, the same for all.
+    # Verifying dates that `sampler` analyses with each recipe, the same for all.
     cases: int = key(3, at_least(1))
+    # Members per analysis in `sampler`, and in `scaling` while the steps of the sampler vary.
     members: int = key(4, at_least(2))
-    # Training steps that `train` times at once, and number of rounds over the recipes.
+    # Training steps that `train` times at once.
     steps: int = key(10, at_least(1))
+    # Rounds of `train` over the recipes.
     repetitions: int = key(5, at_least(1))
     # Numbers of other programs, each of which occupies a core, while `train` times the recipes.
     busy: list[int] = key([0], NOT_EMPTY, each(at_least(0)))
-    # Numbers of processes with which `scaling` trains the first recipe, and training steps of
-    # each.
+    # Numbers of processes with which `scaling` trains the first recipe.
     ranks: list[int] = key([1, 2], NOT_EMPTY, each(at_least(1)))
+    # Training steps of each of these trainings.
     scaling_steps: int = key(120, at_least(1))
-    # Parameters with which `scaling` samples the first recipe: steps of the sampler, and members.
+    # Steps of the sampler with which `scaling` samples the first recipe, with `members` members.
     sampler_steps: list[int] = key([8, 16, 32, 64], NOT_EMPTY, each(at_least(2)))
+    # Numbers of members with which it samples, with the recipe's own number of steps.
     sampler_members: list[int] = key([2, 4, 8, 16], NOT_EMPTY, each(at_least(2)))
 
 
@@ -117,8 +120,9 @@ class StreamBenchConfig:
         NOT_EMPTY,
         each(Rule(_GRID, lambda name, text: parse_grid(text, name))),
     )
-    # Days per store, and per window.
+    # Days per store, at least those of two batches of separate windows.
     days: int = 320
+    # Days per window.
     window: int = key(5, at_least(1))
     # Windows per batch.
     batch_size: int = key(8, at_least(1))
@@ -132,6 +136,7 @@ class StreamBenchConfig:
     cold: bool = True
     # Whether to keep the stores (in the output directory, `stores`).
     keep_stores: bool = False
+    # Seed of the stores' fields, of the windows that are read and of the readers' order.
     seed: int = key(0, NOT_NEGATIVE)
 
 
@@ -152,26 +157,32 @@ class PreparationBenchConfig:
 
     # Values of the source before compression (10^9 bytes).
     gigabytes: float = key(20.0, POSITIVE)
-    # Grid of the source, poles included, and its levels (hPa).
+    # Latitudes of the source, poles included.
     rows: int = key(121, at_least(3))
+    # Longitudes of the source.
     columns: int = key(240, at_least(4))
+    # Levels (hPa) of the source.
     levels: list[int] = key(
         [50, 100, 150, 200, 250, 300, 400, 500, 600, 700, 850, 925, 1000],
         that(lambda v: v and len(set(v)) == len(v), "levels (hPa), each once"),
     )
     # Days per chunk of the source.
     chunk_days: int = key(8, at_least(1))
-    # Grid of the store, as `data.source.grid`, and the regridding.
+    # Grid of the store, as `data.source.grid`.
     grid: str = "48x96"
+    # Regridding to it, as `data.source.regrid`.
     regrid: str = key("conservative", one_of("conservative", "bilinear"))
-    # As `data.prepare.memory`, `data.prepare.scheduler`, `data.prepare.workers`.
+    # Bound on the memory of each process, as `data.prepare.memory`.
     memory: str = key("2 GB", MEMORY)
+    # Where the work is done, as `data.prepare.scheduler`.
     scheduler: str = key("threads", one_of("threads", "distributed"))
+    # Largest number of threads or processes, as `data.prepare.workers`; 0 for the number of cores.
     workers: int = key(0, at_least(0))
     # Number of times that the second preparation is killed (SIGKILL), spread over its files.
     kills: int = key(3, at_least(0))
     # Whether to keep the source and the stores; otherwise they are removed at the end.
     keep: bool = False
+    # Seed of the source's waves.
     seed: int = 0
 
 

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from slams.cli.verb import Verb, recipe_schema
 from slams.cli.verbs import GROUPS, VERBS
+from slams.config.help import EXTENDS
 from slams.config.paths import check_text
 from slams.errors import UserError, nearest
 from slams.runtime.version import package_version
@@ -155,7 +156,7 @@ def _parser() -> argparse.ArgumentParser:
         one.set_defaults(verb=name)
         if verb.takes != "nothing":
             times = "?" if verb.takes == "an optional recipe" else None
-            one.add_argument("recipe", help="recipe (YAML)", nargs=times)
+            one.add_argument("recipe", help=f"recipe (YAML); {EXTENDS}", nargs=times)
             one.add_argument(
                 "--allow-plugin",
                 action="append",

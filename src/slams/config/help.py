@@ -21,8 +21,13 @@ from slams.config.paths import shorten
 from slams.config.schema import Config
 from slams.plugins.keys import rules_of
 
-__all__ = ["Key", "format_help", "list_keys"]
+__all__ = ["EXTENDS", "Key", "format_help", "list_keys"]
 
+# `slams.config.loading` takes this key out of a file before it compares the file with the schema.
+EXTENDS = (
+    "`extends: other.yaml` in the file, relative to it, reads another recipe first: sections are "
+    "merged key by key, any other value, lists included, is replaced"
+)
 _MARGIN = " " * 6
 
 
@@ -33,7 +38,7 @@ class Key:
     Attributes:
         path: Dotted path.
         value: Its default, or its value in a recipe.
-        comment: What it means, with units; empty where the name is enough.
+        comment: What it means, with units.
         expected: What its value must be, one text per rule.
         section: Description of its section.
     """
@@ -48,14 +53,16 @@ class Key:
 def list_keys(
     config: Any = None, sections: tuple[str, ...] = (), schema: type = Config
 ) -> Iterator[Key]:
-    """List the keys, those of a section before those of the sections inside it.
+    """List the keys, `extends` first, those of a section before those of the sections inside it.
 
     Args:
         config: Recipe whose values are shown; the defaults when not given.
         sections: Only keys inside these, for example `("vae", "trainer")`; all when empty.
         schema: Data class of the whole recipe.
     """
-    for key in _walk(config or schema(), schema, "", set()):
+    if not sections:
+        yield Key("extends", "", f"{EXTENDS}. It cannot be an override.", (), _first_line(schema))
+    for key in _walk(config or schema(), schema, "", set(), ""):
         if not sections or key.path.startswith(tuple(f"{s}." for s in sections)):
             yield key
 
@@ -77,29 +84,35 @@ def format_help(found: Iterator[Key], width: int = 79) -> str:
     return "\n".join(lines).strip("\n")
 
 
-def _walk(value: Any, kind: Any, prefix: str, explained: set[Any]) -> Iterator[Key]:
+def _walk(value: Any, kind: Any, prefix: str, explained: set[Any], comment: str) -> Iterator[Key]:
+    """List the keys of a section; `comment` is the one above the section."""
     explained.add(kind)
     comments = _comments(kind.__module__)
     hints = typing.get_type_hints(kind)
-    sections: list[tuple[Any, Any, str]] = []
+    about = f"{_first_line(kind)} {comment}".strip()
+    sections: list[tuple[Any, Any, str, str]] = []
     for item in dataclasses.fields(kind):
         path = f"{prefix}{item.name}"
         entry = getattr(value, item.name)
         inner = typing.get_args(hints[item.name])
+        above = comments.get(f"{kind.__name__}.{item.name}", "")
         if dataclasses.is_dataclass(entry):
-            sections.append((entry, hints[item.name], f"{path}."))
-        elif inner and dataclasses.is_dataclass(inner[0]):
-            # A list of sections: its keys are explained once, for position 0.
-            sections.append((entry[0] if entry else None, inner[0], f"{path}.0."))
-        else:
-            comment = comments.get(f"{kind.__name__}.{item.name}", "")
-            about = (kind.__doc__ or "").splitlines()[0]
-            expected = tuple(rule.expected for rule in rules_of(item) if rule.expected)
-            yield Key(path, entry, comment, expected, about)
-    for entry, inner, path in sections:
+            sections.append((entry, hints[item.name], f"{path}.", above))
+            continue
+        if inner and dataclasses.is_dataclass(inner[0]):
+            # A list of sections: their keys are explained once, for position 0.
+            sections.append((entry[0] if entry else None, inner[0], f"{path}.0.", ""))
+            entry = [dataclasses.asdict(one) for one in entry]
+        expected = tuple(rule.expected for rule in rules_of(item) if rule.expected)
+        yield Key(path, entry, above, expected, about)
+    for entry, inner, path, above in sections:
         # An empty list shows the defaults, unless they were shown elsewhere (`data.sources`).
         if entry is not None or inner not in explained:
-            yield from _walk(inner() if entry is None else entry, inner, path, explained)
+            yield from _walk(inner() if entry is None else entry, inner, path, explained, above)
+
+
+def _first_line(kind: Any) -> str:
+    return (kind.__doc__ or "").splitlines()[0]
 
 
 @functools.cache

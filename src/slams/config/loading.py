@@ -3,8 +3,9 @@
 A recipe is a YAML file with the keys of `slams.config.schema.Config`, or of the data class of a
 warm-up (`slams.warmups.recipes`). `extends: other.yaml` (relative to the recipe) first takes
 everything from another recipe. Overrides `a.b=value` are applied last; a number in the dotted path
-is a position in a list. A mistake is refused in one sentence before anything heavy is imported:
-types and names by `slams.config.validation`, contradictions by `slams.config.checks`.
+is a position in a list, and no key is set twice. A mistake is refused in one sentence before
+anything heavy is imported: types and names by `slams.config.validation`, contradictions by
+`slams.config.checks`.
 """
 
 from __future__ import annotations
@@ -75,7 +76,8 @@ def load(
 
     Raises:
         UserError: A file is missing or is not YAML, a key is unknown, a value has a wrong type,
-            or the recipe contradicts itself (see `slams.config.checks.check`).
+            an override replaces another, or the recipe contradicts itself (see
+            `slams.config.checks.check`).
     """
     with hold_back():
         config = _read_all(path, overrides, varied, schema, trusted)
@@ -119,10 +121,12 @@ def _read_all(
     tree = _overlay(to_plain(schema()), values)
     if schema is Config:
         _check_renamed([*overrides, *varied])
+    placed: list[_Placed] = []
     for number, override in enumerate([*overrides, *varied]):
         key, value = _parse_override(override, schema)
         if number < len(overrides):
             trusted_words.update(texts(value))
+            _refuse_second(override, key, value, placed)
         # One by one: the next may set a part of the value that this one has set.
         kind = type_at(key, _COMMAND_LINE, schema)
         refuse_misfit(value, kind, key, {key: _COMMAND_LINE}, schema)
@@ -133,6 +137,15 @@ def _read_all(
     if schema is Config:
         resolve_plugins(tree, origin, trusted_words)
     return _build(tree, origin, schema)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Placed:
+    """An override of the command line: as typed, its key, and the keys whose values it sets."""
+
+    override: str
+    key: str
+    leaves: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -213,6 +226,28 @@ def _parse_override(override: str, schema: type) -> tuple[str, Any]:
     if type_at(key, _COMMAND_LINE, schema) is str and not text.startswith(("'", '"')):
         return key, text
     return key, parse_yaml(f"value: {text}", f"the value of override {key!r}")["value"]
+
+
+def _refuse_second(override: str, key: str, value: Any, placed: list[_Placed]) -> None:
+    """Refuse an override that replaces what an earlier one has set, and record it.
+
+    A later override may change a part of a list that an earlier one has set.
+
+    Args:
+        override: The override as typed.
+        key: Its key.
+        value: Its value.
+        placed: The overrides before it.
+    """
+    own = _Placed(override, key, tuple(_leaves(value, key)))
+    for earlier in placed:
+        same = any(is_inside(before, now) for before in earlier.leaves for now in own.leaves)
+        if same or earlier.key == key:
+            raise UserError(
+                f"overrides {shorten(earlier.override)!r} and {shorten(override)!r}: the second "
+                f"replaces what the first sets, expected each key once; remove one of them"
+            )
+    placed.append(own)
 
 
 def _check_renamed(overrides: Sequence[str]) -> None:

@@ -29,7 +29,10 @@ class SamplerSettings:
     # Noise levels, log-spaced; `heun` and `predictor_corrector` evaluate the denoiser twice at
     # each.
     steps: int = key(16, at_least(2))
+    # Highest noise level, where sampling starts, relative to a state standardised to standard
+    # deviation 1; more than `sigma_min`.
     sigma_max: float = 60.0
+    # Lowest noise level at which the denoiser is evaluated, relative to the same state.
     sigma_min: float = key(0.03, POSITIVE)
     # Remove the mean over the members from the noise: the ensemble mean is then the analysis, as
     # with the classical methods, and not a sample of it.
@@ -38,9 +41,9 @@ class SamplerSettings:
     # posterior (1: as sampled). Values below 1 narrow the ensemble, as the inflation of a filter
     # widens its ensemble.
     inflation: float = key(1.0, POSITIVE)
-    # Langevin corrections per level of `predictor_corrector`, and the fraction of the variance of
-    # the noise that each of them redraws.
+    # Langevin corrections per level of `predictor_corrector`.
     corrections: int = key(1, at_least(0))
+    # Fraction of the variance of the noise that each of these corrections redraws.
     correction: float = key(0.3, that(lambda v: 0 < v <= 1, "in (0, 1]"))
     # Let consecutive corrections share half of their noise: they then preserve the variance of a
     # Gaussian whatever their size; otherwise they lose some of it.
@@ -76,14 +79,16 @@ class GuidanceSettings:
     # Map decoded precipitation to its distribution over training days (quantile mapping of the
     # members): the decoder smooths, so that too few points are dry.
     calibrated: bool = False
-    # Solver iterations of `mmps` and `pgdm`, and the noise level below which every kind except
-    # `decg` guides.
+    # Solver iterations of `mmps` and `pgdm`.
     iterations: int = key(3, at_least(1))
+    # Noise level below which every kind except `decg` guides; at higher levels the observations
+    # are not used.
     below_sigma: float = key(8.0, POSITIVE)
     # Linearisations of the operator per noise level (`mmps`), each with its own iterations: one is
     # enough where decoder and `H` are nearly linear.
     linearisations: int = key(1, at_least(1))
     # Variance of the state at noise level one in `sda` (the authors' 0.01 needs hundreds of
-    # steps), and step length of `dps`.
+    # steps).
     gamma: float = key(0.2, NOT_NEGATIVE)
+    # Length of the step down the gradient of the misfit in `dps`.
     zeta: float = key(1.0, POSITIVE)

@@ -153,8 +153,6 @@ def write_bundle(
     Raises:
         UserError: A trained network or the training store is missing, or of another grid.
     """
-    if config.score.space == "pixel":
-        raise UserError("score.space: found pixel, expected latent: a bundle serves latent models")
     data = trajectories(without_observations(config))
     Networks(config, data).latent_score()  # refuses networks that do not belong together
     with replacing_store(output) as part:

@@ -41,20 +41,23 @@ class WindowScoreConfig:
     # are composed to trajectories by Markov blankets; with `length` 2 k + 1 there is one window
     # and no composition.
     blanket: int = key(5, at_least(1))
-    # Width and number of residual blocks of the network for all states of a window at once.
+    # Width of the network for all states of a window at once.
     width: int = key(128, at_least(1))
+    # Residual blocks of that network.
     blocks: int = key(3, NOT_NEGATIVE)
-    # Channels and number of residual blocks of the network, convolutional in time, that refines
-    # the result; 0 channels for none.
+    # Channels of the network, convolutional in time, that refines the result; 0 for none.
     local_width: int = key(0, NOT_NEGATIVE)
+    # Residual blocks of the network that refines the result.
     local_blocks: int = key(5, NOT_NEGATIVE)
     # Precision of the training: `32-true`, or `bf16-mixed`, twice as fast if the processor
     # supports it.
     precision: str = key("32-true", one_of("32-true", "bf16-mixed"))
     # Windows per training step.
     batch_size: int = key(1024, at_least(1))
-    # Training noise levels: mean and standard deviation of log sigma.
+    # Mean of log sigma, the logarithm of the noise level in training, which is drawn from a
+    # Gaussian.
     noise_mean: float = -1.6
+    # Standard deviation of log sigma.
     noise_sd: float = key(1.8, POSITIVE)
     optimizer: OptimizerConfig = field(
         default_factory=lambda: OptimizerConfig(
@@ -69,11 +72,13 @@ class WarmupGuidanceConfig:
 
     # `mmps` (moment matching, GMRES) or, for comparison, `sda` (gamma rule), `dps` or `pgdm`.
     kind: str = key("mmps", _GUIDANCE)
-    # Solver iterations of `mmps` and `pgdm`, and the noise level below which observations guide.
+    # Solver iterations of `mmps` and `pgdm`.
     iterations: int = key(4, at_least(1))
+    # Noise level below which observations guide; at higher levels they are not used.
     below_sigma: float = key(8.0, POSITIVE)
-    # Variance of the state at noise level one in `sda`, and step length of `dps`.
+    # Variance of the state at noise level one in `sda`.
     gamma: float = key(0.03, POSITIVE)
+    # Length of the step down the gradient of the misfit in `dps`.
     zeta: float = key(1.0, POSITIVE)
 
 
@@ -81,6 +86,7 @@ class WarmupGuidanceConfig:
 class RegimeConfig:
     """Times and error of the observations of the first coordinate."""
 
+    # Name in tables and figures, different for each regime.
     name: str = "low frequency"
     # Steps between two observations.
     every: int = 8
@@ -92,15 +98,20 @@ class RegimeConfig:
 class Lorenz63Config:
     """Lorenz 1963, observed in one coordinate (Rozet and Louppe 2023, arXiv 2306.10574)."""
 
+    # Seed of trajectories, training, observations, members and particles.
     seed: int = key(0, NOT_NEGATIVE)
-    # Training run: number of trajectories, states of each, and steps discarded before them.
+    # Number of training trajectories.
     trajectories: int = key(1024, at_least(1))
+    # States of each training trajectory, at least those of a window (2 `score.blanket` + 1).
     states: int = 1024
+    # Steps that bring a trajectory to the attractor and are discarded.
     spinup: int = key(1024, NOT_NEGATIVE)
     score: WindowScoreConfig = field(default_factory=WindowScoreConfig)
-    # Number of observed truths, and states of each.
+    # Number of observed truths.
     cases: int = key(64, at_least(1))
+    # States of each truth, at least those of a window (2 `score.blanket` + 1).
     length: int = 65
+    # Ways of observing the truths that are compared.
     regimes: list[RegimeConfig] = field(
         default_factory=lambda: [
             RegimeConfig(),
@@ -157,19 +168,25 @@ def check_lorenz63(config: Lorenz63Config) -> None:
 class FlowConfig:
     """Settings of the flow and its trajectories."""
 
-    # Grid points in each direction of the integration, and of the stored states (larger scales).
+    # Grid points in each direction of the integration.
     integration: int = key(64, _EVEN)
+    # Grid points in each direction of the stored states, which keep the larger scales.
     grid: int = 64
+    # Reynolds number, the inverse of the viscosity.
     reynolds: float = key(1000.0, POSITIVE)
-    # Amplitude and wave number of the forcing along x, and drag per unit of time.
+    # Amplitude of the forcing along x.
     forcing: float = 1.0
+    # Wave number of the forcing.
     wave_number: int = key(4, at_least(1))
+    # Linear drag per unit of time; 0 for none.
     drag: float = key(0.1, NOT_NEGATIVE)
-    # Time from one state to the next, and states discarded at the start of a trajectory.
+    # Time from one state to the next.
     interval: float = key(0.2, POSITIVE)
+    # States discarded at the start of a trajectory.
     spin_up: int = key(64, at_least(0))
-    # Number of training trajectories, and states of each.
+    # Number of training trajectories.
     trajectories: int = key(48, at_least(1))
+    # States of each training trajectory, at least `score.window`.
     length: int = 64
 
 
@@ -185,11 +202,16 @@ class FlowScoreConfig:
         not_empty("widths divisible by 8, one per resolution"),
         each(that(lambda v: v > 0 and v % 8 == 0, "a width divisible by 8")),
     )
+    # Residual blocks per resolution, on the way down and on the way up.
     blocks: int = key(2, at_least(1))
+    # Size of the vector of the noise level that scales and shifts the features of each block.
     embedding: int = key(64, _EVEN)
-    # Log-normal training noise: mean and standard deviation of log sigma.
+    # Mean of log sigma, the logarithm of the noise level in training, which is drawn from a
+    # Gaussian.
     noise_mean: float = -0.5
+    # Standard deviation of log sigma.
     noise_sd: float = key(1.2, POSITIVE)
+    # Windows per training step.
     batch_size: int = key(8, at_least(1))
     optimizer: OptimizerConfig = field(
         default_factory=lambda: OptimizerConfig(
@@ -224,8 +246,9 @@ class FlowGuidanceConfig:
     iterations: int = key(8, at_least(1))
     # Linearisations of the operator per noise level (`mmps`); only `saturation` is not linear.
     linearisations: int = key(1, at_least(1))
-    # Variance of the state at noise level one in `sda`, and step length of `dps`.
+    # Variance of the state at noise level one in `sda`.
     gamma: float = key(0.2, POSITIVE)
+    # Length of the step down the gradient of the misfit in `dps`.
     zeta: float = key(1.0, POSITIVE)
 
 
@@ -233,12 +256,15 @@ class FlowGuidanceConfig:
 class KolmogorovConfig:
     """Settings of the Kolmogorov flow observed in three ways."""
 
+    # Seed of trajectories, training, observation errors and members.
     seed: int = 0
     flow: FlowConfig = field(default_factory=FlowConfig)
     score: FlowScoreConfig = field(default_factory=FlowScoreConfig)
-    # States per analysed trajectory, number of trajectories, members per analysis.
+    # States per analysed trajectory, at least `score.window`.
     length: int = 9
+    # Number of analysed trajectories.
     cases: int = key(6, at_least(1))
+    # Members per analysis.
     members: int = key(4, at_least(2))
     coarse: ObservedConfig = field(default_factory=lambda: ObservedConfig(every=4, cells=8))
     sparse: ObservedConfig = field(default_factory=lambda: ObservedConfig(every=1, cells=8))

@@ -90,12 +90,13 @@ class RegressionConfig:
 
     # States of the table.
     states: list[str] = key(list(STATES), *_STATES)
-    # Rows and columns (odd numbers) of the patch around a point that predictors are taken from:
-    # temperature, surface fields and surface pressure; winds and humidity; the same as the first,
-    # of the day before; products of wind and temperature gradient.
+    # Patch around a point that temperature, surface fields and surface pressure are taken from.
     patch: list[int] = key([5, 7], _PATCH)
+    # Patch of winds and humidity.
     wind_patch: list[int] = key([3, 5], _PATCH)
+    # Patch of temperature, surface fields and surface pressure of the day before.
     before_patch: list[int] = key([5, 7], _PATCH)
+    # Patch of products of wind and temperature gradient.
     product_patch: list[int] = key([1, 1], _PATCH)
     # Ridge penalties to choose from, in units of the number of samples.
     penalties: list[float] = key(
@@ -106,6 +107,7 @@ class RegressionConfig:
     # Days per block of training days: every fifth block is held out to choose the penalty, without
     # the `apart` days at either end.
     held_out: int = key(30, at_least(1))
+    # Days at either end of a held-out block that neither fit nor choose the penalty.
     apart: int = key(5, at_least(0))
     # Days that are multiplied at a time; this bounds memory.
     block: int = key(64, at_least(1))
@@ -117,24 +119,33 @@ class RegressionConfig:
 class StateNetworkConfig:
     """The denoiser trained briefly on each state."""
 
+    # States that a network is trained on.
     states: list[str] = key(["pressure", "winds", "before", "winds_before"], *_STATES)
     # Names of the training days used; empty for all.
     train: list[str] = field(default_factory=list)
-    # Widths of the U-Net, one per resolution, blocks per resolution and size of its embedding.
+    # Widths of the U-Net, one per resolution.
     channels: list[int] = key(
         [24, 48],
         not_empty("multiples of 8"),
         each(that(lambda v: v > 0 and v % 8 == 0, "a multiple of 8")),
     )
+    # Residual blocks per resolution, on the way down and on the way up.
     blocks: int = key(1, at_least(1))
+    # Size of the vector of noise level and season that scales and shifts the features of each
+    # block.
     embedding: int = key(64, at_least(2))
-    # Training noise: mean and standard deviation of log sigma. Higher than for a network that is
-    # sampled from: the short training is spent at the noise levels where the mean is evaluated.
+    # Mean of log sigma, the logarithm of the noise level in training. Higher than for a network
+    # that is sampled from: the short training is spent at the noise levels where the mean is
+    # evaluated.
     noise_mean: float = 3.0
+    # Standard deviation of log sigma; 0 trains at one noise level.
     noise_sd: float = key(1.0, NOT_NEGATIVE)
-    # Noise level at which the mean is evaluated, and draws of the noise that it is averaged over.
+    # Noise level at which the mean is evaluated.
     sigma: float = key(60.0, POSITIVE)
+    # Draws of noise that the mean is averaged over; each is used with both signs, so that an odd
+    # number is rounded up.
     draws: int = key(2, at_least(1))
+    # Training samples per batch.
     batch_size: int = key(8, at_least(1))
     # Precision of the training, as `trainer.precision`; scores are computed in float32.
     precision: str = key("auto", one_of("auto", "32-true", "bf16-mixed"))
@@ -171,7 +182,9 @@ class StateBenchConfig:
         [1, 1],
         that(lambda v: len(v) == 2 and 1 <= v[0] <= v[1], "[n, m], the n-th of m parts"),
     )
+    # Threads of the process on the CPU.
     threads: int = key(1, at_least(1))
+    # Seed of initial weights, training batches, noise and resamples.
     seed: int = 0
     regression: RegressionConfig = field(default_factory=RegressionConfig)
     network: StateNetworkConfig = field(default_factory=StateNetworkConfig)

@@ -105,8 +105,9 @@ class LinearInverseModelConfig:
     # Penalties to choose from by cross-validation, per channel, in units of a score's mean
     # variance.
     ridges: list[float] = key([0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0], _PENALTIES)
-    # Blocks of the cross-validation, and the days next to a block that its model does not see.
+    # Blocks of the cross-validation.
     folds: int = key(5, at_least(2))
+    # Days on either side of a block that are withheld with it from the model that predicts it.
     gap: int = key(10, at_least(0))
 
 
@@ -114,9 +115,10 @@ class LinearInverseModelConfig:
 class ScoreMeanConfig:
     """The first guess `score_mean`: the score model's mean for the background."""
 
-    # Noise level of the denoiser, the best on the demo's validation period, and the draws of noise
-    # that are averaged over.
+    # Noise level of the denoiser, the best on the demo's validation period.
     sigma: float = key(8.0, POSITIVE)
+    # Draws of noise that the mean is averaged over; each is used with both signs, so that an odd
+    # number is rounded up.
     draws: int = key(8, at_least(1))
 
 
@@ -133,7 +135,9 @@ class AssimilationConfig:
     )
     # Name of the setting, the second column of the results table and the name of its directory.
     setting: str = key("default", NAME)
+    # Members of each method's ensemble of analyses.
     members: int = key(16, at_least(2))
+    # Test windows per batch, on each process.
     batch_size: int = key(4, at_least(1))
     guidance: GuidanceSettings = field(default_factory=GuidanceSettings)
     sampler: SamplerSettings = field(default_factory=SamplerSettings)
@@ -157,8 +161,10 @@ class AssimilationConfig:
     # Test dates on which every smaller subset of `observations.use` is tried too, to see what each
     # modality brings; 0 for none.
     modality_study: int = key(0, at_least(0))
-    # Dates per block of the block bootstrap, and the number of resamples.
+    # Neighbouring test dates per block of the block bootstrap, which gives the confidence
+    # intervals.
     bootstrap_block: int = key(3, at_least(1))
+    # Resamples of the block bootstrap; more of them make the ends of the intervals less random.
     bootstrap_samples: int = key(1000, at_least(1))
     # Consecutive days over which each method is cycled from the first test day: its analysis of a
     # day gives its background of the next, by persistence; 0 for separate test dates.

@@ -61,9 +61,14 @@ class SourceVariableConfig:
 class SourceDimensionsConfig:
     """Names of the dimensions of a file of kind `cf`; "" finds the usual ones by themselves."""
 
+    # Name of the dimension of days or instants; "" finds it by its `standard_name`, its `axis` or
+    # a usual name.
     time: str = ""
+    # Name of the dimension of pressure levels; "" finds it likewise.
     level: str = ""
+    # Name of the dimension of latitudes; "" finds it likewise.
     latitude: str = ""
+    # Name of the dimension of longitudes; "" finds it likewise.
     longitude: str = ""
 
 
@@ -110,8 +115,13 @@ class SplitsConfig:
     last, first, last, and so on in order of time; no window leaves the piece it begins in.
     """
 
+    # Days (ISO dates) for training, the climatology and other statistics, and archives of errors:
+    # first and last day, both inclusive, or several such pairs in order of time.
     train: list[str] = field(default_factory=list)
+    # Days on which the training loss is validated, to choose the best checkpoint, and errors of
+    # trained models are measured; in pairs as `train`.
     validation: list[str] = field(default_factory=list)
+    # Days that are analysed and scored; in pairs as `train`.
     test: list[str] = field(default_factory=list)
     # Days that no training, validation, statistic, tuning or selection reads, in pairs as above; a
     # test split has days of them in a final measurement only (`final`). `slams prepare` writes
@@ -154,8 +164,8 @@ class DataConfig:
     # Path of the training store (Zarr v3), written by `slams prepare`.
     store: str = key("stores/demo.zarr", WRITTEN_PATH, REPLACED)
     source: SourceConfig = field(default_factory=SourceConfig)
-    # Several sources instead of `data.source`, joined on their days. The grid of the store
-    # is the one that the first names; each is regridded to it by its own `regrid`.
+    # Several sources instead of `data.source`, each with its keys, joined on their days. The grid
+    # of the store is the one that the first names; each is regridded to it by its own `regrid`.
     sources: list[SourceConfig] = field(default_factory=list)
     # Channels as `variable@level` (hPa) or `variable`.
     channels: list[str] = key([], each(_CHANNEL), DISTINCT)

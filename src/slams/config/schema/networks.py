@@ -36,10 +36,14 @@ _WIDTHS = that(lambda widths: not any(width % _GROUPS for width in widths), _MUL
 class OptimizerConfig:
     """One optimiser for every trained stage: AdamW, warm-up, cosine decay."""
 
+    # Learning rate that the warm-up rises to, and that half a cosine then lowers to 0 over
+    # `steps`.
     learning_rate: float = key(1.5e-3, POSITIVE)
+    # Weight decay of AdamW, applied in each step in proportion to the learning rate; 0 for none.
     weight_decay: float = key(1e-3, NOT_NEGATIVE)
     # Optimiser steps of the whole training, rounded to whole validated epochs.
     steps: int = key(3600, at_least(1))
+    # First optimiser steps, over which the learning rate rises linearly; 0 for no warm-up.
     warmup_steps: int = key(100, NOT_NEGATIVE)
     # Batches, on each process, whose gradients are added up to one step.
     accumulate: int = key(1, at_least(1))
@@ -53,15 +57,20 @@ class OptimizerConfig:
 class VAEConfig:
     """The variational autoencoder of all modalities."""
 
+    # Channels of the latent state, at most `factor`^2 times the number of `data.channels`.
     latent_channels: int = key(32, at_least(1))
     # Factor by which the latent grid has fewer points in each direction.
     factor: int = key(4, at_least(1))
-    # Width and number of residual blocks of the convolutional paths.
+    # Width of the convolutional paths of encoder and decoder.
     hidden: int = key(128, at_least(1), _WIDTH)
+    # Residual blocks in each of the two paths.
     blocks: int = key(3, at_least(0))
+    # Factor on the KL divergence per latent value, which the loss adds to the negative
+    # log-likelihood per value of the fields; 0 omits it.
     kl_weight: float = key(1e-3, NOT_NEGATIVE)
     # Probability that a modality is hidden from the encoder in a training sample.
     modality_dropout: float = key(0.15, SHARE)
+    # Training windows per batch, on each process.
     batch_size: int = key(16, at_least(1))
     optimizer: OptimizerConfig = field(
         default_factory=lambda: OptimizerConfig(learning_rate=2e-3, steps=2000)
@@ -77,7 +86,10 @@ class ScoreConfig:
     space: str = key("latent", one_of("latent", "pixel"))
     # Widths of the U-Net, one per resolution.
     channels: list[int] = key([64, 96], NOT_EMPTY, each(at_least(1)), _WIDTHS)
+    # Residual blocks per resolution, on the way down and on the way up.
     blocks: int = key(2, at_least(1))
+    # Size of the vector of noise level and season that scales and shifts the features of each
+    # block.
     embedding: int = key(128, at_least(1), that(lambda v: v % 2 == 0, "an even number"))
     # Networks whose mean is the denoiser. Each sample of a batch trains one of them: use that many
     # times more steps or larger batches.
@@ -94,9 +106,13 @@ class ScoreConfig:
     # Weights of errors in the training loss: `latent`, all standardised channels equally, or
     # `decoded`, each by the variance of the fields that the decoder makes of it.
     loss: str = key("latent", one_of("latent", "decoded"))
-    # Log-normal training noise: mean and standard deviation of log sigma.
+    # Mean of log sigma, the logarithm of the noise level in training, which is drawn from a
+    # Gaussian.
     noise_mean: float = 0.3
+    # Standard deviation of log sigma.
     noise_sd: float = key(1.5, POSITIVE)
+    # Probability that a feature inside a block is dropped in training; 0 for none.
     dropout: float = key(0.1, SHARE)
+    # Training windows per batch, on each process.
     batch_size: int = key(16, at_least(1))
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)

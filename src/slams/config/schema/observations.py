@@ -77,6 +77,8 @@ class StationQualityConfig:
     # three neighbours' within this distance (km) by more than `buddy_limit` standard deviations; 0
     # switches the check off.
     buddy_km: float = key(500.0, NOT_NEGATIVE)
+    # Limit of that check, in standard deviations of a departure, of which one part is the
+    # climatology's and the other the observation error.
     buddy_limit: float = key(4.0, POSITIVE)
 
 
@@ -124,6 +126,7 @@ class StationsConfig:
     file: str = key("", PATH)
     # Real reports instead of values drawn from the fields; needs observations.source: store.
     source: StationSourceConfig = field(default_factory=StationSourceConfig)
+    # Quantities that every station observes, by position from 0.
     variables: list[StationVariableConfig] = field(
         default_factory=lambda: [StationVariableConfig()]
     )
@@ -139,8 +142,10 @@ class StationsConfig:
 class OrbitConfig:
     """A satellite on a circular orbit whose ground track repeats."""
 
-    # Days after which the track repeats, and revolutions in that time: 233 in 16 is 705 km.
+    # Days after which the ground track repeats.
     repeat_days: int = key(16, at_least(1))
+    # Revolutions in these days, without a common divisor with them; the altitude follows: 233 in
+    # 16 days is 705 km.
     revolutions: int = key(233, at_least(1))
     # Local mean time (hours) at which it crosses the equator northwards.
     crossing_time: float = key(13.5, that(lambda v: 0 <= v < 24, "an hour in [0, 24)"))
@@ -156,6 +161,7 @@ class OrbitConfig:
 class SatelliteConfig:
     """Satellite imagery of outgoing longwave radiation."""
 
+    # Channel of `data.channels` that the images show.
     channel: str = "outgoing_longwave_radiation"
     # Footprint in grid cells in each direction (block mean).
     footprint: int = key(2, at_least(1))
@@ -204,6 +210,7 @@ class InstrumentConfig:
     # Positions of drawn values: a CSV file with the columns id, latitude, longitude; "" takes
     # `count` airports. An operator with positions of its own needs neither.
     sites: str = key("", PATH)
+    # Number of airports at which values are drawn where `sites` is "".
     count: int = key(100, at_least(1))
     # Standard deviation of the observation error (units of the operator).
     error: float = key(1.0, POSITIVE)
@@ -224,6 +231,8 @@ class ObservationsConfig:
     stations: StationsConfig = field(default_factory=StationsConfig)
     satellite: SatelliteConfig = field(default_factory=SatelliteConfig)
     degraded: DegradationConfig = field(default_factory=DegradationConfig)
+    # Further instruments, each with an observation operator of its choice; `use` names those that
+    # observe.
     instruments: list[InstrumentConfig] = key([], distinct("name"))
     # Days of the window (0 the first) on which anything is observed; empty for all of them.
     days: list[int] = key([], DISTINCT)

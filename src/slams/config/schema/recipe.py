@@ -29,6 +29,8 @@ class Config:
     experiment: str = key("demo", NAMES)
     # Directory of all run directories.
     runs: str = key("runs", WRITTEN_PATH, DIRECTORY)
+    # Seed of everything that is drawn: initial weights, noise, order of the training windows,
+    # station sites, observation errors and members.
     seed: int = key(0, at_least(0), that(lambda v: v < 2**63, "less than 2**63"))
     # What to do with a run directory that exists: `auto` continues a killed run, keeps a finished
     # one and refuses one of another recipe; `never` refuses; `overwrite` starts over.

@@ -23,8 +23,11 @@ __all__ = [
 class TrainerConfig:
     """The one Trainer of all stages."""
 
+    # Device that stages compute on; `auto` takes a GPU where there is one, and the CPU otherwise.
     accelerator: str = key("auto", one_of("auto", "cpu", "gpu"))
+    # Processes per node: on GPUs one for each, on the CPU as many as you choose.
     devices: int = key(1, at_least(1))
+    # Nodes (machines), each with `devices` processes.
     num_nodes: int = key(1, at_least(1))
     # Lightning precision of training: `auto` takes `bf16-mixed` where the hardware computes in
     # bfloat16, else `32-true`. Assimilation runs in float32.
@@ -53,6 +56,7 @@ class TrainerConfig:
 class TrackingConfig:
     """MLflow."""
 
+    # Whether runs are logged to MLflow; run directories are written in either case.
     enabled: bool = True
     # Tracking server; "" is sqlite in the run directory's root.
     uri: str = ""
