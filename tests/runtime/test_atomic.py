@@ -61,3 +61,16 @@ def test_a_store_is_replaced_in_one_piece_and_leaves_nothing_of_an_attempt(tmp_p
         fail()
     assert [path.name for path in tmp_path.iterdir()] == ["maps.zarr"]
     assert [path.read_text() for path in store.iterdir()] == ["new"]
+
+
+def test_a_store_behind_a_link_is_replaced_and_the_link_stays(tmp_path):
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "old").write_text("")
+    for name, target in (("link", "store"), ("dangling", "other")):
+        (tmp_path / name).symlink_to(target)
+        with replacing_store(tmp_path / name) as part:
+            part.mkdir()
+            (part / "new").write_text("")
+        assert (tmp_path / name).is_symlink()
+        assert [p.name for p in (tmp_path / target).iterdir()] == ["new"]
+    assert {p.name for p in tmp_path.iterdir()} == {"store", "other", "link", "dangling"}

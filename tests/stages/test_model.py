@@ -470,6 +470,12 @@ def test_a_day_without_observations_has_a_line(model: Model) -> None:
     assert next(report_lines(model.analyse(DAY, **QUICK))) == f"{DAY}: no observations"
 
 
+@pytest.mark.parametrize("device", ["tpu", "meta:", "cuda:99", 3.5])
+def test_a_device_that_is_not_there_is_refused(bundle: Path, device: object) -> None:
+    with pytest.raises(UserError, match=r"device: found .*, expected cpu or cuda"):
+        package.load(bundle, device=device)
+
+
 def test_a_model_of_windows_is_refused_before_anything_is_made(
     bundle: Path, tmp_path: Path
 ) -> None:

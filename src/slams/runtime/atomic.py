@@ -45,6 +45,8 @@ def replacing_store(path: str | Path) -> Iterator[Path]:
     process has left is removed at the next attempt.
     """
     path = Path(path)
+    if path.is_symlink():
+        path = path.resolve()  # a directory cannot take the place of a link, which stays
     part = path.with_name(f".{path.stem}.tmp{path.suffix}")
     shutil.rmtree(part, ignore_errors=True)
     try:

@@ -63,6 +63,9 @@ class Model:
         opened: The bundle.
         device: Device of the computation; by default a GPU where there is one.
 
+    Raises:
+        UserError: The device cannot be used.
+
     Attributes:
         inputs: What it takes.
         config: Its recipe.
@@ -71,7 +74,7 @@ class Model:
     def __init__(self, opened: OpenBundle, device: str | torch.device | None = None) -> None:
         self._opened = opened
         self.config = opened.config
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = _usable(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._data: dict[int | None, MultimodalDataModule] = {None: opened.data}
         self._methods: dict[tuple[str, int | None, int], Assimilator] = {}
 
@@ -497,6 +500,15 @@ class Model:
             attributes=details,
             day_methods=day_methods(self._opened.data.store.attributes),
         )
+
+
+def _usable(device: str | torch.device) -> torch.device:
+    """Return a device that tensors can be made on."""
+    try:
+        return torch.zeros(1, device=device).device
+    except (AssertionError, NotImplementedError, RuntimeError, TypeError) as error:
+        words = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(f"device: found {device!r}, expected cpu or cuda ({words})") from error
 
 
 def _check_day(where: str, state: GivenState, day: int) -> None:
