@@ -347,6 +347,7 @@ class TrainingStore:
         """Return an array and the reader of its files, `None` if Zarr must read them."""
         # Cached: a store that is moved in the meantime is detected when one of its files is read.
         if name not in self._opened:
+            self._check_in_place()
             array = self._group[name]
             self._opened[name] = array, ShardReader.of(files_of(self.path), array)
         return self._opened[name]
@@ -382,6 +383,18 @@ class TrainingStore:
         else:
             reader.read(first, out)
 
+    def _check_in_place(self) -> None:
+        """Refuse a store that was moved since it was opened.
+
+        Raises:
+            UserError: There is nothing at its path any more.
+        """
+        if isinstance(self.path, Path) and not self.path.exists():
+            raise UserError(
+                f"training store {self.path}: moved or removed while in use; restore it and "
+                f"run the same command again"
+            )
+
     def _check_there(self, array: zarr.Array, first: int, count: int) -> None:
         """Refuse a missing file, which Zarr would read as anomalies of zero."""
         for step in range(first, first + count):
@@ -405,11 +418,7 @@ class TrainingStore:
 
     def _damaged(self, name: str, first: int, out: np.ndarray, error: Exception) -> Exception:
         """Return an error that names the first step that cannot be read."""
-        if isinstance(self.path, Path) and not self.path.exists():
-            return UserError(
-                f"training store {self.path}: moved or removed while in use; restore it and "
-                f"run the same command again"
-            )
+        self._check_in_place()
         for step in range(first, first + len(out)):
             try:
                 self._decode(name, step, out[:1])

@@ -577,6 +577,16 @@ def test_two_exports_into_one_directory_make_one_bundle(finished: Study, tmp_pat
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
 
 
+def test_a_model_is_read_from_another_working_directory(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it reads later, too."""
+    monkeypatch.chdir(bundle.parent)
+    model = package.load("model")
+    monkeypatch.chdir(tmp_path)
+    assert model.analyse(DAY, members=3, method="climatology").sizes["realization"] == 3
+
+
 def test_the_card_states_scores_and_limits(bundle: Path) -> None:
     card = (bundle / "README.md").read_text()
     assert card.startswith("---\nlibrary_name: slams\n")

@@ -231,7 +231,7 @@ def open_bundle(path: str | Path) -> OpenBundle:
         UserError: It is not a bundle, is of another version, a file is missing or has changed, or
             its recipe names a plug-in that the user has not allowed.
     """
-    path = Path(path)
+    path = Path(path).absolute()  # it is read later too, perhaps from another directory
     record = Bundle.read(path)
     config = load_recipe(path / "config.yaml")
     states = path / "background.zarr"

@@ -128,3 +128,12 @@ def test_observations_not_there_are_refused(tiny_prepared):
     assert not store.has("stations")
     with pytest.raises(UserError, match="no array 'stations'"):
         store.read_array("stations", [0])
+
+
+def test_a_store_that_is_moved_before_it_is_read(damaged: Path) -> None:
+    store = TrainingStore.open(damaged)
+    damaged.rename(damaged.with_name("elsewhere.zarr"))
+    with pytest.raises(UserError, match="moved or removed while in use"):
+        store.read([0])
+    with pytest.raises(UserError, match="moved or removed while in use"):
+        store.read_runs([(0, np.empty((1, 4, 12, 24), np.float32))])
