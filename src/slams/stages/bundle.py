@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -15,12 +14,10 @@ import pandas as pd
 
 from data_modules.multimodal import MultimodalDataModule
 from data_modules.store.packed_store import write_packed
-from data_modules.store.training_store import TrainingStore
 from data_modules.stream.background import FEWEST_FILE_DAYS
-from slams.bundles.card import Card, write_card
+from slams.bundles.card import write_card
 from slams.bundles.files import RECORD, Bundle, is_bundle
 from slams.bundles.weights import weights_file, write_weights
-from slams.calendar.ranges import date_ranges
 from slams.config.loading import load as load_recipe
 from slams.config.loading import to_yaml
 from slams.config.schema import Config, SourceConfig
@@ -32,6 +29,7 @@ from slams.runs.record import RunRecord, now
 from slams.runtime.atomic import replacing_store, write_text
 from slams.runtime.directories import exclusive, lock_file, make, remove_created
 from slams.runtime.files import read_table
+from slams.stages.bundle_card import bundle_notes, make_card
 from slams.stages.data import trajectories
 from slams.stages.loading import Networks, best_weights
 from slams.stages.places import finished_run
@@ -177,9 +175,9 @@ def write_bundle(
             score=finished_run(config, "score").run_id,
             methods=list(SERVED),
             archive_days=len(written),
-            notes=_notes(config, archive),
+            notes=bundle_notes(config, archive),
         )
-        write_text(part / "README.md", write_card(_card(bundle, config, data.store, results)))
+        write_text(part / "README.md", write_card(make_card(bundle, config, data.store, results)))
         bundle.write(part)
     return bundle
 
@@ -343,61 +341,3 @@ def _is_same(output: Path, config: Config, archive: bool, days: int) -> bool:
         and recipe == to_yaml(_kept(config, data.archive_source()[1].dates, archive))
         and found.archive_days == (len(_archive_days(data, days)) if archive else 0)
     )
-
-
-def _notes(config: Config, archive: bool) -> list[str]:
-    notes = []
-    if not archive:
-        notes.append(
-            "It has no archive of training days: no observation can be used, and only the score "
-            "model's own forecast is served."
-        )
-    if config.background.recentre_days:
-        notes.append(
-            "The recipe re-centres the climatology on earlier days (background.recentre_days); "
-            "analyses of a bundle do not."
-        )
-    return notes
-
-
-def _card(
-    bundle: Bundle, config: Config, store: TrainingStore, results: pd.DataFrame | None
-) -> Card:
-    sources = [source for _, source in config.data.inputs]
-    stations = config.observations.stations.variables
-    observed = [f"{v.channel} at stations (error {v.error:g})" for v in stations]
-    satellite = config.observations.satellite
-    observed.append(f"{satellite.channel} by satellite (error {satellite.error:g})")
-    return Card(
-        bundle=bundle,
-        channels=[c.name for c in store.channels],
-        grid=store.grid.shape,
-        origin=", ".join(s.origin or f"{s.kind} ({Path(s.path).name})" for s in sources),
-        training=date_ranges(config.data.splits.train or store.attributes["statistics_days"]),
-        lag=0 if config.background.kind == "file" else config.background.lag,
-        observed=observed if config.observations.use else [],
-        test="" if results is None else _describe_test(config),
-        scores=None if results is None else _scores(results),
-        twin=any(s.kind == "nature_run" for s in sources),
-    )
-
-
-def _describe_test(config: Config) -> str:
-    days = config.data.splits.test
-    return f"test dates of {date_ranges(days)}, {config.assimilation.members} members"
-
-
-def _scores(results: pd.DataFrame) -> pd.DataFrame | None:
-    """Return the scores of the served methods; `None` where there is none of temperature."""
-    metrics: Sequence[str] = ("rmse", "crps", "spread_skill")
-    rows = results[
-        (results["variable"] == "temperature")
-        & (results["level"] == "mean")
-        & results["method"].isin(SERVED)
-        & results["metric"].isin(metrics)
-    ]
-    if rows.empty:
-        return None
-    table = rows.pivot(index="method", columns="metric", values="value")
-    order = [name for name in SERVED if name in table.index]
-    return table.loc[order, list(metrics)].reset_index()

@@ -8,7 +8,7 @@ read and checked by `data_modules.given` with the rules of `slams prepare`, back
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import date
 from functools import cached_property
@@ -20,7 +20,6 @@ import numpy as np
 import pandas as pd
 import torch
 import xarray as xr
-from torch import Tensor
 
 from data_modules.given.observations import Given, observe
 from data_modules.given.state import GivenState, read_state
@@ -31,11 +30,9 @@ from slams.cf.dataset import analysis_dataset
 from slams.cf.days import day_methods
 from slams.config.schema import Config
 from slams.errors import UserError, nearest
-from slams.fields import Batch, Ensemble, Observations, Window
-from slams.metrics.scores import score
-from slams.metrics.statistics import case_statistics
-from slams.observations.departures import departures_of, observation_counts
-from slams.observations.quality import gross_error_check
+from slams.fields import Batch, Ensemble, Window
+from slams.normalisation import Normaliser
+from slams.observations.departures import observation_counts
 from slams.stages.bundle import OpenBundle, without_observations
 from slams.stages.data import trajectories
 from slams.stages.loading import Networks
@@ -49,10 +46,10 @@ from slams.stages.model_inputs import (
     as_list,
     check_number,
 )
+from slams.stages.model_record import departures_record, scores_record, with_observations
 
 __all__ = ["Model"]
 
-_SCORES = ("rmse", "bias", "crps")
 _MISSING = ("refuse", "climatology")
 
 
@@ -282,19 +279,27 @@ class Model:
         Returns:
             The analysis as `analyse` returns it, and its ensemble of all channels.
         """
-        batch, counts = self._with_observations(batch, given)
+        normaliser, limit = self._normaliser, self.config.observations.gross_error
+        batch, counts = with_observations(batch, given, normaliser, limit)
         ensemble = method.analyse(batch, members)
-        found = self._departures(batch, given, batch.observations, counts, ensemble)
+        found = departures_record(
+            batch, given.observations, batch.observations, counts, ensemble, normaliser
+        )
         details = {
             "observations": json.dumps(found),
             "notes": "; ".join((*notes, *given.notes)),
         }
         if isinstance(truth, Given):
-            found = self._departures(batch, truth, truth.observations, truth.counts, ensemble)
+            held = truth.observations
+            found = departures_record(batch, held, held, truth.counts, ensemble, normaliser)
             details["held_out"] = json.dumps(found)
         elif truth is not None:
-            details["scores"] = json.dumps(self._scores(ensemble, truth))
+            details["scores"] = json.dumps(scores_record(ensemble, truth, self.config.seed))
         return self._dataset(batch, ensemble, details), ensemble
+
+    @property
+    def _normaliser(self) -> Normaliser:
+        return self._opened.data.normaliser.to(self.device)
 
     def _background_of(
         self, background: xr.Dataset | None, day: int, age: int | None, missing: str
@@ -400,82 +405,6 @@ class Model:
             data.store.elevation,
             [name] * len(inputs) if name else (),
         )
-
-    def _with_observations(
-        self, batch: Batch, given: Given
-    ) -> tuple[Batch, dict[str, dict[str, int]]]:
-        """Add the observations that agree with the background, and count the others."""
-        found = tuple(o.to(self.device) for o in given.observations)
-        mean, spread = self._background_state(batch)
-        used = tuple(
-            gross_error_check(o, mean, spread, self.config.observations.gross_error) for o in found
-        )
-        counts = {name: dict(count) for name, count in given.counts.items()}
-        for before, after in zip(found, used, strict=True):
-            rejected = int(before.mask.sum() - after.mask.sum())
-            count = counts.setdefault(before.name, {"given": int(before.mask.sum())})
-            if rejected:
-                count["gross error"] = rejected
-            count["used"] = int(after.mask.sum())
-        return replace(batch, observations=used), counts
-
-    def _background_state(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return mean and spread of the background, `(1, 1, C, H, W)` channel units."""
-        background = batch.background
-        assert background is not None
-        normaliser = self._opened.data.normaliser.to(self.device)
-        mean = normaliser.denormalise(background.mean, batch.climatology)
-        return mean, background.variance.sqrt() * normaliser.sd
-
-    def _departures(
-        self,
-        batch: Batch,
-        given: Given,
-        used: Sequence[Observations],
-        counts: Mapping[str, Mapping[str, int]],
-        ensemble: Ensemble,
-    ) -> dict[str, dict[str, Any]]:
-        """Return counts and departures of each kind of observation, for the result's record."""
-        normaliser = self._opened.data.normaliser.to(self.device)
-        state = normaliser.to_channel_units(ensemble.members.to(self.device))
-        mean, _ = self._background_state(batch)
-        found = departures_of(
-            [o.to(self.device) for o in given.observations],
-            [o.to(self.device) for o in used],
-            mean[0, 0],
-            state[0, :, 0],
-        )
-        summary: dict[str, dict[str, Any]] = {name: dict(count) for name, count in counts.items()}
-        for one in found:
-            if bool(one.used.any()):
-                numbers = one.summary()
-                summary[one.name] |= {
-                    k: v if isinstance(v, str) else round(v, 4) for k, v in numbers.items()
-                }
-        return summary
-
-    def _scores(self, ensemble: Ensemble, truth: GivenState) -> dict[str, dict[str, float]]:
-        """Return area-weighted scores of each channel that the truth has, physical units."""
-        values = torch.from_numpy(truth.values)[None, None]
-        known = torch.isfinite(values)
-        found = case_statistics(
-            ensemble.members.cpu(),
-            torch.nan_to_num(values),
-            known,
-            ensemble.grid.weights,
-            torch.zeros(1, dtype=torch.int64),
-            ensemble.channels,
-            self.config.seed,
-            centred=ensemble.centred,
-        )
-        means = {name: getattr(found, name)[0] for name in ("mse", "bias", "crps")}
-        count = ensemble.members.shape[1]
-        scores = {name: score(name, means, count, ensemble.centred) for name in _SCORES}
-        return {
-            spec.name: {name: round(float(values[i]), 4) for name, values in scores.items()}
-            for i, spec in enumerate(ensemble.channels)
-            if bool(known[0, 0, i].any())
-        }
 
     def _dataset(self, batch: Batch, ensemble: Ensemble, details: dict[str, Any]) -> xr.Dataset:
         kept = [
