@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from data_modules.tables.columns import (
     LARGEST,
@@ -26,13 +25,13 @@ from data_modules.tables.columns import (
     refuse_missing,
     times_and_numbers,
 )
+from data_modules.tables.opening import open_table
 from slams.calendar.days import days_since_epoch
 from slams.errors import UserError
 
 __all__ = ["Reports", "read_reports"]
 
 _REQUIRED = ("time", "latitude", "longitude", "value")
-_READERS = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
 # Decimals (degrees) to which positions are rounded before they are compared.
 _DIGITS = 5
 
@@ -78,7 +77,7 @@ def read_reports(path: str | Path, key: str, error: float) -> Reports:
     Raises:
         UserError: The file is missing or is not such a table, or one of its rows is invalid.
     """
-    table = _read(Path(path), key)
+    table = open_table(path, f"key {key!r}").reset_index(drop=True)
     where = f"key {key!r}: {path}"
     refuse_missing(table, _REQUIRED, ("error",), where)
     if "error" not in table:
@@ -113,17 +112,3 @@ def read_reports(path: str | Path, key: str, error: float) -> Reports:
         values=values.to_numpy(),
         errors=errors.to_numpy(),
     )
-
-
-def _read(path: Path, key: str) -> pd.DataFrame:
-    reader = _READERS.get(path.suffix)
-    if reader is None:
-        raise UserError(f"key {key!r}: found {path}, expected a .csv or .parquet file")
-    if not path.is_file():
-        found = "a directory" if path.is_dir() else "no such file"
-        raise UserError(f"key {key!r}: {path}: found {found}, expected a table of reports")
-    try:
-        return reader(path).reset_index(drop=True)
-    except (ValueError, OSError) as error:  # the errors of pandas and pyarrow are subclasses
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(f"key {key!r}: {path} cannot be read as a table ({reason})") from None

@@ -10,12 +10,12 @@ import pandas as pd
 import xarray as xr
 
 from data_modules.given.names import FILE
+from data_modules.tables.opening import TABLES, open_table
 from slams.errors import UserError
 from slams.stages.model_inputs import Reports
 
 __all__ = ["open_given", "open_state", "open_truth", "report_lines"]
 
-_TABLES = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
 _COUNTED = ("given", "used")
 
 
@@ -55,7 +55,7 @@ def open_truth(path: str | None) -> xr.Dataset | pd.DataFrame | None:
     Raises:
         UserError: It cannot be opened.
     """
-    if path is not None and Path(path).suffix in _TABLES:
+    if path is not None and Path(path).suffix in TABLES:
         return _open_table("--verify", path)
     return open_state("--verify", path)
 
@@ -104,17 +104,6 @@ def report_lines(dataset: xr.Dataset) -> Iterator[str]:
 
 
 def _open_table(option: str, path: str) -> pd.DataFrame:
-    file = Path(path)
-    reader = _TABLES.get(file.suffix)
-    if reader is None:
-        raise UserError(f"{option}: found {path}, expected a .csv or .parquet file")
-    if not file.is_file():
-        found = "a directory" if file.is_dir() else "no such file"
-        raise UserError(f"{option}: {path}: found {found}, expected a table of reports")
-    try:
-        table = reader(file)  # a time in the index of a parquet file is found there
-    except (ValueError, OSError) as error:  # the errors of pandas and pyarrow are subclasses
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{option}: {path} cannot be read as a table ({reason})") from None
+    table = open_table(path, option)  # a time in the index of a Parquet file is found there
     table.attrs[FILE] = path
     return table
