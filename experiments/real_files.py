@@ -102,6 +102,7 @@ def ncep(data: Path, output: Path) -> list[str]:
         air.sel(time=[day]).to_netcdf(output / f"ncep_{name}.nc")
     files = ["--background", str(output / "ncep_background.nc"), "--missing", "climatology"]
     files += ["--stations", str(output / "ncep_reports.csv")]
+    files += ["--verify", str(output / "ncep_truth.nc")]
     return ["--time", "2022-01-05", *files]
 
 

@@ -26,8 +26,8 @@ def bundle_notes(config: Config, archive: bool) -> list[str]:
     notes = []
     if not archive:
         notes.append(
-            "It has no archive of training days: no observation can be used, and only the score "
-            "model's own forecast is served."
+            "It has no archive of training days, which every method needs: it makes no analysis; "
+            "export the run again without --without-archive for one that does."
         )
     if config.background.recentre_days:
         notes.append(

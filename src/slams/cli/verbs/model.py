@@ -58,7 +58,7 @@ _GIVEN: dict[str, dict[str, Any]] = {
             "help": "directory of the bundle, which must not exist (default: %(default)s)",
         },
         "--without-archive": flag(
-            "leave out the archive of training days, which most methods need"
+            "leave out the archive of training days, which every method needs"
         ),
         "--archive-days": {
             "type": int,
