@@ -108,13 +108,13 @@ def test_the_nearest_of_each_kind_are_selected_in_turn() -> None:
         assert float(away[row, taken].max()) < float(away[row, left].min())
 
 
-def test_silent_observations_are_at_most_a_third_of_a_selection() -> None:
+def test_silent_observations_are_at_most_a_fifth_of_a_selection() -> None:
     problem = Problem(300, silent=200, half_width=math.inf)
     gain = problem.gain(Domains.cover(GRID, 4000.0), limit=30)
     silent = problem.observed.silent[gain.index] & gain.used
-    # A third for each of the two kinds, and the rest for those that speak.
-    assert int(silent.sum(dim=1).max()) <= 20
-    assert int((gain.used & ~silent).sum(dim=1).min()) >= 10
+    # Of both kinds together; the rest is for those that speak.
+    assert bool((silent.sum(dim=1) == 6).all())
+    assert bool(((gain.used & ~silent).sum(dim=1) == 24).all())
 
 
 def test_padding_has_no_effect() -> None:
@@ -153,7 +153,7 @@ def test_a_silent_observation_that_no_domain_selects_says_nothing() -> None:
     left = problem.observed.silent.clone()
     left[gain.index[gain.used]] = False
     assert bool(left.any())
-    assert float(variance[left].min()) > 1e100
+    assert float(variance[left].min()) > 1e10
 
 
 @pytest.mark.parametrize("domains", [None, Domains.cover(GRID, 5000.0)])

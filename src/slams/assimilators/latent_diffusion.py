@@ -40,6 +40,7 @@ from slams.diffusion.sampling import DivergedError, noise_levels, sample
 from slams.diffusion.settings import GuidanceSettings, SamplerSettings
 from slams.errors import UserError
 from slams.fields import Batch
+from slams.linalg.partners import ALONE, Partners
 from slams.methods.specifications import LATENT_DIFFUSION as SPEC
 from slams.nn.latent_space import LatentSpace
 from slams.normalisation import DAYS_PER_YEAR
@@ -143,9 +144,12 @@ class LatentDiffusion(CaseByCase):
         self.denoiser.to(device)
         condition = self._condition(batch, members)
         stacked = stack_observations(batch, 0)
-        denoiser = self._fits.prior("condition" in condition)
+        conditioned = "condition" in condition
+        denoiser, again = self._fits.prior(conditioned), None
         if len(stacked):
-            denoiser = self._guided(batch, stacked, "condition" in condition)
+            denoiser = self._guided(batch, stacked, conditioned, self.gains.partners)
+            if self.gains.partners.world > 1:
+                again = self._guided(batch, stacked, conditioned, ALONE)
         case = int(batch.case[0])
         shape = (batch.climatology.shape[1], self.space.mean.shape[0], *self.latent_grid.shape)
 
@@ -154,7 +158,7 @@ class LatentDiffusion(CaseByCase):
             return torch.randn(shape, generator=keyed).to(device)
 
         try:
-            samples = sample(denoiser, self.sampler, draw, members, only, **condition)
+            samples = sample(denoiser, self.sampler, draw, members, only, again, **condition)
         except DivergedError as error:
             day = day_of(float(batch.time[0, 0]))
             raise UserError(f"{self.name}, case {case} ({day}): {error}") from None
@@ -184,7 +188,9 @@ class LatentDiffusion(CaseByCase):
         encoded = self.space.encode(background.mean, background.known)
         return {"season": season, "condition": encoded.expand(members, -1, -1, -1, -1)}
 
-    def _guided(self, batch: Batch, stacked: StackedObservations, conditioned: bool) -> Denoiser:
+    def _guided(
+        self, batch: Batch, stacked: StackedObservations, conditioned: bool, partners: Partners
+    ) -> Denoiser:
         network, columns = self._fits.network(stacked.operators, conditioned), stacked.columns
 
         def observe(latents: Tensor) -> Tensor:
@@ -201,20 +207,24 @@ class LatentDiffusion(CaseByCase):
             stacked.variance + network.decoder_variance[columns],
             observe_perturbations(stacked.operators, unit).flatten()[columns],
             stacked.silent,
-            self._covariance(batch, stacked, network) if self.uses_errors else None,
+            self._covariance(batch, stacked, network, partners) if self.uses_errors else None,
         )
         if self.guidance.likelihood == "latent":
             return self._guided_by_latents(problem, batch, stacked)
         return guided_denoiser(problem)
 
     def _covariance(
-        self, batch: Batch, stacked: StackedObservations, network: NetworkErrors
+        self,
+        batch: Batch,
+        stacked: StackedObservations,
+        network: NetworkErrors,
+        partners: Partners,
     ) -> ErrorCovariance:
         return ErrorCovariance(
             levels=noise_levels(self.sampler),
             errors=network.errors,
             columns=stacked.columns,
-            gain=self.gains.gain(stacked),
+            gain=self.gains.gain(stacked, partners),
             weights=season_weights(network.time, float(batch.time[0, 0]), self.guidance.season),
         )
 

@@ -68,9 +68,11 @@ class DECGDenoiser(GuidedDenoiser):
     def _increment(self, errors: DenoisingErrors, innovation: Tensor) -> Tensor:
         """Apply the gain to `(M, P)` innovations; return `(M, F, S)`."""
         held = self.covariance
+        # Each of several processes solves some domains, for the members of all of them.
+        innovation, own = held.gain.partners.rows(innovation)
         observed = errors.observed[:, held.columns]
         weights = held.gain.solve(observed, self.problem.variance, innovation)
-        return held.gain.increments(errors.latent, observed, weights)
+        return held.gain.increments(errors.latent, observed, weights)[own]
 
 
 SPEC = GuidanceSpec(
