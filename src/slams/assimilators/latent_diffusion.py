@@ -17,6 +17,7 @@ archive days is in `slams.assimilators.latent_fits`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Self
@@ -55,6 +56,29 @@ from slams.runtime.seeds import generator
 __all__ = ["LatentDiffusion", "build"]
 
 _BACKGROUND = ("condition", "observation", "both", "neither")
+
+
+@dataclass
+class Spent:
+    """Time spent on sampling so far, without what is measured once for a network.
+
+    Attributes:
+        members: Members that were sampled.
+        guidance: Seconds of solving for increments.
+        total: Seconds of everything: guidance, denoiser and decoder.
+    """
+
+    members: int = 0
+    guidance: float = 0.0
+    total: float = 0.0
+
+    def __str__(self) -> str:
+        networks = self.total - self.guidance
+        each = [seconds / max(self.members, 1) for seconds in (self.total, networks)]
+        return (
+            f"{each[0]:.2f} s per member: networks {each[1]:.2f} s, guidance "
+            f"{each[0] - each[1]:.2f} s"
+        )
 
 
 @dataclass(eq=False, repr=False)
@@ -100,6 +124,7 @@ class LatentDiffusion(CaseByCase):
         self.latent_grid = self.grid.coarsen(self.space.encoder.factor)
         self.gains = NetworkGains(self.latent_grid, guidance.localisation, self.local)
         self._fits: LatentFits | None = None
+        self.spent = Spent()
 
     @classmethod
     def build(cls, materials: Materials) -> Self:
@@ -150,6 +175,7 @@ class LatentDiffusion(CaseByCase):
             denoiser = self._guided(batch, stacked, conditioned, self.gains.partners)
             if self.gains.partners.world > 1:
                 again = self._guided(batch, stacked, conditioned, ALONE)
+        started = time.perf_counter()
         case = int(batch.case[0])
         shape = (batch.climatology.shape[1], self.space.mean.shape[0], *self.latent_grid.shape)
 
@@ -163,6 +189,9 @@ class LatentDiffusion(CaseByCase):
             day = day_of(float(batch.time[0, 0]))
             raise UserError(f"{self.name}, case {case} ({day}): {error}") from None
         states = self.space.decode(samples.members)
+        self.spent.guidance += getattr(denoiser, "seconds", 0.0)
+        self.spent.total += time.perf_counter() - started
+        self.spent.members += len(states)
         if self.guidance.calibrated:
             states = self._calibrated(states, batch.climatology[0])
         # Members with separate backgrounds are independent draws, whatever their noise.

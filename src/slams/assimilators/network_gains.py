@@ -75,6 +75,7 @@ class NetworkGains:
                 observed,
                 self.local.observations,
                 partners or self.partners,
+                self.local.space == "archive",
             )
         if count > _MOST_POINTS:
             raise UserError(

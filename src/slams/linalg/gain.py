@@ -95,9 +95,11 @@ class Gain:
         observed: ObservedPoints,
         limit: float = math.inf,
         partners: Partners = ALONE,
+        in_archive: bool = False,
     ) -> None:
         self.domains = domains.part(partners.rank, partners.world)
         self.partners = partners
+        self.in_archive = in_archive and not bool(observed.silent.any())
         self.half_width_km = half_width_km
         self.observed = observed
         self._here = unit_vectors(*(x.to(torch.float64) for x in positions))
@@ -139,6 +141,9 @@ class Gain:
         """
         weights = []
         for some in self._pieces():
+            if self.in_archive:
+                weights.append(self._archive_weights(images, variance, innovations, some))
+                continue
             factor = factorise(self._covariance(images, variance, some))
             departure = self._of(innovations.T.to(torch.float64), some)
             weights.append(solve_censored(factor, departure, self._heard))
@@ -169,6 +174,11 @@ class Gain:
                 strict=True,
             ):
                 local = anomalies[:, :, points].permute(2, 3, 1, 0)  # (b, g, K, n)
+                if self.in_archive:
+                    found = local.flatten(1, 2) @ weights[some] * (n - 1)
+                    found = found.unflatten(1, (-1, fields)).flatten(2) * shares[..., None]
+                    total.index_add_(0, points.flatten(), found.flatten(0, 1))
+                    continue
                 covariance = (local.flatten(1, 2) @ observed).unflatten(1, (-1, fields))
                 if math.isfinite(self.half_width_km):
                     covariance *= self._taper(self._here[points], some).unsqueeze(2)
@@ -233,6 +243,22 @@ class Gain:
         found[silent] = (shift / share.clamp(min=_LEAST_SHARE) / precision).to(found)
         spread[silent] = (1 / precision).to(spread)
         return found, spread
+
+    def _archive_weights(
+        self, images: Tensor, variance: Tensor, innovations: Tensor, some: slice
+    ) -> Tensor:
+        observed = self._of(images.T.to(torch.float64), some)  # (b, p, n)
+        share = self.used[some] / variance.to(torch.float64)[self.index[some]]
+        if math.isfinite(self.half_width_km):
+            away = great_circle(
+                self.domains.centres[some, None], self._there[self.index[some]]
+            )[:, 0]
+            share = share * gaspari_cohn(away, self.half_width_km)
+        weighted = share[..., None] * observed
+        system = weighted.mT @ observed
+        system.diagonal(dim1=-2, dim2=-1).add_(images.shape[0] - 1)
+        departure = self._of(innovations.T.to(torch.float64), some)
+        return torch.cholesky_solve(weighted.mT @ departure, torch.linalg.cholesky(system))
 
     def _select(self, limit: float) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """Choose the observations of each domain; return those that speak and those silent."""
