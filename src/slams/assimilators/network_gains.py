@@ -9,6 +9,7 @@ from torch import Tensor
 
 from slams.errors import UserError
 from slams.grid import LatLonGrid
+from slams.linalg.archive_gain import ArchiveGain
 from slams.linalg.domains import Domains
 from slams.linalg.gain import Gain, ObservedPoints
 from slams.linalg.localisation import gaspari_cohn
@@ -68,14 +69,16 @@ class NetworkGains:
             if device not in self._domains:
                 grid = self.grid.to(device)
                 self._domains[device] = Domains.cover(grid, self.local.spacing)
-            return Gain(
+            # Silent observations have no error variance that an archive's space could use.
+            silent = bool(observed.silent.any())
+            kind = ArchiveGain if self.local.space == "archive" and not silent else Gain
+            return kind(
                 self._domains[device],
                 positions,
                 self.half_width_km,
                 observed,
                 self.local.observations,
                 partners or self.partners,
-                self.local.space == "archive",
             )
         if count > _MOST_POINTS:
             raise UserError(

@@ -26,7 +26,7 @@ member needs a solution of its own for them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -95,11 +95,9 @@ class Gain:
         observed: ObservedPoints,
         limit: float = math.inf,
         partners: Partners = ALONE,
-        in_archive: bool = False,
     ) -> None:
         self.domains = domains.part(partners.rank, partners.world)
         self.partners = partners
-        self.in_archive = in_archive and not bool(observed.silent.any())
         self.half_width_km = half_width_km
         self.observed = observed
         self._here = unit_vectors(*(x.to(torch.float64) for x in positions))
@@ -141,9 +139,6 @@ class Gain:
         """
         weights = []
         for some in self._pieces():
-            if self.in_archive:
-                weights.append(self._archive_weights(images, variance, innovations, some))
-                continue
             factor = factorise(self._covariance(images, variance, some))
             departure = self._of(innovations.T.to(torch.float64), some)
             weights.append(solve_censored(factor, departure, self._heard))
@@ -160,32 +155,53 @@ class Gain:
         Returns:
             `(J, K, G)` increments in the units and the precision of the anomalies.
         """
-        n, fields, count = anomalies.shape
+        n, fields, _ = anomalies.shape
         weights = weights.to(anomalies) / (n - 1)
-        total = anomalies.new_zeros(count, fields * weights.shape[2])
         # The largest temporaries of a point: anomalies, and covariances with the observations.
-        wide = fields * max(n, self.index.shape[1]) * anomalies.element_size()
-        for some, size in self._by_size(_TEMPORARY // wide):
-            observed = self._of(images.T.to(anomalies.dtype), some).mT  # (b, n, p)
-            most = max(_TEMPORARY // (wide * len(observed)), 1)
+        wide = fields * max(n, self.index.shape[1])
+
+        def found(local: Tensor, points: Tensor, some: Tensor) -> Tensor:
+            observed = self._of(images.T.to(local.dtype), some).mT  # (b, n, p)
+            covariance = (local.flatten(1, 2) @ observed).unflatten(1, (-1, fields))
+            if math.isfinite(self.half_width_km):
+                covariance *= self._taper(self._here[points], some).unsqueeze(2)
+            return covariance.flatten(1, 2) @ weights[some]
+
+        return self._blended(anomalies, weights.shape[2], wide, found)
+
+    def _blended(
+        self,
+        anomalies: Tensor,
+        count: int,
+        wide: int,
+        found: Callable[[Tensor, Tensor, Tensor], Tensor],
+    ) -> Tensor:
+        """Blend the increments of overlapping domains by their shares.
+
+        Args:
+            anomalies: `(n, K, G)`.
+            count: Number of increments `J`.
+            wide: Numbers in the temporaries of a point.
+            found: Function from anomalies `(b, g, K, n)` at points `(b, g)` of domains `(b,)` to
+                their increments `(b, g * K, J)`.
+
+        Returns:
+            `(J, K, G)`.
+        """
+        total = anomalies.new_zeros(anomalies.shape[2], anomalies.shape[1] * count)
+        most = max(_TEMPORARY // (wide * anomalies.element_size()), 1)
+        for some, size in self._by_size(most):
+            step = max(most // len(some), 1)
             for points, shares in zip(
-                self.domains.points[some, :size].split(most, dim=1),
-                self.domains.shares[some, :size].split(most, dim=1),
+                self.domains.points[some, :size].split(step, dim=1),
+                self.domains.shares[some, :size].split(step, dim=1),
                 strict=True,
             ):
                 local = anomalies[:, :, points].permute(2, 3, 1, 0)  # (b, g, K, n)
-                if self.in_archive:
-                    found = local.flatten(1, 2) @ weights[some] * (n - 1)
-                    found = found.unflatten(1, (-1, fields)).flatten(2) * shares[..., None]
-                    total.index_add_(0, points.flatten(), found.flatten(0, 1))
-                    continue
-                covariance = (local.flatten(1, 2) @ observed).unflatten(1, (-1, fields))
-                if math.isfinite(self.half_width_km):
-                    covariance *= self._taper(self._here[points], some).unsqueeze(2)
-                found = covariance.flatten(1, 2) @ weights[some]
-                found = found.unflatten(1, (-1, fields)).flatten(2) * shares.to(found)[..., None]
-                total.index_add_(0, points.flatten(), found.flatten(0, 1))
-        return self.partners.total(total).unflatten(1, (fields, -1)).permute(2, 1, 0)
+                part = found(local, points, some).unflatten(1, (points.shape[1], -1)).flatten(2)
+                part *= shares.to(part)[..., None]
+                total.index_add_(0, points.flatten(), part.flatten(0, 1))
+        return self.partners.total(total).unflatten(1, (-1, count)).permute(2, 1, 0)
 
     def inner(self, left: tuple[Tensor, Tensor], right: tuple[Tensor, Tensor]) -> float:
         """Return the scalar product of two increments with respect to the inverse covariance.
@@ -243,22 +259,6 @@ class Gain:
         found[silent] = (shift / share.clamp(min=_LEAST_SHARE) / precision).to(found)
         spread[silent] = (1 / precision).to(spread)
         return found, spread
-
-    def _archive_weights(
-        self, images: Tensor, variance: Tensor, innovations: Tensor, some: slice
-    ) -> Tensor:
-        observed = self._of(images.T.to(torch.float64), some)  # (b, p, n)
-        share = self.used[some] / variance.to(torch.float64)[self.index[some]]
-        if math.isfinite(self.half_width_km):
-            away = great_circle(
-                self.domains.centres[some, None], self._there[self.index[some]]
-            )[:, 0]
-            share = share * gaspari_cohn(away, self.half_width_km)
-        weighted = share[..., None] * observed
-        system = weighted.mT @ observed
-        system.diagonal(dim1=-2, dim2=-1).add_(images.shape[0] - 1)
-        departure = self._of(innovations.T.to(torch.float64), some)
-        return torch.cholesky_solve(weighted.mT @ departure, torch.linalg.cholesky(system))
 
     def _select(self, limit: float) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """Choose the observations of each domain; return those that speak and those silent."""
