@@ -27,6 +27,7 @@ from slams.observations.degradations import DegradedOperator
 from slams.observations.networks import Network
 from slams.observations.quality import gross_error_check
 from slams.observations.simulate import draw
+from slams.observations.superobs import Superobs
 
 __all__ = ["MultimodalDataModule", "cases_with_background"]
 
@@ -49,6 +50,9 @@ class MultimodalDataModule(ReanalysisDataModule):
     Attributes:
         stations: The DataModule of the stations, or `None` when they are not in use.
         satellite: The DataModule of the imagery, or `None` when it is not in use.
+        superobs: The averaging of reports in cells, or `None` when the recipe has none.
+        averages: Whether batches have superobservations; False where the gross-error check that
+            precedes them is made elsewhere (`slams.assimilators.cycle`).
 
     Raises:
         UserError: One of the parts is invalid, or the store cannot provide the background.
@@ -76,6 +80,13 @@ class MultimodalDataModule(ReanalysisDataModule):
         if "satellite" in use:
             self.satellite = SatelliteDataModule(*sections, store=self.store)
         self._parts = [part for part in (self.stations, self.satellite) if part is not None]
+        superob = observations.superob
+        self.superobs = (
+            None
+            if superob.degrees is None
+            else Superobs(self.grid, superob.degrees, superob.correlation)
+        )
+        self.averages = True
         degraded = observations.degraded
         self._degraded = {
             f"degraded/{name}": DegradedOperator(
@@ -105,13 +116,15 @@ class MultimodalDataModule(ReanalysisDataModule):
         return BackgroundProvider(self._background_section, self.store, self.data.window)
 
     def operators(self) -> dict[str, ObservationOperator]:
-        """Return `H` of everything that is observed, by name `MODALITY/CHANNEL`."""
+        """Return `H` of everything that methods are given, by name `MODALITY/CHANNEL`."""
         found: dict[str, ObservationOperator] = {}
         for part in self._parts:
             found.update(part.operators())
         found.update(self._degraded)
         found.update((one.name, one.operator) for one in self._instruments)
-        return found
+        if self.superobs is None:
+            return found
+        return {name: self.superobs.operator(name, one) for name, one in found.items()}
 
     def archive(self, windows: int = 0, split: str = "train", as_packed: bool = False) -> Archive:
         """Return windows of the training period with their backgrounds, never re-centred.
@@ -216,7 +229,10 @@ class MultimodalDataModule(ReanalysisDataModule):
             found += part.observe(window, truth, mask)
         found += self._degrade(window, truth, mask)
         found += [one.observe(window, truth, mask) for one in self._instruments]
-        return self._checked(batch, [self._at_days(o) for o in found])
+        checked = self._checked(batch, [self._at_days(o) for o in found])
+        if self.superobs is None or not self.averages:
+            return checked
+        return self.superobs(replace(batch, observations=checked), self.normaliser).observations
 
     def _at_days(self, observations: Observations) -> Observations:
         """Mask the observations of days other than those of the recipe."""

@@ -223,6 +223,8 @@ class Observations(_Tensors):
         error_variance: `(B, T, P)`, diagonal of `R` in the operator's units squared.
         bound: Lowest value that an observation can report: below it, the bound itself is reported
             (`slams.linalg.censoring`). Minus infinity where observations are not censored.
+        count: `(B, T, P)` int32, number of reports averaged in each superobservation
+            (`slams.observations.superobs`); `None` where each is one report.
     """
 
     name: str
@@ -231,6 +233,7 @@ class Observations(_Tensors):
     mask: Tensor
     error_variance: Tensor
     bound: float = -math.inf
+    count: Tensor | None = None
 
     @property
     def modality(self) -> str:

@@ -212,9 +212,35 @@ def test_a_number_where_text_stands_in_a_file(recipe: Path) -> None:
     assert "put it in quotes: '2024'" in refusal(recipe)
 
 
+def test_a_key_that_takes_a_word_or_a_number(recipe: Path) -> None:
+    key = "observations.superob.cell"
+    for text, value in (("off", "off"), ("3", 3), ("2.5", 2.5), ("'4'", "4"), ("auto", "auto")):
+        found = load(recipe, [f"{key}={text}"]).observations.superob
+        assert found.cell == value
+    degrees = {"off": None, "auto": 0.0, "3": 3.0, '"3"': 3.0, "2.5": 2.5}
+    for text, size in degrees.items():
+        assert load(recipe, [f"{key}={text}"]).observations.superob.degrees == size
+    assert "found a list of 1, expected text or a number" in refusal(recipe, f"{key}=[3]")
+    recipe.write_text(RECIPE + "\nobservations: {superob: {cell: 3.0}}\n")
+    assert load(recipe).observations.superob.degrees == 3.0
+    recipe.write_text(RECIPE + "\nobservations: {superob: {cell: off}}\n")
+    assert "found false, expected text or a number; put the word in quotes" in refusal(recipe)
+
+
 @pytest.mark.parametrize(
     ("override", "words"),
     [
+        *(
+            (f"observations.superob.cell={cell}", [f"found {found}, expected auto, off, or 0.01"])
+            for cell, found in (
+                ("0", "0"),
+                ("-2", "-2"),
+                ("banana", "'banana'"),
+                ("90.5", "90.5"),
+                ("nan", "'nan'"),
+            )
+        ),
+        ("observations.superob.correlation=1.2", ["1.2, expected in [0, 1]"]),
         ("observations.satellite.error=-1", ["'observations.satellite.error'", "-1"]),
         (
             "observations.stations.variables=[{channel: 2m_temperature, likelihood: censored}]",

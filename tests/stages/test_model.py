@@ -127,6 +127,36 @@ def test_observations_are_counted_and_compared(model: Model, fields: xr.Dataset)
     assert int(found["olr_observation_count"].sum()) == satellite["used"] > 0
 
 
+def test_dense_reports_are_averaged_and_compared_one_by_one(
+    model: Model, fields: xr.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = reports(fields, DAY, count=120)
+    # Three more within the cells of the first ones, a little to the north.
+    near = pd.concat([table.assign(latitude=table["latitude"] + k) for k in (1.0, 2.0, 3.0)])
+    dense = pd.concat([table, near]).assign(value=lambda t: t["value"] + 0.1 * t["latitude"] % 1)
+    given_to: list[int] = []
+    method = model.assimilator("optimal_interpolation", 2)
+    analyse = method.analyse
+
+    def watched(batch, members):
+        given_to.append(sum(int(o.mask.sum()) for o in batch.observations))
+        return analyse(batch, members)
+
+    monkeypatch.setattr(method, "analyse", watched)
+    background = fields.sel(time=["2001-03-28"])
+    found = model.analyse(DAY, background, dense, members=3, method="optimal_interpolation")
+    counts = given(found)["stations/temperature@850"]
+    assert counts["given"] == len(dense)
+    assert given_to == [counts["superobservations"]]
+    assert counts["superobservations"] <= len(table) < counts["used"] <= len(dense)
+    assert counts["o_minus_a_rms"] < counts["o_minus_b_rms"]
+    # As many reports as were used, in the cells in which they are.
+    assert int(found["temperature_observation_count"].sum()) == counts["used"]
+    (line,) = [x for x in report_lines(found) if "stations" in x]
+    assert f"{counts['used']} used in {counts['superobservations']} superobservations" in line
+    assert "superobservations " + str(counts["superobservations"]) not in line
+
+
 @pytest.mark.filterwarnings("ignore:The ioos_sos checker is deprecated")
 def test_an_analysis_is_a_cf_dataset_on_disk_too(
     model: Model, fields: xr.Dataset, tmp_path: Path

@@ -38,6 +38,7 @@ from slams.errors import UserError
 from slams.fields import Background, Batch, Ensemble
 from slams.normalisation import Normaliser
 from slams.observations.quality import gross_error_check
+from slams.observations.superobs import Superobs
 
 __all__ = ["Cycle"]
 
@@ -54,6 +55,7 @@ class Cycle:
         gross_error: Limit of the gross-error check, which uses this background.
         members: Whether to provide a separate background per member as well, for methods that draw
             members one by one; other methods use mean and variance.
+        superobs: Averaging of the observations that this background accepts, or `None`.
     """
 
     normaliser: Normaliser
@@ -62,6 +64,7 @@ class Cycle:
     inflation: float = 1.0
     gross_error: float = float("inf")
     members: bool = False
+    superobs: Superobs | None = None
     _day: float | None = field(default=None, init=False)
     _members: Tensor | None = field(default=None, init=False)
 
@@ -122,12 +125,13 @@ class Cycle:
         self._day = float(batch.time[0, 0])
 
     def _checked(self, batch: Batch) -> Batch:
+        """Reject observations that contradict the background, and average the others."""
         background, normaliser = batch.background, self.normaliser.to(batch.fields.device)
-        if background is None:
-            return batch
-        mean = normaliser.denormalise(background.mean, batch.climatology)
-        sd = background.variance.sqrt() * normaliser.sd
-        accepted = tuple(
-            gross_error_check(o, mean, sd, self.gross_error) for o in batch.observations
-        )
-        return replace(batch, observations=accepted)
+        if background is not None:
+            mean = normaliser.denormalise(background.mean, batch.climatology)
+            sd = background.variance.sqrt() * normaliser.sd
+            accepted = tuple(
+                gross_error_check(o, mean, sd, self.gross_error) for o in batch.observations
+            )
+            batch = replace(batch, observations=accepted)
+        return batch if self.superobs is None else self.superobs(batch, normaliser)

@@ -223,9 +223,13 @@ def _parse_override(override: str, schema: type) -> tuple[str, Any]:
     key = new_name(typed.strip()) if schema is Config else typed.strip()
     if not separator or not key:
         raise UserError(f"override {shorten(override)!r} is not of the form key=value")
-    if type_at(key, _COMMAND_LINE, schema) is str and not text.startswith(("'", '"')):
+    kind, plain = type_at(key, _COMMAND_LINE, schema), not text.startswith(("'", '"'))
+    if kind is str and plain:
         return key, text
-    return key, parse_yaml(f"value: {text}", f"the value of override {key!r}")["value"]
+    value = parse_yaml(f"value: {text}", f"the value of override {key!r}")["value"]
+    # A word such as `off`, where a key takes text or a number: YAML would read it as false.
+    word = plain and isinstance(value, bool) and str in typing.get_args(kind)
+    return key, text.strip() if word else value
 
 
 def _refuse_second(override: str, key: str, value: Any, placed: list[_Placed]) -> None:

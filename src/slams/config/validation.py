@@ -175,21 +175,32 @@ def leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 def _refuse_wrong_type(value: Any, kind: Any, path: str, origin: Origin) -> None:
     if isinstance(value, str):
         check_text(f"key {path!r} {where_set(path, origin)}", value)
+    kinds = typing.get_args(kind) or (kind,)
+    words = _words(kinds)
     # OmegaConf treats ??? as a value that is still missing, and would keep the default silently.
-    fits = isinstance(value, (int, float) if kind is float else kind) and value != "???"
+    fits = isinstance(value, (*kinds, int) if float in kinds else kinds) and value != "???"
     # In Python, true is a number; in a recipe it is not.
-    if not fits or (isinstance(value, bool) and kind is not bool):
-        raise _wrong_type(path, value, _WORDS[kind], origin)
+    if not fits or (isinstance(value, bool) and bool not in kinds):
+        raise _wrong_type(path, value, words, origin)
     if isinstance(value, int) and abs(value) >= _LARGEST:
-        raise _wrong_type(path, value, f"{_WORDS[kind]} of less than 2**63 in size", origin)
+        raise _wrong_type(path, value, f"{words} of less than 2**63 in size", origin)
     infinite = isinstance(value, float) and not math.isfinite(value)
     if infinite and not (path in _MAY_BE_INFINITE and value > 0):
         raise _wrong_type(path, value, "a finite number", origin)
 
 
+def _words(kinds: tuple[Any, ...]) -> str:
+    """Describe the types that a value may have; whole numbers are numbers."""
+    named = [kind for kind in kinds if kind is not int or float not in kinds]
+    return " or ".join(_WORDS[kind] for kind in named)
+
+
 def _wrong_type(path: str, value: Any, expected: str, origin: Origin) -> UserError:
-    quotes = isinstance(value, int | float) and expected == _WORDS[str]
-    hint = f"; put it in quotes: '{describe(value)}'" if quotes else ""
+    hint = ""
+    if isinstance(value, bool) and expected.startswith(_WORDS[str]):
+        hint = "; put the word in quotes, since YAML reads on, yes, off and no as true or false"
+    elif isinstance(value, int | float) and expected == _WORDS[str]:
+        hint = f"; put it in quotes: '{describe(value)}'"
     return UserError(
         f"key {path!r} {where_set(path, origin)}: found {describe(value)}, "
         f"expected {expected}{hint}"

@@ -93,7 +93,7 @@ def observation_counts(batch: Batch, channels: Sequence[FieldSpec], grid: LatLon
 
     Args:
         batch: `B` cases of `T` days; an observation counts in the cell that contains its point, or
-            the centre of its footprint.
+            the centre of its footprint, and a superobservation as often as it has reports.
         channels: The `C` channels.
         grid: The grid.
 
@@ -110,5 +110,8 @@ def observation_counts(batch: Batch, channels: Sequence[FieldSpec], grid: LatLon
             continue
         operator = observations.operator
         cell = grid.cell(operator.latitude.cpu(), operator.longitude.cpu())
-        by_cell[:, :, channel].index_add_(-1, cell, observations.mask.cpu().to(torch.int32))
+        number = observations.mask.cpu().to(torch.int32)
+        if observations.count is not None:
+            number = number * observations.count.cpu()
+        by_cell[:, :, channel].index_add_(-1, cell, number)
     return counts

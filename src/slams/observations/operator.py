@@ -34,6 +34,9 @@ class LinearOperator(ABC):
         variable: The observed variable, second part of the name of its observations.
         units: Units of `y`.
         offset: `(P,)` float64 in the operator's units, or `None`: the constant part of `H`.
+        one_quantity: Whether all points observe the same quantity, so that those near one another
+            may be averaged (`slams.observations.superobs`). False by default: the points of an
+            operator may differ in level or wavelength.
     """
 
     latitude: Tensor
@@ -41,6 +44,7 @@ class LinearOperator(ABC):
     variable: str
     units: str
     offset: Tensor | None = None
+    one_quantity: bool = False
 
     def __len__(self) -> int:
         return self.latitude.shape[0]
@@ -100,6 +104,8 @@ class PointOperator(LinearOperator):
     Raises:
         UserError: The channel does not exist.
     """
+
+    one_quantity = True
 
     def __init__(self, grid: LatLonGrid, channels: Sequence[FieldSpec], channel_name: str) -> None:
         try:

@@ -25,6 +25,7 @@ from slams.modules.callbacks.summary import RunSummary, peak_memory_gib
 from slams.modules.cycling import CyclingEvaluator
 from slams.modules.evaluator import AssimilationEvaluator
 from slams.modules.trainer import EVALUATION_PRECISION, check_machine, make_trainer
+from slams.observations.superobs import SuperobOperator
 from slams.plugins.methods import Role, in_role
 from slams.runs.directory import RunDirectory
 from slams.runs.record import is_finished
@@ -63,6 +64,12 @@ def assimilate(config: Config, dry_run: bool = False, report_after: bool = True)
     with Heartbeat("assimilate", seconds, "opening the training store"):
         datamodule = analysed_days(config)
         datamodule.check_test_days()
+    for name, operator in datamodule.operators().items():
+        if isinstance(operator, SuperobOperator):
+            say(
+                f"{name}: {len(operator.inner)} points, averaged in {len(operator)} cells "
+                f"(observations.superob)"
+            )
     requests = [data_request(one, "assimilation", datamodule) for one in settings]
     path = requests[0].path
 
@@ -199,6 +206,7 @@ def _evaluator_of(
             config.observations.gross_error,
             # Networks that were trained with previous true states take states, not means.
             members=config.background.analysis_error == 0,
+            superobs=data.superobs,
         )
 
     return functools.partial(CyclingEvaluator, cycle=cycle)
@@ -219,9 +227,10 @@ def _dry_run(
     batch = datamodule.on_after_batch_transfer(window, 0).select(slice(0, 1))
     say(f"batch {tuple(batch.fields.shape)}; observations:")
     for observations in batch.observations:
-        say(
-            f"  {observations.name}: {int(observations.mask.sum())} of {observations.mask.numel()}"
-        )
+        active = f"{int(observations.mask.sum())} of {observations.mask.numel()}"
+        if observations.count is not None:
+            active += f" superobservations, of {int(observations.count.sum())} reports"
+        say(f"  {observations.name}: {active}")
     for method in methods:
         started = time.perf_counter()
         with torch.no_grad():

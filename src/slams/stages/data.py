@@ -118,6 +118,8 @@ def withholding(setting: Config, everything: Config) -> WithholdingDataModule:
     config = analysed(replace(setting, observations=everything.observations))
     data = _multimodal(WithholdingDataModule, config)
     data.used = setting.observations.use
+    # A cycle compares observations with its own background, and averages them after that.
+    data.averages = not setting.assimilation.cycle_days
     return data
 
 

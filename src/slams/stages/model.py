@@ -46,7 +46,12 @@ from slams.stages.model_inputs import (
     as_list,
     check_number,
 )
-from slams.stages.model_record import departures_record, scores_record, with_observations
+from slams.stages.model_record import (
+    departures_record,
+    scores_record,
+    with_observations,
+    with_superobs,
+)
 
 __all__ = ["Model"]
 
@@ -196,9 +201,11 @@ class Model:
         Returns:
             The analysis, CF-1.11: members, mean and spread of each field, and the number of
             observations used per cell. The attribute `observations` (JSON) has for each kind of
-            observation how many were given, used and rejected, and why, with mean and root mean
-            square of O-B and O-A; `notes` what was changed in the inputs; with `verify`, `scores`
-            (JSON) has the scores against a state, or `held_out` the departures of its reports.
+            observation how many were given, used and rejected, and why, in how many
+            superobservations they were averaged, if they were, and mean and root mean square of
+            O-B and O-A of the reports; `notes` what was changed in the inputs; with `verify`,
+            `scores` (JSON) has the scores against a state, or `held_out` the departures of its
+            reports.
 
         Raises:
             UserError: An input cannot be used; the message says which and what to do.
@@ -281,7 +288,9 @@ class Model:
         """
         normaliser, limit = self._normaliser, self.config.observations.gross_error
         batch, counts = with_observations(batch, given, normaliser, limit)
-        ensemble = method.analyse(batch, members)
+        # Departures and counts per cell are those of the reports, as they were given.
+        averaged = with_superobs(batch, self._opened.data.superobs, normaliser, counts)
+        ensemble = method.analyse(averaged, members)
         found = departures_record(
             batch, given.observations, batch.observations, counts, ensemble, normaliser
         )

@@ -16,7 +16,7 @@ from slams.stages.model_inputs import Reports
 
 __all__ = ["open_given", "open_state", "open_truth", "report_lines"]
 
-_COUNTED = ("given", "used")
+_COUNTED = ("given", "used", "superobservations")
 
 
 def open_state(option: str, path: str | None) -> xr.Dataset | None:
@@ -89,6 +89,8 @@ def report_lines(dataset: xr.Dataset) -> Iterator[str]:
             if isinstance(number, int) and reason not in _COUNTED
         )
         line = f"{day} {name}: {found.get('given', 0)} given, {found.get('used', 0)} used"
+        if "superobservations" in found:
+            line += f" in {found['superobservations']} superobservations"
         line += f" ({rejected})" if rejected else ""
         if "o_minus_b_rms" in found:
             line += (

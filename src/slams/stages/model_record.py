@@ -17,8 +17,9 @@ from slams.metrics.statistics import case_statistics
 from slams.normalisation import Normaliser
 from slams.observations.departures import departures_of
 from slams.observations.quality import gross_error_check
+from slams.observations.superobs import Superobs
 
-__all__ = ["departures_record", "scores_record", "with_observations"]
+__all__ = ["departures_record", "scores_record", "with_observations", "with_superobs"]
 
 _SCORES = ("rmse", "bias", "crps")
 
@@ -48,6 +49,28 @@ def with_observations(
             count["gross error"] = rejected
         count["used"] = int(after.mask.sum())
     return replace(batch, observations=used), counts
+
+
+def with_superobs(
+    batch: Batch,
+    superobs: Superobs | None,
+    normaliser: Normaliser,
+    counts: dict[str, dict[str, int]],
+) -> Batch:
+    """Average the observations of a case in cells, and count the superobservations.
+
+    Args:
+        batch: One case of one day, with the observations that agree with its background.
+        superobs: The averaging; `None` for none.
+        normaliser: Climatology and standard deviations, on the device of the case.
+        counts: Numbers by name of the observations; `superobservations` is added to those that
+            are averaged.
+    """
+    averaged = batch if superobs is None else superobs(batch, normaliser)
+    for one in averaged.observations:
+        if one.count is not None:
+            counts[one.name]["superobservations"] = int(one.mask.sum())
+    return averaged
 
 
 def departures_record(

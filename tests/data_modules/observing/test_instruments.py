@@ -12,7 +12,7 @@ import torch
 
 from slams.calendar.days import time_stamps
 from slams.config.checks import check
-from slams.config.schema import Config, InstrumentConfig
+from slams.config.schema import Config, InstrumentConfig, SuperobConfig
 from slams.errors import UserError
 from slams.fields import Batch
 from slams.plugins import OperatorSpec
@@ -44,7 +44,8 @@ def seen(batch: Batch, name: str):
 def test_drawn_values_have_the_error_of_the_recipe(tiny_config: Config) -> None:
     tovs = InstrumentConfig("tovs", "column", COLUMN, count=200, error=0.5, missing=0.25)
     config = with_instruments(tiny_config, tovs)
-    config = replace(config, observations=replace(config.observations, gross_error=float("inf")))
+    each = replace(config.observations, gross_error=float("inf"), superob=SuperobConfig("off"))
+    config = replace(config, observations=each)
     check(config)
     data = multimodal(config)
     data.setup("test")

@@ -10,6 +10,7 @@ from slams.plugins.keys import (
     DISTINCT,
     NOT_NEGATIVE,
     POSITIVE,
+    PROBABILITY,
     SHARE,
     at_least,
     distinct,
@@ -34,6 +35,7 @@ __all__ = [
     "StationSourceConfig",
     "StationVariableConfig",
     "StationsConfig",
+    "SuperobConfig",
 ]
 
 
@@ -218,6 +220,40 @@ class InstrumentConfig:
     missing: float = key(0.0, SHARE)
 
 
+# 0.01 degrees is a kilometre: no network has two stations that close.
+_LEAST_CELL, _LARGEST_CELL = 0.01, 90
+
+
+def _is_cell(value: str | float) -> bool:
+    try:
+        return value in ("auto", "off") or _LEAST_CELL <= float(value) <= _LARGEST_CELL
+    except ValueError:
+        return False
+
+
+@dataclass
+class SuperobConfig:
+    """Averaging of the reports of one variable and day in cells, after the gross-error check."""
+
+    # `auto`: cells of the model's grid, for variables whose network has more than 1.25 points per
+    # occupied cell; `off`: none; or the height of cells of about equal area (degrees).
+    cell: str | int | float = key(
+        "auto",
+        that(_is_cell, f"auto, off, or {_LEAST_CELL} to {_LARGEST_CELL} degrees"),
+    )
+    # Share of the error variance that the reports of a cell have in common, of which no average is
+    # free. 0.3 is an assumption: about half of a station's error is representativeness, of which
+    # neighbours share a part. 0 is exact for values drawn from the truth.
+    correlation: float = key(0.3, PROBABILITY)
+
+    @property
+    def degrees(self) -> float | None:
+        """Return the height of the cells; 0 for `auto`, `None` for `off`."""
+        if self.cell == "off":
+            return None
+        return 0.0 if self.cell == "auto" else float(self.cell)
+
+
 @dataclass
 class ObservationsConfig:
     """What is observed: which modalities, and with which `H` and `R`."""
@@ -238,6 +274,7 @@ class ObservationsConfig:
     days: list[int] = key([], DISTINCT)
     # Reject observations further than this many standard deviations from the background.
     gross_error: float = key(5.0, POSITIVE)
+    superob: SuperobConfig = field(default_factory=SuperobConfig)
 
 
 @dataclass

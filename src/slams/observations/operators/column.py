@@ -40,6 +40,8 @@ class ColumnOperator(LinearOperator):
             or not one per level.
     """
 
+    one_quantity = True
+
     def __init__(
         self,
         grid: LatLonGrid,
