@@ -24,7 +24,7 @@ from torch import Tensor
 
 from slams.errors import UserError
 
-__all__ = ["EARTH_RADIUS_KM", "LatLonGrid", "pad_sphere", "unit_vectors"]
+__all__ = ["EARTH_RADIUS_KM", "LatLonGrid", "great_circle", "pad_sphere", "unit_vectors"]
 
 EARTH_RADIUS_KM = 6371.0
 
@@ -231,13 +231,25 @@ class LatLonGrid:
         Returns:
             `(P1, P2)` km, in the precision of the arguments.
         """
-        one, two = unit_vectors(lat1, lon1), unit_vectors(lat2, lon2)
-        # From the chord, which is accurate for near points; the arc cosine of a product is not.
-        square = (one[:, None, 0] - two[None, :, 0]).square_()
-        for axis in (1, 2):
-            square += (one[:, None, axis] - two[None, :, axis]).square_()
-        half_chord = square.sqrt_().mul_(0.5).clamp_(max=1.0)
-        return half_chord.asin_().mul_(2 * EARTH_RADIUS_KM)
+        return great_circle(unit_vectors(lat1, lon1), unit_vectors(lat2, lon2))
+
+
+def great_circle(one: Tensor, two: Tensor) -> Tensor:
+    """Compute great-circle distances between points given by `unit_vectors`.
+
+    Args:
+        one: `(..., P1, 3)`.
+        two: `(..., P2, 3)`.
+
+    Returns:
+        `(..., P1, P2)` km, in the precision of the arguments.
+    """
+    # From the chord, which is accurate for near points; the arc cosine of a product is not.
+    square = (one[..., :, None, 0] - two[..., None, :, 0]).square_()
+    for axis in (1, 2):
+        square += (one[..., :, None, axis] - two[..., None, :, axis]).square_()
+    half_chord = square.sqrt_().mul_(0.5).clamp_(max=1.0)
+    return half_chord.asin_().mul_(2 * EARTH_RADIUS_KM)
 
 
 def unit_vectors(latitude: Tensor, longitude: Tensor) -> Tensor:

@@ -170,8 +170,9 @@ def test_distance_to_the_background_is_that_of_the_primal_cost(problem) -> None:
     generator = torch.Generator().manual_seed(5)
     for share in (0.5, 0.25, 0.5):
         images, _ = minimisation._images(now.increment, errors)
-        weights = 0.1 * torch.randn(images.shape[1], generator=generator, dtype=F64)
-        target = minimisation.increments(images, weights[:, None])[0]
+        shape = (1, images.shape[1], 1)  # one domain, all observations, one increment
+        weights = 0.1 * torch.randn(shape, generator=generator, dtype=F64)
+        target = minimisation.increments(images, weights)[0]
         now = minimisation.towards(now, images, weights, target, share)
         v = primal.weights(batch.background.mean[0] + now.increment)
         assert now.background_term == pytest.approx(float(v @ v), rel=1e-3)

@@ -20,6 +20,7 @@ from slams.diffusion.posterior.errors import ErrorCovariance
 from slams.diffusion.sampling import noise_levels, sample
 from slams.diffusion.settings import GuidanceSettings, SamplerSettings
 from slams.linalg.censoring import linearised_observations, truncated_normal
+from slams.linalg.gain import Gain
 from tests.diffusion.problems import guidance_problem
 
 SILENT = torch.arange(16) == 3
@@ -59,8 +60,7 @@ def decg(known: GaussianProblem, sampler: SamplerSettings) -> DECGDenoiser:
         levels,
         [known.errors(sigma) for sigma in levels],
         torch.arange(count),
-        torch.ones(count, count, dtype=torch.float64),
-        torch.ones(24, count, dtype=torch.float64),
+        Gain.unlocalised(24, SILENT),
     )
     return DECGDenoiser(guidance_problem(known, covariance=covariance, silent=SILENT))
 

@@ -27,6 +27,7 @@ from slams.assimilators.season import season_days
 from slams.errors import UserError
 from slams.fields import Background, Batch, Ensemble
 from slams.grid import LatLonGrid
+from slams.linalg.settings import LocalSettings
 from slams.normalisation import Normaliser
 
 __all__ = ["CaseAnalysis", "CaseByCase", "background_of", "centre"]
@@ -60,6 +61,7 @@ class CaseByCase(ABC):
         grid: The grid.
         seed: The experiment's seed.
         season: Largest distance (days) of an archive day from the verifying day of year.
+        local: Settings of the local analysis, for methods that have one.
     """
 
     name: ClassVar[str]
@@ -72,13 +74,15 @@ class CaseByCase(ABC):
     grid: LatLonGrid
     seed: int
     season: float = 45.0
+    local: LocalSettings = field(default_factory=LocalSettings, kw_only=True)
     _archive: Archive | None = field(default=None, init=False)
 
     @classmethod
     def build(cls, materials: Materials) -> Self:
         """Build the method of a recipe, see `slams.plugins.methods.MethodSpec`."""
         settings = materials.settings_of(cls.section or cls.name)
-        return cls(materials.normaliser, materials.grid, materials.seed, **settings)
+        given = (materials.normaliser, materials.grid, materials.seed)
+        return cls(*given, local=materials.local, **settings)
 
     @property
     def archive(self) -> Archive:

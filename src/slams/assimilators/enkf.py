@@ -18,8 +18,7 @@ import torch
 
 from slams.assimilators.case_by_case import centre
 from slams.assimilators.ensemble_kalman import Analysed, EnsembleKalman, PriorEnsemble
-from slams.assimilators.gaussian_observations import observation_noise
-from slams.linalg.localised_gain import apply_gain
+from slams.assimilators.observation_noise import observation_noise
 from slams.methods.specifications import ENKF as SPEC
 from slams.observations.stacked import StackedObservations
 
@@ -37,12 +36,12 @@ class EnKF(EnsembleKalman):
         noise = observation_noise(
             observations, errors.shape[1], self.seed, self.name, prior.case, len(errors), errors
         )
-        localisation = self.localised.matrices(observations.operators, observations.points)
         # The innovation of the mean first, then those of the members.
         innovations = torch.cat([prior.innovation[None], centre(noise * sd) - prior.images])
-        increments = apply_gain(
-            errors, prior.images, localisation, observations.variance, innovations
-        )
+        gain = self.gains.gain(observations)
+        weights = gain.solve(prior.images, observations.variance, innovations)
+        increments = gain.increments(errors.flatten(1, 2).flatten(2), prior.images, weights)
+        increments = increments.reshape(-1, *errors.shape[1:])
         return increments[0], errors + increments[1:]
 
 

@@ -19,14 +19,13 @@ that their mean is that of all K. Their variance (divisor M - 1) is on average t
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from torch import Tensor
 
 from slams.assimilators.background_errors import FromBackgroundErrors
 from slams.assimilators.case_by_case import CaseAnalysis, centre
-from slams.assimilators.gaussian_observations import gaussian_innovations
-from slams.assimilators.network_localisation import NetworkLocalisation
+from slams.assimilators.network_gains import NetworkGains
 from slams.assimilators.season import draw_days
 from slams.errors import UserError
 from slams.fields import Batch
@@ -110,7 +109,7 @@ class EnsembleKalman(FromBackgroundErrors):
             if not holds:
                 found = getattr(self, what)
                 raise UserError(f"{self.name}: {what} is {found}, expected {expected}")
-        self.localised = NetworkLocalisation(self.grid, self.localisation)
+        self.gains = NetworkGains(self.grid, self.localisation, self.local)
 
     def analyse_case(self, batch: Batch, members: int) -> CaseAnalysis:
         """Analyse one case; `(M, T, C, H, W)` normalised."""
@@ -143,13 +142,11 @@ class EnsembleKalman(FromBackgroundErrors):
         observed = observations.apply(state + prior * self.normaliser.sd)
         mean = observed.mean(dim=0)
         images = observed - mean
-        _, localisation = self.localised.matrices(observations.operators, observations.points)
-        innovation, variance = gaussian_innovations(
-            images, localisation, observations.values - mean, observations
+        observations, innovation = self.gains.gaussian(
+            observations, images, observations.values - mean
         )
-        gaussian = replace(observations, variance=variance)
         ensemble = PriorEnsemble(prior, images, innovation, case)
-        increment, analysis = self.update(ensemble, gaussian)
+        increment, analysis = self.update(ensemble, observations)
         return background.mean[0] + increment, relax_to_prior_spread(prior, analysis, self.rtps)
 
     @abstractmethod

@@ -39,7 +39,7 @@ from slams.assimilators.case_by_case import CaseByCase, centre
 from slams.assimilators.decoding import decoding_errors, encode_windows, network_probe
 from slams.assimilators.last_result import RecentResults
 from slams.assimilators.materials import Materials
-from slams.assimilators.network_localisation import NetworkLocalisation
+from slams.assimilators.network_gains import NetworkGains
 from slams.assimilators.three_d_var import ThreeDVar
 from slams.fields import Batch, ObservationOperator
 from slams.methods.specifications import LATENT_3DVAR as SPEC
@@ -90,7 +90,7 @@ class Latent3DVar(ThreeDVar):
         self.space.eval().requires_grad_(False)
         # Rows of B_z are latent points, so distances are measured from these.
         latent_grid = self.grid.coarsen(self.space.encoder.factor)
-        self.localised = NetworkLocalisation(latent_grid, self.localisation)
+        self.gains = NetworkGains(latent_grid, self.localisation, self.local)
 
     @classmethod
     def build(cls, materials: Materials) -> Self:
@@ -103,6 +103,7 @@ class Latent3DVar(ThreeDVar):
             materials.grid,
             materials.seed,
             space=materials.networks.autoencoder(),
+            local=materials.local,
             archive_size=settings.pop("archive", cls.archive_size),
             **settings,
         )

@@ -29,7 +29,7 @@ from slams.assimilators.case_by_case import CaseAnalysis, CaseByCase
 from slams.assimilators.latent_fits import LatentFits, NetworkErrors
 from slams.assimilators.latent_likelihood import encode_observations
 from slams.assimilators.materials import Materials
-from slams.assimilators.network_localisation import NetworkLocalisation
+from slams.assimilators.network_gains import NetworkGains
 from slams.assimilators.season import season_weights
 from slams.calendar.days import day_of
 from slams.diffusion.backend import Denoiser
@@ -97,7 +97,7 @@ class LatentDiffusion(CaseByCase):
         self.space.eval().requires_grad_(False)
         self.denoiser.eval().requires_grad_(False)
         self.latent_grid = self.grid.coarsen(self.space.encoder.factor)
-        self.localised = NetworkLocalisation(self.latent_grid, guidance.localisation)
+        self.gains = NetworkGains(self.latent_grid, guidance.localisation, self.local)
         self._fits: LatentFits | None = None
 
     @classmethod
@@ -116,6 +116,7 @@ class LatentDiffusion(CaseByCase):
             guidance=materials.guidance,
             sampler=materials.sampler,
             unseen=materials.unseen,
+            local=materials.local,
             **materials.settings_of(cls.name),
         )
 
@@ -209,13 +210,11 @@ class LatentDiffusion(CaseByCase):
     def _covariance(
         self, batch: Batch, stacked: StackedObservations, network: NetworkErrors
     ) -> ErrorCovariance:
-        between, observed = self.localised.matrices(stacked.operators, stacked.points)
         return ErrorCovariance(
             levels=noise_levels(self.sampler),
             errors=network.errors,
             columns=stacked.columns,
-            localisation_oo=observed,
-            localisation_zo=between,
+            gain=self.gains.gain(stacked),
             weights=season_weights(network.time, float(batch.time[0, 0]), self.guidance.season),
         )
 

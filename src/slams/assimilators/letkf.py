@@ -54,24 +54,27 @@ class LETKF(EnsembleKalman):
         sd = observations.variance.sqrt()
         images, innovation = prior.images / sd, prior.innovation / sd
         errors = prior.perturbations
-        taper, _ = self.localised.matrices(observations.operators, observations.points)
         by_point = errors.flatten(1, 2).flatten(2).permute(2, 1, 0)  # (G, fields, K)
         increment = errors.new_empty(by_point.shape[:2])
         analysis = errors.new_empty(len(errors), by_point.shape[1], len(by_point))
         for start in range(0, len(by_point), _POINTS):
             points = slice(start, start + _POINTS)
-            mean, transform = _weights(taper[points], images, innovation)
+            near = self.gains.nearest(observations, points)
+            mean, transform = _weights(*near, images, innovation)
             local = by_point[points]
             increment[points] = (local @ mean.unsqueeze(-1)).squeeze(-1)
             analysis[:, :, points] = (local @ transform).permute(2, 1, 0)
         return increment.T.reshape(errors.shape[1:]), analysis.reshape(errors.shape)
 
 
-def _weights(taper: Tensor, images: Tensor, innovation: Tensor) -> tuple[Tensor, Tensor]:
+def _weights(
+    taper: Tensor, index: Tensor, images: Tensor, innovation: Tensor
+) -> tuple[Tensor, Tensor]:
     """Compute the weights of some grid points in ensemble space.
 
     Args:
-        taper: `(g, P)` localisation L.
+        taper: `(g, near)` localisation L of the observations within range.
+        index: `(g, near)` int64, which ones they are.
         images: `(K, P)` observed perturbations, in standard deviations of the observation error.
         innovation: `(P,)` innovations in the same units.
 
@@ -79,9 +82,6 @@ def _weights(taper: Tensor, images: Tensor, innovation: Tensor) -> tuple[Tensor,
         Weights of the mean `(g, K)` and transforms `(g, K, K)`.
     """
     members = len(images)
-    near = int((taper > 0).sum(dim=1).max())
-    # The observations within range; points with fewer than others are padded with L = 0.
-    taper, index = taper.topk(near, dim=1)
     root = taper.sqrt()
     local = images.T[index].transpose(1, 2) * root.unsqueeze(1)  # (g, K, near)
     precision = local @ local.transpose(1, 2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from slams.assimilators.base import Archive
@@ -11,6 +11,7 @@ from slams.diffusion.backend import Denoiser
 from slams.diffusion.settings import GuidanceSettings, SamplerSettings
 from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
+from slams.linalg.settings import LocalSettings
 from slams.nn.latent_space import IdentitySpace, LatentSpace
 from slams.normalisation import Normaliser
 
@@ -60,6 +61,7 @@ class Materials:
         archive: Function that reads the windows of a split, with backgrounds as accurate as those
             of the recipe.
         settings: Settings of each method by the name of its section, as in the recipe.
+        local: How large networks are analysed.
         unseen: Function that reads the windows of the validation period, on which no network was
             trained; `None` if there is none.
     """
@@ -73,6 +75,7 @@ class Materials:
     networks: TrainedNetworks
     archive: Callable[[str], Archive]
     settings: Mapping[str, Mapping[str, Any]]
+    local: LocalSettings = field(default_factory=LocalSettings)
     unseen: Callable[[], Archive] | None = None
 
     def settings_of(self, section: str) -> dict[str, Any]:

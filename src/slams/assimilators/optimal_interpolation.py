@@ -30,11 +30,10 @@ from torch import Tensor
 
 from slams.assimilators.background_errors import FromBackgroundErrors
 from slams.assimilators.case_by_case import CaseAnalysis, centre
-from slams.assimilators.gaussian_observations import gaussian_innovations, observation_noise
-from slams.assimilators.network_localisation import NetworkLocalisation
+from slams.assimilators.network_gains import NetworkGains
+from slams.assimilators.observation_noise import observation_noise
 from slams.assimilators.season import draw_days
 from slams.fields import Batch
-from slams.linalg.localised_gain import apply_gain
 from slams.methods.specifications import OPTIMAL_INTERPOLATION as SPEC
 from slams.observations.stacked import (
     StackedObservations,
@@ -69,7 +68,7 @@ class OptimalInterpolation(FromBackgroundErrors):
     shifts: int = 0
 
     def __post_init__(self) -> None:
-        self.localised = NetworkLocalisation(self.grid, self.localisation)
+        self.gains = NetworkGains(self.grid, self.localisation, self.local)
 
     def analyse_case(self, batch: Batch, members: int) -> CaseAnalysis:
         """Analyse one case; `(M, T, C, H, W)` normalised."""
@@ -84,16 +83,17 @@ class OptimalInterpolation(FromBackgroundErrors):
             return CaseAnalysis(prior, centred=True)
         images = observe_perturbations(observations.operators, errors * self.normaliser.sd)
         images = observations.select(images)
-        localisation = self.localised.matrices(observations.operators, observations.points)
-        innovation, variance = gaussian_innovations(
-            images, localisation[1], self._innovation(batch, observations), observations
-        )
+        innovation = self._innovation(batch, observations)
+        observations, innovation = self.gains.gaussian(observations, images, innovation)
         noise = observation_noise(
             observations, len(prior[0]), self.seed, self.name, case, members, errors
         )
-        innovations = innovation + centre(noise * variance.sqrt()) - centre(images[drawn])
-        increments = apply_gain(errors, images, localisation, variance, innovations)
-        return CaseAnalysis(prior + increments, centred=True)
+        noise = centre(noise * observations.variance.sqrt())
+        innovations = innovation + noise - centre(images[drawn])
+        gain = self.gains.gain(observations)
+        weights = gain.solve(images, observations.variance, innovations)
+        increments = gain.increments(errors.flatten(1, 2).flatten(2), images, weights)
+        return CaseAnalysis(prior + increments.reshape(prior.shape), centred=True)
 
     def _innovation(self, batch: Batch, observations: StackedObservations) -> Tensor:
         """Return y - H(x_b), `(P,)`."""

@@ -25,21 +25,16 @@ the last gain (Laplace's approximation of the posterior where `H` is not linear)
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from slams.assimilators.case_by_case import CaseAnalysis, centre
-from slams.assimilators.gaussian_observations import gaussian_innovations, observation_noise
+from slams.assimilators.observation_noise import observation_noise
 from slams.assimilators.optimal_interpolation import OptimalInterpolation
 from slams.assimilators.season import draw_days
 from slams.fields import Batch
-from slams.linalg.localised_gain import (
-    innovation_covariance,
-    localised_increments,
-    solve_innovations,
-)
 from slams.linalg.whitening import positive_variance
 from slams.methods.specifications import THREE_D_VAR as SPEC
 from slams.observations.stacked import (
@@ -64,7 +59,7 @@ class _Iterate:
 
     Attributes:
         increment: x - x_b, in the shape of the control vector: `(T, C, H, W)` normalised.
-        parts: Images Y `(n, P)` and weights w `(P,)` whose products sum to the increment.
+        parts: Images Y `(n, P)` and weights w `(D, p, 1)` whose products sum to the increment.
         background_term: (x - x_b)^T B^-1 (x - x_b).
     """
 
@@ -152,26 +147,17 @@ class _Problem:
         self.observations = observations
         self._variance = positive_variance(observations.variance.to(torch.float64))
         self._observe = method.observer(batch, observations)
-        self._between, self._observed = method.localised.matrices(
-            observations.operators, observations.points
-        )
         if bool(observations.silent.any()):
-            self._replace_silent()
+            self._replace_silent(method)
+        self._gain = method.gains.gain(self.observations)
 
-    def _replace_silent(self) -> None:
+    def _replace_silent(self, method: ThreeDVar) -> None:
         """Replace censored observations by Gaussian ones, with `H` linearised about x_b."""
         nothing = torch.zeros_like(self.errors[0])
         images, _ = self._images(nothing, self.errors)
         departure = self._departure(nothing)
-        innovation, variance = gaussian_innovations(
-            images, self._observed, departure, self.observations
-        )
-        self.observations = replace(
-            self.observations,
-            values=self.observations.values - departure + innovation,
-            variance=variance,
-        )
-        self._variance = positive_variance(variance.to(torch.float64))
+        self.observations, _ = method.gains.gaussian(self.observations, images, departure)
+        self._variance = positive_variance(self.observations.variance.to(torch.float64))
 
     def minimise(self, outer_loops: int) -> tuple[Tensor, Tensor]:
         """Return the increment `(T, C, H, W)` and the last images `(n, P)`."""
@@ -185,29 +171,28 @@ class _Problem:
             neglected = self._departure(target) - (departure + of_increment - of_target)
             if float((neglected.abs() / self._variance.sqrt()).max()) < _TOLERANCE:
                 return target, images
-            new = self._line_search(now, departure, images, weights[:, 0], target)
+            new = self._line_search(now, departure, images, weights, target)
             if new is None:
                 break
             now = new
         return now.increment, images
 
     def solve(self, images: Tensor, innovations: Tensor) -> Tensor:
-        """Solve S V = innovations `(J, P)` for `(P, J)` float64."""
-        covariance = innovation_covariance(images, self._observed, self.observations.variance)
-        return solve_innovations(covariance, innovations)
+        """Solve S V = innovations `(J, P)` for the weights of `Gain.solve`."""
+        return self._gain.solve(images, self.observations.variance, innovations)
 
     def increments(self, images: Tensor, weights: Tensor) -> Tensor:
-        """Compute the increments of weights `(P, J)`; return `(J, T, C, H, W)`."""
+        """Compute the increments of weights; return `(J, T, C, H, W)`."""
         anomalies = self.errors.flatten(1, 2).flatten(2)
-        increments = localised_increments(anomalies, images, self._between, weights)
+        increments = self._gain.increments(anomalies, images, weights)
         return increments.reshape(-1, *self.errors.shape[1:])
 
     def towards(
         self, now: _Iterate, images: Tensor, weights: Tensor, target: Tensor, share: float
     ) -> _Iterate:
         """Move by a fraction of the way to the increment `target` of `images` and `weights`."""
-        both = sum(float(w @ self._product(y, images, weights)) for y, w in now.parts)
-        ahead = float(weights @ self._product(images, images, weights))
+        both = sum(self._gain.inner(part, (images, weights)) for part in now.parts)
+        ahead = self._gain.inner((images, weights), (images, weights))
         left = 1 - share
         return _Iterate(
             torch.lerp(now.increment, target, share),
@@ -230,11 +215,6 @@ class _Problem:
             if self.cost(new.background_term, self._departure(new.increment)) < cost:
                 return new
         return None
-
-    def _product(self, left: Tensor, right: Tensor, weights: Tensor) -> Tensor:
-        """Apply H_left B H_right^T to weights `(P,)`."""
-        left, right = left.to(torch.float64), right.to(torch.float64)
-        return (left.T @ right).div_(len(left) - 1).mul_(self._observed) @ weights
 
     def _departure(self, increment: Tensor) -> Tensor:
         """Return y - H(x), `(P,)`."""

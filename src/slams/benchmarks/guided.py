@@ -17,6 +17,7 @@ from slams.diffusion.posterior.guided import guided_denoiser
 from slams.diffusion.posterior.problem import GuidanceProblem
 from slams.diffusion.sampling import Samples, noise_levels, sample
 from slams.diffusion.settings import GuidanceSettings, SamplerSettings
+from slams.linalg.gain import Gain
 from slams.plugins.guidance import GUIDANCE
 from slams.runtime.seeds import generator
 
@@ -106,8 +107,7 @@ def guide(
             levels,
             [problem.errors(sigma) for sigma in levels],
             columns=torch.arange(count),
-            localisation_oo=torch.ones(count, count, dtype=torch.float64),
-            localisation_zo=torch.ones(points, count, dtype=torch.float64),
+            gain=Gain.unlocalised(points, torch.zeros(count, dtype=torch.bool)),
         )
     return guided_denoiser(
         GuidanceProblem(

@@ -34,8 +34,6 @@ import math
 import torch
 from torch import Tensor
 
-from slams.linalg.localised_gain import factorise
-
 __all__ = [
     "equivalent_observations",
     "inverse_mills",
@@ -52,6 +50,9 @@ _PASSES = 4
 # carries no information.
 _NOTHING = 1e-6
 
+
+# Bytes of the matrices of members that are treated together.
+_TEMPORARY = 2**26
 
 # Position of the bound, in standard deviations from the mean, below which a series in its inverse
 # is exact.
@@ -106,87 +107,86 @@ def linearised_observations(
     return found, torch.where(silent, variance / curvature, variance.expand_as(innovation))
 
 
-def solve_censored(covariance: Tensor, innovations: Tensor, silent: Tensor) -> Tensor:
+def solve_censored(factor: Tensor, innovations: Tensor, heard: int) -> Tensor:
     """Solve S V = E[u | y] - m for the weights of the observations.
 
     Args:
-        covariance: `(P, P)` float64, S, see `slams.linalg.localised_gain.innovation_covariance`.
-        innovations: `(J, P)` observed minus predicted, `b - m` where silent.
-        silent: `(P,)` bool, True where a censored observation is at its bound.
+        factor: `(..., P, P)` float64 lower Cholesky factor of S, the silent observations last: it
+            then contains their covariance given all others.
+        innovations: `(..., P, J)` float64, observed minus predicted, `b - m` where silent.
+        heard: Number of observations that are not silent.
 
     Returns:
-        `(P, J)` float64; without silent observations that of `solve_innovations`.
-
-    Raises:
-        UserError: S is not positive definite.
+        `(..., P, J)` float64; without silent observations that of `S V = innovations`.
     """
-    # With the silent observations last, the factor contains their covariance given all others.
-    order = torch.argsort(silent.to(torch.int8), stable=True)
-    uncensored = int((~silent).sum())
-    factor = factorise(covariance[order][:, order])
-    departure = innovations.to(torch.float64)[:, order].T
-    white = torch.linalg.solve_triangular(
-        factor[:uncensored, :uncensored], departure[:uncensored], upper=False
-    )
-    if uncensored < len(order):
-        known = factor[uncensored:, :uncensored] @ white
-        rest = factor[uncensored:, uncensored:]
-        bound = (departure[uncensored:] - known).T
-        expected, _, _ = _propagate(rest @ rest.T, bound)
-        white = torch.cat([white, torch.linalg.solve_triangular(rest, expected.T, upper=False)])
-    weights = torch.linalg.solve_triangular(factor.T, white, upper=True)
-    return torch.empty_like(weights).index_copy_(0, order, weights)
+    if heard == factor.shape[-1]:
+        return torch.cholesky_solve(innovations, factor)
+    white, known, rest = _given_the_others(factor, innovations, heard)
+    covariance = (rest @ rest.mT).unsqueeze(-3)
+    bounds = (innovations[..., heard:, :] - known).mT  # (..., J, s)
+    at_once = max(_TEMPORARY // (8 * covariance.numel()), 1)
+    parts = [_propagate(covariance, some)[0] for some in bounds.split(at_once, dim=-2)]
+    expected = torch.cat(parts, dim=-2).mT
+    white = torch.cat([white, torch.linalg.solve_triangular(rest, expected, upper=False)], dim=-2)
+    return torch.linalg.solve_triangular(factor.mT, white, upper=True)
 
 
 def equivalent_observations(
-    covariance: Tensor, innovation: Tensor, variance: Tensor, silent: Tensor
+    factor: Tensor, innovation: Tensor, variance: Tensor, heard: int
 ) -> tuple[Tensor, Tensor]:
-    """Return Gaussian observations that update a Gaussian prior as the censored ones do.
+    """Return Gaussian observations that update a Gaussian prior as the silent ones do.
 
     For methods that accept only Gaussian observations. Mean and spread of the analysis are those
     of the censored likelihood; the skewness is lost.
 
     Args:
-        covariance: `(P, P)` float64, S.
-        innovation: `(P,)` observed minus predicted, `b - m` where silent.
-        variance: `(P,)` diagonal of `R`.
-        silent: `(P,)` bool, True where a censored observation is at its bound.
+        factor: As for `solve_censored`.
+        innovation: `(..., P)` float64, observed minus predicted, `b - m` where silent.
+        variance: `(..., P)` float64 diagonal of `R`.
+        heard: Number of observations that are not silent.
 
     Returns:
-        Innovation and error variance, `(P,)` each, in the precision of `innovation`.
+        Innovation and error variance of the silent observations, `(..., P - heard)` each.
     """
-    if not bool(silent.any()):
-        return innovation, variance
-    uncensored = ~silent
-    between = covariance[silent][:, uncensored]
-    gain = torch.linalg.solve(covariance[uncensored][:, uncensored], between.T).T
-    rest = covariance[silent][:, silent] - gain @ between.T
-    known = gain @ innovation[uncensored].to(torch.float64)
-    bound = innovation[silent].to(torch.float64) - known
-    expected, precision, shift = _propagate(rest, bound[None])
-    least = _NOTHING / rest.diagonal()
-    informative = precision[0] > least
+    _, known, rest = _given_the_others(factor, innovation[..., None], heard)
+    known, covariance = known[..., 0], rest @ rest.mT
+    expected, precision, shift = _propagate(covariance, innovation[..., heard:] - known)
+    least = _NOTHING / covariance.diagonal(dim1=-2, dim2=-1)
     # A site without information becomes an observation of the expected value with a huge error.
-    site = torch.where(informative, shift[0] / precision[0].clamp(min=1e-300), expected[0])
-    found, error = innovation.clone(), variance.clone()
-    found[silent] = (known + site).to(found)
-    error[silent] = variance[silent] + (1 / torch.maximum(precision[0], least)).to(error)
-    return found, error
+    site = torch.where(precision > least, shift / precision.clamp(min=1e-300), expected)
+    return known + site, variance[..., heard:] + 1 / torch.maximum(precision, least)
+
+
+def _given_the_others(
+    factor: Tensor, innovations: Tensor, heard: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Condition on the observations that are not silent.
+
+    Returns:
+        Their innovations in units of the factor `(..., heard, J)`, the expected departures of the
+        silent observations `(..., P - heard, J)`, and the factor of their covariance.
+    """
+    known, rest = factor[..., heard:, :heard], factor[..., heard:, heard:]
+    white = torch.linalg.solve_triangular(
+        factor[..., :heard, :heard], innovations[..., :heard, :], upper=False
+    )
+    return white, known @ white, rest
 
 
 def _propagate(covariance: Tensor, bound: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Truncate N(0, covariance) to values below a bound, for several bounds at once.
+    """Truncate N(0, covariance) to values below a bound.
 
     Args:
-        covariance: `(P, P)` float64.
-        bound: `(J, P)` float64.
+        covariance: `(..., P, P)` float64.
+        bound: `(..., P)` float64; leading dimensions are broadcast.
 
     Returns:
-        Mean, and precision and shift of the sites, `(J, P)` each.
+        Mean, and precision and shift of the sites, `(..., P)` each.
     """
     precision, shift = torch.zeros_like(bound), torch.zeros_like(bound)
-    unit = torch.eye(len(covariance), dtype=covariance.dtype, device=covariance.device)
-    mean, variance = torch.zeros_like(bound), covariance.diagonal().expand_as(bound)
+    unit = torch.eye(bound.shape[-1], dtype=bound.dtype, device=bound.device)
+    prior = covariance.diagonal(dim1=-2, dim2=-1)
+    mean, variance = torch.zeros_like(bound), prior.expand_as(bound)
     for _ in range(_PASSES):
         inside = 1 / variance - precision
         cavity = 1 / inside
@@ -194,10 +194,12 @@ def _propagate(covariance: Tensor, bound: Tensor) -> tuple[Tensor, Tensor, Tenso
         first, second = truncated_normal(centre, cavity, bound)
         precision = (1 / second - inside).clamp(min=0)
         shift = first / second - centre * inside
-        # (S^-1 + T)^-1 = (I + S T)^-1 S, which has a solution where T is zero too.
-        system = unit + covariance * precision.unsqueeze(-2)
-        # Expand the covariance: with as many sites as bounds it would be read as a set of vectors.
-        posterior = torch.linalg.solve(system, covariance.expand_as(system))
-        mean = (posterior @ shift.unsqueeze(-1)).squeeze(-1)
-        variance = posterior.diagonal(dim1=-2, dim2=-1)
+        # (S^-1 + T)^-1 = S - S T^1/2 (I + T^1/2 S T^1/2)^-1 T^1/2 S, also where T is zero.
+        root = precision.sqrt()
+        factor = torch.linalg.cholesky(unit + root[..., :, None] * covariance * root[..., None, :])
+        half = torch.linalg.solve_triangular(factor, root[..., None] * covariance, upper=False)
+        variance = prior - half.square().sum(dim=-2)
+        pull = covariance @ shift[..., None]
+        along = torch.linalg.solve_triangular(factor, root[..., None] * pull, upper=False)
+        mean = (pull - half.mT @ along)[..., 0]
     return mean, precision, shift

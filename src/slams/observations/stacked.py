@@ -84,6 +84,7 @@ class StackedObservations:
         columns: `(P,)` int64, index into the flattened `(T, P_total)` of `observe_all`.
         points: `(P,)` int64, index into the `P_total` points of the network.
         operators: The operators of the network, all of them.
+        kind: `(P,)` int64, number of the operator.
         silent: `(P,)` bool, True where a censored observation is at its bound, so that the value
             may lie anywhere below it (`slams.linalg.censoring`).
     """
@@ -96,6 +97,7 @@ class StackedObservations:
     columns: Tensor
     points: Tensor
     operators: tuple[ObservationOperator, ...]
+    kind: Tensor
     silent: Tensor
 
     def __len__(self) -> int:
@@ -127,10 +129,10 @@ def stack_observations(batch: Batch, case: int) -> StackedObservations:
     operators = tuple(o.operator for o in batch.observations)
     device = batch.climatology.device
     if not operators:
-        real, whole = torch.empty(0, device=device), torch.empty(0, 2, device=device).long()
+        real, none = torch.empty(0, device=device), torch.empty(0, device=device).long()
         double = real.to(torch.float64)
         return StackedObservations(
-            real, real, whole[:, 0], double, double, whole[:, 0], whole[:, 1], operators, real > 0
+            real, real, none, double, double, none, none, operators, none, real > 0
         )
     for observations in batch.observations:
         _check(observations, case)
@@ -139,6 +141,8 @@ def stack_observations(batch: Batch, case: int) -> StackedObservations:
     variance = torch.cat([o.error_variance[case] for o in batch.observations], dim=-1)
     silent = torch.cat([o.values[case] <= o.bound for o in batch.observations], dim=-1)
     latitude, longitude = (x.to(mask.device) for x in network_positions(operators))
+    sizes = torch.tensor([len(o.latitude) for o in operators])
+    kind = torch.arange(len(operators)).repeat_interleave(sizes).to(mask.device)
     day, points = torch.nonzero(mask, as_tuple=True)
     return StackedObservations(
         values=values[day, points],
@@ -149,6 +153,7 @@ def stack_observations(batch: Batch, case: int) -> StackedObservations:
         columns=day * mask.shape[-1] + points,
         points=points,
         operators=operators,
+        kind=kind[points],
         silent=silent[day, points],
     )
 

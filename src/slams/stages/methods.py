@@ -44,6 +44,7 @@ def _materials(
         sampler=section.sampler,
         networks=networks or Networks(config, data),
         archive=archive,
+        local=section.local,
         settings={name: asdict(value) for name, value in sections.items()} | section.options,
         unseen=unseen,
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 from slams.config.paths import NAME
 from slams.diffusion.settings import GuidanceSettings, SamplerSettings
+from slams.linalg.settings import LocalSettings
 from slams.plugins.keys import DISTINCT, NOT_NEGATIVE, POSITIVE, PROBABILITY, at_least, key, that
 from slams.plugins.methods import METHOD_NAMES
 
@@ -141,6 +142,7 @@ class AssimilationConfig:
     batch_size: int = key(4, at_least(1))
     guidance: GuidanceSettings = field(default_factory=GuidanceSettings)
     sampler: SamplerSettings = field(default_factory=SamplerSettings)
+    local: LocalSettings = field(default_factory=LocalSettings)
     optimal_interpolation: OptimalInterpolationConfig = field(
         default_factory=OptimalInterpolationConfig
     )

@@ -34,12 +34,6 @@ from slams.diffusion.backend import DiracPosterior
 from slams.diffusion.posterior.errors import DenoisingErrors
 from slams.diffusion.posterior.pointwise import PointwiseDenoiser
 from slams.diffusion.posterior.problem import GuidanceProblem, GuidedDenoiser
-from slams.linalg.censoring import solve_censored
-from slams.linalg.localised_gain import (
-    innovation_covariance,
-    localised_increments,
-    solve_innovations,
-)
 from slams.plugins.guidance import GuidanceSpec
 
 __all__ = ["SPEC", "DECGDenoiser"]
@@ -59,7 +53,6 @@ class DECGDenoiser(GuidedDenoiser):
     def __init__(self, problem: GuidanceProblem) -> None:
         super().__init__(problem)
         self.covariance = problem.error_covariance()
-        self.silent = problem.silent if problem.censored else None
 
     @torch.no_grad()
     def forward(self, x_t: Tensor, t: Tensor, **condition: Tensor) -> DiracPosterior:
@@ -76,12 +69,8 @@ class DECGDenoiser(GuidedDenoiser):
         """Apply the gain to `(M, P)` innovations; return `(M, F, S)`."""
         held = self.covariance
         observed = errors.observed[:, held.columns]
-        covariance = innovation_covariance(observed, held.localisation_oo, self.problem.variance)
-        if self.silent is None:
-            weights = solve_innovations(covariance, innovation)
-        else:
-            weights = solve_censored(covariance, innovation, self.silent)
-        return localised_increments(errors.latent, observed, held.localisation_zo, weights)
+        weights = held.gain.solve(observed, self.problem.variance, innovation)
+        return held.gain.increments(errors.latent, observed, weights)
 
 
 SPEC = GuidanceSpec(

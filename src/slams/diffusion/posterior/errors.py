@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from slams.linalg.gain import Gain
+
 __all__ = ["DenoisingErrors", "ErrorCovariance"]
 
 
@@ -60,16 +62,14 @@ class ErrorCovariance:
         levels: `(L,)` noise levels of the errors.
         errors: One entry per level.
         columns: `(P,)` indices of the points, of the network's `Q`, that the case observes.
-        localisation_oo: `(P, P)` localisation between observations.
-        localisation_zo: `(S, P)` localisation between latent points and observations.
+        gain: The gain of the case's observations on the latent grid.
         weights: `(N,)` weight of each day; `None` for equal weights.
     """
 
     levels: Tensor
     errors: list[DenoisingErrors]
     columns: Tensor
-    localisation_oo: Tensor
-    localisation_zo: Tensor
+    gain: Gain
     weights: Tensor | None = None
 
     def nearest(self, sigma_t: Tensor) -> DenoisingErrors:

@@ -1,0 +1,305 @@
+"""The gain of an ensemble covariance with localisation point by point, solved domain by domain.
+
+With centred anomalies Z (n, K, G) of K fields at G points and their images Y = H Z (n, P),
+localisation L_zo (G, P) and L_oo (P, P), and `o` the elementwise product,
+
+    S = L_oo o (Y^T Y) / (n - 1) + R
+    increment of field k = [L_zo o (Z_k^T Y) / (n - 1)] S^-1 innovation
+
+The gain (K * G, P) is never formed: the system is first solved for the innovations of all members,
+V = S^-1 innovation (P, J); then the covariance of some points with the observations is formed.
+Systems are solved in double precision, because dense observations make S badly conditioned.
+
+One domain with all observations gives this solution, whose cost grows as P^3. With several
+(`slams.linalg.domains`), each domain solves the system of the observations near it alone, at most
+`limit` of them, and the increments of overlapping domains are blended: the cost grows as the
+number of domains. Where a domain has all observations it gives the same as one domain; elsewhere
+it neglects what far observations tell about near ones.
+
+*Selection.* A domain uses the observations that can have an effect on it (nearer than twice the
+half-width from its farthest point). If there are more than `limit`, the nearest of each kind are
+taken in turn, so that many observations of one kind do not displace the few of another; silent
+observations (`slams.linalg.censoring`) are at most the fraction `_SILENT` of them, since each
+member needs a solution of its own for them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from slams.grid import great_circle, unit_vectors
+from slams.linalg.censoring import equivalent_observations, solve_censored
+from slams.linalg.domains import Domains
+from slams.linalg.localisation import gaspari_cohn
+from slams.linalg.solution import factorise
+
+__all__ = ["Gain", "ObservedPoints"]
+
+# Largest share of silent observations among those that a domain selects.
+_SILENT = 1 / 3
+
+# Bytes of temporaries, and of localisation matrices that are kept for the next solution.
+_TEMPORARY, _KEPT = 2**27, 2**29
+
+
+@dataclass(frozen=True)
+class ObservedPoints:
+    """The `P` observations of a case, as far as a gain has to know them.
+
+    Attributes:
+        latitude: `(P,)` float64 degrees north.
+        longitude: `(P,)` float64 degrees east.
+        kind: `(P,)` int64, equal for observations of one kind.
+        silent: `(P,)` bool, True where a censored observation is at its bound.
+    """
+
+    latitude: Tensor
+    longitude: Tensor
+    kind: Tensor
+    silent: Tensor
+
+    def __len__(self) -> int:
+        return len(self.latitude)
+
+
+class Gain:
+    """Gains of one set of observations for any anomalies and innovations.
+
+    Args:
+        domains: Domains of the grid of the anomalies.
+        positions: Latitudes and longitudes of the `G` points of that grid, `(G,)` each.
+        half_width_km: Gaspari-Cohn half-width (km); infinity for no localisation.
+        observed: The observations.
+        limit: Largest number of observations that a domain uses.
+    """
+
+    def __init__(
+        self,
+        domains: Domains,
+        positions: tuple[Tensor, Tensor],
+        half_width_km: float,
+        observed: ObservedPoints,
+        limit: float = math.inf,
+    ) -> None:
+        self.domains = domains
+        self.half_width_km = half_width_km
+        self.observed = observed
+        self._here = unit_vectors(*(x.to(torch.float64) for x in positions))
+        self._there = unit_vectors(observed.latitude, observed.longitude)
+        # Observations of each domain, padded: first those that are not silent, then the silent.
+        heard, quiet = self._select(min(limit, len(observed)))
+        self.index = torch.cat([heard[0], quiet[0]], dim=1)
+        self.used = torch.cat([heard[1], quiet[1]], dim=1)
+        self._heard = heard[0].shape[1]
+        size = self.index.numel() * self.index.shape[1] * 4
+        self._tapers: dict[int, Tensor] | None = {} if size <= _KEPT else None
+
+    @classmethod
+    def unlocalised(cls, points: int, silent: Tensor) -> Gain:
+        """Return the gain without localisation of observations anywhere, in one domain.
+
+        Args:
+            points: Number of points of the anomalies.
+            silent: `(P,)` bool, see `ObservedPoints`.
+        """
+        nowhere = silent.new_zeros(len(silent), dtype=torch.float64)
+        observed = ObservedPoints(nowhere, nowhere, silent.long(), silent)
+        here = nowhere.new_zeros(points)
+        return cls(Domains.whole(points, silent.device), (here, here), math.inf, observed)
+
+    def solve(self, images: Tensor, variance: Tensor, innovations: Tensor) -> Tensor:
+        """Solve S V = innovations, where silent observations are their expected values.
+
+        Args:
+            images: `(n, P)` observed anomalies Y, centred.
+            variance: `(P,)` diagonal of R.
+            innovations: `(J, P)` observed minus predicted, for silent observations their bound.
+
+        Returns:
+            V, `(D, p, J)` float64 for the observations `index` of each domain.
+
+        Raises:
+            UserError: S is not positive definite.
+        """
+        weights = []
+        for some in self._pieces():
+            factor = factorise(self._covariance(images, variance, some))
+            departure = self._of(innovations.T.to(torch.float64), some)
+            weights.append(solve_censored(factor, departure, self._heard))
+        return torch.cat(weights)
+
+    def increments(self, anomalies: Tensor, images: Tensor, weights: Tensor) -> Tensor:
+        """Compute the increments of the state, blended over domains.
+
+        Args:
+            anomalies: `(n, K, G)` anomalies Z, centred.
+            images: `(n, P)` observed anomalies Y, centred.
+            weights: `(D, p, J)` V of `solve`.
+
+        Returns:
+            `(J, K, G)` increments in the units and the precision of the anomalies.
+        """
+        n, fields, count = anomalies.shape
+        weights = weights.to(anomalies) / (n - 1)
+        total = anomalies.new_zeros(count, fields * weights.shape[2])
+        wide = fields * max(n, self.index.shape[1]) * anomalies.element_size()
+        for some in self._pieces(self.domains.points.shape[1] * wide):
+            observed = self._of(images.T.to(anomalies.dtype), some).mT  # (b, n, p)
+            most = max(_TEMPORARY // (wide * len(observed)), 1)
+            for points, shares in zip(
+                self.domains.points[some].split(most, dim=1),
+                self.domains.shares[some].split(most, dim=1),
+                strict=True,
+            ):
+                local = anomalies[:, :, points].permute(2, 3, 1, 0)  # (b, g, K, n)
+                covariance = (local.flatten(1, 2) @ observed).unflatten(1, (-1, fields))
+                if math.isfinite(self.half_width_km):
+                    covariance *= self._taper(self._here[points], some).unsqueeze(2)
+                found = covariance.flatten(1, 2) @ weights[some]
+                found = found.unflatten(1, (-1, fields)).flatten(2) * shares.to(found)[..., None]
+                total.index_add_(0, points.flatten(), found.flatten(0, 1))
+        return total.unflatten(1, (fields, -1)).permute(2, 1, 0)
+
+    def inner(self, left: tuple[Tensor, Tensor], right: tuple[Tensor, Tensor]) -> float:
+        """Return the scalar product of two increments with respect to the inverse covariance.
+
+        With one domain this is `w^T [L_oo o (Y^T Y') / (n - 1)] w'`. With several, the part of
+        each observation is taken from the domains around it, by their shares.
+
+        Args:
+            left: Images Y `(n, P)` and their weights w `(D, p, 1)`.
+            right: The same of the other increment, Y' and w'.
+        """
+        total = 0.0
+        shares = self._shares()
+        for some in self._pieces():
+            one, two = (self._of(x.T.to(torch.float64), some) for x, _ in (left, right))
+            product = one @ two.mT / (left[0].shape[0] - 1)
+            if math.isfinite(self.half_width_km):
+                product *= self._taper_observed(some)
+            part = (product @ right[1][some])[..., 0] * left[1][some][..., 0]
+            total += float((part * shares[some]).sum())
+        return total
+
+    def equivalent(
+        self, images: Tensor, innovation: Tensor, variance: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Replace silent observations by Gaussian ones with the same effect on the prior.
+
+        Args:
+            images: `(n, P)` observed anomalies of the prior, centred.
+            innovation: `(P,)` observed minus predicted, for silent observations their bound.
+            variance: `(P,)` diagonal of R.
+
+        Returns:
+            Innovation and error variance, `(P,)` each; unchanged where not silent. A silent
+            observation takes those of the domain with the largest share in its position; one
+            that no domain selected has no information.
+        """
+        silent = self.observed.silent
+        if not bool(silent.any()):
+            return innovation, variance
+        parts = []
+        for some in self._pieces():
+            factor = factorise(self._covariance(images, variance, some))
+            departure = self._of(innovation[:, None].to(torch.float64), some)
+            own = self._of(variance[:, None].to(torch.float64), some)[..., 0]
+            parts.append(equivalent_observations(factor, departure[..., 0], own, self._heard))
+        value, error = (torch.cat(columns) for columns in zip(*parts, strict=True))
+        place = self.index[:, self._heard :]
+        share = torch.where(self.used, self._shares(), -1.0)[:, self._heard :]
+        largest = share.new_full((len(self.observed),), -1.0)
+        largest.scatter_reduce_(0, place.flatten(), share.flatten(), "amax")
+        chosen = (share >= 0) & (share == largest[place])
+        found, spread = innovation.clone(), variance.clone()
+        found[silent] = 0
+        spread[silent] = torch.finfo(spread.dtype).max ** 0.5
+        found[place[chosen]] = value[chosen].to(found)
+        spread[place[chosen]] = error[chosen].to(spread)
+        return found, spread
+
+    def _select(self, limit: float) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """Choose the observations of each domain; return those that speak and those silent."""
+        silent = self.observed.silent
+        if len(self.domains) == 1:
+            parts = (torch.nonzero(~silent).T, torch.nonzero(silent).T)
+            return tuple((part, torch.ones_like(part, dtype=torch.bool)) for part in parts)
+        limit = int(limit)
+        kinds = 2 * self.observed.kind + silent
+        ranks, found = [], []
+        for kind in kinds.unique():
+            members = torch.nonzero(kinds == kind).flatten()
+            most = min(limit, len(members))
+            if int(kind) % 2:
+                most = min(most, max(int(_SILENT * limit), 1))
+            near, at = [], []
+            rows = max(_TEMPORARY // (8 * len(members)), 1)
+            for centres in self.domains.centres.split(rows):
+                away = great_circle(centres, self._there[members])
+                nearest = away.topk(most, dim=1, largest=False)
+                near.append(nearest.values)
+                at.append(members[nearest.indices])
+            away = torch.cat(near)
+            reach = 2 * self.half_width_km + self.domains.radius[:, None]
+            # The first of each kind, then the second; the nearer one first.
+            rank = torch.arange(most, device=away.device) + away / 1e6
+            ranks.append(torch.where(away < reach, rank, math.inf))
+            found.append(torch.cat(at))
+        rank, index = torch.cat(ranks, dim=1), torch.cat(found, dim=1)
+        first = rank.topk(min(limit, rank.shape[1]), dim=1, largest=False)
+        index, used = index.gather(1, first.indices), first.values.isfinite()
+        return _packed(index, used & ~silent[index]), _packed(index, used & silent[index])
+
+    def _pieces(self, size: int = 0) -> Iterator[slice]:
+        """Return ranges of domains whose temporaries are small.
+
+        Args:
+            size: Bytes of the largest temporary of a domain; that of S if it is not given.
+        """
+        step = max(_TEMPORARY // max(size, 8 * self.index.shape[1] ** 2), 1)
+        for start in range(0, len(self.domains), step):
+            yield slice(start, start + step)
+
+    def _of(self, values: Tensor, some: slice) -> Tensor:
+        """Select the observations of some domains: `(P, J)` to `(b, p, J)`, 0 for padding."""
+        return values[self.index[some]] * self.used[some][..., None]
+
+    def _covariance(self, images: Tensor, variance: Tensor, some: slice) -> Tensor:
+        """Form S of some domains, `(b, p, p)` float64; padding has the variance 1 by itself."""
+        observed = self._of(images.T.to(torch.float64), some)
+        covariance = (observed @ observed.mT).div_(images.shape[0] - 1)
+        if math.isfinite(self.half_width_km):
+            covariance.mul_(self._taper_observed(some))
+        own = variance.to(torch.float64)[self.index[some]]
+        covariance.diagonal(dim1=-2, dim2=-1).add_(torch.where(self.used[some], own, 1.0))
+        return covariance
+
+    def _taper(self, points: Tensor, some: slice) -> Tensor:
+        """Return the localisation between unit vectors `(b, g, 3)` and observations, float32."""
+        away = great_circle(points, self._there[self.index[some]])
+        return gaspari_cohn(away, self.half_width_km).to(torch.float32)
+
+    def _taper_observed(self, some: slice) -> Tensor:
+        if self._tapers is None:
+            return self._taper(self._there[self.index[some]], some)
+        if some.start not in self._tapers:
+            self._tapers[some.start] = self._taper(self._there[self.index[some]], some)
+        return self._tapers[some.start]
+
+    def _shares(self) -> Tensor:
+        """Return the shares of the domains in the positions of their observations, `(D, p)`."""
+        shares = self.domains.shares_at(self.observed.latitude, self.observed.longitude)
+        return shares.gather(1, self.index) * self.used
+
+
+def _packed(index: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
+    """Move the kept entries of each row to its front, and drop columns without any."""
+    order = torch.argsort((~keep).to(torch.int8), dim=1, stable=True)
+    most = int(keep.sum(dim=1).max()) if keep.numel() else 0
+    order = order[:, :most]
+    return index.gather(1, order), keep.gather(1, order)
