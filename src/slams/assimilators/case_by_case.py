@@ -23,10 +23,12 @@ from torch import Tensor
 
 from slams.assimilators.base import Archive
 from slams.assimilators.materials import Materials
+from slams.assimilators.network_gains import NetworkGains
 from slams.assimilators.season import season_days
 from slams.errors import UserError
 from slams.fields import Background, Batch, Ensemble
 from slams.grid import LatLonGrid
+from slams.linalg.partners import Partners
 from slams.linalg.settings import LocalSettings
 from slams.normalisation import Normaliser
 
@@ -69,6 +71,8 @@ class CaseByCase(ABC):
     section: ClassVar[str] = ""
     # Whether `analyse_case` accepts `only`, because its cost is proportional to the members.
     shares_members: ClassVar[bool] = False
+    # Gains of the method, where it solves for the weights of observations.
+    gains: ClassVar[NetworkGains | None] = None
 
     normaliser: Normaliser
     grid: LatLonGrid
@@ -168,6 +172,20 @@ class CaseByCase(ABC):
             seconds=time.perf_counter() - started,
             centred=members > 1 and all(centred),
         )
+
+    @property
+    def shares_domains(self) -> bool:
+        """Return whether several processes can solve one case together, see `share_domains`."""
+        return self.gains is not None
+
+    def share_domains(self, partners: Partners) -> None:
+        """Solve the domains of a case together with other processes, which call in step.
+
+        Args:
+            partners: The processes.
+        """
+        if self.gains is not None:
+            self.gains.partners = partners
 
     @abstractmethod
     def analyse_case(self, batch: Batch, members: int) -> CaseAnalysis:

@@ -28,6 +28,7 @@ from slams.assimilators.base import Archive, Assimilator
 from slams.assimilators.case_by_case import background_of
 from slams.assimilators.materials import Materials
 from slams.fields import Background, Batch, Ensemble
+from slams.linalg.partners import Partners
 from slams.methods.specifications import CLIMATOLOGY_GUESS as SPEC
 
 __all__ = ["ClimatologyGuess", "FirstGuess", "OnFirstGuess", "build_climatology"]
@@ -117,6 +118,11 @@ class OnFirstGuess:
         self.first_guess = first_guess
         self.name = f"{method.name}@{first_guess.name}"
         self.shares_members = getattr(method, "shares_members", False)
+        self.shares_domains = getattr(method, "shares_domains", False)
+
+    def share_domains(self, partners: Partners) -> None:
+        """See `CaseByCase.share_domains`."""
+        self.method.share_domains(partners)  # type: ignore[attr-defined]
 
     def fit(self, archive: Archive) -> None:
         """Fit the first guess, then the method to the errors of the first guess."""

@@ -17,6 +17,7 @@ archive days is in `slams.assimilators.latent_fits`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Self
@@ -40,6 +41,7 @@ from slams.diffusion.sampling import DivergedError, noise_levels, sample
 from slams.diffusion.settings import GuidanceSettings, SamplerSettings
 from slams.errors import UserError
 from slams.fields import Batch
+from slams.linalg.partners import ALONE, Partners
 from slams.methods.specifications import LATENT_DIFFUSION as SPEC
 from slams.nn.latent_space import LatentSpace
 from slams.normalisation import DAYS_PER_YEAR
@@ -54,6 +56,29 @@ from slams.runtime.seeds import generator
 __all__ = ["LatentDiffusion", "build"]
 
 _BACKGROUND = ("condition", "observation", "both", "neither")
+
+
+@dataclass
+class Spent:
+    """Time spent on sampling so far, without what is measured once for a network.
+
+    Attributes:
+        members: Members that were sampled.
+        guidance: Seconds of solving for increments.
+        total: Seconds of everything: guidance, denoiser and decoder.
+    """
+
+    members: int = 0
+    guidance: float = 0.0
+    total: float = 0.0
+
+    def __str__(self) -> str:
+        networks = self.total - self.guidance
+        each = [seconds / max(self.members, 1) for seconds in (self.total, networks)]
+        return (
+            f"{each[0]:.2f} s per member: networks {each[1]:.2f} s, guidance "
+            f"{each[0] - each[1]:.2f} s"
+        )
 
 
 @dataclass(eq=False, repr=False)
@@ -99,6 +124,7 @@ class LatentDiffusion(CaseByCase):
         self.latent_grid = self.grid.coarsen(self.space.encoder.factor)
         self.gains = NetworkGains(self.latent_grid, guidance.localisation, self.local)
         self._fits: LatentFits | None = None
+        self.spent = Spent()
 
     @classmethod
     def build(cls, materials: Materials) -> Self:
@@ -143,9 +169,13 @@ class LatentDiffusion(CaseByCase):
         self.denoiser.to(device)
         condition = self._condition(batch, members)
         stacked = stack_observations(batch, 0)
-        denoiser = self._fits.prior("condition" in condition)
+        conditioned = "condition" in condition
+        denoiser, again = self._fits.prior(conditioned), None
         if len(stacked):
-            denoiser = self._guided(batch, stacked, "condition" in condition)
+            denoiser = self._guided(batch, stacked, conditioned, self.gains.partners)
+            if self.gains.partners.world > 1:
+                again = self._guided(batch, stacked, conditioned, ALONE)
+        started = time.perf_counter()
         case = int(batch.case[0])
         shape = (batch.climatology.shape[1], self.space.mean.shape[0], *self.latent_grid.shape)
 
@@ -154,11 +184,14 @@ class LatentDiffusion(CaseByCase):
             return torch.randn(shape, generator=keyed).to(device)
 
         try:
-            samples = sample(denoiser, self.sampler, draw, members, only, **condition)
+            samples = sample(denoiser, self.sampler, draw, members, only, again, **condition)
         except DivergedError as error:
             day = day_of(float(batch.time[0, 0]))
             raise UserError(f"{self.name}, case {case} ({day}): {error}") from None
         states = self.space.decode(samples.members)
+        self.spent.guidance += getattr(denoiser, "seconds", 0.0)
+        self.spent.total += time.perf_counter() - started
+        self.spent.members += len(states)
         if self.guidance.calibrated:
             states = self._calibrated(states, batch.climatology[0])
         # Members with separate backgrounds are independent draws, whatever their noise.
@@ -184,7 +217,9 @@ class LatentDiffusion(CaseByCase):
         encoded = self.space.encode(background.mean, background.known)
         return {"season": season, "condition": encoded.expand(members, -1, -1, -1, -1)}
 
-    def _guided(self, batch: Batch, stacked: StackedObservations, conditioned: bool) -> Denoiser:
+    def _guided(
+        self, batch: Batch, stacked: StackedObservations, conditioned: bool, partners: Partners
+    ) -> Denoiser:
         network, columns = self._fits.network(stacked.operators, conditioned), stacked.columns
 
         def observe(latents: Tensor) -> Tensor:
@@ -201,20 +236,24 @@ class LatentDiffusion(CaseByCase):
             stacked.variance + network.decoder_variance[columns],
             observe_perturbations(stacked.operators, unit).flatten()[columns],
             stacked.silent,
-            self._covariance(batch, stacked, network) if self.uses_errors else None,
+            self._covariance(batch, stacked, network, partners) if self.uses_errors else None,
         )
         if self.guidance.likelihood == "latent":
             return self._guided_by_latents(problem, batch, stacked)
         return guided_denoiser(problem)
 
     def _covariance(
-        self, batch: Batch, stacked: StackedObservations, network: NetworkErrors
+        self,
+        batch: Batch,
+        stacked: StackedObservations,
+        network: NetworkErrors,
+        partners: Partners,
     ) -> ErrorCovariance:
         return ErrorCovariance(
             levels=noise_levels(self.sampler),
             errors=network.errors,
             columns=stacked.columns,
-            gain=self.gains.gain(stacked),
+            gain=self.gains.gain(stacked, partners),
             weights=season_weights(network.time, float(batch.time[0, 0]), self.guidance.season),
         )
 

@@ -9,9 +9,11 @@ from torch import Tensor
 
 from slams.errors import UserError
 from slams.grid import LatLonGrid
+from slams.linalg.archive_gain import ArchiveGain
 from slams.linalg.domains import Domains
 from slams.linalg.gain import Gain, ObservedPoints
 from slams.linalg.localisation import gaspari_cohn
+from slams.linalg.partners import ALONE, Partners
 from slams.linalg.settings import LocalSettings
 from slams.observations.stacked import StackedObservations
 
@@ -29,6 +31,9 @@ class NetworkGains:
         half_width_km: Gaspari-Cohn half-width (km); infinity for none.
         local: Settings of the local analysis.
 
+    Attributes:
+        partners: Processes that solve the domains of a case together.
+
     Raises:
         UserError: The half-width is out of range (see `gaspari_cohn`).
     """
@@ -37,6 +42,7 @@ class NetworkGains:
         self.grid = grid
         self.half_width_km = half_width_km
         self.local = local
+        self.partners: Partners = ALONE
         gaspari_cohn(torch.zeros(1), half_width_km)
         self._domains: dict[torch.device, Domains] = {}
 
@@ -44,11 +50,12 @@ class NetworkGains:
         """Return whether observations are so many that they are analysed domain by domain."""
         return len(observations) > self.local.above
 
-    def gain(self, observations: StackedObservations) -> Gain:
+    def gain(self, observations: StackedObservations, partners: Partners | None = None) -> Gain:
         """Return the gain of the active observations of a case.
 
         Args:
             observations: The observations; the result is on their device.
+            partners: Processes that solve the domains together; by default the attribute.
 
         Raises:
             UserError: They are too many for a dense covariance, and it is asked for.
@@ -62,8 +69,17 @@ class NetworkGains:
             if device not in self._domains:
                 grid = self.grid.to(device)
                 self._domains[device] = Domains.cover(grid, self.local.spacing)
-            limit = self.local.observations
-            return Gain(self._domains[device], positions, self.half_width_km, observed, limit)
+            # Silent observations have no error variance that an archive's space could use.
+            silent = bool(observed.silent.any())
+            kind = ArchiveGain if self.local.space == "archive" and not silent else Gain
+            return kind(
+                self._domains[device],
+                positions,
+                self.half_width_km,
+                observed,
+                self.local.observations,
+                partners or self.partners,
+            )
         if count > _MOST_POINTS:
             raise UserError(
                 f"key 'assimilation.local.above': found {self.local.above}, and {count} "

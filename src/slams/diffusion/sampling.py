@@ -137,6 +137,7 @@ def sample(
     draw: Callable[[int, str], Tensor],
     members: int,
     only: range | None = None,
+    again: Denoiser | None = None,
     **condition: Tensor,
 ) -> Samples:
     """Sample an ensemble; draw members that diverge again, so that none enters the average.
@@ -148,6 +149,8 @@ def sample(
         members: Number of members `M`.
         only: Members to sample, of the `M` for which noise is drawn; `None` for all. Each is the
             same as when all are sampled.
+        again: Denoiser of members that are drawn again; `None` for the same. Where processes
+            evaluate `denoiser` in step, this one must not wait for the others.
         condition: `(M, ...)` each, passed to the denoiser.
 
     Raises:
@@ -167,6 +170,8 @@ def sample(
             drawn = torch.stack([draw(member, stream) for member in range(members)])
             return config.inflation * (drawn - drawn.mean(dim=0, keepdim=True))[wanted]
 
+        if attempt and again is not None:
+            denoiser = again
         sampler = make_sampler(denoiser, config, lambda step: noise(f"step {step}"))
         chosen = {name: value[wanted] for name, value in condition.items()}
         x = sampler(config.sigma_max * noise("start"), **chosen)

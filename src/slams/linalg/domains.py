@@ -9,7 +9,7 @@ no seam.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -31,6 +31,7 @@ class Domains:
         radius: `(D,)` float64, distance (km) from the centre to the farthest point.
         points: `(D, g)` int64 points of the grid, padded with any point.
         shares: `(D, g)` float32 shares of the domain in its points, 0 for padding.
+        numbers: `(D,)` int64 numbers of the domains.
         per_band: `(R,)` int64 domains of each band of latitude; empty for one domain.
     """
 
@@ -38,7 +39,8 @@ class Domains:
     radius: Tensor
     points: Tensor
     shares: Tensor
-    per_band: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
+    numbers: Tensor
+    per_band: Tensor
 
     def __len__(self) -> int:
         return len(self.centres)
@@ -57,6 +59,8 @@ class Domains:
             pole.new_full((1,), math.pi * EARTH_RADIUS_KM),
             torch.arange(count, device=device)[None],
             torch.ones(1, count, device=device),
+            torch.zeros(1, dtype=torch.int64, device=device),
+            torch.empty(0, dtype=torch.int64, device=device),
         )
 
     @classmethod
@@ -92,24 +96,37 @@ class Domains:
         away = great_circle(centres[:, None], unit_vectors(*here)[points])[:, 0]
         radius = torch.where(shares > 0, away, 0.0).amax(dim=1)
         device = grid.latitude.device  # the rest above is small, and made on the CPU
-        parts = (centres, radius, points, shares, per_band)
+        parts = (centres, radius, points, shares, torch.arange(len(centres)), per_band)
         return cls(*(part.to(device) for part in parts))
 
+    def part(self, rank: int, world: int) -> Domains:
+        """Return every `world`-th domain, starting with number `rank`."""
+        some = slice(rank, None, world)
+        return replace(
+            self,
+            centres=self.centres[some],
+            radius=self.radius[some],
+            points=self.points[some],
+            shares=self.shares[some],
+            numbers=self.numbers[some],
+        )
+
     def shares_at(self, latitude: Tensor, longitude: Tensor) -> Tensor:
-        """Return the shares of all domains in some positions.
+        """Return the shares of the domains in some positions.
 
         Args:
             latitude: `(P,)` float64 degrees north.
             longitude: `(P,)` float64 degrees east.
 
         Returns:
-            `(D, P)` float32, each column with the sum 1.
+            `(D, P)` float32; each column has the sum 1 over all domains.
         """
-        result = torch.zeros(len(self), len(latitude), device=latitude.device)
+        count = int(self.per_band.sum()) if len(self.per_band) else 1
+        result = torch.zeros(count, len(latitude), device=latitude.device)
         if not len(self.per_band):
-            return result + 1
+            return (result + 1)[self.numbers]
         owner, share = _shares(self.per_band.to(latitude.device), latitude, longitude)
-        return result.T.contiguous().scatter_add_(1, owner, share.float()).T
+        return result.T.contiguous().scatter_add_(1, owner, share.float()).T[self.numbers]
 
 
 def _shares(per_band: Tensor, latitude: Tensor, longitude: Tensor) -> tuple[Tensor, Tensor]:

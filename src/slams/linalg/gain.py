@@ -26,7 +26,7 @@ member needs a solution of its own for them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -36,12 +36,19 @@ from slams.grid import great_circle, unit_vectors
 from slams.linalg.censoring import equivalent_observations, solve_censored
 from slams.linalg.domains import Domains
 from slams.linalg.localisation import gaspari_cohn
+from slams.linalg.partners import ALONE, Partners
 from slams.linalg.solution import factorise
 
 __all__ = ["Gain", "ObservedPoints"]
 
 # Largest share of silent observations among those that a domain selects.
-_SILENT = 1 / 3
+_SILENT = 1 / 5
+
+# Share of a domain in the position of an observation that only it selected, from afar.
+_LEAST_SHARE = 1e-6
+
+# Inverse error variance of an observation without information.
+_NO_PRECISION = 1e-12
 
 # Bytes of temporaries, and of localisation matrices that are kept for the next solution.
 _TEMPORARY, _KEPT = 2**27, 2**29
@@ -76,6 +83,8 @@ class Gain:
         half_width_km: Gaspari-Cohn half-width (km); infinity for no localisation.
         observed: The observations.
         limit: Largest number of observations that a domain uses.
+        partners: Processes that solve the domains together, each some of them; weights are then
+            those of this process's domains, and everything else is the same on each.
     """
 
     def __init__(
@@ -85,8 +94,10 @@ class Gain:
         half_width_km: float,
         observed: ObservedPoints,
         limit: float = math.inf,
+        partners: Partners = ALONE,
     ) -> None:
-        self.domains = domains
+        self.domains = domains.part(partners.rank, partners.world)
+        self.partners = partners
         self.half_width_km = half_width_km
         self.observed = observed
         self._here = unit_vectors(*(x.to(torch.float64) for x in positions))
@@ -144,26 +155,53 @@ class Gain:
         Returns:
             `(J, K, G)` increments in the units and the precision of the anomalies.
         """
-        n, fields, count = anomalies.shape
+        n, fields, _ = anomalies.shape
         weights = weights.to(anomalies) / (n - 1)
-        total = anomalies.new_zeros(count, fields * weights.shape[2])
-        wide = fields * max(n, self.index.shape[1]) * anomalies.element_size()
-        for some in self._pieces(self.domains.points.shape[1] * wide):
-            observed = self._of(images.T.to(anomalies.dtype), some).mT  # (b, n, p)
-            most = max(_TEMPORARY // (wide * len(observed)), 1)
+        # The largest temporaries of a point: anomalies, and covariances with the observations.
+        wide = fields * max(n, self.index.shape[1])
+
+        def found(local: Tensor, points: Tensor, some: Tensor) -> Tensor:
+            observed = self._of(images.T.to(local.dtype), some).mT  # (b, n, p)
+            covariance = (local.flatten(1, 2) @ observed).unflatten(1, (-1, fields))
+            if math.isfinite(self.half_width_km):
+                covariance *= self._taper(self._here[points], some).unsqueeze(2)
+            return covariance.flatten(1, 2) @ weights[some]
+
+        return self._blended(anomalies, weights.shape[2], wide, found)
+
+    def _blended(
+        self,
+        anomalies: Tensor,
+        count: int,
+        wide: int,
+        found: Callable[[Tensor, Tensor, Tensor], Tensor],
+    ) -> Tensor:
+        """Blend the increments of overlapping domains by their shares.
+
+        Args:
+            anomalies: `(n, K, G)`.
+            count: Number of increments `J`.
+            wide: Numbers in the temporaries of a point.
+            found: Function from anomalies `(b, g, K, n)` at points `(b, g)` of domains `(b,)` to
+                their increments `(b, g * K, J)`.
+
+        Returns:
+            `(J, K, G)`.
+        """
+        total = anomalies.new_zeros(anomalies.shape[2], anomalies.shape[1] * count)
+        most = max(_TEMPORARY // (wide * anomalies.element_size()), 1)
+        for some, size in self._by_size(most):
+            step = max(most // len(some), 1)
             for points, shares in zip(
-                self.domains.points[some].split(most, dim=1),
-                self.domains.shares[some].split(most, dim=1),
+                self.domains.points[some, :size].split(step, dim=1),
+                self.domains.shares[some, :size].split(step, dim=1),
                 strict=True,
             ):
                 local = anomalies[:, :, points].permute(2, 3, 1, 0)  # (b, g, K, n)
-                covariance = (local.flatten(1, 2) @ observed).unflatten(1, (-1, fields))
-                if math.isfinite(self.half_width_km):
-                    covariance *= self._taper(self._here[points], some).unsqueeze(2)
-                found = covariance.flatten(1, 2) @ weights[some]
-                found = found.unflatten(1, (-1, fields)).flatten(2) * shares.to(found)[..., None]
-                total.index_add_(0, points.flatten(), found.flatten(0, 1))
-        return total.unflatten(1, (fields, -1)).permute(2, 1, 0)
+                part = found(local, points, some).unflatten(1, (points.shape[1], -1)).flatten(2)
+                part *= shares.to(part)[..., None]
+                total.index_add_(0, points.flatten(), part.flatten(0, 1))
+        return self.partners.total(total).unflatten(1, (-1, count)).permute(2, 1, 0)
 
     def inner(self, left: tuple[Tensor, Tensor], right: tuple[Tensor, Tensor]) -> float:
         """Return the scalar product of two increments with respect to the inverse covariance.
@@ -175,7 +213,7 @@ class Gain:
             left: Images Y `(n, P)` and their weights w `(D, p, 1)`.
             right: The same of the other increment, Y' and w'.
         """
-        total = 0.0
+        total = torch.zeros((), dtype=torch.float64, device=self.index.device)
         shares = self._shares()
         for some in self._pieces():
             one, two = (self._of(x.T.to(torch.float64), some) for x, _ in (left, right))
@@ -183,8 +221,8 @@ class Gain:
             if math.isfinite(self.half_width_km):
                 product *= self._taper_observed(some)
             part = (product @ right[1][some])[..., 0] * left[1][some][..., 0]
-            total += float((part * shares[some]).sum())
-        return total
+            total += (part * shares[some]).sum()
+        return float(self.partners.total(total))
 
     def equivalent(
         self, images: Tensor, innovation: Tensor, variance: Tensor
@@ -197,46 +235,47 @@ class Gain:
             variance: `(P,)` diagonal of R.
 
         Returns:
-            Innovation and error variance, `(P,)` each; unchanged where not silent. A silent
-            observation takes those of the domain with the largest share in its position; one
-            that no domain selected has no information.
+            Innovation and error variance, `(P,)` each; unchanged where not silent. Where several
+            domains selected an observation, their precisions are averaged by their shares in its
+            position; one that no domain selected has no information.
         """
         silent = self.observed.silent
         if not bool(silent.any()):
             return innovation, variance
-        parts = []
+        # Sums over domains of their shares, of precisions, and of precisions times values.
+        sums = innovation.new_zeros(3, len(silent), dtype=torch.float64)
+        shares = self._shares() + _LEAST_SHARE * self.used
         for some in self._pieces():
             factor = factorise(self._covariance(images, variance, some))
-            departure = self._of(innovation[:, None].to(torch.float64), some)
+            departure = self._of(innovation[:, None].to(torch.float64), some)[..., 0]
             own = self._of(variance[:, None].to(torch.float64), some)[..., 0]
-            parts.append(equivalent_observations(factor, departure[..., 0], own, self._heard))
-        value, error = (torch.cat(columns) for columns in zip(*parts, strict=True))
-        place = self.index[:, self._heard :]
-        share = torch.where(self.used, self._shares(), -1.0)[:, self._heard :]
-        largest = share.new_full((len(self.observed),), -1.0)
-        largest.scatter_reduce_(0, place.flatten(), share.flatten(), "amax")
-        chosen = (share >= 0) & (share == largest[place])
+            value, error = equivalent_observations(factor, departure, own, self._heard)
+            share = shares[some, self._heard :].to(torch.float64)
+            parts = torch.stack([share, share / error, share / error * value]).flatten(1)
+            sums.index_add_(1, self.index[some, self._heard :].flatten(), parts)
+        share, precision, shift = self.partners.total(sums)[:, silent]
+        precision = torch.where(share > 0, precision / share, _NO_PRECISION)
         found, spread = innovation.clone(), variance.clone()
-        found[silent] = 0
-        spread[silent] = torch.finfo(spread.dtype).max ** 0.5
-        found[place[chosen]] = value[chosen].to(found)
-        spread[place[chosen]] = error[chosen].to(spread)
+        found[silent] = (shift / share.clamp(min=_LEAST_SHARE) / precision).to(found)
+        spread[silent] = (1 / precision).to(spread)
         return found, spread
 
     def _select(self, limit: float) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """Choose the observations of each domain; return those that speak and those silent."""
         silent = self.observed.silent
-        if len(self.domains) == 1:
+        if not len(self.domains.per_band):  # one domain of everything
             parts = (torch.nonzero(~silent).T, torch.nonzero(silent).T)
             return tuple((part, torch.ones_like(part, dtype=torch.bool)) for part in parts)
         limit = int(limit)
         kinds = 2 * self.observed.kind + silent
+        several = kinds.unique()
+        quiet = max(int(_SILENT * limit) // max(int((several % 2).sum()), 1), 1)
+        if limit == len(self.observed):  # nothing is left out
+            quiet = limit
         ranks, found = [], []
-        for kind in kinds.unique():
+        for kind in several:
             members = torch.nonzero(kinds == kind).flatten()
-            most = min(limit, len(members))
-            if int(kind) % 2:
-                most = min(most, max(int(_SILENT * limit), 1))
+            most = min(quiet if int(kind) % 2 else limit, len(members))
             near, at = [], []
             rows = max(_TEMPORARY // (8 * len(members)), 1)
             for centres in self.domains.centres.split(rows):
@@ -255,17 +294,33 @@ class Gain:
         index, used = index.gather(1, first.indices), first.values.isfinite()
         return _packed(index, used & ~silent[index]), _packed(index, used & silent[index])
 
-    def _pieces(self, size: int = 0) -> Iterator[slice]:
-        """Return ranges of domains whose temporaries are small.
-
-        Args:
-            size: Bytes of the largest temporary of a domain; that of S if it is not given.
-        """
-        step = max(_TEMPORARY // max(size, 8 * self.index.shape[1] ** 2), 1)
+    def _pieces(self) -> Iterator[slice]:
+        """Return ranges of domains whose matrices S are small together."""
+        step = max(_TEMPORARY // (8 * self.index.shape[1] ** 2), 1)
         for start in range(0, len(self.domains), step):
             yield slice(start, start + step)
 
-    def _of(self, values: Tensor, some: slice) -> Tensor:
+    def _by_size(self, most: int) -> Iterator[tuple[Tensor, int]]:
+        """Return domains of about equal size, which have up to `most` points together.
+
+        Domains near the poles have many times more points than others: padded to the same number
+        all would cost as much.
+        """
+        sizes = (self.domains.shares > 0).sum(dim=1)
+        order = sizes.argsort(stable=True)
+        known = sizes[order].tolist()
+        start = 0
+        while start < len(order):
+            end = start + 1
+            # To no more than a tenth above the smallest, so that little is padding.
+            while end < len(order) and known[end] <= 1.1 * known[start] + 1:
+                if (end + 1 - start) * known[end] > most:
+                    break
+                end += 1
+            yield order[start:end], known[end - 1]
+            start = end
+
+    def _of(self, values: Tensor, some: slice | Tensor) -> Tensor:
         """Select the observations of some domains: `(P, J)` to `(b, p, J)`, 0 for padding."""
         return values[self.index[some]] * self.used[some][..., None]
 
@@ -279,7 +334,7 @@ class Gain:
         covariance.diagonal(dim1=-2, dim2=-1).add_(torch.where(self.used[some], own, 1.0))
         return covariance
 
-    def _taper(self, points: Tensor, some: slice) -> Tensor:
+    def _taper(self, points: Tensor, some: slice | Tensor) -> Tensor:
         """Return the localisation between unit vectors `(b, g, 3)` and observations, float32."""
         away = great_circle(points, self._there[self.index[some]])
         return gaspari_cohn(away, self.half_width_km).to(torch.float32)

@@ -23,4 +23,5 @@ class LocalSettings:
     # Most observations that a domain uses: the nearest of each kind in turn.
     observations: int = key(400, at_least(10))
     # Distance (km) between the centres of neighbouring domains.
-    spacing: float = key(1500.0, POSITIVE)
+    spacing: float = key(2000.0, POSITIVE)
+    space: str = "observation"

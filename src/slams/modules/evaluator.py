@@ -138,7 +138,7 @@ class AssimilationEvaluator(LightningModule):
         # Held-out observations are never passed to a method.
         given, scored = replace(batch, held_out=()), replace(batch, mask=self._take(batch.mask))
         for assimilator in self.assimilators:
-            if not mine and not getattr(assimilator, "shares_members", False):
+            if not mine and not self._together(assimilator):
                 continue
             self.at_work = assimilator.name
             whole = self._analyse(assimilator, given)
@@ -216,6 +216,8 @@ class AssimilationEvaluator(LightningModule):
                 assimilator, batch, self.config.members, self.channels, self.grid
             )
         else:
+            if self._together(assimilator):
+                self._share.solve_together(assimilator, self.config.members)
             ensemble = assimilator.analyse(batch, self.config.members)
         if batch.fields.is_cuda:
             torch.cuda.synchronize(batch.fields.device)
@@ -229,6 +231,12 @@ class AssimilationEvaluator(LightningModule):
             )
         members = ensemble.members.to(batch.fields.device)
         return replace(ensemble, members=members, seconds=seconds)
+
+    def _together(self, assimilator: Assimilator) -> bool:
+        """Return whether all ranks compute an analysis together, its members or its domains."""
+        several = self._share.world > 1
+        parts = ("shares_members", "shares_domains")
+        return several and any(getattr(assimilator, part, False) for part in parts)
 
     def _take(self, values: Tensor) -> Tensor:
         """Select the scored channels of `(..., C, H, W)`, without a copy if all are scored."""

@@ -1,4 +1,4 @@
-"""Division of the members of an ensemble over ranks, if there are fewer cases than ranks.
+"""Division of the members of an ensemble, and of domains, over ranks with fewer cases than ranks.
 
 Rank `r` of `R` computes the members from `r M // R` up to `(r + 1) M // R`. The random numbers of
 a member are keyed by case and member, and noise is centred over all `M` on every rank, so that the
@@ -12,13 +12,15 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch import distributed as dist
 
 from slams.assimilators.case_by_case import CaseByCase
 from slams.fields import Batch, Ensemble, FieldSpec
 from slams.grid import LatLonGrid
+from slams.linalg.partners import ALONE
 
-__all__ = ["Share", "gather", "gather_on_root"]
+__all__ = ["Ranks", "Share", "gather", "gather_on_root"]
 
 
 def gather(value: Any) -> list[Any]:
@@ -40,6 +42,34 @@ def gather_on_root(value: Any) -> list[Any] | None:
     return values
 
 
+class Ranks:
+    """Ranks that solve the domains of one case together, see `slams.linalg.partners.Partners`.
+
+    Args:
+        share: This rank.
+        members: Number of members, divided over the ranks.
+    """
+
+    def __init__(self, share: Share, members: int) -> None:
+        self.rank = share.rank
+        self.world = share.world
+        self._members = members
+        own = share.members(members)
+        self._own = slice(own.start, own.stop)
+
+    def total(self, values: Tensor) -> Tensor:
+        """Return the sum over the ranks."""
+        values = values.contiguous()
+        dist.all_reduce(values)
+        return values
+
+    def rows(self, values: Tensor) -> tuple[Tensor, slice]:
+        """Return the rows of all members, and which are those of this rank."""
+        every = values.new_zeros(self._members, *values.shape[1:])
+        every[self._own] = values
+        return self.total(every), self._own
+
+
 class Share:
     """The members of this rank, and their assembly with those of all ranks.
 
@@ -56,6 +86,17 @@ class Share:
         """Return the members of a rank, by default this one; the range may be empty."""
         rank = self.rank if rank is None else rank
         return range(rank * count // self.world, (rank + 1) * count // self.world)
+
+    def solve_together(self, assimilator: CaseByCase, members: int) -> None:
+        """Let the ranks solve the domains of a case together, if each has members.
+
+        Args:
+            assimilator: The method.
+            members: Number of members.
+        """
+        if self.world > 1 and getattr(assimilator, "shares_domains", False):
+            together = members >= self.world
+            assimilator.share_domains(Ranks(self, members) if together else ALONE)
 
     def analyse(
         self,
@@ -79,6 +120,7 @@ class Share:
         """
         started = time.perf_counter()
         mine, part = self.members(members), None
+        self.solve_together(assimilator, members)
         if mine:
             found = assimilator.analyse(batch, members, mine)
             part = replace(found, members=found.members.to(torch.float32)).to("cpu")

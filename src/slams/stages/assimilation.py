@@ -34,7 +34,7 @@ from slams.runtime.signals import defer
 from slams.stages.bundle import keep_model
 from slams.stages.data import analysed_days, withholding
 from slams.stages.headline import log_headline
-from slams.stages.methods import error_scales, make_methods
+from slams.stages.methods import error_scales, make_methods, say_times
 from slams.stages.places import data_request
 from slams.stages.reporting import report
 from slams.stages.running import run_stage
@@ -167,6 +167,7 @@ def _evaluate(
     if is_rank_zero():
         progress.forget()
         run.update(summary={**summary.summary, "denoising_error_scale": error_scales(methods())})
+        say_times(methods())
         if data.network is not None:
             data.network.write(run.path / "stations.csv")
         if data.held_out_network is not None:
@@ -227,6 +228,7 @@ def _dry_run(
             ensemble = method.analyse(batch, 2)
         seconds = time.perf_counter() - started
         say(f"{method.name}: members {tuple(ensemble.members.shape)}, {seconds:.1f} s")
+    say_times(methods)
     cases = len(datamodule.splits["test"])
     say(
         f"{cases} test cases, {config.assimilation.members} members each; peak memory "

@@ -19,7 +19,7 @@ from slams.plugins.methods import FirstGuessSpec, MethodSpec, check_method
 from slams.runtime.ranks import say
 from slams.stages.loading import Networks
 
-__all__ = ["error_scales", "inner", "make_methods"]
+__all__ = ["error_scales", "inner", "make_methods", "say_times"]
 
 
 def _materials(
@@ -95,6 +95,18 @@ def make_methods(
 def inner(method: Assimilator) -> Assimilator:
     """Return the method itself where it starts from a first guess."""
     return method.method if isinstance(method, OnFirstGuess) else method
+
+
+def say_times(methods: Sequence[Assimilator]) -> None:
+    """Print what a member of each generative method took, guidance apart from networks.
+
+    Args:
+        methods: The methods; one that has analysed nothing is left out.
+    """
+    for method in methods:
+        spent = getattr(inner(method), "spent", None)
+        if spent is not None and spent.members:
+            say(f"{method.name}: {spent}")
 
 
 def error_scales(methods: Sequence[Assimilator]) -> dict[str, dict[str, float]]:

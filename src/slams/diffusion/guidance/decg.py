@@ -35,6 +35,7 @@ from slams.diffusion.posterior.errors import DenoisingErrors
 from slams.diffusion.posterior.pointwise import PointwiseDenoiser
 from slams.diffusion.posterior.problem import GuidanceProblem, GuidedDenoiser
 from slams.plugins.guidance import GuidanceSpec
+from slams.runtime.stopwatch import Stopwatch
 
 __all__ = ["SPEC", "DECGDenoiser"]
 
@@ -46,6 +47,9 @@ class DECGDenoiser(GuidedDenoiser):
         problem: Prior, observations and denoising errors of archive days; `variance` is the
             diagonal of `R`, because the decoder's error is part of the denoising errors.
 
+    Attributes:
+        seconds: Time spent on solving for increments so far, without that of the networks.
+
     Raises:
         ValueError: The problem has no denoising errors.
     """
@@ -53,24 +57,30 @@ class DECGDenoiser(GuidedDenoiser):
     def __init__(self, problem: GuidanceProblem) -> None:
         super().__init__(problem)
         self.covariance = problem.error_covariance()
+        self.seconds = 0.0
 
     @torch.no_grad()
     def forward(self, x_t: Tensor, t: Tensor, **condition: Tensor) -> DiracPosterior:
         """Return `E[z | z_t, y]` for `(M, T, K, h, w)` states at one time `()`."""
         _, sigma_t = self.schedule(t)
         mean = self.denoiser(x_t, t, **condition).mean
-        errors = self.covariance.nearest(sigma_t)
-        if self.covariance.weights is not None:
-            errors = errors.weighted(self.covariance.weights)
         innovation = self.problem.y - self.problem.observe(mean)
-        return DiracPosterior(mean=mean + self._increment(errors, innovation).reshape(mean.shape))
+        with Stopwatch(mean.device) as watch:
+            errors = self.covariance.nearest(sigma_t)
+            if self.covariance.weights is not None:
+                errors = errors.weighted(self.covariance.weights)
+            increment = self._increment(errors, innovation)
+        self.seconds += watch.seconds
+        return DiracPosterior(mean=mean + increment.reshape(mean.shape))
 
     def _increment(self, errors: DenoisingErrors, innovation: Tensor) -> Tensor:
         """Apply the gain to `(M, P)` innovations; return `(M, F, S)`."""
         held = self.covariance
+        # Each of several processes solves some domains, for the members of all of them.
+        innovation, own = held.gain.partners.rows(innovation)
         observed = errors.observed[:, held.columns]
         weights = held.gain.solve(observed, self.problem.variance, innovation)
-        return held.gain.increments(errors.latent, observed, weights)
+        return held.gain.increments(errors.latent, observed, weights)[own]
 
 
 SPEC = GuidanceSpec(
