@@ -82,7 +82,7 @@ def observe_reports(
         notes += _sparse(found, stations.source, section, day)
         _count_reports(counts, found, section, channels, day)
         if not found.daily.empty:
-            left = station_network(found, section, channels, grid, days, normaliser, terrain)
+            left = station_network([found], section, channels, grid, days, normaliser, terrain)
             for variable, lost in zip(section.variables, left.rejected, strict=True):
                 counts[f"stations/{variable.channel}"].update(lost)
             if left.network is not None:

@@ -102,7 +102,14 @@ def _write_reports(job: Job, work: Plan, group: zarr.Group) -> None:
             else f"{stations.lapse_rate:g} K m-1",
         },
     )
-    array[:] = found.values
+    # Whole files, each written once; outside the days with values they are missing.
+    steps = array.shards[0]
+    for start in range(0, len(work.time), steps):
+        rows = np.arange(start, min(start + steps, len(work.time))) - found.first
+        inside = (rows >= 0) & (rows < len(found.values))
+        block = np.full((len(rows), *array.shape[1:]), np.nan, dtype=np.float32)
+        block[inside] = found.values[rows[inside]]
+        array[start : start + len(rows)] = block
 
 
 def _create_satellite(group: zarr.Group, observer: SatelliteObserver, steps: int) -> zarr.Array:

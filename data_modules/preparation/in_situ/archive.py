@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 from torch import Tensor
 
-from data_modules.preparation.in_situ.checked import daily_reports
+from data_modules.preparation.in_situ.checked import DailyReports, daily_reports
 from data_modules.preparation.in_situ.network import StationDays, station_network
-from data_modules.sources.stations import open_stations
+from data_modules.sources.stations import open_station_parts
 from slams.config.schema import StationsConfig
 from slams.errors import UserError
 from slams.fields import FieldSpec
@@ -51,18 +51,24 @@ def station_days(
         )
     observed = [FieldSpec.parse(v.channel) for v in stations.variables]
     first, last = (np.datetime64(int(d), "D") for d in (days[0], days[-1]))
-    reports = open_stations(source, list(dict.fromkeys(s.variable for s in observed)), first, last)
-    found = daily_reports(reports, observed, source, days)
-    if found.daily.empty:
+    variables = list(dict.fromkeys(s.variable for s in observed))
+    conventions: dict[str, str] = {}
+
+    def parts() -> Iterator[DailyReports]:
+        for reports in open_station_parts(source, variables, first, last):
+            conventions.update(reports.conventions)
+            yield daily_reports(reports, observed, source, days)
+
+    checked = station_network(parts(), stations, channels, grid, days, normaliser, terrain)
+    if checked.network is None and not checked.counts["daily values"]:
         raise UserError(
             f"observations.stations.source.path: {source.path} has no daily value between {first} "
-            f"and {last}, the days of the store ({dict(found.counts)}); check the dates and the "
+            f"and {last}, the days of the store ({dict(checked.counts)}); check the dates and the "
             f"conditions (quarters, soundings, coverage)"
         )
-    checked = station_network(found, stations, channels, grid, days, normaliser, terrain)
     if checked.network is None:
         raise UserError(
             f"observations.stations.source: no value of {source.path} passed the checks "
             f"({checked.counts}); check units and limits"
         )
-    return replace(checked, conventions=reports.conventions)
+    return replace(checked, conventions=conventions)

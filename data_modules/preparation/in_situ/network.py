@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from data_modules.observing.observers import StationObserver
-from data_modules.preparation.blocks import channel_units
 from data_modules.preparation.in_situ.checked import DailyReports
+from data_modules.preparation.in_situ.daily_arrays import daily_arrays
 from data_modules.preparation.in_situ.positions import merge_same_place, thin
 from data_modules.preparation.in_situ.quality import buddy_check
 from slams.config.schema import StationQualityConfig, StationsConfig
 from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
-from slams.normalisation import TRANSFORMS, Normaliser
+from slams.normalisation import Normaliser
 from slams.observations.networks import Network
 
 __all__ = ["StationDays", "station_network"]
@@ -32,13 +32,15 @@ class StationDays:
 
     Attributes:
         network: The `P` stations; `None` where no value is left.
-        values: `(N, P, V)` float32 channel units, NaN where there is none.
+        values: `(N, P, V)` float32 channel units, NaN where there is none; on the days from the
+            first to the last that has a value.
         counts: Numbers of reports, values, and rejections by reason.
         repairs: Number of repairs by kind.
         conventions: The archive's definitions of a day, a value and a flag.
         errors: `(N, P, V)` standard deviations that the reports state (channel units), NaN where
             they do not; `None` where no report does.
         rejected: `V` numbers of daily values that were left out, by reason.
+        first: Position of the first of the `N` days in the store.
     """
 
     network: Network | None
@@ -48,6 +50,7 @@ class StationDays:
     conventions: Mapping[str, str]
     errors: np.ndarray | None = None
     rejected: Sequence[Mapping[str, int]] = ()
+    first: int = 0
 
     def lines(self) -> list[str]:
         """Return a summary of the processing, in one or two lines."""
@@ -57,7 +60,7 @@ class StationDays:
 
 
 def station_network(
-    found: DailyReports,
+    parts: Iterable[DailyReports],
     stations: StationsConfig,
     channels: Sequence[FieldSpec],
     grid: LatLonGrid,
@@ -68,25 +71,23 @@ def station_network(
     """Check daily values against one another and the terrain, and thin the stations.
 
     Args:
-        found: Daily values of the channels of `stations.variables`, at least one value.
+        parts: Daily values of the channels of `stations.variables`, all those of a station in
+            one part.
         stations: The section `observations.stations`.
         channels: The channels of the model.
         grid: The grid of the model.
-        days: `(N,)` int64 days since 1970-01-01.
+        days: `(N,)` int64 days of the store since 1970-01-01.
         normaliser: Climatology and standard deviations, for the buddy check.
         terrain: `(H, W)` m, or `None`.
     """
     source = stations.source
     observed = [FieldSpec.parse(v.channel) for v in stations.variables]
+    found = daily_arrays(parts, observed, days)
+    places, values, errors = found.places, found.values, found.errors
     counts = _Counts(dict(found.counts), [{} for _ in observed])
-    places, values = _pivot(found.table, found.daily, "value", days, len(observed))
-    errors = None
-    if "error" in found.daily:
-        _, errors = _pivot(found.table, found.daily, "error", days, len(observed))
-        for number, spec in enumerate(observed):
-            convert = TRANSFORMS[spec.transform].error
-            errors[..., number] = convert(values[..., number], errors[..., number])
-    values = channel_units(values.transpose(0, 2, 1), observed).transpose(0, 2, 1)
+    if places.empty:
+        return StationDays(None, values, counts.total, found.repairs, {}, None, counts.by_channel)
+    days = days[found.first : found.first + len(values)]
 
     def keep(kept: np.ndarray, what: str) -> None:
         nonlocal places, values, errors
@@ -115,6 +116,7 @@ def station_network(
         conventions={},
         errors=errors,
         rejected=counts.by_channel,
+        first=found.first,
     )
 
 
@@ -140,24 +142,6 @@ class _Counts:
     def _add(counts: dict[str, int], what: str, number: int) -> None:
         if number:
             counts[what] = counts.get(what, 0) + number
-
-
-def _pivot(
-    table: pd.DataFrame, daily: pd.DataFrame, column: str, days: np.ndarray, variables: int
-) -> tuple[pd.DataFrame, np.ndarray]:
-    """Return the positions of the `P` stations, sorted by name, and values `(N, P, V)`."""
-    places = (
-        table[table["station_id"].isin(daily["station_id"].unique())]
-        .drop_duplicates("station_id")
-        .sort_values("station_id", ignore_index=True)[
-            ["station_id", "latitude", "longitude", "elevation"]
-        ]
-    )
-    values = np.full((len(days), len(places), variables), np.nan)
-    station = pd.Index(places["station_id"]).get_indexer(daily["station_id"])
-    day = pd.Index(days).get_indexer(daily["day"])
-    values[day, station, daily["channel"].to_numpy(dtype=np.int64)] = daily[column]
-    return places, values
 
 
 def _network(places: pd.DataFrame) -> Network:

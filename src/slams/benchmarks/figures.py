@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from slams.benchmarks.guided import MEAN_BAND, SD_BAND
 from slams.benchmarks.window_readers import READERS
 
-__all__ = ["draw_calibration", "draw_sampler", "draw_scaling", "draw_stream"]
+__all__ = ["draw_analysis", "draw_calibration", "draw_sampler", "draw_scaling", "draw_stream"]
 
 # Okabe and Ito (2008).
 _RED, _BLUE, _GREEN, _PINK, _ORANGE = "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00"
@@ -33,6 +33,13 @@ _SAMPLER_MARKERS = {
     "ddim": "v",
     "ancestral": "^",
     "predictor_corrector": "D",
+}
+# Analyses by which `draw_analysis` compares cost, and their labels.
+_ANALYSES = {
+    "dense": ("at once", _RED, "s"),
+    "local_unselected": ("domains, all in reach", _ORANGE, "^"),
+    "local": ("domains, nearest", _BLUE, "o"),
+    "local_superob": ("domains, averaged in cells", _GREEN, "v"),
 }
 _DPI = 150
 # Spines on the left and at the bottom only.
@@ -92,6 +99,38 @@ def draw_scaling(tables: Mapping[str, pd.DataFrame], path: Path) -> None:
     for panel in panels:
         panel.legend(frameon=False)
         panel.spines[_PLAIN].set_visible(False)
+    figure.savefig(path, dpi=_DPI)
+
+
+def draw_analysis(table: pd.DataFrame, path: Path) -> None:
+    """Draw seconds and memory of a case's guidance against what is varied.
+
+    Args:
+        table: Result of `slams.benchmarks.analysis_scaling.analysis_table`.
+        path: Image file.
+    """
+    columns = {
+        "reports": ("reports", "reports"),
+        "grid": ("cells", "cells of the grid"),
+        "members": ("members", "members"),
+        "days": ("days", "days of the archive"),
+    }
+    figure = Figure(figsize=(11, 5.2), layout="constrained")
+    panels = figure.subplots(2, len(columns), sharex="col")
+    quantities = {"case_seconds": "seconds per case", "memory_mb": "memory (MB)"}
+    for row, (quantity, label) in zip(panels, quantities.items(), strict=True):
+        row[0].set_ylabel(label)
+        for panel, (varied, (column, _)) in zip(row, columns.items(), strict=True):
+            own = table[table.varied == varied]
+            for analysis, cells in own.groupby("analysis", sort=False):
+                name, colour, marker = _ANALYSES[str(analysis)]
+                style = {"color": colour, "marker": marker, "label": name}
+                panel.plot(cells[column], cells[quantity], **style)
+            panel.set(xscale="log", yscale="log")
+            panel.spines[_PLAIN].set_visible(False)
+    for panel, (_, label) in zip(panels[1], columns.values(), strict=True):
+        panel.set_xlabel(label)
+    panels[0, 0].legend(frameon=False, fontsize=8)
     figure.savefig(path, dpi=_DPI)
 
 

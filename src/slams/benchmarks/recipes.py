@@ -15,6 +15,7 @@ from slams.config.checks.rules import check_that
 from slams.config.memory import MEMORY
 from slams.errors import UserError
 from slams.plugins.keys import (
+    DISTINCT,
     NOT_EMPTY,
     NOT_NEGATIVE,
     POSITIVE,
@@ -28,6 +29,7 @@ from slams.plugins.keys import (
 )
 
 __all__ = [
+    "AnalysisScalingConfig",
     "ClimateConfig",
     "CostConfig",
     "PreparationBenchConfig",
@@ -36,10 +38,45 @@ __all__ = [
     "check_cost",
     "check_stream_bench",
     "parse_grid",
+    "parse_plane",
 ]
 
 _GRID = "LATITUDESxLONGITUDESxCHANNELS such as 48x96x11"
+_PLANE = "LATITUDESxLONGITUDES such as 121x240"
 _MOST_CHANNELS = 200
+_COUNTS = each(at_least(1))
+
+
+@dataclass
+class AnalysisScalingConfig:
+    """Synthetic cases whose guidance `slams bench scaling` times, each in its own process.
+
+    What is not varied is that of the first recipe: members, archive days, noise levels, latent
+    channels, localisation and the local analysis.
+    """
+
+    # Numbers of reports.
+    reports: list[int] = key([500, 1000, 2000, 4000, 8000, 16000, 30000], NOT_EMPTY, _COUNTS)
+    # Largest number of reports that is also analysed at once, as one dense system.
+    dense: int = key(8000, NOT_NEGATIVE)
+    # Largest number that is also analysed domain by domain with all observations in reach.
+    unselected: int = key(4000, NOT_NEGATIVE)
+    # Grids of the fields as LATITUDESxLONGITUDES; the first is that of the other tables.
+    grids: list[str] = key(
+        ["121x240", "48x96", "181x360"],
+        NOT_EMPTY,
+        each(Rule(_PLANE, lambda name, text: parse_plane(text, name))),
+    )
+    # Numbers of members.
+    members: list[int] = key([4, 16, 64], NOT_EMPTY, _COUNTS)
+    # Numbers of days in the archive of denoising errors.
+    days: list[int] = key([120, 240, 480], NOT_EMPTY, each(at_least(2)))
+    # Reports of the tables in which something else is varied.
+    fixed_reports: int = key(4000, at_least(1))
+    # Noise levels that are timed in each case.
+    levels: int = key(2, at_least(1))
+    # Threads of each process.
+    threads: int = key(1, at_least(1))
 
 
 @dataclass
@@ -69,6 +106,15 @@ class CostConfig:
     sampler_steps: list[int] = key([8, 16, 32, 64], NOT_EMPTY, each(at_least(2)))
     # Numbers of members with which it samples, with the recipe's own number of steps.
     sampler_members: list[int] = key([2, 4, 8, 16], NOT_EMPTY, each(at_least(2)))
+    # Tables that `scaling` makes: `analysis` (guidance against reports, grid, members and archive
+    # days, which needs no trained network), `denoiser`, `sampling` and `ranks`.
+    tables: list[str] = key(
+        ["analysis", "denoiser", "sampling", "ranks"],
+        NOT_EMPTY,
+        each(one_of("analysis", "denoiser", "sampling", "ranks")),
+        DISTINCT,
+    )
+    analysis: AnalysisScalingConfig = field(default_factory=AnalysisScalingConfig)
 
 
 def check_cost(config: CostConfig) -> None:
@@ -108,6 +154,22 @@ def parse_grid(text: str, name: str = "grids") -> tuple[int, int, int]:
             f"most"
         )
     return channels, rows, columns
+
+
+def parse_plane(text: str, name: str = "grids") -> tuple[int, int]:
+    """Read `121x240` as (latitudes, longitudes).
+
+    Args:
+        text: Text of the grid.
+        name: The key, for the message.
+
+    Raises:
+        UserError: The text is not such a grid.
+    """
+    found = re.fullmatch(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", text)
+    if not found:
+        raise UserError(f"key {name!r}: found {text!r}, expected {_PLANE}")
+    return int(found[1]), int(found[2])
 
 
 @dataclass

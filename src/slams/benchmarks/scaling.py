@@ -1,11 +1,14 @@
-"""`slams bench scaling`: samples per second against processes, and the cost of a member.
+"""`slams bench scaling`: cost of guidance, of a member and of training against their parameters.
 
-Three tables of the first recipe: training of the score model on different numbers of processes,
-each by the real command in a separate process; sampling against the sampler's steps and the
-members of an ensemble; and one evaluation of the denoiser against days of the window and size of
-the latent grid, with untrained networks of the recipe's widths.
+Tables of the first recipe, those of the key `tables`: guidance of synthetic cases against reports,
+grid, members and archive days (`slams.benchmarks.analysis_scaling`), which needs no network; one
+evaluation of the denoiser against days of the window and size of the latent grid, with untrained
+networks of the recipe's widths; sampling against the sampler's steps and the members of an
+ensemble; and training of the score model on different numbers of processes, each by the real
+command in a separate process.
 
-Writes `ranks.csv`, `sampling.csv`, `denoiser.csv` and `scaling.png`, and prints the tables.
+Prints the tables and writes `analysis.csv`, `exponents.csv`, `denoiser.csv`, `sampling.csv`,
+`ranks.csv`, and the figures `analysis.png` and `scaling.png`, the latter with all of the others.
 """
 
 from __future__ import annotations
@@ -21,8 +24,9 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from slams.benchmarks.analysis_scaling import analysis_table, exponents
 from slams.benchmarks.cost import device_of, load_contenders, timed
-from slams.benchmarks.figures import draw_scaling
+from slams.benchmarks.figures import draw_analysis, draw_scaling
 from slams.benchmarks.recipes import CostConfig
 from slams.config.schema import Config
 from slams.errors import UserError
@@ -47,7 +51,7 @@ _SPEED = "samples_per_second"
 
 
 def bench_scaling(config: CostConfig, output: Path) -> None:
-    """Make the three tables, print them and write them.
+    """Make the tables, print them and write them.
 
     Args:
         config: Recipes to time.
@@ -58,12 +62,18 @@ def bench_scaling(config: CostConfig, output: Path) -> None:
     """
     make_output(output)
     name, recipe = next(iter(load_contenders(config, "assimilate").items()))
-    tables = {
-        "denoiser": denoiser_table(recipe),
-        "sampling": sampling_table(recipe, config),
-        "ranks": ranks_table(recipe, config),
+    make = {
+        "analysis": partial(analysis_table, recipe, config.analysis),
+        "denoiser": partial(denoiser_table, recipe),
+        "sampling": partial(sampling_table, recipe, config),
+        "ranks": partial(ranks_table, recipe, config),
     }
-    draw_scaling(tables, output / "scaling.png")
+    tables = {title: table() for title, table in make.items() if title in config.tables}
+    if "analysis" in tables:
+        tables["exponents"] = exponents(tables["analysis"])
+        draw_analysis(tables["analysis"], output / "analysis.png")
+    if {"denoiser", "sampling", "ranks"} <= tables.keys():
+        draw_scaling(tables, output / "scaling.png")
     pages = []
     for title, table in tables.items():
         headings = [column.replace("_", " ") for column in table]
@@ -71,7 +81,8 @@ def bench_scaling(config: CostConfig, output: Path) -> None:
             [f"{x:.3g}" if isinstance(x, float) else x for x in row]
             for row in table.itertuples(index=False)
         )
-        pages.append(make_table(f"{name}: {title}", headings, rows, texts=0))
+        texts = 2 if title in ("analysis", "exponents") else 0
+        pages.append(make_table(f"{name}: {title}", headings, rows, texts=texts))
     publish(output, tables, *pages)
 
 

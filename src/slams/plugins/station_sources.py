@@ -56,12 +56,16 @@ class StationSourceSpec:
         variables: Variables that it reports, as in `data.channels` without their levels.
         needs_station_list: Whether the positions are in a separate list, which the recipe must
             name under `station_list`.
+        read_parts: Function that reads it in parts, for archives that are larger than memory: it
+            returns an iterator over `StationReports`, each of all reports of some stations; by
+            default `read` is used.
     """
 
     name: str
     read: ReadReports
     variables: tuple[str, ...]
     needs_station_list: bool = False
+    read_parts: ReadReports | None = None
 
 
 STATION_SOURCES = Registry(

@@ -15,11 +15,14 @@ Source: Menne et al. 2012, doi 10.1175/JTECH-D-11-00103.1, and the archive's rea
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import union_categoricals
 
 from data_modules.sources.stations.reports.request import ReportRequest, open_text, parse_times
 from data_modules.sources.stations.reports.station_list import (
@@ -30,7 +33,7 @@ from data_modules.sources.stations.reports.station_list import (
 from data_modules.sources.stations.reports.table import StationReports
 from slams.errors import UserError
 
-__all__ = ["ELEMENTS", "read_ghcn_daily"]
+__all__ = ["ELEMENTS", "read_ghcn_daily", "read_ghcn_daily_parts"]
 
 ELEMENTS = {
     "PRCP": "total_precipitation_24hr",
@@ -40,6 +43,11 @@ ELEMENTS = {
 }
 _FIELDS = ("id", "date", "element", "value", "mflag", "qflag", "sflag", "obstime")
 _LINE = "ID,YYYYMMDD,ELEMENT,VALUE,MFLAG,QFLAG,SFLAG,OBSTIME without a header"
+# Columns of few different texts.
+_TEXT = ("id", "element", "qflag")
+_MISSING = -9999
+_BEFORE_NOON = (1, 1200)
+# Lines read at a time, and per part.
 _ROWS = 1_000_000
 
 
@@ -57,21 +65,90 @@ def read_ghcn_daily(request: ReportRequest) -> StationReports:
         UserError: A file has another layout, a station is not in the list or has impossible
             coordinates, or a value is not a whole number.
     """
-    config, repairs = request.config, request.repairs
+    stations = _stations(request)
+    lines = _lines(request)
+    return _reports(lines, stations, request, _early(lines))
+
+
+def read_ghcn_daily_parts(request: ReportRequest) -> Iterator[StationReports]:
+    """Read as `read_ghcn_daily`, and return the reports of some stations at a time.
+
+    The lines of all files are held in 20 bytes each; only a part, of about a million lines, is
+    made into a long table at a time.
+
+    Raises:
+        UserError: As `read_ghcn_daily`.
+    """
+    stations = _stations(request)
+    lines = _lines(request)
+    codes = lines["id"].cat.codes.to_numpy()
+    order = np.argsort(codes, kind="stable")
+    ends = np.cumsum(np.bincount(codes))  # of the lines of each station, in this order
+    early = _early(lines)
+    start, found = 0, False
+    while start < len(lines):
+        # As many whole stations as fit, and at least one.
+        fitting = ends[(ends > start) & (ends <= start + _ROWS)]
+        stop = int(fitting[-1] if len(fitting) else ends[ends > start][0])
+        rows = lines.iloc[order[start:stop]]
+        start = stop
+        if rows["value"].ne(_MISSING).any():
+            found = True
+            yield _reports(rows, stations, replace(request, repairs=Counter()), early)
+    if not found:
+        _reports(lines, stations, request, early)  # refuses that there is no value
+
+
+def _stations(request: ReportRequest) -> pd.DataFrame:
+    """Read and check the list of stations."""
+    listed = request.config.station_list
+    stations = read_station_list(listed, request.key, "ghcnd-stations.txt")
+    check_positions(stations, listed, request.key)
+    return stations
+
+
+def _early(lines: pd.DataFrame) -> float:
+    """Return the share of the values with an OBSTIME before noon."""
+    there = lines["value"].ne(_MISSING)
+    return float(lines["obstime"][there].between(*_BEFORE_NOON).mean()) if there.any() else 0.0
+
+
+def _lines(request: ReportRequest) -> pd.DataFrame:
+    """Read the lines of the requested elements and days from all files, in little memory."""
     elements = request.elements(ELEMENTS, "GHCN-Daily")
-    stations = read_station_list(config.station_list, request.key, "ghcnd-stations.txt")
-    check_positions(stations, config.station_list, request.key)
     files = request.files(".csv", ".csv.gz")
     parts = [part for file in files for part in _read(file, elements, request)]
-    rows = pd.concat(parts, ignore_index=True)
-    missing = rows["value"].eq(-9999)
+    columns = {}
+    for name in list(parts[0]):
+        own = [part.pop(name) for part in parts]
+        if name in _TEXT:
+            columns[name] = union_categoricals(own, sort_categories=True)
+        else:
+            columns[name] = np.concatenate(own)
+    return pd.DataFrame(columns)
+
+
+def _reports(
+    rows: pd.DataFrame, stations: pd.DataFrame, request: ReportRequest, early_share: float
+) -> StationReports:
+    """Convert lines to the long table.
+
+    Args:
+        rows: Lines of `_lines`, all those of each of their stations.
+        stations: The list of stations.
+        request: What is requested; repairs are counted.
+        early_share: Share of the archive's values observed before noon.
+    """
+    config, repairs = request.config, request.repairs
+    rows = rows.astype({**dict.fromkeys((*_TEXT, "date"), str), "value": np.int64})
+    missing = rows["value"].eq(_MISSING)
     repairs["missing values (-9999) left out"] = int(missing.sum())
     rows = rows[~missing]
     same = rows.duplicated(["id", "date", "element", "value", "qflag"])
     repairs["repeated rows dropped"] = int(same.sum())
     rows = rows[~same]
     day = parse_times(rows["date"], "%Y%m%d", config.path, "YYYYMMDD")
-    early = rows["obstime"].between(1, 1200)
+    early = rows["obstime"].between(*_BEFORE_NOON)
     if config.morning == "day_before":
         repairs["morning observations moved to the day before"] = int(early.sum())
         day = day.where(~early, day - pd.Timedelta(days=1))
@@ -91,12 +168,11 @@ def read_ghcn_daily(request: ReportRequest) -> StationReports:
     )
     table = _one_temperature(table, repairs)
     places = locate(table["station_id"], stations, config.station_list, config.path)
-    share = float(early.mean()) if len(rows) else 0.0
     return request.reports(
         [pd.concat([table, places], axis=1)],
         {
-            "day": f"the station's local day, {config.morning}; {share:.1%} of the values have an "
-            "OBSTIME before noon",
+            "day": f"the station's local day, {config.morning}; {early_share:.1%} of the values "
+            "have an OBSTIME before noon",
             "2m_temperature": "TAVG, otherwise the mean of TMAX and TMIN",
             "flags": "a QFLAG that is not blank rejects",
         },
@@ -120,10 +196,16 @@ def _read(file: Path, elements: Sequence[str], request: ReportRequest) -> Iterat
                 _check_layout(chunk, file)
                 inside = chunk["element"].isin(elements) & chunk["date"].between(low, high)
                 rows = chunk[inside]
-                yield rows.assign(
-                    value=_tenths(rows, file),
-                    obstime=pd.to_numeric(rows["obstime"], errors="coerce"),
-                    qflag=rows["qflag"].str.strip(),
+                obstime = pd.to_numeric(rows["obstime"], errors="coerce")
+                yield pd.DataFrame(
+                    {
+                        "id": rows["id"].astype("category"),
+                        "date": rows["date"].astype(np.int32),
+                        "element": rows["element"].astype("category"),
+                        "value": pd.to_numeric(_tenths(rows, file), downcast="integer"),
+                        "qflag": rows["qflag"].str.strip().astype("category"),
+                        "obstime": obstime.astype(np.float32),
+                    }
                 )
         except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
             raise UserError(f"station archive {file}: expected lines {_LINE} ({error})") from None

@@ -67,14 +67,16 @@ def train() -> Benchmark:
 
 @benchmark_verb(
     "bench scaling",
-    "samples per second against processes, and seconds per member against its parameters",
+    "cost of guidance, of a member and of training against their parameters",
     order=140,
     schema=_cost_schema,
 )
 def scaling() -> Benchmark:
-    """Train the first recipe's score model on several numbers of processes.
+    """Time guidance against reports, grid, members and archive days, each case in a process.
 
-    Times its sampler against steps and members, and its denoiser against window and grid, too.
+    Prints seconds, memory and fitted exponents. Then times the first recipe's denoiser against
+    window and grid, its sampler against steps and members, and the training of its score model
+    against processes; the key `tables` chooses among them.
     """
     from slams.benchmarks.scaling import bench_scaling
 

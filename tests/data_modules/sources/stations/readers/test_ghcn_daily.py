@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from data_modules.sources.stations import open_station_parts, open_stations
+from data_modules.sources.stations.readers import ghcn_daily
 from data_modules.sources.stations.readers.ghcn_daily import read_ghcn_daily
 from data_modules.sources.stations.reports.request import ReportRequest
 from data_modules.sources.stations.reports.station_list import (
@@ -97,6 +101,43 @@ def test_compressed_files_and_directories(tmp_path, listed):
     write_lines(folder / "2020.csv.gz", ROWS[4:])
     both = read_file(folder, listed).table
     pd.testing.assert_frame_equal(plain, both)
+
+
+@pytest.mark.parametrize("lines", [1, 4, 6, 100])
+@pytest.mark.parametrize("morning", ["as_dated", "day_before"])
+def test_parts_hold_whole_stations_and_the_same_values(
+    tmp_path, listed, monkeypatch, lines, morning
+):
+    monkeypatch.setattr(ghcn_daily, "_ROWS", lines)
+    rows = [
+        *ROWS,
+        ROWS[2],
+        "AE000041196,20200103,TMAX,-9999,,,S,",
+        "USW00094728,20200103,PRCP,1,,,W,",
+    ]
+    path = write_lines(tmp_path / "2020.csv", rows)
+    config = StationSourceConfig("ghcn_daily", str(path), station_list=listed, morning=morning)
+    whole = open_stations(config, BOTH, FIRST, LAST)
+    parts = list(open_station_parts(config, BOTH, FIRST, LAST))
+    assert len(parts) == (1 if lines == 100 else 2)
+    assert [part.table["station_id"].nunique() for part in parts] == [2 // len(parts)] * len(parts)
+    names = ["station_id", "variable", "time"]
+    joined = pd.concat([part.table for part in parts]).sort_values(names, ignore_index=True)
+    pd.testing.assert_frame_equal(whole.table.sort_values(names, ignore_index=True), joined)
+    assert sum((Counter(p.repairs) for p in parts), Counter()) == Counter(whole.repairs)
+    assert {*whole.repairs} >= {"missing values (-9999) left out", "repeated rows dropped"}
+    assert all(part.conventions == whole.conventions for part in parts)
+
+
+def test_a_station_without_a_value_has_no_part(tmp_path, listed, monkeypatch):
+    monkeypatch.setattr(ghcn_daily, "_ROWS", 1)
+    path = write_lines(tmp_path / "2020.csv", [ROWS[6], "USW00094728,20200103,PRCP,-9999,,,W,"])
+    config = StationSourceConfig("ghcn_daily", str(path), station_list=listed)
+    (part,) = open_station_parts(config, BOTH, FIRST, LAST)
+    assert part.table["station_id"].tolist() == ["AE000041196"]
+    write_lines(path, ["USW00094728,20200103,PRCP,-9999,,,W,"])
+    with pytest.raises(UserError, match="found no value"):
+        list(open_station_parts(config, BOTH, FIRST, LAST))
 
 
 def test_elements_narrow_what_is_read(tmp_path, listed):
