@@ -51,6 +51,7 @@ def test_sizes_are_those_of_the_recipe_and_exponents_are_fitted(tmp_path: Path) 
     assert set(varied.days) == {recipe.assimilation.guidance.archive}
     assert set(varied.rows) == {12}
     assert list(table[table.varied == "grid"].cells) == [72, 288]
+    assert list(table[table.varied == "silent"].silent) == [0, 1]
     first = table.iloc[0]
     assert first.member_seconds * first.members == pytest.approx(first.case_seconds)
     assert first.case_seconds == pytest.approx(

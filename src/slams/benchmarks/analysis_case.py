@@ -28,6 +28,7 @@ from torch import Tensor
 from slams.grid import LatLonGrid
 from slams.linalg.domains import Domains
 from slams.linalg.gain import Gain, ObservedPoints
+from slams.linalg.settings import LocalSettings
 from slams.runtime.memory import resident_memory
 
 __all__ = ["ANALYSES", "CaseCost", "CaseSize", "seam_ratio", "solve_case", "synthetic_case"]
@@ -61,6 +62,7 @@ class CaseSize:
         half_width_km: Half-width of the localisation (km).
         spacing_km: Distance between domains (km).
         limit: Largest number of observations of a domain.
+        silent: Whether all reports are silent rain gauges (`slams.linalg.censoring`).
         threads: Threads of the process.
         seed: Seed of everything random.
     """
@@ -75,8 +77,9 @@ class CaseSize:
     days: int = 240
     levels: int = 2
     half_width_km: float = 3000.0
-    spacing_km: float = 1500.0
-    limit: int = 400
+    spacing_km: float = LocalSettings.spacing
+    limit: int = LocalSettings.observations
+    silent: bool = False
     threads: int = 1
     seed: int = 0
 
@@ -179,7 +182,8 @@ def synthetic_case(size: CaseSize, latent: LatLonGrid) -> SyntheticCase:
         for corner in range(index.shape[1]):
             images[:, mine] += seen[:, index[mine, corner]] * weight[mine, corner].float()
     images -= images.mean(dim=0)
-    observed = ObservedPoints(latitude, longitude, kind, torch.zeros(size.reports).bool())
+    silent = torch.full((size.reports,), size.silent)
+    observed = ObservedPoints(latitude, longitude, kind, silent)
     variance = torch.full((size.reports,), _VARIANCE)
     return SyntheticCase(anomalies, images, variance, normal(size.members, size.reports), observed)
 

@@ -27,7 +27,13 @@ __all__ = ["analysis_table", "exponents", "run_case"]
 # Reports from which on the exponent is fitted: below, fixed costs count.
 _FIT_FROM = 2000
 # What is varied, the column with it, and the analyses that are fitted.
-_VARIED = {"reports": "reports", "grid": "cells", "members": "members", "days": "days"}
+_VARIED = {
+    "reports": "reports",
+    "grid": "cells",
+    "members": "members",
+    "days": "days",
+    "silent": "silent",
+}
 
 
 def analysis_table(
@@ -44,7 +50,7 @@ def analysis_table(
 
     Returns:
         Columns varied, analysis, reports, points (after averaging), rows, columns, cells, members,
-        days, setup_seconds, level_seconds, case_seconds, member_seconds, memory_mb, peak_mb, seam.
+        days, silent (0 or 1), setup_seconds, level_seconds, case_seconds, member_seconds, memory_mb, peak_mb, seam.
     """
     rows = []
     for varied, size in _sizes(recipe, config):
@@ -62,6 +68,7 @@ def analysis_table(
                 "cells": size.rows * size.columns,
                 "members": size.members,
                 "days": size.days,
+                "silent": int(size.silent),
                 "setup_seconds": cost.setup_seconds,
                 "level_seconds": cost.level_seconds,
                 "case_seconds": seconds,
@@ -73,7 +80,8 @@ def analysis_table(
         )
         say(
             f"{varied}: {size.analysis}, {size.reports} reports, {size.rows} x {size.columns}, "
-            f"{size.members} members, {size.days} days: {seconds:.1f} s per case, {memory:.0f} MB"
+            f"{size.members} members, {size.days} days{', all silent' if size.silent else ''}: "
+            f"{seconds:.1f} s per case, {memory:.0f} MB"
         )
     return pd.DataFrame(rows)
 
@@ -93,7 +101,7 @@ def exponents(table: pd.DataFrame) -> pd.DataFrame:
         column = _VARIED[str(varied)]
         if varied == "reports" and (own["reports"] >= _FIT_FROM).sum() > 1:
             own = own[own["reports"] >= _FIT_FROM]
-        if own[column].nunique() < 2:
+        if varied == "silent" or own[column].nunique() < 2:
             continue
         x = np.log(own[column])
         slopes = [np.polyfit(x, np.log(own[y]), 1)[0] for y in ("case_seconds", "memory_mb")]
@@ -151,3 +159,5 @@ def _sizes(recipe: Config, config: AnalysisScalingConfig) -> Iterator[tuple[str,
         yield "members", replace(size, members=members)
     for days in config.days:
         yield "days", replace(size, days=days)
+    for silent in (False, True):
+        yield "silent", replace(size, silent=silent)
