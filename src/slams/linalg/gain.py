@@ -42,7 +42,7 @@ from slams.linalg.solution import factorise
 __all__ = ["Gain", "ObservedPoints"]
 
 # Largest share of silent observations among those that a domain selects.
-_SILENT = 1 / 5
+_SILENT = 1 / 10
 
 # Share of a domain in the position of an observation that only it selected, from afar.
 _LEAST_SHARE = 1e-6
