@@ -6,13 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from slams.assimilators import denoising_archive
 from slams.assimilators.base import Archive
 from slams.assimilators.denoising_archive import DenoisingArchive
-from slams.assimilators.last_result import LastResult
 from slams.diffusion.backend import KarrasDenoiser, VESchedule
 from slams.fields import ObservationOperator
 from slams.nn.latent_space import IdentitySpace
+from slams.runtime.kept_tensors import KeptTensors, MemoryTensors
 from tests.assimilators.problems import LinearGaussian, linear_gaussian
 
 
@@ -31,16 +30,23 @@ class Network(nn.Module):
 
 
 @pytest.fixture
-def problem(monkeypatch: pytest.MonkeyPatch) -> LinearGaussian:
-    monkeypatch.setattr(denoising_archive, "_kept", LastResult())
+def problem() -> LinearGaussian:
     return linear_gaussian()
 
 
-def archive_of(problem: LinearGaussian, archive: Archive, seed: int = 0) -> DenoisingArchive:
+@pytest.fixture
+def kept() -> MemoryTensors:
+    return MemoryTensors()
+
+
+def archive_of(
+    problem: LinearGaussian, archive: Archive, kept: KeptTensors, seed: int = 0
+) -> DenoisingArchive:
     channels = archive.fields.shape[2]
     space = IdentitySpace(torch.zeros(channels), torch.ones(channels))
     levels = torch.tensor([3.0, 0.3])
-    return DenoisingArchive(archive, space, problem.normaliser.sd, levels, 40, seed)
+    sd = problem.normaliser.sd
+    return DenoisingArchive(archive, space, sd, levels, 40, seed, kept=kept)
 
 
 def denoiser(factor: float) -> KarrasDenoiser:
@@ -51,13 +57,15 @@ def operators(problem: LinearGaussian) -> tuple[ObservationOperator, ...]:
     return tuple(o.operator for o in problem.batch(1).observations)
 
 
-def test_equal_networks_denoise_an_archive_once(problem: LinearGaussian) -> None:
+def test_equal_networks_denoise_an_archive_once(
+    problem: LinearGaussian, kept: MemoryTensors
+) -> None:
     archive, seen = problem.archive(problem.draw(60, seed=3)), operators(problem)
     first, second = denoiser(0.5), denoiser(0.5)
-    one = archive_of(problem, archive).errors(first, seen, True)
+    one = archive_of(problem, archive, kept).errors(first, seen, True)
     assert first.backbone.calls == 4  # two levels, two chunks
     # Another part of the network of stations asks for nothing of the denoiser.
-    two = archive_of(problem, archive).errors(second, seen[:1], True)
+    two = archive_of(problem, archive, kept).errors(second, seen[:1], True)
     assert second.backbone.calls == 0
     for a, b in zip(one, two, strict=True):
         assert torch.equal(a.latent, b.latent)
@@ -65,25 +73,24 @@ def test_equal_networks_denoise_an_archive_once(problem: LinearGaussian) -> None
 
 
 @pytest.mark.parametrize("what", ["weights", "seed", "condition", "archive"])
-def test_whatever_changes_the_result_denoises_again(problem: LinearGaussian, what: str) -> None:
+def test_whatever_changes_the_result_denoises_again(
+    problem: LinearGaussian, kept: MemoryTensors, what: str
+) -> None:
     archive, seen = problem.archive(problem.draw(60, seed=3)), operators(problem)
-    archive_of(problem, archive).errors(denoiser(0.5), seen, True)
+    archive_of(problem, archive, kept).errors(denoiser(0.5), seen, True)
     other = denoiser(0.6 if what == "weights" else 0.5)
     if what == "archive":
         archive = problem.archive(problem.draw(60, seed=4))
-    fitted = archive_of(problem, archive, seed=1 if what == "seed" else 0)
+    fitted = archive_of(problem, archive, kept, seed=1 if what == "seed" else 0)
     found = fitted.errors(other, seen, what != "condition")
     assert other.backbone.calls == 4
-    denoising_archive._kept.clear()
-    again = archive_of(problem, archive, seed=1 if what == "seed" else 0)
+    again = archive_of(problem, archive, MemoryTensors(), seed=1 if what == "seed" else 0)
     fresh = again.errors(other, seen, what != "condition")
     assert all(torch.equal(a.latent, b.latent) for a, b in zip(found, fresh, strict=True))
 
 
-def test_a_large_archive_is_not_kept(
-    problem: LinearGaussian, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(denoising_archive, "_MOST_KEPT", 10)
+def test_a_large_archive_is_not_kept(problem: LinearGaussian) -> None:
+    kept = MemoryTensors(most=10)
     archive, seen = problem.archive(problem.draw(60, seed=3)), operators(problem)
-    archive_of(problem, archive).errors(denoiser(0.5), seen, True)
-    assert not denoising_archive._kept
+    archive_of(problem, archive, kept).errors(denoiser(0.5), seen, True)
+    assert not kept

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from slams.assimilators.base import Archive
@@ -13,6 +13,7 @@ from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
 from slams.nn.latent_space import IdentitySpace, LatentSpace
 from slams.normalisation import Normaliser
+from slams.runtime.kept_tensors import KeptTensors, MemoryTensors
 
 __all__ = ["Materials", "TrainedNetworks"]
 
@@ -62,6 +63,7 @@ class Materials:
         settings: Settings of each method by the name of its section, as in the recipe.
         unseen: Function that reads the windows of the validation period, on which no network was
             trained; `None` if there is none.
+        kept: Where denoising errors are kept; by default in memory.
     """
 
     normaliser: Normaliser
@@ -74,6 +76,7 @@ class Materials:
     archive: Callable[[str], Archive]
     settings: Mapping[str, Mapping[str, Any]]
     unseen: Callable[[], Archive] | None = None
+    kept: KeptTensors = field(default_factory=MemoryTensors)
 
     def settings_of(self, section: str) -> dict[str, Any]:
         """Return the settings of one method as keyword arguments, empty if it has none."""
