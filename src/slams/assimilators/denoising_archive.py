@@ -78,10 +78,8 @@ class DenoisingArchive:
         self.days = torch.linspace(0, total - 1, min(self.count, total)).round().long().unique()
         season = self.archive.time[self.days, 0] / DAYS_PER_YEAR % 1
         self.season = season.to(self.device, torch.float32)
-        every = list(range(len(self.levels)))
-        self.at = every if self.measured is None else list(self.measured)
-        # Errors are interpolated between levels only if these have the noise in common.
-        self._same_noise = self.at != every
+        every = range(len(self.levels))
+        self.at = list(every if self.measured is None else self.measured)
 
     @cached_property
     def truth(self) -> Tensor:
@@ -301,7 +299,7 @@ class DenoisingArchive:
         if not name:
             return ""
         levels = " ".join(f"{level:.5g}" for level in self.levels.tolist())
-        words = [self._data, name, levels, f"{self.at}/{self.seed}"]
+        words = [self._data, name, levels, f"{self.seed}"]
         words += [self._background] if conditioned else []
         return digest("/".join(words), denoiser.state_dict().values()).hex()
 
@@ -316,8 +314,7 @@ class DenoisingArchive:
         truth = self.truth
         sigma = self.levels[level].to(truth)
         time = time_of_sigma(sigma, denoiser.schedule)
-        keys = () if self._same_noise else (level,)
-        drawn = generator(self.seed, "denoising errors", *keys)
+        drawn = generator(self.seed, "denoising errors", level)
         noise = torch.randn(truth.shape, generator=drawn).to(truth)
         parts = [torch.arange(len(truth))]
         # Days to which no gain was fitted need no gain that held them out.

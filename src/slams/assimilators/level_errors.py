@@ -4,19 +4,20 @@ Errors are used for covariances only, for which 11 bits are enough. Each latent 
 observed point has a scale, so that units do not matter; one level at a time is converted to single
 precision, when it is asked for.
 
-Errors need not be measured at every level. Between two measured levels `i` and `j` they are
+Errors need not be measured at every level. Between two measured levels some of the days have the
+errors of one level and the others those of the other, in proportion to the distances in
+log sigma, so that the covariance is the weighted mean of both. (A weighted mean of the errors
+would shrink what is unrelated, such as the noise, against what is common, such as the truth.)
+Each feature, and each observed point, is scaled before by the standard deviation of the level, and
+after to that of the level between. A Gaussian of variance `s^2` and its exact denoiser have errors
+of variance `1 / (1 / sigma^2 + 1 / s^2)`. In any units, and with the error of the decoder, which
+is the same at all levels,
 
-    e = g [ (1 - w) e_i / V_i^(1/2) + w e_j / V_j^(1/2) ],    w linear in log sigma,
+    V = c + R / (1 / (a sigma^2) + 1 / (V_0 - c)),    log R linear in log sigma,
 
-with `V` the variance of a latent feature, or of an observed point, and with `g` such that the
-variance of `e` is the harmonic mean
-
-    1 / V = (1 - u) / V_i + u / V_j,    u linear in 1 / sigma^2.
-
-For a Gaussian of variance `s^2` and its exact denoiser `1 / V = 1 / s^2 + 1 / sigma^2`, so that
-the variance is exact. The errors of all levels are those of the same days with the same noise
-(`DenoisingArchive`): with a noise of its own at each level the sum would mix unrelated errors, and
-correlations between latents and observations would be lost.
+where `V_0` is the variance at the highest level, that of the prior, and `c + a sigma^2` the line
+through the variances at the two lowest measured levels. For a Gaussian of one size `R = 1`, so
+that the variance is exact; for modes of many sizes `R` varies slowly.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -31,6 +33,13 @@ from torch import Tensor
 from slams.diffusion.posterior.errors import DenoisingErrors
 
 __all__ = ["HalfTensor", "LevelErrors", "denoising_error_bytes", "spread_levels"]
+
+# Dimensions of errors over which a variance is taken.
+_DIMS = {"latent": (0, 2), "observed": (0,)}
+# Largest share of the variance at the lowest level that is taken to be the same at all levels.
+_MOST_CONSTANT = 0.98
+_TINY = 1e-30
+_GOLDEN = (5**0.5 - 1) / 2
 
 
 @dataclass(frozen=True)
@@ -128,38 +137,70 @@ class LevelErrors(Sequence[DenoisingErrors]):
         right = next(i for i, measured in enumerate(self._at) if measured >= level)
         if self._at[right] == level:
             return self._measured(right)
-        sigmas = [float(self._levels[i]) for i in (self._at[right - 1], self._at[right], level)]
-        ends = self._measured(right - 1), self._measured(right)
-        latent = _between(ends[0].latent, ends[1].latent, (0, 2), *sigmas)
-        observed = _between(ends[0].observed, ends[1].observed, (0,), *sigmas)
-        return DenoisingErrors(latent, observed)
+        left, sigma = right - 1, float(self._levels[level])
+        share = math.log(sigma / self._sigma(left)) / math.log(
+            self._sigma(right) / self._sigma(left)
+        )
+        # Spread over the year: consecutive days are apart by the golden ratio.
+        place = torch.arange(len(self._latent[0].values), device=self._device) * _GOLDEN % 1
+        later = place < share
+        ends = self._measured(left), self._measured(right)
+        parts = []
+        for name, dims in _DIMS.items():
+            values = [getattr(end, name) for end in ends]
+            known = [one[name] for one in self._variances]
+            scaled = [
+                value * known[number].rsqrt()
+                for value, number in zip(values, (left, right), strict=True)
+            ]
+            mixed = torch.where(later.reshape(-1, *[1] * (values[0].ndim - 1)), *reversed(scaled))
+            mixed = mixed - mixed.mean(dim=0)
+            wanted = self._variance(known, left, share, sigma)
+            parts.append(mixed * (wanted / _variance(mixed, dims)).sqrt())
+        return DenoisingErrors(*parts)
+
+    def _sigma(self, number: int) -> float:
+        return float(self._levels[self._at[number]])
 
     def _measured(self, number: int) -> DenoisingErrors:
         factor = self._factor[number].to(self._device, torch.float32).reshape(-1, 1, 1)
         latent = self._latent[number].full(self._device) * factor
         return DenoisingErrors.centred(latent, self._observed[number].full(self._device))
 
+    @cached_property
+    def _variances(self) -> list[dict[str, Tensor]]:
+        """Return the variances of each measured level."""
+        return [
+            {name: _variance(getattr(errors, name), dims) for name, dims in _DIMS.items()}
+            for errors in map(self._measured, range(len(self._at)))
+        ]
 
-def _between(
-    left: Tensor, right: Tensor, dims: tuple[int, ...], before: float, after: float, sigma: float
-) -> Tensor:
-    """Interpolate centred errors between noise levels, see the module.
+    def _variance(self, known: list[Tensor], left: int, share: float, sigma: float) -> Tensor:
+        """Interpolate variances, see the module.
 
-    Args:
-        left: Errors at level `before`.
-        right: Errors at level `after`.
-        dims: Dimensions over which a variance is taken.
-        before: A noise level.
-        after: Another one.
-        sigma: The level between them.
-    """
-    tiny = torch.finfo(left.dtype).tiny
+        Args:
+            known: Variances of each measured level.
+            left: The measured level before.
+            share: Share of the next one, from 0 to 1.
+            sigma: The noise level.
+        """
+        first, high, low = (self._sigma(number) ** 2 for number in (0, -2, -1))
+        rest = (known[-1] * high - known[-2] * low) / (high - low)
+        rest = torch.minimum(rest.clamp(min=0.0), _MOST_CONSTANT * known[-1])
+        prior = torch.maximum(known[0] - rest, (1 - _MOST_CONSTANT) * known[0])
+        slope = torch.maximum((known[-2] - known[-1]) / (high - low), prior / first)
 
-    def variance(errors: Tensor) -> Tensor:
-        return errors.square().mean(dim=dims, keepdim=True).clamp(min=tiny)
+        def gaussian(at: float) -> Tensor:
+            return 1 / (1 / (slope * at**2) + 1 / prior)
 
-    share = math.log(sigma / before) / math.log(after / before)
-    mixed = (1 - share) * left * variance(left).rsqrt() + share * right * variance(right).rsqrt()
-    u = (sigma**-2 - before**-2) / (after**-2 - before**-2)
-    wanted = 1 / ((1 - u) / variance(left) + u / variance(right))
-    return mixed * (wanted / variance(mixed)).sqrt()
+        def ratio(number: int) -> Tensor:
+            least = (1 - _MOST_CONSTANT) * known[number]
+            return torch.maximum(known[number] - rest, least) / gaussian(self._sigma(number))
+
+        both = torch.lerp(ratio(left).log(), ratio(left + 1).log(), share)
+        return rest + both.exp() * gaussian(sigma)
+
+
+def _variance(errors: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """Return the variance of centred errors, more than 0, over some dimensions."""
+    return errors.square().mean(dim=dims, keepdim=True).clamp(min=_TINY)
