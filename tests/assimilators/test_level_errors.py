@@ -82,7 +82,7 @@ def worst(errors: DenoisingErrors, sigma: float) -> Tensor:
     )
 
 
-@pytest.mark.parametrize(("measured", "close"), [(16, 0.04), (9, 0.1), (6, 0.14)])
+@pytest.mark.parametrize(("measured", "close"), [(16, 0.04), (9, 0.1), (6, 0.18)])
 def test_the_covariance_between_levels_is_that_of_a_gaussian(measured: int, close: float) -> None:
     """Between latents, between latents and observations, and between observations.
 
