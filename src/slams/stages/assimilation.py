@@ -30,13 +30,14 @@ from slams.plugins.methods import Role, in_role
 from slams.runs.directory import RunDirectory
 from slams.runs.record import is_finished
 from slams.runtime.heartbeat import Heartbeat
+from slams.runtime.kept_tensors import TensorFiles
 from slams.runtime.ranks import is_rank_zero, say
 from slams.runtime.signals import defer
 from slams.stages.bundle import keep_model
 from slams.stages.data import analysed_days, withholding
 from slams.stages.headline import log_headline
 from slams.stages.methods import error_scales, make_methods, say_times
-from slams.stages.places import data_request
+from slams.stages.places import data_request, error_directory
 from slams.stages.reporting import report
 from slams.stages.running import run_stage
 from slams.tracking.runs import Tracker
@@ -78,7 +79,8 @@ def assimilate(config: Config, dry_run: bool = False, report_after: bool = True)
         # Fitted once for all settings, and not at all where every setting has finished.
         with Heartbeat("assimilate", seconds) as heartbeat:
             names = config.assimilation.methods
-            return make_methods(config, names, datamodule, heartbeat.note)
+            kept = TensorFiles(error_directory(config), writes=not dry_run)
+            return make_methods(config, names, datamodule, heartbeat.note, kept=kept)
 
     if dry_run:
         _dry_run(config, methods(), datamodule)
