@@ -24,6 +24,7 @@ from torch import Tensor
 from slams.assimilators.base import Archive
 from slams.assimilators.materials import Materials
 from slams.assimilators.season import season_days
+from slams.assimilators.windows import windows_not_finite
 from slams.errors import UserError
 from slams.fields import Background, Batch, Ensemble
 from slams.grid import LatLonGrid
@@ -114,7 +115,7 @@ class CaseByCase(ABC):
                     f"{self.name}: archive {what} have shape {tuple(found.shape)}; expected "
                     f"{expected}: windows, days, channels and grid of the fields and statistics"
                 )
-            bad = sum(int(not bool(torch.isfinite(window).all())) for window in found)
+            bad = windows_not_finite(found)
             if bad:
                 raise UserError(
                     f"{self.name}: archive {what} contain NaN or infinite values in {bad} of "
