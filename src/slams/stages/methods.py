@@ -30,7 +30,7 @@ def _materials(
 
     def archive(split: str) -> Archive:
         windows = section.archive_days if split == "train" else 0
-        packed = data.archive(windows, split, as_packed=True)
+        packed = data.archive(windows=windows, split=split, as_packed=True)
         return degrade(packed, config.background.analysis_error)
 
     unseen = None
