@@ -77,7 +77,8 @@ def assimilate(config: Config, dry_run: bool = False, report_after: bool = True)
         )
         memory = assimilation_memory(config, shape)
         say(str(memory))
-        memory.check()
+        if is_rank_zero():  # the processes that start after it would count its memory twice
+            memory.check()
         with Heartbeat("assimilate", seconds) as heartbeat:
             names = config.assimilation.methods
             return make_methods(config, names, datamodule, heartbeat.note)

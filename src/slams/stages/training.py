@@ -210,7 +210,8 @@ def _set_up(
     say(str(memory))
     if dry_run:
         say(recipe_memory(config))
-    memory.check()
+    if is_rank_zero():  # the processes that start after it would count its memory twice
+        memory.check()
     datamodule.setup("fit")
 
 

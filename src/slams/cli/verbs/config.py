@@ -12,7 +12,6 @@ from slams.config.help import format_help, list_keys
 from slams.config.loading import to_yaml
 from slams.errors import UserError
 from slams.runtime.ranks import say
-from slams.stages.memory import recipe_memory
 
 
 @verb(
@@ -43,4 +42,6 @@ def validate(arguments: argparse.Namespace, places: list[Path]) -> None:
     require(config, "prepare")
     say(f"{arguments.recipe} is valid")
     if config.assimilation.methods:
+        from slams.stages.memory import recipe_memory  # imports NumPy
+
         say(recipe_memory(config))
