@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import itertools
 import time
 from collections.abc import Callable, Sequence
@@ -36,6 +37,7 @@ from slams.runtime.signals import defer
 from slams.stages.bundle import keep_model
 from slams.stages.data import analysed_days, withholding
 from slams.stages.headline import log_headline
+from slams.stages.memory import StoreShape, assimilation_memory, store_shape
 from slams.stages.methods import error_scales, make_methods, say_times
 from slams.stages.places import data_request, error_directory
 from slams.stages.reporting import report
@@ -77,6 +79,14 @@ def assimilate(config: Config, dry_run: bool = False, report_after: bool = True)
     @functools.cache
     def methods() -> list[Assimilator]:
         # Fitted once for all settings, and not at all where every setting has finished.
+        store = datamodule.store
+        shape = store_shape(config) or StoreShape(
+            len(store.time), len(store.channels), *store.grid.shape
+        )
+        memory = assimilation_memory(config, shape)
+        say(str(memory))
+        if is_rank_zero():  # the processes that start after it would count its memory twice
+            memory.check()
         with Heartbeat("assimilate", seconds) as heartbeat:
             names = config.assimilation.methods
             kept = TensorFiles(error_directory(config), writes=not dry_run)
@@ -92,6 +102,8 @@ def assimilate(config: Config, dry_run: bool = False, report_after: bool = True)
         methods()  # before any directory is made, in case a method refuses
     for one, request in zip(settings, requests, strict=True):
         run_stage(one, request, functools.partial(_evaluate, one, config, methods))
+        # A Trainer and its data refer to each other: free the cached fields of this setting now.
+        gc.collect()
     if is_rank_zero() and report_after:
         keep_model(config, path)
         with Heartbeat("assimilate", seconds, "drawing the report"):

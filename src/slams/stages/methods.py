@@ -33,7 +33,9 @@ def _materials(
     section = config.assimilation
 
     def archive(split: str) -> Archive:
-        return degrade(data.archive(split=split, as_packed=True), config.background.analysis_error)
+        windows = section.archive_days if split == "train" else 0
+        packed = data.archive(windows=windows, split=split, as_packed=True)
+        return degrade(packed, config.background.analysis_error)
 
     unseen = None
     if config.data.splits.validation:
