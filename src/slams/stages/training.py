@@ -59,7 +59,8 @@ def train_vae(config: Config, dry_run: bool = False) -> Path:
     if dry_run:
         batch = _first_batch(datamodule)
         fields, mask = batch.fields.flatten(0, 1), batch.mask.flatten(0, 1)
-        dry_run_step(module, batch.fields.shape, lambda: module.loss(fields, mask, mask)[0])
+        shape = (*batch.fields.shape[:3], *(config.vae.crop or batch.fields.shape[3:]))
+        dry_run_step(module, shape, lambda: module.loss(fields, mask, mask, module.draw_crop())[0])
         return request.path
     RunDirectory.check(request)
     check_machine(config.trainer)
@@ -109,9 +110,7 @@ def train_score(config: Config, dry_run: bool = False) -> Path:
     vae = load_vae(config, datamodule)
     space = raw_space(vae)
     # Refuse everything that can be refused without the encodings, before they are written.
-    check_resolutions(
-        [size // vae.config.factor for size in datamodule.grid.shape], len(config.score.channels)
-    )
+    check_resolutions(vae.encoder.patches.block_shape, len(config.score.channels))
     check_machine(config.trainer)
     request = data_request(config, LatentScore.stage, datamodule)
     RunDirectory.check(request)
