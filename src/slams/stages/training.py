@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,9 @@ from slams.tracking.runs import Tracker
 
 __all__ = ["train_score", "train_vae"]
 
-# Training windows whose patches give the principal components; more make no difference.
-_COMPONENT_WINDOWS = 400
+# Training windows whose patches give the principal components, and the most memory that these
+# may take (bytes); more make no difference.
+_COMPONENT_WINDOWS, _COMPONENT_BYTES = 400, 2**31
 
 # Training windows at which the decoder is evaluated for the weights of the loss.
 _IMPORTANCE_WINDOWS = 32
@@ -52,7 +54,10 @@ def train_vae(config: Config, dry_run: bool = False) -> Path:
         The run directory.
     """
     datamodule = reanalysis(config, batch_size=config.vae.batch_size)
-    _set_up(config, datamodule, config.vae.batch_size, archive=_COMPONENT_WINDOWS)
+    values = len(datamodule.store.channels) * math.prod(datamodule.store.grid.shape)
+    most = _COMPONENT_BYTES // (4 * config.data.window * values)
+    components = min(_COMPONENT_WINDOWS, max(most, 1))
+    _set_up(config, datamodule, config.vae.batch_size, archive=components)
     torch.manual_seed(config.seed)
     module = VAE(config.vae, datamodule.channels, datamodule.grid, datamodule.normaliser.sd)
     request = data_request(config, module.stage, datamodule)
@@ -60,13 +65,18 @@ def train_vae(config: Config, dry_run: bool = False) -> Path:
         batch = _first_batch(datamodule)
         fields, mask = batch.fields.flatten(0, 1), batch.mask.flatten(0, 1)
         shape = (*batch.fields.shape[:3], *(config.vae.crop or batch.fields.shape[3:]))
-        dry_run_step(module, shape, lambda: module.loss(fields, mask, mask, module.draw_crop())[0])
+        dry_run_step(
+            config.trainer,
+            module,
+            shape,
+            lambda: module.loss(fields, mask, mask, module.draw_crop())[0],
+        )
         return request.path
     RunDirectory.check(request)
     check_machine(config.trainer)
 
     def work(run: RunDirectory, tracker: Tracker) -> None:
-        windows = read_batches(datamodule, "train", _COMPONENT_WINDOWS)
+        windows = read_batches(datamodule, "train", components)
         module.initialise(torch.cat([b.fields.flatten(0, 1) for b in windows]))
         fit(config, module, config.vae.optimizer, datamodule, run, tracker)
         if is_rank_zero():
@@ -155,7 +165,9 @@ def _train_pixel_score(config: Config, dry_run: bool) -> Path:
     )
     if dry_run:
         batch = _first_batch(datamodule)
-        dry_run_step(module, batch.latents.shape, lambda: module.loss(batch).mean())
+        dry_run_step(
+            config.trainer, module, batch.latents.shape, lambda: module.loss(batch).mean()
+        )
         return request.path
     work = functools.partial(fit, config, module, config.score.optimizer, datamodule)
     return run_stage(config, request, work)
@@ -199,7 +211,7 @@ def _dry_run_score(
     module = LatentScore(
         config.score, datamodule.channels, datamodule.grid, shape, mean, sd, vae_run
     )
-    dry_run_step(module, latents.shape, lambda: module.loss(batch).mean())
+    dry_run_step(config.trainer, module, latents.shape, lambda: module.loss(batch).mean())
 
 
 def _importance(config: Config, vae: VAE, train: LatentStore) -> Tensor | None:
