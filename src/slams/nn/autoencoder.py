@@ -16,6 +16,8 @@ normalised units) together with the mask.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -25,6 +27,9 @@ from slams.nn.blocks import BlockGrid, Crop
 from slams.nn.layers import ResidualBlock, SphereConv2d, zero_init
 
 __all__ = ["PatchDecoder", "PatchEncoder", "patch_principal_components"]
+
+# Values whose patches are copied at a time (in double precision 2 GB).
+_AT_A_TIME = 2**28
 
 
 def patch_principal_components(
@@ -44,11 +49,14 @@ def patch_principal_components(
         `(K,)`.
     """
     blocks = BlockGrid(tuple(fields.shape[-2:]), factor, pole_rows)
-    patches = functional.pixel_unshuffle(blocks.pad(fields), factor)
-    size = patches.shape[1]
-    area = blocks.row_means(weights).to(patches.dtype)
-    flat = (patches * area.sqrt()[:, None]).movedim(1, -1).reshape(-1, size).double()
-    covariance = flat.T @ flat / flat.shape[0]
+    area = blocks.row_means(weights).to(fields.dtype)
+    size, patch_count = fields.shape[1] * factor**2, len(fields) * math.prod(blocks.block_shape)
+    products = torch.zeros(size, size, dtype=torch.float64, device=fields.device)
+    for some in fields.split(max(_AT_A_TIME // fields[0].numel(), 1)):
+        patches = functional.pixel_unshuffle(blocks.pad(some), factor)
+        flat = (patches * area.sqrt()[:, None]).movedim(1, -1).reshape(-1, size).double()
+        products += flat.T @ flat
+    covariance = products / patch_count
     variance, vectors = torch.linalg.eigh(covariance)
     order = torch.argsort(variance, descending=True)[:count]
     return vectors[:, order].T.float(), variance[order].clamp(min=1e-12).sqrt().float()
