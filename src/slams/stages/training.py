@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,9 @@ from slams.tracking.runs import Tracker
 
 __all__ = ["train_score", "train_vae"]
 
-# Training windows whose patches give the principal components; more make no difference.
-_COMPONENT_WINDOWS = 400
+# Training windows whose patches give the principal components, and the most memory that these
+# may take (bytes); more make no difference.
+_COMPONENT_WINDOWS, _COMPONENT_BYTES = 400, 2**31
 # Copies of these windows: as read, joined, as patches, weighted, and in double precision.
 _COMPONENT_COPIES = 5
 
@@ -58,13 +60,16 @@ def train_vae(config: Config, dry_run: bool = False) -> Path:
         The run directory.
     """
     datamodule = reanalysis(config, batch_size=config.vae.batch_size)
+    values = len(datamodule.store.channels) * math.prod(datamodule.store.grid.shape)
+    most = _COMPONENT_BYTES // (4 * config.data.window * values)
+    components = min(_COMPONENT_WINDOWS, max(most, 1))
     _set_up(
         config,
         datamodule,
         config.vae.batch_size,
         stage="train vae",
         dry_run=dry_run,
-        archive=_COMPONENT_COPIES * _COMPONENT_WINDOWS,
+        archive=_COMPONENT_COPIES * components,
     )
     torch.manual_seed(config.seed)
     module = VAE(config.vae, datamodule.channels, datamodule.grid, datamodule.normaliser.sd)
@@ -72,13 +77,19 @@ def train_vae(config: Config, dry_run: bool = False) -> Path:
     if dry_run:
         batch = _first_batch(datamodule)
         fields, mask = batch.fields.flatten(0, 1), batch.mask.flatten(0, 1)
-        dry_run_step(module, batch.fields.shape, lambda: module.loss(fields, mask, mask)[0])
+        shape = (*batch.fields.shape[:3], *(config.vae.crop or batch.fields.shape[3:]))
+        dry_run_step(
+            config.trainer,
+            module,
+            shape,
+            lambda: module.loss(fields, mask, mask, module.draw_crop())[0],
+        )
         return request.path
     RunDirectory.check(request)
     check_machine(config.trainer)
 
     def work(run: RunDirectory, tracker: Tracker) -> None:
-        windows = read_batches(datamodule, "train", _COMPONENT_WINDOWS)
+        windows = read_batches(datamodule, "train", components)
         module.initialise(torch.cat([b.fields.flatten(0, 1) for b in windows]))
         fit(config, module, config.vae.optimizer, datamodule, run, tracker)
         if is_rank_zero():
@@ -128,9 +139,7 @@ def train_score(config: Config, dry_run: bool = False) -> Path:
     vae = load_vae(config, datamodule)
     space = raw_space(vae)
     # Refuse everything that can be refused without the encodings, before they are written.
-    check_resolutions(
-        [size // vae.config.factor for size in datamodule.grid.shape], len(config.score.channels)
-    )
+    check_resolutions(vae.encoder.patches.block_shape, len(config.score.channels))
     check_machine(config.trainer)
     request = data_request(config, LatentScore.stage, datamodule)
     RunDirectory.check(request)
@@ -175,7 +184,9 @@ def _train_pixel_score(config: Config, dry_run: bool) -> Path:
     )
     if dry_run:
         batch = _first_batch(datamodule)
-        dry_run_step(module, batch.latents.shape, lambda: module.loss(batch).mean())
+        dry_run_step(
+            config.trainer, module, batch.latents.shape, lambda: module.loss(batch).mean()
+        )
         return request.path
     work = functools.partial(fit, config, module, config.score.optimizer, datamodule)
     return run_stage(config, request, work)
@@ -247,7 +258,7 @@ def _dry_run_score(
     module = LatentScore(
         config.score, datamodule.channels, datamodule.grid, shape, mean, sd, vae_run
     )
-    dry_run_step(module, latents.shape, lambda: module.loss(batch).mean())
+    dry_run_step(config.trainer, module, latents.shape, lambda: module.loss(batch).mean())
 
 
 def _importance(config: Config, vae: VAE, train: LatentStore) -> Tensor | None:
