@@ -11,8 +11,9 @@ import torch
 
 from slams.assimilators.season import season_days
 from slams.config.loading import to_yaml
-from slams.config.schema import Config
+from slams.config.schema import Config, SuperobConfig
 from slams.errors import UserError
+from slams.linalg.settings import LocalSettings
 from slams.stages import assimilation, memory
 from slams.stages.data import analysed_days
 from slams.stages.memory import (
@@ -42,8 +43,7 @@ SIZES = AssimilationSizes(
     fitted_guesses=0,
     latents=16,
     latent_points=4,
-    latent_methods=1,
-    grid_methods=2,
+    solves=True,
     levels=3,
     denoised=10,
     network=7,
@@ -63,9 +63,8 @@ def test_every_part_by_hand() -> None:
         "cache": 4 * 100 * 60,
         # The larger of the two methods, whose errors are copied for H.
         "season": 2 * 4 * 200 * 60,
-        "localisation": 2 * 4 * 57 * 7 + 4 * 11 * 7,
-        "observations": 4 * (2 * 50 + 6) * 6 + 24 * 36,
-        "denoising": 2 * 4 * 3 * 10 * 16 + 4 * 3 * 10 * 7 * 2,
+        "observations": (28 + 8) * 36 + 4 * 20 * 6,
+        "denoising": (2 * 3 + 12) * 10 * (16 + 7 * 2),
         "ensembles": 4 * 200 * 8 * (3 + 8 * 4),
     }
     guessed = assimilation_parts(replace(SIZES, fitted_guesses=2))
@@ -73,16 +72,32 @@ def test_every_part_by_hand() -> None:
 
 
 def test_domains_bound_what_points_take() -> None:
-    kept, case = covariance_bytes(30_000, 40_000, 28_800, local=False)
-    assert kept == 4 * 68_800 * 40_000
-    assert case > 3 * 8 * 30_000**2
+    assert covariance_bytes(10_000, 1, 300) == 28 * 10_000**2 + 2**29
+    kept = 4 * 128 * 300**2
     for points in (10_000, 30_000):
-        assert covariance_bytes(points, 40_000, 28_800, local=True) == (
-            0,
-            24 * 1500**2 + 4 * 1500 * 28_800,
-        )
-    local = assimilation_parts(replace(SIZES, local=True))
-    assert local["localisation"] == 0
+        assert covariance_bytes(points, 128, 300) == kept + 2**29
+    assert covariance_bytes(30_000, 2000, 300) == 2**29  # computed again at each level
+
+
+def test_many_points_are_analysed_domain_by_domain(tiny_config: Config) -> None:
+    config = replace(tiny_config, assimilation=replace(tiny_config.assimilation))
+    shape = store_shape(config)
+    assert assimilation_sizes(config, shape).domains == 1
+    config.assimilation.local = LocalSettings(above=10)
+    assert assimilation_sizes(config, shape).domains == 128
+
+
+def test_points_of_one_cell_are_averaged(tiny_config: Config) -> None:
+    shape = StoreShape(100, 4, 12, 24)
+    config = replace(tiny_config, observations=replace(tiny_config.observations, use=["stations"]))
+    config.observations.stations = replace(config.observations.stations, held_out=0.0)
+    stations, variables = config.observations.stations, len(config.observations.stations.variables)
+    stations.count = 20
+    assert observed_points(config, shape)[0] == 20 * variables
+    stations.count = 10_000
+    assert observed_points(config, shape)[0] == 288 * variables
+    config.observations.superob = SuperobConfig("off")
+    assert observed_points(config, shape)[0] == 10_000 * variables
 
 
 @pytest.mark.parametrize("most", [0, 7, 1500])

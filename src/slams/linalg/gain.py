@@ -51,7 +51,7 @@ _LEAST_SHARE = 1e-6
 _NO_PRECISION = 1e-12
 
 # Bytes of temporaries, and of localisation matrices that are kept for the next solution.
-_TEMPORARY, _KEPT = 2**27, 2**29
+_TEMPORARY, _KEPT = 2**25, 2**29
 
 
 @dataclass(frozen=True)

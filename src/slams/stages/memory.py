@@ -8,13 +8,14 @@ observed points in use on a grid of G points, ensembles of M members (bytes)
     first guesses 4 V per archive window       of each fitted one, and twice as much in their fit
     cache         4 N C H W                    fields of the store (data.cache=memory)
     season        2 x 4 V n (2 shifts + 1)     background errors of one case, and H's copy
-    localisation  4 (G + Q) Q                  of each method
-    observations  4 (G + P) P + 4 G P + 3 x 8 P^2    matrices of the largest method's case
-    denoising     L S (8 F + 4 Q)              errors, and the denoised days that are kept
+    observations  (4 + 3 x 8) P^2 + 4 n P      matrices of the largest method's case, and images
+    denoising     2 L S (F + Q) + 12 S (F + Q) errors on disk, mapped; those of one level
     ensembles     4 V M per kept case and method; 8 of the batch that is scored
 
-Where points are solved locally, matrices have the size of one domain. This module imports neither
-torch nor a store: `slams config validate` prints its numbers.
+Where a case is analysed domain by domain (`slams.linalg.gain`), matrices are those of its D
+domains of p observations: 4 D p^2 (up to 0.5 GB, which are kept for the next noise level) and a
+bounded part of them in double precision. This module imports neither torch nor a store: `slams config
+validate` prints its numbers.
 """
 
 from __future__ import annotations
@@ -56,10 +57,13 @@ _FEWEST = 30
 _SCORING = 8
 # Noise levels are measured on this many validation days.
 _UNSEEN = 60
-# Values of denoised days up to which they are kept (`denoising_archive`).
-_MOST_KEPT = 250_000_000
-# Points that one domain of a local analysis solves at most.
-_DOMAIN = 1500
+# Matrices of domains that are kept, and temporaries of an analysis (bytes; `slams.linalg.gain`).
+_MOST_KEPT, _TEMPORARY = 2**29, 16 * 2**25
+# Surface of the Earth (km2), and cells of one degree that cover it.
+_EARTH, _SQUARE_DEGREES = 5.1e8, 41_253
+# Points per occupied cell above which they are averaged by default
+# (`slams.observations.superobs`).
+_DENSEST = 1.25
 _ERRORS = ("optimal_interpolation", "3dvar", "enkf", "letkf")
 _LATENT = ("latent_3dvar", "latent_diffusion")
 
@@ -68,7 +72,6 @@ _REMEDIES = {
     "first guesses": "lower assimilation.archive_days, or leave out methods with a first guess",
     "cache": "set data.cache=mmap",
     "season": "lower assimilation.archive_days, or `season` or `shifts` of the method",
-    "localisation": "observe fewer points: observations.stations.count, .satellite.footprint",
     "observations": "observe fewer points: observations.stations.count, .satellite.footprint",
     "denoising": "lower assimilation.guidance.archive",
     "ensembles": "lower assimilation.keep_cases, .members or .batch_size",
@@ -115,8 +118,7 @@ class AssimilationSizes:
         fitted_guesses: Number of first guesses that are fitted to the archive.
         latents: Latent values `F` of a window; 0 without a latent method.
         latent_points: Latent grid points.
-        latent_methods: Number of methods with a localisation on the latent grid.
-        grid_methods: Number of methods with a localisation on the grid.
+        solves: Whether a method solves for the weights of observations.
         levels: Noise levels `L`; 0 without denoising errors.
         denoised: Days `S` with denoising errors.
         network: Points `Q` of the network, on each day.
@@ -125,7 +127,8 @@ class AssimilationSizes:
         batch: Cases per batch.
         kept: Ensembles that are kept in memory.
         cached: Days of the store that are cached.
-        local: Whether points are solved in domains.
+        domains: Domains in which a case is analysed; 1 if at once.
+        limit: Most observations that a domain uses.
     """
 
     day: int
@@ -139,8 +142,7 @@ class AssimilationSizes:
     fitted_guesses: int
     latents: int
     latent_points: int
-    latent_methods: int
-    grid_methods: int
+    solves: bool
     levels: int
     denoised: int
     network: int
@@ -149,48 +151,39 @@ class AssimilationSizes:
     batch: int
     kept: int
     cached: int
-    local: bool = False
+    domains: int = 1
+    limit: int = 0
 
 
-def covariance_bytes(points: int, network: int, grid: int, local: bool) -> tuple[int, int]:
-    """Return the memory of localisation and covariances of one method.
+def covariance_bytes(points: int, domains: int, limit: int) -> int:
+    """Return the memory of the covariances of one case (bytes).
 
     Args:
-        points: Observed points of a case.
-        network: Points of the network, whose localisation is kept.
-        grid: Points of the analysis.
-        local: Whether points are solved in domains.
-
-    Returns:
-        Bytes that are kept from case to case, and bytes of one case.
+        points: Observed points of the case.
+        domains: Domains in which it is analysed; 1 if at once.
+        limit: Most observations that a domain uses.
     """
-    if local:
-        size = min(points, _DOMAIN)
-        return 0, 3 * 8 * size**2 + 4 * size * grid
-    return 4 * (grid + network) * network, 4 * (2 * grid + points) * points + 3 * 8 * points**2
+    if domains == 1:
+        return (4 + 3 * 8) * points**2 + min(_TEMPORARY, 8 * points**2)
+    tapers = 4 * domains * min(points, limit) ** 2
+    return (tapers if tapers <= _MOST_KEPT else 0) + _TEMPORARY
 
 
 def assimilation_parts(sizes: AssimilationSizes) -> dict[str, int]:
     """Return what an assimilation holds beside the program (bytes by part), see the module."""
     s = sizes
     values = s.day * s.window
-    case, kept = [0], 0
-    for count, grid in ((s.grid_methods, s.points), (s.latent_methods, s.latent_points)):
-        held, own = covariance_bytes(s.observed, s.network, grid, s.local)
-        kept += count * held
-        case += [own] if count else []
     errors = [4 * values * n * (2 * s.shifts.get(name, 0) + 1) for name, n in s.season.items()]
-    means = s.levels * s.denoised * s.latents
+    images = 4 * s.observed * max((*s.season.values(), s.denoised))
+    wide = s.denoised * (s.latents + s.network * s.window) if s.levels else 0
     return {
         "archive": 2 * s.day * (s.archive_days + s.unseen_days),
         # The guesses, and in their fit as many errors and fields.
         "first guesses": 4 * values * s.windows * (s.fitted_guesses + 2) * (s.fitted_guesses > 0),
         "cache": 4 * s.day * s.cached,
         "season": 2 * max(errors, default=0),
-        "localisation": kept,
-        "observations": max(case),
-        "denoising": 4 * means * (2 if means <= _MOST_KEPT else 1)
-        + 4 * s.levels * s.denoised * s.network * s.window,
+        "observations": (covariance_bytes(s.observed, s.domains, s.limit) + images) * s.solves,
+        "denoising": 2 * s.levels * wide + 12 * wide,
         "ensembles": 4 * values * s.members * (s.kept + _SCORING * s.batch),
     }
 
@@ -220,6 +213,14 @@ def store_shape(config: Config) -> StoreShape | None:
 def observed_points(config: Config, shape: StoreShape) -> tuple[int, float]:
     """Return the points of a network on one day, and the number of them with a value."""
     section, network, used = config.observations, 0, 0.0
+
+    def add(points: int, times: int, share: float) -> None:
+        nonlocal network, used
+        left = _averaged(points, section.superob.degrees, shape)
+        # Of a cell with several points more than a share of one is seen.
+        seen = 1 - (1 - share) ** (points / max(left, 1))
+        network, used = network + left * times, used + left * times * seen
+
     if "stations" in section.use:
         stations = section.stations
         count = stations.count
@@ -227,23 +228,31 @@ def observed_points(config: Config, shape: StoreShape) -> tuple[int, float]:
             count = shape.stations
         elif stations.file and Path(stations.file).is_file():
             count = len(read_station_list(stations.file))
-        own = round(count * (1 - stations.held_out)) * len(stations.variables)
-        network, used = network + own, used + own * (1 - stations.missing)
+        own = round(count * (1 - stations.held_out))
+        add(own, len(stations.variables), 1 - stations.missing)
     if "satellite" in section.use:
         satellite = section.satellite
         own = (shape.rows // satellite.footprint) * (shape.columns // satellite.footprint)
-        share = satellite.coverage if satellite.geometry == "slanted" else 1.0
-        network, used = network + own, used + own * share
+        add(own, 1, satellite.coverage if satellite.geometry == "slanted" else 1.0)
     if "degraded" in section.use:
         degraded = section.degraded
-        own = len(degraded.channels) * math.prod(
+        own = math.prod(
             -(-(size // degraded.block) // degraded.gap) for size in (shape.rows, shape.columns)
         )
-        network, used = network + own, used + own
+        add(own, len(degraded.channels), 1.0)
     for instrument in section.instruments:
         if instrument.name in section.use:
-            network, used = network + instrument.count, used + instrument.count
+            add(instrument.count, 1, 1.0)
     return network, used
+
+
+def _averaged(points: int, degrees: float | None, shape: StoreShape) -> int:
+    """Return the cells that points at random occupy, or the points if they are not averaged."""
+    if degrees is None or not points:
+        return points
+    cells = _SQUARE_DEGREES / degrees**2 if degrees else shape.rows * shape.columns
+    occupied = cells * -math.expm1(-points / cells)
+    return round(occupied) if degrees or points > _DENSEST * occupied else points
 
 
 def archive_positions(pieces: Iterable[Piece], window: int, lag: int, most: int) -> list[int]:
@@ -285,10 +294,12 @@ def assimilation_sizes(config: Config, shape: StoreShape) -> AssimilationSizes:
     )
     validation = sum(day_number(last) - day_number(start) + 1 for start, last in unseen)
     factor = config.vae.factor
-    latent_points = (shape.rows // factor) * (shape.columns // factor)
+    latent_points = -(-shape.rows // factor) * -(-shape.columns // factor)
     network, used = observed_points(config, shape)
     observed_days = len(config.observations.days) or data.days
     own = {name: _section_of(config, name) for name in methods if name in _ERRORS}
+    observed = round(used * observed_days)
+    is_local = observed > section.local.above
     return AssimilationSizes(
         day=shape.day,
         window=data.days,
@@ -301,16 +312,17 @@ def assimilation_sizes(config: Config, shape: StoreShape) -> AssimilationSizes:
         fitted_guesses=len(guesses),
         latents=data.days * config.vae.latent_channels * latent_points if latent else 0,
         latent_points=latent_points,
-        latent_methods=len(latent),
-        grid_methods=len(own),
+        solves=bool(own or latent),
         levels=section.sampler.steps if errors else 0,
         denoised=min(section.guidance.archive, len(first)) + (_UNSEEN if validation else 0),
         network=network,
-        observed=round(used * observed_days),
+        observed=observed,
         members=section.members,
         batch=section.batch_size,
         kept=max(section.keep_cases, 0) * len(methods),
         cached=shape.steps if data.cache == "memory" and data.num_workers == 0 else 0,
+        domains=max(round(_EARTH / section.local.spacing**2), 2) if is_local else 1,
+        limit=section.local.observations,
     )
 
 
