@@ -14,8 +14,8 @@ observed points in use on a grid of G points, ensembles of M members (bytes)
 
 Where a case is analysed domain by domain (`slams.linalg.gain`), matrices are those of its D
 domains of p observations: 4 D p^2 (up to 0.5 GB, which are kept for the next noise level) and a
-bounded part of them in double precision. This module imports neither torch nor a store: `slams config
-validate` prints its numbers.
+bounded part of them in double precision. This module imports neither torch nor a store: `slams
+config validate` prints its numbers.
 """
 
 from __future__ import annotations
