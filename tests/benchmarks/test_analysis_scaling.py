@@ -45,6 +45,7 @@ def test_sizes_are_those_of_the_recipe_and_exponents_are_fitted(tmp_path: Path) 
     assert list(varied.analysis) == [
         *ANALYSES,
         *(a for a in ANALYSES if a != "local_unselected"),
+        "archive",
         "local",
         "local_superob",
     ]

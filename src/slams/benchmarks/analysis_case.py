@@ -27,6 +27,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from slams.grid import LatLonGrid, pad_sphere
+from slams.linalg.archive_gain import ArchiveGain
 from slams.linalg.domains import Domains
 from slams.linalg.gain import Gain, ObservedPoints
 from slams.linalg.settings import LocalSettings
@@ -34,9 +35,10 @@ from slams.runtime.memory import resident_memory
 
 __all__ = ["ANALYSES", "CaseCost", "CaseSize", "seam_ratio", "solve_case", "synthetic_case"]
 
-# All observations at once; domain by domain with all observations in reach, with at most `limit`
-# of them, and with these after averaging in the cells of the grid.
-ANALYSES = ("dense", "local_unselected", "local", "local_superob")
+# All observations at once; domain by domain with all observations in reach, in their space and in
+# that of the archive; with at most `limit` of them, and with these after averaging in the cells of
+# the grid.
+ANALYSES = ("dense", "local_unselected", "archive", "local", "local_superob")
 # Kinds of observations, the variance of their errors, and the share of it that those of one cell
 # have in common.
 _KINDS, _VARIANCE, _COMMON = 3, 0.5, 0.3
@@ -135,8 +137,9 @@ def solve_case(size: CaseSize) -> CaseCost:
     dense = size.analysis == "dense"
     points = latent.shape[0] * latent.shape[1]
     domains = Domains.whole(points) if dense else Domains.cover(latent, size.spacing_km)
-    limit = math.inf if size.analysis in ("dense", "local_unselected") else size.limit
-    gain = Gain(domains, latent.points, size.half_width_km, case.observed, limit)
+    limit = size.limit if size.analysis in ("local", "local_superob") else math.inf
+    kind = ArchiveGain if size.analysis == "archive" else Gain
+    gain = kind(domains, latent.points, size.half_width_km, case.observed, limit)
     setup = time.process_time() - started
     seconds = []
     for _ in range(size.levels):

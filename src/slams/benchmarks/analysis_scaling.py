@@ -16,7 +16,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pandas as pd
 
-from slams.benchmarks.analysis_case import CaseCost, CaseSize
+from slams.benchmarks.analysis_case import ANALYSES, CaseCost, CaseSize
 from slams.benchmarks.recipes import AnalysisScalingConfig, parse_plane
 from slams.config.schema import Config
 from slams.errors import UserError
@@ -150,7 +150,7 @@ def _sizes(recipe: Config, config: AnalysisScalingConfig) -> Iterator[tuple[str,
     )
     for reports in config.reports:
         largest = {"dense": config.dense, "local_unselected": config.unselected}
-        for analysis in ("dense", "local_unselected", "local", "local_superob"):
+        for analysis in ANALYSES:
             if reports <= largest.get(analysis, reports):
                 yield "reports", replace(size, analysis=analysis, reports=reports)
     for text in sorted(config.grids, key=lambda grid: parse_plane(grid)):

@@ -38,6 +38,7 @@ _SAMPLER_MARKERS = {
 _ANALYSES = {
     "dense": ("at once", _RED, "s"),
     "local_unselected": ("domains, all in reach", _ORANGE, "^"),
+    "archive": ("domains, all in reach, archive space", _PINK, "D"),
     "local": ("domains, nearest", _BLUE, "o"),
     "local_superob": ("domains, averaged in cells", _GREEN, "v"),
 }
