@@ -35,11 +35,10 @@ def test_a_dry_run_trains_on_a_crop_of_a_grid_with_poles(
         "vae.factor=2",
         "vae.hidden=8",
         "vae.blocks=1",
-        "vae.crop=[12,20]",
     ]
     assert main(["prepare", str(RECIPE), *words]) == 0
     capsys.readouterr()
-    assert main(["train", "vae", str(RECIPE), "--dry-run", *words]) == 0
+    assert main(["train", "vae", str(RECIPE), "--dry-run", *words, "vae.crop=[12,20]"]) == 0
     printed = capsys.readouterr().out
     assert "dry run of train vae: batch (1, 1, 16, 12, 20)" in printed
     assert main(["train", "vae", str(RECIPE), "--dry-run", *words, "vae.crop=[]"]) == 0

@@ -43,9 +43,10 @@ def method(name: str, problem) -> Assimilator:
 @pytest.mark.parametrize("stage", ["vae", "score"])
 def test_training_in_bfloat16_is_on_the_device(stage: str, device: str, tmp_path: Path) -> None:
     with HeavyOnCpu() as recorded:
-        module, loss = train(stage, tmp_path, ACCELERATOR[device])
+        module, loss, end = train(stage, tmp_path, ACCELERATOR[device])
+    assert end.device == device
     assert all(bool(p.isfinite().all()) for p in module.parameters())
-    _, exact = train(stage, tmp_path, "cpu", precision="32-true")
+    _, exact, _ = train(stage, tmp_path, "cpu", precision="32-true")
     assert loss == pytest.approx(exact, rel=0.05 if device == "cpu" else 0.5)
     if device == "cpu":
         assert any("conv" in name for name in recorded.found)
@@ -95,11 +96,12 @@ def test_two_ranks_train_the_same_network(device: str, tmp_path: Path) -> None:
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=500,
     )
     assert done.returncode == 0, done.stderr
     backend = {"cpu": "gloo", "cuda": "nccl"}[device]
-    assert f"2 ranks, {backend}, {device}, same weights: True" in done.stdout
+    # From either rank.
+    assert done.stdout.count(f"2 ranks, {backend}, {device}, same weights: True") == 2
 
 
 def big_vae(rows: int, columns: int, **settings: int) -> tuple[VAE, torch.Tensor]:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import distributed
 from torch.utils.data import DataLoader
 
@@ -20,7 +21,7 @@ from tests.modules.test_score import batch as latent_batch
 from tests.modules.test_score import score
 from tests.modules.test_vae import fields, vae
 
-__all__ = ["module_and_batch", "train"]
+__all__ = ["AtEnd", "module_and_batch", "train"]
 
 
 def module_and_batch(stage: str) -> tuple[TrainedModule, object]:
@@ -34,10 +35,33 @@ def module_and_batch(stage: str) -> tuple[TrainedModule, object]:
     return vae(), batch
 
 
+class AtEnd(Callback):
+    """Looks at a training where it ends: afterwards Lightning moves the module to the CPU.
+
+    Attributes:
+        device: Type of the device of the weights.
+        backend: Backend of the process group; empty for one process.
+        same: Whether all ranks have the same weights.
+    """
+
+    device, backend, same = "", "", True
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Record the device, the backend and the comparison."""
+        flat = torch.cat([p.detach().flatten() for p in pl_module.parameters()])
+        self.device = flat.device.type
+        if trainer.world_size > 1:
+            self.backend = distributed.get_backend()
+            least, most = flat.clone(), flat.clone()
+            distributed.all_reduce(least, distributed.ReduceOp.MIN)
+            distributed.all_reduce(most, distributed.ReduceOp.MAX)
+            self.same = torch.equal(least, most)
+
+
 def train(
     stage: str, directory: Path, accelerator: str, ranks: int = 1, precision: str = "bf16-mixed"
-) -> tuple[TrainedModule, float]:
-    """Train a stage for four steps; return the module and its last loss.
+) -> tuple[TrainedModule, float, AtEnd]:
+    """Train a stage for four steps; return the module, its last loss and what was at the end.
 
     Args:
         stage: `vae` or `score`.
@@ -49,25 +73,14 @@ def train(
     module, batch = module_and_batch(stage)
     config = TrainerConfig(accelerator=accelerator, devices=ranks, precision=precision, threads=1)
     module.configure_networks(config)
-    trainer = make_trainer(config, run_dir=directory, max_steps=4)
+    end = AtEnd()
+    trainer = make_trainer(config, run_dir=directory, max_steps=4, callbacks=[end])
     torch.manual_seed(1)
-    trainer.fit(module, DataLoader([batch] * 4, batch_size=None))
-    return module, float(trainer.callback_metrics["train/loss"])
-
-
-def _same_on_all_ranks(module: TrainedModule) -> bool:
-    flat = torch.cat([p.detach().flatten() for p in module.parameters()])
-    least, most = flat.clone(), flat.clone()
-    distributed.all_reduce(least, distributed.ReduceOp.MIN)
-    distributed.all_reduce(most, distributed.ReduceOp.MAX)
-    return torch.equal(least, most)
+    trainer.fit(module, DataLoader([batch] * 4 * ranks, batch_size=None))
+    return module, float(trainer.callback_metrics["train/loss"]), end
 
 
 if __name__ == "__main__":
     where, kind, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-    trained, loss = train("vae", where, kind, count)
-    place = next(trained.parameters()).device.type
-    backend = distributed.get_backend()
-    same = _same_on_all_ranks(trained)
-    if distributed.get_rank() == 0:
-        print(f"{count} ranks, {backend}, {place}, same weights: {same}, loss {loss:.4f}")
+    _, _, found = train("vae", where, kind, count)
+    print(f"{count} ranks, {found.backend}, {found.device}, same weights: {found.same}")
