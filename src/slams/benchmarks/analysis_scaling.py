@@ -50,7 +50,8 @@ def analysis_table(
 
     Returns:
         Columns varied, analysis, reports, points (after averaging), rows, columns, cells, members,
-        days, silent (0 or 1), setup_seconds, level_seconds, case_seconds, member_seconds, memory_mb, peak_mb, seam.
+        days, silent (0 or 1), setup_seconds, level_seconds, case_seconds, member_seconds,
+        memory_mb, peak_mb, seam.
     """
     rows = []
     for varied, size in _sizes(recipe, config):

@@ -201,7 +201,11 @@ class Gain:
                 self.domains.shares[some, :size].split(step, dim=1),
                 strict=True,
             ):
-                part = found(by_point[points], points, some).unflatten(1, (points.shape[1], -1)).flatten(2)
+                part = (
+                    found(by_point[points], points, some)
+                    .unflatten(1, (points.shape[1], -1))
+                    .flatten(2)
+                )
                 part *= shares.to(part)[..., None]
                 total.index_add_(0, points.flatten(), part.flatten(0, 1))
         return self.partners.total(total).unflatten(1, (-1, count)).permute(2, 1, 0)
