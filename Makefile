@@ -24,7 +24,7 @@ DEMO := experiments/demo.yaml
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-slow test-faults test-e2e test-slurm lint format prepare train-vae \
+.PHONY: help install demo test test-slow test-gpu test-faults test-e2e test-slurm lint format prepare train-vae \
 	train-score assimilate ablate compare report bench mlflow-ui simulate docs clean \
 	slurm-submit slurm-sweep slurm-show
 
@@ -50,7 +50,7 @@ demo: install ## Embedded sample -> VAE -> score -> assimilation with baselines 
 	$(SLAMS) export runs/demo/assimilation --output $(MODEL)
 
 test: install ## Run the tests, but for the slow ones
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow and not e2e and not slurm"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow and not e2e and not slurm and not gpu"
 
 test-e2e: install ## Open MLflow's page and the report in a headless browser
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
@@ -58,6 +58,11 @@ test-e2e: install ## Open MLflow's page and the report in a headless browser
 		apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; } || \
 		echo "no browser here and none could be installed: the tests will say that they skip"
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m e2e
+
+test-gpu: install ## Hold training and analyses on a GPU against the CPU's (minutes; skips without one)
+	@$(BIN)/python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' || \
+		echo "no GPU that torch can use on this machine: the tests will skip"
+	$(BIN)/python -m pytest -m gpu tests/gpu
 
 test-slow: install ## Run the slow tests: training, several processes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow

@@ -7,6 +7,7 @@ For each process (rank), with windows of `T` days, `L` earlier ones, `C` channel
     batches   4 B (T + L) C P for each batch that is being read, queued or processed
     pinned    the size of two batches, where there is a GPU
     archive   windows that a stage keeps all at once: fields, background, and one byte of mask each
+    latents   encodings of all windows and of their backgrounds, 8 K h w T for each of them
 
 A memory-mapped cache is not counted: its pages belong to the operating system, which drops them
 when it needs the memory.
@@ -14,43 +15,21 @@ when it needs the memory.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
 import torch
 
 from data_modules.reanalysis import ReanalysisDataModule
-from slams.runtime.memory import available_memory, resident_memory
+from slams.runtime.memory import HostMemory, available_memory, resident_memory
 
 __all__ = ["HostMemory", "host_memory"]
 
-
-@dataclass(frozen=True)
-class HostMemory:
-    """Estimate for all processes on a machine.
-
-    Attributes:
-        parts: Bytes by part.
-        available: Bytes that are available on the machine now.
-    """
-
-    parts: Mapping[str, int]
-    available: int
-
-    @property
-    def total(self) -> int:
-        """Return the sum (bytes)."""
-        return sum(self.parts.values())
-
-    def __str__(self) -> str:
-        parts = ", ".join(f"{name} {size / 1e9:.2f}" for name, size in self.parts.items() if size)
-        text = (
-            f"host memory: about {self.total / 1e9:.2f} GB ({parts}) of "
-            f"{self.available / 1e9:.2f} GB available"
-        )
-        if self.total > self.available:
-            text += "; too much: set data.cache=mmap, or fewer workers or smaller batches"
-        return text
+_SMALLER_BATCHES = "set fewer workers (data.num_workers), smaller batches or a smaller data.ahead"
+_REMEDIES = {
+    "program": "set fewer workers (data.num_workers) or processes (trainer.devices)",
+    "cache": "set data.cache=mmap",
+    "batches": _SMALLER_BATCHES,
+    "pinned": _SMALLER_BATCHES,
+    "latents": "set fewer score.lags or a smaller score.shifts, or shorten data.splits.train",
+}
 
 
 def host_memory(
@@ -60,6 +39,8 @@ def host_memory(
     ranks: int = 1,
     archive: int = 0,
     background: bool = False,
+    latents: int = 0,
+    stage: str = "this stage",
 ) -> HostMemory:
     """Estimate the host memory of training from a DataModule, before it is set up.
 
@@ -69,6 +50,8 @@ def host_memory(
         ranks: Training processes on this machine.
         archive: Further windows that the stage keeps in memory at once.
         background: Whether those windows come with backgrounds.
+        latents: Values of the latents that each process keeps, float32.
+        stage: The stage, for messages.
     """
     data, store = datamodule.data, datamodule.store
     day = 4 * len(store.channels) * store.grid.shape[0] * store.grid.shape[1]
@@ -87,5 +70,7 @@ def host_memory(
         "batches": batch * batches,
         "pinned": 2 * batch if torch.cuda.is_available() else 0,
         "archive": archive * (window + window // 4) * (2 if background else 1),
+        **({"latents": 4 * latents} if latents else {}),
     }
-    return HostMemory({name: ranks * size for name, size in parts.items()}, available_memory())
+    parts = {name: ranks * size for name, size in parts.items()}
+    return HostMemory(parts, available_memory() + resident_memory(), stage, _REMEDIES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields as columns_of
 from dataclasses import replace
 from functools import cached_property
 
@@ -13,16 +14,15 @@ from data_modules.observing.instruments import Instrument
 from data_modules.reanalysis import ReanalysisDataModule
 from data_modules.satellite import SatelliteDataModule
 from data_modules.station import StationDataModule
-from data_modules.store.packing import rounded
 from data_modules.store.periods import Period, window_cases
 from data_modules.store.training_store import TrainingStore
+from data_modules.stream.archive import ArchiveReader, packed_archive
 from data_modules.stream.background import BackgroundProvider
 from data_modules.stream.windows import WindowDataset
 from slams.assimilators.base import Archive
 from slams.config.schema import BackgroundConfig, DataConfig, ObservationsConfig
 from slams.errors import UserError
 from slams.fields import Batch, ObservationOperator, Observations, Window
-from slams.normalisation import Normaliser
 from slams.observations.degradations import DegradedOperator
 from slams.observations.networks import Network
 from slams.observations.quality import gross_error_check
@@ -136,32 +136,41 @@ class MultimodalDataModule(ReanalysisDataModule):
             windows: Number of windows, evenly spaced; 0 selects all of them.
             split: Split of this store to use instead of the training period.
             as_packed: Whether fields are rounded as in a packed copy of the store, so that a
-                method that is fitted to either is the same.
+                method that is fitted to either is the same; they are held packed too.
 
         Raises:
             UserError: Neither store has a training period, the split does not exist, or one of its
                 fields has a missing value.
         """
+        reader = self.archive_reader(split, windows)
+        if as_packed:
+            return packed_archive(reader)
+        parts = [reader.read(at) for at in torch.arange(len(reader)).split(_ARCHIVE_BATCH)]
+        columns = ([getattr(part, one.name) for part in parts] for one in columns_of(Archive))
+        fields, mean, time, *known = map(torch.cat, columns)
+        return Archive(fields, mean, time, *(None if mask.all() else mask for mask in known))
+
+    def archive_reader(self, split: str = "train", windows: int = 0) -> ArchiveReader:
+        """Return a reader of the windows of `archive`, which are read a few at a time.
+
+        Args:
+            split: As for `archive`.
+            windows: As for `archive`.
+
+        Raises:
+            UserError: Neither store has a training period, or the split does not exist.
+        """
         source, provider, cases = self._archive_cases(split, windows)
-        days = self.data.window
         dataset = WindowDataset(
             source,
             cases,
-            days,
+            self.data.window,
             earlier=provider.earlier,
             states=provider.states,
             complete=True,
             cache=self._cache if source is self.store else None,
         )
-        normaliser = source.normaliser()
-        parts = []
-        for start in range(0, len(cases), _ARCHIVE_BATCH):
-            window = dataset.read(range(start, min(start + _ARCHIVE_BATCH, len(cases))))
-            if as_packed:
-                window = _rounded(window, provider, normaliser)
-            parts.append(_archived(window, provider, normaliser))
-        fields, mean, time, *known = (torch.cat(columns) for columns in zip(*parts, strict=True))
-        return Archive(fields, mean, time, *(None if mask.all() else mask for mask in known))
+        return ArchiveReader(dataset, provider, source.normaliser())
 
     def archive_days(self, split: str = "train", windows: int = 0) -> np.ndarray:
         """Return the days that `archive` reads, with those that backgrounds are made from.
@@ -289,27 +298,3 @@ def cases_with_background(
         before = period.pieces_of(store.time[cases] - provider.earlier.lag)
         cases = cases[before == period.pieces_of(store.time[cases])]
     return cases
-
-
-def _rounded(window: Window, provider: BackgroundProvider, normaliser: Normaliser) -> Window:
-    """Round fields and earlier states as in a packed store."""
-    fields, previous = rounded(window.fields, window.time, normaliser), window.previous
-    if previous is not None:
-        previous = rounded(previous, provider.previous_days(window), normaliser)
-    return replace(window, fields=fields, previous=previous)
-
-
-def _archived(
-    window: Window, provider: BackgroundProvider, normaliser: Normaliser
-) -> tuple[Tensor, ...]:
-    """Return normalised fields, background, time and two masks for a batch of the archive.
-
-    The masks are True where fields and background are known.
-    """
-    climatology = normaliser.climatology(window.time)
-    fields = normaliser.normalise(window.fields, climatology)
-    background = provider(window, normaliser, climatology, None)
-    known = torch.isfinite(fields)
-    there = torch.ones_like(known) if background.known is None else background.known
-    # Missing training values are replaced by an anomaly of zero.
-    return torch.where(known, fields, 0.0), background.mean, window.time, known, there

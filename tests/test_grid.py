@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 import pickle
 
@@ -9,7 +10,14 @@ import torch
 from torch.nn.functional import conv2d
 
 from slams.errors import UserError
-from slams.grid import EARTH_RADIUS_KM, LatLonGrid, pad_sphere
+from slams.grid import (
+    EARTH_RADIUS_KM,
+    LatLonGrid,
+    block_columns,
+    block_rows,
+    continue_rows,
+    pad_sphere,
+)
 
 
 def gaussian_grid(rows: int, columns: int) -> LatLonGrid:
@@ -93,9 +101,54 @@ def test_coarse_cells_are_unions_of_fine_cells():
     torch.testing.assert_close(coarse.latitude_bounds, fine.latitude_bounds[::4])
 
 
+@pytest.mark.parametrize(("rows", "columns", "block"), [(121, 240, 4), (181, 360, 8), (7, 10, 4)])
+def test_coarse_points_of_blocks_that_do_not_divide_are_means_of_their_rows(rows, columns, block):
+    fine = grid_with_poles(rows, columns)
+    coarse = fine.coarsen(block)
+    edges = block_rows(rows, block)
+    assert coarse.shape == (-(-rows // block), -(-columns // block))
+    assert len(edges) == coarse.shape[0] + 1
+    # Whole blocks inside, and what is left shared between the poles.
+    sizes = [b - a for a, b in itertools.pairwise(edges)]
+    assert set(sizes[1:-1]) <= {block}
+    assert 0 <= sizes[0] - sizes[-1] <= 1
+    means = [fine.latitude[a:b].mean() for a, b in itertools.pairwise(edges)]
+    torch.testing.assert_close(coarse.latitude, torch.stack(means), rtol=0, atol=1e-12)
+    area = torch.deg2rad(fine.latitude_bounds).sin()[list(edges)].diff()
+    torch.testing.assert_close(coarse.weights, area / area.mean())
+    starts = torch.tensor(block_columns(columns, block), dtype=torch.float64)
+    means = (starts + (block - 1) / 2) * fine.spacing
+    assert float((coarse.longitude - means).abs().max()) <= fine.spacing / 2 + 1e-9
+
+
+@pytest.mark.parametrize(("columns", "block"), [(10, 4), (7, 2), (45, 2), (361, 8), (9, 8)])
+def test_blocks_of_columns_cover_the_circle(columns, block):
+    starts = block_columns(columns, block)
+    held = {(start + i) % columns for start in starts for i in range(block)}
+    assert held == set(range(columns))
+    overlaps = [block - (b - a) for a, b in itertools.pairwise((*starts, columns))]
+    assert max(overlaps) - min(overlaps) <= 1
+
+
+def test_an_odd_number_of_longitudes_has_its_half_turn_between_two():
+    x = torch.arange(15, dtype=torch.float64).reshape(3, 5)
+    padded = continue_rows(x, 1, 1)
+    assert torch.equal(padded[1:-1], x)
+    torch.testing.assert_close(padded[0], (x[0].roll(2) + x[0].roll(3)) / 2)
+    # Opposite to column 0 are columns 2 and 3, and a place is known where both are.
+    known = torch.ones(3, 5, dtype=torch.bool)
+    known[0, 2] = False
+    assert continue_rows(known, 1, 0)[0].tolist() == [False, True, True, True, False]
+    # Longitudes are continued by a smooth field with the error of linear interpolation.
+    grid = gaussian_grid(20, 45)
+    field = smooth(*grid.points).reshape(grid.shape)
+    expected = smooth(180 - grid.latitude[:1].expand(45), grid.longitude)
+    torch.testing.assert_close(continue_rows(field, 1, 0)[0], expected, rtol=0, atol=5e-3)
+
+
 def test_block_that_does_not_divide_names_those_that_do():
     with pytest.raises(UserError, match=r"block 5 .* 48 x 96 .*: 3, 4, 6"):
-        gaussian_grid(48, 96).coarsen(5)
+        gaussian_grid(48, 96).check_block(5, "block")
     for block in (0, -2, 48):
         with pytest.raises(UserError, match="does not divide"):
             gaussian_grid(48, 96).coarsen(block)
@@ -246,8 +299,8 @@ def test_padding_is_differentiable_and_keeps_the_precision():
     assert torch.equal(pad_sphere(x, 0), x)
 
 
-@pytest.mark.parametrize(("shape", "n"), [((4, 5), 1), ((2, 6), 3), ((4, 2), 3)])
-def test_padding_refuses_what_has_no_half_turn(shape, n):
+@pytest.mark.parametrize(("shape", "n"), [((2, 6), 3), ((4, 2), 3), ((4, 5), 6)])
+def test_padding_refuses_more_than_the_grid_has(shape, n):
     with pytest.raises(ValueError, match="cannot pad"):
         pad_sphere(torch.zeros(shape), n)
 

@@ -19,6 +19,9 @@ from slams.runtime.ranks import say
 
 __all__ = ["draw_observations"]
 
+# Steps of fields that are observed at a time, a divisor of the steps of any larger file.
+_READ_STEPS = 8
+
 
 def draw_observations(job: Job, work: Plan, group: zarr.Group) -> None:
     """Observe every day of a store that is being written, and write `stations`, `satellite`.
@@ -51,9 +54,9 @@ def draw_observations(job: Job, work: Plan, group: zarr.Group) -> None:
         satellite = SatelliteObserver(observations.satellite, job.seed, channels, grid)
         observers["satellite"] = satellite
         arrays["satellite"] = _create_satellite(group, satellite, len(time))
-    # One file of fields is read at a time, to limit memory; observations are small and are
-    # written as whole files, so that each is written once.
-    read_steps = group["fields"].shards[0]
+    # A few steps are read at a time, because each is held in single and double precision;
+    # observations are small and are written as whole files, so that each is written once.
+    read_steps = min(_READ_STEPS, group["fields"].shards[0])
     drawn: dict[str, list[np.ndarray]] = {name: [] for name in observers}
     for start in range(0, len(time) if observers else 0, read_steps):
         stop = min(start + read_steps, len(time))

@@ -9,8 +9,8 @@ Layout (Zarr v3), keyed by the VAE's run and the training store's fingerprint::
     train_turned_S/latents, ...              the training period shifted by S cells of longitude
     mean, sd                                 (K,)                over the training period
 
-The latents are standardised on reading. The store is small (37 kB per day of the demo), so it is
-kept in memory.
+The latents are standardised on reading. They are small (37 kB per day of the demo) and kept in
+memory; the fields that they are made of are not: these are encoded piece by piece.
 """
 
 from __future__ import annotations
@@ -33,54 +33,56 @@ from slams.normalisation import DAYS_PER_YEAR
 from slams.runtime.atomic import remove_store
 from slams.runtime.directories import exclusive
 
-__all__ = ["LatentStore", "wait_for_latents", "write_latents"]
+__all__ = ["PIECE", "LatentStore", "wait_for_latents", "write_latents"]
 
+# Windows that are encoded at a time, and that a chunk of the store holds.
+PIECE = 64
 _VERSION = 1
-_CHUNK = 64
 
 
 def write_latents(
     path: Path,
     space: LatentSpace,
-    splits: Iterable[tuple[str, Archive]],
+    splits: Iterable[tuple[str, Iterable[Archive]]],
     key: dict[str, str],
-) -> None:
+) -> bool:
     """Encode windows and their backgrounds; an existing complete store of the same key is kept.
 
     Args:
         path: Directory of the latent store.
         space: The VAE's latent space, with mean 0 and standard deviation 1 (raw latents).
         splits: Windows and backgrounds of `train`, `validation`, `train_lag_L` and
-            `train_turned_S`, by name; consumed one by one, and not at all if the store is kept.
+            `train_turned_S`, by name, each in pieces of at most `PIECE` windows; one piece at a
+            time is in memory, and none is read if the store is kept.
         key: Values on which the encodings depend, for example the VAE's run id.
+
+    Returns:
+        Whether the store was written; otherwise it was kept.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with exclusive(path.with_name(f"{path.name}.lock")):
         if _key(path) == key:
-            return
+            return False
         try:
             group = zarr.open_group(path, mode="w", zarr_format=3)
-            for split, windows in splits:
-                latents = _encode(space, windows.fields, windows.known)
-                arrays = {
-                    "latents": latents,
-                    "background": _encode(space, windows.background, windows.background_known),
-                    "time": windows.time[:, 0].to(torch.float64),
-                }
-                for name, values in arrays.items():
-                    group.create_array(
-                        f"{split}/{name}",
-                        data=values.numpy(),
-                        chunks=(min(_CHUNK, len(values)), *values.shape[1:]),
-                    )
+            for split, pieces in splits:
+                latents = []
+                for piece in pieces:
+                    encoded = _encoded(space, piece)
+                    for name, values in encoded.items():
+                        _append(group, f"{split}/{name}", values)
+                    if split == "train":
+                        latents.append(encoded["latents"])
                 if split == "train":
-                    group.create_array("mean", data=latents.mean(dim=(0, 1, 3, 4)).numpy())
-                    group.create_array("sd", data=_spread(latents).numpy())
+                    every = torch.cat(latents)
+                    group.create_array("mean", data=every.mean(dim=(0, 1, 3, 4)).numpy())
+                    group.create_array("sd", data=_spread(every).numpy())
             # Written last: a store without a key is incomplete and is written again.
             group.attrs.update({"slams_latents": _VERSION, "key": key, "content": _content(group)})
         except BaseException:
             remove_store(path)
             raise
+    return True
 
 
 def wait_for_latents(
@@ -132,7 +134,9 @@ def _content(group: zarr.Group) -> str:
     for name, array in sorted(group.members(max_depth=None)):
         if isinstance(array, zarr.Array):
             total.update(name.encode())
-            total.update(np.ascontiguousarray(array[...]).tobytes())
+            for start in range(0, array.shape[0], array.chunks[0]):
+                piece = np.ascontiguousarray(array[start : start + array.chunks[0]])
+                total.update(piece.tobytes())
     return total.hexdigest()
 
 
@@ -141,11 +145,29 @@ def _spread(latents: Tensor) -> Tensor:
     return latents.std(dim=(0, 1, 3, 4)).clamp(min=1e-6)
 
 
+def _append(group: zarr.Group, name: str, values: Tensor) -> None:
+    """Append values to an array of the store, which the first of them make."""
+    if name in group:
+        group[name].append(values.numpy())
+    else:
+        chunks = (min(PIECE, len(values)), *values.shape[1:])
+        group.create_array(name, data=values.numpy(), chunks=chunks)
+
+
+def _encoded(space: LatentSpace, windows: Archive) -> dict[str, Tensor]:
+    """Encode windows and their backgrounds; return the arrays of a split by name."""
+    return {
+        "latents": _encode(space, windows.fields, windows.known),
+        "background": _encode(space, windows.background, windows.background_known),
+        "time": windows.time[:, 0].to(torch.float64),
+    }
+
+
 @torch.no_grad()
 def _encode(space: LatentSpace, fields: Tensor, known: Tensor | None) -> Tensor:
     parts = []
-    for start in range(0, len(fields), _CHUNK):
-        chunk = slice(start, start + _CHUNK)
+    for start in range(0, len(fields), PIECE):
+        chunk = slice(start, start + PIECE)
         mask = None if known is None else known[chunk]
         parts.append(space.encode(fields[chunk], mask).cpu())
     return torch.cat(parts)
@@ -180,15 +202,20 @@ class LatentStore(Dataset[int]):
             raise UserError(f"latent store {path}: missing or incomplete; run `slams train score`")
         group = zarr.open_group(path, mode="r", zarr_format=3)
         self.mean, self.sd = (torch.from_numpy(np.asarray(group[n][:])) for n in ("mean", "sd"))
-        scale = [x.reshape(-1, 1, 1) for x in (self.mean, self.sd)]
+        mean, sd = (x.reshape(-1, 1, 1) for x in (self.mean, self.sd))
         parts = {split: 1.0, **{f"{split}_lag_{lag}": age for lag, age in (ages or {}).items()}}
         parts |= {f"{split}_turned_{cells}": 1.0 for cells in longitude_shifts}
 
         def read(name: str) -> Tensor:
-            arrays = [np.asarray(group[f"{part}/{name}"][:]) for part in parts]
-            return torch.from_numpy(np.concatenate(arrays))
+            arrays = [group[f"{part}/{name}"] for part in parts]
+            sizes = [array.shape[0] for array in arrays]
+            whole = np.empty((sum(sizes), *arrays[0].shape[1:]), arrays[0].dtype)
+            for array, place in zip(arrays, np.split(whole, np.cumsum(sizes)[:-1]), strict=True):
+                place[:] = array[:]
+            return torch.from_numpy(whole)
 
-        self.latents, self.background = ((read(n) - scale[0]) / scale[1] for n in _FIELDS)
+        # In place, because the latents of many years and their copies are large.
+        self.latents, self.background = (read(n).sub_(mean).div_(sd) for n in _FIELDS)
         time = read("time")
         sizes = torch.tensor([group[f"{part}/time"].shape[0] for part in parts])
         self._age = torch.tensor(list(parts.values())).repeat_interleave(sizes) if ages else None

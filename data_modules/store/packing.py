@@ -8,17 +8,15 @@ variance 1. A packed store serves as an archive, from which methods estimate cov
 made to train on.
 
 Fields that are read for an archive are rounded in the same way whatever store they come from
-(`rounded`), so that a method fitted to a store and one fitted to its packed copy are the same.
+(`data_modules.stream.archive`), so that a method fitted to a store and one fitted to its packed
+copy are the same.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from torch import Tensor
 
-from slams.normalisation import Normaliser
-
-__all__ = ["STEP", "pack", "rounded", "unpack"]
+__all__ = ["STEP", "pack", "unpack"]
 
 # Standard deviations per unit of the packed integers.
 STEP = 1 / 32
@@ -49,19 +47,3 @@ def unpack(packed: np.ndarray) -> np.ndarray:
     for axis in (-2, -1):
         whole = np.cumsum(whole, axis=axis, dtype=np.int16)
     return np.where(whole == _MISSING, np.float32(np.nan), whole.astype(np.float32) * STEP)
-
-
-def rounded(physical: Tensor, time: Tensor, normaliser: Normaliser) -> Tensor:
-    """Round the anomalies of fields as a packed store does; rounding twice changes nothing.
-
-    Args:
-        physical: `(B, n, C, H, W)`, NaN where missing.
-        time: `(B, n)` days since 1970-01-01 00 UTC.
-        normaliser: Climatology, standard deviations and transforms.
-
-    Returns:
-        `(B, n, C, H, W)` physical.
-    """
-    climatology = normaliser.climatology(time)
-    anomaly = (normaliser.normalise(physical, climatology) / STEP).round() * STEP
-    return normaliser.to_physical(normaliser.denormalise(anomaly, climatology))

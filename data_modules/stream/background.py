@@ -124,17 +124,27 @@ class BackgroundProvider:
             return backgrounds.climatological(window.fields.shape, device=device)
         if window.previous is None or self._variance is None:
             raise ValueError("the window lacks the states from which its background is made")
-        variance = self._variance.to(device)
         if self.config.kind == "file":
-            states = normaliser.normalise(window.previous, climatology)
-            return backgrounds.from_states(states, variance)
+            return self.of_states(normaliser.normalise(window.previous, climatology))
         last = self.previous_days(window)[:, -1:]
         centre = normaliser.climatology(last)
         if offset is not None:
             centre = centre + offset.unsqueeze(1)
-        anomaly = normaliser.normalise(window.previous[:, -1:], centre)[:, 0]
-        assert self._coefficient is not None
-        return backgrounds.damped_persistence(anomaly, self._coefficient.to(device), variance)
+        return self.of_states(normaliser.normalise(window.previous[:, -1:], centre))
+
+    def of_states(self, states: Tensor) -> Background:
+        """Make the background from the normalised states that it depends on.
+
+        Args:
+            states: `(B, T, C, H, W)` states of the window's days (kind `file`), or `(B, L, C, H,
+                W)` earlier states, of which the last one persists; NaN where missing.
+        """
+        assert self._variance is not None
+        variance = self._variance.to(states.device)
+        if self._coefficient is None:
+            return backgrounds.from_states(states, variance)
+        coefficient = self._coefficient.to(states.device)
+        return backgrounds.damped_persistence(states[:, -1], coefficient, variance)
 
     def previous_days(self, window: Window) -> Tensor:
         """Return the days of `window.previous`, `(B, L)`: its own where states are of a file."""

@@ -55,6 +55,10 @@ class WindowDataset(Dataset[Window]):
         arrays: Observation arrays of the store to read, any of `stations`, `satellite`.
         complete: Whether to refuse missing values (training), except in channels with gaps.
         cache: Uncompressed fields of the store, or `None`.
+
+    Attributes:
+        days: `(N, T)` positions in the store of each window's days.
+        earlier_days: `(N, L)` positions of the earlier days, -1 for a missing one; or `None`.
     """
 
     def __init__(
@@ -77,10 +81,10 @@ class WindowDataset(Dataset[Window]):
         self._cache = cache
         # Positions of all days of all windows: a search per batch would take a tenth of its time.
         first = store.time[self.cases][:, None]
-        self._days = find_days(store.time, first + np.arange(window))
-        self._earlier_days = None
+        self.days = find_days(store.time, first + np.arange(window))
+        self.earlier_days = None
         if earlier is not None:
-            self._earlier_days = find_days(store.time, first + earlier.offsets())
+            self.earlier_days = find_days(store.time, first + earlier.offsets())
         # Whether the required channels of a day are known to be complete.
         self._whole = np.zeros(len(store.time) if complete else 0, dtype=bool)
 
@@ -109,7 +113,7 @@ class WindowDataset(Dataset[Window]):
             UserError: A chunk is corrupt, or a training field has a missing value.
         """
         places = np.asarray(positions, dtype=np.int64)
-        case, index = self.cases[places], self._days[places]
+        case, index = self.cases[places], self.days[places]
         fields = self._fields(self.store, index, self._cache)
         if self.complete:
             self._refuse_missing(fields, index)
@@ -118,8 +122,8 @@ class WindowDataset(Dataset[Window]):
             first = self.store.time[case][:, None]
             found = find_days(self.states.time, first + np.arange(self.window))
             previous = self._fields(self.states, found, None)
-        elif self._earlier_days is not None:
-            previous = self._fields(self.store, self._earlier_days[places], self._cache)
+        elif self.earlier_days is not None:
+            previous = self._fields(self.store, self.earlier_days[places], self._cache)
         observed: dict[str, Tensor] = {}
         for name in self.arrays:
             values = self.store.read_array(name, index.reshape(-1))

@@ -15,6 +15,7 @@ pole.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,7 +25,16 @@ from torch import Tensor
 
 from slams.errors import UserError
 
-__all__ = ["EARTH_RADIUS_KM", "LatLonGrid", "great_circle", "pad_sphere", "unit_vectors"]
+__all__ = [
+    "EARTH_RADIUS_KM",
+    "LatLonGrid",
+    "block_columns",
+    "block_rows",
+    "continue_rows",
+    "great_circle",
+    "pad_sphere",
+    "unit_vectors",
+]
 
 EARTH_RADIUS_KM = 6371.0
 
@@ -129,14 +139,30 @@ class LatLonGrid:
         """Return the grid of block means over `block` x `block` cells.
 
         Its cells are unions of this grid's cells, its latitudes the means of their latitudes.
+        Where the block does not divide the rows, the blocks at the poles have fewer
+        (`block_rows`). Where it does not divide the columns, blocks overlap (`block_columns`);
+        the longitudes, equally spaced, are then within half a column of the means over the blocks.
 
         Raises:
-            UserError: The block does not divide the grid.
+            UserError: The block is not between 1 and the number of rows less one.
         """
-        self.check_block(block, "block")
-        rows = self.latitude.reshape(-1, block).mean(dim=1)
-        columns = self.longitude.reshape(-1, block).mean(dim=1)
-        return LatLonGrid(rows, columns, self.latitude_bounds[::block])
+        rows, columns = self.shape
+        if not 1 <= block < min(rows, columns):
+            self.check_block(block, "block")
+        if columns % block == 0:
+            longitude = self.longitude.reshape(-1, block).mean(dim=1)
+        else:
+            starts = self.longitude.new_tensor(block_columns(columns, block))
+            even = torch.arange(len(starts)).to(starts) * (columns / len(starts))
+            middle = (block - 1) / 2 + (starts - even).mean()
+            longitude = self.longitude[0] + self.spacing * (even + middle)
+        if rows % block == 0:
+            latitude = self.latitude.reshape(-1, block).mean(dim=1)
+            return LatLonGrid(latitude, longitude, self.latitude_bounds[::block])
+        edges = block_rows(rows, block)
+        parts = self.latitude.split([b - a for a, b in itertools.pairwise(edges)])
+        latitude = torch.stack([part.mean() for part in parts])
+        return LatLonGrid(latitude, longitude, self.latitude_bounds[list(edges)])
 
     def check_block(self, block: int, what: str) -> None:
         """Refuse a block of cells that does not divide the grid in both directions.
@@ -261,14 +287,63 @@ def unit_vectors(latitude: Tensor, longitude: Tensor) -> Tensor:
     )
 
 
+def block_rows(rows: int, block: int) -> tuple[int, ...]:
+    """Return where blocks of rows begin, and the end of the last.
+
+    Rows that are missing to a multiple of the block are left out at both poles: half of them
+    (rounded down) at the north pole, the others at the south pole.
+    """
+    count = -(-rows // block)
+    north = (count * block - rows) // 2
+    return (0, *(i * block - north for i in range(1, count)), rows)
+
+
+def block_columns(columns: int, block: int) -> tuple[int, ...]:
+    """Return the first column of each block of columns.
+
+    The number of blocks is rounded up. Where the block does not divide the columns, neighbouring
+    blocks overlap, all round the globe by the same number of columns up to one.
+    """
+    count = -(-columns // block)
+    return tuple(i * columns // count for i in range(count))
+
+
+def continue_rows(x: Tensor, north: int, south: int, pole_rows: bool = False) -> Tensor:
+    """Add rows beyond the poles, where a field continues along the opposite meridian.
+
+    Args:
+        x: `(..., H, W)` scalars, or masks. Where `W` is odd, the opposite meridian lies between
+            two columns: the row is their mean, and known where both are known.
+        north: Rows to add beyond the north pole.
+        south: Rows to add beyond the south pole.
+        pole_rows: Whether the outermost rows lie on the poles (`LatLonGrid.pole_rows`) and are
+            therefore not repeated.
+
+    Returns:
+        `(..., north + H + south, W)`.
+
+    Raises:
+        ValueError: There are fewer rows than are to be added at a pole.
+    """
+    rows, skip = x.shape[-2], int(pole_rows)
+    if max(north, south) + skip > rows:
+        raise ValueError(
+            f"cannot pad {rows} rows by {max(north, south)} on the sphere; expected at most "
+            f"{rows - skip}"
+        )
+    above = _half_turn(x[..., skip : north + skip, :].flip(-2))
+    below = _half_turn(x[..., rows - south - skip : rows - skip, :].flip(-2))
+    return torch.cat([above, x, below], dim=-2)
+
+
 def pad_sphere(x: Tensor, n: int, pole_rows: bool = False) -> Tensor:
     """Pad a field with its own continuation on the sphere.
 
     The padding is circular in longitude; across a pole the rows repeat in reverse order, shifted
-    by 180 degrees of longitude.
+    by 180 degrees of longitude (see `continue_rows`).
 
     Args:
-        x: `(..., H, W)` scalars, `W` even.
+        x: `(..., H, W)` scalars.
         n: Rows and columns to add on each side.
         pole_rows: Whether the outermost rows lie on the poles (`LatLonGrid.pole_rows`) and are
             therefore not repeated.
@@ -277,22 +352,27 @@ def pad_sphere(x: Tensor, n: int, pole_rows: bool = False) -> Tensor:
         `(..., H + 2n, W + 2n)`.
 
     Raises:
-        ValueError: `W` is odd, or `n` exceeds the number of rows or columns.
+        ValueError: `n` exceeds the number of rows or columns.
     """
     if n == 0:
         return x
-    rows, columns = x.shape[-2:]
-    skip = int(pole_rows)
-    if columns % 2 or n > columns or n + skip > rows:
+    columns = x.shape[-1]
+    if n > columns:
         raise ValueError(
-            f"cannot pad a {rows} x {columns} grid by {n} on the sphere; expected an even number "
-            f"of longitudes and a padding of at most {min(rows - skip, columns)}"
+            f"cannot pad {columns} columns by {n} on the sphere; expected at most {columns}"
         )
-    half_turn = columns // 2
-    north = x[..., skip : n + skip, :].flip(-2).roll(half_turn, dims=-1)
-    south = x[..., rows - n - skip : rows - skip, :].flip(-2).roll(half_turn, dims=-1)
-    tall = torch.cat([north, x, south], dim=-2)
+    tall = continue_rows(x, n, n, pole_rows)
     return torch.cat([tall[..., -n:], tall, tall[..., :n]], dim=-1)
+
+
+def _half_turn(x: Tensor) -> Tensor:
+    """Rotate `(..., H, W)` by 180 degrees of longitude."""
+    columns = x.shape[-1]
+    turned = x.roll(columns // 2, dims=-1)
+    if columns % 2 == 0:
+        return turned
+    other = x.roll(columns // 2 + 1, dims=-1)
+    return turned & other if x.dtype == torch.bool else (turned + other) / 2
 
 
 def _snap(position: Tensor) -> Tensor:

@@ -6,10 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from slams.assimilators import denoising_archive
 from slams.assimilators.base import Archive
 from slams.assimilators.denoising_archive import DenoisingArchive
-from slams.assimilators.last_result import LastResult
 from slams.assimilators.unseen_errors import error_scale, interpolated, measured_levels
 from slams.diffusion.backend import Denoiser, DiracPosterior, VESchedule
 from slams.diffusion.sampling import noise_levels
@@ -23,9 +21,7 @@ LEVELS = noise_levels(SamplerSettings(steps=8, sigma_max=10.0, sigma_min=0.1))
 
 
 @pytest.fixture
-def problem(monkeypatch: pytest.MonkeyPatch) -> LinearGaussian:
-    monkeypatch.setattr(denoising_archive, "_kept", LastResult())
-    monkeypatch.setattr(denoising_archive, "_kept_unseen", LastResult())
+def problem() -> LinearGaussian:
     return linear_gaussian()
 
 

@@ -170,7 +170,7 @@ def test_a_file_where_a_directory_is_to_be(refused: Refused, root: Path, place: 
     ("words", "part"),
     [
         (["trainer.accelerator=gpu", "trainer.devices=99"], "99, but this machine has"),
-        (["vae.factor=5"], "vae.factor: found 5, which does not divide the grid"),
+        (["vae.factor=13"], "vae.factor: found 13, expected at most 12 on the grid"),
         (["vae.latent_channels=1000"], "vae.latent_channels: found 1000, expected at most 64"),
     ],
 )
@@ -189,7 +189,7 @@ def test_a_training_that_diverges_is_no_finished_run(refused: Refused) -> None:
 
 def test_a_score_too_deep_for_its_latents(refused: Refused) -> None:
     sentence = refused("train score", *NEW, "score.channels=[8,8,8]")
-    assert "score.channels: 3 resolutions need a latent grid divisible by 4" in sentence
+    assert "score.channels: 3 resolutions need a latent grid of at least 4 x 4 points" in sentence
 
 
 def test_a_footprint_that_does_not_divide_the_grid(refused: Refused) -> None:

@@ -47,4 +47,4 @@ def archive(count: int, seed: int = 0, days: int = 2) -> Archive:
 
 
 def write(path: Path, space: LatentSpace, splits: dict[str, Archive], key: dict[str, str]) -> None:
-    write_latents(path, space, splits.items(), key)
+    write_latents(path, space, ((name, [part]) for name, part in splits.items()), key)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from data_modules import host_memory as room
+from slams.errors import UserError
 from slams.stages.data import multimodal, reanalysis
 
 DAY = 4 * 4 * 12 * 24
@@ -52,3 +53,14 @@ def test_it_says_when_it_is_too_much(tiny_config, monkeypatch):
     assert fits.endswith("of 1.00 GB available")
     monkeypatch.setattr(room, "available_memory", lambda: 10)
     assert "data.cache=mmap" in str(room.host_memory(reanalysis(tiny_config), 8))
+
+
+def test_latents_are_counted_and_too_little_is_refused(tiny_config, monkeypatch):
+    found = room.host_memory(reanalysis(tiny_config), 8, latents=10**8, stage="train score")
+    assert found.parts["latents"] == 4 * 10**8
+    found.check()
+    monkeypatch.setattr(room, "available_memory", lambda: 10**8)
+    scarce = room.host_memory(reanalysis(tiny_config), 8, latents=10**8, stage="train score")
+    words = r"^train score needs about 0\.40 GB .* 0\.10 GB are available; latents .*score\.lags"
+    with pytest.raises(UserError, match=words):
+        scarce.check()

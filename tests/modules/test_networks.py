@@ -39,6 +39,27 @@ def test_checkpointed_activations_change_neither_loss_nor_gradients():
         assert again.state_dict().keys() == plain.state_dict().keys()
 
 
+def test_the_order_of_channels_in_memory_changes_results_to_rounding():
+    for plain, loss in losses():
+        again = deepcopy(plain)
+        again.configure_networks(TrainerConfig(channels_last=False))
+        found = []
+        for module, last in ((plain.train(), True), (again.train(), False)):
+            weights = [w for network in module.networks for w in network.parameters()]
+            kernels = [w for w in weights if w.ndim == 4 and w.shape[2] > 1]
+            layout = torch.channels_last if last else torch.contiguous_format
+            assert len(kernels) > 4
+            assert all(w.is_contiguous(memory_format=layout) for w in kernels)
+            torch.manual_seed(1)
+            value = loss(module)
+            value.backward()
+            found.append([value, *(p.grad for p in module.parameters() if p.grad is not None)])
+        for one, other in zip(*found, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+        # A checkpoint of one is a checkpoint of the other.
+        again.load_state_dict(plain.state_dict())
+
+
 def test_compiled_networks_keep_the_names_of_their_weights(monkeypatch):
     compiled = []
     monkeypatch.setattr(torch, "compile", lambda call, **options: compiled.append(call) or call)

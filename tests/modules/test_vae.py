@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from slams.config.schema import OptimizerConfig, VAEConfig
+from slams.errors import UserError
 from slams.fields import Batch, FieldSpec
 from slams.grid import LatLonGrid
 from slams.metrics.accumulators import ChannelError
 from slams.modules.vae import VAE
+from slams.nn.blocks import Crop
 from tests.nn.test_layers import randomise
 
 CHANNELS = tuple(
@@ -194,3 +196,109 @@ def test_channel_error_of_a_constant() -> None:
     error[0] = torch.nan
     metric.update(error, known, GRID.weights)
     torch.testing.assert_close(metric.compute(), torch.full((2,), 2.0, dtype=torch.float64))
+
+
+def cropped(crop: list[int], rows: int = 24, columns: int = 48) -> tuple[VAE, Tensor]:
+    """Return an untrained (linear) VAE of a grid of its own, trained on crops, and fields."""
+    grid = LatLonGrid(
+        torch.linspace(88.0, -88.0, rows, dtype=torch.float64),
+        torch.arange(columns, dtype=torch.float64) * 360 / columns,
+    )
+    config = VAEConfig(latent_channels=8, hidden=8, blocks=0, factor=2, crop=crop)
+    module = VAE(config, CHANNELS, grid, torch.ones(4, rows, columns))
+    draw = torch.Generator().manual_seed(2)
+    data = torch.randn(3, 4, rows, columns, generator=draw)
+    module.initialise(data)
+    return module, data
+
+
+@pytest.mark.parametrize("shape", [(24, 48), (25, 46)])
+def test_the_loss_of_a_crop_is_that_of_the_whole_field_inside_its_margin(
+    monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int]
+) -> None:
+    """A linear network sees no borders."""
+    module, x = cropped([12, 20], *shape)
+    monkeypatch.setattr(torch, "randn_like", torch.zeros_like)
+    known = torch.rand(x.shape, generator=torch.Generator().manual_seed(1)) < 0.7
+    whole = module.reconstruct(x, known)
+    h, w = module.encoder.patches.block_shape
+    for top, left in ((3, 4), (0, w - 4), (h - 6, 0)):
+        crop = Crop((h, w), 2, top, left, (6, 10), module.margin)
+        loss, kl, decoded = module.loss(x, known, known, crop)
+        assert decoded.shape[-2:] == (12, 20)
+        inside = torch.zeros(h, w)
+        rows, columns = torch.nonzero(crop.interior(), as_tuple=True)
+        inside[rows + top, (columns + left) % w] = 1.0
+        inside = inside.repeat_interleave(2, 0).repeat_interleave(2, 1)
+        inside = module.encoder.patches.trim(inside)
+        assert 0 < inside.mean() < 0.3
+        often = module.coverage.repeat_interleave(2, 0).repeat_interleave(2, 1)
+        area = module.weights[:, None] * inside / module.encoder.patches.trim(often)
+        weight = known * area
+        error = (weight * (whole - x).square()).sum((0, 2, 3)) / weight.sum((0, 2, 3))
+        likelihood = (0.5 * error * (-2 * module.log_error).exp() + module.log_error).mean()
+        share = area.mean()
+        expected = share * likelihood + module.config.kl_weight * kl
+        torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-6)
+        assert abs(float(share) - 1) > 0.01
+
+
+def test_crops_have_on_average_the_loss_of_whole_fields() -> None:
+    torch.manual_seed(0)
+    module, x = cropped([16, 48])
+    whole, kl, _ = module.loss(x, everything(x), everything(x))
+    with torch.no_grad():
+        losses = [
+            module.loss(x, everything(x), everything(x), module.draw_crop())[:2]
+            for _ in range(400)
+        ]
+    mean, divergence = torch.tensor(losses).mean(dim=0).tolist()
+    assert mean == pytest.approx(float(whole.detach()), rel=0.03)
+    assert divergence == pytest.approx(float(kl.detach()), rel=0.03)
+
+
+def test_training_is_on_crops_and_the_rest_on_whole_fields(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module, x = cropped([12, 20])
+    seen, encode = [], module.encoder.forward
+
+    def watched(fields: Tensor, mask: Tensor, crop: Crop | None = None):
+        seen.append(tuple(fields.shape[2:]))
+        return encode(fields, mask, crop)
+
+    monkeypatch.setattr(module.encoder, "forward", watched)
+    monkeypatch.setattr(module, "log", lambda *_, **__: None)
+    known, times = everything(x)[:, None], torch.zeros(3, 1)
+    batch = Batch(x[:, None], known, times, torch.arange(3), torch.zeros_like(x[:, None]))
+    for _ in range(20):
+        module.training_step(batch, 0).backward()
+    module.validation_step(batch, 0)
+    assert set(seen[:20]) == {(12, 20)}
+    assert set(seen[20:]) == {(24, 48)}
+    # Every place has been trained by some crop.
+    assert module.encoder.position.grad.shape == module.encoder.position.shape
+
+
+def test_a_crop_without_a_known_value_is_not_nan() -> None:
+    module, x = cropped([12, 20])
+    known = everything(x)
+    known[..., :12, :] = False
+    crop = Crop((12, 24), 2, 0, 0, (6, 10), module.margin)
+    loss = module.loss(x, known, known, crop)[0]
+    assert torch.isfinite(loss)
+    loss.backward()
+    assert all(torch.isfinite(p.grad).all() for p in module.parameters() if p.grad is not None)
+
+
+def test_the_crop_is_no_part_of_the_network() -> None:
+    """A checkpoint from before the key, and one of another crop, describe the same network."""
+    assert cropped([12, 20])[0].identity == cropped([])[0].identity
+    assert "crop" not in vae().identity["settings"]
+
+
+@pytest.mark.parametrize("crop", [[26, 20], [12, 50], [4, 20], [12, 4]])
+def test_crops_that_do_not_fit_are_refused(crop: list[int]) -> None:
+    expected = r"vae.crop: found \[\d+, \d+\], expected at most 24 x 48 .* at least 6 in each"
+    with pytest.raises(UserError, match=expected):
+        cropped(crop)

@@ -105,6 +105,52 @@ def test_all_components_reproduce_everything() -> None:
         torch.testing.assert_close(decoder(latents), data, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(("shape", "poles"), [((121, 240), True), ((7, 10), False)])
+def test_all_components_reproduce_grids_that_patches_do_not_divide(
+    shape: tuple[int, int], poles: bool
+) -> None:
+    draw = torch.Generator().manual_seed(4)
+    data = torch.randn(40 if shape[0] < 100 else 1, 1, *shape, generator=draw)
+    sizes = (1, 16, shape, 4, 8, 1)
+    encoder, decoder = PatchEncoder(*sizes, pole_rows=poles), PatchDecoder(*sizes)
+    weights = torch.rand(shape[0], generator=draw) + 0.1
+    components, sd = patch_principal_components(data, 4, 16, weights, poles)
+    encoder.linear.weight.data.copy_((components / sd[:, None])[..., None, None])
+    decoder.linear.weight.data.copy_((components * sd[:, None]).T[..., None, None])
+    with torch.no_grad():
+        latents, log_variance = encoder(data, torch.ones_like(data, dtype=torch.bool))
+        assert latents.shape[-2:] == (-(-shape[0] // 4), -(-shape[1] // 4))
+        assert latents.shape == log_variance.shape
+        torch.testing.assert_close(decoder(latents), data, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("shift", [1, 3])
+def test_added_rows_leave_the_turns_by_whole_patches(shift: int) -> None:
+    sizes = (CHANNELS, LATENTS, (13, COLUMNS), FACTOR, 8, 1)
+    encoder, decoder = (randomise(m(*sizes)) for m in (PatchEncoder, PatchDecoder))
+    encoder.position.data.zero_()
+    decoder.position.data.zero_()
+    data = torch.randn(2, CHANNELS, 13, COLUMNS, generator=torch.Generator().manual_seed(1))
+    known = torch.rand(data.shape, generator=torch.Generator().manual_seed(2)) < 0.8
+    latents = encoder(data, known)[0]
+    turned = encoder(data.roll(shift * FACTOR, -1), known.roll(shift * FACTOR, -1))[0]
+    torch.testing.assert_close(turned, latents.roll(shift, -1), rtol=1e-4, atol=1e-4)
+    fields = decoder(latents)
+    assert fields.shape == data.shape
+    torch.testing.assert_close(
+        decoder(turned), fields.roll(shift * FACTOR, -1), rtol=1e-4, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("shape", [(13, 24), (12, 22)])
+def test_masked_values_have_no_influence_through_what_is_added(shape: tuple[int, int]) -> None:
+    encoder = randomise(PatchEncoder(CHANNELS, LATENTS, shape, FACTOR, 8, 1))
+    data = torch.randn(2, CHANNELS, *shape, generator=torch.Generator().manual_seed(1))
+    known = torch.rand(data.shape, generator=torch.Generator().manual_seed(2)) < 0.6
+    found = encoder(torch.where(known, data, torch.nan), known)[0]
+    assert torch.equal(found, encoder(torch.where(known, data, 0.0), known)[0])
+
+
 @pytest.mark.parametrize("shift", [1, 3])
 def test_commutes_with_turns_by_whole_patches_without_position(shift: int) -> None:
     encoder, decoder = (randomise(m) for m in code())
@@ -152,8 +198,8 @@ def test_missing_is_not_a_zero_anomaly() -> None:
 
 
 def test_refusals() -> None:
-    with pytest.raises(UserError, match=r"vae.factor: found 5, .* 12 x 24"):
-        PatchEncoder(CHANNELS, LATENTS, (ROWS, COLUMNS), 5, 8, 1)
+    with pytest.raises(UserError, match=r"vae.factor: found 13, .* 12 x 24"):
+        PatchEncoder(CHANNELS, LATENTS, (ROWS, COLUMNS), 13, 8, 1)
     with pytest.raises(UserError, match=r"vae.latent_channels: found 13, expected at most 12"):
         PatchEncoder(CHANNELS, 13, (ROWS, COLUMNS), 2, 8, 1)
 

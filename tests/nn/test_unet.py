@@ -104,6 +104,32 @@ def test_samples_of_a_batch_do_not_mix() -> None:
     torch.testing.assert_close(whole[1:2], alone, rtol=1e-4, atol=1e-5)
 
 
-def test_refuses_a_latent_grid_that_cannot_be_halved() -> None:
-    with pytest.raises(UserError, match=r"score.channels: 3 resolutions .* 4; found 6 x 12"):
-        LatentUNet(4, 1, (6, 12), (8, 8, 8))
+@pytest.mark.parametrize(("shape", "count"), [((7, 12), 2), ((31, 60), 3), ((5, 9), 3)])
+def test_grids_that_cannot_be_halved_are_padded_inside(shape: tuple[int, int], count: int) -> None:
+    """Where blocks pass on what was skipped, the features before the last layer are the first."""
+    net = LatentUNet(4, 2, shape, (8,) * count, blocks=1, embedding=16)
+    torch.nn.init.normal_(net.position, generator=torch.Generator().manual_seed(1))
+    for stage in net.up:
+        stage[0].skip.weight.data.zero_()
+        stage[0].skip.weight.data[:, 8:, 0, 0] = torch.eye(8)
+        stage[0].skip.bias.data.zero_()
+    features = []
+    net.entry.register_forward_hook(lambda _, __, result: features.append(result + net.position))
+    net.norm.register_forward_hook(lambda _, given, __: features.append(given[0]))
+    z = torch.randn(3, 2, 4, *shape, generator=torch.Generator().manual_seed(3))
+    assert net(z, torch.zeros(3)).shape == z.shape
+    torch.testing.assert_close(features[1], features[0])
+
+
+def test_a_padded_grid_commutes_with_turns_of_its_coarsest_columns() -> None:
+    """Rows are added along meridians: the globe turns as before where columns are halved."""
+    net = randomise(LatentUNet(4, 1, (7, 12), (8, 8, 8), blocks=1, embedding=16))
+    net.position.data.zero_()
+    z = torch.randn(2, 1, 4, 7, 12, generator=torch.Generator().manual_seed(4))
+    turned = net(z.roll(4, -1), torch.zeros(2))
+    torch.testing.assert_close(turned, net(z, torch.zeros(2)).roll(4, -1), rtol=1e-4, atol=1e-4)
+
+
+def test_refuses_a_latent_grid_that_is_too_small_to_be_halved() -> None:
+    with pytest.raises(UserError, match=r"score.channels: 4 resolutions .* 8 x 8 .* 6 x 12"):
+        LatentUNet(4, 1, (6, 12), (8, 8, 8, 8))

@@ -308,23 +308,24 @@ def test_cells_are_found_again_when_a_network_changes(problem):
     assert sizes == [400, 300, 400]
 
 
-def test_without_a_background_departures_are_from_the_climatology(problem):
-    latitude, longitude = scattered(400)
-    offset = made(problem, latitude, longitude)
-    batch = replace(batch_of(problem, without(offset, *range(0, 400, 2))), background=None)
+@pytest.mark.parametrize("known", [True, False])
+def test_departures_are_from_the_background_or_the_climatology(problem, known):
+    """Exact reports of that state, half of them missing, give its own value in every cell."""
+    given = without(made(problem, *scattered(400)), *range(0, 400, 2))
+    batch = batch_of(problem, given)
     # A climatology that is not constant: a constant one would not matter.
     slope = torch.linspace(0, 9, 8)[:, None].expand(8, 16)
     batch = replace(batch, climatology=batch.climatology + slope)
-    given = replace(
-        batch.observations[0],
-        values=batch.observations[0]
-        .operator(batch.climatology)
-        .where(batch.observations[0].mask, torch.tensor(torch.nan)),
-    )
-    (found,) = Superobs(problem.grid)(
-        replace(batch, observations=(given,)), problem.normaliser
-    ).observations
-    expected = found.operator(batch.climatology)
+    state = batch.climatology
+    if known:
+        state = problem.normaliser.denormalise(batch.background.mean, state)
+        assert (state - batch.climatology)[:, :, 0].abs().max() > 1
+    else:
+        batch = replace(batch, background=None)
+    exact = torch.where(given.mask, given.operator(state), torch.nan)
+    batch = replace(batch, observations=(replace(given, values=exact),))
+    (found,) = Superobs(problem.grid)(batch, problem.normaliser).observations
+    expected = found.operator(state)
     torch.testing.assert_close(found.values[found.mask], expected[found.mask], rtol=0, atol=1e-3)
     assert not found.mask.all()
 

@@ -44,7 +44,7 @@ def data() -> SimpleNamespace:
         problem=problem,
         normaliser=problem.normaliser,
         grid=problem.grid,
-        archive=lambda split="train", as_packed=False: archive,
+        archive=lambda windows=0, split="train", as_packed=False: archive,
         channels=problem.normaliser.channels,
     )
 

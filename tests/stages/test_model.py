@@ -16,6 +16,7 @@ import xarray as xr
 
 import slams as package
 from data_modules.store.training_store import TrainingStore
+from slams.assimilators.denoising_archive import DenoisingArchive
 from slams.bundles.files import Bundle
 from slams.calendar.days import time_stamps
 from slams.cf import write_dataset
@@ -554,6 +555,43 @@ def test_a_bundle_without_archive_serves_no_method(finished: Study, tmp_path: Pa
     assert "no archive" in str(model.inputs)
     with pytest.raises(UserError, match="without --without-archive"):
         model.analyse(DAY)
+
+
+def test_errors_that_the_run_has_measured_are_not_measured_again(
+    finished: Study,
+    bundle: Path,
+    fields: xr.Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A bundle has them, a run finds them beside it, and the analysis is the same without them."""
+    run = finished.run("assimilation")
+    written = [p for p in (bundle / "denoising_errors").rglob("*") if p.is_file()]
+    assert Bundle.read(bundle).error_bytes == sum(p.stat().st_size for p in written) > 0
+    without = export_run(run, tmp_path / "without", errors=False)
+    assert Bundle.read(without).error_bytes == 0
+    assert not (without / "denoising_errors").exists()
+    age = package.load(bundle).inputs.trained_age
+    background = fields.sel(time=[np.datetime64(DAY) - np.timedelta64(age, "D")])
+    table = reports(fields, DAY)
+    expected = package.load(without).analyse(DAY, background, table, members=2)
+
+    def refuse(*words: object) -> None:
+        raise AssertionError("denoised again")
+
+    monkeypatch.setattr(DenoisingArchive, "_denoise", refuse)
+    found = [
+        package.load(path).analyse(DAY, background, table, members=2)
+        for path in (bundle, run, export_run(run, tmp_path / "again"))
+    ]
+    xr.testing.assert_equal(found[1], found[0])
+    xr.testing.assert_equal(found[2], found[0])
+    # The run may have measured with another number of threads.
+    xr.testing.assert_allclose(found[0], expected, rtol=1e-4, atol=1e-4)
+    with pytest.raises(AssertionError, match="denoised again"):
+        package.load(without).analyse(DAY, background, table, members=2)
+    with pytest.raises(UserError, match="exists; remove it"):
+        export_run(run, without)
 
 
 def test_fewer_archive_days(finished: Study, tmp_path: Path) -> None:

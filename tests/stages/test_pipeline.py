@@ -281,7 +281,9 @@ def test_a_score_of_another_vae_is_refused_before_anything_is_written(
     [
         ("train score", ["runs=nowhere"], "run `slams train vae`"),
         ("assimilate", ["runs=nowhere"], "run `slams train vae`"),
-        ("train vae", ["vae.factor=5"], "vae.factor: found 5, which does not divide"),
+        ("train vae", ["vae.factor=13"], "vae.factor: found 13, expected at most 12 on the grid"),
+        ("train vae", ["vae.crop=[6,8]"], "'vae.crop': found [6, 8], expected multiples of vae.f"),
+        ("train vae", ["vae.crop=[16,8]"], "vae.crop: found [16, 8], expected at most 12 x 24"),
         ("train vae", ["vae.latent_channels=65"], "expected at most 64"),
         ("train vae", ["vae.hidden=12"], "'vae.hidden': found 12, expected multiples of 8"),
         (
@@ -309,7 +311,7 @@ def test_a_latent_grid_that_cannot_be_halved_is_refused(finished: Study, tmp_pat
     runs = copy_stages(finished.config, tmp_path / "runs", "vae")
     words = (f"runs={runs}", "score.channels=[8,8,8]")
     assert slams(finished.recipe, "train score", *words) == 2
-    assert "need a latent grid divisible by 4; found 3 x 6" in capsys.readouterr().err
+    assert "need a latent grid of at least 4 x 4 points; found 3 x 6" in capsys.readouterr().err
     assert not (runs / "tiny" / "score").exists()
 
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from slams.assimilators.base import Archive
-from slams.assimilators.case_by_case import CaseByCase, centre
+from slams.assimilators.case_by_case import CaseByCase
 
 __all__ = ["BackgroundErrors", "FromBackgroundErrors"]
 
@@ -69,13 +69,20 @@ class BackgroundErrors:
             `((2 shifts + 1) n, T, C, H, W)` normalised, on the device of `variance`; the first
             `n` are the errors without a shift.
         """
-        errors = centre(self._errors(windows).to(variance.device))
-        own = self.variance.to(variance.device)
-        copies = []
-        for cells in sorted(range(-shifts, shifts + 1), key=abs):
-            scale = (variance / own.roll(cells, -1)).sqrt().clamp(max=_LARGEST_SCALE)
-            copies.append(errors.roll(cells, -1) * scale)
-        return torch.cat(copies) if shifts else copies[0]
+        own, count = self.variance.to(variance.device), len(windows)
+        size = ((2 * shifts + 1) * count, *own.shape)
+        errors = torch.empty(size, dtype=own.dtype, device=variance.device)
+        # In place and window by window, because the errors of a season are large.
+        first = errors[:count]
+        for at in torch.arange(count).split(_WINDOWS):
+            first[at] = self._errors(windows[at]).to(variance.device)
+        first -= first.mean(dim=0, keepdim=True)
+        cells = sorted(range(-shifts, shifts + 1), key=abs)
+        for copy, shift in reversed(list(zip(errors.split(count), cells, strict=True))):
+            scale = (variance / own.roll(shift, -1)).sqrt().clamp(max=_LARGEST_SCALE)
+            for window, unshifted in zip(copy, first, strict=True):
+                torch.mul(unshifted.roll(shift, -1), scale, out=window)
+        return errors
 
     def _errors(self, windows: Tensor | slice) -> Tensor:
         return self._archive.fields[windows] - self._archive.background[windows]

@@ -7,11 +7,14 @@ same observed values, and must not read `batch.fields` (the verifying truth).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor
 
 from slams.fields import Batch, Ensemble
+
+if TYPE_CHECKING:
+    from slams.assimilators.windows import LazyWindows
 
 __all__ = ["Archive", "Assimilator"]
 
@@ -19,6 +22,9 @@ __all__ = ["Archive", "Assimilator"]
 @dataclass(frozen=True)
 class Archive:
     """Windows of the training period, from which methods estimate their covariances.
+
+    An archive that is read from a store is held packed: ask it for the windows that are needed,
+    `archive.fields[days]`. Whatever uses it as a whole makes a tensor of all windows first.
 
     Attributes:
         fields: `(N, T, C, H, W)` normalised, 0 where missing.
@@ -28,11 +34,11 @@ class Archive:
         background_known: The same for the background, see `Background.known`.
     """
 
-    fields: Tensor
-    background: Tensor
+    fields: Tensor | LazyWindows
+    background: Tensor | LazyWindows
     time: Tensor
-    known: Tensor | None = None
-    background_known: Tensor | None = None
+    known: Tensor | LazyWindows | None = None
+    background_known: Tensor | LazyWindows | None = None
 
     def rolled(self, cells: int) -> Archive:
         """Shift fields and backgrounds eastwards by cells of longitude."""

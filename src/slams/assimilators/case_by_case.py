@@ -25,6 +25,7 @@ from slams.assimilators.base import Archive
 from slams.assimilators.materials import Materials
 from slams.assimilators.network_gains import NetworkGains
 from slams.assimilators.season import season_days
+from slams.assimilators.windows import windows_not_finite
 from slams.errors import UserError
 from slams.fields import Background, Batch, Ensemble
 from slams.grid import LatLonGrid
@@ -122,7 +123,7 @@ class CaseByCase(ABC):
                     f"{self.name}: archive {what} have shape {tuple(found.shape)}; expected "
                     f"{expected}: windows, days, channels and grid of the fields and statistics"
                 )
-            bad = sum(int(not bool(torch.isfinite(window).all())) for window in found)
+            bad = windows_not_finite(found)
             if bad:
                 raise UserError(
                     f"{self.name}: archive {what} contain NaN or infinite values in {bad} of "

@@ -18,10 +18,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from slams.assimilators.base import Archive
+from slams.assimilators.windows import LazyWindows
 
-__all__ = ["degrade"]
+__all__ = ["degrade", "mixed", "unrelated_days"]
 
 # Distance to the unrelated day: one year, so that the season is the same.
 _YEAR = 365.0
@@ -40,10 +42,44 @@ def degrade(archive: Archive, variance: float) -> Archive:
     """
     if variance == 0:
         return archive
-    first = archive.time[:, 0]
+    unrelated = unrelated_days(archive.time[:, 0])
+    windows = _Mixed(archive.background, unrelated, variance)
+    if isinstance(archive.background, LazyWindows):
+        return replace(archive, background=windows)
+    return replace(archive, background=windows.dense())
+
+
+def unrelated_days(first: Tensor) -> Tensor:
+    """Return for each window the one closest to a year away, `(N,)` int64.
+
+    Args:
+        first: `(N,)` first days of the windows, days since 1970-01-01 00 UTC.
+    """
+    nearest = [int(((first - day).abs() - _YEAR).abs().argmin()) for day in first]
+    return torch.tensor(nearest, dtype=torch.int64)
+
+
+def mixed(background: Tensor, unrelated: Tensor, variance: float) -> Tensor:
+    """Return the background that persists from an analysis.
+
+    Args:
+        background: Background that persists from the truth.
+        unrelated: That of an unrelated day.
+        variance: Error variance `v` of the analysis, see `degrade`.
+    """
     weight = (variance * (1 - variance)) ** 0.5
-    mixed = torch.empty_like(archive.background)
-    for i in range(len(first)):  # window by window, because an archive may fill the memory
-        j = int(((first - first[i]).abs() - _YEAR).abs().argmin())
-        mixed[i] = (1 - variance) * archive.background[i] + weight * archive.background[j]
-    return replace(archive, background=mixed)
+    return (1 - variance) * background + weight * unrelated
+
+
+class _Mixed(LazyWindows):
+    """Backgrounds mixed with those of unrelated days."""
+
+    def __init__(
+        self, background: Tensor | LazyWindows, unrelated: Tensor, variance: float
+    ) -> None:
+        super().__init__(background.shape)
+        self._background, self._unrelated, self._variance = background, unrelated, variance
+
+    def read(self, positions: Tensor) -> Tensor:
+        other = self._background[self._unrelated[positions]]
+        return mixed(self._background[positions], other, self._variance)

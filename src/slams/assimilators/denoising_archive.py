@@ -3,20 +3,26 @@
 Guidance needs the covariance of the denoiser's errors at each noise level. It is measured on
 evenly spaced days of the training period, each with its own background; the size of the errors is
 measured on days of the validation period (`slams.assimilators.unseen_errors`).
+
+What is measured is kept (`slams.runtime.kept_tensors`) under the fingerprint of everything that it
+depends on: the errors in latent space, which depend on no observation, and the same errors at the
+points of a network of observations.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from slams.assimilators.base import Archive
-from slams.assimilators.decoding import decoding_errors, encode_windows
-from slams.assimilators.last_result import LastResult, digest
+from slams.assimilators.decoding import decoding_errors, encode_windows, network_probe
+from slams.assimilators.field_text import describe_fields
+from slams.assimilators.last_result import digest
+from slams.assimilators.level_errors import HalfTensor, LevelErrors
 from slams.assimilators.marginals import MarginalMap
 from slams.assimilators.unseen_errors import error_scale, interpolated, measured_levels
 from slams.diffusion.backend import Denoiser, KarrasDenoiser, time_of_sigma
@@ -25,26 +31,24 @@ from slams.diffusion.posterior.background import (
     BackgroundGain,
     day_folds,
 )
-from slams.diffusion.posterior.errors import DenoisingErrors
+from slams.diffusion.trajectory import TrajectoryDenoiser
 from slams.fields import ObservationOperator
 from slams.nn.latent_space import LatentSpace
 from slams.normalisation import DAYS_PER_YEAR, Normaliser
+from slams.runtime.kept_tensors import KeptTensors, MemoryTensors
 from slams.runtime.seeds import generator
 
 __all__ = ["DenoisingArchive"]
 
 # Windows passed through the networks at a time; limits the memory, not the result.
 _CHUNK = 32
-
-# The last denoised archive, and the largest number of values that is kept (1 GB).
-_kept = LastResult()
-_kept_unseen = LastResult()
-_MOST_KEPT = 250_000_000
+# Part of every fingerprint; another one for another content of the files.
+_VERSION = 1
 
 
 @dataclass(eq=False, repr=False)
 class DenoisingArchive:
-    """Archive days, encoded once, on which the errors of denoisers are measured.
+    """Archive days on which the errors of denoisers are measured.
 
     Args:
         archive: Windows of the training period with their backgrounds.
@@ -54,6 +58,9 @@ class DenoisingArchive:
         count: Largest number of days to use, evenly spaced.
         seed: The experiment's seed.
         unseen: Whether the days are of the validation period, to which nothing was fitted.
+        measured: Indices of the noise levels at which errors are measured, see `LevelErrors`;
+            `None` for all.
+        kept: Where measured errors are kept; by default in memory.
     """
 
     archive: Archive
@@ -63,13 +70,21 @@ class DenoisingArchive:
     count: int
     seed: int
     unseen: bool = False
+    measured: Sequence[int] | None = None
+    kept: KeptTensors = field(default_factory=MemoryTensors)
 
     def __post_init__(self) -> None:
         self.device, total = self.sd.device, len(self.archive.fields)
         self.days = torch.linspace(0, total - 1, min(self.count, total)).round().long().unique()
         season = self.archive.time[self.days, 0] / DAYS_PER_YEAR % 1
         self.season = season.to(self.device, torch.float32)
-        self.truth = self._encode(self.archive.fields, self.archive.known)
+        every = range(len(self.levels))
+        self.at = list(every if self.measured is None else self.measured)
+
+    @cached_property
+    def truth(self) -> Tensor:
+        """Return the encoded fields, `(n, T, K, h, w)`."""
+        return self._encode(self.archive.fields, self.archive.known)
 
     @cached_property
     def background(self) -> Tensor:
@@ -100,7 +115,7 @@ class DenoisingArchive:
         operators: tuple[ObservationOperator, ...],
         conditioned: bool,
         scale: Tensor | None = None,
-    ) -> list[DenoisingErrors]:
+    ) -> LevelErrors:
         """Measure denoising errors at every noise level, in latent space and at observed points.
 
         Args:
@@ -109,17 +124,50 @@ class DenoisingArchive:
             conditioned: Whether the background is passed to it.
             scale: `(L, K)` factor on the errors of each latent channel; 1 by default.
         """
-        errors = []
-        for level, chunks in enumerate(self._means(denoiser, conditioned)):
-            latent, observed = [], []
-            for at, mean in chunks:
-                if scale is not None:  # in latent space, so that observed errors are scaled too
-                    factor = scale[level].to(mean).reshape(-1, 1, 1)
-                    mean = self.truth[at] - factor * (self.truth[at] - mean)
-                latent.append(self.truth[at] - mean)
-                observed.append(self._seen(mean, self.days[at], operators))
-            errors.append(DenoisingErrors.centred(torch.cat(latent), torch.cat(observed)))
-        return errors
+        latent = list(self.latent(denoiser, conditioned))
+        channels = latent[0].values.shape[2]
+        factor = torch.ones(len(self.levels), channels) if scale is None else scale
+        factor = factor[self.at].to("cpu", torch.float32)
+        key = self._fingerprint(denoiser, conditioned)
+        network = key and digest(key, [factor, self._probe(operators)]).hex()
+        observed = []
+        for number, errors in enumerate(latent):
+            # In latent space, so that observed errors are scaled too.
+            weight = factor[number].reshape(-1, 1, 1)
+
+            def observe(errors: HalfTensor = errors, weight: Tensor = weight) -> HalfTensor:
+                parts = []
+                for at in torch.arange(len(self.days)).split(_CHUNK):
+                    error = HalfTensor(errors.values[at], errors.scale * weight).full(self.device)
+                    parts.append(self._seen(self.truth[at] - error, self.days[at], operators))
+                whole = torch.cat(parts)
+                # Only their covariances are used: less is lost if their mean is removed first.
+                return HalfTensor.of(whole - whole.mean(dim=0), (0,))
+
+            name = f"network/{network}/{self.at[number]:03d}"
+            observed.append(self._keep(name if network else "", observe))
+        return LevelErrors(self.levels, self.at, latent, observed, factor, self.device)
+
+    def latent(self, denoiser: Denoiser, conditioned: bool) -> Iterator[HalfTensor]:
+        """Measure denoising errors in latent space, or read those of an equal network.
+
+        Args:
+            denoiser: The denoiser as it is used.
+            conditioned: Whether the background is passed to it.
+
+        Yields:
+            `(n, T, K, h, w)` errors at each measured level.
+        """
+        key = self._fingerprint(denoiser, conditioned)
+        for level in self.at:
+
+            def measure(level: int = level) -> HalfTensor:
+                whole = torch.empty(self.truth.shape)
+                for at, mean in self._denoise(denoiser, level, conditioned):
+                    whole[at] = (self.truth[at] - mean).cpu()
+                return HalfTensor.of(whole, (0, 1, 3, 4))
+
+            yield self._keep(f"latent/{key}/{level:03d}" if key else "", measure)
 
     def scale(self, denoiser: Denoiser, conditioned: bool, unseen: DenoisingArchive) -> Tensor:
         """Measure how much larger errors are on days that the network was not trained on.
@@ -132,27 +180,46 @@ class DenoisingArchive:
         Returns:
             `(L, K)`, see `slams.assimilators.unseen_errors`.
         """
-        at = measured_levels(len(self.levels))
+        numbers = measured_levels(len(self.at))
+        at = [self.at[number] for number in numbers]
         times = [days.archive.time[days.days, 0] for days in (self, unseen)]
         known = [
-            self._mean_square(chunks)
-            for level, chunks in enumerate(self._means(denoiser, conditioned))
-            if level in at
+            _mean_square(errors)
+            for number, errors in enumerate(self.latent(denoiser, conditioned))
+            if number in numbers
         ]
-        new = unseen._means(denoiser, conditioned, at)
+        new = unseen.mean_squares(denoiser, conditioned, at)
         measured = [
-            error_scale(seen, times[0], unseen._mean_square(chunks), times[1])
-            for seen, chunks in zip(known, new, strict=True)
+            error_scale(seen, times[0], value, times[1])
+            for seen, value in zip(known, new, strict=True)
         ]
         return interpolated(torch.stack(measured), at, self.levels)
 
-    def _mean_square(self, chunks: Iterator[tuple[Tensor, Tensor]]) -> Tensor:
-        """Average the squared errors of each day over its window and points, `(n, K)` float64."""
-        days = torch.zeros(len(self.truth), self.truth.shape[2], dtype=torch.float64)
-        for at, mean in chunks:
-            error = (self.truth[at] - mean).to("cpu", torch.float64)
-            days[at] = error.square().mean(dim=(1, 3, 4))
-        return days
+    def mean_squares(self, denoiser: Denoiser, conditioned: bool, at: Sequence[int]) -> Tensor:
+        """Measure the mean squared error of each day over its window and points.
+
+        Args:
+            denoiser: The denoiser as it is used.
+            conditioned: Whether the background is passed to it.
+            at: Indices of noise levels.
+
+        Returns:
+            `(A, n, K)` float64.
+        """
+
+        def measure() -> dict[str, Tensor]:
+            shape = (len(at), len(self.truth), self.truth.shape[2])
+            total = torch.zeros(shape, dtype=torch.float64)
+            for number, level in enumerate(at):
+                for days, mean in self._denoise(denoiser, level, conditioned):
+                    error = (self.truth[days] - mean).to("cpu", torch.float64)
+                    total[number, days] = error.square().mean(dim=(1, 3, 4))
+            return {"mean_squares": total}
+
+        key = self._fingerprint(denoiser, conditioned)
+        name = "-".join(map(str, at))
+        kept = self.kept.get(f"unseen/{key}/{name}", measure) if key else measure()
+        return kept["mean_squares"]
 
     def decoder_variance(self, operators: tuple[ObservationOperator, ...]) -> Tensor:
         """Measure the variance of the decoder's error at a network's points, `(T * P_total,)`.
@@ -160,9 +227,15 @@ class DenoisingArchive:
         Args:
             operators: `H` of the network.
         """
-        chunks = zip(self.truth.split(_CHUNK), self.days.split(_CHUNK), strict=True)
-        error = torch.cat([self._seen(z, days, operators) for z, days in chunks])
-        return error.square().mean(dim=0)
+
+        def measure() -> dict[str, Tensor]:
+            chunks = zip(self.truth.split(_CHUNK), self.days.split(_CHUNK), strict=True)
+            error = torch.cat([self._seen(z, days, operators) for z, days in chunks])
+            return {"variance": error.square().mean(dim=0).cpu()}
+
+        key = digest(self._data, [self._probe(operators)]).hex()
+        kept = self.kept.get(f"decoder/{key}/variance", measure)
+        return kept["variance"].to(self.device)
 
     def marginals(self, normaliser: Normaliser) -> dict[int, MarginalMap]:
         """Fit the map of every channel with dry days; return them by the channel's number.
@@ -192,35 +265,43 @@ class DenoisingArchive:
         errors = decoding_errors(self.space, latents, self.archive, days, operators, self.sd)
         return errors.flatten(1)
 
-    def _means(
-        self, denoiser: Denoiser, conditioned: bool, levels: Sequence[int] | None = None
-    ) -> Iterator[Iterator[tuple[Tensor, Tensor]]]:
-        """Denoise at some levels (all by default), or reuse the result of an equal network."""
-        levels = range(len(self.levels)) if levels is None else levels
-        kept = _kept_unseen if self.unseen else _kept
-        # Only a network is identified completely by its weights.
-        if not isinstance(denoiser, KarrasDenoiser) or (
-            self.truth.numel() * len(levels) > _MOST_KEPT
-        ):
-            for level in levels:
-                yield self._denoise(denoiser, level, conditioned)
-            return
+    def _keep(self, key: str, measure: Callable[[], HalfTensor]) -> HalfTensor:
+        """Measure errors, or read them; an empty key stands for errors that cannot be kept."""
+        if not key:
+            return measure()
+        kept = self.kept.get(key, lambda: vars(measure()))
+        return HalfTensor(kept["values"], kept["scale"])
 
-        def denoise_all() -> list[Tensor]:
-            return [
-                torch.cat([mean for _, mean in self._denoise(denoiser, level, conditioned)])
-                for level in levels
-            ]
+    def _probe(self, operators: tuple[ObservationOperator, ...]) -> Tensor:
+        return network_probe(operators, self.archive, self.seed, self.device)
 
-        for means in kept.get(self._digest(denoiser, conditioned), denoise_all):
-            days = torch.arange(len(means))
-            yield zip(days.split(_CHUNK), means.split(_CHUNK), strict=True)
+    @cached_property
+    def _data(self) -> str:
+        """Return the fingerprint of the days, the latent space and the units."""
+        known = self.archive.known
+        known = None if known is None else known[self.days]
+        fields = describe_fields(self.archive.fields[self.days], known)
+        words = f"{_VERSION}/{self.space}/{fields}"
+        time = self.archive.time[self.days].to(torch.float64)
+        return digest(words, [time, self.sd, *self.space.state_dict().values()]).hex()
 
-    def _digest(self, denoiser: Denoiser, conditioned: bool) -> bytes:
-        """Return the digest of everything that the denoised latents depend on."""
-        tensors = [self.truth, self.season, self.levels, *denoiser.state_dict().values()]
-        tensors += [self.background] if conditioned else []
-        return digest(f"{denoiser}/{self.seed}/{conditioned}/{self.device}", tensors)
+    @cached_property
+    def _background(self) -> str:
+        """Return the description of the backgrounds."""
+        archive = self.archive
+        known = archive.background_known
+        known = None if known is None else known[self.days]
+        return describe_fields(archive.background[self.days], known)
+
+    def _fingerprint(self, denoiser: Denoiser, conditioned: bool) -> str:
+        """Return the fingerprint of the latent errors; empty where a network has none."""
+        name = _identity(denoiser)
+        if not name:
+            return ""
+        levels = " ".join(f"{level:.5g}" for level in self.levels.tolist())
+        words = [self._data, name, levels, f"{self.seed}"]
+        words += [self._background] if conditioned else []
+        return digest("/".join(words), denoiser.state_dict().values()).hex()
 
     def _denoise(
         self, denoiser: Denoiser, level: int, conditioned: bool
@@ -233,9 +314,8 @@ class DenoisingArchive:
         truth = self.truth
         sigma = self.levels[level].to(truth)
         time = time_of_sigma(sigma, denoiser.schedule)
-        noise = torch.randn(
-            truth.shape, generator=generator(self.seed, "denoising errors", level)
-        ).to(truth)
+        drawn = generator(self.seed, "denoising errors", level)
+        noise = torch.randn(truth.shape, generator=drawn).to(truth)
         parts = [torch.arange(len(truth))]
         # Days to which no gain was fitted need no gain that held them out.
         regressed = isinstance(denoiser, BackgroundDenoiser) and not self.unseen
@@ -254,3 +334,21 @@ class DenoisingArchive:
                     **unseen,
                 )
                 yield at, posterior.mean
+
+
+def _identity(denoiser: Denoiser) -> str:
+    """Return what identifies a network together with its weights; empty if nothing does."""
+    if isinstance(denoiser, TrajectoryDenoiser):
+        inner = _identity(denoiser.denoiser)
+        days = f"{denoiser.window}/{denoiser.conditioned}/{denoiser.season_step}"
+        return inner and f"trajectory/{days}/{inner}"
+    return str(denoiser) if isinstance(denoiser, KarrasDenoiser) else ""
+
+
+def _mean_square(errors: HalfTensor) -> Tensor:
+    """Average the squared errors of each day over its window and points, `(n, K)` float64."""
+    days = [
+        HalfTensor(values, errors.scale).full(values.device).to(torch.float64)
+        for values in errors.values.split(_CHUNK)
+    ]
+    return torch.cat([error.square().mean(dim=(1, 3, 4)) for error in days])

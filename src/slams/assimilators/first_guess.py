@@ -97,8 +97,8 @@ class ClimatologyGuess(FirstGuess):
     kind = "climatology"
 
     def hindcast(self, archive: Archive) -> Tensor:
-        """Return zero anomalies."""
-        return torch.zeros_like(archive.background)
+        """Return zero anomalies, as one number seen everywhere."""
+        return torch.zeros(()).expand(archive.background.shape)
 
     def forecast(self, background: Tensor, time: Tensor, known: Tensor | None = None) -> Tensor:
         """Return zero anomalies."""

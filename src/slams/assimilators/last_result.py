@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from slams.assimilators.windows import LazyWindows
+
 __all__ = ["LastResult", "RecentResults", "digest"]
 
 
@@ -47,12 +49,13 @@ class LastResult:
         self._key, self._tensors = b"", []
 
 
-def digest(words: str, tensors: Iterable[Tensor]) -> bytes:
+def digest(words: str, tensors: Iterable[Tensor | LazyWindows]) -> bytes:
     """Return the SHA-256 of a text and of all values of some tensors."""
     total = hashlib.sha256(words.encode())
     for tensor in tensors:
         total.update(f"{tuple(tensor.shape)}/{tensor.dtype}".encode())
-        total.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        for part in tensor if isinstance(tensor, LazyWindows) else [tensor]:
+            total.update(part.detach().cpu().contiguous().numpy().tobytes())
     return total.digest()
 
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Self
 
 import torch
@@ -51,6 +51,7 @@ from slams.observations.stacked import (
     stack_observations,
 )
 from slams.plugins.guidance import GUIDANCE
+from slams.runtime.kept_tensors import KeptTensors, MemoryTensors
 from slams.runtime.seeds import generator
 
 __all__ = ["LatentDiffusion", "build"]
@@ -95,6 +96,7 @@ class LatentDiffusion(CaseByCase):
         sampler: How the reverse diffusion is integrated.
         unseen: Function that returns windows of the validation period, on which the size of
             denoising errors is measured; `None` to use the errors of the archive's days unscaled.
+        kept: Where denoising errors are kept; by default in memory.
 
     Raises:
         UserError: The kind of guidance or the use of the background is unknown, or the
@@ -110,6 +112,7 @@ class LatentDiffusion(CaseByCase):
     guidance: GuidanceSettings
     sampler: SamplerSettings
     unseen: Callable[[], Archive] | None = None
+    kept: KeptTensors = field(default_factory=MemoryTensors)
 
     def __post_init__(self) -> None:
         guidance = self.guidance
@@ -143,6 +146,7 @@ class LatentDiffusion(CaseByCase):
             sampler=materials.sampler,
             unseen=materials.unseen,
             local=materials.local,
+            kept=materials.kept,
             **materials.settings_of(cls.name),
         )
 
@@ -155,6 +159,15 @@ class LatentDiffusion(CaseByCase):
         """Store the archive, on which errors are measured at the first case."""
         super().fit(archive)
         self._fits = LatentFits(self)
+
+    def measure_errors(self, conditioned: bool) -> None:
+        """Measure and keep the denoising errors in latent space, before there are observations.
+
+        Args:
+            conditioned: Whether analyses have a background other than the climatology.
+        """
+        if self.uses_errors:
+            self._fits.measure(conditioned and self.guidance.background != "neither")
 
     def analyse_case(self, batch: Batch, members: int, only: range | None = None) -> CaseAnalysis:
         """Sample the single case of a batch.

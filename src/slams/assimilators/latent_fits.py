@@ -8,6 +8,7 @@ that it was not trained on (`slams.assimilators.unseen_errors`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from slams.assimilators.base import Archive
 from slams.assimilators.decoding import network_probe
 from slams.assimilators.denoising_archive import DenoisingArchive
 from slams.assimilators.last_result import RecentResults
+from slams.assimilators.level_errors import spread_levels
 from slams.assimilators.marginals import MarginalMap
 from slams.diffusion.backend import Denoiser
 from slams.diffusion.posterior.background import BackgroundDenoiser
@@ -45,7 +47,7 @@ class NetworkErrors:
         decoder_variance: `(T * P_total,)` variance of the decoder's error at the network's points.
     """
 
-    errors: list[DenoisingErrors]
+    errors: Sequence[DenoisingErrors]
     time: Tensor
     decoder_variance: Tensor
 
@@ -95,16 +97,28 @@ class LatentFits:
 
         def measure() -> NetworkErrors:
             prior = self.prior(conditioned)
-            errors: list[DenoisingErrors] = []
+            errors: Sequence[DenoisingErrors] = []
             if method.uses_errors:
-                if method.unseen is not None:
-                    unseen = self._denoised(method.unseen(), _UNSEEN_DAYS, unseen=True)
-                    self.error_scale = days.scale(prior, conditioned, unseen)
+                self.measure(conditioned)
                 errors = days.errors(prior, operators, conditioned, self.error_scale)
             time = method.archive.time[days.days, 0]
             return NetworkErrors(errors, time, days.decoder_variance(operators))
 
         return self._networks.get((probe, torch.tensor(conditioned)), measure)
+
+    def measure(self, conditioned: bool) -> None:
+        """Measure denoising errors in latent space and their scale; no observation is needed.
+
+        Args:
+            conditioned: Whether the background is passed to the denoiser.
+        """
+        prior, days = self.prior(conditioned), self._days
+        if self.method.unseen is None:
+            for _ in days.latent(prior, conditioned):
+                pass
+        else:
+            unseen = self._denoised(self.method.unseen(), _UNSEEN_DAYS, unseen=True)
+            self.error_scale = days.scale(prior, conditioned, unseen)
 
     @cached_property
     def _days(self) -> DenoisingArchive:
@@ -124,4 +138,8 @@ class LatentFits:
         method = self.method
         sd, levels = method.normaliser.sd, noise_levels(method.sampler)
         sd = sd.to(method.space.mean.device)
-        return DenoisingArchive(archive, method.space, sd, levels, count, method.seed, unseen)
+        at = spread_levels(len(levels), method.guidance.error_levels)
+        kept = method.kept
+        return DenoisingArchive(
+            archive, method.space, sd, levels, count, method.seed, unseen, at, kept
+        )

@@ -113,8 +113,8 @@ class LinearInverseModel(FirstGuess):
         )
         ridges = torch.tensor(self.ridges)
         self.ridge = ridges[errors.argmin(dim=0)]
-        forecasts = torch.empty_like(archive.background)
-        rests = torch.empty_like(archive.background)
+        forecasts = torch.empty(archive.background.shape)
+        rests = torch.empty(archive.background.shape)
         for held, regression in self._blocks(archive):
             background = archive.background[held]
             scores = regression.scores(background)

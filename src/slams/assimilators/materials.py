@@ -14,6 +14,7 @@ from slams.grid import LatLonGrid
 from slams.linalg.settings import LocalSettings
 from slams.nn.latent_space import IdentitySpace, LatentSpace
 from slams.normalisation import Normaliser
+from slams.runtime.kept_tensors import KeptTensors, MemoryTensors
 
 __all__ = ["Materials", "TrainedNetworks"]
 
@@ -64,6 +65,7 @@ class Materials:
         local: How large networks are analysed.
         unseen: Function that reads the windows of the validation period, on which no network was
             trained; `None` if there is none.
+        kept: Where denoising errors are kept; by default in memory.
     """
 
     normaliser: Normaliser
@@ -77,6 +79,7 @@ class Materials:
     settings: Mapping[str, Mapping[str, Any]]
     local: LocalSettings = field(default_factory=LocalSettings)
     unseen: Callable[[], Archive] | None = None
+    kept: KeptTensors = field(default_factory=MemoryTensors)
 
     def settings_of(self, section: str) -> dict[str, Any]:
         """Return the settings of one method as keyword arguments, empty if it has none."""

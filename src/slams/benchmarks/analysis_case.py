@@ -24,8 +24,9 @@ from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from slams.grid import LatLonGrid
+from slams.grid import LatLonGrid, pad_sphere
 from slams.linalg.domains import Domains
 from slams.linalg.gain import Gain, ObservedPoints
 from slams.linalg.settings import LocalSettings
@@ -39,7 +40,8 @@ ANALYSES = ("dense", "local_unselected", "local", "local_superob")
 # Kinds of observations, the variance of their errors, and the share of it that those of one cell
 # have in common.
 _KINDS, _VARIANCE, _COMMON = 3, 0.5, 0.3
-# Points of the latent grid per random number, in each direction.
+# Times that white noise on the latent grid is averaged over neighbours: errors of denoised
+# latents are correlated over a few points, at every place in the same way.
 _SMOOTH = 3
 # Degrees from the equator up to which seams are looked for: bands near a pole have few domains.
 _SEAM_LATITUDE = 70.0
@@ -162,32 +164,36 @@ def synthetic_case(size: CaseSize, latent: LatLonGrid) -> SyntheticCase:
     def normal(*shape: int) -> Tensor:
         return torch.randn(shape, generator=random)
 
-    coarse = [-(-n // _SMOOTH) for n in latent.shape]
-    anomalies = torch.empty(size.days, size.fields, *latent.shape)
+    # Of the days of the archive, and of one more for each member, whose departure is observed.
+    anomalies = torch.empty(size.days + size.members, size.fields, *latent.shape)
     for day in anomalies:  # day by day, since the peak is to be that of the analysis
-        day[:] = torch.nn.functional.interpolate(
-            normal(1, size.fields, *coarse), size=latent.shape, mode="bicubic"
-        )[0]
+        noise = normal(size.fields, *latent.shape)
+        for _ in range(_SMOOTH):
+            noise = functional.avg_pool2d(pad_sphere(noise, 1), 3, stride=1)
+        day[:] = noise / noise.std()
     anomalies = anomalies.flatten(2)
-    anomalies -= anomalies.mean(dim=0)
     kind = torch.arange(size.reports) % _KINDS
     place = torch.where(kind == 1, torch.arange(size.reports) - 1, torch.arange(size.reports))
     uniform = torch.rand(size.reports, 2, generator=random, dtype=torch.float64)[place]
     latitude = torch.rad2deg(torch.asin(2 * uniform[:, 0] - 1))
     longitude = 360 * uniform[:, 1]
     index, weight = latent.interpolation(latitude, longitude)
-    images = normal(size.days, size.reports).mul_(0.5)
+    images = normal(len(anomalies), size.reports).mul_(0.5)
     for number in range(_KINDS):
         mine = torch.nonzero(kind == number).flatten()
         share = normal(size.fields) / math.sqrt(size.fields)
         seen = torch.einsum("k,nkg->ng", share, anomalies)
         for corner in range(index.shape[1]):
             images[:, mine] += seen[:, index[mine, corner]] * weight[mine, corner].float()
+    departures = images[size.days :]
+    departures += math.sqrt(_VARIANCE) * normal(*departures.shape)
+    anomalies, images = anomalies[: size.days], images[: size.days]
+    anomalies -= anomalies.mean(dim=0)
     images -= images.mean(dim=0)
     silent = torch.full((size.reports,), size.silent)
     observed = ObservedPoints(latitude, longitude, kind, silent)
     variance = torch.full((size.reports,), _VARIANCE)
-    return SyntheticCase(anomalies, images, variance, normal(size.members, size.reports), observed)
+    return SyntheticCase(anomalies, images, variance, departures, observed)
 
 
 def seam_ratio(increments: Tensor, domains: Domains) -> float:

@@ -30,6 +30,7 @@ from slams.benchmarks.figures import draw_analysis, draw_scaling
 from slams.benchmarks.recipes import CostConfig
 from slams.config.schema import Config
 from slams.errors import UserError
+from slams.nn.blocks import BlockGrid
 from slams.nn.unet import LatentUNet
 from slams.runs.record import RunRecord
 from slams.runtime.console import make_table
@@ -161,8 +162,9 @@ def denoiser_table(recipe: Config) -> pd.DataFrame:
     device = device_of(recipe.trainer)
     sizes = (score.channels, score.blocks, score.embedding)
     rows = []
+    latents = BlockGrid(data.grid.shape, recipe.vae.factor).block_shape
     for days, factor in itertools.product(_WINDOWS, _GRIDS):
-        shape = tuple(size // recipe.vae.factor * factor for size in data.grid.shape)
+        shape = tuple(size * factor for size in latents)
         network = LatentUNet(channels, days, shape, *sizes).eval().to(device)
         x = torch.randn(_MEMBERS, days, channels, *shape, device=device)
         sigma = torch.zeros(_MEMBERS, device=device)

@@ -33,6 +33,7 @@ from slams.modules.score import LatentScore
 from slams.modules.threads import set_threads
 from slams.modules.trainer import check_machine
 from slams.modules.vae import VAE
+from slams.nn.blocks import BlockGrid
 from slams.nn.latent_space import LatentBatch
 from slams.nn.precision import natural_precision
 from slams.runtime.console import make_table
@@ -126,7 +127,7 @@ def _steps(name: str, recipe: Config) -> Iterator[_Step]:
     )
     size = recipe.score.batch_size
     shape = (recipe.data.window, recipe.vae.latent_channels)
-    shape += tuple(n // recipe.vae.factor for n in data.grid.shape)
+    shape += BlockGrid(data.grid.shape, recipe.vae.factor).block_shape
     latents = torch.randn(size, *shape, device=device)
     zero, one = torch.zeros(shape[1]), torch.ones(shape[1])
     score = LatentScore(recipe.score, data.channels, data.grid, shape, zero, one, "").to(device)

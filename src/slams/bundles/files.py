@@ -9,6 +9,7 @@ Layout::
     score.safetensors     weights of the score model
     store.zarr/           packed training store: statistics, terrain, archive days
     background.zarr/      background states of the archive days, where they are read from a file
+    denoising_errors/     denoising errors of the archive days, in half precision
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ class Bundle:
         score: Run id of the score model.
         methods: Methods that it serves.
         archive_days: Days of the archive; 0 without one.
+        error_bytes: Size of the denoising errors; 0 without them.
         notes: What is left out, one sentence each.
         files: sha256 of every other file, by its path in the bundle.
     """
@@ -55,6 +57,7 @@ class Bundle:
     score: str
     methods: list[str]
     archive_days: int = 0
+    error_bytes: int = 0
     notes: list[str] = field(default_factory=list)
     files: dict[str, Any] = field(default_factory=dict)
 

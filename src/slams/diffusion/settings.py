@@ -66,6 +66,9 @@ class GuidanceSettings:
     likelihood: str = key("decoder", one_of("decoder", "latent"))
     # Training days in the archive of denoising errors.
     archive: int = key(240, at_least(2))
+    # Noise levels of the sampler at which denoising errors are measured, among them the first and
+    # the last; those at the others are interpolated. 0 measures them at every level.
+    error_levels: int = key(0, that(lambda v: v == 0 or v >= 4, "0, or 4 or more"))
     # Gaspari-Cohn half-width (km) of the localisation.
     localisation: float = key(3000.0, POSITIVE)
     # Width (days) of the Gaussian that weights archive days by the distance of their day of year

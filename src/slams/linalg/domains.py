@@ -19,7 +19,7 @@ from slams.grid import EARTH_RADIUS_KM, LatLonGrid, great_circle, unit_vectors
 __all__ = ["Domains"]
 
 # Fraction of the distance between two centres over which one domain gives way to the next.
-_RAMP = 0.6
+_RAMP = 0.8
 
 
 @dataclass(frozen=True)

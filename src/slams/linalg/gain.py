@@ -42,7 +42,7 @@ from slams.linalg.solution import factorise
 __all__ = ["Gain", "ObservedPoints"]
 
 # Largest share of silent observations among those that a domain selects.
-_SILENT = 1 / 5
+_SILENT = 1 / 10
 
 # Share of a domain in the position of an observation that only it selected, from afar.
 _LEAST_SHARE = 1e-6
@@ -201,11 +201,8 @@ class Gain:
                 self.domains.shares[some, :size].split(step, dim=1),
                 strict=True,
             ):
-                part = (
-                    found(by_point[points], points, some)
-                    .unflatten(1, (points.shape[1], -1))
-                    .flatten(2)
-                )
+                part = found(by_point[points], points, some)
+                part = part.unflatten(1, (points.shape[1], -1)).flatten(2)
                 part *= shares.to(part)[..., None]
                 total.index_add_(0, points.flatten(), part.flatten(0, 1))
         return self.partners.total(total).unflatten(1, (-1, count)).permute(2, 1, 0)

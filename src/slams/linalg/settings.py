@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from slams.plugins.keys import POSITIVE, at_least, key
+from slams.plugins.keys import POSITIVE, at_least, key, one_of
 
 __all__ = ["LocalSettings"]
 
@@ -24,4 +24,6 @@ class LocalSettings:
     observations: int = key(300, at_least(10))
     # Distance (km) between the centres of neighbouring domains.
     spacing: float = key(2000.0, POSITIVE)
-    space: str = "observation"
+    # Space in which a domain is solved: of its `observation`s, or of the `archive`'s days, whose
+    # cost does not depend on the observations. They are different estimators.
+    space: str = key("observation", one_of("observation", "archive"))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
@@ -103,6 +104,9 @@ class TrainedModule(LightningModule):
             trainer: The recipe's `trainer`.
         """
         for network in self.networks:
+            # Modules are made with the channels last, which evaluation always uses.
+            if not trainer.channels_last:
+                network.to(memory_format=torch.contiguous_format)
             if trainer.checkpoint_activations:
                 checkpoint_blocks(network)
             if trainer.compile:

@@ -21,6 +21,7 @@ from slams.diffusion.training import denoising_loss, draw_noise, make_denoiser
 from slams.fields import FieldSpec
 from slams.grid import LatLonGrid
 from slams.modules.base import Saved, TrainedModule, settings_of
+from slams.nn.blocks import BlockGrid
 from slams.nn.latent_space import LatentBatch
 from slams.nn.network_mean import NetworkMean
 from slams.nn.unet import LatentUNet
@@ -82,7 +83,8 @@ class LatentScore(TrainedModule):
         weights = torch.ones_like(latent_mean) if importance is None else importance.clone()
         self.register_buffer("importance", weights, persistent=False)
         # Rows of the latents have the weights of the rows of the fields that they represent.
-        area = grid.weights.reshape(shape[0], -1).mean(dim=1).to(torch.float32)
+        factor = max(-(-size // n) for size, n in zip(grid.shape, shape, strict=True))
+        area = BlockGrid(grid.shape, factor).row_means(grid.weights).to(torch.float32)
         self.register_buffer("area", area, persistent=False)
         # A loss that is NaN must be visible, not be excluded from the mean.
         self.validation_loss = MeanMetric(nan_strategy="disable")

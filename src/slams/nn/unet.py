@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from slams.errors import UserError
+from slams.nn.blocks import BlockGrid
 from slams.nn.layers import (
     FourierEmbedding,
     ModulatedBlock,
@@ -27,16 +28,16 @@ __all__ = ["LatentUNet", "UNet"]
 
 
 def check_resolutions(shape: Sequence[int], count: int) -> None:
-    """Refuse a latent grid `(h, w)` that cannot be halved for `count` resolutions.
+    """Refuse a latent grid `(h, w)` that is too small to be halved for `count` resolutions.
 
     Raises:
-        UserError: The grid cannot be halved this often.
+        UserError: The grid has fewer rows or columns than one point of the coarsest grid covers.
     """
-    halvings = 2 ** (count - 1)
-    if shape[0] % halvings or shape[1] % halvings:
+    least = 2 ** (count - 1)
+    if min(shape) < least:
         raise UserError(
-            f"score.channels: {count} resolutions need a latent grid divisible by {halvings}; "
-            f"found {shape[0]} x {shape[1]}"
+            f"score.channels: {count} resolutions need a latent grid of at least {least} x "
+            f"{least} points; found {shape[0]} x {shape[1]}"
         )
 
 
@@ -68,6 +69,7 @@ class UNet(nn.Module):
         convolution: type[SphereConv2d] | type[PeriodicConv2d] = SphereConv2d,
     ) -> None:
         super().__init__()
+        self.divisor = 2 ** (len(channels) - 1)
         self.noise_embedding = FourierEmbedding(embedding)
         self.embedding = nn.Sequential(
             nn.Linear(embedding + conditions, embedding),
@@ -103,6 +105,10 @@ class UNet(nn.Module):
         h = self.entry(fields)
         if self.position is not None:
             h = h + self.position
+        # Grids that cannot be halved often enough are continued on the sphere; fields that are
+        # periodic otherwise have grids that can.
+        blocks = BlockGrid(tuple(h.shape[-2:]), self.divisor)
+        h = blocks.pad(h)
         skips = []
         for level, stage in enumerate(self.down):
             if level:
@@ -115,7 +121,7 @@ class UNet(nn.Module):
             h = torch.cat([h, skips.pop()], dim=1)
             for block in stage:
                 h = block(h, e)
-        return self.exit(functional.silu(self.norm(h)))
+        return self.exit(functional.silu(self.norm(blocks.trim(h))))
 
 
 class LatentUNet(UNet):
@@ -131,7 +137,7 @@ class LatentUNet(UNet):
         dropout: Dropout inside the blocks.
 
     Raises:
-        UserError: The latent grid cannot be halved as often as there are resolutions.
+        UserError: The latent grid is too small to be halved as often as there are resolutions.
     """
 
     def __init__(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import itertools
 import time
 from collections.abc import Callable, Sequence
@@ -30,13 +31,15 @@ from slams.plugins.methods import Role, in_role
 from slams.runs.directory import RunDirectory
 from slams.runs.record import is_finished
 from slams.runtime.heartbeat import Heartbeat
+from slams.runtime.kept_tensors import TensorFiles
 from slams.runtime.ranks import is_rank_zero, say
 from slams.runtime.signals import defer
 from slams.stages.bundle import keep_model
 from slams.stages.data import analysed_days, withholding
 from slams.stages.headline import log_headline
+from slams.stages.memory import StoreShape, assimilation_memory, store_shape
 from slams.stages.methods import error_scales, make_methods, say_times
-from slams.stages.places import data_request
+from slams.stages.places import data_request, error_directory
 from slams.stages.reporting import report
 from slams.stages.running import run_stage
 from slams.tracking.runs import Tracker
@@ -76,9 +79,18 @@ def assimilate(config: Config, dry_run: bool = False, report_after: bool = True)
     @functools.cache
     def methods() -> list[Assimilator]:
         # Fitted once for all settings, and not at all where every setting has finished.
+        store = datamodule.store
+        shape = store_shape(config) or StoreShape(
+            len(store.time), len(store.channels), *store.grid.shape
+        )
+        memory = assimilation_memory(config, shape)
+        say(str(memory))
+        if is_rank_zero():  # the processes that start after it would count its memory twice
+            memory.check()
         with Heartbeat("assimilate", seconds) as heartbeat:
             names = config.assimilation.methods
-            return make_methods(config, names, datamodule, heartbeat.note)
+            kept = TensorFiles(error_directory(config), writes=not dry_run)
+            return make_methods(config, names, datamodule, heartbeat.note, kept=kept)
 
     if dry_run:
         _dry_run(config, methods(), datamodule)
@@ -90,6 +102,8 @@ def assimilate(config: Config, dry_run: bool = False, report_after: bool = True)
         methods()  # before any directory is made, in case a method refuses
     for one, request in zip(settings, requests, strict=True):
         run_stage(one, request, functools.partial(_evaluate, one, config, methods))
+        # A Trainer and its data refer to each other: free the cached fields of this setting now.
+        gc.collect()
     if is_rank_zero() and report_after:
         keep_model(config, path)
         with Heartbeat("assimilate", seconds, "drawing the report"):

@@ -11,6 +11,7 @@ from tempfile import mkdtemp
 
 import numpy as np
 import pandas as pd
+import torch
 
 from data_modules.multimodal import MultimodalDataModule
 from data_modules.store.packed_store import write_packed
@@ -24,15 +25,18 @@ from slams.config.schema import Config, SourceConfig
 from slams.config.yaml_text import read_yaml_text
 from slams.errors import UserError
 from slams.modules.base import read_checkpoint
+from slams.plugins.guidance import GUIDANCE
 from slams.plugins.methods import Role, in_role
 from slams.runs.record import RunRecord, now
 from slams.runtime.atomic import replacing_store, write_text
 from slams.runtime.directories import exclusive, lock_file, make, remove_created
 from slams.runtime.files import read_table
+from slams.runtime.kept_tensors import TensorFiles
 from slams.stages.bundle_card import bundle_notes, make_card
 from slams.stages.data import trajectories
 from slams.stages.loading import Networks, best_weights
-from slams.stages.places import finished_run
+from slams.stages.methods import inner, make_methods
+from slams.stages.places import ERRORS, error_directory, finished_run
 
 __all__ = [
     "MODEL",
@@ -66,6 +70,7 @@ class OpenBundle:
         config: Its recipe, with paths inside the bundle.
         data: Its data, without observations.
         networks: Its networks.
+        kept: Denoising errors that were measured for it, and those of this process.
     """
 
     path: Path
@@ -73,6 +78,7 @@ class OpenBundle:
     config: Config
     data: MultimodalDataModule
     networks: Networks
+    kept: TensorFiles
 
 
 def run_config(run_dir: str | Path) -> Config:
@@ -90,7 +96,11 @@ def run_config(run_dir: str | Path) -> Config:
 
 
 def export_run(
-    run_dir: str | Path, output: str | Path, archive: bool = True, days: int = 0
+    run_dir: str | Path,
+    output: str | Path,
+    archive: bool = True,
+    days: int = 0,
+    errors: bool = True,
 ) -> Path:
     """Write the bundle of a finished run, see `write_bundle`.
 
@@ -100,6 +110,7 @@ def export_run(
             already: it is kept then.
         archive: As for `write_bundle`.
         days: As for `write_bundle`.
+        errors: As for `write_bundle`.
 
     Returns:
         The directory of the bundle.
@@ -118,14 +129,14 @@ def export_run(
     try:
         with exclusive(lock_file(output)):  # another export of this bundle is waited for
             if output.exists() and (not output.is_dir() or any(output.iterdir())):
-                if not _is_same(output, config, archive, days):
+                if not _is_same(output, config, archive, days, errors):
                     raise UserError(
                         f"--output: {output} exists; remove it, or choose another directory"
                     )
                 return output
             results = Path(run_dir) / "results.parquet"
             scores = read_table(results) if results.exists() else None
-            write_bundle(config, output, archive, days, scores)
+            write_bundle(config, output, archive, days, scores, errors)
     except BaseException:
         remove_created(made)
         raise
@@ -138,6 +149,7 @@ def write_bundle(
     archive: bool = True,
     days: int = 0,
     results: pd.DataFrame | None = None,
+    errors: bool = False,
 ) -> Bundle:
     """Write a bundle, completely or not at all.
 
@@ -147,6 +159,8 @@ def write_bundle(
         archive: Whether to write the archive days, without which no observation can be used.
         days: Largest number of archive days, evenly spaced; 0 for all, or as many as 2**27 values.
         results: Results table of an assimilation, for the model card.
+        errors: Whether to write the denoising errors of the archive, where the recipe's guidance
+            uses them: copied from the run if it has measured them, or else measured.
 
     Raises:
         UserError: A trained network or the training store is missing, or of another grid.
@@ -167,6 +181,8 @@ def write_bundle(
                 part / "background.zarr", data.store, own, period.dates, (states,), origin=states
             )
         write_text(part / "config.yaml", to_yaml(_kept(config, period.dates, archive)))
+        if errors and archive and _uses_errors(config):
+            _measure_errors(part, error_directory(config))
         bundle = Bundle(
             slams=version("slams"),
             created=now(),
@@ -175,6 +191,7 @@ def write_bundle(
             score=finished_run(config, "score").run_id,
             methods=list(SERVED),
             archive_days=len(written),
+            error_bytes=sum(p.stat().st_size for p in (part / ERRORS).rglob("*") if p.is_file()),
             notes=bundle_notes(config, archive),
         )
         write_text(part / "README.md", write_card(make_card(bundle, config, data.store, results)))
@@ -214,16 +231,20 @@ def load_bundle(path: str | Path) -> OpenBundle:
         raise UserError(f"{path} is neither a bundle nor a run: it has no {RECORD}, no run.json")
     _check_finished(path)
     if is_bundle(path / MODEL):
-        return open_bundle(path / MODEL)
+        return open_bundle(path / MODEL, path.resolve().parent / ERRORS)
     config, folder = run_config(path), Path(mkdtemp(prefix="slams-"))
     # What is made of a bundle reads it later, and may live longer than the model.
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     write_bundle(config, folder / MODEL)
-    return open_bundle(folder / MODEL)
+    return open_bundle(folder / MODEL, error_directory(config))
 
 
-def open_bundle(path: str | Path) -> OpenBundle:
+def open_bundle(path: str | Path, errors: Path | None = None) -> OpenBundle:
     """Open a bundle, whose recipe is treated as data.
+
+    Args:
+        path: Its directory.
+        errors: Directory of denoising errors that a run has measured, read where it has them.
 
     Raises:
         UserError: It is not a bundle, is of another version, a file is missing or has changed, or
@@ -231,6 +252,13 @@ def open_bundle(path: str | Path) -> OpenBundle:
     """
     path = Path(path).absolute()  # it is read later too, perhaps from another directory
     record = Bundle.read(path)
+    config, data = _inside(path)
+    kept = TensorFiles(path / ERRORS, [errors] if errors else [], writes=False)
+    return OpenBundle(path, record, config, data, Networks(config, data, bundle=path), kept)
+
+
+def _inside(path: Path) -> tuple[Config, MultimodalDataModule]:
+    """Return the recipe and the data of a bundle, with paths inside it."""
     config = load_recipe(path / "config.yaml")
     states = path / "background.zarr"
     background = replace(config.background, recentre_days=0)
@@ -245,8 +273,32 @@ def open_bundle(path: str | Path) -> OpenBundle:
         data=replace(config.data, store=store),
         background=background,
     )
-    data = trajectories(without_observations(config))
-    return OpenBundle(path, record, config, data, Networks(config, data, bundle=path))
+    return config, trajectories(without_observations(config))
+
+
+def _uses_errors(config: Config) -> bool:
+    """Return whether analyses of a bundle use denoising errors that can be kept."""
+    guidance = config.assimilation.guidance
+    kind = GUIDANCE.get(guidance.kind, "assimilation.guidance.kind")
+    # A gain that is regressed on the background is not identified by weights.
+    kept = kind.uses_errors and guidance.background in ("condition", "neither")
+    return kept and config.data.days == 1  # a bundle analyses no longer windows
+
+
+def _measure_errors(part: Path, measured: Path) -> None:
+    """Write the denoising errors of a bundle's archive, with backgrounds as in its recipe.
+
+    Args:
+        part: The bundle, whose weights and archive are written.
+        measured: Directory of those that the run has measured.
+    """
+    config, data = _inside(part.absolute())
+    networks = Networks(config, data, bundle=part)
+    kept = TensorFiles(part / ERRORS, [measured])
+    name = in_role(Role.SUBJECT).name
+    method = inner(make_methods(config, [name], data, networks=networks, kept=kept)[0])
+    with torch.no_grad():
+        method.measure_errors(config.background.kind != "climatology")
 
 
 def without_observations(config: Config) -> Config:
@@ -329,7 +381,7 @@ def _kept(config: Config, training: list[str], archive: bool) -> Config:
     )
 
 
-def _is_same(output: Path, config: Config, archive: bool, days: int) -> bool:
+def _is_same(output: Path, config: Config, archive: bool, days: int, errors: bool) -> bool:
     """Return whether a directory holds the bundle that an export would write."""
     if not is_bundle(output):
         return False
@@ -339,5 +391,6 @@ def _is_same(output: Path, config: Config, archive: bool, days: int) -> bool:
     return (
         found.score == finished_run(config, "score").run_id
         and recipe == to_yaml(_kept(config, data.archive_source()[1].dates, archive))
+        and bool(found.error_bytes) == (errors and archive and _uses_errors(config))
         and found.archive_days == (len(_archive_days(data, days)) if archive else 0)
     )

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Protocol
 
 import torch
+from torch import Tensor
 
 from data_modules.latent import LatentDataModule
 from data_modules.multimodal import MultimodalDataModule
-from data_modules.reanalysis import read_batches
-from data_modules.store.latents import wait_for_latents, write_latents
+from data_modules.store.latents import PIECE, wait_for_latents, write_latents
 from slams.assimilators.base import Archive
-from slams.assimilators.degraded_backgrounds import degrade
+from slams.assimilators.degraded_backgrounds import mixed, unrelated_days
 from slams.config.schema import Config
 from slams.nn.latent_space import LatentSpace
 from slams.runtime.ranks import is_rank_zero
@@ -56,7 +57,10 @@ def encode_windows(
         key["turned"] = str(rolled)
     path = trained_directory(config, "vae") / f"latents_{background.lag}.zarr"
     if is_rank_zero():
-        write_latents(path, space, _splits(config, datamodule, lags, rolled), key)
+        if not write_latents(path, space, _splits(config, datamodule, lags, rolled), key):
+            # The days are read all the same: an error in them is reported before the training.
+            for _, pieces in _splits(config, datamodule, lags, ()):
+                deque(pieces, maxlen=0)
     else:
         wait_for_latents(path, key)
     return LatentDataModule(
@@ -75,29 +79,53 @@ def _splits(
     datamodule: MultimodalDataModule,
     lags: Sequence[int],
     rolled: Sequence[int],
-) -> Iterator[tuple[str, Archive]]:
-    """Return the windows to encode; shifted copies are made one at a time.
-
-    The days are read at once, not when they are encoded, so that errors in them are reported even
-    where their encodings are reused.
-    """
-    splits = {"train": datamodule.archive(), "validation": _windows(datamodule, "validation")}
-    background = config.background
+) -> Iterator[tuple[str, Iterator[Archive]]]:
+    """Yield the name of each split and its windows, piece by piece; copies are read again."""
+    error = config.background.analysis_error
+    train = datamodule.archive_reader()
+    yield "train", _pieces(train, error)
+    yield "validation", _pieces(_Validation(datamodule), error)
     for lag in lags:
-        other = replace(config, background=replace(background, lag=lag))
-        splits[f"train_lag_{lag}"] = trajectories(other, datamodule.store).archive()
-    splits = {name: degrade(part, background.analysis_error) for name, part in splits.items()}
-    train = splits["train"]
-    copies = ((f"train_turned_{cells}", train.rolled(cells)) for cells in rolled)
-    return itertools.chain(splits.items(), copies)
+        other = replace(config, background=replace(config.background, lag=lag))
+        older = trajectories(other, datamodule.store).archive_reader()
+        yield f"train_lag_{lag}", _pieces(older, error)
+    for cells in rolled:
+        yield f"train_turned_{cells}", (part.rolled(cells) for part in _pieces(train, error))
 
 
-def _windows(datamodule: MultimodalDataModule, split: str) -> Archive:
-    """Read the windows of a split with their backgrounds."""
-    parts = []
-    for batch in read_batches(datamodule, split):
+class _Reader(Protocol):
+    """Reader of windows with their backgrounds."""
+
+    @property
+    def first_days(self) -> Tensor: ...
+
+    def read(self, positions: Tensor) -> Archive: ...
+
+
+class _Validation:
+    """Reader of the validation windows."""
+
+    def __init__(self, datamodule: MultimodalDataModule) -> None:
+        self._datamodule, self._dataset = datamodule, datamodule.dataset("validation")
+        time = self._dataset.store.time[self._dataset.cases]
+        self.first_days = torch.from_numpy(time)
+
+    def read(self, positions: Tensor) -> Archive:
+        window = self._dataset.read(positions.tolist())
+        batch = self._datamodule.assemble(window, observe=False)
         background, known = batch.background.mean, batch.background.known
         if known is None:
             known = torch.ones_like(background, dtype=torch.bool)
-        parts.append((batch.fields, background, batch.time, batch.mask, known))
-    return Archive(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
+        return Archive(batch.fields, background, batch.time, batch.mask, known)
+
+
+def _pieces(reader: _Reader, error: float) -> Iterator[Archive]:
+    """Read windows piece by piece, with backgrounds as those of `degrade`."""
+    first = reader.first_days
+    unrelated = unrelated_days(first) if error else None
+    for at in torch.arange(len(first)).split(PIECE):
+        piece = reader.read(at)
+        if unrelated is not None:
+            other = reader.read(unrelated[at]).background
+            piece = replace(piece, background=mixed(piece.background, other, error))
+        yield piece

@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import torch
 from lightning.pytorch import Callback, LightningDataModule
 from torch import Tensor
 
-from slams.config.schema import Config, OptimizerConfig
+from slams.config.schema import Config, OptimizerConfig, TrainerConfig
 from slams.config.time_limits import parse_limit
 from slams.modules.base import TrainedModule, check_identity, read_checkpoint
 from slams.modules.callbacks.checkpoints import Checkpoints
@@ -22,6 +23,7 @@ from slams.modules.callbacks.stop_on_signal import StopOnSignal
 from slams.modules.callbacks.summary import RunSummary, peak_memory_gib
 from slams.modules.callbacks.weight_ema import WeightEMA
 from slams.modules.trainer import make_trainer
+from slams.nn.precision import natural_precision
 from slams.runs.directory import RunDirectory
 from slams.runtime.ranks import is_rank_zero, say
 from slams.runtime.signals import defer
@@ -94,25 +96,40 @@ def fit(
         tracker.log_artifact(run.checkpoints / "best.ckpt", "checkpoints")
 
 
-def dry_run_step(module: TrainedModule, shape: Sequence[int], loss: Callable[[], Tensor]) -> None:
-    """Run one training step, after one to warm up, and print its cost.
+def dry_run_step(
+    config: TrainerConfig,
+    module: TrainedModule,
+    shape: Sequence[int],
+    loss: Callable[[], Tensor],
+) -> None:
+    """Run one training step on the CPU, after one to warm up, and print its cost.
+
+    The networks are prepared as for training, except that they are not compiled.
 
     Args:
+        config: The recipe's `trainer`.
         module: Module to train.
         shape: Shape of a batch.
         loss: Returns the loss of one batch, a scalar with a graph.
     """
-    loss().backward()
-    started = time.perf_counter()
-    value = loss()
-    value.backward()
+    module.configure_networks(replace(config, compile=False))
+    # Emulated, bfloat16 would take a hundred times as long.
+    native = natural_precision("cpu") == "bf16-mixed"
+    half = native and config.precision in ("auto", "bf16-mixed")
+    mixed = torch.autocast("cpu", torch.bfloat16, enabled=half)
+    for _ in range(2):
+        started = time.perf_counter()
+        with mixed:
+            value = loss()
+        value.backward()
     seconds = time.perf_counter() - started
     count = sum(p.numel() for p in module.parameters())
     say(
         f"dry run of train {module.stage}: batch {tuple(shape)}, {count / 1e6:.2f} M parameters, "
         f"loss {value.item():.4f}, {seconds:.2f} s per step, peak memory {peak_memory_gib():.2f} "
         f"GiB; {module.optimizer_config.steps} steps would take about "
-        f"{seconds * module.optimizer_config.steps / 60:.0f} min in single precision"
+        f"{seconds * module.optimizer_config.steps / 60:.0f} min on this CPU in "
+        f"{'bfloat16' if half else 'single precision'}"
     )
 
 

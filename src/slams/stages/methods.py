@@ -16,6 +16,7 @@ from slams.config.schema import Config
 from slams.diffusion.sampling import noise_levels
 from slams.errors import UserError
 from slams.plugins.methods import FirstGuessSpec, MethodSpec, check_method
+from slams.runtime.kept_tensors import KeptTensors, MemoryTensors
 from slams.runtime.ranks import say
 from slams.stages.loading import Networks
 
@@ -23,13 +24,18 @@ __all__ = ["error_scales", "inner", "make_methods", "say_times"]
 
 
 def _materials(
-    config: Config, data: MultimodalDataModule, networks: TrainedNetworks | None
+    config: Config,
+    data: MultimodalDataModule,
+    networks: TrainedNetworks | None,
+    kept: KeptTensors | None,
 ) -> Materials:
     """Collect what the methods of a recipe are built from."""
     section = config.assimilation
 
     def archive(split: str) -> Archive:
-        return degrade(data.archive(split=split, as_packed=True), config.background.analysis_error)
+        windows = section.archive_days if split == "train" else 0
+        packed = data.archive(windows=windows, split=split, as_packed=True)
+        return degrade(packed, config.background.analysis_error)
 
     unseen = None
     if config.data.splits.validation:
@@ -47,6 +53,7 @@ def _materials(
         local=section.local,
         settings={name: asdict(value) for name, value in sections.items()} | section.options,
         unseen=unseen,
+        kept=kept or MemoryTensors(),
     )
 
 
@@ -56,6 +63,7 @@ def make_methods(
     datamodule: MultimodalDataModule,
     note: Callable[[str], None] = lambda doing: None,
     networks: TrainedNetworks | None = None,
+    kept: KeptTensors | None = None,
 ) -> list[Assimilator]:
     """Build methods and fit them to the training period.
 
@@ -65,11 +73,12 @@ def make_methods(
         datamodule: Source of the normaliser, the grid and the archive.
         note: Called with a description of each step.
         networks: The trained networks; by default those of the recipe's runs.
+        kept: Where denoising errors are kept; by default in memory.
 
     Raises:
         UserError: A method is unknown, or its trained stages are missing.
     """
-    materials = _materials(config, datamodule, networks)
+    materials = _materials(config, datamodule, networks, kept)
     note("reading the training period")
     archive = materials.archive("train")
     first_guesses: dict[str, FirstGuess] = {}

@@ -166,7 +166,9 @@ class Model:
             data = self.aged(background_age)
             config = replace(self._config_for(background_age), seed=seed)
             networks = Networks(config, data, bundle=self.path)
-            self._methods[key] = make_methods(config, [method], data, networks=networks)[0]
+            kept = self._opened.kept
+            built = make_methods(config, [method], data, networks=networks, kept=kept)
+            self._methods[key] = built[0]
         return self._methods[key]
 
     def analyse(

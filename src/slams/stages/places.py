@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from data_modules.reanalysis import ReanalysisDataModule
 
 __all__ = [
+    "ERRORS",
     "data_request",
+    "error_directory",
     "finished_assimilations",
     "finished_run",
     "run_request",
@@ -37,6 +39,8 @@ __all__ = [
     "trained_inputs",
 ]
 
+# Directory of measured denoising errors, in that of an experiment or of a bundle.
+ERRORS = "denoising_errors"
 # Stage -> verb.
 _VERBS = {
     "vae": "train vae",
@@ -129,6 +133,11 @@ def trained_directory(config: Config, stage: str) -> Path:
     """
     experiment = config.pretrained_experiment or config.experiment
     return stage_directory(replace(config, experiment=experiment), stage)
+
+
+def error_directory(config: Config) -> Path:
+    """Return where denoising errors are kept, next to the runs of the networks that make them."""
+    return trained_directory(config, "score").parent / ERRORS
 
 
 def finished_run(config: Config, stage: str) -> RunRecord:

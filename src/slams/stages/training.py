@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from data_modules.host_memory import host_memory
 from data_modules.multimodal import MultimodalDataModule
 from data_modules.reanalysis import ReanalysisDataModule, read_batches
-from data_modules.store.latents import LatentStore
+from data_modules.store.latents import PIECE, LatentStore
 from slams.config.schema import Config
 from slams.modules.score import LatentScore, PixelScore
 from slams.modules.trainer import check_machine
@@ -27,6 +28,7 @@ from slams.stages.data import fields_only, pixel, reanalysis, trajectories
 from slams.stages.encodings import encode_windows
 from slams.stages.fitting import dry_run_step, fit
 from slams.stages.loading import load_vae, raw_space
+from slams.stages.memory import recipe_memory
 from slams.stages.places import data_request
 from slams.stages.reconstruction import write_reconstruction
 from slams.stages.running import run_stage
@@ -34,8 +36,14 @@ from slams.tracking.runs import Tracker
 
 __all__ = ["train_score", "train_vae"]
 
-# Training windows whose patches give the principal components; more make no difference.
-_COMPONENT_WINDOWS = 400
+# Training windows whose patches give the principal components, and the most memory that these
+# may take (bytes); more make no difference.
+_COMPONENT_WINDOWS, _COMPONENT_BYTES = 400, 2**31
+# Copies of these windows: as read, joined, as patches, weighted, and in double precision.
+_COMPONENT_COPIES = 5
+
+# Copies of a piece of windows while it is read, normalised and encoded.
+_PIECES = 4
 
 # Training windows at which the decoder is evaluated for the weights of the loss.
 _IMPORTANCE_WINDOWS = 32
@@ -52,20 +60,36 @@ def train_vae(config: Config, dry_run: bool = False) -> Path:
         The run directory.
     """
     datamodule = reanalysis(config, batch_size=config.vae.batch_size)
-    _set_up(config, datamodule, config.vae.batch_size, archive=_COMPONENT_WINDOWS)
+    values = len(datamodule.store.channels) * math.prod(datamodule.store.grid.shape)
+    most = _COMPONENT_BYTES // (4 * config.data.window * values)
+    components = min(_COMPONENT_WINDOWS, max(most, 1))
+    _set_up(
+        config,
+        datamodule,
+        config.vae.batch_size,
+        stage="train vae",
+        dry_run=dry_run,
+        archive=_COMPONENT_COPIES * components,
+    )
     torch.manual_seed(config.seed)
     module = VAE(config.vae, datamodule.channels, datamodule.grid, datamodule.normaliser.sd)
     request = data_request(config, module.stage, datamodule)
     if dry_run:
         batch = _first_batch(datamodule)
         fields, mask = batch.fields.flatten(0, 1), batch.mask.flatten(0, 1)
-        dry_run_step(module, batch.fields.shape, lambda: module.loss(fields, mask, mask)[0])
+        shape = (*batch.fields.shape[:3], *(config.vae.crop or batch.fields.shape[3:]))
+        dry_run_step(
+            config.trainer,
+            module,
+            shape,
+            lambda: module.loss(fields, mask, mask, module.draw_crop())[0],
+        )
         return request.path
     RunDirectory.check(request)
     check_machine(config.trainer)
 
     def work(run: RunDirectory, tracker: Tracker) -> None:
-        windows = read_batches(datamodule, "train", _COMPONENT_WINDOWS)
+        windows = read_batches(datamodule, "train", components)
         module.initialise(torch.cat([b.fields.flatten(0, 1) for b in windows]))
         fit(config, module, config.vae.optimizer, datamodule, run, tracker)
         if is_rank_zero():
@@ -101,17 +125,21 @@ def train_score(config: Config, dry_run: bool = False) -> Path:
     # Windows are cut out of the days of one analysis, from the first to the last, with backgrounds
     # that grow older from day to day.
     datamodule = trajectories(unobserved)
-    # The windows to encode are in memory together; training uses their encodings.
-    windows = sum(len(datamodule.splits[name]) for name in ("train", "validation"))
-    if config.score.shifts:  # and one shifted copy in addition
-        windows += len(datamodule.splits["train"])
-    _set_up(config, datamodule, config.score.batch_size, archive=windows, background=True)
+    _set_up(
+        config,
+        datamodule,
+        config.score.batch_size,
+        stage="train score",
+        dry_run=dry_run,
+        # A piece of windows is encoded at a time; training uses the encodings of all.
+        archive=_PIECES * PIECE,
+        background=True,
+        latents=_latent_values(config, datamodule),
+    )
     vae = load_vae(config, datamodule)
     space = raw_space(vae)
     # Refuse everything that can be refused without the encodings, before they are written.
-    check_resolutions(
-        [size // vae.config.factor for size in datamodule.grid.shape], len(config.score.channels)
-    )
+    check_resolutions(vae.encoder.patches.block_shape, len(config.score.channels))
     check_machine(config.trainer)
     request = data_request(config, LatentScore.stage, datamodule)
     RunDirectory.check(request)
@@ -142,7 +170,7 @@ def _train_pixel_score(config: Config, dry_run: bool) -> Path:
     check_machine(config.trainer)
     request = data_request(config, PixelScore.stage, datamodule)
     RunDirectory.check(request)
-    _set_up(config, datamodule, config.score.batch_size)
+    _set_up(config, datamodule, config.score.batch_size, stage="train score", dry_run=dry_run)
     space = datamodule.space
     torch.manual_seed(config.seed)
     module = PixelScore(
@@ -156,7 +184,9 @@ def _train_pixel_score(config: Config, dry_run: bool) -> Path:
     )
     if dry_run:
         batch = _first_batch(datamodule)
-        dry_run_step(module, batch.latents.shape, lambda: module.loss(batch).mean())
+        dry_run_step(
+            config.trainer, module, batch.latents.shape, lambda: module.loss(batch).mean()
+        )
         return request.path
     work = functools.partial(fit, config, module, config.score.optimizer, datamodule)
     return run_stage(config, request, work)
@@ -166,16 +196,44 @@ def _set_up(
     config: Config,
     datamodule: ReanalysisDataModule,
     batch_size: int,
+    stage: str,
+    dry_run: bool,
     archive: int = 0,
     background: bool = False,
+    latents: int = 0,
 ) -> None:
-    """Print the memory that a training will need, see `host_memory`; then set its data up."""
-    ranks = config.trainer.devices
+    """Print the memory that a training will need, see `host_memory`; then set its data up.
+
+    A dry run prints that of the assimilation too, before anything is trained for it.
+
+    Raises:
+        UserError: The machine has less memory.
+    """
     memory = host_memory(
-        datamodule, batch_size, ranks=ranks, archive=archive, background=background
+        datamodule,
+        batch_size,
+        ranks=config.trainer.devices,
+        archive=archive,
+        background=background,
+        latents=latents,
+        stage=stage,
     )
     say(str(memory))
+    if dry_run:
+        say(recipe_memory(config))
+    if is_rank_zero():  # the processes that start after it would count its memory twice
+        memory.check()
     datamodule.setup("fit")
+
+
+def _latent_values(config: Config, datamodule: MultimodalDataModule) -> int:
+    """Return the number of values of all latent windows and their encoded backgrounds."""
+    score, vae = config.score, config.vae
+    copies = 1 + len({*score.lags} - {config.background.lag}) + 2 * score.shifts
+    train, validation = (len(datamodule.splits[name]) for name in ("train", "validation"))
+    height, width = (size // vae.factor for size in datamodule.grid.shape)
+    window = config.data.days * vae.latent_channels * height * width
+    return 2 * window * (copies * train + validation)
 
 
 def _first_batch(datamodule: ReanalysisDataModule) -> Any:
@@ -200,7 +258,7 @@ def _dry_run_score(
     module = LatentScore(
         config.score, datamodule.channels, datamodule.grid, shape, mean, sd, vae_run
     )
-    dry_run_step(module, latents.shape, lambda: module.loss(batch).mean())
+    dry_run_step(config.trainer, module, latents.shape, lambda: module.loss(batch).mean())
 
 
 def _importance(config: Config, vae: VAE, train: LatentStore) -> Tensor | None:

@@ -114,15 +114,38 @@ def test_a_store_that_was_cut_short_is_refused_and_written_again(store: Path, da
 def test_a_store_that_is_kept_asks_for_no_windows(store: Path) -> None:
     asked = []
 
-    def windows() -> Iterator[tuple[str, Archive]]:
+    def windows() -> Iterator[tuple[str, list[Archive]]]:
         for name in ("train", "validation"):
             asked.append(name)
-            yield name, archive(3)
+            yield name, [archive(3)]
 
     write_latents(store, space(), windows(), KEY)
     assert asked == []
     write_latents(store, space(), windows(), {**KEY, "vae": "run-2"})
     assert asked == ["train", "validation"]
+
+
+def test_pieces_make_the_same_store_as_the_whole(store: Path, tmp_path: Path) -> None:
+    """One piece at a time is asked for, and only when the one before is written."""
+    whole, path = archive(150), tmp_path / "pieces" / "latents.zarr"
+    held = []
+
+    def pieces() -> Iterator[Archive]:
+        for start in range(0, 150, 64):
+            some = slice(start, start + 64)
+            parts = whole.fields[some], whole.background[some], whole.time[some]
+            if start:
+                group = zarr.open_group(path, mode="r")
+                held.append(group["train/latents"].shape[0])
+            yield Archive(*parts)
+
+    assert write_latents(
+        path, space(), [("train", pieces()), ("validation", [archive(9, 1)])], KEY
+    )
+    assert held == [64, 128]
+    write(store, space(), {"train": whole, "validation": archive(9, 1)}, {**KEY, "data": "b"})
+    contents = [zarr.open_group(p, mode="r").attrs["content"] for p in (path, store)]
+    assert contents[0] == contents[1]
 
 
 def test_other_ranks_wait_for_rank_zero(tmp_path: Path) -> None:

@@ -12,11 +12,12 @@ import torch
 import zarr
 
 from data_modules.store.packed_store import write_packed
-from data_modules.store.packing import STEP, pack, rounded, unpack
+from data_modules.store.packing import STEP, pack, unpack
 from data_modules.store.training_store import TrainingStore
 from slams.config.schema import Config
 from slams.errors import UserError
 from slams.stages.data import trajectories
+from tests.data_modules.store.rounding import rounded
 
 
 @pytest.fixture(scope="module")

@@ -34,6 +34,14 @@ def print_recipe(arguments: argparse.Namespace, places: list[Path]) -> None:
 
 @verb("config validate", "check a recipe without running anything", order=220)
 def validate(arguments: argparse.Namespace, places: list[Path]) -> None:
-    """Read and check the recipe; exit with code 2 and one sentence when it is refused."""
-    require(read_recipe(arguments, places), "prepare")
+    """Read and check the recipe; exit with code 2 and one sentence when it is refused.
+
+    Prints the memory that an assimilation of it will take.
+    """
+    config = read_recipe(arguments, places)
+    require(config, "prepare")
     say(f"{arguments.recipe} is valid")
+    if config.assimilation.methods:
+        from slams.stages.memory import recipe_memory  # imports NumPy
+
+        say(recipe_memory(config))

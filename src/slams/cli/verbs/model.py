@@ -60,6 +60,9 @@ _GIVEN: dict[str, dict[str, Any]] = {
         "--without-archive": flag(
             "leave out the archive of training days, which every method needs"
         ),
+        "--without-errors": flag(
+            "leave out the denoising errors of the archive, which the first analysis then measures"
+        ),
         "--archive-days": {
             "type": int,
             "metavar": "N",
@@ -83,7 +86,11 @@ def export(arguments: argparse.Namespace, places: list[Path]) -> None:
     with importing(), Heartbeat("export", _SILENT_SECONDS, "importing torch"):
         from slams.stages.bundle import export_run
     path = export_run(
-        arguments.run, arguments.output, not arguments.without_archive, arguments.archive_days
+        arguments.run,
+        arguments.output,
+        not arguments.without_archive,
+        arguments.archive_days,
+        not arguments.without_errors,
     )
     size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     say(f"{path}: {size / 1e6:.1f} MB; `slams info {path}` prints what it takes")

@@ -177,6 +177,9 @@ def _check_networks(config: Config) -> None:
             f"key 'score.ensemble': found {score.ensemble} networks for a batch of "
             f"{score.batch_size} samples (score.batch_size), expected no more than that"
         )
+    crop, factor = config.vae.crop, config.vae.factor
+    whole = not any(size % factor for size in crop)
+    check_that(whole, config, "vae.crop", f"multiples of vae.factor, {factor}")
     latent = score.space == "latent"
     why = "0, since fields are streamed as they are where score.space is pixel"
     check_that(latent or score.shifts == 0, config, "score.shifts", why)

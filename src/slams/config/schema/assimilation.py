@@ -140,6 +140,10 @@ class AssimilationConfig:
     members: int = key(16, at_least(2))
     # Test windows per batch, on each process.
     batch_size: int = key(4, at_least(1))
+    # Largest number of training windows from which methods estimate their covariances, evenly
+    # spaced over the training period; 0 for all. They are held in memory, in 2 to 4 bytes per
+    # value; methods that use fewer (`guidance.archive`) choose theirs from these.
+    archive_days: int = key(1500, at_least(0))
     guidance: GuidanceSettings = field(default_factory=GuidanceSettings)
     sampler: SamplerSettings = field(default_factory=SamplerSettings)
     local: LocalSettings = field(default_factory=LocalSettings)

@@ -30,6 +30,7 @@ _GROUPS = 8
 _MULTIPLES = f"multiples of {_GROUPS}, the groups of each normalisation"
 _WIDTH = that(lambda width: width % _GROUPS == 0, _MULTIPLES)
 _WIDTHS = that(lambda widths: not any(width % _GROUPS for width in widths), _MULTIPLES)
+_PAIR = that(lambda sizes: len(sizes) in (0, 2), "two numbers, or none")
 
 
 @dataclass
@@ -70,6 +71,10 @@ class VAEConfig:
     kl_weight: float = key(1e-3, NOT_NEGATIVE)
     # Probability that a modality is hidden from the encoder in a training sample.
     modality_dropout: float = key(0.15, SHARE)
+    # Rows and columns (grid points, multiples of `factor`) of the random rectangle that a training
+    # batch is cut to, which saves memory; empty trains on whole fields. The loss leaves out a
+    # margin at the edges of the rectangle; validation is on whole fields.
+    crop: list[int] = key([], each(at_least(1)), _PAIR)
     # Training windows per batch, on each process.
     batch_size: int = key(16, at_least(1))
     optimizer: OptimizerConfig = field(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -67,7 +68,7 @@ class ErrorCovariance:
     """
 
     levels: Tensor
-    errors: list[DenoisingErrors]
+    errors: Sequence[DenoisingErrors]
     columns: Tensor
     gain: Gain
     weights: Tensor | None = None

@@ -1,0 +1,386 @@
+"""What an assimilation will hold in memory: arithmetic on the numbers of a recipe and its store.
+
+With windows of V = T C H W values, A days in the archive, N days in the store, n archive windows
+in a season, F = T K h w latent values, L noise levels, S days with denoising errors, P of Q
+observed points in use on a grid of G points, ensembles of M members (bytes)
+
+    archive       2 C H W (A + A')             16-bit days, A' of the validation period
+    first guesses 4 V per archive window       of each fitted one, and twice as much in their fit
+    cache         4 N C H W                    fields of the store (data.cache=memory)
+    season        2 x 4 V n (2 shifts + 1)     background errors of one case, and H's copy
+    localisation  4 (G + Q) Q                  of each method
+    observations  4 (G + P) P + 4 G P + 3 x 8 P^2    matrices of the largest method's case
+    denoising     L S (8 F + 4 Q)              errors, and the denoised days that are kept
+    ensembles     4 V M per kept case and method; 8 of the batch that is scored
+
+Where points are solved locally, matrices have the size of one domain. This module imports neither
+torch nor a store: `slams config validate` prints its numbers.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from slams.calendar.days import day_number
+from slams.config.schema import Config
+from slams.config.splits import Piece, split_pieces
+from slams.observations.station_list import read_station_list
+from slams.runtime.memory import HostMemory, available_memory, resident_memory
+
+__all__ = [
+    "AssimilationSizes",
+    "StoreShape",
+    "archive_positions",
+    "assimilation_memory",
+    "assimilation_parts",
+    "assimilation_sizes",
+    "covariance_bytes",
+    "observed_points",
+    "recipe_memory",
+    "store_shape",
+]
+
+# Memory of a stage with torch, Lightning and MLflow imported, and what is imported later: the
+# tracking, the report's figures (bytes, measured; see docs/notes/cost.md).
+_PROGRAM = 0.97e9
+_LATER = 0.25e9
+# Days of the test period for which the size of the season is counted.
+_TEST_DAYS = 37
+# Fewest windows of a season (`slams.assimilators.season`).
+_FEWEST = 30
+# Copies of a batch's ensemble while it is decoded and scored.
+_SCORING = 8
+# Noise levels are measured on this many validation days.
+_UNSEEN = 60
+# Values of denoised days up to which they are kept (`denoising_archive`).
+_MOST_KEPT = 250_000_000
+# Points that one domain of a local analysis solves at most.
+_DOMAIN = 1500
+_ERRORS = ("optimal_interpolation", "3dvar", "enkf", "letkf")
+_LATENT = ("latent_3dvar", "latent_diffusion")
+
+_REMEDIES = {
+    "archive": "lower assimilation.archive_days",
+    "first guesses": "lower assimilation.archive_days, or leave out methods with a first guess",
+    "cache": "set data.cache=mmap",
+    "season": "lower assimilation.archive_days, or `season` or `shifts` of the method",
+    "localisation": "observe fewer points: observations.stations.count, .satellite.footprint",
+    "observations": "observe fewer points: observations.stations.count, .satellite.footprint",
+    "denoising": "lower assimilation.guidance.archive",
+    "ensembles": "lower assimilation.keep_cases, .members or .batch_size",
+}
+
+
+@dataclass(frozen=True)
+class StoreShape:
+    """Shape of a training store.
+
+    Attributes:
+        steps: Days.
+        channels: Channels that are read.
+        rows: Latitudes.
+        columns: Longitudes.
+        stations: Stations with values in the store; `None` if there are none.
+    """
+
+    steps: int
+    channels: int
+    rows: int
+    columns: int
+    stations: int | None = None
+
+    @property
+    def day(self) -> int:
+        """Return the values of one day."""
+        return self.channels * self.rows * self.columns
+
+
+@dataclass(frozen=True)
+class AssimilationSizes:
+    """Numbers that the memory of an assimilation depends on.
+
+    Attributes:
+        day: Values of a day, `C H W`.
+        window: Days `T` of a window.
+        points: Grid points `G`.
+        windows: Windows of the archive.
+        archive_days: Days that the archive holds, with those that backgrounds are made from.
+        unseen_days: The same of the validation period; 0 where it is not read.
+        season: Archive windows of the largest season, by method that uses background errors.
+        shifts: Shifts of each of these methods.
+        fitted_guesses: Number of first guesses that are fitted to the archive.
+        latents: Latent values `F` of a window; 0 without a latent method.
+        latent_points: Latent grid points.
+        latent_methods: Number of methods with a localisation on the latent grid.
+        grid_methods: Number of methods with a localisation on the grid.
+        levels: Noise levels `L`; 0 without denoising errors.
+        denoised: Days `S` with denoising errors.
+        network: Points `Q` of the network, on each day.
+        observed: Points `P` in use, in a window.
+        members: Members `M`.
+        batch: Cases per batch.
+        kept: Ensembles that are kept in memory.
+        cached: Days of the store that are cached.
+        local: Whether points are solved in domains.
+    """
+
+    day: int
+    window: int
+    points: int
+    windows: int
+    archive_days: int
+    unseen_days: int
+    season: dict[str, int]
+    shifts: dict[str, int]
+    fitted_guesses: int
+    latents: int
+    latent_points: int
+    latent_methods: int
+    grid_methods: int
+    levels: int
+    denoised: int
+    network: int
+    observed: int
+    members: int
+    batch: int
+    kept: int
+    cached: int
+    local: bool = False
+
+
+def covariance_bytes(points: int, network: int, grid: int, local: bool) -> tuple[int, int]:
+    """Return the memory of localisation and covariances of one method.
+
+    Args:
+        points: Observed points of a case.
+        network: Points of the network, whose localisation is kept.
+        grid: Points of the analysis.
+        local: Whether points are solved in domains.
+
+    Returns:
+        Bytes that are kept from case to case, and bytes of one case.
+    """
+    if local:
+        size = min(points, _DOMAIN)
+        return 0, 3 * 8 * size**2 + 4 * size * grid
+    return 4 * (grid + network) * network, 4 * (2 * grid + points) * points + 3 * 8 * points**2
+
+
+def assimilation_parts(sizes: AssimilationSizes) -> dict[str, int]:
+    """Return what an assimilation holds beside the program (bytes by part), see the module."""
+    s = sizes
+    values = s.day * s.window
+    case, kept = [0], 0
+    for count, grid in ((s.grid_methods, s.points), (s.latent_methods, s.latent_points)):
+        held, own = covariance_bytes(s.observed, s.network, grid, s.local)
+        kept += count * held
+        case += [own] if count else []
+    errors = [4 * values * n * (2 * s.shifts.get(name, 0) + 1) for name, n in s.season.items()]
+    means = s.levels * s.denoised * s.latents
+    return {
+        "archive": 2 * s.day * (s.archive_days + s.unseen_days),
+        # The guesses, and in their fit as many errors and fields.
+        "first guesses": 4 * values * s.windows * (s.fitted_guesses + 2) * (s.fitted_guesses > 0),
+        "cache": 4 * s.day * s.cached,
+        "season": 2 * max(errors, default=0),
+        "localisation": kept,
+        "observations": max(case),
+        "denoising": 4 * means * (2 if means <= _MOST_KEPT else 1)
+        + 4 * s.levels * s.denoised * s.network * s.window,
+        "ensembles": 4 * values * s.members * (s.kept + _SCORING * s.batch),
+    }
+
+
+def store_shape(config: Config) -> StoreShape | None:
+    """Return the shape of a recipe's store, from its metadata or, before it exists, the recipe.
+
+    Returns:
+        `None` if the grid is known only from the source.
+    """
+    data, store = config.data, Path(config.data.store)
+    steps, channels, *grid = _array_shape(store / "fields") or (0, 0)
+    if grid:
+        observed = _array_shape(store / "stations")
+        rows, columns = grid
+        stations = observed[1] if observed else None
+        return StoreShape(steps, len(data.channels) or channels, rows, columns, stations)
+    rows, _, columns = data.inputs[0][1].grid.partition("x")
+    if not (rows.isdigit() and columns.isdigit() and data.channels):
+        return None
+    days = [_first_and_last(split_pieces(data.splits, name)) for name in ("train", "test")]
+    ends = [day for pair in days for day in pair]
+    steps = max(ends) - min(ends) + 1 if ends else 0
+    return StoreShape(steps, len(data.channels), int(rows), int(columns))
+
+
+def observed_points(config: Config, shape: StoreShape) -> tuple[int, float]:
+    """Return the points of a network on one day, and the number of them with a value."""
+    section, network, used = config.observations, 0, 0.0
+    if "stations" in section.use:
+        stations = section.stations
+        count = stations.count
+        if section.source == "store" and shape.stations is not None:
+            count = shape.stations
+        elif stations.file and Path(stations.file).is_file():
+            count = len(read_station_list(stations.file))
+        own = round(count * (1 - stations.held_out)) * len(stations.variables)
+        network, used = network + own, used + own * (1 - stations.missing)
+    if "satellite" in section.use:
+        satellite = section.satellite
+        own = (shape.rows // satellite.footprint) * (shape.columns // satellite.footprint)
+        share = satellite.coverage if satellite.geometry == "slanted" else 1.0
+        network, used = network + own, used + own * share
+    if "degraded" in section.use:
+        degraded = section.degraded
+        own = len(degraded.channels) * math.prod(
+            -(-(size // degraded.block) // degraded.gap) for size in (shape.rows, shape.columns)
+        )
+        network, used = network + own, used + own
+    for instrument in section.instruments:
+        if instrument.name in section.use:
+            network, used = network + instrument.count, used + instrument.count
+    return network, used
+
+
+def archive_positions(pieces: Iterable[Piece], window: int, lag: int, most: int) -> list[int]:
+    """Return the first days of the archive's windows (days since 1970-01-01).
+
+    Args:
+        pieces: First and last day of each piece of the training period.
+        window: Days per window.
+        lag: Days from the state that persists to the window; 0 if there is none.
+        most: Largest number of windows, evenly spaced; 0 for all.
+    """
+    every = [
+        day
+        for first, last in pieces
+        for day in range(day_number(first) + lag, day_number(last) - window + 2)
+    ]
+    if not 0 < most < len(every):
+        return every
+    step = (len(every) - 1) / max(most - 1, 1)
+    return [every[int(i * step + 0.5)] for i in range(most)]
+
+
+def assimilation_sizes(config: Config, shape: StoreShape) -> AssimilationSizes:
+    """Return the numbers that the memory of a recipe's assimilation depends on."""
+    section, data = config.assimilation, config.data
+    names = [name.partition("@") for name in section.methods]
+    methods = [name for name, _, _ in names]
+    guesses = {guess for _, _, guess in names if guess not in ("", "climatology")}
+    lag = config.background.lag if config.background.kind == "damped_persistence" else 0
+    pieces = split_pieces(data.splits, "train")
+    first = archive_positions(pieces, data.days, lag, section.archive_days)
+    days = {
+        day + ahead for day in first for ahead in (*range(data.days), *([-lag] if lag else ()))
+    }
+    latent = [name for name in methods if name in _LATENT]
+    errors = "latent_diffusion" in methods and section.guidance.kind == "decg"
+    unseen = (
+        [] if not (errors or "score_mean" in guesses) else split_pieces(data.splits, "validation")
+    )
+    validation = sum(day_number(last) - day_number(start) + 1 for start, last in unseen)
+    factor = config.vae.factor
+    latent_points = (shape.rows // factor) * (shape.columns // factor)
+    network, used = observed_points(config, shape)
+    observed_days = len(config.observations.days) or data.days
+    own = {name: _section_of(config, name) for name in methods if name in _ERRORS}
+    return AssimilationSizes(
+        day=shape.day,
+        window=data.days,
+        points=shape.rows * shape.columns,
+        windows=len(first),
+        archive_days=len(days) * (2 if config.background.kind == "file" else 1),
+        unseen_days=validation,
+        season={name: _season(config, first, one) for name, one in own.items()},
+        shifts={name: getattr(one, "shifts", 0) for name, one in own.items()},
+        fitted_guesses=len(guesses),
+        latents=data.days * config.vae.latent_channels * latent_points if latent else 0,
+        latent_points=latent_points,
+        latent_methods=len(latent),
+        grid_methods=len(own),
+        levels=section.sampler.steps if errors else 0,
+        denoised=min(section.guidance.archive, len(first)) + (_UNSEEN if validation else 0),
+        network=network,
+        observed=round(used * observed_days),
+        members=section.members,
+        batch=section.batch_size,
+        kept=max(section.keep_cases, 0) * len(methods),
+        cached=shape.steps if data.cache == "memory" and data.num_workers == 0 else 0,
+    )
+
+
+def assimilation_memory(
+    config: Config, shape: StoreShape, program: int | None = None
+) -> HostMemory:
+    """Return what an assimilation will hold, of all its processes on a machine.
+
+    Args:
+        config: The recipe.
+        shape: Shape of its store.
+        program: Memory of the program with torch imported (bytes); by default that of this
+            process.
+    """
+    held = resident_memory()
+    sizes = assimilation_sizes(config, shape)
+    program = held if program is None else program
+    parts = {"program": int(program + _LATER), **assimilation_parts(sizes)}
+    ranks = config.trainer.devices
+    return HostMemory(
+        {name: ranks * size for name, size in parts.items()},
+        available_memory() + held,
+        "assimilate",
+        _REMEDIES,
+    )
+
+
+def recipe_memory(config: Config) -> str:
+    """Return the line on an assimilation's memory for a recipe that is only looked at."""
+    shape = store_shape(config)
+    if shape is None:
+        return (
+            "assimilate: memory unknown until the store exists (the grid is the source's own); "
+            "`slams assimilate --dry-run` prints it"
+        )
+    memory = assimilation_memory(config, shape, int(_PROGRAM))
+    points = f"{assimilation_sizes(config, shape).observed} observed points"
+    stations = config.observations.stations
+    if "stations" in config.observations.use and stations.source.kind and not shape.stations:
+        points += f" with {stations.count} stations (`slams prepare` counts the real ones)"
+    return f"assimilate, {points}: {memory}"
+
+
+def _array_shape(path: Path) -> list[int] | None:
+    """Return the shape of a Zarr array from its metadata; `None` if it cannot be read."""
+    try:
+        return list(json.loads((path / "zarr.json").read_text())["shape"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _first_and_last(pieces: tuple[Piece, ...]) -> list[int]:
+    return [day_number(day) for piece in pieces for day in piece]
+
+
+def _section_of(config: Config, method: str) -> object:
+    """Return the settings of a method that uses background errors."""
+    name = {"3dvar": "three_d_var"}.get(method, method)
+    return getattr(config.assimilation, name)
+
+
+def _season(config: Config, first: list[int], section: object) -> int:
+    """Return the number of archive windows that a case uses, at most."""
+    width, year = section.season, 365.2425  # type: ignore[attr-defined]
+    ends = _first_and_last(split_pieces(config.data.splits, "test"))
+    if not ends or not first:
+        return 0
+    step = max(1, (max(ends) - min(ends)) // _TEST_DAYS)
+    most = max(
+        sum(abs((day - date + year / 2) % year - year / 2) <= width for day in first)
+        for date in range(min(ends), max(ends) + 1, step)
+    )
+    return min(getattr(section, "ensemble", len(first)), max(most, min(_FEWEST, len(first))))

@@ -1,0 +1,211 @@
+"""The memory of an assimilation, by hand, and its refusal before anything is read."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+import torch
+
+from slams.assimilators.season import season_days
+from slams.config.loading import to_yaml
+from slams.config.schema import Config
+from slams.errors import UserError
+from slams.stages import assimilation, memory
+from slams.stages.data import analysed_days
+from slams.stages.memory import (
+    AssimilationSizes,
+    StoreShape,
+    archive_positions,
+    assimilation_memory,
+    assimilation_parts,
+    assimilation_sizes,
+    covariance_bytes,
+    observed_points,
+    recipe_memory,
+    store_shape,
+)
+from slams.stages.methods import make_methods
+from tests.stages.commands import slams
+
+SIZES = AssimilationSizes(
+    day=100,
+    window=2,
+    points=50,
+    windows=30,
+    archive_days=40,
+    unseen_days=5,
+    season={"optimal_interpolation": 20, "enkf": 15},
+    shifts={"optimal_interpolation": 1, "enkf": 0},
+    fitted_guesses=0,
+    latents=16,
+    latent_points=4,
+    latent_methods=1,
+    grid_methods=2,
+    levels=3,
+    denoised=10,
+    network=7,
+    observed=6,
+    members=8,
+    batch=4,
+    kept=3,
+    cached=60,
+)
+
+
+def test_every_part_by_hand() -> None:
+    found = assimilation_parts(SIZES)
+    assert found == {
+        "archive": 2 * 100 * 45,
+        "first guesses": 0,
+        "cache": 4 * 100 * 60,
+        # The larger of the two methods, whose errors are copied for H.
+        "season": 2 * 4 * 200 * 60,
+        "localisation": 2 * 4 * 57 * 7 + 4 * 11 * 7,
+        "observations": 4 * (2 * 50 + 6) * 6 + 24 * 36,
+        "denoising": 2 * 4 * 3 * 10 * 16 + 4 * 3 * 10 * 7 * 2,
+        "ensembles": 4 * 200 * 8 * (3 + 8 * 4),
+    }
+    guessed = assimilation_parts(replace(SIZES, fitted_guesses=2))
+    assert guessed["first guesses"] == 4 * 200 * 30 * 4
+
+
+def test_domains_bound_what_points_take() -> None:
+    kept, case = covariance_bytes(30_000, 40_000, 28_800, local=False)
+    assert kept == 4 * 68_800 * 40_000
+    assert case > 3 * 8 * 30_000**2
+    for points in (10_000, 30_000):
+        assert covariance_bytes(points, 40_000, 28_800, local=True) == (
+            0,
+            24 * 1500**2 + 4 * 1500 * 28_800,
+        )
+    local = assimilation_parts(replace(SIZES, local=True))
+    assert local["localisation"] == 0
+
+
+@pytest.mark.parametrize("most", [0, 7, 1500])
+@pytest.mark.parametrize(("window", "lag"), [(1, 2), (3, 2), (2, 0)])
+def test_windows_of_the_archive_are_counted(most: int, window: int, lag: int) -> None:
+    pieces = [(date(2001, 1, 1), date(2001, 1, 20)), (date(2001, 3, 1), date(2001, 3, 10))]
+    found = archive_positions(pieces, window, lag, most)
+    inside = [
+        first + timedelta(n) for first, last in pieces for n in range((last - first).days + 1)
+    ]
+    every = [
+        day
+        for day in ((one - date(1970, 1, 1)).days for one in inside)
+        if all(date(1970, 1, 1) + timedelta(day + n) in inside for n in (-lag, *range(window)))
+    ]
+    assert found == sorted(found)
+    assert set(found) <= set(every)
+    assert len(found) == (min(most, len(every)) if most else len(every))
+    assert (found[0], found[-1]) == (every[0], every[-1])
+
+
+def test_counts_are_those_of_the_archive_that_is_read(tiny_config: Config) -> None:
+    for most in (0, 20):
+        config = replace(
+            tiny_config, assimilation=replace(tiny_config.assimilation, archive_days=most)
+        )
+        data = analysed_days(config)
+        sizes = assimilation_sizes(config, store_shape(config))
+        archive = data.archive(windows=most, as_packed=True)
+        assert sizes.windows == len(archive.fields)
+        held = archive.fields._days._values
+        assert 2 * sizes.day * sizes.archive_days == held.numel() * held.element_size()
+        season = config.assimilation.optimal_interpolation.season
+        dates = data.store.time[data.splits["test"]]
+        counts = [len(season_days(archive.time[:, 0], float(day), season)) for day in dates]
+        assert sizes.season["optimal_interpolation"] == pytest.approx(max(counts), abs=2)
+        assert sizes.points == 12 * 24
+        points = {name: len(one.latitude) for name, one in data.operators().items()}
+        assert sizes.network == sum(points.values())
+
+
+def test_the_shape_comes_from_the_store_or_else_from_the_recipe(
+    tiny_config: Config, tmp_path: Path
+) -> None:
+    assert store_shape(tiny_config) == StoreShape(110, 4, 12, 24)
+    missing = replace(tiny_config, data=replace(tiny_config.data, store=str(tmp_path / "none")))
+    assert store_shape(missing) is None
+    assert "memory unknown until the store exists" in recipe_memory(missing)
+    missing.data.source = replace(missing.data.source, grid="120x240")
+    shape = store_shape(missing)
+    assert (shape.channels, shape.rows, shape.columns) == (4, 120, 240)
+    assert "observed points" in recipe_memory(missing)
+
+
+def test_points_are_those_of_the_recipe(tiny_config: Config, tmp_path: Path) -> None:
+    shape = StoreShape(100, 4, 12, 24, stations=30)
+    config = replace(tiny_config, observations=replace(tiny_config.observations, use=["stations"]))
+    stations = config.observations.stations
+    stations.count, stations.held_out, stations.missing = 20, 0.1, 0.5
+    variables = len(stations.variables)
+    assert observed_points(config, shape) == (18 * variables, 9 * variables)
+    config.observations.source = "store"
+    assert observed_points(config, shape)[0] == 27 * variables
+    config.observations.use = ["satellite"]
+    config.observations.satellite.footprint = 2
+    config.observations.satellite.coverage = 0.25
+    assert observed_points(config, shape) == (72, 18)
+
+
+def test_too_little_memory_is_refused_before_the_archive_is_read(
+    tiny_config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "available_memory", lambda: 10**9)
+    monkeypatch.setattr(memory, "resident_memory", lambda: 10**9)
+    shape = store_shape(tiny_config)
+    assimilation_memory(tiny_config, shape).check()
+    decades = replace(shape, rows=720, columns=1440)
+    with pytest.raises(
+        UserError, match=r"^assimilate needs about .* GB are available; .*: "
+    ) as no:
+        assimilation_memory(tiny_config, decades).check()
+    assert "\n" not in str(no.value)
+    huge = assimilation_memory(tiny_config, replace(decades, rows=72))
+    assert "observations.stations.count" in huge.remedy or "assimilation" in huge.remedy
+
+
+def test_the_stage_refuses_in_one_sentence(
+    tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.setattr(memory, "available_memory", lambda: 0)
+    monkeypatch.setattr(memory, "resident_memory", lambda: 1000)
+
+    def read(*_: object) -> None:
+        raise AssertionError("the archive was read")
+
+    monkeypatch.setattr(assimilation, "make_methods", read)
+    config = replace(
+        tiny_config, assimilation=replace(tiny_config.assimilation, methods=["climatology"])
+    )
+    with pytest.raises(UserError, match="assimilate needs about"):
+        assimilation.assimilate(config, dry_run=True)
+    assert "host memory: about" in capsys.readouterr().out
+
+
+def test_validation_says_what_an_assimilation_takes(
+    tiny_config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(to_yaml(tiny_config))
+    assert slams(recipe, "config validate") == 0
+    assert "observed points: host memory: about" in capsys.readouterr().out
+
+
+def test_fewer_days_are_evenly_spaced(tiny_config: Config) -> None:
+    config = replace(
+        tiny_config,
+        assimilation=replace(
+            tiny_config.assimilation, archive_days=10, methods=["climatology", "background"]
+        ),
+    )
+    data = analysed_days(config)
+    (method, _) = make_methods(config, config.assimilation.methods, data)
+    whole = data.archive(as_packed=True)
+    picked = torch.linspace(0, len(whole.time) - 1, 10, dtype=torch.float64).add(0.5).long()
+    assert torch.equal(method.archive.time, whole.time[picked])
+    assert torch.equal(method.archive.fields[:], whole.fields[picked])
