@@ -25,7 +25,7 @@ from slams.errors import UserError
 from slams.grid import LatLonGrid
 from slams.linalg.domains import Domains
 
-TINY = CaseSize(reports=60, rows=16, columns=32, fields=2, members=2, days=20, levels=1)
+TINY = CaseSize(reports=60, rows=16, columns=32, fields=2, members=2, days=20, levels=2)
 CONFIG = AnalysisScalingConfig(
     reports=[1000, 2000, 8000], dense=2000, unselected=1000, grids=["12x24", "6x12"], days=[10, 40]
 )

@@ -89,6 +89,7 @@ def test_scaling_trains_and_leaves_nothing(finished: Study, tmp_path: Path) -> N
         scaling_steps=4,
         sampler_steps=[2, 4],
         sampler_members=[2, 3],
+        analysis="{reports: [20, 40], fixed_reports: 20, grids: [12x24], members: [2], days: [9]}",
     )
     assert main(["bench", "scaling", str(path), "--output", str(tmp_path / "here")]) == 0
     ranks = pd.read_csv(tmp_path / "here/ranks.csv")
@@ -96,7 +97,12 @@ def test_scaling_trains_and_leaves_nothing(finished: Study, tmp_path: Path) -> N
     sampling = pd.read_csv(tmp_path / "here/sampling.csv")
     assert list(sampling.steps) == [2, 4, 4, 4]
     assert len(pd.read_csv(tmp_path / "here/denoiser.csv")) == 9
-    assert (tmp_path / "here/scaling.png").stat().st_size > 10_000
+    analysis = pd.read_csv(tmp_path / "here/analysis.csv")
+    assert set(analysis.varied) >= {"reports", "grid", "members", "days"}
+    assert (analysis.memory_mb > 0).all()
+    assert "exponents.csv" in {path.name for path in (tmp_path / "here").iterdir()}
+    for name in ("scaling.png", "analysis.png"):
+        assert (tmp_path / "here" / name).stat().st_size > 10_000
     assert not list(Path(finished.config.runs).glob("bench-scaling*"))
 
 

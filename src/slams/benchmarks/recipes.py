@@ -74,7 +74,7 @@ class AnalysisScalingConfig:
     # Reports of the tables in which something else is varied.
     fixed_reports: int = key(4000, at_least(1))
     # Noise levels that are timed in each case.
-    levels: int = key(2, at_least(1))
+    levels: int = key(3, at_least(2))
     # Threads of each process.
     threads: int = key(1, at_least(1))
 
