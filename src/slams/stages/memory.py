@@ -275,6 +275,12 @@ def archive_positions(pieces: Iterable[Piece], window: int, lag: int, most: int)
     return [every[int(i * step + 0.5)] for i in range(most)]
 
 
+def _days(first: list[int], window: int, lag: int) -> set[int]:
+    """Return the days of windows, with those that their backgrounds are made from."""
+    offsets = (*range(window), *([-lag] if lag else ()))
+    return {day + offset for day in first for offset in offsets}
+
+
 def assimilation_sizes(config: Config, shape: StoreShape) -> AssimilationSizes:
     """Return the numbers that the memory of a recipe's assimilation depends on."""
     section, data = config.assimilation, config.data
@@ -284,15 +290,12 @@ def assimilation_sizes(config: Config, shape: StoreShape) -> AssimilationSizes:
     lag = config.background.lag if config.background.kind == "damped_persistence" else 0
     pieces = split_pieces(data.splits, "train")
     first = archive_positions(pieces, data.days, lag, section.archive_days)
-    days = {
-        day + ahead for day in first for ahead in (*range(data.days), *([-lag] if lag else ()))
-    }
     latent = [name for name in methods if name in _LATENT]
     errors = "latent_diffusion" in methods and section.guidance.kind == "decg"
     unseen = (
         [] if not (errors or "score_mean" in guesses) else split_pieces(data.splits, "validation")
     )
-    validation = sum(day_number(last) - day_number(start) + 1 for start, last in unseen)
+    held_out = archive_positions(unseen, data.days, lag, section.archive_days)
     factor = config.vae.factor
     latent_points = -(-shape.rows // factor) * -(-shape.columns // factor)
     network, used = observed_points(config, shape)
@@ -305,8 +308,8 @@ def assimilation_sizes(config: Config, shape: StoreShape) -> AssimilationSizes:
         window=data.days,
         points=shape.rows * shape.columns,
         windows=len(first),
-        archive_days=len(days) * (2 if config.background.kind == "file" else 1),
-        unseen_days=validation,
+        archive_days=len(_days(first, data.days, lag)) * (2 if config.background.kind == "file" else 1),
+        unseen_days=len(_days(held_out, data.days, lag)),
         season={name: _season(config, first, one) for name, one in own.items()},
         shifts={name: getattr(one, "shifts", 0) for name, one in own.items()},
         fitted_guesses=len(guesses),
@@ -314,7 +317,7 @@ def assimilation_sizes(config: Config, shape: StoreShape) -> AssimilationSizes:
         latent_points=latent_points,
         solves=bool(own or latent),
         levels=section.sampler.steps if errors else 0,
-        denoised=min(section.guidance.archive, len(first)) + (_UNSEEN if validation else 0),
+        denoised=min(section.guidance.archive, len(first)) + (_UNSEEN if unseen else 0),
         network=network,
         observed=observed,
         members=section.members,

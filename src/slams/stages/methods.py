@@ -33,8 +33,7 @@ def _materials(
     section = config.assimilation
 
     def archive(split: str) -> Archive:
-        windows = section.archive_days if split == "train" else 0
-        packed = data.archive(windows=windows, split=split, as_packed=True)
+        packed = data.archive(section.archive_days, split=split, as_packed=True)
         return degrade(packed, config.background.analysis_error)
 
     unseen = None
