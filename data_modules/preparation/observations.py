@@ -15,6 +15,7 @@ from data_modules.preparation.plan import Plan
 from data_modules.store.training_store import SHARD_STEPS
 from data_modules.store.writing import create_steps
 from slams.normalisation import Normaliser
+from slams.runtime.memory import return_freed_memory
 from slams.runtime.ranks import say
 
 __all__ = ["draw_observations"]
@@ -38,6 +39,8 @@ def draw_observations(job: Job, work: Plan, group: zarr.Group) -> None:
     Raises:
         UserError: Stations, errors, channels or footprint are invalid.
     """
+    # The fields are written: what their tasks left behind would come on top of the reports.
+    return_freed_memory()
     observations, time, channels, grid = job.observations, work.time, work.channels, work.grid
     observers: dict[str, StationObserver | SatelliteObserver] = {}
     arrays: dict[str, zarr.Array] = {}

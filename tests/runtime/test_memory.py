@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 
 from slams.errors import UserError
-from slams.runtime.memory import HostMemory, available_memory, group_memory
+from slams.runtime.memory import (
+    HostMemory,
+    available_memory,
+    group_memory,
+    resident_memory,
+    return_freed_memory,
+)
 
 
 def test_limits_of_all_groups_above_count(tmp_path: Path) -> None:
@@ -62,3 +68,15 @@ def test_the_largest_part_is_named_with_its_key() -> None:
         "3.00 GB: lower archive_days"
     )
     assert str(scarce).endswith("; too much: archive takes 3.00 GB: lower archive_days")
+
+
+def test_freed_memory_is_returned_to_the_system() -> None:
+    before = resident_memory()
+    held = [bytearray(50_000) for _ in range(4000)]  # too small to be returned one by one
+    kept = held[::400]
+    grown = resident_memory() - before
+    assert grown > 150e6
+    del held
+    return_freed_memory()
+    assert len(kept) == 10
+    assert resident_memory() - before < 0.3 * grown

@@ -9,7 +9,13 @@ from pathlib import Path
 
 from slams.errors import UserError
 
-__all__ = ["HostMemory", "available_memory", "group_memory", "resident_memory"]
+__all__ = [
+    "HostMemory",
+    "available_memory",
+    "group_memory",
+    "resident_memory",
+    "return_freed_memory",
+]
 
 
 def resident_memory() -> int:
@@ -17,6 +23,21 @@ def resident_memory() -> int:
     import psutil
 
     return psutil.Process().memory_info().rss
+
+
+def return_freed_memory() -> None:
+    """Return memory that was freed to the system; its allocator keeps it otherwise.
+
+    On Linux with the GNU C library; elsewhere nothing is done.
+    """
+    import ctypes
+    import gc
+
+    gc.collect()
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
 
 
 def available_memory() -> int:
