@@ -295,6 +295,7 @@ def assimilation_sizes(config: Config, shape: StoreShape) -> AssimilationSizes:
     unseen = (
         [] if not (errors or "score_mean" in guesses) else split_pieces(data.splits, "validation")
     )
+    days = _days(first, data.days, lag)
     held_out = archive_positions(unseen, data.days, lag, section.archive_days)
     factor = config.vae.factor
     latent_points = -(-shape.rows // factor) * -(-shape.columns // factor)
