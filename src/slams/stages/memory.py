@@ -309,8 +309,7 @@ def assimilation_sizes(config: Config, shape: StoreShape) -> AssimilationSizes:
         window=data.days,
         points=shape.rows * shape.columns,
         windows=len(first),
-        archive_days=len(_days(first, data.days, lag))
-        * (2 if config.background.kind == "file" else 1),
+        archive_days=len(days) * (2 if config.background.kind == "file" else 1),
         unseen_days=len(_days(held_out, data.days, lag)),
         season={name: _season(config, first, one) for name, one in own.items()},
         shifts={name: getattr(one, "shifts", 0) for name, one in own.items()},
