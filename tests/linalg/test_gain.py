@@ -69,6 +69,16 @@ def test_one_domain_is_dense_linear_algebra(half_width: float) -> None:
     torch.testing.assert_close(problem.increments(problem.gain()), expected, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("half_width", [3000.0, math.inf])
+def test_one_increment_alone_is_the_same(half_width: float) -> None:
+    """There are three fields: fewer increments are computed in another order."""
+    problem = Problem(60, half_width=half_width)
+    gain = problem.gain(Domains.cover(GRID, 4000.0))
+    together = problem.increments(gain)
+    problem.innovations = problem.innovations[:1]
+    torch.testing.assert_close(problem.increments(gain), together[:1], rtol=0, atol=1e-9)
+
+
 @pytest.mark.parametrize("silent", [0, 8])
 def test_domains_that_see_everything_give_the_same_as_one(silent: int) -> None:
     problem = Problem(40, silent=silent, half_width=math.inf)

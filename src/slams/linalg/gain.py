@@ -158,17 +158,32 @@ class Gain:
         """
         n, fields, _ = anomalies.shape
         weights = weights.to(anomalies) / (n - 1)
-        # The largest temporaries of a point: anomalies, and covariances with the observations.
-        wide = fields * max(n, self.index.shape[1])
+        count = weights.shape[2]
 
-        def found(local: Tensor, points: Tensor, some: Tensor) -> Tensor:
+        def by_fields(local: Tensor, points: Tensor, some: Tensor) -> Tensor:
+            """Form the covariances of the fields, and apply them to the weights."""
             observed = self._of(images.T.to(local.dtype), some).mT  # (b, n, p)
             covariance = (local.flatten(1, 2) @ observed).unflatten(1, (-1, fields))
             if math.isfinite(self.half_width_km):
                 covariance *= self._taper(self._here[points], some).unsqueeze(2)
             return covariance.flatten(1, 2) @ weights[some]
 
-        return self._blended(anomalies, weights.shape[2], wide, found)
+        def by_increments(local: Tensor, points: Tensor, some: Tensor) -> Tensor:
+            """Weight the archive's days for each increment, and sum them."""
+            observed = self._of(images.T.to(local.dtype), some).mT  # (b, n, p)
+            own = weights[some].unsqueeze(2)  # (b, p, 1, J)
+            if math.isfinite(self.half_width_km):
+                own = own * self._taper(self._here[points], some).mT.unsqueeze(3)
+            else:
+                own = own.expand(-1, -1, points.shape[1], -1)
+            days = (observed @ own.flatten(2)).unflatten(2, (-1, count))  # (b, n, g, J)
+            return (local @ days.transpose(1, 2)).flatten(1, 2)
+
+        # Both are the same; which takes fewer multiplications depends on what there is more of.
+        found = by_fields if fields <= count else by_increments
+        # The largest temporaries of a point: anomalies, and covariances or weights of days.
+        wide = max(fields * n, min(fields, count) * max(n, self.index.shape[1]))
+        return self._blended(anomalies, count, wide, found)
 
     def _blended(
         self,
