@@ -40,9 +40,9 @@ class ArchiveGain(Gain):
         Returns:
             `(D, n, J)` float64.
         """
-        weights = []
+        weights, images = [], images.T.contiguous()
         for some in self._pieces():
-            observed = self._of(images.T.to(torch.float64), some)  # (b, p, n)
+            observed = self._of(images, some).to(torch.float64)  # (b, p, n)
             precision = 1 / variance.to(torch.float64)[self.index[some]]
             if math.isfinite(self.half_width_km):
                 there = self._there[self.index[some]]
@@ -50,8 +50,8 @@ class ArchiveGain(Gain):
                 precision = precision * gaspari_cohn(away, self.half_width_km)
             weighted = (precision[..., None] * observed).mT
             system = weighted @ observed
-            system.diagonal(dim1=-2, dim2=-1).add_(images.shape[0] - 1)
-            departure = self._of(innovations.T.to(torch.float64), some)
+            system.diagonal(dim1=-2, dim2=-1).add_(images.shape[1] - 1)
+            departure = self._of(innovations.T, some).to(torch.float64)
             weights.append(torch.cholesky_solve(weighted @ departure, factorise(system)))
         return torch.cat(weights)
 

@@ -138,10 +138,10 @@ class Gain:
         Raises:
             UserError: S is not positive definite.
         """
-        weights = []
+        weights, images = [], images.T.contiguous()
         for some in self._pieces():
             factor = factorise(self._covariance(images, variance, some))
-            departure = self._of(innovations.T.to(torch.float64), some)
+            departure = self._of(innovations.T, some).to(torch.float64)
             weights.append(solve_censored(factor, departure, self._heard))
         return torch.cat(weights)
 
@@ -158,11 +158,11 @@ class Gain:
         """
         n, fields, _ = anomalies.shape
         weights = weights.to(anomalies) / (n - 1)
-        count = weights.shape[2]
+        count, images = weights.shape[2], images.T.to(anomalies.dtype).contiguous()
 
         def by_fields(local: Tensor, points: Tensor, some: Tensor) -> Tensor:
             """Form the covariances of the fields, and apply them to the weights."""
-            observed = self._of(images.T.to(local.dtype), some).mT  # (b, n, p)
+            observed = self._of(images, some).mT  # (b, n, p)
             covariance = (local.flatten(1, 2) @ observed).unflatten(1, (-1, fields))
             if math.isfinite(self.half_width_km):
                 covariance *= self._taper(self._here[points], some).unsqueeze(2)
@@ -170,7 +170,7 @@ class Gain:
 
         def by_increments(local: Tensor, points: Tensor, some: Tensor) -> Tensor:
             """Weight the archive's days for each increment, and sum them."""
-            observed = self._of(images.T.to(local.dtype), some).mT  # (b, n, p)
+            observed = self._of(images, some).mT  # (b, n, p)
             own = weights[some].unsqueeze(2)  # (b, p, 1, J)
             if math.isfinite(self.half_width_km):
                 own = own * self._taper(self._here[points], some).mT.unsqueeze(3)
@@ -204,10 +204,12 @@ class Gain:
         Returns:
             `(J, K, G)`.
         """
-        total = anomalies.new_zeros(anomalies.shape[2], anomalies.shape[1] * count)
-        by_point = anomalies.permute(2, 1, 0)
-        if anomalies.numel() * anomalies.element_size() <= _KEPT:
-            by_point = by_point.contiguous()  # points are gathered several times as fast
+        _, fields, grid = anomalies.shape
+        total = anomalies.new_zeros(grid, fields * count)
+        rows = grid * torch.arange(fields, device=anomalies.device)
+        by_row = anomalies.flatten(1).T  # (K G, n)
+        if by_row.numel() * by_row.element_size() <= _KEPT:
+            by_row = by_row.contiguous()  # rows are gathered several times as fast
         most = max(_TEMPORARY // (wide * anomalies.element_size()), 1)
         for some, size in self._by_size(most):
             step = max(most // len(some), 1)
@@ -216,7 +218,7 @@ class Gain:
                 self.domains.shares[some, :size].split(step, dim=1),
                 strict=True,
             ):
-                part = found(by_point[points], points, some)
+                part = found(by_row[points[..., None] + rows], points, some)
                 part = part.unflatten(1, (points.shape[1], -1)).flatten(2)
                 part *= shares.to(part)[..., None]
                 total.index_add_(0, points.flatten(), part.flatten(0, 1))
@@ -235,7 +237,7 @@ class Gain:
         total = torch.zeros((), dtype=torch.float64, device=self.index.device)
         shares = self._shares()
         for some in self._pieces():
-            one, two = (self._of(x.T.to(torch.float64), some) for x, _ in (left, right))
+            one, two = (self._of(x.T, some).to(torch.float64) for x, _ in (left, right))
             product = one @ two.mT / (left[0].shape[0] - 1)
             if math.isfinite(self.half_width_km):
                 product *= self._taper_observed(some)
@@ -263,11 +265,12 @@ class Gain:
             return innovation, variance
         # Sums over domains of their shares, of precisions, and of precisions times values.
         sums = innovation.new_zeros(3, len(silent), dtype=torch.float64)
+        images = images.T.contiguous()
         shares = self._shares() + _LEAST_SHARE * self.used
         for some in self._pieces():
             factor = factorise(self._covariance(images, variance, some))
-            departure = self._of(innovation[:, None].to(torch.float64), some)[..., 0]
-            own = self._of(variance[:, None].to(torch.float64), some)[..., 0]
+            departure = self._of(innovation[:, None], some)[..., 0].to(torch.float64)
+            own = self._of(variance[:, None], some)[..., 0].to(torch.float64)
             value, error = equivalent_observations(factor, departure, own, self._heard)
             share = shares[some, self._heard :].to(torch.float64)
             parts = torch.stack([share, share / error, share / error * value]).flatten(1)
@@ -341,13 +344,19 @@ class Gain:
 
     def _of(self, values: Tensor, some: slice | Tensor) -> Tensor:
         """Select the observations of some domains: `(P, J)` to `(b, p, J)`, 0 for padding."""
-        found = values.contiguous()[self.index[some]]
+        found = values[self.index[some]]
         return found if self._full else found.mul_(self.used[some][..., None])
 
     def _covariance(self, images: Tensor, variance: Tensor, some: slice) -> Tensor:
-        """Form S of some domains, `(b, p, p)` float64; padding has the variance 1 by itself."""
-        observed = self._of(images.T.to(torch.float64), some)
-        covariance = (observed @ observed.mT).div_(images.shape[0] - 1)
+        """Form S of some domains, `(b, p, p)` float64; padding has the variance 1 by itself.
+
+        Args:
+            images: `(P, n)`, in this order since observations are gathered.
+            variance: `(P,)`.
+            some: The domains.
+        """
+        observed = self._of(images, some).to(torch.float64)
+        covariance = (observed @ observed.mT).div_(images.shape[1] - 1)
         if math.isfinite(self.half_width_km):
             covariance.mul_(self._taper_observed(some))
         own = variance.to(torch.float64)[self.index[some]]
