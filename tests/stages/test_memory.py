@@ -45,6 +45,7 @@ SIZES = AssimilationSizes(
     latent_points=4,
     solves=True,
     levels=3,
+    measured=3,
     denoised=10,
     network=7,
     observed=6,

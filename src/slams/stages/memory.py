@@ -9,7 +9,8 @@ observed points in use on a grid of G points, ensembles of M members (bytes)
     cache         4 N C H W                    fields of the store (data.cache=memory)
     season        2 x 4 V n (2 shifts + 1)     background errors of one case, and H's copy
     observations  (4 + 3 x 8) P^2 + 4 n P      matrices of the largest method's case, and images
-    denoising     2 L S (F + Q) + 12 S (F + Q) errors on disk, mapped; those of one level
+    denoising     2 L S (F + Q) + 12 S (F + Q) errors on disk, mapped; those of one level (L: levels
+                                               at which they are measured)
     ensembles     4 V M per kept case and method; 8 of the batch that is scored
 
 Where a case is analysed domain by domain (`slams.linalg.gain`), matrices are those of its D
@@ -120,6 +121,7 @@ class AssimilationSizes:
         latent_points: Latent grid points.
         solves: Whether a method solves for the weights of observations.
         levels: Noise levels `L`; 0 without denoising errors.
+        measured: Levels at which they are measured.
         denoised: Days `S` with denoising errors.
         network: Points `Q` of the network, on each day.
         observed: Points `P` in use, in a window.
@@ -144,6 +146,7 @@ class AssimilationSizes:
     latent_points: int
     solves: bool
     levels: int
+    measured: int
     denoised: int
     network: int
     observed: int
@@ -183,7 +186,7 @@ def assimilation_parts(sizes: AssimilationSizes) -> dict[str, int]:
         "cache": 4 * s.day * s.cached,
         "season": 2 * max(errors, default=0),
         "observations": (covariance_bytes(s.observed, s.domains, s.limit) + images) * s.solves,
-        "denoising": 2 * s.levels * wide + 12 * wide,
+        "denoising": 2 * s.measured * wide + 12 * wide,
         "ensembles": 4 * values * s.members * (s.kept + _SCORING * s.batch),
     }
 
@@ -304,6 +307,7 @@ def assimilation_sizes(config: Config, shape: StoreShape) -> AssimilationSizes:
     own = {name: _section_of(config, name) for name in methods if name in _ERRORS}
     observed = round(used * observed_days)
     is_local = observed > section.local.above
+    cases = data.test_cases or section.batch_size + max(section.keep_cases, 0)
     return AssimilationSizes(
         day=shape.day,
         window=data.days,
@@ -318,12 +322,13 @@ def assimilation_sizes(config: Config, shape: StoreShape) -> AssimilationSizes:
         latent_points=latent_points,
         solves=bool(own or latent),
         levels=section.sampler.steps if errors else 0,
+        measured=section.guidance.error_levels or section.sampler.steps,
         denoised=min(section.guidance.archive, len(first)) + (_UNSEEN if unseen else 0),
         network=network,
         observed=observed,
         members=section.members,
-        batch=section.batch_size,
-        kept=max(section.keep_cases, 0) * len(methods),
+        batch=min(section.batch_size, cases),
+        kept=min(max(section.keep_cases, 0), cases) * len(methods),
         cached=shape.steps if data.cache == "memory" and data.num_workers == 0 else 0,
         domains=max(round(_EARTH / section.local.spacing**2), 2) if is_local else 1,
         limit=section.local.observations,
