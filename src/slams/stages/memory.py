@@ -9,8 +9,7 @@ observed points in use on a grid of G points, ensembles of M members (bytes)
     cache         4 N C H W                    fields of the store (data.cache=memory)
     season        2 x 4 V n (2 shifts + 1)     background errors of one case, and H's copy
     observations  (4 + 3 x 8) P^2 + 4 n P      matrices of the largest method's case, and images
-    denoising     2 L S (F + Q) + 12 S (F + Q) errors on disk, mapped; those of one level (L: levels
-                                               at which they are measured)
+    denoising     2 L S (F + Q) + 12 S (F + Q) errors of L measured levels, on disk; of one level
     ensembles     4 V M per kept case and method; 8 of the batch that is scored
 
 Where a case is analysed domain by domain (`slams.linalg.gain`), matrices are those of its D
