@@ -67,9 +67,14 @@ class HalfTensor:
         scale = torch.where(largest > 0, largest, 1.0)
         return cls((tensor / scale).to(torch.float16), scale)
 
-    def full(self, device: torch.device) -> Tensor:
-        """Return the tensor, float32."""
-        return self.values.to(device).to(torch.float32) * self.scale.to(device)
+    def full(self, device: torch.device, factor: Tensor | float = 1.0) -> Tensor:
+        """Return the tensor times a factor, which broadcasts with the scale, float32."""
+        # Half times single precision is single precision: one pass over a large tensor.
+        return self.values.to(device) * (self.scale.to(device) * factor)
+
+    def of_days(self, days: Tensor) -> HalfTensor:
+        """Return the tensor of some days, `(N,)` bool."""
+        return HalfTensor(self.values[days.to(self.values.device)], self.scale)
 
 
 def spread_levels(count: int, measured: int) -> list[int]:
@@ -144,28 +149,43 @@ class LevelErrors(Sequence[DenoisingErrors]):
         # Spread over the year: consecutive days are apart by the golden ratio.
         place = torch.arange(len(self._latent[0].values), device=self._device) * _GOLDEN % 1
         later = place < share
-        ends = self._measured(left), self._measured(right)
         parts = []
         for name, dims in _DIMS.items():
-            values = [getattr(end, name) for end in ends]
             known = [one[name] for one in self._variances]
-            scaled = [
-                value * known[number].rsqrt()
-                for value, number in zip(values, (left, right), strict=True)
-            ]
-            mixed = torch.where(later.reshape(-1, *[1] * (values[0].ndim - 1)), *reversed(scaled))
-            mixed = mixed - mixed.mean(dim=0)
+            mixed = None
+            for number, days in ((left, ~later), (right, later)):
+                own = self._full(number, name, days)
+                own -= own.mean(dim=0)
+                own *= known[number].rsqrt()
+                if mixed is None:
+                    mixed = own.new_empty(len(days), *own.shape[1:])
+                mixed[days] = own
             wanted = self._variance(known, left, share, sigma)
-            parts.append(mixed * (wanted / _variance(mixed, dims)).sqrt())
+            mixed *= (wanted / _variance(mixed, dims)).sqrt()
+            parts.append(mixed)
         return DenoisingErrors(*parts)
 
     def _sigma(self, number: int) -> float:
         return float(self._levels[self._at[number]])
 
     def _measured(self, number: int) -> DenoisingErrors:
+        parts = []
+        for name in _DIMS:
+            part = self._full(number, name)
+            part -= part.mean(dim=0)
+            parts.append(part)
+        return DenoisingErrors(*parts)
+
+    def _full(self, number: int, name: str, days: Tensor | None = None) -> Tensor:
+        """Return errors of a measured level of all or some days, `(n, F, S)` or `(n, Q)`."""
+        kept = self._latent[number] if name == "latent" else self._observed[number]
+        if days is not None:
+            kept = kept.of_days(days)
+        if name == "observed":
+            return kept.full(self._device)
         factor = self._factor[number].to(self._device, torch.float32).reshape(-1, 1, 1)
-        latent = self._latent[number].full(self._device) * factor
-        return DenoisingErrors.centred(latent, self._observed[number].full(self._device))
+        errors = kept.full(self._device, factor)
+        return errors.flatten(1, 2).flatten(2)
 
     @cached_property
     def _variances(self) -> list[dict[str, Tensor]]:
