@@ -23,6 +23,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from glob import glob
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,11 +33,20 @@ from data_modules.preparation.plan import Plan
 from data_modules.sources.canonical.form import level_dimension
 from data_modules.store.training_store import shard_steps
 from slams.config.memory import parse_memory, show_memory
-from slams.config.schema import PrepareConfig
+from slams.config.schema import ObservationsConfig, PrepareConfig
 from slams.errors import UserError
+from slams.plugins.station_sources import STATION_SOURCES
 from slams.runtime.memory import resident_memory
 
-__all__ = ["BLOCK_STEPS", "Budget", "MemoryModel", "blocks", "budget", "plan_memory"]
+__all__ = [
+    "BLOCK_STEPS",
+    "Budget",
+    "MemoryModel",
+    "blocks",
+    "budget",
+    "plan_memory",
+    "report_memory",
+]
 
 # Steps per block: fixed, because statistics are summed block by block and their last digits
 # depend on its size. A multiple of the steps of any file.
@@ -206,6 +217,33 @@ def budget(keys: PrepareConfig, model: MemoryModel, base: int | None = None) -> 
         f"{show_memory(model.task(read_steps))} per task)"
     )
     return Budget(workers, read_steps, int(expected), text)
+
+
+def report_memory(observations: ObservationsConfig, base: int | None = None) -> str:
+    """Say what the reports of a large station archive will hold, once the fields are written.
+
+    Measured on GHCN-Daily (docs/notes/cost.md): 10 bytes for each compressed one, or 1.3 for each
+    of a text, and half of the program's size that the tasks of the fields leave behind.
+
+    Args:
+        observations: The recipe's section `observations`.
+        base: Memory of the program itself (bytes); by default that of this process.
+
+    Returns:
+        A line; empty where no archive is read, or one that is read at once.
+    """
+    source = observations.stations.source
+    if "stations" not in observations.use or observations.source != "store" or not source.kind:
+        return ""
+    if STATION_SOURCES.get(source.kind, "observations.stations.source.kind").read_parts is None:
+        return ""
+    files = [Path(name) for name in glob(source.path)]
+    held = sum((10 if f.suffix == ".gz" else 1.3) * f.stat().st_size for f in files)
+    base = resident_memory() if base is None else base
+    return (
+        f"reports of stations, {len(files)} {'file' if len(files) == 1 else 'files'}, are read "
+        f"after the fields: about {show_memory(1.5 * base + held)}"
+    )
 
 
 def _chunk(variable: Any) -> tuple[int, int]:

@@ -23,7 +23,13 @@ from data_modules.preparation.block_task import BlockWork
 from data_modules.preparation.existing import check_replaceable, keep, old_path, take_place
 from data_modules.preparation.extension import check_extension
 from data_modules.preparation.job import Job
-from data_modules.preparation.memory_budget import Budget, blocks, budget, plan_memory
+from data_modules.preparation.memory_budget import (
+    Budget,
+    blocks,
+    budget,
+    plan_memory,
+    report_memory,
+)
 from data_modules.preparation.observations import draw_observations
 from data_modules.preparation.plan import Plan, plan
 from data_modules.preparation.schedulers import Executor, in_order, scheduler
@@ -57,17 +63,19 @@ class UnfinishedError(UserError):
     """A preparation ended early; its finished files are kept."""
 
 
-def describe(data: DataConfig) -> str:
+def describe(data: DataConfig, observations: ObservationsConfig) -> str:
     """Describe what a preparation would write, and its memory, without writing anything.
 
     Args:
         data: The recipe's section `data`.
+        observations: The recipe's section `observations`.
 
     Raises:
         UserError: The recipe cannot be prepared.
     """
     work = plan(data)
-    return f"{work.describe()}\n{_budget(data, work).text}"
+    lines = [work.describe(), _budget(data, work).text, report_memory(observations)]
+    return "\n".join(line for line in lines if line)
 
 
 def prepare(
@@ -153,7 +161,8 @@ def _budget(data: DataConfig, work: Plan) -> Budget:
 def _write(job: Job, work: Plan, old: TrainingStore | None, found: Budget) -> None:
     """Write the store, resuming an unfinished one."""
     partial = job.partial
-    say("\n".join([*work.describe_periods(), found.text]))
+    lines = [*work.describe_periods(), found.text, report_memory(job.observations)]
+    say("\n".join(line for line in lines if line))
     group = begin(job, work, old)
     with ExitStack() as stack:
         try:

@@ -21,7 +21,7 @@ class LocalSettings:
     # at once, time grows as the cube of their number, and 12,000 are the most.
     above: int = key(3000, at_least(0))
     # Most observations that a domain uses: the nearest of each kind in turn.
-    observations: int = key(300, at_least(10))
+    observations: int = key(250, at_least(10))
     # Distance (km) between the centres of neighbouring domains.
     spacing: float = key(2000.0, POSITIVE)
     # Space in which a domain is solved: of its `observation`s, or of the `archive`'s days, whose

@@ -21,7 +21,7 @@ def prepare(config: Config, dry_run: bool = False) -> Path:
     from data_modules.preparation import prepare as preparation
 
     if dry_run:
-        say(preparation.describe(config.data))
+        say(preparation.describe(config.data, config.observations))
         return Path(config.data.store)
     started = time.perf_counter()
     path = preparation.prepare(

@@ -12,14 +12,26 @@ import numpy as np
 import pytest
 
 from data_modules.preparation.block_task import BlockWork
-from data_modules.preparation.memory_budget import MemoryModel, blocks, budget, plan_memory
+from data_modules.preparation.memory_budget import (
+    MemoryModel,
+    blocks,
+    budget,
+    plan_memory,
+    report_memory,
+)
 from data_modules.preparation.plan import plan
 from data_modules.preparation.statistics import TrainingDays
 from data_modules.store.training_store import SHARD_STEPS, TrainingStore, shard_steps
 from data_modules.store.writing import create_steps
 from slams.benchmarks.wave_source import write_waves
 from slams.config.memory import parse_memory, show_memory
-from slams.config.schema import DataConfig, PrepareConfig, SourceConfig, SplitsConfig
+from slams.config.schema import (
+    DataConfig,
+    ObservationsConfig,
+    PrepareConfig,
+    SourceConfig,
+    SplitsConfig,
+)
 from slams.errors import UserError
 from tests.synthetic import tiny_recipe
 
@@ -179,3 +191,17 @@ def test_what_is_no_amount_is_refused(text):
 
 def test_amounts_are_shown_for_a_reader():
     assert [show_memory(n) for n in (6.4e8, 1.3e9, 2.5e12)] == ["640 MB", "1.30 GB", "2.50 TB"]
+
+
+def test_reports_of_a_large_archive_are_announced(tmp_path: Path) -> None:
+    (tmp_path / "1981.csv.gz").write_bytes(bytes(1000_000))
+    (tmp_path / "1982.csv").write_bytes(bytes(2000_000))
+    observations = ObservationsConfig(source="store")
+    assert report_memory(observations) == ""  # drawn from the fields
+    source = observations.stations.source
+    source.kind, source.path = "ghcn_daily", str(tmp_path / "*")
+    expected = show_memory(1.5 * 100e6 + 10e6 + 2.6e6)
+    found = report_memory(observations, int(100e6))
+    assert found.endswith(f"2 files, are read after the fields: about {expected}")
+    source.kind = "metar"  # read at once
+    assert report_memory(observations) == ""

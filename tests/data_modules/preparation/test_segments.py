@@ -58,7 +58,7 @@ def with_splits(config: Config, **changes: object) -> Config:
 
 
 def test_the_plan_says_the_days_of_every_split(config: Config) -> None:
-    text = describe(config.data)
+    text = describe(config.data, config.observations)
     for line in (
         "170 steps from 2001-01-01 to 2004-09-18, without 2001-04-01 to 2004-06-30",
         "training: 2001-01-01 to 2001-02-24, 2004-07-01 to 2004-08-14, 100 days",
